@@ -1,0 +1,90 @@
+//! `check`: what must never be. Tests and the simulation call it after every
+//! entry; a node calls it on the table it opens.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    rows::{JobState, TaskKind, TaskState},
+    state::{JobEntry, State},
+};
+
+/// Something that must never be, in words with the row's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation(pub String);
+
+/// All violations in a table; empty for a sound one.
+pub fn check(state: &State) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for entry in state.jobs() {
+        check_job(entry, &mut found);
+    }
+    match State::from_rows(state.rows()) {
+        Ok(rebuilt) if rebuilt == *state => {}
+        Ok(_) => found.push(Violation("the indexes or rows differ from those rebuilt from the rows".into())),
+        Err(error) => found.push(Violation(format!("the table can't be rebuilt from its rows: {error}"))),
+    }
+    found
+}
+
+fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
+    let job = &entry.job;
+    let mut say = |text: String| found.push(Violation(format!("job {}: {text}", job.id)));
+
+    let homes: BTreeSet<u64> = job.homes.iter().map(|home| home.node).collect();
+    if homes.len() != job.homes.len() {
+        say("a node is home twice (P2)".into());
+    }
+    if homes.is_empty() != (job.epoch == 0) {
+        say("homes without an epoch, or an epoch without homes".into());
+    }
+    let past_upload = !matches!(job.state(), JobState::Uploading);
+    let alive = !matches!(job.state(), JobState::Failed | JobState::Cancelled | JobState::Deleted);
+    if past_upload && alive && (job.manifest.is_empty() || job.source_root.is_empty()) {
+        say("beyond the upload without a seal".into());
+    }
+    for task in entry.tasks.values() {
+        let (kind, number) = (task.kind().name(), task.number);
+        if task.state() == TaskState::Running && (task.node == 0 || task.attempt == 0) {
+            say(format!("{kind} {number} runs without a node or an attempt"));
+        }
+        if task.state() == TaskState::Running && job.state().ended() {
+            say(format!("{kind} {number} runs though the job has ended"));
+        }
+        if task.state() == TaskState::Done && task.hash.is_empty() {
+            say(format!("{kind} {number} is done without a result"));
+        }
+    }
+    check_plan(entry, &mut say);
+    if job.state() == JobState::Succeeded {
+        if job.output_hash.is_empty() || job.proof_hash.is_empty() {
+            say("succeeded without an output or its proof (P3)".into());
+        }
+        if entry.shards().any(|task| task.state() != TaskState::Done) {
+            say("succeeded with an unfinished shard (P3)".into());
+        }
+    }
+}
+
+/// P3: shards are numbered from 0 without a gap, and their ranges abut.
+fn check_plan(entry: &JobEntry, say: &mut impl FnMut(String)) {
+    let deleted = entry.job.state() == JobState::Deleted;
+    if !deleted && entry.shards().count() != entry.job.shards_total as usize {
+        say("the number of shards is not that of the plan".into());
+    }
+    let mut previous: Option<i64> = None;
+    for (expected, task) in (0..).zip(entry.shards()) {
+        if task.number != expected {
+            say(format!("shard {expected} is missing"));
+            return;
+        }
+        if task.from_pts >= task.to_pts || previous.is_some_and(|end| end != task.from_pts) {
+            say(format!("shard {expected} leaves a gap, overlaps or is empty"));
+        }
+        previous = Some(task.to_pts);
+    }
+    let planning = entry.tasks.get(&(TaskKind::Analyze, 0)).is_some_and(|task| task.state() != TaskState::Done);
+    let cut = entry.shards().any(|task| task.state() != TaskState::Pending);
+    if planning && cut {
+        say("a shard was begun before the plan was whole".into());
+    }
+}

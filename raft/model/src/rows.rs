@@ -1,0 +1,342 @@
+//! The rows of the replicated table, each a prost message that evolves by
+//! adding tags. State keeps them in memory; storage keeps their bytes.
+//!
+//! ```text
+//! job:   UPLOADING -> ANALYZING -> ENCODING -> ASSEMBLING -> SUCCEEDED
+//!            \____________\____________\____________\------> FAILED | CANCELLED
+//!        any of them ---------------------------------------> DELETED -> (purged)
+//! task:  PENDING -> RUNNING -> DONE
+//!           ^----------'  (released: failed, stopped or its node was lost)
+//!           ^---------------------'  (reopened: its bytes are gone everywhere)
+//! ```
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum JobState {
+    /// Its source is not sealed yet.
+    Uploading = 0,
+    /// The sealed source is being scanned and planned.
+    Analyzing = 1,
+    /// Shards and audio are being encoded.
+    Encoding = 2,
+    /// The homes are making the one file.
+    Assembling = 3,
+    /// The output and its proof are on every home.
+    Succeeded = 4,
+    /// It can't be done; `problem` says why.
+    Failed = 5,
+    /// A user stopped it.
+    Cancelled = 6,
+    /// A tombstone, kept so that a late retry finds it.
+    Deleted = 7,
+}
+
+impl JobState {
+    /// Whether nothing more will happen to the job by itself.
+    pub fn ended(self) -> bool {
+        matches!(
+            self,
+            JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Deleted
+        )
+    }
+
+    /// The word shown to users.
+    pub fn name(self) -> &'static str {
+        match self {
+            JobState::Uploading => "uploading",
+            JobState::Analyzing => "analyzing",
+            JobState::Encoding => "encoding",
+            JobState::Assembling => "assembling",
+            JobState::Succeeded => "succeeded",
+            JobState::Failed => "failed",
+            JobState::Cancelled => "cancelled",
+            JobState::Deleted => "deleted",
+        }
+    }
+}
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum TaskKind {
+    /// Scans the source and makes the plan.
+    Analyze = 0,
+    /// Encodes the whole audio track.
+    Audio = 1,
+    /// Encodes one range of frames.
+    Shard = 2,
+    /// Makes the output on one home; its number is that home's node id.
+    Assemble = 3,
+}
+
+impl TaskKind {
+    /// The word shown to users.
+    pub fn name(self) -> &'static str {
+        match self {
+            TaskKind::Analyze => "analyze",
+            TaskKind::Audio => "audio",
+            TaskKind::Shard => "shard",
+            TaskKind::Assemble => "assemble",
+        }
+    }
+
+    /// The kind a word names, if any.
+    pub fn parse(word: &str) -> Option<Self> {
+        [TaskKind::Analyze, TaskKind::Audio, TaskKind::Shard, TaskKind::Assemble]
+            .into_iter()
+            .find(|kind| kind.name() == word)
+    }
+}
+
+/// Where a task stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum TaskState {
+    /// Waits for a node.
+    Pending = 0,
+    /// Assigned to `node` as `attempt`.
+    Running = 1,
+    /// Its result is recorded.
+    Done = 2,
+}
+
+/// Why an attempt ended without a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
+#[repr(i32)]
+pub enum FailureClass {
+    /// The work failed on this node: counts towards poison.
+    Work = 0,
+    /// The node could not do its part (spawn, disk, peers).
+    NodeFault = 1,
+    /// Trying again anywhere is pointless.
+    Final = 2,
+    /// The decoder gave other frames than the packets promised.
+    PlanMismatch = 3,
+    /// The worker was told to stop, or is shutting down.
+    Stopped = 4,
+    /// The node went silent while it ran the attempt.
+    NodeLost = 5,
+}
+
+/// A refusal or failure as users see it (P10).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Problem {
+    /// A stable word, as `not-found` or `no-video`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// What happened.
+    #[prost(string, tag = "2")]
+    pub cause: String,
+    /// What to do next.
+    #[prost(string, tag = "3")]
+    pub hint: String,
+}
+
+impl Problem {
+    /// A problem from its three parts.
+    pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Problem { kind: kind.to_string(), cause: cause.into(), hint: hint.into() }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.cause)
+    }
+}
+
+/// One node that keeps a job's bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct Home {
+    /// Node id.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Whether it holds all that was acknowledged before it became a home.
+    #[prost(bool, tag = "2")]
+    pub filled: bool,
+}
+
+/// A job's own row.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Job {
+    /// Derived from tenant and request id; see [`crate::job_id`].
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// Whose job it is.
+    #[prost(string, tag = "2")]
+    pub tenant: String,
+    /// The client's name for this request (P5).
+    #[prost(string, tag = "3")]
+    pub request_id: String,
+    /// Where it stands.
+    #[prost(enumeration = "JobState", tag = "4")]
+    pub state: i32,
+    /// The resolved spec.
+    #[prost(message, required, tag = "5")]
+    pub spec: crate::spec::Spec,
+    /// The file's name at the client, for display.
+    #[prost(string, tag = "6")]
+    pub source_name: String,
+    /// Size of the source in bytes.
+    #[prost(uint64, tag = "7")]
+    pub source_bytes: u64,
+    /// BLAKE3 of length, head and tail: tells two sources apart early.
+    #[prost(string, tag = "8")]
+    pub source_fingerprint: String,
+    /// Raised with every change of homes: the log index of that change.
+    #[prost(uint64, tag = "9")]
+    pub epoch: u64,
+    /// The nodes that keep the job's bytes.
+    #[prost(message, repeated, tag = "10")]
+    pub homes: Vec<Home>,
+    /// Blob with the ordered chunk hashes, once sealed.
+    #[prost(string, tag = "11")]
+    pub manifest: String,
+    /// BLAKE3 over the ordered chunk hashes, once sealed.
+    #[prost(string, tag = "12")]
+    pub source_root: String,
+    /// Blob of the analysis, once analysed.
+    #[prost(string, tag = "13")]
+    pub index_hash: String,
+    /// Shards of the plan so far.
+    #[prost(uint32, tag = "14")]
+    pub shards_total: u32,
+    /// Frames promised by the source's packets.
+    #[prost(uint64, tag = "15")]
+    pub frames_total: u64,
+    /// Whether the source has audio that the spec wants.
+    #[prost(bool, tag = "16")]
+    pub has_audio: bool,
+    /// Whether the film was collapsed to one shard after the plan was made.
+    #[prost(bool, tag = "17")]
+    pub single: bool,
+    /// Why the film is one shard; empty otherwise.
+    #[prost(string, tag = "18")]
+    pub plan_note: String,
+    /// The encoder build all its tasks run under (P1).
+    #[prost(string, tag = "19")]
+    pub build: String,
+    /// BLAKE3 of the output, once the homes agree.
+    #[prost(string, tag = "20")]
+    pub output_hash: String,
+    /// Size of the output in bytes.
+    #[prost(uint64, tag = "21")]
+    pub output_bytes: u64,
+    /// Blob of the proof (P3).
+    #[prost(string, tag = "22")]
+    pub proof_hash: String,
+    /// Why it failed.
+    #[prost(message, optional, tag = "23")]
+    pub problem: Option<Problem>,
+    /// Log index of its creation: its age among jobs.
+    #[prost(uint64, tag = "24")]
+    pub created_index: u64,
+    /// Wall clock at creation, for display only, ms since 1970.
+    #[prost(uint64, tag = "25")]
+    pub created_unix_ms: u64,
+    /// Wall clock at its end, for display only, ms since 1970.
+    #[prost(uint64, tag = "26")]
+    pub ended_unix_ms: u64,
+    /// Cluster time of its deletion, for the purge.
+    #[prost(uint64, tag = "27")]
+    pub deleted_cluster_ms: u64,
+}
+
+/// An attempt that gave no result.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Failure {
+    /// Where it ran.
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Which attempt it was.
+    #[prost(uint32, tag = "2")]
+    pub attempt: u32,
+    /// Who is to blame.
+    #[prost(enumeration = "FailureClass", tag = "3")]
+    pub class: i32,
+    /// What happened.
+    #[prost(message, required, tag = "4")]
+    pub problem: Problem,
+}
+
+/// A unit of work of one job.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Task {
+    /// What it does.
+    #[prost(enumeration = "TaskKind", tag = "1")]
+    pub kind: i32,
+    /// Shard number; home's node id for an assembly; 0 otherwise.
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    /// Where it stands.
+    #[prost(enumeration = "TaskState", tag = "3")]
+    pub state: i32,
+    /// Latest attempt given out: a result under another one is late.
+    #[prost(uint32, tag = "4")]
+    pub attempt: u32,
+    /// Node of the latest attempt.
+    #[prost(uint64, tag = "5")]
+    pub node: u64,
+    /// First frame's time, in the source's time base (shards).
+    #[prost(sint64, tag = "6")]
+    pub from_pts: i64,
+    /// First time after the range (shards).
+    #[prost(sint64, tag = "7")]
+    pub to_pts: i64,
+    /// Frames: promised by packets until done, then those encoded.
+    #[prost(uint64, tag = "8")]
+    pub frames: u64,
+    /// BLAKE3 of the result, once done; kept over a reopening, for comparison.
+    #[prost(string, tag = "9")]
+    pub hash: String,
+    /// Size of the result in bytes.
+    #[prost(uint64, tag = "10")]
+    pub bytes_out: u64,
+    /// Source bytes read for it.
+    #[prost(uint64, tag = "11")]
+    pub bytes_in: u64,
+    /// Blob with times and complaints (shards, audio) or the proof (assembly).
+    #[prost(string, tag = "12")]
+    pub report: String,
+    /// Latest attempts without a result.
+    #[prost(message, repeated, tag = "13")]
+    pub failures: Vec<Failure>,
+    /// Wall clock of the latest assignment, for display, ms since 1970.
+    #[prost(uint64, tag = "14")]
+    pub started_unix_ms: u64,
+    /// Wall clock of the result, for display, ms since 1970.
+    #[prost(uint64, tag = "15")]
+    pub ended_unix_ms: u64,
+    /// Attempts that ended by a fault of the work itself.
+    #[prost(uint32, tag = "16")]
+    pub work_failures: u32,
+    /// Attempts that ended by a fault of their node.
+    #[prost(uint32, tag = "17")]
+    pub node_faults: u32,
+}
+
+/// A node that has taken part, by the disk it has.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct Node {
+    /// Node id.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// Random, made when its disk was formatted.
+    #[prost(string, tag = "2")]
+    pub incarnation: String,
+    /// Where it listens.
+    #[prost(string, tag = "3")]
+    pub address: String,
+}
+
+/// What belongs to the cluster as a whole.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct ClusterRow {
+    /// The cluster's own time: monotonic, agreed, without meaning outside.
+    #[prost(uint64, tag = "1")]
+    pub cluster_ms: u64,
+    /// Which commands the leader may emit.
+    #[prost(uint32, tag = "2")]
+    pub feature_level: u32,
+}

@@ -1,0 +1,246 @@
+//! The table in memory: rows behind shared pointers, copied on write, and the
+//! indexes that the leader plans on. [`State::apply`] (in `apply`) is the only
+//! writer; indexes are derived from rows and never stored.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use prost::Message;
+
+use crate::{
+    command::{ModelError, Reply},
+    rows::{ClusterRow, Job, JobState, Node, Task, TaskKind, TaskState},
+};
+
+/// A task's name within its job.
+pub type TaskKey = (TaskKind, u32);
+
+/// A job with its tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobEntry {
+    /// The job's own row.
+    pub job: Job,
+    /// Its tasks in the order of kind and number.
+    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
+    /// Index: tasks that wait for a node.
+    pub pending: BTreeSet<TaskKey>,
+    /// Index: tasks that run.
+    pub running: BTreeSet<TaskKey>,
+}
+
+/// The whole table. Clones are cheap: a pointer a job.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    pub(crate) cluster: ClusterRow,
+    pub(crate) nodes: BTreeMap<u64, Node>,
+    pub(crate) jobs: BTreeMap<String, Arc<JobEntry>>,
+    /// Index: jobs that have not ended.
+    pub(crate) active: BTreeSet<String>,
+    /// Index: jobs by age.
+    pub(crate) by_age: BTreeMap<u64, String>,
+    /// Index: tombstones by their cluster time and id.
+    pub(crate) tombstones: BTreeSet<(u64, String)>,
+}
+
+/// What one entry did.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Applied {
+    /// A reply for each command, in order.
+    pub replies: Vec<Reply>,
+    /// Keys of the rows that were written or removed.
+    pub touched: Vec<Vec<u8>>,
+}
+
+const CLUSTER_KEY: &[u8] = b"c";
+
+pub(crate) fn cluster_key() -> Vec<u8> {
+    CLUSTER_KEY.to_vec()
+}
+
+pub(crate) fn node_key(node: u64) -> Vec<u8> {
+    format!("n/{node:020}").into_bytes()
+}
+
+pub(crate) fn job_key(job: &str) -> Vec<u8> {
+    format!("j/{job}").into_bytes()
+}
+
+pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
+    format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
+}
+
+impl JobEntry {
+    pub(crate) fn new(job: Job) -> Self {
+        JobEntry { job, tasks: BTreeMap::new(), pending: BTreeSet::new(), running: BTreeSet::new() }
+    }
+
+    /// Writes a task and keeps the indexes.
+    pub(crate) fn put_task(&mut self, task: Task) {
+        let key = (task.kind(), task.number);
+        self.pending.remove(&key);
+        self.running.remove(&key);
+        match task.state() {
+            TaskState::Pending => drop(self.pending.insert(key)),
+            TaskState::Running => drop(self.running.insert(key)),
+            TaskState::Done => {}
+        }
+        self.tasks.insert(key, Arc::new(task));
+    }
+
+    pub(crate) fn remove_task(&mut self, key: TaskKey) {
+        self.pending.remove(&key);
+        self.running.remove(&key);
+        self.tasks.remove(&key);
+    }
+
+    /// The shards in order.
+    pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX)).map(|(_, task)| task)
+    }
+
+    /// The audio task, if there is one.
+    pub fn audio(&self) -> Option<&Arc<Task>> {
+        self.tasks.get(&(TaskKind::Audio, 0))
+    }
+
+    /// Whether a node is a home of the job.
+    pub fn is_home(&self, node: u64) -> bool {
+        self.job.homes.iter().any(|home| home.node == node)
+    }
+
+    /// Every blob that a home must hold, in the order in which they came to
+    /// be. Source chunks are named in the manifest, which comes first.
+    pub fn blobs(&self) -> Vec<String> {
+        let job = &self.job;
+        let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
+        for task in self.tasks.values().filter(|task| task.state() == TaskState::Done) {
+            if matches!(task.kind(), TaskKind::Shard | TaskKind::Audio) {
+                blobs.push(task.hash.clone());
+            }
+            blobs.push(task.report.clone());
+        }
+        blobs.push(job.output_hash.clone());
+        blobs.push(job.proof_hash.clone());
+        let mut seen = BTreeSet::new();
+        blobs.retain(|hash| !hash.is_empty() && seen.insert(hash.clone()));
+        blobs
+    }
+}
+
+impl State {
+    /// The cluster's own time in milliseconds.
+    pub fn cluster_ms(&self) -> u64 {
+        self.cluster.cluster_ms
+    }
+
+    /// A job with its tasks.
+    pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
+        self.jobs.get(id)
+    }
+
+    /// All jobs, by id.
+    pub fn jobs(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        self.jobs.values()
+    }
+
+    /// Jobs that have not ended, by id.
+    pub fn active(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        self.active.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Jobs from the newest on, those older than `before` (a creation index).
+    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
+        self.by_age.range(..before).rev().filter_map(|(_, id)| self.jobs.get(id))
+    }
+
+    /// The incarnation under which a node is known.
+    pub fn incarnation_of(&self, node: u64) -> Option<String> {
+        self.nodes.get(&node).map(|node| node.incarnation.clone())
+    }
+
+    /// All nodes that have taken part.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// The bytes of a row; `None` if it does not exist (any more).
+    pub fn row(&self, key: &[u8]) -> Option<Vec<u8>> {
+        let text = std::str::from_utf8(key).ok()?;
+        if key == CLUSTER_KEY {
+            return Some(self.cluster.encode_to_vec());
+        }
+        let (table, rest) = text.split_once('/')?;
+        match table {
+            "n" => self.nodes.get(&rest.parse().ok()?).map(Message::encode_to_vec),
+            "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
+            "t" => {
+                let mut parts = rest.split('/');
+                let entry = self.jobs.get(parts.next()?)?;
+                let kind = TaskKind::try_from(parts.next()?.parse::<i32>().ok()?).ok()?;
+                let number = parts.next()?.parse().ok()?;
+                entry.tasks.get(&(kind, number)).map(|task| task.encode_to_vec())
+            }
+            _ => None,
+        }
+    }
+
+    /// All rows, sorted by key.
+    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        let cluster = std::iter::once((cluster_key(), self.cluster.encode_to_vec()));
+        let jobs = self.jobs.values().map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let nodes = self.nodes.values().map(|node| (node_key(node.id), node.encode_to_vec()));
+        let tasks = self.jobs.values().flat_map(|entry| {
+            entry.tasks.iter().map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
+        });
+        cluster.chain(jobs).chain(nodes).chain(tasks)
+    }
+
+    /// Rebuilds the table and its indexes from rows in the order of
+    /// [`State::rows`] (jobs before their tasks).
+    ///
+    /// # Errors
+    /// [`ModelError`] for a foreign row; nothing is guessed.
+    pub fn from_rows(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, ModelError> {
+        let mut state = State::default();
+        for (key, value) in rows {
+            let name = || String::from_utf8_lossy(&key).into_owned();
+            let bad = |error: prost::DecodeError| ModelError::Undecodable { what: "row", cause: error.to_string() };
+            match key.first() {
+                Some(b'c') => state.cluster = ClusterRow::decode(&value[..]).map_err(bad)?,
+                Some(b'n') => {
+                    let node = Node::decode(&value[..]).map_err(bad)?;
+                    state.nodes.insert(node.id, node);
+                }
+                Some(b'j') => state.put_job(Job::decode(&value[..]).map_err(bad)?),
+                Some(b't') => {
+                    let job = name().split('/').nth(1).map(str::to_string).unwrap_or_default();
+                    let task = Task::decode(&value[..]).map_err(bad)?;
+                    let entry = state.jobs.get_mut(&job).ok_or_else(|| ModelError::BadRow { key: name() })?;
+                    Arc::make_mut(entry).put_task(task);
+                }
+                _ => return Err(ModelError::BadRow { key: name() }),
+            }
+        }
+        Ok(state)
+    }
+
+    /// Writes a job's row and keeps the indexes.
+    pub(crate) fn put_job(&mut self, job: Job) {
+        let id = job.id.clone();
+        self.by_age.insert(job.created_index, id.clone());
+        if job.state().ended() {
+            self.active.remove(&id);
+        } else {
+            self.active.insert(id.clone());
+        }
+        if job.state() == JobState::Deleted {
+            self.tombstones.insert((job.deleted_cluster_ms, id.clone()));
+        }
+        match self.jobs.get_mut(&id) {
+            Some(entry) => Arc::make_mut(entry).job = job,
+            None => drop(self.jobs.insert(id, Arc::new(JobEntry::new(job)))),
+        }
+    }
+}
