@@ -22,14 +22,23 @@ use crate::{
 impl State {
     /// Applies one entry of the log at its index.
     pub fn apply(&mut self, index: u64, entry: &Entry) -> Applied {
-        let mut writer = Writer { state: self, touched: BTreeSet::new() };
+        let mut writer = Writer {
+            state: self,
+            touched: BTreeSet::new(),
+        };
         let mut replies = Vec::with_capacity(entry.commands.len());
         for (position, envelope) in entry.commands.iter().enumerate() {
-            let command = envelope.command.as_ref().expect("decode refuses unknown commands");
+            let command = envelope
+                .command
+                .as_ref()
+                .expect("decode refuses unknown commands");
             let age = index * COMMANDS_PER_ENTRY_MAX as u64 + position as u64;
             replies.push(writer.command(index, age, command));
         }
-        Applied { replies, touched: writer.touched.into_iter().collect() }
+        Applied {
+            replies,
+            touched: writer.touched.into_iter().collect(),
+        }
     }
 }
 
@@ -73,7 +82,8 @@ impl Writer<'_> {
     }
 
     fn put_task(&mut self, job: &str, task: Task) {
-        self.touched.insert(task_key(job, (task.kind(), task.number)));
+        self.touched
+            .insert(task_key(job, (task.kind(), task.number)));
         if let Some(entry) = self.entry(job) {
             entry.put_task(task);
         }
@@ -94,13 +104,23 @@ impl Writer<'_> {
                 && job.source_fingerprint == c.source_fingerprint;
             if !same {
                 let what = if job.spec == c.spec { "source" } else { "spec" };
-                return Reply::refused(&id, Problem::new(
-                    "request-id-reused",
-                    format!("request id '{}' already belongs to job {id} with another {what}", c.request_id),
-                    "use a new --request-id, or send the same file and options again",
-                ));
+                return Reply::refused(
+                    &id,
+                    Problem::new(
+                        "request-id-reused",
+                        format!(
+                            "request id '{}' already belongs to job {id} with another {what}",
+                            c.request_id
+                        ),
+                        "use a new --request-id, or send the same file and options again",
+                    ),
+                );
             }
-            return Reply { job: id, existed: true, ..Default::default() };
+            return Reply {
+                job: id,
+                existed: true,
+                ..Default::default()
+            };
         }
         self.put_job(Job {
             id: id.clone(),
@@ -119,8 +139,13 @@ impl Writer<'_> {
     }
 
     fn set_homes(&mut self, index: u64, c: &SetHomes) -> Reply {
-        let Some(mut job) = self.job(&c.job).cloned() else { return Reply::stale(&c.job) };
-        let useless = matches!(job.state(), JobState::Failed | JobState::Cancelled | JobState::Deleted);
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
+        let useless = matches!(
+            job.state(),
+            JobState::Failed | JobState::Cancelled | JobState::Deleted
+        );
         if useless || job.epoch != c.epoch || c.homes.is_empty() {
             return Reply::stale(&c.job);
         }
@@ -131,7 +156,10 @@ impl Writer<'_> {
             .iter()
             .map(|&node| {
                 let kept = before.iter().find(|home| home.node == node);
-                Home { node, filled: kept.map_or(first, |home| home.filled) }
+                Home {
+                    node,
+                    filled: kept.map_or(first, |home| home.filled),
+                }
             })
             .collect();
         job.epoch = index;
@@ -149,9 +177,15 @@ impl Writer<'_> {
     }
 
     fn home_filled(&mut self, c: &HomeFilled) -> Reply {
-        let Some(mut job) = self.job(&c.job).cloned() else { return Reply::stale(&c.job) };
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
         let epoch = job.epoch;
-        match job.homes.iter_mut().find(|home| home.node == c.node && !home.filled) {
+        match job
+            .homes
+            .iter_mut()
+            .find(|home| home.node == c.node && !home.filled)
+        {
             Some(home) if epoch == c.epoch => home.filled = true,
             _ => return Reply::stale(&c.job),
         }
@@ -160,7 +194,9 @@ impl Writer<'_> {
     }
 
     fn seal_source(&mut self, c: &SealSource) -> Reply {
-        let Some(mut job) = self.job(&c.job).cloned() else { return Reply::stale(&c.job) };
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
         if job.state() != JobState::Uploading || job.epoch != c.epoch {
             return Reply::stale(&c.job);
         }
@@ -186,8 +222,12 @@ impl Writer<'_> {
 
     fn assign(&mut self, c: &Assign) -> Reply {
         let id = &c.key.job;
-        let Some(entry) = self.state.jobs.get(id) else { return Reply::stale(id) };
-        let Some(task) = entry.tasks.get(&c.key.task()) else { return Reply::stale(id) };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let Some(task) = entry.tasks.get(&c.key.task()) else {
+            return Reply::stale(id);
+        };
         let ready = task.state() == TaskState::Pending && c.key.attempt == task.attempt + 1;
         let same_build = entry.job.build.is_empty() || entry.job.build == c.build;
         if !ready || !same_build || entry.job.state().ended() {
@@ -209,10 +249,14 @@ impl Writer<'_> {
 
     fn release(&mut self, c: &Release) -> Reply {
         let id = &c.key.job;
-        let Some(mut task) = self.running(&c.key) else { return Reply::stale(id) };
+        let Some(mut task) = self.running(&c.key) else {
+            return Reply::stale(id);
+        };
         task.state = TaskState::Pending.into();
         match c.class() {
-            FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => task.work_failures += 1,
+            FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => {
+                task.work_failures += 1
+            }
             FailureClass::NodeFault | FailureClass::NodeLost => task.node_faults += 1,
             FailureClass::Stopped => {}
         }
@@ -241,19 +285,24 @@ impl Writer<'_> {
         if self.running(&c.key).is_none() || c.key.kind() != TaskKind::Analyze {
             return Reply::stale(id);
         }
-        let Some(mut job) = self.job(id).cloned() else { return Reply::stale(id) };
+        let Some(mut job) = self.job(id).cloned() else {
+            return Reply::stale(id);
+        };
         let total = job.shards_total as usize + c.ranges.len();
         let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && total <= SHARDS_PER_JOB_MAX;
         if c.first != job.shards_total || !fits {
             return Reply::stale(id);
         }
         for (number, range) in (c.first..).zip(&c.ranges) {
-            self.put_task(id, Task {
-                from_pts: range.from_pts,
-                to_pts: range.to_pts,
-                frames: range.frames,
-                ..pending(TaskKind::Shard, number)
-            });
+            self.put_task(
+                id,
+                Task {
+                    from_pts: range.from_pts,
+                    to_pts: range.to_pts,
+                    frames: range.frames,
+                    ..pending(TaskKind::Shard, number)
+                },
+            );
         }
         job.shards_total = total as u32;
         self.put_job(job);
@@ -262,15 +311,26 @@ impl Writer<'_> {
 
     fn complete(&mut self, c: &Complete) -> Reply {
         let id = &c.key.job;
-        let Some(mut task) = self.running(&c.key) else { return Reply::stale(id) };
-        let Some(mut job) = self.job(id).cloned() else { return Reply::stale(id) };
+        let Some(mut task) = self.running(&c.key) else {
+            return Reply::stale(id);
+        };
+        let Some(mut job) = self.job(id).cloned() else {
+            return Reply::stale(id);
+        };
         let kind = task.kind();
-        if kind == TaskKind::Analyze && (c.shards_total != job.shards_total || c.shards_total == 0) {
+        if kind == TaskKind::Analyze && (c.shards_total != job.shards_total || c.shards_total == 0)
+        {
             return Reply::stale(id);
         }
         // A reopened task must give the bytes it gave before (lineage).
         if !task.hash.is_empty() && task.hash != c.hash && kind != TaskKind::Assemble {
-            let cause = format!("{} {} gave {} and then {}", kind.name(), task.number, task.hash, c.hash);
+            let cause = format!(
+                "{} {} gave {} and then {}",
+                kind.name(),
+                task.number,
+                task.hash,
+                c.hash
+            );
             return self.end(id, c.unix_ms, not_reproducible(cause));
         }
         task.state = TaskState::Done.into();
@@ -302,8 +362,12 @@ impl Writer<'_> {
 
     fn reopen(&mut self, c: &Reopen) -> Reply {
         let id = &c.key.job;
-        let Some(entry) = self.state.jobs.get(id) else { return Reply::stale(id) };
-        let Some(task) = entry.tasks.get(&c.key.task()) else { return Reply::stale(id) };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let Some(task) = entry.tasks.get(&c.key.task()) else {
+            return Reply::stale(id);
+        };
         let finished = task.state() == TaskState::Done && task.attempt == c.key.attempt;
         let encoded = matches!(task.kind(), TaskKind::Shard | TaskKind::Audio);
         if !finished || !encoded || entry.job.state().ended() {
@@ -311,8 +375,12 @@ impl Writer<'_> {
         }
         let mut job = entry.job.clone();
         let mut task = Task::clone(task);
-        let assemblies: Vec<TaskKey> =
-            entry.tasks.keys().filter(|(kind, _)| *kind == TaskKind::Assemble).copied().collect();
+        let assemblies: Vec<TaskKey> = entry
+            .tasks
+            .keys()
+            .filter(|(kind, _)| *kind == TaskKind::Assemble)
+            .copied()
+            .collect();
         task.state = TaskState::Pending.into();
         job.state = JobState::Encoding.into();
         self.put_job(job);
@@ -326,7 +394,12 @@ impl Writer<'_> {
     /// Takes an assembly back while a shard is encoded anew, keeping its
     /// attempt number so that a late result is refused.
     fn suspend(&mut self, id: &str, key: TaskKey) {
-        let task = self.state.jobs.get(id).and_then(|entry| entry.tasks.get(&key)).map(|task| Task::clone(task));
+        let task = self
+            .state
+            .jobs
+            .get(id)
+            .and_then(|entry| entry.tasks.get(&key))
+            .map(|task| Task::clone(task));
         if let Some(mut task) = task {
             task.state = TaskState::Pending.into();
             self.put_task(id, task);
@@ -354,24 +427,33 @@ impl Writer<'_> {
     /// Running tasks of an ended job are not running any more: workers read
     /// that from the table and end their processes.
     fn stop_tasks(&mut self, id: &str) {
-        let running: Vec<TaskKey> =
-            self.state.jobs.get(id).map(|entry| entry.running.iter().copied().collect()).unwrap_or_default();
+        let running: Vec<TaskKey> = self
+            .state
+            .jobs
+            .get(id)
+            .map(|entry| entry.running.iter().copied().collect())
+            .unwrap_or_default();
         for key in running {
             self.suspend(id, key);
         }
     }
 
     fn cancel_job(&mut self, c: &CancelJob) -> Reply {
-        let Some(mut job) = self.job(&c.job).cloned() else { return not_found(&c.job) };
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return not_found(&c.job);
+        };
         match job.state() {
             JobState::Cancelled => return Reply::stale(&c.job),
             JobState::Deleted => return not_found(&c.job),
             state if state.ended() => {
-                return Reply::refused(&c.job, Problem::new(
-                    "already-ended",
-                    format!("job {} has already {}", c.job, state.name()),
-                    "delete it if it is no longer needed",
-                ));
+                return Reply::refused(
+                    &c.job,
+                    Problem::new(
+                        "already-ended",
+                        format!("job {} has already {}", c.job, state.name()),
+                        "delete it if it is no longer needed",
+                    ),
+                );
             }
             _ => {}
         }
@@ -384,7 +466,9 @@ impl Writer<'_> {
 
     fn delete_job(&mut self, c: &DeleteJob) -> Reply {
         let cluster_ms = self.state.cluster_ms();
-        let Some(entry) = self.state.jobs.get(&c.job) else { return not_found(&c.job) };
+        let Some(entry) = self.state.jobs.get(&c.job) else {
+            return not_found(&c.job);
+        };
         if entry.job.state() == JobState::Deleted {
             return Reply::stale(&c.job);
         }
@@ -426,13 +510,20 @@ impl Writer<'_> {
         if let Some(known) = self.state.nodes.get(&c.node)
             && known.incarnation != c.incarnation
         {
-            return Reply::refused("", Problem::new(
-                "other-incarnation",
-                format!("node {} is known with another disk", c.node),
-                "start it with its own data folder, or under a new id",
-            ));
+            return Reply::refused(
+                "",
+                Problem::new(
+                    "other-incarnation",
+                    format!("node {} is known with another disk", c.node),
+                    "start it with its own data folder, or under a new id",
+                ),
+            );
         }
-        let node = Node { id: c.node, incarnation: c.incarnation.clone(), address: c.address.clone() };
+        let node = Node {
+            id: c.node,
+            incarnation: c.incarnation.clone(),
+            address: c.address.clone(),
+        };
         self.touched.insert(node_key(c.node));
         self.state.nodes.insert(c.node, node);
         Reply::default()
@@ -443,7 +534,12 @@ impl Writer<'_> {
             .state
             .jobs
             .get(id)
-            .map(|entry| entry.shards().map(|task| (TaskKind::Shard, task.number)).collect())
+            .map(|entry| {
+                entry
+                    .shards()
+                    .map(|task| (TaskKind::Shard, task.number))
+                    .collect()
+            })
             .unwrap_or_default();
         for key in shards {
             self.remove_task(id, key);
@@ -458,8 +554,12 @@ impl Writer<'_> {
     /// the decoder gives, so no other cut can be trusted. The new shard goes
     /// on counting attempts above all old ones, which fences those off.
     fn collapse(&mut self, id: &str, why: &str) {
-        let Some(entry) = self.state.jobs.get(id) else { return };
-        let Some(mut job) = (!job_is_single(&entry.job)).then(|| entry.job.clone()) else { return };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let Some(mut job) = (!job_is_single(&entry.job)).then(|| entry.job.clone()) else {
+            return;
+        };
         let mut whole = pending(TaskKind::Shard, 0);
         whole.from_pts = entry.shards().map(|task| task.from_pts).min().unwrap_or(0);
         whole.to_pts = entry.shards().map(|task| task.to_pts).max().unwrap_or(0);
@@ -474,7 +574,9 @@ impl Writer<'_> {
     }
 
     fn assemble_if_encoded(&mut self, id: &str) {
-        let Some(entry) = self.state.jobs.get(id) else { return };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
         let encoded = entry
             .tasks
             .values()
@@ -491,7 +593,9 @@ impl Writer<'_> {
 
     /// Every home assembles by itself.
     fn open_assemblies(&mut self, id: &str) {
-        let Some(entry) = self.state.jobs.get(id) else { return };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
         let missing: Vec<u32> = entry
             .job
             .homes
@@ -506,7 +610,9 @@ impl Writer<'_> {
 
     /// Ends the job when all homes hold the same output, or do not.
     fn succeed_if_agreed(&mut self, id: &str, unix_ms: u64) -> Reply {
-        let Some(entry) = self.state.jobs.get(id) else { return Reply::stale(id) };
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
         let mut job = entry.job.clone();
         let done: Vec<Arc<Task>> = entry
             .tasks
@@ -514,21 +620,33 @@ impl Writer<'_> {
             .filter(|task| task.kind() == TaskKind::Assemble && task.state() == TaskState::Done)
             .cloned()
             .collect();
-        let Some(first) = done.first() else { return Reply::done(id) };
-        if let Some(other) = done.iter().find(|task| (&task.hash, &task.report) != (&first.hash, &first.report)) {
+        let Some(first) = done.first() else {
+            return Reply::done(id);
+        };
+        if let Some(other) = done
+            .iter()
+            .find(|task| (&task.hash, &task.report) != (&first.hash, &first.report))
+        {
             let cause = format!(
                 "node {} assembled {} and node {} assembled {}",
                 first.number, first.hash, other.number, other.hash
             );
             return self.end(id, unix_ms, not_reproducible(cause));
         }
-        let agreed = job.homes.iter().all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
+        let agreed = job
+            .homes
+            .iter()
+            .all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
         if agreed {
             job.state = JobState::Succeeded.into();
             job.output_hash = first.hash.clone();
             job.output_bytes = first.bytes_out;
             job.proof_hash = first.report.clone();
-            job.ended_unix_ms = done.iter().map(|task| task.ended_unix_ms).max().unwrap_or(unix_ms);
+            job.ended_unix_ms = done
+                .iter()
+                .map(|task| task.ended_unix_ms)
+                .max()
+                .unwrap_or(unix_ms);
             for home in &mut job.homes {
                 home.filled = true;
             }
@@ -543,11 +661,23 @@ fn job_is_single(job: &Job) -> bool {
 }
 
 fn pending(kind: TaskKind, number: u32) -> Task {
-    Task { kind: kind.into(), number, state: TaskState::Pending.into(), ..Default::default() }
+    Task {
+        kind: kind.into(),
+        number,
+        state: TaskState::Pending.into(),
+        ..Default::default()
+    }
 }
 
 fn not_found(id: &str) -> Reply {
-    Reply::refused(id, Problem::new("not-found", format!("there is no job {id}"), "see `reelraft job list`"))
+    Reply::refused(
+        id,
+        Problem::new(
+            "not-found",
+            format!("there is no job {id}"),
+            "see `reelraft job list`",
+        ),
+    )
 }
 
 fn not_reproducible(cause: String) -> Problem {

@@ -20,8 +20,12 @@ pub fn check(state: &State) -> Vec<Violation> {
     }
     match State::from_rows(state.rows()) {
         Ok(rebuilt) if rebuilt == *state => {}
-        Ok(_) => found.push(Violation("the indexes or rows differ from those rebuilt from the rows".into())),
-        Err(error) => found.push(Violation(format!("the table can't be rebuilt from its rows: {error}"))),
+        Ok(_) => found.push(Violation(
+            "the indexes or rows differ from those rebuilt from the rows".into(),
+        )),
+        Err(error) => found.push(Violation(format!(
+            "the table can't be rebuilt from its rows: {error}"
+        ))),
     }
     found
 }
@@ -38,7 +42,10 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
         say("homes without an epoch, or an epoch without homes".into());
     }
     let past_upload = !matches!(job.state(), JobState::Uploading);
-    let alive = !matches!(job.state(), JobState::Failed | JobState::Cancelled | JobState::Deleted);
+    let alive = !matches!(
+        job.state(),
+        JobState::Failed | JobState::Cancelled | JobState::Deleted
+    );
     if past_upload && alive && (job.manifest.is_empty() || job.source_root.is_empty()) {
         say("beyond the upload without a seal".into());
     }
@@ -78,12 +85,19 @@ fn check_plan(entry: &JobEntry, say: &mut impl FnMut(String)) {
             return;
         }
         if task.from_pts >= task.to_pts || previous.is_some_and(|end| end != task.from_pts) {
-            say(format!("shard {expected} leaves a gap, overlaps or is empty"));
+            say(format!(
+                "shard {expected} leaves a gap, overlaps or is empty"
+            ));
         }
         previous = Some(task.to_pts);
     }
-    let planning = entry.tasks.get(&(TaskKind::Analyze, 0)).is_some_and(|task| task.state() != TaskState::Done);
-    let cut = entry.shards().any(|task| task.state() != TaskState::Pending);
+    let planning = entry
+        .tasks
+        .get(&(TaskKind::Analyze, 0))
+        .is_some_and(|task| task.state() != TaskState::Done);
+    let cut = entry
+        .shards()
+        .any(|task| task.state() != TaskState::Pending);
     if planning && cut {
         say("a shard was begun before the plan was whole".into());
     }

@@ -21,7 +21,10 @@ pub struct Entry {
 #[derive(Clone, PartialEq, Message)]
 pub struct Envelope {
     /// The command.
-    #[prost(oneof = "Command", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14")]
+    #[prost(
+        oneof = "Command",
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+    )]
     pub command: Option<Command>,
 }
 
@@ -364,8 +367,12 @@ pub enum ModelError {
 impl Entry {
     /// An entry of these commands.
     pub fn new(commands: Vec<Command>) -> Self {
-        let commands = commands.into_iter().map(|command| Envelope { command: Some(command) });
-        Entry { commands: commands.collect() }
+        let commands = commands.into_iter().map(|command| Envelope {
+            command: Some(command),
+        });
+        Entry {
+            commands: commands.collect(),
+        }
     }
 
     /// The entry's bytes.
@@ -379,9 +386,15 @@ impl Entry {
     /// [`ModelError::Undecodable`] for foreign bytes and
     /// [`ModelError::UnknownCommand`] for a later version's command.
     pub fn decode(bytes: &[u8]) -> Result<Self, ModelError> {
-        let entry = <Entry as Message>::decode(bytes)
-            .map_err(|error| ModelError::Undecodable { what: "log entry", cause: error.to_string() })?;
-        if entry.commands.iter().any(|envelope| envelope.command.is_none()) {
+        let entry = <Entry as Message>::decode(bytes).map_err(|error| ModelError::Undecodable {
+            what: "log entry",
+            cause: error.to_string(),
+        })?;
+        if entry
+            .commands
+            .iter()
+            .any(|envelope| envelope.command.is_none())
+        {
             return Err(ModelError::UnknownCommand);
         }
         Ok(entry)
@@ -397,21 +410,39 @@ impl AttemptKey {
 
 impl std::fmt::Display for AttemptKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}/{}/{}#{}", self.job, self.kind().name(), self.number, self.attempt)
+        write!(
+            f,
+            "{}/{}/{}#{}",
+            self.job,
+            self.kind().name(),
+            self.number,
+            self.attempt
+        )
     }
 }
 
 impl Reply {
     pub(crate) fn done(job: &str) -> Self {
-        Reply { job: job.to_string(), ..Default::default() }
+        Reply {
+            job: job.to_string(),
+            ..Default::default()
+        }
     }
 
     pub(crate) fn stale(job: &str) -> Self {
-        Reply { job: job.to_string(), stale: true, ..Default::default() }
+        Reply {
+            job: job.to_string(),
+            stale: true,
+            ..Default::default()
+        }
     }
 
     pub(crate) fn refused(job: &str, problem: Problem) -> Self {
-        Reply { job: job.to_string(), refused: Some(problem), ..Default::default() }
+        Reply {
+            job: job.to_string(),
+            refused: Some(problem),
+            ..Default::default()
+        }
     }
 
     /// The reply, or the refusal that it carries.

@@ -83,9 +83,14 @@ impl TaskKind {
 
     /// The kind a word names, if any.
     pub fn parse(word: &str) -> Option<Self> {
-        [TaskKind::Analyze, TaskKind::Audio, TaskKind::Shard, TaskKind::Assemble]
-            .into_iter()
-            .find(|kind| kind.name() == word)
+        [
+            TaskKind::Analyze,
+            TaskKind::Audio,
+            TaskKind::Shard,
+            TaskKind::Assemble,
+        ]
+        .into_iter()
+        .find(|kind| kind.name() == word)
     }
 }
 
@@ -136,7 +141,11 @@ pub struct Problem {
 impl Problem {
     /// A problem from its three parts.
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Problem { kind: kind.to_string(), cause: cause.into(), hint: hint.into() }
+        Problem {
+            kind: kind.to_string(),
+            cause: cause.into(),
+            hint: hint.into(),
+        }
     }
 }
 

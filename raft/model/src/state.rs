@@ -73,7 +73,12 @@ pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
 
 impl JobEntry {
     pub(crate) fn new(job: Job) -> Self {
-        JobEntry { job, tasks: BTreeMap::new(), pending: BTreeSet::new(), running: BTreeSet::new() }
+        JobEntry {
+            job,
+            tasks: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            running: BTreeSet::new(),
+        }
     }
 
     /// Writes a task and keeps the indexes.
@@ -97,7 +102,9 @@ impl JobEntry {
 
     /// The shards in order.
     pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks.range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX)).map(|(_, task)| task)
+        self.tasks
+            .range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX))
+            .map(|(_, task)| task)
     }
 
     /// The audio task, if there is one.
@@ -115,7 +122,11 @@ impl JobEntry {
     pub fn blobs(&self) -> Vec<String> {
         let job = &self.job;
         let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
-        for task in self.tasks.values().filter(|task| task.state() == TaskState::Done) {
+        for task in self
+            .tasks
+            .values()
+            .filter(|task| task.state() == TaskState::Done)
+        {
             if matches!(task.kind(), TaskKind::Shard | TaskKind::Audio) {
                 blobs.push(task.hash.clone());
             }
@@ -152,7 +163,10 @@ impl State {
 
     /// Jobs from the newest on, those older than `before` (a creation index).
     pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
-        self.by_age.range(..before).rev().filter_map(|(_, id)| self.jobs.get(id))
+        self.by_age
+            .range(..before)
+            .rev()
+            .filter_map(|(_, id)| self.jobs.get(id))
     }
 
     /// The incarnation under which a node is known.
@@ -173,14 +187,20 @@ impl State {
         }
         let (table, rest) = text.split_once('/')?;
         match table {
-            "n" => self.nodes.get(&rest.parse().ok()?).map(Message::encode_to_vec),
+            "n" => self
+                .nodes
+                .get(&rest.parse().ok()?)
+                .map(Message::encode_to_vec),
             "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
                 let kind = TaskKind::try_from(parts.next()?.parse::<i32>().ok()?).ok()?;
                 let number = parts.next()?.parse().ok()?;
-                entry.tasks.get(&(kind, number)).map(|task| task.encode_to_vec())
+                entry
+                    .tasks
+                    .get(&(kind, number))
+                    .map(|task| task.encode_to_vec())
             }
             _ => None,
         }
@@ -189,10 +209,19 @@ impl State {
     /// All rows, sorted by key.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let cluster = std::iter::once((cluster_key(), self.cluster.encode_to_vec()));
-        let jobs = self.jobs.values().map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
-        let nodes = self.nodes.values().map(|node| (node_key(node.id), node.encode_to_vec()));
+        let jobs = self
+            .jobs
+            .values()
+            .map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let nodes = self
+            .nodes
+            .values()
+            .map(|node| (node_key(node.id), node.encode_to_vec()));
         let tasks = self.jobs.values().flat_map(|entry| {
-            entry.tasks.iter().map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
+            entry
+                .tasks
+                .iter()
+                .map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
         });
         cluster.chain(jobs).chain(nodes).chain(tasks)
     }
@@ -202,11 +231,16 @@ impl State {
     ///
     /// # Errors
     /// [`ModelError`] for a foreign row; nothing is guessed.
-    pub fn from_rows(rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>) -> Result<Self, ModelError> {
+    pub fn from_rows(
+        rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
+    ) -> Result<Self, ModelError> {
         let mut state = State::default();
         for (key, value) in rows {
             let name = || String::from_utf8_lossy(&key).into_owned();
-            let bad = |error: prost::DecodeError| ModelError::Undecodable { what: "row", cause: error.to_string() };
+            let bad = |error: prost::DecodeError| ModelError::Undecodable {
+                what: "row",
+                cause: error.to_string(),
+            };
             match key.first() {
                 Some(b'c') => state.cluster = ClusterRow::decode(&value[..]).map_err(bad)?,
                 Some(b'n') => {
@@ -215,9 +249,16 @@ impl State {
                 }
                 Some(b'j') => state.put_job(Job::decode(&value[..]).map_err(bad)?),
                 Some(b't') => {
-                    let job = name().split('/').nth(1).map(str::to_string).unwrap_or_default();
+                    let job = name()
+                        .split('/')
+                        .nth(1)
+                        .map(str::to_string)
+                        .unwrap_or_default();
                     let task = Task::decode(&value[..]).map_err(bad)?;
-                    let entry = state.jobs.get_mut(&job).ok_or_else(|| ModelError::BadRow { key: name() })?;
+                    let entry = state
+                        .jobs
+                        .get_mut(&job)
+                        .ok_or_else(|| ModelError::BadRow { key: name() })?;
                     Arc::make_mut(entry).put_task(task);
                 }
                 _ => return Err(ModelError::BadRow { key: name() }),
