@@ -41,9 +41,6 @@ pub struct Liveness {
     pub nodes: BTreeMap<u64, NodeView>,
     /// Voters of the membership.
     pub voters: u32,
-    /// Whether the bounded wait for hellos after a takeover is over (or all
-    /// members have said hello).
-    pub settled: bool,
     /// The leader's wall clock, for display only.
     pub unix_ms: u64,
 }
@@ -115,9 +112,7 @@ pub fn plan(state: &State, liveness: &Liveness) -> Vec<Command> {
         homes(&entry.job, liveness, &mut load, &mut commands);
     }
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
-    if liveness.settled {
-        assignments(state, liveness, &mut commands);
-    }
+    assignments(state, liveness, &mut commands);
     commands
 }
 
