@@ -85,6 +85,7 @@ impl Liveness {
 /// entry's worth, the most urgent first.
 pub fn plan(state: &State, liveness: &Liveness) -> Vec<Command> {
     let mut commands = Vec::new();
+    let mut failing = BTreeSet::new();
     for entry in state.active() {
         if let Some(problem) = verdict(entry, liveness) {
             commands.push(Command::FailJob(FailJob {
@@ -92,6 +93,7 @@ pub fn plan(state: &State, liveness: &Liveness) -> Vec<Command> {
                 problem,
                 unix_ms: liveness.unix_ms,
             }));
+            failing.insert(&entry.job.id);
         } else {
             releases(entry, liveness, &mut commands);
         }
@@ -112,7 +114,7 @@ pub fn plan(state: &State, liveness: &Liveness) -> Vec<Command> {
         homes(&entry.job, liveness, &mut load, &mut commands);
     }
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
-    assignments(state, liveness, &mut commands);
+    assignments(state, liveness, &failing, &mut commands);
     commands
 }
 
@@ -269,7 +271,12 @@ fn homes(
 }
 
 /// Hands pending tasks to free slots.
-fn assignments(state: &State, liveness: &Liveness, commands: &mut Vec<Command>) {
+fn assignments(
+    state: &State,
+    liveness: &Liveness,
+    failing: &BTreeSet<&String>,
+    commands: &mut Vec<Command>,
+) {
     let mut busy: BTreeMap<u64, u32> = BTreeMap::new();
     let mut share: BTreeMap<&str, u32> = BTreeMap::new();
     for entry in state.active() {
@@ -280,7 +287,17 @@ fn assignments(state: &State, liveness: &Liveness, commands: &mut Vec<Command>) 
             }
         }
     }
-    let mut queues: Vec<Queue> = state.active().map(|entry| Queue::new(entry)).collect();
+    // Without a living home there is nothing to read and nowhere to write.
+    let workable = |entry: &&JobEntry| {
+        !failing.contains(&entry.job.id)
+            && entry.job.homes.iter().any(|home| liveness.alive(home.node))
+    };
+    let mut queues: Vec<Queue> = state
+        .active()
+        .map(AsRef::as_ref)
+        .filter(workable)
+        .map(Queue::new)
+        .collect();
     queues.retain(|queue| queue.peek().is_some());
     queues.sort_by_key(|queue| queue.entry.job.created_index);
     while commands.len() < COMMANDS_PER_ENTRY_MAX {
