@@ -1,1 +1,16 @@
-//! Placeholder while the workspace is laid out.
+//! Bytes on this disk: the data folder and its identity, the Raft log, the
+//! table, snapshots. Knows no video, no peers and no consensus library.
+//!
+//! What is acknowledged lies in the log, really synced. The table is a
+//! rebuildable view, never the only copy.
+
+mod durable;
+mod error;
+mod identity;
+pub mod limits;
+mod log;
+
+pub use durable::{make_folder, rename, sync_folder, write_file};
+pub use error::StorageError;
+pub use identity::{DataFolder, Identity};
+pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};

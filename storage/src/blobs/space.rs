@@ -1,0 +1,34 @@
+//! How much room the disk has.
+
+use std::{io, path::Path, sync::Arc};
+
+/// Room on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that we may still write.
+    pub free_bytes: u64,
+    /// Size of the file system.
+    pub total_bytes: u64,
+}
+
+/// Asks for the room at a path; injected so that a full disk can be tested.
+pub type SpaceProbe = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
+
+/// Asks the file system itself.
+pub(super) fn statvfs(path: &Path) -> io::Result<Space> {
+    use std::os::unix::ffi::OsStrExt;
+    let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
+    let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path is a C string, and the kernel has filled the structure
+    // when it returns 0.
+    let found = unsafe {
+        if libc::statvfs(path.as_ptr(), found.as_mut_ptr()) != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        found.assume_init()
+    };
+    Ok(Space {
+        free_bytes: found.f_bavail * found.f_frsize,
+        total_bytes: found.f_blocks * found.f_frsize,
+    })
+}

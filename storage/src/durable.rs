@@ -1,0 +1,64 @@
+//! Small files that are either wholly there or not at all, also after a power
+//! cut: temporary file, sync, rename, sync of the folder.
+
+use std::{
+    fs::{self, File},
+    io::Write,
+    path::Path,
+};
+
+use crate::error::StorageError;
+
+/// Syncs a folder, so that names made or removed in it stay so.
+///
+/// # Errors
+/// [`StorageError::Io`]; the node must end then.
+pub fn sync_folder(folder: &Path) -> Result<(), StorageError> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(StorageError::io(format!(
+            "sync folder {}",
+            folder.display()
+        )))
+}
+
+/// Makes a folder and its name durable; an existing one is fine.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn make_folder(folder: &Path) -> Result<(), StorageError> {
+    fs::create_dir_all(folder).map_err(StorageError::io(format!(
+        "create folder {}",
+        folder.display()
+    )))?;
+    match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => sync_folder(parent),
+        _ => Ok(()),
+    }
+}
+
+/// Writes a whole file durably under its name.
+///
+/// # Errors
+/// [`StorageError::Io`]; the node must end then.
+pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    let temporary = path.with_extension("tmp");
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    written.map_err(StorageError::io(format!("write {}", temporary.display())))?;
+    rename(&temporary, path)
+}
+
+/// Renames durably within one folder.
+///
+/// # Errors
+/// [`StorageError::Io`]; the node must end then.
+pub fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
+    fs::rename(from, to).map_err(StorageError::io(format!("rename to {}", to.display())))?;
+    match to.parent() {
+        Some(folder) => sync_folder(folder),
+        None => Ok(()),
+    }
+}

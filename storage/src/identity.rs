@@ -1,0 +1,305 @@
+//! The data folder: its lock, its format marker and who it belongs to.
+//!
+//! ```text
+//! DATA/LOCK       held (flock) while a node runs on the folder
+//! DATA/IDENTITY   cluster, node and incarnation, written once
+//! DATA/FORMAT     the format's number, written last: only then is it ours
+//! ```
+//! The incarnation is random and given when the folder is formatted, so that
+//! a node that comes back with an empty disk under its old id can be told:
+//! it has forgotten what it acknowledged.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    os::fd::AsRawFd,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    durable::{make_folder, write_file},
+    error::StorageError,
+    limits::FORMAT_NEWEST,
+};
+
+const LOCK: &str = "LOCK";
+const IDENTITY: &str = "IDENTITY";
+const FORMAT: &str = "FORMAT";
+const FORMAT_WORD: &str = "reelraft-data";
+
+/// Whose disk this is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The cluster that the disk takes part in.
+    pub cluster_id: String,
+    /// The node's id in it.
+    pub node: u64,
+    /// Random, given when the folder was formatted.
+    pub incarnation: String,
+}
+
+/// An open data folder. Dropping it releases the lock.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    identity: Identity,
+    formatted: bool,
+    _lock: File,
+}
+
+impl DataFolder {
+    /// Opens and locks a data folder, or starts to format an empty one.
+    ///
+    /// An older format is upgraded here once there is one. A folder is only
+    /// ours after [`DataFolder::finish`].
+    ///
+    /// # Errors
+    /// [`StorageError::Locked`], [`StorageError::NotOurs`],
+    /// [`StorageError::NewerFormat`], [`StorageError::OtherNode`],
+    /// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
+    pub fn open(path: &Path, cluster_id: &str, node: u64) -> Result<Self, StorageError> {
+        make_folder(path)?;
+        let lock = lock(path)?;
+        let formatted = read_format(path)?;
+        if !formatted {
+            refuse_foreign(path)?;
+        }
+        if !formatted && !path.join(IDENTITY).exists() {
+            let incarnation: [u8; 16] = rand::random();
+            let identity = Identity {
+                cluster_id: cluster_id.to_string(),
+                node,
+                incarnation: incarnation.iter().map(|b| format!("{b:02x}")).collect(),
+            };
+            write_file(&path.join(IDENTITY), render(&identity).as_bytes())?;
+        }
+        let identity = read_identity(&path.join(IDENTITY))?;
+        if identity.node != node {
+            return Err(StorageError::OtherNode {
+                found: identity.node,
+                asked: node,
+            });
+        }
+        Ok(DataFolder {
+            path: path.to_path_buf(),
+            identity,
+            formatted,
+            _lock: lock,
+        })
+    }
+
+    /// Whether the folder was ours before it was opened. If not, everything
+    /// in it is to be made afresh.
+    pub fn formatted(&self) -> bool {
+        self.formatted
+    }
+
+    /// Marks a new folder as ours, once all that it must hold is in it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn finish(&mut self) -> Result<(), StorageError> {
+        if !self.formatted {
+            let marker = format!("{FORMAT_WORD} {FORMAT_NEWEST}\n");
+            write_file(&self.path.join(FORMAT), marker.as_bytes())?;
+            self.formatted = true;
+        }
+        Ok(())
+    }
+
+    /// Whose disk it is.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+fn lock(folder: &Path) -> Result<File, StorageError> {
+    let path = folder.join(LOCK);
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(StorageError::io(format!("open {}", path.display())))?;
+    // SAFETY: flock on a descriptor that `file` owns touches no memory.
+    let refused = unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } != 0;
+    if !refused {
+        return Ok(file);
+    }
+    let error = std::io::Error::last_os_error();
+    if error.kind() == std::io::ErrorKind::WouldBlock {
+        return Err(StorageError::Locked {
+            path: folder.to_path_buf(),
+        });
+    }
+    Err(StorageError::io(format!("lock {}", path.display()))(error))
+}
+
+/// Whether the folder bears a format that this version reads.
+fn read_format(folder: &Path) -> Result<bool, StorageError> {
+    let path = folder.join(FORMAT);
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(StorageError::io(format!("read {}", path.display()))(error)),
+    };
+    let number = text
+        .trim_end()
+        .strip_prefix(FORMAT_WORD)
+        .and_then(|rest| rest.trim_start().parse::<u32>().ok());
+    match number {
+        Some(found) if found > FORMAT_NEWEST => Err(StorageError::NewerFormat {
+            found,
+            newest: FORMAT_NEWEST,
+        }),
+        Some(_) => Ok(true),
+        None => Err(StorageError::DamagedIdentity {
+            path,
+            cause: "no format number".to_string(),
+        }),
+    }
+}
+
+/// Without a marker only an empty folder may be formatted, or one whose
+/// formatting was cut short.
+fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
+    let failed = || StorageError::io(format!("list {}", folder.display()));
+    let ours = [LOCK, IDENTITY, "IDENTITY.tmp", "FORMAT.tmp"];
+    let started = folder.join(IDENTITY).exists();
+    for entry in fs::read_dir(folder).map_err(failed())? {
+        let name = entry.map_err(failed())?.file_name();
+        // ext4 makes this one when a disk of its own is mounted here.
+        let expected = name == "lost+found" || ours.iter().any(|ours| name == *ours);
+        if !expected && !started {
+            return Err(StorageError::NotOurs {
+                path: folder.to_path_buf(),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn render(identity: &Identity) -> String {
+    let body = format!(
+        "cluster={}\nnode={}\nincarnation={}\n",
+        identity.cluster_id, identity.node, identity.incarnation
+    );
+    format!("{body}crc32={:08x}\n", crc32fast::hash(body.as_bytes()))
+}
+
+fn read_identity(path: &Path) -> Result<Identity, StorageError> {
+    let damaged = |cause: &str| StorageError::DamagedIdentity {
+        path: path.to_path_buf(),
+        cause: cause.to_string(),
+    };
+    let text =
+        fs::read_to_string(path).map_err(StorageError::io(format!("read {}", path.display())))?;
+    let field = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
+            .map(str::to_string)
+    };
+    let identity = Identity {
+        cluster_id: field("cluster").ok_or_else(|| damaged("no cluster"))?,
+        node: field("node")
+            .and_then(|node| node.parse().ok())
+            .ok_or_else(|| damaged("no node"))?,
+        incarnation: field("incarnation").ok_or_else(|| damaged("no incarnation"))?,
+    };
+    if text != render(&identity) {
+        return Err(damaged("its checksum differs"));
+    }
+    Ok(identity)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn open(path: &Path, node: u64) -> Result<DataFolder, StorageError> {
+        let mut folder = DataFolder::open(path, "c", node)?;
+        folder.finish()?;
+        Ok(folder)
+    }
+
+    #[test]
+    fn a_folder_keeps_its_incarnation() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = open(dir.path(), 1).unwrap().identity().clone();
+        let again = open(dir.path(), 1).unwrap();
+        assert_eq!(&first, again.identity());
+        assert_eq!(first.incarnation.len(), 32);
+    }
+
+    #[test]
+    fn a_second_opener_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let _held = open(dir.path(), 1).unwrap();
+        let error = open(dir.path(), 1).unwrap_err();
+        assert!(matches!(error, StorageError::Locked { .. }), "{error}");
+    }
+
+    #[test]
+    fn another_node_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), 1).unwrap());
+        let error = open(dir.path(), 2).unwrap_err();
+        assert!(
+            matches!(error, StorageError::OtherNode { found: 1, asked: 2 }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_newer_format_is_refused_by_name() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), 1).unwrap());
+        fs::write(dir.path().join(FORMAT), "reelraft-data 99\n").unwrap();
+        let error = open(dir.path(), 1).unwrap_err();
+        assert!(
+            matches!(error, StorageError::NewerFormat { found: 99, .. }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_folder_of_other_files_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("holiday.mp4"), "x").unwrap();
+        let error = open(dir.path(), 1).unwrap_err();
+        assert!(matches!(error, StorageError::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn formatting_cut_short_goes_on() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = DataFolder::open(dir.path(), "c", 1).unwrap();
+        let incarnation = first.identity().incarnation.clone();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        drop(first);
+        let again = open(dir.path(), 1).unwrap();
+        assert_eq!(incarnation, again.identity().incarnation);
+        assert!(again.formatted());
+    }
+
+    #[test]
+    fn a_damaged_identity_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), 1).unwrap());
+        let path = dir.path().join(IDENTITY);
+        let text = fs::read_to_string(&path)
+            .unwrap()
+            .replace("node=1", "node=3");
+        fs::write(&path, text).unwrap();
+        let error = open(dir.path(), 3).unwrap_err();
+        assert!(
+            matches!(error, StorageError::DamagedIdentity { .. }),
+            "{error}"
+        );
+    }
+}
