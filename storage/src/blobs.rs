@@ -20,6 +20,7 @@ mod error;
 pub mod limits;
 mod names;
 mod reader;
+mod settle;
 mod space;
 pub(crate) mod sync;
 mod writer;
@@ -38,14 +39,14 @@ use std::{
 
 use blocks::{BlockHasher, Blocks};
 pub use error::BlobError;
-use limits::{BLOB_BYTES_MAX, BLOCK_BYTES, FREE_PERCENT_MIN, QUARANTINE_FILES_MAX};
+use limits::{BLOB_BYTES_MAX, BLOCK_BYTES, FREE_PERCENT_MIN};
 pub use names::{check_hash, check_job};
 use names::{names_in, remove_if_there};
 pub use reader::Reader;
 pub use space::{Space, SpaceProbe};
 use sync::{Failure, GroupSync, sync_folder};
-pub use writer::Writer;
 use writer::TempFile;
+pub use writer::Writer;
 
 use crate::journal::Journal;
 
@@ -110,7 +111,10 @@ impl BlobStore {
             fs::create_dir_all(&folder).map_err(BlobError::io("create", &folder))?;
         }
         sync_folder(root, &failure)?;
-        if let Some(parent) = root.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        if let Some(parent) = root
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
             sync_folder(parent, &failure)?;
         }
         Ok(BlobStore {
@@ -135,7 +139,8 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Io`].
     pub fn space(&self) -> Result<Space, BlobError> {
-        (self.inner.probe)(&self.inner.root).map_err(BlobError::io("ask for the room of", &self.inner.root))
+        (self.inner.probe)(&self.inner.root)
+            .map_err(BlobError::io("ask for the room of", &self.inner.root))
     }
 
     /// Refuses a put that would leave less than the reserved share free.
@@ -143,7 +148,10 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::DiskFull`].
     pub fn check_room(&self, wanted_bytes: u64) -> Result<(), BlobError> {
-        let Space { free_bytes, total_bytes } = self.space()?;
+        let Space {
+            free_bytes,
+            total_bytes,
+        } = self.space()?;
         let reserved = total_bytes / 100 * FREE_PERCENT_MIN;
         if free_bytes < reserved.saturating_add(wanted_bytes) {
             return Err(BlobError::DiskFull {
@@ -174,7 +182,12 @@ impl BlobStore {
     ///
     /// # Errors
     /// As [`BlobStore::writer`] and [`Writer::finish`].
-    pub fn put_bytes(&self, job: &str, expected: Option<&str>, bytes: &[u8]) -> Result<Stored, BlobError> {
+    pub fn put_bytes(
+        &self,
+        job: &str,
+        expected: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Stored, BlobError> {
         let mut writer = self.writer(job, bytes.len() as u64)?;
         writer.write(bytes)?;
         writer.finish(expected)
@@ -238,7 +251,13 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::Missing`], [`BlobError::Corrupt`] (the blob has then been
     /// moved aside) and [`BlobError::PastTheEnd`].
-    pub fn read_range(&self, job: &str, hash: &str, offset: u64, bytes: usize) -> Result<Vec<u8>, BlobError> {
+    pub fn read_range(
+        &self,
+        job: &str,
+        hash: &str,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, BlobError> {
         self.reader(job, hash)?.read(offset, bytes)
     }
 
@@ -385,73 +404,6 @@ impl BlobStore {
         }
         BlobError::io("open", &self.inner.root.join(job).join(hash))(error)
     }
-
-    /// The folder of a job, made to last if it is new.
-    fn job_folder(&self, job: &str) -> Result<PathBuf, BlobError> {
-        let folder = self.inner.root.join(job);
-        match fs::create_dir(&folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(BlobError::io("create", &folder)(error)),
-        }
-        // Once for each folder and run, also for one that is there: the run
-        // that made it may have ended before it was synced.
-        if !lock(&self.inner.folders).contains_key(job) {
-            sync_folder(&self.inner.root, &self.inner.failure)?;
-            lock(&self.inner.folders).entry(job.to_string()).or_default();
-        }
-        Ok(folder)
-    }
-
-    /// Makes a complete, hashed file last as a blob: sync, block hashes,
-    /// rename, sync of the folder.
-    fn settle(&self, job: &str, hash: &str, blocks: &Blocks, file: &File, path: &Path) -> Result<(), BlobError> {
-        let failure = &self.inner.failure;
-        failure.check(path)?;
-        let folder = self.job_folder(job)?;
-        let target = folder.join(hash);
-        // A blob that is here already must be whole to count: a damaged one
-        // is moved aside by the check, and this one takes its place.
-        let here = self.has(job, hash)? && self.verify(job, hash).is_ok();
-        if !here {
-            failure.keep(path, file.sync_data())?;
-            if blocks.hashes.len() > 1 {
-                self.write_blocks(job, hash, blocks)?;
-            }
-            fs::rename(path, &target).map_err(BlobError::io("name", &target))?;
-        }
-        // Also for one that is here: another put may not have synced it yet.
-        let group = lock(&self.inner.folders).entry(job.to_string()).or_default().clone();
-        group.wait(|| sync_folder(&folder, failure))
-    }
-
-    /// Writes the list of block hashes beside its blob.
-    fn write_blocks(&self, job: &str, hash: &str, blocks: &Blocks) -> Result<(), BlobError> {
-        let temp = TempFile(self.temp_path());
-        fs::write(&temp.0, blocks.encode(hash)).map_err(BlobError::io("write", &temp.0))?;
-        let file = File::open(&temp.0).map_err(BlobError::io("open", &temp.0))?;
-        self.inner.failure.keep(&temp.0, file.sync_data())?;
-        let target = blocks_path(&self.inner.root.join(job).join(hash));
-        fs::rename(&temp.0, &target).map_err(BlobError::io("name", &target))
-    }
-
-    /// Moves a damaged blob aside and says so.
-    fn quarantine(&self, job: &str, hash: &str) -> BlobError {
-        let path = self.inner.root.join(job).join(hash);
-        let aside = self.inner.root.join(QUARANTINE_FOLDER);
-        let kept = names_in(&aside).map_or(QUARANTINE_FILES_MAX, |names| names.len());
-        let moved = kept < QUARANTINE_FILES_MAX && fs::rename(&path, aside.join(format!("{job}.{hash}"))).is_ok();
-        if !moved && let Err(error) = remove_if_there(&path) {
-            tracing::error!(job, hash, %error, "a damaged blob could not be moved aside");
-        }
-        // Its block hashes are made again with the next put.
-        let _ = remove_if_there(&blocks_path(&path));
-        tracing::warn!(job, hash, moved, "a blob is damaged on this disk");
-        BlobError::Corrupt {
-            job: job.to_string(),
-            hash: hash.to_string(),
-        }
-    }
 }
 
 fn blocks_path(blob: &Path) -> PathBuf {
@@ -466,9 +418,15 @@ fn hash_file(file: &mut File, path: &Path) -> Result<(blake3::Hash, Blocks), Blo
     let mut hasher = BlockHasher::default();
     let mut buffer = vec![0; BLOCK_BYTES];
     loop {
-        match file.read(&mut buffer).map_err(BlobError::io("read", path))? {
+        match file
+            .read(&mut buffer)
+            .map_err(BlobError::io("read", path))?
+        {
             0 => return Ok(hasher.finish()),
             bytes => hasher.update(&buffer[..bytes]),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -68,6 +68,7 @@ pub struct Journal {
 #[derive(Debug)]
 struct Open {
     file: File,
+    file_bytes: u64,
     held: BTreeMap<u64, Held>,
 }
 
@@ -92,11 +93,19 @@ impl Journal {
             .append(true)
             .open(path)
             .map_err(BlobError::io("open", path))?;
+        let file_bytes = file
+            .metadata()
+            .map_err(BlobError::io("look at", path))?
+            .len();
         Ok(Journal {
             path: path.to_path_buf(),
             job: job.to_string(),
             failure,
-            open: Mutex::new(Open { file, held }),
+            open: Mutex::new(Open {
+                file,
+                file_bytes,
+                held,
+            }),
             group: GroupSync::default(),
         })
     }
@@ -125,30 +134,51 @@ impl Journal {
                 }
                 Some(_) => {}
                 None => {
-                    open.file
-                        .write_all(&record(number, held))
-                        .map_err(BlobError::io("write", &self.path))?;
+                    self.write(&mut open, &record(number, held))?;
                     open.held.insert(number, held);
                 }
             }
         }
         // Also for a known one: the append that wrote it may still be syncing.
+        self.sync()
+    }
+
+    /// All chunks that are here, by number. Who reads this may acknowledge
+    /// them, so all of it is on the disk when it is given.
+    ///
+    /// # Errors
+    /// [`BlobError::SyncFailed`], after which the node must stop.
+    pub fn chunks(&self) -> Result<BTreeMap<u64, Chunk>, BlobError> {
+        let held = self.lock().held.clone();
+        self.sync()?;
+        Ok(held
+            .iter()
+            .map(|(number, held)| (*number, held.into()))
+            .collect())
+    }
+
+    /// Appends a record whole or not at all: half of one would shift all that
+    /// follow.
+    fn write(&self, open: &mut Open, record: &[u8]) -> Result<(), BlobError> {
+        if let Err(error) = open.file.write_all(record) {
+            self.failure
+                .keep(&self.path, open.file.set_len(open.file_bytes))?;
+            return Err(BlobError::io("write", &self.path)(error));
+        }
+        open.file_bytes += record.len() as u64;
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), BlobError> {
         self.group.wait(|| {
-            let file = self.lock().file.try_clone().map_err(BlobError::io("open", &self.path))?;
+            let file = self
+                .lock()
+                .file
+                .try_clone()
+                .map_err(BlobError::io("open", &self.path))?;
             self.failure.check(&self.path)?;
             self.failure.keep(&self.path, file.sync_data())
         })
-    }
-
-    /// The chunk of a number, if it is here.
-    pub fn get(&self, number: u64) -> Option<Chunk> {
-        self.lock().held.get(&number).map(Chunk::from)
-    }
-
-    /// All chunks that are here, by number.
-    pub fn chunks(&self) -> BTreeMap<u64, Chunk> {
-        let open = self.lock();
-        open.held.iter().map(|(number, held)| (*number, held.into())).collect()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Open> {
@@ -203,7 +233,11 @@ fn replay(bytes: &[u8], path: &Path) -> Result<(BTreeMap<u64, Held>, bool), Blob
     let mut dropped = 0;
     for bytes in records.chunks(RECORD_BYTES) {
         match read_record(bytes) {
-            Some(RecordV1 { number, hash, bytes }) => {
+            Some(RecordV1 {
+                number,
+                hash,
+                bytes,
+            }) => {
                 let hash = blake3::Hash::from_bytes(hash);
                 held.insert(number, Held { hash, bytes });
             }
@@ -230,4 +264,135 @@ fn rewrite(path: &Path, held: &BTreeMap<u64, Held>, failure: &Failure) -> Result
     fs::rename(&temp, path).map_err(BlobError::io("name", path))?;
     let folder = path.parent().unwrap_or(Path::new("."));
     sync_folder(folder, failure)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn hash(text: &str) -> String {
+        blake3::hash(text.as_bytes()).to_hex().to_string()
+    }
+
+    fn open(folder: &Path) -> Journal {
+        Journal::open(&folder.join("journal"), "job", Arc::default()).unwrap()
+    }
+
+    #[test]
+    fn what_was_appended_is_there_after_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path());
+        for number in [0, 1, 7] {
+            journal
+                .append(number, &hash(&number.to_string()), 5)
+                .unwrap();
+        }
+        journal.append(7, &hash("7"), 5).unwrap();
+        let before = journal.chunks().unwrap();
+        drop(journal);
+        let after = open(folder.path()).chunks().unwrap();
+        assert_eq!(before, after);
+        assert_eq!(after.keys().copied().collect::<Vec<_>>(), [0, 1, 7]);
+        assert_eq!(
+            after[&7],
+            Chunk {
+                hash: hash("7"),
+                bytes: 5
+            }
+        );
+        let bytes = fs::metadata(folder.path().join("journal")).unwrap().len();
+        assert_eq!(
+            bytes as usize,
+            HEAD_BYTES + 3 * RECORD_BYTES,
+            "an append of the same writes nothing"
+        );
+    }
+
+    #[test]
+    fn every_torn_tail_is_dropped_and_the_journal_goes_on() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let journal = open(folder.path());
+        journal.append(0, &hash("a"), 1).unwrap();
+        journal.append(1, &hash("b"), 1).unwrap();
+        drop(journal);
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            let journal = open(folder.path());
+            let kept = length.saturating_sub(HEAD_BYTES) / RECORD_BYTES;
+            assert_eq!(journal.chunks().unwrap().len(), kept, "cut at {length}");
+            journal.append(9, &hash("c"), 1).unwrap();
+            drop(journal);
+            assert_eq!(
+                open(folder.path()).chunks().unwrap().len(),
+                kept + 1,
+                "cut at {length}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_rotten_record_is_dropped_and_its_neighbours_are_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let journal = open(folder.path());
+        for number in 0..3 {
+            journal
+                .append(number, &hash(&number.to_string()), 1)
+                .unwrap();
+        }
+        drop(journal);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[HEAD_BYTES + RECORD_BYTES + 20] ^= 1;
+        fs::write(&path, bytes).unwrap();
+        let kept: Vec<u64> = open(folder.path()).chunks().unwrap().into_keys().collect();
+        assert_eq!(kept, [0, 2]);
+    }
+
+    #[test]
+    fn other_bytes_under_a_taken_number_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let journal = open(folder.path());
+        journal.append(3, &hash("a"), 1).unwrap();
+        let refused = journal.append(3, &hash("b"), 1).unwrap_err();
+        assert_eq!(refused.kind(), "source-changed");
+        assert!(matches!(
+            refused,
+            BlobError::ChunkConflict { number: 3, .. }
+        ));
+    }
+
+    #[test]
+    fn a_later_format_is_refused_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        fs::write(&path, b"RLJN\x02\0\0\0and more").unwrap();
+        let refused = Journal::open(&path, "job", Arc::default()).unwrap_err();
+        assert!(matches!(
+            refused,
+            BlobError::NewerFormat {
+                found: 2,
+                newest: 1,
+                ..
+            }
+        ));
+        assert_eq!(fs::read(&path).unwrap(), b"RLJN\x02\0\0\0and more");
+    }
+
+    #[test]
+    fn format_1_has_these_bytes() {
+        let held = Held {
+            hash: blake3::Hash::from_bytes([0xab; 32]),
+            bytes: 0x0102,
+        };
+        let mut golden = vec![0xaa, 0, 0, 0, 0, 0, 0, 0];
+        golden.extend_from_slice(&[0xab; 32]);
+        golden.extend_from_slice(&[2, 1, 0, 0]);
+        let record = record(0xaa, held);
+        assert_eq!(record[4..], golden);
+        assert_eq!(record[..4], crc32fast::hash(&golden).to_le_bytes());
+    }
 }

@@ -4,9 +4,11 @@
 //! What is acknowledged lies in the log, really synced. The table is a
 //! rebuildable view, never the only copy.
 
+pub mod blobs;
 mod durable;
 mod error;
 mod identity;
+pub mod journal;
 pub mod limits;
 mod log;
 

@@ -58,7 +58,10 @@ impl Blocks {
             .chunks_exact(HASH_BYTES)
             .map(|hash| Hash::from_slice(hash).ok())
             .collect::<Option<Vec<Hash>>>()?;
-        Some(Blocks { total_bytes, hashes })
+        Some(Blocks {
+            total_bytes,
+            hashes,
+        })
     }
 }
 

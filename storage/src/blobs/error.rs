@@ -50,7 +50,9 @@ pub enum BlobError {
         total_bytes: u64,
     },
     /// Too little room for a put.
-    #[error("the disk is full: {free_bytes} of {total_bytes} bytes are free, {wanted_bytes} were wanted")]
+    #[error(
+        "the disk is full: {free_bytes} of {total_bytes} bytes are free, {wanted_bytes} were wanted"
+    )]
     DiskFull {
         /// Bytes free for us.
         free_bytes: u64,
@@ -134,9 +136,13 @@ impl BlobError {
             BlobError::Corrupt { .. } => {
                 "it is mended from another home; if this comes again, check the disk and memory"
             }
-            BlobError::HashMismatch { .. } => "send it again; if this comes again, check the network and memory",
+            BlobError::HashMismatch { .. } => {
+                "send it again; if this comes again, check the network and memory"
+            }
             BlobError::PastTheEnd { .. } => "ask for a range inside the blob",
-            BlobError::DiskFull { .. } => "free some space on this node: delete finished jobs, or add disk",
+            BlobError::DiskFull { .. } => {
+                "free some space on this node: delete finished jobs, or add disk"
+            }
             BlobError::TooLarge { .. } => "split the source",
             BlobError::ChunkConflict { .. } => {
                 "the source file changed while it was uploaded: submit it as a new job"
@@ -147,8 +153,15 @@ impl BlobError {
         }
     }
 
-    pub(crate) fn io(action: &'static str, path: &std::path::Path) -> impl FnOnce(io::Error) -> BlobError {
+    pub(crate) fn io(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(io::Error) -> BlobError {
         let path = path.to_path_buf();
-        move |source| BlobError::Io { action, path, source }
+        move |source| BlobError::Io {
+            action,
+            path,
+            source,
+        }
     }
 }

@@ -2,7 +2,9 @@
 
 use std::{fs, fs::File, os::unix::fs::FileExt};
 
-use super::{BlobError, BlobStore, blocks::Blocks, hash_file, limits::BLOCK_BYTES, names::remove_if_there};
+use super::{
+    BlobError, BlobStore, blocks::Blocks, hash_file, limits::BLOCK_BYTES, names::remove_if_there,
+};
 
 /// An open blob. Blocking: to be used on a thread for that.
 #[derive(Debug)]
@@ -18,11 +20,17 @@ impl Reader {
     pub(super) fn open(store: &BlobStore, job: &str, hash: &str) -> Result<Self, BlobError> {
         let path = store.blob_path(job, hash)?;
         let mut file = File::open(&path).map_err(|error| store.open_error(job, hash, error))?;
-        let total_bytes = file.metadata().map_err(BlobError::io("look at", &path))?.len();
+        let total_bytes = file
+            .metadata()
+            .map_err(BlobError::io("look at", &path))?
+            .len();
         let blocks = if total_bytes <= BLOCK_BYTES as u64 {
             // One block: its hash is the name.
             let name = blake3::Hash::from_hex(hash).expect("the path was made of a checked hash");
-            Blocks { total_bytes, hashes: vec![name] }
+            Blocks {
+                total_bytes,
+                hashes: vec![name],
+            }
         } else {
             let list = fs::read(super::blocks_path(&path)).unwrap_or_default();
             match Blocks::decode(&list, hash).filter(|blocks| blocks.total_bytes == total_bytes) {
