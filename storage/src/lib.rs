@@ -7,12 +7,20 @@
 pub mod blobs;
 mod durable;
 mod error;
+mod hash;
 mod identity;
 pub mod journal;
 pub mod limits;
 mod log;
+mod open;
+mod snapshot;
+mod table;
 
 pub use durable::{make_folder, rename, sync_folder, write_file};
 pub use error::StorageError;
+pub use hash::TableHash;
 pub use identity::{DataFolder, Identity};
 pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};
+pub use open::Storage;
+pub use snapshot::{IncomingSnapshot, SnapshotFile, SnapshotHead, Snapshots};
+pub use table::{Changes, OpenedTable, Row, Table, TableHead};

@@ -120,7 +120,7 @@ impl Log {
         // A new log's first chunk is written but not yet synced.
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let done = Done::new(move |result| {
-            let _ = sender.send(result);
+            Callback::send(sender, result);
         });
         inner.flush(true, Some(done)).map_err(changing)?;
         receiver

@@ -1,0 +1,233 @@
+//! Opening a node's disk: lock, identity, log, table and snapshots together,
+//! and the checks between them.
+//!
+//! ```text
+//! DATA/LOCK IDENTITY FORMAT
+//! DATA/log/        Raft's log and vote: what is acknowledged
+//! DATA/table/      sled: a view of the state, dropped when in doubt
+//! DATA/snapshots/  the newest snapshot: what the log was purged up to
+//! ```
+
+use std::path::Path;
+
+use crate::{
+    error::StorageError,
+    identity::{DataFolder, Identity},
+    log::{Log, LogPosition},
+    snapshot::{SnapshotFile, Snapshots},
+    table::{OpenedTable, Row, Table},
+};
+
+/// A node's open disk.
+#[derive(Debug)]
+pub struct Storage {
+    /// The folder, locked while this lives.
+    pub folder: DataFolder,
+    /// Raft's log and vote.
+    pub log: Log,
+    /// The table. Empty if it had to be dropped: then it is refilled from
+    /// `newest` and the log.
+    pub table: Table,
+    /// The table's rows, in the order of their keys.
+    pub rows: Vec<Row>,
+    /// The folder of snapshots.
+    pub snapshots: Snapshots,
+    /// The newest snapshot.
+    pub newest: Option<SnapshotFile>,
+}
+
+impl Storage {
+    /// Opens a data folder, or formats an empty one.
+    ///
+    /// `cluster_id` is only used for a folder that is new.
+    ///
+    /// # Errors
+    /// All of [`StorageError`] that speak of a folder, the log or snapshots.
+    pub fn open(path: &Path, cluster_id: &str, node: u64) -> Result<Self, StorageError> {
+        let mut folder = DataFolder::open(path, cluster_id, node)?;
+        let log_path = path.join("log");
+        let log = Log::open(&log_path, !folder.formatted())?;
+        let used = log.vote().is_some() || log.bounds().last.is_some();
+        if used && !folder.formatted() {
+            return Err(StorageError::DamagedIdentity {
+                path: path.to_path_buf(),
+                cause: "there is a Raft log, but no format marker".to_string(),
+            });
+        }
+        let snapshots = Snapshots::open(&path.join("snapshots"))?;
+        let newest = snapshots.newest()?;
+        let snapshot_last = newest.as_ref().map(|snapshot| snapshot.head().last);
+
+        let table_path = path.join("table");
+        let mut opened = Table::open(&table_path)?;
+        if let Some(cause) = contradiction(&log, snapshot_last, opened.table.head().applied)? {
+            tracing::warn!(cause, "the table is dropped and rebuilt");
+            opened.table.clear()?;
+            opened.rows.clear();
+        }
+        let OpenedTable { table, rows, .. } = opened;
+
+        let reached = table.head().applied.max(snapshot_last);
+        if let Some(purged) = log.bounds().purged
+            && reached.is_none_or(|reached| reached.index < purged.index)
+        {
+            return Err(StorageError::MissingSnapshot {
+                purged: purged.index,
+            });
+        }
+        folder.finish()?;
+        Ok(Storage {
+            folder,
+            log,
+            table,
+            rows,
+            snapshots,
+            newest,
+        })
+    }
+
+    /// Whose disk it is.
+    pub fn identity(&self) -> &Identity {
+        self.folder.identity()
+    }
+}
+
+/// Why a table can't belong to this log, if it can't: the log is synced
+/// before anything is applied, so it is never behind.
+fn contradiction(
+    log: &Log,
+    snapshot_last: Option<LogPosition>,
+    applied: Option<LogPosition>,
+) -> Result<Option<&'static str>, StorageError> {
+    let Some(applied) = applied else {
+        return Ok(None);
+    };
+    if Some(applied) <= snapshot_last {
+        return Ok(None);
+    }
+    if log.bounds().last < Some(applied) {
+        return Ok(Some("it is ahead of the log"));
+    }
+    let entry = log.read(applied.index, applied.index + 1, 0)?;
+    match entry.first() {
+        Some(entry) if entry.position != applied => Ok(Some("the log has another entry there")),
+        _ => Ok(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::{fs, sync::mpsc};
+
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::{
+        log::{LogRecord, Vote},
+        snapshot::SnapshotHead,
+        table::Changes,
+    };
+
+    fn at(index: u64) -> LogPosition {
+        LogPosition {
+            term: 1,
+            node: 1,
+            index,
+        }
+    }
+
+    fn append(log: &Log, indexes: std::ops::Range<u64>) {
+        let records = indexes.map(|index| LogRecord {
+            position: at(index),
+            payload: Bytes::from_static(b"x"),
+        });
+        let (sender, receiver) = mpsc::channel();
+        log.append(records.collect::<Vec<_>>(), move |result| {
+            sender.send(result).unwrap();
+        })
+        .unwrap();
+        receiver.recv().unwrap().unwrap();
+    }
+
+    fn open(path: &Path) -> Result<Storage, StorageError> {
+        Storage::open(path, "c", 1)
+    }
+
+    #[test]
+    fn a_disk_opens_again_with_all_its_parts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = open(dir.path()).unwrap();
+        append(&storage.log, 0..5);
+        let changes = Changes::from([(b"k".to_vec(), Some(b"v".to_vec()))]);
+        storage.table.write(&changes, at(3), None).unwrap();
+        drop(storage);
+        let storage = open(dir.path()).unwrap();
+        assert_eq!(storage.log.bounds().last, Some(at(4)));
+        assert_eq!(storage.table.head().applied, Some(at(3)));
+        assert_eq!(storage.rows, [(b"k".to_vec(), b"v".to_vec())]);
+    }
+
+    #[test]
+    fn a_table_ahead_of_the_log_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = open(dir.path()).unwrap();
+        append(&storage.log, 0..5);
+        storage.table.write(&Changes::new(), at(9), None).unwrap();
+        drop(storage);
+        let storage = open(dir.path()).unwrap();
+        assert_eq!(storage.table.head().applied, None);
+    }
+
+    #[test]
+    fn a_lost_table_opens_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = open(dir.path()).unwrap();
+        append(&storage.log, 0..5);
+        storage.table.write(&Changes::new(), at(3), None).unwrap();
+        drop(storage);
+        fs::remove_dir_all(dir.path().join("table")).unwrap();
+        assert_eq!(open(dir.path()).unwrap().table.head().applied, None);
+    }
+
+    #[test]
+    fn a_purged_log_without_its_snapshot_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(dir.path()).unwrap();
+        append(&storage.log, 0..5);
+        let head = SnapshotHead {
+            last: at(3),
+            membership: Vec::new(),
+        };
+        storage.snapshots.write(&head, []).unwrap();
+        storage.log.purge(at(2)).unwrap();
+        append(&storage.log, 5..6);
+        drop(storage);
+        drop(open(dir.path()).unwrap());
+        fs::remove_dir_all(dir.path().join("snapshots")).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(
+            matches!(error, StorageError::MissingSnapshot { purged: 2 }),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_used_log_without_a_marker_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let storage = open(dir.path()).unwrap();
+        let (sender, receiver) = mpsc::channel();
+        storage
+            .log
+            .save_vote(Vote::default(), move |result| sender.send(result).unwrap())
+            .unwrap();
+        receiver.recv().unwrap().unwrap();
+        drop(storage);
+        fs::remove_file(dir.path().join("FORMAT")).unwrap();
+        let error = open(dir.path()).unwrap_err();
+        assert!(
+            matches!(error, StorageError::DamagedIdentity { .. }),
+            "{error}"
+        );
+    }
+}

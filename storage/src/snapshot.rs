@@ -1,0 +1,421 @@
+//! Snapshots: the whole table in one plain file, from which a node starts
+//! again and which it sends to one that was away.
+//!
+//! A file appears under its name only when it is whole and synced. Only the
+//! newest is kept; one that is being sent stays readable by its open handle.
+//!
+//! ```text
+//! "RRSNAP01"
+//! head:  position (term node index), membership length and bytes
+//! rows:  key length, value length, key, value      (u32, all big-endian)
+//! end:   u32::MAX, number of rows (u64), BLAKE3 of everything before
+//! ```
+//! The bytes cross nodes and versions, so they are laid out here by hand and
+//! no serializer's layout is in them.
+
+use std::{
+    fs::{self, File},
+    io::{BufReader, BufWriter, Read, Write},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use crate::{
+    durable::{make_folder, rename, sync_folder},
+    error::StorageError,
+    limits::{MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX},
+    log::LogPosition,
+    table::Row,
+};
+
+const MAGIC: &[u8; 8] = b"RRSNAP01";
+const END: u32 = u32::MAX;
+const ENDING: &str = "snap";
+
+/// What a snapshot holds: the state after this entry, and the membership.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotHead {
+    /// The last entry in it.
+    pub last: LogPosition,
+    /// The membership, in bytes that storage does not look into.
+    pub membership: Vec<u8>,
+}
+
+/// A whole, checked and synced snapshot.
+#[derive(Debug)]
+pub struct SnapshotFile {
+    head: SnapshotHead,
+    path: PathBuf,
+    file: File,
+    bytes: u64,
+}
+
+/// The folder of snapshots.
+#[derive(Clone, Debug)]
+pub struct Snapshots {
+    folder: PathBuf,
+}
+
+/// A snapshot that is coming in, in pieces.
+#[derive(Debug)]
+pub struct IncomingSnapshot {
+    path: PathBuf,
+    file: BufWriter<File>,
+    bytes: u64,
+}
+
+impl Snapshots {
+    /// Opens the folder and clears away what was left half-made.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn open(folder: &Path) -> Result<Self, StorageError> {
+        make_folder(folder)?;
+        let snapshots = Snapshots {
+            folder: folder.to_path_buf(),
+        };
+        for path in snapshots.files()? {
+            if path.extension().is_none_or(|ending| ending != ENDING) {
+                remove(&path)?;
+            }
+        }
+        Ok(snapshots)
+    }
+
+    /// The newest whole snapshot. A damaged one is set aside by name
+    /// (`.damaged`) and the next older one is tried.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn newest(&self) -> Result<Option<SnapshotFile>, StorageError> {
+        let mut paths = self.files()?;
+        paths.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));
+        paths.sort();
+        while let Some(path) = paths.pop() {
+            match SnapshotFile::open(&path) {
+                Ok(snapshot) => return Ok(Some(snapshot)),
+                Err(StorageError::DamagedSnapshot { cause, .. }) => {
+                    tracing::error!(path = %path.display(), cause, "a snapshot is damaged");
+                    rename(&path, &path.with_extension("damaged"))?;
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(None)
+    }
+
+    /// Writes a snapshot and makes it the newest, durably.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] and [`StorageError::SnapshotTooLong`].
+    pub fn write(
+        &self,
+        head: &SnapshotHead,
+        rows: impl IntoIterator<Item = Row>,
+    ) -> Result<SnapshotFile, StorageError> {
+        let mut incoming = self.receive()?;
+        let mut hasher = blake3::Hasher::new();
+        let mut put = |incoming: &mut IncomingSnapshot, bytes: &[u8]| {
+            hasher.update(bytes);
+            incoming.write(bytes)
+        };
+        put(&mut incoming, MAGIC)?;
+        for number in [head.last.term, head.last.node, head.last.index] {
+            put(&mut incoming, &number.to_be_bytes())?;
+        }
+        put(&mut incoming, &(head.membership.len() as u32).to_be_bytes())?;
+        put(&mut incoming, &head.membership)?;
+        let mut count: u64 = 0;
+        for (key, value) in rows {
+            put(&mut incoming, &(key.len() as u32).to_be_bytes())?;
+            put(&mut incoming, &(value.len() as u32).to_be_bytes())?;
+            put(&mut incoming, &key)?;
+            put(&mut incoming, &value)?;
+            count += 1;
+        }
+        put(&mut incoming, &END.to_be_bytes())?;
+        put(&mut incoming, &count.to_be_bytes())?;
+        incoming.write(hasher.finalize().as_bytes())?;
+        let snapshot = incoming.finish()?;
+        self.adopt(snapshot)
+    }
+
+    /// Starts to receive a snapshot.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn receive(&self) -> Result<IncomingSnapshot, StorageError> {
+        let path = self
+            .folder
+            .join(format!("{:016x}.part", rand::random::<u64>()));
+        let file = File::options()
+            .create_new(true)
+            .read(true)
+            .write(true)
+            .open(&path)
+            .map_err(StorageError::io(format!("create {}", path.display())))?;
+        Ok(IncomingSnapshot {
+            path,
+            file: BufWriter::new(file),
+            bytes: 0,
+        })
+    }
+
+    /// Gives a finished snapshot its name and removes the older ones. The
+    /// newest itself may be adopted again.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn adopt(&self, mut snapshot: SnapshotFile) -> Result<SnapshotFile, StorageError> {
+        let last = snapshot.head.last;
+        // Index first, so that the names sort by age.
+        let name = format!("{:020}-{:020}-{:020}", last.index, last.term, last.node);
+        let path = self.folder.join(name).with_extension(ENDING);
+        if snapshot.path != path {
+            rename(&snapshot.path, &path)?;
+            snapshot.path = path.clone();
+        }
+        for other in self.files()? {
+            if other < path && other.extension().is_some_and(|ending| ending == ENDING) {
+                remove(&other)?;
+            }
+        }
+        sync_folder(&self.folder)?;
+        Ok(snapshot)
+    }
+
+    fn files(&self) -> Result<Vec<PathBuf>, StorageError> {
+        let failed = || StorageError::io(format!("list {}", self.folder.display()));
+        let entries = fs::read_dir(&self.folder).map_err(failed())?;
+        entries
+            .map(|entry| Ok(entry.map_err(failed())?.path()))
+            .collect()
+    }
+}
+
+fn remove(path: &Path) -> Result<(), StorageError> {
+    fs::remove_file(path).map_err(StorageError::io(format!("remove {}", path.display())))
+}
+
+impl IncomingSnapshot {
+    /// Takes the next piece.
+    ///
+    /// # Errors
+    /// [`StorageError::SnapshotTooLong`] and [`StorageError::Io`].
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StorageError> {
+        self.bytes += bytes.len() as u64;
+        if self.bytes > SNAPSHOT_BYTES_MAX {
+            return Err(StorageError::SnapshotTooLong {
+                limit_bytes: SNAPSHOT_BYTES_MAX,
+            });
+        }
+        self.file
+            .write_all(bytes)
+            .map_err(StorageError::io(format!("write {}", self.path.display())))
+    }
+
+    /// Syncs and checks what came in.
+    ///
+    /// # Errors
+    /// [`StorageError::DamagedSnapshot`] if it is not whole, and
+    /// [`StorageError::Io`].
+    pub fn finish(mut self) -> Result<SnapshotFile, StorageError> {
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_all())
+            .map_err(StorageError::io(format!("sync {}", self.path.display())))?;
+        let opened = SnapshotFile::open(&self.path);
+        if opened.is_ok() {
+            // From here on the file is the snapshot's.
+            self.path = PathBuf::new();
+        }
+        opened
+    }
+}
+
+impl Drop for IncomingSnapshot {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // A leftover is cleared away at the next start as well.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+impl SnapshotFile {
+    /// Opens a file and checks all of it.
+    fn open(path: &Path) -> Result<Self, StorageError> {
+        let failed = || StorageError::io(format!("read {}", path.display()));
+        let file = File::open(path).map_err(failed())?;
+        let bytes = file.metadata().map_err(failed())?.len();
+        let mut scan = Scan::start(path, &file)?;
+        let head = scan.head.clone();
+        while scan.next_row()?.is_some() {}
+        Ok(SnapshotFile {
+            head,
+            path: path.to_path_buf(),
+            file,
+            bytes,
+        })
+    }
+
+    /// What it holds.
+    pub fn head(&self) -> &SnapshotHead {
+        &self.head
+    }
+
+    /// Its length in bytes.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Its rows, read one by one.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`], and [`StorageError::DamagedSnapshot`] for a row.
+    pub fn rows(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<Row, StorageError>> + use<>, StorageError> {
+        let mut scan = Scan::start(&self.path, &self.file)?;
+        Ok(std::iter::from_fn(move || scan.next_row().transpose()))
+    }
+
+    /// Reads the piece of the file at `offset`: `bytes_max` long, shorter at
+    /// the end, empty behind it.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`].
+    pub fn piece(&self, offset: u64, bytes_max: usize) -> Result<Vec<u8>, StorageError> {
+        let left = self.bytes.saturating_sub(offset).min(bytes_max as u64);
+        let mut piece = vec![0; left as usize];
+        self.file
+            .read_exact_at(&mut piece, offset)
+            .map_err(StorageError::io(format!("read {}", self.path.display())))?;
+        Ok(piece)
+    }
+}
+
+/// Reads by offset: clones of a handle share its position, so that one reader
+/// would move another's.
+struct FromStart {
+    file: File,
+    offset: u64,
+}
+
+impl Read for FromStart {
+    fn read(&mut self, bytes: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(bytes, self.offset)?;
+        self.offset += read as u64;
+        Ok(read)
+    }
+}
+
+/// Reads a snapshot from its start and keeps the hash.
+struct Scan {
+    path: PathBuf,
+    file: BufReader<FromStart>,
+    hasher: blake3::Hasher,
+    head: SnapshotHead,
+    rows: u64,
+    ended: bool,
+}
+
+impl Scan {
+    fn start(path: &Path, file: &File) -> Result<Self, StorageError> {
+        let file = file
+            .try_clone()
+            .map_err(StorageError::io(format!("open {}", path.display())))?;
+        let file = FromStart { file, offset: 0 };
+        let mut scan = Scan {
+            path: path.to_path_buf(),
+            file: BufReader::new(file),
+            hasher: blake3::Hasher::new(),
+            head: SnapshotHead {
+                last: LogPosition::default(),
+                membership: Vec::new(),
+            },
+            rows: 0,
+            ended: false,
+        };
+        if scan.take::<8>()? != *MAGIC {
+            return Err(scan.damaged("it does not start like one of this format"));
+        }
+        scan.head.last = LogPosition {
+            term: u64::from_be_bytes(scan.take()?),
+            node: u64::from_be_bytes(scan.take()?),
+            index: u64::from_be_bytes(scan.take()?),
+        };
+        let length = u32::from_be_bytes(scan.take()?) as usize;
+        scan.head.membership = scan.take_long(length, MEMBERSHIP_BYTES_MAX)?;
+        Ok(scan)
+    }
+
+    fn next_row(&mut self) -> Result<Option<Row>, StorageError> {
+        if self.ended {
+            return Ok(None);
+        }
+        let key_length = u32::from_be_bytes(self.take()?);
+        if key_length == END {
+            return self.end().map(|()| None);
+        }
+        let value_length = u32::from_be_bytes(self.take()?) as usize;
+        let key = self.take_long(key_length as usize, TABLE_KEY_BYTES_MAX)?;
+        let value = self.take_long(value_length, TABLE_ROW_BYTES_MAX)?;
+        self.rows += 1;
+        Ok(Some((key, value)))
+    }
+
+    fn end(&mut self) -> Result<(), StorageError> {
+        let rows = u64::from_be_bytes(self.take()?);
+        let hash = self.hasher.finalize();
+        if rows != self.rows || self.take::<32>()? != *hash.as_bytes() {
+            return Err(self.damaged("its hash differs"));
+        }
+        if self.file.read(&mut [0]).unwrap_or(1) != 0 {
+            return Err(self.damaged("bytes follow its end"));
+        }
+        self.ended = true;
+        Ok(())
+    }
+
+    fn take<const N: usize>(&mut self) -> Result<[u8; N], StorageError> {
+        let mut bytes = [0; N];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn take_long(&mut self, length: usize, limit: usize) -> Result<Vec<u8>, StorageError> {
+        if length > limit {
+            return Err(self.damaged("a length beyond its limit"));
+        }
+        let mut bytes = vec![0; length];
+        self.fill(&mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn fill(&mut self, bytes: &mut [u8]) -> Result<(), StorageError> {
+        match self.file.read_exact(bytes) {
+            Ok(()) => {
+                self.hasher.update(bytes);
+                Ok(())
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+                Err(self.damaged("it ends too early"))
+            }
+            Err(error) => Err(StorageError::io(format!("read {}", self.path.display()))(
+                error,
+            )),
+        }
+    }
+
+    fn damaged(&self, cause: &str) -> StorageError {
+        StorageError::DamagedSnapshot {
+            path: self.path.clone(),
+            cause: cause.to_string(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "snapshot_tests.rs"]
+mod tests;
