@@ -1,0 +1,258 @@
+//! The analysis of a source: what it is, its packets, its first frame, the
+//! plan. A pure function of the source's bytes and the spec.
+
+use reelraft_model::spec::{Audio, Codec, Container, Spec};
+
+use crate::{
+    Context, args,
+    encode_args::fps,
+    error::MediaError,
+    index::{Index, Picture},
+    limits::ADDRESS_BYTES_PER_PIXEL,
+    listen::{self, Complaints, Frame},
+    packets, plan,
+    probe::{self, Sound, Source},
+    process::{self, Listener, Run, Step},
+};
+
+/// Codecs whose keyframes and packet times are known to be good to cut at.
+const CUTTABLE: [&str; 16] = [
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "av1",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "ffv1",
+    "rawvideo",
+    "huffyuv",
+    "vc1",
+    "wmv3",
+];
+
+/// Finds out all that later steps need.
+///
+/// # Errors
+/// [`crate::Class::Final`] when the source itself is refused.
+pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+    if source_bytes == 0 {
+        return Err(MediaError::EmptySource);
+    }
+    let source = probe::probe(context).await?;
+    let sound = wanted_sound(&source, context.spec)?;
+    let packets = packets::scan(context, &source).await?;
+    let own = first_frame(context, &source, sound.as_ref(), true).await?;
+    let single = first_frame(context, &source, sound.as_ref(), false).await?;
+    let mut plan = plan::plan(&packets, source.video.time_base, context.spec.shard_ms);
+    let objection = plan.note.take().or_else(|| {
+        distrust(
+            &source,
+            &own.decoded,
+            plan.times.first().copied(),
+            context.spec,
+        )
+    });
+    if objection.is_some() {
+        let frames = packets.iter().filter(|packet| !packet.hidden).count();
+        plan = plan::one_shard(plan.times, plan.keys, frames, objection);
+    }
+    let zero = match (own.decoded.pts, single.decoded.pts) {
+        (Some(own), Some(single)) => own.saturating_sub(single),
+        _ => 0,
+    };
+    let picture = picture(context.spec, own)?;
+    Ok(Index::new(source_bytes, source, sound, picture, zero, plan))
+}
+
+/// Why this source is better not cut, if so.
+fn distrust(source: &Source, first: &Frame, promised: Option<i64>, spec: &Spec) -> Option<String> {
+    let codec = source.video.codec.as_str();
+    if fps(spec).is_some() {
+        return Some("a constant frame rate is made in one pass".into());
+    }
+    if !CUTTABLE.contains(&codec) {
+        return Some(format!("keyframes of {codec} are not known to be clean"));
+    }
+    if codec == "h264" && source.video.profile.contains("4:4:4") {
+        return Some("H.264 4:4:4 depends on a note in its first packet".into());
+    }
+    if source.demuxer == "ogg" {
+        return Some("Ogg pages time frames only now and then".into());
+    }
+    if first.pts != promised {
+        return Some("its first packet gives no frame".into());
+    }
+    None
+}
+
+/// The audio the job takes, or why it can't.
+fn wanted_sound(source: &Source, spec: &Spec) -> Result<Option<Sound>, MediaError> {
+    let Some(sound) = source.sound.clone() else {
+        return Ok(None);
+    };
+    let known: Option<&[&str]> = match (spec.audio(), spec.container()) {
+        (Audio::None, _) => return Ok(None),
+        (Audio::Copy, Container::Mp4) => {
+            Some(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"])
+        }
+        (Audio::Copy, Container::Webm) => Some(&["opus", "vorbis"]),
+        // Matroska takes nearly all; what it does not is refused by the muxer.
+        _ => None,
+    };
+    if known.is_some_and(|known| !known.contains(&sound.codec.as_str())) {
+        return Err(MediaError::CopyMisfit {
+            codec: sound.codec,
+            container: spec.container().name(),
+        });
+    }
+    Ok(Some(sound))
+}
+
+/// The first frame, decoded and as the encoder would take it.
+struct First {
+    decoded: Frame,
+    filtered: Frame,
+}
+
+async fn first_frame(
+    context: &Context<'_>,
+    source: &Source,
+    sound: Option<&Sound>,
+    copyts: bool,
+) -> Result<First, MediaError> {
+    let encoder = match context.spec.codec() {
+        Codec::Ffv1 => "ffv1",
+        _ => "wrapped_avframe",
+    };
+    let arguments = args::first_frame(context.input, source, sound, copyts, encoder);
+    let mut listener = FrameLines::default();
+    process::run(
+        Run {
+            program: &context.tools.ffmpeg,
+            args: &arguments,
+            folder: context.work_dir,
+            address_bytes_extra: 0,
+            time_max: None,
+        },
+        context.cancel,
+        &mut listener,
+    )
+    .await?;
+    match (listener.decoded, listener.filtered) {
+        (Some(decoded), Some(filtered)) => Ok(First { decoded, filtered }),
+        _ => Err(MediaError::NoFrames {
+            detail: listener.complaints.last_words(),
+        }),
+    }
+}
+
+#[derive(Default)]
+struct FrameLines {
+    decoded: Option<Frame>,
+    filtered: Option<Frame>,
+    complaints: Complaints,
+}
+
+impl Listener for FrameLines {
+    fn stdout(&mut self, _: &str) -> Result<Step, MediaError> {
+        Ok(Step::Quiet)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        if let Some(frame) = listen::frame(line, "decoded") {
+            self.decoded.get_or_insert(frame);
+        } else if let Some(frame) = listen::frame(line, "filtered") {
+            self.filtered.get_or_insert(frame);
+            // Nothing more is wanted; a second output might go on for long.
+            return Ok(Step::Enough);
+        } else {
+            self.complaints.hear(line)?;
+        }
+        Ok(Step::Quiet)
+    }
+}
+
+/// Decides the output's size and pixel format.
+fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> {
+    let (width, height) = first.decoded.size;
+    let output = output_size(spec, width, height);
+    if spec.codec() == Codec::Av1 && (output.0 < 64 || output.1 < 64) {
+        return Err(MediaError::TooSmall {
+            width: output.0,
+            height: output.1,
+        });
+    }
+    Ok(Picture {
+        source: (width, height),
+        source_pix_fmt: first.decoded.pix_fmt,
+        output,
+        output_pix_fmt: if spec.pix_fmt.is_empty() {
+            first.filtered.pix_fmt
+        } else {
+            spec.pix_fmt.clone()
+        },
+    })
+}
+
+/// One side alone keeps the aspect and gives an even number; without either
+/// the source's own size is taken, made even but for FFV1, which takes any.
+fn output_size(spec: &Spec, width: u32, height: u32) -> (u32, u32) {
+    let keep = |side: u32| {
+        if spec.codec() == Codec::Ffv1 {
+            side
+        } else {
+            (side & !1).max(2)
+        }
+    };
+    let side_max = reelraft_model::limits::PICTURE_SIDE_MAX;
+    // The nearest even number to `side * other / own`.
+    let follow = |side: u32, other: u32, own: u32| {
+        let exact = u64::from(side) * u64::from(other);
+        let pairs = (exact + u64::from(own)) / (2 * u64::from(own));
+        (2 * pairs.clamp(1, u64::from(side_max) / 2)) as u32
+    };
+    match (spec.width, spec.height) {
+        (0, 0) => (keep(width), keep(height)),
+        (wide, 0) => (wide, follow(wide, height, width.max(1))),
+        (0, high) => (follow(high, width, height.max(1)), high),
+        (wide, high) => (wide, high),
+    }
+}
+
+/// Address space a child needs beyond the base, for the larger picture.
+pub(crate) fn address_bytes(index: &Index) -> u64 {
+    let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+    let picture = &index.head.picture;
+    pixels(picture.source).max(pixels(picture.output)) * ADDRESS_BYTES_PER_PIXEL
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sized(width: u32, height: u32) -> Spec {
+        Spec {
+            width,
+            height,
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn sizes_are_even_and_keep_the_aspect() {
+        assert_eq!(output_size(&sized(640, 0), 1280, 720), (640, 360));
+        assert_eq!(output_size(&sized(640, 0), 854, 480), (640, 360));
+        assert_eq!(output_size(&sized(0, 240), 854, 480), (428, 240));
+        assert_eq!(output_size(&sized(0, 0), 161, 121), (160, 120));
+        assert_eq!(output_size(&sized(0, 0), 1, 1), (2, 2));
+        assert_eq!(output_size(&sized(2, 0), 10_000, 2), (2, 2));
+        let mut ffv1 = sized(0, 0);
+        ffv1.set_codec(Codec::Ffv1);
+        assert_eq!(output_size(&ffv1, 161, 121), (161, 121));
+    }
+}

@@ -1,0 +1,255 @@
+//! Makes the one output file of the shards and the audio, and its proof (P3).
+//! Nothing is encoded here: the same parts give the same bytes on every node.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use reelraft_model::spec::Container;
+
+use crate::{
+    Context,
+    audio::{Own, scan_own},
+    boxes,
+    encode_args::{self, JOINED_FILE, encoded_base, muxer_timescale, output_file},
+    error::MediaError,
+    index::Index,
+    listen::Text,
+    process::{self, Run},
+    proof::{self, Facts},
+    report::{ShardReport, SoundReport},
+    shard::{check_times, hash},
+    times::{Ratio, rescale},
+};
+
+/// A finished output in the work folder.
+#[derive(Clone, Debug)]
+pub struct Assembled {
+    /// The output.
+    pub path: PathBuf,
+    /// The proof: JSON, equal bytes for equal work.
+    pub proof: Vec<u8>,
+}
+
+/// Joins shards (files with their reports, in order) and the audio.
+///
+/// # Errors
+/// [`MediaError::Unproven`] names the check that does not hold;
+/// [`MediaError::PlanMismatch`] when the shards' codec headers differ.
+pub async fn assemble(
+    context: &Context<'_>,
+    index: &Index,
+    single: bool,
+    shards: &[(PathBuf, Vec<u8>)],
+    audio: Option<(PathBuf, Vec<u8>)>,
+) -> Result<Assembled, MediaError> {
+    let reports: Vec<ShardReport> = shards
+        .iter()
+        .map(|(_, report)| ShardReport::from_bytes(report))
+        .collect::<Result<_, _>>()?;
+    check_plan(index, single, &reports)?;
+    let sound = match (&audio, index.has_audio()) {
+        (Some((path, report)), true) => {
+            let report = SoundReport::from_bytes(report)?;
+            if hash(path)? != report.blake3 {
+                return unproven("audio-hash", "the audio's bytes are not those encoded");
+            }
+            Some(report)
+        }
+        (None, false) => None,
+        _ => return unproven("audio-present", "the audio is not what the source promises"),
+    };
+    // A declared track without a packet is left out, as nothing can be muxed.
+    let audio_path = audio
+        .filter(|_| sound.as_ref().is_some_and(|sound| sound.packets > 0))
+        .map(|(path, _)| path);
+
+    let base = encoded_base(context.spec, index);
+    let files: Vec<PathBuf> = shards.iter().map(|(path, _)| path.clone()).collect();
+    let joined = context.work_dir.join(JOINED_FILE);
+    let reports = tokio::task::spawn_blocking(move || {
+        join(&files, &reports, base, &joined).map(|()| reports)
+    })
+    .await
+    .map_err(|error| MediaError::Disk {
+        what: "joining the shards",
+        error: std::io::Error::other(error),
+    })??;
+
+    mux(context, audio_path.as_deref()).await?;
+    let path = context.work_dir.join(output_file(context.spec));
+    let demuxer = match context.spec.container() {
+        Container::Mp4 => "mov",
+        Container::Mkv | Container::Webm => "matroska",
+    };
+    let times: Vec<i64> = reports
+        .iter()
+        .flat_map(|report| report.times.iter().copied())
+        .collect();
+    let muxed = scan_own(context, &path, demuxer, "v:0").await?;
+    check_muxed(&muxed, base, &times)?;
+    if audio_path.is_some() {
+        let packets = scan_own(context, &path, demuxer, "a:0").await?.times.len() as u64;
+        let encoded = sound.as_ref().map_or(0, |sound| sound.packets);
+        if packets != encoded {
+            return unproven(
+                "audio-muxed-equals-encoded",
+                &format!("{encoded} packets encoded, {packets} muxed"),
+            );
+        }
+    }
+    let joined = context.work_dir.join(JOINED_FILE);
+    std::fs::remove_file(joined).map_err(MediaError::disk("removing the joined shards"))?;
+    let proof = proof::write(&Facts {
+        index,
+        spec: context.spec,
+        single,
+        base,
+        reports: &reports,
+        times: &times,
+        muxed: muxed.times.len() as u64,
+        sound: sound.as_ref(),
+        output_blake3: hash(&path)?,
+    });
+    Ok(Assembled { path, proof })
+}
+
+fn unproven<T>(check: &'static str, detail: &str) -> Result<T, MediaError> {
+    Err(MediaError::Unproven {
+        check,
+        detail: detail.to_string(),
+    })
+}
+
+/// The reports are of this plan: every range once, none left out.
+fn check_plan(index: &Index, single: bool, reports: &[ShardReport]) -> Result<(), MediaError> {
+    if single || index.shards().len() == 1 {
+        return match reports {
+            [report] if report.head.single => Ok(()),
+            _ => unproven("no-gap-no-overlap", "the film is not one shard"),
+        };
+    }
+    let same = reports.len() == index.shards().len()
+        && reports.iter().zip(index.shards()).all(|(report, planned)| {
+            !report.head.single
+                && (report.head.range.from_pts, report.head.range.to_pts)
+                    == (planned.from_pts, planned.to_pts)
+        });
+    if same {
+        Ok(())
+    } else {
+        unproven("no-gap-no-overlap", "the shards are not those of the plan")
+    }
+}
+
+/// Writes one codec header and all fragments, checking each against its
+/// report and each joint.
+fn join(
+    files: &[PathBuf],
+    reports: &[ShardReport],
+    base: Ratio,
+    joined: &Path,
+) -> Result<(), MediaError> {
+    let disk = || MediaError::disk("joining the shards");
+    let mut out = std::io::BufWriter::new(std::fs::File::create(joined).map_err(disk())?);
+    let mut init: Option<Vec<u8>> = None;
+    let mut last_dts = i64::MIN;
+    let mut last_time = i64::MIN;
+    for (number, (file, report)) in files.iter().zip(reports).enumerate() {
+        if hash(file)? != report.head.blake3 {
+            return unproven(
+                "shard-hash",
+                &format!("shard {number} is not what was encoded"),
+            );
+        }
+        let fragments = boxes::read(file)?;
+        check_times(&fragments, base, &report.times)?;
+        for &time in &report.times {
+            if time <= last_time {
+                return unproven(
+                    "times-strictly-rise",
+                    &format!("{time} follows {last_time} in shard {number}"),
+                );
+            }
+            last_time = time;
+        }
+        if let Some(first) = fragments.samples.first() {
+            if first.dts <= last_dts {
+                return unproven(
+                    "decode-times-rise",
+                    &format!("shard {number} begins at {} after {last_dts}", first.dts),
+                );
+            }
+            last_dts = fragments.samples[fragments.samples.len() - 1].dts;
+        }
+        match &init {
+            None => {
+                out.write_all(&fragments.init).map_err(disk())?;
+                init = Some(fragments.init.clone());
+            }
+            Some(init) if *init != fragments.init => {
+                return Err(MediaError::PlanMismatch {
+                    detail: format!("the codec header of shard {number} differs"),
+                });
+            }
+            Some(_) => {}
+        }
+        boxes::copy_body(file, &fragments, &mut out).map_err(disk())?;
+    }
+    out.flush().map_err(disk())
+}
+
+async fn mux(context: &Context<'_>, audio: Option<&Path>) -> Result<(), MediaError> {
+    let arguments = encode_args::assemble(context.spec, audio);
+    let mut text = Text::default();
+    let ended = process::run(
+        Run {
+            program: &context.tools.ffmpeg,
+            args: &arguments,
+            folder: context.work_dir,
+            address_bytes_extra: 0,
+            time_max: None,
+        },
+        context.cancel,
+        &mut text,
+    )
+    .await?;
+    text.complaints.judge("ffmpeg", ended)?;
+    // It copies what our own muxer wrote: any complaint is one too many.
+    match text.complaints.kept.first() {
+        Some(said) => unproven("muxed-without-complaint", said),
+        None => Ok(()),
+    }
+}
+
+/// The output has every frame once, at its time. Its clock may be coarser
+/// (Matroska counts milliseconds) and begin elsewhere (MP4 puts a run-up into
+/// an edit list, Matroska begins at the first decode time).
+fn check_muxed(muxed: &Own, base: Ratio, times: &[i64]) -> Result<(), MediaError> {
+    let mut shown = muxed.times.clone();
+    shown.sort_unstable();
+    if shown.len() != times.len() {
+        return unproven(
+            "muxed-equals-encoded",
+            &format!("{} packets encoded, {} muxed", times.len(), shown.len()),
+        );
+    }
+    let (Some(out), Some(&first), Some(&first_shown)) = (muxed.base, times.first(), shown.first())
+    else {
+        return unproven("muxed-equals-encoded", "there is no frame");
+    };
+    let exact = out.den == muxer_timescale(base) * out.num;
+    for (time, shown) in times.iter().zip(&shown) {
+        let expected = rescale(time - first, base, out);
+        let off = (shown - first_shown).abs_diff(expected);
+        // Both ends are rounded to the coarser clock.
+        if off > u64::from(!exact) {
+            return unproven(
+                "muxed-times-equal-decoded",
+                &format!("{} instead of {expected}", shown - first_shown),
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! All that later steps need to know of a source: a deterministic function of
+//! its bytes and the spec. It is kept as a blob and read by every node that
+//! works on the job.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::MediaError,
+    plan::{Key, Plan, ShardRange},
+    probe::{Sound, Source},
+    record::{self, Form},
+};
+
+const FORM: Form = Form {
+    what: "index",
+    magic: b"RRIX",
+    version: 1,
+};
+
+/// Pictures as they come and as they go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Picture {
+    /// Decoded width and height, rotation applied.
+    pub source: (u32, u32),
+    /// Decoded pixel format.
+    pub source_pix_fmt: String,
+    /// Output width and height.
+    pub output: (u32, u32),
+    /// Output pixel format.
+    pub output_pix_fmt: String,
+}
+
+/// What the analysis found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    pub(crate) head: Head,
+    pub(crate) times: Vec<i64>,
+    pub(crate) keys: Vec<Key>,
+    shards: Vec<ShardRange>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub source_bytes: u64,
+    pub source: Source,
+    /// The audio stream the job takes, if any.
+    pub sound: Option<Sound>,
+    pub picture: Picture,
+    /// The source's time at which a single pass puts zero, in its ticks.
+    pub zero: i64,
+    pub note: Option<String>,
+    shards: Vec<ShardRange>,
+}
+
+impl Index {
+    pub(crate) fn new(
+        source_bytes: u64,
+        source: Source,
+        sound: Option<Sound>,
+        picture: Picture,
+        zero: i64,
+        plan: Plan,
+    ) -> Index {
+        Index {
+            head: Head {
+                source_bytes,
+                source,
+                sound,
+                picture,
+                zero,
+                note: plan.note,
+                shards: plan.shards.clone(),
+            },
+            times: plan.times,
+            keys: plan.keys,
+            shards: plan.shards,
+        }
+    }
+
+    /// The plan: at least one range; each begins where the one before ends.
+    pub fn shards(&self) -> &[ShardRange] {
+        &self.shards
+    }
+
+    /// Frames of the output that the packets promise.
+    pub fn frames_total(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.frames).sum()
+    }
+
+    /// Whether the job has an audio task.
+    pub fn has_audio(&self) -> bool {
+        self.head.sound.is_some()
+    }
+
+    /// Why the source can't be cut, if it can't.
+    pub fn plan_note(&self) -> Option<&str> {
+        self.head.note.as_deref()
+    }
+
+    /// Output width and height in pixels.
+    pub fn output_size(&self) -> (u32, u32) {
+        self.head.picture.output
+    }
+
+    /// Its bytes, the same for the same facts.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let keys: Vec<i64> = self.keys.iter().map(|key| key.pts).collect();
+        let clean: Vec<i64> = self.keys.iter().map(|key| key.clean.into()).collect();
+        record::write(&FORM, &self.head, &[&self.times, &keys, &clean])
+    }
+
+    /// Reads what [`Index::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`MediaError::BadRecord`] for another version or damaged bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Index, MediaError> {
+        let (head, [times, keys, clean]): (Head, _) = record::read(&FORM, bytes)?;
+        if keys.len() != clean.len() || head.shards.is_empty() {
+            return Err(MediaError::BadRecord {
+                what: FORM.what,
+                detail: "its parts do not fit together".into(),
+            });
+        }
+        Ok(Index {
+            shards: head.shards.clone(),
+            head,
+            times,
+            keys: keys
+                .into_iter()
+                .zip(clean)
+                .map(|(pts, clean)| Key {
+                    pts,
+                    clean: clean != 0,
+                })
+                .collect(),
+        })
+    }
+
+    /// The promised times in a range, rising.
+    pub(crate) fn times_in(&self, range: ShardRange) -> &[i64] {
+        let from = self.times.partition_point(|&time| time < range.from_pts);
+        let to = self.times.partition_point(|&time| time < range.to_pts);
+        &self.times[from..to]
+    }
+
+    /// Where decoding may start for a range, best first; `None` is the very
+    /// beginning, and always the last.
+    ///
+    /// The first is the keyframe at or before the range where that is clean;
+    /// else the one before it, since frames behind an open keyframe may need
+    /// what precedes it. The second is one keyframe earlier.
+    pub(crate) fn starts(&self, range: ShardRange) -> Vec<Option<i64>> {
+        let mut starts = Vec::new();
+        let first = self
+            .times
+            .first()
+            .is_none_or(|&time| range.from_pts <= time);
+        let at = self.keys.partition_point(|key| key.pts <= range.from_pts);
+        if !first && at > 0 {
+            let near = at - 1;
+            let lead = if self.keys[near].clean {
+                Some(near)
+            } else {
+                near.checked_sub(1)
+            };
+            for key in [lead, lead.and_then(|lead| lead.checked_sub(1))]
+                .into_iter()
+                .flatten()
+                // Seeking to the very first keyframe found nothing in some
+                // files; the beginning is the same place.
+                .filter(|&key| key > 0)
+            {
+                starts.push(Some(self.keys[key].pts));
+            }
+        }
+        starts.push(None);
+        starts
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{probe::Video, times::Ratio};
+
+    /// An index of 100 frames at 24 a second, two shards, keyframes every 10
+    /// frames, those at whole 20s clean.
+    pub(crate) fn sample() -> Index {
+        let shard = |from_pts, to_pts| ShardRange {
+            from_pts,
+            to_pts,
+            frames: (to_pts - from_pts) as u64,
+        };
+        Index::new(
+            1000,
+            Source {
+                demuxer: "mov".into(),
+                jumping: false,
+                start_us: Some(0),
+                video: Video {
+                    stream: 0,
+                    codec: "h264".into(),
+                    profile: "High".into(),
+                    time_base: Ratio { num: 1, den: 24 },
+                },
+                sound: None,
+            },
+            Some(Sound {
+                stream: 1,
+                codec: "aac".into(),
+                sample_rate: 48_000,
+                channels: 2,
+            }),
+            Picture {
+                source: (1280, 720),
+                source_pix_fmt: "yuv420p".into(),
+                output: (640, 360),
+                output_pix_fmt: "yuv420p".into(),
+            },
+            0,
+            Plan {
+                times: (0..100).collect(),
+                keys: (0..10)
+                    .map(|key| Key {
+                        pts: key * 10,
+                        clean: key % 2 == 0,
+                    })
+                    .collect(),
+                shards: vec![shard(0, 60), shard(60, 100)],
+                note: None,
+            },
+        )
+    }
+
+    #[test]
+    fn an_index_survives_its_bytes() {
+        let index = sample();
+        assert_eq!(Index::from_bytes(&index.to_bytes()).unwrap(), index);
+        assert_eq!(index.frames_total(), 100);
+        let mut other = index.to_bytes();
+        other[4] = 9;
+        assert_eq!(Index::from_bytes(&other).unwrap_err().kind(), "bad-record");
+    }
+
+    #[test]
+    fn decoding_starts_at_a_clean_keyframe_or_one_before_an_open_one() {
+        let index = sample();
+        let starts = |from_pts| {
+            index.starts(ShardRange {
+                from_pts,
+                to_pts: 100,
+                frames: 0,
+            })
+        };
+        assert_eq!(starts(0), [None]);
+        assert_eq!(starts(60), [Some(60), Some(50), None]);
+        assert_eq!(starts(65), [Some(60), Some(50), None]);
+        assert_eq!(starts(70), [Some(60), Some(50), None]);
+        assert_eq!(starts(20), [Some(20), Some(10), None]);
+        assert_eq!(starts(10), [None]);
+        assert_eq!(starts(30), [Some(20), Some(10), None]);
+    }
+}
