@@ -1,0 +1,73 @@
+//! The oracle: what a sharded job gives is compared with the one plain ffmpeg
+//! command that its proof names (P3), over clips made here and, where they
+//! are, over real files (`REELRAFT_MEDIA`, or `../shared/media` beside the
+//! repository).
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use reelraft_model::spec::{Codec, Spec};
+use world::{Clip, World, lossless, spec};
+
+/// FFV1 in Matroska: every frame equal to the reference's, with its time.
+fn exact(world: &World, clip: &Clip, shard_ms: u32, at_least: usize) {
+    let spec = Spec {
+        shard_ms,
+        ..lossless()
+    };
+    let job = world.job(clip, &spec);
+    assert!(
+        job.shards >= at_least,
+        "{}: {} shards, {}",
+        clip.name,
+        job.shards,
+        job.note
+    );
+    let (ours, reference) = (job.frames(), job.reference_frames());
+    assert_eq!(ours, reference, "{}", clip.name);
+    assert!(!ours.is_empty());
+}
+
+#[test]
+fn made_clips_come_out_exactly() {
+    let world = World::new();
+    exact(&world, &world.made("h264.mp4"), 1000, 4);
+}
+
+/// A survey over all real files, printed; not a test of its own.
+#[test]
+#[ignore = "takes minutes; prints a table"]
+fn survey() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    let mut paths: Vec<_> = std::fs::read_dir(&real)
+        .unwrap()
+        .filter_map(|entry| std::fs::read_dir(entry.unwrap().path()).ok())
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    paths.sort();
+    let only = std::env::var("ONLY").unwrap_or_default();
+    for path in paths {
+        let name = path.strip_prefix(&real).unwrap().display().to_string();
+        if !name.contains(&only) {
+            continue;
+        }
+        let clip = Clip { name: name.clone(), path };
+        let started = std::time::Instant::now();
+        let spec = Spec { shard_ms: 1000, ..lossless() };
+        match world.try_job(&clip, &spec) {
+            Err(error) => println!("{name}: REFUSED {} {:?}: {error}", error.kind(), error.class()),
+            Ok(job) => {
+                let same = job.frames() == job.reference_frames();
+                println!(
+                    "{name}: {} shards={} frames={} complaints={} {:.1}s {}",
+                    if same { "same" } else { "DIFFERENT" },
+                    job.shards, job.proof["frames"], job.proof["complaints_total"],
+                    started.elapsed().as_secs_f32(), job.note
+                );
+            }
+        }
+    }
+}

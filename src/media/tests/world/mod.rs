@@ -1,0 +1,302 @@
+//! A small world for tests: sources, jobs run step by step as a cluster would,
+//! and the reference to compare with.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use reelraft_media::{
+    Cancel, Context, Index, Input, MediaError, ShardRange, Tools, analyze, assemble, encode_audio,
+    encode_shard, reference,
+};
+use reelraft_model::spec::{Spec, SpecRequest, resolve};
+
+/// A source.
+#[derive(Clone)]
+pub struct Clip {
+    pub name: String,
+    pub path: PathBuf,
+}
+
+pub struct World {
+    pub tools: Tools,
+    folder: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+/// A finished job, or what is left of one.
+pub struct Job<'w> {
+    pub world: &'w World,
+    pub clip: Clip,
+    pub spec: Spec,
+    pub index: Index,
+    pub shards: usize,
+    pub note: String,
+    pub single: bool,
+    pub output: PathBuf,
+    pub proof: serde_json::Value,
+    folder: tempfile::TempDir,
+}
+
+pub fn spec(words: &[(&str, &str)]) -> Spec {
+    let mut request = SpecRequest::default();
+    for (key, value) in words {
+        match *key {
+            "codec" => request.codec = value.to_string(),
+            "container" => request.container = value.to_string(),
+            "preset" => request.preset = value.to_string(),
+            "audio" => request.audio = value.to_string(),
+            "width" => request.width = Some(value.parse().unwrap()),
+            "pix_fmt" => request.pix_fmt = value.to_string(),
+            "fps" => {
+                let (num, den) = value.split_once('/').unwrap_or((value, "1"));
+                request.fps = Some((num.parse().unwrap(), den.parse().unwrap()));
+            }
+            "shard_ms" => request.shard_ms = Some(value.parse().unwrap()),
+            "brightness" => request.brightness_milli = Some(value.parse().unwrap()),
+            _ => panic!("{key}"),
+        }
+    }
+    resolve(&request).unwrap()
+}
+
+/// FFV1 in Matroska, sound as FLAC would be too slow to compare: left out.
+pub fn lossless() -> Spec {
+    spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "none")])
+}
+
+/// Recipes of the clips that are made here, all from ffmpeg's test source.
+fn recipe(name: &str) -> Vec<&'static str> {
+    let picture = "testsrc2=size=320x180:rate=24:duration=8";
+    match name {
+        "h264.mp4" => vec![
+            "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=duration=8", "-c:v",
+            "libx264", "-preset", "fast", "-g", "36", "-pix_fmt", "yuv420p", "-c:a", "aac",
+        ],
+        _ => panic!("{name}"),
+    }
+}
+
+/// A step's context but for its folder.
+struct Parts<'a> {
+    tools: &'a Tools,
+    input: &'a Input,
+    spec: &'a Spec,
+    cancel: &'a Cancel,
+}
+
+impl Parts<'_> {
+    fn at<'b>(&'b self, work_dir: &'b Path) -> Context<'b> {
+        Context {
+            tools: self.tools,
+            input: self.input,
+            spec: self.spec,
+            work_dir,
+            cancel: self.cancel,
+        }
+    }
+}
+
+impl World {
+    pub fn new() -> World {
+        World {
+            tools: Tools::find().unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(2)
+                .enable_all()
+                .build()
+                .unwrap(),
+        }
+    }
+
+    /// Makes a clip by its recipe.
+    pub fn made(&self, name: &str) -> Clip {
+        let path = self.folder.path().join(name);
+        let done = Command::new(&self.tools.ffmpeg)
+            .args(["-nostdin", "-v", "error", "-y"])
+            .args(recipe(name))
+            .arg(&path)
+            .status()
+            .unwrap();
+        assert!(done.success(), "{name}");
+        Clip {
+            name: name.to_string(),
+            path,
+        }
+    }
+
+    /// Analyses, encodes each shard in its own folder, assembles: as the
+    /// cluster would, with its collapse to one shard.
+    pub fn try_job(&self, clip: &Clip, spec: &Spec) -> Result<Job<'_>, MediaError> {
+        self.try_job_from(Input::File(clip.path.clone()), clip, spec)
+    }
+
+    pub fn try_job_from(
+        &self,
+        input: Input,
+        clip: &Clip,
+        spec: &Spec,
+    ) -> Result<Job<'_>, MediaError> {
+        let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let cancel = Cancel::new();
+        let step = |name: &str| {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(&path).unwrap();
+            path
+        };
+        self.runtime.block_on(async {
+            let parts_of = Parts {
+                tools: &self.tools,
+                input: &input,
+                spec,
+                cancel: &cancel,
+            };
+                        let bytes = std::fs::metadata(&clip.path).unwrap().len();
+            let analysis = step("analyze");
+            let index = analyze(&parts_of.at(&analysis), bytes).await?;
+            let index = Index::from_bytes(&index.to_bytes()).unwrap();
+            let mut single = false;
+            let mut note = index.plan_note().unwrap_or_default().to_string();
+            let mut ranges = index.shards().to_vec();
+            let mut parts = Vec::new();
+            'plan: loop {
+                parts.clear();
+                for (number, range) in ranges.iter().enumerate() {
+                    let place = step(&format!("shard{number}-{single}"));
+                    let done = encode_shard(&parts_of.at(&place), &index, *range, single, |_| {}).await;
+                    match done {
+                        Ok(done) => parts.push((done.path, done.report)),
+                        Err(MediaError::PlanMismatch { detail }) if !single => {
+                            single = true;
+                            note = detail;
+                            ranges = vec![ShardRange {
+                                from_pts: ranges[0].from_pts,
+                                to_pts: ranges[ranges.len() - 1].to_pts,
+                                frames: 0,
+                            }];
+                            continue 'plan;
+                        }
+                        Err(error) => return Err(error),
+                    }
+                }
+                break;
+            }
+            let audio = if index.has_audio() {
+                let place = step("audio");
+                let done = encode_audio(&parts_of.at(&place), &index, |_| {}).await?;
+                Some((done.path, done.report))
+            } else {
+                None
+            };
+            let place = step("assemble");
+            let done = assemble(&parts_of.at(&place), &index, single, &parts, audio).await?;
+            Ok((index, single, note, parts.len(), done))
+        })
+        .map(|(index, single, note, shards, done)| Job {
+            world: self,
+            clip: clip.clone(),
+            spec: spec.clone(),
+            index,
+            shards,
+            note,
+            single,
+            output: done.path,
+            proof: serde_json::from_slice(&done.proof).unwrap(),
+            folder,
+        })
+    }
+
+    pub fn job(&self, clip: &Clip, spec: &Spec) -> Job<'_> {
+        self.try_job(clip, spec)
+            .unwrap_or_else(|error| panic!("{}: {}: {error}", clip.name, error.kind()))
+    }
+
+    /// Every frame's time and hash, decoded from a file.
+    pub fn frames(&self, path: &Path) -> Vec<String> {
+        let out = Command::new(&self.tools.ffmpeg)
+            .args(["-nostdin", "-v", "error", "-copyts", "-i"])
+            .arg(format!("file:{}", path.display()))
+            .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(out.stdout).unwrap();
+        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(|line| {
+                let fields: Vec<&str> = line.split(',').map(str::trim).collect();
+                // Durations of frames are no promise; times and pictures are.
+                format!("{} {}", fields[2], fields[5])
+            })
+            .collect()
+    }
+
+    /// Times of a stream's packets, in file order, with its time base first.
+    pub fn packet_times(&self, path: &Path, stream: &str) -> Vec<String> {
+        let out = Command::new(&self.tools.ffprobe)
+            .args(["-v", "error", "-select_streams", stream])
+            .args(["-show_entries", "stream=time_base:packet=pts,dts"])
+            .args(["-of", "compact=p=0:nk=1"])
+            .arg(format!("file:{}", path.display()))
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout)
+            .unwrap()
+            .lines()
+            .filter(|line| !line.is_empty())
+            .map(str::to_string)
+            .collect()
+    }
+}
+
+impl Job<'_> {
+    pub fn frames(&self) -> Vec<String> {
+        self.world.frames(&self.output)
+    }
+
+    /// Runs the reference command.
+    pub fn reference_file(&self) -> PathBuf {
+        let name = self.output.file_name().unwrap();
+        let path = self.folder.path().join("reference");
+        std::fs::create_dir_all(&path).unwrap();
+        let path = path.join(name);
+        if !path.exists() {
+            let args = reference(
+                &self.index,
+                &self.spec,
+                &format!("file:{}", self.clip.path.display()),
+                &path.to_string_lossy(),
+            );
+            let done = Command::new(&self.world.tools.ffmpeg)
+                .args(["-v", "fatal"])
+                .args(&args[1..])
+                .output()
+                .unwrap();
+            assert!(
+                done.status.success(),
+                "{}: {}",
+                self.clip.name,
+                String::from_utf8_lossy(&done.stderr)
+            );
+        }
+        path
+    }
+
+    pub fn reference_frames(&self) -> Vec<String> {
+        self.world.frames(&self.reference_file())
+    }
+}
+
+/// The folder with real files, if there is one.
+pub fn real() -> Option<PathBuf> {
+    let path = std::env::var_os("REELRAFT_MEDIA")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/media"));
+    if path.is_dir() {
+        return Some(path);
+    }
+    println!("skipped: there are no real files at {}", path.display());
+    None
+}
