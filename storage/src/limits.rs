@@ -62,6 +62,9 @@ pub const TABLE_LOCK_WAIT: Duration = Duration::from_millis(20);
 /// bytes; a peer that sends more is broken.
 pub const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 
+/// Bytes read at once while a snapshot is copied.
+pub const COPY_PIECE_BYTES: usize = 256 << 10;
+
 /// Longest membership record.
 pub const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 

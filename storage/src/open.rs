@@ -56,7 +56,7 @@ impl Storage {
         }
         let snapshots = Snapshots::open(&path.join("snapshots"))?;
         let newest = snapshots.newest()?;
-        let snapshot_last = newest.as_ref().map(|snapshot| snapshot.head().last);
+        let snapshot_last = newest.as_ref().and_then(|snapshot| snapshot.head().last);
 
         let table_path = path.join("table");
         let mut opened = Table::open(&table_path)?;
@@ -196,7 +196,7 @@ mod tests {
         let storage = open(dir.path()).unwrap();
         append(&storage.log, 0..5);
         let head = SnapshotHead {
-            last: at(3),
+            last: Some(at(3)),
             membership: Vec::new(),
         };
         storage.snapshots.write(&head, []).unwrap();

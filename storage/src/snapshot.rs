@@ -6,7 +6,8 @@
 //!
 //! ```text
 //! "RRSNAP01"
-//! head:  position (term node index), membership length and bytes
+//! head:  1 and position (term node index), or 0 and zeros if nothing is in
+//!        it; membership length and bytes
 //! rows:  key length, value length, key, value      (u32, all big-endian)
 //! end:   u32::MAX, number of rows (u64), BLAKE3 of everything before
 //! ```
@@ -23,7 +24,10 @@ use std::{
 use crate::{
     durable::{make_folder, rename, sync_folder},
     error::StorageError,
-    limits::{MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX},
+    limits::{
+        COPY_PIECE_BYTES, MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, TABLE_KEY_BYTES_MAX,
+        TABLE_ROW_BYTES_MAX,
+    },
     log::LogPosition,
     table::Row,
 };
@@ -35,8 +39,8 @@ const ENDING: &str = "snap";
 /// What a snapshot holds: the state after this entry, and the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotHead {
-    /// The last entry in it.
-    pub last: LogPosition,
+    /// The last entry in it; `None` in the snapshot of an empty state.
+    pub last: Option<LogPosition>,
     /// The membership, in bytes that storage does not look into.
     pub membership: Vec<u8>,
 }
@@ -120,7 +124,9 @@ impl Snapshots {
             incoming.write(bytes)
         };
         put(&mut incoming, MAGIC)?;
-        for number in [head.last.term, head.last.node, head.last.index] {
+        put(&mut incoming, &[u8::from(head.last.is_some())])?;
+        let last = head.last.unwrap_or_default();
+        for number in [last.term, last.node, last.index] {
             put(&mut incoming, &number.to_be_bytes())?;
         }
         put(&mut incoming, &(head.membership.len() as u32).to_be_bytes())?;
@@ -136,8 +142,7 @@ impl Snapshots {
         put(&mut incoming, &END.to_be_bytes())?;
         put(&mut incoming, &count.to_be_bytes())?;
         incoming.write(hasher.finalize().as_bytes())?;
-        let snapshot = incoming.finish()?;
-        self.adopt(snapshot)
+        self.adopt(&incoming.finish()?)
     }
 
     /// Starts to receive a snapshot.
@@ -161,19 +166,29 @@ impl Snapshots {
         })
     }
 
-    /// Gives a finished snapshot its name and removes the older ones. The
-    /// newest itself may be adopted again.
+    /// Makes a whole snapshot the newest of this folder and removes the older
+    /// ones: one received here gets its name, one of another folder is copied.
+    /// The newest itself may be adopted again.
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn adopt(&self, mut snapshot: SnapshotFile) -> Result<SnapshotFile, StorageError> {
-        let last = snapshot.head.last;
+    pub fn adopt(&self, snapshot: &SnapshotFile) -> Result<SnapshotFile, StorageError> {
+        if snapshot.path.parent() != Some(&self.folder) {
+            let mut copy = self.receive()?;
+            loop {
+                let piece = snapshot.piece(copy.bytes, COPY_PIECE_BYTES)?;
+                if piece.is_empty() {
+                    return self.adopt(&copy.finish()?);
+                }
+                copy.write(&piece)?;
+            }
+        }
+        let last = snapshot.head.last.unwrap_or_default();
         // Index first, so that the names sort by age.
         let name = format!("{:020}-{:020}-{:020}", last.index, last.term, last.node);
         let path = self.folder.join(name).with_extension(ENDING);
         if snapshot.path != path {
             rename(&snapshot.path, &path)?;
-            snapshot.path = path.clone();
         }
         for other in self.files()? {
             if other < path && other.extension().is_some_and(|ending| ending == ENDING) {
@@ -181,7 +196,15 @@ impl Snapshots {
             }
         }
         sync_folder(&self.folder)?;
-        Ok(snapshot)
+        Ok(SnapshotFile {
+            head: snapshot.head.clone(),
+            file: snapshot
+                .file
+                .try_clone()
+                .map_err(StorageError::io(format!("open {}", path.display())))?,
+            bytes: snapshot.bytes,
+            path,
+        })
     }
 
     fn files(&self) -> Result<Vec<PathBuf>, StorageError> {
@@ -331,7 +354,7 @@ impl Scan {
             file: BufReader::new(file),
             hasher: blake3::Hasher::new(),
             head: SnapshotHead {
-                last: LogPosition::default(),
+                last: None,
                 membership: Vec::new(),
             },
             rows: 0,
@@ -340,11 +363,13 @@ impl Scan {
         if scan.take::<8>()? != *MAGIC {
             return Err(scan.damaged("it does not start like one of this format"));
         }
-        scan.head.last = LogPosition {
+        let present = scan.take()? != [0];
+        let last = LogPosition {
             term: u64::from_be_bytes(scan.take()?),
             node: u64::from_be_bytes(scan.take()?),
             index: u64::from_be_bytes(scan.take()?),
         };
+        scan.head.last = present.then_some(last);
         let length = u32::from_be_bytes(scan.take()?) as usize;
         scan.head.membership = scan.take_long(length, MEMBERSHIP_BYTES_MAX)?;
         Ok(scan)

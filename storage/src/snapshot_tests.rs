@@ -5,11 +5,11 @@ use super::*;
 
 fn head(index: u64) -> SnapshotHead {
     SnapshotHead {
-        last: LogPosition {
+        last: Some(LogPosition {
             term: 2,
             node: 1,
             index,
-        },
+        }),
         membership: b"members".to_vec(),
     }
 }
@@ -58,7 +58,7 @@ fn it_travels_in_pieces() {
         incoming.write(&piece).unwrap();
     }
     assert!(here.newest().unwrap().is_none());
-    here.adopt(incoming.finish().unwrap()).unwrap();
+    here.adopt(&incoming.finish().unwrap()).unwrap();
     assert_eq!(read(&here.newest().unwrap().unwrap()), rows());
 }
 

@@ -1,0 +1,172 @@
+//! What a node must know to take part, checked before anything is opened.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use reelraft_proto::auth::Secret;
+
+use crate::{
+    error::ConsensusError,
+    limits::{
+        BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, LOG_KEEP_ENTRIES,
+        SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
+    },
+};
+
+/// A node's place in a cluster of static voters.
+#[derive(Clone, Debug)]
+pub struct ClusterConfig {
+    /// This node's id.
+    pub node: u64,
+    /// All nodes' addresses (`host:port`) by their ids, this one's included.
+    pub peers: BTreeMap<u64, String>,
+    /// The voters. Peers that are none become learners.
+    pub voters: BTreeSet<u64>,
+    /// The data folder.
+    pub data: PathBuf,
+    /// Attached to every call to another node.
+    pub secret: Secret,
+    /// See [`HEARTBEAT_MS`].
+    pub heartbeat_ms: u64,
+    /// See [`ELECTION_MS_MIN`].
+    pub election_ms_min: u64,
+    /// See [`ELECTION_MS_MAX`].
+    pub election_ms_max: u64,
+    /// See [`SNAPSHOT_EVERY_ENTRIES`].
+    pub snapshot_every_entries: u64,
+    /// See [`LOG_KEEP_ENTRIES`].
+    pub log_keep_entries: u64,
+}
+
+impl ClusterConfig {
+    /// A configuration with the usual times.
+    pub fn new(
+        node: u64,
+        peers: BTreeMap<u64, String>,
+        voters: BTreeSet<u64>,
+        data: PathBuf,
+        secret: Secret,
+    ) -> Self {
+        ClusterConfig {
+            node,
+            peers,
+            voters,
+            data,
+            secret,
+            heartbeat_ms: HEARTBEAT_MS,
+            election_ms_min: ELECTION_MS_MIN,
+            election_ms_max: ELECTION_MS_MAX,
+            snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
+            log_keep_entries: LOG_KEEP_ENTRIES,
+        }
+    }
+
+    /// Refuses what can't work.
+    ///
+    /// # Errors
+    /// [`ConsensusError::BadConfig`].
+    pub(crate) fn check(&self) -> Result<(), ConsensusError> {
+        let bad = |cause: String| Err(ConsensusError::BadConfig { cause });
+        if !self.peers.contains_key(&self.node) {
+            return bad(format!("node {} is not among the peers", self.node));
+        }
+        if let Some(voter) = self.voters.iter().find(|id| !self.peers.contains_key(id)) {
+            return bad(format!("voter {voter} is not among the peers"));
+        }
+        if self.voters.is_empty() || self.voters.len() > VOTERS_MAX {
+            return bad(format!(
+                "there must be 1 to {VOTERS_MAX} voters, not {}",
+                self.voters.len()
+            ));
+        }
+        let addresses: BTreeSet<&String> = self.peers.values().collect();
+        if addresses.len() != self.peers.len() {
+            return bad("two peers have the same address".to_string());
+        }
+        Ok(())
+    }
+
+    /// The id of a new cluster: nodes that are started with the same voters
+    /// at the same addresses form one. It is kept on the disk from then on,
+    /// so that addresses may change later.
+    pub(crate) fn cluster_id(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for voter in &self.voters {
+            let address = self.peers.get(voter).map_or("", String::as_str);
+            hasher.update(&voter.to_le_bytes());
+            hasher.update(&(address.len() as u64).to_le_bytes());
+            hasher.update(address.as_bytes());
+        }
+        format!("c{}", &hasher.finalize().to_hex()[..16])
+    }
+
+    pub(crate) fn raft(&self) -> Result<Arc<openraft::Config>, ConsensusError> {
+        let config = openraft::Config {
+            cluster_name: "reelraft".to_string(),
+            heartbeat_interval: self.heartbeat_ms,
+            election_timeout_min: self.election_ms_min,
+            election_timeout_max: self.election_ms_max,
+            install_snapshot_timeout: SNAPSHOT_TIME.as_millis() as u64,
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
+            replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2),
+            max_in_snapshot_log_to_keep: self.log_keep_entries,
+            // A leader that lost its quorum falls silent for a while, so that
+            // one which half the nodes still hear does not block the others.
+            quorum_loss_probe_interval: Some(2 * self.election_ms_max),
+            enable_pre_vote: Some(true),
+            backoff: BACKOFF.to_string(),
+            ..Default::default()
+        };
+        let config = config
+            .validate()
+            .map_err(|error| ConsensusError::BadConfig {
+                cause: error.to_string(),
+            })?;
+        Ok(Arc::new(config))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn config(node: u64, peers: &[u64], voters: &[u64]) -> ClusterConfig {
+        let peers = peers.iter().map(|id| (*id, format!("h{id}:1")));
+        ClusterConfig::new(
+            node,
+            peers.collect(),
+            voters.iter().copied().collect(),
+            PathBuf::from("d"),
+            Secret::default(),
+        )
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        assert!(config(1, &[1, 2, 3], &[1, 2, 3]).check().is_ok());
+        assert!(config(4, &[1, 2, 3, 4], &[1, 2, 3]).check().is_ok());
+        assert!(config(4, &[1, 2, 3], &[1, 2, 3]).check().is_err());
+        assert!(config(1, &[1, 2], &[1, 2, 3]).check().is_err());
+        assert!(config(1, &[1, 2], &[]).check().is_err());
+        let mut twice = config(1, &[1, 2, 3], &[1, 2, 3]);
+        twice.peers.insert(2, "h1:1".to_string());
+        assert!(twice.check().is_err());
+    }
+
+    #[test]
+    fn the_usual_times_are_valid() {
+        config(1, &[1], &[1]).raft().unwrap();
+    }
+
+    #[test]
+    fn learners_find_the_cluster_of_the_voters() {
+        let voter = config(1, &[1, 2, 3], &[1, 2, 3]);
+        let learner = config(4, &[1, 2, 3, 4], &[1, 2, 3]);
+        assert_eq!(voter.cluster_id(), learner.cluster_id());
+        assert_ne!(voter.cluster_id(), config(1, &[1, 2], &[1, 2]).cluster_id());
+    }
+}

@@ -1,0 +1,151 @@
+//! Why the cluster says no: one enum for the crate (P10).
+
+use std::sync::Arc;
+
+use reelraft_model::{ModelError, Problem};
+use reelraft_storage::StorageError;
+
+/// A refusal of the consensus layer. Clones are cheap: readers that share a
+/// round share its error.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConsensusError {
+    /// The configuration contradicts itself.
+    #[error("the cluster's configuration is refused: {cause}")]
+    BadConfig {
+        /// What is wrong.
+        cause: String,
+    },
+    /// The disk refuses.
+    #[error("{0}")]
+    Storage(Arc<StorageError>),
+    /// The table can't be read as a state.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// No leader was found in time. Nothing was proposed.
+    #[error("no leader was found within {waited_ms} ms")]
+    NoLeader {
+        /// How long one was looked for.
+        waited_ms: u64,
+    },
+    /// Only a leader may do that, and this node is none.
+    #[error("this node does not lead{}", leader.map(|id| format!("; node {id} does")).unwrap_or_default())]
+    NotLeader {
+        /// Who leads, as far as this node knows.
+        leader: Option<u64>,
+    },
+    /// A leader took the proposal, but did not confirm it in time: it may be
+    /// applied or not. Commands are conditional, so trying again is safe.
+    #[error("the cluster did not confirm within {waited_ms} ms")]
+    Unconfirmed {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// This replica did not reach an index in time.
+    #[error("this replica did not reach index {index} within {waited_ms} ms")]
+    Behind {
+        /// The index.
+        index: u64,
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// More commands than one entry may hold.
+    #[error("{found} commands are more than the {limit} of one entry")]
+    TooManyCommands {
+        /// How many were proposed.
+        found: usize,
+        /// How many may be.
+        limit: usize,
+    },
+    /// A longer entry than may be proposed.
+    #[error("an entry of {bytes} bytes is longer than the limit of {limit_bytes}")]
+    EntryTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit_bytes: usize,
+    },
+    /// The cluster knows this node's id with another disk: what that disk
+    /// acknowledged would be forgotten.
+    #[error("the cluster knows node {node} with another disk (incarnation {known}, not {own})")]
+    OtherIncarnation {
+        /// This node.
+        node: u64,
+        /// The incarnation that the cluster knows.
+        known: String,
+        /// The one of this disk.
+        own: String,
+    },
+    /// A configured peer belongs to another cluster.
+    #[error("node {node} belongs to cluster {found}, not to {own}")]
+    OtherCluster {
+        /// The peer.
+        node: u64,
+        /// Its cluster.
+        found: String,
+        /// This node's.
+        own: String,
+    },
+    /// Raft has stopped; the node must end.
+    #[error("raft has stopped: {cause}")]
+    Stopped {
+        /// Why.
+        cause: String,
+    },
+}
+
+impl ConsensusError {
+    /// The refusal's stable name, for machines.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            ConsensusError::BadConfig { .. } => "bad-config",
+            ConsensusError::Storage(error) => error.kind(),
+            ConsensusError::Model(_) => "damaged-state",
+            ConsensusError::NoLeader { .. } => "no-leader",
+            ConsensusError::NotLeader { .. } => "not-leader",
+            ConsensusError::Unconfirmed { .. } => "unconfirmed",
+            ConsensusError::Behind { .. } => "behind",
+            ConsensusError::TooManyCommands { .. } => "too-many-commands",
+            ConsensusError::EntryTooLong { .. } => "entry-too-long",
+            ConsensusError::OtherIncarnation { .. } => "other-incarnation",
+            ConsensusError::OtherCluster { .. } => "other-cluster",
+            ConsensusError::Stopped { .. } => "stopped",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            ConsensusError::BadConfig { .. } => "correct --id, --peers and --voters",
+            ConsensusError::Storage(error) => error.hint(),
+            ConsensusError::Model(_) => "start the version that wrote this data",
+            ConsensusError::NoLeader { .. } | ConsensusError::Unconfirmed { .. } => {
+                "a majority of the voters must be up; see `reelraft cluster status`"
+            }
+            ConsensusError::NotLeader { .. } => "ask the leader",
+            ConsensusError::Behind { .. } => "ask another node, or try again",
+            ConsensusError::TooManyCommands { .. } | ConsensusError::EntryTooLong { .. } => {
+                "send less at once"
+            }
+            ConsensusError::OtherIncarnation { .. } => {
+                "start it with its own data folder, or under a new id"
+            }
+            ConsensusError::OtherCluster { .. } => {
+                "check the addresses in --peers, and that all data folders are of one cluster"
+            }
+            ConsensusError::Stopped { .. } => {
+                "see the first error of the node's log, then start it again"
+            }
+        }
+    }
+
+    /// The refusal as it is shown to users.
+    pub fn problem(&self) -> Problem {
+        Problem::new(self.kind(), self.to_string(), self.hint())
+    }
+}
+
+impl From<StorageError> for ConsensusError {
+    fn from(error: StorageError) -> Self {
+        ConsensusError::Storage(Arc::new(error))
+    }
+}

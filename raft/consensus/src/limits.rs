@@ -1,0 +1,121 @@
+//! Every limit and time of the consensus layer, named once with its reason
+//! (P8).
+
+use std::time::Duration;
+
+use reelraft_model::limits::COMMANDS_PER_ENTRY_MAX;
+use reelraft_storage::limits::LOG_PAYLOAD_BYTES_MAX;
+
+/// How often a leader shows that it lives. Also openraft's limit for the
+/// answer, so not below what a busy machine needs to schedule two threads.
+pub const HEARTBEAT_MS: u64 = 60;
+
+/// Bounds of the election timeout. A take-over costs about 1.7 times it (the
+/// old leader's lease comes first), and must stay under a second (P4).
+pub const ELECTION_MS_MIN: u64 = 250;
+/// See [`ELECTION_MS_MIN`].
+pub const ELECTION_MS_MAX: u64 = 500;
+
+/// A leader that no quorum has answered for this long does not call itself
+/// one: the others may have elected another by then.
+pub const QUORUM_SILENCE: Duration = Duration::from_millis(2 * ELECTION_MS_MAX);
+
+/// Applied entries after which the next snapshot is made.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
+
+/// Entries kept behind a snapshot, so that a node that lags a little catches
+/// up from the log.
+pub const LOG_KEEP_ENTRIES: u64 = 1_000;
+
+/// Entries applied together: one batch for the table, one round of replies.
+pub const APPLY_BATCH_ENTRIES: usize = 64;
+
+/// Payload bytes sent in one append.
+pub const APPEND_BYTES_MAX: u64 = 1 << 20;
+
+/// Longest entry that may be proposed.
+pub const ENTRY_BYTES_MAX: usize = 1 << 20;
+
+/// Longest message of a peer: an append with one entry over its limit.
+pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+
+/// Bytes of a snapshot in one message.
+pub const SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
+
+/// Pieces of a snapshot on their way: bounds memory on a slow link.
+pub const SNAPSHOT_PIECES_AHEAD: usize = 4;
+
+/// How long a snapshot may take to be sent and installed.
+pub const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
+
+/// How long an append may take on the other node. Its disk may stall; the
+/// heartbeats go on beside it.
+pub const APPEND_TIME: Duration = Duration::from_secs(2);
+
+/// How long a heartbeat or a vote may take: longer is as good as lost.
+pub const VOTE_TIME: Duration = Duration::from_millis(ELECTION_MS_MIN);
+
+/// How long a connection may take to come up.
+pub const CONNECT_TIME: Duration = Duration::from_millis(500);
+
+/// How often a silent connection is probed, and how long for: a machine that
+/// is gone sends no reset.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+/// See [`KEEPALIVE_EVERY`].
+pub const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
+
+/// How openraft waits before it tries an unreachable node again.
+pub const BACKOFF: &str = "20ms 50ms 100ms ..300ms";
+
+/// How long a proposal or a linearizable read looks for a leader. Several
+/// elections fit in; a client learns within its patience that there is none.
+pub const LEADER_WAIT: Duration = Duration::from_secs(5);
+
+/// How long one try with one leader may take within that.
+pub const TRY_TIME: Duration = Duration::from_millis(2_000);
+
+/// Pause between two tries where nothing told that things have changed.
+pub const TRY_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a linearizable read waits for its index to be applied here.
+pub const APPLY_WAIT: Duration = Duration::from_secs(5);
+
+/// Reads that may wait for the next round.
+pub const READS_WAITING_MAX: usize = 16_384;
+
+/// How often a fresh node asks the others who it is.
+pub const IDENTIFY_EVERY: Duration = Duration::from_millis(100);
+
+/// How long one such question may take.
+pub const IDENTIFY_TIME: Duration = Duration::from_secs(1);
+
+/// How often a waiting fresh node says in its log what it waits for.
+pub const IDENTIFY_REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// How often a node checks that the table names its disk and its address,
+/// and a leader that all learners are members.
+pub const UPKEEP_EVERY: Duration = Duration::from_millis(500);
+
+/// How often leadership is judged where no event told of a change.
+pub const LEADERSHIP_EVERY: Duration = Duration::from_millis(100);
+
+/// How long a planned stop waits until another node leads.
+pub const HAND_OVER_TIME: Duration = Duration::from_millis(1_000);
+
+/// How long a planned stop waits for Raft's tasks.
+pub const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
+
+/// Threads of Raft's own runtime: one may wait for the disk while the other
+/// answers heartbeats.
+pub const RAFT_THREADS: usize = 2;
+
+/// Most voters: beyond seven every write costs more than a node adds.
+pub const VOTERS_MAX: usize = 7;
+
+const _: () = assert!(HEARTBEAT_MS * 3 < ELECTION_MS_MIN);
+const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
+const _: () = assert!(ENTRY_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
+const _: () = assert!(APPEND_BYTES_MAX as usize + ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX);
+const _: () = assert!(SNAPSHOT_PIECE_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(LOG_KEEP_ENTRIES < SNAPSHOT_EVERY_ENTRIES);
+const _: () = assert!(COMMANDS_PER_ENTRY_MAX > 0);

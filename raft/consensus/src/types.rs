@@ -1,0 +1,46 @@
+//! openraft's types for this cluster. None of them leaves this crate: `wire`
+//! turns them into ours for peers and for the disk.
+
+use bytes::Bytes;
+use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
+use reelraft_model::Reply;
+
+#[allow(deprecated)] // The name under which openraft itself defaults to it.
+mod declared {
+    openraft::declare_raft_types!(
+        /// The types of this cluster.
+        pub TypeConfig:
+            D = super::EntryBytes,
+            R = super::Outcome,
+            NodeId = u64,
+            Node = openraft::BasicNode,
+    );
+}
+pub(crate) use declared::TypeConfig;
+
+/// An encoded log entry. It is decoded when it is applied, not before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EntryBytes(pub Bytes);
+
+impl std::fmt::Display for EntryBytes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.0.len())
+    }
+}
+
+/// What an applied entry answers.
+#[derive(Clone, Debug, Default)]
+pub struct Outcome {
+    /// A reply for each of its commands.
+    pub replies: Vec<Reply>,
+}
+
+pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
+pub(crate) type Entry = EntryOf<TypeConfig>;
+pub(crate) type LogId = LogIdOf<TypeConfig>;
+pub(crate) type Vote = VoteOf<TypeConfig>;
+pub(crate) type Membership = openraft::Membership<u64, openraft::BasicNode>;
+pub(crate) type StoredMembership = StoredMembershipOf<TypeConfig>;
+pub(crate) type SnapshotMeta = SnapshotMetaOf<TypeConfig>;
+pub(crate) type SnapshotData = std::sync::Arc<reelraft_storage::SnapshotFile>;
+pub(crate) type Snapshot = SnapshotOf<TypeConfig, SnapshotData>;
