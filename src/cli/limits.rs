@@ -1,0 +1,109 @@
+//! Every limit and time of the client, named once with its reason.
+//!
+//! What a job may be (sizes, rates, picture sides) is the cluster's to say and
+//! is not repeated here.
+
+/// One attempt to connect. Loopback and LAN answer in milliseconds; a node
+/// whose machine is off must not hold the round of endpoints up.
+pub const CONNECT_MS: u64 = 1_000;
+
+/// One attempt at a unary call. Long enough for a node that itself waits for
+/// a new leader, short enough that two other nodes can be asked in the window
+/// of [`FAILOVER_MS`].
+pub const CALL_MS: u64 = 10_000;
+
+/// How long a call or a stream is tried again once some node has answered in
+/// this process: an election takes about a second, a restarted cluster on slow
+/// disks may take ten.
+pub const FAILOVER_MS: u64 = 30_000;
+
+/// How long is tried when no node has ever answered: a wrong address should
+/// be told at once, a cluster that is just starting gets a moment.
+pub const UNREACHABLE_MS: u64 = 4_000;
+
+/// First pause after all endpoints failed in a row.
+pub const BACKOFF_MS_MIN: u64 = 100;
+
+/// Longest such pause. It also bounds how late a new leader is noticed.
+pub const BACKOFF_MS_MAX: u64 = 1_000;
+
+/// Waiting for a leader is told to the user after this long: most elections
+/// are over before it.
+pub const WAIT_NOTICE_MS: u64 = 2_000;
+
+/// HTTP/2 pings on an idle stream, so that a stopped machine is noticed.
+pub const KEEPALIVE_MS: u64 = 2_000;
+
+/// A ping without an answer for this long ends the connection.
+pub const KEEPALIVE_TIMEOUT_MS: u64 = 3_000;
+
+/// Largest message taken from a node. A proof or a page of shards of a long
+/// film passes gRPC's default of 4 MiB; nothing honest passes this.
+pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
+
+/// Size of a source chunk that the cluster is expected to ask for. The upload
+/// plan says the real one; this one serves only to compare a file with a job
+/// that is sealed already.
+pub const CHUNK_BYTES: u32 = 1 << 20;
+
+/// Largest chunk size taken from an upload plan: a chunk is one message, and
+/// must stay below the servers' receive limit of 4 MiB.
+pub const CHUNK_BYTES_MAX: u32 = 3 << 20;
+
+/// Chunks read ahead of the connection: enough to keep it busy while the disk
+/// is asked, little enough that memory stays at a few MiB.
+pub const CHUNKS_IN_FLIGHT: usize = 4;
+
+/// Head and tail of a source that go into its fingerprint.
+pub const FINGERPRINT_BYTES: u64 = 64 << 10;
+
+/// Bytes read at a time when a local file is hashed.
+pub const HASH_BLOCK_BYTES: usize = 1 << 20;
+
+/// Redraws of the progress bar: ten a second look alive and cost nothing.
+pub const BAR_MS: u64 = 100;
+
+/// Progress lines where there is no terminal: a log stays readable.
+pub const LINE_MS: u64 = 2_000;
+
+/// Time over which frames a second are averaged.
+pub const RATE_WINDOW_MS: u64 = 5_000;
+
+/// Jobs or shards asked for at a time: a page stays far below the message
+/// limit.
+pub const PAGE_ROWS: u32 = 200;
+
+/// Nodes that `dev` may start; more on one machine only slow one another.
+pub const DEV_NODES_MAX: u32 = 9;
+
+/// Most voters among them: a majority of more costs more than it saves.
+pub const DEV_VOTERS_MAX: u32 = 7;
+
+/// First pause before a dead node is started again.
+pub const RESTART_MS_MIN: u64 = 500;
+
+/// Longest such pause.
+pub const RESTART_MS_MAX: u64 = 10_000;
+
+/// A node that lived this long is well: its next pause is the first again.
+pub const RESTART_WELL_MS: u64 = 30_000;
+
+/// Time a node has to end by itself before it is killed.
+pub const STOP_GRACE_MS: u64 = 10_000;
+
+/// How long `dev` waits for its ports: those of a supervisor that was just
+/// killed are free again in a moment.
+pub const PORT_WAIT_MS: u64 = 2_000;
+
+/// Longest log line passed on whole; a longer one is cut in pieces.
+pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
+
+/// Log lines that wait for a slow terminal; further ones are dropped, since a
+/// terminal that is held must not hold the cluster.
+pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
+
+const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
+const _: () = assert!(2 * CALL_MS < FAILOVER_MS);
+const _: () = assert!(CONNECT_MS < UNREACHABLE_MS && UNREACHABLE_MS < FAILOVER_MS);
+const _: () = assert!(BACKOFF_MS_MIN <= BACKOFF_MS_MAX && RESTART_MS_MIN <= RESTART_MS_MAX);
+const _: () = assert!(DEV_VOTERS_MAX % 2 == 1 && DEV_VOTERS_MAX <= DEV_NODES_MAX);

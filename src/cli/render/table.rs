@@ -1,0 +1,410 @@
+//! Answers as tables and cards for people. Columns are as wide as their widest
+//! cell; numbers stand right.
+
+use reelraft_proto::v1::{Job, JobState, NodeStatus, Shard, Spec, StatusResponse};
+use serde_json::Value;
+
+use crate::{
+    screen::printable,
+    words::{job_state, milli, moment, percent, shard_state, size},
+};
+
+/// Lines with aligned columns; a heading that starts with `>` stands right.
+fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let right: Vec<bool> = headings.iter().map(|text| text.starts_with('>')).collect();
+    let head = headings
+        .iter()
+        .map(|text| text.trim_start_matches('>').to_string())
+        .collect();
+    let lines: Vec<Vec<String>> = std::iter::once(head)
+        .chain(rows.iter().cloned())
+        .map(|line| line.iter().map(|cell| printable(cell)).collect())
+        .collect();
+    let widths: Vec<usize> = (0..headings.len())
+        .map(|column| {
+            let cells = lines.iter().filter_map(|line| line.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+        })
+        .collect();
+    let mut text = String::new();
+    for line in &lines {
+        let cells = line.iter().zip(&widths).zip(&right);
+        let padded: Vec<String> = cells
+            .map(|((cell, &width), &right)| {
+                if right {
+                    format!("{cell:>width$}")
+                } else {
+                    format!("{cell:<width$}")
+                }
+            })
+            .collect();
+        text.push_str(padded.join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Names and values, one a line; empty values are left out.
+fn card(rows: &[(&str, String)]) -> String {
+    let shown: Vec<_> = rows.iter().filter(|(_, value)| !value.is_empty()).collect();
+    let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    shown
+        .iter()
+        .map(|(name, value)| format!("{name:<width$}  {}\n", printable(value)))
+        .collect()
+}
+
+fn or_dash(text: &str) -> String {
+    if text.is_empty() { "-" } else { text }.to_string()
+}
+
+fn short(hash: &str) -> String {
+    or_dash(&hash.chars().take(12).collect::<String>())
+}
+
+fn done(job: &Job) -> String {
+    match job.state() {
+        JobState::Succeeded => "100%".into(),
+        _ if job.frames_total == 0 => "-".into(),
+        // Frames come before the file: only success is all of it.
+        _ => format!("{}%", percent(job.frames_done, job.frames_total).min(99)),
+    }
+}
+
+/// The rows of `job list`.
+pub fn jobs(jobs: &[Job]) -> String {
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|job| {
+            vec![
+                job.id.clone(),
+                job_state(job.state).into(),
+                done(job),
+                format!("{}/{}", job.shards_done, job.shards_total),
+                job.tenant.clone(),
+                moment(job.created_unix_ms),
+                size(job.source_bytes),
+                job.source_name.clone(),
+            ]
+        })
+        .collect();
+    grid(
+        &[
+            "ID",
+            "STATE",
+            ">DONE",
+            ">SHARDS",
+            "TENANT",
+            "CREATED (UTC)",
+            ">SIZE",
+            "SOURCE",
+        ],
+        &rows,
+    )
+}
+
+/// The card of `job show`.
+pub fn job(job: &Job) -> String {
+    let problem = job.problem.clone().unwrap_or_default();
+    let homes: Vec<String> = job
+        .homes
+        .iter()
+        .map(|home| {
+            format!(
+                "{}{}",
+                home.node,
+                if home.filled { "" } else { " (filling)" }
+            )
+        })
+        .collect();
+    let output = match job.output_hash.as_str() {
+        "" => String::new(),
+        hash => format!("{}, BLAKE3 {hash}", size(job.output_bytes)),
+    };
+    let frames = match job.frames_total {
+        0 => String::new(),
+        total => format!("{} of {total} ({})", job.frames_done, done(job)),
+    };
+    let shards = match job.shards_total {
+        0 => String::new(),
+        total => format!(
+            "{} of {total} done, {} running",
+            job.shards_done, job.shards_running
+        ),
+    };
+    let finished = match job.finished_unix_ms {
+        0 => String::new(),
+        at => format!("{} UTC", moment(at)),
+    };
+    card(&[
+        ("job", job.id.clone()),
+        ("state", job_state(job.state).into()),
+        ("waits", job.waiting.clone()),
+        ("cause", problem.cause),
+        ("hint", problem.hint),
+        ("tenant", job.tenant.clone()),
+        ("request id", job.request_id.clone()),
+        (
+            "source",
+            format!("{} ({})", job.source_name, size(job.source_bytes)),
+        ),
+        ("source root", job.source_root.clone()),
+        ("spec", job.spec.as_ref().map(spec).unwrap_or_default()),
+        ("plan", job.plan_note.clone()),
+        ("frames", frames),
+        ("shards", shards),
+        ("homes", homes.join(", ")),
+        ("output", output),
+        ("proof", job.proof_hash.clone()),
+        ("build", job.build.clone()),
+        ("created", format!("{} UTC", moment(job.created_unix_ms))),
+        ("finished", finished),
+    ])
+}
+
+/// A spec as the flags that would ask for it.
+fn spec(spec: &Spec) -> String {
+    let number = |value: u32| {
+        if value == 0 {
+            String::new()
+        } else {
+            value.to_string()
+        }
+    };
+    let fps = match spec.fps_num {
+        0 => String::new(),
+        num if spec.fps_den == 1 => num.to_string(),
+        num => format!("{num}/{}", spec.fps_den),
+    };
+    let neutral = |value: Option<i32>, neutral: i32| {
+        let changed = value.filter(|&value| value != neutral);
+        changed.map(|value| milli(value.into())).unwrap_or_default()
+    };
+    let shard_seconds = match spec.shard_ms {
+        0 => String::new(),
+        ms => milli(ms.into()),
+    };
+    let flags = [
+        ("container", spec.container.clone()),
+        ("codec", spec.codec.clone()),
+        (
+            "crf",
+            spec.crf.map(|crf| crf.to_string()).unwrap_or_default(),
+        ),
+        ("preset", spec.preset.clone()),
+        ("pix-fmt", spec.pix_fmt.clone()),
+        ("width", number(spec.width)),
+        ("height", number(spec.height)),
+        ("fps", fps),
+        ("brightness", neutral(spec.brightness_milli, 0)),
+        ("contrast", neutral(spec.contrast_milli, 1000)),
+        ("audio", spec.audio.clone()),
+        ("audio-bitrate", number(spec.audio_bitrate)),
+        ("shard-seconds", shard_seconds),
+    ];
+    let given = flags.iter().filter(|(_, value)| !value.is_empty());
+    let words: Vec<String> = given
+        .map(|(name, value)| format!("--{name} {value}"))
+        .collect();
+    words.join(" ")
+}
+
+/// The rows of `job shards`.
+pub fn shards(shards: &[Shard]) -> String {
+    let rows: Vec<Vec<String>> = shards
+        .iter()
+        .map(|shard| {
+            let took = match (shard.started_unix_ms, shard.finished_unix_ms) {
+                (0, _) | (_, 0) => "-".to_string(),
+                (from, to) => format!("{} s", milli(to.saturating_sub(from) as i64)),
+            };
+            let bytes = |bytes| if bytes == 0 { "-".into() } else { size(bytes) };
+            vec![
+                shard.number.to_string(),
+                shard.kind.clone(),
+                shard_state(shard.state).into(),
+                if shard.node == 0 {
+                    "-".into()
+                } else {
+                    shard.node.to_string()
+                },
+                shard.attempt.to_string(),
+                shard.frames.to_string(),
+                moment(shard.started_unix_ms),
+                took,
+                bytes(shard.bytes_in),
+                bytes(shard.bytes_out),
+                match shard.ratio_milli {
+                    0 => "-".into(),
+                    ratio => milli(i64::try_from(ratio).unwrap_or(i64::MAX)),
+                },
+                short(&shard.hash),
+                shard.failures.last().cloned().unwrap_or_default(),
+            ]
+        })
+        .collect();
+    grid(
+        &[
+            ">NO",
+            "KIND",
+            "STATE",
+            ">NODE",
+            ">ATTEMPT",
+            ">FRAMES",
+            "STARTED (UTC)",
+            ">TOOK",
+            ">IN",
+            ">OUT",
+            ">RATIO",
+            "HASH",
+            "LAST FAILURE",
+        ],
+        &rows,
+    )
+}
+
+/// The answer of `cluster status`.
+pub fn status(status: &StatusResponse) -> String {
+    let leader = match status.leader_id {
+        0 => "none".to_string(),
+        id => format!("node {id}"),
+    };
+    let head = card(&[
+        ("cluster", status.cluster_id.clone()),
+        ("leader", leader),
+        ("term", status.term.to_string()),
+        ("committed", status.committed_index.to_string()),
+    ]);
+    let rows: Vec<Vec<String>> = status
+        .nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.role.clone(),
+                node.address.clone(),
+                reachable(node).into(),
+                format!("{}/{}", node.slots_busy, node.slots),
+                node.trouble.clone(),
+            ]
+        })
+        .collect();
+    let table = grid(
+        &[">ID", "ROLE", "ADDRESS", "REACHABLE", ">BUSY", "TROUBLE"],
+        &rows,
+    );
+    format!("{head}\n{table}")
+}
+
+fn reachable(node: &NodeStatus) -> &'static str {
+    if node.reachable { "yes" } else { "no" }
+}
+
+/// The rows of `cluster nodes`.
+pub fn nodes(nodes: &[NodeStatus]) -> String {
+    let rows: Vec<Vec<String>> = nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.role.clone(),
+                node.address.clone(),
+                if node.pid == 0 {
+                    "-".into()
+                } else {
+                    node.pid.to_string()
+                },
+                reachable(node).into(),
+                milli(node.load_milli.into()),
+                format!("{}/{}", node.slots_busy, node.slots),
+                format!(
+                    "{} of {}",
+                    size(node.disk_free_bytes),
+                    size(node.disk_total_bytes)
+                ),
+                short(&node.build),
+                node.applied_index.to_string(),
+                or_dash(&node.version),
+                node.trouble.clone(),
+            ]
+        })
+        .collect();
+    grid(
+        &[
+            ">ID",
+            "ROLE",
+            "ADDRESS",
+            ">PID",
+            "REACHABLE",
+            ">LOAD",
+            ">BUSY",
+            ">DISK FREE",
+            "BUILD",
+            ">APPLIED",
+            "VERSION",
+            "TROUBLE",
+        ],
+        &rows,
+    )
+}
+
+/// Any document (a proof): plain values as a card, lists of objects as tables.
+pub fn document(value: &Value) -> String {
+    let Value::Object(fields) = value else {
+        return format!("{}\n", plain(value));
+    };
+    let simple: Vec<(&str, String)> = fields
+        .iter()
+        .filter(|(_, value)| !is_rows(value))
+        .map(|(name, value)| (name.as_str(), plain(value)))
+        .collect();
+    let mut text = card(&simple);
+    for (name, value) in fields {
+        if let Value::Array(items) = value
+            && is_rows(value)
+        {
+            text.push_str(&format!("\n{} ({})\n", printable(name), items.len()));
+            text.push_str(&table_of(items));
+        }
+    }
+    text
+}
+
+fn is_rows(value: &Value) -> bool {
+    value
+        .as_array()
+        .is_some_and(|items| !items.is_empty() && items.iter().all(Value::is_object))
+}
+
+fn table_of(items: &[Value]) -> String {
+    let mut columns: Vec<&str> = Vec::new();
+    for name in items
+        .iter()
+        .filter_map(Value::as_object)
+        .flat_map(|item| item.keys())
+    {
+        if !columns.contains(&name.as_str()) {
+            columns.push(name);
+        }
+    }
+    let rows: Vec<Vec<String>> = items
+        .iter()
+        .map(|item| columns.iter().map(|&name| plain(&item[name])).collect())
+        .collect();
+    grid(&columns, &rows)
+}
+
+fn plain(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) => or_dash(text),
+        Value::Array(items) if !items.iter().any(|item| item.is_object() || item.is_array()) => {
+            or_dash(&items.iter().map(plain).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;
