@@ -1,0 +1,347 @@
+//! The commands against fake nodes: endpoints, retries, uploads, fetches and
+//! exit codes.
+#![allow(clippy::unwrap_used)]
+
+mod fake;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use clap::Parser;
+use fake::{CHUNK, Fake, problem};
+use reelraft_cli::{
+    CliError, ClientCommand, GlobalArgs, client::Client, cluster, exit, jobs, screen::Screen,
+    transcode,
+};
+use reelraft_proto::{auth::Secret, v1::JobState};
+use tonic::Code;
+
+#[derive(Parser)]
+struct Tree {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: ClientCommand,
+}
+
+fn parse(endpoints: &[String], words: &[&str]) -> Tree {
+    let mut line = vec!["reelraft", "--endpoints"];
+    let endpoints = endpoints.join(",");
+    line.push(&endpoints);
+    line.extend(words);
+    Tree::try_parse_from(line).unwrap()
+}
+
+async fn run(endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
+    let Tree { global, command } = parse(endpoints, words);
+    let screen = Arc::new(Screen::new());
+    let mut client = Client::new(&global.endpoints, Secret::default(), screen)?;
+    match command {
+        ClientCommand::Transcode(args) => transcode::run(&mut client, args, global.output).await,
+        ClientCommand::Job(command) => jobs::run(&mut client, command, global.output).await,
+        ClientCommand::Cluster(command) => cluster::run(&mut client, command, global.output).await,
+    }
+}
+
+async fn code(fake: &Fake, words: &[&str]) -> u8 {
+    match run(&fake.addresses, words).await {
+        Ok(()) => exit::OK,
+        Err(error) => {
+            assert!(!error.hint().is_empty(), "no hint: {error}");
+            error.exit_code()
+        }
+    }
+}
+
+/// Bytes that differ from chunk to chunk.
+fn film(chunks: u32) -> Vec<u8> {
+    (0..chunks * CHUNK - 100)
+        .map(|at| (at / 97 % 251) as u8)
+        .collect()
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        Folder(tempfile::tempdir().unwrap())
+    }
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+    fn film(&self, chunks: u32) -> PathBuf {
+        let path = self.path("in.mp4");
+        fs::write(&path, film(chunks)).unwrap();
+        path
+    }
+}
+
+fn word(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[tokio::test]
+async fn transcode_goes_all_the_way() {
+    let folder = Folder::new();
+    let (source, out) = (folder.film(5), folder.path("out.webm"));
+    let fake = Fake::start(3);
+    fake.with(|world| {
+        world.end = Some(JobState::Succeeded);
+        world.output = film(7).into();
+        world.watch_breaks = true;
+    });
+    let words = ["transcode", word(&source), word(&out), "--width", "640"];
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(fs::read(&out).unwrap(), film(7));
+    assert!(!folder.path("out.webm.part").exists());
+    fake.with(|world| {
+        assert_eq!(world.sent, [4, 3, 2, 1, 0], "in the order asked for");
+        let spec = world.job.as_ref().unwrap().spec.as_ref().unwrap();
+        assert_eq!((spec.container.as_str(), spec.width), ("webm", 640));
+    });
+}
+
+#[tokio::test]
+async fn a_broken_upload_goes_on_without_sending_twice() {
+    let folder = Folder::new();
+    let source = folder.film(6);
+    let fake = Fake::start(2);
+    fake.with(|world| world.break_upload_after = Some(2));
+    let words = ["job", "submit", word(&source), "--detach"];
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    fake.with(|world| {
+        assert_eq!(world.sent, [5, 4, 3, 2, 1, 0]);
+        assert_eq!(world.submits, 1);
+    });
+}
+
+#[tokio::test]
+async fn the_next_node_is_asked_when_one_is_gone() {
+    let folder = Folder::new();
+    let source = folder.film(3);
+    let mut fake = Fake::start(3);
+    fake.kill(0);
+    fake.kill(1);
+    fake.with(|world| world.leaderless = 3);
+    let words = ["job", "submit", word(&source), "--detach"];
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(fake.with(|world| world.chunks.len()), 3);
+}
+
+#[tokio::test]
+async fn an_unreachable_cluster_is_told_soon() {
+    let mut fake = Fake::start(2);
+    fake.kill(0);
+    fake.kill(1);
+    let begun = Instant::now();
+    assert_eq!(code(&fake, &["job", "list"]).await, exit::UNREACHABLE);
+    assert!(begun.elapsed() < Duration::from_secs(6));
+}
+
+#[tokio::test]
+async fn a_source_that_changes_ends_the_upload_and_the_job() {
+    for (how, said) in [("shrink", "shrank"), ("remove", "was removed")] {
+        let folder = Folder::new();
+        let source = folder.film(40);
+        let fake = Fake::start(1);
+        let path = source.clone();
+        fake.with(|world| {
+            world.on_chunk = Some(Box::new(move |_| match how {
+                "shrink" => {
+                    let file = fs::File::options().write(true).open(&path).unwrap();
+                    file.set_len(10).unwrap();
+                }
+                _ => drop(fs::remove_file(&path)),
+            }));
+        });
+        let error = run(&fake.addresses, &["job", "submit", word(&source)]).await;
+        let error = error.unwrap_err();
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.hint().contains("was cancelled"), "{}", error.hint());
+        assert_eq!(error.exit_code(), exit::FAILED);
+        assert_eq!(fake.with(|world| world.cancels), 1);
+    }
+}
+
+#[tokio::test]
+async fn another_file_under_the_same_request_is_refused() {
+    let folder = Folder::new();
+    let source = folder.film(3);
+    let fake = Fake::start(1);
+    let words = [
+        "job",
+        "submit",
+        word(&source),
+        "--request-id",
+        "r1",
+        "--detach",
+    ];
+    // Half-way: what is there already is compared.
+    fake.with(|world| {
+        world.chunks.insert(1, vec![9; CHUNK as usize].into());
+    });
+    let error = run(&fake.addresses, &words).await.unwrap_err();
+    assert!(
+        error.to_string().starts_with("the source changed"),
+        "{error}"
+    );
+    // Sealed: the roots are compared.
+    fake.with(|world| {
+        let job = world.job.as_mut().unwrap();
+        job.source_root = "00".into();
+        job.set_state(JobState::Encoding);
+    });
+    let error = run(&fake.addresses, &words).await.unwrap_err();
+    assert!(error.hint().contains("--request-id"), "{}", error.hint());
+    assert_eq!(
+        fake.with(|world| world.cancels),
+        0,
+        "it may be another's job"
+    );
+}
+
+#[tokio::test]
+async fn what_cannot_be_is_refused_before_anything_is_submitted() {
+    let folder = Folder::new();
+    let (source, empty) = (folder.film(1), folder.path("empty.mp4"));
+    fs::write(&empty, b"").unwrap();
+    let out = folder.path("out.mp4");
+    let nowhere = folder.path("none/out.mp4");
+    let fake = Fake::start(1);
+    for (source, out, wanted) in [
+        (&empty, &out, exit::FAILED),
+        (&folder.path("missing.mp4"), &out, exit::FAILED),
+        (&source, &nowhere, exit::FAILED),
+        (&source, &folder.path("out.avi"), exit::USAGE),
+        (&source, &source, exit::USAGE),
+    ] {
+        let words = ["transcode", word(source), word(out)];
+        assert_eq!(code(&fake, &words).await, wanted, "{words:?}");
+    }
+    assert_eq!(fake.with(|world| world.submits), 0);
+    assert!(
+        !folder.path("out.mp4.part").exists(),
+        "nothing is left behind"
+    );
+    for width in ["0", "-1", "wide"] {
+        let words = ["reelraft", "transcode", "a", "b.mp4", "--width", width];
+        assert_eq!(Tree::try_parse_from(words).err().unwrap().exit_code(), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_spec_the_cluster_refuses_is_a_usage_error() {
+    let folder = Folder::new();
+    let source = folder.film(1);
+    let fake = Fake::start(1);
+    let words = ["job", "submit", word(&source), "--width", "100000"];
+    let refused = (
+        Code::InvalidArgument,
+        problem("width 100000 is out of range"),
+    );
+    fake.with(|world| world.refuse_submit = Some(refused));
+    let error = run(&fake.addresses, &words).await.unwrap_err();
+    assert_eq!(error.to_string(), "width 100000 is out of range");
+    assert_eq!(
+        (error.hint().as_str(), error.exit_code()),
+        ("do otherwise", exit::USAGE)
+    );
+    let refused = (Code::AlreadyExists, problem("request r1 made another job"));
+    fake.with(|world| world.refuse_submit = Some(refused));
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+}
+
+#[tokio::test]
+async fn a_fetch_resumes_and_is_verified() {
+    let folder = Folder::new();
+    let (out, part) = (folder.path("out.mp4"), folder.path("out.mp4.part"));
+    let fake = Fake::start(2);
+    let output = film(8);
+    fake.finished(output.clone());
+    let words = ["job", "fetch", "j1", word(&out)];
+
+    fake.with(|world| world.break_fetch_after = Some(100_000));
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(fs::read(&out).unwrap(), output);
+    assert_eq!(
+        fake.with(|world| std::mem::take(&mut world.fetches)),
+        [0, 100_000]
+    );
+
+    // A partial file of an earlier try.
+    fs::write(&part, &output[..70_000]).unwrap();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(
+        fake.with(|world| std::mem::take(&mut world.fetches)),
+        [70_000]
+    );
+
+    // One of another output is started over, once.
+    fs::write(&part, vec![1; 70_000]).unwrap();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(fs::read(&out).unwrap(), output);
+    assert_eq!(
+        fake.with(|world| std::mem::take(&mut world.fetches)),
+        [70_000, 0]
+    );
+
+    // Wrong bytes never become OUT.
+    fs::remove_file(&out).unwrap();
+    fake.with(|world| world.job.as_mut().unwrap().output_hash = "00".into());
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    assert!(!out.exists());
+}
+
+#[tokio::test]
+async fn ends_of_jobs_have_their_exit_codes() {
+    let fake = Fake::start(1);
+    fake.finished(vec![1]);
+    assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::OK);
+    assert_eq!(
+        code(&fake, &["job", "show", "other"]).await,
+        exit::NOT_FOUND
+    );
+    assert_eq!(
+        code(&fake, &["job", "watch", "other"]).await,
+        exit::NOT_FOUND
+    );
+    assert_eq!(code(&fake, &["job", "delete", "j1"]).await, exit::FAILED);
+    assert_eq!(code(&fake, &["cluster", "leader"]).await, exit::UNREACHABLE);
+    assert_eq!(code(&fake, &["cluster", "status"]).await, exit::OK);
+    assert_eq!(code(&fake, &["job", "list", "--all"]).await, exit::OK);
+    assert_eq!(code(&fake, &["job", "proof", "j1"]).await, exit::FAILED);
+    assert_eq!(code(&fake, &["job", "shards", "j1"]).await, exit::FAILED);
+
+    let state = |state| fake.with(|world| world.job.as_mut().unwrap().set_state(state));
+    state(JobState::Encoding);
+    let out = Folder::new();
+    let fetch = [
+        "job",
+        "fetch",
+        "j1",
+        word(&out.path("a.mp4")).to_owned().leak(),
+    ];
+    assert_eq!(code(&fake, &fetch).await, exit::FAILED);
+    assert!(fs::read_dir(out.0.path()).unwrap().next().is_none());
+    let wait = ["job", "wait", "j1", "--timeout", "300ms"];
+    assert_eq!(code(&fake, &wait).await, exit::TIMED_OUT);
+    fake.with(|world| world.end = Some(JobState::Failed));
+    let error = run(&fake.addresses, &["job", "wait", "j1"])
+        .await
+        .unwrap_err();
+    assert_eq!(error.to_string(), "job j1 failed: the source has no video");
+    assert_eq!(error.exit_code(), exit::JOB_FAILED);
+    assert_eq!(code(&fake, &fetch).await, exit::JOB_FAILED);
+    state(JobState::Cancelled);
+    assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::JOB_FAILED);
+}
+
+#[test]
+fn the_command_tree_is_sound() {
+    use clap::CommandFactory;
+    Tree::command().debug_assert();
+}
