@@ -39,7 +39,7 @@ use std::{
 
 use blocks::{BlockHasher, Blocks};
 pub use error::BlobError;
-use limits::{BLOB_BYTES_MAX, BLOCK_BYTES, FREE_PERCENT_MIN};
+use limits::{BLOB_BYTES_MAX, BLOCK_BYTES, FREE_PERCENT_MIN, JOURNALS_OPEN_MAX};
 pub use names::{check_hash, check_job};
 use names::{names_in, remove_if_there};
 pub use reader::Reader;
@@ -214,6 +214,28 @@ impl BlobStore {
         })
     }
 
+    /// Takes a finished file as a blob and leaves it at `path` too: a second
+    /// name for the same bytes, to which nobody may write any more. Copied
+    /// where it lies on another file system.
+    ///
+    /// # Errors
+    /// [`BlobError::HashMismatch`], and as [`BlobStore::adopt_file`].
+    pub fn link_file(&self, job: &str, path: &Path, expected: &str) -> Result<Stored, BlobError> {
+        check_hash(expected)?;
+        let temp = TempFile(self.temp_path());
+        if fs::hard_link(path, &temp.0).is_err() {
+            fs::copy(path, &temp.0).map_err(BlobError::io("copy", path))?;
+        }
+        let stored = self.adopt_file(job, &temp.0)?;
+        if stored.hash != expected {
+            return Err(BlobError::HashMismatch {
+                expected: expected.to_string(),
+                found: stored.hash,
+            });
+        }
+        Ok(stored)
+    }
+
     /// The size of a blob, if it is here. Its bytes are not checked.
     ///
     /// # Errors
@@ -362,14 +384,11 @@ impl BlobStore {
         let folder = self.job_folder(job)?;
         let journal = Journal::open(&folder.join(JOURNAL_FILE), job, self.inner.failure.clone())?;
         let journal = Arc::new(journal);
+        if journals.len() >= JOURNALS_OPEN_MAX {
+            journals.retain(|_, journal| Arc::strong_count(journal) > 1);
+        }
         journals.insert(job.to_string(), journal.clone());
         Ok(journal)
-    }
-
-    /// Lets go of a job's journal: a sealed source needs it no more, and it
-    /// holds a file open.
-    pub fn close_journal(&self, job: &str) {
-        lock(&self.inner.journals).remove(job);
     }
 
     fn blob_path(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {

@@ -15,6 +15,10 @@ pub const JOB_ID_BYTES_MAX: usize = 64;
 /// removed at once, so that a dying disk does not fill itself.
 pub const QUARANTINE_FILES_MAX: usize = 64;
 
+/// Chunk journals held open. Each is a descriptor, and only those of running
+/// uploads are in use; the others are opened again when they are asked for.
+pub const JOURNALS_OPEN_MAX: usize = 128;
+
 /// Largest blob: 16 TiB, ext4's own largest file. It bounds what a list of
 /// block hashes may claim.
 pub const BLOB_BYTES_MAX: u64 = 16 << 40;

@@ -194,6 +194,29 @@ fn an_adopted_file_is_moved_and_reads_like_a_put() {
 }
 
 #[test]
+fn a_linked_file_stays_where_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let file = folder.path().join("encoded");
+    let bytes = content(BLOCK_BYTES + 3);
+    fs::write(&file, &bytes).unwrap();
+    let hash = blake3::hash(&bytes).to_hex().to_string();
+    let stored = store.link_file(JOB, &file, &hash).unwrap();
+    assert_eq!(stored.bytes, bytes.len() as u64);
+    fs::remove_file(&file).unwrap();
+    assert_eq!(store.verify(JOB, &hash).unwrap(), stored.bytes);
+    fs::write(&file, b"other").unwrap();
+    let refused = store.link_file(JOB, &file, &hash).unwrap_err();
+    assert_eq!(refused.kind(), "hash-mismatch");
+    assert_eq!(
+        fs::read_dir(folder.path().join("blobs/_tmp"))
+            .unwrap()
+            .count(),
+        0
+    );
+}
+
+#[test]
 fn a_put_below_the_reserve_is_refused_as_disk_full() {
     let folder = tempfile::tempdir().unwrap();
     let free = Arc::new(AtomicU64::new(1_000));

@@ -1,0 +1,286 @@
+//! Why the data plane refuses, and how a refusal crosses the wire: as a gRPC
+//! status with the `Problem` attached, read back on the other side.
+
+use prost::Message;
+use reelraft_model::Problem;
+use reelraft_proto::v1;
+use reelraft_storage::blobs::BlobError;
+use tonic::{Code, Status, metadata::MetadataValue};
+
+/// Metadata key under which a status carries its `Problem`.
+const PROBLEM_KEY: &str = "reelraft-problem-bin";
+
+/// A refusal of the data plane.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// This disk refused.
+    #[error(transparent)]
+    Blob(#[from] BlobError),
+    /// The table has no such job.
+    #[error("there is no job {job}")]
+    NoSuchJob {
+        /// Its id.
+        job: String,
+    },
+    /// The job takes no more bytes.
+    #[error("job {job} is {state}")]
+    JobEnded {
+        /// Its id.
+        job: String,
+        /// Its state, as users see it.
+        state: &'static str,
+    },
+    /// The put relies on homes that have been replaced since.
+    #[error("the homes of job {job} changed: epoch {given} was given, {current} is current")]
+    OldEpoch {
+        /// The job.
+        job: String,
+        /// The put's epoch.
+        given: u64,
+        /// The job's epoch.
+        current: u64,
+    },
+    /// The node keeps no bytes of this job.
+    #[error("node {node} is no home of job {job}")]
+    NotHome {
+        /// The job.
+        job: String,
+        /// The node.
+        node: u64,
+    },
+    /// The node did not apply the log as far as it was asked to in time.
+    #[error("the log was not applied up to {index} in time: {cause}")]
+    Behind {
+        /// The index.
+        index: u64,
+        /// What the wait said.
+        cause: String,
+    },
+    /// The leader has not given the job its homes yet.
+    #[error("job {job} has no homes yet")]
+    NoHomes {
+        /// The job.
+        job: String,
+    },
+    /// A chunk of another size or number than the source has.
+    #[error("chunk {number} of job {job} {cause}")]
+    BadChunk {
+        /// The job.
+        job: String,
+        /// The chunk.
+        number: u64,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A node can't be reached now.
+    #[error("node {node} can't be reached: {cause}")]
+    Unreachable {
+        /// The node.
+        node: u64,
+        /// What the connection said.
+        cause: String,
+    },
+    /// Another node refused, for the reason that it gives.
+    #[error("node {node}: {}", problem.cause)]
+    Refused {
+        /// The node.
+        node: u64,
+        /// Its reason.
+        problem: Problem,
+    },
+    /// All homes were asked, and none has the bytes.
+    #[error("blob {hash} of job {job} is on none of its homes")]
+    Lost {
+        /// The job.
+        job: String,
+        /// The blob.
+        hash: String,
+    },
+    /// Some homes can't be asked, and the others don't have the bytes.
+    #[error("blob {hash} of job {job} can't be had now: {cause}")]
+    Unavailable {
+        /// The job.
+        job: String,
+        /// The blob.
+        hash: String,
+        /// What the last home said.
+        cause: String,
+    },
+    /// A list of chunks is not one.
+    #[error("the manifest {hash} can't be read: {cause}")]
+    BadManifest {
+        /// Its blob.
+        hash: String,
+        /// What is wrong.
+        cause: &'static str,
+    },
+    /// Two homes hold other bytes under one number, or a sealed source has
+    /// other bytes: the source is not the one that was begun.
+    #[error("the source of job {job} changed while it was uploaded: {cause}")]
+    SourceChanged {
+        /// The job.
+        job: String,
+        /// Where it shows.
+        cause: String,
+    },
+    /// The uploading client can't give what it was asked for.
+    #[error("{}", .0.cause)]
+    SourceGone(Problem),
+    /// The uploading client ended the stream, or says nothing any more.
+    #[error("the client {cause}")]
+    ClientLost {
+        /// What it did.
+        cause: String,
+    },
+    /// The table could not be read or written.
+    #[error("{}", .0.cause)]
+    Table(Problem),
+    /// A part of this program ended without a result.
+    #[error("{cause}")]
+    Internal {
+        /// What happened.
+        cause: String,
+    },
+}
+
+impl DataError {
+    /// A stable word for the refusal.
+    pub fn kind(&self) -> &str {
+        match self {
+            DataError::Blob(error) => error.kind(),
+            DataError::NoSuchJob { .. } => "not-found",
+            DataError::JobEnded { .. } => "job-ended",
+            DataError::OldEpoch { .. } => "old-epoch",
+            DataError::NotHome { .. } => "not-home",
+            DataError::Behind { .. } => "behind",
+            DataError::NoHomes { .. } => "no-homes",
+            DataError::BadChunk { .. } => "bad-chunk",
+            DataError::Unreachable { .. } => "unreachable",
+            DataError::Refused { problem, .. } => &problem.kind,
+            DataError::Lost { .. } => "lost-bytes",
+            DataError::Unavailable { .. } => "unavailable-bytes",
+            DataError::BadManifest { .. } => "bad-manifest",
+            DataError::SourceChanged { .. } => "source-changed",
+            DataError::SourceGone(problem) | DataError::Table(problem) => &problem.kind,
+            DataError::ClientLost { .. } => "client-lost",
+            DataError::Internal { .. } => "internal",
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> &str {
+        match self {
+            DataError::Blob(error) => error.hint(),
+            DataError::NoSuchJob { .. } => "see `reelraft job list`",
+            DataError::JobEnded { .. } => "submit it again as a new job",
+            DataError::OldEpoch { .. } | DataError::NotHome { .. } => {
+                "read the job again, and put to its new homes"
+            }
+            DataError::Behind { .. } | DataError::NoHomes { .. } => {
+                "try again; if this comes again, look at `reelraft cluster status`"
+            }
+            DataError::BadChunk { .. } => {
+                "send chunks of the announced size, within the announced source"
+            }
+            DataError::Unreachable { .. } | DataError::Unavailable { .. } => {
+                "start the missing nodes again; see `reelraft cluster nodes`"
+            }
+            DataError::Refused { problem, .. } => &problem.hint,
+            DataError::Lost { .. } => {
+                "the cluster encodes a lost part again; a lost source must be submitted again"
+            }
+            DataError::BadManifest { .. } => "submit the source again",
+            DataError::SourceChanged { .. } => {
+                "leave the file alone while it is uploaded, and submit it as a new job"
+            }
+            DataError::SourceGone(problem) | DataError::Table(problem) => &problem.hint,
+            DataError::ClientLost { .. } => "upload again: what was acknowledged is kept",
+            DataError::Internal { .. } => "look at the node's log",
+        }
+    }
+
+    /// The refusal as users see it.
+    pub fn problem(&self) -> Problem {
+        Problem::new(self.kind(), self.to_string(), self.hint())
+    }
+
+    /// Whether no home has the bytes, so that only making them again helps.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, DataError::Lost { .. })
+    }
+
+    /// Whether the asked node lacks the bytes, or has them damaged.
+    pub fn is_missing(&self) -> bool {
+        matches!(self.kind(), "missing-blob" | "corrupt-blob")
+    }
+
+    /// Whether trying again may help: nodes return, homes are replaced,
+    /// leaders are elected, disks are emptied.
+    pub fn is_passing(&self) -> bool {
+        let table = matches!(self, DataError::Table(_));
+        table
+            || matches!(
+                self.kind(),
+                "old-epoch"
+                    | "not-home"
+                    | "behind"
+                    | "no-homes"
+                    | "unreachable"
+                    | "unavailable-bytes"
+                    | "disk-full"
+                    | "disk-error"
+                    | "missing-blob"
+                    | "corrupt-blob"
+                    | "hash-mismatch"
+                    | "sync-failed"
+            )
+    }
+
+    /// The refusal on the wire.
+    pub fn status(&self) -> Status {
+        let code = match self.kind() {
+            "not-found" | "missing-blob" => Code::NotFound,
+            "bad-name" | "bad-chunk" | "too-large" => Code::InvalidArgument,
+            "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
+            "past-the-end" => Code::OutOfRange,
+            "disk-full" => Code::ResourceExhausted,
+            "old-epoch" => Code::Aborted,
+            "behind" | "no-homes" | "unreachable" | "unavailable-bytes" | "no-leader"
+            | "not-leader" => Code::Unavailable,
+            "client-lost" => Code::Cancelled,
+            "timed-out" => Code::DeadlineExceeded,
+            "internal" | "sync-failed" | "disk-error" => Code::Internal,
+            _ => Code::FailedPrecondition,
+        };
+        let problem = self.problem();
+        let mut status = Status::new(code, problem.cause.clone());
+        let wire = v1::Problem {
+            kind: problem.kind,
+            cause: problem.cause,
+            hint: problem.hint,
+        };
+        let value = MetadataValue::from_bytes(&wire.encode_to_vec());
+        status.metadata_mut().insert_bin(PROBLEM_KEY, value);
+        status
+    }
+
+    /// What a call to a node came to. A status without a problem is the
+    /// connection's own: the node was not reached.
+    pub fn from_status(node: u64, status: &Status) -> Self {
+        let problem = status
+            .metadata()
+            .get_bin(PROBLEM_KEY)
+            .and_then(|value| value.to_bytes().ok())
+            .and_then(|bytes| v1::Problem::decode(bytes).ok());
+        match problem {
+            Some(v1::Problem { kind, cause, hint }) => DataError::Refused {
+                node,
+                problem: Problem { kind, cause, hint },
+            },
+            None => DataError::Unreachable {
+                node,
+                cause: format!("{:?}: {}", status.code(), status.message()),
+            },
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Filling a home: a node that became one later, or was away, copies what the
+//! job has from the other homes. What it needs is a query over the table, so
+//! a copy that was cut off just goes on with the next look.
+
+use std::collections::BTreeMap;
+
+use futures::{TryStreamExt, stream};
+use reelraft_model::{JobEntry, JobState};
+use reelraft_storage::journal::Chunk;
+
+use super::{DataError, DataPlane, home::blocking, limits::COPY_WINDOW, manifest::Manifest};
+
+impl DataPlane {
+    /// The blobs of a job that a home must have and this disk has not: those
+    /// of the table, and the source's chunks once the manifest is here.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn lacking(&self, entry: &JobEntry) -> Result<Vec<String>, DataError> {
+        let (store, job, manifest) = (
+            self.store.clone(),
+            entry.job.id.clone(),
+            entry.job.manifest.clone(),
+        );
+        let blobs = entry.blobs();
+        blocking(move || {
+            let mut lacking = Vec::new();
+            for hash in blobs {
+                if !store.has(&job, &hash)? {
+                    lacking.push(hash);
+                }
+            }
+            if manifest.is_empty() || lacking.contains(&manifest) {
+                return Ok(lacking);
+            }
+            let bytes = store.reader(&job, &manifest)?;
+            let bytes = bytes.read(0, bytes.total_bytes() as usize)?;
+            for hash in Manifest::decode(&manifest, &bytes)?.chunks() {
+                if !store.has(&job, &hash)? {
+                    lacking.push(hash);
+                }
+            }
+            Ok(lacking)
+        })
+        .await
+    }
+
+    /// Copies to this home all that the job has: when it returns, this home
+    /// has everything that was acknowledged under the entry's epoch.
+    ///
+    /// # Errors
+    /// [`DataError::Unavailable`] if no filled home can be asked now, and
+    /// [`DataError::Lost`] if something is on no home any more.
+    pub async fn fill(&self, entry: &JobEntry) -> Result<(), DataError> {
+        if entry.job.state() == JobState::Uploading {
+            return self.fill_journal(entry).await;
+        }
+        // Twice at most: the manifest first, then the chunks that it names.
+        for _ in 0..2 {
+            let lacking = match self.lacking(entry).await {
+                Err(error) if error.is_missing() => continue,
+                lacking => lacking?,
+            };
+            if lacking.is_empty() {
+                return Ok(());
+            }
+            let copies = lacking.iter().map(|hash| Ok(self.copy_here(entry, hash)));
+            stream::iter(copies)
+                .try_for_each_concurrent(COPY_WINDOW, |copy| copy)
+                .await?;
+        }
+        match self.lacking(entry).await?.into_iter().next() {
+            None => Ok(()),
+            Some(hash) => Err(DataError::Unavailable {
+                job: entry.job.id.clone(),
+                hash,
+                cause: "it was copied, and is not here".to_string(),
+            }),
+        }
+    }
+
+    /// Copies the chunks of an unsealed source: all that some filled home has
+    /// in its journal, for each acknowledged chunk is in each of these.
+    async fn fill_journal(&self, entry: &JobEntry) -> Result<(), DataError> {
+        let job = &entry.job;
+        let filled = job
+            .homes
+            .iter()
+            .filter(|home| home.filled && home.node != self.node());
+        let mut journal: Result<BTreeMap<u64, Chunk>, DataError> = Err(DataError::NoHomes {
+            job: job.id.clone(),
+        });
+        for home in filled {
+            // The home answers only when it knows of this epoch, and so takes
+            // no chunk under an older one afterwards.
+            journal = self.peers.journal(home.node, &job.id, job.epoch).await;
+            if journal.is_ok() {
+                break;
+            }
+        }
+        let here = self.home.journal(&job.id, job.epoch).await?;
+        let missing = journal?
+            .into_iter()
+            .filter(|(number, chunk)| here.get(number) != Some(chunk));
+        stream::iter(missing.map(Ok::<_, DataError>))
+            .try_for_each_concurrent(COPY_WINDOW, |(number, chunk)| {
+                self.copy_chunk(entry, number, chunk)
+            })
+            .await
+    }
+
+    async fn copy_chunk(
+        &self,
+        entry: &JobEntry,
+        number: u64,
+        chunk: Chunk,
+    ) -> Result<(), DataError> {
+        self.copy_here(entry, &chunk.hash).await?;
+        let (store, job) = (self.store.clone(), entry.job.id.clone());
+        blocking(move || {
+            Ok(store
+                .journal(&job)?
+                .append(number, &chunk.hash, chunk.bytes)?)
+        })
+        .await
+    }
+
+    /// The jobs that have bytes on this disk.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn jobs_held(&self) -> Result<Vec<String>, DataError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.jobs()?)).await
+    }
+
+    /// Removes all bytes of a job from this disk.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn remove_job(&self, job: &str) -> Result<(), DataError> {
+        let (store, job) = (self.store.clone(), job.to_string());
+        blocking(move || Ok(store.remove_job(&job)?)).await
+    }
+}

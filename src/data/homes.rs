@@ -1,0 +1,417 @@
+//! What a job's homes hold together: results go to every home that can be
+//! reached, reads come from the nearest that has the bytes, and what is
+//! missing or damaged here is mended from another home.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use reelraft_model::{Job, JobEntry};
+use tokio::sync::mpsc;
+
+use super::{
+    DataError, DataPlane,
+    client::Payload,
+    home::{Parts, PutTicket, blocking},
+    limits::{CHUNK_BYTES, PARTS_AHEAD, PUT_OUTAGE, READ_OUTAGE, WHOLE_BYTES_MAX},
+    retry::Patience,
+};
+
+/// Where a blob is after a put.
+#[derive(Debug)]
+pub struct PutOutcome {
+    /// Homes that hold it, synced.
+    pub stored: BTreeSet<u64>,
+    /// Homes that could not be reached; they fetch it when they are back.
+    pub missed: BTreeMap<u64, DataError>,
+}
+
+impl DataPlane {
+    /// Puts a result on every reachable home; gives its hash.
+    ///
+    /// # Errors
+    /// As [`DataPlane::put_to_homes`].
+    pub async fn put_bytes(&self, job: &str, bytes: Vec<u8>) -> Result<String, DataError> {
+        let bytes = Bytes::from(bytes);
+        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let size = bytes.len() as u64;
+        self.put_to_homes(job, &hash, size, Payload::Bytes(bytes))
+            .await?;
+        Ok(hash)
+    }
+
+    /// Puts a finished file on every reachable home; gives its hash and size.
+    /// The file stays where it is.
+    ///
+    /// # Errors
+    /// As [`DataPlane::put_to_homes`].
+    pub async fn put_file(&self, job: &str, path: &Path) -> Result<(String, u64), DataError> {
+        let file = path.to_path_buf();
+        let (hash, size) = blocking(move || hash_file(&file)).await?;
+        self.put_to_homes(job, &hash, size, Payload::File(path.to_path_buf()))
+            .await?;
+        Ok((hash, size))
+    }
+
+    /// Puts a blob on every home that can be reached, at least on one; follows
+    /// the job to other homes when they change meanwhile.
+    ///
+    /// # Errors
+    /// [`DataError::NoSuchJob`], [`DataError::JobEnded`], and after a bounded
+    /// time what keeps the homes from taking it.
+    pub async fn put_to_homes(
+        &self,
+        job: &str,
+        hash: &str,
+        bytes: u64,
+        payload: Payload,
+    ) -> Result<PutOutcome, DataError> {
+        let mut patience = Patience::new(PUT_OUTAGE);
+        let mut stored = BTreeSet::new();
+        loop {
+            let (ticket, homes) = self.homes_now(job)?;
+            stored.retain(|node| homes.contains(node));
+            let puts = homes
+                .iter()
+                .filter(|node| !stored.contains(*node))
+                .map(|&node| {
+                    let (ticket, payload) = (&ticket, payload.clone());
+                    async move {
+                        (
+                            node,
+                            self.peers.put(node, ticket, hash, bytes, payload).await,
+                        )
+                    }
+                });
+            let mut missed = BTreeMap::new();
+            for (node, result) in join_all(puts).await {
+                match result {
+                    Ok(()) => drop(stored.insert(node)),
+                    Err(error) => drop(missed.insert(node, error)),
+                }
+            }
+            let away = |error: &DataError| matches!(error, DataError::Unreachable { .. });
+            if !stored.is_empty() && missed.values().all(away) {
+                return Ok(PutOutcome { stored, missed });
+            }
+            // A refusal says more than a silence.
+            let mut errors: Vec<DataError> = missed.into_values().collect();
+            errors.sort_by_key(away);
+            let error = errors
+                .into_iter()
+                .next()
+                .unwrap_or_else(|| DataError::NoHomes {
+                    job: job.to_string(),
+                });
+            patience.wait(error).await?;
+        }
+    }
+
+    /// The job's homes and what a put to them relies on, as this node knows.
+    fn homes_now(&self, job: &str) -> Result<(PutTicket, Vec<u64>), DataError> {
+        // Read before the state, so that the state is at least as new.
+        let log_index = *self.table.applied().borrow();
+        let state = self.table.local();
+        let entry = state.job(job).ok_or_else(|| DataError::NoSuchJob {
+            job: job.to_string(),
+        })?;
+        Ok((ticket(&entry.job, log_index), home_ids(&entry.job)))
+    }
+
+    /// Opens a blob from the nearest place that has it: this node, else its
+    /// homes in turn. Gives the first part with the stream of the rest.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`] if every home was asked and none has it, and
+    /// [`DataError::Unavailable`] if some could not be asked.
+    async fn open(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        (offset, bytes): (u64, u64),
+        nodes: &[u64],
+    ) -> Result<(u64, (u64, Bytes), Parts), DataError> {
+        let job = &entry.job.id;
+        let mut trouble = None;
+        for &node in nodes {
+            let opened = async {
+                let mut parts = self.peers.read(node, job, hash, offset, bytes).await?;
+                let first = parts.recv().await.ok_or_else(|| DataError::Unreachable {
+                    node,
+                    cause: "it sent nothing".to_string(),
+                })??;
+                Ok::<_, DataError>((node, first, parts))
+            };
+            match opened.await {
+                Ok(opened) => return Ok(opened),
+                Err(error) if error.is_missing() => {}
+                Err(error) => trouble = Some(error),
+            }
+        }
+        Err(missing(job, hash, trouble))
+    }
+
+    /// Reads a range of a blob. What is one block at most is checked here by
+    /// its name; of a larger blob each block was checked where it was read.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`], or [`DataError::Unavailable`] after a bounded
+    /// time.
+    pub async fn read_range(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<u8>, DataError> {
+        let mut patience = Patience::new(READ_OUTAGE);
+        let mut entry = Arc::new(entry.clone());
+        loop {
+            let nodes = self.nearest(&entry.job, hash);
+            match self.try_range(&entry, hash, (offset, bytes), &nodes).await {
+                Ok(read) => return Ok(read),
+                Err(error) => patience.wait(error).await?,
+            }
+            // The homes may have been replaced meanwhile.
+            if let Some(newer) = self.table.local().job(&entry.job.id) {
+                entry = newer.clone();
+            }
+        }
+    }
+
+    pub(super) async fn try_range(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        range: (u64, u64),
+        nodes: &[u64],
+    ) -> Result<Vec<u8>, DataError> {
+        let job = &entry.job.id;
+        let mut trouble = None;
+        for at in 0..nodes.len() {
+            let (node, (total, first), mut parts) =
+                match self.open(entry, hash, range, &nodes[at..=at]).await {
+                    Ok(opened) => opened,
+                    Err(error) if error.is_lost() => continue,
+                    Err(error) => {
+                        trouble = Some(error);
+                        continue;
+                    }
+                };
+            let mut read = first.to_vec();
+            let mut broken = None;
+            while let Some(part) = parts.recv().await {
+                match part {
+                    Ok((_, part)) => read.extend_from_slice(&part),
+                    Err(error) => broken = Some(error),
+                }
+            }
+            let end = if range.1 == 0 {
+                total
+            } else {
+                total.min(range.0.saturating_add(range.1))
+            };
+            let short = read.len() as u64 != end.saturating_sub(range.0);
+            let whole = read.len() as u64 == total;
+            if short || broken.is_some() || whole && blake3::hash(&read).to_hex().as_str() != hash {
+                trouble = Some(broken.unwrap_or_else(|| DataError::Unreachable {
+                    node,
+                    cause: format!("it sent other bytes than those of {hash}"),
+                }));
+                continue;
+            }
+            if whole && node != self.node() && entry.is_home(self.node()) {
+                self.mend(job, hash, &read).await;
+            }
+            return Ok(read);
+        }
+        Err(missing(job, hash, trouble))
+    }
+
+    /// Reads a whole blob into memory, checked by its name: lists and reports.
+    ///
+    /// # Errors
+    /// As [`DataPlane::read_range`].
+    pub async fn read_whole(&self, entry: &JobEntry, hash: &str) -> Result<Vec<u8>, DataError> {
+        let read = self.read_range(entry, hash, 0, WHOLE_BYTES_MAX).await?;
+        if blake3::hash(&read).to_hex().as_str() != hash {
+            return Err(DataError::Internal {
+                cause: format!("blob {hash} is too large to be read at once"),
+            });
+        }
+        Ok(read)
+    }
+
+    /// A blob as a file on this disk, checked just now; fetched from a home if
+    /// it is missing or damaged here.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`], or [`DataError::Unavailable`] after a bounded
+    /// time.
+    pub async fn local_path(&self, entry: &JobEntry, hash: &str) -> Result<PathBuf, DataError> {
+        let mut patience = Patience::new(READ_OUTAGE);
+        loop {
+            let (store, job, name) = (self.store.clone(), entry.job.id.clone(), hash.to_string());
+            let path = blocking(move || Ok(store.path_of_verified(&job, &name)?)).await;
+            match path {
+                Err(error) if error.is_missing() => {}
+                path => return path,
+            }
+            if let Err(error) = self.copy_here(entry, hash).await {
+                patience.wait(error).await?;
+            }
+        }
+    }
+
+    /// Copies a blob from another home to this disk.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`] and [`DataError::Unavailable`].
+    pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
+        let job = &entry.job.id;
+        let others: Vec<u64> = self
+            .nearest(&entry.job, hash)
+            .into_iter()
+            .filter(|&node| node != self.node())
+            .collect();
+        let mut trouble = None;
+        for at in 0..others.len() {
+            let (_, first, rest) = match self.open(entry, hash, (0, 0), &others[at..=at]).await {
+                Ok(opened) => opened,
+                Err(error) if error.is_lost() => continue,
+                Err(error) => {
+                    trouble = Some(error);
+                    continue;
+                }
+            };
+            let total = first.0;
+            let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+            let feed = feed(first, rest, sender);
+            let (fed, written) =
+                futures::join!(feed, self.home.write_parts(job, hash, total, parts));
+            match fed.and(written.map(drop)) {
+                Ok(()) => return Ok(()),
+                Err(error) => trouble = Some(error),
+            }
+        }
+        Err(missing(job, hash, trouble))
+    }
+
+    /// Keeps a finished file on this disk alone, taking it over from `path`;
+    /// gives its hash and size.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn keep_local_file(
+        &self,
+        job: &str,
+        path: &Path,
+    ) -> Result<(String, u64), DataError> {
+        let (store, job, path) = (self.store.clone(), job.to_string(), path.to_path_buf());
+        let stored = blocking(move || {
+            store.check_room(0)?;
+            Ok(store.adopt_file(&job, &path)?)
+        })
+        .await?;
+        Ok((stored.hash, stored.bytes))
+    }
+
+    /// Keeps bytes on this disk alone; gives their hash.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn keep_local_bytes(&self, job: &str, bytes: Vec<u8>) -> Result<String, DataError> {
+        let (store, job) = (self.store.clone(), job.to_string());
+        let stored = blocking(move || Ok(store.put_bytes(&job, None, &bytes)?)).await?;
+        Ok(stored.hash)
+    }
+
+    /// Puts back here what had to be read elsewhere. It is only worth a try:
+    /// the bytes were read all the same.
+    async fn mend(&self, job: &str, hash: &str, bytes: &[u8]) {
+        if bytes.len() > CHUNK_BYTES {
+            return;
+        }
+        let (store, name, id, bytes) = (
+            self.store.clone(),
+            hash.to_string(),
+            job.to_string(),
+            bytes.to_vec(),
+        );
+        if let Err(error) = blocking(move || Ok(store.put_bytes(&id, Some(&name), &bytes)?)).await {
+            tracing::debug!(job, hash, %error, "could not be mended here");
+        }
+    }
+
+    /// Nodes to read a blob from: this one, then the homes, beginning at
+    /// another one for each blob so that they share the load.
+    fn nearest(&self, job: &Job, hash: &str) -> Vec<u64> {
+        let mut homes = home_ids(job);
+        if !homes.is_empty() {
+            let spread = hash.bytes().map(usize::from).sum::<usize>();
+            let count = homes.len();
+            homes.rotate_left(spread % count);
+        }
+        homes.retain(|&node| node != self.node());
+        homes.insert(0, self.node());
+        homes
+    }
+}
+
+/// What a put to these homes relies on.
+pub(super) fn ticket(job: &Job, log_index: u64) -> PutTicket {
+    PutTicket {
+        job: job.id.clone(),
+        epoch: job.epoch,
+        log_index,
+    }
+}
+
+/// The nodes that are a job's homes.
+pub(super) fn home_ids(job: &Job) -> Vec<u64> {
+    job.homes.iter().map(|home| home.node).collect()
+}
+
+fn missing(job: &str, hash: &str, trouble: Option<DataError>) -> DataError {
+    let (job, hash) = (job.to_string(), hash.to_string());
+    match trouble {
+        None => DataError::Lost { job, hash },
+        Some(DataError::Unavailable { cause, .. }) => DataError::Unavailable { job, hash, cause },
+        Some(error) => DataError::Unavailable {
+            job,
+            hash,
+            cause: error.to_string(),
+        },
+    }
+}
+
+/// Hands on what a home sends, until it ends or fails.
+async fn feed(
+    first: (u64, Bytes),
+    mut rest: Parts,
+    sender: mpsc::Sender<Bytes>,
+) -> Result<(), DataError> {
+    let mut next = Some(Ok(first));
+    while let Some(part) = next {
+        // The writer may end first, with an error that says more.
+        if sender.send(part?.1).await.is_err() {
+            return Ok(());
+        }
+        next = rest.recv().await;
+    }
+    Ok(())
+}
+
+fn hash_file(path: &Path) -> Result<(String, u64), DataError> {
+    let failed = |error: std::io::Error| DataError::Internal {
+        cause: format!("{}: {error}", path.display()),
+    };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let mut hasher = blake3::Hasher::new();
+    std::io::copy(&mut file, &mut hasher).map_err(failed)?;
+    Ok((hasher.finalize().to_hex().to_string(), hasher.count()))
+}

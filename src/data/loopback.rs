@@ -1,0 +1,236 @@
+//! A range server on 127.0.0.1, by which ffmpeg reads a source that lies in
+//! chunks on the homes. One random token stands for one attempt's source and
+//! is gone with it. Speaks just what ffmpeg asks for: `GET` and `HEAD` of
+//! HTTP/1.1 with one range, and kept connections.
+
+use std::{
+    collections::HashMap,
+    net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use reelraft_model::Problem;
+use tokio::{
+    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
+    net::{TcpListener, TcpStream},
+    sync::Semaphore,
+    task::AbortHandle,
+};
+
+use super::{
+    DataError,
+    limits::{REQUEST_CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_IDLE},
+    request::{Ask, Head, Range},
+};
+
+/// What can be served: bytes of a known size, read from any offset.
+pub trait Ranged: Send + Sync + 'static {
+    /// The size of the whole.
+    fn total_bytes(&self) -> u64;
+
+    /// Some bytes from `offset` on; none only at the end.
+    fn read(&self, offset: u64) -> BoxFuture<'_, Result<Bytes, DataError>>;
+}
+
+/// The range server of a node. It ends when this is dropped.
+pub struct Loopback {
+    address: SocketAddr,
+    tokens: Arc<Tokens>,
+    accept: AbortHandle,
+}
+
+type Tokens = Mutex<HashMap<String, Arc<Served>>>;
+
+struct Served {
+    source: Box<dyn Ranged>,
+    bytes: AtomicU64,
+    closed: AtomicBool,
+    trouble: Mutex<Option<Problem>>,
+}
+
+/// One source being served, until this is dropped.
+pub struct ServedSource {
+    url: String,
+    token: String,
+    served: Arc<Served>,
+    tokens: Arc<Tokens>,
+}
+
+impl Loopback {
+    /// Starts the server on a free port of 127.0.0.1.
+    ///
+    /// # Errors
+    /// [`DataError::Internal`] if no port can be had.
+    pub async fn start() -> Result<Self, DataError> {
+        let failed = |error: std::io::Error| DataError::Internal {
+            cause: format!("the range server can't listen: {error}"),
+        };
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let tokens = Arc::new(Tokens::default());
+        let accept = tokio::spawn(accept(listener, tokens.clone())).abort_handle();
+        Ok(Loopback {
+            address,
+            tokens,
+            accept,
+        })
+    }
+
+    /// Serves a source under a new random token.
+    pub fn serve(&self, source: impl Ranged) -> ServedSource {
+        let token = format!("{:032x}", rand::random::<u128>());
+        let served = Arc::new(Served {
+            source: Box::new(source),
+            bytes: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        });
+        lock(&self.tokens).insert(token.clone(), served.clone());
+        ServedSource {
+            url: format!("http://{}/{token}", self.address),
+            token,
+            served,
+            tokens: self.tokens.clone(),
+        }
+    }
+}
+
+impl Drop for Loopback {
+    fn drop(&mut self) {
+        self.accept.abort();
+    }
+}
+
+impl ServedSource {
+    /// Where it can be read.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Bytes served so far, those read twice counted twice.
+    pub fn bytes_served(&self) -> u64 {
+        self.served.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Why bytes could not be served, if they could not: the reader's own
+    /// error only says that its input broke off.
+    pub fn trouble(&self) -> Option<Problem> {
+        lock(&self.served.trouble).clone()
+    }
+}
+
+impl Drop for ServedSource {
+    fn drop(&mut self) {
+        self.served.closed.store(true, Ordering::Relaxed);
+        lock(&self.tokens).remove(&self.token);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+async fn accept(listener: TcpListener, tokens: Arc<Tokens>) {
+    let room = Arc::new(Semaphore::new(REQUEST_CONNECTIONS_MAX));
+    loop {
+        let Ok(permit) = room.clone().acquire_owned().await else {
+            return;
+        };
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, as a rule: a pause lets some be freed.
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            continue;
+        };
+        let tokens = tokens.clone();
+        tokio::spawn(async move {
+            // A reader that hangs up or lags is its own loss.
+            let _ = converse(stream, &tokens).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Answers one connection's requests, one after the other.
+async fn converse(stream: TcpStream, tokens: &Tokens) -> std::io::Result<()> {
+    stream.set_nodelay(true)?;
+    let mut stream = BufReader::new(stream);
+    loop {
+        let head = tokio::time::timeout(REQUEST_IDLE, read_head(&mut stream)).await;
+        let Ok(Some(head)) = head.map_err(std::io::Error::other)? else {
+            return Ok(());
+        };
+        let Some(ask) = Ask::parse(&head) else {
+            let refusal = Head::refusal("400 Bad Request", false);
+            return stream.write_all(refusal.as_bytes()).await;
+        };
+        let served = lock(tokens).get(&ask.token).cloned();
+        let Some(served) = served else {
+            let refusal = Head::refusal("404 Not Found", ask.keep_alive);
+            stream.write_all(refusal.as_bytes()).await?;
+            if ask.keep_alive {
+                continue;
+            }
+            return Ok(());
+        };
+        let whole = answer(&mut stream, &ask, &served).await?;
+        if !ask.keep_alive || !whole {
+            return stream.shutdown().await;
+        }
+    }
+}
+
+/// Reads a request's head; none at the end of the connection.
+async fn read_head(stream: &mut BufReader<TcpStream>) -> std::io::Result<Option<String>> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let room = (REQUEST_HEAD_BYTES_MAX - head.len()) as u64;
+        let read = stream.take(room).read_until(b'\n', &mut head).await?;
+        if read == 0 {
+            return Ok(None);
+        }
+    }
+    Ok(String::from_utf8(head).ok())
+}
+
+/// Sends one answer; `false` if it had to be cut short.
+async fn answer(
+    stream: &mut BufReader<TcpStream>,
+    ask: &Ask,
+    served: &Served,
+) -> std::io::Result<bool> {
+    let total_bytes = served.source.total_bytes();
+    let range = ask.range.within(total_bytes);
+    let head = Head::of(range.as_ref(), total_bytes, ask.keep_alive);
+    stream.write_all(head.as_bytes()).await?;
+    let (mut at, end) = match range {
+        Some(Range { from, to, .. }) if !ask.head_only => (from, to),
+        _ => return Ok(true),
+    };
+    while at < end {
+        let part = match served.source.read(at).await {
+            Ok(part) if !part.is_empty() && !served.closed.load(Ordering::Relaxed) => part,
+            Ok(_) => return Ok(false),
+            Err(error) => {
+                tracing::warn!(at, %error, "a source could not be served");
+                *lock(&served.trouble) = Some(error.problem());
+                return Ok(false);
+            }
+        };
+        let part = part.slice(
+            ..part
+                .len()
+                .min(usize::try_from(end - at).unwrap_or(usize::MAX)),
+        );
+        stream.write_all(&part).await?;
+        served.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+        at += part.len() as u64;
+    }
+    Ok(true)
+}

@@ -1,0 +1,205 @@
+//! Results on the homes: where they go, where they are read, how they mend.
+
+use super::*;
+use crate::data::{DataError, Payload};
+
+/// A job whose source is sealed on nodes 1 and 2.
+async fn sealed(trio: &Trio, source: &[u8]) -> (String, Arc<JobEntry>) {
+    let job = trio.job(source.len() as u64, &[1, 2]);
+    trio.upload(1, &job, source).await.unwrap();
+    let entry = trio.entry(&job);
+    (job, entry)
+}
+
+fn damage(trio: &Trio, node: u64, job: &str, hash: &str) {
+    let path = trio.blob_file(node, job, hash);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+}
+
+#[tokio::test]
+async fn a_result_goes_to_every_reachable_home() {
+    let mut trio = Trio::start().await;
+    let (job, entry) = sealed(&trio, b"source").await;
+    let bytes = content(3 * CHUNK_BYTES + 9);
+    let hash = trio.data(3).put_bytes(&job, bytes.clone()).await.unwrap();
+    for node in [1, 2] {
+        trio.data(node).store().verify(&job, &hash).unwrap();
+    }
+    assert!(!trio.data(3).store().has(&job, &hash).unwrap());
+    trio.stop_node(2).await;
+    let payload = Payload::Bytes(Bytes::from_static(b"late"));
+    let outcome = trio
+        .data(1)
+        .put_to_homes(&job, &hex(b"late"), 4, payload)
+        .await
+        .unwrap();
+    assert!(outcome.stored.contains(&1));
+    assert!(matches!(
+        outcome.missed[&2],
+        DataError::Unreachable { node: 2, .. }
+    ));
+    // It is read by the node that missed it, and is there from then on.
+    let read = trio
+        .data(2)
+        .read_whole(&entry, &hex(b"late"))
+        .await
+        .unwrap();
+    assert_eq!(read, b"late");
+    assert!(trio.data(2).store().has(&job, &hex(b"late")).unwrap());
+}
+
+#[tokio::test]
+async fn a_result_follows_its_job_to_new_homes() {
+    let mut trio = Trio::start().await;
+    let (job, _) = sealed(&trio, b"source").await;
+    trio.stop_node(1).await;
+    trio.stop_node(2).await;
+    let put = trio.data(3);
+    let (stored, ()) = futures::join!(put.put_bytes(&job, b"result".to_vec()), async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        trio.set_homes(&job, &[1, 3]);
+    });
+    let hash = stored.unwrap();
+    assert!(trio.data(3).store().has(&job, &hash).unwrap());
+}
+
+#[tokio::test]
+async fn a_file_goes_to_the_homes_and_stays() {
+    let trio = Trio::start().await;
+    let (job, entry) = sealed(&trio, b"source").await;
+    let bytes = content(2 * CHUNK_BYTES + 9);
+    let path = trio.folder.path().join("encoded");
+    std::fs::write(&path, &bytes).unwrap();
+    for node in [1, 3] {
+        let (hash, size) = trio.data(node).put_file(&job, &path).await.unwrap();
+        assert_eq!(
+            (hash.as_str(), size),
+            (hex(&bytes).as_str(), bytes.len() as u64)
+        );
+    }
+    std::fs::remove_file(&path).unwrap();
+    for node in [1, 2, 3] {
+        let local = trio
+            .data(node)
+            .local_path(&entry, &hex(&bytes))
+            .await
+            .unwrap();
+        assert_eq!(std::fs::read(local).unwrap(), bytes);
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_blob_is_never_served_and_is_mended() {
+    let trio = Trio::start().await;
+    let source = content(2 * CHUNK_BYTES);
+    let (job, entry) = sealed(&trio, &source).await;
+    let large = content(2 * CHUNK_BYTES + 77);
+    let hash = trio.data(1).put_bytes(&job, large.clone()).await.unwrap();
+    let part = hex(&chunk(&source, 1));
+    for node in [1, 2] {
+        damage(&trio, node, &job, &hash);
+        damage(&trio, node, &job, &part);
+        let data = trio.data(node);
+        let tail = data
+            .read_range(&entry, &hash, large.len() as u64 - 5, 5)
+            .await
+            .unwrap();
+        assert_eq!(tail, large[large.len() - 5..]);
+        assert_eq!(
+            data.read_range(&entry, &part, 0, 0).await.unwrap(),
+            chunk(&source, 1)
+        );
+        data.store().verify(&job, &part).unwrap();
+        let path = data.local_path(&entry, &hash).await.unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), large);
+    }
+    for node in [1, 2] {
+        std::fs::remove_file(trio.blob_file(node, &job, &hash)).unwrap();
+    }
+    assert!(
+        trio.data(3)
+            .read_range(&entry, &hash, 0, 1)
+            .await
+            .unwrap_err()
+            .is_lost()
+    );
+    assert!(
+        trio.data(1)
+            .local_path(&entry, &hash)
+            .await
+            .unwrap_err()
+            .is_lost()
+    );
+}
+
+#[tokio::test]
+async fn a_new_home_is_filled_with_all_that_the_job_has() {
+    let mut trio = Trio::start().await;
+    let source = content(5 * CHUNK_BYTES + 1);
+    let (job, _) = sealed(&trio, &source).await;
+    trio.stop_node(2).await;
+    trio.set_homes(&job, &[1, 3]);
+    let entry = trio.entry(&job);
+    let data = trio.data(3);
+    assert_eq!(
+        data.lacking(&entry).await.unwrap(),
+        vec![entry.job.manifest.clone()]
+    );
+    data.fill(&entry).await.unwrap();
+    assert!(data.lacking(&entry).await.unwrap().is_empty());
+    trio.stop_node(1).await;
+    let served = data.source(&entry).await.unwrap();
+    let mut read = Vec::new();
+    while read.len() < source.len() {
+        read.extend_from_slice(&served.read(read.len() as u64).await.unwrap());
+    }
+    assert_eq!(read, source);
+}
+
+#[tokio::test]
+async fn a_new_home_of_an_unsealed_source_gets_what_was_acknowledged() {
+    let mut trio = Trio::start().await;
+    let source = content(4 * CHUNK_BYTES);
+    let job = trio.job(source.len() as u64, &[1, 2]);
+    let mut client = Client::open(trio.data(1), &job);
+    client.plan().await;
+    client.asked().await;
+    for number in [0, 2] {
+        client.send_chunk(number, &source).await;
+        client.next().await.unwrap();
+    }
+    drop(client);
+    trio.stop_node(2).await;
+    trio.set_homes(&job, &[1, 3]);
+    trio.data(3).fill(&trio.entry(&job)).await.unwrap();
+    assert_eq!(trio.chunks_on(3, &job), 2);
+    trio.stop_node(1).await;
+    let refused = trio.data(2).fill(&trio.entry(&job)).await.unwrap_err();
+    assert!(refused.is_passing(), "{refused}");
+}
+
+#[tokio::test]
+async fn an_output_is_fetched_from_any_offset_through_any_node() {
+    let trio = Trio::start().await;
+    let (job, entry) = sealed(&trio, b"source").await;
+    let output = content(3 * CHUNK_BYTES + 5);
+    let hash = trio.data(1).put_bytes(&job, output.clone()).await.unwrap();
+    let mut finished = JobEntry::clone(&entry);
+    finished.job.output_hash = hash.clone();
+    finished.job.output_bytes = output.len() as u64;
+    let finished = Arc::new(finished);
+    for node in [1, 3] {
+        for offset in [0, 1, CHUNK_BYTES, output.len() - 1, output.len()] {
+            let stream =
+                crate::data::fetch::serve(trio.data(node), finished.clone(), offset as u64);
+            let parts = collect(stream).await.unwrap();
+            assert_eq!(parts[0].total_bytes, output.len() as u64);
+            assert_eq!(parts[0].hash, hash);
+            let bytes: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
+            assert_eq!(bytes, output[offset..], "{node} {offset}");
+        }
+    }
+}

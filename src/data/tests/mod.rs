@@ -1,0 +1,334 @@
+//! The data plane of three nodes in one process: real disks and real gRPC over
+//! loopback, above one table in memory that applies what is proposed at once.
+#![allow(clippy::unwrap_used)]
+
+mod homes;
+mod loopback;
+mod service;
+mod upload;
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use reelraft_model::{
+    Command, CreateJob, Entry, JobEntry, Problem, Reply, SetHomes, State, job_id, spec::Spec,
+};
+use reelraft_proto::{
+    auth::Secret,
+    v1::{
+        self, UploadClient, UploadServer, blobs_server::BlobsServer, upload_client, upload_server,
+    },
+};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tonic::Status;
+
+use super::{
+    DataPlane, Table,
+    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX},
+};
+
+/// The table that all nodes of a test share.
+struct Shared {
+    state: Mutex<(u64, Arc<State>)>,
+    applied: watch::Sender<u64>,
+    addresses: Mutex<BTreeMap<u64, String>>,
+}
+
+impl Shared {
+    fn apply(&self, commands: Vec<Command>) -> Vec<Reply> {
+        let mut state = self.state.lock().unwrap();
+        state.0 += 1;
+        let index = state.0;
+        let applied = Arc::make_mut(&mut state.1).apply(index, &Entry::new(commands));
+        self.applied.send_replace(index);
+        applied.replies
+    }
+}
+
+/// One node's view of it.
+struct OneTable {
+    node: u64,
+    shared: Arc<Shared>,
+}
+
+impl Table for OneTable {
+    fn node(&self) -> u64 {
+        self.node
+    }
+
+    fn address(&self, node: u64) -> Option<String> {
+        self.shared.addresses.lock().unwrap().get(&node).cloned()
+    }
+
+    fn local(&self) -> Arc<State> {
+        self.shared.state.lock().unwrap().1.clone()
+    }
+
+    fn applied(&self) -> watch::Receiver<u64> {
+        self.shared.applied.subscribe()
+    }
+
+    fn read(&self) -> BoxFuture<'_, Result<Arc<State>, Problem>> {
+        async { Ok(self.local()) }.boxed()
+    }
+
+    fn wait_applied(&self, index: u64, _: Duration) -> BoxFuture<'_, Result<(), Problem>> {
+        async move {
+            // Far shorter than the real one: a test waits for it on purpose.
+            let mut applied = self.applied();
+            let reached = applied.wait_for(|applied| *applied >= index);
+            let waited = tokio::time::timeout(Duration::from_millis(100), reached).await;
+            waited
+                .map(drop)
+                .map_err(|_| Problem::new("behind", "too slow", ""))
+        }
+        .boxed()
+    }
+
+    fn propose(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Reply>, Problem>> {
+        async move { Ok(self.shared.apply(commands)) }.boxed()
+    }
+}
+
+struct Node {
+    data: Arc<DataPlane>,
+    stop: Option<oneshot::Sender<()>>,
+}
+
+/// Three nodes, 1 to 3.
+struct Trio {
+    shared: Arc<Shared>,
+    nodes: BTreeMap<u64, Node>,
+    folder: tempfile::TempDir,
+}
+
+impl Trio {
+    async fn start() -> Self {
+        let shared = Arc::new(Shared {
+            state: Mutex::default(),
+            applied: watch::Sender::new(0),
+            addresses: Mutex::default(),
+        });
+        let mut trio = Trio {
+            shared,
+            nodes: BTreeMap::new(),
+            folder: tempfile::tempdir().unwrap(),
+        };
+        for node in 1..=3 {
+            trio.start_node(node).await;
+        }
+        trio
+    }
+
+    async fn start_node(&mut self, node: u64) {
+        let table = Arc::new(OneTable {
+            node,
+            shared: self.shared.clone(),
+        });
+        let folder = self.folder.path().join(node.to_string());
+        let data = DataPlane::with_table(table, &folder, Secret::default())
+            .await
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let service =
+            BlobsServer::new(data.blob_service()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let (stop, stopped) = oneshot::channel::<()>();
+        tokio::spawn(async move {
+            let router = tonic::transport::Server::builder().add_service(service);
+            let incoming = TcpListenerStream::new(listener);
+            router
+                .serve_with_incoming_shutdown(incoming, stopped.map(drop))
+                .await
+                .unwrap();
+        });
+        self.shared.addresses.lock().unwrap().insert(node, address);
+        self.nodes.insert(
+            node,
+            Node {
+                data,
+                stop: Some(stop),
+            },
+        );
+    }
+
+    /// Takes a node off the network; its disk stays as it is.
+    async fn stop_node(&mut self, node: u64) {
+        self.nodes.get_mut(&node).unwrap().stop.take();
+        // A port where nobody listens.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        self.shared.addresses.lock().unwrap().insert(node, address);
+    }
+
+    fn data(&self, node: u64) -> Arc<DataPlane> {
+        self.nodes[&node].data.clone()
+    }
+
+    /// Makes a job for a source of this size, with these homes if any.
+    fn job(&self, source_bytes: u64, homes: &[u64]) -> String {
+        self.shared.apply(vec![Command::CreateJob(CreateJob {
+            tenant: "t".into(),
+            request_id: "r".into(),
+            spec: Spec::default(),
+            source_bytes,
+            ..Default::default()
+        })]);
+        let job = job_id("t", "r");
+        if !homes.is_empty() {
+            self.set_homes(&job, homes);
+        }
+        job
+    }
+
+    fn set_homes(&self, job: &str, homes: &[u64]) {
+        self.shared.apply(vec![Command::SetHomes(SetHomes {
+            job: job.to_string(),
+            epoch: self.entry(job).job.epoch,
+            homes: homes.to_vec(),
+        })]);
+    }
+
+    fn entry(&self, job: &str) -> Arc<JobEntry> {
+        self.shared
+            .state
+            .lock()
+            .unwrap()
+            .1
+            .job(job)
+            .unwrap()
+            .clone()
+    }
+
+    fn applied(&self) -> u64 {
+        *self.shared.applied.borrow()
+    }
+
+    /// The file of a blob on a node's disk.
+    fn blob_file(&self, node: u64, job: &str, hash: &str) -> std::path::PathBuf {
+        self.folder
+            .path()
+            .join(node.to_string())
+            .join("blobs")
+            .join(job)
+            .join(hash)
+    }
+
+    fn chunks_on(&self, node: u64, job: &str) -> usize {
+        self.data(node)
+            .store()
+            .journal(job)
+            .unwrap()
+            .chunks()
+            .unwrap()
+            .len()
+    }
+
+    /// Uploads the whole of a source through a node, as a client does.
+    async fn upload(&self, node: u64, job: &str, source: &[u8]) -> Result<String, Status> {
+        let mut client = Client::open(self.data(node), job);
+        loop {
+            match client.next().await? {
+                upload_server::Message::Ask(ask) => {
+                    for number in ask.numbers {
+                        client.send_chunk(number, source).await;
+                    }
+                }
+                upload_server::Message::Sealed(sealed) => return Ok(sealed.root),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// A client's end of an upload.
+struct Client {
+    up: mpsc::Sender<Result<UploadClient, Status>>,
+    down: BoxStream<'static, Result<UploadServer, Status>>,
+}
+
+impl Client {
+    fn open(data: Arc<DataPlane>, job: &str) -> Self {
+        let (up, incoming) = mpsc::channel(64);
+        let open = upload_client::Message::Open(v1::UploadOpen {
+            job: job.to_string(),
+        });
+        up.try_send(Ok(UploadClient {
+            message: Some(open),
+        }))
+        .unwrap();
+        let down = super::upload::serve(data, ReceiverStream::new(incoming)).boxed();
+        Client { up, down }
+    }
+
+    async fn next(&mut self) -> Result<upload_server::Message, Status> {
+        let next = tokio::time::timeout(Duration::from_secs(20), self.down.next());
+        Ok(next
+            .await
+            .expect("the server says something")
+            .expect("the stream goes on")?
+            .message
+            .unwrap())
+    }
+
+    async fn send(&self, number: u64, data: Bytes) {
+        let chunk = upload_client::Message::Chunk(v1::UploadChunk { number, data });
+        self.up
+            .send(Ok(UploadClient {
+                message: Some(chunk),
+            }))
+            .await
+            .unwrap();
+    }
+
+    async fn send_chunk(&self, number: u64, source: &[u8]) {
+        self.send(number, chunk(source, number)).await;
+    }
+
+    async fn plan(&mut self) -> v1::UploadPlan {
+        match self.next().await.unwrap() {
+            upload_server::Message::Plan(plan) => plan,
+            other => panic!("a plan should come first, not {other:?}"),
+        }
+    }
+
+    async fn asked(&mut self) -> Vec<u64> {
+        match self.next().await.unwrap() {
+            upload_server::Message::Ask(ask) => ask.numbers,
+            other => panic!("it should ask for chunks, not {other:?}"),
+        }
+    }
+}
+
+fn chunk(source: &[u8], number: u64) -> Bytes {
+    let from = number as usize * CHUNK_BYTES;
+    Bytes::copy_from_slice(&source[from..source.len().min(from + CHUNK_BYTES)])
+}
+
+/// Bytes that differ from block to block.
+fn content(bytes: usize) -> Vec<u8> {
+    (0..bytes)
+        .map(|at| (at * 31 + at / 251 + at / CHUNK_BYTES * 7) as u8)
+        .collect()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    blake3::hash(bytes).to_hex().to_string()
+}
+
+fn kind_of(status: &Status) -> String {
+    match super::DataError::from_status(0, status) {
+        super::DataError::Refused { problem, .. } => problem.kind,
+        other => panic!("a refusal carries its problem: {other}"),
+    }
+}
+
+async fn collect<T>(stream: impl Stream<Item = Result<T, Status>>) -> Result<Vec<T>, Status> {
+    stream.collect::<Vec<_>>().await.into_iter().collect()
+}
