@@ -202,10 +202,10 @@ impl Client {
     /// If the failure is a refusal, or the outage has lasted too long.
     pub async fn survive(&mut self, outage: &mut Outage, status: &Status) -> Result<(), CliError> {
         // Only a transport failure has a source: a status that a node sent is
-        // all there is to it.
+        // all there is to it. A port that accepts and then breaks off is no
+        // node yet, nor is one that never answers.
         let broken = status.source().is_some();
-        let spoken = !broken && !status.metadata().is_empty();
-        self.reached |= spoken || (broken && self.channel.is_some());
+        self.reached |= !broken && status.code() != Code::DeadlineExceeded;
         let passing = matches!(
             status.code(),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded
@@ -236,7 +236,7 @@ impl Client {
         self.at = (self.at + 1) % self.endpoints.len();
         self.tell(outage, gone, was_connected && broken, since, status);
         let rounds = outage.failures / self.endpoints.len();
-        if outage.failures % self.endpoints.len() == 0 {
+        if outage.failures.is_multiple_of(self.endpoints.len()) {
             let doubled = BACKOFF_MS_MIN << rounds.saturating_sub(1).min(6);
             tokio::time::sleep(Duration::from_millis(doubled.min(BACKOFF_MS_MAX))).await;
         }

@@ -172,7 +172,7 @@ impl Plan {
 /// The largest odd number of nodes, up to 7: an even one more survives no more.
 fn voters(nodes: u32) -> u32 {
     let bounded = nodes.min(DEV_VOTERS_MAX);
-    bounded - u32::from(bounded % 2 == 0)
+    bounded - u32::from(bounded.is_multiple_of(2))
 }
 
 /// Refuses ports that others hold, after a moment for those just given up.

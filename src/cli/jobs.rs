@@ -24,7 +24,7 @@ use crate::{
 #[derive(Subcommand, Clone, Debug)]
 pub enum JobCommand {
     /// Upload a video and make a job of it; prints the job's id
-    Submit(SubmitArgs),
+    Submit(Box<SubmitArgs>),
     /// List jobs, newest first
     List(ListArgs),
     /// Show one job, or the reference command its output is held against
@@ -144,7 +144,7 @@ pub struct FetchArgs {
 /// The node's refusal, the job's own failure, or a local one.
 pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Result<(), CliError> {
     match command {
-        JobCommand::Submit(args) => submit_job(client, args, output).await,
+        JobCommand::Submit(args) => submit_job(client, *args, output).await,
         JobCommand::List(args) => list(client, args, output).await,
         JobCommand::Show(args) if args.reference => reference(client, args.job, output).await,
         JobCommand::Show(args) => show(&get(client, &args.job).await?, output),

@@ -65,7 +65,7 @@ pub struct GlobalArgs {
 #[derive(Subcommand, Clone, Debug)]
 pub enum ClientCommand {
     /// Transcode a video: upload it, follow the job, fetch the result
-    Transcode(TranscodeArgs),
+    Transcode(Box<TranscodeArgs>),
     /// Submit, follow, fetch and delete jobs
     #[command(subcommand)]
     Job(JobCommand),
@@ -127,7 +127,7 @@ async fn execute(
     output: Output,
 ) -> Result<(), CliError> {
     match command {
-        ClientCommand::Transcode(args) => transcode::run(client, args, output).await,
+        ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
         ClientCommand::Job(command) => jobs::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
     }

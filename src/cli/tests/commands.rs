@@ -6,7 +6,9 @@ mod fake;
 
 use std::{
     fs,
+    io::{BufRead, BufReader},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,7 +43,7 @@ async fn run(endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
     let screen = Arc::new(Screen::new());
     let mut client = Client::new(&global.endpoints, Secret::default(), screen)?;
     match command {
-        ClientCommand::Transcode(args) => transcode::run(&mut client, args, global.output).await,
+        ClientCommand::Transcode(args) => transcode::run(&mut client, *args, global.output).await,
         ClientCommand::Job(command) => jobs::run(&mut client, command, global.output).await,
         ClientCommand::Cluster(command) => cluster::run(&mut client, command, global.output).await,
     }
@@ -130,6 +132,35 @@ async fn the_next_node_is_asked_when_one_is_gone() {
     let words = ["job", "submit", word(&source), "--detach"];
     assert_eq!(code(&fake, &words).await, exit::OK);
     assert_eq!(fake.with(|world| world.chunks.len()), 3);
+}
+
+#[tokio::test]
+async fn an_upload_outlives_the_node_it_goes_to() {
+    let folder = Folder::new();
+    let source = folder.film(400);
+    let mut fake = Fake::start(2);
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    fake.with(|world| {
+        world.on_chunk = Some(Box::new(move |_| {
+            std::thread::sleep(Duration::from_millis(1));
+            let _ = tell.send(());
+        }));
+    });
+    let endpoints = fake.addresses.clone();
+    let words = ["job", "submit", word(&source), "--detach"];
+    let killing = async {
+        for _ in 0..50 {
+            told.recv().await.unwrap();
+        }
+        fake.kill(0);
+    };
+    let (submitted, ()) = tokio::join!(run(&endpoints, &words), killing);
+    submitted.unwrap();
+    fake.with(|world| {
+        assert_eq!(world.chunks.len(), 400);
+        let sent: Vec<u8> = world.chunks.values().flatten().copied().collect();
+        assert!(sent == film(400), "the bytes are those of the file");
+    });
 }
 
 #[tokio::test]
@@ -338,6 +369,72 @@ async fn ends_of_jobs_have_their_exit_codes() {
     assert_eq!(code(&fake, &fetch).await, exit::JOB_FAILED);
     state(JobState::Cancelled);
     assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::JOB_FAILED);
+}
+
+/// Not a test by itself: the child process of the ones below, which is this
+/// program with a command line in its environment.
+#[test]
+fn as_a_process() {
+    let Ok(line) = std::env::var("CLI_TEST_LINE") else {
+        return;
+    };
+    let tree = Tree::try_parse_from(line.split('\n')).unwrap();
+    std::process::exit(reelraft_cli::run(&tree.global, "", tree.command).into());
+}
+
+fn process(fake: &Fake, words: &[&str]) -> Command {
+    let endpoints = fake.addresses.join(",");
+    let mut line = vec!["reelraft", "--endpoints", &endpoints];
+    line.extend(words);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", "as_a_process", "--nocapture"])
+        .env("CLI_TEST_LINE", line.join("\n"))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+#[test]
+fn ctrl_c_says_that_the_job_goes_on() {
+    let folder = Folder::new();
+    let (source, out) = (folder.film(2), folder.path("a film.mp4"));
+    let fake = Fake::start(1);
+    let words = ["transcode", word(&source), word(&out)];
+    let mut child = process(&fake, &words).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().starts_with("encoding")));
+    // SAFETY: plain numbers; the child is not yet waited for.
+    unsafe { libc::kill(child.id() as i32, libc::SIGINT) };
+    let rest: Vec<String> = lines.map(Result::unwrap).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(exit::INTERRUPTED.into()));
+    let wanted = format!(
+        "hint: the job goes on; come back with `reelraft job watch j1` and \
+         `reelraft job fetch j1 '{}'`",
+        out.display()
+    );
+    assert_eq!(rest, ["error: interrupted", &wanted]);
+    assert!(!out.exists());
+}
+
+#[test]
+fn a_closed_standard_output_is_no_error() {
+    let fake = Fake::start(1);
+    let mut child = process(&fake, &["job", "list", "--all"]).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn an_error_is_two_lines() {
+    let fake = Fake::start(1);
+    let output = process(&fake, &["job", "show", "j7"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(exit::NOT_FOUND.into()));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "error: there is no job j7\nhint: do otherwise\n"
+    );
 }
 
 #[test]
