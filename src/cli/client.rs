@@ -45,6 +45,20 @@ pub struct Client {
     screen: Arc<Screen>,
 }
 
+/// Bounds the opening of a stream as a call is bounded: a node that takes the
+/// request and says nothing is as good as gone.
+///
+/// # Errors
+/// The node's status, or [`Code::DeadlineExceeded`].
+pub async fn opened<T>(
+    opening: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(Duration::from_millis(CALL_MS), opening).await {
+        Ok(answer) => answer.map(Response::into_inner),
+        Err(_) => Err(Status::deadline_exceeded("no answer in time")),
+    }
+}
+
 /// One stretch of time in which nothing works, from the first failure on.
 /// Progress ends it: make a new one.
 #[derive(Default)]

@@ -12,7 +12,7 @@ use reelraft_proto::v1::{FetchPart, FetchRequest, Job, JobState};
 use tonic::Status;
 
 use crate::{
-    client::{Client, Outage},
+    client::{Client, Outage, opened},
     error::CliError,
     lock::try_lock,
     progress::{Meter, bytes_line},
@@ -243,5 +243,5 @@ async fn open(
         job: job.to_string(),
         offset,
     };
-    Ok(jobs.fetch(request).await?.into_inner())
+    opened(jobs.fetch(request)).await
 }

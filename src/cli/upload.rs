@@ -25,7 +25,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
-    client::{Client, Outage},
+    client::{Client, Outage, opened},
     error::CliError,
     limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT},
     progress::{Meter, bytes_line},
@@ -106,8 +106,7 @@ impl Upload {
             job: self.job.clone(),
         });
         send(&up, open).await;
-        let answer = jobs.upload(ReceiverStream::new(outgoing)).await?;
-        let mut incoming = answer.into_inner();
+        let mut incoming = opened(jobs.upload(ReceiverStream::new(outgoing))).await?;
 
         let plan = match next(&mut incoming).await? {
             Down::Plan(plan) => plan,

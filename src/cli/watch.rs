@@ -7,7 +7,7 @@ use reelraft_proto::v1::{Job, JobState, WatchEvent, WatchRequest};
 use tonic::Status;
 
 use crate::{
-    client::{Client, Outage},
+    client::{Client, Outage, opened},
     error::CliError,
     progress::{Meter, job_line},
 };
@@ -60,7 +60,7 @@ async fn open(client: &mut Client, job: &str) -> Result<tonic::Streaming<WatchEv
     let request = WatchRequest {
         job: job.to_string(),
     };
-    Ok(jobs.watch(request).await?.into_inner())
+    opened(jobs.watch(request)).await
 }
 
 /// Follows a job with a progress bar on standard error.
