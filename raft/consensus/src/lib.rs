@@ -1,14 +1,31 @@
 //! How the cluster agrees: openraft over gRPC on our own log and table.
+//!
+//! [`Cluster`] is the handle. openraft's types end inside this crate: the
+//! wire and the disk see only the protocol's messages. What is agreed on is
+//! in the model, how bytes lie on the disk is in storage.
 
+mod admission;
+mod cluster;
 mod config;
 #[cfg(test)]
 mod conformance;
+mod core;
 mod error;
 pub mod limits;
 mod log_store;
+mod network;
+mod peers;
+mod propose;
+mod reads;
+mod service;
 mod state_machine;
 mod types;
+mod upkeep;
 mod wire;
 
+pub use cluster::{Cluster, Member, Progress};
 pub use config::ClusterConfig;
+pub use core::Leadership;
 pub use error::ConsensusError;
+pub use propose::Committed;
+pub use service::PeerService;

@@ -1,0 +1,273 @@
+//! Which disks may take part.
+//!
+//! A disk that has taken part before goes on. An empty one is either new or
+//! stands for one that was lost, and then must not vote: it has forgotten
+//! what its predecessor acknowledged. So until it is *admitted* it answers
+//! nothing of Raft, and it is admitted
+//!
+//! 1. by the founding: the voter with the lowest id has heard from every
+//!    other voter that it is new, has written their incarnations down, and
+//!    tells each that it is known;
+//! 2. or by the cluster: it registers its incarnation through the leader,
+//!    which a majority without it commits, before it votes for the first
+//!    time. Another incarnation under its id is refused by name.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use futures::future::join_all;
+use openraft::BasicNode;
+use reelraft_model::{Command, RegisterNode, Reply};
+use reelraft_proto::v1;
+use reelraft_storage::{StorageError, write_file};
+use tokio::{task::spawn_blocking, time::Instant};
+
+use crate::{
+    core::Core,
+    error::ConsensusError,
+    limits::{IDENTIFY_EVERY, IDENTIFY_REPORT_EVERY, IDENTIFY_TIME},
+    peers::{Line, within},
+    propose::encode,
+};
+
+const FOUNDERS: &str = "FOUNDERS";
+
+/// What one round of questions found.
+enum Standing {
+    /// This disk may take part.
+    Admitted,
+    /// Every other voter is new too: these incarnations found the cluster.
+    AllNew(BTreeMap<u64, String>),
+    /// The cluster exists and does not know this node yet: these are in it.
+    Unknown(Vec<u64>),
+    /// Not enough answers yet; whose is missing.
+    Waiting(Vec<u64>),
+}
+
+/// Reads who founded the cluster, if this node has written it down.
+///
+/// # Errors
+/// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
+pub fn read_founders(data: &Path) -> Result<BTreeMap<u64, String>, StorageError> {
+    let path = data.join(FOUNDERS);
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) => return Err(StorageError::io(format!("read {}", path.display()))(error)),
+    };
+    let lines = text.lines().map(|line| {
+        let (node, incarnation) = line.split_once('=')?;
+        Some((node.parse().ok()?, incarnation.to_string()))
+    });
+    lines
+        .collect::<Option<_>>()
+        .ok_or(StorageError::DamagedIdentity {
+            path,
+            cause: "a line that names no node".to_string(),
+        })
+}
+
+impl Core {
+    /// Has this disk admitted, and founds the cluster if that is this node's
+    /// part. Returns once it may take part; there need be no leader yet.
+    ///
+    /// # Errors
+    /// [`ConsensusError::OtherIncarnation`], [`ConsensusError::OtherCluster`],
+    /// [`ConsensusError::Storage`] and [`ConsensusError::Stopped`].
+    pub async fn admit(self: &Arc<Self>) -> Result<(), ConsensusError> {
+        let mut reported: Option<Instant> = None;
+        while !*self.admitted.borrow() {
+            if self.fatal.borrow().is_some() {
+                return Err(self.stopped());
+            }
+            match self.standing().await? {
+                Standing::Admitted => {
+                    self.admitted.send_replace(true);
+                    return Ok(());
+                }
+                Standing::AllNew(founders) if self.founds() => {
+                    self.found(founders).await?;
+                    return Ok(());
+                }
+                Standing::AllNew(_) => {}
+                Standing::Unknown(members) => {
+                    if self.register_through(&members).await? {
+                        self.admitted.send_replace(true);
+                        return Ok(());
+                    }
+                }
+                Standing::Waiting(missing) => {
+                    if reported.is_none_or(|last| last.elapsed() >= IDENTIFY_REPORT_EVERY) {
+                        tracing::info!(?missing, "this disk is new: waiting for all voters");
+                        reported = Some(Instant::now());
+                    }
+                }
+            }
+            tokio::time::sleep(IDENTIFY_EVERY).await;
+        }
+        Ok(())
+    }
+
+    /// Whether founding is this node's part.
+    fn founds(&self) -> bool {
+        self.config.voters.first() == Some(&self.node())
+    }
+
+    /// Asks all configured nodes who they are and whom they know.
+    async fn standing(&self) -> Result<Standing, ConsensusError> {
+        let own = self.identity();
+        let others: Vec<u64> = self.peers.configured().keys().copied().collect();
+        let others = others.into_iter().filter(|id| *id != own.node);
+        let answers = join_all(others.map(|id| async move { (id, self.identify(id).await) })).await;
+
+        let mut founders = BTreeMap::from([(own.node, own.incarnation.clone())]);
+        let mut members = Vec::new();
+        let mut missing = Vec::new();
+        let mut known = false;
+        for (id, answer) in answers {
+            let voter = self.config.voters.contains(&id);
+            let Some((peer, answer)) = answer else {
+                if voter {
+                    missing.push(id);
+                }
+                continue;
+            };
+            if peer.cluster_id != own.cluster_id {
+                return Err(ConsensusError::OtherCluster {
+                    node: id,
+                    found: peer.cluster_id,
+                    own: own.cluster_id.clone(),
+                });
+            }
+            known |= self.judge(&answer.known_incarnation)?;
+            if answer.initialized {
+                members.push(id);
+            } else if voter {
+                founders.insert(id, peer.incarnation);
+            }
+        }
+        Ok(match (known, members.is_empty(), missing.is_empty()) {
+            (true, _, _) => Standing::Admitted,
+            (false, false, _) => Standing::Unknown(members),
+            (false, true, true) => Standing::AllNew(founders),
+            (false, true, false) => Standing::Waiting(missing),
+        })
+    }
+
+    /// Whether an incarnation that another node knows for this id is this
+    /// disk's.
+    fn judge(&self, known: &str) -> Result<bool, ConsensusError> {
+        let own = self.identity();
+        match known {
+            "" => Ok(false),
+            known if known == own.incarnation => Ok(true),
+            known => Err(ConsensusError::OtherIncarnation {
+                node: own.node,
+                known: known.to_string(),
+                own: own.incarnation.clone(),
+            }),
+        }
+    }
+
+    /// A node's answer, if it is that node's.
+    async fn identify(&self, node: u64) -> Option<(v1::Sender, v1::IdentifyResponse)> {
+        let mut client = self.peers.client(node, Line::Call).ok()?;
+        let request = v1::IdentifyRequest {
+            sender: Some(self.peers.sender()),
+            about: self.node(),
+        };
+        let mut answer = within(IDENTIFY_TIME, client.identify(request))
+            .await
+            .inspect_err(|status| tracing::debug!(node, %status, "no answer"))
+            .ok()?;
+        let peer = answer.own.take()?;
+        (peer.node == node).then_some((peer, answer))
+    }
+
+    /// Writes the founders down, then starts the cluster with all voters.
+    async fn found(&self, founders: BTreeMap<u64, String>) -> Result<(), ConsensusError> {
+        let lines: String = founders
+            .iter()
+            .map(|(node, incarnation)| format!("{node}={incarnation}\n"))
+            .collect();
+        let path = self.data.join(FOUNDERS);
+        spawn_blocking(move || write_file(&path, lines.as_bytes()))
+            .await
+            .map_err(|_| self.stopped())??;
+        {
+            let mut known = self.founders.write().expect("no code that holds it panics");
+            *known = founders;
+        }
+        let voters: BTreeMap<u64, BasicNode> = self
+            .config
+            .voters
+            .iter()
+            .filter_map(|id| Some((*id, BasicNode::new(self.peers.address(*id)?))))
+            .collect();
+        self.admitted.send_replace(true);
+        tracing::info!(voters = ?self.config.voters, "founding the cluster");
+        if let Err(error) = self.raft.initialize(voters).await {
+            // Started before its predecessor was killed: that is as good.
+            tracing::debug!(%error, "founded already");
+        }
+        Ok(())
+    }
+
+    /// Registers this disk through whichever of the members leads; `false` if
+    /// none could.
+    async fn register_through(&self, members: &[u64]) -> Result<bool, ConsensusError> {
+        let entry = encode(vec![self.own_registration()])?;
+        for member in members {
+            match self.ask_to_propose(*member, entry.clone()).await {
+                Ok(committed) => return self.registered(&committed.replies).map(|()| true),
+                Err(status) => tracing::debug!(member, %status, "not registered yet"),
+            }
+        }
+        Ok(false)
+    }
+
+    fn registered(&self, replies: &[Reply]) -> Result<(), ConsensusError> {
+        let own = self.identity();
+        match replies.first().and_then(|reply| reply.refused.as_ref()) {
+            None => Ok(()),
+            Some(_) => Err(ConsensusError::OtherIncarnation {
+                node: own.node,
+                known: self
+                    .known_incarnation(own.node)
+                    .unwrap_or_else(|| "another".to_string()),
+                own: own.incarnation.clone(),
+            }),
+        }
+    }
+
+    fn own_registration(&self) -> Command {
+        let own = self.identity();
+        self.registration(own.node, &own.incarnation)
+    }
+
+    fn registration(&self, node: u64, incarnation: &str) -> Command {
+        Command::RegisterNode(RegisterNode {
+            node,
+            incarnation: incarnation.to_string(),
+            address: self.peers.address(node).unwrap_or_default(),
+        })
+    }
+
+    /// What the table should say of disks and addresses and does not yet.
+    pub fn missing_registrations(&self) -> Vec<Command> {
+        let own = self.identity();
+        let state = self.replica.state();
+        let mut missing = Vec::new();
+        let address = self.peers.address(own.node).unwrap_or_default();
+        let listed = state.nodes().find(|node| node.id == own.node);
+        if listed.is_none_or(|node| node.address != address) {
+            missing.push(self.own_registration());
+        }
+        let founders = self.founders.read().expect("no code that holds it panics");
+        for (node, incarnation) in founders.iter().filter(|(node, _)| **node != own.node) {
+            if state.incarnation_of(*node).is_none() {
+                missing.push(self.registration(*node, incarnation));
+            }
+        }
+        missing
+    }
+}

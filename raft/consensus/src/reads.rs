@@ -1,0 +1,122 @@
+//! Linearizable reads. Whoever waits while a round is under way shares the
+//! next one: it starts after all of them asked, so it holds for each.
+
+use std::sync::Arc;
+
+use openraft::{
+    ReadPolicy,
+    errors::{LinearizableReadError, RaftError},
+};
+use reelraft_model::State;
+use reelraft_proto::v1;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout_at},
+};
+
+use crate::{
+    core::Core,
+    error::ConsensusError,
+    limits::{APPLY_WAIT, LEADER_WAIT, READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
+    peers::{Line, within},
+};
+
+/// Who waits for a round.
+pub type Waiting = oneshot::Sender<Result<u64, ConsensusError>>;
+
+/// The queue of those who wait.
+pub fn queue() -> (mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>) {
+    mpsc::channel(READS_WAITING_MAX)
+}
+
+/// Runs the rounds, one after the other.
+pub async fn run_rounds(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
+    while let Some(first) = queue.recv().await {
+        let mut waiting = vec![first];
+        while let Ok(next) = queue.try_recv() {
+            waiting.push(next);
+        }
+        let index = core.find_read_index().await;
+        for one in waiting {
+            // One who went away needs no answer.
+            let _ = one.send(index.clone());
+        }
+    }
+}
+
+impl Core {
+    /// The state with everything that was acknowledged before this was
+    /// called.
+    ///
+    /// # Errors
+    /// [`ConsensusError::NoLeader`], [`ConsensusError::Behind`] and
+    /// [`ConsensusError::Stopped`].
+    pub async fn read(&self) -> Result<Arc<State>, ConsensusError> {
+        let index = self.read_index().await?;
+        self.wait_applied(index, APPLY_WAIT).await?;
+        Ok(self.replica.state())
+    }
+
+    async fn read_index(&self) -> Result<u64, ConsensusError> {
+        let (sender, receiver) = oneshot::channel();
+        self.reads.send(sender).await.map_err(|_| self.stopped())?;
+        receiver.await.map_err(|_| self.stopped())?
+    }
+
+    /// One round, with whoever leads.
+    async fn find_read_index(&self) -> Result<u64, ConsensusError> {
+        let deadline = Instant::now() + LEADER_WAIT;
+        let mut leadership = self.leadership.subscribe();
+        loop {
+            let leader = leadership.borrow_and_update().leader;
+            let found = match leader {
+                Some(leader) if leader == self.node() => self.lead_read_index().await,
+                Some(leader) => self.ask_read_index(leader).await,
+                None => None,
+            };
+            if let Some(index) = found {
+                return Ok(index);
+            }
+            if self.fatal.borrow().is_some() {
+                return Err(self.stopped());
+            }
+            if Instant::now() >= deadline {
+                return Err(ConsensusError::NoLeader {
+                    waited_ms: LEADER_WAIT.as_millis() as u64,
+                });
+            }
+            self.leader_may_change(&mut leadership, TRY_PAUSE, deadline)
+                .await;
+        }
+    }
+
+    /// The read index as this node's leadership gives it, confirmed by a
+    /// quorum; `None` if it does not lead.
+    pub async fn lead_read_index(&self) -> Option<u64> {
+        let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
+        match timeout_at(Instant::now() + TRY_TIME, asked).await {
+            Ok(Ok((read, _))) => Some(read.index()),
+            Ok(Err(RaftError::APIError(
+                LinearizableReadError::ForwardToLeader(_)
+                | LinearizableReadError::QuorumNotEnough(_),
+            ))) => None,
+            Ok(Err(RaftError::Fatal(error))) => {
+                tracing::debug!(%error, "no read index");
+                None
+            }
+            Err(_) => None,
+        }
+    }
+
+    async fn ask_read_index(&self, leader: u64) -> Option<u64> {
+        let mut client = self.peers.client(leader, Line::Call).ok()?;
+        let request = v1::ReadIndexRequest {
+            sender: Some(self.peers.sender()),
+        };
+        let answer = within(TRY_TIME, client.read_index(request)).await;
+        answer
+            .map(|answer| answer.index)
+            .inspect_err(|status| tracing::debug!(leader, %status, "no read index"))
+            .ok()
+    }
+}

@@ -1,0 +1,251 @@
+//! The peer service: what other nodes ask of this one.
+//!
+//! Each request names its cluster and its sender's disk. A stranger, or a new
+//! disk under a known id, is refused; a disk of this node's own that is not
+//! admitted answers nothing of Raft.
+
+use std::sync::Arc;
+
+use openraft::raft::{AppendEntriesResponse, VoteResponse};
+use prost::Message;
+use reelraft_proto::v1::{
+    self, peer_server::Peer, raft_request::Body as RequestBody, raft_response::Body as ResponseBody,
+};
+use reelraft_storage::StorageError;
+use tokio::task::spawn_blocking;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{
+    core::Core,
+    error::ConsensusError,
+    state_machine::describe,
+    types::TypeConfig,
+    wire::{
+        Garbled, Replies, append_answer_out, append_in, transfer_in, vote_answer_out, vote_in,
+        vote_out, vote_request_in,
+    },
+};
+
+/// Answers the other nodes.
+#[derive(Clone, Debug)]
+pub struct PeerService {
+    core: Arc<Core>,
+}
+
+type Answer = Result<Response<v1::RaftResponse>, Status>;
+
+fn answer(body: ResponseBody) -> Answer {
+    Ok(Response::new(v1::RaftResponse { body: Some(body) }))
+}
+
+/// Raft itself failed: this node is about to end.
+fn failed(error: impl std::fmt::Display) -> Status {
+    Status::unavailable(error.to_string())
+}
+
+fn disk_failed(error: StorageError) -> Status {
+    match error {
+        StorageError::DamagedSnapshot { .. } => Status::data_loss(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    }
+}
+
+fn status(error: &ConsensusError) -> Status {
+    match error {
+        ConsensusError::NotLeader { .. } => Status::failed_precondition(error.to_string()),
+        _ => Status::unavailable(error.to_string()),
+    }
+}
+
+impl PeerService {
+    /// Over a node's core.
+    pub fn new(core: Arc<Core>) -> Self {
+        PeerService { core }
+    }
+
+    /// Refuses strangers and disks that are not the known one of their node.
+    fn check(&self, sender: Option<v1::Sender>) -> Result<v1::Sender, Status> {
+        let sender = sender.ok_or(Garbled("a request without its sender"))?;
+        let own = self.core.identity();
+        if sender.cluster_id != own.cluster_id {
+            return Err(Status::permission_denied(format!(
+                "node {} belongs to cluster {}, not to {}",
+                sender.node, sender.cluster_id, own.cluster_id
+            )));
+        }
+        match self.core.known_incarnation(sender.node) {
+            Some(known) if known != sender.incarnation => Err(Status::permission_denied(format!(
+                "node {} is known with another disk",
+                sender.node
+            ))),
+            _ => Ok(sender),
+        }
+    }
+
+    /// Checks the sender of a Raft message, and that this disk may answer.
+    fn body(&self, request: Request<v1::RaftRequest>) -> Result<RequestBody, Status> {
+        let request = request.into_inner();
+        self.check(request.sender)?;
+        self.check_admitted()?;
+        Ok(request.body.ok_or(Garbled("an empty request"))?)
+    }
+
+    fn check_admitted(&self) -> Result<(), Status> {
+        if *self.core.admitted.borrow() {
+            return Ok(());
+        }
+        Err(Status::unavailable(
+            "this disk is new and not yet admitted to the cluster",
+        ))
+    }
+
+    /// Takes in a snapshot piece by piece; the disk is waited for elsewhere.
+    async fn receive(
+        &self,
+        first: v1::SnapshotPart,
+        mut parts: Streaming<v1::SnapshotPart>,
+    ) -> Result<reelraft_storage::SnapshotFile, Status> {
+        let snapshots = self.core.snapshots.clone();
+        let mut incoming = spawn_blocking(move || snapshots.receive())
+            .await
+            .map_err(failed)?
+            .map_err(disk_failed)?;
+        let mut next = Some(first);
+        while let Some(part) = next {
+            incoming = spawn_blocking(move || incoming.write(&part.data).map(|()| incoming))
+                .await
+                .map_err(failed)?
+                .map_err(disk_failed)?;
+            next = parts.message().await?;
+        }
+        spawn_blocking(move || incoming.finish())
+            .await
+            .map_err(failed)?
+            .map_err(disk_failed)
+    }
+}
+
+#[tonic::async_trait]
+impl Peer for PeerService {
+    async fn append(&self, request: Request<v1::RaftRequest>) -> Answer {
+        let RequestBody::Append(body) = self.body(request)? else {
+            return Err(Garbled("no append in an append").into());
+        };
+        let request = append_in(body)?;
+        let given: AppendEntriesResponse<TypeConfig> = self
+            .core
+            .raft
+            .append_entries(request)
+            .await
+            .map_err(failed)?;
+        answer(ResponseBody::Append(append_answer_out(&given)))
+    }
+
+    async fn vote(&self, request: Request<v1::RaftRequest>) -> Answer {
+        let RequestBody::Vote(body) = self.body(request)? else {
+            return Err(Garbled("no vote in a vote").into());
+        };
+        let request = vote_request_in(body)?;
+        let given: VoteResponse<TypeConfig> = self.core.raft.vote(request).await.map_err(failed)?;
+        answer(ResponseBody::Vote(vote_answer_out(&given)))
+    }
+
+    async fn pre_vote(&self, request: Request<v1::RaftRequest>) -> Answer {
+        let RequestBody::Vote(body) = self.body(request)? else {
+            return Err(Garbled("no vote in a vote").into());
+        };
+        let request = vote_request_in(body)?;
+        let given: VoteResponse<TypeConfig> =
+            self.core.raft.pre_vote(request).await.map_err(failed)?;
+        answer(ResponseBody::Vote(vote_answer_out(&given)))
+    }
+
+    async fn transfer_leader(&self, request: Request<v1::RaftRequest>) -> Answer {
+        let RequestBody::Transfer(body) = self.body(request)? else {
+            return Err(Garbled("no transfer in a transfer").into());
+        };
+        let request = transfer_in(body)?;
+        let handled = self
+            .core
+            .raft
+            .handle_transfer_leader(request)
+            .await
+            .map_err(failed)?;
+        handled.map_err(|error| Status::failed_precondition(error.to_string()))?;
+        answer(ResponseBody::Done(true))
+    }
+
+    async fn snapshot(&self, request: Request<Streaming<v1::SnapshotPart>>) -> Answer {
+        let mut parts = request.into_inner();
+        let mut first = parts
+            .message()
+            .await?
+            .ok_or(Garbled("a snapshot of no part"))?;
+        let head = first
+            .head
+            .take()
+            .ok_or(Garbled("a snapshot without its head"))?;
+        let sender = self.check(head.sender)?;
+        self.check_admitted()?;
+        let vote = vote_in(&head.vote.ok_or(Garbled("a snapshot without a vote"))?);
+        let received = self.receive(first, parts).await?;
+        if received.bytes() != head.bytes {
+            return Err(Status::data_loss("the snapshot has another length"));
+        }
+        tracing::info!(from = sender.node, bytes = head.bytes, "a snapshot came in");
+        let snapshot = describe(&Arc::new(received)).map_err(failed)?;
+        let given = self
+            .core
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(failed)?;
+        answer(ResponseBody::Snapshot(vote_out(&given.vote)))
+    }
+
+    async fn propose(
+        &self,
+        request: Request<v1::ProposeRequest>,
+    ) -> Result<Response<v1::ProposeResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.sender)?;
+        // One that this version can't apply must not reach the log.
+        reelraft_model::Entry::decode(&request.command)
+            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        let committed = self
+            .core
+            .propose_local(request.command)
+            .await
+            .map_err(|error| status(&error))?;
+        let replies = Replies {
+            replies: committed.replies,
+        };
+        Ok(Response::new(v1::ProposeResponse {
+            reply: replies.encode_to_vec().into(),
+            index: committed.index,
+        }))
+    }
+
+    async fn read_index(
+        &self,
+        request: Request<v1::ReadIndexRequest>,
+    ) -> Result<Response<v1::ReadIndexResponse>, Status> {
+        self.check(request.into_inner().sender)?;
+        let index = self.core.lead_read_index().await;
+        let index = index.ok_or_else(|| Status::failed_precondition("this node does not lead"))?;
+        Ok(Response::new(v1::ReadIndexResponse { index }))
+    }
+
+    async fn identify(
+        &self,
+        request: Request<v1::IdentifyRequest>,
+    ) -> Result<Response<v1::IdentifyResponse>, Status> {
+        let about = request.into_inner().about;
+        let initialized = self.core.raft.is_initialized().await.map_err(failed)?;
+        Ok(Response::new(v1::IdentifyResponse {
+            own: Some(self.core.peers.sender()),
+            known_incarnation: self.core.known_incarnation(about).unwrap_or_default(),
+            initialized,
+        }))
+    }
+}

@@ -1,0 +1,115 @@
+//! What a node watches beside its work: who leads, whether Raft still runs,
+//! and that table and membership name all nodes.
+
+use std::sync::Arc;
+
+use openraft::{BasicNode, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
+
+use crate::{
+    core::{Core, Leadership},
+    limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, UPKEEP_EVERY},
+    propose::encode,
+    types::TypeConfig,
+};
+
+/// Tells who leads, and that Raft has stopped, until it has.
+pub async fn watch_raft(core: Arc<Core>) {
+    let mut metrics = core.raft.metrics();
+    loop {
+        let now = metrics.borrow_watched().clone();
+        if let Err(error) = &now.running_state {
+            let cause = error.to_string();
+            tracing::error!(cause, "raft has stopped");
+            core.leadership.send_replace(Leadership {
+                term: now.current_term,
+                leader: None,
+                leading: false,
+            });
+            core.fatal.send_replace(Some(cause));
+            return;
+        }
+        let leadership = judge(&now);
+        core.leadership.send_if_modified(|known| {
+            let changed = *known != leadership;
+            *known = leadership;
+            changed
+        });
+        // The quorum's silence is no event.
+        if let Ok(Err(_)) = tokio::time::timeout(LEADERSHIP_EVERY, metrics.changed()).await {
+            core.fatal
+                .send_replace(Some("raft ended without a word".to_string()));
+            return;
+        }
+    }
+}
+
+/// Leading is more than being elected: the own first entry must be applied,
+/// and a quorum must have answered lately.
+fn judge(now: &RaftMetrics<TypeConfig>) -> Leadership {
+    let voters = now.membership_config.voter_ids().count();
+    let elected = now.state == ServerState::Leader;
+    let current = now
+        .last_applied
+        .is_some_and(|id| *id.committed_leader_id() == now.vote.leader_id);
+    let heard = voters == 1
+        || now
+            .last_quorum_acked
+            .as_ref()
+            .is_some_and(|at| at.elapsed() < QUORUM_SILENCE);
+    Leadership {
+        term: now.current_term,
+        leader: now.current_leader,
+        leading: elected && current && heard,
+    }
+}
+
+/// Registers what is not registered, and as the leader makes the configured
+/// learners members.
+pub async fn keep_up(core: Arc<Core>) {
+    loop {
+        tokio::time::sleep(UPKEEP_EVERY).await;
+        if !*core.admitted.borrow() || core.leader().is_none() {
+            continue;
+        }
+        let missing = core.missing_registrations();
+        if !missing.is_empty() {
+            let entry = match encode(missing) {
+                Ok(entry) => entry,
+                Err(error) => {
+                    tracing::error!(%error, "this node can't be registered");
+                    return;
+                }
+            };
+            if let Err(error) = core.propose(entry).await {
+                tracing::debug!(%error, "not registered yet");
+            }
+        }
+        if core.leadership.borrow().leading {
+            add_learners(&core).await;
+        }
+    }
+}
+
+/// A learner becomes a member once it has registered: one that was never
+/// started would only be knocked at in vain.
+async fn add_learners(core: &Core) {
+    let state = core.replica.state();
+    let metrics = core.raft.metrics();
+    let membership = metrics.borrow_watched().membership_config.clone();
+    let missing = core
+        .peers
+        .configured()
+        .iter()
+        .filter(|(id, _)| membership.get_node(id).is_none())
+        .filter(|(id, _)| state.incarnation_of(**id).is_some());
+    for (id, address) in missing {
+        let added = core
+            .raft
+            .add_learner(*id, BasicNode::new(address), false)
+            .await;
+        match added {
+            Ok(_) => tracing::info!(node = id, "a learner was added"),
+            Err(error) => tracing::debug!(node = id, %error, "a learner was not added yet"),
+        }
+    }
+}
