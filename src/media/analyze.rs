@@ -7,12 +7,13 @@ use crate::{
     Context, args,
     encode_args::fps,
     error::MediaError,
-    index::{Index, Picture},
+    index::{Facts, Index, Picture},
     limits::ADDRESS_BYTES_PER_PIXEL,
     listen::{self, Complaints, Frame},
     packets, plan,
     probe::{self, Sound, Source},
     process::{self, Listener, Run, Step},
+    times::Ratio,
 };
 
 /// Codecs whose keyframes and packet times are known to be good to cut at.
@@ -65,8 +66,19 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         (Some(own), Some(single)) => own.saturating_sub(single),
         _ => 0,
     };
+    let rate = fps(context.spec).or(own.rate);
     let picture = picture(context.spec, own)?;
-    Ok(Index::new(source_bytes, source, sound, picture, zero, plan))
+    Ok(Index::new(
+        Facts {
+            source_bytes,
+            source,
+            sound,
+            picture,
+            rate,
+            zero,
+        },
+        plan,
+    ))
 }
 
 /// Why this source is better not cut, if so.
@@ -117,6 +129,7 @@ fn wanted_sound(source: &Source, spec: &Spec) -> Result<Option<Sound>, MediaErro
 struct First {
     decoded: Frame,
     filtered: Frame,
+    rate: Option<Ratio>,
 }
 
 async fn first_frame(
@@ -144,7 +157,11 @@ async fn first_frame(
     )
     .await?;
     match (listener.decoded, listener.filtered) {
-        (Some(decoded), Some(filtered)) => Ok(First { decoded, filtered }),
+        (Some(decoded), Some(filtered)) => Ok(First {
+            decoded,
+            filtered,
+            rate: listener.rate,
+        }),
         _ => Err(MediaError::NoFrames {
             detail: listener.complaints.last_words(),
         }),
@@ -155,6 +172,7 @@ async fn first_frame(
 struct FrameLines {
     decoded: Option<Frame>,
     filtered: Option<Frame>,
+    rate: Option<Ratio>,
     complaints: Complaints,
 }
 
@@ -170,6 +188,8 @@ impl Listener for FrameLines {
             self.filtered.get_or_insert(frame);
             // Nothing more is wanted; a second output might go on for long.
             return Ok(Step::Enough);
+        } else if let Some(rate) = listen::rate(line, "decoded") {
+            self.rate = Some(rate);
         } else {
             self.complaints.hear(line)?;
         }

@@ -77,7 +77,7 @@ pub async fn assemble(
         error: std::io::Error::other(error),
     })??;
 
-    mux(context, audio_path.as_deref()).await?;
+    mux(context, index, audio_path.as_deref()).await?;
     let path = context.work_dir.join(output_file(context.spec));
     let demuxer = match context.spec.container() {
         Container::Mp4 => "mov",
@@ -200,8 +200,8 @@ fn join(
     out.flush().map_err(disk())
 }
 
-async fn mux(context: &Context<'_>, audio: Option<&Path>) -> Result<(), MediaError> {
-    let arguments = encode_args::assemble(context.spec, audio);
+async fn mux(context: &Context<'_>, index: &Index, audio: Option<&Path>) -> Result<(), MediaError> {
+    let arguments = encode_args::assemble(index, context.spec, audio);
     let mut text = Text::default();
     let ended = process::run(
         Run {

@@ -134,7 +134,8 @@ impl Listener for Own {
         if line.is_empty() {
             return Ok(Step::Quiet);
         }
-        if let Some(base) = Ratio::parse(line) {
+        // Side data leaves a bar behind.
+        if let Some(base) = Ratio::parse(line.trim_end_matches('|')) {
             self.base = Some(base);
             return Ok(Step::Alive);
         }

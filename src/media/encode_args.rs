@@ -76,7 +76,7 @@ pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
 }
 
 /// Options of the video encoder.
-fn codec(spec: &Spec) -> Vec<String> {
+fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     let crf = spec.crf.to_string();
     let mut args = match spec.codec() {
         Codec::H264 => words(&["-c:v", "libx264", "-preset", &spec.preset, "-crf", &crf]),
@@ -118,7 +118,12 @@ fn codec(spec: &Spec) -> Vec<String> {
             "-g",
             "240",
         ]),
-        Codec::Ffv1 => words(&["-c:v", "ffv1", "-level", "3", "-slices", "4", "-g", "1"]),
+        Codec::Ffv1 => {
+            // Two slices a side need two chroma samples a side.
+            let (width, height) = index.head.picture.output;
+            let slices = if width.min(height) < 4 { "1" } else { "4" };
+            words(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
+        }
     };
     args.extend(words(&["-threads", "1"]));
     args
@@ -177,7 +182,7 @@ fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> Vec<String>
     if rate.is_none() {
         args.extend(words(&["-enc_time_base", "-1"]));
     }
-    args.extend(codec(spec));
+    args.extend(codec(spec, index));
     args
 }
 
@@ -462,7 +467,7 @@ fn output(spec: &Spec) -> Vec<String> {
 }
 
 /// Makes the one file of the joined shards and the audio; nothing is encoded.
-pub(crate) fn assemble(spec: &Spec, audio: Option<&Path>) -> Vec<String> {
+pub(crate) fn assemble(index: &Index, spec: &Spec, audio: Option<&Path>) -> Vec<String> {
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
@@ -480,6 +485,10 @@ pub(crate) fn assemble(spec: &Spec, audio: Option<&Path>) -> Vec<String> {
         args.extend(words(&["-map", "1:a:0"]));
     }
     args.extend(words(&["-c", "copy"]));
+    if let Some(rate) = index.head.rate {
+        // For the header: a muxer would guess it from the first packets.
+        args.extend(words(&["-r:v", &format!("{}/{}", rate.num, rate.den)]));
+    }
     args.extend(output(spec));
     args.push(output_file(spec).to_string());
     args
@@ -506,7 +515,9 @@ pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> 
 /// The reference (P3): the one plain ffmpeg command whose frames and times
 /// the job's output has. Paths are put in as they are given.
 pub fn reference(index: &Index, spec: &Spec, input: &str, output_path: &str) -> Vec<String> {
-    let mut args = words(&["ffmpeg", "-nostdin", "-i", input]);
+    // One decoder thread: with more, damaged pictures are patched up in
+    // other ways.
+    let mut args = words(&["ffmpeg", "-nostdin", "-threads", "1", "-i", input]);
     args.extend(video(spec, index, "", false));
     if let Some(sound) = &index.head.sound {
         args.extend(words(&["-map", &format!("0:{}", sound.stream)]));

@@ -9,6 +9,7 @@ use crate::{
     plan::{Key, Plan, ShardRange},
     probe::{Sound, Source},
     record::{self, Form},
+    times::Ratio,
 };
 
 const FORM: Form = Form {
@@ -33,47 +34,42 @@ pub(crate) struct Picture {
 /// What the analysis found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    pub(crate) head: Head,
+    pub(crate) head: Facts,
     pub(crate) times: Vec<i64>,
     pub(crate) keys: Vec<Key>,
     shards: Vec<ShardRange>,
+    note: Option<String>,
 }
 
+/// All but the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Head {
+pub(crate) struct Facts {
     pub source_bytes: u64,
     pub source: Source,
     /// The audio stream the job takes, if any.
     pub sound: Option<Sound>,
     pub picture: Picture,
+    /// Frames a second as headers tell it; frames have their own times.
+    pub rate: Option<Ratio>,
     /// The source's time at which a single pass puts zero, in its ticks.
     pub zero: i64,
-    pub note: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    facts: Facts,
+    note: Option<String>,
     shards: Vec<ShardRange>,
 }
 
 impl Index {
-    pub(crate) fn new(
-        source_bytes: u64,
-        source: Source,
-        sound: Option<Sound>,
-        picture: Picture,
-        zero: i64,
-        plan: Plan,
-    ) -> Index {
+    pub(crate) fn new(facts: Facts, plan: Plan) -> Index {
         Index {
-            head: Head {
-                source_bytes,
-                source,
-                sound,
-                picture,
-                zero,
-                note: plan.note,
-                shards: plan.shards.clone(),
-            },
+            head: facts,
             times: plan.times,
             keys: plan.keys,
             shards: plan.shards,
+            note: plan.note,
         }
     }
 
@@ -94,7 +90,7 @@ impl Index {
 
     /// Why the source can't be cut, if it can't.
     pub fn plan_note(&self) -> Option<&str> {
-        self.head.note.as_deref()
+        self.note.as_deref()
     }
 
     /// Output width and height in pixels.
@@ -106,7 +102,12 @@ impl Index {
     pub fn to_bytes(&self) -> Vec<u8> {
         let keys: Vec<i64> = self.keys.iter().map(|key| key.pts).collect();
         let clean: Vec<i64> = self.keys.iter().map(|key| key.clean.into()).collect();
-        record::write(&FORM, &self.head, &[&self.times, &keys, &clean])
+        let head = Head {
+            facts: self.head.clone(),
+            note: self.note.clone(),
+            shards: self.shards.clone(),
+        };
+        record::write(&FORM, &head, &[&self.times, &keys, &clean])
     }
 
     /// Reads what [`Index::to_bytes`] wrote.
@@ -122,8 +123,9 @@ impl Index {
             });
         }
         Ok(Index {
-            shards: head.shards.clone(),
-            head,
+            head: head.facts,
+            shards: head.shards,
+            note: head.note,
             times,
             keys: keys
                 .into_iter()
@@ -182,7 +184,7 @@ impl Index {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{probe::Video, times::Ratio};
+    use crate::probe::Video;
 
     /// An index of 100 frames at 24 a second, two shards, keyframes every 10
     /// frames, those at whole 20s clean.
@@ -192,9 +194,9 @@ pub(crate) mod tests {
             to_pts,
             frames: (to_pts - from_pts) as u64,
         };
-        Index::new(
-            1000,
-            Source {
+        let facts = Facts {
+            source_bytes: 1000,
+            source: Source {
                 demuxer: "mov".into(),
                 jumping: false,
                 start_us: Some(0),
@@ -206,19 +208,23 @@ pub(crate) mod tests {
                 },
                 sound: None,
             },
-            Some(Sound {
+            sound: Some(Sound {
                 stream: 1,
                 codec: "aac".into(),
                 sample_rate: 48_000,
                 channels: 2,
             }),
-            Picture {
+            picture: Picture {
                 source: (1280, 720),
                 source_pix_fmt: "yuv420p".into(),
                 output: (640, 360),
                 output_pix_fmt: "yuv420p".into(),
             },
-            0,
+            rate: Some(Ratio { num: 24, den: 1 }),
+            zero: 0,
+        };
+        Index::new(
+            facts,
             Plan {
                 times: (0..100).collect(),
                 keys: (0..10)

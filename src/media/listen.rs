@@ -9,6 +9,7 @@ use crate::{
     error::MediaError,
     limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX, TEXT_BYTES_MAX},
     process::{Ended, Listener, Step},
+    times::Ratio,
 };
 
 /// Options that make ffmpeg's log readable for us: a level on every line, and
@@ -201,6 +202,20 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         }
     }
     (found.size != (0, 0)).then_some(found)
+}
+
+/// Reads the frame rate that the `showinfo` filter named `name` is told of: a
+/// guess of the demuxer's, used for headers alone.
+pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
+    let said = line
+        .starts_with("[showinfo@")
+        .then(|| Said::parse(line))
+        .flatten()?;
+    let config = said
+        .text
+        .strip_prefix("config in ")
+        .filter(|_| said.who.strip_prefix("showinfo@") == Some(name))?;
+    Ratio::parse(config.split_once("frame_rate: ")?.1.trim())
 }
 
 /// Keeps all of stdout, bounded, and the complaints.

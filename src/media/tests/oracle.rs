@@ -54,18 +54,40 @@ fn survey() {
         if !name.contains(&only) {
             continue;
         }
-        let clip = Clip { name: name.clone(), path };
+        let clip = Clip {
+            name: name.clone(),
+            path,
+        };
         let started = std::time::Instant::now();
-        let spec = Spec { shard_ms: 1000, ..lossless() };
+        let spec = Spec {
+            shard_ms: 1000,
+            ..lossless()
+        };
         match world.try_job(&clip, &spec) {
-            Err(error) => println!("{name}: REFUSED {} {:?}: {error}", error.kind(), error.class()),
+            Err(error) => println!(
+                "{name}: REFUSED {} {:?}: {error}",
+                error.kind(),
+                error.class()
+            ),
             Ok(job) => {
-                let same = job.frames() == job.reference_frames();
+                let (ours, reference) = (job.frames(), job.reference_frames());
+                let same = ours == reference;
+                if !same {
+                    println!("{} frames, reference {}", ours.len(), reference.len());
+                    for (ours, reference) in
+                        ours.iter().zip(&reference).filter(|(a, b)| a != b).take(3)
+                    {
+                        println!("   {ours} | {reference}");
+                    }
+                }
                 println!(
                     "{name}: {} shards={} frames={} complaints={} {:.1}s {}",
                     if same { "same" } else { "DIFFERENT" },
-                    job.shards, job.proof["frames"], job.proof["complaints_total"],
-                    started.elapsed().as_secs_f32(), job.note
+                    job.shards,
+                    job.proof["frames"],
+                    job.proof["complaints_total"],
+                    started.elapsed().as_secs_f32(),
+                    job.note
                 );
             }
         }

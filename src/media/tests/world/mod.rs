@@ -71,8 +71,24 @@ fn recipe(name: &str) -> Vec<&'static str> {
     let picture = "testsrc2=size=320x180:rate=24:duration=8";
     match name {
         "h264.mp4" => vec![
-            "-f", "lavfi", "-i", picture, "-f", "lavfi", "-i", "sine=duration=8", "-c:v",
-            "libx264", "-preset", "fast", "-g", "36", "-pix_fmt", "yuv420p", "-c:a", "aac",
+            "-f",
+            "lavfi",
+            "-i",
+            picture,
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=duration=8",
+            "-c:v",
+            "libx264",
+            "-preset",
+            "fast",
+            "-g",
+            "36",
+            "-pix_fmt",
+            "yuv420p",
+            "-c:a",
+            "aac",
         ],
         _ => panic!("{name}"),
     }
@@ -146,66 +162,69 @@ impl World {
             std::fs::create_dir_all(&path).unwrap();
             path
         };
-        self.runtime.block_on(async {
-            let parts_of = Parts {
-                tools: &self.tools,
-                input: &input,
-                spec,
-                cancel: &cancel,
-            };
-                        let bytes = std::fs::metadata(&clip.path).unwrap().len();
-            let analysis = step("analyze");
-            let index = analyze(&parts_of.at(&analysis), bytes).await?;
-            let index = Index::from_bytes(&index.to_bytes()).unwrap();
-            let mut single = false;
-            let mut note = index.plan_note().unwrap_or_default().to_string();
-            let mut ranges = index.shards().to_vec();
-            let mut parts = Vec::new();
-            'plan: loop {
-                parts.clear();
-                for (number, range) in ranges.iter().enumerate() {
-                    let place = step(&format!("shard{number}-{single}"));
-                    let done = encode_shard(&parts_of.at(&place), &index, *range, single, |_| {}).await;
-                    match done {
-                        Ok(done) => parts.push((done.path, done.report)),
-                        Err(MediaError::PlanMismatch { detail }) if !single => {
-                            single = true;
-                            note = detail;
-                            ranges = vec![ShardRange {
-                                from_pts: ranges[0].from_pts,
-                                to_pts: ranges[ranges.len() - 1].to_pts,
-                                frames: 0,
-                            }];
-                            continue 'plan;
+        self.runtime
+            .block_on(async {
+                let parts_of = Parts {
+                    tools: &self.tools,
+                    input: &input,
+                    spec,
+                    cancel: &cancel,
+                };
+                let bytes = std::fs::metadata(&clip.path).unwrap().len();
+                let analysis = step("analyze");
+                let index = analyze(&parts_of.at(&analysis), bytes).await?;
+                let index = Index::from_bytes(&index.to_bytes()).unwrap();
+                let mut single = false;
+                let mut note = index.plan_note().unwrap_or_default().to_string();
+                let mut ranges = index.shards().to_vec();
+                let mut parts = Vec::new();
+                'plan: loop {
+                    parts.clear();
+                    for (number, range) in ranges.iter().enumerate() {
+                        let place = step(&format!("shard{number}-{single}"));
+                        let done =
+                            encode_shard(&parts_of.at(&place), &index, *range, single, |_| {})
+                                .await;
+                        match done {
+                            Ok(done) => parts.push((done.path, done.report)),
+                            Err(MediaError::PlanMismatch { detail }) if !single => {
+                                single = true;
+                                note = detail;
+                                ranges = vec![ShardRange {
+                                    from_pts: ranges[0].from_pts,
+                                    to_pts: ranges[ranges.len() - 1].to_pts,
+                                    frames: 0,
+                                }];
+                                continue 'plan;
+                            }
+                            Err(error) => return Err(error),
                         }
-                        Err(error) => return Err(error),
                     }
+                    break;
                 }
-                break;
-            }
-            let audio = if index.has_audio() {
-                let place = step("audio");
-                let done = encode_audio(&parts_of.at(&place), &index, |_| {}).await?;
-                Some((done.path, done.report))
-            } else {
-                None
-            };
-            let place = step("assemble");
-            let done = assemble(&parts_of.at(&place), &index, single, &parts, audio).await?;
-            Ok((index, single, note, parts.len(), done))
-        })
-        .map(|(index, single, note, shards, done)| Job {
-            world: self,
-            clip: clip.clone(),
-            spec: spec.clone(),
-            index,
-            shards,
-            note,
-            single,
-            output: done.path,
-            proof: serde_json::from_slice(&done.proof).unwrap(),
-            folder,
-        })
+                let audio = if index.has_audio() {
+                    let place = step("audio");
+                    let done = encode_audio(&parts_of.at(&place), &index, |_| {}).await?;
+                    Some((done.path, done.report))
+                } else {
+                    None
+                };
+                let place = step("assemble");
+                let done = assemble(&parts_of.at(&place), &index, single, &parts, audio).await?;
+                Ok((index, single, note, parts.len(), done))
+            })
+            .map(|(index, single, note, shards, done)| Job {
+                world: self,
+                clip: clip.clone(),
+                spec: spec.clone(),
+                index,
+                shards,
+                note,
+                single,
+                output: done.path,
+                proof: serde_json::from_slice(&done.proof).unwrap(),
+                folder,
+            })
     }
 
     pub fn job(&self, clip: &Clip, spec: &Spec) -> Job<'_> {
@@ -218,11 +237,23 @@ impl World {
         let out = Command::new(&self.tools.ffmpeg)
             .args(["-nostdin", "-v", "error", "-copyts", "-i"])
             .arg(format!("file:{}", path.display()))
-            .args(["-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "-"])
+            .args([
+                "-map",
+                "0:v:0",
+                "-fps_mode",
+                "passthrough",
+                "-f",
+                "framemd5",
+                "-",
+            ])
             .output()
             .unwrap();
         let text = String::from_utf8(out.stdout).unwrap();
-        assert!(out.stderr.is_empty(), "{}", String::from_utf8_lossy(&out.stderr));
+        assert!(
+            out.stderr.is_empty(),
+            "{}",
+            String::from_utf8_lossy(&out.stderr)
+        );
         text.lines()
             .filter(|line| !line.starts_with('#'))
             .map(|line| {
