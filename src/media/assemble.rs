@@ -18,6 +18,7 @@ use crate::{
     listen::Text,
     process::{self, Run},
     proof::{self, Facts},
+    rate_header,
     report::{ShardReport, SoundReport},
     shard::{check_times, hash},
     times::{Ratio, rescale},
@@ -68,8 +69,9 @@ pub async fn assemble(
     let base = encoded_base(context.spec, index);
     let files: Vec<PathBuf> = shards.iter().map(|(path, _)| path.clone()).collect();
     let joined = context.work_dir.join(JOINED_FILE);
+    let rate = index.head.rate;
     let reports = tokio::task::spawn_blocking(move || {
-        join(&files, &reports, base, &joined).map(|()| reports)
+        join(&files, &reports, base, rate, &joined).map(|()| reports)
     })
     .await
     .map_err(|error| MediaError::Disk {
@@ -77,7 +79,7 @@ pub async fn assemble(
         error: std::io::Error::other(error),
     })??;
 
-    mux(context, index, audio_path.as_deref()).await?;
+    mux(context, audio_path.as_deref()).await?;
     let path = context.work_dir.join(output_file(context.spec));
     let demuxer = match context.spec.container() {
         Container::Mp4 => "mov",
@@ -149,6 +151,7 @@ fn join(
     files: &[PathBuf],
     reports: &[ShardReport],
     base: Ratio,
+    rate: Option<Ratio>,
     joined: &Path,
 ) -> Result<(), MediaError> {
     let disk = || MediaError::disk("joining the shards");
@@ -185,7 +188,10 @@ fn join(
         }
         match &init {
             None => {
-                out.write_all(&fragments.init).map_err(disk())?;
+                let told = rate
+                    .and_then(|rate| rate_header::tell(&fragments.init, fragments.timescale, rate));
+                let header = told.as_ref().unwrap_or(&fragments.init);
+                out.write_all(header).map_err(disk())?;
                 init = Some(fragments.init.clone());
             }
             Some(init) if *init != fragments.init => {
@@ -200,8 +206,8 @@ fn join(
     out.flush().map_err(disk())
 }
 
-async fn mux(context: &Context<'_>, index: &Index, audio: Option<&Path>) -> Result<(), MediaError> {
-    let arguments = encode_args::assemble(index, context.spec, audio);
+async fn mux(context: &Context<'_>, audio: Option<&Path>) -> Result<(), MediaError> {
+    let arguments = encode_args::assemble(context.spec, audio);
     let mut text = Text::default();
     let ended = process::run(
         Run {

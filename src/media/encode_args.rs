@@ -467,11 +467,12 @@ fn output(spec: &Spec) -> Vec<String> {
 }
 
 /// Makes the one file of the joined shards and the audio; nothing is encoded.
-pub(crate) fn assemble(index: &Index, spec: &Spec, audio: Option<&Path>) -> Vec<String> {
+pub(crate) fn assemble(spec: &Spec, audio: Option<&Path>) -> Vec<String> {
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    args.extend(words(&["-itsoffset", &shift]));
+    // The joined file's header is read up to its mark; see `rate_header`.
+    args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
     args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
     if let Some(audio) = audio {
         let form = SoundForm::of(spec);
@@ -485,10 +486,6 @@ pub(crate) fn assemble(index: &Index, spec: &Spec, audio: Option<&Path>) -> Vec<
         args.extend(words(&["-map", "1:a:0"]));
     }
     args.extend(words(&["-c", "copy"]));
-    if let Some(rate) = index.head.rate {
-        // For the header: a muxer would guess it from the first packets.
-        args.extend(words(&["-r:v", &format!("{}/{}", rate.num, rate.den)]));
-    }
     args.extend(output(spec));
     args.push(output_file(spec).to_string());
     args
