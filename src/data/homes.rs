@@ -122,37 +122,31 @@ impl DataPlane {
         Ok((ticket(&entry.job, log_index), home_ids(&entry.job)))
     }
 
-    /// Opens a blob from the nearest place that has it: this node, else its
-    /// homes in turn. Gives the first part with the stream of the rest.
-    ///
-    /// # Errors
-    /// [`DataError::Lost`] if every home was asked and none has it, and
-    /// [`DataError::Unavailable`] if some could not be asked.
-    async fn open(
+    /// Begins to read a blob at a node: gives the blob's size with the first
+    /// part, and the stream of the rest.
+    async fn begin_read(
         &self,
-        entry: &JobEntry,
+        node: u64,
+        job: &str,
         hash: &str,
         (offset, bytes): (u64, u64),
-        nodes: &[u64],
-    ) -> Result<(u64, (u64, Bytes), Parts), DataError> {
-        let job = &entry.job.id;
-        let mut trouble = None;
-        for &node in nodes {
-            let opened = async {
-                let mut parts = self.peers.read(node, job, hash, offset, bytes).await?;
-                let first = parts.recv().await.ok_or_else(|| DataError::Unreachable {
-                    node,
-                    cause: "it sent nothing".to_string(),
-                })??;
-                Ok::<_, DataError>((node, first, parts))
-            };
-            match opened.await {
-                Ok(opened) => return Ok(opened),
-                Err(error) if error.is_missing() => {}
-                Err(error) => trouble = Some(error),
-            }
-        }
-        Err(missing(job, hash, trouble))
+    ) -> Result<((u64, Bytes), Parts), DataError> {
+        let mut parts = self.peers.read(node, job, hash, offset, bytes).await?;
+        let first = parts.recv().await.ok_or_else(|| DataError::Unreachable {
+            node,
+            cause: "it sent nothing".to_string(),
+        })??;
+        Ok((first, parts))
+    }
+
+    /// The job as this node knows it now, where its homes changed after the
+    /// given row was read.
+    fn latest(&self, entry: &JobEntry) -> Arc<JobEntry> {
+        let state = self.table.local();
+        let newer = state
+            .job(&entry.job.id)
+            .filter(|newer| newer.job.epoch > entry.job.epoch);
+        newer.cloned().unwrap_or_else(|| Arc::new(entry.clone()))
     }
 
     /// Reads a range of a blob. What is one block at most is checked here by
@@ -169,20 +163,22 @@ impl DataPlane {
         bytes: u64,
     ) -> Result<Vec<u8>, DataError> {
         let mut patience = Patience::new(READ_OUTAGE);
-        let mut entry = Arc::new(entry.clone());
         loop {
+            let entry = self.latest(entry);
             let nodes = self.nearest(&entry.job, hash);
-            match self.try_range(&entry, hash, (offset, bytes), &nodes).await {
+            let read = self.try_range(&entry, hash, (offset, bytes), &nodes).await;
+            match read {
                 Ok(read) => return Ok(read),
                 Err(error) => patience.wait(error).await?,
-            }
-            // The homes may have been replaced meanwhile.
-            if let Some(newer) = self.table.local().job(&entry.job.id) {
-                entry = newer.clone();
             }
         }
     }
 
+    /// Reads a range from the first of these nodes that has the blob.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`] if every one was asked and none has it, and
+    /// [`DataError::Unavailable`] if some could not be asked.
     pub(super) async fn try_range(
         &self,
         entry: &JobEntry,
@@ -192,16 +188,15 @@ impl DataPlane {
     ) -> Result<Vec<u8>, DataError> {
         let job = &entry.job.id;
         let mut trouble = None;
-        for at in 0..nodes.len() {
-            let (node, (total, first), mut parts) =
-                match self.open(entry, hash, range, &nodes[at..=at]).await {
-                    Ok(opened) => opened,
-                    Err(error) if error.is_lost() => continue,
-                    Err(error) => {
-                        trouble = Some(error);
-                        continue;
-                    }
-                };
+        for &node in nodes {
+            let ((total, first), mut parts) = match self.begin_read(node, job, hash, range).await {
+                Ok(begun) => begun,
+                Err(error) if error.is_missing() => continue,
+                Err(error) => {
+                    trouble = Some(error);
+                    continue;
+                }
+            };
             let mut read = first.to_vec();
             let mut broken = None;
             while let Some(part) = parts.recv().await {
@@ -273,16 +268,14 @@ impl DataPlane {
     /// [`DataError::Lost`] and [`DataError::Unavailable`].
     pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
         let job = &entry.job.id;
-        let others: Vec<u64> = self
-            .nearest(&entry.job, hash)
-            .into_iter()
-            .filter(|&node| node != self.node())
-            .collect();
+        let entry = self.latest(entry);
+        let mut others = self.nearest(&entry.job, hash);
+        others.retain(|&node| node != self.node());
         let mut trouble = None;
-        for at in 0..others.len() {
-            let (_, first, rest) = match self.open(entry, hash, (0, 0), &others[at..=at]).await {
-                Ok(opened) => opened,
-                Err(error) if error.is_lost() => continue,
+        for node in others {
+            let (first, rest) = match self.begin_read(node, job, hash, (0, 0)).await {
+                Ok(begun) => begun,
+                Err(error) if error.is_missing() => continue,
                 Err(error) => {
                     trouble = Some(error);
                     continue;
@@ -291,11 +284,12 @@ impl DataPlane {
             let total = first.0;
             let (sender, parts) = mpsc::channel(PARTS_AHEAD);
             let feed = feed(first, rest, sender);
-            let (fed, written) =
-                futures::join!(feed, self.home.write_parts(job, hash, total, parts));
-            match fed.and(written.map(drop)) {
-                Ok(()) => return Ok(()),
-                Err(error) => trouble = Some(error),
+            let write = self.home.write_parts(job, hash, total, parts);
+            match futures::join!(feed, write) {
+                (Ok(()), Ok(_)) => return Ok(()),
+                // This disk's own refusal would be the same with any home.
+                (Ok(()), Err(error)) if error.kind() != "hash-mismatch" => return Err(error),
+                (Ok(()), Err(error)) | (Err(error), _) => trouble = Some(error),
             }
         }
         Err(missing(job, hash, trouble))

@@ -92,6 +92,10 @@ pub const WHOLE_BYTES_MAX: u64 = 512 << 20;
 /// Pieces of an output read ahead of a client.
 pub const FETCH_AHEAD: usize = 4;
 
+/// How often it is looked whether a sync has failed. Puts are refused from
+/// that moment on; the node itself may end this much later.
+pub const FAILURE_TICK: Duration = Duration::from_millis(250);
+
 /// Largest head of a request to the range server. ffmpeg's have 300 bytes.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 8 << 10;
 
@@ -100,6 +104,16 @@ pub const REQUEST_IDLE: Duration = Duration::from_secs(120);
 
 /// Connections to the range server at once: each attempt has a few.
 pub const REQUEST_CONNECTIONS_MAX: usize = 256;
+
+/// Connections to the range server that wait to be accepted.
+pub const REQUEST_BACKLOG: u32 = 64;
+
+/// Bytes on their way to a reader. It often hangs up after a look at the head
+/// of a file, and what is on its way then was fetched from a home for nothing.
+pub const REQUEST_SEND_BYTES: u32 = 128 << 10;
+
+/// Bytes written to a reader at once, and counted when they were taken.
+pub const REQUEST_PIECE_BYTES: usize = 64 << 10;
 
 const _: () = assert!(
     CHUNK_BYTES <= BLOCK_BYTES,

@@ -17,14 +17,17 @@ use futures::future::BoxFuture;
 use reelraft_model::Problem;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     sync::Semaphore,
     task::AbortHandle,
 };
 
 use super::{
     DataError,
-    limits::{REQUEST_CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_IDLE},
+    limits::{
+        REQUEST_BACKLOG, REQUEST_CONNECTIONS_MAX, REQUEST_HEAD_BYTES_MAX, REQUEST_IDLE,
+        REQUEST_PIECE_BYTES, REQUEST_SEND_BYTES,
+    },
     request::{Ask, Head, Range},
 };
 
@@ -70,9 +73,14 @@ impl Loopback {
         let failed = |error: std::io::Error| DataError::Internal {
             cause: format!("the range server can't listen: {error}"),
         };
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
-            .await
+        let socket = TcpSocket::new_v4().map_err(failed)?;
+        socket
+            .set_send_buffer_size(REQUEST_SEND_BYTES)
             .map_err(failed)?;
+        socket
+            .bind((Ipv4Addr::LOCALHOST, 0).into())
+            .map_err(failed)?;
+        let listener = socket.listen(REQUEST_BACKLOG).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let tokens = Arc::new(Tokens::default());
         let accept = tokio::spawn(accept(listener, tokens.clone())).abort_handle();
@@ -228,8 +236,12 @@ async fn answer(
                 .len()
                 .min(usize::try_from(end - at).unwrap_or(usize::MAX)),
         );
-        stream.write_all(&part).await?;
-        served.bytes.fetch_add(part.len() as u64, Ordering::Relaxed);
+        // In small pieces, so that one which is not taken is not counted.
+        for piece in part.chunks(REQUEST_PIECE_BYTES) {
+            stream.write_all(piece).await?;
+            let sent_bytes = piece.len() as u64;
+            served.bytes.fetch_add(sent_bytes, Ordering::Relaxed);
+        }
         at += part.len() as u64;
     }
     Ok(true)

@@ -12,6 +12,7 @@
 //! decides that. How bytes last on a disk is the business of the storage room.
 
 mod client;
+mod cluster_table;
 mod error;
 pub mod fetch;
 mod fill;
@@ -20,6 +21,7 @@ mod homes;
 pub mod limits;
 mod loopback;
 pub mod manifest;
+mod merge;
 mod request;
 mod retry;
 mod service;
@@ -36,7 +38,9 @@ pub use client::{Payload, Peers};
 pub use error::DataError;
 pub use home::{LocalHome, PutTicket};
 pub use homes::PutOutcome;
+use limits::FAILURE_TICK;
 pub use loopback::{Loopback, Ranged, ServedSource};
+use reelraft_consensus::Cluster;
 use reelraft_model::JobEntry;
 use reelraft_proto::auth::Secret;
 use reelraft_storage::blobs::BlobStore;
@@ -54,6 +58,18 @@ pub struct DataPlane {
 }
 
 impl DataPlane {
+    /// Opens the blobs of a node of a cluster; see [`DataPlane::with_table`].
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn open(
+        cluster: Cluster,
+        data: &Path,
+        secret: Secret,
+    ) -> Result<Arc<Self>, DataError> {
+        Self::with_table(Arc::new(cluster), data, secret).await
+    }
+
     /// Opens the blobs in the data folder and starts the range server.
     ///
     /// # Errors
@@ -111,9 +127,15 @@ impl DataPlane {
         &self.store
     }
 
-    /// The sync that failed, if one has: the node must then stop for good.
-    pub fn failure(&self) -> Option<String> {
-        self.store.failure()
+    /// Waits until a sync fails, and says which: the node must then stop for
+    /// good, as it no longer knows what its disk holds.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Some(cause) = self.store.failure() {
+                return cause;
+            }
+            tokio::time::sleep(FAILURE_TICK).await;
+        }
     }
 
     /// A job's sealed source, to be read here at any offset.

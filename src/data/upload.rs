@@ -40,6 +40,7 @@ use super::{
         CHUNK_BYTES, COPY_WINDOW, PLAN_CHUNKS_MAX, UPLOAD_IDLE, UPLOAD_OUTAGE, UPLOAD_WINDOW,
     },
     manifest::{Manifest, chunk_bytes, chunk_count},
+    merge::{Merged, merge},
     retry::Patience,
 };
 
@@ -459,44 +460,6 @@ impl Upload<'_> {
             }),
         }
     }
-}
-
-/// What the homes' journals say together.
-struct Merged {
-    on_all: BTreeMap<u64, Hash>,
-    on_some: BTreeMap<u64, Hash>,
-}
-
-fn merge(job: &str, journals: &[BTreeMap<u64, Chunk>]) -> Result<Merged, DataError> {
-    let mut seen: BTreeMap<u64, (Hash, usize)> = BTreeMap::new();
-    for (number, chunk) in journals.iter().flatten() {
-        let changed = |cause: String| DataError::SourceChanged {
-            job: job.to_string(),
-            cause,
-        };
-        let hash = Hash::from_hex(&chunk.hash)
-            .map_err(|_| changed(format!("'{}' is no hash", chunk.hash)))?;
-        let (known, homes) = seen.entry(*number).or_insert((hash, 0));
-        if *known != hash {
-            return Err(changed(format!(
-                "chunk {number} is {known} on one home and {hash} on another"
-            )));
-        }
-        *homes += 1;
-    }
-    let mut merged = Merged {
-        on_all: BTreeMap::new(),
-        on_some: BTreeMap::new(),
-    };
-    for (number, (hash, homes)) in seen {
-        let side = if homes == journals.len() {
-            &mut merged.on_all
-        } else {
-            &mut merged.on_some
-        };
-        side.insert(number, hash);
-    }
-    Ok(merged)
 }
 
 /// The client's next message.
