@@ -1,1 +1,188 @@
-fn main() {}
+//! The `reelraft` program: one binary for nodes, clients and the supervisor
+//! of a local cluster. This file is the clap tree and nothing else of weight.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+use reelraft::{
+    config::{NodeArgs, NodeConfig},
+    doctor, node,
+};
+use reelraft_cli::{ClientCommand, DevArgs, GlobalArgs, render::Output};
+use reelraft_model::Problem;
+use tokio::sync::watch;
+
+/// A transcoding cluster in one binary.
+///
+/// Start a cluster on this machine with `reelraft dev`, then transcode with
+/// `reelraft transcode IN OUT`.
+#[derive(Parser)]
+#[command(name = "reelraft", version, arg_required_else_help = true)]
+struct Program {
+    #[command(flatten)]
+    globals: GlobalArgs,
+    /// Secret shared by all nodes and clients; needed to listen beyond loopback
+    #[arg(long, global = true, help_heading = "Cluster")]
+    secret: Option<String>,
+    #[command(subcommand)]
+    command: Top,
+}
+
+#[derive(Subcommand)]
+enum Top {
+    #[command(flatten)]
+    Client(ClientCommand),
+    /// Run a cluster of node processes on this machine
+    Dev(DevArgs),
+    /// Run one node
+    Node(NodeArgs),
+    /// Look at a node's settings
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+    /// Check this machine, and say what to do
+    Doctor {
+        /// Folder whose disk to check
+        #[arg(long, default_value = "reelraft-data")]
+        data: PathBuf,
+        /// Ports that should be free
+        #[arg(long, value_delimiter = ',', default_values_t = [7401, 7402, 7403])]
+        ports: Vec<u16>,
+    },
+    /// Print shell completions
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Subcommand)]
+enum ConfigCommand {
+    /// Print the effective settings and where each came from
+    Show(NodeArgs),
+}
+
+fn main() -> ExitCode {
+    let program = match Program::try_parse() {
+        Ok(program) => program,
+        Err(error) => return ExitCode::from(reelraft_cli::report_parse(&error)),
+    };
+    let (secret, output) = (program.secret, program.globals.output);
+    let with_secret = |args: NodeArgs| NodeArgs {
+        secret: secret.clone(),
+        ..args
+    };
+    match program.command {
+        Top::Client(command) => {
+            let secret = secret
+                .or_else(|| std::env::var("REELRAFT_SECRET").ok())
+                .unwrap_or_default();
+            ExitCode::from(reelraft_cli::run(&program.globals, &secret, command))
+        }
+        Top::Dev(args) => ExitCode::from(reelraft_cli::dev::run(&args)),
+        Top::Node(args) => finish(run_node(with_secret(args))),
+        Top::Config {
+            command: ConfigCommand::Show(args),
+        } => finish(show_config(with_secret(args), output)),
+        Top::Doctor { data, ports } => examine(&data, &ports, output),
+        Top::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Program::command(),
+                "reelraft",
+                &mut std::io::stdout(),
+            );
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn finish(result: Result<(), Problem>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("error: {}\nhint: {}", problem.cause, problem.hint);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a machine that can't start threads can't run a node")
+}
+
+fn run_node(args: NodeArgs) -> Result<(), Problem> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn,sled=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let config = NodeConfig::resolve(args)?;
+    let runtime = runtime();
+    let result = runtime.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            wait_for_signal().await;
+            let _ = stopper.send(true);
+        });
+        node::run(config, stop).await
+    });
+    // Attempts still running are ended by their own guards; nothing else may
+    // hold the process up.
+    runtime.shutdown_background();
+    result
+}
+
+/// SIGINT or SIGTERM.
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("the runtime handles signals");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn show_config(args: NodeArgs, output: Output) -> Result<(), Problem> {
+    let config = NodeConfig::resolve(args)?;
+    match output {
+        Output::Json => {
+            let rows: serde_json::Map<String, serde_json::Value> = config
+                .shown
+                .iter()
+                .map(|shown| {
+                    (
+                        shown.key.to_string(),
+                        serde_json::json!({"value": shown.value, "origin": shown.origin}),
+                    )
+                })
+                .collect();
+            println!("{}", serde_json::Value::Object(rows));
+        }
+        Output::Table => {
+            for shown in &config.shown {
+                println!("{:10} {:40} {}", shown.key, shown.value, shown.origin);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn examine(data: &std::path::Path, ports: &[u16], output: Output) -> ExitCode {
+    let checks = runtime().block_on(doctor::examine(data, ports));
+    match output {
+        Output::Json => println!("{}", doctor::json(&checks)),
+        Output::Table => print!("{}", doctor::table(&checks)),
+    }
+    if checks.iter().all(|check| check.ok) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}

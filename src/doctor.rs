@@ -1,0 +1,182 @@
+//! `reelraft doctor`: checks this machine and says what to do. Each check is
+//! the thing itself (a real encode, a real sync), never a guess from a version.
+
+use std::{
+    fmt::Write as _,
+    io::Write as _,
+    net::TcpListener,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use reelraft_media::Tools;
+
+/// A sync slower than this makes every acknowledged step slow.
+const SYNC_SLOW: Duration = Duration::from_millis(50);
+
+/// Syncs timed for one figure: the median of so few is steady enough.
+const SYNCS: usize = 9;
+
+/// One thing that was checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What it is.
+    pub name: String,
+    /// Whether it is as it should be.
+    pub ok: bool,
+    /// What was found.
+    pub found: String,
+    /// What to do; empty if all is well.
+    pub hint: String,
+}
+
+impl Check {
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Check {
+            name: name.into(),
+            ok: true,
+            found: found.into(),
+            hint: String::new(),
+        }
+    }
+
+    fn bad(name: impl Into<String>, found: impl Into<String>, hint: impl Into<String>) -> Self {
+        Check {
+            name: name.into(),
+            ok: false,
+            found: found.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+/// Checks ffmpeg and its encoders, the disk under `data` and the ports.
+pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
+    let mut checks = Vec::new();
+    match Tools::find() {
+        Err(error) => checks.push(Check::bad("ffmpeg", error.to_string(), error.hint())),
+        Ok(tools) => {
+            checks.push(Check::ok("ffmpeg", tools.ffmpeg.display().to_string()));
+            for encoder in reelraft_media::check_encoders(&tools).await {
+                let name = format!("encoder {}", encoder.name);
+                checks.push(if encoder.ok {
+                    Check::ok(name, encoder.detail)
+                } else {
+                    Check::bad(
+                        name,
+                        encoder.detail,
+                        "install an ffmpeg with this encoder, or don't ask for its codec",
+                    )
+                });
+            }
+            checks.push(match reelraft_media::probe_build(&tools).await {
+                Ok(build) => Check::ok("encoder build", build),
+                Err(error) => Check::bad("encoder build", error.to_string(), error.hint()),
+            });
+        }
+    }
+    checks.push(disk_sync(data));
+    checks.extend(ports.iter().map(|&port| port_free(port)));
+    checks
+}
+
+fn disk_sync(data: &Path) -> Check {
+    let name = format!("disk sync in {}", data.display());
+    let timed = || -> std::io::Result<Duration> {
+        std::fs::create_dir_all(data)?;
+        let path = data.join(format!(".doctor-{}", std::process::id()));
+        let mut file = std::fs::File::create(&path)?;
+        let mut times = Vec::with_capacity(SYNCS);
+        for _ in 0..SYNCS {
+            let begun = Instant::now();
+            file.write_all(&[0; 4096])?;
+            file.sync_data()?;
+            times.push(begun.elapsed());
+        }
+        std::fs::remove_file(&path)?;
+        times.sort();
+        Ok(times[SYNCS / 2])
+    };
+    match timed() {
+        Err(error) => Check::bad(
+            name,
+            error.to_string(),
+            "name a folder that this user may write with --data",
+        ),
+        Ok(median) if median > SYNC_SLOW => Check::bad(
+            name,
+            format!("{} ms at the median", median.as_millis()),
+            "put the data folder on a faster disk: each acknowledged step waits for a sync",
+        ),
+        Ok(median) => Check::ok(name, format!("{} µs at the median", median.as_micros())),
+    }
+}
+
+fn port_free(port: u16) -> Check {
+    let name = format!("port {port}");
+    match TcpListener::bind(("127.0.0.1", port)) {
+        Ok(_) => Check::ok(name, "free"),
+        Err(error) => Check::bad(
+            name,
+            error.to_string(),
+            "a node runs already, or choose another --base-port",
+        ),
+    }
+}
+
+/// The checks as a table.
+pub fn table(checks: &[Check]) -> String {
+    let width = checks
+        .iter()
+        .map(|check| check.name.chars().count())
+        .max()
+        .unwrap_or(0);
+    let mut text = String::new();
+    for check in checks {
+        let verdict = if check.ok { "ok " } else { "BAD" };
+        let _ = writeln!(text, "{verdict}  {:width$}  {}", check.name, check.found);
+        if !check.hint.is_empty() {
+            let _ = writeln!(text, "     {:width$}  hint: {}", "", check.hint);
+        }
+    }
+    text
+}
+
+/// The checks as JSON: `{"ok":…,"checks":[{"name","ok","found","hint"}…]}`.
+pub fn json(checks: &[Check]) -> String {
+    let rows: Vec<serde_json::Value> = checks
+        .iter()
+        .map(|check| serde_json::json!({"name": check.name, "ok": check.ok, "found": check.found, "hint": check.hint}))
+        .collect();
+    serde_json::json!({"ok": checks.iter().all(|check| check.ok), "checks": rows}).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_taken_port_and_an_unwritable_folder_are_found() {
+        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(!port_free(taken.local_addr().unwrap().port()).ok);
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        let check = disk_sync(&file);
+        assert!(!check.ok && !check.hint.is_empty(), "{check:?}");
+        assert!(disk_sync(folder.path()).ok || disk_sync(folder.path()).found.contains("ms"));
+    }
+
+    #[test]
+    fn the_table_lines_up_and_shows_hints() {
+        let checks = [
+            Check::ok("a", "fine"),
+            Check::bad("longer", "broken", "mend it"),
+        ];
+        assert_eq!(
+            table(&checks),
+            "ok   a       fine\nBAD  longer  broken\n             hint: mend it\n"
+        );
+    }
+}

@@ -1,0 +1,79 @@
+//! Every limit and timeout of the node, named once with its reason. Those of
+//! the table are in the model, those of bytes in the data plane's own file.
+
+use std::time::Duration;
+
+/// A worker's heartbeat, with its progress. Six fit in a lease.
+pub const BEAT: Duration = Duration::from_millis(500);
+
+/// How often the leader looks at the table without being woken. It is woken
+/// by every change; this bounds what a missed one costs.
+pub const PLAN_TICK: Duration = Duration::from_millis(200);
+
+/// How often the leader tells all nodes what only it knows.
+pub const VIEW_EVERY: Duration = Duration::from_millis(500);
+
+/// A view older than this says nothing any more: three missed ones.
+pub const VIEW_FRESH: Duration = Duration::from_millis(2_000);
+
+/// How long an assignment may be missing from a worker's beats before it is
+/// sent again: two beats and a little.
+pub const ASSIGN_RESEND: Duration = Duration::from_millis(1_500);
+
+/// How often the cluster's own time is written down while jobs exist. The
+/// purge works in days, so this may be coarse.
+pub const CLUSTER_TICK: Duration = Duration::from_secs(30);
+
+/// Pause before a broken session is opened again: short, as it is on the path
+/// of a takeover.
+pub const SESSION_RETRY: Duration = Duration::from_millis(50);
+
+/// How long opening a session may take before another leader is looked for.
+pub const SESSION_CONNECT: Duration = Duration::from_millis(1_000);
+
+/// Messages queued towards one session. More means the peer reads nothing,
+/// and the session is closed.
+pub const SESSION_QUEUE: usize = 1_024;
+
+/// How long a worker waits to apply the log as far as its assignment.
+pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
+
+/// How often a node looks at its duties as a home without being woken.
+pub const DUTY_TICK: Duration = Duration::from_secs(2);
+
+/// How often a home looks for bytes that belong to no job any more.
+pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
+
+/// Bytes must have been without a job in two sweeps this far apart before
+/// they are removed.
+pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+
+/// Watchers get at most one event in this time.
+pub const WATCH_EVERY: Duration = Duration::from_millis(200);
+
+/// A watcher hears at least this often, so that it can tell a quiet job from
+/// a dead connection.
+pub const WATCH_KEEPALIVE: Duration = Duration::from_secs(2);
+
+/// A watch on a node that has known no leader for this long is ended, so that
+/// the client looks for a node on the other side of a partition.
+pub const WATCH_LEADERLESS: Duration = Duration::from_secs(5);
+
+/// Jobs or shards in one page of a list by default.
+pub const PAGE_DEFAULT: u32 = 50;
+
+/// Jobs or shards in one page of a list at most: keeps an answer below the
+/// wire's 4 MiB.
+pub const PAGE_MAX: u32 = 500;
+
+/// Stop: how long open calls may take to end before the node exits anyway.
+pub const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// Analyses kept in memory by a worker, each some MB for a long film.
+pub const INDEX_CACHE: usize = 4;
+
+const _: () = assert!(
+    BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
+    "a lease outlives six beats"
+);
+const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

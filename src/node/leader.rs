@@ -1,0 +1,207 @@
+//! The leader's loop: ask `plan` what the table and the nodes call for,
+//! propose it, and tell the workers what was committed. It holds no decision
+//! of its own: all it remembers (when an assignment was last sent) may be
+//! lost at any time for the price of a repeated message.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use reelraft_consensus::Cluster;
+use reelraft_model::{
+    AttemptKey, Command, State, Tick,
+    limits::COMMANDS_PER_ENTRY_MAX,
+    plan::{LEASE_MS, Liveness, plan, waiting},
+};
+use reelraft_proto::v1::{self, to_worker::Message};
+use tracing::{debug, info, warn};
+
+use crate::{
+    faces::convert::wire_attempt,
+    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, VIEW_EVERY},
+    node::sessions::Sessions,
+};
+
+/// Milliseconds since 1970 by this machine's wall clock, for display only.
+pub fn unix_ms() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+/// Leads whenever this node is the leader; returns when `stop` is set.
+pub async fn run(
+    cluster: Cluster,
+    sessions: Arc<Sessions>,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut leadership = cluster.leadership();
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        if now.leading {
+            info!(term = now.term, "this node leads");
+            let term = Term::new(&cluster, &sessions, now.term);
+            tokio::select! {
+                () = term.lead() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            sessions.close_all();
+            info!(term = now.term, "this node no longer leads");
+        }
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One term of leadership.
+struct Term<'a> {
+    cluster: &'a Cluster,
+    sessions: &'a Sessions,
+    term: u64,
+    since: Instant,
+    cluster_ms_base: u64,
+}
+
+impl<'a> Term<'a> {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, term: u64) -> Self {
+        let cluster_ms_base = cluster.local().cluster_ms();
+        Term {
+            cluster,
+            sessions,
+            term,
+            since: Instant::now(),
+            cluster_ms_base,
+        }
+    }
+
+    /// Plans and proposes until the leadership is lost.
+    async fn lead(&self) {
+        let mut leadership = self.cluster.leadership();
+        let mut applied = self.cluster.applied();
+        let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
+        let mut told: Option<Instant> = None;
+        let mut ticked = Instant::now();
+        loop {
+            {
+                let now = leadership.borrow_and_update();
+                if !now.leading || now.term != self.term {
+                    return;
+                }
+            }
+            applied.borrow_and_update();
+            let state = self.cluster.local();
+            let liveness = self.liveness();
+            let mut commands = plan(&state, &liveness);
+            let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
+            if room && ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some() {
+                ticked = Instant::now();
+                let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
+                commands.push(Command::Tick(Tick { cluster_ms }));
+            }
+            let proposed = !commands.is_empty();
+            if proposed && !self.propose(commands).await {
+                tokio::time::sleep(PLAN_TICK).await;
+                continue;
+            }
+            self.send_assignments(&self.cluster.local(), &mut sent);
+            if told.is_none_or(|told| told.elapsed() >= VIEW_EVERY) {
+                told = Some(Instant::now());
+                self.tell_view(&self.cluster.local(), &liveness);
+            }
+            if proposed {
+                continue;
+            }
+            tokio::select! {
+                _ = applied.changed() => {}
+                _ = leadership.changed() => {}
+                () = self.sessions.changed.notified() => {}
+                () = tokio::time::sleep(PLAN_TICK) => {}
+            }
+        }
+    }
+
+    fn liveness(&self) -> Liveness {
+        let members = self.cluster.members();
+        let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
+        Liveness {
+            nodes: self
+                .sessions
+                .views(&ids, self.since, Duration::from_millis(LEASE_MS)),
+            voters: members.iter().filter(|member| member.voter).count() as u32,
+            unix_ms: unix_ms(),
+        }
+    }
+
+    /// Proposes as this term's leader; `false` where it could not.
+    async fn propose(&self, commands: Vec<Command>) -> bool {
+        for command in &commands {
+            debug!(?command, "proposing");
+        }
+        match self.cluster.propose_local(commands).await {
+            Ok(_) => true,
+            Err(error) => {
+                warn!(%error, "the plan could not be proposed");
+                false
+            }
+        }
+    }
+
+    /// Sends every running attempt to its node unless the node says that it
+    /// has it, and again where an assignment seems lost.
+    fn send_assignments(&self, state: &State, sent: &mut BTreeMap<AttemptKey, Instant>) {
+        let log_index = *self.cluster.applied().borrow();
+        let mut current = BTreeSet::new();
+        for entry in state.active() {
+            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
+                let key = AttemptKey {
+                    job: entry.job.id.clone(),
+                    kind: task.kind,
+                    number: task.number,
+                    attempt: task.attempt,
+                };
+                current.insert(key.clone());
+                let recently = sent
+                    .get(&key)
+                    .is_some_and(|at| at.elapsed() < ASSIGN_RESEND);
+                if recently || self.sessions.runs(task.node, &key) {
+                    continue;
+                }
+                let assignment = v1::Assignment {
+                    attempt: Some(wire_attempt(&key, 0)),
+                    log_index,
+                };
+                if self.sessions.send(task.node, Message::Assign(assignment)) {
+                    debug!(%key, node = task.node, "assigned");
+                    sent.insert(key, Instant::now());
+                }
+            }
+        }
+        sent.retain(|key, _| current.contains(key));
+    }
+
+    /// Tells all nodes about liveness and progress.
+    fn tell_view(&self, state: &State, liveness: &Liveness) {
+        let frames = self.sessions.frames_running();
+        let jobs = state
+            .active()
+            .map(|entry| v1::JobProgress {
+                job: entry.job.id.clone(),
+                frames_running: frames.get(&entry.job.id).copied().unwrap_or(0),
+                waiting: waiting(entry, liveness),
+            })
+            .collect();
+        let view = v1::ClusterView {
+            leader: self.cluster.identity().node,
+            term: self.term,
+            nodes: self.sessions.node_status(Duration::from_millis(LEASE_MS)),
+            jobs,
+        };
+        for node in self.sessions.connected() {
+            self.sessions.send(node, Message::View(view.clone()));
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! The gRPC face of the leader's sessions: hello, beats and results in;
+//! results become commands here, as each carries its own condition.
+
+use std::{pin::Pin, sync::Arc};
+
+use reelraft_consensus::{Cluster, ConsensusError};
+use reelraft_model::{
+    AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
+    Reopen, TaskKind, limits::PLAN_SHARDS_PER_COMMAND_MAX,
+};
+use reelraft_proto::v1::{
+    self, from_worker::Message as From, to_worker::Message as To, workers_server::Workers,
+};
+use tokio::sync::mpsc;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{debug, info, warn};
+
+use crate::{
+    faces::convert::{self, model_attempt, model_problem, model_range, wire_attempt},
+    limits::SESSION_QUEUE,
+    node::{leader::unix_ms, sessions::Sessions},
+};
+
+/// The `Workers` service.
+#[derive(Clone)]
+pub struct SessionService {
+    cluster: Cluster,
+    sessions: Arc<Sessions>,
+}
+
+impl SessionService {
+    /// A service over the leader's sessions.
+    pub fn new(cluster: Cluster, sessions: Arc<Sessions>) -> Self {
+        SessionService { cluster, sessions }
+    }
+
+    /// Puts a node's disk on record, or refuses one that has changed.
+    async fn register(&self, hello: &v1::Hello) -> Result<(), Status> {
+        let state = self.cluster.local();
+        let known = state.nodes().any(|node| {
+            node.id == hello.node
+                && node.incarnation == hello.incarnation
+                && node.address == hello.address
+        });
+        if known {
+            return Ok(());
+        }
+        let command = Command::RegisterNode(RegisterNode {
+            node: hello.node,
+            incarnation: hello.incarnation.clone(),
+            address: hello.address.clone(),
+        });
+        let committed = self
+            .cluster
+            .propose_local(vec![command])
+            .await
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        for reply in committed.replies {
+            reply
+                .accepted()
+                .map_err(|problem| convert::refusal(&problem))?;
+        }
+        Ok(())
+    }
+}
+
+#[tonic::async_trait]
+impl Workers for SessionService {
+    type SessionStream = Pin<Box<dyn Stream<Item = Result<v1::ToWorker, Status>> + Send>>;
+
+    async fn session(
+        &self,
+        request: Request<Streaming<v1::FromWorker>>,
+    ) -> Result<Response<Self::SessionStream>, Status> {
+        let leadership = self.cluster.leadership().borrow().clone();
+        if !leadership.leading {
+            let problem = Problem::new("no-leader", "this node does not lead", "ask the leader");
+            return Err(convert::refusal(&problem));
+        }
+        let mut from = request.into_inner();
+        let first = from
+            .next()
+            .await
+            .ok_or_else(|| Status::invalid_argument("a session begins with a hello"))??;
+        let Some(From::Hello(hello)) = first.message else {
+            return Err(Status::invalid_argument("a session begins with a hello"));
+        };
+        self.register(&hello).await?;
+        let node = hello.node;
+        let (to_worker, out) = mpsc::channel(SESSION_QUEUE);
+        let welcome = v1::Welcome {
+            leader: self.cluster.identity().node,
+            term: leadership.term,
+        };
+        let _ = to_worker.try_send(Ok(v1::ToWorker {
+            message: Some(To::Welcome(welcome)),
+        }));
+        info!(node, running = hello.running.len(), "session opened");
+        let number = self.sessions.open(hello, to_worker);
+        let service = self.clone();
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = from.next().await {
+                match message.message {
+                    Some(From::Beat(beat)) => service.sessions.beat(node, number, beat),
+                    Some(From::Result(result)) => {
+                        let service = service.clone();
+                        tokio::spawn(async move { service.settle(node, result).await });
+                    }
+                    Some(From::Hello(_)) | None => break,
+                }
+            }
+            info!(node, "session closed");
+            service.sessions.close(node, number);
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(out))))
+    }
+}
+
+impl SessionService {
+    /// Writes a result down and tells the worker that it may forget it. On an
+    /// error the worker keeps it and gives it to the next leader.
+    async fn settle(&self, node: u64, result: v1::Result) {
+        let Some(wire) = result.attempt else { return };
+        let Some(key) = model_attempt(&wire) else {
+            return;
+        };
+        let settled = match result.outcome {
+            Some(v1::result::Outcome::Done(done)) => self.done(&key, done).await,
+            Some(v1::result::Outcome::Failed(failed)) => self.failed(&key, failed).await,
+            None => return,
+        };
+        match settled {
+            Ok(()) => {
+                debug!(%key, node, "settled");
+                self.sessions.send(node, To::Settled(wire_attempt(&key, 0)));
+            }
+            Err(error) => warn!(%key, node, %error, "a result could not be written down"),
+        }
+    }
+
+    async fn done(&self, key: &AttemptKey, done: v1::Done) -> Result<(), ConsensusError> {
+        let mut shards_total = 0;
+        if key.kind() == TaskKind::Analyze {
+            shards_total = done.plan.len() as u32;
+            for (part, ranges) in done.plan.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate() {
+                let command = Command::PlanAppend(PlanAppend {
+                    key: key.clone(),
+                    first: (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
+                    ranges: ranges.iter().map(model_range).collect(),
+                });
+                self.cluster.propose_local(vec![command]).await?;
+            }
+        }
+        let command = Command::Complete(Complete {
+            key: key.clone(),
+            hash: done.hash,
+            bytes_out: done.bytes,
+            bytes_in: done.bytes_in,
+            frames: if key.kind() == TaskKind::Analyze {
+                done.frames_total
+            } else {
+                done.frames
+            },
+            report: done.report,
+            unix_ms: unix_ms(),
+            shards_total,
+            plan_note: done.plan_note,
+            has_audio: done.has_audio,
+        });
+        self.cluster.propose_local(vec![command]).await.map(drop)
+    }
+
+    async fn failed(&self, key: &AttemptKey, failed: v1::Failed) -> Result<(), ConsensusError> {
+        let class = match failed.class() {
+            v1::FailureClass::Work => FailureClass::Work,
+            v1::FailureClass::NodeFault => FailureClass::NodeFault,
+            v1::FailureClass::Final => FailureClass::Final,
+            v1::FailureClass::PlanMismatch => FailureClass::PlanMismatch,
+            v1::FailureClass::Stopped => FailureClass::Stopped,
+        };
+        let problem = model_problem(failed.problem.unwrap_or_default());
+        warn!(%key, ?class, cause = problem.cause, "an attempt failed");
+        let mut commands = vec![Command::Release(Release {
+            key: key.clone(),
+            class: class.into(),
+            problem,
+        })];
+        let lost = failed.lost.iter().filter_map(model_attempt);
+        commands.extend(lost.map(|key| Command::Reopen(Reopen { key })));
+        self.cluster.propose_local(commands).await.map(drop)
+    }
+}
