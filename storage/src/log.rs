@@ -83,8 +83,8 @@ impl Log {
     /// Opens the log of a folder, or makes it if `create` is set.
     ///
     /// # Errors
-    /// [`StorageError::MissingLog`], [`StorageError::DamagedLog`] and
-    /// [`StorageError::Io`].
+    /// [`StorageError::MissingLog`], [`StorageError::DamagedLog`],
+    /// [`StorageError::Locked`] and [`StorageError::Io`].
     pub fn open(folder: &Path, create: bool) -> Result<Self, StorageError> {
         make_folder(folder)?;
         if !create && !has_chunks(folder)? {
@@ -107,10 +107,12 @@ impl Log {
             log_cache_capacity: Some(LOG_CACHE_BYTES_MAX),
         };
         let mut inner = RaftLog::open(Arc::new(config)).map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => StorageError::Locked {
+                path: folder.to_path_buf(),
+            },
             io::ErrorKind::NotFound
             | io::ErrorKind::PermissionDenied
-            | io::ErrorKind::StorageFull
-            | io::ErrorKind::WouldBlock => {
+            | io::ErrorKind::StorageFull => {
                 StorageError::io(format!("open the Raft log {}", folder.display()))(error)
             }
             _ => StorageError::DamagedLog {

@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use openraft::{BasicNode, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver};
+use openraft::{
+    BasicNode, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver,
+    errors::Fatal,
+};
 
 use crate::{
     core::{Core, Leadership},
@@ -18,14 +21,17 @@ pub async fn watch_raft(core: Arc<Core>) {
     loop {
         let now = metrics.borrow_watched().clone();
         if let Err(error) = &now.running_state {
-            let cause = error.to_string();
-            tracing::error!(cause, "raft has stopped");
             core.leadership.send_replace(Leadership {
                 term: now.current_term,
                 leader: None,
                 leading: false,
             });
-            core.fatal.send_replace(Some(cause));
+            // A planned stop is no failure.
+            if *error != Fatal::Stopped {
+                let cause = error.to_string();
+                tracing::error!(cause, "raft has stopped");
+                core.fatal.send_replace(Some(cause));
+            }
             return;
         }
         let leadership = judge(&now);

@@ -321,3 +321,109 @@ pub fn fitting(entries: &[Entry], bytes_max: u64) -> usize {
     }
     entries.len()
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn id(index: u64) -> LogId {
+        log_id(LogPosition {
+            term: 3,
+            node: 2,
+            index,
+        })
+    }
+
+    fn entries() -> Vec<Entry> {
+        let membership = Membership::new(
+            vec![BTreeSet::from([1, 2, 3])],
+            BTreeMap::from([1, 2, 3, 4].map(|id| (id, BasicNode::new(format!("h{id}:1"))))),
+        );
+        vec![
+            Entry::new(id(5), EntryPayload::Blank),
+            Entry::new(
+                id(6),
+                EntryPayload::Normal(EntryBytes(Bytes::from_static(b"x"))),
+            ),
+            Entry::new(id(7), EntryPayload::Membership(membership.unwrap())),
+        ]
+    }
+
+    #[test]
+    fn entries_come_back_from_wire_and_disk() {
+        for entry in entries() {
+            assert_eq!(entry_in(entry_out(&entry)).unwrap(), entry);
+            assert_eq!(entry_from_disk(entry_to_disk(&entry)).unwrap(), entry);
+        }
+    }
+
+    /// A later version's entry must stop a node, never be skipped.
+    #[test]
+    fn an_unknown_kind_of_entry_is_refused() {
+        let record = LogRecord {
+            position: position(&id(5)),
+            payload: Bytes::from_static(&[0xf8, 0x01, 0x01]),
+        };
+        assert!(entry_from_disk(record).is_err());
+    }
+
+    #[test]
+    fn messages_come_back() {
+        let request = AppendEntriesRequest {
+            vote: Vote::new_committed(3, 2),
+            prev_log_id: Some(id(4)),
+            entries: entries(),
+            leader_commit: Some(id(2)),
+        };
+        let back = append_in(append_out(&request, 3)).unwrap();
+        assert_eq!(format!("{back:?}"), format!("{request:?}"));
+        assert_eq!(append_out(&request, 1).entries.len(), 1);
+
+        for answer in [
+            AppendEntriesResponse::Success,
+            AppendEntriesResponse::PartialSuccess(Some(id(9))),
+            AppendEntriesResponse::Conflict,
+            AppendEntriesResponse::HigherVote(Vote::new(9, 1)),
+        ] {
+            assert_eq!(
+                append_answer_in(append_answer_out(&answer)).unwrap(),
+                answer
+            );
+        }
+
+        let mut request = VoteRequest::new(Vote::new(9, 1), Some(id(9)));
+        request.leadership_transfer = true;
+        assert_eq!(
+            vote_request_in(vote_request_out(&request)).unwrap(),
+            request
+        );
+        let answer = VoteResponse::new(Vote::new(9, 1), None, true);
+        assert_eq!(vote_answer_in(vote_answer_out(&answer)).unwrap(), answer);
+        let request = TransferLeaderRequest::new(Vote::new_committed(3, 2), 1, Some(id(9)));
+        assert_eq!(transfer_in(transfer_out(&request)).unwrap(), request);
+    }
+
+    #[test]
+    fn a_membership_keeps_its_place() {
+        let EntryPayload::Membership(membership) = entries().remove(2).payload else {
+            panic!("the third is one");
+        };
+        let stored = StoredMembership::new(Some(id(7)), membership);
+        let bytes = membership_to_disk(&stored);
+        assert_eq!(membership_from_disk(&bytes).unwrap(), stored);
+        assert_eq!(
+            membership_from_disk(&[]).unwrap(),
+            StoredMembership::default()
+        );
+    }
+
+    #[test]
+    fn an_append_takes_at_least_one_entry() {
+        let entries = entries();
+        assert_eq!(fitting(&entries, 0), 1);
+        assert_eq!(fitting(&entries, 70), 2);
+        assert_eq!(fitting(&entries, 1_000), 3);
+        assert_eq!(fitting(&[], 0), 0);
+    }
+}

@@ -147,6 +147,15 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
     let leader = nodes.leader().await;
     let away = 1 + leader % 3;
     nodes.kill(away);
+    // Several rows so long that the snapshot travels in many pieces.
+    for node in 100..112 {
+        let long = Command::RegisterNode(RegisterNode {
+            node,
+            incarnation: node.to_string().repeat(300_000),
+            address: String::new(),
+        });
+        nodes.get(leader).propose(vec![long]).await.unwrap();
+    }
     for n in 1..=300 {
         nodes.get(leader).propose(vec![tick(n)]).await.unwrap();
     }
@@ -158,6 +167,7 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
     nodes.start(away).await.unwrap();
     let state = nodes.get(away).read().await.unwrap();
     assert_eq!(state.cluster_ms(), 300);
+    assert_eq!(state.incarnation_of(107), Some("107".repeat(300_000)));
     let progress = nodes.get(away).progress();
     assert!(progress.snapshot_index > 100, "{progress:?}");
     nodes.agree().await;
@@ -302,4 +312,32 @@ async fn a_second_node_on_the_same_folder_is_refused() {
     nodes.start_all().await;
     let error = Cluster::open(nodes.config(1)).await.unwrap_err();
     assert_eq!(error.kind(), "data-in-use");
+}
+
+/// P2: what the disk does not take is not acknowledged, and the node ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fails_ends_the_node() {
+    let mut nodes = Nodes::new(&[1], &[1]).await;
+    nodes.start_all().await;
+    let cluster = nodes.get(1).clone();
+    // The next chunk of the log can't be made any more.
+    std::fs::remove_dir_all(nodes.data(1).join("log")).unwrap();
+    let mut refused = None;
+    for node in 100..140 {
+        let long = Command::RegisterNode(RegisterNode {
+            node,
+            incarnation: "x".repeat(1_000_000),
+            address: String::new(),
+        });
+        if let Err(error) = cluster.propose(vec![long]).await {
+            refused = Some(error);
+            break;
+        }
+    }
+    let error = refused.unwrap();
+    assert!(matches!(error, ConsensusError::Stopped { .. }), "{error}");
+    let mut fatal = cluster.fatal();
+    fatal.wait_for(Option::is_some).await.unwrap();
+    assert!(!cluster.leadership().borrow().leading);
+    assert!(cluster.read().await.is_err());
 }

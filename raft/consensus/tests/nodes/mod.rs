@@ -77,7 +77,7 @@ impl Nodes {
         let cluster = loop {
             match Cluster::open(self.config(id)).await {
                 // A killed node's tasks let go of the disk a moment later.
-                Err(error) if error.kind() == "disk-failed" && started.elapsed().as_secs() < 5 => {
+                Err(error) if error.kind() == "data-in-use" && started.elapsed().as_secs() < 5 => {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 opened => break opened?,
