@@ -176,11 +176,11 @@ fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> Vec<String>
         SCALER,
         "-vf",
         &chain,
-        "-fps_mode",
+        "-fps_mode:v",
         "passthrough",
     ]);
     if rate.is_none() {
-        args.extend(words(&["-enc_time_base", "-1"]));
+        args.extend(words(&["-enc_time_base:v", "-1"]));
     }
     args.extend(codec(spec, index));
     args

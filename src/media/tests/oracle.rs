@@ -35,6 +35,41 @@ fn made_clips_come_out_exactly() {
     exact(&world, &world.made("h264.mp4"), 1000, 4);
 }
 
+/// A lossy job: the packets' times equal the reference's, video and audio.
+fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
+    let job = world.job(clip, spec);
+    assert!(job.shards >= at_least, "{}: {}", clip.name, job.note);
+    let reference = job.reference_file();
+    for stream in ["v:0", "a:0"] {
+        let (base, ours) = world.packet_times(&job.output, stream);
+        let (their_base, theirs) = world.packet_times(&reference, stream);
+        assert_eq!(base, their_base);
+        let differ = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+        assert_eq!(differ, None, "{} {stream} {spec:?}", clip.name);
+        assert_eq!(ours.len(), theirs.len(), "{} {stream}", clip.name);
+    }
+    assert_eq!(world.complaints(&job.output), "", "{}", clip.name);
+}
+
+#[test]
+fn lossy_jobs_keep_the_references_times() {
+    let world = World::new();
+    let clip = world.made("h264.mp4");
+    for words in [
+        &[("preset", "fast")][..],
+        &[("preset", "ultrafast"), ("container", "mkv")],
+        &[("codec", "hevc"), ("preset", "superfast")],
+        &[("codec", "vp9"), ("container", "webm"), ("preset", "8")],
+        &[("codec", "av1"), ("preset", "12")],
+    ] {
+        let spec = Spec {
+            shard_ms: 1000,
+            ..spec(words)
+        };
+        timed(&world, &clip, &spec, 4);
+    }
+}
+
 /// A survey over all real files, printed; not a test of its own.
 #[test]
 #[ignore = "takes minutes; prints a table"]

@@ -264,21 +264,35 @@ impl World {
             .collect()
     }
 
-    /// Times of a stream's packets, in file order, with its time base first.
-    pub fn packet_times(&self, path: &Path, stream: &str) -> Vec<String> {
+    /// What a decoder has to say about a file.
+    pub fn complaints(&self, path: &Path) -> String {
+        let out = Command::new(&self.tools.ffmpeg)
+            .args(["-nostdin", "-v", "warning", "-i"])
+            .arg(format!("file:{}", path.display()))
+            .args(["-f", "null", "-"])
+            .output()
+            .unwrap();
+        String::from_utf8_lossy(&out.stderr).into_owned()
+    }
+
+    /// Times of a stream's packets, rising, with its time base first.
+    pub fn packet_times(&self, path: &Path, stream: &str) -> (String, Vec<i64>) {
         let out = Command::new(&self.tools.ffprobe)
             .args(["-v", "error", "-select_streams", stream])
-            .args(["-show_entries", "stream=time_base:packet=pts,dts"])
+            .args(["-show_entries", "stream=time_base:packet=pts"])
             .args(["-of", "compact=p=0:nk=1"])
             .arg(format!("file:{}", path.display()))
             .output()
             .unwrap();
-        String::from_utf8(out.stdout)
-            .unwrap()
+        let text = String::from_utf8(out.stdout).unwrap();
+        let (bases, times): (Vec<&str>, Vec<&str>) = text
             .lines()
+            .map(|line| line.trim_end_matches('|'))
             .filter(|line| !line.is_empty())
-            .map(str::to_string)
-            .collect()
+            .partition(|line| line.contains('/'));
+        let mut times: Vec<i64> = times.iter().map(|time| time.parse().unwrap()).collect();
+        times.sort_unstable();
+        (bases.concat(), times)
     }
 }
 
