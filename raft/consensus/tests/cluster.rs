@@ -3,7 +3,13 @@
 
 mod nodes;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use nodes::{Nodes, tick};
 use reelraft_consensus::{Cluster, ConsensusError};
@@ -340,4 +346,55 @@ async fn a_disk_that_fails_ends_the_node() {
     fatal.wait_for(Option::is_some).await.unwrap();
     assert!(!cluster.leadership().borrow().leading);
     assert!(cluster.read().await.is_err());
+}
+
+/// No read, on whichever node, is older than what was acknowledged before it
+/// began, also while leaders are killed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_read_is_stale_while_leaders_die() {
+    let mut nodes = Nodes::new(&[1, 2, 3], &[1, 2, 3]).await;
+    nodes.start_all().await;
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let over = Arc::new(AtomicBool::new(false));
+    for round in 0..3 {
+        let leader = nodes.leader().await;
+        let others = (1..=3).filter(|id| *id != leader);
+        let others: Vec<Cluster> = others.map(|id| nodes.get(id).clone()).collect();
+        let mut tasks = Vec::new();
+        for (turn, cluster) in others.iter().cloned().enumerate() {
+            let (acknowledged, over) = (acknowledged.clone(), over.clone());
+            tasks.push(tokio::spawn(async move {
+                while turn == 0 && !over.load(Ordering::SeqCst) {
+                    let next = acknowledged.load(Ordering::SeqCst) + 1;
+                    if cluster.propose(vec![tick(next)]).await.is_ok() {
+                        acknowledged.store(next, Ordering::SeqCst);
+                    }
+                }
+                while turn == 1 && !over.load(Ordering::SeqCst) {
+                    let before = acknowledged.load(Ordering::SeqCst);
+                    if let Ok(state) = cluster.read().await {
+                        assert!(state.cluster_ms() >= before, "a stale read");
+                    }
+                }
+            }));
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let before = acknowledged.load(Ordering::SeqCst);
+        nodes.kill(leader);
+        nodes
+            .until(SOON, "writes go on", || {
+                acknowledged.load(Ordering::SeqCst) > before + 5
+            })
+            .await;
+        over.store(true, Ordering::SeqCst);
+        for task in tasks {
+            task.await.unwrap();
+        }
+        over.store(false, Ordering::SeqCst);
+        nodes.start(leader).await.unwrap();
+        let state = nodes.get(leader).read().await.unwrap();
+        let acknowledged = acknowledged.load(Ordering::SeqCst);
+        assert!(state.cluster_ms() >= acknowledged, "round {round}");
+    }
+    nodes.agree().await;
 }
