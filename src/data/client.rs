@@ -28,7 +28,7 @@ use super::{
     DataError,
     home::{LocalHome, Parts, PutTicket},
     limits::{
-        CALL_TIMEOUT, CALL_TIMEOUT_PER_MIB, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES,
+        CALL_TIMEOUT, CALL_TIMEOUT_PER_MIB, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, FRAME_BYTES,
         KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, PART_BYTES, PARTS_AHEAD,
         STALL_TIMEOUT, STREAM_WINDOW_BYTES,
     },
@@ -86,6 +86,7 @@ impl Peers {
                     .keep_alive_while_idle(true)
                     .initial_stream_window_size(STREAM_WINDOW_BYTES)
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+                    .max_frame_size(FRAME_BYTES)
                     .tcp_nodelay(true)
                     .connect_lazy();
                 channels.insert(node, (address, channel.clone()));

@@ -44,7 +44,7 @@ use reelraft_consensus::Cluster;
 use reelraft_model::JobEntry;
 use reelraft_proto::auth::Secret;
 use reelraft_storage::blobs::BlobStore;
-pub use service::BlobService;
+pub use service::{BlobService, tuned};
 pub use source::Source;
 pub use table::Table;
 

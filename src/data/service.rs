@@ -6,12 +6,15 @@ use futures::{Stream, StreamExt, stream};
 use reelraft_proto::v1::{self, blobs_server::Blobs};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming, transport::Server};
 
 use super::{
     DataError,
     home::{LocalHome, PutTicket},
-    limits::{JOURNAL_PAGE, PARTS_AHEAD, STALL_TIMEOUT},
+    limits::{
+        CONNECTION_WINDOW_BYTES, FRAME_BYTES, JOURNAL_PAGE, KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT,
+        PARTS_AHEAD, STALL_TIMEOUT, STREAM_WINDOW_BYTES,
+    },
 };
 
 type ServedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -25,6 +28,18 @@ impl BlobService {
     pub(super) fn new(home: LocalHome) -> Self {
         BlobService { home }
     }
+}
+
+/// A server with the windows and frames that bytes want, and one that notices
+/// when a reader is gone: its stream would hold a thread and a file.
+pub fn tuned(server: Server) -> Server {
+    server
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_frame_size(FRAME_BYTES)
+        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .tcp_nodelay(true)
 }
 
 fn status(error: DataError) -> Status {

@@ -141,7 +141,8 @@ impl Trio {
             BlobsServer::new(data.blob_service()).max_decoding_message_size(MESSAGE_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            let router = tonic::transport::Server::builder().add_service(service);
+            let mut server = crate::data::tuned(tonic::transport::Server::builder());
+            let router = server.add_service(service);
             let incoming = TcpListenerStream::new(listener);
             router
                 .serve_with_incoming_shutdown(incoming, stopped.map(drop))
