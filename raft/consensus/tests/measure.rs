@@ -65,3 +65,25 @@ async fn take_overs() {
     println!("first write after a leader's death: p50 {median:?}, p99 {p99:?}");
     assert!(p99 < Duration::from_secs(1));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement"]
+async fn steadiness() {
+    let mut nodes = Nodes::new(&[1, 2, 3], &[1, 2, 3]).await;
+    nodes.start_all().await;
+    let mut leadership = nodes.get(1).leadership();
+    let started = Instant::now();
+    let mut changes = 0;
+    let mut last = leadership.borrow_and_update().clone();
+    while started.elapsed() < Duration::from_secs(20) {
+        if tokio::time::timeout(Duration::from_secs(1), leadership.changed())
+            .await
+            .is_ok()
+        {
+            let now = leadership.borrow_and_update().clone();
+            changes += u32::from(now.term != last.term);
+            last = now;
+        }
+    }
+    println!("terms begun in 20 s, whatever else the machine does: {changes}");
+}
