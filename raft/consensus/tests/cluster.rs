@@ -120,6 +120,31 @@ async fn all_are_killed_and_come_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_may_move_to_other_addresses() {
+    let mut nodes = Nodes::new(&[1, 2, 3], &[1, 2, 3]).await;
+    nodes.start_all().await;
+    nodes.get(1).propose(vec![tick(3)]).await.unwrap();
+    let cluster_id = nodes.get(1).identity().cluster_id.clone();
+    for id in 1..=3 {
+        nodes.kill(id);
+    }
+    nodes.move_all();
+    for id in 1..=3 {
+        nodes.start(id).await.unwrap();
+    }
+    assert_eq!(nodes.get(2).read().await.unwrap().cluster_ms(), 3);
+    assert_eq!(nodes.get(2).identity().cluster_id, cluster_id);
+    let now = nodes.config(3).peers[&3].clone();
+    assert!(nodes.get(1).members().iter().any(|it| it.address == now));
+    nodes
+        .until(SOON, "the table names the new address", || {
+            let state = nodes.get(1).local();
+            state.nodes().any(|it| it.id == 3 && it.address == now)
+        })
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_quorum_there_is_a_typed_refusal() {
     let mut nodes = Nodes::new(&[1, 2, 3], &[1, 2, 3]).await;
     nodes.start_all().await;

@@ -48,6 +48,18 @@ impl Nodes {
         }
     }
 
+    /// Gives all nodes new addresses; they must be down.
+    pub fn move_all(&mut self) {
+        let listeners: Vec<TcpListener> = self
+            .addresses
+            .iter()
+            .map(|_| TcpListener::bind("127.0.0.1:0").unwrap())
+            .collect();
+        for (address, listener) in self.addresses.values_mut().zip(&listeners) {
+            *address = listener.local_addr().unwrap();
+        }
+    }
+
     pub fn snapshot_every(&mut self, every: u64, keep: u64) {
         self.snapshots = Some((every, keep));
     }
