@@ -7,7 +7,7 @@
 
 mod world;
 
-use reelraft_model::spec::{Codec, Spec};
+use reelraft_model::spec::Spec;
 use world::{Clip, World, lossless, spec};
 
 /// FFV1 in Matroska: every frame equal to the reference's, with its time.
@@ -32,7 +32,19 @@ fn exact(world: &World, clip: &Clip, shard_ms: u32, at_least: usize) {
 #[test]
 fn made_clips_come_out_exactly() {
     let world = World::new();
-    exact(&world, &world.made("h264.mp4"), 1000, 4);
+    for (name, at_least) in [
+        ("h264.mp4", 4),
+        ("open.ts", 4),
+        ("vfr.mkv", 4),
+        ("vp9.webm", 4),
+        ("mpeg4.avi", 4),
+        ("mpeg2.ts", 4),
+        ("late.mp4", 4),
+        ("intra.mov", 6),
+        ("one.mp4", 1),
+    ] {
+        exact(&world, &world.made(name), 1000, at_least);
+    }
 }
 
 /// A lossy job: the packets' times equal the reference's, video and audio.
@@ -68,6 +80,44 @@ fn lossy_jobs_keep_the_references_times() {
         };
         timed(&world, &clip, &spec, 4);
     }
+}
+
+/// CPU seconds of all children that have ended.
+fn children_cpu() -> f64 {
+    // SAFETY: a plain system call that fills a struct of plain numbers.
+    let used = unsafe {
+        let mut used: libc::rusage = std::mem::zeroed();
+        assert_eq!(libc::getrusage(libc::RUSAGE_CHILDREN, &mut used), 0);
+        used
+    };
+    let seconds = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+    seconds(used.ru_utime) + seconds(used.ru_stime)
+}
+
+/// The Sintel trailer at its own size, x264 medium: all children together
+/// cost little more than the one pass.
+#[test]
+#[ignore = "takes minutes; run it alone, as it counts CPU"]
+fn sintel_costs_little_more_than_one_pass() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    let clip = Clip {
+        name: "sintel".into(),
+        path: real.join("long/sintel_trailer-720p.mp4"),
+    };
+    let before = children_cpu();
+    let job = world.job(&clip, &spec(&[]));
+    let middle = children_cpu();
+    job.reference_file();
+    let after = children_cpu();
+    let ratio = (middle - before) / (after - middle);
+    println!(
+        "{} shards, {:.1} s against {:.1} s: {ratio:.3}",
+        job.shards,
+        middle - before,
+        after - middle
+    );
+    assert!(ratio <= 1.15, "{ratio}");
 }
 
 /// A survey over all real files, printed; not a test of its own.

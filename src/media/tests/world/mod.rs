@@ -1,6 +1,10 @@
 //! A small world for tests: sources, jobs run step by step as a cluster would,
 //! and the reference to compare with.
 
+#![allow(dead_code)] // Each test file takes what it needs.
+
+pub mod server;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
@@ -66,30 +70,36 @@ pub fn lossless() -> Spec {
     spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "none")])
 }
 
-/// Recipes of the clips that are made here, all from ffmpeg's test source.
-fn recipe(name: &str) -> Vec<&'static str> {
-    let picture = "testsrc2=size=320x180:rate=24:duration=8";
+/// Recipes of the clips that are made here, all from ffmpeg's test sources.
+fn recipe(name: &str) -> String {
+    let picture = "-f lavfi -i testsrc2=size=320x180:rate=24:duration=8";
+    let sound = "-f lavfi -i sine=duration=8";
+    let x264 = "-c:v libx264 -pix_fmt yuv420p";
     match name {
-        "h264.mp4" => vec![
-            "-f",
-            "lavfi",
-            "-i",
-            picture,
-            "-f",
-            "lavfi",
-            "-i",
-            "sine=duration=8",
-            "-c:v",
-            "libx264",
-            "-preset",
-            "fast",
-            "-g",
-            "36",
-            "-pix_fmt",
-            "yuv420p",
-            "-c:a",
-            "aac",
-        ],
+        "h264.mp4" => format!("{picture} {sound} {x264} -preset fast -g 36 -c:a aac"),
+        // Keyframes that frames before them still need; no B pyramid.
+        "open.ts" => format!(
+            "{picture} {sound} {x264} -preset fast -x264-params open-gop=1:keyint=20:bframes=3 -c:a mp2"
+        ),
+        // Every frame has its own length, and there is no constant rate.
+        "vfr.mkv" => format!(
+            "{picture} {sound} {x264} -preset fast -g 20 -vf setpts=PTS+floor(random(1)*30)/1000/TB,settb=1/1000 -fps_mode passthrough -c:a aac"
+        ),
+        "vp9.webm" => format!(
+            "{picture} {sound} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus"
+        ),
+        "mpeg4.avi" => format!("{picture} {sound} -c:v mpeg4 -g 12 -q:v 4 -c:a mp3"),
+        "mpeg2.ts" => format!("{picture} {sound} -c:v mpeg2video -bf 2 -g 15 -q:v 4 -c:a mp2"),
+        "late.mp4" => format!("-itsoffset 3.3 {picture} {sound} {x264} -g 24 -c:a aac"),
+        "intra.mov" => format!("{picture} {sound} -c:v mjpeg -q:v 4 -c:a pcm_s16le"),
+        "pcm.mov" => {
+            format!("-f lavfi -i testsrc2=size=64x64:duration=1 {sound} {x264} -c:a pcm_s16le")
+        }
+        "one.mp4" => {
+            "-f lavfi -i testsrc2=size=64x64:duration=0.04 -c:v libx264 -pix_fmt yuv420p".into()
+        }
+        "picture.png" => "-f lavfi -i testsrc2=size=64x64 -frames:v 1".into(),
+        "sound.flac" => sound.into(),
         _ => panic!("{name}"),
     }
 }
@@ -132,7 +142,7 @@ impl World {
         let path = self.folder.path().join(name);
         let done = Command::new(&self.tools.ffmpeg)
             .args(["-nostdin", "-v", "error", "-y"])
-            .args(recipe(name))
+            .args(recipe(name).split(' '))
             .arg(&path)
             .status()
             .unwrap();
@@ -141,6 +151,20 @@ impl World {
             name: name.to_string(),
             path,
         }
+    }
+
+    /// Writes a file.
+    pub fn written(&self, name: &str, text: &str) -> Clip {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        Clip {
+            name: name.to_string(),
+            path,
+        }
+    }
+
+    pub fn block_on<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
     }
 
     /// Analyses, encodes each shard in its own folder, assembles: as the

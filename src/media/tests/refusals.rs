@@ -1,0 +1,107 @@
+//! Bad sources: each gets a typed refusal that says why, and no other file is
+//! ever read on their behalf (P9, P10).
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use reelraft_media::Class;
+use world::{Clip, World, spec};
+
+fn refused(world: &World, clip: &Clip) -> &'static str {
+    let Err(error) = world.try_job(clip, &spec(&[])) else {
+        panic!("{} was taken", clip.name)
+    };
+    assert_eq!(error.class(), Class::Final, "{}: {error}", clip.name);
+    assert!(!error.hint().is_empty());
+    assert!(!error.to_string().contains("root:"), "{error}");
+    error.kind()
+}
+
+#[test]
+fn what_is_no_video_is_refused_by_name() {
+    let world = World::new();
+    let victim = world.made("h264.mp4");
+    let list = format!("ffconcat version 1.0\nfile '{}'\n", victim.path.display());
+    let playlist = format!(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:8\n#EXTINF:8,\nfile:{}\n#EXT-X-ENDLIST\n",
+        victim.path.display()
+    );
+    let session = "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\na=rtpmap:96 H264/90000\n";
+    for (name, text, kind) in [
+        ("empty.mp4", "", "empty-source"),
+        ("text.txt", "this is no video\n", "unreadable-source"),
+        ("text.mp4", "this is no video\n", "unreadable-source"),
+        ("list.ffconcat", &list, "refused-format"),
+        ("list.mp4", &list, "refused-format"),
+        ("playlist.mp4", &playlist, "refused-format"),
+        ("playlist.m3u8", &playlist, "refused-format"),
+        ("session.sdp", session, "refused-format"),
+    ] {
+        assert_eq!(refused(&world, &world.written(name, text)), kind, "{name}");
+    }
+    assert_eq!(refused(&world, &world.made("picture.png")), "no-video");
+    assert_eq!(refused(&world, &world.made("sound.flac")), "no-video");
+    let cut = world.written("cut.mp4", "");
+    let whole = std::fs::read(&victim.path).unwrap();
+    std::fs::write(&cut.path, &whole[..whole.len() * 6 / 10]).unwrap();
+    assert_eq!(refused(&world, &cut), "unreadable-source");
+}
+
+#[test]
+fn names_of_files_are_no_options() {
+    let world = World::new();
+    let clip = world.made("one.mp4");
+    for name in ["-map.mp4", "frame%03d.mp4", "a b'c\"d.mp4", "http:x.mp4"] {
+        let other = world.written(name, "");
+        std::fs::copy(&clip.path, &other.path).unwrap();
+        assert_eq!(world.job(&other, &spec(&[])).proof["frames"]["muxed"], 1);
+    }
+}
+
+#[test]
+fn copied_audio_that_does_not_fit_is_refused() {
+    let world = World::new();
+    let clip = world.made("vp9.webm");
+    let error = world
+        .try_job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")]))
+        .err();
+    // Opus fits into MP4; PCM does not.
+    assert!(error.is_none(), "{error:?}");
+    let clip = world.made("pcm.mov");
+    let Err(error) = world.try_job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")])) else {
+        panic!("taken")
+    };
+    assert_eq!(error.kind(), "audio-copy-misfit");
+    let all = spec(&[("audio", "copy"), ("container", "mkv")]);
+    assert!(world.job(&clip, &all).proof["audio"]["packets"].as_u64() > Some(0));
+}
+
+#[test]
+fn the_hostile_files_are_refused() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    for (name, kind) in [
+        ("hostile/concat_passwd.ffconcat", "refused-format"),
+        ("hostile/hls_disguised.mp4", "refused-format"),
+        ("hostile/hls_file_passwd.m3u8", "refused-format"),
+        ("hostile/hls_sibling_leak.mp4", "refused-format"),
+        ("hostile/rtp_session.sdp", "refused-format"),
+        ("nonmedia/git_lfs_pointer.mp4", "unreadable-source"),
+        ("nonmedia/image_png.mp4", "no-video"),
+        ("nonmedia/zero_bytes.webm", "empty-source"),
+        ("fuzzed/gif_10_bytes.gif", "no-frames"),
+        ("fuzzed/mopt_35.mp4", "no-video"),
+        ("audio_only/bear.flac", "no-video"),
+        (
+            "derived/bear_trailing-moov_cut60pct.mp4",
+            "unreadable-source",
+        ),
+    ] {
+        let clip = Clip {
+            name: name.into(),
+            path: real.join(name),
+        };
+        assert_eq!(refused(&world, &clip), kind, "{name}");
+    }
+}
