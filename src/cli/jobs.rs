@@ -4,11 +4,11 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use reelraft_proto::v1::{GetRequest, Job, JobRef, ListRequest, Shard, ShardsRequest};
+use reelraft_proto::v1::{GetRequest, Job, JobRef, JobState, ListRequest, Shard, ShardsRequest};
 
 use crate::{
     client::Client,
-    error::CliError,
+    error::{CliError, problem_of},
     fetch::{Target, fetch},
     limits::PAGE_ROWS,
     progress::job_line,
@@ -182,6 +182,31 @@ async fn get(client: &mut Client, job: &str) -> Result<Job, CliError> {
         .await
 }
 
+/// A job to fetch from. A finished output can be read from a living home
+/// without a quorum, so a node's own replica will do where there is none.
+async fn get_to_fetch(client: &mut Client, job: &str) -> Result<Job, CliError> {
+    let request = GetRequest {
+        job: job.to_string(),
+        local: false,
+    };
+    client
+        .call(request, async |mut jobs, request| {
+            let refused = match jobs.get(request).await {
+                Err(status) if problem_of(&status).kind == "no-leader" => status,
+                answer => return answer,
+            };
+            let own = GetRequest {
+                job: job.to_string(),
+                local: true,
+            };
+            match jobs.get(own).await {
+                Ok(job) if job.get_ref().state() == JobState::Succeeded => Ok(job),
+                _ => Err(refused),
+            }
+        })
+        .await
+}
+
 fn show(job: &Job, output: Output) -> Result<(), CliError> {
     print(&match output {
         Output::Json => json::line(&json::Job::from(job)),
@@ -340,7 +365,7 @@ async fn fetch_job(client: &mut Client, args: FetchArgs, output: Output) -> Resu
     client
         .screen()
         .on_interrupt("the same command goes on where it stopped");
-    let job = match get(client, &args.job).await {
+    let job = match get_to_fetch(client, &args.job).await {
         Ok(job) => job,
         Err(error) => {
             target.discard();

@@ -10,12 +10,12 @@ pub const CONNECT_MS: u64 = 1_000;
 /// One attempt at a unary call. Long enough for a node that itself waits for
 /// a new leader, short enough that two other nodes can be asked in the window
 /// of [`FAILOVER_MS`].
-pub const CALL_MS: u64 = 10_000;
+pub const CALL_MS: u64 = 7_000;
 
 /// How long a call or a stream is tried again once some node has answered in
 /// this process: an election takes about a second, a restarted cluster on slow
-/// disks may take ten.
-pub const FAILOVER_MS: u64 = 30_000;
+/// disks may take ten; more is a quorum that is lost, and should be told.
+pub const FAILOVER_MS: u64 = 15_000;
 
 /// How long is tried when no node has ever answered: a wrong address should
 /// be told at once, a cluster that is just starting gets a moment.

@@ -24,13 +24,14 @@ impl DataPlane {
         );
         let blobs = entry.blobs();
         blocking(move || {
+            let whole = blobs.contains(&manifest);
             let mut lacking = Vec::new();
             for hash in blobs {
                 if !store.has(&job, &hash)? {
                     lacking.push(hash);
                 }
             }
-            if manifest.is_empty() || lacking.contains(&manifest) {
+            if !whole || lacking.contains(&manifest) {
                 return Ok(lacking);
             }
             let bytes = store.reader(&job, &manifest)?;
@@ -132,6 +133,26 @@ impl DataPlane {
     pub async fn jobs_held(&self) -> Result<Vec<String>, DataError> {
         let store = self.store.clone();
         blocking(move || Ok(store.jobs()?)).await
+    }
+
+    /// Removes what a job's owner can't ask for any more: of a finished job,
+    /// its source and its parts. Returns how many blobs went.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn prune(&self, entry: &JobEntry) -> Result<usize, DataError> {
+        let (store, job, kept) = (self.store.clone(), entry.job.id.clone(), entry.blobs());
+        blocking(move || {
+            let mut removed = 0;
+            for stored in store.list(&job)? {
+                if !kept.contains(&stored.hash) {
+                    store.remove(&job, &stored.hash)?;
+                    removed += 1;
+                }
+            }
+            Ok(removed)
+        })
+        .await
     }
 
     /// Removes all bytes of a job from this disk.

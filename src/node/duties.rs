@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use reelraft_model::{Command, HomeFilled, JobEntry, JobState};
+use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -15,12 +15,11 @@ use crate::{
 
 /// Does the duties until `stop` is set.
 pub async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
-    let mut applied = shared.cluster.applied();
+    let mut filler = Filler::default();
     let mut sweep = Sweep::default();
     let mut swept = Instant::now();
     loop {
-        applied.borrow_and_update();
-        fill(&shared).await;
+        filler.run(&shared).await;
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             sweep.run(&shared).await;
@@ -32,47 +31,77 @@ pub async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Fills this node for every job that counts on it.
-async fn fill(shared: &Arc<Shared>) {
-    let node = shared.node();
-    let state = shared.cluster.local();
-    let unfilled: Vec<Arc<JobEntry>> = state
-        .jobs()
-        .filter(|entry| {
-            !matches!(
-                entry.job.state(),
-                JobState::Failed | JobState::Cancelled | JobState::Deleted
-            )
-        })
-        .filter(|entry| {
-            entry
-                .job
+/// Fills this node for every job that counts on it: as a new home, and after
+/// an absence in which parts were finished that only the other homes hold.
+/// Remembers what was found whole, so that a quiet job costs nothing.
+#[derive(Default)]
+struct Filler(BTreeMap<String, Whole>);
+
+/// What a job was when this home was last found to hold all of it.
+#[derive(PartialEq, Eq)]
+struct Whole {
+    epoch: u64,
+    state: JobState,
+    blobs: usize,
+}
+
+impl Filler {
+    async fn run(&mut self, shared: &Arc<Shared>) {
+        let node = shared.node();
+        let state = shared.cluster.local();
+        self.0.retain(|id, _| state.job(id).is_some());
+        let mine: Vec<Arc<JobEntry>> = state
+            .jobs()
+            .filter(|entry| {
+                !matches!(
+                    entry.job.state(),
+                    JobState::Failed | JobState::Cancelled | JobState::Deleted
+                )
+            })
+            .filter(|entry| entry.is_home(node))
+            .cloned()
+            .collect();
+        drop(state);
+        for entry in mine {
+            let job = &entry.job;
+            let unfilled = job
                 .homes
                 .iter()
-                .any(|home| home.node == node && !home.filled)
-        })
-        .cloned()
-        .collect();
-    drop(state);
-    for entry in unfilled {
-        let job = &entry.job;
-        if let Err(error) = shared.data.fill(&entry).await {
-            debug!(job = job.id, %error, "not filled yet");
-            continue;
+                .any(|home| home.node == node && !home.filled);
+            // The upload itself fills those that were homes from the start.
+            if job.state() == JobState::Uploading && !unfilled {
+                continue;
+            }
+            let whole = Whole {
+                epoch: job.epoch,
+                state: job.state(),
+                blobs: entry.blobs().len(),
+            };
+            if !unfilled && self.0.get(&job.id) == Some(&whole) {
+                continue;
+            }
+            match shared.data.fill(&entry).await {
+                Err(error) => debug!(job = job.id, %error, "not filled yet"),
+                Ok(()) if unfilled => say_filled(shared, job, node).await,
+                Ok(()) => drop(self.0.insert(job.id.clone(), whole)),
+            }
         }
-        info!(job = job.id, "filled as a new home");
-        let command = HomeFilled {
-            job: job.id.clone(),
-            epoch: job.epoch,
-            node,
-        };
-        if let Err(error) = shared
-            .cluster
-            .propose(vec![Command::HomeFilled(command)])
-            .await
-        {
-            debug!(job = job.id, %error, "could not say that it is filled");
-        }
+    }
+}
+
+async fn say_filled(shared: &Arc<Shared>, job: &Job, node: u64) {
+    info!(job = job.id, "filled as a new home");
+    let command = HomeFilled {
+        job: job.id.clone(),
+        epoch: job.epoch,
+        node,
+    };
+    if let Err(error) = shared
+        .cluster
+        .propose(vec![Command::HomeFilled(command)])
+        .await
+    {
+        debug!(job = job.id, %error, "could not say that it is filled");
     }
 }
 
@@ -101,6 +130,22 @@ impl Sweep {
                             .any(|key| entry.tasks[key].node == node))
             })
         };
+        let finished = |id: &String| {
+            state
+                .job(id)
+                .filter(|entry| entry.job.state() == JobState::Succeeded)
+        };
+        for entry in held
+            .iter()
+            .filter_map(finished)
+            .filter(|entry| entry.is_home(node))
+        {
+            match shared.data.prune(entry).await {
+                Ok(0) => {}
+                Ok(removed) => debug!(job = entry.job.id, removed, "its parts are removed"),
+                Err(error) => warn!(job = entry.job.id, %error, "its parts could not be removed"),
+            }
+        }
         let unwanted: Vec<String> = held.into_iter().filter(|id| !wanted(id)).collect();
         self.0.retain(|id, _| unwanted.contains(id));
         for id in unwanted {

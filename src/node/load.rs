@@ -47,12 +47,9 @@ impl Load {
         (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
     }
 
-    /// Why the machine should take no work; empty if it may.
-    pub fn trouble(&self) -> String {
+    /// Whether the disk has no room for more work.
+    pub fn is_full(&self) -> bool {
         let (free, total) = self.disk();
-        if total > 0 && free * 100 < total * DISK_FREE_PERCENT_MIN {
-            return format!("disk full: {free} of {total} bytes free");
-        }
-        String::new()
+        total > 0 && free * 100 < total * DISK_FREE_PERCENT_MIN
     }
 }

@@ -217,8 +217,7 @@ async fn serve(
     let server = tokio::spawn(async move {
         let mut serving_stopped = serving_stopped;
         let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-        tonic::transport::Server::builder()
-            .tcp_nodelay(true)
+        crate::data::tuned(tonic::transport::Server::builder())
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, async move {
                 let _ = serving_stopped.wait_for(|stop| *stop).await;
@@ -242,6 +241,7 @@ async fn serve(
     let failed = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
         broken = fatal.wait_for(Option::is_some) => broken.ok().and_then(|cause| cause.clone()),
+        cause = shared.data.failed() => Some(cause),
     };
     if let Some(cause) = failed {
         return Err(Problem::new(

@@ -65,10 +65,7 @@ impl Sessions {
                 number,
                 to_worker,
                 running,
-                beat: v1::Beat {
-                    trouble: hello.trouble.clone(),
-                    ..Default::default()
-                },
+                beat: hello.beat.clone().unwrap_or_default(),
                 heard: Instant::now(),
                 hello,
             },
@@ -164,6 +161,7 @@ impl Sessions {
                 view.slots = session.hello.slots;
                 view.build = session.hello.build.clone();
                 view.trouble = session.beat.trouble.clone();
+                view.full = session.beat.full;
             }
             (*node, view)
         };

@@ -14,7 +14,10 @@ use reelraft_media::{Cancel, Class, Index, Input, MediaError, ShardRange};
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use reelraft_proto::v1;
 
-use crate::{data::DataError, node::Shared};
+use crate::{
+    data::{DataError, ServedSource},
+    node::Shared,
+};
 
 /// What came of an attempt.
 pub enum Outcome {
@@ -71,6 +74,19 @@ impl From<MediaError> for Failed {
             class,
             lost: Vec::new(),
         }
+    }
+}
+
+/// Where the source could not be served, the bytes are to blame and not the
+/// work, whatever ffmpeg made of the end of its input.
+fn blame(error: MediaError, source: &ServedSource) -> Failed {
+    match source.trouble() {
+        Some(problem) => Failed {
+            problem,
+            class: FailureClass::NodeFault,
+            lost: Vec::new(),
+        },
+        None => error.into(),
     }
 }
 
@@ -196,7 +212,9 @@ impl Run<'_> {
             url: source.url().to_string(),
         };
         let context = self.context(&input);
-        let index = reelraft_media::analyze(&context, self.entry.job.source_bytes).await?;
+        let index = reelraft_media::analyze(&context, self.entry.job.source_bytes)
+            .await
+            .map_err(|error| blame(error, &source))?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let hash = self
@@ -238,7 +256,9 @@ impl Run<'_> {
         };
         let single = self.entry.job.single;
         let encoded =
-            reelraft_media::encode_shard(&context, &index, range, single, self.progress()).await?;
+            reelraft_media::encode_shard(&context, &index, range, single, self.progress())
+                .await
+                .map_err(|error| blame(error, &source))?;
         self.keep(encoded, source.bytes_served()).await
     }
 
@@ -249,7 +269,9 @@ impl Run<'_> {
             url: source.url().to_string(),
         };
         let context = self.context(&input);
-        let encoded = reelraft_media::encode_audio(&context, &index, self.progress()).await?;
+        let encoded = reelraft_media::encode_audio(&context, &index, self.progress())
+            .await
+            .map_err(|error| blame(error, &source))?;
         self.keep(encoded, source.bytes_served()).await
     }
 

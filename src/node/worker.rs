@@ -216,27 +216,30 @@ impl Worker {
             version: env!("CARGO_PKG_VERSION").to_string(),
             running: self.running(),
             term: self.shared.cluster.leadership().borrow().term,
-            trouble: self.trouble(),
+            beat: Some(self.beat()),
         }
     }
 
     fn beat(&self) -> v1::Beat {
         let (free, total) = self.load.disk();
+        let full = self.load.is_full();
         v1::Beat {
             running: self.running(),
             load_milli: self.load.load_milli(),
             disk_free_bytes: free,
             disk_total_bytes: total,
             applied_index: *self.shared.cluster.applied().borrow(),
-            trouble: self.trouble(),
+            trouble: self.trouble(full),
+            full,
         }
     }
 
     /// Why this node takes no work, if it does not.
-    fn trouble(&self) -> String {
+    fn trouble(&self, full: bool) -> String {
         match &self.shared.tools {
             Err(problem) => problem.cause.clone(),
-            Ok(_) => self.load.trouble(),
+            Ok(_) if full => "its disk is full".to_string(),
+            Ok(_) => String::new(),
         }
     }
 

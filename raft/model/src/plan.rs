@@ -32,6 +32,8 @@ pub struct NodeView {
     pub build: String,
     /// Why it takes no new work; empty if it does.
     pub trouble: String,
+    /// Whether its disk has no room: it becomes nobody's home.
+    pub full: bool,
 }
 
 /// What the leader knows of all nodes, and how the cluster is sized.
@@ -249,7 +251,7 @@ fn homes(
     let mut candidates: Vec<u64> = liveness
         .nodes
         .iter()
-        .filter(|(node, view)| view.alive && view.trouble.is_empty() && !keep.contains(node))
+        .filter(|(node, view)| view.alive && !view.full && !keep.contains(node))
         .map(|(node, _)| *node)
         .collect();
     candidates.sort_by_key(|node| (load.get(node).copied().unwrap_or(0), *node));

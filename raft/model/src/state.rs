@@ -118,9 +118,17 @@ impl JobEntry {
     }
 
     /// Every blob that a home must hold, in the order in which they came to
-    /// be. Source chunks are named in the manifest, which comes first.
+    /// be. Source chunks are named in the manifest, which comes first. Of a
+    /// finished job only what its owner can still ask for is kept.
     pub fn blobs(&self) -> Vec<String> {
         let job = &self.job;
+        if job.state() == JobState::Succeeded {
+            return vec![
+                job.index_hash.clone(),
+                job.output_hash.clone(),
+                job.proof_hash.clone(),
+            ];
+        }
         let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
         for task in self
             .tasks
@@ -132,8 +140,6 @@ impl JobEntry {
             }
             blobs.push(task.report.clone());
         }
-        blobs.push(job.output_hash.clone());
-        blobs.push(job.proof_hash.clone());
         let mut seen = BTreeSet::new();
         blobs.retain(|hash| !hash.is_empty() && seen.insert(hash.clone()));
         blobs
