@@ -12,10 +12,11 @@ use crate::{
     Context,
     audio::{Own, scan_own},
     boxes,
-    encode_args::{self, JOINED_FILE, encoded_base, muxer_timescale, output_file},
+    encode_args::{encoded_base, muxer_timescale},
     error::MediaError,
     index::Index,
     listen::Text,
+    mux_args::{self, JOINED_FILE, SoundForm, output_file},
     process::{self, Run},
     proof::{self, Facts},
     rate_header,
@@ -79,7 +80,14 @@ pub async fn assemble(
         error: std::io::Error::other(error),
     })??;
 
-    mux(context, audio_path.as_deref()).await?;
+    let audio_input = audio_path.as_deref().zip(
+        index
+            .head
+            .sound
+            .as_ref()
+            .map(|sound| SoundForm::of(context.spec, sound)),
+    );
+    mux(context, audio_input).await?;
     let path = context.work_dir.join(output_file(context.spec));
     let demuxer = match context.spec.container() {
         Container::Mp4 => "mov",
@@ -206,8 +214,8 @@ fn join(
     out.flush().map_err(disk())
 }
 
-async fn mux(context: &Context<'_>, audio: Option<&Path>) -> Result<(), MediaError> {
-    let arguments = encode_args::assemble(context.spec, audio);
+async fn mux(context: &Context<'_>, audio: Option<(&Path, SoundForm)>) -> Result<(), MediaError> {
+    let arguments = mux_args::assemble(context.spec, audio);
     let mut text = Text::default();
     let ended = process::run(
         Run {

@@ -5,11 +5,11 @@ use std::path::Path;
 
 use crate::{
     Context,
-    encode_args::{self, SoundForm},
     error::MediaError,
     index::Index,
     limits::PACKETS_MAX,
     listen::Complaints,
+    mux_args::{self, SoundForm},
     process::{self, Ended, Listener, Run, Step},
     report::SoundReport,
     shard::{Encoded, hash},
@@ -29,9 +29,9 @@ pub async fn encode_audio(
     let Some(sound) = &index.head.sound else {
         return Err(MediaError::NoSound);
     };
-    let form = SoundForm::of(context.spec);
+    let form = SoundForm::of(context.spec, sound);
     let path = context.work_dir.join(form.file());
-    let arguments = encode_args::audio(context.input, index, context.spec, sound);
+    let arguments = mux_args::audio(context.input, index, context.spec, sound);
     let mut watch = Watch {
         progress: &progress,
         out_us: 0,
@@ -72,7 +72,6 @@ pub async fn encode_audio(
         .len();
     let report = SoundReport {
         packets: packets.len() as u64,
-        samples: 0,
         complaints: watch.complaints.kept,
         complaints_total: watch.complaints.total,
         blake3: hash(&path)?,
@@ -164,7 +163,7 @@ pub(crate) async fn scan_own(
     stream: &str,
 ) -> Result<Own, MediaError> {
     let mut own = Own::default();
-    let arguments = encode_args::scan_own(path, demuxer, stream);
+    let arguments = mux_args::scan_own(path, demuxer, stream);
     let ended = process::run(
         Run {
             program: &context.tools.ffprobe,

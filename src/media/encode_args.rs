@@ -1,20 +1,17 @@
-//! Argument lists for encoding and assembling, and the reference command:
-//! pure functions of the index and the spec. Whatever changes the output's
-//! bytes is pinned here: threads, encoder options, scaler, bit-exact muxing.
+//! Argument lists for encoding video: pure functions of the index and the
+//! spec. Whatever changes the output's bytes is pinned here and in
+//! `mux_args.rs`: threads, encoder options, scaler, bit-exact muxing.
 //!
-//! Any change here that changes bytes raises [`RECIPE`].
+//! Any change in either that changes bytes raises [`RECIPE`].
 
-use std::path::Path;
-
-use reelraft_model::spec::{Audio, Codec, Container, Spec};
+use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     args::{Input, beside, open, quiet, words},
     index::Index,
     limits::SHIFT_SECONDS,
-    listen::{LOG, LOG_ERRORS},
+    listen::LOG,
     plan::ShardRange,
-    probe::Sound,
     times::{MICROSECONDS, Ratio, rescale_up, seconds},
 };
 
@@ -27,8 +24,6 @@ pub(crate) const SCALER: &str = "bicubic+accurate_rnd+bitexact";
 
 /// Name of a shard in its work folder.
 pub(crate) const SHARD_FILE: &str = "shard.mp4";
-/// Name of the joined shards in the assembly's work folder.
-pub(crate) const JOINED_FILE: &str = "joined.mp4";
 
 /// Frames by which the encoder's decode times run behind, at its defaults:
 /// x264 and x265 with a B pyramid. The others do not reorder.
@@ -153,7 +148,7 @@ fn milli(value: i32) -> String {
 
 /// Filters, timing and encoder of a pass; `before` goes to the filter chain's
 /// head.
-fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> Vec<String> {
+pub(crate) fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> Vec<String> {
     let mut chain = before.to_string();
     let rate = fps(spec);
     if let Some(rate) = rate {
@@ -304,223 +299,87 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args
 }
 
-/// How the audio is kept between its encoding and the assembly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SoundForm {
-    /// Fragmented MP4, late by the shift.
-    Mp4,
-    /// Ogg, without a shift: MP4 loses the end of Opus.
-    Ogg,
-    /// Matroska, late by the shift.
-    Matroska,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::tests::sample;
+    use reelraft_model::spec::{SpecRequest, resolve};
 
-impl SoundForm {
-    /// The form for a spec.
-    pub fn of(spec: &Spec) -> SoundForm {
-        match (spec.audio(), spec.container()) {
-            (Audio::Opus, _) => SoundForm::Ogg,
-            (Audio::Copy, Container::Mkv | Container::Webm) => SoundForm::Matroska,
-            _ => SoundForm::Mp4,
+    fn source() -> Input {
+        Input::File("s".into())
+    }
+
+    #[test]
+    fn a_shard_in_the_midst_of_a_film() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let range = index.shards()[1];
+        assert_eq!(
+            shard(&source(), &index, &spec, range, Some(50)).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -map_metadata -1 -map_chapters -1 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+        );
+    }
+
+    #[test]
+    fn the_first_shard_is_not_sought_and_runs_up() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let args = shard(&source(), &index, &spec, index.shards()[0], None).join(" ");
+        assert!(!args.contains("-ss"), "{args}");
+        assert!(args.contains("trim=end_pts=60,"), "{args}");
+        // Two frames before zero, which the shift keeps positive.
+        assert!(
+            args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),
+            "{args}"
+        );
+    }
+
+    #[test]
+    fn one_pass_neither_seeks_nor_trims() {
+        let index = sample();
+        let request = SpecRequest {
+            codec: "ffv1".into(),
+            container: "mkv".into(),
+            ..Default::default()
+        };
+        let spec = resolve(&request).unwrap();
+        assert_eq!(
+            single(&source(), &index, &spec).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -map_metadata -1 -map_chapters -1 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
+        );
+    }
+
+    #[test]
+    fn every_encoder_runs_on_one_thread() {
+        let index = sample();
+        for (codec, container) in [
+            ("h264", "mp4"),
+            ("hevc", "mp4"),
+            ("vp9", "webm"),
+            ("av1", "mp4"),
+            ("ffv1", "mkv"),
+        ] {
+            let request = SpecRequest {
+                codec: codec.into(),
+                container: container.into(),
+                brightness_milli: Some(-50),
+                ..Default::default()
+            };
+            let spec = resolve(&request).unwrap();
+            let args = super::video(&spec, &index, "", false);
+            let pair = args.windows(2).find(|pair| pair[0] == "-threads");
+            assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
+            assert!(
+                args.join(" ")
+                    .contains("eq=brightness=-0.050:contrast=1.000,")
+            );
         }
     }
 
-    /// Name in the work folder.
-    pub fn file(self) -> &'static str {
-        match self {
-            SoundForm::Mp4 => "audio.mp4",
-            SoundForm::Ogg => "audio.ogg",
-            SoundForm::Matroska => "audio.mkv",
+    #[test]
+    fn the_muxers_clock_is_as_ffmpeg_makes_it() {
+        for (num, den, scale) in [(1, 24, 12_288), (1_001, 30_000, 30_000), (1, 1_000, 16_000)] {
+            assert_eq!(muxer_timescale(Ratio { num, den }), scale);
         }
     }
-
-    /// ffmpeg's demuxer for it.
-    pub fn demuxer(self) -> &'static str {
-        match self {
-            SoundForm::Mp4 => "mov",
-            SoundForm::Ogg => "ogg",
-            SoundForm::Matroska => "matroska",
-        }
-    }
-
-    /// Whether its times are late by the shift.
-    pub fn shifted(self) -> bool {
-        self != SoundForm::Ogg
-    }
-}
-
-/// Options of the audio encoder.
-fn sound_codec(spec: &Spec) -> Vec<String> {
-    let rate = spec.audio_bitrate.to_string();
-    match spec.audio() {
-        Audio::Aac => words(&["-c:a", "aac", "-b:a", &rate, "-flags:a", "+bitexact"]),
-        // Opus knows the layouts of Vorbis alone; "5.1(side)" is not one.
-        Audio::Opus => words(&[
-            "-af",
-            "aformat=channel_layouts=mono|stereo|3.0|quad|5.0|5.1|6.1|7.1",
-            "-c:a",
-            "libopus",
-            "-b:a",
-            &rate,
-            "-flags:a",
-            "+bitexact",
-        ]),
-        Audio::Copy | Audio::None => words(&["-c:a", "copy"]),
-    }
-}
-
-/// The whole audio track. Without `-copyts`, so that ffmpeg shifts it as a
-/// single pass does.
-pub(crate) fn audio(input: &Input, index: &Index, spec: &Spec, sound: &Sound) -> Vec<String> {
-    let source = &index.head.source;
-    let form = SoundForm::of(spec);
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
-    args.extend(open(input, Some(&source.demuxer)));
-    args.extend(words(&[
-        "-map",
-        &format!("0:{}", sound.stream),
-        "-vn",
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
-    ]));
-    args.extend(sound_codec(spec));
-    args.extend(words(&["-fflags", "+bitexact"]));
-    if form.shifted() {
-        args.extend(words(&["-output_ts_offset", &SHIFT_SECONDS.to_string()]));
-    }
-    match form {
-        SoundForm::Mp4 => args.extend(words(&[
-            "-movflags",
-            "+empty_moov+default_base_moof+frag_discont+skip_trailer",
-            "-frag_duration",
-            "6000000",
-            "-use_editlist",
-            "0",
-            "-avoid_negative_ts",
-            "disabled",
-            "-f",
-            "mp4",
-        ])),
-        SoundForm::Ogg => args.extend(words(&["-f", "ogg"])),
-        SoundForm::Matroska => {
-            args.extend(words(&["-avoid_negative_ts", "disabled", "-f", "matroska"]))
-        }
-    }
-    args.push(form.file().to_string());
-    if source.jumping {
-        // The picture's stream counts for the film's start; see `beside`.
-        args.extend(words(&[
-            "-map",
-            &format!("0:{}", source.video.stream),
-            "-c",
-            "copy",
-            "-f",
-            "null",
-            "-",
-        ]));
-    }
-    args
-}
-
-/// Name of the output in the assembly's work folder.
-pub(crate) fn output_file(spec: &Spec) -> &'static str {
-    match spec.container() {
-        Container::Mp4 => "output.mp4",
-        Container::Mkv => "output.mkv",
-        Container::Webm => "output.webm",
-    }
-}
-
-/// Muxer options of the one output file.
-fn output(spec: &Spec) -> Vec<String> {
-    let mut args = words(&[
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
-        "-fflags",
-        "+bitexact",
-        "-flags:v",
-        "+bitexact",
-        "-flags:a",
-        "+bitexact",
-    ]);
-    if spec.container() == Container::Mp4 {
-        args.extend(words(&["-movflags", "+faststart"]));
-        if spec.codec() == Codec::Hevc {
-            // The one of two spellings that every player takes.
-            args.extend(words(&["-tag:v", "hvc1"]));
-        }
-    }
-    args.extend(words(&[
-        "-f",
-        match spec.container() {
-            Container::Mp4 => "mp4",
-            Container::Mkv => "matroska",
-            Container::Webm => "webm",
-        },
-    ]));
-    args
-}
-
-/// Makes the one file of the joined shards and the audio; nothing is encoded.
-pub(crate) fn assemble(spec: &Spec, audio: Option<&Path>) -> Vec<String> {
-    let shift = format!("-{SHIFT_SECONDS}");
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    // The joined file's header is read up to its mark; see `rate_header`.
-    args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
-    args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
-    if let Some(audio) = audio {
-        let form = SoundForm::of(spec);
-        if form.shifted() {
-            args.extend(words(&["-itsoffset", &shift]));
-        }
-        args.extend(open(&Input::File(audio.into()), Some(form.demuxer())));
-    }
-    args.extend(words(&["-map", "0:v:0"]));
-    if audio.is_some() {
-        args.extend(words(&["-map", "1:a:0"]));
-    }
-    args.extend(words(&["-c", "copy"]));
-    args.extend(output(spec));
-    args.push(output_file(spec).to_string());
-    args
-}
-
-/// ffprobe: a line `pts|dts|flags` for each packet of a stream of a file of
-/// our own; `stream` as `v:0`.
-pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
-    let mut args = words(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-select_streams",
-        stream,
-        "-show_entries",
-        "packet=pts,dts,flags:stream=time_base",
-        "-of",
-        "compact=p=0:nk=1",
-    ]);
-    args.extend(open(&Input::File(path.into()), Some(demuxer)));
-    args
-}
-
-/// The reference (P3): the one plain ffmpeg command whose frames and times
-/// the job's output has. Paths are put in as they are given.
-pub fn reference(index: &Index, spec: &Spec, input: &str, output_path: &str) -> Vec<String> {
-    // One decoder thread: with more, damaged pictures are patched up in
-    // other ways.
-    let mut args = words(&["ffmpeg", "-nostdin", "-threads", "1", "-i", input]);
-    args.extend(video(spec, index, "", false));
-    if let Some(sound) = &index.head.sound {
-        args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
-        args.extend(sound_codec(spec));
-    }
-    args.extend(output(spec));
-    args.push(output_path.to_string());
-    args
 }

@@ -263,10 +263,7 @@ mod tests {
                     shown += 1;
                     shown - 1
                 }
-                _ => {
-                    let pts = shown + behind;
-                    pts
-                }
+                _ => shown + behind,
             };
             // An anchor is shown behind its `b`s.
             if *letter != 'b' && behind == 0 {

@@ -5,8 +5,9 @@ use reelraft_model::spec::Spec;
 use serde::Serialize;
 
 use crate::{
-    encode_args::{RECIPE, fps, output_file, reference},
+    encode_args::{RECIPE, fps},
     index::Index,
+    mux_args::{output_file, reference},
     report::{ShardReport, SoundReport},
     times::Ratio,
 };

@@ -67,8 +67,6 @@ impl ShardReport {
 pub(crate) struct SoundReport {
     /// Packets in the file; none if the track has nothing in it.
     pub packets: u64,
-    /// Samples that were decoded; 0 where packets were copied.
-    pub samples: u64,
     pub complaints: Vec<String>,
     pub complaints_total: u64,
     /// BLAKE3 of the file.

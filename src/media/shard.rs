@@ -8,7 +8,7 @@ use crate::{
     Context,
     analyze::address_bytes,
     boxes,
-    encode_args::{self, SHARD_FILE, encoded_base, fps, muxer_timescale},
+    encode_args::{self, SHARD_FILE, encoded_base, muxer_timescale},
     error::MediaError,
     index::Index,
     limits::{FRAMES_MAX, SHIFT_SECONDS},
@@ -33,7 +33,7 @@ pub struct Encoded {
 
 /// Encodes the frames of a range; `single` makes the whole film in one plain
 /// pass, whatever the packets promised. `progress` gets the frames encoded so
-/// far.
+/// far, and starts afresh when decoding does.
 ///
 /// # Errors
 /// [`MediaError::PlanMismatch`] when decoding, even from the beginning, gives
@@ -55,47 +55,29 @@ pub async fn encode_shard(
         .map(|time| time - zero)
         .collect();
     let starts = index.starts(range);
-    let mut lead_complaints = None;
-    for (tried, start) in starts.iter().enumerate() {
-        let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
+    let mut objection = String::new();
+    for (tried, start) in (1..).zip(&starts) {
         let mut watch = Watch::new(index, &progress);
         watch.promise = Some(&promise);
         watch.bounds = (
             (index.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
             (index.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
         );
-        watch.last_try = tried + 1 == starts.len();
+        watch.last_try = tried as usize == starts.len();
+        let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut watch).await;
-        let short = watch.times.len() != promise.len();
-        if watch.objection.is_none() && short {
-            watch.objection = Some(format!(
-                "{} frames were promised and {} decoded",
-                promise.len(),
-                watch.times.len()
-            ));
-        }
-        match (&watch.objection, outcome) {
-            (_, Err(error)) if !matches!(error, MediaError::ToolFailed { .. }) => {
-                return Err(error);
+        match (watch.judge(), outcome) {
+            (None, Ok(())) => return finish(context, index, range, false, tried, watch).await,
+            // A bad end may come of a bad start; the next one may do better.
+            (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
+                tracing::debug!(%found, ?start, "decoding is not as promised");
+                objection = found;
             }
-            (Some(objection), _) if watch.last_try => {
-                return Err(MediaError::PlanMismatch {
-                    detail: format!("{objection} in [{}, {})", range.from_pts, range.to_pts),
-                });
-            }
-            (Some(objection), _) => {
-                tracing::debug!(%objection, "decoding again from an earlier start");
-                lead_complaints = Some(objection.clone());
-            }
-            (None, Err(error)) => return Err(error),
-            (None, Ok(())) => {
-                return finish(context, index, range, false, tried as u32 + 1, watch).await;
-            }
+            (_, Err(error)) => return Err(error),
         }
     }
-    // `starts` is never empty, and its last entry returns above.
     Err(MediaError::PlanMismatch {
-        detail: lead_complaints.unwrap_or_default(),
+        detail: format!("{objection} in [{}, {})", range.from_pts, range.to_pts),
     })
 }
 
@@ -107,17 +89,12 @@ async fn encode_single(
 ) -> Result<Encoded, MediaError> {
     let arguments = encode_args::single(context.input, index, context.spec);
     let mut watch = Watch::new(index, progress);
-    watch.last_try = true;
-    let outcome = execute(context, index, &arguments, &mut watch).await;
-    if watch.decoded == 0 && !matches!(outcome, Err(MediaError::Stopped)) {
-        outcome.or(Err(MediaError::NoFrames {
-            detail: watch.complaints.last_words(),
-        }))?;
+    execute(context, index, &arguments, &mut watch).await?;
+    if watch.decoded == 0 {
         return Err(MediaError::NoFrames {
             detail: watch.complaints.last_words(),
         });
     }
-    outcome?;
     finish(context, index, range, true, 1, watch).await
 }
 
@@ -181,6 +158,18 @@ impl<'a> Watch<'a> {
             complaints: Complaints::default(),
             objection: None,
         }
+    }
+
+    /// What is wrong with the try as a whole, if anything.
+    fn judge(&mut self) -> Option<String> {
+        let promised = self.promise.map_or(0, <[i64]>::len);
+        if self.objection.is_none() && self.times.len() != promised {
+            self.objection = Some(format!(
+                "{promised} frames were promised and {} decoded",
+                self.times.len()
+            ));
+        }
+        self.objection.take()
     }
 
     fn object(&mut self, why: String) -> Step {
@@ -318,7 +307,6 @@ async fn finish(
         },
         times: watch.times,
     };
-    debug_assert!(fps(context.spec).is_some() || report.times.len() as u64 <= watch.decoded);
     Ok(Encoded {
         path,
         report: report.to_bytes(),

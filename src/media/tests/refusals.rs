@@ -63,11 +63,8 @@ fn names_of_files_are_no_options() {
 fn copied_audio_that_does_not_fit_is_refused() {
     let world = World::new();
     let clip = world.made("vp9.webm");
-    let error = world
-        .try_job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")]))
-        .err();
     // Opus fits into MP4; PCM does not.
-    assert!(error.is_none(), "{error:?}");
+    world.job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")]));
     let clip = world.made("pcm.mov");
     let Err(error) = world.try_job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")])) else {
         panic!("taken")

@@ -88,6 +88,9 @@ fn recipe(name: &str) -> String {
         "vp9.webm" => format!(
             "{picture} {sound} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus"
         ),
+        "vorbis.webm" => format!(
+            "{picture} -itsoffset 0.4 {sound} -c:v libvpx -deadline realtime -cpu-used 8 -g 30 -c:a libvorbis"
+        ),
         "mpeg4.avi" => format!("{picture} {sound} -c:v mpeg4 -g 12 -q:v 4 -c:a mp3"),
         "mpeg2.ts" => format!("{picture} {sound} -c:v mpeg2video -bf 2 -g 15 -q:v 4 -c:a mp2"),
         "late.mp4" => format!("-itsoffset 3.3 {picture} {sound} {x264} -g 24 -c:a aac"),
