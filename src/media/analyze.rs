@@ -13,7 +13,7 @@ use crate::{
     packets, plan,
     probe::{self, Sound, Source},
     process::{self, Listener, Run, Step},
-    times::Ratio,
+    times::{Ratio, rescale},
 };
 
 /// Codecs whose keyframes and packet times are known to be good to cut at.
@@ -59,7 +59,8 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         )
     });
     if objection.is_some() {
-        let frames = packets.iter().filter(|packet| !packet.hidden).count();
+        let shown = packets.iter().filter(|packet| !packet.hidden).count();
+        let frames = grid_frames(context.spec, &source, &plan.times).unwrap_or(shown);
         plan = plan::one_shard(plan.times, plan.keys, frames, objection);
     }
     let zero = match (own.decoded.pts, single.decoded.pts) {
@@ -100,6 +101,17 @@ fn distrust(source: &Source, first: &Frame, promised: Option<i64>, spec: &Spec) 
         return Some("its first packet gives no frame".into());
     }
     None
+}
+
+/// About how many frames a constant rate gives, for the progress shown.
+fn grid_frames(spec: &Spec, source: &Source, times: &[i64]) -> Option<usize> {
+    let rate = fps(spec)?;
+    let length = times.last()?.checked_sub(*times.first()?)?;
+    let grid = Ratio {
+        num: rate.den,
+        den: rate.num,
+    };
+    usize::try_from(rescale(length, source.video.time_base, grid) + 1).ok()
 }
 
 /// The audio the job takes, or why it can't.

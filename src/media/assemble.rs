@@ -15,7 +15,7 @@ use crate::{
     encode_args::{encoded_base, muxer_timescale},
     error::MediaError,
     index::Index,
-    listen::Text,
+    listen::Advance,
     mux_args::{self, JOINED_FILE, SoundForm, output_file},
     process::{self, Run},
     proof::{self, Facts},
@@ -216,7 +216,7 @@ fn join(
 
 async fn mux(context: &Context<'_>, audio: Option<(&Path, SoundForm)>) -> Result<(), MediaError> {
     let arguments = mux_args::assemble(context.spec, audio);
-    let mut text = Text::default();
+    let mut watch = Advance::new(&|_| {});
     let ended = process::run(
         Run {
             program: &context.tools.ffmpeg,
@@ -226,12 +226,12 @@ async fn mux(context: &Context<'_>, audio: Option<(&Path, SoundForm)>) -> Result
             time_max: None,
         },
         context.cancel,
-        &mut text,
+        &mut watch,
     )
     .await?;
-    text.complaints.judge("ffmpeg", ended)?;
+    watch.complaints.judge("ffmpeg", ended)?;
     // It copies what our own muxer wrote: any complaint is one too many.
-    match text.complaints.kept.first() {
+    match watch.complaints.kept.first() {
         Some(said) => unproven("muxed-without-complaint", said),
         None => Ok(()),
     }

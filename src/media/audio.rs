@@ -8,7 +8,7 @@ use crate::{
     error::MediaError,
     index::Index,
     limits::PACKETS_MAX,
-    listen::Complaints,
+    listen::{Advance, Complaints},
     mux_args::{self, SoundForm},
     process::{self, Ended, Listener, Run, Step},
     report::SoundReport,
@@ -32,11 +32,7 @@ pub async fn encode_audio(
     let form = SoundForm::of(context.spec, sound);
     let path = context.work_dir.join(form.file());
     let arguments = mux_args::audio(context.input, index, context.spec, sound);
-    let mut watch = Watch {
-        progress: &progress,
-        out_us: 0,
-        complaints: Complaints::default(),
-    };
+    let mut watch = Advance::new(&progress);
     let ended = process::run(
         Run {
             program: &context.tools.ffmpeg,
@@ -89,33 +85,6 @@ fn no_header(complaints: &Complaints) -> bool {
         .kept
         .iter()
         .any(|said| said.contains("Could not write header") || said.contains("not supported"))
-}
-
-struct Watch<'a> {
-    progress: &'a (dyn Fn(u64) + Send + Sync),
-    out_us: u64,
-    complaints: Complaints,
-}
-
-impl Listener for Watch<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
-        let out_us = line
-            .strip_prefix("out_time_us=")
-            .and_then(|time| time.trim().parse().ok());
-        match out_us {
-            Some(out_us) if out_us > self.out_us => {
-                self.out_us = out_us;
-                (self.progress)(out_us / 1000);
-                Ok(Step::Alive)
-            }
-            _ => Ok(Step::Quiet),
-        }
-    }
-
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
-    }
 }
 
 /// Packets of one stream of a file of our own.

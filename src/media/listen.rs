@@ -51,13 +51,19 @@ impl<'a> Said<'a> {
         matches!(self.level, "error" | "fatal" | "panic")
     }
 
-    /// As `who: text`, bounded.
+    /// As `who: text`, bounded, and without the source's address: that is
+    /// another on each node, and its token is nobody's business.
     pub fn clipped(&self) -> String {
-        let text = if self.who.is_empty() {
-            self.text.trim().to_string()
-        } else {
-            format!("{}: {}", self.who, self.text.trim())
-        };
+        let mut text = self.text.trim().to_string();
+        for scheme in ["file:", "http://"] {
+            if let Some(at) = text.find(scheme) {
+                let end = text[at..].rfind(": ").map_or(text.len(), |end| at + end);
+                text.replace_range(at..end, "source");
+            }
+        }
+        if !self.who.is_empty() {
+            text = format!("{}: {text}", self.who);
+        }
         clip(&text, COMPLAINT_BYTES_MAX)
     }
 }
@@ -247,6 +253,56 @@ impl Listener for Text {
     }
 }
 
+/// Follows a child by what `-progress` says, and keeps the complaints.
+pub(crate) struct Advance<'a> {
+    /// Gets the milliseconds of film done so far.
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+    out_us: i64,
+    out_bytes: u64,
+    /// What went wrong.
+    pub complaints: Complaints,
+}
+
+impl<'a> Advance<'a> {
+    pub fn new(progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
+        Advance {
+            progress,
+            out_us: 0,
+            out_bytes: 0,
+            complaints: Complaints::default(),
+        }
+    }
+}
+
+impl Listener for Advance<'_> {
+    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        match line.split_once('=') {
+            Some(("out_time_us", time)) => {
+                let out_us = time.trim().parse().unwrap_or(0);
+                if out_us > self.out_us {
+                    self.out_us = out_us;
+                    (self.progress)(out_us as u64 / 1000);
+                    return Ok(Step::Alive);
+                }
+            }
+            Some(("total_size", size)) => {
+                let out_bytes = size.trim().parse().unwrap_or(0);
+                if out_bytes > self.out_bytes {
+                    self.out_bytes = out_bytes;
+                    return Ok(Step::Alive);
+                }
+            }
+            _ => {}
+        }
+        Ok(Step::Quiet)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        self.complaints.hear(line)?;
+        Ok(Step::Quiet)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -279,6 +335,18 @@ mod tests {
         );
         assert!(!complaints.hear("[h264 @ 0x55d4c8] [warning] hm").unwrap());
         assert_eq!(complaints.kept, ["h264: no frame!"]);
+    }
+
+    #[test]
+    fn the_sources_address_is_left_out_of_complaints() {
+        let mut complaints = Complaints::default();
+        for line in [
+            "[error] file:/a b/c: d.mp4: Invalid data found",
+            "[error] http://127.0.0.1:9/secret: Invalid data found",
+        ] {
+            complaints.hear(line).unwrap();
+        }
+        assert_eq!(complaints.kept, ["source: Invalid data found"; 2]);
     }
 
     #[test]

@@ -250,29 +250,52 @@ fn sintel_costs_little_more_than_one_pass() {
     assert!(ratio <= 1.15, "{ratio}");
 }
 
+/// As the other survey, H.264 in MP4 with AAC: times of packets.
+#[test]
+#[ignore = "takes minutes; prints a table"]
+fn survey_lossy() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    for clip in world::all(&real) {
+        let words = [
+            ("preset", "ultrafast"),
+            ("width", "320"),
+            ("shard_ms", "1000"),
+        ];
+        let name = &clip.name;
+        let job = match world.try_job(&clip, &spec(&words)) {
+            Ok(job) => job,
+            Err(error) => {
+                println!("{name}: {} {:?}: {error}", error.kind(), error.class());
+                continue;
+            }
+        };
+        let reference = job.reference_file();
+        for stream in ["v:0", "a:0"] {
+            let ours = world.packet_times(&job.output, stream);
+            let theirs = world.packet_times(&reference, stream);
+            let differ = ours.1.iter().zip(&theirs.1).find(|(a, b)| a != b);
+            println!(
+                "{name} {stream}: {} {} {}/{} {differ:?} {} {}",
+                if ours == theirs { "same" } else { "DIFFERENT" },
+                ours.0,
+                ours.1.len(),
+                theirs.1.len(),
+                job.shards,
+                job.note
+            );
+        }
+    }
+}
+
 /// A survey over all real files, printed; not a test of its own.
 #[test]
 #[ignore = "takes minutes; prints a table"]
 fn survey() {
     let Some(real) = world::real() else { return };
     let world = World::new();
-    let mut paths: Vec<_> = std::fs::read_dir(&real)
-        .unwrap()
-        .filter_map(|entry| std::fs::read_dir(entry.unwrap().path()).ok())
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .collect();
-    paths.sort();
-    let only = std::env::var("ONLY").unwrap_or_default();
-    for path in paths {
-        let name = path.strip_prefix(&real).unwrap().display().to_string();
-        if !name.contains(&only) {
-            continue;
-        }
-        let clip = Clip {
-            name: name.clone(),
-            path,
-        };
+    for clip in world::all(&real) {
+        let name = &clip.name;
         let started = std::time::Instant::now();
         let spec = Spec {
             shard_ms: 1000,

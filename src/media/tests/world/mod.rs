@@ -372,3 +372,21 @@ pub fn real() -> Option<PathBuf> {
     println!("skipped: there are no real files at {}", path.display());
     None
 }
+
+/// All real files, or those with `ONLY` in their names.
+pub fn all(real: &Path) -> Vec<Clip> {
+    let only = std::env::var("ONLY").unwrap_or_default();
+    let mut clips: Vec<Clip> = std::fs::read_dir(real)
+        .unwrap()
+        .filter_map(|entry| std::fs::read_dir(entry.unwrap().path()).ok())
+        .flatten()
+        .map(|entry| entry.unwrap().path())
+        .map(|path| Clip {
+            name: path.strip_prefix(real).unwrap().display().to_string(),
+            path,
+        })
+        .filter(|clip| clip.name.contains(&only))
+        .collect();
+    clips.sort_by(|one, other| one.name.cmp(&other.name));
+    clips
+}
