@@ -60,7 +60,7 @@ fn main() {
     let shown = cluster.json(&["job", "show", id, "--reference"]);
     let shards = jobs["jobs"][0]["shards_total"].clone();
     let mut words: Vec<String> =
-        serde_json::from_value(shown["reference"]["args"].clone()).unwrap();
+        serde_json::from_value(shown["args"].clone()).unwrap();
     // The command names files as the user would; here they lie elsewhere.
     let input = words.iter().position(|word| word == "-i").unwrap() + 1;
     words[input] = source.to_string();

@@ -133,6 +133,15 @@ impl World {
                 view.alive = view.silent_ms == 0;
                 String::new()
             }
+            "full" => {
+                let view = self
+                    .liveness
+                    .nodes
+                    .get_mut(&words[1].parse().unwrap())
+                    .unwrap();
+                view.full = true;
+                String::new()
+            }
             "create" => {
                 let spec = resolve(&SpecRequest {
                     codec: option(&words, "codec").unwrap_or_default().into(),

@@ -274,7 +274,8 @@ impl Writer<'_> {
         if kind == TaskKind::Analyze {
             self.drop_shards(id);
         }
-        if kind == TaskKind::Shard && c.class() == FailureClass::PlanMismatch {
+        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
+        if cut && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
         }
         Reply::done(id)
@@ -375,12 +376,7 @@ impl Writer<'_> {
         }
         let mut job = entry.job.clone();
         let mut task = Task::clone(task);
-        let assemblies: Vec<TaskKey> = entry
-            .tasks
-            .keys()
-            .filter(|(kind, _)| *kind == TaskKind::Assemble)
-            .copied()
-            .collect();
+        let assemblies = assemblies_of(entry);
         task.state = TaskState::Pending.into();
         job.state = JobState::Encoding.into();
         self.put_job(job);
@@ -551,13 +547,14 @@ impl Writer<'_> {
     }
 
     /// Makes the whole film one shard: the packets promised other frames than
-    /// the decoder gives, so no other cut can be trusted. The new shard goes
-    /// on counting attempts above all old ones, which fences those off.
+    /// the decoder gives, or the parts do not fit together, so no other cut
+    /// can be trusted. The new shard goes on counting attempts above all old
+    /// ones, which fences those off.
     fn collapse(&mut self, id: &str, why: &str) {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let Some(mut job) = (!job_is_single(&entry.job)).then(|| entry.job.clone()) else {
+        let Some(mut job) = (!entry.job.single).then(|| entry.job.clone()) else {
             return;
         };
         let mut whole = pending(TaskKind::Shard, 0);
@@ -565,7 +562,12 @@ impl Writer<'_> {
         whole.to_pts = entry.shards().map(|task| task.to_pts).max().unwrap_or(0);
         whole.frames = job.frames_total;
         whole.attempt = entry.shards().map(|task| task.attempt).max().unwrap_or(0);
+        let assemblies = assemblies_of(entry);
         self.drop_shards(id);
+        for key in assemblies {
+            self.suspend(id, key);
+        }
+        job.state = JobState::Encoding.into();
         job.single = true;
         job.shards_total = 1;
         job.plan_note = clip(why, PROBLEM_BYTES_MAX);
@@ -656,8 +658,11 @@ impl Writer<'_> {
     }
 }
 
-fn job_is_single(job: &Job) -> bool {
-    job.single
+fn assemblies_of(entry: &JobEntry) -> Vec<TaskKey> {
+    let keys = entry.tasks.keys();
+    keys.filter(|(kind, _)| *kind == TaskKind::Assemble)
+        .copied()
+        .collect()
 }
 
 fn pending(kind: TaskKind, number: u32) -> Task {

@@ -32,7 +32,8 @@ pub struct NodeView {
     pub build: String,
     /// Why it takes no new work; empty if it does.
     pub trouble: String,
-    /// Whether its disk has no room: it becomes nobody's home.
+    /// Whether its disk has no room: it becomes nobody's home, and gives up
+    /// its place in jobs that still grow.
     pub full: bool,
 }
 
@@ -234,10 +235,13 @@ fn homes(
     let mut keep: Vec<u64> = Vec::new();
     let mut lost: Vec<u64> = Vec::new();
     for home in &job.homes {
-        if liveness.silent_ms(home.node) < HOME_LOST_MS {
-            keep.push(home.node)
+        // A full disk can take no more of a job that still grows.
+        let full =
+            !job.state().ended() && liveness.nodes.get(&home.node).is_some_and(|view| view.full);
+        if liveness.silent_ms(home.node) < HOME_LOST_MS && !full {
+            keep.push(home.node);
         } else {
-            lost.push(home.node)
+            lost.push(home.node);
         }
     }
     // Some living home must be able to fill the new one: never give up the
