@@ -59,8 +59,7 @@ fn main() {
     let id = jobs["jobs"][0]["id"].as_str().unwrap();
     let shown = cluster.json(&["job", "show", id, "--reference"]);
     let shards = jobs["jobs"][0]["shards_total"].clone();
-    let mut words: Vec<String> =
-        serde_json::from_value(shown["args"].clone()).unwrap();
+    let mut words: Vec<String> = serde_json::from_value(shown["args"].clone()).unwrap();
     // The command names files as the user would; here they lie elsewhere.
     let input = words.iter().position(|word| word == "-i").unwrap() + 1;
     words[input] = source.to_string();
@@ -83,7 +82,10 @@ fn main() {
         ms(usage.ru_utime) + ms(usage.ru_stime)
     };
     let before = children();
-    let status = Command::new(&words[0]).args(&words[1..]).status().unwrap();
+    let status = Command::new(&words[0])
+        .args(&words[1..])
+        .stderr(std::process::Stdio::null())
+        .status().unwrap();
     assert!(status.success(), "the reference command failed: {words:?}");
     let single_ms = children() - before;
 

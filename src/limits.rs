@@ -24,6 +24,10 @@ pub const ASSIGN_RESEND: Duration = Duration::from_millis(1_500);
 /// purge works in days, so this may be coarse.
 pub const CLUSTER_TICK: Duration = Duration::from_secs(30);
 
+/// A node whose disk can't take this much more (by the blob store's own rule)
+/// counts as full: the chunks of a few uploads that are under way at once.
+pub const ROOM_BYTES_MIN: u64 = 64 << 20;
+
 /// Pause before a broken session is opened again: short, as it is on the path
 /// of a takeover.
 pub const SESSION_RETRY: Duration = Duration::from_millis(50);

@@ -175,7 +175,7 @@ impl<'a> Term<'a> {
                     log_index,
                 };
                 if self.sessions.send(task.node, Message::Assign(assignment)) {
-                    debug!(%key, node = task.node, "assigned");
+                    info!(%key, node = task.node, "assigned");
                     sent.insert(key, Instant::now());
                 }
             }

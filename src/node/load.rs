@@ -2,9 +2,6 @@
 
 use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::PathBuf};
 
-/// Below this share of free space (percent) a node takes no more work.
-const DISK_FREE_PERCENT_MIN: u64 = 5;
-
 /// Reads load and disk figures.
 #[derive(Debug)]
 pub struct Load {
@@ -45,11 +42,5 @@ impl Load {
             stat
         };
         (stat.f_bavail * stat.f_frsize, stat.f_blocks * stat.f_frsize)
-    }
-
-    /// Whether the disk has no room for more work.
-    pub fn is_full(&self) -> bool {
-        let (free, total) = self.disk();
-        total > 0 && free * 100 < total * DISK_FREE_PERCENT_MIN
     }
 }

@@ -25,7 +25,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     faces::convert::{model_attempt, wire_attempt, wire_problem},
-    limits::{ASSIGN_APPLY, BEAT, SESSION_CONNECT, SESSION_QUEUE, SESSION_RETRY},
+    limits::{ASSIGN_APPLY, BEAT, ROOM_BYTES_MIN, SESSION_CONNECT, SESSION_QUEUE, SESSION_RETRY},
     node::{
         Shared,
         load::Load,
@@ -222,7 +222,7 @@ impl Worker {
 
     fn beat(&self) -> v1::Beat {
         let (free, total) = self.load.disk();
-        let full = self.load.is_full();
+        let full = self.shared.data.store().check_room(ROOM_BYTES_MIN).is_err();
         v1::Beat {
             running: self.running(),
             load_milli: self.load.load_milli(),
