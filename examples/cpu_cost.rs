@@ -85,7 +85,8 @@ fn main() {
     let status = Command::new(&words[0])
         .args(&words[1..])
         .stderr(std::process::Stdio::null())
-        .status().unwrap();
+        .status()
+        .unwrap();
     assert!(status.success(), "the reference command failed: {words:?}");
     let single_ms = children() - before;
 

@@ -42,7 +42,11 @@ impl Secret {
 
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.is_set() { "Secret(set)" } else { "Secret(none)" })
+        f.write_str(if self.is_set() {
+            "Secret(set)"
+        } else {
+            "Secret(none)"
+        })
     }
 }
 
@@ -61,11 +65,26 @@ pub struct Gate(Option<Arc<[u8]>>);
 
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(secret) = &self.0 else { return Ok(request) };
-        let given = request.metadata().get(KEY).map_or(&b""[..], |value| value.as_bytes());
+        let Some(secret) = &self.0 else {
+            return Ok(request);
+        };
+        let given = request
+            .metadata()
+            .get(KEY)
+            .map_or(&b""[..], |value| value.as_bytes());
         // Compared in full whatever differs, so that timing tells nothing.
         let same = given.len() == secret.len()
-            && given.iter().zip(secret.iter()).fold(0, |sum, (a, b)| sum | (a ^ b)) == 0;
-        if same { Ok(request) } else { Err(Status::unauthenticated("the cluster's secret is missing or wrong")) }
+            && given
+                .iter()
+                .zip(secret.iter())
+                .fold(0, |sum, (a, b)| sum | (a ^ b))
+                == 0;
+        if same {
+            Ok(request)
+        } else {
+            Err(Status::unauthenticated(
+                "the cluster's secret is missing or wrong",
+            ))
+        }
     }
 }

@@ -1,0 +1,193 @@
+//! What follows from a command for the job as a whole: its next stage, its
+//! collapse to one shard, its end.
+
+use super::*;
+
+impl Writer<'_> {
+    /// Takes an assembly back while a shard is encoded anew, keeping its
+    /// attempt number so that a late result is refused.
+    pub(super) fn suspend(&mut self, id: &str, key: TaskKey) {
+        let task = self
+            .state
+            .jobs
+            .get(id)
+            .and_then(|entry| entry.tasks.get(&key))
+            .map(|task| Task::clone(task));
+        if let Some(mut task) = task {
+            task.state = TaskState::Pending.into();
+            self.put_task(id, task);
+        }
+    }
+
+    pub(super) fn end(&mut self, id: &str, unix_ms: u64, problem: Problem) -> Reply {
+        if let Some(mut job) = self.job(id).cloned() {
+            job.state = JobState::Failed.into();
+            job.problem = Some(problem);
+            job.ended_unix_ms = unix_ms;
+            self.put_job(job);
+            self.stop_tasks(id);
+        }
+        Reply::done(id)
+    }
+
+    /// Running tasks of an ended job are not running any more: workers read
+    /// that from the table and end their processes.
+    pub(super) fn stop_tasks(&mut self, id: &str) {
+        let running: Vec<TaskKey> = self
+            .state
+            .jobs
+            .get(id)
+            .map(|entry| entry.running.iter().copied().collect())
+            .unwrap_or_default();
+        for key in running {
+            self.suspend(id, key);
+        }
+    }
+
+    pub(super) fn drop_shards(&mut self, id: &str) {
+        let shards: Vec<TaskKey> = self
+            .state
+            .jobs
+            .get(id)
+            .map(|entry| {
+                entry
+                    .shards()
+                    .map(|task| (TaskKind::Shard, task.number))
+                    .collect()
+            })
+            .unwrap_or_default();
+        for key in shards {
+            self.remove_task(id, key);
+        }
+        if let Some(mut job) = self.job(id).cloned() {
+            job.shards_total = 0;
+            self.put_job(job);
+        }
+    }
+
+    /// Makes the whole film one shard: the packets promised other frames than
+    /// the decoder gives, or the parts do not fit together, so no other cut
+    /// can be trusted. The new shard goes on counting attempts above all old
+    /// ones, which fences those off.
+    pub(super) fn collapse(&mut self, id: &str, why: &str) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let Some(mut job) = (!entry.job.single).then(|| entry.job.clone()) else {
+            return;
+        };
+        let mut whole = pending(TaskKind::Shard, 0);
+        whole.from_pts = entry.shards().map(|task| task.from_pts).min().unwrap_or(0);
+        whole.to_pts = entry.shards().map(|task| task.to_pts).max().unwrap_or(0);
+        whole.frames = job.frames_total;
+        whole.attempt = entry.shards().map(|task| task.attempt).max().unwrap_or(0);
+        let assemblies = assemblies_of(entry);
+        self.drop_shards(id);
+        for key in assemblies {
+            self.suspend(id, key);
+        }
+        job.state = JobState::Encoding.into();
+        job.single = true;
+        job.shards_total = 1;
+        job.plan_note = clip(why, PROBLEM_BYTES_MAX);
+        self.put_job(job);
+        self.put_task(id, whole);
+    }
+
+    pub(super) fn assemble_if_encoded(&mut self, id: &str) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let encoded = entry
+            .tasks
+            .values()
+            .filter(|task| matches!(task.kind(), TaskKind::Shard | TaskKind::Audio))
+            .all(|task| task.state() == TaskState::Done);
+        if !encoded || entry.job.state() != JobState::Encoding {
+            return;
+        }
+        let mut job = entry.job.clone();
+        job.state = JobState::Assembling.into();
+        self.put_job(job);
+        self.open_assemblies(id);
+    }
+
+    /// Every home assembles by itself.
+    pub(super) fn open_assemblies(&mut self, id: &str) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let missing: Vec<u32> = entry
+            .job
+            .homes
+            .iter()
+            .map(|home| home.node as u32)
+            .filter(|&node| !entry.tasks.contains_key(&(TaskKind::Assemble, node)))
+            .collect();
+        for node in missing {
+            self.put_task(id, pending(TaskKind::Assemble, node));
+        }
+    }
+
+    /// Ends the job when all homes hold the same output, or do not.
+    pub(super) fn succeed_if_agreed(&mut self, id: &str, unix_ms: u64) -> Reply {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let mut job = entry.job.clone();
+        let done: Vec<Arc<Task>> = entry
+            .tasks
+            .values()
+            .filter(|task| task.kind() == TaskKind::Assemble && task.state() == TaskState::Done)
+            .cloned()
+            .collect();
+        let Some(first) = done.first() else {
+            return Reply::done(id);
+        };
+        if let Some(other) = done
+            .iter()
+            .find(|task| (&task.hash, &task.report) != (&first.hash, &first.report))
+        {
+            let cause = format!(
+                "node {} assembled {} and node {} assembled {}",
+                first.number, first.hash, other.number, other.hash
+            );
+            return self.end(id, unix_ms, not_reproducible(cause));
+        }
+        let agreed = job
+            .homes
+            .iter()
+            .all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
+        if agreed {
+            job.state = JobState::Succeeded.into();
+            job.output_hash = first.hash.clone();
+            job.output_bytes = first.bytes_out;
+            job.proof_hash = first.report.clone();
+            job.ended_unix_ms = done
+                .iter()
+                .map(|task| task.ended_unix_ms)
+                .max()
+                .unwrap_or(unix_ms);
+            for home in &mut job.homes {
+                home.filled = true;
+            }
+            self.put_job(job);
+        }
+        Reply::done(id)
+    }
+}
+
+pub(super) fn assemblies_of(entry: &JobEntry) -> Vec<TaskKey> {
+    let keys = entry.tasks.keys();
+    keys.filter(|(kind, _)| *kind == TaskKind::Assemble)
+        .copied()
+        .collect()
+}
+
+pub(super) fn not_reproducible(cause: String) -> Problem {
+    Problem::new(
+        "not-reproducible",
+        cause,
+        "two machines gave different bytes for the same work: check their memory and ffmpeg, then submit again",
+    )
+}

@@ -1,0 +1,184 @@
+//! Commands about tasks: assigning, releasing, planning, completing and
+//! reopening them. Each holds only for the attempt that the table names.
+
+use super::{
+    stages::{assemblies_of, not_reproducible},
+    *,
+};
+
+impl Writer<'_> {
+    /// The task of a key, if the key names its latest attempt and it runs.
+    pub(super) fn running(&self, key: &crate::command::AttemptKey) -> Option<Task> {
+        let entry = self.state.jobs.get(&key.job)?;
+        let task = entry.tasks.get(&key.task())?;
+        let current = task.attempt == key.attempt && task.state() == TaskState::Running;
+        (current && !entry.job.state().ended()).then(|| Task::clone(task))
+    }
+
+    pub(super) fn assign(&mut self, c: &Assign) -> Reply {
+        let id = &c.key.job;
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let Some(task) = entry.tasks.get(&c.key.task()) else {
+            return Reply::stale(id);
+        };
+        let ready = task.state() == TaskState::Pending && c.key.attempt == task.attempt + 1;
+        let same_build = entry.job.build.is_empty() || entry.job.build == c.build;
+        if !ready || !same_build || entry.job.state().ended() {
+            return Reply::stale(id);
+        }
+        let mut task = Task::clone(task);
+        if entry.job.build.is_empty() {
+            let mut job = entry.job.clone();
+            job.build = c.build.clone();
+            self.put_job(job);
+        }
+        task.state = TaskState::Running.into();
+        task.attempt = c.key.attempt;
+        task.node = c.node;
+        task.started_unix_ms = c.unix_ms;
+        self.put_task(id, task);
+        Reply::done(id)
+    }
+
+    pub(super) fn release(&mut self, c: &Release) -> Reply {
+        let id = &c.key.job;
+        let Some(mut task) = self.running(&c.key) else {
+            return Reply::stale(id);
+        };
+        task.state = TaskState::Pending.into();
+        match c.class() {
+            FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => {
+                task.work_failures += 1
+            }
+            FailureClass::NodeFault | FailureClass::NodeLost => task.node_faults += 1,
+            FailureClass::Stopped => {}
+        }
+        if task.failures.len() == FAILURES_KEPT_MAX {
+            task.failures.remove(0);
+        }
+        task.failures.push(Failure {
+            node: task.node,
+            attempt: c.key.attempt,
+            class: c.class,
+            problem: clipped(&c.problem),
+        });
+        let kind = task.kind();
+        self.put_task(id, task);
+        if kind == TaskKind::Analyze {
+            self.drop_shards(id);
+        }
+        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
+        if cut && c.class() == FailureClass::PlanMismatch {
+            self.collapse(id, &c.problem.cause);
+        }
+        Reply::done(id)
+    }
+
+    pub(super) fn plan_append(&mut self, c: &PlanAppend) -> Reply {
+        let id = &c.key.job;
+        if self.running(&c.key).is_none() || c.key.kind() != TaskKind::Analyze {
+            return Reply::stale(id);
+        }
+        let Some(mut job) = self.job(id).cloned() else {
+            return Reply::stale(id);
+        };
+        let total = job.shards_total as usize + c.ranges.len();
+        let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && total <= SHARDS_PER_JOB_MAX;
+        if c.first != job.shards_total || !fits {
+            return Reply::stale(id);
+        }
+        for (number, range) in (c.first..).zip(&c.ranges) {
+            self.put_task(
+                id,
+                Task {
+                    from_pts: range.from_pts,
+                    to_pts: range.to_pts,
+                    frames: range.frames,
+                    ..pending(TaskKind::Shard, number)
+                },
+            );
+        }
+        job.shards_total = total as u32;
+        self.put_job(job);
+        Reply::done(id)
+    }
+
+    pub(super) fn complete(&mut self, c: &Complete) -> Reply {
+        let id = &c.key.job;
+        let Some(mut task) = self.running(&c.key) else {
+            return Reply::stale(id);
+        };
+        let Some(mut job) = self.job(id).cloned() else {
+            return Reply::stale(id);
+        };
+        let kind = task.kind();
+        if kind == TaskKind::Analyze && (c.shards_total != job.shards_total || c.shards_total == 0)
+        {
+            return Reply::stale(id);
+        }
+        // A reopened task must give the bytes it gave before (lineage).
+        if !task.hash.is_empty() && task.hash != c.hash && kind != TaskKind::Assemble {
+            let cause = format!(
+                "{} {} gave {} and then {}",
+                kind.name(),
+                task.number,
+                task.hash,
+                c.hash
+            );
+            return self.end(id, c.unix_ms, not_reproducible(cause));
+        }
+        task.state = TaskState::Done.into();
+        task.hash = c.hash.clone();
+        task.bytes_out = c.bytes_out;
+        task.bytes_in = c.bytes_in;
+        task.frames = c.frames;
+        task.report = c.report.clone();
+        task.ended_unix_ms = c.unix_ms;
+        self.put_task(id, task);
+        match kind {
+            TaskKind::Analyze => {
+                job.state = JobState::Encoding.into();
+                job.index_hash = c.hash.clone();
+                job.frames_total = c.frames;
+                job.plan_note = c.plan_note.clone();
+                job.has_audio = c.has_audio && job.spec.audio() != Audio::None;
+                let has_audio = job.has_audio;
+                self.put_job(job);
+                if has_audio {
+                    self.put_task(id, pending(TaskKind::Audio, 0));
+                }
+            }
+            TaskKind::Audio | TaskKind::Shard => self.assemble_if_encoded(id),
+            TaskKind::Assemble => return self.succeed_if_agreed(id, c.unix_ms),
+        }
+        Reply::done(id)
+    }
+
+    pub(super) fn reopen(&mut self, c: &Reopen) -> Reply {
+        let id = &c.key.job;
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let Some(task) = entry.tasks.get(&c.key.task()) else {
+            return Reply::stale(id);
+        };
+        let finished = task.state() == TaskState::Done && task.attempt == c.key.attempt;
+        let encoded = matches!(task.kind(), TaskKind::Shard | TaskKind::Audio);
+        if !finished || !encoded || entry.job.state().ended() {
+            return Reply::stale(id);
+        }
+        let mut job = entry.job.clone();
+        let mut task = Task::clone(task);
+        let assemblies = assemblies_of(entry);
+        task.state = TaskState::Pending.into();
+        job.state = JobState::Encoding.into();
+        self.put_job(job);
+        self.put_task(id, task);
+        for key in assemblies {
+            self.suspend(id, key);
+        }
+        Reply::done(id)
+    }
+}
