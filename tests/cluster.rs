@@ -292,3 +292,57 @@ fn two_clients_with_one_request_id_get_one_job() {
     let jobs = cluster.json(&["job", "list"]);
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
 }
+
+/// Decoded frames with their times, as ffmpeg's framemd5 muxer prints them.
+fn frames_and_times(path: &Path) -> String {
+    let output = std::process::Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(path)
+        .args([
+            "-map",
+            "0:v:0",
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "framemd5",
+            "-",
+        ])
+        .output()
+        .unwrap();
+    succeed(&output);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn lossless_output_has_the_frames_and_times_of_the_printed_reference() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(folder.path(), Options::default());
+    let out = folder.path().join("out.mkv");
+    let args = [
+        "transcode",
+        clip().to_str().unwrap(),
+        out.to_str().unwrap(),
+        "--codec",
+        "ffv1",
+    ];
+    succeed(&cluster.run(&[&args, &["--shard-seconds", "2"][..]].concat()));
+    let id = newest(&cluster).unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    assert!(newest(&cluster).unwrap()["shards_total"].as_u64().unwrap() > 3);
+
+    let shown = cluster.json(&["job", "show", &id, "--reference"]);
+    let mut words: Vec<String> = serde_json::from_value(shown["args"].clone()).unwrap();
+    let input = words.iter().position(|word| word == "-i").unwrap() + 1;
+    words[input] = clip().to_str().unwrap().to_string();
+    let reference = folder.path().join("reference.mkv");
+    *words.last_mut().unwrap() = reference.to_str().unwrap().to_string();
+    succeed(
+        &std::process::Command::new(&words[0])
+            .args(&words[1..])
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(frames_and_times(&out), frames_and_times(&reference));
+}

@@ -124,7 +124,7 @@ impl Record {
             .iter()
             .take_while(|event| event.at_us < at_us)
             .filter(|event| matches!(event.what, What::Leads { .. }))
-            .next_back()
+            .last()
             .map(|event| event.node)
     }
 

@@ -1,0 +1,302 @@
+//! Kills nodes at random while films are made: one, two, or all at once, at
+//! random moments, several times a film, whether or not the cluster has got
+//! over the last one. Every film must succeed all the same, with the bytes and
+//! the frames of a calm run (P1, P2, P3), as one job (P5).
+//!
+//! `cargo run --release --example kill_anything -- [--jobs N] [--seed N] [--short] [--svg FILE]`
+//!
+//! A client that gives up, because no quorum lived for as long as it is
+//! patient, is started again under the same request id, as its user would.
+#![allow(missing_docs)]
+
+mod experiment;
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, ExitCode, Stdio},
+    thread::sleep,
+    time::{Duration, Instant, SystemTime},
+};
+
+use experiment::{
+    Random, Settings,
+    picture::Picture,
+    record::{End, Kill, Record, begun_again},
+    unix_us,
+};
+use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
+
+/// How long one film may take from submit to file, restarts of `dev` with
+/// their growing pauses included.
+const FILM_PATIENCE: Duration = Duration::from_secs(600);
+
+/// How often a client that gave up may be started again for one film. Each
+/// try is patient for many elections, so more means that nothing gets better.
+const CLIENT_TRIES_MAX: u32 = 20;
+
+/// Exit code of a client that found no leader in time.
+const EXIT_UNREACHABLE: i32 = 3;
+
+/// What a film is encoded with.
+const FILM: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];
+
+fn main() -> ExitCode {
+    let settings = match Settings::from_args("kill_anything") {
+        Ok(settings) => settings,
+        Err(refusal) => {
+            eprintln!("{refusal}");
+            return ExitCode::from(2);
+        }
+    };
+    println!("seed {}", settings.seed);
+    let folder = std::env::temp_dir().join(format!("reelraft-anything-{}", std::process::id()));
+    let ended = Experiment::new(&settings, &folder).and_then(Experiment::run);
+    match ended {
+        Ok(broken) if broken.is_empty() => {
+            let _ = std::fs::remove_dir_all(&folder);
+            println!("every promise held");
+            return ExitCode::SUCCESS;
+        }
+        Ok(broken) => broken
+            .iter()
+            .for_each(|promise| eprintln!("BROKEN: {promise}")),
+        Err(error) => eprintln!("the experiment failed: {error}"),
+    }
+    eprintln!("the nodes' log is kept: {}", folder.display());
+    ExitCode::FAILURE
+}
+
+struct Experiment<'a> {
+    settings: &'a Settings,
+    random: Random,
+    cluster: LocalCluster,
+    folder: PathBuf,
+    clip: PathBuf,
+    kills: Vec<Kill>,
+    /// Clients that gave up and were started again.
+    clients_again: u32,
+    broken: Vec<String>,
+}
+
+/// One film as it came out.
+struct Film {
+    blake3: String,
+    frames: u64,
+    wall: Duration,
+    /// The kills of its time, by moment: seconds into the film, and nodes.
+    kills: Vec<String>,
+}
+
+impl<'a> Experiment<'a> {
+    fn new(settings: &'a Settings, folder: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let clip = folder.join("film.mp4");
+        make_clip(&clip, if settings.short { 8 } else { 20 }, "480x270");
+        Ok(Experiment {
+            settings,
+            random: Random::new(settings.seed),
+            cluster: LocalCluster::start(&folder.join("cluster"), Options::default()),
+            folder: folder.to_path_buf(),
+            clip,
+            kills: Vec::new(),
+            clients_again: 0,
+            broken: Vec::new(),
+        })
+    }
+
+    fn run(mut self) -> Result<Vec<String>, String> {
+        let jobs = self
+            .settings
+            .rounds
+            .unwrap_or(if self.settings.short { 1 } else { 10 });
+        let calm = self.film("calm", 0)?;
+        println!(
+            "calm      {:>5.1} s, {} frames, blake3 {}",
+            calm.wall.as_secs_f64(),
+            calm.frames,
+            calm.blake3
+        );
+        if calm.frames != frames_of(&self.clip) {
+            self.broken
+                .push(format!("the calm run has {} frames", calm.frames));
+        }
+        let stormy_from_us = unix_us(SystemTime::now());
+        for number in 1..=jobs {
+            let name = format!("storm-{number}");
+            let planned = self.random.within(2, 6);
+            let film = match self.film(&name, planned) {
+                Ok(film) => film,
+                Err(error) => {
+                    println!("{name}: {error}");
+                    self.broken.push(format!("{name}: {error}"));
+                    continue;
+                }
+            };
+            let same = film.blake3 == calm.blake3 && film.frames == calm.frames;
+            println!(
+                "{name:<9} {:>5.1} s, {} frames, {}; killed: {}",
+                film.wall.as_secs_f64(),
+                film.frames,
+                if same { "same bytes" } else { "OTHER BYTES" },
+                film.kills.join(", ")
+            );
+            if !same {
+                self.broken.push(format!(
+                    "{name}: {} frames, blake3 {}",
+                    film.frames, film.blake3
+                ));
+            }
+        }
+        self.one_request_one_job(jobs + 1);
+        self.report(stormy_from_us)?;
+        Ok(self.broken)
+    }
+
+    /// Makes one film with up to `kills` kills on the way.
+    fn film(&mut self, name: &str, mut kills: u64) -> Result<Film, String> {
+        let out = self.folder.join(format!("{name}.mp4"));
+        let begun = Instant::now();
+        let mut client = self.client(name, &out)?;
+        let mut tries = 1;
+        let mut said = Vec::new();
+        let mut next = begun + Duration::from_millis(self.random.within(0, 4_000));
+        loop {
+            if let Some(status) = client.try_wait().map_err(|error| error.to_string())? {
+                if status.success() {
+                    break;
+                }
+                let mut error = String::new();
+                if let Some(mut pipe) = client.stderr.take() {
+                    let _ = std::io::Read::read_to_string(&mut pipe, &mut error);
+                }
+                if status.code() != Some(EXIT_UNREACHABLE) || tries == CLIENT_TRIES_MAX {
+                    return Err(format!("the client ended with {status}: {error}"));
+                }
+                tries += 1;
+                self.clients_again += 1;
+                client = self.client(name, &out)?;
+            }
+            if kills > 0 && Instant::now() >= next {
+                if let Some(nodes) = self.strike() {
+                    kills -= 1;
+                    said.push(format!("{nodes} at {:.1} s", begun.elapsed().as_secs_f64()));
+                }
+                next = Instant::now() + Duration::from_millis(self.random.within(100, 5_000));
+            }
+            if begun.elapsed() > FILM_PATIENCE {
+                let _ = client.kill();
+                let _ = client.wait();
+                return Err(format!("not done after {} s", FILM_PATIENCE.as_secs()));
+            }
+            sleep(Duration::from_millis(20));
+        }
+        Ok(Film {
+            blake3: blake3_of(&out),
+            frames: frames_of(&out),
+            wall: begun.elapsed(),
+            kills: said,
+        })
+    }
+
+    fn client(&self, name: &str, out: &Path) -> Result<Child, String> {
+        let (clip, out) = (self.clip.display().to_string(), out.display().to_string());
+        let request = ["transcode", &clip, &out, "--request-id", name];
+        self.cluster
+            .cli(&[&request[..], &FILM].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| error.to_string())
+    }
+
+    /// Kills one living node, or two, or all of them. Says which; `None` where
+    /// none lives.
+    fn strike(&mut self) -> Option<String> {
+        let mut living: Vec<(u64, i32)> = self.cluster.processes().into_iter().collect();
+        let count = match self.random.within(0, 10) {
+            0..6 => 1,
+            6..8 => 2,
+            _ => living.len(),
+        };
+        while living.len() > count {
+            let spared = self.random.within(0, living.len() as u64);
+            living.remove(spared as usize);
+        }
+        if living.is_empty() {
+            return None;
+        }
+        let (nodes, pids): (Vec<u64>, Vec<i32>) = living.into_iter().unzip();
+        let at_us = unix_us(self.cluster.kill_at_once(&pids));
+        self.kills
+            .extend(nodes.iter().map(|&node| Kill { at_us, node }));
+        let all = nodes.len() as u16 == self.cluster.options.nodes;
+        let names: Vec<String> = nodes.iter().map(u64::to_string).collect();
+        Some(if all {
+            "all".to_string()
+        } else {
+            names.join("+")
+        })
+    }
+
+    /// As many jobs as requests, and each of them finished.
+    fn one_request_one_job(&mut self, requests: u64) {
+        self.cluster.wait_for_leader();
+        let list = self.cluster.json(&["job", "list", "--all"]);
+        let jobs = list["jobs"].as_array().cloned().unwrap_or_default();
+        if jobs.len() as u64 != requests {
+            self.broken
+                .push(format!("{} jobs for {requests} requests", jobs.len()));
+        }
+        for job in jobs.iter().filter(|job| job["state"] != "succeeded") {
+            self.broken.push(format!(
+                "job {} is {}: {}",
+                job["request_id"], job["state"], job["problem"]
+            ));
+        }
+    }
+
+    fn report(&mut self, stormy_from_us: u64) -> Result<(), String> {
+        let mut record = Record::read(&self.cluster.log());
+        record.events.retain(|event| event.at_us >= stormy_from_us);
+        let tries = record.tries(&self.kills, unix_us(SystemTime::now()));
+        let again = begun_again(&tries, &self.kills);
+        let lost = tries.iter().filter(|found| found.end == End::Killed);
+        println!(
+            "{} nodes killed, {} clients started again; {} attempts, {} died with their node, {} tasks begun again",
+            self.kills.len(),
+            self.clients_again,
+            tries.len(),
+            lost.count(),
+            again.tries
+        );
+        // With a majority dead, or the homes of a film, its parts can't be
+        // given away and are made again later: told here, and no broken promise.
+        println!(
+            "{} of them though the node of the earlier attempt lived",
+            again.unexplained.len()
+        );
+        for line in &again.unexplained {
+            println!("  {line}");
+        }
+        let title = format!("{} nodes killed at random", self.kills.len());
+        let subtitle = format!(
+            "three nodes on one machine, one film after the other; seed {}",
+            self.settings.seed
+        );
+        let picture = Picture {
+            title: &title,
+            subtitle: &subtitle,
+            nodes: self.cluster.options.nodes.into(),
+            record: &record,
+            tries: &tries,
+            kills: &self.kills,
+            takeovers: &[],
+            probes: &[],
+        };
+        std::fs::write(&self.settings.svg, picture.svg()).map_err(|error| error.to_string())?;
+        println!("picture: {}", self.settings.svg.display());
+        Ok(())
+    }
+}
