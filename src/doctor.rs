@@ -60,7 +60,7 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
             for encoder in reelraft_media::check_encoders(&tools).await {
                 let name = format!("encoder {}", encoder.name);
                 checks.push(if encoder.ok {
-                    Check::ok(name, encoder.detail)
+                    Check::ok(name, "encoded ten frames")
                 } else {
                     Check::bad(
                         name,
@@ -83,8 +83,14 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
 fn disk_sync(data: &Path) -> Check {
     let name = format!("disk sync in {}", data.display());
     let timed = || -> std::io::Result<Duration> {
-        std::fs::create_dir_all(data)?;
-        let path = data.join(format!(".doctor-{}", std::process::id()));
+        // Looking leaves nothing behind: a folder still to be made will be on
+        // the disk of the nearest one that is there.
+        let place = data.ancestors().find(|folder| folder.exists());
+        let place = match place {
+            Some(folder) => folder,
+            None => Path::new("."),
+        };
+        let path = place.join(format!(".doctor-{}", std::process::id()));
         let mut file = std::fs::File::create(&path)?;
         let mut times = Vec::with_capacity(SYNCS);
         for _ in 0..SYNCS {
@@ -119,7 +125,7 @@ fn port_free(port: u16) -> Check {
         Err(error) => Check::bad(
             name,
             error.to_string(),
-            "a node runs already, or choose another --base-port",
+            "if no node of yours runs there, end what does or take other ports (`reelraft dev --base-port`)",
         ),
     }
 }

@@ -1,14 +1,14 @@
 //! The `reelraft` program: one binary for nodes, clients and the supervisor
 //! of a local cluster. This file is the clap tree and nothing else of weight.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
-    config::{NodeArgs, NodeConfig},
+    config::{NodeArgs, NodeConfig, Shown},
     doctor, node,
 };
-use reelraft_cli::{ClientCommand, DevArgs, GlobalArgs, render::Output};
+use reelraft_cli::{ClientCommand, DevArgs, GlobalArgs, exit, render::Output};
 use reelraft_model::Problem;
 use tokio::sync::watch;
 
@@ -21,7 +21,8 @@ use tokio::sync::watch;
 struct Program {
     #[command(flatten)]
     globals: GlobalArgs,
-    /// Secret shared by all nodes and clients; needed to listen beyond loopback
+    /// Secret shared by all nodes and clients; needed to listen beyond loopback.
+    /// Better given as REELRAFT_SECRET, which other users can't read
     #[arg(long, global = true, help_heading = "Cluster")]
     secret: Option<String>,
     #[command(subcommand)]
@@ -43,11 +44,11 @@ enum Top {
     },
     /// Check this machine, and say what to do
     Doctor {
-        /// Folder whose disk to check
-        #[arg(long, default_value = "reelraft-data")]
+        /// Folder whose disk to check; it need not be there yet
+        #[arg(long, value_name = "DIR", default_value = "reelraft-data")]
         data: PathBuf,
         /// Ports that should be free
-        #[arg(long, value_delimiter = ',', default_values_t = [7401, 7402, 7403])]
+        #[arg(long, value_name = "PORT,…", value_delimiter = ',', default_values_t = [7401, 7402, 7403])]
         ports: Vec<u16>,
     },
     /// Print shell completions
@@ -63,8 +64,35 @@ enum ConfigCommand {
     Show(NodeArgs),
 }
 
+/// The clap tree. Options that all commands share are hidden where they mean
+/// nothing: a node asks no endpoints.
+fn command() -> clap::Command {
+    let whole = Program::command();
+    let unused = [
+        ("dev", &["endpoints", "output"][..]),
+        ("node", &["endpoints", "output"]),
+        ("config", &["endpoints"]),
+        ("doctor", &["endpoints", "secret"]),
+        ("completions", &["endpoints", "output", "secret"]),
+    ];
+    let mut shown = whole.clone();
+    for (name, options) in unused {
+        for option in whole.get_arguments() {
+            if options.contains(&option.get_id().as_str()) {
+                // clap gives a subcommand no shared option that it has by itself.
+                let hidden = option.clone().hide(true);
+                shown = shown.mut_subcommand(name, |command| command.arg(hidden));
+            }
+        }
+    }
+    shown
+}
+
 fn main() -> ExitCode {
-    let program = match Program::try_parse() {
+    let parsed = command()
+        .try_get_matches()
+        .and_then(|matches| Program::from_arg_matches(&matches));
+    let program = match parsed {
         Ok(program) => program,
         Err(error) => return ExitCode::from(reelraft_cli::report_parse(&error)),
     };
@@ -80,19 +108,14 @@ fn main() -> ExitCode {
                 .unwrap_or_default();
             ExitCode::from(reelraft_cli::run(&program.globals, &secret, command))
         }
-        Top::Dev(args) => ExitCode::from(reelraft_cli::dev::run(&args)),
+        Top::Dev(args) => ExitCode::from(reelraft_cli::dev::run(&DevArgs { secret, ..args })),
         Top::Node(args) => finish(run_node(with_secret(args))),
         Top::Config {
             command: ConfigCommand::Show(args),
         } => finish(show_config(with_secret(args), output)),
         Top::Doctor { data, ports } => examine(&data, &ports, output),
         Top::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Program::command(),
-                "reelraft",
-                &mut std::io::stdout(),
-            );
+            clap_complete::generate(shell, &mut command(), "reelraft", &mut std::io::stdout());
             ExitCode::SUCCESS
         }
     }
@@ -102,8 +125,16 @@ fn finish(result: Result<(), Problem>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("error: {}\nhint: {}", problem.cause, problem.hint);
-            ExitCode::FAILURE
+            eprintln!(
+                "error: {}\nhint: {}",
+                problem.cause.trim_end(),
+                problem.hint
+            );
+            // Settings that can't be are wrong usage, whatever they came from.
+            ExitCode::from(match problem.kind.as_str() {
+                "bad-config" => exit::USAGE,
+                _ => exit::FAILED,
+            })
         }
     }
 }
@@ -117,10 +148,16 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn run_node(args: NodeArgs) -> Result<(), Problem> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,openraft=warn,sled=warn"));
+        // openraft and h2 warn of every beat that is late; what of it matters to
+        // people (a new leader, a node that is gone) this program says itself.
+        .unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new("info,openraft=error,h2=error,sled=warn")
+        });
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
+        .with_ansi(colour)
         .with_writer(std::io::stderr)
         .init();
     let config = NodeConfig::resolve(args)?;
@@ -166,8 +203,11 @@ fn show_config(args: NodeArgs, output: Output) -> Result<(), Problem> {
             println!("{}", serde_json::Value::Object(rows));
         }
         Output::Table => {
-            for shown in &config.shown {
-                println!("{:10} {:40} {}", shown.key, shown.value, shown.origin);
+            let widths = |text: fn(&Shown) -> usize| config.shown.iter().map(text).max();
+            let keys = widths(|shown| shown.key.chars().count()).unwrap_or(0);
+            let values = widths(|shown| shown.value.chars().count()).unwrap_or(0);
+            for Shown { key, value, origin } in &config.shown {
+                println!("{key:keys$}  {value:values$}  {origin}");
             }
         }
     }

@@ -59,6 +59,12 @@ pub async fn opened<T>(
     }
 }
 
+/// Whether something answered that speaks HTTP but no gRPC: a proxy, or
+/// another program on the port. tonic says so only in words.
+fn foreign(status: &Status) -> bool {
+    status.message().starts_with("grpc-status header missing")
+}
+
 /// One stretch of time in which nothing works, from the first failure on.
 /// Progress ends it: make a new one.
 #[derive(Default)]
@@ -218,7 +224,7 @@ impl Client {
         // Only a transport failure has a source: a status that a node sent is
         // all there is to it. A port that accepts and then breaks off is no
         // node yet, nor is one that never answers.
-        let broken = status.source().is_some();
+        let broken = status.source().is_some() || foreign(status);
         self.reached |= !broken && status.code() != Code::DeadlineExceeded;
         let passing = matches!(
             status.code(),

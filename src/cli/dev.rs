@@ -30,7 +30,7 @@ use tokio::{
 };
 
 use crate::{
-    dev_folder::Folder,
+    dev_folder::{BASE_PORT_DEFAULT, Folder},
     dev_log::Log,
     error::{CliError, exit},
     limits::{
@@ -63,9 +63,12 @@ pub struct DevArgs {
     /// Leave a dead node dead
     #[arg(long)]
     pub no_restart: bool,
-    /// Attempts each node runs at once [default: the node's own]
+    /// Attempts each node runs at once [default: the number of cores]
     #[arg(long)]
     pub slots: Option<u32>,
+    /// The cluster's secret, from the flag that all commands share.
+    #[arg(skip)]
+    pub secret: Option<String>,
 }
 
 /// Runs `dev` on this thread until it is told to stop; returns the exit code.
@@ -87,6 +90,7 @@ pub(crate) fn run_program(args: &DevArgs, program: PathBuf) -> Result<(), CliErr
     let folder = Folder::open(&args.data, args.nodes, args.base_port)?;
     let plan = Plan::new(args, &folder, program);
     await_ports(&plan)?;
+    folder.remember()?;
     print(&format!("endpoints: {}\n", plan.endpoints().join(",")))?;
 
     // One thread, this one: the nodes live as long as it does.
@@ -113,6 +117,7 @@ struct Plan {
     base_port: u16,
     data: PathBuf,
     slots: Option<u32>,
+    secret: Option<String>,
     restart: bool,
 }
 
@@ -124,6 +129,7 @@ impl Plan {
             base_port: folder.base_port,
             data: args.data.clone(),
             slots: args.slots,
+            secret: args.secret.clone(),
             restart: !args.no_restart,
         }
     }
@@ -137,6 +143,22 @@ impl Plan {
         (1..=self.nodes)
             .map(|id| format!("127.0.0.1:{}", self.port(id)))
             .collect()
+    }
+
+    /// What to type next, in another terminal.
+    fn welcome(&self) -> String {
+        let clients = format!("REELRAFT_ENDPOINTS={} ", self.endpoints().join(","));
+        format!(
+            "starting {} nodes in {}; in another terminal: {}reelraft transcode IN OUT",
+            self.nodes,
+            self.data.display(),
+            // These are what clients ask anyway.
+            if self.base_port == BASE_PORT_DEFAULT {
+                ""
+            } else {
+                &clients
+            }
+        )
     }
 
     /// The command line of node `id`, without the program.
@@ -208,6 +230,7 @@ async fn supervise(plan: Plan) -> Result<(), CliError> {
     let mut terminate = signals(SignalKind::terminate())?;
     let mut hangup = signals(SignalKind::hangup())?;
     let log = Log::start();
+    log.say("dev", &plan.welcome());
     let (stage, seen) = watch::channel(Stage::Running);
 
     let mut nodes = tokio::task::JoinSet::new();
@@ -330,8 +353,15 @@ async fn live(child: &mut Child, stage: &mut watch::Receiver<Stage>) -> io::Resu
 fn spawn(plan: &Plan, id: u32) -> io::Result<Child> {
     let supervisor = std::process::id();
     let mut command = Command::new(&plan.program);
+    if let Some(secret) = &plan.secret {
+        // Not on the command line, which every user of the machine can read.
+        command.env("REELRAFT_SECRET", secret);
+    }
     command
         .args(plan.arguments(id))
+        // A setting of the user's own node would be given to all of these.
+        .env_remove("REELRAFT_ADVERTISE")
+        .env_remove("REELRAFT_CONFIG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

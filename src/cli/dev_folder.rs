@@ -5,7 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use serde::{Deserialize, Serialize};
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::{error::CliError, limits::DEV_NODES_MAX, lock::try_lock, source::reason};
 
 const NODES_DEFAULT: u32 = 3;
-const BASE_PORT_DEFAULT: u16 = 7401;
+/// Port of the first node if nobody says otherwise; clients ask there too.
+pub const BASE_PORT_DEFAULT: u16 = 7401;
 
 /// A folder in use, locked as long as this lives.
 pub struct Folder {
@@ -21,6 +22,7 @@ pub struct Folder {
     pub nodes: u32,
     /// Port of its first node.
     pub base_port: u16,
+    path: PathBuf,
     _lock: File,
 }
 
@@ -32,7 +34,9 @@ struct Marker {
 }
 
 impl Folder {
-    /// Opens or makes a folder. What is not asked for is taken from it.
+    /// Opens or makes a folder. What is not asked for is taken from it. Nothing
+    /// is remembered before [`Folder::remember`], so that a start which fails
+    /// on its ports binds nobody to them.
     ///
     /// # Errors
     /// [`CliError::Local`] if another supervisor has it, it can't be used, or
@@ -60,21 +64,37 @@ impl Folder {
             ));
         }
         let marker = match fs::read_to_string(path.join("dev.json")) {
-            Ok(text) => check(path, &text, nodes, base_port)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let marker = Marker {
-                    nodes: nodes.unwrap_or(NODES_DEFAULT),
-                    base_port: base_port.unwrap_or(BASE_PORT_DEFAULT),
-                };
-                write(path, &marker).map_err(failed)?;
-                marker
-            }
+            Ok(text) => check(path, &text, nodes)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Marker {
+                nodes: nodes.unwrap_or(NODES_DEFAULT),
+                base_port: BASE_PORT_DEFAULT,
+            },
             Err(error) => return Err(failed(error)),
         };
         Ok(Folder {
             nodes: marker.nodes,
-            base_port: marker.base_port,
+            // A cluster may move: its nodes are told the new addresses.
+            base_port: base_port.unwrap_or(marker.base_port),
+            path: path.to_path_buf(),
             _lock: lock,
+        })
+    }
+
+    /// Writes down nodes and ports, for the next start.
+    ///
+    /// # Errors
+    /// [`CliError::Local`] if the folder can't be written.
+    pub fn remember(&self) -> Result<(), CliError> {
+        let marker = Marker {
+            nodes: self.nodes,
+            base_port: self.base_port,
+        };
+        write(&self.path, &marker).map_err(|error| {
+            refused(
+                &self.path,
+                reason(&error),
+                "choose another folder with --data".into(),
+            )
         })
     }
 }
@@ -87,12 +107,7 @@ fn refused(path: &Path, cause: String, hint: String) -> CliError {
     }
 }
 
-fn check(
-    path: &Path,
-    text: &str,
-    nodes: Option<u32>,
-    base_port: Option<u16>,
-) -> Result<Marker, CliError> {
+fn check(path: &Path, text: &str, nodes: Option<u32>) -> Result<Marker, CliError> {
     let other = || "choose another folder with --data".to_string();
     let marker: Marker = serde_json::from_str(text)
         .map_err(|_| refused(path, "its dev.json can't be read".into(), other()))?;
@@ -100,7 +115,7 @@ fn check(
     if !(1..=DEV_NODES_MAX).contains(&marker.nodes) || !ports_fit {
         return Err(refused(path, "its dev.json makes no sense".into(), other()));
     }
-    // Count and addresses are part of what the nodes agreed on.
+    // The count is part of what the nodes agreed on.
     if nodes.is_some_and(|nodes| nodes != marker.nodes) {
         return Err(refused(
             path,
@@ -110,13 +125,6 @@ fn check(
                 marker.nodes,
                 other()
             ),
-        ));
-    }
-    if base_port.is_some_and(|port| port != marker.base_port) {
-        return Err(refused(
-            path,
-            format!("it was made for ports from {} on", marker.base_port),
-            format!("leave --base-port out to go on with them, or {}", other()),
         ));
     }
     Ok(marker)
@@ -151,10 +159,14 @@ mod tests {
             "{busy}"
         );
         drop(first);
-        assert_eq!(open(None, None).unwrap().nodes, 5);
+        // Nothing was remembered: the start may have failed on its ports.
+        open(Some(4), Some(9000)).unwrap().remember().unwrap();
+        let again = open(None, None).unwrap();
+        assert_eq!((again.nodes, again.base_port), (4, 9000));
+        drop(again);
+        assert_eq!(open(None, Some(9100)).unwrap().base_port, 9100);
         let other = open(Some(3), None).err().unwrap();
-        assert!(other.to_string().contains("made for 5 nodes"), "{other}");
+        assert!(other.to_string().contains("made for 4 nodes"), "{other}");
         assert!(other.hint().contains("--nodes"));
-        assert!(open(None, Some(9000)).is_err());
     }
 }

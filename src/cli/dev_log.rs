@@ -54,7 +54,7 @@ impl Log {
         Log {
             lines,
             dropped: Arc::default(),
-            colour: io::stderr().is_terminal(),
+            colour: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
         }
     }
 

@@ -66,10 +66,10 @@ pub enum CliError {
         problem: Problem,
     },
     /// A time limit passed before the end.
-    #[error("{what} did not end within {after}")]
+    #[error("job {job} did not end within {after}")]
     TimedOut {
-        /// What was waited for.
-        what: String,
+        /// The job that was waited for.
+        job: String,
         /// The limit, as a user writes it.
         after: String,
     },
@@ -246,8 +246,8 @@ impl CliError {
                 "most voters must be running; see `reelraft cluster status`",
             ),
             CliError::Refused { code, problem } => or_else(&problem.hint, hint_for(*code)),
-            CliError::TimedOut { .. } => {
-                "the job goes on; wait longer, or watch it with `reelraft job watch ID`".into()
+            CliError::TimedOut { job, .. } => {
+                format!("the job goes on; wait longer, or watch it with `reelraft job watch {job}`")
             }
             CliError::JobFailed { hint, job, .. } => or_else(
                 hint,
@@ -256,7 +256,9 @@ impl CliError {
             CliError::JobCancelled { .. } => {
                 "submit it again, with another --request-id if you gave one".into()
             }
-            CliError::JobDeleted { .. } => "list the others with `reelraft job list`".into(),
+            CliError::JobDeleted { .. } => {
+                "list the others with `reelraft job list`; to make it again, give another --request-id".into()
+            }
             CliError::NotFinished { job, .. } => {
                 format!("wait for it with `reelraft job wait {job}`")
             }

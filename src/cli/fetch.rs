@@ -36,6 +36,13 @@ impl Target {
     /// # Errors
     /// [`CliError::OutputUnwritable`].
     pub fn open(out: &Path) -> Result<Self, CliError> {
+        if out == Path::new("-") {
+            return Err(unwritable(
+                out,
+                "an output is verified as a file, it can't go to standard output",
+                "give a file name, or ./- for a file of that name",
+            ));
+        }
         let Some(name) = out.file_name() else {
             return Err(unwritable(out, "it names no file", "give a file name"));
         };
@@ -82,14 +89,6 @@ impl Target {
         })
     }
 
-    /// Takes an empty `OUT.part` of ours away again.
-    pub fn discard(self) {
-        let empty = self.file.metadata().is_ok_and(|meta| meta.len() == 0);
-        if !self.found && empty {
-            let _ = std::fs::remove_file(&self.part);
-        }
-    }
-
     fn failed(&self, error: &io::Error) -> CliError {
         let hint = match error.kind() {
             io::ErrorKind::StorageFull => "make room and fetch again: it goes on where it stopped",
@@ -110,6 +109,17 @@ impl Target {
     }
 }
 
+/// Takes an empty `OUT.part` of ours away again, also after Ctrl-C. One with
+/// bytes stays, for the next try; after success the name is gone already.
+impl Drop for Target {
+    fn drop(&mut self) {
+        let empty = self.file.metadata().is_ok_and(|meta| meta.len() == 0);
+        if !self.found && empty {
+            let _ = std::fs::remove_file(&self.part);
+        }
+    }
+}
+
 fn unwritable(path: &Path, cause: &str, hint: &str) -> CliError {
     CliError::OutputUnwritable {
         path: path.to_path_buf(),
@@ -127,9 +137,6 @@ fn unwritable(path: &Path, cause: &str, hint: &str) -> CliError {
 pub async fn fetch(client: &mut Client, job: &Job, target: Target) -> Result<(), CliError> {
     let result = fetch_into(client, job, &target).await;
     client.screen().clear();
-    if result.is_err() {
-        target.discard();
-    }
     result
 }
 

@@ -41,7 +41,7 @@ pub enum JobCommand {
     Proof(JobArgs),
     /// List a job's shards: state, node, attempt, times, bytes, hash
     Shards(JobArgs),
-    /// Delete an ended job and its bytes
+    /// Delete a job and its bytes; one that still runs is stopped first
     Delete(JobArgs),
 }
 
@@ -321,7 +321,7 @@ async fn watch_job(client: &mut Client, job: &str, output: Output) -> Result<(),
     let ended = watch::follow(client, job, |event| {
         let line = match (output, &event.job) {
             (Output::Json, _) => json::line(&json::Event::from(event)),
-            (Output::Table, Some(job)) => format!("{}\n", job_line(job, 0)),
+            (Output::Table, Some(job)) => format!("{}\n", job_line(job, 0, usize::MAX)),
             (Output::Table, None) => return Ok(()),
         };
         if line == last {
@@ -348,7 +348,7 @@ async fn wait(client: &mut Client, args: WaitArgs, output: Output) -> Result<(),
             Err(_) => {
                 screen.clear();
                 return Err(CliError::TimedOut {
-                    what: format!("job {}", args.job),
+                    job: args.job,
                     after: format!("{limit:?}"),
                 });
             }
@@ -365,19 +365,13 @@ async fn fetch_job(client: &mut Client, args: FetchArgs, output: Output) -> Resu
     client
         .screen()
         .on_interrupt("the same command goes on where it stopped");
-    let job = match get_to_fetch(client, &args.job).await {
-        Ok(job) => job,
-        Err(error) => {
-            target.discard();
-            return Err(error);
-        }
-    };
+    let job = get_to_fetch(client, &args.job).await?;
     fetch(client, &job, target).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job))),
         Output::Table => {
             client.screen().notice(&format!(
-                "{}: {}, BLAKE3 {}",
+                "{} is fetched: {}, BLAKE3 {}",
                 args.out.display(),
                 size(job.output_bytes),
                 job.output_hash

@@ -111,7 +111,7 @@ fn in_runtime(
     let result = runtime.block_on(async {
         tokio::select! {
             result = execute(&mut client, command, globals.output) => result,
-            Ok(()) = tokio::signal::ctrl_c() => Err(CliError::Interrupted {
+            () = told_to_end() => Err(CliError::Interrupted {
                 hint: screen.interrupt_hint(),
             }),
         }
@@ -119,6 +119,27 @@ fn in_runtime(
     // A disk that hangs in a read must not hold the answer back.
     runtime.shutdown_background();
     result
+}
+
+/// Ctrl-C, or SIGTERM from whoever bounds the command's time: both get the
+/// hint at how to come back.
+async fn told_to_end() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let interrupt = async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    };
+    let terminate = async {
+        match signal(SignalKind::terminate()) {
+            Ok(mut signal) => signal.recv().await,
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        () = interrupt => {}
+        _ = terminate => {}
+    }
 }
 
 async fn execute(
@@ -172,7 +193,11 @@ pub fn report_parse(error: &clap::Error) -> u8 {
                 .lines()
                 .filter(|line| !line.starts_with("For more information"))
                 .collect();
-            let body = kept.join("\n");
+            // clap's usage names options that came from the environment as
+            // if they were missing.
+            let body = kept
+                .join("\n")
+                .replace(" --endpoints <HOST:PORT,…>", " [OPTIONS]");
             screen::put(&format!(
                 "{}\nhint: see the options with --help\n",
                 body.trim_end()

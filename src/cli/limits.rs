@@ -18,8 +18,9 @@ pub const CALL_MS: u64 = 7_000;
 pub const FAILOVER_MS: u64 = 15_000;
 
 /// How long is tried when no node has ever answered: a wrong address should
-/// be told at once, a cluster that is just starting gets a moment.
-pub const UNREACHABLE_MS: u64 = 4_000;
+/// be told soon, and a node that was started in the same breath tries its
+/// encoders for some seconds before it listens.
+pub const UNREACHABLE_MS: u64 = 8_000;
 
 /// First pause after all endpoints failed in a row.
 pub const BACKOFF_MS_MIN: u64 = 100;

@@ -52,12 +52,22 @@ impl Meter {
 }
 
 /// One line for a job: state, bar, frames, speed, time to go, shards by state.
-pub fn job_line(job: &Job, frames_milli_per_second: u64) -> String {
+/// On fewer `columns` it takes a short form, rather than be cut in a word.
+pub fn job_line(job: &Job, frames_milli_per_second: u64, columns: usize) -> String {
+    let line = job_line_in(job, frames_milli_per_second, false);
+    if line.chars().count() <= columns {
+        return line;
+    }
+    job_line_in(job, frames_milli_per_second, true)
+}
+
+fn job_line_in(job: &Job, frames_milli_per_second: u64, short: bool) -> String {
     let mut parts = vec![format!("{:<10}", job_state(job.state))];
     let (done, total) = (job.frames_done, job.frames_total);
     if total > 0 {
         let done = done.min(total);
-        parts.push(bar(percent(done, total)));
+        let cells = if short { BAR_CELLS / 2 } else { BAR_CELLS };
+        parts.push(bar(percent(done, total), cells));
         parts.push(format!("{done}/{total} frames"));
     }
     if job.state() == JobState::Encoding && total > 0 && frames_milli_per_second > 0 {
@@ -72,10 +82,12 @@ pub fn job_line(job: &Job, frames_milli_per_second: u64) -> String {
             .shards_total
             .saturating_sub(job.shards_done)
             .saturating_sub(job.shards_running);
-        parts.push(format!(
-            "shards {} done, {} running, {waiting} waiting",
-            job.shards_done, job.shards_running
-        ));
+        let (done, running) = (job.shards_done, job.shards_running);
+        parts.push(if short {
+            format!("{done}/{} shards", job.shards_total)
+        } else {
+            format!("shards {done} done, {running} running, {waiting} waiting")
+        });
     }
     if !job.waiting.is_empty() {
         parts.push(format!("waits: {}", job.waiting));
@@ -87,7 +99,7 @@ pub fn job_line(job: &Job, frames_milli_per_second: u64) -> String {
 pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64) -> String {
     let mut line = format!(
         "{what:<10}  {}  {} of {}",
-        bar(percent(done, total)),
+        bar(percent(done, total), BAR_CELLS),
         size(done),
         size(total)
     );
@@ -97,13 +109,15 @@ pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64
     line
 }
 
-fn bar(percent: u64) -> String {
-    const CELLS: usize = 20;
-    let full = (percent as usize * CELLS / 100).min(CELLS);
+/// Cells of the bar: one for every five percent.
+const BAR_CELLS: usize = 20;
+
+fn bar(percent: u64, cells: usize) -> String {
+    let full = (percent as usize * cells / 100).min(cells);
     format!(
         "[{}{}] {percent:>3}%",
         "#".repeat(full),
-        "-".repeat(CELLS - full)
+        "-".repeat(cells - full)
     )
 }
 
@@ -123,9 +137,13 @@ mod tests {
         };
         job.set_state(JobState::Encoding);
         assert_eq!(
-            job_line(&job, 88_000),
+            job_line(&job, 88_000, usize::MAX),
             "encoding    [########------------]  40%  512/1253 frames  88 fps  ETA 0:08  \
              shards 3 done, 4 running, 2 waiting"
+        );
+        assert_eq!(
+            job_line(&job, 88_000, 79),
+            "encoding    [####------]  40%  512/1253 frames  88 fps  ETA 0:08  3/9 shards"
         );
         let mut early = Job {
             waiting: "no node of its build".into(),
@@ -133,7 +151,7 @@ mod tests {
         };
         early.set_state(JobState::Analyzing);
         assert_eq!(
-            job_line(&early, 0),
+            job_line(&early, 0, usize::MAX),
             "analyzing   waits: no node of its build"
         );
     }

@@ -78,6 +78,11 @@ impl Screen {
         }
     }
 
+    /// How wide a line of progress may be: the terminal's width, or any.
+    pub fn columns(&self) -> usize {
+        if self.terminal { columns() } else { usize::MAX }
+    }
+
     /// Takes the bar away.
     pub fn clear(&self) {
         let mut state = self.state();

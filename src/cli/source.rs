@@ -56,6 +56,7 @@ impl Source {
             hint: hint.to_string(),
         };
         let hint_for = |error: &io::Error| match error.kind() {
+            io::ErrorKind::NotFound if path == Path::new("-") => "write the stream to a file first",
             io::ErrorKind::NotFound => "check the path",
             io::ErrorKind::PermissionDenied => "give yourself the right to read it",
             _ => "check the file and its disk",

@@ -17,20 +17,20 @@ const CONTAINERS: [&str; 3] = ["mp4", "mkv", "webm"];
 #[command(next_help_heading = "Output")]
 pub struct SpecArgs {
     /// Picture width in pixels, an even number; alone it keeps the aspect
-    #[arg(long, value_name = "PIXELS", value_parser = above_zero)]
+    #[arg(long, value_name = "PIXELS", value_parser = above_zero, allow_negative_numbers = true)]
     pub width: Option<u32>,
     /// Picture height in pixels, an even number; alone it keeps the aspect
-    #[arg(long, value_name = "PIXELS", value_parser = above_zero)]
+    #[arg(long, value_name = "PIXELS", value_parser = above_zero, allow_negative_numbers = true)]
     pub height: Option<u32>,
     /// Constant frame rate: 25, 30000/1001 or 12.5 (taken exactly as written).
     /// Without it every source frame keeps its own time
-    #[arg(long, value_name = "RATE", value_parser = frame_rate)]
+    #[arg(long, value_name = "RATE", value_parser = frame_rate, allow_negative_numbers = true)]
     pub fps: Option<(u32, u32)>,
     /// Video codec [default: h264, in webm vp9]; ffv1 is lossless
     #[arg(long, value_parser = ["h264", "hevc", "vp9", "av1", "ffv1"])]
     pub codec: Option<String>,
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
-    #[arg(long)]
+    #[arg(long, allow_negative_numbers = true)]
     pub crf: Option<u32>,
     /// Speed against size: medium, slow, … for h264 and hevc; 0 to 8 for vp9,
     /// 0 to 13 for av1
@@ -49,13 +49,13 @@ pub struct SpecArgs {
     #[arg(long, value_parser = ["aac", "opus", "copy", "none"])]
     pub audio: Option<String>,
     /// Audio bits a second, such as 128k
-    #[arg(long, value_name = "BITS", value_parser = bitrate)]
+    #[arg(long, value_name = "BITS", value_parser = bitrate, allow_negative_numbers = true)]
     pub audio_bitrate: Option<u32>,
     /// Container [default: by OUT's ending, else mp4]
     #[arg(long, value_parser = CONTAINERS)]
     pub container: Option<String>,
     /// Aimed-at length of a shard; shorter ones spread further and cost more
-    #[arg(long, value_name = "SECONDS", value_parser = shard_ms)]
+    #[arg(long, value_name = "SECONDS", value_parser = shard_ms, allow_negative_numbers = true)]
     pub shard_seconds: Option<u32>,
 }
 

@@ -20,7 +20,8 @@ pub struct RequestArgs {
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
     /// Whose job it is
-    #[arg(long, value_name = "NAME", default_value = "default")]
+    #[arg(long, value_name = "NAME", default_value = "default",
+          value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: String,
 }
 
@@ -71,6 +72,10 @@ pub async fn submit(
     let job = job.ok_or(CliError::Nonsense {
         what: "a submit without a job".into(),
     })?;
+    if job.state() == JobState::Deleted {
+        // Its request id is remembered longer than the job (P5).
+        return Err(CliError::JobDeleted { job: job.id });
+    }
     made(&job)?;
     if existed {
         client

@@ -14,7 +14,7 @@ use crate::{
     spec::SpecArgs,
     submit::{RequestArgs, submit},
     watch,
-    words::{shell_quoted, size},
+    words::{counted, shell_quoted, size},
 };
 
 /// Arguments of `transcode`.
@@ -26,8 +26,8 @@ Examples:
   reelraft transcode film.mov film.webm --codec vp9 --audio opus --audio-bitrate 96k
   reelraft transcode film.mov archive.mkv --codec ffv1 --audio copy
 
-Ctrl-C leaves the job running; `reelraft job watch` and `reelraft job fetch`
-come back to it.")]
+Ctrl-C leaves the job running, once its upload is complete; `reelraft job watch`
+and `reelraft job fetch` come back to it.")]
 pub struct TranscodeArgs {
     /// The video to read
     #[arg(value_name = "IN")]
@@ -51,27 +51,19 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
     let spec = args.spec.to_wire(Some(&args.out))?;
     refuse_own_source(&args)?;
     let target = Target::open(&args.out)?;
-    match up_to_success(client, &args, spec).await {
-        Ok(job) => {
-            fetch(client, &job, target).await?;
-            match output {
-                Output::Json => print(&json::line(&json::Job::from(&job)))?,
-                Output::Table => client.screen().notice(&format!(
-                    "{} is done: {}, {} frames, BLAKE3 {} (job {})",
-                    args.out.display(),
-                    size(job.output_bytes),
-                    job.frames_total,
-                    job.output_hash,
-                    job.id
-                )),
-            }
-            Ok(())
-        }
-        Err(error) => {
-            target.discard();
-            Err(error)
-        }
+    let job = up_to_success(client, &args, spec).await?;
+    fetch(client, &job, target).await?;
+    match output {
+        Output::Json => print(&json::line(&json::Job::from(&job)))?,
+        Output::Table => client.screen().notice(&format!(
+            "{} is done: {}, {}, BLAKE3 {}",
+            args.out.display(),
+            size(job.output_bytes),
+            counted(job.frames_total, "frame"),
+            job.output_hash,
+        )),
     }
+    Ok(())
 }
 
 async fn up_to_success(

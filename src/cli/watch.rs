@@ -76,7 +76,8 @@ pub async fn follow_with_bar(client: &mut Client, job: &str) -> Result<Job, CliE
         meter.take(Instant::now(), job.frames_done);
         if job.state != state || screen.due() {
             state = job.state;
-            screen.progress(&job_line(job, meter.milli_per_second()));
+            let rate = meter.milli_per_second();
+            screen.progress(&job_line(job, rate, screen.columns()));
         }
         Ok(())
     })

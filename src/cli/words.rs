@@ -30,6 +30,11 @@ pub fn shard_state(state: i32) -> &'static str {
     }
 }
 
+/// A count with its noun: "1 frame", "12 frames".
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
 /// Bytes in binary units with three digits or so: "640 B", "12.3 MiB".
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];

@@ -1,24 +1,7 @@
 //! The JSON of `-o json`. Stable: fields are added, never renamed or removed.
 //!
-//! One document is one line. Names are snake_case, states lower-case words,
-//! times whole milliseconds (`_ms`) since 1970 UTC, sizes bytes, hashes BLAKE3
-//! in hex; what is not known yet is `null`.
-//!
-//! | command | document |
-//! |---|---|
-//! | `cluster status` | [`Status`]: `{"leader_id":1,"term":3,"answered_by":2,"committed_index":9,"cluster_id":"…","nodes":[Node…]}` |
-//! | `cluster nodes` | [`Nodes`]: `{"nodes":[Node…]}`; a node's `role` is leader, voter or learner |
-//! | `cluster leader` | [`Leader`]: `{"leader_id":1,"term":3,"address":"…"}` |
-//! | `job show`, `wait`, `cancel`, `delete`, `fetch`; `transcode` | [`Job`] |
-//! | `job submit` | [`Submitted`]: `{"job":Job,"existed":false}` |
-//! | `job list` | [`JobList`]: `{"jobs":[Job…],"next_page_token":null}` |
-//! | `job watch` | a line of [`Event`] for each change: `{"job":Job,"leader_id":1,"term":3}` |
-//! | `job shards` | [`ShardList`]: `{"shards":[Shard…]}` |
-//! | `job show --reference` | [`Reference`]: `{"args":["ffmpeg",…],"note":null}` |
-//! | `job proof` | the proof as it is stored |
-//!
-//! A job's `state` is uploading, analyzing, encoding, assembling, succeeded,
-//! failed, cancelled or deleted; a shard's is pending, running or done.
+//! docs/json.md tells users each document and field; a test below holds it to
+//! the types here.
 
 use reelraft_proto::v1;
 use serde::Serialize;
@@ -400,6 +383,60 @@ impl<'a> From<&'a v1::StatusResponse> for Leader<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Every name in a document, at any depth.
+    fn names(value: &serde_json::Value, found: &mut Vec<String>) {
+        match value {
+            serde_json::Value::Object(fields) => {
+                for (name, value) in fields {
+                    found.push(name.clone());
+                    names(value, found);
+                }
+            }
+            serde_json::Value::Array(items) => items.iter().for_each(|item| names(item, found)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn every_field_is_documented() {
+        let paper = include_str!("../../../docs/json.md");
+        let job = v1::Job {
+            problem: Some(v1::Problem::default()),
+            spec: Some(v1::Spec::default()),
+            homes: vec![v1::Home::default()],
+            ..Default::default()
+        };
+        let status = v1::StatusResponse {
+            nodes: vec![v1::NodeStatus::default()],
+            ..Default::default()
+        };
+        let jobs = [job];
+        let shards = [v1::Shard::default()];
+        let reference = v1::ReferenceResponse::default();
+        let event = v1::WatchEvent::default();
+        let lines = [
+            line(&JobList::new(&jobs, "")),
+            line(&Submitted::new(&jobs[0], true)),
+            line(&ShardList::new(&shards)),
+            line(&Reference::from(&reference)),
+            line(&Event::from(&event)),
+            line(&Status::from(&status)),
+            line(&Leader::from(&status)),
+        ];
+        for text in lines {
+            let mut found = Vec::new();
+            names(
+                &serde_json::from_str(&text).expect("lines are JSON"),
+                &mut found,
+            );
+            for name in found {
+                let documented =
+                    paper.contains(&format!("`{name}`")) || paper.contains(&format!("\"{name}\""));
+                assert!(documented, "docs/json.md does not tell of {name}");
+            }
+        }
+    }
 
     #[test]
     fn a_status_has_the_documented_form() {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     screen::printable,
-    words::{job_state, milli, moment, percent, shard_state, size},
+    words::{job_state, milli, moment, percent, shard_state, shell_quoted, size},
 };
 
 /// Lines with aligned columns; a heading that starts with `>` stands right.
@@ -123,10 +123,13 @@ pub fn job(job: &Job) -> String {
     };
     let frames = match job.frames_total {
         0 => String::new(),
+        // Of a deleted job the table keeps no more than its row.
+        _ if job.state() == JobState::Deleted => String::new(),
         total => format!("{} of {total} ({})", job.frames_done, done(job)),
     };
     let shards = match job.shards_total {
         0 => String::new(),
+        _ if job.state() == JobState::Deleted => String::new(),
         total => format!(
             "{} of {total} done, {} running",
             job.shards_done, job.shards_running
@@ -356,7 +359,7 @@ pub fn document(value: &Value) -> String {
     let simple: Vec<(&str, String)> = fields
         .iter()
         .filter(|(_, value)| !is_rows(value))
-        .map(|(name, value)| (name.as_str(), plain(value)))
+        .map(|(name, value)| (name.as_str(), simple(name, value)))
         .collect();
     let mut text = card(&simple);
     for (name, value) in fields {
@@ -377,7 +380,11 @@ fn is_rows(value: &Value) -> bool {
 }
 
 fn table_of(items: &[Value]) -> String {
-    let mut columns: Vec<&str> = Vec::new();
+    // What names the row comes first; the rest as the document has it.
+    let mut columns: Vec<&str> = ["number", "name"]
+        .into_iter()
+        .filter(|&name| items.iter().any(|item| item.get(name).is_some()))
+        .collect();
     for name in items
         .iter()
         .filter_map(Value::as_object)
@@ -394,10 +401,28 @@ fn table_of(items: &[Value]) -> String {
     grid(&columns, &rows)
 }
 
+/// A field of a document: a command line as a shell would be given it.
+fn simple(name: &str, value: &Value) -> String {
+    match value {
+        Value::Array(words) if name == "reference" => {
+            let words = words.iter().filter_map(Value::as_str).map(shell_quoted);
+            words.collect::<Vec<_>>().join(" ")
+        }
+        _ => plain(value),
+    }
+}
+
 fn plain(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
+        Value::Bool(yes) => if *yes { "yes" } else { "no" }.into(),
         Value::String(text) => or_dash(text),
+        Value::Object(fields) => {
+            let fields = fields
+                .iter()
+                .map(|(name, value)| format!("{name} {}", plain(value)));
+            fields.collect::<Vec<_>>().join(", ")
+        }
         Value::Array(items) if !items.iter().any(|item| item.is_object() || item.is_array()) => {
             or_dash(&items.iter().map(plain).collect::<Vec<_>>().join(", "))
         }

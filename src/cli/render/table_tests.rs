@@ -228,18 +228,24 @@ fn a_proof_of_any_form() {
     let proof = serde_json::json!({
         "frames": 1253,
         "complaints": [],
+        "counts": {"decoded": 1253, "muxed": 1253},
+        "reference": ["ffmpeg", "-vf", "scale=w=320, x"],
+        "single": false,
         "shards": [{"number": 0, "hash": "ab"}, {"number": 1, "hash": "cd"}],
     });
     same(
         &document(&proof),
         "\
 complaints  -
+counts      decoded 1253, muxed 1253
 frames      1253
+reference   ffmpeg -vf 'scale=w=320, x'
+single      no
 
 shards (2)
-hash  number
-ab    0
-cd    1
+number  hash
+0       ab
+1       cd
 ",
     );
 }
