@@ -8,6 +8,7 @@
 mod harness;
 
 use std::{
+    io::IsTerminal,
     process::ExitCode,
     time::{Duration, Instant},
 };
@@ -28,7 +29,12 @@ fn main() -> ExitCode {
 }
 
 fn say(text: &str) {
-    println!("\n\x1b[1m» {text}\x1b[0m");
+    // Bold is for eyes only: a log gets the plain words.
+    if std::io::stdout().is_terminal() {
+        println!("\n\x1b[1m» {text}\x1b[0m");
+    } else {
+        println!("\n» {text}");
+    }
 }
 
 fn must(what: &str, holds: bool) -> Result<(), String> {
@@ -48,11 +54,8 @@ fn story(folder: &std::path::Path) -> Result<(), String> {
     let clip = folder.join("clip.mp4");
     make_clip(&clip, 60, "640x360");
     let frames = frames_of(&clip);
-    println!(
-        "{} frames, {} bytes",
-        frames,
-        std::fs::metadata(&clip).map_or(0, |meta| meta.len())
-    );
+    let kib = std::fs::metadata(&clip).map_or(0, |meta| meta.len()) >> 10;
+    println!("{frames} frames, {kib} KiB");
 
     say("Starting three nodes on loopback");
     let cluster = LocalCluster::start(&folder.join("cluster"), Options::default());

@@ -148,10 +148,13 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn run_node(args: NodeArgs) -> Result<(), Problem> {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        // openraft and h2 warn of every beat that is late; what of it matters to
-        // people (a new leader, a node that is gone) this program says itself.
+        // openraft and h2 warn of every beat that is late, and openraft::raft calls
+        // each request to a node that starts or stops an error. What of it matters
+        // to people (a new leader, a node that is gone) this program says itself.
         .unwrap_or_else(|_| {
-            tracing_subscriber::EnvFilter::new("info,openraft=error,h2=error,sled=warn")
+            tracing_subscriber::EnvFilter::new(
+                "info,openraft=error,openraft::raft=off,h2=error,sled=warn",
+            )
         });
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     tracing_subscriber::fmt()

@@ -10,6 +10,7 @@ use reelraft_proto::v1::{Job, JobState};
 
 use crate::{
     limits::RATE_WINDOW_MS,
+    watch::ended,
     words::{clock, job_state, percent, size},
 };
 
@@ -83,7 +84,8 @@ fn job_line_in(job: &Job, frames_milli_per_second: u64, short: bool) -> String {
             .saturating_sub(job.shards_done)
             .saturating_sub(job.shards_running);
         let (done, running) = (job.shards_done, job.shards_running);
-        parts.push(if short {
+        // Nothing runs or waits in a job that has ended.
+        parts.push(if short || ended(job.state()) {
             format!("{done}/{} shards", job.shards_total)
         } else {
             format!("shards {done} done, {running} running, {waiting} waiting")
@@ -144,6 +146,11 @@ mod tests {
         assert_eq!(
             job_line(&job, 88_000, 79),
             "encoding    [####------]  40%  512/1253 frames  88 fps  ETA 0:08  3/9 shards"
+        );
+        job.set_state(JobState::Cancelled);
+        assert_eq!(
+            job_line(&job, 0, usize::MAX),
+            "cancelled   [########------------]  40%  512/1253 frames  3/9 shards"
         );
         let mut early = Job {
             waiting: "no node of its build".into(),
