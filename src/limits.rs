@@ -39,6 +39,10 @@ pub const SESSION_CONNECT: Duration = Duration::from_millis(1_000);
 /// and the session is closed.
 pub const SESSION_QUEUE: usize = 1_024;
 
+/// How long a stopping worker waits until a leader has taken its attempts
+/// back: a commit takes milliseconds, an election about a second.
+pub const GIVE_BACK: Duration = Duration::from_millis(1_500);
+
 /// How long a worker waits to apply the log as far as its assignment.
 pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 
@@ -51,6 +55,18 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Bytes must have been without a job in two sweeps this far apart before
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+
+/// Jobs named in one view: those that run or wait. Far below the wire's 4 MiB
+/// at some 200 bytes each.
+pub const VIEW_JOBS_MAX: usize = 2_000;
+
+/// How often a result that must be on every home is tried again while one of
+/// them is away; the leader replaces it within 8 s.
+pub const PUT_AGAIN: Duration = Duration::from_secs(1);
+
+/// How long that is tried before the attempt is given up as a fault of the
+/// node: a replacement, and the copy of a small job.
+pub const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Watchers get at most one event in this time.
 pub const WATCH_EVERY: Duration = Duration::from_millis(200);
@@ -80,4 +96,5 @@ const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
     "a lease outlives six beats"
 );
+const _: () = assert!(GIVE_BACK.as_millis() < STOP_GRACE.as_millis());
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

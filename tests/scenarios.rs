@@ -133,6 +133,15 @@ impl World {
                 view.alive = view.silent_ms == 0;
                 String::new()
             }
+            "build" => {
+                let view = self
+                    .liveness
+                    .nodes
+                    .get_mut(&words[1].parse().unwrap())
+                    .unwrap();
+                view.build = words[2].to_string();
+                String::new()
+            }
             "full" => {
                 let view = self
                     .liveness

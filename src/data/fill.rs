@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use futures::{TryStreamExt, stream};
+use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{JobEntry, JobState};
 use reelraft_storage::journal::Chunk;
 
@@ -65,10 +65,16 @@ impl DataPlane {
             if lacking.is_empty() {
                 return Ok(());
             }
-            let copies = lacking.iter().map(|hash| Ok(self.copy_here(entry, hash)));
-            stream::iter(copies)
-                .try_for_each_concurrent(COPY_WINDOW, |copy| copy)
-                .await?;
+            // All are tried before the first failure counts: one lost blob must
+            // not keep the others on a single home.
+            let copies = lacking
+                .into_iter()
+                .map(|hash| async move { self.copy_here(entry, &hash).await });
+            let copied: Vec<_> = stream::iter(copies)
+                .buffer_unordered(COPY_WINDOW)
+                .collect()
+                .await;
+            copied.into_iter().collect::<Result<Vec<_>, _>>()?;
         }
         match self.lacking(entry).await?.into_iter().next() {
             None => Ok(()),

@@ -136,7 +136,10 @@ impl LocalHome {
                 .append(number, &hash, data.len() as u32)?;
             Ok(())
         })
-        .await
+        .await?;
+        // Judged again: under a newer epoch a new home may have read this
+        // home's journal before the chunk was in it.
+        self.judge(ticket).await.map(drop)
     }
 
     /// Stores a blob whose bytes come in parts.

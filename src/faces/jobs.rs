@@ -28,6 +28,9 @@ pub struct JobsFace {
     view: Arc<View>,
 }
 
+/// Hex digits of a BLAKE3 hash.
+const FINGERPRINT_DIGITS: usize = 64;
+
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 fn not_found(id: &str) -> Status {
@@ -126,6 +129,16 @@ fn check_submit(request: &v1::SubmitRequest) -> Result<(), Status> {
         return Err(bad_request(
             "no request id",
             "send one; the CLI makes one by itself",
+        ));
+    }
+    let hex = request
+        .source_fingerprint
+        .bytes()
+        .all(|digit| digit.is_ascii_hexdigit());
+    if !hex || request.source_fingerprint.len() != FINGERPRINT_DIGITS {
+        return Err(bad_request(
+            format!("the source's fingerprint is not {FINGERPRINT_DIGITS} hex digits"),
+            "send BLAKE3 over the length, the head and the tail of the source",
         ));
     }
     if request.source_bytes == 0 {

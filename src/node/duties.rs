@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
-use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState};
+use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState, State, TaskKey};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
@@ -120,16 +120,6 @@ impl Sweep {
             return;
         };
         let node = shared.node();
-        let wanted = |id: &str| {
-            state.job(id).is_some_and(|entry| {
-                !matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted)
-                    && (entry.is_home(node)
-                        || entry
-                            .running
-                            .iter()
-                            .any(|key| entry.tasks[key].node == node))
-            })
-        };
         let finished = |id: &String| {
             state
                 .job(id)
@@ -146,12 +136,20 @@ impl Sweep {
                 Err(error) => warn!(job = entry.job.id, %error, "its parts could not be removed"),
             }
         }
-        let unwanted: Vec<String> = held.into_iter().filter(|id| !wanted(id)).collect();
+        let unwanted: Vec<String> = held
+            .into_iter()
+            .filter(|id| !wanted(&state, id, node))
+            .collect();
         self.0.retain(|id, _| unwanted.contains(id));
         for id in unwanted {
             let since = *self.0.entry(id.clone()).or_insert_with(Instant::now);
             if since.elapsed() < SWEEP_GRACE {
                 continue;
+            }
+            // Asked anew for each: an earlier removal may have taken minutes.
+            match shared.cluster.read().await {
+                Ok(state) if !wanted(&state, &id, node) => {}
+                _ => continue,
             }
             match shared.data.remove_job(&id).await {
                 Ok(()) => info!(job = id, "its bytes are removed"),
@@ -160,4 +158,16 @@ impl Sweep {
             self.0.remove(&id);
         }
     }
+}
+
+/// Whether a job's bytes may be needed on this node: as its home, for an
+/// attempt that runs here, or as the former home that a new one is still
+/// filled from.
+fn wanted(state: &State, id: &str, node: u64) -> bool {
+    state.job(id).is_some_and(|entry| {
+        let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
+        let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
+        let filling = entry.job.homes.iter().any(|home| !home.filled);
+        !ended && (filling || entry.is_home(node) || entry.running.iter().any(here))
+    })
 }

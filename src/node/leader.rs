@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     faces::convert::wire_attempt,
-    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, VIEW_EVERY},
+    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, VIEW_EVERY, VIEW_JOBS_MAX},
     node::sessions::Sessions,
 };
 
@@ -102,6 +102,8 @@ impl<'a> Term<'a> {
                 let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
                 commands.push(Command::Tick(Tick { cluster_ms }));
             }
+            // Held no longer: the next apply would have to copy what is shared.
+            drop(state);
             let proposed = !commands.is_empty();
             if proposed && !self.propose(commands).await {
                 tokio::time::sleep(PLAN_TICK).await;
@@ -188,10 +190,13 @@ impl<'a> Term<'a> {
         let frames = self.sessions.frames_running();
         let jobs = state
             .active()
-            .map(|entry| v1::JobProgress {
+            .map(|entry| (entry, waiting(entry, liveness)))
+            .filter(|(entry, waiting)| !entry.running.is_empty() || !waiting.is_empty())
+            .take(VIEW_JOBS_MAX)
+            .map(|(entry, waiting)| v1::JobProgress {
                 job: entry.job.id.clone(),
                 frames_running: frames.get(&entry.job.id).copied().unwrap_or(0),
-                waiting: waiting(entry, liveness),
+                waiting,
             })
             .collect();
         let view = v1::ClusterView {

@@ -138,19 +138,11 @@ pub async fn run(config: NodeConfig, stop: watch::Receiver<bool>) -> Result<(), 
             "stop what listens there, or choose another --listen",
         )
     })?;
+    // Before this node takes part: the probe takes a second or two, in which
+    // it could be elected and not serve.
+    let (tools, build) = find_tools().await;
     let cluster = open_cluster(&config).await?;
     let _ = std::fs::remove_dir_all(config.data.join("work"));
-    let tools =
-        Tools::find().map_err(|error| Problem::new(error.kind(), error.to_string(), error.hint()));
-    let build = match &tools {
-        Ok(tools) => reelraft_media::probe_build(tools)
-            .await
-            .map_err(|error| Problem::new(error.kind(), error.to_string(), error.hint()))?,
-        Err(problem) => {
-            error!(%problem, "this node stores and votes, but encodes nothing");
-            String::new()
-        }
-    };
     let data = DataPlane::open(cluster.clone(), &config.data, config.secret.clone())
         .await
         .map_err(|error| error.problem())?;
@@ -163,6 +155,24 @@ pub async fn run(config: NodeConfig, stop: watch::Receiver<bool>) -> Result<(), 
         indexes: Mutex::default(),
     });
     serve(shared, listener, stop).await
+}
+
+/// ffmpeg and its encoder build. Without them a node stores and votes.
+async fn find_tools() -> (Result<Tools, Problem>, String) {
+    let found = match Tools::find() {
+        Ok(tools) => reelraft_media::probe_build(&tools)
+            .await
+            .map(|build| (tools, build)),
+        Err(error) => Err(error),
+    };
+    match found {
+        Ok((tools, build)) => (Ok(tools), build),
+        Err(error) => {
+            let problem = Problem::new(error.kind(), error.to_string(), error.hint());
+            error!(%problem, "this node stores and votes, but encodes nothing");
+            (Err(problem), String::new())
+        }
+    }
 }
 
 async fn open_cluster(config: &NodeConfig) -> Result<Cluster, Problem> {
@@ -232,9 +242,9 @@ async fn serve(
     info!(node = shared.node(), listen = %shared.config.listen, build = shared.build, "ready");
 
     let worker = Worker::new(shared.clone(), view);
+    let mut working = tokio::spawn(worker.run(stop.clone()));
     let loops = [
         tokio::spawn(leader::run(shared.cluster.clone(), sessions, stop.clone())),
-        tokio::spawn(worker.run(stop.clone())),
         tokio::spawn(duties::run(shared.clone(), stop.clone())),
     ];
     let mut fatal = shared.cluster.fatal();
@@ -251,6 +261,8 @@ async fn serve(
         ));
     }
     info!("stopping");
+    // The worker gives its attempts back while there is a cluster to tell.
+    let _ = tokio::time::timeout(STOP_GRACE, &mut working).await;
     shared.cluster.shutdown().await;
     let _ = stop_serving.send(true);
     for task in loops {

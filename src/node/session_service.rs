@@ -6,7 +6,8 @@ use std::{pin::Pin, sync::Arc};
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
-    Reopen, TaskKind, limits::PLAN_SHARDS_PER_COMMAND_MAX,
+    Reopen, TaskKind,
+    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX},
 };
 use reelraft_proto::v1::{
     self, from_worker::Message as From, to_worker::Message as To, workers_server::Workers,
@@ -97,7 +98,11 @@ impl Workers for SessionService {
             message: Some(To::Welcome(welcome)),
         }));
         info!(node, running = hello.running.len(), "session opened");
-        let number = self.sessions.open(hello, to_worker);
+        let named: Vec<AttemptKey> = hello.running.iter().filter_map(model_attempt).collect();
+        let (number, restarted) = self.sessions.open(hello, to_worker);
+        if restarted {
+            self.take_back(node, &named).await;
+        }
         let service = self.clone();
         tokio::spawn(async move {
             while let Some(Ok(message)) = from.next().await {
@@ -118,6 +123,44 @@ impl Workers for SessionService {
 }
 
 impl SessionService {
+    /// Takes back what died with a node's process: it counts as lost with the
+    /// node, so that work which kills its node is not given out for ever.
+    async fn take_back(&self, node: u64, named: &[AttemptKey]) {
+        let state = self.cluster.local();
+        let died = state.active().flat_map(|entry| {
+            let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
+            running
+                .filter(|task| task.node == node)
+                .map(|task| AttemptKey {
+                    job: entry.job.id.clone(),
+                    kind: task.kind,
+                    number: task.number,
+                    attempt: task.attempt,
+                })
+        });
+        let commands: Vec<Command> = died
+            .filter(|key| !named.contains(key))
+            .map(|key| {
+                let problem = Problem::new(
+                    "node-lost",
+                    format!("node {node} was started anew while it ran this"),
+                    "the work goes on by itself",
+                );
+                Command::Release(Release {
+                    key,
+                    class: FailureClass::NodeLost.into(),
+                    problem,
+                })
+            })
+            .collect();
+        for part in commands.chunks(COMMANDS_PER_ENTRY_MAX) {
+            if let Err(error) = self.cluster.propose_local(part.to_vec()).await {
+                // They are sent to the node again instead.
+                warn!(node, %error, "lost attempts could not be taken back");
+            }
+        }
+    }
+
     /// Writes a result down and tells the worker that it may forget it. On an
     /// error the worker keeps it and gives it to the next leader.
     async fn settle(&self, node: u64, result: v1::Result) {
@@ -181,13 +224,16 @@ impl SessionService {
         };
         let problem = model_problem(failed.problem.unwrap_or_default());
         warn!(%key, ?class, cause = problem.cause, "an attempt failed");
-        let mut commands = vec![Command::Release(Release {
+        let lost = failed.lost.iter().filter_map(model_attempt);
+        let mut commands: Vec<Command> = lost.map(|key| Command::Reopen(Reopen { key })).collect();
+        commands.push(Command::Release(Release {
             key: key.clone(),
             class: class.into(),
             problem,
-        })];
-        let lost = failed.lost.iter().filter_map(model_attempt);
-        commands.extend(lost.map(|key| Command::Reopen(Reopen { key })));
-        self.cluster.propose_local(commands).await.map(drop)
+        }));
+        for part in commands.chunks(COMMANDS_PER_ENTRY_MAX) {
+            self.cluster.propose_local(part.to_vec()).await?;
+        }
+        Ok(())
     }
 }

@@ -32,6 +32,8 @@ struct Inner {
     open: BTreeMap<u64, Session>,
     /// When each node was last heard, also after its session closed.
     heard: BTreeMap<u64, Instant>,
+    /// The process that each node last was.
+    pids: BTreeMap<u64, u32>,
 }
 
 /// All sessions of this node while it leads.
@@ -48,14 +50,17 @@ impl Sessions {
     }
 
     /// Opens a session in the place of the node's earlier one, if any, and
-    /// returns its number.
+    /// returns its number, and whether the node has been started anew since its
+    /// last session here: what it does not name then died with it.
     pub fn open(
         &self,
         hello: v1::Hello,
         to_worker: mpsc::Sender<Result<v1::ToWorker, tonic::Status>>,
-    ) -> u64 {
+    ) -> (u64, bool) {
         let mut inner = self.inner();
         inner.next_number += 1;
+        let before = inner.pids.insert(hello.node, hello.pid);
+        let restarted = before.is_some_and(|pid| pid != hello.pid);
         let number = inner.next_number;
         let running = attempts(&hello.running);
         inner.heard.insert(hello.node, Instant::now());
@@ -72,7 +77,7 @@ impl Sessions {
         );
         drop(inner);
         self.changed.notify_one();
-        number
+        (number, restarted)
     }
 
     /// Notes a heartbeat of a session.
@@ -110,6 +115,7 @@ impl Sessions {
         let mut inner = self.inner();
         inner.open.clear();
         inner.heard.clear();
+        inner.pids.clear();
     }
 
     /// Sends a message to a node; `false` where there is no session, or one

@@ -8,14 +8,17 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
+use bytes::Bytes;
 use reelraft_media::{Cancel, Class, Index, Input, MediaError, ShardRange};
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use reelraft_proto::v1;
 
 use crate::{
-    data::{DataError, ServedSource},
+    data::{DataError, Payload, ServedSource},
+    limits::{PUT_AGAIN, PUT_PATIENCE},
     node::Shared,
 };
 
@@ -217,11 +220,7 @@ impl Run<'_> {
             .map_err(|error| blame(error, &source))?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
-        let hash = self
-            .shared
-            .data
-            .put_bytes(&self.entry.job.id, bytes)
-            .await?;
+        let hash = self.put_everywhere(bytes).await?;
         Ok(v1::Done {
             hash,
             bytes: size,
@@ -240,6 +239,30 @@ impl Run<'_> {
             has_audio: index.has_audio(),
             ..Default::default()
         })
+    }
+
+    /// Puts the analysis on every home. A lost part can be encoded again from
+    /// it; it itself can't be made again once the job relies on it.
+    async fn put_everywhere(&self, bytes: Vec<u8>) -> Result<String, Failed> {
+        let begun = Instant::now();
+        let bytes = Bytes::from(bytes);
+        let (size, hash) = (
+            bytes.len() as u64,
+            blake3::hash(&bytes).to_hex().to_string(),
+        );
+        loop {
+            let payload = Payload::Bytes(bytes.clone());
+            let put = self
+                .shared
+                .data
+                .put_to_homes(&self.entry.job.id, &hash, size, payload)
+                .await?;
+            match put.missed.into_values().next() {
+                None => return Ok(hash),
+                Some(error) if begun.elapsed() > PUT_PATIENCE => return Err(error.into()),
+                Some(_) => tokio::time::sleep(PUT_AGAIN).await,
+            }
+        }
     }
 
     async fn shard(&self) -> Result<v1::Done, Failed> {

@@ -10,11 +10,12 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Instant,
 };
 
-use reelraft_model::{AttemptKey, plan::holds};
+use reelraft_model::{AttemptKey, FailureClass, Problem, plan::holds};
 use reelraft_proto::v1::{
     self, from_worker::Message as From, to_worker::Message as To, workers_client::WorkersClient,
 };
@@ -25,11 +26,14 @@ use tracing::{debug, info, warn};
 
 use crate::{
     faces::convert::{model_attempt, wire_attempt, wire_problem},
-    limits::{ASSIGN_APPLY, BEAT, ROOM_BYTES_MIN, SESSION_CONNECT, SESSION_QUEUE, SESSION_RETRY},
+    limits::{
+        ASSIGN_APPLY, BEAT, GIVE_BACK, ROOM_BYTES_MIN, SESSION_CONNECT, SESSION_QUEUE,
+        SESSION_RETRY,
+    },
     node::{
         Shared,
         load::Load,
-        tasks::{self, Outcome},
+        tasks::{self, Failed, Outcome},
         view::View,
     },
 };
@@ -57,6 +61,8 @@ pub struct Worker {
     attempts: Mutex<Attempts>,
     /// Woken when a result is there to be sent.
     finished: Notify,
+    /// Set when the node is to stop: nothing new is begun.
+    stopping: AtomicBool,
 }
 
 impl Worker {
@@ -68,6 +74,7 @@ impl Worker {
             view,
             attempts: Mutex::default(),
             finished: Notify::new(),
+            stopping: AtomicBool::new(false),
         })
     }
 
@@ -75,11 +82,13 @@ impl Worker {
         self.attempts.lock().expect("no holder of this lock panics")
     }
 
-    /// Keeps a session with the leader of the moment until `stop` is set.
+    /// Keeps a session with the leader of the moment until `stop` is set; then
+    /// ends its attempts and gives them back, so that others go on at once and
+    /// nobody blames the work for a planned stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let guard = tokio::spawn(self.clone().follow_table());
         let mut leadership = self.shared.cluster.leadership();
-        while !*stop.borrow() {
+        loop {
             let leader = leadership.borrow_and_update().leader;
             let address = leader.and_then(|id| self.shared.address_of(id));
             let ended = async {
@@ -93,20 +102,33 @@ impl Worker {
                     None => std::future::pending().await,
                 }
             };
+            let stopped = async {
+                let _ = stop.wait_for(|stop| *stop).await;
+                self.give_back().await;
+            };
             tokio::select! {
                 () = ended => {}
                 // A new leader: the old session is of no use any more.
                 changed = leadership.wait_for(|now| now.leader != leader) => if changed.is_err() { break },
-                _ = stop.wait_for(|stop| *stop) => {}
+                () = stopped => break,
             }
         }
         guard.abort();
-        self.stop_all();
     }
 
-    fn stop_all(&self) {
+    /// Ends every attempt and waits a moment until a leader has taken note.
+    async fn give_back(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
         for running in self.attempts().running.values() {
             running.cancel.cancel();
+        }
+        let idle = || {
+            let attempts = self.attempts();
+            attempts.running.is_empty() && attempts.finished.is_empty()
+        };
+        while !idle() && begun.elapsed() < GIVE_BACK {
+            tokio::time::sleep(SESSION_RETRY).await;
         }
     }
 
@@ -163,8 +185,8 @@ impl Worker {
             .into_inner();
         debug!(address, "session with the leader");
         let mut beat = tokio::time::interval(BEAT);
-        // Everything unsettled goes to a new leader at once, and again with a
-        // later beat if it is still not settled then.
+        // Everything unsettled goes to a new leader at once, and again with
+        // every beat: a leader may fail to write a result down.
         let mut unsent = true;
         loop {
             if unsent {
@@ -178,7 +200,7 @@ impl Worker {
                     Some(message) => { self.incoming(message?); unsent = false; }
                     None => return Ok(()),
                 },
-                _ = beat.tick() => { send(From::Beat(self.beat())).await?; unsent = false; }
+                _ = beat.tick() => { send(From::Beat(self.beat())).await?; unsent = true; }
                 () = self.finished.notified() => unsent = true,
             }
         }
@@ -187,13 +209,6 @@ impl Worker {
     fn incoming(self: &Arc<Self>, message: v1::ToWorker) {
         match message.message {
             Some(To::Assign(assignment)) => self.start(assignment),
-            Some(To::Cancel(attempt)) => {
-                if let Some(running) =
-                    model_attempt(&attempt).and_then(|key| self.attempts().running.remove(&key))
-                {
-                    running.cancel.cancel();
-                }
-            }
             Some(To::Settled(attempt)) => {
                 if let Some(key) = model_attempt(&attempt) {
                     self.attempts().finished.remove(&key);
@@ -215,7 +230,6 @@ impl Worker {
             build: self.shared.build.clone(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             running: self.running(),
-            term: self.shared.cluster.leadership().borrow().term,
             beat: Some(self.beat()),
         }
     }
@@ -251,7 +265,10 @@ impl Worker {
         let cancel = reelraft_media::Cancel::new();
         {
             let mut attempts = self.attempts();
-            if attempts.running.contains_key(&key) || attempts.finished.contains_key(&key) {
+            if self.stopping.load(Ordering::Relaxed)
+                || attempts.running.contains_key(&key)
+                || attempts.finished.contains_key(&key)
+            {
                 return;
             }
             attempts.running.insert(
@@ -265,9 +282,23 @@ impl Worker {
         }
         let worker = self.clone();
         tokio::spawn(async move {
-            let outcome = worker
-                .attempt(&key, assignment.log_index, cancel, frames)
-                .await;
+            let (inner, inner_key) = (worker.clone(), key.clone());
+            let attempt = async move {
+                inner
+                    .attempt(&inner_key, assignment.log_index, cancel, frames)
+                    .await
+            };
+            // A task of its own, so that a panic in it is one failed attempt
+            // and not one that is held for ever.
+            let outcome = tokio::spawn(attempt).await.unwrap_or_else(|panic| {
+                let problem =
+                    Problem::new("internal", panic.to_string(), "please report this file");
+                Some(Outcome::Failed(Failed {
+                    problem,
+                    class: FailureClass::Work,
+                    lost: Vec::new(),
+                }))
+            });
             let mut attempts = worker.attempts();
             attempts.running.remove(&key);
             if let Some(outcome) = outcome {

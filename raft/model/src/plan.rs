@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     command::{Assign, AttemptKey, Command, FailJob, Release, SetHomes},
     limits::{ATTEMPTS_MAX, COMMANDS_PER_ENTRY_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{FailureClass, Job, JobState, Problem, Task, TaskKind, TaskState},
+    rows::{FailureClass, Home, Job, JobState, Problem, Task, TaskKind, TaskState},
     state::{JobEntry, State, TaskKey},
 };
 
@@ -218,7 +218,9 @@ fn home_load(state: &State) -> BTreeMap<u64, usize> {
     load
 }
 
-/// Gives a job its f + 1 homes, or replaces one that is lost.
+/// Gives a job its f + 1 homes, or replaces one that is lost, full, or can't
+/// assemble. The bytes are never given up: a filled home leaves only when
+/// another living and filled one stays.
 fn homes(
     job: &Job,
     liveness: &Liveness,
@@ -232,47 +234,52 @@ fn homes(
         return;
     }
     let wanted = liveness.faults() + 1;
-    let mut keep: Vec<u64> = Vec::new();
-    let mut lost: Vec<u64> = Vec::new();
-    for home in &job.homes {
-        // A full disk can take no more of a job that still grows.
-        let full =
-            !job.state().ended() && liveness.nodes.get(&home.node).is_some_and(|view| view.full);
-        if liveness.silent_ms(home.node) < HOME_LOST_MS && !full {
-            keep.push(home.node);
-        } else {
-            lost.push(home.node);
-        }
-    }
-    // Some living home must be able to fill the new one: never give up the
-    // last place that holds the bytes.
-    let source_lives = job.homes.iter().any(|home| {
-        liveness.alive(home.node) && (home.filled || job.state() == JobState::Uploading)
-    });
-    if keep.len() >= wanted || (!job.homes.is_empty() && !source_lives) {
-        return;
-    }
+    let is_home = |node: &u64| job.homes.iter().any(|home| home.node == *node);
     let mut candidates: Vec<u64> = liveness
         .nodes
         .iter()
-        .filter(|(node, view)| view.alive && !view.full && !keep.contains(node))
+        .filter(|(node, view)| view.alive && !view.full && !is_home(node))
         .map(|(node, _)| *node)
         .collect();
-    candidates.sort_by_key(|node| (load.get(node).copied().unwrap_or(0), *node));
-    candidates.truncate(wanted - keep.len());
-    if job.homes.is_empty() && candidates.len() < wanted || candidates.is_empty() {
+    let unable = |node: &u64| !liveness.can_run(*node, &job.build);
+    candidates.sort_by_key(|node| (unable(node), load.get(node).copied().unwrap_or(0), *node));
+    let able_candidate = candidates.first().is_some_and(|node| !unable(node));
+    let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.homes.iter().partition(|home| {
+        let view = liveness.nodes.get(&home.node);
+        // A full disk can take no more of a job that still grows, and a home
+        // with another build can't make its output.
+        let full = view.is_some_and(|view| view.full);
+        let idle = !job.build.is_empty() && unable(&home.node) && liveness.alive(home.node);
+        let unfit = !job.state().ended() && (full || (idle && able_candidate));
+        liveness.silent_ms(home.node) < HOME_LOST_MS && !unfit
+    });
+    let holds = |home: &Home| home.filled && liveness.alive(home.node);
+    if !keep.iter().any(holds) {
+        match lost.iter().position(holds) {
+            Some(at) => keep.push(lost.remove(at)),
+            None => {
+                let (filled, rest) = lost.into_iter().partition(|home| home.filled);
+                keep.extend::<Vec<Home>>(filled);
+                lost = rest;
+            }
+        }
+    }
+    let missing = wanted.saturating_sub(keep.len());
+    candidates.truncate(missing);
+    if candidates.is_empty() || (job.homes.is_empty() && candidates.len() < wanted) {
         return;
     }
     for node in &candidates {
         *load.entry(*node).or_default() += 1;
     }
     // A lost home for which there is no replacement yet stays in the set.
-    lost.truncate(wanted - keep.len() - candidates.len());
-    let homes = keep.into_iter().chain(candidates).chain(lost).collect();
+    lost.truncate(missing - candidates.len());
+    let kept = keep.iter().map(|home| home.node);
+    let still_lost = lost.iter().map(|home| home.node);
     commands.push(Command::SetHomes(SetHomes {
         job: job.id.clone(),
         epoch: job.epoch,
-        homes,
+        homes: kept.chain(candidates).chain(still_lost).collect(),
     }));
 }
 
@@ -298,44 +305,52 @@ fn assignments(
         !failing.contains(&entry.job.id)
             && entry.job.homes.iter().any(|home| liveness.alive(home.node))
     };
-    let mut queues: Vec<Queue> = state
+    let free = |busy: &BTreeMap<u64, u32>, node: u64| {
+        let used = busy.get(&node).copied().unwrap_or(0);
+        let slots = liveness.nodes.get(&node).map_or(0, |view| view.slots);
+        slots.saturating_sub(used)
+    };
+    let any_free = |busy: &BTreeMap<u64, u32>, build: &str| {
+        let mut nodes = liveness.nodes.keys().copied();
+        nodes.any(|node| free(busy, node) > 0 && liveness.can_run(node, build))
+    };
+    // A job's tasks are put in order only when its turn comes: a cluster with
+    // full slots must not pay for the length of its queue.
+    let mut turns: Vec<(&JobEntry, Option<Queue>)> = state
         .active()
         .map(AsRef::as_ref)
-        .filter(workable)
-        .map(Queue::new)
+        .filter(|entry| !entry.pending.is_empty() && workable(entry))
+        .map(|entry| (entry, None))
         .collect();
-    queues.retain(|queue| queue.peek().is_some());
-    queues.sort_by_key(|queue| queue.entry.job.created_index);
-    while commands.len() < COMMANDS_PER_ENTRY_MAX {
-        let share_of = |queue: &Queue| {
-            share
-                .get(queue.entry.job.tenant.as_str())
-                .copied()
-                .unwrap_or(0)
-        };
-        let Some(at) = (0..queues.len())
-            .filter(|&at| queues[at].peek().is_some())
-            .min_by_key(|&at| (share_of(&queues[at]), queues[at].entry.job.created_index))
-        else {
+    while commands.len() < COMMANDS_PER_ENTRY_MAX && any_free(&busy, "") {
+        let share_of = |tenant: &str| share.get(tenant).copied().unwrap_or(0);
+        let Some(at) = (0..turns.len()).min_by_key(|&at| {
+            let job = &turns[at].0.job;
+            (share_of(&job.tenant), job.created_index)
+        }) else {
             return;
         };
-        let queue = &mut queues[at];
-        let Some(task) = queue.next() else { return };
-        let Some(node) = pick(queue.entry, task, queue.build, liveness, &busy) else {
-            // What no node can take of this job's shards now, no later shard
-            // of it will find a node for either.
-            if task.kind() == TaskKind::Shard {
-                queue.tasks = Vec::new().into_iter();
-            }
+        let (entry, queue) = &mut turns[at];
+        let queue = queue.get_or_insert_with(|| Queue::new(entry));
+        let task = if any_free(&busy, queue.build) {
+            queue.tasks.next()
+        } else {
+            None
+        };
+        let Some(task) = task else {
+            turns.swap_remove(at);
+            continue;
+        };
+        let Some(node) = pick(entry, task, queue.build, liveness, |node| free(&busy, node)) else {
             continue;
         };
         if queue.build.is_empty() {
             queue.build = &liveness.nodes[&node].build;
         }
         *busy.entry(node).or_default() += 1;
-        *share.entry(&queue.entry.job.tenant).or_default() += 1;
+        *share.entry(&entry.job.tenant).or_default() += 1;
         commands.push(Command::Assign(Assign {
-            key: attempt(&queue.entry.job, task, task.attempt + 1),
+            key: attempt(&entry.job, task, task.attempt + 1),
             node,
             build: queue.build.to_string(),
             unix_ms: liveness.unix_ms,
@@ -345,7 +360,6 @@ fn assignments(
 
 /// A job's tasks that may start now, in the order in which they should.
 struct Queue<'a> {
-    entry: &'a JobEntry,
     build: &'a str,
     tasks: std::vec::IntoIter<&'a Task>,
 }
@@ -373,58 +387,40 @@ impl<'a> Queue<'a> {
             (std::cmp::Reverse(length), task.kind(), task.number)
         });
         Queue {
-            entry,
             build: &entry.job.build,
             tasks: tasks.into_iter(),
         }
     }
-
-    fn peek(&self) -> Option<&'a Task> {
-        self.tasks.as_slice().first().copied()
-    }
-
-    fn next(&mut self) -> Option<&'a Task> {
-        self.tasks.next()
-    }
 }
 
-/// The node for a task, if one has a free slot.
+/// The node for a task, if one has a free slot. One that failed at it waits
+/// until all others have: a node that fails at once must not use a task's
+/// tries up while the good ones are busy.
 fn pick(
     entry: &JobEntry,
     task: &Task,
     build: &str,
     liveness: &Liveness,
-    busy: &BTreeMap<u64, u32>,
+    free: impl Fn(u64) -> u32,
 ) -> Option<u64> {
     let whole = task.kind() != TaskKind::Shard;
     let failed_on = |node: u64| {
-        task.failures
-            .iter()
-            .filter(|failure| failure.node == node)
-            .count()
+        let failures = task.failures.iter();
+        failures.filter(|failure| failure.node == node).count()
     };
-    let free = |node: u64| {
-        let used = busy.get(&node).copied().unwrap_or(0);
-        liveness
-            .nodes
-            .get(&node)
-            .map_or(0, |view| view.slots.saturating_sub(used))
-    };
-    liveness
+    let able: Vec<u64> = liveness
         .nodes
         .keys()
         .copied()
-        .filter(|&node| liveness.can_run(node, build) && free(node) > 0)
+        .filter(|&node| liveness.can_run(node, build))
         .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
+        .collect();
+    let least = able.iter().map(|&node| failed_on(node)).min()?;
+    able.into_iter()
+        .filter(|&node| failed_on(node) == least && free(node) > 0)
         .min_by_key(|&node| {
             let away = !entry.is_home(node);
-            (
-                failed_on(node),
-                whole && away,
-                std::cmp::Reverse(free(node)),
-                away,
-                node,
-            )
+            (whole && away, std::cmp::Reverse(free(node)), away, node)
         })
 }
 
@@ -467,6 +463,14 @@ pub fn waiting(entry: &JobEntry, liveness: &Liveness) -> String {
             "for a node with encoder build {}",
             job.build.get(..12).unwrap_or("of any kind")
         );
+    }
+    let unable = job
+        .homes
+        .iter()
+        .filter(|home| !liveness.can_run(home.node, &job.build));
+    let unable: Vec<String> = unable.map(|home| home.node.to_string()).collect();
+    if job.state() == JobState::Assembling && lost.is_empty() && !unable.is_empty() {
+        return format!("for home {} to be able to assemble", unable.join(", "));
     }
     if job.state() == JobState::Assembling && !lost.is_empty() {
         return format!("for home {} to return or be replaced", lost.join(", "));
