@@ -9,7 +9,10 @@
 //! keep every core busy; and jobs of one-frame shards, so that there is always
 //! something to assign and soon a slot that is free for it. A takeover ends
 //! with the new leader's first assignment of an attempt that no leader had
-//! assigned before; to say an old one again does not count.
+//! assigned before; to say an old one again does not count. A slot is free
+//! when some survivor finishes a shard after the kill. Where that comes after
+//! the election, the encoders are waited for and not the cluster: that part is
+//! measured, told, and not held against the takeover.
 #![allow(missing_docs)]
 
 mod experiment;
@@ -46,6 +49,16 @@ const PROBES_LEFT_MIN: usize = 150;
 
 /// How long a takeover may take before it counts as not done at all.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// How long a killed node may take until it works again: the supervisor's
+/// longest pause, and a start on a machine whose every core is busy.
+const WHOLE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause before each kill, once all nodes are back. A home that was away looks
+/// every two seconds for parts that were finished in its absence: killing the
+/// other home before that is a second fault, which may cost a finished part
+/// (it is then encoded again). This experiment is about one fault at a time.
+const SETTLE_MS: (u64, u64) = (4_000, 7_000);
 
 /// How long the last films may take on a slow machine.
 const FILM_PATIENCE: &str = "15m";
@@ -223,13 +236,9 @@ impl<'a> Experiment<'a> {
 
     /// One kill, when all nodes are there and the leader has work running.
     fn kill(&mut self, number: u64) -> Result<(), String> {
-        let nodes = self.cluster.options.nodes.into();
-        self.cluster.wait_for_nodes(nodes);
-        let started = Instant::now();
-        while self.busy_nodes() < nodes && started.elapsed() < TAKEOVER_PATIENCE {
-            sleep(Duration::from_millis(200));
-        }
-        sleep(Duration::from_millis(self.random.within(200, 2_500)));
+        self.await_whole()?;
+        let (low, high) = SETTLE_MS;
+        sleep(Duration::from_millis(self.random.within(low, high)));
         let now_us = unix_us(SystemTime::now());
         let leader = Record::read(&self.cluster.log())
             .leader_at(now_us)
@@ -243,13 +252,32 @@ impl<'a> Experiment<'a> {
         self.kills.push(kill);
         let takeover = self.await_takeover(kill)?;
         println!(
-            "kill {number:>3}: node {leader} at {:>6.1} s, elected after {:>4} ms, assigned after {:>4} ms",
+            "kill {number:>3}: node {leader} at {:>6.1} s, elected after {:>4} ms, assigned after {:>4} ms, of which {:>4} ms for a slot",
             (kill.at_us - self.kills[0].at_us) as f64 / 1e6,
             (takeover.elected_us - kill.at_us) / 1_000,
             (takeover.assigned_us - kill.at_us) / 1_000,
+            takeover.slot_wait_us() / 1_000,
         );
         self.takeovers.push(takeover);
         Ok(())
+    }
+
+    /// Waits until every node is back and at work: a kill before that would
+    /// take a majority away, which is another experiment.
+    fn await_whole(&self) -> Result<(), String> {
+        let nodes = u64::from(self.cluster.options.nodes);
+        let started = Instant::now();
+        while started.elapsed() < WHOLE_PATIENCE {
+            let whole = Record::read(&self.cluster.log()).whole(nodes, &self.kills);
+            if whole && self.busy_nodes() as u64 == nodes {
+                return Ok(());
+            }
+            sleep(Duration::from_millis(200));
+        }
+        Err(format!(
+            "not all nodes were back at work after {} s",
+            WHOLE_PATIENCE.as_secs()
+        ))
     }
 
     /// Nodes that run something now.
@@ -337,7 +365,8 @@ impl<'a> Experiment<'a> {
             values
         };
         let elected = sorted(|takeover| (takeover.elected_us - takeover.kill.at_us) / 1_000);
-        let assigned = sorted(|takeover| (takeover.assigned_us - takeover.kill.at_us) / 1_000);
+        let raw = sorted(|takeover| (takeover.assigned_us - takeover.kill.at_us) / 1_000);
+        let assigned = sorted(Takeover::with_a_free_slot_ms);
         let figures = |values: &[u64]| {
             format!(
                 "p50 {} ms, p99 {} ms, max {} ms",
@@ -347,7 +376,8 @@ impl<'a> Experiment<'a> {
             )
         };
         println!("SIGKILL to election           {}", figures(&elected));
-        println!("SIGKILL to first assignment   {}", figures(&assigned));
+        println!("SIGKILL to first assignment   {}", figures(&raw));
+        println!("  but for waits for a slot    {}", figures(&assigned));
         let (p99_ms, max_ms) = self.limits();
         let (p99, max) = (percentile(&assigned, 99), percentile(&assigned, 100));
         if p99 > p99_ms || max > max_ms {
@@ -428,8 +458,7 @@ fn takeover(record: &Record, kill: Kill) -> Option<Takeover> {
             _ => None,
         })
         .collect();
-    let mut leader = None;
-    let mut elected_us = 0;
+    let (mut leader, mut elected_us, mut slot_us) = (None, 0, None);
     for event in record
         .events
         .iter()
@@ -442,11 +471,15 @@ fn takeover(record: &Record, kill: Kill) -> Option<Takeover> {
                 leader = Some(event.node);
                 elected_us = event.at_us;
             }
+            What::Finished { .. } if event.node != kill.node => {
+                slot_us.get_or_insert(event.at_us);
+            }
             What::Assigned { key } if leader == Some(event.node) => {
                 if !assigned_before.contains(key) {
                     return Some(Takeover {
                         kill,
                         elected_us,
+                        slot_us: slot_us.unwrap_or(event.at_us),
                         assigned_us: event.at_us,
                     });
                 }

@@ -12,7 +12,23 @@ use super::record::{End, Kill, Record, Try, What};
 pub struct Takeover {
     pub kill: Kill,
     pub elected_us: u64,
+    /// When a survivor first finished something, and so had a free slot.
+    pub slot_us: u64,
     pub assigned_us: u64,
+}
+
+impl Takeover {
+    /// How long the new leader had nowhere to put work: from its election to
+    /// the first free slot, where that came later.
+    pub fn slot_wait_us(&self) -> u64 {
+        let free_us = self.slot_us.clamp(self.elected_us, self.assigned_us);
+        free_us - self.elected_us
+    }
+
+    /// From the kill to the assignment, without the wait for a slot.
+    pub fn with_a_free_slot_ms(&self) -> u64 {
+        (self.assigned_us - self.kill.at_us - self.slot_wait_us()) / 1_000
+    }
 }
 
 pub struct Picture<'a> {
@@ -33,17 +49,22 @@ const BAR: f64 = 13.0;
 const HUES: [&str; 6] = [
     "#3b82c4", "#2a9d8f", "#8a6fc2", "#c2783b", "#5b8c3a", "#b0568c",
 ];
+/// Plain classes and no variables, which not every viewer of SVG knows.
 const STYLE: &str = "
-  svg { font: 12px system-ui, sans-serif; background: #fbfaf7; --ink: #22262b; --soft: #7b828a;
-        --lane: #f1efe9; --line: #dcd8cd; --lead: #e9b44c; --dead: #d9d5cb; --kill: #c8332b; }
-  @media (prefers-color-scheme: dark) { svg { background: #16191d; --ink: #e6e3dc; --soft: #8d949c;
-        --lane: #1e2227; --line: #30353b; --lead: #d9a23a; --dead: #3a3f45; --kill: #f0635a; } }
-  text { fill: var(--ink); } .soft { fill: var(--soft); } .h { font-size: 17px; font-weight: 600; }
-  .lane { fill: var(--lane); } .grid { stroke: var(--line); } .lead { fill: var(--lead); }
-  .dead { fill: url(#hatch); } .kill { stroke: var(--kill); fill: var(--kill); stroke-width: 1.6; }
-  .gap { fill: var(--kill); opacity: .16; } .tick { stroke: var(--soft); stroke-width: .7; opacity: .55; }
-  .lost { stroke: var(--kill); stroke-width: 1.4; fill-opacity: .35; }
-  .time { fill: var(--kill); opacity: .8; } .limit { stroke: var(--soft); stroke-dasharray: 4 3; }
+  svg { font: 12px system-ui, sans-serif; background: #fbfaf7; }
+  text { fill: #22262b; } .soft { fill: #7b828a; } .h { font-size: 17px; font-weight: 600; }
+  .paper { fill: #fbfaf7; } .lane { fill: #f1efe9; } .grid { stroke: #dcd8cd; } .stripe { fill: #d9d5cb; }
+  .lead { fill: #e9b44c; } .elected { fill: #e9b44c; stroke: #22262b; stroke-width: .7; }
+  .dead { fill: url(#hatch); } .kill { stroke: #c8332b; fill: #c8332b; stroke-width: 1.6; }
+  .gap { fill: #c8332b; opacity: .16; } .tick { stroke: #7b828a; stroke-width: .7; opacity: .55; }
+  .lost { stroke: #c8332b; stroke-width: 1.4; fill-opacity: .35; } .number { fill: #fff; font-size: 10px; }
+  .time { fill: #c8332b; opacity: .8; } .limit { stroke: #7b828a; stroke-dasharray: 4 3; }
+  .ms { font-size: 10px; }
+  @media (prefers-color-scheme: dark) {
+    svg { background: #16191d; } text { fill: #e6e3dc; } .soft { fill: #8d949c; }
+    .paper { fill: #16191d; } .lane { fill: #1e2227; } .grid { stroke: #30353b; } .stripe { fill: #3a3f45; }
+    .elected { stroke: #e6e3dc; } .number { fill: #fff; }
+  }
 ";
 
 impl Picture<'_> {
@@ -131,9 +152,10 @@ impl<'a> Canvas<'a> {
             format_args!(
                 "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" \
                  width=\"{width:.0}\" height=\"{height:.0}\">\n<style>{STYLE}</style>\n\
+                 <rect class=\"paper\" width=\"100%\" height=\"100%\"/>\
                  <defs><pattern id=\"hatch\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\" \
-                 patternTransform=\"rotate(45)\"><rect width=\"6\" height=\"6\" fill=\"var(--lane)\"/>\
-                 <rect width=\"2.4\" height=\"6\" fill=\"var(--dead)\"/></pattern></defs>\n\
+                 patternTransform=\"rotate(45)\"><rect class=\"lane\" width=\"6\" height=\"6\"/>\
+                 <rect class=\"stripe\" width=\"2.4\" height=\"6\"/></pattern></defs>\n\
                  <text class=\"h\" x=\"20\" y=\"32\">{}</text>\n<text class=\"soft\" x=\"20\" y=\"54\">{}</text>",
                 escaped(picture.title),
                 escaped(picture.subtitle),
@@ -248,7 +270,7 @@ impl<'a> Canvas<'a> {
             put(
                 out,
                 format_args!(
-                    "<text x=\"{:.1}\" y=\"{:.1}\" style=\"fill:#fff;font-size:10px\">{}</text>",
+                    "<text x=\"{:.1}\" y=\"{:.1}\" class=\"number\">{}</text>",
                     x + 4.0,
                     y + 10.0,
                     found.key.number
@@ -327,7 +349,7 @@ impl<'a> Canvas<'a> {
                 put(
                     out,
                     format_args!(
-                        "<path class=\"lead\" stroke=\"var(--ink)\" stroke-width=\".7\" d=\"M{:.1} {:.1}l5 5l-5 5l-5 -5z\"><title>node {} elected, term {term}</title></path>",
+                        "<path class=\"elected\" d=\"M{:.1} {:.1}l5 5l-5 5l-5 -5z\"><title>node {} elected, term {term}</title></path>",
                         self.x(event.at_us),
                         top - 3.0,
                         event.node
@@ -375,7 +397,7 @@ impl<'a> Canvas<'a> {
                 format_args!(
                     "<g class=\"time\"><rect x=\"{:.1}\" y=\"{:.1}\" width=\"9\" height=\"{:.1}\" opacity=\".5\"/>\
                      <rect x=\"{:.1}\" y=\"{:.1}\" width=\"9\" height=\"{:.1}\"/><title>{elected} ms to the election, {all} ms to the assignment</title></g>\
-                     <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" style=\"font-size:10px\">{all}</text>",
+                     <text x=\"{x:.1}\" y=\"{:.1}\" text-anchor=\"middle\" class=\"ms\">{all}</text>",
                     x - 4.5,
                     y(all),
                     base - y(all),

@@ -22,7 +22,10 @@ pub enum What {
         term: u64,
     },
     LeadsNoMore,
-    SessionOpened,
+    /// This leader heard a node's hello.
+    SessionOpened {
+        with: u64,
+    },
     /// The leader gave an attempt to a node.
     Assigned {
         key: Key,
@@ -126,6 +129,36 @@ impl Record {
             .filter(|event| matches!(event.what, What::Leads { .. }))
             .last()
             .map(|event| event.node)
+    }
+
+    /// Whether the last elected leader has a session with every node, and each
+    /// has said that it is ready since it was last killed. The leader's own
+    /// word for "reachable" is some seconds old and would name the dead.
+    pub fn whole(&self, nodes: u64, kills: &[Kill]) -> bool {
+        let elected = self.events.iter().rev().find_map(|event| match event.what {
+            What::Leads { .. } => Some((event.node, event.at_us)),
+            _ => None,
+        });
+        let Some((leader, elected_us)) = elected else {
+            return false;
+        };
+        let killed_us = |node: u64| {
+            let own = kills.iter().filter(|kill| kill.node == node);
+            own.map(|kill| kill.at_us).max().unwrap_or(0)
+        };
+        let after = |from_us: u64, node: u64, what: What| {
+            self.events
+                .iter()
+                .any(|event| event.at_us > from_us && event.node == node && event.what == what)
+        };
+        killed_us(leader) < elected_us
+            && (1..=nodes).all(|node| {
+                // A session may open in the moment before its leader says
+                // that it leads; one with a dead process does not count.
+                let since_us = killed_us(node).max(elected_us.saturating_sub(1_000_000));
+                after(killed_us(node), node, What::Ready)
+                    && after(since_us, leader, What::SessionOpened { with: node })
+            })
     }
 
     /// Every try at every task.
@@ -232,7 +265,8 @@ fn event(line: &str) -> Option<Event> {
     } else if rest.starts_with("this node no longer leads") {
         What::LeadsNoMore
     } else if rest.starts_with("session opened") {
-        What::SessionOpened
+        let with = field(rest, "node")?.parse().ok()?;
+        What::SessionOpened { with }
     } else if rest.starts_with("assigned key=") {
         What::Assigned { key: key()? }
     } else if rest.starts_with("started key=") {
