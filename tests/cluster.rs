@@ -98,7 +98,12 @@ fn wait_for_shards(cluster: &LocalCluster, count: u64) {
     {
         assert!(
             started.elapsed() < Duration::from_secs(120),
-            "no {count} shards in time"
+            "no {count} shards in time: {:?}\n{}",
+            newest(cluster),
+            harness::tail(
+                &std::fs::read_to_string(cluster.folder.join("dev.log")).unwrap(),
+                60
+            )
         );
         std::thread::sleep(Duration::from_millis(50));
     }

@@ -310,6 +310,8 @@ impl Upload<'_> {
                         .iter()
                         .map(|(number, data)| self.put(*number, data.clone())),
                 );
+                // What was copied may have been all that was missing.
+                continue;
             }
             if trouble.is_none() {
                 self.ask(count).await?;

@@ -157,7 +157,7 @@ pub fn wire_job(entry: &JobEntry, live: Option<&v1::JobProgress>) -> v1::Job {
         shards_done: count(TaskState::Done),
         shards_running: count(TaskState::Running),
         frames_total: job.frames_total,
-        frames_done: encoded + live.map_or(0, |live| live.frames_running),
+        frames_done: encoded + live.map_or(0, |live| frames_running(entry, live)),
         output_hash: job.output_hash.clone(),
         output_bytes: job.output_bytes,
         build: job.build.clone(),
@@ -168,6 +168,22 @@ pub fn wire_job(entry: &JobEntry, live: Option<&v1::JobProgress>) -> v1::Job {
         plan_note: job.plan_note.clone(),
         proof_hash: job.proof_hash.clone(),
     }
+}
+
+/// Frames of the attempts that the table still has as running: one that has
+/// just been written down counts as done already.
+fn frames_running(entry: &JobEntry, live: &v1::JobProgress) -> u64 {
+    let current = |attempt: &&v1::AttemptRef| {
+        let task = model_attempt(attempt).and_then(|key| entry.tasks.get(&key.task()));
+        task.is_some_and(|task| {
+            task.state() == TaskState::Running && task.attempt == attempt.attempt
+        })
+    };
+    live.running
+        .iter()
+        .filter(current)
+        .map(|attempt| attempt.frames)
+        .sum()
 }
 
 fn job_state(job: &Job) -> v1::JobState {

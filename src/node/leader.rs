@@ -187,7 +187,7 @@ impl<'a> Term<'a> {
 
     /// Tells all nodes about liveness and progress.
     fn tell_view(&self, state: &State, liveness: &Liveness) {
-        let frames = self.sessions.frames_running();
+        let mut running = self.sessions.shards_running();
         let jobs = state
             .active()
             .map(|entry| (entry, waiting(entry, liveness)))
@@ -195,7 +195,7 @@ impl<'a> Term<'a> {
             .take(VIEW_JOBS_MAX)
             .map(|(entry, waiting)| v1::JobProgress {
                 job: entry.job.id.clone(),
-                frames_running: frames.get(&entry.job.id).copied().unwrap_or(0),
+                running: running.remove(&entry.job.id).unwrap_or_default(),
                 waiting,
             })
             .collect();

@@ -131,6 +131,9 @@ impl Shared {
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
 pub async fn run(config: NodeConfig, stop: watch::Receiver<bool>) -> Result<(), Problem> {
+    // Before this node listens or takes part: the probe takes a second or two,
+    // in which clients would wait for it and it could be elected.
+    let (tools, build) = find_tools().await;
     let listener = TcpListener::bind(config.listen).await.map_err(|error| {
         Problem::new(
             "address-in-use",
@@ -138,9 +141,6 @@ pub async fn run(config: NodeConfig, stop: watch::Receiver<bool>) -> Result<(), 
             "stop what listens there, or choose another --listen",
         )
     })?;
-    // Before this node takes part: the probe takes a second or two, in which
-    // it could be elected and not serve.
-    let (tools, build) = find_tools().await;
     let cluster = open_cluster(&config).await?;
     let _ = std::fs::remove_dir_all(config.data.join("work"));
     let data = DataPlane::open(cluster.clone(), &config.data, config.secret.clone())
@@ -202,8 +202,14 @@ async fn serve(
         .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
         .build_v1()
         .expect("the descriptors are our own build's");
+    // Older clients of reflection, grpcurl among them, know only v1alpha.
+    let older_reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
+        .build_v1alpha()
+        .expect("the descriptors are our own build's");
     let routes = tonic::service::Routes::new(health)
         .add_service(reflection)
+        .add_service(older_reflection)
         .add_service(shared.cluster.peer_service(gate.clone()))
         .add_service(tonic::service::interceptor::InterceptedService::new(
             BlobsServer::new(shared.data.blob_service())

@@ -12,7 +12,7 @@ use reelraft_model::{AttemptKey, plan::NodeView};
 use reelraft_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
-use crate::faces::convert::model_attempt;
+use crate::faces::convert::{model_attempt, wire_attempt};
 
 /// What the leader knows of one node.
 #[derive(Debug)]
@@ -197,16 +197,17 @@ impl Sessions {
         inner.open.values().map(status).collect()
     }
 
-    /// Frames that running shard attempts report, for each job.
-    pub fn frames_running(&self) -> BTreeMap<String, u64> {
+    /// Shard attempts that the nodes report, with their frames, for each job.
+    pub fn shards_running(&self) -> BTreeMap<String, Vec<v1::AttemptRef>> {
         let inner = self.inner();
-        let mut frames: BTreeMap<String, u64> = BTreeMap::new();
-        for (key, count) in inner.open.values().flat_map(|session| &session.running) {
+        let mut running: BTreeMap<String, Vec<v1::AttemptRef>> = BTreeMap::new();
+        for (key, frames) in inner.open.values().flat_map(|session| &session.running) {
             if key.kind() == reelraft_model::TaskKind::Shard {
-                *frames.entry(key.job.clone()).or_default() += count;
+                let attempts = running.entry(key.job.clone()).or_default();
+                attempts.push(wire_attempt(key, *frames));
             }
         }
-        frames
+        running
     }
 
     /// The nodes with an open session.

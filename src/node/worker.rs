@@ -157,7 +157,13 @@ impl Worker {
             .iter()
             .map(|(key, running)| wire_attempt(key, running.frames.load(Ordering::Relaxed)));
         // A finished shard counts as encoded until it is written down.
-        let finished = attempts.finished.keys().map(|key| wire_attempt(key, 0));
+        let finished = attempts.finished.iter().map(|(key, result)| {
+            let frames = match &result.outcome {
+                Some(v1::result::Outcome::Done(done)) => done.frames,
+                _ => 0,
+            };
+            wire_attempt(key, frames)
+        });
         running.chain(finished).collect()
     }
 

@@ -388,6 +388,7 @@ async fn start(
         admitted: watch::Sender::new(used),
         founders: founders.into(),
         reads,
+        heard_leader: Mutex::default(),
     });
     runtime.spawn(upkeep::watch_raft(core.clone()));
     runtime.spawn(upkeep::keep_up(core.clone()));

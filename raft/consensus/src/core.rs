@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, RwLock},
+    sync::{Arc, Mutex, RwLock},
     time::Duration,
 };
 
@@ -48,6 +48,8 @@ pub struct Core {
     /// The disks that founded the cluster, as this node saw it.
     pub founders: RwLock<BTreeMap<u64, String>>,
     pub reads: mpsc::Sender<Waiting>,
+    /// When a leader last sent this node anything.
+    pub heard_leader: Mutex<Option<Instant>>,
 }
 
 impl Core {
@@ -59,6 +61,24 @@ impl Core {
     /// This node's id.
     pub fn node(&self) -> u64 {
         self.identity().node
+    }
+
+    /// Notes that a leader has just sent something.
+    pub fn note_leader(&self) {
+        let mut heard = self
+            .heard_leader
+            .lock()
+            .expect("no holder of this lock panics");
+        *heard = Some(Instant::now());
+    }
+
+    /// How long no leader has sent anything; for ever if none has.
+    pub fn silence_of_leader(&self) -> Duration {
+        let heard = self
+            .heard_leader
+            .lock()
+            .expect("no holder of this lock panics");
+        heard.map_or(Duration::MAX, |at| at.elapsed())
     }
 
     /// The leader, if one is known.

@@ -138,6 +138,7 @@ impl Peer for PeerService {
             .append_entries(request)
             .await
             .map_err(failed)?;
+        self.core.note_leader();
         answer(ResponseBody::Append(append_answer_out(&given)))
     }
 

@@ -34,7 +34,7 @@ pub async fn watch_raft(core: Arc<Core>) {
             }
             return;
         }
-        let leadership = judge(&now);
+        let leadership = judge(&now, core.silence_of_leader() < QUORUM_SILENCE);
         core.leadership.send_if_modified(|known| {
             let changed = *known != leadership;
             *known = leadership;
@@ -50,8 +50,10 @@ pub async fn watch_raft(core: Arc<Core>) {
 }
 
 /// Leading is more than being elected: the own first entry must be applied,
-/// and a quorum must have answered lately.
-fn judge(now: &RaftMetrics<TypeConfig>) -> Leadership {
+/// and a quorum must have answered lately. A leader that is not heard, or that
+/// hears no quorum, is none to rely on: whoever waits for one must not be sent
+/// to it.
+fn judge(now: &RaftMetrics<TypeConfig>, leader_heard: bool) -> Leadership {
     let voters = now.membership_config.voter_ids().count();
     let elected = now.state == ServerState::Leader;
     let current = now
@@ -62,9 +64,10 @@ fn judge(now: &RaftMetrics<TypeConfig>) -> Leadership {
             .last_quorum_acked
             .as_ref()
             .is_some_and(|at| at.elapsed() < QUORUM_SILENCE);
+    let reliable = if elected { heard } else { leader_heard };
     Leadership {
         term: now.current_term,
-        leader: now.current_leader,
+        leader: now.current_leader.filter(|_| reliable),
         leading: elected && current && heard,
     }
 }

@@ -147,8 +147,8 @@ pub enum SpecError {
     OutOfRange {
         /// Which option.
         what: &'static str,
-        /// What was given.
-        found: i64,
+        /// What was given, in the unit in which users write it.
+        found: String,
         /// The range in words.
         range: &'static str,
     },

@@ -13,8 +13,25 @@ fn in_range(
     if (low..=high).contains(&found) {
         Ok(())
     } else {
+        let found = found.to_string();
         Err(SpecError::OutOfRange { what, found, range })
     }
+}
+
+/// As [`in_range`] for what users write as a decimal and we keep in
+/// thousandths.
+fn milli_in_range(
+    what: &'static str,
+    found_milli: i64,
+    low: i64,
+    high: i64,
+    range: &'static str,
+) -> Result<(), SpecError> {
+    in_range(what, found_milli, low, high, range).map_err(|_| {
+        let (sign, size) = (if found_milli < 0 { "-" } else { "" }, found_milli.abs());
+        let found = format!("{sign}{}.{:03}", size / 1000, size % 1000);
+        SpecError::OutOfRange { what, found, range }
+    })
 }
 
 /// Fills every default in and refuses what can't be.
@@ -50,7 +67,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
             if side % 2 != 0 {
                 return Err(SpecError::OutOfRange {
                     what,
-                    found: side.into(),
+                    found: side.to_string(),
                     range: "an even number from 2 to 16384",
                 });
             }
@@ -90,7 +107,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         }
     };
     let brightness_milli = request.brightness_milli.unwrap_or(0);
-    in_range(
+    milli_in_range(
         "brightness",
         brightness_milli.into(),
         -1000,
@@ -98,7 +115,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         "-1 to 1",
     )?;
     let contrast_milli = request.contrast_milli.unwrap_or(1000);
-    in_range("contrast", contrast_milli.into(), 0, 2000, "0 to 2")?;
+    milli_in_range("contrast", contrast_milli.into(), 0, 2000, "0 to 2")?;
     let audio_bitrate = match audio {
         Audio::Copy | Audio::None => 0,
         Audio::Aac | Audio::Opus => {
@@ -108,7 +125,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         }
     };
     let shard_ms = request.shard_ms.unwrap_or(SHARD_MS_DEFAULT);
-    in_range(
+    milli_in_range(
         "shard-seconds",
         shard_ms.into(),
         SHARD_MS_MIN.into(),
