@@ -3,6 +3,10 @@
 
 use std::time::Duration;
 
+/// A node's own niceness, where the user may set it. A heartbeat that waits
+/// behind a compiler looks like a dead leader.
+pub const NODE_NICE: libc::c_int = -5;
+
 /// A worker's heartbeat, with its progress. Six fit in a lease.
 pub const BEAT: Duration = Duration::from_millis(500);
 

@@ -8,6 +8,7 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -33,12 +34,15 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// A first port with `count` free ones from there on.
+/// A first port with `count` free ones from there on. Each call in a process
+/// looks further on: a port that is free now may be one that another cluster
+/// of this process is about to take.
 fn free_ports(count: u16) -> u16 {
-    let seed = std::process::id() as u16 ^ Instant::now().elapsed().subsec_nanos() as u16;
-    let mut base = 20_000 + seed % 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let begin = std::process::id() % 20_000;
     for _ in 0..1_000 {
-        base = if base > 45_000 { 20_000 } else { base + count };
+        let offset = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
+        let base = 20_000 + ((begin + offset) % 20_000) as u16;
         if (base..base + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return base;
         }
