@@ -474,15 +474,15 @@ fn takeover(record: &Record, kill: Kill) -> Option<Takeover> {
             What::Finished { .. } if event.node != kill.node => {
                 slot_us.get_or_insert(event.at_us);
             }
-            What::Assigned { key } if leader == Some(event.node) => {
-                if !assigned_before.contains(key) {
-                    return Some(Takeover {
-                        kill,
-                        elected_us,
-                        slot_us: slot_us.unwrap_or(event.at_us),
-                        assigned_us: event.at_us,
-                    });
-                }
+            What::Assigned { key }
+                if leader == Some(event.node) && !assigned_before.contains(key) =>
+            {
+                return Some(Takeover {
+                    kill,
+                    elected_us,
+                    slot_us: slot_us.unwrap_or(event.at_us),
+                    assigned_us: event.at_us,
+                });
             }
             _ => {}
         }
