@@ -23,7 +23,7 @@ use std::{
 use experiment::{
     Random, Settings,
     picture::Picture,
-    record::{End, Kill, Record, begun_again},
+    record::{End, Kill, Record, What, begun_again},
     unix_us,
 };
 use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
@@ -75,6 +75,8 @@ struct Experiment<'a> {
     folder: PathBuf,
     clip: PathBuf,
     kills: Vec<Kill>,
+    /// How long a calm film takes: the kills are spread over about that.
+    calm_ms: u64,
     /// Clients that gave up and were started again.
     clients_again: u32,
     broken: Vec<String>,
@@ -93,7 +95,7 @@ impl<'a> Experiment<'a> {
     fn new(settings: &'a Settings, folder: &Path) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let clip = folder.join("film.mp4");
-        make_clip(&clip, if settings.short { 8 } else { 20 }, "480x270");
+        make_clip(&clip, if settings.short { 12 } else { 40 }, "480x270");
         Ok(Experiment {
             settings,
             random: Random::new(settings.seed),
@@ -101,6 +103,7 @@ impl<'a> Experiment<'a> {
             folder: folder.to_path_buf(),
             clip,
             kills: Vec::new(),
+            calm_ms: 1_000,
             clients_again: 0,
             broken: Vec::new(),
         })
@@ -122,6 +125,7 @@ impl<'a> Experiment<'a> {
             self.broken
                 .push(format!("the calm run has {} frames", calm.frames));
         }
+        self.calm_ms = (calm.wall.as_millis() as u64).max(1_000);
         let stormy_from_us = unix_us(SystemTime::now());
         for number in 1..=jobs {
             let name = format!("storm-{number}");
@@ -142,6 +146,10 @@ impl<'a> Experiment<'a> {
                 if same { "same bytes" } else { "OTHER BYTES" },
                 film.kills.join(", ")
             );
+            if film.kills.is_empty() {
+                self.broken
+                    .push(format!("{name} was done before anything was killed"));
+            }
             if !same {
                 self.broken.push(format!(
                     "{name}: {} frames, blake3 {}",
@@ -161,7 +169,7 @@ impl<'a> Experiment<'a> {
         let mut client = self.client(name, &out)?;
         let mut tries = 1;
         let mut said = Vec::new();
-        let mut next = begun + Duration::from_millis(self.random.within(0, 4_000));
+        let mut next = begun + Duration::from_millis(self.random.within(0, self.calm_ms / 2));
         loop {
             if let Some(status) = client.try_wait().map_err(|error| error.to_string())? {
                 if status.success() {
@@ -183,7 +191,8 @@ impl<'a> Experiment<'a> {
                     kills -= 1;
                     said.push(format!("{nodes} at {:.1} s", begun.elapsed().as_secs_f64()));
                 }
-                next = Instant::now() + Duration::from_millis(self.random.within(100, 5_000));
+                next =
+                    Instant::now() + Duration::from_millis(self.random.within(100, self.calm_ms));
             }
             if begun.elapsed() > FILM_PATIENCE {
                 let _ = client.kill();
@@ -259,7 +268,10 @@ impl<'a> Experiment<'a> {
 
     fn report(&mut self, stormy_from_us: u64) -> Result<(), String> {
         let mut record = Record::read(&self.cluster.log());
-        record.events.retain(|event| event.at_us >= stormy_from_us);
+        // Who led when the first kill came was elected before it.
+        record.events.retain(|event| {
+            event.at_us >= stormy_from_us || matches!(event.what, What::Leads { .. })
+        });
         let tries = record.tries(&self.kills, unix_us(SystemTime::now()));
         let again = begun_again(&tries, &self.kills);
         let lost = tries.iter().filter(|found| found.end == End::Killed);

@@ -339,7 +339,10 @@ impl<'a> Experiment<'a> {
     /// Prints the figures, draws the picture, and says what was broken.
     fn report(&self, stormy_from_us: u64) -> Result<Vec<String>, String> {
         let mut record = Record::read(&self.cluster.log());
-        record.events.retain(|event| event.at_us >= stormy_from_us);
+        // Who led when the first kill came was elected before it.
+        record.events.retain(|event| {
+            event.at_us >= stormy_from_us || matches!(event.what, What::Leads { .. })
+        });
         let now_us = unix_us(SystemTime::now());
         let tries = record.tries(&self.kills, now_us);
         let again = begun_again(&tries, &self.kills);
@@ -389,7 +392,7 @@ impl<'a> Experiment<'a> {
         let subtitle = format!(
             "three nodes on one machine, every core encoding; seed {}; first assignment by the next leader: {}",
             self.settings.seed,
-            figures(&assigned)
+            figures(&raw)
         );
         let picture = Picture {
             title: &title,

@@ -285,11 +285,11 @@ impl<'a> Canvas<'a> {
         let mut since = None;
         for event in &picture.record.events {
             match event.what {
-                What::Leads { .. } if event.node == node => since = Some(event.at_us),
                 What::Leads { .. } => {
                     if let Some(from) = since.take() {
                         spans.push((from, event.at_us));
                     }
+                    since = (event.node == node).then_some(event.at_us);
                 }
                 What::LeadsNoMore if event.node == node => {
                     if let Some(from) = since.take() {
