@@ -129,9 +129,11 @@ fn rooms_import_only_what_they_may() {
                 .lines()
                 .filter(|line| !line.trim_start().starts_with("//"))
             {
+                // What stands in a string, as in a log filter, is no import.
+                let code: String = line.split('"').step_by(2).collect();
                 for word in forbidden {
-                    let named = line.contains(&format!("{word}::"))
-                        || line.contains(&format!("use {word}"));
+                    let named = code.contains(&format!("{word}::"))
+                        || code.contains(&format!("use {word}"));
                     assert!(!named, "{name} names {word}: {line}");
                 }
             }
