@@ -159,12 +159,7 @@ impl<'a> Term<'a> {
         let mut current = BTreeSet::new();
         for entry in state.active() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                let key = AttemptKey {
-                    job: entry.job.id.clone(),
-                    kind: task.kind,
-                    number: task.number,
-                    attempt: task.attempt,
-                };
+                let key = AttemptKey::of(&entry.job.id, task);
                 current.insert(key.clone());
                 let recently = sent
                     .get(&key)

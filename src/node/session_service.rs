@@ -131,12 +131,7 @@ impl SessionService {
             let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
             running
                 .filter(|task| task.node == node)
-                .map(|task| AttemptKey {
-                    job: entry.job.id.clone(),
-                    kind: task.kind,
-                    number: task.number,
-                    attempt: task.attempt,
-                })
+                .map(|task| AttemptKey::of(&entry.job.id, task))
         });
         let commands: Vec<Command> = died
             .filter(|key| !named.contains(key))

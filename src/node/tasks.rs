@@ -340,12 +340,7 @@ impl Run<'_> {
                     if !error.is_lost() {
                         return Err(error.into());
                     }
-                    lost.push(AttemptKey {
-                        job: self.entry.job.id.clone(),
-                        kind: task.kind,
-                        number: task.number,
-                        attempt: task.attempt,
-                    });
+                    lost.push(AttemptKey::of(&self.entry.job.id, task));
                 }
             }
         }

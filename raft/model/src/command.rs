@@ -402,6 +402,16 @@ impl Entry {
 }
 
 impl AttemptKey {
+    /// The latest attempt at a job's task.
+    pub fn of(job: &str, task: &crate::rows::Task) -> Self {
+        AttemptKey {
+            job: job.to_string(),
+            kind: task.kind,
+            number: task.number,
+            attempt: task.attempt,
+        }
+    }
+
     /// The task without its attempt.
     pub fn task(&self) -> crate::state::TaskKey {
         (self.kind(), self.number)
