@@ -6,11 +6,11 @@
 use std::path::Path;
 
 use clap::Args;
-use reelraft_proto::v1::Spec;
+use reelraft_proto::v1::{Crop, Spec};
 
 use crate::error::CliError;
 
-const CONTAINERS: [&str; 3] = ["mp4", "mkv", "webm"];
+const CONTAINERS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "m4a", "opus", "flac"];
 
 /// What the output shall be; each unset option takes the cluster's default.
 #[derive(Args, Clone, Debug, Default)]
@@ -45,12 +45,49 @@ pub struct SpecArgs {
     /// Contrast from 0 to 2, up to three decimals; 1 changes nothing
     #[arg(long, value_name = "VALUE", value_parser = milli, allow_negative_numbers = true)]
     pub contrast: Option<i32>,
-    /// Audio codec [default: aac, in webm opus]; copy keeps the source's packets
-    #[arg(long, value_parser = ["aac", "opus", "copy", "none"])]
+    /// Saturation from 0 to 3, up to three decimals; 1 changes nothing
+    #[arg(long, value_name = "VALUE", value_parser = milli, allow_negative_numbers = true)]
+    pub saturation: Option<i32>,
+    /// Weave fields into frames: auto does so for frames that say they are
+    /// interlaced [default: off]
+    #[arg(long, value_parser = ["off", "auto", "on"])]
+    pub deinterlace: Option<String>,
+    /// Keep only this part of the picture, even numbers, before it is scaled
+    #[arg(long, value_name = "W:H:X:Y", value_parser = crop)]
+    pub crop: Option<Crop>,
+    /// Put the scaled picture in the middle of a black canvas, even numbers
+    #[arg(long, value_name = "W:H", value_parser = pad)]
+    pub pad: Option<(u32, u32)>,
+    /// Take noise out [default: off]
+    #[arg(long, value_parser = ["off", "light", "medium", "strong"])]
+    pub denoise: Option<String>,
+    /// Audio codec [default: aac, in webm and opus opus, in flac flac]; copy keeps
+    /// the source's packets
+    #[arg(long, value_parser = ["aac", "opus", "flac", "copy", "none"])]
     pub audio: Option<String>,
     /// Audio bits a second, such as 128k
     #[arg(long, value_name = "BITS", value_parser = bitrate, allow_negative_numbers = true)]
     pub audio_bitrate: Option<u32>,
+    /// Bring each audio track to this loudness in LUFS, -70 to -5 (EBU R 128);
+    /// -16 is usual on the web, -23 in broadcasting
+    #[arg(long, value_name = "LUFS", value_parser = milli, allow_negative_numbers = true)]
+    pub loudness: Option<i32>,
+    /// Audio tracks to take, by number from 1, in this order [default: all]
+    #[arg(long, value_name = "N,…", value_delimiter = ',')]
+    pub audio_tracks: Vec<u32>,
+    /// Subtitles: kept, and converted where the container wants another form,
+    /// or left out [default: keep]
+    #[arg(long, value_parser = ["keep", "none"])]
+    pub subtitles: Option<String>,
+    /// Leave tags, chapters and attachments out
+    #[arg(long)]
+    pub strip_metadata: bool,
+    /// Keep tags that tell where it was filmed, which are left out otherwise
+    #[arg(long)]
+    pub keep_location: bool,
+    /// Refuse a source with decode errors instead of going on past them
+    #[arg(long)]
+    pub strict: bool,
     /// Container [default: by OUT's ending, else mp4]
     #[arg(long, value_parser = CONTAINERS)]
     pub container: Option<String>,
@@ -71,6 +108,7 @@ impl SpecArgs {
             (None, Some(out)) => container_of(out)?,
         };
         let (fps_num, fps_den) = self.fps.unwrap_or_default();
+        let (pad_width, pad_height) = self.pad.unwrap_or_default();
         Ok(Spec {
             width: self.width.unwrap_or_default(),
             height: self.height.unwrap_or_default(),
@@ -86,6 +124,18 @@ impl SpecArgs {
             audio_bitrate: self.audio_bitrate.unwrap_or_default(),
             container,
             shard_ms: self.shard_seconds.unwrap_or_default(),
+            saturation_milli: self.saturation,
+            deinterlace: self.deinterlace.clone().unwrap_or_default(),
+            crop: self.crop,
+            pad_width,
+            pad_height,
+            denoise: self.denoise.clone().unwrap_or_default(),
+            loudness_mlufs: self.loudness.unwrap_or_default(),
+            audio_tracks: self.audio_tracks.clone(),
+            subtitles: self.subtitles.clone().unwrap_or_default(),
+            strip_metadata: self.strip_metadata,
+            keep_location: self.keep_location,
+            strict: self.strict,
         })
     }
 }
@@ -100,7 +150,7 @@ fn container_of(out: &Path) -> Result<String, CliError> {
     }
     Err(CliError::usage(
         format!("the ending of {} names no container", out.display()),
-        "end it in .mp4, .mkv or .webm, or give --container",
+        "end it in .mp4, .mkv, .webm, .mov, .m4a, .opus or .flac, or give --container",
     ))
 }
 
@@ -137,6 +187,31 @@ fn decimal(text: &str, decimals_max: usize) -> Result<(i64, u32), String> {
 fn milli(text: &str) -> Result<i32, String> {
     let (value, places) = decimal(text, 3)?;
     i32::try_from(value * 10_i64.pow(3 - places)).map_err(|_| "it is too large".into())
+}
+
+/// Numbers between colons.
+fn numbers<const N: usize>(text: &str) -> Option<[u32; N]> {
+    let parts: Option<Vec<u32>> = text.split(':').map(|part| part.parse().ok()).collect();
+    parts?.try_into().ok()
+}
+
+fn crop(text: &str) -> Result<Crop, String> {
+    let [width, height, x, y] =
+        numbers(text).ok_or("use four numbers, W:H:X:Y, such as 1280:720:0:0")?;
+    Ok(Crop {
+        width,
+        height,
+        x,
+        y,
+    })
+}
+
+fn pad(text: &str) -> Result<(u32, u32), String> {
+    let [width, height] = numbers(text).ok_or("use two numbers, W:H, such as 1920:1080")?;
+    match (width, height) {
+        (0, _) | (_, 0) => Err("both sides must be above 0".into()),
+        sides => Ok(sides),
+    }
 }
 
 fn shard_ms(text: &str) -> Result<u32, String> {
@@ -218,6 +293,14 @@ mod tests {
         assert_eq!(bitrate("128k").unwrap(), 128_000);
         assert_eq!(bitrate("96000").unwrap(), 96_000);
         assert!(bitrate("k").is_err() && bitrate("0").is_err() && bitrate("9999M").is_err());
+    }
+
+    #[test]
+    fn areas_are_numbers_between_colons() {
+        let area = crop("64:32:2:4").unwrap();
+        assert_eq!((area.width, area.height, area.x, area.y), (64, 32, 2, 4));
+        assert_eq!(pad("320:240").unwrap(), (320, 240));
+        assert!(crop("64:32").is_err() && crop("64:32:-2:4").is_err() && pad("0:2").is_err());
     }
 
     #[test]

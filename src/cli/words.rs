@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reelraft_proto::v1::{JobState, ShardState};
+use reelraft_proto::v1::{JobState, ShardState, Spec};
 
 /// A job's state as a lower-case word.
 pub fn job_state(state: i32) -> &'static str {
@@ -28,6 +28,23 @@ pub fn shard_state(state: i32) -> &'static str {
         Ok(ShardState::Done) => "done",
         Ok(ShardState::Unspecified) | Err(_) => "unknown",
     }
+}
+
+/// The kept part of the picture, as its option is written.
+pub fn crop(spec: &Spec) -> Option<String> {
+    spec.crop
+        .map(|crop| format!("{}:{}:{}:{}", crop.width, crop.height, crop.x, crop.y))
+}
+
+/// The canvas around the picture, as its option is written.
+pub fn pad(spec: &Spec) -> Option<String> {
+    (spec.pad_width != 0).then(|| format!("{}:{}", spec.pad_width, spec.pad_height))
+}
+
+/// The chosen audio tracks, as their option is written; empty for all.
+pub fn tracks(spec: &Spec) -> String {
+    let numbers: Vec<String> = spec.audio_tracks.iter().map(u32::to_string).collect();
+    numbers.join(",")
 }
 
 /// A count with its noun: "1 frame", "12 frames".

@@ -4,7 +4,7 @@
 use prost::Message;
 use reelraft_model::{
     AttemptKey, Job, JobEntry, Problem, Range, Task, TaskKind, TaskState,
-    spec::{Spec, SpecRequest},
+    spec::{Crop, Spec, SpecRequest},
 };
 use reelraft_proto::v1;
 use tonic::{Code, Status, metadata::MetadataValue};
@@ -103,6 +103,23 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         audio_bitrate: (spec.audio_bitrate != 0).then_some(spec.audio_bitrate),
         container: spec.container,
         shard_ms: (spec.shard_ms != 0).then_some(spec.shard_ms),
+        saturation_milli: spec.saturation_milli,
+        deinterlace: spec.deinterlace,
+        crop: spec.crop.map(|crop| Crop {
+            width: crop.width,
+            height: crop.height,
+            x: crop.x,
+            y: crop.y,
+        }),
+        pad: (spec.pad_width != 0 || spec.pad_height != 0)
+            .then_some((spec.pad_width, spec.pad_height)),
+        denoise: spec.denoise,
+        loudness_mlufs: (spec.loudness_mlufs != 0).then_some(spec.loudness_mlufs),
+        audio_tracks: spec.audio_tracks,
+        subtitles: spec.subtitles,
+        strip_metadata: spec.strip_metadata,
+        keep_location: spec.keep_location,
+        strict: spec.strict,
     }
 }
 
@@ -122,6 +139,23 @@ fn wire_spec(spec: &Spec) -> v1::Spec {
         audio_bitrate: spec.audio_bitrate,
         container: spec.container().name().to_string(),
         shard_ms: spec.shard_ms,
+        saturation_milli: Some(spec.saturation_milli),
+        deinterlace: spec.deinterlace().name().to_string(),
+        crop: spec.crop.map(|crop| v1::Crop {
+            width: crop.width,
+            height: crop.height,
+            x: crop.x,
+            y: crop.y,
+        }),
+        pad_width: spec.pad_width,
+        pad_height: spec.pad_height,
+        denoise: spec.denoise().name().to_string(),
+        loudness_mlufs: spec.loudness_mlufs,
+        audio_tracks: spec.audio_tracks.clone(),
+        subtitles: spec.subtitles().name().to_string(),
+        strip_metadata: spec.strip_metadata,
+        keep_location: spec.keep_location,
+        strict: spec.strict,
     }
 }
 

@@ -121,10 +121,12 @@ fn wanted_sound(source: &Source, spec: &Spec) -> Result<Option<Sound>, MediaErro
     };
     let known: Option<&[&str]> = match (spec.audio(), spec.container()) {
         (Audio::None, _) => return Ok(None),
-        (Audio::Copy, Container::Mp4) => {
+        (Audio::Copy, Container::Mp4 | Container::Mov | Container::M4a) => {
             Some(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"])
         }
         (Audio::Copy, Container::Webm) => Some(&["opus", "vorbis"]),
+        (Audio::Copy, Container::Opus) => Some(&["opus"]),
+        (Audio::Copy, Container::Flac) => Some(&["flac"]),
         // Matroska takes nearly all; what it does not is refused by the muxer.
         _ => None,
     };
@@ -223,10 +225,10 @@ fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> {
         source: (width, height),
         source_pix_fmt: first.decoded.pix_fmt,
         output,
-        output_pix_fmt: if spec.pix_fmt.is_empty() {
-            first.filtered.pix_fmt
-        } else {
-            spec.pix_fmt.clone()
+        output_pix_fmt: match (spec.pix_fmt.as_str(), spec.codec()) {
+            ("", Codec::Ffv1) => first.filtered.pix_fmt,
+            ("", _) => "yuv420p".to_string(),
+            (asked, _) => asked.to_string(),
         },
     })
 }

@@ -34,7 +34,21 @@ pub struct Assembled {
     pub proof: Vec<u8>,
 }
 
-/// Joins shards (files with their reports, in order) and the audio.
+/// A finished part: its file and its report.
+pub type Part = (PathBuf, Vec<u8>);
+
+/// What an output is made of.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// The shards, in order.
+    pub shards: Vec<Part>,
+    /// The audio tracks, in order.
+    pub audio: Vec<Part>,
+    /// Subtitles and attachments, if there are any.
+    pub extras: Option<Part>,
+}
+
+/// Makes the output of its parts.
 ///
 /// # Errors
 /// [`MediaError::Unproven`] names the check that does not hold;
@@ -43,15 +57,16 @@ pub async fn assemble(
     context: &Context<'_>,
     index: &Index,
     single: bool,
-    shards: &[(PathBuf, Vec<u8>)],
-    audio: Option<(PathBuf, Vec<u8>)>,
+    parts: &Parts,
 ) -> Result<Assembled, MediaError> {
+    let Parts { shards, audio, .. } = parts;
+    let audio = audio.first().cloned();
     let reports: Vec<ShardReport> = shards
         .iter()
         .map(|(_, report)| ShardReport::from_bytes(report))
         .collect::<Result<_, _>>()?;
     check_plan(index, single, &reports)?;
-    let sound = match (&audio, index.has_audio()) {
+    let sound = match (&audio, index.audio_tracks() > 0) {
         (Some((path, report)), true) => {
             let report = SoundReport::from_bytes(report)?;
             if hash(path)? != report.blake3 {
@@ -90,8 +105,10 @@ pub async fn assemble(
     mux(context, audio_input).await?;
     let path = context.work_dir.join(output_file(context.spec));
     let demuxer = match context.spec.container() {
-        Container::Mp4 => "mov",
+        Container::Mp4 | Container::Mov | Container::M4a => "mov",
         Container::Mkv | Container::Webm => "matroska",
+        Container::Opus => "ogg",
+        Container::Flac => "flac",
     };
     let times: Vec<i64> = reports
         .iter()

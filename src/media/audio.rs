@@ -17,16 +17,17 @@ use crate::{
 };
 use reelraft_model::spec::Audio;
 
-/// Encodes the audio track. `progress` gets the milliseconds done so far.
+/// Encodes one audio track, by its number from 0 in the output. `progress` gets the milliseconds done so far.
 ///
 /// # Errors
 /// [`MediaError::CopyMisfit`] when the container does not take copied packets.
 pub async fn encode_audio(
     context: &Context<'_>,
     index: &Index,
+    track: u32,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    let Some(sound) = &index.head.sound else {
+    let Some(sound) = index.head.sound.as_ref().filter(|_| track == 0) else {
         return Err(MediaError::NoSound);
     };
     let form = SoundForm::of(context.spec, sound);

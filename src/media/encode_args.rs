@@ -31,7 +31,7 @@ pub(crate) fn reordered_frames(spec: &Spec) -> usize {
     match spec.codec() {
         Codec::H264 if spec.preset == "ultrafast" => 0,
         Codec::H264 | Codec::Hevc => 2,
-        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 => 0,
+        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
     }
 }
 
@@ -119,6 +119,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             let slices = if width.min(height) < 4 { "1" } else { "4" };
             words(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
         }
+        Codec::None => Vec::new(),
     };
     args.extend(words(&["-threads", "1"]));
     args
@@ -129,11 +130,17 @@ fn picture_filters(spec: &Spec, index: &Index) -> String {
     let picture = &index.head.picture;
     let (width, height) = picture.output;
     let mut chain = format!("scale=w={width}:h={height}:flags={SCALER}");
-    if spec.brightness_milli != 0 || spec.contrast_milli != 1000 {
+    let levels = (
+        spec.brightness_milli,
+        spec.contrast_milli,
+        spec.saturation_milli,
+    );
+    if levels != (0, 1000, 1000) {
         chain += &format!(
-            ",eq=brightness={}:contrast={}",
+            ",eq=brightness={}:contrast={}:saturation={}",
             milli(spec.brightness_milli),
-            milli(spec.contrast_milli)
+            milli(spec.contrast_milli),
+            milli(spec.saturation_milli)
         );
     }
     chain + &format!(",format={}", picture.output_pix_fmt)
@@ -371,7 +378,7 @@ mod tests {
             assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
             assert!(
                 args.join(" ")
-                    .contains("eq=brightness=-0.050:contrast=1.000,")
+                    .contains("eq=brightness=-0.050:contrast=1.000:saturation=1.000,")
             );
         }
     }

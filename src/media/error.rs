@@ -103,6 +103,9 @@ pub enum MediaError {
     /// The audio was asked for where there is none.
     #[error("the job has no audio")]
     NoSound,
+    /// Extras were asked for where there are none.
+    #[error("the job has neither subtitles nor attachments")]
+    NoExtras,
     /// `--audio copy` of a codec the container can't hold.
     #[error("{codec} audio can't be stored in {container}")]
     CopyMisfit {
@@ -187,6 +190,7 @@ impl MediaError {
             MediaError::OverLimit { .. } => "over-limit",
             MediaError::TooSmall { .. } => "too-small",
             MediaError::NoSound => "no-audio",
+            MediaError::NoExtras => "no-extras",
             MediaError::CopyMisfit { .. } => "audio-copy-misfit",
             MediaError::ToolFailed { .. } => "ffmpeg-failed",
             MediaError::ToolKilled { .. } => "ffmpeg-killed",
@@ -217,6 +221,7 @@ impl MediaError {
             | MediaError::OverLimit { .. }
             | MediaError::TooSmall { .. }
             | MediaError::NoSound
+            | MediaError::NoExtras
             | MediaError::CopyMisfit { .. } => Class::Final,
             MediaError::ToolFailed { .. }
             | MediaError::Stalled { .. }
@@ -260,7 +265,7 @@ impl MediaError {
             MediaError::TooSmall { .. } => {
                 "AV1 needs 64 pixels a side at least; ask for a larger picture or another codec"
             }
-            MediaError::NoSound => "the index says whether there is audio",
+            MediaError::NoSound | MediaError::NoExtras => "the index says which parts there are",
             MediaError::CopyMisfit { .. } => "use --audio aac or opus, or write an .mkv",
             MediaError::ToolFailed { .. } => {
                 "see the cause; `reelraft doctor` checks the encoders of a machine"

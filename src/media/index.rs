@@ -83,9 +83,14 @@ impl Index {
         self.shards.iter().map(|shard| shard.frames).sum()
     }
 
-    /// Whether the job has an audio task.
-    pub fn has_audio(&self) -> bool {
-        self.head.sound.is_some()
+    /// Audio tracks of the output, each encoded by a task of its own.
+    pub fn audio_tracks(&self) -> u32 {
+        u32::from(self.head.sound.is_some())
+    }
+
+    /// Whether subtitles or attachments are to be taken out of the source.
+    pub fn has_extras(&self) -> bool {
+        false
     }
 
     /// Why the source can't be cut, if it can't.

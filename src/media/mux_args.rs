@@ -79,6 +79,7 @@ fn sound_codec(spec: &Spec) -> Vec<String> {
             "-flags:a",
             "+bitexact",
         ]),
+        Audio::Flac => words(&["-c:a", "flac", "-flags:a", "+bitexact"]),
         Audio::Copy | Audio::None => words(&["-c:a", "copy"]),
     }
 }
@@ -145,6 +146,10 @@ pub(crate) fn output_file(spec: &Spec) -> &'static str {
         Container::Mp4 => "output.mp4",
         Container::Mkv => "output.mkv",
         Container::Webm => "output.webm",
+        Container::Mov => "output.mov",
+        Container::M4a => "output.m4a",
+        Container::Opus => "output.opus",
+        Container::Flac => "output.flac",
     }
 }
 
@@ -175,6 +180,10 @@ fn output(spec: &Spec) -> Vec<String> {
             Container::Mp4 => "mp4",
             Container::Mkv => "matroska",
             Container::Webm => "webm",
+            Container::Mov => "mov",
+            Container::M4a => "ipod",
+            Container::Opus => "opus",
+            Container::Flac => "flac",
         },
     ]));
     args

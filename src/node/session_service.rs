@@ -204,7 +204,8 @@ impl SessionService {
             unix_ms: unix_ms(),
             shards_total,
             plan_note: done.plan_note,
-            has_audio: done.has_audio,
+            audio_tracks: done.audio_tracks,
+            extras: done.extras,
         });
         self.cluster.propose_local(vec![command]).await.map(drop)
     }

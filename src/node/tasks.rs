@@ -12,7 +12,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{Cancel, Class, Index, Input, MediaError, ShardRange};
+use reelraft_media::{Cancel, Class, Index, Input, MediaError, Parts, ShardRange};
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use reelraft_proto::v1;
 
@@ -157,6 +157,7 @@ pub async fn run(
         match key.kind() {
             TaskKind::Analyze => run.analyze().await,
             TaskKind::Audio => run.audio().await,
+            TaskKind::Extras => run.extras().await,
             TaskKind::Shard => run.shard().await,
             TaskKind::Assemble => run.assemble().await,
         }
@@ -236,7 +237,8 @@ impl Run<'_> {
                 .collect(),
             frames_total: index.frames_total(),
             plan_note: index.plan_note().unwrap_or_default().to_string(),
-            has_audio: index.has_audio(),
+            audio_tracks: index.audio_tracks(),
+            extras: index.has_extras(),
             ..Default::default()
         })
     }
@@ -292,10 +294,24 @@ impl Run<'_> {
             url: source.url().to_string(),
         };
         let context = self.context(&input);
-        let encoded = reelraft_media::encode_audio(&context, &index, self.progress())
+        let track = self.task.number;
+        let encoded = reelraft_media::encode_audio(&context, &index, track, self.progress())
             .await
             .map_err(|error| blame(error, &source))?;
         self.keep(encoded, source.bytes_served()).await
+    }
+
+    async fn extras(&self) -> Result<v1::Done, Failed> {
+        let index = self.index().await?;
+        let source = self.shared.data.serve_source(&self.entry).await?;
+        let input = Input::Http {
+            url: source.url().to_string(),
+        };
+        let context = self.context(&input);
+        let taken = reelraft_media::take_extras(&context, &index)
+            .await
+            .map_err(|error| blame(error, &source))?;
+        self.keep(taken, source.bytes_served()).await
     }
 
     /// Gives a result to the homes.
@@ -321,17 +337,16 @@ impl Run<'_> {
         let index = self.index().await?;
         let data = &self.shared.data;
         let mut lost = Vec::new();
-        let mut shards = Vec::new();
-        let mut audio = None;
-        let encoded = self.entry.shards().chain(self.entry.audio());
-        for task in encoded {
+        let mut parts = Parts::default();
+        for task in self.entry.parts() {
             let path = data.local_path(&self.entry, &task.hash).await;
             let report = data.read_whole(&self.entry, &task.report).await;
             match (path, report) {
-                (Ok(path), Ok(report)) if task.kind() == TaskKind::Audio => {
-                    audio = Some((path, report))
-                }
-                (Ok(path), Ok(report)) => shards.push((path, report)),
+                (Ok(path), Ok(report)) => match task.kind() {
+                    TaskKind::Audio => parts.audio.push((path, report)),
+                    TaskKind::Extras => parts.extras = Some((path, report)),
+                    _ => parts.shards.push((path, report)),
+                },
                 (path, report) => {
                     let error = path
                         .err()
@@ -355,7 +370,7 @@ impl Run<'_> {
         let input = Input::File(PathBuf::new());
         let context = self.context(&input);
         let single = self.entry.job.single;
-        let assembled = reelraft_media::assemble(&context, &index, single, &shards, audio).await?;
+        let assembled = reelraft_media::assemble(&context, &index, single, &parts).await?;
         let (hash, bytes) = data
             .keep_local_file(&self.entry.job.id, &assembled.path)
             .await?;

@@ -18,7 +18,6 @@ use crate::{
         PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, SHARDS_PER_JOB_MAX,
     },
     rows::{Failure, FailureClass, Home, Job, JobState, Node, Problem, Task, TaskKind, TaskState},
-    spec::Audio,
     state::{Applied, JobEntry, State, TaskKey, cluster_key, job_key, node_key, task_key},
 };
 

@@ -252,9 +252,12 @@ pub struct Complete {
     /// Analysis only: why it is one shard.
     #[prost(string, tag = "9")]
     pub plan_note: String,
-    /// Analysis only: whether there is audio to encode.
-    #[prost(bool, tag = "10")]
-    pub has_audio: bool,
+    /// Analysis only: audio tracks of the output.
+    #[prost(uint32, tag = "10")]
+    pub audio_tracks: u32,
+    /// Analysis only: whether subtitles or attachments are to be taken along.
+    #[prost(bool, tag = "11")]
+    pub extras: bool,
 }
 
 /// The bytes of a finished task are gone on all homes: it runs again, and

@@ -57,6 +57,9 @@ pub const SHARD_MS_DEFAULT: u32 = 6_000;
 /// Highest output frame rate. Above it a one-hour clip has over 2^20 frames.
 pub const FPS_MAX: u32 = 300;
 
+/// Most audio tracks of an output: each is a task of its own.
+pub const TRACKS_MAX: usize = 32;
+
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);

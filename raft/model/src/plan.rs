@@ -369,7 +369,7 @@ impl<'a> Queue<'a> {
         let state = entry.job.state();
         let may_start = |key: &&TaskKey| match key.0 {
             TaskKind::Analyze => state == JobState::Analyzing,
-            TaskKind::Audio | TaskKind::Shard => state == JobState::Encoding,
+            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
             TaskKind::Assemble => state == JobState::Assembling,
         };
         let mut tasks: Vec<&Task> = entry

@@ -62,12 +62,14 @@ impl JobState {
 pub enum TaskKind {
     /// Scans the source and makes the plan.
     Analyze = 0,
-    /// Encodes the whole audio track.
+    /// Encodes one audio track, whole; its number is the track's in the output.
     Audio = 1,
     /// Encodes one range of frames.
     Shard = 2,
     /// Makes the output on one home; its number is that home's node id.
     Assemble = 3,
+    /// Takes subtitles and attachments out of the source.
+    Extras = 4,
 }
 
 impl TaskKind {
@@ -78,7 +80,14 @@ impl TaskKind {
             TaskKind::Audio => "audio",
             TaskKind::Shard => "shard",
             TaskKind::Assemble => "assemble",
+            TaskKind::Extras => "extras",
         }
+    }
+
+    /// Whether its result is a part of the output, which the homes keep until
+    /// they have assembled it.
+    pub fn is_part(self) -> bool {
+        matches!(self, TaskKind::Shard | TaskKind::Audio | TaskKind::Extras)
     }
 
     /// The kind a word names, if any.
@@ -88,6 +97,7 @@ impl TaskKind {
             TaskKind::Audio,
             TaskKind::Shard,
             TaskKind::Assemble,
+            TaskKind::Extras,
         ]
         .into_iter()
         .find(|kind| kind.name() == word)
@@ -214,9 +224,9 @@ pub struct Job {
     /// Frames promised by the source's packets.
     #[prost(uint64, tag = "15")]
     pub frames_total: u64,
-    /// Whether the source has audio that the spec wants.
-    #[prost(bool, tag = "16")]
-    pub has_audio: bool,
+    /// Audio tracks of the output.
+    #[prost(uint32, tag = "16")]
+    pub audio_tracks: u32,
     /// Whether the film was collapsed to one shard after the plan was made.
     #[prost(bool, tag = "17")]
     pub single: bool,
@@ -275,7 +285,8 @@ pub struct Task {
     /// What it does.
     #[prost(enumeration = "TaskKind", tag = "1")]
     pub kind: i32,
-    /// Shard number; home's node id for an assembly; 0 otherwise.
+    /// Number of the shard or of the audio track; home's node id for an
+    /// assembly; 0 otherwise.
     #[prost(uint32, tag = "2")]
     pub number: u32,
     /// Where it stands.

@@ -3,52 +3,15 @@
 //! equal ones over equal sources and builds give equal bytes.
 
 mod resolve;
+mod words;
 
 pub use resolve::resolve;
+use words::Word;
+pub use words::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles};
 
-use crate::limits::{FPS_MAX, PICTURE_SIDE_MAX, SHARD_MS_DEFAULT, SHARD_MS_MAX, SHARD_MS_MIN};
-
-/// Video codec of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum Codec {
-    /// H.264 by libx264.
-    H264 = 0,
-    /// HEVC by libx265.
-    Hevc = 1,
-    /// VP9 by libvpx.
-    Vp9 = 2,
-    /// AV1 by SVT-AV1.
-    Av1 = 3,
-    /// FFV1 version 3, lossless.
-    Ffv1 = 4,
-}
-
-/// What becomes of the source's first audio track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum Audio {
-    /// Encoded as AAC-LC by ffmpeg's own encoder.
-    Aac = 0,
-    /// Encoded as Opus by libopus.
-    Opus = 1,
-    /// Its packets are kept as they are.
-    Copy = 2,
-    /// Left out.
-    None = 3,
-}
-
-/// Container of the output.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
-pub enum Container {
-    /// ISO base media, index first.
-    Mp4 = 0,
-    /// Matroska.
-    Mkv = 1,
-    /// WebM.
-    Webm = 2,
-}
+use crate::limits::{
+    FPS_MAX, PICTURE_SIDE_MAX, SHARD_MS_DEFAULT, SHARD_MS_MAX, SHARD_MS_MIN, TRACKS_MAX,
+};
 
 /// A spec as asked for: `None` or empty means "the default".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -71,18 +34,58 @@ pub struct SpecRequest {
     pub brightness_milli: Option<i32>,
     /// Thousandths, 0 to 2000, 1000 neutral.
     pub contrast_milli: Option<i32>,
-    /// aac, opus, copy or none.
+    /// aac, opus, flac, copy or none.
     pub audio: String,
     /// Bits a second.
     pub audio_bitrate: Option<u32>,
-    /// mp4, mkv or webm.
+    /// mp4, mkv, webm, mov, m4a, opus or flac.
     pub container: String,
     /// Aimed-at shard length in milliseconds.
     pub shard_ms: Option<u32>,
+    /// Thousandths, 0 to 3000, 1000 neutral.
+    pub saturation_milli: Option<i32>,
+    /// off, auto or on.
+    pub deinterlace: String,
+    /// The part of the picture that is kept.
+    pub crop: Option<Crop>,
+    /// Size of the black canvas in whose middle the picture is put.
+    pub pad: Option<(u32, u32)>,
+    /// off, light, medium or strong.
+    pub denoise: String,
+    /// Aimed-at loudness in thousandths of LUFS (EBU R 128), below zero.
+    pub loudness_mlufs: Option<i32>,
+    /// Numbers of the audio tracks that are taken, from 1; empty takes all.
+    pub audio_tracks: Vec<u32>,
+    /// keep or none.
+    pub subtitles: String,
+    /// Whether tags and chapters are left out.
+    pub strip_metadata: bool,
+    /// Whether tags that tell a place are kept.
+    pub keep_location: bool,
+    /// Whether a source with decode errors is refused.
+    pub strict: bool,
 }
 
-/// The resolved spec. Only `pix_fmt` (for FFV1) and the size may still say
-/// "as the source has it", which the source's bytes then decide.
+/// A part of a picture.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+pub struct Crop {
+    /// Pixels.
+    #[prost(uint32, tag = "1")]
+    pub width: u32,
+    /// Pixels.
+    #[prost(uint32, tag = "2")]
+    pub height: u32,
+    /// Pixels left of it.
+    #[prost(uint32, tag = "3")]
+    pub x: u32,
+    /// Pixels above it.
+    #[prost(uint32, tag = "4")]
+    pub y: u32,
+}
+
+/// The resolved spec. Only `pix_fmt` and the size may still say "as the source
+/// has it", which the source's bytes then decide. Where the container holds
+/// sound alone, all that is about the picture is neutral.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Spec {
     /// Pixels; 0 keeps the source's, or the aspect where the other is given.
@@ -106,7 +109,8 @@ pub struct Spec {
     /// Encoder preset; empty for FFV1.
     #[prost(string, tag = "7")]
     pub preset: String,
-    /// Pixel format; empty keeps the source's (FFV1 only).
+    /// Pixel format; empty follows the source: FFV1 keeps it, the others keep
+    /// its depth of 8 or 10 bit at 4:2:0.
     #[prost(string, tag = "8")]
     pub pix_fmt: String,
     /// Thousandths, 0 neutral.
@@ -127,6 +131,43 @@ pub struct Spec {
     /// Aimed-at shard length in milliseconds.
     #[prost(uint32, tag = "14")]
     pub shard_ms: u32,
+    /// Thousandths, 1000 neutral.
+    #[prost(sint32, tag = "15")]
+    pub saturation_milli: i32,
+    /// Whether fields are woven into frames.
+    #[prost(enumeration = "Deinterlace", tag = "16")]
+    pub deinterlace: i32,
+    /// The part of the picture that is kept, before it is scaled.
+    #[prost(message, optional, tag = "17")]
+    pub crop: Option<Crop>,
+    /// Width of the black canvas around the scaled picture; 0 for none.
+    #[prost(uint32, tag = "18")]
+    pub pad_width: u32,
+    /// Height of that canvas; 0 for none.
+    #[prost(uint32, tag = "19")]
+    pub pad_height: u32,
+    /// How much noise is taken out.
+    #[prost(enumeration = "Denoise", tag = "20")]
+    pub denoise: i32,
+    /// Aimed-at loudness in thousandths of LUFS; 0 leaves it alone.
+    #[prost(sint32, tag = "21")]
+    pub loudness_mlufs: i32,
+    /// Audio tracks that are taken, from 1, in the output's order; empty takes
+    /// all.
+    #[prost(uint32, repeated, tag = "22")]
+    pub audio_tracks: Vec<u32>,
+    /// What becomes of subtitles.
+    #[prost(enumeration = "Subtitles", tag = "23")]
+    pub subtitles: i32,
+    /// Whether tags and chapters are left out.
+    #[prost(bool, tag = "24")]
+    pub strip_metadata: bool,
+    /// Whether tags that tell a place are kept.
+    #[prost(bool, tag = "25")]
+    pub keep_location: bool,
+    /// Whether a source with decode errors is refused.
+    #[prost(bool, tag = "26")]
+    pub strict: bool,
 }
 
 /// Why a spec is refused.
@@ -162,6 +203,16 @@ pub enum SpecError {
         /// What would go.
         hint: &'static str,
     },
+    /// Two wishes that contradict each other.
+    #[error("{wish} can't go with {other}")]
+    Clash {
+        /// The one.
+        wish: &'static str,
+        /// The other.
+        other: String,
+        /// What would go.
+        hint: &'static str,
+    },
 }
 
 impl SpecError {
@@ -170,14 +221,10 @@ impl SpecError {
         match self {
             SpecError::Unknown { known, .. } => format!("choose one of {known}"),
             SpecError::OutOfRange { range, .. } => format!("use {range}"),
-            SpecError::Pair { hint, .. } => (*hint).to_string(),
+            SpecError::Pair { hint, .. } | SpecError::Clash { hint, .. } => (*hint).to_string(),
         }
     }
 }
-
-const CODECS: &str = "h264, hevc, vp9, av1, ffv1";
-const AUDIOS: &str = "aac, opus, copy, none";
-const CONTAINERS: &str = "mp4, mkv, webm";
 
 /// Presets of x264 and x265, which share their names.
 const X26X_PRESETS: [&str; 10] = [
@@ -205,34 +252,6 @@ const PIX_FMTS: [&str; 6] = [
 ];
 
 impl Codec {
-    /// The word a user writes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Codec::H264 => "h264",
-            Codec::Hevc => "hevc",
-            Codec::Vp9 => "vp9",
-            Codec::Av1 => "av1",
-            Codec::Ffv1 => "ffv1",
-        }
-    }
-
-    fn parse(word: &str) -> Result<Self, SpecError> {
-        Ok(match word {
-            "h264" => Codec::H264,
-            "hevc" => Codec::Hevc,
-            "vp9" => Codec::Vp9,
-            "av1" => Codec::Av1,
-            "ffv1" => Codec::Ffv1,
-            _ => {
-                return Err(SpecError::Unknown {
-                    what: "codec",
-                    found: word.into(),
-                    known: CODECS,
-                });
-            }
-        })
-    }
-
     /// Default quality and its upper bound, in the encoder's own scale.
     fn crf(self) -> (u32, u32) {
         match self {
@@ -240,61 +259,7 @@ impl Codec {
             Codec::Hevc => (28, 51),
             Codec::Vp9 => (31, 63),
             Codec::Av1 => (35, 63),
-            Codec::Ffv1 => (0, 0),
+            Codec::Ffv1 | Codec::None => (0, 0),
         }
-    }
-}
-
-impl Audio {
-    /// The word a user writes.
-    pub fn name(self) -> &'static str {
-        match self {
-            Audio::Aac => "aac",
-            Audio::Opus => "opus",
-            Audio::Copy => "copy",
-            Audio::None => "none",
-        }
-    }
-
-    fn parse(word: &str) -> Result<Self, SpecError> {
-        Ok(match word {
-            "aac" => Audio::Aac,
-            "opus" => Audio::Opus,
-            "copy" => Audio::Copy,
-            "none" => Audio::None,
-            _ => {
-                return Err(SpecError::Unknown {
-                    what: "audio",
-                    found: word.into(),
-                    known: AUDIOS,
-                });
-            }
-        })
-    }
-}
-
-impl Container {
-    /// The word a user writes, and the usual file ending.
-    pub fn name(self) -> &'static str {
-        match self {
-            Container::Mp4 => "mp4",
-            Container::Mkv => "mkv",
-            Container::Webm => "webm",
-        }
-    }
-
-    fn parse(word: &str) -> Result<Self, SpecError> {
-        Ok(match word {
-            "mp4" => Container::Mp4,
-            "mkv" => Container::Mkv,
-            "webm" => Container::Webm,
-            _ => {
-                return Err(SpecError::Unknown {
-                    what: "container",
-                    found: word.into(),
-                    known: CONTAINERS,
-                });
-            }
-        })
     }
 }

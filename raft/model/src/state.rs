@@ -107,9 +107,10 @@ impl JobEntry {
             .map(|(_, task)| task)
     }
 
-    /// The audio task, if there is one.
-    pub fn audio(&self) -> Option<&Arc<Task>> {
-        self.tasks.get(&(TaskKind::Audio, 0))
+    /// All tasks whose results are parts of the output: audio tracks and
+    /// shards, each in order, and extras.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values().filter(|task| task.kind().is_part())
     }
 
     /// Whether a node is a home of the job.
@@ -135,7 +136,7 @@ impl JobEntry {
             .values()
             .filter(|task| task.state() == TaskState::Done)
         {
-            if matches!(task.kind(), TaskKind::Shard | TaskKind::Audio) {
+            if task.kind().is_part() {
                 blobs.push(task.hash.clone());
             }
             blobs.push(task.report.clone());

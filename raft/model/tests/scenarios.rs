@@ -246,7 +246,8 @@ impl World {
                     frames: number(&words, "frames"),
                     bytes_out: 10,
                     shards_total,
-                    has_audio: words.contains(&"audio"),
+                    audio_tracks: option(&words, "audio").map_or(0, |n| n.parse().unwrap()),
+                    extras: words.contains(&"extras"),
                     key,
                     ..Default::default()
                 };

@@ -6,7 +6,7 @@
 use reelraft_proto::v1;
 use serde::Serialize;
 
-use crate::words::{job_state, shard_state};
+use crate::words::{self, job_state, shard_state};
 
 /// A document as the one line that is printed.
 pub fn line(document: &impl Serialize) -> String {
@@ -87,6 +87,17 @@ pub struct Spec<'a> {
     pub audio_bitrate: Option<u32>,
     pub container: Option<&'a str>,
     pub shard_ms: Option<u32>,
+    pub saturation_milli: Option<i32>,
+    pub deinterlace: Option<&'a str>,
+    pub crop: Option<String>,
+    pub pad: Option<String>,
+    pub denoise: Option<&'a str>,
+    pub loudness_mlufs: Option<i32>,
+    pub audio_tracks: &'a [u32],
+    pub subtitles: Option<&'a str>,
+    pub strip_metadata: bool,
+    pub keep_location: bool,
+    pub strict: bool,
 }
 
 impl<'a> From<&'a v1::Job> for Job<'a> {
@@ -147,6 +158,17 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             audio_bitrate: above_zero(spec.audio_bitrate),
             container: text(&spec.container),
             shard_ms: above_zero(spec.shard_ms),
+            saturation_milli: spec.saturation_milli,
+            deinterlace: text(&spec.deinterlace),
+            crop: words::crop(spec),
+            pad: words::pad(spec),
+            denoise: text(&spec.denoise),
+            loudness_mlufs: (spec.loudness_mlufs != 0).then_some(spec.loudness_mlufs),
+            audio_tracks: &spec.audio_tracks,
+            subtitles: text(&spec.subtitles),
+            strip_metadata: spec.strip_metadata,
+            keep_location: spec.keep_location,
+            strict: spec.strict,
         }
     }
 }
@@ -230,7 +252,7 @@ pub struct ShardList<'a> {
     pub shards: Vec<Shard<'a>>,
 }
 
-/// One shard; `kind` is shard, audio, analyze or assemble.
+/// One shard; `kind` is analyze, audio, shard, extras or assemble.
 #[derive(Serialize)]
 #[allow(missing_docs)]
 pub struct Shard<'a> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{
     screen::printable,
-    words::{job_state, milli, moment, percent, shard_state, shell_quoted, size},
+    words::{self, job_state, milli, moment, percent, shard_state, shell_quoted, size},
 };
 
 /// Lines with aligned columns; a heading that starts with `>` stands right.
@@ -183,6 +183,10 @@ fn spec(spec: &Spec) -> String {
         let changed = value.filter(|&value| value != neutral);
         changed.map(|value| milli(value.into())).unwrap_or_default()
     };
+    let unless = |usual: &str, word: &str| match word {
+        word if word == usual => String::new(),
+        word => word.to_string(),
+    };
     let shard_seconds = match spec.shard_ms {
         0 => String::new(),
         ms => milli(ms.into()),
@@ -201,15 +205,30 @@ fn spec(spec: &Spec) -> String {
         ("fps", fps),
         ("brightness", neutral(spec.brightness_milli, 0)),
         ("contrast", neutral(spec.contrast_milli, 1000)),
+        ("saturation", neutral(spec.saturation_milli, 1000)),
+        ("deinterlace", unless("off", &spec.deinterlace)),
+        ("crop", words::crop(spec).unwrap_or_default()),
+        ("pad", words::pad(spec).unwrap_or_default()),
+        ("denoise", unless("off", &spec.denoise)),
         ("audio", spec.audio.clone()),
         ("audio-bitrate", number(spec.audio_bitrate)),
+        ("loudness", neutral(Some(spec.loudness_mlufs), 0)),
+        ("audio-tracks", words::tracks(spec)),
+        ("subtitles", unless("keep", &spec.subtitles)),
         ("shard-seconds", shard_seconds),
     ];
+    let switches = [
+        ("strip-metadata", spec.strip_metadata),
+        ("keep-location", spec.keep_location),
+        ("strict", spec.strict),
+    ];
     let given = flags.iter().filter(|(_, value)| !value.is_empty());
-    let words: Vec<String> = given
-        .map(|(name, value)| format!("--{name} {value}"))
+    let given = given.map(|(name, value)| format!("--{name} {value}"));
+    let on = switches.iter().filter(|(_, on)| *on);
+    let said: Vec<String> = given
+        .chain(on.map(|(name, _)| format!("--{name}")))
         .collect();
-    words.join(" ")
+    said.join(" ")
 }
 
 /// The rows of `job shards`.

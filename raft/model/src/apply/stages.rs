@@ -98,11 +98,7 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let encoded = entry
-            .tasks
-            .values()
-            .filter(|task| matches!(task.kind(), TaskKind::Shard | TaskKind::Audio))
-            .all(|task| task.state() == TaskState::Done);
+        let encoded = entry.parts().all(|task| task.state() == TaskState::Done);
         if !encoded || entry.job.state() != JobState::Encoding {
             return;
         }

@@ -1,6 +1,8 @@
 //! Commands about tasks: assigning, releasing, planning, completing and
 //! reopening them. Each holds only for the attempt that the table names.
 
+use crate::limits::TRACKS_MAX;
+
 use super::{
     stages::{assemblies_of, not_reproducible},
     *,
@@ -114,8 +116,11 @@ impl Writer<'_> {
             return Reply::stale(id);
         };
         let kind = task.kind();
-        if kind == TaskKind::Analyze && (c.shards_total != job.shards_total || c.shards_total == 0)
-        {
+        // A plan has something to encode: sound alone has no shards.
+        let planned = c.shards_total == job.shards_total
+            && (c.shards_total, c.audio_tracks) != (0, 0)
+            && c.audio_tracks as usize <= TRACKS_MAX;
+        if kind == TaskKind::Analyze && !planned {
             return Reply::stale(id);
         }
         // A reopened task must give the bytes it gave before (lineage).
@@ -143,14 +148,16 @@ impl Writer<'_> {
                 job.index_hash = c.hash.clone();
                 job.frames_total = c.frames;
                 job.plan_note = c.plan_note.clone();
-                job.has_audio = c.has_audio && job.spec.audio() != Audio::None;
-                let has_audio = job.has_audio;
+                job.audio_tracks = c.audio_tracks;
                 self.put_job(job);
-                if has_audio {
-                    self.put_task(id, pending(TaskKind::Audio, 0));
+                for track in 0..c.audio_tracks {
+                    self.put_task(id, pending(TaskKind::Audio, track));
+                }
+                if c.extras {
+                    self.put_task(id, pending(TaskKind::Extras, 0));
                 }
             }
-            TaskKind::Audio | TaskKind::Shard => self.assemble_if_encoded(id),
+            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
             TaskKind::Assemble => return self.succeed_if_agreed(id, c.unix_ms),
         }
         Reply::done(id)
@@ -165,8 +172,7 @@ impl Writer<'_> {
             return Reply::stale(id);
         };
         let finished = task.state() == TaskState::Done && task.attempt == c.key.attempt;
-        let encoded = matches!(task.kind(), TaskKind::Shard | TaskKind::Audio);
-        if !finished || !encoded || entry.job.state().ended() {
+        if !finished || !task.kind().is_part() || entry.job.state().ended() {
             return Reply::stale(id);
         }
         let mut job = entry.job.clone();

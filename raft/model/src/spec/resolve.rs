@@ -39,140 +39,233 @@ fn milli_in_range(
 /// # Errors
 /// [`SpecError`] names the option, what was found and what would do.
 pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
-    let container = match request.container.as_str() {
-        "" => Container::Mp4,
-        word => Container::parse(word)?,
+    let container = word(&request.container, Container::Mp4)?;
+    let codec = match container {
+        _ if container.sound_alone() => word(&request.codec, Codec::None)?,
+        Container::Webm => word(&request.codec, Codec::Vp9)?,
+        _ => word(&request.codec, Codec::H264)?,
     };
-    let codec = match request.codec.as_str() {
-        "" if container == Container::Webm => Codec::Vp9,
-        "" => Codec::H264,
-        word => Codec::parse(word)?,
+    let audio = match container {
+        Container::Webm | Container::Opus => word(&request.audio, Audio::Opus)?,
+        Container::Flac => word(&request.audio, Audio::Flac)?,
+        _ => word(&request.audio, Audio::Aac)?,
     };
-    let audio = match request.audio.as_str() {
-        "" if container == Container::Webm => Audio::Opus,
-        "" => Audio::Aac,
-        word => Audio::parse(word)?,
-    };
-    check_pairs(codec, audio, container)?;
+    check_video(codec, container)?;
+    check_audio(audio, container)?;
+    let shard_ms = request.shard_ms.unwrap_or(SHARD_MS_DEFAULT);
+    let range = "0.5 to 600";
+    let (low, high) = (SHARD_MS_MIN.into(), SHARD_MS_MAX.into());
+    milli_in_range("shard-seconds", shard_ms.into(), low, high, range)?;
 
-    for (what, side) in [("width", request.width), ("height", request.height)] {
+    let mut spec = Spec {
+        codec: codec.into(),
+        contrast_milli: 1000,
+        saturation_milli: 1000,
+        audio: audio.into(),
+        container: container.into(),
+        shard_ms,
+        subtitles: word(&request.subtitles, Subtitles::Keep)?.into(),
+        strip_metadata: request.strip_metadata,
+        keep_location: request.keep_location,
+        strict: request.strict,
+        ..Default::default()
+    };
+    if codec != Codec::None {
+        resolve_picture(request, &mut spec)?;
+        resolve_encoder(request, &mut spec)?;
+    }
+    resolve_sound(request, &mut spec)?;
+    Ok(spec)
+}
+
+fn word<T: Word>(word: &str, default: T) -> Result<T, SpecError> {
+    match word {
+        "" => Ok(default),
+        word => T::parse(word),
+    }
+}
+
+/// Size, rate and filters.
+fn resolve_picture(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
+    let (pad_width, pad_height) = request.pad.unzip();
+    for (what, side) in [
+        ("width", request.width),
+        ("height", request.height),
+        ("pad width", pad_width),
+        ("pad height", pad_height),
+    ] {
         if let Some(side) = side {
-            in_range(
-                what,
-                side.into(),
-                2,
-                PICTURE_SIDE_MAX.into(),
-                "an even number from 2 to 16384",
-            )?;
-            if side % 2 != 0 {
-                return Err(SpecError::OutOfRange {
-                    what,
-                    found: side.to_string(),
-                    range: "an even number from 2 to 16384",
-                });
-            }
+            even(what, side, 2)?;
         }
     }
-    let (fps_num, fps_den) = match request.fps {
-        None => (0, 0),
-        Some((num, den)) => {
-            let range = "a rate above 0 and up to 300, as 25 or 30000/1001";
-            in_range("fps denominator", den.into(), 1, 1_000_000, range)?;
-            in_range(
-                "fps",
-                num.into(),
-                1,
-                i64::from(FPS_MAX) * i64::from(den),
-                range,
-            )?;
-            (num, den)
-        }
+    if let Some(crop) = request.crop {
+        even("crop width", crop.width, 2)?;
+        even("crop height", crop.height, 2)?;
+        even("crop x", crop.x, 0)?;
+        even("crop y", crop.y, 0)?;
+    }
+    let too_small = |side: Option<u32>, pad| side.zip(pad).is_some_and(|(side, pad)| pad < side);
+    if too_small(request.width, pad_width) || too_small(request.height, pad_height) {
+        return Err(SpecError::Clash {
+            wish: "a padded canvas that is smaller than the picture",
+            other: "--width and --height".into(),
+            hint: "make the canvas at least as large as the picture",
+        });
+    }
+    if let Some((num, den)) = request.fps {
+        let range = "a rate above 0 and up to 300, as 25 or 30000/1001";
+        in_range("fps denominator", den.into(), 1, 1_000_000, range)?;
+        let high = i64::from(FPS_MAX) * i64::from(den);
+        in_range("fps", num.into(), 1, high, range)?;
+        (spec.fps_num, spec.fps_den) = (num, den);
+    }
+    let milli = |what, asked: Option<i32>, neutral: i32, low, high, range| {
+        let value = asked.unwrap_or(neutral);
+        milli_in_range(what, value.into(), low, high, range).map(|()| value)
     };
-    let (crf_default, crf_max) = codec.crf();
-    let crf = match request.crf {
-        None => crf_default,
-        Some(crf) => {
-            in_range(
-                "crf",
-                crf.into(),
-                0,
-                crf_max.into(),
-                match crf_max {
-                    0 => "no crf: ffv1 is lossless",
-                    51 => "0 to 51",
-                    _ => "0 to 63",
-                },
-            )?;
-            crf
-        }
-    };
-    let brightness_milli = request.brightness_milli.unwrap_or(0);
-    milli_in_range(
+    spec.brightness_milli = milli(
         "brightness",
-        brightness_milli.into(),
+        request.brightness_milli,
+        0,
         -1000,
         1000,
         "-1 to 1",
     )?;
-    let contrast_milli = request.contrast_milli.unwrap_or(1000);
-    milli_in_range("contrast", contrast_milli.into(), 0, 2000, "0 to 2")?;
-    let audio_bitrate = match audio {
-        Audio::Copy | Audio::None => 0,
-        Audio::Aac | Audio::Opus => {
-            let rate = request.audio_bitrate.unwrap_or(128_000);
-            in_range("audio-bitrate", rate.into(), 8_000, 510_000, "8k to 510k")?;
-            rate
-        }
-    };
-    let shard_ms = request.shard_ms.unwrap_or(SHARD_MS_DEFAULT);
-    milli_in_range(
-        "shard-seconds",
-        shard_ms.into(),
-        SHARD_MS_MIN.into(),
-        SHARD_MS_MAX.into(),
-        "0.5 to 600",
+    spec.contrast_milli = milli("contrast", request.contrast_milli, 1000, 0, 2000, "0 to 2")?;
+    spec.saturation_milli = milli(
+        "saturation",
+        request.saturation_milli,
+        1000,
+        0,
+        3000,
+        "0 to 3",
     )?;
+    spec.width = request.width.unwrap_or(0);
+    spec.height = request.height.unwrap_or(0);
+    spec.pad_width = pad_width.unwrap_or(0);
+    spec.pad_height = pad_height.unwrap_or(0);
+    spec.crop = request.crop;
+    spec.deinterlace = word(&request.deinterlace, Deinterlace::Off)?.into();
+    spec.denoise = word(&request.denoise, Denoise::Off)?.into();
+    Ok(())
+}
 
-    Ok(Spec {
-        width: request.width.unwrap_or(0),
-        height: request.height.unwrap_or(0),
-        fps_num,
-        fps_den,
-        codec: codec.into(),
-        crf,
-        preset: resolve_preset(codec, &request.preset)?,
-        pix_fmt: resolve_pix_fmt(codec, &request.pix_fmt)?,
-        brightness_milli,
-        contrast_milli,
-        audio: audio.into(),
-        audio_bitrate,
-        container: container.into(),
-        shard_ms,
+/// A side or place in a picture whose chroma has half the samples.
+fn even(what: &'static str, found: u32, low: u32) -> Result<(), SpecError> {
+    let range = match low {
+        0 => "an even number up to 16384",
+        _ => "an even number from 2 to 16384",
+    };
+    in_range(
+        what,
+        found.into(),
+        low.into(),
+        PICTURE_SIDE_MAX.into(),
+        range,
+    )?;
+    if found.is_multiple_of(2) {
+        return Ok(());
+    }
+    let found = found.to_string();
+    Err(SpecError::OutOfRange { what, found, range })
+}
+
+/// Quality, preset and pixel format.
+fn resolve_encoder(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
+    let codec = spec.codec();
+    let (crf_default, crf_max) = codec.crf();
+    if let Some(crf) = request.crf {
+        let range = match crf_max {
+            0 => "no crf: ffv1 is lossless",
+            51 => "0 to 51",
+            _ => "0 to 63",
+        };
+        in_range("crf", crf.into(), 0, crf_max.into(), range)?;
+    }
+    spec.crf = request.crf.unwrap_or(crf_default);
+    spec.preset = resolve_preset(codec, &request.preset)?;
+    spec.pix_fmt = resolve_pix_fmt(codec, &request.pix_fmt)?;
+    Ok(())
+}
+
+/// Bit rate, loudness and the choice of tracks.
+fn resolve_sound(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
+    let audio = spec.audio();
+    if matches!(audio, Audio::Aac | Audio::Opus) {
+        let rate = request.audio_bitrate.unwrap_or(128_000);
+        in_range("audio-bitrate", rate.into(), 8_000, 510_000, "8k to 510k")?;
+        spec.audio_bitrate = rate;
+    }
+    if let Some(loudness) = request.loudness_mlufs {
+        let range = "-70 to -5";
+        milli_in_range("loudness", loudness.into(), -70_000, -5_000, range)?;
+        if matches!(audio, Audio::Copy | Audio::None) {
+            return Err(SpecError::Clash {
+                wish: "--loudness",
+                other: format!("--audio {}", audio.name()),
+                hint: "loudness is changed by encoding: choose aac, opus or flac",
+            });
+        }
+        spec.loudness_mlufs = loudness;
+    }
+    let tracks = &request.audio_tracks;
+    let distinct = (tracks.iter().enumerate()).all(|(at, track)| !tracks[..at].contains(track));
+    if tracks.contains(&0) || tracks.len() > TRACKS_MAX || !distinct {
+        return Err(SpecError::OutOfRange {
+            what: "audio-tracks",
+            found: tracks
+                .iter()
+                .map(u32::to_string)
+                .collect::<Vec<_>>()
+                .join(","),
+            range: "up to 32 different numbers of tracks, from 1",
+        });
+    }
+    spec.audio_tracks.clone_from(tracks);
+    Ok(())
+}
+
+fn check_video(codec: Codec, container: Container) -> Result<(), SpecError> {
+    use Container::{Mkv, Mov, Mp4, Webm};
+    let hint = match (codec, container) {
+        (Codec::None, container) if container.sound_alone() => return Ok(()),
+        (Codec::None, _) => "choose h264, hevc, vp9, av1 or ffv1",
+        (_, container) if container.sound_alone() => {
+            "this container holds sound alone: leave --codec out, or write an .mp4 or .mkv"
+        }
+        (_, Mkv) => return Ok(()),
+        (Codec::H264 | Codec::Hevc, Mp4 | Mov) | (Codec::Vp9 | Codec::Av1, Mp4 | Webm) => {
+            return Ok(());
+        }
+        (Codec::Ffv1, _) => "store ffv1 in an .mkv file",
+        (_, Webm) => "WebM takes vp9 or av1; for this codec write an .mkv or .mp4",
+        (_, _) => "MOV takes h264 or hevc; for this codec write an .mkv or .mp4",
+    };
+    Err(SpecError::Pair {
+        inner: codec.name(),
+        container: container.name(),
+        hint,
     })
 }
 
-fn check_pairs(codec: Codec, audio: Audio, container: Container) -> Result<(), SpecError> {
-    let pair = |inner, hint| {
-        Err(SpecError::Pair {
-            inner,
-            container: container.name(),
-            hint,
-        })
-    };
-    match (codec, container) {
-        (Codec::H264 | Codec::Hevc | Codec::Ffv1, Container::Webm) => {
-            return pair(
-                codec.name(),
-                "WebM takes vp9 or av1; for this codec write an .mkv or .mp4",
-            );
+/// Copied audio is judged when the source is known.
+fn check_audio(audio: Audio, container: Container) -> Result<(), SpecError> {
+    use Container::{Flac, M4a, Mkv, Mov, Mp4, Opus, Webm};
+    let hint = match (audio, container) {
+        (Audio::None, container) if container.sound_alone() => {
+            "this container holds sound alone: choose a codec for it"
         }
-        (Codec::Ffv1, Container::Mp4) => return pair(codec.name(), "store ffv1 in an .mkv file"),
-        _ => {}
-    }
-    match (audio, container) {
-        (Audio::Aac, Container::Webm) => pair(audio.name(), "WebM takes opus, or --audio none"),
-        _ => Ok(()),
-    }
+        (Audio::Copy | Audio::None, _) | (_, Mkv | Mp4) => return Ok(()),
+        (Audio::Aac, Mov | M4a) | (Audio::Opus, Webm | Opus) | (Audio::Flac, Flac) => return Ok(()),
+        (_, Webm | Opus) => "it takes opus alone",
+        (_, Flac) => "it takes flac alone",
+        (_, Mov | M4a) => "it takes aac; for this codec write an .mkv or .mp4",
+    };
+    Err(SpecError::Pair {
+        inner: audio.name(),
+        container: container.name(),
+        hint,
+    })
 }
 
 fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
@@ -204,8 +297,8 @@ fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
         // libvpx's -cpu-used, SVT-AV1's -preset.
         Codec::Vp9 => number("2", 8, "a speed from 0 (slow) to 8 (fast)"),
         Codec::Av1 => number("8", 13, "a preset from 0 (slow) to 13 (fast)"),
-        Codec::Ffv1 if asked.is_empty() => Ok(String::new()),
-        Codec::Ffv1 => Err(SpecError::Unknown {
+        Codec::Ffv1 | Codec::None if asked.is_empty() => Ok(String::new()),
+        Codec::Ffv1 | Codec::None => Err(SpecError::Unknown {
             what: "preset",
             found: asked.into(),
             known: "none: ffv1 has no presets",
@@ -215,15 +308,11 @@ fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
 
 fn resolve_pix_fmt(codec: Codec, asked: &str) -> Result<String, SpecError> {
     if asked.is_empty() {
-        return Ok(if codec == Codec::Ffv1 {
-            String::new()
-        } else {
-            "yuv420p".to_string()
-        });
+        return Ok(String::new());
     }
     let known: &'static str = match codec {
         Codec::Av1 => "yuv420p, yuv420p10le",
-        Codec::H264 | Codec::Hevc | Codec::Vp9 | Codec::Ffv1 => {
+        Codec::H264 | Codec::Hevc | Codec::Vp9 | Codec::Ffv1 | Codec::None => {
             "yuv420p, yuv422p, yuv444p, yuv420p10le, yuv422p10le, yuv444p10le"
         }
     };
@@ -273,6 +362,8 @@ mod tests {
             ("hevc", "webm"),
             ("ffv1", "webm"),
             ("ffv1", "mp4"),
+            ("vp9", "mov"),
+            ("h264", "m4a"),
         ] {
             let error = ask(codec, container).expect_err("refused");
             assert!(
@@ -281,6 +372,52 @@ mod tests {
             );
             assert!(!error.hint().is_empty());
         }
+    }
+
+    #[test]
+    fn sound_alone_has_no_picture_and_must_have_sound() {
+        let spec = ask("", "flac").expect("valid");
+        assert_eq!((spec.codec(), spec.audio()), (Codec::None, Audio::Flac));
+        assert_eq!((spec.crf, spec.preset.as_str()), (0, ""));
+        let silent = SpecRequest {
+            container: "m4a".into(),
+            audio: "none".into(),
+            ..Default::default()
+        };
+        assert!(resolve(&silent).is_err());
+        assert!(ask("none", "mkv").is_err());
+    }
+
+    #[test]
+    fn wishes_that_contradict_are_refused() {
+        let refused = |request: SpecRequest| resolve(&request).expect_err("refused").to_string();
+        let copied = refused(SpecRequest {
+            audio: "copy".into(),
+            loudness_mlufs: Some(-16_000),
+            ..Default::default()
+        });
+        assert!(copied.contains("--loudness"), "{copied}");
+        let twice = refused(SpecRequest {
+            audio_tracks: vec![2, 1, 2],
+            ..Default::default()
+        });
+        assert!(twice.contains("2,1,2"), "{twice}");
+        let canvas = refused(SpecRequest {
+            width: Some(640),
+            pad: Some((320, 480)),
+            ..Default::default()
+        });
+        assert!(canvas.contains("canvas"), "{canvas}");
+        let odd = refused(SpecRequest {
+            crop: Some(Crop {
+                width: 64,
+                height: 64,
+                x: 3,
+                y: 0,
+            }),
+            ..Default::default()
+        });
+        assert!(odd.contains("crop x"), "{odd}");
     }
 
     #[test]

@@ -229,16 +229,21 @@ impl World {
                     }
                     break;
                 }
-                let audio = if index.has_audio() {
-                    let place = step("audio");
-                    let done = encode_audio(&parts_of.at(&place), &index, |_| {}).await?;
-                    Some((done.path, done.report))
-                } else {
-                    None
-                };
+                let mut audio = Vec::new();
+                for track in 0..index.audio_tracks() {
+                    let place = step(&format!("audio-{track}"));
+                    let done = encode_audio(&parts_of.at(&place), &index, track, |_| {}).await?;
+                    audio.push((done.path, done.report));
+                }
                 let place = step("assemble");
-                let done = assemble(&parts_of.at(&place), &index, single, &parts, audio).await?;
-                Ok((index, single, note, parts.len(), done))
+                let shards = parts.len();
+                let whole = reelraft_media::Parts {
+                    shards: parts,
+                    audio,
+                    extras: None,
+                };
+                let done = assemble(&parts_of.at(&place), &index, single, &whole).await?;
+                Ok((index, single, note, shards, done))
             })
             .map(|(index, single, note, shards, done)| Job {
                 world: self,
