@@ -17,14 +17,17 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, ExitCode, Stdio},
     thread::sleep,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use experiment::{
-    Random, Settings,
+    Random, Settings, Verdict,
+    checks::{Away, one_leader},
+    client::Asked,
+    conduct, now_us,
     picture::Picture,
-    record::{End, Kill, Record, What, begun_again},
-    unix_us,
+    record::{Kill, Record},
+    report, unix_us,
 };
 use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
 
@@ -43,29 +46,11 @@ const EXIT_UNREACHABLE: i32 = 3;
 const FILM: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];
 
 fn main() -> ExitCode {
-    let settings = match Settings::from_args("kill_anything") {
-        Ok(settings) => settings,
-        Err(refusal) => {
-            eprintln!("{refusal}");
-            return ExitCode::from(2);
-        }
-    };
-    println!("seed {}", settings.seed);
-    let folder = std::env::temp_dir().join(format!("reelraft-anything-{}", std::process::id()));
-    let ended = Experiment::new(&settings, &folder).and_then(Experiment::run);
-    match ended {
-        Ok(broken) if broken.is_empty() => {
-            let _ = std::fs::remove_dir_all(&folder);
-            println!("every promise held");
-            return ExitCode::SUCCESS;
-        }
-        Ok(broken) => broken
-            .iter()
-            .for_each(|promise| eprintln!("BROKEN: {promise}")),
-        Err(error) => eprintln!("the experiment failed: {error}"),
-    }
-    eprintln!("the nodes' log is kept: {}", folder.display());
-    ExitCode::FAILURE
+    conduct("kill_anything", &[], |settings, folder| {
+        Experiment::new(settings, folder)?
+            .run()
+            .map(Verdict::Broken)
+    })
 }
 
 struct Experiment<'a> {
@@ -93,7 +78,6 @@ struct Film {
 
 impl<'a> Experiment<'a> {
     fn new(settings: &'a Settings, folder: &Path) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let clip = folder.join("film.mp4");
         make_clip(&clip, if settings.short { 12 } else { 40 }, "480x270");
         Ok(Experiment {
@@ -110,10 +94,7 @@ impl<'a> Experiment<'a> {
     }
 
     fn run(mut self) -> Result<Vec<String>, String> {
-        let jobs = self
-            .settings
-            .rounds
-            .unwrap_or(if self.settings.short { 1 } else { 10 });
+        let jobs = self.settings.rounds_or(1, 10);
         let calm = self.film("calm", 0)?;
         println!(
             "calm      {:>5.1} s, {} frames, blake3 {}",
@@ -126,7 +107,7 @@ impl<'a> Experiment<'a> {
                 .push(format!("the calm run has {} frames", calm.frames));
         }
         self.calm_ms = (calm.wall.as_millis() as u64).max(1_000);
-        let stormy_from_us = unix_us(SystemTime::now());
+        let stormy_from_us = now_us();
         for number in 1..=jobs {
             let name = format!("storm-{number}");
             let planned = self.random.within(2, 6);
@@ -157,7 +138,7 @@ impl<'a> Experiment<'a> {
                 ));
             }
         }
-        self.one_request_one_job(jobs + 1);
+        self.one_request_one_job(jobs + 1)?;
         self.report(stormy_from_us)?;
         Ok(self.broken)
     }
@@ -250,10 +231,9 @@ impl<'a> Experiment<'a> {
     }
 
     /// As many jobs as requests, and each of them finished.
-    fn one_request_one_job(&mut self, requests: u64) {
+    fn one_request_one_job(&mut self, requests: u64) -> Result<(), String> {
         self.cluster.wait_for_leader();
-        let list = self.cluster.json(&["job", "list", "--all"]);
-        let jobs = list["jobs"].as_array().cloned().unwrap_or_default();
+        let jobs = self.cluster.jobs()?;
         if jobs.len() as u64 != requests {
             self.broken
                 .push(format!("{} jobs for {requests} requests", jobs.len()));
@@ -264,34 +244,25 @@ impl<'a> Experiment<'a> {
                 job["request_id"], job["state"], job["problem"]
             ));
         }
+        Ok(())
     }
 
     fn report(&mut self, stormy_from_us: u64) -> Result<(), String> {
-        let mut record = Record::read(&self.cluster.log());
-        // Who led when the first kill came was elected before it.
-        record.events.retain(|event| {
-            event.at_us >= stormy_from_us || matches!(event.what, What::Leads { .. })
-        });
-        let tries = record.tries(&self.kills, unix_us(SystemTime::now()));
-        let again = begun_again(&tries, &self.kills);
-        let lost = tries.iter().filter(|found| found.end == End::Killed);
+        let record = Record::of_dev(&self.cluster.log()).since(stormy_from_us);
+        let tries = record.tries(&self.kills, now_us());
+        let away: Vec<Away> = self.kills.iter().map(|&kill| kill.into()).collect();
         println!(
-            "{} nodes killed, {} clients started again; {} attempts, {} died with their node, {} tasks begun again",
+            "{} nodes killed, {} clients started again",
             self.kills.len(),
-            self.clients_again,
-            tries.len(),
-            lost.count(),
-            again.tries
+            self.clients_again
         );
         // With a majority dead, or the homes of a film, its parts can't be
         // given away and are made again later: told here, and no broken promise.
-        println!(
-            "{} of them though the node of the earlier attempt lived",
-            again.unexplained.len()
-        );
-        for line in &again.unexplained {
+        for line in report::tell_work(&tries, &away) {
             println!("  {line}");
         }
+        self.broken.extend(one_leader(&record));
+        self.broken.extend(report::gaps(&record));
         let title = format!("{} nodes killed at random", self.kills.len());
         let subtitle = format!(
             "three nodes on one machine, one film after the other; seed {}",
@@ -307,8 +278,6 @@ impl<'a> Experiment<'a> {
             takeovers: &[],
             probes: &[],
         };
-        std::fs::write(&self.settings.svg, picture.svg()).map_err(|error| error.to_string())?;
-        println!("picture: {}", self.settings.svg.display());
-        Ok(())
+        report::draw(&picture, &self.settings.svg)
     }
 }

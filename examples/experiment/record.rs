@@ -1,9 +1,14 @@
-//! What the nodes of one cluster did, read from their log lines as
-//! `reelraft dev` passes them on. Each line carries its node's own clock,
-//! which on one machine is one clock, so that how late a line is written or
-//! read does not matter.
+//! What the nodes of one cluster did, read from their own logs or from the
+//! lines that `reelraft dev` passes on. Each line carries its node's own
+//! clock, which on one machine is one clock, so that how late a line is
+//! written or read does not matter. What to make of it is not said here.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::File,
+    io::{Read, Seek, SeekFrom},
+    path::{Path, PathBuf},
+};
 
 /// One thing that a node said it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub struct Event {
 pub enum What {
     /// The process takes part again.
     Ready,
+    /// Since it was started it has fetched all that it should hold.
+    CaughtUp,
     Leads {
         term: u64,
     },
@@ -29,6 +36,7 @@ pub enum What {
     /// The leader gave an attempt to a node.
     Assigned {
         key: Key,
+        to: u64,
     },
     Started {
         key: Key,
@@ -100,25 +108,114 @@ pub struct Kill {
     pub node: u64,
 }
 
+/// A log, and how far it has been read.
+#[derive(Clone, Debug)]
+struct Source {
+    path: PathBuf,
+    /// Whose it is; `None` where each line names its node.
+    node: Option<u64>,
+    read_bytes: u64,
+}
+
 /// All events so far, by time.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Record {
     pub events: Vec<Event>,
     /// Whether the supervisor had to drop lines: then the record proves less.
     pub dropped: bool,
+    /// Where a node's clock was set wrong on purpose.
+    pub skews: Vec<Skew>,
+    sources: Vec<Source>,
+}
+
+/// A time in which a node's clock was wrong.
+#[derive(Clone, Copy, Debug)]
+pub struct Skew {
+    pub node: u64,
+    pub from_us: u64,
+    pub to_us: u64,
+    pub ahead_us: i64,
 }
 
 impl Record {
-    /// Reads a cluster's whole log.
-    pub fn read(log: &Path) -> Self {
-        let text = std::fs::read(log).unwrap_or_default();
-        let text = String::from_utf8_lossy(&text);
-        let mut events: Vec<Event> = text.lines().filter_map(event).collect();
-        events.sort_by_key(|event| event.at_us);
-        let dropped = text
-            .lines()
-            .any(|line| line.starts_with("dev") && line.contains("lines were dropped"));
-        Record { events, dropped }
+    /// Of a cluster under `reelraft dev`, whose lines each name their node.
+    pub fn of_dev(log: &Path) -> Self {
+        Self::of(vec![(None, log.to_path_buf())])
+    }
+
+    /// Of nodes that each write a log of their own.
+    pub fn of_nodes(logs: Vec<(u64, PathBuf)>) -> Self {
+        Self::of(logs.into_iter().map(|(id, log)| (Some(id), log)).collect())
+    }
+
+    fn of(logs: Vec<(Option<u64>, PathBuf)>) -> Self {
+        let source = |(node, path)| Source {
+            path,
+            node,
+            read_bytes: 0,
+        };
+        let mut record = Record {
+            sources: logs.into_iter().map(source).collect(),
+            ..Default::default()
+        };
+        record.update();
+        record
+    }
+
+    /// Reads what was logged since the last time, whole lines only.
+    pub fn update(&mut self) {
+        let mut sources = std::mem::take(&mut self.sources);
+        for source in &mut sources {
+            let text = source.rest();
+            for line in text.lines() {
+                let found = match source.node {
+                    Some(node) => event(node, &without_colour(line)),
+                    None => passed_on(line),
+                };
+                if let Some(mut found) = found {
+                    found.at_us = self.true_time(found.node, found.at_us);
+                    self.events.push(found);
+                }
+                self.dropped |= line.starts_with("dev") && line.contains("lines were dropped");
+            }
+        }
+        self.sources = sources;
+        // Nearly sorted as it is, which this sort makes use of.
+        self.events.sort_by_key(|event| event.at_us);
+    }
+
+    /// A moment by the true clock, from one by the node's own.
+    fn true_time(&self, node: u64, at_us: u64) -> u64 {
+        let corrected = self.skews.iter().find_map(|skew| {
+            let true_us = at_us.checked_add_signed(-skew.ahead_us)?;
+            let then = (skew.from_us..skew.to_us).contains(&true_us);
+            (skew.node == node && then).then_some(true_us)
+        });
+        corrected.unwrap_or(at_us)
+    }
+
+    /// Only what came after a moment, and who had been elected before it.
+    pub fn since(mut self, from_us: u64) -> Self {
+        self.events
+            .retain(|event| event.at_us >= from_us || matches!(event.what, What::Leads { .. }));
+        self
+    }
+
+    /// The events after a moment.
+    pub fn after(&self, at_us: u64) -> &[Event] {
+        let first = self.events.partition_point(|event| event.at_us <= at_us);
+        &self.events[first..]
+    }
+
+    /// Every attempt that some leader had given out by a moment.
+    pub fn assigned_before(&self, at_us: u64) -> BTreeSet<&Key> {
+        let before = self.events.iter().take_while(|event| event.at_us <= at_us);
+        before
+            .filter_map(|event| match &event.what {
+                What::Assigned { key, .. } => Some(key),
+                _ => None,
+            })
+            .collect()
     }
 
     /// Who led last before a moment.
@@ -132,8 +229,10 @@ impl Record {
     }
 
     /// Whether the last elected leader has a session with every node, and each
-    /// has said that it is ready since it was last killed. The leader's own
-    /// word for "reachable" is some seconds old and would name the dead.
+    /// has said since it was last killed that it is ready and has caught up.
+    /// The leader's own word for "reachable" is some seconds old and would name
+    /// the dead. To kill a home before another has caught up is a second fault,
+    /// which may cost a finished part (it is then encoded again).
     pub fn whole(&self, nodes: u64, kills: &[Kill]) -> bool {
         let elected = self.events.iter().rev().find_map(|event| match event.what {
             What::Leads { .. } => Some((event.node, event.at_us)),
@@ -157,6 +256,7 @@ impl Record {
                 // that it leads; one with a dead process does not count.
                 let since_us = killed_us(node).max(elected_us.saturating_sub(1_000_000));
                 after(killed_us(node), node, What::Ready)
+                    && after(killed_us(node), node, What::CaughtUp)
                     && after(since_us, leader, What::SessionOpened { with: node })
             })
     }
@@ -201,54 +301,35 @@ impl Record {
     }
 }
 
-/// What was done again, and why.
-#[derive(Default)]
-pub struct Again {
-    /// Tries at something that had been tried before.
-    pub tries: usize,
-    /// Those of them whose earlier try no kill explains, in words.
-    pub unexplained: Vec<String>,
-}
-
-/// Work that was begun again. A second try is explained if the node of the
-/// try before it was killed between the two (P4); whatever a living node had
-/// begun must end there.
-pub fn begun_again(tries: &[Try], kills: &[Kill]) -> Again {
-    let mut last: BTreeMap<(&str, &str, u32), &Try> = BTreeMap::new();
-    let mut again = Again::default();
-    for found in tries {
-        if let Some(before) = last.insert(found.key.task(), found) {
-            again.tries += 1;
-            let explained = kills.iter().any(|kill| {
-                kill.node == before.node && (before.from_us..=found.from_us).contains(&kill.at_us)
-            });
-            if !explained {
-                again.unexplained.push(format!(
-                    "{}/{}/{}: attempt {} on node {} ended as {:?} after {} ms, and attempt {} \
-                     began on node {} though node {} had lived",
-                    found.key.job,
-                    found.key.kind,
-                    found.key.number,
-                    before.key.attempt,
-                    before.node,
-                    before.end,
-                    (before.to_us - before.from_us) / 1_000,
-                    found.key.attempt,
-                    found.node,
-                    before.node,
-                ));
-            }
+impl Source {
+    /// The whole lines that have come since the last call.
+    fn rest(&mut self) -> String {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.read_bytes))?;
+            file.read_to_end(&mut bytes)
+        });
+        // A node that was not started yet has no log yet.
+        if read.is_err() {
+            return String::new();
         }
+        let whole = bytes.iter().rposition(|byte| *byte == b'\n');
+        bytes.truncate(whole.map_or(0, |last| last + 1));
+        self.read_bytes += bytes.len() as u64;
+        String::from_utf8_lossy(&bytes).into_owned()
     }
-    again
 }
 
 /// `n1  | 2026-11-21T09:19:46.592512Z  INFO session opened node=3 running=0`
-fn event(line: &str) -> Option<Event> {
+fn passed_on(line: &str) -> Option<Event> {
     let plain = without_colour(line);
     let (name, rest) = plain.split_once(" | ")?;
-    let node = name.trim().strip_prefix('n')?.parse().ok()?;
-    let mut words = rest.trim().splitn(3, char::is_whitespace);
+    event(name.trim().strip_prefix('n')?.parse().ok()?, rest)
+}
+
+/// `2026-11-21T09:19:46.592512Z  INFO session opened node=3 running=0`
+fn event(node: u64, line: &str) -> Option<Event> {
+    let mut words = line.trim().splitn(3, char::is_whitespace);
     let at_us = parse_time(words.next()?)?;
     // The level is padded: a second blank may stand before or after it.
     let rest = words.nth(1)?.trim_start();
@@ -259,6 +340,8 @@ fn event(line: &str) -> Option<Event> {
     let key = || Key::parse(field(rest, "key")?);
     let what = if rest.starts_with("ready ") {
         What::Ready
+    } else if rest.starts_with("caught up") {
+        What::CaughtUp
     } else if rest.starts_with("this node leads") {
         let term = field(rest, "term")?.parse().ok()?;
         What::Leads { term }
@@ -268,7 +351,8 @@ fn event(line: &str) -> Option<Event> {
         let with = field(rest, "node")?.parse().ok()?;
         What::SessionOpened { with }
     } else if rest.starts_with("assigned key=") {
-        What::Assigned { key: key()? }
+        let to = field(rest, "node")?.parse().ok()?;
+        What::Assigned { key: key()?, to }
     } else if rest.starts_with("started key=") {
         What::Started { key: key()? }
     } else if rest.starts_with("finished key=") {

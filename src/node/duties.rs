@@ -18,8 +18,16 @@ pub async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut filler = Filler::default();
     let mut sweep = Sweep::default();
     let mut swept = Instant::now();
+    let mut caught_up = false;
     loop {
-        filler.run(&shared).await;
+        // What a node remembers of before it was away is no ground to call
+        // itself whole: the table is asked of the leader first.
+        let current = !caught_up && shared.cluster.read().await.is_ok();
+        let whole = filler.run(&shared).await;
+        if current && whole {
+            caught_up = true;
+            info!("caught up: all that this home should hold is here");
+        }
         if swept.elapsed() >= SWEEP_EVERY {
             swept = Instant::now();
             sweep.run(&shared).await;
@@ -46,7 +54,9 @@ struct Whole {
 }
 
 impl Filler {
-    async fn run(&mut self, shared: &Arc<Shared>) {
+    /// One pass over all jobs; whether nothing was found lacking at its end.
+    async fn run(&mut self, shared: &Arc<Shared>) -> bool {
+        let mut all_whole = true;
         let node = shared.node();
         let state = shared.cluster.local();
         self.0.retain(|id, _| state.job(id).is_some());
@@ -81,11 +91,15 @@ impl Filler {
                 continue;
             }
             match shared.data.fill(&entry).await {
-                Err(error) => debug!(job = job.id, %error, "not filled yet"),
+                Err(error) => {
+                    all_whole = false;
+                    debug!(job = job.id, %error, "not filled yet");
+                }
                 Ok(()) if unfilled => say_filled(shared, job, node).await,
                 Ok(()) => drop(self.0.insert(job.id.clone(), whole)),
             }
         }
+        all_whole
     }
 }
 

@@ -37,7 +37,7 @@ pub fn binary() -> PathBuf {
 /// A first port with `count` free ones from there on. Each call in a process
 /// looks further on: a port that is free now may be one that another cluster
 /// of this process is about to take.
-fn free_ports(count: u16) -> u16 {
+pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let begin = std::process::id() % 20_000;
     for _ in 0..1_000 {
@@ -230,21 +230,16 @@ impl LocalCluster {
 
     /// Whether a process is a child of this cluster's supervisor.
     fn is_ours(&self, pid: i32) -> bool {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        let parent = stat
-            .rsplit_once(") ")
-            .and_then(|(_, rest)| rest.split(' ').nth(1).map(str::to_string));
-        parent.is_some_and(|parent| parent == self.dev.id().to_string())
+        parent_of(pid) == Some(self.dev.id() as i32)
     }
 
     /// The processes of this cluster's living nodes, by node. Read from
     /// `/proc`, so that it can be asked while there is no leader to ask.
     pub fn processes(&self) -> std::collections::BTreeMap<u64, i32> {
-        let folders = std::fs::read_dir("/proc").unwrap().flatten();
-        folders
-            .filter_map(|folder| {
-                let pid: i32 = folder.file_name().to_str()?.parse().ok()?;
-                let words = std::fs::read(folder.path().join("cmdline")).ok()?;
+        all_pids()
+            .into_iter()
+            .filter_map(|pid| {
+                let words = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
                 let mut words = words.split(|byte| *byte == 0);
                 words.find(|word| *word == b"--id")?;
                 let node = std::str::from_utf8(words.next()?).ok()?.parse().ok()?;
@@ -316,6 +311,22 @@ impl Drop for LocalCluster {
             }
         }
     }
+}
+
+/// Who started a process. Field 4 of `/proc/PID/stat`, proc(5); the name before
+/// it may itself hold blanks and brackets.
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split(' ').nth(1)?.parse().ok()
+}
+
+/// All processes of this machine.
+pub fn all_pids() -> Vec<i32> {
+    let folders = std::fs::read_dir("/proc").unwrap().flatten();
+    folders
+        .filter_map(|folder| folder.file_name().to_str()?.parse().ok())
+        .collect()
 }
 
 fn signal(pid: i32, name: &str) {

@@ -1,0 +1,117 @@
+//! What must hold in a record whatever fails: work that a node had begun and
+//! could have ended is not begun again (P4), a term has one leader, and a
+//! leader that was replaced gives out nothing new (P6).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::record::{Key, Kill, Record, Try, What};
+
+/// How long a replaced leader may still log what it had written down before:
+/// the time between a commit and its line, on a machine whose cores are busy.
+const LATE_LINE_US: u64 = 500_000;
+
+/// A time in which the others could not hear a node. A kill is one of no
+/// length: what matters is that it fell between two tries.
+#[derive(Clone, Copy, Debug)]
+pub struct Away {
+    pub node: u64,
+    pub from_us: u64,
+    pub to_us: u64,
+}
+
+impl From<Kill> for Away {
+    fn from(kill: Kill) -> Self {
+        Away {
+            node: kill.node,
+            from_us: kill.at_us,
+            to_us: kill.at_us,
+        }
+    }
+}
+
+/// What was done again, and why.
+#[derive(Default)]
+pub struct Again {
+    /// Tries at something that had been tried before.
+    pub tries: usize,
+    /// Those of them whose earlier try no kill explains, in words.
+    pub unexplained: Vec<String>,
+}
+
+/// Work that was begun again. A second try is explained if the node of the
+/// try before it was away between the two (P4); whatever a node had begun that
+/// could be heard must end there.
+pub fn begun_again(tries: &[Try], away: &[Away]) -> Again {
+    let mut last: BTreeMap<(&str, &str, u32), &Try> = BTreeMap::new();
+    let mut again = Again::default();
+    for found in tries {
+        if let Some(before) = last.insert(found.key.task(), found) {
+            again.tries += 1;
+            let explained = away.iter().any(|away| {
+                away.node == before.node
+                    && away.from_us <= found.from_us
+                    && away.to_us >= before.from_us
+            });
+            if !explained {
+                again.unexplained.push(format!(
+                    "{}/{}/{}: attempt {} on node {} ended as {:?} after {} ms, and attempt {} \
+                     began on node {} though node {} had lived",
+                    found.key.job,
+                    found.key.kind,
+                    found.key.number,
+                    before.key.attempt,
+                    before.node,
+                    before.end,
+                    (before.to_us - before.from_us) / 1_000,
+                    found.key.attempt,
+                    found.node,
+                    before.node,
+                ));
+            }
+        }
+    }
+    again
+}
+
+/// Says where two nodes led in one term, or a leader gave out something new
+/// after another had been elected in a later one. To say again what had been
+/// given out before is allowed: it was written down when it could be.
+pub fn one_leader(record: &Record) -> Vec<String> {
+    let mut broken = Vec::new();
+    let mut led: BTreeMap<u64, u64> = BTreeMap::new();
+    let mut known: BTreeSet<&Key> = BTreeSet::new();
+    let mut elected: Vec<(u64, u64, u64)> = Vec::new();
+    for event in &record.events {
+        match &event.what {
+            What::Leads { term } => {
+                let before = led.insert(*term, event.node);
+                if let Some(other) = before.filter(|&other| other != event.node) {
+                    broken.push(format!(
+                        "nodes {other} and {} both led in term {term}",
+                        event.node
+                    ));
+                }
+                elected.push((event.at_us, *term, event.node));
+            }
+            What::Assigned { key, .. } if known.insert(key) => {
+                // The latest term that could long be known of.
+                let settled = elected
+                    .iter()
+                    .filter(|(at_us, ..)| at_us + LATE_LINE_US <= event.at_us)
+                    .max_by_key(|(_, term, _)| *term);
+                let newest = elected.iter().max_by_key(|(_, term, _)| *term);
+                let leads = |found: Option<&(u64, u64, u64)>| {
+                    found.is_none_or(|(.., node)| *node == event.node)
+                };
+                if !leads(settled) && !leads(newest) {
+                    broken.push(format!(
+                        "node {} gave out {}/{}/{}#{} though {:?} leads (time, term, node)",
+                        event.node, key.job, key.kind, key.number, key.attempt, newest
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    broken
+}
