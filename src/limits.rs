@@ -28,6 +28,11 @@ pub const ASSIGN_RESEND: Duration = Duration::from_millis(1_500);
 /// purge works in days, so this may be coarse.
 pub const CLUSTER_TICK: Duration = Duration::from_secs(30);
 
+/// A leader with jobs to do writes something down at least this often: only a
+/// disk that is asked for something can be seen to hang. Where all results
+/// wait for a home whose disk hangs, nothing else would be written.
+pub const PULSE: Duration = Duration::from_millis(500);
+
 /// A node whose disk can't take this much more (by the blob store's own rule)
 /// counts as full: the chunks of a few uploads that are under way at once.
 pub const ROOM_BYTES_MIN: u64 = 64 << 20;
@@ -92,6 +97,10 @@ pub const PAGE_MAX: u32 = 500;
 
 /// Stop: how long open calls may take to end before the node exits anyway.
 pub const STOP_GRACE: Duration = Duration::from_secs(3);
+
+/// How long a node whose disk hangs tries to say so before it exits: its log
+/// may lie on the same disk.
+pub const LAST_WORDS: Duration = Duration::from_millis(200);
 
 /// Analyses kept in memory by a worker, each some MB for a long film.
 pub const INDEX_CACHE: usize = 4;

@@ -20,7 +20,7 @@ use tracing::{debug, info, warn};
 
 use crate::{
     faces::convert::wire_attempt,
-    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, VIEW_EVERY, VIEW_JOBS_MAX},
+    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PULSE, VIEW_EVERY, VIEW_JOBS_MAX},
     node::sessions::Sessions,
 };
 
@@ -85,6 +85,7 @@ impl<'a> Term<'a> {
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut told: Option<Instant> = None;
         let mut ticked = Instant::now();
+        let mut wrote = Instant::now();
         loop {
             {
                 let now = leadership.borrow_and_update();
@@ -97,7 +98,9 @@ impl<'a> Term<'a> {
             let liveness = self.liveness();
             let mut commands = plan(&state, &liveness);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
-            if room && ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some() {
+            let time_passed = ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some();
+            let quiet = wrote.elapsed() >= PULSE && state.active().next().is_some();
+            if room && (time_passed || quiet) {
                 ticked = Instant::now();
                 let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
                 commands.push(Command::Tick(Tick { cluster_ms }));
@@ -105,9 +108,12 @@ impl<'a> Term<'a> {
             // Held no longer: the next apply would have to copy what is shared.
             drop(state);
             let proposed = !commands.is_empty();
-            if proposed && !self.propose(commands).await {
-                tokio::time::sleep(PLAN_TICK).await;
-                continue;
+            if proposed {
+                wrote = Instant::now();
+                if !self.propose(commands).await {
+                    tokio::time::sleep(PLAN_TICK).await;
+                    continue;
+                }
             }
             self.send_assignments(&self.cluster.local(), &mut sent);
             if told.is_none_or(|told| told.elapsed() >= VIEW_EVERY) {

@@ -2,6 +2,7 @@
 //! runs the loops (leader, worker, duties) until it is told to stop.
 
 pub mod duties;
+pub mod hang;
 pub mod leader;
 pub mod load;
 pub mod session_service;
@@ -16,7 +17,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use reelraft_consensus::Cluster;
+use reelraft_consensus::{Cluster, HangAction};
 use reelraft_media::{Index, Tools};
 use reelraft_model::{JobEntry, Problem};
 use reelraft_proto::{
@@ -176,13 +177,14 @@ async fn find_tools() -> (Result<Tools, Problem>, String) {
 }
 
 async fn open_cluster(config: &NodeConfig) -> Result<Cluster, Problem> {
-    let settings = reelraft_consensus::ClusterConfig::new(
+    let mut settings = reelraft_consensus::ClusterConfig::new(
         config.id,
         config.peers.clone(),
         config.voters.iter().copied().collect(),
         config.data.clone(),
         config.secret.clone(),
     );
+    settings.on_hang = HangAction::new(hang::end_process);
     Cluster::open(settings)
         .await
         .map_err(|error| error.problem())

@@ -23,4 +23,4 @@ pub use identity::{DataFolder, Identity};
 pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};
 pub use open::Storage;
 pub use snapshot::{IncomingSnapshot, SnapshotFile, SnapshotHead, Snapshots};
-pub use table::{Changes, OpenedTable, Row, Table, TableHead};
+pub use table::{Changes, OpenedTable, Row, Table, TableFlusher, TableHead};

@@ -58,6 +58,26 @@ pub struct Table {
     head: TableHead,
 }
 
+/// Makes what a table has written reach its files. Clones share the table;
+/// beside it, so that a disk that hangs holds up no write.
+#[derive(Clone, Debug)]
+pub struct TableFlusher(Db);
+
+impl TableFlusher {
+    /// Returns when all that was written before is handed to the disk.
+    ///
+    /// # Errors
+    /// [`StorageError::Io`] and [`StorageError::DamagedTable`]; the node must
+    /// end then.
+    pub fn flush(&self) -> Result<(), StorageError> {
+        match self.0.flush() {
+            Ok(_) => Ok(()),
+            Err(sled::Error::Io(error)) => Err(StorageError::io("write the table")(error)),
+            Err(error) => Err(sled_failed(error)),
+        }
+    }
+}
+
 /// A table that was just opened.
 #[derive(Debug)]
 pub struct OpenedTable {
@@ -143,6 +163,11 @@ impl Table {
             return Err(damaged("its rows do not give its hash"));
         }
         Ok((Table { db, head }, rows))
+    }
+
+    /// What flushes this table; it does not do so by itself.
+    pub fn flusher(&self) -> TableFlusher {
+        TableFlusher(self.db.clone())
     }
 
     /// How far the table is.
@@ -276,6 +301,8 @@ fn open_sled(folder: &Path) -> Result<Db, StorageError> {
             sled::Config::new()
                 .path(folder)
                 .cache_capacity(TABLE_CACHE_BYTES)
+                // Whoever has the table flushes it, and sees when that hangs.
+                .flush_every_ms(None)
                 .open()
         });
         match opened {

@@ -35,6 +35,7 @@ use crate::{
     state_machine::StateMachine,
     types::Raft,
     upkeep,
+    watchdog::Watchdog,
 };
 
 /// A member of the cluster.
@@ -327,6 +328,13 @@ impl Cluster {
         self.life.end();
     }
 
+    /// Keeps the table from being written while `held` runs, as a disk that
+    /// hangs does; for tests.
+    #[doc(hidden)]
+    pub fn hold_table<T>(&self, held: impl FnOnce() -> T) -> T {
+        self.core.replica.hold_table(held)
+    }
+
     /// Ends Raft at once, as a kill of the process would; for tests.
     #[doc(hidden)]
     pub fn abort(&self) {
@@ -351,11 +359,14 @@ async fn start(
     })??;
     let identity = storage.identity().clone();
     let used = storage.log.vote().is_some() || storage.log.bounds().last.is_some();
+    let watchdog = Watchdog::default();
+    let flusher = storage.table.flusher();
     let machine = StateMachine::new(
         storage.table,
         storage.rows,
         storage.snapshots.clone(),
         storage.newest.map(Arc::new),
+        watchdog.clone(),
     )?;
     let replica = machine.replica();
     let peers = Arc::new(Peers::new(
@@ -363,12 +374,13 @@ async fn start(
         config.secret.clone(),
         config.peers.clone(),
         runtime.clone(),
+        watchdog.clone(),
     ));
     let raft = Raft::new(
         node,
         config.raft()?,
         Network::new(peers.clone()),
-        LogStore::new(storage.log),
+        LogStore::new(storage.log, watchdog.clone()),
         machine,
     )
     .await
@@ -389,7 +401,13 @@ async fn start(
         founders: founders.into(),
         reads,
         heard_leader: Mutex::default(),
+        watchdog: watchdog.clone(),
     });
+    let watching = watchdog.start(Arc::downgrade(&core));
+    watching.map_err(|error| ConsensusError::Stopped {
+        cause: format!("its watchdog can't be started: {error}"),
+    })?;
+    runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
     runtime.spawn(upkeep::keep_up(core.clone()));
     runtime.spawn(reads::run_rounds(core.clone(), waiting));

@@ -14,6 +14,7 @@ use crate::{
         BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, LOG_KEEP_ENTRIES,
         SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
     },
+    watchdog::HangAction,
 };
 
 /// A node's place in a cluster of static voters.
@@ -39,6 +40,8 @@ pub struct ClusterConfig {
     pub snapshot_every_entries: u64,
     /// See [`LOG_KEEP_ENTRIES`].
     pub log_keep_entries: u64,
+    /// What to do once the disk hangs.
+    pub on_hang: HangAction,
 }
 
 impl ClusterConfig {
@@ -61,6 +64,7 @@ impl ClusterConfig {
             election_ms_max: ELECTION_MS_MAX,
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
             log_keep_entries: LOG_KEEP_ENTRIES,
+            on_hang: HangAction::default(),
         }
     }
 

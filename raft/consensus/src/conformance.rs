@@ -8,7 +8,9 @@ use openraft::testing::log::{StoreBuilder, Suite};
 use reelraft_storage::{DataFolder, Storage};
 use tempfile::TempDir;
 
-use crate::{log_store::LogStore, state_machine::StateMachine, types::TypeConfig};
+use crate::{
+    log_store::LogStore, state_machine::StateMachine, types::TypeConfig, watchdog::Watchdog,
+};
 
 struct OnDisk;
 
@@ -24,10 +26,11 @@ impl StoreBuilder<TypeConfig, LogStore, StateMachine, (DataFolder, TempDir)> for
             storage.rows,
             storage.snapshots,
             storage.newest.map(Arc::new),
+            Watchdog::default(),
         );
         Ok((
             (storage.folder, dir),
-            LogStore::new(storage.log),
+            LogStore::new(storage.log, Watchdog::default()),
             machine.unwrap(),
         ))
     }

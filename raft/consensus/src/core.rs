@@ -16,7 +16,7 @@ use tokio::{
 
 use crate::{
     config::ClusterConfig, error::ConsensusError, peers::Peers, reads::Waiting,
-    state_machine::Replica, types::Raft,
+    state_machine::Replica, types::Raft, watchdog::Watchdog,
 };
 
 /// Who leads, as this node sees it.
@@ -50,6 +50,8 @@ pub struct Core {
     pub reads: mpsc::Sender<Waiting>,
     /// When a leader last sent this node anything.
     pub heard_leader: Mutex<Option<Instant>>,
+    /// Marks what the disk is asked for, and fences the node where it hangs.
+    pub watchdog: Watchdog,
 }
 
 impl Core {
@@ -84,6 +86,21 @@ impl Core {
     /// The leader, if one is known.
     pub fn leader(&self) -> Option<u64> {
         self.leadership.borrow().leader
+    }
+
+    /// Names no leader any more, as nothing is heard of one.
+    pub fn lose_leadership(&self) {
+        self.leadership.send_modify(|now| {
+            now.leader = None;
+            now.leading = false;
+        });
+    }
+
+    /// Tells that this node's part is over for good, and why.
+    pub fn end(&self, cause: String) {
+        tracing::error!(cause, "raft has stopped");
+        self.lose_leadership();
+        self.fatal.send_replace(Some(cause));
     }
 
     /// The incarnation under which a node is known, by the table or, before

@@ -21,6 +21,7 @@ mod service;
 mod state_machine;
 mod types;
 mod upkeep;
+mod watchdog;
 mod wire;
 
 pub use cluster::{Cluster, Member, Progress};
@@ -29,3 +30,4 @@ pub use core::Leadership;
 pub use error::ConsensusError;
 pub use propose::Committed;
 pub use service::PeerService;
+pub use watchdog::{Hang, HangAction, Operation};

@@ -108,6 +108,28 @@ pub const HAND_OVER_TIME: Duration = Duration::from_millis(1_000);
 /// How long a planned stop waits for Raft's tasks.
 pub const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 
+/// How often the watchdog looks at what the disk is doing. It counts these
+/// looks and not the time, which also passes while a process is stopped.
+pub const HANG_TICK: Duration = Duration::from_millis(100);
+
+/// Looks after which a leader's unfinished write counts as hanging. With the
+/// flush before it and the election after it, another node assigns within
+/// 3 s; busy disks were seen to sync for 0.4 s.
+pub const HANG_TICKS_LEADER: u64 = 15;
+
+/// The same for a node that does not lead, or alone votes: nobody waits for
+/// its disk, its encoders are better left to go on, and nodes that share a
+/// disk must not all end at once when it stalls.
+pub const HANG_TICKS: u64 = 50;
+
+/// Looks after which a snapshot that gets no further counts as hanging. One
+/// look may fall into the sync of a large file.
+pub const HANG_TICKS_SNAPSHOT: u64 = 100;
+
+/// How often the table is asked to let go of what it holds back: sled would
+/// hide a disk that hangs until its buffers are full.
+pub const TABLE_FLUSH_EVERY: Duration = Duration::from_millis(250);
+
 /// Threads of Raft's own runtime: one may wait for the disk while the other
 /// answers heartbeats.
 pub const RAFT_THREADS: usize = 2;
@@ -121,5 +143,13 @@ const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(ENTRY_BYTES_MAX < LOG_PAYLOAD_BYTES_MAX);
 const _: () = assert!(APPEND_BYTES_MAX as usize + ENTRY_BYTES_MAX < MESSAGE_BYTES_MAX);
 const _: () = assert!(SNAPSHOT_PIECE_BYTES < MESSAGE_BYTES_MAX);
+const _: () = assert!(HANG_TICKS_LEADER < HANG_TICKS && HANG_TICKS < HANG_TICKS_SNAPSHOT);
+const _: () = assert!(
+    TABLE_FLUSH_EVERY.as_millis() as u64
+        + HANG_TICK.as_millis() as u64 * (HANG_TICKS_LEADER + 1)
+        + 3 * ELECTION_MS_MAX
+        < 3_000,
+    "a leader whose disk stalls is replaced within 3 s"
+);
 const _: () = assert!(LOG_KEEP_ENTRIES < SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(COMMANDS_PER_ENTRY_MAX > 0);

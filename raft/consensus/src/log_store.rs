@@ -18,6 +18,7 @@ use tokio::sync::oneshot;
 use crate::{
     limits::APPEND_BYTES_MAX,
     types::{Entry, LogId, TypeConfig, Vote},
+    watchdog::{Operation, Watchdog},
     wire::{entry_from_disk, entry_to_disk, log_id, position, vote_from_disk, vote_to_disk},
 };
 
@@ -25,15 +26,17 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct LogStore {
     log: Log,
+    watchdog: Watchdog,
 }
 
 impl LogStore {
     /// Over an open log.
-    pub fn new(log: Log) -> Self {
-        LogStore { log }
+    pub fn new(log: Log, watchdog: Watchdog) -> Self {
+        LogStore { log, watchdog }
     }
 
     fn read(&self, from: u64, to: u64, bytes_max: u64) -> io::Result<Vec<Entry>> {
+        let _mark = self.watchdog.begin(Operation::LogRead);
         let records = self
             .log
             .read(from, to, bytes_max)
@@ -89,7 +92,9 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
+        let mark = self.watchdog.begin(Operation::LogWrite);
         let done = move |result| {
+            drop(mark);
             // Nobody waits any more if openraft has stopped meanwhile.
             let _ = sender.send(result);
         };
@@ -101,10 +106,12 @@ impl RaftLogStorage<TypeConfig> for LogStore {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         match committed {
-            Some(committed) => self
-                .log
-                .save_committed(position(&committed))
-                .map_err(io::Error::other),
+            Some(committed) => {
+                let _mark = self.watchdog.begin(Operation::LogWrite);
+                self.log
+                    .save_committed(position(&committed))
+                    .map_err(io::Error::other)
+            }
             None => Ok(()),
         }
     }
@@ -119,18 +126,23 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         I::IntoIter: OptionalSend,
     {
         let records = entries.into_iter().map(|entry| entry_to_disk(&entry));
-        self.log
-            .append(records, move |result| flushed.io_completed(result))
-            .map_err(io::Error::other)
+        let mark = self.watchdog.begin(Operation::LogWrite);
+        let done = move |result| {
+            drop(mark);
+            flushed.io_completed(result);
+        };
+        self.log.append(records, done).map_err(io::Error::other)
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let _mark = self.watchdog.begin(Operation::LogWrite);
         self.log
             .truncate_after(last.as_ref().map(position))
             .map_err(io::Error::other)
     }
 
     async fn purge(&mut self, upto: LogId) -> io::Result<()> {
+        let _mark = self.watchdog.begin(Operation::LogWrite);
         self.log.purge(position(&upto)).map_err(io::Error::other)
     }
 }

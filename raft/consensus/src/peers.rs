@@ -22,7 +22,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::limits::{CONNECT_TIME, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX};
+use crate::{
+    limits::{CONNECT_TIME, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX},
+    watchdog::Watchdog,
+};
 
 /// A client for one peer.
 pub type Client = PeerClient<InterceptedService<Channel, Secret>>;
@@ -50,6 +53,8 @@ pub struct Peers {
     channels: Mutex<BTreeMap<(u64, Line), (String, Channel)>>,
     /// Connections live on Raft's runtime, whoever asks for them first.
     runtime: Handle,
+    /// Has the fence: behind it nothing is sent.
+    watchdog: Watchdog,
 }
 
 impl Peers {
@@ -59,6 +64,7 @@ impl Peers {
         secret: Secret,
         configured: BTreeMap<u64, String>,
         runtime: Handle,
+        watchdog: Watchdog,
     ) -> Self {
         Peers {
             identity,
@@ -67,6 +73,7 @@ impl Peers {
             learnt: RwLock::default(),
             channels: Mutex::default(),
             runtime,
+            watchdog,
         }
     }
 
@@ -106,11 +113,28 @@ impl Peers {
         }
     }
 
+    /// Refuses once this node's disk hangs: it must speak to nobody then, nor
+    /// anybody to it.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` behind the fence.
+    pub fn check_fence(&self) -> Result<(), Status> {
+        match self.watchdog.fenced() {
+            true => Err(Status::unavailable(format!(
+                "the disk of node {} hangs",
+                self.identity.node
+            ))),
+            false => Ok(()),
+        }
+    }
+
     /// A client for a node. It connects at its first call.
     ///
     /// # Errors
-    /// A status for a node without an address, or with one that is none.
+    /// A status for a node without an address, or with one that is none, and
+    /// behind the fence.
     pub fn client(&self, node: u64, line: Line) -> Result<Client, Status> {
+        self.check_fence()?;
         let address = self
             .address(node)
             .ok_or_else(|| Status::unavailable(format!("no address is known for node {node}")))?;

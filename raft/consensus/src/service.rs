@@ -63,8 +63,10 @@ impl PeerService {
         PeerService { core }
     }
 
-    /// Refuses strangers and disks that are not the known one of their node.
+    /// Refuses strangers and disks that are not the known one of their node,
+    /// and everybody behind the fence.
     fn check(&self, sender: Option<v1::Sender>) -> Result<v1::Sender, Status> {
+        self.core.peers.check_fence()?;
         let sender = sender.ok_or(Garbled("a request without its sender"))?;
         let own = self.core.identity();
         if sender.cluster_id != own.cluster_id {
@@ -241,6 +243,7 @@ impl Peer for PeerService {
         &self,
         request: Request<v1::IdentifyRequest>,
     ) -> Result<Response<v1::IdentifyResponse>, Status> {
+        self.core.peers.check_fence()?;
         let about = request.into_inner().about;
         let initialized = self.core.raft.is_initialized().await.map_err(failed)?;
         Ok(Response::new(v1::IdentifyResponse {

@@ -26,6 +26,7 @@ use crate::{
     error::ConsensusError,
     limits::APPLY_BATCH_ENTRIES,
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
+    watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
 };
 
@@ -51,6 +52,7 @@ pub struct StateMachine {
     replica: Replica,
     snapshots: Snapshots,
     newest: Newest,
+    watchdog: Watchdog,
 }
 
 /// The newest snapshot, shared with the builders.
@@ -80,6 +82,12 @@ impl Replica {
         (head.applied.map(|at| at.index), head.hash)
     }
 
+    /// Runs `held` while nothing can be written to the table.
+    pub fn hold_table<T>(&self, held: impl FnOnce() -> T) -> T {
+        let _table = lock(&self.table);
+        held()
+    }
+
     fn now(&self) -> RwLockReadGuard<'_, Now> {
         self.now.read().expect("applying catches its panics")
     }
@@ -95,6 +103,7 @@ impl StateMachine {
         rows: Vec<(Vec<u8>, Vec<u8>)>,
         snapshots: Snapshots,
         newest: Option<SnapshotData>,
+        watchdog: Watchdog,
     ) -> Result<Self, ConsensusError> {
         let head = table.head();
         let applied = head.applied.map(log_id);
@@ -115,6 +124,7 @@ impl StateMachine {
             },
             snapshots,
             newest: Arc::new(Mutex::new(newest)),
+            watchdog,
         })
     }
 
@@ -124,6 +134,7 @@ impl StateMachine {
     }
 
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let _mark = self.watchdog.begin(Operation::TableWrite);
         let mut changes = Changes::new();
         let mut membership = None;
         let mut answers = Vec::with_capacity(batch.len());
@@ -242,6 +253,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             membership: now.membership.clone(),
             snapshots: self.snapshots.clone(),
             newest: self.newest.clone(),
+            watchdog: self.watchdog.clone(),
         }
     }
 
@@ -255,9 +267,12 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             .ok_or_else(|| io::Error::other("a snapshot of nothing"))?;
         let membership = membership_to_disk(&meta.last_membership);
         let snapshots = self.snapshots.clone();
+        let mark = Arc::new(self.watchdog.begin(Operation::SnapshotInstall));
+        let steps = mark.clone();
         let (snapshot, state) = spawn_blocking(move || {
             let snapshot = snapshots.adopt(&snapshot).map_err(io::Error::other)?;
             let rows = snapshot.rows().map_err(io::Error::other)?;
+            let rows = rows.inspect(|_| steps.step());
             let rows = rows.collect::<Result<Vec<_>, _>>();
             let rows = rows.map_err(io::Error::other)?;
             let state = State::from_rows(rows).map_err(io::Error::other)?;
@@ -278,8 +293,11 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             now.membership = meta.last_membership.clone();
         }
         self.replica.applied.send_replace(last.index());
-        self.with_table(move |table| table.replace(snapshot.rows()?, position(&last), membership))
-            .await
+        self.with_table(move |table| {
+            let rows = snapshot.rows()?.inspect(|_| mark.step());
+            table.replace(rows, position(&last), membership)
+        })
+        .await
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
@@ -307,6 +325,7 @@ pub struct Builder {
     membership: StoredMembership,
     snapshots: Snapshots,
     newest: Newest,
+    watchdog: Watchdog,
 }
 
 impl RaftSnapshotBuilder<TypeConfig> for Builder {
@@ -319,7 +338,12 @@ impl RaftSnapshotBuilder<TypeConfig> for Builder {
         };
         let state = self.state.clone();
         let snapshots = self.snapshots.clone();
-        let written = spawn_blocking(move || snapshots.write(&head, state.rows()))
+        let mark = self.watchdog.begin(Operation::SnapshotWrite);
+        let writing = move || {
+            let rows = state.rows().inspect(|_| mark.step());
+            snapshots.write(&head, rows)
+        };
+        let written = spawn_blocking(writing)
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)?;

@@ -7,12 +7,15 @@ use openraft::{
     BasicNode, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver,
     errors::Fatal,
 };
+use reelraft_storage::TableFlusher;
+use tokio::task::spawn_blocking;
 
 use crate::{
     core::{Core, Leadership},
-    limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, UPKEEP_EVERY},
+    limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, TABLE_FLUSH_EVERY, UPKEEP_EVERY},
     propose::encode,
     types::TypeConfig,
+    watchdog::Operation,
 };
 
 /// Tells who leads, and that Raft has stopped, until it has.
@@ -21,17 +24,15 @@ pub async fn watch_raft(core: Arc<Core>) {
     loop {
         let now = metrics.borrow_watched().clone();
         if let Err(error) = &now.running_state {
-            core.leadership.send_replace(Leadership {
-                term: now.current_term,
-                leader: None,
-                leading: false,
-            });
+            core.lose_leadership();
             // A planned stop is no failure.
             if *error != Fatal::Stopped {
-                let cause = error.to_string();
-                tracing::error!(cause, "raft has stopped");
-                core.fatal.send_replace(Some(cause));
+                core.end(error.to_string());
             }
+            return;
+        }
+        if core.watchdog.fenced() {
+            core.lose_leadership();
             return;
         }
         let leadership = judge(&now, core.silence_of_leader() < QUORUM_SILENCE);
@@ -42,8 +43,7 @@ pub async fn watch_raft(core: Arc<Core>) {
         });
         // The quorum's silence is no event.
         if let Ok(Err(_)) = tokio::time::timeout(LEADERSHIP_EVERY, metrics.changed()).await {
-            core.fatal
-                .send_replace(Some("raft ended without a word".to_string()));
+            core.end("raft ended without a word".to_string());
             return;
         }
     }
@@ -69,6 +69,24 @@ fn judge(now: &RaftMetrics<TypeConfig>, leader_heard: bool) -> Leadership {
         term: now.current_term,
         leader: now.current_leader.filter(|_| reliable),
         leading: elected && current && heard,
+    }
+}
+
+/// Flushes the table some time after each change, beside the work: where that
+/// hangs, the watchdog sees it.
+pub async fn flush_table(core: Arc<Core>, flusher: TableFlusher) {
+    let mut applied = core.replica.applied();
+    while applied.changed().await.is_ok() {
+        tokio::time::sleep(TABLE_FLUSH_EVERY).await;
+        applied.borrow_and_update();
+        let mark = core.watchdog.begin(Operation::TableFlush);
+        let flusher = flusher.clone();
+        let flushed = spawn_blocking(move || flusher.flush()).await;
+        drop(mark);
+        if let Ok(Err(error)) = flushed {
+            core.end(error.to_string());
+            return;
+        }
     }
 }
 

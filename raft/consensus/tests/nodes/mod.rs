@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError};
+use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError, Hang, HangAction};
 use reelraft_model::{Command, Tick};
 use reelraft_proto::auth::Secret;
 use tempfile::TempDir;
@@ -28,6 +28,7 @@ pub struct Nodes {
     voters: Vec<u64>,
     running: BTreeMap<u64, Cluster>,
     snapshots: Option<(u64, u64)>,
+    on_hang: BTreeMap<u64, HangAction>,
 }
 
 impl Nodes {
@@ -45,6 +46,7 @@ impl Nodes {
             voters: voters.to_vec(),
             running: BTreeMap::new(),
             snapshots: None,
+            on_hang: BTreeMap::new(),
         }
     }
 
@@ -64,6 +66,12 @@ impl Nodes {
         self.snapshots = Some((every, keep));
     }
 
+    /// What each node does once its disk hangs.
+    pub fn on_hang(&mut self, action: impl Fn(u64) -> Box<dyn Fn(&Hang) + Send + Sync>) {
+        let ids = self.addresses.keys();
+        self.on_hang = ids.map(|id| (*id, HangAction::new(action(*id)))).collect();
+    }
+
     pub fn data(&self, id: u64) -> PathBuf {
         self.dir.path().join(id.to_string())
     }
@@ -77,6 +85,7 @@ impl Nodes {
             self.data(id),
             Secret::default(),
         );
+        config.on_hang = self.on_hang.get(&id).cloned().unwrap_or_default();
         if let Some((every, keep)) = self.snapshots {
             config.snapshot_every_entries = every;
             config.log_keep_entries = keep;
@@ -163,6 +172,20 @@ impl Nodes {
     pub async fn until(&self, limit: Duration, what: &str, done: impl Fn() -> bool) {
         let started = Instant::now();
         while !done() {
+            assert!(started.elapsed() < limit, "not in time: {what}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// As [`Self::until`], for what must be asked.
+    pub async fn until_async(
+        &self,
+        limit: Duration,
+        what: &str,
+        mut done: impl AsyncFnMut() -> bool,
+    ) {
+        let started = Instant::now();
+        while !done().await {
             assert!(started.elapsed() < limit, "not in time: {what}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }

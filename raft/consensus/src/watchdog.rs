@@ -1,0 +1,295 @@
+//! The watchdog: finds a disk operation that does not end, and fences the
+//! node.
+//!
+//! openraft goes on sending heartbeats while its state machine hangs, so a
+//! leader whose disk stalls would stay the leader and do nothing. What the
+//! disk is asked for is therefore marked at its begin and its end, and a
+//! thread of its own looks for marks that stay open. It counts its own ticks:
+//! a process that was stopped and goes on has not ticked meanwhile, and is not
+//! taken for a hung one. Quiet is no hang either: without an operation there
+//! is no mark.
+//!
+//! ```text
+//! begin ──▶ open ──(end)──▶ gone
+//!             │ too many ticks without a step
+//!             ▼
+//!           hang: fence closed, then what the configuration says
+//! ```
+//! What is done to the process is not here.
+
+use std::{
+    collections::BTreeMap,
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+
+use crate::{
+    core::Core,
+    limits::{HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_SNAPSHOT},
+};
+
+/// What the disk is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// To keep entries or a vote.
+    LogWrite,
+    /// To give entries back.
+    LogRead,
+    /// To take the rows of a batch of entries.
+    TableWrite,
+    /// To let go of what the table holds back.
+    TableFlush,
+    /// To write a snapshot of this node's own.
+    SnapshotWrite,
+    /// To take a snapshot of the leader's in the place of the table.
+    SnapshotInstall,
+}
+
+impl Operation {
+    /// In words that go on with "hangs".
+    fn name(self) -> &'static str {
+        match self {
+            Operation::LogWrite => "writing the Raft log",
+            Operation::LogRead => "reading the Raft log",
+            Operation::TableWrite => "writing the table",
+            Operation::TableFlush => "flushing the table",
+            Operation::SnapshotWrite => "writing a snapshot",
+            Operation::SnapshotInstall => "installing a snapshot",
+        }
+    }
+
+    /// How many ticks it may go on without a step.
+    fn ticks_max(self, replaceable_leader: bool) -> u64 {
+        match self {
+            // Large by nature, and in nobody's way.
+            Operation::SnapshotWrite | Operation::SnapshotInstall => HANG_TICKS_SNAPSHOT,
+            _ if replaceable_leader => HANG_TICKS_LEADER,
+            _ => HANG_TICKS,
+        }
+    }
+}
+
+/// An operation that does not end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hang {
+    /// Which one.
+    pub operation: Operation,
+    /// For how long nothing was heard of it.
+    pub waited_ms: u64,
+}
+
+impl fmt::Display for Hang {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Hang {
+            operation,
+            waited_ms,
+        } = self;
+        write!(
+            f,
+            "the disk hangs: {} has not ended within {waited_ms} ms",
+            operation.name()
+        )
+    }
+}
+
+/// What to do once the disk hangs and the fence is closed: called on the
+/// watchdog's own thread, which needs nothing that may hang.
+#[derive(Clone)]
+pub struct HangAction(Arc<dyn Fn(&Hang) + Send + Sync>);
+
+impl HangAction {
+    /// Calls `action` once.
+    pub fn new(action: impl Fn(&Hang) + Send + Sync + 'static) -> Self {
+        HangAction(Arc::new(action))
+    }
+}
+
+impl Default for HangAction {
+    fn default() -> Self {
+        HangAction::new(|_| ())
+    }
+}
+
+impl fmt::Debug for HangAction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HangAction")
+    }
+}
+
+/// The marks of one node's disk operations, and its fence. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct Watchdog {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    tick: AtomicU64,
+    marks: Mutex<Marks>,
+    fenced: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Marks {
+    next: u64,
+    open: BTreeMap<u64, (Operation, u64)>,
+}
+
+/// An operation under way; it ends when this is dropped.
+#[derive(Debug)]
+pub struct Mark {
+    watchdog: Watchdog,
+    number: u64,
+}
+
+impl Mark {
+    /// Part of the operation is done.
+    pub fn step(&self) {
+        let tick = self.watchdog.tick();
+        if let Some((_, since)) = self.watchdog.marks().open.get_mut(&self.number) {
+            *since = tick;
+        }
+    }
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.watchdog.marks().open.remove(&self.number);
+    }
+}
+
+impl Watchdog {
+    fn marks(&self) -> MutexGuard<'_, Marks> {
+        self.shared
+            .marks
+            .lock()
+            .expect("no code that holds it panics")
+    }
+
+    fn tick(&self) -> u64 {
+        self.shared.tick.load(Ordering::Relaxed)
+    }
+
+    /// Marks the begin of an operation.
+    pub fn begin(&self, operation: Operation) -> Mark {
+        let tick = self.tick();
+        let mut marks = self.marks();
+        let number = marks.next;
+        marks.next += 1;
+        marks.open.insert(number, (operation, tick));
+        drop(marks);
+        Mark {
+            watchdog: self.clone(),
+            number,
+        }
+    }
+
+    /// Whether this node may no longer speak to others, nor they to it.
+    pub fn fenced(&self) -> bool {
+        self.shared.fenced.load(Ordering::SeqCst)
+    }
+
+    /// Counts a tick and looks for an operation that hangs.
+    fn look(&self, replaceable_leader: bool) -> Option<Hang> {
+        let now = self.shared.tick.fetch_add(1, Ordering::Relaxed) + 1;
+        let marks = self.marks();
+        let longest = marks
+            .open
+            .values()
+            .filter(|(operation, since)| now - since > operation.ticks_max(replaceable_leader))
+            .min_by_key(|(_, since)| *since)?;
+        Some(Hang {
+            operation: longest.0,
+            waited_ms: (now - longest.1) * HANG_TICK.as_millis() as u64,
+        })
+    }
+
+    /// Starts the thread that watches a node until the node is gone or hangs.
+    ///
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn start(&self, core: Weak<Core>) -> std::io::Result<()> {
+        let watchdog = self.clone();
+        let watching = move || {
+            while let Some(core) = core.upgrade() {
+                if let Some(hang) = watchdog.look(replaceable_leader(&core)) {
+                    // First of all: from here on no heartbeat leaves.
+                    watchdog.shared.fenced.store(true, Ordering::SeqCst);
+                    core.config.on_hang.0(&hang);
+                    core.end(hang.to_string());
+                    return;
+                }
+                drop(core);
+                std::thread::sleep(HANG_TICK);
+            }
+        };
+        std::thread::Builder::new()
+            .name("watchdog".to_string())
+            .spawn(watching)
+            .map(drop)
+    }
+}
+
+/// Whether this node leads and another could do it instead.
+fn replaceable_leader(core: &Core) -> bool {
+    let metrics = core.raft.metrics();
+    let now = metrics.borrow_watched();
+    now.state == ServerState::Leader && now.membership_config.voter_ids().count() > 1
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    /// The ticks until a hang is found; none within 1,000.
+    fn ticks_to_hang(watchdog: &Watchdog, leader: bool) -> Option<(u64, Hang)> {
+        (1..=1_000).find_map(|tick| Some((tick, watchdog.look(leader)?)))
+    }
+
+    #[test]
+    fn what_does_not_end_is_a_hang_and_sooner_under_a_leader() {
+        for (leader, ticks) in [(true, HANG_TICKS_LEADER), (false, HANG_TICKS)] {
+            let watchdog = Watchdog::default();
+            let _mark = watchdog.begin(Operation::TableWrite);
+            let (tick, hang) = ticks_to_hang(&watchdog, leader).unwrap();
+            assert_eq!(tick, ticks + 1);
+            assert_eq!(hang.operation, Operation::TableWrite);
+            assert_eq!(hang.waited_ms, tick * HANG_TICK.as_millis() as u64);
+        }
+    }
+
+    #[test]
+    fn quiet_is_no_hang() {
+        let watchdog = Watchdog::default();
+        drop(watchdog.begin(Operation::LogWrite));
+        assert_eq!(ticks_to_hang(&watchdog, true), None);
+    }
+
+    #[test]
+    fn many_short_operations_are_no_hang() {
+        let watchdog = Watchdog::default();
+        let mut mark = watchdog.begin(Operation::LogWrite);
+        for _ in 0..1_000 {
+            let next = watchdog.begin(Operation::LogWrite);
+            drop(std::mem::replace(&mut mark, next));
+            assert_eq!(watchdog.look(true), None);
+        }
+    }
+
+    #[test]
+    fn a_long_one_that_gets_on_is_no_hang() {
+        let watchdog = Watchdog::default();
+        let mark = watchdog.begin(Operation::SnapshotInstall);
+        for _ in 0..3 * HANG_TICKS_SNAPSHOT {
+            mark.step();
+            assert_eq!(watchdog.look(false), None);
+        }
+        assert!(ticks_to_hang(&watchdog, false).is_some());
+    }
+}
