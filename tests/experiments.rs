@@ -51,3 +51,8 @@ fn the_leader_is_killed_and_another_takes_over() {
 fn anything_is_killed_and_films_are_made() {
     holds("kill_anything");
 }
+
+#[test]
+fn the_power_of_all_nodes_is_cut_and_nothing_acknowledged_is_lost() {
+    holds("power_cut");
+}

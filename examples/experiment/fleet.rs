@@ -102,6 +102,12 @@ impl Fleet {
         self.nodes.keys().copied().collect()
     }
 
+    /// Where the nodes listen, for clients.
+    pub fn endpoints(&self) -> Vec<String> {
+        let places = self.nodes.values();
+        places.map(|node| node.place.listen.clone()).collect()
+    }
+
     /// Starts a node that does not run, on the disk that it had.
     ///
     /// # Errors
@@ -238,8 +244,7 @@ impl Fleet {
 
 impl Asked for Fleet {
     fn cli(&self, args: &[&str]) -> Command {
-        let places = self.nodes.values().map(|node| node.place.listen.as_str());
-        let endpoints = places.collect::<Vec<_>>().join(",");
+        let endpoints = self.endpoints().join(",");
         self.client(&self.common.client_wrap, &endpoints, args)
     }
 }

@@ -6,7 +6,10 @@
 
 pub mod checks;
 pub mod client;
+pub mod customer;
+pub mod disk;
 pub mod fleet;
+pub mod ledger;
 pub mod load;
 pub mod picture;
 pub mod record;
@@ -47,7 +50,7 @@ pub struct Settings {
     /// A minute at most, with patient limits: what tests run.
     pub short: bool,
     pub seed: u64,
-    /// `--rounds`, also called `--kills` or `--jobs`.
+    /// `--rounds`, also called `--kills`, `--jobs` or `--cuts`.
     pub rounds: Option<u64>,
     /// Where the picture goes.
     pub svg: PathBuf,
@@ -77,7 +80,9 @@ impl Settings {
             match arg.as_str() {
                 "--short" => settings.short = true,
                 "--seed" => settings.seed = number(&value()?)?,
-                "--rounds" | "--kills" | "--jobs" => settings.rounds = Some(number(&value()?)?),
+                "--rounds" | "--kills" | "--jobs" | "--cuts" => {
+                    settings.rounds = Some(number(&value()?)?);
+                }
                 "--svg" => settings.svg = PathBuf::from(value()?),
                 "--p99-ms" => settings.p99_ms = Some(number(&value()?)?),
                 "--max-ms" => settings.max_ms = Some(number(&value()?)?),
