@@ -56,3 +56,8 @@ fn anything_is_killed_and_films_are_made() {
 fn the_power_of_all_nodes_is_cut_and_nothing_acknowledged_is_lost() {
     holds("power_cut");
 }
+
+#[test]
+fn a_node_is_killed_at_its_syncs_and_renames() {
+    holds("kill_points");
+}

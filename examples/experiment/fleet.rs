@@ -113,6 +113,21 @@ impl Fleet {
     /// # Errors
     /// That the process could not be started.
     pub fn start_node(&mut self, id: u64) -> Result<(), String> {
+        let child = self
+            .command(id)?
+            .spawn()
+            .map_err(|error| format!("node {id}: {error}"))?;
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.child = Some(child);
+        }
+        Ok(())
+    }
+
+    /// The command that runs a node, for who starts it in another way.
+    ///
+    /// # Errors
+    /// That its log can't be written.
+    pub fn command(&self, id: u64) -> Result<Command, String> {
         let log = File::options()
             .create(true)
             .append(true)
@@ -137,13 +152,17 @@ impl Fleet {
             .stdout(log.try_clone().map_err(|error| error.to_string())?)
             .stderr(log);
         end_with_this_process(&mut command);
-        let child = command
-            .spawn()
-            .map_err(|error| format!("node {id}: {error}"))?;
-        if let Some(node) = self.nodes.get_mut(&id) {
-            node.child = Some(child);
-        }
-        Ok(())
+        Ok(command)
+    }
+
+    /// Where a node listens.
+    pub fn listen(&self, id: u64) -> &str {
+        &self.nodes[&id].place.listen
+    }
+
+    /// A node's data folder.
+    pub fn data(&self, id: u64) -> &Path {
+        &self.nodes[&id].place.data
     }
 
     /// Kills a node with SIGKILL and says when; it stays dead until
@@ -237,7 +256,8 @@ impl Fleet {
         Record::of_nodes(logs.collect())
     }
 
-    fn log_of(&self, id: u64) -> PathBuf {
+    /// Where a node's output goes, from its first start on.
+    pub fn log_of(&self, id: u64) -> PathBuf {
         self.folder.join(format!("node-{id}.log"))
     }
 }

@@ -14,6 +14,8 @@ pub mod load;
 pub mod picture;
 pub mod record;
 pub mod report;
+pub mod told;
+pub mod watched;
 
 use std::{
     collections::BTreeMap,
@@ -50,7 +52,8 @@ pub struct Settings {
     /// A minute at most, with patient limits: what tests run.
     pub short: bool,
     pub seed: u64,
-    /// `--rounds`, also called `--kills`, `--jobs` or `--cuts`.
+    /// `--rounds`, also called `--kills`, `--jobs`, `--cuts`, `--points` or
+    /// `--tries`.
     pub rounds: Option<u64>,
     /// Where the picture goes.
     pub svg: PathBuf,
@@ -80,7 +83,7 @@ impl Settings {
             match arg.as_str() {
                 "--short" => settings.short = true,
                 "--seed" => settings.seed = number(&value()?)?,
-                "--rounds" | "--kills" | "--jobs" | "--cuts" => {
+                "--rounds" | "--kills" | "--jobs" | "--cuts" | "--points" | "--tries" => {
                     settings.rounds = Some(number(&value()?)?);
                 }
                 "--svg" => settings.svg = PathBuf::from(value()?),
