@@ -102,6 +102,17 @@ pub const STOP_GRACE: Duration = Duration::from_secs(3);
 /// may lie on the same disk.
 pub const LAST_WORDS: Duration = Duration::from_millis(200);
 
+/// Bytes that must be free for a node to begin: a chunk of the Raft log. One
+/// that began with less would soon end again.
+pub const START_ROOM_BYTES: u64 = 16 << 20;
+
+/// How often a disk that refuses is tried again at the start. A node is to be
+/// back within seconds of its disk.
+pub const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// How often it is said what is waited for.
+pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
+
 /// Analyses kept in memory by a worker, each some MB for a long film.
 pub const INDEX_CACHE: usize = 4;
 

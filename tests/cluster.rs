@@ -351,3 +351,91 @@ fn lossless_output_has_the_frames_and_times_of_the_printed_reference() {
     );
     assert_eq!(frames_and_times(&out), frames_and_times(&reference));
 }
+
+/// A node's process that is started again by hand, killed with the test.
+struct Revived(Child);
+
+impl Revived {
+    fn start(words: &[String]) -> Self {
+        let null = std::process::Stdio::null;
+        let mut command = std::process::Command::new(&words[0]);
+        command.args(&words[1..]).stdout(null()).stderr(null());
+        Revived(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Revived {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process's command line.
+fn words_of(pid: i32) -> Vec<String> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let words = words
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| String::from_utf8(word.to_vec()).unwrap())
+        .collect()
+}
+
+/// Without a quorum whatever needs one is refused soon and by name, finished
+/// outputs can be fetched, and what follows a job waits for the nodes.
+#[test]
+fn a_lost_quorum_is_told_and_all_goes_on_when_it_is_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(
+        folder.path(),
+        Options {
+            slots: Some(1),
+            restart: false,
+            ..Default::default()
+        },
+    );
+    let before = folder.path().join("before.mp4");
+    succeed(&transcode(&cluster, &before).wait_with_output().unwrap());
+    let shown = newest(&cluster).unwrap();
+    let id = shown["id"].as_str().unwrap();
+    let home = cluster.json(&["job", "show", id])["homes"][0]["node"].clone();
+
+    let out = folder.path().join("out.mp4");
+    let following = transcode(&cluster, &out);
+    wait_for_shards(&cluster, 1);
+    let mut lost = cluster.processes();
+    lost.remove(&home.as_u64().unwrap());
+    let lost: Vec<i32> = lost.into_values().collect();
+    let commands: Vec<Vec<String>> = lost.iter().map(|pid| words_of(*pid)).collect();
+    cluster.kill_at_once(&lost);
+
+    for args in [
+        &["job", "list"][..],
+        &["job", "show", id],
+        &["job", "cancel", id],
+    ] {
+        let started = Instant::now();
+        let refused = cluster.run(args);
+        let (took, said) = (started.elapsed(), String::from_utf8_lossy(&refused.stderr));
+        println!("{args:?}: {took:?}");
+        assert_eq!(refused.status.code(), Some(3), "{args:?}: {said}");
+        assert!(said.contains("hint: a majority of the voters"), "{said}");
+        assert!(took < Duration::from_secs(6), "{args:?} took {took:?}");
+    }
+    let known = cluster.json(&["job", "list", "--local"]);
+    assert_eq!(known["jobs"].as_array().unwrap().len(), 2);
+    assert_eq!(cluster.json(&["job", "show", id, "--local"])["id"], *id);
+    let again = folder.path().join("again.mp4");
+    succeed(&cluster.run(&["job", "fetch", id, again.to_str().unwrap()]));
+    assert_eq!(blake3_of(&again), calm("mp4"));
+    succeed(&cluster.run(&["job", "proof", id]));
+
+    let _revived: Vec<Revived> = commands.iter().map(|words| Revived::start(words)).collect();
+    succeed(&following.wait_with_output().unwrap());
+    assert_eq!(blake3_of(&out), calm("mp4"));
+    assert_eq!(
+        cluster.json(&["job", "list"])["jobs"][0]["state"],
+        "succeeded"
+    );
+}

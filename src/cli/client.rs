@@ -1,5 +1,7 @@
 //! The connection to a cluster of several endpoints: asks any of them, goes on
-//! to the next when one is gone, and waits through an election.
+//! to the next when one is gone, and waits through an election. A command that
+//! follows a job is patient: the job goes on when its cluster does. Any other
+//! tells soon that there is nobody to serve it.
 //!
 //! Every request that goes through here may be sent twice: reads by nature,
 //! writes because they carry a request id or name a state (P5). What a command
@@ -11,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use reelraft_proto::{
     auth::Secret,
     v1::{cluster_client::ClusterClient, jobs_client::JobsClient},
@@ -24,8 +27,9 @@ use tonic::{
 use crate::{
     error::{CliError, problem_of},
     limits::{
-        BACKOFF_MS_MAX, BACKOFF_MS_MIN, CALL_MS, CONNECT_MS, FAILOVER_MS, KEEPALIVE_MS,
-        KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UNREACHABLE_MS, WAIT_NOTICE_MS,
+        ANSWER_MS, BACKOFF_MS_MAX, BACKOFF_MS_MIN, CALL_MS, CONNECT_MS, CONNECT_STAGGER_MS,
+        FOLLOW_MS, KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UNREACHABLE_MS,
+        WAIT_NOTICE_MS,
     },
     screen::Screen,
 };
@@ -41,6 +45,8 @@ pub struct Client {
     channel: Option<Channel>,
     /// Whether any node ever answered this process.
     reached: bool,
+    /// Whether the command follows a job.
+    follows: bool,
     secret: Secret,
     screen: Arc<Screen>,
 }
@@ -71,6 +77,7 @@ fn foreign(status: &Status) -> bool {
 pub struct Outage {
     since: Option<Instant>,
     failures: usize,
+    pauses: u32,
     told: bool,
 }
 
@@ -111,8 +118,23 @@ impl Client {
             at: 0,
             channel: None,
             reached: false,
+            follows: false,
             secret,
             screen,
+        })
+    }
+
+    /// From here on the command follows a job, and is patient.
+    pub fn follow(&mut self) {
+        self.follows = true;
+    }
+
+    /// How long it is tried to be served.
+    fn patience(&self) -> Duration {
+        Duration::from_millis(match (self.follows, self.reached) {
+            (false, _) => ANSWER_MS,
+            (true, false) => UNREACHABLE_MS,
+            (true, true) => FOLLOW_MS,
         })
     }
 
@@ -124,12 +146,40 @@ impl Client {
     async fn link(&mut self) -> Result<Link, Status> {
         let channel = match &self.channel {
             Some(channel) => channel.clone(),
-            None => match self.endpoints[self.at].connect().await {
-                Ok(channel) => self.channel.insert(channel).clone(),
-                Err(error) => return Err(Status::from_error(Box::new(error))),
-            },
+            None => {
+                let (at, channel) = self.connect().await?;
+                self.at = at;
+                self.channel.insert(channel).clone()
+            }
         };
         Ok(InterceptedService::new(channel, self.secret.clone()))
+    }
+
+    /// Connects to the endpoint whose turn it is, or to the first of the others
+    /// that answers: they are tried beside it, one after the other.
+    async fn connect(&self) -> Result<(usize, Channel), Status> {
+        let count = self.endpoints.len();
+        let mut tries = FuturesUnordered::new();
+        let mut begun = 0;
+        loop {
+            if begun < count {
+                let at = (self.at + begun) % count;
+                let connecting = self.endpoints[at].connect();
+                tries.push(connecting.map(move |connected| (at, connected)));
+                begun += 1;
+            }
+            let stagger = tokio::time::sleep(Duration::from_millis(CONNECT_STAGGER_MS));
+            tokio::select! {
+                Some((at, connected)) = tries.next() => match connected {
+                    Ok(channel) => return Ok((at, channel)),
+                    Err(error) if begun == count && tries.is_empty() => {
+                        return Err(Status::from_error(Box::new(error)));
+                    }
+                    Err(_) => {}
+                },
+                () = stagger, if begun < count => {}
+            }
+        }
     }
 
     /// The jobs service of the endpoint in use.
@@ -187,7 +237,11 @@ impl Client {
         M: Clone,
     {
         let deadline = Duration::from_millis(CALL_MS);
-        let mut outage = Outage::default();
+        // A node that itself waits for a leader uses the patience up.
+        let mut outage = Outage {
+            since: Some(Instant::now()),
+            ..Outage::default()
+        };
         loop {
             let answer = match self.link().await {
                 Err(status) => Err(status),
@@ -236,13 +290,9 @@ impl Client {
 
         let since = *outage.since.get_or_insert_with(Instant::now);
         outage.failures += 1;
-        let limit_ms = if self.reached {
-            FAILOVER_MS
-        } else {
-            UNREACHABLE_MS
-        };
-        if since.elapsed() >= Duration::from_millis(limit_ms) {
-            return Err(if broken {
+        if since.elapsed() >= self.patience() {
+            let silent = broken || status.code() == Code::DeadlineExceeded;
+            return Err(if silent {
                 CliError::Unreachable {
                     endpoints: self.names.join(", "),
                 }
@@ -255,9 +305,10 @@ impl Client {
         let was_connected = self.channel.take().is_some();
         self.at = (self.at + 1) % self.endpoints.len();
         self.tell(outage, gone, was_connected && broken, since, status);
-        let rounds = outage.failures / self.endpoints.len();
-        if outage.failures.is_multiple_of(self.endpoints.len()) {
-            let doubled = BACKOFF_MS_MIN << rounds.saturating_sub(1).min(6);
+        // Connecting has tried them all.
+        if !was_connected || outage.failures.is_multiple_of(self.endpoints.len()) {
+            let doubled = BACKOFF_MS_MIN << outage.pauses.min(6);
+            outage.pauses += 1;
             tokio::time::sleep(Duration::from_millis(doubled.min(BACKOFF_MS_MAX))).await;
         }
         Ok(())

@@ -135,6 +135,7 @@ fn unwritable(path: &Path, cause: &str, hint: &str) -> CliError {
 /// [`CliError::OutputUnwritable`], [`CliError::OutputDiffers`], or that no node
 /// serves.
 pub async fn fetch(client: &mut Client, job: &Job, target: Target) -> Result<(), CliError> {
+    client.follow();
     let result = fetch_into(client, job, &target).await;
     client.screen().clear();
     result

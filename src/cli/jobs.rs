@@ -87,6 +87,9 @@ pub struct ListArgs {
     /// All pages at once
     #[arg(long)]
     pub all: bool,
+    /// As one node knows them, however old: needs no quorum
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// Arguments of `job show`.
@@ -98,6 +101,9 @@ pub struct ShowArgs {
     /// The one ffmpeg command whose frames and times the output must have
     #[arg(long)]
     pub reference: bool,
+    /// As one node knows it, however old: needs no quorum
+    #[arg(long)]
+    pub local: bool,
 }
 
 /// A job by its id.
@@ -147,7 +153,7 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         JobCommand::Submit(args) => submit_job(client, *args, output).await,
         JobCommand::List(args) => list(client, args, output).await,
         JobCommand::Show(args) if args.reference => reference(client, args.job, output).await,
-        JobCommand::Show(args) => show(&get(client, &args.job).await?, output),
+        JobCommand::Show(args) => show(&get(client, &args.job, args.local).await?, output),
         JobCommand::Watch(args) => watch_job(client, &args.job, output).await,
         JobCommand::Wait(args) => wait(client, args, output).await,
         JobCommand::Cancel(JobArgs { job }) => {
@@ -172,10 +178,10 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
     }
 }
 
-async fn get(client: &mut Client, job: &str) -> Result<Job, CliError> {
+async fn get(client: &mut Client, job: &str, local: bool) -> Result<Job, CliError> {
     let request = GetRequest {
         job: job.to_string(),
-        local: false,
+        local,
     };
     client
         .call(request, async |mut jobs, request| jobs.get(request).await)
@@ -233,7 +239,7 @@ async fn submit_job(client: &mut Client, args: SubmitArgs, output: Output) -> Re
         "the job goes on; come back with `reelraft job watch {id}`"
     ));
     let job = if args.detach {
-        get(client, &id).await?
+        get(client, &id, false).await?
     } else {
         watch::follow_with_bar(client, &id).await?
     };
@@ -256,6 +262,7 @@ async fn list(client: &mut Client, args: ListArgs, output: Output) -> Result<(),
         tenant: args.tenant.unwrap_or_default(),
         page_size: if args.all { PAGE_ROWS } else { args.limit },
         page_token: args.page_token.unwrap_or_default(),
+        local: args.local,
     };
     let mut rows: Vec<Job> = Vec::new();
     let token = loop {

@@ -7,19 +7,25 @@
 /// whose machine is off must not hold the round of endpoints up.
 pub const CONNECT_MS: u64 = 1_000;
 
-/// One attempt at a unary call. Long enough for a node that itself waits for
-/// a new leader, short enough that two other nodes can be asked in the window
-/// of [`FAILOVER_MS`].
+/// How long one endpoint is waited for before the next is tried beside it: a
+/// machine that is off answers nothing at all.
+pub const CONNECT_STAGGER_MS: u64 = 200;
+
+/// One attempt at a unary call: a proof may have to come from another home.
 pub const CALL_MS: u64 = 7_000;
 
-/// How long a call or a stream is tried again once some node has answered in
-/// this process: an election takes about a second, a restarted cluster on slow
-/// disks may take ten; more is a quorum that is lost, and should be told.
-pub const FAILOVER_MS: u64 = 15_000;
+/// How long a command looks for a node that serves it. A node itself waits
+/// through an election and says after 1.7 s that there is no leader, which is
+/// told at once: within 2 s a user knows that the quorum is lost.
+pub const ANSWER_MS: u64 = 1_500;
 
-/// How long is tried when no node has ever answered: a wrong address should
-/// be told soon, and a node that was started in the same breath tries its
-/// encoders for some seconds before it listens.
+/// The same for a command that follows a job, once some node has answered it:
+/// a cluster that is started again on slow disks may take ten seconds, and
+/// the job goes on then.
+pub const FOLLOW_MS: u64 = 30_000;
+
+/// The same when no node has ever answered: a wrong address should be told
+/// soon, and a node that was started in the same breath needs a moment.
 pub const UNREACHABLE_MS: u64 = 8_000;
 
 /// First pause after all endpoints failed in a row.
@@ -30,7 +36,7 @@ pub const BACKOFF_MS_MAX: u64 = 1_000;
 
 /// Waiting for a leader is told to the user after this long: most elections
 /// are over before it.
-pub const WAIT_NOTICE_MS: u64 = 2_000;
+pub const WAIT_NOTICE_MS: u64 = 1_000;
 
 /// HTTP/2 pings on an idle stream, so that a stopped machine is noticed.
 pub const KEEPALIVE_MS: u64 = 2_000;
@@ -83,11 +89,11 @@ pub const DEV_VOTERS_MAX: u32 = 7;
 /// First pause before a dead node is started again.
 pub const RESTART_MS_MIN: u64 = 500;
 
-/// Longest such pause.
-pub const RESTART_MS_MAX: u64 = 10_000;
+/// Longest such pause: a node must be back within 10 s of what ailed it.
+pub const RESTART_MS_MAX: u64 = 3_000;
 
 /// A node that lived this long is well: its next pause is the first again.
-pub const RESTART_WELL_MS: u64 = 30_000;
+pub const RESTART_WELL_MS: u64 = 10_000;
 
 /// Time a node has to end by itself before it is killed.
 pub const STOP_GRACE_MS: u64 = 10_000;
@@ -104,7 +110,8 @@ pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
 pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
-const _: () = assert!(2 * CALL_MS < FAILOVER_MS);
-const _: () = assert!(CONNECT_MS < UNREACHABLE_MS && UNREACHABLE_MS < FAILOVER_MS);
+const _: () = assert!(3 * CALL_MS < FOLLOW_MS);
+const _: () = assert!(CONNECT_STAGGER_MS < CONNECT_MS && CONNECT_MS < ANSWER_MS);
+const _: () = assert!(ANSWER_MS < UNREACHABLE_MS && UNREACHABLE_MS < FOLLOW_MS);
 const _: () = assert!(BACKOFF_MS_MIN <= BACKOFF_MS_MAX && RESTART_MS_MIN <= RESTART_MS_MAX);
 const _: () = assert!(DEV_VOTERS_MAX % 2 == 1 && DEV_VOTERS_MAX <= DEV_NODES_MAX);

@@ -51,6 +51,7 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
     let spec = args.spec.to_wire(Some(&args.out))?;
     refuse_own_source(&args)?;
     let target = Target::open(&args.out)?;
+    client.follow();
     let job = up_to_success(client, &args, spec).await?;
     fetch(client, &job, target).await?;
     match output {

@@ -76,6 +76,7 @@ pub async fn upload(
         known: HashSet::new(),
         meter: Meter::default(),
     };
+    client.follow();
     let mut outage = Outage::default();
     loop {
         match upload.over_one_connection(client, &mut outage).await {

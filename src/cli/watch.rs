@@ -22,6 +22,7 @@ pub async fn follow(
     job: &str,
     mut see: impl FnMut(&WatchEvent) -> Result<(), CliError>,
 ) -> Result<Job, CliError> {
+    client.follow();
     let mut outage = Outage::default();
     let mut leader = 0;
     loop {

@@ -52,7 +52,7 @@ impl cluster_server::Cluster for ClusterFace {
                 node.reachable = true;
                 node.pid = std::process::id();
                 node.slots = self.shared.config.slots;
-                node.build = self.shared.build.clone();
+                node.build = self.shared.build();
                 node.applied_index = *cluster.applied().borrow();
                 node.incarnation = identity.incarnation.clone();
                 node.version = env!("CARGO_PKG_VERSION").to_string();

@@ -235,7 +235,11 @@ impl Jobs for JobsFace {
             })?,
         };
         let size = page_size(request.page_size);
-        let state = self.state().await?;
+        let state = if request.local {
+            self.cluster().local()
+        } else {
+            self.state().await?
+        };
         let mut matching = state
             .newest_before(before)
             .filter(|entry| entry.job.state() != JobState::Deleted)

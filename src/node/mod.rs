@@ -7,8 +7,10 @@ pub mod leader;
 pub mod load;
 pub mod session_service;
 pub mod sessions;
+pub mod start;
 pub mod tasks;
 pub mod view;
+pub mod work_threads;
 pub mod worker;
 
 use std::{
@@ -17,8 +19,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use reelraft_consensus::{Cluster, HangAction};
-use reelraft_media::{Index, Tools};
+use reelraft_consensus::Cluster;
+use reelraft_media::Index;
 use reelraft_model::{JobEntry, Problem};
 use reelraft_proto::{
     auth::Secret,
@@ -27,15 +29,21 @@ use reelraft_proto::{
         workers_server::WorkersServer,
     },
 };
-use tokio::{net::TcpListener, sync::watch};
-use tracing::{error, info};
+use tokio::{
+    net::TcpListener,
+    sync::{OnceCell, watch},
+};
+use tracing::info;
 
 use crate::{
     config::NodeConfig,
     data::DataPlane,
     faces::{cluster::ClusterFace, jobs::JobsFace},
     limits::{INDEX_CACHE, STOP_GRACE},
-    node::{session_service::SessionService, sessions::Sessions, view::View, worker::Worker},
+    node::{
+        session_service::SessionService, sessions::Sessions, start::Encoders, view::View,
+        work_threads::WorkThreads, worker::Worker,
+    },
 };
 
 /// What the parts of a node have in common.
@@ -46,10 +54,10 @@ pub struct Shared {
     pub cluster: Cluster,
     /// The bytes.
     pub data: Arc<DataPlane>,
-    /// ffmpeg, or why there is none.
-    pub tools: Result<Tools, Problem>,
-    /// This node's encoder build; empty without ffmpeg.
-    pub build: String,
+    /// ffmpeg, once it was looked for.
+    encoders: OnceCell<Encoders>,
+    /// Where attempts run.
+    pub work_threads: WorkThreads,
     /// Analyses that were read lately, by hash.
     indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
 }
@@ -58,6 +66,18 @@ impl Shared {
     /// This node's id.
     pub fn node(&self) -> u64 {
         self.config.id
+    }
+
+    /// ffmpeg. The first to ask waits until its encoders have been tried.
+    pub async fn encoders(&self) -> &Encoders {
+        self.encoders.get_or_init(Encoders::find).await
+    }
+
+    /// This node's encoder build; empty without ffmpeg, and before it was
+    /// tried.
+    pub fn build(&self) -> String {
+        let found = self.encoders.get();
+        found.map_or_else(String::new, |found| found.build.clone())
     }
 
     /// The secret for calls to other nodes.
@@ -131,63 +151,27 @@ impl Shared {
 ///
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
-pub async fn run(config: NodeConfig, stop: watch::Receiver<bool>) -> Result<(), Problem> {
-    // Before this node listens or takes part: the probe takes a second or two,
-    // in which clients would wait for it and it could be elected.
-    let (tools, build) = find_tools().await;
-    let listener = TcpListener::bind(config.listen).await.map_err(|error| {
-        Problem::new(
-            "address-in-use",
-            format!("can't listen on {}: {error}", config.listen),
-            "stop what listens there, or choose another --listen",
-        )
-    })?;
-    let cluster = open_cluster(&config).await?;
+pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+    // Only to be told soon if the address is taken: a port that is open and
+    // not served, for as long as a disk takes, would hold clients up.
+    drop(start::listen(&config).await?);
+    let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
+        return Ok(());
+    };
     let _ = std::fs::remove_dir_all(config.data.join("work"));
     let data = DataPlane::open(cluster.clone(), &config.data, config.secret.clone())
         .await
         .map_err(|error| error.problem())?;
+    let listener = start::listen(&config).await?;
     let shared = Arc::new(Shared {
         config,
         cluster,
         data,
-        tools,
-        build,
+        encoders: OnceCell::new(),
+        work_threads: WorkThreads::start()?,
         indexes: Mutex::default(),
     });
     serve(shared, listener, stop).await
-}
-
-/// ffmpeg and its encoder build. Without them a node stores and votes.
-async fn find_tools() -> (Result<Tools, Problem>, String) {
-    let found = match Tools::find() {
-        Ok(tools) => reelraft_media::probe_build(&tools)
-            .await
-            .map(|build| (tools, build)),
-        Err(error) => Err(error),
-    };
-    match found {
-        Ok((tools, build)) => (Ok(tools), build),
-        Err(error) => {
-            let problem = Problem::new(error.kind(), error.to_string(), error.hint());
-            error!(%problem, "this node stores and votes, but encodes nothing");
-            (Err(problem), String::new())
-        }
-    }
-}
-
-async fn open_cluster(config: &NodeConfig) -> Result<Cluster, Problem> {
-    let mut settings = reelraft_consensus::ClusterConfig::new(
-        config.id,
-        config.peers.clone(),
-        config.voters.iter().copied().collect(),
-        config.data.clone(),
-        config.secret.clone(),
-    );
-    settings.on_hang = HangAction::new(hang::end_process);
-    Cluster::open(settings)
-        .await
-        .map_err(|error| error.problem())
 }
 
 async fn serve(
@@ -247,7 +231,7 @@ async fn serve(
         .bootstrap()
         .await
         .map_err(|error| error.problem())?;
-    info!(node = shared.node(), listen = %shared.config.listen, build = shared.build, "ready");
+    info!(node = shared.node(), listen = %shared.config.listen, "this node votes and stores");
 
     let worker = Worker::new(shared.clone(), view);
     let mut working = tokio::spawn(worker.run(stop.clone()));

@@ -139,11 +139,16 @@ pub async fn run(
         let entry = state.job(&key.job).cloned().ok_or_else(gone)?;
         let task = entry.tasks.get(&key.task()).cloned().ok_or_else(gone)?;
         drop(state);
-        let tools = shared.tools.as_ref().map_err(|problem| Failed {
-            problem: problem.clone(),
-            class: FailureClass::NodeFault,
-            lost: Vec::new(),
-        })?;
+        let tools = shared
+            .encoders()
+            .await
+            .tools
+            .as_ref()
+            .map_err(|problem| Failed {
+                problem: problem.clone(),
+                class: FailureClass::NodeFault,
+                lost: Vec::new(),
+            })?;
         let work = WorkDir::new(&shared.work_root(), key)?;
         let run = Run {
             shared,

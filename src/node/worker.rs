@@ -82,10 +82,21 @@ impl Worker {
         self.attempts.lock().expect("no holder of this lock panics")
     }
 
-    /// Keeps a session with the leader of the moment until `stop` is set; then
-    /// ends its attempts and gives them back, so that others go on at once and
+    /// Tries the encoders, and then keeps a session with the leader of the
+    /// moment until `stop` is set; at the end it ends its attempts and gives them back, so that others go on at once and
     /// nobody blames the work for a planned stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        // The node votes and stores meanwhile: with a busy machine's encoders
+        // it would be missing from the quorum for seconds.
+        tokio::select! {
+            encoders = self.shared.encoders() => info!(
+                node = self.shared.node(),
+                listen = %self.shared.config.listen,
+                build = encoders.build,
+                "ready"
+            ),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
         let guard = tokio::spawn(self.clone().follow_table());
         let mut leadership = self.shared.cluster.leadership();
         loop {
@@ -183,7 +194,9 @@ impl Worker {
             .await
             .map_err(|_| tonic::Status::unavailable("the session has ended"))
         };
-        send(From::Hello(self.hello())).await?;
+        let tools = &self.shared.encoders().await.tools;
+        let trouble = tools.as_ref().err().map(|problem| problem.cause.clone());
+        send(From::Hello(self.hello(&trouble))).await?;
         let mut client = WorkersClient::with_interceptor(channel, self.shared.secret());
         let mut incoming = client
             .session(ReceiverStream::new(outgoing))
@@ -206,7 +219,7 @@ impl Worker {
                     Some(message) => { self.incoming(message?); unsent = false; }
                     None => return Ok(()),
                 },
-                _ = beat.tick() => { send(From::Beat(self.beat())).await?; unsent = true; }
+                _ = beat.tick() => { send(From::Beat(self.beat(&trouble))).await?; unsent = true; }
                 () = self.finished.notified() => unsent = true,
             }
         }
@@ -225,7 +238,7 @@ impl Worker {
         }
     }
 
-    fn hello(&self) -> v1::Hello {
+    fn hello(&self, trouble: &Option<String>) -> v1::Hello {
         let identity = self.shared.cluster.identity();
         v1::Hello {
             node: identity.node,
@@ -233,14 +246,15 @@ impl Worker {
             address: self.shared.config.advertise.clone(),
             pid: std::process::id(),
             slots: self.shared.config.slots,
-            build: self.shared.build.clone(),
+            build: self.shared.build(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             running: self.running(),
-            beat: Some(self.beat()),
+            beat: Some(self.beat(trouble)),
         }
     }
 
-    fn beat(&self) -> v1::Beat {
+    /// `trouble` is why this node takes no work, if it does not.
+    fn beat(&self, trouble: &Option<String>) -> v1::Beat {
         let (free, total) = self.load.disk();
         let full = self.shared.data.store().check_room(ROOM_BYTES_MIN).is_err();
         v1::Beat {
@@ -249,17 +263,12 @@ impl Worker {
             disk_free_bytes: free,
             disk_total_bytes: total,
             applied_index: *self.shared.cluster.applied().borrow(),
-            trouble: self.trouble(full),
+            trouble: match trouble {
+                Some(trouble) => trouble.clone(),
+                None if full => "its disk is full".to_string(),
+                None => String::new(),
+            },
             full,
-        }
-    }
-
-    /// Why this node takes no work, if it does not.
-    fn trouble(&self, full: bool) -> String {
-        match &self.shared.tools {
-            Err(problem) => problem.cause.clone(),
-            Ok(_) if full => "its disk is full".to_string(),
-            Ok(_) => String::new(),
         }
     }
 
@@ -296,7 +305,8 @@ impl Worker {
             };
             // A task of its own, so that a panic in it is one failed attempt
             // and not one that is held for ever.
-            let outcome = tokio::spawn(attempt).await.unwrap_or_else(|panic| {
+            let attempt = worker.shared.work_threads.spawn(attempt);
+            let outcome = attempt.await.unwrap_or_else(|panic| {
                 let problem =
                     Problem::new("internal", panic.to_string(), "please report this file");
                 Some(Outcome::Failed(Failed {

@@ -3,6 +3,9 @@
 
 use std::{io, path::PathBuf};
 
+/// "Input/output error", which the standard library has no name for.
+const EIO: i32 = 5;
+
 /// A refusal of the storage layer.
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
@@ -120,6 +123,21 @@ impl StorageError {
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| StorageError::Io { what, source }
+    }
+
+    /// Whether the disk refuses for now: it is full, or does not answer as it
+    /// should, and the same may work later.
+    pub fn may_pass(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        match self {
+            StorageError::Io { source, .. } => {
+                matches!(
+                    source.kind(),
+                    StorageFull | QuotaExceeded | ReadOnlyFilesystem
+                ) || source.raw_os_error() == Some(EIO)
+            }
+            _ => false,
+        }
     }
 
     /// The refusal's stable name, for machines.

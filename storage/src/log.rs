@@ -115,6 +115,10 @@ impl Log {
             | io::ErrorKind::StorageFull => {
                 StorageError::io(format!("open the Raft log {}", folder.display()))(error)
             }
+            // What the system refuses is no damage.
+            _ if error.raw_os_error().is_some() => {
+                StorageError::io(format!("open the Raft log {}", folder.display()))(error)
+            }
             _ => StorageError::DamagedLog {
                 cause: error.to_string(),
             },

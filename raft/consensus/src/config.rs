@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::Arc,
+    time::Duration,
 };
 
 use reelraft_proto::auth::Secret;
@@ -11,7 +12,7 @@ use reelraft_proto::auth::Secret;
 use crate::{
     error::ConsensusError,
     limits::{
-        BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, LOG_KEEP_ENTRIES,
+        BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, LEADER_WAIT, LOG_KEEP_ENTRIES,
         SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
     },
     watchdog::HangAction,
@@ -40,6 +41,8 @@ pub struct ClusterConfig {
     pub snapshot_every_entries: u64,
     /// See [`LOG_KEEP_ENTRIES`].
     pub log_keep_entries: u64,
+    /// See [`LEADER_WAIT`].
+    pub leader_wait: Duration,
     /// What to do once the disk hangs.
     pub on_hang: HangAction,
 }
@@ -64,6 +67,7 @@ impl ClusterConfig {
             election_ms_max: ELECTION_MS_MAX,
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
             log_keep_entries: LOG_KEEP_ENTRIES,
+            leader_wait: LEADER_WAIT,
             on_hang: HangAction::default(),
         }
     }

@@ -143,6 +143,23 @@ impl Core {
         }
     }
 
+    /// Asks a leader, until `deadline` or until another one is known: one that
+    /// was replaced may never answer. `None` where it did not.
+    pub async fn while_leading<T>(
+        &self,
+        leader: u64,
+        deadline: Instant,
+        asked: impl Future<Output = T>,
+    ) -> Option<T> {
+        let mut leadership = self.leadership.subscribe();
+        let replaced =
+            leadership.wait_for(|now| now.leader.is_some() && now.leader != Some(leader));
+        tokio::select! {
+            answer = tokio::time::timeout_at(deadline, asked) => answer.ok(),
+            _ = replaced => None,
+        }
+    }
+
     /// Waits until who leads may have changed, or for `pause`, or until
     /// `deadline`.
     pub async fn leader_may_change(

@@ -119,7 +119,8 @@ impl ConsensusError {
             ConsensusError::Storage(error) => error.hint(),
             ConsensusError::Model(_) => "start the version that wrote this data",
             ConsensusError::NoLeader { .. } | ConsensusError::Unconfirmed { .. } => {
-                "a majority of the voters must be up; see `reelraft cluster status`"
+                "a majority of the voters must be up; see `reelraft cluster status`. Meanwhile \
+                 finished jobs can be fetched, and `job show` and `job list` take --local"
             }
             ConsensusError::NotLeader { .. } => "ask the leader",
             ConsensusError::Behind { .. } => "ask another node, or try again",

@@ -15,7 +15,7 @@ use tonic::{Code, Status};
 use crate::{
     core::Core,
     error::ConsensusError,
-    limits::{ENTRY_BYTES_MAX, LEADER_WAIT, TRY_PAUSE, TRY_TIME},
+    limits::{CONFIRM_TIME, ENTRY_BYTES_MAX, TRY_PAUSE, TRY_TIME},
     peers::{Line, within},
     types::EntryBytes,
     wire::Replies,
@@ -68,8 +68,8 @@ impl Core {
     /// [`ConsensusError::NoLeader`], [`ConsensusError::Unconfirmed`] and
     /// [`ConsensusError::Stopped`].
     pub async fn propose(&self, entry: Bytes) -> Result<Committed, ConsensusError> {
-        let waited_ms = LEADER_WAIT.as_millis() as u64;
-        let deadline = Instant::now() + LEADER_WAIT;
+        let waited_ms = self.config.leader_wait.as_millis() as u64;
+        let deadline = Instant::now() + self.config.leader_wait;
         let mut leadership = self.leadership.subscribe();
         let mut unknown = false;
         loop {
@@ -78,14 +78,8 @@ impl Core {
                 Some(leader) if leader == self.node() => self.write(entry.clone(), deadline).await,
                 Some(leader) => {
                     let asked = self.ask(leader, entry.clone());
-                    // A leader that was replaced meanwhile may never answer.
-                    let mut leadership = leadership.clone();
-                    let replaced = leadership
-                        .wait_for(|now| now.leader.is_some() && now.leader != Some(leader));
-                    tokio::select! {
-                        tried = asked => tried,
-                        _ = replaced => Err(Failed::Unknown),
-                    }
+                    let answer = self.while_leading(leader, deadline, asked).await;
+                    answer.unwrap_or(Err(Failed::Unknown))
                 }
                 None => Err(Failed::Refused),
             };
@@ -120,13 +114,13 @@ impl Core {
                 leader: self.leader(),
             });
         }
-        let written = self.write(entry, Instant::now() + LEADER_WAIT).await;
+        let written = self.write(entry, Instant::now() + CONFIRM_TIME).await;
         written.map_err(|failed| match failed {
             Failed::Refused => ConsensusError::NotLeader {
                 leader: self.leader(),
             },
             Failed::Unknown => ConsensusError::Unconfirmed {
-                waited_ms: LEADER_WAIT.as_millis() as u64,
+                waited_ms: CONFIRM_TIME.as_millis() as u64,
             },
             Failed::Final(error) => error,
         })

@@ -11,13 +11,13 @@ use reelraft_model::State;
 use reelraft_proto::v1;
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 use crate::{
     core::Core,
     error::ConsensusError,
-    limits::{APPLY_WAIT, LEADER_WAIT, READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
+    limits::{APPLY_WAIT, READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
     peers::{Line, within},
 };
 
@@ -57,21 +57,33 @@ impl Core {
         Ok(self.replica.state())
     }
 
+    fn no_leader(&self) -> ConsensusError {
+        ConsensusError::NoLeader {
+            waited_ms: self.config.leader_wait.as_millis() as u64,
+        }
+    }
+
     async fn read_index(&self) -> Result<u64, ConsensusError> {
         let (sender, receiver) = oneshot::channel();
         self.reads.send(sender).await.map_err(|_| self.stopped())?;
-        receiver.await.map_err(|_| self.stopped())?
+        // The round before may take as long as one's own.
+        match timeout(self.config.leader_wait, receiver).await {
+            Ok(index) => index.map_err(|_| self.stopped())?,
+            Err(_) => Err(self.no_leader()),
+        }
     }
 
     /// One round, with whoever leads.
     async fn find_read_index(&self) -> Result<u64, ConsensusError> {
-        let deadline = Instant::now() + LEADER_WAIT;
+        let deadline = Instant::now() + self.config.leader_wait;
         let mut leadership = self.leadership.subscribe();
         loop {
             let leader = leadership.borrow_and_update().leader;
             let found = match leader {
-                Some(leader) if leader == self.node() => self.lead_read_index().await,
-                Some(leader) => self.ask_read_index(leader).await,
+                Some(leader) => {
+                    let asked = self.ask_read_index(leader);
+                    self.while_leading(leader, deadline, asked).await.flatten()
+                }
                 None => None,
             };
             if let Some(index) = found {
@@ -81,9 +93,7 @@ impl Core {
                 return Err(self.stopped());
             }
             if Instant::now() >= deadline {
-                return Err(ConsensusError::NoLeader {
-                    waited_ms: LEADER_WAIT.as_millis() as u64,
-                });
+                return Err(self.no_leader());
             }
             self.leader_may_change(&mut leadership, TRY_PAUSE, deadline)
                 .await;
@@ -109,6 +119,9 @@ impl Core {
     }
 
     async fn ask_read_index(&self, leader: u64) -> Option<u64> {
+        if leader == self.node() {
+            return self.lead_read_index().await;
+        }
         let mut client = self.peers.client(leader, Line::Call).ok()?;
         let request = v1::ReadIndexRequest {
             sender: Some(self.peers.sender()),

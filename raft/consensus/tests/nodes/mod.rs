@@ -85,6 +85,8 @@ impl Nodes {
             self.data(id),
             Secret::default(),
         );
+        // A busy machine's elections are not what these tests are about.
+        config.leader_wait = Duration::from_secs(5);
         config.on_hang = self.on_hang.get(&id).cloned().unwrap_or_default();
         if let Some((every, keep)) = self.snapshots {
             config.snapshot_every_entries = every;

@@ -1,0 +1,141 @@
+//! What a node does before it takes part: its address, its disk, its
+//! encoders.
+//!
+//! A disk that is full, or fails for now, is waited for in here: a node that
+//! ended instead would be started again after ever longer pauses, and would
+//! come back long after its disk did. Every other refusal ends the node.
+
+use std::time::{Duration, Instant};
+
+use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError, HangAction};
+use reelraft_media::Tools;
+use reelraft_model::Problem;
+use tokio::{net::TcpListener, sync::watch};
+use tracing::{error, info, warn};
+
+use crate::{
+    config::NodeConfig,
+    limits::{DISK_REPORT_EVERY, DISK_RETRY, START_ROOM_BYTES},
+    node::{hang, load::Load},
+};
+
+/// ffmpeg as a node has it.
+pub struct Encoders {
+    /// The programs, or why there are none.
+    pub tools: Result<Tools, Problem>,
+    /// The encoder build; empty without ffmpeg.
+    pub build: String,
+}
+
+impl Encoders {
+    /// Finds ffmpeg and tries its encoders, which takes some seconds on a busy
+    /// machine. Without them a node stores and votes.
+    pub async fn find() -> Self {
+        let found = match Tools::find() {
+            Ok(tools) => reelraft_media::probe_build(&tools)
+                .await
+                .map(|build| (tools, build)),
+            Err(error) => Err(error),
+        };
+        match found {
+            Ok((tools, build)) => Encoders {
+                tools: Ok(tools),
+                build,
+            },
+            Err(error) => {
+                let problem = Problem::new(error.kind(), error.to_string(), error.hint());
+                error!(%problem, "this node stores and votes, but encodes nothing");
+                Encoders {
+                    tools: Err(problem),
+                    build: String::new(),
+                }
+            }
+        }
+    }
+}
+
+/// Listens on the node's address.
+///
+/// # Errors
+/// `address-in-use`.
+pub async fn listen(config: &NodeConfig) -> Result<TcpListener, Problem> {
+    TcpListener::bind(config.listen).await.map_err(|error| {
+        Problem::new(
+            "address-in-use",
+            format!("can't listen on {}: {error}", config.listen),
+            "stop what listens there, or choose another --listen",
+        )
+    })
+}
+
+/// Opens the disk and starts Raft, as soon as the disk lets it; `None` where
+/// the node was told to stop before that.
+///
+/// # Errors
+/// What the disk refuses for good.
+pub async fn open_cluster(
+    config: &NodeConfig,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Option<Cluster>, Problem> {
+    let mut reported: Option<Instant> = None;
+    loop {
+        let problem = match full(config) {
+            Some(problem) => problem,
+            None => match Cluster::open(settings(config)).await {
+                Ok(cluster) => {
+                    if reported.is_some() {
+                        info!("the disk is well again");
+                    }
+                    return Ok(Some(cluster));
+                }
+                Err(error) if may_pass(&error) => error.problem(),
+                Err(error) => return Err(error.problem()),
+            },
+        };
+        if reported.is_none_or(|at| at.elapsed() >= DISK_REPORT_EVERY) {
+            reported = Some(Instant::now());
+            warn!(%problem, "waiting for the disk");
+        }
+        if stopped_within(stop, DISK_RETRY).await {
+            return Ok(None);
+        }
+    }
+}
+
+async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    tokio::time::timeout(time, stop.wait_for(|stop| *stop))
+        .await
+        .is_ok()
+}
+
+fn settings(config: &NodeConfig) -> ClusterConfig {
+    let mut settings = ClusterConfig::new(
+        config.id,
+        config.peers.clone(),
+        config.voters.iter().copied().collect(),
+        config.data.clone(),
+        config.secret.clone(),
+    );
+    settings.on_hang = HangAction::new(hang::end_process);
+    settings
+}
+
+fn may_pass(error: &ConsensusError) -> bool {
+    matches!(error, ConsensusError::Storage(error) if error.may_pass())
+}
+
+/// Whether the disk is too full to begin. Zeros say that it can't be asked,
+/// as where the folder is not there yet.
+fn full(config: &NodeConfig) -> Option<Problem> {
+    let (free_bytes, total_bytes) = Load::new(config.data.clone()).disk();
+    (total_bytes > 0 && free_bytes < START_ROOM_BYTES).then(|| {
+        Problem::new(
+            "disk-full",
+            format!(
+                "{} has {free_bytes} bytes free, a node begins with {START_ROOM_BYTES}",
+                config.data.display()
+            ),
+            "make room: the node goes on by itself",
+        )
+    })
+}
