@@ -61,3 +61,8 @@ fn the_power_of_all_nodes_is_cut_and_nothing_acknowledged_is_lost() {
 fn a_node_is_killed_at_its_syncs_and_renames() {
     holds("kill_points");
 }
+
+#[test]
+fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
+    holds("freeze");
+}

@@ -4,7 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::record::{Key, Kill, Record, Try, What};
+use super::{
+    now_us,
+    record::{Key, Kill, Record, Try, What},
+};
 
 /// How long a replaced leader may still log what it had written down before:
 /// the time between a commit and its line, on a machine whose cores are busy.
@@ -71,6 +74,57 @@ pub fn begun_again(tries: &[Try], away: &[Away]) -> Again {
         }
     }
     again
+}
+
+/// The first assignment after a moment, by a leader elected since then, of
+/// something that nobody had given out before: (elected, assigned, by whom).
+pub fn taken_over(record: &Record, from_us: u64) -> Option<(u64, u64, u64)> {
+    let mut assigned_before = None;
+    let mut elected = None;
+    for event in record.after(from_us) {
+        match &event.what {
+            // Where the first one chosen is replaced at once, the wait goes
+            // on, and the election that counts is the last.
+            What::Leads { .. } => elected = Some((event.at_us, event.node)),
+            What::Assigned { key, .. } => {
+                let Some((elected_us, leader)) = elected else {
+                    continue;
+                };
+                let before = assigned_before.get_or_insert_with(|| record.assigned_before(from_us));
+                if leader == event.node && !before.contains(key) {
+                    return Some((elected_us, event.at_us, leader));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// The attempts that a node was at in a moment, and that others can make.
+pub fn running_at(record: &Record, kills: &[Kill], node: u64, at_us: u64) -> Vec<Key> {
+    // But for this moment's own kill, which would seem to have ended them.
+    let earlier: Vec<Kill> = kills
+        .iter()
+        .copied()
+        .filter(|kill| kill.at_us < at_us)
+        .collect();
+    let tries = record.tries(&earlier, now_us());
+    let at_it = tries
+        .into_iter()
+        .filter(|found| found.node == node && (found.from_us..found.to_us).contains(&at_us));
+    // Every home assembles for itself: nobody else is given that.
+    let movable = at_it.filter(|found| found.key.kind != "assemble");
+    movable.map(|found| found.key).collect()
+}
+
+/// When a node first began something after a moment.
+pub fn began_after(record: &Record, node: u64, from_us: u64) -> Option<u64> {
+    let found = record
+        .after(from_us)
+        .iter()
+        .find(|event| event.node == node && matches!(event.what, What::Started { .. }));
+    found.map(|event| event.at_us)
 }
 
 /// Says where two nodes led in one term, or a leader gave out something new

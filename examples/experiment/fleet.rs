@@ -51,7 +51,8 @@ struct Node {
 
 /// Several nodes, each a process of this one.
 pub struct Fleet {
-    folder: PathBuf,
+    /// Where the logs are.
+    pub folder: PathBuf,
     common: Common,
     nodes: BTreeMap<u64, Node>,
 }

@@ -11,9 +11,12 @@ pub mod disk;
 pub mod fleet;
 pub mod ledger;
 pub mod load;
+pub mod network;
 pub mod picture;
 pub mod record;
 pub mod report;
+pub mod requests;
+pub mod scene;
 pub mod told;
 pub mod watched;
 

@@ -276,6 +276,7 @@ pub async fn list(endpoint: &str) -> Result<Vec<Job>, Trouble> {
             tenant: String::new(),
             page_size: 200,
             page_token,
+            local: false,
         };
         let page = within(jobs.list(request)).await?;
         all.extend(page.jobs);

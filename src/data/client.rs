@@ -6,7 +6,7 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::{Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -30,7 +30,7 @@ use super::{
     limits::{
         CALL_TIMEOUT, CALL_TIMEOUT_PER_MIB, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, FRAME_BYTES,
         KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, PART_BYTES, PARTS_AHEAD,
-        STALL_TIMEOUT, STREAM_WINDOW_BYTES,
+        SILENCE_MIN, SILENCE_PAUSE, STALL_TIMEOUT, STREAM_WINDOW_BYTES,
     },
 };
 
@@ -50,6 +50,10 @@ pub struct Peers {
     home: LocalHome,
     secret: Secret,
     channels: Mutex<BTreeMap<u64, (String, Channel)>>,
+    /// When a node was last found to take a call and not answer it. The kernel
+    /// of a machine whose programs hang still takes connections, so that every
+    /// call would wait anew, and with it every slot of the other nodes.
+    silent: Mutex<BTreeMap<u64, Instant>>,
 }
 
 impl Peers {
@@ -59,6 +63,7 @@ impl Peers {
             home,
             secret,
             channels: Mutex::default(),
+            silent: Mutex::default(),
         }
     }
 
@@ -69,6 +74,9 @@ impl Peers {
 
     fn client(&self, node: u64) -> Result<Client, DataError> {
         let unreachable = |cause: String| DataError::Unreachable { node, cause };
+        if self.is_silent(node) {
+            return Err(unreachable("it did not answer just now".to_string()));
+        }
         let address = self
             .home
             .table
@@ -99,6 +107,30 @@ impl Peers {
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
+    fn is_silent(&self, node: u64) -> bool {
+        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+        silent
+            .get(&node)
+            .is_some_and(|at| at.elapsed() < SILENCE_PAUSE)
+    }
+
+    /// An answer within its time, or why there is none. A failure that took
+    /// long is remembered as silence; a refused connection comes at once.
+    async fn answer<A>(
+        &self,
+        node: u64,
+        timeout: Duration,
+        answer: impl Future<Output = Result<A, Status>>,
+    ) -> Result<A, DataError> {
+        let begun = Instant::now();
+        let answer = within(node, timeout, answer).await;
+        if matches!(answer, Err(DataError::Unreachable { .. })) && begun.elapsed() >= SILENCE_MIN {
+            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
+            silent.insert(node, Instant::now());
+        }
+        answer
+    }
+
     /// Puts a source chunk on a home; it is synced and journalled there when
     /// this returns.
     ///
@@ -124,7 +156,8 @@ impl Peers {
             log_index: ticket.log_index,
         };
         let mut client = self.client(node)?;
-        within(node, CALL_TIMEOUT, client.put_chunk(request)).await?;
+        self.answer(node, CALL_TIMEOUT, client.put_chunk(request))
+            .await?;
         Ok(())
     }
 
@@ -166,7 +199,7 @@ impl Peers {
         let mib = u32::try_from(bytes >> 20).unwrap_or(u32::MAX);
         let timeout = CALL_TIMEOUT.saturating_add(CALL_TIMEOUT_PER_MIB.saturating_mul(mib));
         let mut client = self.client(node)?;
-        within(node, timeout, client.put(stream)).await?;
+        self.answer(node, timeout, client.put(stream)).await?;
         Ok(())
     }
 
@@ -193,7 +226,8 @@ impl Peers {
             bytes,
         };
         let mut client = self.client(node)?;
-        let mut incoming = within(node, CALL_TIMEOUT, client.read(request))
+        let mut incoming = self
+            .answer(node, CALL_TIMEOUT, client.read(request))
             .await?
             .into_inner();
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
@@ -240,7 +274,8 @@ impl Peers {
             log_index,
         };
         let mut client = self.client(node)?;
-        let mut pages = within(node, CALL_TIMEOUT, client.journal(request))
+        let mut pages = self
+            .answer(node, CALL_TIMEOUT, client.journal(request))
             .await?
             .into_inner();
         let mut chunks = BTreeMap::new();
@@ -276,7 +311,8 @@ impl Peers {
             hashes,
         };
         let mut client = self.client(node)?;
-        Ok(within(node, CALL_TIMEOUT, client.stat(request))
+        Ok(self
+            .answer(node, CALL_TIMEOUT, client.stat(request))
             .await?
             .into_inner()
             .present)

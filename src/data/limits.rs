@@ -37,11 +37,21 @@ pub const FRAME_BYTES: u32 = 1 << 20;
 /// How long a connection to a node may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// A connection is asked this often whether it still lives.
-pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
+/// A connection is asked this often whether it still lives. A slot of a worker
+/// waits while a home that hangs has not been found out, and shards of a dead
+/// node can't be given to it.
+pub const KEEPALIVE_EVERY: Duration = Duration::from_millis(500);
 
-/// An unanswered question ends the connection after this.
-pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(3);
+/// An unanswered question ends the connection after this: some retransmissions
+/// on a bad link, and more than a busy node needs to be scheduled.
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// A call that fails after this long met silence, and no refusal.
+pub const SILENCE_MIN: Duration = Duration::from_millis(1_000);
+
+/// How long a silent node is then asked nothing more. It fetches what it
+/// missed when it is back, so this costs little where it was wrong.
+pub const SILENCE_PAUSE: Duration = Duration::from_millis(2_000);
 
 /// How long a home may take to apply the log as far as a put asks for.
 pub const APPLY_WAIT: Duration = Duration::from_secs(5);
@@ -115,6 +125,7 @@ pub const REQUEST_SEND_BYTES: u32 = 128 << 10;
 /// Bytes written to a reader at once, and counted when they were taken.
 pub const REQUEST_PIECE_BYTES: usize = 64 << 10;
 
+const _: () = assert!(SILENCE_MIN.as_millis() <= KEEPALIVE_TIMEOUT.as_millis());
 const _: () = assert!(
     CHUNK_BYTES <= BLOCK_BYTES,
     "a chunk is checked by its name alone"
