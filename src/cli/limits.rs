@@ -20,9 +20,8 @@ pub const CALL_MS: u64 = 7_000;
 pub const ANSWER_MS: u64 = 1_500;
 
 /// The same for a command that follows a job, once some node has answered it:
-/// a cluster that is started again on slow disks may take ten seconds, and
-/// the job goes on then.
-pub const FOLLOW_MS: u64 = 30_000;
+/// machines that are started again take a minute, and the job goes on then.
+pub const FOLLOW_MS: u64 = 60_000;
 
 /// The same when no node has ever answered: a wrong address should be told
 /// soon, and a node that was started in the same breath needs a moment.

@@ -199,3 +199,17 @@ impl StorageError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_or_failing_disk_may_get_well_and_a_forbidden_folder_does_not() {
+        let refused = |source: io::Error| StorageError::io("write")(source).may_pass();
+        assert!(refused(io::ErrorKind::StorageFull.into()));
+        assert!(refused(io::Error::from_raw_os_error(EIO)));
+        assert!(!refused(io::ErrorKind::PermissionDenied.into()));
+        assert!(!StorageError::LogStopped.may_pass());
+    }
+}

@@ -70,11 +70,7 @@ impl TableFlusher {
     /// [`StorageError::Io`] and [`StorageError::DamagedTable`]; the node must
     /// end then.
     pub fn flush(&self) -> Result<(), StorageError> {
-        match self.0.flush() {
-            Ok(_) => Ok(()),
-            Err(sled::Error::Io(error)) => Err(StorageError::io("write the table")(error)),
-            Err(error) => Err(sled_failed(error)),
-        }
+        self.0.flush().map(drop).map_err(sled_failed)
     }
 }
 
@@ -128,6 +124,8 @@ impl Table {
                 });
             }
             Err(StorageError::DamagedTable { cause }) => cause,
+            // A disk that refuses for now is waited for; else the file is bad.
+            Err(error @ StorageError::Io { .. }) if !error.may_pass() => error.to_string(),
             Err(other) => return Err(other),
         };
         tracing::warn!(cause = dropped, "the table is dropped and rebuilt");
@@ -330,7 +328,10 @@ fn damaged(cause: &str) -> StorageError {
 }
 
 fn sled_failed(error: sled::Error) -> StorageError {
-    damaged(&error.to_string())
+    match error {
+        sled::Error::Io(error) => StorageError::io("use the table")(error),
+        error => damaged(&error.to_string()),
+    }
 }
 
 fn row_name(key: &[u8]) -> Vec<u8> {
