@@ -51,6 +51,8 @@ struct Whole {
     epoch: u64,
     state: JobState,
     blobs: usize,
+    /// Blobs found damaged on this disk up to then, of whatever job.
+    damaged: u64,
 }
 
 impl Filler {
@@ -72,6 +74,7 @@ impl Filler {
             .cloned()
             .collect();
         drop(state);
+        let damaged = shared.data.store().damaged();
         for entry in mine {
             let job = &entry.job;
             let unfilled = job
@@ -86,6 +89,7 @@ impl Filler {
                 epoch: job.epoch,
                 state: job.state(),
                 blobs: entry.blobs().len(),
+                damaged,
             };
             if !unfilled && self.0.get(&job.id) == Some(&whole) {
                 continue;

@@ -75,6 +75,7 @@ struct Inner {
     probe: SpaceProbe,
     failure: Arc<Failure>,
     temps: AtomicU64,
+    damaged: AtomicU64,
     folders: Mutex<HashMap<String, Arc<GroupSync>>>,
     journals: Mutex<HashMap<String, Arc<Journal>>>,
 }
@@ -123,6 +124,7 @@ impl BlobStore {
                 probe,
                 failure,
                 temps: AtomicU64::new(0),
+                damaged: AtomicU64::new(0),
                 folders: Mutex::default(),
                 journals: Mutex::default(),
             }),
@@ -132,6 +134,12 @@ impl BlobStore {
     /// The sync that failed, if one has: the node must then stop for good.
     pub fn failure(&self) -> Option<String> {
         self.inner.failure.cause().map(str::to_string)
+    }
+
+    /// How many blobs were found damaged and moved aside since the store was
+    /// opened: where it has grown, something is to be filled again.
+    pub fn damaged(&self) -> u64 {
+        self.inner.damaged.load(Ordering::Relaxed)
     }
 
     /// The room on this disk.

@@ -12,6 +12,7 @@ mod identity;
 pub mod journal;
 pub mod limits;
 mod log;
+mod log_end;
 mod open;
 mod snapshot;
 mod table;

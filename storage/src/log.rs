@@ -5,7 +5,7 @@
 //! position, vote and payload. A payload's length carries its own checksum:
 //! a flipped length must read as damage, never as a torn tail, which would
 //! silently cut off everything behind it. Only a short or zeroed tail counts
-//! as torn.
+//! as torn, and only behind what is noted as synced (see `log_end`).
 //!
 //! What entries mean is not here.
 
@@ -21,7 +21,7 @@ use raft_log::{
     Callback, Config, RaftLog, Types,
     api::raft_log_writer::RaftLogWriter,
     chunked_wal,
-    codeq::{Decode, Encode},
+    codeq::{Decode, Encode, OffsetSize},
 };
 
 use crate::{
@@ -31,6 +31,7 @@ use crate::{
         LOG_CACHE_BYTES_MAX, LOG_CACHE_ENTRIES_MAX, LOG_CHUNK_BYTES_MAX, LOG_CHUNK_RECORDS_MAX,
         LOG_GROUP_WAIT, LOG_PAYLOAD_BYTES_MAX, LOG_READ_BUFFER_BYTES,
     },
+    log_end::{SyncedEnd, end_of_files},
 };
 
 /// Where an entry stands: its leader's term and id, and its index.
@@ -77,6 +78,7 @@ pub struct LogBounds {
 #[derive(Clone, Debug)]
 pub struct Log {
     inner: Arc<Mutex<RaftLog<Records>>>,
+    synced: Arc<SyncedEnd>,
 }
 
 impl Log {
@@ -106,6 +108,9 @@ impl Log {
             log_cache_max_items: Some(LOG_CACHE_ENTRIES_MAX),
             log_cache_capacity: Some(LOG_CACHE_BYTES_MAX),
         };
+        // Before the library cuts a short or zeroed tail off.
+        let synced = Arc::new(SyncedEnd::open(folder)?);
+        synced.check(folder)?;
         let mut inner = RaftLog::open(Arc::new(config)).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => StorageError::Locked {
                 path: folder.to_path_buf(),
@@ -123,11 +128,13 @@ impl Log {
                 cause: error.to_string(),
             },
         })?;
+        let end = end_of_files(folder)?;
         // A new log's first chunk is written but not yet synced.
         let (sender, receiver) = std::sync::mpsc::sync_channel(1);
         let done = Done::new(move |result| {
             Callback::send(sender, result);
         });
+        let done = done.noting(&synced, end);
         inner.flush(true, Some(done)).map_err(changing)?;
         receiver
             .recv()
@@ -135,6 +142,7 @@ impl Log {
             .map_err(StorageError::io("sync the Raft log"))?;
         Ok(Log {
             inner: Arc::new(Mutex::new(inner)),
+            synced,
         })
     }
 
@@ -178,7 +186,8 @@ impl Log {
     ) -> Result<(), StorageError> {
         let done = Done::new(done);
         let mut log = self.lock();
-        log.save_vote(vote).map_err(changing)?;
+        let end = log.save_vote(vote).map_err(changing)?.end().0;
+        let done = done.noting(&self.synced, end);
         log.flush(true, Some(done)).map_err(changing)
     }
 
@@ -195,15 +204,17 @@ impl Log {
     ) -> Result<(), StorageError> {
         let done = Done::new(done);
         let mut log = self.lock();
+        let mut end = 0;
         for record in records {
             if record.payload.len() > LOG_PAYLOAD_BYTES_MAX {
                 return Err(StorageError::RefusedByLog {
                     cause: format!("an entry of {} bytes", record.payload.len()),
                 });
             }
-            log.append([(record.position, Payload(record.payload))])
-                .map_err(changing)?;
+            let segment = log.append([(record.position, Payload(record.payload))]);
+            end = segment.map_err(changing)?.end().0;
         }
+        let done = done.noting(&self.synced, end);
         log.flush(true, Some(done)).map_err(changing)
     }
 
@@ -313,26 +324,43 @@ fn changing(error: io::Error) -> StorageError {
 
 /// What is called after a sync. Dropped uncalled (the writer has ended) it
 /// reports that, so that nobody waits for ever.
-struct Done(Option<Box<dyn FnOnce(io::Result<()>) + Send>>);
+struct Done {
+    tell: Option<Box<dyn FnOnce(io::Result<()>) + Send>>,
+    /// Up to where the log is on the disk then, and where that is noted.
+    noting: Option<(Arc<SyncedEnd>, u64)>,
+}
 
 impl Done {
     fn new(done: impl FnOnce(io::Result<()>) + Send + 'static) -> Self {
-        Done(Some(Box::new(done)))
+        Done {
+            tell: Some(Box::new(done)),
+            noting: None,
+        }
+    }
+
+    /// Also notes, before anybody is told, how far the log was synced.
+    fn noting(mut self, synced: &Arc<SyncedEnd>, end: u64) -> Self {
+        self.noting = Some((synced.clone(), end));
+        self
     }
 }
 
 impl Callback for Done {
     fn send(mut self, result: io::Result<()>) {
-        if let Some(done) = self.0.take() {
-            done(result);
+        let noted = result.and_then(|()| match self.noting.take() {
+            Some((synced, end)) => synced.advance(end),
+            None => Ok(()),
+        });
+        if let Some(tell) = self.tell.take() {
+            tell(noted);
         }
     }
 }
 
 impl Drop for Done {
     fn drop(&mut self) {
-        if let Some(done) = self.0.take() {
-            done(Err(io::Error::other("the Raft log has stopped")));
+        if let Some(tell) = self.tell.take() {
+            tell(Err(io::Error::other("the Raft log has stopped")));
         }
     }
 }

@@ -107,12 +107,65 @@ fn a_torn_tail_is_cut_off() {
     let dir = tempfile::tempdir().unwrap();
     drop(filled(dir.path()));
     let chunk = last_chunk(dir.path());
-    let bytes = fs::read(&chunk).unwrap();
-    fs::write(&chunk, &bytes[..bytes.len() - 5]).unwrap();
+    // The start of a record that no sync has reached.
+    let mut bytes = fs::read(&chunk).unwrap();
+    bytes.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0]);
+    fs::write(&chunk, &bytes).unwrap();
 
     let log = Log::open(dir.path(), false).unwrap();
-    assert_eq!(log.bounds().last, Some(at(1, 8)));
-    append(&log, vec![record(1, 9)]);
+    assert_eq!(log.bounds().last, Some(at(1, 9)));
+    append(&log, vec![record(1, 10)]);
+}
+
+/// P2: a log that lost the end of what was synced never opens with less.
+#[test]
+fn a_cut_in_what_was_synced_is_refused_wherever_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path()));
+    let chunk = last_chunk(dir.path());
+    let good = fs::read(&chunk).unwrap();
+    for kept in 0..good.len() {
+        for zeros in [0, good.len() - kept] {
+            // A record may end with zeros of its own: then nothing was cut.
+            if zeros > 0 && good[kept..].iter().all(|byte| *byte == 0) {
+                continue;
+            }
+            let mut bad = good[..kept].to_vec();
+            bad.resize(kept + zeros, 0);
+            fs::write(&chunk, &bad).unwrap();
+            for start in ["the first", "the next"] {
+                match Log::open(dir.path(), false) {
+                    Err(StorageError::DamagedLog { .. } | StorageError::MissingLog { .. }) => {}
+                    Err(other) => panic!("{start} start, {kept} bytes kept: {other}"),
+                    Ok(log) => panic!("{start} start, {kept} bytes kept: {:?}", log.bounds()),
+                }
+            }
+            fs::write(&chunk, &good).unwrap();
+        }
+    }
+    assert_eq!(
+        Log::open(dir.path(), false).unwrap().bounds().last,
+        Some(at(1, 9))
+    );
+}
+
+#[test]
+fn a_log_of_an_earlier_version_or_with_a_damaged_note_opens() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(filled(dir.path()));
+    let note = dir.path().join("synced");
+    fs::remove_file(&note).unwrap();
+    drop(Log::open(dir.path(), false).unwrap());
+    let mut bytes = fs::read(&note).unwrap();
+    bytes[7] ^= 1;
+    fs::write(&note, bytes).unwrap();
+    drop(Log::open(dir.path(), false).unwrap());
+
+    let chunk = last_chunk(dir.path());
+    let bytes = fs::read(&chunk).unwrap();
+    fs::write(&chunk, &bytes[..bytes.len() - 5]).unwrap();
+    let error = Log::open(dir.path(), false).unwrap_err();
+    assert!(matches!(error, StorageError::DamagedLog { .. }), "{error}");
 }
 
 #[test]

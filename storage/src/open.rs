@@ -14,7 +14,7 @@ use crate::{
     error::StorageError,
     identity::{DataFolder, Identity},
     log::{Log, LogPosition},
-    snapshot::{SnapshotFile, Snapshots},
+    snapshot::{SnapshotFile, SnapshotHead, Snapshots},
     table::{OpenedTable, Row, Table},
 };
 
@@ -55,7 +55,7 @@ impl Storage {
             });
         }
         let snapshots = Snapshots::open(&path.join("snapshots"))?;
-        let newest = snapshots.newest()?;
+        let mut newest = snapshots.newest()?;
         let snapshot_last = newest.as_ref().and_then(|snapshot| snapshot.head().last);
 
         let table_path = path.join("table");
@@ -74,6 +74,22 @@ impl Storage {
             return Err(StorageError::MissingSnapshot {
                 purged: purged.index,
             });
+        }
+        // The table alone reaches the purged log: a snapshot that was damaged
+        // is replaced at once, before the table is needed for it again.
+        if newest.is_none()
+            && log.bounds().purged.is_some()
+            && let Some(applied) = table.head().applied
+        {
+            let head = SnapshotHead {
+                last: Some(applied),
+                membership: table.head().membership.clone(),
+            };
+            newest = Some(snapshots.write(&head, rows.iter().cloned())?);
+            tracing::warn!(
+                index = applied.index,
+                "a snapshot was written anew from the table"
+            );
         }
         folder.finish()?;
         Ok(Storage {
@@ -125,7 +141,6 @@ mod tests {
     use super::*;
     use crate::{
         log::{LogRecord, Vote},
-        snapshot::SnapshotHead,
         table::Changes,
     };
 
@@ -210,6 +225,35 @@ mod tests {
             matches!(error, StorageError::MissingSnapshot { purged: 2 }),
             "{error}"
         );
+    }
+
+    #[test]
+    fn a_damaged_snapshot_is_written_anew_from_the_table() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut storage = open(dir.path()).unwrap();
+        append(&storage.log, 0..5);
+        let changes = Changes::from([(b"k".to_vec(), Some(b"v".to_vec()))]);
+        storage.table.write(&changes, at(4), None).unwrap();
+        let head = SnapshotHead {
+            last: Some(at(3)),
+            membership: Vec::new(),
+        };
+        storage.snapshots.write(&head, []).unwrap();
+        storage.log.purge(at(3)).unwrap();
+        append(&storage.log, 5..6);
+        drop(storage);
+        let folder = dir.path().join("snapshots");
+        for file in fs::read_dir(&folder).unwrap() {
+            fs::write(file.unwrap().path(), "rotten").unwrap();
+        }
+        let storage = open(dir.path()).unwrap();
+        let newest = storage.newest.unwrap();
+        assert_eq!(newest.head().last, Some(at(4)));
+        let rows: Vec<Row> = newest.rows().unwrap().map(Result::unwrap).collect();
+        assert_eq!(rows, [(b"k".to_vec(), b"v".to_vec())]);
+        fs::remove_dir_all(dir.path().join("table")).unwrap();
+        drop((storage.folder, storage.log, storage.table));
+        open(dir.path()).unwrap();
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Reads a blob by ranges; every block is checked before it is handed out.
 
-use std::{fs, fs::File, os::unix::fs::FileExt};
+use std::{fs, fs::File, io, os::unix::fs::FileExt};
 
 use super::{
     BlobError, BlobStore, blocks::Blocks, hash_file, limits::BLOCK_BYTES, names::remove_if_there,
@@ -84,9 +84,18 @@ impl Reader {
             let from = block * block_bytes;
             let to = total_bytes.min(from + block_bytes);
             buffer.resize((to - from) as usize, 0);
-            let read = self.file.read_exact_at(&mut buffer, from);
-            if read.is_err() || blake3::hash(&buffer) != self.blocks.hashes[block as usize] {
-                return Err(self.judge());
+            match self.file.read_exact_at(&mut buffer, from) {
+                Ok(()) if blake3::hash(&buffer) == self.blocks.hashes[block as usize] => {}
+                Ok(()) => return Err(self.judge()),
+                // Shorter than it was: damaged. Any other error says nothing of
+                // the bytes, and must not cost the cluster a copy.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                    return Err(self.judge());
+                }
+                Err(error) => {
+                    let path = self.store.blob_path(&self.job, &self.hash)?;
+                    return Err(BlobError::io("read", &path)(error));
+                }
             }
             let begin = offset.saturating_sub(from).min(buffer.len() as u64) as usize;
             let stop = (end.min(to) - from) as usize;

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io,
     path::{Path, PathBuf},
+    sync::atomic::Ordering,
 };
 
 use super::{
@@ -53,7 +54,11 @@ impl BlobStore {
         let target = folder.join(hash);
         // A blob that is here already must be whole to count: a damaged one
         // is moved aside by the check, and this one takes its place.
-        let here = self.has(job, hash)? && self.verify(job, hash).is_ok();
+        let here = match self.verify(job, hash) {
+            Ok(_) => true,
+            Err(BlobError::Missing { .. } | BlobError::Corrupt { .. }) => false,
+            Err(other) => return Err(other),
+        };
         if !here {
             failure.keep(path, file.sync_data())?;
             if blocks.hashes.len() > 1 {
@@ -96,7 +101,13 @@ impl BlobStore {
         }
         // Its block hashes are made again with the next put.
         let _ = remove_if_there(&blocks_path(&path));
-        tracing::warn!(job, hash, moved, "a blob is damaged on this disk");
+        self.inner.damaged.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(
+            job,
+            hash,
+            moved,
+            "a blob is damaged on this disk: it is moved aside, to be copied from another home"
+        );
         BlobError::Corrupt {
             job: job.to_string(),
             hash: hash.to_string(),
