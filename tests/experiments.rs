@@ -66,3 +66,8 @@ fn a_node_is_killed_at_its_syncs_and_renames() {
 fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
     holds("freeze");
 }
+
+#[test]
+fn bytes_rot_on_one_disk_and_none_is_served() {
+    holds("rot");
+}

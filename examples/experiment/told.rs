@@ -22,7 +22,7 @@ use tonic::{
 };
 
 /// How long one call may take. A restarted node elects itself within a second.
-const CALL_TIME: Duration = Duration::from_secs(10);
+pub const CALL_TIME: Duration = Duration::from_secs(10);
 
 /// Pause between two looks at a job that is being made.
 const LOOK_EVERY: Duration = Duration::from_millis(20);

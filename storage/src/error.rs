@@ -180,8 +180,9 @@ impl StorageError {
             | StorageError::MissingLog { .. }
             | StorageError::DamagedLog { .. }
             | StorageError::MissingSnapshot { .. } => {
-                "keep the folder aside and start with an empty one under a new node id: \
-                 the other nodes have everything that was acknowledged"
+                "keep the folder aside, never put an older copy of it back, and start with an \
+                 empty one under a new node id, as a learner: the other nodes have everything \
+                 that was acknowledged"
             }
             StorageError::RefusedByLog { .. }
             | StorageError::BadRowKey { .. }
