@@ -432,13 +432,14 @@ impl Experiment {
 
     /// Lets the film that is under way end, and stops the users.
     fn wind_down(&self, customers: Vec<JoinHandle<()>>) -> Result<(), String> {
-        let ended = self.await_moment(Moment::Fetched, true);
+        let broken = !self.customer.ledger().broken.is_empty();
+        let ended = broken || self.await_moment(Moment::Fetched, true);
         self.customer.stop.store(true, Ordering::Relaxed);
         for thread in customers {
             thread.join().map_err(|_| "a customer panicked")?;
         }
         self.customer.stop.store(false, Ordering::Relaxed);
-        if !ended && self.customer.ledger().broken.is_empty() {
+        if !ended {
             return Err("no film ended after the last cut".into());
         }
         Ok(())

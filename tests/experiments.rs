@@ -71,3 +71,8 @@ fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
 fn bytes_rot_on_one_disk_and_none_is_served() {
     holds("rot");
 }
+
+#[test]
+fn disks_stall_fail_and_fill_up_and_films_are_made() {
+    holds("slow_disk");
+}

@@ -97,12 +97,17 @@ impl Customer {
     pub async fn note(&self, request: &str) -> bool {
         self.patiently(request, async |mut jobs| {
             let job = self.submit(&mut jobs, request).await?;
-            if !self.ledger().known(request).deleted {
-                // It may be done without our ever hearing of it.
-                self.ledger().note(request, Ack::Deleting);
-                jobs.delete(JobRef { job: job.id }).await?;
-                self.ledger().note(request, Ack::Deleted);
+            let known = self.ledger().known(request);
+            if known.deleted {
+                return Ok(());
             }
+            // It may be done without our ever hearing of it.
+            self.ledger().note(request, Ack::Deleting);
+            match jobs.delete(JobRef { job: job.id }).await {
+                Err(status) if known.deleting && status.code() == Code::NotFound => {}
+                answer => drop(answer?),
+            }
+            self.ledger().note(request, Ack::Deleted);
             Ok(())
         })
         .await
@@ -143,6 +148,8 @@ impl Customer {
 
     async fn submit(&self, jobs: &mut JobsClient<Channel>, request: &str) -> Result<Job, Trouble> {
         let source = self.open()?;
+        // Before the question: another thread may be told more meanwhile.
+        let known = self.ledger().known(request);
         let answer = jobs.submit(SubmitRequest {
             tenant: "experiment".into(),
             request_id: request.into(),
@@ -153,20 +160,23 @@ impl Customer {
         });
         let answer = in_time(answer).await??.into_inner();
         let job = answer.job.unwrap_or_default();
-        let known = self.ledger().known(request);
         if !known.id.is_empty() && !answer.existed {
             return broken(format!("job {} was made anew as {}", known.id, job.id));
         }
         let lost = match job.state() {
-            JobState::Deleted => !known.deleting,
+            JobState::Deleted => !self.ledger().known(request).deleting,
             _ if known.deleted => true,
             JobState::Succeeded => false,
             _ if known.output.is_some() => true,
             JobState::Failed | JobState::Cancelled => true,
-            _ => known.root.is_some_and(|root| root != job.source_root),
+            _ => known
+                .root
+                .as_ref()
+                .is_some_and(|root| *root != job.source_root),
         };
         if lost {
-            return broken(format!("is {:?} now: {:?}", job.state(), job.problem));
+            let (state, problem) = (job.state(), job.problem);
+            return broken(format!("is {state:?} now, {problem:?}, after {known:?}"));
         }
         self.ledger().note(request, Ack::Job { id: job.id.clone() });
         Ok(job)

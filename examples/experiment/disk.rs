@@ -5,6 +5,8 @@
 //! starts are in. So the kernel takes them away when the last of these has
 //! ended, however it ended, and no other program can keep one busy.
 //!
+//! A sync that fails is injected into a running process, whatever its disk.
+//!
 //! What harms a file system is done through [`Disk::harm`] alone, which looks
 //! at the very folder it has opened: one that is not on a loop device of our
 //! own image is refused. Which node uses a disk is not known here.
@@ -14,7 +16,7 @@ use std::{
     io,
     os::{fd::AsRawFd, unix::fs::MetadataExt},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -192,6 +194,21 @@ impl Disk {
         }
         Ok(())
     }
+}
+
+/// Attaches to a process and has its sync number `which` from now on fail, as
+/// on a disk that could not keep what it was given. Gives the tracer, which
+/// follows what the process starts until it is ended.
+pub fn fail_sync(pid: i32, which: u64) -> Result<Child, String> {
+    let fault = format!("inject=fsync,fdatasync:error=EIO:when={which}");
+    Command::new("strace")
+        .args(["-f", "-qq", "-e", "trace=fsync,fdatasync", "-e", &fault])
+        .args(["-o", "/dev/null", "-p", &pid.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(|error| format!("strace: {error}"))
 }
 
 impl Drop for Disk {

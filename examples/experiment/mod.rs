@@ -17,6 +17,7 @@ pub mod record;
 pub mod report;
 pub mod requests;
 pub mod scene;
+pub mod supervisor;
 pub mod told;
 pub mod watched;
 

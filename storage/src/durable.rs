@@ -37,6 +37,25 @@ pub fn make_folder(folder: &Path) -> Result<(), StorageError> {
     }
 }
 
+/// Removes all that a folder holds. The folder stays: it may be where a disk is
+/// mounted, and can't be removed then.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn empty_folder(folder: &Path) -> Result<(), StorageError> {
+    let emptied = fs::read_dir(folder).and_then(|mut entries| {
+        entries.try_for_each(|entry| {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                fs::remove_dir_all(entry.path())
+            } else {
+                fs::remove_file(entry.path())
+            }
+        })
+    });
+    emptied.map_err(StorageError::io(format!("empty {}", folder.display())))
+}
+
 /// Writes a whole file durably under its name.
 ///
 /// # Errors

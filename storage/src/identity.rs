@@ -10,6 +10,7 @@
 //! it has forgotten what it acknowledged.
 
 use std::{
+    ffi::OsString,
     fs::{self, File, OpenOptions},
     os::fd::AsRawFd,
     path::{Path, PathBuf},
@@ -24,6 +25,10 @@ use crate::{
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
+/// Parts of a data folder that may be mounted from disks of their own.
+const PARTS: [&str; 3] = ["log", "table", "snapshots"];
+/// What ext4 makes in the top folder of each file system.
+const MADE_BY_EXT4: &str = "lost+found";
 const FORMAT_WORD: &str = "reelraft-data";
 
 /// Whose disk this is.
@@ -165,22 +170,32 @@ fn read_format(folder: &Path) -> Result<bool, StorageError> {
 }
 
 /// Without a marker only an empty folder may be formatted, or one whose
-/// formatting was cut short.
+/// formatting was cut short. Parts that are on disks of their own are folders
+/// in it already, and as empty.
 fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
-    let failed = || StorageError::io(format!("list {}", folder.display()));
     let ours = [LOCK, IDENTITY, "IDENTITY.tmp", "FORMAT.tmp"];
     let started = folder.join(IDENTITY).exists();
-    for entry in fs::read_dir(folder).map_err(failed())? {
-        let name = entry.map_err(failed())?.file_name();
-        // ext4 makes this one when a disk of its own is mounted here.
-        let expected = name == "lost+found" || ours.iter().any(|ours| name == *ours);
-        if !expected && !started {
+    for name in names_in(folder)? {
+        let ours = name == MADE_BY_EXT4 || ours.iter().any(|ours| name == *ours);
+        let mounted = PARTS.iter().any(|part| name == *part)
+            && names_in(&folder.join(&name))?
+                .iter()
+                .all(|name| name == MADE_BY_EXT4);
+        if !started && !ours && !mounted {
             return Err(StorageError::NotOurs {
                 path: folder.to_path_buf(),
             });
         }
     }
     Ok(())
+}
+
+fn names_in(folder: &Path) -> Result<Vec<OsString>, StorageError> {
+    let failed = || StorageError::io(format!("list {}", folder.display()));
+    let entries = fs::read_dir(folder).map_err(failed())?;
+    entries
+        .map(|entry| Ok(entry.map_err(failed())?.file_name()))
+        .collect()
 }
 
 fn render(identity: &Identity) -> String {
@@ -271,6 +286,19 @@ mod tests {
     fn a_folder_of_other_files_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("holiday.mp4"), "x").unwrap();
+        let error = open(dir.path(), 1).unwrap_err();
+        assert!(matches!(error, StorageError::NotOurs { .. }), "{error}");
+    }
+
+    #[test]
+    fn parts_on_disks_of_their_own_are_taken_if_they_are_empty() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("log/lost+found")).unwrap();
+        fs::create_dir(dir.path().join("table")).unwrap();
+        assert!(open(dir.path(), 1).unwrap().formatted());
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("log")).unwrap();
+        fs::write(dir.path().join("log/syslog"), "x").unwrap();
         let error = open(dir.path(), 1).unwrap_err();
         assert!(matches!(error, StorageError::NotOurs { .. }), "{error}");
     }

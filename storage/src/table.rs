@@ -14,7 +14,6 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread::sleep,
@@ -24,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use sled::{Batch, Db};
 
 use crate::{
-    durable::make_folder,
+    durable::{empty_folder, make_folder},
     error::StorageError,
     hash::{TableHash, row_hash},
     limits::{
@@ -129,11 +128,7 @@ impl Table {
             Err(other) => return Err(other),
         };
         tracing::warn!(cause = dropped, "the table is dropped and rebuilt");
-        fs::remove_dir_all(folder).map_err(StorageError::io(format!(
-            "remove the table {}",
-            folder.display()
-        )))?;
-        make_folder(folder)?;
+        empty_folder(folder)?;
         let (table, rows) = Self::open_checked(folder)?;
         Ok(OpenedTable {
             table,

@@ -1,6 +1,8 @@
 //! The table on a real folder: reopening, damage, long rows, the hash.
 #![allow(clippy::unwrap_used)]
 
+use std::{fs, os::unix::fs::MetadataExt};
+
 use super::*;
 
 fn at(index: u64) -> LogPosition {
@@ -86,8 +88,11 @@ fn a_table_that_sled_cannot_open_is_dropped() {
     fs::write(dir.path().join("snap.00.generating"), b"").unwrap();
     fs::remove_file(some_file(dir.path())).unwrap();
     fs::create_dir(some_file(dir.path())).unwrap();
+    let folder = || fs::metadata(dir.path()).unwrap().ino();
+    let before = folder();
     let opened = Table::open(dir.path()).unwrap();
     assert!(opened.dropped.is_some());
+    assert_eq!(folder(), before, "it may be where a disk is mounted");
     assert_eq!(opened.table.head(), &TableHead::default());
     assert!(opened.rows.is_empty());
 }

@@ -39,7 +39,9 @@ pub fn binary() -> PathBuf {
 /// of this process is about to take.
 pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    let begin = std::process::id() % 20_000;
+    // Programs that are started together have neighbouring ids: they must not
+    // try the same ports, which are free until the first node listens.
+    let begin = std::process::id().wrapping_mul(37) % 20_000;
     for _ in 0..1_000 {
         let offset = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
         let base = 20_000 + ((begin + offset) % 20_000) as u16;
