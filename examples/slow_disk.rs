@@ -28,7 +28,7 @@ use std::{
 
 use experiment::{
     Random, Settings, Verdict,
-    checks::{Away, one_leader, taken_over},
+    checks::{Away, one_leader, taken_over, tried_in_vain},
     client::Asked,
     conduct,
     disk::{Disk, fail_sync, own_mounts},
@@ -373,14 +373,17 @@ impl<'a> Experiment<'a> {
         Ok((Outcome::default(), now_us()))
     }
 
-    /// Waits until every node is there, has caught up, and encodes.
+    /// Waits until every node is there, has caught up, and encodes, and until
+    /// what earlier faults hit twice is done.
     fn await_whole(&mut self) -> Result<(), String> {
         self.load.keep_busy(&self.fleet)?;
         let started = Instant::now();
         while started.elapsed() < WHOLE_PATIENCE {
             self.tend(0)?;
             let busy = |node: &&serde_json::Value| node["slots_busy"].as_u64().unwrap_or(0) > 0;
-            let whole = self.record.whole(NODES.into(), &self.supervisor.kills);
+            let kills = &self.supervisor.kills;
+            let tries = self.record.tries(kills, now_us());
+            let whole = self.record.whole(NODES.into(), kills) && !tried_in_vain(&tries, 2);
             if whole && self.fleet.nodes().iter().filter(busy).count() == usize::from(NODES) {
                 self.supervisor.all_well();
                 return Ok(());

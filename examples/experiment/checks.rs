@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     now_us,
-    record::{Key, Kill, Record, Try, What},
+    record::{End, Key, Kill, Record, Try, What},
 };
 
 /// How long a replaced leader may still log what it had written down before:
@@ -168,4 +168,20 @@ pub fn one_leader(record: &Record) -> Vec<String> {
         }
     }
     broken
+}
+
+/// Whether some task has lost its try `times` times in a row. One that dies with
+/// three nodes is given up as poison, so an experiment that hits one node after
+/// the other spares what it has hit twice.
+pub fn tried_in_vain(tries: &[Try], times: usize) -> bool {
+    let mut vain: BTreeMap<(&str, &str, u32), usize> = BTreeMap::new();
+    for found in tries {
+        let count = vain.entry(found.key.task()).or_default();
+        *count = match found.end {
+            End::Finished => 0,
+            End::Open => *count,
+            End::Killed | End::Stopped | End::Failed(_) => *count + 1,
+        };
+    }
+    vain.values().any(|&count| count >= times)
 }

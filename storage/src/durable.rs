@@ -9,6 +9,9 @@ use std::{
 
 use crate::error::StorageError;
 
+/// What ext4 makes in the top folder of each file system. It is not ours.
+pub(crate) const MADE_BY_EXT4: &str = "lost+found";
+
 /// Syncs a folder, so that names made or removed in it stay so.
 ///
 /// # Errors
@@ -46,6 +49,9 @@ pub fn empty_folder(folder: &Path) -> Result<(), StorageError> {
     let emptied = fs::read_dir(folder).and_then(|mut entries| {
         entries.try_for_each(|entry| {
             let entry = entry?;
+            if entry.file_name() == MADE_BY_EXT4 {
+                return Ok(());
+            }
             if entry.file_type()?.is_dir() {
                 fs::remove_dir_all(entry.path())
             } else {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use crate::{
-    durable::{make_folder, write_file},
+    durable::{MADE_BY_EXT4, make_folder, write_file},
     error::StorageError,
     limits::FORMAT_NEWEST,
 };
@@ -27,8 +27,6 @@ const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
 /// Parts of a data folder that may be mounted from disks of their own.
 const PARTS: [&str; 3] = ["log", "table", "snapshots"];
-/// What ext4 makes in the top folder of each file system.
-const MADE_BY_EXT4: &str = "lost+found";
 const FORMAT_WORD: &str = "reelraft-data";
 
 /// Whose disk this is.

@@ -301,7 +301,17 @@ fn open_sled(folder: &Path) -> Result<Db, StorageError> {
         match opened {
             Ok(Ok(db)) => return Ok(db),
             Ok(Err(sled::Error::Io(error))) if is_lock(&error) => sleep(TABLE_LOCK_WAIT),
-            Ok(Err(error)) => return Err(damaged(&error.to_string())),
+            // A damaged file is an I/O error to sled too; a disk that refuses for
+            // now is not one, and the table stays.
+            Ok(Err(error)) => {
+                let cause = error.to_string();
+                let refused = sled_failed(error);
+                return Err(if refused.may_pass() {
+                    refused
+                } else {
+                    damaged(&cause)
+                });
+            }
             Err(_) => return Err(damaged("sled panicked while it was opened")),
         }
     }

@@ -88,11 +88,13 @@ fn a_table_that_sled_cannot_open_is_dropped() {
     fs::write(dir.path().join("snap.00.generating"), b"").unwrap();
     fs::remove_file(some_file(dir.path())).unwrap();
     fs::create_dir(some_file(dir.path())).unwrap();
+    fs::create_dir(dir.path().join("lost+found")).unwrap();
     let folder = || fs::metadata(dir.path()).unwrap().ino();
     let before = folder();
     let opened = Table::open(dir.path()).unwrap();
     assert!(opened.dropped.is_some());
     assert_eq!(folder(), before, "it may be where a disk is mounted");
+    assert!(dir.path().join("lost+found").exists(), "it is not ours");
     assert_eq!(opened.table.head(), &TableHead::default());
     assert!(opened.rows.is_empty());
 }
