@@ -2,13 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help tools build demo test lint oracle
+.PHONY: help tools build demo test lint oracle failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
 	@echo "make test    all tests"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
+	@echo "make failover  leaders killed, nodes stopped, networks cut: hours, and the machine to itself"
 
 # ffmpeg is the one program that reelraft needs beside itself.
 tools:
@@ -30,3 +31,14 @@ oracle: tools
 lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+
+# The figures of docs/failover.md. Each prints its seed and ends this on a
+# broken promise; partition says what it lacks (root, iproute2, iptables,
+# faketime) and skips that.
+failover: build
+	$(CARGO) build --release --locked --examples
+	target/release/examples/kill_the_leader --calm-minutes 30
+	target/release/examples/kill_the_leader --kills 200
+	target/release/examples/kill_anything --jobs 100
+	target/release/examples/freeze --rounds 20
+	target/release/examples/partition --rounds 20

@@ -51,7 +51,7 @@ const FROZEN_MS: (u64, u64) = (6_000, 10_000);
 /// looks every two seconds for what was finished in its absence, and a node
 /// that was merely stopped does not say when it has caught up. To take the
 /// other home away before that would be a second fault.
-const SETTLE_MS: (u64, u64) = (4_000, 6_000);
+const SETTLE_MS: (u64, u64) = (2_500, 4_500);
 
 fn main() -> ExitCode {
     conduct("freeze", &[], |settings, folder| {

@@ -11,7 +11,7 @@
 //! and is heard), `mute` (the other way round), `halves` (any one node against
 //! two, a client on each side), `loss` (a fifth of all packets, everywhere),
 //! `clock` (a wall clock jumps an hour). Without `--fault` all of them, in
-//! turn. Needs root and Debian's packages iproute2, iptables, for the clock
+//! turn (with `--short` three). Needs root and Debian's packages iproute2, iptables, for the clock
 //! faketime; what is missing is said, and skipped.
 #![allow(missing_docs)]
 
@@ -50,13 +50,16 @@ const FAULT_MS: (u64, u64) = (6_000, 8_000);
 /// Pause before each fault, once all nodes are at work. A home that was away
 /// looks every two seconds for what was finished in its absence, and says
 /// nothing when it has it; to take the other home away would be a second fault.
-const SETTLE_MS: (u64, u64) = (4_000, 6_000);
+const SETTLE_MS: (u64, u64) = (2_500, 4_500);
 
 /// How long a node that is cut off may take to know that it has no leader.
 const KNOW_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long it may then take to refuse.
 const REFUSE_MS_MAX: u64 = 2_000;
+
+/// The same where tests run beside.
+const REFUSE_MS_SHORT: u64 = 4_500;
 
 /// How long the others may take to elect one of theirs and give out work.
 const TAKEOVER_PATIENCE: Duration = Duration::from_secs(15);
@@ -85,7 +88,10 @@ fn main() -> ExitCode {
         if named.is_some_and(|name| Fault::ALL.iter().all(|fault| fault.name() != name)) {
             return Err(format!("no fault is called {}", named.unwrap_or_default()));
         }
-        let wanted = |fault: &&Fault| named.is_none_or(|name| name == fault.name());
+        let wanted = |fault: &&Fault| match named {
+            Some(name) => name == fault.name(),
+            None => !settings.short || Fault::SHORT.contains(fault),
+        };
         let wanted: Vec<Fault> = Fault::ALL.iter().filter(wanted).copied().collect();
         let (clock, network): (Vec<Fault>, Vec<Fault>) =
             wanted.into_iter().partition(|fault| *fault == Fault::Clock);
@@ -127,6 +133,9 @@ impl Fault {
         Fault::Loss,
         Fault::Clock,
     ];
+
+    /// Those of the short form, which must be done in a minute.
+    const SHORT: [Fault; 3] = [Fault::Isolated, Fault::Deaf, Fault::Loss];
 
     fn name(self) -> &'static str {
         match self {
@@ -339,8 +348,13 @@ impl<'a> Experiment<'a> {
         let known_ms = begun.elapsed().as_millis();
         let write = self.requests.refused(fleet, victim, request)?;
         let read = Refusal::of(fleet.cli_at(victim, &["job", "list", "--all"]))?;
+        let limit_ms = if self.settings.short {
+            REFUSE_MS_SHORT
+        } else {
+            REFUSE_MS_MAX
+        };
         for (what, refusal) in [("write", &write), ("read", &read)] {
-            if let Some(problem) = refusal.problem(REFUSE_MS_MAX) {
+            if let Some(problem) = refusal.problem(limit_ms) {
                 self.broken
                     .push(format!("{request}: a {what} at node {victim} {problem}"));
             }

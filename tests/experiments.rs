@@ -76,3 +76,8 @@ fn bytes_rot_on_one_disk_and_none_is_served() {
 fn disks_stall_fail_and_fill_up_and_films_are_made() {
     holds("slow_disk");
 }
+
+#[test]
+fn the_network_is_cut_and_one_side_alone_goes_on() {
+    holds("partition");
+}
