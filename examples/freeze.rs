@@ -114,7 +114,11 @@ impl<'a> Experiment<'a> {
     fn run(mut self) -> Result<Vec<String>, String> {
         for number in 1..=self.settings.rounds_or(1, 20) {
             for fault in Fault::ALL {
-                self.round(number, fault)?;
+                // What was broken before says more than where it then ended.
+                if let Err(error) = self.round(number, fault) {
+                    self.broken.push(error);
+                    return Ok(self.broken);
+                }
             }
         }
         let differ = self.scene.load.films_as_calm(&self.scene.fleet)?;

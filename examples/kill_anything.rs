@@ -23,7 +23,7 @@ use std::{
 use experiment::{
     Random, Settings, Verdict,
     checks::{Away, one_leader},
-    client::Asked,
+    client::{Asked, EXIT_UNREACHABLE},
     conduct, now_us,
     picture::Picture,
     record::{Kill, Record},
@@ -38,9 +38,6 @@ const FILM_PATIENCE: Duration = Duration::from_secs(600);
 /// How often a client that gave up may be started again for one film. Each
 /// try is patient for many elections, so more means that nothing gets better.
 const CLIENT_TRIES_MAX: u32 = 20;
-
-/// Exit code of a client that found no leader in time.
-const EXIT_UNREACHABLE: i32 = 3;
 
 /// What a film is encoded with.
 const FILM: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];

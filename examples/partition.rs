@@ -30,7 +30,7 @@ use std::{
 use experiment::{
     Settings, Verdict,
     checks::{Away, began_after, one_leader, running_at, taken_over},
-    client::Asked,
+    client::{Asked, EXIT_UNREACHABLE},
     conduct, figures,
     fleet::{Common, Fleet, Place},
     load::SLOTS,
@@ -210,7 +210,11 @@ impl<'a> Experiment<'a> {
     fn run(mut self, faults: &[Fault]) -> Result<Vec<String>, String> {
         for number in 1..=self.settings.rounds_or(1, 20) {
             for &fault in faults {
-                self.round(number, fault)?;
+                // What was broken before says more than where it then ended.
+                if let Err(error) = self.round(number, fault) {
+                    self.broken.push(error);
+                    return Ok(self.broken);
+                }
             }
         }
         let broken = self.requests.all_there(&self.scene.fleet)?;
@@ -334,7 +338,7 @@ impl<'a> Experiment<'a> {
         let begun = Instant::now();
         let leaderless = || {
             let output = fleet.cli_at(victim, &["cluster", "leader"]).output();
-            output.is_ok_and(|output| output.status.code() == Some(Refusal::EXIT_CODE))
+            output.is_ok_and(|output| output.status.code() == Some(EXIT_UNREACHABLE))
         };
         while !leaderless() {
             if begun.elapsed() > KNOW_PATIENCE {

@@ -14,22 +14,36 @@ use crate::harness::LocalCluster;
 /// How often an answer that may change is asked for again.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a leader is looked for before that is an error.
+const LEADER_PATIENCE: Duration = Duration::from_secs(30);
+
+/// Exit code of a client that found no leader, or no node, in time.
+pub const EXIT_UNREACHABLE: i32 = 3;
+
 /// A cluster that can be asked.
 pub trait Asked {
     /// The CLI with these arguments, aimed at this cluster.
     fn cli(&self, args: &[&str]) -> Command;
 
-    /// What a command prints.
+    /// What a command prints. Where no leader is found it is asked again for a
+    /// while: the CLI itself gives up after seconds, and an election on a busy
+    /// machine is no reason to end an experiment.
     ///
     /// # Errors
     /// Its exit code and what it said, where it does not succeed.
     fn say(&self, args: &[&str]) -> Result<String, String> {
-        let output = self.cli(args).output().map_err(|error| error.to_string())?;
-        if output.status.success() {
-            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-        } else {
-            let error = String::from_utf8_lossy(&output.stderr);
-            Err(format!("{args:?}: {} {error}", output.status))
+        let started = Instant::now();
+        loop {
+            let output = self.cli(args).output().map_err(|error| error.to_string())?;
+            if output.status.success() {
+                return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+            }
+            let leaderless = output.status.code() == Some(EXIT_UNREACHABLE);
+            if !leaderless || started.elapsed() > LEADER_PATIENCE {
+                let error = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("{args:?}: {} {error}", output.status));
+            }
+            sleep(ASK_EVERY);
         }
     }
 

@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{client::Asked, fleet::Fleet, load::make_probe_clip};
+use super::{
+    client::{Asked, EXIT_UNREACHABLE},
+    fleet::Fleet,
+    load::make_probe_clip,
+};
 
 /// What the small jobs are made with.
 const SPEC: [&str; 4] = ["--preset", "ultrafast", "--tenant", "requests"];
@@ -158,9 +162,6 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// The exit code of a client that found no leader, or no node, in time.
-    pub const EXIT_CODE: i32 = 3;
-
     /// Runs a client and measures its answer.
     ///
     /// # Errors
@@ -189,7 +190,7 @@ impl Refusal {
             Some(format!("hung for {} ms", self.took_ms))
         } else if self.code == Some(0) {
             Some("was answered though it was cut off".to_string())
-        } else if self.code != Some(Self::EXIT_CODE) {
+        } else if self.code != Some(EXIT_UNREACHABLE) {
             Some(format!(
                 "ended with code {:?}: {}",
                 self.code,
