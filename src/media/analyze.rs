@@ -1,23 +1,25 @@
 //! The analysis of a source: what it is, its packets, its first frame, the
 //! plan. A pure function of the source's bytes and the spec.
 
-use reelraft_model::spec::{Audio, Codec, Container, Spec};
+use reelraft_model::spec::{Audio, Codec, Container, Deinterlace, Denoise, Spec};
 
 use crate::{
     Context, args,
     encode_args::fps,
     error::MediaError,
+    filters::{has_alpha, is_deep},
+    grid::Grid,
     index::{Facts, Index, Picture},
     limits::ADDRESS_BYTES_PER_PIXEL,
     listen::{self, Complaints, Frame},
     packets, plan,
     probe::{self, Sound, Source},
     process::{self, Listener, Run, Step},
-    times::{Ratio, rescale},
+    times::Ratio,
 };
 
 /// Codecs whose keyframes and packet times are known to be good to cut at.
-const CUTTABLE: [&str; 16] = [
+const CUTTABLE: [&str; 20] = [
     "h264",
     "hevc",
     "vp8",
@@ -32,6 +34,10 @@ const CUTTABLE: [&str; 16] = [
     "ffv1",
     "rawvideo",
     "huffyuv",
+    "ffvhuff",
+    "utvideo",
+    "png",
+    "v210",
     "vc1",
     "wmv3",
 ];
@@ -49,24 +55,23 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
     let packets = packets::scan(context, &source).await?;
     let own = first_frame(context, &source, sound.as_ref(), true).await?;
     let single = first_frame(context, &source, sound.as_ref(), false).await?;
-    let mut plan = plan::plan(&packets, source.video.time_base, context.spec.shard_ms);
-    let objection = plan.note.take().or_else(|| {
-        distrust(
-            &source,
-            &own.decoded,
-            plan.times.first().copied(),
-            context.spec,
-        )
-    });
-    if objection.is_some() {
-        let shown = packets.iter().filter(|packet| !packet.hidden).count();
-        let frames = grid_frames(context.spec, &source, &plan.times).unwrap_or(shown);
-        plan = plan::one_shard(plan.times, plan.keys, frames, objection);
-    }
     let zero = match (own.decoded.pts, single.decoded.pts) {
         (Some(own), Some(single)) => own.saturating_sub(single),
         _ => 0,
     };
+    let base = source.video.time_base;
+    let mut plan = plan::plan(&packets, base, context.spec.shard_ms);
+    let objection = plan.note.take().or_else(|| {
+        let promised = plan.times.first().copied();
+        distrust(&source, &own.decoded, promised)
+    });
+    if objection.is_some() {
+        let shown = packets.iter().filter(|packet| !packet.hidden).count();
+        plan = plan::one_shard(plan.times, plan.keys, shown, objection);
+    }
+    if let Some(grid) = Grid::over(context.spec, base, zero) {
+        plan = grid.lay(plan)?;
+    }
     let rate = fps(context.spec).or(own.rate);
     let picture = picture(context.spec, own)?;
     Ok(Index::new(
@@ -83,11 +88,8 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
 }
 
 /// Why this source is better not cut, if so.
-fn distrust(source: &Source, first: &Frame, promised: Option<i64>, spec: &Spec) -> Option<String> {
+fn distrust(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
     let codec = source.video.codec.as_str();
-    if fps(spec).is_some() {
-        return Some("a constant frame rate is made in one pass".into());
-    }
     if !CUTTABLE.contains(&codec) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
@@ -101,17 +103,6 @@ fn distrust(source: &Source, first: &Frame, promised: Option<i64>, spec: &Spec) 
         return Some("its first packet gives no frame".into());
     }
     None
-}
-
-/// About how many frames a constant rate gives, for the progress shown.
-fn grid_frames(spec: &Spec, source: &Source, times: &[i64]) -> Option<usize> {
-    let rate = fps(spec)?;
-    let length = times.last()?.checked_sub(*times.first()?)?;
-    let grid = Ratio {
-        num: rate.den,
-        den: rate.num,
-    };
-    usize::try_from(rescale(length, source.video.time_base, grid) + 1).ok()
 }
 
 /// The audio the job takes, or why it can't.
@@ -214,7 +205,25 @@ impl Listener for FrameLines {
 /// Decides the output's size and pixel format.
 fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> {
     let (width, height) = first.decoded.size;
-    let output = output_size(spec, width, height);
+    let mut kept = (width, height);
+    if let Some(crop) = spec.crop {
+        kept = (crop.width, crop.height);
+        if crop.x.saturating_add(crop.width) > width || crop.y.saturating_add(crop.height) > height
+        {
+            return Err(MediaError::CropMisfit { width, height });
+        }
+    }
+    let scaled = output_size(spec, kept.0, kept.1);
+    let output = match (spec.pad_width, spec.pad_height) {
+        (0, _) | (_, 0) => scaled,
+        canvas => canvas,
+    };
+    if output.0 < scaled.0 || output.1 < scaled.1 {
+        return Err(MediaError::PadMisfit {
+            width: scaled.0,
+            height: scaled.1,
+        });
+    }
     if spec.codec() == Codec::Av1 && (output.0 < 64 || output.1 < 64) {
         return Err(MediaError::TooSmall {
             width: output.0,
@@ -223,14 +232,29 @@ fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> {
     }
     Ok(Picture {
         source: (width, height),
+        output_pix_fmt: pix_fmt(spec, &first),
         source_pix_fmt: first.decoded.pix_fmt,
+        scaled,
         output,
-        output_pix_fmt: match (spec.pix_fmt.as_str(), spec.codec()) {
-            ("", Codec::Ffv1) => first.filtered.pix_fmt,
-            ("", _) => "yuv420p".to_string(),
-            (asked, _) => asked.to_string(),
-        },
     })
+}
+
+/// The pixel format that is asked for, else the source's own for FFV1 and one
+/// of its depth for the others. FFV1 loses alpha to filters that can't carry
+/// it.
+fn pix_fmt(spec: &Spec, first: &First) -> String {
+    let drops_alpha = spec.deinterlace() != Deinterlace::Off || spec.denoise() != Denoise::Off;
+    let own = first.filtered.pix_fmt.as_str();
+    let deep = is_deep(&first.decoded.pix_fmt);
+    match (spec.pix_fmt.as_str(), spec.codec()) {
+        ("", Codec::Ffv1) if has_alpha(own) && drops_alpha && deep => "yuv444p10le",
+        ("", Codec::Ffv1) if has_alpha(own) && drops_alpha => "yuv444p",
+        ("", Codec::Ffv1) => own,
+        ("", _) if deep => "yuv420p10le",
+        ("", _) => "yuv420p",
+        (asked, _) => asked,
+    }
+    .to_string()
 }
 
 /// One side alone keeps the aspect and gives an even number; without either

@@ -8,6 +8,8 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     args::{Input, beside, open, quiet, words},
+    filters::{self, Pass},
+    grid::Grid,
     index::Index,
     limits::SHIFT_SECONDS,
     listen::LOG,
@@ -17,7 +19,7 @@ use crate::{
 
 /// The number of our own planner, argument and mux rules. It is part of the
 /// encoder build, so that nodes with other rules never share a job.
-pub const RECIPE: u32 = 1;
+pub const RECIPE: u32 = 2;
 
 /// The scaler's other modes give other pixels on other processors.
 pub(crate) const SCALER: &str = "bicubic+accurate_rnd+bitexact";
@@ -125,46 +127,8 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     args
 }
 
-/// Filters on the picture alone, the same in every pass.
-fn picture_filters(spec: &Spec, index: &Index) -> String {
-    let picture = &index.head.picture;
-    let (width, height) = picture.output;
-    let mut chain = format!("scale=w={width}:h={height}:flags={SCALER}");
-    let levels = (
-        spec.brightness_milli,
-        spec.contrast_milli,
-        spec.saturation_milli,
-    );
-    if levels != (0, 1000, 1000) {
-        chain += &format!(
-            ",eq=brightness={}:contrast={}:saturation={}",
-            milli(spec.brightness_milli),
-            milli(spec.contrast_milli),
-            milli(spec.saturation_milli)
-        );
-    }
-    chain + &format!(",format={}", picture.output_pix_fmt)
-}
-
-/// Thousandths as a decimal number, exactly.
-fn milli(value: i32) -> String {
-    let sign = if value < 0 { "-" } else { "" };
-    let value = value.unsigned_abs();
-    format!("{sign}{}.{:03}", value / 1000, value % 1000)
-}
-
-/// Filters, timing and encoder of a pass; `before` goes to the filter chain's
-/// head.
-pub(crate) fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> Vec<String> {
-    let mut chain = before.to_string();
-    let rate = fps(spec);
-    if let Some(rate) = rate {
-        chain += &format!("fps=fps={}/{}:round=near,", rate.num, rate.den);
-        if watched {
-            chain += "showinfo@filtered=checksum=0,";
-        }
-    }
-    chain += &picture_filters(spec, index);
+/// Streams, filters, timing and encoder of a pass.
+pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     let mut args = words(&[
         "-map",
         &format!("0:{}", index.head.source.video.stream),
@@ -177,11 +141,11 @@ pub(crate) fn video(spec: &Spec, index: &Index, before: &str, watched: bool) -> 
         "-sws_flags",
         SCALER,
         "-vf",
-        &chain,
+        &filters::chain(spec, index, pass),
         "-fps_mode:v",
         "passthrough",
     ]);
-    if rate.is_none() {
+    if fps(spec).is_none() {
         args.extend(words(&["-enc_time_base:v", "-1"]));
     }
     args.extend(codec(spec, index));
@@ -243,24 +207,7 @@ pub(crate) fn shard(
         ]));
     }
     args.extend(open(input, Some(&source.demuxer)));
-    let zero = index.head.zero;
-    let mut before = format!("setpts=PTS-({zero}),showinfo@decoded=checksum=0,");
-    // The plan's ends stay open: a frame beyond them must be seen.
-    let mut ends = Vec::new();
-    if index
-        .times
-        .first()
-        .is_some_and(|&first| first < range.from_pts)
-    {
-        ends.push(format!("start_pts={}", range.from_pts - zero));
-    }
-    if index.times.last().is_some_and(|&last| last >= range.to_pts) {
-        ends.push(format!("end_pts={}", range.to_pts - zero));
-    }
-    if !ends.is_empty() {
-        before += &format!("trim={},", ends.join(":"));
-    }
-    args.extend(video(spec, index, &before, true));
+    args.extend(video(spec, index, Pass::Shard(range)));
     if let Some(expression) = decode_times(index, spec, range) {
         args.extend(["-bsf:v".to_string(), expression]);
     }
@@ -273,22 +220,35 @@ pub(crate) fn shard(
 /// and with a variable frame rate its guess would make them fall at joints.
 fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String> {
     let delay = reordered_frames(spec);
-    let times = &index.times;
-    let first = times.partition_point(|&time| time < range.from_pts);
-    let count = index.times_in(range).len().min(delay);
-    if count == 0 {
-        return None;
-    }
     let base = encoded_base(spec, index);
     let ticks = muxer_timescale(base) / base.den * base.num;
-    let run_up = times[delay.min(times.len() - 1)] - times[0];
+    let decoded: Vec<i64> = match Grid::of(spec, index) {
+        // Every point of a grid is a frame, so those before it are known.
+        Some(grid) => {
+            let (from, _) = grid.points(index, range);
+            (0..delay as i64)
+                .map(|frame| from + frame - delay as i64)
+                .collect()
+        }
+        None => {
+            let times = &index.times;
+            let first = times.partition_point(|&time| time < range.from_pts);
+            let count = index.times_in(range).len().min(delay);
+            let run_up = times.get(delay.min(times.len() - 1))? - times[0];
+            (first..first + count)
+                .map(|frame| match frame.checked_sub(delay) {
+                    Some(behind) => times[behind] - index.head.zero,
+                    None => times[frame] - run_up - index.head.zero,
+                })
+                .collect()
+        }
+    };
+    if decoded.is_empty() {
+        return None;
+    }
     let mut expression = "DTS".to_string();
-    for frame in (0..count).rev() {
-        let time = match (first + frame).checked_sub(delay) {
-            Some(behind) => times[behind],
-            None => times[first + frame] - run_up,
-        };
-        let dts = (time - index.head.zero) * ticks;
+    for (frame, time) in decoded.iter().enumerate().rev() {
+        let dts = time * ticks;
         expression = format!("if(eq(N\\,{frame})\\,{dts}\\,{expression})");
     }
     Some(format!("setts=pts=PTS:dts={expression}"))
@@ -300,7 +260,7 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let mut args = quiet(LOG);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
     args.extend(open(input, Some(&source.demuxer)));
-    args.extend(video(spec, index, "showinfo@decoded=checksum=0,", true));
+    args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
     args.extend(beside(source, index.head.sound.as_ref(), None));
     args
@@ -369,17 +329,12 @@ mod tests {
             let request = SpecRequest {
                 codec: codec.into(),
                 container: container.into(),
-                brightness_milli: Some(-50),
                 ..Default::default()
             };
             let spec = resolve(&request).unwrap();
-            let args = super::video(&spec, &index, "", false);
+            let args = super::video(&spec, &index, Pass::Reference);
             let pair = args.windows(2).find(|pair| pair[0] == "-threads");
             assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
-            assert!(
-                args.join(" ")
-                    .contains("eq=brightness=-0.050:contrast=1.000:saturation=1.000,")
-            );
         }
     }
 

@@ -100,6 +100,28 @@ pub enum MediaError {
         /// Pixels.
         height: u32,
     },
+    /// A part of the picture that lies beyond it.
+    #[error("the picture has {width}x{height} pixels, which the asked-for part exceeds")]
+    CropMisfit {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// A canvas smaller than what is put on it.
+    #[error("a picture of {width}x{height} does not fit on the asked-for canvas")]
+    PadMisfit {
+        /// Pixels.
+        width: u32,
+        /// Pixels.
+        height: u32,
+    },
+    /// `--strict` and a source that does not decode cleanly.
+    #[error("the source is damaged: {complaint}")]
+    DamagedSource {
+        /// The first complaint of the decoder, and where.
+        complaint: String,
+    },
     /// The audio was asked for where there is none.
     #[error("the job has no audio")]
     NoSound,
@@ -189,6 +211,9 @@ impl MediaError {
             MediaError::NoFrames { .. } => "no-frames",
             MediaError::OverLimit { .. } => "over-limit",
             MediaError::TooSmall { .. } => "too-small",
+            MediaError::CropMisfit { .. } => "crop-misfit",
+            MediaError::PadMisfit { .. } => "pad-misfit",
+            MediaError::DamagedSource { .. } => "damaged-source",
             MediaError::NoSound => "no-audio",
             MediaError::NoExtras => "no-extras",
             MediaError::CopyMisfit { .. } => "audio-copy-misfit",
@@ -220,6 +245,9 @@ impl MediaError {
             | MediaError::NoFrames { .. }
             | MediaError::OverLimit { .. }
             | MediaError::TooSmall { .. }
+            | MediaError::CropMisfit { .. }
+            | MediaError::PadMisfit { .. }
+            | MediaError::DamagedSource { .. }
             | MediaError::NoSound
             | MediaError::NoExtras
             | MediaError::CopyMisfit { .. } => Class::Final,
@@ -264,6 +292,15 @@ impl MediaError {
             MediaError::OverLimit { .. } => "use a smaller source or a lower frame rate",
             MediaError::TooSmall { .. } => {
                 "AV1 needs 64 pixels a side at least; ask for a larger picture or another codec"
+            }
+            MediaError::CropMisfit { .. } => {
+                "ask for a part that lies within the picture, as it stands after rotation"
+            }
+            MediaError::PadMisfit { .. } => {
+                "make the canvas larger, or the picture smaller with --width or --height"
+            }
+            MediaError::DamagedSource { .. } => {
+                "without --strict it is made as far as it can be decoded, and the proof lists where"
             }
             MediaError::NoSound | MediaError::NoExtras => "the index says which parts there are",
             MediaError::CopyMisfit { .. } => "use --audio aac or opus, or write an .mkv",

@@ -25,7 +25,9 @@ pub(crate) struct Picture {
     pub source: (u32, u32),
     /// Decoded pixel format.
     pub source_pix_fmt: String,
-    /// Output width and height.
+    /// Width and height after scaling.
+    pub scaled: (u32, u32),
+    /// Output width and height: the canvas, where one is asked for.
     pub output: (u32, u32),
     /// Output pixel format.
     pub output_pix_fmt: String,
@@ -222,6 +224,7 @@ pub(crate) mod tests {
             picture: Picture {
                 source: (1280, 720),
                 source_pix_fmt: "yuv420p".into(),
+                scaled: (640, 360),
                 output: (640, 360),
                 output_pix_fmt: "yuv420p".into(),
             },

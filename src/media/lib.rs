@@ -27,6 +27,8 @@ mod encode_args;
 mod encoders;
 mod error;
 mod extras;
+mod filters;
+mod grid;
 mod index;
 pub mod limits;
 mod listen;
@@ -42,6 +44,7 @@ mod report;
 mod shard;
 mod times;
 mod tools;
+mod watch;
 
 use std::path::Path;
 

@@ -17,6 +17,14 @@ pub const SOURCE_PIXELS_MAX: u64 = 16_384 * 16_384;
 /// Streams looked at in one source; a hostile file may declare thousands.
 pub const STREAMS_MAX: usize = 1_000;
 
+/// Frames on each side that the deinterlacer is given. It looks at one, and
+/// treats the first that it sees otherwise.
+pub const DEINTERLACE_FRAMES: usize = 2;
+
+/// Shorter side in pixels of a picture that is deinterlaced or denoised.
+/// Below, those filters refuse it, or search it without an end.
+pub const FILTERED_SIDE_MIN: u32 = 64;
+
 /// Longest line taken from a child; the rest of a longer one is dropped.
 /// A packet or frame line has some 250 bytes.
 pub const LINE_BYTES_MAX: usize = 4_096;

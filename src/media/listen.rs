@@ -84,6 +84,10 @@ pub(crate) struct Complaints {
     pub kept: Vec<String>,
     /// How many there were.
     pub total: u64,
+    /// Where in the film we are; it is put before each.
+    pub place: String,
+    /// Whether what is said belongs to another shard and is not counted.
+    pub deaf: bool,
     tail: std::collections::VecDeque<String>,
     disk_full: bool,
 }
@@ -114,15 +118,34 @@ impl Complaints {
         if said.text.contains("No space left on device") {
             self.disk_full = true;
         }
-        self.total += 1;
-        if self.kept.len() < COMPLAINTS_MAX {
-            self.kept.push(said.clipped());
+        if !self.deaf {
+            self.total += 1;
+            if self.kept.len() < COMPLAINTS_MAX {
+                let placed = match self.place.as_str() {
+                    "" => said.clipped(),
+                    place => format!("{place}: {}", said.clipped()),
+                };
+                self.kept.push(placed);
+            }
         }
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();
         }
         self.tail.push_back(said.clipped());
         Ok(true)
+    }
+
+    /// Refuses what is damaged where that is asked for.
+    ///
+    /// # Errors
+    /// [`MediaError::DamagedSource`] with the first complaint.
+    pub fn strictly(&self, strict: bool) -> Result<(), MediaError> {
+        match self.kept.first() {
+            Some(complaint) if strict => Err(MediaError::DamagedSource {
+                complaint: complaint.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// The last words in one line.
@@ -210,18 +233,27 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
     (found.size != (0, 0)).then_some(found)
 }
 
+/// Reads the time base in which the `showinfo` filter named `name` counts.
+pub(crate) fn time_base(line: &str, name: &str) -> Option<Ratio> {
+    let (base, _) = config(line, name)?.split_once(',')?;
+    Ratio::parse(base.strip_prefix("time_base: ")?)
+}
+
 /// Reads the frame rate that the `showinfo` filter named `name` is told of: a
 /// guess of the demuxer's, used for headers alone.
 pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
+    Ratio::parse(config(line, name)?.split_once("frame_rate: ")?.1.trim())
+}
+
+/// What the `showinfo` filter named `name` says of its input.
+fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let said = line
         .starts_with("[showinfo@")
         .then(|| Said::parse(line))
         .flatten()?;
-    let config = said
-        .text
+    said.text
         .strip_prefix("config in ")
-        .filter(|_| said.who.strip_prefix("showinfo@") == Some(name))?;
-    Ratio::parse(config.split_once("frame_rate: ")?.1.trim())
+        .filter(|_| said.who.strip_prefix("showinfo@") == Some(name))
 }
 
 /// Keeps all of stdout, bounded, and the complaints.

@@ -8,6 +8,7 @@ use reelraft_model::spec::{Audio, Codec, Container, Spec};
 use crate::{
     args::{Input, open, quiet, words},
     encode_args::video,
+    filters::Pass,
     index::Index,
     limits::SHIFT_SECONDS,
     listen::LOG_ERRORS,
@@ -237,7 +238,7 @@ pub fn reference(index: &Index, spec: &Spec, input: &str, output_path: &str) -> 
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
     let mut args = words(&["ffmpeg", "-nostdin", "-threads", "1", "-i", input]);
-    args.extend(video(spec, index, "", false));
+    args.extend(video(spec, index, Pass::Reference));
     if let Some(sound) = &index.head.sound {
         args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
         args.extend(sound_codec(spec));

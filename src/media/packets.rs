@@ -55,8 +55,9 @@ pub(crate) async fn scan(
 }
 
 /// Codecs whose every keyframe starts afresh.
-const CLEAN: [&str; 9] = [
-    "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv",
+const CLEAN: [&str; 13] = [
+    "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff",
+    "utvideo", "png", "v210",
 ];
 
 async fn mark_clean(

@@ -209,7 +209,8 @@ pub(crate) fn one_shard(
     }
 }
 
-fn joined(pair: &[ShardRange]) -> ShardRange {
+/// One range of some that abut.
+pub(crate) fn joined(pair: &[ShardRange]) -> ShardRange {
     ShardRange {
         from_pts: pair[0].from_pts,
         to_pts: pair[pair.len() - 1].to_pts,

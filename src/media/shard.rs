@@ -10,12 +10,14 @@ use crate::{
     boxes,
     encode_args::{self, SHARD_FILE, encoded_base, muxer_timescale},
     error::MediaError,
+    filters,
+    grid::Grid,
     index::Index,
-    limits::{FRAMES_MAX, SHIFT_SECONDS},
-    listen::{self, Complaints},
+    limits::SHIFT_SECONDS,
     plan::ShardRange,
-    process::{self, Listener, Run, Step},
+    process::{self, Run},
     report::{ShardHead, ShardReport},
+    watch::{Bounds, Promise, Watch},
 };
 
 /// A finished encoding in the work folder.
@@ -48,22 +50,27 @@ pub async fn encode_shard(
     if single || index.shards().len() == 1 {
         return encode_single(context, index, range, &progress).await;
     }
+    let needed = filters::decoded_range(context.spec, index, range);
     let zero = index.head.zero;
-    let promise: Vec<i64> = index
-        .times_in(range)
+    let times: Vec<i64> = index
+        .times_in(needed)
         .iter()
         .map(|time| time - zero)
         .collect();
-    let starts = index.starts(range);
+    let starts = index.starts(needed);
     let mut objection = String::new();
     for (tried, start) in (1..).zip(&starts) {
-        let mut watch = Watch::new(index, &progress);
-        watch.promise = Some(&promise);
-        watch.bounds = (
-            (index.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
-            (index.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
+        let promise = Promise {
+            decoded: times.clone(),
+            points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
+            noisy_start: start.is_some_and(|start| start < needed.from_pts),
+            last_try: tried as usize == starts.len(),
+        };
+        let mut watch = Watch::new(index, context.spec, &progress).promised(
+            promise,
+            Bounds::of(index, range),
+            Bounds::of(index, needed),
         );
-        watch.last_try = tried as usize == starts.len();
         let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut watch).await;
         match (watch.judge(), outcome) {
@@ -88,11 +95,22 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = encode_args::single(context.input, index, context.spec);
-    let mut watch = Watch::new(index, progress);
+    let mut watch = Watch::new(index, context.spec, progress);
     execute(context, index, &arguments, &mut watch).await?;
     if watch.decoded == 0 {
         return Err(MediaError::NoFrames {
             detail: watch.complaints.last_words(),
+        });
+    }
+    if watch.times().is_empty() {
+        return Err(MediaError::NoFrames {
+            detail: "the film is shorter than half a picture at this rate".into(),
+        });
+    }
+    if let Some(detail) = watch.judge() {
+        return Err(MediaError::Unproven {
+            check: "filtered-equals-decoded",
+            detail,
         });
     }
     finish(context, index, range, true, 1, watch).await
@@ -119,154 +137,6 @@ async fn execute(
     watch.complaints.judge("ffmpeg", ended)
 }
 
-/// Listens to an encoding.
-struct Watch<'a> {
-    /// Times the range must have, if anything is promised.
-    promise: Option<&'a [i64]>,
-    /// First time in the range and first after it, where it has such ends.
-    bounds: (Option<i64>, Option<i64>),
-    /// Whether no better start is left.
-    last_try: bool,
-    by_rate: bool,
-    size: (u32, u32),
-    progress: &'a (dyn Fn(u64) + Send + Sync),
-    decoded: u64,
-    lead_in: u64,
-    /// Beyond the range's end: what follows is of no matter.
-    over: bool,
-    /// Times given to the encoder.
-    times: Vec<i64>,
-    encoded: u64,
-    complaints: Complaints,
-    objection: Option<String>,
-}
-
-impl<'a> Watch<'a> {
-    fn new(index: &Index, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
-        Watch {
-            promise: None,
-            bounds: (None, None),
-            last_try: false,
-            by_rate: false,
-            size: index.head.picture.source,
-            progress,
-            decoded: 0,
-            lead_in: 0,
-            over: false,
-            times: Vec::new(),
-            encoded: 0,
-            complaints: Complaints::default(),
-            objection: None,
-        }
-    }
-
-    /// What is wrong with the try as a whole, if anything.
-    fn judge(&mut self) -> Option<String> {
-        let promised = self.promise.map_or(0, <[i64]>::len);
-        if self.objection.is_none() && self.times.len() != promised {
-            self.objection = Some(format!(
-                "{promised} frames were promised and {} decoded",
-                self.times.len()
-            ));
-        }
-        self.objection.take()
-    }
-
-    fn object(&mut self, why: String) -> Step {
-        self.objection.get_or_insert(why);
-        // A promise that is broken even from the beginning stays broken.
-        Step::Enough
-    }
-
-    fn decoded(&mut self, frame: &listen::Frame) -> Result<Step, MediaError> {
-        let Some(pts) = frame.pts else {
-            if self.promise.is_some() {
-                return Ok(self.object("a frame without a time".into()));
-            }
-            self.decoded += 1;
-            return Ok(Step::Alive);
-        };
-        if self.bounds.0.is_some_and(|from| pts < from) {
-            self.lead_in += 1;
-            return Ok(Step::Alive);
-        }
-        if self.bounds.1.is_some_and(|to| pts >= to) {
-            self.over = true;
-            return Ok(Step::Alive);
-        }
-        if let Some(promise) = self.promise {
-            if frame.size != self.size {
-                return Ok(self.object("the picture's size changes".into()));
-            }
-            let promised = promise.get(self.decoded as usize).copied();
-            if promised != Some(pts) {
-                let said = promised.map_or("nothing".to_string(), |time| time.to_string());
-                return Ok(self.object(format!("{said} was promised and {pts} decoded")));
-            }
-        }
-        self.decoded += 1;
-        if !self.by_rate {
-            self.times.push(pts);
-        }
-        self.count(self.decoded)?;
-        Ok(Step::Alive)
-    }
-
-    fn count(&self, frames: u64) -> Result<(), MediaError> {
-        if frames > FRAMES_MAX {
-            return Err(MediaError::OverLimit {
-                what: "the number of frames",
-                found: frames,
-                max: FRAMES_MAX,
-            });
-        }
-        Ok(())
-    }
-}
-
-impl Listener for Watch<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
-        let frames = line
-            .strip_prefix("frame=")
-            .and_then(|frames| frames.trim().parse().ok());
-        match frames {
-            Some(frames) if frames > self.encoded => {
-                self.encoded = frames;
-                (self.progress)(frames);
-                Ok(Step::Alive)
-            }
-            _ => Ok(Step::Quiet),
-        }
-    }
-
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        if let Some(frame) = listen::frame(line, "decoded") {
-            return self.decoded(&frame);
-        }
-        if let Some(frame) = listen::frame(line, "filtered") {
-            if !self.by_rate {
-                self.by_rate = true;
-                self.times.clear();
-            }
-            self.times.extend(frame.pts);
-            self.count(self.times.len() as u64)?;
-            return Ok(Step::Alive);
-        }
-        let complained = self.complaints.hear(line)?;
-        // Arriving in the midst of a stream is noisy; what counts is what is
-        // said once pictures come, up to the range's end.
-        if complained
-            && self.promise.is_some()
-            && !self.last_try
-            && !self.over
-            && self.lead_in + self.decoded > 0
-        {
-            return Ok(self.object("the decoder complains".into()));
-        }
-        Ok(Step::Quiet)
-    }
-}
-
 /// Checks what was written and makes the report.
 async fn finish(
     context: &Context<'_>,
@@ -276,7 +146,9 @@ async fn finish(
     tries: u32,
     watch: Watch<'_>,
 ) -> Result<Encoded, MediaError> {
+    watch.complaints.strictly(context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
+    let times = watch.times().to_vec();
     let (fragments, blake3) = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
@@ -290,7 +162,7 @@ async fn finish(
         })??
     };
     let base = encoded_base(context.spec, index);
-    check_times(&fragments, base, &watch.times)?;
+    check_times(&fragments, base, &times)?;
     let encoded = fragments.samples.len() as u64;
     let report = ShardReport {
         head: ShardHead {
@@ -305,7 +177,7 @@ async fn finish(
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
         },
-        times: watch.times,
+        times,
     };
     Ok(Encoded {
         path,

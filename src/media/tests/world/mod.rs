@@ -71,7 +71,7 @@ pub fn lossless() -> Spec {
 }
 
 /// Recipes of the clips that are made here, all from ffmpeg's test sources.
-fn recipe(name: &str) -> String {
+pub fn recipe(name: &str) -> String {
     let picture = "-f lavfi -i testsrc2=size=320x180:rate=24:duration=8";
     let sound = "-f lavfi -i sine=duration=8";
     let x264 = "-c:v libx264 -pix_fmt yuv420p";
@@ -142,10 +142,15 @@ impl World {
 
     /// Makes a clip by its recipe.
     pub fn made(&self, name: &str) -> Clip {
+        self.made_by(name, &recipe(name))
+    }
+
+    /// Makes a clip by ffmpeg's options, parted by spaces.
+    pub fn made_by(&self, name: &str, options: &str) -> Clip {
         let path = self.folder.path().join(name);
         let done = Command::new(&self.tools.ffmpeg)
             .args(["-nostdin", "-v", "error", "-y"])
-            .args(recipe(name).split(' '))
+            .args(options.split(' '))
             .arg(&path)
             .status()
             .unwrap();
@@ -294,6 +299,37 @@ impl World {
                 format!("{} {}", fields[2], fields[5])
             })
             .collect()
+    }
+
+    /// What ffprobe shows of the first video stream and its first frame.
+    pub fn show(&self, path: &Path, entries: &str) -> String {
+        let out = Command::new(&self.tools.ffprobe)
+            .args(["-v", "error", "-select_streams", "v:0"])
+            .args(["-read_intervals", "%+#1", "-show_entries", entries])
+            .args(["-of", "default=nw=1"])
+            .arg(format!("file:{}", path.display()))
+            .output()
+            .unwrap();
+        String::from_utf8(out.stdout).unwrap()
+    }
+
+    /// Luma of the first frame's first row, 8 bits a pixel.
+    pub fn first_luma(&self, path: &Path, width: usize) -> Vec<u8> {
+        let out = Command::new(&self.tools.ffmpeg)
+            .args(["-nostdin", "-v", "error", "-i"])
+            .arg(format!("file:{}", path.display()))
+            .args([
+                "-frames:v",
+                "1",
+                "-pix_fmt",
+                "yuv420p",
+                "-f",
+                "rawvideo",
+                "-",
+            ])
+            .output()
+            .unwrap();
+        out.stdout[..width].to_vec()
     }
 
     /// What a decoder has to say about a file.
