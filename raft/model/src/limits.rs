@@ -21,6 +21,11 @@ pub const ATTEMPTS_MAX: u32 = 6;
 /// job fails. Fewer where fewer nodes can run it.
 pub const POISON_NODES: usize = 3;
 
+/// Nodes that must fall silent with a task, one after the other, before the
+/// task is blamed for it. Nodes are also killed, cut off and ended by their
+/// own disks: a few such in a row are chance, and the work is innocent.
+pub const POISON_DEATHS: usize = 6;
+
 /// Attempts a node's own faults may cost one task before the job fails all
 /// the same: a cluster whose every disk is full must say so in the end.
 pub const NODE_FAULTS_MAX: u32 = 30;
@@ -63,3 +68,4 @@ pub const TRACKS_MAX: usize = 32;
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);
+const _: () = assert!(FAILURES_KEPT_MAX >= POISON_DEATHS && POISON_DEATHS > POISON_NODES);

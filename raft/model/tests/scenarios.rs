@@ -259,6 +259,7 @@ impl World {
                     "node" => FailureClass::NodeFault,
                     "final" => FailureClass::Final,
                     "mismatch" => FailureClass::PlanMismatch,
+                    "lost" => FailureClass::NodeLost,
                     other => panic!("no class {other}"),
                 };
                 let problem = Problem::new("test", "it broke", "mend it");
