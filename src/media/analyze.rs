@@ -5,6 +5,7 @@ use reelraft_model::spec::{Audio, Codec, Container, Deinterlace, Denoise, Spec};
 
 use crate::{
     Context, args,
+    colour::{self, Told},
     encode_args::fps,
     error::MediaError,
     filters::{has_alpha, is_deep},
@@ -74,17 +75,22 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
     }
     let rate = fps(context.spec).or(own.rate);
     let picture = picture(context.spec, own)?;
-    Ok(Index::new(
+    let hdr = colour::hdr(context, &source).await?;
+    let mut index = Index::new(
         Facts {
             source_bytes,
             source,
             sound,
             picture,
             rate,
+            hdr,
+            told: Told::default(),
             zero,
         },
         plan,
-    ))
+    );
+    index.head.told = colour::told(context, &index).await?;
+    Ok(index)
 }
 
 /// Why this source is better not cut, if so.

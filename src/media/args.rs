@@ -174,6 +174,26 @@ pub(crate) fn first_frame(
     args
 }
 
+/// ffprobe: the side data of the first frames as JSON. A decoder may need a
+/// few packets for its first.
+pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        &source.video.stream.to_string(),
+        "-read_intervals",
+        "%+#16",
+        "-show_entries",
+        "frame_side_data",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open(input, Some(&source.demuxer)));
+    args
+}
+
 /// A second output that takes the audio and drops it: in formats with jumping
 /// clocks the streams in use decide what the film's start is.
 pub(crate) fn beside(source: &Source, sound: Option<&Sound>, frames: Option<u32>) -> Vec<String> {

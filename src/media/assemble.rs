@@ -102,7 +102,7 @@ pub async fn assemble(
             .as_ref()
             .map(|sound| SoundForm::of(context.spec, sound)),
     );
-    mux(context, audio_input).await?;
+    mux(context, index, audio_input).await?;
     let path = context.work_dir.join(output_file(context.spec));
     let demuxer = match context.spec.container() {
         Container::Mp4 | Container::Mov | Container::M4a => "mov",
@@ -231,8 +231,12 @@ fn join(
     out.flush().map_err(disk())
 }
 
-async fn mux(context: &Context<'_>, audio: Option<(&Path, SoundForm)>) -> Result<(), MediaError> {
-    let arguments = mux_args::assemble(context.spec, audio);
+async fn mux(
+    context: &Context<'_>,
+    index: &Index,
+    audio: Option<(&Path, SoundForm)>,
+) -> Result<(), MediaError> {
+    let arguments = mux_args::assemble(index, context.spec, audio);
     let mut watch = Advance::new(&|_| {});
     let ended = process::run(
         Run {

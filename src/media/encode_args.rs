@@ -12,7 +12,7 @@ use crate::{
     grid::Grid,
     index::Index,
     limits::SHIFT_SECONDS,
-    listen::LOG,
+    listen::{LOG, LOG_ERRORS},
     plan::ShardRange,
     times::{MICROSECONDS, Ratio, rescale_up, seconds},
 };
@@ -85,7 +85,10 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-crf",
             &crf,
             "-x265-params",
-            "pools=none:frame-threads=1:info=0:log-level=error",
+            &format!(
+                "pools=none:frame-threads=1:info=0:log-level=error{}",
+                index.head.hdr.for_x265()
+            ),
         ]),
         Codec::Vp9 => words(&[
             "-c:v",
@@ -111,7 +114,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-crf",
             &crf,
             "-svtav1-params",
-            "lp=1",
+            &format!("lp=1{}", index.head.hdr.for_svt()),
             "-g",
             "240",
         ]),
@@ -263,6 +266,34 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
     args.extend(beside(source, index.head.sound.as_ref(), None));
+    args
+}
+
+/// Name of the sample of the reference in the analysis's work folder.
+pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
+
+/// The first frame as the reference would encode it, for its header alone.
+pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-threads", "1"]));
+    args.extend(open(input, Some(&index.head.source.demuxer)));
+    args.extend(video(spec, index, Pass::Reference));
+    args.extend(words(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args
+}
+
+/// ffprobe: what the sample's header says of colour and fields, as JSON.
+pub(crate) fn sample_tags() -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-show_entries",
+        "stream=color_range,color_space,color_transfer,color_primaries,chroma_location,field_order",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open(&Input::File(SAMPLE_FILE.into()), Some("matroska")));
     args
 }
 

@@ -5,6 +5,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    colour::{Hdr, Told},
     error::MediaError,
     plan::{Key, Plan, ShardRange},
     probe::{Sound, Source},
@@ -53,6 +54,10 @@ pub(crate) struct Facts {
     pub picture: Picture,
     /// Frames a second as headers tell it; frames have their own times.
     pub rate: Option<Ratio>,
+    /// HDR metadata that the encoder is told.
+    pub hdr: Hdr,
+    /// What the reference's header says of colour.
+    pub told: Told,
     /// The source's time at which a single pass puts zero, in its ticks.
     pub zero: i64,
 }
@@ -229,6 +234,8 @@ pub(crate) mod tests {
                 output_pix_fmt: "yuv420p".into(),
             },
             rate: Some(Ratio { num: 24, den: 1 }),
+            hdr: Hdr::default(),
+            told: Told::default(),
             zero: 0,
         };
         Index::new(

@@ -23,6 +23,7 @@ mod assemble;
 mod audio;
 mod boxes;
 mod cancel;
+mod colour;
 mod encode_args;
 mod encoders;
 mod error;

@@ -191,7 +191,11 @@ fn output(spec: &Spec) -> Vec<String> {
 }
 
 /// Makes the one file of the joined shards and the audio; nothing is encoded.
-pub(crate) fn assemble(spec: &Spec, audio: Option<(&Path, SoundForm)>) -> Vec<String> {
+pub(crate) fn assemble(
+    index: &Index,
+    spec: &Spec,
+    audio: Option<(&Path, SoundForm)>,
+) -> Vec<String> {
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
@@ -209,6 +213,7 @@ pub(crate) fn assemble(spec: &Spec, audio: Option<(&Path, SoundForm)>) -> Vec<St
         args.extend(words(&["-map", "1:a:0"]));
     }
     args.extend(words(&["-c", "copy"]));
+    args.extend(index.head.told.options(spec.container()));
     args.extend(output(spec));
     args.push(output_file(spec).to_string());
     args
@@ -265,7 +270,7 @@ mod tests {
             "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -vn -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
         );
         assert_eq!(
-            assemble(&spec, Some((Path::new("a.mp4"), SoundForm::Mp4))).join(" "),
+            assemble(&index, &spec, Some((Path::new("a.mp4"), SoundForm::Mp4))).join(" "),
             "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -movflags +faststart -f mp4 output.mp4"
         );
     }

@@ -200,3 +200,50 @@ fn a_part_or_a_canvas_that_cannot_be_is_refused_by_name() {
     let refused = world.try_job(&clip, &lossless(|request| request.pad = Some((64, 32))));
     assert_eq!(refused.err().unwrap().kind(), "pad-misfit");
 }
+
+/// What headers say of colour, shape and fields, and of the first picture.
+const SAID: &str = "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries,chroma_location,field_order,sample_aspect_ratio,width,height:stream_side_data:frame=pix_fmt,color_range,color_space,color_transfer,color_primaries,chroma_location,interlaced_frame,top_field_first:frame_side_data";
+
+const HDR: &str = "-f lavfi -i testsrc2=size=128x96:rate=24:duration=2 -vf setsar=4/3 -c:v libx265 -pix_fmt yuv420p10le -preset ultrafast -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv -x265-params log-level=error:keyint=12:hdr10=1:repeat-headers=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400:chromaloc=2";
+
+#[test]
+fn colour_and_shape_are_told_as_the_reference_tells_them() {
+    let world = World::new();
+    let hdr = world.made_by("hdr.mp4", HDR);
+    let fields = world.made_by("fields.ts", INTERLACED);
+    let hlg = world.made_by(
+        "hlg.mkv",
+        "-f lavfi -i testsrc2=size=128x96:rate=24:duration=2 -c:v libx265 -pix_fmt yuv420p10le -preset ultrafast -color_primaries bt2020 -color_trc arib-std-b67 -colorspace bt2020nc -x265-params log-level=error:keyint=12",
+    );
+    let full = world.made_by(
+        "full.mp4",
+        "-f lavfi -i testsrc2=size=128x96:rate=24:duration=2 -vf scale=out_range=full,format=yuv420p -color_range pc -colorspace bt709 -c:v libx264 -g 12",
+    );
+    for (codec, container, preset) in [
+        ("h264", "mkv", "ultrafast"),
+        ("h264", "mov", "ultrafast"),
+        ("hevc", "mp4", "ultrafast"),
+        ("vp9", "webm", "8"),
+        ("av1", "mp4", "12"),
+        ("av1", "webm", "12"),
+        ("ffv1", "mkv", ""),
+    ] {
+        for clip in [&hdr, &hlg, &fields, &full] {
+            let spec = lossless(|request| {
+                request.codec = codec.into();
+                request.container = container.into();
+                request.preset = preset.into();
+            });
+            let job = world.job(clip, &spec);
+            assert!(job.shards > 1, "{}: {}", clip.name, job.note);
+            let ours = world.show(&job.output, SAID);
+            let reference = world.show(&job.reference_file(), SAID);
+            if clip.name == "hdr.mp4" && matches!(codec, "hevc" | "av1") {
+                for told in ["Mastering display", "Content light", "max_content=1000"] {
+                    assert!(ours.contains(told), "{codec} {container}: {ours}");
+                }
+            }
+            assert_eq!(ours, reference, "{} {codec} {container}", clip.name);
+        }
+    }
+}
