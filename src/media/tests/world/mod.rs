@@ -163,8 +163,13 @@ impl World {
 
     /// Writes a file.
     pub fn written(&self, name: &str, text: &str) -> Clip {
+        self.written_bytes(name, text.as_bytes())
+    }
+
+    /// Writes a file of bytes.
+    pub fn written_bytes(&self, name: &str, bytes: &[u8]) -> Clip {
         let path = self.folder.path().join(name);
-        std::fs::write(&path, text).unwrap();
+        std::fs::write(&path, bytes).unwrap();
         Clip {
             name: name.to_string(),
             path,

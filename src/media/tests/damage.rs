@@ -1,0 +1,138 @@
+//! Damaged sources: made as far as the reference makes them, with every
+//! complaint of the decoder counted once, or refused where that is asked for.
+
+#![allow(clippy::unwrap_used)]
+
+mod world;
+
+use reelraft_media::Class;
+use reelraft_model::spec::Spec;
+use world::{Clip, World};
+
+/// The clip with a run of bytes overwritten at each of these places, which
+/// are in hundredths of the file.
+fn damaged(world: &World, clip: &Clip, places: &[usize]) -> Clip {
+    let mut bytes = std::fs::read(&clip.path).unwrap();
+    for place in places {
+        let at = bytes.len() * place / 100;
+        for (number, byte) in bytes[at..at + 40].iter_mut().enumerate() {
+            *byte = (number * 89 + 7) as u8;
+        }
+    }
+    let (stem, ending) = clip.name.split_once('.').unwrap();
+    world.written_bytes(&format!("{stem}-damaged.{ending}"), &bytes)
+}
+
+/// How often one plain pass over the video complains.
+fn complaints(world: &World, clip: &Clip) -> u64 {
+    let out = std::process::Command::new(&world.tools.ffmpeg)
+        .args([
+            "-nostdin",
+            "-v",
+            "repeat+level+error",
+            "-threads",
+            "1",
+            "-i",
+        ])
+        .arg(&clip.path)
+        .args(["-map", "0:v:0", "-fps_mode", "passthrough"])
+        .args(["-c:v", "wrapped_avframe", "-f", "null", "-"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stderr);
+    said.lines()
+        .filter(|line| line.contains("[error] ") || line.contains("[fatal] "))
+        .count() as u64
+}
+
+#[test]
+fn a_damaged_film_is_made_as_far_as_one_pass_makes_it() {
+    let world = World::new();
+    for (name, places) in [
+        ("h264.mp4", &[45, 71][..]),
+        ("open.ts", &[33, 60]),
+        ("mpeg2.ts", &[52]),
+        ("mpeg4.avi", &[40, 41, 80]),
+    ] {
+        let clip = damaged(&world, &world.made(name), places);
+        let spec = Spec {
+            shard_ms: 1000,
+            ..world::lossless()
+        };
+        let job = world.job(&clip, &spec);
+        assert_eq!(job.frames(), job.reference_frames(), "{name}");
+        let total = job.proof["complaints_total"].as_u64().unwrap();
+        println!("{name}: {total} complaints in {} shards", job.shards);
+        assert!(total > 0, "{name}: nothing was broken");
+        assert_eq!(total, complaints(&world, &clip), "{name}");
+        let first = job.proof["shards"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find_map(|shard| shard["complaints"][0].as_str())
+            .unwrap();
+        assert!(first.starts_with("after "), "{first}");
+
+        let strict = Spec {
+            strict: true,
+            ..spec
+        };
+        let refused = world.try_job(&clip, &strict).err().unwrap();
+        assert_eq!(
+            (refused.kind(), refused.class()),
+            ("damaged-source", Class::Final)
+        );
+        assert!(refused.to_string().contains(first), "{refused}");
+    }
+}
+
+#[test]
+fn a_sound_film_is_not_refused_by_strictness() {
+    let world = World::new();
+    for name in ["h264.mp4", "open.ts", "vfr.mkv"] {
+        let spec = Spec {
+            shard_ms: 1000,
+            strict: true,
+            ..world::lossless()
+        };
+        let job = world.job(&world.made(name), &spec);
+        assert!(job.shards >= 4, "{name}");
+        assert_eq!(job.proof["complaints_total"], 0, "{name}");
+    }
+}
+
+/// Real broken files: the same frames as the reference, or a refusal by name.
+#[test]
+fn real_broken_files_are_made_or_refused_by_name() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    for clip in world::all(&real) {
+        if !["corrupt/", "derived/", "fuzzed/"]
+            .iter()
+            .any(|folder| clip.name.starts_with(folder))
+        {
+            continue;
+        }
+        let spec = Spec {
+            shard_ms: 1000,
+            ..world::lossless()
+        };
+        match world.try_job(&clip, &spec) {
+            Ok(job) => {
+                assert_eq!(job.frames(), job.reference_frames(), "{}", clip.name);
+                println!(
+                    "{}: {} frames, {} complaints, {} shards {}",
+                    clip.name,
+                    job.proof["frames"]["muxed"],
+                    job.proof["complaints_total"],
+                    job.shards,
+                    job.note
+                );
+            }
+            Err(error) => {
+                assert_eq!(error.class(), Class::Final, "{}: {error}", clip.name);
+                println!("{}: {}: {error}", clip.name, error.kind());
+            }
+        }
+    }
+}
