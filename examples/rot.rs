@@ -164,7 +164,10 @@ impl<'a> Experiment<'a> {
             Room::Table => "table",
             _ => "snapshots",
         });
-        let file = self.pick(files_below(&folder)?)?;
+        let mut live = files_below(&folder)?;
+        // What a node has set aside as damaged is evidence and not in use.
+        live.retain(|file| file.extension().is_none_or(|ending| ending != "damaged"));
+        let file = self.pick(live)?;
         let what = self.damage(&file)?;
         let said_before = self.log(node).len();
         self.fleet.start_node(node)?;

@@ -87,7 +87,8 @@ impl Settings {
             match arg.as_str() {
                 "--short" => settings.short = true,
                 "--seed" => settings.seed = number(&value()?)?,
-                "--rounds" | "--kills" | "--jobs" | "--cuts" | "--points" | "--tries" => {
+                "--rounds" | "--kills" | "--jobs" | "--cuts" | "--points" | "--tries"
+                | "--files" => {
                     settings.rounds = Some(number(&value()?)?);
                 }
                 "--svg" => settings.svg = PathBuf::from(value()?),

@@ -46,8 +46,8 @@ pub(crate) struct SyncedEnd {
 }
 
 impl SyncedEnd {
-    /// Opens the note of a log's folder, or begins one: a log that an earlier
-    /// version wrote has none.
+    /// Opens the note of a log's folder, or begins one. A note that can't be
+    /// read is said so and begun anew.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -62,8 +62,10 @@ impl SyncedEnd {
             .open(&path)
             .map_err(failed())?;
         let bytes = fs::read(&path).map_err(failed())?;
+        // An empty note belongs to a log that is not begun yet.
+        let has_log = end_of_files(folder)? > 0;
         let noted = decode(&bytes).unwrap_or_else(|| {
-            if !bytes.is_empty() {
+            if !bytes.is_empty() || has_log {
                 tracing::error!(
                     path = %path.display(),
                     "the note of the log's end is damaged: it is written anew, and a cut of the \
