@@ -1,9 +1,9 @@
 //! Breaks real films, by flipping and cutting their bytes, and has a cluster
 //! transcode each: every job must end with a verdict of its own kind, no node
 //! may die, no encoder may be left behind, and a job that succeeds has as many
-//! frames as the printed reference command gives (P3, P9, P10).
+//! frames at least as the printed reference command gives (P3, P9, P10).
 //!
-//! `cargo run --release --example broken_files -- [--files N] [--seed N] [--short]`
+//! `cargo run --release --example broken_files -- [--files N] [--seed N] [--short] [--only NUMBER]`
 //!
 //! The films are those of the folder that `REELRAFT_MEDIA` names; without it
 //! clips are made.
@@ -56,7 +56,7 @@ const SPEC: [&str; 8] = [
 ];
 
 fn main() -> ExitCode {
-    conduct("broken-files", &[], |settings, folder| {
+    conduct("broken-files", &["--only"], |settings, folder| {
         run(settings, folder).map(Experiment::Broken)
     })
 }
@@ -86,7 +86,10 @@ fn run(settings: &Settings, folder: &Path) -> Result<Vec<String>, String> {
     };
     let before = pids(&cluster);
 
-    let next = AtomicU64::new(0);
+    // One film again, by its number, where a run with the same seed named it.
+    let only = settings.own_number("--only")?;
+    let (first, total) = only.map_or((0, total), |only| (only, only + 1));
+    let next = AtomicU64::new(first);
     let verdicts = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..CLIENTS {
@@ -108,7 +111,7 @@ fn run(settings: &Settings, folder: &Path) -> Result<Vec<String>, String> {
                             decodable: None,
                         },
                     };
-                    if verdict.broken.is_none() {
+                    if verdict.broken.is_none() && verdict.decodable.is_none() {
                         let _ = std::fs::remove_file(&path);
                     }
                     let mut verdicts = verdicts.lock().expect("no holder panics");
@@ -296,7 +299,8 @@ fn judge(cluster: &LocalCluster, path: &Path) -> Verdict {
     match expected {
         _ if !fetched => broken("succeeded", "the output can't be fetched".into()),
         Err(error) => broken("succeeded", error),
-        Ok(expected) if expected != frames => broken(
+        // A broken audio track ends the reference's reading early, and not ours.
+        Ok(expected) if frames < expected => broken(
             "succeeded",
             format!("{frames} frames, the reference has {expected}"),
         ),
