@@ -247,3 +247,38 @@ fn colour_and_shape_are_told_as_the_reference_tells_them() {
         }
     }
 }
+
+/// Real files through the filters that reach beyond a picture, cut finely.
+#[test]
+#[ignore = "takes minutes; every real file"]
+fn real_files_are_filtered_as_the_reference_filters_them() {
+    let Some(real) = world::real() else { return };
+    let world = World::new();
+    let mut differing = Vec::new();
+    for clip in world::all(&real) {
+        let spec = lossless(|request| {
+            request.width = Some(160);
+            request.deinterlace = "on".into();
+            request.fps = Some((24_000, 1_001));
+        });
+        match world.try_job(&clip, &spec) {
+            Err(error) => println!("{}: {}: {error}", clip.name, error.kind()),
+            Ok(job) => {
+                let (ours, reference) = (job.frames(), job.reference_frames());
+                println!(
+                    "{}: {} frames, {} shards {}",
+                    clip.name,
+                    ours.len(),
+                    job.shards,
+                    job.note
+                );
+                if ours != reference {
+                    let at = ours.iter().zip(&reference).position(|(a, b)| a != b);
+                    let (ours, theirs) = (ours.len(), reference.len());
+                    differing.push(format!("{}: {ours} and {theirs}, first {at:?}", clip.name));
+                }
+            }
+        }
+    }
+    assert!(differing.is_empty(), "{differing:#?}");
+}
