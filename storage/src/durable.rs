@@ -1,5 +1,6 @@
 //! Small files that are either wholly there or not at all, also after a power
-//! cut: temporary file, sync, rename, sync of the folder.
+//! cut: temporary file, sync, rename, sync of the folder. A checksum in the
+//! text of those that identify a disk tells when they have changed since.
 
 use std::{
     fs::{self, File},
@@ -74,6 +75,17 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     });
     written.map_err(StorageError::io(format!("write {}", temporary.display())))?;
     rename(&temporary, path)
+}
+
+/// Adds a last line with a checksum to lines of text.
+pub fn seal(lines: &str) -> String {
+    format!("{lines}crc32={:08x}\n", crc32fast::hash(lines.as_bytes()))
+}
+
+/// The lines that [`seal`] was given; `None` where its text has changed since.
+pub fn unseal(text: &str) -> Option<&str> {
+    let lines = &text[..text.rfind("crc32=")?];
+    (seal(lines) == text).then_some(lines)
 }
 
 /// Renames durably within one folder.

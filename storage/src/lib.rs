@@ -17,7 +17,7 @@ mod open;
 mod snapshot;
 mod table;
 
-pub use durable::{make_folder, rename, sync_folder, write_file};
+pub use durable::{make_folder, rename, seal, sync_folder, unseal, write_file};
 pub use error::StorageError;
 pub use hash::TableHash;
 pub use identity::{DataFolder, Identity};

@@ -18,7 +18,7 @@ use futures::future::join_all;
 use openraft::BasicNode;
 use reelraft_model::{Command, RegisterNode, Reply};
 use reelraft_proto::v1;
-use reelraft_storage::{StorageError, write_file};
+use reelraft_storage::{StorageError, seal, unseal, write_file};
 use tokio::{task::spawn_blocking, time::Instant};
 
 use crate::{
@@ -49,21 +49,32 @@ enum Standing {
 /// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
 pub fn read_founders(data: &Path) -> Result<BTreeMap<u64, String>, StorageError> {
     let path = data.join(FOUNDERS);
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text,
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
         Err(error) => return Err(StorageError::io(format!("read {}", path.display()))(error)),
     };
-    let lines = text.lines().map(|line| {
+    founders_in(&String::from_utf8_lossy(&bytes)).ok_or(StorageError::DamagedIdentity {
+        path,
+        cause: "its checksum differs".to_string(),
+    })
+}
+
+/// The text of the founders' file. An incarnation in it that has changed would
+/// refuse a founder that the table does not know yet, hence the checksum.
+fn founders_text(founders: &BTreeMap<u64, String>) -> String {
+    let lines = founders
+        .iter()
+        .map(|(node, incarnation)| format!("{node}={incarnation}\n"));
+    seal(&lines.collect::<String>())
+}
+
+fn founders_in(text: &str) -> Option<BTreeMap<u64, String>> {
+    let lines = unseal(text)?.lines().map(|line| {
         let (node, incarnation) = line.split_once('=')?;
         Some((node.parse().ok()?, incarnation.to_string()))
     });
-    lines
-        .collect::<Option<_>>()
-        .ok_or(StorageError::DamagedIdentity {
-            path,
-            cause: "a line that names no node".to_string(),
-        })
+    lines.collect()
 }
 
 impl Core {
@@ -185,12 +196,9 @@ impl Core {
 
     /// Writes the founders down, then starts the cluster with all voters.
     async fn found(&self, founders: BTreeMap<u64, String>) -> Result<(), ConsensusError> {
-        let lines: String = founders
-            .iter()
-            .map(|(node, incarnation)| format!("{node}={incarnation}\n"))
-            .collect();
+        let text = founders_text(&founders);
         let path = self.data.join(FOUNDERS);
-        spawn_blocking(move || write_file(&path, lines.as_bytes()))
+        spawn_blocking(move || write_file(&path, text.as_bytes()))
             .await
             .map_err(|_| self.stopped())??;
         {
@@ -269,5 +277,32 @@ impl Core {
             }
         }
         missing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn founders_are_read_as_written_and_refused_when_a_bit_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FOUNDERS);
+        assert_eq!(read_founders(folder.path()).unwrap(), BTreeMap::new());
+        let founders = BTreeMap::from([1, 2, 3].map(|node| (node, format!("{node:032x}"))));
+        let text = founders_text(&founders).into_bytes();
+        std::fs::write(&path, &text).unwrap();
+        assert_eq!(read_founders(folder.path()).unwrap(), founders);
+        for at in 0..text.len() {
+            let mut bad = text.clone();
+            bad[at] ^= 1 << (at % 8);
+            std::fs::write(&path, &bad).unwrap();
+            let error = read_founders(folder.path()).unwrap_err();
+            assert_eq!(error.kind(), "damaged-identity", "byte {at}");
+            std::fs::write(&path, &text[..at]).unwrap();
+            let error = read_founders(folder.path()).unwrap_err();
+            assert_eq!(error.kind(), "damaged-identity", "cut at {at}");
+        }
     }
 }
