@@ -62,6 +62,10 @@ pub const TABLE_LOCK_WAIT: Duration = Duration::from_millis(20);
 /// bytes; a peer that sends more is broken.
 pub const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 
+/// Damaged snapshots kept over a start, for a look at what happened: the newest,
+/// as each may be as long as the table.
+pub const SNAPSHOTS_DAMAGED_MAX: usize = 1;
+
 /// Bytes read at once while a snapshot is copied.
 pub const COPY_PIECE_BYTES: usize = 256 << 10;
 

@@ -25,8 +25,8 @@ use crate::{
     durable::{make_folder, rename, sync_folder},
     error::StorageError,
     limits::{
-        COPY_PIECE_BYTES, MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, TABLE_KEY_BYTES_MAX,
-        TABLE_ROW_BYTES_MAX,
+        COPY_PIECE_BYTES, MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_DAMAGED_MAX,
+        TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX,
     },
     log::LogPosition,
     table::Row,
@@ -35,6 +35,7 @@ use crate::{
 const MAGIC: &[u8; 8] = b"RRSNAP01";
 const END: u32 = u32::MAX;
 const ENDING: &str = "snap";
+const DAMAGED_ENDING: &str = "damaged";
 
 /// What a snapshot holds: the state after this entry, and the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,8 @@ pub struct IncomingSnapshot {
 }
 
 impl Snapshots {
-    /// Opens the folder and clears away what was left half-made.
+    /// Opens the folder and clears away what was left half-made, and all but
+    /// the newest of what was set aside as damaged.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -78,10 +80,19 @@ impl Snapshots {
         let snapshots = Snapshots {
             folder: folder.to_path_buf(),
         };
+        let mut damaged = Vec::new();
         for path in snapshots.files()? {
-            if path.extension().is_none_or(|ending| ending != ENDING) {
-                remove(&path)?;
+            match path.extension().and_then(|ending| ending.to_str()) {
+                Some(ENDING) => {}
+                Some(DAMAGED_ENDING) => damaged.push(path),
+                _ => remove(&path)?,
             }
+        }
+        // Their names sort by age.
+        damaged.sort();
+        damaged.truncate(damaged.len().saturating_sub(SNAPSHOTS_DAMAGED_MAX));
+        for path in damaged {
+            remove(&path)?;
         }
         Ok(snapshots)
     }
@@ -100,7 +111,7 @@ impl Snapshots {
                 Ok(snapshot) => return Ok(Some(snapshot)),
                 Err(StorageError::DamagedSnapshot { cause, .. }) => {
                     tracing::error!(path = %path.display(), cause, "a snapshot is damaged");
-                    rename(&path, &path.with_extension("damaged"))?;
+                    rename(&path, &path.with_extension(DAMAGED_ENDING))?;
                 }
                 Err(other) => return Err(other),
             }

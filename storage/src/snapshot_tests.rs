@@ -100,3 +100,21 @@ fn leftovers_are_cleared_at_the_start() {
     Snapshots::open(dir.path()).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
 }
+
+#[test]
+fn the_newest_damaged_one_outlives_the_starts() {
+    let dir = tempfile::tempdir().unwrap();
+    for index in [5, 70, 9] {
+        let snapshots = Snapshots::open(dir.path()).unwrap();
+        let whole = snapshots.write(&head(index), rows()).unwrap();
+        fs::write(&whole.path, format!("rotten {index}")).unwrap();
+        assert!(snapshots.newest().unwrap().is_none());
+    }
+    for _ in 0..2 {
+        let snapshots = Snapshots::open(dir.path()).unwrap();
+        assert!(snapshots.newest().unwrap().is_none());
+    }
+    let kept: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::read(kept[0].path()).unwrap(), b"rotten 70");
+}
