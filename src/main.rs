@@ -128,7 +128,8 @@ fn finish(result: Result<(), Problem>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
             eprintln!(
-                "error: {}\nhint: {}",
+                "error: {}: {}\nhint: {}",
+                problem.kind,
                 problem.cause.trim_end(),
                 problem.hint
             );

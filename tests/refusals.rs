@@ -12,11 +12,15 @@ use std::{
 
 use harness::{LocalCluster, Options, binary, frames_of, make_clip};
 
-/// Checks the exit code, that there is one error and one hint, and no panic.
+/// Checks the exit code, that there is an error with its kind, a hint, and no
+/// panic.
 fn refused(output: &Output, code: i32, words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{stderr}");
-    assert!(stderr.contains("error: "), "{stderr}");
+    let error = stderr.split_once("error: ").map(|(_, error)| error);
+    let kind = error.and_then(|error| error.split_once(": ")).unwrap().0;
+    let word = |byte: u8| byte.is_ascii_lowercase() || byte == b'-';
+    assert!(kind.bytes().all(word), "no kind: {stderr}");
     assert!(code == 2 || stderr.contains("hint: "), "{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
     for word in words {
@@ -106,7 +110,7 @@ fn no_node_reachable_is_exit_code_3() {
         ])
         .output()
         .unwrap();
-    refused(&output, 3, &["127.0.0.1:9"]);
+    refused(&output, 3, &["error: unreachable: ", "127.0.0.1:9"]);
 }
 
 #[test]
@@ -178,7 +182,11 @@ fn a_second_node_on_the_same_folder_is_refused() {
         ])
         .output()
         .unwrap();
-    refused(&output, 1, &[data.to_str().unwrap()]);
+    refused(
+        &output,
+        1,
+        &["error: data-in-use: ", data.to_str().unwrap()],
+    );
     assert!(cluster.status().is_some());
 }
 

@@ -43,6 +43,7 @@ pub async fn run(
         (ClusterCommand::Nodes, Output::Table) => table::nodes(&status.nodes),
         (ClusterCommand::Leader, _) if status.leader_id == 0 => {
             return Err(CliError::Unavailable {
+                kind: "no-leader".into(),
                 cause: "there is no leader now".into(),
                 hint: String::new(),
             });

@@ -52,6 +52,8 @@ pub enum CliError {
     /// Nodes answer, but none could serve within the failover window.
     #[error("the cluster can't serve now: {cause}")]
     Unavailable {
+        /// The refusal's stable name, by the node.
+        kind: String,
         /// What the last node said.
         cause: String,
         /// The node's hint; may be empty.
@@ -168,7 +170,7 @@ pub enum CliError {
         hint: String,
     },
     /// Ctrl-C.
-    #[error("interrupted")]
+    #[error("told to end")]
     Interrupted {
         /// What goes on without us, and how to come back.
         hint: String,
@@ -192,10 +194,34 @@ impl CliError {
         let problem = problem_of(status);
         match status.code() {
             Code::Unavailable => CliError::Unavailable {
+                kind: problem.kind,
                 cause: problem.cause,
                 hint: problem.hint,
             },
             code => CliError::Refused { code, problem },
+        }
+    }
+
+    /// The refusal's stable name: a node's own for what a node refused.
+    pub fn kind(&self) -> &str {
+        match self {
+            CliError::Usage { .. } => "usage",
+            CliError::Unreachable { .. } => "unreachable",
+            CliError::Unavailable { kind, .. } => kind,
+            CliError::Refused { problem, .. } => &problem.kind,
+            CliError::TimedOut { .. } => "timed-out",
+            CliError::JobFailed { .. } => "job-failed",
+            CliError::JobCancelled { .. } => "job-cancelled",
+            CliError::JobDeleted { .. } => "job-deleted",
+            CliError::NotFinished { .. } => "not-finished",
+            CliError::SourceUnfit { .. } => "source-unfit",
+            CliError::SourceChanged { .. } | CliError::SourceDiffers { .. } => "source-changed",
+            CliError::OutputUnwritable { .. } => "output-unwritable",
+            CliError::OutputDiffers { .. } => "hash-mismatch",
+            CliError::Nonsense { .. } => "nonsense",
+            CliError::Local { .. } => "local",
+            CliError::Interrupted { .. } => "interrupted",
+            CliError::OutputClosed => "output-closed",
         }
     }
 
@@ -305,11 +331,23 @@ pub fn problem_of(status: &Status) -> Problem {
         .and_then(|value| value.to_bytes().ok())
         .and_then(|bytes| Problem::decode(bytes).ok())
         .unwrap_or_else(|| Problem {
-            kind: status.code().description().to_string(),
+            kind: kind_of(status.code()),
             cause: match status.message() {
                 "" => status.code().description().to_string(),
                 message => message.to_string(),
             },
             hint: String::new(),
         })
+}
+
+/// A status code's name as the kind of a refusal: `NotFound` is `not-found`.
+fn kind_of(code: Code) -> String {
+    let mut kind = String::new();
+    for letter in format!("{code:?}").chars() {
+        if letter.is_ascii_uppercase() && !kind.is_empty() {
+            kind.push('-');
+        }
+        kind.push(letter.to_ascii_lowercase());
+    }
+    kind
 }

@@ -154,19 +154,21 @@ async fn execute(
     }
 }
 
-/// Prints an error as `error: cause` and `hint: …` on standard error; returns
+/// Prints an error as `error: kind: cause` and `hint: …` on standard error; returns
 /// its exit code.
 pub fn report(error: &CliError) -> u8 {
     if !matches!(error, CliError::OutputClosed) {
-        screen::put(&rendered(&error.to_string(), &error.hint()));
+        screen::put(&rendered(error));
     }
     error.exit_code()
 }
 
-fn rendered(cause: &str, hint: &str) -> String {
-    let mut text = format!("error: {}\n", screen::printable(cause));
+fn rendered(error: &CliError) -> String {
+    let cause = format!("{}: {error}", error.kind());
+    let mut text = format!("error: {}\n", screen::printable(&cause));
+    let hint = error.hint();
     if !hint.is_empty() {
-        text.push_str(&format!("hint: {}\n", screen::printable(hint)));
+        text.push_str(&format!("hint: {}\n", screen::printable(&hint)));
     }
     text
 }
@@ -199,8 +201,8 @@ pub fn report_parse(error: &clap::Error) -> u8 {
                 .join("\n")
                 .replace(" --endpoints <HOST:PORT,…>", " [OPTIONS]");
             screen::put(&format!(
-                "{}\nhint: see the options with --help\n",
-                body.trim_end()
+                "error: usage: {}\nhint: see the options with --help\n",
+                body.trim_start_matches("error: ").trim_end()
             ));
             exit::USAGE
         }

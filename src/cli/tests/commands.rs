@@ -413,7 +413,7 @@ fn ctrl_c_says_that_the_job_goes_on() {
          `reelraft job fetch j1 '{}'`",
         out.display()
     );
-    assert_eq!(rest, ["error: interrupted", &wanted]);
+    assert_eq!(rest, ["error: interrupted: told to end", &wanted]);
     assert!(!out.exists());
 }
 
@@ -440,7 +440,7 @@ fn an_error_is_two_lines() {
     assert_eq!(output.status.code(), Some(exit::NOT_FOUND.into()));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "error: there is no job j7\nhint: do otherwise\n"
+        "error: fake: there is no job j7\nhint: do otherwise\n"
     );
 }
 
