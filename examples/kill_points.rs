@@ -33,6 +33,9 @@ use harness::tail;
 /// Points of a whole run: the first calls of a job.
 const POINTS: u64 = 200;
 
+/// Points between two lines that say how far it is.
+const POINTS_TOLD: usize = 20;
+
 /// Points of a short run, spread over the job's calls.
 const POINTS_SHORT: u64 = 5;
 
@@ -114,7 +117,16 @@ impl<'a> Experiment<'a> {
         if !self.settings.short {
             node = self.kill_while_starting(node).await?;
         }
-        for point in self.points(&calm.calls) {
+        let points = self.points(&calm.calls);
+        let count = points.len();
+        for (done, point) in points.into_iter().enumerate() {
+            if done > 0 && done % POINTS_TOLD == 0 {
+                println!(
+                    "{done} of {count} points in {:.0} s, {} promises broken",
+                    begun.elapsed().as_secs_f64(),
+                    self.broken.len()
+                );
+            }
             let round = self.round(&mut node, Some(point.clone())).await?;
             if round.output != calm.output {
                 self.broken
