@@ -11,6 +11,8 @@ use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 use serde::Deserialize;
 
+use crate::limits::SCRUB_EVERY_S;
+
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct NodeArgs {
@@ -35,6 +37,9 @@ pub struct NodeArgs {
     /// Attempts to run at once [default: the number of cores]
     #[arg(long)]
     pub slots: Option<u32>,
+    /// Seconds in which all stored bytes are checked once for rot [default: a day]
+    #[arg(long, value_name = "SECONDS")]
+    pub scrub_every: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -53,6 +58,7 @@ struct File {
     peers: Option<String>,
     voters: Option<String>,
     slots: Option<u32>,
+    scrub_every: Option<u64>,
     secret: Option<String>,
 }
 
@@ -84,6 +90,8 @@ pub struct NodeConfig {
     pub voters: Vec<u64>,
     /// Attempts to run at once.
     pub slots: u32,
+    /// Seconds in which all stored bytes are checked once for rot.
+    pub scrub_every_s: u64,
     /// The cluster's secret.
     pub secret: Secret,
     /// Each setting with its origin.
@@ -215,6 +223,11 @@ impl NodeConfig {
         let slots = picker
             .pick("slots", args.slots, file.slots, || Some(cores()))?
             .unwrap_or(1);
+        let scrub_every_s = picker
+            .pick("scrub_every", args.scrub_every, file.scrub_every, || {
+                Some(SCRUB_EVERY_S)
+            })?
+            .unwrap_or(SCRUB_EVERY_S);
         let secret = picker
             .pick("secret", args.secret, file.secret, || None)?
             .unwrap_or_default();
@@ -232,6 +245,7 @@ impl NodeConfig {
             voters: parse_voters(&voters, &peers)?,
             peers,
             slots,
+            scrub_every_s,
             secret: Secret::new(&secret).ok_or_else(|| {
                 bad(
                     "the secret has characters no header can carry",
@@ -257,6 +271,10 @@ impl NodeConfig {
                 "list every node in --peers, this one too",
             )),
             Some(_) if self.slots == 0 => Err(bad("0 slots", "give a node at least one slot")),
+            Some(_) if self.scrub_every_s == 0 => Err(bad(
+                "a round of the scrub in 0 seconds",
+                "give --scrub-every at least 1",
+            )),
             Some(_) if !is_loopback(self.listen.ip()) && !self.secret.is_set() => Err(bad(
                 format!(
                     "listening on {} without a secret would let anyone in",

@@ -65,6 +65,16 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 
+/// How often all bytes of a home are checked for rot, if nothing else is set.
+/// Two homes must not lose the same blob within one round, and disks lose a
+/// sector in months.
+pub const SCRUB_EVERY_S: u64 = 24 * 3600;
+
+/// How long after its start a node begins the first round: what it missed is
+/// filled before that, and one that is killed often is not read from the
+/// beginning each time.
+pub const SCRUB_FIRST: Duration = Duration::from_secs(300);
+
 /// Jobs named in one view: those that run or wait. Far below the wire's 4 MiB
 /// at some 200 bytes each.
 pub const VIEW_JOBS_MAX: usize = 2_000;

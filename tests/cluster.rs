@@ -441,3 +441,45 @@ fn a_lost_quorum_is_told_and_all_goes_on_when_it_is_back() {
         "succeeded"
     );
 }
+
+/// Rot in what nobody reads any more is found by the scrub and mended from
+/// the other home. Its round is a second here, and a day by default.
+#[test]
+fn a_damaged_blob_that_nobody_reads_is_found_and_mended() {
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(
+        folder.path(),
+        Options {
+            environment: vec![("REELRAFT_SCRUB_EVERY".into(), "1".into())],
+            ..Default::default()
+        },
+    );
+    let out = folder.path().join("out.mp4");
+    succeed(&transcode(&cluster, &out).wait_with_output().unwrap());
+    let id = newest(&cluster).unwrap()["id"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    let job = cluster.json(&["job", "show", &id]);
+    let home = job["homes"][0]["node"].as_u64().unwrap();
+    let proof = job["proof_hash"].as_str().unwrap();
+    let blobs = folder.path().join(format!("nodes/n{home}/blobs"));
+    let path = blobs.join(&id).join(proof);
+    let whole = std::fs::read(&path).unwrap();
+    let mut rotten = whole.clone();
+    rotten[0] ^= 1;
+    std::fs::write(&path, rotten).unwrap();
+
+    let started = Instant::now();
+    while std::fs::read(&path).ok().as_ref() != Some(&whole) {
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "it was not mended"
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let aside = blobs.join("_quarantine").join(format!("{id}.{proof}"));
+    assert!(aside.exists(), "it was mended without being noticed");
+    let log = std::fs::read_to_string(folder.path().join("dev.log")).unwrap();
+    assert!(log.contains("a blob is damaged") && log.contains(proof));
+}

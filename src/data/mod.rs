@@ -4,6 +4,7 @@
 //! upload   the client's source, chunk by chunk, to all homes; then the seal
 //! homes    results to every reachable home; reads from the nearest one
 //! fill     what a home lacks, copied from the others
+//! scrub    looks for rot in what nobody reads
 //! source   a sealed source as one file;  loopback serves it to ffmpeg
 //! fetch    a finished output to the client
 //! service  what other nodes ask of this one;  client: what it asks of them
@@ -24,6 +25,7 @@ pub mod manifest;
 mod merge;
 mod request;
 mod retry;
+mod scrub;
 mod service;
 mod source;
 mod table;
@@ -44,6 +46,7 @@ use reelraft_consensus::Cluster;
 use reelraft_model::JobEntry;
 use reelraft_proto::auth::Secret;
 use reelraft_storage::blobs::BlobStore;
+pub use scrub::Scrubbed;
 pub use service::{BlobService, tuned};
 pub use source::Source;
 pub use table::Table;

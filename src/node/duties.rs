@@ -1,20 +1,28 @@
-//! A home's duties, which are a query over the table: fill what it lacks, and
-//! remove what belongs to no job of its own any more. A missed wake-up costs
+//! A home's duties, which are a query over the table: fill what it lacks,
+//! remove what belongs to no job of its own any more, and look for rot in what
+//! it keeps. A missed wake-up costs
 //! latency and never correctness.
 
-use std::{collections::BTreeMap, sync::Arc, time::Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState, State, TaskKey};
 use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use crate::{
-    limits::{DUTY_TICK, SWEEP_EVERY, SWEEP_GRACE},
+    limits::{DUTY_TICK, SCRUB_FIRST, SWEEP_EVERY, SWEEP_GRACE},
     node::Shared,
 };
 
 /// Does the duties until `stop` is set.
 pub async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    shared
+        .work_threads
+        .spawn(scrub(shared.clone(), stop.clone()));
     let mut filler = Filler::default();
     let mut sweep = Sweep::default();
     let mut swept = Instant::now();
@@ -36,6 +44,29 @@ pub async fn run(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
             _ = stop.wait_for(|stop| *stop) => return,
             () = tokio::time::sleep(DUTY_TICK) => {}
         }
+    }
+}
+
+/// Reads all that this node keeps once in every round, on the threads that may
+/// wait for a disk. The filler sees the count of damaged blobs grow, and copies
+/// them from another home.
+async fn scrub(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
+    let round = Duration::from_secs(shared.config.scrub_every_s);
+    let mut pause = SCRUB_FIRST.min(round);
+    loop {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let begun = Instant::now();
+        match shared.data.scrub(round, stop.clone()).await {
+            Ok(scrubbed) if scrubbed.damaged + scrubbed.unread > 0 => {
+                warn!(?scrubbed, "the scrub found damage");
+            }
+            Ok(scrubbed) => debug!(?scrubbed, "the scrub found all whole"),
+            Err(error) => warn!(%error, "the scrub could not be done"),
+        }
+        pause = round.saturating_sub(begun.elapsed());
     }
 }
 

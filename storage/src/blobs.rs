@@ -20,6 +20,7 @@ mod error;
 pub mod limits;
 mod names;
 mod reader;
+mod scrub;
 mod settle;
 mod space;
 pub(crate) mod sync;

@@ -203,3 +203,29 @@ async fn an_output_is_fetched_from_any_offset_through_any_node() {
         }
     }
 }
+
+/// A source chunk that nobody reads, and so would stay damaged.
+#[tokio::test]
+async fn a_scrub_finds_rot_and_only_that() {
+    let trio = Trio::start().await;
+    let source = content(2 * CHUNK_BYTES + 5);
+    let (job, entry) = sealed(&trio, &source).await;
+    let chunk = hex(&source[CHUNK_BYTES..2 * CHUNK_BYTES]);
+    let round = Duration::from_secs(1);
+    let (stopper, stop) = watch::channel(false);
+    let calm = trio.data(1).scrub(round, stop.clone()).await.unwrap();
+    // Three chunks and the manifest.
+    assert_eq!((calm.blobs, calm.damaged, calm.unread), (4, 0, 0));
+
+    damage(&trio, 1, &job, &chunk);
+    let found = trio.data(1).scrub(round, stop.clone()).await.unwrap();
+    assert_eq!((found.blobs, found.damaged), (4, 1));
+    assert!(!trio.data(1).store().has(&job, &chunk).unwrap());
+    trio.data(1).fill(&entry).await.unwrap();
+    trio.data(1).store().verify(&job, &chunk).unwrap();
+    assert_eq!(trio.data(1).scrub(round, stop.clone()).await.unwrap(), calm);
+
+    stopper.send_replace(true);
+    let stopped = trio.data(1).scrub(round, stop).await.unwrap();
+    assert_eq!(stopped.blobs, 0);
+}

@@ -103,8 +103,7 @@ impl BlobStore {
         let _ = remove_if_there(&blocks_path(&path));
         self.inner.damaged.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(
-            job,
-            hash,
+            file = %path.display(),
             moved,
             "a blob is damaged on this disk: it is moved aside, to be copied from another home"
         );

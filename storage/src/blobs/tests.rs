@@ -338,3 +338,49 @@ fn many_threads_put_the_same_and_other_blobs() {
     assert_eq!(store.list(JOB).unwrap().len(), 20);
     assert_eq!(store.journal(JOB).unwrap().chunks().unwrap().len(), 20);
 }
+
+#[test]
+fn a_slow_check_tells_its_bytes_and_finds_what_nobody_reads() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let bytes = content(2 * BLOCK_BYTES + 7);
+    let hash = store.put_bytes(JOB, None, &bytes).unwrap().hash;
+    let mut told = 0;
+    let checked = store.verify_slowly(JOB, &hash, |bytes| {
+        told += bytes;
+        true
+    });
+    assert_eq!(checked.unwrap(), bytes.len() as u64);
+    assert_eq!(told, bytes.len());
+    flip(&folder, &hash, bytes.len() - 1);
+    // Ended before the end: nothing is known of the rest.
+    store.verify_slowly(JOB, &hash, |_| false).unwrap();
+    assert_eq!(store.damaged(), 0);
+    let error = store.verify_slowly(JOB, &hash, |_| true).unwrap_err();
+    assert_eq!((error.kind(), store.damaged()), ("corrupt-blob", 1));
+    assert!(!store.has(JOB, &hash).unwrap());
+    let error = store.verify_slowly(JOB, &hash, |_| true).unwrap_err();
+    assert_eq!(error.kind(), "missing-blob");
+}
+
+#[test]
+fn a_slow_check_spares_the_copy_that_took_the_damaged_ones_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let bytes = content(2 * BLOCK_BYTES);
+    let hash = store.put_bytes(JOB, None, &bytes).unwrap().hash;
+    flip(&folder, &hash, 3);
+    let mut mended = false;
+    let checked = store.verify_slowly(JOB, &hash, |_| {
+        if !mended {
+            // What a reader and the filler do meanwhile.
+            assert!(store.verify(JOB, &hash).is_err());
+            store.put_bytes(JOB, Some(&hash), &bytes).unwrap();
+            mended = true;
+        }
+        true
+    });
+    checked.unwrap();
+    assert_eq!(store.damaged(), 1);
+    assert_eq!(store.verify(JOB, &hash).unwrap(), bytes.len() as u64);
+}
