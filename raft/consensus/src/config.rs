@@ -125,6 +125,12 @@ impl ClusterConfig {
             // one which half the nodes still hear does not block the others.
             quorum_loss_probe_interval: Some(2 * self.election_ms_max),
             enable_pre_vote: Some(true),
+            // A leader that comes back must be elected anew. Others may have
+            // synced and committed entries of its term that it lost with its
+            // power, as a quorum need not hold the leader's own disk: going on
+            // in that term it would give their places to new entries, and the
+            // others could not tell the two apart.
+            enable_leader_restore: Some(false),
             backoff: BACKOFF.to_string(),
             ..Default::default()
         };

@@ -119,6 +119,20 @@ async fn all_are_killed_and_come_back() {
     nodes.agree().await;
 }
 
+/// A leader that lost the end of its log with its power must not write other
+/// entries under the same term and index (P2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_comes_back_is_elected_anew() {
+    let mut nodes = Nodes::new(&[1], &[1]).await;
+    nodes.start_all().await;
+    let term = |nodes: &Nodes| nodes.get(1).leadership().borrow().term;
+    let before = term(&nodes);
+    nodes.kill(1);
+    nodes.start(1).await.unwrap();
+    nodes.leader().await;
+    assert!(term(&nodes) > before, "it went on in term {before}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cluster_may_move_to_other_addresses() {
     let mut nodes = Nodes::new(&[1, 2, 3], &[1, 2, 3]).await;
