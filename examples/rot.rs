@@ -176,13 +176,18 @@ impl<'a> Experiment<'a> {
             _ => "snapshots",
         });
         let mut live = files_below(&folder)?;
-        // The note of the log's end has a few bytes, and as one of two files it
-        // would take half of the tries.
-        let records = room == Room::Log && self.random.within(0, 10) > 0;
-        live.retain(|file| match file.extension() {
+        let only = match room {
+            // The note of the log's end has a few bytes, and as one of two files
+            // it would take half of the tries.
+            Room::Log if self.random.within(0, 10) > 0 => Some("wal"),
+            // Beside it may lie one that the kill left half-made.
+            Room::Snapshot => Some("snap"),
+            _ => None,
+        };
+        live.retain(|file| {
+            let ending = file.extension().and_then(|ending| ending.to_str());
             // What a node has set aside is evidence and not in use.
-            Some(ending) if ending == "damaged" => false,
-            ending => !records || ending.is_some_and(|ending| ending == "wal"),
+            ending != Some("damaged") && (only.is_none() || ending == only)
         });
         let file = self.pick(live)?;
         let what = self.damage(&file)?;
