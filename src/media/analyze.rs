@@ -1,21 +1,26 @@
 //! The analysis of a source: what it is, its packets, its first frame, the
 //! plan. A pure function of the source's bytes and the spec.
 
-use reelraft_model::spec::{Audio, Codec, Container, Deinterlace, Denoise, Spec};
+use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
 use crate::{
     Context, args,
-    colour::{self, Told},
+    colour::{self, Hdr, Told},
     encode_args::fps,
     error::MediaError,
+    extras,
     filters::{has_alpha, is_deep},
     grid::Grid,
     index::{Facts, Index, Picture},
+    labels::Label,
     limits::ADDRESS_BYTES_PER_PIXEL,
     listen::{self, Complaints, Frame},
-    packets, plan,
-    probe::{self, Sound, Source},
+    packets,
+    plan::{self, Plan},
+    probe::{self, Source},
     process::{self, Listener, Run, Step},
+    sound,
+    tags::About,
     times::Ratio,
 };
 
@@ -51,16 +56,53 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
-    let source = probe::probe(context).await?;
-    let sound = wanted_sound(&source, context.spec)?;
+    let found = probe::probe(context).await?;
+    let mut notes = Vec::new();
+    let sounds = sound::choose(context, &found, &mut notes).await?;
+    let extras = extras::choose(context.spec, &found.streams, &mut notes);
+    let about = (!context.spec.strip_metadata).then(|| {
+        let sound = sounds.first().map(|sound| sound.stream);
+        About::of(&found, sound, context.spec.keep_location, &mut notes)
+    });
+    let source = found.source;
+    let Some(video) = &source.video else {
+        return Ok(Index::new(
+            Facts {
+                source_bytes,
+                source,
+                label: Label::default(),
+                sounds,
+                extras,
+                about,
+                notes,
+                picture: Picture::default(),
+                rate: None,
+                hdr: Hdr::default(),
+                told: Told::default(),
+                zero: 0,
+            },
+            Plan::none(),
+        ));
+    };
+    let label = found
+        .streams
+        .iter()
+        .find(|stream| stream.index == video.stream)
+        .map(Label::of)
+        .unwrap_or_default();
+    let mapped: Vec<u32> = sounds
+        .iter()
+        .map(|sound| sound.stream)
+        .chain(extras.iter().map(|extra| extra.stream))
+        .collect();
     let packets = packets::scan(context, &source).await?;
-    let own = first_frame(context, &source, sound.as_ref(), true).await?;
-    let single = first_frame(context, &source, sound.as_ref(), false).await?;
+    let own = first_frame(context, &source, &mapped, true).await?;
+    let single = first_frame(context, &source, &mapped, false).await?;
     let zero = match (own.decoded.pts, single.decoded.pts) {
         (Some(own), Some(single)) => own.saturating_sub(single),
         _ => 0,
     };
-    let base = source.video.time_base;
+    let base = source.video().time_base;
     let mut plan = plan::plan(&packets, base, context.spec.shard_ms);
     let objection = plan.note.take().or_else(|| {
         let promised = plan.times.first().copied();
@@ -80,7 +122,11 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         Facts {
             source_bytes,
             source,
-            sound,
+            label,
+            sounds,
+            extras,
+            about,
+            notes,
             picture,
             rate,
             hdr,
@@ -95,11 +141,11 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
 
 /// Why this source is better not cut, if so.
 fn distrust(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
-    let codec = source.video.codec.as_str();
+    let codec = source.video().codec.as_str();
     if !CUTTABLE.contains(&codec) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
-    if codec == "h264" && source.video.profile.contains("4:4:4") {
+    if codec == "h264" && source.video().profile.contains("4:4:4") {
         return Some("H.264 4:4:4 depends on a note in its first packet".into());
     }
     if source.demuxer == "ogg" {
@@ -109,31 +155,6 @@ fn distrust(source: &Source, first: &Frame, promised: Option<i64>) -> Option<Str
         return Some("its first packet gives no frame".into());
     }
     None
-}
-
-/// The audio the job takes, or why it can't.
-fn wanted_sound(source: &Source, spec: &Spec) -> Result<Option<Sound>, MediaError> {
-    let Some(sound) = source.sound.clone() else {
-        return Ok(None);
-    };
-    let known: Option<&[&str]> = match (spec.audio(), spec.container()) {
-        (Audio::None, _) => return Ok(None),
-        (Audio::Copy, Container::Mp4 | Container::Mov | Container::M4a) => {
-            Some(&["aac", "mp3", "mp2", "ac3", "eac3", "opus", "flac", "alac"])
-        }
-        (Audio::Copy, Container::Webm) => Some(&["opus", "vorbis"]),
-        (Audio::Copy, Container::Opus) => Some(&["opus"]),
-        (Audio::Copy, Container::Flac) => Some(&["flac"]),
-        // Matroska takes nearly all; what it does not is refused by the muxer.
-        _ => None,
-    };
-    if known.is_some_and(|known| !known.contains(&sound.codec.as_str())) {
-        return Err(MediaError::CopyMisfit {
-            codec: sound.codec,
-            container: spec.container().name(),
-        });
-    }
-    Ok(Some(sound))
 }
 
 /// The first frame, decoded and as the encoder would take it.
@@ -146,14 +167,14 @@ struct First {
 async fn first_frame(
     context: &Context<'_>,
     source: &Source,
-    sound: Option<&Sound>,
+    mapped: &[u32],
     copyts: bool,
 ) -> Result<First, MediaError> {
     let encoder = match context.spec.codec() {
         Codec::Ffv1 => "ffv1",
         _ => "wrapped_avframe",
     };
-    let arguments = args::first_frame(context.input, source, sound, copyts, encoder);
+    let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
     let mut listener = FrameLines::default();
     process::run(
         Run {

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use crate::{
     limits::READ_WAIT,
     listen::{LOG, LOG_ERRORS},
-    probe::{DEMUXERS, Sound, Source},
+    probe::{DEMUXERS, Source},
 };
 
 /// Where a source is read from.
@@ -85,7 +85,7 @@ pub(crate) fn probe(input: &Input) -> Vec<String> {
         "-of",
         "json=compact=1",
         "-show_entries",
-        "format=format_name,start_time:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition=default,attached_pic",
+        "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags",
     ]);
     args.extend(open(input, None));
     args
@@ -93,7 +93,7 @@ pub(crate) fn probe(input: &Input) -> Vec<String> {
 
 /// ffprobe: a line `pts|dts|flags` for each packet of the video.
 pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
-    let stream = source.video.stream.to_string();
+    let stream = source.video().stream.to_string();
     let mut args = words(&[
         "-hide_banner",
         "-v",
@@ -126,7 +126,7 @@ pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<S
     args.extend(open(input, Some(&source.demuxer)));
     args.extend(words(&[
         "-map",
-        &format!("0:{}", source.video.stream),
+        &format!("0:{}", source.video().stream),
         "-c",
         "copy",
         "-bsf:v",
@@ -143,7 +143,7 @@ pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<S
 pub(crate) fn first_frame(
     input: &Input,
     source: &Source,
-    sound: Option<&Sound>,
+    mapped: &[u32],
     copyts: bool,
     encoder: &str,
 ) -> Vec<String> {
@@ -155,7 +155,7 @@ pub(crate) fn first_frame(
     args.extend(open(input, Some(&source.demuxer)));
     args.extend(words(&[
         "-map",
-        &format!("0:{}", source.video.stream),
+        &format!("0:{}", source.video().stream),
         "-filter_threads",
         "1",
         "-vf",
@@ -170,7 +170,7 @@ pub(crate) fn first_frame(
         "null",
         "-",
     ]));
-    args.extend(beside(source, sound, Some(1)));
+    args.extend(beside(source, mapped, &[source.video().stream]));
     args
 }
 
@@ -182,7 +182,7 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-v",
         LOG_ERRORS,
         "-select_streams",
-        &source.video.stream.to_string(),
+        &source.video().stream.to_string(),
         "-read_intervals",
         "%+#16",
         "-show_entries",
@@ -194,17 +194,18 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
     args
 }
 
-/// A second output that takes the audio and drops it: in formats with jumping
-/// clocks the streams in use decide what the film's start is.
-pub(crate) fn beside(source: &Source, sound: Option<&Sound>, frames: Option<u32>) -> Vec<String> {
-    let Some(sound) = sound.filter(|_| source.jumping) else {
-        return Vec::new();
-    };
-    let mut args = words(&["-map", &format!("0:{}", sound.stream), "-c", "copy"]);
-    if let Some(frames) = frames {
-        args.extend(words(&["-frames:a", &frames.to_string()]));
+/// A second output that takes the job's other streams and drops them: in
+/// formats with jumping clocks the streams in use decide what the film's start
+/// is. `mapped` are all streams of the job, `own` those in use already.
+pub(crate) fn beside(source: &Source, mapped: &[u32], own: &[u32]) -> Vec<String> {
+    let mut args = Vec::new();
+    for stream in mapped.iter().filter(|stream| !own.contains(stream)) {
+        args.extend(words(&["-map", &format!("0:{stream}")]));
     }
-    args.extend(words(&["-f", "null", "-"]));
+    if !source.jumping || args.is_empty() {
+        return Vec::new();
+    }
+    args.extend(words(&["-c", "copy", "-f", "null", "-"]));
     args
 }
 

@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use reelraft_model::spec::Container;
-
 use crate::{
     Context,
     audio::{Own, scan_own},
@@ -16,11 +14,11 @@ use crate::{
     error::MediaError,
     index::Index,
     listen::Advance,
-    mux_args::{self, JOINED_FILE, SoundForm, output_file},
+    mux_args::{self, ABOUT_FILE, JOINED_FILE, output_file},
     process::{self, Run},
     proof::{self, Facts},
     rate_header,
-    report::{ShardReport, SoundReport},
+    report::{ExtrasReport, ShardReport, SoundReport},
     shard::{check_times, hash},
     times::{Ratio, rescale},
 };
@@ -59,29 +57,84 @@ pub async fn assemble(
     single: bool,
     parts: &Parts,
 ) -> Result<Assembled, MediaError> {
-    let Parts { shards, audio, .. } = parts;
-    let audio = audio.first().cloned();
-    let reports: Vec<ShardReport> = shards
+    let reports: Vec<ShardReport> = parts
+        .shards
         .iter()
         .map(|(_, report)| ShardReport::from_bytes(report))
         .collect::<Result<_, _>>()?;
     check_plan(index, single, &reports)?;
-    let sound = match (&audio, index.audio_tracks() > 0) {
-        (Some((path, report)), true) => {
-            let report = SoundReport::from_bytes(report)?;
-            if hash(path)? != report.blake3 {
-                return unproven("audio-hash", "the audio's bytes are not those encoded");
-            }
-            Some(report)
-        }
-        (None, false) => None,
-        _ => return unproven("audio-present", "the audio is not what the source promises"),
+    let sounds = check_sounds(index, &parts.audio)?;
+    let film = match &index.head.source.video {
+        Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
+        None => None,
     };
-    // A declared track without a packet is left out, as nothing can be muxed.
-    let audio_path = audio
-        .filter(|_| sound.as_ref().is_some_and(|sound| sound.packets > 0))
-        .map(|(path, _)| path);
+    let cues = check_extras(index, parts.extras.as_ref())?;
+    if let Some(about) = &index.head.about {
+        std::fs::write(context.work_dir.join(ABOUT_FILE), about.text())
+            .map_err(MediaError::disk("writing the tags"))?;
+    }
+    mux(context, index, parts).await?;
+    let path = context.work_dir.join(output_file(context.spec));
+    let demuxer = mux_args::demuxer(context.spec);
+    let mut muxed_frames = 0;
+    if let Some(film) = &film {
+        let muxed = scan_own(context, &path, demuxer, "v:0").await?;
+        check_muxed(&muxed, film.base, &film.times)?;
+        muxed_frames = muxed.times.len() as u64;
+        std::fs::remove_file(context.work_dir.join(JOINED_FILE))
+            .map_err(MediaError::disk("removing the joined shards"))?;
+    }
+    for (number, sound) in sounds.iter().enumerate() {
+        let muxed = scan_own(context, &path, demuxer, &format!("a:{number}")).await?;
+        let (muxed, encoded) = (muxed.times.len() as u64, sound.packets);
+        if muxed != encoded {
+            return unproven(
+                "audio-muxed-equals-encoded",
+                &format!("{encoded} packets encoded, {muxed} muxed of track {number}"),
+            );
+        }
+    }
+    for (number, cues) in cues.iter().enumerate() {
+        let muxed = scan_own(context, &path, demuxer, &format!("s:{number}")).await?;
+        if muxed.filled != *cues {
+            return unproven(
+                "subtitles-muxed-equal-taken",
+                &format!(
+                    "{cues} cues taken, {} muxed of track {number}",
+                    muxed.filled
+                ),
+            );
+        }
+    }
+    let proof = proof::write(&Facts {
+        index,
+        spec: context.spec,
+        single,
+        film: film.as_ref(),
+        muxed_frames,
+        sounds: &sounds,
+        cues: &cues,
+        output_blake3: hash(&path)?,
+    });
+    Ok(Assembled { path, proof })
+}
 
+/// The pictures of the output, joined into one file.
+pub(crate) struct Film {
+    /// Seconds a tick of the times.
+    pub base: Ratio,
+    /// What the shards told of themselves.
+    pub reports: Vec<ShardReport>,
+    /// Times of all frames.
+    pub times: Vec<i64>,
+}
+
+async fn join_shards(
+    context: &Context<'_>,
+    index: &Index,
+    shards: &[Part],
+    reports: Vec<ShardReport>,
+) -> Result<Film, MediaError> {
     let base = encoded_base(context.spec, index);
     let files: Vec<PathBuf> = shards.iter().map(|(path, _)| path.clone()).collect();
     let joined = context.work_dir.join(JOINED_FILE);
@@ -94,52 +147,32 @@ pub async fn assemble(
         what: "joining the shards",
         error: std::io::Error::other(error),
     })??;
-
-    let audio_input = audio_path.as_deref().zip(
-        index
-            .head
-            .sound
-            .as_ref()
-            .map(|sound| SoundForm::of(context.spec, sound)),
-    );
-    mux(context, index, audio_input).await?;
-    let path = context.work_dir.join(output_file(context.spec));
-    let demuxer = match context.spec.container() {
-        Container::Mp4 | Container::Mov | Container::M4a => "mov",
-        Container::Mkv | Container::Webm => "matroska",
-        Container::Opus => "ogg",
-        Container::Flac => "flac",
-    };
-    let times: Vec<i64> = reports
+    let times = reports
         .iter()
         .flat_map(|report| report.times.iter().copied())
         .collect();
-    let muxed = scan_own(context, &path, demuxer, "v:0").await?;
-    check_muxed(&muxed, base, &times)?;
-    if audio_path.is_some() {
-        let packets = scan_own(context, &path, demuxer, "a:0").await?.times.len() as u64;
-        let encoded = sound.as_ref().map_or(0, |sound| sound.packets);
-        if packets != encoded {
-            return unproven(
-                "audio-muxed-equals-encoded",
-                &format!("{encoded} packets encoded, {packets} muxed"),
-            );
-        }
-    }
-    let joined = context.work_dir.join(JOINED_FILE);
-    std::fs::remove_file(joined).map_err(MediaError::disk("removing the joined shards"))?;
-    let proof = proof::write(&Facts {
-        index,
-        spec: context.spec,
-        single,
+    Ok(Film {
         base,
-        reports: &reports,
-        times: &times,
-        muxed: muxed.times.len() as u64,
-        sound: sound.as_ref(),
-        output_blake3: hash(&path)?,
-    });
-    Ok(Assembled { path, proof })
+        reports,
+        times,
+    })
+}
+
+/// The audio tracks are those of the index, and their bytes those encoded.
+fn check_sounds(index: &Index, audio: &[Part]) -> Result<Vec<SoundReport>, MediaError> {
+    if audio.len() != index.head.sounds.len() {
+        return unproven("audio-present", "the audio is not what the source promises");
+    }
+    audio
+        .iter()
+        .map(|(path, report)| {
+            let report = SoundReport::from_bytes(report)?;
+            if hash(path)? != report.blake3 {
+                return unproven("audio-hash", "the audio's bytes are not those encoded");
+            }
+            Ok(report)
+        })
+        .collect()
 }
 
 fn unproven<T>(check: &'static str, detail: &str) -> Result<T, MediaError> {
@@ -151,6 +184,9 @@ fn unproven<T>(check: &'static str, detail: &str) -> Result<T, MediaError> {
 
 /// The reports are of this plan: every range once, none left out.
 fn check_plan(index: &Index, single: bool, reports: &[ShardReport]) -> Result<(), MediaError> {
+    if index.shards().is_empty() && reports.is_empty() {
+        return Ok(());
+    }
     if single || index.shards().len() == 1 {
         return match reports {
             [report] if report.head.single => Ok(()),
@@ -231,12 +267,25 @@ fn join(
     out.flush().map_err(disk())
 }
 
-async fn mux(
-    context: &Context<'_>,
-    index: &Index,
-    audio: Option<(&Path, SoundForm)>,
-) -> Result<(), MediaError> {
-    let arguments = mux_args::assemble(index, context.spec, audio);
+/// The extras are those of the index, and their bytes those taken; their cues.
+fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u64>, MediaError> {
+    let Some((path, report)) = extras else {
+        return match index.has_extras() {
+            false => Ok(Vec::new()),
+            true => unproven("extras-present", "the extras of the source are not there"),
+        };
+    };
+    let report = ExtrasReport::from_bytes(report)?;
+    if hash(path)? != report.blake3 {
+        return unproven("extras-hash", "the extras' bytes are not those taken");
+    }
+    Ok(report.cues)
+}
+
+async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), MediaError> {
+    let audio: Vec<PathBuf> = parts.audio.iter().map(|(path, _)| path.clone()).collect();
+    let extras = parts.extras.as_ref().map(|(path, _)| path.as_path());
+    let arguments = mux_args::assemble(index, context.spec, &audio, extras);
     let mut watch = Advance::new(&|_| {});
     let ended = process::run(
         Run {

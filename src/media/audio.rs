@@ -9,30 +9,31 @@ use crate::{
     index::Index,
     limits::PACKETS_MAX,
     listen::{Advance, Complaints},
-    mux_args::{self, SoundForm},
-    process::{self, Ended, Listener, Run, Step},
+    mux_args,
+    process::{self, Listener, Run, Step},
     report::SoundReport,
     shard::{Encoded, hash},
+    sound_args::{self, SoundForm},
     times::Ratio,
 };
-use reelraft_model::spec::Audio;
 
-/// Encodes one audio track, by its number from 0 in the output. `progress` gets the milliseconds done so far.
+/// Encodes one audio track, by its number from 0 in the output. `progress` gets
+/// the milliseconds done so far.
 ///
 /// # Errors
-/// [`MediaError::CopyMisfit`] when the container does not take copied packets.
+/// [`MediaError::NoSound`] for a number beyond the output's tracks.
 pub async fn encode_audio(
     context: &Context<'_>,
     index: &Index,
     track: u32,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    let Some(sound) = index.head.sound.as_ref().filter(|_| track == 0) else {
+    let Some(sound) = index.head.sounds.get(track as usize) else {
         return Err(MediaError::NoSound);
     };
     let form = SoundForm::of(context.spec, sound);
     let path = context.work_dir.join(form.file());
-    let arguments = mux_args::audio(context.input, index, context.spec, sound);
+    let arguments = sound_args::track(context.input, index, context.spec, sound);
     let mut watch = Advance::new(&progress);
     let ended = process::run(
         Run {
@@ -46,24 +47,15 @@ pub async fn encode_audio(
         &mut watch,
     )
     .await?;
-    let failed = matches!(ended, Ended::Badly(_));
-    if failed && context.spec.audio() == Audio::Copy && no_header(&watch.complaints) {
-        return Err(MediaError::CopyMisfit {
-            codec: sound.codec.clone(),
-            container: context.spec.container().name(),
+    watch.complaints.judge("ffmpeg", ended)?;
+    let packets = scan_own(context, &path, form.demuxer(), "a:0").await?.times;
+    if packets.is_empty() {
+        // Its first packet came when the track was chosen.
+        return Err(MediaError::Unproven {
+            check: "audio-encoded",
+            detail: format!("track {track} gave nothing"),
         });
     }
-    watch.complaints.judge("ffmpeg", ended)?;
-    let packets = match std::fs::metadata(&path) {
-        Ok(found) if found.len() > 0 => {
-            scan_own(context, &path, form.demuxer(), "a:0").await?.times
-        }
-        // A track can be declared and have nothing in it.
-        _ => {
-            std::fs::write(&path, b"").map_err(MediaError::disk("writing the audio"))?;
-            Vec::new()
-        }
-    };
     let bytes = std::fs::metadata(&path)
         .map_err(MediaError::disk("reading the audio"))?
         .len();
@@ -81,18 +73,13 @@ pub async fn encode_audio(
     })
 }
 
-fn no_header(complaints: &Complaints) -> bool {
-    complaints
-        .kept
-        .iter()
-        .any(|said| said.contains("Could not write header") || said.contains("not supported"))
-}
-
 /// Packets of one stream of a file of our own.
 #[derive(Debug, Default)]
 pub(crate) struct Own {
     /// Presentation times in file order.
     pub times: Vec<i64>,
+    /// Packets of more than the two bytes that stand for "nothing is shown".
+    pub filled: u64,
     /// The stream's time base.
     pub base: Option<Ratio>,
     complaints: Complaints,
@@ -116,6 +103,8 @@ impl Listener for Own {
             });
         };
         self.times.push(time);
+        let bytes: Option<u64> = line.split('|').nth(2).and_then(|size| size.parse().ok());
+        self.filled += u64::from(bytes.is_some_and(|bytes| bytes > 2));
         Ok(Step::Alive)
     }
 

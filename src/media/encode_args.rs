@@ -44,7 +44,7 @@ pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
             num: rate.den,
             den: rate.num,
         },
-        None => index.head.source.video.time_base,
+        None => index.head.source.video().time_base,
     }
 }
 
@@ -134,11 +134,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
 pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     let mut args = words(&[
         "-map",
-        &format!("0:{}", index.head.source.video.stream),
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
+        &format!("0:{}", index.head.source.video().stream),
         "-filter_threads",
         "1",
         "-sws_flags",
@@ -163,6 +159,10 @@ fn fragmented(spec: &Spec) -> Vec<String> {
         _ => "mp4",
     };
     words(&[
+        "-map_metadata",
+        "-1",
+        "-map_chapters",
+        "-1",
         "-fflags",
         "+bitexact",
         "-flags:v",
@@ -200,7 +200,7 @@ pub(crate) fn shard(
         "1",
     ]));
     if let Some(start) = start {
-        let start_us = rescale_up(start, source.video.time_base, MICROSECONDS);
+        let start_us = rescale_up(start, source.video().time_base, MICROSECONDS);
         args.extend(words(&[
             "-seek_timestamp",
             "1",
@@ -265,7 +265,7 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args.extend(open(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
-    args.extend(beside(source, index.head.sound.as_ref(), None));
+    args.extend(beside(source, &index.mapped(), &[source.video().stream]));
     args
 }
 
@@ -314,7 +314,7 @@ mod tests {
         let range = index.shards()[1];
         assert_eq!(
             shard(&source(), &index, &spec, range, Some(50)).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -map_metadata -1 -map_chapters -1 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 
@@ -343,7 +343,7 @@ mod tests {
         let spec = resolve(&request).unwrap();
         assert_eq!(
             single(&source(), &index, &spec).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -map_metadata -1 -map_chapters -1 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
         );
     }
 

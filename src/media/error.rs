@@ -128,13 +128,31 @@ pub enum MediaError {
     /// Extras were asked for where there are none.
     #[error("the job has neither subtitles nor attachments")]
     NoExtras,
-    /// `--audio copy` of a codec the container can't hold.
-    #[error("{codec} audio can't be stored in {container}")]
-    CopyMisfit {
+    /// Sound alone was asked of a file without any.
+    #[error("there is no sound in this file ({found})")]
+    NoAudio {
+        /// What there is.
+        found: String,
+    },
+    /// An audio track was asked for that the source lacks.
+    #[error("there is no audio track {number} in this file, it has {tracks}")]
+    NoTrack {
+        /// The number asked for, from 1.
+        number: u32,
+        /// How many there are.
+        tracks: u32,
+    },
+    /// An audio track that its encoder or the container does not take.
+    #[error("audio track {track} ({codec}) can't be stored in {container} this way: {detail}")]
+    SoundMisfit {
+        /// Its number in the source, from 1.
+        track: u32,
         /// The source's audio codec.
         codec: String,
         /// The output's container.
         container: &'static str,
+        /// What ffmpeg said.
+        detail: String,
     },
     /// A child ended with an error.
     #[error("{tool} ended with {status}: {detail}")]
@@ -216,7 +234,9 @@ impl MediaError {
             MediaError::DamagedSource { .. } => "damaged-source",
             MediaError::NoSound => "no-audio",
             MediaError::NoExtras => "no-extras",
-            MediaError::CopyMisfit { .. } => "audio-copy-misfit",
+            MediaError::NoAudio { .. } => "no-sound",
+            MediaError::NoTrack { .. } => "no-audio-track",
+            MediaError::SoundMisfit { .. } => "audio-misfit",
             MediaError::ToolFailed { .. } => "ffmpeg-failed",
             MediaError::ToolKilled { .. } => "ffmpeg-killed",
             MediaError::Stalled { .. } => "ffmpeg-stalled",
@@ -250,7 +270,9 @@ impl MediaError {
             | MediaError::DamagedSource { .. }
             | MediaError::NoSound
             | MediaError::NoExtras
-            | MediaError::CopyMisfit { .. } => Class::Final,
+            | MediaError::NoAudio { .. }
+            | MediaError::NoTrack { .. }
+            | MediaError::SoundMisfit { .. } => Class::Final,
             MediaError::ToolFailed { .. }
             | MediaError::Stalled { .. }
             | MediaError::BadOutput { .. }
@@ -284,7 +306,7 @@ impl MediaError {
                 "submit the video file itself, not a playlist or description of it"
             }
             MediaError::NoVideo { .. } => {
-                "submit a file with a video track; pictures and sound alone are not taken"
+                "submit a file with a video track; of sound alone make an .m4a, .opus or .flac"
             }
             MediaError::NoFrames { .. } => {
                 "the file is damaged at its start; try to repair or re-export it"
@@ -303,7 +325,13 @@ impl MediaError {
                 "without --strict it is made as far as it can be decoded, and the proof lists where"
             }
             MediaError::NoSound | MediaError::NoExtras => "the index says which parts there are",
-            MediaError::CopyMisfit { .. } => "use --audio aac or opus, or write an .mkv",
+            MediaError::NoAudio { .. } => "submit a file with sound, or write an .mp4 or .mkv",
+            MediaError::NoTrack { .. } => {
+                "choose among its tracks by --audio-tracks, or leave it out to take all"
+            }
+            MediaError::SoundMisfit { .. } => {
+                "use --audio aac or opus, write an .mkv, or choose other tracks by --audio-tracks"
+            }
             MediaError::ToolFailed { .. } => {
                 "see the cause; `reelraft doctor` checks the encoders of a machine"
             }

@@ -157,7 +157,7 @@ fn deinterlace(spec: &Spec, index: &Index) -> Option<String> {
         Deinterlace::On => "all",
     };
     let (width, height) = index.head.picture.source;
-    let base = index.head.source.video.time_base;
+    let base = index.head.source.video().time_base;
     (width.min(height) >= FILTERED_SIDE_MIN).then(|| {
         format!(
             "bwdif=mode=send_frame:parity=auto:deint={which},settb=expr={}/{}",
@@ -228,7 +228,7 @@ fn levels(spec: &Spec) -> Option<String> {
 }
 
 /// Thousandths as a decimal number, exactly.
-fn milli(value: i32) -> String {
+pub(crate) fn milli(value: i32) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let value = value.unsigned_abs();
     format!("{sign}{}.{:03}", value / 1000, value % 1000)

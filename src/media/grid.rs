@@ -32,7 +32,7 @@ pub(crate) struct Grid {
 impl Grid {
     /// The grid of a job, if it has a constant rate.
     pub fn of(spec: &Spec, index: &Index) -> Option<Grid> {
-        let base = index.head.source.video.time_base;
+        let base = index.head.source.video().time_base;
         Grid::over(spec, base, index.head.zero)
     }
 

@@ -7,20 +7,26 @@ use serde::{Deserialize, Serialize};
 use crate::{
     colour::{Hdr, Told},
     error::MediaError,
+    extras::Extra,
+    labels::Label,
+    limits::NOTE_BYTES_MAX,
+    listen::clip,
     plan::{Key, Plan, ShardRange},
-    probe::{Sound, Source},
+    probe::Source,
     record::{self, Form},
+    sound::Sound,
+    tags::About,
     times::Ratio,
 };
 
 const FORM: Form = Form {
     what: "index",
     magic: b"RRIX",
-    version: 1,
+    version: 2,
 };
 
-/// Pictures as they come and as they go.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Pictures as they come and as they go; empty in a job of sound alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Picture {
     /// Decoded width and height, rotation applied.
     pub source: (u32, u32),
@@ -49,8 +55,16 @@ pub struct Index {
 pub(crate) struct Facts {
     pub source_bytes: u64,
     pub source: Source,
-    /// The audio stream the job takes, if any.
-    pub sound: Option<Sound>,
+    /// What the video is called and meant for.
+    pub label: Label,
+    /// The audio tracks the job takes, in the output's order.
+    pub sounds: Vec<Sound>,
+    /// Subtitles, attachments and covers the job takes, in that order.
+    pub extras: Vec<Extra>,
+    /// Tags and chapters, where they are kept.
+    pub about: Option<About>,
+    /// What was left out of the source, and why.
+    pub notes: Vec<String>,
     pub picture: Picture,
     /// Frames a second as headers tell it; frames have their own times.
     pub rate: Option<Ratio>,
@@ -80,7 +94,8 @@ impl Index {
         }
     }
 
-    /// The plan: at least one range; each begins where the one before ends.
+    /// The plan: each range begins where the one before ends. There are none
+    /// in a job of sound alone, and else one at least.
     pub fn shards(&self) -> &[ShardRange] {
         &self.shards
     }
@@ -92,17 +107,38 @@ impl Index {
 
     /// Audio tracks of the output, each encoded by a task of its own.
     pub fn audio_tracks(&self) -> u32 {
-        u32::from(self.head.sound.is_some())
+        self.head.sounds.len() as u32
     }
 
     /// Whether subtitles or attachments are to be taken out of the source.
     pub fn has_extras(&self) -> bool {
-        false
+        !self.head.extras.is_empty()
     }
 
     /// Why the source can't be cut, if it can't.
     pub fn plan_note(&self) -> Option<&str> {
         self.note.as_deref()
+    }
+
+    /// What was odd about the source, in words: why it can't be cut, and what
+    /// was left out; empty if nothing was.
+    pub fn note(&self) -> String {
+        let notes: Vec<&str> = self
+            .plan_note()
+            .into_iter()
+            .chain(self.head.notes.iter().map(String::as_str))
+            .collect();
+        clip(&notes.join("; "), NOTE_BYTES_MAX)
+    }
+
+    /// All streams of the source that the job takes, the video first.
+    pub(crate) fn mapped(&self) -> Vec<u32> {
+        let head = &self.head;
+        let video = head.source.video.iter().map(|video| video.stream);
+        video
+            .chain(head.sounds.iter().map(|sound| sound.stream))
+            .chain(head.extras.iter().map(|extra| extra.stream))
+            .collect()
     }
 
     /// Output width and height in pixels.
@@ -128,7 +164,8 @@ impl Index {
     /// [`MediaError::BadRecord`] for another version or damaged bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Index, MediaError> {
         let (head, [times, keys, clean]): (Head, _) = record::read(&FORM, bytes)?;
-        if keys.len() != clean.len() || head.shards.is_empty() {
+        let silent = head.facts.source.video.is_none();
+        if keys.len() != clean.len() || head.shards.is_empty() != silent {
             return Err(MediaError::BadRecord {
                 what: FORM.what,
                 detail: "its parts do not fit together".into(),
@@ -212,20 +249,25 @@ pub(crate) mod tests {
                 demuxer: "mov".into(),
                 jumping: false,
                 start_us: Some(0),
-                video: Video {
+                video: Some(Video {
                     stream: 0,
                     codec: "h264".into(),
                     profile: "High".into(),
                     time_base: Ratio { num: 1, den: 24 },
-                },
-                sound: None,
+                }),
             },
-            sound: Some(Sound {
+            label: Label::default(),
+            sounds: vec![Sound {
                 stream: 1,
                 codec: "aac".into(),
                 sample_rate: 48_000,
                 channels: 2,
-            }),
+                label: Label::default(),
+                loudness: None,
+            }],
+            extras: Vec::new(),
+            about: None,
+            notes: Vec::new(),
             picture: Picture {
                 source: (1280, 720),
                 source_pix_fmt: "yuv420p".into(),

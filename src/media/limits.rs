@@ -32,6 +32,34 @@ pub const LINE_BYTES_MAX: usize = 4_096;
 /// All that a child may say on one pipe while it is kept in memory.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
+/// Longest line of a description of a source, which is kept as a whole: a tag
+/// is one line. See [`TEXT_BYTES_MAX`].
+pub const TEXT_LINE_BYTES_MAX: usize = 1 << 20;
+
+/// A longer tag is left out. Linux takes 128 KiB in one argument of a program.
+pub const TAG_BYTES_MAX: usize = 64 << 10;
+
+/// Tags of a file that are kept; a tagged song has some twenty.
+pub const TAGS_MAX: usize = 256;
+
+/// Chapters of a film; more are left out, all of them.
+pub const CHAPTERS_MAX: usize = 5_000;
+
+/// Subtitles, attachments and covers of an output. A film in many languages
+/// has some 40, an animated one as many fonts.
+pub const EXTRAS_MAX: usize = 200;
+
+/// Peaks that a gain may drive to, in thousandths of a decibel of full scale:
+/// what EBU R 128 asks for.
+pub const PEAK_MDB_MAX: i32 = -1_000;
+
+/// At the gate of EBU R 128 and below, in thousandths of LUFS, there is
+/// nothing but silence.
+pub const SILENCE_MLUFS: i32 = -70_000;
+
+/// All notes of a plan in one line, for the log and for people.
+pub const NOTE_BYTES_MAX: usize = 1_000;
+
 /// Lines of stderr kept for a failure's cause.
 pub const TAIL_LINES_MAX: usize = 12;
 
@@ -83,7 +111,9 @@ pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 /// time base.
 pub const SHIFT_SECONDS: i64 = 10;
 
-const _: () = assert!(LINE_BYTES_MAX < TEXT_BYTES_MAX);
+const _: () = assert!(LINE_BYTES_MAX < TEXT_LINE_BYTES_MAX);
+const _: () = assert!(TEXT_LINE_BYTES_MAX < TEXT_BYTES_MAX);
+const _: () = assert!(TAG_BYTES_MAX < TEXT_LINE_BYTES_MAX);
 const _: () = assert!(COMPLAINT_BYTES_MAX < LINE_BYTES_MAX);
 const _: () = assert!(READ_WAIT.as_secs() < STALL_MAX.as_secs());
 const _: () = assert!(

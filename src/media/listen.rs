@@ -7,7 +7,9 @@ use std::process::ExitStatus;
 
 use crate::{
     error::MediaError,
-    limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX, TEXT_BYTES_MAX},
+    limits::{
+        COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX,
+    },
     process::{Ended, Listener, Step},
     times::Ratio,
 };
@@ -282,6 +284,10 @@ impl Listener for Text {
     fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
         self.complaints.hear(line)?;
         Ok(Step::Quiet)
+    }
+
+    fn line_bytes_max(&self) -> usize {
+        TEXT_LINE_BYTES_MAX
     }
 }
 

@@ -1,145 +1,30 @@
-//! Argument lists for audio and for the one output file, and the reference
-//! command: pure functions of the index and the spec, like `encode_args.rs`.
+//! Argument lists for the one output file, and the reference command: pure
+//! functions of the index and the spec, like `encode_args.rs`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use reelraft_model::spec::{Audio, Codec, Container, Spec};
+use reelraft_model::spec::{Codec, Container, Spec};
 
 use crate::{
     args::{Input, open, quiet, words},
     encode_args::video,
+    extras::{ExtrasForm, Kind, labels_of, reference_args},
     filters::Pass,
     index::Index,
+    labels::{self, Label},
     limits::SHIFT_SECONDS,
     listen::LOG_ERRORS,
-    probe::Sound,
+    sound_args::{self, SoundForm},
 };
 
 /// Name of the joined shards in the assembly's work folder.
 pub(crate) const JOINED_FILE: &str = "joined.mp4";
 
-/// How the audio is kept between its encoding and the assembly.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SoundForm {
-    /// Fragmented MP4, late by the shift.
-    Mp4,
-    /// Ogg, without a shift: MP4 loses the end of Opus.
-    Ogg,
-    /// Matroska, late by the shift.
-    Matroska,
-}
+/// Name of the file with tags and chapters in the assembly's work folder.
+pub(crate) const ABOUT_FILE: &str = "about.txt";
 
-impl SoundForm {
-    /// The form for a spec and the source's audio.
-    pub fn of(spec: &Spec, sound: &Sound) -> SoundForm {
-        match (spec.audio(), spec.container()) {
-            (Audio::Opus, _) => SoundForm::Ogg,
-            (Audio::Copy, _) if sound.codec == "opus" => SoundForm::Ogg,
-            (Audio::Copy, Container::Mkv | Container::Webm) => SoundForm::Matroska,
-            _ => SoundForm::Mp4,
-        }
-    }
-
-    /// Name in the work folder.
-    pub fn file(self) -> &'static str {
-        match self {
-            SoundForm::Mp4 => "audio.mp4",
-            SoundForm::Ogg => "audio.ogg",
-            SoundForm::Matroska => "audio.mkv",
-        }
-    }
-
-    /// ffmpeg's demuxer for it.
-    pub fn demuxer(self) -> &'static str {
-        match self {
-            SoundForm::Mp4 => "mov",
-            SoundForm::Ogg => "ogg",
-            SoundForm::Matroska => "matroska",
-        }
-    }
-
-    /// Whether its times are late by the shift.
-    pub fn shifted(self) -> bool {
-        self != SoundForm::Ogg
-    }
-}
-
-/// Options of the audio encoder.
-fn sound_codec(spec: &Spec) -> Vec<String> {
-    let rate = spec.audio_bitrate.to_string();
-    match spec.audio() {
-        Audio::Aac => words(&["-c:a", "aac", "-b:a", &rate, "-flags:a", "+bitexact"]),
-        // Opus knows the layouts of Vorbis alone; "5.1(side)" is not one.
-        Audio::Opus => words(&[
-            "-af",
-            "aformat=channel_layouts=mono|stereo|3.0|quad|5.0|5.1|6.1|7.1",
-            "-c:a",
-            "libopus",
-            "-b:a",
-            &rate,
-            "-flags:a",
-            "+bitexact",
-        ]),
-        Audio::Flac => words(&["-c:a", "flac", "-flags:a", "+bitexact"]),
-        Audio::Copy | Audio::None => words(&["-c:a", "copy"]),
-    }
-}
-
-/// The whole audio track. Without `-copyts`, so that ffmpeg shifts it as a
-/// single pass does.
-pub(crate) fn audio(input: &Input, index: &Index, spec: &Spec, sound: &Sound) -> Vec<String> {
-    let source = &index.head.source;
-    let form = SoundForm::of(spec, sound);
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
-    args.extend(open(input, Some(&source.demuxer)));
-    args.extend(words(&[
-        "-map",
-        &format!("0:{}", sound.stream),
-        "-vn",
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
-    ]));
-    args.extend(sound_codec(spec));
-    args.extend(words(&["-fflags", "+bitexact"]));
-    if form.shifted() {
-        args.extend(words(&["-output_ts_offset", &SHIFT_SECONDS.to_string()]));
-    }
-    match form {
-        SoundForm::Mp4 => args.extend(words(&[
-            "-movflags",
-            "+empty_moov+default_base_moof+frag_discont+skip_trailer",
-            "-frag_duration",
-            "6000000",
-            "-use_editlist",
-            "0",
-            "-avoid_negative_ts",
-            "disabled",
-            "-f",
-            "mp4",
-        ])),
-        SoundForm::Ogg => args.extend(words(&["-f", "ogg"])),
-        SoundForm::Matroska => {
-            args.extend(words(&["-avoid_negative_ts", "disabled", "-f", "matroska"]))
-        }
-    }
-    args.push(form.file().to_string());
-    if source.jumping {
-        // The picture's stream counts for the film's start; see `beside`.
-        args.extend(words(&[
-            "-map",
-            &format!("0:{}", source.video.stream),
-            "-c",
-            "copy",
-            "-f",
-            "null",
-            "-",
-        ]));
-    }
-    args
-}
+/// The kinds of extras in the order of the output's streams.
+const EXTRAS: [Kind; 3] = [Kind::Subtitle, Kind::Attachment, Kind::Cover];
 
 /// Name of the output in the assembly's work folder.
 pub(crate) fn output_file(spec: &Spec) -> &'static str {
@@ -154,72 +39,134 @@ pub(crate) fn output_file(spec: &Spec) -> &'static str {
     }
 }
 
-/// Muxer options of the one output file.
-fn output(spec: &Spec) -> Vec<String> {
-    let mut args = words(&[
-        "-map_metadata",
-        "-1",
-        "-map_chapters",
-        "-1",
-        "-fflags",
-        "+bitexact",
-        "-flags:v",
-        "+bitexact",
-        "-flags:a",
-        "+bitexact",
-    ]);
-    if spec.container() == Container::Mp4 {
+/// ffmpeg's muxer of the output's container.
+pub(crate) fn muxer(spec: &Spec) -> &'static str {
+    match spec.container() {
+        Container::Mp4 => "mp4",
+        Container::Mkv => "matroska",
+        Container::Webm => "webm",
+        Container::Mov => "mov",
+        Container::M4a => "ipod",
+        Container::Opus => "opus",
+        Container::Flac => "flac",
+    }
+}
+
+/// ffmpeg's demuxer of the output's container.
+pub(crate) fn demuxer(spec: &Spec) -> &'static str {
+    match spec.container() {
+        Container::Mp4 | Container::Mov | Container::M4a => "mov",
+        Container::Mkv | Container::Webm => "matroska",
+        Container::Opus => "ogg",
+        Container::Flac => "flac",
+    }
+}
+
+/// Labels and muxer options of the one output file.
+fn output(index: &Index, spec: &Spec) -> Vec<String> {
+    let head = &index.head;
+    let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
+    pictures.extend(labels_of(&head.extras, Kind::Cover));
+    let sounds: Vec<&Label> = head.sounds.iter().map(|sound| &sound.label).collect();
+    let mut args = words(&["-map_metadata:s", "-1"]);
+    for (kind, labels) in [
+        ("v", pictures),
+        ("a", sounds),
+        ("s", labels_of(&head.extras, Kind::Subtitle)),
+        ("t", labels_of(&head.extras, Kind::Attachment)),
+    ] {
+        args.extend(labels::args(kind, &labels, spec.strip_metadata));
+    }
+    args.extend(words(&["-fflags", "+bitexact"]));
+    for kind in ["v", "a", "s"] {
+        args.extend(words(&[&format!("-flags:{kind}"), "+bitexact"]));
+    }
+    if matches!(
+        spec.container(),
+        Container::Mp4 | Container::Mov | Container::M4a
+    ) {
         args.extend(words(&["-movflags", "+faststart"]));
+        let mut daring = head
+            .sounds
+            .iter()
+            .map(|sound| sound_args::daring(spec, sound));
+        args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
         if spec.codec() == Codec::Hevc {
             // The one of two spellings that every player takes.
-            args.extend(words(&["-tag:v", "hvc1"]));
+            args.extend(words(&["-tag:v:0", "hvc1"]));
         }
     }
-    args.extend(words(&[
-        "-f",
-        match spec.container() {
-            Container::Mp4 => "mp4",
-            Container::Mkv => "matroska",
-            Container::Webm => "webm",
-            Container::Mov => "mov",
-            Container::M4a => "ipod",
-            Container::Opus => "opus",
-            Container::Flac => "flac",
-        },
-    ]));
+    args.extend(words(&["-f", muxer(spec)]));
     args
 }
 
-/// Makes the one file of the joined shards and the audio; nothing is encoded.
+/// No tags of the file and no chapters.
+fn nothing_about() -> Vec<String> {
+    words(&["-map_metadata", "-1", "-map_chapters", "-1"])
+}
+
+/// Makes the one file of the joined shards, if there is video, the audio
+/// tracks, the extras and the tags; nothing is encoded.
 pub(crate) fn assemble(
     index: &Index,
     spec: &Spec,
-    audio: Option<(&Path, SoundForm)>,
+    audio: &[PathBuf],
+    extras: Option<&Path>,
 ) -> Vec<String> {
+    let head = &index.head;
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    // The joined file's header is read up to its mark; see `rate_header`.
-    args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
-    args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
-    if let Some((audio, form)) = audio {
+    let mut maps = Vec::new();
+    let mut inputs = 0;
+    if head.source.video.is_some() {
+        // The joined file's header is read up to its mark; see `rate_header`.
+        args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
+        args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
+        maps.push("0:v:0".to_string());
+        inputs += 1;
+    }
+    for (path, sound) in audio.iter().zip(&head.sounds) {
+        let form = SoundForm::of(spec, sound);
         if form.shifted() {
             args.extend(words(&["-itsoffset", &shift]));
         }
-        args.extend(open(&Input::File(audio.into()), Some(form.demuxer())));
+        args.extend(open(&Input::File(path.clone()), Some(form.demuxer())));
+        maps.push(format!("{inputs}:a:0"));
+        inputs += 1;
     }
-    args.extend(words(&["-map", "0:v:0"]));
-    if audio.is_some() {
-        args.extend(words(&["-map", "1:a:0"]));
+    if let Some(path) = extras {
+        let form = ExtrasForm::of(spec);
+        if form.shifted() {
+            args.extend(words(&["-itsoffset", &shift]));
+        }
+        args.extend(open(&Input::File(path.into()), Some(form.demuxer())));
+        for kind in EXTRAS {
+            let count = labels_of(&head.extras, kind).len();
+            maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
+        }
+        inputs += 1;
+    }
+    let about = match &head.about {
+        Some(_) => {
+            args.extend(open(&Input::File(ABOUT_FILE.into()), Some("ffmetadata")));
+            let own = inputs.to_string();
+            words(&["-map_metadata:g", &own, "-map_chapters", &own])
+        }
+        None => nothing_about(),
+    };
+    for map in &maps {
+        args.extend(words(&["-map", map]));
     }
     args.extend(words(&["-c", "copy"]));
-    args.extend(index.head.told.options(spec.container()));
-    args.extend(output(spec));
+    args.extend(head.told.options(spec.container()));
+    args.extend(about);
+    args.extend(output(index, spec));
     args.push(output_file(spec).to_string());
     args
 }
 
-/// ffprobe: a line `pts|dts|flags` for each packet of a stream of a file of
+/// ffprobe: a line `pts|dts|size|flags` for each packet of a stream of a file of
 /// our own; `stream` as `v:0`.
 pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
     let mut args = words(&[
@@ -229,7 +176,7 @@ pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> 
         "-select_streams",
         stream,
         "-show_entries",
-        "packet=pts,dts,flags:stream=time_base",
+        "packet=pts,dts,size,flags:stream=time_base",
         "-of",
         "compact=p=0:nk=1",
     ]);
@@ -243,12 +190,32 @@ pub fn reference(index: &Index, spec: &Spec, input: &str, output_path: &str) -> 
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
     let mut args = words(&["ffmpeg", "-nostdin", "-threads", "1", "-i", input]);
-    args.extend(video(spec, index, Pass::Reference));
-    if let Some(sound) = &index.head.sound {
-        args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
-        args.extend(sound_codec(spec));
+    if index.head.source.video.is_some() {
+        // Covers are copied, which filters for all pictures would forbid.
+        args.extend(video(spec, index, Pass::Reference).into_iter().map(|word| {
+            if word == "-vf" {
+                "-filter:v:0".to_string()
+            } else {
+                word
+            }
+        }));
     }
-    args.extend(output(spec));
+    for (number, sound) in index.head.sounds.iter().enumerate() {
+        args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
+        args.extend(sound_args::filters(spec, sound, number));
+    }
+    if !index.head.sounds.is_empty() {
+        args.extend(sound_args::codec(spec));
+    }
+    let covers_from = usize::from(index.head.source.video.is_some());
+    for kind in EXTRAS {
+        args.extend(reference_args(&index.head.extras, kind, covers_from));
+    }
+    match &index.head.about {
+        Some(about) => args.extend(about.reference_args()),
+        None => args.extend(nothing_about()),
+    }
+    args.extend(output(index, spec));
     args.push(output_path.to_string());
     args
 }
@@ -260,18 +227,12 @@ mod tests {
     use reelraft_model::spec::{SpecRequest, resolve};
 
     #[test]
-    fn audio_and_assembly_are_as_they_were() {
+    fn the_assembly_is_as_it_was() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
-        let sound = index.head.sound.as_ref().unwrap();
-        let input = Input::File("s".into());
         assert_eq!(
-            audio(&input, &index, &spec, sound).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -vn -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
-        );
-        assert_eq!(
-            assemble(&index, &spec, Some((Path::new("a.mp4"), SoundForm::Mp4))).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -movflags +faststart -f mp4 output.mp4"
+            assemble(&index, &spec, &["a.mp4".into()], None).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
         );
     }
 
@@ -281,7 +242,7 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             reference(&index, &spec, "in.mp4", "out.mp4").join(" "),
-            "ffmpeg -nostdin -threads 1 -i in.mp4 -map 0:0 -map_metadata -1 -map_chapters -1 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -movflags +faststart -f mp4 out.mp4"
+            "ffmpeg -nostdin -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
         );
     }
 }

@@ -65,14 +65,14 @@ async fn mark_clean(
     source: &Source,
     packets: &mut [Packet],
 ) -> Result<(), MediaError> {
-    let codec = source.video.codec.as_str();
+    let codec = source.video().codec.as_str();
     if CLEAN.contains(&codec) {
         for packet in packets.iter_mut() {
             packet.clean = packet.key;
         }
     } else if let Some(types) = args::refresh_units(codec) {
         let mut listener = RefreshLines {
-            time_base: source.video.time_base,
+            time_base: source.video().time_base,
             ..Default::default()
         };
         let arguments = args::scan_refresh(context.input, source, types);

@@ -44,10 +44,22 @@ pub(crate) struct Plan {
     pub times: Vec<i64>,
     /// Keyframes, rising.
     pub keys: Vec<Key>,
-    /// At least one; they abut.
+    /// At least one where there is video; they abut.
     pub shards: Vec<ShardRange>,
     /// Why it is one shard, if something forbids more.
     pub note: Option<String>,
+}
+
+impl Plan {
+    /// The plan of a job of sound alone.
+    pub fn none() -> Plan {
+        Plan {
+            times: Vec::new(),
+            keys: Vec::new(),
+            shards: Vec::new(),
+            note: None,
+        }
+    }
 }
 
 /// Makes the plan of all packets.

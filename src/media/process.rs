@@ -45,6 +45,10 @@ pub(crate) trait Listener {
     fn stdout(&mut self, line: &str) -> Result<Step, MediaError>;
     /// A line of stderr.
     fn stderr(&mut self, line: &str) -> Result<Step, MediaError>;
+    /// Longest line of stdout it wants; the rest of a longer one is dropped.
+    fn line_bytes_max(&self) -> usize {
+        LINE_BYTES_MAX
+    }
 }
 
 /// A child to run.
@@ -112,8 +116,14 @@ async fn attend(
     cancel: &Cancel,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Option<Ended>, MediaError> {
-    let mut out = Lines::new(child.stdout.take().expect("stdout is piped"));
-    let mut err = Lines::new(child.stderr.take().expect("stderr is piped"));
+    let mut out = Lines::new(
+        child.stdout.take().expect("stdout is piped"),
+        listener.line_bytes_max(),
+    );
+    let mut err = Lines::new(
+        child.stderr.take().expect("stderr is piped"),
+        LINE_BYTES_MAX,
+    );
     let (mut out_open, mut err_open) = (true, true);
     let started = Instant::now();
     let mut alive = started;
@@ -269,23 +279,25 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 }
 
 /// Lines of a pipe. Carriage returns end lines too, and what goes beyond
-/// [`LINE_BYTES_MAX`] in one line is dropped.
+/// the limit in one line is dropped.
 struct Lines<R> {
     reader: R,
     chunk: Box<[u8; 16 << 10]>,
     at: usize,
     filled: usize,
     line: Vec<u8>,
+    line_bytes_max: usize,
 }
 
 impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(reader: R) -> Self {
+    fn new(reader: R, line_bytes_max: usize) -> Self {
         Lines {
             reader,
             chunk: Box::new([0; 16 << 10]),
             at: 0,
             filled: 0,
             line: Vec::new(),
+            line_bytes_max,
         }
     }
 
@@ -298,7 +310,7 @@ impl<R: AsyncRead + Unpin> Lines<R> {
                 if byte == b'\n' || byte == b'\r' {
                     return Ok(Some(self.take()));
                 }
-                if self.line.len() < LINE_BYTES_MAX {
+                if self.line.len() < self.line_bytes_max {
                     self.line.push(byte);
                 }
             }

@@ -5,11 +5,11 @@ use reelraft_model::spec::Spec;
 use serde::Serialize;
 
 use crate::{
+    assemble::Film,
     encode_args::{RECIPE, fps},
     index::Index,
     mux_args::{output_file, reference},
-    report::{ShardReport, SoundReport},
-    times::Ratio,
+    report::SoundReport,
 };
 
 /// What the assembly found to be true.
@@ -17,11 +17,13 @@ pub(crate) struct Facts<'a> {
     pub index: &'a Index,
     pub spec: &'a Spec,
     pub single: bool,
-    pub base: Ratio,
-    pub reports: &'a [ShardReport],
-    pub times: &'a [i64],
-    pub muxed: u64,
-    pub sound: Option<&'a SoundReport>,
+    /// The pictures; none in a job of sound alone.
+    pub film: Option<&'a Film>,
+    /// Frames found in the output.
+    pub muxed_frames: u64,
+    pub sounds: &'a [SoundReport],
+    /// Cues of each subtitle track.
+    pub cues: &'a [u64],
     pub output_blake3: String,
 }
 
@@ -32,6 +34,19 @@ struct Proof<'a> {
     reference: Vec<String>,
     source_bytes: u64,
     output_blake3: &'a str,
+    #[serde(flatten)]
+    pictures: Option<Pictures<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    audio: Vec<Audio<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extras: Vec<Taken<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    left_out: &'a [String],
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Pictures<'a> {
     picture: String,
     pix_fmt: &'a str,
     single: bool,
@@ -43,9 +58,6 @@ struct Proof<'a> {
     last_pts: i64,
     complaints_total: u64,
     shards: Vec<Shard<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    audio: Option<Audio<'a>>,
-    checks: Vec<Check>,
 }
 
 #[derive(Serialize)]
@@ -72,11 +84,23 @@ struct Shard<'a> {
 
 #[derive(Serialize)]
 struct Audio<'a> {
+    /// Number of the stream in the source.
+    stream: u32,
     packets: u64,
     blake3: &'a str,
     complaints_total: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     complaints: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Taken<'a> {
+    /// Number of the stream in the source.
+    stream: u32,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cues: Option<u64>,
+    encoder: &'a str,
 }
 
 #[derive(Serialize)]
@@ -99,40 +123,89 @@ const CHECKS: [&str; 9] = [
     "muxed-times-equal-decoded",
 ];
 
+const EXTRAS_CHECKS: [&str; 2] = ["extras-hash", "subtitles-muxed-equal-taken"];
+
 const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
 
 pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
-    let heads = || facts.reports.iter().map(|report| &report.head);
-    let (width, height) = facts.index.output_size();
-    let decoded = heads().map(|head| head.decoded).sum();
-    let filtered = facts.times.len() as u64;
-    let mut names: Vec<&'static str> = CHECKS.to_vec();
-    if facts.sound.is_some() {
+    let head = &facts.index.head;
+    let mut names: Vec<&'static str> = Vec::new();
+    if facts.film.is_some() {
+        names.extend(CHECKS);
+        if fps(facts.spec).is_none() {
+            names.push("filtered-equals-decoded");
+        }
+    }
+    if !facts.sounds.is_empty() {
         names.extend(AUDIO_CHECKS);
     }
-    if fps(facts.spec).is_none() {
-        names.push("filtered-equals-decoded");
+    if facts.index.has_extras() {
+        names.extend(EXTRAS_CHECKS);
     }
     let proof = Proof {
-        proof_version: 1,
+        proof_version: 2,
         recipe: RECIPE,
         reference: reference(facts.index, facts.spec, "SOURCE", output_file(facts.spec)),
-        source_bytes: facts.index.head.source_bytes,
+        source_bytes: head.source_bytes,
         output_blake3: &facts.output_blake3,
+        pictures: facts.film.map(|film| pictures(facts, film)),
+        audio: head
+            .sounds
+            .iter()
+            .zip(facts.sounds)
+            .map(|(sound, report)| Audio {
+                stream: sound.stream,
+                packets: report.packets,
+                blake3: &report.blake3,
+                complaints_total: report.complaints_total,
+                complaints: &report.complaints,
+            })
+            .collect(),
+        extras: extras(facts),
+        left_out: &head.notes,
+        checks: names
+            .into_iter()
+            .map(|name| Check { name, holds: true })
+            .collect(),
+    };
+    let mut bytes =
+        serde_json::to_vec_pretty(&proof).expect("the proof is plain structs of numbers and text");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn extras<'a>(facts: &Facts<'a>) -> Vec<Taken<'a>> {
+    // Subtitles come first, each with its cues.
+    let mut cues = facts.cues.iter().copied();
+    let extras = facts.index.head.extras.iter();
+    extras
+        .map(|extra| Taken {
+            stream: extra.stream,
+            kind: extra.kind.name(),
+            cues: cues.next(),
+            encoder: &extra.encoder,
+        })
+        .collect()
+}
+
+fn pictures<'a>(facts: &Facts<'a>, film: &'a Film) -> Pictures<'a> {
+    let heads = || film.reports.iter().map(|report| &report.head);
+    let (width, height) = facts.index.output_size();
+    Pictures {
         picture: format!("{width}x{height}"),
         pix_fmt: &facts.index.head.picture.output_pix_fmt,
-        single: facts.single || facts.reports.len() == 1,
+        single: facts.single || film.reports.len() == 1,
         plan_note: facts.index.plan_note(),
         frames: Frames {
             promised: facts.index.frames_total(),
-            decoded,
-            filtered,
+            decoded: heads().map(|head| head.decoded).sum(),
+            filtered: film.times.len() as u64,
             encoded: heads().map(|head| head.encoded).sum(),
-            muxed: facts.muxed,
+            muxed: facts.muxed_frames,
         },
-        time_base: format!("{}/{}", facts.base.num, facts.base.den),
-        first_pts: facts.times.first().copied().unwrap_or(0),
-        last_pts: facts.times.last().copied().unwrap_or(0),
+        time_base: format!("{}/{}", film.base.num, film.base.den),
+        first_pts: film.times.first().copied().unwrap_or(0),
+        last_pts: film.times.last().copied().unwrap_or(0),
         complaints_total: heads().map(|head| head.complaints_total).sum(),
         shards: heads()
             .map(|head| Shard {
@@ -146,19 +219,5 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
                 complaints: &head.complaints,
             })
             .collect(),
-        audio: facts.sound.map(|sound| Audio {
-            packets: sound.packets,
-            blake3: &sound.blake3,
-            complaints_total: sound.complaints_total,
-            complaints: &sound.complaints,
-        }),
-        checks: names
-            .into_iter()
-            .map(|name| Check { name, holds: true })
-            .collect(),
-    };
-    let mut bytes =
-        serde_json::to_vec_pretty(&proof).expect("the proof is plain structs of numbers and text");
-    bytes.push(b'\n');
-    bytes
+    }
 }

@@ -21,6 +21,12 @@ const SOUND: Form = Form {
     version: 1,
 };
 
+const EXTRAS: Form = Form {
+    what: "report",
+    magic: b"RRER",
+    version: 1,
+};
+
 /// Facts of one encoded shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardReport {
@@ -80,6 +86,28 @@ impl SoundReport {
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, MediaError> {
         let (head, []) = record::read(&SOUND, bytes)?;
+        Ok(head)
+    }
+}
+
+/// Facts of the subtitles, attachments and covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ExtrasReport {
+    /// Packets with something to show, of each subtitle track.
+    pub cues: Vec<u64>,
+    pub complaints: Vec<String>,
+    pub complaints_total: u64,
+    /// BLAKE3 of the file.
+    pub blake3: String,
+}
+
+impl ExtrasReport {
+    pub fn to_bytes(&self) -> Vec<u8> {
+        record::write(&EXTRAS, self, &[])
+    }
+
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, MediaError> {
+        let (head, []) = record::read(&EXTRAS, bytes)?;
         Ok(head)
     }
 }

@@ -94,7 +94,7 @@ impl<'a> Watch<'a> {
             own: Bounds::default(),
             needed: Bounds::default(),
             progress,
-            source_base: index.head.source.video.time_base,
+            source_base: index.head.source.video().time_base,
             encoded_base: encoded_base(spec, index),
             size: index.head.picture.source,
             pix_fmt: &index.head.picture.source_pix_fmt,

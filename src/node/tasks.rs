@@ -241,7 +241,7 @@ impl Run<'_> {
                 })
                 .collect(),
             frames_total: index.frames_total(),
-            plan_note: index.plan_note().unwrap_or_default().to_string(),
+            plan_note: index.note(),
             audio_tracks: index.audio_tracks(),
             extras: index.has_extras(),
             ..Default::default()

@@ -12,7 +12,7 @@ use std::{
 
 use reelraft_media::{
     Cancel, Context, Index, Input, MediaError, ShardRange, Tools, analyze, assemble, encode_audio,
-    encode_shard, reference,
+    encode_shard, reference, take_extras,
 };
 use reelraft_model::spec::{Spec, SpecRequest, resolve};
 
@@ -58,6 +58,14 @@ pub fn spec(words: &[(&str, &str)]) -> Spec {
                 request.fps = Some((num.parse().unwrap(), den.parse().unwrap()));
             }
             "shard_ms" => request.shard_ms = Some(value.parse().unwrap()),
+            "audio_tracks" => {
+                request.audio_tracks = value.split(',').map(|n| n.parse().unwrap()).collect();
+            }
+            "audio_bitrate" => request.audio_bitrate = Some(value.parse().unwrap()),
+            "loudness" => request.loudness_mlufs = Some(value.parse().unwrap()),
+            "subtitles" => request.subtitles = value.to_string(),
+            "strip" => request.strip_metadata = *value == "yes",
+            "keep_location" => request.keep_location = *value == "yes",
             "brightness" => request.brightness_milli = Some(value.parse().unwrap()),
             _ => panic!("{key}"),
         }
@@ -94,6 +102,10 @@ pub fn recipe(name: &str) -> String {
         "mpeg4.avi" => format!("{picture} {sound} -c:v mpeg4 -g 12 -q:v 4 -c:a mp3"),
         "mpeg2.ts" => format!("{picture} {sound} -c:v mpeg2video -bf 2 -g 15 -q:v 4 -c:a mp2"),
         "late.mp4" => format!("-itsoffset 3.3 {picture} {sound} {x264} -g 24 -c:a aac"),
+        // Sound that begins before the pictures, cut by an edit list.
+        "edit.mp4" => format!(
+            "-itsoffset 0.25 {picture} {sound} {x264} -preset fast -g 24 -bf 2 -c:a aac -output_ts_offset -0.1"
+        ),
         "intra.mov" => format!("{picture} {sound} -c:v mjpeg -q:v 4 -c:a pcm_s16le"),
         "pcm.mov" => {
             format!("-f lavfi -i testsrc2=size=64x64:duration=1 {sound} {x264} -c:a pcm_s16le")
@@ -103,6 +115,20 @@ pub fn recipe(name: &str) -> String {
         }
         "picture.png" => "-f lavfi -i testsrc2=size=64x64 -frames:v 1".into(),
         "sound.flac" => sound.into(),
+        "sound.ts" => format!("{sound} -c:a mp2 -muxdelay 3"),
+        "cover.mp3" => format!(
+            "{sound} -f lavfi -i testsrc2=size=64x64:duration=0.04 -map 0 -map 1 -c:v png -c:a mp3 -metadata title=Song -disposition:v attached_pic"
+        ),
+        // Three tracks with all that tells them apart; one is in surround.
+        "many.mkv" => format!(
+            "{picture} {sound} -f lavfi -i sine=440:duration=8 -f lavfi -i anoisesrc=d=6:a=0.1:seed=7 {x264} -preset fast -g 36 -map 0 -map 1 -map 2 -map 3 -c:a aac -ac:a:1 6 -metadata:s:a:0 language=eng -metadata:s:a:0 title=Main -metadata:s:a:1 language=deu -metadata:s:a:2 language=fra -metadata:s:a:2 title=Comment -disposition:a:0 0 -disposition:a:1 default -disposition:a:2 comment"
+        ),
+        // The second track is declared and has not one packet.
+        "hollow.mkv" => format!(
+            "{picture} {sound} {x264} -preset fast -g 36 -map 0 -map 1 -map 1 -c:a aac -filter:a:1 aselect=0"
+        ),
+        "silent.mp4" => format!("{picture} {x264} -preset ultrafast"),
+
         _ => panic!("{name}"),
     }
 }
@@ -149,6 +175,7 @@ impl World {
     pub fn made_by(&self, name: &str, options: &str) -> Clip {
         let path = self.folder.path().join(name);
         let done = Command::new(&self.tools.ffmpeg)
+            .current_dir(self.folder.path())
             .args(["-nostdin", "-v", "error", "-y"])
             .args(options.split(' '))
             .arg(&path)
@@ -212,8 +239,8 @@ impl World {
                 let index = analyze(&parts_of.at(&analysis), bytes).await?;
                 let index = Index::from_bytes(&index.to_bytes()).unwrap();
                 let mut single = false;
-                let mut note = index.plan_note().unwrap_or_default().to_string();
-                let mut ranges = index.shards().to_vec();
+                let mut note = index.note();
+                let mut ranges = index.shards().to_vec(); // None in sound alone.
                 let mut parts = Vec::new();
                 'plan: loop {
                     parts.clear();
@@ -245,12 +272,18 @@ impl World {
                     let done = encode_audio(&parts_of.at(&place), &index, track, |_| {}).await?;
                     audio.push((done.path, done.report));
                 }
+                let mut extras = None;
+                if index.has_extras() {
+                    let place = step("extras");
+                    let done = take_extras(&parts_of.at(&place), &index).await?;
+                    extras = Some((done.path, done.report));
+                }
                 let place = step("assemble");
                 let shards = parts.len();
                 let whole = reelraft_media::Parts {
                     shards: parts,
                     audio,
-                    extras: None,
+                    extras,
                 };
                 let done = assemble(&parts_of.at(&place), &index, single, &whole).await?;
                 Ok((index, single, note, shards, done))
@@ -335,6 +368,32 @@ impl World {
             .output()
             .unwrap();
         out.stdout[..width].to_vec()
+    }
+
+    /// What ffprobe shows of a file: `entries` as it takes them.
+    pub fn shown(&self, path: &Path, entries: &str) -> serde_json::Value {
+        let out = Command::new(&self.tools.ffprobe)
+            .args(["-v", "error", "-of", "json", "-show_entries", entries])
+            .arg(format!("file:{}", path.display()))
+            .output()
+            .unwrap();
+        serde_json::from_slice(&out.stdout).unwrap()
+    }
+
+    /// A stream's decoded sound as 16 bit samples at 48 kHz, mixed to one
+    /// channel; from `at` seconds on.
+    pub fn samples(&self, path: &Path, stream: &str, at: f64) -> Vec<i16> {
+        let out = Command::new(&self.tools.ffmpeg)
+            .args(["-nostdin", "-v", "fatal", "-ss", &at.to_string(), "-i"])
+            .arg(format!("file:{}", path.display()))
+            .args(["-map", &format!("0:{stream}"), "-ac", "1", "-ar", "48000"])
+            .args(["-f", "s16le", "-"])
+            .output()
+            .unwrap();
+        out.stdout
+            .chunks_exact(2)
+            .map(|pair| i16::from_le_bytes([pair[0], pair[1]]))
+            .collect()
     }
 
     /// What a decoder has to say about a file.
