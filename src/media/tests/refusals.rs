@@ -69,7 +69,7 @@ fn copied_audio_that_does_not_fit_is_refused() {
     let Err(error) = world.try_job(&clip, &spec(&[("audio", "copy"), ("container", "mp4")])) else {
         panic!("taken")
     };
-    assert_eq!(error.kind(), "audio-copy-misfit");
+    assert_eq!(error.kind(), "audio-misfit");
     let all = spec(&[("audio", "copy"), ("container", "mkv")]);
     assert!(world.job(&clip, &all).proof["audio"]["packets"].as_u64() > Some(0));
 }
