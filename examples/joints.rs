@@ -87,6 +87,7 @@ fn measure(tools: &Tools, file: &Path, codec: &str, wishes: &Wishes, place: &Pat
     let command = reference(
         &index,
         &spec,
+        false,
         file.to_str().unwrap(),
         single.to_str().unwrap(),
     );

@@ -39,9 +39,15 @@ pub(crate) fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_string()).collect()
 }
 
+/// ffmpeg calls a pass failed where two thirds of the frames are damaged, though
+/// it has decoded what it could. Here complaints are counted and proven instead.
+pub(crate) const TO_THE_END: [&str; 2] = ["-max_error_rate", "1"];
+
 /// Options of ffmpeg itself: no questions, no stdin, a log we can read.
 pub(crate) fn quiet(log: &str) -> Vec<String> {
-    words(&["-nostdin", "-hide_banner", "-y", "-v", log])
+    let mut args = words(&["-nostdin", "-hide_banner", "-y", "-v", log]);
+    args.extend(words(&TO_THE_END));
+    args
 }
 
 /// Opens the input with a demuxer; the options stand before it, so they come
@@ -246,7 +252,7 @@ mod tests {
         );
         assert_eq!(
             scan_refresh(&input, &index.head.source, "5").join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
         );
     }
 }

@@ -18,11 +18,17 @@ use crate::{
     plan::ShardRange,
 };
 
+/// Damaged films give frames whose times fall or repeat, of which encoders and
+/// muxers make times of their own. Such a frame comes one tick behind the one
+/// before it. Frames without a time stay so.
+const RISING: &str =
+    "setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1)";
+
 /// What a chain is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// The reference, as it is printed.
-    Reference,
+    /// The reference, as it is printed; `whole` where the film is one shard.
+    Reference { whole: bool },
     /// The whole film in one process, told of frame by frame.
     Whole,
     /// One shard.
@@ -71,7 +77,11 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     if let Pass::Shard(_) = pass {
         filters.push(format!("setpts=PTS-({})", index.head.zero));
     }
-    if pass != Pass::Reference {
+    if matches!(pass, Pass::Whole | Pass::Reference { whole: true }) {
+        filters.push(RISING.into());
+    }
+    let watched = !matches!(pass, Pass::Reference { .. });
+    if watched {
         filters.push("showinfo@decoded=checksum=0".into());
     }
     if let Pass::Shard(range) = pass {
@@ -95,7 +105,7 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
         (None, _) => {}
     }
     filters.extend(shape(spec, index));
-    if pass != Pass::Reference && retimed(spec, index) {
+    if watched && retimed(spec, index) {
         filters.push("showinfo@filtered=checksum=0".into());
     }
     filters.join(",")
@@ -264,7 +274,7 @@ mod tests {
             request.fps = Some((30_000, 1_001));
         });
         assert_eq!(
-            chain(&spec, &index, Pass::Reference),
+            chain(&spec, &index, Pass::Reference { whole: false }),
             "format=yuva444p|yuva444p10le|yuva444p12le|yuva444p16le,premultiply=inplace=1,bwdif=mode=send_frame:parity=auto:deint=interlaced,settb=expr=1/24,crop=w=1200:h=700:x=2:y=4,vaguedenoiser=threshold=1.5:method=garrote:nsteps=6,fps=fps=30000/1001:round=near,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p,lutyuv=y='(val-(minval+maxval)/2)*1.000+(minval+maxval)/2+(maxval-minval)*(-0.050)+0.5':u='(val-round((minval+maxval)/2))*1.000+round((minval+maxval)/2)+0.5':v='(val-round((minval+maxval)/2))*1.000+round((minval+maxval)/2)+0.5',pad=w=640:h=480:x=(ow-iw)/2:y=(oh-ih)/2:color=black"
         );
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use reelraft_model::spec::{Codec, Container, Spec};
 
 use crate::{
-    args::{Input, open, quiet, words},
+    args::{Input, TO_THE_END, open, quiet, words},
     encode_args::video,
     extras::{ExtrasForm, Kind, labels_of, reference_args},
     filters::Pass,
@@ -185,20 +185,34 @@ pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> 
 }
 
 /// The reference (P3): the one plain ffmpeg command whose frames and times
-/// the job's output has. Paths are put in as they are given.
-pub fn reference(index: &Index, spec: &Spec, input: &str, output_path: &str) -> Vec<String> {
+/// the job's output has; `single` where the film was collapsed to one shard
+/// after its analysis. Paths are put in as they are given.
+pub fn reference(
+    index: &Index,
+    spec: &Spec,
+    single: bool,
+    input: &str,
+    output_path: &str,
+) -> Vec<String> {
+    let mut args = words(&["ffmpeg", "-nostdin"]);
+    args.extend(words(&TO_THE_END));
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
-    let mut args = words(&["ffmpeg", "-nostdin", "-threads", "1", "-i", input]);
+    args.extend(words(&["-threads", "1", "-i", input]));
+    let whole = single || index.shards().len() == 1;
     if index.head.source.video.is_some() {
         // Covers are copied, which filters for all pictures would forbid.
-        args.extend(video(spec, index, Pass::Reference).into_iter().map(|word| {
-            if word == "-vf" {
-                "-filter:v:0".to_string()
-            } else {
-                word
-            }
-        }));
+        args.extend(
+            video(spec, index, Pass::Reference { whole })
+                .into_iter()
+                .map(|word| {
+                    if word == "-vf" {
+                        "-filter:v:0".to_string()
+                    } else {
+                        word
+                    }
+                }),
+        );
     }
     for (number, sound) in index.head.sounds.iter().enumerate() {
         args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
@@ -232,7 +246,7 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             assemble(&index, &spec, &["a.mp4".into()], None).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
         );
     }
 
@@ -241,8 +255,8 @@ mod tests {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
-            reference(&index, &spec, "in.mp4", "out.mp4").join(" "),
-            "ffmpeg -nostdin -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
+            reference(&index, &spec, false, "in.mp4", "out.mp4").join(" "),
+            "ffmpeg -nostdin -max_error_rate 1 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
         );
     }
 }

@@ -145,7 +145,13 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
     let proof = Proof {
         proof_version: 2,
         recipe: RECIPE,
-        reference: reference(facts.index, facts.spec, "SOURCE", output_file(facts.spec)),
+        reference: reference(
+            facts.index,
+            facts.spec,
+            facts.single,
+            "SOURCE",
+            output_file(facts.spec),
+        ),
         source_bytes: head.source_bytes,
         output_blake3: &facts.output_blake3,
         pictures: facts.film.map(|film| pictures(facts, film)),

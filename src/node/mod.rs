@@ -141,6 +141,7 @@ impl Shared {
         Ok(reelraft_media::reference(
             &index,
             &job.spec,
+            job.single,
             &job.source_name,
             &output,
         ))

@@ -443,6 +443,7 @@ impl Job<'_> {
             let args = reference(
                 &self.index,
                 &self.spec,
+                self.single,
                 &format!("file:{}", self.clip.path.display()),
                 &path.to_string_lossy(),
             );
