@@ -56,13 +56,19 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
     fetch(client, &job, target).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job)))?,
-        Output::Table => client.screen().notice(&format!(
-            "{} is done: {}, {}, BLAKE3 {}",
-            args.out.display(),
-            size(job.output_bytes),
-            counted(job.frames_total, "frame"),
-            job.output_hash,
-        )),
+        Output::Table => {
+            // Sound alone has none.
+            let frames = match job.frames_total {
+                0 => String::new(),
+                total => format!("{}, ", counted(total, "frame")),
+            };
+            client.screen().notice(&format!(
+                "{} is done: {}, {frames}BLAKE3 {}",
+                args.out.display(),
+                size(job.output_bytes),
+                job.output_hash,
+            ));
+        }
     }
     Ok(())
 }

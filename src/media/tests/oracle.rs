@@ -71,7 +71,8 @@ fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
     let said = world.complaints(&job.output);
     assert!(
         said.is_empty() || said.starts_with("Guessed Channel Layout"),
-        "{said}"
+        "{} {spec:?}: {said}",
+        clip.name
     );
 }
 

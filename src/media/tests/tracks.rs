@@ -13,7 +13,7 @@ use world::{Clip, Job, World, spec};
 const STREAMS: &str = "stream=codec_type,codec_name,sample_rate,channels,channel_layout:stream_disposition:stream_tags=language,title";
 
 /// Packets of an audio stream begin and end where the reference's do, within
-/// a frame of 20 ms, and there are as many of them.
+/// 5 ms, and there are as many of them.
 fn same_sound(job: &Job<'_>, stream: &str) {
     let world = job.world;
     let words = format!("{} {stream} {:?}", job.clip.name, job.spec);
@@ -26,7 +26,7 @@ fn same_sound(job: &Job<'_>, stream: &str) {
     let (num, den): (u64, u64) = (num.parse().unwrap(), den.parse().unwrap());
     for end in [0, ours.len() - 1] {
         let off_us = ours[end].abs_diff(theirs[end]) * num * 1_000_000 / den;
-        assert!(off_us <= 20_000, "{words}: {off_us} µs at packet {end}");
+        assert!(off_us <= 5_000, "{words}: {off_us} µs at packet {end}");
     }
 }
 
