@@ -28,6 +28,10 @@ const PROBES: u32 = 400;
 /// enough for the time that its upload and analysis take.
 const PROBES_LEFT_MIN: u64 = 150;
 
+/// One-frame shards that must be left before harm is done: more than a
+/// cluster finishes while it is harmed.
+const PROBES_READY_MIN: u64 = 60;
+
 /// How long the last films may take on a slow machine.
 const FILM_PATIENCE: &str = "15m";
 
@@ -92,11 +96,13 @@ impl Load {
         Ok(load)
     }
 
-    /// Keeps films and one-frame shards in the queue.
+    /// Keeps films and one-frame shards in the queue, and tells whether there
+    /// are enough of the latter: a leader that has nothing to assign can't
+    /// show how soon it would.
     ///
     /// # Errors
     /// That the cluster did not take them.
-    pub fn keep_busy(&mut self, at: &impl Asked) -> Result<(), String> {
+    pub fn keep_busy(&mut self, at: &impl Asked) -> Result<bool, String> {
         let jobs = at.jobs()?;
         let unfinished = |ids: &[String]| -> Vec<&Value> {
             jobs.iter()
@@ -104,20 +110,22 @@ impl Load {
                 .collect()
         };
         let films = unfinished(&self.films).len();
-        let probes_left: u64 = unfinished(&self.probes)
+        let probes = unfinished(&self.probes);
+        let count = |job: &Value, what: &str| job[what].as_u64().unwrap_or(0);
+        let analysed = |job: &&&Value| count(job, "shards_total") > 0;
+        let probes_left: u64 = probes
             .iter()
-            .map(|job| match job["shards_total"].as_u64().unwrap_or(0) {
-                0 => u64::from(PROBES),
-                total => total - job["shards_done"].as_u64().unwrap_or(0),
-            })
+            .filter(analysed)
+            .map(|job| count(job, "shards_total") - count(job, "shards_done"))
             .sum();
+        let all_analysed = probes.iter().all(|job| analysed(&job));
         for _ in films..FILMS {
             self.films.push(at.submit(&self.clip, &FILM)?);
         }
-        if probes_left < PROBES_LEFT_MIN {
+        if probes_left < PROBES_LEFT_MIN && all_analysed {
             self.probes.push(at.submit(&self.probe_clip, &PROBE)?);
         }
-        Ok(())
+        Ok(probes_left >= PROBES_READY_MIN)
     }
 
     /// Ends the one-frame shards, waits for the films, and compares each with

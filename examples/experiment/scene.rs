@@ -72,15 +72,16 @@ impl Scene {
     /// # Errors
     /// That it does not come to that.
     pub fn await_whole(&mut self) -> Result<(), String> {
-        self.load.keep_busy(&self.fleet)?;
+        let mut filled = self.load.keep_busy(&self.fleet)?;
         let started = Instant::now();
         while started.elapsed() < WHOLE_PATIENCE {
             self.record.update();
             let whole = self.record.whole(NODES.into(), &self.kills);
-            if whole && self.busy_nodes() == usize::from(NODES) {
+            if filled && whole && self.busy_nodes() == usize::from(NODES) {
                 return Ok(());
             }
             sleep(LOOK_EVERY);
+            filled = filled || self.load.keep_busy(&self.fleet)?;
         }
         Err(format!(
             "not all nodes were back at work after {} s",

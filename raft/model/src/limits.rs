@@ -17,17 +17,15 @@ pub const COMMANDS_PER_ENTRY_MAX: usize = 64;
 /// Attempts at one task before its job fails (lost nodes do not count).
 pub const ATTEMPTS_MAX: u32 = 6;
 
-/// Distinct nodes on which a task fails, or with which it dies, before its
-/// job fails. Fewer where fewer nodes can run it.
+/// Distinct nodes on which a task fails before its job fails. Fewer where fewer
+/// nodes can run it. Nodes that fall silent with it don't count: they are
+/// killed, cut off and ended by their own disks, and an encoder that takes too
+/// much ends before its node does.
 pub const POISON_NODES: usize = 3;
 
-/// Nodes that must fall silent with a task, one after the other, before the
-/// task is blamed for it. Nodes are also killed, cut off and ended by their
-/// own disks: a few such in a row are chance, and the work is innocent.
-pub const POISON_DEATHS: usize = 6;
-
-/// Attempts a node's own faults may cost one task before the job fails all
-/// the same: a cluster whose every disk is full must say so in the end.
+/// Attempts that nodes' own faults, or their loss, may cost one task before the
+/// job fails all the same: a cluster whose every disk is full, or whose nodes
+/// all die of one task, must say so in the end.
 pub const NODE_FAULTS_MAX: u32 = 30;
 
 /// A deleted or finished job's id is remembered this long after deletion, so
@@ -68,4 +66,3 @@ pub const TRACKS_MAX: usize = 32;
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);
-const _: () = assert!(FAILURES_KEPT_MAX >= POISON_DEATHS && POISON_DEATHS > POISON_NODES);

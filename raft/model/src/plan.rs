@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     command::{Assign, AttemptKey, Command, FailJob, Release, SetHomes},
-    limits::{ATTEMPTS_MAX, COMMANDS_PER_ENTRY_MAX, NODE_FAULTS_MAX, POISON_DEATHS, POISON_NODES},
+    limits::{ATTEMPTS_MAX, COMMANDS_PER_ENTRY_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, Home, Job, JobState, Problem, Task, TaskKind, TaskState},
     state::{JobEntry, State, TaskKey},
 };
@@ -134,29 +134,23 @@ fn verdict(entry: &JobEntry, liveness: &Liveness) -> Option<Problem> {
             if last.class() == FailureClass::Final {
                 return Some(last.problem.clone());
             }
-            let nodes = |class: FailureClass| -> Vec<u64> {
-                let failures = task.failures.iter();
-                let of_class = failures.filter(|failure| failure.class() == class);
-                of_class.map(|failure| failure.node).collect()
-            };
-            let distinct = |nodes: Vec<u64>| nodes.into_iter().collect::<BTreeSet<u64>>().len();
+            let failed_on = task
+                .failures
+                .iter()
+                .filter(|failure| failure.class() == FailureClass::Work)
+                .map(|failure| failure.node)
+                .collect::<BTreeSet<u64>>()
+                .len();
             let capable = liveness
                 .nodes
                 .keys()
                 .filter(|&&node| liveness.can_run(node, &entry.job.build))
                 .count();
-            let failed_on = distinct(nodes(FailureClass::Work));
-            let lost = nodes(FailureClass::NodeLost);
-            let often = lost.len() >= POISON_DEATHS;
-            let died_with = distinct(lost);
             // Even where one node is all there is, a failure is tried again once.
             let failed = task.work_failures > 1 && failed_on >= POISON_NODES.min(capable.max(1));
-            if failed || (often && died_with >= POISON_NODES) {
+            if failed {
                 return problem(
-                    format!(
-                        "{name} failed on {failed_on} nodes and died with {died_with}: {}",
-                        last.problem.cause
-                    ),
+                    format!("{name} failed on {failed_on} nodes: {}", last.problem.cause),
                     "see `reelraft job shards` for each attempt; the source may be damaged there",
                 );
             }
