@@ -48,6 +48,7 @@ pub async fn encode_audio(
     )
     .await?;
     watch.complaints.judge("ffmpeg", ended)?;
+    watch.complaints.strictly(context.spec.strict)?;
     let packets = scan_own(context, &path, form.demuxer(), "a:0").await?.times;
     if packets.is_empty() {
         // Its first packet came when the track was chosen.

@@ -47,6 +47,65 @@ pub(crate) struct Told {
     field_order: String,
 }
 
+/// ffprobe's words for matrices, by their number in ITU-T H.273; "-" is none.
+const MATRICES: [&str; 15] = [
+    "gbr",
+    "bt709",
+    "-",
+    "-",
+    "fcc",
+    "bt470bg",
+    "smpte170m",
+    "smpte240m",
+    "ycgco",
+    "bt2020nc",
+    "bt2020c",
+    "smpte2085",
+    "chroma-derived-nc",
+    "chroma-derived-c",
+    "ictcp",
+];
+
+/// As [`MATRICES`], of transfers.
+const TRANSFERS: [&str; 19] = [
+    "-",
+    "bt709",
+    "-",
+    "-",
+    "bt470m",
+    "bt470bg",
+    "smpte170m",
+    "smpte240m",
+    "linear",
+    "log100",
+    "log316",
+    "iec61966-2-4",
+    "bt1361e",
+    "iec61966-2-1",
+    "bt2020-10",
+    "bt2020-12",
+    "smpte2084",
+    "smpte428",
+    "arib-std-b67",
+];
+
+/// As [`MATRICES`], of primaries.
+const PRIMARIES: [&str; 13] = [
+    "-",
+    "bt709",
+    "-",
+    "-",
+    "bt470m",
+    "bt470bg",
+    "smpte170m",
+    "smpte240m",
+    "film",
+    "bt2020",
+    "smpte428",
+    "smpte431",
+    "smpte432",
+];
+
 impl Hdr {
     /// Parameters for x265, each led by a colon.
     pub fn for_x265(&self) -> String {
@@ -96,17 +155,30 @@ impl Told {
         if !matches!(container, Container::Mkv | Container::Webm) {
             return Vec::new();
         }
+        let word = |word: &String| match word.as_str() {
+            "" | "unknown" | "unspecified" => None,
+            word => Some(word.to_string()),
+        };
+        // ffprobe's words for these are not always ffmpeg's; their numbers are.
+        let number = |names: &[&str], name: &String| {
+            let found = names.iter().position(|known| known == name);
+            found.map(|number| number.to_string())
+        };
+        // The first video stream: covers are pictures of their own.
         [
-            ("-color_range:v", &self.color_range),
-            ("-colorspace:v", &self.color_space),
-            ("-color_trc:v", &self.color_transfer),
-            ("-color_primaries:v", &self.color_primaries),
-            ("-chroma_sample_location:v", &self.chroma_location),
-            ("-field_order:v", &self.field_order),
+            ("-color_range:v:0", word(&self.color_range)),
+            ("-colorspace:v:0", number(&MATRICES, &self.color_space)),
+            ("-color_trc:v:0", number(&TRANSFERS, &self.color_transfer)),
+            (
+                "-color_primaries:v:0",
+                number(&PRIMARIES, &self.color_primaries),
+            ),
+            ("-chroma_sample_location:v:0", word(&self.chroma_location)),
+            ("-field_order:v:0", word(&self.field_order)),
         ]
         .into_iter()
-        .filter(|(_, word)| !matches!(word.as_str(), "" | "unknown" | "unspecified"))
-        .flat_map(|(option, word)| [option.to_string(), word.clone()])
+        .filter_map(|(option, value)| Some([option.to_string(), value?]))
+        .flatten()
         .collect()
     }
 }
@@ -224,7 +296,8 @@ pub(crate) async fn told(context: &Context<'_>, index: &Index) -> Result<Told, M
         .unwrap_or_default())
 }
 
-/// Runs ffprobe; an answer that makes no sense is none.
+/// Runs ffprobe; an answer that makes no sense is none, and no matter: a
+/// damaged source says so when it is decoded.
 async fn ask<Answer: DeserializeOwned>(
     context: &Context<'_>,
     arguments: &[String],
@@ -242,8 +315,10 @@ async fn ask<Answer: DeserializeOwned>(
         &mut text,
     )
     .await?;
-    text.complaints.judge("ffprobe", ended)?;
-    Ok(serde_json::from_str(&text.out).ok())
+    match text.complaints.judge("ffprobe", ended) {
+        Err(MediaError::ToolFailed { .. }) => Ok(None),
+        judged => judged.map(|()| serde_json::from_str(&text.out).ok()),
+    }
 }
 
 #[cfg(test)]
@@ -281,13 +356,15 @@ mod tests {
     fn only_matroska_is_told_and_only_what_is_known() {
         let told = Told {
             color_range: "tv".into(),
-            color_space: "unknown".into(),
+            color_space: "gbr".into(),
+            color_transfer: "unknown".into(),
+            color_primaries: "bt2020".into(),
             field_order: "tb".into(),
             ..Default::default()
         };
         assert_eq!(
             told.options(Container::Mkv).join(" "),
-            "-color_range:v tv -field_order:v tb"
+            "-color_range:v:0 tv -colorspace:v:0 0 -color_primaries:v:0 9 -field_order:v:0 tb"
         );
         assert!(told.options(Container::Mp4).is_empty());
     }
