@@ -4,18 +4,21 @@
 //! commands' conditions make harmless.
 //!
 //! Rules, in order: end what can't be done; take work back from lost nodes;
-//! give jobs their homes and replace lost ones; hand out pending tasks (fair
-//! share over tenants, then age; assemblies, analysis and audio before shards,
-//! longest shard first; to nodes of the job's build with a free slot, homes
-//! first for what reads or makes whole files, then the least busy).
+//! give jobs their homes and replace lost ones; hand out pending tasks (what
+//! was lost with its node, as it had its turn already; then by fair share over
+//! tenants, then age; assemblies, analysis and audio before shards, longest
+//! shard first; to nodes of the job's build with a free slot, homes first for
+//! what reads or makes whole files, then the least busy).
+
+mod assign;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    command::{Assign, AttemptKey, Command, FailJob, Release, SetHomes},
+    command::{AttemptKey, Command, FailJob, Release, SetHomes},
     limits::{ATTEMPTS_MAX, COMMANDS_PER_ENTRY_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{FailureClass, Home, Job, JobState, Problem, Task, TaskKind, TaskState},
-    state::{JobEntry, State, TaskKey},
+    rows::{FailureClass, Home, Job, JobState, Problem, Task, TaskState},
+    state::{JobEntry, State},
 };
 
 /// What the leader knows of one node by its session. In memory only: a new
@@ -117,14 +120,14 @@ pub fn plan(state: &State, liveness: &Liveness) -> Vec<Command> {
         homes(&entry.job, liveness, &mut load, &mut commands);
     }
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
-    assignments(state, liveness, &failing, &mut commands);
+    assign::assignments(state, liveness, &failing, &mut commands);
     commands
 }
 
 /// Why a job must fail now, if it must.
 fn verdict(entry: &JobEntry, liveness: &Liveness) -> Option<Problem> {
     entry
-        .pending
+        .failed
         .iter()
         .filter_map(|key| entry.tasks.get(key))
         .find_map(|task| {
@@ -273,147 +276,6 @@ fn homes(
         epoch: job.epoch,
         homes: kept.chain(candidates).chain(still_lost).collect(),
     }));
-}
-
-/// Hands pending tasks to free slots.
-fn assignments(
-    state: &State,
-    liveness: &Liveness,
-    failing: &BTreeSet<&String>,
-    commands: &mut Vec<Command>,
-) {
-    let mut busy: BTreeMap<u64, u32> = BTreeMap::new();
-    let mut share: BTreeMap<&str, u32> = BTreeMap::new();
-    for entry in state.active() {
-        for key in &entry.running {
-            if let Some(task) = entry.tasks.get(key) {
-                *busy.entry(task.node).or_default() += 1;
-                *share.entry(&entry.job.tenant).or_default() += 1;
-            }
-        }
-    }
-    // Without a living home there is nothing to read and nowhere to write.
-    let workable = |entry: &&JobEntry| {
-        !failing.contains(&entry.job.id)
-            && entry.job.homes.iter().any(|home| liveness.alive(home.node))
-    };
-    let free = |busy: &BTreeMap<u64, u32>, node: u64| {
-        let used = busy.get(&node).copied().unwrap_or(0);
-        let slots = liveness.nodes.get(&node).map_or(0, |view| view.slots);
-        slots.saturating_sub(used)
-    };
-    let any_free = |busy: &BTreeMap<u64, u32>, build: &str| {
-        let mut nodes = liveness.nodes.keys().copied();
-        nodes.any(|node| free(busy, node) > 0 && liveness.can_run(node, build))
-    };
-    // A job's tasks are put in order only when its turn comes: a cluster with
-    // full slots must not pay for the length of its queue.
-    let mut turns: Vec<(&JobEntry, Option<Queue>)> = state
-        .active()
-        .map(AsRef::as_ref)
-        .filter(|entry| !entry.pending.is_empty() && workable(entry))
-        .map(|entry| (entry, None))
-        .collect();
-    while commands.len() < COMMANDS_PER_ENTRY_MAX && any_free(&busy, "") {
-        let share_of = |tenant: &str| share.get(tenant).copied().unwrap_or(0);
-        let Some(at) = (0..turns.len()).min_by_key(|&at| {
-            let job = &turns[at].0.job;
-            (share_of(&job.tenant), job.created_index)
-        }) else {
-            return;
-        };
-        let (entry, queue) = &mut turns[at];
-        let queue = queue.get_or_insert_with(|| Queue::new(entry));
-        let task = if any_free(&busy, queue.build) {
-            queue.tasks.next()
-        } else {
-            None
-        };
-        let Some(task) = task else {
-            turns.swap_remove(at);
-            continue;
-        };
-        let Some(node) = pick(entry, task, queue.build, liveness, |node| free(&busy, node)) else {
-            continue;
-        };
-        if queue.build.is_empty() {
-            queue.build = &liveness.nodes[&node].build;
-        }
-        *busy.entry(node).or_default() += 1;
-        *share.entry(&entry.job.tenant).or_default() += 1;
-        commands.push(Command::Assign(Assign {
-            key: attempt(&entry.job, task, task.attempt + 1),
-            node,
-            build: queue.build.to_string(),
-            unix_ms: liveness.unix_ms,
-        }));
-    }
-}
-
-/// A job's tasks that may start now, in the order in which they should.
-struct Queue<'a> {
-    build: &'a str,
-    tasks: std::vec::IntoIter<&'a Task>,
-}
-
-impl<'a> Queue<'a> {
-    fn new(entry: &'a JobEntry) -> Self {
-        let state = entry.job.state();
-        let may_start = |key: &&TaskKey| match key.0 {
-            TaskKind::Analyze => state == JobState::Analyzing,
-            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
-            TaskKind::Assemble => state == JobState::Assembling,
-        };
-        let mut tasks: Vec<&Task> = entry
-            .pending
-            .iter()
-            .filter(may_start)
-            .filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref))
-            .collect();
-        tasks.sort_by_key(|task| {
-            let length = if task.kind() == TaskKind::Shard {
-                task.frames
-            } else {
-                u64::MAX
-            };
-            (std::cmp::Reverse(length), task.kind(), task.number)
-        });
-        Queue {
-            build: &entry.job.build,
-            tasks: tasks.into_iter(),
-        }
-    }
-}
-
-/// The node for a task, if one has a free slot. One that failed at it waits
-/// until all others have: a node that fails at once must not use a task's
-/// tries up while the good ones are busy.
-fn pick(
-    entry: &JobEntry,
-    task: &Task,
-    build: &str,
-    liveness: &Liveness,
-    free: impl Fn(u64) -> u32,
-) -> Option<u64> {
-    let whole = task.kind() != TaskKind::Shard;
-    let failed_on = |node: u64| {
-        let failures = task.failures.iter();
-        failures.filter(|failure| failure.node == node).count()
-    };
-    let able: Vec<u64> = liveness
-        .nodes
-        .keys()
-        .copied()
-        .filter(|&node| liveness.can_run(node, build))
-        .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
-        .collect();
-    let least = able.iter().map(|&node| failed_on(node)).min()?;
-    able.into_iter()
-        .filter(|&node| failed_on(node) == least && free(node) > 0)
-        .min_by_key(|&node| {
-            let away = !entry.is_home(node);
-            (whole && away, std::cmp::Reverse(free(node)), away, node)
-        })
 }
 
 fn attempt(job: &Job, task: &Task, attempt: u32) -> AttemptKey {

@@ -336,6 +336,14 @@ pub struct Task {
     pub node_faults: u32,
 }
 
+impl Task {
+    /// Whether its latest attempt was lost with the node that ran it.
+    pub fn was_lost(&self) -> bool {
+        let last = self.failures.last();
+        last.is_some_and(|failure| failure.class() == FailureClass::NodeLost)
+    }
+}
+
 /// A node that has taken part, by the disk it has.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Node {

@@ -28,6 +28,8 @@ pub struct JobEntry {
     pub pending: BTreeSet<TaskKey>,
     /// Index: tasks that run.
     pub running: BTreeSet<TaskKey>,
+    /// Index: those that wait for a node and have failed or been lost before.
+    pub failed: BTreeSet<TaskKey>,
 }
 
 /// The whole table. Clones are cheap: a pointer a job.
@@ -78,16 +80,21 @@ impl JobEntry {
             tasks: BTreeMap::new(),
             pending: BTreeSet::new(),
             running: BTreeSet::new(),
+            failed: BTreeSet::new(),
         }
     }
 
     /// Writes a task and keeps the indexes.
     pub(crate) fn put_task(&mut self, task: Task) {
         let key = (task.kind(), task.number);
-        self.pending.remove(&key);
-        self.running.remove(&key);
+        self.unindex(&key);
         match task.state() {
-            TaskState::Pending => drop(self.pending.insert(key)),
+            TaskState::Pending => {
+                self.pending.insert(key);
+                if !task.failures.is_empty() {
+                    self.failed.insert(key);
+                }
+            }
             TaskState::Running => drop(self.running.insert(key)),
             TaskState::Done => {}
         }
@@ -95,9 +102,20 @@ impl JobEntry {
     }
 
     pub(crate) fn remove_task(&mut self, key: TaskKey) {
-        self.pending.remove(&key);
-        self.running.remove(&key);
+        self.unindex(&key);
         self.tasks.remove(&key);
+    }
+
+    fn unindex(&mut self, key: &TaskKey) {
+        for index in [&mut self.pending, &mut self.running, &mut self.failed] {
+            index.remove(key);
+        }
+    }
+
+    /// Pending tasks that were lost with their node: they had begun.
+    pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
+        let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
+        failed.filter(|task| task.was_lost())
     }
 
     /// The shards in order.

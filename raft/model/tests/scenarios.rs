@@ -248,6 +248,7 @@ impl World {
                     shards_total,
                     audio_tracks: option(&words, "audio").map_or(0, |n| n.parse().unwrap()),
                     extras: words.contains(&"extras"),
+                    plan_note: option(&words, "note").unwrap_or_default().into(),
                     key,
                     ..Default::default()
                 };
@@ -325,6 +326,9 @@ fn show(entry: &JobEntry, liveness: &Liveness) -> String {
     .unwrap();
     if let Some(problem) = &job.problem {
         write!(text, " problem=({problem})").unwrap();
+    }
+    if !job.plan_note.is_empty() {
+        write!(text, " note=({})", job.plan_note).unwrap();
     }
     if !job.output_hash.is_empty() {
         write!(text, " output={} proof={}", job.output_hash, job.proof_hash).unwrap();

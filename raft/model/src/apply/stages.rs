@@ -89,7 +89,10 @@ impl Writer<'_> {
         job.state = JobState::Encoding.into();
         job.single = true;
         job.shards_total = 1;
-        job.plan_note = clip(why, PROBLEM_BYTES_MAX);
+        // What the analysis found to say, as what was left out, stays true.
+        let notes = [why, &job.plan_note].map(str::trim);
+        let notes = notes.into_iter().filter(|note| !note.is_empty());
+        job.plan_note = clip(&notes.collect::<Vec<_>>().join("; "), PROBLEM_BYTES_MAX);
         self.put_job(job);
         self.put_task(id, whole);
     }
