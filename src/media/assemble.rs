@@ -199,11 +199,27 @@ fn check_plan(index: &Index, single: bool, reports: &[ShardReport]) -> Result<()
                 && (report.head.range.from_pts, report.head.range.to_pts)
                     == (planned.from_pts, planned.to_pts)
         });
-    if same {
-        Ok(())
-    } else {
-        unproven("no-gap-no-overlap", "the shards are not those of the plan")
+    if !same {
+        return unproven("no-gap-no-overlap", "the shards are not those of the plan");
     }
+    check_joints(reports)
+}
+
+/// Neighbours decoded the frame at their joint alike. A decoder that began
+/// somewhere in the film may give wrong pictures at the right times and
+/// without a complaint; one that came there from further back knows better.
+fn check_joints(reports: &[ShardReport]) -> Result<(), MediaError> {
+    for (number, pair) in (1..).zip(reports.windows(2)) {
+        let (before, after) = (&pair[0].head.following, &pair[1].head.opening);
+        if before.is_none() || before != after {
+            return Err(MediaError::PlanMismatch {
+                detail: format!(
+                    "shard {number} begins with another picture than the one before it decodes there"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// Writes one codec header and all fragments, checking each against its

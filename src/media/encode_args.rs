@@ -19,7 +19,7 @@ use crate::{
 
 /// The number of our own planner, argument and mux rules. It is part of the
 /// encoder build, so that nodes with other rules never share a job.
-pub const RECIPE: u32 = 2;
+pub const RECIPE: u32 = 3;
 
 /// The scaler's other modes give other pixels on other processors.
 pub(crate) const SCALER: &str = "bicubic+accurate_rnd+bitexact";
@@ -314,7 +314,7 @@ mod tests {
         let range = index.shards()[1];
         assert_eq!(
             shard(&source(), &index, &spec, range, Some(50)).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 

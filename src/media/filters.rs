@@ -85,6 +85,7 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
         filters.push("showinfo@decoded=checksum=0".into());
     }
     if let Pass::Shard(range) = pass {
+        filters.extend(joints(index, range));
         filters.extend(trim(index, decoded_range(spec, index, range)));
     }
     filters.extend(flatten(spec, index));
@@ -111,14 +112,30 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     filters.join(",")
 }
 
+/// Hashes a shard's first frame and the next shard's, as they are decoded here:
+/// neighbours must agree on the frame at their joint. The branch ends behind
+/// them, as an open one would have the film decoded to its end.
+fn joints(index: &Index, range: ShardRange) -> Option<String> {
+    let bounds = index.bounds(range);
+    let frames: Vec<i64> = bounds.from.into_iter().chain(bounds.to).collect();
+    let (first, last) = (frames.first()?, frames.last()?);
+    let either: Vec<String> = frames
+        .iter()
+        .map(|pts| format!("eq(pts\\,{pts})"))
+        .collect();
+    Some(format!(
+        "split[joint][own];[joint]trim=start_pts={first}:end_pts={},select={},showinfo@joint,nullsink;[own]null",
+        last + 1,
+        either.join("+")
+    ))
+}
+
 /// Lets the frames of a range through. The plan's ends stay open: a frame
 /// beyond them must be seen.
 fn trim(index: &Index, range: ShardRange) -> Option<String> {
-    let zero = index.head.zero;
-    let from = (index.times.first() < Some(&range.from_pts))
-        .then(|| format!("start_pts={}", range.from_pts - zero));
-    let to = (index.times.last() >= Some(&range.to_pts))
-        .then(|| format!("end_pts={}", range.to_pts - zero));
+    let bounds = index.bounds(range);
+    let from = bounds.from.map(|from| format!("start_pts={from}"));
+    let to = bounds.to.map(|to| format!("end_pts={to}"));
     let ends: Vec<String> = from.into_iter().chain(to).collect();
     (!ends.is_empty()).then(|| format!("trim={}", ends.join(":")))
 }
@@ -290,7 +307,7 @@ mod tests {
         let decoded = decoded_range(&spec, &index, range);
         assert_eq!((decoded.from_pts, decoded.to_pts), (58, 100));
         assert!(chain(&spec, &index, Pass::Shard(range)).starts_with(
-            "setpts=PTS-(0),showinfo@decoded=checksum=0,trim=start_pts=58,bwdif=mode=send_frame:parity=auto:deint=all,settb=expr=1/24,trim=start_pts=60,scale"
+            "setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=58,bwdif=mode=send_frame:parity=auto:deint=all,settb=expr=1/24,trim=start_pts=60,scale"
         ));
     }
 

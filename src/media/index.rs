@@ -83,6 +83,26 @@ struct Head {
     shards: Vec<ShardRange>,
 }
 
+/// First time that belongs to a range and first that does not, counted from
+/// the film's start; none where the film itself begins or ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    pub from: Option<i64>,
+    pub to: Option<i64>,
+}
+
+impl Bounds {
+    /// Whether a frame comes before the range.
+    pub fn before(&self, pts: i64) -> bool {
+        self.from.is_some_and(|from| pts < from)
+    }
+
+    /// Whether a frame comes after it.
+    pub fn behind(&self, pts: i64) -> bool {
+        self.to.is_some_and(|to| pts >= to)
+    }
+}
+
 impl Index {
     pub(crate) fn new(facts: Facts, plan: Plan) -> Index {
         Index {
@@ -129,6 +149,15 @@ impl Index {
             .chain(self.head.notes.iter().map(String::as_str))
             .collect();
         clip(&notes.join("; "), NOTE_BYTES_MAX)
+    }
+
+    /// The bounds of a range of frames, as a pass over it counts.
+    pub(crate) fn bounds(&self, range: ShardRange) -> Bounds {
+        let zero = self.head.zero;
+        Bounds {
+            from: (self.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
+            to: (self.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
+        }
     }
 
     /// All streams of the source that the job takes, the video first.

@@ -195,6 +195,8 @@ pub(crate) struct Frame {
     pub pix_fmt: String,
     /// Width and height in pixels.
     pub size: (u32, u32),
+    /// Adler-32 of its bytes in hex, where the filter was asked for it.
+    pub checksum: Option<String>,
 }
 
 /// Reads a line of the `showinfo` filter named `name`.
@@ -211,6 +213,7 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         pts: None,
         pix_fmt: String::new(),
         size: (0, 0),
+        checksum: None,
     };
     // Numbers are padded, so a value may be a word of its own.
     while let Some(word) = words.next() {
@@ -225,6 +228,7 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         match key {
             "pts" => found.pts = value.parse().ok(),
             "fmt" => found.pix_fmt = value.to_string(),
+            "checksum" => found.checksum = Some(value.to_string()),
             "s" => {
                 let (width, height) = value.split_once('x')?;
                 found.size = (width.parse().ok()?, height.parse().ok()?);
@@ -354,9 +358,14 @@ mod tests {
             Frame {
                 pts: Some(-12),
                 pix_fmt: "yuv420p".into(),
-                size: (1280, 720)
+                size: (1280, 720),
+                checksum: None,
             }
         );
+        let hashed = line.replace("@decoded", "@joint")
+            + "checksum:B58BC96F plane_checksum:[627BFC99 982EAD48]";
+        let hashed = frame(&hashed, "joint").unwrap();
+        assert_eq!(hashed.checksum.as_deref(), Some("B58BC96F"));
         assert_eq!(frame(line, "filtered"), None);
         let none = "[showinfo@decoded @ 0x5] [info] n:   0 pts:NOPTS pts_time:NOPTS pos: 1 fmt:gray sar:1/1 s:2x4 i:P iskey:1 type:I";
         assert_eq!(frame(none, "decoded").unwrap().pts, None);

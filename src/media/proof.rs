@@ -111,8 +111,9 @@ struct Check {
 
 /// Every check that the assembly makes; one that does not hold ends it with
 /// an error, so all hold in a proof that is written.
-const CHECKS: [&str; 9] = [
+const CHECKS: [&str; 10] = [
     "no-gap-no-overlap",
+    "joints-decoded-alike",
     "shard-hash",
     "one-codec-header",
     "encoded-equals-decoded",

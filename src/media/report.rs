@@ -12,7 +12,7 @@ use crate::{
 const SHARD: Form = Form {
     what: "report",
     magic: b"RRSR",
-    version: 1,
+    version: 2,
 };
 
 const SOUND: Form = Form {
@@ -47,6 +47,10 @@ pub(crate) struct ShardHead {
     pub encoded: u64,
     /// Frames decoded before the range.
     pub lead_in: u64,
+    /// Checksums of the frames at the shard's joints, decoded here: its own
+    /// first and the next shard's; none where the film begins or ends.
+    pub opening: Option<String>,
+    pub following: Option<String>,
     /// Starts that were tried, the good one included.
     pub tries: u32,
     /// What the decoder complained of in the good try, and how often.

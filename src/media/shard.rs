@@ -17,7 +17,7 @@ use crate::{
     plan::ShardRange,
     process::{self, Run},
     report::{ShardHead, ShardReport},
-    watch::{Bounds, Promise, Watch},
+    watch::{Promise, Watch},
 };
 
 /// A finished encoding in the work folder.
@@ -68,8 +68,8 @@ pub async fn encode_shard(
         };
         let mut watch = Watch::new(index, context.spec, &progress).promised(
             promise,
-            Bounds::of(index, range),
-            Bounds::of(index, needed),
+            index.bounds(range),
+            index.bounds(needed),
         );
         let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut watch).await;
@@ -164,6 +164,7 @@ async fn finish(
     let base = encoded_base(context.spec, index);
     check_times(&fragments, base, &times)?;
     let encoded = fragments.samples.len() as u64;
+    let (opening, following) = watch.joints;
     let report = ShardReport {
         head: ShardHead {
             range,
@@ -171,6 +172,8 @@ async fn finish(
             decoded: watch.decoded,
             encoded,
             lead_in: watch.lead_in,
+            opening,
+            following,
             tries,
             complaints: watch.complaints.kept,
             complaints_total: watch.complaints.total,

@@ -8,10 +8,9 @@
 use crate::{
     encode_args::encoded_base,
     error::MediaError,
-    index::Index,
+    index::{Bounds, Index},
     limits::FRAMES_MAX,
     listen::{self, Complaints},
-    plan::ShardRange,
     process::{Listener, Step},
     times::{MICROSECONDS, Ratio, rescale, seconds},
 };
@@ -30,32 +29,6 @@ pub(crate) struct Promise {
     pub noisy_start: bool,
     /// Whether no better start is left.
     pub last_try: bool,
-}
-
-/// First time that belongs and first that does not, where there are such.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Bounds {
-    from: Option<i64>,
-    to: Option<i64>,
-}
-
-impl Bounds {
-    /// Of a range, from the film's start on; its ends have no bounds.
-    pub fn of(index: &Index, range: ShardRange) -> Bounds {
-        let zero = index.head.zero;
-        Bounds {
-            from: (index.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
-            to: (index.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
-        }
-    }
-
-    fn before(&self, pts: i64) -> bool {
-        self.from.is_some_and(|from| pts < from)
-    }
-
-    fn behind(&self, pts: i64) -> bool {
-        self.to.is_some_and(|to| pts >= to)
-    }
 }
 
 /// Follows one child.
@@ -83,6 +56,9 @@ pub(crate) struct Watch<'a> {
     encoded: u64,
     /// What was complained of within the shard's range.
     pub complaints: Complaints,
+    /// Checksum of the shard's first frame as it was decoded here, unless the
+    /// film begins with it, and of the first behind the shard.
+    pub joints: (Option<String>, Option<String>),
     objection: Option<String>,
 }
 
@@ -106,6 +82,7 @@ impl<'a> Watch<'a> {
             filtered_times: None,
             encoded: 0,
             complaints: Complaints::default(),
+            joints: (None, None),
             objection: None,
         }
     }
@@ -241,6 +218,14 @@ impl Listener for Watch<'_> {
         if let Some(frame) = listen::frame(line, "filtered") {
             return self.filtered(&frame);
         }
+        if let Some(frame) = listen::frame(line, "joint") {
+            if frame.pts == self.own.from {
+                self.joints.0 = frame.checksum;
+            } else if frame.pts == self.own.to {
+                self.joints.1 = frame.checksum;
+            }
+            return Ok(Step::Quiet);
+        }
         if let Some(base) = listen::time_base(line, "filtered") {
             self.filtered_times.get_or_insert_default();
             // What is counted there would not be what the plan counts.
@@ -279,7 +264,7 @@ mod tests {
     fn watch(index: &Index, last_try: bool) -> Watch<'_> {
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
-        let bounds = Bounds::of(index, range);
+        let bounds = index.bounds(range);
         let promise = Promise {
             decoded: index.times_in(range).to_vec(),
             points: None,

@@ -101,6 +101,57 @@ fn a_sound_film_is_not_refused_by_strictness() {
     }
 }
 
+/// Units of an H.264 stream as a raw file has them, each with its start code.
+fn units(stream: &[u8]) -> Vec<&[u8]> {
+    let starts: Vec<usize> = (0..stream.len().saturating_sub(3))
+        .filter(|&at| stream[at..].starts_with(&[0, 0, 1]))
+        .collect();
+    let ends = starts.iter().skip(1).copied().chain([stream.len()]);
+    starts
+        .iter()
+        .zip(ends)
+        .map(|(&from, to)| &stream[from..to])
+        .collect()
+}
+
+/// A film that changes its parameters midway and says so only there: whoever
+/// begins to decode behind that gives other colours, at the right times and
+/// without a complaint.
+#[test]
+fn pictures_that_depend_on_where_decoding_begins_make_one_shard() {
+    let world = World::new();
+    let stream = |name: &str, offset: i32| {
+        let clip = world.made_by(
+            name,
+            &format!(
+                "-f lavfi -i testsrc2=size=320x180:rate=24:duration=4 -c:v libx264 -pix_fmt yuv420p -g 24 -bf 0 -x264-params chroma-qp-offset={offset}"
+            ),
+        );
+        std::fs::read(clip.path).unwrap()
+    };
+    let (first, second) = (stream("first.h264", 0), stream("second.h264", 12));
+    let mut joined = first;
+    let mut told = [false; 32];
+    for unit in units(&second) {
+        let kind = usize::from(unit[3] & 31);
+        // Sequence and picture parameters, once each.
+        if !matches!(kind, 7 | 8) || !told[kind] {
+            joined.extend(unit);
+        }
+        told[kind] = true;
+    }
+    world.written_bytes("joined.h264", &joined);
+    let clip = world.made_by("changing.mkv", "-framerate 24 -i joined.h264 -c:v copy");
+    let spec = Spec {
+        shard_ms: 1000,
+        ..world::lossless()
+    };
+    let job = world.job(&clip, &spec);
+    assert_eq!(job.frames(), job.reference_frames());
+    assert!(job.single, "{} shards", job.shards);
+    assert!(job.note.contains("another picture"), "{}", job.note);
+}
+
 /// Real broken files: the same frames as the reference, or a refusal by name.
 #[test]
 fn real_broken_files_are_made_or_refused_by_name() {

@@ -238,34 +238,6 @@ impl World {
                 let analysis = step("analyze");
                 let index = analyze(&parts_of.at(&analysis), bytes).await?;
                 let index = Index::from_bytes(&index.to_bytes()).unwrap();
-                let mut single = false;
-                let mut note = index.note();
-                let mut ranges = index.shards().to_vec(); // None in sound alone.
-                let mut parts = Vec::new();
-                'plan: loop {
-                    parts.clear();
-                    for (number, range) in ranges.iter().enumerate() {
-                        let place = step(&format!("shard{number}-{single}"));
-                        let done =
-                            encode_shard(&parts_of.at(&place), &index, *range, single, |_| {})
-                                .await;
-                        match done {
-                            Ok(done) => parts.push((done.path, done.report)),
-                            Err(MediaError::PlanMismatch { detail }) if !single => {
-                                single = true;
-                                note = detail;
-                                ranges = vec![ShardRange {
-                                    from_pts: ranges[0].from_pts,
-                                    to_pts: ranges[ranges.len() - 1].to_pts,
-                                    frames: 0,
-                                }];
-                                continue 'plan;
-                            }
-                            Err(error) => return Err(error),
-                        }
-                    }
-                    break;
-                }
                 let mut audio = Vec::new();
                 for track in 0..index.audio_tracks() {
                     let place = step(&format!("audio-{track}"));
@@ -278,14 +250,40 @@ impl World {
                     let done = take_extras(&parts_of.at(&place), &index).await?;
                     extras = Some((done.path, done.report));
                 }
-                let place = step("assemble");
-                let shards = parts.len();
-                let whole = reelraft_media::Parts {
-                    shards: parts,
-                    audio,
-                    extras,
+                let mut single = false;
+                let mut note = index.note();
+                let mut ranges = index.shards().to_vec(); // None in sound alone.
+                let (shards, done) = loop {
+                    let whole = async {
+                        let mut shards = Vec::new();
+                        for (number, range) in ranges.iter().enumerate() {
+                            let place = step(&format!("shard{number}-{single}"));
+                            let at = parts_of.at(&place);
+                            let done = encode_shard(&at, &index, *range, single, |_| {}).await?;
+                            shards.push((done.path, done.report));
+                        }
+                        let parts = reelraft_media::Parts {
+                            shards,
+                            audio: audio.clone(),
+                            extras: extras.clone(),
+                        };
+                        let place = step(&format!("assemble-{single}"));
+                        assemble(&parts_of.at(&place), &index, single, &parts).await
+                    };
+                    match whole.await {
+                        Ok(done) => break (ranges.len(), done),
+                        Err(MediaError::PlanMismatch { detail }) if !single => {
+                            single = true;
+                            note = detail;
+                            ranges = vec![ShardRange {
+                                from_pts: ranges[0].from_pts,
+                                to_pts: ranges[ranges.len() - 1].to_pts,
+                                frames: 0,
+                            }];
+                        }
+                        Err(error) => return Err(error),
+                    }
                 };
-                let done = assemble(&parts_of.at(&place), &index, single, &whole).await?;
                 Ok((index, single, note, shards, done))
             })
             .map(|(index, single, note, shards, done)| Job {
