@@ -18,7 +18,7 @@ use crate::{
     packets,
     plan::{self, Plan},
     probe::{self, Source},
-    process::{self, Listener, Run, Step},
+    process::{Listener, Step},
     sound,
     tags::About,
     times::Ratio,
@@ -176,18 +176,7 @@ async fn first_frame(
     };
     let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
     let mut listener = FrameLines::default();
-    process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut listener,
-    )
-    .await?;
+    context.ffmpeg(&arguments, &mut listener).await?;
     match (listener.decoded, listener.filtered) {
         (Some(decoded), Some(filtered)) => Ok(First {
             decoded,

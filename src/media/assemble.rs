@@ -15,7 +15,6 @@ use crate::{
     index::Index,
     listen::Advance,
     mux_args::{self, ABOUT_FILE, JOINED_FILE, output_file},
-    process::{self, Run},
     proof::{self, Facts},
     rate_header,
     report::{ExtrasReport, ShardReport, SoundReport},
@@ -187,7 +186,7 @@ fn check_plan(index: &Index, single: bool, reports: &[ShardReport]) -> Result<()
     if index.shards().is_empty() && reports.is_empty() {
         return Ok(());
     }
-    if single || index.shards().len() == 1 {
+    if index.is_whole(single) {
         return match reports {
             [report] if report.head.single => Ok(()),
             _ => unproven("no-gap-no-overlap", "the film is not one shard"),
@@ -303,18 +302,7 @@ async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), 
     let extras = parts.extras.as_ref().map(|(path, _)| path.as_path());
     let arguments = mux_args::assemble(index, context.spec, &audio, extras);
     let mut watch = Advance::new(&|_| {});
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut watch,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut watch).await?;
     watch.complaints.judge("ffmpeg", ended)?;
     // It copies what our own muxer wrote: any complaint is one too many.
     match watch.complaints.kept.first() {

@@ -10,7 +10,7 @@ use crate::{
     limits::PACKETS_MAX,
     listen::{Advance, Complaints},
     mux_args,
-    process::{self, Listener, Run, Step},
+    process::{Listener, Step},
     report::SoundReport,
     shard::{Encoded, hash},
     sound_args::{self, SoundForm},
@@ -35,18 +35,7 @@ pub async fn encode_audio(
     let path = context.work_dir.join(form.file());
     let arguments = sound_args::track(context.input, index, context.spec, sound);
     let mut watch = Advance::new(&progress);
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut watch,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut watch).await?;
     watch.complaints.judge("ffmpeg", ended)?;
     watch.complaints.strictly(context.spec.strict)?;
     let packets = scan_own(context, &path, form.demuxer(), "a:0").await?.times;
@@ -124,18 +113,7 @@ pub(crate) async fn scan_own(
 ) -> Result<Own, MediaError> {
     let mut own = Own::default();
     let arguments = mux_args::scan_own(path, demuxer, stream);
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffprobe,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut own,
-    )
-    .await?;
+    let ended = context.ffprobe(&arguments, &mut own).await?;
     own.complaints.judge("ffprobe", ended)?;
     Ok(own)
 }

@@ -9,12 +9,7 @@ use reelraft_model::spec::{Codec, Container};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Context, args, encode_args,
-    error::MediaError,
-    index::Index,
-    listen::Text,
-    probe::Source,
-    process::{self, Run},
+    Context, args, encode_args, error::MediaError, index::Index, listen::Text, probe::Source,
 };
 
 /// Static metadata of high dynamic range, in the units of its standards.
@@ -272,18 +267,9 @@ pub(crate) async fn told(context: &Context<'_>, index: &Index) -> Result<Told, M
     let sample = context.work_dir.join(encode_args::SAMPLE_FILE);
     let arguments = encode_args::sample(context.input, index, context.spec);
     let mut text = Text::default();
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: crate::analyze::address_bytes(index),
-            time_max: None,
-        },
-        context.cancel,
-        &mut text,
-    )
-    .await?;
+    let ended = context
+        .ffmpeg_with(&arguments, crate::analyze::address_bytes(index), &mut text)
+        .await?;
     // What can't be encoded will say so in its shard; here it is no matter.
     if text.complaints.judge("ffmpeg", ended).is_err() || !sample.exists() {
         return Ok(Told::default());
@@ -303,18 +289,7 @@ async fn ask<Answer: DeserializeOwned>(
     arguments: &[String],
 ) -> Result<Option<Answer>, MediaError> {
     let mut text = Text::default();
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffprobe,
-            args: arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut text,
-    )
-    .await?;
+    let ended = context.ffprobe(arguments, &mut text).await?;
     match text.complaints.judge("ffprobe", ended) {
         Err(MediaError::ToolFailed { .. }) => Ok(None),
         judged => judged.map(|()| serde_json::from_str(&text.out).ok()),

@@ -15,7 +15,6 @@ use crate::{
     limits::{EXTRAS_MAX, SHIFT_SECONDS},
     listen::{Advance, LOG_ERRORS},
     probe::Stream,
-    process::{self, Run},
     report::ExtrasReport,
     shard::{Encoded, hash},
 };
@@ -294,18 +293,7 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     let form = ExtrasForm::of(context.spec);
     let arguments = arguments(context.input, index, context.spec);
     let mut watch = Advance::new(&|_| {});
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut watch,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut watch).await?;
     watch.complaints.judge("ffmpeg", ended)?;
     let path = context.work_dir.join(form.file());
     let mut cues = Vec::new();

@@ -120,6 +120,12 @@ impl Index {
         &self.shards
     }
 
+    /// Whether the film is made in one plain pass: it was collapsed (`single`),
+    /// or is one shard anyway.
+    pub(crate) fn is_whole(&self, single: bool) -> bool {
+        single || self.shards.len() == 1
+    }
+
     /// Frames of the output that the packets promise.
     pub fn frames_total(&self) -> u64 {
         self.shards.iter().map(|shard| shard.frames).sum()

@@ -15,7 +15,7 @@ use crate::{
     limits::{PEAK_MDB_MAX, SILENCE_MLUFS},
     listen::Advance,
     probe::Source,
-    process::{self, Listener, Run, Step},
+    process::{Listener, Step},
     sound_args,
 };
 
@@ -55,18 +55,7 @@ pub(crate) async fn measure(
         integrated_mlufs: None,
         peak_mdb: None,
     };
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut summary,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut summary).await?;
     summary.advance.complaints.judge("ffmpeg", ended)?;
     let (Some(integrated_mlufs), Some(peak_mdb)) = (summary.integrated_mlufs, summary.peak_mdb)
     else {

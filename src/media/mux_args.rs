@@ -199,7 +199,7 @@ pub fn reference(
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
     args.extend(words(&["-threads", "1", "-i", input]));
-    let whole = single || index.shards().len() == 1;
+    let whole = index.is_whole(single);
     if index.head.source.video.is_some() {
         // Covers are copied, which filters for all pictures would forbid.
         args.extend(

@@ -10,7 +10,7 @@ use crate::{
     limits::PACKETS_MAX,
     listen::Complaints,
     probe::Source,
-    process::{self, Listener, Run, Step},
+    process::{Listener, Step},
     times::Ratio,
 };
 
@@ -36,18 +36,7 @@ pub(crate) async fn scan(
 ) -> Result<Vec<Packet>, MediaError> {
     let mut listener = PacketLines::default();
     let arguments = args::scan_packets(context.input, source);
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffprobe,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut listener,
-    )
-    .await?;
+    let ended = context.ffprobe(&arguments, &mut listener).await?;
     listener.complaints.judge("ffprobe", ended)?;
     let mut packets = listener.packets;
     mark_clean(context, source, &mut packets).await?;
@@ -76,18 +65,7 @@ async fn mark_clean(
             ..Default::default()
         };
         let arguments = args::scan_refresh(context.input, source, types);
-        process::run(
-            Run {
-                program: &context.tools.ffmpeg,
-                args: &arguments,
-                folder: context.work_dir,
-                address_bytes_extra: 0,
-                time_max: None,
-            },
-            context.cancel,
-            &mut listener,
-        )
-        .await?;
+        context.ffmpeg(&arguments, &mut listener).await?;
         // A bad end only leaves keyframes unmarked, which costs lead-in.
         for packet in packets.iter_mut() {
             packet.clean =

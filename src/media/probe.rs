@@ -11,7 +11,7 @@ use crate::{
     error::MediaError,
     limits::{SOURCE_PIXELS_MAX, STREAMS_MAX},
     listen::Text,
-    process::{self, Ended, Run},
+    process::Ended,
     times::{Ratio, parse_microseconds},
 };
 
@@ -197,18 +197,7 @@ pub(crate) struct Chapter {
 pub(crate) async fn probe(context: &Context<'_>) -> Result<Found, MediaError> {
     let arguments = args::probe(context.input);
     let mut text = Text::default();
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffprobe,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut text,
-    )
-    .await?;
+    let ended = context.ffprobe(&arguments, &mut text).await?;
     if matches!(ended, Ended::Badly(_)) {
         text.complaints
             .judge("ffprobe", Ended::Enough)

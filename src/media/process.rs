@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    Context,
     cancel::Cancel,
     error::MediaError,
     limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
@@ -74,6 +75,54 @@ pub(crate) enum Ended {
     Enough,
     /// With an exit code or a signal.
     Badly(ExitStatus),
+}
+
+impl Context<'_> {
+    /// Runs ffmpeg in the step's folder to its end.
+    pub(crate) async fn ffmpeg(
+        &self,
+        args: &[String],
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Ended, MediaError> {
+        self.ffmpeg_with(args, 0, listener).await
+    }
+
+    /// The same with so many bytes of address space beyond the base.
+    pub(crate) async fn ffmpeg_with(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Ended, MediaError> {
+        self.run_tool(&self.tools.ffmpeg, args, address_bytes_extra, listener)
+            .await
+    }
+
+    /// Runs ffprobe in the step's folder to its end.
+    pub(crate) async fn ffprobe(
+        &self,
+        args: &[String],
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Ended, MediaError> {
+        self.run_tool(&self.tools.ffprobe, args, 0, listener).await
+    }
+
+    async fn run_tool(
+        &self,
+        program: &Path,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Ended, MediaError> {
+        let child = Run {
+            program,
+            args,
+            folder: self.work_dir,
+            address_bytes_extra,
+            time_max: None,
+        };
+        run(child, self.cancel, listener).await
+    }
 }
 
 /// Runs a child to its end.

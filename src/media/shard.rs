@@ -15,7 +15,6 @@ use crate::{
     index::Index,
     limits::SHIFT_SECONDS,
     plan::ShardRange,
-    process::{self, Run},
     report::{ShardHead, ShardReport},
     watch::{Promise, Watch},
 };
@@ -47,7 +46,7 @@ pub async fn encode_shard(
     single: bool,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    if single || index.shards().len() == 1 {
+    if index.is_whole(single) {
         return encode_single(context, index, range, &progress).await;
     }
     let needed = filters::decoded_range(context.spec, index, range);
@@ -122,18 +121,9 @@ async fn execute(
     arguments: &[String],
     watch: &mut Watch<'_>,
 ) -> Result<(), MediaError> {
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: arguments,
-            folder: context.work_dir,
-            address_bytes_extra: address_bytes(index),
-            time_max: None,
-        },
-        context.cancel,
-        watch,
-    )
-    .await?;
+    let ended = context
+        .ffmpeg_with(arguments, address_bytes(index), watch)
+        .await?;
     watch.complaints.judge("ffmpeg", ended)
 }
 

@@ -18,7 +18,7 @@ use crate::{
     listen::Complaints,
     loudness::{self, Loudness},
     probe::{Found, Source, Stream, kinds},
-    process::{self, Ended, Listener, Run, Step},
+    process::{Ended, Listener, Step},
     sound_args,
 };
 
@@ -164,18 +164,7 @@ async fn attempt(
 ) -> Result<Tried, MediaError> {
     let arguments = sound_args::first(context.input, source, context.spec, sound);
     let mut listener = FirstPacket::default();
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut listener,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut listener).await?;
     if listener.seen {
         return Ok(Tried::Good);
     }
