@@ -9,7 +9,7 @@ use std::{
 use crate::{
     Context,
     audio::{Own, scan_own},
-    boxes,
+    boxes, covers,
     encode_args::{encoded_base, muxer_timescale},
     error::MediaError,
     index::Index,
@@ -74,6 +74,7 @@ pub async fn assemble(
     }
     mux(context, index, parts).await?;
     let path = context.work_dir.join(output_file(context.spec));
+    covers::check_kept(context, index, &path).await?;
     let demuxer = mux_args::demuxer(context.spec);
     let mut muxed_frames = 0;
     if let Some(film) = &film {
@@ -300,10 +301,21 @@ fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u64>, MediaE
 async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), MediaError> {
     let audio: Vec<PathBuf> = parts.audio.iter().map(|(path, _)| path.clone()).collect();
     let extras = parts.extras.as_ref().map(|(path, _)| path.as_path());
+    let laid_out = match extras {
+        Some(path) if covers::attached(context.spec.container()) => {
+            let count = index.attached_counts().1;
+            if count > 0 {
+                covers::lay_out(context, path, count).await?;
+            }
+            count
+        }
+        _ => 0,
+    };
     let arguments = mux_args::assemble(index, context.spec, &audio, extras);
     let mut watch = Advance::new(&|_| {});
     let ended = context.ffmpeg(&arguments, &mut watch).await?;
     watch.complaints.judge("ffmpeg", ended)?;
+    covers::clear(context, laid_out)?;
     // It copies what our own muxer wrote: any complaint is one too many.
     match watch.complaints.kept.first() {
         Some(said) => unproven("muxed-without-complaint", said),

@@ -9,6 +9,7 @@ use crate::{
     Context,
     args::{Input, beside, open, quiet, words},
     audio::scan_own,
+    covers,
     error::MediaError,
     index::Index,
     labels::{self, Label},
@@ -107,11 +108,20 @@ fn encoder(container: Container, codec: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a container shows a picture of this codec as its cover. Matroska
-/// would make a second video track of it.
-fn shows_cover(container: Container, codec: &str) -> bool {
-    matches!(container, Container::Mp4 | Container::M4a | Container::Flac)
-        && matches!(codec, "mjpeg" | "png")
+/// Whether a container shows this picture as its cover. QuickTime and WebM
+/// have no place for one; muxers refuse one whose size can't be read.
+fn shows_cover(container: Container, stream: &Stream) -> bool {
+    matches!(
+        container,
+        Container::Mp4 | Container::M4a | Container::Flac | Container::Mkv
+    ) && matches!(stream.codec(), "mjpeg" | "png")
+        && stream.has_size()
+}
+
+/// Whether Matroska can be told what this attachment is, which it insists on.
+fn is_named(stream: &Stream) -> bool {
+    let tags = Label::of(stream).tags;
+    tags.contains_key("filename") && tags.contains_key("mimetype")
 }
 
 /// The extras a job takes, subtitles first; what is left out goes to `notes`.
@@ -119,11 +129,15 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
     let container = spec.container();
     let mut extras = Vec::new();
     let mut take = |stream: &Stream, kind, encoder: &str| {
+        let mut label = Label::of(stream);
+        if kind == Kind::Cover && covers::attached(container) {
+            covers::name(&mut label, stream.codec());
+        }
         extras.push(Extra {
             stream: stream.index,
             kind,
             encoder: encoder.to_string(),
-            label: Label::of(stream),
+            label,
         });
     };
     let mut leave = |what: &str, stream: &Stream| {
@@ -148,15 +162,14 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
     if !spec.strip_metadata {
         for stream in streams {
             if stream.is("attachment") {
-                let named = stream.tags.keys().any(|key| key == "filename");
                 match container {
-                    Container::Mkv if named => take(stream, Kind::Attachment, "copy"),
+                    Container::Mkv if is_named(stream) => take(stream, Kind::Attachment, "copy"),
                     _ => leave("an attachment", stream),
                 }
             }
         }
         for stream in streams.iter().filter(|stream| stream.has("attached_pic")) {
-            if shows_cover(container, stream.codec()) {
+            if shows_cover(container, stream) {
                 take(stream, Kind::Cover, "copy");
             } else {
                 leave("a cover picture", stream);
@@ -334,8 +347,10 @@ mod tests {
             {"index":1,"codec_type":"subtitle","codec_name":"ass"},
             {"index":2,"codec_type":"subtitle","codec_name":"dvd_subtitle"},
             {"index":3,"codec_type":"subtitle","codec_name":"mov_text"},
-            {"index":4,"codec_type":"attachment","tags":{"filename":"f.ttf"}},
-            {"index":5,"codec_type":"video","codec_name":"png","disposition":{"attached_pic":1}}]"#,
+            {"index":4,"codec_type":"attachment","tags":{"filename":"f.ttf","mimetype":"font/ttf"}},
+            {"index":5,"codec_type":"video","codec_name":"png","width":9,"height":9,"disposition":{"attached_pic":1}},
+            {"index":6,"codec_type":"video","codec_name":"mjpeg","width":0,"height":0,"disposition":{"attached_pic":1}},
+            {"index":7,"codec_type":"attachment","tags":{"filename":"f.ttf","mimetype":""}}]"#,
         )
         .unwrap();
         let request = SpecRequest {
@@ -358,15 +373,23 @@ mod tests {
                 .map(|(at, word)| (*at, word.to_string()))
                 .collect()
         };
-        let matroska = own(&[(1, "copy"), (2, "copy"), (3, "srt"), (4, "copy")]);
-        assert_eq!(taken("mkv", false), (matroska.clone(), 1));
+        let matroska = own(&[
+            (1, "copy"),
+            (2, "copy"),
+            (3, "srt"),
+            (4, "copy"),
+            (5, "copy"),
+        ]);
+        assert_eq!(taken("mkv", false), (matroska.clone(), 2));
         assert_eq!(taken("mkv", true), (matroska[..3].to_vec(), 0));
         let mp4 = own(&[(1, "mov_text"), (3, "copy"), (5, "copy")]);
-        assert_eq!(taken("mp4", false), (mp4, 2));
+        assert_eq!(taken("mp4", false), (mp4, 4));
+        let mov = own(&[(1, "mov_text"), (3, "copy")]);
+        assert_eq!(taken("mov", false), (mov, 5));
         assert_eq!(
             taken("webm", true),
             (own(&[(1, "webvtt"), (3, "webvtt")]), 1)
         );
-        assert_eq!(taken("flac", false), (own(&[(5, "copy")]), 4));
+        assert_eq!(taken("flac", false), (own(&[(5, "copy")]), 6));
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     colour::{Hdr, Told},
     error::MediaError,
-    extras::Extra,
+    extras::{Extra, Kind, labels_of},
     labels::Label,
     limits::NOTE_BYTES_MAX,
     listen::clip,
@@ -139,6 +139,12 @@ impl Index {
     /// Whether subtitles or attachments are to be taken out of the source.
     pub fn has_extras(&self) -> bool {
         !self.head.extras.is_empty()
+    }
+
+    /// Attachments and covers that the job takes.
+    pub(crate) fn attached_counts(&self) -> (usize, usize) {
+        let count = |kind| labels_of(&self.head.extras, kind).len();
+        (count(Kind::Attachment), count(Kind::Cover))
     }
 
     /// Why the source can't be cut, if it can't.

@@ -68,16 +68,15 @@ pub(crate) fn fits(value: &str) -> bool {
     value.len() <= TAG_BYTES_MAX && !value.contains('\0')
 }
 
-/// Options that label the output's streams of one kind, by ffmpeg's letter for
-/// it, in order. As ffmpeg does by itself, of several without a default the first one
-/// that is no cover becomes it.
-pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
+/// Labels of the output's streams of one kind, in order. As ffmpeg does by
+/// itself, of several without a default the first one that is no cover becomes
+/// it.
+pub(crate) fn settle(labels: &[&Label], strip: bool) -> Vec<Label> {
     let lacking = labels.len() > 1 && !labels.iter().any(|label| label.is_default());
     let chosen = labels
         .iter()
         .position(|label| lacking && !label.dispositions.iter().any(|word| word == "attached_pic"));
-    let mut args = Vec::new();
-    for (at, label) in labels.iter().enumerate() {
+    let settled = labels.iter().enumerate().map(|(at, label)| {
         let mut label = (*label).clone();
         if strip {
             // A language is how a player finds the track, not a tag about it.
@@ -86,9 +85,23 @@ pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
         if chosen == Some(at) {
             label.dispositions.insert(0, "default".into());
         }
-        args.extend(label.args(&format!("{kind}:{at}")));
-    }
-    args
+        label
+    });
+    settled.collect()
+}
+
+/// Options that give settled labels to the output's streams of one kind, by
+/// ffmpeg's letter for it.
+pub(crate) fn options(kind: &str, labels: &[Label]) -> Vec<String> {
+    let labels = labels.iter().enumerate();
+    labels
+        .flat_map(|(at, label)| label.args(&format!("{kind}:{at}")))
+        .collect()
+}
+
+/// Options that label the output's streams of one kind.
+pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
+    options(kind, &settle(labels, strip))
 }
 
 #[cfg(test)]

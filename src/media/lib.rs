@@ -24,6 +24,7 @@ mod audio;
 mod boxes;
 mod cancel;
 mod colour;
+mod covers;
 mod encode_args;
 mod encoders;
 mod error;

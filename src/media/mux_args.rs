@@ -7,6 +7,7 @@ use reelraft_model::spec::{Codec, Container, Spec};
 
 use crate::{
     args::{Input, TO_THE_END, open, quiet, words},
+    covers,
     encode_args::video,
     extras::{ExtrasForm, Kind, labels_of, reference_args},
     filters::Pass,
@@ -62,20 +63,28 @@ pub(crate) fn demuxer(spec: &Spec) -> &'static str {
     }
 }
 
-/// Labels and muxer options of the one output file.
-fn output(index: &Index, spec: &Spec) -> Vec<String> {
+/// Labels and muxer options of the one output file; `attached` where its
+/// covers are attachments behind the others.
+fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
     let head = &index.head;
     let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
+    let tracks = pictures.len();
     pictures.extend(labels_of(&head.extras, Kind::Cover));
     let sounds: Vec<&Label> = head.sounds.iter().map(|sound| &sound.label).collect();
+    let settle = |labels: &[&Label]| labels::settle(labels, spec.strip_metadata);
+    let mut pictures = settle(&pictures);
+    let mut files = settle(&labels_of(&head.extras, Kind::Attachment));
+    if attached {
+        files.extend(pictures.split_off(tracks));
+    }
     let mut args = words(&["-map_metadata:s", "-1"]);
     for (kind, labels) in [
         ("v", pictures),
-        ("a", sounds),
-        ("s", labels_of(&head.extras, Kind::Subtitle)),
-        ("t", labels_of(&head.extras, Kind::Attachment)),
+        ("a", settle(&sounds)),
+        ("s", settle(&labels_of(&head.extras, Kind::Subtitle))),
+        ("t", files),
     ] {
-        args.extend(labels::args(kind, &labels, spec.strip_metadata));
+        args.extend(labels::options(kind, &labels));
     }
     args.extend(words(&["-fflags", "+bitexact"]));
     for kind in ["v", "a", "s"] {
@@ -117,6 +126,7 @@ pub(crate) fn assemble(
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
+    let attached = covers::attached(spec.container());
     let mut maps = Vec::new();
     let mut inputs = 0;
     if head.source.video.is_some() {
@@ -141,7 +151,8 @@ pub(crate) fn assemble(
             args.extend(words(&["-itsoffset", &shift]));
         }
         args.extend(open(&Input::File(path.into()), Some(form.demuxer())));
-        for kind in EXTRAS {
+        let mapped = |kind: &Kind| *kind != Kind::Cover || !attached;
+        for kind in EXTRAS.into_iter().filter(mapped) {
             let count = labels_of(&head.extras, kind).len();
             maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
         }
@@ -159,9 +170,12 @@ pub(crate) fn assemble(
         args.extend(words(&["-map", map]));
     }
     args.extend(words(&["-c", "copy"]));
+    if attached {
+        args.extend(covers::attach(index.attached_counts().1));
+    }
     args.extend(head.told.options(spec.container()));
     args.extend(about);
-    args.extend(output(index, spec));
+    args.extend(output(index, spec, attached));
     args.push(output_file(spec).to_string());
     args
 }
@@ -229,14 +243,18 @@ pub fn reference(
         Some(about) => args.extend(about.reference_args()),
         None => args.extend(nothing_about()),
     }
-    args.extend(output(index, spec));
+    // One command can't attach a picture that it takes out of its own input:
+    // in Matroska its cover is a video track of one picture.
+    args.extend(output(index, spec, false));
     args.push(output_path.to_string());
     args
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::extras::Extra;
     use crate::index::tests::sample;
     use reelraft_model::spec::{SpecRequest, resolve};
 
@@ -248,6 +266,40 @@ mod tests {
             assemble(&index, &spec, &["a.mp4".into()], None).join(" "),
             "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
         );
+    }
+
+    #[test]
+    fn a_cover_is_attached_in_matroska_and_a_track_elsewhere() {
+        let mut index = sample();
+        let label = Label {
+            tags: [("filename".to_string(), "cover.png".to_string())].into(),
+            dispositions: vec!["attached_pic".into()],
+        };
+        index.head.extras = vec![Extra {
+            stream: 4,
+            kind: Kind::Cover,
+            encoder: "copy".into(),
+            label,
+        }];
+        for (container, attach, map, own) in [
+            ("mkv", true, false, "t:0 filename=cover.png"),
+            ("mp4", false, true, "v:1 filename=cover.png"),
+        ] {
+            let spec = resolve(&SpecRequest {
+                container: container.into(),
+                ..Default::default()
+            });
+            let spec = spec.unwrap();
+            let audio = ["a.mp4".into()];
+            let args = assemble(&index, &spec, &audio, Some("e".as_ref())).join(" ");
+            assert_eq!(args.contains("-attach cover-0"), attach, "{args}");
+            assert_eq!(args.contains("-map 2:v:0"), map, "{args}");
+            assert!(args.contains(own), "{args}");
+            // The film's own track is the default beside a cover, in both.
+            assert!(args.contains("-disposition:v:0 default"), "{args}");
+            let one = reference(&index, &spec, false, "in", "out").join(" ");
+            assert!(one.contains("-map 0:4 -c:v:1 copy"), "{one}");
+        }
     }
 
     #[test]

@@ -171,6 +171,11 @@ impl Stream {
         self.codec_name.as_deref().unwrap_or_default()
     }
 
+    /// Whether the size of its pictures was found out.
+    pub fn has_size(&self) -> bool {
+        self.width > 0 && self.height > 0
+    }
+
     /// Samples a second and channels, where both were found out.
     pub fn sound(&self) -> Option<(u32, u32)> {
         let rate = self.sample_rate.as_deref()?.parse().ok()?;

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::{
     assemble::Film,
+    covers,
     encode_args::{RECIPE, fps},
     index::Index,
     mux_args::{output_file, reference},
@@ -124,7 +125,7 @@ const CHECKS: [&str; 10] = [
     "muxed-times-equal-decoded",
 ];
 
-const EXTRAS_CHECKS: [&str; 2] = ["extras-hash", "subtitles-muxed-equal-taken"];
+const EXTRAS_CHECKS: [&str; 3] = ["extras-hash", "subtitles-muxed-equal-taken", covers::KEPT];
 
 const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
 
