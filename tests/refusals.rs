@@ -82,11 +82,13 @@ fn bad_requests_are_refused_and_the_cluster_goes_on() {
         1,
         &["/proc/out.mp4"],
     );
-    refused(
-        &cluster.run(&["job", "show", "j00000000000000000000"]),
-        4,
-        &["j00000000000000000000"],
-    );
+    for verb in ["show", "delete"] {
+        refused(
+            &cluster.run(&["job", verb, "j00000000000000000000"]),
+            4,
+            &["j00000000000000000000"],
+        );
+    }
     assert_eq!(cluster.run(&["job", "frobnicate"]).status.code(), Some(2));
 
     let out = at("out.mp4");
@@ -97,6 +99,17 @@ fn bad_requests_are_refused_and_the_cluster_goes_on() {
         String::from_utf8_lossy(&fine.stderr)
     );
     assert_eq!(frames_of(Path::new(&out)), 72);
+
+    // The answer to a first request may have been lost: asked again, it is
+    // done; and what is gone can't be seen any more.
+    let id = cluster.json(&["job", "list"])["jobs"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_string();
+    for _ in 0..2 {
+        assert!(cluster.run(&["job", "delete", &id]).status.success());
+    }
+    refused(&cluster.run(&["job", "show", &id]), 4, &[&id]);
 }
 
 #[test]

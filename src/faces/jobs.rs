@@ -281,9 +281,10 @@ impl Jobs for JobsFace {
         .await
     }
 
+    /// A job that is deleted already is no error: the answer to the first
+    /// request may have been lost on its way.
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
         let id = request.into_inner().job;
-        self.entry(&id).await?;
         self.change(
             Command::DeleteJob(DeleteJob {
                 job: id.clone(),
