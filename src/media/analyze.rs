@@ -96,7 +96,14 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         .chain(extras.iter().map(|extra| extra.stream))
         .collect();
     let packets = packets::scan(context, &source).await?;
-    let own = first_frame(context, &source, &mapped, true).await?;
+    let own = first_frame(context, &source, &mapped, true)
+        .await
+        .map_err(|error| match error {
+            MediaError::NoFrames { .. } if packets.is_empty() => MediaError::NoFrames {
+                detail: "the video is declared and has not one packet".into(),
+            },
+            other => other,
+        })?;
     let single = first_frame(context, &source, &mapped, false).await?;
     let zero = match (own.decoded.pts, single.decoded.pts) {
         (Some(own), Some(single)) => own.saturating_sub(single),

@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    limits::READ_WAIT,
+    limits::{LOOSE_PICTURES_MIN, READ_WAIT},
     listen::{LOG, LOG_ERRORS},
     probe::{DEMUXERS, Source},
 };
@@ -82,6 +82,9 @@ pub(crate) fn open(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     args
 }
 
+/// What [`probe`] asks for.
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
+
 /// ffprobe: format and streams as JSON.
 pub(crate) fn probe(input: &Input) -> Vec<String> {
     let mut args = words(&[
@@ -91,9 +94,27 @@ pub(crate) fn probe(input: &Input) -> Vec<String> {
         "-of",
         "json=compact=1",
         "-show_entries",
-        "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags",
+        PROBED,
     ]);
     args.extend(open(input, None));
+    args
+}
+
+/// As [`probe`], of JPEG pictures that follow one another without a format;
+/// the first few are counted.
+pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-of",
+        "json=compact=1",
+        "-show_entries",
+        &format!("{PROBED}:packet=size"),
+        "-read_intervals",
+        &format!("%+#{LOOSE_PICTURES_MIN}"),
+    ]);
+    args.extend(open(input, Some("mjpeg")));
     args
 }
 

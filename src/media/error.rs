@@ -303,13 +303,13 @@ impl MediaError {
                 "check that it is a whole video file (a cut-off MP4 has lost its index); `ffprobe FILE` says more"
             }
             MediaError::RefusedFormat { .. } => {
-                "submit the video file itself, not a playlist or description of it"
+                "submit the film itself as MP4, Matroska, MPEG-TS, AVI or the like; playlists and descriptions, which name other files, are never followed"
             }
             MediaError::NoVideo { .. } => {
                 "submit a file with a video track; of sound alone make an .m4a, .opus or .flac"
             }
             MediaError::NoFrames { .. } => {
-                "the file is damaged at its start; try to repair or re-export it"
+                "the file is encrypted, or a header alone, or damaged throughout; submit a whole and clear one"
             }
             MediaError::OverLimit { .. } => "use a smaller source or a lower frame rate",
             MediaError::TooSmall { .. } => {

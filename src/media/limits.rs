@@ -17,6 +17,10 @@ pub const SOURCE_PIXELS_MAX: u64 = 16_384 * 16_384;
 /// Streams looked at in one source; a hostile file may declare thousands.
 pub const STREAMS_MAX: usize = 1_000;
 
+/// Pictures in a row that make a film of a file of bare JPEG pictures. A photo
+/// is followed by its previews or the other eye's view, which are fewer.
+pub const LOOSE_PICTURES_MIN: usize = 5;
+
 /// Frames on each side that the deinterlacer is given. It looks at one, and
 /// treats the first that it sees otherwise.
 pub const DEINTERLACE_FRAMES: usize = 2;

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Context, args,
-    error::MediaError,
-    limits::{SOURCE_PIXELS_MAX, STREAMS_MAX},
+    error::{Class, MediaError},
+    limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
     listen::Text,
     process::Ended,
     times::{Ratio, parse_microseconds},
@@ -18,7 +18,7 @@ use crate::{
 /// Formats that are opened, by ffmpeg's names. Playlists and descriptions
 /// (hls, dash, concat, sdp, …) name other files and are not among them, nor
 /// are formats of still pictures.
-pub(crate) const DEMUXERS: [&str; 38] = [
+pub(crate) const DEMUXERS: [&str; 60] = [
     "mov",
     "matroska",
     "mpegts",
@@ -45,6 +45,28 @@ pub(crate) const DEMUXERS: [&str; 38] = [
     "h263",
     "dirac",
     "live_flv",
+    "mjpeg",
+    "h261",
+    "av1",
+    "cavsvideo",
+    "vc1test",
+    "swf",
+    "pva",
+    "pmp",
+    "nsv",
+    "gxf",
+    "nuv",
+    "smjpeg",
+    "mtv",
+    "4xm",
+    "dxa",
+    "film_cpk",
+    "flic",
+    "roq",
+    "smk",
+    "bink",
+    "dts",
+    "w64",
     "flac",
     "mp3",
     "wav",
@@ -120,6 +142,9 @@ struct Shown {
     streams: Vec<Stream>,
     #[serde(default)]
     chapters: Vec<Chapter>,
+    /// The first ones, where they were asked for.
+    #[serde(default)]
+    packets: Vec<serde::de::IgnoredAny>,
     format: Format,
 }
 #[derive(Deserialize)]
@@ -200,19 +225,34 @@ pub(crate) struct Chapter {
 
 /// Opens the source under the whitelist and chooses its streams.
 pub(crate) async fn probe(context: &Context<'_>) -> Result<Found, MediaError> {
-    let arguments = args::probe(context.input);
+    match ask(context, &args::probe(context.input)).await {
+        Ok(shown) => choose(shown, context.spec),
+        // Films of bare JPEG pictures look like one; a photo stays refused.
+        Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
+            match ask(context, &args::probe_loose_pictures(context.input)).await {
+                Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
+                    choose(shown, context.spec)
+                }
+                Err(error) if error.class() != Class::Final => Err(error),
+                _ => Err(MediaError::NoVideo { found }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
     let mut text = Text::default();
-    let ended = context.ffprobe(&arguments, &mut text).await?;
+    let ended = context.ffprobe(arguments, &mut text).await?;
     if matches!(ended, Ended::Badly(_)) {
         text.complaints
             .judge("ffprobe", Ended::Enough)
             .and(Err(refusal(&text)))?;
     }
-    let shown: Shown = serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
+    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
         tool: "ffprobe".into(),
         detail: error.to_string(),
-    })?;
-    choose(shown, context.spec)
+    })
 }
 
 fn refusal(text: &Text) -> MediaError {

@@ -187,3 +187,22 @@ fn real_broken_files_are_made_or_refused_by_name() {
         }
     }
 }
+
+/// Decoders look into copied sound when the output is muxed; what they say of
+/// it is the source's matter.
+#[test]
+fn damaged_sound_is_copied_as_it_is() {
+    let world = World::new();
+    let clip = world.made_by(
+        "noisy.mkv",
+        "-f lavfi -i testsrc2=size=64x64:rate=24:duration=2 -f lavfi -i sine=duration=2 -c:v libx264 -preset ultrafast -c:a mp2 -bsf:a noise=amount=1",
+    );
+    let job = world.job(
+        &clip,
+        &world::spec(&[("audio", "copy"), ("container", "mkv")]),
+    );
+    let (_, ours) = world.packet_times(&job.output, "a:0");
+    let (_, theirs) = world.packet_times(&job.reference_file(), "a:0");
+    assert!(!ours.is_empty());
+    assert_eq!(ours, theirs);
+}

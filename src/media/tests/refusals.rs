@@ -41,11 +41,30 @@ fn what_is_no_video_is_refused_by_name() {
         assert_eq!(refused(&world, &world.written(name, text)), kind, "{name}");
     }
     assert_eq!(refused(&world, &world.made("picture.png")), "no-video");
+    let photo = world.made_by("photo.jpg", "-f lavfi -i testsrc2=size=64x64 -frames:v 1");
+    assert_eq!(refused(&world, &photo), "no-video");
     assert_eq!(refused(&world, &world.made("sound.flac")), "no-video");
     let cut = world.written("cut.mp4", "");
     let whole = std::fs::read(&victim.path).unwrap();
     std::fs::write(&cut.path, &whole[..whole.len() * 6 / 10]).unwrap();
     assert_eq!(refused(&world, &cut), "unreadable-source");
+}
+
+#[test]
+fn a_header_without_a_film_is_told_as_such() {
+    let world = World::new();
+    let film = world.made_by(
+        "fragments.mp4",
+        "-f lavfi -i testsrc2=size=64x64:duration=1 -c:v libx264 -movflags +empty_moov+default_base_moof",
+    );
+    let bytes = std::fs::read(&film.path).unwrap();
+    let body = bytes.windows(4).position(|four| four == b"moof").unwrap() - 4;
+    let header = world.written_bytes("header.mp4", &bytes[..body]);
+    let Err(error) = world.try_job(&header, &spec(&[])) else {
+        panic!("taken")
+    };
+    assert_eq!(error.kind(), "no-frames");
+    assert!(error.to_string().contains("not one packet"), "{error}");
 }
 
 #[test]

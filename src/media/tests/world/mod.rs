@@ -66,6 +66,8 @@ pub fn spec(words: &[(&str, &str)]) -> Spec {
             "subtitles" => request.subtitles = value.to_string(),
             "strip" => request.strip_metadata = *value == "yes",
             "keep_location" => request.keep_location = *value == "yes",
+            "deinterlace" => request.deinterlace = value.to_string(),
+            "denoise" => request.denoise = value.to_string(),
             "brightness" => request.brightness_milli = Some(value.parse().unwrap()),
             _ => panic!("{key}"),
         }
