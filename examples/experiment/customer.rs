@@ -103,10 +103,7 @@ impl Customer {
             }
             // It may be done without our ever hearing of it.
             self.ledger().note(request, Ack::Deleting);
-            match jobs.delete(JobRef { job: job.id }).await {
-                Err(status) if known.deleting && status.code() == Code::NotFound => {}
-                answer => drop(answer?),
-            }
+            jobs.delete(JobRef { job: job.id }).await?;
             self.ledger().note(request, Ack::Deleted);
             Ok(())
         })
