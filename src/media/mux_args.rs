@@ -170,6 +170,10 @@ pub(crate) fn assemble(
         args.extend(words(&["-map", map]));
     }
     args.extend(words(&["-c", "copy"]));
+    for (number, sound) in head.sounds.iter().enumerate() {
+        let form = SoundForm::of(spec, sound);
+        args.extend(sound_args::times_of_ends(form, number));
+    }
     if attached {
         args.extend(covers::attach(index.attached_counts().1));
     }

@@ -35,10 +35,14 @@ impl SoundForm {
         match (spec.audio(), spec.container()) {
             (_, Container::Flac) => SoundForm::Flac,
             (_, Container::Opus) => SoundForm::Ogg,
-            _ if muxed_codec(spec, sound) == "opus" => SoundForm::Ogg,
             (Audio::Copy, Container::Mkv | Container::Webm) => SoundForm::Matroska,
-            // MP4 keeps neither the layout of FLAC's channels nor its end.
-            _ if muxed_codec(spec, sound) == "flac" => SoundForm::Matroska,
+            _ if muxed_codec(spec, sound) == "opus" => SoundForm::Ogg,
+            // MP4 keeps neither the layout of FLAC's channels nor its end, and in
+            // fragments the last packet of these codecs has no length: it would
+            // fall out of the output's edit list.
+            _ if ["flac", "vorbis", "dts"].contains(&muxed_codec(spec, sound)) => {
+                SoundForm::Matroska
+            }
             (Audio::Copy, Container::Mov) => SoundForm::Mov,
             _ => SoundForm::Mp4,
         }
@@ -89,11 +93,35 @@ impl SoundForm {
                 ])
             }
             // Ogg tells the time of a page's end alone: with a page for each
-            // packet, gaps in the sound stay where they are.
+            // packet every packet's own time can be told; see `times_of_ends`.
             SoundForm::Ogg => words(&["-page_duration", "1", "-f", "ogg"]),
             SoundForm::Matroska => words(&["-avoid_negative_ts", "disabled", "-f", "matroska"]),
             SoundForm::Flac => words(&["-f", "flac"]),
         }
+    }
+}
+
+/// Behind a gap a reader of Ogg takes the end of the page before it for the
+/// first packet's time. A packet begins its own length before its page ends,
+/// which is where the next one is said to begin.
+pub(crate) fn times_of_ends(form: SoundForm, number: usize) -> Vec<String> {
+    match form {
+        SoundForm::Ogg => words(&[
+            &format!("-bsf:a:{number}"),
+            "setts=ts=if(eq(NEXT_PTS\\,NOPTS)\\,TS\\,NEXT_PTS-DURATION)",
+        ]),
+        _ => Vec::new(),
+    }
+}
+
+/// MP4's header describes these codecs by their first packets, so that in
+/// fragments it must wait for them.
+fn late_header(spec: &Spec, sound: &Sound) -> Vec<String> {
+    match muxed_codec(spec, sound) {
+        "ac3" | "eac3" if SoundForm::of(spec, sound) == SoundForm::Mp4 => {
+            words(&["-movflags", "+delay_moov"])
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -163,6 +191,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, sound: &Sound) ->
         args.extend(words(&["-output_ts_offset", &SHIFT_SECONDS.to_string()]));
     }
     args.extend(form.args());
+    args.extend(late_header(spec, sound));
     args.extend(daring(spec, sound));
     args.push(form.file().to_string());
     args.extend(beside(source, &index.mapped(), &[sound.stream]));
@@ -265,7 +294,11 @@ mod tests {
             ("opus", "mp4", "aac", SoundForm::Ogg),
             ("copy", "mov", "pcm_s16le", SoundForm::Mov),
             ("copy", "mkv", "dts", SoundForm::Matroska),
-            ("copy", "mkv", "opus", SoundForm::Ogg),
+            ("copy", "mov", "dts", SoundForm::Matroska),
+            ("copy", "mp4", "vorbis", SoundForm::Matroska),
+            ("copy", "mp4", "ac3", SoundForm::Mp4),
+            ("copy", "mkv", "opus", SoundForm::Matroska),
+            ("copy", "mp4", "opus", SoundForm::Ogg),
             ("copy", "opus", "opus", SoundForm::Ogg),
             ("copy", "flac", "flac", SoundForm::Flac),
             ("flac", "mkv", "aac", SoundForm::Matroska),

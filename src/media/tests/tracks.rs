@@ -227,6 +227,79 @@ fn sound_stays_with_the_pictures_also_after_a_seek() {
     }
 }
 
+/// Sound with a pause of 1.2 s from the second second on, in a film of six.
+fn pausing(world: &World, codec: &str) -> Clip {
+    world.made_by(
+        &format!("{codec}.mkv"),
+        &format!("-f lavfi -i testsrc2=size=160x90:rate=24:duration=6 -f lavfi -i sine=frequency=440:duration=6:sample_rate=48000 -map 0 -map 1 -c:v libx264 -preset ultrafast -pix_fmt yuv420p -g 24 -af aselect='lt(t\\,2)+gt(t\\,3.2)' -strict experimental -c:a {codec}"),
+    )
+}
+
+#[test]
+fn a_pause_in_the_sound_stays_where_it_is() {
+    let world = World::new();
+    for (codec, pairs) in [
+        (
+            "libopus",
+            &[
+                ("aac", "mp4"),
+                ("opus", "mp4"),
+                ("opus", "mkv"),
+                ("opus", "webm"),
+                ("opus", "opus"),
+                ("flac", "mp4"),
+                ("flac", "mkv"),
+                ("copy", "mp4"),
+                ("copy", "mkv"),
+                ("copy", "webm"),
+            ][..],
+        ),
+        (
+            "libvorbis",
+            &[
+                ("aac", "mov"),
+                ("opus", "mp4"),
+                ("copy", "mp4"),
+                ("copy", "mov"),
+            ],
+        ),
+        ("ac3", &[("copy", "mp4"), ("copy", "mkv")]),
+        ("dca", &[("copy", "mp4"), ("copy", "mov")]),
+    ] {
+        let clip = pausing(&world, codec);
+        for (audio, container) in pairs {
+            let words = [("audio", *audio), ("container", *container)];
+            let spec = match *container {
+                "opus" => spec(&words),
+                _ => quick(&words),
+            };
+            let job = world.job(&clip, &spec);
+            same_sound(&job, "a:0");
+            let words = format!("{codec} {audio} {container}");
+            let (base, ours) = world.packet_times(&job.output, "a:0");
+            let (_, theirs) = world.packet_times(&job.reference_file(), "a:0");
+            let (num, den) = base.split_once('/').unwrap();
+            let (num, den): (u64, u64) = (num.parse().unwrap(), den.parse().unwrap());
+            let pause = |times: &[i64]| {
+                let steps = times.windows(2).map(|pair| pair[1].abs_diff(pair[0]));
+                steps.max().unwrap() * num * 1000 / den
+            };
+            assert!(pause(&theirs) > 1000, "{words}: {}", pause(&theirs));
+            for (at, (own, their)) in ours.iter().zip(&theirs).enumerate() {
+                let off_us = own.abs_diff(*their) * num * 1_000_000 / den;
+                assert!(off_us <= 5_000, "{words}: {off_us} µs at packet {at}");
+            }
+            // A seek into the pause, and the tone's return.
+            if *container != "opus" {
+                let ours = tone(&world, &job.output, "a:0", 2.5);
+                let theirs = tone(&world, &job.reference_file(), "a:0", 2.5);
+                let off = ours.0.abs_diff(theirs.0).max(ours.1.abs_diff(theirs.1));
+                assert!(off <= 2000, "{words}: {ours:?} {theirs:?}");
+            }
+        }
+    }
+}
+
 #[test]
 fn real_sound_keeps_its_times() {
     let Some(real) = world::real() else { return };
