@@ -18,7 +18,6 @@ use crate::{
     labels::Label,
     listen::{Advance, LOG_ERRORS, Text},
     mux_args,
-    process::{self, Run},
 };
 
 /// Whether a container keeps covers as attached files.
@@ -75,18 +74,7 @@ pub(crate) async fn lay_out(
 ) -> Result<(), MediaError> {
     let arguments = lay_out_args(extras, count);
     let mut watch = Advance::new(&|_| {});
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffmpeg,
-            args: &arguments,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut watch,
-    )
-    .await?;
+    let ended = context.ffmpeg(&arguments, &mut watch).await?;
     watch.complaints.judge("ffmpeg", ended)?;
     for number in 0..count {
         let bytes = std::fs::metadata(context.work_dir.join(file(number)))
@@ -139,18 +127,7 @@ pub(crate) async fn check_kept(
     ]);
     args.extend(open(&Input::File(output.into()), Some(demuxer)));
     let mut text = Text::default();
-    let ended = process::run(
-        Run {
-            program: &context.tools.ffprobe,
-            args: &args,
-            folder: context.work_dir,
-            address_bytes_extra: 0,
-            time_max: None,
-        },
-        context.cancel,
-        &mut text,
-    )
-    .await?;
+    let ended = context.ffprobe(&args, &mut text).await?;
     text.complaints.judge("ffprobe", ended)?;
     let found = count(&text.out);
     if found == taken {
