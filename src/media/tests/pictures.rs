@@ -248,6 +248,118 @@ fn colour_and_shape_are_told_as_the_reference_tells_them() {
     }
 }
 
+/// A lossy job's headers and first picture are told as the reference's, and
+/// its frames come at the same times.
+fn told_alike(world: &World, clip: &Clip, spec: &Spec) -> String {
+    let job = world.job(clip, spec);
+    let words = format!("{} {spec:?}", clip.name);
+    assert!(job.shards > 1, "{words}: {}", job.note);
+    let ours = world.show(&job.output, SAID);
+    assert_eq!(ours, world.show(&job.reference_file(), SAID), "{words}");
+    let times = |path| world.packet_times(path, "v:0").1;
+    assert_eq!(
+        times(&job.output).len(),
+        times(&job.reference_file()).len(),
+        "{words}"
+    );
+    ours
+}
+
+/// x264 in a container, in shards of a second.
+fn lossy(container: &str, change: impl FnOnce(&mut SpecRequest)) -> Spec {
+    lossless(|request| {
+        request.codec = "h264".into();
+        request.container = container.into();
+        request.preset = "ultrafast".into();
+        change(request);
+    })
+}
+
+#[test]
+fn turned_pictures_stand_upright_in_every_shard() {
+    let world = World::new();
+    world.made_by(
+        "level.mp4",
+        "-f lavfi -i testsrc2=size=160x90:rate=24:duration=3 -vf setsar=4/3 -c:v libx264 -pix_fmt yuv420p -preset ultrafast -g 24",
+    );
+    for (degrees, extension, upright) in [
+        (90, "mp4", (90, 160)),
+        (180, "mov", (160, 90)),
+        (270, "mov", (90, 160)),
+    ] {
+        let name = format!("turned{degrees}.{extension}");
+        let clip = world.made_by(
+            &name,
+            &format!("-i level.mp4 -c copy -metadata:s:v:0 rotate={degrees}"),
+        );
+        let source = world.show(&clip.path, "stream_side_data=rotation");
+        assert!(source.contains("rotation="), "{name}: {source}");
+        exact(&world, &clip, &lossless(|_| {}), 2);
+        exact(
+            &world,
+            &clip,
+            &lossless(|request| request.width = Some(64)),
+            2,
+        );
+        for container in ["mkv", "mp4", "mov"] {
+            let said = told_alike(&world, &clip, &lossy(container, |_| {}));
+            let size = format!("width={}\nheight={}\n", upright.0, upright.1);
+            assert!(said.contains(&size), "{name} {container}: {said}");
+            assert!(!said.contains("rotation="), "{name} {container}: {said}");
+        }
+    }
+}
+
+#[test]
+fn pixels_that_are_not_square_keep_the_shape_of_the_film() {
+    let world = World::new();
+    let clip = world.made_by(
+        "wide.mkv",
+        "-f lavfi -i testsrc2=size=180x144:rate=24:duration=3 -vf setsar=64/45 -c:v mpeg2video -g 12 -q:v 3",
+    );
+    for (width, crop) in [(None, false), (Some(96), false), (Some(100), true)] {
+        let change = |request: &mut SpecRequest| {
+            request.width = width;
+            request.crop = crop.then_some(Crop {
+                width: 120,
+                height: 100,
+                x: 10,
+                y: 20,
+            });
+        };
+        exact(&world, &clip, &lossless(change), 2);
+        for container in ["mkv", "mp4", "mov"] {
+            let said = told_alike(&world, &clip, &lossy(container, change));
+            let square = said.contains("sample_aspect_ratio=1:1");
+            assert!(said.contains("sample_aspect_ratio=") && !square, "{said}");
+        }
+    }
+}
+
+#[test]
+fn films_of_red_green_and_blue_tell_their_colour_as_the_reference() {
+    let world = World::new();
+    let picture = "-f lavfi -i testsrc2=size=96x64:rate=10:duration=3";
+    for (name, encoder) in [
+        ("gbrp.mkv", "-pix_fmt gbrp -c:v ffv1 -g 1"),
+        ("bgr0.mkv", "-pix_fmt bgr0 -c:v ffv1 -g 1"),
+        ("rgb24.mov", "-pix_fmt rgb24 -c:v png"),
+        ("pal8.mov", "-vf format=pal8 -c:v qtrle"),
+        ("x264rgb.mp4", "-c:v libx264rgb -pix_fmt bgr24 -crf 1 -g 10"),
+    ] {
+        let clip = world.made_by(name, &format!("{picture} {encoder}"));
+        for container in ["mkv", "mp4"] {
+            let spec = lossy(container, |_| {});
+            let job = world.job(&clip, &spec);
+            let ours = world.show(&job.output, SAID);
+            assert!(ours.contains("pix_fmt=yuv420p"), "{name}: {ours}");
+            let reference = world.show(&job.reference_file(), SAID);
+            assert_eq!(ours, reference, "{name} {container} {}", job.note);
+        }
+        exact(&world, &clip, &lossless(|_| {}), 1);
+    }
+}
+
 /// Real files through the filters that reach beyond a picture, cut finely.
 #[test]
 #[ignore = "takes minutes; every real file"]
