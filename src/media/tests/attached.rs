@@ -138,3 +138,116 @@ fn a_cover_in_matroska_stays_a_cover_under_its_name() {
     ]);
     assert_eq!(streams(&world, &world.job(&film, &bare).output).len(), 2);
 }
+
+/// Names that would be paths, patterns or options anywhere else.
+const NAMES: [&str; 10] = [
+    "../../x",
+    "/abs/olute.ttf",
+    "a%03d",
+    "-y",
+    "two words.ttf",
+    "Schöne Schrift – 字体.otf",
+    "a\\b:c.ttf",
+    "x=y;z|{'\"}$(id)`id`.ttf",
+    "file:out.mkv",
+    "cover-0",
+];
+
+/// Whatever stands below a folder.
+fn below(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(below(&path));
+        }
+        found.push(path.display().to_string());
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn names_of_attached_files_are_never_more_than_names() {
+    let world = World::new();
+    let (film, pictures) = covered(&world);
+    world.written("font.ttf", "no real font");
+    let mut words = "-nostdin -v error -y -i covered.mp4 -map 0:v:0 -map 0:a -c copy"
+        .split(' ')
+        .map(String::from)
+        .collect::<Vec<_>>();
+    let mut files = vec!["font.ttf"; NAMES.len()];
+    files.push(&pictures[0].name);
+    for (number, file) in files.iter().enumerate() {
+        let name = NAMES.get(number).unwrap_or(&"../cover%d.png");
+        let kind = if *file == "font.ttf" {
+            "font/ttf"
+        } else {
+            "image/png"
+        };
+        words.extend(["-attach".into(), file.to_string()]);
+        words.push(format!("-metadata:s:t:{number}"));
+        words.push(format!("filename={name}"));
+        words.push(format!("-metadata:s:t:{number}"));
+        words.push(format!("mimetype={kind}"));
+    }
+    let folder = film.path.parent().unwrap();
+    let made = Command::new(&world.tools.ffmpeg)
+        .current_dir(folder)
+        .args(&words)
+        .arg("odd.mkv")
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let odd = Clip {
+        name: "odd.mkv".into(),
+        path: folder.join("odd.mkv"),
+    };
+    let before = below(folder);
+    let job = world.job(&odd, &quick("mkv"));
+    let named = |path: &Path| -> Vec<String> {
+        let shown = streams(&world, path).into_iter();
+        shown
+            .filter_map(|own| Some(own["tags"]["filename"].as_str()?.to_string()))
+            .collect()
+    };
+    let mut wanted: Vec<&str> = NAMES.to_vec();
+    wanted.push("../cover%d.png");
+    assert_eq!(named(&odd.path), wanted);
+    assert_eq!(named(&job.output), wanted);
+    assert_eq!(
+        bytes(&world, &job.output, "v:1"),
+        std::fs::read(&pictures[0].path).unwrap()
+    );
+    // The work folders hold what we name ourselves, and nothing is beside them.
+    let inside = job.output.parent().unwrap().parent().unwrap();
+    let known = [
+        "about.txt",
+        "analyze",
+        "assemble",
+        "audio",
+        "extras",
+        "output",
+        "sample",
+        "shard",
+    ];
+    for path in below(folder).iter().filter(|path| !before.contains(path)) {
+        let path = Path::new(path);
+        let name = path.file_name().unwrap().to_string_lossy();
+        let expected = known.iter().any(|word| name.starts_with(word));
+        assert!(
+            path == inside || path.starts_with(inside) && expected,
+            "{}",
+            path.display()
+        );
+    }
+    assert!(!folder.parent().unwrap().join("x").exists());
+    // Where the container has no place for them, each is named.
+    let bare = world.job(&odd, &quick("mp4"));
+    let left_out = bare.proof["left_out"].as_array().unwrap();
+    assert_eq!(left_out.len(), NAMES.len(), "{left_out:?}");
+    assert_eq!(
+        bytes(&world, &bare.output, "v:1").len(),
+        std::fs::read(&pictures[0].path).unwrap().len()
+    );
+}
