@@ -116,6 +116,11 @@ pub enum MediaError {
         /// Pixels.
         height: u32,
     },
+    /// A filter that looks at neighbours, and pictures that are no longer alike.
+    #[error(
+        "the picture's size or format changes within the film, where deinterlacing would lose pictures"
+    )]
+    ChangingPicture,
     /// `--strict` and a source that does not decode cleanly.
     #[error("the source is damaged: {complaint}")]
     DamagedSource {
@@ -231,6 +236,7 @@ impl MediaError {
             MediaError::TooSmall { .. } => "too-small",
             MediaError::CropMisfit { .. } => "crop-misfit",
             MediaError::PadMisfit { .. } => "pad-misfit",
+            MediaError::ChangingPicture => "changing-picture",
             MediaError::DamagedSource { .. } => "damaged-source",
             MediaError::NoSound => "no-audio",
             MediaError::NoExtras => "no-extras",
@@ -267,6 +273,7 @@ impl MediaError {
             | MediaError::TooSmall { .. }
             | MediaError::CropMisfit { .. }
             | MediaError::PadMisfit { .. }
+            | MediaError::ChangingPicture
             | MediaError::DamagedSource { .. }
             | MediaError::NoSound
             | MediaError::NoExtras
@@ -320,6 +327,9 @@ impl MediaError {
             }
             MediaError::PadMisfit { .. } => {
                 "make the canvas larger, or the picture smaller with --width or --height"
+            }
+            MediaError::ChangingPicture => {
+                "leave --deinterlace off; all pictures are scaled to the first one's size"
             }
             MediaError::DamagedSource { .. } => {
                 "without --strict it is made as far as it can be decoded, and the proof lists where"

@@ -107,6 +107,9 @@ async fn encode_single(
         });
     }
     if let Some(detail) = watch.judge() {
+        if watch.changed {
+            return Err(MediaError::ChangingPicture);
+        }
         return Err(MediaError::Unproven {
             check: "filtered-equals-decoded",
             detail,

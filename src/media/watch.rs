@@ -6,7 +6,7 @@
 //! shards together report what one pass over it would: each once.
 
 use crate::{
-    encode_args::encoded_base,
+    encode_args::{encoded_base, fps},
     error::MediaError,
     index::{Bounds, Index},
     limits::FRAMES_MAX,
@@ -42,6 +42,8 @@ pub(crate) struct Watch<'a> {
     progress: &'a (dyn Fn(u64) + Send + Sync),
     source_base: Ratio,
     encoded_base: Ratio,
+    /// Whether a constant rate repeats and drops frames.
+    gridded: bool,
     size: (u32, u32),
     pix_fmt: &'a str,
     /// Frames decoded within the shard's range.
@@ -60,6 +62,8 @@ pub(crate) struct Watch<'a> {
     /// film begins with it, and of the first behind the shard.
     pub joints: (Option<String>, Option<String>),
     objection: Option<String>,
+    /// Whether a picture was unlike the first in size or format.
+    pub changed: bool,
 }
 
 impl<'a> Watch<'a> {
@@ -72,6 +76,7 @@ impl<'a> Watch<'a> {
             progress,
             source_base: index.head.source.video().time_base,
             encoded_base: encoded_base(spec, index),
+            gridded: fps(spec).is_some(),
             size: index.head.picture.source,
             pix_fmt: &index.head.picture.source_pix_fmt,
             decoded: 0,
@@ -84,6 +89,7 @@ impl<'a> Watch<'a> {
             complaints: Complaints::default(),
             joints: (None, None),
             objection: None,
+            changed: false,
         }
     }
 
@@ -103,8 +109,7 @@ impl<'a> Watch<'a> {
         let Some(promise) = &self.promise else {
             let given = self.filtered_times.as_ref();
             let alike = given.is_none_or(|given| *given == self.decoded_times);
-            let gridded = self.encoded_base != self.source_base;
-            return (!alike && !gridded).then(|| "filters lost or moved frames".into());
+            return (!alike && !self.gridded).then(|| "filters lost or moved frames".into());
         };
         if self.seen != promise.decoded.len() {
             let (promised, seen) = (promise.decoded.len(), self.seen);
@@ -141,6 +146,7 @@ impl<'a> Watch<'a> {
             if self.promise.is_some() {
                 return Ok(self.object("a frame without a time".into()));
             }
+            self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
             self.decoded += 1;
             return Ok(Step::Alive);
         };
@@ -156,9 +162,10 @@ impl<'a> Watch<'a> {
             self.over = true;
             return Ok(Step::Alive);
         }
+        self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
         if let Some(promise) = &self.promise {
             let promised = promise.decoded.get(self.seen).copied();
-            if frame.size != self.size || frame.pix_fmt != self.pix_fmt {
+            if self.changed {
                 return Ok(self.object("the picture's size or format changes".into()));
             }
             if promised != Some(pts) {

@@ -62,6 +62,25 @@ fn older_formats_come_out_exactly() {
     }
 }
 
+/// The grid's step is the source's own tick, and a frame is missing.
+#[test]
+fn a_constant_rate_fills_gaps_of_a_film_in_one_shard() {
+    let world = World::new();
+    let clip = world.made_by(
+        "gap.avi",
+        "-f lavfi -i testsrc2=size=64x64:rate=25:duration=1 -vf select=not(eq(n\\,7)) -fps_mode passthrough -c:v ffv1 -g 1 -strict -2",
+    );
+    let words = [
+        ("codec", "ffv1"),
+        ("container", "mkv"),
+        ("audio", "none"),
+        ("fps", "25"),
+    ];
+    let job = world.job(&clip, &spec(&words));
+    assert_eq!(job.frames(), job.reference_frames());
+    assert_eq!(job.proof["frames"]["muxed"], 25, "{}", job.note);
+}
+
 /// A lossy job: the packets' times equal the reference's, video and audio.
 fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
     let job = world.job(clip, spec);

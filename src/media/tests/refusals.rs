@@ -68,6 +68,33 @@ fn a_header_without_a_film_is_told_as_such() {
 }
 
 #[test]
+fn a_picture_that_changes_its_size_is_scaled_but_not_deinterlaced() {
+    let world = World::new();
+    let part = |size: &str| {
+        let clip = world.made_by(
+            &format!("{size}.h264"),
+            &format!(
+                "-f lavfi -i testsrc2=size={size}:rate=25:duration=1 -c:v libx264 -preset ultrafast"
+            ),
+        );
+        std::fs::read(&clip.path).unwrap()
+    };
+    let film = world.written_bytes("film.h264", &[part("128x96"), part("160x120")].concat());
+    let words = [("codec", "ffv1"), ("container", "mkv"), ("audio", "none")];
+    let job = world.job(&film, &spec(&words));
+    assert_eq!(job.frames(), job.reference_frames());
+    assert_eq!(job.proof["frames"]["muxed"], 50);
+    let words = [&words[..], &[("deinterlace", "on")]].concat();
+    let Err(error) = world.try_job(&film, &spec(&words)) else {
+        panic!("taken")
+    };
+    assert_eq!(
+        (error.kind(), error.class()),
+        ("changing-picture", Class::Final)
+    );
+}
+
+#[test]
 fn names_of_files_are_no_options() {
     let world = World::new();
     let clip = world.made("one.mp4");
