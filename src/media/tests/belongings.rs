@@ -212,6 +212,55 @@ fn what_is_not_wanted_is_left_out() {
     );
 }
 
+/// Subtitles as pictures, as Blu-rays have them: each clears the screen.
+fn pictures_of_text(at_seconds: &[u32]) -> Vec<u8> {
+    let segment = |kind: u8, second: u32, body: &[u8]| {
+        let mut bytes = b"PG".to_vec();
+        bytes.extend((second * 90_000).to_be_bytes());
+        bytes.extend([0, 0, 0, 0, kind, 0, body.len() as u8]);
+        bytes.extend(body);
+        bytes
+    };
+    let mut bytes = Vec::new();
+    for (number, &second) in (0..).zip(at_seconds) {
+        // 320 by 180 pixels, and nothing on them.
+        let composition = [1, 64, 0, 180, 16, 0, number, 128, 0, 0, 0];
+        bytes.extend(segment(0x16, second, &composition));
+        bytes.extend(segment(0x80, second, &[]));
+    }
+    bytes
+}
+
+#[test]
+fn what_a_container_has_no_place_for_is_named_beside_what_is_kept() {
+    let world = World::new();
+    world.written("cues.srt", CUES);
+    world.written_bytes("pictures.sup", &pictures_of_text(&[1, 2, 4, 6]));
+    let film = world.made_by(
+        "disc.mkv",
+        "-f lavfi -i testsrc2=size=160x90:rate=24:duration=8 -f lavfi -i sine=duration=8 -i cues.srt -i pictures.sup -map 0 -map 1 -map 1 -map 1 -map 2 -map 3 -c:v libx264 -pix_fmt yuv420p -preset ultrafast -g 36 -c:a aac -filter:a:1 aselect=0 -c:s:0 srt -c:s:1 copy -metadata:s:a:2 language=fra",
+    );
+    let pictures = "subtitle track 2 (hdmv_pgs_subtitle) can't be kept in";
+    for (container, kept) in [("mp4", false), ("mov", false), ("mkv", true)] {
+        let words = [("container", container), ("shard_ms", "1000")];
+        let job = world.job(&film, &quick(&words));
+        let shown = same(&job);
+        let subtitles = codecs(&shown).len() - 3;
+        assert_eq!(subtitles, if kept { 2 } else { 1 }, "{container}: {shown}");
+        let left_out: Vec<&str> = job.proof["left_out"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|own| own.as_str().unwrap())
+            .collect();
+        assert!(left_out[0].starts_with("audio track 2"), "{left_out:?}");
+        let named = left_out.iter().any(|own| own.starts_with(pictures));
+        assert_eq!((named, left_out.len()), (!kept, 2 - usize::from(kept)));
+        assert_eq!(job.note.contains(pictures), !kept, "{}", job.note);
+        assert_eq!(job.proof["audio"].as_array().unwrap().len(), 2);
+    }
+}
+
 #[test]
 fn songs_keep_their_tags_and_covers() {
     let world = World::new();
