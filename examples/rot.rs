@@ -265,6 +265,11 @@ impl<'a> Experiment<'a> {
             .to_string();
         let whole = || fs::read(&file).is_ok_and(|b| blake3::hash(&b).to_hex().as_str() == name);
         while !whole() && begun.elapsed() < MEND_PATIENCE {
+            // A node that took long to come back has lost its place, and keeps
+            // what it had only until its next sweeps.
+            if !self.is_home(node, &file).await {
+                return Ok(0);
+            }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         let found = if whole() {
@@ -275,6 +280,17 @@ impl<'a> Experiment<'a> {
         };
         *self.outcomes.entry((Room::Blob, found)).or_default() += 1;
         Ok(1)
+    }
+
+    /// Whether a node is a home of the job whose blob this is, as far as it
+    /// says itself.
+    async fn is_home(&self, node: u64, blob: &Path) -> bool {
+        let jobs = told::list(self.fleet.listen(node))
+            .await
+            .unwrap_or_default();
+        let of = |job: &&Job| blob.iter().any(|part| *part == *job.id);
+        let job = jobs.iter().find(of);
+        job.is_none_or(|job| job.homes.iter().any(|home| home.node == node))
     }
 
     /// Flips a bit of a file, or cuts it; says what was done.

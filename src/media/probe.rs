@@ -18,7 +18,7 @@ use crate::{
 /// Formats that are opened, by ffmpeg's names. Playlists and descriptions
 /// (hls, dash, concat, sdp, …) name other files and are not among them, nor
 /// are formats of still pictures.
-pub(crate) const DEMUXERS: [&str; 60] = [
+pub(crate) const DEMUXERS: [&str; 61] = [
     "mov",
     "matroska",
     "mpegts",
@@ -65,6 +65,7 @@ pub(crate) const DEMUXERS: [&str; 60] = [
     "roq",
     "smk",
     "bink",
+    "xmv",
     "dts",
     "w64",
     "flac",

@@ -39,12 +39,16 @@ pub fn binary() -> PathBuf {
 /// of this process is about to take.
 pub fn free_ports(count: u16) -> u16 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Below those that Linux gives to outgoing connections, which may hold a
+    // port again before a node listens on it.
+    const FIRST: u32 = 20_000;
+    const COUNT: u32 = 12_000;
     // Programs that are started together have neighbouring ids: they must not
     // try the same ports, which are free until the first node listens.
-    let begin = std::process::id().wrapping_mul(37) % 20_000;
+    let begin = std::process::id().wrapping_mul(37) % COUNT;
     for _ in 0..1_000 {
         let offset = NEXT.fetch_add(u32::from(count), Ordering::Relaxed);
-        let base = 20_000 + ((begin + offset) % 20_000) as u16;
+        let base = (FIRST + (begin + offset) % COUNT) as u16;
         if (base..base + count).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
             return base;
         }
