@@ -103,12 +103,13 @@ impl SoundForm {
 
 /// Behind a gap a reader of Ogg takes the end of the page before it for the
 /// first packet's time. A packet begins its own length before its page ends,
-/// which is where the next one is said to begin.
+/// which is where the next one is said to begin. Differences of less than the
+/// shortest packet are roundings of the output's clock, and no gap.
 pub(crate) fn times_of_ends(form: SoundForm, number: usize) -> Vec<String> {
     match form {
         SoundForm::Ogg => words(&[
             &format!("-bsf:a:{number}"),
-            "setts=ts=if(eq(NEXT_PTS\\,NOPTS)\\,TS\\,NEXT_PTS-DURATION)",
+            "setts=ts=if(gt((NEXT_PTS-DURATION-PTS)*TB\\,0.002)\\,NEXT_PTS-DURATION\\,TS)",
         ]),
         _ => Vec::new(),
     }
