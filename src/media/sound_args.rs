@@ -35,8 +35,8 @@ impl SoundForm {
         match (spec.audio(), spec.container()) {
             (_, Container::Flac) => SoundForm::Flac,
             (_, Container::Opus) => SoundForm::Ogg,
-            (Audio::Copy, Container::Mkv | Container::Webm) => SoundForm::Matroska,
             _ if muxed_codec(spec, sound) == "opus" => SoundForm::Ogg,
+            (Audio::Copy, Container::Mkv | Container::Webm) => SoundForm::Matroska,
             // MP4 keeps neither the layout of FLAC's channels nor its end, and in
             // fragments the last packet of these codecs has no length: it would
             // fall out of the output's edit list.
@@ -298,7 +298,7 @@ mod tests {
             ("copy", "mov", "dts", SoundForm::Matroska),
             ("copy", "mp4", "vorbis", SoundForm::Matroska),
             ("copy", "mp4", "ac3", SoundForm::Mp4),
-            ("copy", "mkv", "opus", SoundForm::Matroska),
+            ("copy", "mkv", "opus", SoundForm::Ogg),
             ("copy", "mp4", "opus", SoundForm::Ogg),
             ("copy", "opus", "opus", SoundForm::Ogg),
             ("copy", "flac", "flac", SoundForm::Flac),
