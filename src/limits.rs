@@ -48,6 +48,13 @@ pub const SESSION_CONNECT: Duration = Duration::from_millis(1_000);
 /// and the session is closed.
 pub const SESSION_QUEUE: usize = 1_024;
 
+/// How long a node waits for its address: a child that its killed predecessor
+/// was about to start may hold it for a moment longer.
+pub const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Pause between two tries to take it.
+pub const LISTEN_RETRY: Duration = Duration::from_millis(50);
+
 /// How long a stopping worker waits until a leader has taken its attempts
 /// back: a commit takes milliseconds, an election about a second.
 pub const GIVE_BACK: Duration = Duration::from_millis(1_500);

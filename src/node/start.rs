@@ -5,7 +5,10 @@
 //! ended instead would be started again after ever longer pauses, and would
 //! come back long after its disk did. Every other refusal ends the node.
 
-use std::time::{Duration, Instant};
+use std::{
+    io::ErrorKind,
+    time::{Duration, Instant},
+};
 
 use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError, HangAction};
 use reelraft_media::Tools;
@@ -15,7 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::{
     config::NodeConfig,
-    limits::{DISK_REPORT_EVERY, DISK_RETRY, START_ROOM_BYTES},
+    limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
     node::{hang, load::Load},
 };
 
@@ -54,18 +57,26 @@ impl Encoders {
     }
 }
 
-/// Listens on the node's address.
+/// Listens on the node's address, once a killed predecessor has let go of it.
 ///
 /// # Errors
 /// `address-in-use`.
 pub async fn listen(config: &NodeConfig) -> Result<TcpListener, Problem> {
-    TcpListener::bind(config.listen).await.map_err(|error| {
-        Problem::new(
-            "address-in-use",
-            format!("can't listen on {}: {error}", config.listen),
-            "stop what listens there, or choose another --listen",
-        )
-    })
+    let begun = Instant::now();
+    loop {
+        let error = match TcpListener::bind(config.listen).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        if error.kind() != ErrorKind::AddrInUse || begun.elapsed() > LISTEN_PATIENCE {
+            return Err(Problem::new(
+                "address-in-use",
+                format!("can't listen on {}: {error}", config.listen),
+                "stop what listens there, or choose another --listen",
+            ));
+        }
+        tokio::time::sleep(LISTEN_RETRY).await;
+    }
 }
 
 /// Opens the disk and starts Raft, as soon as the disk lets it; `None` where
