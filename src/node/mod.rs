@@ -155,7 +155,7 @@ impl Shared {
 pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
-    drop(start::listen(&config).await?);
+    drop(start::listen(config.listen).await?);
     let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
         return Ok(());
     };
@@ -163,7 +163,7 @@ pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<
     let data = DataPlane::open(cluster.clone(), &config.data, config.secret.clone())
         .await
         .map_err(|error| error.problem())?;
-    let listener = start::listen(&config).await?;
+    let listener = start::listen(config.listen).await?;
     let shared = Arc::new(Shared {
         config,
         cluster,

@@ -7,6 +7,7 @@
 
 use std::{
     io::ErrorKind,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -61,17 +62,17 @@ impl Encoders {
 ///
 /// # Errors
 /// `address-in-use`.
-pub async fn listen(config: &NodeConfig) -> Result<TcpListener, Problem> {
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Problem> {
     let begun = Instant::now();
     loop {
-        let error = match TcpListener::bind(config.listen).await {
+        let error = match TcpListener::bind(address).await {
             Ok(listener) => return Ok(listener),
             Err(error) => error,
         };
         if error.kind() != ErrorKind::AddrInUse || begun.elapsed() > LISTEN_PATIENCE {
             return Err(Problem::new(
                 "address-in-use",
-                format!("can't listen on {}: {error}", config.listen),
+                format!("can't listen on {address}: {error}"),
                 "stop what listens there, or choose another --listen",
             ));
         }
@@ -149,4 +150,23 @@ fn full(config: &NodeConfig) -> Option<Problem> {
             "make room: the node goes on by itself",
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_taken_when_it_is_let_go_and_refused_when_it_is_not() {
+        let held = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = held.local_addr().unwrap();
+        let refused = listen(address).await.unwrap_err();
+        assert_eq!(refused.kind, "address-in-use");
+        let (taken, ()) = tokio::join!(listen(address), async move {
+            tokio::time::sleep(2 * LISTEN_RETRY).await;
+            drop(held);
+        });
+        assert_eq!(taken.unwrap().local_addr().unwrap(), address);
+    }
 }
