@@ -87,15 +87,7 @@ const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,cod
 
 /// ffprobe: format and streams as JSON.
 pub(crate) fn probe(input: &Input) -> Vec<String> {
-    let mut args = words(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-of",
-        "json=compact=1",
-        "-show_entries",
-        PROBED,
-    ]);
+    let mut args = shown(PROBED);
     args.extend(open(input, None));
     args
 }
@@ -103,19 +95,25 @@ pub(crate) fn probe(input: &Input) -> Vec<String> {
 /// As [`probe`], of JPEG pictures that follow one another without a format;
 /// the first few are counted.
 pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
-    let mut args = words(&[
+    let mut args = shown(&format!("{PROBED}:packet=size"));
+    args.extend(words(&[
+        "-read_intervals",
+        &format!("%+#{LOOSE_PICTURES_MIN}"),
+    ]));
+    args.extend(open(input, Some("mjpeg")));
+    args
+}
+
+fn shown(entries: &str) -> Vec<String> {
+    words(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
         "-of",
         "json=compact=1",
         "-show_entries",
-        &format!("{PROBED}:packet=size"),
-        "-read_intervals",
-        &format!("%+#{LOOSE_PICTURES_MIN}"),
-    ]);
-    args.extend(open(input, Some("mjpeg")));
-    args
+        entries,
+    ])
 }
 
 /// ffprobe: a line `pts|dts|flags` for each packet of the video.
