@@ -48,6 +48,12 @@ pub fn begun_again(tries: &[Try], away: &[Away]) -> Again {
     let mut last: BTreeMap<(&str, &str, u32), &Try> = BTreeMap::new();
     let mut again = Again::default();
     for found in tries {
+        let before = last.get(&found.key.task());
+        // A stopped node may begin, when it goes on, what it was told before.
+        // The table takes that from it again at once.
+        if before.is_some_and(|before| before.key.attempt > found.key.attempt) {
+            continue;
+        }
         if let Some(before) = last.insert(found.key.task(), found) {
             again.tries += 1;
             let explained = away.iter().any(|away| {

@@ -3,9 +3,9 @@
 //! to do when one fails, is decided elsewhere.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -30,7 +30,7 @@ use super::{
     limits::{
         CALL_TIMEOUT, CALL_TIMEOUT_PER_MIB, CONNECT_TIMEOUT, CONNECTION_WINDOW_BYTES, FRAME_BYTES,
         KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT, MESSAGE_BYTES_MAX, PART_BYTES, PARTS_AHEAD,
-        SILENCE_MIN, SILENCE_PAUSE, STALL_TIMEOUT, STREAM_WINDOW_BYTES,
+        SILENCE_MAX, SILENCE_MIN, SILENCE_PAUSE, STALL_TIMEOUT, STREAM_WINDOW_BYTES,
     },
 };
 
@@ -50,11 +50,13 @@ pub struct Peers {
     home: LocalHome,
     secret: Secret,
     channels: Mutex<BTreeMap<u64, (String, Channel)>>,
-    /// When a node was last found to take a call and not answer it. The kernel
-    /// of a machine whose programs hang still takes connections, so that every
-    /// call would wait anew, and with it every slot of the other nodes.
-    silent: Mutex<BTreeMap<u64, Instant>>,
+    /// The nodes that took a call, did not answer it, and were not heard since.
+    /// The kernel of a machine whose programs hang still takes connections, so
+    /// that every call would wait anew, and with it every slot of the others.
+    silent: Silent,
 }
+
+type Silent = Arc<Mutex<BTreeSet<u64>>>;
 
 impl Peers {
     /// Nothing is connected before it is used.
@@ -63,7 +65,7 @@ impl Peers {
             home,
             secret,
             channels: Mutex::default(),
-            silent: Mutex::default(),
+            silent: Silent::default(),
         }
     }
 
@@ -72,11 +74,19 @@ impl Peers {
         self.home.table.node()
     }
 
+    /// A client of a node that is not silent.
     fn client(&self, node: u64) -> Result<Client, DataError> {
-        let unreachable = |cause: String| DataError::Unreachable { node, cause };
-        if self.is_silent(node) {
-            return Err(unreachable("it did not answer just now".to_string()));
+        if locked(&self.silent).contains(&node) {
+            return Err(DataError::Unreachable {
+                node,
+                cause: "it did not answer just now".to_string(),
+            });
         }
+        self.any_client(node)
+    }
+
+    fn any_client(&self, node: u64) -> Result<Client, DataError> {
+        let unreachable = |cause: String| DataError::Unreachable { node, cause };
         let address = self
             .home
             .table
@@ -107,13 +117,6 @@ impl Peers {
             .max_encoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    fn is_silent(&self, node: u64) -> bool {
-        let silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-        silent
-            .get(&node)
-            .is_some_and(|at| at.elapsed() < SILENCE_PAUSE)
-    }
-
     /// An answer within its time, or why there is none. A failure that took
     /// long is remembered as silence; a refused connection comes at once.
     async fn answer<A>(
@@ -124,9 +127,11 @@ impl Peers {
     ) -> Result<A, DataError> {
         let begun = Instant::now();
         let answer = within(node, timeout, answer).await;
-        if matches!(answer, Err(DataError::Unreachable { .. })) && begun.elapsed() >= SILENCE_MIN {
-            let mut silent = self.silent.lock().unwrap_or_else(PoisonError::into_inner);
-            silent.insert(node, Instant::now());
+        if is_silence(&answer, begun)
+            && let Ok(client) = self.any_client(node)
+            && locked(&self.silent).insert(node)
+        {
+            tokio::spawn(until_heard(node, client, Arc::clone(&self.silent)));
         }
         answer
     }
@@ -317,6 +322,31 @@ impl Peers {
             .into_inner()
             .present)
     }
+}
+
+fn locked(silent: &Silent) -> MutexGuard<'_, BTreeSet<u64>> {
+    silent.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether a call asked at `begun` met a node that hangs: one that is gone
+/// refuses the connection, and that is soon known.
+fn is_silence<A>(answer: &Result<A, DataError>, begun: Instant) -> bool {
+    matches!(answer, Err(DataError::Unreachable { .. })) && begun.elapsed() >= SILENCE_MIN
+}
+
+/// Asks a silent node for nothing until it answers or refuses, so that what is
+/// meant for it need not find that out by waiting.
+async fn until_heard(node: u64, mut client: Client, silent: Silent) {
+    let since = Instant::now();
+    while since.elapsed() < SILENCE_MAX {
+        tokio::time::sleep(SILENCE_PAUSE).await;
+        let begun = Instant::now();
+        let question = client.stat(v1::StatRequest::default());
+        if !is_silence(&within(node, CALL_TIMEOUT, question).await, begun) {
+            break;
+        }
+    }
+    locked(&silent).remove(&node);
 }
 
 /// An answer within its time, or why there is none.

@@ -49,9 +49,12 @@ pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// A call that fails after this long met silence, and no refusal.
 pub const SILENCE_MIN: Duration = Duration::from_millis(1_000);
 
-/// How long a silent node is then asked nothing more. It fetches what it
-/// missed when it is back, so this costs little where it was wrong.
-pub const SILENCE_PAUSE: Duration = Duration::from_millis(2_000);
+/// Pause before a silent node is asked again whether it answers.
+pub const SILENCE_PAUSE: Duration = Duration::from_millis(250);
+
+/// After this a silent node is called as any other again: its address may have
+/// changed, and the question gone to the former one.
+pub const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// How long a home may take to apply the log as far as a put asks for.
 pub const APPLY_WAIT: Duration = Duration::from_secs(5);

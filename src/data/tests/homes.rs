@@ -1,7 +1,12 @@
 //! Results on the homes: where they go, where they are read, how they mend.
 
+use std::time::Instant;
+
 use super::*;
-use crate::data::{DataError, Payload};
+use crate::data::{
+    DataError, Payload,
+    limits::{SILENCE_MAX, SILENCE_MIN},
+};
 
 /// A job whose source is sealed on nodes 1 and 2.
 async fn sealed(trio: &Trio, source: &[u8]) -> (String, Arc<JobEntry>) {
@@ -49,6 +54,41 @@ async fn a_result_goes_to_every_reachable_home() {
         .unwrap();
     assert_eq!(read, b"late");
     assert!(trio.data(2).store().has(&job, &hex(b"late")).unwrap());
+}
+
+#[tokio::test]
+async fn a_home_that_hangs_is_waited_for_once() {
+    let trio = Trio::start().await;
+    let (job, _) = sealed(&trio, b"source").await;
+    let put = async || {
+        let begun = Instant::now();
+        let payload = Payload::Bytes(Bytes::from_static(b"late"));
+        let data = trio.data(1);
+        let outcome = data.put_to_homes(&job, &hex(b"late"), 4, payload).await;
+        (outcome.unwrap(), begun.elapsed())
+    };
+    // Its kernel takes connections, and nobody ever answers them.
+    let hanging = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = hanging.local_addr().unwrap().to_string();
+    let well = trio.move_node(2, address);
+    let (outcome, waited) = put().await;
+    assert!(outcome.missed.contains_key(&2));
+    assert!(waited >= SILENCE_MIN, "{waited:?}");
+    // Longer than it took to find out: the question goes on behind this.
+    let since = Instant::now();
+    while since.elapsed() < 2 * waited {
+        let (outcome, waited) = put().await;
+        assert!(outcome.missed.contains_key(&2));
+        assert!(waited < SILENCE_MIN, "{waited:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    drop(hanging);
+    trio.move_node(2, well);
+    let since = Instant::now();
+    while !put().await.0.missed.is_empty() {
+        assert!(since.elapsed() < SILENCE_MAX / 2, "it is never asked again");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]

@@ -168,6 +168,12 @@ impl Trio {
         self.shared.addresses.lock().unwrap().insert(node, address);
     }
 
+    /// Gives a node another address; the one that it had.
+    fn move_node(&self, node: u64, address: String) -> String {
+        let mut addresses = self.shared.addresses.lock().unwrap();
+        addresses.insert(node, address).unwrap()
+    }
+
     fn data(&self, node: u64) -> Arc<DataPlane> {
         self.nodes[&node].data.clone()
     }
