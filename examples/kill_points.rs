@@ -23,12 +23,15 @@ use std::{
 };
 
 use experiment::{
-    Settings, Verdict, conduct,
+    Settings, Verdict,
+    calls::{self, Trouble},
+    conduct,
+    customer::Customer,
     fleet::Fleet,
-    told::{self, Request, Told, Trouble},
     watched::{Call, Point, Watched, can_watch},
 };
 use harness::tail;
+use reelraft_proto::v1::Spec;
 
 /// Points of a whole run: the first calls of a job.
 const POINTS: u64 = 200;
@@ -63,7 +66,7 @@ struct Experiment<'a> {
     settings: &'a Settings,
     /// All nodes; the first of them runs under watch instead.
     fleet: Fleet,
-    source: Vec<u8>,
+    customer: Customer,
     requests: usize,
     /// How often a node was killed at each site.
     killed: BTreeMap<Call, usize>,
@@ -89,10 +92,16 @@ impl<'a> Experiment<'a> {
         }
         let mut fleet = Fleet::on_loopback(folder, nodes as u16, 2)?;
         fleet.kill(1)?;
+        let spec = Spec {
+            preset: "ultrafast".into(),
+            shard_ms: 500,
+            ..Spec::default()
+        };
+        let (customer, _) = Customer::new(&fleet, &folder.join("ledger.txt"), clip, spec)?;
         Ok(Experiment {
             settings,
             fleet,
-            source: std::fs::read(&clip).map_err(|error| error.to_string())?,
+            customer,
             requests: 0,
             killed: BTreeMap::new(),
             broken: Vec::new(),
@@ -231,18 +240,10 @@ impl<'a> Experiment<'a> {
         self.requests += 1;
         let id = format!("request-{}", self.requests);
         node.aim(point);
-        let mut so_far = Told::default();
         let (mut killed_at, mut calls) = (None, Vec::new());
         let begun = Instant::now();
-        let output = loop {
-            let endpoint = self.endpoint();
-            let request = Request {
-                endpoint: &endpoint,
-                id: &id,
-                source: &self.source,
-                shard_ms: 500,
-            };
-            let made = told::make(&request, &mut so_far).await;
+        loop {
+            let made = self.customer.try_film(&self.endpoint(), &id).await;
             // A node that is being killed may still end the call by itself.
             if let Some(site) = node.killed_at() {
                 calls = node.calls();
@@ -253,12 +254,12 @@ impl<'a> Experiment<'a> {
                 continue;
             }
             match made {
-                Ok(output) => break output,
+                Ok(()) => break,
                 Err(Trouble::Broken(why)) => return Err(format!("{name}: {why}")),
-                Err(Trouble::Passing(why)) if begun.elapsed() > JOB_PATIENCE => {
+                Err(Trouble::Outage(why)) if begun.elapsed() > JOB_PATIENCE => {
                     return Err(format!("{name}: not done in time: {why}"));
                 }
-                Err(Trouble::Passing(_)) => {}
+                Err(Trouble::Outage(_)) => {}
             }
             if let Some(status) = node.ended() {
                 return Err(format!(
@@ -267,20 +268,20 @@ impl<'a> Experiment<'a> {
                 ));
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
-        };
+        }
         if killed_at.is_none() {
             calls = node.calls();
         }
         node.aim(None);
         Ok(Round {
             killed_at,
-            output,
+            output: self.customer.ledger().known(&id).output.unwrap_or_default(),
             calls,
         })
     }
 
     async fn one_request_one_job(&mut self) -> Result<(), String> {
-        let jobs = told::list(&self.endpoint()).await;
+        let jobs = calls::list(&self.endpoint()).await;
         let jobs = jobs.map_err(|trouble| format!("{trouble:?}"))?;
         if jobs.len() != self.requests {
             self.broken.push(format!(
@@ -307,7 +308,7 @@ impl<'a> Experiment<'a> {
         let endpoint = self.fleet.listen(1);
         let begun = Instant::now();
         while begun.elapsed() < START_PATIENCE {
-            if told::ready(endpoint, Duration::from_millis(100))
+            if calls::ready(endpoint, Duration::from_millis(100))
                 .await
                 .is_ok()
             {

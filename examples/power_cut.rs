@@ -20,9 +20,9 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::{
-        Arc, Mutex,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
-        mpsc::{self, Receiver, RecvTimeoutError},
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError},
     },
     thread::{JoinHandle, sleep},
     time::{Duration, Instant},
@@ -36,7 +36,7 @@ use experiment::{
     disk::{Disk, own_mounts},
     figures,
     fleet::Fleet,
-    ledger::{Ack, Known, Ledger},
+    ledger::{Ack, Known},
     ms_between, now_us,
     record::{Record, What},
 };
@@ -179,21 +179,13 @@ impl Experiment {
         let disks = (1..=NODES).map(disk).collect::<Result<Vec<_>, _>>()?;
         let fleet = Fleet::on_loopback(&nodes, NODES, SLOTS)?;
         fleet.await_nodes(NODES.into(), OPEN_PATIENCE)?;
-        let (told, moments) = mpsc::channel();
-        let ledger = Ledger::new(&folder.join("ledger.txt"), told)?;
-        let customer = Customer {
-            endpoints: fleet.endpoints(),
-            source: clip,
-            spec: Spec {
-                preset: "veryfast".into(),
-                container: "mp4".into(),
-                shard_ms: 2_000,
-                ..Default::default()
-            },
-            calm: None,
-            ledger: Arc::new(Mutex::new(ledger)),
-            stop: Arc::new(AtomicBool::new(false)),
+        let spec = Spec {
+            preset: "veryfast".into(),
+            container: "mp4".into(),
+            shard_ms: 2_000,
+            ..Default::default()
         };
+        let (customer, moments) = Customer::new(&fleet, &folder.join("ledger.txt"), clip, spec)?;
         Ok(Experiment {
             cuts: settings.rounds_or(3, 200),
             random: Random::new(settings.seed),

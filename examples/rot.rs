@@ -25,12 +25,14 @@ use std::{
 };
 
 use experiment::{
-    Random, Settings, Verdict, conduct,
+    Random, Settings, Verdict,
+    calls::{self, Trouble},
+    conduct,
+    customer::Customer,
     fleet::Fleet,
-    told::{self, Request, Told, Trouble},
 };
 use harness::{make_clip, tail};
-use reelraft_proto::v1::{Job, JobRef, JobState};
+use reelraft_proto::v1::{Job, JobRef, JobState, Spec};
 use reelraft_storage::{SnapshotHead, Storage};
 
 /// Tries of a whole run, and of a short one.
@@ -138,19 +140,20 @@ impl<'a> Experiment<'a> {
     async fn make_films(&mut self) -> Result<(), String> {
         let clip = self.folder.join("film.mp4");
         make_clip(&clip, 3, "320x180");
-        let source = fs::read(&clip).map_err(|error| error.to_string())?;
+        let spec = Spec {
+            preset: "ultrafast".into(),
+            shard_ms: 1_000,
+            ..Spec::default()
+        };
+        let ledger = self.folder.join("ledger.txt");
+        let (customer, _) = Customer::new(&self.fleet, &ledger, clip, spec)?;
         self.until_ready(1).await?;
         for id in ["film-1", "film-2"] {
-            let request = Request {
-                endpoint: self.fleet.listen(1),
-                id,
-                source: &source,
-                shard_ms: 1_000,
-            };
-            let made = told::make(&request, &mut Told::default()).await;
-            made.map_err(|trouble| format!("{id}: {trouble:?}"))?;
+            if !customer.film(id).await {
+                return Err(format!("{id}: {:?}", customer.ledger().broken));
+            }
         }
-        let jobs = told::list(self.fleet.listen(1)).await;
+        let jobs = calls::list(self.fleet.listen(1)).await;
         for job in jobs.map_err(|trouble| format!("{trouble:?}"))? {
             self.jobs.insert(job.id.clone(), job);
         }
@@ -285,7 +288,7 @@ impl<'a> Experiment<'a> {
     /// Whether a node is a home of the job whose blob this is, as far as it
     /// says itself.
     async fn is_home(&self, node: u64, blob: &Path) -> bool {
-        let jobs = told::list(self.fleet.listen(node))
+        let jobs = calls::list(self.fleet.listen(node))
             .await
             .unwrap_or_default();
         let of = |job: &&Job| blob.iter().any(|part| *part == *job.id);
@@ -337,7 +340,7 @@ impl<'a> Experiment<'a> {
         loop {
             match self.ask_all(node).await {
                 // The node may still look for its leader.
-                Err(Trouble::Passing(_)) if begun.elapsed() < START_PATIENCE => {
+                Err(Trouble::Outage(_)) if begun.elapsed() < START_PATIENCE => {
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
                 asked => return asked,
@@ -347,18 +350,21 @@ impl<'a> Experiment<'a> {
 
     async fn ask_all(&self, node: u64) -> Result<(), Trouble> {
         let endpoint = self.fleet.listen(node);
-        let found = told::list(endpoint).await?;
+        let found = calls::list(endpoint).await?;
         let ids: BTreeSet<&String> = found.iter().map(|job| &job.id).collect();
         if ids != self.jobs.keys().collect() {
             return Err(Trouble::Broken(format!("P2: the jobs are {ids:?}")));
         }
-        let mut jobs = told::connect(endpoint).await?;
+        let mut jobs = calls::connect(endpoint).await?;
         for job in &found {
             let known = &self.jobs[&job.id];
             if job.state() != JobState::Succeeded || job.output_hash != known.output_hash {
                 return Err(Trouble::Broken(format!("P2: job {} is another", job.id)));
             }
-            told::fetch(&mut jobs, job).await?;
+            let found = calls::fetch(&mut jobs, &job.id).await?;
+            if found != known.output_hash {
+                return Err(Trouble::Broken(format!("P2: job {} gives {found}", job.id)));
+            }
             let of = JobRef {
                 job: job.id.clone(),
             };
@@ -373,7 +379,10 @@ impl<'a> Experiment<'a> {
         let begun = Instant::now();
         while begun.elapsed() < START_PATIENCE {
             let patience = Duration::from_millis(100);
-            if told::ready(self.fleet.listen(node), patience).await.is_ok() {
+            if calls::ready(self.fleet.listen(node), patience)
+                .await
+                .is_ok()
+            {
                 return Ok(());
             }
             self.fleet.pid(node)?;

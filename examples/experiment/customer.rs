@@ -5,63 +5,34 @@
 
 use std::{
     collections::VecDeque,
-    error::Error as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
+        mpsc::{self, Receiver},
     },
     time::Duration,
 };
 
 use reelraft_cli::source::Source;
 use reelraft_proto::v1::{
-    FetchRequest, Job, JobRef, JobState, Spec, SubmitRequest, UploadChunk, UploadClient,
-    UploadOpen, WatchRequest, jobs_client::JobsClient, upload_client::Message as Up,
-    upload_server::Message as Down,
+    Job, JobRef, JobState, Spec, SubmitRequest, UploadChunk, UploadClient, UploadOpen,
+    WatchRequest, upload_client::Message as Up, upload_server::Message as Down,
 };
-use tokio::{sync::mpsc, time::sleep};
+use tokio::{sync::mpsc as bounded, time::sleep};
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Code, Status,
-    transport::{Channel, Endpoint},
-};
 
-use super::ledger::{Ack, Ledger};
+use super::{
+    calls::{self, Jobs, Trouble, in_time},
+    fleet::Fleet,
+    ledger::{Ack, Ledger},
+};
 
 /// Pause before the next node is asked.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Pause between chunks, so that an upload takes long enough to be hit.
 const CHUNK_PAUSE: Duration = Duration::from_millis(15);
-
-/// An open connection that gives nothing for so long is given up.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
-
-/// Largest message taken: chunks are of 1 MiB.
-const MESSAGE_BYTES_MAX: usize = 8 << 20;
-
-/// Why a try ended before its end.
-enum Trouble {
-    /// Try again.
-    Outage,
-    /// A promise is broken: what, in words.
-    Broken(String),
-}
-
-impl From<Status> for Trouble {
-    fn from(status: Status) -> Self {
-        let passing = matches!(
-            status.code(),
-            Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded
-        );
-        if passing || status.source().is_some() || status.message().contains("h2 protocol error") {
-            Trouble::Outage
-        } else {
-            Trouble::Broken(format!("{:?}: {}", status.code(), status.message()))
-        }
-    }
-}
 
 /// One user of the cluster.
 #[derive(Clone)]
@@ -77,6 +48,26 @@ pub struct Customer {
 }
 
 impl Customer {
+    /// A user of all nodes of `fleet` with a ledger of its own in the file
+    /// `ledger`, and where each entry of that is told.
+    pub fn new(
+        fleet: &Fleet,
+        ledger: &Path,
+        source: PathBuf,
+        spec: Spec,
+    ) -> Result<(Self, Receiver<(String, Ack)>), String> {
+        let (told, moments) = mpsc::channel();
+        let customer = Customer {
+            endpoints: fleet.endpoints(),
+            source,
+            spec,
+            calm: None,
+            ledger: Arc::new(Mutex::new(Ledger::new(ledger, told)?)),
+            stop: Arc::new(AtomicBool::new(false)),
+        };
+        Ok((customer, moments))
+    }
+
     pub fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().expect("no holder of the ledger panics")
     }
@@ -89,6 +80,12 @@ impl Customer {
     /// stopped, or broke a promise that the ledger then holds.
     pub async fn film(&self, request: &str) -> bool {
         self.patiently(request, async |jobs| self.film_once(jobs, request).await)
+            .await
+    }
+
+    /// One try at the same, at one node.
+    pub async fn try_film(&self, endpoint: &str, request: &str) -> Result<(), Trouble> {
+        self.film_once(calls::connect(endpoint).await?, request)
             .await
     }
 
@@ -121,19 +118,19 @@ impl Customer {
     async fn patiently(
         &self,
         request: &str,
-        work: impl AsyncFn(JobsClient<Channel>) -> Result<(), Trouble>,
+        work: impl AsyncFn(Jobs) -> Result<(), Trouble>,
     ) -> bool {
         for endpoint in self.endpoints.iter().cycle() {
             if self.stopped() {
                 return false;
             }
-            let ended = match connect(endpoint).await {
+            let ended = match calls::connect(endpoint).await {
                 Ok(jobs) => work(jobs).await,
                 Err(trouble) => Err(trouble),
             };
             match ended {
                 Ok(()) => return true,
-                Err(Trouble::Outage) => sleep(PAUSE).await,
+                Err(Trouble::Outage(_)) => sleep(PAUSE).await,
                 Err(Trouble::Broken(what)) => {
                     self.ledger().accuse(request, &what);
                     return false;
@@ -143,7 +140,7 @@ impl Customer {
         false
     }
 
-    async fn submit(&self, jobs: &mut JobsClient<Channel>, request: &str) -> Result<Job, Trouble> {
+    async fn submit(&self, jobs: &mut Jobs, request: &str) -> Result<Job, Trouble> {
         let source = self.open()?;
         // Before the question: another thread may be told more meanwhile.
         let known = self.ledger().known(request);
@@ -183,7 +180,7 @@ impl Customer {
         Source::open(&self.source).map_err(|error| Trouble::Broken(error.to_string()))
     }
 
-    async fn film_once(&self, mut jobs: JobsClient<Channel>, request: &str) -> Result<(), Trouble> {
+    async fn film_once(&self, mut jobs: Jobs, request: &str) -> Result<(), Trouble> {
         let job = self.submit(&mut jobs, request).await?;
         if job.source_root.is_empty() {
             self.upload(&mut jobs, request, &job.id).await?;
@@ -193,18 +190,13 @@ impl Customer {
     }
 
     /// The upload; what was acknowledged before must be among what is there.
-    async fn upload(
-        &self,
-        jobs: &mut JobsClient<Channel>,
-        request: &str,
-        job: &str,
-    ) -> Result<(), Trouble> {
+    async fn upload(&self, jobs: &mut Jobs, request: &str, job: &str) -> Result<(), Trouble> {
         let source = self.open()?;
-        let (up, outgoing) = mpsc::channel(4);
+        let (up, outgoing) = bounded::channel(4);
         let send = async |message| {
             let message = Some(message);
             let sent = up.send(UploadClient { message }).await;
-            sent.map_err(|_| Trouble::Outage)
+            sent.map_err(|_| Trouble::Outage("the upload ended".into()))
         };
         let open = UploadOpen { job: job.into() };
         send(Up::Open(open)).await?;
@@ -249,17 +241,12 @@ impl Customer {
                     self.ledger().note(request, Ack::Sealed { root });
                     return Ok(());
                 }
-                None => return Err(Trouble::Outage),
+                None => return Err(Trouble::Outage("the upload ended".into())),
             }
         }
     }
 
-    async fn watch(
-        &self,
-        jobs: &mut JobsClient<Channel>,
-        request: &str,
-        job: &str,
-    ) -> Result<(), Trouble> {
+    async fn watch(&self, jobs: &mut Jobs, request: &str, job: &str) -> Result<(), Trouble> {
         let job = job.to_string();
         let mut events = in_time(jobs.watch(WatchRequest { job }))
             .await??
@@ -288,31 +275,12 @@ impl Customer {
                 last = Some(ack);
             }
         }
-        Err(Trouble::Outage)
+        Err(Trouble::Outage("the watch ended".into()))
     }
 
     /// Fetches the output and compares its hash with the one that was said.
-    async fn fetch(
-        &self,
-        jobs: &mut JobsClient<Channel>,
-        request: &str,
-        job: &str,
-    ) -> Result<(), Trouble> {
-        let request_part = FetchRequest {
-            job: job.into(),
-            offset: 0,
-        };
-        let mut parts = in_time(jobs.fetch(request_part)).await??.into_inner();
-        let (mut hasher, mut bytes, mut total_bytes) = (blake3::Hasher::new(), 0, None);
-        while let Some(part) = in_time(parts.message()).await?? {
-            total_bytes.get_or_insert(part.total_bytes);
-            bytes += part.data.len() as u64;
-            hasher.update(&part.data);
-        }
-        if Some(bytes) != total_bytes {
-            return Err(Trouble::Outage);
-        }
-        let found = hasher.finalize().to_hex().to_string();
+    async fn fetch(&self, jobs: &mut Jobs, request: &str, job: &str) -> Result<(), Trouble> {
+        let found = calls::fetch(jobs, job).await?;
         if self.ledger().known(request).output.as_ref() != Some(&found) {
             return broken(format!("the output that was fetched is {found}"));
         }
@@ -332,21 +300,4 @@ impl Customer {
 
 fn broken<T>(what: String) -> Result<T, Trouble> {
     Err(Trouble::Broken(what))
-}
-
-async fn connect(endpoint: &str) -> Result<JobsClient<Channel>, Trouble> {
-    let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))
-        .map_err(|error| Trouble::Broken(error.to_string()))?
-        .connect_timeout(Duration::from_secs(1));
-    let channel = endpoint.connect().await.map_err(|_| Trouble::Outage)?;
-    Ok(JobsClient::new(channel)
-        .max_decoding_message_size(MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(MESSAGE_BYTES_MAX))
-}
-
-/// What is not answered in time is an outage.
-async fn in_time<T>(work: impl Future<Output = T>) -> Result<T, Trouble> {
-    tokio::time::timeout(SILENCE_MAX, work)
-        .await
-        .map_err(|_| Trouble::Outage)
 }

@@ -4,6 +4,7 @@
 //! Which process or link fails, and when, is each experiment's own.
 #![allow(dead_code, missing_docs)]
 
+pub mod calls;
 pub mod checks;
 pub mod client;
 pub mod customer;
@@ -18,7 +19,6 @@ pub mod report;
 pub mod requests;
 pub mod scene;
 pub mod supervisor;
-pub mod told;
 pub mod watched;
 
 use std::{
