@@ -182,13 +182,12 @@ impl<'a> Experiment<'a> {
             .collect::<Result<BTreeMap<_, _>, String>>()?;
         let fleet = Fleet::on_loopback(&nodes, NODES, SLOTS)?;
         fleet.await_nodes(NODES.into(), WHOLE_PATIENCE)?;
-        let film_seconds = if settings.short { 12 } else { 30 };
         Ok(Experiment {
             settings,
             random: Random::new(settings.seed),
             folder: nodes,
             record: fleet.record(),
-            load: Load::new(folder, film_seconds, &fleet)?,
+            load: Load::new(settings, folder, &fleet)?,
             fleet,
             disks,
             supervisor: Supervisor::default(),

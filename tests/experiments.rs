@@ -10,16 +10,19 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-/// One at a time: each keeps every core busy by itself.
-static ALONE: Mutex<()> = Mutex::new(());
+/// One at a time of those that keep every core busy by themselves.
+static BUSY: Mutex<()> = Mutex::new(());
+
+/// One at a time of those that mostly wait, beside one of the others.
+static CALM: Mutex<()> = Mutex::new(());
 
 /// Fixed, so that a failure can be met again.
 const SEED: &str = "7";
 
 /// Runs an experiment's short form; says so where this machine lacks what it
 /// needs.
-fn holds(name: &str) {
-    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+fn holds(name: &str, lane: &Mutex<()>) {
+    let _alone = lane.lock().unwrap_or_else(PoisonError::into_inner);
     let program = harness::binary().with_file_name("examples").join(name);
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(&program)
@@ -44,40 +47,40 @@ fn holds(name: &str) {
 
 #[test]
 fn the_leader_is_killed_and_another_takes_over() {
-    holds("kill_the_leader");
+    holds("kill_the_leader", &BUSY);
 }
 
 #[test]
 fn anything_is_killed_and_films_are_made() {
-    holds("kill_anything");
+    holds("kill_anything", &CALM);
 }
 
 #[test]
 fn the_power_of_all_nodes_is_cut_and_nothing_acknowledged_is_lost() {
-    holds("power_cut");
+    holds("power_cut", &CALM);
 }
 
 #[test]
 fn a_node_is_killed_at_its_syncs_and_renames() {
-    holds("kill_points");
+    holds("kill_points", &CALM);
 }
 
 #[test]
 fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
-    holds("freeze");
+    holds("freeze", &BUSY);
 }
 
 #[test]
 fn bytes_rot_on_one_disk_and_none_is_served() {
-    holds("rot");
+    holds("rot", &CALM);
 }
 
 #[test]
 fn disks_stall_fail_and_fill_up_and_films_are_made() {
-    holds("slow_disk");
+    holds("slow_disk", &BUSY);
 }
 
 #[test]
 fn the_network_is_cut_and_one_side_alone_goes_on() {
-    holds("partition");
+    holds("partition", &BUSY);
 }

@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::client::Asked;
+use super::{Settings, client::Asked};
 use crate::harness::{blake3_of, frames_of, make_clip};
 
 /// Slots of each node: more than its share of two cores, so that films and
@@ -31,6 +31,10 @@ const PROBES_LEFT_MIN: u64 = 150;
 /// One-frame shards that must be left before harm is done: more than a
 /// cluster finishes while it is harmed.
 const PROBES_READY_MIN: u64 = 60;
+
+/// Seconds of a film: a minute's work for two cores, or a few seconds' where
+/// tests wait for it.
+const FILM_SECONDS: (u32, u32) = (30, 8);
 
 /// How long the last films may take on a slow machine.
 const FILM_PATIENCE: &str = "15m";
@@ -72,7 +76,9 @@ impl Load {
     ///
     /// # Errors
     /// What went wrong, in words.
-    pub fn new(folder: &Path, film_seconds: u32, at: &impl Asked) -> Result<Self, String> {
+    pub fn new(settings: &Settings, folder: &Path, at: &impl Asked) -> Result<Self, String> {
+        let (long, short) = FILM_SECONDS;
+        let film_seconds = if settings.short { short } else { long };
         let (clip, probe_clip) = (folder.join("film.mp4"), folder.join("probes.mp4"));
         make_clip(&clip, film_seconds, "640x360");
         make_probe_clip(&probe_clip, PROBES)?;

@@ -208,6 +208,9 @@ pub fn percentile(sorted: &[u64], percent: usize) -> u64 {
 
 /// Measured times in one line, sorted by this.
 pub fn figures(values_ms: &mut [u64]) -> String {
+    if values_ms.is_empty() {
+        return "not measured".into();
+    }
     values_ms.sort_unstable();
     format!(
         "p50 {} ms, p99 {} ms, max {} ms ({} values)",

@@ -32,10 +32,6 @@ const DONE_PATIENCE: Duration = Duration::from_secs(60);
 /// How often the logs are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Seconds of a film: a minute's work for two cores, or a few seconds' where
-/// tests wait for it.
-const FILM_SECONDS: (u32, u32) = (30, 12);
-
 pub struct Scene {
     pub random: Random,
     pub fleet: Fleet,
@@ -54,8 +50,7 @@ impl Scene {
     /// That they don't come up, or can't make it.
     pub fn open(settings: &Settings, folder: &Path, fleet: Fleet) -> Result<Self, String> {
         fleet.await_nodes(NODES.into(), START_PATIENCE)?;
-        let (long, short) = FILM_SECONDS;
-        let load = Load::new(folder, if settings.short { short } else { long }, &fleet)?;
+        let load = Load::new(settings, folder, &fleet)?;
         Ok(Scene {
             random: Random::new(settings.seed),
             record: fleet.record(),

@@ -8,7 +8,7 @@
 mod world;
 
 use reelraft_model::spec::Spec;
-use world::{Clip, World, lossless, spec};
+use world::{Clip, Job, World, lossless, spec};
 
 /// FFV1 in Matroska: every frame equal to the reference's, with its time.
 fn exact(world: &World, clip: &Clip, shard_ms: u32, at_least: usize) {
@@ -82,7 +82,7 @@ fn a_constant_rate_fills_gaps_of_a_film_in_one_shard() {
 }
 
 /// A lossy job: the packets' times equal the reference's, video and audio.
-fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
+fn timed<'w>(world: &'w World, clip: &Clip, spec: &Spec, at_least: usize) -> Job<'w> {
     let job = world.job(clip, spec);
     assert!(job.shards >= at_least, "{}: {}", clip.name, job.note);
     let reference = job.reference_file();
@@ -108,6 +108,7 @@ fn timed(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
         "{} {spec:?}: {said}",
         clip.name
     );
+    job
 }
 
 #[test]
@@ -181,10 +182,8 @@ fn a_constant_rate_lands_on_the_references_grid() {
             ("brightness", "-100"),
             ("fps", rate),
         ];
-        let clip = world.made(name);
-        let job = world.job(&clip, &spec(&words));
+        let job = timed(&world, &world.made(name), &spec(&words), 1);
         assert_eq!(job.frames(), job.reference_frames(), "{name}");
-        timed(&world, &clip, &spec(&words), 1);
     }
 }
 
@@ -211,8 +210,7 @@ fn the_sintel_trailer_has_its_1253_frames() {
         path: real.join("long/sintel_trailer-720p.mp4"),
     };
     let spec = spec(&[("width", "640"), ("preset", "medium")]);
-    timed(&world, &clip, &spec, 5);
-    let job = world.job(&clip, &spec);
+    let job = timed(&world, &clip, &spec, 5);
     assert_eq!(job.proof["frames"]["muxed"], 1253);
     assert_eq!(job.index.output_size(), (640, 360));
 }

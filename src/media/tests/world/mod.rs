@@ -170,6 +170,11 @@ impl World {
 
     /// Makes a clip by its recipe.
     pub fn made(&self, name: &str) -> Clip {
+        let path = self.folder.path().join(name);
+        if path.exists() {
+            let name = name.to_string();
+            return Clip { name, path };
+        }
         self.made_by(name, &recipe(name))
     }
 
