@@ -305,20 +305,13 @@ impl<'a> Experiment<'a> {
 
     /// Waits until the watched node answers; an error says how it ended.
     async fn until_ready(&self, node: &mut Watched) -> Result<(), String> {
-        let endpoint = self.fleet.listen(1);
-        let begun = Instant::now();
-        while begun.elapsed() < START_PATIENCE {
-            if calls::ready(endpoint, Duration::from_millis(100))
-                .await
-                .is_ok()
-            {
-                return Ok(());
-            }
-            if let Some(status) = node.ended() {
-                return Err(format!("the node ended with {status}: {}", self.log()));
-            }
-        }
-        Err(format!("the node does not answer: {}", self.log()))
+        let lives = || match node.ended() {
+            Some(status) => Err(format!("the node ended with {status}")),
+            None => Ok(()),
+        };
+        calls::until_ready(self.fleet.listen(1), START_PATIENCE, lives)
+            .await
+            .map_err(|why| format!("{why}: {}", self.log()))
     }
 
     fn log(&self) -> String {

@@ -376,18 +376,11 @@ impl<'a> Experiment<'a> {
 
     /// Waits until a node answers; an error says how it ended.
     async fn until_ready(&mut self, node: u64) -> Result<(), String> {
-        let begun = Instant::now();
-        while begun.elapsed() < START_PATIENCE {
-            let patience = Duration::from_millis(100);
-            if calls::ready(self.fleet.listen(node), patience)
-                .await
-                .is_ok()
-            {
-                return Ok(());
-            }
-            self.fleet.pid(node)?;
-        }
-        Err(format!("it does not answer: {}", tail(&self.log(node), 5)))
+        let endpoint = self.fleet.listen(node).to_string();
+        let lives = || self.fleet.pid(node).map(drop);
+        calls::until_ready(&endpoint, START_PATIENCE, lives)
+            .await
+            .map_err(|why| format!("{why}: {}", tail(&self.log(node), 5)))
     }
 
     fn log(&self, node: u64) -> String {

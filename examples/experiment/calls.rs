@@ -114,15 +114,20 @@ pub async fn list(endpoint: &str) -> Result<Vec<Job>, Trouble> {
     }
 }
 
-/// Waits until a node answers with a leader, or `patience` is over.
-pub async fn ready(endpoint: &str, patience: Duration) -> Result<(), String> {
+/// Waits until a node answers with a leader, for as long as `lives` finds
+/// nothing wrong and `patience` lasts.
+pub async fn until_ready(
+    endpoint: &str,
+    patience: Duration,
+    mut lives: impl FnMut() -> Result<(), String>,
+) -> Result<(), String> {
     let begun = Instant::now();
-    loop {
-        match list(endpoint).await {
-            Ok(_) => return Ok(()),
-            Err(Trouble::Broken(why)) => return Err(why),
-            Err(Trouble::Outage(why)) if begun.elapsed() > patience => return Err(why),
-            Err(Trouble::Outage(_)) => sleep(PAUSE).await,
+    while let Err(trouble) = list(endpoint).await {
+        lives()?;
+        if begun.elapsed() > patience {
+            return Err(format!("it does not answer: {trouble:?}"));
         }
+        sleep(PAUSE).await;
     }
+    Ok(())
 }

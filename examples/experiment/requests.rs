@@ -144,7 +144,7 @@ impl Requests {
             broken.push(format!("one request made different files: {outputs:?}"));
         }
         println!(
-            "{} requests acknowledged, {} broken, {} different outputs",
+            "{} requests acknowledged, {} broken, {} distinct outputs",
             self.acknowledged.len(),
             broken.len(),
             outputs.len()
