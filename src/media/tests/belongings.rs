@@ -235,7 +235,7 @@ fn pictures_of_text(at_seconds: &[u32]) -> Vec<u8> {
 fn what_a_container_has_no_place_for_is_named_beside_what_is_kept() {
     let world = World::new();
     world.written("cues.srt", CUES);
-    world.written_bytes("pictures.sup", &pictures_of_text(&[1, 2, 4, 6]));
+    world.written("pictures.sup", pictures_of_text(&[1, 2, 4, 6]));
     let film = world.made_by(
         "disc.mkv",
         "-f lavfi -i testsrc2=size=160x90:rate=24:duration=8 -f lavfi -i sine=duration=8 -i cues.srt -i pictures.sup -map 0 -map 1 -map 1 -map 1 -map 2 -map 3 -c:v libx264 -pix_fmt yuv420p -preset ultrafast -g 36 -c:a aac -filter:a:1 aselect=0 -c:s:0 srt -c:s:1 copy -metadata:s:a:2 language=fra",

@@ -20,7 +20,7 @@ fn damaged(world: &World, clip: &Clip, places: &[usize]) -> Clip {
         }
     }
     let (stem, ending) = clip.name.split_once('.').unwrap();
-    world.written_bytes(&format!("{stem}-damaged.{ending}"), &bytes)
+    world.written(&format!("{stem}-damaged.{ending}"), &bytes)
 }
 
 /// How often one plain pass over the video complains.
@@ -140,7 +140,7 @@ fn pictures_that_depend_on_where_decoding_begins_make_one_shard() {
         }
         told[kind] = true;
     }
-    world.written_bytes("joined.h264", &joined);
+    world.written("joined.h264", &joined);
     let clip = world.made_by("changing.mkv", "-framerate 24 -i joined.h264 -c:v copy");
     let spec = Spec {
         shard_ms: 1000,

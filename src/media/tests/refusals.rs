@@ -59,7 +59,7 @@ fn a_header_without_a_film_is_told_as_such() {
     );
     let bytes = std::fs::read(&film.path).unwrap();
     let body = bytes.windows(4).position(|four| four == b"moof").unwrap() - 4;
-    let header = world.written_bytes("header.mp4", &bytes[..body]);
+    let header = world.written("header.mp4", &bytes[..body]);
     let Err(error) = world.try_job(&header, &spec(&[])) else {
         panic!("taken")
     };
@@ -79,7 +79,7 @@ fn a_picture_that_changes_its_size_is_scaled_but_not_deinterlaced() {
         );
         std::fs::read(&clip.path).unwrap()
     };
-    let film = world.written_bytes("film.h264", &[part("128x96"), part("160x120")].concat());
+    let film = world.written("film.h264", [part("128x96"), part("160x120")].concat());
     let words = [("codec", "ffv1"), ("container", "mkv"), ("audio", "none")];
     let job = world.job(&film, &spec(&words));
     assert_eq!(job.frames(), job.reference_frames());

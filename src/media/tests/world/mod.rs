@@ -168,45 +168,40 @@ impl World {
         }
     }
 
-    /// Makes a clip by its recipe.
+    /// Makes a clip by its recipe, once.
     pub fn made(&self, name: &str) -> Clip {
-        let path = self.folder.path().join(name);
-        if path.exists() {
-            let name = name.to_string();
-            return Clip { name, path };
+        let clip = self.clip(name);
+        if clip.path.exists() {
+            return clip;
         }
         self.made_by(name, &recipe(name))
     }
 
     /// Makes a clip by ffmpeg's options, parted by spaces.
     pub fn made_by(&self, name: &str, options: &str) -> Clip {
-        let path = self.folder.path().join(name);
+        let clip = self.clip(name);
         let done = Command::new(&self.tools.ffmpeg)
             .current_dir(self.folder.path())
             .args(["-nostdin", "-v", "error", "-y"])
             .args(options.split(' '))
-            .arg(&path)
+            .arg(&clip.path)
             .status()
             .unwrap();
         assert!(done.success(), "{name}");
-        Clip {
-            name: name.to_string(),
-            path,
-        }
+        clip
     }
 
     /// Writes a file.
-    pub fn written(&self, name: &str, text: &str) -> Clip {
-        self.written_bytes(name, text.as_bytes())
+    pub fn written(&self, name: &str, bytes: impl AsRef<[u8]>) -> Clip {
+        let clip = self.clip(name);
+        std::fs::write(&clip.path, bytes).unwrap();
+        clip
     }
 
-    /// Writes a file of bytes.
-    pub fn written_bytes(&self, name: &str, bytes: &[u8]) -> Clip {
-        let path = self.folder.path().join(name);
-        std::fs::write(&path, bytes).unwrap();
+    fn clip(&self, name: &str) -> Clip {
         Clip {
             name: name.to_string(),
-            path,
+            path: self.folder.path().join(name),
         }
     }
 
