@@ -209,13 +209,13 @@ wait_for_all() {
 
 # Tasks of job $2, as node $1 tells them, that run on node $3.
 tasks_on() {
-    ask "$1" job shards "$2" -o json | tr '{' '\n' | grep '"state":"running"' | grep "\"node\":$3," |
+    ask "$1" job tasks "$2" -o json | tr '{' '\n' | grep '"state":"running"' | grep "\"node\":$3," |
         sed 's/.*"number":\([0-9]*\),"kind":"\([a-z]*\)".*/\2 \1/' | sort | paste -sd, || true
 }
 
 # Tasks of job $2 that needed more than one attempt.
 done_over() {
-    ask "$1" job shards "$2" -o json | tr '{' '\n' | grep -E '"attempt":([2-9]|[0-9]{2})' |
+    ask "$1" job tasks "$2" -o json | tr '{' '\n' | grep -E '"attempt":([2-9]|[0-9]{2})' |
         sed 's/.*"number":\([0-9]*\),"kind":"\([a-z]*\)".*/\2 \1/' | sort | paste -sd, || true
 }
 

@@ -263,8 +263,8 @@ impl<'a> Experiment<'a> {
             .map(|key| &key.job)
             .collect::<BTreeSet<_>>()
         {
-            let list = self.scene.fleet.document(&["job", "shards", job])?;
-            let rows = list["shards"].as_array().cloned().unwrap_or_default();
+            let list = self.scene.fleet.document(&["job", "tasks", job])?;
+            let rows = list["tasks"].as_array().cloned().unwrap_or_default();
             for key in self.taken.iter().filter(|key| key.job == *job) {
                 let row = rows.iter().find(|row| {
                     row["kind"] == *key.kind

@@ -156,8 +156,8 @@ impl Scene {
     pub fn failures_but_on(&self, lost: &BTreeSet<u64>) -> Result<Vec<String>, String> {
         let mut others = Vec::new();
         for id in &self.load.films {
-            let list = self.fleet.document(&["job", "shards", id])?;
-            for shard in list["shards"].as_array().cloned().unwrap_or_default() {
+            let list = self.fleet.document(&["job", "tasks", id])?;
+            for shard in list["tasks"].as_array().cloned().unwrap_or_default() {
                 let failures = shard["failures"].as_array().cloned().unwrap_or_default();
                 for failure in failures.iter().filter_map(|failure| failure.as_str()) {
                     let explained = lost

@@ -277,7 +277,7 @@ impl CliError {
             }
             CliError::JobFailed { hint, job, .. } => or_else(
                 hint,
-                &format!("see `reelraft job show {job}` and `reelraft job shards {job}`"),
+                &format!("see `reelraft job show {job}` and `reelraft job tasks {job}`"),
             ),
             CliError::JobCancelled { .. } => {
                 "submit it again, with another --request-id if you gave one".into()

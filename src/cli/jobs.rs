@@ -4,7 +4,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
-use reelraft_proto::v1::{GetRequest, Job, JobRef, JobState, ListRequest, Shard, ShardsRequest};
+use reelraft_proto::v1::{GetRequest, Job, JobRef, JobState, ListRequest, Task, TasksRequest};
 
 use crate::{
     client::Client,
@@ -39,8 +39,9 @@ pub enum JobCommand {
     Fetch(FetchArgs),
     /// Show the proof of a finished job: every frame once, by count and hash
     Proof(JobArgs),
-    /// List a job's shards: state, node, attempt, times, bytes, hash
-    Shards(JobArgs),
+    /// List a job's tasks, its shards above all: state, node, attempt, times, bytes, hash
+    #[command(visible_alias = "shards")]
+    Tasks(JobArgs),
     /// Delete a job and its bytes; one that still runs is stopped first
     Delete(JobArgs),
 }
@@ -174,7 +175,7 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         }
         JobCommand::Fetch(args) => fetch_job(client, args, output).await,
         JobCommand::Proof(args) => proof(client, args.job, output).await,
-        JobCommand::Shards(args) => shards(client, args.job, output).await,
+        JobCommand::Tasks(args) => tasks(client, args.job, output).await,
     }
 }
 
@@ -404,20 +405,20 @@ async fn proof(client: &mut Client, job: String, output: Output) -> Result<(), C
     })
 }
 
-async fn shards(client: &mut Client, job: String, output: Output) -> Result<(), CliError> {
-    let mut request = ShardsRequest {
+async fn tasks(client: &mut Client, job: String, output: Output) -> Result<(), CliError> {
+    let mut request = TasksRequest {
         job,
         page_size: PAGE_ROWS,
         page_token: String::new(),
     };
-    let mut rows: Vec<Shard> = Vec::new();
+    let mut rows: Vec<Task> = Vec::new();
     loop {
         let page = client
             .call(request.clone(), async |mut jobs, request| {
-                jobs.shards(request).await
+                jobs.tasks(request).await
             })
             .await?;
-        rows.extend(page.shards);
+        rows.extend(page.tasks);
         if page.next_page_token.is_empty() {
             break;
         }
@@ -425,7 +426,7 @@ async fn shards(client: &mut Client, job: String, output: Output) -> Result<(), 
         request.page_token = page.next_page_token;
     }
     print(&match output {
-        Output::Json => json::line(&json::ShardList::new(&rows)),
-        Output::Table => table::shards(&rows),
+        Output::Json => json::line(&json::TaskList::new(&rows)),
+        Output::Table => table::tasks(&rows),
     })
 }

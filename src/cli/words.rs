@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reelraft_proto::v1::{JobState, ShardState, Spec};
+use reelraft_proto::v1::{JobState, Spec, TaskState};
 
 /// A job's state as a lower-case word.
 pub fn job_state(state: i32) -> &'static str {
@@ -21,12 +21,12 @@ pub fn job_state(state: i32) -> &'static str {
 }
 
 /// A shard's state as a lower-case word.
-pub fn shard_state(state: i32) -> &'static str {
-    match ShardState::try_from(state) {
-        Ok(ShardState::Pending) => "pending",
-        Ok(ShardState::Running) => "running",
-        Ok(ShardState::Done) => "done",
-        Ok(ShardState::Unspecified) | Err(_) => "unknown",
+pub fn task_state(state: i32) -> &'static str {
+    match TaskState::try_from(state) {
+        Ok(TaskState::Pending) => "pending",
+        Ok(TaskState::Running) => "running",
+        Ok(TaskState::Done) => "done",
+        Ok(TaskState::Unspecified) | Err(_) => "unknown",
     }
 }
 

@@ -56,15 +56,27 @@ pub fn model_problem(problem: v1::Problem) -> Problem {
     }
 }
 
-/// An attempt on the wire, with its progress.
-pub fn wire_attempt(key: &AttemptKey, frames: u64) -> v1::AttemptRef {
+/// An attempt on the wire.
+pub fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
     v1::AttemptRef {
         job: key.job.clone(),
         kind: key.kind().name().to_string(),
         number: key.number,
         attempt: key.attempt,
+    }
+}
+
+/// An attempt with its progress on the wire.
+pub fn wire_progress(key: &AttemptKey, frames: u64) -> v1::AttemptProgress {
+    v1::AttemptProgress {
+        attempt: Some(wire_attempt(key)),
         frames,
     }
+}
+
+/// An attempt with its progress from the wire.
+pub fn model_progress(progress: &v1::AttemptProgress) -> Option<(AttemptKey, u64)> {
+    Some((model_attempt(progress.attempt.as_ref()?)?, progress.frames))
 }
 
 /// An attempt from the wire; `None` for a kind that this version lacks.
@@ -197,7 +209,7 @@ pub fn wire_job(entry: &JobEntry, live: Option<&v1::JobProgress>) -> v1::Job {
         build: job.build.clone(),
         problem: job.problem.as_ref().map(wire_problem),
         created_unix_ms: job.created_unix_ms,
-        finished_unix_ms: job.ended_unix_ms,
+        ended_unix_ms: job.ended_unix_ms,
         waiting: live.map(|live| live.waiting.clone()).unwrap_or_default(),
         plan_note: job.plan_note.clone(),
         proof_hash: job.proof_hash.clone(),
@@ -207,16 +219,15 @@ pub fn wire_job(entry: &JobEntry, live: Option<&v1::JobProgress>) -> v1::Job {
 /// Frames of the attempts that the table still has as running: one that has
 /// just been written down counts as done already.
 fn frames_running(entry: &JobEntry, live: &v1::JobProgress) -> u64 {
-    let current = |attempt: &&v1::AttemptRef| {
-        let task = model_attempt(attempt).and_then(|key| entry.tasks.get(&key.task()));
-        task.is_some_and(|task| {
-            task.state() == TaskState::Running && task.attempt == attempt.attempt
-        })
+    let current = |key: &AttemptKey| {
+        let task = entry.tasks.get(&key.task());
+        task.is_some_and(|task| task.state() == TaskState::Running && task.attempt == key.attempt)
     };
     live.running
         .iter()
-        .filter(current)
-        .map(|attempt| attempt.frames)
+        .filter_map(model_progress)
+        .filter(|(key, _)| current(key))
+        .map(|(_, frames)| frames)
         .sum()
 }
 
@@ -235,13 +246,13 @@ fn job_state(job: &Job) -> v1::JobState {
 }
 
 /// A task as clients see it.
-pub fn wire_task(task: &Task) -> v1::Shard {
+pub fn wire_task(task: &Task) -> v1::Task {
     let state = match task.state() {
-        TaskState::Pending => v1::ShardState::Pending,
-        TaskState::Running => v1::ShardState::Running,
-        TaskState::Done => v1::ShardState::Done,
+        TaskState::Pending => v1::TaskState::Pending,
+        TaskState::Running => v1::TaskState::Running,
+        TaskState::Done => v1::TaskState::Done,
     };
-    v1::Shard {
+    v1::Task {
         number: task.number,
         kind: task.kind().name().to_string(),
         state: state.into(),
@@ -257,7 +268,7 @@ pub fn wire_task(task: &Task) -> v1::Shard {
             .unwrap_or(0),
         hash: task.hash.clone(),
         started_unix_ms: task.started_unix_ms,
-        finished_unix_ms: task.ended_unix_ms,
+        ended_unix_ms: task.ended_unix_ms,
         failures: task
             .failures
             .iter()

@@ -295,10 +295,10 @@ impl Jobs for JobsFace {
         .await
     }
 
-    async fn shards(
+    async fn tasks(
         &self,
-        request: Request<v1::ShardsRequest>,
-    ) -> Result<Response<v1::ShardsResponse>, Status> {
+        request: Request<v1::TasksRequest>,
+    ) -> Result<Response<v1::TasksResponse>, Status> {
         let request = request.into_inner();
         let skip: usize = match request.page_token.as_str() {
             "" => 0,
@@ -311,21 +311,21 @@ impl Jobs for JobsFace {
         };
         let entry = self.entry(&request.job).await?;
         let size = page_size(request.page_size);
-        let shards: Vec<v1::Shard> = entry
+        let tasks: Vec<v1::Task> = entry
             .tasks
             .values()
             .skip(skip)
             .take(size)
             .map(|task| wire_task(task))
             .collect();
-        let end = skip + shards.len();
+        let end = skip + tasks.len();
         let next_page_token = if end < entry.tasks.len() {
             end.to_string()
         } else {
             String::new()
         };
-        Ok(Response::new(v1::ShardsResponse {
-            shards,
+        Ok(Response::new(v1::TasksResponse {
+            tasks,
             next_page_token,
         }))
     }

@@ -174,7 +174,7 @@ impl<'a> Term<'a> {
                     continue;
                 }
                 let assignment = v1::Assignment {
-                    attempt: Some(wire_attempt(&key, 0)),
+                    attempt: Some(wire_attempt(&key)),
                     log_index,
                 };
                 if self.sessions.send(task.node, Message::Assign(assignment)) {

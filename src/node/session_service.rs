@@ -18,7 +18,9 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{debug, info, warn};
 
 use crate::{
-    faces::convert::{self, model_attempt, model_problem, model_range, wire_attempt},
+    faces::convert::{
+        self, model_attempt, model_problem, model_progress, model_range, wire_attempt,
+    },
     limits::SESSION_QUEUE,
     node::{leader::unix_ms, sessions::Sessions},
 };
@@ -98,7 +100,8 @@ impl Workers for SessionService {
             message: Some(To::Welcome(welcome)),
         }));
         info!(node, running = hello.running.len(), "session opened");
-        let named: Vec<AttemptKey> = hello.running.iter().filter_map(model_attempt).collect();
+        let running = hello.running.iter().filter_map(model_progress);
+        let named: Vec<AttemptKey> = running.map(|(key, _)| key).collect();
         let (number, restarted) = self.sessions.open(hello, to_worker);
         if restarted {
             self.take_back(node, &named).await;
@@ -171,7 +174,7 @@ impl SessionService {
         match settled {
             Ok(()) => {
                 debug!(%key, node, "settled");
-                self.sessions.send(node, To::Settled(wire_attempt(&key, 0)));
+                self.sessions.send(node, To::Settled(wire_attempt(&key)));
             }
             Err(error) => warn!(%key, node, %error, "a result could not be written down"),
         }
@@ -193,7 +196,7 @@ impl SessionService {
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,
-            bytes_out: done.bytes,
+            bytes_out: done.bytes_out,
             bytes_in: done.bytes_in,
             frames: if key.kind() == TaskKind::Analyze {
                 done.frames_total
@@ -213,7 +216,7 @@ impl SessionService {
     async fn failed(&self, key: &AttemptKey, failed: v1::Failed) -> Result<(), ConsensusError> {
         let class = match failed.class() {
             v1::FailureClass::Work => FailureClass::Work,
-            v1::FailureClass::NodeFault => FailureClass::NodeFault,
+            v1::FailureClass::NodeFault | v1::FailureClass::Unspecified => FailureClass::NodeFault,
             v1::FailureClass::Final => FailureClass::Final,
             v1::FailureClass::PlanMismatch => FailureClass::PlanMismatch,
             v1::FailureClass::Stopped => FailureClass::Stopped,

@@ -12,7 +12,7 @@ use reelraft_model::{AttemptKey, plan::NodeView};
 use reelraft_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
-use crate::faces::convert::{model_attempt, wire_attempt};
+use crate::faces::convert::{model_progress, wire_progress};
 
 /// What the leader knows of one node.
 #[derive(Debug)]
@@ -198,13 +198,13 @@ impl Sessions {
     }
 
     /// Shard attempts that the nodes report, with their frames, for each job.
-    pub fn shards_running(&self) -> BTreeMap<String, Vec<v1::AttemptRef>> {
+    pub fn shards_running(&self) -> BTreeMap<String, Vec<v1::AttemptProgress>> {
         let inner = self.inner();
-        let mut running: BTreeMap<String, Vec<v1::AttemptRef>> = BTreeMap::new();
+        let mut running: BTreeMap<String, Vec<v1::AttemptProgress>> = BTreeMap::new();
         for (key, frames) in inner.open.values().flat_map(|session| &session.running) {
             if key.kind() == reelraft_model::TaskKind::Shard {
                 let attempts = running.entry(key.job.clone()).or_default();
-                attempts.push(wire_attempt(key, *frames));
+                attempts.push(wire_progress(key, *frames));
             }
         }
         running
@@ -216,8 +216,6 @@ impl Sessions {
     }
 }
 
-fn attempts(wire: &[v1::AttemptRef]) -> BTreeMap<AttemptKey, u64> {
-    wire.iter()
-        .filter_map(|attempt| Some((model_attempt(attempt)?, attempt.frames)))
-        .collect()
+fn attempts(wire: &[v1::AttemptProgress]) -> BTreeMap<AttemptKey, u64> {
+    wire.iter().filter_map(model_progress).collect()
 }

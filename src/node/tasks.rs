@@ -229,7 +229,7 @@ impl Run<'_> {
         let hash = self.put_everywhere(bytes).await?;
         Ok(v1::Done {
             hash,
-            bytes: size,
+            bytes_out: size,
             bytes_in: source.bytes_served(),
             plan: index
                 .shards()
@@ -330,7 +330,7 @@ impl Run<'_> {
         let (hash, bytes) = self.shared.data.put_file(job, &encoded.path).await?;
         Ok(v1::Done {
             hash,
-            bytes,
+            bytes_out: bytes,
             frames: encoded.frames,
             bytes_in,
             report,
@@ -384,7 +384,7 @@ impl Run<'_> {
             .await?;
         Ok(v1::Done {
             hash,
-            bytes,
+            bytes_out: bytes,
             report,
             frames: self.entry.job.frames_total,
             ..Default::default()

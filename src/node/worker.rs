@@ -25,7 +25,7 @@ use tonic::transport::Endpoint;
 use tracing::{debug, info, warn};
 
 use crate::{
-    faces::convert::{model_attempt, wire_attempt, wire_problem},
+    faces::convert::{model_attempt, wire_attempt, wire_problem, wire_progress},
     limits::{
         ASSIGN_APPLY, BEAT, GIVE_BACK, ROOM_BYTES_MIN, SESSION_CONNECT, SESSION_QUEUE,
         SESSION_RETRY,
@@ -161,19 +161,19 @@ impl Worker {
         }
     }
 
-    fn running(&self) -> Vec<v1::AttemptRef> {
+    fn running(&self) -> Vec<v1::AttemptProgress> {
         let attempts = self.attempts();
         let running = attempts
             .running
             .iter()
-            .map(|(key, running)| wire_attempt(key, running.frames.load(Ordering::Relaxed)));
+            .map(|(key, running)| wire_progress(key, running.frames.load(Ordering::Relaxed)));
         // A finished shard counts as encoded until it is written down.
         let finished = attempts.finished.iter().map(|(key, result)| {
             let frames = match &result.outcome {
                 Some(v1::result::Outcome::Done(done)) => done.frames,
                 _ => 0,
             };
-            wire_attempt(key, frames)
+            wire_progress(key, frames)
         });
         running.chain(finished).collect()
     }
@@ -318,7 +318,7 @@ impl Worker {
             let mut attempts = worker.attempts();
             attempts.running.remove(&key);
             if let Some(outcome) = outcome {
-                let attempt = Some(wire_attempt(&key, 0));
+                let attempt = Some(wire_attempt(&key));
                 attempts.finished.insert(
                     key,
                     v1::Result {
@@ -372,8 +372,19 @@ fn wire_outcome(outcome: Outcome) -> v1::result::Outcome {
         Outcome::Done(done) => v1::result::Outcome::Done(done),
         Outcome::Failed(failed) => v1::result::Outcome::Failed(v1::Failed {
             problem: Some(wire_problem(&failed.problem)),
-            class: failed.class.into(),
-            lost: failed.lost.iter().map(|key| wire_attempt(key, 0)).collect(),
+            class: wire_class(failed.class).into(),
+            lost: failed.lost.iter().map(wire_attempt).collect(),
         }),
+    }
+}
+
+/// Who is to blame, as the wire says it.
+fn wire_class(class: FailureClass) -> v1::FailureClass {
+    match class {
+        FailureClass::Work => v1::FailureClass::Work,
+        FailureClass::NodeFault | FailureClass::NodeLost => v1::FailureClass::NodeFault,
+        FailureClass::Final => v1::FailureClass::Final,
+        FailureClass::PlanMismatch => v1::FailureClass::PlanMismatch,
+        FailureClass::Stopped => v1::FailureClass::Stopped,
     }
 }

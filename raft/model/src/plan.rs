@@ -154,7 +154,7 @@ fn verdict(entry: &JobEntry, liveness: &Liveness) -> Option<Problem> {
             if failed {
                 return problem(
                     format!("{name} failed on {failed_on} nodes: {}", last.problem.cause),
-                    "see `reelraft job shards` for each attempt; the source may be damaged there",
+                    "see `reelraft job tasks` for each attempt; the source may be damaged there",
                 );
             }
             if task.work_failures >= ATTEMPTS_MAX {
@@ -163,7 +163,7 @@ fn verdict(entry: &JobEntry, liveness: &Liveness) -> Option<Problem> {
                         "{name} failed {} times: {}",
                         task.work_failures, last.problem.cause
                     ),
-                    "see `reelraft job shards` for each attempt",
+                    "see `reelraft job tasks` for each attempt",
                 );
             }
             if task.node_faults >= NODE_FAULTS_MAX {

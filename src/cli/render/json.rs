@@ -6,7 +6,7 @@
 use reelraft_proto::v1;
 use serde::Serialize;
 
-use crate::words::{self, job_state, shard_state};
+use crate::words::{self, job_state, task_state};
 
 /// A document as the one line that is printed.
 pub fn line(document: &impl Serialize) -> String {
@@ -50,7 +50,7 @@ pub struct Job<'a> {
     pub build: Option<&'a str>,
     pub plan_note: Option<&'a str>,
     pub created_unix_ms: u64,
-    pub finished_unix_ms: Option<u64>,
+    pub ended_unix_ms: Option<u64>,
 }
 
 /// Why a job failed.
@@ -137,7 +137,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             build: text(&job.build),
             plan_note: text(&job.plan_note),
             created_unix_ms: job.created_unix_ms,
-            finished_unix_ms: above_zero(job.finished_unix_ms),
+            ended_unix_ms: above_zero(job.ended_unix_ms),
         }
     }
 }
@@ -245,17 +245,17 @@ impl<'a> From<&'a v1::ReferenceResponse> for Reference<'a> {
     }
 }
 
-/// A job's shards and its other tasks.
+/// A job's tasks.
 #[derive(Serialize)]
 #[allow(missing_docs)]
-pub struct ShardList<'a> {
-    pub shards: Vec<Shard<'a>>,
+pub struct TaskList<'a> {
+    pub tasks: Vec<Task<'a>>,
 }
 
-/// One shard; `kind` is analyze, audio, shard, extras or assemble.
+/// One task; `kind` is analyze, audio, shard, extras or assemble.
 #[derive(Serialize)]
 #[allow(missing_docs)]
-pub struct Shard<'a> {
+pub struct Task<'a> {
     pub number: u32,
     pub kind: &'a str,
     pub state: &'static str,
@@ -269,32 +269,32 @@ pub struct Shard<'a> {
     pub ratio_milli: Option<u64>,
     pub hash: Option<&'a str>,
     pub started_unix_ms: Option<u64>,
-    pub finished_unix_ms: Option<u64>,
+    pub ended_unix_ms: Option<u64>,
     pub failures: &'a [String],
 }
 
-impl<'a> ShardList<'a> {
+impl<'a> TaskList<'a> {
     /// From rows.
-    pub fn new(shards: &'a [v1::Shard]) -> Self {
-        let shards = shards.iter().map(|shard| Shard {
-            number: shard.number,
-            kind: &shard.kind,
-            state: shard_state(shard.state),
-            node: above_zero(shard.node),
-            attempt: shard.attempt,
-            from_pts: shard.from_pts,
-            to_pts: shard.to_pts,
-            frames: shard.frames,
-            bytes_in: above_zero(shard.bytes_in),
-            bytes_out: above_zero(shard.bytes_out),
-            ratio_milli: above_zero(shard.ratio_milli),
-            hash: text(&shard.hash),
-            started_unix_ms: above_zero(shard.started_unix_ms),
-            finished_unix_ms: above_zero(shard.finished_unix_ms),
-            failures: &shard.failures,
+    pub fn new(tasks: &'a [v1::Task]) -> Self {
+        let tasks = tasks.iter().map(|task| Task {
+            number: task.number,
+            kind: &task.kind,
+            state: task_state(task.state),
+            node: above_zero(task.node),
+            attempt: task.attempt,
+            from_pts: task.from_pts,
+            to_pts: task.to_pts,
+            frames: task.frames,
+            bytes_in: above_zero(task.bytes_in),
+            bytes_out: above_zero(task.bytes_out),
+            ratio_milli: above_zero(task.ratio_milli),
+            hash: text(&task.hash),
+            started_unix_ms: above_zero(task.started_unix_ms),
+            ended_unix_ms: above_zero(task.ended_unix_ms),
+            failures: &task.failures,
         });
-        ShardList {
-            shards: shards.collect(),
+        TaskList {
+            tasks: tasks.collect(),
         }
     }
 }
@@ -434,13 +434,13 @@ mod tests {
             ..Default::default()
         };
         let jobs = [job];
-        let shards = [v1::Shard::default()];
+        let tasks = [v1::Task::default()];
         let reference = v1::ReferenceResponse::default();
         let event = v1::WatchEvent::default();
         let lines = [
             line(&JobList::new(&jobs, "")),
             line(&Submitted::new(&jobs[0], true)),
-            line(&ShardList::new(&shards)),
+            line(&TaskList::new(&tasks)),
             line(&Reference::from(&reference)),
             line(&Event::from(&event)),
             line(&Status::from(&status)),

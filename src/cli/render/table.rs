@@ -1,12 +1,12 @@
 //! Answers as tables and cards for people. Columns are as wide as their widest
 //! cell; numbers stand right.
 
-use reelraft_proto::v1::{Job, JobState, NodeStatus, Shard, Spec, StatusResponse};
+use reelraft_proto::v1::{Job, JobState, NodeStatus, Spec, StatusResponse, Task};
 use serde_json::Value;
 
 use crate::{
     screen::printable,
-    words::{self, job_state, milli, moment, percent, shard_state, shell_quoted, size},
+    words::{self, job_state, milli, moment, percent, shell_quoted, size, task_state},
 };
 
 /// Lines with aligned columns; a heading that starts with `>` stands right.
@@ -135,7 +135,7 @@ pub fn job(job: &Job) -> String {
             job.shards_done, job.shards_running
         ),
     };
-    let finished = match job.finished_unix_ms {
+    let finished = match job.ended_unix_ms {
         0 => String::new(),
         at => format!("{} UTC", moment(at)),
     };
@@ -231,37 +231,37 @@ fn spec(spec: &Spec) -> String {
     said.join(" ")
 }
 
-/// The rows of `job shards`.
-pub fn shards(shards: &[Shard]) -> String {
-    let rows: Vec<Vec<String>> = shards
+/// The rows of `job tasks`.
+pub fn tasks(tasks: &[Task]) -> String {
+    let rows: Vec<Vec<String>> = tasks
         .iter()
-        .map(|shard| {
-            let took = match (shard.started_unix_ms, shard.finished_unix_ms) {
+        .map(|task| {
+            let took = match (task.started_unix_ms, task.ended_unix_ms) {
                 (0, _) | (_, 0) => "-".to_string(),
                 (from, to) => format!("{} s", milli(to.saturating_sub(from) as i64)),
             };
             let bytes = |bytes| if bytes == 0 { "-".into() } else { size(bytes) };
             vec![
-                shard.number.to_string(),
-                shard.kind.clone(),
-                shard_state(shard.state).into(),
-                if shard.node == 0 {
+                task.number.to_string(),
+                task.kind.clone(),
+                task_state(task.state).into(),
+                if task.node == 0 {
                     "-".into()
                 } else {
-                    shard.node.to_string()
+                    task.node.to_string()
                 },
-                shard.attempt.to_string(),
-                shard.frames.to_string(),
-                moment(shard.started_unix_ms),
+                task.attempt.to_string(),
+                task.frames.to_string(),
+                moment(task.started_unix_ms),
                 took,
-                bytes(shard.bytes_in),
-                bytes(shard.bytes_out),
-                match shard.ratio_milli {
+                bytes(task.bytes_in),
+                bytes(task.bytes_out),
+                match task.ratio_milli {
                     0 => "-".into(),
                     ratio => milli(i64::try_from(ratio).unwrap_or(i64::MAX)),
                 },
-                short(&shard.hash),
-                shard.failures.last().cloned().unwrap_or_default(),
+                short(&task.hash),
+                task.failures.last().cloned().unwrap_or_default(),
             ]
         })
         .collect();

@@ -1,7 +1,7 @@
 //! What people read, in full.
 #![allow(clippy::unwrap_used)]
 
-use reelraft_proto::v1::{Home, Problem, ShardState};
+use reelraft_proto::v1::{Home, Problem, TaskState};
 
 use super::*;
 
@@ -104,7 +104,7 @@ fn a_failed_job_says_why() {
         source_name: "a.txt".into(),
         source_bytes: 5,
         created_unix_ms: 1_795_250_144_000,
-        finished_unix_ms: 1_795_250_145_000,
+        ended_unix_ms: 1_795_250_145_000,
         ..Default::default()
     };
     failed.set_state(JobState::Failed);
@@ -124,7 +124,7 @@ finished  2026-11-21 08:35:45 UTC
 
 #[test]
 fn shards_of_a_job() {
-    let mut done = Shard {
+    let mut done = Task {
         number: 1,
         kind: "shard".into(),
         node: 2,
@@ -135,11 +135,11 @@ fn shards_of_a_job() {
         ratio_milli: 250,
         hash: "0123456789abcdef".into(),
         started_unix_ms: 1_795_250_144_000,
-        finished_unix_ms: 1_795_250_146_500,
+        ended_unix_ms: 1_795_250_146_500,
         ..Default::default()
     };
-    done.set_state(ShardState::Done);
-    let mut pending = Shard {
+    done.set_state(TaskState::Done);
+    let mut pending = Task {
         number: 2,
         kind: "shard".into(),
         attempt: 2,
@@ -147,9 +147,9 @@ fn shards_of_a_job() {
         failures: vec!["node 3: lost".into()],
         ..Default::default()
     };
-    pending.set_state(ShardState::Pending);
+    pending.set_state(TaskState::Pending);
     same(
-        &shards(&[done, pending]),
+        &tasks(&[done, pending]),
         "\
 NO  KIND   STATE    NODE  ATTEMPT  FRAMES  STARTED (UTC)         TOOK       IN      OUT  RATIO  HASH          LAST FAILURE
  1  shard  done        2        1     150  2026-11-21 08:35:44  2.5 s  1.0 MiB  256 KiB   0.25  0123456789ab

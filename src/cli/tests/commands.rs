@@ -345,7 +345,7 @@ async fn ends_of_jobs_have_their_exit_codes() {
     assert_eq!(code(&fake, &["cluster", "status"]).await, exit::OK);
     assert_eq!(code(&fake, &["job", "list", "--all"]).await, exit::OK);
     assert_eq!(code(&fake, &["job", "proof", "j1"]).await, exit::FAILED);
-    assert_eq!(code(&fake, &["job", "shards", "j1"]).await, exit::FAILED);
+    assert_eq!(code(&fake, &["job", "tasks", "j1"]).await, exit::FAILED);
 
     let state = |state| fake.with(|world| world.job.as_mut().unwrap().set_state(state));
     state(JobState::Encoding);

@@ -301,9 +301,9 @@ impl Jobs for Node {
         ))
     }
 
-    async fn shards(&self, _: Request<ShardsRequest>) -> Result<Response<ShardsResponse>, Status> {
-        Ok(Response::new(ShardsResponse {
-            shards: vec![],
+    async fn tasks(&self, _: Request<TasksRequest>) -> Result<Response<TasksResponse>, Status> {
+        Ok(Response::new(TasksResponse {
+            tasks: vec![],
             // A page that points to itself, on the second asking.
             next_page_token: "again".into(),
         }))
