@@ -8,7 +8,7 @@ use reelraft::{
     config::{NodeArgs, NodeConfig, Shown},
     doctor,
     limits::NODE_NICE,
-    node,
+    server,
 };
 use reelraft_cli::{ClientCommand, DevArgs, GlobalArgs, exit, render::Output};
 use reelraft_model::Problem;
@@ -175,7 +175,7 @@ fn run_node(args: NodeArgs) -> Result<(), Problem> {
             wait_for_signal().await;
             let _ = stopper.send(true);
         });
-        node::run(config, stop).await
+        server::run(config, stop).await
     });
     // Attempts still running are ended by their own guards; nothing else may
     // hold the process up.
