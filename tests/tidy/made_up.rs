@@ -1,7 +1,7 @@
 //! Small houses with one fault each: a check that can't see it is blind.
 
 use crate::{
-    circles, house::House, lints_switched_off, long_functions, modules::TargetKind,
+    circles, house::House, impurities, lints_switched_off, long_functions, modules::TargetKind,
     resolve::Resolver, rooms,
 };
 
@@ -233,5 +233,17 @@ fn a_name_that_nobody_defines_is_not_passed_over() {
             "src/data/mod.rs:1 names crate::grpc::missing",
             "src/lib.rs:1 names grpc::convert"
         ]
+    );
+}
+
+#[test]
+fn a_clock_in_a_group_of_imports_is_impure() {
+    let house = House::made_up(
+        &[("lib.rs", "use std::{collections::BTreeMap, time::Instant};")],
+        &[("made_up", TargetKind::Library, "lib.rs")],
+    );
+    assert_eq!(
+        impurities(&house, ""),
+        ["lib.rs:1 names std::time::Instant"]
     );
 }

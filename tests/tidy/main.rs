@@ -26,7 +26,7 @@ mod rooms;
 
 use std::fs;
 
-use house::{House, is_test_path};
+use house::{House, is_below, is_test_path};
 use modules::TargetKind;
 use resolve::Resolver;
 
@@ -57,6 +57,19 @@ const IMPURE: [&str; 10] = [
     "f32",
     "f64",
     "rand::",
+];
+
+/// Where the pure model's imports must not lead.
+const IMPURE_PATHS: [&str; 9] = [
+    "std::env",
+    "std::fs",
+    "std::io",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time",
+    "rand",
+    "tokio",
 ];
 
 /// Fails with all violations at once, so that one run shows the whole work.
@@ -208,18 +221,32 @@ fn lints_switched_off(house: &House) -> Vec<String> {
 
 #[test]
 fn the_model_is_pure() {
+    hold(
+        "Hand it in as an argument: every replica must come to the same result.",
+        &impurities(House::here(), "raft/model/src"),
+    );
+}
+
+fn impurities(house: &House, folder: &str) -> Vec<String> {
     let mut violations = Vec::new();
-    for (path, file) in House::here().below("raft/model/src") {
+    for (path, file) in house.below(folder) {
         for line in code_lines(&file.text) {
             if let Some(word) = IMPURE.iter().find(|word| line.contains(**word)) {
                 violations.push(format!("{path} has {word}: {line}"));
             }
         }
     }
-    hold(
-        "Hand it in as an argument: every replica must come to the same result.",
-        &violations,
-    );
+    let modules = house.crates.iter().flat_map(|krate| &krate.modules);
+    for module in modules.filter(|module| is_below(&module.file, folder)) {
+        for reference in &module.references {
+            let path = reference.path.join("::");
+            let impure = |root: &&str| path == **root || path.starts_with(&format!("{root}::"));
+            if IMPURE_PATHS.iter().any(impure) {
+                violations.push(format!("{}:{} names {path}", module.file, reference.line));
+            }
+        }
+    }
+    violations
 }
 
 #[test]

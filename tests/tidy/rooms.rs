@@ -45,11 +45,11 @@ const ROOMS: &[Room] = &[
     ("src/cli/lib.rs", CLI),
     ("src/cli/limits.rs", &[]),
     ("src/cli/exit.rs", &[]),
-    ("src/cli/error.rs", &["src/cli/exit.rs", "proto"]),
+    ("src/cli/error.rs", &["proto"]),
     ("src/cli/job_end.rs", &["proto"]),
     ("src/cli/file_lock.rs", &[]),
     ("src/cli/spec_options", &["proto"]),
-    ("src/cli/render", &["proto"]),
+    ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
     ("src/cli/client.rs", &["src/cli/render", "proto"]),
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/commands", CLI),
@@ -99,7 +99,6 @@ const CLI: &[&str] = &[
     "src/cli/client.rs",
     "src/cli/commands",
     "src/cli/dev",
-    "src/cli/exit.rs",
     "src/cli/job_end.rs",
     "src/cli/render",
     "src/cli/spec_options",
@@ -188,6 +187,7 @@ const COMMON: &[&str] = &[
     "src/media/error.rs",
     "src/cli/limits.rs",
     "src/cli/error.rs",
+    "src/cli/exit.rs",
 ];
 
 /// Where the generated types of the wire may be named. `raft/consensus` may
