@@ -121,10 +121,12 @@ impl House {
     }
 }
 
-/// Whether a path is the prefix or lies in that folder.
+/// Whether a path is the prefix, lies in that folder, or is the `prefix.rs`
+/// beside it.
 pub fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix)
-        .is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
+    path.strip_prefix(prefix).is_some_and(|rest| {
+        prefix.is_empty() || rest.is_empty() || rest == ".rs" || rest.starts_with('/')
+    })
 }
 
 /// Integration tests, examples and benchmarks: the arrows don't hold them.
