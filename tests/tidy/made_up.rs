@@ -247,3 +247,16 @@ fn a_clock_in_a_group_of_imports_is_impure() {
         ["lib.rs:1 names std::time::Instant"]
     );
 }
+
+#[test]
+fn a_folder_that_is_in_no_row_is_refused_unless_it_is_for_tests() {
+    let house = House::made_up(
+        &[
+            ("src/lib.rs", "mod attic; #[cfg(test)] mod probe;"),
+            ("src/attic.rs", ""),
+            ("src/probe.rs", ""),
+        ],
+        &[("reelraft", TargetKind::Library, "src/lib.rs")],
+    );
+    assert_eq!(rooms::homeless(&house), ["src/attic.rs"]);
+}

@@ -309,6 +309,7 @@ fn room_name(path: &str) -> &str {
 /// Files of the product that stand in no room.
 pub fn homeless(house: &House) -> Vec<String> {
     let files: BTreeSet<&str> = product_modules(house)
+        .filter(|module| !module.test_only)
         .map(|module| module.file.as_str())
         .filter(|file| !is_test_path(file) && room_of(file).is_none())
         .collect();
