@@ -207,7 +207,7 @@ const COMMON: &[&str] = &[
 ];
 
 /// Where the generated types of the wire may be named. `raft/consensus` may
-/// name those of its own service alone.
+/// name those of its own service, and the problem that every refusal carries.
 const WIRE: &[&str] = &["proto", "src/grpc", "src/cli"];
 
 /// A crate that is not ours, and the only rooms that may name it.
@@ -346,13 +346,14 @@ pub fn wire_types_inside(house: &House) -> Vec<String> {
 fn words_of_peer_service(house: &House) -> BTreeSet<String> {
     let text = fs::read_to_string(house.root.join("proto/reelraft/v1/peer.proto"));
     let text = text.unwrap_or_default();
+    let shared = ["Problem"];
     let defined = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         matches!(words.next(), Some("message" | "service" | "enum"))
             .then(|| words.next())
             .flatten()
     });
-    defined.map(plain).collect()
+    defined.chain(shared).map(plain).collect()
 }
 
 /// `peer_client::PeerClient`, `Peer` and `peer_server` are one word.
