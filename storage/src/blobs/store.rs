@@ -1,36 +1,9 @@
-//! Blobs: immutable bytes named by their BLAKE3, in a folder for each job.
-//!
-//! ```text
-//! blobs/<job>/<hash>           the bytes, as they are
-//! blobs/<job>/<hash>.blocks    hashes of its blocks, where there are several
-//! blobs/<job>/journal          the job's source chunks (see `journal`)
-//! blobs/_tmp/                  being written; emptied at open
-//! blobs/_quarantine/           damaged ones, for a look at what happened
-//! ```
-//! A blob stands under its name only when its bytes are synced, and a put
-//! returns when the name is synced too. Nothing is served unchecked: a read
-//! checks every block that it touches, and a damaged blob is moved aside, so
-//! that it counts as missing and can be put again from another home.
-//!
-//! All calls block and belong on threads for that. Which blobs a job needs and
-//! who else has them is not known here.
-
-mod blocks;
-mod error;
-pub mod limits;
-mod names;
-mod reader;
-mod scrub;
-mod settle;
-mod space;
-pub(crate) mod sync;
-mod writer;
+//! The store itself: its folders, the room that they have, and which blobs and
+//! jobs are there.
 
 use std::{
     collections::HashMap,
-    fmt,
-    fs::{self, File},
-    io::{self, Read},
+    fmt, fs, io,
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -38,46 +11,41 @@ use std::{
     },
 };
 
-use blocks::{BlockHasher, Blocks};
-pub use error::BlobError;
-use limits::{BLOB_BYTES_MAX, BLOCK_BYTES, FREE_PERCENT_MIN, JOURNALS_OPEN_MAX};
-pub use names::{check_hash, check_job};
-use names::{names_in, remove_if_there};
-pub use reader::Reader;
-pub use space::{Space, SpaceProbe};
-use sync::{Failure, GroupSync, sync_folder};
-use writer::TempFile;
-pub use writer::Writer;
-
-use crate::journal::Journal;
+use super::{
+    error::BlobError,
+    journal::Journal,
+    limits::{FREE_PERCENT_MIN, JOURNALS_OPEN_MAX},
+    names::{check_hash, check_job, names_in, remove_if_there},
+    space::{Space, SpaceProbe, statvfs},
+    sync::{Failure, GroupSync, sync_folder},
+};
 
 const TEMP_FOLDER: &str = "_tmp";
-const QUARANTINE_FOLDER: &str = "_quarantine";
+pub(super) const QUARANTINE_FOLDER: &str = "_quarantine";
 const JOURNAL_FILE: &str = "journal";
 const BLOCKS_ENDING: &str = "blocks";
 
-/// A blob that is on the disk.
+/// A blob on this disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its BLAKE3 in lower-case hex.
+    /// BLAKE3 in lower-case hex.
     pub hash: String,
-    /// Its size.
     pub bytes: u64,
 }
 
 /// The blobs of this disk. Clones share one store.
 #[derive(Clone)]
 pub struct BlobStore {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
 }
 
-struct Inner {
-    root: PathBuf,
+pub(super) struct Inner {
+    pub(super) root: PathBuf,
     probe: SpaceProbe,
-    failure: Arc<Failure>,
+    pub(super) failure: Arc<Failure>,
     temps: AtomicU64,
-    damaged: AtomicU64,
-    folders: Mutex<HashMap<String, Arc<GroupSync>>>,
+    pub(super) damaged: AtomicU64,
+    pub(super) folders: Mutex<HashMap<String, Arc<GroupSync>>>,
     journals: Mutex<HashMap<String, Arc<Journal>>>,
 }
 
@@ -90,16 +58,16 @@ impl fmt::Debug for BlobStore {
 }
 
 impl BlobStore {
-    /// Opens the store in `root` (made if missing) and removes what was being
-    /// written when it was last closed.
+    /// Opens the store in `root`, or creates it, and removes blobs that were
+    /// being written when it was last closed.
     ///
     /// # Errors
     /// [`BlobError::Io`] and [`BlobError::SyncFailed`].
     pub fn open(root: &Path) -> Result<Self, BlobError> {
-        Self::open_with(root, Arc::new(space::statvfs))
+        Self::open_with(root, Arc::new(statvfs))
     }
 
-    /// [`BlobStore::open`] with another way to ask for the room.
+    /// [`BlobStore::open`] with another way to find out the room.
     ///
     /// # Errors
     /// As [`BlobStore::open`].
@@ -132,13 +100,13 @@ impl BlobStore {
         })
     }
 
-    /// The sync that failed, if one has: the node must then stop for good.
+    /// The sync that failed, if one has. The node must then stop for good.
     pub fn failure(&self) -> Option<String> {
         self.inner.failure.cause().map(str::to_string)
     }
 
     /// How many blobs were found damaged and moved aside since the store was
-    /// opened: where it has grown, something is to be filled again.
+    /// opened. When it grows, something must be filled again.
     pub fn damaged(&self) -> u64 {
         self.inner.damaged.load(Ordering::Relaxed)
     }
@@ -152,7 +120,7 @@ impl BlobStore {
             .map_err(BlobError::io("ask for the room of", &self.inner.root))
     }
 
-    /// Refuses a put that would leave less than the reserved share free.
+    /// Refuses a put that would not leave the reserved share free.
     ///
     /// # Errors
     /// [`BlobError::DiskFull`].
@@ -172,80 +140,7 @@ impl BlobStore {
         Ok(())
     }
 
-    /// Begins a blob of about `bytes` bytes.
-    ///
-    /// # Errors
-    /// [`BlobError::BadName`], [`BlobError::TooLarge`] and
-    /// [`BlobError::DiskFull`].
-    pub fn writer(&self, job: &str, bytes: u64) -> Result<Writer, BlobError> {
-        check_job(job)?;
-        if bytes > BLOB_BYTES_MAX {
-            return Err(BlobError::TooLarge { bytes });
-        }
-        self.inner.failure.check(&self.inner.root)?;
-        self.check_room(bytes)?;
-        Writer::new(self.clone(), job)
-    }
-
-    /// Stores bytes; they are on the disk when this returns.
-    ///
-    /// # Errors
-    /// As [`BlobStore::writer`] and [`Writer::finish`].
-    pub fn put_bytes(
-        &self,
-        job: &str,
-        expected: Option<&str>,
-        bytes: &[u8],
-    ) -> Result<Stored, BlobError> {
-        let mut writer = self.writer(job, bytes.len() as u64)?;
-        writer.write(bytes)?;
-        writer.finish(expected)
-    }
-
-    /// Takes a finished file over by renaming it; it is read once, for its
-    /// hash, and is gone from `path` afterwards. It must lie on the store's
-    /// file system, and nobody may write to it any more.
-    ///
-    /// # Errors
-    /// As [`BlobStore::writer`] and [`Writer::finish`].
-    pub fn adopt_file(&self, job: &str, path: &Path) -> Result<Stored, BlobError> {
-        check_job(job)?;
-        self.inner.failure.check(path)?;
-        let mut file = File::open(path).map_err(BlobError::io("open", path))?;
-        let (hash, blocks) = hash_file(&mut file, path)?;
-        let hash = hash.to_hex().to_string();
-        self.settle(job, &hash, &blocks, &file, path)?;
-        // Where the blob was here already, the file is still at its place.
-        let _ = TempFile(path.to_path_buf());
-        Ok(Stored {
-            hash,
-            bytes: blocks.total_bytes,
-        })
-    }
-
-    /// Takes a finished file as a blob and leaves it at `path` too: a second
-    /// name for the same bytes, to which nobody may write any more. Copied
-    /// where it lies on another file system.
-    ///
-    /// # Errors
-    /// [`BlobError::HashMismatch`], and as [`BlobStore::adopt_file`].
-    pub fn link_file(&self, job: &str, path: &Path, expected: &str) -> Result<Stored, BlobError> {
-        check_hash(expected)?;
-        let temp = TempFile(self.temp_path());
-        if fs::hard_link(path, &temp.0).is_err() {
-            fs::copy(path, &temp.0).map_err(BlobError::io("copy", path))?;
-        }
-        let stored = self.adopt_file(job, &temp.0)?;
-        if stored.hash != expected {
-            return Err(BlobError::HashMismatch {
-                expected: expected.to_string(),
-                found: stored.hash,
-            });
-        }
-        Ok(stored)
-    }
-
-    /// The size of a blob, if it is here. Its bytes are not checked.
+    /// The size of a blob, if it is here. The bytes are not checked.
     ///
     /// # Errors
     /// [`BlobError::BadName`] and [`BlobError::Io`].
@@ -258,7 +153,7 @@ impl BlobStore {
         }
     }
 
-    /// Whether a blob is here. Its bytes are not checked.
+    /// Whether a blob is here. The bytes are not checked.
     ///
     /// # Errors
     /// As [`BlobStore::stat`].
@@ -266,58 +161,7 @@ impl BlobStore {
         Ok(self.stat(job, hash)?.is_some())
     }
 
-    /// Opens a blob for checked reads.
-    ///
-    /// # Errors
-    /// [`BlobError::Missing`], and [`BlobError::Corrupt`] where its block
-    /// hashes had to be made again and its bytes are not its own any more.
-    pub fn reader(&self, job: &str, hash: &str) -> Result<Reader, BlobError> {
-        self.blob_path(job, hash)?;
-        Reader::open(self, job, hash)
-    }
-
-    /// Reads `bytes` bytes from `offset` on, fewer at the end of the blob;
-    /// every block that is touched has been checked.
-    ///
-    /// # Errors
-    /// [`BlobError::Missing`], [`BlobError::Corrupt`] (the blob has then been
-    /// moved aside) and [`BlobError::PastTheEnd`].
-    pub fn read_range(
-        &self,
-        job: &str,
-        hash: &str,
-        offset: u64,
-        bytes: usize,
-    ) -> Result<Vec<u8>, BlobError> {
-        self.reader(job, hash)?.read(offset, bytes)
-    }
-
-    /// Checks a whole blob against its name.
-    ///
-    /// # Errors
-    /// [`BlobError::Missing`] and [`BlobError::Corrupt`] (the blob has then
-    /// been moved aside).
-    pub fn verify(&self, job: &str, hash: &str) -> Result<u64, BlobError> {
-        let path = self.blob_path(job, hash)?;
-        let mut file = File::open(&path).map_err(|error| self.open_error(job, hash, error))?;
-        let (found, blocks) = hash_file(&mut file, &path)?;
-        if found.to_hex().as_str() != hash {
-            return Err(self.quarantine(job, hash));
-        }
-        Ok(blocks.total_bytes)
-    }
-
-    /// The file of a blob, checked as a whole just now, for a program that
-    /// reads files by itself.
-    ///
-    /// # Errors
-    /// As [`BlobStore::verify`].
-    pub fn path_of_verified(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
-        self.verify(job, hash)?;
-        self.blob_path(job, hash)
-    }
-
-    /// The blobs of a job, by name; none if there is no such job here.
+    /// The blobs of a job, sorted by hash; none if there is no such job here.
     ///
     /// # Errors
     /// [`BlobError::BadName`] and [`BlobError::Io`].
@@ -357,7 +201,7 @@ impl BlobStore {
         remove_if_there(&blocks_path(&path))
     }
 
-    /// Removes all bytes of a job, its journal and what of it was damaged.
+    /// Removes all bytes of a job: its blobs, its journal, and its damaged blobs.
     ///
     /// # Errors
     /// [`BlobError::BadName`] and [`BlobError::Io`].
@@ -380,7 +224,7 @@ impl BlobStore {
         }
     }
 
-    /// The chunk journal of a job, opened at the first use.
+    /// The chunk journal of a job, opened with its first use.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -400,18 +244,18 @@ impl BlobStore {
         Ok(journal)
     }
 
-    fn blob_path(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
+    pub(super) fn blob_path(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
         check_job(job)?;
         check_hash(hash)?;
         Ok(self.inner.root.join(job).join(hash))
     }
 
-    fn temp_path(&self) -> PathBuf {
+    pub(super) fn temp_path(&self) -> PathBuf {
         let number = self.inner.temps.fetch_add(1, Ordering::Relaxed);
         self.inner.root.join(TEMP_FOLDER).join(number.to_string())
     }
 
-    fn full(&self, wanted_bytes: u64) -> BlobError {
+    pub(super) fn full(&self, wanted_bytes: u64) -> BlobError {
         let space = self.space().unwrap_or(Space {
             free_bytes: 0,
             total_bytes: 0,
@@ -423,7 +267,7 @@ impl BlobStore {
         }
     }
 
-    fn open_error(&self, job: &str, hash: &str, error: io::Error) -> BlobError {
+    pub(super) fn open_error(&self, job: &str, hash: &str, error: io::Error) -> BlobError {
         if error.kind() == io::ErrorKind::NotFound {
             return BlobError::Missing {
                 job: job.to_string(),
@@ -434,27 +278,10 @@ impl BlobStore {
     }
 }
 
-fn blocks_path(blob: &Path) -> PathBuf {
+pub(super) fn blocks_path(blob: &Path) -> PathBuf {
     blob.with_extension(BLOCKS_ENDING)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
 }
-
-fn hash_file(file: &mut File, path: &Path) -> Result<(blake3::Hash, Blocks), BlobError> {
-    let mut hasher = BlockHasher::default();
-    let mut buffer = vec![0; BLOCK_BYTES];
-    loop {
-        match file
-            .read(&mut buffer)
-            .map_err(BlobError::io("read", path))?
-        {
-            0 => return Ok(hasher.finish()),
-            bytes => hasher.update(&buffer[..bytes]),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -1,19 +1,44 @@
-//! Checks a blob that nobody asked for, as slowly as the caller likes. When to
-//! do that, and who mends what is found, is not known here.
+//! Checking whole blobs: at once, or as slowly as the caller likes. When to do
+//! so, and who repairs the damage, is decided elsewhere.
 
-use std::{fs::File, io::Read};
+use std::{fs::File, io::Read, path::PathBuf};
 
-use super::{BlobError, BlobStore, limits::BLOCK_BYTES};
+use super::{blocks::hash_file, error::BlobError, limits::BLOCK_BYTES, store::BlobStore};
 
 impl BlobStore {
-    /// Checks a whole blob against its name. `pause` is told of the bytes after
-    /// each read, and may sleep; where it says `false` the check ends early.
-    /// Gives how many bytes were read.
+    /// Checks a whole blob against its name.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`] and [`BlobError::Corrupt`] (the blob has then
+    /// been moved aside).
+    pub fn verify(&self, job: &str, hash: &str) -> Result<u64, BlobError> {
+        let path = self.blob_path(job, hash)?;
+        let mut file = File::open(&path).map_err(|error| self.open_error(job, hash, error))?;
+        let (found, blocks) = hash_file(&mut file, &path)?;
+        if found.to_hex().as_str() != hash {
+            return Err(self.quarantine(job, hash));
+        }
+        Ok(blocks.total_bytes)
+    }
+
+    /// The file of a blob that was just checked as a whole, for a program that
+    /// reads the file by itself.
+    ///
+    /// # Errors
+    /// As [`BlobStore::verify`].
+    pub fn path_of_verified(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
+        self.verify(job, hash)?;
+        self.blob_path(job, hash)
+    }
+
+    /// Checks a whole blob against its name, and returns how many bytes were
+    /// read. After each read `pause` gets the number of bytes, and may sleep; if
+    /// it returns `false`, the check ends early.
     ///
     /// # Errors
     /// [`BlobError::Missing`], [`BlobError::Corrupt`] (the blob has then been
-    /// moved aside), and [`BlobError::Io`] where the disk can't give the bytes:
-    /// that says nothing of them, and the blob stays where it is.
+    /// moved aside), and [`BlobError::Io`] if the disk can't read the bytes: they
+    /// may be good, so the blob stays.
     pub fn verify_slowly(
         &self,
         job: &str,
@@ -37,8 +62,8 @@ impl BlobStore {
             }
         }
         if hasher.finalize().to_hex().as_str() != hash {
-            // Judged again, and at once: a reader may have found the damage too
-            // since the file was opened, and another copy have taken its place.
+            // Check again, at once: since the file was opened, a reader may have
+            // found the damage too, and another copy may have taken its place.
             self.verify(job, hash)?;
         }
         Ok(hasher.count())
