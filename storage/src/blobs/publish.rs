@@ -1,4 +1,4 @@
-//! How a blob comes to last under its name, and how a damaged one leaves it.
+//! How a blob gets its name durably, and how a damaged one loses it.
 
 use std::{
     fs::{self, File},
@@ -8,18 +8,17 @@ use std::{
 };
 
 use super::{
-    BlobError, BlobStore, QUARANTINE_FOLDER,
     blocks::Blocks,
-    blocks_path,
+    error::BlobError,
     limits::QUARANTINE_FILES_MAX,
-    lock,
     names::{names_in, remove_if_there},
+    store::{BlobStore, QUARANTINE_FOLDER, blocks_path, lock},
     sync::sync_folder,
-    writer::TempFile,
+    temp::TempFile,
 };
 
 impl BlobStore {
-    /// The folder of a job, made to last if it is new.
+    /// The folder of a job. A new one is synced into the store.
     pub(super) fn job_folder(&self, job: &str) -> Result<PathBuf, BlobError> {
         let folder = self.inner.root.join(job);
         match fs::create_dir(&folder) {
@@ -27,8 +26,8 @@ impl BlobStore {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(BlobError::io("create", &folder)(error)),
         }
-        // Once for each folder and run, also for one that is there: the run
-        // that made it may have ended before it was synced.
+        // Once for each folder and run, even if it exists: the run that made it
+        // may have ended before it was synced.
         if !lock(&self.inner.folders).contains_key(job) {
             sync_folder(&self.inner.root, &self.inner.failure)?;
             lock(&self.inner.folders)
@@ -38,9 +37,9 @@ impl BlobStore {
         Ok(folder)
     }
 
-    /// Makes a complete, hashed file last as a blob: sync, block hashes,
-    /// rename, sync of the folder.
-    pub(super) fn settle(
+    /// Makes a complete, hashed file a blob: sync, block hashes, rename, sync of
+    /// the folder.
+    pub(super) fn publish(
         &self,
         job: &str,
         hash: &str,
@@ -52,8 +51,8 @@ impl BlobStore {
         failure.check(path)?;
         let folder = self.job_folder(job)?;
         let target = folder.join(hash);
-        // A blob that is here already must be whole to count: a damaged one
-        // is moved aside by the check, and this one takes its place.
+        // A blob that is here already counts only if it is whole. The check
+        // moves a damaged one aside, and this one takes its place.
         let here = match self.verify(job, hash) {
             Ok(_) => true,
             Err(BlobError::Missing { .. } | BlobError::Corrupt { .. }) => false,
@@ -66,7 +65,7 @@ impl BlobStore {
             }
             fs::rename(path, &target).map_err(BlobError::io("name", &target))?;
         }
-        // Also for one that is here: another put may not have synced it yet.
+        // Even if it was here: another put may not have synced it yet.
         let group = lock(&self.inner.folders)
             .entry(job.to_string())
             .or_default()
@@ -89,7 +88,7 @@ impl BlobStore {
         fs::rename(&temp.0, &target).map_err(BlobError::io("name", &target))
     }
 
-    /// Moves a damaged blob aside and says so.
+    /// Moves a damaged blob aside and logs it.
     pub(super) fn quarantine(&self, job: &str, hash: &str) -> BlobError {
         let path = self.inner.root.join(job).join(hash);
         let aside = self.inner.root.join(QUARANTINE_FOLDER);

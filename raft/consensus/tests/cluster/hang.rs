@@ -1,7 +1,4 @@
 //! A disk that hangs under a node of a cluster in one process.
-#![allow(clippy::unwrap_used)]
-
-mod nodes;
 
 use std::{
     sync::{
@@ -11,8 +8,9 @@ use std::{
     time::Duration,
 };
 
-use nodes::{Nodes, tick};
 use reelraft_consensus::{Cluster, ConsensusError, Operation};
+
+use crate::nodes::{Nodes, tick};
 
 const SOON: Duration = Duration::from_secs(30);
 

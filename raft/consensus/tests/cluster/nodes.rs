@@ -1,7 +1,5 @@
 //! A cluster on loopback for tests: nodes that can be killed and started
 //! again at their old addresses.
-// Each test file that has this module uses its own part of it.
-#![allow(clippy::unwrap_used, dead_code)]
 
 use std::{
     collections::BTreeMap,

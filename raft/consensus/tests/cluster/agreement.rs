@@ -1,7 +1,4 @@
-//! Whole clusters in one process, over real gRPC on loopback and real disks.
-#![allow(clippy::unwrap_used)]
-
-mod nodes;
+//! What a cluster promises through kills, moves, lost disks and lost quorums.
 
 use std::{
     sync::{
@@ -11,9 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use nodes::{Nodes, tick};
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, RegisterNode};
+
+use crate::nodes::{Nodes, tick};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -42,7 +40,9 @@ async fn any_node_takes_writes_and_reads_them_at_once() {
     for round in 1..=30 {
         let writer = nodes.get(1 + round % 3);
         let reader = nodes.get(1 + (round + 1) % 3);
-        writer.propose(vec![tick(round)]).await.unwrap();
+        let committed = writer.propose(vec![tick(round)]).await.unwrap();
+        let own = writer.state_at(committed.index).await.unwrap();
+        assert_eq!(own.cluster_ms(), round);
         assert_eq!(reader.read().await.unwrap().cluster_ms(), round);
     }
     let leader = nodes.leader().await;

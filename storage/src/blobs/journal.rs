@@ -3,11 +3,11 @@
 //! ```text
 //! "RLJN" | format u32 | record ...      record: crc32 u32 | body
 //! ```
-//! A record is appended when the chunk's blob is on the disk already, and a
-//! chunk is acknowledged when its record is too. So a record that can be read
-//! is true, whatever became of its neighbours: a torn or rotten one is
-//! dropped, wherever it stands, which only means that the chunk is asked for
-//! again. After the seal the manifest says the same, and the journal rests.
+//! A record is appended once the chunk's blob is on the disk, and a chunk is
+//! acknowledged once its record is on the disk too. So a readable record is
+//! true, whatever happened to its neighbours. A torn or damaged one is dropped,
+//! wherever it is, and its chunk is asked for again. After the seal the
+//! manifest says the same, and the journal is not written any more.
 
 use std::{
     collections::BTreeMap,
@@ -19,8 +19,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::blobs::{
-    BlobError, check_hash,
+use super::{
+    error::BlobError,
+    names::check_hash,
     sync::{Failure, GroupSync, sync_folder},
 };
 
@@ -39,12 +40,11 @@ struct RecordV1 {
     bytes: u32,
 }
 
-/// A chunk that is here.
+/// A chunk on this disk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Chunk {
-    /// Its BLAKE3 in lower-case hex.
+    /// BLAKE3 in lower-case hex.
     pub hash: String,
-    /// Its size.
     pub bytes: u32,
 }
 
@@ -54,8 +54,7 @@ struct Held {
     bytes: u32,
 }
 
-/// The journal of one job on this disk. Blocking: to be used on a thread for
-/// that.
+/// The journal of one job on this disk. Its calls block.
 #[derive(Debug)]
 pub struct Journal {
     path: PathBuf,
@@ -73,12 +72,12 @@ struct Open {
 }
 
 impl Journal {
-    /// Opens a journal, or begins one. Records that can't be read are dropped.
+    /// Opens a journal, or creates it. Unreadable records are dropped.
     ///
     /// # Errors
     /// [`BlobError::NewerFormat`], [`BlobError::Io`] and
     /// [`BlobError::SyncFailed`].
-    pub(crate) fn open(path: &Path, job: &str, failure: Arc<Failure>) -> Result<Self, BlobError> {
+    pub(super) fn open(path: &Path, job: &str, failure: Arc<Failure>) -> Result<Self, BlobError> {
         failure.check(path)?;
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -110,8 +109,8 @@ impl Journal {
         })
     }
 
-    /// Records a chunk whose blob is on the disk; the record is too when this
-    /// returns. A chunk that is recorded already is left as it is.
+    /// Records a chunk whose blob is on the disk. The record is on the disk when
+    /// this returns. Recording the same chunk again changes nothing.
     ///
     /// # Errors
     /// [`BlobError::ChunkConflict`] if the number has other bytes, and
@@ -139,12 +138,12 @@ impl Journal {
                 }
             }
         }
-        // Also for a known one: the append that wrote it may still be syncing.
+        // Even for a known one: the append that wrote it may still be syncing.
         self.sync()
     }
 
-    /// All chunks that are here, by number. Who reads this may acknowledge
-    /// them, so all of it is on the disk when it is given.
+    /// All chunks that are here, by number. The caller may acknowledge them, so
+    /// all are on the disk when this returns.
     ///
     /// # Errors
     /// [`BlobError::SyncFailed`], after which the node must stop.
@@ -157,8 +156,7 @@ impl Journal {
             .collect())
     }
 
-    /// Appends a record whole or not at all: half of one would shift all that
-    /// follow.
+    /// Appends a whole record or none: half of one would shift all that follow.
     fn write(&self, open: &mut Open, record: &[u8]) -> Result<(), BlobError> {
         if let Err(error) = open.file.write_all(record) {
             self.failure
@@ -216,7 +214,7 @@ fn read_record(bytes: &[u8]) -> Option<RecordV1> {
     bincode::deserialize(body).ok()
 }
 
-/// The chunks of a journal's bytes, and whether all of it could be read.
+/// The chunks in a journal's bytes, and whether every record was readable.
 fn replay(bytes: &[u8], path: &Path) -> Result<(BTreeMap<u64, Held>, bool), BlobError> {
     let mut held = BTreeMap::new();
     let Some((head, records)) = bytes.split_at_checked(HEAD_BYTES) else {
@@ -250,7 +248,7 @@ fn replay(bytes: &[u8], path: &Path) -> Result<(BTreeMap<u64, Held>, bool), Blob
     Ok((held, dropped == 0 && head.starts_with(MAGIC)))
 }
 
-/// Writes a journal anew, with only what could be read.
+/// Writes a journal again, with only the readable records.
 fn rewrite(path: &Path, held: &BTreeMap<u64, Held>, failure: &Failure) -> Result<(), BlobError> {
     let mut bytes = MAGIC.to_vec();
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
