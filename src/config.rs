@@ -236,12 +236,7 @@ impl NodeConfig {
             id,
             listen: resolve_address(&listen)?,
             advertise,
-            data: data.map(PathBuf::from).ok_or_else(|| {
-                bad(
-                    "no data folder is given",
-                    "name one with --data; it is made if it does not exist",
-                )
-            })?,
+            data: absolute_folder(data)?,
             voters: parse_voters(&voters, &peers)?,
             peers,
             slots,
@@ -349,6 +344,23 @@ fn parse_voters(text: &str, peers: &BTreeMap<u64, String>) -> Result<Vec<u64>, P
     Ok(voters)
 }
 
+/// The data folder. Absolute, because ffmpeg runs in a folder of its own, where
+/// a relative path would name something else.
+fn absolute_folder(data: Option<String>) -> Result<PathBuf, Problem> {
+    let data = data.ok_or_else(|| {
+        bad(
+            "no data folder is given",
+            "name one with --data; it is made if it does not exist",
+        )
+    })?;
+    std::path::absolute(&data).map_err(|error| {
+        bad(
+            format!("the data folder '{data}' can't be used: {error}"),
+            "name one with --data",
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -366,6 +378,7 @@ mod tests {
         let config = NodeConfig::resolve(args()).unwrap();
         assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
         assert_eq!(config.peers[&1], "127.0.0.1:7401");
+        assert!(config.data.is_absolute() && config.data.ends_with("x"));
     }
 
     #[test]

@@ -282,8 +282,10 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
     let mut command = Command::new(binary());
     command
         .args(["dev", "--nodes", &options.nodes.to_string()])
-        .args(["--base-port", &base_port.to_string(), "--data"])
-        .arg(folder.join("nodes"))
+        .args(["--base-port", &base_port.to_string()])
+        // A relative folder, as in the README: nodes must not depend on that.
+        .args(["--data", "nodes"])
+        .current_dir(folder)
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file can be cloned"))
