@@ -60,6 +60,8 @@ pub struct Options {
     pub nodes: u16,
     pub slots: Option<u32>,
     pub restart: bool,
+    /// The program to start, if not the one built beside this.
+    pub binary: Option<PathBuf>,
     /// Extra environment of the nodes.
     pub environment: Vec<(String, String)>,
 }
@@ -70,8 +72,15 @@ impl Default for Options {
             nodes: 3,
             slots: None,
             restart: true,
+            binary: None,
             environment: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    fn program(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(binary)
     }
 }
 
@@ -96,7 +105,7 @@ impl LocalCluster {
             .append(true)
             .open(folder.join("dev.log"))
             .unwrap();
-        let mut command = Command::new(binary());
+        let mut command = Command::new(options.program());
         command
             .args([
                 "dev",
@@ -142,7 +151,7 @@ impl LocalCluster {
 
     /// The CLI, aimed at this cluster.
     pub fn cli(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.options.program());
         command
             .args(args)
             .env("REELRAFT_ENDPOINTS", self.endpoints())
