@@ -16,7 +16,7 @@ const REAL_OPTIONS: [&str; 8] = [
     "--container mkv --codec ffv1 --width 64 --shard-seconds 2",
     "--container webm --preset 8 --width 96 --shard-seconds 2",
     "--container mov --codec hevc --preset ultrafast --width 96 --shard-seconds 1",
-    "--container mp4 --codec av1 --preset 13 --width 96 --fps 10",
+    "--container mp4 --codec av1 --preset 13 --width 160 --fps 10",
     "--container mkv --preset ultrafast --deinterlace auto --width 128 --pad 160:160 --loudness -16",
     "--container m4a",
 ];

@@ -5,9 +5,6 @@
 //! Here is what `output_hashes` is made of: small clips that come out the same
 //! on every run, the jobs to do with them, and the row that one job gives.
 
-#[path = "../../../tests/harness/mod.rs"]
-pub mod harness;
-
 pub mod cases;
 pub mod clips;
 pub mod row;

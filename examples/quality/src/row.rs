@@ -4,12 +4,10 @@
 
 use std::path::Path;
 
+use reelraft_harness::{LocalCluster, blake3_of};
 use serde_json::Value;
 
-use crate::{
-    cases::Case,
-    harness::{LocalCluster, blake3_of},
-};
+use crate::cases::Case;
 
 /// How long one job may take on a busy machine.
 const JOB_PATIENCE: &str = "300s";
@@ -21,7 +19,8 @@ const SHORT_DIGITS: usize = 12;
 const NONE: &str = "-";
 
 /// The columns, in the order of [`Row::line`].
-pub const COLUMNS: &str = "source\toptions\tsource_blake3\tshards\tframes\treference\toutput";
+pub const COLUMNS: &str =
+    "source\toptions\tsource_blake3\tshards\tframes\tindex\treference\tproof\toutput";
 
 /// What came of one job.
 pub struct Row {
@@ -30,8 +29,12 @@ pub struct Row {
     source_hash: String,
     shards: String,
     frames: String,
-    /// BLAKE3 of the reference command, shortened.
+    /// Of what the analysis stored, shortened.
+    index: String,
+    /// Of the reference command, shortened.
     reference: String,
+    /// Of the proof, shortened.
+    proof: String,
     /// BLAKE3 of the output, or the kind of the refusal.
     output: String,
 }
@@ -45,7 +48,9 @@ impl Row {
             &self.source_hash,
             &self.shards,
             &self.frames,
+            &self.index,
             &self.reference,
+            &self.proof,
             &self.output,
         ]
         .map(String::as_str)
@@ -62,7 +67,9 @@ pub fn run(cluster: &LocalCluster, case: &Case, number: usize, folder: &Path) ->
         source_hash: short(&blake3_of(&case.path)),
         shards: NONE.into(),
         frames: NONE.into(),
+        index: NONE.into(),
         reference: NONE.into(),
+        proof: NONE.into(),
         output: NONE.into(),
     };
     let id = match submit(cluster, case, number) {
@@ -76,7 +83,9 @@ pub fn run(cluster: &LocalCluster, case: &Case, number: usize, folder: &Path) ->
     let job = cluster.json(&["job", "show", &id]);
     row.shards = job["shards_total"].to_string();
     row.frames = job["frames_total"].to_string();
+    row.index = index(cluster, &id);
     row.reference = reference(cluster, &id);
+    row.proof = job["proof_hash"].as_str().map_or(NONE.into(), short);
     row.output = match job["output_hash"].as_str() {
         Some(hash) => fetched(cluster, &id, hash, &folder.join(format!("{number}.out"))),
         None => refusal(&job),
@@ -132,6 +141,17 @@ fn refusal(job: &Value) -> String {
     let words = [&job["problem"]["kind"], &job["state"]];
     let found = words.iter().find_map(|word| word.as_str());
     found.unwrap_or("no-state").to_string()
+}
+
+/// The hash of what the analysis stored, where there is an analysis.
+fn index(cluster: &LocalCluster, id: &str) -> String {
+    // `shards` is the command's name in every version so far; the document has
+    // been renamed.
+    let shown = cluster.json(&["job", "shards", id]);
+    let tasks = shown["tasks"].as_array().or(shown["shards"].as_array());
+    let analysis = tasks.and_then(|tasks| tasks.iter().find(|task| task["kind"] == "analyze"));
+    let hash = analysis.and_then(|task| task["hash"].as_str());
+    hash.map_or(NONE.into(), short)
 }
 
 /// The hash of the reference command, where there is one.

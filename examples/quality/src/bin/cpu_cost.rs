@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelraft_quality::harness::{LocalCluster, Options, make_clip};
+use reelraft_harness::{LocalCluster, Options, make_clip};
 
 /// What one film took in the cluster.
 struct Measured {

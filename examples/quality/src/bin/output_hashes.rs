@@ -17,10 +17,10 @@ use std::{
     },
 };
 
+use reelraft_harness::{LocalCluster, Options};
 use reelraft_quality::{
     cases::{self, Case},
     clips,
-    harness::{LocalCluster, Options},
     row::{self, Row},
 };
 
