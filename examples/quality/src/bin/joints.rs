@@ -1,15 +1,15 @@
-//! What a joint between shards costs in quality: every film is encoded in
-//! shards and by its reference (one ffmpeg pass), and both are measured
-//! against the source, frame by frame, as PSNR and SSIM.
+//! What a joint between shards costs in quality. Each film is encoded in shards
+//! and by its reference (one ffmpeg pass), and both are compared with the
+//! source, frame by frame, as PSNR and SSIM.
 //!
-//! A joint's frames may be hard or easy ones, so what counts is how much the
-//! sharded film falls behind the single pass there, beyond what it does in
+//! The frames at a joint may be hard or easy ones. So the loss is how much the
+//! sharded film falls behind the single pass there, less how much it does in
 //! the film as a whole. Quality does not depend on the machine's load.
 //!
-//! `cargo run --release --example joints [FILE…] [--codec CODEC]… [--width W] [--shard-seconds S]`
+//! `cargo run --release -p reelraft-quality --bin joints -- [FILE…] [--codec CODEC]… [--width W] [--shard-seconds S]`
 //! takes the files of `$REELRAFT_MEDIA/long`, else clips made here, and all
-//! four lossy codecs; it fails beyond 0.3 dB or 0.003.
-#![allow(missing_docs, clippy::unwrap_used)]
+//! four lossy codecs. It fails beyond 0.3 dB or 0.003.
+#![allow(clippy::unwrap_used)]
 
 use std::{
     path::{Path, PathBuf},
@@ -23,12 +23,13 @@ use reelraft_model::spec::{Spec, SpecRequest, resolve};
 
 /// Frames on each side of a joint that are looked at.
 const FRAMES_A_SIDE: usize = 6;
-/// A frame that equals its source has no finite PSNR; nobody sees beyond.
+/// A frame equal to its source has no finite PSNR; nobody sees a difference
+/// from here on.
 const PSNR_MAX_DB: f64 = 60.0;
 const PSNR_LOSS_MAX_DB: f64 = 0.3;
 const SSIM_LOSS_MAX: f64 = 0.003;
 
-struct Wishes {
+struct Arguments {
     files: Vec<PathBuf>,
     codecs: Vec<String>,
     width: u32,
@@ -44,17 +45,17 @@ struct Quality {
 fn main() {
     let folder = tempfile::tempdir().unwrap();
     let tools = Tools::find().unwrap();
-    let wishes = wishes(folder.path(), &tools);
+    let arguments = arguments(folder.path(), &tools);
     println!(
         "{:<28} {:<5} {:>6} {:>6}  {:>16}  {:>16}  {:>15}",
         "film", "codec", "shards", "frames", "PSNR film joints", "one pass", "loss dB / SSIM"
     );
     let mut missed = false;
-    for file in &wishes.files {
-        for codec in &wishes.codecs {
+    for file in &arguments.files {
+        for codec in &arguments.codecs {
             let place = folder.path().join("job");
             std::fs::create_dir_all(&place).unwrap();
-            missed |= !measure(&tools, file, codec, &wishes, &place);
+            missed |= !measure(&tools, file, codec, &arguments, &place);
             std::fs::remove_dir_all(&place).unwrap();
         }
     }
@@ -65,35 +66,10 @@ fn main() {
 }
 
 /// Encodes a film both ways and prints a line; whether its joints are good.
-fn measure(tools: &Tools, file: &Path, codec: &str, wishes: &Wishes, place: &Path) -> bool {
-    let preset = match codec {
-        "vp9" => "4",
-        "av1" => "8",
-        _ => "medium",
-    };
-    let request = SpecRequest {
-        codec: codec.into(),
-        preset: preset.into(),
-        container: "mp4".into(),
-        audio: "none".into(),
-        pix_fmt: "yuv420p".into(),
-        width: Some(wishes.width),
-        shard_ms: Some(wishes.shard_ms),
-        ..Default::default()
-    };
-    let spec = resolve(&request).unwrap();
+fn measure(tools: &Tools, file: &Path, codec: &str, arguments: &Arguments, place: &Path) -> bool {
+    let spec = spec(codec, arguments);
     let (index, sharded) = in_shards(tools, file, &spec, place);
-    let single = place.join("reference.mp4");
-    let command = reference(
-        &index,
-        &spec,
-        false,
-        file.to_str().unwrap(),
-        single.to_str().unwrap(),
-    );
-    let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
-    ffmpeg(tools, &args);
-
+    let single = in_one_pass(tools, file, &spec, &index, place);
     let ours = quality(tools, file, &sharded, &index, place);
     let theirs = quality(tools, file, &single, &index, place);
     assert_eq!(ours.psnr.len(), theirs.psnr.len(), "frames of both ways");
@@ -103,10 +79,8 @@ fn measure(tools: &Tools, file: &Path, codec: &str, wishes: &Wishes, place: &Pat
     let loss = |ours: &[f64], theirs: &[f64]| {
         (joints(theirs) - joints(ours)) - (film(theirs) - film(ours))
     };
-    let (psnr, ssim) = (
-        loss(&ours.psnr, &theirs.psnr),
-        loss(&ours.ssim, &theirs.ssim),
-    );
+    let psnr = loss(&ours.psnr, &theirs.psnr);
+    let ssim = loss(&ours.ssim, &theirs.ssim);
     let name = file.file_name().unwrap().to_string_lossy();
     println!(
         "{:<28} {codec:<5} {:>6} {:>6}  {:>7.2} {:>8.2}  {:>7.2} {:>8.2}  {psnr:>7.3} {ssim:>7.4}",
@@ -122,7 +96,37 @@ fn measure(tools: &Tools, file: &Path, codec: &str, wishes: &Wishes, place: &Pat
     psnr <= PSNR_LOSS_MAX_DB && ssim <= SSIM_LOSS_MAX
 }
 
-/// A step's context but for its folder.
+/// Pictures alone, at a speed at which the encoder still cares for quality.
+fn spec(codec: &str, arguments: &Arguments) -> Spec {
+    let preset = match codec {
+        "vp9" => "4",
+        "av1" => "8",
+        _ => "medium",
+    };
+    let request = SpecRequest {
+        codec: codec.into(),
+        preset: preset.into(),
+        container: "mp4".into(),
+        audio: "none".into(),
+        pix_fmt: "yuv420p".into(),
+        width: Some(arguments.width),
+        shard_ms: Some(arguments.shard_ms),
+        ..Default::default()
+    };
+    resolve(&request).unwrap()
+}
+
+/// The film as its reference command makes it.
+fn in_one_pass(tools: &Tools, file: &Path, spec: &Spec, index: &Index, place: &Path) -> PathBuf {
+    let single = place.join("reference.mp4");
+    let (source, output) = (file.to_str().unwrap(), single.to_str().unwrap());
+    let command = reference(index, spec, false, source, output);
+    let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
+    ffmpeg(tools, &args);
+    single
+}
+
+/// What all steps of a job share.
 struct Work<'a> {
     tools: &'a Tools,
     input: &'a Input,
@@ -193,7 +197,7 @@ fn near_joints(index: &Index) -> Vec<usize> {
     near
 }
 
-/// Measures an output against the source. Frames are paired by their number.
+/// Compares an output with the source. Frames are paired by their number.
 fn quality(tools: &Tools, source: &Path, output: &Path, index: &Index, place: &Path) -> Quality {
     let (width, height) = index.output_size();
     let (psnr, ssim) = (place.join("psnr.txt"), place.join("ssim.txt"));
@@ -206,32 +210,11 @@ fn quality(tools: &Tools, source: &Path, output: &Path, index: &Index, place: &P
         ssim.display()
     );
     let (source, output) = (source.to_str().unwrap(), output.to_str().unwrap());
-    ffmpeg(
-        tools,
-        &[
-            "-nostdin",
-            "-i",
-            source,
-            "-i",
-            output,
-            "-lavfi",
-            &graph,
-            "-map",
-            "[p]",
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "null",
-            "-",
-            "-map",
-            "[q]",
-            "-fps_mode",
-            "passthrough",
-            "-f",
-            "null",
-            "-",
-        ],
-    );
+    let mut args = vec!["-nostdin", "-i", source, "-i", output, "-lavfi", &graph];
+    for pad in ["[p]", "[q]"] {
+        args.extend(["-map", pad, "-fps_mode", "passthrough", "-f", "null", "-"]);
+    }
+    ffmpeg(tools, &args);
     let read = |path: &Path, key: &str| -> Vec<f64> {
         let text = std::fs::read_to_string(path).unwrap();
         let value = |line: &str| {
@@ -267,8 +250,8 @@ fn ffmpeg(tools: &Tools, args: &[&str]) {
     assert!(out.status.success(), "{last}");
 }
 
-fn wishes(folder: &Path, tools: &Tools) -> Wishes {
-    let mut wishes = Wishes {
+fn arguments(folder: &Path, tools: &Tools) -> Arguments {
+    let mut arguments = Arguments {
         files: Vec::new(),
         codecs: Vec::new(),
         width: 640,
@@ -277,21 +260,21 @@ fn wishes(folder: &Path, tools: &Tools) -> Wishes {
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
-            "--codec" => wishes.codecs.extend(args.next()),
-            "--width" => wishes.width = args.next().unwrap().parse().unwrap(),
+            "--codec" => arguments.codecs.extend(args.next()),
+            "--width" => arguments.width = args.next().unwrap().parse().unwrap(),
             "--shard-seconds" => {
-                wishes.shard_ms = 1000 * args.next().unwrap().parse::<u32>().unwrap();
+                arguments.shard_ms = 1000 * args.next().unwrap().parse::<u32>().unwrap();
             }
-            _ => wishes.files.push(arg.into()),
+            _ => arguments.files.push(arg.into()),
         }
     }
-    if wishes.codecs.is_empty() {
-        wishes.codecs = ["h264", "hevc", "vp9", "av1"].map(String::from).into();
+    if arguments.codecs.is_empty() {
+        arguments.codecs = ["h264", "hevc", "vp9", "av1"].map(String::from).into();
     }
-    if wishes.files.is_empty() {
-        wishes.files = real_or_made(folder, tools);
+    if arguments.files.is_empty() {
+        arguments.files = real_or_made(folder, tools);
     }
-    wishes
+    arguments
 }
 
 fn real_or_made(folder: &Path, tools: &Tools) -> Vec<PathBuf> {
