@@ -17,60 +17,34 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod analyze;
-mod args;
-mod assemble;
+mod analysis;
 mod audio;
-mod boxes;
-mod cancel;
-mod colour;
-mod covers;
-mod encode_args;
-mod encoders;
 mod error;
 mod extras;
-mod filters;
-mod grid;
-mod index;
-mod labels;
+mod facts;
+mod ffmpeg;
 pub mod limits;
-mod listen;
-mod loudness;
-mod mux_args;
-mod packets;
-mod plan;
-mod probe;
-mod process;
-mod proof;
-mod rate_header;
-mod record;
-mod report;
-mod shard;
-mod sound;
-mod sound_args;
-mod tags;
-mod times;
-mod tools;
-mod watch;
+mod output;
+mod video;
 
 use std::path::Path;
 
 use reelraft_model::spec::Spec;
 
-pub use analyze::analyze;
-pub use args::Input;
-pub use assemble::{Assembled, Part, Parts, assemble};
-pub use audio::encode_audio;
-pub use cancel::Cancel;
-pub use encode_args::RECIPE;
-pub use encoders::{EncoderCheck, check_encoders, probe_build};
+pub use analysis::analyze::analyze;
+pub use analysis::planner::ShardRange;
+pub use audio::encode::encode_audio;
 pub use error::{Class, MediaError};
-pub use extras::take_extras;
-pub use index::Index;
-pub use mux_args::reference;
-pub use plan::ShardRange;
-pub use shard::{Encoded, encode_shard};
-pub use tools::Tools;
+pub use extras::take::take_extras;
+pub use facts::index::Index;
+pub use ffmpeg::args::Input;
+pub use ffmpeg::cancel::Cancel;
+pub use ffmpeg::encoders::{EncoderCheck, check_encoders, probe_build};
+pub use ffmpeg::tools::Tools;
+pub use output::args::reference;
+pub use output::assemble::{Assembled, Part, Parts, assemble};
+pub use video::args::RECIPE;
+pub use video::shard::{Encoded, encode_shard};
 
 /// What every step works with.
 #[derive(Clone, Copy, Debug)]

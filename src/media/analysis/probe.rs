@@ -1,0 +1,425 @@
+//! What a source is: its format, found under a whitelist, and the streams the
+//! job takes from it. Not here: its packets, which `packets.rs` reads.
+
+use std::collections::BTreeMap;
+
+use reelraft_model::spec::Spec;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Context,
+    error::{Class, MediaError},
+    facts::times::{Ratio, parse_microseconds},
+    ffmpeg::{args, log::Text, process::Ended},
+    limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
+};
+
+/// Formats that are opened, by ffmpeg's names. Playlists and descriptions
+/// (hls, dash, concat, sdp, …) name other files and are not among them, nor
+/// are formats of still pictures.
+pub(crate) const DEMUXERS: [&str; 61] = [
+    "mov",
+    "matroska",
+    "mpegts",
+    "mpeg",
+    "avi",
+    "flv",
+    "ogg",
+    "asf",
+    "gif",
+    "apng",
+    "ivf",
+    "mxf",
+    "wtv",
+    "rm",
+    "nut",
+    "dv",
+    "yuv4mpegpipe",
+    "h264",
+    "hevc",
+    "m4v",
+    "mpegvideo",
+    "vc1",
+    "obu",
+    "h263",
+    "dirac",
+    "live_flv",
+    "mjpeg",
+    "h261",
+    "av1",
+    "cavsvideo",
+    "vc1test",
+    "swf",
+    "pva",
+    "pmp",
+    "nsv",
+    "gxf",
+    "nuv",
+    "smjpeg",
+    "mtv",
+    "4xm",
+    "dxa",
+    "film_cpk",
+    "flic",
+    "roq",
+    "smk",
+    "bink",
+    "xmv",
+    "dts",
+    "w64",
+    "flac",
+    "mp3",
+    "wav",
+    "aac",
+    "ac3",
+    "eac3",
+    "aiff",
+    "amr",
+    "ape",
+    "caf",
+    "tta",
+    "wv",
+];
+
+/// Formats whose clocks may jump. ffmpeg evens the jumps out as it reads, and
+/// takes the start of the streams in use, not of all, as the film's.
+const JUMPING: [&str; 3] = ["mpegts", "mpeg", "ogg"];
+
+/// The video stream that is encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Video {
+    /// Number of the stream in the source.
+    pub stream: u32,
+    /// ffmpeg's name of its codec.
+    pub codec: String,
+    /// Profile, as ffmpeg words it.
+    pub profile: String,
+    /// Its time base.
+    pub time_base: Ratio,
+}
+
+/// A source whose kind is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    /// The demuxer to force.
+    pub demuxer: String,
+    /// Whether its clock may jump.
+    pub jumping: bool,
+    /// Start of the earliest stream.
+    pub start_us: Option<i64>,
+    /// The video stream; none in a job of sound alone.
+    pub video: Option<Video>,
+}
+
+impl Source {
+    /// The video stream, for steps that only jobs with pictures have.
+    pub fn video(&self) -> &Video {
+        self.video
+            .as_ref()
+            .expect("a job of sound alone has no shards, so nothing asks for its pictures")
+    }
+}
+
+/// Tags by their names, in the order of these.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// All that was found out about a source, the job's choice still to be made.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What it is, and the video that is encoded.
+    pub source: Source,
+    /// All streams, in order.
+    pub streams: Vec<Stream>,
+    /// Tags of the file as a whole.
+    pub tags: Tags,
+    /// Chapters, in order.
+    pub chapters: Vec<Chapter>,
+}
+
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    #[serde(default)]
+    chapters: Vec<Chapter>,
+    /// The first ones, where they were asked for.
+    #[serde(default)]
+    packets: Vec<serde::de::IgnoredAny>,
+    format: Format,
+}
+#[derive(Deserialize)]
+struct Format {
+    format_name: String,
+    start_time: Option<String>,
+    #[serde(default)]
+    tags: Tags,
+}
+
+/// A stream as ffprobe shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Stream {
+    /// Its number in the source.
+    pub index: u32,
+    /// ffmpeg's name of its codec, if it knows it.
+    pub codec_name: Option<String>,
+    profile: Option<String>,
+    codec_type: Option<String>,
+    #[serde(default)]
+    width: u64,
+    #[serde(default)]
+    height: u64,
+    time_base: Option<String>,
+    sample_rate: Option<String>,
+    #[serde(default)]
+    channels: u32,
+    /// What it is meant for: a word, and 1 if it applies.
+    #[serde(default)]
+    pub disposition: BTreeMap<String, u8>,
+    /// Its tags.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+impl Stream {
+    /// Whether it is `video`, `audio`, `subtitle`, `attachment` or `data`.
+    pub fn is(&self, kind: &str) -> bool {
+        self.codec_type.as_deref() == Some(kind)
+    }
+
+    /// Whether a disposition applies.
+    pub fn has(&self, word: &str) -> bool {
+        self.disposition.get(word).is_some_and(|&flag| flag != 0)
+    }
+
+    /// ffmpeg's name of its codec; empty if it knows none.
+    pub fn codec(&self) -> &str {
+        self.codec_name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the size of its pictures was found out.
+    pub fn has_size(&self) -> bool {
+        self.width > 0 && self.height > 0
+    }
+
+    /// Samples a second and channels, where both were found out.
+    pub fn sound(&self) -> Option<(u32, u32)> {
+        let rate = self.sample_rate.as_deref()?.parse().ok()?;
+        (rate > 0 && self.channels > 0 && self.codec_name.is_some())
+            .then_some((rate, self.channels))
+    }
+}
+
+/// A chapter as ffprobe shows it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Chapter {
+    /// Seconds a tick.
+    pub time_base: String,
+    /// First tick.
+    pub start: i64,
+    /// First tick after it.
+    pub end: i64,
+    /// Its title and the like.
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// Opens the source under the whitelist and chooses its streams.
+pub(crate) async fn probe(context: &Context<'_>) -> Result<Found, MediaError> {
+    match ask(context, &args::probe(context.input)).await {
+        Ok(shown) => choose(shown, context.spec),
+        // Films of bare JPEG pictures look like one; a photo stays refused.
+        Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
+            match ask(context, &args::probe_loose_pictures(context.input)).await {
+                Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
+                    choose(shown, context.spec)
+                }
+                Err(error) if error.class() != Class::Final => Err(error),
+                _ => Err(MediaError::NoVideo { found }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
+    let mut text = Text::default();
+    let ended = context.ffprobe(arguments, &mut text).await?;
+    if matches!(ended, Ended::Badly(_)) {
+        text.complaints
+            .judge("ffprobe", Ended::Enough)
+            .and(Err(refusal(&text)))?;
+    }
+    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
+        tool: "ffprobe".into(),
+        detail: error.to_string(),
+    })
+}
+
+fn refusal(text: &Text) -> MediaError {
+    let words = text.complaints.last_words();
+    if let Some(kind) = text
+        .complaints
+        .kept
+        .iter()
+        .find(|said| said.contains("not on whitelist"))
+    {
+        let found = kind.split(':').next().unwrap_or("").to_string();
+        if found.ends_with("_pipe") || found == "image2" {
+            return MediaError::NoVideo {
+                found: format!("a still picture, {found}"),
+            };
+        }
+        return MediaError::RefusedFormat { detail: found };
+    }
+    MediaError::Unreadable { detail: words }
+}
+
+/// Takes the video that ffmpeg itself would: the largest picture, preferring
+/// one marked as default; never a cover picture.
+fn choose(shown: Shown, spec: &Spec) -> Result<Found, MediaError> {
+    if shown.streams.len() > STREAMS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of streams",
+            found: shown.streams.len() as u64,
+            max: STREAMS_MAX as u64,
+        });
+    }
+    let video = if spec.container().sound_alone() {
+        None
+    } else {
+        Some(choose_video(&shown.streams)?)
+    };
+    let demuxer = shown
+        .format
+        .format_name
+        .split(',')
+        .next()
+        .unwrap_or_default()
+        .to_string();
+    let source = Source {
+        jumping: JUMPING.contains(&demuxer.as_str()),
+        demuxer,
+        start_us: shown
+            .format
+            .start_time
+            .as_deref()
+            .and_then(parse_microseconds),
+        video,
+    };
+    Ok(Found {
+        source,
+        streams: shown.streams,
+        tags: shown.format.tags,
+        chapters: shown.chapters,
+    })
+}
+
+/// What there is, in words, for a refusal.
+pub(crate) fn kinds(streams: &[Stream]) -> String {
+    if streams.is_empty() {
+        return "no streams".to_string();
+    }
+    let kinds = streams.iter().take(8).map(|stream| {
+        if stream.has("attached_pic") {
+            "a cover picture"
+        } else {
+            stream.codec_type.as_deref().unwrap_or("unknown data")
+        }
+    });
+    kinds.collect::<Vec<_>>().join(", ")
+}
+
+fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
+    let score = |stream: &Stream| {
+        stream.width * stream.height + 5_000_000 * u64::from(stream.has("default"))
+    };
+    let mut video: Option<&Stream> = None;
+    for stream in streams.iter().filter(|stream| {
+        stream.is("video") && !stream.has("attached_pic") && stream.codec_name.is_some()
+    }) {
+        if video.is_none_or(|best| score(stream) > score(best)) {
+            video = Some(stream);
+        }
+    }
+    let Some(video) = video else {
+        return Err(MediaError::NoVideo {
+            found: kinds(streams),
+        });
+    };
+    let pixels = video.width * video.height;
+    if pixels > SOURCE_PIXELS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the picture's size in pixels",
+            found: pixels,
+            max: SOURCE_PIXELS_MAX,
+        });
+    }
+    let time_base = video
+        .time_base
+        .as_deref()
+        .and_then(Ratio::parse)
+        .ok_or_else(|| MediaError::BadOutput {
+            tool: "ffprobe".into(),
+            detail: format!("the time base {:?}", video.time_base),
+        })?;
+    Ok(Video {
+        stream: video.index,
+        codec: video.codec().to_string(),
+        profile: video.profile.clone().unwrap_or_default(),
+        time_base,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    fn shown(text: &str, container: &str) -> Result<Found, MediaError> {
+        let request = SpecRequest {
+            container: container.into(),
+            ..Default::default()
+        };
+        choose(
+            serde_json::from_str(text).unwrap(),
+            &resolve(&request).unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_largest_video_is_taken_and_never_a_cover() {
+        let found = shown(
+            r#"{"streams":[
+            {"index":0,"codec_type":"video","codec_name":"mjpeg","width":4000,"height":4000,"time_base":"1/90000","disposition":{"attached_pic":1}},
+            {"index":1,"codec_type":"video","codec_name":"h264","width":320,"height":180,"time_base":"1/12800"},
+            {"index":2,"codec_type":"video","codec_name":"h264","width":640,"height":360,"time_base":"1/12800"},
+            {"index":3,"codec_type":"audio","codec_name":"aac","sample_rate":"48000","channels":2}],
+            "chapters":[{"id":7,"time_base":"1/1000","start":0,"end":900,"tags":{"title":"One"}}],
+            "format":{"format_name":"mov,mp4","start_time":"-0.021000","tags":{"title":"T"}}}"#,
+            "mp4",
+        )
+        .unwrap();
+        assert_eq!(found.source.video().stream, 2);
+        assert_eq!(found.source.demuxer, "mov");
+        assert_eq!(found.source.start_us, Some(-21_000));
+        assert_eq!(found.streams[3].sound(), Some((48_000, 2)));
+        assert_eq!(found.tags["title"], "T");
+        assert_eq!(found.chapters[0].tags["title"], "One");
+    }
+
+    #[test]
+    fn sound_alone_is_no_film_and_a_cover_is_no_video() {
+        let text = r#"{"streams":[
+            {"index":0,"codec_type":"audio","codec_name":"flac","sample_rate":"44100","channels":2},
+            {"index":1,"codec_type":"video","codec_name":"png","width":9,"height":9,"time_base":"1/9","disposition":{"attached_pic":1}}],
+            "format":{"format_name":"flac"}}"#;
+        let error = shown(text, "mp4").unwrap_err();
+        assert_eq!(error.kind(), "no-video");
+        assert!(
+            error.to_string().contains("audio, a cover picture"),
+            "{error}"
+        );
+        assert_eq!(shown(text, "m4a").unwrap().source.video, None);
+    }
+}

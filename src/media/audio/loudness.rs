@@ -1,0 +1,138 @@
+//! How loud a track is (EBU R 128), measured over all of it in the analysis,
+//! and the filters that bring it to what was asked: one gain for the whole
+//! track, and where that would drive its peaks too high a limiter.
+//!
+//! It is measured before the plan is made, as the reference has to name the
+//! gain: for such jobs the analysis decodes the audio once.
+
+use reelraft_model::spec::Spec;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Context,
+    analysis::probe::Source,
+    audio::args as sound_args,
+    error::MediaError,
+    ffmpeg::{
+        log::Advance,
+        process::{Listener, Step},
+    },
+    limits::{PEAK_MDB_MAX, SILENCE_MLUFS},
+    video::filters::milli,
+};
+
+/// What was measured, in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loudness {
+    /// Integrated loudness in LUFS.
+    integrated_mlufs: i32,
+    /// True peak in dB of full scale.
+    peak_mdb: i32,
+}
+
+impl Loudness {
+    /// Filters that bring a track to the loudness a spec asks for.
+    pub fn filters(self, spec: &Spec) -> Vec<String> {
+        let gain_mdb = spec.loudness_mlufs.saturating_sub(self.integrated_mlufs);
+        let mut filters = vec![format!("volume={}dB:precision=double", milli(gain_mdb))];
+        if self.peak_mdb.saturating_add(gain_mdb) > PEAK_MDB_MAX {
+            // -1.5 dB for its samples keeps what is between them below -1 dB.
+            // Without its delay being made up for, the sound would come late.
+            filters.push("alimiter=limit=0.841395:level=0:latency=1".into());
+        }
+        filters
+    }
+}
+
+/// Measures a whole track; `None` where it is silent, so that there is nothing
+/// to bring anywhere.
+pub(crate) async fn measure(
+    context: &Context<'_>,
+    source: &Source,
+    stream: u32,
+) -> Result<Option<Loudness>, MediaError> {
+    let arguments = sound_args::measure(context.input, source, stream);
+    let mut summary = Summary {
+        advance: Advance::new(&|_| {}),
+        integrated_mlufs: None,
+        peak_mdb: None,
+    };
+    let ended = context.ffmpeg(&arguments, &mut summary).await?;
+    summary.advance.complaints.judge("ffmpeg", ended)?;
+    let (Some(integrated_mlufs), Some(peak_mdb)) = (summary.integrated_mlufs, summary.peak_mdb)
+    else {
+        return Ok(None);
+    };
+    Ok((integrated_mlufs > SILENCE_MLUFS).then_some(Loudness {
+        integrated_mlufs,
+        peak_mdb,
+    }))
+}
+
+/// Reads the summary of the filter `ebur128`, whose lines are `I: -16.7 LUFS`
+/// and `Peak: -1.3 dBFS` among others.
+struct Summary<'a> {
+    advance: Advance<'a>,
+    integrated_mlufs: Option<i32>,
+    peak_mdb: Option<i32>,
+}
+
+impl Listener for Summary<'_> {
+    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        self.advance.stdout(line)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        let mut words = line.split_whitespace();
+        match (words.next(), words.next(), words.next()) {
+            (Some("I:"), Some(value), Some("LUFS")) => self.integrated_mlufs = thousandths(value),
+            (Some("Peak:"), Some(value), Some("dBFS")) => self.peak_mdb = thousandths(value),
+            _ => return self.advance.stderr(line),
+        }
+        Ok(Step::Quiet)
+    }
+}
+
+/// Reads a decimal number with up to three places; none for `-inf`.
+fn thousandths(text: &str) -> Option<i32> {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(rest) => (-1, rest),
+        None => (1, text),
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    let part: i32 = format!("{part:0<3}").get(..3)?.parse().ok()?;
+    let whole: i32 = whole.parse().ok()?;
+    Some(sign * whole.checked_mul(1000)?.checked_add(part)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filters(integrated_mlufs: i32, peak_mdb: i32) -> String {
+        let loudness = Loudness {
+            integrated_mlufs,
+            peak_mdb,
+        };
+        let spec = Spec {
+            loudness_mlufs: -16_000,
+            ..Default::default()
+        };
+        loudness.filters(&spec).join(",")
+    }
+
+    #[test]
+    fn one_gain_and_a_limiter_only_where_peaks_need_it() {
+        assert_eq!(filters(-23_400, -9_000), "volume=7.400dB:precision=double");
+        assert_eq!(filters(-9_500, 100), "volume=-6.500dB:precision=double");
+        assert!(filters(-23_400, -3_000).contains(",alimiter="));
+    }
+
+    #[test]
+    fn numbers_are_read() {
+        assert_eq!(thousandths("-16.7"), Some(-16_700));
+        assert_eq!(thousandths("0.3"), Some(300));
+        assert_eq!(thousandths("-0.5"), Some(-500));
+        assert_eq!(thousandths("-inf"), None);
+    }
+}

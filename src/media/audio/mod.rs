@@ -1,0 +1,6 @@
+//! Choosing, measuring and encoding audio tracks.
+
+pub(crate) mod args;
+pub(crate) mod encode;
+pub(crate) mod loudness;
+pub(crate) mod tracks;

@@ -1,0 +1,3 @@
+//! Subtitles, attachments and covers.
+
+pub(crate) mod take;

@@ -1,0 +1,372 @@
+//! All that later steps need to know of a source: a deterministic function of
+//! its bytes and the spec. It is kept as a blob and read by every node that
+//! works on the job.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    analysis::{
+        planner::{Key, Plan, ShardRange},
+        probe::Source,
+    },
+    audio::tracks::Sound,
+    error::MediaError,
+    extras::take::{Extra, Kind, labels_of},
+    facts::{
+        color::{Hdr, Told},
+        file_metadata::About,
+        labels::Label,
+        record::{self, Form},
+        times::Ratio,
+    },
+    ffmpeg::log::clip,
+    limits::NOTE_BYTES_MAX,
+};
+
+const FORM: Form = Form {
+    what: "index",
+    magic: b"RRIX",
+    version: 2,
+};
+
+/// Pictures as they come and as they go; empty in a job of sound alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Picture {
+    /// Decoded width and height, rotation applied.
+    pub source: (u32, u32),
+    /// Decoded pixel format.
+    pub source_pix_fmt: String,
+    /// Width and height after scaling.
+    pub scaled: (u32, u32),
+    /// Output width and height: the canvas, where one is asked for.
+    pub output: (u32, u32),
+    /// Output pixel format.
+    pub output_pix_fmt: String,
+}
+
+/// What the analysis found out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Index {
+    pub(crate) head: Facts,
+    pub(crate) times: Vec<i64>,
+    pub(crate) keys: Vec<Key>,
+    shards: Vec<ShardRange>,
+    note: Option<String>,
+}
+
+/// All but the plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Facts {
+    pub source_bytes: u64,
+    pub source: Source,
+    /// What the video is called and meant for.
+    pub label: Label,
+    /// The audio tracks the job takes, in the output's order.
+    pub sounds: Vec<Sound>,
+    /// Subtitles, attachments and covers the job takes, in that order.
+    pub extras: Vec<Extra>,
+    /// Tags and chapters, where they are kept.
+    pub about: Option<About>,
+    /// What was left out of the source, and why.
+    pub notes: Vec<String>,
+    pub picture: Picture,
+    /// Frames a second as headers tell it; frames have their own times.
+    pub rate: Option<Ratio>,
+    /// HDR metadata that the encoder is told.
+    pub hdr: Hdr,
+    /// What the reference's header says of colour.
+    pub told: Told,
+    /// The source's time at which a single pass puts zero, in its ticks.
+    pub zero: i64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    facts: Facts,
+    note: Option<String>,
+    shards: Vec<ShardRange>,
+}
+
+/// First time that belongs to a range and first that does not, counted from
+/// the film's start; none where the film itself begins or ends.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Bounds {
+    pub from: Option<i64>,
+    pub to: Option<i64>,
+}
+
+impl Bounds {
+    /// Whether a frame comes before the range.
+    pub fn before(&self, pts: i64) -> bool {
+        self.from.is_some_and(|from| pts < from)
+    }
+
+    /// Whether a frame comes after it.
+    pub fn behind(&self, pts: i64) -> bool {
+        self.to.is_some_and(|to| pts >= to)
+    }
+}
+
+impl Index {
+    pub(crate) fn new(facts: Facts, plan: Plan) -> Index {
+        Index {
+            head: facts,
+            times: plan.times,
+            keys: plan.keys,
+            shards: plan.shards,
+            note: plan.note,
+        }
+    }
+
+    /// The plan: each range begins where the one before ends. There are none
+    /// in a job of sound alone, and else one at least.
+    pub fn shards(&self) -> &[ShardRange] {
+        &self.shards
+    }
+
+    /// Whether the film is made in one plain pass: it was collapsed (`single`),
+    /// or is one shard anyway.
+    pub(crate) fn is_whole(&self, single: bool) -> bool {
+        single || self.shards.len() == 1
+    }
+
+    /// Frames of the output that the packets promise.
+    pub fn frames_total(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.frames).sum()
+    }
+
+    /// Audio tracks of the output, each encoded by a task of its own.
+    pub fn audio_tracks(&self) -> u32 {
+        self.head.sounds.len() as u32
+    }
+
+    /// Whether subtitles or attachments are to be taken out of the source.
+    pub fn has_extras(&self) -> bool {
+        !self.head.extras.is_empty()
+    }
+
+    /// Attachments and covers that the job takes.
+    pub(crate) fn attached_counts(&self) -> (usize, usize) {
+        let count = |kind| labels_of(&self.head.extras, kind).len();
+        (count(Kind::Attachment), count(Kind::Cover))
+    }
+
+    /// Why the source can't be cut, if it can't.
+    pub fn plan_note(&self) -> Option<&str> {
+        self.note.as_deref()
+    }
+
+    /// What was odd about the source, in words: why it can't be cut, and what
+    /// was left out; empty if nothing was.
+    pub fn note(&self) -> String {
+        let notes: Vec<&str> = self
+            .plan_note()
+            .into_iter()
+            .chain(self.head.notes.iter().map(String::as_str))
+            .collect();
+        clip(&notes.join("; "), NOTE_BYTES_MAX)
+    }
+
+    /// The bounds of a range of frames, as a pass over it counts.
+    pub(crate) fn bounds(&self, range: ShardRange) -> Bounds {
+        let zero = self.head.zero;
+        Bounds {
+            from: (self.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
+            to: (self.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
+        }
+    }
+
+    /// All streams of the source that the job takes, the video first.
+    pub(crate) fn mapped(&self) -> Vec<u32> {
+        let head = &self.head;
+        let video = head.source.video.iter().map(|video| video.stream);
+        video
+            .chain(head.sounds.iter().map(|sound| sound.stream))
+            .chain(head.extras.iter().map(|extra| extra.stream))
+            .collect()
+    }
+
+    /// Output width and height in pixels.
+    pub fn output_size(&self) -> (u32, u32) {
+        self.head.picture.output
+    }
+
+    /// Its bytes, the same for the same facts.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let keys: Vec<i64> = self.keys.iter().map(|key| key.pts).collect();
+        let clean: Vec<i64> = self.keys.iter().map(|key| key.clean.into()).collect();
+        let head = Head {
+            facts: self.head.clone(),
+            note: self.note.clone(),
+            shards: self.shards.clone(),
+        };
+        record::write(&FORM, &head, &[&self.times, &keys, &clean])
+    }
+
+    /// Reads what [`Index::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`MediaError::BadRecord`] for another version or damaged bytes.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Index, MediaError> {
+        let (head, [times, keys, clean]): (Head, _) = record::read(&FORM, bytes)?;
+        let silent = head.facts.source.video.is_none();
+        if keys.len() != clean.len() || head.shards.is_empty() != silent {
+            return Err(MediaError::BadRecord {
+                what: FORM.what,
+                detail: "its parts do not fit together".into(),
+            });
+        }
+        Ok(Index {
+            head: head.facts,
+            shards: head.shards,
+            note: head.note,
+            times,
+            keys: keys
+                .into_iter()
+                .zip(clean)
+                .map(|(pts, clean)| Key {
+                    pts,
+                    clean: clean != 0,
+                })
+                .collect(),
+        })
+    }
+
+    /// The promised times in a range, rising.
+    pub(crate) fn times_in(&self, range: ShardRange) -> &[i64] {
+        let from = self.times.partition_point(|&time| time < range.from_pts);
+        let to = self.times.partition_point(|&time| time < range.to_pts);
+        &self.times[from..to]
+    }
+
+    /// Where decoding may start for a range, best first; `None` is the very
+    /// beginning, and always the last.
+    ///
+    /// The first is the keyframe at or before the range where that is clean;
+    /// else the one before it, since frames behind an open keyframe may need
+    /// what precedes it. The second is one keyframe earlier.
+    pub(crate) fn starts(&self, range: ShardRange) -> Vec<Option<i64>> {
+        let mut starts = Vec::new();
+        let first = self
+            .times
+            .first()
+            .is_none_or(|&time| range.from_pts <= time);
+        let at = self.keys.partition_point(|key| key.pts <= range.from_pts);
+        if !first && at > 0 {
+            let near = at - 1;
+            let lead = if self.keys[near].clean {
+                Some(near)
+            } else {
+                near.checked_sub(1)
+            };
+            for key in [lead, lead.and_then(|lead| lead.checked_sub(1))]
+                .into_iter()
+                .flatten()
+                // Seeking to the very first keyframe found nothing in some
+                // files; the beginning is the same place.
+                .filter(|&key| key > 0)
+            {
+                starts.push(Some(self.keys[key].pts));
+            }
+        }
+        starts.push(None);
+        starts
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::analysis::probe::Video;
+
+    /// An index of 100 frames at 24 a second, two shards, keyframes every 10
+    /// frames, those at whole 20s clean.
+    pub(crate) fn sample() -> Index {
+        let shard = |from_pts, to_pts| ShardRange {
+            from_pts,
+            to_pts,
+            frames: (to_pts - from_pts) as u64,
+        };
+        let facts = Facts {
+            source_bytes: 1000,
+            source: Source {
+                demuxer: "mov".into(),
+                jumping: false,
+                start_us: Some(0),
+                video: Some(Video {
+                    stream: 0,
+                    codec: "h264".into(),
+                    profile: "High".into(),
+                    time_base: Ratio { num: 1, den: 24 },
+                }),
+            },
+            label: Label::default(),
+            sounds: vec![Sound {
+                stream: 1,
+                codec: "aac".into(),
+                sample_rate: 48_000,
+                channels: 2,
+                label: Label::default(),
+                loudness: None,
+            }],
+            extras: Vec::new(),
+            about: None,
+            notes: Vec::new(),
+            picture: Picture {
+                source: (1280, 720),
+                source_pix_fmt: "yuv420p".into(),
+                scaled: (640, 360),
+                output: (640, 360),
+                output_pix_fmt: "yuv420p".into(),
+            },
+            rate: Some(Ratio { num: 24, den: 1 }),
+            hdr: Hdr::default(),
+            told: Told::default(),
+            zero: 0,
+        };
+        Index::new(
+            facts,
+            Plan {
+                times: (0..100).collect(),
+                keys: (0..10)
+                    .map(|key| Key {
+                        pts: key * 10,
+                        clean: key % 2 == 0,
+                    })
+                    .collect(),
+                shards: vec![shard(0, 60), shard(60, 100)],
+                note: None,
+            },
+        )
+    }
+
+    #[test]
+    fn an_index_survives_its_bytes() {
+        let index = sample();
+        assert_eq!(Index::from_bytes(&index.to_bytes()).unwrap(), index);
+        assert_eq!(index.frames_total(), 100);
+        let mut other = index.to_bytes();
+        other[4] = 9;
+        assert_eq!(Index::from_bytes(&other).unwrap_err().kind(), "bad-record");
+    }
+
+    #[test]
+    fn decoding_starts_at_a_clean_keyframe_or_one_before_an_open_one() {
+        let index = sample();
+        let starts = |from_pts| {
+            index.starts(ShardRange {
+                from_pts,
+                to_pts: 100,
+                frames: 0,
+            })
+        };
+        assert_eq!(starts(0), [None]);
+        assert_eq!(starts(60), [Some(60), Some(50), None]);
+        assert_eq!(starts(65), [Some(60), Some(50), None]);
+        assert_eq!(starts(70), [Some(60), Some(50), None]);
+        assert_eq!(starts(20), [Some(20), Some(10), None]);
+        assert_eq!(starts(10), [None]);
+        assert_eq!(starts(30), [Some(20), Some(10), None]);
+    }
+}

@@ -1,0 +1,320 @@
+//! Argument lists for the one output file, and the reference command: pure
+//! functions of the index and the spec, like `encode_args.rs`.
+
+use std::path::{Path, PathBuf};
+
+use reelraft_model::spec::{Codec, Container, Spec};
+
+use crate::{
+    audio::{args as sound_args, args::SoundForm},
+    extras::take::{ExtrasForm, Kind, labels_of, reference_args},
+    facts::{
+        index::Index,
+        labels::{self, Label},
+    },
+    ffmpeg::{
+        args::{Input, TO_THE_END, open, quiet, words},
+        log::LOG_ERRORS,
+    },
+    limits::SHIFT_SECONDS,
+    output::covers,
+    video::{args::video, filters::Pass},
+};
+
+/// Name of the joined shards in the assembly's work folder.
+pub(crate) const JOINED_FILE: &str = "joined.mp4";
+
+/// Name of the file with tags and chapters in the assembly's work folder.
+pub(crate) const ABOUT_FILE: &str = "about.txt";
+
+/// The kinds of extras in the order of the output's streams.
+const EXTRAS: [Kind; 3] = [Kind::Subtitle, Kind::Attachment, Kind::Cover];
+
+/// Name of the output in the assembly's work folder.
+pub(crate) fn output_file(spec: &Spec) -> &'static str {
+    match spec.container() {
+        Container::Mp4 => "output.mp4",
+        Container::Mkv => "output.mkv",
+        Container::Webm => "output.webm",
+        Container::Mov => "output.mov",
+        Container::M4a => "output.m4a",
+        Container::Opus => "output.opus",
+        Container::Flac => "output.flac",
+    }
+}
+
+/// ffmpeg's muxer of the output's container.
+pub(crate) fn muxer(spec: &Spec) -> &'static str {
+    match spec.container() {
+        Container::Mp4 => "mp4",
+        Container::Mkv => "matroska",
+        Container::Webm => "webm",
+        Container::Mov => "mov",
+        Container::M4a => "ipod",
+        Container::Opus => "opus",
+        Container::Flac => "flac",
+    }
+}
+
+/// ffmpeg's demuxer of the output's container.
+pub(crate) fn demuxer(spec: &Spec) -> &'static str {
+    match spec.container() {
+        Container::Mp4 | Container::Mov | Container::M4a => "mov",
+        Container::Mkv | Container::Webm => "matroska",
+        Container::Opus => "ogg",
+        Container::Flac => "flac",
+    }
+}
+
+/// Labels and muxer options of the one output file; `attached` where its
+/// covers are attachments behind the others.
+fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
+    let head = &index.head;
+    let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
+    let tracks = pictures.len();
+    pictures.extend(labels_of(&head.extras, Kind::Cover));
+    let sounds: Vec<&Label> = head.sounds.iter().map(|sound| &sound.label).collect();
+    let settle = |labels: &[&Label]| labels::settle(labels, spec.strip_metadata);
+    let mut pictures = settle(&pictures);
+    let mut files = settle(&labels_of(&head.extras, Kind::Attachment));
+    if attached {
+        files.extend(pictures.split_off(tracks));
+    }
+    let mut args = words(&["-map_metadata:s", "-1"]);
+    for (kind, labels) in [
+        ("v", pictures),
+        ("a", settle(&sounds)),
+        ("s", settle(&labels_of(&head.extras, Kind::Subtitle))),
+        ("t", files),
+    ] {
+        args.extend(labels::options(kind, &labels));
+    }
+    args.extend(words(&["-fflags", "+bitexact"]));
+    for kind in ["v", "a", "s"] {
+        args.extend(words(&[&format!("-flags:{kind}"), "+bitexact"]));
+    }
+    if matches!(
+        spec.container(),
+        Container::Mp4 | Container::Mov | Container::M4a
+    ) {
+        args.extend(words(&["-movflags", "+faststart"]));
+        let mut daring = head
+            .sounds
+            .iter()
+            .map(|sound| sound_args::daring(spec, sound));
+        args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
+        if spec.codec() == Codec::Hevc {
+            // The one of two spellings that every player takes.
+            args.extend(words(&["-tag:v:0", "hvc1"]));
+        }
+    }
+    args.extend(words(&["-f", muxer(spec)]));
+    args
+}
+
+/// No tags of the file and no chapters.
+fn nothing_about() -> Vec<String> {
+    words(&["-map_metadata", "-1", "-map_chapters", "-1"])
+}
+
+/// Makes the one file of the joined shards, if there is video, the audio
+/// tracks, the extras and the tags; nothing is encoded.
+pub(crate) fn assemble(
+    index: &Index,
+    spec: &Spec,
+    audio: &[PathBuf],
+    extras: Option<&Path>,
+) -> Vec<String> {
+    let head = &index.head;
+    let shift = format!("-{SHIFT_SECONDS}");
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
+    let attached = covers::attached(spec.container());
+    let mut maps = Vec::new();
+    let mut inputs = 0;
+    if head.source.video.is_some() {
+        // The joined file's header is read up to its mark; see `rate_header`.
+        args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
+        args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
+        maps.push("0:v:0".to_string());
+        inputs += 1;
+    }
+    for (path, sound) in audio.iter().zip(&head.sounds) {
+        let form = SoundForm::of(spec, sound);
+        if form.shifted() {
+            args.extend(words(&["-itsoffset", &shift]));
+        }
+        args.extend(open(&Input::File(path.clone()), Some(form.demuxer())));
+        maps.push(format!("{inputs}:a:0"));
+        inputs += 1;
+    }
+    if let Some(path) = extras {
+        let form = ExtrasForm::of(spec);
+        if form.shifted() {
+            args.extend(words(&["-itsoffset", &shift]));
+        }
+        args.extend(open(&Input::File(path.into()), Some(form.demuxer())));
+        let mapped = |kind: &Kind| *kind != Kind::Cover || !attached;
+        for kind in EXTRAS.into_iter().filter(mapped) {
+            let count = labels_of(&head.extras, kind).len();
+            maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
+        }
+        inputs += 1;
+    }
+    let about = match &head.about {
+        Some(_) => {
+            args.extend(open(&Input::File(ABOUT_FILE.into()), Some("ffmetadata")));
+            let own = inputs.to_string();
+            words(&["-map_metadata:g", &own, "-map_chapters", &own])
+        }
+        None => nothing_about(),
+    };
+    for map in &maps {
+        args.extend(words(&["-map", map]));
+    }
+    args.extend(words(&["-c", "copy"]));
+    for (number, sound) in head.sounds.iter().enumerate() {
+        let form = SoundForm::of(spec, sound);
+        args.extend(sound_args::times_of_ends(form, number));
+    }
+    if attached {
+        args.extend(covers::attach(index.attached_counts().1));
+    }
+    args.extend(head.told.options(spec.container()));
+    args.extend(about);
+    args.extend(output(index, spec, attached));
+    args.push(output_file(spec).to_string());
+    args
+}
+
+/// ffprobe: a line `pts|dts|size|flags` for each packet of a stream of a file of
+/// our own; `stream` as `v:0`.
+pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        stream,
+        "-show_entries",
+        "packet=pts,dts,size,flags:stream=time_base",
+        "-of",
+        "compact=p=0:nk=1",
+    ]);
+    args.extend(open(&Input::File(path.into()), Some(demuxer)));
+    args
+}
+
+/// The reference (P3): the one plain ffmpeg command whose frames and times
+/// the job's output has; `single` where the film was collapsed to one shard
+/// after its analysis. Paths are put in as they are given.
+pub fn reference(
+    index: &Index,
+    spec: &Spec,
+    single: bool,
+    input: &str,
+    output_path: &str,
+) -> Vec<String> {
+    let mut args = words(&["ffmpeg", "-nostdin"]);
+    args.extend(words(&TO_THE_END));
+    // One decoder thread: with more, damaged pictures are patched up in
+    // other ways.
+    args.extend(words(&["-threads", "1", "-i", input]));
+    let whole = index.is_whole(single);
+    if index.head.source.video.is_some() {
+        // Covers are copied, which filters for all pictures would forbid.
+        args.extend(
+            video(spec, index, Pass::Reference { whole })
+                .into_iter()
+                .map(|word| {
+                    if word == "-vf" {
+                        "-filter:v:0".to_string()
+                    } else {
+                        word
+                    }
+                }),
+        );
+    }
+    for (number, sound) in index.head.sounds.iter().enumerate() {
+        args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
+        args.extend(sound_args::filters(spec, sound, number));
+    }
+    if !index.head.sounds.is_empty() {
+        args.extend(sound_args::codec(spec));
+    }
+    let covers_from = usize::from(index.head.source.video.is_some());
+    for kind in EXTRAS {
+        args.extend(reference_args(&index.head.extras, kind, covers_from));
+    }
+    match &index.head.about {
+        Some(about) => args.extend(about.reference_args()),
+        None => args.extend(nothing_about()),
+    }
+    // One command can't attach a picture that it takes out of its own input:
+    // in Matroska its cover is a video track of one picture.
+    args.extend(output(index, spec, false));
+    args.push(output_path.to_string());
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{extras::take::Extra, facts::index::tests::sample};
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    #[test]
+    fn the_assembly_is_as_it_was() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        assert_eq!(
+            assemble(&index, &spec, &["a.mp4".into()], None).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
+        );
+    }
+
+    #[test]
+    fn a_cover_is_attached_in_matroska_and_a_track_elsewhere() {
+        let mut index = sample();
+        let label = Label {
+            tags: [("filename".to_string(), "cover.png".to_string())].into(),
+            dispositions: vec!["attached_pic".into()],
+        };
+        index.head.extras = vec![Extra {
+            stream: 4,
+            kind: Kind::Cover,
+            encoder: "copy".into(),
+            label,
+        }];
+        for (container, attach, map, own) in [
+            ("mkv", true, false, "t:0 filename=cover.png"),
+            ("mp4", false, true, "v:1 filename=cover.png"),
+        ] {
+            let spec = resolve(&SpecRequest {
+                container: container.into(),
+                ..Default::default()
+            });
+            let spec = spec.unwrap();
+            let audio = ["a.mp4".into()];
+            let args = assemble(&index, &spec, &audio, Some("e".as_ref())).join(" ");
+            assert_eq!(args.contains("-attach cover-0"), attach, "{args}");
+            assert_eq!(args.contains("-map 2:v:0"), map, "{args}");
+            assert!(args.contains(own), "{args}");
+            // The film's own track is the default beside a cover, in both.
+            assert!(args.contains("-disposition:v:0 default"), "{args}");
+            let one = reference(&index, &spec, false, "in", "out").join(" ");
+            assert!(one.contains("-map 0:4 -c:v:1 copy"), "{one}");
+        }
+    }
+
+    #[test]
+    fn the_reference_is_one_plain_command() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        assert_eq!(
+            reference(&index, &spec, false, "in.mp4", "out.mp4").join(" "),
+            "ffmpeg -nostdin -max_error_rate 1 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
+        );
+    }
+}

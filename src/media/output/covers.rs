@@ -1,0 +1,189 @@
+//! Covers in Matroska, where a cover is an attached file and no stream.
+//! ffmpeg attaches what lies beside it: the assembly lays the covers out as
+//! files of its own first, under names of our own.
+//!
+//! Not here: which covers are taken, and how other containers keep them, which
+//! is in `extras.rs`.
+
+use std::path::Path;
+
+use reelraft_model::spec::Container;
+
+use crate::{
+    Context,
+    error::MediaError,
+    extras::take::ExtrasForm,
+    facts::{index::Index, labels::Label},
+    ffmpeg::{
+        args::{Input, open, quiet, words},
+        log::{Advance, LOG_ERRORS, Text},
+    },
+    output::args as mux_args,
+};
+
+/// Whether a container keeps covers as attached files.
+pub(crate) fn attached(container: Container) -> bool {
+    container == Container::Mkv
+}
+
+/// Calls a cover what players look for, unless it has a name already.
+pub(crate) fn name(label: &mut Label, codec: &str) {
+    let (kind, own) = match codec {
+        "png" => ("image/png", "cover.png"),
+        _ => ("image/jpeg", "cover.jpg"),
+    };
+    label.tags.insert("mimetype".into(), kind.into());
+    label
+        .tags
+        .entry("filename".into())
+        .or_insert_with(|| own.into());
+}
+
+/// Name of a cover in the assembly's work folder.
+fn file(number: usize) -> String {
+    format!("cover-{number}")
+}
+
+/// Options that attach the first `count` covers that were laid out.
+pub(crate) fn attach(count: usize) -> Vec<String> {
+    (0..count)
+        .flat_map(|number| ["-attach".to_string(), file(number)])
+        .collect()
+}
+
+/// Writes each cover of the extras as a file of its own.
+fn lay_out_args(extras: &Path, count: usize) -> Vec<String> {
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-progress", "pipe:1", "-nostats"]));
+    let demuxer = ExtrasForm::Matroska.demuxer();
+    args.extend(open(&Input::File(extras.into()), Some(demuxer)));
+    for number in 0..count {
+        args.extend(words(&["-map", &format!("0:v:{number}"), "-c", "copy"]));
+        args.extend(words(&["-f", "image2pipe", &file(number)]));
+    }
+    args
+}
+
+/// Lays the covers out for the muxer, where it attaches them.
+///
+/// # Errors
+/// [`MediaError::Unproven`] for a cover without a byte.
+pub(crate) async fn lay_out(
+    context: &Context<'_>,
+    extras: &Path,
+    count: usize,
+) -> Result<(), MediaError> {
+    let arguments = lay_out_args(extras, count);
+    let mut watch = Advance::new(&|_| {});
+    let ended = context.ffmpeg(&arguments, &mut watch).await?;
+    watch.complaints.judge("ffmpeg", ended)?;
+    for number in 0..count {
+        let bytes = std::fs::metadata(context.work_dir.join(file(number)))
+            .map_err(MediaError::disk("reading a cover"))?
+            .len();
+        if bytes == 0 {
+            return Err(MediaError::Unproven {
+                check: KEPT,
+                detail: format!("cover {number} is empty"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Removes what was laid out.
+pub(crate) fn clear(context: &Context<'_>, count: usize) -> Result<(), MediaError> {
+    (0..count).try_for_each(|number| {
+        std::fs::remove_file(context.work_dir.join(file(number)))
+            .map_err(MediaError::disk("removing a cover"))
+    })
+}
+
+/// The check that what was taken is in the output: some muxers drop what they
+/// have no place for and say nothing.
+pub(crate) const KEPT: &str = "extras-muxed-equal-taken";
+
+/// Counts the attachments and the covers of the output.
+///
+/// # Errors
+/// [`MediaError::Unproven`] where there are others than were taken.
+pub(crate) async fn check_kept(
+    context: &Context<'_>,
+    index: &Index,
+    output: &Path,
+) -> Result<(), MediaError> {
+    let taken = index.attached_counts();
+    if taken == (0, 0) {
+        return Ok(());
+    }
+    let demuxer = mux_args::demuxer(context.spec);
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-show_entries",
+        "stream=codec_type:stream_disposition=attached_pic",
+        "-of",
+        "compact=p=0:nk=1",
+    ]);
+    args.extend(open(&Input::File(output.into()), Some(demuxer)));
+    let mut text = Text::default();
+    let ended = context.ffprobe(&args, &mut text).await?;
+    text.complaints.judge("ffprobe", ended)?;
+    let found = count(&text.out);
+    if found == taken {
+        return Ok(());
+    }
+    Err(MediaError::Unproven {
+        check: KEPT,
+        detail: format!(
+            "{} attachments and {} covers taken, {} and {} muxed",
+            taken.0, taken.1, found.0, found.1
+        ),
+    })
+}
+
+/// Attachments and covers among lines of kinds of streams.
+fn count(shown: &str) -> (usize, usize) {
+    let lines = |wanted: fn(&str) -> bool| shown.lines().filter(|line| wanted(line)).count();
+    (
+        lines(|line| line.starts_with("attachment|")),
+        lines(|line| line.starts_with("video|1")),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn covers_lie_beside_the_muxer_under_our_own_names() {
+        let args = lay_out_args("e.mkv".as_ref(), 2).join(" ");
+        assert!(
+            args.ends_with(
+                "-i file:e.mkv -map 0:v:0 -c copy -f image2pipe cover-0 -map 0:v:1 -c copy -f image2pipe cover-1"
+            ),
+            "{args}"
+        );
+        assert_eq!(attach(2).join(" "), "-attach cover-0 -attach cover-1");
+    }
+
+    #[test]
+    fn a_cover_is_called_so_unless_it_has_a_name() {
+        let mut label = Label::default();
+        name(&mut label, "mjpeg");
+        assert_eq!(label.tags["filename"], "cover.jpg");
+        label
+            .tags
+            .insert("filename".into(), "small_cover.png".into());
+        name(&mut label, "png");
+        assert_eq!(label.tags["filename"], "small_cover.png");
+        assert_eq!(label.tags["mimetype"], "image/png");
+    }
+
+    #[test]
+    fn what_is_attached_is_counted() {
+        let shown = "video|0\naudio|0\nattachment|0\nvideo|1\nsubtitle|0\nattachment|0\n";
+        assert_eq!(count(shown), (2, 1));
+    }
+}

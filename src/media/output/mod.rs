@@ -1,0 +1,7 @@
+//! The one output file and its proof.
+
+pub(crate) mod args;
+pub(crate) mod assemble;
+pub(crate) mod covers;
+pub(crate) mod proof;
+pub(crate) mod rate_header;

@@ -1,0 +1,384 @@
+//! Argument lists for encoding video: pure functions of the index and the
+//! spec. Whatever changes the output's bytes is pinned here and in
+//! `mux_args.rs`: threads, encoder options, scaler, bit-exact muxing.
+//!
+//! Any change in either that changes bytes raises [`RECIPE`].
+
+use reelraft_model::spec::{Codec, Spec};
+
+use crate::{
+    analysis::planner::ShardRange,
+    facts::{
+        index::Index,
+        times::{MICROSECONDS, Ratio, rescale_up, seconds},
+    },
+    ffmpeg::{
+        args::{Input, beside, open, quiet, words},
+        log::{LOG, LOG_ERRORS},
+    },
+    limits::SHIFT_SECONDS,
+    video::{
+        filters::{self, Pass},
+        grid::Grid,
+    },
+};
+
+/// The number of our own planner, argument and mux rules. It is part of the
+/// encoder build, so that nodes with other rules never share a job.
+pub const RECIPE: u32 = 3;
+
+/// The scaler's other modes give other pixels on other processors.
+pub(crate) const SCALER: &str = "bicubic+accurate_rnd+bitexact";
+
+/// Name of a shard in its work folder.
+pub(crate) const SHARD_FILE: &str = "shard.mp4";
+
+/// Frames by which the encoder's decode times run behind, at its defaults:
+/// x264 and x265 with a B pyramid. The others do not reorder.
+pub(crate) fn reordered_frames(spec: &Spec) -> usize {
+    match spec.codec() {
+        Codec::H264 if spec.preset == "ultrafast" => 0,
+        Codec::H264 | Codec::Hevc => 2,
+        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
+    }
+}
+
+/// Time base of the encoded video: the source's, or the grid's under `--fps`.
+pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
+    match fps(spec) {
+        Some(rate) => Ratio {
+            num: rate.den,
+            den: rate.num,
+        },
+        None => index.head.source.video().time_base,
+    }
+}
+
+/// The asked-for rate in lowest terms, frames a second.
+pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
+    (spec.fps_num > 0).then(|| {
+        let (num, den) = (i64::from(spec.fps_num), i64::from(spec.fps_den.max(1)));
+        let (mut a, mut b) = (num, den);
+        while b != 0 {
+            (a, b) = (b, a % b);
+        }
+        Ratio {
+            num: num / a,
+            den: den / a,
+        }
+    })
+}
+
+/// The ticks a second that ffmpeg's MP4 muxer takes for a time base.
+pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
+    let mut scale = base.den;
+    while scale < 10_000 {
+        scale *= 2;
+    }
+    scale
+}
+
+/// Options of the video encoder.
+fn codec(spec: &Spec, index: &Index) -> Vec<String> {
+    let crf = spec.crf.to_string();
+    let mut args = match spec.codec() {
+        Codec::H264 => words(&["-c:v", "libx264", "-preset", &spec.preset, "-crf", &crf]),
+        Codec::Hevc => words(&[
+            "-c:v",
+            "libx265",
+            "-preset",
+            &spec.preset,
+            "-crf",
+            &crf,
+            "-x265-params",
+            &format!(
+                "pools=none:frame-threads=1:info=0:log-level=error{}",
+                index.head.hdr.for_x265()
+            ),
+        ]),
+        Codec::Vp9 => words(&[
+            "-c:v",
+            "libvpx-vp9",
+            "-b:v",
+            "0",
+            "-crf",
+            &crf,
+            "-deadline",
+            "good",
+            "-cpu-used",
+            &spec.preset,
+            "-row-mt",
+            "0",
+            "-g",
+            "240",
+        ]),
+        Codec::Av1 => words(&[
+            "-c:v",
+            "libsvtav1",
+            "-preset",
+            &spec.preset,
+            "-crf",
+            &crf,
+            "-svtav1-params",
+            &format!("lp=1{}", index.head.hdr.for_svt()),
+            "-g",
+            "240",
+        ]),
+        Codec::Ffv1 => {
+            // Two slices a side need two chroma samples a side.
+            let (width, height) = index.head.picture.output;
+            let slices = if width.min(height) < 4 { "1" } else { "4" };
+            words(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
+        }
+        Codec::None => Vec::new(),
+    };
+    args.extend(words(&["-threads", "1"]));
+    args
+}
+
+/// Streams, filters, timing and encoder of a pass.
+pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
+    let mut args = words(&[
+        "-map",
+        &format!("0:{}", index.head.source.video().stream),
+        "-filter_threads",
+        "1",
+        "-sws_flags",
+        SCALER,
+        "-vf",
+        &filters::chain(spec, index, pass),
+        "-fps_mode:v",
+        "passthrough",
+    ]);
+    if fps(spec).is_none() {
+        args.extend(words(&["-enc_time_base:v", "-1"]));
+    }
+    args.extend(codec(spec, index));
+    args
+}
+
+/// Output as one fragmented file with absolute times, late by the shift.
+fn fragmented(spec: &Spec) -> Vec<String> {
+    // FFV1 has no place in MP4 proper; QuickTime's kin takes it.
+    let format = match spec.codec() {
+        Codec::Ffv1 => "mov",
+        _ => "mp4",
+    };
+    words(&[
+        "-map_metadata",
+        "-1",
+        "-map_chapters",
+        "-1",
+        "-fflags",
+        "+bitexact",
+        "-flags:v",
+        "+bitexact",
+        "-output_ts_offset",
+        &SHIFT_SECONDS.to_string(),
+        "-movflags",
+        "+frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer",
+        "-use_editlist",
+        "0",
+        "-avoid_negative_ts",
+        "disabled",
+        "-f",
+        format,
+        SHARD_FILE,
+    ])
+}
+
+/// One shard, decoded from `start` (a source time; the beginning if `None`).
+pub(crate) fn shard(
+    input: &Input,
+    index: &Index,
+    spec: &Spec,
+    range: ShardRange,
+    start: Option<i64>,
+) -> Vec<String> {
+    let source = &index.head.source;
+    let mut args = quiet(LOG);
+    args.extend(words(&[
+        "-progress",
+        "pipe:1",
+        "-nostats",
+        "-copyts",
+        "-threads",
+        "1",
+    ]));
+    if let Some(start) = start {
+        let start_us = rescale_up(start, source.video().time_base, MICROSECONDS);
+        args.extend(words(&[
+            "-seek_timestamp",
+            "1",
+            "-noaccurate_seek",
+            "-ss",
+            &seconds(start_us),
+        ]));
+    }
+    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(video(spec, index, Pass::Shard(range)));
+    if let Some(expression) = decode_times(index, spec, range) {
+        args.extend(["-bsf:v".to_string(), expression]);
+    }
+    args.extend(fragmented(spec));
+    args
+}
+
+/// Sets the first decode times of a shard to what they would be if its
+/// encoder had gone on from the shard before: the encoder itself can't know,
+/// and with a variable frame rate its guess would make them fall at joints.
+fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String> {
+    let delay = reordered_frames(spec);
+    let base = encoded_base(spec, index);
+    let ticks = muxer_timescale(base) / base.den * base.num;
+    let decoded: Vec<i64> = match Grid::of(spec, index) {
+        // Every point of a grid is a frame, so those before it are known.
+        Some(grid) => {
+            let (from, _) = grid.points(index, range);
+            (0..delay as i64)
+                .map(|frame| from + frame - delay as i64)
+                .collect()
+        }
+        None => {
+            let times = &index.times;
+            let first = times.partition_point(|&time| time < range.from_pts);
+            let count = index.times_in(range).len().min(delay);
+            let run_up = times.get(delay.min(times.len() - 1))? - times[0];
+            (first..first + count)
+                .map(|frame| match frame.checked_sub(delay) {
+                    Some(behind) => times[behind] - index.head.zero,
+                    None => times[frame] - run_up - index.head.zero,
+                })
+                .collect()
+        }
+    };
+    if decoded.is_empty() {
+        return None;
+    }
+    let mut expression = "DTS".to_string();
+    for (frame, time) in decoded.iter().enumerate().rev() {
+        let dts = time * ticks;
+        expression = format!("if(eq(N\\,{frame})\\,{dts}\\,{expression})");
+    }
+    Some(format!("setts=pts=PTS:dts={expression}"))
+}
+
+/// The whole film in one plain pass, without seeking or trimming.
+pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let source = &index.head.source;
+    let mut args = quiet(LOG);
+    args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
+    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(video(spec, index, Pass::Whole));
+    args.extend(fragmented(spec));
+    args.extend(beside(source, &index.mapped(), &[source.video().stream]));
+    args
+}
+
+/// Name of the sample of the reference in the analysis's work folder.
+pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
+
+/// The first frame as the reference would encode it, for its header alone.
+pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-threads", "1"]));
+    args.extend(open(input, Some(&index.head.source.demuxer)));
+    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(words(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args
+}
+
+/// ffprobe: what the sample's header says of colour and fields, as JSON.
+pub(crate) fn sample_tags() -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-show_entries",
+        "stream=color_range,color_space,color_transfer,color_primaries,chroma_location,field_order",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open(&Input::File(SAMPLE_FILE.into()), Some("matroska")));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::index::tests::sample;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    fn source() -> Input {
+        Input::File("s".into())
+    }
+
+    #[test]
+    fn a_shard_in_the_midst_of_a_film() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let range = index.shards()[1];
+        assert_eq!(
+            shard(&source(), &index, &spec, range, Some(50)).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+        );
+    }
+
+    #[test]
+    fn the_first_shard_is_not_sought_and_runs_up() {
+        let index = sample();
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let args = shard(&source(), &index, &spec, index.shards()[0], None).join(" ");
+        assert!(!args.contains("-ss"), "{args}");
+        assert!(args.contains("trim=end_pts=60,"), "{args}");
+        // Two frames before zero, which the shift keeps positive.
+        assert!(
+            args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),
+            "{args}"
+        );
+    }
+
+    #[test]
+    fn one_pass_neither_seeks_nor_trims() {
+        let index = sample();
+        let request = SpecRequest {
+            codec: "ffv1".into(),
+            container: "mkv".into(),
+            ..Default::default()
+        };
+        let spec = resolve(&request).unwrap();
+        assert_eq!(
+            single(&source(), &index, &spec).join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
+        );
+    }
+
+    #[test]
+    fn every_encoder_runs_on_one_thread() {
+        let index = sample();
+        for (codec, container) in [
+            ("h264", "mp4"),
+            ("hevc", "mp4"),
+            ("vp9", "webm"),
+            ("av1", "mp4"),
+            ("ffv1", "mkv"),
+        ] {
+            let request = SpecRequest {
+                codec: codec.into(),
+                container: container.into(),
+                ..Default::default()
+            };
+            let spec = resolve(&request).unwrap();
+            let args = super::video(&spec, &index, Pass::Reference { whole: false });
+            let pair = args.windows(2).find(|pair| pair[0] == "-threads");
+            assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
+        }
+    }
+
+    #[test]
+    fn the_muxers_clock_is_as_ffmpeg_makes_it() {
+        for (num, den, scale) in [(1, 24, 12_288), (1_001, 30_000, 30_000), (1, 1_000, 16_000)] {
+            assert_eq!(muxer_timescale(Ratio { num, den }), scale);
+        }
+    }
+}

@@ -1,0 +1,355 @@
+//! Listens to an encoding: every frame that is decoded and every frame that
+//! the encoder is given, against what was promised, and every complaint with
+//! the place in the film where it was made.
+//!
+//! Complaints belong to the shard in whose range they are heard. So a film's
+//! shards together report what one pass over it would: each once.
+
+use crate::{
+    error::MediaError,
+    facts::{
+        index::{Bounds, Index},
+        times::{MICROSECONDS, Ratio, rescale, seconds},
+    },
+    ffmpeg::{
+        log as listen,
+        log::Complaints,
+        process::{Listener, Step},
+    },
+    limits::FRAMES_MAX,
+    video::args::{encoded_base, fps},
+};
+use reelraft_model::spec::Spec;
+
+/// What a shard must give.
+#[derive(Debug)]
+pub(crate) struct Promise {
+    /// Times of all frames that must be decoded, rising.
+    pub decoded: Vec<i64>,
+    /// Grid points that must be given, and the first that must not, where
+    /// there is a grid; the film's end has none.
+    pub points: Option<(i64, Option<i64>)>,
+    /// Whether complaints before the first frame are of no matter: decoding
+    /// begins in the midst of the stream, a keyframe or more too early.
+    pub noisy_start: bool,
+    /// Whether no better start is left.
+    pub last_try: bool,
+}
+
+/// Follows one child.
+pub(crate) struct Watch<'a> {
+    /// What the child must give, if anything is promised.
+    pub promise: Option<Promise>,
+    /// The frames that belong to the shard.
+    pub own: Bounds,
+    /// Those and the ones that filters need beside them.
+    pub needed: Bounds,
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+    source_base: Ratio,
+    encoded_base: Ratio,
+    /// Whether a constant rate repeats and drops frames.
+    gridded: bool,
+    size: (u32, u32),
+    pix_fmt: &'a str,
+    /// Frames decoded within the shard's range.
+    pub decoded: u64,
+    /// Frames decoded before it.
+    pub lead_in: u64,
+    seen: usize,
+    /// Beyond the last needed frame: what follows is of no matter.
+    over: bool,
+    decoded_times: Vec<i64>,
+    filtered_times: Option<Vec<i64>>,
+    encoded: u64,
+    /// What was complained of within the shard's range.
+    pub complaints: Complaints,
+    /// Checksum of the shard's first frame as it was decoded here, unless the
+    /// film begins with it, and of the first behind the shard.
+    pub joints: (Option<String>, Option<String>),
+    objection: Option<String>,
+    /// Whether a picture was unlike the first in size or format.
+    pub changed: bool,
+}
+
+impl<'a> Watch<'a> {
+    /// Of the whole film, without a promise.
+    pub fn new(index: &'a Index, spec: &Spec, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
+        Watch {
+            promise: None,
+            own: Bounds::default(),
+            needed: Bounds::default(),
+            progress,
+            source_base: index.head.source.video().time_base,
+            encoded_base: encoded_base(spec, index),
+            gridded: fps(spec).is_some(),
+            size: index.head.picture.source,
+            pix_fmt: &index.head.picture.source_pix_fmt,
+            decoded: 0,
+            lead_in: 0,
+            seen: 0,
+            over: false,
+            decoded_times: Vec::new(),
+            filtered_times: None,
+            encoded: 0,
+            complaints: Complaints::default(),
+            joints: (None, None),
+            objection: None,
+            changed: false,
+        }
+    }
+
+    /// Of a shard.
+    pub fn promised(mut self, promise: Promise, own: Bounds, needed: Bounds) -> Self {
+        self.complaints.deaf = own.from.is_some();
+        self.promise = Some(promise);
+        (self.own, self.needed) = (own, needed);
+        self
+    }
+
+    /// What is wrong with the try as a whole, if anything.
+    pub fn judge(&mut self) -> Option<String> {
+        if self.objection.is_some() {
+            return self.objection.take();
+        }
+        let Some(promise) = &self.promise else {
+            let given = self.filtered_times.as_ref();
+            let alike = given.is_none_or(|given| *given == self.decoded_times);
+            return (!alike && !self.gridded).then(|| "filters lost or moved frames".into());
+        };
+        if self.seen != promise.decoded.len() {
+            let (promised, seen) = (promise.decoded.len(), self.seen);
+            return Some(format!(
+                "{promised} frames were promised and {seen} decoded"
+            ));
+        }
+        let given = self.times();
+        match promise.points {
+            None if given != self.decoded_times => Some("filters lost or moved frames".into()),
+            Some((from, to)) => {
+                let end = from.saturating_add(given.len() as i64);
+                let rises = given.iter().zip(from..).all(|(&time, point)| time == point);
+                let ends = to.map_or(!given.is_empty(), |to| to == end);
+                (!rises || !ends).then(|| format!("the grid from {from} to {to:?} is not filled"))
+            }
+            None => None,
+        }
+    }
+
+    /// Times given to the encoder.
+    pub fn times(&self) -> &[i64] {
+        self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
+    }
+
+    fn object(&mut self, why: String) -> Step {
+        self.objection.get_or_insert(why);
+        // A promise that is broken even from the beginning stays broken.
+        Step::Enough
+    }
+
+    fn decoded(&mut self, frame: &listen::Frame) -> Result<Step, MediaError> {
+        let Some(pts) = frame.pts else {
+            if self.promise.is_some() {
+                return Ok(self.object("a frame without a time".into()));
+            }
+            self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
+            self.decoded += 1;
+            return Ok(Step::Alive);
+        };
+        let mine = !self.own.before(pts) && !self.own.behind(pts);
+        self.complaints.deaf = !mine;
+        if self.own.before(pts) {
+            self.lead_in += 1;
+        }
+        if self.needed.before(pts) {
+            return Ok(Step::Alive);
+        }
+        if self.needed.behind(pts) {
+            self.over = true;
+            return Ok(Step::Alive);
+        }
+        self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
+        if let Some(promise) = &self.promise {
+            let promised = promise.decoded.get(self.seen).copied();
+            if self.changed {
+                return Ok(self.object("the picture's size or format changes".into()));
+            }
+            if promised != Some(pts) {
+                let said = promised.map_or("nothing".to_string(), |time| time.to_string());
+                return Ok(self.object(format!("{said} was promised and {pts} decoded")));
+            }
+        }
+        self.seen += 1;
+        if mine {
+            let place_us = rescale(pts, self.source_base, MICROSECONDS);
+            self.complaints.place = format!("after {} s", seconds(place_us));
+            self.decoded += 1;
+            self.decoded_times.push(pts);
+            within_limit(self.decoded)?;
+        }
+        Ok(Step::Alive)
+    }
+
+    fn filtered(&mut self, frame: &listen::Frame) -> Result<Step, MediaError> {
+        let times = self.filtered_times.get_or_insert_default();
+        times.extend(frame.pts);
+        within_limit(times.len() as u64)?;
+        Ok(Step::Alive)
+    }
+}
+
+fn within_limit(frames: u64) -> Result<(), MediaError> {
+    if frames > FRAMES_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of frames",
+            found: frames,
+            max: FRAMES_MAX,
+        });
+    }
+    Ok(())
+}
+
+impl Listener for Watch<'_> {
+    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        let frames = line
+            .strip_prefix("frame=")
+            .and_then(|frames| frames.trim().parse().ok());
+        match frames {
+            Some(frames) if frames > self.encoded => {
+                self.encoded = frames;
+                (self.progress)(frames);
+                Ok(Step::Alive)
+            }
+            _ => Ok(Step::Quiet),
+        }
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        if let Some(frame) = listen::frame(line, "decoded") {
+            return self.decoded(&frame);
+        }
+        if let Some(frame) = listen::frame(line, "filtered") {
+            return self.filtered(&frame);
+        }
+        if let Some(frame) = listen::frame(line, "joint") {
+            if frame.pts == self.own.from {
+                self.joints.0 = frame.checksum;
+            } else if frame.pts == self.own.to {
+                self.joints.1 = frame.checksum;
+            }
+            return Ok(Step::Quiet);
+        }
+        if let Some(base) = listen::time_base(line, "filtered") {
+            self.filtered_times.get_or_insert_default();
+            // What is counted there would not be what the plan counts.
+            if base != self.encoded_base {
+                return Err(MediaError::Unproven {
+                    check: "filtered-time-base",
+                    detail: format!("{base:?} instead of {:?}", self.encoded_base),
+                });
+            }
+        }
+        let complained = self.complaints.hear(line)?;
+        let Some(promise) = self.promise.as_ref().filter(|_| complained) else {
+            return Ok(Step::Quiet);
+        };
+        // Arriving in the midst of a stream is noisy; what counts is what is
+        // said once pictures come, up to the last needed one.
+        let noise = promise.noisy_start && self.lead_in + self.decoded == 0;
+        if !noise && !promise.last_try && !self.over {
+            return Ok(self.object("the decoder complains".into()));
+        }
+        Ok(Step::Quiet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::index::tests::sample;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    fn shown(filter: &str, pts: i64) -> String {
+        format!("[showinfo@{filter} @ 0x5] [info] n: 0 pts: {pts} fmt:yuv420p s:1280x720 i:P")
+    }
+
+    /// A watch over [60, 100) of the sample, decoded from 50 on.
+    fn watch(index: &Index, last_try: bool) -> Watch<'_> {
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let range = index.shards()[1];
+        let bounds = index.bounds(range);
+        let promise = Promise {
+            decoded: index.times_in(range).to_vec(),
+            points: None,
+            noisy_start: true,
+            last_try,
+        };
+        Watch::new(index, &spec, &|_| {}).promised(promise, bounds, bounds)
+    }
+
+    const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
+
+    #[test]
+    fn every_frame_is_held_to_the_promise() {
+        let index = sample();
+        let mut whole = watch(&index, false);
+        assert_eq!(whole.stderr(COMPLAINT).unwrap(), Step::Quiet);
+        for pts in 50..100 {
+            assert_eq!(whole.stderr(&shown("decoded", pts)).unwrap(), Step::Alive);
+        }
+        assert_eq!(whole.judge(), None);
+        assert_eq!(
+            (whole.lead_in, whole.decoded, whole.complaints.total),
+            (10, 40, 0)
+        );
+
+        let mut short = watch(&index, false);
+        for pts in 50..99 {
+            short.stderr(&shown("decoded", pts)).unwrap();
+        }
+        assert!(short.judge().unwrap().contains("39 decoded"));
+
+        let mut skipping = watch(&index, false);
+        skipping.stderr(&shown("decoded", 60)).unwrap();
+        assert_eq!(
+            skipping.stderr(&shown("decoded", 62)).unwrap(),
+            Step::Enough
+        );
+    }
+
+    #[test]
+    fn frames_that_filters_lose_are_missed() {
+        let index = sample();
+        let mut watch = watch(&index, false);
+        for pts in 60..100 {
+            watch.stderr(&shown("decoded", pts)).unwrap();
+            if pts != 77 {
+                watch.stderr(&shown("filtered", pts)).unwrap();
+            }
+        }
+        assert!(watch.judge().unwrap().contains("lost"));
+    }
+
+    #[test]
+    fn a_complaint_counts_where_it_belongs_and_says_so() {
+        let index = sample();
+        let mut early = watch(&index, false);
+        early.stderr(&shown("decoded", 50)).unwrap();
+        assert_eq!(early.stderr(COMPLAINT).unwrap(), Step::Enough);
+
+        let mut last = watch(&index, true);
+        last.stderr(&shown("decoded", 58)).unwrap();
+        last.stderr(COMPLAINT).unwrap();
+        assert_eq!(last.complaints.total, 0);
+        last.stderr(&shown("decoded", 60)).unwrap();
+        last.stderr(COMPLAINT).unwrap();
+        assert_eq!(
+            last.complaints.kept,
+            ["after 2.500000 s: h264: concealing 40 errors"]
+        );
+        assert_eq!(
+            last.complaints.strictly(true).unwrap_err().kind(),
+            "damaged-source"
+        );
+        assert!(last.complaints.strictly(false).is_ok());
+    }
+}

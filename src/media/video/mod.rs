@@ -1,0 +1,8 @@
+//! Encoding a shard of the video.
+
+pub(crate) mod args;
+pub(crate) mod filters;
+pub(crate) mod fragmented_mp4;
+pub(crate) mod frame_checker;
+pub(crate) mod grid;
+pub(crate) mod shard;

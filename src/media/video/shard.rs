@@ -1,0 +1,250 @@
+//! Encodes one shard. What is decoded is compared with what the packets
+//! promised; where it differs, or the decoder complains, decoding begins again
+//! one keyframe earlier, and then at the beginning of the file.
+
+use std::path::{Path, PathBuf};
+
+use crate::{
+    Context,
+    analysis::{analyze::address_bytes, planner::ShardRange},
+    error::MediaError,
+    facts::{
+        index::Index,
+        report::{ShardHead, ShardReport},
+    },
+    limits::SHIFT_SECONDS,
+    video::{
+        args as encode_args,
+        args::{SHARD_FILE, encoded_base, muxer_timescale},
+        filters, fragmented_mp4 as boxes,
+        frame_checker::{Promise, Watch},
+        grid::Grid,
+    },
+};
+
+/// A finished encoding in the work folder.
+#[derive(Clone, Debug)]
+pub struct Encoded {
+    /// The file.
+    pub path: PathBuf,
+    /// Facts the assembly needs; equal bytes for equal work.
+    pub report: Vec<u8>,
+    /// Frames of video, or packets of audio.
+    pub frames: u64,
+    /// Size of the file.
+    pub bytes: u64,
+}
+
+/// Encodes the frames of a range; `single` makes the whole film in one plain
+/// pass, whatever the packets promised. `progress` gets the frames encoded so
+/// far, and starts afresh when decoding does.
+///
+/// # Errors
+/// [`MediaError::PlanMismatch`] when decoding, even from the beginning, gives
+/// other frames than promised: then the film must be one shard.
+pub async fn encode_shard(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    single: bool,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<Encoded, MediaError> {
+    if index.is_whole(single) {
+        return encode_single(context, index, range, &progress).await;
+    }
+    let needed = filters::decoded_range(context.spec, index, range);
+    let zero = index.head.zero;
+    let times: Vec<i64> = index
+        .times_in(needed)
+        .iter()
+        .map(|time| time - zero)
+        .collect();
+    let starts = index.starts(needed);
+    let mut objection = String::new();
+    for (tried, start) in (1..).zip(&starts) {
+        let promise = Promise {
+            decoded: times.clone(),
+            points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
+            noisy_start: start.is_some_and(|start| start < needed.from_pts),
+            last_try: tried as usize == starts.len(),
+        };
+        let mut watch = Watch::new(index, context.spec, &progress).promised(
+            promise,
+            index.bounds(range),
+            index.bounds(needed),
+        );
+        let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
+        let outcome = execute(context, index, &arguments, &mut watch).await;
+        match (watch.judge(), outcome) {
+            (None, Ok(())) => return finish(context, index, range, false, tried, watch).await,
+            // A bad end may come of a bad start; the next one may do better.
+            (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
+                tracing::debug!(%found, ?start, "decoding is not as promised");
+                objection = found;
+            }
+            (_, Err(error)) => return Err(error),
+        }
+    }
+    Err(MediaError::PlanMismatch {
+        detail: format!("{objection} in [{}, {})", range.from_pts, range.to_pts),
+    })
+}
+
+async fn encode_single(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Encoded, MediaError> {
+    let arguments = encode_args::single(context.input, index, context.spec);
+    let mut watch = Watch::new(index, context.spec, progress);
+    execute(context, index, &arguments, &mut watch).await?;
+    if watch.decoded == 0 {
+        return Err(MediaError::NoFrames {
+            detail: watch.complaints.last_words(),
+        });
+    }
+    if watch.times().is_empty() {
+        return Err(MediaError::NoFrames {
+            detail: "the film is shorter than half a picture at this rate".into(),
+        });
+    }
+    if let Some(detail) = watch.judge() {
+        if watch.changed {
+            return Err(MediaError::ChangingPicture);
+        }
+        return Err(MediaError::Unproven {
+            check: "filtered-equals-decoded",
+            detail,
+        });
+    }
+    finish(context, index, range, true, 1, watch).await
+}
+
+async fn execute(
+    context: &Context<'_>,
+    index: &Index,
+    arguments: &[String],
+    watch: &mut Watch<'_>,
+) -> Result<(), MediaError> {
+    let ended = context
+        .ffmpeg_with(arguments, address_bytes(index), watch)
+        .await?;
+    watch.complaints.judge("ffmpeg", ended)
+}
+
+/// Checks what was written and makes the report.
+async fn finish(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    single: bool,
+    tries: u32,
+    watch: Watch<'_>,
+) -> Result<Encoded, MediaError> {
+    watch.complaints.strictly(context.spec.strict)?;
+    let path = context.work_dir.join(SHARD_FILE);
+    let times = watch.times().to_vec();
+    let (fragments, blake3) = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
+            let fragments = boxes::read(&path)?;
+            Ok((fragments, hash(&path)?))
+        })
+        .await
+        .map_err(|error| MediaError::Disk {
+            what: "reading an encoded shard",
+            error: std::io::Error::other(error),
+        })??
+    };
+    let base = encoded_base(context.spec, index);
+    check_times(&fragments, base, &times)?;
+    let encoded = fragments.samples.len() as u64;
+    let (opening, following) = watch.joints;
+    let report = ShardReport {
+        head: ShardHead {
+            range,
+            single,
+            decoded: watch.decoded,
+            encoded,
+            lead_in: watch.lead_in,
+            opening,
+            following,
+            tries,
+            complaints: watch.complaints.kept,
+            complaints_total: watch.complaints.total,
+            blake3,
+            init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
+        },
+        times,
+    };
+    Ok(Encoded {
+        path,
+        report: report.to_bytes(),
+        frames: encoded,
+        bytes: fragments.bytes,
+    })
+}
+
+/// BLAKE3 of a file, in hex.
+pub(crate) fn hash(path: &Path) -> Result<String, MediaError> {
+    let disk = || MediaError::disk("hashing an encoded file");
+    let mut hasher = blake3::Hasher::new();
+    let file = std::fs::File::open(path).map_err(disk())?;
+    hasher.update_reader(file).map_err(disk())?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// P3 for one file: every frame given to the encoder came out once, at its
+/// time; decode times strictly rise and never pass presentation times.
+pub(crate) fn check_times(
+    fragments: &boxes::Fragments,
+    base: crate::facts::times::Ratio,
+    times: &[i64],
+) -> Result<(), MediaError> {
+    let unproven = |check, detail| Err(MediaError::Unproven { check, detail });
+    let timescale = muxer_timescale(base);
+    if i64::from(fragments.timescale) != timescale {
+        return unproven(
+            "timescale",
+            format!("{} instead of {timescale}", fragments.timescale),
+        );
+    }
+    let ticks = timescale / base.den * base.num;
+    let mut shown: Vec<i64> = fragments.samples.iter().map(|sample| sample.pts).collect();
+    shown.sort_unstable();
+    if shown.len() != times.len() {
+        return unproven(
+            "encoded-equals-decoded",
+            format!("{} frames in, {} packets out", times.len(), shown.len()),
+        );
+    }
+    for (time, shown) in times.iter().zip(&shown) {
+        let expected = time * ticks + SHIFT_SECONDS * timescale;
+        if expected != *shown {
+            return unproven(
+                "times-equal-decoded",
+                format!("{shown} instead of {expected}"),
+            );
+        }
+    }
+    for pair in fragments.samples.windows(2) {
+        if pair[0].dts >= pair[1].dts {
+            return unproven(
+                "decode-times-rise",
+                format!("{} follows {}", pair[1].dts, pair[0].dts),
+            );
+        }
+    }
+    match fragments
+        .samples
+        .iter()
+        .find(|sample| sample.dts > sample.pts)
+    {
+        Some(sample) => unproven(
+            "decoded-before-shown",
+            format!("{} is decoded at {}", sample.pts, sample.dts),
+        ),
+        None => Ok(()),
+    }
+}
