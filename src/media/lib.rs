@@ -27,37 +27,19 @@ pub mod limits;
 mod output;
 mod video;
 
-use std::path::Path;
-
-use reelraft_model::spec::Spec;
-
 pub use analysis::analyze::analyze;
-pub use analysis::planner::ShardRange;
 pub use audio::encode::encode_audio;
 pub use error::{Class, MediaError};
 pub use extras::take::take_extras;
+pub use facts::encoded::{Encoded, Part, Parts};
 pub use facts::index::Index;
-pub use ffmpeg::args::Input;
+pub use facts::plan::ShardRange;
+pub use facts::recipe::RECIPE;
 pub use ffmpeg::cancel::Cancel;
+pub use ffmpeg::context::Context;
 pub use ffmpeg::encoders::{EncoderCheck, check_encoders, probe_build};
+pub use ffmpeg::input::Input;
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
-pub use output::assemble::{Assembled, Part, Parts, assemble};
-pub use video::args::RECIPE;
-pub use video::shard::{Encoded, encode_shard};
-
-/// What every step works with.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The programs.
-    pub tools: &'a Tools,
-    /// The source.
-    pub input: &'a Input,
-    /// The resolved spec.
-    pub spec: &'a Spec,
-    /// A folder of this step alone, existing and empty; results are written
-    /// into it. It must be absolute.
-    pub work_dir: &'a Path,
-    /// Ends the step at once.
-    pub cancel: &'a Cancel,
-}
+pub use output::assemble::{Assembled, assemble};
+pub use video::shard::encode_shard;

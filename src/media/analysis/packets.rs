@@ -5,12 +5,11 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    Context,
-    analysis::probe::Source,
+    analysis::args,
     error::MediaError,
-    facts::times::Ratio,
+    facts::{source::Source, times::Ratio},
     ffmpeg::{
-        args,
+        context::Context,
         log::Complaints,
         process::{Listener, Step},
     },

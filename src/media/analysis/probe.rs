@@ -1,140 +1,23 @@
 //! What a source is: its format, found under a whitelist, and the streams the
 //! job takes from it. Not here: its packets, which `packets.rs` reads.
 
-use std::collections::BTreeMap;
-
 use reelraft_model::spec::Spec;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::{
-    Context,
+    analysis::args,
     error::{Class, MediaError},
-    facts::times::{Ratio, parse_microseconds},
-    ffmpeg::{args, log::Text, process::Ended},
+    facts::{
+        source::{Chapter, Found, Source, Stream, Tags, Video, kinds},
+        times::{Ratio, parse_microseconds},
+    },
+    ffmpeg::{context::Context, listeners::Text, process::Ended},
     limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
-
-/// Formats that are opened, by ffmpeg's names. Playlists and descriptions
-/// (hls, dash, concat, sdp, …) name other files and are not among them, nor
-/// are formats of still pictures.
-pub(crate) const DEMUXERS: [&str; 61] = [
-    "mov",
-    "matroska",
-    "mpegts",
-    "mpeg",
-    "avi",
-    "flv",
-    "ogg",
-    "asf",
-    "gif",
-    "apng",
-    "ivf",
-    "mxf",
-    "wtv",
-    "rm",
-    "nut",
-    "dv",
-    "yuv4mpegpipe",
-    "h264",
-    "hevc",
-    "m4v",
-    "mpegvideo",
-    "vc1",
-    "obu",
-    "h263",
-    "dirac",
-    "live_flv",
-    "mjpeg",
-    "h261",
-    "av1",
-    "cavsvideo",
-    "vc1test",
-    "swf",
-    "pva",
-    "pmp",
-    "nsv",
-    "gxf",
-    "nuv",
-    "smjpeg",
-    "mtv",
-    "4xm",
-    "dxa",
-    "film_cpk",
-    "flic",
-    "roq",
-    "smk",
-    "bink",
-    "xmv",
-    "dts",
-    "w64",
-    "flac",
-    "mp3",
-    "wav",
-    "aac",
-    "ac3",
-    "eac3",
-    "aiff",
-    "amr",
-    "ape",
-    "caf",
-    "tta",
-    "wv",
-];
 
 /// Formats whose clocks may jump. ffmpeg evens the jumps out as it reads, and
 /// takes the start of the streams in use, not of all, as the film's.
 const JUMPING: [&str; 3] = ["mpegts", "mpeg", "ogg"];
-
-/// The video stream that is encoded.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Video {
-    /// Number of the stream in the source.
-    pub stream: u32,
-    /// ffmpeg's name of its codec.
-    pub codec: String,
-    /// Profile, as ffmpeg words it.
-    pub profile: String,
-    /// Its time base.
-    pub time_base: Ratio,
-}
-
-/// A source whose kind is known.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Source {
-    /// The demuxer to force.
-    pub demuxer: String,
-    /// Whether its clock may jump.
-    pub jumping: bool,
-    /// Start of the earliest stream.
-    pub start_us: Option<i64>,
-    /// The video stream; none in a job of sound alone.
-    pub video: Option<Video>,
-}
-
-impl Source {
-    /// The video stream, for steps that only jobs with pictures have.
-    pub fn video(&self) -> &Video {
-        self.video
-            .as_ref()
-            .expect("a job of sound alone has no shards, so nothing asks for its pictures")
-    }
-}
-
-/// Tags by their names, in the order of these.
-pub(crate) type Tags = BTreeMap<String, String>;
-
-/// All that was found out about a source, the job's choice still to be made.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// What it is, and the video that is encoded.
-    pub source: Source,
-    /// All streams, in order.
-    pub streams: Vec<Stream>,
-    /// Tags of the file as a whole.
-    pub tags: Tags,
-    /// Chapters, in order.
-    pub chapters: Vec<Chapter>,
-}
 
 #[derive(Deserialize)]
 struct Shown {
@@ -153,74 +36,6 @@ struct Format {
     start_time: Option<String>,
     #[serde(default)]
     tags: Tags,
-}
-
-/// A stream as ffprobe shows it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Stream {
-    /// Its number in the source.
-    pub index: u32,
-    /// ffmpeg's name of its codec, if it knows it.
-    pub codec_name: Option<String>,
-    profile: Option<String>,
-    codec_type: Option<String>,
-    #[serde(default)]
-    width: u64,
-    #[serde(default)]
-    height: u64,
-    time_base: Option<String>,
-    sample_rate: Option<String>,
-    #[serde(default)]
-    channels: u32,
-    /// What it is meant for: a word, and 1 if it applies.
-    #[serde(default)]
-    pub disposition: BTreeMap<String, u8>,
-    /// Its tags.
-    #[serde(default)]
-    pub tags: Tags,
-}
-
-impl Stream {
-    /// Whether it is `video`, `audio`, `subtitle`, `attachment` or `data`.
-    pub fn is(&self, kind: &str) -> bool {
-        self.codec_type.as_deref() == Some(kind)
-    }
-
-    /// Whether a disposition applies.
-    pub fn has(&self, word: &str) -> bool {
-        self.disposition.get(word).is_some_and(|&flag| flag != 0)
-    }
-
-    /// ffmpeg's name of its codec; empty if it knows none.
-    pub fn codec(&self) -> &str {
-        self.codec_name.as_deref().unwrap_or_default()
-    }
-
-    /// Whether the size of its pictures was found out.
-    pub fn has_size(&self) -> bool {
-        self.width > 0 && self.height > 0
-    }
-
-    /// Samples a second and channels, where both were found out.
-    pub fn sound(&self) -> Option<(u32, u32)> {
-        let rate = self.sample_rate.as_deref()?.parse().ok()?;
-        (rate > 0 && self.channels > 0 && self.codec_name.is_some())
-            .then_some((rate, self.channels))
-    }
-}
-
-/// A chapter as ffprobe shows it.
-#[derive(Clone, Debug, Deserialize)]
-pub(crate) struct Chapter {
-    /// Seconds a tick.
-    pub time_base: String,
-    /// First tick.
-    pub start: i64,
-    /// First tick after it.
-    pub end: i64,
-    /// Its title and the like.
-    #[serde(default)]
-    pub tags: Tags,
 }
 
 /// Opens the source under the whitelist and chooses its streams.
@@ -312,21 +127,6 @@ fn choose(shown: Shown, spec: &Spec) -> Result<Found, MediaError> {
         tags: shown.format.tags,
         chapters: shown.chapters,
     })
-}
-
-/// What there is, in words, for a refusal.
-pub(crate) fn kinds(streams: &[Stream]) -> String {
-    if streams.is_empty() {
-        return "no streams".to_string();
-    }
-    let kinds = streams.iter().take(8).map(|stream| {
-        if stream.has("attached_pic") {
-            "a cover picture"
-        } else {
-            stream.codec_type.as_deref().unwrap_or("unknown data")
-        }
-    });
-    kinds.collect::<Vec<_>>().join(", ")
 }
 
 fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {

@@ -5,15 +5,14 @@
 use reelraft_model::spec::{Audio, Container, Spec};
 
 use crate::{
-    analysis::probe::Source,
-    audio::tracks::Sound,
-    facts::index::Index,
+    audio::filters::filters,
+    facts::{audio_track::Sound, containers::muxer, index::Index, source::Source, text::words},
     ffmpeg::{
-        args::{Input, beside, open, quiet, words},
+        args::{beside, quiet},
+        input::{Input, open},
         log::{LOG, LOG_ERRORS},
     },
     limits::SHIFT_SECONDS,
-    output::args::muxer,
 };
 
 /// How an audio track is kept between its encoding and the assembly.
@@ -152,22 +151,6 @@ pub(crate) fn daring(spec: &Spec, sound: &Sound) -> Vec<String> {
     match muxed_codec(spec, sound) {
         "flac" | "truehd" => words(&["-strict", "experimental"]),
         _ => Vec::new(),
-    }
-}
-
-/// Filters of one track, as the `number`th of its output.
-pub(crate) fn filters(spec: &Spec, sound: &Sound, number: usize) -> Vec<String> {
-    let mut chain = match sound.loudness {
-        Some(loudness) => loudness.filters(spec),
-        None => Vec::new(),
-    };
-    if spec.audio() == Audio::Opus {
-        // Opus knows the layouts of Vorbis alone; "5.1(side)" is not one.
-        chain.push("aformat=channel_layouts=mono|stereo|3.0|quad|5.0|5.1|6.1|7.1".into());
-    }
-    match chain.as_slice() {
-        [] => Vec::new(),
-        chain => words(&[&format!("-filter:a:{number}"), &chain.join(",")]),
     }
 }
 

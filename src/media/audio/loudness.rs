@@ -5,44 +5,17 @@
 //! It is measured before the plan is made, as the reference has to name the
 //! gain: for such jobs the analysis decodes the audio once.
 
-use reelraft_model::spec::Spec;
-use serde::{Deserialize, Serialize};
-
 use crate::{
-    Context,
-    analysis::probe::Source,
-    audio::args as sound_args,
+    audio::args,
     error::MediaError,
+    facts::{audio_track::Loudness, source::Source},
     ffmpeg::{
-        log::Advance,
+        context::Context,
+        listeners::Advance,
         process::{Listener, Step},
     },
-    limits::{PEAK_MDB_MAX, SILENCE_MLUFS},
-    video::filters::milli,
+    limits::SILENCE_MLUFS,
 };
-
-/// What was measured, in thousandths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Loudness {
-    /// Integrated loudness in LUFS.
-    integrated_mlufs: i32,
-    /// True peak in dB of full scale.
-    peak_mdb: i32,
-}
-
-impl Loudness {
-    /// Filters that bring a track to the loudness a spec asks for.
-    pub fn filters(self, spec: &Spec) -> Vec<String> {
-        let gain_mdb = spec.loudness_mlufs.saturating_sub(self.integrated_mlufs);
-        let mut filters = vec![format!("volume={}dB:precision=double", milli(gain_mdb))];
-        if self.peak_mdb.saturating_add(gain_mdb) > PEAK_MDB_MAX {
-            // -1.5 dB for its samples keeps what is between them below -1 dB.
-            // Without its delay being made up for, the sound would come late.
-            filters.push("alimiter=limit=0.841395:level=0:latency=1".into());
-        }
-        filters
-    }
-}
 
 /// Measures a whole track; `None` where it is silent, so that there is nothing
 /// to bring anywhere.
@@ -51,7 +24,7 @@ pub(crate) async fn measure(
     source: &Source,
     stream: u32,
 ) -> Result<Option<Loudness>, MediaError> {
-    let arguments = sound_args::measure(context.input, source, stream);
+    let arguments = args::measure(context.input, source, stream);
     let mut summary = Summary {
         advance: Advance::new(&|_| {}),
         integrated_mlufs: None,
@@ -108,25 +81,6 @@ fn thousandths(text: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn filters(integrated_mlufs: i32, peak_mdb: i32) -> String {
-        let loudness = Loudness {
-            integrated_mlufs,
-            peak_mdb,
-        };
-        let spec = Spec {
-            loudness_mlufs: -16_000,
-            ..Default::default()
-        };
-        loudness.filters(&spec).join(",")
-    }
-
-    #[test]
-    fn one_gain_and_a_limiter_only_where_peaks_need_it() {
-        assert_eq!(filters(-23_400, -9_000), "volume=7.400dB:precision=double");
-        assert_eq!(filters(-9_500, 100), "volume=-6.500dB:precision=double");
-        assert!(filters(-23_400, -3_000).contains(",alimiter="));
-    }
 
     #[test]
     fn numbers_are_read() {

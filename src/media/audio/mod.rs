@@ -2,5 +2,6 @@
 
 pub(crate) mod args;
 pub(crate) mod encode;
+pub(crate) mod filters;
 pub(crate) mod loudness;
 pub(crate) mod tracks;

@@ -9,39 +9,21 @@ use reelraft_model::{
     limits::TRACKS_MAX,
     spec::{Audio, Spec},
 };
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    Context,
-    analysis::probe::{Found, Source, Stream, kinds},
-    audio::{
-        args as sound_args,
-        loudness::{self, Loudness},
-    },
+    audio::{args, loudness},
     error::MediaError,
-    facts::labels::Label,
+    facts::{
+        audio_track::{Loudness, Sound},
+        labels::Label,
+        source::{Found, Source, Stream, kinds},
+    },
     ffmpeg::{
+        context::Context,
         log::Complaints,
         process::{Ended, Listener, Step},
     },
 };
-
-/// An audio track that is encoded or copied.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sound {
-    /// Number of the stream in the source.
-    pub stream: u32,
-    /// ffmpeg's name of its codec.
-    pub codec: String,
-    /// Samples a second.
-    pub sample_rate: u32,
-    /// Channels.
-    pub channels: u32,
-    /// Its language, its title and what it is meant for.
-    pub label: Label,
-    /// How loud it is, where that is to be changed.
-    pub loudness: Option<Loudness>,
-}
 
 /// The tracks a job takes, in the output's order. What is left out, and why,
 /// goes to `notes`.
@@ -166,7 +148,7 @@ async fn attempt(
     source: &Source,
     sound: &Sound,
 ) -> Result<Tried, MediaError> {
-    let arguments = sound_args::first(context.input, source, context.spec, sound);
+    let arguments = args::first(context.input, source, context.spec, sound);
     let mut listener = FirstPacket::default();
     let ended = context.ffmpeg(&arguments, &mut listener).await?;
     if listener.seen {

@@ -1,3 +1,4 @@
 //! Subtitles, attachments and covers.
 
+pub(crate) mod choose;
 pub(crate) mod take;

@@ -5,17 +5,8 @@
 //! Not here: primaries, transfer, matrix and range as such. They go with each
 //! frame through filters into the encoder, as in any single pass.
 
-use reelraft_model::spec::{Codec, Container};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-
-use crate::{
-    Context,
-    analysis::probe::Source,
-    error::MediaError,
-    facts::index::Index,
-    ffmpeg::{args, log::Text},
-    video::args as encode_args,
-};
+use reelraft_model::spec::Container;
+use serde::{Deserialize, Serialize};
 
 /// Static metadata of high dynamic range, in the units of its standards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -183,158 +174,9 @@ impl Told {
     }
 }
 
-#[derive(Deserialize)]
-struct Shown<Entry> {
-    #[serde(default = "Vec::new", alias = "streams")]
-    frames: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Sides {
-    #[serde(default)]
-    side_data_list: Vec<Side>,
-}
-
-#[derive(Deserialize)]
-struct Side {
-    side_data_type: Option<String>,
-    #[serde(default)]
-    max_content: u32,
-    #[serde(default)]
-    max_average: u32,
-    #[serde(flatten)]
-    rest: std::collections::BTreeMap<String, serde_json::Value>,
-}
-
-/// Reads the HDR metadata of the source's first frame, where the encoder
-/// takes such.
-pub(crate) async fn hdr(context: &Context<'_>, source: &Source) -> Result<Hdr, MediaError> {
-    if !matches!(context.spec.codec(), Codec::Hevc | Codec::Av1) {
-        return Ok(Hdr::default());
-    }
-    let arguments = args::first_side_data(context.input, source);
-    let shown: Option<Shown<Sides>> = ask(context, &arguments).await?;
-    let first = shown.and_then(|shown| shown.frames.into_iter().next());
-    let sides = first.map(|frame| frame.side_data_list).unwrap_or_default();
-    Ok(read(&sides))
-}
-
-fn read(sides: &[Side]) -> Hdr {
-    let mut hdr = Hdr::default();
-    for side in sides {
-        match side.side_data_type.as_deref() {
-            Some("Mastering display metadata") => hdr.mastering = mastering(side),
-            Some("Content light level metadata") => {
-                hdr.light = Some((side.max_content, side.max_average));
-            }
-            _ => {}
-        }
-    }
-    hdr
-}
-
-fn mastering(side: &Side) -> Option<Mastering> {
-    let number = |name: &str, per_unit: i64| {
-        let (num, den) = side.rest.get(name)?.as_str()?.split_once('/')?;
-        let (num, den): (i64, i64) = (num.parse().ok()?, den.parse().ok()?);
-        let scaled = i128::from(num) * i128::from(per_unit);
-        let den = i128::from(den);
-        // A wild number is no display; nothing is told of it.
-        let whole = (num >= 0 && den > 0).then(|| (scaled + den / 2) / den)?;
-        i64::try_from(whole)
-            .ok()
-            .filter(|&whole| whole <= u32::MAX.into())
-    };
-    let point = |name: &str| {
-        let of = |axis: &str| number(&format!("{name}_{axis}"), 50_000);
-        Some((of("x")?, of("y")?))
-    };
-    Some(Mastering {
-        points: [
-            point("green")?,
-            point("blue")?,
-            point("red")?,
-            point("white_point")?,
-        ],
-        luminance: (
-            number("max_luminance", 10_000)?,
-            number("min_luminance", 10_000)?,
-        ),
-    })
-}
-
-/// Reads what the reference's header says, from its first frame alone: only
-/// where a copy of fragments would say less.
-pub(crate) async fn told(context: &Context<'_>, index: &Index) -> Result<Told, MediaError> {
-    if !matches!(context.spec.container(), Container::Mkv | Container::Webm) {
-        return Ok(Told::default());
-    }
-    let sample = context.work_dir.join(encode_args::SAMPLE_FILE);
-    let arguments = encode_args::sample(context.input, index, context.spec);
-    let mut text = Text::default();
-    let ended = context
-        .ffmpeg_with(
-            &arguments,
-            crate::analysis::analyze::address_bytes(index),
-            &mut text,
-        )
-        .await?;
-    // What can't be encoded will say so in its shard; here it is no matter.
-    if text.complaints.judge("ffmpeg", ended).is_err() || !sample.exists() {
-        return Ok(Told::default());
-    }
-    let arguments = encode_args::sample_tags();
-    let shown: Option<Shown<Told>> = ask(context, &arguments).await?;
-    std::fs::remove_file(&sample).map_err(MediaError::disk("removing a sample"))?;
-    Ok(shown
-        .and_then(|shown| shown.frames.into_iter().next())
-        .unwrap_or_default())
-}
-
-/// Runs ffprobe; an answer that makes no sense is none, and no matter: a
-/// damaged source says so when it is decoded.
-async fn ask<Answer: DeserializeOwned>(
-    context: &Context<'_>,
-    arguments: &[String],
-) -> Result<Option<Answer>, MediaError> {
-    let mut text = Text::default();
-    let ended = context.ffprobe(arguments, &mut text).await?;
-    match text.complaints.judge("ffprobe", ended) {
-        Err(MediaError::ToolFailed { .. }) => Ok(None),
-        judged => judged.map(|()| serde_json::from_str(&text.out).ok()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const FRAME: &str = r#"{"frames":[{"side_data_list":[
-        {"side_data_type":"Mastering display metadata","red_x":"34000/50000","red_y":"16000/50000","green_x":"13250/50000","green_y":"34500/50000","blue_x":"7500/50000","blue_y":"3000/50000","white_point_x":"20493/65536","white_point_y":"16450/50000","min_luminance":"50/10000","max_luminance":"256000/256"},
-        {"side_data_type":"Content light level metadata","max_content":1000,"max_average":400},
-        {"side_data_type":"Something else"}]}]}"#;
-
-    #[test]
-    fn hdr_is_told_in_each_encoders_units() {
-        let shown: Shown<Sides> = serde_json::from_str(FRAME).unwrap();
-        let hdr = read(&shown.frames[0].side_data_list);
-        assert_eq!(
-            hdr.for_x265(),
-            ":hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
-        );
-        assert_eq!(
-            hdr.for_svt(),
-            ":mastering-display=G(0.26500,0.69000)B(0.15000,0.06000)R(0.68000,0.32000)WP(0.31270,0.32900)L(1000.0000,0.0050):content-light=1000,400"
-        );
-        assert_eq!(Hdr::default().for_x265() + &Hdr::default().for_svt(), "");
-    }
-
-    #[test]
-    fn wild_numbers_are_no_display() {
-        let wild = FRAME.replace("256000/256", "1/0");
-        let shown: Shown<Sides> = serde_json::from_str(&wild).unwrap();
-        assert_eq!(read(&shown.frames[0].side_data_list).mastering, None);
-    }
 
     #[test]
     fn only_matroska_is_told_and_only_what_is_known() {

@@ -5,12 +5,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::probe::{Chapter, Found, Tags},
     facts::{
         labels::fits,
+        source::{Chapter, Found, Tags},
+        text::words,
         times::{MICROSECONDS, Ratio, rescale},
     },
-    ffmpeg::args::words,
     limits::{CHAPTERS_MAX, TAGS_MAX},
 };
 
@@ -171,11 +171,16 @@ fn put(text: &mut String, tags: &Tags) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{analysis::probe::Stream, facts::index::tests::sample};
+    use crate::facts::source::{Source, Stream};
 
     fn found(tags: &[(&str, &str)], chapters: &str) -> Found {
         Found {
-            source: sample().head.source,
+            source: Source {
+                demuxer: "mov".into(),
+                jumping: false,
+                start_us: Some(0),
+                video: None,
+            },
             streams: Vec::new(),
             tags: tags
                 .iter()

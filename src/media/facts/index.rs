@@ -5,21 +5,20 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::{
-        planner::{Key, Plan, ShardRange},
-        probe::Source,
-    },
-    audio::tracks::Sound,
     error::MediaError,
-    extras::take::{Extra, Kind, labels_of},
     facts::{
+        audio_track::Sound,
         color::{Hdr, Told},
+        extra::{Extra, Kind, labels_of},
         file_metadata::About,
         labels::Label,
+        picture::Picture,
+        plan::{Key, Plan, ShardRange},
         record::{self, Form},
+        source::Source,
+        text::clip,
         times::Ratio,
     },
-    ffmpeg::log::clip,
     limits::NOTE_BYTES_MAX,
 };
 
@@ -28,21 +27,6 @@ const FORM: Form = Form {
     magic: b"RRIX",
     version: 2,
 };
-
-/// Pictures as they come and as they go; empty in a job of sound alone.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Picture {
-    /// Decoded width and height, rotation applied.
-    pub source: (u32, u32),
-    /// Decoded pixel format.
-    pub source_pix_fmt: String,
-    /// Width and height after scaling.
-    pub scaled: (u32, u32),
-    /// Output width and height: the canvas, where one is asked for.
-    pub output: (u32, u32),
-    /// Output pixel format.
-    pub output_pix_fmt: String,
-}
 
 /// What the analysis found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -278,7 +262,7 @@ impl Index {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::analysis::probe::Video;
+    use crate::facts::source::Video;
 
     /// An index of 100 frames at 24 a second, two shards, keyframes every 10
     /// frames, those at whole 20s clean.

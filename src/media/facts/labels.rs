@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::probe::{Stream, Tags},
+    facts::source::{Stream, Tags},
     limits::TAG_BYTES_MAX,
 };
 

@@ -1,9 +1,18 @@
 //! What is known: types that pass between steps and are stored, and pure functions of them.
 
+pub(crate) mod audio_track;
 pub(crate) mod color;
+pub(crate) mod containers;
+pub(crate) mod encoded;
+pub(crate) mod extra;
 pub(crate) mod file_metadata;
 pub(crate) mod index;
 pub(crate) mod labels;
+pub(crate) mod picture;
+pub(crate) mod plan;
+pub(crate) mod recipe;
 pub(crate) mod record;
 pub(crate) mod report;
+pub(crate) mod source;
+pub(crate) mod text;
 pub(crate) mod times;

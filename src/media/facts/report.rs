@@ -4,9 +4,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    analysis::planner::ShardRange,
     error::MediaError,
-    facts::record::{self, Form},
+    facts::{
+        plan::ShardRange,
+        record::{self, Form},
+    },
 };
 
 const SHARD: Form = Form {
@@ -31,8 +33,8 @@ const EXTRAS: Form = Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardReport {
     pub head: ShardHead,
-    /// Times of the frames the encoder was given, in ticks of
-    /// [`crate::video::args::encoded_base`], zero where a single pass has it.
+    /// Times of the frames the encoder was given, in ticks of the encoded
+    /// video, zero where a single pass has it.
     pub times: Vec<i64>,
 }
 

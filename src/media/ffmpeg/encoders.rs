@@ -6,15 +6,18 @@ use std::path::Path;
 
 use crate::{
     error::MediaError,
+    facts::{
+        recipe::{RECIPE, SCALER},
+        text::words,
+    },
     ffmpeg::{
-        args::words,
         cancel::Cancel,
-        log::{LOG_ERRORS, Text},
+        listeners::Text,
+        log::LOG_ERRORS,
         process::{self, Ended, Run},
         tools::Tools,
     },
     limits::PROBE_TIME_MAX,
-    video::args::{RECIPE, SCALER},
 };
 
 /// How one encoder fared.

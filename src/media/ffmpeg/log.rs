@@ -2,16 +2,13 @@
 //! `showinfo` filter, progress, and the few complaints that are no matter of
 //! the picture (a source whose bytes stop coming, a full disk).
 
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
 use crate::{
     error::MediaError,
-    facts::times::Ratio,
-    ffmpeg::process::{Ended, Listener, Step},
-    limits::{
-        COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX, TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX,
-    },
+    facts::text::clip,
+    ffmpeg::process::Ended,
+    limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
 };
 
 /// Options that make ffmpeg's log readable for us: a level on every line, and
@@ -68,15 +65,6 @@ impl<'a> Said<'a> {
         }
         clip(&text, COMPLAINT_BYTES_MAX)
     }
-}
-
-/// Cuts a text at a character boundary.
-pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
-    let mut end = text.len().min(bytes_max);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    text[..end].to_string()
 }
 
 /// Keeps complaints, bounded, and recognises those of the machine.
@@ -186,191 +174,10 @@ fn status_words(status: ExitStatus) -> String {
     }
 }
 
-/// A frame as `showinfo` saw it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
-    /// Its time in ticks; `None` if it has none.
-    pub pts: Option<i64>,
-    /// Pixel format.
-    pub pix_fmt: String,
-    /// Width and height in pixels.
-    pub size: (u32, u32),
-    /// Adler-32 of its bytes in hex, where the filter was asked for it.
-    pub checksum: Option<String>,
-}
-
-/// Reads a line of the `showinfo` filter named `name`.
-pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
-    let said = line
-        .starts_with("[showinfo@")
-        .then(|| Said::parse(line))
-        .flatten()?;
-    if said.who.strip_prefix("showinfo@") != Some(name) || !said.text.starts_with("n:") {
-        return None;
-    }
-    let mut words = said.text.split_whitespace().peekable();
-    let mut found = Frame {
-        pts: None,
-        pix_fmt: String::new(),
-        size: (0, 0),
-        checksum: None,
-    };
-    // Numbers are padded, so a value may be a word of its own.
-    while let Some(word) = words.next() {
-        let Some((key, value)) = word.split_once(':') else {
-            continue;
-        };
-        let value = if value.is_empty() {
-            words.peek().copied().unwrap_or("")
-        } else {
-            value
-        };
-        match key {
-            "pts" => found.pts = value.parse().ok(),
-            "fmt" => found.pix_fmt = value.to_string(),
-            "checksum" => found.checksum = Some(value.to_string()),
-            "s" => {
-                let (width, height) = value.split_once('x')?;
-                found.size = (width.parse().ok()?, height.parse().ok()?);
-            }
-            _ => {}
-        }
-    }
-    (found.size != (0, 0)).then_some(found)
-}
-
-/// Reads the time base in which the `showinfo` filter named `name` counts.
-pub(crate) fn time_base(line: &str, name: &str) -> Option<Ratio> {
-    let (base, _) = config(line, name)?.split_once(',')?;
-    Ratio::parse(base.strip_prefix("time_base: ")?)
-}
-
-/// Reads the frame rate that the `showinfo` filter named `name` is told of: a
-/// guess of the demuxer's, used for headers alone.
-pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
-    Ratio::parse(config(line, name)?.split_once("frame_rate: ")?.1.trim())
-}
-
-/// What the `showinfo` filter named `name` says of its input.
-fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let said = line
-        .starts_with("[showinfo@")
-        .then(|| Said::parse(line))
-        .flatten()?;
-    said.text
-        .strip_prefix("config in ")
-        .filter(|_| said.who.strip_prefix("showinfo@") == Some(name))
-}
-
-/// Keeps all of stdout, bounded, and the complaints.
-#[derive(Default)]
-pub(crate) struct Text {
-    /// What came on stdout.
-    pub out: String,
-    /// What went wrong.
-    pub complaints: Complaints,
-}
-
-impl Listener for Text {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
-        if self.out.len() + line.len() > TEXT_BYTES_MAX {
-            return Err(MediaError::OverLimit {
-                what: "the size of the source's description in bytes",
-                found: (self.out.len() + line.len()) as u64,
-                max: TEXT_BYTES_MAX as u64,
-            });
-        }
-        self.out.push_str(line);
-        self.out.push('\n');
-        Ok(Step::Alive)
-    }
-
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
-    }
-
-    fn line_bytes_max(&self) -> usize {
-        TEXT_LINE_BYTES_MAX
-    }
-}
-
-/// Follows a child by what `-progress` says, and keeps the complaints.
-pub(crate) struct Advance<'a> {
-    /// Gets the milliseconds of film done so far.
-    progress: &'a (dyn Fn(u64) + Send + Sync),
-    out_us: i64,
-    out_bytes: u64,
-    /// What went wrong.
-    pub complaints: Complaints,
-}
-
-impl<'a> Advance<'a> {
-    pub fn new(progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
-        Advance {
-            progress,
-            out_us: 0,
-            out_bytes: 0,
-            complaints: Complaints::default(),
-        }
-    }
-}
-
-impl Listener for Advance<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
-        match line.split_once('=') {
-            Some(("out_time_us", time)) => {
-                let out_us = time.trim().parse().unwrap_or(0);
-                if out_us > self.out_us {
-                    self.out_us = out_us;
-                    (self.progress)(out_us as u64 / 1000);
-                    return Ok(Step::Alive);
-                }
-            }
-            Some(("total_size", size)) => {
-                let out_bytes = size.trim().parse().unwrap_or(0);
-                if out_bytes > self.out_bytes {
-                    self.out_bytes = out_bytes;
-                    return Ok(Step::Alive);
-                }
-            }
-            _ => {}
-        }
-        Ok(Step::Quiet)
-    }
-
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-
-    #[test]
-    fn a_frame_is_read() {
-        let line = "[showinfo@decoded @ 0x55e4b0358540] [info] n:   3 pts:    -12 pts_time:-0.125   pos:     1350 fmt:yuv420p sar:0/1 s:1280x720 i:P iskey:0 type:P ";
-        assert_eq!(
-            frame(line, "decoded").unwrap(),
-            Frame {
-                pts: Some(-12),
-                pix_fmt: "yuv420p".into(),
-                size: (1280, 720),
-                checksum: None,
-            }
-        );
-        let hashed = line.replace("@decoded", "@joint")
-            + "checksum:B58BC96F plane_checksum:[627BFC99 982EAD48]";
-        let hashed = frame(&hashed, "joint").unwrap();
-        assert_eq!(hashed.checksum.as_deref(), Some("B58BC96F"));
-        assert_eq!(frame(line, "filtered"), None);
-        let none = "[showinfo@decoded @ 0x5] [info] n:   0 pts:NOPTS pts_time:NOPTS pos: 1 fmt:gray sar:1/1 s:2x4 i:P iskey:1 type:I";
-        assert_eq!(frame(none, "decoded").unwrap().pts, None);
-        assert_eq!(frame("[info] n: 0 pts: 1 s:2x2", "decoded"), None);
-    }
 
     #[test]
     fn addresses_are_left_out_of_complaints() {

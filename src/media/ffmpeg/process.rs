@@ -16,16 +16,11 @@ use std::{
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncReadExt},
-    process::Child,
-    time::Instant,
-};
+use tokio::{process::Child, time::Instant};
 
 use crate::{
-    Context,
     error::MediaError,
-    ffmpeg::cancel::Cancel,
+    ffmpeg::{cancel::Cancel, lines::Lines},
     limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
 };
 
@@ -75,54 +70,6 @@ pub(crate) enum Ended {
     Enough,
     /// With an exit code or a signal.
     Badly(ExitStatus),
-}
-
-impl Context<'_> {
-    /// Runs ffmpeg in the step's folder to its end.
-    pub(crate) async fn ffmpeg(
-        &self,
-        args: &[String],
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
-        self.ffmpeg_with(args, 0, listener).await
-    }
-
-    /// The same with so many bytes of address space beyond the base.
-    pub(crate) async fn ffmpeg_with(
-        &self,
-        args: &[String],
-        address_bytes_extra: u64,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
-        self.run_tool(&self.tools.ffmpeg, args, address_bytes_extra, listener)
-            .await
-    }
-
-    /// Runs ffprobe in the step's folder to its end.
-    pub(crate) async fn ffprobe(
-        &self,
-        args: &[String],
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
-        self.run_tool(&self.tools.ffprobe, args, 0, listener).await
-    }
-
-    async fn run_tool(
-        &self,
-        program: &Path,
-        args: &[String],
-        address_bytes_extra: u64,
-        listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
-        let child = Run {
-            program,
-            args,
-            folder: self.work_dir,
-            address_bytes_extra,
-            time_max: None,
-        };
-        run(child, self.cancel, listener).await
-    }
 }
 
 /// Runs a child to its end.
@@ -325,57 +272,6 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Lines of a pipe. Carriage returns end lines too, and what goes beyond
-/// the limit in one line is dropped.
-struct Lines<R> {
-    reader: R,
-    chunk: Box<[u8; 16 << 10]>,
-    at: usize,
-    filled: usize,
-    line: Vec<u8>,
-    line_bytes_max: usize,
-}
-
-impl<R: AsyncRead + Unpin> Lines<R> {
-    fn new(reader: R, line_bytes_max: usize) -> Self {
-        Lines {
-            reader,
-            chunk: Box::new([0; 16 << 10]),
-            at: 0,
-            filled: 0,
-            line: Vec::new(),
-            line_bytes_max,
-        }
-    }
-
-    /// The next line. Safe to drop half-way: what was read stays in `self`.
-    async fn next(&mut self) -> std::io::Result<Option<String>> {
-        loop {
-            while self.at < self.filled {
-                let byte = self.chunk[self.at];
-                self.at += 1;
-                if byte == b'\n' || byte == b'\r' {
-                    return Ok(Some(self.take()));
-                }
-                if self.line.len() < self.line_bytes_max {
-                    self.line.push(byte);
-                }
-            }
-            self.filled = self.reader.read(&mut self.chunk[..]).await?;
-            self.at = 0;
-            if self.filled == 0 {
-                return Ok((!self.line.is_empty()).then(|| self.take()));
-            }
-        }
-    }
-
-    fn take(&mut self) -> String {
-        let text = String::from_utf8_lossy(&self.line).into_owned();
-        self.line.clear();
-        text
-    }
 }
 
 #[cfg(test)]

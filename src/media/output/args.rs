@@ -6,14 +6,18 @@ use std::path::{Path, PathBuf};
 use reelraft_model::spec::{Codec, Container, Spec};
 
 use crate::{
-    audio::{args as sound_args, args::SoundForm},
-    extras::take::{ExtrasForm, Kind, labels_of, reference_args},
+    audio::{args as audio_args, args::SoundForm, filters::filters},
+    extras::take::reference_args,
     facts::{
+        containers::{attached, muxer, output_file},
+        extra::{ExtrasForm, Kind, labels_of},
         index::Index,
         labels::{self, Label},
+        text::words,
     },
     ffmpeg::{
-        args::{Input, TO_THE_END, open, quiet, words},
+        args::{TO_THE_END, quiet},
+        input::{Input, open},
         log::LOG_ERRORS,
     },
     limits::SHIFT_SECONDS,
@@ -29,42 +33,6 @@ pub(crate) const ABOUT_FILE: &str = "about.txt";
 
 /// The kinds of extras in the order of the output's streams.
 const EXTRAS: [Kind; 3] = [Kind::Subtitle, Kind::Attachment, Kind::Cover];
-
-/// Name of the output in the assembly's work folder.
-pub(crate) fn output_file(spec: &Spec) -> &'static str {
-    match spec.container() {
-        Container::Mp4 => "output.mp4",
-        Container::Mkv => "output.mkv",
-        Container::Webm => "output.webm",
-        Container::Mov => "output.mov",
-        Container::M4a => "output.m4a",
-        Container::Opus => "output.opus",
-        Container::Flac => "output.flac",
-    }
-}
-
-/// ffmpeg's muxer of the output's container.
-pub(crate) fn muxer(spec: &Spec) -> &'static str {
-    match spec.container() {
-        Container::Mp4 => "mp4",
-        Container::Mkv => "matroska",
-        Container::Webm => "webm",
-        Container::Mov => "mov",
-        Container::M4a => "ipod",
-        Container::Opus => "opus",
-        Container::Flac => "flac",
-    }
-}
-
-/// ffmpeg's demuxer of the output's container.
-pub(crate) fn demuxer(spec: &Spec) -> &'static str {
-    match spec.container() {
-        Container::Mp4 | Container::Mov | Container::M4a => "mov",
-        Container::Mkv | Container::Webm => "matroska",
-        Container::Opus => "ogg",
-        Container::Flac => "flac",
-    }
-}
 
 /// Labels and muxer options of the one output file; `attached` where its
 /// covers are attachments behind the others.
@@ -101,7 +69,7 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
         let mut daring = head
             .sounds
             .iter()
-            .map(|sound| sound_args::daring(spec, sound));
+            .map(|sound| audio_args::daring(spec, sound));
         args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
         if spec.codec() == Codec::Hevc {
             // The one of two spellings that every player takes.
@@ -129,7 +97,7 @@ pub(crate) fn assemble(
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = quiet(LOG_ERRORS);
     args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    let attached = covers::attached(spec.container());
+    let attached = attached(spec.container());
     let mut maps = Vec::new();
     let mut inputs = 0;
     if head.source.video.is_some() {
@@ -175,7 +143,7 @@ pub(crate) fn assemble(
     args.extend(words(&["-c", "copy"]));
     for (number, sound) in head.sounds.iter().enumerate() {
         let form = SoundForm::of(spec, sound);
-        args.extend(sound_args::times_of_ends(form, number));
+        args.extend(audio_args::times_of_ends(form, number));
     }
     if attached {
         args.extend(covers::attach(index.attached_counts().1));
@@ -184,24 +152,6 @@ pub(crate) fn assemble(
     args.extend(about);
     args.extend(output(index, spec, attached));
     args.push(output_file(spec).to_string());
-    args
-}
-
-/// ffprobe: a line `pts|dts|size|flags` for each packet of a stream of a file of
-/// our own; `stream` as `v:0`.
-pub(crate) fn scan_own(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
-    let mut args = words(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-select_streams",
-        stream,
-        "-show_entries",
-        "packet=pts,dts,size,flags:stream=time_base",
-        "-of",
-        "compact=p=0:nk=1",
-    ]);
-    args.extend(open(&Input::File(path.into()), Some(demuxer)));
     args
 }
 
@@ -237,10 +187,10 @@ pub fn reference(
     }
     for (number, sound) in index.head.sounds.iter().enumerate() {
         args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
-        args.extend(sound_args::filters(spec, sound, number));
+        args.extend(filters(spec, sound, number));
     }
     if !index.head.sounds.is_empty() {
-        args.extend(sound_args::codec(spec));
+        args.extend(audio_args::codec(spec));
     }
     let covers_from = usize::from(index.head.source.video.is_some());
     for kind in EXTRAS {
@@ -261,7 +211,7 @@ pub fn reference(
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{extras::take::Extra, facts::index::tests::sample};
+    use crate::facts::{extra::Extra, index::tests::sample};
     use reelraft_model::spec::{SpecRequest, resolve};
 
     #[test]

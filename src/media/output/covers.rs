@@ -7,37 +7,17 @@
 
 use std::path::Path;
 
-use reelraft_model::spec::Container;
-
 use crate::{
-    Context,
     error::MediaError,
-    extras::take::ExtrasForm,
-    facts::{index::Index, labels::Label},
+    facts::{containers::demuxer, extra::ExtrasForm, index::Index, text::words},
     ffmpeg::{
-        args::{Input, open, quiet, words},
-        log::{Advance, LOG_ERRORS, Text},
+        args::quiet,
+        context::Context,
+        input::{Input, open},
+        listeners::{Advance, Text},
+        log::LOG_ERRORS,
     },
-    output::args as mux_args,
 };
-
-/// Whether a container keeps covers as attached files.
-pub(crate) fn attached(container: Container) -> bool {
-    container == Container::Mkv
-}
-
-/// Calls a cover what players look for, unless it has a name already.
-pub(crate) fn name(label: &mut Label, codec: &str) {
-    let (kind, own) = match codec {
-        "png" => ("image/png", "cover.png"),
-        _ => ("image/jpeg", "cover.jpg"),
-    };
-    label.tags.insert("mimetype".into(), kind.into());
-    label
-        .tags
-        .entry("filename".into())
-        .or_insert_with(|| own.into());
-}
 
 /// Name of a cover in the assembly's work folder.
 fn file(number: usize) -> String {
@@ -116,7 +96,7 @@ pub(crate) async fn check_kept(
     if taken == (0, 0) {
         return Ok(());
     }
-    let demuxer = mux_args::demuxer(context.spec);
+    let demuxer = demuxer(context.spec);
     let mut args = words(&[
         "-hide_banner",
         "-v",
@@ -166,19 +146,6 @@ mod tests {
             "{args}"
         );
         assert_eq!(attach(2).join(" "), "-attach cover-0 -attach cover-1");
-    }
-
-    #[test]
-    fn a_cover_is_called_so_unless_it_has_a_name() {
-        let mut label = Label::default();
-        name(&mut label, "mjpeg");
-        assert_eq!(label.tags["filename"], "cover.jpg");
-        label
-            .tags
-            .insert("filename".into(), "small_cover.png".into());
-        name(&mut label, "png");
-        assert_eq!(label.tags["filename"], "small_cover.png");
-        assert_eq!(label.tags["mimetype"], "image/png");
     }
 
     #[test]

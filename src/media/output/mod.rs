@@ -2,6 +2,8 @@
 
 pub(crate) mod args;
 pub(crate) mod assemble;
+pub(crate) mod checks;
 pub(crate) mod covers;
+pub(crate) mod join;
 pub(crate) mod proof;
 pub(crate) mod rate_header;

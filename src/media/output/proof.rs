@@ -5,13 +5,9 @@ use reelraft_model::spec::Spec;
 use serde::Serialize;
 
 use crate::{
-    facts::{index::Index, report::SoundReport},
-    output::{
-        args::{output_file, reference},
-        assemble::Film,
-        covers,
-    },
-    video::args::{RECIPE, fps},
+    facts::{containers::output_file, index::Index, recipe::RECIPE, report::SoundReport},
+    output::{args::reference, covers, join::Film},
+    video::timing::fps,
 };
 
 /// What the assembly found to be true.

@@ -7,76 +7,28 @@
 use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
-    analysis::planner::ShardRange,
     facts::{
         index::Index,
-        times::{MICROSECONDS, Ratio, rescale_up, seconds},
+        plan::ShardRange,
+        recipe::SCALER,
+        text::words,
+        times::{MICROSECONDS, rescale_up, seconds},
     },
     ffmpeg::{
-        args::{Input, beside, open, quiet, words},
-        log::{LOG, LOG_ERRORS},
+        args::{beside, quiet},
+        input::{Input, open},
+        log::LOG,
     },
     limits::SHIFT_SECONDS,
     video::{
         filters::{self, Pass},
         grid::Grid,
+        timing::{encoded_base, fps, muxer_timescale, reordered_frames},
     },
 };
 
-/// The number of our own planner, argument and mux rules. It is part of the
-/// encoder build, so that nodes with other rules never share a job.
-pub const RECIPE: u32 = 3;
-
-/// The scaler's other modes give other pixels on other processors.
-pub(crate) const SCALER: &str = "bicubic+accurate_rnd+bitexact";
-
 /// Name of a shard in its work folder.
 pub(crate) const SHARD_FILE: &str = "shard.mp4";
-
-/// Frames by which the encoder's decode times run behind, at its defaults:
-/// x264 and x265 with a B pyramid. The others do not reorder.
-pub(crate) fn reordered_frames(spec: &Spec) -> usize {
-    match spec.codec() {
-        Codec::H264 if spec.preset == "ultrafast" => 0,
-        Codec::H264 | Codec::Hevc => 2,
-        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
-    }
-}
-
-/// Time base of the encoded video: the source's, or the grid's under `--fps`.
-pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
-    match fps(spec) {
-        Some(rate) => Ratio {
-            num: rate.den,
-            den: rate.num,
-        },
-        None => index.head.source.video().time_base,
-    }
-}
-
-/// The asked-for rate in lowest terms, frames a second.
-pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
-    (spec.fps_num > 0).then(|| {
-        let (num, den) = (i64::from(spec.fps_num), i64::from(spec.fps_den.max(1)));
-        let (mut a, mut b) = (num, den);
-        while b != 0 {
-            (a, b) = (b, a % b);
-        }
-        Ratio {
-            num: num / a,
-            den: den / a,
-        }
-    })
-}
-
-/// The ticks a second that ffmpeg's MP4 muxer takes for a time base.
-pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
-    let mut scale = base.den;
-    while scale < 10_000 {
-        scale *= 2;
-    }
-    scale
-}
 
 /// Options of the video encoder.
 fn codec(spec: &Spec, index: &Index) -> Vec<String> {
@@ -275,34 +227,6 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args
 }
 
-/// Name of the sample of the reference in the analysis's work folder.
-pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
-
-/// The first frame as the reference would encode it, for its header alone.
-pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-threads", "1"]));
-    args.extend(open(input, Some(&index.head.source.demuxer)));
-    args.extend(video(spec, index, Pass::Reference { whole: false }));
-    args.extend(words(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
-    args
-}
-
-/// ffprobe: what the sample's header says of colour and fields, as JSON.
-pub(crate) fn sample_tags() -> Vec<String> {
-    let mut args = words(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-show_entries",
-        "stream=color_range,color_space,color_transfer,color_primaries,chroma_location,field_order",
-        "-of",
-        "json=compact=1",
-    ]);
-    args.extend(open(&Input::File(SAMPLE_FILE.into()), Some("matroska")));
-    args
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -372,13 +296,6 @@ mod tests {
             let args = super::video(&spec, &index, Pass::Reference { whole: false });
             let pair = args.windows(2).find(|pair| pair[0] == "-threads");
             assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
-        }
-    }
-
-    #[test]
-    fn the_muxers_clock_is_as_ffmpeg_makes_it() {
-        for (num, den, scale) in [(1, 24, 12_288), (1_001, 30_000, 30_000), (1, 1_000, 16_000)] {
-            assert_eq!(muxer_timescale(Ratio { num, den }), scale);
         }
     }
 }

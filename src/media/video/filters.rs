@@ -11,10 +11,9 @@
 use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
 use crate::{
-    analysis::planner::ShardRange,
-    facts::index::Index,
+    facts::{index::Index, plan::ShardRange, recipe::SCALER, text::milli},
     limits::{DEINTERLACE_FRAMES, FILTERED_SIDE_MIN},
-    video::{args::SCALER, grid::Grid},
+    video::grid::Grid,
 };
 
 /// Damaged films give frames whose times fall or repeat, of which encoders and
@@ -251,13 +250,6 @@ fn levels(spec: &Spec) -> Option<String> {
             "lutyuv=y='(val-(minval+maxval)/2)*{contrast}+(minval+maxval)/2+(maxval-minval)*({brightness})+0.5':u='{chroma}':v='{chroma}'"
         )
     })
-}
-
-/// Thousandths as a decimal number, exactly.
-pub(crate) fn milli(value: i32) -> String {
-    let sign = if value < 0 { "-" } else { "" };
-    let value = value.unsigned_abs();
-    format!("{sign}{}.{:03}", value / 1000, value % 1000)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@
 //! Complaints belong to the shard in whose range they are heard. So a film's
 //! shards together report what one pass over it would: each once.
 
+use reelraft_model::spec::Spec;
+
 use crate::{
     error::MediaError,
     facts::{
@@ -12,14 +14,13 @@ use crate::{
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
-        log as listen,
         log::Complaints,
         process::{Listener, Step},
+        showinfo,
     },
     limits::FRAMES_MAX,
-    video::args::{encoded_base, fps},
+    video::timing::{encoded_base, fps},
 };
-use reelraft_model::spec::Spec;
 
 /// What a shard must give.
 #[derive(Debug)]
@@ -146,7 +147,7 @@ impl<'a> Watch<'a> {
         Step::Enough
     }
 
-    fn decoded(&mut self, frame: &listen::Frame) -> Result<Step, MediaError> {
+    fn decoded(&mut self, frame: &showinfo::Frame) -> Result<Step, MediaError> {
         let Some(pts) = frame.pts else {
             if self.promise.is_some() {
                 return Ok(self.object("a frame without a time".into()));
@@ -189,7 +190,7 @@ impl<'a> Watch<'a> {
         Ok(Step::Alive)
     }
 
-    fn filtered(&mut self, frame: &listen::Frame) -> Result<Step, MediaError> {
+    fn filtered(&mut self, frame: &showinfo::Frame) -> Result<Step, MediaError> {
         let times = self.filtered_times.get_or_insert_default();
         times.extend(frame.pts);
         within_limit(times.len() as u64)?;
@@ -224,13 +225,13 @@ impl Listener for Watch<'_> {
     }
 
     fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        if let Some(frame) = listen::frame(line, "decoded") {
+        if let Some(frame) = showinfo::frame(line, "decoded") {
             return self.decoded(&frame);
         }
-        if let Some(frame) = listen::frame(line, "filtered") {
+        if let Some(frame) = showinfo::frame(line, "filtered") {
             return self.filtered(&frame);
         }
-        if let Some(frame) = listen::frame(line, "joint") {
+        if let Some(frame) = showinfo::frame(line, "joint") {
             if frame.pts == self.own.from {
                 self.joints.0 = frame.checksum;
             } else if frame.pts == self.own.to {
@@ -238,7 +239,7 @@ impl Listener for Watch<'_> {
             }
             return Ok(Step::Quiet);
         }
-        if let Some(base) = listen::time_base(line, "filtered") {
+        if let Some(base) = showinfo::time_base(line, "filtered") {
             self.filtered_times.get_or_insert_default();
             // What is counted there would not be what the plan counts.
             if base != self.encoded_base {

@@ -10,14 +10,14 @@
 use reelraft_model::spec::Spec;
 
 use crate::{
-    analysis::planner::{Plan, ShardRange, joined},
     error::MediaError,
     facts::{
         index::Index,
+        plan::{Plan, ShardRange, joined},
         times::{Ratio, rescale},
     },
     limits::FRAMES_MAX,
-    video::args::fps,
+    video::timing::fps,
 };
 
 /// A grid laid over a source.

@@ -2,38 +2,24 @@
 //! promised; where it differs, or the decoder complains, decoding begins again
 //! one keyframe earlier, and then at the beginning of the file.
 
-use std::path::{Path, PathBuf};
-
 use crate::{
-    Context,
-    analysis::{analyze::address_bytes, planner::ShardRange},
     error::MediaError,
     facts::{
+        encoded::{Encoded, hash},
         index::Index,
+        plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    limits::SHIFT_SECONDS,
+    ffmpeg::context::Context,
     video::{
-        args as encode_args,
-        args::{SHARD_FILE, encoded_base, muxer_timescale},
-        filters, fragmented_mp4 as boxes,
+        args::{self, SHARD_FILE},
+        filters, fragmented_mp4,
         frame_checker::{Promise, Watch},
         grid::Grid,
+        shard_check::check_times,
+        timing::encoded_base,
     },
 };
-
-/// A finished encoding in the work folder.
-#[derive(Clone, Debug)]
-pub struct Encoded {
-    /// The file.
-    pub path: PathBuf,
-    /// Facts the assembly needs; equal bytes for equal work.
-    pub report: Vec<u8>,
-    /// Frames of video, or packets of audio.
-    pub frames: u64,
-    /// Size of the file.
-    pub bytes: u64,
-}
 
 /// Encodes the frames of a range; `single` makes the whole film in one plain
 /// pass, whatever the packets promised. `progress` gets the frames encoded so
@@ -73,7 +59,7 @@ pub async fn encode_shard(
             index.bounds(range),
             index.bounds(needed),
         );
-        let arguments = encode_args::shard(context.input, index, context.spec, range, *start);
+        let arguments = args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut watch).await;
         match (watch.judge(), outcome) {
             (None, Ok(())) => return finish(context, index, range, false, tried, watch).await,
@@ -96,7 +82,7 @@ async fn encode_single(
     range: ShardRange,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
-    let arguments = encode_args::single(context.input, index, context.spec);
+    let arguments = args::single(context.input, index, context.spec);
     let mut watch = Watch::new(index, context.spec, progress);
     execute(context, index, &arguments, &mut watch).await?;
     if watch.decoded == 0 {
@@ -128,7 +114,7 @@ async fn execute(
     watch: &mut Watch<'_>,
 ) -> Result<(), MediaError> {
     let ended = context
-        .ffmpeg_with(arguments, address_bytes(index), watch)
+        .ffmpeg_with(arguments, index.head.picture.address_bytes(), watch)
         .await?;
     watch.complaints.judge("ffmpeg", ended)
 }
@@ -148,7 +134,7 @@ async fn finish(
     let (fragments, blake3) = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
-            let fragments = boxes::read(&path)?;
+            let fragments = fragmented_mp4::read(&path)?;
             Ok((fragments, hash(&path)?))
         })
         .await
@@ -184,67 +170,4 @@ async fn finish(
         frames: encoded,
         bytes: fragments.bytes,
     })
-}
-
-/// BLAKE3 of a file, in hex.
-pub(crate) fn hash(path: &Path) -> Result<String, MediaError> {
-    let disk = || MediaError::disk("hashing an encoded file");
-    let mut hasher = blake3::Hasher::new();
-    let file = std::fs::File::open(path).map_err(disk())?;
-    hasher.update_reader(file).map_err(disk())?;
-    Ok(hasher.finalize().to_hex().to_string())
-}
-
-/// P3 for one file: every frame given to the encoder came out once, at its
-/// time; decode times strictly rise and never pass presentation times.
-pub(crate) fn check_times(
-    fragments: &boxes::Fragments,
-    base: crate::facts::times::Ratio,
-    times: &[i64],
-) -> Result<(), MediaError> {
-    let unproven = |check, detail| Err(MediaError::Unproven { check, detail });
-    let timescale = muxer_timescale(base);
-    if i64::from(fragments.timescale) != timescale {
-        return unproven(
-            "timescale",
-            format!("{} instead of {timescale}", fragments.timescale),
-        );
-    }
-    let ticks = timescale / base.den * base.num;
-    let mut shown: Vec<i64> = fragments.samples.iter().map(|sample| sample.pts).collect();
-    shown.sort_unstable();
-    if shown.len() != times.len() {
-        return unproven(
-            "encoded-equals-decoded",
-            format!("{} frames in, {} packets out", times.len(), shown.len()),
-        );
-    }
-    for (time, shown) in times.iter().zip(&shown) {
-        let expected = time * ticks + SHIFT_SECONDS * timescale;
-        if expected != *shown {
-            return unproven(
-                "times-equal-decoded",
-                format!("{shown} instead of {expected}"),
-            );
-        }
-    }
-    for pair in fragments.samples.windows(2) {
-        if pair[0].dts >= pair[1].dts {
-            return unproven(
-                "decode-times-rise",
-                format!("{} follows {}", pair[1].dts, pair[0].dts),
-            );
-        }
-    }
-    match fragments
-        .samples
-        .iter()
-        .find(|sample| sample.dts > sample.pts)
-    {
-        Some(sample) => unproven(
-            "decoded-before-shown",
-            format!("{} is decoded at {}", sample.pts, sample.dts),
-        ),
-        None => Ok(()),
-    }
 }

@@ -1,0 +1,200 @@
+//! Argument lists that inspect a source: pure functions.
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    facts::{index::Index, source::Source, text::words},
+    ffmpeg::{
+        args::{beside, quiet},
+        input::{Input, open},
+        log::{LOG, LOG_ERRORS},
+    },
+    limits::LOOSE_PICTURES_MIN,
+    video::{args::video, filters::Pass},
+};
+
+/// What [`probe`] asks for.
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
+
+/// ffprobe: format and streams as JSON.
+pub(crate) fn probe(input: &Input) -> Vec<String> {
+    let mut args = shown(PROBED);
+    args.extend(open(input, None));
+    args
+}
+
+/// As [`probe`], of JPEG pictures that follow one another without a format;
+/// the first few are counted.
+pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
+    let mut args = shown(&format!("{PROBED}:packet=size"));
+    args.extend(words(&[
+        "-read_intervals",
+        &format!("%+#{LOOSE_PICTURES_MIN}"),
+    ]));
+    args.extend(open(input, Some("mjpeg")));
+    args
+}
+
+fn shown(entries: &str) -> Vec<String> {
+    words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-of",
+        "json=compact=1",
+        "-show_entries",
+        entries,
+    ])
+}
+
+/// ffprobe: a line `pts|dts|flags` for each packet of the video.
+pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
+    let stream = source.video().stream.to_string();
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        &stream,
+        "-show_entries",
+        "packet=pts,dts,flags",
+        "-of",
+        "compact=p=0:nk=1",
+    ]);
+    args.extend(open(input, Some(&source.demuxer)));
+    args
+}
+
+/// The units of a bitstream that begin it afresh, for codecs that mark
+/// keyframes which do not: H.264's IDR slices; HEVC's BLA and IDR ones.
+pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
+    match codec {
+        "h264" => Some("5"),
+        "hevc" => Some("16-20"),
+        _ => None,
+    }
+}
+
+/// ffmpeg: a line for each keyframe that has such a unit. Nothing is decoded.
+pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<String> {
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-copyts", "-discard", "nokey"]));
+    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(words(&[
+        "-map",
+        &format!("0:{}", source.video().stream),
+        "-c",
+        "copy",
+        "-bsf:v",
+        &format!("filter_units=pass_types={types}"),
+        "-f",
+        "framecrc",
+        "-",
+    ]));
+    args
+}
+
+/// ffmpeg: decodes one frame and says what it is. With `copyts` its time is
+/// the source's own, without it is what a single pass makes of it.
+pub(crate) fn first_frame(
+    input: &Input,
+    source: &Source,
+    mapped: &[u32],
+    copyts: bool,
+    encoder: &str,
+) -> Vec<String> {
+    let mut args = quiet(LOG);
+    if copyts {
+        args.extend(words(&["-copyts"]));
+    }
+    args.extend(words(&["-threads", "1"]));
+    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(words(&[
+        "-map",
+        &format!("0:{}", source.video().stream),
+        "-filter_threads",
+        "1",
+        "-vf",
+        "showinfo@decoded=checksum=0,scale=flags=bicubic,showinfo@filtered=checksum=0",
+        "-fps_mode",
+        "passthrough",
+        "-frames:v",
+        "1",
+        "-c:v",
+        encoder,
+        "-f",
+        "null",
+        "-",
+    ]));
+    args.extend(beside(source, mapped, &[source.video().stream]));
+    args
+}
+
+/// ffprobe: the side data of the first frames as JSON. A decoder may need a
+/// few packets for its first.
+pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        &source.video().stream.to_string(),
+        "-read_intervals",
+        "%+#16",
+        "-show_entries",
+        "frame_side_data",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open(input, Some(&source.demuxer)));
+    args
+}
+
+/// Name of the sample of the reference in the analysis's work folder.
+pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
+
+/// The first frame as the reference would encode it, for its header alone.
+pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let mut args = quiet(LOG_ERRORS);
+    args.extend(words(&["-threads", "1"]));
+    args.extend(open(input, Some(&index.head.source.demuxer)));
+    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(words(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args
+}
+
+/// ffprobe: what the sample's header says of colour and fields, as JSON.
+pub(crate) fn sample_tags() -> Vec<String> {
+    let mut args = words(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-show_entries",
+        "stream=color_range,color_space,color_transfer,color_primaries,chroma_location,field_order",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open(&Input::File(SAMPLE_FILE.into()), Some("matroska")));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::facts::index::tests::sample as sample_index;
+
+    #[test]
+    fn inspection_is_as_it_was() {
+        let index = sample_index();
+        let input = Input::File("s".into());
+        assert_eq!(
+            scan_packets(&input, &index.head.source).join(" "),
+            "-hide_banner -v repeat+level+error -select_streams 0 -show_entries packet=pts,dts,flags -of compact=p=0:nk=1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s"
+        );
+        assert_eq!(
+            scan_refresh(&input, &index.head.source, "5").join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! Decodes the first frame, to learn its size, format, time and rate.
+
+use reelraft_model::spec::Codec;
+
+use crate::{
+    analysis::args,
+    error::MediaError,
+    facts::{source::Source, times::Ratio},
+    ffmpeg::{
+        context::Context,
+        log::Complaints,
+        process::{Listener, Step},
+        showinfo::{self, Frame},
+    },
+};
+
+/// The first frame, decoded and as the encoder would take it.
+pub(crate) struct First {
+    pub decoded: Frame,
+    pub filtered: Frame,
+    pub rate: Option<Ratio>,
+}
+
+pub(crate) async fn first_frame(
+    context: &Context<'_>,
+    source: &Source,
+    mapped: &[u32],
+    copyts: bool,
+) -> Result<First, MediaError> {
+    let encoder = match context.spec.codec() {
+        Codec::Ffv1 => "ffv1",
+        _ => "wrapped_avframe",
+    };
+    let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
+    let mut listener = FrameLines::default();
+    context.ffmpeg(&arguments, &mut listener).await?;
+    match (listener.decoded, listener.filtered) {
+        (Some(decoded), Some(filtered)) => Ok(First {
+            decoded,
+            filtered,
+            rate: listener.rate,
+        }),
+        _ => Err(MediaError::NoFrames {
+            detail: listener.complaints.last_words(),
+        }),
+    }
+}
+
+#[derive(Default)]
+struct FrameLines {
+    decoded: Option<Frame>,
+    filtered: Option<Frame>,
+    rate: Option<Ratio>,
+    complaints: Complaints,
+}
+
+impl Listener for FrameLines {
+    fn stdout(&mut self, _: &str) -> Result<Step, MediaError> {
+        Ok(Step::Quiet)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        if let Some(frame) = showinfo::frame(line, "decoded") {
+            self.decoded.get_or_insert(frame);
+        } else if let Some(frame) = showinfo::frame(line, "filtered") {
+            self.filtered.get_or_insert(frame);
+            // Nothing more is wanted; a second output might go on for long.
+            return Ok(Step::Enough);
+        } else if let Some(rate) = showinfo::rate(line, "decoded") {
+            self.rate = Some(rate);
+        } else {
+            self.complaints.hear(line)?;
+        }
+        Ok(Step::Quiet)
+    }
+}

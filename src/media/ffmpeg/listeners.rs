@@ -1,0 +1,94 @@
+//! Two listeners for plain runs: one keeps what a tool prints, one follows its
+//! progress. Both keep its diagnostics.
+
+use crate::{
+    error::MediaError,
+    ffmpeg::{
+        log::Complaints,
+        process::{Listener, Step},
+    },
+    limits::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX},
+};
+
+/// Keeps all of stdout, bounded, and the complaints.
+#[derive(Default)]
+pub(crate) struct Text {
+    /// What came on stdout.
+    pub out: String,
+    /// What went wrong.
+    pub complaints: Complaints,
+}
+
+impl Listener for Text {
+    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        if self.out.len() + line.len() > TEXT_BYTES_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the size of the source's description in bytes",
+                found: (self.out.len() + line.len()) as u64,
+                max: TEXT_BYTES_MAX as u64,
+            });
+        }
+        self.out.push_str(line);
+        self.out.push('\n');
+        Ok(Step::Alive)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        self.complaints.hear(line)?;
+        Ok(Step::Quiet)
+    }
+
+    fn line_bytes_max(&self) -> usize {
+        TEXT_LINE_BYTES_MAX
+    }
+}
+
+/// Follows a child by what `-progress` says, and keeps the complaints.
+pub(crate) struct Advance<'a> {
+    /// Gets the milliseconds of film done so far.
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+    out_us: i64,
+    out_bytes: u64,
+    /// What went wrong.
+    pub complaints: Complaints,
+}
+
+impl<'a> Advance<'a> {
+    pub fn new(progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
+        Advance {
+            progress,
+            out_us: 0,
+            out_bytes: 0,
+            complaints: Complaints::default(),
+        }
+    }
+}
+
+impl Listener for Advance<'_> {
+    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        match line.split_once('=') {
+            Some(("out_time_us", time)) => {
+                let out_us = time.trim().parse().unwrap_or(0);
+                if out_us > self.out_us {
+                    self.out_us = out_us;
+                    (self.progress)(out_us as u64 / 1000);
+                    return Ok(Step::Alive);
+                }
+            }
+            Some(("total_size", size)) => {
+                let out_bytes = size.trim().parse().unwrap_or(0);
+                if out_bytes > self.out_bytes {
+                    self.out_bytes = out_bytes;
+                    return Ok(Step::Alive);
+                }
+            }
+            _ => {}
+        }
+        Ok(Step::Quiet)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        self.complaints.hear(line)?;
+        Ok(Step::Quiet)
+    }
+}
