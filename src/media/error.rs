@@ -129,19 +129,19 @@ pub enum MediaError {
     },
     /// The audio was asked for where there is none.
     #[error("the job has no audio")]
-    NoSound,
+    NoSuchAudioTask,
     /// Extras were asked for where there are none.
     #[error("the job has neither subtitles nor attachments")]
     NoExtras,
     /// Sound alone was asked of a file without any.
     #[error("there is no sound in this file ({found})")]
-    NoAudio {
+    SourceHasNoAudio {
         /// What there is.
         found: String,
     },
     /// An audio track was asked for that the source lacks.
     #[error("there is no audio track {number} in this file, it has {tracks}")]
-    NoTrack {
+    NoSuchAudioTrack {
         /// The number asked for, from 1.
         number: u32,
         /// How many there are.
@@ -149,7 +149,7 @@ pub enum MediaError {
     },
     /// An audio track that its encoder or the container does not take.
     #[error("audio track {track} ({codec}) can't be stored in {container} this way: {detail}")]
-    SoundMisfit {
+    AudioMisfit {
         /// Its number in the source, from 1.
         track: u32,
         /// The source's audio codec.
@@ -213,7 +213,7 @@ pub enum MediaError {
         /// What is wrong with it.
         detail: String,
     },
-    /// Told to stop.
+    /// HeaderColorTags to stop.
     #[error("stopped")]
     Stopped,
 }
@@ -238,11 +238,11 @@ impl MediaError {
             MediaError::PadMisfit { .. } => "pad-misfit",
             MediaError::ChangingPicture => "changing-picture",
             MediaError::DamagedSource { .. } => "damaged-source",
-            MediaError::NoSound => "no-audio",
+            MediaError::NoSuchAudioTask => "no-audio",
             MediaError::NoExtras => "no-extras",
-            MediaError::NoAudio { .. } => "no-sound",
-            MediaError::NoTrack { .. } => "no-audio-track",
-            MediaError::SoundMisfit { .. } => "audio-misfit",
+            MediaError::SourceHasNoAudio { .. } => "no-sound",
+            MediaError::NoSuchAudioTrack { .. } => "no-audio-track",
+            MediaError::AudioMisfit { .. } => "audio-misfit",
             MediaError::ToolFailed { .. } => "ffmpeg-failed",
             MediaError::ToolKilled { .. } => "ffmpeg-killed",
             MediaError::Stalled { .. } => "ffmpeg-stalled",
@@ -275,11 +275,11 @@ impl MediaError {
             | MediaError::PadMisfit { .. }
             | MediaError::ChangingPicture
             | MediaError::DamagedSource { .. }
-            | MediaError::NoSound
+            | MediaError::NoSuchAudioTask
             | MediaError::NoExtras
-            | MediaError::NoAudio { .. }
-            | MediaError::NoTrack { .. }
-            | MediaError::SoundMisfit { .. } => Class::Final,
+            | MediaError::SourceHasNoAudio { .. }
+            | MediaError::NoSuchAudioTrack { .. }
+            | MediaError::AudioMisfit { .. } => Class::Final,
             MediaError::ToolFailed { .. }
             | MediaError::Stalled { .. }
             | MediaError::BadOutput { .. }
@@ -334,12 +334,16 @@ impl MediaError {
             MediaError::DamagedSource { .. } => {
                 "without --strict it is made as far as it can be decoded, and the proof lists where"
             }
-            MediaError::NoSound | MediaError::NoExtras => "the index says which parts there are",
-            MediaError::NoAudio { .. } => "submit a file with sound, or write an .mp4 or .mkv",
-            MediaError::NoTrack { .. } => {
+            MediaError::NoSuchAudioTask | MediaError::NoExtras => {
+                "the index says which parts there are"
+            }
+            MediaError::SourceHasNoAudio { .. } => {
+                "submit a file with sound, or write an .mp4 or .mkv"
+            }
+            MediaError::NoSuchAudioTrack { .. } => {
                 "choose among its tracks by --audio-tracks, or leave it out to take all"
             }
-            MediaError::SoundMisfit { .. } => {
+            MediaError::AudioMisfit { .. } => {
                 "use --audio aac or opus, write an .mkv, or choose other tracks by --audio-tracks"
             }
             MediaError::ToolFailed { .. } => {

@@ -1,25 +1,33 @@
 //! The analysis of a source: what it is, its packets, its first frame, the
 //! plan. A pure function of the source's bytes and the spec.
 
+use reelraft_model::spec::Spec;
+
 use crate::{
-    analysis::{color, first_frame::first_frame, packets, picture::picture, planner, probe},
+    analysis::{
+        color,
+        first_frame::{FirstFrame, first_frame},
+        packets::{self, Packet},
+        picture::picture,
+        planner, probe,
+    },
     audio::tracks,
     error::MediaError,
     extras::choose,
     facts::{
-        color::{Hdr, Told},
-        file_metadata::About,
-        index::{Facts, Index},
+        color::{Hdr, HeaderColorTags},
+        file_metadata::FileMetadata,
+        index::{Index, SourceFacts},
         labels::Label,
         picture::Picture,
         plan::{Plan, one_shard},
-        source::Source,
+        source::{ProbedSource, Source},
     },
     ffmpeg::{context::Context, showinfo::Frame},
     video::{grid::Grid, timing::fps},
 };
 
-/// Codecs whose keyframes and packet times are known to be good to cut at.
+/// Codecs whose keyframes and packet times are known to be safe to cut at.
 const CUTTABLE: [&str; 20] = [
     "h264",
     "hevc",
@@ -43,7 +51,7 @@ const CUTTABLE: [&str; 20] = [
     "wmv3",
 ];
 
-/// Finds out all that later steps need.
+/// Analyzes a source: everything that later steps need to know of it.
 ///
 /// # Errors
 /// [`crate::error::Class::Final`] when the source itself is refused.
@@ -53,45 +61,44 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
     }
     let found = probe::probe(context).await?;
     let mut notes = Vec::new();
-    let sounds = tracks::choose(context, &found, &mut notes).await?;
+    let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
     let extras = choose::choose(context.spec, &found.streams, &mut notes);
-    let about = (!context.spec.strip_metadata).then(|| {
-        let sound = sounds.first().map(|sound| sound.stream);
-        About::of(&found, sound, context.spec.keep_location, &mut notes)
+    let metadata = (!context.spec.strip_metadata).then(|| {
+        let audio = audio_tracks.first().map(|track| track.stream);
+        FileMetadata::of(&found, audio, context.spec.keep_location, &mut notes)
     });
-    let source = found.source;
-    let Some(video) = &source.video else {
-        return Ok(Index::new(
-            Facts {
-                source_bytes,
-                source,
-                label: Label::default(),
-                sounds,
-                extras,
-                about,
-                notes,
-                picture: Picture::default(),
-                rate: None,
-                hdr: Hdr::default(),
-                told: Told::default(),
-                zero: 0,
-            },
-            Plan::none(),
-        ));
+    let label = video_label(&found);
+    let facts = SourceFacts {
+        source_bytes,
+        source: found.source,
+        label,
+        audio_tracks,
+        extras,
+        metadata,
+        notes,
+        picture: Picture::default(),
+        rate: None,
+        hdr: Hdr::default(),
+        color_tags: HeaderColorTags::default(),
+        zero: 0,
     };
-    let label = found
-        .streams
+    match facts.source.video {
+        Some(_) => analyze_video(context, facts).await,
+        None => Ok(Index::new(facts, Plan::empty())),
+    }
+}
+
+/// Fills in what only jobs with video have: packets, first frame and plan.
+async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<Index, MediaError> {
+    let other_streams: Vec<u32> = facts
+        .audio_tracks
         .iter()
-        .find(|stream| stream.index == video.stream)
-        .map(Label::of)
-        .unwrap_or_default();
-    let mapped: Vec<u32> = sounds
-        .iter()
-        .map(|sound| sound.stream)
-        .chain(extras.iter().map(|extra| extra.stream))
+        .map(|track| track.stream)
+        .chain(facts.extras.iter().map(|extra| extra.stream))
         .collect();
-    let packets = packets::scan(context, &source).await?;
-    let own = first_frame(context, &source, &mapped, true)
+    let source = &facts.source;
+    let packets = packets::scan(context, source).await?;
+    let own = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {
             MediaError::NoFrames { .. } if packets.is_empty() => MediaError::NoFrames {
@@ -99,50 +106,56 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
             },
             other => other,
         })?;
-    let single = first_frame(context, &source, &mapped, false).await?;
+    let single = first_frame(context, source, &other_streams, false).await?;
     let zero = match (own.decoded.pts, single.decoded.pts) {
         (Some(own), Some(single)) => own.saturating_sub(single),
         _ => 0,
     };
-    let base = source.video().time_base;
-    let mut plan = planner::plan(&packets, base, context.spec.shard_ms);
-    let objection = plan.note.take().or_else(|| {
-        let promised = plan.times.first().copied();
-        distrust(&source, &own.decoded, promised)
-    });
-    if objection.is_some() {
-        let shown = packets.iter().filter(|packet| !packet.hidden).count();
-        plan = one_shard(plan.times, plan.keys, shown, objection);
-    }
-    if let Some(grid) = Grid::over(context.spec, base, zero) {
-        plan = grid.lay(plan)?;
-    }
-    let rate = fps(context.spec).or(own.rate);
-    let picture = picture(context.spec, own)?;
-    let hdr = color::hdr(context, &source).await?;
-    let mut index = Index::new(
-        Facts {
-            source_bytes,
-            source,
-            label,
-            sounds,
-            extras,
-            about,
-            notes,
-            picture,
-            rate,
-            hdr,
-            told: Told::default(),
-            zero,
-        },
-        plan,
-    );
-    index.head.told = color::told(context, &index).await?;
+    let plan = make_plan(context.spec, source, &packets, &own, zero)?;
+    facts.zero = zero;
+    facts.rate = fps(context.spec).or(own.rate);
+    facts.picture = picture(context.spec, own)?;
+    facts.hdr = color::read_hdr(context, &facts.source).await?;
+    let mut index = Index::new(facts, plan);
+    index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
 }
 
-/// Why this source is better not cut, if so.
-fn distrust(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
+/// Plans the shards, or one shard where the source can't be cut safely.
+fn make_plan(
+    spec: &Spec,
+    source: &Source,
+    packets: &[Packet],
+    first: &FirstFrame,
+    zero: i64,
+) -> Result<Plan, MediaError> {
+    let base = source.video().time_base;
+    let mut plan = planner::plan(packets, base, spec.shard_ms);
+    let note = plan.note.take().or_else(|| {
+        let promised = plan.times.first().copied();
+        reason_not_to_cut(source, &first.decoded, promised)
+    });
+    if note.is_some() {
+        let shown = packets.iter().filter(|packet| !packet.hidden).count();
+        plan = one_shard(plan.times, plan.keys, shown, note);
+    }
+    match Grid::over(spec, base, zero) {
+        Some(grid) => grid.snap_plan(plan),
+        None => Ok(plan),
+    }
+}
+
+/// Tags and dispositions of the video that is encoded.
+fn video_label(found: &ProbedSource) -> Label {
+    let video = found.source.video.as_ref().and_then(|video| {
+        let mut streams = found.streams.iter();
+        streams.find(|stream| stream.index == video.stream)
+    });
+    video.map(Label::of).unwrap_or_default()
+}
+
+/// Why this source must stay in one piece, if it must.
+fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
     let codec = source.video().codec.as_str();
     if !CUTTABLE.contains(&codec) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
@@ -158,6 +171,3 @@ fn distrust(source: &Source, first: &Frame, promised: Option<i64>) -> Option<Str
     }
     None
 }
-
-#[cfg(test)]
-mod tests {}

@@ -3,10 +3,10 @@
 use reelraft_model::spec::Spec;
 
 use crate::{
-    facts::{index::Index, source::Source, text::words},
+    facts::{index::Index, source::Source, text::strings},
     ffmpeg::{
-        args::{beside, quiet},
-        input::{Input, open},
+        args::{drain_other_streams, global_options},
+        input::{Input, open_input},
         log::{LOG, LOG_ERRORS},
     },
     limits::LOOSE_PICTURES_MIN,
@@ -19,7 +19,7 @@ const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,cod
 /// ffprobe: format and streams as JSON.
 pub(crate) fn probe(input: &Input) -> Vec<String> {
     let mut args = shown(PROBED);
-    args.extend(open(input, None));
+    args.extend(open_input(input, None));
     args
 }
 
@@ -27,16 +27,16 @@ pub(crate) fn probe(input: &Input) -> Vec<String> {
 /// the first few are counted.
 pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
     let mut args = shown(&format!("{PROBED}:packet=size"));
-    args.extend(words(&[
+    args.extend(strings(&[
         "-read_intervals",
         &format!("%+#{LOOSE_PICTURES_MIN}"),
     ]));
-    args.extend(open(input, Some("mjpeg")));
+    args.extend(open_input(input, Some("mjpeg")));
     args
 }
 
 fn shown(entries: &str) -> Vec<String> {
-    words(&[
+    strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -50,7 +50,7 @@ fn shown(entries: &str) -> Vec<String> {
 /// ffprobe: a line `pts|dts|flags` for each packet of the video.
 pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
     let stream = source.video().stream.to_string();
-    let mut args = words(&[
+    let mut args = strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -61,7 +61,7 @@ pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
         "-of",
         "compact=p=0:nk=1",
     ]);
-    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(open_input(input, Some(&source.demuxer)));
     args
 }
 
@@ -77,10 +77,10 @@ pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
 
 /// ffmpeg: a line for each keyframe that has such a unit. Nothing is decoded.
 pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<String> {
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-copyts", "-discard", "nokey"]));
-    args.extend(open(input, Some(&source.demuxer)));
-    args.extend(words(&[
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-copyts", "-discard", "nokey"]));
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(strings(&[
         "-map",
         &format!("0:{}", source.video().stream),
         "-c",
@@ -103,13 +103,13 @@ pub(crate) fn first_frame(
     copyts: bool,
     encoder: &str,
 ) -> Vec<String> {
-    let mut args = quiet(LOG);
+    let mut args = global_options(LOG);
     if copyts {
-        args.extend(words(&["-copyts"]));
+        args.extend(strings(&["-copyts"]));
     }
-    args.extend(words(&["-threads", "1"]));
-    args.extend(open(input, Some(&source.demuxer)));
-    args.extend(words(&[
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(strings(&[
         "-map",
         &format!("0:{}", source.video().stream),
         "-filter_threads",
@@ -126,14 +126,18 @@ pub(crate) fn first_frame(
         "null",
         "-",
     ]));
-    args.extend(beside(source, mapped, &[source.video().stream]));
+    args.extend(drain_other_streams(
+        source,
+        mapped,
+        &[source.video().stream],
+    ));
     args
 }
 
 /// ffprobe: the side data of the first frames as JSON. A decoder may need a
 /// few packets for its first.
 pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
-    let mut args = words(&[
+    let mut args = strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -146,7 +150,7 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-of",
         "json=compact=1",
     ]);
-    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(open_input(input, Some(&source.demuxer)));
     args
 }
 
@@ -155,17 +159,17 @@ pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
 
 /// The first frame as the reference would encode it, for its header alone.
 pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-threads", "1"]));
-    args.extend(open(input, Some(&index.head.source.demuxer)));
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(open_input(input, Some(&index.facts.source.demuxer)));
     args.extend(video(spec, index, Pass::Reference { whole: false }));
-    args.extend(words(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
     args
 }
 
 /// ffprobe: what the sample's header says of colour and fields, as JSON.
 pub(crate) fn sample_tags() -> Vec<String> {
-    let mut args = words(&[
+    let mut args = strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -174,7 +178,10 @@ pub(crate) fn sample_tags() -> Vec<String> {
         "-of",
         "json=compact=1",
     ]);
-    args.extend(open(&Input::File(SAMPLE_FILE.into()), Some("matroska")));
+    args.extend(open_input(
+        &Input::File(SAMPLE_FILE.into()),
+        Some("matroska"),
+    ));
     args
 }
 
@@ -189,11 +196,11 @@ mod tests {
         let index = sample_index();
         let input = Input::File("s".into());
         assert_eq!(
-            scan_packets(&input, &index.head.source).join(" "),
+            scan_packets(&input, &index.facts.source).join(" "),
             "-hide_banner -v repeat+level+error -select_streams 0 -show_entries packet=pts,dts,flags -of compact=p=0:nk=1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s"
         );
         assert_eq!(
-            scan_refresh(&input, &index.head.source, "5").join(" "),
+            scan_refresh(&input, &index.facts.source, "5").join(" "),
             "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
         );
     }

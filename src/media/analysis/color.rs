@@ -8,11 +8,11 @@ use crate::{
     analysis::args,
     error::MediaError,
     facts::{
-        color::{Hdr, Mastering, Told},
+        color::{Hdr, HeaderColorTags, Mastering},
         index::Index,
         source::Source,
     },
-    ffmpeg::{context::Context, listeners::Text},
+    ffmpeg::{context::Context, listeners::TextListener},
 };
 
 #[derive(Deserialize)]
@@ -40,12 +40,12 @@ struct Side {
 
 /// Reads the HDR metadata of the source's first frame, where the encoder
 /// takes such.
-pub(crate) async fn hdr(context: &Context<'_>, source: &Source) -> Result<Hdr, MediaError> {
+pub(crate) async fn read_hdr(context: &Context<'_>, source: &Source) -> Result<Hdr, MediaError> {
     if !matches!(context.spec.codec(), Codec::Hevc | Codec::Av1) {
         return Ok(Hdr::default());
     }
     let arguments = args::first_side_data(context.input, source);
-    let shown: Option<Shown<Sides>> = ask(context, &arguments).await?;
+    let shown: Option<Shown<Sides>> = ask_ffprobe(context, &arguments).await?;
     let first = shown.and_then(|shown| shown.frames.into_iter().next());
     let sides = first.map(|frame| frame.side_data_list).unwrap_or_default();
     Ok(read(&sides))
@@ -97,22 +97,25 @@ fn mastering(side: &Side) -> Option<Mastering> {
 
 /// Reads what the reference's header says, from its first frame alone: only
 /// where a copy of fragments would say less.
-pub(crate) async fn told(context: &Context<'_>, index: &Index) -> Result<Told, MediaError> {
+pub(crate) async fn reference_color_tags(
+    context: &Context<'_>,
+    index: &Index,
+) -> Result<HeaderColorTags, MediaError> {
     if !matches!(context.spec.container(), Container::Mkv | Container::Webm) {
-        return Ok(Told::default());
+        return Ok(HeaderColorTags::default());
     }
     let sample = context.work_dir.join(args::SAMPLE_FILE);
     let arguments = args::sample(context.input, index, context.spec);
-    let mut text = Text::default();
+    let mut text = TextListener::default();
     let ended = context
-        .ffmpeg_with(&arguments, index.head.picture.address_bytes(), &mut text)
+        .ffmpeg_with(&arguments, index.facts.picture.address_bytes(), &mut text)
         .await?;
     // What can't be encoded will say so in its shard; here it is no matter.
-    if text.complaints.judge("ffmpeg", ended).is_err() || !sample.exists() {
-        return Ok(Told::default());
+    if text.diagnostics.check_exit("ffmpeg", ended).is_err() || !sample.exists() {
+        return Ok(HeaderColorTags::default());
     }
     let arguments = args::sample_tags();
-    let shown: Option<Shown<Told>> = ask(context, &arguments).await?;
+    let shown: Option<Shown<HeaderColorTags>> = ask_ffprobe(context, &arguments).await?;
     std::fs::remove_file(&sample).map_err(MediaError::disk("removing a sample"))?;
     Ok(shown
         .and_then(|shown| shown.frames.into_iter().next())
@@ -121,13 +124,13 @@ pub(crate) async fn told(context: &Context<'_>, index: &Index) -> Result<Told, M
 
 /// Runs ffprobe; an answer that makes no sense is none, and no matter: a
 /// damaged source says so when it is decoded.
-async fn ask<Answer: DeserializeOwned>(
+async fn ask_ffprobe<Answer: DeserializeOwned>(
     context: &Context<'_>,
     arguments: &[String],
 ) -> Result<Option<Answer>, MediaError> {
-    let mut text = Text::default();
+    let mut text = TextListener::default();
     let ended = context.ffprobe(arguments, &mut text).await?;
-    match text.complaints.judge("ffprobe", ended) {
+    match text.diagnostics.check_exit("ffprobe", ended) {
         Err(MediaError::ToolFailed { .. }) => Ok(None),
         judged => judged.map(|()| serde_json::from_str(&text.out).ok()),
     }

@@ -8,14 +8,14 @@ use crate::{
     facts::{source::Source, times::Ratio},
     ffmpeg::{
         context::Context,
-        log::Complaints,
-        process::{Listener, Step},
+        log::Diagnostics,
+        process::{LineEffect, Listener},
         showinfo::{self, Frame},
     },
 };
 
 /// The first frame, decoded and as the encoder would take it.
-pub(crate) struct First {
+pub(crate) struct FirstFrame {
     pub decoded: Frame,
     pub filtered: Frame,
     pub rate: Option<Ratio>,
@@ -26,7 +26,7 @@ pub(crate) async fn first_frame(
     source: &Source,
     mapped: &[u32],
     copyts: bool,
-) -> Result<First, MediaError> {
+) -> Result<FirstFrame, MediaError> {
     let encoder = match context.spec.codec() {
         Codec::Ffv1 => "ffv1",
         _ => "wrapped_avframe",
@@ -35,13 +35,13 @@ pub(crate) async fn first_frame(
     let mut listener = FrameLines::default();
     context.ffmpeg(&arguments, &mut listener).await?;
     match (listener.decoded, listener.filtered) {
-        (Some(decoded), Some(filtered)) => Ok(First {
+        (Some(decoded), Some(filtered)) => Ok(FirstFrame {
             decoded,
             filtered,
             rate: listener.rate,
         }),
         _ => Err(MediaError::NoFrames {
-            detail: listener.complaints.last_words(),
+            detail: listener.diagnostics.last_errors(),
         }),
     }
 }
@@ -51,26 +51,26 @@ struct FrameLines {
     decoded: Option<Frame>,
     filtered: Option<Frame>,
     rate: Option<Ratio>,
-    complaints: Complaints,
+    diagnostics: Diagnostics,
 }
 
 impl Listener for FrameLines {
-    fn stdout(&mut self, _: &str) -> Result<Step, MediaError> {
-        Ok(Step::Quiet)
+    fn stdout(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+        Ok(LineEffect::Neutral)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if let Some(frame) = showinfo::frame(line, "decoded") {
             self.decoded.get_or_insert(frame);
         } else if let Some(frame) = showinfo::frame(line, "filtered") {
             self.filtered.get_or_insert(frame);
             // Nothing more is wanted; a second output might go on for long.
-            return Ok(Step::Enough);
+            return Ok(LineEffect::Stop);
         } else if let Some(rate) = showinfo::rate(line, "decoded") {
             self.rate = Some(rate);
         } else {
-            self.complaints.hear(line)?;
+            self.diagnostics.observe(line)?;
         }
-        Ok(Step::Quiet)
+        Ok(LineEffect::Neutral)
     }
 }

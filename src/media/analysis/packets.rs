@@ -10,8 +10,8 @@ use crate::{
     facts::{source::Source, times::Ratio},
     ffmpeg::{
         context::Context,
-        log::Complaints,
-        process::{Listener, Step},
+        log::Diagnostics,
+        process::{LineEffect, Listener},
     },
     limits::PACKETS_MAX,
 };
@@ -39,7 +39,7 @@ pub(crate) async fn scan(
     let mut listener = PacketLines::default();
     let arguments = args::scan_packets(context.input, source);
     let ended = context.ffprobe(&arguments, &mut listener).await?;
-    listener.complaints.judge("ffprobe", ended)?;
+    listener.diagnostics.check_exit("ffprobe", ended)?;
     let mut packets = listener.packets;
     mark_clean(context, source, &mut packets).await?;
     Ok(packets)
@@ -81,13 +81,13 @@ async fn mark_clean(
 #[derive(Default)]
 struct PacketLines {
     packets: Vec<Packet>,
-    complaints: Complaints,
+    diagnostics: Diagnostics,
 }
 
 impl Listener for PacketLines {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if line.is_empty() {
-            return Ok(Step::Quiet);
+            return Ok(LineEffect::Neutral);
         }
         if self.packets.len() == PACKETS_MAX {
             return Err(MediaError::OverLimit {
@@ -101,12 +101,12 @@ impl Listener for PacketLines {
             detail: line.to_string(),
         })?;
         self.packets.push(packet);
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
     }
 }
 
@@ -134,7 +134,7 @@ struct RefreshLines {
     time_base: Ratio,
     same_base: bool,
     found: BTreeSet<i64>,
-    complaints: Complaints,
+    diagnostics: Diagnostics,
 }
 
 impl Default for RefreshLines {
@@ -143,13 +143,13 @@ impl Default for RefreshLines {
             time_base: Ratio { num: 1, den: 1 },
             same_base: false,
             found: BTreeSet::new(),
-            complaints: Complaints::default(),
+            diagnostics: Diagnostics::default(),
         }
     }
 }
 
 impl Listener for RefreshLines {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if let Some(base) = line.strip_prefix("#tb 0: ") {
             self.same_base = Ratio::parse(base) == Some(self.time_base);
         } else if self.same_base && !line.starts_with('#') {
@@ -158,13 +158,13 @@ impl Listener for RefreshLines {
                 self.found.insert(pts);
             }
         }
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
         // The bitstream filter complains about a damaged unit; that is life.
-        Ok(Step::Quiet)
+        Ok(LineEffect::Neutral)
     }
 }
 

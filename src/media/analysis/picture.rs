@@ -3,14 +3,14 @@
 use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
 use crate::{
-    analysis::first_frame::First,
+    analysis::first_frame::FirstFrame,
     error::MediaError,
     facts::picture::Picture,
     video::filters::{has_alpha, is_deep},
 };
 
 /// Decides the output's size and pixel format.
-pub(crate) fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> {
+pub(crate) fn picture(spec: &Spec, first: FirstFrame) -> Result<Picture, MediaError> {
     let (width, height) = first.decoded.size;
     let mut kept = (width, height);
     if let Some(crop) = spec.crop {
@@ -49,7 +49,7 @@ pub(crate) fn picture(spec: &Spec, first: First) -> Result<Picture, MediaError> 
 /// The pixel format that is asked for, else the source's own for FFV1 and one
 /// of its depth for the others. FFV1 loses alpha to filters that can't carry
 /// it.
-fn pix_fmt(spec: &Spec, first: &First) -> String {
+fn pix_fmt(spec: &Spec, first: &FirstFrame) -> String {
     let drops_alpha = spec.deinterlace() != Deinterlace::Off || spec.denoise() != Denoise::Off;
     let own = first.filtered.pix_fmt.as_str();
     let deep = is_deep(&first.decoded.pix_fmt);

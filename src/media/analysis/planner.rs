@@ -12,7 +12,7 @@ use reelraft_model::limits::SHARDS_PER_JOB_MAX;
 use crate::{
     analysis::packets::Packet,
     facts::{
-        plan::{Key, Plan, ShardRange, joined, one_shard},
+        plan::{Keyframe, Plan, ShardRange, joined, one_shard},
         times::{MILLISECONDS, Ratio, rescale},
     },
     limits::LOOK_AHEAD_PACKETS,
@@ -33,7 +33,7 @@ struct Planner {
     window: VecDeque<Packet>,
     shown: usize,
     times: Vec<i64>,
-    keys: Vec<Key>,
+    keys: Vec<Keyframe>,
     cuts: Vec<i64>,
     highest: Option<i64>,
     last_dts: Option<i64>,
@@ -55,7 +55,7 @@ impl Planner {
         }
     }
 
-    fn object(&mut self, why: impl Into<String>) {
+    fn refuse_cuts(&mut self, why: impl Into<String>) {
         self.note.get_or_insert(why.into());
     }
 
@@ -75,17 +75,17 @@ impl Planner {
             self.shown += 1;
         }
         let Some(pts) = packet.pts else {
-            self.object("packets without times");
+            self.refuse_cuts("packets without times");
             return;
         };
         if let (Some(last), Some(dts)) = (self.last_dts, packet.dts)
             && dts < last
         {
-            self.object("decode times that fall");
+            self.refuse_cuts("decode times that fall");
         }
         self.last_dts = packet.dts.or(self.last_dts);
         if self.highest.is_none() && !packet.key {
-            self.object("a start without a keyframe");
+            self.refuse_cuts("a start without a keyframe");
         }
         if packet.key {
             self.take_key(pts, &packet);
@@ -103,11 +103,11 @@ impl Planner {
             .iter()
             .all(|later| later.pts.is_none_or(|later| later > pts));
         if !last && self.keys.last().is_some_and(|key| key.pts >= pts) {
-            self.object("keyframes out of order");
+            self.refuse_cuts("keyframes out of order");
             return;
         }
         let clean = packet.clean && last && first_of_rest;
-        self.keys.push(Key { pts, clean });
+        self.keys.push(Keyframe { pts, clean });
         if packet.hidden || !last {
             return;
         }
@@ -132,10 +132,10 @@ impl Planner {
         }
         self.times.sort_unstable();
         if self.times.windows(2).any(|pair| pair[0] == pair[1]) {
-            self.object("frames that share a time");
+            self.refuse_cuts("frames that share a time");
         }
         if self.times.is_empty() {
-            self.object("no packet with a time");
+            self.refuse_cuts("no packet with a time");
         }
         if let Some(note) = self.note {
             return one_shard(self.times, self.keys, self.shown, Some(note));

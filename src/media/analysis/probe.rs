@@ -8,10 +8,10 @@ use crate::{
     analysis::args,
     error::{Class, MediaError},
     facts::{
-        source::{Chapter, Found, Source, Stream, Tags, Video, kinds},
+        source::{Chapter, ProbedSource, Source, Stream, Tags, Video, describe_streams},
         times::{Ratio, parse_microseconds},
     },
-    ffmpeg::{context::Context, listeners::Text, process::Ended},
+    ffmpeg::{context::Context, listeners::TextListener, process::Exit},
     limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
 
@@ -39,12 +39,12 @@ struct Format {
 }
 
 /// Opens the source under the whitelist and chooses its streams.
-pub(crate) async fn probe(context: &Context<'_>) -> Result<Found, MediaError> {
-    match ask(context, &args::probe(context.input)).await {
+pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
+    match ask_ffprobe(context, &args::probe(context.input)).await {
         Ok(shown) => choose(shown, context.spec),
         // Films of bare JPEG pictures look like one; a photo stays refused.
         Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
-            match ask(context, &args::probe_loose_pictures(context.input)).await {
+            match ask_ffprobe(context, &args::probe_loose_pictures(context.input)).await {
                 Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
                     choose(shown, context.spec)
                 }
@@ -56,12 +56,12 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<Found, MediaError> {
     }
 }
 
-async fn ask(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
-    let mut text = Text::default();
+async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
+    let mut text = TextListener::default();
     let ended = context.ffprobe(arguments, &mut text).await?;
-    if matches!(ended, Ended::Badly(_)) {
-        text.complaints
-            .judge("ffprobe", Ended::Enough)
+    if matches!(ended, Exit::Failure(_)) {
+        text.diagnostics
+            .check_exit("ffprobe", Exit::StoppedByListener)
             .and(Err(refusal(&text)))?;
     }
     serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
@@ -70,10 +70,10 @@ async fn ask(context: &Context<'_>, arguments: &[String]) -> Result<Shown, Media
     })
 }
 
-fn refusal(text: &Text) -> MediaError {
-    let words = text.complaints.last_words();
+fn refusal(text: &TextListener) -> MediaError {
+    let words = text.diagnostics.last_errors();
     if let Some(kind) = text
-        .complaints
+        .diagnostics
         .kept
         .iter()
         .find(|said| said.contains("not on whitelist"))
@@ -91,7 +91,7 @@ fn refusal(text: &Text) -> MediaError {
 
 /// Takes the video that ffmpeg itself would: the largest picture, preferring
 /// one marked as default; never a cover picture.
-fn choose(shown: Shown, spec: &Spec) -> Result<Found, MediaError> {
+fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
     if shown.streams.len() > STREAMS_MAX {
         return Err(MediaError::OverLimit {
             what: "the number of streams",
@@ -112,7 +112,7 @@ fn choose(shown: Shown, spec: &Spec) -> Result<Found, MediaError> {
         .unwrap_or_default()
         .to_string();
     let source = Source {
-        jumping: JUMPING.contains(&demuxer.as_str()),
+        discontinuous: JUMPING.contains(&demuxer.as_str()),
         demuxer,
         start_us: shown
             .format
@@ -121,7 +121,7 @@ fn choose(shown: Shown, spec: &Spec) -> Result<Found, MediaError> {
             .and_then(parse_microseconds),
         video,
     };
-    Ok(Found {
+    Ok(ProbedSource {
         source,
         streams: shown.streams,
         tags: shown.format.tags,
@@ -143,7 +143,7 @@ fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
     }
     let Some(video) = video else {
         return Err(MediaError::NoVideo {
-            found: kinds(streams),
+            found: describe_streams(streams),
         });
     };
     let pixels = video.width * video.height;
@@ -176,7 +176,7 @@ mod tests {
     use super::*;
     use reelraft_model::spec::{SpecRequest, resolve};
 
-    fn shown(text: &str, container: &str) -> Result<Found, MediaError> {
+    fn shown(text: &str, container: &str) -> Result<ProbedSource, MediaError> {
         let request = SpecRequest {
             container: container.into(),
             ..Default::default()

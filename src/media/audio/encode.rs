@@ -2,38 +2,40 @@
 //! it would drift by an encoder's run-up at every joint.
 
 use crate::{
-    audio::args::{self, SoundForm},
+    audio::args::{self, AudioIntermediate},
     error::MediaError,
     facts::{
         encoded::{Encoded, hash},
         index::Index,
-        report::SoundReport,
+        report::AudioReport,
     },
-    ffmpeg::{context::Context, listeners::Advance, packet_scan::scan_own},
+    ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
 };
 
 /// Encodes one audio track, by its number from 0 in the output. `progress` gets
 /// the milliseconds done so far.
 ///
 /// # Errors
-/// [`MediaError::NoSound`] for a number beyond the output's tracks.
+/// [`MediaError::NoSuchAudioTask`] for a number beyond the output's tracks.
 pub async fn encode_audio(
     context: &Context<'_>,
     index: &Index,
     track: u32,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    let Some(sound) = index.head.sounds.get(track as usize) else {
-        return Err(MediaError::NoSound);
+    let Some(sound) = index.facts.audio_tracks.get(track as usize) else {
+        return Err(MediaError::NoSuchAudioTask);
     };
-    let form = SoundForm::of(context.spec, sound);
+    let form = AudioIntermediate::of(context.spec, sound);
     let path = context.work_dir.join(form.file());
     let arguments = args::track(context.input, index, context.spec, sound);
-    let mut watch = Advance::new(&progress);
+    let mut watch = ProgressListener::new(&progress);
     let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.complaints.judge("ffmpeg", ended)?;
-    watch.complaints.strictly(context.spec.strict)?;
-    let packets = scan_own(context, &path, form.demuxer(), "a:0").await?.times;
+    watch.diagnostics.check_exit("ffmpeg", ended)?;
+    watch.diagnostics.reject_if_strict(context.spec.strict)?;
+    let packets = scan_intermediate(context, &path, form.demuxer(), "a:0")
+        .await?
+        .times;
     if packets.is_empty() {
         // Its first packet came when the track was chosen.
         return Err(MediaError::Unproven {
@@ -44,10 +46,10 @@ pub async fn encode_audio(
     let bytes = std::fs::metadata(&path)
         .map_err(MediaError::disk("reading the audio"))?
         .len();
-    let report = SoundReport {
+    let report = AudioReport {
         packets: packets.len() as u64,
-        complaints: watch.complaints.kept,
-        complaints_total: watch.complaints.total,
+        complaints: watch.diagnostics.kept,
+        complaints_total: watch.diagnostics.total,
         blake3: hash(&path)?,
     };
     Ok(Encoded {

@@ -5,8 +5,8 @@ use reelraft_model::spec::{Audio, Spec};
 
 use crate::{
     facts::{
-        audio_track::{Loudness, Sound},
-        text::{milli, words},
+        audio_track::{AudioTrack, Loudness},
+        text::{milli, strings},
     },
     limits::PEAK_MDB_MAX,
 };
@@ -26,7 +26,7 @@ impl Loudness {
 }
 
 /// Filters of one track, as the `number`th of its output.
-pub(crate) fn filters(spec: &Spec, sound: &Sound, number: usize) -> Vec<String> {
+pub(crate) fn filters(spec: &Spec, sound: &AudioTrack, number: usize) -> Vec<String> {
     let mut chain = match sound.loudness {
         Some(loudness) => loudness.filters(spec),
         None => Vec::new(),
@@ -37,7 +37,7 @@ pub(crate) fn filters(spec: &Spec, sound: &Sound, number: usize) -> Vec<String> 
     }
     match chain.as_slice() {
         [] => Vec::new(),
-        chain => words(&[&format!("-filter:a:{number}"), &chain.join(",")]),
+        chain => strings(&[&format!("-filter:a:{number}"), &chain.join(",")]),
     }
 }
 

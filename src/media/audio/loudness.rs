@@ -11,8 +11,8 @@ use crate::{
     facts::{audio_track::Loudness, source::Source},
     ffmpeg::{
         context::Context,
-        listeners::Advance,
-        process::{Listener, Step},
+        listeners::ProgressListener,
+        process::{LineEffect, Listener},
     },
     limits::SILENCE_MLUFS,
 };
@@ -25,13 +25,13 @@ pub(crate) async fn measure(
     stream: u32,
 ) -> Result<Option<Loudness>, MediaError> {
     let arguments = args::measure(context.input, source, stream);
-    let mut summary = Summary {
-        advance: Advance::new(&|_| {}),
+    let mut summary = LoudnessSummary {
+        advance: ProgressListener::new(&|_| {}),
         integrated_mlufs: None,
         peak_mdb: None,
     };
     let ended = context.ffmpeg(&arguments, &mut summary).await?;
-    summary.advance.complaints.judge("ffmpeg", ended)?;
+    summary.advance.diagnostics.check_exit("ffmpeg", ended)?;
     let (Some(integrated_mlufs), Some(peak_mdb)) = (summary.integrated_mlufs, summary.peak_mdb)
     else {
         return Ok(None);
@@ -44,25 +44,25 @@ pub(crate) async fn measure(
 
 /// Reads the summary of the filter `ebur128`, whose lines are `I: -16.7 LUFS`
 /// and `Peak: -1.3 dBFS` among others.
-struct Summary<'a> {
-    advance: Advance<'a>,
+struct LoudnessSummary<'a> {
+    advance: ProgressListener<'a>,
     integrated_mlufs: Option<i32>,
     peak_mdb: Option<i32>,
 }
 
-impl Listener for Summary<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+impl Listener for LoudnessSummary<'_> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         self.advance.stdout(line)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         let mut words = line.split_whitespace();
         match (words.next(), words.next(), words.next()) {
             (Some("I:"), Some(value), Some("LUFS")) => self.integrated_mlufs = thousandths(value),
             (Some("Peak:"), Some(value), Some("dBFS")) => self.peak_mdb = thousandths(value),
             _ => return self.advance.stderr(line),
         }
-        Ok(Step::Quiet)
+        Ok(LineEffect::Neutral)
     }
 }
 

@@ -14,14 +14,14 @@ use crate::{
     audio::{args, loudness},
     error::MediaError,
     facts::{
-        audio_track::{Loudness, Sound},
+        audio_track::{AudioTrack, Loudness},
         labels::Label,
-        source::{Found, Source, Stream, kinds},
+        source::{ProbedSource, Source, Stream, describe_streams},
     },
     ffmpeg::{
         context::Context,
-        log::Complaints,
-        process::{Ended, Listener, Step},
+        log::Diagnostics,
+        process::{Exit, LineEffect, Listener},
     },
 };
 
@@ -29,26 +29,26 @@ use crate::{
 /// goes to `notes`.
 ///
 /// # Errors
-/// [`MediaError::NoTrack`] for a number that the source lacks,
-/// [`MediaError::SoundMisfit`] where the codec or container does not take a
-/// track, [`MediaError::NoAudio`] where sound alone is asked of a silent file.
+/// [`MediaError::NoSuchAudioTrack`] for a number that the source lacks,
+/// [`MediaError::AudioMisfit`] where the codec or container does not take a
+/// track, [`MediaError::SourceHasNoAudio`] where sound alone is asked of a silent file.
 pub(crate) async fn choose(
     context: &Context<'_>,
-    found: &Found,
+    found: &ProbedSource,
     notes: &mut Vec<String>,
-) -> Result<Vec<Sound>, MediaError> {
+) -> Result<Vec<AudioTrack>, MediaError> {
     let spec = context.spec;
     if spec.audio() == Audio::None {
         return Ok(Vec::new());
     }
     let mut sounds = Vec::new();
-    for (number, stream) in wanted(spec, &found.streams)? {
+    for (number, stream) in requested_tracks(spec, &found.streams)? {
         let silent = "has no sound that can be decoded and is left out";
         let Some((sample_rate, channels)) = stream.sound() else {
             notes.push(format!("audio track {number} {silent}"));
             continue;
         };
-        let sound = Sound {
+        let sound = AudioTrack {
             stream: stream.index,
             codec: stream.codec().to_string(),
             sample_rate,
@@ -56,17 +56,17 @@ pub(crate) async fn choose(
             label: Label::of(stream),
             loudness: None,
         };
-        match attempt(context, &found.source, &sound).await? {
-            Tried::Good => {
+        match try_first_packet(context, &found.source, &sound).await? {
+            TrialResult::Good => {
                 let loudness = loudness(context, &found.source, &sound).await?;
                 if loudness.is_none() && spec.loudness_mlufs != 0 {
                     notes.push(format!("audio track {number} is silent and stays as it is"));
                 }
-                sounds.push(Sound { loudness, ..sound });
+                sounds.push(AudioTrack { loudness, ..sound });
             }
-            Tried::Silent => notes.push(format!("audio track {number} {silent}")),
-            Tried::Misfit(detail) => {
-                return Err(MediaError::SoundMisfit {
+            TrialResult::Silent => notes.push(format!("audio track {number} {silent}")),
+            TrialResult::Misfit(detail) => {
+                return Err(MediaError::AudioMisfit {
                     track: number,
                     codec: sound.codec,
                     detail,
@@ -79,8 +79,8 @@ pub(crate) async fn choose(
         }
     }
     if sounds.is_empty() && spec.container().sound_alone() {
-        return Err(MediaError::NoAudio {
-            found: kinds(&found.streams),
+        return Err(MediaError::SourceHasNoAudio {
+            found: describe_streams(&found.streams),
         });
     }
     Ok(sounds)
@@ -90,7 +90,7 @@ pub(crate) async fn choose(
 async fn loudness(
     context: &Context<'_>,
     source: &Source,
-    sound: &Sound,
+    sound: &AudioTrack,
 ) -> Result<Option<Loudness>, MediaError> {
     match context.spec.loudness_mlufs {
         0 => Ok(None),
@@ -99,7 +99,10 @@ async fn loudness(
 }
 
 /// The tracks asked for with their numbers from 1; all without a wish.
-fn wanted<'s>(spec: &Spec, streams: &'s [Stream]) -> Result<Vec<(u32, &'s Stream)>, MediaError> {
+fn requested_tracks<'s>(
+    spec: &Spec,
+    streams: &'s [Stream],
+) -> Result<Vec<(u32, &'s Stream)>, MediaError> {
     let tracks: Vec<(u32, &Stream)> = (1..)
         .zip(streams.iter().filter(|stream| stream.is("audio")))
         .collect();
@@ -125,7 +128,7 @@ fn wanted<'s>(spec: &Spec, streams: &'s [Stream]) -> Result<Vec<(u32, &'s Stream
         .iter()
         .map(|&number| {
             let track = tracks.iter().find(|(own, _)| *own == number);
-            track.copied().ok_or(MediaError::NoTrack {
+            track.copied().ok_or(MediaError::NoSuchAudioTrack {
                 number,
                 tracks: tracks.len() as u32,
             })
@@ -134,7 +137,7 @@ fn wanted<'s>(spec: &Spec, streams: &'s [Stream]) -> Result<Vec<(u32, &'s Stream
 }
 
 /// How a track's first packet fared.
-enum Tried {
+enum TrialResult {
     /// It came out.
     Good,
     /// There is nothing in the track.
@@ -143,25 +146,25 @@ enum Tried {
     Misfit(String),
 }
 
-async fn attempt(
+async fn try_first_packet(
     context: &Context<'_>,
     source: &Source,
-    sound: &Sound,
-) -> Result<Tried, MediaError> {
+    sound: &AudioTrack,
+) -> Result<TrialResult, MediaError> {
     let arguments = args::first(context.input, source, context.spec, sound);
     let mut listener = FirstPacket::default();
     let ended = context.ffmpeg(&arguments, &mut listener).await?;
     if listener.seen {
-        return Ok(Tried::Good);
+        return Ok(TrialResult::Good);
     }
     let misfit = listener
-        .complaints
+        .diagnostics
         .kept
         .iter()
         .find(|said| MISFITS.iter().any(|words| said.contains(words)));
-    match misfit.filter(|_| matches!(ended, Ended::Badly(_))) {
-        Some(said) => Ok(Tried::Misfit(said.clone())),
-        None => Ok(Tried::Silent),
+    match misfit.filter(|_| matches!(ended, Exit::Failure(_))) {
+        Some(said) => Ok(TrialResult::Misfit(said.clone())),
+        None => Ok(TrialResult::Silent),
     }
 }
 
@@ -181,18 +184,18 @@ const MISFITS: [&str; 8] = [
 #[derive(Default)]
 struct FirstPacket {
     seen: bool,
-    complaints: Complaints,
+    diagnostics: Diagnostics,
 }
 
 impl Listener for FirstPacket {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         self.seen |= line.starts_with("0,");
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
     }
 }
 
@@ -211,7 +214,7 @@ mod tests {
 
     fn numbers(spec: &Spec) -> Result<Vec<(u32, u32)>, MediaError> {
         let streams = streams();
-        let wanted = wanted(spec, &streams)?;
+        let wanted = requested_tracks(spec, &streams)?;
         Ok(wanted
             .iter()
             .map(|(number, stream)| (*number, stream.index))

@@ -5,8 +5,8 @@ use reelraft_model::spec::{Container, Spec, Subtitles};
 
 use crate::{
     facts::{
-        containers::attached,
-        extra::{Extra, Kind},
+        containers::attaches_covers,
+        extra::{Extra, ExtraKind},
         labels::Label,
         source::Stream,
     },
@@ -79,7 +79,7 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
     let mut extras = Vec::new();
     let mut take = |stream: &Stream, kind, encoder: &str| {
         let mut label = Label::of(stream);
-        if kind == Kind::Cover && attached(container) {
+        if kind == ExtraKind::Cover && attaches_covers(container) {
             name_cover(&mut label, stream.codec());
         }
         extras.push(Extra {
@@ -103,7 +103,7 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
         let subtitles = streams.iter().filter(|stream| stream.is("subtitle"));
         for (number, stream) in (1..).zip(subtitles) {
             match encoder(container, stream.codec()) {
-                Some(encoder) => take(stream, Kind::Subtitle, encoder),
+                Some(encoder) => take(stream, ExtraKind::Subtitle, encoder),
                 None => leave(&format!("subtitle track {number}"), stream),
             }
         }
@@ -112,14 +112,16 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
         for stream in streams {
             if stream.is("attachment") {
                 match container {
-                    Container::Mkv if is_named(stream) => take(stream, Kind::Attachment, "copy"),
+                    Container::Mkv if is_named(stream) => {
+                        take(stream, ExtraKind::Attachment, "copy")
+                    }
                     _ => leave("an attachment", stream),
                 }
             }
         }
         for stream in streams.iter().filter(|stream| stream.has("attached_pic")) {
             if shows_cover(container, stream) {
-                take(stream, Kind::Cover, "copy");
+                take(stream, ExtraKind::Cover, "copy");
             } else {
                 leave("a cover picture", stream);
             }

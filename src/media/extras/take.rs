@@ -8,35 +8,35 @@ use crate::{
     error::MediaError,
     facts::{
         encoded::{Encoded, hash},
-        extra::{Extra, ExtrasForm, Kind, labels_of},
+        extra::{Extra, ExtraKind, ExtrasIntermediate, labels_of},
         index::Index,
-        labels::{self},
+        labels,
         report::ExtrasReport,
-        text::words,
+        text::strings,
     },
     ffmpeg::{
-        args::{beside, quiet},
+        args::{drain_other_streams, global_options},
         context::Context,
-        input::{Input, open},
-        listeners::Advance,
+        input::{Input, open_input},
+        listeners::ProgressListener,
         log::LOG_ERRORS,
-        packet_scan::scan_own,
+        packet_scan::scan_intermediate,
     },
     limits::SHIFT_SECONDS,
 };
 
 /// Options that take the extras of a kind out of an input, as the reference
 /// has them.
-pub(crate) fn reference_args(extras: &[Extra], kind: Kind, covers_from: usize) -> Vec<String> {
+pub(crate) fn reference_args(extras: &[Extra], kind: ExtraKind, covers_from: usize) -> Vec<String> {
     let mut args = Vec::new();
     let own = extras.iter().filter(|extra| extra.kind == kind);
     for (number, extra) in own.enumerate() {
         let number = match kind {
-            Kind::Cover => covers_from + number,
+            ExtraKind::Cover => covers_from + number,
             _ => number,
         };
-        args.extend(words(&["-map", &format!("0:{}", extra.stream)]));
-        args.extend(words(&[
+        args.extend(strings(&["-map", &format!("0:{}", extra.stream)]));
+        args.extend(strings(&[
             &format!("-c:{}:{number}", kind.letter()),
             &extra.encoder,
         ]));
@@ -47,29 +47,35 @@ pub(crate) fn reference_args(extras: &[Extra], kind: Kind, covers_from: usize) -
 /// Takes the extras out of the source. Without `-copyts`, so that ffmpeg
 /// shifts them as a single pass does.
 fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
-    let source = &index.head.source;
-    let extras = &index.head.extras;
-    let form = ExtrasForm::of(spec);
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
-    args.extend(open(input, Some(&source.demuxer)));
-    if form == ExtrasForm::Matroska {
+    let source = &index.facts.source;
+    let extras = &index.facts.extras;
+    let form = ExtrasIntermediate::of(spec);
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&[
+        "-progress",
+        "pipe:1",
+        "-nostats",
+        "-threads",
+        "1",
+    ]));
+    args.extend(open_input(input, Some(&source.demuxer)));
+    if form == ExtrasIntermediate::Matroska {
         // A Matroska file without a packet can't be read, and attachments have
         // none: a moment of silence goes along, which the assembly leaves out.
-        args.extend(words(&["-f", "lavfi", "-i", "anullsrc=duration=0.01"]));
-        args.extend(words(&["-map", "1:a", "-c:a", "pcm_s16le"]));
+        args.extend(strings(&["-f", "lavfi", "-i", "anullsrc=duration=0.01"]));
+        args.extend(strings(&["-map", "1:a", "-c:a", "pcm_s16le"]));
     }
-    for kind in [Kind::Subtitle, Kind::Attachment, Kind::Cover] {
+    for kind in [ExtraKind::Subtitle, ExtraKind::Attachment, ExtraKind::Cover] {
         args.extend(reference_args(extras, kind, 0));
     }
-    args.extend(words(&["-map_metadata", "-1", "-map_chapters", "-1"]));
-    for kind in [Kind::Attachment, Kind::Cover] {
+    args.extend(strings(&["-map_metadata", "-1", "-map_chapters", "-1"]));
+    for kind in [ExtraKind::Attachment, ExtraKind::Cover] {
         args.extend(labels::args(kind.letter(), &labels_of(extras, kind), false));
     }
-    args.extend(words(&["-fflags", "+bitexact", "-flags:s", "+bitexact"]));
+    args.extend(strings(&["-fflags", "+bitexact", "-flags:s", "+bitexact"]));
     match form {
-        ExtrasForm::Mp4 => args.extend(words(&["-f", "mp4"])),
-        ExtrasForm::Matroska => args.extend(words(&[
+        ExtrasIntermediate::Mp4 => args.extend(strings(&["-f", "mp4"])),
+        ExtrasIntermediate::Matroska => args.extend(strings(&[
             "-output_ts_offset",
             &SHIFT_SECONDS.to_string(),
             "-avoid_negative_ts",
@@ -80,7 +86,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     }
     args.push(form.file().to_string());
     let own: Vec<u32> = extras.iter().map(|extra| extra.stream).collect();
-    args.extend(beside(source, &index.mapped(), &own));
+    args.extend(drain_other_streams(source, &index.job_streams(), &own));
     args
 }
 
@@ -92,17 +98,17 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     if !index.has_extras() {
         return Err(MediaError::NoExtras);
     }
-    let form = ExtrasForm::of(context.spec);
+    let form = ExtrasIntermediate::of(context.spec);
     let arguments = arguments(context.input, index, context.spec);
-    let mut watch = Advance::new(&|_| {});
+    let mut watch = ProgressListener::new(&|_| {});
     let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.complaints.judge("ffmpeg", ended)?;
+    watch.diagnostics.check_exit("ffmpeg", ended)?;
     let path = context.work_dir.join(form.file());
     let mut cues = Vec::new();
-    for number in 0..labels_of(&index.head.extras, Kind::Subtitle).len() {
+    for number in 0..labels_of(&index.facts.extras, ExtraKind::Subtitle).len() {
         let stream = format!("s:{number}");
         cues.push(
-            scan_own(context, &path, form.demuxer(), &stream)
+            scan_intermediate(context, &path, form.demuxer(), &stream)
                 .await?
                 .filled,
         );
@@ -112,8 +118,8 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         .len();
     let report = ExtrasReport {
         cues,
-        complaints: watch.complaints.kept,
-        complaints_total: watch.complaints.total,
+        complaints: watch.diagnostics.kept,
+        complaints_total: watch.diagnostics.total,
         blake3: hash(&path)?,
     };
     Ok(Encoded {

@@ -6,7 +6,7 @@ use crate::facts::labels::Label;
 
 /// An audio track that is encoded or copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Sound {
+pub(crate) struct AudioTrack {
     /// Number of the stream in the source.
     pub stream: u32,
     /// ffmpeg's name of its codec.

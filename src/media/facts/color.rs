@@ -29,7 +29,7 @@ pub(crate) struct Mastering {
 /// Tags of the reference's header, in ffmpeg's words.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub(crate) struct Told {
+pub(crate) struct HeaderColorTags {
     color_range: String,
     color_space: String,
     color_transfer: String,
@@ -139,7 +139,7 @@ fn decimal(value: i64, places: u32) -> String {
     format!("{}.{:0width$}", value / whole, value % whole)
 }
 
-impl Told {
+impl HeaderColorTags {
     /// Options that put the tags into a copied stream's header. MP4 and its
     /// kin have them in the bitstream and in boxes that a copy keeps.
     pub fn options(&self, container: Container) -> Vec<String> {
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn only_matroska_is_told_and_only_what_is_known() {
-        let told = Told {
+        let told = HeaderColorTags {
             color_range: "tv".into(),
             color_space: "gbr".into(),
             color_transfer: "unknown".into(),

@@ -39,6 +39,6 @@ pub(crate) fn demuxer(spec: &Spec) -> &'static str {
 }
 
 /// Whether a container keeps covers as attached files.
-pub(crate) fn attached(container: Container) -> bool {
+pub(crate) fn attaches_covers(container: Container) -> bool {
     container == Container::Mkv
 }

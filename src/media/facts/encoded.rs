@@ -9,7 +9,7 @@ use crate::error::MediaError;
 pub struct Encoded {
     /// The file.
     pub path: PathBuf,
-    /// Facts the assembly needs; equal bytes for equal work.
+    /// SourceFacts the assembly needs; equal bytes for equal work.
     pub report: Vec<u8>,
     /// Frames of video, or packets of audio.
     pub frames: u64,

@@ -8,7 +8,7 @@ use crate::facts::labels::Label;
 
 /// What an extra is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Kind {
+pub(crate) enum ExtraKind {
     /// A subtitle track.
     Subtitle,
     /// A file of its own, as a font.
@@ -17,22 +17,22 @@ pub(crate) enum Kind {
     Cover,
 }
 
-impl Kind {
+impl ExtraKind {
     /// The word in the proof.
     pub fn name(self) -> &'static str {
         match self {
-            Kind::Subtitle => "subtitle",
-            Kind::Attachment => "attachment",
-            Kind::Cover => "cover",
+            ExtraKind::Subtitle => "subtitle",
+            ExtraKind::Attachment => "attachment",
+            ExtraKind::Cover => "cover",
         }
     }
 
     /// ffmpeg's letter for streams of this kind.
     pub fn letter(self) -> &'static str {
         match self {
-            Kind::Subtitle => "s",
-            Kind::Attachment => "t",
-            Kind::Cover => "v",
+            ExtraKind::Subtitle => "s",
+            ExtraKind::Attachment => "t",
+            ExtraKind::Cover => "v",
         }
     }
 }
@@ -43,7 +43,7 @@ pub(crate) struct Extra {
     /// Number of the stream in the source.
     pub stream: u32,
     /// What it is.
-    pub kind: Kind,
+    pub kind: ExtraKind,
     /// The encoder that makes it fit, or `copy`.
     pub encoder: String,
     /// What it is called and meant for.
@@ -51,7 +51,7 @@ pub(crate) struct Extra {
 }
 
 /// Labels of the extras of a kind, in order.
-pub(crate) fn labels_of(extras: &[Extra], kind: Kind) -> Vec<&Label> {
+pub(crate) fn labels_of(extras: &[Extra], kind: ExtraKind) -> Vec<&Label> {
     extras
         .iter()
         .filter(|extra| extra.kind == kind)
@@ -61,7 +61,7 @@ pub(crate) fn labels_of(extras: &[Extra], kind: Kind) -> Vec<&Label> {
 
 /// How extras are kept between the source and the assembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ExtrasForm {
+pub(crate) enum ExtrasIntermediate {
     /// Plain MP4: what ends a cue is a packet of its own, and with a shift
     /// the last one would last as much longer.
     Mp4,
@@ -69,33 +69,33 @@ pub(crate) enum ExtrasForm {
     Matroska,
 }
 
-impl ExtrasForm {
+impl ExtrasIntermediate {
     /// The form for a spec.
-    pub fn of(spec: &Spec) -> ExtrasForm {
+    pub fn of(spec: &Spec) -> ExtrasIntermediate {
         match spec.container() {
-            Container::Mkv | Container::Webm => ExtrasForm::Matroska,
-            _ => ExtrasForm::Mp4,
+            Container::Mkv | Container::Webm => ExtrasIntermediate::Matroska,
+            _ => ExtrasIntermediate::Mp4,
         }
     }
 
     /// Name in the work folder.
     pub fn file(self) -> &'static str {
         match self {
-            ExtrasForm::Mp4 => "extras.mp4",
-            ExtrasForm::Matroska => "extras.mkv",
+            ExtrasIntermediate::Mp4 => "extras.mp4",
+            ExtrasIntermediate::Matroska => "extras.mkv",
         }
     }
 
     /// ffmpeg's demuxer for it.
     pub fn demuxer(self) -> &'static str {
         match self {
-            ExtrasForm::Mp4 => "mov",
-            ExtrasForm::Matroska => "matroska",
+            ExtrasIntermediate::Mp4 => "mov",
+            ExtrasIntermediate::Matroska => "matroska",
         }
     }
 
     /// Whether its times are late by the shift.
     pub fn shifted(self) -> bool {
-        self == ExtrasForm::Matroska
+        self == ExtrasIntermediate::Matroska
     }
 }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     facts::{
-        labels::fits,
-        source::{Chapter, Found, Tags},
-        text::words,
+        labels::is_storable,
+        source::{Chapter, ProbedSource, Tags},
+        text::strings,
         times::{MICROSECONDS, Ratio, rescale},
     },
     limits::{CHAPTERS_MAX, TAGS_MAX},
@@ -39,7 +39,7 @@ const PLACE: [&str; 6] = ["location", "gps", "iso6709", "latitude", "longitude",
 
 /// A chapter at the output's times.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-struct Scene {
+struct OutputChapter {
     base: Ratio,
     start: i64,
     end: i64,
@@ -48,24 +48,26 @@ struct Scene {
 
 /// Tags and chapters of the whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct About {
+pub(crate) struct FileMetadata {
     tags: Tags,
     /// Names of the source's tags that do not come along.
-    left: Vec<String>,
+    #[serde(rename = "left")]
+    dropped_keys: Vec<String>,
     /// The stream whose tags these are, where the file itself has none.
     stream: Option<u32>,
-    scenes: Vec<Scene>,
+    #[serde(rename = "scenes")]
+    chapters: Vec<OutputChapter>,
 }
 
-impl About {
+impl FileMetadata {
     /// What is kept of a source's tags and chapters; what is left out for its
     /// size goes to `notes`. `sound` is the first audio stream of the job.
     pub fn of(
-        found: &Found,
+        found: &ProbedSource,
         sound: Option<u32>,
         keep_location: bool,
         notes: &mut Vec<String>,
-    ) -> About {
+    ) -> FileMetadata {
         // Ogg has the tags of a song on its stream.
         let stream = sound.filter(|_| found.source.demuxer == "ogg" && found.tags.is_empty());
         let of_stream = found
@@ -73,7 +75,7 @@ impl About {
             .iter()
             .find(|own| Some(own.index) == stream)
             .map(|own| &own.tags);
-        let mut about = About {
+        let mut about = FileMetadata {
             stream,
             ..Default::default()
         };
@@ -81,10 +83,10 @@ impl About {
             let small = key.to_ascii_lowercase();
             let place = PLACE.iter().any(|part| small.contains(part));
             if NOISE.contains(&small.as_str()) || (place && !keep_location) {
-                about.left.push(key.clone());
-            } else if !named(key) || !fits(value) || about.tags.len() == TAGS_MAX {
+                about.dropped_keys.push(key.clone());
+            } else if !is_valid_key(key) || !is_storable(value) || about.tags.len() == TAGS_MAX {
                 notes.push("a tag beyond the limits is left out".into());
-                about.left.push(key.clone());
+                about.dropped_keys.push(key.clone());
             } else {
                 about.tags.insert(key.clone(), value.clone());
             }
@@ -93,8 +95,10 @@ impl About {
             notes.push(format!("{} chapters are left out", found.chapters.len()));
         } else {
             let start_us = found.source.start_us.unwrap_or(0);
-            let scenes = found.chapters.iter();
-            about.scenes = scenes.filter_map(|own| scene(own, start_us)).collect();
+            let chapters = found.chapters.iter();
+            about.chapters = chapters
+                .filter_map(|own| output_chapter(own, start_us))
+                .collect();
         }
         about
     }
@@ -102,16 +106,16 @@ impl About {
     /// As text for ffmpeg's demuxer `ffmetadata`.
     pub fn text(&self) -> String {
         let mut text = ";FFMETADATA1\n".to_string();
-        put(&mut text, &self.tags);
-        for scene in &self.scenes {
-            let Scene {
+        write_tags(&mut text, &self.tags);
+        for chapter in &self.chapters {
+            let OutputChapter {
                 base, start, end, ..
-            } = scene;
+            } = chapter;
             text += &format!(
                 "[CHAPTER]\nTIMEBASE={}/{}\nSTART={start}\nEND={end}\n",
                 base.num, base.den
             );
-            put(&mut text, &scene.tags);
+            write_tags(&mut text, &chapter.tags);
         }
         text
     }
@@ -119,32 +123,32 @@ impl About {
     /// Options of the reference, which reads the source itself.
     pub fn reference_args(&self) -> Vec<String> {
         let mut args = match self.stream {
-            Some(stream) => words(&["-map_metadata:g", &format!("0:s:{stream}")]),
-            None => words(&["-map_metadata:g", "0"]),
+            Some(stream) => strings(&["-map_metadata:g", &format!("0:s:{stream}")]),
+            None => strings(&["-map_metadata:g", "0"]),
         };
         // An empty value takes a tag away.
-        for key in self.left.iter().filter(|key| named(key)) {
-            args.extend(words(&["-metadata", &format!("{key}=")]));
+        for key in self.dropped_keys.iter().filter(|key| is_valid_key(key)) {
+            args.extend(strings(&["-metadata", &format!("{key}=")]));
         }
-        let chapters = if self.scenes.is_empty() { "-1" } else { "0" };
-        args.extend(words(&["-map_chapters", chapters]));
+        let chapters = if self.chapters.is_empty() { "-1" } else { "0" };
+        args.extend(strings(&["-map_chapters", chapters]));
         args
     }
 }
 
 /// Whether a key can stand before an equals sign.
-fn named(key: &str) -> bool {
+fn is_valid_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= 255 && !key.contains(['=', '\0', '\n', '\r', ':'])
 }
 
 /// A chapter at the output's times, as ffmpeg itself moves it; none where it
 /// ends before the film begins.
-fn scene(own: &Chapter, start_us: i64) -> Option<Scene> {
+fn output_chapter(own: &Chapter, start_us: i64) -> Option<OutputChapter> {
     let base = Ratio::parse(&own.time_base)?;
     let shift = rescale(start_us, MICROSECONDS, base);
     let mut tags = own.tags.clone();
-    tags.retain(|key, value| named(key) && fits(value));
-    (own.end >= shift).then_some(Scene {
+    tags.retain(|key, value| is_valid_key(key) && is_storable(value));
+    (own.end >= shift).then_some(OutputChapter {
         base,
         start: own.start.saturating_sub(shift).max(0),
         end: own.end.saturating_sub(shift),
@@ -152,7 +156,7 @@ fn scene(own: &Chapter, start_us: i64) -> Option<Scene> {
     })
 }
 
-fn put(text: &mut String, tags: &Tags) {
+fn write_tags(text: &mut String, tags: &Tags) {
     for (key, value) in tags {
         for part in [key.as_str(), "=", value.as_str()] {
             // The equals sign between the two is the one that stands bare.
@@ -173,11 +177,11 @@ mod tests {
     use super::*;
     use crate::facts::source::{Source, Stream};
 
-    fn found(tags: &[(&str, &str)], chapters: &str) -> Found {
-        Found {
+    fn found(tags: &[(&str, &str)], chapters: &str) -> ProbedSource {
+        ProbedSource {
             source: Source {
                 demuxer: "mov".into(),
-                jumping: false,
+                discontinuous: false,
                 start_us: Some(0),
                 video: None,
             },
@@ -198,14 +202,14 @@ mod tests {
             ("nul", "a\0b"),
         ];
         let mut notes = Vec::new();
-        let about = About::of(&found(&tags, "[]"), None, false, &mut notes);
+        let about = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
         assert_eq!(
             about.text(),
             ";FFMETADATA1\ncomment=a\\=b\\;\\#\\\\\\\n[CHAPTER]\\\nx\n"
         );
         assert_eq!(notes.len(), 2);
         let large = "x".repeat(crate::limits::TAG_BYTES_MAX + 1);
-        let about = About::of(&found(&[("lyrics", &large)], "[]"), None, false, &mut notes);
+        let about = FileMetadata::of(&found(&[("lyrics", &large)], "[]"), None, false, &mut notes);
         assert_eq!(about.tags.len(), 0);
         assert!(about.reference_args().contains(&"lyrics=".to_string()));
     }
@@ -220,11 +224,11 @@ mod tests {
             ("encoder", "Lavf"),
         ];
         let mut notes = Vec::new();
-        let about = About::of(&found(&tags, "[]"), None, false, &mut notes);
+        let about = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
         assert_eq!(about.tags.keys().collect::<Vec<_>>(), ["title"]);
-        assert_eq!(about.left.len(), 4);
-        let kept = About::of(&found(&tags, "[]"), None, true, &mut notes);
-        assert_eq!((kept.tags.len(), kept.left.len()), (4, 1));
+        assert_eq!(about.dropped_keys.len(), 4);
+        let kept = FileMetadata::of(&found(&tags, "[]"), None, true, &mut notes);
+        assert_eq!((kept.tags.len(), kept.dropped_keys.len()), (4, 1));
         assert!(notes.is_empty());
     }
 
@@ -234,7 +238,7 @@ mod tests {
             {"time_base":"1/1000","start":1000,"end":3000,"tags":{"title":"Two"}}]"#;
         let mut source = found(&[], chapters);
         source.source.start_us = Some(1_500_000);
-        let about = About::of(&source, None, false, &mut Vec::new());
+        let about = FileMetadata::of(&source, None, false, &mut Vec::new());
         assert_eq!(
             about.text(),
             ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1500\ntitle=Two\n"
@@ -247,7 +251,7 @@ mod tests {
         song.source.demuxer = "ogg".into();
         song.streams =
             vec![serde_json::from_str::<Stream>(r#"{"index":3,"tags":{"ARTIST":"A"}}"#).unwrap()];
-        let about = About::of(&song, Some(3), false, &mut Vec::new());
+        let about = FileMetadata::of(&song, Some(3), false, &mut Vec::new());
         assert_eq!(about.tags["ARTIST"], "A");
         assert!(about.reference_args().contains(&"0:s:3".to_string()));
     }

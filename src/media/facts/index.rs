@@ -7,14 +7,14 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::MediaError,
     facts::{
-        audio_track::Sound,
-        color::{Hdr, Told},
-        extra::{Extra, Kind, labels_of},
-        file_metadata::About,
+        audio_track::AudioTrack,
+        color::{Hdr, HeaderColorTags},
+        extra::{Extra, ExtraKind, labels_of},
+        file_metadata::FileMetadata,
         labels::Label,
         picture::Picture,
-        plan::{Key, Plan, ShardRange},
-        record::{self, Form},
+        plan::{Keyframe, Plan, ShardRange},
+        record::{self, RecordFormat},
         source::Source,
         text::clip,
         times::Ratio,
@@ -22,7 +22,7 @@ use crate::{
     limits::NOTE_BYTES_MAX,
 };
 
-const FORM: Form = Form {
+const FORM: RecordFormat = RecordFormat {
     what: "index",
     magic: b"RRIX",
     version: 2,
@@ -31,26 +31,28 @@ const FORM: Form = Form {
 /// What the analysis found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
-    pub(crate) head: Facts,
+    pub(crate) facts: SourceFacts,
     pub(crate) times: Vec<i64>,
-    pub(crate) keys: Vec<Key>,
+    pub(crate) keys: Vec<Keyframe>,
     shards: Vec<ShardRange>,
     note: Option<String>,
 }
 
 /// All but the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Facts {
+pub(crate) struct SourceFacts {
     pub source_bytes: u64,
     pub source: Source,
     /// What the video is called and meant for.
     pub label: Label,
     /// The audio tracks the job takes, in the output's order.
-    pub sounds: Vec<Sound>,
+    #[serde(rename = "sounds")]
+    pub audio_tracks: Vec<AudioTrack>,
     /// Subtitles, attachments and covers the job takes, in that order.
     pub extras: Vec<Extra>,
     /// Tags and chapters, where they are kept.
-    pub about: Option<About>,
+    #[serde(rename = "about")]
+    pub metadata: Option<FileMetadata>,
     /// What was left out of the source, and why.
     pub notes: Vec<String>,
     pub picture: Picture,
@@ -59,14 +61,15 @@ pub(crate) struct Facts {
     /// HDR metadata that the encoder is told.
     pub hdr: Hdr,
     /// What the reference's header says of colour.
-    pub told: Told,
+    #[serde(rename = "told")]
+    pub color_tags: HeaderColorTags,
     /// The source's time at which a single pass puts zero, in its ticks.
     pub zero: i64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Head {
-    facts: Facts,
+struct IndexHeader {
+    facts: SourceFacts,
     note: Option<String>,
     shards: Vec<ShardRange>,
 }
@@ -81,20 +84,20 @@ pub(crate) struct Bounds {
 
 impl Bounds {
     /// Whether a frame comes before the range.
-    pub fn before(&self, pts: i64) -> bool {
+    pub fn is_before(&self, pts: i64) -> bool {
         self.from.is_some_and(|from| pts < from)
     }
 
     /// Whether a frame comes after it.
-    pub fn behind(&self, pts: i64) -> bool {
+    pub fn is_after(&self, pts: i64) -> bool {
         self.to.is_some_and(|to| pts >= to)
     }
 }
 
 impl Index {
-    pub(crate) fn new(facts: Facts, plan: Plan) -> Index {
+    pub(crate) fn new(facts: SourceFacts, plan: Plan) -> Index {
         Index {
-            head: facts,
+            facts,
             times: plan.times,
             keys: plan.keys,
             shards: plan.shards,
@@ -110,7 +113,7 @@ impl Index {
 
     /// Whether the film is made in one plain pass: it was collapsed (`single`),
     /// or is one shard anyway.
-    pub(crate) fn is_whole(&self, single: bool) -> bool {
+    pub(crate) fn is_single_pass(&self, single: bool) -> bool {
         single || self.shards.len() == 1
     }
 
@@ -121,18 +124,18 @@ impl Index {
 
     /// Audio tracks of the output, each encoded by a task of its own.
     pub fn audio_tracks(&self) -> u32 {
-        self.head.sounds.len() as u32
+        self.facts.audio_tracks.len() as u32
     }
 
     /// Whether subtitles or attachments are to be taken out of the source.
     pub fn has_extras(&self) -> bool {
-        !self.head.extras.is_empty()
+        !self.facts.extras.is_empty()
     }
 
     /// Attachments and covers that the job takes.
     pub(crate) fn attached_counts(&self) -> (usize, usize) {
-        let count = |kind| labels_of(&self.head.extras, kind).len();
-        (count(Kind::Attachment), count(Kind::Cover))
+        let count = |kind| labels_of(&self.facts.extras, kind).len();
+        (count(ExtraKind::Attachment), count(ExtraKind::Cover))
     }
 
     /// Why the source can't be cut, if it can't.
@@ -146,14 +149,14 @@ impl Index {
         let notes: Vec<&str> = self
             .plan_note()
             .into_iter()
-            .chain(self.head.notes.iter().map(String::as_str))
+            .chain(self.facts.notes.iter().map(String::as_str))
             .collect();
         clip(&notes.join("; "), NOTE_BYTES_MAX)
     }
 
     /// The bounds of a range of frames, as a pass over it counts.
     pub(crate) fn bounds(&self, range: ShardRange) -> Bounds {
-        let zero = self.head.zero;
+        let zero = self.facts.zero;
         Bounds {
             from: (self.times.first() < Some(&range.from_pts)).then_some(range.from_pts - zero),
             to: (self.times.last() >= Some(&range.to_pts)).then_some(range.to_pts - zero),
@@ -161,26 +164,26 @@ impl Index {
     }
 
     /// All streams of the source that the job takes, the video first.
-    pub(crate) fn mapped(&self) -> Vec<u32> {
-        let head = &self.head;
+    pub(crate) fn job_streams(&self) -> Vec<u32> {
+        let head = &self.facts;
         let video = head.source.video.iter().map(|video| video.stream);
         video
-            .chain(head.sounds.iter().map(|sound| sound.stream))
+            .chain(head.audio_tracks.iter().map(|sound| sound.stream))
             .chain(head.extras.iter().map(|extra| extra.stream))
             .collect()
     }
 
     /// Output width and height in pixels.
     pub fn output_size(&self) -> (u32, u32) {
-        self.head.picture.output
+        self.facts.picture.output
     }
 
     /// Its bytes, the same for the same facts.
     pub fn to_bytes(&self) -> Vec<u8> {
         let keys: Vec<i64> = self.keys.iter().map(|key| key.pts).collect();
         let clean: Vec<i64> = self.keys.iter().map(|key| key.clean.into()).collect();
-        let head = Head {
-            facts: self.head.clone(),
+        let head = IndexHeader {
+            facts: self.facts.clone(),
             note: self.note.clone(),
             shards: self.shards.clone(),
         };
@@ -192,7 +195,7 @@ impl Index {
     /// # Errors
     /// [`MediaError::BadRecord`] for another version or damaged bytes.
     pub fn from_bytes(bytes: &[u8]) -> Result<Index, MediaError> {
-        let (head, [times, keys, clean]): (Head, _) = record::read(&FORM, bytes)?;
+        let (head, [times, keys, clean]): (IndexHeader, _) = record::read(&FORM, bytes)?;
         let silent = head.facts.source.video.is_none();
         if keys.len() != clean.len() || head.shards.is_empty() != silent {
             return Err(MediaError::BadRecord {
@@ -201,14 +204,14 @@ impl Index {
             });
         }
         Ok(Index {
-            head: head.facts,
+            facts: head.facts,
             shards: head.shards,
             note: head.note,
             times,
             keys: keys
                 .into_iter()
                 .zip(clean)
-                .map(|(pts, clean)| Key {
+                .map(|(pts, clean)| Keyframe {
                     pts,
                     clean: clean != 0,
                 })
@@ -272,11 +275,11 @@ pub(crate) mod tests {
             to_pts,
             frames: (to_pts - from_pts) as u64,
         };
-        let facts = Facts {
+        let facts = SourceFacts {
             source_bytes: 1000,
             source: Source {
                 demuxer: "mov".into(),
-                jumping: false,
+                discontinuous: false,
                 start_us: Some(0),
                 video: Some(Video {
                     stream: 0,
@@ -286,7 +289,7 @@ pub(crate) mod tests {
                 }),
             },
             label: Label::default(),
-            sounds: vec![Sound {
+            audio_tracks: vec![AudioTrack {
                 stream: 1,
                 codec: "aac".into(),
                 sample_rate: 48_000,
@@ -295,7 +298,7 @@ pub(crate) mod tests {
                 loudness: None,
             }],
             extras: Vec::new(),
-            about: None,
+            metadata: None,
             notes: Vec::new(),
             picture: Picture {
                 source: (1280, 720),
@@ -306,7 +309,7 @@ pub(crate) mod tests {
             },
             rate: Some(Ratio { num: 24, den: 1 }),
             hdr: Hdr::default(),
-            told: Told::default(),
+            color_tags: HeaderColorTags::default(),
             zero: 0,
         };
         Index::new(
@@ -314,7 +317,7 @@ pub(crate) mod tests {
             Plan {
                 times: (0..100).collect(),
                 keys: (0..10)
-                    .map(|key| Key {
+                    .map(|key| Keyframe {
                         pts: key * 10,
                         clean: key % 2 == 0,
                     })

@@ -29,7 +29,7 @@ impl Label {
         for (key, value) in &stream.tags {
             let key = key.to_ascii_lowercase();
             let empty = value.is_empty() || (key == "language" && value == "und");
-            if KEPT.contains(&key.as_str()) && !empty && fits(value) {
+            if KEPT.contains(&key.as_str()) && !empty && is_storable(value) {
                 tags.insert(key, value.clone());
             }
         }
@@ -64,14 +64,14 @@ impl Label {
 }
 
 /// Whether a tag's value is one that can be handed on.
-pub(crate) fn fits(value: &str) -> bool {
+pub(crate) fn is_storable(value: &str) -> bool {
     value.len() <= TAG_BYTES_MAX && !value.contains('\0')
 }
 
 /// Labels of the output's streams of one kind, in order. As ffmpeg does by
 /// itself, of several without a default the first one that is no cover becomes
 /// it.
-pub(crate) fn settle(labels: &[&Label], strip: bool) -> Vec<Label> {
+pub(crate) fn with_default_disposition(labels: &[&Label], strip: bool) -> Vec<Label> {
     let lacking = labels.len() > 1 && !labels.iter().any(|label| label.is_default());
     let chosen = labels
         .iter()
@@ -101,7 +101,7 @@ pub(crate) fn options(kind: &str, labels: &[Label]) -> Vec<String> {
 
 /// Options that label the output's streams of one kind.
 pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
-    options(kind, &settle(labels, strip))
+    options(kind, &with_default_disposition(labels, strip))
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ pub struct ShardRange {
 
 /// A keyframe that decoding can be started from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct Keyframe {
     /// Its time in ticks of the source.
     pub pts: i64,
     /// Nothing from before it is needed, and nothing after it is shown before
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
     /// Shown times, rising.
     pub times: Vec<i64>,
     /// Keyframes, rising.
-    pub keys: Vec<Key>,
+    pub keys: Vec<Keyframe>,
     /// At least one where there is video; they abut.
     pub shards: Vec<ShardRange>,
     /// Why it is one shard, if something forbids more.
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// The plan of a job of sound alone.
-    pub fn none() -> Plan {
+    pub fn empty() -> Plan {
         Plan {
             times: Vec::new(),
             keys: Vec::new(),
@@ -54,7 +54,7 @@ impl Plan {
 /// The plan of a source that can't be cut, or need not be.
 pub(crate) fn one_shard(
     times: Vec<i64>,
-    keys: Vec<Key>,
+    keys: Vec<Keyframe>,
     frames: usize,
     note: Option<String>,
 ) -> Plan {

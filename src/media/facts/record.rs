@@ -7,7 +7,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use crate::error::MediaError;
 
 /// What a record is, and in which version it is written.
-pub(crate) struct Form {
+pub(crate) struct RecordFormat {
     /// `index` or `report`, for errors.
     pub what: &'static str,
     /// First bytes.
@@ -17,20 +17,20 @@ pub(crate) struct Form {
 }
 
 /// Writes a record.
-pub(crate) fn write(form: &Form, head: &impl Serialize, lists: &[&[i64]]) -> Vec<u8> {
+pub(crate) fn write(form: &RecordFormat, head: &impl Serialize, lists: &[&[i64]]) -> Vec<u8> {
     let head = serde_json::to_vec(head).expect("heads are plain structs of numbers and text");
     let mut bytes = Vec::with_capacity(head.len() + 64);
     bytes.extend_from_slice(form.magic);
     bytes.push(form.version);
-    put(&mut bytes, head.len() as u64);
+    write_varint(&mut bytes, head.len() as u64);
     bytes.extend_from_slice(&head);
-    put(&mut bytes, lists.len() as u64);
+    write_varint(&mut bytes, lists.len() as u64);
     for list in lists {
-        put(&mut bytes, list.len() as u64);
+        write_varint(&mut bytes, list.len() as u64);
         let mut last = 0i64;
         for &value in *list {
             let step = value.wrapping_sub(last);
-            put(&mut bytes, ((step << 1) ^ (step >> 63)) as u64);
+            write_varint(&mut bytes, ((step << 1) ^ (step >> 63)) as u64);
             last = value;
         }
     }
@@ -42,7 +42,7 @@ pub(crate) fn write(form: &Form, head: &impl Serialize, lists: &[&[i64]]) -> Vec
 /// # Errors
 /// [`MediaError::BadRecord`] for another kind or version, or damaged bytes.
 pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
-    form: &Form,
+    form: &RecordFormat,
     bytes: &[u8],
 ) -> Result<(Head, [Vec<i64>; N]), MediaError> {
     let bad = |detail: &str| MediaError::BadRecord {
@@ -60,16 +60,16 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
         )));
     }
     let cut = || bad("it is cut off");
-    let head_bytes = usize::try_from(take(&mut rest).ok_or_else(cut)?).map_err(|_| cut())?;
+    let head_bytes = usize::try_from(read_varint(&mut rest).ok_or_else(cut)?).map_err(|_| cut())?;
     let head = rest.get(..head_bytes).ok_or_else(cut)?;
     rest = &rest[head_bytes..];
     let head = serde_json::from_slice(head).map_err(|error| bad(&error.to_string()))?;
-    if take(&mut rest) != Some(N as u64) {
+    if read_varint(&mut rest) != Some(N as u64) {
         return Err(bad("it has other lists"));
     }
     let mut lists = [const { Vec::new() }; N];
     for list in &mut lists {
-        let length = take(&mut rest).ok_or_else(cut)?;
+        let length = read_varint(&mut rest).ok_or_else(cut)?;
         // Every value takes a byte at least, which bounds what is allocated.
         if length > rest.len() as u64 {
             return Err(cut());
@@ -77,7 +77,7 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
         list.reserve_exact(length as usize);
         let mut last = 0i64;
         for _ in 0..length {
-            let folded = take(&mut rest).ok_or_else(cut)?;
+            let folded = read_varint(&mut rest).ok_or_else(cut)?;
             let step = (folded >> 1) as i64 ^ -((folded & 1) as i64);
             last = last.wrapping_add(step);
             list.push(last);
@@ -90,7 +90,7 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
     }
 }
 
-fn put(bytes: &mut Vec<u8>, mut value: u64) {
+fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         bytes.push(value as u8 | 0x80);
         value >>= 7;
@@ -98,7 +98,7 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
-fn take(rest: &mut &[u8]) -> Option<u64> {
+fn read_varint(rest: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
         let (&byte, behind) = rest.split_first()?;
@@ -116,7 +116,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const FORM: Form = Form {
+    const FORM: RecordFormat = RecordFormat {
         what: "index",
         magic: b"TEST",
         version: 1,

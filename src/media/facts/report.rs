@@ -7,29 +7,29 @@ use crate::{
     error::MediaError,
     facts::{
         plan::ShardRange,
-        record::{self, Form},
+        record::{self, RecordFormat},
     },
 };
 
-const SHARD: Form = Form {
+const SHARD: RecordFormat = RecordFormat {
     what: "report",
     magic: b"RRSR",
     version: 2,
 };
 
-const SOUND: Form = Form {
+const SOUND: RecordFormat = RecordFormat {
     what: "report",
     magic: b"RRAR",
     version: 1,
 };
 
-const EXTRAS: Form = Form {
+const EXTRAS: RecordFormat = RecordFormat {
     what: "report",
     magic: b"RRER",
     version: 1,
 };
 
-/// Facts of one encoded shard.
+/// SourceFacts of one encoded shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardReport {
     pub head: ShardHead,
@@ -74,9 +74,9 @@ impl ShardReport {
     }
 }
 
-/// Facts of the audio.
+/// SourceFacts of the audio.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SoundReport {
+pub(crate) struct AudioReport {
     /// Packets in the file; none if the track has nothing in it.
     pub packets: u64,
     pub complaints: Vec<String>,
@@ -85,7 +85,7 @@ pub(crate) struct SoundReport {
     pub blake3: String,
 }
 
-impl SoundReport {
+impl AudioReport {
     pub fn to_bytes(&self) -> Vec<u8> {
         record::write(&SOUND, self, &[])
     }
@@ -96,7 +96,7 @@ impl SoundReport {
     }
 }
 
-/// Facts of the subtitles, attachments and covers.
+/// SourceFacts of the subtitles, attachments and covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExtrasReport {
     /// Packets with something to show, of each subtitle track.

@@ -27,7 +27,8 @@ pub(crate) struct Source {
     /// The demuxer to force.
     pub demuxer: String,
     /// Whether its clock may jump.
-    pub jumping: bool,
+    #[serde(rename = "jumping")]
+    pub discontinuous: bool,
     /// Start of the earliest stream.
     pub start_us: Option<i64>,
     /// The video stream; none in a job of sound alone.
@@ -48,7 +49,7 @@ pub(crate) type Tags = BTreeMap<String, String>;
 
 /// All that was found out about a source, the job's choice still to be made.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct ProbedSource {
     /// What it is, and the video that is encoded.
     pub source: Source,
     /// All streams, in order.
@@ -128,7 +129,7 @@ pub(crate) struct Chapter {
 }
 
 /// What there is, in words, for a refusal.
-pub(crate) fn kinds(streams: &[Stream]) -> String {
+pub(crate) fn describe_streams(streams: &[Stream]) -> String {
     if streams.is_empty() {
         return "no streams".to_string();
     }

@@ -1,7 +1,7 @@
 //! Small helpers on text.
 
 /// A list of arguments from words.
-pub(crate) fn words(words: &[&str]) -> Vec<String> {
+pub(crate) fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_string()).collect()
 }
 

@@ -4,33 +4,30 @@
 //!
 //! Not here: what encodes and assembles, which is in `encode_args.rs`.
 
-use crate::facts::{source::Source, text::words};
+use crate::facts::{source::Source, text::strings};
 
 /// ffmpeg calls a pass failed where two thirds of the frames are damaged, though
 /// it has decoded what it could. Here complaints are counted and proven instead.
 pub(crate) const TO_THE_END: [&str; 2] = ["-max_error_rate", "1"];
 
 /// Options of ffmpeg itself: no questions, no stdin, a log we can read.
-pub(crate) fn quiet(log: &str) -> Vec<String> {
-    let mut args = words(&["-nostdin", "-hide_banner", "-y", "-v", log]);
-    args.extend(words(&TO_THE_END));
+pub(crate) fn global_options(log: &str) -> Vec<String> {
+    let mut args = strings(&["-nostdin", "-hide_banner", "-y", "-v", log]);
+    args.extend(strings(&TO_THE_END));
     args
 }
 
 /// A second output that takes the job's other streams and drops them: in
-/// formats with jumping clocks the streams in use decide what the film's start
+/// formats with discontinuous clocks the streams in use decide what the film's start
 /// is. `mapped` are all streams of the job, `own` those in use already.
-pub(crate) fn beside(source: &Source, mapped: &[u32], own: &[u32]) -> Vec<String> {
+pub(crate) fn drain_other_streams(source: &Source, mapped: &[u32], own: &[u32]) -> Vec<String> {
     let mut args = Vec::new();
     for stream in mapped.iter().filter(|stream| !own.contains(stream)) {
-        args.extend(words(&["-map", &format!("0:{stream}")]));
+        args.extend(strings(&["-map", &format!("0:{stream}")]));
     }
-    if !source.jumping || args.is_empty() {
+    if !source.discontinuous || args.is_empty() {
         return Vec::new();
     }
-    args.extend(words(&["-c", "copy", "-f", "null", "-"]));
+    args.extend(strings(&["-c", "copy", "-f", "null", "-"]));
     args
 }
-
-#[cfg(test)]
-mod tests {}

@@ -9,7 +9,7 @@ use crate::{
     ffmpeg::{
         cancel::Cancel,
         input::Input,
-        process::{Ended, Listener, Run, run},
+        process::{Exit, Listener, Run, run},
         tools::Tools,
     },
 };
@@ -36,7 +36,7 @@ impl Context<'_> {
         &self,
         args: &[String],
         listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
+    ) -> Result<Exit, MediaError> {
         self.ffmpeg_with(args, 0, listener).await
     }
 
@@ -46,7 +46,7 @@ impl Context<'_> {
         args: &[String],
         address_bytes_extra: u64,
         listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
+    ) -> Result<Exit, MediaError> {
         self.run_tool(&self.tools.ffmpeg, args, address_bytes_extra, listener)
             .await
     }
@@ -56,7 +56,7 @@ impl Context<'_> {
         &self,
         args: &[String],
         listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
+    ) -> Result<Exit, MediaError> {
         self.run_tool(&self.tools.ffprobe, args, 0, listener).await
     }
 
@@ -66,7 +66,7 @@ impl Context<'_> {
         args: &[String],
         address_bytes_extra: u64,
         listener: &mut (dyn Listener + Send),
-    ) -> Result<Ended, MediaError> {
+    ) -> Result<Exit, MediaError> {
         let child = Run {
             program,
             args,

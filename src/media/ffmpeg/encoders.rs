@@ -8,13 +8,13 @@ use crate::{
     error::MediaError,
     facts::{
         recipe::{RECIPE, SCALER},
-        text::words,
+        text::strings,
     },
     ffmpeg::{
         cancel::Cancel,
-        listeners::Text,
+        listeners::TextListener,
         log::LOG_ERRORS,
-        process::{self, Ended, Run},
+        process::{self, Exit, Run},
         tools::Tools,
     },
     limits::PROBE_TIME_MAX,
@@ -39,7 +39,7 @@ struct Encoder {
     name: &'static str,
     used_for: &'static str,
     options: &'static [&'static str],
-    sound: bool,
+    audio: bool,
 }
 
 const ENCODERS: [Encoder; 7] = [
@@ -47,7 +47,7 @@ const ENCODERS: [Encoder; 7] = [
         name: "libx264",
         used_for: "--codec h264",
         options: &["-preset", "medium", "-crf", "23"],
-        sound: false,
+        audio: false,
     },
     Encoder {
         name: "libx265",
@@ -60,37 +60,37 @@ const ENCODERS: [Encoder; 7] = [
             "-x265-params",
             "pools=none:frame-threads=1:info=0:log-level=error",
         ],
-        sound: false,
+        audio: false,
     },
     Encoder {
         name: "libvpx-vp9",
         used_for: "--codec vp9",
         options: &["-b:v", "0", "-crf", "31", "-cpu-used", "4", "-row-mt", "0"],
-        sound: false,
+        audio: false,
     },
     Encoder {
         name: "libsvtav1",
         used_for: "--codec av1",
         options: &["-preset", "8", "-crf", "35", "-svtav1-params", "lp=1"],
-        sound: false,
+        audio: false,
     },
     Encoder {
         name: "ffv1",
         used_for: "--codec ffv1",
         options: &["-level", "3", "-slices", "4", "-g", "1"],
-        sound: false,
+        audio: false,
     },
     Encoder {
         name: "aac",
         used_for: "--audio aac",
         options: &["-b:a", "128000"],
-        sound: true,
+        audio: true,
     },
     Encoder {
         name: "libopus",
         used_for: "--audio opus",
         options: &["-b:a", "128000"],
-        sound: true,
+        audio: true,
     },
 ];
 
@@ -98,7 +98,7 @@ const ENCODERS: [Encoder; 7] = [
 pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
     let mut checks = Vec::new();
     for encoder in &ENCODERS {
-        let detail = match bytes_of(tools, encoder).await {
+        let detail = match digest_of(tools, encoder).await {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
@@ -127,7 +127,7 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     };
     add(&format!("recipe {RECIPE}"));
     add(std::env::consts::ARCH);
-    let versions = text_of(tools, words(&["-hide_banner", "-version"])).await?;
+    let versions = output_of(tools, strings(&["-hide_banner", "-version"])).await?;
     // The build's own paths and flags change nothing that is not probed.
     for line in versions
         .lines()
@@ -137,7 +137,7 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     }
     for encoder in &ENCODERS {
         add(encoder.name);
-        match bytes_of(tools, encoder).await {
+        match digest_of(tools, encoder).await {
             Ok(digest) => add(&digest),
             Err(MediaError::ToolFailed { .. }) => add("missing"),
             Err(error) => return Err(error),
@@ -149,10 +149,10 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
 /// ffmpeg's digest of what an encoder makes of the clip: ten frames of a test
 /// picture with the filters that jobs use, or a quarter second of sound.
 fn probe_args(encoder: &Encoder) -> Vec<String> {
-    let mut args = words(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
-    if encoder.sound {
+    let mut args = strings(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
+    if encoder.audio {
         // Sine and noise by integers alone, the same on every processor.
-        args.extend(words(&[
+        args.extend(strings(&[
             "-f",
             "lavfi",
             "-i",
@@ -161,7 +161,7 @@ fn probe_args(encoder: &Encoder) -> Vec<String> {
             encoder.name,
         ]));
     } else {
-        args.extend(words(&[
+        args.extend(strings(&[
             "-f",
             "lavfi",
             "-i",
@@ -178,18 +178,18 @@ fn probe_args(encoder: &Encoder) -> Vec<String> {
             "1",
         ]));
     }
-    args.extend(words(encoder.options));
-    args.extend(words(&["-flags", "+bitexact", "-fflags", "+bitexact"]));
-    args.extend(words(&["-f", "streamhash", "-hash", "sha256", "-"]));
+    args.extend(strings(encoder.options));
+    args.extend(strings(&["-flags", "+bitexact", "-fflags", "+bitexact"]));
+    args.extend(strings(&["-f", "streamhash", "-hash", "sha256", "-"]));
     args
 }
 
-async fn bytes_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaError> {
-    text_of(tools, probe_args(encoder)).await
+async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaError> {
+    output_of(tools, probe_args(encoder)).await
 }
 
-async fn text_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
-    let mut text = Text::default();
+async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
+    let mut text = TextListener::default();
     let ended = process::run(
         Run {
             program: &tools.ffmpeg,
@@ -202,8 +202,8 @@ async fn text_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError>
         &mut text,
     )
     .await?;
-    if let Ended::Badly(_) = ended {
-        text.complaints.judge("ffmpeg", ended)?;
+    if let Exit::Failure(_) = ended {
+        text.diagnostics.check_exit("ffmpeg", ended)?;
     }
     Ok(text.out)
 }

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{facts::text::words, limits::READ_WAIT};
+use crate::{facts::text::strings, limits::READ_WAIT};
 
 /// Where a source is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,22 +30,22 @@ impl Input {
 
 /// Opens the input with a demuxer; the options stand before it, so they come
 /// after those that apply to the decoder.
-pub(crate) fn open(input: &Input, demuxer: Option<&str>) -> Vec<String> {
+pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     let mut args = Vec::new();
     let protocols = match input {
         Input::File(_) => "file",
         Input::Http { .. } => "http,tcp",
     };
-    args.extend(words(&["-protocol_whitelist", protocols]));
+    args.extend(strings(&["-protocol_whitelist", protocols]));
     match demuxer {
         Some(demuxer) => {
-            args.extend(words(&["-format_whitelist", demuxer, "-f", demuxer]));
+            args.extend(strings(&["-format_whitelist", demuxer, "-f", demuxer]));
         }
-        None => args.extend(words(&["-format_whitelist", &DEMUXERS.join(",")])),
+        None => args.extend(strings(&["-format_whitelist", &DEMUXERS.join(",")])),
     }
     if let Input::Http { .. } = input {
         let wait_us = READ_WAIT.as_micros().to_string();
-        args.extend(words(&[
+        args.extend(strings(&[
             "-multiple_requests",
             "1",
             "-short_seek_size",
@@ -136,10 +136,10 @@ mod tests {
     fn a_file_is_opened_under_whitelists_and_its_name_is_no_option() {
         let input = Input::File("-map.mp4".into());
         assert_eq!(
-            open(&input, Some("mov")).join(" "),
+            open_input(&input, Some("mov")).join(" "),
             "-protocol_whitelist file -format_whitelist mov -f mov -i file:-map.mp4"
         );
-        let any = open(&input, None).join(" ");
+        let any = open_input(&input, None).join(" ");
         for refused in ["hls", "concat", "sdp", "dash", "image2", "_pipe"] {
             assert!(!any.contains(refused), "{any}");
         }
@@ -149,7 +149,7 @@ mod tests {
     fn a_server_is_asked_for_ranges_and_nothing_else_is_reachable() {
         let url = "http://127.0.0.1:9/t".to_string();
         assert_eq!(
-            open(&Input::Http { url }, Some("mpegts")).join(" "),
+            open_input(&Input::Http { url }, Some("mpegts")).join(" "),
             "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 1 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
         );
     }

@@ -4,23 +4,23 @@
 use crate::{
     error::MediaError,
     ffmpeg::{
-        log::Complaints,
-        process::{Listener, Step},
+        log::Diagnostics,
+        process::{LineEffect, Listener},
     },
     limits::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX},
 };
 
 /// Keeps all of stdout, bounded, and the complaints.
 #[derive(Default)]
-pub(crate) struct Text {
+pub(crate) struct TextListener {
     /// What came on stdout.
     pub out: String,
     /// What went wrong.
-    pub complaints: Complaints,
+    pub diagnostics: Diagnostics,
 }
 
-impl Listener for Text {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+impl Listener for TextListener {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if self.out.len() + line.len() > TEXT_BYTES_MAX {
             return Err(MediaError::OverLimit {
                 what: "the size of the source's description in bytes",
@@ -30,12 +30,12 @@ impl Listener for Text {
         }
         self.out.push_str(line);
         self.out.push('\n');
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
     }
 
     fn line_bytes_max(&self) -> usize {
@@ -44,51 +44,51 @@ impl Listener for Text {
 }
 
 /// Follows a child by what `-progress` says, and keeps the complaints.
-pub(crate) struct Advance<'a> {
+pub(crate) struct ProgressListener<'a> {
     /// Gets the milliseconds of film done so far.
     progress: &'a (dyn Fn(u64) + Send + Sync),
     out_us: i64,
     out_bytes: u64,
     /// What went wrong.
-    pub complaints: Complaints,
+    pub diagnostics: Diagnostics,
 }
 
-impl<'a> Advance<'a> {
+impl<'a> ProgressListener<'a> {
     pub fn new(progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
-        Advance {
+        ProgressListener {
             progress,
             out_us: 0,
             out_bytes: 0,
-            complaints: Complaints::default(),
+            diagnostics: Diagnostics::default(),
         }
     }
 }
 
-impl Listener for Advance<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+impl Listener for ProgressListener<'_> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         match line.split_once('=') {
             Some(("out_time_us", time)) => {
                 let out_us = time.trim().parse().unwrap_or(0);
                 if out_us > self.out_us {
                     self.out_us = out_us;
                     (self.progress)(out_us as u64 / 1000);
-                    return Ok(Step::Alive);
+                    return Ok(LineEffect::Progress);
                 }
             }
             Some(("total_size", size)) => {
                 let out_bytes = size.trim().parse().unwrap_or(0);
                 if out_bytes > self.out_bytes {
                     self.out_bytes = out_bytes;
-                    return Ok(Step::Alive);
+                    return Ok(LineEffect::Progress);
                 }
             }
             _ => {}
         }
-        Ok(Step::Quiet)
+        Ok(LineEffect::Neutral)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
     }
 }

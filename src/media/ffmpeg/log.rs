@@ -7,7 +7,7 @@ use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 use crate::{
     error::MediaError,
     facts::text::clip,
-    ffmpeg::process::Ended,
+    ffmpeg::process::Exit,
     limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
 };
 
@@ -18,7 +18,7 @@ pub(crate) const LOG: &str = "repeat+level+info";
 pub(crate) const LOG_ERRORS: &str = "repeat+level+error";
 
 /// One line of the log: who says it, how bad it is, and what.
-pub(crate) struct Said<'a> {
+pub(crate) struct LogLine<'a> {
     /// Filter, codec or format without its address; empty for ffmpeg itself.
     pub who: &'a str,
     /// `error`, `warning`, `info`…
@@ -27,18 +27,18 @@ pub(crate) struct Said<'a> {
     pub text: &'a str,
 }
 
-impl<'a> Said<'a> {
+impl<'a> LogLine<'a> {
     /// Takes `[who @ 0x…] [level] text` apart. Continued lines have no level.
-    pub fn parse(line: &'a str) -> Option<Said<'a>> {
+    pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
         let (first, rest) = line.strip_prefix('[')?.split_once("] ")?;
         if let Some((who, _)) = first.split_once(" @ 0x") {
             // Some speak through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
-            return match Said::parse(rest)? {
-                said if said.who.is_empty() => Some(Said { who, ..said }),
+            return match LogLine::parse(rest)? {
+                said if said.who.is_empty() => Some(LogLine { who, ..said }),
                 said => Some(said),
             };
         }
-        Some(Said {
+        Some(LogLine {
             who: "",
             level: first,
             text: rest,
@@ -52,7 +52,7 @@ impl<'a> Said<'a> {
 
     /// As `who: text`, bounded, and without the source's address: that is
     /// another on each node, and its token is nobody's business.
-    pub fn clipped(&self) -> String {
+    pub fn message(&self) -> String {
         let mut text = self.text.trim().to_string();
         for scheme in ["file:", "http://"] {
             if let Some(at) = text.find(scheme) {
@@ -69,7 +69,7 @@ impl<'a> Said<'a> {
 
 /// Keeps complaints, bounded, and recognises those of the machine.
 #[derive(Debug, Default)]
-pub(crate) struct Complaints {
+pub(crate) struct Diagnostics {
     /// The first of them.
     pub kept: Vec<String>,
     /// How many there were.
@@ -77,19 +77,19 @@ pub(crate) struct Complaints {
     /// Where in the film we are; it is put before each.
     pub place: String,
     /// Whether what is said belongs to another shard and is not counted.
-    pub deaf: bool,
+    pub muted: bool,
     tail: std::collections::VecDeque<String>,
     disk_full: bool,
 }
 
-impl Complaints {
+impl Diagnostics {
     /// Takes a line of stderr.
     ///
     /// # Errors
     /// [`MediaError::SourceLost`] when the source's bytes stopped coming,
     /// which must never be taken for the end of the film.
-    pub fn hear(&mut self, line: &str) -> Result<bool, MediaError> {
-        let Some(said) = Said::parse(line) else {
+    pub fn observe(&mut self, line: &str) -> Result<bool, MediaError> {
+        let Some(said) = LogLine::parse(line) else {
             return Ok(false);
         };
         if !said.is_complaint() && said.level != "warning" {
@@ -99,7 +99,7 @@ impl Complaints {
         if (from_transport && said.is_complaint()) || said.text.contains("Stream ends prematurely")
         {
             return Err(MediaError::SourceLost {
-                detail: said.clipped(),
+                detail: said.message(),
             });
         }
         if !said.is_complaint() {
@@ -108,12 +108,12 @@ impl Complaints {
         if said.text.contains("No space left on device") {
             self.disk_full = true;
         }
-        if !self.deaf {
+        if !self.muted {
             self.total += 1;
             if self.kept.len() < COMPLAINTS_MAX {
                 let placed = match self.place.as_str() {
-                    "" => said.clipped(),
-                    place => format!("{place}: {}", said.clipped()),
+                    "" => said.message(),
+                    place => format!("{place}: {}", said.message()),
                 };
                 self.kept.push(placed);
             }
@@ -121,7 +121,7 @@ impl Complaints {
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();
         }
-        self.tail.push_back(said.clipped());
+        self.tail.push_back(said.message());
         Ok(true)
     }
 
@@ -129,7 +129,7 @@ impl Complaints {
     ///
     /// # Errors
     /// [`MediaError::DamagedSource`] with the first complaint.
-    pub fn strictly(&self, strict: bool) -> Result<(), MediaError> {
+    pub fn reject_if_strict(&self, strict: bool) -> Result<(), MediaError> {
         match self.kept.first() {
             Some(complaint) if strict => Err(MediaError::DamagedSource {
                 complaint: complaint.clone(),
@@ -139,7 +139,7 @@ impl Complaints {
     }
 
     /// The last words in one line.
-    pub fn last_words(&self) -> String {
+    pub fn last_errors(&self) -> String {
         let words: Vec<&str> = self.tail.iter().map(String::as_str).collect();
         if words.is_empty() {
             "it said nothing".to_string()
@@ -149,18 +149,18 @@ impl Complaints {
     }
 
     /// Turns a bad end into an error.
-    pub fn judge(&self, tool: &str, ended: Ended) -> Result<(), MediaError> {
+    pub fn check_exit(&self, tool: &str, ended: Exit) -> Result<(), MediaError> {
         if self.disk_full {
             return Err(MediaError::DiskFull {
                 tool: tool.to_string(),
             });
         }
         match ended {
-            Ended::Well | Ended::Enough => Ok(()),
-            Ended::Badly(status) => Err(MediaError::ToolFailed {
+            Exit::Success | Exit::StoppedByListener => Ok(()),
+            Exit::Failure(status) => Err(MediaError::ToolFailed {
                 tool: tool.to_string(),
                 status: status_words(status),
-                detail: self.last_words(),
+                detail: self.last_errors(),
             }),
         }
     }
@@ -181,34 +181,38 @@ mod tests {
 
     #[test]
     fn addresses_are_left_out_of_complaints() {
-        let mut complaints = Complaints::default();
+        let mut complaints = Diagnostics::default();
         assert!(
             complaints
-                .hear("[h264 @ 0x55d4c8] [error] no frame!")
+                .observe("[h264 @ 0x55d4c8] [error] no frame!")
                 .unwrap()
         );
-        assert!(!complaints.hear("[h264 @ 0x55d4c8] [warning] hm").unwrap());
+        assert!(
+            !complaints
+                .observe("[h264 @ 0x55d4c8] [warning] hm")
+                .unwrap()
+        );
         assert_eq!(complaints.kept, ["h264: no frame!"]);
     }
 
     #[test]
     fn the_sources_address_is_left_out_of_complaints() {
-        let mut complaints = Complaints::default();
+        let mut complaints = Diagnostics::default();
         for line in [
             "[error] file:/a b/c: d.mp4: Invalid data found",
             "[error] http://127.0.0.1:9/secret: Invalid data found",
         ] {
-            complaints.hear(line).unwrap();
+            complaints.observe(line).unwrap();
         }
         assert_eq!(complaints.kept, ["source: Invalid data found"; 2]);
     }
 
     #[test]
     fn a_broken_connection_is_no_end_of_the_film() {
-        let mut complaints = Complaints::default();
+        let mut complaints = Diagnostics::default();
         let line = "[http @ 0x55d4c8] [error] Stream ends prematurely at 100, should be 200";
         assert!(matches!(
-            complaints.hear(line),
+            complaints.observe(line),
             Err(MediaError::SourceLost { .. })
         ));
     }

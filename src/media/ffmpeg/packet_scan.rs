@@ -4,12 +4,12 @@ use std::path::Path;
 
 use crate::{
     error::MediaError,
-    facts::{text::words, times::Ratio},
+    facts::{text::strings, times::Ratio},
     ffmpeg::{
         context::Context,
-        input::{Input, open},
-        log::{Complaints, LOG_ERRORS},
-        process::{Listener, Step},
+        input::{Input, open_input},
+        log::{Diagnostics, LOG_ERRORS},
+        process::{LineEffect, Listener},
     },
     limits::PACKETS_MAX,
 };
@@ -17,7 +17,7 @@ use crate::{
 /// ffprobe: a line `pts|dts|size|flags` for each packet of a stream of a file of
 /// our own; `stream` as `v:0`.
 fn arguments(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
-    let mut args = words(&[
+    let mut args = strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -28,31 +28,31 @@ fn arguments(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
         "-of",
         "compact=p=0:nk=1",
     ]);
-    args.extend(open(&Input::File(path.into()), Some(demuxer)));
+    args.extend(open_input(&Input::File(path.into()), Some(demuxer)));
     args
 }
 
 /// Packets of one stream of a file of our own.
 #[derive(Debug, Default)]
-pub(crate) struct Own {
+pub(crate) struct PacketScan {
     /// Presentation times in file order.
     pub times: Vec<i64>,
     /// Packets of more than the two bytes that stand for "nothing is shown".
     pub filled: u64,
     /// The stream's time base.
     pub base: Option<Ratio>,
-    complaints: Complaints,
+    diagnostics: Diagnostics,
 }
 
-impl Listener for Own {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+impl Listener for PacketScan {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if line.is_empty() {
-            return Ok(Step::Quiet);
+            return Ok(LineEffect::Neutral);
         }
         // Side data leaves a bar behind.
         if let Some(base) = Ratio::parse(line.trim_end_matches('|')) {
             self.base = Some(base);
-            return Ok(Step::Alive);
+            return Ok(LineEffect::Progress);
         }
         let time = line.split('|').next().and_then(|time| time.parse().ok());
         let Some(time) = time.filter(|_| self.times.len() < PACKETS_MAX) else {
@@ -64,25 +64,25 @@ impl Listener for Own {
         self.times.push(time);
         let bytes: Option<u64> = line.split('|').nth(2).and_then(|size| size.parse().ok());
         self.filled += u64::from(bytes.is_some_and(|bytes| bytes > 2));
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
-        self.complaints.hear(line)?;
-        Ok(Step::Quiet)
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
     }
 }
 
 /// Reads the packets of one stream of a file of our own.
-pub(crate) async fn scan_own(
+pub(crate) async fn scan_intermediate(
     context: &Context<'_>,
     path: &Path,
     demuxer: &str,
     stream: &str,
-) -> Result<Own, MediaError> {
-    let mut own = Own::default();
+) -> Result<PacketScan, MediaError> {
+    let mut own = PacketScan::default();
     let arguments = arguments(path, demuxer, stream);
     let ended = context.ffprobe(&arguments, &mut own).await?;
-    own.complaints.judge("ffprobe", ended)?;
+    own.diagnostics.check_exit("ffprobe", ended)?;
     Ok(own)
 }

@@ -26,21 +26,21 @@ use crate::{
 
 /// What a line from a child means for its clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum LineEffect {
     /// The child got further: its stall clock starts afresh.
-    Alive,
+    Progress,
     /// The line says nothing about progress.
-    Quiet,
+    Neutral,
     /// Enough was seen: end the child, which is no failure.
-    Enough,
+    Stop,
 }
 
 /// Listens to a child.
 pub(crate) trait Listener {
     /// A line of stdout.
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError>;
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError>;
     /// A line of stderr.
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError>;
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError>;
     /// Longest line of stdout it wants; the rest of a longer one is dropped.
     fn line_bytes_max(&self) -> usize {
         LINE_BYTES_MAX
@@ -63,13 +63,13 @@ pub(crate) struct Run<'a> {
 
 /// How a child ended.
 #[derive(Debug)]
-pub(crate) enum Ended {
+pub(crate) enum Exit {
     /// By itself, well.
-    Well,
+    Success,
     /// Because the listener had seen enough.
-    Enough,
+    StoppedByListener,
     /// With an exit code or a signal.
-    Badly(ExitStatus),
+    Failure(ExitStatus),
 }
 
 /// Runs a child to its end.
@@ -77,7 +77,7 @@ pub(crate) async fn run(
     run: Run<'_>,
     cancel: &Cancel,
     listener: &mut (dyn Listener + Send),
-) -> Result<Ended, MediaError> {
+) -> Result<Exit, MediaError> {
     if cancel.is_cancelled() {
         return Err(MediaError::Stopped);
     }
@@ -93,13 +93,13 @@ pub(crate) async fn run(
         .map_err(MediaError::disk("waiting for a child"))?;
     match result? {
         Some(ended) => Ok(ended),
-        None if status.success() => Ok(Ended::Well),
+        None if status.success() => Ok(Exit::Success),
         None => match status.signal() {
             // Nothing in ffmpeg sends these to itself.
             Some(signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => {
                 Err(MediaError::ToolKilled { tool, signal })
             }
-            _ => Ok(Ended::Badly(status)),
+            _ => Ok(Exit::Failure(status)),
         },
     }
 }
@@ -111,7 +111,7 @@ async fn attend(
     tool: &str,
     cancel: &Cancel,
     listener: &mut (dyn Listener + Send),
-) -> Result<Option<Ended>, MediaError> {
+) -> Result<Option<Exit>, MediaError> {
     let mut out = Lines::new(
         child.stdout.take().expect("stdout is piped"),
         listener.line_bytes_max(),
@@ -137,17 +137,17 @@ async fn attend(
             }
             line = err.next(), if err_open => match line.map_err(MediaError::disk("reading from a child"))? {
                 Some(line) => listener.stderr(&line)?,
-                None => { err_open = false; Step::Quiet }
+                None => { err_open = false; LineEffect::Neutral }
             },
             line = out.next(), if out_open => match line.map_err(MediaError::disk("reading from a child"))? {
                 Some(line) => listener.stdout(&line)?,
-                None => { out_open = false; Step::Quiet }
+                None => { out_open = false; LineEffect::Neutral }
             },
         };
         match step {
-            Step::Alive => alive = Instant::now(),
-            Step::Quiet => {}
-            Step::Enough => return Ok(Some(Ended::Enough)),
+            LineEffect::Progress => alive = Instant::now(),
+            LineEffect::Neutral => {}
+            LineEffect::Stop => return Ok(Some(Exit::StoppedByListener)),
         }
     }
     // Both pipes are closed: it has ended, or hangs without a voice.
@@ -281,17 +281,17 @@ mod tests {
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
-        fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+        fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
             self.0.push(line.to_string());
-            Ok(Step::Alive)
+            Ok(LineEffect::Progress)
         }
-        fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+        fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
             self.0.push(format!("! {line}"));
-            Ok(Step::Quiet)
+            Ok(LineEffect::Neutral)
         }
     }
 
-    async fn shell(script: &str, cancel: &Cancel) -> (Result<Ended, MediaError>, Vec<String>) {
+    async fn shell(script: &str, cancel: &Cancel) -> (Result<Exit, MediaError>, Vec<String>) {
         let mut seen = Collect(Vec::new());
         let args = ["-c".to_string(), script.to_string()];
         let result = run(
@@ -313,13 +313,13 @@ mod tests {
     async fn lines_and_ends_are_told_apart() {
         let cancel = Cancel::new();
         let (ended, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
-        assert!(matches!(ended.unwrap(), Ended::Well));
+        assert!(matches!(ended.unwrap(), Exit::Success));
         let out: Vec<_> = seen.iter().filter(|line| !line.starts_with('!')).collect();
         assert_eq!(out, ["a", "b", "c"]);
         assert!(seen.contains(&"! d".to_string()));
         assert!(matches!(
             shell("exit 3", &cancel).await.0.unwrap(),
-            Ended::Badly(_)
+            Exit::Failure(_)
         ));
         assert!(matches!(
             shell("kill -9 $$", &cancel).await.0,

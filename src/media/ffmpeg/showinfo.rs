@@ -1,7 +1,7 @@
 //! Reads the lines of ffmpeg's `showinfo` filter: each frame that passes it, and
 //! the time base and rate that it is configured with.
 
-use crate::{facts::times::Ratio, ffmpeg::log::Said};
+use crate::{facts::times::Ratio, ffmpeg::log::LogLine};
 
 /// A frame as `showinfo` saw it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Frame {
 pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
     let said = line
         .starts_with("[showinfo@")
-        .then(|| Said::parse(line))
+        .then(|| LogLine::parse(line))
         .flatten()?;
     if said.who.strip_prefix("showinfo@") != Some(name) || !said.text.starts_with("n:") {
         return None;
@@ -72,7 +72,7 @@ pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
 fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let said = line
         .starts_with("[showinfo@")
-        .then(|| Said::parse(line))
+        .then(|| LogLine::parse(line))
         .flatten()?;
     said.text
         .strip_prefix("config in ")

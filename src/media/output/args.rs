@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use reelraft_model::spec::{Codec, Container, Spec};
 
 use crate::{
-    audio::{args as audio_args, args::SoundForm, filters::filters},
+    audio::{args as audio_args, args::AudioIntermediate, filters::filters},
     extras::take::reference_args,
     facts::{
-        containers::{attached, muxer, output_file},
-        extra::{ExtrasForm, Kind, labels_of},
+        containers::{attaches_covers, muxer, output_file},
+        extra::{ExtraKind, ExtrasIntermediate, labels_of},
         index::Index,
         labels::{self, Label},
-        text::words,
+        text::strings,
     },
     ffmpeg::{
-        args::{TO_THE_END, quiet},
-        input::{Input, open},
+        args::{TO_THE_END, global_options},
+        input::{Input, open_input},
         log::LOG_ERRORS,
     },
     limits::SHIFT_SECONDS,
@@ -29,60 +29,60 @@ use crate::{
 pub(crate) const JOINED_FILE: &str = "joined.mp4";
 
 /// Name of the file with tags and chapters in the assembly's work folder.
-pub(crate) const ABOUT_FILE: &str = "about.txt";
+pub(crate) const METADATA_FILE: &str = "about.txt";
 
 /// The kinds of extras in the order of the output's streams.
-const EXTRAS: [Kind; 3] = [Kind::Subtitle, Kind::Attachment, Kind::Cover];
+const EXTRAS: [ExtraKind; 3] = [ExtraKind::Subtitle, ExtraKind::Attachment, ExtraKind::Cover];
 
 /// Labels and muxer options of the one output file; `attached` where its
 /// covers are attachments behind the others.
 fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
-    let head = &index.head;
+    let head = &index.facts;
     let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
     let tracks = pictures.len();
-    pictures.extend(labels_of(&head.extras, Kind::Cover));
-    let sounds: Vec<&Label> = head.sounds.iter().map(|sound| &sound.label).collect();
-    let settle = |labels: &[&Label]| labels::settle(labels, spec.strip_metadata);
+    pictures.extend(labels_of(&head.extras, ExtraKind::Cover));
+    let sounds: Vec<&Label> = head.audio_tracks.iter().map(|sound| &sound.label).collect();
+    let settle = |labels: &[&Label]| labels::with_default_disposition(labels, spec.strip_metadata);
     let mut pictures = settle(&pictures);
-    let mut files = settle(&labels_of(&head.extras, Kind::Attachment));
+    let mut files = settle(&labels_of(&head.extras, ExtraKind::Attachment));
     if attached {
         files.extend(pictures.split_off(tracks));
     }
-    let mut args = words(&["-map_metadata:s", "-1"]);
+    let mut args = strings(&["-map_metadata:s", "-1"]);
     for (kind, labels) in [
         ("v", pictures),
         ("a", settle(&sounds)),
-        ("s", settle(&labels_of(&head.extras, Kind::Subtitle))),
+        ("s", settle(&labels_of(&head.extras, ExtraKind::Subtitle))),
         ("t", files),
     ] {
         args.extend(labels::options(kind, &labels));
     }
-    args.extend(words(&["-fflags", "+bitexact"]));
+    args.extend(strings(&["-fflags", "+bitexact"]));
     for kind in ["v", "a", "s"] {
-        args.extend(words(&[&format!("-flags:{kind}"), "+bitexact"]));
+        args.extend(strings(&[&format!("-flags:{kind}"), "+bitexact"]));
     }
     if matches!(
         spec.container(),
         Container::Mp4 | Container::Mov | Container::M4a
     ) {
-        args.extend(words(&["-movflags", "+faststart"]));
+        args.extend(strings(&["-movflags", "+faststart"]));
         let mut daring = head
-            .sounds
+            .audio_tracks
             .iter()
-            .map(|sound| audio_args::daring(spec, sound));
+            .map(|sound| audio_args::allow_experimental(spec, sound));
         args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
         if spec.codec() == Codec::Hevc {
             // The one of two spellings that every player takes.
-            args.extend(words(&["-tag:v:0", "hvc1"]));
+            args.extend(strings(&["-tag:v:0", "hvc1"]));
         }
     }
-    args.extend(words(&["-f", muxer(spec)]));
+    args.extend(strings(&["-f", muxer(spec)]));
     args
 }
 
 /// No tags of the file and no chapters.
-fn nothing_about() -> Vec<String> {
-    words(&["-map_metadata", "-1", "-map_chapters", "-1"])
+fn no_metadata() -> Vec<String> {
+    strings(&["-map_metadata", "-1", "-map_chapters", "-1"])
 }
 
 /// Makes the one file of the joined shards, if there is video, the audio
@@ -93,62 +93,65 @@ pub(crate) fn assemble(
     audio: &[PathBuf],
     extras: Option<&Path>,
 ) -> Vec<String> {
-    let head = &index.head;
+    let head = &index.facts;
     let shift = format!("-{SHIFT_SECONDS}");
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    let attached = attached(spec.container());
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-progress", "pipe:1", "-nostats", "-copyts"]));
+    let attached = attaches_covers(spec.container());
     let mut maps = Vec::new();
     let mut inputs = 0;
     if head.source.video.is_some() {
         // The joined file's header is read up to its mark; see `rate_header`.
-        args.extend(words(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
-        args.extend(open(&Input::File(JOINED_FILE.into()), Some("mov")));
+        args.extend(strings(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
+        args.extend(open_input(&Input::File(JOINED_FILE.into()), Some("mov")));
         maps.push("0:v:0".to_string());
         inputs += 1;
     }
-    for (path, sound) in audio.iter().zip(&head.sounds) {
-        let form = SoundForm::of(spec, sound);
+    for (path, sound) in audio.iter().zip(&head.audio_tracks) {
+        let form = AudioIntermediate::of(spec, sound);
         if form.shifted() {
-            args.extend(words(&["-itsoffset", &shift]));
+            args.extend(strings(&["-itsoffset", &shift]));
         }
-        args.extend(open(&Input::File(path.clone()), Some(form.demuxer())));
+        args.extend(open_input(&Input::File(path.clone()), Some(form.demuxer())));
         maps.push(format!("{inputs}:a:0"));
         inputs += 1;
     }
     if let Some(path) = extras {
-        let form = ExtrasForm::of(spec);
+        let form = ExtrasIntermediate::of(spec);
         if form.shifted() {
-            args.extend(words(&["-itsoffset", &shift]));
+            args.extend(strings(&["-itsoffset", &shift]));
         }
-        args.extend(open(&Input::File(path.into()), Some(form.demuxer())));
-        let mapped = |kind: &Kind| *kind != Kind::Cover || !attached;
+        args.extend(open_input(&Input::File(path.into()), Some(form.demuxer())));
+        let mapped = |kind: &ExtraKind| *kind != ExtraKind::Cover || !attached;
         for kind in EXTRAS.into_iter().filter(mapped) {
             let count = labels_of(&head.extras, kind).len();
             maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
         }
         inputs += 1;
     }
-    let about = match &head.about {
+    let about = match &head.metadata {
         Some(_) => {
-            args.extend(open(&Input::File(ABOUT_FILE.into()), Some("ffmetadata")));
+            args.extend(open_input(
+                &Input::File(METADATA_FILE.into()),
+                Some("ffmetadata"),
+            ));
             let own = inputs.to_string();
-            words(&["-map_metadata:g", &own, "-map_chapters", &own])
+            strings(&["-map_metadata:g", &own, "-map_chapters", &own])
         }
-        None => nothing_about(),
+        None => no_metadata(),
     };
     for map in &maps {
-        args.extend(words(&["-map", map]));
+        args.extend(strings(&["-map", map]));
     }
-    args.extend(words(&["-c", "copy"]));
-    for (number, sound) in head.sounds.iter().enumerate() {
-        let form = SoundForm::of(spec, sound);
-        args.extend(audio_args::times_of_ends(form, number));
+    args.extend(strings(&["-c", "copy"]));
+    for (number, sound) in head.audio_tracks.iter().enumerate() {
+        let form = AudioIntermediate::of(spec, sound);
+        args.extend(audio_args::packet_start_times(form, number));
     }
     if attached {
         args.extend(covers::attach(index.attached_counts().1));
     }
-    args.extend(head.told.options(spec.container()));
+    args.extend(head.color_tags.options(spec.container()));
     args.extend(about);
     args.extend(output(index, spec, attached));
     args.push(output_file(spec).to_string());
@@ -165,13 +168,13 @@ pub fn reference(
     input: &str,
     output_path: &str,
 ) -> Vec<String> {
-    let mut args = words(&["ffmpeg", "-nostdin"]);
-    args.extend(words(&TO_THE_END));
+    let mut args = strings(&["ffmpeg", "-nostdin"]);
+    args.extend(strings(&TO_THE_END));
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
-    args.extend(words(&["-threads", "1", "-i", input]));
-    let whole = index.is_whole(single);
-    if index.head.source.video.is_some() {
+    args.extend(strings(&["-threads", "1", "-i", input]));
+    let whole = index.is_single_pass(single);
+    if index.facts.source.video.is_some() {
         // Covers are copied, which filters for all pictures would forbid.
         args.extend(
             video(spec, index, Pass::Reference { whole })
@@ -185,20 +188,20 @@ pub fn reference(
                 }),
         );
     }
-    for (number, sound) in index.head.sounds.iter().enumerate() {
-        args.extend(words(&["-map", &format!("0:{}", sound.stream)]));
+    for (number, sound) in index.facts.audio_tracks.iter().enumerate() {
+        args.extend(strings(&["-map", &format!("0:{}", sound.stream)]));
         args.extend(filters(spec, sound, number));
     }
-    if !index.head.sounds.is_empty() {
+    if !index.facts.audio_tracks.is_empty() {
         args.extend(audio_args::codec(spec));
     }
-    let covers_from = usize::from(index.head.source.video.is_some());
+    let covers_from = usize::from(index.facts.source.video.is_some());
     for kind in EXTRAS {
-        args.extend(reference_args(&index.head.extras, kind, covers_from));
+        args.extend(reference_args(&index.facts.extras, kind, covers_from));
     }
-    match &index.head.about {
+    match &index.facts.metadata {
         Some(about) => args.extend(about.reference_args()),
-        None => args.extend(nothing_about()),
+        None => args.extend(no_metadata()),
     }
     // One command can't attach a picture that it takes out of its own input:
     // in Matroska its cover is a video track of one picture.
@@ -231,9 +234,9 @@ mod tests {
             tags: [("filename".to_string(), "cover.png".to_string())].into(),
             dispositions: vec!["attached_pic".into()],
         };
-        index.head.extras = vec![Extra {
+        index.facts.extras = vec![Extra {
             stream: 4,
-            kind: Kind::Cover,
+            kind: ExtraKind::Cover,
             encoder: "copy".into(),
             label,
         }];

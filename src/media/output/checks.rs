@@ -6,10 +6,10 @@ use crate::{
     facts::{
         encoded::{Part, hash},
         index::Index,
-        report::{ExtrasReport, ShardReport, SoundReport},
+        report::{AudioReport, ExtrasReport, ShardReport},
         times::{Ratio, rescale},
     },
-    ffmpeg::packet_scan::Own,
+    ffmpeg::packet_scan::PacketScan,
     video::timing::muxer_timescale,
 };
 
@@ -29,7 +29,7 @@ pub(crate) fn check_plan(
     if index.shards().is_empty() && reports.is_empty() {
         return Ok(());
     }
-    if index.is_whole(single) {
+    if index.is_single_pass(single) {
         return match reports {
             [report] if report.head.single => Ok(()),
             _ => unproven("no-gap-no-overlap", "the film is not one shard"),
@@ -65,14 +65,14 @@ fn check_joints(reports: &[ShardReport]) -> Result<(), MediaError> {
 }
 
 /// The audio tracks are those of the index, and their bytes those encoded.
-pub(crate) fn check_sounds(index: &Index, audio: &[Part]) -> Result<Vec<SoundReport>, MediaError> {
-    if audio.len() != index.head.sounds.len() {
+pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioReport>, MediaError> {
+    if audio.len() != index.facts.audio_tracks.len() {
         return unproven("audio-present", "the audio is not what the source promises");
     }
     audio
         .iter()
         .map(|(path, report)| {
-            let report = SoundReport::from_bytes(report)?;
+            let report = AudioReport::from_bytes(report)?;
             if hash(path)? != report.blake3 {
                 return unproven("audio-hash", "the audio's bytes are not those encoded");
             }
@@ -99,7 +99,11 @@ pub(crate) fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u
 /// The output has every frame once, at its time. Its clock may be coarser
 /// (Matroska counts milliseconds) and begin elsewhere (MP4 puts a run-up into
 /// an edit list, Matroska begins at the first decode time).
-pub(crate) fn check_muxed(muxed: &Own, base: Ratio, times: &[i64]) -> Result<(), MediaError> {
+pub(crate) fn check_muxed(
+    muxed: &PacketScan,
+    base: Ratio,
+    times: &[i64],
+) -> Result<(), MediaError> {
     let mut shown = muxed.times.clone();
     shown.sort_unstable();
     if shown.len() != times.len() {

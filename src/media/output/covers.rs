@@ -9,12 +9,12 @@ use std::path::Path;
 
 use crate::{
     error::MediaError,
-    facts::{containers::demuxer, extra::ExtrasForm, index::Index, text::words},
+    facts::{containers::demuxer, extra::ExtrasIntermediate, index::Index, text::strings},
     ffmpeg::{
-        args::quiet,
+        args::global_options,
         context::Context,
-        input::{Input, open},
-        listeners::{Advance, Text},
+        input::{Input, open_input},
+        listeners::{ProgressListener, TextListener},
         log::LOG_ERRORS,
     },
 };
@@ -32,14 +32,14 @@ pub(crate) fn attach(count: usize) -> Vec<String> {
 }
 
 /// Writes each cover of the extras as a file of its own.
-fn lay_out_args(extras: &Path, count: usize) -> Vec<String> {
-    let mut args = quiet(LOG_ERRORS);
-    args.extend(words(&["-progress", "pipe:1", "-nostats"]));
-    let demuxer = ExtrasForm::Matroska.demuxer();
-    args.extend(open(&Input::File(extras.into()), Some(demuxer)));
+fn extract_covers_args(extras: &Path, count: usize) -> Vec<String> {
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-progress", "pipe:1", "-nostats"]));
+    let demuxer = ExtrasIntermediate::Matroska.demuxer();
+    args.extend(open_input(&Input::File(extras.into()), Some(demuxer)));
     for number in 0..count {
-        args.extend(words(&["-map", &format!("0:v:{number}"), "-c", "copy"]));
-        args.extend(words(&["-f", "image2pipe", &file(number)]));
+        args.extend(strings(&["-map", &format!("0:v:{number}"), "-c", "copy"]));
+        args.extend(strings(&["-f", "image2pipe", &file(number)]));
     }
     args
 }
@@ -48,22 +48,22 @@ fn lay_out_args(extras: &Path, count: usize) -> Vec<String> {
 ///
 /// # Errors
 /// [`MediaError::Unproven`] for a cover without a byte.
-pub(crate) async fn lay_out(
+pub(crate) async fn extract_covers(
     context: &Context<'_>,
     extras: &Path,
     count: usize,
 ) -> Result<(), MediaError> {
-    let arguments = lay_out_args(extras, count);
-    let mut watch = Advance::new(&|_| {});
+    let arguments = extract_covers_args(extras, count);
+    let mut watch = ProgressListener::new(&|_| {});
     let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.complaints.judge("ffmpeg", ended)?;
+    watch.diagnostics.check_exit("ffmpeg", ended)?;
     for number in 0..count {
         let bytes = std::fs::metadata(context.work_dir.join(file(number)))
             .map_err(MediaError::disk("reading a cover"))?
             .len();
         if bytes == 0 {
             return Err(MediaError::Unproven {
-                check: KEPT,
+                check: KEPT_CHECK,
                 detail: format!("cover {number} is empty"),
             });
         }
@@ -72,7 +72,7 @@ pub(crate) async fn lay_out(
 }
 
 /// Removes what was laid out.
-pub(crate) fn clear(context: &Context<'_>, count: usize) -> Result<(), MediaError> {
+pub(crate) fn remove_extracted(context: &Context<'_>, count: usize) -> Result<(), MediaError> {
     (0..count).try_for_each(|number| {
         std::fs::remove_file(context.work_dir.join(file(number)))
             .map_err(MediaError::disk("removing a cover"))
@@ -81,7 +81,7 @@ pub(crate) fn clear(context: &Context<'_>, count: usize) -> Result<(), MediaErro
 
 /// The check that what was taken is in the output: some muxers drop what they
 /// have no place for and say nothing.
-pub(crate) const KEPT: &str = "extras-muxed-equal-taken";
+pub(crate) const KEPT_CHECK: &str = "extras-muxed-equal-taken";
 
 /// Counts the attachments and the covers of the output.
 ///
@@ -97,7 +97,7 @@ pub(crate) async fn check_kept(
         return Ok(());
     }
     let demuxer = demuxer(context.spec);
-    let mut args = words(&[
+    let mut args = strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -106,16 +106,16 @@ pub(crate) async fn check_kept(
         "-of",
         "compact=p=0:nk=1",
     ]);
-    args.extend(open(&Input::File(output.into()), Some(demuxer)));
-    let mut text = Text::default();
+    args.extend(open_input(&Input::File(output.into()), Some(demuxer)));
+    let mut text = TextListener::default();
     let ended = context.ffprobe(&args, &mut text).await?;
-    text.complaints.judge("ffprobe", ended)?;
+    text.diagnostics.check_exit("ffprobe", ended)?;
     let found = count(&text.out);
     if found == taken {
         return Ok(());
     }
     Err(MediaError::Unproven {
-        check: KEPT,
+        check: KEPT_CHECK,
         detail: format!(
             "{} attachments and {} covers taken, {} and {} muxed",
             taken.0, taken.1, found.0, found.1
@@ -138,7 +138,7 @@ mod tests {
 
     #[test]
     fn covers_lie_beside_the_muxer_under_our_own_names() {
-        let args = lay_out_args("e.mkv".as_ref(), 2).join(" ");
+        let args = extract_covers_args("e.mkv".as_ref(), 2).join(" ");
         assert!(
             args.ends_with(
                 "-i file:e.mkv -map 0:v:0 -c copy -f image2pipe cover-0 -map 0:v:1 -c copy -f image2pipe cover-1"

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The pictures of the output, joined into one file.
-pub(crate) struct Film {
+pub(crate) struct JoinedVideo {
     /// Seconds a tick of the times.
     pub base: Ratio,
     /// What the shards told of themselves.
@@ -33,11 +33,11 @@ pub(crate) async fn join_shards(
     index: &Index,
     shards: &[Part],
     reports: Vec<ShardReport>,
-) -> Result<Film, MediaError> {
+) -> Result<JoinedVideo, MediaError> {
     let base = encoded_base(context.spec, index);
     let files: Vec<PathBuf> = shards.iter().map(|(path, _)| path.clone()).collect();
     let joined = context.work_dir.join(JOINED_FILE);
-    let rate = index.head.rate;
+    let rate = index.facts.rate;
     let reports = tokio::task::spawn_blocking(move || {
         join(&files, &reports, base, rate, &joined).map(|()| reports)
     })
@@ -50,7 +50,7 @@ pub(crate) async fn join_shards(
         .iter()
         .flat_map(|report| report.times.iter().copied())
         .collect();
-    Ok(Film {
+    Ok(JoinedVideo {
         base,
         reports,
         times,
@@ -100,8 +100,9 @@ fn join(
         }
         match &init {
             None => {
-                let told = rate
-                    .and_then(|rate| rate_header::tell(&fragments.init, fragments.timescale, rate));
+                let told = rate.and_then(|rate| {
+                    rate_header::with_frame_rate(&fragments.init, fragments.timescale, rate)
+                });
                 let header = told.as_ref().unwrap_or(&fragments.init);
                 out.write_all(header).map_err(disk())?;
                 init = Some(fragments.init.clone());

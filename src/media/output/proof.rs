@@ -5,24 +5,24 @@ use reelraft_model::spec::Spec;
 use serde::Serialize;
 
 use crate::{
-    facts::{containers::output_file, index::Index, recipe::RECIPE, report::SoundReport},
-    output::{args::reference, covers, join::Film},
+    facts::{containers::output_file, index::Index, recipe::RECIPE, report::AudioReport},
+    output::{args::reference, covers, join::JoinedVideo},
     video::timing::fps,
 };
 
 /// What the assembly found to be true.
-pub(crate) struct Facts<'a> {
+pub(crate) struct ProofInput<'a> {
     pub index: &'a Index,
     pub spec: &'a Spec,
     pub single: bool,
     /// The pictures; none in a job of sound alone.
-    pub film: Option<&'a Film>,
+    pub video: Option<&'a JoinedVideo>,
     /// Frames found in the output.
     pub muxed_frames: u64,
-    pub sounds: &'a [SoundReport],
+    pub audio: &'a [AudioReport],
     /// Cues of each subtitle track.
     pub cues: &'a [u64],
-    pub output_blake3: String,
+    pub output_blake3: &'a str,
 }
 
 #[derive(Serialize)]
@@ -122,42 +122,46 @@ const CHECKS: [&str; 10] = [
     "muxed-times-equal-decoded",
 ];
 
-const EXTRAS_CHECKS: [&str; 3] = ["extras-hash", "subtitles-muxed-equal-taken", covers::KEPT];
+const EXTRAS_CHECKS: [&str; 3] = [
+    "extras-hash",
+    "subtitles-muxed-equal-taken",
+    covers::KEPT_CHECK,
+];
 
 const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
 
-pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
-    let head = &facts.index.head;
+pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
+    let head = &input.index.facts;
     let mut names: Vec<&'static str> = Vec::new();
-    if facts.film.is_some() {
+    if input.video.is_some() {
         names.extend(CHECKS);
-        if fps(facts.spec).is_none() {
+        if fps(input.spec).is_none() {
             names.push("filtered-equals-decoded");
         }
     }
-    if !facts.sounds.is_empty() {
+    if !input.audio.is_empty() {
         names.extend(AUDIO_CHECKS);
     }
-    if facts.index.has_extras() {
+    if input.index.has_extras() {
         names.extend(EXTRAS_CHECKS);
     }
     let proof = Proof {
         proof_version: 2,
         recipe: RECIPE,
         reference: reference(
-            facts.index,
-            facts.spec,
-            facts.single,
+            input.index,
+            input.spec,
+            input.single,
             "SOURCE",
-            output_file(facts.spec),
+            output_file(input.spec),
         ),
         source_bytes: head.source_bytes,
-        output_blake3: &facts.output_blake3,
-        pictures: facts.film.map(|film| pictures(facts, film)),
+        output_blake3: input.output_blake3,
+        pictures: input.video.map(|video| pictures(input, video)),
         audio: head
-            .sounds
+            .audio_tracks
             .iter()
-            .zip(facts.sounds)
+            .zip(input.audio)
             .map(|(sound, report)| Audio {
                 stream: sound.stream,
                 packets: report.packets,
@@ -166,7 +170,7 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
                 complaints: &report.complaints,
             })
             .collect(),
-        extras: extras(facts),
+        extras: extras(input),
         left_out: &head.notes,
         checks: names
             .into_iter()
@@ -179,10 +183,10 @@ pub(crate) fn write(facts: &Facts<'_>) -> Vec<u8> {
     bytes
 }
 
-fn extras<'a>(facts: &Facts<'a>) -> Vec<Taken<'a>> {
+fn extras<'a>(input: &ProofInput<'a>) -> Vec<Taken<'a>> {
     // Subtitles come first, each with its cues.
-    let mut cues = facts.cues.iter().copied();
-    let extras = facts.index.head.extras.iter();
+    let mut cues = input.cues.iter().copied();
+    let extras = input.index.facts.extras.iter();
     extras
         .map(|extra| Taken {
             stream: extra.stream,
@@ -193,24 +197,24 @@ fn extras<'a>(facts: &Facts<'a>) -> Vec<Taken<'a>> {
         .collect()
 }
 
-fn pictures<'a>(facts: &Facts<'a>, film: &'a Film) -> Pictures<'a> {
-    let heads = || film.reports.iter().map(|report| &report.head);
-    let (width, height) = facts.index.output_size();
+fn pictures<'a>(input: &ProofInput<'a>, video: &'a JoinedVideo) -> Pictures<'a> {
+    let heads = || video.reports.iter().map(|report| &report.head);
+    let (width, height) = input.index.output_size();
     Pictures {
         picture: format!("{width}x{height}"),
-        pix_fmt: &facts.index.head.picture.output_pix_fmt,
-        single: facts.single || film.reports.len() == 1,
-        plan_note: facts.index.plan_note(),
+        pix_fmt: &input.index.facts.picture.output_pix_fmt,
+        single: input.single || video.reports.len() == 1,
+        plan_note: input.index.plan_note(),
         frames: Frames {
-            promised: facts.index.frames_total(),
+            promised: input.index.frames_total(),
             decoded: heads().map(|head| head.decoded).sum(),
-            filtered: film.times.len() as u64,
+            filtered: video.times.len() as u64,
             encoded: heads().map(|head| head.encoded).sum(),
-            muxed: facts.muxed_frames,
+            muxed: input.muxed_frames,
         },
-        time_base: format!("{}/{}", film.base.num, film.base.den),
-        first_pts: film.times.first().copied().unwrap_or(0),
-        last_pts: film.times.last().copied().unwrap_or(0),
+        time_base: format!("{}/{}", video.base.num, video.base.den),
+        first_pts: video.times.first().copied().unwrap_or(0),
+        last_pts: video.times.last().copied().unwrap_or(0),
         complaints_total: heads().map(|head| head.complaints_total).sum(),
         shards: heads()
             .map(|head| Shard {

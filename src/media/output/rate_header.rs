@@ -4,7 +4,7 @@
 //! single pass takes the source's. A copy takes what its input's header says,
 //! which in fragments is nothing, so that ffmpeg would guess it from the
 //! frames. A table of sample durations without samples says it exactly. An
-//! empty `mdat` ends the header there; ffmpeg is told (`ignidx`) not to read
+//! empty `mdat` ends the header there; ffmpeg is with_rate (`ignidx`) not to read
 //! on before it begins.
 //!
 //! Frames have their own times and are not touched by any of this.
@@ -14,14 +14,14 @@ use crate::facts::times::Ratio;
 /// Where the table of sample durations stands.
 const PATH: [&[u8; 4]; 6] = [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"];
 
-/// The header (`ftyp` and `moov`), told of the rate, and the end mark.
+/// The header (`ftyp` and `moov`), with_rate of the rate, and the end mark.
 /// `None` if it has no such table or the rate can't be said.
-pub(crate) fn tell(init: &[u8], timescale: u32, rate: Ratio) -> Option<Vec<u8>> {
-    let mut told = rebuild(init, &PATH, &table(timescale, rate)?)?;
-    told.extend_from_slice(&9u32.to_be_bytes());
+pub(crate) fn with_frame_rate(init: &[u8], timescale: u32, rate: Ratio) -> Option<Vec<u8>> {
+    let mut with_rate = rebuild(init, &PATH, &table(timescale, rate)?)?;
+    with_rate.extend_from_slice(&9u32.to_be_bytes());
     // With no byte in it the box would not count.
-    told.extend_from_slice(b"mdat\0");
-    Some(told)
+    with_rate.extend_from_slice(b"mdat\0");
+    Some(with_rate)
 }
 
 /// Durations of as many frames as the rate's numerator, which together last
@@ -121,16 +121,17 @@ mod tests {
 
     #[test]
     fn only_the_table_changes() {
-        let told = tell(&nested(&PATH, &[0; 8]), 12_800, Ratio { num: 100, den: 1 }).unwrap();
+        let with_rate =
+            with_frame_rate(&nested(&PATH, &[0; 8]), 12_800, Ratio { num: 100, den: 1 }).unwrap();
         let mut expected = nested(&PATH, &[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 100, 0, 0, 0, 128]);
         expected.extend(b"\0\0\0\x09mdat\0");
-        assert_eq!(told, expected);
+        assert_eq!(with_rate, expected);
         assert_eq!(
-            tell(b"\0\0\0\x08free", 12_800, Ratio { num: 1, den: 1 }),
+            with_frame_rate(b"\0\0\0\x08free", 12_800, Ratio { num: 1, den: 1 }),
             None
         );
         assert_eq!(
-            tell(b"\0\0\0\x99free", 12_800, Ratio { num: 1, den: 1 }),
+            with_frame_rate(b"\0\0\0\x99free", 12_800, Ratio { num: 1, den: 1 }),
             None
         );
     }

@@ -11,12 +11,12 @@ use crate::{
         index::Index,
         plan::ShardRange,
         recipe::SCALER,
-        text::words,
+        text::strings,
         times::{MICROSECONDS, rescale_up, seconds},
     },
     ffmpeg::{
-        args::{beside, quiet},
-        input::{Input, open},
+        args::{drain_other_streams, global_options},
+        input::{Input, open_input},
         log::LOG,
     },
     limits::SHIFT_SECONDS,
@@ -34,8 +34,8 @@ pub(crate) const SHARD_FILE: &str = "shard.mp4";
 fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     let crf = spec.crf.to_string();
     let mut args = match spec.codec() {
-        Codec::H264 => words(&["-c:v", "libx264", "-preset", &spec.preset, "-crf", &crf]),
-        Codec::Hevc => words(&[
+        Codec::H264 => strings(&["-c:v", "libx264", "-preset", &spec.preset, "-crf", &crf]),
+        Codec::Hevc => strings(&[
             "-c:v",
             "libx265",
             "-preset",
@@ -45,10 +45,10 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-x265-params",
             &format!(
                 "pools=none:frame-threads=1:info=0:log-level=error{}",
-                index.head.hdr.for_x265()
+                index.facts.hdr.for_x265()
             ),
         ]),
-        Codec::Vp9 => words(&[
+        Codec::Vp9 => strings(&[
             "-c:v",
             "libvpx-vp9",
             "-b:v",
@@ -64,7 +64,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-g",
             "240",
         ]),
-        Codec::Av1 => words(&[
+        Codec::Av1 => strings(&[
             "-c:v",
             "libsvtav1",
             "-preset",
@@ -72,27 +72,27 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-crf",
             &crf,
             "-svtav1-params",
-            &format!("lp=1{}", index.head.hdr.for_svt()),
+            &format!("lp=1{}", index.facts.hdr.for_svt()),
             "-g",
             "240",
         ]),
         Codec::Ffv1 => {
             // Two slices a side need two chroma samples a side.
-            let (width, height) = index.head.picture.output;
+            let (width, height) = index.facts.picture.output;
             let slices = if width.min(height) < 4 { "1" } else { "4" };
-            words(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
+            strings(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
         }
         Codec::None => Vec::new(),
     };
-    args.extend(words(&["-threads", "1"]));
+    args.extend(strings(&["-threads", "1"]));
     args
 }
 
 /// Streams, filters, timing and encoder of a pass.
 pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
-    let mut args = words(&[
+    let mut args = strings(&[
         "-map",
-        &format!("0:{}", index.head.source.video().stream),
+        &format!("0:{}", index.facts.source.video().stream),
         "-filter_threads",
         "1",
         "-sws_flags",
@@ -103,7 +103,7 @@ pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
         "passthrough",
     ]);
     if fps(spec).is_none() {
-        args.extend(words(&["-enc_time_base:v", "-1"]));
+        args.extend(strings(&["-enc_time_base:v", "-1"]));
     }
     args.extend(codec(spec, index));
     args
@@ -116,7 +116,7 @@ fn fragmented(spec: &Spec) -> Vec<String> {
         Codec::Ffv1 => "mov",
         _ => "mp4",
     };
-    words(&[
+    strings(&[
         "-map_metadata",
         "-1",
         "-map_chapters",
@@ -147,9 +147,9 @@ pub(crate) fn shard(
     range: ShardRange,
     start: Option<i64>,
 ) -> Vec<String> {
-    let source = &index.head.source;
-    let mut args = quiet(LOG);
-    args.extend(words(&[
+    let source = &index.facts.source;
+    let mut args = global_options(LOG);
+    args.extend(strings(&[
         "-progress",
         "pipe:1",
         "-nostats",
@@ -159,7 +159,7 @@ pub(crate) fn shard(
     ]));
     if let Some(start) = start {
         let start_us = rescale_up(start, source.video().time_base, MICROSECONDS);
-        args.extend(words(&[
+        args.extend(strings(&[
             "-seek_timestamp",
             "1",
             "-noaccurate_seek",
@@ -167,7 +167,7 @@ pub(crate) fn shard(
             &seconds(start_us),
         ]));
     }
-    args.extend(open(input, Some(&source.demuxer)));
+    args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Shard(range)));
     if let Some(expression) = decode_times(index, spec, range) {
         args.extend(["-bsf:v".to_string(), expression]);
@@ -198,8 +198,8 @@ fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String>
             let run_up = times.get(delay.min(times.len() - 1))? - times[0];
             (first..first + count)
                 .map(|frame| match frame.checked_sub(delay) {
-                    Some(behind) => times[behind] - index.head.zero,
-                    None => times[frame] - run_up - index.head.zero,
+                    Some(behind) => times[behind] - index.facts.zero,
+                    None => times[frame] - run_up - index.facts.zero,
                 })
                 .collect()
         }
@@ -217,13 +217,23 @@ fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String>
 
 /// The whole film in one plain pass, without seeking or trimming.
 pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
-    let source = &index.head.source;
-    let mut args = quiet(LOG);
-    args.extend(words(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
-    args.extend(open(input, Some(&source.demuxer)));
+    let source = &index.facts.source;
+    let mut args = global_options(LOG);
+    args.extend(strings(&[
+        "-progress",
+        "pipe:1",
+        "-nostats",
+        "-threads",
+        "1",
+    ]));
+    args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
-    args.extend(beside(source, &index.mapped(), &[source.video().stream]));
+    args.extend(drain_other_streams(
+        source,
+        &index.job_streams(),
+        &[source.video().stream],
+    ));
     args
 }
 

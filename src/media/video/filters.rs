@@ -73,7 +73,7 @@ pub(crate) fn decoded_range(spec: &Spec, index: &Index, range: ShardRange) -> Sh
 pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut filters = Vec::new();
     if let Pass::Shard(_) = pass {
-        filters.push(format!("setpts=PTS-({})", index.head.zero));
+        filters.push(format!("setpts=PTS-({})", index.facts.zero));
     }
     if matches!(pass, Pass::Whole | Pass::Reference { whole: true }) {
         filters.push(RISING.into());
@@ -96,7 +96,7 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     }));
     filters.extend(denoise(spec, index));
     match (Grid::of(spec, index), pass) {
-        (Some(grid), Pass::Shard(range)) => filters.push(grid.filter_in(index, range)),
+        (Some(grid), Pass::Shard(range)) => filters.push(grid.shard_filter(index, range)),
         (Some(grid), _) => filters.push(grid.filter()),
         (None, Pass::Shard(range)) if memory_frames(spec, index) > 0 => {
             filters.extend(trim(index, range));
@@ -165,10 +165,10 @@ pub(crate) fn is_deep(pix_fmt: &str) -> bool {
 /// and no filter that would drop it is asked for.
 fn flatten(spec: &Spec, index: &Index) -> Option<String> {
     let kept = spec.codec() == Codec::Ffv1
-        && has_alpha(&index.head.picture.output_pix_fmt)
+        && has_alpha(&index.facts.picture.output_pix_fmt)
         && deinterlace(spec, index).is_none()
         && denoise(spec, index).is_none();
-    (has_alpha(&index.head.picture.source_pix_fmt) && !kept).then(|| {
+    (has_alpha(&index.facts.picture.source_pix_fmt) && !kept).then(|| {
         "format=yuva444p|yuva444p10le|yuva444p12le|yuva444p16le,premultiply=inplace=1".into()
     })
 }
@@ -181,8 +181,8 @@ fn deinterlace(spec: &Spec, index: &Index) -> Option<String> {
         Deinterlace::Auto => "interlaced",
         Deinterlace::On => "all",
     };
-    let (width, height) = index.head.picture.source;
-    let base = index.head.source.video().time_base;
+    let (width, height) = index.facts.picture.source;
+    let base = index.facts.source.video().time_base;
     (width.min(height) >= FILTERED_SIDE_MIN).then(|| {
         format!(
             "bwdif=mode=send_frame:parity=auto:deint={which},settb=expr={}/{}",
@@ -203,7 +203,7 @@ fn denoise(spec: &Spec, index: &Index) -> Option<String> {
     };
     let (width, height) = match spec.crop {
         Some(crop) => (crop.width, crop.height),
-        None => index.head.picture.source,
+        None => index.facts.picture.source,
     };
     (width.min(height) >= FILTERED_SIDE_MIN)
         .then(|| format!("vaguedenoiser=threshold={threshold}:method=garrote:nsteps=6"))
@@ -211,7 +211,7 @@ fn denoise(spec: &Spec, index: &Index) -> Option<String> {
 
 /// Size, levels, canvas and pixel format.
 fn shape(spec: &Spec, index: &Index) -> Vec<String> {
-    let picture = &index.head.picture;
+    let picture = &index.facts.picture;
     let (width, height) = picture.scaled;
     let mut filters = vec![format!("scale=w={width}:h={height}:flags={SCALER}")];
     let format = format!("format={}", picture.output_pix_fmt);
@@ -267,8 +267,8 @@ mod tests {
     #[test]
     fn all_filters_stand_in_their_order() {
         let mut index = sample();
-        index.head.picture.source_pix_fmt = "bgra".into();
-        index.head.picture.output = (640, 480);
+        index.facts.picture.source_pix_fmt = "bgra".into();
+        index.facts.picture.output = (640, 480);
         let spec = spec(|request| {
             request.deinterlace = "auto".into();
             request.denoise = "light".into();

@@ -57,18 +57,18 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
     while at < bytes {
         let (kind, head, size) = box_head(&mut reader, bytes - at).map_err(disk())?;
         if size < head.len() as u64 || size > bytes - at {
-            return Err(odd("a box that does not fit"));
+            return Err(malformed("a box that does not fit"));
         }
         let rest = size - head.len() as u64;
         match &kind {
             b"ftyp" | b"moov" => {
                 if found.init.len() as u64 + size > INIT_BYTES_MAX {
-                    return Err(odd("a codec header of unusual size"));
+                    return Err(malformed("a codec header of unusual size"));
                 }
                 let body = body(&mut reader, rest)?;
                 if &kind == b"moov" {
                     (found.timescale, defaults) =
-                        movie(&body).ok_or_else(|| odd("its codec header"))?;
+                        movie(&body).ok_or_else(|| malformed("its codec header"))?;
                 }
                 found.init.extend_from_slice(&head);
                 found.init.extend_from_slice(&body);
@@ -76,21 +76,21 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
             }
             b"moof" => {
                 if rest > MOOF_BYTES_MAX {
-                    return Err(odd("a fragment of unusual size"));
+                    return Err(malformed("a fragment of unusual size"));
                 }
                 let body = body(&mut reader, rest)?;
                 fragment(&body, defaults, &mut found.samples)
-                    .ok_or_else(|| odd("a fragment's times"))?;
+                    .ok_or_else(|| malformed("a fragment's times"))?;
             }
             _ => {
-                let skip = i64::try_from(rest).map_err(|_| odd("a box that does not fit"))?;
+                let skip = i64::try_from(rest).map_err(|_| malformed("a box that does not fit"))?;
                 reader.seek_relative(skip).map_err(disk())?;
             }
         }
         at += size;
     }
     if found.timescale == 0 {
-        return Err(odd("no codec header"));
+        return Err(malformed("no codec header"));
     }
     Ok(found)
 }
@@ -107,14 +107,14 @@ pub(crate) fn copy_body(
     Ok(())
 }
 
-fn odd(detail: &str) -> MediaError {
+fn malformed(detail: &str) -> MediaError {
     MediaError::BadOutput {
         tool: "ffmpeg".into(),
         detail: format!("{detail} in a fragmented file"),
     }
 }
 
-/// Kind, raw head and whole size of the next box. Size 0 means "to the end".
+/// ExtraKind, raw head and whole size of the next box. Size 0 means "to the end".
 fn box_head(reader: &mut impl Read, left: u64) -> std::io::Result<([u8; 4], Vec<u8>, u64)> {
     let mut head = vec![0u8; 8];
     reader.read_exact(&mut head)?;
@@ -147,9 +147,9 @@ struct Defaults {
 }
 
 /// The boxes inside a box's body.
-struct Inside<'a>(&'a [u8]);
+struct ChildBoxes<'a>(&'a [u8]);
 
-impl<'a> Iterator for Inside<'a> {
+impl<'a> Iterator for ChildBoxes<'a> {
     type Item = ([u8; 4], &'a [u8]);
     fn next(&mut self) -> Option<Self::Item> {
         let size = u32::from_be_bytes(self.0.get(..4)?.try_into().ok()?) as usize;
@@ -161,7 +161,7 @@ impl<'a> Iterator for Inside<'a> {
 }
 
 fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    Inside(body)
+    ChildBoxes(body)
         .find(|(found, _)| found == kind)
         .map(|(_, body)| body)
 }
@@ -188,7 +188,7 @@ fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Optio
     let track = child(moof, b"traf")?;
     let mut duration = defaults.duration;
     let mut dts = 0i64;
-    for (kind, body) in Inside(track) {
+    for (kind, body) in ChildBoxes(track) {
         match &kind {
             b"tfhd" => {
                 let flags = number(body, 0)? & 0xff_ffff;

@@ -2,7 +2,7 @@
 //! the encoder is given, against what was promised, and every complaint with
 //! the place in the film where it was made.
 //!
-//! Complaints belong to the shard in whose range they are heard. So a film's
+//! Diagnostics belong to the shard in whose range they are heard. So a film's
 //! shards together report what one pass over it would: each once.
 
 use reelraft_model::spec::Spec;
@@ -14,8 +14,8 @@ use crate::{
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
-        log::Complaints,
-        process::{Listener, Step},
+        log::Diagnostics,
+        process::{LineEffect, Listener},
         showinfo,
     },
     limits::FRAMES_MAX,
@@ -24,7 +24,7 @@ use crate::{
 
 /// What a shard must give.
 #[derive(Debug)]
-pub(crate) struct Promise {
+pub(crate) struct ExpectedFrames {
     /// Times of all frames that must be decoded, rising.
     pub decoded: Vec<i64>,
     /// Grid points that must be given, and the first that must not, where
@@ -38,9 +38,9 @@ pub(crate) struct Promise {
 }
 
 /// Follows one child.
-pub(crate) struct Watch<'a> {
+pub(crate) struct FrameChecker<'a> {
     /// What the child must give, if anything is promised.
-    pub promise: Option<Promise>,
+    pub promise: Option<ExpectedFrames>,
     /// The frames that belong to the shard.
     pub own: Bounds,
     /// Those and the ones that filters need beside them.
@@ -63,7 +63,7 @@ pub(crate) struct Watch<'a> {
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
     /// What was complained of within the shard's range.
-    pub complaints: Complaints,
+    pub diagnostics: Diagnostics,
     /// Checksum of the shard's first frame as it was decoded here, unless the
     /// film begins with it, and of the first behind the shard.
     pub joints: (Option<String>, Option<String>),
@@ -72,19 +72,19 @@ pub(crate) struct Watch<'a> {
     pub changed: bool,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> FrameChecker<'a> {
     /// Of the whole film, without a promise.
     pub fn new(index: &'a Index, spec: &Spec, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
-        Watch {
+        FrameChecker {
             promise: None,
             own: Bounds::default(),
             needed: Bounds::default(),
             progress,
-            source_base: index.head.source.video().time_base,
+            source_base: index.facts.source.video().time_base,
             encoded_base: encoded_base(spec, index),
             gridded: fps(spec).is_some(),
-            size: index.head.picture.source,
-            pix_fmt: &index.head.picture.source_pix_fmt,
+            size: index.facts.picture.source,
+            pix_fmt: &index.facts.picture.source_pix_fmt,
             decoded: 0,
             lead_in: 0,
             seen: 0,
@@ -92,7 +92,7 @@ impl<'a> Watch<'a> {
             decoded_times: Vec::new(),
             filtered_times: None,
             encoded: 0,
-            complaints: Complaints::default(),
+            diagnostics: Diagnostics::default(),
             joints: (None, None),
             objection: None,
             changed: false,
@@ -100,15 +100,15 @@ impl<'a> Watch<'a> {
     }
 
     /// Of a shard.
-    pub fn promised(mut self, promise: Promise, own: Bounds, needed: Bounds) -> Self {
-        self.complaints.deaf = own.from.is_some();
+    pub fn promised(mut self, promise: ExpectedFrames, own: Bounds, needed: Bounds) -> Self {
+        self.diagnostics.muted = own.from.is_some();
         self.promise = Some(promise);
         (self.own, self.needed) = (own, needed);
         self
     }
 
     /// What is wrong with the try as a whole, if anything.
-    pub fn judge(&mut self) -> Option<String> {
+    pub fn find_mismatch(&mut self) -> Option<String> {
         if self.objection.is_some() {
             return self.objection.take();
         }
@@ -141,60 +141,60 @@ impl<'a> Watch<'a> {
         self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
     }
 
-    fn object(&mut self, why: String) -> Step {
+    fn mismatch(&mut self, why: String) -> LineEffect {
         self.objection.get_or_insert(why);
         // A promise that is broken even from the beginning stays broken.
-        Step::Enough
+        LineEffect::Stop
     }
 
-    fn decoded(&mut self, frame: &showinfo::Frame) -> Result<Step, MediaError> {
+    fn decoded(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
         let Some(pts) = frame.pts else {
             if self.promise.is_some() {
-                return Ok(self.object("a frame without a time".into()));
+                return Ok(self.mismatch("a frame without a time".into()));
             }
             self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
             self.decoded += 1;
-            return Ok(Step::Alive);
+            return Ok(LineEffect::Progress);
         };
-        let mine = !self.own.before(pts) && !self.own.behind(pts);
-        self.complaints.deaf = !mine;
-        if self.own.before(pts) {
+        let mine = !self.own.is_before(pts) && !self.own.is_after(pts);
+        self.diagnostics.muted = !mine;
+        if self.own.is_before(pts) {
             self.lead_in += 1;
         }
-        if self.needed.before(pts) {
-            return Ok(Step::Alive);
+        if self.needed.is_before(pts) {
+            return Ok(LineEffect::Progress);
         }
-        if self.needed.behind(pts) {
+        if self.needed.is_after(pts) {
             self.over = true;
-            return Ok(Step::Alive);
+            return Ok(LineEffect::Progress);
         }
         self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
         if let Some(promise) = &self.promise {
             let promised = promise.decoded.get(self.seen).copied();
             if self.changed {
-                return Ok(self.object("the picture's size or format changes".into()));
+                return Ok(self.mismatch("the picture's size or format changes".into()));
             }
             if promised != Some(pts) {
                 let said = promised.map_or("nothing".to_string(), |time| time.to_string());
-                return Ok(self.object(format!("{said} was promised and {pts} decoded")));
+                return Ok(self.mismatch(format!("{said} was promised and {pts} decoded")));
             }
         }
         self.seen += 1;
         if mine {
             let place_us = rescale(pts, self.source_base, MICROSECONDS);
-            self.complaints.place = format!("after {} s", seconds(place_us));
+            self.diagnostics.place = format!("after {} s", seconds(place_us));
             self.decoded += 1;
             self.decoded_times.push(pts);
             within_limit(self.decoded)?;
         }
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 
-    fn filtered(&mut self, frame: &showinfo::Frame) -> Result<Step, MediaError> {
+    fn filtered(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
         let times = self.filtered_times.get_or_insert_default();
         times.extend(frame.pts);
         within_limit(times.len() as u64)?;
-        Ok(Step::Alive)
+        Ok(LineEffect::Progress)
     }
 }
 
@@ -209,8 +209,8 @@ fn within_limit(frames: u64) -> Result<(), MediaError> {
     Ok(())
 }
 
-impl Listener for Watch<'_> {
-    fn stdout(&mut self, line: &str) -> Result<Step, MediaError> {
+impl Listener for FrameChecker<'_> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         let frames = line
             .strip_prefix("frame=")
             .and_then(|frames| frames.trim().parse().ok());
@@ -218,13 +218,13 @@ impl Listener for Watch<'_> {
             Some(frames) if frames > self.encoded => {
                 self.encoded = frames;
                 (self.progress)(frames);
-                Ok(Step::Alive)
+                Ok(LineEffect::Progress)
             }
-            _ => Ok(Step::Quiet),
+            _ => Ok(LineEffect::Neutral),
         }
     }
 
-    fn stderr(&mut self, line: &str) -> Result<Step, MediaError> {
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if let Some(frame) = showinfo::frame(line, "decoded") {
             return self.decoded(&frame);
         }
@@ -237,7 +237,7 @@ impl Listener for Watch<'_> {
             } else if frame.pts == self.own.to {
                 self.joints.1 = frame.checksum;
             }
-            return Ok(Step::Quiet);
+            return Ok(LineEffect::Neutral);
         }
         if let Some(base) = showinfo::time_base(line, "filtered") {
             self.filtered_times.get_or_insert_default();
@@ -249,17 +249,17 @@ impl Listener for Watch<'_> {
                 });
             }
         }
-        let complained = self.complaints.hear(line)?;
+        let complained = self.diagnostics.observe(line)?;
         let Some(promise) = self.promise.as_ref().filter(|_| complained) else {
-            return Ok(Step::Quiet);
+            return Ok(LineEffect::Neutral);
         };
         // Arriving in the midst of a stream is noisy; what counts is what is
         // said once pictures come, up to the last needed one.
         let noise = promise.noisy_start && self.lead_in + self.decoded == 0;
         if !noise && !promise.last_try && !self.over {
-            return Ok(self.object("the decoder complains".into()));
+            return Ok(self.mismatch("the decoder complains".into()));
         }
-        Ok(Step::Quiet)
+        Ok(LineEffect::Neutral)
     }
 }
 
@@ -274,17 +274,17 @@ mod tests {
     }
 
     /// A watch over [60, 100) of the sample, decoded from 50 on.
-    fn watch(index: &Index, last_try: bool) -> Watch<'_> {
+    fn watch(index: &Index, last_try: bool) -> FrameChecker<'_> {
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
         let bounds = index.bounds(range);
-        let promise = Promise {
+        let promise = ExpectedFrames {
             decoded: index.times_in(range).to_vec(),
             points: None,
             noisy_start: true,
             last_try,
         };
-        Watch::new(index, &spec, &|_| {}).promised(promise, bounds, bounds)
+        FrameChecker::new(index, &spec, &|_| {}).promised(promise, bounds, bounds)
     }
 
     const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
@@ -293,13 +293,16 @@ mod tests {
     fn every_frame_is_held_to_the_promise() {
         let index = sample();
         let mut whole = watch(&index, false);
-        assert_eq!(whole.stderr(COMPLAINT).unwrap(), Step::Quiet);
+        assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
         for pts in 50..100 {
-            assert_eq!(whole.stderr(&shown("decoded", pts)).unwrap(), Step::Alive);
+            assert_eq!(
+                whole.stderr(&shown("decoded", pts)).unwrap(),
+                LineEffect::Progress
+            );
         }
-        assert_eq!(whole.judge(), None);
+        assert_eq!(whole.find_mismatch(), None);
         assert_eq!(
-            (whole.lead_in, whole.decoded, whole.complaints.total),
+            (whole.lead_in, whole.decoded, whole.diagnostics.total),
             (10, 40, 0)
         );
 
@@ -307,13 +310,13 @@ mod tests {
         for pts in 50..99 {
             short.stderr(&shown("decoded", pts)).unwrap();
         }
-        assert!(short.judge().unwrap().contains("39 decoded"));
+        assert!(short.find_mismatch().unwrap().contains("39 decoded"));
 
         let mut skipping = watch(&index, false);
         skipping.stderr(&shown("decoded", 60)).unwrap();
         assert_eq!(
             skipping.stderr(&shown("decoded", 62)).unwrap(),
-            Step::Enough
+            LineEffect::Stop
         );
     }
 
@@ -327,7 +330,7 @@ mod tests {
                 watch.stderr(&shown("filtered", pts)).unwrap();
             }
         }
-        assert!(watch.judge().unwrap().contains("lost"));
+        assert!(watch.find_mismatch().unwrap().contains("lost"));
     }
 
     #[test]
@@ -335,22 +338,22 @@ mod tests {
         let index = sample();
         let mut early = watch(&index, false);
         early.stderr(&shown("decoded", 50)).unwrap();
-        assert_eq!(early.stderr(COMPLAINT).unwrap(), Step::Enough);
+        assert_eq!(early.stderr(COMPLAINT).unwrap(), LineEffect::Stop);
 
         let mut last = watch(&index, true);
         last.stderr(&shown("decoded", 58)).unwrap();
         last.stderr(COMPLAINT).unwrap();
-        assert_eq!(last.complaints.total, 0);
+        assert_eq!(last.diagnostics.total, 0);
         last.stderr(&shown("decoded", 60)).unwrap();
         last.stderr(COMPLAINT).unwrap();
         assert_eq!(
-            last.complaints.kept,
+            last.diagnostics.kept,
             ["after 2.500000 s: h264: concealing 40 errors"]
         );
         assert_eq!(
-            last.complaints.strictly(true).unwrap_err().kind(),
+            last.diagnostics.reject_if_strict(true).unwrap_err().kind(),
             "damaged-source"
         );
-        assert!(last.complaints.strictly(false).is_ok());
+        assert!(last.diagnostics.reject_if_strict(false).is_ok());
     }
 }

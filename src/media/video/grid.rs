@@ -34,8 +34,8 @@ pub(crate) struct Grid {
 impl Grid {
     /// The grid of a job, if it has a constant rate.
     pub fn of(spec: &Spec, index: &Index) -> Option<Grid> {
-        let base = index.head.source.video().time_base;
-        Grid::over(spec, base, index.head.zero)
+        let base = index.facts.source.video().time_base;
+        Grid::over(spec, base, index.facts.zero)
     }
 
     /// As [`Grid::of`], before there is an index.
@@ -70,7 +70,7 @@ impl Grid {
     /// The same for a shard. Times are rounded to the grid as the filter
     /// itself would, and those beyond the shard's ends moved to them: a
     /// frame that another takes the place of is never shown.
-    pub fn filter_in(&self, index: &Index, range: ShardRange) -> String {
+    pub fn shard_filter(&self, index: &Index, range: ShardRange) -> String {
         let (from, to) = self.points(index, range);
         let within = match to {
             Some(to) => format!("clip(PTS\\,{from}\\,{to})"),
@@ -86,7 +86,7 @@ impl Grid {
     /// # Errors
     /// [`MediaError::OverLimit`] where gaps in the source's times would be
     /// filled with more pictures than are taken.
-    pub fn lay(&self, mut plan: Plan) -> Result<Plan, MediaError> {
+    pub fn snap_plan(&self, mut plan: Plan) -> Result<Plan, MediaError> {
         let (Some(&first), Some(&last)) = (plan.times.first(), plan.times.last()) else {
             return Ok(plan);
         };
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn every_point_belongs_to_one_shard_and_gaps_to_the_one_before() {
         let laid = grid(10, 1, 0)
-            .lay(plan(&[0, 100, 200, 90_000, 90_100], &[0, 200, 90_000]))
+            .snap_plan(plan(&[0, 100, 200, 90_000, 90_100], &[0, 200, 90_000]))
             .unwrap();
         let frames: Vec<u64> = laid.shards.iter().map(|range| range.frames).collect();
         assert_eq!(frames, [2, 898, 2]);
@@ -179,7 +179,7 @@ mod tests {
     fn shards_without_a_point_join_their_neighbours() {
         let times: Vec<i64> = (0..40).map(|frame| frame * 100).collect();
         let cuts: Vec<i64> = (0..8).map(|cut| cut * 500).collect();
-        let laid = grid(1, 2, 0).lay(plan(&times, &cuts)).unwrap();
+        let laid = grid(1, 2, 0).snap_plan(plan(&times, &cuts)).unwrap();
         assert!(laid.shards.len() < 4, "{:?}", laid.shards);
         assert_eq!(laid.shards[0].from_pts, 0);
         assert_eq!(laid.shards.last().unwrap().to_pts, 3901);
@@ -192,7 +192,7 @@ mod tests {
     #[test]
     fn a_gap_can_not_ask_for_endless_pictures() {
         let error = grid(300, 1, 0)
-            .lay(plan(&[0, 1_000_000_000], &[0]))
+            .snap_plan(plan(&[0, 1_000_000_000], &[0]))
             .unwrap_err();
         assert_eq!(error.kind(), "over-limit");
     }

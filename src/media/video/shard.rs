@@ -14,7 +14,7 @@ use crate::{
     video::{
         args::{self, SHARD_FILE},
         filters, fragmented_mp4,
-        frame_checker::{Promise, Watch},
+        frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
         shard_check::check_times,
         timing::encoded_base,
@@ -35,11 +35,11 @@ pub async fn encode_shard(
     single: bool,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    if index.is_whole(single) {
+    if index.is_single_pass(single) {
         return encode_single(context, index, range, &progress).await;
     }
     let needed = filters::decoded_range(context.spec, index, range);
-    let zero = index.head.zero;
+    let zero = index.facts.zero;
     let times: Vec<i64> = index
         .times_in(needed)
         .iter()
@@ -48,20 +48,20 @@ pub async fn encode_shard(
     let starts = index.starts(needed);
     let mut objection = String::new();
     for (tried, start) in (1..).zip(&starts) {
-        let promise = Promise {
+        let promise = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
             noisy_start: start.is_some_and(|start| start < needed.from_pts),
             last_try: tried as usize == starts.len(),
         };
-        let mut watch = Watch::new(index, context.spec, &progress).promised(
+        let mut watch = FrameChecker::new(index, context.spec, &progress).promised(
             promise,
             index.bounds(range),
             index.bounds(needed),
         );
         let arguments = args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut watch).await;
-        match (watch.judge(), outcome) {
+        match (watch.find_mismatch(), outcome) {
             (None, Ok(())) => return finish(context, index, range, false, tried, watch).await,
             // A bad end may come of a bad start; the next one may do better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
@@ -83,11 +83,11 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = args::single(context.input, index, context.spec);
-    let mut watch = Watch::new(index, context.spec, progress);
+    let mut watch = FrameChecker::new(index, context.spec, progress);
     execute(context, index, &arguments, &mut watch).await?;
     if watch.decoded == 0 {
         return Err(MediaError::NoFrames {
-            detail: watch.complaints.last_words(),
+            detail: watch.diagnostics.last_errors(),
         });
     }
     if watch.times().is_empty() {
@@ -95,7 +95,7 @@ async fn encode_single(
             detail: "the film is shorter than half a picture at this rate".into(),
         });
     }
-    if let Some(detail) = watch.judge() {
+    if let Some(detail) = watch.find_mismatch() {
         if watch.changed {
             return Err(MediaError::ChangingPicture);
         }
@@ -111,12 +111,12 @@ async fn execute(
     context: &Context<'_>,
     index: &Index,
     arguments: &[String],
-    watch: &mut Watch<'_>,
+    watch: &mut FrameChecker<'_>,
 ) -> Result<(), MediaError> {
     let ended = context
-        .ffmpeg_with(arguments, index.head.picture.address_bytes(), watch)
+        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), watch)
         .await?;
-    watch.complaints.judge("ffmpeg", ended)
+    watch.diagnostics.check_exit("ffmpeg", ended)
 }
 
 /// Checks what was written and makes the report.
@@ -126,9 +126,9 @@ async fn finish(
     range: ShardRange,
     single: bool,
     tries: u32,
-    watch: Watch<'_>,
+    watch: FrameChecker<'_>,
 ) -> Result<Encoded, MediaError> {
-    watch.complaints.strictly(context.spec.strict)?;
+    watch.diagnostics.reject_if_strict(context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
     let times = watch.times().to_vec();
     let (fragments, blake3) = {
@@ -157,8 +157,8 @@ async fn finish(
             opening,
             following,
             tries,
-            complaints: watch.complaints.kept,
-            complaints_total: watch.complaints.total,
+            complaints: watch.diagnostics.kept,
+            complaints_total: watch.diagnostics.total,
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
         },

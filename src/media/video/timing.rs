@@ -21,7 +21,7 @@ pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
             num: rate.den,
             den: rate.num,
         },
-        None => index.head.source.video().time_base,
+        None => index.facts.source.video().time_base,
     }
 }
 
