@@ -67,7 +67,7 @@ pub const NOTE_BYTES_MAX: usize = 1_000;
 /// Lines of stderr kept for a failure's cause.
 pub const TAIL_LINES_MAX: usize = 12;
 
-/// Diagnostics of the decoder kept in a report, and the length of each. The
+/// Complaints of the decoder kept in a report, and the length of each. The
 /// total is counted beyond.
 pub const COMPLAINTS_MAX: usize = 20;
 /// See [`COMPLAINTS_MAX`].
