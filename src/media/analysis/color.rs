@@ -107,11 +107,11 @@ pub(crate) async fn reference_color_tags(
     let sample = context.work_dir.join(args::SAMPLE_FILE);
     let arguments = args::sample(context.input, index, context.spec);
     let mut text = TextListener::default();
-    let ended = context
+    let exit = context
         .ffmpeg_with(&arguments, index.facts.picture.address_bytes(), &mut text)
         .await?;
     // What can't be encoded will say so in its shard; here it is no matter.
-    if text.diagnostics.check_exit("ffmpeg", ended).is_err() || !sample.exists() {
+    if text.diagnostics.check_exit("ffmpeg", exit).is_err() || !sample.exists() {
         return Ok(HeaderColorTags::default());
     }
     let arguments = args::sample_tags();
@@ -129,8 +129,8 @@ async fn ask_ffprobe<Answer: DeserializeOwned>(
     arguments: &[String],
 ) -> Result<Option<Answer>, MediaError> {
     let mut text = TextListener::default();
-    let ended = context.ffprobe(arguments, &mut text).await?;
-    match text.diagnostics.check_exit("ffprobe", ended) {
+    let exit = context.ffprobe(arguments, &mut text).await?;
+    match text.diagnostics.check_exit("ffprobe", exit) {
         Err(MediaError::ToolFailed { .. }) => Ok(None),
         judged => judged.map(|()| serde_json::from_str(&text.out).ok()),
     }

@@ -38,8 +38,8 @@ pub(crate) async fn scan(
 ) -> Result<Vec<Packet>, MediaError> {
     let mut listener = PacketLines::default();
     let arguments = args::scan_packets(context.input, source);
-    let ended = context.ffprobe(&arguments, &mut listener).await?;
-    listener.diagnostics.check_exit("ffprobe", ended)?;
+    let exit = context.ffprobe(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffprobe", exit)?;
     let mut packets = listener.packets;
     mark_clean(context, source, &mut packets).await?;
     Ok(packets)

@@ -58,8 +58,8 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaEr
 
 async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
     let mut text = TextListener::default();
-    let ended = context.ffprobe(arguments, &mut text).await?;
-    if matches!(ended, Exit::Failure(_)) {
+    let exit = context.ffprobe(arguments, &mut text).await?;
+    if matches!(exit, Exit::Failure(_)) {
         text.diagnostics
             .check_exit("ffprobe", Exit::StoppedByListener)
             .and(Err(refusal(&text)))?;
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(found.source.video().stream, 2);
         assert_eq!(found.source.demuxer, "mov");
         assert_eq!(found.source.start_us, Some(-21_000));
-        assert_eq!(found.streams[3].sound(), Some((48_000, 2)));
+        assert_eq!(found.streams[3].audio_params(), Some((48_000, 2)));
         assert_eq!(found.tags["title"], "T");
         assert_eq!(found.chapters[0].tags["title"], "One");
     }

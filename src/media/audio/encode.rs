@@ -29,10 +29,10 @@ pub async fn encode_audio(
     let form = AudioIntermediate::of(context.spec, sound);
     let path = context.work_dir.join(form.file());
     let arguments = args::track(context.input, index, context.spec, sound);
-    let mut watch = ProgressListener::new(&progress);
-    let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.diagnostics.check_exit("ffmpeg", ended)?;
-    watch.diagnostics.reject_if_strict(context.spec.strict)?;
+    let mut listener = ProgressListener::new(&progress);
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffmpeg", exit)?;
+    listener.diagnostics.reject_if_strict(context.spec.strict)?;
     let packets = scan_intermediate(context, &path, form.demuxer(), "a:0")
         .await?
         .times;
@@ -48,8 +48,8 @@ pub async fn encode_audio(
         .len();
     let report = AudioReport {
         packets: packets.len() as u64,
-        complaints: watch.diagnostics.kept,
-        complaints_total: watch.diagnostics.total,
+        complaints: listener.diagnostics.kept,
+        complaints_total: listener.diagnostics.total,
         blake3: hash(&path)?,
     };
     Ok(Encoded {
@@ -57,5 +57,6 @@ pub async fn encode_audio(
         frames: report.packets,
         report: report.to_bytes(),
         bytes,
+        blake3: report.blake3,
     })
 }

@@ -26,12 +26,12 @@ pub(crate) async fn measure(
 ) -> Result<Option<Loudness>, MediaError> {
     let arguments = args::measure(context.input, source, stream);
     let mut summary = LoudnessSummary {
-        advance: ProgressListener::new(&|_| {}),
+        progress: ProgressListener::new(&|_| {}),
         integrated_mlufs: None,
         peak_mdb: None,
     };
-    let ended = context.ffmpeg(&arguments, &mut summary).await?;
-    summary.advance.diagnostics.check_exit("ffmpeg", ended)?;
+    let exit = context.ffmpeg(&arguments, &mut summary).await?;
+    summary.progress.diagnostics.check_exit("ffmpeg", exit)?;
     let (Some(integrated_mlufs), Some(peak_mdb)) = (summary.integrated_mlufs, summary.peak_mdb)
     else {
         return Ok(None);
@@ -45,14 +45,14 @@ pub(crate) async fn measure(
 /// Reads the summary of the filter `ebur128`, whose lines are `I: -16.7 LUFS`
 /// and `Peak: -1.3 dBFS` among others.
 struct LoudnessSummary<'a> {
-    advance: ProgressListener<'a>,
+    progress: ProgressListener<'a>,
     integrated_mlufs: Option<i32>,
     peak_mdb: Option<i32>,
 }
 
 impl Listener for LoudnessSummary<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
-        self.advance.stdout(line)
+        self.progress.stdout(line)
     }
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
@@ -60,7 +60,7 @@ impl Listener for LoudnessSummary<'_> {
         match (words.next(), words.next(), words.next()) {
             (Some("I:"), Some(value), Some("LUFS")) => self.integrated_mlufs = thousandths(value),
             (Some("Peak:"), Some(value), Some("dBFS")) => self.peak_mdb = thousandths(value),
-            _ => return self.advance.stderr(line),
+            _ => return self.progress.stderr(line),
         }
         Ok(LineEffect::Neutral)
     }

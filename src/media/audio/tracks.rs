@@ -44,7 +44,7 @@ pub(crate) async fn choose(
     let mut sounds = Vec::new();
     for (number, stream) in requested_tracks(spec, &found.streams)? {
         let silent = "has no sound that can be decoded and is left out";
-        let Some((sample_rate, channels)) = stream.sound() else {
+        let Some((sample_rate, channels)) = stream.audio_params() else {
             notes.push(format!("audio track {number} {silent}"));
             continue;
         };
@@ -153,7 +153,7 @@ async fn try_first_packet(
 ) -> Result<TrialResult, MediaError> {
     let arguments = args::first(context.input, source, context.spec, sound);
     let mut listener = FirstPacket::default();
-    let ended = context.ffmpeg(&arguments, &mut listener).await?;
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
     if listener.seen {
         return Ok(TrialResult::Good);
     }
@@ -162,7 +162,7 @@ async fn try_first_packet(
         .kept
         .iter()
         .find(|said| MISFITS.iter().any(|words| said.contains(words)));
-    match misfit.filter(|_| matches!(ended, Exit::Failure(_))) {
+    match misfit.filter(|_| matches!(exit, Exit::Failure(_))) {
         Some(said) => Ok(TrialResult::Misfit(said.clone())),
         None => Ok(TrialResult::Silent),
     }

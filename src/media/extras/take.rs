@@ -100,9 +100,9 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     }
     let form = ExtrasIntermediate::of(context.spec);
     let arguments = arguments(context.input, index, context.spec);
-    let mut watch = ProgressListener::new(&|_| {});
-    let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.diagnostics.check_exit("ffmpeg", ended)?;
+    let mut listener = ProgressListener::new(&|_| {});
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffmpeg", exit)?;
     let path = context.work_dir.join(form.file());
     let mut cues = Vec::new();
     for number in 0..labels_of(&index.facts.extras, ExtraKind::Subtitle).len() {
@@ -118,8 +118,8 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         .len();
     let report = ExtrasReport {
         cues,
-        complaints: watch.diagnostics.kept,
-        complaints_total: watch.diagnostics.total,
+        complaints: listener.diagnostics.kept,
+        complaints_total: listener.diagnostics.total,
         blake3: hash(&path)?,
     };
     Ok(Encoded {
@@ -127,5 +127,6 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         frames: report.cues.iter().sum(),
         report: report.to_bytes(),
         bytes,
+        blake3: report.blake3,
     })
 }

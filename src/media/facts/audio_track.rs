@@ -4,24 +4,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::labels::Label;
 
-/// An audio track that is encoded or copied.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AudioTrack {
-    /// Number of the stream in the source.
+    /// Index of the stream in the source.
     pub stream: u32,
-    /// ffmpeg's name of its codec.
     pub codec: String,
-    /// Samples a second.
     pub sample_rate: u32,
-    /// Channels.
     pub channels: u32,
-    /// Its language, its title and what it is meant for.
     pub label: Label,
-    /// How loud it is, where that is to be changed.
+    /// Measured only where the loudness is to be changed.
     pub loudness: Option<Loudness>,
 }
 
-/// What was measured, in thousandths.
+/// Measured loudness (EBU R 128), in thousandths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Loudness {
     /// Integrated loudness in LUFS.

@@ -1,32 +1,31 @@
-//! What headers say of colour beyond the pixels: light of the mastering
-//! display and of the film (HDR10), which encoders must be told, and the tags
-//! of a reference's header, which a copy from fragments would lose.
+//! Color metadata of headers: HDR10 metadata, which encoders must be told of,
+//! and the tags of the reference's header, which a copy of fragments would
+//! lose.
 //!
-//! Not here: primaries, transfer, matrix and range as such. They go with each
-//! frame through filters into the encoder, as in any single pass.
+//! Not here: primaries, transfer, matrix and range themselves. They travel with
+//! each frame through filters into the encoder, as in any single pass.
 
 use reelraft_model::spec::Container;
 use serde::{Deserialize, Serialize};
 
-/// Static metadata of high dynamic range, in the units of its standards.
+/// Static HDR metadata, in the units of its standards.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Hdr {
-    /// The display it was mastered on.
     pub mastering: Option<Mastering>,
-    /// Brightest pixel and brightest average of a frame, in cd/m².
+    /// Maximum content light level and maximum frame average, in cd/m².
     pub light: Option<(u32, u32)>,
 }
 
-/// Colour volume of a mastering display.
+/// Color volume of the mastering display.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Mastering {
-    /// Green, blue, red and white as x and y, in 1/50000.
+    /// Green, blue, red and white point as x and y, in 1/50000.
     pub points: [(i64, i64); 4],
-    /// Brightest and darkest, in 1/10000 cd/m².
+    /// Maximum and minimum, in 1/10000 cd/m².
     pub luminance: (i64, i64),
 }
 
-/// Tags of the reference's header, in ffmpeg's words.
+/// Color tags of the reference's header, as ffprobe prints them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct HeaderColorTags {
@@ -38,7 +37,8 @@ pub(crate) struct HeaderColorTags {
     field_order: String,
 }
 
-/// ffprobe's words for matrices, by their number in ITU-T H.273; "-" is none.
+/// ffprobe's names of matrices, indexed by their number in ITU-T H.273; "-" is
+/// none.
 const MATRICES: [&str; 15] = [
     "gbr",
     "bt709",
@@ -57,7 +57,7 @@ const MATRICES: [&str; 15] = [
     "ictcp",
 ];
 
-/// As [`MATRICES`], of transfers.
+/// As [`MATRICES`], for transfer functions.
 const TRANSFERS: [&str; 19] = [
     "-",
     "bt709",
@@ -80,7 +80,7 @@ const TRANSFERS: [&str; 19] = [
     "arib-std-b67",
 ];
 
-/// As [`MATRICES`], of primaries.
+/// As [`MATRICES`], for primaries.
 const PRIMARIES: [&str; 13] = [
     "-",
     "bt709",
@@ -98,7 +98,7 @@ const PRIMARIES: [&str; 13] = [
 ];
 
 impl Hdr {
-    /// Parameters for x265, each led by a colon.
+    /// Parameters for x265, each preceded by a colon.
     pub fn for_x265(&self) -> String {
         let mut text = String::new();
         if let Some(Mastering { points, luminance }) = &self.mastering {
@@ -114,7 +114,7 @@ impl Hdr {
         text
     }
 
-    /// Parameters for SVT-AV1, each led by a colon.
+    /// Parameters for SVT-AV1, each preceded by a colon.
     pub fn for_svt(&self) -> String {
         let mut text = String::new();
         if let Some(Mastering { points, luminance }) = &self.mastering {
@@ -132,7 +132,7 @@ impl Hdr {
     }
 }
 
-/// A count of decimal fractions of a whole, in digits; it is not negative.
+/// Writes a non-negative number of 1/10^`places` as a decimal.
 fn decimal(value: i64, places: u32) -> String {
     let whole = 10i64.pow(places);
     let width = places as usize;
@@ -140,8 +140,8 @@ fn decimal(value: i64, places: u32) -> String {
 }
 
 impl HeaderColorTags {
-    /// Options that put the tags into a copied stream's header. MP4 and its
-    /// kin have them in the bitstream and in boxes that a copy keeps.
+    /// Options that write the tags into a copied stream's header. MP4 and its
+    /// relatives keep them in the bitstream and in boxes that a copy preserves.
     pub fn options(&self, container: Container) -> Vec<String> {
         if !matches!(container, Container::Mkv | Container::Webm) {
             return Vec::new();
@@ -150,12 +150,12 @@ impl HeaderColorTags {
             "" | "unknown" | "unspecified" => None,
             word => Some(word.to_string()),
         };
-        // ffprobe's words for these are not always ffmpeg's; their numbers are.
+        // ffprobe's names for these differ from ffmpeg's; the numbers do not.
         let number = |names: &[&str], name: &String| {
             let found = names.iter().position(|known| known == name);
             found.map(|number| number.to_string())
         };
-        // The first video stream: covers are pictures of their own.
+        // Only the first video stream: covers are video streams too.
         [
             ("-color_range:v:0", word(&self.color_range)),
             ("-colorspace:v:0", number(&MATRICES, &self.color_space)),

@@ -1,8 +1,8 @@
-//! What ffmpeg calls the containers of outputs, and what each can hold.
+//! ffmpeg's names for the containers of outputs.
 
 use reelraft_model::spec::{Container, Spec};
 
-/// Name of the output in the assembly's work folder.
+/// Name of the output in the work folder of the assembly.
 pub(crate) fn output_file(spec: &Spec) -> &'static str {
     match spec.container() {
         Container::Mp4 => "output.mp4",
@@ -15,7 +15,6 @@ pub(crate) fn output_file(spec: &Spec) -> &'static str {
     }
 }
 
-/// ffmpeg's muxer of the output's container.
 pub(crate) fn muxer(spec: &Spec) -> &'static str {
     match spec.container() {
         Container::Mp4 => "mp4",
@@ -28,7 +27,6 @@ pub(crate) fn muxer(spec: &Spec) -> &'static str {
     }
 }
 
-/// ffmpeg's demuxer of the output's container.
 pub(crate) fn demuxer(spec: &Spec) -> &'static str {
     match spec.container() {
         Container::Mp4 | Container::Mov | Container::M4a => "mov",
@@ -38,7 +36,7 @@ pub(crate) fn demuxer(spec: &Spec) -> &'static str {
     }
 }
 
-/// Whether a container keeps covers as attached files.
+/// Whether a container stores covers as attached files instead of streams.
 pub(crate) fn attaches_covers(container: Container) -> bool {
     container == Container::Mkv
 }

@@ -1,20 +1,22 @@
-//! Finished files: what encoding gives, and what an assembly takes.
+//! Finished files: the result of an encoding, and the parts of an output.
 
 use std::path::{Path, PathBuf};
 
 use crate::error::MediaError;
 
-/// A finished encoding in the work folder.
+/// A finished encoding.
 #[derive(Clone, Debug)]
 pub struct Encoded {
-    /// The file.
+    /// Its file in the work folder.
     pub path: PathBuf,
-    /// SourceFacts the assembly needs; equal bytes for equal work.
+    /// What the assembly needs to know; equal bytes for equal work.
     pub report: Vec<u8>,
-    /// Frames of video, or packets of audio.
+    /// Frames of video, packets of audio, or cues of subtitles.
     pub frames: u64,
-    /// Size of the file.
+    /// Size of the file in bytes.
     pub bytes: u64,
+    /// BLAKE3 of the file, in hex, as the report has it.
+    pub blake3: String,
 }
 
 /// BLAKE3 of a file, in hex.
@@ -26,16 +28,16 @@ pub(crate) fn hash(path: &Path) -> Result<String, MediaError> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// A finished part: its file and its report.
+/// A finished part of an output: its file and its report.
 pub type Part = (PathBuf, Vec<u8>);
 
-/// What an output is made of.
+/// The parts of an output.
 #[derive(Clone, Debug, Default)]
 pub struct Parts {
-    /// The shards, in order.
+    /// In the order of the plan.
     pub shards: Vec<Part>,
-    /// The audio tracks, in order.
+    /// In the order of the output's tracks.
     pub audio: Vec<Part>,
-    /// Subtitles and attachments, if there are any.
+    /// Subtitles, attachments and covers, if there are any.
     pub extras: Option<Part>,
 }

@@ -6,19 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::facts::labels::Label;
 
-/// What an extra is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ExtraKind {
-    /// A subtitle track.
     Subtitle,
-    /// A file of its own, as a font.
+    /// An attached file, such as a font.
     Attachment,
-    /// A picture to show beside the film.
+    /// A cover picture.
     Cover,
 }
 
 impl ExtraKind {
-    /// The word in the proof.
+    /// Its name in the proof.
     pub fn name(self) -> &'static str {
         match self {
             ExtraKind::Subtitle => "subtitle",
@@ -27,7 +25,7 @@ impl ExtraKind {
         }
     }
 
-    /// ffmpeg's letter for streams of this kind.
+    /// ffmpeg's stream specifier for this kind.
     pub fn letter(self) -> &'static str {
         match self {
             ExtraKind::Subtitle => "s",
@@ -37,20 +35,18 @@ impl ExtraKind {
     }
 }
 
-/// A stream that is taken along.
+/// A stream of the source that the output keeps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Extra {
-    /// Number of the stream in the source.
+    /// Index of the stream in the source.
     pub stream: u32,
-    /// What it is.
     pub kind: ExtraKind,
-    /// The encoder that makes it fit, or `copy`.
+    /// The encoder that converts it, or `copy`.
     pub encoder: String,
-    /// What it is called and meant for.
     pub label: Label,
 }
 
-/// Labels of the extras of a kind, in order.
+/// Labels of the extras of one kind, in order.
 pub(crate) fn labels_of(extras: &[Extra], kind: ExtraKind) -> Vec<&Label> {
     extras
         .iter()
@@ -59,18 +55,17 @@ pub(crate) fn labels_of(extras: &[Extra], kind: ExtraKind) -> Vec<&Label> {
         .collect()
 }
 
-/// How extras are kept between the source and the assembly.
+/// The container that carries extras from the source to the assembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ExtrasIntermediate {
-    /// Plain MP4: what ends a cue is a packet of its own, and with a shift
-    /// the last one would last as much longer.
+    /// Plain MP4, unshifted: a packet of its own ends each cue, so a shift
+    /// would prolong the last one.
     Mp4,
-    /// Matroska, late by the shift.
+    /// Matroska, shifted like the shards.
     Matroska,
 }
 
 impl ExtrasIntermediate {
-    /// The form for a spec.
     pub fn of(spec: &Spec) -> ExtrasIntermediate {
         match spec.container() {
             Container::Mkv | Container::Webm => ExtrasIntermediate::Matroska,
@@ -78,7 +73,6 @@ impl ExtrasIntermediate {
         }
     }
 
-    /// Name in the work folder.
     pub fn file(self) -> &'static str {
         match self {
             ExtrasIntermediate::Mp4 => "extras.mp4",
@@ -86,7 +80,6 @@ impl ExtrasIntermediate {
         }
     }
 
-    /// ffmpeg's demuxer for it.
     pub fn demuxer(self) -> &'static str {
         match self {
             ExtrasIntermediate::Mp4 => "mov",
@@ -94,7 +87,7 @@ impl ExtrasIntermediate {
         }
     }
 
-    /// Whether its times are late by the shift.
+    /// Whether its timestamps are shifted by `SHIFT_SECONDS`.
     pub fn shifted(self) -> bool {
         self == ExtrasIntermediate::Matroska
     }

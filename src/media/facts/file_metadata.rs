@@ -1,6 +1,6 @@
-//! What the file as a whole is called: its tags and chapters, taken from the
-//! source in the analysis and given to the assembly as a file, where no value
-//! can be taken for an option.
+//! Tags and chapters of the file as a whole: taken from the source in the
+//! analysis, and given to the assembly as a file, where no value can be
+//! mistaken for an option.
 
 use serde::{Deserialize, Serialize};
 
@@ -14,8 +14,8 @@ use crate::{
     limits::{CHAPTERS_MAX, TAGS_MAX},
 };
 
-/// Tags about the file that the source is, not the film in it: its muxer, its
-/// encoder, and what players note about its own packets.
+/// Tags that describe the source file, not the film in it: its muxer, its
+/// encoder, and what players note about its packets.
 const NOISE: [&str; 15] = [
     "major_brand",
     "minor_version",
@@ -34,10 +34,10 @@ const NOISE: [&str; 15] = [
     "lasttimestamp",
 ];
 
-/// Parts of the names of tags that tell where a film was made.
+/// Parts of the names of tags that reveal where a film was made.
 const PLACE: [&str; 6] = ["location", "gps", "iso6709", "latitude", "longitude", "xyz"];
 
-/// A chapter at the output's times.
+/// A chapter with the output's timestamps.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct OutputChapter {
     base: Ratio,
@@ -46,49 +46,48 @@ struct OutputChapter {
     tags: Tags,
 }
 
-/// Tags and chapters of the whole file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct FileMetadata {
     tags: Tags,
-    /// Names of the source's tags that do not come along.
+    /// Keys of the source's tags that are dropped.
     #[serde(rename = "left")]
     dropped_keys: Vec<String>,
-    /// The stream whose tags these are, where the file itself has none.
+    /// The stream that the tags come from, where the file itself has none.
     stream: Option<u32>,
     #[serde(rename = "scenes")]
     chapters: Vec<OutputChapter>,
 }
 
 impl FileMetadata {
-    /// What is kept of a source's tags and chapters; what is left out for its
-    /// size goes to `notes`. `sound` is the first audio stream of the job.
+    /// Selects the tags and chapters to keep; what is dropped for its size is
+    /// noted in `notes`. `audio` is the first audio stream of the job.
     pub fn of(
         found: &ProbedSource,
-        sound: Option<u32>,
+        audio: Option<u32>,
         keep_location: bool,
         notes: &mut Vec<String>,
     ) -> FileMetadata {
-        // Ogg has the tags of a song on its stream.
-        let stream = sound.filter(|_| found.source.demuxer == "ogg" && found.tags.is_empty());
-        let of_stream = found
+        // Ogg stores the tags of a song on its stream.
+        let stream = audio.filter(|_| found.source.demuxer == "ogg" && found.tags.is_empty());
+        let stream_tags = found
             .streams
             .iter()
-            .find(|own| Some(own.index) == stream)
-            .map(|own| &own.tags);
-        let mut about = FileMetadata {
+            .find(|candidate| Some(candidate.index) == stream)
+            .map(|stream| &stream.tags);
+        let mut metadata = FileMetadata {
             stream,
             ..Default::default()
         };
-        for (key, value) in of_stream.unwrap_or(&found.tags) {
-            let small = key.to_ascii_lowercase();
-            let place = PLACE.iter().any(|part| small.contains(part));
-            if NOISE.contains(&small.as_str()) || (place && !keep_location) {
-                about.dropped_keys.push(key.clone());
-            } else if !is_valid_key(key) || !is_storable(value) || about.tags.len() == TAGS_MAX {
+        for (key, value) in stream_tags.unwrap_or(&found.tags) {
+            let lower = key.to_ascii_lowercase();
+            let reveals_place = PLACE.iter().any(|part| lower.contains(part));
+            if NOISE.contains(&lower.as_str()) || (reveals_place && !keep_location) {
+                metadata.dropped_keys.push(key.clone());
+            } else if !is_valid_key(key) || !is_storable(value) || metadata.tags.len() == TAGS_MAX {
                 notes.push("a tag beyond the limits is left out".into());
-                about.dropped_keys.push(key.clone());
+                metadata.dropped_keys.push(key.clone());
             } else {
-                about.tags.insert(key.clone(), value.clone());
+                metadata.tags.insert(key.clone(), value.clone());
             }
         }
         if found.chapters.len() > CHAPTERS_MAX {
@@ -96,14 +95,14 @@ impl FileMetadata {
         } else {
             let start_us = found.source.start_us.unwrap_or(0);
             let chapters = found.chapters.iter();
-            about.chapters = chapters
-                .filter_map(|own| output_chapter(own, start_us))
+            metadata.chapters = chapters
+                .filter_map(|chapter| output_chapter(chapter, start_us))
                 .collect();
         }
-        about
+        metadata
     }
 
-    /// As text for ffmpeg's demuxer `ffmetadata`.
+    /// As input for ffmpeg's demuxer `ffmetadata`.
     pub fn text(&self) -> String {
         let mut text = ";FFMETADATA1\n".to_string();
         write_tags(&mut text, &self.tags);
@@ -120,13 +119,13 @@ impl FileMetadata {
         text
     }
 
-    /// Options of the reference, which reads the source itself.
+    /// Options of the reference, which reads the tags from the source itself.
     pub fn reference_args(&self) -> Vec<String> {
         let mut args = match self.stream {
             Some(stream) => strings(&["-map_metadata:g", &format!("0:s:{stream}")]),
             None => strings(&["-map_metadata:g", "0"]),
         };
-        // An empty value takes a tag away.
+        // An empty value removes a tag.
         for key in self.dropped_keys.iter().filter(|key| is_valid_key(key)) {
             args.extend(strings(&["-metadata", &format!("{key}=")]));
         }
@@ -136,22 +135,22 @@ impl FileMetadata {
     }
 }
 
-/// Whether a key can stand before an equals sign.
+/// Whether a key can precede an equals sign.
 fn is_valid_key(key: &str) -> bool {
     !key.is_empty() && key.len() <= 255 && !key.contains(['=', '\0', '\n', '\r', ':'])
 }
 
-/// A chapter at the output's times, as ffmpeg itself moves it; none where it
-/// ends before the film begins.
-fn output_chapter(own: &Chapter, start_us: i64) -> Option<OutputChapter> {
-    let base = Ratio::parse(&own.time_base)?;
+/// Shifts a chapter as ffmpeg itself does; `None` if it ends before the film
+/// begins.
+fn output_chapter(chapter: &Chapter, start_us: i64) -> Option<OutputChapter> {
+    let base = Ratio::parse(&chapter.time_base)?;
     let shift = rescale(start_us, MICROSECONDS, base);
-    let mut tags = own.tags.clone();
+    let mut tags = chapter.tags.clone();
     tags.retain(|key, value| is_valid_key(key) && is_storable(value));
-    (own.end >= shift).then_some(OutputChapter {
+    (chapter.end >= shift).then_some(OutputChapter {
         base,
-        start: own.start.saturating_sub(shift).max(0),
-        end: own.end.saturating_sub(shift),
+        start: chapter.start.saturating_sub(shift).max(0),
+        end: chapter.end.saturating_sub(shift),
         tags,
     })
 }
@@ -159,7 +158,7 @@ fn output_chapter(own: &Chapter, start_us: i64) -> Option<OutputChapter> {
 fn write_tags(text: &mut String, tags: &Tags) {
     for (key, value) in tags {
         for part in [key.as_str(), "=", value.as_str()] {
-            // The equals sign between the two is the one that stands bare.
+            // Only the equals sign between the two is not escaped.
             for letter in part.chars() {
                 if part != "=" && matches!(letter, '=' | ';' | '#' | '\\' | '\n') {
                     text.push('\\');
@@ -202,16 +201,17 @@ mod tests {
             ("nul", "a\0b"),
         ];
         let mut notes = Vec::new();
-        let about = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
+        let metadata = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
         assert_eq!(
-            about.text(),
+            metadata.text(),
             ";FFMETADATA1\ncomment=a\\=b\\;\\#\\\\\\\n[CHAPTER]\\\nx\n"
         );
         assert_eq!(notes.len(), 2);
         let large = "x".repeat(crate::limits::TAG_BYTES_MAX + 1);
-        let about = FileMetadata::of(&found(&[("lyrics", &large)], "[]"), None, false, &mut notes);
-        assert_eq!(about.tags.len(), 0);
-        assert!(about.reference_args().contains(&"lyrics=".to_string()));
+        let metadata =
+            FileMetadata::of(&found(&[("lyrics", &large)], "[]"), None, false, &mut notes);
+        assert_eq!(metadata.tags.len(), 0);
+        assert!(metadata.reference_args().contains(&"lyrics=".to_string()));
     }
 
     #[test]
@@ -224,9 +224,9 @@ mod tests {
             ("encoder", "Lavf"),
         ];
         let mut notes = Vec::new();
-        let about = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
-        assert_eq!(about.tags.keys().collect::<Vec<_>>(), ["title"]);
-        assert_eq!(about.dropped_keys.len(), 4);
+        let metadata = FileMetadata::of(&found(&tags, "[]"), None, false, &mut notes);
+        assert_eq!(metadata.tags.keys().collect::<Vec<_>>(), ["title"]);
+        assert_eq!(metadata.dropped_keys.len(), 4);
         let kept = FileMetadata::of(&found(&tags, "[]"), None, true, &mut notes);
         assert_eq!((kept.tags.len(), kept.dropped_keys.len()), (4, 1));
         assert!(notes.is_empty());
@@ -238,9 +238,9 @@ mod tests {
             {"time_base":"1/1000","start":1000,"end":3000,"tags":{"title":"Two"}}]"#;
         let mut source = found(&[], chapters);
         source.source.start_us = Some(1_500_000);
-        let about = FileMetadata::of(&source, None, false, &mut Vec::new());
+        let metadata = FileMetadata::of(&source, None, false, &mut Vec::new());
         assert_eq!(
-            about.text(),
+            metadata.text(),
             ";FFMETADATA1\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=1500\ntitle=Two\n"
         );
     }
@@ -251,8 +251,8 @@ mod tests {
         song.source.demuxer = "ogg".into();
         song.streams =
             vec![serde_json::from_str::<Stream>(r#"{"index":3,"tags":{"ARTIST":"A"}}"#).unwrap()];
-        let about = FileMetadata::of(&song, Some(3), false, &mut Vec::new());
-        assert_eq!(about.tags["ARTIST"], "A");
-        assert!(about.reference_args().contains(&"0:s:3".to_string()));
+        let metadata = FileMetadata::of(&song, Some(3), false, &mut Vec::new());
+        assert_eq!(metadata.tags["ARTIST"], "A");
+        assert!(metadata.reference_args().contains(&"0:s:3".to_string()));
     }
 }

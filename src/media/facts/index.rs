@@ -1,6 +1,6 @@
-//! All that later steps need to know of a source: a deterministic function of
-//! its bytes and the spec. It is kept as a blob and read by every node that
-//! works on the job.
+//! The index: all that later steps need to know of a source. A deterministic
+//! function of its bytes and the spec, stored as a blob and read by every node
+//! that works on the job.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ const FORM: RecordFormat = RecordFormat {
     version: 2,
 };
 
-/// What the analysis found out.
+/// The result of the analysis.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Index {
     pub(crate) facts: SourceFacts,
@@ -38,32 +38,31 @@ pub struct Index {
     note: Option<String>,
 }
 
-/// All but the plan.
+/// Everything but the plan. Field names are part of the stored format.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SourceFacts {
     pub source_bytes: u64,
     pub source: Source,
-    /// What the video is called and meant for.
+    /// Tags and dispositions of the video.
     pub label: Label,
-    /// The audio tracks the job takes, in the output's order.
+    /// In the output's order.
     #[serde(rename = "sounds")]
     pub audio_tracks: Vec<AudioTrack>,
-    /// Subtitles, attachments and covers the job takes, in that order.
+    /// Subtitles, attachments and covers, in that order.
     pub extras: Vec<Extra>,
-    /// Tags and chapters, where they are kept.
+    /// Tags and chapters, unless they are stripped.
     #[serde(rename = "about")]
     pub metadata: Option<FileMetadata>,
-    /// What was left out of the source, and why.
+    /// What was left out of the output, and why.
     pub notes: Vec<String>,
     pub picture: Picture,
-    /// Frames a second as headers tell it; frames have their own times.
+    /// Frame rate for headers, in frames per second; each frame has its own
+    /// time.
     pub rate: Option<Ratio>,
-    /// HDR metadata that the encoder is told.
     pub hdr: Hdr,
-    /// What the reference's header says of colour.
     #[serde(rename = "told")]
     pub color_tags: HeaderColorTags,
-    /// The source's time at which a single pass puts zero, in its ticks.
+    /// The source's time, in its ticks, that a single pass maps to zero.
     pub zero: i64,
 }
 
@@ -74,8 +73,8 @@ struct IndexHeader {
     shards: Vec<ShardRange>,
 }
 
-/// First time that belongs to a range and first that does not, counted from
-/// the film's start; none where the film itself begins or ends.
+/// First time in a range and first time after it, relative to the film's start;
+/// `None` where the film itself begins or ends.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Bounds {
     pub from: Option<i64>,
@@ -83,12 +82,10 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Whether a frame comes before the range.
     pub fn is_before(&self, pts: i64) -> bool {
         self.from.is_some_and(|from| pts < from)
     }
 
-    /// Whether a frame comes after it.
     pub fn is_after(&self, pts: i64) -> bool {
         self.to.is_some_and(|to| pts >= to)
     }
@@ -105,46 +102,46 @@ impl Index {
         }
     }
 
-    /// The plan: each range begins where the one before ends. There are none
-    /// in a job of sound alone, and else one at least.
+    /// The plan: each range begins where the previous one ends. Empty in an
+    /// audio-only job, otherwise at least one range.
     pub fn shards(&self) -> &[ShardRange] {
         &self.shards
     }
 
-    /// Whether the film is made in one plain pass: it was collapsed (`single`),
-    /// or is one shard anyway.
+    /// Whether the film is encoded in one plain pass: it was collapsed
+    /// (`single`), or is one shard anyway.
     pub(crate) fn is_single_pass(&self, single: bool) -> bool {
         single || self.shards.len() == 1
     }
 
-    /// Frames of the output that the packets promise.
+    /// Frames of the output, as the packets promise them.
     pub fn frames_total(&self) -> u64 {
         self.shards.iter().map(|shard| shard.frames).sum()
     }
 
-    /// Audio tracks of the output, each encoded by a task of its own.
+    /// Audio tracks of the output; each is encoded by its own task.
     pub fn audio_tracks(&self) -> u32 {
         self.facts.audio_tracks.len() as u32
     }
 
-    /// Whether subtitles or attachments are to be taken out of the source.
+    /// Whether the job needs an extras task.
     pub fn has_extras(&self) -> bool {
         !self.facts.extras.is_empty()
     }
 
-    /// Attachments and covers that the job takes.
+    /// Numbers of attachments and of covers in the output.
     pub(crate) fn attached_counts(&self) -> (usize, usize) {
         let count = |kind| labels_of(&self.facts.extras, kind).len();
         (count(ExtraKind::Attachment), count(ExtraKind::Cover))
     }
 
-    /// Why the source can't be cut, if it can't.
+    /// Why the source can't be cut, if so.
     pub fn plan_note(&self) -> Option<&str> {
         self.note.as_deref()
     }
 
-    /// What was odd about the source, in words: why it can't be cut, and what
-    /// was left out; empty if nothing was.
+    /// What is unusual about the source: why it can't be cut, and what was left
+    /// out. Empty if nothing is.
     pub fn note(&self) -> String {
         let notes: Vec<&str> = self
             .plan_note()
@@ -154,7 +151,7 @@ impl Index {
         clip(&notes.join("; "), NOTE_BYTES_MAX)
     }
 
-    /// The bounds of a range of frames, as a pass over it counts.
+    /// The bounds of a range, as a pass over it counts time.
     pub(crate) fn bounds(&self, range: ShardRange) -> Bounds {
         let zero = self.facts.zero;
         Bounds {
@@ -163,7 +160,7 @@ impl Index {
         }
     }
 
-    /// All streams of the source that the job takes, the video first.
+    /// All streams of the source that the job uses, the video first.
     pub(crate) fn job_streams(&self) -> Vec<u32> {
         let head = &self.facts;
         let video = head.source.video.iter().map(|video| video.stream);
@@ -178,7 +175,7 @@ impl Index {
         self.facts.picture.output
     }
 
-    /// Its bytes, the same for the same facts.
+    /// Serializes the index; equal indexes give equal bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         let keys: Vec<i64> = self.keys.iter().map(|key| key.pts).collect();
         let clean: Vec<i64> = self.keys.iter().map(|key| key.clean.into()).collect();
@@ -219,19 +216,19 @@ impl Index {
         })
     }
 
-    /// The promised times in a range, rising.
+    /// The promised times in a range, in ascending order.
     pub(crate) fn times_in(&self, range: ShardRange) -> &[i64] {
         let from = self.times.partition_point(|&time| time < range.from_pts);
         let to = self.times.partition_point(|&time| time < range.to_pts);
         &self.times[from..to]
     }
 
-    /// Where decoding may start for a range, best first; `None` is the very
-    /// beginning, and always the last.
+    /// Where decoding may start for a range, best first. `None` is the
+    /// beginning of the file, and always the last candidate.
     ///
-    /// The first is the keyframe at or before the range where that is clean;
-    /// else the one before it, since frames behind an open keyframe may need
-    /// what precedes it. The second is one keyframe earlier.
+    /// The first candidate is the keyframe at or before the range if it is
+    /// clean, otherwise the one before it: frames after an open keyframe may
+    /// need what precedes it. The second is one keyframe earlier.
     pub(crate) fn starts(&self, range: ShardRange) -> Vec<Option<i64>> {
         let mut starts = Vec::new();
         let first = self
@@ -249,8 +246,8 @@ impl Index {
             for key in [lead, lead.and_then(|lead| lead.checked_sub(1))]
                 .into_iter()
                 .flatten()
-                // Seeking to the very first keyframe found nothing in some
-                // files; the beginning is the same place.
+                // In some files, seeking to the very first keyframe finds
+                // nothing; the beginning of the file is the same place.
                 .filter(|&key| key > 0)
             {
                 starts.push(Some(self.keys[key].pts));
@@ -267,8 +264,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::facts::source::Video;
 
-    /// An index of 100 frames at 24 a second, two shards, keyframes every 10
-    /// frames, those at whole 20s clean.
+    /// An index of 100 frames at 24 per second, two shards, keyframes every 10
+    /// frames, of which every second one is clean.
     pub(crate) fn sample() -> Index {
         let shard = |from_pts, to_pts| ShardRange {
             from_pts,

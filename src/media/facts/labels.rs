@@ -1,5 +1,5 @@
-//! What the streams of the output are called and meant for: languages, titles
-//! and dispositions. Not here: what the file as a whole is called.
+//! Tags and dispositions of the output's streams: languages, titles, default
+//! flags.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,22 +8,19 @@ use crate::{
     limits::TAG_BYTES_MAX,
 };
 
-/// Tags of a stream that are kept. The others tell of the file they came from:
-/// its muxer, its encoder, its counts of bytes and frames.
+/// Tags of a stream that are kept. The others describe the file they came from:
+/// its muxer, its encoder, its byte and frame counts.
 const KEPT: [&str; 5] = ["language", "title", "comment", "filename", "mimetype"];
 
-/// What one stream is called and meant for.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Label {
-    /// Its language, title and the like, where it has them.
     pub tags: Tags,
-    /// Words as ffmpeg has them: `default`, `forced`…
+    /// As ffmpeg names them: `default`, `forced`…
     pub dispositions: Vec<String>,
 }
 
 impl Label {
-    /// What a stream of the source is called; titles beyond the limit are not
-    /// taken.
+    /// The label of a source's stream; tags beyond the size limit are dropped.
     pub fn of(stream: &Stream) -> Label {
         let mut tags = Tags::new();
         for (key, value) in &stream.tags {
@@ -42,12 +39,11 @@ impl Label {
         Label { tags, dispositions }
     }
 
-    /// Whether the stream is played where nobody chooses.
     fn is_default(&self) -> bool {
         self.dispositions.iter().any(|word| word == "default")
     }
 
-    /// Options that give this label to an output stream, as `a:0`.
+    /// Options that set this label on an output stream, such as `a:0`.
     fn args(&self, stream: &str) -> Vec<String> {
         let mut args = Vec::new();
         for (key, value) in &self.tags {
@@ -63,14 +59,14 @@ impl Label {
     }
 }
 
-/// Whether a tag's value is one that can be handed on.
+/// Whether a tag's value fits into an argument.
 pub(crate) fn is_storable(value: &str) -> bool {
     value.len() <= TAG_BYTES_MAX && !value.contains('\0')
 }
 
-/// Labels of the output's streams of one kind, in order. As ffmpeg does by
-/// itself, of several without a default the first one that is no cover becomes
-/// it.
+/// Labels of the output's streams of one kind, in order. Where none of several
+/// streams is marked as default, the first that is no cover becomes it, as
+/// ffmpeg itself does.
 pub(crate) fn with_default_disposition(labels: &[&Label], strip: bool) -> Vec<Label> {
     let lacking = labels.len() > 1 && !labels.iter().any(|label| label.is_default());
     let chosen = labels
@@ -79,7 +75,7 @@ pub(crate) fn with_default_disposition(labels: &[&Label], strip: bool) -> Vec<La
     let settled = labels.iter().enumerate().map(|(at, label)| {
         let mut label = (*label).clone();
         if strip {
-            // A language is how a player finds the track, not a tag about it.
+            // Players find a track by its language, so it is kept.
             label.tags.retain(|key, _| key == "language");
         }
         if chosen == Some(at) {
@@ -90,8 +86,8 @@ pub(crate) fn with_default_disposition(labels: &[&Label], strip: bool) -> Vec<La
     settled.collect()
 }
 
-/// Options that give settled labels to the output's streams of one kind, by
-/// ffmpeg's letter for it.
+/// Options that set final labels on the output's streams of one kind, named by
+/// ffmpeg's stream specifier.
 pub(crate) fn options(kind: &str, labels: &[Label]) -> Vec<String> {
     let labels = labels.iter().enumerate();
     labels
@@ -99,7 +95,7 @@ pub(crate) fn options(kind: &str, labels: &[Label]) -> Vec<String> {
         .collect()
 }
 
-/// Options that label the output's streams of one kind.
+/// As [`options`], after [`with_default_disposition`].
 pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
     options(kind, &with_default_disposition(labels, strip))
 }

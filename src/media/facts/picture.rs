@@ -1,21 +1,18 @@
-//! The size and pixel format of a job's pictures, decoded and encoded.
+//! Size and pixel format of a job's pictures, decoded and encoded.
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits::ADDRESS_BYTES_PER_PIXEL;
 
-/// Pictures as they come and as they go; empty in a job of sound alone.
+/// Empty in an audio-only job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Picture {
-    /// Decoded width and height, rotation applied.
+    /// Decoded width and height, after rotation.
     pub source: (u32, u32),
-    /// Decoded pixel format.
     pub source_pix_fmt: String,
-    /// Width and height after scaling.
     pub scaled: (u32, u32),
-    /// Output width and height: the canvas, where one is asked for.
+    /// Output width and height: those of the canvas, if there is one.
     pub output: (u32, u32),
-    /// Output pixel format.
     pub output_pix_fmt: String,
 }
 

@@ -1,46 +1,44 @@
-//! The plan of a film as data: its frames' times, its keyframes, and the shards
-//! it is cut into.
+//! The plan of a film as data: its frames' times, its keyframes, and its
+//! shards.
 //!
-//! Not here: how cuts are chosen, which is in `analysis/planner.rs`.
+//! Not here: how cuts are chosen; see `analysis/planner.rs`.
 
 use serde::{Deserialize, Serialize};
 
 /// The frames with `from_pts <= pts < to_pts`, in ticks of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ShardRange {
-    /// First frame's time.
+    /// Time of the first frame.
     pub from_pts: i64,
     /// First time after the range.
     pub to_pts: i64,
-    /// Frames of the output that packets promise.
+    /// Frames of the output, as the packets promise them.
     pub frames: u64,
 }
 
-/// A keyframe that decoding can be started from.
+/// A keyframe that decoding can start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Keyframe {
-    /// Its time in ticks of the source.
     pub pts: i64,
-    /// Nothing from before it is needed, and nothing after it is shown before
-    /// it.
+    /// Frames after it need nothing from before it, and none of them is shown
+    /// before it.
     pub clean: bool,
 }
 
-/// The whole plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Shown times, rising.
+    /// Times of all shown frames, in ascending order.
     pub times: Vec<i64>,
-    /// Keyframes, rising.
+    /// In ascending order.
     pub keys: Vec<Keyframe>,
-    /// At least one where there is video; they abut.
+    /// Adjacent ranges; at least one if there is video.
     pub shards: Vec<ShardRange>,
-    /// Why it is one shard, if something forbids more.
+    /// Why it is a single shard, if something forbids more.
     pub note: Option<String>,
 }
 
 impl Plan {
-    /// The plan of a job of sound alone.
+    /// The plan of an audio-only job.
     pub fn empty() -> Plan {
         Plan {
             times: Vec::new(),
@@ -51,7 +49,7 @@ impl Plan {
     }
 }
 
-/// The plan of a source that can't be cut, or need not be.
+/// The plan of a source that can't be cut, or is too short.
 pub(crate) fn one_shard(
     times: Vec<i64>,
     keys: Vec<Keyframe>,
@@ -72,7 +70,7 @@ pub(crate) fn one_shard(
     }
 }
 
-/// One range of some that abut.
+/// Merges adjacent ranges.
 pub(crate) fn joined(pair: &[ShardRange]) -> ShardRange {
     ShardRange {
         from_pts: pair[0].from_pts,

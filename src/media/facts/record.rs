@@ -1,22 +1,19 @@
-//! The bytes of an index or a report: four letters that name it, a version, a
-//! JSON head, and lists of integers as differences in variable length. The
-//! same facts always give the same bytes, since those are hashed.
+//! The byte format of an index or a report: a magic of four letters, a version,
+//! a JSON head, and lists of integers as delta-coded varints. Equal values give
+//! equal bytes, since those are hashed.
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::error::MediaError;
 
-/// What a record is, and in which version it is written.
+/// Kind and version of a record.
 pub(crate) struct RecordFormat {
     /// `index` or `report`, for errors.
     pub what: &'static str,
-    /// First bytes.
     pub magic: &'static [u8; 4],
-    /// Version written and read.
     pub version: u8,
 }
 
-/// Writes a record.
 pub(crate) fn write(form: &RecordFormat, head: &impl Serialize, lists: &[&[i64]]) -> Vec<u8> {
     let head = serde_json::to_vec(head).expect("heads are plain structs of numbers and text");
     let mut bytes = Vec::with_capacity(head.len() + 64);
@@ -70,7 +67,7 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
     let mut lists = [const { Vec::new() }; N];
     for list in &mut lists {
         let length = read_varint(&mut rest).ok_or_else(cut)?;
-        // Every value takes a byte at least, which bounds what is allocated.
+        // Every value takes at least one byte, which bounds the allocation.
         if length > rest.len() as u64 {
             return Err(cut());
         }

@@ -1,5 +1,6 @@
-//! What an encoding tells of itself, kept beside its bytes and checked by the
-//! assembly. Bounded but for the times, which take about a byte a frame.
+//! Reports: what an encoding found out, stored beside its bytes and checked by
+//! the assembly. Their size is bounded except for the times, which take about a
+//! byte per frame. Field names are part of the stored format.
 
 use serde::{Deserialize, Serialize};
 
@@ -29,36 +30,35 @@ const EXTRAS: RecordFormat = RecordFormat {
     version: 1,
 };
 
-/// SourceFacts of one encoded shard.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ShardReport {
     pub head: ShardHead,
-    /// Times of the frames the encoder was given, in ticks of the encoded
-    /// video, zero where a single pass has it.
+    /// Times of the frames given to the encoder, in ticks of the encoded video;
+    /// zero where a single pass has it.
     pub times: Vec<i64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ShardHead {
     pub range: ShardRange,
-    /// Whether it is the film in one plain pass.
+    /// Whether it is the whole film in one plain pass.
     pub single: bool,
-    /// Frames that came out of the decoder and belong to the range.
+    /// Frames in the range that the decoder gave.
     pub decoded: u64,
-    /// Packets that came out of the encoder.
+    /// Packets that the encoder gave.
     pub encoded: u64,
     /// Frames decoded before the range.
     pub lead_in: u64,
-    /// Checksums of the frames at the shard's joints, decoded here: its own
-    /// first and the next shard's; none where the film begins or ends.
+    /// Checksums of the frames at the shard's joints as decoded here: its own
+    /// first frame and the next shard's. `None` where the film begins or ends.
     pub opening: Option<String>,
     pub following: Option<String>,
-    /// Starts that were tried, the good one included.
+    /// Decoding starts that were tried, including the good one.
     pub tries: u32,
-    /// What the decoder complained of in the good try, and how often.
+    /// Decoder errors of the good try.
     pub complaints: Vec<String>,
     pub complaints_total: u64,
-    /// BLAKE3 of the file and of its codec header.
+    /// BLAKE3 of the file, in hex.
     pub blake3: String,
     pub init_blake3: String,
 }
@@ -74,14 +74,11 @@ impl ShardReport {
     }
 }
 
-/// SourceFacts of the audio.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct AudioReport {
-    /// Packets in the file; none if the track has nothing in it.
     pub packets: u64,
     pub complaints: Vec<String>,
     pub complaints_total: u64,
-    /// BLAKE3 of the file.
     pub blake3: String,
 }
 
@@ -96,14 +93,12 @@ impl AudioReport {
     }
 }
 
-/// SourceFacts of the subtitles, attachments and covers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExtrasReport {
-    /// Packets with something to show, of each subtitle track.
+    /// Cues of each subtitle track.
     pub cues: Vec<u64>,
     pub complaints: Vec<String>,
     pub complaints_total: u64,
-    /// BLAKE3 of the file.
     pub blake3: String,
 }
 

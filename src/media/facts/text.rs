@@ -1,11 +1,10 @@
-//! Small helpers on text.
+//! Small text helpers: argument lists, clipping and decimals.
 
-/// A list of arguments from words.
 pub(crate) fn strings(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_string()).collect()
 }
 
-/// Cuts a text at a character boundary.
+/// Cuts a text at a character boundary, to at most `bytes_max` bytes.
 pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
     let mut end = text.len().min(bytes_max);
     while !text.is_char_boundary(end) {
@@ -14,7 +13,7 @@ pub(crate) fn clip(text: &str, bytes_max: usize) -> String {
     text[..end].to_string()
 }
 
-/// Thousandths as a decimal number, exactly.
+/// Writes thousandths as a decimal number.
 pub(crate) fn milli(value: i32) -> String {
     let sign = if value < 0 { "-" } else { "" };
     let value = value.unsigned_abs();

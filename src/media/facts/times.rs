@@ -4,40 +4,36 @@
 use serde::{Deserialize, Serialize};
 
 /// A positive fraction, as ffmpeg writes `1001/30000`. A time base is in
-/// seconds a tick.
+/// seconds per tick.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ratio {
-    /// Above the line.
     pub num: i64,
-    /// Below the line.
     pub den: i64,
 }
 
-/// Ticks of a microsecond.
 pub const MICROSECONDS: Ratio = Ratio {
     num: 1,
     den: 1_000_000,
 };
 
-/// Ticks of a millisecond.
 pub const MILLISECONDS: Ratio = Ratio { num: 1, den: 1_000 };
 
 impl Ratio {
-    /// Reads `num/den`; both must be above zero.
+    /// Parses `num/den`; both must be positive.
     pub fn parse(text: &str) -> Option<Ratio> {
         let (num, den) = text.split_once('/')?;
         let ratio = Ratio {
             num: num.parse().ok()?,
             den: den.parse().ok()?,
         };
-        // ffmpeg keeps both in 32 bits, which keeps every product in 128.
+        // ffmpeg keeps both in 32 bits, so every product fits into 128.
         let bounds = 1..=i64::from(i32::MAX);
         (bounds.contains(&ratio.num) && bounds.contains(&ratio.den)).then_some(ratio)
     }
 }
 
-/// Converts a time between time bases to the nearest tick, halves away from
-/// zero, as ffmpeg's own `av_rescale_q`.
+/// Converts a time to the nearest tick of another time base, halves away from
+/// zero, like ffmpeg's `av_rescale_q`.
 pub fn rescale(value: i64, from: Ratio, to: Ratio) -> i64 {
     let top = i128::from(value) * i128::from(from.num) * i128::from(to.den);
     let bottom = i128::from(from.den) * i128::from(to.num);
@@ -50,7 +46,7 @@ pub fn rescale(value: i64, from: Ratio, to: Ratio) -> i64 {
     clamp(rounded)
 }
 
-/// Converts a time between time bases to the next tick at or after it.
+/// Converts a time to the next tick of another time base, at or after it.
 pub fn rescale_up(value: i64, from: Ratio, to: Ratio) -> i64 {
     let top = i128::from(value) * i128::from(from.num) * i128::from(to.den);
     let bottom = i128::from(from.den) * i128::from(to.num);
@@ -61,7 +57,7 @@ fn clamp(value: i128) -> i64 {
     value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
 
-/// Reads ffprobe's seconds with six decimals as whole microseconds.
+/// Parses ffprobe's seconds with six decimals into microseconds.
 pub fn parse_microseconds(text: &str) -> Option<i64> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),
@@ -79,7 +75,7 @@ pub fn parse_microseconds(text: &str) -> Option<i64> {
         .map(|value| sign * value)
 }
 
-/// Writes microseconds as ffmpeg's options take them.
+/// Formats microseconds as seconds, as ffmpeg's options take them.
 pub fn seconds(microseconds: i64) -> String {
     let sign = if microseconds < 0 { "-" } else { "" };
     let value = microseconds.unsigned_abs();

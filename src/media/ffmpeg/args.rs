@@ -1,28 +1,32 @@
-//! Argument lists for opening and inspecting a source: pure functions. Names
-//! of files never stand where an option could; formats and protocols are
-//! whitelisted, and the demuxer is forced once it is known.
+//! Options that every ffmpeg run shares.
 //!
-//! Not here: what encodes and assembles, which is in `encode_args.rs`.
+//! Not here: how an input is opened, which is in `input.rs`, and the argument
+//! lists of the steps, which each room keeps in its own `args.rs`.
 
 use crate::facts::{source::Source, text::strings};
 
-/// ffmpeg calls a pass failed where two thirds of the frames are damaged, though
-/// it has decoded what it could. Here complaints are counted and proven instead.
-pub(crate) const TO_THE_END: [&str; 2] = ["-max_error_rate", "1"];
+/// ffmpeg declares a pass failed if two thirds of the frames are damaged, even
+/// though it decoded what it could. We count errors and prove frames instead.
+pub(crate) const DECODE_TO_THE_END: [&str; 2] = ["-max_error_rate", "1"];
 
-/// Options of ffmpeg itself: no questions, no stdin, a log we can read.
+/// Options of ffmpeg itself: no prompts, no stdin, a log that we can parse.
 pub(crate) fn global_options(log: &str) -> Vec<String> {
     let mut args = strings(&["-nostdin", "-hide_banner", "-y", "-v", log]);
-    args.extend(strings(&TO_THE_END));
+    args.extend(strings(&DECODE_TO_THE_END));
     args
 }
 
-/// A second output that takes the job's other streams and drops them: in
-/// formats with discontinuous clocks the streams in use decide what the film's start
-/// is. `mapped` are all streams of the job, `own` those in use already.
-pub(crate) fn drain_other_streams(source: &Source, mapped: &[u32], own: &[u32]) -> Vec<String> {
+/// A second output that reads the job's other streams and discards them. In
+/// formats with discontinuous timestamps, the streams in use determine where
+/// the film starts, so every step uses the same ones. `job_streams` are all
+/// streams of the job, `used` those that the step maps anyway.
+pub(crate) fn drain_other_streams(
+    source: &Source,
+    job_streams: &[u32],
+    used: &[u32],
+) -> Vec<String> {
     let mut args = Vec::new();
-    for stream in mapped.iter().filter(|stream| !own.contains(stream)) {
+    for stream in job_streams.iter().filter(|stream| !used.contains(stream)) {
         args.extend(strings(&["-map", &format!("0:{stream}")]));
     }
     if !source.discontinuous || args.is_empty() {

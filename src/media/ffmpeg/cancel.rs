@@ -1,9 +1,9 @@
-//! A small token that ends running children at once. Clones share one state;
-//! once cancelled it stays so.
+//! A token that stops running children at once. Clones share one state; once
+//! cancelled, it stays cancelled.
 
 use tokio::sync::watch;
 
-/// Tells media work to stop.
+/// Cancels a step.
 #[derive(Clone, Debug)]
 pub struct Cancel {
     sender: std::sync::Arc<watch::Sender<bool>>,
@@ -16,14 +16,14 @@ impl Default for Cancel {
 }
 
 impl Cancel {
-    /// A token that is not cancelled.
+    /// Creates a token that is not cancelled.
     pub fn new() -> Self {
         Cancel {
             sender: std::sync::Arc::new(watch::Sender::new(false)),
         }
     }
 
-    /// Ends what runs under this token, and refuses what would start.
+    /// Kills what runs under this token, and refuses what would start.
     pub fn cancel(&self) {
         self.sender.send_replace(true);
     }
@@ -33,7 +33,7 @@ impl Cancel {
         *self.sender.borrow()
     }
 
-    /// Returns once cancelled.
+    /// Waits until cancelled.
     pub async fn cancelled(&self) {
         let mut receiver = self.sender.subscribe();
         // The sender lives in `self`, so waiting can't end any other way.

@@ -1,4 +1,4 @@
-//! What every step works with, and how a step runs its tools.
+//! The context of a step, and how a step runs its tools.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use crate::{
     ffmpeg::{
         cancel::Cancel,
         input::Input,
-        process::{Exit, Listener, Run, run},
+        process::{Exit, Invocation, Listener, run},
         tools::Tools,
     },
 };
@@ -17,21 +17,21 @@ use crate::{
 /// What every step works with.
 #[derive(Clone, Copy, Debug)]
 pub struct Context<'a> {
-    /// The programs.
+    /// ffmpeg and ffprobe.
     pub tools: &'a Tools,
     /// The source.
     pub input: &'a Input,
     /// The resolved spec.
     pub spec: &'a Spec,
-    /// A folder of this step alone, existing and empty; results are written
-    /// into it. It must be absolute.
+    /// An empty folder that belongs to this step alone; results are written
+    /// into it. The path must be absolute.
     pub work_dir: &'a Path,
-    /// Ends the step at once.
+    /// Stops the step at once.
     pub cancel: &'a Cancel,
 }
 
 impl Context<'_> {
-    /// Runs ffmpeg in the step's folder to its end.
+    /// Runs ffmpeg in the step's folder.
     pub(crate) async fn ffmpeg(
         &self,
         args: &[String],
@@ -40,7 +40,7 @@ impl Context<'_> {
         self.ffmpeg_with(args, 0, listener).await
     }
 
-    /// The same with so many bytes of address space beyond the base.
+    /// Runs ffmpeg with additional address space.
     pub(crate) async fn ffmpeg_with(
         &self,
         args: &[String],
@@ -51,7 +51,7 @@ impl Context<'_> {
             .await
     }
 
-    /// Runs ffprobe in the step's folder to its end.
+    /// Runs ffprobe in the step's folder.
     pub(crate) async fn ffprobe(
         &self,
         args: &[String],
@@ -67,7 +67,7 @@ impl Context<'_> {
         address_bytes_extra: u64,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Exit, MediaError> {
-        let child = Run {
+        let child = Invocation {
             program,
             args,
             folder: self.work_dir,

@@ -1,6 +1,6 @@
-//! What this machine's ffmpeg can do, found out by doing it: an encoder check
+//! What this machine's ffmpeg can do, found out by trying it: an encoder check
 //! for `reelraft doctor`, and the encoder build, a hash that is equal on two
-//! nodes only if they would give the same bytes.
+//! nodes only if both give the same bytes.
 
 use std::path::Path;
 
@@ -14,22 +14,22 @@ use crate::{
         cancel::Cancel,
         listeners::TextListener,
         log::LOG_ERRORS,
-        process::{self, Exit, Run},
+        process::{self, Exit, Invocation},
         tools::Tools,
     },
     limits::PROBE_TIME_MAX,
 };
 
-/// How one encoder fared.
+/// Result of testing one encoder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderCheck {
-    /// ffmpeg's name of it.
+    /// ffmpeg's name of the encoder.
     pub name: &'static str,
-    /// What a user asks for to get it.
+    /// The option that selects it.
     pub used_for: &'static str,
     /// Whether it encoded ten frames.
     pub ok: bool,
-    /// Its last words if not; empty otherwise.
+    /// Why not; empty if it did.
     pub detail: String,
 }
 
@@ -112,10 +112,10 @@ pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
     checks
 }
 
-/// The encoder build: a hash over the versions of ffmpeg and its libraries,
-/// the architecture, our recipe, and the bytes that a small clip gives through
-/// the scaler and each encoder on this processor. Takes about a second; an
-/// encoder that is missing counts as such.
+/// The encoder build: a hash over the versions of ffmpeg and its libraries, the
+/// architecture, our recipe, and the bytes that the scaler and each encoder
+/// give for a small clip on this processor. Takes about a second; a missing
+/// encoder is hashed as missing.
 ///
 /// # Errors
 /// Only when ffmpeg itself can't be run.
@@ -128,7 +128,7 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     add(&format!("recipe {RECIPE}"));
     add(std::env::consts::ARCH);
     let versions = output_of(tools, strings(&["-hide_banner", "-version"])).await?;
-    // The build's own paths and flags change nothing that is not probed.
+    // Paths and flags of the build matter only as far as the probe shows it.
     for line in versions
         .lines()
         .filter(|line| line.starts_with("ffmpeg version") || line.starts_with("lib"))
@@ -146,12 +146,12 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     Ok(hasher.finalize().to_hex()[..32].to_string())
 }
 
-/// ffmpeg's digest of what an encoder makes of the clip: ten frames of a test
-/// picture with the filters that jobs use, or a quarter second of sound.
+/// Prints a digest of what an encoder makes of the clip: ten frames of a test
+/// picture through the filters that jobs use, or a quarter second of audio.
 fn probe_args(encoder: &Encoder) -> Vec<String> {
     let mut args = strings(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
     if encoder.audio {
-        // Sine and noise by integers alone, the same on every processor.
+        // Generated with integers only, so it is the same on every processor.
         args.extend(strings(&[
             "-f",
             "lavfi",
@@ -190,8 +190,8 @@ async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaErro
 
 async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
     let mut text = TextListener::default();
-    let ended = process::run(
-        Run {
+    let exit = process::run(
+        Invocation {
             program: &tools.ffmpeg,
             args: &args,
             folder: Path::new("/"),
@@ -202,8 +202,8 @@ async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaErro
         &mut text,
     )
     .await?;
-    if let Exit::Failure(_) = ended {
-        text.diagnostics.check_exit("ffmpeg", ended)?;
+    if let Exit::Failure(_) = exit {
+        text.diagnostics.check_exit("ffmpeg", exit)?;
     }
     Ok(text.out)
 }

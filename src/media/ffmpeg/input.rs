@@ -1,6 +1,6 @@
-//! Where a source is read from, and the options that open it: formats and
+//! Where a source is read from, and the options that open it. Formats and
 //! protocols are whitelisted, the demuxer is forced once it is known, and a
-//! file's name never stands where an option could.
+//! file name never stands where an option could.
 
 use std::path::PathBuf;
 
@@ -9,9 +9,9 @@ use crate::{facts::text::strings, limits::READ_WAIT};
 /// Where a source is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Input {
-    /// A file on this machine, under a name of our own or a user's.
+    /// A local file.
     File(PathBuf),
-    /// A server on loopback that answers byte ranges.
+    /// A loopback server that answers byte ranges.
     Http {
         /// `http://127.0.0.1:PORT/…`
         url: String,
@@ -19,7 +19,7 @@ pub enum Input {
 }
 
 impl Input {
-    /// The name that is given to ffmpeg; it always begins with its protocol.
+    /// The URL given to ffmpeg; it always begins with a protocol.
     fn address(&self) -> String {
         match self {
             Input::File(path) => format!("file:{}", path.display()),
@@ -28,8 +28,8 @@ impl Input {
     }
 }
 
-/// Opens the input with a demuxer; the options stand before it, so they come
-/// after those that apply to the decoder.
+/// Options that open the input, preceded by those that limit what it may open.
+/// Options of the decoder must stand before them.
 pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     let mut args = Vec::new();
     let protocols = match input {
@@ -60,9 +60,9 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     args
 }
 
-/// Formats that are opened, by ffmpeg's names. Playlists and descriptions
-/// (hls, dash, concat, sdp, …) name other files and are not among them, nor
-/// are formats of still pictures.
+/// Formats that we open, by ffmpeg's names. Playlists and descriptions (hls,
+/// dash, concat, sdp, …) are not among them, since they name other files, nor
+/// are still pictures.
 pub(crate) const DEMUXERS: [&str; 61] = [
     "mov",
     "matroska",

@@ -2,8 +2,8 @@
 
 use tokio::io::{AsyncRead, AsyncReadExt};
 
-/// Lines of a pipe. Carriage returns end lines too, and what goes beyond
-/// the limit in one line is dropped.
+/// Lines of a pipe. A carriage return ends a line too; what exceeds the limit
+/// is dropped.
 pub(crate) struct Lines<R> {
     reader: R,
     chunk: Box<[u8; 16 << 10]>,
@@ -25,7 +25,8 @@ impl<R: AsyncRead + Unpin> Lines<R> {
         }
     }
 
-    /// The next line. Safe to drop half-way: what was read stays in `self`.
+    /// The next line. Safe to drop before it completes: what was read stays in
+    /// `self`.
     pub async fn next(&mut self) -> std::io::Result<Option<String>> {
         loop {
             while self.at < self.filled {

@@ -1,5 +1,5 @@
-//! Two listeners for plain runs: one keeps what a tool prints, one follows its
-//! progress. Both keep its diagnostics.
+//! Two general listeners: one keeps a tool's output, the other follows its
+//! progress. Both collect diagnostics.
 
 use crate::{
     error::MediaError,
@@ -10,12 +10,10 @@ use crate::{
     limits::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX},
 };
 
-/// Keeps all of stdout, bounded, and the complaints.
+/// Keeps all of stdout, up to a limit.
 #[derive(Default)]
 pub(crate) struct TextListener {
-    /// What came on stdout.
     pub out: String,
-    /// What went wrong.
     pub diagnostics: Diagnostics,
 }
 
@@ -43,13 +41,12 @@ impl Listener for TextListener {
     }
 }
 
-/// Follows a child by what `-progress` says, and keeps the complaints.
+/// Follows a child's `-progress` output.
 pub(crate) struct ProgressListener<'a> {
-    /// Gets the milliseconds of film done so far.
+    /// Receives the milliseconds of film done so far.
     progress: &'a (dyn Fn(u64) + Send + Sync),
     out_us: i64,
     out_bytes: u64,
-    /// What went wrong.
     pub diagnostics: Diagnostics,
 }
 

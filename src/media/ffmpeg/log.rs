@@ -1,6 +1,6 @@
-//! What ffmpeg and ffprobe say, made sense of: levels, decoded frames by the
-//! `showinfo` filter, progress, and the few complaints that are no matter of
-//! the picture (a source whose bytes stop coming, a full disk).
+//! Parses the log of ffmpeg and ffprobe, collects its errors, and recognizes
+//! those that are not about the picture: a source whose bytes stop coming, a
+//! full disk.
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
 
@@ -11,47 +11,46 @@ use crate::{
     limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
 };
 
-/// Options that make ffmpeg's log readable for us: a level on every line, and
-/// no "last message repeated".
+/// Log level of runs whose log we parse: a level on every line, no "last
+/// message repeated".
 pub(crate) const LOG: &str = "repeat+level+info";
-/// As [`LOG`], errors alone.
+/// As [`LOG`], errors only.
 pub(crate) const LOG_ERRORS: &str = "repeat+level+error";
 
-/// One line of the log: who says it, how bad it is, and what.
 pub(crate) struct LogLine<'a> {
-    /// Filter, codec or format without its address; empty for ffmpeg itself.
-    pub who: &'a str,
+    /// Filter, codec or format, without its memory address; empty for ffmpeg
+    /// itself.
+    pub component: &'a str,
     /// `error`, `warning`, `info`…
     pub level: &'a str,
-    /// The text.
     pub text: &'a str,
 }
 
 impl<'a> LogLine<'a> {
-    /// Takes `[who @ 0x…] [level] text` apart. Continued lines have no level.
+    /// Parses `[component @ 0x…] [level] text`. Continuation lines have no
+    /// level.
     pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
         let (first, rest) = line.strip_prefix('[')?.split_once("] ")?;
-        if let Some((who, _)) = first.split_once(" @ 0x") {
-            // Some speak through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
+        if let Some((component, _)) = first.split_once(" @ 0x") {
+            // Some log through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
             return match LogLine::parse(rest)? {
-                said if said.who.is_empty() => Some(LogLine { who, ..said }),
+                said if said.component.is_empty() => Some(LogLine { component, ..said }),
                 said => Some(said),
             };
         }
         Some(LogLine {
-            who: "",
+            component: "",
             level: first,
             text: rest,
         })
     }
 
-    /// Whether something went wrong.
-    pub fn is_complaint(&self) -> bool {
+    pub fn is_error(&self) -> bool {
         matches!(self.level, "error" | "fatal" | "panic")
     }
 
-    /// As `who: text`, bounded, and without the source's address: that is
-    /// another on each node, and its token is nobody's business.
+    /// The line as `component: text`, clipped, and without the source's
+    /// address: that differs on each node, and its token is secret.
     pub fn message(&self) -> String {
         let mut text = self.text.trim().to_string();
         for scheme in ["file:", "http://"] {
@@ -60,49 +59,48 @@ impl<'a> LogLine<'a> {
                 text.replace_range(at..end, "source");
             }
         }
-        if !self.who.is_empty() {
-            text = format!("{}: {text}", self.who);
+        if !self.component.is_empty() {
+            text = format!("{}: {text}", self.component);
         }
         clip(&text, COMPLAINT_BYTES_MAX)
     }
 }
 
-/// Keeps complaints, bounded, and recognises those of the machine.
+/// Collects errors, up to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
-    /// The first of them.
+    /// The first errors.
     pub kept: Vec<String>,
-    /// How many there were.
+    /// Number of all errors.
     pub total: u64,
-    /// Where in the film we are; it is put before each.
+    /// The current place in the film, put before each error.
     pub place: String,
-    /// Whether what is said belongs to another shard and is not counted.
+    /// Set while errors belong to another shard; they are not counted then.
     pub muted: bool,
     tail: std::collections::VecDeque<String>,
     disk_full: bool,
 }
 
 impl Diagnostics {
-    /// Takes a line of stderr.
+    /// Takes a line of stderr, and tells whether it is an error.
     ///
     /// # Errors
-    /// [`MediaError::SourceLost`] when the source's bytes stopped coming,
-    /// which must never be taken for the end of the film.
+    /// [`MediaError::SourceLost`] when the source's bytes stop coming, which
+    /// must never pass for the end of the film.
     pub fn observe(&mut self, line: &str) -> Result<bool, MediaError> {
         let Some(said) = LogLine::parse(line) else {
             return Ok(false);
         };
-        if !said.is_complaint() && said.level != "warning" {
+        if !said.is_error() && said.level != "warning" {
             return Ok(false);
         }
-        let from_transport = matches!(said.who, "http" | "tcp" | "file");
-        if (from_transport && said.is_complaint()) || said.text.contains("Stream ends prematurely")
-        {
+        let from_transport = matches!(said.component, "http" | "tcp" | "file");
+        if (from_transport && said.is_error()) || said.text.contains("Stream ends prematurely") {
             return Err(MediaError::SourceLost {
                 detail: said.message(),
             });
         }
-        if !said.is_complaint() {
+        if !said.is_error() {
             return Ok(false);
         }
         if said.text.contains("No space left on device") {
@@ -125,10 +123,10 @@ impl Diagnostics {
         Ok(true)
     }
 
-    /// Refuses what is damaged where that is asked for.
+    /// Rejects a source with errors if the spec is strict.
     ///
     /// # Errors
-    /// [`MediaError::DamagedSource`] with the first complaint.
+    /// [`MediaError::DamagedSource`] with the first error.
     pub fn reject_if_strict(&self, strict: bool) -> Result<(), MediaError> {
         match self.kept.first() {
             Some(complaint) if strict => Err(MediaError::DamagedSource {
@@ -138,7 +136,7 @@ impl Diagnostics {
         }
     }
 
-    /// The last words in one line.
+    /// The last errors in one line, even muted ones.
     pub fn last_errors(&self) -> String {
         let words: Vec<&str> = self.tail.iter().map(String::as_str).collect();
         if words.is_empty() {
@@ -148,14 +146,14 @@ impl Diagnostics {
         }
     }
 
-    /// Turns a bad end into an error.
-    pub fn check_exit(&self, tool: &str, ended: Exit) -> Result<(), MediaError> {
+    /// Turns a failure into an error.
+    pub fn check_exit(&self, tool: &str, exit: Exit) -> Result<(), MediaError> {
         if self.disk_full {
             return Err(MediaError::DiskFull {
                 tool: tool.to_string(),
             });
         }
-        match ended {
+        match exit {
             Exit::Success | Exit::StoppedByListener => Ok(()),
             Exit::Failure(status) => Err(MediaError::ToolFailed {
                 tool: tool.to_string(),

@@ -1,4 +1,4 @@
-//! How ffmpeg and ffprobe are run and understood.
+//! Runs ffmpeg and ffprobe, and parses what they print.
 
 pub(crate) mod args;
 pub(crate) mod cancel;

@@ -1,4 +1,5 @@
-//! Scans the packets of one stream of a file that we wrote ourselves.
+//! Scans the packets of one stream of a file that we wrote ourselves: an
+//! intermediate, or the output.
 
 use std::path::Path;
 
@@ -14,8 +15,8 @@ use crate::{
     limits::PACKETS_MAX,
 };
 
-/// ffprobe: a line `pts|dts|size|flags` for each packet of a stream of a file of
-/// our own; `stream` as `v:0`.
+/// ffprobe: prints `pts|dts|size|flags` for each packet of a stream, such as
+/// `v:0`.
 fn arguments(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
     let mut args = strings(&[
         "-hide_banner",
@@ -32,14 +33,12 @@ fn arguments(path: &Path, demuxer: &str, stream: &str) -> Vec<String> {
     args
 }
 
-/// Packets of one stream of a file of our own.
 #[derive(Debug, Default)]
 pub(crate) struct PacketScan {
     /// Presentation times in file order.
     pub times: Vec<i64>,
-    /// Packets of more than the two bytes that stand for "nothing is shown".
+    /// Packets larger than the two bytes that stand for an empty cue.
     pub filled: u64,
-    /// The stream's time base.
     pub base: Option<Ratio>,
     diagnostics: Diagnostics,
 }
@@ -49,7 +48,7 @@ impl Listener for PacketScan {
         if line.is_empty() {
             return Ok(LineEffect::Neutral);
         }
-        // Side data leaves a bar behind.
+        // Side data leaves a trailing bar.
         if let Some(base) = Ratio::parse(line.trim_end_matches('|')) {
             self.base = Some(base);
             return Ok(LineEffect::Progress);
@@ -73,16 +72,16 @@ impl Listener for PacketScan {
     }
 }
 
-/// Reads the packets of one stream of a file of our own.
+/// Scans one stream of a file.
 pub(crate) async fn scan_intermediate(
     context: &Context<'_>,
     path: &Path,
     demuxer: &str,
     stream: &str,
 ) -> Result<PacketScan, MediaError> {
-    let mut own = PacketScan::default();
+    let mut scan = PacketScan::default();
     let arguments = arguments(path, demuxer, stream);
-    let ended = context.ffprobe(&arguments, &mut own).await?;
-    own.diagnostics.check_exit("ffprobe", ended)?;
-    Ok(own)
+    let exit = context.ffprobe(&arguments, &mut scan).await?;
+    scan.diagnostics.check_exit("ffprobe", exit)?;
+    Ok(scan)
 }

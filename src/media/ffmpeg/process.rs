@@ -1,11 +1,11 @@
-//! The only file that starts processes. Each child is niced, in a group of
-//! its own, without an environment, without stdin, limited in memory and file
-//! size, killed with its parent, at a cancel, at a stall or when its future
-//! is dropped, and always reaped. What it prints is read line by line, with
-//! bounds.
+//! The only file that starts processes. Each child is niced, runs in its own
+//! process group without environment and stdin, is limited in memory and file
+//! size, and is killed when its parent dies, when it is cancelled, when it
+//! stalls, or when its future is dropped. It is always reaped. Its output is
+//! read line by line, within limits.
 //!
-//! Not here: the further walls of the box (network and file access), which
-//! belong to the node that runs the children.
+//! Not here: restrictions of network and file access, which belong to the node
+//! that runs the children.
 
 use std::{
     ffi::OsStr,
@@ -24,66 +24,59 @@ use crate::{
     limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
 };
 
-/// What a line from a child means for its clock.
+/// What a line of output means for the child.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LineEffect {
-    /// The child got further: its stall clock starts afresh.
+    /// The child made progress: its stall clock restarts.
     Progress,
     /// The line says nothing about progress.
     Neutral,
-    /// Enough was seen: end the child, which is no failure.
+    /// The listener knows enough: stop the child, which is no failure.
     Stop,
 }
 
-/// Listens to a child.
+/// Receives the output of a child.
 pub(crate) trait Listener {
-    /// A line of stdout.
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError>;
-    /// A line of stderr.
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError>;
-    /// Longest line of stdout it wants; the rest of a longer one is dropped.
+    /// Longest line of stdout to receive; the rest of a longer one is dropped.
     fn line_bytes_max(&self) -> usize {
         LINE_BYTES_MAX
     }
 }
 
-/// A child to run.
-pub(crate) struct Run<'a> {
-    /// Program.
+/// A child to run: program, arguments and limits.
+pub(crate) struct Invocation<'a> {
     pub program: &'a Path,
-    /// Arguments, without the program.
     pub args: &'a [String],
-    /// Its working folder.
     pub folder: &'a Path,
-    /// Address space beyond the base, in bytes.
+    /// Address space in addition to the base, in bytes.
     pub address_bytes_extra: u64,
-    /// Ends it after this time even if it makes progress.
+    /// Kills it after this time, even if it makes progress.
     pub time_max: Option<Duration>,
 }
 
-/// How a child ended.
 #[derive(Debug)]
 pub(crate) enum Exit {
-    /// By itself, well.
     Success,
-    /// Because the listener had seen enough.
+    /// The listener asked for it.
     StoppedByListener,
-    /// With an exit code or a signal.
+    /// A non-zero exit code, or a signal of the child's own making.
     Failure(ExitStatus),
 }
 
-/// Runs a child to its end.
+/// Runs a child until it exits.
 pub(crate) async fn run(
-    run: Run<'_>,
+    invocation: Invocation<'_>,
     cancel: &Cancel,
     listener: &mut (dyn Listener + Send),
 ) -> Result<Exit, MediaError> {
     if cancel.is_cancelled() {
         return Err(MediaError::Stopped);
     }
-    let tool = tool_name(run.program);
-    let mut child = spawn(&run).await?;
-    let result = attend(&mut child, &run, &tool, cancel, listener).await;
+    let tool = tool_name(invocation.program);
+    let mut child = spawn(&invocation).await?;
+    let result = read_pipes(&mut child, &invocation, &tool, cancel, listener).await;
     if !matches!(result, Ok(None)) {
         kill(&child);
     }
@@ -92,10 +85,10 @@ pub(crate) async fn run(
         .await
         .map_err(MediaError::disk("waiting for a child"))?;
     match result? {
-        Some(ended) => Ok(ended),
+        Some(exit) => Ok(exit),
         None if status.success() => Ok(Exit::Success),
         None => match status.signal() {
-            // Nothing in ffmpeg sends these to itself.
+            // ffmpeg never sends these to itself.
             Some(signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => {
                 Err(MediaError::ToolKilled { tool, signal })
             }
@@ -104,10 +97,10 @@ pub(crate) async fn run(
     }
 }
 
-/// Reads both pipes to their ends. `None`: the child is about to end itself.
-async fn attend(
+/// Reads both pipes until they are closed. `None`: the child has exited.
+async fn read_pipes(
     child: &mut Child,
-    run: &Run<'_>,
+    invocation: &Invocation<'_>,
     tool: &str,
     cancel: &Cancel,
     listener: &mut (dyn Listener + Send),
@@ -125,11 +118,11 @@ async fn attend(
     let mut alive = started;
     while out_open || err_open {
         let stall = alive + STALL_MAX;
-        let deadline = run
+        let deadline = invocation
             .time_max
             .map_or(stall, |time_max| stall.min(started + time_max));
         let step = tokio::select! {
-            // Cancelling comes first, whatever there is to read.
+            // Cancelling takes precedence over any output.
             biased;
             () = cancel.cancelled() => return Err(MediaError::Stopped),
             () = tokio::time::sleep_until(deadline) => {
@@ -150,7 +143,7 @@ async fn attend(
             LineEffect::Stop => return Ok(Some(Exit::StoppedByListener)),
         }
     }
-    // Both pipes are closed: it has ended, or hangs without a voice.
+    // Both pipes are closed: the child has exited, or hangs silently.
     tokio::select! {
         biased;
         () = cancel.cancelled() => Err(MediaError::Stopped),
@@ -162,7 +155,7 @@ async fn attend(
     }
 }
 
-/// Kills the child's whole group, if it still runs.
+/// Kills the child's process group, if it still runs.
 fn kill(child: &Child) {
     if let Some(pid) = child.id() {
         // SAFETY: a plain system call. The child is not reaped yet (it has an
@@ -179,16 +172,16 @@ fn tool_name(program: &Path) -> String {
         .into_owned()
 }
 
-/// Starts the child from a thread that lives as long as this process: the
-/// kernel sends the parent-death signal when the *thread* that forked ends,
-/// and an async runtime's threads come and go.
-async fn spawn(run: &Run<'_>) -> Result<Child, MediaError> {
-    let tool = tool_name(run.program);
-    let mut command = std::process::Command::new(run.program);
+/// Spawns the child from a thread that lives as long as this process: the
+/// kernel sends the parent-death signal when the *thread* that forked ends, and
+/// threads of an async runtime come and go.
+async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
+    let tool = tool_name(invocation.program);
+    let mut command = std::process::Command::new(invocation.program);
     command
-        .args(run.args)
-        .current_dir(run.folder)
-        // No proxy, no preload, no locale: the same words on every machine.
+        .args(invocation.args)
+        .current_dir(invocation.folder)
+        // No proxy, no preload, no locale: the same messages on every machine.
         .env_clear()
         .env("AV_LOG_FORCE_NOCOLOR", "1")
         .stdin(Stdio::null())
@@ -198,10 +191,10 @@ async fn spawn(run: &Run<'_>) -> Result<Child, MediaError> {
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", path);
     }
-    let address_bytes = ADDRESS_BYTES_BASE + run.address_bytes_extra;
+    let address_bytes = ADDRESS_BYTES_BASE + invocation.address_bytes_extra;
     let parent = std::process::id() as libc::pid_t;
-    // SAFETY: between fork and exec only async-signal-safe calls are made,
-    // and nothing is allocated.
+    // SAFETY: between fork and exec only async-signal-safe calls are made, and
+    // nothing is allocated.
     unsafe {
         command.pre_exec(move || confine(parent, address_bytes));
     }
@@ -210,11 +203,12 @@ async fn spawn(run: &Run<'_>) -> Result<Child, MediaError> {
     let request = Box::new(move || {
         let _inside = runtime.enter();
         let mut command = tokio::process::Command::from(command);
-        // A refused send means that the caller is gone; the child goes too.
+        // If the send fails, the caller is gone, and the child is dropped and
+        // killed.
         let _ = reply.send(command.kill_on_drop(true).spawn());
     });
     let gone = || std::io::Error::other("the starting thread is gone");
-    let result = match starter().send(request) {
+    let result = match spawner().send(request) {
         Ok(()) => child.await.unwrap_or_else(|_| Err(gone())),
         Err(_) => Err(gone()),
     };
@@ -232,9 +226,9 @@ async fn spawn(run: &Run<'_>) -> Result<Child, MediaError> {
 
 type Request = Box<dyn FnOnce() + Send>;
 
-fn starter() -> &'static mpsc::Sender<Request> {
-    static STARTER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
-    STARTER.get_or_init(|| {
+fn spawner() -> &'static mpsc::Sender<Request> {
+    static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    SPAWNER.get_or_init(|| {
         let (sender, requests) = mpsc::channel::<Request>();
         std::thread::Builder::new()
             .name("media-starter".into())
@@ -244,14 +238,14 @@ fn starter() -> &'static mpsc::Sender<Request> {
     })
 }
 
-/// Runs in the child before exec.
+/// Runs in the child between fork and exec.
 fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
     // SAFETY: plain system calls on values of our own.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
             return Err(std::io::Error::last_os_error());
         }
-        // The parent may have died before the line above.
+        // The parent may have died before the call above.
         if libc::getppid() != parent {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
@@ -295,7 +289,7 @@ mod tests {
         let mut seen = Collect(Vec::new());
         let args = ["-c".to_string(), script.to_string()];
         let result = run(
-            Run {
+            Invocation {
                 program: Path::new("/bin/sh"),
                 args: &args,
                 folder: Path::new("/"),
@@ -312,8 +306,8 @@ mod tests {
     #[tokio::test]
     async fn lines_and_ends_are_told_apart() {
         let cancel = Cancel::new();
-        let (ended, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
-        assert!(matches!(ended.unwrap(), Exit::Success));
+        let (exit, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
+        assert!(matches!(exit.unwrap(), Exit::Success));
         let out: Vec<_> = seen.iter().filter(|line| !line.starts_with('!')).collect();
         assert_eq!(out, ["a", "b", "c"]);
         assert!(seen.contains(&"! d".to_string()));
@@ -342,11 +336,11 @@ mod tests {
         let cancel = Cancel::new();
         let canceller = cancel.clone();
         let started = Instant::now();
-        let (ended, ()) = tokio::join!(shell("sleep 60 & sleep 60", &cancel), async {
+        let (exit, ()) = tokio::join!(shell("sleep 60 & sleep 60", &cancel), async {
             tokio::time::sleep(Duration::from_millis(50)).await;
             canceller.cancel();
         });
-        assert!(matches!(ended.0, Err(MediaError::Stopped)));
+        assert!(matches!(exit.0, Err(MediaError::Stopped)));
         assert!(started.elapsed() < Duration::from_secs(5));
         assert!(matches!(
             shell("true", &cancel).await.0,

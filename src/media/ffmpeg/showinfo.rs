@@ -1,28 +1,26 @@
-//! Reads the lines of ffmpeg's `showinfo` filter: each frame that passes it, and
-//! the time base and rate that it is configured with.
+//! Parses the lines of ffmpeg's `showinfo` filter: each frame that passes it,
+//! and the time base and rate of its input.
 
 use crate::{facts::times::Ratio, ffmpeg::log::LogLine};
 
-/// A frame as `showinfo` saw it.
+/// A frame, as `showinfo` prints it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
-    /// Its time in ticks; `None` if it has none.
+    /// Its time in ticks, if it has one.
     pub pts: Option<i64>,
-    /// Pixel format.
     pub pix_fmt: String,
-    /// Width and height in pixels.
     pub size: (u32, u32),
-    /// Adler-32 of its bytes in hex, where the filter was asked for it.
+    /// Adler-32 of its bytes in hex, if the filter computes it.
     pub checksum: Option<String>,
 }
 
-/// Reads a line of the `showinfo` filter named `name`.
+/// Parses a frame from a line of the `showinfo` filter named `name`.
 pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
     let said = line
         .starts_with("[showinfo@")
         .then(|| LogLine::parse(line))
         .flatten()?;
-    if said.who.strip_prefix("showinfo@") != Some(name) || !said.text.starts_with("n:") {
+    if said.component.strip_prefix("showinfo@") != Some(name) || !said.text.starts_with("n:") {
         return None;
     }
     let mut words = said.text.split_whitespace().peekable();
@@ -32,7 +30,7 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         size: (0, 0),
         checksum: None,
     };
-    // Numbers are padded, so a value may be a word of its own.
+    // Numbers are padded, so a value may be the next word.
     while let Some(word) = words.next() {
         let Some((key, value)) = word.split_once(':') else {
             continue;
@@ -56,19 +54,19 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
     (found.size != (0, 0)).then_some(found)
 }
 
-/// Reads the time base in which the `showinfo` filter named `name` counts.
+/// Parses the time base of the `showinfo` filter named `name`.
 pub(crate) fn time_base(line: &str, name: &str) -> Option<Ratio> {
     let (base, _) = config(line, name)?.split_once(',')?;
     Ratio::parse(base.strip_prefix("time_base: ")?)
 }
 
-/// Reads the frame rate that the `showinfo` filter named `name` is told of: a
-/// guess of the demuxer's, used for headers alone.
+/// Parses the frame rate of the `showinfo` filter named `name`: a guess of the
+/// demuxer, used for headers only.
 pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
     Ratio::parse(config(line, name)?.split_once("frame_rate: ")?.1.trim())
 }
 
-/// What the `showinfo` filter named `name` says of its input.
+/// The configuration of the `showinfo` filter named `name`.
 fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
     let said = line
         .starts_with("[showinfo@")
@@ -76,7 +74,7 @@ fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
         .flatten()?;
     said.text
         .strip_prefix("config in ")
-        .filter(|_| said.who.strip_prefix("showinfo@") == Some(name))
+        .filter(|_| said.component.strip_prefix("showinfo@") == Some(name))
 }
 
 #[cfg(test)]

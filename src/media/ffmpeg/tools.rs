@@ -1,11 +1,10 @@
-//! Where ffmpeg and ffprobe are. Not here: what they can do, which
-//! `encoders.rs` finds out by using them.
+//! Where ffmpeg and ffprobe are. Not here: what they can do; see `encoders.rs`.
 
 use std::path::PathBuf;
 
 use crate::error::MediaError;
 
-/// The two programs this crate drives.
+/// The two programs that this crate runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tools {
     /// Path of ffmpeg.
@@ -15,10 +14,11 @@ pub struct Tools {
 }
 
 impl Tools {
-    /// Takes `REELRAFT_FFMPEG` and `REELRAFT_FFPROBE`, else looks in `PATH`.
+    /// Uses `REELRAFT_FFMPEG` and `REELRAFT_FFPROBE`, otherwise searches
+    /// `PATH`.
     ///
     /// # Errors
-    /// [`MediaError::ToolMissing`] names the one that is not there.
+    /// [`MediaError::ToolMissing`] names the missing one.
     pub fn find() -> Result<Tools, MediaError> {
         Ok(Tools {
             ffmpeg: locate("ffmpeg", "REELRAFT_FFMPEG")?,

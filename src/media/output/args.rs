@@ -16,7 +16,7 @@ use crate::{
         text::strings,
     },
     ffmpeg::{
-        args::{TO_THE_END, global_options},
+        args::{DECODE_TO_THE_END, global_options},
         input::{Input, open_input},
         log::LOG_ERRORS,
     },
@@ -169,7 +169,7 @@ pub fn reference(
     output_path: &str,
 ) -> Vec<String> {
     let mut args = strings(&["ffmpeg", "-nostdin"]);
-    args.extend(strings(&TO_THE_END));
+    args.extend(strings(&DECODE_TO_THE_END));
     // One decoder thread: with more, damaged pictures are patched up in
     // other ways.
     args.extend(strings(&["-threads", "1", "-i", input]));

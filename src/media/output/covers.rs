@@ -54,9 +54,9 @@ pub(crate) async fn extract_covers(
     count: usize,
 ) -> Result<(), MediaError> {
     let arguments = extract_covers_args(extras, count);
-    let mut watch = ProgressListener::new(&|_| {});
-    let ended = context.ffmpeg(&arguments, &mut watch).await?;
-    watch.diagnostics.check_exit("ffmpeg", ended)?;
+    let mut listener = ProgressListener::new(&|_| {});
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffmpeg", exit)?;
     for number in 0..count {
         let bytes = std::fs::metadata(context.work_dir.join(file(number)))
             .map_err(MediaError::disk("reading a cover"))?
@@ -108,8 +108,8 @@ pub(crate) async fn check_kept(
     ]);
     args.extend(open_input(&Input::File(output.into()), Some(demuxer)));
     let mut text = TextListener::default();
-    let ended = context.ffprobe(&args, &mut text).await?;
-    text.diagnostics.check_exit("ffprobe", ended)?;
+    let exit = context.ffprobe(&args, &mut text).await?;
+    text.diagnostics.check_exit("ffprobe", exit)?;
     let found = count(&text.out);
     if found == taken {
         return Ok(());

@@ -54,15 +54,15 @@ pub async fn encode_shard(
             noisy_start: start.is_some_and(|start| start < needed.from_pts),
             last_try: tried as usize == starts.len(),
         };
-        let mut watch = FrameChecker::new(index, context.spec, &progress).promised(
+        let mut checker = FrameChecker::new(index, context.spec, &progress).promised(
             promise,
             index.bounds(range),
             index.bounds(needed),
         );
         let arguments = args::shard(context.input, index, context.spec, range, *start);
-        let outcome = execute(context, index, &arguments, &mut watch).await;
-        match (watch.find_mismatch(), outcome) {
-            (None, Ok(())) => return finish(context, index, range, false, tried, watch).await,
+        let outcome = execute(context, index, &arguments, &mut checker).await;
+        match (checker.find_mismatch(), outcome) {
+            (None, Ok(())) => return finish(context, index, range, false, tried, checker).await,
             // A bad end may come of a bad start; the next one may do better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
                 tracing::debug!(%found, ?start, "decoding is not as promised");
@@ -83,20 +83,20 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = args::single(context.input, index, context.spec);
-    let mut watch = FrameChecker::new(index, context.spec, progress);
-    execute(context, index, &arguments, &mut watch).await?;
-    if watch.decoded == 0 {
+    let mut checker = FrameChecker::new(index, context.spec, progress);
+    execute(context, index, &arguments, &mut checker).await?;
+    if checker.decoded == 0 {
         return Err(MediaError::NoFrames {
-            detail: watch.diagnostics.last_errors(),
+            detail: checker.diagnostics.last_errors(),
         });
     }
-    if watch.times().is_empty() {
+    if checker.times().is_empty() {
         return Err(MediaError::NoFrames {
             detail: "the film is shorter than half a picture at this rate".into(),
         });
     }
-    if let Some(detail) = watch.find_mismatch() {
-        if watch.changed {
+    if let Some(detail) = checker.find_mismatch() {
+        if checker.changed {
             return Err(MediaError::ChangingPicture);
         }
         return Err(MediaError::Unproven {
@@ -104,19 +104,19 @@ async fn encode_single(
             detail,
         });
     }
-    finish(context, index, range, true, 1, watch).await
+    finish(context, index, range, true, 1, checker).await
 }
 
 async fn execute(
     context: &Context<'_>,
     index: &Index,
     arguments: &[String],
-    watch: &mut FrameChecker<'_>,
+    checker: &mut FrameChecker<'_>,
 ) -> Result<(), MediaError> {
-    let ended = context
-        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), watch)
+    let exit = context
+        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), checker)
         .await?;
-    watch.diagnostics.check_exit("ffmpeg", ended)
+    checker.diagnostics.check_exit("ffmpeg", exit)
 }
 
 /// Checks what was written and makes the report.
@@ -126,11 +126,11 @@ async fn finish(
     range: ShardRange,
     single: bool,
     tries: u32,
-    watch: FrameChecker<'_>,
+    checker: FrameChecker<'_>,
 ) -> Result<Encoded, MediaError> {
-    watch.diagnostics.reject_if_strict(context.spec.strict)?;
+    checker.diagnostics.reject_if_strict(context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
-    let times = watch.times().to_vec();
+    let times = checker.times().to_vec();
     let (fragments, blake3) = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
@@ -146,19 +146,19 @@ async fn finish(
     let base = encoded_base(context.spec, index);
     check_times(&fragments, base, &times)?;
     let encoded = fragments.samples.len() as u64;
-    let (opening, following) = watch.joints;
+    let (opening, following) = checker.joints;
     let report = ShardReport {
         head: ShardHead {
             range,
             single,
-            decoded: watch.decoded,
+            decoded: checker.decoded,
             encoded,
-            lead_in: watch.lead_in,
+            lead_in: checker.lead_in,
             opening,
             following,
             tries,
-            complaints: watch.diagnostics.kept,
-            complaints_total: watch.diagnostics.total,
+            complaints: checker.diagnostics.kept,
+            complaints_total: checker.diagnostics.total,
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
         },
@@ -169,5 +169,6 @@ async fn finish(
         report: report.to_bytes(),
         frames: encoded,
         bytes: fragments.bytes,
+        blake3: report.head.blake3,
     })
 }
