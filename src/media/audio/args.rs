@@ -1,6 +1,5 @@
-//! Argument lists for audio: pure functions of the index and the spec, like
-//! `encode_args.rs`. Not here: how tracks are joined with the pictures, which
-//! is in `mux_args.rs`.
+//! Argument lists for audio: pure functions of the index and the spec. Not
+//! here: how tracks are muxed with the video, which is in `output/args.rs`.
 
 use reelraft_model::spec::{Audio, Container, Spec};
 
@@ -17,33 +16,33 @@ use crate::{
     limits::SHIFT_SECONDS,
 };
 
-/// How an audio track is kept between its encoding and the assembly.
+/// The container that carries an audio track from its encoding to the assembly.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AudioIntermediate {
-    /// Fragmented MP4, late by the shift.
+    /// Fragmented MP4, shifted like the shards.
     Mp4,
-    /// The same as QuickTime has it, which takes more codecs.
+    /// The same in QuickTime, which accepts more codecs.
     Mov,
-    /// Ogg, without a shift: MP4 loses the end of Opus.
+    /// Ogg, unshifted. MP4 would lose the end of Opus.
     Ogg,
-    /// Matroska, late by the shift.
+    /// Matroska, shifted like the shards.
     Matroska,
-    /// A FLAC file, without a shift: it has no times, but a sum of its sound.
+    /// A FLAC file, unshifted: it has no timestamps, but a checksum of its
+    /// samples.
     Flac,
 }
 
 impl AudioIntermediate {
-    /// The form for a spec and a track.
-    pub fn of(spec: &Spec, sound: &AudioTrack) -> AudioIntermediate {
+    pub fn of(spec: &Spec, track: &AudioTrack) -> AudioIntermediate {
         match (spec.audio(), spec.container()) {
             (_, Container::Flac) => AudioIntermediate::Flac,
             (_, Container::Opus) => AudioIntermediate::Ogg,
-            _ if muxed_codec(spec, sound) == "opus" => AudioIntermediate::Ogg,
+            _ if muxed_codec(spec, track) == "opus" => AudioIntermediate::Ogg,
             (Audio::Copy, Container::Mkv | Container::Webm) => AudioIntermediate::Matroska,
-            // MP4 keeps neither the layout of FLAC's channels nor its end, and in
-            // fragments the last packet of these codecs has no length: it would
-            // fall out of the output's edit list.
-            _ if ["flac", "vorbis", "dts"].contains(&muxed_codec(spec, sound)) => {
+            // MP4 keeps neither FLAC's channel layout nor its end. In
+            // fragments, the last packet of these codecs has no duration and
+            // would fall out of the output's edit list.
+            _ if ["flac", "vorbis", "dts"].contains(&muxed_codec(spec, track)) => {
                 AudioIntermediate::Matroska
             }
             (Audio::Copy, Container::Mov) => AudioIntermediate::Mov,
@@ -51,7 +50,6 @@ impl AudioIntermediate {
         }
     }
 
-    /// Name in the work folder.
     pub fn file(self) -> &'static str {
         match self {
             AudioIntermediate::Mp4 => "audio.mp4",
@@ -62,7 +60,6 @@ impl AudioIntermediate {
         }
     }
 
-    /// ffmpeg's demuxer for it.
     pub fn demuxer(self) -> &'static str {
         match self {
             AudioIntermediate::Mp4 | AudioIntermediate::Mov => "mov",
@@ -72,12 +69,11 @@ impl AudioIntermediate {
         }
     }
 
-    /// Whether its times are late by the shift.
+    /// Whether its timestamps are shifted by `SHIFT_SECONDS`.
     pub fn shifted(self) -> bool {
         !matches!(self, AudioIntermediate::Ogg | AudioIntermediate::Flac)
     }
 
-    /// Muxer options.
     fn args(self) -> Vec<String> {
         match self {
             AudioIntermediate::Mp4 | AudioIntermediate::Mov => {
@@ -99,8 +95,8 @@ impl AudioIntermediate {
                     format,
                 ])
             }
-            // Ogg tells the time of a page's end alone: with a page for each
-            // packet every packet's own time can be told; see `packet_start_times`.
+            // Ogg stores only the time of a page's end. With a page per packet,
+            // the time of every packet is known; see `packet_start_times`.
             AudioIntermediate::Ogg => strings(&["-page_duration", "1", "-f", "ogg"]),
             AudioIntermediate::Matroska => {
                 strings(&["-avoid_negative_ts", "disabled", "-f", "matroska"])
@@ -110,10 +106,11 @@ impl AudioIntermediate {
     }
 }
 
-/// Behind a gap a reader of Ogg takes the end of the page before it for the
-/// first packet's time. A packet begins its own length before its page ends,
-/// which is where the next one is said to begin. Differences of less than the
-/// shortest packet are roundings of the output's clock, and no gap.
+/// Fixes packet times after a gap. An Ogg demuxer takes the end of the previous
+/// page for the time of the first packet after a gap. That packet really begins
+/// its own duration before the end of its page, where the next packet begins.
+/// Differences below the shortest packet are rounding errors of the output's
+/// clock, not gaps.
 pub(crate) fn packet_start_times(form: AudioIntermediate, number: usize) -> Vec<String> {
     match form {
         AudioIntermediate::Ogg => strings(&[
@@ -124,18 +121,18 @@ pub(crate) fn packet_start_times(form: AudioIntermediate, number: usize) -> Vec<
     }
 }
 
-/// MP4's header describes these codecs by their first packets, so that in
-/// fragments it must wait for them.
-fn delay_header(spec: &Spec, sound: &AudioTrack) -> Vec<String> {
-    match muxed_codec(spec, sound) {
-        "ac3" | "eac3" if AudioIntermediate::of(spec, sound) == AudioIntermediate::Mp4 => {
+/// MP4's header describes these codecs by their first packets, so in fragments
+/// it must wait for them.
+fn delay_header(spec: &Spec, track: &AudioTrack) -> Vec<String> {
+    match muxed_codec(spec, track) {
+        "ac3" | "eac3" if AudioIntermediate::of(spec, track) == AudioIntermediate::Mp4 => {
             strings(&["-movflags", "+delay_moov"])
         }
         _ => Vec::new(),
     }
 }
 
-/// Options of the audio encoder for all tracks of an output.
+/// Options of the audio encoder, for all tracks of an output.
 pub(crate) fn codec(spec: &Spec) -> Vec<String> {
     let rate = spec.audio_bitrate.to_string();
     match spec.audio() {
@@ -146,17 +143,17 @@ pub(crate) fn codec(spec: &Spec) -> Vec<String> {
     }
 }
 
-/// The codec a track has in the output.
-fn muxed_codec<'s>(spec: &Spec, sound: &'s AudioTrack) -> &'s str {
+/// The codec of a track in the output.
+fn muxed_codec<'s>(spec: &Spec, track: &'s AudioTrack) -> &'s str {
     match spec.audio() {
-        Audio::Copy => &sound.codec,
+        Audio::Copy => &track.codec,
         encoded => encoded.name(),
     }
 }
 
-/// What makes MP4 take a codec that ffmpeg calls experimental there.
-pub(crate) fn allow_experimental(spec: &Spec, sound: &AudioTrack) -> Vec<String> {
-    match muxed_codec(spec, sound) {
+/// Makes MP4 accept a codec whose support ffmpeg calls experimental.
+pub(crate) fn allow_experimental(spec: &Spec, track: &AudioTrack) -> Vec<String> {
+    match muxed_codec(spec, track) {
         "flac" | "truehd" => strings(&["-strict", "experimental"]),
         _ => Vec::new(),
     }
@@ -164,9 +161,9 @@ pub(crate) fn allow_experimental(spec: &Spec, sound: &AudioTrack) -> Vec<String>
 
 /// One whole audio track. Without `-copyts`, so that ffmpeg shifts it as a
 /// single pass does.
-pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, sound: &AudioTrack) -> Vec<String> {
+pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrack) -> Vec<String> {
     let source = &index.facts.source;
-    let form = AudioIntermediate::of(spec, sound);
+    let form = AudioIntermediate::of(spec, track);
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&[
         "-progress",
@@ -178,45 +175,45 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, sound: &AudioTrac
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(strings(&[
         "-map",
-        &format!("0:{}", sound.stream),
+        &format!("0:{}", track.stream),
         "-map_metadata",
         "-1",
         "-map_chapters",
         "-1",
     ]));
-    args.extend(filters(spec, sound, 0));
+    args.extend(filters(spec, track, 0));
     args.extend(codec(spec));
     args.extend(strings(&["-fflags", "+bitexact"]));
     if form.shifted() {
         args.extend(strings(&["-output_ts_offset", &SHIFT_SECONDS.to_string()]));
     }
     args.extend(form.args());
-    args.extend(delay_header(spec, sound));
-    args.extend(allow_experimental(spec, sound));
+    args.extend(delay_header(spec, track));
+    args.extend(allow_experimental(spec, track));
     args.push(form.file().to_string());
     args.extend(drain_other_streams(
         source,
         &index.job_streams(),
-        &[sound.stream],
+        &[track.stream],
     ));
     args
 }
 
-/// The first packet of a track, which shows whether it can be had at all: a
-/// line on stdout, and for a copy a file of the output's own kind.
+/// The first packet of a track, which shows whether it can be encoded at all: a
+/// line on stdout, and for a copy also a file in the output's format.
 pub(crate) fn first(
     input: &Input,
     source: &Source,
     spec: &Spec,
-    sound: &AudioTrack,
+    track: &AudioTrack,
 ) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-threads", "1"]));
     args.extend(open_input(input, Some(&source.demuxer)));
-    let map = format!("0:{}", sound.stream);
+    let map = format!("0:{}", track.stream);
     let first = |args: &mut Vec<String>| {
         args.extend(strings(&["-map", &map]));
-        args.extend(filters(spec, sound, 0));
+        args.extend(filters(spec, track, 0));
         args.extend(codec(spec));
         args.extend(strings(&["-frames:a", "1"]));
     };
@@ -224,13 +221,13 @@ pub(crate) fn first(
     args.extend(strings(&["-f", "framecrc", "-"]));
     if spec.audio() == Audio::Copy {
         first(&mut args);
-        args.extend(allow_experimental(spec, sound));
+        args.extend(allow_experimental(spec, track));
         args.extend(strings(&["-f", muxer(spec), "first"]));
     }
     args
 }
 
-/// How loud a whole track is, told at the end.
+/// Measures the loudness of a whole track; ffmpeg prints it at the end.
 pub(crate) fn measure(input: &Input, source: &Source, stream: u32) -> Vec<String> {
     let mut args = global_options(LOG);
     args.extend(strings(&[
@@ -300,7 +297,7 @@ mod tests {
 
     #[test]
     fn every_pair_has_a_form_that_takes_it() {
-        let sound = |codec: &str| AudioTrack {
+        let track = |codec: &str| AudioTrack {
             codec: codec.into(),
             ..sample().facts.audio_tracks[0].clone()
         };
@@ -320,7 +317,7 @@ mod tests {
             ("", "m4a", "flac", AudioIntermediate::Mp4),
         ] {
             assert_eq!(
-                AudioIntermediate::of(&spec(audio, container), &sound(codec)),
+                AudioIntermediate::of(&spec(audio, container), &track(codec)),
                 form
             );
         }

@@ -1,5 +1,5 @@
-//! Encodes or copies the whole audio track, beside the video: cut into shards
-//! it would drift by an encoder's run-up at every joint.
+//! Encodes or copies a whole audio track, separately from the video: cut into
+//! shards, it would drift by the encoder's delay at every joint.
 
 use crate::{
     audio::args::{self, AudioIntermediate},
@@ -12,8 +12,8 @@ use crate::{
     ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
 };
 
-/// Encodes one audio track, by its number from 0 in the output. `progress` gets
-/// the milliseconds done so far.
+/// Encodes one audio track, by its number from 0 in the output. `progress`
+/// receives the milliseconds done so far.
 ///
 /// # Errors
 /// [`MediaError::NoSuchAudioTask`] for a number beyond the output's tracks.
@@ -23,12 +23,12 @@ pub async fn encode_audio(
     track: u32,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    let Some(sound) = index.facts.audio_tracks.get(track as usize) else {
+    let Some(audio) = index.facts.audio_tracks.get(track as usize) else {
         return Err(MediaError::NoSuchAudioTask);
     };
-    let form = AudioIntermediate::of(context.spec, sound);
+    let form = AudioIntermediate::of(context.spec, audio);
     let path = context.work_dir.join(form.file());
-    let arguments = args::track(context.input, index, context.spec, sound);
+    let arguments = args::track(context.input, index, context.spec, audio);
     let mut listener = ProgressListener::new(&progress);
     let exit = context.ffmpeg(&arguments, &mut listener).await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
@@ -37,7 +37,7 @@ pub async fn encode_audio(
         .await?
         .times;
     if packets.is_empty() {
-        // Its first packet came when the track was chosen.
+        // The first packet came when the track was chosen.
         return Err(MediaError::Unproven {
             check: "audio-encoded",
             detail: format!("track {track} gave nothing"),

@@ -1,5 +1,5 @@
-//! The filters of an audio track: a gain and limiter where its loudness is to
-//! change, and the channel layouts that its encoder knows.
+//! The filters of an audio track: a gain and a limiter if its loudness is to
+//! change, and the channel layouts that its encoder supports.
 
 use reelraft_model::spec::{Audio, Spec};
 
@@ -12,27 +12,29 @@ use crate::{
 };
 
 impl Loudness {
-    /// Filters that bring a track to the loudness a spec asks for.
+    /// Filters that bring a track to the spec's loudness: one gain for the
+    /// whole track, and a limiter if the gain would drive its peaks too high.
     pub fn filters(self, spec: &Spec) -> Vec<String> {
         let gain_mdb = spec.loudness_mlufs.saturating_sub(self.integrated_mlufs);
         let mut filters = vec![format!("volume={}dB:precision=double", milli(gain_mdb))];
         if self.peak_mdb.saturating_add(gain_mdb) > PEAK_MDB_MAX {
-            // -1.5 dB for its samples keeps what is between them below -1 dB.
-            // Without its delay being made up for, the sound would come late.
+            // A limit of -1.5 dB for samples keeps the true peak below -1 dB.
+            // Without latency compensation the sound would be late.
             filters.push("alimiter=limit=0.841395:level=0:latency=1".into());
         }
         filters
     }
 }
 
-/// Filters of one track, as the `number`th of its output.
-pub(crate) fn filters(spec: &Spec, sound: &AudioTrack, number: usize) -> Vec<String> {
-    let mut chain = match sound.loudness {
+/// Filters of the `number`th track of its output.
+pub(crate) fn filters(spec: &Spec, track: &AudioTrack, number: usize) -> Vec<String> {
+    let mut chain = match track.loudness {
         Some(loudness) => loudness.filters(spec),
         None => Vec::new(),
     };
     if spec.audio() == Audio::Opus {
-        // Opus knows the layouts of Vorbis alone; "5.1(side)" is not one.
+        // Opus supports only the layouts of Vorbis; "5.1(side)" is none of
+        // them.
         chain.push("aformat=channel_layouts=mono|stereo|3.0|quad|5.0|5.1|6.1|7.1".into());
     }
     match chain.as_slice() {

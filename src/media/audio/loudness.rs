@@ -1,9 +1,8 @@
-//! How loud a track is (EBU R 128), measured over all of it in the analysis,
-//! and the filters that bring it to what was asked: one gain for the whole
-//! track, and where that would drive its peaks too high a limiter.
+//! Measures a track's loudness (EBU R 128) over its whole length, during
+//! analysis.
 //!
-//! It is measured before the plan is made, as the reference has to name the
-//! gain: for such jobs the analysis decodes the audio once.
+//! The reference command names the gain, so it must be known before the plan:
+//! for such jobs the analysis decodes the audio once.
 
 use crate::{
     audio::args,
@@ -17,8 +16,7 @@ use crate::{
     limits::SILENCE_MLUFS,
 };
 
-/// Measures a whole track; `None` where it is silent, so that there is nothing
-/// to bring anywhere.
+/// Measures a whole track; `None` if it is silent, so that no gain would help.
 pub(crate) async fn measure(
     context: &Context<'_>,
     source: &Source,
@@ -42,8 +40,8 @@ pub(crate) async fn measure(
     }))
 }
 
-/// Reads the summary of the filter `ebur128`, whose lines are `I: -16.7 LUFS`
-/// and `Peak: -1.3 dBFS` among others.
+/// Parses the summary of the filter `ebur128`, with lines such as `I: -16.7
+/// LUFS` and `Peak: -1.3 dBFS`.
 struct LoudnessSummary<'a> {
     progress: ProgressListener<'a>,
     integrated_mlufs: Option<i32>,
@@ -66,7 +64,7 @@ impl Listener for LoudnessSummary<'_> {
     }
 }
 
-/// Reads a decimal number with up to three places; none for `-inf`.
+/// Parses a decimal number with up to three places; `None` for `-inf`.
 fn thousandths(text: &str) -> Option<i32> {
     let (sign, digits) = match text.strip_prefix('-') {
         Some(rest) => (-1, rest),

@@ -1,4 +1,4 @@
-//! Choosing, measuring and encoding audio tracks.
+//! Selects, measures and encodes audio tracks.
 
 pub(crate) mod args;
 pub(crate) mod encode;

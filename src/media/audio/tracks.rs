@@ -1,9 +1,9 @@
-//! Which audio tracks a job takes: those that were asked for and have sound in
-//! them. Each is tried before the film is planned, by encoding or copying its
-//! first packet, so that what ffmpeg would fail on is refused by name at once
-//! and a declared track without anything in it is left out with a note.
+//! Selects the audio tracks of a job: those that are requested and have sound
+//! in them. Each is tried before the film is planned, by encoding or copying
+//! its first packet. So what ffmpeg would fail on is refused by name at once,
+//! and a declared but empty track is left out with a note.
 //!
-//! Not here: encoding the whole track, which `audio.rs` does.
+//! Not here: encoding the whole track; see `encode.rs`.
 
 use reelraft_model::{
     limits::TRACKS_MAX,
@@ -25,13 +25,14 @@ use crate::{
     },
 };
 
-/// The tracks a job takes, in the output's order. What is left out, and why,
-/// goes to `notes`.
+/// The tracks of a job, in the output's order. What is left out is noted in
+/// `notes`.
 ///
 /// # Errors
 /// [`MediaError::NoSuchAudioTrack`] for a number that the source lacks,
-/// [`MediaError::AudioMisfit`] where the codec or container does not take a
-/// track, [`MediaError::SourceHasNoAudio`] where sound alone is asked of a silent file.
+/// [`MediaError::AudioMisfit`] if the codec or container does not accept a
+/// track, [`MediaError::SourceHasNoAudio`] if the output is audio only and
+/// there is none.
 pub(crate) async fn choose(
     context: &Context<'_>,
     found: &ProbedSource,
@@ -41,14 +42,14 @@ pub(crate) async fn choose(
     if spec.audio() == Audio::None {
         return Ok(Vec::new());
     }
-    let mut sounds = Vec::new();
+    let mut tracks = Vec::new();
     for (number, stream) in requested_tracks(spec, &found.streams)? {
         let silent = "has no sound that can be decoded and is left out";
         let Some((sample_rate, channels)) = stream.audio_params() else {
             notes.push(format!("audio track {number} {silent}"));
             continue;
         };
-        let sound = AudioTrack {
+        let track = AudioTrack {
             stream: stream.index,
             codec: stream.codec().to_string(),
             sample_rate,
@@ -56,19 +57,19 @@ pub(crate) async fn choose(
             label: Label::of(stream),
             loudness: None,
         };
-        match try_first_packet(context, &found.source, &sound).await? {
+        match try_first_packet(context, &found.source, &track).await? {
             TrialResult::Good => {
-                let loudness = loudness(context, &found.source, &sound).await?;
+                let loudness = loudness(context, &found.source, &track).await?;
                 if loudness.is_none() && spec.loudness_mlufs != 0 {
                     notes.push(format!("audio track {number} is silent and stays as it is"));
                 }
-                sounds.push(AudioTrack { loudness, ..sound });
+                tracks.push(AudioTrack { loudness, ..track });
             }
             TrialResult::Silent => notes.push(format!("audio track {number} {silent}")),
             TrialResult::Misfit(detail) => {
                 return Err(MediaError::AudioMisfit {
                     track: number,
-                    codec: sound.codec,
+                    codec: track.codec,
                     detail,
                     container: spec.container().name(),
                 });
@@ -78,27 +79,27 @@ pub(crate) async fn choose(
             break;
         }
     }
-    if sounds.is_empty() && spec.container().sound_alone() {
+    if tracks.is_empty() && spec.container().sound_alone() {
         return Err(MediaError::SourceHasNoAudio {
             found: describe_streams(&found.streams),
         });
     }
-    Ok(sounds)
+    Ok(tracks)
 }
 
-/// How loud a track is, if its loudness is to be changed.
+/// The loudness of a track, if it is to be changed.
 async fn loudness(
     context: &Context<'_>,
     source: &Source,
-    sound: &AudioTrack,
+    track: &AudioTrack,
 ) -> Result<Option<Loudness>, MediaError> {
     match context.spec.loudness_mlufs {
         0 => Ok(None),
-        _ => loudness::measure(context, source, sound.stream).await,
+        _ => loudness::measure(context, source, track.stream).await,
     }
 }
 
-/// The tracks asked for with their numbers from 1; all without a wish.
+/// The requested tracks with their numbers from 1; all if none are requested.
 fn requested_tracks<'s>(
     spec: &Spec,
     streams: &'s [Stream],
@@ -136,22 +137,21 @@ fn requested_tracks<'s>(
         .collect()
 }
 
-/// How a track's first packet fared.
+/// Result of trying a track's first packet.
 enum TrialResult {
-    /// It came out.
     Good,
-    /// There is nothing in the track.
+    /// The track is empty.
     Silent,
-    /// The encoder or the container does not take it.
+    /// The encoder or the container does not accept it.
     Misfit(String),
 }
 
 async fn try_first_packet(
     context: &Context<'_>,
     source: &Source,
-    sound: &AudioTrack,
+    track: &AudioTrack,
 ) -> Result<TrialResult, MediaError> {
-    let arguments = args::first(context.input, source, context.spec, sound);
+    let arguments = args::first(context.input, source, context.spec, track);
     let mut listener = FirstPacket::default();
     let exit = context.ffmpeg(&arguments, &mut listener).await?;
     if listener.seen {
@@ -168,7 +168,7 @@ async fn try_first_packet(
     }
 }
 
-/// What ffmpeg says when a muxer or an encoder refuses a track.
+/// What ffmpeg logs when a muxer or an encoder refuses a track.
 const MISFITS: [&str; 8] = [
     "Could not find tag for codec",
     "Could not write header",
@@ -180,7 +180,7 @@ const MISFITS: [&str; 8] = [
     "Error initializing output stream",
 ];
 
-/// Waits for the first line of `framecrc` that is a packet.
+/// Waits for the first packet that `framecrc` prints.
 #[derive(Default)]
 struct FirstPacket {
     seen: bool,

@@ -41,7 +41,7 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
     let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
     let tracks = pictures.len();
     pictures.extend(labels_of(&head.extras, ExtraKind::Cover));
-    let sounds: Vec<&Label> = head.audio_tracks.iter().map(|sound| &sound.label).collect();
+    let sounds: Vec<&Label> = head.audio_tracks.iter().map(|track| &track.label).collect();
     let settle = |labels: &[&Label]| labels::with_default_disposition(labels, spec.strip_metadata);
     let mut pictures = settle(&pictures);
     let mut files = settle(&labels_of(&head.extras, ExtraKind::Attachment));
@@ -69,7 +69,7 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
         let mut daring = head
             .audio_tracks
             .iter()
-            .map(|sound| audio_args::allow_experimental(spec, sound));
+            .map(|track| audio_args::allow_experimental(spec, track));
         args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
         if spec.codec() == Codec::Hevc {
             // The one of two spellings that every player takes.
@@ -107,8 +107,8 @@ pub(crate) fn assemble(
         maps.push("0:v:0".to_string());
         inputs += 1;
     }
-    for (path, sound) in audio.iter().zip(&head.audio_tracks) {
-        let form = AudioIntermediate::of(spec, sound);
+    for (path, track) in audio.iter().zip(&head.audio_tracks) {
+        let form = AudioIntermediate::of(spec, track);
         if form.shifted() {
             args.extend(strings(&["-itsoffset", &shift]));
         }
@@ -144,8 +144,8 @@ pub(crate) fn assemble(
         args.extend(strings(&["-map", map]));
     }
     args.extend(strings(&["-c", "copy"]));
-    for (number, sound) in head.audio_tracks.iter().enumerate() {
-        let form = AudioIntermediate::of(spec, sound);
+    for (number, track) in head.audio_tracks.iter().enumerate() {
+        let form = AudioIntermediate::of(spec, track);
         args.extend(audio_args::packet_start_times(form, number));
     }
     if attached {
@@ -188,9 +188,9 @@ pub fn reference(
                 }),
         );
     }
-    for (number, sound) in index.facts.audio_tracks.iter().enumerate() {
-        args.extend(strings(&["-map", &format!("0:{}", sound.stream)]));
-        args.extend(filters(spec, sound, number));
+    for (number, track) in index.facts.audio_tracks.iter().enumerate() {
+        args.extend(strings(&["-map", &format!("0:{}", track.stream)]));
+        args.extend(filters(spec, track, number));
     }
     if !index.facts.audio_tracks.is_empty() {
         args.extend(audio_args::codec(spec));

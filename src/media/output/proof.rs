@@ -162,8 +162,8 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             .audio_tracks
             .iter()
             .zip(input.audio)
-            .map(|(sound, report)| Audio {
-                stream: sound.stream,
+            .map(|(track, report)| Audio {
+                stream: track.stream,
                 packets: report.packets,
                 blake3: &report.blake3,
                 complaints_total: report.complaints_total,

@@ -1,8 +1,8 @@
-//! Argument lists for encoding video: pure functions of the index and the
-//! spec. Whatever changes the output's bytes is pinned here and in
-//! `mux_args.rs`: threads, encoder options, scaler, bit-exact muxing.
+//! Argument lists for encoding video: pure functions of the index and the spec.
+//! Whatever determines the output's bytes is fixed here and in
+//! `output/args.rs`: threads, encoder options, scaler, bit-exact muxing.
 //!
-//! Any change in either that changes bytes raises [`RECIPE`].
+//! A change in either that changes bytes raises `RECIPE`.
 
 use reelraft_model::spec::{Codec, Spec};
 
@@ -27,10 +27,9 @@ use crate::{
     },
 };
 
-/// Name of a shard in its work folder.
+/// Name of a shard in the work folder.
 pub(crate) const SHARD_FILE: &str = "shard.mp4";
 
-/// Options of the video encoder.
 fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     let crf = spec.crf.to_string();
     let mut args = match spec.codec() {
@@ -77,7 +76,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "240",
         ]),
         Codec::Ffv1 => {
-            // Two slices a side need two chroma samples a side.
+            // Two slices per side need two chroma samples per side.
             let (width, height) = index.facts.picture.output;
             let slices = if width.min(height) < 4 { "1" } else { "4" };
             strings(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
@@ -88,7 +87,7 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     args
 }
 
-/// Streams, filters, timing and encoder of a pass.
+/// Stream, filters, timing and encoder of a pass.
 pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     let mut args = strings(&[
         "-map",
@@ -109,9 +108,9 @@ pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     args
 }
 
-/// Output as one fragmented file with absolute times, late by the shift.
+/// One fragmented file with absolute times, shifted by `SHIFT_SECONDS`.
 fn fragmented(spec: &Spec) -> Vec<String> {
-    // FFV1 has no place in MP4 proper; QuickTime's kin takes it.
+    // MP4 proper does not define FFV1; ffmpeg's QuickTime muxer accepts it.
     let format = match spec.codec() {
         Codec::Ffv1 => "mov",
         _ => "mp4",
@@ -139,7 +138,7 @@ fn fragmented(spec: &Spec) -> Vec<String> {
     ])
 }
 
-/// One shard, decoded from `start` (a source time; the beginning if `None`).
+/// One shard, decoded from the source time `start`, or from the beginning.
 pub(crate) fn shard(
     input: &Input,
     index: &Index,
@@ -176,15 +175,15 @@ pub(crate) fn shard(
     args
 }
 
-/// Sets the first decode times of a shard to what they would be if its
-/// encoder had gone on from the shard before: the encoder itself can't know,
-/// and with a variable frame rate its guess would make them fall at joints.
+/// Sets a shard's first decode times to what they would be if its encoder had
+/// continued from the previous shard. The encoder can't know them, and with a
+/// variable frame rate its guess would make decode times fall at joints.
 fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String> {
     let delay = reordered_frames(spec);
     let base = encoded_base(spec, index);
     let ticks = muxer_timescale(base) / base.den * base.num;
     let decoded: Vec<i64> = match Grid::of(spec, index) {
-        // Every point of a grid is a frame, so those before it are known.
+        // Every grid point is a frame, so the frames before it are known.
         Some(grid) => {
             let (from, _) = grid.points(index, range);
             (0..delay as i64)
@@ -265,7 +264,7 @@ mod tests {
         let args = shard(&source(), &index, &spec, index.shards()[0], None).join(" ");
         assert!(!args.contains("-ss"), "{args}");
         assert!(args.contains("trim=end_pts=60,"), "{args}");
-        // Two frames before zero, which the shift keeps positive.
+        // Two frames before zero; the shift keeps them positive.
         assert!(
             args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),
             "{args}"

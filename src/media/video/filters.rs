@@ -1,12 +1,13 @@
-//! The filter chain of a pass over the video, as a pure function: the
-//! reference's, the same with an ear to it, and a shard's, which begins early
-//! enough for filters with a memory and lets only its own frames through.
+//! The filter chain of a pass over the video, as a pure function. There are
+//! three chains: the reference's, the same with `showinfo` at its ends, and a
+//! shard's, which starts early enough for filters with a memory and lets only
+//! its own frames through.
 //!
-//! Order: alpha over black, deinterlace, crop, denoise, rate, scale, levels,
-//! pad, pixel format. Fields are woven before anything mixes their lines, and
-//! noise is taken out before pictures are repeated or scaled.
+//! Order: flatten alpha, deinterlace, crop, denoise, rate, scale, levels, pad,
+//! pixel format. Fields are woven before anything mixes their lines, and noise
+//! is removed before pictures are repeated or scaled.
 //!
-//! Not here: when a shard is decoded from, which is in `index.rs`.
+//! Not here: where decoding of a shard starts, which is in `facts/index.rs`.
 
 use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
@@ -16,30 +17,30 @@ use crate::{
     video::grid::Grid,
 };
 
-/// Damaged films give frames whose times fall or repeat, of which encoders and
-/// muxers make times of their own. Such a frame comes one tick behind the one
-/// before it. Frames without a time stay so.
+/// In damaged films frame times may fall or repeat, and encoders and muxers
+/// would replace them with times of their own. Such a frame is moved to one
+/// tick after the previous one. Frames without a time stay without one.
 const RISING: &str =
     "setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1)";
 
-/// What a chain is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// The reference, as it is printed; `whole` where the film is one shard.
-    Reference { whole: bool },
-    /// The whole film in one process, told of frame by frame.
+    /// The reference command; `whole` if the film is one shard.
+    Reference {
+        whole: bool,
+    },
+    /// The whole film in one process, each frame observed.
     Whole,
-    /// One shard.
     Shard(ShardRange),
 }
 
-/// Whether frames come out of the chain otherwise than they come in, so that
-/// both ends must be listened to.
+/// Whether the chain changes times or number of frames, so that both its ends
+/// must be observed.
 pub(crate) fn retimed(spec: &Spec, index: &Index) -> bool {
     memory_frames(spec, index) > 0 || Grid::of(spec, index).is_some()
 }
 
-/// Frames on each side of a frame that decide what becomes of it.
+/// Frames on each side that influence a frame.
 pub(crate) fn memory_frames(spec: &Spec, index: &Index) -> usize {
     if deinterlace(spec, index).is_some() {
         DEINTERLACE_FRAMES
@@ -48,8 +49,8 @@ pub(crate) fn memory_frames(spec: &Spec, index: &Index) -> usize {
     }
 }
 
-/// The frames a shard must decode: its own, those in the memory of filters,
-/// and under a constant rate the one that ends its last picture.
+/// The frames that a shard must decode: its own, those in the memory of
+/// filters, and at a constant rate the frame that ends its last picture.
 pub(crate) fn decoded_range(spec: &Spec, index: &Index, range: ShardRange) -> ShardRange {
     let times = &index.times;
     let memory = memory_frames(spec, index);
@@ -69,7 +70,6 @@ pub(crate) fn decoded_range(spec: &Spec, index: &Index, range: ShardRange) -> Sh
     }
 }
 
-/// The whole chain.
 pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut filters = Vec::new();
     if let Pass::Shard(_) = pass {
@@ -110,9 +110,9 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     filters.join(",")
 }
 
-/// Hashes a shard's first frame and the next shard's, as they are decoded here:
-/// neighbours must agree on the frame at their joint. The branch ends behind
-/// them, as an open one would have the film decoded to its end.
+/// Computes checksums of a shard's first frame and the next shard's, as decoded
+/// here: neighbors must agree on the frame at their joint. The branch ends
+/// after them, since an open one would make ffmpeg decode the film to its end.
 fn joints(index: &Index, range: ShardRange) -> Option<String> {
     let bounds = index.bounds(range);
     let frames: Vec<i64> = bounds.from.into_iter().chain(bounds.to).collect();
@@ -128,8 +128,8 @@ fn joints(index: &Index, range: ShardRange) -> Option<String> {
     ))
 }
 
-/// Lets the frames of a range through. The plan's ends stay open: a frame
-/// beyond them must be seen.
+/// Passes the frames of a range. The film's own ends stay open, so that a frame
+/// beyond the plan is noticed.
 fn trim(index: &Index, range: ShardRange) -> Option<String> {
     let bounds = index.bounds(range);
     let from = bounds.from.map(|from| format!("start_pts={from}"));
@@ -138,7 +138,7 @@ fn trim(index: &Index, range: ShardRange) -> Option<String> {
     (!ends.is_empty()).then(|| format!("trim={}", ends.join(":")))
 }
 
-/// Whether pixels of this format say how far one can see through them.
+/// Whether a pixel format has alpha.
 pub(crate) fn has_alpha(pix_fmt: &str) -> bool {
     [
         "yuva", "gbrap", "rgba", "bgra", "argb", "abgr", "ya8", "ya16", "ayuv", "pal8",
@@ -147,8 +147,8 @@ pub(crate) fn has_alpha(pix_fmt: &str) -> bool {
     .any(|prefix| pix_fmt.starts_with(prefix))
 }
 
-/// Whether pixels of this format have more than 8 bits a sample: those that
-/// name an order of bytes, but for packed ones of 16 bits in all.
+/// Whether a pixel format has more than 8 bits per sample: those that name a
+/// byte order, except for packed ones of 16 bits in total.
 pub(crate) fn is_deep(pix_fmt: &str) -> bool {
     let packed = pix_fmt
         .strip_prefix("rgb")
@@ -161,8 +161,8 @@ pub(crate) fn is_deep(pix_fmt: &str) -> bool {
     !packed && (pix_fmt.ends_with("le") || pix_fmt.ends_with("be"))
 }
 
-/// Puts a picture with alpha on black. It is kept where the codec keeps it
-/// and no filter that would drop it is asked for.
+/// Flattens a picture with alpha onto black, unless the codec stores alpha and
+/// no requested filter drops it.
 fn flatten(spec: &Spec, index: &Index) -> Option<String> {
     let kept = spec.codec() == Codec::Ffv1
         && has_alpha(&index.facts.picture.output_pix_fmt)
@@ -173,8 +173,8 @@ fn flatten(spec: &Spec, index: &Index) -> Option<String> {
     })
 }
 
-/// One frame for each frame, at its own time: the filter counts in half
-/// ticks, which is taken back.
+/// One output frame per input frame, at its own time. The filter doubles the
+/// time base, which is reverted.
 fn deinterlace(spec: &Spec, index: &Index) -> Option<String> {
     let which = match spec.deinterlace() {
         Deinterlace::Off => return None,
@@ -191,9 +191,9 @@ fn deinterlace(spec: &Spec, index: &Index) -> Option<String> {
     })
 }
 
-/// A filter on each picture alone, so that none depends on where decoding
-/// began. (Those over time either never forget, or wait for ever for more
-/// frames than a short film has.)
+/// A filter that looks at single pictures, so that none depends on where
+/// decoding began. (Temporal denoisers either never forget, or wait forever for
+/// more frames than a short film has.)
 fn denoise(spec: &Spec, index: &Index) -> Option<String> {
     let threshold = match spec.denoise() {
         Denoise::Off => return None,
@@ -209,13 +209,13 @@ fn denoise(spec: &Spec, index: &Index) -> Option<String> {
         .then(|| format!("vaguedenoiser=threshold={threshold}:method=garrote:nsteps=6"))
 }
 
-/// Size, levels, canvas and pixel format.
 fn shape(spec: &Spec, index: &Index) -> Vec<String> {
     let picture = &index.facts.picture;
     let (width, height) = picture.scaled;
     let mut filters = vec![format!("scale=w={width}:h={height}:flags={SCALER}")];
     let format = format!("format={}", picture.output_pix_fmt);
-    // Levels are those of luma and chroma; other pixels pass through some.
+    // The levels are defined on luma and chroma; other pixel formats pass
+    // through a YUV one first.
     let early = picture.output_pix_fmt.starts_with("yuv");
     if early {
         filters.push(format.clone());
@@ -233,9 +233,9 @@ fn shape(spec: &Spec, index: &Index) -> Vec<String> {
     filters
 }
 
-/// Brightness, contrast and saturation by a table, which is the same for
-/// every depth and on every processor. Brightness moves by the whole range,
-/// contrast turns about its middle, saturation about grey.
+/// Brightness, contrast and saturation by a lookup table, which is the same for
+/// every depth and on every processor. Brightness is an offset over the whole
+/// range, contrast pivots about its middle, saturation about gray.
 fn levels(spec: &Spec) -> Option<String> {
     let asked = (
         spec.brightness_milli,

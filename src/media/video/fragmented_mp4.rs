@@ -1,5 +1,5 @@
 //! Reads the boxes of a fragmented MP4 that our own ffmpeg wrote: its codec
-//! header and the times of its packets. Nothing of the media data is kept.
+//! header and the times of its packets. Media data is skipped.
 
 use std::{
     fs::File,
@@ -12,7 +12,6 @@ use crate::{
     limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX},
 };
 
-/// One packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sample {
     /// Decode time in ticks of the track.
@@ -26,17 +25,17 @@ pub(crate) struct Sample {
 pub(crate) struct Fragments {
     /// `ftyp` and `moov`.
     pub init: Vec<u8>,
-    /// Where the first fragment begins, in bytes.
+    /// Offset of the first fragment, in bytes.
     pub body_offset: u64,
     /// Size of the file, in bytes.
     pub bytes: u64,
-    /// Ticks a second.
+    /// Ticks per second.
     pub timescale: u32,
-    /// Packets in file order.
+    /// In file order.
     pub samples: Vec<Sample>,
 }
 
-/// Reads a shard or an audio file.
+/// Reads a fragmented file.
 ///
 /// # Errors
 /// [`MediaError::BadOutput`] if it is not what our muxer options give.
@@ -114,7 +113,7 @@ fn malformed(detail: &str) -> MediaError {
     }
 }
 
-/// ExtraKind, raw head and whole size of the next box. Size 0 means "to the end".
+/// Type, raw header and total size of the next box. Size 0 means "to the end".
 fn box_head(reader: &mut impl Read, left: u64) -> std::io::Result<([u8; 4], Vec<u8>, u64)> {
     let mut head = vec![0u8; 8];
     reader.read_exact(&mut head)?;
@@ -140,13 +139,13 @@ fn body(reader: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
     Ok(body)
 }
 
-/// What holds for samples that say nothing themselves.
+/// Values of samples that have none of their own.
 #[derive(Clone, Copy, Default)]
 struct Defaults {
     duration: u32,
 }
 
-/// The boxes inside a box's body.
+/// Iterates over the boxes inside a box.
 struct ChildBoxes<'a>(&'a [u8]);
 
 impl<'a> Iterator for ChildBoxes<'a> {
@@ -166,7 +165,7 @@ fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
         .map(|(_, body)| body)
 }
 
-/// Timescale of the one track, and its defaults.
+/// Timescale of the only track, and its defaults.
 fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
     let track = child(moov, b"trak")?;
     let header = child(child(track, b"mdia")?, b"mdhd")?;

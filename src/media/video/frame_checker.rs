@@ -1,9 +1,9 @@
-//! Listens to an encoding: every frame that is decoded and every frame that
-//! the encoder is given, against what was promised, and every complaint with
-//! the place in the film where it was made.
+//! Checks an encoding as it runs: every decoded frame and every frame given to
+//! the encoder against what was expected. Each decoder error is recorded with
+//! its place in the film.
 //!
-//! Diagnostics belong to the shard in whose range they are heard. So a film's
-//! shards together report what one pass over it would: each once.
+//! An error belongs to the shard in whose range it occurs, so a film's shards
+//! together report each error once, as one pass would.
 
 use reelraft_model::spec::Spec;
 
@@ -22,61 +22,61 @@ use crate::{
     video::timing::{encoded_base, fps},
 };
 
-/// What a shard must give.
+/// What an encoding of a shard must give.
 #[derive(Debug)]
 pub(crate) struct ExpectedFrames {
-    /// Times of all frames that must be decoded, rising.
+    /// Times of all frames that must be decoded, in ascending order.
     pub decoded: Vec<i64>,
-    /// Grid points that must be given, and the first that must not, where
-    /// there is a grid; the film's end has none.
+    /// At a constant frame rate, the first grid point that must be given, and
+    /// the first that must not; the latter is unknown at the film's end.
     pub points: Option<(i64, Option<i64>)>,
-    /// Whether complaints before the first frame are of no matter: decoding
-    /// begins in the midst of the stream, a keyframe or more too early.
+    /// Whether errors before the first frame don't matter: decoding starts in
+    /// the middle of the stream, at least a keyframe early.
     pub noisy_start: bool,
     /// Whether no better start is left.
     pub last_try: bool,
 }
 
-/// Follows one child.
+/// Follows one ffmpeg run.
 pub(crate) struct FrameChecker<'a> {
-    /// What the child must give, if anything is promised.
-    pub promise: Option<ExpectedFrames>,
-    /// The frames that belong to the shard.
+    /// `None` for the whole film, of which nothing is known in advance.
+    pub expected: Option<ExpectedFrames>,
+    /// The frames of the shard.
     pub own: Bounds,
-    /// Those and the ones that filters need beside them.
+    /// Those and the ones that filters need around them.
     pub needed: Bounds,
     progress: &'a (dyn Fn(u64) + Send + Sync),
     source_base: Ratio,
     encoded_base: Ratio,
-    /// Whether a constant rate repeats and drops frames.
+    /// Whether a constant frame rate repeats and drops frames.
     gridded: bool,
     size: (u32, u32),
     pix_fmt: &'a str,
-    /// Frames decoded within the shard's range.
+    /// Frames decoded in the shard's range.
     pub decoded: u64,
     /// Frames decoded before it.
     pub lead_in: u64,
     seen: usize,
-    /// Beyond the last needed frame: what follows is of no matter.
-    over: bool,
+    /// Past the last needed frame: what follows doesn't matter.
+    past_end: bool,
     decoded_times: Vec<i64>,
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
-    /// What was complained of within the shard's range.
+    /// Errors in the shard's range.
     pub diagnostics: Diagnostics,
-    /// Checksum of the shard's first frame as it was decoded here, unless the
-    /// film begins with it, and of the first behind the shard.
+    /// Checksums of the shard's first frame as decoded here, unless the film
+    /// begins with it, and of the first frame after the shard.
     pub joints: (Option<String>, Option<String>),
-    objection: Option<String>,
-    /// Whether a picture was unlike the first in size or format.
+    first_mismatch: Option<String>,
+    /// Whether a picture differed from the first in size or format.
     pub changed: bool,
 }
 
 impl<'a> FrameChecker<'a> {
-    /// Of the whole film, without a promise.
+    /// Checks a pass over the whole film.
     pub fn new(index: &'a Index, spec: &Spec, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
         FrameChecker {
-            promise: None,
+            expected: None,
             own: Bounds::default(),
             needed: Bounds::default(),
             progress,
@@ -88,43 +88,43 @@ impl<'a> FrameChecker<'a> {
             decoded: 0,
             lead_in: 0,
             seen: 0,
-            over: false,
+            past_end: false,
             decoded_times: Vec::new(),
             filtered_times: None,
             encoded: 0,
             diagnostics: Diagnostics::default(),
             joints: (None, None),
-            objection: None,
+            first_mismatch: None,
             changed: false,
         }
     }
 
-    /// Of a shard.
-    pub fn promised(mut self, promise: ExpectedFrames, own: Bounds, needed: Bounds) -> Self {
+    /// Checks a shard.
+    pub fn expecting(mut self, expected: ExpectedFrames, own: Bounds, needed: Bounds) -> Self {
         self.diagnostics.muted = own.from.is_some();
-        self.promise = Some(promise);
+        self.expected = Some(expected);
         (self.own, self.needed) = (own, needed);
         self
     }
 
-    /// What is wrong with the try as a whole, if anything.
+    /// What is wrong with the run as a whole, if anything.
     pub fn find_mismatch(&mut self) -> Option<String> {
-        if self.objection.is_some() {
-            return self.objection.take();
+        if self.first_mismatch.is_some() {
+            return self.first_mismatch.take();
         }
-        let Some(promise) = &self.promise else {
+        let Some(expected) = &self.expected else {
             let given = self.filtered_times.as_ref();
             let alike = given.is_none_or(|given| *given == self.decoded_times);
             return (!alike && !self.gridded).then(|| "filters lost or moved frames".into());
         };
-        if self.seen != promise.decoded.len() {
-            let (promised, seen) = (promise.decoded.len(), self.seen);
+        if self.seen != expected.decoded.len() {
+            let (promised, seen) = (expected.decoded.len(), self.seen);
             return Some(format!(
                 "{promised} frames were promised and {seen} decoded"
             ));
         }
         let given = self.times();
-        match promise.points {
+        match expected.points {
             None if given != self.decoded_times => Some("filters lost or moved frames".into()),
             Some((from, to)) => {
                 let end = from.saturating_add(given.len() as i64);
@@ -136,20 +136,20 @@ impl<'a> FrameChecker<'a> {
         }
     }
 
-    /// Times given to the encoder.
+    /// Times of the frames given to the encoder.
     pub fn times(&self) -> &[i64] {
         self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
     }
 
     fn mismatch(&mut self, why: String) -> LineEffect {
-        self.objection.get_or_insert(why);
-        // A promise that is broken even from the beginning stays broken.
+        self.first_mismatch.get_or_insert(why);
+        // Going on would not undo the mismatch.
         LineEffect::Stop
     }
 
     fn decoded(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
         let Some(pts) = frame.pts else {
-            if self.promise.is_some() {
+            if self.expected.is_some() {
                 return Ok(self.mismatch("a frame without a time".into()));
             }
             self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
@@ -165,12 +165,12 @@ impl<'a> FrameChecker<'a> {
             return Ok(LineEffect::Progress);
         }
         if self.needed.is_after(pts) {
-            self.over = true;
+            self.past_end = true;
             return Ok(LineEffect::Progress);
         }
         self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
-        if let Some(promise) = &self.promise {
-            let promised = promise.decoded.get(self.seen).copied();
+        if let Some(expected) = &self.expected {
+            let promised = expected.decoded.get(self.seen).copied();
             if self.changed {
                 return Ok(self.mismatch("the picture's size or format changes".into()));
             }
@@ -241,7 +241,8 @@ impl Listener for FrameChecker<'_> {
         }
         if let Some(base) = showinfo::time_base(line, "filtered") {
             self.filtered_times.get_or_insert_default();
-            // What is counted there would not be what the plan counts.
+            // In another time base, these times could not be compared with the
+            // plan's.
             if base != self.encoded_base {
                 return Err(MediaError::Unproven {
                     check: "filtered-time-base",
@@ -250,13 +251,13 @@ impl Listener for FrameChecker<'_> {
             }
         }
         let complained = self.diagnostics.observe(line)?;
-        let Some(promise) = self.promise.as_ref().filter(|_| complained) else {
+        let Some(expected) = self.expected.as_ref().filter(|_| complained) else {
             return Ok(LineEffect::Neutral);
         };
-        // Arriving in the midst of a stream is noisy; what counts is what is
-        // said once pictures come, up to the last needed one.
-        let noise = promise.noisy_start && self.lead_in + self.decoded == 0;
-        if !noise && !promise.last_try && !self.over {
+        // Starting in the middle of a stream is noisy. What counts is what is
+        // logged from the first picture to the last needed one.
+        let noise = expected.noisy_start && self.lead_in + self.decoded == 0;
+        if !noise && !expected.last_try && !self.past_end {
             return Ok(self.mismatch("the decoder complains".into()));
         }
         Ok(LineEffect::Neutral)
@@ -273,18 +274,18 @@ mod tests {
         format!("[showinfo@{filter} @ 0x5] [info] n: 0 pts: {pts} fmt:yuv420p s:1280x720 i:P")
     }
 
-    /// A watch over [60, 100) of the sample, decoded from 50 on.
-    fn watch(index: &Index, last_try: bool) -> FrameChecker<'_> {
+    /// Checks [60, 100) of the sample, decoded from 50 on.
+    fn checker(index: &Index, last_try: bool) -> FrameChecker<'_> {
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
         let bounds = index.bounds(range);
-        let promise = ExpectedFrames {
+        let expected = ExpectedFrames {
             decoded: index.times_in(range).to_vec(),
             points: None,
             noisy_start: true,
             last_try,
         };
-        FrameChecker::new(index, &spec, &|_| {}).promised(promise, bounds, bounds)
+        FrameChecker::new(index, &spec, &|_| {}).expecting(expected, bounds, bounds)
     }
 
     const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
@@ -292,7 +293,7 @@ mod tests {
     #[test]
     fn every_frame_is_held_to_the_promise() {
         let index = sample();
-        let mut whole = watch(&index, false);
+        let mut whole = checker(&index, false);
         assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
         for pts in 50..100 {
             assert_eq!(
@@ -306,13 +307,13 @@ mod tests {
             (10, 40, 0)
         );
 
-        let mut short = watch(&index, false);
+        let mut short = checker(&index, false);
         for pts in 50..99 {
             short.stderr(&shown("decoded", pts)).unwrap();
         }
         assert!(short.find_mismatch().unwrap().contains("39 decoded"));
 
-        let mut skipping = watch(&index, false);
+        let mut skipping = checker(&index, false);
         skipping.stderr(&shown("decoded", 60)).unwrap();
         assert_eq!(
             skipping.stderr(&shown("decoded", 62)).unwrap(),
@@ -323,24 +324,24 @@ mod tests {
     #[test]
     fn frames_that_filters_lose_are_missed() {
         let index = sample();
-        let mut watch = watch(&index, false);
+        let mut checker = checker(&index, false);
         for pts in 60..100 {
-            watch.stderr(&shown("decoded", pts)).unwrap();
+            checker.stderr(&shown("decoded", pts)).unwrap();
             if pts != 77 {
-                watch.stderr(&shown("filtered", pts)).unwrap();
+                checker.stderr(&shown("filtered", pts)).unwrap();
             }
         }
-        assert!(watch.find_mismatch().unwrap().contains("lost"));
+        assert!(checker.find_mismatch().unwrap().contains("lost"));
     }
 
     #[test]
     fn a_complaint_counts_where_it_belongs_and_says_so() {
         let index = sample();
-        let mut early = watch(&index, false);
+        let mut early = checker(&index, false);
         early.stderr(&shown("decoded", 50)).unwrap();
         assert_eq!(early.stderr(COMPLAINT).unwrap(), LineEffect::Stop);
 
-        let mut last = watch(&index, true);
+        let mut last = checker(&index, true);
         last.stderr(&shown("decoded", 58)).unwrap();
         last.stderr(COMPLAINT).unwrap();
         assert_eq!(last.diagnostics.total, 0);

@@ -1,11 +1,11 @@
-//! The output grid of a constant frame rate. Point `k` lies at `k / rate`
-//! behind the film's start and shows the last frame whose time, rounded to
-//! the nearest point, is not behind it: what ffmpeg's `fps` filter does.
+//! The output grid of a constant frame rate. Point `k` lies at `k / rate` after
+//! the film's start and shows the last frame whose time, rounded to the nearest
+//! point, is not later: what ffmpeg's `fps` filter does.
 //!
-//! So a shard `[from, to)` has the points from that of `from` to that of
-//! `to`, all decided by its own frames and the one at `to`: no frame from
-//! before it is needed. Only the film's last points depend on how long its
-//! last frame is, which the decoder alone knows.
+//! So a shard `[from, to)` has the points from that of `from` to that of `to`.
+//! Its own frames and the one at `to` determine them all; no earlier frame is
+//! needed. Only the film's last points depend on the duration of its last
+//! frame, which only the decoder knows.
 
 use reelraft_model::spec::Spec;
 
@@ -20,19 +20,18 @@ use crate::{
     video::timing::fps,
 };
 
-/// A grid laid over a source.
+/// A grid over a source.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
-    /// Frames a second.
+    /// Frames per second.
     rate: Ratio,
-    /// The source's time base.
     base: Ratio,
     /// The source's time at which the film begins.
     zero: i64,
 }
 
 impl Grid {
-    /// The grid of a job, if it has a constant rate.
+    /// The grid of a job, if its frame rate is constant.
     pub fn of(spec: &Spec, index: &Index) -> Option<Grid> {
         let base = index.facts.source.video().time_base;
         Grid::over(spec, base, index.facts.zero)
@@ -43,7 +42,6 @@ impl Grid {
         fps(spec).map(|rate| Grid { rate, base, zero })
     }
 
-    /// The grid point of a source time.
     pub fn point(&self, pts: i64) -> i64 {
         let step = Ratio {
             num: self.rate.den,
@@ -52,8 +50,8 @@ impl Grid {
         rescale(pts.saturating_sub(self.zero), self.base, step)
     }
 
-    /// First point of a range and first after it; the latter is open at the
-    /// film's end.
+    /// First point of a range and first point after it; the latter is unknown
+    /// at the film's end.
     pub fn points(&self, index: &Index, range: ShardRange) -> (i64, Option<i64>) {
         let inner = index.times.last() >= Some(&range.to_pts);
         (
@@ -62,14 +60,14 @@ impl Grid {
         )
     }
 
-    /// The filter that lays a whole film on the grid.
+    /// The filter that snaps a whole film to the grid.
     pub fn filter(&self) -> String {
         format!("fps=fps={}/{}:round=near", self.rate.num, self.rate.den)
     }
 
-    /// The same for a shard. Times are rounded to the grid as the filter
-    /// itself would, and those beyond the shard's ends moved to them: a
-    /// frame that another takes the place of is never shown.
+    /// The filter for a shard. Times are rounded to the grid as `fps` itself
+    /// does, and clamped to the shard: a frame that another one replaces is
+    /// never shown.
     pub fn shard_filter(&self, index: &Index, range: ShardRange) -> String {
         let (from, to) = self.points(index, range);
         let within = match to {
@@ -80,12 +78,12 @@ impl Grid {
         format!("settb=expr={den}/{num},setpts={within},{}", self.filter())
     }
 
-    /// Lays a plan on the grid: shards without a point of their own join
-    /// their neighbours, and frames are counted anew.
+    /// Snaps a plan to the grid: shards without a point of their own join their
+    /// neighbors, and frames are recounted.
     ///
     /// # Errors
-    /// [`MediaError::OverLimit`] where gaps in the source's times would be
-    /// filled with more pictures than are taken.
+    /// [`MediaError::OverLimit`] if filling gaps in the source's times would
+    /// take too many pictures.
     pub fn snap_plan(&self, mut plan: Plan) -> Result<Plan, MediaError> {
         let (Some(&first), Some(&last)) = (plan.times.first(), plan.times.last()) else {
             return Ok(plan);
@@ -101,7 +99,7 @@ impl Grid {
         }
         let mut shards: Vec<ShardRange> = Vec::new();
         for range in plan.shards {
-            // The last frame's length is not known, so it does not count.
+            // The duration of the last frame is unknown, so it does not count.
             let end = self.point(range.to_pts.min(last));
             match shards.last_mut() {
                 Some(before) if end <= self.point(range.from_pts) => {

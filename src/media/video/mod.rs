@@ -1,4 +1,5 @@
-//! Encoding a shard of the video.
+//! Encodes the video: time bases, grid, filters, arguments, and the checks of
+//! each shard.
 
 pub(crate) mod args;
 pub(crate) mod filters;

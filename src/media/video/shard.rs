@@ -1,6 +1,6 @@
 //! Encodes one shard. What is decoded is compared with what the packets
-//! promised; where it differs, or the decoder complains, decoding begins again
-//! one keyframe earlier, and then at the beginning of the file.
+//! promised. If it differs, or the decoder logs errors, decoding restarts one
+//! keyframe earlier, and finally at the beginning of the file.
 
 use crate::{
     error::MediaError,
@@ -21,13 +21,13 @@ use crate::{
     },
 };
 
-/// Encodes the frames of a range; `single` makes the whole film in one plain
-/// pass, whatever the packets promised. `progress` gets the frames encoded so
-/// far, and starts afresh when decoding does.
+/// Encodes the frames of a range. With `single`, encodes the whole film in one
+/// plain pass, whatever the packets promised. `progress` receives the frames
+/// encoded so far, and restarts when decoding does.
 ///
 /// # Errors
-/// [`MediaError::PlanMismatch`] when decoding, even from the beginning, gives
-/// other frames than promised: then the film must be one shard.
+/// [`MediaError::PlanMismatch`] when decoding gives other frames than promised
+/// even from the beginning: then the film must be one shard.
 pub async fn encode_shard(
     context: &Context<'_>,
     index: &Index,
@@ -46,16 +46,16 @@ pub async fn encode_shard(
         .map(|time| time - zero)
         .collect();
     let starts = index.starts(needed);
-    let mut objection = String::new();
+    let mut mismatch = String::new();
     for (tried, start) in (1..).zip(&starts) {
-        let promise = ExpectedFrames {
+        let expected = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
             noisy_start: start.is_some_and(|start| start < needed.from_pts),
             last_try: tried as usize == starts.len(),
         };
-        let mut checker = FrameChecker::new(index, context.spec, &progress).promised(
-            promise,
+        let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
+            expected,
             index.bounds(range),
             index.bounds(needed),
         );
@@ -63,16 +63,17 @@ pub async fn encode_shard(
         let outcome = execute(context, index, &arguments, &mut checker).await;
         match (checker.find_mismatch(), outcome) {
             (None, Ok(())) => return finish(context, index, range, false, tried, checker).await,
-            // A bad end may come of a bad start; the next one may do better.
+            // A failure may be due to a bad start; the next start may do
+            // better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
                 tracing::debug!(%found, ?start, "decoding is not as promised");
-                objection = found;
+                mismatch = found;
             }
             (_, Err(error)) => return Err(error),
         }
     }
     Err(MediaError::PlanMismatch {
-        detail: format!("{objection} in [{}, {})", range.from_pts, range.to_pts),
+        detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
     })
 }
 
@@ -119,7 +120,7 @@ async fn execute(
     checker.diagnostics.check_exit("ffmpeg", exit)
 }
 
-/// Checks what was written and makes the report.
+/// Checks the file and writes the report.
 async fn finish(
     context: &Context<'_>,
     index: &Index,

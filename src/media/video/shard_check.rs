@@ -6,8 +6,8 @@ use crate::{
     video::{fragmented_mp4, timing::muxer_timescale},
 };
 
-/// P3 for one file: every frame given to the encoder came out once, at its
-/// time; decode times strictly rise and never pass presentation times.
+/// Every frame given to the encoder came out once, at its time; decode times
+/// strictly rise and never exceed presentation times.
 pub(crate) fn check_times(
     fragments: &fragmented_mp4::Fragments,
     base: crate::facts::times::Ratio,

@@ -4,8 +4,8 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::facts::{index::Index, times::Ratio};
 
-/// Frames by which the encoder's decode times run behind, at its defaults:
-/// x264 and x265 with a B pyramid. The others do not reorder.
+/// Frames by which the encoder's decode times lag behind, at its defaults: x264
+/// and x265 use a B pyramid. The others do not reorder.
 pub(crate) fn reordered_frames(spec: &Spec) -> usize {
     match spec.codec() {
         Codec::H264 if spec.preset == "ultrafast" => 0,
@@ -14,7 +14,8 @@ pub(crate) fn reordered_frames(spec: &Spec) -> usize {
     }
 }
 
-/// Time base of the encoded video: the source's, or the grid's under `--fps`.
+/// Time base of the encoded video: the source's, or the grid's at a constant
+/// rate.
 pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
     match fps(spec) {
         Some(rate) => Ratio {
@@ -25,7 +26,7 @@ pub(crate) fn encoded_base(spec: &Spec, index: &Index) -> Ratio {
     }
 }
 
-/// The asked-for rate in lowest terms, frames a second.
+/// The requested frame rate in lowest terms, in frames per second.
 pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
     (spec.fps_num > 0).then(|| {
         let (num, den) = (i64::from(spec.fps_num), i64::from(spec.fps_den.max(1)));
@@ -40,7 +41,7 @@ pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
     })
 }
 
-/// The ticks a second that ffmpeg's MP4 muxer takes for a time base.
+/// The ticks per second that ffmpeg's MP4 muxer chooses for a time base.
 pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
     let mut scale = base.den;
     while scale < 10_000 {
