@@ -3,13 +3,34 @@
 //! A job passes through here as
 //!
 //! ```text
-//! analyze -> Index -> encode_shard (each range) -+-> assemble -> output, proof
-//!                \--> encode_audio (once) -------/
+//! analyze -> Index -+-> encode_shard (each range) -+-> assemble -> output, proof
+//!                   +-> encode_audio (each track) -+
+//!                   +-> take_extras (once) --------+
 //! ```
 //!
 //! and each step is a pure function of the source's bytes, the resolved spec
 //! and the encoder build (P1). Times are integers in rational time bases. Only
-//! `process.rs` starts children; argument lists are pure functions.
+//! `ffmpeg/process.rs` starts children; argument lists are pure functions.
+//!
+//! # Map
+//!
+//! Each room imports only rooms to its left, and no two files import each
+//! other. `error.rs` and `limits.rs` lie below all rooms.
+//!
+//! ```text
+//! facts <- ffmpeg <- video, audio, extras <- analysis, output
+//! ```
+//!
+//! - `facts`: the types that pass between steps and are stored.
+//! - `ffmpeg`: runs the tools and parses what they print.
+//! - `video`, `audio`, `extras`: arguments and checks of each kind of stream.
+//! - `analysis`: finds out what a source is and plans its shards.
+//! - `output`: joins, muxes and proves.
+//!
+//! Two things lie lower than one might look for them. `RECIPE` and the scaler's
+//! flags are in `facts`, because the probe of the encoder build in `ffmpeg`
+//! hashes both and must not know how video is encoded. Listeners that serve one
+//! step stay with that step; only general ones are in `ffmpeg`.
 //!
 //! Not here: where bytes come from and go to (an [`Input`] is a file or a
 //! loopback server, a result is a file in the work folder), who runs which

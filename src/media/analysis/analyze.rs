@@ -1,4 +1,4 @@
-//! The analysis of a source: what it is, its packets, its first frame, the
+//! The analysis of a source: what it is, its packets, its first frame, and the
 //! plan. A pure function of the source's bytes and the spec.
 
 use reelraft_model::spec::Spec;
@@ -51,10 +51,10 @@ const CUTTABLE: [&str; 20] = [
     "wmv3",
 ];
 
-/// Analyzes a source: everything that later steps need to know of it.
+/// Analyzes a source; the index holds all that later steps need.
 ///
 /// # Errors
-/// [`crate::error::Class::Final`] when the source itself is refused.
+/// [`crate::error::Class::Final`] if the source itself is refused.
 pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
@@ -121,7 +121,7 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
     Ok(index)
 }
 
-/// Plans the shards, or one shard where the source can't be cut safely.
+/// Plans the shards, or a single shard if the source can't be cut safely.
 fn make_plan(
     spec: &Spec,
     source: &Source,
@@ -154,7 +154,7 @@ fn video_label(found: &ProbedSource) -> Label {
     video.map(Label::of).unwrap_or_default()
 }
 
-/// Why this source must stay in one piece, if it must.
+/// Why this source must not be cut, if so.
 fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
     let codec = source.video().codec.as_str();
     if !CUTTABLE.contains(&codec) {

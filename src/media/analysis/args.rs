@@ -1,4 +1,4 @@
-//! Argument lists that inspect a source: pure functions.
+//! Argument lists that inspect a source: pure functions of it and the spec.
 
 use reelraft_model::spec::Spec;
 
@@ -13,18 +13,18 @@ use crate::{
     video::{args::video, filters::Pass},
 };
 
-/// What [`probe`] asks for.
+/// The fields that [`probe`] requests.
 const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
 
-/// ffprobe: format and streams as JSON.
+/// ffprobe: prints format, streams and chapters as JSON.
 pub(crate) fn probe(input: &Input) -> Vec<String> {
     let mut args = shown(PROBED);
     args.extend(open_input(input, None));
     args
 }
 
-/// As [`probe`], of JPEG pictures that follow one another without a format;
-/// the first few are counted.
+/// As [`probe`], for JPEG pictures in a row without a container; also prints
+/// the first few packets.
 pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
     let mut args = shown(&format!("{PROBED}:packet=size"));
     args.extend(strings(&[
@@ -47,7 +47,7 @@ fn shown(entries: &str) -> Vec<String> {
     ])
 }
 
-/// ffprobe: a line `pts|dts|flags` for each packet of the video.
+/// ffprobe: prints `pts|dts|flags` for each packet of the video.
 pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
     let stream = source.video().stream.to_string();
     let mut args = strings(&[
@@ -65,8 +65,9 @@ pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
     args
 }
 
-/// The units of a bitstream that begin it afresh, for codecs that mark
-/// keyframes which do not: H.264's IDR slices; HEVC's BLA and IDR ones.
+/// The NAL unit types that restart a bitstream, for codecs that also mark
+/// other pictures as keyframes: H.264's IDR slices, HEVC's BLA and IDR
+/// pictures.
 pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
     match codec {
         "h264" => Some("5"),
@@ -75,7 +76,8 @@ pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
     }
 }
 
-/// ffmpeg: a line for each keyframe that has such a unit. Nothing is decoded.
+/// ffmpeg: prints a line for each keyframe with such a unit. Nothing is
+/// decoded.
 pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-copyts", "-discard", "nokey"]));
@@ -94,8 +96,8 @@ pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<S
     args
 }
 
-/// ffmpeg: decodes one frame and says what it is. With `copyts` its time is
-/// the source's own, without it is what a single pass makes of it.
+/// ffmpeg: decodes one frame and prints what it is. With `copyts` its time is
+/// the source's own, otherwise the one that a single pass gives it.
 pub(crate) fn first_frame(
     input: &Input,
     source: &Source,
@@ -134,8 +136,8 @@ pub(crate) fn first_frame(
     args
 }
 
-/// ffprobe: the side data of the first frames as JSON. A decoder may need a
-/// few packets for its first.
+/// ffprobe: prints the side data of the first frames as JSON. A decoder may
+/// need several packets for its first frame.
 pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
     let mut args = strings(&[
         "-hide_banner",
@@ -154,10 +156,10 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
     args
 }
 
-/// Name of the sample of the reference in the analysis's work folder.
+/// Name of the sample of the reference in the work folder.
 pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
 
-/// The first frame as the reference would encode it, for its header alone.
+/// Encodes the first frame as the reference would, for its header only.
 pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-threads", "1"]));
@@ -167,7 +169,7 @@ pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args
 }
 
-/// ffprobe: what the sample's header says of colour and fields, as JSON.
+/// ffprobe: prints the color and field tags of the sample's header as JSON.
 pub(crate) fn sample_tags() -> Vec<String> {
     let mut args = strings(&[
         "-hide_banner",
@@ -192,7 +194,7 @@ mod tests {
     use crate::facts::index::tests::sample as sample_index;
 
     #[test]
-    fn inspection_is_as_it_was() {
+    fn inspection_arguments_are_pinned() {
         let index = sample_index();
         let input = Input::File("s".into());
         assert_eq!(

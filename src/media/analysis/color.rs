@@ -1,5 +1,5 @@
-//! Reads what headers say of color: HDR metadata of the source's first frame,
-//! and the tags that the reference's header would have.
+//! Reads the color metadata of headers: HDR metadata of the source's first
+//! frame, and the tags that the reference's header would have.
 
 use reelraft_model::spec::{Codec, Container};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -38,8 +38,8 @@ struct Side {
     rest: std::collections::BTreeMap<String, serde_json::Value>,
 }
 
-/// Reads the HDR metadata of the source's first frame, where the encoder
-/// takes such.
+/// Reads the HDR metadata of the source's first frame, if the encoder supports
+/// any.
 pub(crate) async fn read_hdr(context: &Context<'_>, source: &Source) -> Result<Hdr, MediaError> {
     if !matches!(context.spec.codec(), Codec::Hevc | Codec::Av1) {
         return Ok(Hdr::default());
@@ -71,7 +71,7 @@ fn mastering(side: &Side) -> Option<Mastering> {
         let (num, den): (i64, i64) = (num.parse().ok()?, den.parse().ok()?);
         let scaled = i128::from(num) * i128::from(per_unit);
         let den = i128::from(den);
-        // A wild number is no display; nothing is told of it.
+        // An absurd number describes no display, so the metadata is ignored.
         let whole = (num >= 0 && den > 0).then(|| (scaled + den / 2) / den)?;
         i64::try_from(whole)
             .ok()
@@ -95,8 +95,8 @@ fn mastering(side: &Side) -> Option<Mastering> {
     })
 }
 
-/// Reads what the reference's header says, from its first frame alone: only
-/// where a copy of fragments would say less.
+/// Reads the color tags of the reference's header, by encoding its first frame:
+/// only for containers where a copy of fragments would lose them.
 pub(crate) async fn reference_color_tags(
     context: &Context<'_>,
     index: &Index,
@@ -110,7 +110,7 @@ pub(crate) async fn reference_color_tags(
     let exit = context
         .ffmpeg_with(&arguments, index.facts.picture.address_bytes(), &mut text)
         .await?;
-    // What can't be encoded will say so in its shard; here it is no matter.
+    // If encoding fails, the shard will report it; here it doesn't matter.
     if text.diagnostics.check_exit("ffmpeg", exit).is_err() || !sample.exists() {
         return Ok(HeaderColorTags::default());
     }
@@ -122,8 +122,8 @@ pub(crate) async fn reference_color_tags(
         .unwrap_or_default())
 }
 
-/// Runs ffprobe; an answer that makes no sense is none, and no matter: a
-/// damaged source says so when it is decoded.
+/// Runs ffprobe. An answer that can't be parsed counts as none: a damaged
+/// source is reported when it is decoded.
 async fn ask_ffprobe<Answer: DeserializeOwned>(
     context: &Context<'_>,
     arguments: &[String],
@@ -147,7 +147,7 @@ mod tests {
         {"side_data_type":"Something else"}]}]}"#;
 
     #[test]
-    fn hdr_is_told_in_each_encoders_units() {
+    fn hdr_is_written_in_each_encoders_units() {
         let shown: Shown<Sides> = serde_json::from_str(FRAME).unwrap();
         let hdr = read(&shown.frames[0].side_data_list);
         assert_eq!(
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn wild_numbers_are_no_display() {
+    fn absurd_numbers_are_not_a_display() {
         let wild = FRAME.replace("256000/256", "1/0");
         let shown: Shown<Sides> = serde_json::from_str(&wild).unwrap();
         assert_eq!(read(&shown.frames[0].side_data_list).mastering, None);

@@ -1,4 +1,4 @@
-//! Decodes the first frame, to learn its size, format, time and rate.
+//! Decodes the first frame to learn its size, pixel format, time and rate.
 
 use reelraft_model::spec::Codec;
 
@@ -14,7 +14,7 @@ use crate::{
     },
 };
 
-/// The first frame, decoded and as the encoder would take it.
+/// The first frame, as decoded and as the encoder would get it.
 pub(crate) struct FirstFrame {
     pub decoded: Frame,
     pub filtered: Frame,
@@ -64,7 +64,7 @@ impl Listener for FrameLines {
             self.decoded.get_or_insert(frame);
         } else if let Some(frame) = showinfo::frame(line, "filtered") {
             self.filtered.get_or_insert(frame);
-            // Nothing more is wanted; a second output might go on for long.
+            // Nothing more is needed; a second output might go on for long.
             return Ok(LineEffect::Stop);
         } else if let Some(rate) = showinfo::rate(line, "decoded") {
             self.rate = Some(rate);

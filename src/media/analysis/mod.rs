@@ -1,4 +1,5 @@
-//! What a source is and how it is cut.
+//! Analyzes a source: what it is, what the job takes from it, and how it is
+//! cut.
 
 pub(crate) mod analyze;
 pub(crate) mod args;

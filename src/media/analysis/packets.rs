@@ -1,6 +1,6 @@
-//! Reads the chosen stream's packets: their times and which are keyframes,
-//! and for H.264 and HEVC which keyframes are true IDR pictures, behind which
-//! nothing before them is needed.
+//! Reads the video's packets: their times and which are keyframes. For H.264
+//! and HEVC also which keyframes are true IDR pictures, after which nothing
+//! before them is needed.
 
 use std::collections::BTreeSet;
 
@@ -16,22 +16,20 @@ use crate::{
     limits::PACKETS_MAX,
 };
 
-/// One packet of the video, in file order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Packet {
     /// Presentation time in ticks of the stream.
     pub pts: Option<i64>,
     /// Decode time in ticks of the stream.
     pub dts: Option<i64>,
-    /// A keyframe, as the container says.
+    /// A keyframe, according to the container.
     pub key: bool,
-    /// Decoding can start here without anything from before it.
+    /// Decoding can start here without anything from before.
     pub clean: bool,
-    /// Decoded for others' sake and not shown (an edit list).
+    /// Decoded only because others need it, and not shown (an edit list).
     pub hidden: bool,
 }
 
-/// Reads all packets.
 pub(crate) async fn scan(
     context: &Context<'_>,
     source: &Source,
@@ -45,7 +43,7 @@ pub(crate) async fn scan(
     Ok(packets)
 }
 
-/// Codecs whose every keyframe starts afresh.
+/// Codecs in which every keyframe is clean.
 const CLEAN: [&str; 13] = [
     "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff",
     "utvideo", "png", "v210",
@@ -68,7 +66,7 @@ async fn mark_clean(
         };
         let arguments = args::scan_refresh(context.input, source, types);
         context.ffmpeg(&arguments, &mut listener).await?;
-        // A bad end only leaves keyframes unmarked, which costs lead-in.
+        // A failure only leaves keyframes unmarked, which costs lead-in.
         for packet in packets.iter_mut() {
             packet.clean =
                 packet.key && packet.pts.is_some_and(|pts| listener.found.contains(&pts));
@@ -77,7 +75,7 @@ async fn mark_clean(
     Ok(())
 }
 
-/// Lines of `pts|dts|flags`.
+/// Parses lines of `pts|dts|flags`.
 #[derive(Default)]
 struct PacketLines {
     packets: Vec<Packet>,
@@ -129,7 +127,8 @@ fn parse_packet(line: &str) -> Option<Packet> {
     })
 }
 
-/// Lines of ffmpeg's `framecrc`: `stream, dts, pts, duration, size, sum`.
+/// Parses lines of ffmpeg's `framecrc`: `stream, dts, pts, duration, size,
+/// sum`.
 struct RefreshLines {
     time_base: Ratio,
     same_base: bool,
@@ -163,7 +162,8 @@ impl Listener for RefreshLines {
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         self.diagnostics.observe(line)?;
-        // The bitstream filter complains about a damaged unit; that is life.
+        // The bitstream filter also logs errors about damaged units; they don't
+        // matter here.
         Ok(LineEffect::Neutral)
     }
 }

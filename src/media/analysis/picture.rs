@@ -1,4 +1,4 @@
-//! Decides the size and pixel format of the output's pictures.
+//! Determines the size and pixel format of the output's pictures.
 
 use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 
@@ -9,7 +9,6 @@ use crate::{
     video::filters::{has_alpha, is_deep},
 };
 
-/// Decides the output's size and pixel format.
 pub(crate) fn picture(spec: &Spec, first: FirstFrame) -> Result<Picture, MediaError> {
     let (width, height) = first.decoded.size;
     let mut kept = (width, height);
@@ -46,9 +45,9 @@ pub(crate) fn picture(spec: &Spec, first: FirstFrame) -> Result<Picture, MediaEr
     })
 }
 
-/// The pixel format that is asked for, else the source's own for FFV1 and one
-/// of its depth for the others. FFV1 loses alpha to filters that can't carry
-/// it.
+/// The requested pixel format; otherwise the source's own for FFV1, and 4:2:0
+/// of the source's depth for other codecs. FFV1 loses alpha if a filter can't
+/// carry it.
 fn pix_fmt(spec: &Spec, first: &FirstFrame) -> String {
     let drops_alpha = spec.deinterlace() != Deinterlace::Off || spec.denoise() != Denoise::Off;
     let own = first.filtered.pix_fmt.as_str();
@@ -64,8 +63,9 @@ fn pix_fmt(spec: &Spec, first: &FirstFrame) -> String {
     .to_string()
 }
 
-/// One side alone keeps the aspect and gives an even number; without either
-/// the source's own size is taken, made even but for FFV1, which takes any.
+/// If one side is given, the other keeps the aspect ratio and becomes even. If
+/// none is, the source's size is kept, made even except for FFV1, which accepts
+/// any size.
 fn output_size(spec: &Spec, width: u32, height: u32) -> (u32, u32) {
     let keep = |side: u32| {
         if spec.codec() == Codec::Ffv1 {

@@ -1,9 +1,9 @@
-//! The plan: a fold over the packets in file order with a bounded look-ahead,
-//! so that the same packets give the same shards however fast they come.
+//! The planner: a fold over the packets in file order with a bounded
+//! look-ahead, so the same packets give the same shards.
 //!
-//! Cuts fall on keyframes: the first clean one when a shard is long enough,
-//! else any keyframe when it is half as long again. Sources whose packet
-//! times can't be trusted are one shard, with a note that says why.
+//! Cuts fall on keyframes: on the first clean one once a shard is long enough,
+//! or on any keyframe once it is half as long again. Sources with unreliable
+//! packet times become one shard, with a note that says why.
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use crate::{
     limits::LOOK_AHEAD_PACKETS,
 };
 
-/// Makes the plan of all packets.
+/// Plans the shards of all packets.
 pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan {
     let mut planner = Planner::new(time_base, shard_ms);
     for packet in packets {
@@ -27,7 +27,6 @@ pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan 
     planner.finish()
 }
 
-/// The fold.
 struct Planner {
     target_ticks: i64,
     window: VecDeque<Packet>,
@@ -66,7 +65,7 @@ impl Planner {
         }
     }
 
-    /// Judges the oldest packet in the window, knowing those behind it.
+    /// Processes the oldest packet in the window, knowing those after it.
     fn take(&mut self) {
         let Some(packet) = self.window.pop_front() else {
             return;
@@ -156,7 +155,7 @@ impl Planner {
     }
 }
 
-/// Cuts the rising times at the given ones; ranges without a frame vanish.
+/// Cuts ascending times at the given ones; ranges without a frame are dropped.
 fn ranges(times: &[i64], cuts: &[i64]) -> Vec<ShardRange> {
     let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
         return Vec::new();
@@ -186,8 +185,9 @@ mod tests {
 
     const FILM: Ratio = Ratio { num: 1, den: 24 };
 
-    /// Packets from a drawing of groups in file order: `I` a clean keyframe,
-    /// `i` another one, `P`, and `b`, which is shown before the one left of it.
+    /// Packets from a drawing of groups in file order: `I` is a clean keyframe,
+    /// `i` another one, `P` a frame, and `b` a frame shown before the one to
+    /// its left.
     fn draw(text: &str) -> Vec<Packet> {
         let letters: Vec<char> = text.chars().collect();
         let mut packets = Vec::new();
@@ -204,7 +204,7 @@ mod tests {
                 }
                 _ => shown + behind,
             };
-            // An anchor is shown behind its `b`s.
+            // An anchor is shown after its `b`s.
             if *letter != 'b' && behind == 0 {
                 shown += 1;
             }
@@ -237,7 +237,7 @@ mod tests {
         let plan = plan(&draw(&group.repeat(20)), FILM, 1000);
         cover(&plan);
         assert_eq!(plan.note, None);
-        // A group has 13 frames, two make the second of 24.
+        // A group has 13 frames; two groups exceed a second of 24.
         assert_eq!(plan.shards.len(), 10);
         assert!(plan.shards.iter().all(|shard| shard.frames == 26));
         assert!(plan.keys.iter().all(|key| key.clean));
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn sources_without_sound_times_are_one_shard_and_say_why() {
+    fn sources_with_unreliable_times_become_one_shard_and_say_why() {
         let good = draw(&"IPP".repeat(200));
         let note = |packets: &[Packet]| plan(packets, FILM, 500).note.unwrap();
         let mut packets = good.clone();

@@ -1,5 +1,5 @@
-//! What a source is: its format, found under a whitelist, and the streams the
-//! job takes from it. Not here: its packets, which `packets.rs` reads.
+//! Finds out what a source is: its format, from a whitelist, and its streams.
+//! Not here: its packets; see `packets.rs`.
 
 use reelraft_model::spec::Spec;
 use serde::Deserialize;
@@ -15,8 +15,8 @@ use crate::{
     limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
 
-/// Formats whose clocks may jump. ffmpeg evens the jumps out as it reads, and
-/// takes the start of the streams in use, not of all, as the film's.
+/// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
+/// and starts the film where the streams in use start, not where all do.
 const JUMPING: [&str; 3] = ["mpegts", "mpeg", "ogg"];
 
 #[derive(Deserialize)]
@@ -25,7 +25,7 @@ struct Shown {
     streams: Vec<Stream>,
     #[serde(default)]
     chapters: Vec<Chapter>,
-    /// The first ones, where they were asked for.
+    /// The first packets, if they were requested.
     #[serde(default)]
     packets: Vec<serde::de::IgnoredAny>,
     format: Format,
@@ -38,11 +38,12 @@ struct Format {
     tags: Tags,
 }
 
-/// Opens the source under the whitelist and chooses its streams.
+/// Opens the source under the whitelist and selects the video.
 pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
     match ask_ffprobe(context, &args::probe(context.input)).await {
         Ok(shown) => choose(shown, context.spec),
-        // Films of bare JPEG pictures look like one; a photo stays refused.
+        // A film of bare JPEG pictures looks like a single one. A photo stays
+        // refused.
         Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
             match ask_ffprobe(context, &args::probe_loose_pictures(context.input)).await {
                 Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
@@ -89,8 +90,8 @@ fn refusal(text: &TextListener) -> MediaError {
     MediaError::Unreadable { detail: words }
 }
 
-/// Takes the video that ffmpeg itself would: the largest picture, preferring
-/// one marked as default; never a cover picture.
+/// Selects the video that ffmpeg itself would: the largest picture, with a
+/// preference for the default stream, and never a cover.
 fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
     if shown.streams.len() > STREAMS_MAX {
         return Err(MediaError::OverLimit {
@@ -209,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn sound_alone_is_no_film_and_a_cover_is_no_video() {
+    fn audio_alone_is_not_a_video_and_neither_is_a_cover() {
         let text = r#"{"streams":[
             {"index":0,"codec_type":"audio","codec_name":"flac","sample_rate":"44100","channels":2},
             {"index":1,"codec_type":"video","codec_name":"png","width":9,"height":9,"time_base":"1/9","disposition":{"attached_pic":1}}],

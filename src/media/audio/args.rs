@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn a_track_is_made_as_it_was() {
+    fn audio_track_arguments_are_pinned() {
         let index = sample();
         let input = Input::File("s".into());
         assert_eq!(

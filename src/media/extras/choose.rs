@@ -1,5 +1,5 @@
-//! Which subtitles, attachments and covers a job takes: those that its container
-//! can hold.
+//! Selects the subtitles, attachments and covers of a job: those that its
+//! container can store.
 
 use reelraft_model::spec::{Container, Spec, Subtitles};
 
@@ -13,7 +13,7 @@ use crate::{
     limits::EXTRAS_MAX,
 };
 
-/// Subtitles made of text, which can be made into one another.
+/// Text subtitles, which can be converted into one another.
 const TEXT: [&str; 13] = [
     "subrip",
     "srt",
@@ -30,7 +30,7 @@ const TEXT: [&str; 13] = [
     "realtext",
 ];
 
-/// Subtitles that Matroska holds as they are.
+/// Subtitles that Matroska stores as they are.
 const IN_MATROSKA: [&str; 9] = [
     "subrip",
     "ass",
@@ -43,7 +43,8 @@ const IN_MATROSKA: [&str; 9] = [
     "dvb_subtitle",
 ];
 
-/// How a subtitle gets into a container: its encoder, or why it does not.
+/// The encoder that a container needs for a subtitle codec; `None` if it can't
+/// store it.
 fn encoder(container: Container, codec: &str) -> Option<&'static str> {
     let text = TEXT.contains(&codec);
     match container {
@@ -57,8 +58,8 @@ fn encoder(container: Container, codec: &str) -> Option<&'static str> {
     }
 }
 
-/// Whether a container shows this picture as its cover. QuickTime and WebM
-/// have no place for one; muxers refuse one whose size can't be read.
+/// Whether a container can show this picture as its cover. QuickTime and WebM
+/// have no covers; muxers refuse a cover of unknown size.
 fn shows_cover(container: Container, stream: &Stream) -> bool {
     matches!(
         container,
@@ -67,13 +68,13 @@ fn shows_cover(container: Container, stream: &Stream) -> bool {
         && stream.has_size()
 }
 
-/// Whether Matroska can be told what this attachment is, which it insists on.
+/// Whether an attachment has the name and MIME type that Matroska requires.
 fn is_named(stream: &Stream) -> bool {
     let tags = Label::of(stream).tags;
     tags.contains_key("filename") && tags.contains_key("mimetype")
 }
 
-/// The extras a job takes, subtitles first; what is left out goes to `notes`.
+/// The extras of a job, subtitles first. What is left out is noted in `notes`.
 pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -> Vec<Extra> {
     let container = spec.container();
     let mut extras = Vec::new();
@@ -137,7 +138,8 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
     extras
 }
 
-/// Calls a cover what players look for, unless it has a name already.
+/// Gives a cover the name and MIME type that players look for, unless it has a
+/// name.
 fn name_cover(label: &mut Label, codec: &str) {
     let (kind, own) = match codec {
         "png" => ("image/png", "cover.png"),

@@ -1,6 +1,5 @@
-//! What belongs to a film beside pictures and sound: subtitles, attachments
-//! and cover pictures, taken out of the source into one small file in which
-//! they are already as the output will have them.
+//! Takes subtitles, attachments and covers out of the source into one small
+//! file, already encoded as the output will have them.
 
 use reelraft_model::spec::Spec;
 
@@ -25,8 +24,7 @@ use crate::{
     limits::SHIFT_SECONDS,
 };
 
-/// Options that take the extras of a kind out of an input, as the reference
-/// has them.
+/// Options that map and encode the extras of one kind, as the reference does.
 pub(crate) fn reference_args(extras: &[Extra], kind: ExtraKind, covers_from: usize) -> Vec<String> {
     let mut args = Vec::new();
     let own = extras.iter().filter(|extra| extra.kind == kind);
@@ -44,8 +42,8 @@ pub(crate) fn reference_args(extras: &[Extra], kind: ExtraKind, covers_from: usi
     args
 }
 
-/// Takes the extras out of the source. Without `-copyts`, so that ffmpeg
-/// shifts them as a single pass does.
+/// Extracts the extras. Without `-copyts`, so that ffmpeg shifts them as a
+/// single pass does.
 fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let source = &index.facts.source;
     let extras = &index.facts.extras;
@@ -61,7 +59,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args.extend(open_input(input, Some(&source.demuxer)));
     if form == ExtrasIntermediate::Matroska {
         // A Matroska file without a packet can't be read, and attachments have
-        // none: a moment of silence goes along, which the assembly leaves out.
+        // none. A moment of silence is added, which the assembly ignores.
         args.extend(strings(&["-f", "lavfi", "-i", "anullsrc=duration=0.01"]));
         args.extend(strings(&["-map", "1:a", "-c:a", "pcm_s16le"]));
     }
@@ -93,7 +91,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
 /// Takes the extras out of the source.
 ///
 /// # Errors
-/// [`MediaError::NoExtras`] when the source has none.
+/// [`MediaError::NoExtras`] if the job has none.
 pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded, MediaError> {
     if !index.has_extras() {
         return Err(MediaError::NoExtras);

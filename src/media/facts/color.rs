@@ -179,7 +179,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_matroska_is_told_and_only_what_is_known() {
+    fn color_tags_are_set_in_matroska_only_and_only_if_known() {
         let told = HeaderColorTags {
             color_range: "tv".into(),
             color_space: "gbr".into(),

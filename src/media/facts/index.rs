@@ -162,11 +162,11 @@ impl Index {
 
     /// All streams of the source that the job uses, the video first.
     pub(crate) fn job_streams(&self) -> Vec<u32> {
-        let head = &self.facts;
-        let video = head.source.video.iter().map(|video| video.stream);
+        let facts = &self.facts;
+        let video = facts.source.video.iter().map(|video| video.stream);
         video
-            .chain(head.audio_tracks.iter().map(|sound| sound.stream))
-            .chain(head.extras.iter().map(|extra| extra.stream))
+            .chain(facts.audio_tracks.iter().map(|sound| sound.stream))
+            .chain(facts.extras.iter().map(|extra| extra.stream))
             .collect()
     }
 
@@ -323,6 +323,36 @@ pub(crate) mod tests {
                 note: None,
             },
         )
+    }
+
+    /// The head of a stored index, every field filled in. Nodes read indexes
+    /// that older versions wrote, so its names must stay.
+    const STORED_HEAD: &str = concat!(
+        r#"{"facts":{"source_bytes":1000,"source":{"demuxer":"mov","jumping":false,"start_us":0,"#,
+        r#""video":{"stream":0,"codec":"h264","profile":"High","time_base":{"num":1,"den":24}}},"#,
+        r#""label":{"tags":{"language":"fra"},"dispositions":["default"]},"sounds":[{"stream":1,"#,
+        r#""codec":"aac","sample_rate":48000,"channels":2,"label":{"tags":{},"dispositions":[]},"#,
+        r#""loudness":{"integrated_mlufs":-16700,"peak_mdb":-1300}}],"extras":[{"stream":3,"#,
+        r#""kind":"Subtitle","encoder":"copy","label":{"tags":{"language":"fra"},"#,
+        r#""dispositions":["default"]}},{"stream":4,"kind":"Cover","encoder":"copy","#,
+        r#""label":{"tags":{},"dispositions":[]}}],"about":{"tags":{"title":"T"},"#,
+        r#""left":["encoder"],"stream":3,"scenes":[{"base":{"num":1,"den":1000},"start":0,"#,
+        r#""end":900,"tags":{"title":"One"}}]},"notes":["n"],"picture":{"source":[1280,720],"#,
+        r#""source_pix_fmt":"yuv420p","scaled":[640,360],"output":[640,360],"#,
+        r#""output_pix_fmt":"yuv420p"},"rate":{"num":24,"den":1},"#,
+        r#""hdr":{"mastering":{"points":[[1,2],[3,4],[5,6],[7,8]],"luminance":[9,10]},"#,
+        r#""light":[1000,400]},"told":{"color_range":"tv","color_space":"","color_transfer":"","#,
+        r#""color_primaries":"","chroma_location":"","field_order":"tb"},"zero":0},"note":null,"#,
+        r#""shards":[{"from_pts":0,"to_pts":60,"frames":60},{"from_pts":60,"to_pts":100,"#,
+        r#""frames":40}]}"#,
+    );
+
+    #[test]
+    fn stored_names_stay() {
+        let head: IndexHeader = serde_json::from_str(STORED_HEAD).unwrap();
+        assert_eq!(head.facts.audio_tracks.len(), 1);
+        assert!(head.facts.metadata.is_some());
+        assert_eq!(serde_json::to_string(&head).unwrap(), STORED_HEAD);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What is known: types that pass between steps and are stored, and pure functions of them.
+//! What passes between steps and is stored: types, and pure functions of them.
 
 pub(crate) mod audio_track;
 pub(crate) mod color;

@@ -112,3 +112,21 @@ impl ExtrasReport {
         Ok(head)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stored_names_stay() {
+        let shard = r#"{"range":{"from_pts":0,"to_pts":60,"frames":60},"single":false,"decoded":1,"encoded":2,"lead_in":3,"opening":"a","following":null,"tries":1,"complaints":["c"],"complaints_total":1,"blake3":"b","init_blake3":"i"}"#;
+        let head: ShardHead = serde_json::from_str(shard).unwrap();
+        assert_eq!(serde_json::to_string(&head).unwrap(), shard);
+        let audio = r#"{"packets":1,"complaints":[],"complaints_total":0,"blake3":"b"}"#;
+        let report: AudioReport = serde_json::from_str(audio).unwrap();
+        assert_eq!(serde_json::to_string(&report).unwrap(), audio);
+        let extras = r#"{"cues":[1],"complaints":[],"complaints_total":0,"blake3":"b"}"#;
+        let report: ExtrasReport = serde_json::from_str(extras).unwrap();
+        assert_eq!(serde_json::to_string(&report).unwrap(), extras);
+    }
+}

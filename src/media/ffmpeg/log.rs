@@ -178,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_are_left_out_of_complaints() {
+    fn memory_addresses_are_left_out_of_messages() {
         let mut complaints = Diagnostics::default();
         assert!(
             complaints
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sources_address_is_left_out_of_complaints() {
+    fn the_sources_url_is_left_out_of_messages() {
         let mut complaints = Diagnostics::default();
         for line in [
             "[error] file:/a b/c: d.mp4: Invalid data found",
@@ -206,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_connection_is_no_end_of_the_film() {
+    fn a_broken_connection_is_not_the_end_of_the_film() {
         let mut complaints = Diagnostics::default();
         let line = "[http @ 0x55d4c8] [error] Stream ends prematurely at 100, should be 200";
         assert!(matches!(

@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lines_and_ends_are_told_apart() {
+    async fn lines_and_exits_are_distinguished() {
         let cancel = Cancel::new();
         let (exit, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
         assert!(matches!(exit.unwrap(), Exit::Success));

@@ -1,5 +1,6 @@
-//! Argument lists for the one output file, and the reference command: pure
-//! functions of the index and the spec, like `encode_args.rs`.
+//! Argument lists for the output file, and the reference command: pure
+//! functions of the index and the spec. `video/args.rs` says what changes
+//! bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -25,34 +26,38 @@ use crate::{
     video::{args::video, filters::Pass},
 };
 
-/// Name of the joined shards in the assembly's work folder.
+/// Name of the joined shards in the work folder.
 pub(crate) const JOINED_FILE: &str = "joined.mp4";
 
-/// Name of the file with tags and chapters in the assembly's work folder.
+/// Name of the file with tags and chapters in the work folder.
 pub(crate) const METADATA_FILE: &str = "about.txt";
 
-/// The kinds of extras in the order of the output's streams.
+/// Kinds of extras, in the order of the output's streams.
 const EXTRAS: [ExtraKind; 3] = [ExtraKind::Subtitle, ExtraKind::Attachment, ExtraKind::Cover];
 
-/// Labels and muxer options of the one output file; `attached` where its
-/// covers are attachments behind the others.
+/// Labels and muxer options of the output; `attached` if its covers are
+/// attachments, after the others.
 fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
-    let head = &index.facts;
-    let mut pictures: Vec<&Label> = head.source.video.iter().map(|_| &head.label).collect();
+    let facts = &index.facts;
+    let mut pictures: Vec<&Label> = facts.source.video.iter().map(|_| &facts.label).collect();
     let tracks = pictures.len();
-    pictures.extend(labels_of(&head.extras, ExtraKind::Cover));
-    let sounds: Vec<&Label> = head.audio_tracks.iter().map(|track| &track.label).collect();
-    let settle = |labels: &[&Label]| labels::with_default_disposition(labels, spec.strip_metadata);
-    let mut pictures = settle(&pictures);
-    let mut files = settle(&labels_of(&head.extras, ExtraKind::Attachment));
+    pictures.extend(labels_of(&facts.extras, ExtraKind::Cover));
+    let audio: Vec<&Label> = facts
+        .audio_tracks
+        .iter()
+        .map(|track| &track.label)
+        .collect();
+    let finish = |labels: &[&Label]| labels::with_default_disposition(labels, spec.strip_metadata);
+    let mut pictures = finish(&pictures);
+    let mut files = finish(&labels_of(&facts.extras, ExtraKind::Attachment));
     if attached {
         files.extend(pictures.split_off(tracks));
     }
     let mut args = strings(&["-map_metadata:s", "-1"]);
     for (kind, labels) in [
         ("v", pictures),
-        ("a", settle(&sounds)),
-        ("s", settle(&labels_of(&head.extras, ExtraKind::Subtitle))),
+        ("a", finish(&audio)),
+        ("s", finish(&labels_of(&facts.extras, ExtraKind::Subtitle))),
         ("t", files),
     ] {
         args.extend(labels::options(kind, &labels));
@@ -66,13 +71,17 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
         Container::Mp4 | Container::Mov | Container::M4a
     ) {
         args.extend(strings(&["-movflags", "+faststart"]));
-        let mut daring = head
+        let mut experimental = facts
             .audio_tracks
             .iter()
             .map(|track| audio_args::allow_experimental(spec, track));
-        args.extend(daring.find(|words| !words.is_empty()).unwrap_or_default());
+        args.extend(
+            experimental
+                .find(|words| !words.is_empty())
+                .unwrap_or_default(),
+        );
         if spec.codec() == Codec::Hevc {
-            // The one of two spellings that every player takes.
+            // Of the two possible tags, the one that every player accepts.
             args.extend(strings(&["-tag:v:0", "hvc1"]));
         }
     }
@@ -80,34 +89,35 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
     args
 }
 
-/// No tags of the file and no chapters.
+/// Neither tags of the file nor chapters.
 fn no_metadata() -> Vec<String> {
     strings(&["-map_metadata", "-1", "-map_chapters", "-1"])
 }
 
-/// Makes the one file of the joined shards, if there is video, the audio
-/// tracks, the extras and the tags; nothing is encoded.
+/// Muxes the joined shards (if there is video), the audio tracks, the extras
+/// and the metadata. Nothing is encoded.
 pub(crate) fn assemble(
     index: &Index,
     spec: &Spec,
     audio: &[PathBuf],
     extras: Option<&Path>,
 ) -> Vec<String> {
-    let head = &index.facts;
+    let facts = &index.facts;
     let shift = format!("-{SHIFT_SECONDS}");
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-progress", "pipe:1", "-nostats", "-copyts"]));
     let attached = attaches_covers(spec.container());
     let mut maps = Vec::new();
     let mut inputs = 0;
-    if head.source.video.is_some() {
-        // The joined file's header is read up to its mark; see `rate_header`.
+    if facts.source.video.is_some() {
+        // The header of the joined file is read up to its end mark; see
+        // `rate_header`.
         args.extend(strings(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
         args.extend(open_input(&Input::File(JOINED_FILE.into()), Some("mov")));
         maps.push("0:v:0".to_string());
         inputs += 1;
     }
-    for (path, track) in audio.iter().zip(&head.audio_tracks) {
+    for (path, track) in audio.iter().zip(&facts.audio_tracks) {
         let form = AudioIntermediate::of(spec, track);
         if form.shifted() {
             args.extend(strings(&["-itsoffset", &shift]));
@@ -124,12 +134,12 @@ pub(crate) fn assemble(
         args.extend(open_input(&Input::File(path.into()), Some(form.demuxer())));
         let mapped = |kind: &ExtraKind| *kind != ExtraKind::Cover || !attached;
         for kind in EXTRAS.into_iter().filter(mapped) {
-            let count = labels_of(&head.extras, kind).len();
+            let count = labels_of(&facts.extras, kind).len();
             maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
         }
         inputs += 1;
     }
-    let about = match &head.metadata {
+    let metadata = match &facts.metadata {
         Some(_) => {
             args.extend(open_input(
                 &Input::File(METADATA_FILE.into()),
@@ -144,23 +154,23 @@ pub(crate) fn assemble(
         args.extend(strings(&["-map", map]));
     }
     args.extend(strings(&["-c", "copy"]));
-    for (number, track) in head.audio_tracks.iter().enumerate() {
+    for (number, track) in facts.audio_tracks.iter().enumerate() {
         let form = AudioIntermediate::of(spec, track);
         args.extend(audio_args::packet_start_times(form, number));
     }
     if attached {
         args.extend(covers::attach(index.attached_counts().1));
     }
-    args.extend(head.color_tags.options(spec.container()));
-    args.extend(about);
+    args.extend(facts.color_tags.options(spec.container()));
+    args.extend(metadata);
     args.extend(output(index, spec, attached));
     args.push(output_file(spec).to_string());
     args
 }
 
-/// The reference (P3): the one plain ffmpeg command whose frames and times
-/// the job's output has; `single` where the film was collapsed to one shard
-/// after its analysis. Paths are put in as they are given.
+/// The reference (P3): the plain ffmpeg command that gives the frames and times
+/// of the job's output. `single` says that the film was collapsed into one
+/// shard after its analysis. Paths are inserted as given.
 pub fn reference(
     index: &Index,
     spec: &Spec,
@@ -170,12 +180,12 @@ pub fn reference(
 ) -> Vec<String> {
     let mut args = strings(&["ffmpeg", "-nostdin"]);
     args.extend(strings(&DECODE_TO_THE_END));
-    // One decoder thread: with more, damaged pictures are patched up in
-    // other ways.
+    // One decoder thread: with several, damaged pictures are concealed
+    // differently.
     args.extend(strings(&["-threads", "1", "-i", input]));
     let whole = index.is_single_pass(single);
     if index.facts.source.video.is_some() {
-        // Covers are copied, which filters for all pictures would forbid.
+        // Covers are copied, which a filter for all video streams would forbid.
         args.extend(
             video(spec, index, Pass::Reference { whole })
                 .into_iter()
@@ -200,11 +210,11 @@ pub fn reference(
         args.extend(reference_args(&index.facts.extras, kind, covers_from));
     }
     match &index.facts.metadata {
-        Some(about) => args.extend(about.reference_args()),
+        Some(metadata) => args.extend(metadata.reference_args()),
         None => args.extend(no_metadata()),
     }
-    // One command can't attach a picture that it takes out of its own input:
-    // in Matroska its cover is a video track of one picture.
+    // A single command can't attach a picture from its own input: in Matroska,
+    // the reference's cover is a video track with one picture.
     args.extend(output(index, spec, false));
     args.push(output_path.to_string());
     args
@@ -218,7 +228,7 @@ mod tests {
     use reelraft_model::spec::{SpecRequest, resolve};
 
     #[test]
-    fn the_assembly_is_as_it_was() {
+    fn assembly_arguments_are_pinned() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
@@ -254,7 +264,7 @@ mod tests {
             assert_eq!(args.contains("-attach cover-0"), attach, "{args}");
             assert_eq!(args.contains("-map 2:v:0"), map, "{args}");
             assert!(args.contains(own), "{args}");
-            // The film's own track is the default beside a cover, in both.
+            // In both, the film's own track is the default, not the cover.
             assert!(args.contains("-disposition:v:0 default"), "{args}");
             let one = reference(&index, &spec, false, "in", "out").join(" ");
             assert!(one.contains("-map 0:4 -c:v:1 copy"), "{one}");

@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// A finished output in the work folder.
+/// A finished output.
 #[derive(Clone, Debug)]
 pub struct Assembled {
     /// Its file in the work folder.
@@ -38,8 +38,9 @@ pub struct Assembled {
 /// Assembles the output from its parts.
 ///
 /// # Errors
-/// [`MediaError::Unproven`] names the check that does not hold;
-/// [`MediaError::PlanMismatch`] when the shards' codec headers differ.
+/// [`MediaError::Unproven`] names the check that failed,
+/// [`MediaError::PlanMismatch`] means that the shards' codec headers or joints
+/// differ.
 pub async fn assemble(
     context: &Context<'_>,
     index: &Index,
@@ -88,8 +89,8 @@ pub async fn assemble(
     })
 }
 
-/// Compares the output's video with the joined shards, which are then removed;
-/// gives the number of its frames.
+/// Compares the output's video with the joined shards, and removes those.
+/// Returns the number of frames.
 async fn check_video(
     context: &Context<'_>,
     output: &Path,

@@ -1,5 +1,5 @@
-//! The checks of an assembly that need no tool: its parts are those of the plan,
-//! and the output has the frames that were encoded (P3).
+//! The checks of an assembly (P3) that need no tool: the parts are those of the
+//! plan, and the output has the frames that were encoded.
 
 use crate::{
     error::MediaError,
@@ -20,7 +20,7 @@ pub(crate) fn unproven<T>(check: &'static str, detail: &str) -> Result<T, MediaE
     })
 }
 
-/// The reports are of this plan: every range once, none left out.
+/// The reports belong to this plan: every range once, none missing.
 pub(crate) fn check_plan(
     index: &Index,
     single: bool,
@@ -47,9 +47,9 @@ pub(crate) fn check_plan(
     check_joints(reports)
 }
 
-/// Neighbours decoded the frame at their joint alike. A decoder that began
-/// somewhere in the film may give wrong pictures at the right times and
-/// without a complaint; one that came there from further back knows better.
+/// Neighbors decoded the frame at their joint alike. A decoder that starts in
+/// the middle of a film may give wrong pictures at the right times without an
+/// error; one that started further back gives the right ones.
 fn check_joints(reports: &[ShardReport]) -> Result<(), MediaError> {
     for (number, pair) in (1..).zip(reports.windows(2)) {
         let (before, after) = (&pair[0].head.following, &pair[1].head.opening);
@@ -64,7 +64,7 @@ fn check_joints(reports: &[ShardReport]) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// The audio tracks are those of the index, and their bytes those encoded.
+/// The audio tracks are those of the index, and their bytes are those encoded.
 pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioReport>, MediaError> {
     if audio.len() != index.facts.audio_tracks.len() {
         return unproven("audio-present", "the audio is not what the source promises");
@@ -81,7 +81,8 @@ pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioRepo
         .collect()
 }
 
-/// The extras are those of the index, and their bytes those taken; their cues.
+/// The extras are those of the index, and their bytes are those taken. Returns
+/// their cues.
 pub(crate) fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u64>, MediaError> {
     let Some((path, report)) = extras else {
         return match index.has_extras() {
@@ -97,8 +98,8 @@ pub(crate) fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u
 }
 
 /// The output has every frame once, at its time. Its clock may be coarser
-/// (Matroska counts milliseconds) and begin elsewhere (MP4 puts a run-up into
-/// an edit list, Matroska begins at the first decode time).
+/// (Matroska counts milliseconds) and start elsewhere (MP4 puts a run-up into
+/// an edit list, Matroska starts at the first decode time).
 pub(crate) fn check_muxed(
     muxed: &PacketScan,
     base: Ratio,
@@ -120,7 +121,7 @@ pub(crate) fn check_muxed(
     for (time, shown) in times.iter().zip(&shown) {
         let expected = rescale(time - first, base, out);
         let off = (shown - first_shown).abs_diff(expected);
-        // Both ends are rounded to the coarser clock.
+        // Both times are rounded to the coarser clock.
         if off > u64::from(!exact) {
             return unproven(
                 "muxed-times-equal-decoded",

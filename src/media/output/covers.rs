@@ -1,9 +1,9 @@
-//! Covers in Matroska, where a cover is an attached file and no stream.
-//! ffmpeg attaches what lies beside it: the assembly lays the covers out as
-//! files of its own first, under names of our own.
+//! Covers in Matroska, where a cover is an attached file instead of a stream.
+//! ffmpeg attaches files from the disk, so the assembly first extracts the
+//! covers into files under names of our own.
 //!
-//! Not here: which covers are taken, and how other containers keep them, which
-//! is in `extras.rs`.
+//! Not here: which covers are kept, and how other containers store them; see
+//! `extras/`.
 
 use std::path::Path;
 
@@ -19,19 +19,19 @@ use crate::{
     },
 };
 
-/// Name of a cover in the assembly's work folder.
-fn file(number: usize) -> String {
+/// Name of a cover in the work folder.
+fn cover_file(number: usize) -> String {
     format!("cover-{number}")
 }
 
-/// Options that attach the first `count` covers that were laid out.
+/// Options that attach the first `count` extracted covers.
 pub(crate) fn attach(count: usize) -> Vec<String> {
     (0..count)
-        .flat_map(|number| ["-attach".to_string(), file(number)])
+        .flat_map(|number| ["-attach".to_string(), cover_file(number)])
         .collect()
 }
 
-/// Writes each cover of the extras as a file of its own.
+/// Writes each cover of the extras to a file.
 fn extract_covers_args(extras: &Path, count: usize) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-progress", "pipe:1", "-nostats"]));
@@ -39,15 +39,15 @@ fn extract_covers_args(extras: &Path, count: usize) -> Vec<String> {
     args.extend(open_input(&Input::File(extras.into()), Some(demuxer)));
     for number in 0..count {
         args.extend(strings(&["-map", &format!("0:v:{number}"), "-c", "copy"]));
-        args.extend(strings(&["-f", "image2pipe", &file(number)]));
+        args.extend(strings(&["-f", "image2pipe", &cover_file(number)]));
     }
     args
 }
 
-/// Lays the covers out for the muxer, where it attaches them.
+/// Extracts the covers for the muxer.
 ///
 /// # Errors
-/// [`MediaError::Unproven`] for a cover without a byte.
+/// [`MediaError::Unproven`] for an empty cover.
 pub(crate) async fn extract_covers(
     context: &Context<'_>,
     extras: &Path,
@@ -58,7 +58,7 @@ pub(crate) async fn extract_covers(
     let exit = context.ffmpeg(&arguments, &mut listener).await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     for number in 0..count {
-        let bytes = std::fs::metadata(context.work_dir.join(file(number)))
+        let bytes = std::fs::metadata(context.work_dir.join(cover_file(number)))
             .map_err(MediaError::disk("reading a cover"))?
             .len();
         if bytes == 0 {
@@ -71,22 +71,23 @@ pub(crate) async fn extract_covers(
     Ok(())
 }
 
-/// Removes what was laid out.
+/// Removes the extracted covers.
 pub(crate) fn remove_extracted(context: &Context<'_>, count: usize) -> Result<(), MediaError> {
     (0..count).try_for_each(|number| {
-        std::fs::remove_file(context.work_dir.join(file(number)))
+        std::fs::remove_file(context.work_dir.join(cover_file(number)))
             .map_err(MediaError::disk("removing a cover"))
     })
 }
 
-/// The check that what was taken is in the output: some muxers drop what they
-/// have no place for and say nothing.
+/// The check that all extras are in the output: some muxers silently drop what
+/// they can't store.
 pub(crate) const KEPT_CHECK: &str = "extras-muxed-equal-taken";
 
-/// Counts the attachments and the covers of the output.
+/// Compares the numbers of attachments and covers in the output with those
+/// taken.
 ///
 /// # Errors
-/// [`MediaError::Unproven`] where there are others than were taken.
+/// [`MediaError::Unproven`] if they differ.
 pub(crate) async fn check_kept(
     context: &Context<'_>,
     index: &Index,
@@ -123,7 +124,7 @@ pub(crate) async fn check_kept(
     })
 }
 
-/// Attachments and covers among lines of kinds of streams.
+/// Counts attachments and covers in a list of streams.
 fn count(shown: &str) -> (usize, usize) {
     let lines = |wanted: fn(&str) -> bool| shown.lines().filter(|line| wanted(line)).count();
     (
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn covers_lie_beside_the_muxer_under_our_own_names() {
+    fn covers_are_extracted_under_our_own_names() {
         let args = extract_covers_args("e.mkv".as_ref(), 2).join(" ");
         assert!(
             args.ends_with(

@@ -1,4 +1,4 @@
-//! Joins the shards into one file: one codec header, then all fragments.
+//! Joins the shards into one file: a codec header, then all fragments.
 
 use std::{
     io::Write,
@@ -18,13 +18,12 @@ use crate::{
     video::{fragmented_mp4, shard_check::check_times, timing::encoded_base},
 };
 
-/// The pictures of the output, joined into one file.
+/// The video of the output, joined into one file.
 pub(crate) struct JoinedVideo {
-    /// Seconds a tick of the times.
+    /// Time base of the times.
     pub base: Ratio,
-    /// What the shards told of themselves.
+    /// Reports of all shards.
     pub reports: Vec<ShardReport>,
-    /// Times of all frames.
     pub times: Vec<i64>,
 }
 
@@ -57,8 +56,8 @@ pub(crate) async fn join_shards(
     })
 }
 
-/// Writes one codec header and all fragments, checking each against its
-/// report and each joint.
+/// Writes one codec header and all fragments. Each shard is checked against its
+/// report, and its times against those of the shard before.
 fn join(
     files: &[PathBuf],
     reports: &[ShardReport],
@@ -100,10 +99,10 @@ fn join(
         }
         match &init {
             None => {
-                let told = rate.and_then(|rate| {
+                let header_with_rate = rate.and_then(|rate| {
                     rate_header::with_frame_rate(&fragments.init, fragments.timescale, rate)
                 });
-                let header = told.as_ref().unwrap_or(&fragments.init);
+                let header = header_with_rate.as_ref().unwrap_or(&fragments.init);
                 out.write_all(header).map_err(disk())?;
                 init = Some(fragments.init.clone());
             }

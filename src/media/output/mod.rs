@@ -1,4 +1,4 @@
-//! The one output file and its proof.
+//! Assembles the output file and proves it.
 
 pub(crate) mod args;
 pub(crate) mod assemble;

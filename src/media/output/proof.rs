@@ -1,5 +1,5 @@
-//! The proof that goes with every output (P3): JSON without clocks and names
-//! of nodes, so that all homes write the same bytes.
+//! The proof of an output (P3): JSON without clocks or node names, so that all
+//! homes write the same bytes.
 
 use reelraft_model::spec::Spec;
 use serde::Serialize;
@@ -10,12 +10,12 @@ use crate::{
     video::timing::fps,
 };
 
-/// What the assembly found to be true.
+/// What the assembly found out.
 pub(crate) struct ProofInput<'a> {
     pub index: &'a Index,
     pub spec: &'a Spec,
     pub single: bool,
-    /// The pictures; none in a job of sound alone.
+    /// `None` in an audio-only job.
     pub video: Option<&'a JoinedVideo>,
     /// Frames found in the output.
     pub muxed_frames: u64,
@@ -82,7 +82,7 @@ struct Shard<'a> {
 
 #[derive(Serialize)]
 struct Audio<'a> {
-    /// Number of the stream in the source.
+    /// Index of the stream in the source.
     stream: u32,
     packets: u64,
     blake3: &'a str,
@@ -93,7 +93,7 @@ struct Audio<'a> {
 
 #[derive(Serialize)]
 struct Taken<'a> {
-    /// Number of the stream in the source.
+    /// Index of the stream in the source.
     stream: u32,
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -107,8 +107,8 @@ struct Check {
     holds: bool,
 }
 
-/// Every check that the assembly makes; one that does not hold ends it with
-/// an error, so all hold in a proof that is written.
+/// The checks of every assembly with video. A check that fails ends the
+/// assembly with an error, so all hold in a written proof.
 const CHECKS: [&str; 10] = [
     "no-gap-no-overlap",
     "joints-decoded-alike",
@@ -131,7 +131,7 @@ const EXTRAS_CHECKS: [&str; 3] = [
 const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
 
 pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
-    let head = &input.index.facts;
+    let facts = &input.index.facts;
     let mut names: Vec<&'static str> = Vec::new();
     if input.video.is_some() {
         names.extend(CHECKS);
@@ -155,10 +155,10 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             "SOURCE",
             output_file(input.spec),
         ),
-        source_bytes: head.source_bytes,
+        source_bytes: facts.source_bytes,
         output_blake3: input.output_blake3,
         pictures: input.video.map(|video| pictures(input, video)),
-        audio: head
+        audio: facts
             .audio_tracks
             .iter()
             .zip(input.audio)
@@ -171,7 +171,7 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             })
             .collect(),
         extras: extras(input),
-        left_out: &head.notes,
+        left_out: &facts.notes,
         checks: names
             .into_iter()
             .map(|name| Check { name, holds: true })

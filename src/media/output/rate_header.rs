@@ -1,37 +1,37 @@
 //! Writes a frame rate into the codec header of the joined shards.
 //!
-//! Output headers name a frame rate (Matroska's default duration), and a
-//! single pass takes the source's. A copy takes what its input's header says,
-//! which in fragments is nothing, so that ffmpeg would guess it from the
-//! frames. A table of sample durations without samples says it exactly. An
-//! empty `mdat` ends the header there; ffmpeg is with_rate (`ignidx`) not to read
-//! on before it begins.
+//! Output headers name a frame rate (Matroska's default duration), and a single
+//! pass takes the source's. A copy takes it from its input's header, which in
+//! fragments has none, so ffmpeg would guess it from the frames. A table of
+//! sample durations without samples states it exactly. An empty `mdat` ends the
+//! header there; the option `ignidx` keeps ffmpeg from reading on before it
+//! starts.
 //!
-//! Frames have their own times and are not touched by any of this.
+//! Frames have their own times, which none of this affects.
 
 use crate::facts::times::Ratio;
 
-/// Where the table of sample durations stands.
+/// Path of the table of sample durations.
 const PATH: [&[u8; 4]; 6] = [b"moov", b"trak", b"mdia", b"minf", b"stbl", b"stts"];
 
-/// The header (`ftyp` and `moov`), with_rate of the rate, and the end mark.
-/// `None` if it has no such table or the rate can't be said.
+/// The header (`ftyp` and `moov`) with the rate, and the end mark. `None` if
+/// the header has no such table or the rate can't be expressed.
 pub(crate) fn with_frame_rate(init: &[u8], timescale: u32, rate: Ratio) -> Option<Vec<u8>> {
     let mut with_rate = rebuild(init, &PATH, &table(timescale, rate)?)?;
     with_rate.extend_from_slice(&9u32.to_be_bytes());
-    // With no byte in it the box would not count.
+    // Without any byte in it, the box would be ignored.
     with_rate.extend_from_slice(b"mdat\0");
     Some(with_rate)
 }
 
-/// Durations of as many frames as the rate's numerator, which together last
-/// its denominator in seconds: whole ticks, so of two lengths.
+/// Durations of as many frames as the rate's numerator, which together last its
+/// denominator in seconds: whole ticks, so of two lengths.
 fn table(timescale: u32, rate: Ratio) -> Option<Vec<u8>> {
     let frames = u32::try_from(rate.num).ok()?;
     let ticks = u64::from(timescale).checked_mul(u64::try_from(rate.den).ok()?)?;
     let short = u32::try_from(ticks / u64::from(frames)).ok()?;
     let long_frames = u32::try_from(ticks % u64::from(frames)).ok()?;
-    // ffmpeg takes durations as signed numbers.
+    // ffmpeg reads durations as signed numbers.
     if short == 0 || short >= i32::MAX as u32 {
         return None;
     }
@@ -48,7 +48,7 @@ fn table(timescale: u32, rate: Ratio) -> Option<Vec<u8>> {
     Some(body)
 }
 
-/// Copies boxes, with the body of the one at `path` replaced.
+/// Copies boxes, replacing the body of the one at `path`.
 fn rebuild(mut boxes: &[u8], path: &[&[u8; 4]], leaf: &[u8]) -> Option<Vec<u8>> {
     let (&wanted, below) = path.split_first()?;
     let mut out = Vec::with_capacity(boxes.len() + 32);

@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_in_the_midst_of_a_film() {
+    fn shard_arguments_are_pinned() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_shard_is_not_sought_and_runs_up() {
+    fn the_first_shard_does_not_seek_and_has_a_run_up() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         let args = shard(&source(), &index, &spec, index.shards()[0], None).join(" ");

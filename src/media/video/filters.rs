@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[test]
-    fn all_filters_stand_in_their_order() {
+    fn all_filters_are_in_order() {
         let mut index = sample();
         index.facts.picture.source_pix_fmt = "bgra".into();
         index.facts.picture.output = (640, 480);

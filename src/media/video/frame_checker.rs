@@ -291,7 +291,7 @@ mod tests {
     const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
 
     #[test]
-    fn every_frame_is_held_to_the_promise() {
+    fn every_frame_is_compared_with_the_expected_ones() {
         let index = sample();
         let mut whole = checker(&index, false);
         assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn frames_that_filters_lose_are_missed() {
+    fn frames_lost_by_filters_are_noticed() {
         let index = sample();
         let mut checker = checker(&index, false);
         for pts in 60..100 {
@@ -335,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn a_complaint_counts_where_it_belongs_and_says_so() {
+    fn an_error_counts_in_its_own_shard_and_names_its_place() {
         let index = sample();
         let mut early = checker(&index, false);
         early.stderr(&shown("decoded", 50)).unwrap();

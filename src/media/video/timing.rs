@@ -56,7 +56,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_muxers_clock_is_as_ffmpeg_makes_it() {
+    fn the_muxers_timescale_is_ffmpegs() {
         for (num, den, scale) in [(1, 24, 12_288), (1_001, 30_000, 30_000), (1, 1_000, 16_000)] {
             assert_eq!(muxer_timescale(Ratio { num, den }), scale);
         }
