@@ -46,6 +46,8 @@ mod facts;
 mod ffmpeg;
 pub mod limits;
 mod output;
+#[cfg(test)]
+mod spec_use;
 mod video;
 
 pub use analysis::analyze::analyze;

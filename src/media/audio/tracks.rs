@@ -100,7 +100,7 @@ async fn loudness(
 }
 
 /// The requested tracks with their numbers from 1; all if none are requested.
-fn requested_tracks<'s>(
+pub(crate) fn requested_tracks<'s>(
     spec: &Spec,
     streams: &'s [Stream],
 ) -> Result<Vec<(u32, &'s Stream)>, MediaError> {

@@ -94,6 +94,59 @@ fn no_metadata() -> Vec<String> {
     strings(&["-map_metadata", "-1", "-map_chapters", "-1"])
 }
 
+/// The inputs of the assembly, and the streams that it maps.
+#[derive(Default)]
+struct Inputs {
+    args: Vec<String>,
+    maps: Vec<String>,
+    count: usize,
+}
+
+impl Inputs {
+    /// Opens another file and gives its number. `shifted` undoes the shift of
+    /// its timestamps, `options` are further ones of its demuxer.
+    fn open(&mut self, path: &Path, demuxer: &str, shifted: bool, options: &[&str]) -> usize {
+        if shifted {
+            let shift = format!("-{SHIFT_SECONDS}");
+            self.args.extend(strings(&["-itsoffset", &shift]));
+        }
+        self.args.extend(strings(options));
+        let input = Input::File(path.into());
+        self.args.extend(open_input(&input, Some(demuxer)));
+        self.count += 1;
+        self.count - 1
+    }
+}
+
+/// Opens all parts and maps their streams, in the output's order.
+fn inputs(index: &Index, spec: &Spec, audio: &[PathBuf], extras: Option<&Path>) -> Inputs {
+    let facts = &index.facts;
+    let mut inputs = Inputs::default();
+    if facts.source.video.is_some() {
+        // The header of the joined file is read up to its end mark; see
+        // `rate_header`.
+        inputs.open(JOINED_FILE.as_ref(), "mov", true, &["-fflags", "+ignidx"]);
+        inputs.maps.push("0:v:0".to_string());
+    }
+    for (path, track) in audio.iter().zip(&facts.audio_tracks) {
+        let form = AudioIntermediate::of(spec, track);
+        let number = inputs.open(path, form.demuxer(), form.shifted(), &[]);
+        inputs.maps.push(format!("{number}:a:0"));
+    }
+    if let Some(path) = extras {
+        let form = ExtrasIntermediate::of(spec);
+        let number = inputs.open(path, form.demuxer(), form.shifted(), &[]);
+        let attached = attaches_covers(spec.container());
+        let mapped = |kind: &ExtraKind| *kind != ExtraKind::Cover || !attached;
+        for kind in EXTRAS.into_iter().filter(mapped) {
+            let count = labels_of(&facts.extras, kind).len();
+            let streams = (0..count).map(|at| format!("{number}:{}:{at}", kind.letter()));
+            inputs.maps.extend(streams);
+        }
+    }
+    inputs
+}
+
 /// Muxes the joined shards (if there is video), the audio tracks, the extras
 /// and the metadata. Nothing is encoded.
 pub(crate) fn assemble(
@@ -103,54 +156,19 @@ pub(crate) fn assemble(
     extras: Option<&Path>,
 ) -> Vec<String> {
     let facts = &index.facts;
-    let shift = format!("-{SHIFT_SECONDS}");
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-progress", "pipe:1", "-nostats", "-copyts"]));
-    let attached = attaches_covers(spec.container());
-    let mut maps = Vec::new();
-    let mut inputs = 0;
-    if facts.source.video.is_some() {
-        // The header of the joined file is read up to its end mark; see
-        // `rate_header`.
-        args.extend(strings(&["-itsoffset", &shift, "-fflags", "+ignidx"]));
-        args.extend(open_input(&Input::File(JOINED_FILE.into()), Some("mov")));
-        maps.push("0:v:0".to_string());
-        inputs += 1;
-    }
-    for (path, track) in audio.iter().zip(&facts.audio_tracks) {
-        let form = AudioIntermediate::of(spec, track);
-        if form.shifted() {
-            args.extend(strings(&["-itsoffset", &shift]));
-        }
-        args.extend(open_input(&Input::File(path.clone()), Some(form.demuxer())));
-        maps.push(format!("{inputs}:a:0"));
-        inputs += 1;
-    }
-    if let Some(path) = extras {
-        let form = ExtrasIntermediate::of(spec);
-        if form.shifted() {
-            args.extend(strings(&["-itsoffset", &shift]));
-        }
-        args.extend(open_input(&Input::File(path.into()), Some(form.demuxer())));
-        let mapped = |kind: &ExtraKind| *kind != ExtraKind::Cover || !attached;
-        for kind in EXTRAS.into_iter().filter(mapped) {
-            let count = labels_of(&facts.extras, kind).len();
-            maps.extend((0..count).map(|at| format!("{inputs}:{}:{at}", kind.letter())));
-        }
-        inputs += 1;
-    }
+    let mut inputs = inputs(index, spec, audio, extras);
     let metadata = match &facts.metadata {
         Some(_) => {
-            args.extend(open_input(
-                &Input::File(METADATA_FILE.into()),
-                Some("ffmetadata"),
-            ));
-            let own = inputs.to_string();
-            strings(&["-map_metadata:g", &own, "-map_chapters", &own])
+            let number = inputs.open(METADATA_FILE.as_ref(), "ffmetadata", false, &[]);
+            let number = number.to_string();
+            strings(&["-map_metadata:g", &number, "-map_chapters", &number])
         }
         None => no_metadata(),
     };
-    for map in &maps {
+    args.append(&mut inputs.args);
+    for map in &inputs.maps {
         args.extend(strings(&["-map", map]));
     }
     args.extend(strings(&["-c", "copy"]));
@@ -158,6 +176,7 @@ pub(crate) fn assemble(
         let form = AudioIntermediate::of(spec, track);
         args.extend(audio_args::packet_start_times(form, number));
     }
+    let attached = attaches_covers(spec.container());
     if attached {
         args.extend(covers::attach(index.attached_counts().1));
     }
