@@ -98,7 +98,7 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
         .collect();
     let source = &facts.source;
     let packets = packets::scan(context, source).await?;
-    let own = first_frame(context, source, &other_streams, true)
+    let first = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {
             MediaError::NoFrames { .. } if packets.is_empty() => MediaError::NoFrames {
@@ -107,14 +107,14 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
             other => other,
         })?;
     let single = first_frame(context, source, &other_streams, false).await?;
-    let zero = match (own.decoded.pts, single.decoded.pts) {
-        (Some(own), Some(single)) => own.saturating_sub(single),
+    let zero = match (first.decoded.pts, single.decoded.pts) {
+        (Some(first), Some(single)) => first.saturating_sub(single),
         _ => 0,
     };
-    let plan = make_plan(context.spec, source, &packets, &own, zero)?;
+    let plan = make_plan(context.spec, source, &packets, &first, zero)?;
     facts.zero = zero;
-    facts.rate = fps(context.spec).or(own.rate);
-    facts.picture = picture(context.spec, own)?;
+    facts.rate = fps(context.spec).or(first.rate);
+    facts.picture = picture(context.spec, first)?;
     facts.hdr = color::read_hdr(context, &facts.source).await?;
     let mut index = Index::new(facts, plan);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;

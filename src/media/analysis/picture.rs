@@ -50,12 +50,12 @@ pub(crate) fn picture(spec: &Spec, first: FirstFrame) -> Result<Picture, MediaEr
 /// carry it.
 fn pix_fmt(spec: &Spec, first: &FirstFrame) -> String {
     let drops_alpha = spec.deinterlace() != Deinterlace::Off || spec.denoise() != Denoise::Off;
-    let own = first.filtered.pix_fmt.as_str();
+    let source_fmt = first.filtered.pix_fmt.as_str();
     let deep = is_deep(&first.decoded.pix_fmt);
     match (spec.pix_fmt.as_str(), spec.codec()) {
-        ("", Codec::Ffv1) if has_alpha(own) && drops_alpha && deep => "yuv444p10le",
-        ("", Codec::Ffv1) if has_alpha(own) && drops_alpha => "yuv444p",
-        ("", Codec::Ffv1) => own,
+        ("", Codec::Ffv1) if has_alpha(source_fmt) && drops_alpha && deep => "yuv444p10le",
+        ("", Codec::Ffv1) if has_alpha(source_fmt) && drops_alpha => "yuv444p",
+        ("", Codec::Ffv1) => source_fmt,
         ("", _) if deep => "yuv420p10le",
         ("", _) => "yuv420p",
         (asked, _) => asked,
@@ -76,9 +76,9 @@ fn output_size(spec: &Spec, width: u32, height: u32) -> (u32, u32) {
     };
     let side_max = reelraft_model::limits::PICTURE_SIDE_MAX;
     // The nearest even number to `side * other / own`.
-    let follow = |side: u32, other: u32, own: u32| {
+    let follow = |side: u32, other: u32, from: u32| {
         let exact = u64::from(side) * u64::from(other);
-        let pairs = (exact + u64::from(own)) / (2 * u64::from(own));
+        let pairs = (exact + u64::from(from)) / (2 * u64::from(from));
         (2 * pairs.clamp(1, u64::from(side_max) / 2)) as u32
     };
     match (spec.width, spec.height) {

@@ -72,12 +72,12 @@ async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Show
 }
 
 fn refusal(text: &TextListener) -> MediaError {
-    let words = text.diagnostics.last_errors();
+    let errors = text.diagnostics.last_errors();
     if let Some(kind) = text
         .diagnostics
         .kept
         .iter()
-        .find(|said| said.contains("not on whitelist"))
+        .find(|message| message.contains("not on whitelist"))
     {
         let found = kind.split(':').next().unwrap_or("").to_string();
         if found.ends_with("_pipe") || found == "image2" {
@@ -87,7 +87,7 @@ fn refusal(text: &TextListener) -> MediaError {
         }
         return MediaError::RefusedFormat { detail: found };
     }
-    MediaError::Unreadable { detail: words }
+    MediaError::Unreadable { detail: errors }
 }
 
 /// Selects the video that ffmpeg itself would: the largest picture, with a

@@ -161,9 +161,9 @@ async fn try_first_packet(
         .diagnostics
         .kept
         .iter()
-        .find(|said| MISFITS.iter().any(|words| said.contains(words)));
+        .find(|message| MISFITS.iter().any(|known| message.contains(known)));
     match misfit.filter(|_| matches!(exit, Exit::Failure(_))) {
-        Some(said) => Ok(TrialResult::Misfit(said.clone())),
+        Some(message) => Ok(TrialResult::Misfit(message.clone())),
         None => Ok(TrialResult::Silent),
     }
 }

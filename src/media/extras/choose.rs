@@ -141,15 +141,15 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
 /// Gives a cover the name and MIME type that players look for, unless it has a
 /// name.
 fn name_cover(label: &mut Label, codec: &str) {
-    let (kind, own) = match codec {
+    let (mimetype, filename) = match codec {
         "png" => ("image/png", "cover.png"),
         _ => ("image/jpeg", "cover.jpg"),
     };
-    label.tags.insert("mimetype".into(), kind.into());
+    label.tags.insert("mimetype".into(), mimetype.into());
     label
         .tags
         .entry("filename".into())
-        .or_insert_with(|| own.into());
+        .or_insert_with(|| filename.into());
 }
 
 #[cfg(test)]
@@ -185,12 +185,12 @@ mod tests {
 
     #[test]
     fn each_container_takes_what_it_can_and_the_rest_is_named() {
-        let own = |list: &[(u32, &str)]| -> Vec<(u32, String)> {
+        let streams = |list: &[(u32, &str)]| -> Vec<(u32, String)> {
             list.iter()
                 .map(|(at, word)| (*at, word.to_string()))
                 .collect()
         };
-        let matroska = own(&[
+        let matroska = streams(&[
             (1, "copy"),
             (2, "copy"),
             (3, "srt"),
@@ -199,15 +199,15 @@ mod tests {
         ]);
         assert_eq!(taken("mkv", false), (matroska.clone(), 2));
         assert_eq!(taken("mkv", true), (matroska[..3].to_vec(), 0));
-        let mp4 = own(&[(1, "mov_text"), (3, "copy"), (5, "copy")]);
+        let mp4 = streams(&[(1, "mov_text"), (3, "copy"), (5, "copy")]);
         assert_eq!(taken("mp4", false), (mp4, 4));
-        let mov = own(&[(1, "mov_text"), (3, "copy")]);
+        let mov = streams(&[(1, "mov_text"), (3, "copy")]);
         assert_eq!(taken("mov", false), (mov, 5));
         assert_eq!(
             taken("webm", true),
-            (own(&[(1, "webvtt"), (3, "webvtt")]), 1)
+            (streams(&[(1, "webvtt"), (3, "webvtt")]), 1)
         );
-        assert_eq!(taken("flac", false), (own(&[(5, "copy")]), 6));
+        assert_eq!(taken("flac", false), (streams(&[(5, "copy")]), 6));
     }
 
     #[test]

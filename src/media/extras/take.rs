@@ -27,8 +27,8 @@ use crate::{
 /// Options that map and encode the extras of one kind, as the reference does.
 pub(crate) fn reference_args(extras: &[Extra], kind: ExtraKind, covers_from: usize) -> Vec<String> {
     let mut args = Vec::new();
-    let own = extras.iter().filter(|extra| extra.kind == kind);
-    for (number, extra) in own.enumerate() {
+    let of_kind = extras.iter().filter(|extra| extra.kind == kind);
+    for (number, extra) in of_kind.enumerate() {
         let number = match kind {
             ExtraKind::Cover => covers_from + number,
             _ => number,
@@ -83,8 +83,8 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         ])),
     }
     args.push(form.file().to_string());
-    let own: Vec<u32> = extras.iter().map(|extra| extra.stream).collect();
-    args.extend(drain_other_streams(source, &index.job_streams(), &own));
+    let used: Vec<u32> = extras.iter().map(|extra| extra.stream).collect();
+    args.extend(drain_other_streams(source, &index.job_streams(), &used));
     args
 }
 

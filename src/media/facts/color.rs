@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn color_tags_are_set_in_matroska_only_and_only_if_known() {
-        let told = HeaderColorTags {
+        let tags = HeaderColorTags {
             color_range: "tv".into(),
             color_space: "gbr".into(),
             color_transfer: "unknown".into(),
@@ -189,9 +189,9 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(
-            told.options(Container::Mkv).join(" "),
+            tags.options(Container::Mkv).join(" "),
             "-color_range:v:0 tv -colorspace:v:0 0 -color_primaries:v:0 9 -field_order:v:0 tb"
         );
-        assert!(told.options(Container::Mp4).is_empty());
+        assert!(tags.options(Container::Mp4).is_empty());
     }
 }

@@ -165,7 +165,7 @@ impl Index {
         let facts = &self.facts;
         let video = facts.source.video.iter().map(|video| video.stream);
         video
-            .chain(facts.audio_tracks.iter().map(|sound| sound.stream))
+            .chain(facts.audio_tracks.iter().map(|track| track.stream))
             .chain(facts.extras.iter().map(|extra| extra.stream))
             .collect()
     }

@@ -53,7 +53,7 @@ impl Label {
         args.push(format!("-disposition:{stream}"));
         args.push(match self.dispositions.as_slice() {
             [] => "0".to_string(),
-            words => words.join("+"),
+            dispositions => dispositions.join("+"),
         });
         args
     }
@@ -104,10 +104,13 @@ pub(crate) fn args(kind: &str, labels: &[&Label], strip: bool) -> Vec<String> {
 mod tests {
     use super::*;
 
-    fn label(language: &str, words: &[&str]) -> Label {
+    fn label(language: &str, dispositions: &[&str]) -> Label {
         Label {
             tags: Tags::from([("language".to_string(), language.to_string())]),
-            dispositions: words.iter().map(|word| (*word).to_string()).collect(),
+            dispositions: dispositions
+                .iter()
+                .map(|word| (*word).to_string())
+                .collect(),
         }
     }
 

@@ -36,7 +36,7 @@ impl Source {
     pub fn video(&self) -> &Video {
         self.video
             .as_ref()
-            .expect("a job of sound alone has no shards, so nothing asks for its pictures")
+            .expect("an audio-only job has no shards, so nothing asks for its video")
     }
 }
 

@@ -34,8 +34,8 @@ impl<'a> LogLine<'a> {
         if let Some((component, _)) = first.split_once(" @ 0x") {
             // Some log through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
             return match LogLine::parse(rest)? {
-                said if said.component.is_empty() => Some(LogLine { component, ..said }),
-                said => Some(said),
+                entry if entry.component.is_empty() => Some(LogLine { component, ..entry }),
+                entry => Some(entry),
             };
         }
         Some(LogLine {
@@ -88,30 +88,30 @@ impl Diagnostics {
     /// [`MediaError::SourceLost`] when the source's bytes stop coming, which
     /// must never pass for the end of the film.
     pub fn observe(&mut self, line: &str) -> Result<bool, MediaError> {
-        let Some(said) = LogLine::parse(line) else {
+        let Some(entry) = LogLine::parse(line) else {
             return Ok(false);
         };
-        if !said.is_error() && said.level != "warning" {
+        if !entry.is_error() && entry.level != "warning" {
             return Ok(false);
         }
-        let from_transport = matches!(said.component, "http" | "tcp" | "file");
-        if (from_transport && said.is_error()) || said.text.contains("Stream ends prematurely") {
+        let from_transport = matches!(entry.component, "http" | "tcp" | "file");
+        if (from_transport && entry.is_error()) || entry.text.contains("Stream ends prematurely") {
             return Err(MediaError::SourceLost {
-                detail: said.message(),
+                detail: entry.message(),
             });
         }
-        if !said.is_error() {
+        if !entry.is_error() {
             return Ok(false);
         }
-        if said.text.contains("No space left on device") {
+        if entry.text.contains("No space left on device") {
             self.disk_full = true;
         }
         if !self.muted {
             self.total += 1;
             if self.kept.len() < COMPLAINTS_MAX {
                 let placed = match self.place.as_str() {
-                    "" => said.message(),
-                    place => format!("{place}: {}", said.message()),
+                    "" => entry.message(),
+                    place => format!("{place}: {}", entry.message()),
                 };
                 self.kept.push(placed);
             }
@@ -119,7 +119,7 @@ impl Diagnostics {
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();
         }
-        self.tail.push_back(said.message());
+        self.tail.push_back(entry.message());
         Ok(true)
     }
 
@@ -138,11 +138,11 @@ impl Diagnostics {
 
     /// The last errors in one line, even muted ones.
     pub fn last_errors(&self) -> String {
-        let words: Vec<&str> = self.tail.iter().map(String::as_str).collect();
-        if words.is_empty() {
+        let errors: Vec<&str> = self.tail.iter().map(String::as_str).collect();
+        if errors.is_empty() {
             "it said nothing".to_string()
         } else {
-            words.join("; ")
+            errors.join("; ")
         }
     }
 
@@ -157,14 +157,14 @@ impl Diagnostics {
             Exit::Success | Exit::StoppedByListener => Ok(()),
             Exit::Failure(status) => Err(MediaError::ToolFailed {
                 tool: tool.to_string(),
-                status: status_words(status),
+                status: describe_status(status),
                 detail: self.last_errors(),
             }),
         }
     }
 }
 
-fn status_words(status: ExitStatus) -> String {
+fn describe_status(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),

@@ -16,14 +16,14 @@ pub(crate) struct Frame {
 
 /// Parses a frame from a line of the `showinfo` filter named `name`.
 pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
-    let said = line
+    let entry = line
         .starts_with("[showinfo@")
         .then(|| LogLine::parse(line))
         .flatten()?;
-    if said.component.strip_prefix("showinfo@") != Some(name) || !said.text.starts_with("n:") {
+    if entry.component.strip_prefix("showinfo@") != Some(name) || !entry.text.starts_with("n:") {
         return None;
     }
-    let mut words = said.text.split_whitespace().peekable();
+    let mut words = entry.text.split_whitespace().peekable();
     let mut found = Frame {
         pts: None,
         pix_fmt: String::new(),
@@ -68,13 +68,14 @@ pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
 
 /// The configuration of the `showinfo` filter named `name`.
 fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
-    let said = line
+    let entry = line
         .starts_with("[showinfo@")
         .then(|| LogLine::parse(line))
         .flatten()?;
-    said.text
+    entry
+        .text
         .strip_prefix("config in ")
-        .filter(|_| said.component.strip_prefix("showinfo@") == Some(name))
+        .filter(|_| entry.component.strip_prefix("showinfo@") == Some(name))
 }
 
 #[cfg(test)]

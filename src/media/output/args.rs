@@ -77,7 +77,7 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
             .map(|track| audio_args::allow_experimental(spec, track));
         args.extend(
             experimental
-                .find(|words| !words.is_empty())
+                .find(|options| !options.is_empty())
                 .unwrap_or_default(),
         );
         if spec.codec() == Codec::Hevc {

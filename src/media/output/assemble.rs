@@ -161,9 +161,9 @@ async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), 
         Audio::Copy => index.facts.audio_tracks.as_slice(),
         _ => &[],
     };
-    let ours = |said: &&String| !copied.iter().any(|track| said.starts_with(&track.codec));
+    let ours = |message: &&String| !copied.iter().any(|track| message.starts_with(&track.codec));
     match listener.diagnostics.kept.iter().find(ours) {
-        Some(said) => unproven("muxed-without-complaint", said),
+        Some(message) => unproven("muxed-without-complaint", message),
         None => Ok(()),
     }
 }

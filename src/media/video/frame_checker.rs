@@ -42,7 +42,7 @@ pub(crate) struct FrameChecker<'a> {
     /// `None` for the whole film, of which nothing is known in advance.
     pub expected: Option<ExpectedFrames>,
     /// The frames of the shard.
-    pub own: Bounds,
+    pub range: Bounds,
     /// Those and the ones that filters need around them.
     pub needed: Bounds,
     progress: &'a (dyn Fn(u64) + Send + Sync),
@@ -77,7 +77,7 @@ impl<'a> FrameChecker<'a> {
     pub fn new(index: &'a Index, spec: &Spec, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
         FrameChecker {
             expected: None,
-            own: Bounds::default(),
+            range: Bounds::default(),
             needed: Bounds::default(),
             progress,
             source_base: index.facts.source.video().time_base,
@@ -100,10 +100,10 @@ impl<'a> FrameChecker<'a> {
     }
 
     /// Checks a shard.
-    pub fn expecting(mut self, expected: ExpectedFrames, own: Bounds, needed: Bounds) -> Self {
-        self.diagnostics.muted = own.from.is_some();
+    pub fn expecting(mut self, expected: ExpectedFrames, range: Bounds, needed: Bounds) -> Self {
+        self.diagnostics.muted = range.from.is_some();
         self.expected = Some(expected);
-        (self.own, self.needed) = (own, needed);
+        (self.range, self.needed) = (range, needed);
         self
     }
 
@@ -156,9 +156,9 @@ impl<'a> FrameChecker<'a> {
             self.decoded += 1;
             return Ok(LineEffect::Progress);
         };
-        let mine = !self.own.is_before(pts) && !self.own.is_after(pts);
-        self.diagnostics.muted = !mine;
-        if self.own.is_before(pts) {
+        let in_range = !self.range.is_before(pts) && !self.range.is_after(pts);
+        self.diagnostics.muted = !in_range;
+        if self.range.is_before(pts) {
             self.lead_in += 1;
         }
         if self.needed.is_before(pts) {
@@ -175,12 +175,12 @@ impl<'a> FrameChecker<'a> {
                 return Ok(self.mismatch("the picture's size or format changes".into()));
             }
             if promised != Some(pts) {
-                let said = promised.map_or("nothing".to_string(), |time| time.to_string());
-                return Ok(self.mismatch(format!("{said} was promised and {pts} decoded")));
+                let promised = promised.map_or("nothing".to_string(), |time| time.to_string());
+                return Ok(self.mismatch(format!("{promised} was promised and {pts} decoded")));
             }
         }
         self.seen += 1;
-        if mine {
+        if in_range {
             let place_us = rescale(pts, self.source_base, MICROSECONDS);
             self.diagnostics.place = format!("after {} s", seconds(place_us));
             self.decoded += 1;
@@ -232,9 +232,9 @@ impl Listener for FrameChecker<'_> {
             return self.filtered(&frame);
         }
         if let Some(frame) = showinfo::frame(line, "joint") {
-            if frame.pts == self.own.from {
+            if frame.pts == self.range.from {
                 self.joints.0 = frame.checksum;
-            } else if frame.pts == self.own.to {
+            } else if frame.pts == self.range.to {
                 self.joints.1 = frame.checksum;
             }
             return Ok(LineEffect::Neutral);

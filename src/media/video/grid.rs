@@ -166,10 +166,10 @@ mod tests {
 
     #[test]
     fn every_point_belongs_to_one_shard_and_gaps_to_the_one_before() {
-        let laid = grid(10, 1, 0)
+        let snapped = grid(10, 1, 0)
             .snap_plan(plan(&[0, 100, 200, 90_000, 90_100], &[0, 200, 90_000]))
             .unwrap();
-        let frames: Vec<u64> = laid.shards.iter().map(|range| range.frames).collect();
+        let frames: Vec<u64> = snapped.shards.iter().map(|range| range.frames).collect();
         assert_eq!(frames, [2, 898, 2]);
     }
 
@@ -177,12 +177,12 @@ mod tests {
     fn shards_without_a_point_join_their_neighbours() {
         let times: Vec<i64> = (0..40).map(|frame| frame * 100).collect();
         let cuts: Vec<i64> = (0..8).map(|cut| cut * 500).collect();
-        let laid = grid(1, 2, 0).snap_plan(plan(&times, &cuts)).unwrap();
-        assert!(laid.shards.len() < 4, "{:?}", laid.shards);
-        assert_eq!(laid.shards[0].from_pts, 0);
-        assert_eq!(laid.shards.last().unwrap().to_pts, 3901);
-        assert!(laid.shards.iter().all(|range| range.frames > 0));
-        for pair in laid.shards.windows(2) {
+        let snapped = grid(1, 2, 0).snap_plan(plan(&times, &cuts)).unwrap();
+        assert!(snapped.shards.len() < 4, "{:?}", snapped.shards);
+        assert_eq!(snapped.shards[0].from_pts, 0);
+        assert_eq!(snapped.shards.last().unwrap().to_pts, 3901);
+        assert!(snapped.shards.iter().all(|range| range.frames > 0));
+        for pair in snapped.shards.windows(2) {
             assert_eq!(pair[0].to_pts, pair[1].from_pts);
         }
     }
