@@ -154,7 +154,8 @@ pub fn json(checks: &[Check]) -> String {
         .iter()
         .map(|check| serde_json::json!({"name": check.name, "ok": check.ok, "found": check.found, "hint": check.hint}))
         .collect();
-    serde_json::json!({"ok": checks.iter().all(|check| check.ok), "checks": rows}).to_string()
+    let ok = checks.iter().all(|check| check.ok);
+    format!("{}\n", serde_json::json!({"ok": ok, "checks": rows}))
 }
 
 #[cfg(test)]

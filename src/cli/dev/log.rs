@@ -1,0 +1,123 @@
+//! The lines of several nodes on one standard error, each under its node's
+//! name. A terminal that is held (Ctrl-S, a full pipe) must not hold the
+//! cluster: lines then are dropped, and counted.
+
+use std::{
+    io::{self, IsTerminal},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader},
+    task::JoinHandle,
+};
+
+use crate::{
+    limits::{LOG_LINE_BYTES_MAX, LOG_LINES_QUEUED_MAX},
+    render::screen::eprint,
+};
+
+/// Where lines go; clones share it.
+#[derive(Clone)]
+pub struct Log {
+    lines: SyncSender<Line>,
+    dropped: Arc<AtomicU64>,
+    colour: bool,
+}
+
+enum Line {
+    Text(String),
+    /// Everything before it is written.
+    End(SyncSender<()>),
+}
+
+impl Log {
+    /// Starts the thread that writes.
+    pub fn start() -> Self {
+        let (lines, queue) = sync_channel(LOG_LINES_QUEUED_MAX);
+        // Ends with the last clone of the sender, or with the process.
+        std::thread::spawn(move || {
+            for line in queue {
+                match line {
+                    Line::Text(text) => eprint(&text),
+                    Line::End(done) => {
+                        let _ = done.try_send(());
+                    }
+                }
+            }
+        });
+        Log {
+            lines,
+            dropped: Arc::default(),
+            colour: io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        }
+    }
+
+    /// One line under a name.
+    pub fn say(&self, name: &str, line: &str) {
+        let dropped = self.dropped.swap(0, Ordering::Relaxed);
+        let mut text = String::new();
+        if dropped > 0 {
+            text = dressed("dev", &format!("{dropped} lines were dropped"), self.colour);
+        }
+        text.push_str(&dressed(name, line, self.colour));
+        if let Err(TrySendError::Full(_)) = self.lines.try_send(Line::Text(text)) {
+            self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Shows all lines of a pipe under a name, until it is closed.
+    pub fn follow(&self, name: &str, pipe: impl AsyncRead + Unpin + 'static) -> JoinHandle<()> {
+        let (log, name) = (self.clone(), name.to_string());
+        tokio::task::spawn_local(async move {
+            let mut reader = BufReader::new(pipe);
+            let mut line = Vec::new();
+            loop {
+                line.clear();
+                // A longer line comes in pieces: memory stays bounded.
+                let mut bounded = (&mut reader).take(LOG_LINE_BYTES_MAX);
+                match bounded.read_until(b'\n', &mut line).await {
+                    Ok(0) | Err(_) => return,
+                    Ok(_) => log.say(&name, String::from_utf8_lossy(&line).trim_end()),
+                }
+            }
+        })
+    }
+
+    /// Waits, for a moment only, until what was said is written.
+    pub fn end(self) {
+        let (done, wait) = sync_channel(1);
+        if self.lines.try_send(Line::End(done)).is_ok() {
+            let _ = wait.recv_timeout(Duration::from_secs(1));
+        }
+    }
+}
+
+/// A line with its name in front, in a colour of its own on a terminal.
+fn dressed(name: &str, line: &str, colour: bool) -> String {
+    if !colour {
+        return format!("{name:<3} | {line}\n");
+    }
+    // Red is left to errors; the supervisor itself is bold.
+    const COLOURS: [&str; 5] = ["36", "33", "32", "35", "34"];
+    let number: Option<usize> = name.trim_start_matches('n').parse().ok();
+    let code = number.map_or("1", |number| COLOURS[number % COLOURS.len()]);
+    format!("\x1b[{code}m{name:<3} |\x1b[0m {line}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_carry_their_node() {
+        assert_eq!(dressed("n2", "listening", false), "n2  | listening\n");
+        assert_eq!(dressed("n2", "x", true), "\x1b[32mn2  |\x1b[0m x\n");
+        assert_eq!(dressed("dev", "x", true), "\x1b[1mdev |\x1b[0m x\n");
+    }
+}
