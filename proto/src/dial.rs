@@ -1,9 +1,10 @@
-//! Connections to nodes: the one place that makes an endpoint of an address.
-//! What differs between callers is how soon each gives up.
+//! Calls to nodes: the one place that makes an endpoint of an address, and the
+//! one that bounds an answer. What differs between callers is how soon each
+//! gives up.
 
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
+use tonic::{Status, transport::Endpoint};
 
 /// How soon a connection is given up.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,23 @@ pub fn endpoint(address: &str, timing: Timing) -> Result<Endpoint, BadAddress> {
         .http2_keep_alive_interval(timing.keepalive_every)
         .keep_alive_timeout(timing.keepalive_timeout)
         .keep_alive_while_idle(true))
+}
+
+/// An answer within its time.
+///
+/// # Errors
+/// The call's own status, or `DEADLINE_EXCEEDED`.
+pub async fn within<T>(
+    limit: Duration,
+    answer: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Status> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(answer) => answer,
+        Err(_) => {
+            let cause = format!("no answer within {} ms", limit.as_millis());
+            Err(Status::deadline_exceeded(cause))
+        }
+    }
 }
 
 #[cfg(test)]
