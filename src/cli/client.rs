@@ -66,10 +66,8 @@ pub struct Client {
 pub async fn open_stream<T>(
     opening: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Status> {
-    match tokio::time::timeout(Duration::from_millis(CALL_MS), opening).await {
-        Ok(answer) => answer.map(Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded("no answer in time")),
-    }
+    let opened = dial::within(Duration::from_millis(CALL_MS), opening).await;
+    opened.map(Response::into_inner)
 }
 
 /// Whether the answer came from something that speaks HTTP but not gRPC: a
@@ -123,7 +121,7 @@ impl Client {
         })
     }
 
-    /// From here on the command follows a job: retries go on for long.
+    /// From here on the command follows a job: it retries for minutes rather than seconds.
     pub fn follow_job(&mut self) {
         self.follows_job = true;
     }
@@ -246,9 +244,7 @@ impl Client {
                 Ok(link) => {
                     let mut request = Request::new(message.clone());
                     request.set_timeout(deadline);
-                    tokio::time::timeout(deadline, method(link, request))
-                        .await
-                        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+                    dial::within(deadline, method(link, request)).await
                 }
             };
             match answer {

@@ -128,3 +128,27 @@ pub fn kind_of(code: Code) -> String {
     }
     kind
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn each_kind_has_one_meaning() {
+        let kinds: Vec<&str> = MEANINGS.iter().flat_map(|row| row.kinds).copied().collect();
+        let distinct: BTreeSet<&str> = kinds.iter().copied().collect();
+        assert_eq!(kinds.len(), distinct.len(), "{kinds:?}");
+    }
+
+    #[test]
+    fn an_unknown_kind_takes_the_meaning_of_its_code() {
+        let exit = |kind, code| meaning_of(kind, code).exit;
+        assert_eq!(exit("not-found", Code::Unknown), NOT_FOUND);
+        assert_eq!(exit("bad-spec", Code::InvalidArgument), USAGE);
+        assert_eq!(exit("no-leader", Code::Unavailable), UNREACHABLE);
+        assert_eq!(exit("from-a-newer-node", Code::DeadlineExceeded), TIMED_OUT);
+        assert_eq!(exit("from-a-newer-node", Code::Internal), FAILED);
+    }
+}

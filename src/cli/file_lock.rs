@@ -1,10 +1,10 @@
-//! An advisory lock on an open file, let go when the file is closed, also by a
-//! killed process. Serves against two programs writing one output or one
-//! data folder; nothing else leans on it.
+//! An advisory lock on an open file, released when the file is closed, also
+//! when its process is killed. It keeps two programs from writing the same
+//! output or the same data folder; nothing else relies on it.
 
 use std::{fs::File, io, os::fd::AsRawFd};
 
-/// Takes the lock if nobody has it; says whether it did.
+/// Takes the lock if it is free; returns whether it did.
 ///
 /// # Errors
 /// The system's own, where a filesystem has no locks.

@@ -22,7 +22,7 @@ pub struct NodeArgs {
     /// This node's id, from 1 up; fixed for the life of a data folder
     #[arg(long)]
     pub id: Option<u64>,
-    /// Address to listen on, as 127.0.0.1:7401
+    /// Address to listen on, such as 127.0.0.1:7401
     #[arg(long)]
     pub listen: Option<String>,
     /// Address under which the others reach this node [default: --listen]
@@ -31,10 +31,10 @@ pub struct NodeArgs {
     /// Folder for everything this node keeps
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// All nodes with their addresses, as 1=host:7401,2=host:7402 [default: only this one]
+    /// All nodes with their addresses, such as 1=host:7401,2=host:7402 [default: only this one]
     #[arg(long)]
     pub peers: Option<String>,
-    /// Ids of the voters, as 1,2,3 [default: all nodes, or the largest odd number up to 7]
+    /// Ids of the voters, such as 1,2,3 [default: all nodes, or the largest odd number up to 7]
     #[arg(long)]
     pub voters: Option<String>,
     /// Tasks to run at once [default: the number of cores]

@@ -1,9 +1,9 @@
-//! The options that name a request: whose job it is, and under which name a
+//! The options that identify a request: whose job it is, and under which name a
 //! repeated command finds the same job again (P5).
 
 use clap::Args;
 
-/// Whose job it is, and how a retry is told from a new job.
+/// Whose job it is, and how a retry differs from a new job.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Request")]
 pub struct RequestArgs {

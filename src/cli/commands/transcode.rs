@@ -1,4 +1,5 @@
-//! `reelraft transcode IN OUT`: submit, upload, follow, fetch, in one command.
+//! `reelraft transcode IN OUT`: submits, uploads, follows and fetches in one
+//! command.
 
 use std::{os::unix::fs::MetadataExt, path::PathBuf};
 
@@ -18,8 +19,9 @@ use crate::{
     },
     spec_options::SpecArgs,
     transfer::{
-        fetch::{Target, fetch},
+        fetch::fetch,
         follow::follow_with_bar,
+        output_file::OutputFile,
         submit::{Submission, submit},
     },
 };
@@ -39,7 +41,7 @@ pub struct TranscodeArgs {
     /// The video to read
     #[arg(value_name = "IN")]
     pub source: PathBuf,
-    /// The file to write; its ending names the container
+    /// The file to write; its extension selects the container
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
     #[command(flatten)]
@@ -55,10 +57,10 @@ pub struct TranscodeArgs {
 pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Result<(), CliError> {
     let spec = args.spec.to_wire(Some(&args.out))?;
     refuse_own_source(&args)?;
-    let target = Target::open(&args.out)?;
+    let file = OutputFile::open(&args.out)?;
     client.follow_job();
     let job = run_job(client, &args, spec).await?;
-    fetch(client, &job, target).await?;
+    fetch(client, &job, file).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job)))?,
         Output::Table => {
@@ -103,7 +105,7 @@ async fn run_job(client: &mut Client, args: &TranscodeArgs, spec: Spec) -> Resul
     Ok(job)
 }
 
-/// Replacing the source by its own transcode is never what was meant.
+/// Overwriting the source with its own transcode is never what the user meant.
 fn refuse_own_source(args: &TranscodeArgs) -> Result<(), CliError> {
     let (Ok(source), Ok(out)) = (
         std::fs::metadata(&args.source),

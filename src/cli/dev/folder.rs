@@ -1,6 +1,6 @@
-//! What `dev` remembers about its data folder: how many nodes it was made for,
-//! on which ports, and that only one supervisor uses it at a time. The nodes'
-//! own folders in it are theirs.
+//! What `dev` remembers in its data folder: how many nodes it was created for
+//! and on which ports; and that only one supervisor uses it at a time. The
+//! nodes' own folders in it belong to them.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -17,14 +17,14 @@ use crate::{
 };
 
 const NODES_DEFAULT: u32 = 3;
-/// Port of the first node if nobody says otherwise; clients ask there too.
+/// Default port of the first node; clients ask there, too.
 pub const BASE_PORT_DEFAULT: u16 = 7401;
 
 /// A folder in use, locked as long as this lives.
 pub struct Folder {
-    /// How many nodes it is made for.
+    /// How many nodes it was created for.
     pub nodes: u32,
-    /// Port of its first node.
+    /// Port of the first node.
     pub base_port: u16,
     path: PathBuf,
     _lock: File,
@@ -38,13 +38,13 @@ struct Marker {
 }
 
 impl Folder {
-    /// Opens or makes a folder. What is not asked for is taken from it. Nothing
-    /// is remembered before [`Folder::remember`], so that a start which fails
-    /// on its ports binds nobody to them.
+    /// Opens or creates a folder. What the caller leaves open is taken from it.
+    /// Nothing is written before [`Folder::remember`], so that a start which
+    /// fails on its ports leaves the folder as it was.
     ///
     /// # Errors
-    /// [`CliError::Local`] if another supervisor has it, it can't be used, or
-    /// it was made for other nodes than asked for.
+    /// [`CliError::Local`] if another supervisor has it, it can't be used, or it
+    /// was created for another number of nodes.
     pub fn open(path: &Path, nodes: Option<u32>, base_port: Option<u16>) -> Result<Self, CliError> {
         let failed = |error: io::Error| {
             refused(
@@ -64,7 +64,7 @@ impl Folder {
             return Err(refused(
                 path,
                 "another `reelraft dev` is running on it".into(),
-                "end that one, or choose another folder with --data".into(),
+                "stop that one, or choose another folder with --data".into(),
             ));
         }
         let marker = match fs::read_to_string(path.join("dev.json")) {
@@ -77,14 +77,14 @@ impl Folder {
         };
         Ok(Folder {
             nodes: marker.nodes,
-            // A cluster may move: its nodes are told the new addresses.
+            // A cluster may move: its nodes are given the new addresses.
             base_port: base_port.unwrap_or(marker.base_port),
             path: path.to_path_buf(),
             _lock: lock,
         })
     }
 
-    /// Writes down nodes and ports, for the next start.
+    /// Saves nodes and ports for the next start.
     ///
     /// # Errors
     /// [`CliError::Local`] if the folder can't be written.
@@ -119,13 +119,13 @@ fn check(path: &Path, text: &str, nodes: Option<u32>) -> Result<Marker, CliError
     if !(1..=DEV_NODES_MAX).contains(&marker.nodes) || !ports_fit {
         return Err(refused(path, "its dev.json makes no sense".into(), other()));
     }
-    // The count is part of what the nodes agreed on.
+    // The nodes have agreed on their number.
     if nodes.is_some_and(|nodes| nodes != marker.nodes) {
         return Err(refused(
             path,
-            format!("it was made for {} nodes", marker.nodes),
+            format!("it was created for {} nodes", marker.nodes),
             format!(
-                "leave --nodes out to go on with {}, or {}",
+                "omit --nodes to continue with {}, or {}",
                 marker.nodes,
                 other()
             ),
@@ -134,7 +134,7 @@ fn check(path: &Path, text: &str, nodes: Option<u32>) -> Result<Marker, CliError
     Ok(marker)
 }
 
-/// Temp, sync, rename: a killed supervisor leaves no half marker.
+/// Temporary file, sync, rename: a killed supervisor leaves no half-written marker.
 fn write(path: &Path, marker: &Marker) -> io::Result<()> {
     let temp = path.join("dev.json.new");
     let mut file = File::create(&temp)?;
@@ -163,14 +163,14 @@ mod tests {
             "{busy}"
         );
         drop(first);
-        // Nothing was remembered: the start may have failed on its ports.
+        // Nothing was saved: the start may have failed on its ports.
         open(Some(4), Some(9000)).unwrap().remember().unwrap();
         let again = open(None, None).unwrap();
         assert_eq!((again.nodes, again.base_port), (4, 9000));
         drop(again);
         assert_eq!(open(None, Some(9100)).unwrap().base_port, 9100);
         let other = open(Some(3), None).err().unwrap();
-        assert!(other.to_string().contains("made for 4 nodes"), "{other}");
+        assert!(other.to_string().contains("created for 4 nodes"), "{other}");
         assert!(other.hint().contains("--nodes"));
     }
 }

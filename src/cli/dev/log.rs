@@ -1,6 +1,6 @@
-//! The lines of several nodes on one standard error, each under its node's
-//! name. A terminal that is held (Ctrl-S, a full pipe) must not hold the
-//! cluster: lines then are dropped, and counted.
+//! The log lines of several nodes on one standard error, each with its node's
+//! name. A paused terminal (Ctrl-S, a full pipe) must not pause the cluster:
+//! lines are then dropped, and counted.
 
 use std::{
     io::{self, IsTerminal},
@@ -32,12 +32,12 @@ pub struct Log {
 
 enum Line {
     Text(String),
-    /// Everything before it is written.
+    /// Answered once everything before it is written.
     End(SyncSender<()>),
 }
 
 impl Log {
-    /// Starts the thread that writes.
+    /// Starts the writing thread.
     pub fn start() -> Self {
         let (lines, queue) = sync_channel(LOG_LINES_QUEUED_MAX);
         // Ends with the last clone of the sender, or with the process.
@@ -58,20 +58,20 @@ impl Log {
         }
     }
 
-    /// One line under a name.
-    pub fn say(&self, name: &str, line: &str) {
+    /// Writes one line under a name.
+    pub fn write(&self, name: &str, line: &str) {
         let dropped = self.dropped.swap(0, Ordering::Relaxed);
         let mut text = String::new();
         if dropped > 0 {
-            text = dressed("dev", &format!("{dropped} lines were dropped"), self.colour);
+            text = prefixed("dev", &format!("{dropped} lines were dropped"), self.colour);
         }
-        text.push_str(&dressed(name, line, self.colour));
+        text.push_str(&prefixed(name, line, self.colour));
         if let Err(TrySendError::Full(_)) = self.lines.try_send(Line::Text(text)) {
             self.dropped.fetch_add(dropped + 1, Ordering::Relaxed);
         }
     }
 
-    /// Shows all lines of a pipe under a name, until it is closed.
+    /// Writes all lines of a pipe under a name, until it is closed.
     pub fn follow(&self, name: &str, pipe: impl AsyncRead + Unpin + 'static) -> JoinHandle<()> {
         let (log, name) = (self.clone(), name.to_string());
         tokio::task::spawn_local(async move {
@@ -83,14 +83,14 @@ impl Log {
                 let mut bounded = (&mut reader).take(LOG_LINE_BYTES_MAX);
                 match bounded.read_until(b'\n', &mut line).await {
                     Ok(0) | Err(_) => return,
-                    Ok(_) => log.say(&name, String::from_utf8_lossy(&line).trim_end()),
+                    Ok(_) => log.write(&name, String::from_utf8_lossy(&line).trim_end()),
                 }
             }
         })
     }
 
-    /// Waits, for a moment only, until what was said is written.
-    pub fn end(self) {
+    /// Waits briefly until all lines are written.
+    pub fn flush(self) {
         let (done, wait) = sync_channel(1);
         if self.lines.try_send(Line::End(done)).is_ok() {
             let _ = wait.recv_timeout(Duration::from_secs(1));
@@ -98,8 +98,8 @@ impl Log {
     }
 }
 
-/// A line with its name in front, in a colour of its own on a terminal.
-fn dressed(name: &str, line: &str, colour: bool) -> String {
+/// A line after its name, which has its own colour on a terminal.
+fn prefixed(name: &str, line: &str, colour: bool) -> String {
     if !colour {
         return format!("{name:<3} | {line}\n");
     }
@@ -115,9 +115,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_carry_their_node() {
-        assert_eq!(dressed("n2", "listening", false), "n2  | listening\n");
-        assert_eq!(dressed("n2", "x", true), "\x1b[32mn2  |\x1b[0m x\n");
-        assert_eq!(dressed("dev", "x", true), "\x1b[1mdev |\x1b[0m x\n");
+    fn lines_start_with_their_node() {
+        assert_eq!(prefixed("n2", "listening", false), "n2  | listening\n");
+        assert_eq!(prefixed("n2", "x", true), "\x1b[32mn2  |\x1b[0m x\n");
+        assert_eq!(prefixed("dev", "x", true), "\x1b[1mdev |\x1b[0m x\n");
     }
 }

@@ -1,8 +1,8 @@
 //! `reelraft dev`: a cluster of local node processes for trying things out.
 //!
-//! [`plan`] says which nodes there are and with which command lines,
-//! [`supervisor`] keeps them alive, [`folder`] is what is remembered on disk
-//! between starts, [`log`] brings their lines to the terminal.
+//! [`plan`] has the nodes and their command lines, [`supervisor`] keeps them
+//! alive, [`folder`] remembers on disk what the next start needs, [`log`] brings
+//! their lines to the terminal.
 
 mod folder;
 mod log;

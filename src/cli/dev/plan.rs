@@ -1,5 +1,5 @@
-//! Which nodes a local cluster has: their ports, their command lines, and
-//! whether the ports are free. Nothing is started here.
+//! The nodes of a local cluster: their ports, their command lines, and whether
+//! the ports are free. Nothing is started here.
 
 use std::{
     net::{SocketAddr, TcpListener},
@@ -13,7 +13,7 @@ use crate::{
     limits::{DEV_VOTERS_MAX, PORT_WAIT_MS},
 };
 
-/// What every node is started with.
+/// How every node is started.
 #[derive(Clone)]
 pub struct Plan {
     pub program: PathBuf,
@@ -27,7 +27,7 @@ pub struct Plan {
 
 impl Plan {
     fn port(&self, id: u32) -> u16 {
-        // Both are bounded by clap and the folder: 65535 is never passed.
+        // Both are bounded by clap and the folder: 65535 is never exceeded.
         self.base_port + (id - 1) as u16
     }
 
@@ -44,7 +44,7 @@ impl Plan {
             "starting {} nodes in {}; in another terminal: {}reelraft transcode IN OUT",
             self.nodes,
             self.data.display(),
-            // These are what clients ask anyway.
+            // Clients ask these by default.
             if self.base_port == BASE_PORT_DEFAULT {
                 ""
             } else {
@@ -60,7 +60,7 @@ impl Plan {
             .map(|(id, endpoint)| format!("{id}={endpoint}"))
             .collect();
         let voters: Vec<String> = (1..=voters(self.nodes)).map(|id| id.to_string()).collect();
-        let mut words = vec![
+        let mut arguments = vec![
             "node".to_string(),
             "--id".into(),
             id.to_string(),
@@ -77,12 +77,12 @@ impl Plan {
             voters.join(","),
         ];
         if let Some(slots) = self.slots {
-            words.extend(["--slots".to_string(), slots.to_string()]);
+            arguments.extend(["--slots".to_string(), slots.to_string()]);
         }
-        words
+        arguments
     }
 
-    /// Refuses ports that others hold, after a moment for those just given up.
+    /// Refuses ports in use, after a moment for those just released.
     pub fn await_ports(&self) -> Result<(), CliError> {
         let deadline = Instant::now() + Duration::from_millis(PORT_WAIT_MS);
         for id in 1..=self.nodes {
@@ -92,7 +92,7 @@ impl Plan {
                     return Err(CliError::Local {
                         what: format!("can't listen on {address}"),
                         cause: os_reason(&error),
-                        hint: "end what uses the port, or choose others with --base-port".into(),
+                        hint: "stop what uses the port, or choose others with --base-port".into(),
                     });
                 }
                 std::thread::sleep(Duration::from_millis(50));
@@ -102,7 +102,8 @@ impl Plan {
     }
 }
 
-/// The largest odd number of nodes, up to 7: an even one more survives no more.
+/// The largest odd number of nodes, up to 7: an even number survives no more
+/// failures than the odd one below it.
 fn voters(nodes: u32) -> u32 {
     let bounded = nodes.min(DEV_VOTERS_MAX);
     bounded - u32::from(bounded.is_multiple_of(2))

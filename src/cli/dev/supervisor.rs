@@ -28,7 +28,7 @@ use crate::{
     limits::{RESTART_MS_MAX, RESTART_MS_MIN, RESTART_WELL_MS, STOP_GRACE_MS},
 };
 
-/// How far the supervisor is with stopping; nodes follow it.
+/// How far the supervisor is with stopping; all nodes follow it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Stage {
     Running,
@@ -44,12 +44,12 @@ pub async fn supervise(plan: Plan) -> Result<(), CliError> {
     let mut terminate = signals(SignalKind::terminate())?;
     let mut hangup = signals(SignalKind::hangup())?;
     let log = Log::start();
-    log.say("dev", &plan.welcome());
+    log.write("dev", &plan.welcome());
     let (stage, seen) = watch::channel(Stage::Running);
 
     let mut nodes = tokio::task::JoinSet::new();
     for id in 1..=plan.nodes {
-        nodes.spawn_local(keep(plan.clone(), id, log.clone(), seen.clone()));
+        nodes.spawn_local(keep_alive(plan.clone(), id, log.clone(), seen.clone()));
     }
     drop(seen);
     let mut failure = None;
@@ -63,33 +63,33 @@ pub async fn supervise(plan: Plan) -> Result<(), CliError> {
                 }
                 Some(Err(_)) | None => break,
             },
-            () = any(&mut interrupt, &mut terminate, &mut hangup) => {
+            () = any_signal(&mut interrupt, &mut terminate, &mut hangup) => {
                 let next = match *stage.borrow() {
                     Stage::Running => Stage::Stopping,
                     Stage::Stopping | Stage::Killing => Stage::Killing,
                 };
-                log.say("dev", match next {
+                log.write("dev", match next {
                     Stage::Killing => "killing the nodes",
-                    _ => "ending the nodes; once more kills them",
+                    _ => "stopping the nodes; press Ctrl-C again to kill them",
                 });
                 stage.send_replace(next);
             }
         }
     }
     let asked = *stage.borrow() != Stage::Running;
-    log.end();
+    log.flush();
     match failure {
         Some(error) => Err(error),
         None if asked => Ok(()),
         None => Err(CliError::Local {
             what: "all nodes are dead".into(),
-            cause: "and --no-restart leaves them so".into(),
-            hint: "see their last lines above; start dev again to go on".into(),
+            cause: "--no-restart keeps them so".into(),
+            hint: "see their last lines above; start dev again to continue".into(),
         }),
     }
 }
 
-async fn any(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal) {
+async fn any_signal(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal) {
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
@@ -98,7 +98,7 @@ async fn any(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal
 }
 
 /// Keeps one node alive until the supervisor stops.
-async fn keep(
+async fn keep_alive(
     plan: Plan,
     id: u32,
     log: Log,
@@ -114,7 +114,7 @@ async fn keep(
             child.stdout.take().map(|pipe| log.follow(&name, pipe)),
             child.stderr.take().map(|pipe| log.follow(&name, pipe)),
         ];
-        let status = live(&mut child, &mut stage).await;
+        let status = wait_or_stop(&mut child, &mut stage).await;
         for reader in reading.into_iter().flatten() {
             // A grandchild that outlives the node may hold the pipe open.
             let _ = tokio::time::timeout(Duration::from_millis(RESTART_MS_MIN), reader).await;
@@ -123,19 +123,22 @@ async fn keep(
             return Ok(());
         }
         let how = match &status {
-            Ok(status) => end_in_words(*status),
+            Ok(status) => exit_reason(*status),
             Err(error) => os_reason(error),
         };
         if !plan.restart {
-            log.say("dev", &format!("node {id} is dead ({how}) and stays so"));
+            log.write(
+                "dev",
+                &format!("node {id} is dead ({how}) and is not restarted"),
+            );
             return Ok(());
         }
         if started.elapsed() >= Duration::from_millis(RESTART_WELL_MS) {
             pause_ms = RESTART_MS_MIN;
         }
-        log.say(
+        log.write(
             "dev",
-            &format!("node {id} is dead ({how}), starting it again in {pause_ms} ms"),
+            &format!("node {id} is dead ({how}), restarting it in {pause_ms} ms"),
         );
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(pause_ms)) => {}
@@ -145,8 +148,11 @@ async fn keep(
     }
 }
 
-/// Waits for a node's end, and brings it about once the supervisor stops.
-async fn live(child: &mut Child, stage: &mut watch::Receiver<Stage>) -> io::Result<ExitStatus> {
+/// Waits for a node to exit, and makes it exit once the supervisor stops.
+async fn wait_or_stop(
+    child: &mut Child,
+    stage: &mut watch::Receiver<Stage>,
+) -> io::Result<ExitStatus> {
     tokio::select! {
         status = child.wait() => return status,
         _ = stage.wait_for(|stage| *stage != Stage::Running) => {}
@@ -174,13 +180,13 @@ fn spawn(plan: &Plan, id: u32) -> io::Result<Child> {
     }
     command
         .args(plan.arguments(id))
-        // A setting of the user's own node would be given to all of these.
+        // Settings of the user's own node would reach all of these.
         .env_remove("REELRAFT_ADVERTISE")
         .env_remove("REELRAFT_CONFIG")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        // Ctrl-C is for the supervisor, which then ends them in order.
+        // Ctrl-C is for the supervisor, which then stops them in order.
         .process_group(0)
         .kill_on_drop(true);
     // SAFETY: between fork and exec only system calls are made, which is all
@@ -200,12 +206,12 @@ fn spawn(plan: &Plan, id: u32) -> io::Result<Child> {
     command.spawn()
 }
 
-fn end_in_words(status: ExitStatus) -> String {
+fn exit_reason(status: ExitStatus) -> String {
     use std::os::unix::process::ExitStatusExt;
     match (status.code(), status.signal()) {
         (Some(code), _) => format!("exit code {code}"),
         (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "for no known reason".into(),
+        (None, None) => "unknown reason".into(),
     }
 }
 

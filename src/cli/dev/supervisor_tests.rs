@@ -1,4 +1,4 @@
-//! The supervisor with a shell script in the place of the program.
+//! The supervisor, with a shell script in place of the program.
 #![allow(clippy::unwrap_used)]
 
 use std::{fs, os::unix::fs::PermissionsExt};
@@ -29,7 +29,7 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    panic!("{what} did not come about");
+    panic!("{what} did not happen");
 }
 
 fn in_local_set(work: impl Future<Output = ()>) {
@@ -41,7 +41,7 @@ fn in_local_set(work: impl Future<Output = ()>) {
 }
 
 #[test]
-fn a_dead_node_is_started_again_and_ended_when_asked() {
+fn a_dead_node_is_restarted_and_stopped_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let starts = folder.path().join("starts");
     let script = format!(
@@ -51,7 +51,7 @@ fn a_dead_node_is_started_again_and_ended_when_asked() {
     let plan = plan(folder.path(), &script);
     in_local_set(async {
         let (stage, seen) = watch::channel(Stage::Running);
-        let kept = tokio::task::spawn_local(keep(plan, 1, Log::start(), seen));
+        let kept = tokio::task::spawn_local(keep_alive(plan, 1, Log::start(), seen));
         let lines = || fs::read_to_string(&starts).unwrap_or_default();
         until("a second start", || lines().lines().count() == 2).await;
         let pid = lines().lines().last().unwrap().to_string();
@@ -64,7 +64,7 @@ fn a_dead_node_is_started_again_and_ended_when_asked() {
 }
 
 #[test]
-fn a_node_that_will_not_end_is_killed_when_asked_twice() {
+fn a_node_that_ignores_sigterm_is_killed_on_the_second_request() {
     let folder = tempfile::tempdir().unwrap();
     let started = folder.path().join("started");
     let script = format!(
@@ -75,7 +75,7 @@ fn a_node_that_will_not_end_is_killed_when_asked_twice() {
     in_local_set(async {
         let (stage, seen) = watch::channel(Stage::Running);
         let begun = Instant::now();
-        let kept = tokio::task::spawn_local(keep(plan, 1, Log::start(), seen));
+        let kept = tokio::task::spawn_local(keep_alive(plan, 1, Log::start(), seen));
         until("the start", || started.exists()).await;
         stage.send_replace(Stage::Stopping);
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -87,14 +87,14 @@ fn a_node_that_will_not_end_is_killed_when_asked_twice() {
 }
 
 #[test]
-fn a_node_left_dead_stays_dead() {
+fn without_restart_a_dead_node_stays_dead() {
     let folder = tempfile::tempdir().unwrap();
     let starts = folder.path().join("starts");
     let mut plan = plan(folder.path(), &format!("echo >> {}", starts.display()));
     plan.restart = false;
     in_local_set(async {
         let (_stage, seen) = watch::channel(Stage::Running);
-        keep(plan, 1, Log::start(), seen).await.unwrap();
+        keep_alive(plan, 1, Log::start(), seen).await.unwrap();
         assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 1);
     });
 }

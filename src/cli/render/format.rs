@@ -20,7 +20,7 @@ pub fn job_state(state: i32) -> &'static str {
     }
 }
 
-/// A shard's state as a lower-case word.
+/// A task's state as a lower-case word.
 pub fn task_state(state: i32) -> &'static str {
     match TaskState::try_from(state) {
         Ok(TaskState::Pending) => "pending",
@@ -56,7 +56,7 @@ pub fn counted(count: u64, noun: &str) -> String {
     format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
 }
 
-/// Bytes in binary units with three digits or so: "640 B", "12.3 MiB".
+/// Bytes in binary units, with about three digits: "640 B", "12.3 MiB".
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
     if bytes < 1024 {
@@ -78,7 +78,7 @@ pub fn size(bytes: u64) -> String {
     }
 }
 
-/// A length of time as a clock shows it: "0:09", "1:02:03".
+/// A duration as a clock shows it: "0:09", "1:02:03".
 pub fn clock(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
@@ -89,20 +89,20 @@ pub fn clock(duration: Duration) -> String {
     }
 }
 
-/// A moment in UTC, "2026-11-21 08:35:44"; "-" for 0.
-pub fn moment(unix_ms: u64) -> String {
+/// A time in UTC, "2026-11-21 08:35:44"; "-" for 0.
+pub fn utc_time(unix_ms: u64) -> String {
     if unix_ms == 0 {
         return "-".into();
     }
     let seconds = unix_ms / 1000;
-    let (year, month, day) = civil(seconds / 86_400);
+    let (year, month, day) = civil_date(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of a count of days since 1970: counted in eras of 400
+/// Year, month and day of a count of days since 1970. Counts in eras of 400
 /// years that begin on the first of March, so that leap days come last.
-fn civil(days: u64) -> (u64, u64, u64) {
+fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let era = days / 146_097;
     let of_era = days % 146_097;
@@ -118,7 +118,7 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year_of_era + era * 400 + u64::from(month <= 2), month, day)
 }
 
-/// Whole percent, rounded down so that 100 means all of it.
+/// Whole percent, rounded down so that 100 means all.
 pub fn percent(done: u64, total: u64) -> u64 {
     (u128::from(done) * 100)
         .checked_div(u128::from(total))
@@ -133,7 +133,7 @@ pub fn milli(value: i64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// An argument as a shell would have to be given it.
+/// An argument, quoted for a shell where it needs to be.
 pub fn shell_quoted(argument: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=+,@%".contains(letter);
     if !argument.is_empty() && argument.chars().all(plain) {
@@ -157,9 +157,9 @@ mod tests {
         assert_eq!(size(u64::MAX), "16383 PiB");
         assert_eq!(clock(Duration::from_secs(9)), "0:09");
         assert_eq!(clock(Duration::from_secs(3723)), "1:02:03");
-        assert_eq!(moment(0), "-");
-        assert_eq!(moment(951_782_400_000), "2000-02-29 00:00:00");
-        assert_eq!(moment(1_795_250_144_000), "2026-11-21 08:35:44");
+        assert_eq!(utc_time(0), "-");
+        assert_eq!(utc_time(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(utc_time(1_795_250_144_000), "2026-11-21 08:35:44");
         assert_eq!((percent(1, 0), percent(2, 3), percent(5, 5)), (0, 66, 100));
         assert_eq!(
             (milli(1280), milli(-50), milli(2000)),

@@ -1,5 +1,5 @@
-//! The words of progress: one line of text for how far a job is, with frames a
-//! second and time to go. Pure but for the meter's clock, which is handed in.
+//! Progress as one line of text: how far a job is, with frames per second and
+//! time left. Pure: the meter is given the time.
 
 use std::{
     collections::VecDeque,
@@ -21,9 +21,9 @@ pub struct Meter {
 }
 
 impl Meter {
-    /// Takes the count as it is now. One that fell (a shard was started over)
-    /// starts the measurement over.
-    pub fn take(&mut self, now: Instant, count: u64) {
+    /// Records the count at this moment. A lower count than before (a shard was
+    /// restarted) restarts the measurement.
+    pub fn record(&mut self, now: Instant, count: u64) {
         if self.samples.back().is_some_and(|&(_, last)| count < last) {
             self.samples.clear();
         }
@@ -39,7 +39,7 @@ impl Meter {
         }
     }
 
-    /// Counts per thousand seconds; 0 until it is known.
+    /// Counts per thousand seconds; 0 while unknown.
     pub fn milli_per_second(&self) -> u64 {
         let (Some(&(start, low)), Some(&(end, high))) = (self.samples.front(), self.samples.back())
         else {
@@ -52,8 +52,8 @@ impl Meter {
     }
 }
 
-/// One line for a job: state, bar, frames, speed, time to go, shards by state.
-/// On fewer `columns` it takes a short form, rather than be cut in a word.
+/// One line for a job: state, bar, frames, speed, time left, shards by state.
+/// Where that exceeds `columns`, a short form.
 pub fn job_line(job: &Job, frames_milli_per_second: u64, columns: usize) -> String {
     let line = job_line_in(job, frames_milli_per_second, false);
     if line.chars().count() <= columns {
@@ -97,7 +97,7 @@ fn job_line_in(job: &Job, frames_milli_per_second: u64, short: bool) -> String {
     parts.join("  ").trim_end().to_string()
 }
 
-/// One line for bytes that move, up or down.
+/// One line for an upload or a fetch.
 pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64) -> String {
     let mut line = format!(
         "{what:<10}  {}  {} of {}",
@@ -111,7 +111,7 @@ pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64
     line
 }
 
-/// Cells of the bar: one for every five percent.
+/// Cells of the bar, one for each five percent.
 const BAR_CELLS: usize = 20;
 
 fn bar(percent: u64, cells: usize) -> String {
@@ -172,18 +172,18 @@ mod tests {
     }
 
     #[test]
-    fn the_meter_forgets_and_starts_over() {
+    fn the_meter_forgets_and_restarts() {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let mut meter = Meter::default();
         assert_eq!(meter.milli_per_second(), 0);
         for second in 0..20 {
-            meter.take(at(second), second * 10);
+            meter.record(at(second), second * 10);
         }
         assert_eq!(meter.milli_per_second(), 10_000);
-        meter.take(at(20), 5);
+        meter.record(at(20), 5);
         assert_eq!(meter.milli_per_second(), 0);
-        meter.take(at(21), 25);
+        meter.record(at(21), 25);
         assert_eq!(meter.milli_per_second(), 20_000);
     }
 }

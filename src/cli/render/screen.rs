@@ -1,9 +1,10 @@
-//! What the user sees on standard error while a command runs, and the one
-//! door to standard output.
+//! The two output streams: standard error, with notices and a progress bar, and
+//! standard output, with answers. Nothing else in this program writes to them,
+//! and a reader that is gone is never a panic.
 //!
-//! On a terminal there is one bar that is redrawn in place, and notices scroll
-//! above it. Elsewhere the same text comes as lines, at a bounded rate. What
-//! the lines say is decided in [`crate::render::progress`].
+//! On a terminal the bar is redrawn in place, and notices scroll above it.
+//! Elsewhere progress is printed as lines, at a bounded rate. What the lines
+//! say is decided in [`crate::render::progress`].
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -12,11 +13,11 @@ use std::{
 };
 
 use crate::{
-    error::CliError,
+    error::{CliError, os_reason},
     limits::{BAR_MS, LINE_MS},
 };
 
-/// Standard error, shared by all that report.
+/// Standard error, shared by everything that reports on it.
 pub struct Screen {
     terminal: bool,
     state: Mutex<State>,
@@ -24,15 +25,15 @@ pub struct Screen {
 
 #[derive(Default)]
 struct State {
-    /// The bar as it stands on the terminal; empty where there is none.
+    /// The bar as the terminal shows it; empty if it shows none.
     bar: String,
-    last: Option<Instant>,
-    /// What an interrupted user is told.
+    drawn: Option<Instant>,
+    /// The hint for an interrupted user.
     on_interrupt: String,
 }
 
 impl Screen {
-    /// Looks once whether standard error is a terminal that can redraw.
+    /// Checks once whether standard error is a terminal that can redraw.
     pub fn new() -> Self {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Screen {
@@ -46,7 +47,7 @@ impl Screen {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One line that stays.
+    /// Prints a line that stays.
     pub fn notice(&self, text: &str) {
         let state = self.state();
         let text = printable(text);
@@ -57,19 +58,19 @@ impl Screen {
         }
     }
 
-    /// Whether it is time to draw again; asked first, so that nothing is
-    /// rendered in vain.
+    /// Whether it is time to draw again. Asked first, so that nothing is rendered
+    /// in vain.
     pub fn due(&self) -> bool {
         let every_ms = if self.terminal { BAR_MS } else { LINE_MS };
         self.state()
-            .last
-            .is_none_or(|last| last.elapsed() >= Duration::from_millis(every_ms))
+            .drawn
+            .is_none_or(|drawn| drawn.elapsed() >= Duration::from_millis(every_ms))
     }
 
-    /// Shows how far things are, replacing what was shown before.
+    /// Shows how far things are, in place of what was shown before.
     pub fn progress(&self, text: &str) {
         let mut state = self.state();
-        state.last = Some(Instant::now());
+        state.drawn = Some(Instant::now());
         if self.terminal {
             state.bar = printable(text).chars().take(columns()).collect();
             eprint(&format!("\r\x1b[K{}", state.bar));
@@ -78,22 +79,22 @@ impl Screen {
         }
     }
 
-    /// How wide a line of progress may be: the terminal's width, or any.
+    /// How wide a line of progress may be: the terminal's width, or unlimited.
     pub fn columns(&self) -> usize {
         if self.terminal { columns() } else { usize::MAX }
     }
 
-    /// Takes the bar away.
+    /// Removes the bar.
     pub fn clear(&self) {
         let mut state = self.state();
         if !state.bar.is_empty() {
             eprint("\r\x1b[K");
             state.bar.clear();
         }
-        state.last = None;
+        state.drawn = None;
     }
 
-    /// Says beforehand what Ctrl-C will answer from here on.
+    /// Sets what Ctrl-C will print from here on.
     pub fn on_interrupt(&self, hint: impl Into<String>) {
         self.state().on_interrupt = hint.into();
     }
@@ -113,15 +114,15 @@ impl Default for Screen {
     }
 }
 
-/// Text without control characters: what a node or a file name says must not
-/// steer the terminal.
+/// Text without control characters: what comes from a node or a file name must
+/// not control the terminal.
 pub fn printable(text: &str) -> String {
     text.chars()
         .map(|letter| if letter.is_control() { '?' } else { letter })
         .collect()
 }
 
-/// Writes to standard error; that it is closed is no reason to stop.
+/// Writes to standard error; ignores that it may be closed.
 pub fn eprint(text: &str) {
     let mut stderr = io::stderr().lock();
     let _ = stderr.write_all(text.as_bytes());
@@ -132,7 +133,7 @@ pub fn eprint(text: &str) {
 ///
 /// # Errors
 /// [`CliError::OutputClosed`] if the reader is gone, [`CliError::Local`] if
-/// the write fails otherwise (a full disk behind a redirection).
+/// the write fails for another reason (a full disk behind a redirection).
 pub fn print(text: &str) -> Result<(), CliError> {
     let mut stdout = io::stdout().lock();
     let written = stdout
@@ -142,13 +143,13 @@ pub fn print(text: &str) -> Result<(), CliError> {
         io::ErrorKind::BrokenPipe => CliError::OutputClosed,
         _ => CliError::Local {
             what: "can't write to standard output".into(),
-            cause: error.to_string(),
-            hint: "see where the output goes".into(),
+            cause: os_reason(&error),
+            hint: "check where the output goes".into(),
         },
     })
 }
 
-/// Columns of the terminal less one (a full line would wrap), 79 if unknown.
+/// The terminal's columns minus one (a full line would wrap), 79 if unknown.
 fn columns() -> usize {
     // SAFETY: the call writes one winsize, which `size` is, and an all-zero
     // winsize is a valid value.

@@ -30,7 +30,7 @@ pub struct SpecArgs {
     /// Without it every source frame keeps its own timestamp
     #[arg(long, value_name = "RATE", value_parser = frame_rate, allow_negative_numbers = true)]
     pub fps: Option<(u32, u32)>,
-    /// Video codec [default: h264, in webm vp9]; ffv1 is lossless
+    /// Video codec [default: h264; vp9 in webm]; ffv1 is lossless
     #[arg(long, value_parser = ["h264", "hevc", "vp9", "av1", "ffv1"])]
     pub codec: Option<String>,
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
@@ -52,7 +52,7 @@ pub struct SpecArgs {
     /// Saturation from 0 to 3, up to three decimals; 1 changes nothing
     #[arg(long, value_name = "VALUE", value_parser = milli, allow_negative_numbers = true)]
     pub saturation: Option<i32>,
-    /// Deinterlace: auto does so for frames marked as interlaced [default: off]
+    /// Deinterlace; auto: only frames marked as interlaced [default: off]
     #[arg(long, value_parser = ["off", "auto", "on"])]
     pub deinterlace: Option<String>,
     /// Keep only this part of the picture, before scaling; even numbers

@@ -99,7 +99,7 @@ async fn transcode_goes_all_the_way() {
 }
 
 #[tokio::test]
-async fn a_broken_upload_goes_on_without_sending_twice() {
+async fn a_broken_upload_resumes_without_sending_twice() {
     let folder = Folder::new();
     let source = folder.film(6);
     let fake = FakeCluster::start(2);
@@ -130,18 +130,18 @@ async fn an_upload_outlives_the_node_it_goes_to() {
     let folder = Folder::new();
     let source = folder.film(400);
     let mut fake = FakeCluster::start(2);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let (sent, mut chunks) = tokio::sync::mpsc::unbounded_channel();
     fake.with(|world| {
         world.on_chunk = Some(Box::new(move |_| {
             std::thread::sleep(Duration::from_millis(1));
-            let _ = tell.send(());
+            let _ = sent.send(());
         }));
     });
     let endpoints = fake.addresses.clone();
     let words = ["job", "submit", word(&source), "--detach"];
     let killing = async {
         for _ in 0..50 {
-            told.recv().await.unwrap();
+            chunks.recv().await.unwrap();
         }
         fake.kill(0);
     };
@@ -155,7 +155,7 @@ async fn an_upload_outlives_the_node_it_goes_to() {
 }
 
 #[tokio::test]
-async fn an_unreachable_cluster_is_told_soon() {
+async fn an_unreachable_cluster_is_reported_soon() {
     let mut fake = FakeCluster::start(2);
     fake.kill(0);
     fake.kill(1);
@@ -166,7 +166,7 @@ async fn an_unreachable_cluster_is_told_soon() {
 
 #[tokio::test]
 async fn a_source_that_changes_ends_the_upload_and_the_job() {
-    for (how, said) in [("shrink", "shrank"), ("remove", "was removed")] {
+    for (how, cause) in [("shrink", "shrank"), ("remove", "was removed")] {
         let folder = Folder::new();
         let source = folder.film(40);
         let fake = FakeCluster::start(1);
@@ -182,7 +182,7 @@ async fn a_source_that_changes_ends_the_upload_and_the_job() {
         });
         let error = run(&fake.addresses, &["job", "submit", word(&source)]).await;
         let error = error.unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(cause), "{error}");
         assert!(error.hint().contains("was cancelled"), "{}", error.hint());
         assert_eq!(error.exit_code(), exit::FAILED);
         assert_eq!(fake.with(|world| world.cancels), 1);
@@ -227,7 +227,7 @@ async fn another_file_under_the_same_request_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_before_anything_is_submitted() {
+async fn bad_arguments_are_refused_before_anything_is_submitted() {
     let folder = Folder::new();
     let (source, empty) = (folder.film(1), folder.path("empty.mp4"));
     fs::write(&empty, b"").unwrap();
@@ -359,7 +359,7 @@ async fn ends_of_jobs_have_their_exit_codes() {
     assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::JOB_FAILED);
 }
 
-/// Not a test by itself: the child process of the ones below, which is this
+/// Not a test by itself: the child process of the tests below, which is this
 /// program with a command line in its environment.
 #[test]
 fn as_a_process() {
@@ -384,7 +384,7 @@ fn process(fake: &FakeCluster, words: &[&str]) -> Command {
 }
 
 #[test]
-fn ctrl_c_says_that_the_job_goes_on() {
+fn ctrl_c_says_that_the_job_continues() {
     let folder = Folder::new();
     let (source, out) = (folder.film(2), folder.path("a film.mp4"));
     let fake = FakeCluster::start(1);
@@ -409,7 +409,7 @@ fn ctrl_c_says_that_the_job_goes_on() {
 fn a_closed_standard_output_is_no_error() {
     let fake = FakeCluster::start(1);
     let mut child = process(&fake, &["job", "list", "--all"]).spawn().unwrap();
-    // The harness in the child prints first, and minds a closed output.
+    // The harness in the child prints first, and fails on a closed output.
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("running") {

@@ -75,7 +75,7 @@ pub async fn follow_with_bar(client: &mut Client, job: &str) -> Result<Job, CliE
     let mut state = -1;
     follow(client, job, |event| {
         let Some(job) = &event.job else { return Ok(()) };
-        meter.take(Instant::now(), job.frames_done);
+        meter.record(Instant::now(), job.frames_done);
         if job.state != state || screen.due() {
             state = job.state;
             let rate = meter.milli_per_second();

@@ -2,11 +2,12 @@
 //! they belong to. Every step survives broken connections and new leaders.
 //!
 //! ```text
-//! submit ──▶ upload ──▶ source          follow          fetch ──▶ source
+//! submit ──▶ upload ──▶ source          follow          fetch ──▶ output_file
 //! ```
 
 pub mod fetch;
 pub mod follow;
+pub mod output_file;
 pub mod source;
 pub mod submit;
 pub mod upload;

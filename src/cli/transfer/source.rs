@@ -1,5 +1,5 @@
-//! A local source file: fit to be uploaded, told apart by its fingerprint, read
-//! chunk by chunk, and watched for changes under a running upload.
+//! A local source file: checked before it is uploaded, identified by its
+//! fingerprint, read chunk by chunk, and watched for changes meanwhile.
 //!
 //! All reads block: callers run them on a blocking thread. Nothing here knows
 //! the network.
@@ -15,14 +15,14 @@ use bytes::Bytes;
 
 use crate::{
     error::{CliError, os_reason},
-    limits::{FINGERPRINT_BYTES, HASH_BLOCK_BYTES},
+    limits::FINGERPRINT_BYTES,
 };
 
 /// An open source. Its size and change time are those it had when opened.
 pub struct Source {
-    /// As the user gave it.
+    /// As the user wrote it.
     pub path: PathBuf,
-    /// Its file name, for people.
+    /// The file name, for display.
     pub name: String,
     /// Size in bytes, above 0.
     pub bytes: u64,
@@ -40,7 +40,7 @@ struct Stamp {
     changed_ns: i64,
 }
 
-/// How a source is no longer what it was when opened, in words.
+/// How a source has changed since it was opened: "shrank", "was removed".
 #[derive(Debug)]
 pub struct Change(pub String);
 
@@ -48,7 +48,7 @@ impl Source {
     /// Opens a file and refuses what can't be a source.
     ///
     /// # Errors
-    /// [`CliError::SourceUnfit`]: missing, unreadable, no regular file, empty.
+    /// [`CliError::SourceUnfit`]: missing, unreadable, not a regular file, empty.
     pub fn open(path: &Path) -> Result<Self, CliError> {
         let unfit = |cause: String, hint: &str| CliError::SourceUnfit {
             path: path.to_path_buf(),
@@ -58,10 +58,10 @@ impl Source {
         let hint_for = |error: &io::Error| match error.kind() {
             io::ErrorKind::NotFound if path == Path::new("-") => "write the stream to a file first",
             io::ErrorKind::NotFound => "check the path",
-            io::ErrorKind::PermissionDenied => "give yourself the right to read it",
+            io::ErrorKind::PermissionDenied => "give yourself permission to read it",
             _ => "check the file and its disk",
         };
-        // Looked at before it is opened: opening a pipe would wait for a writer.
+        // Checked before it is opened: opening a pipe would wait for a writer.
         let metadata =
             std::fs::metadata(path).map_err(|error| unfit(os_reason(&error), hint_for(&error)))?;
         if metadata.is_dir() {
@@ -99,12 +99,11 @@ impl Source {
         })
     }
 
-    /// How many chunks it has.
     pub fn chunks(&self, chunk_bytes: u32) -> u64 {
         self.bytes.div_ceil(u64::from(chunk_bytes))
     }
 
-    /// One chunk's bytes, checked to be from the file as it was opened.
+    /// One chunk's bytes, read from the file as it was when opened.
     ///
     /// # Errors
     /// [`Change`] if the file changed, shrank, vanished or can't be read.
@@ -114,14 +113,14 @@ impl Source {
         let length = usize::try_from(length).map_err(|_| Change("is too large".into()))?;
         let mut data = vec![0; length];
         let read = self.file.read_exact_at(&mut data, start);
-        // Asked after the read: a change before or during it shows.
+        // Checked after the read, so that a change before or during it shows.
         self.unchanged()?;
         read.map_err(|error| Change(format!("could not be read ({})", os_reason(&error))))?;
         Ok(Bytes::from(data))
     }
 
-    /// The root that the cluster would seal it under: BLAKE3 over the ordered
-    /// chunk hashes, in hex.
+    /// The root hash that the cluster would seal it under: BLAKE3 over the
+    /// ordered chunk hashes, in hex.
     ///
     /// # Errors
     /// As [`Source::chunk`].
@@ -175,23 +174,6 @@ fn fingerprint(file: &File, bytes: u64) -> io::Result<String> {
     Ok(hasher.finalize().to_hex().to_string())
 }
 
-/// Feeds the first `bytes` of a file to a hasher.
-///
-/// # Errors
-/// The read's own.
-pub fn hash_start(file: &File, bytes: u64, hasher: &mut blake3::Hasher) -> io::Result<()> {
-    let mut block = vec![0; HASH_BLOCK_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let want = usize::try_from(bytes - at).unwrap_or(HASH_BLOCK_BYTES);
-        let length = want.min(HASH_BLOCK_BYTES);
-        file.read_exact_at(&mut block[..length], at)?;
-        hasher.update(&block[..length]);
-        at += length as u64;
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -202,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_source_is_refused_at_once() {
+    fn unfit_files_are_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
         let empty = folder.path().join("empty.mp4");
         std::fs::write(&empty, b"").unwrap();
@@ -243,10 +225,13 @@ mod tests {
         let path = folder.path().join("a.mp4");
         let data: Vec<u8> = (0..200_000_u32).map(|at| at as u8).collect();
         std::fs::write(&path, &data).unwrap();
-        let mut said = 200_000_u64.to_le_bytes().to_vec();
-        said.extend_from_slice(&data[..65_536]);
-        said.extend_from_slice(&data[200_000 - 65_536..]);
+        let mut wanted = 200_000_u64.to_le_bytes().to_vec();
+        wanted.extend_from_slice(&data[..65_536]);
+        wanted.extend_from_slice(&data[200_000 - 65_536..]);
         let source = Source::open(&path).unwrap();
-        assert_eq!(source.fingerprint, blake3::hash(&said).to_hex().to_string());
+        assert_eq!(
+            source.fingerprint,
+            blake3::hash(&wanted).to_hex().to_string()
+        );
     }
 }

@@ -1,12 +1,12 @@
 //! The pull upload from the client's side: the server asks for chunks, we send
-//! them, and go on at another node when a connection breaks.
+//! them, and continue at another node when a connection breaks.
 //!
 //! ```text
-//! open ──▶ plan (what is safe already: checked) ──▶ ask ⇄ chunk … acked … ──▶ sealed
+//! open ──▶ plan (what is already safe: checked) ──▶ ask ⇄ chunk … acked … ──▶ sealed
 //!   ▲                                                 │ connection breaks
 //!   └─────────────────────────────────────────────────┘ (other endpoint)
 //! ```
-//! Whether the job may be given this file at all is judged in
+//! Whether this file belongs to the job at all is decided in
 //! [`crate::transfer::submit`].
 
 use std::{
@@ -37,17 +37,17 @@ use crate::{
 struct Upload {
     job: String,
     source: Arc<Source>,
-    /// Chunks whose bytes are known to be those of this file: sent by us, or
-    /// compared with what the cluster holds.
+    /// Chunks whose bytes in the cluster are known to be those of this file:
+    /// sent by us, or compared.
     known: HashSet<u64>,
     meter: Meter,
 }
 
 /// Why one connection's part of an upload ended.
 enum Broken {
-    /// Go on at another node, or tell the refusal.
+    /// To be retried at another node, unless it is a refusal.
     Status(Status),
-    /// It can't go on.
+    /// Not to be retried.
     Final(CliError),
     /// The file is no longer what it was.
     Changed(Change),
@@ -59,8 +59,8 @@ impl From<Status> for Broken {
     }
 }
 
-/// Gives the cluster all of the job's source; returns the root it is sealed
-/// under, in hex.
+/// Uploads all of the job's source; returns the root hash it is sealed under,
+/// in hex.
 ///
 /// # Errors
 /// [`CliError::SourceChanged`] (the job is then cancelled),
@@ -103,10 +103,9 @@ impl Upload {
     ) -> Result<String, Broken> {
         let mut jobs = client.jobs().await?;
         let (up, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
-        let open = Up::Open(UploadOpen {
-            job: self.job.clone(),
-        });
-        send(&up, open).await;
+        let job = self.job.clone();
+        // The queue is empty, and its receiver is in our hands.
+        let _ = up.send(up_message(Up::Open(UploadOpen { job }))).await;
         let mut incoming = open_stream(jobs.upload(ReceiverStream::new(outgoing))).await?;
 
         let plan = match next(&mut incoming).await? {
@@ -115,7 +114,7 @@ impl Upload {
             Down::Ask(_) | Down::Acked(_) => return Err(nonsense("no upload plan came first")),
         };
         let chunk_bytes = plan.chunk_bytes;
-        if chunk_bytes == 0 || chunk_bytes > CHUNK_BYTES_MAX {
+        if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
             return Err(nonsense(format!("chunks of {chunk_bytes} bytes")));
         }
         let chunks = self.source.chunks(chunk_bytes);
@@ -133,17 +132,7 @@ impl Upload {
             };
             tokio::select! {
                 message = next(&mut incoming) => match message? {
-                    Down::Ask(ask) => {
-                        if ask.numbers.iter().any(|&number| number >= chunks) {
-                            return Err(nonsense("a chunk beyond the file's end was asked for"));
-                        }
-                        // A server that asks for a chunk twice gets it twice,
-                        // but never more than the whole file is queued.
-                        asked.extend(ask.numbers);
-                        if asked.len() as u64 > 2 * chunks {
-                            return Err(nonsense("the file was asked for over and over"));
-                        }
-                    }
+                    Down::Ask(ask) => queue(&mut asked, ask.numbers, chunks)?,
                     Down::Acked(acked) => {
                         safe = acked.chunks_safe;
                         client.record_progress(retries);
@@ -154,33 +143,34 @@ impl Upload {
                 room = room => {
                     let Some(number) = asked.pop_front() else { continue };
                     let permit = room.map_err(|_| broken_off())?;
-                    match self.read(number, chunk_bytes).await? {
-                        Ok(data) => {
-                            self.known.insert(number);
-                            permit.send(UploadClient {
-                                message: Some(Up::Chunk(UploadChunk { number, data })),
-                            });
-                        }
-                        Err(change) => {
-                            permit.send(UploadClient { message: Some(Up::Gone(self.gone(&change))) });
-                            return Err(Broken::Changed(change));
-                        }
-                    }
+                    self.send_chunk(permit, number, chunk_bytes).await?;
                 }
             }
         }
     }
 
-    async fn read(
-        &self,
+    /// Sends one chunk, or word that the file has changed.
+    async fn send_chunk(
+        &mut self,
+        permit: mpsc::Permit<'_, UploadClient>,
         number: u64,
         chunk_bytes: u32,
-    ) -> Result<Result<bytes::Bytes, Change>, Broken> {
+    ) -> Result<(), Broken> {
         let source = self.source.clone();
-        blocking(move || source.chunk(number, chunk_bytes)).await
+        match blocking(move || source.chunk(number, chunk_bytes)).await? {
+            Ok(data) => {
+                self.known.insert(number);
+                permit.send(up_message(Up::Chunk(UploadChunk { number, data })));
+                Ok(())
+            }
+            Err(change) => {
+                permit.send(up_message(Up::Gone(source_changed(&change))));
+                Err(Broken::Changed(change))
+            }
+        }
     }
 
-    /// Checks that what the cluster holds already is what this file says.
+    /// Checks that the chunks the cluster already has are those of this file.
     async fn compare(&mut self, plan: UploadPlan) -> Result<(), Broken> {
         let chunks = self.source.chunks(plan.chunk_bytes);
         for have in plan.have {
@@ -212,7 +202,7 @@ impl Upload {
     fn show(&mut self, client: &Client, safe_chunks: u64, chunk_bytes: u32) {
         let total = self.source.bytes;
         let safe = safe_chunks.saturating_mul(chunk_bytes.into()).min(total);
-        self.meter.take(Instant::now(), safe);
+        self.meter.record(Instant::now(), safe);
         if client.screen().due() {
             let speed = self.meter.milli_per_second();
             let line = bytes_line("uploading", safe, total, speed);
@@ -220,15 +210,7 @@ impl Upload {
         }
     }
 
-    fn gone(&self, change: &Change) -> Problem {
-        Problem {
-            kind: "source-changed".into(),
-            cause: format!("the source {} while it was uploaded", change.0),
-            hint: "submit it again when it is complete".into(),
-        }
-    }
-
-    /// The file is not what the job was made for: nothing of it may dangle.
+    /// Cancels the job: the file is no longer what it was made from.
     async fn give_up(&self, client: &mut Client, change: Change) -> CliError {
         client.screen().clear();
         let job = self.job.clone();
@@ -240,10 +222,10 @@ impl Upload {
         let job = &self.job;
         let job_fate = match cancelled {
             Ok(_) => format!(
-                "job {job} was cancelled; submit the file again when nothing writes to it any more"
+                "job {job} was cancelled; submit the file again once nothing writes to it any more"
             ),
             Err(_) => format!(
-                "job {job} could not be cancelled and still waits for the file: \
+                "job {job} could not be cancelled and still waits for the file; cancel it with \
                  `reelraft job cancel {job}`"
             ),
         };
@@ -254,7 +236,7 @@ impl Upload {
         }
     }
 
-    /// An upload refused because its job ended is told as the job's end.
+    /// An upload refused because its job ended is reported as the job's end.
     async fn explain(&self, client: &mut Client, refusal: CliError) -> CliError {
         client.screen().clear();
         if !matches!(refusal, CliError::Refused { .. }) {
@@ -276,13 +258,31 @@ impl Upload {
     }
 }
 
-async fn send(up: &mpsc::Sender<UploadClient>, message: Up) {
-    // The first message into an empty queue whose receiver is in our hands.
-    let _ = up
-        .send(UploadClient {
-            message: Some(message),
-        })
-        .await;
+fn up_message(message: Up) -> UploadClient {
+    UploadClient {
+        message: Some(message),
+    }
+}
+
+fn source_changed(change: &Change) -> Problem {
+    Problem {
+        kind: "source-changed".into(),
+        cause: format!("the source {} while it was being uploaded", change.0),
+        hint: "submit it again when it is complete".into(),
+    }
+}
+
+/// Queues the chunks that were asked for. A server that asks for a chunk twice
+/// gets it twice, but the queue never holds more than the file twice over.
+fn queue(asked: &mut VecDeque<u64>, numbers: Vec<u64>, chunks: u64) -> Result<(), Broken> {
+    if numbers.iter().any(|&number| number >= chunks) {
+        return Err(nonsense("a chunk beyond the file's end was asked for"));
+    }
+    asked.extend(numbers);
+    if asked.len() as u64 > 2 * chunks {
+        return Err(nonsense("the file was asked for over and over"));
+    }
+    Ok(())
 }
 
 async fn next(incoming: &mut Streaming<UploadServer>) -> Result<Down, Broken> {
@@ -295,16 +295,16 @@ async fn next(incoming: &mut Streaming<UploadServer>) -> Result<Down, Broken> {
     }
 }
 
-/// A stream that ended before its end is as good as a node that is gone.
+/// A stream that ends early is as good as a node that is gone.
 fn broken_off() -> Broken {
-    Broken::Status(Status::unavailable("the upload was broken off by the node"))
+    Broken::Status(Status::unavailable("the node broke the upload off"))
 }
 
 fn nonsense(what: impl Into<String>) -> Broken {
     Broken::Final(CliError::Nonsense { what: what.into() })
 }
 
-/// Runs a disk access aside, so that the connection's pings go on.
+/// Reads from disk on another thread, so that the connection's pings continue.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Change> + Send + 'static,
 ) -> Result<Result<T, Change>, Broken> {

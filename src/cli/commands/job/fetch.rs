@@ -9,7 +9,7 @@ use crate::{
     client::Client,
     error::{CliError, problem_of},
     render::{Output, format::size, json, screen::print},
-    transfer::fetch::{Target, fetch},
+    transfer::{fetch::fetch, output_file::OutputFile},
 };
 
 /// Arguments of `job fetch`.
@@ -31,12 +31,12 @@ pub struct FetchArgs {
 /// # Errors
 /// The node's refusal, the job's own failure, or a file that can't be written.
 pub async fn run(client: &mut Client, args: FetchArgs, output: Output) -> Result<(), CliError> {
-    let target = Target::open(&args.out)?;
+    let file = OutputFile::open(&args.out)?;
     client
         .screen()
         .on_interrupt("the same command resumes where it stopped");
     let job = get_to_fetch(client, &args.job).await?;
-    fetch(client, &job, target).await?;
+    fetch(client, &job, file).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job))),
         Output::Table => {

@@ -121,7 +121,7 @@ pub struct Submitted<'a> {
 }
 
 impl<'a> Submitted<'a> {
-    /// From the job, and whether an earlier request had made it.
+    /// From the job, and whether an earlier request made it.
     pub fn new(job: &'a v1::Job, existed: bool) -> Self {
         Submitted {
             job: Job::from(job),

@@ -6,7 +6,7 @@ use super::{
     layout::{card, grid},
     spec::spec_options,
 };
-use crate::render::format::{job_state, moment, percent, size};
+use crate::render::format::{job_state, percent, size, utc_time};
 
 fn done(job: &Job) -> String {
     match job.state() {
@@ -28,7 +28,7 @@ pub fn jobs(jobs: &[Job]) -> String {
                 done(job),
                 format!("{}/{}", job.shards_done, job.shards_total),
                 job.tenant.clone(),
-                moment(job.created_unix_ms),
+                utc_time(job.created_unix_ms),
                 size(job.source_bytes),
                 job.source_name.clone(),
             ]
@@ -83,7 +83,7 @@ pub fn job(job: &Job) -> String {
     };
     let finished = match job.ended_unix_ms {
         0 => String::new(),
-        at => format!("{} UTC", moment(at)),
+        at => format!("{} UTC", utc_time(at)),
     };
     card(&[
         ("job", job.id.clone()),
@@ -109,7 +109,7 @@ pub fn job(job: &Job) -> String {
         ("output", output),
         ("proof", job.proof_hash.clone()),
         ("build", job.build.clone()),
-        ("created", format!("{} UTC", moment(job.created_unix_ms))),
+        ("created", format!("{} UTC", utc_time(job.created_unix_ms))),
         ("finished", finished),
     ])
 }

@@ -3,7 +3,7 @@
 use reelraft_proto::v1::Task;
 
 use super::layout::{grid, short_hash};
-use crate::render::format::{milli, moment, size, task_state};
+use crate::render::format::{milli, size, task_state, utc_time};
 
 /// The rows of `job tasks`.
 pub fn tasks(tasks: &[Task]) -> String {
@@ -26,7 +26,7 @@ pub fn tasks(tasks: &[Task]) -> String {
                 },
                 task.attempt.to_string(),
                 task.frames.to_string(),
-                moment(task.started_unix_ms),
+                utc_time(task.started_unix_ms),
                 took,
                 bytes(task.bytes_in),
                 bytes(task.bytes_out),

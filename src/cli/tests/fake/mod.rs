@@ -341,6 +341,21 @@ impl Jobs for Node {
     }
 }
 
+/// Seals the source, whose chunks are all there; returns its root.
+fn seal(world: &Shared) -> String {
+    let mut world = world.lock().unwrap();
+    let hashes: Vec<u8> = world
+        .chunks
+        .values()
+        .flat_map(|data| *blake3::hash(data).as_bytes())
+        .collect();
+    let root = blake3::hash(&hashes).to_hex().to_string();
+    let job = world.job.as_mut().unwrap();
+    job.source_root = root.clone();
+    job.set_state(JobState::Encoding);
+    root
+}
+
 async fn serve_upload(
     world: &Shared,
     job: &Job,
@@ -401,19 +416,7 @@ async fn serve_upload(
             _ => return Ok(()),
         }
     }
-    let root = {
-        let mut world = world.lock().unwrap();
-        let hashes: Vec<u8> = world
-            .chunks
-            .values()
-            .flat_map(|data| *blake3::hash(data).as_bytes())
-            .collect();
-        let root = blake3::hash(&hashes).to_hex().to_string();
-        let job = world.job.as_mut().unwrap();
-        job.source_root = root.clone();
-        job.set_state(JobState::Encoding);
-        root
-    };
+    let root = seal(world);
     say(Down::Sealed(UploadSealed { root })).await
 }
 
