@@ -22,7 +22,7 @@ pub const INTERRUPTED: u8 = 130;
 
 /// What a kind of problem means to the user: how the command exits, and what
 /// to do next if the problem itself does not say.
-pub struct Meaning {
+pub(crate) struct Meaning {
     kinds: &'static [&'static str],
     pub exit: u8,
     pub hint: &'static str,
@@ -108,7 +108,7 @@ const OTHER: Meaning = Meaning {
 
 /// What a kind means. A kind without a row takes the meaning of the code that
 /// it came with.
-pub fn meaning_of(kind: &str, code: Code) -> &'static Meaning {
+pub(crate) fn meaning_of(kind: &str, code: Code) -> &'static Meaning {
     let row = |kind: &str| {
         MEANINGS
             .iter()
@@ -118,7 +118,7 @@ pub fn meaning_of(kind: &str, code: Code) -> &'static Meaning {
 }
 
 /// The name of a status code in the form of a kind: `NotFound` is `not-found`.
-pub fn kind_of(code: Code) -> String {
+pub(crate) fn kind_of(code: Code) -> String {
     let mut kind = String::new();
     for letter in format!("{code:?}").chars() {
         if letter.is_ascii_uppercase() && !kind.is_empty() {

@@ -2,26 +2,20 @@
 //! `dev`, which starts one on this machine.
 //!
 //! The binary mounts [`ClientCommand`], [`GlobalArgs`] and [`DevArgs`] in its
-//! own clap tree, and calls [`run`] or [`run_dev`]. Each arrow points to what
-//! may be imported:
+//! own clap tree, and calls [`run`] or [`run_dev`]. A module imports only from
+//! the rows below its own, or from its neighbours in the same folder:
 //!
 //! ```text
-//!          lib
-//!         /   \
-//!   commands   dev            one file for each command; a local cluster
-//!    |   \      |
-//!    |  transfer|             submit, upload, follow, fetch
-//!    |   /  \   |
-//! spec_options \|             options ──▶ v1::Spec
-//!    |    client              one of several endpoints, with retries
-//!    |       |  |
-//!    |     render             json, table, progress, the two output streams
-//!    \       |
-//!      job_end, error ──▶ exit        file_lock        limits
+//! lib
+//! commands        dev            one file for each command; a local cluster
+//! transfer        spec_options   upload, follow, fetch; options ──▶ v1::Spec
+//! client                         several endpoints, one in use, with retries
+//! render                         json, table, progress, the two output streams
+//! job_end                        what the state of a job means for a command
+//! error                          what can go wrong
+//! exit    limits    file_lock    exit code and hint of each kind of problem
 //! ```
-//! Everything above `error` returns it; `exit` has the one table from a kind of
-//! problem to its exit code and hint. There is no server here, and nothing
-//! about video but the spec's options.
+//! There is no server here, and nothing about video but the spec's options.
 #![allow(missing_docs)] // A name that says it all needs no doc line.
 
 mod client;
