@@ -10,8 +10,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +23,7 @@ use std::{
 };
 
 use experiment::{Random, Settings, Verdict as Experiment, conduct};
-use harness::{LocalCluster, Options, frames_of, make_clip};
+use reelraft_harness::{LocalCluster, Options, frames_of, make_clip};
 use serde_json::Value;
 
 /// Larger films are left alone: a thousand jobs must end in half an hour.
@@ -261,7 +259,7 @@ fn judge(cluster: &LocalCluster, path: &Path) -> Verdict {
         let said = String::from_utf8_lossy(&submitted.stderr).to_string();
         return match said.contains("error:") && said.contains("hint:") {
             true => refused("at-submit", &said, path),
-            false => broken("no-job", harness::tail(&said, 3)),
+            false => broken("no-job", reelraft_harness::tail(&said, 3)),
         };
     };
     let waited = cluster.run(&["job", "wait", id, "--timeout", JOB_PATIENCE]);

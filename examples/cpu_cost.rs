@@ -5,12 +5,9 @@
 //! `cargo run --release --example cpu_cost [FILE] [--limit RATIO]`
 #![allow(missing_docs, clippy::unwrap_used)]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-
 use std::{path::PathBuf, process::Command, time::Instant};
 
-use harness::{LocalCluster, Options, make_clip};
+use reelraft_harness::{LocalCluster, Options, make_clip};
 
 fn main() {
     let mut file = None;

@@ -4,16 +4,13 @@
 //! Run it with `make demo`.
 #![allow(missing_docs)]
 
-#[path = "../tests/harness/mod.rs"]
-mod harness;
-
 use std::{
     io::IsTerminal,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
+use reelraft_harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
 
 /// How long each of the two transcodes may take on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(600);

@@ -10,8 +10,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     path::{Path, PathBuf},
@@ -29,7 +27,7 @@ use experiment::{
     record::{Kill, Record},
     report, unix_us,
 };
-use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
+use reelraft_harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
 
 /// How long one film may take from submit to file, restarts of `dev` with
 /// their growing pauses included.
@@ -218,7 +216,7 @@ impl<'a> Experiment<'a> {
         let at_us = unix_us(self.cluster.kill_at_once(&pids));
         self.kills
             .extend(nodes.iter().map(|&node| Kill { at_us, node }));
-        let all = nodes.len() as u16 == self.cluster.options.nodes;
+        let all = nodes.len() as u16 == self.cluster.size();
         let names: Vec<String> = nodes.iter().map(u64::to_string).collect();
         Some(if all {
             "all".to_string()
@@ -268,7 +266,7 @@ impl<'a> Experiment<'a> {
         let picture = Picture {
             title: &title,
             subtitle: &subtitle,
-            nodes: self.cluster.options.nodes.into(),
+            nodes: self.cluster.size().into(),
             record: &record,
             tries: &tries,
             kills: &self.kills,

@@ -12,8 +12,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -30,7 +28,7 @@ use experiment::{
     fleet::Fleet,
     watched::{Call, Point, Watched, can_watch},
 };
-use harness::tail;
+use reelraft_harness::tail;
 use reelraft_proto::v1::Spec;
 
 /// Points of a whole run: the first calls of a job.

@@ -13,8 +13,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     path::{Path, PathBuf},
@@ -40,7 +38,7 @@ use experiment::{
     ms_between, now_us,
     record::{Record, What},
 };
-use harness::frames_of;
+use reelraft_harness::frames_of;
 use reelraft_proto::v1::Spec;
 
 /// Size of a node's file system: room for some films, and their log.

@@ -12,8 +12,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -31,7 +29,7 @@ use experiment::{
     customer::Customer,
     fleet::Fleet,
 };
-use harness::{make_clip, tail};
+use reelraft_harness::{make_clip, tail};
 use reelraft_proto::v1::{Job, JobRef, JobState, Spec};
 use reelraft_storage::{SnapshotHead, Storage};
 

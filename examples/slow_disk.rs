@@ -15,8 +15,6 @@
 #![allow(missing_docs)]
 
 mod experiment;
-#[path = "../tests/harness/mod.rs"]
-mod harness;
 
 use std::{
     collections::BTreeMap,

@@ -2,8 +2,6 @@
 //! and all nodes killed on the way, and every time the same bytes (P1 to P5).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod harness;
-
 use std::{
     path::{Path, PathBuf},
     process::{Child, Output},
@@ -11,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
+use reelraft_harness::{LocalCluster, Options, blake3_of, frames_of, make_clip};
 
 /// A clip that all tests share, made once.
 fn clip() -> &'static Path {
@@ -100,10 +98,7 @@ fn wait_for_shards(cluster: &LocalCluster, count: u64) {
             started.elapsed() < Duration::from_secs(120),
             "no {count} shards in time: {:?}\n{}",
             newest(cluster),
-            harness::tail(
-                &std::fs::read_to_string(cluster.folder.join("dev.log")).unwrap(),
-                60
-            )
+            reelraft_harness::tail(&std::fs::read_to_string(cluster.log()).unwrap(), 60)
         );
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -192,7 +187,7 @@ fn the_same_bytes_after_all_nodes_were_killed_and_old_jobs_are_still_there() {
     succeed(&cluster.run(&args));
     wait_for_shards(&cluster, 1);
     cluster.kill_all();
-    let cluster = cluster.start_again();
+    cluster.start_again();
 
     let id = newest(&cluster).unwrap()["id"]
         .as_str()
@@ -480,6 +475,6 @@ fn a_damaged_blob_that_nobody_reads_is_found_and_mended() {
     }
     let aside = blobs.join("_quarantine").join(format!("{id}.{proof}"));
     assert!(aside.exists(), "it was mended without being noticed");
-    let log = std::fs::read_to_string(folder.path().join("dev.log")).unwrap();
+    let log = std::fs::read_to_string(cluster.log()).unwrap();
     assert!(log.contains("a blob is damaged") && log.contains(proof));
 }

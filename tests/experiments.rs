@@ -3,8 +3,6 @@
 //! figures, are run by hand (`make failover`).
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod harness;
-
 use std::{
     process::Command,
     sync::{Mutex, PoisonError},
@@ -23,7 +21,9 @@ const SEED: &str = "7";
 /// needs.
 fn holds(name: &str, lane: &Mutex<()>) {
     let _alone = lane.lock().unwrap_or_else(PoisonError::into_inner);
-    let program = harness::binary().with_file_name("examples").join(name);
+    let program = reelraft_harness::binary()
+        .with_file_name("examples")
+        .join(name);
     let folder = tempfile::tempdir().unwrap();
     let output = Command::new(&program)
         .args(["--short", "--seed", SEED, "--svg"])
@@ -36,8 +36,8 @@ fn holds(name: &str, lane: &Mutex<()>) {
         output.status.success(),
         "{name}: {}\n{}\n{}",
         output.status,
-        harness::tail(&said, 40),
-        harness::tail(&problems, 40)
+        reelraft_harness::tail(&said, 40),
+        reelraft_harness::tail(&problems, 40)
     );
     match said.lines().find(|line| line.starts_with("skipped: ")) {
         Some(line) => println!("{name} is {line}"),

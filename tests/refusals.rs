@@ -2,15 +2,13 @@
 //! code, and no harm done (P10). Real processes, as a user meets them.
 #![allow(missing_docs, clippy::unwrap_used)]
 
-mod harness;
-
 use std::{
     path::Path,
     process::{Command, Output},
     time::{Duration, Instant},
 };
 
-use harness::{LocalCluster, Options, binary, frames_of, make_clip};
+use reelraft_harness::{LocalCluster, Options, binary, frames_of, make_clip};
 
 /// Checks the exit code, that there is an error with its kind, a hint, and no
 /// panic.
@@ -169,7 +167,10 @@ fn without_a_quorum_writes_fail_clearly_and_finished_files_can_be_fetched() {
         "{}",
         String::from_utf8_lossy(&fetched.stderr)
     );
-    assert_eq!(harness::blake3_of(&again), harness::blake3_of(&out));
+    assert_eq!(
+        reelraft_harness::blake3_of(&again),
+        reelraft_harness::blake3_of(&out)
+    );
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::harness::LocalCluster;
+use reelraft_harness::LocalCluster;
 
 /// How often an answer that may change is asked for again.
 const ASK_EVERY: Duration = Duration::from_millis(100);

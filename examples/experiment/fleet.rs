@@ -17,7 +17,7 @@ use super::{
     now_us,
     record::{Kill, Record},
 };
-use crate::harness::{all_pids, binary, free_ports, parent_of};
+use reelraft_harness::{all_pids, binary, free_ports, parent_of};
 
 /// Where and how one node runs.
 #[derive(Clone, Debug)]

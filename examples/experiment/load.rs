@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use super::{Settings, client::Asked};
-use crate::harness::{blake3_of, frames_of, make_clip};
+use reelraft_harness::{blake3_of, frames_of, make_clip};
 
 /// Slots of each node: more than its share of two cores, so that films and
 /// one-frame shards run beside each other on every node.

@@ -3,7 +3,7 @@
 
 use prost::Message;
 use reelraft_model::{
-    AttemptKey, Job, JobEntry, Problem, Range, Task, TaskKind, TaskState,
+    AttemptKey, Job, JobEntry, Problem, ShardRange, Task, TaskKind, TaskState,
     spec::{Crop, Spec, SpecRequest},
 };
 use reelraft_proto::v1;
@@ -90,8 +90,8 @@ pub fn model_attempt(attempt: &v1::AttemptRef) -> Option<AttemptKey> {
 }
 
 /// A planned range from the wire.
-pub fn model_range(range: &v1::Range) -> Range {
-    Range {
+pub fn model_range(range: &v1::Range) -> ShardRange {
+    ShardRange {
         from_pts: range.from_pts,
         to_pts: range.to_pts,
         frames: range.frames,

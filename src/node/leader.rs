@@ -13,7 +13,7 @@ use reelraft_consensus::Cluster;
 use reelraft_model::{
     AttemptKey, Command, State, Tick,
     limits::COMMANDS_PER_ENTRY_MAX,
-    plan::{LEASE_MS, Liveness, plan, waiting},
+    plan::{ClusterHealth, LEASE_MS, plan, waiting},
 };
 use reelraft_proto::v1::{self, to_worker::Message};
 use tracing::{debug, info, warn};
@@ -95,8 +95,8 @@ impl<'a> Term<'a> {
             }
             applied.borrow_and_update();
             let state = self.cluster.local();
-            let liveness = self.liveness();
-            let mut commands = plan(&state, &liveness);
+            let health = self.health();
+            let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
             let time_passed = ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some();
             let quiet = wrote.elapsed() >= PULSE && state.active().next().is_some();
@@ -118,7 +118,7 @@ impl<'a> Term<'a> {
             self.send_assignments(&self.cluster.local(), &mut sent);
             if told.is_none_or(|told| told.elapsed() >= VIEW_EVERY) {
                 told = Some(Instant::now());
-                self.tell_view(&self.cluster.local(), &liveness);
+                self.tell_view(&self.cluster.local(), &health);
             }
             if proposed {
                 continue;
@@ -132,10 +132,10 @@ impl<'a> Term<'a> {
         }
     }
 
-    fn liveness(&self) -> Liveness {
+    fn health(&self) -> ClusterHealth {
         let members = self.cluster.members();
         let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
-        Liveness {
+        ClusterHealth {
             nodes: self
                 .sessions
                 .views(&ids, self.since, Duration::from_millis(LEASE_MS)),
@@ -187,17 +187,17 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn tell_view(&self, state: &State, liveness: &Liveness) {
+    fn tell_view(&self, state: &State, health: &ClusterHealth) {
         let mut running = self.sessions.shards_running();
         let jobs = state
             .active()
-            .map(|entry| (entry, waiting(entry, liveness)))
-            .filter(|(entry, waiting)| !entry.running.is_empty() || !waiting.is_empty())
+            .map(|entry| (entry, waiting(entry, health)))
+            .filter(|(entry, waiting)| !entry.running.is_empty() || waiting.is_some())
             .take(VIEW_JOBS_MAX)
             .map(|(entry, waiting)| v1::JobProgress {
                 job: entry.job.id.clone(),
                 running: running.remove(&entry.job.id).unwrap_or_default(),
-                waiting,
+                waiting: waiting.map_or_else(String::new, |waiting| waiting.to_string()),
             })
             .collect();
         let view = v1::ClusterView {

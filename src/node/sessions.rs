@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use reelraft_model::{AttemptKey, plan::NodeView};
+use reelraft_model::{AttemptKey, plan::NodeHealth};
 use reelraft_proto::v1;
 use tokio::sync::{Notify, mpsc};
 
@@ -153,12 +153,12 @@ impl Sessions {
         members: &BTreeSet<u64>,
         since: Instant,
         lease: std::time::Duration,
-    ) -> BTreeMap<u64, NodeView> {
+    ) -> BTreeMap<u64, NodeHealth> {
         let inner = self.inner();
         let view = |node: &u64| {
             let heard = inner.heard.get(node).copied().unwrap_or(since).max(since);
             let silent = heard.elapsed();
-            let mut view = NodeView {
+            let mut view = NodeHealth {
                 silent_ms: silent.as_millis() as u64,
                 ..Default::default()
             };

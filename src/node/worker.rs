@@ -15,7 +15,7 @@ use std::{
     time::Instant,
 };
 
-use reelraft_model::{AttemptKey, FailureClass, Problem, plan::holds};
+use reelraft_model::{AttemptKey, FailureClass, Problem, plan::attempt_is_current};
 use reelraft_proto::v1::{
     self, from_worker::Message as From, to_worker::Message as To, workers_client::WorkersClient,
 };
@@ -152,12 +152,14 @@ impl Worker {
             let state = self.shared.cluster.local();
             let mut attempts = self.attempts();
             for (key, running) in &attempts.running {
-                if running.log_index <= index && !holds(&state, key, node) {
+                if running.log_index <= index && !attempt_is_current(&state, key, node) {
                     info!(%key, "no longer ours, stopping");
                     running.cancel.cancel();
                 }
             }
-            attempts.finished.retain(|key, _| holds(&state, key, node));
+            attempts
+                .finished
+                .retain(|key, _| attempt_is_current(&state, key, node));
         }
     }
 
@@ -351,12 +353,12 @@ impl Worker {
             return None;
         }
         let node = self.shared.node();
-        if !holds(&self.shared.cluster.local(), key, node) {
+        if !attempt_is_current(&self.shared.cluster.local(), key, node) {
             return None;
         }
         info!(%key, "started");
         let outcome = tasks::run(&self.shared, key, &cancel, &frames).await;
-        if !holds(&self.shared.cluster.local(), key, node) {
+        if !attempt_is_current(&self.shared.cluster.local(), key, node) {
             return None;
         }
         match &outcome {

@@ -1,19 +1,16 @@
-//! The choices of a spec that users write as a word: codecs, containers and
-//! the like. Each is a closed list, so an unknown word is refused by naming
-//! the known ones.
+//! Options that users write as a word: codecs, containers and the like. Each
+//! is a closed list, so that the refusal of an unknown word names the known
+//! ones.
 
-use super::SpecError;
+use super::error::SpecError;
 
-/// A choice among words.
 pub(super) trait Word: Copy + PartialEq + 'static {
     /// The option's name.
     const WHAT: &'static str;
-    /// All words, for the refusal of another one.
+    /// All words, for the refusal of an unknown one.
     const KNOWN: &'static str;
-    /// Every choice with its word.
     const ALL: &'static [(Self, &'static str)];
 
-    /// The choice that a word names.
     fn parse(word: &str) -> Result<Self, SpecError> {
         let found = Self::ALL.iter().find(|(_, name)| *name == word);
         found
@@ -25,7 +22,6 @@ pub(super) trait Word: Copy + PartialEq + 'static {
             })
     }
 
-    /// The word of a choice.
     fn word(self) -> &'static str {
         let found = Self::ALL.iter().find(|(choice, _)| *choice == self);
         found.map(|(_, name)| *name).unwrap_or_default()
@@ -48,21 +44,20 @@ macro_rules! words {
     };
 }
 
-/// Video codec of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Codec {
-    /// H.264 by libx264.
+    /// By libx264.
     H264 = 0,
-    /// HEVC by libx265.
+    /// By libx265.
     Hevc = 1,
-    /// VP9 by libvpx.
+    /// By libvpx.
     Vp9 = 2,
-    /// AV1 by SVT-AV1.
+    /// By SVT-AV1.
     Av1 = 3,
-    /// FFV1 version 3, lossless.
+    /// Version 3, lossless.
     Ffv1 = 4,
-    /// No video: what containers of sound alone have.
+    /// No video: for containers that hold sound alone.
     None = 5,
 }
 words!(
@@ -83,15 +78,13 @@ words!(
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Audio {
-    /// Encoded as AAC-LC by ffmpeg's own encoder.
+    /// AAC-LC by ffmpeg's own encoder.
     Aac = 0,
-    /// Encoded as Opus by libopus.
+    /// By libopus.
     Opus = 1,
-    /// Their packets are kept as they are.
+    /// Their packets stay as they are.
     Copy = 2,
-    /// Left out.
     None = 3,
-    /// Encoded as FLAC, lossless.
     Flac = 4,
 }
 words!(
@@ -107,15 +100,12 @@ words!(
     ]
 );
 
-/// Container of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Container {
     /// ISO base media, index first.
     Mp4 = 0,
-    /// Matroska.
     Mkv = 1,
-    /// WebM.
     Webm = 2,
     /// QuickTime, index first.
     Mov = 3,
@@ -148,15 +138,13 @@ impl Container {
     }
 }
 
-/// Whether fields are woven into frames.
+/// Which frames are deinterlaced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Deinterlace {
-    /// Frames stay as they are.
     Off = 0,
-    /// Only frames that say they are interlaced.
+    /// Only frames that are marked as interlaced.
     Auto = 1,
-    /// All frames.
     On = 2,
 }
 words!(
@@ -166,11 +154,10 @@ words!(
     [Off = "off", Auto = "auto", On = "on"]
 );
 
-/// How much noise is taken out, by a filter whose memory is finite.
+/// How much noise is taken out, by a filter with a finite memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum Denoise {
-    /// None.
     Off = 0,
     /// Sensor noise of a good camera.
     Light = 1,
@@ -197,7 +184,6 @@ words!(
 pub enum Subtitles {
     /// Copied, or converted where the container wants another form.
     Keep = 0,
-    /// Left out.
     None = 1,
 }
 words!(
