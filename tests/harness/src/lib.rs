@@ -14,4 +14,4 @@ mod processes;
 pub use clips::{blake3_of, frames_of, make_clip};
 pub use cluster::{LocalCluster, Options};
 pub use ports::free_ports;
-pub use processes::{all_pids, binary, parent_of, tail};
+pub use processes::{all_pids, binary, example, parent_of, tail};

@@ -13,8 +13,8 @@ const BINARY_VARIABLE: &str = "REELRAFT_BINARY";
 /// If it has not been built.
 pub fn binary() -> PathBuf {
     let path = match std::env::var_os(BINARY_VARIABLE) {
-        Some(named) => PathBuf::from(named),
-        None => beside_this_program(),
+        Some(named) => std::path::absolute(named).expect("a path is given"),
+        None => target_folder().join("reelraft"),
     };
     assert!(
         path.exists(),
@@ -24,15 +24,29 @@ pub fn binary() -> PathBuf {
     path
 }
 
-/// Cargo puts tests into `deps/` and examples into `examples/`, each beside the
-/// programs that it builds.
-fn beside_this_program() -> PathBuf {
+/// One of the programs in `examples/`.
+///
+/// # Panics
+/// If it has not been built.
+pub fn example(name: &str) -> PathBuf {
+    let path = target_folder().join("examples").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: build it with `cargo build --examples`",
+        path.display()
+    );
+    path
+}
+
+/// Where cargo puts programs. It puts tests into `deps/` below that, and
+/// examples into `examples/`.
+fn target_folder() -> PathBuf {
     let mut folder = std::env::current_exe().expect("/proc names the running program");
     folder.pop();
     if folder.ends_with("deps") || folder.ends_with("examples") {
         folder.pop();
     }
-    folder.join("reelraft")
+    folder
 }
 
 /// The process that started another. It is field 4 of `/proc/PID/stat`,

@@ -1,0 +1,39 @@
+//! What the failover experiments in `src/bin` share. Each experiment makes one
+//! kind of thing fail, again and again, while a cluster transcodes, and ends
+//! with an error if a promise of ARCHITECTURE.md is broken.
+//!
+//! Start with [`experiment`], the frame of every `main`, and [`three_nodes`],
+//! the cluster under load that most of them harm. What they saw comes from
+//! [`event_log`], and [`invariants`] judges it. Nothing here knows the inside
+//! of a node: it runs the `reelraft` program, calls it over gRPC, and reads
+//! its log.
+// Most fields and variants say with their name all there is to say.
+#![allow(missing_docs)]
+
+pub mod checking_client;
+pub mod cli_client;
+pub mod clock;
+pub mod event_log;
+pub mod events;
+pub mod experiment;
+pub mod faketime;
+pub mod figures;
+pub mod grpc;
+pub mod invariants;
+pub mod ledger;
+mod log_line;
+pub mod network;
+pub mod process_cluster;
+pub mod random;
+pub mod report;
+pub mod requests;
+pub mod scratch_disk;
+mod seccomp;
+mod source_file;
+pub mod supervisor;
+mod svg;
+pub mod takeover;
+pub mod three_nodes;
+pub mod timeline_svg;
+pub mod traced_node;
+pub mod workload;
