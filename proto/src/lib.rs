@@ -1,11 +1,14 @@
-//! The generated types and services of package `reelraft.v1`.
+//! The wire: the generated types and services of package `reelraft.v1`, and
+//! what every speaker of it shares: the secret, the form of a refusal, and how
+//! a connection is made.
 //!
-//! Nothing but the check of the shared secret is written by hand here: the `.proto` files beside this crate are
-//! the source. Generated types stop at the file that speaks the wire; the
-//! rest of the program uses its own.
+//! The `.proto` files beside this crate are the source. Generated types stop
+//! at the files that speak the wire; the rest of the program uses its own.
 #![allow(missing_docs, clippy::all, clippy::unwrap_used)]
 
 pub mod auth;
+pub mod dial;
+pub mod problem;
 
 /// Package `reelraft.v1`.
 pub mod v1 {

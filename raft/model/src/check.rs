@@ -42,11 +42,10 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
         say("homes without an epoch, or an epoch without homes".into());
     }
     let past_upload = !matches!(job.state(), JobState::Uploading);
-    let alive = !matches!(
-        job.state(),
-        JobState::Failed | JobState::Cancelled | JobState::Deleted
-    );
-    if past_upload && alive && (job.manifest.is_empty() || job.source_root.is_empty()) {
+    if past_upload
+        && job.state().keeps_bytes()
+        && (job.manifest.is_empty() || job.source_root.is_empty())
+    {
         say("beyond the upload without a seal".into());
     }
     for task in entry.tasks.values() {

@@ -4,23 +4,22 @@
 use prost::Message;
 
 use crate::{
-    rows::{FailureClass, Problem, TaskKind},
+    error::ModelError,
+    rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
 
 /// One log entry: commands applied together, in order.
 #[derive(Clone, PartialEq, Message)]
 pub struct Entry {
-    /// The commands.
     #[prost(message, repeated, tag = "1")]
     pub commands: Vec<Envelope>,
 }
 
-/// A command as it stands in the log. An unknown one decodes to `None`, on
-/// which a node stops: skipping it would let replicas differ.
+/// A command in the log. An unknown one decodes to `None`, and the node stops:
+/// skipping it would let replicas differ.
 #[derive(Clone, PartialEq, Message)]
 pub struct Envelope {
-    /// The command.
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
@@ -28,49 +27,35 @@ pub struct Envelope {
     pub command: Option<Command>,
 }
 
-/// All that can change the table.
+/// All that can change the table. Each variant's struct says what it does.
 #[derive(Clone, PartialEq, prost::Oneof)]
 pub enum Command {
-    /// See [`CreateJob`].
     #[prost(message, tag = "1")]
     CreateJob(CreateJob),
-    /// See [`SetHomes`].
     #[prost(message, tag = "2")]
     SetHomes(SetHomes),
-    /// See [`HomeFilled`].
     #[prost(message, tag = "3")]
     HomeFilled(HomeFilled),
-    /// See [`SealSource`].
     #[prost(message, tag = "4")]
     SealSource(SealSource),
-    /// See [`Assign`].
     #[prost(message, tag = "5")]
     Assign(Assign),
-    /// See [`Release`].
     #[prost(message, tag = "6")]
     Release(Release),
-    /// See [`PlanAppend`].
     #[prost(message, tag = "7")]
     PlanAppend(PlanAppend),
-    /// See [`Complete`].
     #[prost(message, tag = "8")]
     Complete(Complete),
-    /// See [`Reopen`].
     #[prost(message, tag = "9")]
     Reopen(Reopen),
-    /// See [`FailJob`].
     #[prost(message, tag = "10")]
     FailJob(FailJob),
-    /// See [`CancelJob`].
     #[prost(message, tag = "11")]
     CancelJob(CancelJob),
-    /// See [`DeleteJob`].
     #[prost(message, tag = "12")]
     DeleteJob(DeleteJob),
-    /// See [`Tick`].
     #[prost(message, tag = "13")]
     Tick(Tick),
-    /// See [`RegisterNode`].
     #[prost(message, tag = "14")]
     RegisterNode(RegisterNode),
 }
@@ -78,78 +63,67 @@ pub enum Command {
 /// Which task, and which attempt at it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Message)]
 pub struct AttemptKey {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
-    /// The task's kind.
     #[prost(enumeration = "TaskKind", tag = "2")]
     pub kind: i32,
-    /// The task's number.
     #[prost(uint32, tag = "3")]
     pub number: u32,
-    /// The attempt.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
 }
 
-/// Makes a job, or finds the one that this request made before (P5).
+/// Creates a job, or finds the one that the same request created before (P5).
 #[derive(Clone, PartialEq, Message)]
 pub struct CreateJob {
-    /// Whose job.
     #[prost(string, tag = "1")]
     pub tenant: String,
     /// The client's name for the request.
     #[prost(string, tag = "2")]
     pub request_id: String,
-    /// The resolved spec.
     #[prost(message, required, tag = "3")]
     pub spec: Spec,
     /// File name, for display.
     #[prost(string, tag = "4")]
     pub source_name: String,
-    /// Size in bytes.
     #[prost(uint64, tag = "5")]
     pub source_bytes: u64,
     /// BLAKE3 of length, head and tail.
     #[prost(string, tag = "6")]
     pub source_fingerprint: String,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "7")]
     pub unix_ms: u64,
 }
 
-/// Gives a job its homes, or other ones; raises the epoch.
+/// Gives a job its first homes or new ones, and raises its epoch.
 #[derive(Clone, PartialEq, Message)]
 pub struct SetHomes {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
     /// The epoch that the proposer saw (0: none yet).
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
-    /// The new set; those kept stay as filled as they are.
+    /// The new set. Homes that stay in it keep their `filled`.
     #[prost(uint64, repeated, tag = "3")]
     pub homes: Vec<u64>,
 }
 
-/// A home now holds all that its job has acknowledged.
+/// Records that a home holds all that its job has acknowledged.
 #[derive(Clone, PartialEq, Message)]
 pub struct HomeFilled {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
     /// The epoch under which it was filled.
     #[prost(uint64, tag = "2")]
     pub epoch: u64,
-    /// The home.
     #[prost(uint64, tag = "3")]
     pub node: u64,
 }
 
-/// All chunks are safe on all homes of this epoch.
+/// Ends an upload: all chunks are safe on all homes of this epoch.
 #[derive(Clone, PartialEq, Message)]
 pub struct SealSource {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
     /// The epoch of the homes that hold them.
@@ -169,43 +143,25 @@ pub struct Assign {
     /// The task and its new attempt (one above the last).
     #[prost(message, required, tag = "1")]
     pub key: AttemptKey,
-    /// The node.
     #[prost(uint64, tag = "2")]
     pub node: u64,
     /// The node's encoder build: fixes the job's with its first task.
     #[prost(string, tag = "3")]
     pub build: String,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "4")]
     pub unix_ms: u64,
 }
 
-/// Takes a running attempt back.
+/// Takes a running attempt back, so that its task waits for a node again.
 #[derive(Clone, PartialEq, Message)]
 pub struct Release {
-    /// The attempt.
     #[prost(message, required, tag = "1")]
     pub key: AttemptKey,
-    /// Who is to blame.
     #[prost(enumeration = "FailureClass", tag = "2")]
     pub class: i32,
-    /// What happened.
     #[prost(message, required, tag = "3")]
     pub problem: Problem,
-}
-
-/// A range of frames as the analysis planned it.
-#[derive(Clone, PartialEq, Eq, Message)]
-pub struct Range {
-    /// First frame's time in the source's time base.
-    #[prost(sint64, tag = "1")]
-    pub from_pts: i64,
-    /// First time after the range.
-    #[prost(sint64, tag = "2")]
-    pub to_pts: i64,
-    /// Frames promised by the packets.
-    #[prost(uint64, tag = "3")]
-    pub frames: u64,
 }
 
 /// Adds shards to the plan of a running analysis.
@@ -219,19 +175,17 @@ pub struct PlanAppend {
     pub first: u32,
     /// The ranges, at most [`crate::limits::PLAN_SHARDS_PER_COMMAND_MAX`].
     #[prost(message, repeated, tag = "3")]
-    pub ranges: Vec<Range>,
+    pub ranges: Vec<ShardRange>,
 }
 
 /// Records the result of an attempt.
 #[derive(Clone, PartialEq, Message)]
 pub struct Complete {
-    /// The attempt.
     #[prost(message, required, tag = "1")]
     pub key: AttemptKey,
     /// BLAKE3 of the result (the index, the shard, the audio, the output).
     #[prost(string, tag = "2")]
     pub hash: String,
-    /// Its size in bytes.
     #[prost(uint64, tag = "3")]
     pub bytes_out: u64,
     /// Source bytes read.
@@ -243,7 +197,7 @@ pub struct Complete {
     /// Blob with times and complaints, or the proof.
     #[prost(string, tag = "6")]
     pub report: String,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "7")]
     pub unix_ms: u64,
     /// Analysis only: shards of the whole plan.
@@ -260,11 +214,10 @@ pub struct Complete {
     pub extras: bool,
 }
 
-/// The bytes of a finished task are gone on all homes: it runs again, and
-/// must give the same hash.
+/// Opens a finished task again because its bytes are gone on all homes. It
+/// must give the same hash as before.
 #[derive(Clone, PartialEq, Message)]
 pub struct Reopen {
-    /// The finished attempt.
     #[prost(message, required, tag = "1")]
     pub key: AttemptKey,
 }
@@ -272,24 +225,21 @@ pub struct Reopen {
 /// Ends a job as failed.
 #[derive(Clone, PartialEq, Message)]
 pub struct FailJob {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
-    /// Why.
     #[prost(message, required, tag = "2")]
     pub problem: Problem,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "3")]
     pub unix_ms: u64,
 }
 
-/// Ends a job at a user's wish.
+/// Ends a job because a user asked for it.
 #[derive(Clone, PartialEq, Message)]
 pub struct CancelJob {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "2")]
     pub unix_ms: u64,
 }
@@ -297,15 +247,14 @@ pub struct CancelJob {
 /// Removes a job and its bytes; a tombstone stays for a while.
 #[derive(Clone, PartialEq, Message)]
 pub struct DeleteJob {
-    /// Job id.
     #[prost(string, tag = "1")]
     pub job: String,
-    /// The proposer's wall clock, for display.
+    /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "2")]
     pub unix_ms: u64,
 }
 
-/// Moves the cluster's time on and forgets old tombstones.
+/// Advances the cluster's time and forgets old tombstones.
 #[derive(Clone, PartialEq, Message)]
 pub struct Tick {
     /// The leader's base plus its own monotonic time.
@@ -313,10 +262,9 @@ pub struct Tick {
     pub cluster_ms: u64,
 }
 
-/// A node shows the disk that it has.
+/// Records which disk a node has and where it listens.
 #[derive(Clone, PartialEq, Message)]
 pub struct RegisterNode {
-    /// Node id.
     #[prost(uint64, tag = "1")]
     pub node: u64,
     /// Its disk's incarnation.
@@ -327,7 +275,7 @@ pub struct RegisterNode {
     pub address: String,
 }
 
-/// What a command's proposer is told.
+/// The answer to a command's proposer.
 #[derive(Clone, PartialEq, Message)]
 pub struct Reply {
     /// The job that the command was about, if any.
@@ -345,30 +293,7 @@ pub struct Reply {
     pub refused: Option<Problem>,
 }
 
-/// Why bytes are no entry or table of ours.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ModelError {
-    /// The bytes are no message of the expected kind.
-    #[error("undecodable {what}: {cause}")]
-    Undecodable {
-        /// What was expected.
-        what: &'static str,
-        /// What the decoder says.
-        cause: String,
-    },
-    /// A command of a later version: this node must stop, not skip it.
-    #[error("a command that this version does not know")]
-    UnknownCommand,
-    /// A row without its owner.
-    #[error("row {key} is orphaned or misplaced")]
-    BadRow {
-        /// The row's key.
-        key: String,
-    },
-}
-
 impl Entry {
-    /// An entry of these commands.
     pub fn new(commands: Vec<Command>) -> Self {
         let commands = commands.into_iter().map(|command| Envelope {
             command: Some(command),
@@ -378,13 +303,10 @@ impl Entry {
         }
     }
 
-    /// The entry's bytes.
     pub fn encode(&self) -> Vec<u8> {
         self.encode_to_vec()
     }
 
-    /// Reads an entry.
-    ///
     /// # Errors
     /// [`ModelError::Undecodable`] for foreign bytes and
     /// [`ModelError::UnknownCommand`] for a later version's command.
@@ -406,7 +328,7 @@ impl Entry {
 
 impl AttemptKey {
     /// The latest attempt at a job's task.
-    pub fn of(job: &str, task: &crate::rows::Task) -> Self {
+    pub fn of(job: &str, task: &Task) -> Self {
         AttemptKey {
             job: job.to_string(),
             kind: task.kind,
@@ -416,7 +338,7 @@ impl AttemptKey {
     }
 
     /// The task without its attempt.
-    pub fn task(&self) -> crate::state::TaskKey {
+    pub fn task(&self) -> TaskKey {
         (self.kind(), self.number)
     }
 }

@@ -7,6 +7,8 @@
 mod apply;
 pub mod check;
 mod command;
+mod error;
+mod job_id;
 pub mod limits;
 pub mod plan;
 mod rows;
@@ -14,17 +16,7 @@ pub mod spec;
 mod state;
 
 pub use command::*;
+pub use error::ModelError;
+pub use job_id::job_id;
 pub use rows::*;
-pub use state::{Applied, JobEntry, State, TaskKey};
-
-/// The id of the job that a request makes: the same request finds the same
-/// job on any node and after any failover (P5).
-///
-/// BLAKE3 over the length-prefixed tenant and the request id, 80 bits of it.
-pub fn job_id(tenant: &str, request_id: &str) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&(tenant.len() as u64).to_le_bytes());
-    hasher.update(tenant.as_bytes());
-    hasher.update(request_id.as_bytes());
-    format!("j{}", &hasher.finalize().to_hex()[..20])
-}
+pub use state::{Applied, JobEntry, State};

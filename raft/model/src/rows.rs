@@ -10,7 +10,9 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
-/// Where a job stands.
+/// A task's name within its job.
+pub type TaskKey = (TaskKind, u32);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum JobState {
@@ -26,18 +28,26 @@ pub enum JobState {
     Succeeded = 4,
     /// It can't be done; `problem` says why.
     Failed = 5,
-    /// A user stopped it.
     Cancelled = 6,
     /// A tombstone, kept so that a late retry finds it.
     Deleted = 7,
 }
 
 impl JobState {
-    /// Whether nothing more will happen to the job by itself.
+    /// Whether nothing more happens to the job by itself.
     pub fn ended(self) -> bool {
         matches!(
             self,
             JobState::Succeeded | JobState::Failed | JobState::Cancelled | JobState::Deleted
+        )
+    }
+
+    /// Whether the homes keep the job's bytes: all states but those that ended
+    /// without an output to ask for.
+    pub fn keeps_bytes(self) -> bool {
+        !matches!(
+            self,
+            JobState::Failed | JobState::Cancelled | JobState::Deleted
         )
     }
 
@@ -56,7 +66,6 @@ impl JobState {
     }
 }
 
-/// What a task does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
 #[repr(i32)]
 pub enum TaskKind {
@@ -84,13 +93,13 @@ impl TaskKind {
         }
     }
 
-    /// Whether its result is a part of the output, which the homes keep until
-    /// they have assembled it.
+    /// Whether its result is a part of the output. The homes keep parts until
+    /// they have assembled them.
     pub fn is_part(self) -> bool {
         matches!(self, TaskKind::Shard | TaskKind::Audio | TaskKind::Extras)
     }
 
-    /// The kind a word names, if any.
+    /// The kind that a word names.
     pub fn parse(word: &str) -> Option<Self> {
         [
             TaskKind::Analyze,
@@ -104,13 +113,12 @@ impl TaskKind {
     }
 }
 
-/// Where a task stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum TaskState {
-    /// Waits for a node.
+    /// It waits for a node.
     Pending = 0,
-    /// Assigned to `node` as `attempt`.
+    /// It is assigned to `node` as `attempt`.
     Running = 1,
     /// Its result is recorded.
     Done = 2,
@@ -120,11 +128,11 @@ pub enum TaskState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
 #[repr(i32)]
 pub enum FailureClass {
-    /// The work failed on this node: counts towards poison.
+    /// The work failed on this node. Enough of these make it poison.
     Work = 0,
-    /// The node could not do its part (spawn, disk, peers).
+    /// The node could not do its part: spawn, disk, peers.
     NodeFault = 1,
-    /// Trying again anywhere is pointless.
+    /// Another attempt would be pointless anywhere.
     Final = 2,
     /// The decoder gave other frames than the packets promised.
     PlanMismatch = 3,
@@ -137,19 +145,18 @@ pub enum FailureClass {
 /// A refusal or failure as users see it (P10).
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
 pub struct Problem {
-    /// A stable word, as `not-found` or `no-video`.
+    /// A stable word that users match on, such as `not-found` or `no-video`.
     #[prost(string, tag = "1")]
     pub kind: String,
     /// What happened.
     #[prost(string, tag = "2")]
     pub cause: String,
-    /// What to do next.
+    /// What the user can do next.
     #[prost(string, tag = "3")]
     pub hint: String,
 }
 
 impl Problem {
-    /// A problem from its three parts.
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Problem {
             kind: kind.to_string(),
@@ -168,7 +175,6 @@ impl std::fmt::Display for Problem {
 /// One node that keeps a job's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
 pub struct Home {
-    /// Node id.
     #[prost(uint64, tag = "1")]
     pub node: u64,
     /// Whether it holds all that was acknowledged before it became a home.
@@ -182,28 +188,24 @@ pub struct Job {
     /// Derived from tenant and request id; see [`crate::job_id`].
     #[prost(string, tag = "1")]
     pub id: String,
-    /// Whose job it is.
     #[prost(string, tag = "2")]
     pub tenant: String,
     /// The client's name for this request (P5).
     #[prost(string, tag = "3")]
     pub request_id: String,
-    /// Where it stands.
     #[prost(enumeration = "JobState", tag = "4")]
     pub state: i32,
-    /// The resolved spec.
     #[prost(message, required, tag = "5")]
     pub spec: crate::spec::Spec,
     /// The file's name at the client, for display.
     #[prost(string, tag = "6")]
     pub source_name: String,
-    /// Size of the source in bytes.
     #[prost(uint64, tag = "7")]
     pub source_bytes: u64,
     /// BLAKE3 of length, head and tail: tells two sources apart early.
     #[prost(string, tag = "8")]
     pub source_fingerprint: String,
-    /// Raised with every change of homes: the log index of that change.
+    /// The log index of the latest change of homes; 0 before the first.
     #[prost(uint64, tag = "9")]
     pub epoch: u64,
     /// The nodes that keep the job's bytes.
@@ -218,13 +220,13 @@ pub struct Job {
     /// Blob of the analysis, once analysed.
     #[prost(string, tag = "13")]
     pub index_hash: String,
-    /// Shards of the plan so far.
+    /// How many shards the plan has so far.
     #[prost(uint32, tag = "14")]
     pub shards_total: u32,
     /// Frames promised by the source's packets.
     #[prost(uint64, tag = "15")]
     pub frames_total: u64,
-    /// Audio tracks of the output.
+    /// How many audio tracks the output has.
     #[prost(uint32, tag = "16")]
     pub audio_tracks: u32,
     /// Whether the film was collapsed to one shard after the plan was made.
@@ -239,7 +241,6 @@ pub struct Job {
     /// BLAKE3 of the output, once the homes agree.
     #[prost(string, tag = "20")]
     pub output_hash: String,
-    /// Size of the output in bytes.
     #[prost(uint64, tag = "21")]
     pub output_bytes: u64,
     /// Blob of the proof (P3).
@@ -248,16 +249,16 @@ pub struct Job {
     /// Why it failed.
     #[prost(message, optional, tag = "23")]
     pub problem: Option<Problem>,
-    /// Log index of its creation: its age among jobs.
+    /// Its age among jobs: made from the log index of its creation.
     #[prost(uint64, tag = "24")]
     pub created_index: u64,
-    /// Wall clock at creation, for display only, ms since 1970.
+    /// Wall clock, for display only.
     #[prost(uint64, tag = "25")]
     pub created_unix_ms: u64,
-    /// Wall clock at its end, for display only, ms since 1970.
+    /// Wall clock, for display only.
     #[prost(uint64, tag = "26")]
     pub ended_unix_ms: u64,
-    /// Cluster time of its deletion, for the purge.
+    /// Cluster time of its deletion: says when its tombstone may go.
     #[prost(uint64, tag = "27")]
     pub deleted_cluster_ms: u64,
 }
@@ -265,67 +266,76 @@ pub struct Job {
 /// An attempt that gave no result.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Failure {
-    /// Where it ran.
     #[prost(uint64, tag = "1")]
     pub node: u64,
-    /// Which attempt it was.
     #[prost(uint32, tag = "2")]
     pub attempt: u32,
-    /// Who is to blame.
     #[prost(enumeration = "FailureClass", tag = "3")]
     pub class: i32,
-    /// What happened.
     #[prost(message, required, tag = "4")]
     pub problem: Problem,
+}
+
+/// A range of frames, as the analysis planned it: what one shard encodes.
+/// Times are in the source's time base.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+pub struct ShardRange {
+    /// The first frame's time.
+    #[prost(sint64, tag = "1")]
+    pub from_pts: i64,
+    /// The first time after the range.
+    #[prost(sint64, tag = "2")]
+    pub to_pts: i64,
+    /// How many frames the packets promise.
+    #[prost(uint64, tag = "3")]
+    pub frames: u64,
 }
 
 /// A unit of work of one job.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Task {
-    /// What it does.
     #[prost(enumeration = "TaskKind", tag = "1")]
     pub kind: i32,
-    /// Number of the shard or of the audio track; home's node id for an
+    /// The number of the shard or audio track; the home's node id for an
     /// assembly; 0 otherwise.
     #[prost(uint32, tag = "2")]
     pub number: u32,
-    /// Where it stands.
     #[prost(enumeration = "TaskState", tag = "3")]
     pub state: i32,
-    /// Latest attempt given out: a result under another one is late.
+    /// The latest attempt. A result of any other one is late.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
-    /// Node of the latest attempt.
+    /// The node of the latest attempt.
     #[prost(uint64, tag = "5")]
     pub node: u64,
-    /// First frame's time, in the source's time base (shards).
+    /// Shards only: see [`Task::range`].
     #[prost(sint64, tag = "6")]
     pub from_pts: i64,
-    /// First time after the range (shards).
+    /// Shards only.
     #[prost(sint64, tag = "7")]
     pub to_pts: i64,
-    /// Frames: promised by packets until done, then those encoded.
+    /// Frames promised by the packets; once done, frames encoded.
     #[prost(uint64, tag = "8")]
     pub frames: u64,
-    /// BLAKE3 of the result, once done; kept over a reopening, for comparison.
+    /// BLAKE3 of the result, once done. A reopened task keeps it, for comparison.
     #[prost(string, tag = "9")]
     pub hash: String,
-    /// Size of the result in bytes.
+    /// The size of the result.
     #[prost(uint64, tag = "10")]
     pub bytes_out: u64,
-    /// Source bytes read for it.
+    /// How many source bytes were read.
     #[prost(uint64, tag = "11")]
     pub bytes_in: u64,
     /// Blob with times and complaints (shards, audio) or the proof (assembly).
     #[prost(string, tag = "12")]
     pub report: String,
-    /// Latest attempts without a result.
+    /// The latest attempts without a result.
     #[prost(message, repeated, tag = "13")]
     pub failures: Vec<Failure>,
-    /// Wall clock of the latest assignment, for display, ms since 1970.
+    /// Wall clock of the latest assignment, for display only.
     #[prost(uint64, tag = "14")]
     pub started_unix_ms: u64,
-    /// Wall clock of the result, for display, ms since 1970.
+    /// Wall clock of the result, for display only.
     #[prost(uint64, tag = "15")]
     pub ended_unix_ms: u64,
     /// Attempts that ended by a fault of the work itself.
@@ -337,6 +347,45 @@ pub struct Task {
 }
 
 impl Task {
+    pub(crate) fn pending(kind: TaskKind, number: u32) -> Self {
+        Task {
+            kind: kind.into(),
+            number,
+            state: TaskState::Pending.into(),
+            ..Default::default()
+        }
+    }
+
+    /// A shard that waits for a node.
+    pub(crate) fn shard(number: u32, range: &ShardRange) -> Self {
+        let ShardRange {
+            from_pts,
+            to_pts,
+            frames,
+        } = *range;
+        Task {
+            from_pts,
+            to_pts,
+            frames,
+            ..Task::pending(TaskKind::Shard, number)
+        }
+    }
+
+    /// Its name within the job.
+    pub fn key(&self) -> TaskKey {
+        (self.kind(), self.number)
+    }
+
+    /// The range that a shard encodes. Its frames are those promised while
+    /// the task has never been done.
+    pub fn range(&self) -> ShardRange {
+        ShardRange {
+            from_pts: self.from_pts,
+            to_pts: self.to_pts,
+            frames: self.frames,
+        }
+    }
+
     /// Whether its latest attempt was lost with the node that ran it.
     pub fn was_lost(&self) -> bool {
         let last = self.failures.last();
@@ -344,13 +393,12 @@ impl Task {
     }
 }
 
-/// A node that has taken part, by the disk it has.
+/// A node that has taken part, with the disk that it has.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Node {
-    /// Node id.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    /// Random, made when its disk was formatted.
+    /// Random, drawn when its disk was formatted.
     #[prost(string, tag = "2")]
     pub incarnation: String,
     /// Where it listens.

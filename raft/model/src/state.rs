@@ -10,12 +10,10 @@ use std::{
 use prost::Message;
 
 use crate::{
-    command::{ModelError, Reply},
-    rows::{ClusterRow, Job, JobState, Node, Task, TaskKind, TaskState},
+    command::Reply,
+    error::ModelError,
+    rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
 };
-
-/// A task's name within its job.
-pub type TaskKey = (TaskKind, u32);
 
 /// A job with its tasks.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,7 +84,7 @@ impl JobEntry {
 
     /// Writes a task and keeps the indexes.
     pub(crate) fn put_task(&mut self, task: Task) {
-        let key = (task.kind(), task.number);
+        let key = task.key();
         self.unindex(&key);
         match task.state() {
             TaskState::Pending => {

@@ -5,24 +5,24 @@
 //!
 //! `SCENARIOS_REWRITE=1` writes the output found into the scripts; read the
 //! difference before you commit it.
-#![allow(missing_docs, clippy::unwrap_used)]
+#![allow(clippy::unwrap_used)]
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    HomeFilled, JobEntry, PlanAppend, Problem, Range, Release, Reopen, Reply, SealSource, State,
-    TaskKind, TaskState, Tick,
+    HomeFilled, JobEntry, PlanAppend, Problem, Release, Reopen, Reply, SealSource, ShardRange,
+    State, TaskKind, TaskState, Tick,
     check::check,
     job_id,
-    plan::{Liveness, NodeView, plan, waiting},
+    plan::{ClusterHealth, NodeHealth, plan, waiting},
     spec::{SpecRequest, resolve},
 };
 
 #[derive(Default)]
 struct World {
     state: State,
-    liveness: Liveness,
+    health: ClusterHealth,
     index: u64,
     names: BTreeMap<String, String>,
 }
@@ -99,199 +99,180 @@ impl World {
         self.reply(&replies)
     }
 
+    /// The job that a script calls by this name.
+    fn job(&self, name: &str) -> String {
+        self.names[name].clone()
+    }
+
+    fn epoch(&self, job: &str) -> u64 {
+        self.state.job(job).unwrap().job.epoch
+    }
+
+    /// Runs one line of a script and returns its output.
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" => {
-                let slots = option(&words, "slots").map_or(1, |slots| slots.parse().unwrap());
-                let ids: Vec<u64> = words[1..]
-                    .iter()
-                    .filter_map(|word| word.parse().ok())
-                    .collect();
-                self.liveness.voters = ids.len() as u32;
-                for id in ids {
-                    let build = option(&words, "build").unwrap_or("b").to_string();
-                    self.liveness.nodes.insert(
-                        id,
-                        NodeView {
-                            alive: true,
-                            slots,
-                            build,
-                            ..Default::default()
-                        },
-                    );
-                }
-                String::new()
-            }
-            "silent" => {
-                let view = self
-                    .liveness
-                    .nodes
-                    .get_mut(&words[1].parse().unwrap())
-                    .unwrap();
-                view.silent_ms = words[2].parse().unwrap();
-                view.alive = view.silent_ms == 0;
-                String::new()
-            }
-            "build" => {
-                let view = self
-                    .liveness
-                    .nodes
-                    .get_mut(&words[1].parse().unwrap())
-                    .unwrap();
-                view.build = words[2].to_string();
-                String::new()
-            }
-            "full" => {
-                let view = self
-                    .liveness
-                    .nodes
-                    .get_mut(&words[1].parse().unwrap())
-                    .unwrap();
-                view.full = true;
-                String::new()
-            }
-            "create" => {
-                let spec = resolve(&SpecRequest {
-                    codec: option(&words, "codec").unwrap_or_default().into(),
-                    audio: option(&words, "audio").unwrap_or_default().into(),
-                    ..Default::default()
-                });
-                let tenant = option(&words, "tenant").unwrap_or("t");
-                let request = option(&words, "request").unwrap_or(words[1]);
-                self.names.insert(words[1].into(), job_id(tenant, request));
-                self.one(Command::CreateJob(CreateJob {
-                    tenant: tenant.into(),
-                    request_id: request.into(),
-                    spec: spec.unwrap(),
-                    source_bytes: option(&words, "bytes")
-                        .map_or(1000, |bytes| bytes.parse().unwrap()),
-                    ..Default::default()
-                }))
-            }
-            "seal" => {
-                let job = self.names[words[1]].clone();
-                let epoch = option(&words, "epoch").map_or_else(
-                    || self.state.job(&job).unwrap().job.epoch,
-                    |epoch| epoch.parse().unwrap(),
-                );
-                self.one(Command::SealSource(SealSource {
-                    job,
-                    epoch,
-                    manifest: "m".into(),
-                    root: "r".into(),
-                }))
-            }
-            "filled" => {
-                let job = self.names[words[1]].clone();
-                let epoch = self.state.job(&job).unwrap().job.epoch;
-                self.one(Command::HomeFilled(HomeFilled {
-                    job,
-                    epoch,
-                    node: words[2].parse().unwrap(),
-                }))
-            }
-            "plan" => {
-                let commands = plan(&self.state, &self.liveness);
-                let text: String = commands
-                    .iter()
-                    .map(|command| self.command(command))
-                    .collect();
-                if !commands.is_empty() {
-                    self.apply(commands);
-                }
-                if text.is_empty() {
-                    "nothing to do\n".into()
-                } else {
-                    text
-                }
-            }
-            "assign" => {
-                let key = self.key(&words);
-                let node = number(&words, "node");
-                self.one(Command::Assign(Assign {
-                    key,
-                    node,
-                    build: "b".into(),
-                    unix_ms: 0,
-                }))
-            }
-            // append JOB analyze 0 attempt=1 first=0 0..10 10..20
-            "append" => {
-                let ranges =
-                    words
-                        .iter()
-                        .filter_map(|word| word.split_once(".."))
-                        .map(|(from, to)| {
-                            let (from_pts, to_pts): (i64, i64) =
-                                (from.parse().unwrap(), to.parse().unwrap());
-                            Range {
-                                from_pts,
-                                to_pts,
-                                frames: (to_pts - from_pts) as u64,
-                            }
-                        });
-                let ranges = ranges.collect();
-                let (key, first) = (self.key(&words), number(&words, "first"));
-                self.one(Command::PlanAppend(PlanAppend { key, first, ranges }))
-            }
-            "done" => {
-                let key = self.key(&words);
-                let job = &self.state.job(&key.job).unwrap().job;
-                let shards_total =
-                    option(&words, "shards").map_or(job.shards_total, |n| n.parse().unwrap());
-                let command = Complete {
-                    hash: option(&words, "hash").unwrap_or("h").into(),
-                    report: option(&words, "report").unwrap_or("p").into(),
-                    frames: number(&words, "frames"),
-                    bytes_out: 10,
-                    shards_total,
-                    audio_tracks: option(&words, "audio").map_or(0, |n| n.parse().unwrap()),
-                    extras: words.contains(&"extras"),
-                    plan_note: option(&words, "note").unwrap_or_default().into(),
-                    key,
-                    ..Default::default()
-                };
-                self.one(Command::Complete(command))
-            }
-            "fail" => {
-                let class = match option(&words, "class").unwrap() {
-                    "work" => FailureClass::Work,
-                    "node" => FailureClass::NodeFault,
-                    "final" => FailureClass::Final,
-                    "mismatch" => FailureClass::PlanMismatch,
-                    "lost" => FailureClass::NodeLost,
-                    other => panic!("no class {other}"),
-                };
-                let problem = Problem::new("test", "it broke", "mend it");
-                let key = self.key(&words);
-                self.one(Command::Release(Release {
-                    key,
-                    class: class.into(),
-                    problem,
-                }))
-            }
-            "reopen" => {
-                let key = self.key(&words);
-                self.one(Command::Reopen(Reopen { key }))
-            }
-            "cancel" => {
-                let job = self.names[words[1]].clone();
-                self.one(Command::CancelJob(CancelJob { job, unix_ms: 0 }))
-            }
-            "delete" => {
-                let job = self.names[words[1]].clone();
-                self.one(Command::DeleteJob(DeleteJob { job, unix_ms: 0 }))
-            }
+            "nodes" | "silent" | "build" | "full" => self.report_health(&words),
+            "plan" => self.plan(),
+            "create" => self.create(&words),
+            "seal" | "filled" | "cancel" | "delete" => self.change_job(&words),
+            "assign" | "fail" | "reopen" => self.change_task(&words),
+            "append" => self.append(&words),
+            "done" => self.complete(&words),
             "tick" => self.one(Command::Tick(Tick {
                 cluster_ms: words[1].parse().unwrap(),
             })),
             "show" => match self.state.job(&self.names[words[1]]) {
-                Some(entry) => self.aliased(&show(entry, &self.liveness)),
+                Some(entry) => self.aliased(&show(entry, &self.health)),
                 None => "no such job\n".into(),
             },
             other => panic!("no command {other}"),
         }
+    }
+
+    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `build NODE BUILD`
+    /// and `full NODE`: what the nodes report.
+    fn report_health(&mut self, words: &[&str]) -> String {
+        if words[0] == "nodes" {
+            self.add_nodes(words);
+            return String::new();
+        }
+        let node = self.health.nodes.get_mut(&words[1].parse().unwrap());
+        let node = node.unwrap();
+        match words[0] {
+            "silent" => {
+                node.silent_ms = words[2].parse().unwrap();
+                node.alive = node.silent_ms == 0;
+            }
+            "build" => node.build = words[2].to_string(),
+            _ => node.full = true,
+        }
+        String::new()
+    }
+
+    fn add_nodes(&mut self, words: &[&str]) {
+        let slots = option(words, "slots").map_or(1, |slots| slots.parse().unwrap());
+        let build = option(words, "build").unwrap_or("b");
+        let ids: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
+        self.health.voters = ids.len() as u32;
+        for id in ids {
+            let node = NodeHealth {
+                alive: true,
+                slots,
+                build: build.to_string(),
+                ..Default::default()
+            };
+            self.health.nodes.insert(id, node);
+        }
+    }
+
+    /// Plans and applies what was planned.
+    fn plan(&mut self) -> String {
+        let commands = plan(&self.state, &self.health);
+        if commands.is_empty() {
+            return "nothing to do\n".into();
+        }
+        let text = commands.iter().map(|command| self.command(command));
+        let text = text.collect();
+        self.apply(commands);
+        text
+    }
+
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`
+    fn create(&mut self, words: &[&str]) -> String {
+        let spec = resolve(&SpecRequest {
+            codec: option(words, "codec").unwrap_or_default().into(),
+            audio: option(words, "audio").unwrap_or_default().into(),
+            ..Default::default()
+        });
+        let tenant = option(words, "tenant").unwrap_or("t");
+        let request = option(words, "request").unwrap_or(words[1]);
+        self.names.insert(words[1].into(), job_id(tenant, request));
+        self.one(Command::CreateJob(CreateJob {
+            tenant: tenant.into(),
+            request_id: request.into(),
+            spec: spec.unwrap(),
+            source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
+            ..Default::default()
+        }))
+    }
+
+    /// `seal JOB [epoch=]`, `filled JOB NODE`, `cancel JOB` and `delete JOB`
+    fn change_job(&mut self, words: &[&str]) -> String {
+        let job = self.job(words[1]);
+        self.one(match words[0] {
+            "seal" => Command::SealSource(SealSource {
+                epoch: option(words, "epoch")
+                    .map_or_else(|| self.epoch(&job), |epoch| epoch.parse().unwrap()),
+                job,
+                manifest: "m".into(),
+                root: "r".into(),
+            }),
+            "filled" => Command::HomeFilled(HomeFilled {
+                epoch: self.epoch(&job),
+                job,
+                node: words[2].parse().unwrap(),
+            }),
+            "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
+            _ => Command::DeleteJob(DeleteJob { job, unix_ms: 0 }),
+        })
+    }
+
+    /// `assign JOB KIND NUMBER attempt=1 node=1`, `fail ... class=work` and
+    /// `reopen ...`
+    fn change_task(&mut self, words: &[&str]) -> String {
+        let key = self.key(words);
+        self.one(match words[0] {
+            "assign" => Command::Assign(Assign {
+                key,
+                node: number(words, "node"),
+                build: "b".into(),
+                unix_ms: 0,
+            }),
+            "fail" => Command::Release(Release {
+                key,
+                class: failure_class(option(words, "class").unwrap()).into(),
+                problem: Problem::new("test", "it broke", "mend it"),
+            }),
+            _ => Command::Reopen(Reopen { key }),
+        })
+    }
+
+    /// `append JOB analyze 0 attempt=1 first=0 0..10 10..20`
+    fn append(&mut self, words: &[&str]) -> String {
+        let ranges = words.iter().filter_map(|word| word.split_once(".."));
+        let ranges = ranges.map(|(from, to)| {
+            let (from_pts, to_pts): (i64, i64) = (from.parse().unwrap(), to.parse().unwrap());
+            ShardRange {
+                from_pts,
+                to_pts,
+                frames: (to_pts - from_pts) as u64,
+            }
+        });
+        let ranges = ranges.collect();
+        let (key, first) = (self.key(words), number(words, "first"));
+        self.one(Command::PlanAppend(PlanAppend { key, first, ranges }))
+    }
+
+    /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
+    /// an analysis `[shards=] [audio=0] [note=] [extras]`
+    fn complete(&mut self, words: &[&str]) -> String {
+        let key = self.key(words);
+        let job = &self.state.job(&key.job).unwrap().job;
+        let shards_total =
+            option(words, "shards").map_or(job.shards_total, |shards| shards.parse().unwrap());
+        self.one(Command::Complete(Complete {
+            hash: option(words, "hash").unwrap_or("h").into(),
+            report: option(words, "report").unwrap_or("p").into(),
+            frames: number(words, "frames"),
+            bytes_out: 10,
+            shards_total,
+            audio_tracks: option(words, "audio").map_or(0, |tracks| tracks.parse().unwrap()),
+            extras: words.contains(&"extras"),
+            plan_note: option(words, "note").unwrap_or_default().into(),
+            key,
+            ..Default::default()
+        }))
     }
 
     fn command(&self, command: &Command) -> String {
@@ -308,7 +289,18 @@ impl World {
     }
 }
 
-fn show(entry: &JobEntry, liveness: &Liveness) -> String {
+fn failure_class(word: &str) -> FailureClass {
+    match word {
+        "work" => FailureClass::Work,
+        "node" => FailureClass::NodeFault,
+        "final" => FailureClass::Final,
+        "mismatch" => FailureClass::PlanMismatch,
+        "lost" => FailureClass::NodeLost,
+        other => panic!("no class {other}"),
+    }
+}
+
+fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     let job = &entry.job;
     let mut text = String::new();
     let homes: Vec<String> = job
@@ -336,9 +328,8 @@ fn show(entry: &JobEntry, liveness: &Liveness) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
-    let waits = waiting(entry, liveness);
-    if !waits.is_empty() {
-        write!(text, " waits {waits}").unwrap();
+    if let Some(waiting) = waiting(entry, health) {
+        write!(text, " waits {waiting}").unwrap();
     }
     text.push('\n');
     for task in entry.tasks.values() {

@@ -1,15 +1,11 @@
 //! Covers and attached files: kept where the container has a place for them,
 //! named where it has none, and their names are never taken for anything else.
 
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
 use std::{path::Path, process::Command};
 
+use crate::world::{Clip, Job, World, spec};
 use reelraft_model::spec::Spec;
 use serde_json::Value;
-use world::{Clip, Job, World, spec};
 
 /// What tells streams and attached files apart.
 const STREAMS: &str = "stream=codec_type,codec_name,width,height:stream_disposition=default,attached_pic:stream_tags=filename,mimetype,language,title";
@@ -47,10 +43,10 @@ fn bytes(world: &World, path: &Path, stream: &str) -> Vec<u8> {
 /// A film that begins late and has two covers, an MP4 of ffmpeg's own.
 fn covered(world: &World) -> (Clip, [Clip; 2]) {
     let pictures = [
-        world.made_by("front.png", "-f lavfi -i testsrc2=size=64x48 -frames:v 1"),
-        world.made_by("back.jpg", "-f lavfi -i color=red:size=32x40 -frames:v 1"),
+        world.made_from("front.png", "-f lavfi -i testsrc2=size=64x48 -frames:v 1"),
+        world.made_from("back.jpg", "-f lavfi -i color=red:size=32x40 -frames:v 1"),
     ];
-    let film = world.made_by(
+    let film = world.made_from(
         "covered.mp4",
         "-itsoffset 1.5 -f lavfi -i testsrc2=size=160x90:rate=24:duration=3 -itsoffset 1.5 -f lavfi -i sine=duration=3 -i front.png -i back.jpg -map 0 -map 1 -map 2 -map 3 -c:v:0 libx264 -pix_fmt yuv420p -preset fast -g 24 -c:v:1 copy -c:v:2 copy -c:a aac -disposition:v:1 attached_pic -disposition:v:2 attached_pic",
     );

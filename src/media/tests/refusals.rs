@@ -1,12 +1,8 @@
 //! Bad sources: each gets a typed refusal that says why, and no other file is
 //! ever read on their behalf (P9, P10).
 
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
+use crate::world::{self, Clip, World, spec};
 use reelraft_media::Class;
-use world::{Clip, World, spec};
 
 fn refused(world: &World, clip: &Clip) -> &'static str {
     let Err(error) = world.try_job(clip, &spec(&[])) else {

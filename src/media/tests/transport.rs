@@ -1,14 +1,10 @@
 //! Where a source comes from changes nothing (P1), and a source that stops
 //! coming is never taken for one that ends.
 
-#![allow(clippy::unwrap_used)]
-
-mod world;
-
 use std::time::{Duration, Instant};
 
+use crate::world::{World, server::Server, spec};
 use reelraft_media::{Cancel, Class, Context, Input, analyze, encode_shard};
-use world::{World, server::Server, spec};
 
 #[test]
 fn a_server_and_a_file_give_the_same_bytes() {

@@ -1,11 +1,19 @@
 //! What follows from a command for the job as a whole: its next stage, its
 //! collapse to one shard, its end.
 
-use super::*;
+use std::sync::Arc;
+
+use super::writer::{Writer, clip};
+use crate::{
+    command::Reply,
+    limits::PROBLEM_BYTES_MAX,
+    rows::{JobState, Problem, ShardRange, Task, TaskKey, TaskKind, TaskState},
+    state::JobEntry,
+};
 
 impl Writer<'_> {
-    /// Takes an assembly back while a shard is encoded anew, keeping its
-    /// attempt number so that a late result is refused.
+    /// Puts a task back to pending. Its attempt number stays, so that a late
+    /// result is refused.
     pub(super) fn suspend(&mut self, id: &str, key: TaskKey) {
         let task = self
             .state
@@ -19,7 +27,7 @@ impl Writer<'_> {
         }
     }
 
-    pub(super) fn end(&mut self, id: &str, unix_ms: u64, problem: Problem) -> Reply {
+    pub(super) fn fail(&mut self, id: &str, unix_ms: u64, problem: Problem) -> Reply {
         if let Some(mut job) = self.job(id).cloned() {
             job.state = JobState::Failed.into();
             job.problem = Some(problem);
@@ -30,8 +38,8 @@ impl Writer<'_> {
         Reply::done(id)
     }
 
-    /// Running tasks of an ended job are not running any more: workers read
-    /// that from the table and end their processes.
+    /// An ended job has no running task: workers read that from the table and
+    /// end their processes.
     pub(super) fn stop_tasks(&mut self, id: &str) {
         let running: Vec<TaskKey> = self
             .state
@@ -49,12 +57,7 @@ impl Writer<'_> {
             .state
             .jobs
             .get(id)
-            .map(|entry| {
-                entry
-                    .shards()
-                    .map(|task| (TaskKind::Shard, task.number))
-                    .collect()
-            })
+            .map(|entry| entry.shards().map(|task| task.key()).collect())
             .unwrap_or_default();
         for key in shards {
             self.remove_task(id, key);
@@ -65,10 +68,10 @@ impl Writer<'_> {
         }
     }
 
-    /// Makes the whole film one shard: the packets promised other frames than
-    /// the decoder gives, or the parts do not fit together, so no other cut
-    /// can be trusted. The new shard goes on counting attempts above all old
-    /// ones, which fences those off.
+    /// Makes the whole film one shard. The decoder gives other frames than the
+    /// packets promised, or the parts do not fit together, so no cut can be
+    /// trusted. The new shard counts its attempts from above all old ones,
+    /// which fences those off.
     pub(super) fn collapse(&mut self, id: &str, why: &str) {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
@@ -76,10 +79,14 @@ impl Writer<'_> {
         let Some(mut job) = (!entry.job.single).then(|| entry.job.clone()) else {
             return;
         };
-        let mut whole = pending(TaskKind::Shard, 0);
-        whole.from_pts = entry.shards().map(|task| task.from_pts).min().unwrap_or(0);
-        whole.to_pts = entry.shards().map(|task| task.to_pts).max().unwrap_or(0);
-        whole.frames = job.frames_total;
+        let mut whole = Task::shard(
+            0,
+            &ShardRange {
+                from_pts: entry.shards().map(|task| task.from_pts).min().unwrap_or(0),
+                to_pts: entry.shards().map(|task| task.to_pts).max().unwrap_or(0),
+                frames: job.frames_total,
+            },
+        );
         whole.attempt = entry.shards().map(|task| task.attempt).max().unwrap_or(0);
         let assemblies = assemblies_of(entry);
         self.drop_shards(id);
@@ -89,7 +96,7 @@ impl Writer<'_> {
         job.state = JobState::Encoding.into();
         job.single = true;
         job.shards_total = 1;
-        // What the analysis found to say, as what was left out, stays true.
+        // What the analysis noted, such as streams left out, stays true.
         let notes = [why, &job.plan_note].map(str::trim);
         let notes = notes.into_iter().filter(|note| !note.is_empty());
         job.plan_note = clip(&notes.collect::<Vec<_>>().join("; "), PROBLEM_BYTES_MAX);
@@ -124,11 +131,11 @@ impl Writer<'_> {
             .filter(|&node| !entry.tasks.contains_key(&(TaskKind::Assemble, node)))
             .collect();
         for node in missing {
-            self.put_task(id, pending(TaskKind::Assemble, node));
+            self.put_task(id, Task::pending(TaskKind::Assemble, node));
         }
     }
 
-    /// Ends the job when all homes hold the same output, or do not.
+    /// Ends the job once all homes hold the same output, or two of them differ.
     pub(super) fn succeed_if_agreed(&mut self, id: &str, unix_ms: u64) -> Reply {
         let Some(entry) = self.state.jobs.get(id) else {
             return Reply::stale(id);
@@ -151,7 +158,7 @@ impl Writer<'_> {
                 "node {} assembled {} and node {} assembled {}",
                 first.number, first.hash, other.number, other.hash
             );
-            return self.end(id, unix_ms, not_reproducible(cause));
+            return self.fail(id, unix_ms, not_reproducible(cause));
         }
         let agreed = job
             .homes

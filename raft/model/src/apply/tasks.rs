@@ -1,16 +1,19 @@
 //! Commands about tasks: assigning, releasing, planning, completing and
-//! reopening them. Each holds only for the attempt that the table names.
-
-use crate::limits::TRACKS_MAX;
+//! reopening them. Each takes effect only for the attempt that the table names.
 
 use super::{
     stages::{assemblies_of, not_reproducible},
-    *,
+    writer::{Writer, clipped},
+};
+use crate::{
+    command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
+    limits::{FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX},
+    rows::{Failure, FailureClass, JobState, Task, TaskKind, TaskState},
 };
 
 impl Writer<'_> {
-    /// The task of a key, if the key names its latest attempt and it runs.
-    pub(super) fn running(&self, key: &crate::command::AttemptKey) -> Option<Task> {
+    /// The task of a key, if the key names its latest attempt and that runs.
+    pub(super) fn running(&self, key: &AttemptKey) -> Option<Task> {
         let entry = self.state.jobs.get(&key.job)?;
         let task = entry.tasks.get(&key.task())?;
         let current = task.attempt == key.attempt && task.state() == TaskState::Running;
@@ -92,15 +95,7 @@ impl Writer<'_> {
             return Reply::stale(id);
         }
         for (number, range) in (c.first..).zip(&c.ranges) {
-            self.put_task(
-                id,
-                Task {
-                    from_pts: range.from_pts,
-                    to_pts: range.to_pts,
-                    frames: range.frames,
-                    ..pending(TaskKind::Shard, number)
-                },
-            );
+            self.put_task(id, Task::shard(number, range));
         }
         job.shards_total = total as u32;
         self.put_job(job);
@@ -132,7 +127,7 @@ impl Writer<'_> {
                 task.hash,
                 c.hash
             );
-            return self.end(id, c.unix_ms, not_reproducible(cause));
+            return self.fail(id, c.unix_ms, not_reproducible(cause));
         }
         task.state = TaskState::Done.into();
         task.hash = c.hash.clone();
@@ -151,10 +146,10 @@ impl Writer<'_> {
                 job.audio_tracks = c.audio_tracks;
                 self.put_job(job);
                 for track in 0..c.audio_tracks {
-                    self.put_task(id, pending(TaskKind::Audio, track));
+                    self.put_task(id, Task::pending(TaskKind::Audio, track));
                 }
                 if c.extras {
-                    self.put_task(id, pending(TaskKind::Extras, 0));
+                    self.put_task(id, Task::pending(TaskKind::Extras, 0));
                 }
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),

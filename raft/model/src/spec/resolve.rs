@@ -1,336 +1,163 @@
-//! From what was asked to what will be done: every default filled in, every
-//! impossible wish refused by name.
+//! From what was asked for to what will be done: every default filled in,
+//! every impossible option refused by name.
 
-use super::*;
+use super::{
+    audio::{AudioOptions, resolve_audio},
+    bounds::{milli_in_range, word},
+    choices::{Codec, Subtitles},
+    encoder::{Encoder, EncoderOptions, resolve_encoder},
+    error::SpecError,
+    formats::{FormatOptions, resolve_formats},
+    options::{Spec, SpecRequest},
+    picture::{Picture, PictureOptions, resolve_picture},
+};
+use crate::limits::{SHARD_MS_DEFAULT, SHARD_MS_MAX, SHARD_MS_MIN};
 
-fn in_range(
-    what: &'static str,
-    found: i64,
-    low: i64,
-    high: i64,
-    range: &'static str,
-) -> Result<(), SpecError> {
-    if (low..=high).contains(&found) {
-        Ok(())
-    } else {
-        let found = found.to_string();
-        Err(SpecError::OutOfRange { what, found, range })
+/// The options of a request by what they are about.
+struct Options<'a> {
+    formats: FormatOptions<'a>,
+    picture: PictureOptions<'a>,
+    encoder: EncoderOptions<'a>,
+    audio: AudioOptions<'a>,
+    other: OtherOptions<'a>,
+}
+
+struct OtherOptions<'a> {
+    shard_ms: Option<u32>,
+    subtitles: &'a str,
+    strip_metadata: bool,
+    keep_location: bool,
+    strict: bool,
+}
+
+impl<'a> From<&'a SpecRequest> for Options<'a> {
+    /// Takes the request apart without `..`: an option that is added and not
+    /// taken up here does not compile.
+    fn from(request: &'a SpecRequest) -> Self {
+        let SpecRequest {
+            width,
+            height,
+            fps,
+            codec,
+            crf,
+            preset,
+            pix_fmt,
+            brightness_milli,
+            contrast_milli,
+            audio,
+            audio_bitrate,
+            container,
+            shard_ms,
+            saturation_milli,
+            deinterlace,
+            crop,
+            pad,
+            denoise,
+            loudness_mlufs,
+            audio_tracks,
+            subtitles,
+            strip_metadata,
+            keep_location,
+            strict,
+        } = request;
+        Options {
+            formats: FormatOptions {
+                container,
+                codec,
+                audio,
+            },
+            picture: PictureOptions {
+                width: *width,
+                height: *height,
+                fps: *fps,
+                crop: *crop,
+                pad: *pad,
+                brightness_milli: *brightness_milli,
+                contrast_milli: *contrast_milli,
+                saturation_milli: *saturation_milli,
+                deinterlace,
+                denoise,
+            },
+            encoder: EncoderOptions {
+                crf: *crf,
+                preset,
+                pix_fmt,
+            },
+            audio: AudioOptions {
+                bitrate: *audio_bitrate,
+                loudness_mlufs: *loudness_mlufs,
+                tracks: audio_tracks,
+            },
+            other: OtherOptions {
+                shard_ms: *shard_ms,
+                subtitles,
+                strip_metadata: *strip_metadata,
+                keep_location: *keep_location,
+                strict: *strict,
+            },
+        }
     }
 }
 
-/// As [`in_range`] for what users write as a decimal and we keep in
-/// thousandths.
-fn milli_in_range(
-    what: &'static str,
-    found_milli: i64,
-    low: i64,
-    high: i64,
-    range: &'static str,
-) -> Result<(), SpecError> {
-    in_range(what, found_milli, low, high, range).map_err(|_| {
-        let (sign, size) = (if found_milli < 0 { "-" } else { "" }, found_milli.abs());
-        let found = format!("{sign}{}.{:03}", size / 1000, size % 1000);
-        SpecError::OutOfRange { what, found, range }
-    })
-}
-
-/// Fills every default in and refuses what can't be.
+/// Fills in every default and refuses what can't be done.
 ///
 /// # Errors
 /// [`SpecError`] names the option, what was found and what would do.
 pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
-    let container = word(&request.container, Container::Mp4)?;
-    let codec = match container {
-        _ if container.sound_alone() => word(&request.codec, Codec::None)?,
-        Container::Webm => word(&request.codec, Codec::Vp9)?,
-        _ => word(&request.codec, Codec::H264)?,
+    let options = Options::from(request);
+    let formats = resolve_formats(options.formats)?;
+    let shard_ms = resolve_shard_ms(options.other.shard_ms)?;
+    let subtitles = word(options.other.subtitles, Subtitles::Keep)?;
+    let (picture, encoder) = match formats.codec {
+        Codec::None => (Picture::neutral(), Encoder::default()),
+        codec => (
+            resolve_picture(options.picture)?,
+            resolve_encoder(codec, options.encoder)?,
+        ),
     };
-    let audio = match container {
-        Container::Webm | Container::Opus => word(&request.audio, Audio::Opus)?,
-        Container::Flac => word(&request.audio, Audio::Flac)?,
-        _ => word(&request.audio, Audio::Aac)?,
-    };
-    check_video(codec, container)?;
-    check_audio(audio, container)?;
-    let shard_ms = request.shard_ms.unwrap_or(SHARD_MS_DEFAULT);
-    let range = "0.5 to 600";
-    let (low, high) = (SHARD_MS_MIN.into(), SHARD_MS_MAX.into());
-    milli_in_range("shard-seconds", shard_ms.into(), low, high, range)?;
-
-    let mut spec = Spec {
-        codec: codec.into(),
-        contrast_milli: 1000,
-        saturation_milli: 1000,
-        audio: audio.into(),
-        container: container.into(),
+    let audio = resolve_audio(formats.audio, options.audio)?;
+    // Without `..` as well: a new field of the spec must be filled in here.
+    Ok(Spec {
+        width: picture.size.0,
+        height: picture.size.1,
+        fps_num: picture.fps.0,
+        fps_den: picture.fps.1,
+        codec: formats.codec.into(),
+        crf: encoder.crf,
+        preset: encoder.preset,
+        pix_fmt: encoder.pix_fmt,
+        brightness_milli: picture.brightness_milli,
+        contrast_milli: picture.contrast_milli,
+        audio: formats.audio.into(),
+        audio_bitrate: audio.bitrate,
+        container: formats.container.into(),
         shard_ms,
-        subtitles: word(&request.subtitles, Subtitles::Keep)?.into(),
-        strip_metadata: request.strip_metadata,
-        keep_location: request.keep_location,
-        strict: request.strict,
-        ..Default::default()
-    };
-    if codec != Codec::None {
-        resolve_picture(request, &mut spec)?;
-        resolve_encoder(request, &mut spec)?;
-    }
-    resolve_sound(request, &mut spec)?;
-    Ok(spec)
-}
-
-fn word<T: Word>(word: &str, default: T) -> Result<T, SpecError> {
-    match word {
-        "" => Ok(default),
-        word => T::parse(word),
-    }
-}
-
-/// Size, rate and filters.
-fn resolve_picture(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
-    let (pad_width, pad_height) = request.pad.unzip();
-    for (what, side) in [
-        ("width", request.width),
-        ("height", request.height),
-        ("pad width", pad_width),
-        ("pad height", pad_height),
-    ] {
-        if let Some(side) = side {
-            even(what, side, 2)?;
-        }
-    }
-    if let Some(crop) = request.crop {
-        even("crop width", crop.width, 2)?;
-        even("crop height", crop.height, 2)?;
-        even("crop x", crop.x, 0)?;
-        even("crop y", crop.y, 0)?;
-    }
-    let too_small = |side: Option<u32>, pad| side.zip(pad).is_some_and(|(side, pad)| pad < side);
-    if too_small(request.width, pad_width) || too_small(request.height, pad_height) {
-        return Err(SpecError::Clash {
-            wish: "a padded canvas that is smaller than the picture",
-            other: "--width and --height".into(),
-            hint: "make the canvas at least as large as the picture",
-        });
-    }
-    if let Some((num, den)) = request.fps {
-        let range = "a rate above 0 and up to 300, as 25 or 30000/1001";
-        in_range("fps denominator", den.into(), 1, 1_000_000, range)?;
-        let high = i64::from(FPS_MAX) * i64::from(den);
-        in_range("fps", num.into(), 1, high, range)?;
-        (spec.fps_num, spec.fps_den) = (num, den);
-    }
-    let milli = |what, asked: Option<i32>, neutral: i32, low, high, range| {
-        let value = asked.unwrap_or(neutral);
-        milli_in_range(what, value.into(), low, high, range).map(|()| value)
-    };
-    spec.brightness_milli = milli(
-        "brightness",
-        request.brightness_milli,
-        0,
-        -1000,
-        1000,
-        "-1 to 1",
-    )?;
-    spec.contrast_milli = milli("contrast", request.contrast_milli, 1000, 0, 2000, "0 to 2")?;
-    spec.saturation_milli = milli(
-        "saturation",
-        request.saturation_milli,
-        1000,
-        0,
-        3000,
-        "0 to 3",
-    )?;
-    spec.width = request.width.unwrap_or(0);
-    spec.height = request.height.unwrap_or(0);
-    spec.pad_width = pad_width.unwrap_or(0);
-    spec.pad_height = pad_height.unwrap_or(0);
-    spec.crop = request.crop;
-    spec.deinterlace = word(&request.deinterlace, Deinterlace::Off)?.into();
-    spec.denoise = word(&request.denoise, Denoise::Off)?.into();
-    Ok(())
-}
-
-/// A side or place in a picture whose chroma has half the samples.
-fn even(what: &'static str, found: u32, low: u32) -> Result<(), SpecError> {
-    let range = match low {
-        0 => "an even number up to 16384",
-        _ => "an even number from 2 to 16384",
-    };
-    in_range(
-        what,
-        found.into(),
-        low.into(),
-        PICTURE_SIDE_MAX.into(),
-        range,
-    )?;
-    if found.is_multiple_of(2) {
-        return Ok(());
-    }
-    let found = found.to_string();
-    Err(SpecError::OutOfRange { what, found, range })
-}
-
-/// Quality, preset and pixel format.
-fn resolve_encoder(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
-    let codec = spec.codec();
-    let (crf_default, crf_max) = codec.crf();
-    if let Some(crf) = request.crf {
-        let range = match crf_max {
-            0 => "no crf: ffv1 is lossless",
-            51 => "0 to 51",
-            _ => "0 to 63",
-        };
-        in_range("crf", crf.into(), 0, crf_max.into(), range)?;
-    }
-    spec.crf = request.crf.unwrap_or(crf_default);
-    spec.preset = resolve_preset(codec, &request.preset)?;
-    spec.pix_fmt = resolve_pix_fmt(codec, &request.pix_fmt)?;
-    Ok(())
-}
-
-/// Bit rate, loudness and the choice of tracks.
-fn resolve_sound(request: &SpecRequest, spec: &mut Spec) -> Result<(), SpecError> {
-    let audio = spec.audio();
-    if matches!(audio, Audio::Aac | Audio::Opus) {
-        let rate = request.audio_bitrate.unwrap_or(128_000);
-        in_range("audio-bitrate", rate.into(), 8_000, 510_000, "8k to 510k")?;
-        spec.audio_bitrate = rate;
-    }
-    if let Some(loudness) = request.loudness_mlufs {
-        let range = "-70 to -5";
-        milli_in_range("loudness", loudness.into(), -70_000, -5_000, range)?;
-        if matches!(audio, Audio::Copy | Audio::None) {
-            return Err(SpecError::Clash {
-                wish: "--loudness",
-                other: format!("--audio {}", audio.name()),
-                hint: "loudness is changed by encoding: choose aac, opus or flac",
-            });
-        }
-        spec.loudness_mlufs = loudness;
-    }
-    let tracks = &request.audio_tracks;
-    let distinct = (tracks.iter().enumerate()).all(|(at, track)| !tracks[..at].contains(track));
-    if tracks.contains(&0) || tracks.len() > TRACKS_MAX || !distinct {
-        return Err(SpecError::OutOfRange {
-            what: "audio-tracks",
-            found: tracks
-                .iter()
-                .map(u32::to_string)
-                .collect::<Vec<_>>()
-                .join(","),
-            range: "up to 32 different numbers of tracks, from 1",
-        });
-    }
-    spec.audio_tracks.clone_from(tracks);
-    Ok(())
-}
-
-fn check_video(codec: Codec, container: Container) -> Result<(), SpecError> {
-    use Container::{Mkv, Mov, Mp4, Webm};
-    let hint = match (codec, container) {
-        (Codec::None, container) if container.sound_alone() => return Ok(()),
-        (Codec::None, _) => "choose h264, hevc, vp9, av1 or ffv1",
-        (_, container) if container.sound_alone() => {
-            "this container holds sound alone: leave --codec out, or write an .mp4 or .mkv"
-        }
-        (_, Mkv) => return Ok(()),
-        (Codec::H264 | Codec::Hevc, Mp4 | Mov) | (Codec::Vp9 | Codec::Av1, Mp4 | Webm) => {
-            return Ok(());
-        }
-        (Codec::Ffv1, _) => "store ffv1 in an .mkv file",
-        (_, Webm) => "WebM takes vp9 or av1; for this codec write an .mkv or .mp4",
-        (_, _) => "MOV takes h264 or hevc; for this codec write an .mkv or .mp4",
-    };
-    Err(SpecError::Pair {
-        inner: codec.name(),
-        container: container.name(),
-        hint,
+        saturation_milli: picture.saturation_milli,
+        deinterlace: picture.deinterlace.into(),
+        crop: picture.crop,
+        pad_width: picture.pad.0,
+        pad_height: picture.pad.1,
+        denoise: picture.denoise.into(),
+        loudness_mlufs: audio.loudness_mlufs,
+        audio_tracks: audio.tracks,
+        subtitles: subtitles.into(),
+        strip_metadata: options.other.strip_metadata,
+        keep_location: options.other.keep_location,
+        strict: options.other.strict,
     })
 }
 
-/// Copied audio is judged when the source is known.
-fn check_audio(audio: Audio, container: Container) -> Result<(), SpecError> {
-    use Container::{Flac, M4a, Mkv, Mov, Mp4, Opus, Webm};
-    let hint = match (audio, container) {
-        (Audio::None, container) if container.sound_alone() => {
-            "this container holds sound alone: choose a codec for it"
-        }
-        (Audio::Copy | Audio::None, _) | (_, Mkv | Mp4) => return Ok(()),
-        (Audio::Aac, Mov | M4a) | (Audio::Opus, Webm | Opus) | (Audio::Flac, Flac) => return Ok(()),
-        (_, Webm | Opus) => "it takes opus alone",
-        (_, Flac) => "it takes flac alone",
-        (_, Mov | M4a) => "it takes aac; for this codec write an .mkv or .mp4",
-    };
-    Err(SpecError::Pair {
-        inner: audio.name(),
-        container: container.name(),
-        hint,
-    })
-}
-
-fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
-    let number = |default: &str, high: i64, range| -> Result<String, SpecError> {
-        if asked.is_empty() {
-            return Ok(default.to_string());
-        }
-        let value: i64 = asked.parse().map_err(|_| SpecError::Unknown {
-            what: "preset",
-            found: asked.into(),
-            known: range,
-        })?;
-        in_range("preset", value, 0, high, range)?;
-        Ok(value.to_string())
-    };
-    match codec {
-        Codec::H264 | Codec::Hevc => {
-            let preset = if asked.is_empty() { "medium" } else { asked };
-            if X26X_PRESETS.contains(&preset) {
-                Ok(preset.to_string())
-            } else {
-                Err(SpecError::Unknown {
-                    what: "preset",
-                    found: asked.into(),
-                    known: "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo",
-                })
-            }
-        }
-        // libvpx's -cpu-used, SVT-AV1's -preset.
-        Codec::Vp9 => number("2", 8, "a speed from 0 (slow) to 8 (fast)"),
-        Codec::Av1 => number("8", 13, "a preset from 0 (slow) to 13 (fast)"),
-        Codec::Ffv1 | Codec::None if asked.is_empty() => Ok(String::new()),
-        Codec::Ffv1 | Codec::None => Err(SpecError::Unknown {
-            what: "preset",
-            found: asked.into(),
-            known: "none: ffv1 has no presets",
-        }),
-    }
-}
-
-fn resolve_pix_fmt(codec: Codec, asked: &str) -> Result<String, SpecError> {
-    if asked.is_empty() {
-        return Ok(String::new());
-    }
-    let known: &'static str = match codec {
-        Codec::Av1 => "yuv420p, yuv420p10le",
-        Codec::H264 | Codec::Hevc | Codec::Vp9 | Codec::Ffv1 | Codec::None => {
-            "yuv420p, yuv422p, yuv444p, yuv420p10le, yuv422p10le, yuv444p10le"
-        }
-    };
-    let fits = PIX_FMTS.contains(&asked) && known.split(", ").any(|word| word == asked);
-    if fits {
-        Ok(asked.to_string())
-    } else {
-        Err(SpecError::Unknown {
-            what: "pix-fmt",
-            found: asked.into(),
-            known,
-        })
-    }
+fn resolve_shard_ms(asked: Option<u32>) -> Result<u32, SpecError> {
+    let shard_ms = asked.unwrap_or(SHARD_MS_DEFAULT);
+    let (low, high) = (SHARD_MS_MIN.into(), SHARD_MS_MAX.into());
+    milli_in_range("shard-seconds", shard_ms.into(), low, high, "0.5 to 600")?;
+    Ok(shard_ms)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::{Audio, Container, Crop};
 
     fn ask(codec: &str, container: &str) -> Result<Spec, SpecError> {
         resolve(&SpecRequest {
@@ -389,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn wishes_that_contradict_are_refused() {
+    fn options_that_contradict_are_refused() {
         let refused = |request: SpecRequest| resolve(&request).expect_err("refused").to_string();
         let copied = refused(SpecRequest {
             audio: "copy".into(),
@@ -429,6 +256,62 @@ mod tests {
             };
             let error = resolve(&request).expect_err("refused");
             assert!(error.to_string().contains("width"), "{error}");
+        }
+    }
+
+    /// Requests that each set one option. The list names every field, or it
+    /// does not compile.
+    macro_rules! one_option_each {
+        ($($option:ident = $value:expr,)+) => {{
+            let _all = SpecRequest { $($option: $value,)+ };
+            [$((
+                stringify!($option),
+                SpecRequest { $option: $value, ..Default::default() },
+            ),)+]
+        }};
+    }
+
+    #[test]
+    fn every_option_reaches_the_resolved_spec() {
+        let crop = Crop {
+            width: 64,
+            height: 48,
+            x: 2,
+            y: 4,
+        };
+        let requests = one_option_each![
+            width = Some(640),
+            height = Some(480),
+            fps = Some((30_000, 1_001)),
+            codec = "hevc".into(),
+            crf = Some(30),
+            preset = "slow".into(),
+            pix_fmt = "yuv422p".into(),
+            brightness_milli = Some(100),
+            contrast_milli = Some(1_100),
+            audio = "opus".into(),
+            audio_bitrate = Some(96_000),
+            container = "mkv".into(),
+            shard_ms = Some(2_000),
+            saturation_milli = Some(900),
+            deinterlace = "auto".into(),
+            crop = Some(crop),
+            pad = Some((1_280, 720)),
+            denoise = "light".into(),
+            loudness_mlufs = Some(-16_000),
+            audio_tracks = vec![2, 1],
+            subtitles = "none".into(),
+            strip_metadata = true,
+            keep_location = true,
+            strict = true,
+        ];
+        let mut specs = vec![("none", resolve(&SpecRequest::default()).expect("valid"))];
+        for (option, request) in requests {
+            let spec = resolve(&request).expect("valid");
+            for (other, same) in &specs {
+                assert_ne!(spec, *same, "{option} gives the spec of {other}");
+            }
+            specs.push((option, spec));
         }
     }
 }

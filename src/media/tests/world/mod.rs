@@ -1,13 +1,15 @@
 //! A small world for tests: sources, jobs run step by step as a cluster would,
 //! and the reference to compare with.
 
-#![allow(dead_code)] // Each test file takes what it needs.
-
+mod clips;
 pub mod server;
 
 use std::{
+    collections::HashMap,
+    io::Write,
     path::{Path, PathBuf},
     process::Command,
+    sync::Mutex,
 };
 
 use reelraft_media::{
@@ -27,6 +29,15 @@ pub struct World {
     pub tools: Tools,
     folder: tempfile::TempDir,
     runtime: tokio::runtime::Runtime,
+    /// What was read of files that no longer change.
+    packets: Mutex<HashMap<PathBuf, Vec<Packets>>>,
+}
+
+/// The packets of one stream.
+struct Packets {
+    kind: String,
+    time_base: String,
+    times: Vec<Option<i64>>,
 }
 
 /// A finished job, or what is left of one.
@@ -80,61 +91,6 @@ pub fn lossless() -> Spec {
     spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "none")])
 }
 
-/// Recipes of the clips that are made here, all from ffmpeg's test sources.
-pub fn recipe(name: &str) -> String {
-    let picture = "-f lavfi -i testsrc2=size=320x180:rate=24:duration=8";
-    let sound = "-f lavfi -i sine=duration=8";
-    let x264 = "-c:v libx264 -pix_fmt yuv420p";
-    match name {
-        "h264.mp4" => format!("{picture} {sound} {x264} -preset fast -g 36 -c:a aac"),
-        // Keyframes that frames before them still need; no B pyramid.
-        "open.ts" => format!(
-            "{picture} {sound} {x264} -preset fast -x264-params open-gop=1:keyint=20:bframes=3 -c:a mp2"
-        ),
-        // Every frame has its own length, and there is no constant rate.
-        "vfr.mkv" => format!(
-            "{picture} {sound} {x264} -preset fast -g 20 -vf setpts=PTS+floor(random(1)*30)/1000/TB,settb=1/1000 -fps_mode passthrough -c:a aac"
-        ),
-        "vp9.webm" => format!(
-            "{picture} {sound} -c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 30 -c:a libopus"
-        ),
-        "vorbis.webm" => format!(
-            "{picture} -itsoffset 0.4 {sound} -c:v libvpx -deadline realtime -cpu-used 8 -g 30 -c:a libvorbis"
-        ),
-        "mpeg4.avi" => format!("{picture} {sound} -c:v mpeg4 -g 12 -q:v 4 -c:a mp3"),
-        "mpeg2.ts" => format!("{picture} {sound} -c:v mpeg2video -bf 2 -g 15 -q:v 4 -c:a mp2"),
-        "late.mp4" => format!("-itsoffset 3.3 {picture} {sound} {x264} -g 24 -c:a aac"),
-        // Sound that begins before the pictures, cut by an edit list.
-        "edit.mp4" => format!(
-            "-itsoffset 0.25 {picture} {sound} {x264} -preset fast -g 24 -bf 2 -c:a aac -output_ts_offset -0.1"
-        ),
-        "intra.mov" => format!("{picture} {sound} -c:v mjpeg -q:v 4 -c:a pcm_s16le"),
-        "pcm.mov" => {
-            format!("-f lavfi -i testsrc2=size=64x64:duration=1 {sound} {x264} -c:a pcm_s16le")
-        }
-        "one.mp4" => {
-            "-f lavfi -i testsrc2=size=64x64:duration=0.04 -c:v libx264 -pix_fmt yuv420p".into()
-        }
-        "picture.png" => "-f lavfi -i testsrc2=size=64x64 -frames:v 1".into(),
-        "sound.flac" => sound.into(),
-        "sound.ts" => format!("{sound} -c:a mp2 -muxdelay 3"),
-        "cover.mp3" => format!(
-            "{sound} -f lavfi -i testsrc2=size=64x64:duration=0.04 -map 0 -map 1 -c:v png -c:a mp3 -metadata title=Song -disposition:v attached_pic"
-        ),
-        // Three tracks with all that tells them apart; one is in surround.
-        "many.mkv" => format!(
-            "{picture} {sound} -f lavfi -i sine=440:duration=8 -f lavfi -i anoisesrc=d=6:a=0.1:seed=7 {x264} -preset fast -g 36 -map 0 -map 1 -map 2 -map 3 -c:a aac -ac:a:1 6 -metadata:s:a:0 language=eng -metadata:s:a:0 title=Main -metadata:s:a:1 language=deu -metadata:s:a:2 language=fra -metadata:s:a:2 title=Comment -disposition:a:0 0 -disposition:a:1 default -disposition:a:2 comment"
-        ),
-        // The second track is declared and has not one packet.
-        "hollow.mkv" => format!(
-            "{picture} {sound} {x264} -preset fast -g 36 -map 0 -map 1 -map 1 -c:a aac -filter:a:1 aselect=0"
-        ),
-        "silent.mp4" => format!("{picture} {x264} -preset ultrafast"),
-
-        _ => panic!("{name}"),
-    }
-}
-
 /// A step's context but for its folder.
 struct Parts<'a> {
     tools: &'a Tools,
@@ -165,29 +121,27 @@ impl World {
                 .enable_all()
                 .build()
                 .unwrap(),
+            packets: Mutex::default(),
         }
     }
 
-    /// Makes a clip by its recipe, once.
+    /// A clip by its recipe.
     pub fn made(&self, name: &str) -> Clip {
-        let clip = self.clip(name);
-        if clip.path.exists() {
-            return clip;
-        }
-        self.made_by(name, &recipe(name))
+        self.made_by(name, &clips::recipe(name))
     }
 
-    /// Makes a clip by ffmpeg's options, parted by spaces.
+    /// A clip by ffmpeg's options, parted by spaces; made once for all tests.
     pub fn made_by(&self, name: &str, options: &str) -> Clip {
+        Clip {
+            name: name.to_string(),
+            path: clips::kept(&self.tools, name, options),
+        }
+    }
+
+    /// The same for options that name files of this world.
+    pub fn made_from(&self, name: &str, options: &str) -> Clip {
         let clip = self.clip(name);
-        let done = Command::new(&self.tools.ffmpeg)
-            .current_dir(self.folder.path())
-            .args(["-nostdin", "-v", "error", "-y"])
-            .args(options.split(' '))
-            .arg(&clip.path)
-            .status()
-            .unwrap();
-        assert!(done.success(), "{name}");
+        clips::make(&self.tools, self.folder.path(), options, &clip.path);
         clip
     }
 
@@ -407,24 +361,45 @@ impl World {
         String::from_utf8_lossy(&out.stderr).into_owned()
     }
 
-    /// Times of a stream's packets, rising, with its time base first.
+    /// Times of a stream's packets, rising, with its time base first. A file
+    /// is read once for all its streams.
     pub fn packet_times(&self, path: &Path, stream: &str) -> (String, Vec<i64>) {
-        let out = Command::new(&self.tools.ffprobe)
-            .args(["-v", "error", "-select_streams", stream])
-            .args(["-show_entries", "stream=time_base:packet=pts"])
-            .args(["-of", "compact=p=0:nk=1"])
-            .arg(format!("file:{}", path.display()))
-            .output()
-            .unwrap();
-        let text = String::from_utf8(out.stdout).unwrap();
-        let (bases, times): (Vec<&str>, Vec<&str>) = text
-            .lines()
-            .map(|line| line.trim_end_matches('|'))
-            .filter(|line| !line.is_empty())
-            .partition(|line| line.contains('/'));
-        let mut times: Vec<i64> = times.iter().map(|time| time.parse().unwrap()).collect();
-        times.sort_unstable();
-        (bases.concat(), times)
+        let mut known = self.packets.lock().unwrap();
+        let streams = known
+            .entry(path.to_path_buf())
+            .or_insert_with(|| self.read_packets(path));
+        let (kind, number) = stream.split_once(':').unwrap();
+        let kind = match kind {
+            "v" => "video",
+            "a" => "audio",
+            _ => panic!("{stream}"),
+        };
+        let mut own = streams.iter().filter(|own| own.kind == kind);
+        let own = own.nth(number.parse().unwrap()).unwrap();
+        let times = own.times.iter().map(|time| time.unwrap());
+        (own.time_base.clone(), times.collect())
+    }
+
+    fn read_packets(&self, path: &Path) -> Vec<Packets> {
+        let entries = "stream=index,codec_type,time_base:packet=stream_index,pts";
+        let shown = self.shown(path, entries);
+        let packets = shown["packets"].as_array().unwrap();
+        let streams = shown["streams"].as_array().unwrap().iter();
+        streams
+            .map(|own| {
+                let packets = packets.iter();
+                let mut times: Vec<Option<i64>> = packets
+                    .filter(|packet| packet["stream_index"] == own["index"])
+                    .map(|packet| packet["pts"].as_i64())
+                    .collect();
+                times.sort_unstable();
+                Packets {
+                    kind: own["codec_type"].as_str().unwrap().to_string(),
+                    time_base: own["time_base"].as_str().unwrap().to_string(),
+                    times,
+                }
+            })
+            .collect()
     }
 }
 
@@ -475,7 +450,14 @@ pub fn real() -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    println!("skipped: there are no real files at {}", path.display());
+    // Straight to stderr: what a passing test prints is swallowed.
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let said = format!(
+        "skipped: {test} finds no real files at {}\n",
+        path.display()
+    );
+    std::io::stderr().write_all(said.as_bytes()).unwrap();
     None
 }
 

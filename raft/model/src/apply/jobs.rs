@@ -1,0 +1,236 @@
+//! Commands about jobs as a whole, about nodes and about time.
+
+use super::writer::{Writer, clipped};
+use crate::{
+    command::{
+        CancelJob, CreateJob, DeleteJob, FailJob, HomeFilled, RegisterNode, Reply, SealSource,
+        SetHomes, Tick,
+    },
+    job_id::job_id,
+    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS},
+    rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
+    state::{cluster_key, job_key, node_key},
+};
+
+impl Writer<'_> {
+    pub(super) fn create_job(&mut self, age: u64, c: &CreateJob) -> Reply {
+        let id = job_id(&c.tenant, &c.request_id);
+        if let Some(job) = self.job(&id) {
+            let same = job.spec == c.spec
+                && job.source_bytes == c.source_bytes
+                && job.source_fingerprint == c.source_fingerprint;
+            if !same {
+                let what = if job.spec == c.spec { "source" } else { "spec" };
+                return Reply::refused(
+                    &id,
+                    Problem::new(
+                        "request-id-reused",
+                        format!(
+                            "request id '{}' already belongs to job {id} with another {what}",
+                            c.request_id
+                        ),
+                        "use a new --request-id, or send the same file and options again",
+                    ),
+                );
+            }
+            return Reply {
+                job: id,
+                existed: true,
+                ..Default::default()
+            };
+        }
+        self.put_job(Job {
+            id: id.clone(),
+            tenant: c.tenant.clone(),
+            request_id: c.request_id.clone(),
+            state: JobState::Uploading.into(),
+            spec: c.spec.clone(),
+            source_name: c.source_name.clone(),
+            source_bytes: c.source_bytes,
+            source_fingerprint: c.source_fingerprint.clone(),
+            created_index: age,
+            created_unix_ms: c.unix_ms,
+            ..Default::default()
+        });
+        Reply::done(&id)
+    }
+
+    pub(super) fn set_homes(&mut self, index: u64, c: &SetHomes) -> Reply {
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
+        if !job.state().keeps_bytes() || job.epoch != c.epoch || c.homes.is_empty() {
+            return Reply::stale(&c.job);
+        }
+        let first = job.epoch == 0;
+        let before = std::mem::take(&mut job.homes);
+        job.homes = c
+            .homes
+            .iter()
+            .map(|&node| {
+                let kept = before.iter().find(|home| home.node == node);
+                Home {
+                    node,
+                    filled: kept.map_or(first, |home| home.filled),
+                }
+            })
+            .collect();
+        job.epoch = index;
+        let homes: Vec<u64> = job.homes.iter().map(|home| home.node).collect();
+        let assembling = job.state() == JobState::Assembling;
+        self.put_job(job);
+        if assembling {
+            for home in before.iter().filter(|home| !homes.contains(&home.node)) {
+                self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
+            }
+            self.open_assemblies(&c.job);
+            self.succeed_if_agreed(&c.job, 0);
+        }
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn home_filled(&mut self, c: &HomeFilled) -> Reply {
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
+        let epoch = job.epoch;
+        match job
+            .homes
+            .iter_mut()
+            .find(|home| home.node == c.node && !home.filled)
+        {
+            Some(home) if epoch == c.epoch => home.filled = true,
+            _ => return Reply::stale(&c.job),
+        }
+        self.put_job(job);
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn seal_source(&mut self, c: &SealSource) -> Reply {
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
+        if job.state() != JobState::Uploading || job.epoch != c.epoch {
+            return Reply::stale(&c.job);
+        }
+        job.manifest = c.manifest.clone();
+        job.source_root = c.root.clone();
+        job.state = JobState::Analyzing.into();
+        // The epoch is that of the homes that acknowledged every chunk.
+        for home in &mut job.homes {
+            home.filled = true;
+        }
+        self.put_job(job);
+        self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn fail_job(&mut self, c: &FailJob) -> Reply {
+        match self.job(&c.job) {
+            Some(job) if !job.state().ended() => self.fail(&c.job, c.unix_ms, clipped(&c.problem)),
+            _ => Reply::stale(&c.job),
+        }
+    }
+
+    pub(super) fn cancel_job(&mut self, c: &CancelJob) -> Reply {
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return not_found(&c.job);
+        };
+        match job.state() {
+            JobState::Cancelled => return Reply::stale(&c.job),
+            JobState::Deleted => return not_found(&c.job),
+            state if state.ended() => {
+                return Reply::refused(
+                    &c.job,
+                    Problem::new(
+                        "already-ended",
+                        format!("job {} has already {}", c.job, state.name()),
+                        "delete it if it is no longer needed",
+                    ),
+                );
+            }
+            _ => {}
+        }
+        job.state = JobState::Cancelled.into();
+        job.ended_unix_ms = c.unix_ms;
+        self.put_job(job);
+        self.stop_tasks(&c.job);
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn delete_job(&mut self, c: &DeleteJob) -> Reply {
+        let cluster_ms = self.state.cluster_ms();
+        let Some(entry) = self.state.jobs.get(&c.job) else {
+            return not_found(&c.job);
+        };
+        if entry.job.state() == JobState::Deleted {
+            return Reply::stale(&c.job);
+        }
+        let mut job = entry.job.clone();
+        let tasks: Vec<TaskKey> = entry.tasks.keys().copied().collect();
+        job.state = JobState::Deleted.into();
+        job.deleted_cluster_ms = cluster_ms;
+        job.ended_unix_ms = c.unix_ms;
+        self.put_job(job);
+        for key in tasks {
+            self.remove_task(&c.job, key);
+        }
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn tick(&mut self, c: &Tick) -> Reply {
+        let now = self.state.cluster.cluster_ms.max(c.cluster_ms);
+        self.state.cluster.cluster_ms = now;
+        self.touched.insert(cluster_key());
+        let old: Vec<(u64, String)> = self
+            .state
+            .tombstones
+            .iter()
+            .take_while(|(deleted_ms, _)| deleted_ms + REQUEST_MEMORY_MS <= now)
+            .take(PURGE_ROWS_PER_COMMAND_MAX)
+            .cloned()
+            .collect();
+        for tombstone in old {
+            if let Some(entry) = self.state.jobs.remove(&tombstone.1) {
+                self.state.by_age.remove(&entry.job.created_index);
+            }
+            self.touched.insert(job_key(&tombstone.1));
+            self.state.tombstones.remove(&tombstone);
+        }
+        Reply::default()
+    }
+
+    pub(super) fn register_node(&mut self, c: &RegisterNode) -> Reply {
+        if let Some(known) = self.state.nodes.get(&c.node)
+            && known.incarnation != c.incarnation
+        {
+            return Reply::refused(
+                "",
+                Problem::new(
+                    "other-incarnation",
+                    format!("node {} is known with another disk", c.node),
+                    "start it with its own data folder, or under a new id",
+                ),
+            );
+        }
+        let node = Node {
+            id: c.node,
+            incarnation: c.incarnation.clone(),
+            address: c.address.clone(),
+        };
+        self.touched.insert(node_key(c.node));
+        self.state.nodes.insert(c.node, node);
+        Reply::default()
+    }
+}
+
+fn not_found(id: &str) -> Reply {
+    Reply::refused(
+        id,
+        Problem::new(
+            "not-found",
+            format!("there is no job {id}"),
+            "see `reelraft job list`",
+        ),
+    )
+}

@@ -1,0 +1,62 @@
+//! The state being written: every change goes through here, so that the rows
+//! it touched are known.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use crate::{
+    limits::PROBLEM_BYTES_MAX,
+    rows::{Job, Problem, Task, TaskKey},
+    state::{JobEntry, State, job_key, task_key},
+};
+
+pub(super) struct Writer<'a> {
+    pub(super) state: &'a mut State,
+    /// Keys of the rows that were written or removed.
+    pub(super) touched: BTreeSet<Vec<u8>>,
+}
+
+impl Writer<'_> {
+    pub(super) fn entry(&mut self, job: &str) -> Option<&mut JobEntry> {
+        self.state.jobs.get_mut(job).map(Arc::make_mut)
+    }
+
+    pub(super) fn job(&self, id: &str) -> Option<&Job> {
+        self.state.jobs.get(id).map(|entry| &entry.job)
+    }
+
+    pub(super) fn put_job(&mut self, job: Job) {
+        self.touched.insert(job_key(&job.id));
+        self.state.put_job(job);
+    }
+
+    pub(super) fn put_task(&mut self, job: &str, task: Task) {
+        self.touched.insert(task_key(job, task.key()));
+        if let Some(entry) = self.entry(job) {
+            entry.put_task(task);
+        }
+    }
+
+    pub(super) fn remove_task(&mut self, job: &str, key: TaskKey) {
+        self.touched.insert(task_key(job, key));
+        if let Some(entry) = self.entry(job) {
+            entry.remove_task(key);
+        }
+    }
+}
+
+/// Cuts a text at a character boundary.
+pub(super) fn clip(text: &str, bytes_max: usize) -> String {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_string()
+}
+
+pub(super) fn clipped(problem: &Problem) -> Problem {
+    Problem {
+        kind: clip(&problem.kind, PROBLEM_BYTES_MAX),
+        cause: clip(&problem.cause, PROBLEM_BYTES_MAX),
+        hint: clip(&problem.hint, PROBLEM_BYTES_MAX),
+    }
+}

@@ -1,0 +1,14 @@
+//! Why bytes are no entry or table of ours: one enum for the crate.
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ModelError {
+    #[error("undecodable {what}: {cause}")]
+    Undecodable { what: &'static str, cause: String },
+    /// A later version wrote this command. The node must stop: skipping it
+    /// would let replicas differ.
+    #[error("a command that this version does not know")]
+    UnknownCommand,
+    /// A row without its owner.
+    #[error("row {key} is orphaned or misplaced")]
+    BadRow { key: String },
+}

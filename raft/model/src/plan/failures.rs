@@ -1,0 +1,90 @@
+//! Failures: jobs that cannot be done, and attempts lost with their node.
+
+use std::collections::BTreeSet;
+
+use super::health::{ClusterHealth, LEASE_MS};
+use crate::{
+    command::{AttemptKey, Command, Release},
+    limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
+    rows::{FailureClass, Problem, Task},
+    state::JobEntry,
+};
+
+/// Why a job must fail now, if it must.
+pub(super) fn terminal_failure(entry: &JobEntry, health: &ClusterHealth) -> Option<Problem> {
+    let capable = health
+        .nodes
+        .keys()
+        .filter(|&&node| health.can_run(node, &entry.job.build))
+        .count();
+    entry
+        .failed
+        .iter()
+        .filter_map(|key| entry.tasks.get(key))
+        .find_map(|task| task_failure(task, capable))
+}
+
+/// Why one task ends its job, if it does; `capable` is the number of nodes
+/// that could run it.
+fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
+    let last = task.failures.last()?;
+    let problem = |cause: String, hint: &str| Some(Problem::new("job-failed", cause, hint));
+    let name = format!("{} {}", task.kind().name(), task.number);
+    if last.class() == FailureClass::Final {
+        return Some(last.problem.clone());
+    }
+    let failed_on = task
+        .failures
+        .iter()
+        .filter(|failure| failure.class() == FailureClass::Work)
+        .map(|failure| failure.node)
+        .collect::<BTreeSet<u64>>()
+        .len();
+    // Even with a single capable node, a failure is tried again once.
+    let poisoned = task.work_failures > 1 && failed_on >= POISON_NODES.min(capable.max(1));
+    if poisoned {
+        return problem(
+            format!("{name} failed on {failed_on} nodes: {}", last.problem.cause),
+            "see `reelraft job tasks` for each attempt; the source may be damaged there",
+        );
+    }
+    if task.work_failures >= ATTEMPTS_MAX {
+        return problem(
+            format!(
+                "{name} failed {} times: {}",
+                task.work_failures, last.problem.cause
+            ),
+            "see `reelraft job tasks` for each attempt",
+        );
+    }
+    if task.node_faults >= NODE_FAULTS_MAX {
+        return problem(
+            format!("no node could run {name}: {}", last.problem.cause),
+            "run `reelraft doctor` on the nodes and submit again",
+        );
+    }
+    None
+}
+
+/// Takes attempts back from nodes that have been silent for a lease.
+pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &mut Vec<Command>) {
+    for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
+        let silent_ms = health.silent_ms(task.node);
+        if silent_ms < LEASE_MS {
+            continue;
+        }
+        commands.push(Command::Release(Release {
+            key: AttemptKey::of(&entry.job.id, task),
+            class: FailureClass::NodeLost.into(),
+            problem: Problem::new(
+                "node-lost",
+                format!(
+                    "node {} has been silent for {} ms",
+                    task.node,
+                    silent_ms.min(u64::from(u32::MAX))
+                ),
+                "the work goes on elsewhere by itself",
+            ),
+        }));
+    }
+}

@@ -1,0 +1,82 @@
+//! What the leader knows of the nodes when it plans: in memory only, rebuilt
+//! from the hellos by each new leader (P6).
+
+use std::collections::BTreeMap;
+
+/// How long a node may be silent before its attempts are given to others.
+/// Beats come every 0.5 s; losing six in a row is no hiccup.
+pub const LEASE_MS: u64 = 3_000;
+
+/// How long a home may be silent before another node takes its place. Longer
+/// than a restart takes, because a replacement costs a copy of the job's bytes.
+pub const HOME_LOST_MS: u64 = 8_000;
+
+const _: () = assert!(LEASE_MS < HOME_LOST_MS);
+
+/// What the leader knows of one node from its session.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NodeHealth {
+    /// Whether its session is open and was heard from within the lease.
+    pub alive: bool,
+    /// Milliseconds since it was last heard from; since the takeover if never.
+    pub silent_ms: u64,
+    /// How many tasks it may run at once.
+    pub slots: u32,
+    /// Its encoder build.
+    pub build: String,
+    /// Why it takes no new work; empty if it does.
+    pub trouble: String,
+    /// Whether its disk has no room. Such a node becomes nobody's home and
+    /// gives up its place in jobs that still grow.
+    pub full: bool,
+}
+
+/// What the leader knows of all nodes, and the size of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterHealth {
+    /// Every member, whether heard from or not.
+    pub nodes: BTreeMap<u64, NodeHealth>,
+    /// How many members vote.
+    pub voters: u32,
+    /// The leader's wall clock, for display only.
+    pub unix_ms: u64,
+}
+
+impl ClusterHealth {
+    /// f: how many nodes may fail.
+    pub(super) fn faults(&self) -> usize {
+        (self.voters.max(1) as usize - 1) / 2
+    }
+
+    pub(super) fn alive(&self, node: u64) -> bool {
+        self.nodes.get(&node).is_some_and(|health| health.alive)
+    }
+
+    pub(super) fn silent_ms(&self, node: u64) -> u64 {
+        self.nodes
+            .get(&node)
+            .map_or(u64::MAX, |health| match health.alive {
+                true => 0,
+                false => health.silent_ms,
+            })
+    }
+
+    /// Whether some member has been silent for so long that its place as a
+    /// home goes to another.
+    pub(super) fn lost_member(&self) -> bool {
+        self.nodes
+            .keys()
+            .any(|&node| self.silent_ms(node) >= HOME_LOST_MS)
+    }
+
+    /// Whether a node may run a job's tasks. An empty `build` is that of a job
+    /// whose first task has not been assigned yet: any build will do.
+    pub(super) fn can_run(&self, node: u64, build: &str) -> bool {
+        self.nodes.get(&node).is_some_and(|health| {
+            health.alive
+                && health.trouble.is_empty()
+                && !health.build.is_empty()
+                && (build.is_empty() || health.build == build)
+        })
+    }
+}

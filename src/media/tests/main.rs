@@ -1,0 +1,15 @@
+//! Media against ffmpeg itself. One program, so that the files' tests run side
+//! by side and the same clip is made once.
+
+#![allow(clippy::unwrap_used)]
+
+mod attached;
+mod belongings;
+mod damage;
+mod headers;
+mod oracle;
+mod pictures;
+mod refusals;
+mod tracks;
+mod transport;
+mod world;

@@ -1,0 +1,122 @@
+//! Nodes that are gone for good, then the quorum, and its return.
+
+use std::{
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use reelraft_harness::{LocalCluster, Options, blake3_of};
+
+use crate::{calm, clip, newest, succeed, transcode, wait_until_midway};
+
+/// A node's process that is started again by hand, killed with the test.
+struct Revived(Child);
+
+impl Revived {
+    fn start(words: &[String]) -> Self {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]);
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        Revived(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Revived {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A process's command line.
+fn words_of(pid: i32) -> Vec<String> {
+    let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
+    let words = words
+        .split(|byte| *byte == 0)
+        .filter(|word| !word.is_empty());
+    words
+        .map(|word| String::from_utf8(word.to_vec()).unwrap())
+        .collect()
+}
+
+/// With one node gone for good everything goes on. Without a quorum whatever
+/// needs one is refused soon and by name, finished outputs can be fetched, and
+/// what follows a job waits for the nodes.
+#[test]
+fn all_goes_on_without_one_node_and_after_a_lost_quorum() {
+    // Made before the clock of the client that waits begins to run.
+    let (mp4, mkv) = (calm("mp4"), calm("mkv"));
+    let folder = tempfile::tempdir().unwrap();
+    let cluster = LocalCluster::start(
+        folder.path(),
+        Options {
+            slots: Some(1),
+            restart: false,
+            ..Default::default()
+        },
+    );
+    let before = folder.path().join("before.mp4");
+    succeed(&transcode(&cluster, &before).wait_with_output().unwrap());
+    let shown = newest(&cluster).unwrap();
+    let id = shown["id"].as_str().unwrap();
+    let again = folder.path().join("again.mp4");
+    let fetch = ["job", "fetch", id, again.to_str().unwrap()];
+
+    let out = folder.path().join("out.mp4");
+    let child = transcode(&cluster, &out);
+    wait_until_midway(&cluster, 2);
+    cluster.kill(cluster.leader());
+    succeed(&child.wait_with_output().unwrap());
+    assert_eq!(blake3_of(&out), mp4);
+    succeed(&cluster.run(&fetch));
+    assert_eq!(blake3_of(&again), mp4);
+    std::fs::remove_file(&again).unwrap();
+
+    let out = folder.path().join("out.mkv");
+    let following = transcode(&cluster, &out);
+    wait_until_midway(&cluster, 3);
+    let mut living = cluster.processes();
+    assert_eq!(living.len(), 2, "the killed leader stays away");
+    let homes = cluster.json(&["job", "show", id])["homes"].clone();
+    let homes = homes.as_array().unwrap().iter();
+    let mut homes = homes.filter_map(|home| home["node"].as_u64());
+    let home = homes.find(|node| living.contains_key(node)).unwrap();
+    living.remove(&home);
+    let (_, pid) = living.pop_first().unwrap();
+    let words = words_of(pid);
+    cluster.kill_at_once(&[pid]);
+
+    refused_without_a_quorum(&cluster, id);
+    let known = cluster.json(&["job", "list", "--local"]);
+    assert_eq!(known["jobs"].as_array().unwrap().len(), 3);
+    assert_eq!(cluster.json(&["job", "show", id, "--local"])["id"], *id);
+    succeed(&cluster.run(&fetch));
+    assert_eq!(blake3_of(&again), mp4);
+    succeed(&cluster.run(&["job", "proof", id]));
+
+    let _revived = Revived::start(&words);
+    succeed(&following.wait_with_output().unwrap());
+    assert_eq!(blake3_of(&out), mkv);
+    assert_eq!(newest(&cluster).unwrap()["state"], "succeeded");
+}
+
+fn refused_without_a_quorum(cluster: &LocalCluster, id: &str) {
+    let submit = ["job", "submit", clip().to_str().unwrap(), "--detach"];
+    for (args, at_most) in [
+        (&["job", "list"][..], Duration::from_secs(6)),
+        (&["job", "show", id], Duration::from_secs(6)),
+        (&["job", "cancel", id], Duration::from_secs(6)),
+        (&submit, Duration::from_secs(60)),
+    ] {
+        let started = Instant::now();
+        let refused = cluster.run(args);
+        let (took, said) = (started.elapsed(), String::from_utf8_lossy(&refused.stderr));
+        println!("{args:?}: {took:?}");
+        assert_eq!(refused.status.code(), Some(3), "{args:?}: {said}");
+        assert!(said.contains("hint: "), "{args:?}: {said}");
+        assert!(took < at_most, "{args:?} took {took:?}");
+        if args != submit {
+            assert!(said.contains("hint: a majority of the voters"), "{said}");
+        }
+    }
+}

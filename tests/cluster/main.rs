@@ -1,0 +1,118 @@
+//! Real processes: one film through clusters of several sizes, with leaders,
+//! workers and all nodes killed on the way, and every time the same bytes (P1
+//! to P5); and what is refused, as a user meets it (P10).
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod calm;
+mod lost;
+mod refusals;
+mod same_bytes;
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Output},
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
+
+use reelraft_harness::{LocalCluster, Options, blake3_of, frames_of, make_clip, tail};
+
+/// Length of the clip.
+const SECONDS: u32 = 12;
+
+/// A clip that all tests share, made once.
+fn clip() -> &'static Path {
+    static CLIP: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    let (_, path) = CLIP.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("clip.mp4");
+        make_clip(&path, SECONDS, "320x180");
+        (folder, path)
+    });
+    path
+}
+
+/// Options that cut the clip into six shards.
+const H264: [&str; 4] = ["--preset", "medium", "--shard-seconds", "2"];
+
+/// BLAKE3 of the clip after a calm run on one node, by container ending.
+fn calm(ending: &str) -> String {
+    static CALM: OnceLock<std::collections::BTreeMap<&'static str, String>> = OnceLock::new();
+    CALM.get_or_init(|| {
+        let folder = tempfile::tempdir().unwrap();
+        let cluster = LocalCluster::start(
+            folder.path(),
+            Options {
+                nodes: 1,
+                ..Default::default()
+            },
+        );
+        let mut hashes = std::collections::BTreeMap::new();
+        for ending in ["mp4", "mkv", "webm"] {
+            let out = folder.path().join(format!("calm.{ending}"));
+            succeed(&transcode(&cluster, &out).wait_with_output().unwrap());
+            assert_eq!(frames_of(&out), u64::from(SECONDS) * 24, "{ending}");
+            hashes.insert(ending, blake3_of(&out));
+        }
+        hashes
+    })[ending]
+        .clone()
+}
+
+fn succeed(output: &Output) {
+    assert!(
+        output.status.success(),
+        "{:?}\n{}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Starts `transcode` to a file; the codec follows from its ending.
+fn transcode(cluster: &LocalCluster, out: &Path) -> Child {
+    let ending = out.extension().unwrap().to_str().unwrap();
+    let codec: &[&str] = if ending == "webm" {
+        &["--codec", "vp9", "--preset", "8", "--shard-seconds", "2"]
+    } else {
+        &H264
+    };
+    let args = [
+        &["transcode", clip().to_str().unwrap(), out.to_str().unwrap()],
+        codec,
+    ]
+    .concat();
+    let pipe = std::process::Stdio::piped;
+    cluster
+        .cli(&args)
+        .stdout(pipe())
+        .stderr(pipe())
+        .spawn()
+        .unwrap()
+}
+
+fn newest(cluster: &LocalCluster) -> Option<serde_json::Value> {
+    let output = cluster.run(&["job", "list", "-o", "json"]);
+    let jobs: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
+    jobs["jobs"].get(0).cloned()
+}
+
+/// Waits until the job of this number (from 1) is the newest and has at least
+/// one shard done, and more to do.
+fn wait_until_midway(cluster: &LocalCluster, number: usize) {
+    let started = Instant::now();
+    loop {
+        let jobs = cluster.json(&["job", "list"])["jobs"].clone();
+        let jobs = jobs.as_array().unwrap();
+        if jobs.len() == number && jobs[0]["shards_done"].as_u64() > Some(0) {
+            let state = &jobs[0]["state"];
+            assert_ne!(state, "succeeded", "it was done before it was looked at");
+            return;
+        }
+        assert!(
+            started.elapsed() < Duration::from_secs(120),
+            "job {number} has no shard in time: {jobs:?}\n{}",
+            tail(&std::fs::read_to_string(cluster.log()).unwrap(), 60)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
