@@ -125,11 +125,23 @@ async fn a_job_without_homes_is_waited_for() {
     let trio = Trio::start().await;
     let source = content(10);
     let job = trio.job(10, &[]);
-    let (sealed, ()) = futures::join!(trio.upload(1, &job, &source), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        trio.set_homes(&job, &[2, 3]);
-    });
-    sealed.unwrap();
+    let mut client = Client::open(trio.data(1), &job);
+    let silence = tokio::time::timeout(Duration::from_millis(600), client.down.next()).await;
+    assert!(
+        silence.is_err(),
+        "nothing can be asked for yet: {silence:?}"
+    );
+    trio.set_homes(&job, &[2, 3]);
+    client.plan().await;
+    assert_eq!(client.asked().await, [0]);
+    client.send_chunk(0, &source).await;
+    while !matches!(
+        client.next().await.unwrap(),
+        upload_server::Message::Sealed(_)
+    ) {}
+    for node in [2, 3] {
+        assert_eq!(trio.chunks_on(node, &job), 1);
+    }
 }
 
 #[tokio::test]
