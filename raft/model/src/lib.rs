@@ -8,6 +8,7 @@ mod apply;
 pub mod check;
 mod command;
 mod error;
+pub mod home_rules;
 mod job_id;
 pub mod limits;
 pub mod plan;

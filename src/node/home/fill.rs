@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState};
+use reelraft_model::{
+    Command, HomeFilled, Job, JobEntry, JobState,
+    home_rules::{FillDuty, must_fill},
+};
 use tracing::{debug, info};
 
 use crate::node::context::NodeContext;
@@ -30,23 +33,15 @@ impl Filler {
         let node = context.node();
         let state = context.cluster.local();
         self.0.retain(|id, _| state.job(id).is_some());
-        let mine: Vec<Arc<JobEntry>> = state
+        let mine: Vec<(FillDuty, Arc<JobEntry>)> = state
             .jobs()
-            .filter(|entry| entry.job.state().keeps_bytes() && entry.is_home(node))
-            .cloned()
+            .filter_map(|entry| Some((must_fill(entry, node)?, entry.clone())))
             .collect();
         drop(state);
         let damaged = context.data.store().damaged();
-        for entry in mine {
+        for (duty, entry) in mine {
             let job = &entry.job;
-            let unfilled = job
-                .homes
-                .iter()
-                .any(|home| home.node == node && !home.filled);
-            // The upload itself fills those that were homes from the start.
-            if job.state() == JobState::Uploading && !unfilled {
-                continue;
-            }
+            let unfilled = duty == FillDuty::BecomeWhole;
             let mark = FillMark {
                 epoch: job.epoch,
                 state: job.state(),

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::{JobState, State, TaskKey};
+use reelraft_model::home_rules::{keeps_bytes_of, may_prune};
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -24,16 +24,8 @@ impl Sweep {
             return;
         };
         let node = context.node();
-        let finished = |id: &String| {
-            state
-                .job(id)
-                .filter(|entry| entry.job.state() == JobState::Succeeded)
-        };
-        for entry in held
-            .iter()
-            .filter_map(finished)
-            .filter(|entry| entry.is_home(node))
-        {
+        let finished = |id: &String| state.job(id).filter(|entry| may_prune(entry, node));
+        for entry in held.iter().filter_map(finished) {
             match context.data.prune(entry).await {
                 Ok(0) => {}
                 Ok(removed) => debug!(job = entry.job.id, removed, "its parts are removed"),
@@ -42,7 +34,7 @@ impl Sweep {
         }
         let unwanted: Vec<String> = held
             .into_iter()
-            .filter(|id| !wanted(&state, id, node))
+            .filter(|id| !keeps_bytes_of(&state, id, node))
             .collect();
         self.0.retain(|id, _| unwanted.contains(id));
         for id in unwanted {
@@ -52,7 +44,7 @@ impl Sweep {
             }
             // Asked anew for each: an earlier removal may have taken minutes.
             match context.cluster.read().await {
-                Ok(state) if !wanted(&state, &id, node) => {}
+                Ok(state) if !keeps_bytes_of(&state, &id, node) => {}
                 _ => continue,
             }
             match context.data.remove_job(&id).await {
@@ -62,16 +54,4 @@ impl Sweep {
             self.0.remove(&id);
         }
     }
-}
-
-/// Whether a job's bytes may be needed on this node: as its home, for an
-/// attempt that runs here, or as the former home that a new one is still
-/// filled from.
-fn wanted(state: &State, id: &str, node: u64) -> bool {
-    state.job(id).is_some_and(|entry| {
-        let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
-        let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
-        let filling = entry.job.homes.iter().any(|home| !home.filled);
-        !ended && (filling || entry.is_home(node) || entry.running.iter().any(here))
-    })
 }
