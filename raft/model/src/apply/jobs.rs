@@ -7,7 +7,7 @@ use crate::{
         SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS},
+    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
     state::{cluster_key, job_key, node_key},
 };
@@ -59,24 +59,20 @@ impl Writer<'_> {
         let Some(mut job) = self.job(&c.job).cloned() else {
             return Reply::stale(&c.job);
         };
-        if !job.state().keeps_bytes() || job.epoch != c.epoch || c.homes.is_empty() {
+        let seen = job.epoch == c.epoch && c.retiring.len() <= RETIRING_HOMES_MAX;
+        if !job.state().keeps_bytes() || !seen || c.homes.is_empty() {
             return Reply::stale(&c.job);
         }
-        let first = job.epoch == 0;
-        let before = std::mem::take(&mut job.homes);
-        job.homes = c
-            .homes
-            .iter()
-            .map(|&node| {
-                let kept = before.iter().find(|home| home.node == node);
-                Home {
-                    node,
-                    filled: kept.map_or(first, |home| home.filled),
-                }
-            })
-            .collect();
+        let homes = new_homes(&job, c);
+        let holds = |homes: &[Home]| homes.iter().any(|home| home.filled);
+        // The last full copy of a sealed source is never let go.
+        if job.state() != JobState::Uploading && holds(&job.homes) && !holds(&homes) {
+            return Reply::stale(&c.job);
+        }
+        let before = std::mem::replace(&mut job.homes, homes);
+        release_retired(&mut job);
         job.epoch = index;
-        let homes: Vec<u64> = job.homes.iter().map(|home| home.node).collect();
+        let homes = &c.homes;
         let assembling = job.state() == JobState::Assembling;
         self.put_job(job);
         if assembling {
@@ -97,11 +93,12 @@ impl Writer<'_> {
         match job
             .homes
             .iter_mut()
-            .find(|home| home.node == c.node && !home.filled)
+            .find(|home| home.node == c.node && !home.filled && !home.retiring)
         {
             Some(home) if epoch == c.epoch => home.filled = true,
             _ => return Reply::stale(&c.job),
         }
+        release_retired(&mut job);
         self.put_job(job);
         Reply::done(&c.job)
     }
@@ -117,9 +114,7 @@ impl Writer<'_> {
         job.source_root = c.root.clone();
         job.state = JobState::Analyzing.into();
         // The epoch is that of the homes that acknowledged every chunk.
-        for home in &mut job.homes {
-            home.filled = true;
-        }
+        all_filled(&mut job);
         self.put_job(job);
         self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         Reply::done(&c.job)
@@ -222,6 +217,40 @@ impl Writer<'_> {
         self.state.nodes.insert(c.node, node);
         Reply::default()
     }
+}
+
+/// The homes that a command gives to a job.
+fn new_homes(job: &Job, c: &SetHomes) -> Vec<Home> {
+    let first = job.epoch == 0;
+    let uploading = job.state() == JobState::Uploading;
+    let before = |node: u64| job.homes.iter().find(|home| home.node == node);
+    let current = c.homes.iter().map(|&node| Home {
+        node,
+        // One that comes back lacks the chunks that came while it was away.
+        filled: before(node).map_or(first, |home| home.filled && !(home.retiring && uploading)),
+        retiring: false,
+    });
+    let retiring = c.retiring.iter().filter(|node| !c.homes.contains(node));
+    let retiring = retiring.filter_map(|&node| before(node)).map(|home| Home {
+        retiring: true,
+        ..*home
+    });
+    current.chain(retiring).collect()
+}
+
+/// Lets the former homes go once all homes of the epoch are filled.
+fn release_retired(job: &mut Job) {
+    if !job.is_filling() {
+        job.homes.retain(|home| !home.retiring);
+    }
+}
+
+/// Every home of the epoch has all bytes of the job.
+pub(super) fn all_filled(job: &mut Job) {
+    for home in &mut job.homes {
+        home.filled = true;
+    }
+    release_retired(job);
 }
 
 fn not_found(id: &str) -> Reply {
