@@ -2,11 +2,12 @@
 
 CARGO ?= cargo
 
-.PHONY: help tools build demo test lint oracle failover
+.PHONY: help tools build demo test test-all lint oracle failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
-	@echo "make test    all tests"
+	@echo "make test    every promise, in minutes"
+	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
 	@echo "make failover  nodes killed and stopped, networks and power cut: takes hours, and the machine to itself"
@@ -25,8 +26,13 @@ demo: build
 test: tools
 	$(CARGO) test --locked --workspace
 
+# More combinations, larger clusters, the short form of every experiment. What
+# tries every real file is left to `make oracle`.
+test-all: tools
+	$(CARGO) test --locked --workspace -- --ignored --skip every_real_file
+
 oracle: tools
-	$(CARGO) test --locked -p reelraft-media --test oracle -- --include-ignored --nocapture
+	$(CARGO) test --locked -p reelraft-media --test media -- --include-ignored --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

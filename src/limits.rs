@@ -106,10 +106,6 @@ pub const WATCH_LEADERLESS: Duration = Duration::from_secs(5);
 /// so that there is little to gain from more.
 pub const WATCH_QUEUE: usize = 4;
 
-/// How long a write waits until this replica has applied what the leader has
-/// committed: some heartbeats, also on a busy machine.
-pub const WRITE_APPLY: Duration = Duration::from_secs(5);
-
 /// Jobs or tasks in one page of a list by default.
 pub const PAGE_DEFAULT: u32 = 50;
 

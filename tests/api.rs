@@ -263,7 +263,7 @@ async fn a_film_is_made_without_any_transport() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lists_come_in_pages_and_nonsense_is_refused() {
+async fn lists_come_in_pages() {
     let folder = tempfile::tempdir().unwrap();
     let (api, stopper) = start(folder.path()).await;
     let mut ids = Vec::new();
@@ -304,7 +304,13 @@ async fn lists_come_in_pages_and_nonsense_is_refused() {
         ..Default::default()
     };
     assert_eq!(kind(api.list(asked)).await, "bad-request");
+    stopper.send(true).unwrap();
+}
 
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
     let broken = [
         SubmitRequest {
             request_id: String::new(),
@@ -334,27 +340,34 @@ async fn lists_come_in_pages_and_nonsense_is_refused() {
     let mut odd = request(b"film");
     odd.spec.codec = "mpeg1".into();
     assert_eq!(kind(api.submit(odd)).await, "bad-spec");
+    stopper.send(true).unwrap();
+}
 
-    let cancelled = api.cancel(&ids[0]).await.unwrap();
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_cancelled_and_deleted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    let tasks = TasksRequest {
+        job: id.clone(),
+        ..Default::default()
+    };
+    let page = api.tasks(tasks).await.unwrap();
+    assert!(page.next_page_token.is_empty());
+    let cancelled = api.cancel(&id).await.unwrap();
     assert_eq!(cancelled.job.state(), JobState::Cancelled);
-    let deleted = api.delete(&ids[0]).await.unwrap();
+    let deleted = api.delete(&id).await.unwrap();
     assert_eq!(deleted.job.state(), JobState::Deleted);
     assert!(
-        api.delete(&ids[0]).await.is_ok(),
+        api.delete(&id).await.is_ok(),
         "the first answer may be lost"
     );
-    for asked in [&ids[0], "jnone"] {
+    for asked in [id.as_str(), "jnone"] {
         assert_eq!(
             kind(api.job(asked, Consistency::Linearizable)).await,
             "not-found"
         );
         assert_eq!(kind(api.watch(asked)).await, "not-found");
     }
-    let tasks = TasksRequest {
-        job: ids[1].clone(),
-        ..Default::default()
-    };
-    let tasks = api.tasks(tasks).await.unwrap();
-    assert!(tasks.next_page_token.is_empty());
     stopper.send(true).unwrap();
 }

@@ -30,7 +30,7 @@ pub use self::{
     views::JobView,
     watch::WatchEvent,
 };
-use crate::{limits::WRITE_APPLY, node::context::NodeContext};
+use crate::node::context::NodeContext;
 
 /// Which state of the table answers a read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,12 +83,8 @@ impl Api {
         let committed = self.table().propose(vec![command]).await.map_err(problem)?;
         let reply = committed.replies.into_iter().next().unwrap_or_default();
         let reply = reply.accepted()?;
-        let applied = self
-            .table()
-            .wait_applied(committed.index, WRITE_APPLY)
-            .await;
-        applied.map_err(problem)?;
-        Ok((reply, self.table().local()))
+        let state = self.table().state_at(committed.index).await;
+        Ok((reply, state.map_err(problem)?))
     }
 
     fn view(&self, entry: &JobEntry) -> JobView {

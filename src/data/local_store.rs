@@ -5,7 +5,6 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use reelraft_model::JobState;
 use reelraft_storage::{
     blobs::{BlobStore, Stored},
     journal::Chunk,
@@ -73,14 +72,11 @@ impl LocalStore {
             job: ticket.job.clone(),
         })?;
         let job = &entry.job;
-        match job.state() {
-            JobState::Failed | JobState::Cancelled | JobState::Deleted => {
-                return Err(DataError::JobEnded {
-                    job: job.id.clone(),
-                    state: job.state().name(),
-                });
-            }
-            _ => {}
+        if !job.state().keeps_bytes() {
+            return Err(DataError::JobEnded {
+                job: job.id.clone(),
+                state: job.state().name(),
+            });
         }
         if ticket.epoch != job.epoch {
             return Err(DataError::OldEpoch {

@@ -43,19 +43,6 @@ impl DataPlane {
         Ok(hash)
     }
 
-    /// Puts a finished file on every reachable home; gives its hash and size.
-    /// The file stays where it is.
-    ///
-    /// # Errors
-    /// As [`DataPlane::put_to_homes`].
-    pub async fn put_file(&self, job: &str, path: &Path) -> Result<(String, u64), DataError> {
-        let file = path.to_path_buf();
-        let (hash, size) = blocking(move || hash_file(&file)).await?;
-        self.put_to_homes(job, &hash, size, Payload::File(path.to_path_buf()))
-            .await?;
-        Ok((hash, size))
-    }
-
     /// Puts a blob on every home that can be reached, at least on one; follows
     /// the job to other homes when they change meanwhile.
     ///
@@ -158,14 +145,4 @@ pub(super) fn ticket(job: &Job, log_index: u64) -> PutTicket {
         epoch: job.epoch,
         log_index,
     }
-}
-
-fn hash_file(path: &Path) -> Result<(String, u64), DataError> {
-    let failed = |error: std::io::Error| DataError::Internal {
-        cause: format!("{}: {error}", path.display()),
-    };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
-    std::io::copy(&mut file, &mut hasher).map_err(failed)?;
-    Ok((hasher.finalize().to_hex().to_string(), hasher.count()))
 }

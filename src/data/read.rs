@@ -106,14 +106,17 @@ impl DataPlane {
             };
             let short = read.len() as u64 != end.saturating_sub(range.0);
             let whole = read.len() as u64 == total;
-            if short || broken.is_some() || whole && blake3::hash(&read).to_hex().as_str() != hash {
+            // Each block of this disk's own was checked when it was read.
+            let away = node != self.node();
+            let forged = || whole && away && blake3::hash(&read).to_hex().as_str() != hash;
+            if short || broken.is_some() || forged() {
                 trouble = Some(broken.unwrap_or_else(|| DataError::Unreachable {
                     node,
                     cause: format!("it sent other bytes than those of {hash}"),
                 }));
                 continue;
             }
-            if whole && node != self.node() && entry.is_home(self.node()) {
+            if whole && away && entry.is_home(self.node()) {
                 self.mend(job, hash, &read).await;
             }
             return Ok(read);
@@ -127,7 +130,8 @@ impl DataPlane {
     /// As [`DataPlane::read_range`].
     pub async fn read_whole(&self, entry: &JobEntry, hash: &str) -> Result<Vec<u8>, DataError> {
         let read = self.read_range(entry, hash, 0, WHOLE_BYTES_MAX).await?;
-        if blake3::hash(&read).to_hex().as_str() != hash {
+        // A shorter one was read to its end, and checked there.
+        if read.len() as u64 == WHOLE_BYTES_MAX {
             return Err(DataError::Internal {
                 cause: format!("blob {hash} is too large to be read at once"),
             });

@@ -21,6 +21,7 @@ pub mod journal;
 pub mod limits;
 mod names;
 mod publish;
+mod quarantine;
 mod reader;
 mod space;
 mod store;

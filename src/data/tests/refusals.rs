@@ -10,6 +10,25 @@ fn kind(result: Result<(), DataError>) -> String {
     result.unwrap_err().kind().to_string()
 }
 
+/// Puts a chunk on a node, from node 3.
+async fn put(
+    nodes: &ThreeNodes,
+    node: u64,
+    (job, epoch): (&str, u64),
+    number: u64,
+    bytes: &Bytes,
+) -> Result<(), DataError> {
+    let ticket = PutTicket {
+        job: job.to_string(),
+        epoch,
+        log_index: epoch,
+    };
+    let homes = &nodes.data(3).homes;
+    homes
+        .put_chunk(node, &ticket, number, &hex(bytes), bytes.clone())
+        .await
+}
+
 #[tokio::test]
 async fn puts_are_refused_by_name() {
     let nodes = ThreeNodes::start().await;
@@ -18,90 +37,52 @@ async fn puts_are_refused_by_name() {
     let old = nodes.entry(&job).job.epoch;
     nodes.set_homes(&job, &[2, 1]);
     let epoch = nodes.entry(&job).job.epoch;
-    let data = nodes.data(3);
-    let ticket = |job: &str, epoch| PutTicket {
-        job: job.to_string(),
-        epoch,
-        log_index: epoch,
-    };
-    let put = |node, ticket: PutTicket, number, bytes: Bytes| {
-        let data = data.clone();
-        async move {
-            data.homes
-                .put_chunk(node, &ticket, number, &hex(&bytes), bytes)
-                .await
-        }
-    };
-    let last = chunk(&source, 1);
-    put(1, ticket(&job, epoch), 1, last.clone()).await.unwrap();
-    assert_eq!(
-        kind(put(1, ticket(&job, old), 1, last.clone()).await),
-        "old-epoch"
-    );
-    assert_eq!(
-        kind(put(3, ticket(&job, epoch), 1, last.clone()).await),
-        "not-home"
-    );
-    assert_eq!(
-        kind(put(1, ticket("jother", epoch), 1, last.clone()).await),
-        "not-found"
-    );
-    assert_eq!(
-        kind(put(1, ticket("../x", epoch), 1, last.clone()).await),
-        "not-found"
-    );
-    assert_eq!(
-        kind(put(1, ticket(&job, epoch + 99), 1, last.clone()).await),
-        "behind"
-    );
-    assert_eq!(
-        kind(put(1, ticket(&job, epoch), 0, last.clone()).await),
-        "bad-chunk"
-    );
-    assert_eq!(
-        kind(put(1, ticket(&job, epoch), 2, last.clone()).await),
-        "bad-chunk"
-    );
-    let other = Bytes::from_static(b"0123456789");
-    assert_eq!(
-        kind(put(1, ticket(&job, epoch), 1, other.clone()).await),
-        "source-changed"
-    );
-    let lied = data
-        .homes
-        .put_chunk(1, &ticket(&job, epoch), 1, &hex(b"x"), last.clone())
-        .await;
-    assert_eq!(kind(lied), "hash-mismatch");
-    let lied = data
-        .homes
-        .put(
-            1,
-            &ticket(&job, epoch),
-            &hex(b"x"),
-            10,
-            Payload::Bytes(other.clone()),
-        )
-        .await;
-    assert_eq!(kind(lied), "hash-mismatch");
-    let named = data
-        .homes
-        .put(
-            1,
-            &ticket(&job, epoch),
-            "../../x",
-            10,
-            Payload::Bytes(other),
-        )
-        .await;
-    assert_eq!(kind(named), "bad-name");
+    let (last, other) = (chunk(&source, 1), Bytes::from_static(b"0123456789"));
+    let refusals = [
+        (1, (job.as_str(), old), 1, &last, "old-epoch"),
+        (3, (&job, epoch), 1, &last, "not-home"),
+        (1, ("jother", epoch), 1, &last, "not-found"),
+        (1, ("../x", epoch), 1, &last, "not-found"),
+        (1, (&job, epoch + 99), 1, &last, "behind"),
+        (1, (&job, epoch), 0, &last, "bad-chunk"),
+        (1, (&job, epoch), 2, &last, "bad-chunk"),
+        (1, (&job, epoch), 1, &other, "source-changed"),
+    ];
+    put(&nodes, 1, (&job, epoch), 1, &last).await.unwrap();
+    for (node, ticket, number, bytes, expected) in refusals {
+        let refused = put(&nodes, node, ticket, number, bytes).await;
+        assert_eq!(kind(refused), expected, "{node} {ticket:?} {number}");
+    }
     nodes.shared.apply(vec![Command::CancelJob(CancelJob {
         job: job.clone(),
         unix_ms: 0,
     })]);
-    assert_eq!(
-        kind(put(1, ticket(&job, epoch), 1, last).await),
-        "job-ended"
-    );
+    let refused = put(&nodes, 1, (&job, epoch), 1, &last).await;
+    assert_eq!(kind(refused), "job-ended");
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_their_name_says_are_refused() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(CHUNK_BYTES + 10);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    let ticket = PutTicket {
+        job: job.clone(),
+        epoch: nodes.entry(&job).job.epoch,
+        log_index: 0,
+    };
+    let data = nodes.data(3);
+    let last = chunk(&source, 1);
+    let lied = data.homes.put_chunk(1, &ticket, 1, &hex(b"x"), last).await;
+    assert_eq!(kind(lied), "hash-mismatch");
+    for (name, expected) in [
+        (hex(b"x").as_str(), "hash-mismatch"),
+        ("../../x", "bad-name"),
+    ] {
+        let payload = Payload::Bytes(Bytes::from_static(b"0123456789"));
+        let refused = data.homes.put(1, &ticket, name, 10, payload).await;
+        assert_eq!(kind(refused), expected, "{name}");
+    }
 }
 
 #[tokio::test]

@@ -126,11 +126,20 @@ async fn a_job_without_homes_is_waited_for() {
     let nodes = ThreeNodes::start().await;
     let source = content(10);
     let job = nodes.job(10, &[]);
-    let (sealed, ()) = futures::join!(nodes.upload(1, &job, &source), async {
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        nodes.set_homes(&job, &[2, 3]);
-    });
-    sealed.unwrap();
+    let mut client = Client::open(nodes.data(1), &job);
+    let silence = tokio::time::timeout(Duration::from_millis(600), client.down.next()).await;
+    assert!(
+        silence.is_err(),
+        "nothing can be asked for yet: {silence:?}"
+    );
+    nodes.set_homes(&job, &[2, 3]);
+    client.plan().await;
+    assert_eq!(client.asked().await, [0]);
+    client.send_chunk(0, &source).await;
+    while !matches!(client.next().await.unwrap(), UploadReply::Sealed { .. }) {}
+    for node in [2, 3] {
+        assert_eq!(nodes.chunks_on(node, &job), 1);
+    }
 }
 
 #[tokio::test]

@@ -3,18 +3,7 @@
 //!
 //! Not here: how cuts are chosen; see `analysis/planner.rs`.
 
-use serde::{Deserialize, Serialize};
-
-/// The frames with `from_pts <= pts < to_pts`, in ticks of the source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ShardRange {
-    /// Time of the first frame.
-    pub from_pts: i64,
-    /// First time after the range.
-    pub to_pts: i64,
-    /// Frames of the output, as the packets promise them.
-    pub frames: u64,
-}
+pub use reelraft_model::ShardRange;
 
 /// A keyframe that decoding can start from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -39,21 +39,33 @@ fn a_server_and_a_file_give_the_same_bytes() {
 #[test]
 fn a_source_that_stops_coming_is_the_machines_fault() {
     let world = World::new();
-    for name in ["h264.mp4", "open.ts", "vfr.mkv"] {
+    let spec = spec(&[("preset", "ultrafast"), ("audio", "aac")]);
+    for (name, tenths) in [
+        ("h264.mp4", &[4, 8, 12, 20, 30, 90][..]),
+        ("open.ts", &[4, 12, 90]),
+        ("vfr.mkv", &[4, 12, 90]),
+    ] {
         let clip = world.made(name);
         let size = std::fs::metadata(&clip.path).unwrap().len();
-        for part in [4, 8, 12, 20, 30] {
+        let whole = std::fs::read(world.job(&clip, &spec).output).unwrap();
+        for &part in tenths {
             let server = Server::start(&clip.path, size * part / 10);
             let input = Input::Http {
                 url: server.url.clone(),
             };
-            let spec = spec(&[("preset", "ultrafast"), ("audio", "aac")]);
-            let Err(error) = world.try_job_from(input, &clip, &spec) else {
+            match world.try_job_from(input, &clip, &spec) {
                 // So much was enough for all of it.
-                assert!(server.bytes_served() <= size * part / 10, "{name} {part}");
-                continue;
-            };
-            assert_eq!(error.class(), Class::NodeFault, "{name} {part}: {error}");
+                Ok(job) => {
+                    assert!(server.bytes_served() <= size * part / 10, "{name} {part}");
+                    let made = std::fs::read(job.output).unwrap();
+                    assert!(made == whole, "{name} {part}: other bytes");
+                    assert!(part > 8, "{name}: made of {part} tenths");
+                }
+                Err(error) => {
+                    assert_eq!(error.class(), Class::NodeFault, "{name} {part}: {error}");
+                    assert!(part < 90, "{name}: not even of {part} tenths: {error}");
+                }
+            }
         }
     }
 }
@@ -61,7 +73,11 @@ fn a_source_that_stops_coming_is_the_machines_fault() {
 #[test]
 fn a_cancel_ends_an_encoding_at_once() {
     let world = World::new();
-    let clip = world.made("h264.mp4");
+    // Large enough to take seconds.
+    let clip = world.made_by(
+        "large.mp4",
+        "-f lavfi -i testsrc2=size=640x360:rate=24:duration=4 -c:v libx264 -pix_fmt yuv420p -preset ultrafast",
+    );
     let spec = spec(&[("preset", "placebo")]);
     let folder = tempfile::tempdir().unwrap();
     let cancel = Cancel::new();

@@ -11,10 +11,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{Cancel, Class, Index, Input, MediaError, Parts};
-use reelraft_model::{
-    AttemptKey, FailureClass, JobEntry, Problem, ShardRange, Task, TaskKind, spec::Spec,
-};
+use reelraft_media::{Cancel, Class, Encoded, Index, Input, MediaError, Parts};
+use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use tokio::time::Instant;
 
 use super::work_dir::WorkDir;
@@ -163,7 +161,7 @@ impl Run<'_> {
             frames: index.frames_total(),
             report: String::new(),
             analysis: Some(Analysis {
-                plan: index.shards().iter().map(planned).collect(),
+                plan: index.shards().to_vec(),
                 plan_note: index.note(),
                 audio_tracks: index.audio_tracks(),
                 extras: index.has_extras(),
@@ -202,7 +200,7 @@ impl Run<'_> {
             url: source.url().to_string(),
         };
         let context = self.media(&input);
-        let range = encodable(self.task.range());
+        let range = self.task.range();
         let single = self.entry.job.single;
         let encoded =
             reelraft_media::encode_shard(&context, &index, range, single, self.progress())
@@ -239,14 +237,22 @@ impl Run<'_> {
     }
 
     /// Gives a result to the homes.
-    async fn keep(&self, encoded: reelraft_media::Encoded, bytes_in: u64) -> Result<Done, Failed> {
-        let job = &self.entry.job.id;
-        let report = self.context.data.put_bytes(job, encoded.report).await?;
-        let (hash, bytes) = self.context.data.put_file(job, &encoded.path).await?;
+    async fn keep(&self, encoded: Encoded, bytes_in: u64) -> Result<Done, Failed> {
+        let Encoded {
+            path,
+            report,
+            frames,
+            bytes,
+            blake3,
+        } = encoded;
+        let (data, job) = (&self.context.data, &self.entry.job.id);
+        let report = data.put_bytes(job, report).await?;
+        let file = Payload::File(path);
+        data.put_to_homes(job, &blake3, bytes, file).await?;
         Ok(Done {
-            hash,
+            hash: blake3,
             bytes_out: bytes,
-            frames: encoded.frames,
+            frames,
             bytes_in,
             report,
             ..Default::default()
@@ -304,23 +310,5 @@ impl Run<'_> {
             frames: self.entry.job.frames_total,
             ..Default::default()
         })
-    }
-}
-
-/// A range of the analysis as the table has it.
-fn planned(range: &reelraft_media::ShardRange) -> ShardRange {
-    ShardRange {
-        from_pts: range.from_pts,
-        to_pts: range.to_pts,
-        frames: range.frames,
-    }
-}
-
-/// A range of the table as the media room takes it.
-fn encodable(range: ShardRange) -> reelraft_media::ShardRange {
-    reelraft_media::ShardRange {
-        from_pts: range.from_pts,
-        to_pts: range.to_pts,
-        frames: range.frames,
     }
 }

@@ -1,42 +1,19 @@
-//! How a blob gets its name durably, and how a damaged one loses it.
+//! How a blob gets its name durably.
 
 use std::{
     fs::{self, File},
-    io,
-    path::{Path, PathBuf},
-    sync::atomic::Ordering,
+    path::Path,
 };
 
 use super::{
     blocks::Blocks,
     error::BlobError,
-    limits::QUARANTINE_FILES_MAX,
-    names::{names_in, remove_if_there},
-    store::{BlobStore, QUARANTINE_FOLDER, blocks_path, lock},
+    store::{BlobStore, blocks_path, lock},
     sync::sync_folder,
     temp::TempFile,
 };
 
 impl BlobStore {
-    /// The folder of a job. A new one is synced into the store.
-    pub(super) fn job_folder(&self, job: &str) -> Result<PathBuf, BlobError> {
-        let folder = self.inner.root.join(job);
-        match fs::create_dir(&folder) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(BlobError::io("create", &folder)(error)),
-        }
-        // Once for each folder and run, even if it exists: the run that made it
-        // may have ended before it was synced.
-        if !lock(&self.inner.folders).contains_key(job) {
-            sync_folder(&self.inner.root, &self.inner.failure)?;
-            lock(&self.inner.folders)
-                .entry(job.to_string())
-                .or_default();
-        }
-        Ok(folder)
-    }
-
     /// Makes a complete, hashed file a blob: sync, block hashes, rename, sync of
     /// the folder.
     pub(super) fn publish(
@@ -86,29 +63,5 @@ impl BlobStore {
         self.inner.failure.keep(&temp.0, file.sync_data())?;
         let target = blocks_path(&self.inner.root.join(job).join(hash));
         fs::rename(&temp.0, &target).map_err(BlobError::io("name", &target))
-    }
-
-    /// Moves a damaged blob aside and logs it.
-    pub(super) fn quarantine(&self, job: &str, hash: &str) -> BlobError {
-        let path = self.inner.root.join(job).join(hash);
-        let aside = self.inner.root.join(QUARANTINE_FOLDER);
-        let kept = names_in(&aside).map_or(QUARANTINE_FILES_MAX, |names| names.len());
-        let moved = kept < QUARANTINE_FILES_MAX
-            && fs::rename(&path, aside.join(format!("{job}.{hash}"))).is_ok();
-        if !moved && let Err(error) = remove_if_there(&path) {
-            tracing::error!(job, hash, %error, "a damaged blob could not be moved aside");
-        }
-        // Its block hashes are made again with the next put.
-        let _ = remove_if_there(&blocks_path(&path));
-        self.inner.damaged.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            file = %path.display(),
-            moved,
-            "a blob is damaged on this disk: it is moved aside, to be copied from another home"
-        );
-        BlobError::Corrupt {
-            job: job.to_string(),
-            hash: hash.to_string(),
-        }
     }
 }

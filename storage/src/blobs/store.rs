@@ -244,6 +244,25 @@ impl BlobStore {
         Ok(journal)
     }
 
+    /// The folder of a job. A new one is synced into the store.
+    pub(super) fn job_folder(&self, job: &str) -> Result<PathBuf, BlobError> {
+        let folder = self.inner.root.join(job);
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(BlobError::io("create", &folder)(error)),
+        }
+        // Once for each folder and run, even if it exists: the run that made it
+        // may have ended before it was synced.
+        if !lock(&self.inner.folders).contains_key(job) {
+            sync_folder(&self.inner.root, &self.inner.failure)?;
+            lock(&self.inner.folders)
+                .entry(job.to_string())
+                .or_default();
+        }
+        Ok(folder)
+    }
+
     pub(super) fn blob_path(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
         check_job(job)?;
         check_hash(hash)?;
