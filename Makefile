@@ -10,7 +10,7 @@ help:
 	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
-	@echo "make failover  leaders killed, nodes stopped, networks cut: hours, and the machine to itself"
+	@echo "make failover  nodes killed and stopped, networks and power cut: takes hours, and the machine to itself"
 
 # ffmpeg is the one program that reelraft needs beside itself.
 tools:
@@ -38,9 +38,9 @@ lint:
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
 
-# The figures of docs/failover.md. Each prints its seed and ends this on a
-# broken promise; partition says what it lacks (root, iproute2, iptables,
-# faketime) and skips that.
+# The figures of docs/failover.md. Each experiment prints its seed, and a broken
+# promise ends this. What the machine lacks for one (root, iproute2, iptables,
+# faketime, strace) is printed, and that one is skipped.
 failover: build
 	$(CARGO) build --release --locked -p reelraft-failover
 	target/release/kill_the_leader --calm-minutes 30
@@ -48,3 +48,7 @@ failover: build
 	target/release/kill_anything --jobs 100
 	target/release/freeze --rounds 20
 	target/release/partition --rounds 20
+	target/release/power_cut --cuts 200
+	target/release/kill_points --points 200
+	target/release/rot --tries 500
+	target/release/slow_disk --rounds 20

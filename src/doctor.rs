@@ -1,5 +1,5 @@
-//! `reelraft doctor`: checks this machine and says what to do. Each check is
-//! the thing itself (a real encode, a real sync), never a guess from a version.
+//! `reelraft doctor`: checks this machine and says what to fix. Each check does
+//! the real thing (an encode, a sync) rather than guess from a version.
 
 use std::{
     fmt::Write as _,
@@ -14,19 +14,19 @@ use reelraft_media::Tools;
 /// A sync slower than this makes every acknowledged step slow.
 const SYNC_SLOW: Duration = Duration::from_millis(50);
 
-/// Syncs timed for one figure: the median of so few is steady enough.
+/// Syncs timed for one figure: the median of so few is stable enough.
 const SYNCS: usize = 9;
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
-    /// What it is.
+    /// What was checked.
     pub name: String,
     /// Whether it is as it should be.
     pub ok: bool,
     /// What was found.
     pub found: String,
-    /// What to do; empty if all is well.
+    /// What to do; empty if it is ok.
     pub hint: String,
 }
 
@@ -65,7 +65,7 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
                     Check::bad(
                         name,
                         encoder.detail,
-                        "install an ffmpeg with this encoder, or don't ask for its codec",
+                        "install an ffmpeg with this encoder, or don't use its codec",
                     )
                 });
             }
@@ -83,8 +83,8 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
 fn disk_sync(data: &Path) -> Check {
     let name = format!("disk sync in {}", data.display());
     let timed = || -> std::io::Result<Duration> {
-        // Looking leaves nothing behind: a folder still to be made will be on
-        // the disk of the nearest one that is there.
+        // A check leaves nothing behind: a folder yet to be created will be on the
+        // disk of its nearest existing ancestor.
         let place = data.ancestors().find(|folder| folder.exists());
         let place = match place {
             Some(folder) => folder,
@@ -107,12 +107,12 @@ fn disk_sync(data: &Path) -> Check {
         Err(error) => Check::bad(
             name,
             error.to_string(),
-            "name a folder that this user may write with --data",
+            "choose a folder that this user may write to with --data",
         ),
         Ok(median) if median > SYNC_SLOW => Check::bad(
             name,
             format!("{} ms at the median", median.as_millis()),
-            "put the data folder on a faster disk: each acknowledged step waits for a sync",
+            "put the data folder on a faster disk: every acknowledged step waits for a sync",
         ),
         Ok(median) => Check::ok(name, format!("{} µs at the median", median.as_micros())),
     }
@@ -125,7 +125,7 @@ fn port_free(port: u16) -> Check {
         Err(error) => Check::bad(
             name,
             error.to_string(),
-            "if no node of yours runs there, end what does or take other ports (`reelraft dev --base-port`)",
+            "if it is not a node of yours, stop what runs there or use other ports (`reelraft dev --base-port`)",
         ),
     }
 }
@@ -154,7 +154,8 @@ pub fn json(checks: &[Check]) -> String {
         .iter()
         .map(|check| serde_json::json!({"name": check.name, "ok": check.ok, "found": check.found, "hint": check.hint}))
         .collect();
-    serde_json::json!({"ok": checks.iter().all(|check| check.ok), "checks": rows}).to_string()
+    let ok = checks.iter().all(|check| check.ok);
+    format!("{}\n", serde_json::json!({"ok": ok, "checks": rows}))
 }
 
 #[cfg(test)]

@@ -15,10 +15,10 @@ pub const BEAT: Duration = Duration::from_millis(500);
 pub const PLAN_TICK: Duration = Duration::from_millis(200);
 
 /// How often the leader tells all nodes what only it knows.
-pub const VIEW_EVERY: Duration = Duration::from_millis(500);
+pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// A view older than this says nothing any more: three missed ones.
-pub const VIEW_FRESH: Duration = Duration::from_millis(2_000);
+/// A report older than this says nothing any more: three missed ones.
+pub const REPORT_FRESH: Duration = Duration::from_millis(2_000);
 
 /// How long an assignment may be missing from a worker's beats before it is
 /// sent again: two beats and a little.
@@ -40,9 +40,6 @@ pub const ROOM_BYTES_MIN: u64 = 64 << 20;
 /// Pause before a broken session is opened again: short, as it is on the path
 /// of a takeover.
 pub const SESSION_RETRY: Duration = Duration::from_millis(50);
-
-/// How long opening a session may take before another leader is looked for.
-pub const SESSION_CONNECT: Duration = Duration::from_millis(1_000);
 
 /// Messages queued towards one session. More means the peer reads nothing,
 /// and the session is closed.
@@ -82,9 +79,9 @@ pub const SCRUB_EVERY_S: u64 = 24 * 3600;
 /// beginning each time.
 pub const SCRUB_FIRST: Duration = Duration::from_secs(300);
 
-/// Jobs named in one view: those that run or wait. Far below the wire's 4 MiB
+/// Jobs named in one report: those that run or wait. Far below the wire's 4 MiB
 /// at some 200 bytes each.
-pub const VIEW_JOBS_MAX: usize = 2_000;
+pub const REPORT_JOBS_MAX: usize = 2_000;
 
 /// How often a result that must be on every home is tried again while one of
 /// them is away; the leader replaces it within 8 s.
@@ -105,10 +102,14 @@ pub const WATCH_KEEPALIVE: Duration = Duration::from_secs(2);
 /// the client looks for a node on the other side of a partition.
 pub const WATCH_LEADERLESS: Duration = Duration::from_secs(5);
 
-/// Jobs or shards in one page of a list by default.
+/// Events of a watch that wait for a slow watcher. Each is the job as it was,
+/// so that there is little to gain from more.
+pub const WATCH_QUEUE: usize = 4;
+
+/// Jobs or tasks in one page of a list by default.
 pub const PAGE_DEFAULT: u32 = 50;
 
-/// Jobs or shards in one page of a list at most: keeps an answer below the
+/// Jobs or tasks in one page of a list at most: keeps an answer below the
 /// wire's 4 MiB.
 pub const PAGE_MAX: u32 = 500;
 

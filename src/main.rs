@@ -1,18 +1,19 @@
 //! The `reelraft` program: one binary for nodes, clients and the supervisor
-//! of a local cluster. This file is the clap tree and nothing else of weight.
+//! of a local cluster. This file is the clap tree and nothing of weight.
 
-use std::{io::IsTerminal, path::PathBuf, process::ExitCode};
+mod daemon;
+
+use std::{path::PathBuf, process::ExitCode};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
-    config::{NodeArgs, NodeConfig, Shown},
+    config::{self, NodeArgs, NodeConfig},
     doctor,
-    limits::NODE_NICE,
-    node,
 };
-use reelraft_cli::{ClientCommand, DevArgs, GlobalArgs, exit, render::Output};
+use reelraft_cli::{
+    CliError, ClientCommand, DevArgs, GlobalArgs, Output, exit, print, report, report_parse,
+};
 use reelraft_model::Problem;
-use tokio::sync::watch;
 
 /// A transcoding cluster in one binary.
 ///
@@ -24,7 +25,7 @@ struct Program {
     #[command(flatten)]
     globals: GlobalArgs,
     /// Secret shared by all nodes and clients; needed to listen beyond loopback.
-    /// Better given as REELRAFT_SECRET, which other users can't read
+    /// Prefer REELRAFT_SECRET, which other users can't read
     #[arg(long, global = true, help_heading = "Cluster")]
     secret: Option<String>,
     #[command(subcommand)]
@@ -39,14 +40,14 @@ enum Top {
     Dev(DevArgs),
     /// Run one node
     Node(NodeArgs),
-    /// Look at a node's settings
+    /// Show a node's settings
     Config {
         #[command(subcommand)]
         command: ConfigCommand,
     },
-    /// Check this machine, and say what to do
+    /// Check this machine, and say what to fix
     Doctor {
-        /// Folder whose disk to check; it need not be there yet
+        /// Folder whose disk to check; it need not exist yet
         #[arg(long, value_name = "DIR", default_value = "reelraft-data")]
         data: PathBuf,
         /// Ports that should be free
@@ -66,8 +67,8 @@ enum ConfigCommand {
     Show(NodeArgs),
 }
 
-/// The clap tree. Options that all commands share are hidden where they mean
-/// nothing: a node asks no endpoints.
+/// The clap tree. Options that all commands share are hidden where they have
+/// no meaning: a node asks no endpoints.
 fn command() -> clap::Command {
     let whole = Program::command();
     let unused = [
@@ -81,7 +82,7 @@ fn command() -> clap::Command {
     for (name, options) in unused {
         for option in whole.get_arguments() {
             if options.contains(&option.get_id().as_str()) {
-                // clap gives a subcommand no shared option that it has by itself.
+                // clap does not override a subcommand's own option with a shared one.
                 let hidden = option.clone().hide(true);
                 shown = shown.mut_subcommand(name, |command| command.arg(hidden));
             }
@@ -94,10 +95,13 @@ fn main() -> ExitCode {
     let parsed = command()
         .try_get_matches()
         .and_then(|matches| Program::from_arg_matches(&matches));
-    let program = match parsed {
-        Ok(program) => program,
-        Err(error) => return ExitCode::from(reelraft_cli::report_parse(&error)),
-    };
+    ExitCode::from(match parsed {
+        Ok(program) => run(program),
+        Err(error) => report_parse(&error),
+    })
+}
+
+fn run(program: Program) -> u8 {
     let (secret, output) = (program.secret, program.globals.output);
     let with_secret = |args: NodeArgs| NodeArgs {
         secret: secret.clone(),
@@ -108,136 +112,47 @@ fn main() -> ExitCode {
             let secret = secret
                 .or_else(|| std::env::var("REELRAFT_SECRET").ok())
                 .unwrap_or_default();
-            ExitCode::from(reelraft_cli::run(&program.globals, &secret, command))
+            reelraft_cli::run(&program.globals, &secret, command)
         }
-        Top::Dev(args) => ExitCode::from(reelraft_cli::dev::run(&DevArgs { secret, ..args })),
-        Top::Node(args) => finish(run_node(with_secret(args))),
+        Top::Dev(args) => reelraft_cli::run_dev(&DevArgs { secret, ..args }),
+        Top::Node(args) => finish(daemon::run(with_secret(args)).map_err(node_error)),
         Top::Config {
             command: ConfigCommand::Show(args),
         } => finish(show_config(with_secret(args), output)),
-        Top::Doctor { data, ports } => examine(&data, &ports, output),
-        Top::Completions { shell } => {
-            clap_complete::generate(shell, &mut command(), "reelraft", &mut std::io::stdout());
-            ExitCode::SUCCESS
-        }
-    }
-}
-
-fn finish(result: Result<(), Problem>) -> ExitCode {
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(problem) => {
-            eprintln!(
-                "error: {}: {}\nhint: {}",
-                problem.kind,
-                problem.cause.trim_end(),
-                problem.hint
-            );
-            // Settings that can't be are wrong usage, whatever they came from.
-            ExitCode::from(match problem.kind.as_str() {
-                "bad-config" => exit::USAGE,
-                _ => exit::FAILED,
-            })
-        }
-    }
-}
-
-fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .expect("a machine that can't start threads can't run a node")
-}
-
-fn run_node(args: NodeArgs) -> Result<(), Problem> {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        // openraft and h2 warn of every beat that is late, and openraft::raft calls
-        // each request to a node that starts or stops an error. What of it matters
-        // to people (a new leader, a node that is gone) this program says itself.
-        .unwrap_or_else(|_| {
-            tracing_subscriber::EnvFilter::new(
-                "info,openraft=error,openraft::raft=off,h2=error,sled=warn",
-            )
-        });
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colour)
-        .with_writer(std::io::stderr)
-        .init();
-    let config = NodeConfig::resolve(args)?;
-    prefer_this_process();
-    let runtime = runtime();
-    let result = runtime.block_on(async {
-        let (stopper, stop) = watch::channel(false);
-        tokio::spawn(async move {
-            wait_for_signal().await;
-            let _ = stopper.send(true);
-        });
-        node::run(config, stop).await
-    });
-    // Attempts still running are ended by their own guards; nothing else may
-    // hold the process up.
-    runtime.shutdown_background();
-    result
-}
-
-/// Lets Raft run before whatever else keeps this machine busy, where the user
-/// may (root, or CAP_SYS_NICE). Without it a node only relies on its encoders
-/// being niced. Called before any thread is there, as threads inherit it.
-fn prefer_this_process() {
-    // SAFETY: takes three integers and touches no memory of ours.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NODE_NICE) };
-}
-
-/// SIGINT or SIGTERM.
-async fn wait_for_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate()).expect("the runtime handles signals");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
-}
-
-fn show_config(args: NodeArgs, output: Output) -> Result<(), Problem> {
-    let config = NodeConfig::resolve(args)?;
-    match output {
-        Output::Json => {
-            let rows: serde_json::Map<String, serde_json::Value> = config
-                .shown
-                .iter()
-                .map(|shown| {
-                    (
-                        shown.key.to_string(),
-                        serde_json::json!({"value": shown.value, "origin": shown.origin}),
-                    )
-                })
-                .collect();
-            println!("{}", serde_json::Value::Object(rows));
-        }
-        Output::Table => {
-            let widths = |text: fn(&Shown) -> usize| config.shown.iter().map(text).max();
-            let keys = widths(|shown| shown.key.chars().count()).unwrap_or(0);
-            let values = widths(|shown| shown.value.chars().count()).unwrap_or(0);
-            for Shown { key, value, origin } in &config.shown {
-                println!("{key:keys$}  {value:values$}  {origin}");
+        Top::Doctor { data, ports } => {
+            let checks = daemon::runtime().block_on(doctor::examine(&data, &ports));
+            let printed = print(&match output {
+                Output::Json => doctor::json(&checks),
+                Output::Table => doctor::table(&checks),
+            });
+            match finish(printed) {
+                exit::OK if checks.iter().any(|check| !check.ok) => exit::FAILED,
+                code => code,
             }
         }
+        Top::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut command(), "reelraft", &mut script);
+            finish(print(&String::from_utf8_lossy(&script)))
+        }
     }
-    Ok(())
 }
 
-fn examine(data: &std::path::Path, ports: &[u16], output: Output) -> ExitCode {
-    let checks = runtime().block_on(doctor::examine(data, ports));
-    match output {
-        Output::Json => println!("{}", doctor::json(&checks)),
-        Output::Table => print!("{}", doctor::table(&checks)),
+fn finish(result: Result<(), CliError>) -> u8 {
+    match result {
+        Ok(()) => exit::OK,
+        Err(error) => report(&error),
     }
-    if checks.iter().all(|check| check.ok) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+}
+
+fn node_error(Problem { kind, cause, hint }: Problem) -> CliError {
+    CliError::node(kind, cause, hint)
+}
+
+fn show_config(args: NodeArgs, output: Output) -> Result<(), CliError> {
+    let settings = NodeConfig::resolve(args).map_err(node_error)?.shown;
+    print(&match output {
+        Output::Json => config::json(&settings),
+        Output::Table => config::table(&settings),
+    })
 }

@@ -1,11 +1,11 @@
-//! The connection to a cluster of several endpoints: asks any of them, goes on
+//! The connection to a cluster of several endpoints: asks any of them, moves on
 //! to the next when one is gone, and waits through an election. A command that
-//! follows a job is patient: the job goes on when its cluster does. Any other
-//! tells soon that there is nobody to serve it.
+//! follows a job retries for long, since the job outlives an outage of the
+//! cluster. Any other command reports soon that no node serves it.
 //!
-//! Every request that goes through here may be sent twice: reads by nature,
-//! writes because they carry a request id or name a state (P5). What a command
-//! asks for is not decided here.
+//! Every request made here may be sent twice: reads by nature, writes because
+//! they carry a request id or name a state (P5). What a command asks for is not
+//! decided here.
 
 use std::{
     error::Error as _,
@@ -16,6 +16,7 @@ use std::{
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use reelraft_proto::{
     auth::Secret,
+    dial::{self, Timing},
     v1::{cluster_client::ClusterClient, jobs_client::JobsClient},
 };
 use tonic::{
@@ -31,107 +32,102 @@ use crate::{
         FOLLOW_MS, KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UNREACHABLE_MS,
         WAIT_NOTICE_MS,
     },
-    screen::Screen,
+    render::screen::Screen,
 };
 
 /// A connection that attaches the cluster's secret to every call.
 pub type Link = InterceptedService<Channel, Secret>;
 
+const TIMING: Timing = Timing {
+    connect: Duration::from_millis(CONNECT_MS),
+    keepalive_every: Duration::from_millis(KEEPALIVE_MS),
+    keepalive_timeout: Duration::from_millis(KEEPALIVE_TIMEOUT_MS),
+};
+
 /// Several endpoints, of which one is in use.
 pub struct Client {
     names: Vec<String>,
     endpoints: Vec<Endpoint>,
-    at: usize,
+    /// The endpoint in use, or the next to try.
+    current: usize,
     channel: Option<Channel>,
     /// Whether any node ever answered this process.
     reached: bool,
-    /// Whether the command follows a job.
-    follows: bool,
+    follows_job: bool,
     secret: Secret,
     screen: Arc<Screen>,
 }
 
-/// Bounds the opening of a stream as a call is bounded: a node that takes the
-/// request and says nothing is as good as gone.
+/// Bounds the opening of a stream as a call is bounded: a node that accepts the
+/// request and stays silent is as good as gone.
 ///
 /// # Errors
 /// The node's status, or [`Code::DeadlineExceeded`].
-pub async fn opened<T>(
+pub async fn open_stream<T>(
     opening: impl Future<Output = Result<Response<T>, Status>>,
 ) -> Result<T, Status> {
-    match tokio::time::timeout(Duration::from_millis(CALL_MS), opening).await {
-        Ok(answer) => answer.map(Response::into_inner),
-        Err(_) => Err(Status::deadline_exceeded("no answer in time")),
-    }
+    let opened = dial::within(Duration::from_millis(CALL_MS), opening).await;
+    opened.map(Response::into_inner)
 }
 
-/// Whether something answered that speaks HTTP but no gRPC: a proxy, or
-/// another program on the port. tonic says so only in words.
-fn foreign(status: &Status) -> bool {
+/// Whether the answer came from something that speaks HTTP but not gRPC: a
+/// proxy, or another program on the port. tonic says so only in its message.
+fn is_not_grpc(status: &Status) -> bool {
     status.message().starts_with("grpc-status header missing")
 }
 
-/// One stretch of time in which nothing works, from the first failure on.
-/// Progress ends it: make a new one.
+/// What has been spent on retries since anything last worked. Progress restores
+/// it: see [`Client::record_progress`].
 #[derive(Default)]
-pub struct Outage {
+pub struct RetryBudget {
+    /// The first failure in a row.
     since: Option<Instant>,
     failures: usize,
     pauses: u32,
-    told: bool,
+    announced: bool,
 }
 
 impl Client {
     /// Takes `host:port` names; nothing is connected yet.
     ///
     /// # Errors
-    /// [`CliError::Usage`] if there is none, or one can't be an address.
+    /// [`CliError::Usage`] if there is no name, or one is not an address.
     pub fn new(names: &[String], secret: Secret, screen: Arc<Screen>) -> Result<Self, CliError> {
         let hint = "give host:port, several with commas, such as 127.0.0.1:7401,127.0.0.1:7402";
         let mut kept: Vec<String> = Vec::new();
         let mut endpoints = Vec::new();
         for name in names.iter().map(|name| name.trim()) {
-            let bare = name.strip_prefix("http://").unwrap_or(name);
-            if bare.is_empty() || kept.iter().any(|known| known == bare) {
+            let address = name.strip_prefix("http://").unwrap_or(name);
+            if address.is_empty() || kept.iter().any(|known| known == address) {
                 continue;
             }
-            let port = bare.rsplit_once(':').map(|(_, port)| port.parse::<u16>());
-            let endpoint = Endpoint::from_shared(format!("http://{bare}"));
-            let (Ok(endpoint), Some(Ok(_))) = (endpoint, port) else {
-                return Err(CliError::usage(format!("'{name}' is no endpoint"), hint));
-            };
-            endpoints.push(
-                endpoint
-                    .connect_timeout(Duration::from_millis(CONNECT_MS))
-                    .tcp_nodelay(true)
-                    .http2_keep_alive_interval(Duration::from_millis(KEEPALIVE_MS))
-                    .keep_alive_timeout(Duration::from_millis(KEEPALIVE_TIMEOUT_MS)),
-            );
-            kept.push(bare.to_string());
+            let endpoint = dial::endpoint(address, TIMING)
+                .map_err(|_| CliError::usage(format!("'{name}' is not an endpoint"), hint))?;
+            endpoints.push(endpoint);
+            kept.push(address.to_string());
         }
         if kept.is_empty() {
-            return Err(CliError::usage("no endpoint is given", hint));
+            return Err(CliError::usage("there are no endpoints", hint));
         }
         Ok(Client {
             names: kept,
             endpoints,
-            at: 0,
+            current: 0,
             channel: None,
             reached: false,
-            follows: false,
+            follows_job: false,
             secret,
             screen,
         })
     }
 
-    /// From here on the command follows a job, and is patient.
-    pub fn follow(&mut self) {
-        self.follows = true;
+    /// From here on the command follows a job: it retries for minutes rather than seconds.
+    pub fn follow_job(&mut self) {
+        self.follows_job = true;
     }
 
-    /// How long it is tried to be served.
-    fn patience(&self) -> Duration {
-        Duration::from_millis(match (self.follows, self.reached) {
+    fn retry_limit(&self) -> Duration {
+        Duration::from_millis(match (self.follows_job, self.reached) {
             (false, _) => ANSWER_MS,
             (true, false) => UNREACHABLE_MS,
             (true, true) => FOLLOW_MS,
@@ -147,37 +143,37 @@ impl Client {
         let channel = match &self.channel {
             Some(channel) => channel.clone(),
             None => {
-                let (at, channel) = self.connect().await?;
-                self.at = at;
+                let (connected, channel) = self.connect().await?;
+                self.current = connected;
                 self.channel.insert(channel).clone()
             }
         };
         Ok(InterceptedService::new(channel, self.secret.clone()))
     }
 
-    /// Connects to the endpoint whose turn it is, or to the first of the others
-    /// that answers: they are tried beside it, one after the other.
+    /// Connects to the current endpoint, or to whichever other answers first:
+    /// they are tried in parallel, each starting a moment after the one before.
     async fn connect(&self) -> Result<(usize, Channel), Status> {
         let count = self.endpoints.len();
         let mut tries = FuturesUnordered::new();
-        let mut begun = 0;
+        let mut started = 0;
         loop {
-            if begun < count {
-                let at = (self.at + begun) % count;
-                let connecting = self.endpoints[at].connect();
-                tries.push(connecting.map(move |connected| (at, connected)));
-                begun += 1;
+            if started < count {
+                let number = (self.current + started) % count;
+                let connecting = self.endpoints[number].connect();
+                tries.push(connecting.map(move |connected| (number, connected)));
+                started += 1;
             }
             let stagger = tokio::time::sleep(Duration::from_millis(CONNECT_STAGGER_MS));
             tokio::select! {
-                Some((at, connected)) = tries.next() => match connected {
-                    Ok(channel) => return Ok((at, channel)),
-                    Err(error) if begun == count && tries.is_empty() => {
+                Some((number, connected)) = tries.next() => match connected {
+                    Ok(channel) => return Ok((number, channel)),
+                    Err(error) if started == count && tries.is_empty() => {
                         return Err(Status::from_error(Box::new(error)));
                     }
                     Err(_) => {}
                 },
-                () = stagger, if begun < count => {}
+                () = stagger, if started < count => {}
             }
         }
     }
@@ -185,16 +181,16 @@ impl Client {
     /// The jobs service of the endpoint in use.
     ///
     /// # Errors
-    /// A status to hand to [`Client::survive`].
+    /// A status to hand to [`Client::retry_or_fail`].
     pub async fn jobs(&mut self) -> Result<JobsClient<Link>, Status> {
         let link = self.link().await?;
         Ok(JobsClient::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
-    /// One unary call to the jobs service, tried until it is answered.
+    /// One unary call to the jobs service, retried until it is answered.
     ///
     /// # Errors
-    /// The node's refusal, or that none can be had.
+    /// The node's refusal, or that no node answers.
     pub async fn call<M, T>(
         &mut self,
         message: M,
@@ -203,17 +199,17 @@ impl Client {
     where
         M: Clone,
     {
-        self.ask(message, async |link, request| {
+        self.call_any(message, async |link, request| {
             let jobs = JobsClient::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX);
             method(jobs, request).await
         })
         .await
     }
 
-    /// One unary call to the cluster service, tried until it is answered.
+    /// One unary call to the cluster service, retried until it is answered.
     ///
     /// # Errors
-    /// The node's refusal, or that none can be had.
+    /// The node's refusal, or that no node answers.
     pub async fn call_cluster<M, T>(
         &mut self,
         message: M,
@@ -222,13 +218,13 @@ impl Client {
     where
         M: Clone,
     {
-        self.ask(message, async |link, request| {
+        self.call_any(message, async |link, request| {
             method(ClusterClient::new(link), request).await
         })
         .await
     }
 
-    async fn ask<M, T>(
+    async fn call_any<M, T>(
         &mut self,
         message: M,
         method: impl AsyncFn(Link, Request<M>) -> Result<Response<T>, Status>,
@@ -237,10 +233,10 @@ impl Client {
         M: Clone,
     {
         let deadline = Duration::from_millis(CALL_MS);
-        // A node that itself waits for a leader uses the patience up.
-        let mut outage = Outage {
+        // The time a node itself waits for a leader counts, too.
+        let mut retries = RetryBudget {
             since: Some(Instant::now()),
-            ..Outage::default()
+            ..RetryBudget::default()
         };
         loop {
             let answer = match self.link().await {
@@ -248,9 +244,7 @@ impl Client {
                 Ok(link) => {
                     let mut request = Request::new(message.clone());
                     request.set_timeout(deadline);
-                    tokio::time::timeout(deadline, method(link, request))
-                        .await
-                        .unwrap_or_else(|_| Err(Status::deadline_exceeded("no answer in time")))
+                    dial::within(deadline, method(link, request)).await
                 }
             };
             match answer {
@@ -258,39 +252,43 @@ impl Client {
                     self.reached = true;
                     return Ok(answer.into_inner());
                 }
-                Err(status) => self.survive(&mut outage, &status).await?,
+                Err(status) => self.retry_or_fail(&mut retries, &status).await?,
             }
         }
     }
 
-    /// Told that a stream made progress: the next failure starts a new outage.
-    pub fn works(&mut self, outage: &mut Outage) {
+    /// A stream made progress: the next failure has the full budget again.
+    pub fn record_progress(&mut self, retries: &mut RetryBudget) {
         self.reached = true;
-        *outage = Outage::default();
+        *retries = RetryBudget::default();
     }
 
-    /// After a failure: goes to the next endpoint, and pauses when all have
+    /// After a failure: moves on to the next endpoint, and pauses when all have
     /// failed in a row.
     ///
     /// # Errors
-    /// If the failure is a refusal, or the outage has lasted too long.
-    pub async fn survive(&mut self, outage: &mut Outage, status: &Status) -> Result<(), CliError> {
-        // Only a transport failure has a source: a status that a node sent is
-        // all there is to it. A port that accepts and then breaks off is no
-        // node yet, nor is one that never answers.
-        let broken = status.source().is_some() || foreign(status);
+    /// If the failure is a refusal, or the budget is spent.
+    pub async fn retry_or_fail(
+        &mut self,
+        retries: &mut RetryBudget,
+        status: &Status,
+    ) -> Result<(), CliError> {
+        // Only a transport failure has a source; a status that a node sent has
+        // none. A port that accepts and then breaks off is not a node yet, nor
+        // is one that never answers.
+        let broken = status.source().is_some() || is_not_grpc(status);
         self.reached |= !broken && status.code() != Code::DeadlineExceeded;
-        let passing = matches!(
+        let transient = matches!(
             status.code(),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded
         );
-        if !broken && !passing {
+        if !broken && !transient {
             return Err(CliError::from_status(status));
         }
 
-        let since = *outage.since.get_or_insert_with(Instant::now);
-        outage.failures += 1;
-        if since.elapsed() >= self.patience() {
+        let since = *retries.since.get_or_insert_with(Instant::now);
+        retries.failures += 1;
+        if since.elapsed() >= self.retry_limit() {
             let silent = broken || status.code() == Code::DeadlineExceeded;
             return Err(if silent {
                 CliError::Unreachable {
@@ -301,40 +299,48 @@ impl Client {
             });
         }
 
-        let gone = self.at;
+        let gone = self.current;
         let was_connected = self.channel.take().is_some();
-        self.at = (self.at + 1) % self.endpoints.len();
-        self.tell(outage, gone, was_connected && broken, since, status);
+        self.current = (self.current + 1) % self.endpoints.len();
+        self.announce(retries, gone, was_connected && broken, since, status);
         // Connecting has tried them all.
-        if !was_connected || outage.failures.is_multiple_of(self.endpoints.len()) {
-            let doubled = BACKOFF_MS_MIN << outage.pauses.min(6);
-            outage.pauses += 1;
+        if !was_connected || retries.failures.is_multiple_of(self.endpoints.len()) {
+            let doubled = BACKOFF_MS_MIN << retries.pauses.min(6);
+            retries.pauses += 1;
             tokio::time::sleep(Duration::from_millis(doubled.min(BACKOFF_MS_MAX))).await;
         }
         Ok(())
     }
 
-    /// At most one notice an outage: that a node is gone, or what is waited for.
-    fn tell(&self, outage: &mut Outage, gone: usize, lost: bool, since: Instant, status: &Status) {
-        if outage.told {
+    /// At most one notice in a row of failures: that a node is gone, or what is
+    /// waited for.
+    fn announce(
+        &self,
+        retries: &mut RetryBudget,
+        gone: usize,
+        lost: bool,
+        since: Instant,
+        status: &Status,
+    ) {
+        if retries.announced {
             return;
         }
         let text = if lost && self.names.len() > 1 {
             format!(
                 "node {} is gone, asking {}",
-                self.names[gone], self.names[self.at]
+                self.names[gone], self.names[self.current]
             )
         } else if lost {
-            format!("node {} is gone, trying again", self.names[gone])
+            format!("node {} is gone, retrying", self.names[gone])
         } else if since.elapsed() >= Duration::from_millis(WAIT_NOTICE_MS) {
             match status.source() {
-                Some(_) => "no node answers, trying again".to_string(),
+                Some(_) => "no node answers, retrying".to_string(),
                 None => format!("waiting: {}", problem_of(status).cause),
             }
         } else {
             return;
         };
-        outage.told = true;
+        retries.announced = true;
         self.screen.notice(&text);
     }
 }

@@ -1,187 +1,104 @@
-//! Everything a client command can end with, other than well.
+//! Everything that can go wrong with a command.
 //!
-//! Each refusal has a kind, a cause and a hint (P10), and one exit code.
-//! Printing them is the job of [`crate::run`].
+//! Each error has a kind, a cause and a hint (P10), and one exit code. What a
+//! kind means is in [`crate::exit`]; [`crate::render::report`] prints errors.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf};
 
-use prost::Message;
-use reelraft_proto::v1::Problem;
+use reelraft_proto::{problem::of_status, v1::Problem};
 use tonic::{Code, Status};
 
-/// Metadata key under which a node sends its [`Problem`].
-pub const PROBLEM_KEY: &str = "reelraft-problem-bin";
-
-/// Exit codes, as documented in the README.
-pub mod exit {
-    /// All went well.
-    pub const OK: u8 = 0;
-    /// Failed for a reason that no other code names.
-    pub const FAILED: u8 = 1;
-    /// The command line, or the spec in it, can't be.
-    pub const USAGE: u8 = 2;
-    /// No node reachable, or no leader.
-    pub const UNREACHABLE: u8 = 3;
-    /// There is no such job.
-    pub const NOT_FOUND: u8 = 4;
-    /// The job itself failed or was cancelled.
-    pub const JOB_FAILED: u8 = 5;
-    /// A time limit passed.
-    pub const TIMED_OUT: u8 = 6;
-    /// Ended by Ctrl-C.
-    pub const INTERRUPTED: u8 = 130;
-}
+use crate::exit::{Meaning, kind_of, meaning_of};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
     /// The command line can't be carried out as written.
     #[error("{cause}")]
-    Usage {
-        /// What is wrong.
-        cause: String,
-        /// What would do.
-        hint: String,
-    },
+    Usage { cause: String, hint: String },
     /// No endpoint ever accepted a connection, or all are gone for good.
     #[error("no node is reachable at {endpoints}")]
-    Unreachable {
-        /// The endpoints tried, with commas.
-        endpoints: String,
-    },
-    /// Nodes answer, but none could serve within the failover window.
+    Unreachable { endpoints: String },
+    /// Nodes answer, but none could serve within the failover window. Kind and
+    /// hint are those of the last node asked.
     #[error("the cluster can't serve now: {cause}")]
     Unavailable {
-        /// The refusal's stable name, by the node.
         kind: String,
-        /// What the last node said.
         cause: String,
-        /// The node's hint; may be empty.
         hint: String,
     },
-    /// A node refused the request.
+    /// A node refused the request, or this process could not run as a node.
     #[error("{}", problem.cause)]
-    Refused {
-        /// The gRPC status code it came with.
-        code: Code,
-        /// What the node said.
-        problem: Problem,
-    },
-    /// A time limit passed before the end.
+    Refused { code: Code, problem: Problem },
+    /// A time limit passed; `after` is the limit as a user writes it.
     #[error("job {job} did not end within {after}")]
-    TimedOut {
-        /// The job that was waited for.
-        job: String,
-        /// The limit, as a user writes it.
-        after: String,
-    },
-    /// The job ended as failed.
+    TimedOut { job: String, after: String },
     #[error("job {job} failed: {cause}")]
     JobFailed {
-        /// Its id.
         job: String,
-        /// The job's own cause.
         cause: String,
-        /// The job's own hint; may be empty.
         hint: String,
     },
-    /// The job was cancelled.
     #[error("job {job} was cancelled")]
-    JobCancelled {
-        /// Its id.
-        job: String,
-    },
-    /// The job was deleted.
+    JobCancelled { job: String },
     #[error("job {job} was deleted")]
-    JobDeleted {
-        /// Its id.
-        job: String,
-    },
+    JobDeleted { job: String },
     /// The job has no output yet.
     #[error("job {job} is {state}: it has no output yet")]
-    NotFinished {
-        /// Its id.
-        job: String,
-        /// Its state, as a word.
-        state: &'static str,
-    },
+    NotFinished { job: String, state: &'static str },
     /// A local source that can't be uploaded; nothing was submitted.
     #[error("can't read {}: {cause}", path.display())]
     SourceUnfit {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         cause: String,
-        /// What would do.
         hint: String,
     },
-    /// The source changed under a running upload; the job was cancelled.
-    #[error("{} {how} while it was uploaded", path.display())]
+    /// The source changed during its upload. `how` is a verb ("shrank", "was
+    /// removed"), `job_fate` says what became of the job.
+    #[error("{} {how} while it was being uploaded", path.display())]
     SourceChanged {
-        /// The file.
         path: PathBuf,
-        /// In words: "shrank", "was removed".
         how: String,
-        /// What became of the job.
         job_fate: String,
     },
-    /// The job was made with another file than this one (P5).
+    /// The job was made from another file than this one (P5).
     #[error("the source changed: {} is not what job {job} was given", path.display())]
-    SourceDiffers {
-        /// The file.
-        path: PathBuf,
-        /// The job's id.
-        job: String,
-    },
+    SourceDiffers { path: PathBuf, job: String },
     /// A local file that can't be written.
     #[error("can't write {}: {cause}", path.display())]
     OutputUnwritable {
-        /// The file.
         path: PathBuf,
-        /// Why not.
         cause: String,
-        /// What would do.
         hint: String,
     },
-    /// The bytes fetched are not those the cluster promised.
+    /// The bytes fetched are not those the cluster promised, by their BLAKE3
+    /// hashes in hex.
     #[error("the bytes fetched for job {job} have hash {found}, not {promised}")]
     OutputDiffers {
-        /// Its id.
         job: String,
-        /// BLAKE3 of what came, hex.
         found: String,
-        /// BLAKE3 in the table, hex.
         promised: String,
     },
     /// A node broke the protocol.
     #[error("the node's answer makes no sense: {what}")]
-    Nonsense {
-        /// What was wrong with it.
-        what: String,
-    },
+    Nonsense { what: String },
     /// A step on this machine failed (a process, a folder, the runtime).
     #[error("{what}: {cause}")]
     Local {
-        /// The step.
         what: String,
-        /// The system's own words.
         cause: String,
-        /// What to do next.
         hint: String,
     },
-    /// Ctrl-C.
-    #[error("told to end")]
-    Interrupted {
-        /// What goes on without us, and how to come back.
-        hint: String,
-    },
-    /// Whoever read our standard output closed it; nothing is wrong.
+    /// Ctrl-C or SIGTERM. The hint says what continues, and how to return to it.
+    #[error("told to stop")]
+    Interrupted { hint: String },
+    /// The reader of our standard output closed it; nothing is wrong.
     #[error("standard output was closed")]
     OutputClosed,
 }
 
 impl CliError {
-    /// A refusal of what the user wrote.
+    /// The command line is wrong.
     pub fn usage(cause: impl Into<String>, hint: impl Into<String>) -> Self {
         CliError::Usage {
             cause: cause.into(),
@@ -189,7 +106,33 @@ impl CliError {
         }
     }
 
-    /// What a node's status says, once trying again is pointless.
+    /// A process or thread that this machine won't start.
+    pub fn no_resources(what: &str, error: &io::Error) -> Self {
+        CliError::Local {
+            what: what.into(),
+            cause: os_reason(error),
+            hint: "see the limits on processes and open files (`ulimit -a`)".into(),
+        }
+    }
+
+    /// Why this process can't run as a node, in the node's own terms.
+    pub fn node(
+        kind: impl Into<String>,
+        cause: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        CliError::Refused {
+            // No call was refused: only the kind gives the exit code.
+            code: Code::Unknown,
+            problem: Problem {
+                kind: kind.into(),
+                cause: cause.into(),
+                hint: hint.into(),
+            },
+        }
+    }
+
+    /// What a node's status says, once retrying is pointless.
     pub fn from_status(status: &Status) -> Self {
         let problem = problem_of(status);
         match status.code() {
@@ -202,7 +145,7 @@ impl CliError {
         }
     }
 
-    /// The refusal's stable name: a node's own for what a node refused.
+    /// The error's stable name; a refusal by a node has the node's.
     pub fn kind(&self) -> &str {
         match self {
             CliError::Usage { .. } => "usage",
@@ -227,31 +170,16 @@ impl CliError {
 
     /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
-        match self {
-            CliError::Usage { .. } => exit::USAGE,
-            CliError::Unreachable { .. } | CliError::Unavailable { .. } => exit::UNREACHABLE,
-            CliError::Refused { code, .. } => match code {
-                // What the node can't even read as a request was written wrongly.
-                Code::InvalidArgument => exit::USAGE,
-                Code::NotFound => exit::NOT_FOUND,
-                Code::Unavailable => exit::UNREACHABLE,
-                Code::DeadlineExceeded => exit::TIMED_OUT,
-                _ => exit::FAILED,
-            },
-            CliError::TimedOut { .. } => exit::TIMED_OUT,
-            CliError::JobFailed { .. } | CliError::JobCancelled { .. } => exit::JOB_FAILED,
-            CliError::JobDeleted { .. } => exit::NOT_FOUND,
-            CliError::Interrupted { .. } => exit::INTERRUPTED,
-            CliError::OutputClosed => exit::OK,
-            CliError::NotFinished { .. }
-            | CliError::SourceUnfit { .. }
-            | CliError::SourceChanged { .. }
-            | CliError::SourceDiffers { .. }
-            | CliError::OutputUnwritable { .. }
-            | CliError::OutputDiffers { .. }
-            | CliError::Nonsense { .. }
-            | CliError::Local { .. } => exit::FAILED,
-        }
+        self.meaning().exit
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        let code = match self {
+            CliError::Refused { code, .. } => *code,
+            CliError::Unavailable { .. } => Code::Unavailable,
+            _ => Code::Unknown,
+        };
+        meaning_of(self.kind(), code)
     }
 
     /// What the user could do next.
@@ -261,93 +189,58 @@ impl CliError {
             | CliError::SourceUnfit { hint, .. }
             | CliError::OutputUnwritable { hint, .. }
             | CliError::Interrupted { hint }
-            | CliError::Local { hint, .. } => hint.clone(),
-            CliError::Unreachable { .. } => {
-                "start a local cluster with `reelraft dev`, or name your nodes with --endpoints \
-                 or REELRAFT_ENDPOINTS"
-                    .into()
+            | CliError::Local { hint, .. }
+            | CliError::SourceChanged { job_fate: hint, .. } => hint.clone(),
+            CliError::Unavailable { hint, .. }
+            | CliError::JobFailed { hint, .. }
+            | CliError::Refused {
+                problem: Problem { hint, .. },
+                ..
+            } if !hint.is_empty() => hint.clone(),
+            CliError::JobFailed { job, .. } => {
+                format!("see `reelraft job show {job}` and `reelraft job tasks {job}`")
             }
-            CliError::Unavailable { hint, .. } => or_else(
-                hint,
-                "most voters must be running; see `reelraft cluster status`",
+            CliError::TimedOut { job, .. } => format!(
+                "the job continues; wait longer, or follow it with `reelraft job watch {job}`"
             ),
-            CliError::Refused { code, problem } => or_else(&problem.hint, hint_for(*code)),
-            CliError::TimedOut { job, .. } => {
-                format!("the job goes on; wait longer, or watch it with `reelraft job watch {job}`")
-            }
-            CliError::JobFailed { hint, job, .. } => or_else(
-                hint,
-                &format!("see `reelraft job show {job}` and `reelraft job tasks {job}`"),
-            ),
-            CliError::JobCancelled { .. } => {
-                "submit it again, with another --request-id if you gave one".into()
-            }
-            CliError::JobDeleted { .. } => {
-                "list the others with `reelraft job list`; to make it again, give another --request-id".into()
-            }
             CliError::NotFinished { job, .. } => {
                 format!("wait for it with `reelraft job wait {job}`")
             }
-            CliError::SourceChanged { job_fate, .. } => job_fate.clone(),
-            CliError::SourceDiffers { .. } => {
-                "give the file the job was made with, or submit under another --request-id".into()
-            }
             CliError::OutputDiffers { job, .. } => {
-                format!("fetch it again; if this stays, see `reelraft job proof {job}`")
+                format!("fetch it again; if this persists, see `reelraft job proof {job}`")
             }
-            CliError::Nonsense { .. } => {
-                "check that client and nodes are the same version (`reelraft cluster nodes`)".into()
-            }
-            CliError::OutputClosed => String::new(),
+            CliError::Unreachable { .. }
+            | CliError::Unavailable { .. }
+            | CliError::Refused { .. }
+            | CliError::JobCancelled { .. }
+            | CliError::JobDeleted { .. }
+            | CliError::SourceDiffers { .. }
+            | CliError::Nonsense { .. }
+            | CliError::OutputClosed => self.meaning().hint.to_string(),
         }
     }
 }
 
-fn or_else(hint: &str, fallback: &str) -> String {
-    if hint.is_empty() { fallback } else { hint }.to_string()
-}
-
-fn hint_for(code: Code) -> &'static str {
-    match code {
-        Code::NotFound => "list the jobs with `reelraft job list`",
-        Code::InvalidArgument => "see the command's --help",
-        Code::AlreadyExists => "use another --request-id for another job",
-        Code::DeadlineExceeded => "try again; see `reelraft cluster status`",
-        Code::Unauthenticated | Code::PermissionDenied => {
-            "set REELRAFT_SECRET to the cluster's secret"
-        }
-        Code::Unimplemented => {
-            "check that client and nodes are the same version (`reelraft cluster nodes`)"
-        }
-        _ => "see the node's log",
-    }
-}
-
-/// The problem in a status: the one a node attached, else its bare message.
+/// The problem in a status: the one a node attached, else one made of the bare
+/// message, with the name of the code as its kind.
 pub fn problem_of(status: &Status) -> Problem {
-    status
-        .metadata()
-        .get_bin(PROBLEM_KEY)
-        .and_then(|value| value.to_bytes().ok())
-        .and_then(|bytes| Problem::decode(bytes).ok())
-        .unwrap_or_else(|| Problem {
-            kind: kind_of(status.code()),
-            cause: match status.message() {
-                "" => status.code().description().to_string(),
-                message => message.to_string(),
-            },
-            hint: String::new(),
-        })
+    of_status(status).unwrap_or_else(|| Problem {
+        kind: kind_of(status.code()),
+        cause: match status.message() {
+            "" => status.code().description().to_string(),
+            message => message.to_string(),
+        },
+        hint: String::new(),
+    })
 }
 
-/// A status code's name as the kind of a refusal: `NotFound` is `not-found`.
-fn kind_of(code: Code) -> String {
-    let mut kind = String::new();
-    for letter in format!("{code:?}").chars() {
-        if letter.is_ascii_uppercase() && !kind.is_empty() {
-            kind.push('-');
-        }
-        kind.push(letter.to_ascii_lowercase());
+/// The operating system's message for an error, without its number.
+pub fn os_reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    let message = text.split(" (os error").next().unwrap_or(&text);
+    let mut letters = message.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().collect::<String>() + letters.as_str(),
+        None => "unknown error".into(),
     }
-    kind
 }

@@ -1,30 +1,30 @@
 //! Every limit and time of the client, named once with its reason.
 //!
-//! What a job may be (sizes, rates, picture sides) is the cluster's to say and
-//! is not repeated here.
+//! The limits of a job (sizes, rates, picture dimensions) are the cluster's, and
+//! are not repeated here.
 
-/// One attempt to connect. Loopback and LAN answer in milliseconds; a node
-/// whose machine is off must not hold the round of endpoints up.
+/// One attempt to connect. Loopback and LAN answer in milliseconds; a node whose
+/// machine is off must not hold up the others.
 pub const CONNECT_MS: u64 = 1_000;
 
-/// How long one endpoint is waited for before the next is tried beside it: a
-/// machine that is off answers nothing at all.
+/// How long to wait for one endpoint before trying the next in parallel: a
+/// machine that is off does not answer at all.
 pub const CONNECT_STAGGER_MS: u64 = 200;
 
 /// One attempt at a unary call: a proof may have to come from another home.
 pub const CALL_MS: u64 = 7_000;
 
 /// How long a command looks for a node that serves it. A node itself waits
-/// through an election and says after 1.7 s that there is no leader, which is
-/// told at once: within 2 s a user knows that the quorum is lost.
+/// through an election and answers after 1.7 s that there is no leader, which
+/// is reported at once: within 2 s a user knows that the quorum is lost.
 pub const ANSWER_MS: u64 = 1_500;
 
 /// The same for a command that follows a job, once some node has answered it:
-/// machines that are started again take a minute, and the job goes on then.
+/// machines take a minute to restart, and then the job continues.
 pub const FOLLOW_MS: u64 = 60_000;
 
-/// The same when no node has ever answered: a wrong address should be told
-/// soon, and a node that was started in the same breath needs a moment.
+/// The same when no node has ever answered: a wrong address should be reported
+/// soon, but a node that was started just now needs a moment.
 pub const UNREACHABLE_MS: u64 = 8_000;
 
 /// First pause after all endpoints failed in a row.
@@ -33,31 +33,31 @@ pub const BACKOFF_MS_MIN: u64 = 100;
 /// Longest such pause. It also bounds how late a new leader is noticed.
 pub const BACKOFF_MS_MAX: u64 = 1_000;
 
-/// Waiting for a leader is told to the user after this long: most elections
-/// are over before it.
+/// After this long a command says that it waits for a leader: most elections are
+/// over by then.
 pub const WAIT_NOTICE_MS: u64 = 1_000;
 
 /// HTTP/2 pings on an idle stream, so that a stopped machine is noticed.
 pub const KEEPALIVE_MS: u64 = 2_000;
 
-/// A ping without an answer for this long ends the connection.
+/// A ping unanswered for this long ends the connection.
 pub const KEEPALIVE_TIMEOUT_MS: u64 = 3_000;
 
-/// Largest message taken from a node. A proof or a page of shards of a long
-/// film passes gRPC's default of 4 MiB; nothing honest passes this.
+/// Largest message accepted from a node. A proof or a page of shards of a long
+/// film exceeds gRPC's default of 4 MiB; nothing honest exceeds this.
 pub const MESSAGE_BYTES_MAX: usize = 32 << 20;
 
 /// Size of a source chunk that the cluster is expected to ask for. The upload
-/// plan says the real one; this one serves only to compare a file with a job
-/// that is sealed already.
+/// plan has the real one; this one only serves to compare a file with a job
+/// that is already sealed.
 pub const CHUNK_BYTES: u32 = 1 << 20;
 
-/// Largest chunk size taken from an upload plan: a chunk is one message, and
+/// Largest chunk size accepted from an upload plan: a chunk is one message, and
 /// must stay below the servers' receive limit of 4 MiB.
 pub const CHUNK_BYTES_MAX: u32 = 3 << 20;
 
-/// Chunks read ahead of the connection: enough to keep it busy while the disk
-/// is asked, little enough that memory stays at a few MiB.
+/// Chunks read ahead of the connection: enough to keep it busy during a disk
+/// read, few enough that memory stays at a few MiB.
 pub const CHUNKS_IN_FLIGHT: usize = 4;
 
 /// Head and tail of a source that go into its fingerprint.
@@ -66,46 +66,47 @@ pub const FINGERPRINT_BYTES: u64 = 64 << 10;
 /// Bytes read at a time when a local file is hashed.
 pub const HASH_BLOCK_BYTES: usize = 1 << 20;
 
-/// Redraws of the progress bar: ten a second look alive and cost nothing.
+/// Pause between redraws of the progress bar: ten a second look alive and cost
+/// nothing.
 pub const BAR_MS: u64 = 100;
 
-/// Progress lines where there is no terminal: a log stays readable.
+/// Pause between progress lines without a terminal: a log stays readable.
 pub const LINE_MS: u64 = 2_000;
 
-/// Time over which frames a second are averaged.
+/// Time over which frames per second are averaged.
 pub const RATE_WINDOW_MS: u64 = 5_000;
 
-/// Jobs or shards asked for at a time: a page stays far below the message
-/// limit.
+/// Jobs or tasks requested at a time: a page stays far below the message limit.
 pub const PAGE_ROWS: u32 = 200;
 
-/// Nodes that `dev` may start; more on one machine only slow one another.
+/// Nodes that `dev` may start; more on one machine only slow each other down.
 pub const DEV_NODES_MAX: u32 = 9;
 
 /// Most voters among them: a majority of more costs more than it saves.
 pub const DEV_VOTERS_MAX: u32 = 7;
 
-/// First pause before a dead node is started again.
+/// First pause before a dead node is restarted.
 pub const RESTART_MS_MIN: u64 = 500;
 
-/// Longest such pause: a node must be back within 10 s of what ailed it.
+/// Longest such pause: a node must be back within 10 s of its failure.
 pub const RESTART_MS_MAX: u64 = 3_000;
 
-/// A node that lived this long is well: its next pause is the first again.
+/// A node that lived this long is healthy: its next pause is the first one
+/// again.
 pub const RESTART_WELL_MS: u64 = 10_000;
 
-/// Time a node has to end by itself before it is killed.
+/// Time a node has to exit by itself before it is killed.
 pub const STOP_GRACE_MS: u64 = 10_000;
 
-/// How long `dev` waits for its ports: those of a supervisor that was just
-/// killed are free again in a moment.
+/// How long `dev` waits for its ports: those of a supervisor just killed are
+/// free again in a moment.
 pub const PORT_WAIT_MS: u64 = 2_000;
 
-/// Longest log line passed on whole; a longer one is cut in pieces.
+/// Longest log line passed on whole; a longer one is split.
 pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
 
 /// Log lines that wait for a slow terminal; further ones are dropped, since a
-/// terminal that is held must not hold the cluster.
+/// paused terminal must not pause the cluster.
 pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);

@@ -1,14 +1,8 @@
-//! Why the data plane refuses, and how a refusal crosses the wire: as a gRPC
-//! status with the `Problem` attached, read back on the other side.
+//! Why the data plane refuses, and what a refusal is worth to the caller: a
+//! reason to look elsewhere, to try again, or to give up.
 
-use prost::Message;
 use reelraft_model::Problem;
-use reelraft_proto::v1;
 use reelraft_storage::blobs::BlobError;
-use tonic::{Code, Status, metadata::MetadataValue};
-
-/// Metadata key under which a status carries its `Problem`.
-const PROBLEM_KEY: &str = "reelraft-problem-bin";
 
 /// A refusal of the data plane.
 #[derive(Debug, thiserror::Error)]
@@ -211,76 +205,130 @@ impl DataError {
 
     /// Whether the asked node lacks the bytes, or has them damaged.
     pub fn is_missing(&self) -> bool {
-        matches!(self.kind(), "missing-blob" | "corrupt-blob")
+        self.outlook() == Outlook::Elsewhere
     }
 
     /// Whether trying again may help: nodes return, homes are replaced,
     /// leaders are elected, disks are emptied.
     pub fn is_passing(&self) -> bool {
-        let table = matches!(self, DataError::Table(_));
-        table
-            || matches!(
-                self.kind(),
-                "old-epoch"
-                    | "not-home"
-                    | "behind"
-                    | "no-homes"
-                    | "unreachable"
-                    | "unavailable-bytes"
-                    | "disk-full"
-                    | "disk-error"
-                    | "missing-blob"
-                    | "corrupt-blob"
-                    | "hash-mismatch"
-                    | "sync-failed"
-            )
+        self.outlook() != Outlook::Final
     }
 
-    /// The refusal on the wire.
-    pub fn status(&self) -> Status {
-        let code = match self.kind() {
-            "not-found" | "missing-blob" => Code::NotFound,
-            "bad-name" | "bad-chunk" | "too-large" => Code::InvalidArgument,
-            "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
-            "past-the-end" => Code::OutOfRange,
-            "disk-full" => Code::ResourceExhausted,
-            "old-epoch" => Code::Aborted,
-            "behind" | "no-homes" | "unreachable" | "unavailable-bytes" | "no-leader"
-            | "not-leader" => Code::Unavailable,
-            "client-lost" => Code::Cancelled,
-            "timed-out" => Code::DeadlineExceeded,
-            "internal" | "sync-failed" | "disk-error" => Code::Internal,
-            _ => Code::FailedPrecondition,
-        };
-        let problem = self.problem();
-        let mut status = Status::new(code, problem.cause.clone());
-        let wire = v1::Problem {
-            kind: problem.kind,
-            cause: problem.cause,
-            hint: problem.hint,
-        };
-        let value = MetadataValue::from_bytes(&wire.encode_to_vec());
-        status.metadata_mut().insert_bin(PROBLEM_KEY, value);
-        status
+    fn outlook(&self) -> Outlook {
+        match self {
+            DataError::Blob(error) => match error {
+                BlobError::Missing { .. } | BlobError::Corrupt { .. } => Outlook::Elsewhere,
+                BlobError::DiskFull { .. }
+                | BlobError::Io { .. }
+                | BlobError::HashMismatch { .. }
+                | BlobError::SyncFailed { .. } => Outlook::Later,
+                BlobError::BadName { .. }
+                | BlobError::PastTheEnd { .. }
+                | BlobError::TooLarge { .. }
+                | BlobError::ChunkConflict { .. }
+                | BlobError::NewerFormat { .. } => Outlook::Final,
+            },
+            DataError::Refused { problem, .. } => Outlook::of_kind(&problem.kind),
+            DataError::OldEpoch { .. }
+            | DataError::NotHome { .. }
+            | DataError::Behind { .. }
+            | DataError::NoHomes { .. }
+            | DataError::Unreachable { .. }
+            | DataError::Unavailable { .. }
+            | DataError::Table(_) => Outlook::Later,
+            DataError::NoSuchJob { .. }
+            | DataError::JobEnded { .. }
+            | DataError::BadChunk { .. }
+            | DataError::Lost { .. }
+            | DataError::BadManifest { .. }
+            | DataError::SourceChanged { .. }
+            | DataError::SourceGone(_)
+            | DataError::ClientLost { .. }
+            | DataError::Internal { .. } => Outlook::Final,
+        }
     }
+}
 
-    /// What a call to a node came to. A status without a problem is the
-    /// connection's own: the node was not reached.
-    pub fn from_status(node: u64, status: &Status) -> Self {
-        let problem = status
-            .metadata()
-            .get_bin(PROBLEM_KEY)
-            .and_then(|value| value.to_bytes().ok())
-            .and_then(|bytes| v1::Problem::decode(bytes).ok());
-        match problem {
-            Some(v1::Problem { kind, cause, hint }) => DataError::Refused {
-                node,
-                problem: Problem { kind, cause, hint },
+/// What a refusal is worth.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outlook {
+    /// This node does not have the bytes; another may.
+    Elsewhere,
+    /// The same call may succeed later.
+    Later,
+    /// It never will.
+    Final,
+}
+
+impl Outlook {
+    /// The outlook of another node's refusal, of which only the kind is known.
+    fn of_kind(kind: &str) -> Self {
+        match kind {
+            "missing-blob" | "corrupt-blob" => Outlook::Elsewhere,
+            "old-epoch" | "not-home" | "behind" | "no-homes" | "unreachable"
+            | "unavailable-bytes" | "disk-full" | "disk-error" | "hash-mismatch"
+            | "sync-failed" => Outlook::Later,
+            _ => Outlook::Final,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A refusal is worth the same whether it comes from this disk or, by its
+    /// kind alone, from another node.
+    #[test]
+    fn a_refusal_means_the_same_on_both_sides_of_the_wire() {
+        let (job, hash, cause) = ("j".to_string(), "h".to_string(), String::new());
+        let refusals = [
+            DataError::Blob(BlobError::Missing {
+                job: job.clone(),
+                hash: hash.clone(),
+            }),
+            DataError::Blob(BlobError::Corrupt {
+                job: job.clone(),
+                hash: hash.clone(),
+            }),
+            DataError::Blob(BlobError::DiskFull {
+                free_bytes: 0,
+                total_bytes: 1,
+                wanted_bytes: 1,
+            }),
+            DataError::Blob(BlobError::HashMismatch {
+                expected: hash.clone(),
+                found: hash.clone(),
+            }),
+            DataError::Blob(BlobError::SyncFailed {
+                path: "p".into(),
+                cause: cause.clone(),
+            }),
+            DataError::Blob(BlobError::TooLarge { bytes: 1 }),
+            DataError::NoSuchJob { job: job.clone() },
+            DataError::OldEpoch {
+                job: job.clone(),
+                given: 1,
+                current: 2,
             },
-            None => DataError::Unreachable {
-                node,
-                cause: format!("{:?}: {}", status.code(), status.message()),
+            DataError::NotHome {
+                job: job.clone(),
+                node: 1,
             },
+            DataError::Behind {
+                index: 1,
+                cause: cause.clone(),
+            },
+            DataError::NoHomes { job: job.clone() },
+            DataError::Lost {
+                job: job.clone(),
+                hash: hash.clone(),
+            },
+            DataError::Unavailable { job, hash, cause },
+        ];
+        for refusal in refusals {
+            let kind = refusal.kind();
+            assert!(Outlook::of_kind(kind) == refusal.outlook(), "{kind}");
         }
     }
 }

@@ -8,7 +8,10 @@ use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{JobEntry, JobState};
 use reelraft_storage::journal::Chunk;
 
-use super::{DataError, DataPlane, home::blocking, limits::COPY_WINDOW, manifest::Manifest};
+use super::{
+    error::DataError, limits::COPY_WINDOW, local_store::blocking, manifest::Manifest,
+    plane::DataPlane,
+};
 
 impl DataPlane {
     /// The blobs of a job that a home must have and this disk has not: those
@@ -100,12 +103,12 @@ impl DataPlane {
         for home in filled {
             // The home answers only when it knows of this epoch, and so takes
             // no chunk under an older one afterwards.
-            journal = self.peers.journal(home.node, &job.id, job.epoch).await;
+            journal = self.homes.journal(home.node, &job.id, job.epoch).await;
             if journal.is_ok() {
                 break;
             }
         }
-        let here = self.home.journal(&job.id, job.epoch).await?;
+        let here = self.local.journal(&job.id, job.epoch).await?;
         let missing = journal?
             .into_iter()
             .filter(|(number, chunk)| here.get(number) != Some(chunk));

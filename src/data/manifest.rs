@@ -8,7 +8,7 @@
 
 use blake3::Hash;
 
-use super::{DataError, limits::CHUNK_BYTES};
+use super::{error::DataError, limits::CHUNK_BYTES};
 
 const MAGIC: &[u8; 4] = b"RLMF";
 const FORMAT: u32 = 1;

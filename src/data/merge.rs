@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use blake3::Hash;
 use reelraft_storage::journal::Chunk;
 
-use super::DataError;
+use super::error::DataError;
 
 /// What the homes' journals say together.
 pub(super) struct Merged {

@@ -5,20 +5,20 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{
-    DataError,
+    error::DataError,
     limits::{RETRY_MAX, RETRY_MIN},
 };
 
 /// One stretch of time in which something does not work.
-pub(super) struct Patience {
+pub(super) struct RetryBudget {
     until: Instant,
     pause: Duration,
 }
 
-impl Patience {
-    /// Patience for so long from now on.
+impl RetryBudget {
+    /// Tries for so long from now on.
     pub fn new(outage: Duration) -> Self {
-        Patience {
+        RetryBudget {
             until: Instant::now() + outage,
             pause: RETRY_MIN,
         }

@@ -11,7 +11,7 @@ use std::{
 use reelraft_storage::blobs::{BlobError, BlobStore};
 use tokio::sync::watch;
 
-use super::{DataError, DataPlane, home::blocking, limits::SCRUB_BYTES_PER_S};
+use super::{error::DataError, limits::SCRUB_BYTES_PER_S, local_store::blocking, plane::DataPlane};
 
 /// What one round over a disk's blobs came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

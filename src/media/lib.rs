@@ -3,13 +3,34 @@
 //! A job passes through here as
 //!
 //! ```text
-//! analyze -> Index -> encode_shard (each range) -+-> assemble -> output, proof
-//!                \--> encode_audio (once) -------/
+//! analyze -> Index -+-> encode_shard (each range) -+-> assemble -> output, proof
+//!                   +-> encode_audio (each track) -+
+//!                   +-> take_extras (once) --------+
 //! ```
 //!
 //! and each step is a pure function of the source's bytes, the resolved spec
 //! and the encoder build (P1). Times are integers in rational time bases. Only
-//! `process.rs` starts children; argument lists are pure functions.
+//! `ffmpeg/process.rs` starts children; argument lists are pure functions.
+//!
+//! # Map
+//!
+//! Each room imports only rooms to its left, and no two files import each
+//! other. `error.rs` and `limits.rs` lie below all rooms.
+//!
+//! ```text
+//! facts <- ffmpeg <- video, audio, extras <- analysis, output
+//! ```
+//!
+//! - `facts`: the types that pass between steps and are stored.
+//! - `ffmpeg`: runs the tools and parses what they print.
+//! - `video`, `audio`, `extras`: arguments and checks of each kind of stream.
+//! - `analysis`: finds out what a source is and plans its shards.
+//! - `output`: joins, muxes and proves.
+//!
+//! Two things lie lower than one might look for them. `RECIPE` and the scaler's
+//! flags are in `facts`, because the probe of the encoder build in `ffmpeg`
+//! hashes both and must not know how video is encoded. Listeners that serve one
+//! step stay with that step; only general ones are in `ffmpeg`.
 //!
 //! Not here: where bytes come from and go to (an [`Input`] is a file or a
 //! loopback server, a result is a file in the work folder), who runs which
@@ -17,73 +38,31 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
-mod analyze;
-mod args;
-mod assemble;
+mod analysis;
 mod audio;
-mod boxes;
-mod cancel;
-mod colour;
-mod covers;
-mod encode_args;
-mod encoders;
 mod error;
 mod extras;
-mod filters;
-mod grid;
-mod index;
-mod labels;
+mod facts;
+mod ffmpeg;
 pub mod limits;
-mod listen;
-mod loudness;
-mod mux_args;
-mod packets;
-mod plan;
-mod probe;
-mod process;
-mod proof;
-mod rate_header;
-mod record;
-mod report;
-mod shard;
-mod sound;
-mod sound_args;
-mod tags;
-mod times;
-mod tools;
-mod watch;
+mod output;
+#[cfg(test)]
+mod spec_use;
+mod video;
 
-use std::path::Path;
-
-use reelraft_model::spec::Spec;
-
-pub use analyze::analyze;
-pub use args::Input;
-pub use assemble::{Assembled, Part, Parts, assemble};
-pub use audio::encode_audio;
-pub use cancel::Cancel;
-pub use encode_args::RECIPE;
-pub use encoders::{EncoderCheck, check_encoders, probe_build};
+pub use analysis::analyze::analyze;
+pub use audio::encode::encode_audio;
 pub use error::{Class, MediaError};
-pub use extras::take_extras;
-pub use index::Index;
-pub use mux_args::reference;
-pub use plan::ShardRange;
-pub use shard::{Encoded, encode_shard};
-pub use tools::Tools;
-
-/// What every step works with.
-#[derive(Clone, Copy, Debug)]
-pub struct Context<'a> {
-    /// The programs.
-    pub tools: &'a Tools,
-    /// The source.
-    pub input: &'a Input,
-    /// The resolved spec.
-    pub spec: &'a Spec,
-    /// A folder of this step alone, existing and empty; results are written
-    /// into it. It must be absolute.
-    pub work_dir: &'a Path,
-    /// Ends the step at once.
-    pub cancel: &'a Cancel,
-}
+pub use extras::take::take_extras;
+pub use facts::encoded::{Encoded, Part, Parts};
+pub use facts::index::Index;
+pub use facts::plan::ShardRange;
+pub use facts::recipe::RECIPE;
+pub use ffmpeg::cancel::Cancel;
+pub use ffmpeg::context::Context;
+pub use ffmpeg::encoders::{EncoderCheck, check_encoders, probe_build};
+pub use ffmpeg::input::Input;
+pub use ffmpeg::tools::Tools;
+pub use output::args::reference;
+pub use output::assemble::{Assembled, assemble};
+pub use video::shard::encode_shard;

@@ -3,99 +3,99 @@
 
 use std::time::Duration;
 
-/// Packets of the chosen video stream: about 27 hours at 200 a second. Each
-/// costs some 20 bytes of memory while the source is analysed.
+/// Packets of the chosen video stream: about 27 hours at 200 per second. Each
+/// costs about 20 bytes of memory during analysis.
 pub const PACKETS_MAX: usize = 20_000_000;
 
-/// Frames of one output. A source with gaps in its times can make a constant
-/// rate filter repeat frames without an end, so it is counted, not assumed.
+/// Frames of one output. Gaps in a source's timestamps can make a constant
+/// frame rate repeat frames endlessly, so they are counted.
 pub const FRAMES_MAX: u64 = 20_000_000;
 
 /// Pixels of one decoded picture: 16384 by 16384, as for the output.
 pub const SOURCE_PIXELS_MAX: u64 = 16_384 * 16_384;
 
-/// Streams looked at in one source; a hostile file may declare thousands.
+/// Streams of one source; a hostile file may declare thousands.
 pub const STREAMS_MAX: usize = 1_000;
 
-/// Pictures in a row that make a film of a file of bare JPEG pictures. A photo
-/// is followed by its previews or the other eye's view, which are fewer.
+/// Consecutive pictures that make a film of a file of bare JPEG pictures. A
+/// photo is followed by its previews or the other eye's view, which are fewer.
 pub const LOOSE_PICTURES_MIN: usize = 5;
 
-/// Frames on each side that the deinterlacer is given. It looks at one, and
-/// treats the first that it sees otherwise.
+/// Frames that the deinterlacer is given on each side. It looks at one, and
+/// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
 
-/// Shorter side in pixels of a picture that is deinterlaced or denoised.
-/// Below, those filters refuse it, or search it without an end.
+/// Shorter side, in pixels, of a picture that is deinterlaced or denoised.
+/// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;
 
-/// Longest line taken from a child; the rest of a longer one is dropped.
-/// A packet or frame line has some 250 bytes.
+/// Longest line read from a child; the rest of a longer line is dropped. A
+/// packet or frame line has about 250 bytes.
 pub const LINE_BYTES_MAX: usize = 4_096;
 
-/// All that a child may say on one pipe while it is kept in memory.
+/// Output of a child that is kept in memory, per pipe.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
-/// Longest line of a description of a source, which is kept as a whole: a tag
-/// is one line. See [`TEXT_BYTES_MAX`].
+/// Longest line of a source's description, which is kept whole: a tag is one
+/// line. See [`TEXT_BYTES_MAX`].
 pub const TEXT_LINE_BYTES_MAX: usize = 1 << 20;
 
-/// A longer tag is left out. Linux takes 128 KiB in one argument of a program.
+/// Longest tag; a longer one is left out. Linux accepts 128 KiB in one
+/// argument.
 pub const TAG_BYTES_MAX: usize = 64 << 10;
 
-/// Tags of a file that are kept; a tagged song has some twenty.
+/// Tags of a file that are kept; a tagged song has about twenty.
 pub const TAGS_MAX: usize = 256;
 
-/// Chapters of a film; more are left out, all of them.
+/// Chapters of a film. Where there are more, all are left out.
 pub const CHAPTERS_MAX: usize = 5_000;
 
-/// Subtitles, attachments and covers of an output. A film in many languages
-/// has some 40, an animated one as many fonts.
+/// Subtitles, attachments and covers of an output. A film in many languages has
+/// about 40, an animated one as many fonts.
 pub const EXTRAS_MAX: usize = 200;
 
-/// Peaks that a gain may drive to, in thousandths of a decibel of full scale:
-/// what EBU R 128 asks for.
+/// Highest peak that a gain may cause, in thousandths of a decibel of full
+/// scale, as EBU R 128 recommends.
 pub const PEAK_MDB_MAX: i32 = -1_000;
 
-/// At the gate of EBU R 128 and below, in thousandths of LUFS, there is
-/// nothing but silence.
+/// The gate of EBU R 128, in thousandths of LUFS: at or below it a track is
+/// silent.
 pub const SILENCE_MLUFS: i32 = -70_000;
 
-/// All notes of a plan in one line, for the log and for people.
+/// All notes of a plan in one line, for logs and people.
 pub const NOTE_BYTES_MAX: usize = 1_000;
 
-/// Lines of stderr kept for a failure's cause.
+/// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;
 
-/// Complaints of the decoder kept in a report, and the length of each. The
-/// total is counted beyond.
+/// Decoder errors kept in a report; beyond that they are only counted.
 pub const COMPLAINTS_MAX: usize = 20;
-/// See [`COMPLAINTS_MAX`].
+/// Length of each of them. See [`COMPLAINTS_MAX`].
 pub const COMPLAINT_BYTES_MAX: usize = 200;
 
-/// Packets looked ahead by the plan. No codec reorders by more than 16
-/// frames, twice that in fields; beyond that a source's times are at fault.
+/// Packets that the planner looks ahead. No codec reorders by more than 16
+/// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
-/// A child that shows no progress for so long is ended. Slow encoders give
-/// seconds a frame, and a busy machine shares its cores.
+/// A child without progress for this long is killed. Slow encoders take seconds
+/// per frame, and a busy machine shares its cores.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
 
-/// An encoder of the build's probe works on a few tiny frames.
+/// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// How long ffmpeg waits for a byte from the loopback range server, which
-/// may itself have to fetch it from another node.
+/// How long ffmpeg waits for a byte from the loopback range server, which may
+/// have to fetch it from another node.
 pub const READ_WAIT: Duration = Duration::from_secs(120);
 
-/// Niceness of children: Raft must not starve while they take every core.
+/// Niceness of children: Raft must not starve while they use every core.
 pub const NICE: i32 = 10;
 
-/// Address space of a child without regard to the picture. x264 at 720p
-/// peaks at 0.9 GB virtual; look-ahead and references grow with the picture.
+/// Address space of a child, regardless of the picture. x264 at 720p peaks at
+/// 0.9 GB virtual; look-ahead and references grow with the picture.
 pub const ADDRESS_BYTES_BASE: u64 = 4 << 30;
-/// Further address space for each pixel of the larger of the two pictures:
-/// some 80 references and look-ahead pictures of up to 8 bytes a pixel.
+/// Additional address space per pixel of the larger of the two pictures: about
+/// 80 reference and look-ahead pictures of up to 8 bytes per pixel.
 pub const ADDRESS_BYTES_PER_PIXEL: u64 = 640;
 
 /// Largest file a child may write.
@@ -104,14 +104,14 @@ pub const FILE_BYTES_MAX: u64 = 1 << 40;
 /// Open files of a child: its libraries, its input and a few outputs.
 pub const OPEN_FILES_MAX: u64 = 256;
 
-/// Codec header (`ftyp` and `moov`) of a shard; a real one has 1 KiB.
+/// Codec header (`ftyp` and `moov`) of a shard; a typical one has 1 KiB.
 pub const INIT_BYTES_MAX: u64 = 1 << 20;
 
 /// One `moof` of a shard: a fragment is one group of pictures.
 pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 
-/// Shards are written this much late, so that decode times before zero stay
-/// positive; assembly takes it off again. Whole seconds are exact in any
+/// Shards are written this much later, so that decode times before zero stay
+/// positive; the assembly subtracts it again. Whole seconds are exact in any
 /// time base.
 pub const SHIFT_SECONDS: i64 = 10;
 

@@ -1,6 +1,6 @@
-//! Small files that are either wholly there or not at all, also after a power
-//! cut: temporary file, sync, rename, sync of the folder. A checksum in the
-//! text of those that identify a disk tells when they have changed since.
+//! Small files that are there as a whole or not at all, even after a power cut:
+//! temporary file, sync, rename, sync of the folder. Those that identify a disk
+//! end in a checksum, so that later damage shows.
 
 use std::{
     fs::{self, File},
@@ -10,10 +10,10 @@ use std::{
 
 use crate::error::StorageError;
 
-/// What ext4 makes in the top folder of each file system. It is not ours.
+/// ext4 makes this in the top folder of each file system. It is not ours.
 pub(crate) const MADE_BY_EXT4: &str = "lost+found";
 
-/// Syncs a folder, so that names made or removed in it stay so.
+/// Syncs a folder, so that names created or removed in it stay so.
 ///
 /// # Errors
 /// [`StorageError::Io`]; the node must end then.
@@ -26,7 +26,7 @@ pub fn sync_folder(folder: &Path) -> Result<(), StorageError> {
         )))
 }
 
-/// Makes a folder and its name durable; an existing one is fine.
+/// Creates a folder durably, unless it exists.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -41,8 +41,8 @@ pub fn make_folder(folder: &Path) -> Result<(), StorageError> {
     }
 }
 
-/// Removes all that a folder holds. The folder stays: it may be where a disk is
-/// mounted, and can't be removed then.
+/// Empties a folder. The folder itself stays: it may be a mount point, which can't
+/// be removed.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -77,12 +77,12 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     rename(&temporary, path)
 }
 
-/// Adds a last line with a checksum to lines of text.
+/// Adds a line with a checksum to lines of text.
 pub fn seal(lines: &str) -> String {
     format!("{lines}crc32={:08x}\n", crc32fast::hash(lines.as_bytes()))
 }
 
-/// The lines that [`seal`] was given; `None` where its text has changed since.
+/// The lines that were given to [`seal`]; `None` if the text has changed since.
 pub fn unseal(text: &str) -> Option<&str> {
     let lines = &text[..text.rfind("crc32=")?];
     (seal(lines) == text).then_some(lines)

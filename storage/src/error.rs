@@ -1,5 +1,5 @@
-//! Why the disk says no: one enum for the crate, each variant a refusal with
-//! its cause and a hint at what to do next (P10).
+//! Why the disk refuses: one enum for the crate. Each variant has a cause and a
+//! hint at what to do next (P10).
 
 use std::{io, path::PathBuf};
 
@@ -10,123 +10,70 @@ const EIO: i32 = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum StorageError {
     /// The operating system refused a call. After a failed sync the node must
-    /// end: a sync that is tried again lies.
+    /// end: a second try would report success wrongly.
     #[error("{what}: {source}")]
     Io {
         /// What was being done, with the path.
         what: String,
-        /// The system's own words.
         source: io::Error,
     },
     /// Another process has this data folder open.
     #[error("data folder {} is in use by another process", path.display())]
-    Locked {
-        /// The data folder.
-        path: PathBuf,
-    },
-    /// The folder holds files, but no data folder of ours.
+    Locked { path: PathBuf },
+    /// The folder has files in it, but is no data folder.
     #[error("{} holds other files and is no reelraft data folder", path.display())]
-    NotOurs {
-        /// The folder.
-        path: PathBuf,
-    },
+    NotOurs { path: PathBuf },
     /// A later version wrote this folder.
     #[error("data format {found} is newer than {newest}, the newest this version reads")]
-    NewerFormat {
-        /// The format on the disk.
-        found: u32,
-        /// The newest that this version reads.
-        newest: u32,
-    },
+    NewerFormat { found: u32, newest: u32 },
     /// The folder belongs to another node.
     #[error("data folder belongs to node {found}, not to node {asked}")]
-    OtherNode {
-        /// The node id on the disk.
-        found: u64,
-        /// The node id asked for.
-        asked: u64,
-    },
+    OtherNode { found: u64, asked: u64 },
     /// The format marker or the identity file can't be read.
     #[error("{} is damaged: {cause}", path.display())]
-    DamagedIdentity {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
+    DamagedIdentity { path: PathBuf, cause: String },
     /// The folder was formatted, but its Raft log is gone.
     #[error("the Raft log is missing from {}", path.display())]
     MissingLog {
         /// Where it should be.
         path: PathBuf,
     },
-    /// A whole record of the Raft log fails its checksum: what this node has
-    /// acknowledged can't be trusted any more.
+    /// A complete record of the Raft log fails its checksum, so this node can't
+    /// vouch for what it has acknowledged.
     #[error("the Raft log is damaged: {cause}")]
-    DamagedLog {
-        /// What the log says.
-        cause: String,
-    },
-    /// The log refuses a change that Raft's rules forbid: a caller's bug.
+    DamagedLog { cause: String },
+    /// The log refuses a change that Raft's rules forbid: a bug of the caller.
     #[error("the Raft log refuses a change: {cause}")]
-    RefusedByLog {
-        /// What the log says.
-        cause: String,
-    },
+    RefusedByLog { cause: String },
     /// The log's writer has ended after an earlier failure.
     #[error("the Raft log has stopped")]
     LogStopped,
     /// The log was purged further than any durable snapshot or table reaches.
     #[error("entries up to {purged} were purged, but no snapshot reaches them")]
-    MissingSnapshot {
-        /// The last purged index.
-        purged: u64,
-    },
+    MissingSnapshot { purged: u64 },
     /// A snapshot file fails its own checks.
     #[error("snapshot {} is damaged: {cause}", path.display())]
-    DamagedSnapshot {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A snapshot grew beyond its limit.
+    DamagedSnapshot { path: PathBuf, cause: String },
     #[error("a snapshot of more than {limit_bytes} bytes is refused")]
-    SnapshotTooLong {
-        /// The limit.
-        limit_bytes: u64,
-    },
-    /// The table fails its own checks; it is dropped and rebuilt.
+    SnapshotTooLong { limit_bytes: u64 },
+    /// The table fails its own checks. It is dropped and rebuilt.
     #[error("the table is damaged: {cause}")]
-    DamagedTable {
-        /// What is wrong with it.
-        cause: String,
-    },
-    /// A row's key is one that the table does not take.
+    DamagedTable { cause: String },
+    /// The table does not take keys like this one.
     #[error("a row key of {bytes} bytes, or with a zero byte, is refused")]
-    BadRowKey {
-        /// Its length.
-        bytes: usize,
-    },
-    /// A row is longer than the table takes.
+    BadRowKey { bytes: usize },
     #[error("a row of {bytes} bytes is longer than the limit of {limit_bytes}")]
-    RowTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        limit_bytes: usize,
-    },
+    RowTooLong { bytes: usize, limit_bytes: usize },
 }
 
 impl StorageError {
-    /// Wraps a system error with what was being done.
+    /// Adds what was being done to a system error.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| StorageError::Io { what, source }
     }
 
-    /// Whether the disk refuses for now: it is full, or does not answer as it
-    /// should, and the same may work later.
+    /// Whether the same may work later: the disk is full, or fails for the moment.
     pub fn may_pass(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
         match self {
@@ -140,7 +87,7 @@ impl StorageError {
         }
     }
 
-    /// The refusal's stable name, for machines.
+    /// The refusal's stable name, for programs.
     pub fn kind(&self) -> &'static str {
         match self {
             StorageError::Io { .. } => "disk-failed",

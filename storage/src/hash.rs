@@ -1,18 +1,16 @@
-//! The running hash of the table: a sum over its rows, so that it can be kept
-//! up row by row and does not depend on their order.
+//! The running hash of the table: a sum over its rows, so that it is updated row
+//! by row and does not depend on their order.
 //!
-//! It tells damage and replicas that differ; it is no defence against
-//! someone who may choose the rows.
+//! It detects damage and replicas that differ. It is no defence against someone
+//! who can choose the rows.
 
 /// The sum of the hashes of all rows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TableHash([u64; 4]);
 
-/// The hash of one row.
 #[derive(Clone, Copy, Debug)]
 pub struct RowHash([u64; 4]);
 
-/// Hashes a row by key and bytes.
 pub fn row_hash(key: &[u8], bytes: &[u8]) -> RowHash {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.len() as u64).to_le_bytes());
@@ -27,14 +25,12 @@ pub fn row_hash(key: &[u8], bytes: &[u8]) -> RowHash {
 }
 
 impl TableHash {
-    /// A row came in.
     pub fn add(&mut self, row: &RowHash) {
         for (lane, row) in self.0.iter_mut().zip(row.0) {
             *lane = lane.wrapping_add(row);
         }
     }
 
-    /// A row went out.
     pub fn remove(&mut self, row: &RowHash) {
         for (lane, row) in self.0.iter_mut().zip(row.0) {
             *lane = lane.wrapping_sub(row);

@@ -1,13 +1,13 @@
-//! The data folder: its lock, its format marker and who it belongs to.
+//! The data folder: its lock, its format marker, and the node it belongs to.
 //!
 //! ```text
 //! DATA/LOCK       held (flock) while a node runs on the folder
 //! DATA/IDENTITY   cluster, node and incarnation, written once
-//! DATA/FORMAT     the format's number, written last: only then is it ours
+//! DATA/FORMAT     the format's number, written last: it makes the folder ours
 //! ```
-//! The incarnation is random and given when the folder is formatted, so that
-//! a node that comes back with an empty disk under its old id can be told:
-//! it has forgotten what it acknowledged.
+//! The incarnation is drawn at random when the folder is formatted. It gives away
+//! a node that comes back with an empty disk under its old id, and so has
+//! forgotten what it acknowledged.
 
 use std::{
     ffi::OsString,
@@ -25,18 +25,16 @@ use crate::{
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
-/// Parts of a data folder that may be mounted from disks of their own.
+/// Parts of a data folder that may be mount points of other disks.
 const PARTS: [&str; 3] = ["log", "table", "snapshots"];
 const FORMAT_WORD: &str = "reelraft-data";
 
 /// Whose disk this is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The cluster that the disk takes part in.
     pub cluster_id: String,
-    /// The node's id in it.
     pub node: u64,
-    /// Random, given when the folder was formatted.
+    /// Random, drawn when the folder was formatted.
     pub incarnation: String,
 }
 
@@ -52,8 +50,8 @@ pub struct DataFolder {
 impl DataFolder {
     /// Opens and locks a data folder, or starts to format an empty one.
     ///
-    /// An older format is upgraded here once there is one. A folder is only
-    /// ours after [`DataFolder::finish`].
+    /// An older format will be upgraded here once there is one. A new folder is
+    /// ours only after [`DataFolder::finish`].
     ///
     /// # Errors
     /// [`StorageError::Locked`], [`StorageError::NotOurs`],
@@ -90,13 +88,13 @@ impl DataFolder {
         })
     }
 
-    /// Whether the folder was ours before it was opened. If not, everything
-    /// in it is to be made afresh.
+    /// Whether the folder was ours before it was opened. If not, everything in it
+    /// must be created.
     pub fn formatted(&self) -> bool {
         self.formatted
     }
 
-    /// Marks a new folder as ours, once all that it must hold is in it.
+    /// Marks a new folder as ours, once it is complete.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -109,12 +107,10 @@ impl DataFolder {
         Ok(())
     }
 
-    /// Whose disk it is.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -142,7 +138,7 @@ fn lock(folder: &Path) -> Result<File, StorageError> {
     Err(StorageError::io(format!("lock {}", path.display()))(error))
 }
 
-/// Whether the folder bears a format that this version reads.
+/// Whether the folder has a format that this version reads.
 fn read_format(folder: &Path) -> Result<bool, StorageError> {
     let path = folder.join(FORMAT);
     let text = match fs::read_to_string(&path) {
@@ -167,9 +163,9 @@ fn read_format(folder: &Path) -> Result<bool, StorageError> {
     }
 }
 
-/// Without a marker only an empty folder may be formatted, or one whose
-/// formatting was cut short. Parts that are on disks of their own are folders
-/// in it already, and as empty.
+/// Without a marker, a folder may be formatted only if it is empty or its
+/// formatting was cut short. Mount points are folders in it already, and must
+/// be as empty.
 fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
     let ours = [LOCK, IDENTITY, "IDENTITY.tmp", "FORMAT.tmp"];
     let started = folder.join(IDENTITY).exists();

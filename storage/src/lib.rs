@@ -1,15 +1,15 @@
 //! Bytes on this disk: the data folder and its identity, the Raft log, the
-//! table, snapshots. Knows no video, no peers and no consensus library.
+//! table, snapshots and blobs. Knows no video, no peers and no consensus
+//! library.
 //!
-//! What is acknowledged lies in the log, really synced. The table is a
-//! rebuildable view, never the only copy.
+//! What is acknowledged is in the log, and really synced. The table is a view
+//! that can be rebuilt, never the only copy.
 
 pub mod blobs;
 mod durable;
 mod error;
 mod hash;
 mod identity;
-pub mod journal;
 pub mod limits;
 mod log;
 mod log_end;
@@ -17,6 +17,7 @@ mod open;
 mod snapshot;
 mod table;
 
+pub use blobs::journal;
 pub use durable::{make_folder, rename, seal, sync_folder, unseal, write_file};
 pub use error::StorageError;
 pub use hash::TableHash;

@@ -6,32 +6,32 @@ use std::time::Duration;
 pub const FORMAT_NEWEST: u32 = 1;
 
 /// Bytes in one chunk of the Raft log. A purge frees whole chunks, so this
-/// bounds what lies idle, and what one start reads in vain.
+/// bounds unused space and what a start reads in vain.
 pub const LOG_CHUNK_BYTES_MAX: usize = 16 << 20;
 
 /// Records in one chunk of the Raft log, for the same reason.
 pub const LOG_CHUNK_RECORDS_MAX: usize = 16_384;
 
-/// Payloads of closed chunks kept in memory. The replicas that lag a little
+/// Bytes of payload from closed chunks kept in memory. Replicas that lag a little
 /// are served from here; one that lags more costs a read.
 pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
 
-/// Entries in that cache; a blank one costs memory too.
+/// Entries in that cache: blank ones cost memory too.
 pub const LOG_CACHE_ENTRIES_MAX: usize = 20_000;
 
-/// How long the log's writer waits for company before it syncs. Raft groups
-/// writes by itself, so this is only long enough to take what is queued.
+/// How long the log's writer waits for more entries before it syncs. Raft groups
+/// writes by itself, so this only needs to drain the queue.
 pub const LOG_GROUP_WAIT: Duration = Duration::from_micros(50);
 
-/// Buffer of the sequential read at start.
+/// The read buffer at start.
 pub const LOG_READ_BUFFER_BYTES: usize = 1 << 20;
 
-/// Longest payload of one log entry. Far above what commands are cut to, far
-/// below what would stall a heartbeat.
+/// Longest payload of one log entry. Far above the length that commands are cut
+/// to, and far below what would stall a heartbeat.
 pub const LOG_PAYLOAD_BYTES_MAX: usize = 2 << 20;
 
-/// Longest value handed to sled. It puts longer ones in files of their own
-/// that it never syncs; a row is cut into parts of this.
+/// Longest value given to sled, which puts longer ones into separate files that it
+/// never syncs. Rows are cut into parts of this length.
 pub const TABLE_VALUE_BYTES_MAX: usize = 4 << 10;
 
 /// Bytes of a row in one part, below [`TABLE_VALUE_BYTES_MAX`] by more than
@@ -44,7 +44,7 @@ pub const TABLE_ROW_BYTES_MAX: usize = 1 << 20;
 /// Longest row key.
 pub const TABLE_KEY_BYTES_MAX: usize = 512;
 
-/// sled's page cache. The state is in memory anyway; its default of 1 GiB
+/// sled's page cache. The state is in memory anyway, and the default of 1 GiB
 /// would be taken from the encoders.
 pub const TABLE_CACHE_BYTES: u64 = 16 << 20;
 
@@ -52,18 +52,17 @@ pub const TABLE_CACHE_BYTES: u64 = 16 << 20;
 /// grows with the batch.
 pub const TABLE_REFILL_ROWS: usize = 500;
 
-/// How often and how long apart opening the table is tried while a closed
-/// one still lets go of its lock.
+/// How often opening the table is tried while a closed one still releases its
+/// lock, and the pause between tries.
 pub const TABLE_LOCK_TRIES: u32 = 100;
-/// See [`TABLE_LOCK_TRIES`].
 pub const TABLE_LOCK_WAIT: Duration = Duration::from_millis(20);
 
 /// Longest snapshot file. The table is thousands of rows of a few hundred
 /// bytes; a peer that sends more is broken.
 pub const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 
-/// Damaged snapshots kept over a start, for a look at what happened: the newest,
-/// as each may be as long as the table.
+/// Damaged snapshots kept for examination after a start. Few, because each may be
+/// as long as the table.
 pub const SNAPSHOTS_DAMAGED_MAX: usize = 1;
 
 /// Bytes read at once while a snapshot is copied.

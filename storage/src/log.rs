@@ -1,13 +1,13 @@
-//! Raft's log and vote in a write-ahead log, really synced (fdatasync, in
-//! groups) before anything is acknowledged.
+//! Raft's log and vote in a write-ahead log, really synced (fdatasync, in groups)
+//! before anything is acknowledged.
 //!
-//! The file format is the library's (`raft-log`); ours are the codecs of
-//! position, vote and payload. A payload's length carries its own checksum:
-//! a flipped length must read as damage, never as a torn tail, which would
-//! silently cut off everything behind it. Only a short or zeroed tail counts
-//! as torn, and only behind what is noted as synced (see `log_end`).
+//! The file format is the library's (`raft-log`); the codecs of position, vote and
+//! payload are ours. A payload's length has a checksum of its own: a flipped
+//! length must count as damage, never as a torn tail, which would silently cut
+//! off everything after it. Only a short or zeroed tail counts as torn, and only
+//! beyond what is known to be synced (see `log_end`).
 //!
-//! What entries mean is not here.
+//! The log does not know what entries mean.
 
 use std::{
     fs,
@@ -34,43 +34,39 @@ use crate::{
     log_end::{SyncedEnd, end_of_files},
 };
 
-/// Where an entry stands: its leader's term and id, and its index.
+/// An entry's position.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LogPosition {
-    /// Term of the leader that made the entry.
+    /// The term of the leader that proposed the entry.
     pub term: u64,
-    /// That leader's id.
+    /// The leader's id.
     pub node: u64,
-    /// Index in the log.
     pub index: u64,
 }
 
 /// The vote of this node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Vote {
-    /// The term voted in.
     pub term: u64,
-    /// The candidate voted for.
+    /// The candidate.
     pub node: u64,
     /// Whether that candidate is known to lead.
     pub committed: bool,
 }
 
-/// One entry: its place, and bytes that the log does not look into.
+/// One entry: its position, and bytes that mean nothing to the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogRecord {
-    /// Where it stands.
     pub position: LogPosition,
-    /// What it says.
     pub payload: Bytes,
 }
 
-/// What a log holds.
+/// Which entries a log has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LogBounds {
     /// The last entry that was purged.
     pub purged: Option<LogPosition>,
-    /// The last entry; the last purged one in an empty log.
+    /// The last entry, or the last purged one if the log is empty.
     pub last: Option<LogPosition>,
 }
 
@@ -82,7 +78,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log of a folder, or makes it if `create` is set.
+    /// Opens the log of a folder, or creates it if `create` is set.
     ///
     /// # Errors
     /// [`StorageError::MissingLog`], [`StorageError::DamagedLog`],
@@ -149,12 +145,9 @@ impl Log {
     fn lock(&self) -> MutexGuard<'_, RaftLog<Records>> {
         // A panic while the log was held leaves it in an unknown state: the
         // node must not go on with it.
-        self.inner
-            .lock()
-            .expect("no code that holds the log panics")
+        self.inner.lock().expect("no holder of this lock panics")
     }
 
-    /// The saved vote.
     pub fn vote(&self) -> Option<Vote> {
         self.lock().log_state().vote().copied()
     }
@@ -164,7 +157,6 @@ impl Log {
         self.lock().log_state().committed().copied()
     }
 
-    /// What the log holds.
     pub fn bounds(&self) -> LogBounds {
         let log = self.lock();
         LogBounds {
@@ -173,12 +165,12 @@ impl Log {
         }
     }
 
-    /// Saves a vote; `done` is called once it is on the disk, or with the
-    /// error, from another thread.
+    /// Saves a vote. Another thread calls `done` once it is on the disk, or with
+    /// the error.
     ///
     /// # Errors
-    /// [`StorageError::RefusedByLog`] for a vote that goes back and
-    /// [`StorageError::LogStopped`]; `done` is called with an error then too.
+    /// [`StorageError::RefusedByLog`] for a vote older than the saved one, and
+    /// [`StorageError::LogStopped`]. `done` is then called with an error too.
     pub fn save_vote(
         &self,
         vote: Vote,
@@ -191,8 +183,8 @@ impl Log {
         log.flush(true, Some(done)).map_err(changing)
     }
 
-    /// Appends entries, readable at once; `done` is called once they are on
-    /// the disk, or with the error, from another thread.
+    /// Appends entries, which are readable at once. Another thread calls `done`
+    /// once they are on the disk, or with the error.
     ///
     /// # Errors
     /// [`StorageError::RefusedByLog`] for a gap or a payload that is too
@@ -218,10 +210,10 @@ impl Log {
         log.flush(true, Some(done)).map_err(changing)
     }
 
-    /// Drops all entries behind `keep`; `None` drops all.
+    /// Drops all entries after `keep`; `None` drops all.
     ///
-    /// The next sync makes it durable: until then the old tail may come back
-    /// after a power cut, which Raft cuts off again.
+    /// The next sync makes it durable. Until then the old tail may come back after
+    /// a power cut, and Raft cuts it off again.
     ///
     /// # Errors
     /// [`StorageError::RefusedByLog`] for committed entries and
@@ -237,7 +229,7 @@ impl Log {
         log.flush(true, None).map_err(changing)
     }
 
-    /// Drops entries up to and including `upto`, which must be in a durable
+    /// Drops entries up to and including `upto`. They must be in a durable
     /// snapshot.
     ///
     /// # Errors
@@ -249,7 +241,7 @@ impl Log {
         log.flush(true, None).map_err(changing)
     }
 
-    /// Notes how far entries are committed. Written, not synced: it only
+    /// Records how far entries are committed. Written but not synced: it only
     /// spares the table some catching up after a start.
     ///
     /// # Errors
@@ -265,8 +257,8 @@ impl Log {
         log.flush(false, None).map_err(changing)
     }
 
-    /// Reads entries `from..to` that the log holds, in order: at least one if
-    /// there is one, then no more than `bytes_max` of payload.
+    /// Reads the log's entries `from..to`, in order: at least one if there is one,
+    /// then no more than `bytes_max` of payload.
     ///
     /// # Errors
     /// [`StorageError::DamagedLog`] and [`StorageError::Io`].
@@ -310,8 +302,8 @@ fn has_chunks(folder: &Path) -> Result<bool, StorageError> {
     Ok(false)
 }
 
-/// The library refuses a forbidden change as invalid input and anything after
-/// a failed write as `Other`.
+/// The library reports a forbidden change as invalid input, and everything after a
+/// failed write as `Other`.
 fn changing(error: io::Error) -> StorageError {
     match error.kind() {
         io::ErrorKind::InvalidInput => StorageError::RefusedByLog {
@@ -322,11 +314,11 @@ fn changing(error: io::Error) -> StorageError {
     }
 }
 
-/// What is called after a sync. Dropped uncalled (the writer has ended) it
-/// reports that, so that nobody waits for ever.
+/// Called after a sync. If the writer has ended and drops it uncalled, it reports
+/// that, so that nobody waits for ever.
 struct Done {
     tell: Option<Box<dyn FnOnce(io::Result<()>) + Send>>,
-    /// Up to where the log is on the disk then, and where that is noted.
+    /// How far the log is on the disk then, and where to record that.
     noting: Option<(Arc<SyncedEnd>, u64)>,
 }
 
@@ -338,7 +330,7 @@ impl Done {
         }
     }
 
-    /// Also notes, before anybody is told, how far the log was synced.
+    /// Records how far the log was synced before anybody learns of it.
     fn noting(mut self, synced: &Arc<SyncedEnd>, end: u64) -> Self {
         self.noting = Some((synced.clone(), end));
         self

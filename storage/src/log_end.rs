@@ -1,23 +1,23 @@
-//! How far the Raft log is known to be on the disk, noted beside it: what
-//! tells a cut log from a torn one.
+//! How far the Raft log is known to be on the disk, recorded beside it. It tells a
+//! truncated log from a torn one.
 //!
-//! A write that a crash cut short leaves a short tail, which is dropped. A
-//! tail of *synced* records that is missing looks the same, and dropping it
-//! would lose what this node has acknowledged and voted. So after each sync
-//! and before anything is acknowledged, the end of what was synced is written
-//! into a small file. A log that ends before it is refused by name.
+//! A write that a crash cut short leaves a short tail, which is dropped. A missing
+//! tail of *synced* records looks the same, and dropping it would lose what this
+//! node has acknowledged and voted. So after each sync, and before anything is
+//! acknowledged, the end of what was synced is written to a small file. A log
+//! that ends before it is refused by name.
 //!
-//! The file itself is not synced, which would double the cost of every write.
-//! It survives a kill of the process; after a power cut it may be some seconds
-//! old, and is then a lower bound. So a cut of the last seconds before a power
-//! cut can't be told from a torn tail, and neither can a log and a note that
-//! were both put back to an older copy.
+//! The file itself is not synced: that would double the cost of every write. It
+//! survives a kill of the process. After a power cut it may be some seconds old,
+//! and is then a lower bound: losing the last seconds before a power cut can't be
+//! told from a torn tail. Nor can a log and a note that were both restored from
+//! an older copy.
 //!
 //! ```text
 //! LOG/synced    "RRLE", end as u64, crc32 of both      (big-endian)
 //! ```
-//! The end counts bytes since the log was founded, across its files, whose
-//! names say where each begins.
+//! The end counts bytes since the log was created, across its files. Each file's
+//! name says where it starts.
 
 use std::{
     fs::{self, File},
@@ -33,21 +33,21 @@ const NAME: &str = "synced";
 const MAGIC: &[u8; 4] = b"RRLE";
 const NOTE_BYTES: usize = 16;
 
-/// A record's kind and checksum, without what it says.
+/// A record's kind and checksum, without its content.
 const RECORD_BYTES_MIN: u64 = 12;
 
-/// The note of a log that is open.
+/// The note of an open log.
 #[derive(Debug)]
 pub(crate) struct SyncedEnd {
     file: File,
     path: PathBuf,
-    /// The end that the file says.
+    /// The end in the file.
     noted: Mutex<u64>,
 }
 
 impl SyncedEnd {
-    /// Opens the note of a log's folder, or begins one. A note that can't be
-    /// read is said so and begun anew.
+    /// Opens the note in a log's folder, or creates it. An unreadable note is
+    /// logged and replaced.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -81,8 +81,8 @@ impl SyncedEnd {
         })
     }
 
-    /// Refuses a log that ends before what was synced, or has zeros there. To
-    /// be asked before the log's library opens it and cuts off such a tail.
+    /// Refuses a log that ends before what was synced, or has zeros there. Call it
+    /// before the library opens the log and cuts off such a tail.
     ///
     /// # Errors
     /// [`StorageError::DamagedLog`] and [`StorageError::Io`].
@@ -104,10 +104,10 @@ impl SyncedEnd {
         })
     }
 
-    /// Notes that the log is on the disk up to `end`.
+    /// Records that the log is on the disk up to `end`.
     ///
     /// # Errors
-    /// The system's refusal: what is behind `end` must not be acknowledged.
+    /// The system's refusal. What this was to record must not be acknowledged then.
     pub fn advance(&self, end: u64) -> io::Result<()> {
         let mut noted = self.noted.lock().expect("no holder of this lock panics");
         if end <= *noted {
@@ -135,7 +135,7 @@ fn decode(bytes: &[u8]) -> Option<u64> {
     (bytes == encode(end)).then_some(end)
 }
 
-/// The files of a log: where each begins, and how long it is.
+/// The files of a log: where each starts, and its length.
 fn files(folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, StorageError> {
     let failed = || StorageError::io(format!("list {}", folder.display()));
     let mut files = Vec::new();
@@ -151,7 +151,7 @@ fn files(folder: &Path) -> Result<Vec<(u64, u64, PathBuf)>, StorageError> {
     Ok(files)
 }
 
-/// Where a log ends; 0 where there is none.
+/// Where a log ends; 0 if there is none.
 ///
 /// # Errors
 /// [`StorageError::Io`].
@@ -160,9 +160,9 @@ pub(crate) fn end_of_files(folder: &Path) -> Result<u64, StorageError> {
     Ok(last.map_or(0, |(start, bytes, _)| start + bytes))
 }
 
-/// Whether the bytes before an offset are zeros, as many as the shortest
-/// record has: its last eight are a checksum, of which four can't all be zero
-/// but by a chance that we take.
+/// Whether the bytes before an offset are zeros, as many as the shortest record
+/// has. The last eight of a record are a checksum, and four of those are zero
+/// only by a chance that we accept.
 fn zeros_before(folder: &Path, offset: u64) -> Result<bool, StorageError> {
     let mut files = files(folder)?;
     files.retain(|(start, ..)| *start < offset);

@@ -1,5 +1,5 @@
-//! Opening a node's disk: lock, identity, log, table and snapshots together,
-//! and the checks between them.
+//! Opening a node's disk: lock, identity, log, table and snapshots, and the checks
+//! between them.
 //!
 //! ```text
 //! DATA/LOCK IDENTITY FORMAT
@@ -21,16 +21,14 @@ use crate::{
 /// A node's open disk.
 #[derive(Debug)]
 pub struct Storage {
-    /// The folder, locked while this lives.
+    /// Locked while this lives.
     pub folder: DataFolder,
-    /// Raft's log and vote.
     pub log: Log,
-    /// The table. Empty if it had to be dropped: then it is refilled from
-    /// `newest` and the log.
+    /// Empty if it had to be dropped: then it is refilled from `newest` and the
+    /// log.
     pub table: Table,
     /// The table's rows, in the order of their keys.
     pub rows: Vec<Row>,
-    /// The folder of snapshots.
     pub snapshots: Snapshots,
     /// The newest snapshot.
     pub newest: Option<SnapshotFile>,
@@ -39,10 +37,10 @@ pub struct Storage {
 impl Storage {
     /// Opens a data folder, or formats an empty one.
     ///
-    /// `cluster_id` is only used for a folder that is new.
+    /// `cluster_id` is used only for a new folder.
     ///
     /// # Errors
-    /// All of [`StorageError`] that speak of a folder, the log or snapshots.
+    /// Any [`StorageError`] about the folder, the log or snapshots.
     pub fn open(path: &Path, cluster_id: &str, node: u64) -> Result<Self, StorageError> {
         let mut folder = DataFolder::open(path, cluster_id, node)?;
         let log_path = path.join("log");
@@ -102,14 +100,13 @@ impl Storage {
         })
     }
 
-    /// Whose disk it is.
     pub fn identity(&self) -> &Identity {
         self.folder.identity()
     }
 }
 
-/// Why a table can't belong to this log, if it can't: the log is synced
-/// before anything is applied, so it is never behind.
+/// Why a table can't belong to this log, if it can't. The log is synced before
+/// anything is applied, so it is never behind.
 fn contradiction(
     log: &Log,
     snapshot_last: Option<LogPosition>,

@@ -1,8 +1,8 @@
-//! Snapshots: the whole table in one plain file, from which a node starts
-//! again and which it sends to one that was away.
+//! Snapshots: the whole table in one plain file. A node starts from it, and sends
+//! it to a node that was away.
 //!
-//! A file appears under its name only when it is whole and synced. Only the
-//! newest is kept; one that is being sent stays readable by its open handle.
+//! A file gets its name only once it is whole and synced. Only the newest is kept;
+//! one that is being sent stays readable through its open handle.
 //!
 //! ```text
 //! "RRSNAP01"
@@ -11,8 +11,8 @@
 //! rows:  key length, value length, key, value      (u32, all big-endian)
 //! end:   u32::MAX, number of rows (u64), BLAKE3 of everything before
 //! ```
-//! The bytes cross nodes and versions, so they are laid out here by hand and
-//! no serializer's layout is in them.
+//! The bytes cross nodes and versions, so the layout is made by hand and depends
+//! on no serializer.
 
 use std::{
     fs::{self, File},
@@ -37,12 +37,12 @@ const END: u32 = u32::MAX;
 const ENDING: &str = "snap";
 const DAMAGED_ENDING: &str = "damaged";
 
-/// What a snapshot holds: the state after this entry, and the membership.
+/// What a snapshot is of: the state after this entry, and the membership.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SnapshotHead {
-    /// The last entry in it; `None` in the snapshot of an empty state.
+    /// The last applied entry; `None` for an empty state.
     pub last: Option<LogPosition>,
-    /// The membership, in bytes that storage does not look into.
+    /// The membership, in bytes that mean nothing to storage.
     pub membership: Vec<u8>,
 }
 
@@ -61,7 +61,7 @@ pub struct Snapshots {
     folder: PathBuf,
 }
 
-/// A snapshot that is coming in, in pieces.
+/// A snapshot that is being received, piece by piece.
 #[derive(Debug)]
 pub struct IncomingSnapshot {
     path: PathBuf,
@@ -70,8 +70,8 @@ pub struct IncomingSnapshot {
 }
 
 impl Snapshots {
-    /// Opens the folder and clears away what was left half-made, and all but
-    /// the newest of what was set aside as damaged.
+    /// Opens the folder. Removes unfinished files, and all damaged ones but the
+    /// newest.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -97,8 +97,8 @@ impl Snapshots {
         Ok(snapshots)
     }
 
-    /// The newest whole snapshot. A damaged one is set aside by name
-    /// (`.damaged`) and the next older one is tried.
+    /// The newest whole snapshot. A damaged one is renamed (`.damaged`), and the
+    /// next older one is tried.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -156,7 +156,7 @@ impl Snapshots {
         self.adopt(&incoming.finish()?)
     }
 
-    /// Starts to receive a snapshot.
+    /// Starts receiving a snapshot.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -177,8 +177,8 @@ impl Snapshots {
         })
     }
 
-    /// Makes a whole snapshot the newest of this folder and removes the older
-    /// ones: one received here gets its name, one of another folder is copied.
+    /// Makes a whole snapshot the newest of this folder and removes older ones. One
+    /// that was received here gets its name; one from another folder is copied.
     /// The newest itself may be adopted again.
     ///
     /// # Errors
@@ -232,7 +232,7 @@ fn remove(path: &Path) -> Result<(), StorageError> {
 }
 
 impl IncomingSnapshot {
-    /// Takes the next piece.
+    /// Appends a piece.
     ///
     /// # Errors
     /// [`StorageError::SnapshotTooLong`] and [`StorageError::Io`].
@@ -248,7 +248,7 @@ impl IncomingSnapshot {
             .map_err(StorageError::io(format!("write {}", self.path.display())))
     }
 
-    /// Syncs and checks what came in.
+    /// Syncs and checks what was received.
     ///
     /// # Errors
     /// [`StorageError::DamagedSnapshot`] if it is not whole, and
@@ -293,12 +293,10 @@ impl SnapshotFile {
         })
     }
 
-    /// What it holds.
     pub fn head(&self) -> &SnapshotHead {
         &self.head
     }
 
-    /// Its length in bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -314,8 +312,8 @@ impl SnapshotFile {
         Ok(std::iter::from_fn(move || scan.next_row().transpose()))
     }
 
-    /// Reads the piece of the file at `offset`: `bytes_max` long, shorter at
-    /// the end, empty behind it.
+    /// Reads the piece of the file at `offset`: `bytes_max` long, shorter at the
+    /// end, and empty beyond it.
     ///
     /// # Errors
     /// [`StorageError::Io`].
@@ -329,8 +327,8 @@ impl SnapshotFile {
     }
 }
 
-/// Reads by offset: clones of a handle share its position, so that one reader
-/// would move another's.
+/// Reads by offset. Clones of a handle share its position, so one reader would
+/// move another's.
 struct FromStart {
     file: File,
     offset: u64,

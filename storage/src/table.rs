@@ -1,16 +1,16 @@
-//! The table on disk: rows in sled, with how far they are applied and a
-//! running hash, written in one atomic batch.
+//! The table on disk: rows in sled, with the last applied position and a running
+//! hash, written in one atomic batch.
 //!
-//! It is a view that can be rebuilt from snapshot and log at any time: one
-//! that won't open, or fails its hash, is dropped and costs a start, never
-//! data. So sled's own durability does not matter here.
+//! It is a view that can be rebuilt from snapshot and log at any time. One that
+//! won't open, or fails its hash, is dropped: that costs time at start, never
+//! data. So sled's own durability does not matter.
 //!
 //! ```text
 //! h 00 part          -> head: applied position, membership, hash
 //! r KEY 00 part      -> a row, cut into parts that sled keeps in its log
 //! value = 'R' version crc32 + bincode of the frozen type of that version
 //! ```
-//! What rows mean is not here.
+//! The table does not know what rows mean.
 
 use std::{
     collections::BTreeMap,
@@ -36,17 +36,16 @@ use crate::{
 /// A row: its key and its bytes.
 pub type Row = (Vec<u8>, Vec<u8>);
 
-/// What one batch changes: a row's new bytes, or `None` to remove it.
+/// The changes of one batch, by key: a row's new bytes, or `None` to remove it.
 pub type Changes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
 
-/// How far the table is, and its hash.
+/// How far the table is applied, and its hash.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TableHead {
-    /// The last entry that is applied.
     pub applied: Option<LogPosition>,
-    /// The last membership, in bytes that storage does not look into.
+    /// The last membership, in bytes that mean nothing to storage.
     pub membership: Vec<u8>,
-    /// Over all rows; equal on all replicas that have applied as much.
+    /// Over all rows. Replicas that have applied the same entries have the same.
     pub hash: TableHash,
 }
 
@@ -57,13 +56,13 @@ pub struct Table {
     head: TableHead,
 }
 
-/// Makes what a table has written reach its files. Clones share the table;
-/// beside it, so that a disk that hangs holds up no write.
+/// Flushes what a table has written to its files. Clones share the table. It is
+/// apart from the table, so that a disk that hangs delays no write.
 #[derive(Clone, Debug)]
 pub struct TableFlusher(Db);
 
 impl TableFlusher {
-    /// Returns when all that was written before is handed to the disk.
+    /// Returns when all that was written before was given to the disk.
     ///
     /// # Errors
     /// [`StorageError::Io`] and [`StorageError::DamagedTable`]; the node must
@@ -76,11 +75,10 @@ impl TableFlusher {
 /// A table that was just opened.
 #[derive(Debug)]
 pub struct OpenedTable {
-    /// The table.
     pub table: Table,
     /// All its rows, in the order of their keys.
     pub rows: Vec<Row>,
-    /// Why the one that was there had to be dropped, if so.
+    /// Why the previous table had to be dropped, if it was.
     pub dropped: Option<String>,
 }
 
@@ -107,8 +105,8 @@ const HEAD: &[u8] = b"h";
 const ROW: u8 = b'r';
 
 impl Table {
-    /// Opens the table of a folder and checks every row. One that can't be
-    /// used is dropped, and an empty one opened in its place.
+    /// Opens the table of a folder and checks every row. An unusable one is dropped,
+    /// and an empty one opened in its place.
     ///
     /// # Errors
     /// [`StorageError::Io`] if not even an empty one can be made.
@@ -158,12 +156,11 @@ impl Table {
         Ok((Table { db, head }, rows))
     }
 
-    /// What flushes this table; it does not do so by itself.
+    /// Flushes this table, which does not do so by itself.
     pub fn flusher(&self) -> TableFlusher {
         TableFlusher(self.db.clone())
     }
 
-    /// How far the table is.
     pub fn head(&self) -> &TableHead {
         &self.head
     }
@@ -194,8 +191,8 @@ impl Table {
         Ok(())
     }
 
-    /// Replaces the whole table, in small steps. Cut short, it is found
-    /// damaged at the next start and rebuilt.
+    /// Replaces the whole table, in small steps. If that is cut short, the next
+    /// start finds the table damaged and rebuilds it.
     ///
     /// # Errors
     /// As [`Table::write`].
@@ -234,7 +231,7 @@ impl Table {
         self.db.apply_batch(batch).map_err(sled_failed)
     }
 
-    /// Removes everything, the head first, so that no half table looks whole.
+    /// Removes everything, the head first, so that half a table never looks whole.
     pub(crate) fn clear(&mut self) -> Result<(), StorageError> {
         let mut batch = Batch::default();
         remove_value(&self.db, &mut batch, HEAD)?;
@@ -285,9 +282,9 @@ impl Table {
     }
 }
 
-/// Opens sled, catching the panics with which it meets some damage. A lock
-/// still held is ours from a moment ago: the data folder's own lock keeps
-/// other processes out.
+/// Opens sled, and catches its panics over some kinds of damage. If the lock is
+/// still held, it is by this process from a moment ago: the data folder's own
+/// lock keeps other processes out.
 fn open_sled(folder: &Path) -> Result<Db, StorageError> {
     for _ in 0..TABLE_LOCK_TRIES {
         let opened = catch_unwind(|| {
@@ -320,7 +317,7 @@ fn open_sled(folder: &Path) -> Result<Db, StorageError> {
     })
 }
 
-/// sled wraps the refused lock in text.
+/// sled reports a refused lock only as text.
 fn is_lock(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::WouldBlock
         || error.to_string().contains("could not acquire lock")
@@ -397,8 +394,8 @@ fn read_value(db: &Db, name: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
     Ok(Some(bytes))
 }
 
-/// All rows in the order of their keys: a key's parts stand together, since
-/// no key holds a zero byte.
+/// All rows in the order of their keys. A row's parts are adjacent, because no key
+/// contains a zero byte.
 fn read_rows(db: &Db) -> Result<Vec<Row>, StorageError> {
     let mut rows: Vec<Row> = Vec::new();
     let mut missing = 0;

@@ -260,3 +260,29 @@ fn wait_for_encoders(node: i32, wanted: impl Fn(&[i32]) -> bool) -> Vec<i32> {
         std::thread::sleep(Duration::from_millis(20));
     }
 }
+
+#[test]
+fn a_closed_standard_output_is_not_a_panic() {
+    let commands: [&[&str]; 4] = [
+        &["config", "show", "--data", "x"],
+        &["config", "show", "--data", "x", "--output", "json"],
+        &["completions", "bash"],
+        &["doctor"],
+    ];
+    for words in commands {
+        let mut child = Command::new(binary())
+            .args(words)
+            .env("REELRAFT_FFMPEG", "/no/such/ffmpeg")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(!stderr.contains("panicked"), "{words:?}: {stderr}");
+        // Doctor misses ffmpeg, which is what its exit code is for.
+        let wanted = i32::from(words == ["doctor"]);
+        assert_eq!(output.status.code(), Some(wanted), "{words:?}: {stderr}");
+    }
+}

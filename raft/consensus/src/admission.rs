@@ -1,16 +1,16 @@
 //! Which disks may take part.
 //!
-//! A disk that has taken part before goes on. An empty one is either new or
-//! stands for one that was lost, and then must not vote: it has forgotten
-//! what its predecessor acknowledged. So until it is *admitted* it answers
-//! nothing of Raft, and it is admitted
+//! A disk that has taken part before goes on. An empty one is either new, or
+//! replaces one that was lost. In the second case it must not vote: it has
+//! forgotten what its predecessor acknowledged. So until it is *admitted*, it
+//! answers no Raft message. It is admitted
 //!
 //! 1. by the founding: the voter with the lowest id has heard from every
 //!    other voter that it is new, has written their incarnations down, and
 //!    tells each that it is known;
-//! 2. or by the cluster: it registers its incarnation through the leader,
-//!    which a majority without it commits, before it votes for the first
-//!    time. Another incarnation under its id is refused by name.
+//! 2. or by the cluster: it registers its incarnation through the leader. A
+//!    majority without it commits that before it votes for the first time.
+//!    Another incarnation under its id is refused by name.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -25,33 +25,36 @@ use crate::{
     core::Core,
     error::ConsensusError,
     limits::{IDENTIFY_EVERY, IDENTIFY_REPORT_EVERY, IDENTIFY_TIME},
-    peers::{Line, within},
+    peers::{ChannelKind, within},
     propose::encode,
 };
 
+/// The disks that founded the cluster: incarnations by node.
+pub type Founders = BTreeMap<u64, String>;
+
 const FOUNDERS: &str = "FOUNDERS";
 
-/// What one round of questions found.
-enum Standing {
+/// What one round of questions to the other nodes found.
+enum AdmissionStatus {
     /// This disk may take part.
     Admitted,
     /// Every other voter is new too: these incarnations found the cluster.
-    AllNew(BTreeMap<u64, String>),
-    /// The cluster exists and does not know this node yet: these are in it.
+    AllNew(Founders),
+    /// The cluster exists and does not know this disk yet: these are its nodes.
     Unknown(Vec<u64>),
-    /// Not enough answers yet; whose is missing.
+    /// Answers are missing from these voters.
     Waiting(Vec<u64>),
 }
 
-/// Reads who founded the cluster, if this node has written it down.
+/// Reads who founded the cluster; empty if this node has not written it down.
 ///
 /// # Errors
 /// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
-pub fn read_founders(data: &Path) -> Result<BTreeMap<u64, String>, StorageError> {
+pub fn read_founders(data: &Path) -> Result<Founders, StorageError> {
     let path = data.join(FOUNDERS);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Founders::new()),
         Err(error) => return Err(StorageError::io(format!("read {}", path.display()))(error)),
     };
     founders_in(&String::from_utf8_lossy(&bytes)).ok_or(StorageError::DamagedIdentity {
@@ -60,16 +63,16 @@ pub fn read_founders(data: &Path) -> Result<BTreeMap<u64, String>, StorageError>
     })
 }
 
-/// The text of the founders' file. An incarnation in it that has changed would
-/// refuse a founder that the table does not know yet, hence the checksum.
-fn founders_text(founders: &BTreeMap<u64, String>) -> String {
+/// The text of the founders' file. It has a checksum: a damaged incarnation
+/// would refuse a founder that the table does not know yet.
+fn founders_text(founders: &Founders) -> String {
     let lines = founders
         .iter()
         .map(|(node, incarnation)| format!("{node}={incarnation}\n"));
     seal(&lines.collect::<String>())
 }
 
-fn founders_in(text: &str) -> Option<BTreeMap<u64, String>> {
+fn founders_in(text: &str) -> Option<Founders> {
     let lines = unseal(text)?.lines().map(|line| {
         let (node, incarnation) = line.split_once('=')?;
         Some((node.parse().ok()?, incarnation.to_string()))
@@ -79,7 +82,7 @@ fn founders_in(text: &str) -> Option<BTreeMap<u64, String>> {
 
 impl Core {
     /// Has this disk admitted, and founds the cluster if that is this node's
-    /// part. Returns once it may take part; there need be no leader yet.
+    /// part. Returns once it may take part, even if there is no leader yet.
     ///
     /// # Errors
     /// [`ConsensusError::OtherIncarnation`], [`ConsensusError::OtherCluster`],
@@ -90,23 +93,23 @@ impl Core {
             if self.fatal.borrow().is_some() {
                 return Err(self.stopped());
             }
-            match self.standing().await? {
-                Standing::Admitted => {
+            match self.admission_status().await? {
+                AdmissionStatus::Admitted => {
                     self.admitted.send_replace(true);
                     return Ok(());
                 }
-                Standing::AllNew(founders) if self.founds() => {
+                AdmissionStatus::AllNew(founders) if self.is_founder() => {
                     self.found(founders).await?;
                     return Ok(());
                 }
-                Standing::AllNew(_) => {}
-                Standing::Unknown(members) => {
+                AdmissionStatus::AllNew(_) => {}
+                AdmissionStatus::Unknown(members) => {
                     if self.register_through(&members).await? {
                         self.admitted.send_replace(true);
                         return Ok(());
                     }
                 }
-                Standing::Waiting(missing) => {
+                AdmissionStatus::Waiting(missing) => {
                     if reported.is_none_or(|last| last.elapsed() >= IDENTIFY_REPORT_EVERY) {
                         tracing::info!(?missing, "this disk is new: waiting for all voters");
                         reported = Some(Instant::now());
@@ -118,13 +121,14 @@ impl Core {
         Ok(())
     }
 
-    /// Whether founding is this node's part.
-    fn founds(&self) -> bool {
+    /// Whether it is this node that founds a new cluster.
+    fn is_founder(&self) -> bool {
         self.config.voters.first() == Some(&self.node())
     }
 
-    /// Asks all configured nodes who they are and whom they know.
-    async fn standing(&self) -> Result<Standing, ConsensusError> {
+    /// Asks all configured nodes who they are and which disk of this node they
+    /// know.
+    async fn admission_status(&self) -> Result<AdmissionStatus, ConsensusError> {
         let own = self.identity();
         let others: Vec<u64> = self.peers.configured().keys().copied().collect();
         let others = others.into_iter().filter(|id| *id != own.node);
@@ -149,7 +153,7 @@ impl Core {
                     own: own.cluster_id.clone(),
                 });
             }
-            known |= self.judge(&answer.known_incarnation)?;
+            known |= self.matches_own_disk(&answer.known_incarnation)?;
             if answer.initialized {
                 members.push(id);
             } else if voter {
@@ -157,16 +161,16 @@ impl Core {
             }
         }
         Ok(match (known, members.is_empty(), missing.is_empty()) {
-            (true, _, _) => Standing::Admitted,
-            (false, false, _) => Standing::Unknown(members),
-            (false, true, true) => Standing::AllNew(founders),
-            (false, true, false) => Standing::Waiting(missing),
+            (true, _, _) => AdmissionStatus::Admitted,
+            (false, false, _) => AdmissionStatus::Unknown(members),
+            (false, true, true) => AdmissionStatus::AllNew(founders),
+            (false, true, false) => AdmissionStatus::Waiting(missing),
         })
     }
 
-    /// Whether an incarnation that another node knows for this id is this
-    /// disk's.
-    fn judge(&self, known: &str) -> Result<bool, ConsensusError> {
+    /// Whether the incarnation that another node knows under this id is this
+    /// disk's; an empty one says that it knows none.
+    fn matches_own_disk(&self, known: &str) -> Result<bool, ConsensusError> {
         let own = self.identity();
         match known {
             "" => Ok(false),
@@ -179,9 +183,9 @@ impl Core {
         }
     }
 
-    /// A node's answer, if it is that node's.
+    /// A node's answer, if it really comes from that node.
     async fn identify(&self, node: u64) -> Option<(v1::Sender, v1::IdentifyResponse)> {
-        let mut client = self.peers.client(node, Line::Call).ok()?;
+        let mut client = self.peers.client(node, ChannelKind::Call).ok()?;
         let request = v1::IdentifyRequest {
             sender: Some(self.peers.sender()),
             about: self.node(),
@@ -195,14 +199,17 @@ impl Core {
     }
 
     /// Writes the founders down, then starts the cluster with all voters.
-    async fn found(&self, founders: BTreeMap<u64, String>) -> Result<(), ConsensusError> {
+    async fn found(&self, founders: Founders) -> Result<(), ConsensusError> {
         let text = founders_text(&founders);
         let path = self.data.join(FOUNDERS);
         spawn_blocking(move || write_file(&path, text.as_bytes()))
             .await
             .map_err(|_| self.stopped())??;
         {
-            let mut known = self.founders.write().expect("no code that holds it panics");
+            let mut known = self
+                .founders
+                .write()
+                .expect("no holder of this lock panics");
             *known = founders;
         }
         let voters: BTreeMap<u64, BasicNode> = self
@@ -214,14 +221,13 @@ impl Core {
         self.admitted.send_replace(true);
         tracing::info!(voters = ?self.config.voters, "founding the cluster");
         if let Err(error) = self.raft.initialize(voters).await {
-            // Started before its predecessor was killed: that is as good.
+            // An earlier run of this node did it already: that is as good.
             tracing::debug!(%error, "founded already");
         }
         Ok(())
     }
 
-    /// Registers this disk through whichever of the members leads; `false` if
-    /// none could.
+    /// Registers this disk through the member that leads; `false` if none does.
     async fn register_through(&self, members: &[u64]) -> Result<bool, ConsensusError> {
         let entry = encode(vec![self.own_registration()])?;
         for member in members {
@@ -260,7 +266,7 @@ impl Core {
         })
     }
 
-    /// What the table should say of disks and addresses and does not yet.
+    /// Registrations of disks and addresses that the table lacks.
     pub fn missing_registrations(&self) -> Vec<Command> {
         let own = self.identity();
         let state = self.replica.state();
@@ -270,7 +276,7 @@ impl Core {
         if listed.is_none_or(|node| node.address != address) {
             missing.push(self.own_registration());
         }
-        let founders = self.founders.read().expect("no code that holds it panics");
+        let founders = self.founders.read().expect("no holder of this lock panics");
         for (node, incarnation) in founders.iter().filter(|(node, _)| **node != own.node) {
             if state.incarnation_of(*node).is_none() {
                 missing.push(self.registration(*node, incarnation));

@@ -1,4 +1,4 @@
-//! What a node must know to take part, checked before anything is opened.
+//! A node's configuration, checked before anything is opened.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,37 +18,30 @@ use crate::{
     watchdog::HangAction,
 };
 
-/// A node's place in a cluster of static voters.
+/// A node's place in a cluster with static voters. The times default to those
+/// of [`crate::limits`].
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
-    /// This node's id.
     pub node: u64,
-    /// All nodes' addresses (`host:port`) by their ids, this one's included.
+    /// The addresses (`host:port`) of all nodes, including this one, by id.
     pub peers: BTreeMap<u64, String>,
-    /// The voters. Peers that are none become learners.
+    /// The voters. All other peers become learners.
     pub voters: BTreeSet<u64>,
-    /// The data folder.
     pub data: PathBuf,
-    /// Attached to every call to another node.
+    /// Goes with every call to another node.
     pub secret: Secret,
-    /// See [`HEARTBEAT_MS`].
     pub heartbeat_ms: u64,
-    /// See [`ELECTION_MS_MIN`].
     pub election_ms_min: u64,
-    /// See [`ELECTION_MS_MAX`].
     pub election_ms_max: u64,
-    /// See [`SNAPSHOT_EVERY_ENTRIES`].
     pub snapshot_every_entries: u64,
-    /// See [`LOG_KEEP_ENTRIES`].
     pub log_keep_entries: u64,
-    /// See [`LEADER_WAIT`].
     pub leader_wait: Duration,
     /// What to do once the disk hangs.
     pub on_hang: HangAction,
 }
 
 impl ClusterConfig {
-    /// A configuration with the usual times.
+    /// A configuration with the default times.
     pub fn new(
         node: u64,
         peers: BTreeMap<u64, String>,
@@ -72,7 +65,7 @@ impl ClusterConfig {
         }
     }
 
-    /// Refuses what can't work.
+    /// Refuses a configuration that can't work.
     ///
     /// # Errors
     /// [`ConsensusError::BadConfig`].
@@ -97,9 +90,9 @@ impl ClusterConfig {
         Ok(())
     }
 
-    /// The id of a new cluster: nodes that are started with the same voters
-    /// at the same addresses form one. It is kept on the disk from then on,
-    /// so that addresses may change later.
+    /// The id of a new cluster: nodes that are started with the same voters at
+    /// the same addresses form one. The disk keeps it from then on, so that
+    /// addresses may change later.
     pub(crate) fn cluster_id(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for voter in &self.voters {
@@ -121,15 +114,15 @@ impl ClusterConfig {
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
             replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2),
             max_in_snapshot_log_to_keep: self.log_keep_entries,
-            // A leader that lost its quorum falls silent for a while, so that
-            // one which half the nodes still hear does not block the others.
+            // A leader that lost its quorum falls silent for a while. Otherwise
+            // one that half the nodes still hear would block an election.
             quorum_loss_probe_interval: Some(2 * self.election_ms_max),
             enable_pre_vote: Some(true),
-            // A leader that comes back must be elected anew. Others may have
-            // synced and committed entries of its term that it lost with its
-            // power, as a quorum need not hold the leader's own disk: going on
-            // in that term it would give their places to new entries, and the
-            // others could not tell the two apart.
+            // A leader that restarts must be elected again. A quorum need not
+            // include the leader's own disk, so the others may have committed
+            // entries of its term that it lost with its power. In the same
+            // term it would give their places to new entries, and the others
+            // could not tell the two apart.
             enable_leader_restore: Some(false),
             backoff: BACKOFF.to_string(),
             ..Default::default()

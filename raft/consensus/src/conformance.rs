@@ -1,5 +1,5 @@
-//! openraft's own suite over the log store and the state machine, each on a
-//! fresh folder.
+//! openraft's own test suite, run on our log store and state machine, each
+//! time in a fresh folder.
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! What the parts of this crate share: Raft, the replica and the peers of one
-//! node, and what it tells about itself.
+//! node, and what it knows about the leader and about itself.
 
 use std::{
     collections::BTreeMap,
@@ -8,30 +8,41 @@ use std::{
     time::Duration,
 };
 
+use reelraft_model::State;
 use reelraft_storage::{Identity, Snapshots};
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{mpsc, oneshot, watch},
     time::Instant,
 };
 
 use crate::{
-    config::ClusterConfig, error::ConsensusError, peers::Peers, reads::Waiting,
-    state_machine::Replica, types::Raft, watchdog::Watchdog,
+    config::ClusterConfig,
+    error::ConsensusError,
+    limits::APPLY_WAIT,
+    peers::Peers,
+    state_machine::{Replica, StateMachine},
+    types::TypeConfig,
+    watchdog::Watchdog,
 };
+
+/// openraft over our state machine.
+pub type Raft = openraft::Raft<TypeConfig, StateMachine>;
+
+/// Someone who waits for the read index of the next round.
+pub type ReadWaiter = oneshot::Sender<Result<u64, ConsensusError>>;
 
 /// Who leads, as this node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Leadership {
-    /// The term.
     pub term: u64,
     /// The leader, if one is known.
     pub leader: Option<u64>,
-    /// Whether this node leads and its state holds all that was committed
-    /// before: only then may it plan.
+    /// Whether this node leads and has applied all that was committed before:
+    /// only then may it plan.
     pub leading: bool,
 }
 
-/// One node's consensus, without what keeps it alive.
+/// One node's consensus, without the runtime that keeps it alive.
 #[derive(Debug)]
 pub struct Core {
     pub config: ClusterConfig,
@@ -39,34 +50,34 @@ pub struct Core {
     pub replica: Replica,
     pub peers: Arc<Peers>,
     pub snapshots: Snapshots,
-    /// Where the founders are written down.
+    /// The data folder, where the founders are written down.
     pub data: PathBuf,
     pub leadership: watch::Sender<Leadership>,
+    /// Why Raft has stopped, once it has.
     pub fatal: watch::Sender<Option<String>>,
     /// Whether this disk may take part in Raft.
     pub admitted: watch::Sender<bool>,
-    /// The disks that founded the cluster, as this node saw it.
+    /// The disks that founded the cluster, by node, as far as this node knows.
     pub founders: RwLock<BTreeMap<u64, String>>,
-    pub reads: mpsc::Sender<Waiting>,
+    /// The queue of linearizable reads.
+    pub reads: mpsc::Sender<ReadWaiter>,
     /// When a leader last sent this node anything.
     pub heard_leader: Mutex<Option<Instant>>,
-    /// Marks what the disk is asked for, and fences the node where it hangs.
+    /// Marks each disk operation, and fences the node if one hangs.
     pub watchdog: Watchdog,
 }
 
 impl Core {
-    /// Whose disk this is.
     pub fn identity(&self) -> &Identity {
         self.peers.identity()
     }
 
-    /// This node's id.
     pub fn node(&self) -> u64 {
         self.identity().node
     }
 
-    /// Notes that a leader has just sent something.
-    pub fn note_leader(&self) {
+    /// Records that a leader has just sent something.
+    pub fn hear_leader(&self) {
         let mut heard = self
             .heard_leader
             .lock()
@@ -74,8 +85,8 @@ impl Core {
         *heard = Some(Instant::now());
     }
 
-    /// How long no leader has sent anything; for ever if none has.
-    pub fn silence_of_leader(&self) -> Duration {
+    /// How long it is since a leader sent anything; the maximum if none ever did.
+    pub fn leader_silence(&self) -> Duration {
         let heard = self
             .heard_leader
             .lock()
@@ -88,26 +99,26 @@ impl Core {
         self.leadership.borrow().leader
     }
 
-    /// Names no leader any more, as nothing is heard of one.
-    pub fn lose_leadership(&self) {
+    /// Stops naming a leader, because nothing is heard from one.
+    pub fn forget_leader(&self) {
         self.leadership.send_modify(|now| {
             now.leader = None;
             now.leading = false;
         });
     }
 
-    /// Tells that this node's part is over for good, and why.
-    pub fn end(&self, cause: String) {
+    /// Announces that Raft has stopped on this node for good, and why.
+    pub fn stop_for_good(&self, cause: String) {
         tracing::error!(cause, "raft has stopped");
-        self.lose_leadership();
+        self.forget_leader();
         self.fatal.send_replace(Some(cause));
     }
 
-    /// The incarnation under which a node is known, by the table or, before
-    /// it is written there, by the founding.
+    /// The incarnation under which a node is known: from the table, or from the
+    /// founding before the table has it.
     pub fn known_incarnation(&self, node: u64) -> Option<String> {
         let founding = || {
-            let founders = self.founders.read().expect("no code that holds it panics");
+            let founders = self.founders.read().expect("no holder of this lock panics");
             founders.get(&node).cloned()
         };
         self.replica.state().incarnation_of(node).or_else(founding)
@@ -135,6 +146,15 @@ impl Core {
         }
     }
 
+    /// This replica's state, once it has applied an index.
+    ///
+    /// # Errors
+    /// [`ConsensusError::Behind`] and [`ConsensusError::Stopped`].
+    pub async fn state_at(&self, index: u64) -> Result<Arc<State>, ConsensusError> {
+        self.wait_applied(index, APPLY_WAIT).await?;
+        Ok(self.replica.state())
+    }
+
     /// Why Raft has stopped.
     pub fn stopped(&self) -> ConsensusError {
         let cause = self.fatal.borrow().clone();
@@ -143,8 +163,8 @@ impl Core {
         }
     }
 
-    /// Asks a leader, until `deadline` or until another one is known: one that
-    /// was replaced may never answer. `None` where it did not.
+    /// Waits for a leader's answer until `deadline`, or until another leader is
+    /// known: one that was replaced may never answer. `None` if it did not.
     pub async fn while_leading<T>(
         &self,
         leader: u64,
@@ -160,9 +180,9 @@ impl Core {
         }
     }
 
-    /// Waits until who leads may have changed, or for `pause`, or until
-    /// `deadline`.
-    pub async fn leader_may_change(
+    /// Waits until the leader may have changed, but no longer than `pause` and
+    /// not beyond `deadline`.
+    pub async fn wait_for_change_of_leader(
         &self,
         seen: &mut watch::Receiver<Leadership>,
         pause: Duration,

@@ -1,9 +1,13 @@
-//! Why the cluster says no: one enum for the crate (P10).
+//! Why the cluster refuses: one enum for the crate (P10).
 
 use std::sync::Arc;
 
 use reelraft_model::{ModelError, Problem};
 use reelraft_storage::StorageError;
+
+/// The kind of [`ConsensusError::NotLeader`], by which another node knows that
+/// its proposal is not in the log.
+pub const NOT_LEADER: &str = "not-leader";
 
 /// A refusal of the consensus layer. Clones are cheap: readers that share a
 /// round share its error.
@@ -11,11 +15,7 @@ use reelraft_storage::StorageError;
 pub enum ConsensusError {
     /// The configuration contradicts itself.
     #[error("the cluster's configuration is refused: {cause}")]
-    BadConfig {
-        /// What is wrong.
-        cause: String,
-    },
-    /// The disk refuses.
+    BadConfig { cause: String },
     #[error("{0}")]
     Storage(Arc<StorageError>),
     /// The table can't be read as a state.
@@ -23,52 +23,28 @@ pub enum ConsensusError {
     Model(#[from] ModelError),
     /// No leader was found in time. Nothing was proposed.
     #[error("no leader was found within {waited_ms} ms")]
-    NoLeader {
-        /// How long one was looked for.
-        waited_ms: u64,
-    },
-    /// Only a leader may do that, and this node is none.
+    NoLeader { waited_ms: u64 },
+    /// Only a leader can do that.
     #[error("this node does not lead{}", leader.map(|id| format!("; node {id} does")).unwrap_or_default())]
     NotLeader {
         /// Who leads, as far as this node knows.
         leader: Option<u64>,
     },
-    /// A leader took the proposal, but did not confirm it in time: it may be
-    /// applied or not. Commands are conditional, so trying again is safe.
+    /// A leader took the proposal but did not confirm it in time. It may or may
+    /// not be applied. Commands are conditional, so trying again is safe.
     #[error("the cluster did not confirm within {waited_ms} ms")]
-    Unconfirmed {
-        /// How long it was waited for.
-        waited_ms: u64,
-    },
+    Unconfirmed { waited_ms: u64 },
     /// This replica did not reach an index in time.
     #[error("this replica did not reach index {index} within {waited_ms} ms")]
-    Behind {
-        /// The index.
-        index: u64,
-        /// How long it was waited for.
-        waited_ms: u64,
-    },
-    /// More commands than one entry may hold.
+    Behind { index: u64, waited_ms: u64 },
     #[error("{found} commands are more than the {limit} of one entry")]
-    TooManyCommands {
-        /// How many were proposed.
-        found: usize,
-        /// How many may be.
-        limit: usize,
-    },
-    /// A longer entry than may be proposed.
+    TooManyCommands { found: usize, limit: usize },
     #[error("an entry of {bytes} bytes is longer than the limit of {limit_bytes}")]
-    EntryTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The limit.
-        limit_bytes: usize,
-    },
+    EntryTooLong { bytes: usize, limit_bytes: usize },
     /// The cluster knows this node's id with another disk: what that disk
     /// acknowledged would be forgotten.
     #[error("the cluster knows node {node} with another disk (incarnation {known}, not {own})")]
     OtherIncarnation {
-        /// This node.
         node: u64,
         /// The incarnation that the cluster knows.
         known: String,
@@ -78,30 +54,24 @@ pub enum ConsensusError {
     /// A configured peer belongs to another cluster.
     #[error("node {node} belongs to cluster {found}, not to {own}")]
     OtherCluster {
-        /// The peer.
         node: u64,
-        /// Its cluster.
         found: String,
-        /// This node's.
         own: String,
     },
     /// Raft has stopped; the node must end.
     #[error("raft has stopped: {cause}")]
-    Stopped {
-        /// Why.
-        cause: String,
-    },
+    Stopped { cause: String },
 }
 
 impl ConsensusError {
-    /// The refusal's stable name, for machines.
+    /// The refusal's stable name, for programs.
     pub fn kind(&self) -> &'static str {
         match self {
             ConsensusError::BadConfig { .. } => "bad-config",
             ConsensusError::Storage(error) => error.kind(),
             ConsensusError::Model(_) => "damaged-state",
             ConsensusError::NoLeader { .. } => "no-leader",
-            ConsensusError::NotLeader { .. } => "not-leader",
+            ConsensusError::NotLeader { .. } => NOT_LEADER,
             ConsensusError::Unconfirmed { .. } => "unconfirmed",
             ConsensusError::Behind { .. } => "behind",
             ConsensusError::TooManyCommands { .. } => "too-many-commands",
@@ -139,7 +109,7 @@ impl ConsensusError {
         }
     }
 
-    /// The refusal as it is shown to users.
+    /// The refusal as users see it.
     pub fn problem(&self) -> Problem {
         Problem::new(self.kind(), self.to_string(), self.hint())
     }

@@ -1,8 +1,8 @@
 //! How the cluster agrees: openraft over gRPC on our own log and table.
 //!
-//! [`Cluster`] is the handle. openraft's types end inside this crate: the
-//! wire and the disk see only the protocol's messages. What is agreed on is
-//! in the model, how bytes lie on the disk is in storage.
+//! [`Cluster`] is the handle. openraft's types do not leave this crate: the
+//! wire and the disk see only the protocol's messages. What the cluster agrees
+//! on is in the model, and the layout on the disk is in storage.
 
 mod admission;
 mod cluster;
@@ -17,7 +17,9 @@ mod network;
 mod peers;
 mod propose;
 mod reads;
+mod runtime;
 mod service;
+mod start;
 mod state_machine;
 mod types;
 mod upkeep;

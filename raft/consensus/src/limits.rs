@@ -6,20 +6,19 @@ use std::time::Duration;
 use reelraft_model::limits::COMMANDS_PER_ENTRY_MAX;
 use reelraft_storage::limits::LOG_PAYLOAD_BYTES_MAX;
 
-/// How often a leader shows that it lives. Also openraft's limit for the
-/// answer, so not below what a busy machine needs to schedule two threads.
+/// How often a leader sends heartbeats. It is also openraft's limit for the
+/// answer, so it must give a busy machine time to schedule two threads.
 pub const HEARTBEAT_MS: u64 = 50;
 
 /// Bounds of the election timeout. A follower first waits the upper one (the
-/// old leader's lease), then a random time between both: a take-over takes
-/// 0.5 to 0.7 s, and must stay under a second with the planning (P4).
+/// old leader's lease), then a random time between both. A takeover takes 0.5
+/// to 0.7 s, and must stay under a second with the planning (P4).
 pub const ELECTION_MS_MIN: u64 = 150;
-/// See [`ELECTION_MS_MIN`].
 pub const ELECTION_MS_MAX: u64 = 300;
 
-/// A leader that no quorum has answered for this long does not call itself
-/// one: the others may have elected another by then. Longer than an election,
-/// so that a short stall does not end its plans.
+/// After this long without a quorum's answer a leader no longer counts as one:
+/// the others may have elected another by then. Longer than an election, so
+/// that a short stall does not end its plans.
 pub const QUORUM_SILENCE: Duration = Duration::from_millis(1_000);
 
 /// Applied entries after which the next snapshot is made.
@@ -44,67 +43,66 @@ pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
 /// Bytes of a snapshot in one message.
 pub const SNAPSHOT_PIECE_BYTES: usize = 256 << 10;
 
-/// Pieces of a snapshot on their way: bounds memory on a slow link.
+/// Pieces of a snapshot in flight: bounds memory on a slow link.
 pub const SNAPSHOT_PIECES_AHEAD: usize = 4;
 
-/// How long a snapshot may take to be sent and installed.
+/// How long sending and installing a snapshot may take.
 pub const SNAPSHOT_TIME: Duration = Duration::from_secs(600);
 
-/// How long an append may take on the other node. Its disk may stall; the
-/// heartbeats go on beside it.
+/// How long an append may take on the other node. If its disk stalls, heartbeats
+/// go on meanwhile.
 pub const APPEND_TIME: Duration = Duration::from_secs(2);
 
-/// How long a heartbeat or a vote may take: after another election timeout
-/// the answer is worth nothing.
+/// How long a heartbeat or a vote may take: after another election timeout the
+/// answer is worthless.
 pub const VOTE_TIME: Duration = Duration::from_millis(ELECTION_MS_MAX);
 
-/// How long a connection may take to come up.
+/// How long connecting may take.
 pub const CONNECT_TIME: Duration = Duration::from_millis(500);
 
-/// How often a silent connection is probed, and how long for: a machine that
-/// is gone sends no reset.
+/// How often a silent connection is probed, and how long the answer may take: a
+/// machine that is gone sends no reset.
 pub const KEEPALIVE_EVERY: Duration = Duration::from_secs(2);
-/// See [`KEEPALIVE_EVERY`].
 pub const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
 
 /// How openraft waits before it tries an unreachable node again.
 pub const BACKOFF: &str = "20ms 50ms 100ms ..300ms";
 
 /// How long a proposal or a linearizable read looks for a leader. An election
-/// takes 0.5 to 0.7 s, on a machine busy with other things up to 1.5 s; and a
-/// client is to be told within 2 s that there is no quorum.
+/// takes 0.5 to 0.7 s, and up to 1.5 s on a busy machine. A client must hear
+/// within 2 s that there is no quorum.
 pub const LEADER_WAIT: Duration = Duration::from_millis(1_700);
 
-/// How long the leader waits for a proposal of its own to be confirmed. Its
-/// plan has nobody who waits for an answer, and a slow disk is no lost quorum.
+/// How long the leader waits until its own proposal is confirmed. Nobody waits
+/// for the answer to a plan, and a slow disk is not a lost quorum.
 pub const CONFIRM_TIME: Duration = Duration::from_secs(5);
 
 /// How long one try with one leader may take within [`LEADER_WAIT`].
 pub const TRY_TIME: Duration = Duration::from_millis(1_500);
 
-/// Pause between two tries where nothing told that things have changed.
+/// Pause between two tries if nothing has changed meanwhile.
 pub const TRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a linearizable read waits for its index to be applied here.
+/// How long a read waits until this replica has applied its index.
 pub const APPLY_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads that may wait for the next round.
 pub const READS_WAITING_MAX: usize = 16_384;
 
-/// How often a fresh node asks the others who it is.
+/// How often a fresh node asks the others whether they know it.
 pub const IDENTIFY_EVERY: Duration = Duration::from_millis(100);
 
 /// How long one such question may take.
 pub const IDENTIFY_TIME: Duration = Duration::from_secs(1);
 
-/// How often a waiting fresh node says in its log what it waits for.
+/// How often a fresh node logs what it still waits for.
 pub const IDENTIFY_REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// How often a node checks that the table names its disk and its address,
-/// and a leader that all learners are members.
+/// How often a node checks that the table has its disk and its address, and a
+/// leader checks that all learners are members.
 pub const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// How often leadership is judged where no event told of a change.
+/// How often leadership is checked without an event.
 pub const LEADERSHIP_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a planned stop waits until another node leads.
@@ -113,33 +111,33 @@ pub const HAND_OVER_TIME: Duration = Duration::from_millis(1_000);
 /// How long a planned stop waits for Raft's tasks.
 pub const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 
-/// How often the watchdog looks at what the disk is doing. It counts these
-/// looks and not the time, which also passes while a process is stopped.
+/// The watchdog's tick. It counts ticks rather than time, which also passes
+/// while the process is stopped.
 pub const HANG_TICK: Duration = Duration::from_millis(100);
 
-/// Looks after which a leader's unfinished write counts as hanging. With the
-/// flush before it and the election after it, another node assigns within
-/// 3 s; busy disks were seen to sync for 0.4 s.
+/// Ticks after which a leader's unfinished write counts as a hang. With the
+/// flush before it and the election after it, another node assigns within 3 s.
+/// Busy disks were seen to take 0.4 s for a sync.
 pub const HANG_TICKS_LEADER: u64 = 15;
 
-/// The same for a node that does not lead, or alone votes: nobody waits for
-/// its disk, its encoders are better left to go on, and nodes that share a
-/// disk must not all end at once when it stalls.
+/// The same for a node that does not lead, or is the only voter. Nobody waits
+/// for its disk, its encoders should go on, and nodes that share a disk must
+/// not all end at once when it stalls.
 pub const HANG_TICKS: u64 = 50;
 
-/// Looks after which a snapshot that gets no further counts as hanging. One
-/// look may fall into the sync of a large file.
+/// Ticks after which a snapshot without progress counts as a hang: syncing a
+/// large file takes a while.
 pub const HANG_TICKS_SNAPSHOT: u64 = 100;
 
-/// How often the table is asked to let go of what it holds back: sled would
-/// hide a disk that hangs until its buffers are full.
+/// How often the table is flushed. Otherwise sled would hide a hanging disk until
+/// its buffers are full.
 pub const TABLE_FLUSH_EVERY: Duration = Duration::from_millis(250);
 
-/// Threads of Raft's own runtime: one may wait for the disk while the other
+/// Threads of Raft's own runtime: one may wait for the disk while another
 /// answers heartbeats.
 pub const RAFT_THREADS: usize = 2;
 
-/// Most voters: beyond seven every write costs more than a node adds.
+/// Most voters: beyond seven, each adds more cost to every write than safety.
 pub const VOTERS_MAX: usize = 7;
 
 const _: () = assert!(HEARTBEAT_MS * 3 <= ELECTION_MS_MIN);

@@ -1,6 +1,6 @@
-//! openraft's log store over ours. An entry or vote counts as stored when it
-//! is on the disk; a failed sync reaches openraft as an error, which stops it
-//! for good.
+//! openraft's log store over ours. An entry or a vote counts as stored once it
+//! is on the disk. A failed sync reaches openraft as an error and stops it for
+//! good.
 
 use std::{
     fmt::Debug,
@@ -30,7 +30,6 @@ pub struct LogStore {
 }
 
 impl LogStore {
-    /// Over an open log.
     pub fn new(log: Log, watchdog: Watchdog) -> Self {
         LogStore { log, watchdog }
     }
@@ -95,7 +94,7 @@ impl RaftLogStorage<TypeConfig> for LogStore {
         let mark = self.watchdog.begin(Operation::LogWrite);
         let done = move |result| {
             drop(mark);
-            // Nobody waits any more if openraft has stopped meanwhile.
+            // Nobody waits if openraft has stopped meanwhile.
             let _ = sender.send(result);
         };
         self.log

@@ -23,15 +23,16 @@ use crate::{
         APPEND_BYTES_MAX, APPEND_TIME, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_AHEAD, SNAPSHOT_TIME,
         VOTE_TIME,
     },
-    peers::{Line, Peers, within},
+    peers::{ChannelKind, Peers, within},
     types::{Snapshot, SnapshotData, TypeConfig, Vote},
     wire::{
-        Garbled, append_answer_in, append_out, fitting, log_id_out, transfer_out, vote_answer_in,
-        vote_in, vote_out, vote_request_out,
+        DecodeError, append_answer_from_wire, append_to_wire, entries_that_fit, log_id_to_wire,
+        transfer_to_wire, vote_answer_from_wire, vote_from_wire, vote_request_to_wire,
+        vote_to_wire,
     },
 };
 
-/// Makes connections for openraft.
+/// Makes openraft's connections.
 #[derive(Clone, Debug)]
 pub struct Network {
     peers: Arc<Peers>,
@@ -44,10 +45,9 @@ pub struct Connection {
     node: u64,
 }
 
-type Refused = RPCError<TypeConfig>;
+type RpcError = RPCError<TypeConfig>;
 
 impl Network {
-    /// Over an address book.
     pub fn new(peers: Arc<Peers>) -> Self {
         Network { peers }
     }
@@ -65,9 +65,9 @@ impl RaftNetworkFactory<TypeConfig> for Network {
     }
 }
 
-/// A node that doesn't answer is let alone for a moment; one that answers
-/// with nonsense, too.
-fn refused(status: Status) -> Refused {
+/// openraft waits a moment before it tries an unreachable node again. A node
+/// whose answers make no sense is treated alike.
+fn rpc_error(status: Status) -> RpcError {
     match status.code() {
         Code::DeadlineExceeded | Code::Cancelled => {
             RPCError::Network(NetworkError::from_string(status.message()))
@@ -80,12 +80,12 @@ fn refused(status: Status) -> Refused {
     }
 }
 
-fn garbled(error: Garbled) -> Refused {
+fn undecodable(error: DecodeError) -> RpcError {
     RPCError::Unreachable(Unreachable::new(&error))
 }
 
-fn unexpected() -> Refused {
-    garbled(Garbled("an answer to another question"))
+fn wrong_answer() -> RpcError {
+    undecodable(DecodeError("an answer of another kind"))
 }
 
 impl Connection {
@@ -96,8 +96,8 @@ impl Connection {
         }
     }
 
-    fn client(&self, line: Line) -> Result<crate::peers::Client, Refused> {
-        self.peers.client(self.node, line).map_err(refused)
+    fn client(&self, kind: ChannelKind) -> Result<crate::peers::Client, RpcError> {
+        self.peers.client(self.node, kind).map_err(rpc_error)
     }
 }
 
@@ -108,19 +108,19 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         &mut self,
         request: AppendEntriesRequest<TypeConfig>,
         _option: RPCOption,
-    ) -> Result<AppendEntriesResponse<TypeConfig>, Refused> {
-        let count = fitting(&request.entries, APPEND_BYTES_MAX);
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
+        let count = entries_that_fit(&request.entries, APPEND_BYTES_MAX);
         let limit = if count == 0 { VOTE_TIME } else { APPEND_TIME };
-        let body = RequestBody::Append(append_out(&request, count));
+        let body = RequestBody::Append(append_to_wire(&request, count));
         let message = self.request(body);
-        let mut client = self.client(Line::Raft)?;
+        let mut client = self.client(ChannelKind::Raft)?;
         let answer = within(limit, client.append(message))
             .await
-            .map_err(refused)?;
+            .map_err(rpc_error)?;
         let Some(ResponseBody::Append(answer)) = answer.body else {
-            return Err(unexpected());
+            return Err(wrong_answer());
         };
-        let answer = append_answer_in(answer).map_err(garbled)?;
+        let answer = append_answer_from_wire(answer).map_err(undecodable)?;
         if count < request.entries.len() && answer.is_success() {
             use openraft::entry::RaftEntry;
             let last = request.entries[count - 1].log_id();
@@ -133,15 +133,15 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         &mut self,
         request: VoteRequest<TypeConfig>,
         _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, Refused> {
-        let message = self.request(RequestBody::Vote(vote_request_out(&request)));
-        let mut client = self.client(Line::Raft)?;
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = self.request(RequestBody::Vote(vote_request_to_wire(&request)));
+        let mut client = self.client(ChannelKind::Raft)?;
         let answer = within(VOTE_TIME, client.vote(message))
             .await
-            .map_err(refused)?;
+            .map_err(rpc_error)?;
         match answer.body {
-            Some(ResponseBody::Vote(answer)) => vote_answer_in(answer).map_err(garbled),
-            _ => Err(unexpected()),
+            Some(ResponseBody::Vote(answer)) => vote_answer_from_wire(answer).map_err(undecodable),
+            _ => Err(wrong_answer()),
         }
     }
 
@@ -149,15 +149,15 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         &mut self,
         request: VoteRequest<TypeConfig>,
         _option: RPCOption,
-    ) -> Result<VoteResponse<TypeConfig>, Refused> {
-        let message = self.request(RequestBody::Vote(vote_request_out(&request)));
-        let mut client = self.client(Line::Raft)?;
+    ) -> Result<VoteResponse<TypeConfig>, RpcError> {
+        let message = self.request(RequestBody::Vote(vote_request_to_wire(&request)));
+        let mut client = self.client(ChannelKind::Raft)?;
         let answer = within(VOTE_TIME, client.pre_vote(message))
             .await
-            .map_err(refused)?;
+            .map_err(rpc_error)?;
         match answer.body {
-            Some(ResponseBody::Vote(answer)) => vote_answer_in(answer).map_err(garbled),
-            _ => Err(unexpected()),
+            Some(ResponseBody::Vote(answer)) => vote_answer_from_wire(answer).map_err(undecodable),
+            _ => Err(wrong_answer()),
         }
     }
 
@@ -165,12 +165,12 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         &mut self,
         request: TransferLeaderRequest<TypeConfig>,
         _option: RPCOption,
-    ) -> Result<TransferLeaderResponse<TypeConfig>, Refused> {
-        let message = self.request(RequestBody::Transfer(transfer_out(&request)));
-        let mut client = self.client(Line::Raft)?;
+    ) -> Result<TransferLeaderResponse<TypeConfig>, RpcError> {
+        let message = self.request(RequestBody::Transfer(transfer_to_wire(&request)));
+        let mut client = self.client(ChannelKind::Raft)?;
         within(APPEND_TIME, client.transfer_leader(message))
             .await
-            .map_err(refused)?;
+            .map_err(rpc_error)?;
         Ok(Ok(()))
     }
 
@@ -184,32 +184,32 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let (sender, receiver) = mpsc::channel(SNAPSHOT_PIECES_AHEAD);
         let head = v1::SnapshotHead {
             sender: Some(self.peers.sender()),
-            vote: Some(vote_out(&vote)),
-            last: snapshot.meta.last_log_id.as_ref().map(log_id_out),
+            vote: Some(vote_to_wire(&vote)),
+            last: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
             bytes: snapshot.snapshot.bytes(),
             ..Default::default()
         };
         let reading = send_pieces(head, snapshot.snapshot, sender);
         let mut client = self
-            .client(Line::Snapshot)
+            .client(ChannelKind::Snapshot)
             .map_err(StreamingError::<TypeConfig>::from)?;
         let sending = within(
             SNAPSHOT_TIME,
             client.snapshot(ReceiverStream::new(receiver)),
         );
         let answer = tokio::select! {
-            (answer, ()) = async { tokio::join!(sending, reading) } => answer.map_err(refused)?,
+            (answer, ()) = async { tokio::join!(sending, reading) } => answer.map_err(rpc_error)?,
             closed = cancel => return Err(StreamingError::Closed(closed)),
         };
         match answer.body {
-            Some(ResponseBody::Snapshot(vote)) => Ok(SnapshotResponse::new(vote_in(&vote))),
-            _ => Err(unexpected().into()),
+            Some(ResponseBody::Snapshot(vote)) => Ok(SnapshotResponse::new(vote_from_wire(&vote))),
+            _ => Err(wrong_answer().into()),
         }
     }
 }
 
-/// Reads a snapshot in pieces, as fast as they are taken. A piece that can't
-/// be read ends the stream early, which the receiver refuses as not whole.
+/// Reads a snapshot in pieces, as fast as the receiver takes them. A piece that
+/// can't be read ends the stream early, and the receiver refuses the rest.
 async fn send_pieces(
     head: v1::SnapshotHead,
     snapshot: SnapshotData,

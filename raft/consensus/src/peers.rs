@@ -1,8 +1,8 @@
-//! The other nodes: where they listen, and connections to them that come up
-//! when they are needed and again when they are lost.
+//! The other nodes: their addresses, and connections to them, which are made
+//! when first needed and remade when lost.
 //!
-//! Raft's messages, snapshots and everything else go over connections of
-//! their own, so that a long transfer never holds a heartbeat up.
+//! Raft's messages, snapshots and other calls each have a connection of their
+//! own, so that a long transfer never delays a heartbeat.
 
 use std::{
     collections::BTreeMap,
@@ -12,53 +12,53 @@ use std::{
 
 use reelraft_proto::{
     auth::Secret,
+    dial::{self, Timing},
     v1::{self, peer_client::PeerClient},
 };
 use reelraft_storage::Identity;
 use tokio::runtime::Handle;
-use tonic::{
-    Status,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{
     limits::{CONNECT_TIME, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX},
     watchdog::Watchdog,
 };
 
-/// A client for one peer.
+const TIMING: Timing = Timing {
+    connect: CONNECT_TIME,
+    keepalive_every: KEEPALIVE_EVERY,
+    keepalive_timeout: KEEPALIVE_TIME,
+};
+
 pub type Client = PeerClient<InterceptedService<Channel, Secret>>;
 
-/// What a connection is for.
+/// What a connection carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Line {
+pub enum ChannelKind {
     /// Appends, heartbeats and votes.
     Raft,
-    /// Snapshots.
     Snapshot,
     /// Proposals, read indexes and questions of identity.
     Call,
 }
 
-/// The address book with its connections.
+/// The address book and the open connections.
 #[derive(Debug)]
 pub struct Peers {
     identity: Identity,
     secret: Secret,
-    /// Configured addresses: they go before those that the log remembers.
+    /// Configured addresses. They win over those that the log remembers.
     configured: BTreeMap<u64, String>,
-    /// Addresses of members that are not configured.
-    learnt: RwLock<BTreeMap<u64, String>>,
-    channels: Mutex<BTreeMap<(u64, Line), (String, Channel)>>,
-    /// Connections live on Raft's runtime, whoever asks for them first.
+    /// Addresses of members that are not configured here.
+    learned: RwLock<BTreeMap<u64, String>>,
+    channels: Mutex<BTreeMap<(u64, ChannelKind), (String, Channel)>>,
+    /// Connections live on Raft's runtime, whoever uses them first.
     runtime: Handle,
-    /// Has the fence: behind it nothing is sent.
+    /// Holds the fence: once it is closed, nothing is sent.
     watchdog: Watchdog,
 }
 
 impl Peers {
-    /// The peers of a configuration.
     pub fn new(
         identity: Identity,
         secret: Secret,
@@ -70,19 +70,18 @@ impl Peers {
             identity,
             secret,
             configured,
-            learnt: RwLock::default(),
+            learned: RwLock::default(),
             channels: Mutex::default(),
             runtime,
             watchdog,
         }
     }
 
-    /// Who this node is.
     pub fn identity(&self) -> &Identity {
         &self.identity
     }
 
-    /// The sender that stands in each request.
+    /// This node, as each request names it.
     pub fn sender(&self) -> v1::Sender {
         v1::Sender {
             cluster_id: self.identity.cluster_id.clone(),
@@ -91,33 +90,33 @@ impl Peers {
         }
     }
 
-    /// The configured nodes and their addresses.
+    /// The configured nodes with their addresses.
     pub fn configured(&self) -> &BTreeMap<u64, String> {
         &self.configured
     }
 
-    /// Where a node listens, if it is known.
+    /// Where a node listens, if that is known.
     pub fn address(&self, node: u64) -> Option<String> {
-        let learnt = || {
-            let learnt = self.learnt.read().expect("no code that holds it panics");
-            learnt.get(&node).cloned()
+        let learned = || {
+            let learned = self.learned.read().expect("no holder of this lock panics");
+            learned.get(&node).cloned()
         };
-        self.configured.get(&node).cloned().or_else(learnt)
+        self.configured.get(&node).cloned().or_else(learned)
     }
 
-    /// Notes the address that a membership gives.
+    /// Remembers an address from the membership.
     pub fn learn(&self, node: u64, address: &str) {
         if !self.configured.contains_key(&node) {
-            let mut learnt = self.learnt.write().expect("no code that holds it panics");
-            learnt.insert(node, address.to_string());
+            let mut learned = self.learned.write().expect("no holder of this lock panics");
+            learned.insert(node, address.to_string());
         }
     }
 
-    /// Refuses once this node's disk hangs: it must speak to nobody then, nor
-    /// anybody to it.
+    /// Refuses once this node's disk hangs: from then on it neither sends nor
+    /// answers.
     ///
     /// # Errors
-    /// `UNAVAILABLE` behind the fence.
+    /// `UNAVAILABLE` once the fence is closed.
     pub fn check_fence(&self) -> Result<(), Status> {
         match self.watchdog.fenced() {
             true => Err(Status::unavailable(format!(
@@ -128,36 +127,29 @@ impl Peers {
         }
     }
 
-    /// A client for a node. It connects at its first call.
+    /// A client for a node. It connects with its first call.
     ///
     /// # Errors
-    /// A status for a node without an address, or with one that is none, and
-    /// behind the fence.
-    pub fn client(&self, node: u64, line: Line) -> Result<Client, Status> {
+    /// `UNAVAILABLE` for a node without a usable address, and once the fence is
+    /// closed.
+    pub fn client(&self, node: u64, kind: ChannelKind) -> Result<Client, Status> {
         self.check_fence()?;
         let address = self
             .address(node)
             .ok_or_else(|| Status::unavailable(format!("no address is known for node {node}")))?;
-        let mut channels = self.channels.lock().expect("no code that holds it panics");
+        let mut channels = self.channels.lock().expect("no holder of this lock panics");
         let current = channels
-            .get(&(node, line))
+            .get(&(node, kind))
             .filter(|(known, _)| *known == address)
             .map(|(_, channel)| channel.clone());
         let channel = match current {
             Some(channel) => channel,
             None => {
-                let endpoint = Endpoint::from_shared(format!("http://{address}"))
-                    .map_err(|error| {
-                        Status::unavailable(format!("node {node} at {address}: {error}"))
-                    })?
-                    .connect_timeout(CONNECT_TIME)
-                    .tcp_nodelay(true)
-                    .http2_keep_alive_interval(KEEPALIVE_EVERY)
-                    .keep_alive_timeout(KEEPALIVE_TIME)
-                    .keep_alive_while_idle(true);
+                let endpoint = dial::endpoint(&address, TIMING)
+                    .map_err(|error| Status::unavailable(format!("node {node}: {error}")))?;
                 let _runtime = self.runtime.enter();
                 let channel = endpoint.connect_lazy();
-                channels.insert((node, line), (address, channel.clone()));
+                channels.insert((node, kind), (address, channel.clone()));
                 channel
             }
         };
@@ -167,10 +159,10 @@ impl Peers {
     }
 }
 
-/// A call that must answer within `limit`.
+/// The answer to a call, if it comes within `limit`.
 ///
 /// # Errors
-/// The call's own status, or one that says it took too long.
+/// The call's own status, or `DEADLINE_EXCEEDED`.
 pub async fn within<T>(
     limit: Duration,
     call: impl Future<Output = Result<tonic::Response<T>, Status>>,

@@ -1,27 +1,29 @@
 //! Proposing commands: on the leader, or through it from any other node.
 //!
-//! A proposal that got no answer is made again with the next leader. It may
-//! then be applied twice; commands are conditional, so the second time
-//! changes nothing.
+//! A proposal without an answer is made again with the next leader. It may
+//! then be applied twice; commands are conditional, so the second time changes
+//! nothing.
 
 use bytes::Bytes;
 use openraft::errors::{ClientWriteError, RaftError};
 use prost::Message;
 use reelraft_model::{Command, Entry, Reply, limits::COMMANDS_PER_ENTRY_MAX};
-use reelraft_proto::v1;
+use reelraft_proto::{problem, v1};
 use tokio::time::{Instant, timeout_at};
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::{
     core::Core,
-    error::ConsensusError,
+    error::{ConsensusError, NOT_LEADER},
     limits::{CONFIRM_TIME, ENTRY_BYTES_MAX, TRY_PAUSE, TRY_TIME},
-    peers::{Line, within},
+    peers::{ChannelKind, within},
     types::EntryBytes,
     wire::Replies,
 };
 
-/// A proposal that is committed and applied on the leader.
+/// A proposal that is committed and applied on the leader. To see its effect
+/// on this replica, read [`crate::Cluster::state_at`] its index: that needs no
+/// quorum.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Committed {
     /// Its index in the log.
@@ -30,13 +32,13 @@ pub struct Committed {
     pub replies: Vec<Reply>,
 }
 
-/// How one try ended without being committed.
-enum Failed {
-    /// It certainly is not in the log.
-    Refused,
-    /// It may be.
+/// Why one try did not commit the proposal.
+enum NotCommitted {
+    /// It is certainly not in the log.
+    NotProposed,
+    /// It may be in the log.
     Unknown,
-    /// Trying on is pointless.
+    /// Another try would be pointless.
     Final(ConsensusError),
 }
 
@@ -75,19 +77,21 @@ impl Core {
         loop {
             let leader = leadership.borrow_and_update().leader;
             let tried = match leader {
-                Some(leader) if leader == self.node() => self.write(entry.clone(), deadline).await,
-                Some(leader) => {
-                    let asked = self.ask(leader, entry.clone());
-                    let answer = self.while_leading(leader, deadline, asked).await;
-                    answer.unwrap_or(Err(Failed::Unknown))
+                Some(leader) if leader == self.node() => {
+                    self.propose_as_leader(entry.clone(), deadline).await
                 }
-                None => Err(Failed::Refused),
+                Some(leader) => {
+                    let asked = self.forward(leader, entry.clone());
+                    let answer = self.while_leading(leader, deadline, asked).await;
+                    answer.unwrap_or(Err(NotCommitted::Unknown))
+                }
+                None => Err(NotCommitted::NotProposed),
             };
             match tried {
                 Ok(committed) => return Ok(committed),
-                Err(Failed::Final(error)) => return Err(error),
-                Err(Failed::Unknown) => unknown = true,
-                Err(Failed::Refused) => {}
+                Err(NotCommitted::Final(error)) => return Err(error),
+                Err(NotCommitted::Unknown) => unknown = true,
+                Err(NotCommitted::NotProposed) => {}
             }
             if self.fatal.borrow().is_some() {
                 return Err(self.stopped());
@@ -98,7 +102,7 @@ impl Core {
                     false => ConsensusError::NoLeader { waited_ms },
                 });
             }
-            self.leader_may_change(&mut leadership, TRY_PAUSE, deadline)
+            self.wait_for_change_of_leader(&mut leadership, TRY_PAUSE, deadline)
                 .await;
         }
     }
@@ -114,19 +118,25 @@ impl Core {
                 leader: self.leader(),
             });
         }
-        let written = self.write(entry, Instant::now() + CONFIRM_TIME).await;
+        let written = self
+            .propose_as_leader(entry, Instant::now() + CONFIRM_TIME)
+            .await;
         written.map_err(|failed| match failed {
-            Failed::Refused => ConsensusError::NotLeader {
+            NotCommitted::NotProposed => ConsensusError::NotLeader {
                 leader: self.leader(),
             },
-            Failed::Unknown => ConsensusError::Unconfirmed {
+            NotCommitted::Unknown => ConsensusError::Unconfirmed {
                 waited_ms: CONFIRM_TIME.as_millis() as u64,
             },
-            Failed::Final(error) => error,
+            NotCommitted::Final(error) => error,
         })
     }
 
-    async fn write(&self, entry: Bytes, deadline: Instant) -> Result<Committed, Failed> {
+    async fn propose_as_leader(
+        &self,
+        entry: Bytes,
+        deadline: Instant,
+    ) -> Result<Committed, NotCommitted> {
         let written = timeout_at(deadline, self.raft.client_write(EntryBytes(entry))).await;
         match written {
             Ok(Ok(written)) => Ok(Committed {
@@ -134,39 +144,39 @@ impl Core {
                 replies: written.data.replies,
             }),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {
-                Err(Failed::Refused)
+                Err(NotCommitted::NotProposed)
             }
-            Ok(Err(RaftError::APIError(_))) | Err(_) => Err(Failed::Unknown),
-            Ok(Err(RaftError::Fatal(error))) => Err(Failed::Final(ConsensusError::Stopped {
+            Ok(Err(RaftError::APIError(_))) | Err(_) => Err(NotCommitted::Unknown),
+            Ok(Err(RaftError::Fatal(error))) => Err(NotCommitted::Final(ConsensusError::Stopped {
                 cause: error.to_string(),
             })),
         }
     }
 
-    async fn ask(&self, leader: u64, entry: Bytes) -> Result<Committed, Failed> {
+    async fn forward(&self, leader: u64, entry: Bytes) -> Result<Committed, NotCommitted> {
         let asked = self.ask_to_propose(leader, entry).await;
         asked.map_err(|status| {
             tracing::debug!(leader, %status, "not proposed");
-            match status.code() {
-                Code::FailedPrecondition => Failed::Refused,
-                _ => Failed::Unknown,
+            match problem::of_status(&status) {
+                Some(problem) if problem.kind == NOT_LEADER => NotCommitted::NotProposed,
+                _ => NotCommitted::Unknown,
             }
         })
     }
 
-    /// Has one other node propose, if it leads.
+    /// Has another node propose, if it leads.
     ///
     /// # Errors
-    /// Its status; `FAILED_PRECONDITION` if it does not lead.
+    /// Its status, with the problem [`NOT_LEADER`] if it does not lead.
     pub async fn ask_to_propose(&self, node: u64, entry: Bytes) -> Result<Committed, Status> {
-        let mut client = self.peers.client(node, Line::Call)?;
+        let mut client = self.peers.client(node, ChannelKind::Call)?;
         let request = v1::ProposeRequest {
             sender: Some(self.peers.sender()),
             command: entry,
         };
         let answer = within(TRY_TIME, client.propose(request)).await?;
-        let replies = Replies::decode(answer.reply)
-            .map_err(|_| Status::internal("replies that can't be understood"))?;
+        let replies =
+            Replies::decode(answer.reply).map_err(|_| Status::internal("undecodable replies"))?;
         Ok(Committed {
             index: answer.index,
             replies: replies.replies,

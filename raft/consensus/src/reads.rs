@@ -1,5 +1,6 @@
-//! Linearizable reads. Whoever waits while a round is under way shares the
-//! next one: it starts after all of them asked, so it holds for each.
+//! Linearizable reads, in rounds. Reads that arrive during a round share the
+//! next one: it starts after all of them were called, so its index holds for
+//! each.
 
 use std::sync::Arc;
 
@@ -15,46 +16,40 @@ use tokio::{
 };
 
 use crate::{
-    core::Core,
+    core::{Core, ReadWaiter},
     error::ConsensusError,
-    limits::{APPLY_WAIT, READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
-    peers::{Line, within},
+    limits::{READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
+    peers::{ChannelKind, within},
 };
 
-/// Who waits for a round.
-pub type Waiting = oneshot::Sender<Result<u64, ConsensusError>>;
-
-/// The queue of those who wait.
-pub fn queue() -> (mpsc::Sender<Waiting>, mpsc::Receiver<Waiting>) {
+pub fn queue() -> (mpsc::Sender<ReadWaiter>, mpsc::Receiver<ReadWaiter>) {
     mpsc::channel(READS_WAITING_MAX)
 }
 
-/// Runs the rounds, one after the other.
-pub async fn run_rounds(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
+/// Runs the rounds, one after another.
+pub async fn run_read_rounds(core: Arc<Core>, mut queue: mpsc::Receiver<ReadWaiter>) {
     while let Some(first) = queue.recv().await {
         let mut waiting = vec![first];
         while let Ok(next) = queue.try_recv() {
             waiting.push(next);
         }
-        let index = core.find_read_index().await;
-        for one in waiting {
-            // One who went away needs no answer.
-            let _ = one.send(index.clone());
+        let index = core.agree_on_read_index().await;
+        for reader in waiting {
+            // A reader that went away needs no answer.
+            let _ = reader.send(index.clone());
         }
     }
 }
 
 impl Core {
-    /// The state with everything that was acknowledged before this was
-    /// called.
+    /// The state with everything that was acknowledged before this call.
     ///
     /// # Errors
     /// [`ConsensusError::NoLeader`], [`ConsensusError::Behind`] and
     /// [`ConsensusError::Stopped`].
     pub async fn read(&self) -> Result<Arc<State>, ConsensusError> {
         let index = self.read_index().await?;
-        self.wait_applied(index, APPLY_WAIT).await?;
-        Ok(self.replica.state())
+        self.state_at(index).await
     }
 
     fn no_leader(&self) -> ConsensusError {
@@ -66,7 +61,7 @@ impl Core {
     async fn read_index(&self) -> Result<u64, ConsensusError> {
         let (sender, receiver) = oneshot::channel();
         self.reads.send(sender).await.map_err(|_| self.stopped())?;
-        // The round before may take as long as one's own.
+        // The previous round may take as long as this read's own.
         match timeout(self.config.leader_wait, receiver).await {
             Ok(index) => index.map_err(|_| self.stopped())?,
             Err(_) => Err(self.no_leader()),
@@ -74,7 +69,7 @@ impl Core {
     }
 
     /// One round, with whoever leads.
-    async fn find_read_index(&self) -> Result<u64, ConsensusError> {
+    async fn agree_on_read_index(&self) -> Result<u64, ConsensusError> {
         let deadline = Instant::now() + self.config.leader_wait;
         let mut leadership = self.leadership.subscribe();
         loop {
@@ -95,13 +90,13 @@ impl Core {
             if Instant::now() >= deadline {
                 return Err(self.no_leader());
             }
-            self.leader_may_change(&mut leadership, TRY_PAUSE, deadline)
+            self.wait_for_change_of_leader(&mut leadership, TRY_PAUSE, deadline)
                 .await;
         }
     }
 
-    /// The read index as this node's leadership gives it, confirmed by a
-    /// quorum; `None` if it does not lead.
+    /// The read index of this node as the leader, confirmed by a quorum; `None`
+    /// if it does not lead.
     pub async fn lead_read_index(&self) -> Option<u64> {
         let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
         match timeout_at(Instant::now() + TRY_TIME, asked).await {
@@ -122,7 +117,7 @@ impl Core {
         if leader == self.node() {
             return self.lead_read_index().await;
         }
-        let mut client = self.peers.client(leader, Line::Call).ok()?;
+        let mut client = self.peers.client(leader, ChannelKind::Call).ok()?;
         let request = v1::ReadIndexRequest {
             sender: Some(self.peers.sender()),
         };

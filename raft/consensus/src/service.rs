@@ -1,17 +1,21 @@
 //! The peer service: what other nodes ask of this one.
 //!
-//! Each request names its cluster and its sender's disk. A stranger, or a new
-//! disk under a known id, is refused; a disk of this node's own that is not
-//! admitted answers nothing of Raft.
+//! Each request names its cluster and its sender's disk. A stranger is refused,
+//! and so is a new disk under a known id. While this node's own disk is not
+//! admitted, it answers no Raft message.
 
 use std::sync::Arc;
 
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use prost::Message;
-use reelraft_proto::v1::{
-    self, peer_server::Peer, raft_request::Body as RequestBody, raft_response::Body as ResponseBody,
+use reelraft_model::{Entry, Problem};
+use reelraft_proto::{
+    problem,
+    v1::{
+        self, peer_server::Peer, raft_request::Body as RequestBody,
+        raft_response::Body as ResponseBody,
+    },
 };
-use reelraft_storage::StorageError;
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -21,12 +25,11 @@ use crate::{
     state_machine::describe,
     types::TypeConfig,
     wire::{
-        Garbled, Replies, append_answer_out, append_in, transfer_in, vote_answer_out, vote_in,
-        vote_out, vote_request_in,
+        DecodeError, Replies, append_answer_to_wire, append_from_wire, transfer_from_wire,
+        vote_answer_to_wire, vote_from_wire, vote_request_from_wire, vote_to_wire,
     },
 };
 
-/// Answers the other nodes.
 #[derive(Clone, Debug)]
 pub struct PeerService {
     core: Arc<Core>,
@@ -38,27 +41,19 @@ fn answer(body: ResponseBody) -> Answer {
     Ok(Response::new(v1::RaftResponse { body: Some(body) }))
 }
 
+fn refusal(error: impl Into<ConsensusError>) -> Status {
+    let Problem { kind, cause, hint } = error.into().problem();
+    problem::to_status(&v1::Problem { kind, cause, hint })
+}
+
 /// Raft itself failed: this node is about to end.
 fn failed(error: impl std::fmt::Display) -> Status {
-    Status::unavailable(error.to_string())
-}
-
-fn disk_failed(error: StorageError) -> Status {
-    match error {
-        StorageError::DamagedSnapshot { .. } => Status::data_loss(error.to_string()),
-        _ => Status::unavailable(error.to_string()),
-    }
-}
-
-fn status(error: &ConsensusError) -> Status {
-    match error {
-        ConsensusError::NotLeader { .. } => Status::failed_precondition(error.to_string()),
-        _ => Status::unavailable(error.to_string()),
-    }
+    refusal(ConsensusError::Stopped {
+        cause: error.to_string(),
+    })
 }
 
 impl PeerService {
-    /// Over a node's core.
     pub fn new(core: Arc<Core>) -> Self {
         PeerService { core }
     }
@@ -67,19 +62,23 @@ impl PeerService {
     /// and everybody behind the fence.
     fn check(&self, sender: Option<v1::Sender>) -> Result<v1::Sender, Status> {
         self.core.peers.check_fence()?;
-        let sender = sender.ok_or(Garbled("a request without its sender"))?;
+        let sender = sender.ok_or(DecodeError("a request without its sender"))?;
         let own = self.core.identity();
         if sender.cluster_id != own.cluster_id {
-            return Err(Status::permission_denied(format!(
-                "node {} belongs to cluster {}, not to {}",
-                sender.node, sender.cluster_id, own.cluster_id
-            )));
+            return Err(refusal(ConsensusError::OtherCluster {
+                node: sender.node,
+                found: sender.cluster_id,
+                own: own.cluster_id.clone(),
+            }));
         }
         match self.core.known_incarnation(sender.node) {
-            Some(known) if known != sender.incarnation => Err(Status::permission_denied(format!(
-                "node {} is known with another disk",
-                sender.node
-            ))),
+            Some(known) if known != sender.incarnation => {
+                Err(refusal(ConsensusError::OtherIncarnation {
+                    node: sender.node,
+                    known,
+                    own: sender.incarnation,
+                }))
+            }
             _ => Ok(sender),
         }
     }
@@ -89,7 +88,7 @@ impl PeerService {
         let request = request.into_inner();
         self.check(request.sender)?;
         self.check_admitted()?;
-        Ok(request.body.ok_or(Garbled("an empty request"))?)
+        Ok(request.body.ok_or(DecodeError("an empty request"))?)
     }
 
     fn check_admitted(&self) -> Result<(), Status> {
@@ -101,7 +100,7 @@ impl PeerService {
         ))
     }
 
-    /// Takes in a snapshot piece by piece; the disk is waited for elsewhere.
+    /// Receives a snapshot piece by piece. Blocking threads write to the disk.
     async fn receive(
         &self,
         first: v1::SnapshotPart,
@@ -111,19 +110,19 @@ impl PeerService {
         let mut incoming = spawn_blocking(move || snapshots.receive())
             .await
             .map_err(failed)?
-            .map_err(disk_failed)?;
+            .map_err(refusal)?;
         let mut next = Some(first);
         while let Some(part) = next {
             incoming = spawn_blocking(move || incoming.write(&part.data).map(|()| incoming))
                 .await
                 .map_err(failed)?
-                .map_err(disk_failed)?;
+                .map_err(refusal)?;
             next = parts.message().await?;
         }
         spawn_blocking(move || incoming.finish())
             .await
             .map_err(failed)?
-            .map_err(disk_failed)
+            .map_err(refusal)
     }
 }
 
@@ -131,43 +130,43 @@ impl PeerService {
 impl Peer for PeerService {
     async fn append(&self, request: Request<v1::RaftRequest>) -> Answer {
         let RequestBody::Append(body) = self.body(request)? else {
-            return Err(Garbled("no append in an append").into());
+            return Err(DecodeError("an append without its body").into());
         };
-        let request = append_in(body)?;
+        let request = append_from_wire(body)?;
         let given: AppendEntriesResponse<TypeConfig> = self
             .core
             .raft
             .append_entries(request)
             .await
             .map_err(failed)?;
-        self.core.note_leader();
-        answer(ResponseBody::Append(append_answer_out(&given)))
+        self.core.hear_leader();
+        answer(ResponseBody::Append(append_answer_to_wire(&given)))
     }
 
     async fn vote(&self, request: Request<v1::RaftRequest>) -> Answer {
         let RequestBody::Vote(body) = self.body(request)? else {
-            return Err(Garbled("no vote in a vote").into());
+            return Err(DecodeError("a vote without its body").into());
         };
-        let request = vote_request_in(body)?;
+        let request = vote_request_from_wire(body)?;
         let given: VoteResponse<TypeConfig> = self.core.raft.vote(request).await.map_err(failed)?;
-        answer(ResponseBody::Vote(vote_answer_out(&given)))
+        answer(ResponseBody::Vote(vote_answer_to_wire(&given)))
     }
 
     async fn pre_vote(&self, request: Request<v1::RaftRequest>) -> Answer {
         let RequestBody::Vote(body) = self.body(request)? else {
-            return Err(Garbled("no vote in a vote").into());
+            return Err(DecodeError("a vote without its body").into());
         };
-        let request = vote_request_in(body)?;
+        let request = vote_request_from_wire(body)?;
         let given: VoteResponse<TypeConfig> =
             self.core.raft.pre_vote(request).await.map_err(failed)?;
-        answer(ResponseBody::Vote(vote_answer_out(&given)))
+        answer(ResponseBody::Vote(vote_answer_to_wire(&given)))
     }
 
     async fn transfer_leader(&self, request: Request<v1::RaftRequest>) -> Answer {
         let RequestBody::Transfer(body) = self.body(request)? else {
-            return Err(Garbled("no transfer in a transfer").into());
+            return Err(DecodeError("a transfer without its body").into());
         };
-        let request = transfer_in(body)?;
+        let request = transfer_from_wire(body)?;
         let handled = self
             .core
             .raft
@@ -183,14 +182,14 @@ impl Peer for PeerService {
         let mut first = parts
             .message()
             .await?
-            .ok_or(Garbled("a snapshot of no part"))?;
+            .ok_or(DecodeError("a snapshot without parts"))?;
         let head = first
             .head
             .take()
-            .ok_or(Garbled("a snapshot without its head"))?;
+            .ok_or(DecodeError("a snapshot without its head"))?;
         let sender = self.check(head.sender)?;
         self.check_admitted()?;
-        let vote = vote_in(&head.vote.ok_or(Garbled("a snapshot without a vote"))?);
+        let vote = vote_from_wire(&head.vote.ok_or(DecodeError("a snapshot without a vote"))?);
         let received = self.receive(first, parts).await?;
         if received.bytes() != head.bytes {
             return Err(Status::data_loss("the snapshot has another length"));
@@ -203,7 +202,7 @@ impl Peer for PeerService {
             .install_full_snapshot(vote, snapshot)
             .await
             .map_err(failed)?;
-        answer(ResponseBody::Snapshot(vote_out(&given.vote)))
+        answer(ResponseBody::Snapshot(vote_to_wire(&given.vote)))
     }
 
     async fn propose(
@@ -212,14 +211,14 @@ impl Peer for PeerService {
     ) -> Result<Response<v1::ProposeResponse>, Status> {
         let request = request.into_inner();
         self.check(request.sender)?;
-        // One that this version can't apply must not reach the log.
-        reelraft_model::Entry::decode(&request.command)
+        // An entry that this version can't apply must not reach the log.
+        Entry::decode(&request.command)
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
         let committed = self
             .core
             .propose_local(request.command)
             .await
-            .map_err(|error| status(&error))?;
+            .map_err(refusal)?;
         let replies = Replies {
             replies: committed.replies,
         };
@@ -235,7 +234,11 @@ impl Peer for PeerService {
     ) -> Result<Response<v1::ReadIndexResponse>, Status> {
         self.check(request.into_inner().sender)?;
         let index = self.core.lead_read_index().await;
-        let index = index.ok_or_else(|| Status::failed_precondition("this node does not lead"))?;
+        let index = index.ok_or_else(|| {
+            refusal(ConsensusError::NotLeader {
+                leader: self.core.leader(),
+            })
+        })?;
         Ok(Response::new(v1::ReadIndexResponse { index }))
     }
 

@@ -1,10 +1,10 @@
 //! The replica: the state in memory, its table on the disk and snapshots, as
 //! openraft's state machine.
 //!
-//! Entries are applied to the memory first; readers, waiters and proposers
-//! learn of it at once. The table follows: it is a view that may lag after a
-//! crash, and is brought up from the log then. An entry that can't be decoded
-//! stops the node: skipping it would let replicas differ.
+//! Entries are applied in memory first, and readers and proposers see that at
+//! once. The table on the disk follows: after a crash it may lag, and then
+//! catches up from the log. An entry that can't be decoded stops the node:
+//! skipping it would let replicas differ.
 
 use std::{
     io,
@@ -33,71 +33,64 @@ use crate::{
 /// The reading side of the replica. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Replica {
-    now: Arc<RwLock<Now>>,
+    now: Arc<RwLock<AppliedState>>,
     table: Arc<Mutex<Table>>,
     applied: watch::Sender<u64>,
 }
 
-/// The state and how far it is.
+/// The state, and up to which entry it was applied.
 #[derive(Debug)]
-struct Now {
+struct AppliedState {
     state: Arc<State>,
     applied: Option<LogId>,
     membership: StoredMembership,
 }
 
-/// The writing side; openraft owns the one that there is.
+/// The writing side. There is one, and openraft owns it.
 #[derive(Debug)]
 pub struct StateMachine {
     replica: Replica,
     snapshots: Snapshots,
-    newest: Newest,
+    newest: NewestSnapshot,
     watchdog: Watchdog,
 }
 
 /// The newest snapshot, shared with the builders.
-type Newest = Arc<Mutex<Option<SnapshotData>>>;
+type NewestSnapshot = Arc<Mutex<Option<SnapshotData>>>;
 
 impl Replica {
-    /// The state as it is now.
     pub fn state(&self) -> Arc<State> {
         self.now().state.clone()
     }
 
-    /// The last applied entry.
-    pub fn applied_id(&self) -> Option<LogId> {
-        self.now().applied
-    }
-
-    /// The last applied index, changed on each apply.
+    /// The last applied index. It changes with each apply.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
     }
 
-    /// The table's hash and the index that it stands for. Waits for a write
-    /// under way.
+    /// The table's index and its hash there. Waits for a write in progress.
     pub fn table_hash(&self) -> (Option<u64>, TableHash) {
         let table = lock(&self.table);
         let head = table.head();
         (head.applied.map(|at| at.index), head.hash)
     }
 
-    /// Runs `held` while nothing can be written to the table.
+    /// Blocks writes to the table while `held` runs.
     pub fn hold_table<T>(&self, held: impl FnOnce() -> T) -> T {
         let _table = lock(&self.table);
         held()
     }
 
-    fn now(&self) -> RwLockReadGuard<'_, Now> {
+    fn now(&self) -> RwLockReadGuard<'_, AppliedState> {
         self.now.read().expect("applying catches its panics")
     }
 }
 
 impl StateMachine {
-    /// Over an open table and its rows.
+    /// A replica of the table, from its rows.
     ///
     /// # Errors
-    /// [`ConsensusError::Model`] if the rows are no state.
+    /// [`ConsensusError::Model`] if the rows are not a state.
     pub fn new(
         table: Table,
         rows: Vec<(Vec<u8>, Vec<u8>)>,
@@ -111,7 +104,7 @@ impl StateMachine {
             membership_from_disk(&head.membership).map_err(|error| ConsensusError::Stopped {
                 cause: error.to_string(),
             })?;
-        let now = Now {
+        let now = AppliedState {
             state: Arc::new(State::from_rows(rows)?),
             applied,
             membership,
@@ -181,7 +174,7 @@ impl StateMachine {
             .await
     }
 
-    /// The table waits for the disk, so it is written off the async threads.
+    /// The table waits for the disk, so a blocking thread writes it.
     async fn with_table(
         &self,
         write: impl FnOnce(&mut Table) -> Result<(), StorageError> + Send + 'static,
@@ -195,10 +188,10 @@ impl StateMachine {
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no code that holds it panics")
+    mutex.lock().expect("no holder of this lock panics")
 }
 
-/// Applies one entry and notes which rows it touched.
+/// Applies one entry and adds the keys of the rows it touched.
 fn apply_entry(
     state: &mut State,
     index: u64,
@@ -212,8 +205,8 @@ fn apply_entry(
         )
     };
     let entry = reelraft_model::Entry::decode(bytes).map_err(|error| refused(error.to_string()))?;
-    // A panic here would leave the core waiting for ever; as an error it ends
-    // the node by name.
+    // A panic here would leave openraft waiting for ever. As an error it stops
+    // the node and names the entry.
     let applied = catch_unwind(AssertUnwindSafe(|| state.apply(index, &entry)))
         .map_err(|_| refused("it panicked".to_string()))?;
     for key in applied.touched {
@@ -226,7 +219,7 @@ fn apply_entry(
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
     type SnapshotData = SnapshotData;
-    type SnapshotBuilder = Builder;
+    type SnapshotBuilder = SnapshotBuilder;
 
     async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
         let now = self.replica.now();
@@ -245,9 +238,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         Ok(())
     }
 
-    async fn get_snapshot_builder(&mut self) -> Builder {
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder {
         let now = self.replica.now();
-        Builder {
+        SnapshotBuilder {
             state: now.state.clone(),
             applied: now.applied,
             membership: now.membership.clone(),
@@ -305,7 +298,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 }
 
-/// A snapshot with openraft's description of it, taken from the file itself.
+/// A snapshot with openraft's description of it, which its file holds.
 pub fn describe(snapshot: &SnapshotData) -> io::Result<Snapshot> {
     let head = snapshot.head();
     Ok(Snapshot {
@@ -319,16 +312,16 @@ pub fn describe(snapshot: &SnapshotData) -> io::Result<Snapshot> {
 
 /// Writes a snapshot of the state as it was when the builder was made.
 #[derive(Debug)]
-pub struct Builder {
+pub struct SnapshotBuilder {
     state: Arc<State>,
     applied: Option<LogId>,
     membership: StoredMembership,
     snapshots: Snapshots,
-    newest: Newest,
+    newest: NewestSnapshot,
     watchdog: Watchdog,
 }
 
-impl RaftSnapshotBuilder<TypeConfig> for Builder {
+impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<Snapshot> {

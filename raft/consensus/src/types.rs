@@ -1,5 +1,5 @@
 //! openraft's types for this cluster. None of them leaves this crate: `wire`
-//! turns them into ours for peers and for the disk.
+//! converts them to ours for peers and for the disk.
 
 use bytes::Bytes;
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
@@ -8,10 +8,9 @@ use reelraft_model::Reply;
 #[allow(deprecated)] // The name under which openraft itself defaults to it.
 mod declared {
     openraft::declare_raft_types!(
-        /// The types of this cluster.
         pub TypeConfig:
-            D = super::EntryBytes,
-            R = super::Outcome,
+            D = crate::types::EntryBytes,
+            R = crate::types::Outcome,
             NodeId = u64,
             Node = openraft::BasicNode,
     );
@@ -28,14 +27,13 @@ impl std::fmt::Display for EntryBytes {
     }
 }
 
-/// What an applied entry answers.
+/// What applying an entry gives.
 #[derive(Clone, Debug, Default)]
 pub struct Outcome {
     /// A reply for each of its commands.
     pub replies: Vec<Reply>,
 }
 
-pub(crate) type Raft = openraft::Raft<TypeConfig, crate::state_machine::StateMachine>;
 pub(crate) type Entry = EntryOf<TypeConfig>;
 pub(crate) type LogId = LogIdOf<TypeConfig>;
 pub(crate) type Vote = VoteOf<TypeConfig>;

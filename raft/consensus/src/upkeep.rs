@@ -1,5 +1,5 @@
-//! What a node watches beside its work: who leads, whether Raft still runs,
-//! and that table and membership name all nodes.
+//! Background tasks of a node: they watch who leads and whether Raft still
+//! runs, flush the table, and keep table and membership complete.
 
 use std::sync::Arc;
 
@@ -18,42 +18,42 @@ use crate::{
     watchdog::Operation,
 };
 
-/// Tells who leads, and that Raft has stopped, until it has.
+/// Publishes who leads until Raft has stopped, and then publishes that.
 pub async fn watch_raft(core: Arc<Core>) {
     let mut metrics = core.raft.metrics();
     loop {
         let now = metrics.borrow_watched().clone();
         if let Err(error) = &now.running_state {
-            core.lose_leadership();
-            // A planned stop is no failure.
+            core.forget_leader();
+            // A planned stop is not a failure.
             if *error != Fatal::Stopped {
-                core.end(error.to_string());
+                core.stop_for_good(error.to_string());
             }
             return;
         }
         if core.watchdog.fenced() {
-            core.lose_leadership();
+            core.forget_leader();
             return;
         }
-        let leadership = judge(&now, core.silence_of_leader() < QUORUM_SILENCE);
+        let leadership = reliable_leadership(&now, core.leader_silence() < QUORUM_SILENCE);
         core.leadership.send_if_modified(|known| {
             let changed = *known != leadership;
             *known = leadership;
             changed
         });
-        // The quorum's silence is no event.
+        // Wake up regularly: a quorum that falls silent is not an event.
         if let Ok(Err(_)) = tokio::time::timeout(LEADERSHIP_EVERY, metrics.changed()).await {
-            core.end("raft ended without a word".to_string());
+            core.stop_for_good("raft ended without a word".to_string());
             return;
         }
     }
 }
 
-/// Leading is more than being elected: the own first entry must be applied,
-/// and a quorum must have answered lately. A leader that is not heard, or that
-/// hears no quorum, is none to rely on: whoever waits for one must not be sent
-/// to it.
-fn judge(now: &RaftMetrics<TypeConfig>, leader_heard: bool) -> Leadership {
+/// Leading is more than being elected: the leader must have applied its own
+/// first entry, and a quorum must have answered lately. A leader that is not
+/// heard from, or that hears from no quorum, is not named, so that nobody is
+/// sent to it.
+fn reliable_leadership(now: &RaftMetrics<TypeConfig>, leader_heard: bool) -> Leadership {
     let voters = now.membership_config.voter_ids().count();
     let elected = now.state == ServerState::Leader;
     let current = now
@@ -72,8 +72,8 @@ fn judge(now: &RaftMetrics<TypeConfig>, leader_heard: bool) -> Leadership {
     }
 }
 
-/// Flushes the table some time after each change, beside the work: where that
-/// hangs, the watchdog sees it.
+/// Flushes the table a moment after each change, beside the work. If that hangs,
+/// the watchdog sees it.
 pub async fn flush_table(core: Arc<Core>, flusher: TableFlusher) {
     let mut applied = core.replica.applied();
     while applied.changed().await.is_ok() {
@@ -84,15 +84,15 @@ pub async fn flush_table(core: Arc<Core>, flusher: TableFlusher) {
         let flushed = spawn_blocking(move || flusher.flush()).await;
         drop(mark);
         if let Ok(Err(error)) = flushed {
-            core.end(error.to_string());
+            core.stop_for_good(error.to_string());
             return;
         }
     }
 }
 
-/// Registers what is not registered, and as the leader makes the configured
-/// learners members.
-pub async fn keep_up(core: Arc<Core>) {
+/// Registers what the table lacks, and as the leader adds the configured
+/// learners to the membership.
+pub async fn maintain_members(core: Arc<Core>) {
     loop {
         tokio::time::sleep(UPKEEP_EVERY).await;
         if !*core.admitted.borrow() || core.leader().is_none() {
@@ -117,8 +117,8 @@ pub async fn keep_up(core: Arc<Core>) {
     }
 }
 
-/// A learner becomes a member once it has registered: one that was never
-/// started would only be knocked at in vain.
+/// A learner becomes a member once it has registered: the leader would try in
+/// vain to reach one that was never started.
 async fn add_learners(core: &Core) {
     let state = core.replica.state();
     let metrics = core.raft.metrics();

@@ -1,57 +1,51 @@
 //! The watchdog: finds a disk operation that does not end, and fences the
 //! node.
 //!
-//! openraft goes on sending heartbeats while its state machine hangs, so a
-//! leader whose disk stalls would stay the leader and do nothing. What the
-//! disk is asked for is therefore marked at its begin and its end, and a
-//! thread of its own looks for marks that stay open. It counts its own ticks:
-//! a process that was stopped and goes on has not ticked meanwhile, and is not
-//! taken for a hung one. Quiet is no hang either: without an operation there
-//! is no mark.
+//! openraft keeps sending heartbeats while its state machine hangs, so a
+//! leader whose disk stalls would stay the leader and do nothing. Each disk
+//! operation is therefore marked at its start and its end, and a thread of its
+//! own looks for marks that stay open. The thread counts its own ticks: a
+//! process that was stopped and then continued has not ticked meanwhile, so it
+//! is not taken for a hung one. An idle disk is no hang either: without an
+//! operation there is no mark.
 //!
 //! ```text
 //! begin ──▶ open ──(end)──▶ gone
 //!             │ too many ticks without a step
 //!             ▼
-//!           hang: fence closed, then what the configuration says
+//!           hang: the fence closes, then the caller's action runs
 //! ```
-//! What is done to the process is not here.
+//! It knows nothing of Raft, and does nothing to the process.
 
 use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard, Weak,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
-use openraft::{ServerState, async_runtime::watch::WatchReceiver};
+use crate::limits::{HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_SNAPSHOT};
 
-use crate::{
-    core::Core,
-    limits::{HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_SNAPSHOT},
-};
-
-/// What the disk is asked for.
+/// A disk operation that may hang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// To keep entries or a vote.
+    /// Entries or a vote.
     LogWrite,
-    /// To give entries back.
     LogRead,
-    /// To take the rows of a batch of entries.
+    /// The rows of a batch of entries.
     TableWrite,
-    /// To let go of what the table holds back.
+    /// What the table has buffered.
     TableFlush,
-    /// To write a snapshot of this node's own.
+    /// A snapshot of this node's own state.
     SnapshotWrite,
-    /// To take a snapshot of the leader's in the place of the table.
+    /// A snapshot from the leader, which replaces the table.
     SnapshotInstall,
 }
 
 impl Operation {
-    /// In words that go on with "hangs".
+    /// The subject of "has not ended".
     fn name(self) -> &'static str {
         match self {
             Operation::LogWrite => "writing the Raft log",
@@ -63,10 +57,10 @@ impl Operation {
         }
     }
 
-    /// How many ticks it may go on without a step.
+    /// How many ticks may pass without a step.
     fn ticks_max(self, replaceable_leader: bool) -> u64 {
         match self {
-            // Large by nature, and in nobody's way.
+            // Large by nature, and nobody waits for them.
             Operation::SnapshotWrite | Operation::SnapshotInstall => HANG_TICKS_SNAPSHOT,
             _ if replaceable_leader => HANG_TICKS_LEADER,
             _ => HANG_TICKS,
@@ -77,9 +71,8 @@ impl Operation {
 /// An operation that does not end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hang {
-    /// Which one.
     pub operation: Operation,
-    /// For how long nothing was heard of it.
+    /// How long it has made no step.
     pub waited_ms: u64,
 }
 
@@ -97,15 +90,19 @@ impl fmt::Display for Hang {
     }
 }
 
-/// What to do once the disk hangs and the fence is closed: called on the
-/// watchdog's own thread, which needs nothing that may hang.
+/// What to do once the disk hangs and the fence is closed. It runs on the
+/// watchdog's own thread, which waits for nothing that may hang.
 #[derive(Clone)]
 pub struct HangAction(Arc<dyn Fn(&Hang) + Send + Sync>);
 
 impl HangAction {
-    /// Calls `action` once.
+    /// The action is called at most once.
     pub fn new(action: impl Fn(&Hang) + Send + Sync + 'static) -> Self {
         HangAction(Arc::new(action))
+    }
+
+    pub(crate) fn call(&self, hang: &Hang) {
+        (self.0)(hang);
     }
 }
 
@@ -121,7 +118,7 @@ impl fmt::Debug for HangAction {
     }
 }
 
-/// The marks of one node's disk operations, and its fence. Clones share them.
+/// The marks of one node's disk operations, and its fence. Clones share both.
 #[derive(Clone, Debug, Default)]
 pub struct Watchdog {
     shared: Arc<Shared>,
@@ -140,7 +137,7 @@ struct Marks {
     open: BTreeMap<u64, (Operation, u64)>,
 }
 
-/// An operation under way; it ends when this is dropped.
+/// An operation in progress. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Mark {
     watchdog: Watchdog,
@@ -148,7 +145,7 @@ pub struct Mark {
 }
 
 impl Mark {
-    /// Part of the operation is done.
+    /// Records that part of the operation is done.
     pub fn step(&self) {
         let tick = self.watchdog.tick();
         if let Some((_, since)) = self.watchdog.marks().open.get_mut(&self.number) {
@@ -168,14 +165,14 @@ impl Watchdog {
         self.shared
             .marks
             .lock()
-            .expect("no code that holds it panics")
+            .expect("no holder of this lock panics")
     }
 
     fn tick(&self) -> u64 {
         self.shared.tick.load(Ordering::Relaxed)
     }
 
-    /// Marks the begin of an operation.
+    /// Marks the start of an operation.
     pub fn begin(&self, operation: Operation) -> Mark {
         let tick = self.tick();
         let mut marks = self.marks();
@@ -189,13 +186,13 @@ impl Watchdog {
         }
     }
 
-    /// Whether this node may no longer speak to others, nor they to it.
+    /// Whether this node must no longer send to others or answer them.
     pub fn fenced(&self) -> bool {
         self.shared.fenced.load(Ordering::SeqCst)
     }
 
     /// Counts a tick and looks for an operation that hangs.
-    fn look(&self, replaceable_leader: bool) -> Option<Hang> {
+    fn count_tick(&self, replaceable_leader: bool) -> Option<Hang> {
         let now = self.shared.tick.fetch_add(1, Ordering::Relaxed) + 1;
         let marks = self.marks();
         let longest = marks
@@ -209,22 +206,27 @@ impl Watchdog {
         })
     }
 
-    /// Starts the thread that watches a node until the node is gone or hangs.
+    /// Starts the thread that looks for a hang. At each tick it asks whether
+    /// this node is a leader that another could replace; `None` says that the
+    /// node is gone, and ends the thread. So does the first hang, after it
+    /// has closed the fence and called `on_hang`.
     ///
     /// # Errors
-    /// Where no thread can be started.
-    pub fn start(&self, core: Weak<Core>) -> std::io::Result<()> {
+    /// If no thread can be started.
+    pub fn start(
+        &self,
+        replaceable_leader: impl Fn() -> Option<bool> + Send + 'static,
+        on_hang: impl FnOnce(&Hang) + Send + 'static,
+    ) -> std::io::Result<()> {
         let watchdog = self.clone();
         let watching = move || {
-            while let Some(core) = core.upgrade() {
-                if let Some(hang) = watchdog.look(replaceable_leader(&core)) {
-                    // First of all: from here on no heartbeat leaves.
+            while let Some(replaceable) = replaceable_leader() {
+                if let Some(hang) = watchdog.count_tick(replaceable) {
+                    // Before all else: from here on no heartbeat leaves.
                     watchdog.shared.fenced.store(true, Ordering::SeqCst);
-                    core.config.on_hang.0(&hang);
-                    core.end(hang.to_string());
+                    on_hang(&hang);
                     return;
                 }
-                drop(core);
                 std::thread::sleep(HANG_TICK);
             }
         };
@@ -235,13 +237,6 @@ impl Watchdog {
     }
 }
 
-/// Whether this node leads and another could do it instead.
-fn replaceable_leader(core: &Core) -> bool {
-    let metrics = core.raft.metrics();
-    let now = metrics.borrow_watched();
-    now.state == ServerState::Leader && now.membership_config.voter_ids().count() > 1
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -249,7 +244,7 @@ mod tests {
 
     /// The ticks until a hang is found; none within 1,000.
     fn ticks_to_hang(watchdog: &Watchdog, leader: bool) -> Option<(u64, Hang)> {
-        (1..=1_000).find_map(|tick| Some((tick, watchdog.look(leader)?)))
+        (1..=1_000).find_map(|tick| Some((tick, watchdog.count_tick(leader)?)))
     }
 
     #[test]
@@ -278,7 +273,7 @@ mod tests {
         for _ in 0..1_000 {
             let next = watchdog.begin(Operation::LogWrite);
             drop(std::mem::replace(&mut mark, next));
-            assert_eq!(watchdog.look(true), None);
+            assert_eq!(watchdog.count_tick(true), None);
         }
     }
 
@@ -288,7 +283,7 @@ mod tests {
         let mark = watchdog.begin(Operation::SnapshotInstall);
         for _ in 0..3 * HANG_TICKS_SNAPSHOT {
             mark.step();
-            assert_eq!(watchdog.look(false), None);
+            assert_eq!(watchdog.count_tick(false), None);
         }
         assert!(ticks_to_hang(&watchdog, false).is_some());
     }

@@ -1,6 +1,6 @@
-//! openraft's types as ours, for peers and for the disk. The protocol's
-//! messages are the one layout; nothing depends on how a library lays out
-//! its memory.
+//! Conversion between openraft's types and ours, for peers and for the disk.
+//! The protocol's messages are the only layout: nothing depends on how a
+//! library serializes its types.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,14 +22,14 @@ use crate::types::{Entry, EntryBytes, LogId, Membership, StoredMembership, TypeC
 
 type LeaderId = openraft::alias::LeaderIdOf<TypeConfig>;
 
-/// Bytes or a message that no version of ours has written.
+/// Bytes or a message that no version of reelraft has written.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("a message can't be understood: {0}")]
-pub struct Garbled(pub &'static str);
+pub struct DecodeError(pub &'static str);
 
-impl From<Garbled> for tonic::Status {
-    fn from(garbled: Garbled) -> Self {
-        tonic::Status::invalid_argument(garbled.to_string())
+impl From<DecodeError> for tonic::Status {
+    fn from(error: DecodeError) -> Self {
+        tonic::Status::invalid_argument(error.to_string())
     }
 }
 
@@ -45,7 +45,7 @@ pub fn log_id(at: LogPosition) -> LogId {
     LogId::new(LeaderId::new_committed(at.term, at.node), at.index)
 }
 
-pub fn log_id_out(id: &LogId) -> v1::LogId {
+pub fn log_id_to_wire(id: &LogId) -> v1::LogId {
     let at = position(id);
     v1::LogId {
         term: at.term,
@@ -54,7 +54,7 @@ pub fn log_id_out(id: &LogId) -> v1::LogId {
     }
 }
 
-pub fn log_id_in(id: &v1::LogId) -> LogId {
+pub fn log_id_from_wire(id: &v1::LogId) -> LogId {
     log_id(LogPosition {
         term: id.term,
         node: id.node,
@@ -62,7 +62,7 @@ pub fn log_id_in(id: &v1::LogId) -> LogId {
     })
 }
 
-pub fn vote_out(vote: &Vote) -> v1::RaftVote {
+pub fn vote_to_wire(vote: &Vote) -> v1::RaftVote {
     v1::RaftVote {
         term: vote.leader_id.term,
         node: vote.leader_id.node_id,
@@ -70,7 +70,7 @@ pub fn vote_out(vote: &Vote) -> v1::RaftVote {
     }
 }
 
-pub fn vote_in(vote: &v1::RaftVote) -> Vote {
+pub fn vote_from_wire(vote: &v1::RaftVote) -> Vote {
     if vote.committed {
         Vote::new_committed(vote.term, vote.node)
     } else {
@@ -87,14 +87,14 @@ pub fn vote_to_disk(vote: &Vote) -> reelraft_storage::Vote {
 }
 
 pub fn vote_from_disk(vote: reelraft_storage::Vote) -> Vote {
-    vote_in(&v1::RaftVote {
+    vote_from_wire(&v1::RaftVote {
         term: vote.term,
         node: vote.node,
         committed: vote.committed,
     })
 }
 
-fn membership_out(membership: &Membership) -> v1::Membership {
+fn membership_to_wire(membership: &Membership) -> v1::Membership {
     let configs = membership.get_joint_config().iter();
     v1::Membership {
         configs: configs
@@ -112,7 +112,7 @@ fn membership_out(membership: &Membership) -> v1::Membership {
     }
 }
 
-fn membership_in(membership: &v1::Membership) -> Result<Membership, Garbled> {
+fn membership_from_wire(membership: &v1::Membership) -> Result<Membership, DecodeError> {
     let configs: Vec<BTreeSet<u64>> = membership
         .configs
         .iter()
@@ -123,45 +123,49 @@ fn membership_in(membership: &v1::Membership) -> Result<Membership, Garbled> {
         .iter()
         .map(|member| (member.id, BasicNode::new(&member.address)))
         .collect();
-    Membership::new(configs, nodes).map_err(|_| Garbled("a membership without its nodes"))
+    Membership::new(configs, nodes).map_err(|_| DecodeError("a membership without its nodes"))
 }
 
-fn payload_out(entry: &Entry) -> v1::log_entry::Payload {
+fn payload_to_wire(entry: &Entry) -> v1::log_entry::Payload {
     use v1::log_entry::Payload;
     match &entry.payload {
         EntryPayload::Blank => Payload::Blank(true),
         EntryPayload::Normal(bytes) => Payload::Command(bytes.0.clone()),
-        EntryPayload::Membership(membership) => Payload::Membership(membership_out(membership)),
+        EntryPayload::Membership(membership) => Payload::Membership(membership_to_wire(membership)),
     }
 }
 
-pub fn entry_out(entry: &Entry) -> v1::LogEntry {
+pub fn entry_to_wire(entry: &Entry) -> v1::LogEntry {
     v1::LogEntry {
-        log_id: Some(log_id_out(&entry.log_id())),
-        payload: Some(payload_out(entry)),
+        log_id: Some(log_id_to_wire(&entry.log_id())),
+        payload: Some(payload_to_wire(entry)),
     }
 }
 
-pub fn entry_in(entry: v1::LogEntry) -> Result<Entry, Garbled> {
-    let id = entry.log_id.ok_or(Garbled("an entry without its place"))?;
-    entry_at(log_id_in(&id), entry.payload)
+pub fn entry_from_wire(entry: v1::LogEntry) -> Result<Entry, DecodeError> {
+    let id = entry
+        .log_id
+        .ok_or(DecodeError("an entry without its position"))?;
+    entry_at(log_id_from_wire(&id), entry.payload)
 }
 
-fn entry_at(id: LogId, payload: Option<v1::log_entry::Payload>) -> Result<Entry, Garbled> {
+fn entry_at(id: LogId, payload: Option<v1::log_entry::Payload>) -> Result<Entry, DecodeError> {
     use v1::log_entry::Payload;
-    let payload = match payload.ok_or(Garbled("an entry of an unknown kind"))? {
+    let payload = match payload.ok_or(DecodeError("an entry of an unknown kind"))? {
         Payload::Blank(_) => EntryPayload::Blank,
         Payload::Command(bytes) => EntryPayload::Normal(EntryBytes(bytes)),
-        Payload::Membership(membership) => EntryPayload::Membership(membership_in(&membership)?),
+        Payload::Membership(membership) => {
+            EntryPayload::Membership(membership_from_wire(&membership)?)
+        }
     };
     Ok(Entry::new(id, payload))
 }
 
-/// An entry for the disk; its place stands beside it there.
+/// An entry for the disk, where its position is stored beside it.
 pub fn entry_to_disk(entry: &Entry) -> LogRecord {
     let message = v1::LogEntry {
         log_id: None,
-        payload: Some(payload_out(entry)),
+        payload: Some(payload_to_wire(entry)),
     };
     LogRecord {
         position: position(&entry.log_id()),
@@ -169,134 +173,150 @@ pub fn entry_to_disk(entry: &Entry) -> LogRecord {
     }
 }
 
-pub fn entry_from_disk(record: LogRecord) -> Result<Entry, Garbled> {
+pub fn entry_from_disk(record: LogRecord) -> Result<Entry, DecodeError> {
     let message = v1::LogEntry::decode(record.payload)
-        .map_err(|_| Garbled("an entry on the disk that is none"))?;
+        .map_err(|_| DecodeError("bytes on the disk that are no entry"))?;
     entry_at(log_id(record.position), message.payload)
 }
 
-/// The membership and where it stands in the log, for table and snapshot.
+/// The membership with its position in the log, for table and snapshot.
 pub fn membership_to_disk(stored: &StoredMembership) -> Vec<u8> {
     let message = v1::LogEntry {
-        log_id: stored.log_id().as_ref().map(log_id_out),
-        payload: Some(v1::log_entry::Payload::Membership(membership_out(
+        log_id: stored.log_id().as_ref().map(log_id_to_wire),
+        payload: Some(v1::log_entry::Payload::Membership(membership_to_wire(
             stored.membership(),
         ))),
     };
     message.encode_to_vec()
 }
 
-pub fn membership_from_disk(bytes: &[u8]) -> Result<StoredMembership, Garbled> {
+pub fn membership_from_disk(bytes: &[u8]) -> Result<StoredMembership, DecodeError> {
     if bytes.is_empty() {
         return Ok(StoredMembership::default());
     }
-    let message = v1::LogEntry::decode(bytes).map_err(|_| Garbled("a membership that is none"))?;
+    let message =
+        v1::LogEntry::decode(bytes).map_err(|_| DecodeError("bytes that are no membership"))?;
     match message.payload {
         Some(v1::log_entry::Payload::Membership(membership)) => Ok(StoredMembership::new(
-            message.log_id.as_ref().map(log_id_in),
-            membership_in(&membership)?,
+            message.log_id.as_ref().map(log_id_from_wire),
+            membership_from_wire(&membership)?,
         )),
-        _ => Err(Garbled("a membership that is none")),
+        _ => Err(DecodeError("bytes that are no membership")),
     }
 }
 
-pub fn append_out(request: &AppendEntriesRequest<TypeConfig>, entries: usize) -> v1::AppendBody {
+pub fn append_to_wire(
+    request: &AppendEntriesRequest<TypeConfig>,
+    entries: usize,
+) -> v1::AppendBody {
     v1::AppendBody {
-        vote: Some(vote_out(&request.vote)),
-        prev: request.prev_log_id.as_ref().map(log_id_out),
-        entries: request.entries[..entries].iter().map(entry_out).collect(),
-        leader_commit: request.leader_commit.as_ref().map(log_id_out),
+        vote: Some(vote_to_wire(&request.vote)),
+        prev: request.prev_log_id.as_ref().map(log_id_to_wire),
+        entries: request.entries[..entries]
+            .iter()
+            .map(entry_to_wire)
+            .collect(),
+        leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
     }
 }
 
-pub fn append_in(body: v1::AppendBody) -> Result<AppendEntriesRequest<TypeConfig>, Garbled> {
+pub fn append_from_wire(
+    body: v1::AppendBody,
+) -> Result<AppendEntriesRequest<TypeConfig>, DecodeError> {
     Ok(AppendEntriesRequest {
-        vote: vote_in(&body.vote.ok_or(Garbled("an append without a vote"))?),
-        prev_log_id: body.prev.as_ref().map(log_id_in),
+        vote: vote_from_wire(&body.vote.ok_or(DecodeError("an append without a vote"))?),
+        prev_log_id: body.prev.as_ref().map(log_id_from_wire),
         entries: body
             .entries
             .into_iter()
-            .map(entry_in)
+            .map(entry_from_wire)
             .collect::<Result<_, _>>()?,
-        leader_commit: body.leader_commit.as_ref().map(log_id_in),
+        leader_commit: body.leader_commit.as_ref().map(log_id_from_wire),
     })
 }
 
-pub fn append_answer_out(answer: &AppendEntriesResponse<TypeConfig>) -> v1::AppendAnswer {
+pub fn append_answer_to_wire(answer: &AppendEntriesResponse<TypeConfig>) -> v1::AppendAnswer {
     use v1::append_answer::Outcome;
     let outcome = match answer {
         AppendEntriesResponse::Success => Some(Outcome::Success(true)),
-        // A receiver never answers so; the empty answer makes the leader try
-        // again.
+        // No receiver answers this; an empty answer makes the leader try again.
         AppendEntriesResponse::PartialSuccess(None) => None,
         AppendEntriesResponse::PartialSuccess(Some(id)) => {
-            Some(Outcome::PartialSuccess(log_id_out(id)))
+            Some(Outcome::PartialSuccess(log_id_to_wire(id)))
         }
         AppendEntriesResponse::Conflict => Some(Outcome::Conflict(true)),
-        AppendEntriesResponse::HigherVote(vote) => Some(Outcome::HigherVote(vote_out(vote))),
+        AppendEntriesResponse::HigherVote(vote) => Some(Outcome::HigherVote(vote_to_wire(vote))),
     };
     v1::AppendAnswer { outcome }
 }
 
-pub fn append_answer_in(
+pub fn append_answer_from_wire(
     answer: v1::AppendAnswer,
-) -> Result<AppendEntriesResponse<TypeConfig>, Garbled> {
+) -> Result<AppendEntriesResponse<TypeConfig>, DecodeError> {
     use v1::append_answer::Outcome;
-    match answer.outcome.ok_or(Garbled("an empty answer"))? {
+    match answer.outcome.ok_or(DecodeError("an empty answer"))? {
         Outcome::Success(_) => Ok(AppendEntriesResponse::Success),
-        Outcome::PartialSuccess(id) => {
-            Ok(AppendEntriesResponse::PartialSuccess(Some(log_id_in(&id))))
-        }
+        Outcome::PartialSuccess(id) => Ok(AppendEntriesResponse::PartialSuccess(Some(
+            log_id_from_wire(&id),
+        ))),
         Outcome::Conflict(_) => Ok(AppendEntriesResponse::Conflict),
-        Outcome::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote_in(&vote))),
+        Outcome::HigherVote(vote) => Ok(AppendEntriesResponse::HigherVote(vote_from_wire(&vote))),
     }
 }
 
-pub fn vote_request_out(request: &VoteRequest<TypeConfig>) -> v1::VoteBody {
+pub fn vote_request_to_wire(request: &VoteRequest<TypeConfig>) -> v1::VoteBody {
     v1::VoteBody {
-        vote: Some(vote_out(&request.vote)),
-        last: request.last_log_id.as_ref().map(log_id_out),
+        vote: Some(vote_to_wire(&request.vote)),
+        last: request.last_log_id.as_ref().map(log_id_to_wire),
         leader_transfer: request.leadership_transfer,
     }
 }
 
-pub fn vote_request_in(body: v1::VoteBody) -> Result<VoteRequest<TypeConfig>, Garbled> {
-    let vote = vote_in(&body.vote.ok_or(Garbled("a vote request without one"))?);
-    let mut request = VoteRequest::new(vote, body.last.as_ref().map(log_id_in));
+pub fn vote_request_from_wire(body: v1::VoteBody) -> Result<VoteRequest<TypeConfig>, DecodeError> {
+    let vote = vote_from_wire(&body.vote.ok_or(DecodeError("a vote request without one"))?);
+    let mut request = VoteRequest::new(vote, body.last.as_ref().map(log_id_from_wire));
     request.leadership_transfer = body.leader_transfer;
     Ok(request)
 }
 
-pub fn vote_answer_out(answer: &VoteResponse<TypeConfig>) -> v1::VoteAnswer {
+pub fn vote_answer_to_wire(answer: &VoteResponse<TypeConfig>) -> v1::VoteAnswer {
     v1::VoteAnswer {
-        vote: Some(vote_out(&answer.vote)),
-        last: answer.last_log_id.as_ref().map(log_id_out),
+        vote: Some(vote_to_wire(&answer.vote)),
+        last: answer.last_log_id.as_ref().map(log_id_to_wire),
         granted: answer.vote_granted,
     }
 }
 
-pub fn vote_answer_in(answer: v1::VoteAnswer) -> Result<VoteResponse<TypeConfig>, Garbled> {
-    let vote = vote_in(&answer.vote.ok_or(Garbled("a vote answer without one"))?);
-    let last = answer.last.as_ref().map(log_id_in);
+pub fn vote_answer_from_wire(
+    answer: v1::VoteAnswer,
+) -> Result<VoteResponse<TypeConfig>, DecodeError> {
+    let vote = vote_from_wire(
+        &answer
+            .vote
+            .ok_or(DecodeError("a vote answer without one"))?,
+    );
+    let last = answer.last.as_ref().map(log_id_from_wire);
     Ok(VoteResponse::new(vote, last, answer.granted))
 }
 
-pub fn transfer_out(request: &TransferLeaderRequest<TypeConfig>) -> v1::TransferBody {
+pub fn transfer_to_wire(request: &TransferLeaderRequest<TypeConfig>) -> v1::TransferBody {
     v1::TransferBody {
-        from_leader: Some(vote_out(request.from_leader())),
+        from_leader: Some(vote_to_wire(request.from_leader())),
         to_node: *request.to_node_id(),
-        last: request.last_log_id().map(log_id_out),
+        last: request.last_log_id().map(log_id_to_wire),
     }
 }
 
-pub fn transfer_in(body: v1::TransferBody) -> Result<TransferLeaderRequest<TypeConfig>, Garbled> {
+pub fn transfer_from_wire(
+    body: v1::TransferBody,
+) -> Result<TransferLeaderRequest<TypeConfig>, DecodeError> {
     let from = body
         .from_leader
-        .ok_or(Garbled("a transfer without its leader"))?;
+        .ok_or(DecodeError("a transfer without its leader"))?;
     Ok(TransferLeaderRequest::new(
-        vote_in(&from),
+        vote_from_wire(&from),
         body.to_node,
-        body.last.as_ref().map(log_id_in),
+        body.last.as_ref().map(log_id_from_wire),
     ))
 }
 
@@ -307,8 +327,8 @@ pub struct Replies {
     pub replies: Vec<reelraft_model::Reply>,
 }
 
-/// How many entries fit an append: at least one.
-pub fn fitting(entries: &[Entry], bytes_max: u64) -> usize {
+/// How many entries fit in one append: at least one.
+pub fn entries_that_fit(entries: &[Entry], bytes_max: u64) -> usize {
     let mut bytes = 0;
     for (count, entry) in entries.iter().enumerate() {
         bytes += match &entry.payload {
@@ -353,7 +373,7 @@ mod tests {
     #[test]
     fn entries_come_back_from_wire_and_disk() {
         for entry in entries() {
-            assert_eq!(entry_in(entry_out(&entry)).unwrap(), entry);
+            assert_eq!(entry_from_wire(entry_to_wire(&entry)).unwrap(), entry);
             assert_eq!(entry_from_disk(entry_to_disk(&entry)).unwrap(), entry);
         }
     }
@@ -376,9 +396,9 @@ mod tests {
             entries: entries(),
             leader_commit: Some(id(2)),
         };
-        let back = append_in(append_out(&request, 3)).unwrap();
+        let back = append_from_wire(append_to_wire(&request, 3)).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
-        assert_eq!(append_out(&request, 1).entries.len(), 1);
+        assert_eq!(append_to_wire(&request, 1).entries.len(), 1);
 
         for answer in [
             AppendEntriesResponse::Success,
@@ -387,7 +407,7 @@ mod tests {
             AppendEntriesResponse::HigherVote(Vote::new(9, 1)),
         ] {
             assert_eq!(
-                append_answer_in(append_answer_out(&answer)).unwrap(),
+                append_answer_from_wire(append_answer_to_wire(&answer)).unwrap(),
                 answer
             );
         }
@@ -395,13 +415,19 @@ mod tests {
         let mut request = VoteRequest::new(Vote::new(9, 1), Some(id(9)));
         request.leadership_transfer = true;
         assert_eq!(
-            vote_request_in(vote_request_out(&request)).unwrap(),
+            vote_request_from_wire(vote_request_to_wire(&request)).unwrap(),
             request
         );
         let answer = VoteResponse::new(Vote::new(9, 1), None, true);
-        assert_eq!(vote_answer_in(vote_answer_out(&answer)).unwrap(), answer);
+        assert_eq!(
+            vote_answer_from_wire(vote_answer_to_wire(&answer)).unwrap(),
+            answer
+        );
         let request = TransferLeaderRequest::new(Vote::new_committed(3, 2), 1, Some(id(9)));
-        assert_eq!(transfer_in(transfer_out(&request)).unwrap(), request);
+        assert_eq!(
+            transfer_from_wire(transfer_to_wire(&request)).unwrap(),
+            request
+        );
     }
 
     #[test]
@@ -421,9 +447,9 @@ mod tests {
     #[test]
     fn an_append_takes_at_least_one_entry() {
         let entries = entries();
-        assert_eq!(fitting(&entries, 0), 1);
-        assert_eq!(fitting(&entries, 70), 2);
-        assert_eq!(fitting(&entries, 1_000), 3);
-        assert_eq!(fitting(&[], 0), 0);
+        assert_eq!(entries_that_fit(&entries, 0), 1);
+        assert_eq!(entries_that_fit(&entries, 70), 2);
+        assert_eq!(entries_that_fit(&entries, 1_000), 3);
+        assert_eq!(entries_that_fit(&[], 0), 0);
     }
 }

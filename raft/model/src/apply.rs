@@ -1,6 +1,6 @@
-//! `apply`: the only writer of the table. A total function: any command on
-//! any state gives a reply, and a command whose premise has passed changes
-//! nothing (so a retried or late proposal is harmless).
+//! `apply`: the only writer of the table. It is a total function: any command on
+//! any state gives a reply. A command whose premise no longer holds changes
+//! nothing, so a retried or late proposal is harmless.
 
 mod jobs;
 mod stages;

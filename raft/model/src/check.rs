@@ -1,5 +1,5 @@
-//! `check`: what must never be. Tests and the simulation call it after every
-//! entry; a node calls it on the table it opens.
+//! `check`: what must never be true of a table. The scenarios call it after every
+//! command.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -8,11 +8,11 @@ use crate::{
     state::{JobEntry, State},
 };
 
-/// Something that must never be, in words with the row's name.
+/// What is wrong, with the row's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
 
-/// All violations in a table; empty for a sound one.
+/// All violations in a table.
 pub fn check(state: &State) -> Vec<Violation> {
     let mut found = Vec::new();
     for entry in state.jobs() {

@@ -277,8 +277,9 @@ pub struct Failure {
 }
 
 /// A range of frames, as the analysis planned it: what one shard encodes.
-/// Times are in the source's time base.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message)]
+/// Times are in the source's time base. Analyses keep it with serde, under these
+/// names.
+#[derive(Clone, Copy, PartialEq, Eq, prost::Message, serde::Serialize, serde::Deserialize)]
 pub struct ShardRange {
     /// The first frame's time.
     #[prost(sint64, tag = "1")]

@@ -1,6 +1,6 @@
 //! The table in memory: rows behind shared pointers, copied on write, and the
-//! indexes that the leader plans on. [`State::apply`] (in `apply`) is the only
-//! writer; indexes are derived from rows and never stored.
+//! indexes that the leader plans with. [`State::apply`] (in `apply`) is the only
+//! writer. Indexes are derived from rows and never stored.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,19 +18,16 @@ use crate::{
 /// A job with its tasks.
 #[derive(Clone, Debug, PartialEq)]
 pub struct JobEntry {
-    /// The job's own row.
     pub job: Job,
-    /// Its tasks in the order of kind and number.
     pub tasks: BTreeMap<TaskKey, Arc<Task>>,
     /// Index: tasks that wait for a node.
     pub pending: BTreeSet<TaskKey>,
-    /// Index: tasks that run.
     pub running: BTreeSet<TaskKey>,
-    /// Index: those that wait for a node and have failed or been lost before.
+    /// Index: pending tasks that have failed or been lost before.
     pub failed: BTreeSet<TaskKey>,
 }
 
-/// The whole table. Clones are cheap: a pointer a job.
+/// The whole table. Clones are cheap: one pointer for each job.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub(crate) cluster: ClusterRow,
@@ -110,7 +107,7 @@ impl JobEntry {
         }
     }
 
-    /// Pending tasks that were lost with their node: they had begun.
+    /// Pending tasks that were lost with their node while they ran.
     pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
         let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
         failed.filter(|task| task.was_lost())
@@ -123,20 +120,19 @@ impl JobEntry {
             .map(|(_, task)| task)
     }
 
-    /// All tasks whose results are parts of the output: audio tracks and
-    /// shards, each in order, and extras.
+    /// All tasks whose results are parts of the output: audio tracks and shards,
+    /// each in order, and extras.
     pub fn parts(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks.values().filter(|task| task.kind().is_part())
     }
 
-    /// Whether a node is a home of the job.
     pub fn is_home(&self, node: u64) -> bool {
         self.job.homes.iter().any(|home| home.node == node)
     }
 
-    /// Every blob that a home must hold, in the order in which they came to
-    /// be. Source chunks are named in the manifest, which comes first. Of a
-    /// finished job only what its owner can still ask for is kept.
+    /// Every blob that a home must have, in the order of their creation. The
+    /// manifest comes first and names the source chunks. A finished job keeps
+    /// only what its owner can still ask for.
     pub fn blobs(&self) -> Vec<String> {
         let job = &self.job;
         if job.state() == JobState::Succeeded {
@@ -169,7 +165,6 @@ impl State {
         self.cluster.cluster_ms
     }
 
-    /// A job with its tasks.
     pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }
@@ -184,7 +179,7 @@ impl State {
         self.active.iter().filter_map(|id| self.jobs.get(id))
     }
 
-    /// Jobs from the newest on, those older than `before` (a creation index).
+    /// Jobs older than `before` (a creation index), the newest first.
     pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.by_age
             .range(..before)
@@ -202,7 +197,7 @@ impl State {
         self.nodes.values()
     }
 
-    /// The bytes of a row; `None` if it does not exist (any more).
+    /// The bytes of a row, if it exists.
     pub fn row(&self, key: &[u8]) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(key).ok()?;
         if key == CLUSTER_KEY {
@@ -253,7 +248,7 @@ impl State {
     /// [`State::rows`] (jobs before their tasks).
     ///
     /// # Errors
-    /// [`ModelError`] for a foreign row; nothing is guessed.
+    /// [`ModelError`] for a row that is not ours; nothing is guessed.
     pub fn from_rows(
         rows: impl IntoIterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Result<Self, ModelError> {

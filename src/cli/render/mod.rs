@@ -1,7 +1,12 @@
-//! How answers look: tables for people, JSON for programs. Pure functions from
-//! messages to text; nothing here asks or prints.
+//! How answers look: tables for people, JSON for programs, progress on
+//! standard error. Almost all of it is pure, from messages to text; only
+//! [`screen`] and [`report`] write. Nothing here asks a node.
 
+pub mod format;
 pub mod json;
+pub mod progress;
+pub mod report;
+pub mod screen;
 pub mod table;
 
 /// What `-o` chooses.

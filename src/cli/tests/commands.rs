@@ -14,13 +14,9 @@ use std::{
 };
 
 use clap::Parser;
-use fake::{CHUNK, Fake, problem};
-use reelraft_cli::{
-    CliError, ClientCommand, GlobalArgs, client::Client, cluster, exit, jobs, screen::Screen,
-    transcode,
-};
-use reelraft_proto::{auth::Secret, v1::JobState};
-use tonic::Code;
+use fake::{CHUNK, FakeCluster, problem};
+use reelraft_cli::{CliError, ClientCommand, GlobalArgs, Screen, exit};
+use reelraft_proto::v1::JobState;
 
 #[derive(Parser)]
 struct Tree {
@@ -41,15 +37,10 @@ fn parse(endpoints: &[String], words: &[&str]) -> Tree {
 async fn run(endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
     let Tree { global, command } = parse(endpoints, words);
     let screen = Arc::new(Screen::new());
-    let mut client = Client::new(&global.endpoints, Secret::default(), screen)?;
-    match command {
-        ClientCommand::Transcode(args) => transcode::run(&mut client, *args, global.output).await,
-        ClientCommand::Job(command) => jobs::run(&mut client, command, global.output).await,
-        ClientCommand::Cluster(command) => cluster::run(&mut client, command, global.output).await,
-    }
+    reelraft_cli::execute(&global, "", command, &screen).await
 }
 
-async fn code(fake: &Fake, words: &[&str]) -> u8 {
+async fn code(fake: &FakeCluster, words: &[&str]) -> u8 {
     match run(&fake.addresses, words).await {
         Ok(()) => exit::OK,
         Err(error) => {
@@ -90,7 +81,7 @@ fn word(path: &Path) -> &str {
 async fn transcode_goes_all_the_way() {
     let folder = Folder::new();
     let (source, out) = (folder.film(5), folder.path("out.webm"));
-    let fake = Fake::start(3);
+    let fake = FakeCluster::start(3);
     fake.with(|world| {
         world.end = Some(JobState::Succeeded);
         world.output = film(7).into();
@@ -108,10 +99,10 @@ async fn transcode_goes_all_the_way() {
 }
 
 #[tokio::test]
-async fn a_broken_upload_goes_on_without_sending_twice() {
+async fn a_broken_upload_resumes_without_sending_twice() {
     let folder = Folder::new();
     let source = folder.film(6);
-    let fake = Fake::start(2);
+    let fake = FakeCluster::start(2);
     fake.with(|world| world.break_upload_after = Some(2));
     let words = ["job", "submit", word(&source), "--detach"];
     assert_eq!(code(&fake, &words).await, exit::OK);
@@ -125,7 +116,7 @@ async fn a_broken_upload_goes_on_without_sending_twice() {
 async fn the_next_node_is_asked_when_one_is_gone() {
     let folder = Folder::new();
     let source = folder.film(3);
-    let mut fake = Fake::start(3);
+    let mut fake = FakeCluster::start(3);
     fake.kill(0);
     fake.kill(1);
     fake.with(|world| world.leaderless = 3);
@@ -138,19 +129,19 @@ async fn the_next_node_is_asked_when_one_is_gone() {
 async fn an_upload_outlives_the_node_it_goes_to() {
     let folder = Folder::new();
     let source = folder.film(400);
-    let mut fake = Fake::start(2);
-    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let mut fake = FakeCluster::start(2);
+    let (sent, mut chunks) = tokio::sync::mpsc::unbounded_channel();
     fake.with(|world| {
         world.on_chunk = Some(Box::new(move |_| {
             std::thread::sleep(Duration::from_millis(1));
-            let _ = tell.send(());
+            let _ = sent.send(());
         }));
     });
     let endpoints = fake.addresses.clone();
     let words = ["job", "submit", word(&source), "--detach"];
     let killing = async {
         for _ in 0..50 {
-            told.recv().await.unwrap();
+            chunks.recv().await.unwrap();
         }
         fake.kill(0);
     };
@@ -164,8 +155,8 @@ async fn an_upload_outlives_the_node_it_goes_to() {
 }
 
 #[tokio::test]
-async fn an_unreachable_cluster_is_told_soon() {
-    let mut fake = Fake::start(2);
+async fn an_unreachable_cluster_is_reported_soon() {
+    let mut fake = FakeCluster::start(2);
     fake.kill(0);
     fake.kill(1);
     let begun = Instant::now();
@@ -175,10 +166,10 @@ async fn an_unreachable_cluster_is_told_soon() {
 
 #[tokio::test]
 async fn a_source_that_changes_ends_the_upload_and_the_job() {
-    for (how, said) in [("shrink", "shrank"), ("remove", "was removed")] {
+    for (how, cause) in [("shrink", "shrank"), ("remove", "was removed")] {
         let folder = Folder::new();
         let source = folder.film(40);
-        let fake = Fake::start(1);
+        let fake = FakeCluster::start(1);
         let path = source.clone();
         fake.with(|world| {
             world.on_chunk = Some(Box::new(move |_| match how {
@@ -191,7 +182,7 @@ async fn a_source_that_changes_ends_the_upload_and_the_job() {
         });
         let error = run(&fake.addresses, &["job", "submit", word(&source)]).await;
         let error = error.unwrap_err();
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(cause), "{error}");
         assert!(error.hint().contains("was cancelled"), "{}", error.hint());
         assert_eq!(error.exit_code(), exit::FAILED);
         assert_eq!(fake.with(|world| world.cancels), 1);
@@ -202,7 +193,7 @@ async fn a_source_that_changes_ends_the_upload_and_the_job() {
 async fn another_file_under_the_same_request_is_refused() {
     let folder = Folder::new();
     let source = folder.film(3);
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     let words = [
         "job",
         "submit",
@@ -236,13 +227,13 @@ async fn another_file_under_the_same_request_is_refused() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_refused_before_anything_is_submitted() {
+async fn bad_arguments_are_refused_before_anything_is_submitted() {
     let folder = Folder::new();
     let (source, empty) = (folder.film(1), folder.path("empty.mp4"));
     fs::write(&empty, b"").unwrap();
     let out = folder.path("out.mp4");
     let nowhere = folder.path("none/out.mp4");
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     for (source, out, wanted) in [
         (&empty, &out, exit::FAILED),
         (&folder.path("missing.mp4"), &out, exit::FAILED),
@@ -268,12 +259,9 @@ async fn what_cannot_be_is_refused_before_anything_is_submitted() {
 async fn a_spec_the_cluster_refuses_is_a_usage_error() {
     let folder = Folder::new();
     let source = folder.film(1);
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     let words = ["job", "submit", word(&source), "--width", "100000"];
-    let refused = (
-        Code::InvalidArgument,
-        problem("width 100000 is out of range"),
-    );
+    let refused = problem("bad-spec", "width 100000 is out of range");
     fake.with(|world| world.refuse_submit = Some(refused));
     let error = run(&fake.addresses, &words).await.unwrap_err();
     assert_eq!(error.to_string(), "width 100000 is out of range");
@@ -281,7 +269,7 @@ async fn a_spec_the_cluster_refuses_is_a_usage_error() {
         (error.hint().as_str(), error.exit_code()),
         ("do otherwise", exit::USAGE)
     );
-    let refused = (Code::AlreadyExists, problem("request r1 made another job"));
+    let refused = problem("request-id-reused", "request r1 made another job");
     fake.with(|world| world.refuse_submit = Some(refused));
     assert_eq!(code(&fake, &words).await, exit::FAILED);
 }
@@ -290,7 +278,7 @@ async fn a_spec_the_cluster_refuses_is_a_usage_error() {
 async fn a_fetch_resumes_and_is_verified() {
     let folder = Folder::new();
     let (out, part) = (folder.path("out.mp4"), folder.path("out.mp4.part"));
-    let fake = Fake::start(2);
+    let fake = FakeCluster::start(2);
     let output = film(8);
     fake.finished(output.clone());
     let words = ["job", "fetch", "j1", word(&out)];
@@ -329,7 +317,7 @@ async fn a_fetch_resumes_and_is_verified() {
 
 #[tokio::test]
 async fn ends_of_jobs_have_their_exit_codes() {
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     fake.finished(vec![1]);
     assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::OK);
     assert_eq!(
@@ -371,7 +359,7 @@ async fn ends_of_jobs_have_their_exit_codes() {
     assert_eq!(code(&fake, &["job", "wait", "j1"]).await, exit::JOB_FAILED);
 }
 
-/// Not a test by itself: the child process of the ones below, which is this
+/// Not a test by itself: the child process of the tests below, which is this
 /// program with a command line in its environment.
 #[test]
 fn as_a_process() {
@@ -382,7 +370,7 @@ fn as_a_process() {
     std::process::exit(reelraft_cli::run(&tree.global, "", tree.command).into());
 }
 
-fn process(fake: &Fake, words: &[&str]) -> Command {
+fn process(fake: &FakeCluster, words: &[&str]) -> Command {
     let endpoints = fake.addresses.join(",");
     let mut line = vec!["reelraft", "--endpoints", &endpoints];
     line.extend(words);
@@ -396,10 +384,10 @@ fn process(fake: &Fake, words: &[&str]) -> Command {
 }
 
 #[test]
-fn ctrl_c_says_that_the_job_goes_on() {
+fn ctrl_c_says_that_the_job_continues() {
     let folder = Folder::new();
     let (source, out) = (folder.film(2), folder.path("a film.mp4"));
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     let words = ["transcode", word(&source), word(&out)];
     let mut child = process(&fake, &words).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -409,19 +397,19 @@ fn ctrl_c_says_that_the_job_goes_on() {
     let rest: Vec<String> = lines.map(Result::unwrap).collect();
     assert_eq!(child.wait().unwrap().code(), Some(exit::INTERRUPTED.into()));
     let wanted = format!(
-        "hint: the job goes on; come back with `reelraft job watch j1` and \
+        "hint: the job continues; return to it with `reelraft job watch j1` and \
          `reelraft job fetch j1 '{}'`",
         out.display()
     );
-    assert_eq!(rest, ["error: interrupted: told to end", &wanted]);
+    assert_eq!(rest, ["error: interrupted: told to stop", &wanted]);
     assert!(!out.exists());
 }
 
 #[test]
 fn a_closed_standard_output_is_no_error() {
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     let mut child = process(&fake, &["job", "list", "--all"]).spawn().unwrap();
-    // The harness in the child prints first, and minds a closed output.
+    // The harness in the child prints first, and fails on a closed output.
     let mut stdout = BufReader::new(child.stdout.take().unwrap());
     let mut line = String::new();
     while !line.starts_with("running") {
@@ -435,12 +423,12 @@ fn a_closed_standard_output_is_no_error() {
 
 #[test]
 fn an_error_is_two_lines() {
-    let fake = Fake::start(1);
+    let fake = FakeCluster::start(1);
     let output = process(&fake, &["job", "show", "j7"]).output().unwrap();
     assert_eq!(output.status.code(), Some(exit::NOT_FOUND.into()));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "error: fake: there is no job j7\nhint: do otherwise\n"
+        "error: not-found: there is no job j7\nhint: do otherwise\n"
     );
 }
 

@@ -2,9 +2,9 @@
 //! loopback, above one table in memory that applies what is proposed at once.
 #![allow(clippy::unwrap_used)]
 
-mod homes;
-mod loopback;
-mod service;
+mod range_server;
+mod refusals;
+mod replication;
 mod upload;
 
 use std::{
@@ -14,24 +14,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt, future::BoxFuture, stream::BoxStream};
+use futures::{FutureExt, StreamExt, future::BoxFuture, stream::BoxStream};
+use reelraft_consensus::Committed;
 use reelraft_model::{
-    Command, CreateJob, Entry, JobEntry, Problem, Reply, SetHomes, State, job_id, spec::Spec,
+    Command, CreateJob, Entry, JobEntry, Problem, SetHomes, State, job_id, spec::Spec,
 };
-use reelraft_proto::{
-    auth::Secret,
-    v1::{
-        self, UploadClient, UploadServer, blobs_server::BlobsServer, upload_client, upload_server,
-    },
-};
+use reelraft_proto::{auth::Secret, v1::blobs_server::BlobsServer};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::Status;
 
 use super::{
-    DataPlane, Table,
-    limits::{CHUNK_BYTES, MESSAGE_BYTES_MAX},
+    DataError, DataPlane, Table,
+    limits::CHUNK_BYTES,
+    upload::{BrokenOff, SafeChunk, UploadReply, UploadRequest},
 };
+use crate::grpc::{blob_client::BlobClients, blobs::BlobService, router::tuned};
 
 /// The table that all nodes of a test share.
 struct Shared {
@@ -41,13 +38,16 @@ struct Shared {
 }
 
 impl Shared {
-    fn apply(&self, commands: Vec<Command>) -> Vec<Reply> {
+    fn apply(&self, commands: Vec<Command>) -> Committed {
         let mut state = self.state.lock().unwrap();
         state.0 += 1;
         let index = state.0;
         let applied = Arc::make_mut(&mut state.1).apply(index, &Entry::new(commands));
         self.applied.send_replace(index);
-        applied.replies
+        Committed {
+            index,
+            replies: applied.replies,
+        }
     }
 }
 
@@ -91,7 +91,7 @@ impl Table for OneTable {
         .boxed()
     }
 
-    fn propose(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Vec<Reply>, Problem>> {
+    fn propose(&self, commands: Vec<Command>) -> BoxFuture<'_, Result<Committed, Problem>> {
         async move { Ok(self.shared.apply(commands)) }.boxed()
     }
 }
@@ -102,28 +102,28 @@ struct Node {
 }
 
 /// Three nodes, 1 to 3.
-struct Trio {
+struct ThreeNodes {
     shared: Arc<Shared>,
     nodes: BTreeMap<u64, Node>,
     folder: tempfile::TempDir,
 }
 
-impl Trio {
+impl ThreeNodes {
     async fn start() -> Self {
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             applied: watch::Sender::new(0),
             addresses: Mutex::default(),
         });
-        let mut trio = Trio {
+        let mut nodes = ThreeNodes {
             shared,
             nodes: BTreeMap::new(),
             folder: tempfile::tempdir().unwrap(),
         };
         for node in 1..=3 {
-            trio.start_node(node).await;
+            nodes.start_node(node).await;
         }
-        trio
+        nodes
     }
 
     async fn start_node(&mut self, node: u64) {
@@ -132,16 +132,14 @@ impl Trio {
             shared: self.shared.clone(),
         });
         let folder = self.folder.path().join(node.to_string());
-        let data = DataPlane::with_table(table, &folder, Secret::default())
-            .await
-            .unwrap();
+        let data = DataPlane::open(table, &folder, transport()).await.unwrap();
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let service =
-            BlobsServer::new(data.blob_service()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+        let service = BlobsServer::new(BlobService::new(data.local_store()))
+            .max_decoding_message_size(crate::grpc::limits::MESSAGE_BYTES_MAX);
         let (stop, stopped) = oneshot::channel::<()>();
         tokio::spawn(async move {
-            let mut server = crate::data::tuned(tonic::transport::Server::builder());
+            let mut server = tuned(tonic::transport::Server::builder());
             let router = server.add_service(service);
             let incoming = TcpListenerStream::new(listener);
             router
@@ -238,16 +236,16 @@ impl Trio {
     }
 
     /// Uploads the whole of a source through a node, as a client does.
-    async fn upload(&self, node: u64, job: &str, source: &[u8]) -> Result<String, Status> {
+    async fn upload(&self, node: u64, job: &str, source: &[u8]) -> Result<String, DataError> {
         let mut client = Client::open(self.data(node), job);
         loop {
             match client.next().await? {
-                upload_server::Message::Ask(ask) => {
-                    for number in ask.numbers {
+                UploadReply::Ask { numbers } => {
+                    for number in numbers {
                         client.send_chunk(number, source).await;
                     }
                 }
-                upload_server::Message::Sealed(sealed) => return Ok(sealed.root),
+                UploadReply::Sealed { root } => return Ok(root),
                 _ => {}
             }
         }
@@ -256,58 +254,46 @@ impl Trio {
 
 /// A client's end of an upload.
 struct Client {
-    up: mpsc::Sender<Result<UploadClient, Status>>,
-    down: BoxStream<'static, Result<UploadServer, Status>>,
+    up: mpsc::Sender<Result<UploadRequest, BrokenOff>>,
+    down: BoxStream<'static, Result<UploadReply, DataError>>,
 }
 
 impl Client {
     fn open(data: Arc<DataPlane>, job: &str) -> Self {
         let (up, incoming) = mpsc::channel(64);
-        let open = upload_client::Message::Open(v1::UploadOpen {
-            job: job.to_string(),
-        });
-        up.try_send(Ok(UploadClient {
-            message: Some(open),
-        }))
-        .unwrap();
+        let job = job.to_string();
+        up.try_send(Ok(UploadRequest::Open { job })).unwrap();
         let down = super::upload::serve(data, ReceiverStream::new(incoming)).boxed();
         Client { up, down }
     }
 
-    async fn next(&mut self) -> Result<upload_server::Message, Status> {
+    async fn next(&mut self) -> Result<UploadReply, DataError> {
         let next = tokio::time::timeout(Duration::from_secs(20), self.down.next());
-        Ok(next
-            .await
+        next.await
             .expect("the server says something")
-            .expect("the stream goes on")?
-            .message
-            .unwrap())
+            .expect("the stream goes on")
     }
 
     async fn send(&self, number: u64, data: Bytes) {
-        let chunk = upload_client::Message::Chunk(v1::UploadChunk { number, data });
-        self.up
-            .send(Ok(UploadClient {
-                message: Some(chunk),
-            }))
-            .await
-            .unwrap();
+        let chunk = UploadRequest::Chunk { number, data };
+        self.up.send(Ok(chunk)).await.unwrap();
     }
 
     async fn send_chunk(&self, number: u64, source: &[u8]) {
         self.send(number, chunk(source, number)).await;
     }
 
-    async fn plan(&mut self) -> v1::UploadPlan {
+    /// The chunks that are safe already.
+    async fn plan(&mut self) -> Vec<SafeChunk> {
         match self.next().await.unwrap() {
-            upload_server::Message::Plan(plan) => plan,
+            UploadReply::Plan { have, .. } => have,
             other => panic!("a plan should come first, not {other:?}"),
         }
     }
 
     async fn asked(&mut self) -> Vec<u64> {
         match self.next().await.unwrap() {
-            upload_server::Message::Ask(ask) => ask.numbers,
+            UploadReply::Ask { numbers } => numbers,
             other => panic!("it should ask for chunks, not {other:?}"),
         }
     }
@@ -329,13 +315,7 @@ fn hex(bytes: &[u8]) -> String {
     blake3::hash(bytes).to_hex().to_string()
 }
 
-fn kind_of(status: &Status) -> String {
-    match super::DataError::from_status(0, status) {
-        super::DataError::Refused { problem, .. } => problem.kind,
-        other => panic!("a refusal carries its problem: {other}"),
-    }
-}
-
-async fn collect<T>(stream: impl Stream<Item = Result<T, Status>>) -> Result<Vec<T>, Status> {
-    stream.collect::<Vec<_>>().await.into_iter().collect()
+/// How a node reaches the others.
+fn transport() -> Arc<BlobClients> {
+    Arc::new(BlobClients::new(Secret::default()))
 }

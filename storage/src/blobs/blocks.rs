@@ -5,13 +5,18 @@
 //! "RLBK" | format u32 | total bytes u64 | block hash (32 bytes) ... | seal (32 bytes)
 //! ```
 //! Little-endian. The seal is the BLAKE3 of everything before it and of the
-//! blob's name, so that a list never passes for that of another blob. The
-//! list is no authority: where it is missing or damaged, it is made again from
-//! the bytes, after these have been checked against the blob's name.
+//! blob's name, so that a list never passes for that of another blob. The list
+//! is not authoritative: if it is missing or damaged, it is made again from the
+//! bytes, after these were checked against the blob's name.
+
+use std::{fs::File, io::Read, path::Path};
 
 use blake3::Hash;
 
-use super::limits::{BLOB_BYTES_MAX, BLOCK_BYTES};
+use super::{
+    error::BlobError,
+    limits::{BLOB_BYTES_MAX, BLOCK_BYTES},
+};
 
 const MAGIC: &[u8; 4] = b"RLBK";
 const FORMAT: u32 = 1;
@@ -26,7 +31,6 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// The file's bytes.
     pub fn encode(&self, name: &str) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + HASH_BYTES * (self.hashes.len() + 1));
         bytes.extend_from_slice(MAGIC);
@@ -40,7 +44,7 @@ impl Blocks {
         bytes
     }
 
-    /// Reads a file's bytes; `None` unless they are whole and this blob's.
+    /// `None` unless the bytes are whole and belong to this blob.
     pub fn decode(bytes: &[u8], name: &str) -> Option<Self> {
         let (body, found) = bytes.split_at_checked(bytes.len().checked_sub(HASH_BYTES)?)?;
         if seal(body, name).as_bytes() != found || !body.starts_with(MAGIC) {
@@ -72,7 +76,7 @@ fn seal(body: &[u8], name: &str) -> Hash {
         .finalize()
 }
 
-/// Hashes bytes as they come: the whole, and each block.
+/// Hashes bytes as they come, as a whole and block by block.
 #[derive(Debug, Default)]
 pub(crate) struct BlockHasher {
     whole: blake3::Hasher,
@@ -82,7 +86,6 @@ pub(crate) struct BlockHasher {
 }
 
 impl BlockHasher {
-    /// Takes the next bytes.
     pub fn update(&mut self, mut bytes: &[u8]) {
         self.whole.update(bytes);
         self.blocks.total_bytes += bytes.len() as u64;
@@ -97,12 +100,11 @@ impl BlockHasher {
         }
     }
 
-    /// Bytes taken so far.
     pub fn total_bytes(&self) -> u64 {
         self.blocks.total_bytes
     }
 
-    /// The hash of all, and those of the blocks.
+    /// The hash of the whole, and those of the blocks.
     pub fn finish(mut self) -> (Hash, Blocks) {
         if self.in_block > 0 {
             self.close_block();
@@ -114,5 +116,23 @@ impl BlockHasher {
         self.blocks.hashes.push(self.block.finalize());
         self.block.reset();
         self.in_block = 0;
+    }
+}
+
+/// Hashes a file from its current position to its end.
+///
+/// # Errors
+/// [`BlobError::Io`].
+pub(super) fn hash_file(file: &mut File, path: &Path) -> Result<(blake3::Hash, Blocks), BlobError> {
+    let mut hasher = BlockHasher::default();
+    let mut buffer = vec![0; BLOCK_BYTES];
+    loop {
+        match file
+            .read(&mut buffer)
+            .map_err(BlobError::io("read", path))?
+        {
+            0 => return Ok(hasher.finish()),
+            bytes => hasher.update(&buffer[..bytes]),
+        }
     }
 }

@@ -1,52 +1,31 @@
-//! Why the blob store refuses: one variant for each refusal, each with a
-//! stable kind, a cause (its text) and a hint (P10).
+//! Why the blob store refuses: one enum. Each variant has a stable kind, a cause
+//! (its text) and a hint (P10).
 
 use std::{io, path::PathBuf};
 
-/// A refusal of the blob store or of the chunk journal.
 #[derive(Debug, thiserror::Error)]
 pub enum BlobError {
-    /// The name is no job id or no hash; it never reaches the file system.
+    /// Neither a job id nor a hash. It never reaches the file system.
     #[error("'{name}' is no {what}")]
     BadName {
-        /// What it should have been.
         what: &'static str,
         /// What was given, clipped.
         name: String,
     },
-    /// This disk has no such blob.
     #[error("blob {hash} of job {job} is not on this node")]
-    Missing {
-        /// The job.
-        job: String,
-        /// The blob.
-        hash: String,
-    },
-    /// The bytes no longer have their hash; the blob has been moved aside, so
-    /// that it is missing from now on and can be put again.
+    Missing { job: String, hash: String },
+    /// The bytes no longer have their hash. The blob has been moved aside, so it
+    /// is missing from now on and can be put again.
     #[error("blob {hash} of job {job} is damaged on this disk")]
-    Corrupt {
-        /// The job.
-        job: String,
-        /// The blob.
-        hash: String,
-    },
-    /// The bytes that were put are not those that were announced.
+    Corrupt { job: String, hash: String },
+    /// The bytes that were put do not have the announced hash.
     #[error("announced {expected}, but the bytes hash to {found}")]
-    HashMismatch {
-        /// The announced hash.
-        expected: String,
-        /// The hash of the bytes that came.
-        found: String,
-    },
-    /// The range begins behind the end of the blob.
+    HashMismatch { expected: String, found: String },
+    /// The range starts beyond the end of the blob.
     #[error("offset {offset} is past the end of blob {hash} ({total_bytes} bytes)")]
     PastTheEnd {
-        /// The blob.
         hash: String,
-        /// The asked-for offset.
         offset: u64,
-        /// The blob's size.
         total_bytes: u64,
     },
     /// Too little room for a put.
@@ -54,25 +33,17 @@ pub enum BlobError {
         "the disk is full: {free_bytes} of {total_bytes} bytes are free, {wanted_bytes} were wanted"
     )]
     DiskFull {
-        /// Bytes free for us.
         free_bytes: u64,
-        /// Size of the file system.
         total_bytes: u64,
-        /// Bytes to be written.
         wanted_bytes: u64,
     },
     /// The blob is larger than any file may be.
     #[error("a blob of {bytes} bytes is too large")]
-    TooLarge {
-        /// Its size.
-        bytes: u64,
-    },
+    TooLarge { bytes: u64 },
     /// The chunk's number is taken by other bytes: the source has changed.
     #[error("chunk {number} of job {job} was {known} and is now {found}")]
     ChunkConflict {
-        /// The job.
         job: String,
-        /// The chunk.
         number: u64,
         /// The hash in the journal.
         known: String,
@@ -82,30 +53,18 @@ pub enum BlobError {
     /// The journal was written by a later version.
     #[error("the chunk journal {path} has format {found}, this version knows up to {newest}")]
     NewerFormat {
-        /// The journal.
         path: PathBuf,
-        /// Its format.
         found: u32,
-        /// The newest format that this version reads.
         newest: u32,
     },
-    /// A sync failed: what the disk holds is unknown from now on, and this
-    /// node must stop for good.
+    /// A sync failed. What is on the disk is unknown from now on, and this node
+    /// must stop for good.
     #[error("could not sync {path}: {cause}")]
-    SyncFailed {
-        /// What was synced.
-        path: PathBuf,
-        /// What the system said.
-        cause: String,
-    },
-    /// The disk did not do what it was asked for.
+    SyncFailed { path: PathBuf, cause: String },
     #[error("could not {action} {path}: {source}")]
     Io {
-        /// What was tried.
         action: &'static str,
-        /// On which file.
         path: PathBuf,
-        /// What the system said.
         source: io::Error,
     },
 }

@@ -1,10 +1,10 @@
-//! Names that come from elsewhere, checked before they touch the file system.
+//! Names that come from outside, checked before they touch the file system.
 
 use std::{fs, io, path::Path};
 
-use super::{BlobError, limits::JOB_ID_BYTES_MAX};
+use super::{error::BlobError, limits::JOB_ID_BYTES_MAX};
 
-/// Refuses what is no job id (`[a-z0-9-]`, 1 to 64 bytes).
+/// Refuses a name that is not a job id (`[a-z0-9-]`, 1 to 64 bytes).
 ///
 /// # Errors
 /// [`BlobError::BadName`].
@@ -17,7 +17,7 @@ pub fn check_job(job: &str) -> Result<(), BlobError> {
     Err(bad_name("job id", job))
 }
 
-/// Refuses what is no hash (64 lower-case hex digits).
+/// Refuses a name that is not a hash (64 lower-case hex digits).
 ///
 /// # Errors
 /// [`BlobError::BadName`].

@@ -1,12 +1,16 @@
-//! Reads a blob by ranges; every block is checked before it is handed out.
+//! Reading ranges of a blob. Every block is checked before it is handed out.
 
 use std::{fs, fs::File, io, os::unix::fs::FileExt};
 
 use super::{
-    BlobError, BlobStore, blocks::Blocks, hash_file, limits::BLOCK_BYTES, names::remove_if_there,
+    blocks::{Blocks, hash_file},
+    error::BlobError,
+    limits::BLOCK_BYTES,
+    names::remove_if_there,
+    store::{BlobStore, blocks_path},
 };
 
-/// An open blob. Blocking: to be used on a thread for that.
+/// An open blob. Its calls block.
 #[derive(Debug)]
 pub struct Reader {
     store: BlobStore,
@@ -32,7 +36,7 @@ impl Reader {
                 hashes: vec![name],
             }
         } else {
-            let list = fs::read(super::blocks_path(&path)).unwrap_or_default();
+            let list = fs::read(blocks_path(&path)).unwrap_or_default();
             match Blocks::decode(&list, hash).filter(|blocks| blocks.total_bytes == total_bytes) {
                 Some(blocks) => blocks,
                 None => {
@@ -54,7 +58,6 @@ impl Reader {
         })
     }
 
-    /// The blob's size.
     pub fn total_bytes(&self) -> u64 {
         self.blocks.total_bytes
     }
@@ -86,30 +89,57 @@ impl Reader {
             buffer.resize((to - from) as usize, 0);
             match self.file.read_exact_at(&mut buffer, from) {
                 Ok(()) if blake3::hash(&buffer) == self.blocks.hashes[block as usize] => {}
-                Ok(()) => return Err(self.judge()),
-                // Shorter than it was: damaged. Any other error says nothing of
-                // the bytes, and must not cost the cluster a copy.
+                Ok(()) => return Err(self.damaged()),
+                // Shorter than it was: damaged. With any other error the bytes
+                // may be good, and it must not cost the cluster a copy.
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                    return Err(self.judge());
+                    return Err(self.damaged());
                 }
                 Err(error) => {
                     let path = self.store.blob_path(&self.job, &self.hash)?;
                     return Err(BlobError::io("read", &path)(error));
                 }
             }
-            let begin = offset.saturating_sub(from).min(buffer.len() as u64) as usize;
+            let start = offset.saturating_sub(from).min(buffer.len() as u64) as usize;
             let stop = (end.min(to) - from) as usize;
-            out.extend_from_slice(&buffer[begin..stop.max(begin)]);
+            out.extend_from_slice(&buffer[start..stop.max(start)]);
         }
         Ok(out)
     }
 
-    /// A block does not fit its hash: either the bytes are damaged, or the
-    /// list of hashes is, which the whole blob's hash tells.
-    fn judge(&self) -> BlobError {
+    /// Moves the blob aside, because a block does not have its hash. The list of
+    /// hashes goes too, as it may be what is damaged.
+    fn damaged(&self) -> BlobError {
         if let Ok(path) = self.store.blob_path(&self.job, &self.hash) {
-            let _ = remove_if_there(&super::blocks_path(&path));
+            let _ = remove_if_there(&blocks_path(&path));
         }
         self.store.quarantine(&self.job, &self.hash)
+    }
+}
+
+impl BlobStore {
+    /// Opens a blob for checked reads.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], and [`BlobError::Corrupt`] if its block hashes had
+    /// to be made again and its bytes do not have its hash any more.
+    pub fn reader(&self, job: &str, hash: &str) -> Result<Reader, BlobError> {
+        self.blob_path(job, hash)?;
+        Reader::open(self, job, hash)
+    }
+
+    /// Opens a blob and reads `bytes` bytes from `offset` on, fewer at its end.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], [`BlobError::Corrupt`] (the blob has then been
+    /// moved aside) and [`BlobError::PastTheEnd`].
+    pub fn read_range(
+        &self,
+        job: &str,
+        hash: &str,
+        offset: u64,
+        bytes: usize,
+    ) -> Result<Vec<u8>, BlobError> {
+        self.reader(job, hash)?.read(offset, bytes)
     }
 }

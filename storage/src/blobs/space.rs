@@ -2,16 +2,15 @@
 
 use std::{io, path::Path, sync::Arc};
 
-/// Room on a file system.
+/// The room on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Bytes that we may still write.
+    /// Bytes that this process may still write.
     pub free_bytes: u64,
-    /// Size of the file system.
     pub total_bytes: u64,
 }
 
-/// Asks for the room at a path; injected so that a full disk can be tested.
+/// Finds out the room at a path. Injected, so that a full disk can be tested.
 pub type SpaceProbe = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 
 /// Asks the file system itself.

@@ -1,8 +1,8 @@
-//! Group sync: many writers, one sync for all that were waiting.
+//! Group sync: one sync serves all writers that were waiting for it.
 //!
-//! A sync that failed is never tried again, since the kernel may have dropped
-//! the dirty pages and would report success: the failure is kept, and every
-//! later put of this store is refused (the node then stops).
+//! A failed sync is never tried again, because the kernel may have dropped the
+//! dirty pages and would report success. The failure is kept, and every later
+//! put of this store is refused; the node then stops.
 
 use std::{
     fs::File,
@@ -14,14 +14,14 @@ use std::{
     },
 };
 
-use super::BlobError;
+use super::error::BlobError;
 
 /// The first failed sync of a store, if there was one.
 #[derive(Debug, Default)]
-pub(crate) struct Failure(OnceLock<String>);
+pub(super) struct Failure(OnceLock<String>);
 
 impl Failure {
-    /// Refuses when a sync has failed before.
+    /// Refuses if a sync has failed before.
     pub fn check(&self, path: &Path) -> Result<(), BlobError> {
         match self.0.get() {
             Some(cause) => Err(BlobError::SyncFailed {
@@ -32,7 +32,7 @@ impl Failure {
         }
     }
 
-    /// Passes a sync's success on and keeps its failure.
+    /// Passes on the result of a sync, and remembers a failure.
     pub fn keep(&self, path: &Path, result: io::Result<()>) -> Result<(), BlobError> {
         result.map_err(|error| {
             let cause = error.to_string();
@@ -52,14 +52,14 @@ impl Failure {
 
 /// One file or folder that several threads write to and sync.
 #[derive(Debug, Default)]
-pub(crate) struct GroupSync {
+pub(super) struct GroupSync {
     written: AtomicU64,
     synced: Mutex<u64>,
 }
 
 impl GroupSync {
-    /// Returns when all that the caller wrote before is on the disk. Callers
-    /// that come while a sync runs share the next one.
+    /// Returns when all that the caller wrote before is on the disk. Callers that
+    /// arrive during a sync share the next one.
     pub fn wait(&self, sync: impl FnOnce() -> Result<(), BlobError>) -> Result<(), BlobError> {
         let mine = self.written.fetch_add(1, Ordering::SeqCst) + 1;
         let mut synced = self.synced.lock().expect("no holder of this lock panics");
@@ -73,8 +73,8 @@ impl GroupSync {
     }
 }
 
-/// Syncs a folder, so that names made or moved in it last.
-pub(crate) fn sync_folder(path: &Path, failure: &Failure) -> Result<(), BlobError> {
+/// Syncs a folder, so that names created or moved in it are durable.
+pub(super) fn sync_folder(path: &Path, failure: &Failure) -> Result<(), BlobError> {
     failure.check(path)?;
     let folder = File::open(path).map_err(BlobError::io("open", path))?;
     failure.keep(path, folder.sync_all())

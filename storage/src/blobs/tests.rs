@@ -2,7 +2,15 @@
 //! damaged is served, a full disk is refused, names stay in their folder.
 #![allow(clippy::unwrap_used)]
 
-use super::*;
+use std::{
+    fs::{self, File},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{blocks::Blocks, limits::*, *};
 
 const JOB: &str = "j0123";
 

@@ -1,15 +1,23 @@
-//! Writes one blob: to a temporary file, hashed on the way, then synced and
-//! moved to its name. Dropped before it is finished, it leaves nothing.
+//! Putting blobs. Bytes go to a temporary file and are hashed on the way; then
+//! the file is synced and renamed. A writer that is dropped before it is
+//! finished leaves nothing.
 
 use std::{
     fs::{self, File},
     io::{self, Write},
-    path::PathBuf,
+    path::Path,
 };
 
-use super::{BlobError, BlobStore, Stored, blocks::BlockHasher};
+use super::{
+    blocks::{BlockHasher, hash_file},
+    error::BlobError,
+    limits::BLOB_BYTES_MAX,
+    names::{check_hash, check_job},
+    store::{BlobStore, Stored},
+    temp::TempFile,
+};
 
-/// A blob being written. Blocking: to be used on a thread for that.
+/// A blob being written. Its calls block.
 #[derive(Debug)]
 pub struct Writer {
     store: BlobStore,
@@ -32,11 +40,11 @@ impl Writer {
         })
     }
 
-    /// Takes the next bytes.
+    /// Appends bytes.
     ///
     /// # Errors
-    /// [`BlobError::DiskFull`] where the disk takes no more, [`BlobError::Io`]
-    /// otherwise.
+    /// [`BlobError::DiskFull`] if the disk takes no more, and
+    /// [`BlobError::Io`].
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), BlobError> {
         self.file.write_all(bytes).map_err(|error| {
             if error.kind() == io::ErrorKind::StorageFull {
@@ -48,13 +56,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Bytes taken so far.
     pub fn written_bytes(&self) -> u64 {
         self.hasher.total_bytes()
     }
 
-    /// Makes the blob last under its name; it is on the disk when this
-    /// returns.
+    /// Publishes the blob under its name; it is on the disk when this returns.
     ///
     /// # Errors
     /// [`BlobError::HashMismatch`] if the bytes are not the expected ones, and
@@ -69,7 +75,7 @@ impl Writer {
             });
         }
         self.store
-            .settle(&self.job, &hash, &blocks, &self.file, &self.temp.0)?;
+            .publish(&self.job, &hash, &blocks, &self.file, &self.temp.0)?;
         Ok(Stored {
             hash,
             bytes: blocks.total_bytes,
@@ -77,14 +83,77 @@ impl Writer {
     }
 }
 
-/// A file that is removed unless it was moved away.
-#[derive(Debug)]
-pub(super) struct TempFile(pub PathBuf);
+impl BlobStore {
+    /// Starts a blob of about `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`], [`BlobError::TooLarge`] and
+    /// [`BlobError::DiskFull`].
+    pub fn writer(&self, job: &str, bytes: u64) -> Result<Writer, BlobError> {
+        check_job(job)?;
+        if bytes > BLOB_BYTES_MAX {
+            return Err(BlobError::TooLarge { bytes });
+        }
+        self.inner.failure.check(&self.inner.root)?;
+        self.check_room(bytes)?;
+        Writer::new(self.clone(), job)
+    }
 
-impl Drop for TempFile {
-    fn drop(&mut self) {
-        // A file that was moved to its name is no longer here; one that can't
-        // be removed goes when the store is opened the next time.
-        let _ = fs::remove_file(&self.0);
+    /// Stores bytes; they are on the disk when this returns.
+    ///
+    /// # Errors
+    /// As [`BlobStore::writer`] and [`Writer::finish`].
+    pub fn put_bytes(
+        &self,
+        job: &str,
+        expected: Option<&str>,
+        bytes: &[u8],
+    ) -> Result<Stored, BlobError> {
+        let mut writer = self.writer(job, bytes.len() as u64)?;
+        writer.write(bytes)?;
+        writer.finish(expected)
+    }
+
+    /// Makes a finished file a blob by renaming it. It is read once, for its
+    /// hash, and is gone from `path` afterwards. It must be on the store's file
+    /// system, and nobody may write to it any more.
+    ///
+    /// # Errors
+    /// As [`BlobStore::writer`] and [`Writer::finish`].
+    pub fn adopt_file(&self, job: &str, path: &Path) -> Result<Stored, BlobError> {
+        check_job(job)?;
+        self.inner.failure.check(path)?;
+        let mut file = File::open(path).map_err(BlobError::io("open", path))?;
+        let (hash, blocks) = hash_file(&mut file, path)?;
+        let hash = hash.to_hex().to_string();
+        self.publish(job, &hash, &blocks, &file, path)?;
+        // If the blob was here already, the file is still at `path`.
+        let _ = TempFile(path.to_path_buf());
+        Ok(Stored {
+            hash,
+            bytes: blocks.total_bytes,
+        })
+    }
+
+    /// Makes a finished file a blob and leaves it at `path` too: a second name
+    /// for the same bytes, to which nobody may write any more. A file on another
+    /// file system is copied.
+    ///
+    /// # Errors
+    /// [`BlobError::HashMismatch`], and as [`BlobStore::adopt_file`].
+    pub fn link_file(&self, job: &str, path: &Path, expected: &str) -> Result<Stored, BlobError> {
+        check_hash(expected)?;
+        let temp = TempFile(self.temp_path());
+        if fs::hard_link(path, &temp.0).is_err() {
+            fs::copy(path, &temp.0).map_err(BlobError::io("copy", path))?;
+        }
+        let stored = self.adopt_file(job, &temp.0)?;
+        if stored.hash != expected {
+            return Err(BlobError::HashMismatch {
+                expected: expected.to_string(),
+                found: stored.hash,
+            });
+        }
+        Ok(stored)
     }
 }

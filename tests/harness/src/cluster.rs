@@ -38,6 +38,8 @@ pub struct Options {
     pub slots: Option<u32>,
     /// Whether a node that has died is started again.
     pub restart: bool,
+    /// The program, if not the one built beside the running one.
+    pub binary: Option<PathBuf>,
     /// Extra environment of the nodes.
     pub environment: Vec<(String, String)>,
 }
@@ -48,8 +50,15 @@ impl Default for Options {
             nodes: 3,
             slots: None,
             restart: true,
+            binary: None,
             environment: Vec::new(),
         }
+    }
+}
+
+impl Options {
+    fn program(&self) -> PathBuf {
+        self.binary.clone().unwrap_or_else(binary)
     }
 }
 
@@ -103,7 +112,7 @@ impl LocalCluster {
 
     /// A command of the CLI, aimed at this cluster.
     pub fn cli(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = Command::new(self.options.program());
         command
             .args(args)
             .env("REELRAFT_ENDPOINTS", self.endpoints())
@@ -279,11 +288,13 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
     let mut log = File::options();
     let log = log.create(true).append(true).open(log_in(folder));
     let log = log.expect("the log can be opened");
-    let mut command = Command::new(binary());
+    let mut command = Command::new(options.program());
     command
         .args(["dev", "--nodes", &options.nodes.to_string()])
-        .args(["--base-port", &base_port.to_string(), "--data"])
-        .arg(folder.join("nodes"))
+        .args(["--base-port", &base_port.to_string()])
+        // A relative folder, as in the README: nodes must not depend on that.
+        .args(["--data", "nodes"])
+        .current_dir(folder)
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file can be cloned"))

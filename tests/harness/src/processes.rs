@@ -13,7 +13,7 @@ const BINARY_VARIABLE: &str = "REELRAFT_BINARY";
 /// If it has not been built.
 pub fn binary() -> PathBuf {
     let path = match std::env::var_os(BINARY_VARIABLE) {
-        Some(named) => PathBuf::from(named),
+        Some(named) => std::path::absolute(named).expect("a path is given"),
         None => target_folder().join("reelraft"),
     };
     assert!(

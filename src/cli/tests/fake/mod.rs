@@ -1,7 +1,7 @@
 //! A cluster of fake nodes that speak the protocol over real sockets and share
 //! one table. Each lives in a runtime of its own, so that it can be killed
 //! with all its connections. Faults are set on the shared [`World`].
-#![allow(clippy::unwrap_used, dead_code)]
+#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -13,17 +13,19 @@ use std::{
 
 use bytes::Bytes;
 use futures::Stream;
-use prost::Message;
-use reelraft_proto::v1::{
-    cluster_server::{Cluster, ClusterServer},
-    jobs_server::{Jobs, JobsServer},
-    upload_client::Message as Up,
-    upload_server::Message as Down,
-    *,
+use reelraft_proto::{
+    problem::to_status,
+    v1::{
+        cluster_server::{Cluster, ClusterServer},
+        jobs_server::{Jobs, JobsServer},
+        upload_client::Message as Up,
+        upload_server::Message as Down,
+        *,
+    },
 };
 use tokio::{net::TcpListener, runtime::Runtime, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::{Code, Request, Response, Status, Streaming, metadata::MetadataValue};
+use tonic::{Request, Response, Status, Streaming};
 
 pub const CHUNK: u32 = 64 << 10;
 
@@ -35,7 +37,6 @@ pub struct World {
     pub output: Bytes,
     pub submits: usize,
     pub cancels: usize,
-    pub gone: Option<Problem>,
     /// Every call is refused as without a leader while this is above 0.
     pub leaderless: usize,
     /// The upload stream breaks, once, after this many chunks.
@@ -52,18 +53,18 @@ pub struct World {
     pub end: Option<JobState>,
     /// The watch says so and breaks, once.
     pub watch_breaks: bool,
-    pub refuse_submit: Option<(Code, Problem)>,
+    pub refuse_submit: Option<Problem>,
 }
 
 type Shared = Arc<Mutex<World>>;
 
-pub struct Fake {
+pub struct FakeCluster {
     pub world: Shared,
     nodes: Vec<Option<Runtime>>,
     pub addresses: Vec<String>,
 }
 
-impl Fake {
+impl FakeCluster {
     pub fn start(nodes: usize) -> Self {
         let world = Shared::default();
         let (nodes, addresses) = (0..nodes)
@@ -93,7 +94,7 @@ impl Fake {
                 (Some(runtime), address)
             })
             .unzip();
-        Fake {
+        FakeCluster {
             world,
             nodes,
             addresses,
@@ -124,7 +125,7 @@ impl Fake {
     }
 }
 
-impl Drop for Fake {
+impl Drop for FakeCluster {
     fn drop(&mut self) {
         for runtime in self.nodes.iter_mut().filter_map(Option::take) {
             runtime.shutdown_background();
@@ -138,18 +139,13 @@ struct Node {
     id: u64,
 }
 
-pub fn refusal(code: Code, problem: &Problem) -> Status {
-    let mut status = Status::new(code, problem.cause.clone());
-    status.metadata_mut().insert_bin(
-        "reelraft-problem-bin",
-        MetadataValue::from_bytes(&problem.encode_to_vec()),
-    );
-    status
+fn refusal(kind: &str, cause: &str) -> Status {
+    to_status(&problem(kind, cause))
 }
 
-pub fn problem(cause: &str) -> Problem {
+pub fn problem(kind: &str, cause: &str) -> Problem {
     Problem {
-        kind: "fake".into(),
+        kind: kind.into(),
         cause: cause.into(),
         hint: "do otherwise".into(),
     }
@@ -160,7 +156,7 @@ impl Node {
         let mut world = self.world.lock().unwrap();
         if world.leaderless > 0 {
             world.leaderless -= 1;
-            return Err(refusal(Code::Unavailable, &problem("there is no leader")));
+            return Err(refusal("no-leader", "there is no leader"));
         }
         Ok(())
     }
@@ -169,7 +165,7 @@ impl Node {
         self.led()?;
         let world = self.world.lock().unwrap();
         let job = world.job.clone().filter(|job| job.id == id);
-        job.ok_or_else(|| refusal(Code::NotFound, &problem(&format!("there is no job {id}"))))
+        job.ok_or_else(|| refusal("not-found", &format!("there is no job {id}")))
     }
 }
 
@@ -189,8 +185,8 @@ impl Jobs for Node {
         let request = request.into_inner();
         let mut world = self.world.lock().unwrap();
         world.submits += 1;
-        if let Some((code, problem)) = &world.refuse_submit {
-            return Err(refusal(*code, problem));
+        if let Some(problem) = &world.refuse_submit {
+            return Err(to_status(problem));
         }
         let existed = world.job.is_some();
         let job = world.job.get_or_insert_with(|| {
@@ -271,7 +267,7 @@ impl Jobs for Node {
             job.output_hash = blake3::hash(&output).to_hex().to_string();
             job.output_bytes = output.len() as u64;
             if end == JobState::Failed {
-                job.problem = Some(problem("the source has no video"));
+                job.problem = Some(problem("no-video", "the source has no video"));
             }
             events.push(Ok(event(job.clone())));
         } else if !ended {
@@ -295,10 +291,8 @@ impl Jobs for Node {
 
     async fn delete(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
         let job = self.job(&request.into_inner().job)?;
-        Err(refusal(
-            Code::FailedPrecondition,
-            &problem(&format!("job {} has not ended", job.id)),
-        ))
+        let cause = format!("job {} has not ended", job.id);
+        Err(refusal("not-finished", &cause))
     }
 
     async fn tasks(&self, _: Request<TasksRequest>) -> Result<Response<TasksResponse>, Status> {
@@ -345,6 +339,21 @@ impl Jobs for Node {
         }
         Ok(Response::new(Box::pin(tokio_stream::iter(parts))))
     }
+}
+
+/// Seals the source, whose chunks are all there; returns its root.
+fn seal(world: &Shared) -> String {
+    let mut world = world.lock().unwrap();
+    let hashes: Vec<u8> = world
+        .chunks
+        .values()
+        .flat_map(|data| *blake3::hash(data).as_bytes())
+        .collect();
+    let root = blake3::hash(&hashes).to_hex().to_string();
+    let job = world.job.as_mut().unwrap();
+    job.source_root = root.clone();
+    job.set_state(JobState::Encoding);
+    root
 }
 
 async fn serve_upload(
@@ -404,26 +413,10 @@ async fn serve_upload(
                 }))
                 .await?;
             }
-            Some(Up::Gone(problem)) => {
-                world.lock().unwrap().gone = Some(problem);
-                return Ok(());
-            }
             _ => return Ok(()),
         }
     }
-    let root = {
-        let mut world = world.lock().unwrap();
-        let hashes: Vec<u8> = world
-            .chunks
-            .values()
-            .flat_map(|data| *blake3::hash(data).as_bytes())
-            .collect();
-        let root = blake3::hash(&hashes).to_hex().to_string();
-        let job = world.job.as_mut().unwrap();
-        job.source_root = root.clone();
-        job.set_state(JobState::Encoding);
-        root
-    };
+    let root = seal(world);
     say(Down::Sealed(UploadSealed { root })).await
 }
 

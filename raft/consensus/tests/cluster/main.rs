@@ -1,0 +1,6 @@
+//! Whole clusters in one process, over real gRPC on loopback and real disks.
+#![allow(clippy::unwrap_used)]
+
+mod agreement;
+mod hang;
+mod nodes;

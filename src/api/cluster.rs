@@ -1,0 +1,67 @@
+//! The cluster as this node sees it: who is who, from the members, this node's
+//! own knowledge, and the leader's last word on liveness.
+
+use std::collections::BTreeMap;
+
+use super::{Api, Consistency};
+use crate::node::messages::{NodeStatus, Role};
+
+/// The cluster as one node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ClusterStatus {
+    pub cluster_id: String,
+    /// None during an election.
+    pub leader: Option<u64>,
+    pub term: u64,
+    pub answered_by: u64,
+    /// How far the answering node has applied the log.
+    pub applied_index: u64,
+    pub nodes: Vec<NodeStatus>,
+}
+
+impl Api {
+    /// The cluster; [`Consistency::Local`] leaves out what the leader said.
+    pub fn cluster_status(&self, consistency: Consistency) -> ClusterStatus {
+        let cluster = self.table();
+        let identity = cluster.identity();
+        let leadership = cluster.leadership().borrow().clone();
+        let applied_index = *cluster.applied().borrow();
+        let report = match consistency {
+            Consistency::Local => None,
+            Consistency::Linearizable => self.context.report.fresh(),
+        };
+        let mut reported: BTreeMap<u64, NodeStatus> = report
+            .into_iter()
+            .flat_map(|report| report.nodes)
+            .map(|node| (node.id, node))
+            .collect();
+        let nodes = cluster.members().into_iter().map(|member| {
+            let mut node = reported.remove(&member.id).unwrap_or_default();
+            node.id = member.id;
+            node.address = member.address;
+            node.role = Some(match (leadership.leader == Some(member.id), member.voter) {
+                (true, _) => Role::Leader,
+                (false, true) => Role::Voter,
+                (false, false) => Role::Learner,
+            });
+            if member.id == identity.node {
+                node.reachable = true;
+                node.pid = std::process::id();
+                node.slots = self.context.config.slots;
+                node.build = self.context.build();
+                node.applied_index = applied_index;
+                node.incarnation = identity.incarnation.clone();
+                node.version = env!("CARGO_PKG_VERSION").to_string();
+            }
+            node
+        });
+        ClusterStatus {
+            cluster_id: identity.cluster_id.clone(),
+            leader: leadership.leader,
+            term: leadership.term,
+            answered_by: identity.node,
+            applied_index,
+            nodes: nodes.collect(),
+        }
+    }
+}

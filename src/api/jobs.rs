@@ -1,0 +1,201 @@
+//! Jobs and their tasks: showing, listing, cancelling, deleting, and what
+//! belongs to them (proof, reference).
+
+use std::sync::Arc;
+
+use reelraft_model::{CancelJob, Command, DeleteJob, JobState, Problem, Task};
+
+use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
+use crate::{
+    clock::unix_ms,
+    limits::{PAGE_DEFAULT, PAGE_MAX},
+};
+
+/// Which jobs to list, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct ListRequest {
+    /// Empty: all tenants.
+    pub tenant: String,
+    /// At most so many; 0 takes the default.
+    pub page_size: u32,
+    /// From an earlier page; empty starts at the newest.
+    pub page_token: String,
+    pub consistency: Consistency,
+}
+
+/// Which tasks to list, in the order of a job's life.
+#[derive(Clone, Debug, Default)]
+pub struct TasksRequest {
+    pub job: String,
+    /// At most so many; 0 takes the default.
+    pub page_size: u32,
+    /// From an earlier page; empty starts at the first.
+    pub page_token: String,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Page<T> {
+    pub items: Vec<T>,
+    /// Asks for the next page; empty on the last.
+    pub next_page_token: String,
+}
+
+/// The reference of a job (P3).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reference {
+    /// The ffmpeg command, as an argument list.
+    pub args: Vec<String>,
+    /// Why the film is one shard; empty otherwise.
+    pub note: String,
+}
+
+impl Api {
+    /// A job.
+    ///
+    /// # Errors
+    /// `not-found`, and what keeps the cluster from reading.
+    pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
+        Ok(self.view(&*self.entry(id, consistency).await?))
+    }
+
+    /// A page of jobs, the newest first.
+    ///
+    /// # Errors
+    /// `bad-request`, and what keeps the cluster from reading.
+    pub async fn list(&self, request: ListRequest) -> Result<Page<JobView>, Problem> {
+        let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
+        let state = self.state(request.consistency).await?;
+        let mut matching = state
+            .newest_before(before)
+            .filter(|entry| entry.job.state() != JobState::Deleted)
+            .filter(|entry| request.tenant.is_empty() || entry.job.tenant == request.tenant);
+        let page: Vec<_> = matching
+            .by_ref()
+            .take(page_size(request.page_size))
+            .collect();
+        let more = matching.next().is_some();
+        let next_page_token = match page.last() {
+            Some(last) if more => last.job.created_index.to_string(),
+            _ => String::new(),
+        };
+        Ok(Page {
+            items: page.into_iter().map(|entry| self.view(entry)).collect(),
+            next_page_token,
+        })
+    }
+
+    /// A page of a job's tasks.
+    ///
+    /// # Errors
+    /// `not-found`, `bad-request`, and what keeps the cluster from reading.
+    pub async fn tasks(&self, request: TasksRequest) -> Result<Page<Arc<Task>>, Problem> {
+        let skip = read_token(&request.page_token)?.unwrap_or(0);
+        let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+        let entry = self.entry(&request.job, Consistency::Linearizable).await?;
+        let tasks = entry.tasks.values().skip(skip);
+        let items: Vec<_> = tasks.take(page_size(request.page_size)).cloned().collect();
+        let end = skip.saturating_add(items.len());
+        let next_page_token = match end < entry.tasks.len() {
+            true => end.to_string(),
+            false => String::new(),
+        };
+        Ok(Page {
+            items,
+            next_page_token,
+        })
+    }
+
+    /// Stops a job for good.
+    ///
+    /// # Errors
+    /// `not-found`, the model's refusal of a job that has ended, and what keeps
+    /// the cluster from writing.
+    pub async fn cancel(&self, id: &str) -> Result<JobView, Problem> {
+        let command = CancelJob {
+            job: id.to_string(),
+            unix_ms: unix_ms(),
+        };
+        self.change(Command::CancelJob(command), id).await
+    }
+
+    /// Deletes a job and its bytes. One that is deleted already is not an
+    /// error: the answer to the first request may have been lost on its way.
+    ///
+    /// # Errors
+    /// `not-found`, and what keeps the cluster from writing.
+    pub async fn delete(&self, id: &str) -> Result<JobView, Problem> {
+        let command = DeleteJob {
+            job: id.to_string(),
+            unix_ms: unix_ms(),
+        };
+        self.change(Command::DeleteJob(command), id).await
+    }
+
+    async fn change(&self, command: Command, id: &str) -> Result<JobView, Problem> {
+        let (_, state) = self.apply(command).await?;
+        let entry = state.job(id).ok_or_else(|| not_found(id))?;
+        Ok(self.view(entry))
+    }
+
+    /// The proof of a finished job, as JSON.
+    ///
+    /// # Errors
+    /// `not-found`, `not-finished`, and what keeps the homes from giving it.
+    pub async fn proof(&self, id: &str) -> Result<String, Problem> {
+        let entry = self.entry_or_local(id).await?;
+        let hash = &entry.job.proof_hash;
+        if hash.is_empty() {
+            let hint = "wait for it with `reelraft job wait`";
+            return Err(not_yet(
+                "not-finished",
+                &entry,
+                " and has no proof yet",
+                hint,
+            ));
+        }
+        let bytes = self.context.blob(&entry, hash).await?;
+        String::from_utf8(bytes).map_err(|_| {
+            let cause = format!("the proof of job {id} is not UTF-8");
+            Problem::new("internal", cause, "submit the job again")
+        })
+    }
+
+    /// The reference command of a job whose source was analysed.
+    ///
+    /// # Errors
+    /// `not-found`, `not-analysed`, and what keeps the homes from giving the
+    /// analysis.
+    pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
+        let entry = self.entry_or_local(id).await?;
+        if entry.job.index_hash.is_empty() {
+            let lacks = ": its source has not been looked at yet";
+            let hint = "ask again when it is encoding";
+            return Err(not_yet("not-analysed", &entry, lacks, hint));
+        }
+        Ok(Reference {
+            args: self.context.reference(&entry).await?,
+            note: entry.job.plan_note.clone(),
+        })
+    }
+}
+
+fn page_size(asked: u32) -> usize {
+    let size = match asked {
+        0 => PAGE_DEFAULT,
+        asked => asked.min(PAGE_MAX),
+    };
+    size as usize
+}
+
+fn read_token(token: &str) -> Result<Option<u64>, Problem> {
+    match token {
+        "" => Ok(None),
+        token => token.parse().map(Some).map_err(|_| {
+            bad_request(
+                "the page token is not one of ours",
+                "start again without it",
+            )
+        }),
+    }
+}

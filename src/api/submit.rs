@@ -1,0 +1,114 @@
+//! Making a job, or finding the one that this request made before (P5).
+
+use reelraft_model::{
+    Command, CreateJob, Problem,
+    limits::{NAME_BYTES_MAX, SOURCE_BYTES_MAX},
+    spec::{self, SpecRequest},
+};
+
+use super::{Api, JobView, bad_request, not_found};
+use crate::clock::unix_ms;
+
+/// Hex digits of a BLAKE3 hash.
+const FINGERPRINT_DIGITS: usize = 64;
+
+/// The tenant of jobs that name none.
+const DEFAULT_TENANT: &str = "default";
+
+/// A job as a client asks for it.
+#[derive(Clone, Debug, Default)]
+pub struct SubmitRequest {
+    /// Whose job; empty takes the default tenant.
+    pub tenant: String,
+    /// The client's name for this request: a retry finds the same job.
+    pub request_id: String,
+    pub spec: SpecRequest,
+    /// The file's name, for display.
+    pub source_name: String,
+    pub source_bytes: u64,
+    /// BLAKE3 over length, head and tail, hex: tells two sources apart early.
+    pub source_fingerprint: String,
+}
+
+/// The job of a request.
+#[derive(Clone, Debug)]
+pub struct Submitted {
+    pub job: JobView,
+    /// Whether an earlier request had made it.
+    pub existed: bool,
+}
+
+impl Api {
+    /// Makes a job; its source is uploaded next.
+    ///
+    /// # Errors
+    /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`, and
+    /// what keeps the cluster from writing.
+    pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
+        check(&request)?;
+        let spec = spec::resolve(&request.spec)
+            .map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))?;
+        let tenant = match request.tenant.as_str() {
+            "" => DEFAULT_TENANT.to_string(),
+            tenant => tenant.to_string(),
+        };
+        let command = Command::CreateJob(CreateJob {
+            tenant,
+            request_id: request.request_id,
+            spec,
+            source_name: request.source_name,
+            source_bytes: request.source_bytes,
+            source_fingerprint: request.source_fingerprint,
+            unix_ms: unix_ms(),
+        });
+        let (reply, state) = self.apply(command).await?;
+        let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
+        Ok(Submitted {
+            job: self.view(entry),
+            existed: reply.existed,
+        })
+    }
+}
+
+fn check(request: &SubmitRequest) -> Result<(), Problem> {
+    for (what, text) in [
+        ("tenant", &request.tenant),
+        ("request id", &request.request_id),
+        ("source name", &request.source_name),
+    ] {
+        if text.len() > NAME_BYTES_MAX {
+            return Err(bad_request(
+                format!("the {what} is longer than {NAME_BYTES_MAX} bytes"),
+                "shorten it",
+            ));
+        }
+    }
+    if request.request_id.is_empty() {
+        return Err(bad_request(
+            "no request id",
+            "send one; the CLI makes one by itself",
+        ));
+    }
+    let mut digits = request.source_fingerprint.bytes();
+    let hex = digits.all(|digit| digit.is_ascii_hexdigit());
+    if !hex || request.source_fingerprint.len() != FINGERPRINT_DIGITS {
+        return Err(bad_request(
+            format!("the source's fingerprint is not {FINGERPRINT_DIGITS} hex digits"),
+            "send BLAKE3 over the length, the head and the tail of the source",
+        ));
+    }
+    if request.source_bytes == 0 {
+        return Err(Problem::new(
+            "empty-source",
+            "the source is empty",
+            "choose a file with video in it",
+        ));
+    }
+    if request.source_bytes > SOURCE_BYTES_MAX {
+        return Err(bad_request(
+            format!("the source is larger than {SOURCE_BYTES_MAX} bytes"),
+            "split it first",
+        ));
+    }
+    Ok(())
+}

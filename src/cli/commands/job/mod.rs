@@ -1,0 +1,63 @@
+//! `reelraft job …`: which subcommand is which file.
+
+mod by_id;
+mod cancel;
+mod delete;
+mod fetch;
+mod list;
+mod pages;
+mod proof;
+mod show;
+mod submit;
+mod tasks;
+mod wait;
+mod watch;
+
+use clap::Subcommand;
+
+use crate::{client::Client, error::CliError, render::Output};
+
+/// The subcommands of `job`.
+#[derive(Subcommand, Clone, Debug)]
+pub enum JobCommand {
+    /// Upload a video and make a job of it; prints the job's id
+    Submit(Box<submit::SubmitArgs>),
+    /// List jobs, newest first
+    List(list::ListArgs),
+    /// Show one job, or the reference command its output is compared with
+    Show(show::ShowArgs),
+    /// Follow a job until it ends, with one line for each change
+    Watch(by_id::JobIdArgs),
+    /// Wait until a job ends
+    Wait(wait::WaitArgs),
+    /// Stop a job for good
+    Cancel(by_id::JobIdArgs),
+    /// Fetch a finished job's output; resumes a partial file
+    Fetch(fetch::FetchArgs),
+    /// Show the proof of a finished job: every frame exactly once, by count and hash
+    Proof(by_id::JobIdArgs),
+    /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
+    #[command(visible_alias = "shards")]
+    Tasks(by_id::JobIdArgs),
+    /// Delete a job and its bytes; one that still runs is stopped first
+    Delete(by_id::JobIdArgs),
+}
+
+/// Runs one `job` subcommand.
+///
+/// # Errors
+/// The node's refusal, the job's own failure, or a local one.
+pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Result<(), CliError> {
+    match command {
+        JobCommand::Submit(args) => submit::run(client, *args, output).await,
+        JobCommand::List(args) => list::run(client, args, output).await,
+        JobCommand::Show(args) => show::run(client, args, output).await,
+        JobCommand::Watch(args) => watch::run(client, &args.job, output).await,
+        JobCommand::Wait(args) => wait::run(client, args, output).await,
+        JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
+        JobCommand::Fetch(args) => fetch::run(client, args, output).await,
+        JobCommand::Proof(args) => proof::run(client, args.job, output).await,
+        JobCommand::Tasks(args) => tasks::run(client, args.job, output).await,
+        JobCommand::Delete(args) => delete::run(client, args.job, output).await,
+    }
+}

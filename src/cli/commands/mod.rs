@@ -1,0 +1,41 @@
+//! The commands that talk to a cluster, one to a file. Each file has the
+//! command's arguments, the requests it makes, and what it prints. How bytes
+//! move is in [`crate::transfer`], how answers look in [`crate::render`].
+
+mod cluster;
+mod job;
+mod request_options;
+mod transcode;
+
+use clap::Subcommand;
+
+use crate::{client::Client, error::CliError, render::Output};
+
+/// The commands that talk to a cluster.
+#[derive(Subcommand, Clone, Debug)]
+pub enum ClientCommand {
+    /// Transcode a video: upload it, follow the job, fetch the result
+    Transcode(Box<transcode::TranscodeArgs>),
+    /// Submit, follow, fetch and delete jobs
+    #[command(subcommand)]
+    Job(job::JobCommand),
+    /// Show the cluster and its nodes
+    #[command(subcommand)]
+    Cluster(cluster::ClusterCommand),
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// The node's refusal, the job's own failure, or a local one.
+pub async fn run(
+    client: &mut Client,
+    command: ClientCommand,
+    output: Output,
+) -> Result<(), CliError> {
+    match command {
+        ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
+        ClientCommand::Job(command) => job::run(client, command, output).await,
+        ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
+    }
+}

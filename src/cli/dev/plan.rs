@@ -1,0 +1,154 @@
+//! The nodes of a local cluster: their ports, their command lines, and whether
+//! the ports are free. Nothing is started here.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use super::folder::BASE_PORT_DEFAULT;
+use crate::{
+    error::{CliError, os_reason},
+    limits::{DEV_VOTERS_MAX, PORT_WAIT_MS},
+};
+
+/// How every node is started.
+#[derive(Clone)]
+pub struct Plan {
+    pub program: PathBuf,
+    pub nodes: u32,
+    pub base_port: u16,
+    pub data: PathBuf,
+    pub slots: Option<u32>,
+    pub secret: Option<String>,
+    pub restart: bool,
+}
+
+impl Plan {
+    fn port(&self, id: u32) -> u16 {
+        // Both are bounded by clap and the folder: 65535 is never exceeded.
+        self.base_port + (id - 1) as u16
+    }
+
+    pub fn endpoints(&self) -> Vec<String> {
+        (1..=self.nodes)
+            .map(|id| format!("127.0.0.1:{}", self.port(id)))
+            .collect()
+    }
+
+    /// What to type next, in another terminal.
+    pub fn welcome(&self) -> String {
+        let clients = format!("REELRAFT_ENDPOINTS={} ", self.endpoints().join(","));
+        format!(
+            "starting {} nodes in {}; in another terminal: {}reelraft transcode IN OUT",
+            self.nodes,
+            self.data.display(),
+            // Clients ask these by default.
+            if self.base_port == BASE_PORT_DEFAULT {
+                ""
+            } else {
+                &clients
+            }
+        )
+    }
+
+    /// The command line of node `id`, without the program.
+    pub fn arguments(&self, id: u32) -> Vec<String> {
+        let peers: Vec<String> = (1..=self.nodes)
+            .zip(self.endpoints())
+            .map(|(id, endpoint)| format!("{id}={endpoint}"))
+            .collect();
+        let voters: Vec<String> = (1..=voters(self.nodes)).map(|id| id.to_string()).collect();
+        let mut arguments = vec![
+            "node".to_string(),
+            "--id".into(),
+            id.to_string(),
+            "--listen".into(),
+            format!("127.0.0.1:{}", self.port(id)),
+            "--data".into(),
+            self.data
+                .join(format!("n{id}"))
+                .to_string_lossy()
+                .into_owned(),
+            "--peers".into(),
+            peers.join(","),
+            "--voters".into(),
+            voters.join(","),
+        ];
+        if let Some(slots) = self.slots {
+            arguments.extend(["--slots".to_string(), slots.to_string()]);
+        }
+        arguments
+    }
+
+    /// Refuses ports in use, after a moment for those just released.
+    pub fn await_ports(&self) -> Result<(), CliError> {
+        let deadline = Instant::now() + Duration::from_millis(PORT_WAIT_MS);
+        for id in 1..=self.nodes {
+            let address = SocketAddr::from(([127, 0, 0, 1], self.port(id)));
+            while let Err(error) = TcpListener::bind(address) {
+                if Instant::now() >= deadline {
+                    return Err(CliError::Local {
+                        what: format!("can't listen on {address}"),
+                        cause: os_reason(&error),
+                        hint: "stop what uses the port, or choose others with --base-port".into(),
+                    });
+                }
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The largest odd number of nodes, up to 7: an even number survives no more
+/// failures than the odd one below it.
+fn voters(nodes: u32) -> u32 {
+    let bounded = nodes.min(DEV_VOTERS_MAX);
+    bounded - u32::from(bounded.is_multiple_of(2))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn three_nodes() -> Plan {
+        Plan {
+            program: "reelraft".into(),
+            nodes: 3,
+            base_port: 7401,
+            data: "d".into(),
+            slots: Some(2),
+            secret: None,
+            restart: true,
+        }
+    }
+
+    #[test]
+    fn voters_are_the_largest_odd_number_up_to_seven() {
+        let counts: Vec<u32> = (1..=9).map(voters).collect();
+        assert_eq!(counts, [1, 1, 3, 3, 5, 5, 7, 7, 7]);
+    }
+
+    #[test]
+    fn a_node_gets_its_command_line() {
+        assert_eq!(
+            three_nodes().arguments(2).join(" "),
+            "node --id 2 --listen 127.0.0.1:7402 --data d/n2 --peers \
+             1=127.0.0.1:7401,2=127.0.0.1:7402,3=127.0.0.1:7403 --voters 1,2,3 --slots 2"
+        );
+    }
+
+    #[test]
+    fn a_port_in_use_is_named() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut plan = three_nodes();
+        plan.nodes = 1;
+        plan.base_port = held.local_addr().unwrap().port();
+        let error = plan.await_ports().unwrap_err();
+        assert!(error.to_string().contains(&plan.base_port.to_string()));
+        assert!(error.hint().contains("--base-port"));
+    }
+}

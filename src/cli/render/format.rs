@@ -1,0 +1,176 @@
+//! Numbers and states as people read them: sizes, times, percentages, names.
+//! Pure functions, shared by the tables, the progress bar and the JSON.
+
+use std::time::Duration;
+
+use reelraft_proto::v1::{Crop, JobState, TaskState};
+
+/// A job's state as a lower-case word.
+pub fn job_state(state: i32) -> &'static str {
+    match JobState::try_from(state) {
+        Ok(JobState::Uploading) => "uploading",
+        Ok(JobState::Analyzing) => "analyzing",
+        Ok(JobState::Encoding) => "encoding",
+        Ok(JobState::Assembling) => "assembling",
+        Ok(JobState::Succeeded) => "succeeded",
+        Ok(JobState::Failed) => "failed",
+        Ok(JobState::Cancelled) => "cancelled",
+        Ok(JobState::Deleted) => "deleted",
+        Ok(JobState::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// A task's state as a lower-case word.
+pub fn task_state(state: i32) -> &'static str {
+    match TaskState::try_from(state) {
+        Ok(TaskState::Pending) => "pending",
+        Ok(TaskState::Running) => "running",
+        Ok(TaskState::Done) => "done",
+        Ok(TaskState::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// The kept part of the picture, as `--crop` takes it.
+pub fn crop_option(crop: &Crop) -> String {
+    let Crop {
+        width,
+        height,
+        x,
+        y,
+    } = crop;
+    format!("{width}:{height}:{x}:{y}")
+}
+
+/// The canvas around the picture, as `--pad` takes it.
+pub fn pad_option(width: u32, height: u32) -> Option<String> {
+    (width != 0).then(|| format!("{width}:{height}"))
+}
+
+/// A frame rate as a fraction: "30000/1001".
+pub fn fps_fraction(num: u32, den: u32) -> Option<String> {
+    (num != 0).then(|| format!("{num}/{den}"))
+}
+
+/// A count with its noun: "1 frame", "12 frames".
+pub fn counted(count: u64, noun: &str) -> String {
+    format!("{count} {noun}{}", if count == 1 { "" } else { "s" })
+}
+
+/// Bytes in binary units, with about three digits: "640 B", "12.3 MiB".
+pub fn size(bytes: u64) -> String {
+    const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut tenths = u128::from(bytes) * 10;
+    let mut unit = UNITS[0];
+    for name in UNITS {
+        tenths /= 1024;
+        unit = name;
+        if tenths < 10_240 {
+            break;
+        }
+    }
+    if tenths < 1000 {
+        format!("{}.{} {unit}", tenths / 10, tenths % 10)
+    } else {
+        format!("{} {unit}", tenths / 10)
+    }
+}
+
+/// A duration as a clock shows it: "0:09", "1:02:03".
+pub fn clock(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours > 0 {
+        format!("{hours}:{minutes:02}:{seconds:02}")
+    } else {
+        format!("{minutes}:{seconds:02}")
+    }
+}
+
+/// A time in UTC, "2026-11-21 08:35:44"; "-" for 0.
+pub fn utc_time(unix_ms: u64) -> String {
+    if unix_ms == 0 {
+        return "-".into();
+    }
+    let seconds = unix_ms / 1000;
+    let (year, month, day) = civil_date(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}")
+}
+
+/// Year, month and day of a count of days since 1970. Counts in eras of 400
+/// years that begin on the first of March, so that leap days come last.
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let from_march = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * from_march + 2) / 5 + 1;
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
+    (year_of_era + era * 400 + u64::from(month <= 2), month, day)
+}
+
+/// Whole percent, rounded down so that 100 means all.
+pub fn percent(done: u64, total: u64) -> u64 {
+    (u128::from(done) * 100)
+        .checked_div(u128::from(total))
+        .map_or(0, |percent| percent.min(100) as u64)
+}
+
+/// Thousandths as a decimal: 1280 is "1.28".
+pub fn milli(value: i64) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, part) = (value.unsigned_abs() / 1000, value.unsigned_abs() % 1000);
+    let text = format!("{sign}{whole}.{part:03}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
+/// An argument, quoted for a shell where it needs to be.
+pub fn shell_quoted(argument: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=+,@%".contains(letter);
+    if !argument.is_empty() && argument.chars().all(plain) {
+        argument.to_string()
+    } else {
+        format!("'{}'", argument.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn numbers_read_well() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1536), "1.5 KiB");
+        assert_eq!(size(12 << 20), "12.0 MiB");
+        assert_eq!(size(345 << 30), "345 GiB");
+        assert_eq!(size(u64::MAX), "16383 PiB");
+        assert_eq!(clock(Duration::from_secs(9)), "0:09");
+        assert_eq!(clock(Duration::from_secs(3723)), "1:02:03");
+        assert_eq!(utc_time(0), "-");
+        assert_eq!(utc_time(951_782_400_000), "2000-02-29 00:00:00");
+        assert_eq!(utc_time(1_795_250_144_000), "2026-11-21 08:35:44");
+        assert_eq!((percent(1, 0), percent(2, 3), percent(5, 5)), (0, 66, 100));
+        assert_eq!(
+            (milli(1280), milli(-50), milli(2000)),
+            ("1.28".into(), "-0.05".into(), "2".into())
+        );
+    }
+
+    #[test]
+    fn arguments_survive_a_shell() {
+        assert_eq!(shell_quoted("-c:v"), "-c:v");
+        assert_eq!(shell_quoted("it's"), r"'it'\''s'");
+        assert_eq!(shell_quoted(""), "''");
+    }
+}

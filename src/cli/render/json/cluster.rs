@@ -1,0 +1,105 @@
+//! The documents of the cluster and its nodes.
+
+use reelraft_proto::v1;
+use serde::Serialize;
+
+use super::field::{above_zero, text};
+
+/// The cluster as one node sees it.
+#[derive(Serialize)]
+pub struct Status<'a> {
+    pub leader_id: Option<u64>,
+    pub term: u64,
+    pub answered_by: u64,
+    pub committed_index: u64,
+    pub cluster_id: &'a str,
+    pub nodes: Vec<Node<'a>>,
+}
+
+/// One node.
+#[derive(Serialize)]
+pub struct Node<'a> {
+    pub id: u64,
+    pub address: &'a str,
+    pub role: &'a str,
+    pub reachable: bool,
+    pub pid: Option<u32>,
+    pub load_milli: u32,
+    pub slots: u32,
+    pub slots_busy: u32,
+    pub disk_free_bytes: u64,
+    pub disk_total_bytes: u64,
+    pub build: Option<&'a str>,
+    pub applied_index: u64,
+    pub incarnation: Option<&'a str>,
+    pub version: Option<&'a str>,
+    pub trouble: Option<&'a str>,
+}
+
+impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
+    fn from(node: &'a v1::NodeStatus) -> Self {
+        Node {
+            id: node.id,
+            address: &node.address,
+            role: &node.role,
+            reachable: node.reachable,
+            pid: above_zero(node.pid),
+            load_milli: node.load_milli,
+            slots: node.slots,
+            slots_busy: node.slots_busy,
+            disk_free_bytes: node.disk_free_bytes,
+            disk_total_bytes: node.disk_total_bytes,
+            build: text(&node.build),
+            applied_index: node.applied_index,
+            incarnation: text(&node.incarnation),
+            version: text(&node.version),
+            trouble: text(&node.trouble),
+        }
+    }
+}
+
+impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
+    fn from(status: &'a v1::StatusResponse) -> Self {
+        Status {
+            leader_id: above_zero(status.leader_id),
+            term: status.term,
+            answered_by: status.answered_by,
+            committed_index: status.committed_index,
+            cluster_id: &status.cluster_id,
+            nodes: status.nodes.iter().map(Node::from).collect(),
+        }
+    }
+}
+
+/// All nodes.
+#[derive(Serialize)]
+pub struct Nodes<'a> {
+    pub nodes: Vec<Node<'a>>,
+}
+
+impl<'a> From<&'a v1::StatusResponse> for Nodes<'a> {
+    fn from(status: &'a v1::StatusResponse) -> Self {
+        Nodes {
+            nodes: status.nodes.iter().map(Node::from).collect(),
+        }
+    }
+}
+
+/// The leader.
+#[derive(Serialize)]
+pub struct Leader<'a> {
+    pub leader_id: u64,
+    pub term: u64,
+    pub address: Option<&'a str>,
+}
+
+impl<'a> From<&'a v1::StatusResponse> for Leader<'a> {
+    fn from(status: &'a v1::StatusResponse) -> Self {
+        let leader = status.nodes.iter().find(|node| node.id == status.leader_id);
+        Leader {
+            leader_id: status.leader_id,
+            term: status.term,
+            address: leader.map(|node| node.address.as_str()),
+        }
+    }
+}

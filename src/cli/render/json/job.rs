@@ -1,0 +1,165 @@
+//! A job's documents: the job itself, a page of jobs, a submission, a change, a
+//! reference command. The fields are those of the protocol's `Job`.
+
+use reelraft_proto::v1;
+use serde::Serialize;
+
+use super::{
+    field::{above_zero, text},
+    spec::Spec,
+};
+use crate::render::format::job_state;
+
+/// One job.
+#[derive(Serialize)]
+pub struct Job<'a> {
+    pub id: &'a str,
+    pub tenant: &'a str,
+    pub request_id: &'a str,
+    pub state: &'static str,
+    pub waiting: Option<&'a str>,
+    pub problem: Option<Problem<'a>>,
+    pub spec: Option<Spec<'a>>,
+    pub source_name: &'a str,
+    pub source_bytes: u64,
+    pub source_root: Option<&'a str>,
+    pub epoch: u64,
+    pub homes: Vec<Home>,
+    pub shards_total: u32,
+    pub shards_done: u32,
+    pub shards_running: u32,
+    pub frames_total: u64,
+    pub frames_done: u64,
+    pub output_hash: Option<&'a str>,
+    pub output_bytes: Option<u64>,
+    pub proof_hash: Option<&'a str>,
+    pub build: Option<&'a str>,
+    pub plan_note: Option<&'a str>,
+    pub created_unix_ms: u64,
+    pub ended_unix_ms: Option<u64>,
+}
+
+/// Why a job failed.
+#[derive(Serialize)]
+pub struct Problem<'a> {
+    pub kind: &'a str,
+    pub cause: &'a str,
+    pub hint: &'a str,
+}
+
+/// A node that keeps a job's bytes, and whether it has all of them.
+#[derive(Serialize)]
+pub struct Home {
+    pub node: u64,
+    pub filled: bool,
+}
+
+impl<'a> From<&'a v1::Job> for Job<'a> {
+    fn from(job: &'a v1::Job) -> Self {
+        Job {
+            id: &job.id,
+            tenant: &job.tenant,
+            request_id: &job.request_id,
+            state: job_state(job.state),
+            waiting: text(&job.waiting),
+            problem: job.problem.as_ref().map(|problem| Problem {
+                kind: &problem.kind,
+                cause: &problem.cause,
+                hint: &problem.hint,
+            }),
+            spec: job.spec.as_ref().map(Spec::from),
+            source_name: &job.source_name,
+            source_bytes: job.source_bytes,
+            source_root: text(&job.source_root),
+            epoch: job.epoch,
+            homes: job
+                .homes
+                .iter()
+                .map(|home| Home {
+                    node: home.node,
+                    filled: home.filled,
+                })
+                .collect(),
+            shards_total: job.shards_total,
+            shards_done: job.shards_done,
+            shards_running: job.shards_running,
+            frames_total: job.frames_total,
+            frames_done: job.frames_done,
+            output_hash: text(&job.output_hash),
+            output_bytes: above_zero(job.output_bytes),
+            proof_hash: text(&job.proof_hash),
+            build: text(&job.build),
+            plan_note: text(&job.plan_note),
+            created_unix_ms: job.created_unix_ms,
+            ended_unix_ms: above_zero(job.ended_unix_ms),
+        }
+    }
+}
+
+/// A page of jobs.
+#[derive(Serialize)]
+pub struct JobList<'a> {
+    pub jobs: Vec<Job<'a>>,
+    pub next_page_token: Option<&'a str>,
+}
+
+impl<'a> JobList<'a> {
+    /// From rows and the token after them, empty at the end.
+    pub fn new(jobs: &'a [v1::Job], next_page_token: &'a str) -> Self {
+        JobList {
+            jobs: jobs.iter().map(Job::from).collect(),
+            next_page_token: text(next_page_token),
+        }
+    }
+}
+
+/// A submitted job.
+#[derive(Serialize)]
+pub struct Submitted<'a> {
+    pub job: Job<'a>,
+    pub existed: bool,
+}
+
+impl<'a> Submitted<'a> {
+    /// From the job, and whether an earlier request made it.
+    pub fn new(job: &'a v1::Job, existed: bool) -> Self {
+        Submitted {
+            job: Job::from(job),
+            existed,
+        }
+    }
+}
+
+/// One change of a watched job.
+#[derive(Serialize)]
+pub struct Event<'a> {
+    pub job: Option<Job<'a>>,
+    pub leader_id: Option<u64>,
+    pub term: u64,
+}
+
+impl<'a> From<&'a v1::WatchEvent> for Event<'a> {
+    fn from(event: &'a v1::WatchEvent) -> Self {
+        Event {
+            job: event.job.as_ref().map(Job::from),
+            leader_id: above_zero(event.leader),
+            term: event.term,
+        }
+    }
+}
+
+/// The reference command of a job.
+#[derive(Serialize)]
+pub struct Reference<'a> {
+    pub args: &'a [String],
+    pub note: Option<&'a str>,
+}
+
+impl<'a> From<&'a v1::ReferenceResponse> for Reference<'a> {
+    fn from(answer: &'a v1::ReferenceResponse) -> Self {
+        Reference {
+            args: &answer.args,
+            note: text(&answer.note),
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! A spec as a document. It is taken apart field by field, so that an option
+//! which is missing here does not compile.
+
+use reelraft_proto::v1;
+use serde::Serialize;
+
+use super::field::{above_zero, text};
+use crate::render::format::{crop_option, fps_fraction, pad_option};
+
+/// The spec as stored; `null` keeps the source's.
+#[derive(Serialize)]
+pub struct Spec<'a> {
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub fps: Option<String>,
+    pub codec: Option<&'a str>,
+    pub crf: Option<u32>,
+    pub preset: Option<&'a str>,
+    pub pix_fmt: Option<&'a str>,
+    pub brightness_milli: Option<i32>,
+    pub contrast_milli: Option<i32>,
+    pub audio: Option<&'a str>,
+    pub audio_bitrate: Option<u32>,
+    pub container: Option<&'a str>,
+    pub shard_ms: Option<u32>,
+    pub saturation_milli: Option<i32>,
+    pub deinterlace: Option<&'a str>,
+    pub crop: Option<String>,
+    pub pad: Option<String>,
+    pub denoise: Option<&'a str>,
+    pub loudness_mlufs: Option<i32>,
+    pub audio_tracks: &'a [u32],
+    pub subtitles: Option<&'a str>,
+    pub strip_metadata: bool,
+    pub keep_location: bool,
+    pub strict: bool,
+}
+
+impl<'a> From<&'a v1::Spec> for Spec<'a> {
+    fn from(spec: &'a v1::Spec) -> Self {
+        let v1::Spec {
+            width,
+            height,
+            fps_num,
+            fps_den,
+            codec,
+            crf,
+            preset,
+            pix_fmt,
+            brightness_milli,
+            contrast_milli,
+            audio,
+            audio_bitrate,
+            container,
+            shard_ms,
+            saturation_milli,
+            deinterlace,
+            crop,
+            pad_width,
+            pad_height,
+            denoise,
+            loudness_mlufs,
+            audio_tracks,
+            subtitles,
+            strip_metadata,
+            keep_location,
+            strict,
+        } = spec;
+        Spec {
+            width: above_zero(*width),
+            height: above_zero(*height),
+            fps: fps_fraction(*fps_num, *fps_den),
+            codec: text(codec),
+            crf: *crf,
+            preset: text(preset),
+            pix_fmt: text(pix_fmt),
+            brightness_milli: *brightness_milli,
+            contrast_milli: *contrast_milli,
+            audio: text(audio),
+            audio_bitrate: above_zero(*audio_bitrate),
+            container: text(container),
+            shard_ms: above_zero(*shard_ms),
+            saturation_milli: *saturation_milli,
+            deinterlace: text(deinterlace),
+            crop: crop.as_ref().map(crop_option),
+            pad: pad_option(*pad_width, *pad_height),
+            denoise: text(denoise),
+            loudness_mlufs: above_zero(*loudness_mlufs),
+            audio_tracks,
+            subtitles: text(subtitles),
+            strip_metadata: *strip_metadata,
+            keep_location: *keep_location,
+            strict: *strict,
+        }
+    }
+}

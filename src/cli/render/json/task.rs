@@ -1,0 +1,59 @@
+//! The document of a job's tasks.
+
+use reelraft_proto::v1;
+use serde::Serialize;
+
+use super::field::{above_zero, text};
+use crate::render::format::task_state;
+
+/// A job's tasks.
+#[derive(Serialize)]
+pub struct TaskList<'a> {
+    pub tasks: Vec<Task<'a>>,
+}
+
+/// One task; `kind` is analyze, audio, shard, extras or assemble.
+#[derive(Serialize)]
+pub struct Task<'a> {
+    pub number: u32,
+    pub kind: &'a str,
+    pub state: &'static str,
+    pub node: Option<u64>,
+    pub attempt: u32,
+    pub from_pts: i64,
+    pub to_pts: i64,
+    pub frames: u64,
+    pub bytes_in: Option<u64>,
+    pub bytes_out: Option<u64>,
+    pub ratio_milli: Option<u64>,
+    pub hash: Option<&'a str>,
+    pub started_unix_ms: Option<u64>,
+    pub ended_unix_ms: Option<u64>,
+    pub failures: &'a [String],
+}
+
+impl<'a> TaskList<'a> {
+    /// From rows.
+    pub fn new(tasks: &'a [v1::Task]) -> Self {
+        let tasks = tasks.iter().map(|task| Task {
+            number: task.number,
+            kind: &task.kind,
+            state: task_state(task.state),
+            node: above_zero(task.node),
+            attempt: task.attempt,
+            from_pts: task.from_pts,
+            to_pts: task.to_pts,
+            frames: task.frames,
+            bytes_in: above_zero(task.bytes_in),
+            bytes_out: above_zero(task.bytes_out),
+            ratio_milli: above_zero(task.ratio_milli),
+            hash: text(&task.hash),
+            started_unix_ms: above_zero(task.started_unix_ms),
+            ended_unix_ms: above_zero(task.ended_unix_ms),
+            failures: &task.failures,
+        });
+        TaskList {
+            tasks: tasks.collect(),
+        }
+    }
+}

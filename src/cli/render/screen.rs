@@ -1,0 +1,165 @@
+//! The two output streams: standard error, with notices and a progress bar, and
+//! standard output, with answers. Nothing else in this program writes to them,
+//! and a reader that is gone is never a panic.
+//!
+//! On a terminal the bar is redrawn in place, and notices scroll above it.
+//! Elsewhere progress is printed as lines, at a bounded rate. What the lines
+//! say is decided in [`crate::render::progress`].
+
+use std::{
+    io::{self, IsTerminal, Write},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use crate::{
+    error::{CliError, os_reason},
+    limits::{BAR_MS, LINE_MS},
+};
+
+/// Standard error, shared by everything that reports on it.
+pub struct Screen {
+    terminal: bool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The bar as the terminal shows it; empty if it shows none.
+    bar: String,
+    drawn: Option<Instant>,
+    /// The hint for an interrupted user.
+    on_interrupt: String,
+}
+
+impl Screen {
+    /// Checks once whether standard error is a terminal that can redraw.
+    pub fn new() -> Self {
+        let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+        Screen {
+            terminal: io::stderr().is_terminal() && !dumb,
+            state: Mutex::default(),
+        }
+    }
+
+    // A panic while the lock was held can only have left a half-drawn bar.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Prints a line that stays.
+    pub fn notice(&self, text: &str) {
+        let state = self.state();
+        let text = printable(text);
+        if state.bar.is_empty() {
+            eprint(&format!("{text}\n"));
+        } else {
+            eprint(&format!("\r\x1b[K{text}\n{}", state.bar));
+        }
+    }
+
+    /// Whether it is time to draw again. Asked first, so that nothing is rendered
+    /// in vain.
+    pub fn due(&self) -> bool {
+        let every_ms = if self.terminal { BAR_MS } else { LINE_MS };
+        self.state()
+            .drawn
+            .is_none_or(|drawn| drawn.elapsed() >= Duration::from_millis(every_ms))
+    }
+
+    /// Shows how far things are, in place of what was shown before.
+    pub fn progress(&self, text: &str) {
+        let mut state = self.state();
+        state.drawn = Some(Instant::now());
+        if self.terminal {
+            state.bar = printable(text).chars().take(columns()).collect();
+            eprint(&format!("\r\x1b[K{}", state.bar));
+        } else {
+            eprint(&format!("{}\n", printable(text)));
+        }
+    }
+
+    /// How wide a line of progress may be: the terminal's width, or unlimited.
+    pub fn columns(&self) -> usize {
+        if self.terminal { columns() } else { usize::MAX }
+    }
+
+    /// Removes the bar.
+    pub fn clear(&self) {
+        let mut state = self.state();
+        if !state.bar.is_empty() {
+            eprint("\r\x1b[K");
+            state.bar.clear();
+        }
+        state.drawn = None;
+    }
+
+    /// Sets what Ctrl-C will print from here on.
+    pub fn on_interrupt(&self, hint: impl Into<String>) {
+        self.state().on_interrupt = hint.into();
+    }
+
+    /// The hint last given to [`Screen::on_interrupt`].
+    pub fn interrupt_hint(&self) -> String {
+        match self.state().on_interrupt.as_str() {
+            "" => "nothing was changed; run the command again".to_string(),
+            hint => hint.to_string(),
+        }
+    }
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Text without control characters: what comes from a node or a file name must
+/// not control the terminal.
+pub fn printable(text: &str) -> String {
+    text.chars()
+        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .collect()
+}
+
+/// Writes to standard error; ignores that it may be closed.
+pub fn eprint(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = stderr.write_all(text.as_bytes());
+    let _ = stderr.flush();
+}
+
+/// Writes a whole answer to standard output.
+///
+/// # Errors
+/// [`CliError::OutputClosed`] if the reader is gone, [`CliError::Local`] if
+/// the write fails for another reason (a full disk behind a redirection).
+pub fn print(text: &str) -> Result<(), CliError> {
+    let mut stdout = io::stdout().lock();
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.flush());
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => CliError::OutputClosed,
+        _ => CliError::Local {
+            what: "can't write to standard output".into(),
+            cause: os_reason(&error),
+            hint: "check where the output goes".into(),
+        },
+    })
+}
+
+/// The terminal's columns minus one (a full line would wrap), 79 if unknown.
+fn columns() -> usize {
+    // SAFETY: the call writes one winsize, which `size` is, and an all-zero
+    // winsize is a valid value.
+    let size = unsafe {
+        let mut size: libc::winsize = std::mem::zeroed();
+        libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &mut size);
+        size
+    };
+    match size.ws_col {
+        0 => 79,
+        columns => usize::from(columns) - 1,
+    }
+}

@@ -1,0 +1,91 @@
+//! `cluster status` as a card and a grid, `cluster nodes` as a grid.
+
+use reelraft_proto::v1::{NodeStatus, StatusResponse};
+
+use super::layout::{card, grid, or_dash, short_hash};
+use crate::render::format::{milli, size};
+
+/// The answer of `cluster status`.
+pub fn status(status: &StatusResponse) -> String {
+    let leader = match status.leader_id {
+        0 => "none".to_string(),
+        id => format!("node {id}"),
+    };
+    let head = card(&[
+        ("cluster", status.cluster_id.clone()),
+        ("leader", leader),
+        ("term", status.term.to_string()),
+        ("committed", status.committed_index.to_string()),
+    ]);
+    let rows: Vec<Vec<String>> = status
+        .nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.role.clone(),
+                node.address.clone(),
+                reachable(node).into(),
+                format!("{}/{}", node.slots_busy, node.slots),
+                node.trouble.clone(),
+            ]
+        })
+        .collect();
+    let table = grid(
+        &[">ID", "ROLE", "ADDRESS", "REACHABLE", ">BUSY", "TROUBLE"],
+        &rows,
+    );
+    format!("{head}\n{table}")
+}
+
+fn reachable(node: &NodeStatus) -> &'static str {
+    if node.reachable { "yes" } else { "no" }
+}
+
+/// The rows of `cluster nodes`.
+pub fn nodes(nodes: &[NodeStatus]) -> String {
+    let rows: Vec<Vec<String>> = nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.role.clone(),
+                node.address.clone(),
+                if node.pid == 0 {
+                    "-".into()
+                } else {
+                    node.pid.to_string()
+                },
+                reachable(node).into(),
+                milli(node.load_milli.into()),
+                format!("{}/{}", node.slots_busy, node.slots),
+                format!(
+                    "{} of {}",
+                    size(node.disk_free_bytes),
+                    size(node.disk_total_bytes)
+                ),
+                short_hash(&node.build),
+                node.applied_index.to_string(),
+                or_dash(&node.version),
+                node.trouble.clone(),
+            ]
+        })
+        .collect();
+    grid(
+        &[
+            ">ID",
+            "ROLE",
+            "ADDRESS",
+            ">PID",
+            "REACHABLE",
+            ">LOAD",
+            ">BUSY",
+            ">DISK FREE",
+            "BUILD",
+            ">APPLIED",
+            "VERSION",
+            "TROUBLE",
+        ],
+        &rows,
+    )
+}

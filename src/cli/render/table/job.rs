@@ -1,0 +1,115 @@
+//! `job list` as a grid, `job show` as a card.
+
+use reelraft_proto::v1::{Job, JobState};
+
+use super::{
+    layout::{card, grid},
+    spec::spec_options,
+};
+use crate::render::format::{job_state, percent, size, utc_time};
+
+fn done(job: &Job) -> String {
+    match job.state() {
+        JobState::Succeeded => "100%".into(),
+        _ if job.frames_total == 0 => "-".into(),
+        // Frames come before the file: only success is all of it.
+        _ => format!("{}%", percent(job.frames_done, job.frames_total).min(99)),
+    }
+}
+
+/// The rows of `job list`.
+pub fn jobs(jobs: &[Job]) -> String {
+    let rows: Vec<Vec<String>> = jobs
+        .iter()
+        .map(|job| {
+            vec![
+                job.id.clone(),
+                job_state(job.state).into(),
+                done(job),
+                format!("{}/{}", job.shards_done, job.shards_total),
+                job.tenant.clone(),
+                utc_time(job.created_unix_ms),
+                size(job.source_bytes),
+                job.source_name.clone(),
+            ]
+        })
+        .collect();
+    grid(
+        &[
+            "ID",
+            "STATE",
+            ">DONE",
+            ">SHARDS",
+            "TENANT",
+            "CREATED (UTC)",
+            ">SIZE",
+            "SOURCE",
+        ],
+        &rows,
+    )
+}
+
+/// The card of `job show`.
+pub fn job(job: &Job) -> String {
+    let problem = job.problem.clone().unwrap_or_default();
+    let homes: Vec<String> = job
+        .homes
+        .iter()
+        .map(|home| {
+            format!(
+                "{}{}",
+                home.node,
+                if home.filled { "" } else { " (filling)" }
+            )
+        })
+        .collect();
+    let output = match job.output_hash.as_str() {
+        "" => String::new(),
+        hash => format!("{}, BLAKE3 {hash}", size(job.output_bytes)),
+    };
+    let frames = match job.frames_total {
+        0 => String::new(),
+        // Of a deleted job the table keeps no more than its row.
+        _ if job.state() == JobState::Deleted => String::new(),
+        total => format!("{} of {total} ({})", job.frames_done, done(job)),
+    };
+    let shards = match job.shards_total {
+        0 => String::new(),
+        _ if job.state() == JobState::Deleted => String::new(),
+        total => format!(
+            "{} of {total} done, {} running",
+            job.shards_done, job.shards_running
+        ),
+    };
+    let finished = match job.ended_unix_ms {
+        0 => String::new(),
+        at => format!("{} UTC", utc_time(at)),
+    };
+    card(&[
+        ("job", job.id.clone()),
+        ("state", job_state(job.state).into()),
+        ("waits", job.waiting.clone()),
+        ("cause", problem.cause),
+        ("hint", problem.hint),
+        ("tenant", job.tenant.clone()),
+        ("request id", job.request_id.clone()),
+        (
+            "source",
+            format!("{} ({})", job.source_name, size(job.source_bytes)),
+        ),
+        ("source root", job.source_root.clone()),
+        (
+            "spec",
+            job.spec.as_ref().map(spec_options).unwrap_or_default(),
+        ),
+        ("plan", job.plan_note.clone()),
+        ("frames", frames),
+        ("shards", shards),
+        ("homes", homes.join(", ")),
+        ("output", output),
+        ("proof", job.proof_hash.clone()),
+        ("build", job.build.clone()),
+        ("created", format!("{} UTC", utc_time(job.created_unix_ms))),
+        ("finished", finished),
+    ])
+}

@@ -1,0 +1,16 @@
+//! Answers as tables and cards for people. Columns are as wide as their widest
+//! cell; numbers align right. The wording may change from version to version.
+
+mod cluster;
+mod document;
+mod job;
+mod layout;
+mod spec;
+mod task;
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{nodes, status};
+pub use document::document;
+pub use job::{job, jobs};
+pub use task::tasks;

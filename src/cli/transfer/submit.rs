@@ -1,0 +1,110 @@
+//! From a local file to a job that has all its bytes: submits under a request
+//! id, then uploads, or makes sure that a job which already exists was made
+//! from this very file (P5).
+
+use std::{path::PathBuf, sync::Arc};
+
+use reelraft_proto::v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse};
+
+use crate::{
+    client::Client,
+    error::CliError,
+    limits::CHUNK_BYTES,
+    render::format::shell_quoted,
+    transfer::{source::Source, upload::upload},
+};
+
+/// A job to be made.
+pub struct Submission {
+    /// The local file.
+    pub source: PathBuf,
+    pub spec: Spec,
+    pub tenant: String,
+    /// Repeating it finds the same job again.
+    pub request_id: String,
+}
+
+/// A job, new or found, once the cluster has its whole source.
+pub struct Submitted {
+    pub job: Job,
+    /// Whether an earlier request made it.
+    pub existed: bool,
+}
+
+/// Submits a job and uploads its source. `on_job` is called with the job as
+/// soon as it exists.
+///
+/// # Errors
+/// The source's or the spec's refusal, or why the upload could not be completed.
+pub async fn submit(
+    client: &mut Client,
+    submission: Submission,
+    on_job: impl FnOnce(&Job) -> Result<(), CliError>,
+) -> Result<Submitted, CliError> {
+    let source = Arc::new(Source::open(&submission.source)?);
+    // Set before the first byte leaves: there may be a job even if its answer
+    // never arrives.
+    client.screen().on_interrupt(format!(
+        "the same command with --request-id {} resumes where it stopped",
+        shell_quoted(&submission.request_id)
+    ));
+    let message = SubmitRequest {
+        tenant: submission.tenant,
+        request_id: submission.request_id,
+        spec: Some(submission.spec),
+        source_name: source.name.clone(),
+        source_bytes: source.bytes,
+        source_fingerprint: source.fingerprint.clone(),
+    };
+    let SubmitResponse { job, existed } = client
+        .call(message, async |mut jobs, request| {
+            jobs.submit(request).await
+        })
+        .await?;
+    let job = job.ok_or(CliError::Nonsense {
+        what: "a submit without a job".into(),
+    })?;
+    if job.state() == JobState::Deleted {
+        // Its request id is remembered longer than the job (P5).
+        return Err(CliError::JobDeleted { job: job.id });
+    }
+    on_job(&job)?;
+    if existed {
+        client
+            .screen()
+            .notice(&format!("this request already made job {}", job.id));
+    }
+    match job.state() {
+        JobState::Uploading if job.source_root.is_empty() => {
+            upload(client, &job.id, &source).await?;
+        }
+        _ => refuse_other_source(&job, &source).await?,
+    }
+    Ok(Submitted { job, existed })
+}
+
+/// Refuses a job whose sealed source is not this file.
+async fn refuse_other_source(job: &Job, source: &Arc<Source>) -> Result<(), CliError> {
+    if job.source_root.is_empty() {
+        return Ok(());
+    }
+    let file = source.clone();
+    let root = tokio::task::spawn_blocking(move || file.root(CHUNK_BYTES)).await;
+    match root {
+        Ok(Ok(root)) if root == job.source_root => Ok(()),
+        Ok(Ok(_)) => Err(CliError::SourceDiffers {
+            path: source.path.clone(),
+            job: job.id.clone(),
+        }),
+        Ok(Err(change)) => Err(CliError::SourceUnfit {
+            path: source.path.clone(),
+            cause: format!("it {} while it was read", change.0),
+            hint: "try again once nothing writes to it any more".into(),
+        }),
+        Err(error) => Err(CliError::Local {
+            what: "reading the source failed".into(),
+            cause: error.to_string(),
+            hint: "try again".into(),
+        }),
+    }
+}

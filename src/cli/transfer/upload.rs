@@ -1,0 +1,318 @@
+//! The pull upload from the client's side: the server asks for chunks, we send
+//! them, and continue at another node when a connection breaks.
+//!
+//! ```text
+//! open ──▶ plan (what is already safe: checked) ──▶ ask ⇄ chunk … acked … ──▶ sealed
+//!   ▲                                                 │ connection breaks
+//!   └─────────────────────────────────────────────────┘ (other endpoint)
+//! ```
+//! Whether this file belongs to the job at all is decided in
+//! [`crate::transfer::submit`].
+
+use std::{
+    collections::{HashSet, VecDeque},
+    future::pending,
+    sync::Arc,
+    time::Instant,
+};
+
+use reelraft_proto::v1::{
+    GetRequest, Job, JobRef, JobState, Problem, UploadChunk, UploadClient, UploadOpen, UploadPlan,
+    UploadServer, upload_client::Message as Up, upload_server::Message as Down,
+};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Status, Streaming};
+
+use crate::{
+    client::{Client, RetryBudget, open_stream},
+    error::CliError,
+    job_end::outcome,
+    limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT},
+    render::progress::{Meter, bytes_line},
+    transfer::source::{Change, Source},
+};
+
+/// One upload, over as many connections as it takes.
+struct Upload {
+    job: String,
+    source: Arc<Source>,
+    /// Chunks whose bytes in the cluster are known to be those of this file:
+    /// sent by us, or compared.
+    known: HashSet<u64>,
+    meter: Meter,
+}
+
+/// Why one connection's part of an upload ended.
+enum Broken {
+    /// To be retried at another node, unless it is a refusal.
+    Status(Status),
+    /// Not to be retried.
+    Final(CliError),
+    /// The file is no longer what it was.
+    Changed(Change),
+}
+
+impl From<Status> for Broken {
+    fn from(status: Status) -> Self {
+        Broken::Status(status)
+    }
+}
+
+/// Uploads all of the job's source; returns the root hash it is sealed under,
+/// in hex.
+///
+/// # Errors
+/// [`CliError::SourceChanged`] (the job is then cancelled),
+/// [`CliError::SourceDiffers`], the job's own failure, or that no node serves.
+pub async fn upload(
+    client: &mut Client,
+    job: &str,
+    source: &Arc<Source>,
+) -> Result<String, CliError> {
+    let mut upload = Upload {
+        job: job.to_string(),
+        source: source.clone(),
+        known: HashSet::new(),
+        meter: Meter::default(),
+    };
+    client.follow_job();
+    let mut retries = RetryBudget::default();
+    loop {
+        match upload.over_one_connection(client, &mut retries).await {
+            Ok(root) => {
+                client.screen().clear();
+                return Ok(root);
+            }
+            Err(Broken::Final(error)) => return Err(error),
+            Err(Broken::Changed(change)) => return Err(upload.give_up(client, change).await),
+            Err(Broken::Status(status)) => {
+                if let Err(refusal) = client.retry_or_fail(&mut retries, &status).await {
+                    return Err(upload.explain(client, refusal).await);
+                }
+            }
+        }
+    }
+}
+
+impl Upload {
+    async fn over_one_connection(
+        &mut self,
+        client: &mut Client,
+        retries: &mut RetryBudget,
+    ) -> Result<String, Broken> {
+        let mut jobs = client.jobs().await?;
+        let (up, outgoing) = mpsc::channel(CHUNKS_IN_FLIGHT);
+        let job = self.job.clone();
+        // The queue is empty, and its receiver is in our hands.
+        let _ = up.send(up_message(Up::Open(UploadOpen { job }))).await;
+        let mut incoming = open_stream(jobs.upload(ReceiverStream::new(outgoing))).await?;
+
+        let plan = match next(&mut incoming).await? {
+            Down::Plan(plan) => plan,
+            Down::Sealed(sealed) => return Ok(sealed.root),
+            Down::Ask(_) | Down::Acked(_) => return Err(nonsense("no upload plan came first")),
+        };
+        let chunk_bytes = plan.chunk_bytes;
+        if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
+            return Err(nonsense(format!("chunks of {chunk_bytes} bytes")));
+        }
+        let chunks = self.source.chunks(chunk_bytes);
+        let mut safe = plan.have.len() as u64;
+        self.compare(plan).await?;
+
+        let mut asked: VecDeque<u64> = VecDeque::new();
+        loop {
+            self.show(client, safe, chunk_bytes);
+            let room = async {
+                match asked.front() {
+                    Some(_) => up.reserve().await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                message = next(&mut incoming) => match message? {
+                    Down::Ask(ask) => queue(&mut asked, ask.numbers, chunks)?,
+                    Down::Acked(acked) => {
+                        safe = acked.chunks_safe;
+                        client.record_progress(retries);
+                    }
+                    Down::Sealed(sealed) => return Ok(sealed.root),
+                    Down::Plan(_) => return Err(nonsense("a second upload plan")),
+                },
+                room = room => {
+                    let Some(number) = asked.pop_front() else { continue };
+                    let permit = room.map_err(|_| broken_off())?;
+                    self.send_chunk(permit, number, chunk_bytes).await?;
+                }
+            }
+        }
+    }
+
+    /// Sends one chunk, or word that the file has changed.
+    async fn send_chunk(
+        &mut self,
+        permit: mpsc::Permit<'_, UploadClient>,
+        number: u64,
+        chunk_bytes: u32,
+    ) -> Result<(), Broken> {
+        let source = self.source.clone();
+        match blocking(move || source.chunk(number, chunk_bytes)).await? {
+            Ok(data) => {
+                self.known.insert(number);
+                permit.send(up_message(Up::Chunk(UploadChunk { number, data })));
+                Ok(())
+            }
+            Err(change) => {
+                permit.send(up_message(Up::Gone(source_changed(&change))));
+                Err(Broken::Changed(change))
+            }
+        }
+    }
+
+    /// Checks that the chunks the cluster already has are those of this file.
+    async fn compare(&mut self, plan: UploadPlan) -> Result<(), Broken> {
+        let chunks = self.source.chunks(plan.chunk_bytes);
+        for have in plan.have {
+            if self.known.contains(&have.number) {
+                continue;
+            }
+            let same = have.number < chunks && {
+                let source = self.source.clone();
+                let hash = blocking(move || {
+                    let data = source.chunk(have.number, plan.chunk_bytes)?;
+                    Ok(blake3::hash(&data).to_hex().to_string())
+                });
+                match hash.await? {
+                    Ok(hash) => hash == have.hash,
+                    Err(change) => return Err(Broken::Changed(change)),
+                }
+            };
+            if !same {
+                return Err(Broken::Final(CliError::SourceDiffers {
+                    path: self.source.path.clone(),
+                    job: self.job.clone(),
+                }));
+            }
+            self.known.insert(have.number);
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, client: &Client, safe_chunks: u64, chunk_bytes: u32) {
+        let total = self.source.bytes;
+        let safe = safe_chunks.saturating_mul(chunk_bytes.into()).min(total);
+        self.meter.record(Instant::now(), safe);
+        if client.screen().due() {
+            let speed = self.meter.milli_per_second();
+            let line = bytes_line("uploading", safe, total, speed);
+            client.screen().progress(&line);
+        }
+    }
+
+    /// Cancels the job: the file is no longer what it was made from.
+    async fn give_up(&self, client: &mut Client, change: Change) -> CliError {
+        client.screen().clear();
+        let job = self.job.clone();
+        let cancelled = client
+            .call(JobRef { job }, async |mut jobs, request| {
+                jobs.cancel(request).await
+            })
+            .await;
+        let job = &self.job;
+        let job_fate = match cancelled {
+            Ok(_) => format!(
+                "job {job} was cancelled; submit the file again once nothing writes to it any more"
+            ),
+            Err(_) => format!(
+                "job {job} could not be cancelled and still waits for the file; cancel it with \
+                 `reelraft job cancel {job}`"
+            ),
+        };
+        CliError::SourceChanged {
+            path: self.source.path.clone(),
+            how: change.0,
+            job_fate,
+        }
+    }
+
+    /// An upload refused because its job ended is reported as the job's end.
+    async fn explain(&self, client: &mut Client, refusal: CliError) -> CliError {
+        client.screen().clear();
+        if !matches!(refusal, CliError::Refused { .. }) {
+            return refusal;
+        }
+        let get = GetRequest {
+            job: self.job.clone(),
+            local: false,
+        };
+        let job: Result<Job, CliError> = client
+            .call(get, async |mut jobs, request| jobs.get(request).await)
+            .await;
+        match job {
+            Ok(job) if matches!(job.state(), JobState::Failed | JobState::Cancelled) => {
+                outcome(&job).err().unwrap_or(refusal)
+            }
+            _ => refusal,
+        }
+    }
+}
+
+fn up_message(message: Up) -> UploadClient {
+    UploadClient {
+        message: Some(message),
+    }
+}
+
+fn source_changed(change: &Change) -> Problem {
+    Problem {
+        kind: "source-changed".into(),
+        cause: format!("the source {} while it was being uploaded", change.0),
+        hint: "submit it again when it is complete".into(),
+    }
+}
+
+/// Queues the chunks that were asked for. A server that asks for a chunk twice
+/// gets it twice, but the queue never holds more than the file twice over.
+fn queue(asked: &mut VecDeque<u64>, numbers: Vec<u64>, chunks: u64) -> Result<(), Broken> {
+    if numbers.iter().any(|&number| number >= chunks) {
+        return Err(nonsense("a chunk beyond the file's end was asked for"));
+    }
+    asked.extend(numbers);
+    if asked.len() as u64 > 2 * chunks {
+        return Err(nonsense("the file was asked for over and over"));
+    }
+    Ok(())
+}
+
+async fn next(incoming: &mut Streaming<UploadServer>) -> Result<Down, Broken> {
+    match incoming.message().await? {
+        Some(UploadServer {
+            message: Some(message),
+        }) => Ok(message),
+        Some(_) => Err(nonsense("an upload message of an unknown kind")),
+        None => Err(broken_off()),
+    }
+}
+
+/// A stream that ends early is as good as a node that is gone.
+fn broken_off() -> Broken {
+    Broken::Status(Status::unavailable("the node broke the upload off"))
+}
+
+fn nonsense(what: impl Into<String>) -> Broken {
+    Broken::Final(CliError::Nonsense { what: what.into() })
+}
+
+/// Reads from disk on another thread, so that the connection's pings continue.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Change> + Send + 'static,
+) -> Result<Result<T, Change>, Broken> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| {
+        Broken::Final(CliError::Local {
+            what: "reading the source failed".into(),
+            cause: error.to_string(),
+            hint: "try again".into(),
+        })
+    })
+}

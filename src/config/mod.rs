@@ -1,0 +1,271 @@
+//! A node's settings: flags, then environment (`REELRAFT_…`), then a TOML
+//! file, then defaults.
+
+mod membership;
+mod origin;
+
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+
+use reelraft_model::Problem;
+use reelraft_proto::auth::Secret;
+
+pub use self::origin::{Shown, json, table};
+use self::{
+    membership::{default_voters, parse_peers, parse_voters, resolve_address},
+    origin::{File, Picker, bad},
+};
+use crate::limits::SCRUB_EVERY_S;
+
+/// Settings as flags.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct NodeArgs {
+    /// This node's id, from 1 up; fixed for the life of a data folder
+    #[arg(long)]
+    pub id: Option<u64>,
+    /// Address to listen on, such as 127.0.0.1:7401
+    #[arg(long)]
+    pub listen: Option<String>,
+    /// Address under which the others reach this node [default: --listen]
+    #[arg(long)]
+    pub advertise: Option<String>,
+    /// Folder for everything this node keeps
+    #[arg(long)]
+    pub data: Option<PathBuf>,
+    /// All nodes with their addresses, such as 1=host:7401,2=host:7402 [default: only this one]
+    #[arg(long)]
+    pub peers: Option<String>,
+    /// Ids of the voters, such as 1,2,3 [default: all nodes, or the largest odd number up to 7]
+    #[arg(long)]
+    pub voters: Option<String>,
+    /// Tasks to run at once [default: the number of cores]
+    #[arg(long)]
+    pub slots: Option<u32>,
+    /// Seconds within which every stored byte is checked for corruption [default: one day]
+    #[arg(long, value_name = "SECONDS")]
+    pub scrub_every: Option<u64>,
+    /// The cluster's secret, from the flag that all commands share.
+    #[arg(skip)]
+    pub secret: Option<String>,
+    /// TOML file with any of these settings
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+}
+
+/// A node's effective settings.
+#[allow(missing_docs)] // Most names say it all.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    pub id: u64,
+    pub listen: SocketAddr,
+    /// Where the others reach this node.
+    pub advertise: String,
+    pub data: PathBuf,
+    /// All nodes, itself included.
+    pub peers: BTreeMap<u64, String>,
+    pub voters: Vec<u64>,
+    /// Tasks to run at once.
+    pub slots: u32,
+    /// Seconds within which every stored byte is checked for corruption.
+    pub scrub_every_s: u64,
+    pub secret: Secret,
+    /// Each setting with its origin.
+    pub shown: Vec<Shown>,
+}
+
+impl NodeConfig {
+    /// Puts the settings together.
+    ///
+    /// # Errors
+    /// A `bad-config` that names the setting and how to correct it.
+    pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
+        let mut picker = Picker::default();
+        let file = File::read(args.config)?;
+        let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
+        let id = picker
+            .pick("id", args.id, file.id, || Some(1))?
+            .unwrap_or(1);
+        let listen = picker
+            .pick("listen", args.listen, file.listen, || {
+                Some("127.0.0.1:7401".into())
+            })?
+            .unwrap_or_default();
+        let advertise = picker
+            .pick("advertise", args.advertise, file.advertise, || {
+                Some(listen.clone())
+            })?
+            .unwrap_or_default();
+        let data = picker.pick("data", text(args.data), text(file.data), || None)?;
+        let peers = picker
+            .pick("peers", args.peers, file.peers, || {
+                Some(format!("{id}={advertise}"))
+            })?
+            .unwrap_or_default();
+        let peers = parse_peers(&peers)?;
+        let voters = picker
+            .pick("voters", args.voters, file.voters, || {
+                Some(default_voters(&peers))
+            })?
+            .unwrap_or_default();
+        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let slots = picker
+            .pick("slots", args.slots, file.slots, || Some(cores()))?
+            .unwrap_or(1);
+        let scrub_every_s = picker
+            .pick("scrub_every", args.scrub_every, file.scrub_every, || {
+                Some(SCRUB_EVERY_S)
+            })?
+            .unwrap_or(SCRUB_EVERY_S);
+        let secret = picker
+            .pick("secret", args.secret, file.secret, || None)?
+            .unwrap_or_default();
+
+        let config = NodeConfig {
+            id,
+            listen: resolve_address(&listen)?,
+            advertise,
+            data: required_folder(data)?,
+            voters: parse_voters(&voters, &peers)?,
+            peers,
+            slots,
+            scrub_every_s,
+            secret: parse_secret(&secret)?,
+            shown: picker.shown,
+        };
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        if self.id == 0 || self.id > u64::from(u32::MAX) {
+            return Err(bad(
+                format!("node id {} is out of range", self.id),
+                "number the nodes from 1 up",
+            ));
+        }
+        match self.peers.get(&self.id) {
+            None => Err(bad(
+                format!("node {} is not among the peers", self.id),
+                "list every node in --peers, this one too",
+            )),
+            Some(_) if self.slots == 0 => Err(bad("0 slots", "give a node at least one slot")),
+            Some(_) if self.scrub_every_s == 0 => Err(bad(
+                "a scrub round of 0 seconds",
+                "give --scrub-every at least 1",
+            )),
+            Some(_) if !self.listen.ip().is_loopback() && !self.secret.is_set() => Err(bad(
+                format!(
+                    "listening on {} without a secret would let anyone in",
+                    self.listen
+                ),
+                "set --secret (or REELRAFT_SECRET) to the same long random word on all nodes and clients",
+            )),
+            Some(_) => Ok(()),
+        }
+    }
+}
+
+fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
+    let data = data.ok_or_else(|| {
+        bad(
+            "no data folder is given",
+            "name one with --data; it is created if it does not exist",
+        )
+    })?;
+    // ffmpeg runs in a folder of its own, where a relative path would name
+    // something else.
+    std::path::absolute(&data).map_err(|error| {
+        bad(
+            format!("the data folder '{data}' can't be used: {error}"),
+            "name one with --data",
+        )
+    })
+}
+
+fn parse_secret(text: &str) -> Result<Secret, Problem> {
+    Secret::new(text).ok_or_else(|| {
+        bad(
+            "the secret has characters that no header can carry",
+            "use letters and digits",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn args() -> NodeArgs {
+        NodeArgs {
+            data: Some("x".into()),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn defaults_make_a_cluster_of_one() {
+        let config = NodeConfig::resolve(args()).unwrap();
+        assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
+        assert_eq!(config.peers[&1], "127.0.0.1:7401");
+        assert!(config.data.is_absolute() && config.data.ends_with("x"));
+    }
+
+    #[test]
+    fn flags_beat_the_file_and_say_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("node.toml");
+        std::fs::write(&path, "slots = 5\nid = 2\npeers = '1=a:1,2=b:2,3=c:3'\n").unwrap();
+        let config = NodeConfig::resolve(NodeArgs {
+            slots: Some(3),
+            config: Some(path),
+            ..args()
+        })
+        .unwrap();
+        assert_eq!((config.id, config.slots, config.voters.len()), (2, 3, 3));
+        let origin = |key| {
+            config
+                .shown
+                .iter()
+                .find(|shown| shown.key == key)
+                .unwrap()
+                .origin
+        };
+        assert_eq!(
+            (origin("slots"), origin("id"), origin("listen")),
+            ("flag", "file", "default")
+        );
+    }
+
+    #[test]
+    fn beyond_loopback_needs_a_secret() {
+        let open = NodeArgs {
+            listen: Some("0.0.0.0:7401".into()),
+            ..args()
+        };
+        let problem = NodeConfig::resolve(open.clone()).unwrap_err();
+        assert!(problem.hint.contains("--secret"), "{problem}");
+        let config = NodeConfig::resolve(NodeArgs {
+            secret: Some("x".into()),
+            ..open
+        })
+        .unwrap();
+        assert!(
+            config
+                .shown
+                .iter()
+                .any(|shown| shown.key == "secret" && shown.value == "(set)")
+        );
+    }
+
+    #[test]
+    fn even_and_unknown_voters_are_refused() {
+        for voters in ["1,2", "4", "1,1,2"] {
+            let args = NodeArgs {
+                peers: Some("1=a:1,2=b:2,3=c:3".into()),
+                voters: Some(voters.into()),
+                ..args()
+            };
+            assert!(NodeConfig::resolve(args).is_err(), "{voters}");
+        }
+    }
+}

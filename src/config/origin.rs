@@ -1,0 +1,139 @@
+//! Where a setting comes from: a flag, the environment, the file or its default;
+//! and how `config show` prints that.
+
+use std::{fmt::Write, path::PathBuf};
+
+use reelraft_model::Problem;
+use serde::Deserialize;
+
+/// The TOML file.
+#[derive(Deserialize, Default)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    pub id: Option<u64>,
+    pub listen: Option<String>,
+    pub advertise: Option<String>,
+    pub data: Option<PathBuf>,
+    pub peers: Option<String>,
+    pub voters: Option<String>,
+    pub slots: Option<u32>,
+    pub scrub_every: Option<u64>,
+    pub secret: Option<String>,
+}
+
+impl File {
+    /// Reads the file at `path`, else the one that `REELRAFT_CONFIG` names.
+    ///
+    /// # Errors
+    /// `bad-config` if there is one and it can't be read.
+    pub fn read(path: Option<PathBuf>) -> Result<Self, Problem> {
+        let path = path.or_else(|| std::env::var_os("REELRAFT_CONFIG").map(PathBuf::from));
+        let Some(path) = path else {
+            return Ok(File::default());
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| {
+            bad(
+                format!("{}: {error}", path.display()),
+                "name a readable TOML file with --config",
+            )
+        })?;
+        toml::from_str(&text).map_err(|error| {
+            bad(
+                format!("{}: {error}", path.display()),
+                "see `reelraft node --help` for the settings",
+            )
+        })
+    }
+}
+
+/// One setting as `config show` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The setting's name.
+    pub key: &'static str,
+    /// Its effective value; empty if unset.
+    pub value: String,
+    /// flag, environment, file, default or unset.
+    pub origin: &'static str,
+}
+
+/// The settings as aligned lines: name, value, origin.
+pub fn table(settings: &[Shown]) -> String {
+    let widths = |text: fn(&Shown) -> usize| settings.iter().map(text).max();
+    let keys = widths(|shown| shown.key.chars().count()).unwrap_or(0);
+    let values = widths(|shown| shown.value.chars().count()).unwrap_or(0);
+    let mut text = String::new();
+    for Shown { key, value, origin } in settings {
+        let _ = writeln!(text, "{key:keys$}  {value:values$}  {origin}");
+    }
+    text
+}
+
+/// The settings as one line of JSON: `{"listen": {"value", "origin"}, …}`.
+pub fn json(settings: &[Shown]) -> String {
+    let rows: serde_json::Map<String, serde_json::Value> = settings
+        .iter()
+        .map(|Shown { key, value, origin }| {
+            let setting = serde_json::json!({"value": value, "origin": origin});
+            (key.to_string(), setting)
+        })
+        .collect();
+    format!("{}\n", serde_json::Value::Object(rows))
+}
+
+/// A setting that can't be used.
+pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
+    Problem::new("bad-config", cause, hint)
+}
+
+/// Takes each setting from the first place that has it, and notes which.
+#[derive(Default)]
+pub struct Picker {
+    pub shown: Vec<Shown>,
+}
+
+impl Picker {
+    /// One setting.
+    ///
+    /// # Errors
+    /// `bad-config` for an environment variable that can't be read.
+    pub fn pick<T: std::str::FromStr + std::fmt::Display>(
+        &mut self,
+        key: &'static str,
+        flag: Option<T>,
+        file: Option<T>,
+        default: impl FnOnce() -> Option<T>,
+    ) -> Result<Option<T>, Problem> {
+        let name = format!("REELRAFT_{}", key.to_uppercase());
+        let environment = match std::env::var(&name) {
+            Ok(text) if !text.is_empty() => {
+                let parsed = text.parse();
+                Some(parsed.map_err(|_| {
+                    bad(
+                        format!("{name}='{text}' can't be read"),
+                        "unset or correct it",
+                    )
+                })?)
+            }
+            _ => None,
+        };
+        let found = flag
+            .map(|value| (value, "flag"))
+            .or_else(|| environment.map(|value| (value, "environment")))
+            .or_else(|| file.map(|value| (value, "file")))
+            .or_else(|| default().map(|value| (value, "default")));
+        let value = match &found {
+            Some((value, _)) if key == "secret" && !value.to_string().is_empty() => {
+                "(set)".to_string()
+            }
+            Some((value, _)) => value.to_string(),
+            None => String::new(),
+        };
+        self.shown.push(Shown {
+            key,
+            value,
+            origin: found.as_ref().map_or("unset", |(_, origin)| origin),
+        });
+        Ok(found.map(|(value, _)| value))
+    }
+}

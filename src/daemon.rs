@@ -1,0 +1,81 @@
+//! `reelraft node` as a process: its log, its priority, and the signals that
+//! end it. How a node is put together is in the library.
+
+use std::io::IsTerminal;
+
+use reelraft::{
+    config::{NodeArgs, NodeConfig},
+    limits::NODE_NICE,
+    server,
+};
+use reelraft_model::Problem;
+use tokio::sync::watch;
+
+/// Runs a node until a signal ends it.
+///
+/// # Errors
+/// Why it can't start, or why it had to stop.
+pub fn run(args: NodeArgs) -> Result<(), Problem> {
+    log_to_stderr();
+    let config = NodeConfig::resolve(args)?;
+    prefer_this_process();
+    let runtime = runtime();
+    let result = runtime.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            stop_signal().await;
+            let _ = stopper.send(true);
+        });
+        server::run(config, stop).await
+    });
+    // Tasks still running are ended by their own guards; nothing else may keep
+    // the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// A runtime with a thread for each core.
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .expect("a machine that can't start threads can't run a node")
+}
+
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        // openraft and h2 warn of every late heartbeat, and openraft::raft logs
+        // each request to a node that starts or stops as an error. What matters
+        // to people (a new leader, a lost node) this program logs itself.
+        .unwrap_or_else(|_| {
+            tracing_subscriber::EnvFilter::new(
+                "info,openraft=error,openraft::raft=off,h2=error,sled=warn",
+            )
+        });
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false)
+        .with_ansi(colour)
+        .with_writer(std::io::stderr)
+        .init();
+}
+
+/// Lets Raft run before whatever else keeps this machine busy, where the user
+/// is allowed to (root, or CAP_SYS_NICE). Elsewhere a node only relies on its
+/// encoders being niced. Called before any thread is started, since threads
+/// inherit it.
+fn prefer_this_process() {
+    // SAFETY: takes three integers and touches no memory of ours.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NODE_NICE) };
+}
+
+/// SIGINT or SIGTERM.
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate()).expect("the runtime handles signals");
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}

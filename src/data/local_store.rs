@@ -1,0 +1,282 @@
+//! This node's own disk as a home: judges what others put, and does the disk's
+//! work on threads that may block. Other nodes' calls and the short way of this
+//! node's own both end here, so that both are judged alike.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use reelraft_storage::{
+    blobs::{BlobStore, Stored},
+    journal::Chunk,
+};
+use tokio::sync::mpsc;
+
+use super::{
+    error::DataError,
+    limits::{APPLY_WAIT, PART_BYTES, PARTS_AHEAD},
+    manifest::chunk_bytes,
+    table::Table,
+};
+
+/// What a put relies on.
+#[derive(Debug, Clone, Default)]
+pub struct PutTicket {
+    /// The job.
+    pub job: String,
+    /// The epoch of its homes that the sender saw.
+    pub epoch: u64,
+    /// The home applies the log at least this far before it judges.
+    pub log_index: u64,
+}
+
+/// Parts of a blob as they are read; the first says the blob's whole size.
+pub type Parts = mpsc::Receiver<Result<(u64, Bytes), DataError>>;
+
+/// This node's disk and table.
+#[derive(Clone)]
+pub struct LocalStore {
+    pub(super) table: Arc<dyn Table>,
+    pub(super) store: BlobStore,
+}
+
+/// Runs disk work on a thread where it may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, DataError> + Send + 'static,
+) -> Result<T, DataError> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.unwrap_or_else(|error| {
+        Err(DataError::Internal {
+            cause: error.to_string(),
+        })
+    })
+}
+
+impl LocalStore {
+    /// A store judged by a table.
+    pub fn new(table: Arc<dyn Table>, store: BlobStore) -> Self {
+        LocalStore { table, store }
+    }
+
+    /// Refuses a put that this node must not take; gives the source's size.
+    ///
+    /// # Errors
+    /// [`DataError::Behind`], [`DataError::NoSuchJob`],
+    /// [`DataError::JobEnded`], [`DataError::OldEpoch`] and
+    /// [`DataError::NotHome`].
+    pub async fn judge(&self, ticket: &PutTicket) -> Result<u64, DataError> {
+        // The epoch is the log index of the change that made it.
+        let index = ticket.log_index.max(ticket.epoch);
+        self.reach(index).await?;
+        let state = self.table.local();
+        let entry = state.job(&ticket.job).ok_or_else(|| DataError::NoSuchJob {
+            job: ticket.job.clone(),
+        })?;
+        let job = &entry.job;
+        if !job.state().keeps_bytes() {
+            return Err(DataError::JobEnded {
+                job: job.id.clone(),
+                state: job.state().name(),
+            });
+        }
+        if ticket.epoch != job.epoch {
+            return Err(DataError::OldEpoch {
+                job: job.id.clone(),
+                given: ticket.epoch,
+                current: job.epoch,
+            });
+        }
+        if !entry.is_home(self.table.node()) {
+            return Err(DataError::NotHome {
+                job: job.id.clone(),
+                node: self.table.node(),
+            });
+        }
+        Ok(job.source_bytes)
+    }
+
+    /// Waits until the log is applied up to an index.
+    ///
+    /// # Errors
+    /// [`DataError::Behind`].
+    pub async fn reach(&self, index: u64) -> Result<(), DataError> {
+        self.table
+            .wait_applied(index, APPLY_WAIT)
+            .await
+            .map_err(|problem| DataError::Behind {
+                index,
+                cause: problem.cause,
+            })
+    }
+
+    /// Stores a source chunk and journals it.
+    ///
+    /// # Errors
+    /// As [`LocalStore::judge`], [`DataError::BadChunk`], and what the store
+    /// refuses.
+    pub async fn put_chunk(
+        &self,
+        ticket: &PutTicket,
+        number: u64,
+        hash: &str,
+        data: Bytes,
+    ) -> Result<(), DataError> {
+        let source_bytes = self.judge(ticket).await?;
+        let expected = chunk_bytes(source_bytes, number);
+        if expected == 0 || data.len() as u64 != expected {
+            return Err(DataError::BadChunk {
+                job: ticket.job.clone(),
+                number,
+                cause: format!("has {} bytes where the source has {expected}", data.len()),
+            });
+        }
+        let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
+        blocking(move || {
+            store.put_bytes(&job, Some(&hash), &data)?;
+            store
+                .journal(&job)?
+                .append(number, &hash, data.len() as u32)?;
+            Ok(())
+        })
+        .await?;
+        // Judged again: under a newer epoch a new home may have read this
+        // home's journal before the chunk was in it.
+        self.judge(ticket).await.map(drop)
+    }
+
+    /// Stores a blob whose bytes come in parts.
+    ///
+    /// # Errors
+    /// As [`LocalStore::judge`], and what the store refuses.
+    pub async fn put_parts(
+        &self,
+        ticket: &PutTicket,
+        hash: &str,
+        bytes: u64,
+        parts: mpsc::Receiver<Bytes>,
+    ) -> Result<(), DataError> {
+        self.judge(ticket).await?;
+        self.write_parts(&ticket.job, hash, bytes, parts)
+            .await
+            .map(drop)
+    }
+
+    /// Stores a file of this machine as a blob, by a second name.
+    ///
+    /// # Errors
+    /// As [`LocalStore::judge`], and what the store refuses.
+    pub async fn put_file(
+        &self,
+        ticket: &PutTicket,
+        hash: &str,
+        bytes: u64,
+        path: PathBuf,
+    ) -> Result<(), DataError> {
+        self.judge(ticket).await?;
+        let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
+        blocking(move || {
+            store.check_room(bytes)?;
+            store.link_file(&job, &path, &hash)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Stores a blob from its parts without judging: for what this node
+    /// fetches by itself.
+    pub(super) async fn write_parts(
+        &self,
+        job: &str,
+        hash: &str,
+        bytes: u64,
+        mut parts: mpsc::Receiver<Bytes>,
+    ) -> Result<Stored, DataError> {
+        let (store, job, hash) = (self.store.clone(), job.to_string(), hash.to_string());
+        blocking(move || {
+            reelraft_storage::blobs::check_hash(&hash)?;
+            let mut writer = store.writer(&job, bytes)?;
+            while let Some(part) = parts.blocking_recv() {
+                writer.write(&part)?;
+                if writer.written_bytes() > bytes {
+                    break;
+                }
+            }
+            Ok(writer.finish(Some(&hash))?)
+        })
+        .await
+    }
+
+    /// Reads a range of a blob, each block checked; `bytes` 0 reads to the end.
+    pub fn read(&self, job: &str, hash: &str, offset: u64, bytes: u64) -> Parts {
+        let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+        let (store, job, hash) = (self.store.clone(), job.to_string(), hash.to_string());
+        tokio::task::spawn_blocking(move || {
+            let result = read_parts(&store, &job, &hash, (offset, bytes), &sender);
+            if let Err(error) = result {
+                // A reader that has gone needs no error.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        parts
+    }
+
+    /// The chunks that this home has of a job, once it has applied the log up
+    /// to `log_index`.
+    ///
+    /// # Errors
+    /// [`DataError::Behind`], and what the store refuses.
+    pub async fn journal(
+        &self,
+        job: &str,
+        log_index: u64,
+    ) -> Result<BTreeMap<u64, Chunk>, DataError> {
+        reelraft_storage::blobs::check_job(job)?;
+        self.reach(log_index).await?;
+        let known = self.table.local().job(job).is_some();
+        if !known {
+            return Err(DataError::NoSuchJob {
+                job: job.to_string(),
+            });
+        }
+        let (store, job) = (self.store.clone(), job.to_string());
+        blocking(move || Ok(store.journal(&job)?.chunks()?)).await
+    }
+
+    /// Which of these blobs are here.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub async fn stat(&self, job: &str, hashes: Vec<String>) -> Result<Vec<bool>, DataError> {
+        let (store, job) = (self.store.clone(), job.to_string());
+        blocking(move || {
+            let present = hashes.iter().map(|hash| store.has(&job, hash));
+            Ok(present.collect::<Result<Vec<bool>, _>>()?)
+        })
+        .await
+    }
+}
+
+fn read_parts(
+    store: &BlobStore,
+    job: &str,
+    hash: &str,
+    (offset, bytes): (u64, u64),
+    sender: &mpsc::Sender<Result<(u64, Bytes), DataError>>,
+) -> Result<(), DataError> {
+    let reader = store.reader(job, hash)?;
+    let total = reader.total_bytes();
+    let end = if bytes == 0 {
+        total
+    } else {
+        total.min(offset.saturating_add(bytes))
+    };
+    let mut at = offset;
+    loop {
+        // Up to the next boundary, so that each block is hashed once.
+        let to = end.min((at / PART_BYTES as u64 + 1) * PART_BYTES as u64);
+        let part = reader.read(at, to.saturating_sub(at) as usize)?;
+        at += part.len() as u64;
+        if sender.blocking_send(Ok((total, part.into()))).is_err() || at >= end {
+            return Ok(());
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What all of the data plane works on: the table, this disk, the other nodes'
+//! disks, and the range server.
+
+use std::{path::Path, sync::Arc};
+
+use reelraft_storage::blobs::BlobStore;
+
+use super::{
+    error::DataError,
+    limits::FAILURE_TICK,
+    local_store::{LocalStore, blocking},
+    peers::{HomePeers, HomeTransport},
+    source::range_server::RangeServer,
+    table::Table,
+};
+
+/// The bytes of jobs, as one node sees them.
+pub struct DataPlane {
+    pub(super) table: Arc<dyn Table>,
+    pub(super) store: BlobStore,
+    pub(super) local: LocalStore,
+    pub(super) homes: HomePeers,
+    pub(super) range_server: RangeServer,
+}
+
+impl DataPlane {
+    /// Opens the blobs in the data folder and starts the range server.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn open(
+        table: Arc<dyn Table>,
+        data: &Path,
+        transport: Arc<dyn HomeTransport>,
+    ) -> Result<Arc<Self>, DataError> {
+        let root = data.join("blobs");
+        let store = blocking(move || {
+            let parent = root.parent().unwrap_or(Path::new("."));
+            std::fs::create_dir_all(parent).map_err(|error| DataError::Internal {
+                cause: format!("{}: {error}", parent.display()),
+            })?;
+            Ok(BlobStore::open(&root)?)
+        });
+        Self::with_store(table, store.await?, transport).await
+    }
+
+    /// The data plane over a store that is open already.
+    ///
+    /// # Errors
+    /// [`DataError::Internal`] if the range server can't listen.
+    pub async fn with_store(
+        table: Arc<dyn Table>,
+        store: BlobStore,
+        transport: Arc<dyn HomeTransport>,
+    ) -> Result<Arc<Self>, DataError> {
+        let local = LocalStore::new(table.clone(), store.clone());
+        Ok(Arc::new(DataPlane {
+            homes: HomePeers::new(local.clone(), transport),
+            range_server: RangeServer::start().await?,
+            table,
+            store,
+            local,
+        }))
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> u64 {
+        self.table.node()
+    }
+
+    /// This node's disk as the other nodes reach it.
+    pub fn local_store(&self) -> LocalStore {
+        self.local.clone()
+    }
+
+    /// The blobs on this disk. Its calls block.
+    pub fn store(&self) -> &BlobStore {
+        &self.store
+    }
+
+    /// Waits until a sync fails, and says which: the node must then stop for
+    /// good, as it no longer knows what its disk holds.
+    pub async fn failed(&self) -> String {
+        loop {
+            if let Some(cause) = self.store.failure() {
+                return cause;
+            }
+            tokio::time::sleep(FAILURE_TICK).await;
+        }
+    }
+}

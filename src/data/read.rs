@@ -1,0 +1,261 @@
+//! Reading: from the nearest home that has the bytes. What is missing or
+//! damaged on this disk is mended from another home.
+
+use std::{path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use reelraft_model::{Job, JobEntry};
+use tokio::sync::mpsc;
+
+use super::{
+    error::DataError,
+    limits::{CHUNK_BYTES, PARTS_AHEAD, READ_OUTAGE, WHOLE_BYTES_MAX},
+    local_store::{Parts, blocking},
+    plane::DataPlane,
+    retry::RetryBudget,
+};
+
+impl DataPlane {
+    /// Begins to read a blob at a node: gives the blob's size with the first
+    /// part, and the stream of the rest.
+    async fn begin_read(
+        &self,
+        node: u64,
+        job: &str,
+        hash: &str,
+        (offset, bytes): (u64, u64),
+    ) -> Result<((u64, Bytes), Parts), DataError> {
+        let mut parts = self.homes.read(node, job, hash, offset, bytes).await?;
+        let first = parts.recv().await.ok_or_else(|| DataError::Unreachable {
+            node,
+            cause: "it sent nothing".to_string(),
+        })??;
+        Ok((first, parts))
+    }
+
+    /// The job as this node knows it now, where its homes changed after the
+    /// given row was read.
+    fn latest(&self, entry: &JobEntry) -> Arc<JobEntry> {
+        let state = self.table.local();
+        let newer = state
+            .job(&entry.job.id)
+            .filter(|newer| newer.job.epoch > entry.job.epoch);
+        newer.cloned().unwrap_or_else(|| Arc::new(entry.clone()))
+    }
+
+    /// Reads a range of a blob. What is one block at most is checked here by
+    /// its name; of a larger blob each block was checked where it was read.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`], or [`DataError::Unavailable`] after a bounded
+    /// time.
+    pub async fn read_range(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        offset: u64,
+        bytes: u64,
+    ) -> Result<Vec<u8>, DataError> {
+        let mut budget = RetryBudget::new(READ_OUTAGE);
+        loop {
+            let entry = self.latest(entry);
+            let nodes = self.nearest(&entry.job, hash);
+            let read = self.try_range(&entry, hash, (offset, bytes), &nodes).await;
+            match read {
+                Ok(read) => return Ok(read),
+                Err(error) => budget.wait(error).await?,
+            }
+        }
+    }
+
+    /// Reads a range from the first of these nodes that has the blob.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`] if every one was asked and none has it, and
+    /// [`DataError::Unavailable`] if some could not be asked.
+    pub(super) async fn try_range(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        range: (u64, u64),
+        nodes: &[u64],
+    ) -> Result<Vec<u8>, DataError> {
+        let job = &entry.job.id;
+        let mut trouble = None;
+        for &node in nodes {
+            let ((total, first), mut parts) = match self.begin_read(node, job, hash, range).await {
+                Ok(begun) => begun,
+                Err(error) if error.is_missing() => continue,
+                Err(error) => {
+                    trouble = Some(error);
+                    continue;
+                }
+            };
+            let mut read = first.to_vec();
+            let mut broken = None;
+            while let Some(part) = parts.recv().await {
+                match part {
+                    Ok((_, part)) => read.extend_from_slice(&part),
+                    Err(error) => broken = Some(error),
+                }
+            }
+            let end = if range.1 == 0 {
+                total
+            } else {
+                total.min(range.0.saturating_add(range.1))
+            };
+            let short = read.len() as u64 != end.saturating_sub(range.0);
+            let whole = read.len() as u64 == total;
+            // Each block of this disk's own was checked when it was read.
+            let away = node != self.node();
+            let forged = || whole && away && blake3::hash(&read).to_hex().as_str() != hash;
+            if short || broken.is_some() || forged() {
+                trouble = Some(broken.unwrap_or_else(|| DataError::Unreachable {
+                    node,
+                    cause: format!("it sent other bytes than those of {hash}"),
+                }));
+                continue;
+            }
+            if whole && away && entry.is_home(self.node()) {
+                self.mend(job, hash, &read).await;
+            }
+            return Ok(read);
+        }
+        Err(missing(job, hash, trouble))
+    }
+
+    /// Reads a whole blob into memory, checked by its name: lists and reports.
+    ///
+    /// # Errors
+    /// As [`DataPlane::read_range`].
+    pub async fn read_whole(&self, entry: &JobEntry, hash: &str) -> Result<Vec<u8>, DataError> {
+        let read = self.read_range(entry, hash, 0, WHOLE_BYTES_MAX).await?;
+        // A shorter one was read to its end, and checked there.
+        if read.len() as u64 == WHOLE_BYTES_MAX {
+            return Err(DataError::Internal {
+                cause: format!("blob {hash} is too large to be read at once"),
+            });
+        }
+        Ok(read)
+    }
+
+    /// A blob as a file on this disk, checked just now; fetched from a home if
+    /// it is missing or damaged here.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`], or [`DataError::Unavailable`] after a bounded
+    /// time.
+    pub async fn local_path(&self, entry: &JobEntry, hash: &str) -> Result<PathBuf, DataError> {
+        let mut budget = RetryBudget::new(READ_OUTAGE);
+        loop {
+            let (store, job, name) = (self.store.clone(), entry.job.id.clone(), hash.to_string());
+            let path = blocking(move || Ok(store.path_of_verified(&job, &name)?)).await;
+            match path {
+                Err(error) if error.is_missing() => {}
+                path => return path,
+            }
+            if let Err(error) = self.copy_here(entry, hash).await {
+                budget.wait(error).await?;
+            }
+        }
+    }
+
+    /// Copies a blob from another home to this disk.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`] and [`DataError::Unavailable`].
+    pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
+        let job = &entry.job.id;
+        let entry = self.latest(entry);
+        let mut others = self.nearest(&entry.job, hash);
+        others.retain(|&node| node != self.node());
+        let mut trouble = None;
+        for node in others {
+            let (first, rest) = match self.begin_read(node, job, hash, (0, 0)).await {
+                Ok(begun) => begun,
+                Err(error) if error.is_missing() => continue,
+                Err(error) => {
+                    trouble = Some(error);
+                    continue;
+                }
+            };
+            let total = first.0;
+            let (sender, parts) = mpsc::channel(PARTS_AHEAD);
+            let feed = feed(first, rest, sender);
+            let write = self.local.write_parts(job, hash, total, parts);
+            match futures::join!(feed, write) {
+                (Ok(()), Ok(_)) => return Ok(()),
+                // This disk's own refusal would be the same with any home.
+                (Ok(()), Err(error)) if error.kind() != "hash-mismatch" => return Err(error),
+                (Ok(()), Err(error)) | (Err(error), _) => trouble = Some(error),
+            }
+        }
+        Err(missing(job, hash, trouble))
+    }
+
+    /// Puts back here what had to be read elsewhere. It is only worth a try:
+    /// the bytes were read all the same.
+    async fn mend(&self, job: &str, hash: &str, bytes: &[u8]) {
+        if bytes.len() > CHUNK_BYTES {
+            return;
+        }
+        let (store, name, id, bytes) = (
+            self.store.clone(),
+            hash.to_string(),
+            job.to_string(),
+            bytes.to_vec(),
+        );
+        if let Err(error) = blocking(move || Ok(store.put_bytes(&id, Some(&name), &bytes)?)).await {
+            tracing::debug!(job, hash, %error, "could not be mended here");
+        }
+    }
+
+    /// Nodes to read a blob from: this one, then the homes, beginning at
+    /// another one for each blob so that they share the load.
+    fn nearest(&self, job: &Job, hash: &str) -> Vec<u64> {
+        let mut homes = home_ids(job);
+        if !homes.is_empty() {
+            let spread = hash.bytes().map(usize::from).sum::<usize>();
+            let count = homes.len();
+            homes.rotate_left(spread % count);
+        }
+        homes.retain(|&node| node != self.node());
+        homes.insert(0, self.node());
+        homes
+    }
+}
+
+/// The nodes that are a job's homes.
+pub(super) fn home_ids(job: &Job) -> Vec<u64> {
+    job.homes.iter().map(|home| home.node).collect()
+}
+
+fn missing(job: &str, hash: &str, trouble: Option<DataError>) -> DataError {
+    let (job, hash) = (job.to_string(), hash.to_string());
+    match trouble {
+        None => DataError::Lost { job, hash },
+        Some(DataError::Unavailable { cause, .. }) => DataError::Unavailable { job, hash, cause },
+        Some(error) => DataError::Unavailable {
+            job,
+            hash,
+            cause: error.to_string(),
+        },
+    }
+}
+
+/// Hands on what a home sends, until it ends or fails.
+async fn feed(
+    first: (u64, Bytes),
+    mut rest: Parts,
+    sender: mpsc::Sender<Bytes>,
+) -> Result<(), DataError> {
+    let mut next = Some(Ok(first));
+    while let Some(part) = next {
+        // The writer may end first, with an error that says more.
+        if sender.send(part?.1).await.is_err() {
+            return Ok(());
+        }
+        next = rest.recv().await;
+    }
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! A job's sealed source as a file that can be read at any offset, though it
+//! lies in chunks on the homes. Each chunk is checked by its hash; the ones
+//! read lately are kept, and the next one is fetched ahead.
+
+use std::{
+    collections::VecDeque,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use bytes::Bytes;
+use futures::{FutureExt, future::BoxFuture};
+use reelraft_model::JobEntry;
+use tokio::sync::OnceCell;
+
+use super::range_server::{Ranged, ServedSource};
+use crate::data::{
+    error::DataError,
+    limits::{CHUNK_BYTES, SOURCE_CACHE_CHUNKS},
+    manifest::Manifest,
+    plane::DataPlane,
+};
+
+type Slot = Arc<OnceCell<Bytes>>;
+
+impl DataPlane {
+    /// A job's sealed source, to be read here at any offset.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub async fn source(self: &Arc<Self>, entry: &JobEntry) -> Result<Source, DataError> {
+        Source::open(self.clone(), entry).await
+    }
+
+    /// Serves a job's sealed source to a program on this machine until the
+    /// answer is dropped.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub async fn serve_source(
+        self: &Arc<Self>,
+        entry: &JobEntry,
+    ) -> Result<ServedSource, DataError> {
+        Ok(self.range_server.serve(self.source(entry).await?))
+    }
+}
+
+/// A sealed source. Clones share what is kept in memory.
+#[derive(Clone)]
+pub struct Source {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    data: Arc<DataPlane>,
+    entry: Arc<JobEntry>,
+    manifest: Manifest,
+    /// The chunks read lately, the latest first.
+    lately: Mutex<VecDeque<(u64, Slot)>>,
+}
+
+impl Source {
+    /// Reads the manifest of a sealed source.
+    ///
+    /// # Errors
+    /// [`DataError::BadManifest`], also for a source that is not sealed, and
+    /// what keeps the homes from giving it.
+    pub async fn open(data: Arc<DataPlane>, entry: &JobEntry) -> Result<Self, DataError> {
+        let hash = &entry.job.manifest;
+        let bad = |cause| DataError::BadManifest {
+            hash: hash.clone(),
+            cause,
+        };
+        if hash.is_empty() {
+            return Err(bad("the source is not sealed yet"));
+        }
+        let manifest = Manifest::decode(hash, &data.read_whole(entry, hash).await?)?;
+        if manifest.source_bytes() != entry.job.source_bytes {
+            return Err(bad("it is that of another source"));
+        }
+        let inner = Inner {
+            data,
+            entry: Arc::new(entry.clone()),
+            manifest,
+            lately: Mutex::default(),
+        };
+        Ok(Source {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Bytes from `offset` on, up to the end of their chunk; none at the end
+    /// of the source.
+    ///
+    /// # Errors
+    /// What keeps the homes from giving the chunk.
+    pub async fn read(&self, offset: u64) -> Result<Bytes, DataError> {
+        if offset >= self.inner.manifest.source_bytes() {
+            return Ok(Bytes::new());
+        }
+        let number = offset / CHUNK_BYTES as u64;
+        let (slot, fresh) = self.slot(number);
+        let chunk = self.chunk(number, &slot).await?;
+        if fresh {
+            self.read_ahead(number + 1);
+        }
+        Ok(chunk.slice((offset % CHUNK_BYTES as u64) as usize..))
+    }
+
+    /// The place of a chunk, and whether it is new.
+    fn slot(&self, number: u64) -> (Slot, bool) {
+        let mut lately = self
+            .inner
+            .lately
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let known = lately.iter().position(|(known, _)| *known == number);
+        let fresh = known.is_none();
+        let slot = match known.and_then(|at| lately.remove(at)) {
+            Some((_, slot)) => slot,
+            None => Slot::default(),
+        };
+        lately.push_front((number, slot.clone()));
+        lately.truncate(SOURCE_CACHE_CHUNKS);
+        (slot, fresh)
+    }
+
+    async fn chunk(&self, number: u64, slot: &Slot) -> Result<Bytes, DataError> {
+        let inner = &self.inner;
+        let fetched = slot.get_or_try_init(|| async {
+            let hash = inner
+                .manifest
+                .chunk(number)
+                .ok_or_else(|| DataError::BadManifest {
+                    hash: inner.entry.job.manifest.clone(),
+                    cause: "it has no such chunk",
+                })?;
+            let chunk = inner
+                .data
+                .read_range(&inner.entry, &hash, 0, CHUNK_BYTES as u64)
+                .await?;
+            Ok::<_, DataError>(Bytes::from(chunk))
+        });
+        fetched.await.cloned()
+    }
+
+    /// Fetches a chunk that will be wanted soon; its errors show when it is.
+    fn read_ahead(&self, number: u64) {
+        if self.inner.manifest.chunk(number).is_none() {
+            return;
+        }
+        let (slot, fresh) = self.slot(number);
+        if fresh {
+            let source = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = source.chunk(number, &slot).await {
+                    tracing::debug!(number, %error, "a chunk could not be read ahead");
+                }
+            });
+        }
+    }
+}
+
+impl Ranged for Source {
+    fn total_bytes(&self) -> u64 {
+        self.inner.manifest.source_bytes()
+    }
+
+    fn read(&self, offset: u64) -> BoxFuture<'_, Result<Bytes, DataError>> {
+        Source::read(self, offset).boxed()
+    }
+}

@@ -1,0 +1,161 @@
+//! What a home refuses, by name, and what it serves.
+
+use reelraft_model::{CancelJob, Command};
+use reelraft_storage::blobs::BlobStore;
+
+use super::*;
+use crate::data::{DataError, Payload, PutTicket};
+
+fn kind(result: Result<(), DataError>) -> String {
+    result.unwrap_err().kind().to_string()
+}
+
+/// Puts a chunk on a node, from node 3.
+async fn put(
+    nodes: &ThreeNodes,
+    node: u64,
+    (job, epoch): (&str, u64),
+    number: u64,
+    bytes: &Bytes,
+) -> Result<(), DataError> {
+    let ticket = PutTicket {
+        job: job.to_string(),
+        epoch,
+        log_index: epoch,
+    };
+    let homes = &nodes.data(3).homes;
+    homes
+        .put_chunk(node, &ticket, number, &hex(bytes), bytes.clone())
+        .await
+}
+
+#[tokio::test]
+async fn puts_are_refused_by_name() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(CHUNK_BYTES + 10);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    let old = nodes.entry(&job).job.epoch;
+    nodes.set_homes(&job, &[2, 1]);
+    let epoch = nodes.entry(&job).job.epoch;
+    let (last, other) = (chunk(&source, 1), Bytes::from_static(b"0123456789"));
+    let refusals = [
+        (1, (job.as_str(), old), 1, &last, "old-epoch"),
+        (3, (&job, epoch), 1, &last, "not-home"),
+        (1, ("jother", epoch), 1, &last, "not-found"),
+        (1, ("../x", epoch), 1, &last, "not-found"),
+        (1, (&job, epoch + 99), 1, &last, "behind"),
+        (1, (&job, epoch), 0, &last, "bad-chunk"),
+        (1, (&job, epoch), 2, &last, "bad-chunk"),
+        (1, (&job, epoch), 1, &other, "source-changed"),
+    ];
+    put(&nodes, 1, (&job, epoch), 1, &last).await.unwrap();
+    for (node, ticket, number, bytes, expected) in refusals {
+        let refused = put(&nodes, node, ticket, number, bytes).await;
+        assert_eq!(kind(refused), expected, "{node} {ticket:?} {number}");
+    }
+    nodes.shared.apply(vec![Command::CancelJob(CancelJob {
+        job: job.clone(),
+        unix_ms: 0,
+    })]);
+    let refused = put(&nodes, 1, (&job, epoch), 1, &last).await;
+    assert_eq!(kind(refused), "job-ended");
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_what_their_name_says_are_refused() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(CHUNK_BYTES + 10);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    let ticket = PutTicket {
+        job: job.clone(),
+        epoch: nodes.entry(&job).job.epoch,
+        log_index: 0,
+    };
+    let data = nodes.data(3);
+    let last = chunk(&source, 1);
+    let lied = data.homes.put_chunk(1, &ticket, 1, &hex(b"x"), last).await;
+    assert_eq!(kind(lied), "hash-mismatch");
+    for (name, expected) in [
+        (hex(b"x").as_str(), "hash-mismatch"),
+        ("../../x", "bad-name"),
+    ] {
+        let payload = Payload::Bytes(Bytes::from_static(b"0123456789"));
+        let refused = data.homes.put(1, &ticket, name, 10, payload).await;
+        assert_eq!(kind(refused), expected, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_puts_and_still_serves() {
+    let mut nodes = ThreeNodes::start().await;
+    let job = nodes.job(10, &[1]);
+    let entry = nodes.entry(&job);
+    let hash = nodes
+        .data(2)
+        .put_bytes(&job, b"small".to_vec())
+        .await
+        .unwrap();
+    // Node 1 starts again, on a disk that has filled up.
+    let full = Arc::new(|_: &std::path::Path| {
+        Ok(reelraft_storage::blobs::Space {
+            free_bytes: 4,
+            total_bytes: 100,
+        })
+    });
+    let store = BlobStore::open_with(&nodes.folder.path().join("1/blobs"), full).unwrap();
+    let table = Arc::new(OneTable {
+        node: 1,
+        shared: nodes.shared.clone(),
+    });
+    let data = DataPlane::with_store(table, store, transport())
+        .await
+        .unwrap();
+    nodes.nodes.get_mut(&1).unwrap().data = data.clone();
+    let ticket = PutTicket {
+        job: job.clone(),
+        epoch: entry.job.epoch,
+        log_index: nodes.applied(),
+    };
+    let put = data
+        .homes
+        .put_chunk(
+            1,
+            &ticket,
+            0,
+            &hex(b"0123456789"),
+            Bytes::from_static(b"0123456789"),
+        )
+        .await;
+    let refused = put.unwrap_err();
+    assert_eq!(refused.kind(), "disk-full");
+    assert_eq!(data.read_whole(&entry, &hash).await.unwrap(), b"small");
+}
+
+#[tokio::test]
+async fn journals_and_presence_are_told_page_by_page() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(3 * CHUNK_BYTES);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    nodes.upload(3, &job, &source).await.unwrap();
+    let data = nodes.data(3);
+    let journal = data.homes.journal(1, &job, nodes.applied()).await.unwrap();
+    assert_eq!(journal.keys().copied().collect::<Vec<_>>(), [0, 1, 2]);
+    let hashes: Vec<String> = journal.values().map(|chunk| chunk.hash.clone()).collect();
+    assert_eq!(hashes, [0, 1, 2].map(|number| hex(&chunk(&source, number))));
+    let mut asked = hashes.clone();
+    asked.push(hex(b"x"));
+    assert_eq!(
+        data.homes.stat(2, &job, asked).await.unwrap(),
+        [true, true, true, false]
+    );
+    let unknown = data.homes.journal(1, "jother", 0).await.unwrap_err();
+    assert_eq!(unknown.kind(), "not-found");
+    let missing = data
+        .homes
+        .read(3, &job, &hashes[0], 0, 0)
+        .await
+        .unwrap()
+        .recv()
+        .await;
+    assert!(missing.unwrap().unwrap_err().is_missing());
+}

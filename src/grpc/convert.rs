@@ -1,0 +1,215 @@
+//! Jobs, tasks and refusals on the wire. What workers and the leader say to
+//! each other has a file of its own.
+
+use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
+use reelraft_proto::{problem, v1};
+use tonic::Status;
+
+use super::convert_spec::wire_spec;
+use crate::{api::JobView, node::messages::NodeStatus};
+
+/// A refusal as a status.
+pub fn status(problem: Problem) -> Status {
+    problem::to_status(&wire_problem(problem))
+}
+
+/// A problem on the wire.
+pub fn wire_problem(problem: Problem) -> v1::Problem {
+    let Problem { kind, cause, hint } = problem;
+    v1::Problem { kind, cause, hint }
+}
+
+/// A problem from the wire.
+pub fn model_problem(problem: v1::Problem) -> Problem {
+    let v1::Problem { kind, cause, hint } = problem;
+    Problem { kind, cause, hint }
+}
+
+/// A job on the wire.
+pub fn wire_job(view: JobView) -> v1::Job {
+    let JobView {
+        job,
+        shards_done,
+        shards_running,
+        frames_done,
+        waiting,
+    } = view;
+    let state = job_state(job.state());
+    let Job {
+        id,
+        tenant,
+        request_id,
+        state: _,
+        spec,
+        source_name,
+        source_bytes,
+        source_fingerprint: _,
+        epoch,
+        homes,
+        manifest: _,
+        source_root,
+        index_hash: _,
+        shards_total,
+        frames_total,
+        audio_tracks: _,
+        single: _,
+        plan_note,
+        build,
+        output_hash,
+        output_bytes,
+        proof_hash,
+        problem,
+        created_index: _,
+        created_unix_ms,
+        ended_unix_ms,
+        deleted_cluster_ms: _,
+    } = job;
+    let home = |Home { node, filled }| v1::Home { node, filled };
+    v1::Job {
+        id,
+        tenant,
+        request_id,
+        state: state.into(),
+        spec: Some(wire_spec(&spec)),
+        source_name,
+        source_bytes,
+        source_root,
+        epoch,
+        homes: homes.into_iter().map(home).collect(),
+        shards_total,
+        shards_done,
+        shards_running,
+        frames_total,
+        frames_done,
+        output_hash,
+        output_bytes,
+        build,
+        problem: problem.map(wire_problem),
+        created_unix_ms,
+        ended_unix_ms,
+        waiting,
+        plan_note,
+        proof_hash,
+    }
+}
+
+fn job_state(state: JobState) -> v1::JobState {
+    match state {
+        JobState::Uploading => v1::JobState::Uploading,
+        JobState::Analyzing => v1::JobState::Analyzing,
+        JobState::Encoding => v1::JobState::Encoding,
+        JobState::Assembling => v1::JobState::Assembling,
+        JobState::Succeeded => v1::JobState::Succeeded,
+        JobState::Failed => v1::JobState::Failed,
+        JobState::Cancelled => v1::JobState::Cancelled,
+        JobState::Deleted => v1::JobState::Deleted,
+    }
+}
+
+/// A task on the wire.
+pub fn wire_task(task: &Task) -> v1::Task {
+    let state = match task.state() {
+        TaskState::Pending => v1::TaskState::Pending,
+        TaskState::Running => v1::TaskState::Running,
+        TaskState::Done => v1::TaskState::Done,
+    };
+    let failures = task.failures.iter().map(|failure| {
+        let (attempt, node) = (failure.attempt, failure.node);
+        format!("attempt {attempt} on node {node}: {}", failure.problem)
+    });
+    v1::Task {
+        number: task.number,
+        kind: task.kind().name().to_string(),
+        state: state.into(),
+        node: task.node,
+        attempt: task.attempt,
+        from_pts: task.from_pts,
+        to_pts: task.to_pts,
+        frames: task.frames,
+        bytes_in: task.bytes_in,
+        bytes_out: task.bytes_out,
+        ratio_milli: (task.bytes_out * 1000)
+            .checked_div(task.bytes_in)
+            .unwrap_or(0),
+        hash: task.hash.clone(),
+        started_unix_ms: task.started_unix_ms,
+        ended_unix_ms: task.ended_unix_ms,
+        failures: failures.collect(),
+    }
+}
+
+/// A node on the wire.
+pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
+    let NodeStatus {
+        id,
+        address,
+        role,
+        reachable,
+        pid,
+        slots,
+        slots_busy,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        build,
+        applied_index,
+        incarnation,
+        version,
+        trouble,
+    } = node;
+    v1::NodeStatus {
+        id,
+        address,
+        role: role.map_or_else(String::new, |role| role.name().to_string()),
+        reachable,
+        pid,
+        slots,
+        slots_busy,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        build,
+        applied_index,
+        incarnation,
+        version,
+        trouble,
+    }
+}
+
+/// A node from the wire. Its role is left to whoever knows the members.
+pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
+    let v1::NodeStatus {
+        id,
+        address,
+        role: _,
+        reachable,
+        pid,
+        slots,
+        slots_busy,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        build,
+        applied_index,
+        incarnation,
+        version,
+        trouble,
+    } = node;
+    NodeStatus {
+        id,
+        address,
+        role: None,
+        reachable,
+        pid,
+        slots,
+        slots_busy,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        build,
+        applied_index,
+        incarnation,
+        version,
+        trouble,
+    }
+}

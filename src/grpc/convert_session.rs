@@ -1,0 +1,431 @@
+//! What workers and the leader say to each other, on the wire. Decoding gives
+//! `None` for what this version does not know.
+
+use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
+use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
+
+use super::convert::{model_node, model_problem, wire_node, wire_problem};
+use crate::node::messages::{
+    Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
+    LeaderReport, Outcome, Progress, ToWorker,
+};
+
+fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
+    v1::AttemptRef {
+        job: key.job.clone(),
+        kind: key.kind().name().to_string(),
+        number: key.number,
+        attempt: key.attempt,
+    }
+}
+
+fn model_attempt(attempt: v1::AttemptRef) -> Option<AttemptKey> {
+    Some(AttemptKey {
+        kind: TaskKind::parse(&attempt.kind)?.into(),
+        job: attempt.job,
+        number: attempt.number,
+        attempt: attempt.attempt,
+    })
+}
+
+fn wire_progress(progress: Progress) -> Vec<v1::AttemptProgress> {
+    let wire = |(key, frames)| v1::AttemptProgress {
+        attempt: Some(wire_attempt(&key)),
+        frames,
+    };
+    progress.into_iter().map(wire).collect()
+}
+
+fn model_progress(progress: Vec<v1::AttemptProgress>) -> Progress {
+    let model =
+        |running: v1::AttemptProgress| Some((model_attempt(running.attempt?)?, running.frames));
+    progress.into_iter().filter_map(model).collect()
+}
+
+/// A hello as the first message of a session.
+pub fn wire_hello(hello: Hello) -> v1::FromWorker {
+    let Hello {
+        node,
+        incarnation,
+        address,
+        pid,
+        slots,
+        build,
+        version,
+        beat,
+    } = hello;
+    let hello = v1::Hello {
+        node,
+        incarnation,
+        address,
+        pid,
+        slots,
+        build,
+        version,
+        beat: Some(wire_beat(beat)),
+    };
+    v1::FromWorker {
+        message: Some(from_worker::Message::Hello(hello)),
+    }
+}
+
+/// The hello that begins a session.
+pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
+    let from_worker::Message::Hello(hello) = first.message? else {
+        return None;
+    };
+    let v1::Hello {
+        node,
+        incarnation,
+        address,
+        pid,
+        slots,
+        build,
+        version,
+        beat,
+    } = hello;
+    Some(Hello {
+        node,
+        incarnation,
+        address,
+        pid,
+        slots,
+        build,
+        version,
+        beat: model_beat(beat.unwrap_or_default()),
+    })
+}
+
+fn wire_beat(beat: Beat) -> v1::Beat {
+    let Beat {
+        running,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        applied_index,
+        trouble,
+        full,
+    } = beat;
+    v1::Beat {
+        running: wire_progress(running),
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        applied_index,
+        trouble,
+        full,
+    }
+}
+
+fn model_beat(beat: v1::Beat) -> Beat {
+    let v1::Beat {
+        running,
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        applied_index,
+        trouble,
+        full,
+    } = beat;
+    Beat {
+        running: model_progress(running),
+        load_milli,
+        disk_free_bytes,
+        disk_total_bytes,
+        applied_index,
+        trouble,
+        full,
+    }
+}
+
+/// A worker's message, after its hello.
+pub fn wire_from_worker(message: FromWorker) -> v1::FromWorker {
+    let message = match message {
+        FromWorker::Beat(beat) => from_worker::Message::Beat(wire_beat(beat)),
+        FromWorker::Result(AttemptResult { key, outcome }) => {
+            let outcome = match outcome {
+                Outcome::Done(done) => attempt_result::Outcome::Done(wire_done(done)),
+                Outcome::Failed(failed) => attempt_result::Outcome::Failed(wire_failed(failed)),
+            };
+            from_worker::Message::Result(v1::AttemptResult {
+                attempt: Some(wire_attempt(&key)),
+                outcome: Some(outcome),
+            })
+        }
+    };
+    v1::FromWorker {
+        message: Some(message),
+    }
+}
+
+/// A worker's message from the wire.
+pub fn model_from_worker(message: v1::FromWorker) -> Option<FromWorker> {
+    match message.message? {
+        from_worker::Message::Hello(_) => None,
+        from_worker::Message::Beat(beat) => Some(FromWorker::Beat(model_beat(beat))),
+        from_worker::Message::Result(result) => {
+            let outcome = match result.outcome? {
+                attempt_result::Outcome::Done(done) => Outcome::Done(model_done(done)),
+                attempt_result::Outcome::Failed(failed) => Outcome::Failed(model_failed(failed)),
+            };
+            Some(FromWorker::Result(AttemptResult {
+                key: model_attempt(result.attempt?)?,
+                outcome,
+            }))
+        }
+    }
+}
+
+fn wire_done(done: Done) -> v1::Done {
+    let Done {
+        hash,
+        bytes_out,
+        bytes_in,
+        frames,
+        report,
+        analysis,
+    } = done;
+    v1::Done {
+        hash,
+        bytes_out,
+        bytes_in,
+        frames,
+        report,
+        analysis: analysis.map(wire_analysis),
+    }
+}
+
+fn model_done(done: v1::Done) -> Done {
+    let v1::Done {
+        hash,
+        bytes_out,
+        bytes_in,
+        frames,
+        report,
+        analysis,
+    } = done;
+    Done {
+        hash,
+        bytes_out,
+        bytes_in,
+        frames,
+        report,
+        analysis: analysis.map(model_analysis),
+    }
+}
+
+fn wire_analysis(analysis: Analysis) -> v1::Analysis {
+    let Analysis {
+        plan,
+        plan_note,
+        audio_tracks,
+        extras,
+    } = analysis;
+    let range = |range: ShardRange| v1::ShardRange {
+        from_pts: range.from_pts,
+        to_pts: range.to_pts,
+        frames: range.frames,
+    };
+    v1::Analysis {
+        plan: plan.into_iter().map(range).collect(),
+        plan_note,
+        audio_tracks,
+        extras,
+    }
+}
+
+fn model_analysis(analysis: v1::Analysis) -> Analysis {
+    let v1::Analysis {
+        plan,
+        plan_note,
+        audio_tracks,
+        extras,
+    } = analysis;
+    let range = |range: v1::ShardRange| ShardRange {
+        from_pts: range.from_pts,
+        to_pts: range.to_pts,
+        frames: range.frames,
+    };
+    Analysis {
+        plan: plan.into_iter().map(range).collect(),
+        plan_note,
+        audio_tracks,
+        extras,
+    }
+}
+
+fn wire_failed(failed: Failed) -> v1::Failed {
+    let Failed {
+        problem,
+        class,
+        lost,
+    } = failed;
+    let class = match class {
+        FailureClass::Work => v1::FailureClass::Work,
+        // A node never says of itself that it was lost.
+        FailureClass::NodeFault | FailureClass::NodeLost => v1::FailureClass::NodeFault,
+        FailureClass::Final => v1::FailureClass::Final,
+        FailureClass::PlanMismatch => v1::FailureClass::PlanMismatch,
+        FailureClass::Stopped => v1::FailureClass::Stopped,
+    };
+    v1::Failed {
+        problem: Some(wire_problem(problem)),
+        class: class.into(),
+        lost: lost.iter().map(wire_attempt).collect(),
+    }
+}
+
+fn model_failed(failed: v1::Failed) -> Failed {
+    let class = match failed.class() {
+        v1::FailureClass::Work => FailureClass::Work,
+        v1::FailureClass::NodeFault | v1::FailureClass::Unspecified => FailureClass::NodeFault,
+        v1::FailureClass::Final => FailureClass::Final,
+        v1::FailureClass::PlanMismatch => FailureClass::PlanMismatch,
+        v1::FailureClass::Stopped => FailureClass::Stopped,
+    };
+    Failed {
+        problem: model_problem(failed.problem.unwrap_or_default()),
+        class,
+        lost: failed.lost.into_iter().filter_map(model_attempt).collect(),
+    }
+}
+
+/// A message to a worker.
+pub fn wire_to_worker(message: ToWorker) -> v1::ToWorker {
+    let message = match message {
+        ToWorker::Welcome { leader, term } => {
+            to_worker::Message::Welcome(v1::Welcome { leader, term })
+        }
+        ToWorker::Assign(Assignment { key, log_index }) => {
+            to_worker::Message::Assign(v1::Assignment {
+                attempt: Some(wire_attempt(&key)),
+                log_index,
+            })
+        }
+        ToWorker::Settled(key) => to_worker::Message::Settled(wire_attempt(&key)),
+        ToWorker::Report(report) => to_worker::Message::Report(wire_report(report)),
+    };
+    v1::ToWorker {
+        message: Some(message),
+    }
+}
+
+/// A message to a worker from the wire.
+pub fn model_to_worker(message: v1::ToWorker) -> Option<ToWorker> {
+    Some(match message.message? {
+        to_worker::Message::Welcome(v1::Welcome { leader, term }) => {
+            ToWorker::Welcome { leader, term }
+        }
+        to_worker::Message::Assign(assignment) => ToWorker::Assign(Assignment {
+            key: model_attempt(assignment.attempt?)?,
+            log_index: assignment.log_index,
+        }),
+        to_worker::Message::Settled(attempt) => ToWorker::Settled(model_attempt(attempt)?),
+        to_worker::Message::Report(report) => ToWorker::Report(model_report(report)),
+    })
+}
+
+fn wire_report(report: LeaderReport) -> v1::LeaderReport {
+    let LeaderReport {
+        leader,
+        term,
+        nodes,
+        jobs,
+    } = report;
+    let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
+        job,
+        running: wire_progress(progress.running),
+        waiting: progress.waiting,
+    };
+    v1::LeaderReport {
+        leader,
+        term,
+        nodes: nodes.into_iter().map(wire_node).collect(),
+        jobs: jobs.into_iter().map(job).collect(),
+    }
+}
+
+fn model_report(report: v1::LeaderReport) -> LeaderReport {
+    let v1::LeaderReport {
+        leader,
+        term,
+        nodes,
+        jobs,
+    } = report;
+    let job = |job: v1::JobProgress| {
+        let progress = JobProgress {
+            running: model_progress(job.running),
+            waiting: job.waiting,
+        };
+        (job.job, progress)
+    };
+    LeaderReport {
+        leader,
+        term,
+        nodes: nodes.into_iter().map(model_node).collect(),
+        jobs: jobs.into_iter().map(job).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_failure_without_a_class_does_not_blame_the_work() {
+        let failed = model_failed(v1::Failed::default());
+        assert_eq!(failed.class, FailureClass::NodeFault);
+    }
+
+    #[test]
+    fn what_a_worker_says_crosses_the_wire_whole() {
+        let key = AttemptKey {
+            job: "j1".into(),
+            kind: TaskKind::Analyze.into(),
+            number: 0,
+            attempt: 2,
+        };
+        let done = Done {
+            hash: "h".into(),
+            bytes_out: 1,
+            bytes_in: 2,
+            frames: 3,
+            report: "r".into(),
+            analysis: Some(Analysis {
+                plan: vec![ShardRange {
+                    from_pts: -1,
+                    to_pts: 5,
+                    frames: 6,
+                }],
+                plan_note: "one".into(),
+                audio_tracks: 2,
+                extras: true,
+            }),
+        };
+        let failed = |class| Failed {
+            problem: reelraft_model::Problem::new("k", "c", "h"),
+            class,
+            lost: vec![key.clone()],
+        };
+        let mut outcomes = vec![Outcome::Done(done)];
+        for class in [
+            FailureClass::Work,
+            FailureClass::NodeFault,
+            FailureClass::Final,
+            FailureClass::PlanMismatch,
+            FailureClass::Stopped,
+        ] {
+            outcomes.push(Outcome::Failed(failed(class)));
+        }
+        for outcome in outcomes {
+            let said = FromWorker::Result(AttemptResult {
+                key: key.clone(),
+                outcome,
+            });
+            let heard = model_from_worker(wire_from_worker(said.clone()));
+            assert_eq!(heard, Some(said));
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! The spec on the wire. Both sides are taken apart field by field, so that an
+//! option that is added and forgotten here does not compile.
+
+use reelraft_model::spec::{Crop, Spec, SpecRequest};
+use reelraft_proto::v1;
+
+/// A spec as a client asks for it. Zero and empty mean "not given" on the wire.
+pub fn spec_request(spec: v1::Spec) -> SpecRequest {
+    let v1::Spec {
+        width,
+        height,
+        fps_num,
+        fps_den,
+        codec,
+        crf,
+        preset,
+        pix_fmt,
+        brightness_milli,
+        contrast_milli,
+        audio,
+        audio_bitrate,
+        container,
+        shard_ms,
+        saturation_milli,
+        deinterlace,
+        crop,
+        pad_width,
+        pad_height,
+        denoise,
+        loudness_mlufs,
+        audio_tracks,
+        subtitles,
+        strip_metadata,
+        keep_location,
+        strict,
+    } = spec;
+    SpecRequest {
+        width: above_zero(width),
+        height: above_zero(height),
+        fps: pair(fps_num, fps_den),
+        codec,
+        crf,
+        preset,
+        pix_fmt,
+        brightness_milli,
+        contrast_milli,
+        audio,
+        audio_bitrate: above_zero(audio_bitrate),
+        container,
+        shard_ms: above_zero(shard_ms),
+        saturation_milli,
+        deinterlace,
+        crop: crop.map(model_crop),
+        pad: pair(pad_width, pad_height),
+        denoise,
+        loudness_mlufs: (loudness_mlufs != 0).then_some(loudness_mlufs),
+        audio_tracks,
+        subtitles,
+        strip_metadata,
+        keep_location,
+        strict,
+    }
+}
+
+fn above_zero(number: u32) -> Option<u32> {
+    (number != 0).then_some(number)
+}
+
+fn pair(first: u32, second: u32) -> Option<(u32, u32)> {
+    (first != 0 || second != 0).then_some((first, second))
+}
+
+fn model_crop(crop: v1::Crop) -> Crop {
+    let v1::Crop {
+        width,
+        height,
+        x,
+        y,
+    } = crop;
+    Crop {
+        width,
+        height,
+        x,
+        y,
+    }
+}
+
+fn wire_crop(crop: Crop) -> v1::Crop {
+    let Crop {
+        width,
+        height,
+        x,
+        y,
+    } = crop;
+    v1::Crop {
+        width,
+        height,
+        x,
+        y,
+    }
+}
+
+/// A resolved spec on the wire.
+pub fn wire_spec(spec: &Spec) -> v1::Spec {
+    // Those of a closed choice are numbers in the table, and words here.
+    let (codec, audio, container) = (spec.codec(), spec.audio(), spec.container());
+    let (deinterlace, denoise, subtitles) = (spec.deinterlace(), spec.denoise(), spec.subtitles());
+    let Spec {
+        width,
+        height,
+        fps_num,
+        fps_den,
+        codec: _,
+        crf,
+        preset,
+        pix_fmt,
+        brightness_milli,
+        contrast_milli,
+        audio: _,
+        audio_bitrate,
+        container: _,
+        shard_ms,
+        saturation_milli,
+        deinterlace: _,
+        crop,
+        pad_width,
+        pad_height,
+        denoise: _,
+        loudness_mlufs,
+        audio_tracks,
+        subtitles: _,
+        strip_metadata,
+        keep_location,
+        strict,
+    } = spec.clone();
+    v1::Spec {
+        width,
+        height,
+        fps_num,
+        fps_den,
+        codec: codec.name().to_string(),
+        crf: Some(crf),
+        preset,
+        pix_fmt,
+        brightness_milli: Some(brightness_milli),
+        contrast_milli: Some(contrast_milli),
+        audio: audio.name().to_string(),
+        audio_bitrate,
+        container: container.name().to_string(),
+        shard_ms,
+        saturation_milli: Some(saturation_milli),
+        deinterlace: deinterlace.name().to_string(),
+        crop: crop.map(wire_crop),
+        pad_width,
+        pad_height,
+        denoise: denoise.name().to_string(),
+        loudness_mlufs,
+        audio_tracks,
+        subtitles: subtitles.name().to_string(),
+        strip_metadata,
+        keep_location,
+        strict,
+    }
+}

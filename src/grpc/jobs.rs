@@ -1,0 +1,221 @@
+//! The `Jobs` service.
+
+use std::pin::Pin;
+
+use futures::{StreamExt, TryStreamExt, stream};
+use reelraft_proto::v1::{self, jobs_server::Jobs};
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::{
+    convert::{status, wire_job, wire_task},
+    convert_spec::spec_request,
+    convert_upload::{upload_request, wire_reply},
+};
+use crate::api::{
+    Api, Consistency, ListRequest, Output, Page, Reference, SubmitRequest, Submitted, TasksRequest,
+    WatchEvent,
+};
+
+/// The `Jobs` service of one node.
+#[derive(Clone)]
+pub struct JobsService {
+    api: Api,
+}
+
+impl JobsService {
+    /// The service over what a client may ask.
+    pub fn new(api: Api) -> Self {
+        JobsService { api }
+    }
+}
+
+type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The state that answers a read.
+pub(super) fn consistency(local: bool) -> Consistency {
+    match local {
+        true => Consistency::Local,
+        false => Consistency::Linearizable,
+    }
+}
+
+#[tonic::async_trait]
+impl Jobs for JobsService {
+    type UploadStream = Out<v1::UploadServer>;
+    type WatchStream = Out<v1::WatchEvent>;
+    type FetchStream = Out<v1::FetchPart>;
+
+    async fn submit(
+        &self,
+        request: Request<v1::SubmitRequest>,
+    ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let v1::SubmitRequest {
+            tenant,
+            request_id,
+            spec,
+            source_name,
+            source_bytes,
+            source_fingerprint,
+        } = request.into_inner();
+        let request = SubmitRequest {
+            tenant,
+            request_id,
+            spec: spec_request(spec.unwrap_or_default()),
+            source_name,
+            source_bytes,
+            source_fingerprint,
+        };
+        let Submitted { job, existed } = self.api.submit(request).await.map_err(status)?;
+        Ok(Response::new(v1::SubmitResponse {
+            job: Some(wire_job(job)),
+            existed,
+        }))
+    }
+
+    async fn upload(
+        &self,
+        request: Request<Streaming<v1::UploadClient>>,
+    ) -> Result<Response<Self::UploadStream>, Status> {
+        let incoming = request.into_inner().map(upload_request);
+        let replies = self.api.upload(incoming);
+        let replies = replies.map_ok(wire_reply).map_err(status);
+        Ok(Response::new(Box::pin(replies)))
+    }
+
+    async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
+        let v1::GetRequest { job, local } = request.into_inner();
+        let view = self.api.job(&job, consistency(local)).await;
+        Ok(Response::new(wire_job(view.map_err(status)?)))
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        let v1::ListRequest {
+            tenant,
+            page_size,
+            page_token,
+            local,
+        } = request.into_inner();
+        let request = ListRequest {
+            tenant,
+            page_size,
+            page_token,
+            consistency: consistency(local),
+        };
+        let Page {
+            items,
+            next_page_token,
+        } = self.api.list(request).await.map_err(status)?;
+        Ok(Response::new(v1::ListResponse {
+            jobs: items.into_iter().map(wire_job).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<Self::WatchStream>, Status> {
+        let id = request.into_inner().job;
+        let events = self.api.watch(&id).await.map_err(status)?;
+        let wire = |event: WatchEvent| v1::WatchEvent {
+            job: Some(wire_job(event.job)),
+            leader: event.leader.unwrap_or(0),
+            term: event.term,
+        };
+        let events = events.map_ok(wire).map_err(status);
+        Ok(Response::new(Box::pin(events)))
+    }
+
+    async fn cancel(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let cancelled = self.api.cancel(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(cancelled.map_err(status)?)))
+    }
+
+    async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let deleted = self.api.delete(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(deleted.map_err(status)?)))
+    }
+
+    async fn tasks(
+        &self,
+        request: Request<v1::TasksRequest>,
+    ) -> Result<Response<v1::TasksResponse>, Status> {
+        let v1::TasksRequest {
+            job,
+            page_size,
+            page_token,
+        } = request.into_inner();
+        let request = TasksRequest {
+            job,
+            page_size,
+            page_token,
+        };
+        let Page {
+            items,
+            next_page_token,
+        } = self.api.tasks(request).await.map_err(status)?;
+        Ok(Response::new(v1::TasksResponse {
+            tasks: items.iter().map(|task| wire_task(task)).collect(),
+            next_page_token,
+        }))
+    }
+
+    async fn proof(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::ProofResponse>, Status> {
+        let proof = self.api.proof(&request.into_inner().job).await;
+        let json = proof.map_err(status)?;
+        Ok(Response::new(v1::ProofResponse { json }))
+    }
+
+    async fn reference(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::ReferenceResponse>, Status> {
+        let reference = self.api.reference(&request.into_inner().job).await;
+        let Reference { args, note } = reference.map_err(status)?;
+        Ok(Response::new(v1::ReferenceResponse { args, note }))
+    }
+
+    async fn fetch(
+        &self,
+        request: Request<v1::FetchRequest>,
+    ) -> Result<Response<Self::FetchStream>, Status> {
+        let v1::FetchRequest { job, offset } = request.into_inner();
+        let output = self.api.fetch(&job, offset).await.map_err(status)?;
+        Ok(Response::new(Box::pin(wire_output(output))))
+    }
+}
+
+/// The parts of an output. The first says its size and hash, and comes even if
+/// there is nothing left to send.
+fn wire_output(output: Output) -> impl Stream<Item = Result<v1::FetchPart, Status>> + Send {
+    let Output {
+        offset,
+        total_bytes,
+        hash,
+        parts,
+    } = output;
+    let head = v1::FetchPart {
+        offset,
+        total_bytes,
+        hash,
+        ..Default::default()
+    };
+    let mut at = offset;
+    let parts = parts.map_err(status).map_ok(move |data| {
+        let part = v1::FetchPart {
+            offset: at,
+            data,
+            ..Default::default()
+        };
+        at += part.data.len() as u64;
+        part
+    });
+    stream::iter([Ok(head)]).chain(parts)
+}

@@ -1,0 +1,19 @@
+//! The gRPC adapters: each decodes, calls, and encodes. What may be asked is
+//! the business of `api`; what workers and the leader say to each other is in
+//! `node::messages`, and what nodes ask of each other's disks in `data`.
+//!
+//! The types of the wire stand here and in `proto` alone; [`convert`] turns
+//! them into ours.
+
+pub mod blob_client;
+pub(crate) mod blobs;
+mod cluster;
+mod convert;
+mod convert_session;
+mod convert_spec;
+mod convert_upload;
+mod jobs;
+pub(crate) mod limits;
+pub mod router;
+pub mod worker_client;
+mod workers;

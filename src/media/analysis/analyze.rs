@@ -1,0 +1,173 @@
+//! The analysis of a source: what it is, its packets, its first frame, and the
+//! plan. A pure function of the source's bytes and the spec.
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    analysis::{
+        color,
+        first_frame::{FirstFrame, first_frame},
+        packets::{self, Packet},
+        picture::picture,
+        planner, probe,
+    },
+    audio::tracks,
+    error::MediaError,
+    extras::choose,
+    facts::{
+        color::{Hdr, HeaderColorTags},
+        file_metadata::FileMetadata,
+        index::{Index, SourceFacts},
+        labels::Label,
+        picture::Picture,
+        plan::{Plan, one_shard},
+        source::{ProbedSource, Source},
+    },
+    ffmpeg::{context::Context, showinfo::Frame},
+    video::{grid::Grid, timing::fps},
+};
+
+/// Codecs whose keyframes and packet times are known to be safe to cut at.
+const CUTTABLE: [&str; 20] = [
+    "h264",
+    "hevc",
+    "vp8",
+    "vp9",
+    "av1",
+    "mpeg1video",
+    "mpeg2video",
+    "mpeg4",
+    "mjpeg",
+    "prores",
+    "dnxhd",
+    "ffv1",
+    "rawvideo",
+    "huffyuv",
+    "ffvhuff",
+    "utvideo",
+    "png",
+    "v210",
+    "vc1",
+    "wmv3",
+];
+
+/// Analyzes a source; the index holds all that later steps need.
+///
+/// # Errors
+/// [`crate::error::Class::Final`] if the source itself is refused.
+pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+    if source_bytes == 0 {
+        return Err(MediaError::EmptySource);
+    }
+    let found = probe::probe(context).await?;
+    let mut notes = Vec::new();
+    let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
+    let extras = choose::choose(context.spec, &found.streams, &mut notes);
+    let metadata = (!context.spec.strip_metadata).then(|| {
+        let audio = audio_tracks.first().map(|track| track.stream);
+        FileMetadata::of(&found, audio, context.spec.keep_location, &mut notes)
+    });
+    let label = video_label(&found);
+    let facts = SourceFacts {
+        source_bytes,
+        source: found.source,
+        label,
+        audio_tracks,
+        extras,
+        metadata,
+        notes,
+        picture: Picture::default(),
+        rate: None,
+        hdr: Hdr::default(),
+        color_tags: HeaderColorTags::default(),
+        zero: 0,
+    };
+    match facts.source.video {
+        Some(_) => analyze_video(context, facts).await,
+        None => Ok(Index::new(facts, Plan::empty())),
+    }
+}
+
+/// Fills in what only jobs with video have: packets, first frame and plan.
+async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<Index, MediaError> {
+    let other_streams: Vec<u32> = facts
+        .audio_tracks
+        .iter()
+        .map(|track| track.stream)
+        .chain(facts.extras.iter().map(|extra| extra.stream))
+        .collect();
+    let source = &facts.source;
+    let packets = packets::scan(context, source).await?;
+    let first = first_frame(context, source, &other_streams, true)
+        .await
+        .map_err(|error| match error {
+            MediaError::NoFrames { .. } if packets.is_empty() => MediaError::NoFrames {
+                detail: "the video is declared and has not one packet".into(),
+            },
+            other => other,
+        })?;
+    let single = first_frame(context, source, &other_streams, false).await?;
+    let zero = match (first.decoded.pts, single.decoded.pts) {
+        (Some(first), Some(single)) => first.saturating_sub(single),
+        _ => 0,
+    };
+    let plan = make_plan(context.spec, source, &packets, &first, zero)?;
+    facts.zero = zero;
+    facts.rate = fps(context.spec).or(first.rate);
+    facts.picture = picture(context.spec, first)?;
+    facts.hdr = color::read_hdr(context, &facts.source).await?;
+    let mut index = Index::new(facts, plan);
+    index.facts.color_tags = color::reference_color_tags(context, &index).await?;
+    Ok(index)
+}
+
+/// Plans the shards, or a single shard if the source can't be cut safely.
+fn make_plan(
+    spec: &Spec,
+    source: &Source,
+    packets: &[Packet],
+    first: &FirstFrame,
+    zero: i64,
+) -> Result<Plan, MediaError> {
+    let base = source.video().time_base;
+    let mut plan = planner::plan(packets, base, spec.shard_ms);
+    let note = plan.note.take().or_else(|| {
+        let promised = plan.times.first().copied();
+        reason_not_to_cut(source, &first.decoded, promised)
+    });
+    if note.is_some() {
+        let shown = packets.iter().filter(|packet| !packet.hidden).count();
+        plan = one_shard(plan.times, plan.keys, shown, note);
+    }
+    match Grid::over(spec, base, zero) {
+        Some(grid) => grid.snap_plan(plan),
+        None => Ok(plan),
+    }
+}
+
+/// Tags and dispositions of the video that is encoded.
+fn video_label(found: &ProbedSource) -> Label {
+    let video = found.source.video.as_ref().and_then(|video| {
+        let mut streams = found.streams.iter();
+        streams.find(|stream| stream.index == video.stream)
+    });
+    video.map(Label::of).unwrap_or_default()
+}
+
+/// Why this source must not be cut, if so.
+fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
+    let codec = source.video().codec.as_str();
+    if !CUTTABLE.contains(&codec) {
+        return Some(format!("keyframes of {codec} are not known to be clean"));
+    }
+    if codec == "h264" && source.video().profile.contains("4:4:4") {
+        return Some("H.264 4:4:4 depends on a note in its first packet".into());
+    }
+    if source.demuxer == "ogg" {
+        return Some("Ogg pages time frames only now and then".into());
+    }
+    if first.pts != promised {
+        return Some("its first packet gives no frame".into());
+    }
+    None
+}

@@ -1,0 +1,209 @@
+//! Argument lists that inspect a source: pure functions of it and the spec.
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    facts::{index::Index, source::Source, text::strings},
+    ffmpeg::{
+        args::{drain_other_streams, global_options},
+        input::{Input, open_input},
+        log::{LOG, LOG_ERRORS},
+    },
+    limits::LOOSE_PICTURES_MIN,
+    video::{args::video, filters::Pass},
+};
+
+/// The fields that [`probe`] requests.
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
+
+/// ffprobe: prints format, streams and chapters as JSON.
+pub(crate) fn probe(input: &Input) -> Vec<String> {
+    let mut args = shown(PROBED);
+    args.extend(open_input(input, None));
+    args
+}
+
+/// As [`probe`], for JPEG pictures in a row without a container; also prints
+/// the first few packets.
+pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
+    let mut args = shown(&format!("{PROBED}:packet=size"));
+    args.extend(strings(&[
+        "-read_intervals",
+        &format!("%+#{LOOSE_PICTURES_MIN}"),
+    ]));
+    args.extend(open_input(input, Some("mjpeg")));
+    args
+}
+
+fn shown(entries: &str) -> Vec<String> {
+    strings(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-of",
+        "json=compact=1",
+        "-show_entries",
+        entries,
+    ])
+}
+
+/// ffprobe: prints `pts|dts|flags` for each packet of the video.
+pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
+    let stream = source.video().stream.to_string();
+    let mut args = strings(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        &stream,
+        "-show_entries",
+        "packet=pts,dts,flags",
+        "-of",
+        "compact=p=0:nk=1",
+    ]);
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args
+}
+
+/// The NAL unit types that restart a bitstream, for codecs that also mark
+/// other pictures as keyframes: H.264's IDR slices, HEVC's BLA and IDR
+/// pictures.
+pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
+    match codec {
+        "h264" => Some("5"),
+        "hevc" => Some("16-20"),
+        _ => None,
+    }
+}
+
+/// ffmpeg: prints a line for each keyframe with such a unit. Nothing is
+/// decoded.
+pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<String> {
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-copyts", "-discard", "nokey"]));
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(strings(&[
+        "-map",
+        &format!("0:{}", source.video().stream),
+        "-c",
+        "copy",
+        "-bsf:v",
+        &format!("filter_units=pass_types={types}"),
+        "-f",
+        "framecrc",
+        "-",
+    ]));
+    args
+}
+
+/// ffmpeg: decodes one frame and prints what it is. With `copyts` its time is
+/// the source's own, otherwise the one that a single pass gives it.
+pub(crate) fn first_frame(
+    input: &Input,
+    source: &Source,
+    mapped: &[u32],
+    copyts: bool,
+    encoder: &str,
+) -> Vec<String> {
+    let mut args = global_options(LOG);
+    if copyts {
+        args.extend(strings(&["-copyts"]));
+    }
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(strings(&[
+        "-map",
+        &format!("0:{}", source.video().stream),
+        "-filter_threads",
+        "1",
+        "-vf",
+        "showinfo@decoded=checksum=0,scale=flags=bicubic,showinfo@filtered=checksum=0",
+        "-fps_mode",
+        "passthrough",
+        "-frames:v",
+        "1",
+        "-c:v",
+        encoder,
+        "-f",
+        "null",
+        "-",
+    ]));
+    args.extend(drain_other_streams(
+        source,
+        mapped,
+        &[source.video().stream],
+    ));
+    args
+}
+
+/// ffprobe: prints the side data of the first frames as JSON. A decoder may
+/// need several packets for its first frame.
+pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
+    let mut args = strings(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-select_streams",
+        &source.video().stream.to_string(),
+        "-read_intervals",
+        "%+#16",
+        "-show_entries",
+        "frame_side_data",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args
+}
+
+/// Name of the sample of the reference in the work folder.
+pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
+
+/// Encodes the first frame as the reference would, for its header only.
+pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(open_input(input, Some(&index.facts.source.demuxer)));
+    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args
+}
+
+/// ffprobe: prints the color and field tags of the sample's header as JSON.
+pub(crate) fn sample_tags() -> Vec<String> {
+    let mut args = strings(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-show_entries",
+        "stream=color_range,color_space,color_transfer,color_primaries,chroma_location,field_order",
+        "-of",
+        "json=compact=1",
+    ]);
+    args.extend(open_input(
+        &Input::File(SAMPLE_FILE.into()),
+        Some("matroska"),
+    ));
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::facts::index::tests::sample as sample_index;
+
+    #[test]
+    fn inspection_arguments_are_pinned() {
+        let index = sample_index();
+        let input = Input::File("s".into());
+        assert_eq!(
+            scan_packets(&input, &index.facts.source).join(" "),
+            "-hide_banner -v repeat+level+error -select_streams 0 -show_entries packet=pts,dts,flags -of compact=p=0:nk=1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s"
+        );
+        assert_eq!(
+            scan_refresh(&input, &index.facts.source, "5").join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
+        );
+    }
+}

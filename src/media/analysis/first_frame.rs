@@ -1,0 +1,76 @@
+//! Decodes the first frame to learn its size, pixel format, time and rate.
+
+use reelraft_model::spec::Codec;
+
+use crate::{
+    analysis::args,
+    error::MediaError,
+    facts::{source::Source, times::Ratio},
+    ffmpeg::{
+        context::Context,
+        log::Diagnostics,
+        process::{LineEffect, Listener},
+        showinfo::{self, Frame},
+    },
+};
+
+/// The first frame, as decoded and as the encoder would get it.
+pub(crate) struct FirstFrame {
+    pub decoded: Frame,
+    pub filtered: Frame,
+    pub rate: Option<Ratio>,
+}
+
+pub(crate) async fn first_frame(
+    context: &Context<'_>,
+    source: &Source,
+    mapped: &[u32],
+    copyts: bool,
+) -> Result<FirstFrame, MediaError> {
+    let encoder = match context.spec.codec() {
+        Codec::Ffv1 => "ffv1",
+        _ => "wrapped_avframe",
+    };
+    let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
+    let mut listener = FrameLines::default();
+    context.ffmpeg(&arguments, &mut listener).await?;
+    match (listener.decoded, listener.filtered) {
+        (Some(decoded), Some(filtered)) => Ok(FirstFrame {
+            decoded,
+            filtered,
+            rate: listener.rate,
+        }),
+        _ => Err(MediaError::NoFrames {
+            detail: listener.diagnostics.last_errors(),
+        }),
+    }
+}
+
+#[derive(Default)]
+struct FrameLines {
+    decoded: Option<Frame>,
+    filtered: Option<Frame>,
+    rate: Option<Ratio>,
+    diagnostics: Diagnostics,
+}
+
+impl Listener for FrameLines {
+    fn stdout(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+        Ok(LineEffect::Neutral)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        if let Some(frame) = showinfo::frame(line, "decoded") {
+            self.decoded.get_or_insert(frame);
+        } else if let Some(frame) = showinfo::frame(line, "filtered") {
+            self.filtered.get_or_insert(frame);
+            // Nothing more is needed; a second output might go on for long.
+            return Ok(LineEffect::Stop);
+        } else if let Some(rate) = showinfo::rate(line, "decoded") {
+            self.rate = Some(rate);
+        } else {
+            self.diagnostics.observe(line)?;
+        }
+        Ok(LineEffect::Neutral)
+    }
+}

@@ -1,0 +1,11 @@
+//! Analyzes a source: what it is, what the job takes from it, and how it is
+//! cut.
+
+pub(crate) mod analyze;
+pub(crate) mod args;
+pub(crate) mod color;
+pub(crate) mod first_frame;
+pub(crate) mod packets;
+pub(crate) mod picture;
+pub(crate) mod planner;
+pub(crate) mod probe;

@@ -1,0 +1,184 @@
+//! Reads the video's packets: their times and which are keyframes. For H.264
+//! and HEVC also which keyframes are true IDR pictures, after which nothing
+//! before them is needed.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    analysis::args,
+    error::MediaError,
+    facts::{source::Source, times::Ratio},
+    ffmpeg::{
+        context::Context,
+        log::Diagnostics,
+        process::{LineEffect, Listener},
+    },
+    limits::PACKETS_MAX,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Packet {
+    /// Presentation time in ticks of the stream.
+    pub pts: Option<i64>,
+    /// Decode time in ticks of the stream.
+    pub dts: Option<i64>,
+    /// A keyframe, according to the container.
+    pub key: bool,
+    /// Decoding can start here without anything from before.
+    pub clean: bool,
+    /// Decoded only because others need it, and not shown (an edit list).
+    pub hidden: bool,
+}
+
+pub(crate) async fn scan(
+    context: &Context<'_>,
+    source: &Source,
+) -> Result<Vec<Packet>, MediaError> {
+    let mut listener = PacketLines::default();
+    let arguments = args::scan_packets(context.input, source);
+    let exit = context.ffprobe(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffprobe", exit)?;
+    let mut packets = listener.packets;
+    mark_clean(context, source, &mut packets).await?;
+    Ok(packets)
+}
+
+/// Codecs in which every keyframe is clean.
+const CLEAN: [&str; 13] = [
+    "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff",
+    "utvideo", "png", "v210",
+];
+
+async fn mark_clean(
+    context: &Context<'_>,
+    source: &Source,
+    packets: &mut [Packet],
+) -> Result<(), MediaError> {
+    let codec = source.video().codec.as_str();
+    if CLEAN.contains(&codec) {
+        for packet in packets.iter_mut() {
+            packet.clean = packet.key;
+        }
+    } else if let Some(types) = args::refresh_units(codec) {
+        let mut listener = RefreshLines {
+            time_base: source.video().time_base,
+            ..Default::default()
+        };
+        let arguments = args::scan_refresh(context.input, source, types);
+        context.ffmpeg(&arguments, &mut listener).await?;
+        // A failure only leaves keyframes unmarked, which costs lead-in.
+        for packet in packets.iter_mut() {
+            packet.clean =
+                packet.key && packet.pts.is_some_and(|pts| listener.found.contains(&pts));
+        }
+    }
+    Ok(())
+}
+
+/// Parses lines of `pts|dts|flags`.
+#[derive(Default)]
+struct PacketLines {
+    packets: Vec<Packet>,
+    diagnostics: Diagnostics,
+}
+
+impl Listener for PacketLines {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        if line.is_empty() {
+            return Ok(LineEffect::Neutral);
+        }
+        if self.packets.len() == PACKETS_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the number of packets",
+                found: PACKETS_MAX as u64 + 1,
+                max: PACKETS_MAX as u64,
+            });
+        }
+        let packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
+            tool: "ffprobe".into(),
+            detail: line.to_string(),
+        })?;
+        self.packets.push(packet);
+        Ok(LineEffect::Progress)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
+    }
+}
+
+fn parse_packet(line: &str) -> Option<Packet> {
+    let mut fields = line.split('|');
+    let mut time = || -> Option<Option<i64>> {
+        match fields.next()? {
+            "N/A" => Some(None),
+            text => Some(Some(text.parse().ok()?)),
+        }
+    };
+    let (pts, dts) = (time()?, time()?);
+    let flags = fields.next()?;
+    Some(Packet {
+        pts,
+        dts,
+        key: flags.contains('K'),
+        clean: false,
+        hidden: flags.contains('D'),
+    })
+}
+
+/// Parses lines of ffmpeg's `framecrc`: `stream, dts, pts, duration, size,
+/// sum`.
+struct RefreshLines {
+    time_base: Ratio,
+    same_base: bool,
+    found: BTreeSet<i64>,
+    diagnostics: Diagnostics,
+}
+
+impl Default for RefreshLines {
+    fn default() -> Self {
+        RefreshLines {
+            time_base: Ratio { num: 1, den: 1 },
+            same_base: false,
+            found: BTreeSet::new(),
+            diagnostics: Diagnostics::default(),
+        }
+    }
+}
+
+impl Listener for RefreshLines {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        if let Some(base) = line.strip_prefix("#tb 0: ") {
+            self.same_base = Ratio::parse(base) == Some(self.time_base);
+        } else if self.same_base && !line.starts_with('#') {
+            let pts = line.split(',').nth(2).map(str::trim);
+            if let Some(pts) = pts.and_then(|pts| pts.parse().ok()) {
+                self.found.insert(pts);
+            }
+        }
+        Ok(LineEffect::Progress)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        // The bitstream filter also logs errors about damaged units; they don't
+        // matter here.
+        Ok(LineEffect::Neutral)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn packets_are_read() {
+        let packet = parse_packet("-12|N/A|K_").unwrap();
+        assert_eq!((packet.pts, packet.dts), (Some(-12), None));
+        assert!(packet.key && !packet.hidden);
+        assert!(parse_packet("0|0|_D").unwrap().hidden);
+        assert_eq!(parse_packet("0|x|K_"), None);
+    }
+}

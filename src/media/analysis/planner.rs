@@ -1,0 +1,297 @@
+//! The planner: a fold over the packets in file order with a bounded
+//! look-ahead, so the same packets give the same shards.
+//!
+//! Cuts fall on keyframes: on the first clean one once a shard is long enough,
+//! or on any keyframe once it is half as long again. Sources with unreliable
+//! packet times become one shard, with a note that says why.
+
+use std::collections::VecDeque;
+
+use reelraft_model::limits::SHARDS_PER_JOB_MAX;
+
+use crate::{
+    analysis::packets::Packet,
+    facts::{
+        plan::{Keyframe, Plan, ShardRange, joined, one_shard},
+        times::{MILLISECONDS, Ratio, rescale},
+    },
+    limits::LOOK_AHEAD_PACKETS,
+};
+
+/// Plans the shards of all packets.
+pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan {
+    let mut planner = Planner::new(time_base, shard_ms);
+    for packet in packets {
+        planner.push(*packet);
+    }
+    planner.finish()
+}
+
+struct Planner {
+    target_ticks: i64,
+    window: VecDeque<Packet>,
+    shown: usize,
+    times: Vec<i64>,
+    keys: Vec<Keyframe>,
+    cuts: Vec<i64>,
+    highest: Option<i64>,
+    last_dts: Option<i64>,
+    note: Option<String>,
+}
+
+impl Planner {
+    fn new(time_base: Ratio, shard_ms: u32) -> Self {
+        Planner {
+            target_ticks: rescale(shard_ms.into(), MILLISECONDS, time_base).max(1),
+            window: VecDeque::with_capacity(LOOK_AHEAD_PACKETS + 1),
+            shown: 0,
+            times: Vec::new(),
+            keys: Vec::new(),
+            cuts: Vec::new(),
+            highest: None,
+            last_dts: None,
+            note: None,
+        }
+    }
+
+    fn refuse_cuts(&mut self, why: impl Into<String>) {
+        self.note.get_or_insert(why.into());
+    }
+
+    fn push(&mut self, packet: Packet) {
+        self.window.push_back(packet);
+        if self.window.len() > LOOK_AHEAD_PACKETS {
+            self.take();
+        }
+    }
+
+    /// Processes the oldest packet in the window, knowing those after it.
+    fn take(&mut self) {
+        let Some(packet) = self.window.pop_front() else {
+            return;
+        };
+        if !packet.hidden {
+            self.shown += 1;
+        }
+        let Some(pts) = packet.pts else {
+            self.refuse_cuts("packets without times");
+            return;
+        };
+        if let (Some(last), Some(dts)) = (self.last_dts, packet.dts)
+            && dts < last
+        {
+            self.refuse_cuts("decode times that fall");
+        }
+        self.last_dts = packet.dts.or(self.last_dts);
+        if self.highest.is_none() && !packet.key {
+            self.refuse_cuts("a start without a keyframe");
+        }
+        if packet.key {
+            self.take_key(pts, &packet);
+        }
+        if !packet.hidden {
+            self.times.push(pts);
+        }
+        self.highest = Some(self.highest.map_or(pts, |highest| highest.max(pts)));
+    }
+
+    fn take_key(&mut self, pts: i64, packet: &Packet) {
+        let last = self.highest.is_none_or(|highest| highest < pts);
+        let first_of_rest = self
+            .window
+            .iter()
+            .all(|later| later.pts.is_none_or(|later| later > pts));
+        if !last && self.keys.last().is_some_and(|key| key.pts >= pts) {
+            self.refuse_cuts("keyframes out of order");
+            return;
+        }
+        let clean = packet.clean && last && first_of_rest;
+        self.keys.push(Keyframe { pts, clean });
+        if packet.hidden || !last {
+            return;
+        }
+        let Some(&from) = self.cuts.last() else {
+            self.cuts.push(pts);
+            return;
+        };
+        let length = pts.saturating_sub(from);
+        let wanted = if clean {
+            self.target_ticks
+        } else {
+            self.target_ticks.saturating_mul(3) / 2
+        };
+        if length >= wanted {
+            self.cuts.push(pts);
+        }
+    }
+
+    fn finish(mut self) -> Plan {
+        while !self.window.is_empty() {
+            self.take();
+        }
+        self.times.sort_unstable();
+        if self.times.windows(2).any(|pair| pair[0] == pair[1]) {
+            self.refuse_cuts("frames that share a time");
+        }
+        if self.times.is_empty() {
+            self.refuse_cuts("no packet with a time");
+        }
+        if let Some(note) = self.note {
+            return one_shard(self.times, self.keys, self.shown, Some(note));
+        }
+        let mut shards = ranges(&self.times, &self.cuts);
+        while shards.len() > SHARDS_PER_JOB_MAX {
+            shards = shards.chunks(2).map(joined).collect();
+        }
+        if shards.len() < 2 {
+            return one_shard(self.times, self.keys, self.shown, None);
+        }
+        Plan {
+            times: self.times,
+            keys: self.keys,
+            shards,
+            note: None,
+        }
+    }
+}
+
+/// Cuts ascending times at the given ones; ranges without a frame are dropped.
+fn ranges(times: &[i64], cuts: &[i64]) -> Vec<ShardRange> {
+    let (Some(&first), Some(&last)) = (times.first(), times.last()) else {
+        return Vec::new();
+    };
+    let mut bounds = vec![first];
+    bounds.extend(
+        cuts.iter()
+            .copied()
+            .filter(|&cut| cut > first && cut <= last),
+    );
+    bounds.push(last.saturating_add(1));
+    bounds
+        .windows(2)
+        .map(|pair| ShardRange {
+            from_pts: pair[0],
+            to_pts: pair[1],
+            frames: (times.partition_point(|&time| time < pair[1])
+                - times.partition_point(|&time| time < pair[0])) as u64,
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FILM: Ratio = Ratio { num: 1, den: 24 };
+
+    /// Packets from a drawing of groups in file order: `I` is a clean keyframe,
+    /// `i` another one, `P` a frame, and `b` a frame shown before the one to
+    /// its left.
+    fn draw(text: &str) -> Vec<Packet> {
+        let letters: Vec<char> = text.chars().collect();
+        let mut packets = Vec::new();
+        let mut shown = 0;
+        for (place, letter) in letters.iter().enumerate() {
+            let behind = letters[place + 1..]
+                .iter()
+                .take_while(|&&next| next == 'b')
+                .count() as i64;
+            let pts = match letter {
+                'b' => {
+                    shown += 1;
+                    shown - 1
+                }
+                _ => shown + behind,
+            };
+            // An anchor is shown after its `b`s.
+            if *letter != 'b' && behind == 0 {
+                shown += 1;
+            }
+            if *letter == 'b' && letters.get(place + 1) != Some(&'b') {
+                shown += 1;
+            }
+            packets.push(Packet {
+                pts: Some(pts),
+                dts: Some(place as i64 - 2),
+                key: matches!(letter, 'I' | 'i'),
+                clean: *letter == 'I',
+                hidden: false,
+            });
+        }
+        packets
+    }
+
+    fn cover(plan: &Plan) {
+        let frames: u64 = plan.shards.iter().map(|shard| shard.frames).sum();
+        assert_eq!(frames, plan.times.len() as u64);
+        assert!(plan.shards.iter().all(|shard| shard.frames > 0));
+        for pair in plan.shards.windows(2) {
+            assert_eq!(pair[0].to_pts, pair[1].from_pts);
+        }
+    }
+
+    #[test]
+    fn cuts_fall_on_clean_keyframes_when_long_enough() {
+        let group = format!("I{}", "Pbb".repeat(4));
+        let plan = plan(&draw(&group.repeat(20)), FILM, 1000);
+        cover(&plan);
+        assert_eq!(plan.note, None);
+        // A group has 13 frames; two groups exceed a second of 24.
+        assert_eq!(plan.shards.len(), 10);
+        assert!(plan.shards.iter().all(|shard| shard.frames == 26));
+        assert!(plan.keys.iter().all(|key| key.clean));
+    }
+
+    #[test]
+    fn an_open_group_is_cut_later_and_its_leading_frames_stay_before() {
+        let group = format!("ibb{}", "Pbb".repeat(7));
+        let plan = plan(&draw(&format!("I{}", group.repeat(12))), FILM, 1000);
+        cover(&plan);
+        assert!(plan.shards.len() > 3);
+        assert!(plan.keys[1..].iter().all(|key| !key.clean));
+        for shard in &plan.shards[1..] {
+            let length = shard.to_pts - shard.from_pts;
+            assert!(plan.keys.iter().any(|key| key.pts == shard.from_pts));
+            assert!(length >= 36 || shard.to_pts == plan.times.last().unwrap() + 1);
+        }
+    }
+
+    #[test]
+    fn sources_with_unreliable_times_become_one_shard_and_say_why() {
+        let good = draw(&"IPP".repeat(200));
+        let note = |packets: &[Packet]| plan(packets, FILM, 500).note.unwrap();
+        let mut packets = good.clone();
+        packets[7].pts = None;
+        assert_eq!(note(&packets), "packets without times");
+        let mut packets = good.clone();
+        packets[7].pts = packets[8].pts;
+        assert_eq!(note(&packets), "frames that share a time");
+        let mut packets = good.clone();
+        packets[7].dts = Some(-9);
+        assert_eq!(note(&packets), "decode times that fall");
+        assert_eq!(note(&good[1..]), "a start without a keyframe");
+        assert_eq!(note(&[]), "no packet with a time");
+        assert_eq!(plan(&good, FILM, 500).note, None);
+    }
+
+    #[test]
+    fn hidden_packets_promise_no_frame() {
+        let mut packets = draw(&"IPP".repeat(20));
+        for packet in &mut packets[..3] {
+            packet.hidden = true;
+        }
+        let plan = plan(&packets, FILM, 500);
+        cover(&plan);
+        assert_eq!(plan.times.len(), 57);
+        assert_eq!(plan.shards[0].from_pts, 3);
+    }
+
+    #[test]
+    fn a_plan_stays_within_its_limit() {
+        let packets = draw(&"I".repeat(3 * SHARDS_PER_JOB_MAX));
+        let plan = plan(&packets, Ratio { num: 1, den: 2 }, 500);
+        cover(&plan);
+        assert!(plan.shards.len() <= SHARDS_PER_JOB_MAX);
+    }
+}

@@ -1,0 +1,226 @@
+//! Finds out what a source is: its format, from a whitelist, and its streams.
+//! Not here: its packets; see `packets.rs`.
+
+use reelraft_model::spec::Spec;
+use serde::Deserialize;
+
+use crate::{
+    analysis::args,
+    error::{Class, MediaError},
+    facts::{
+        source::{Chapter, ProbedSource, Source, Stream, Tags, Video, describe_streams},
+        times::{Ratio, parse_microseconds},
+    },
+    ffmpeg::{context::Context, listeners::TextListener, process::Exit},
+    limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
+};
+
+/// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
+/// and starts the film where the streams in use start, not where all do.
+const JUMPING: [&str; 3] = ["mpegts", "mpeg", "ogg"];
+
+#[derive(Deserialize)]
+struct Shown {
+    #[serde(default)]
+    streams: Vec<Stream>,
+    #[serde(default)]
+    chapters: Vec<Chapter>,
+    /// The first packets, if they were requested.
+    #[serde(default)]
+    packets: Vec<serde::de::IgnoredAny>,
+    format: Format,
+}
+#[derive(Deserialize)]
+struct Format {
+    format_name: String,
+    start_time: Option<String>,
+    #[serde(default)]
+    tags: Tags,
+}
+
+/// Opens the source under the whitelist and selects the video.
+pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
+    match ask_ffprobe(context, &args::probe(context.input)).await {
+        Ok(shown) => choose(shown, context.spec),
+        // A film of bare JPEG pictures looks like a single one. A photo stays
+        // refused.
+        Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
+            match ask_ffprobe(context, &args::probe_loose_pictures(context.input)).await {
+                Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
+                    choose(shown, context.spec)
+                }
+                Err(error) if error.class() != Class::Final => Err(error),
+                _ => Err(MediaError::NoVideo { found }),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
+    let mut text = TextListener::default();
+    let exit = context.ffprobe(arguments, &mut text).await?;
+    if matches!(exit, Exit::Failure(_)) {
+        text.diagnostics
+            .check_exit("ffprobe", Exit::StoppedByListener)
+            .and(Err(refusal(&text)))?;
+    }
+    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
+        tool: "ffprobe".into(),
+        detail: error.to_string(),
+    })
+}
+
+fn refusal(text: &TextListener) -> MediaError {
+    let errors = text.diagnostics.last_errors();
+    if let Some(kind) = text
+        .diagnostics
+        .kept
+        .iter()
+        .find(|message| message.contains("not on whitelist"))
+    {
+        let found = kind.split(':').next().unwrap_or("").to_string();
+        if found.ends_with("_pipe") || found == "image2" {
+            return MediaError::NoVideo {
+                found: format!("a still picture, {found}"),
+            };
+        }
+        return MediaError::RefusedFormat { detail: found };
+    }
+    MediaError::Unreadable { detail: errors }
+}
+
+/// Selects the video that ffmpeg itself would: the largest picture, with a
+/// preference for the default stream, and never a cover.
+fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
+    if shown.streams.len() > STREAMS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of streams",
+            found: shown.streams.len() as u64,
+            max: STREAMS_MAX as u64,
+        });
+    }
+    let video = if spec.container().sound_alone() {
+        None
+    } else {
+        Some(choose_video(&shown.streams)?)
+    };
+    let demuxer = shown
+        .format
+        .format_name
+        .split(',')
+        .next()
+        .unwrap_or_default()
+        .to_string();
+    let source = Source {
+        discontinuous: JUMPING.contains(&demuxer.as_str()),
+        demuxer,
+        start_us: shown
+            .format
+            .start_time
+            .as_deref()
+            .and_then(parse_microseconds),
+        video,
+    };
+    Ok(ProbedSource {
+        source,
+        streams: shown.streams,
+        tags: shown.format.tags,
+        chapters: shown.chapters,
+    })
+}
+
+fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
+    let score = |stream: &Stream| {
+        stream.width * stream.height + 5_000_000 * u64::from(stream.has("default"))
+    };
+    let mut video: Option<&Stream> = None;
+    for stream in streams.iter().filter(|stream| {
+        stream.is("video") && !stream.has("attached_pic") && stream.codec_name.is_some()
+    }) {
+        if video.is_none_or(|best| score(stream) > score(best)) {
+            video = Some(stream);
+        }
+    }
+    let Some(video) = video else {
+        return Err(MediaError::NoVideo {
+            found: describe_streams(streams),
+        });
+    };
+    let pixels = video.width * video.height;
+    if pixels > SOURCE_PIXELS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the picture's size in pixels",
+            found: pixels,
+            max: SOURCE_PIXELS_MAX,
+        });
+    }
+    let time_base = video
+        .time_base
+        .as_deref()
+        .and_then(Ratio::parse)
+        .ok_or_else(|| MediaError::BadOutput {
+            tool: "ffprobe".into(),
+            detail: format!("the time base {:?}", video.time_base),
+        })?;
+    Ok(Video {
+        stream: video.index,
+        codec: video.codec().to_string(),
+        profile: video.profile.clone().unwrap_or_default(),
+        time_base,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    fn shown(text: &str, container: &str) -> Result<ProbedSource, MediaError> {
+        let request = SpecRequest {
+            container: container.into(),
+            ..Default::default()
+        };
+        choose(
+            serde_json::from_str(text).unwrap(),
+            &resolve(&request).unwrap(),
+        )
+    }
+
+    #[test]
+    fn the_largest_video_is_taken_and_never_a_cover() {
+        let found = shown(
+            r#"{"streams":[
+            {"index":0,"codec_type":"video","codec_name":"mjpeg","width":4000,"height":4000,"time_base":"1/90000","disposition":{"attached_pic":1}},
+            {"index":1,"codec_type":"video","codec_name":"h264","width":320,"height":180,"time_base":"1/12800"},
+            {"index":2,"codec_type":"video","codec_name":"h264","width":640,"height":360,"time_base":"1/12800"},
+            {"index":3,"codec_type":"audio","codec_name":"aac","sample_rate":"48000","channels":2}],
+            "chapters":[{"id":7,"time_base":"1/1000","start":0,"end":900,"tags":{"title":"One"}}],
+            "format":{"format_name":"mov,mp4","start_time":"-0.021000","tags":{"title":"T"}}}"#,
+            "mp4",
+        )
+        .unwrap();
+        assert_eq!(found.source.video().stream, 2);
+        assert_eq!(found.source.demuxer, "mov");
+        assert_eq!(found.source.start_us, Some(-21_000));
+        assert_eq!(found.streams[3].audio_params(), Some((48_000, 2)));
+        assert_eq!(found.tags["title"], "T");
+        assert_eq!(found.chapters[0].tags["title"], "One");
+    }
+
+    #[test]
+    fn audio_alone_is_not_a_video_and_neither_is_a_cover() {
+        let text = r#"{"streams":[
+            {"index":0,"codec_type":"audio","codec_name":"flac","sample_rate":"44100","channels":2},
+            {"index":1,"codec_type":"video","codec_name":"png","width":9,"height":9,"time_base":"1/9","disposition":{"attached_pic":1}}],
+            "format":{"format_name":"flac"}}"#;
+        let error = shown(text, "mp4").unwrap_err();
+        assert_eq!(error.kind(), "no-video");
+        assert!(
+            error.to_string().contains("audio, a cover picture"),
+            "{error}"
+        );
+        assert_eq!(shown(text, "m4a").unwrap().source.video, None);
+    }
+}

@@ -1,0 +1,62 @@
+//! Encodes or copies a whole audio track, separately from the video: cut into
+//! shards, it would drift by the encoder's delay at every joint.
+
+use crate::{
+    audio::args::{self, AudioIntermediate},
+    error::MediaError,
+    facts::{
+        encoded::{Encoded, hash},
+        index::Index,
+        report::AudioReport,
+    },
+    ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+};
+
+/// Encodes one audio track, by its number from 0 in the output. `progress`
+/// receives the milliseconds done so far.
+///
+/// # Errors
+/// [`MediaError::NoSuchAudioTask`] for a number beyond the output's tracks.
+pub async fn encode_audio(
+    context: &Context<'_>,
+    index: &Index,
+    track: u32,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<Encoded, MediaError> {
+    let Some(audio) = index.facts.audio_tracks.get(track as usize) else {
+        return Err(MediaError::NoSuchAudioTask);
+    };
+    let form = AudioIntermediate::of(context.spec, audio);
+    let path = context.work_dir.join(form.file());
+    let arguments = args::track(context.input, index, context.spec, audio);
+    let mut listener = ProgressListener::new(&progress);
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    listener.diagnostics.check_exit("ffmpeg", exit)?;
+    listener.diagnostics.reject_if_strict(context.spec.strict)?;
+    let packets = scan_intermediate(context, &path, form.demuxer(), "a:0")
+        .await?
+        .times;
+    if packets.is_empty() {
+        // The first packet came when the track was chosen.
+        return Err(MediaError::Unproven {
+            check: "audio-encoded",
+            detail: format!("track {track} gave nothing"),
+        });
+    }
+    let bytes = std::fs::metadata(&path)
+        .map_err(MediaError::disk("reading the audio"))?
+        .len();
+    let report = AudioReport {
+        packets: packets.len() as u64,
+        complaints: listener.diagnostics.kept,
+        complaints_total: listener.diagnostics.total,
+        blake3: hash(&path)?,
+    };
+    Ok(Encoded {
+        path,
+        frames: report.packets,
+        report: report.to_bytes(),
+        bytes,
+        blake3: report.blake3,
+    })
+}

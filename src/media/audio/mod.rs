@@ -1,0 +1,7 @@
+//! Selects, measures and encodes audio tracks.
+
+pub(crate) mod args;
+pub(crate) mod encode;
+pub(crate) mod filters;
+pub(crate) mod loudness;
+pub(crate) mod tracks;

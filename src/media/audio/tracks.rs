@@ -1,0 +1,235 @@
+//! Selects the audio tracks of a job: those that are requested and have sound
+//! in them. Each is tried before the film is planned, by encoding or copying
+//! its first packet. So what ffmpeg would fail on is refused by name at once,
+//! and a declared but empty track is left out with a note.
+//!
+//! Not here: encoding the whole track; see `encode.rs`.
+
+use reelraft_model::{
+    limits::TRACKS_MAX,
+    spec::{Audio, Spec},
+};
+
+use crate::{
+    audio::{args, loudness},
+    error::MediaError,
+    facts::{
+        audio_track::{AudioTrack, Loudness},
+        labels::Label,
+        source::{ProbedSource, Source, Stream, describe_streams},
+    },
+    ffmpeg::{
+        context::Context,
+        log::Diagnostics,
+        process::{Exit, LineEffect, Listener},
+    },
+};
+
+/// The tracks of a job, in the output's order. What is left out is noted in
+/// `notes`.
+///
+/// # Errors
+/// [`MediaError::NoSuchAudioTrack`] for a number that the source lacks,
+/// [`MediaError::AudioMisfit`] if the codec or container does not accept a
+/// track, [`MediaError::SourceHasNoAudio`] if the output is audio only and
+/// there is none.
+pub(crate) async fn choose(
+    context: &Context<'_>,
+    found: &ProbedSource,
+    notes: &mut Vec<String>,
+) -> Result<Vec<AudioTrack>, MediaError> {
+    let spec = context.spec;
+    if spec.audio() == Audio::None {
+        return Ok(Vec::new());
+    }
+    let mut tracks = Vec::new();
+    for (number, stream) in requested_tracks(spec, &found.streams)? {
+        let silent = "has no sound that can be decoded and is left out";
+        let Some((sample_rate, channels)) = stream.audio_params() else {
+            notes.push(format!("audio track {number} {silent}"));
+            continue;
+        };
+        let track = AudioTrack {
+            stream: stream.index,
+            codec: stream.codec().to_string(),
+            sample_rate,
+            channels,
+            label: Label::of(stream),
+            loudness: None,
+        };
+        match try_first_packet(context, &found.source, &track).await? {
+            TrialResult::Good => {
+                let loudness = loudness(context, &found.source, &track).await?;
+                if loudness.is_none() && spec.loudness_mlufs != 0 {
+                    notes.push(format!("audio track {number} is silent and stays as it is"));
+                }
+                tracks.push(AudioTrack { loudness, ..track });
+            }
+            TrialResult::Silent => notes.push(format!("audio track {number} {silent}")),
+            TrialResult::Misfit(detail) => {
+                return Err(MediaError::AudioMisfit {
+                    track: number,
+                    codec: track.codec,
+                    detail,
+                    container: spec.container().name(),
+                });
+            }
+        }
+        if spec.container().sound_alone() {
+            break;
+        }
+    }
+    if tracks.is_empty() && spec.container().sound_alone() {
+        return Err(MediaError::SourceHasNoAudio {
+            found: describe_streams(&found.streams),
+        });
+    }
+    Ok(tracks)
+}
+
+/// The loudness of a track, if it is to be changed.
+async fn loudness(
+    context: &Context<'_>,
+    source: &Source,
+    track: &AudioTrack,
+) -> Result<Option<Loudness>, MediaError> {
+    match context.spec.loudness_mlufs {
+        0 => Ok(None),
+        _ => loudness::measure(context, source, track.stream).await,
+    }
+}
+
+/// The requested tracks with their numbers from 1; all if none are requested.
+pub(crate) fn requested_tracks<'s>(
+    spec: &Spec,
+    streams: &'s [Stream],
+) -> Result<Vec<(u32, &'s Stream)>, MediaError> {
+    let tracks: Vec<(u32, &Stream)> = (1..)
+        .zip(streams.iter().filter(|stream| stream.is("audio")))
+        .collect();
+    let asked = &spec.audio_tracks;
+    if spec.container().sound_alone() && asked.len() > 1 {
+        return Err(MediaError::OverLimit {
+            what: "the number of audio tracks asked for in a file of sound alone",
+            found: asked.len() as u64,
+            max: 1,
+        });
+    }
+    if asked.is_empty() && tracks.len() > TRACKS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of audio tracks",
+            found: tracks.len() as u64,
+            max: TRACKS_MAX as u64,
+        });
+    }
+    if asked.is_empty() {
+        return Ok(tracks);
+    }
+    asked
+        .iter()
+        .map(|&number| {
+            let track = tracks.iter().find(|(own, _)| *own == number);
+            track.copied().ok_or(MediaError::NoSuchAudioTrack {
+                number,
+                tracks: tracks.len() as u32,
+            })
+        })
+        .collect()
+}
+
+/// Result of trying a track's first packet.
+enum TrialResult {
+    Good,
+    /// The track is empty.
+    Silent,
+    /// The encoder or the container does not accept it.
+    Misfit(String),
+}
+
+async fn try_first_packet(
+    context: &Context<'_>,
+    source: &Source,
+    track: &AudioTrack,
+) -> Result<TrialResult, MediaError> {
+    let arguments = args::first(context.input, source, context.spec, track);
+    let mut listener = FirstPacket::default();
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    if listener.seen {
+        return Ok(TrialResult::Good);
+    }
+    let misfit = listener
+        .diagnostics
+        .kept
+        .iter()
+        .find(|message| MISFITS.iter().any(|known| message.contains(known)));
+    match misfit.filter(|_| matches!(exit, Exit::Failure(_))) {
+        Some(message) => Ok(TrialResult::Misfit(message.clone())),
+        None => Ok(TrialResult::Silent),
+    }
+}
+
+/// What ffmpeg logs when a muxer or an encoder refuses a track.
+const MISFITS: [&str; 8] = [
+    "Could not find tag for codec",
+    "Could not write header",
+    "not currently supported in container",
+    "Unsupported codec",
+    "are supported for",
+    "Unsupported channel layout",
+    "Specified channel layout",
+    "Error initializing output stream",
+];
+
+/// Waits for the first packet that `framecrc` prints.
+#[derive(Default)]
+struct FirstPacket {
+    seen: bool,
+    diagnostics: Diagnostics,
+}
+
+impl Listener for FirstPacket {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.seen |= line.starts_with("0,");
+        Ok(LineEffect::Progress)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.diagnostics.observe(line)?;
+        Ok(LineEffect::Neutral)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn streams() -> Vec<Stream> {
+        serde_json::from_str(
+            r#"[{"index":0,"codec_type":"video"},{"index":1,"codec_type":"audio"},
+            {"index":2,"codec_type":"subtitle"},{"index":3,"codec_type":"audio"}]"#,
+        )
+        .unwrap()
+    }
+
+    fn numbers(spec: &Spec) -> Result<Vec<(u32, u32)>, MediaError> {
+        let streams = streams();
+        let wanted = requested_tracks(spec, &streams)?;
+        Ok(wanted
+            .iter()
+            .map(|(number, stream)| (*number, stream.index))
+            .collect())
+    }
+
+    #[test]
+    fn tracks_come_as_asked_and_one_that_lacks_is_named() {
+        let mut spec = Spec::default();
+        assert_eq!(numbers(&spec).unwrap(), [(1, 1), (2, 3)]);
+        spec.audio_tracks = vec![2, 1];
+        assert_eq!(numbers(&spec).unwrap(), [(2, 3), (1, 1)]);
+        spec.audio_tracks = vec![3];
+        let error = numbers(&spec).unwrap_err();
+        assert_eq!(error.kind(), "no-audio-track");
+        assert!(error.to_string().contains("track 3"), "{error}");
+    }
+}

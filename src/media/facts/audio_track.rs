@@ -1,0 +1,26 @@
+//! An audio track that a job encodes or copies, and how loud it is.
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::labels::Label;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct AudioTrack {
+    /// Index of the stream in the source.
+    pub stream: u32,
+    pub codec: String,
+    pub sample_rate: u32,
+    pub channels: u32,
+    pub label: Label,
+    /// Measured only where the loudness is to be changed.
+    pub loudness: Option<Loudness>,
+}
+
+/// Measured loudness (EBU R 128), in thousandths.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Loudness {
+    /// Integrated loudness in LUFS.
+    pub integrated_mlufs: i32,
+    /// True peak in dB of full scale.
+    pub peak_mdb: i32,
+}

@@ -1,0 +1,129 @@
+//! What ffprobe reports of a source: its format, streams, tags and chapters.
+//!
+//! Not here: how it is asked, and which streams a job uses.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::facts::times::Ratio;
+
+/// The video stream that is encoded.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Video {
+    /// Index of the stream in the source.
+    pub stream: u32,
+    pub codec: String,
+    pub profile: String,
+    pub time_base: Ratio,
+}
+
+/// A source whose format is known.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Source {
+    pub demuxer: String,
+    /// Whether its timestamps may jump.
+    #[serde(rename = "jumping")]
+    pub discontinuous: bool,
+    /// Start of the earliest stream.
+    pub start_us: Option<i64>,
+    /// `None` in an audio-only job.
+    pub video: Option<Video>,
+}
+
+impl Source {
+    /// The video stream, for steps that only jobs with video have.
+    pub fn video(&self) -> &Video {
+        self.video
+            .as_ref()
+            .expect("an audio-only job has no shards, so nothing asks for its video")
+    }
+}
+
+/// Tags by name, sorted.
+pub(crate) type Tags = BTreeMap<String, String>;
+
+/// Everything ffprobe found in a source, before the job selects from it.
+#[derive(Debug)]
+pub(crate) struct ProbedSource {
+    pub source: Source,
+    pub streams: Vec<Stream>,
+    pub tags: Tags,
+    pub chapters: Vec<Chapter>,
+}
+
+/// A stream, as ffprobe prints it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Stream {
+    pub index: u32,
+    pub codec_name: Option<String>,
+    pub profile: Option<String>,
+    pub codec_type: Option<String>,
+    #[serde(default)]
+    pub width: u64,
+    #[serde(default)]
+    pub height: u64,
+    pub time_base: Option<String>,
+    pub sample_rate: Option<String>,
+    #[serde(default)]
+    pub channels: u32,
+    /// Each disposition, and 1 if it applies.
+    #[serde(default)]
+    pub disposition: BTreeMap<String, u8>,
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+impl Stream {
+    /// Whether its type is `video`, `audio`, `subtitle`, `attachment` or
+    /// `data`.
+    pub fn is(&self, kind: &str) -> bool {
+        self.codec_type.as_deref() == Some(kind)
+    }
+
+    pub fn has(&self, word: &str) -> bool {
+        self.disposition.get(word).is_some_and(|&flag| flag != 0)
+    }
+
+    /// Its codec, or an empty string if ffmpeg knows none.
+    pub fn codec(&self) -> &str {
+        self.codec_name.as_deref().unwrap_or_default()
+    }
+
+    /// Whether the size of its pictures is known.
+    pub fn has_size(&self) -> bool {
+        self.width > 0 && self.height > 0
+    }
+
+    /// Sample rate and number of channels, if both are known.
+    pub fn audio_params(&self) -> Option<(u32, u32)> {
+        let rate = self.sample_rate.as_deref()?.parse().ok()?;
+        (rate > 0 && self.channels > 0 && self.codec_name.is_some())
+            .then_some((rate, self.channels))
+    }
+}
+
+/// A chapter, as ffprobe prints it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Chapter {
+    pub time_base: String,
+    pub start: i64,
+    pub end: i64,
+    #[serde(default)]
+    pub tags: Tags,
+}
+
+/// Lists the kinds of streams, for an error message.
+pub(crate) fn describe_streams(streams: &[Stream]) -> String {
+    if streams.is_empty() {
+        return "no streams".to_string();
+    }
+    let kinds = streams.iter().take(8).map(|stream| {
+        if stream.has("attached_pic") {
+            "a cover picture"
+        } else {
+            stream.codec_type.as_deref().unwrap_or("unknown data")
+        }
+    });
+    kinds.collect::<Vec<_>>().join(", ")
+}

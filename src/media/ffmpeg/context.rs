@@ -1,0 +1,79 @@
+//! The context of a step, and how a step runs its tools.
+
+use std::path::Path;
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    error::MediaError,
+    ffmpeg::{
+        cancel::Cancel,
+        input::Input,
+        process::{Exit, Invocation, Listener, run},
+        tools::Tools,
+    },
+};
+
+/// What every step works with.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// ffmpeg and ffprobe.
+    pub tools: &'a Tools,
+    /// The source.
+    pub input: &'a Input,
+    /// The resolved spec.
+    pub spec: &'a Spec,
+    /// An empty folder that belongs to this step alone; results are written
+    /// into it. The path must be absolute.
+    pub work_dir: &'a Path,
+    /// Stops the step at once.
+    pub cancel: &'a Cancel,
+}
+
+impl Context<'_> {
+    /// Runs ffmpeg in the step's folder.
+    pub(crate) async fn ffmpeg(
+        &self,
+        args: &[String],
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        self.ffmpeg_with(args, 0, listener).await
+    }
+
+    /// Runs ffmpeg with additional address space.
+    pub(crate) async fn ffmpeg_with(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        self.run_tool(&self.tools.ffmpeg, args, address_bytes_extra, listener)
+            .await
+    }
+
+    /// Runs ffprobe in the step's folder.
+    pub(crate) async fn ffprobe(
+        &self,
+        args: &[String],
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        self.run_tool(&self.tools.ffprobe, args, 0, listener).await
+    }
+
+    async fn run_tool(
+        &self,
+        program: &Path,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        let child = Invocation {
+            program,
+            args,
+            folder: self.work_dir,
+            address_bytes_extra,
+            time_max: None,
+        };
+        run(child, self.cancel, listener).await
+    }
+}

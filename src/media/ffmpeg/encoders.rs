@@ -1,0 +1,225 @@
+//! What this machine's ffmpeg can do, found out by trying it: an encoder check
+//! for `reelraft doctor`, and the encoder build, a hash that is equal on two
+//! nodes only if both give the same bytes.
+
+use std::path::Path;
+
+use crate::{
+    error::MediaError,
+    facts::{
+        recipe::{RECIPE, SCALER},
+        text::strings,
+    },
+    ffmpeg::{
+        cancel::Cancel,
+        listeners::TextListener,
+        log::LOG_ERRORS,
+        process::{self, Exit, Invocation},
+        tools::Tools,
+    },
+    limits::PROBE_TIME_MAX,
+};
+
+/// Result of testing one encoder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EncoderCheck {
+    /// ffmpeg's name of the encoder.
+    pub name: &'static str,
+    /// The option that selects it.
+    pub used_for: &'static str,
+    /// Whether it encoded ten frames.
+    pub ok: bool,
+    /// Why not; empty if it did.
+    pub detail: String,
+}
+
+/// An encoder, with options that make its bytes depend on most of its code at
+/// little cost.
+struct Encoder {
+    name: &'static str,
+    used_for: &'static str,
+    options: &'static [&'static str],
+    audio: bool,
+}
+
+const ENCODERS: [Encoder; 7] = [
+    Encoder {
+        name: "libx264",
+        used_for: "--codec h264",
+        options: &["-preset", "medium", "-crf", "23"],
+        audio: false,
+    },
+    Encoder {
+        name: "libx265",
+        used_for: "--codec hevc",
+        options: &[
+            "-preset",
+            "medium",
+            "-crf",
+            "28",
+            "-x265-params",
+            "pools=none:frame-threads=1:info=0:log-level=error",
+        ],
+        audio: false,
+    },
+    Encoder {
+        name: "libvpx-vp9",
+        used_for: "--codec vp9",
+        options: &["-b:v", "0", "-crf", "31", "-cpu-used", "4", "-row-mt", "0"],
+        audio: false,
+    },
+    Encoder {
+        name: "libsvtav1",
+        used_for: "--codec av1",
+        options: &["-preset", "8", "-crf", "35", "-svtav1-params", "lp=1"],
+        audio: false,
+    },
+    Encoder {
+        name: "ffv1",
+        used_for: "--codec ffv1",
+        options: &["-level", "3", "-slices", "4", "-g", "1"],
+        audio: false,
+    },
+    Encoder {
+        name: "aac",
+        used_for: "--audio aac",
+        options: &["-b:a", "128000"],
+        audio: true,
+    },
+    Encoder {
+        name: "libopus",
+        used_for: "--audio opus",
+        options: &["-b:a", "128000"],
+        audio: true,
+    },
+];
+
+/// Encodes ten frames with each encoder that a spec can ask for.
+pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
+    let mut checks = Vec::new();
+    for encoder in &ENCODERS {
+        let detail = match digest_of(tools, encoder).await {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        };
+        checks.push(EncoderCheck {
+            name: encoder.name,
+            used_for: encoder.used_for,
+            ok: detail.is_empty(),
+            detail,
+        });
+    }
+    checks
+}
+
+/// The encoder build: a hash over the versions of ffmpeg and its libraries, the
+/// architecture, our recipe, and the bytes that the scaler and each encoder
+/// give for a small clip on this processor. Takes about a second; a missing
+/// encoder is hashed as missing.
+///
+/// # Errors
+/// Only when ffmpeg itself can't be run.
+pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |part: &str| {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    };
+    add(&format!("recipe {RECIPE}"));
+    add(std::env::consts::ARCH);
+    let versions = output_of(tools, strings(&["-hide_banner", "-version"])).await?;
+    // Paths and flags of the build matter only as far as the probe shows it.
+    for line in versions
+        .lines()
+        .filter(|line| line.starts_with("ffmpeg version") || line.starts_with("lib"))
+    {
+        add(line);
+    }
+    for encoder in &ENCODERS {
+        add(encoder.name);
+        match digest_of(tools, encoder).await {
+            Ok(digest) => add(&digest),
+            Err(MediaError::ToolFailed { .. }) => add("missing"),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(hasher.finalize().to_hex()[..32].to_string())
+}
+
+/// Prints a digest of what an encoder makes of the clip: ten frames of a test
+/// picture through the filters that jobs use, or a quarter second of audio.
+fn probe_args(encoder: &Encoder) -> Vec<String> {
+    let mut args = strings(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
+    if encoder.audio {
+        // Generated with integers only, so it is the same on every processor.
+        args.extend(strings(&[
+            "-f",
+            "lavfi",
+            "-i",
+            "sine=frequency=440:beep_factor=4:sample_rate=48000:duration=0.25",
+            "-c:a",
+            encoder.name,
+        ]));
+    } else {
+        args.extend(strings(&[
+            "-f",
+            "lavfi",
+            "-i",
+            "testsrc2=size=320x180:rate=25:duration=0.4",
+            "-filter_threads",
+            "1",
+            "-vf",
+            &format!(
+                "scale=w=178:h=100:flags={SCALER},eq=brightness=0.050:contrast=1.100,format=yuv420p"
+            ),
+            "-c:v",
+            encoder.name,
+            "-threads",
+            "1",
+        ]));
+    }
+    args.extend(strings(encoder.options));
+    args.extend(strings(&["-flags", "+bitexact", "-fflags", "+bitexact"]));
+    args.extend(strings(&["-f", "streamhash", "-hash", "sha256", "-"]));
+    args
+}
+
+async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaError> {
+    output_of(tools, probe_args(encoder)).await
+}
+
+async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
+    let mut text = TextListener::default();
+    let exit = process::run(
+        Invocation {
+            program: &tools.ffmpeg,
+            args: &args,
+            folder: Path::new("/"),
+            address_bytes_extra: 0,
+            time_max: Some(PROBE_TIME_MAX),
+        },
+        &Cancel::new(),
+        &mut text,
+    )
+    .await?;
+    if let Exit::Failure(_) = exit {
+        text.diagnostics.check_exit("ffmpeg", exit)?;
+    }
+    Ok(text.out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_build_is_the_same_each_time_and_every_encoder_works() {
+        let tools = Tools::find().unwrap();
+        let first = probe_build(&tools).await.unwrap();
+        assert_eq!(first.len(), 32);
+        assert_eq!(probe_build(&tools).await.unwrap(), first);
+        for check in check_encoders(&tools).await {
+            assert!(check.ok, "{}: {}", check.name, check.detail);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Where a source is read from, and the options that open it. Formats and
+//! protocols are whitelisted, the demuxer is forced once it is known, and a
+//! file name never stands where an option could.
+
+use std::path::PathBuf;
+
+use crate::{facts::text::strings, limits::READ_WAIT};
+
+/// Where a source is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A local file.
+    File(PathBuf),
+    /// A loopback server that answers byte ranges.
+    Http {
+        /// `http://127.0.0.1:PORT/…`
+        url: String,
+    },
+}
+
+impl Input {
+    /// The URL given to ffmpeg; it always begins with a protocol.
+    fn address(&self) -> String {
+        match self {
+            Input::File(path) => format!("file:{}", path.display()),
+            Input::Http { url } => url.clone(),
+        }
+    }
+}
+
+/// Options that open the input, preceded by those that limit what it may open.
+/// Options of the decoder must stand before them.
+pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
+    let mut args = Vec::new();
+    let protocols = match input {
+        Input::File(_) => "file",
+        Input::Http { .. } => "http,tcp",
+    };
+    args.extend(strings(&["-protocol_whitelist", protocols]));
+    match demuxer {
+        Some(demuxer) => {
+            args.extend(strings(&["-format_whitelist", demuxer, "-f", demuxer]));
+        }
+        None => args.extend(strings(&["-format_whitelist", &DEMUXERS.join(",")])),
+    }
+    if let Input::Http { .. } = input {
+        let wait_us = READ_WAIT.as_micros().to_string();
+        args.extend(strings(&[
+            "-multiple_requests",
+            "1",
+            "-short_seek_size",
+            "65536",
+            "-seekable",
+            "1",
+            "-rw_timeout",
+            &wait_us,
+        ]));
+    }
+    args.extend(["-i".to_string(), input.address()]);
+    args
+}
+
+/// Formats that we open, by ffmpeg's names. Playlists and descriptions (hls,
+/// dash, concat, sdp, …) are not among them, since they name other files, nor
+/// are still pictures.
+pub(crate) const DEMUXERS: [&str; 61] = [
+    "mov",
+    "matroska",
+    "mpegts",
+    "mpeg",
+    "avi",
+    "flv",
+    "ogg",
+    "asf",
+    "gif",
+    "apng",
+    "ivf",
+    "mxf",
+    "wtv",
+    "rm",
+    "nut",
+    "dv",
+    "yuv4mpegpipe",
+    "h264",
+    "hevc",
+    "m4v",
+    "mpegvideo",
+    "vc1",
+    "obu",
+    "h263",
+    "dirac",
+    "live_flv",
+    "mjpeg",
+    "h261",
+    "av1",
+    "cavsvideo",
+    "vc1test",
+    "swf",
+    "pva",
+    "pmp",
+    "nsv",
+    "gxf",
+    "nuv",
+    "smjpeg",
+    "mtv",
+    "4xm",
+    "dxa",
+    "film_cpk",
+    "flic",
+    "roq",
+    "smk",
+    "bink",
+    "xmv",
+    "dts",
+    "w64",
+    "flac",
+    "mp3",
+    "wav",
+    "aac",
+    "ac3",
+    "eac3",
+    "aiff",
+    "amr",
+    "ape",
+    "caf",
+    "tta",
+    "wv",
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_file_is_opened_under_whitelists_and_its_name_is_no_option() {
+        let input = Input::File("-map.mp4".into());
+        assert_eq!(
+            open_input(&input, Some("mov")).join(" "),
+            "-protocol_whitelist file -format_whitelist mov -f mov -i file:-map.mp4"
+        );
+        let any = open_input(&input, None).join(" ");
+        for refused in ["hls", "concat", "sdp", "dash", "image2", "_pipe"] {
+            assert!(!any.contains(refused), "{any}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_asked_for_ranges_and_nothing_else_is_reachable() {
+        let url = "http://127.0.0.1:9/t".to_string();
+        assert_eq!(
+            open_input(&Input::Http { url }, Some("mpegts")).join(" "),
+            "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 1 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
+        );
+    }
+}

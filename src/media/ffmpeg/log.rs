@@ -1,0 +1,217 @@
+//! Parses the log of ffmpeg and ffprobe, collects its errors, and recognizes
+//! those that are not about the picture: a source whose bytes stop coming, a
+//! full disk.
+
+use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+
+use crate::{
+    error::MediaError,
+    facts::text::clip,
+    ffmpeg::process::Exit,
+    limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
+};
+
+/// Log level of runs whose log we parse: a level on every line, no "last
+/// message repeated".
+pub(crate) const LOG: &str = "repeat+level+info";
+/// As [`LOG`], errors only.
+pub(crate) const LOG_ERRORS: &str = "repeat+level+error";
+
+pub(crate) struct LogLine<'a> {
+    /// Filter, codec or format, without its memory address; empty for ffmpeg
+    /// itself.
+    pub component: &'a str,
+    /// `error`, `warning`, `info`…
+    pub level: &'a str,
+    pub text: &'a str,
+}
+
+impl<'a> LogLine<'a> {
+    /// Parses `[component @ 0x…] [level] text`. Continuation lines have no
+    /// level.
+    pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
+        let (first, rest) = line.strip_prefix('[')?.split_once("] ")?;
+        if let Some((component, _)) = first.split_once(" @ 0x") {
+            // Some log through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
+            return match LogLine::parse(rest)? {
+                entry if entry.component.is_empty() => Some(LogLine { component, ..entry }),
+                entry => Some(entry),
+            };
+        }
+        Some(LogLine {
+            component: "",
+            level: first,
+            text: rest,
+        })
+    }
+
+    pub fn is_error(&self) -> bool {
+        matches!(self.level, "error" | "fatal" | "panic")
+    }
+
+    /// The line as `component: text`, clipped, and without the source's
+    /// address: that differs on each node, and its token is secret.
+    pub fn message(&self) -> String {
+        let mut text = self.text.trim().to_string();
+        for scheme in ["file:", "http://"] {
+            if let Some(at) = text.find(scheme) {
+                let end = text[at..].rfind(": ").map_or(text.len(), |end| at + end);
+                text.replace_range(at..end, "source");
+            }
+        }
+        if !self.component.is_empty() {
+            text = format!("{}: {text}", self.component);
+        }
+        clip(&text, COMPLAINT_BYTES_MAX)
+    }
+}
+
+/// Collects errors, up to a limit.
+#[derive(Debug, Default)]
+pub(crate) struct Diagnostics {
+    /// The first errors.
+    pub kept: Vec<String>,
+    /// Number of all errors.
+    pub total: u64,
+    /// The current place in the film, put before each error.
+    pub place: String,
+    /// Set while errors belong to another shard; they are not counted then.
+    pub muted: bool,
+    tail: std::collections::VecDeque<String>,
+    disk_full: bool,
+}
+
+impl Diagnostics {
+    /// Takes a line of stderr, and tells whether it is an error.
+    ///
+    /// # Errors
+    /// [`MediaError::SourceLost`] when the source's bytes stop coming, which
+    /// must never pass for the end of the film.
+    pub fn observe(&mut self, line: &str) -> Result<bool, MediaError> {
+        let Some(entry) = LogLine::parse(line) else {
+            return Ok(false);
+        };
+        if !entry.is_error() && entry.level != "warning" {
+            return Ok(false);
+        }
+        let from_transport = matches!(entry.component, "http" | "tcp" | "file");
+        if (from_transport && entry.is_error()) || entry.text.contains("Stream ends prematurely") {
+            return Err(MediaError::SourceLost {
+                detail: entry.message(),
+            });
+        }
+        if !entry.is_error() {
+            return Ok(false);
+        }
+        if entry.text.contains("No space left on device") {
+            self.disk_full = true;
+        }
+        if !self.muted {
+            self.total += 1;
+            if self.kept.len() < COMPLAINTS_MAX {
+                let placed = match self.place.as_str() {
+                    "" => entry.message(),
+                    place => format!("{place}: {}", entry.message()),
+                };
+                self.kept.push(placed);
+            }
+        }
+        if self.tail.len() == TAIL_LINES_MAX {
+            self.tail.pop_front();
+        }
+        self.tail.push_back(entry.message());
+        Ok(true)
+    }
+
+    /// Rejects a source with errors if the spec is strict.
+    ///
+    /// # Errors
+    /// [`MediaError::DamagedSource`] with the first error.
+    pub fn reject_if_strict(&self, strict: bool) -> Result<(), MediaError> {
+        match self.kept.first() {
+            Some(complaint) if strict => Err(MediaError::DamagedSource {
+                complaint: complaint.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The last errors in one line, even muted ones.
+    pub fn last_errors(&self) -> String {
+        let errors: Vec<&str> = self.tail.iter().map(String::as_str).collect();
+        if errors.is_empty() {
+            "it said nothing".to_string()
+        } else {
+            errors.join("; ")
+        }
+    }
+
+    /// Turns a failure into an error.
+    pub fn check_exit(&self, tool: &str, exit: Exit) -> Result<(), MediaError> {
+        if self.disk_full {
+            return Err(MediaError::DiskFull {
+                tool: tool.to_string(),
+            });
+        }
+        match exit {
+            Exit::Success | Exit::StoppedByListener => Ok(()),
+            Exit::Failure(status) => Err(MediaError::ToolFailed {
+                tool: tool.to_string(),
+                status: describe_status(status),
+                detail: self.last_errors(),
+            }),
+        }
+    }
+}
+
+fn describe_status(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("code {code}"),
+        (None, Some(signal)) => format!("signal {signal}"),
+        (None, None) => "no code".to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn memory_addresses_are_left_out_of_messages() {
+        let mut complaints = Diagnostics::default();
+        assert!(
+            complaints
+                .observe("[h264 @ 0x55d4c8] [error] no frame!")
+                .unwrap()
+        );
+        assert!(
+            !complaints
+                .observe("[h264 @ 0x55d4c8] [warning] hm")
+                .unwrap()
+        );
+        assert_eq!(complaints.kept, ["h264: no frame!"]);
+    }
+
+    #[test]
+    fn the_sources_url_is_left_out_of_messages() {
+        let mut complaints = Diagnostics::default();
+        for line in [
+            "[error] file:/a b/c: d.mp4: Invalid data found",
+            "[error] http://127.0.0.1:9/secret: Invalid data found",
+        ] {
+            complaints.observe(line).unwrap();
+        }
+        assert_eq!(complaints.kept, ["source: Invalid data found"; 2]);
+    }
+
+    #[test]
+    fn a_broken_connection_is_not_the_end_of_the_film() {
+        let mut complaints = Diagnostics::default();
+        let line = "[http @ 0x55d4c8] [error] Stream ends prematurely at 100, should be 200";
+        assert!(matches!(
+            complaints.observe(line),
+            Err(MediaError::SourceLost { .. })
+        ));
+    }
+}

@@ -1,0 +1,361 @@
+//! The only file that starts processes. Each child is niced, runs in its own
+//! process group without environment and stdin, is limited in memory and file
+//! size, and is killed when its parent dies, when it is cancelled, when it
+//! stalls, or when its future is dropped. It is always reaped. Its output is
+//! read line by line, within limits.
+//!
+//! Not here: restrictions of network and file access, which belong to the node
+//! that runs the children.
+
+use std::{
+    ffi::OsStr,
+    os::unix::process::{CommandExt, ExitStatusExt},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    sync::{OnceLock, mpsc},
+    time::Duration,
+};
+
+use tokio::{process::Child, time::Instant};
+
+use crate::{
+    error::MediaError,
+    ffmpeg::{cancel::Cancel, lines::Lines},
+    limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
+};
+
+/// What a line of output means for the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LineEffect {
+    /// The child made progress: its stall clock restarts.
+    Progress,
+    /// The line says nothing about progress.
+    Neutral,
+    /// The listener knows enough: stop the child, which is no failure.
+    Stop,
+}
+
+/// Receives the output of a child.
+pub(crate) trait Listener {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError>;
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError>;
+    /// Longest line of stdout to receive; the rest of a longer one is dropped.
+    fn line_bytes_max(&self) -> usize {
+        LINE_BYTES_MAX
+    }
+}
+
+/// A child to run: program, arguments and limits.
+pub(crate) struct Invocation<'a> {
+    pub program: &'a Path,
+    pub args: &'a [String],
+    pub folder: &'a Path,
+    /// Address space in addition to the base, in bytes.
+    pub address_bytes_extra: u64,
+    /// Kills it after this time, even if it makes progress.
+    pub time_max: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(crate) enum Exit {
+    Success,
+    /// The listener asked for it.
+    StoppedByListener,
+    /// A non-zero exit code, or a signal of the child's own making.
+    Failure(ExitStatus),
+}
+
+/// Runs a child until it exits.
+pub(crate) async fn run(
+    invocation: Invocation<'_>,
+    cancel: &Cancel,
+    listener: &mut (dyn Listener + Send),
+) -> Result<Exit, MediaError> {
+    if cancel.is_cancelled() {
+        return Err(MediaError::Stopped);
+    }
+    let tool = tool_name(invocation.program);
+    let mut child = spawn(&invocation).await?;
+    let result = read_pipes(&mut child, &invocation, &tool, cancel, listener).await;
+    if !matches!(result, Ok(None)) {
+        kill(&child);
+    }
+    let status = child
+        .wait()
+        .await
+        .map_err(MediaError::disk("waiting for a child"))?;
+    match result? {
+        Some(exit) => Ok(exit),
+        None if status.success() => Ok(Exit::Success),
+        None => match status.signal() {
+            // ffmpeg never sends these to itself.
+            Some(signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => {
+                Err(MediaError::ToolKilled { tool, signal })
+            }
+            _ => Ok(Exit::Failure(status)),
+        },
+    }
+}
+
+/// Reads both pipes until they are closed. `None`: the child has exited.
+async fn read_pipes(
+    child: &mut Child,
+    invocation: &Invocation<'_>,
+    tool: &str,
+    cancel: &Cancel,
+    listener: &mut (dyn Listener + Send),
+) -> Result<Option<Exit>, MediaError> {
+    let mut out = Lines::new(
+        child.stdout.take().expect("stdout is piped"),
+        listener.line_bytes_max(),
+    );
+    let mut err = Lines::new(
+        child.stderr.take().expect("stderr is piped"),
+        LINE_BYTES_MAX,
+    );
+    let (mut out_open, mut err_open) = (true, true);
+    let started = Instant::now();
+    let mut alive = started;
+    while out_open || err_open {
+        let stall = alive + STALL_MAX;
+        let deadline = invocation
+            .time_max
+            .map_or(stall, |time_max| stall.min(started + time_max));
+        let step = tokio::select! {
+            // Cancelling takes precedence over any output.
+            biased;
+            () = cancel.cancelled() => return Err(MediaError::Stopped),
+            () = tokio::time::sleep_until(deadline) => {
+                return Err(MediaError::Stalled { tool: tool.to_string() });
+            }
+            line = err.next(), if err_open => match line.map_err(MediaError::disk("reading from a child"))? {
+                Some(line) => listener.stderr(&line)?,
+                None => { err_open = false; LineEffect::Neutral }
+            },
+            line = out.next(), if out_open => match line.map_err(MediaError::disk("reading from a child"))? {
+                Some(line) => listener.stdout(&line)?,
+                None => { out_open = false; LineEffect::Neutral }
+            },
+        };
+        match step {
+            LineEffect::Progress => alive = Instant::now(),
+            LineEffect::Neutral => {}
+            LineEffect::Stop => return Ok(Some(Exit::StoppedByListener)),
+        }
+    }
+    // Both pipes are closed: the child has exited, or hangs silently.
+    tokio::select! {
+        biased;
+        () = cancel.cancelled() => Err(MediaError::Stopped),
+        () = tokio::time::sleep(STALL_MAX) => Err(MediaError::Stalled { tool: tool.to_string() }),
+        status = child.wait() => {
+            status.map_err(MediaError::disk("waiting for a child"))?;
+            Ok(None)
+        }
+    }
+}
+
+/// Kills the child's process group, if it still runs.
+fn kill(child: &Child) {
+    if let Some(pid) = child.id() {
+        // SAFETY: a plain system call. The child is not reaped yet (it has an
+        // id), so its group can't be another's.
+        unsafe { libc::kill(-(pid as libc::pid_t), libc::SIGKILL) };
+    }
+}
+
+fn tool_name(program: &Path) -> String {
+    program
+        .file_name()
+        .unwrap_or(OsStr::new("ffmpeg"))
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Spawns the child from a thread that lives as long as this process: the
+/// kernel sends the parent-death signal when the *thread* that forked ends, and
+/// threads of an async runtime come and go.
+async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
+    let tool = tool_name(invocation.program);
+    let mut command = std::process::Command::new(invocation.program);
+    command
+        .args(invocation.args)
+        .current_dir(invocation.folder)
+        // No proxy, no preload, no locale: the same messages on every machine.
+        .env_clear()
+        .env("AV_LOG_FORCE_NOCOLOR", "1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .process_group(0);
+    if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
+        command.env("LD_LIBRARY_PATH", path);
+    }
+    let address_bytes = ADDRESS_BYTES_BASE + invocation.address_bytes_extra;
+    let parent = std::process::id() as libc::pid_t;
+    // SAFETY: between fork and exec only async-signal-safe calls are made, and
+    // nothing is allocated.
+    unsafe {
+        command.pre_exec(move || confine(parent, address_bytes));
+    }
+    let runtime = tokio::runtime::Handle::current();
+    let (reply, child) = tokio::sync::oneshot::channel();
+    let request = Box::new(move || {
+        let _inside = runtime.enter();
+        let mut command = tokio::process::Command::from(command);
+        // If the send fails, the caller is gone, and the child is dropped and
+        // killed.
+        let _ = reply.send(command.kill_on_drop(true).spawn());
+    });
+    let gone = || std::io::Error::other("the starting thread is gone");
+    let result = match spawner().send(request) {
+        Ok(()) => child.await.unwrap_or_else(|_| Err(gone())),
+        Err(_) => Err(gone()),
+    };
+    result.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => MediaError::ToolMissing {
+            tool: if tool.contains("probe") {
+                "ffprobe"
+            } else {
+                "ffmpeg"
+            },
+        },
+        _ => MediaError::Spawn { tool, error },
+    })
+}
+
+type Request = Box<dyn FnOnce() + Send>;
+
+fn spawner() -> &'static mpsc::Sender<Request> {
+    static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    SPAWNER.get_or_init(|| {
+        let (sender, requests) = mpsc::channel::<Request>();
+        std::thread::Builder::new()
+            .name("media-starter".into())
+            .spawn(move || requests.into_iter().for_each(|request| request()))
+            .expect("a thread can be started when the process starts its first child");
+        sender
+    })
+}
+
+/// Runs in the child between fork and exec.
+fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
+    // SAFETY: plain system calls on values of our own.
+    unsafe {
+        if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        // The parent may have died before the call above.
+        if libc::getppid() != parent {
+            return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
+        }
+        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        for (what, limit) in [
+            (libc::RLIMIT_AS, address_bytes),
+            (libc::RLIMIT_FSIZE, FILE_BYTES_MAX),
+            (libc::RLIMIT_NOFILE, OPEN_FILES_MAX),
+            (libc::RLIMIT_CORE, 0),
+        ] {
+            let limit = libc::rlimit {
+                rlim_cur: limit,
+                rlim_max: limit,
+            };
+            if libc::setrlimit(what, &limit) != 0 {
+                return Err(std::io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    struct Collect(Vec<String>);
+    impl Listener for Collect {
+        fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+            self.0.push(line.to_string());
+            Ok(LineEffect::Progress)
+        }
+        fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+            self.0.push(format!("! {line}"));
+            Ok(LineEffect::Neutral)
+        }
+    }
+
+    async fn shell(script: &str, cancel: &Cancel) -> (Result<Exit, MediaError>, Vec<String>) {
+        let mut seen = Collect(Vec::new());
+        let args = ["-c".to_string(), script.to_string()];
+        let result = run(
+            Invocation {
+                program: Path::new("/bin/sh"),
+                args: &args,
+                folder: Path::new("/"),
+                address_bytes_extra: 0,
+                time_max: Some(Duration::from_secs(20)),
+            },
+            cancel,
+            &mut seen,
+        )
+        .await;
+        (result, seen.0)
+    }
+
+    #[tokio::test]
+    async fn lines_and_exits_are_distinguished() {
+        let cancel = Cancel::new();
+        let (exit, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
+        assert!(matches!(exit.unwrap(), Exit::Success));
+        let out: Vec<_> = seen.iter().filter(|line| !line.starts_with('!')).collect();
+        assert_eq!(out, ["a", "b", "c"]);
+        assert!(seen.contains(&"! d".to_string()));
+        assert!(matches!(
+            shell("exit 3", &cancel).await.0.unwrap(),
+            Exit::Failure(_)
+        ));
+        assert!(matches!(
+            shell("kill -9 $$", &cancel).await.0,
+            Err(MediaError::ToolKilled { signal: 9, .. })
+        ));
+    }
+
+    #[tokio::test]
+    async fn a_child_is_niced_and_has_no_stdin_and_no_environment() {
+        let (_, seen) = shell("nice; cat; env", &Cancel::new()).await;
+        assert_eq!(seen[0], NICE.to_string());
+        assert!(
+            !seen.iter().any(|line| line.starts_with("HOME=")),
+            "{seen:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_cancel_ends_the_whole_group_at_once() {
+        let cancel = Cancel::new();
+        let canceller = cancel.clone();
+        let started = Instant::now();
+        let (exit, ()) = tokio::join!(shell("sleep 60 & sleep 60", &cancel), async {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            canceller.cancel();
+        });
+        assert!(matches!(exit.0, Err(MediaError::Stopped)));
+        assert!(started.elapsed() < Duration::from_secs(5));
+        assert!(matches!(
+            shell("true", &cancel).await.0,
+            Err(MediaError::Stopped)
+        ));
+    }
+
+    #[tokio::test]
+    async fn long_lines_are_cut() {
+        let (_, seen) = shell(
+            "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end",
+            &Cancel::new(),
+        )
+        .await;
+        assert_eq!(seen[0].len(), LINE_BYTES_MAX);
+        assert_eq!(seen[1], "end");
+    }
+}

@@ -1,0 +1,107 @@
+//! Parses the lines of ffmpeg's `showinfo` filter: each frame that passes it,
+//! and the time base and rate of its input.
+
+use crate::{facts::times::Ratio, ffmpeg::log::LogLine};
+
+/// A frame, as `showinfo` prints it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Frame {
+    /// Its time in ticks, if it has one.
+    pub pts: Option<i64>,
+    pub pix_fmt: String,
+    pub size: (u32, u32),
+    /// Adler-32 of its bytes in hex, if the filter computes it.
+    pub checksum: Option<String>,
+}
+
+/// Parses a frame from a line of the `showinfo` filter named `name`.
+pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
+    let entry = line
+        .starts_with("[showinfo@")
+        .then(|| LogLine::parse(line))
+        .flatten()?;
+    if entry.component.strip_prefix("showinfo@") != Some(name) || !entry.text.starts_with("n:") {
+        return None;
+    }
+    let mut words = entry.text.split_whitespace().peekable();
+    let mut found = Frame {
+        pts: None,
+        pix_fmt: String::new(),
+        size: (0, 0),
+        checksum: None,
+    };
+    // Numbers are padded, so a value may be the next word.
+    while let Some(word) = words.next() {
+        let Some((key, value)) = word.split_once(':') else {
+            continue;
+        };
+        let value = if value.is_empty() {
+            words.peek().copied().unwrap_or("")
+        } else {
+            value
+        };
+        match key {
+            "pts" => found.pts = value.parse().ok(),
+            "fmt" => found.pix_fmt = value.to_string(),
+            "checksum" => found.checksum = Some(value.to_string()),
+            "s" => {
+                let (width, height) = value.split_once('x')?;
+                found.size = (width.parse().ok()?, height.parse().ok()?);
+            }
+            _ => {}
+        }
+    }
+    (found.size != (0, 0)).then_some(found)
+}
+
+/// Parses the time base of the `showinfo` filter named `name`.
+pub(crate) fn time_base(line: &str, name: &str) -> Option<Ratio> {
+    let (base, _) = config(line, name)?.split_once(',')?;
+    Ratio::parse(base.strip_prefix("time_base: ")?)
+}
+
+/// Parses the frame rate of the `showinfo` filter named `name`: a guess of the
+/// demuxer, used for headers only.
+pub(crate) fn rate(line: &str, name: &str) -> Option<Ratio> {
+    Ratio::parse(config(line, name)?.split_once("frame_rate: ")?.1.trim())
+}
+
+/// The configuration of the `showinfo` filter named `name`.
+fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
+    let entry = line
+        .starts_with("[showinfo@")
+        .then(|| LogLine::parse(line))
+        .flatten()?;
+    entry
+        .text
+        .strip_prefix("config in ")
+        .filter(|_| entry.component.strip_prefix("showinfo@") == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn a_frame_is_read() {
+        let line = "[showinfo@decoded @ 0x55e4b0358540] [info] n:   3 pts:    -12 pts_time:-0.125   pos:     1350 fmt:yuv420p sar:0/1 s:1280x720 i:P iskey:0 type:P ";
+        assert_eq!(
+            frame(line, "decoded").unwrap(),
+            Frame {
+                pts: Some(-12),
+                pix_fmt: "yuv420p".into(),
+                size: (1280, 720),
+                checksum: None,
+            }
+        );
+        let hashed = line.replace("@decoded", "@joint")
+            + "checksum:B58BC96F plane_checksum:[627BFC99 982EAD48]";
+        let hashed = frame(&hashed, "joint").unwrap();
+        assert_eq!(hashed.checksum.as_deref(), Some("B58BC96F"));
+        assert_eq!(frame(line, "filtered"), None);
+        let none = "[showinfo@decoded @ 0x5] [info] n:   0 pts:NOPTS pts_time:NOPTS pos: 1 fmt:gray sar:1/1 s:2x4 i:P iskey:1 type:I";
+        assert_eq!(frame(none, "decoded").unwrap().pts, None);
+        assert_eq!(frame("[info] n: 0 pts: 1 s:2x2", "decoded"), None);
+    }
+}

@@ -1,0 +1,232 @@
+//! The proof of an output (P3): JSON without clocks or node names, so that all
+//! homes write the same bytes.
+
+use reelraft_model::spec::Spec;
+use serde::Serialize;
+
+use crate::{
+    facts::{containers::output_file, index::Index, recipe::RECIPE, report::AudioReport},
+    output::{args::reference, covers, join::JoinedVideo},
+    video::timing::fps,
+};
+
+/// What the assembly found out.
+pub(crate) struct ProofInput<'a> {
+    pub index: &'a Index,
+    pub spec: &'a Spec,
+    pub single: bool,
+    /// `None` in an audio-only job.
+    pub video: Option<&'a JoinedVideo>,
+    /// Frames found in the output.
+    pub muxed_frames: u64,
+    pub audio: &'a [AudioReport],
+    /// Cues of each subtitle track.
+    pub cues: &'a [u64],
+    pub output_blake3: &'a str,
+}
+
+#[derive(Serialize)]
+struct Proof<'a> {
+    proof_version: u32,
+    recipe: u32,
+    reference: Vec<String>,
+    source_bytes: u64,
+    output_blake3: &'a str,
+    #[serde(flatten)]
+    pictures: Option<Pictures<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    audio: Vec<Audio<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    extras: Vec<Taken<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    left_out: &'a [String],
+    checks: Vec<Check>,
+}
+
+#[derive(Serialize)]
+struct Pictures<'a> {
+    picture: String,
+    pix_fmt: &'a str,
+    single: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    plan_note: Option<&'a str>,
+    frames: Frames,
+    time_base: String,
+    first_pts: i64,
+    last_pts: i64,
+    complaints_total: u64,
+    shards: Vec<Shard<'a>>,
+}
+
+#[derive(Serialize)]
+struct Frames {
+    promised: u64,
+    decoded: u64,
+    filtered: u64,
+    encoded: u64,
+    muxed: u64,
+}
+
+#[derive(Serialize)]
+struct Shard<'a> {
+    from_pts: i64,
+    to_pts: i64,
+    frames: u64,
+    lead_in: u64,
+    tries: u32,
+    blake3: &'a str,
+    complaints_total: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    complaints: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Audio<'a> {
+    /// Index of the stream in the source.
+    stream: u32,
+    packets: u64,
+    blake3: &'a str,
+    complaints_total: u64,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    complaints: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Taken<'a> {
+    /// Index of the stream in the source.
+    stream: u32,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cues: Option<u64>,
+    encoder: &'a str,
+}
+
+#[derive(Serialize)]
+struct Check {
+    name: &'static str,
+    holds: bool,
+}
+
+/// The checks of every assembly with video. A check that fails ends the
+/// assembly with an error, so all hold in a written proof.
+const CHECKS: [&str; 10] = [
+    "no-gap-no-overlap",
+    "joints-decoded-alike",
+    "shard-hash",
+    "one-codec-header",
+    "encoded-equals-decoded",
+    "times-equal-decoded",
+    "times-strictly-rise",
+    "decode-times-rise",
+    "muxed-equals-encoded",
+    "muxed-times-equal-decoded",
+];
+
+const EXTRAS_CHECKS: [&str; 3] = [
+    "extras-hash",
+    "subtitles-muxed-equal-taken",
+    covers::KEPT_CHECK,
+];
+
+const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
+
+pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
+    let facts = &input.index.facts;
+    let mut names: Vec<&'static str> = Vec::new();
+    if input.video.is_some() {
+        names.extend(CHECKS);
+        if fps(input.spec).is_none() {
+            names.push("filtered-equals-decoded");
+        }
+    }
+    if !input.audio.is_empty() {
+        names.extend(AUDIO_CHECKS);
+    }
+    if input.index.has_extras() {
+        names.extend(EXTRAS_CHECKS);
+    }
+    let proof = Proof {
+        proof_version: 2,
+        recipe: RECIPE,
+        reference: reference(
+            input.index,
+            input.spec,
+            input.single,
+            "SOURCE",
+            output_file(input.spec),
+        ),
+        source_bytes: facts.source_bytes,
+        output_blake3: input.output_blake3,
+        pictures: input.video.map(|video| pictures(input, video)),
+        audio: facts
+            .audio_tracks
+            .iter()
+            .zip(input.audio)
+            .map(|(track, report)| Audio {
+                stream: track.stream,
+                packets: report.packets,
+                blake3: &report.blake3,
+                complaints_total: report.complaints_total,
+                complaints: &report.complaints,
+            })
+            .collect(),
+        extras: extras(input),
+        left_out: &facts.notes,
+        checks: names
+            .into_iter()
+            .map(|name| Check { name, holds: true })
+            .collect(),
+    };
+    let mut bytes =
+        serde_json::to_vec_pretty(&proof).expect("the proof is plain structs of numbers and text");
+    bytes.push(b'\n');
+    bytes
+}
+
+fn extras<'a>(input: &ProofInput<'a>) -> Vec<Taken<'a>> {
+    // Subtitles come first, each with its cues.
+    let mut cues = input.cues.iter().copied();
+    let extras = input.index.facts.extras.iter();
+    extras
+        .map(|extra| Taken {
+            stream: extra.stream,
+            kind: extra.kind.name(),
+            cues: cues.next(),
+            encoder: &extra.encoder,
+        })
+        .collect()
+}
+
+fn pictures<'a>(input: &ProofInput<'a>, video: &'a JoinedVideo) -> Pictures<'a> {
+    let heads = || video.reports.iter().map(|report| &report.head);
+    let (width, height) = input.index.output_size();
+    Pictures {
+        picture: format!("{width}x{height}"),
+        pix_fmt: &input.index.facts.picture.output_pix_fmt,
+        single: input.single || video.reports.len() == 1,
+        plan_note: input.index.plan_note(),
+        frames: Frames {
+            promised: input.index.frames_total(),
+            decoded: heads().map(|head| head.decoded).sum(),
+            filtered: video.times.len() as u64,
+            encoded: heads().map(|head| head.encoded).sum(),
+            muxed: input.muxed_frames,
+        },
+        time_base: format!("{}/{}", video.base.num, video.base.den),
+        first_pts: video.times.first().copied().unwrap_or(0),
+        last_pts: video.times.last().copied().unwrap_or(0),
+        complaints_total: heads().map(|head| head.complaints_total).sum(),
+        shards: heads()
+            .map(|head| Shard {
+                from_pts: head.range.from_pts,
+                to_pts: head.range.to_pts,
+                frames: head.encoded,
+                lead_in: head.lead_in,
+                tries: head.tries,
+                blake3: &head.blake3,
+                complaints_total: head.complaints_total,
+                complaints: &head.complaints,
+            })
+            .collect(),
+    }
+}

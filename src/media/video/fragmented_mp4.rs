@@ -1,0 +1,319 @@
+//! Reads the boxes of a fragmented MP4 that our own ffmpeg wrote: its codec
+//! header and the times of its packets. Media data is skipped.
+
+use std::{
+    fs::File,
+    io::{BufReader, Read, Seek, SeekFrom},
+    path::Path,
+};
+
+use crate::{
+    error::MediaError,
+    limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sample {
+    /// Decode time in ticks of the track.
+    pub dts: i64,
+    /// Presentation time in ticks of the track.
+    pub pts: i64,
+}
+
+/// A fragmented file with one track.
+#[derive(Clone, Debug)]
+pub(crate) struct Fragments {
+    /// `ftyp` and `moov`.
+    pub init: Vec<u8>,
+    /// Offset of the first fragment, in bytes.
+    pub body_offset: u64,
+    /// Size of the file, in bytes.
+    pub bytes: u64,
+    /// Ticks per second.
+    pub timescale: u32,
+    /// In file order.
+    pub samples: Vec<Sample>,
+}
+
+/// Reads a fragmented file.
+///
+/// # Errors
+/// [`MediaError::BadOutput`] if it is not what our muxer options give.
+pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
+    let disk = || MediaError::disk("reading an encoded shard");
+    let file = File::open(path).map_err(disk())?;
+    let bytes = file.metadata().map_err(disk())?.len();
+    let mut reader = BufReader::new(file);
+    let mut found = Fragments {
+        init: Vec::new(),
+        body_offset: 0,
+        bytes,
+        timescale: 0,
+        samples: Vec::new(),
+    };
+    let mut defaults = Defaults::default();
+    let mut at = 0u64;
+    while at < bytes {
+        let (kind, head, size) = box_head(&mut reader, bytes - at).map_err(disk())?;
+        if size < head.len() as u64 || size > bytes - at {
+            return Err(malformed("a box that does not fit"));
+        }
+        let rest = size - head.len() as u64;
+        match &kind {
+            b"ftyp" | b"moov" => {
+                if found.init.len() as u64 + size > INIT_BYTES_MAX {
+                    return Err(malformed("a codec header of unusual size"));
+                }
+                let body = body(&mut reader, rest)?;
+                if &kind == b"moov" {
+                    (found.timescale, defaults) =
+                        movie(&body).ok_or_else(|| malformed("its codec header"))?;
+                }
+                found.init.extend_from_slice(&head);
+                found.init.extend_from_slice(&body);
+                found.body_offset = at + size;
+            }
+            b"moof" => {
+                if rest > MOOF_BYTES_MAX {
+                    return Err(malformed("a fragment of unusual size"));
+                }
+                let body = body(&mut reader, rest)?;
+                fragment(&body, defaults, &mut found.samples)
+                    .ok_or_else(|| malformed("a fragment's times"))?;
+            }
+            _ => {
+                let skip = i64::try_from(rest).map_err(|_| malformed("a box that does not fit"))?;
+                reader.seek_relative(skip).map_err(disk())?;
+            }
+        }
+        at += size;
+    }
+    if found.timescale == 0 {
+        return Err(malformed("no codec header"));
+    }
+    Ok(found)
+}
+
+/// Copies the fragments of a file, without its codec header.
+pub(crate) fn copy_body(
+    path: &Path,
+    fragments: &Fragments,
+    to: &mut impl std::io::Write,
+) -> std::io::Result<()> {
+    let mut file = File::open(path)?;
+    file.seek(SeekFrom::Start(fragments.body_offset))?;
+    std::io::copy(&mut file, to)?;
+    Ok(())
+}
+
+fn malformed(detail: &str) -> MediaError {
+    MediaError::BadOutput {
+        tool: "ffmpeg".into(),
+        detail: format!("{detail} in a fragmented file"),
+    }
+}
+
+/// Type, raw header and total size of the next box. Size 0 means "to the end".
+fn box_head(reader: &mut impl Read, left: u64) -> std::io::Result<([u8; 4], Vec<u8>, u64)> {
+    let mut head = vec![0u8; 8];
+    reader.read_exact(&mut head)?;
+    let kind = [head[4], head[5], head[6], head[7]];
+    let size = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {
+        0 => left,
+        1 => {
+            let mut large = [0u8; 8];
+            reader.read_exact(&mut large)?;
+            head.extend_from_slice(&large);
+            u64::from_be_bytes(large)
+        }
+        size => size.into(),
+    };
+    Ok((kind, head, size))
+}
+
+fn body(reader: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
+    let mut body = vec![0u8; size as usize];
+    reader
+        .read_exact(&mut body)
+        .map_err(MediaError::disk("reading an encoded shard"))?;
+    Ok(body)
+}
+
+/// Values of samples that have none of their own.
+#[derive(Clone, Copy, Default)]
+struct Defaults {
+    duration: u32,
+}
+
+/// Iterates over the boxes inside a box.
+struct ChildBoxes<'a>(&'a [u8]);
+
+impl<'a> Iterator for ChildBoxes<'a> {
+    type Item = ([u8; 4], &'a [u8]);
+    fn next(&mut self) -> Option<Self::Item> {
+        let size = u32::from_be_bytes(self.0.get(..4)?.try_into().ok()?) as usize;
+        let kind = self.0.get(4..8)?.try_into().ok()?;
+        let body = self.0.get(8..size)?;
+        self.0 = &self.0[size..];
+        Some((kind, body))
+    }
+}
+
+fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
+    ChildBoxes(body)
+        .find(|(found, _)| found == kind)
+        .map(|(_, body)| body)
+}
+
+/// Timescale of the only track, and its defaults.
+fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
+    let track = child(moov, b"trak")?;
+    let header = child(child(track, b"mdia")?, b"mdhd")?;
+    // Version 1 has creation and modification times of 8 bytes each.
+    let timescale = number(header, if *header.first()? == 1 { 20 } else { 12 })?;
+    let defaults = child(moov, b"mvex")
+        .and_then(|extends| child(extends, b"trex"))
+        .and_then(|extends| number(extends, 12))
+        .map(|duration| Defaults { duration })
+        .unwrap_or_default();
+    Some((timescale, defaults))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
+}
+
+fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
+    let track = child(moof, b"traf")?;
+    let mut duration = defaults.duration;
+    let mut dts = 0i64;
+    for (kind, body) in ChildBoxes(track) {
+        match &kind {
+            b"tfhd" => {
+                let flags = number(body, 0)? & 0xff_ffff;
+                let before = [(0x1, 8), (0x2, 4)]
+                    .iter()
+                    .map(|(flag, size)| if flags & flag != 0 { *size } else { 0 })
+                    .sum::<usize>();
+                if flags & 0x8 != 0 {
+                    duration = number(body, 8 + before)?;
+                }
+            }
+            b"tfdt" => {
+                dts = if *body.first()? == 1 {
+                    i64::from_be_bytes(body.get(4..12)?.try_into().ok()?)
+                } else {
+                    number(body, 4)?.into()
+                };
+            }
+            b"trun" => dts = run(body, duration, dts, samples)?,
+            _ => {}
+        }
+    }
+    Some(())
+}
+
+fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> Option<i64> {
+    let flags = number(body, 0)? & 0xff_ffff;
+    let count = number(body, 4)?;
+    let mut at = 8;
+    for flag in [0x1, 0x4] {
+        if flags & flag != 0 {
+            at += 4;
+        }
+    }
+    for _ in 0..count {
+        let mut field = |flag: u32| -> Option<Option<u32>> {
+            if flags & flag == 0 {
+                return Some(None);
+            }
+            let value = number(body, at)?;
+            at += 4;
+            Some(Some(value))
+        };
+        let own_duration = field(0x100)?;
+        field(0x200)?;
+        field(0x400)?;
+        // Signed in version 1, and never beyond 31 bits in version 0.
+        let offset = field(0x800)?.unwrap_or(0) as i32;
+        samples.push(Sample {
+            dts,
+            pts: dts + i64::from(offset),
+        });
+        dts += i64::from(own_duration.unwrap_or(duration));
+    }
+    Some(dts)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+        let mut bytes = (body.len() as u32 + 8).to_be_bytes().to_vec();
+        bytes.extend_from_slice(kind);
+        bytes.extend_from_slice(body);
+        bytes
+    }
+
+    fn numbers(values: &[u32]) -> Vec<u8> {
+        values
+            .iter()
+            .flat_map(|value| value.to_be_bytes())
+            .collect()
+    }
+
+    fn file(fragments: &[Vec<u8>]) -> tempfile::NamedTempFile {
+        let header = boxed(b"mdhd", &numbers(&[0, 0, 0, 12_288, 0, 0]));
+        let track = boxed(b"trak", &boxed(b"mdia", &header));
+        let extends = boxed(b"mvex", &boxed(b"trex", &numbers(&[0, 1, 1, 512, 0, 0])));
+        let mut bytes = boxed(b"ftyp", b"isom");
+        bytes.extend(boxed(b"moov", &[track, extends].concat()));
+        for fragment in fragments {
+            bytes.extend(boxed(b"moof", fragment));
+            bytes.extend(boxed(b"mdat", b"media"));
+        }
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn times_come_from_defaults_and_from_samples() {
+        let head = boxed(b"tfhd", &numbers(&[0x02_0000, 1]));
+        let start = boxed(
+            b"tfdt",
+            &[&[1, 0, 0, 0][..], &1024i64.to_be_bytes()].concat(),
+        );
+        let plain = boxed(b"trun", &numbers(&[0x1, 2, 0]));
+        let offsets = boxed(
+            b"trun",
+            &numbers(&[0x0100_0901, 2, 0, 100, 7, 100, (-7i32) as u32]),
+        );
+        let track = boxed(b"traf", &[head, start, plain, offsets].concat());
+        let found = read(file(&[track]).path()).unwrap();
+        assert_eq!(found.timescale, 12_288);
+        let times: Vec<_> = found
+            .samples
+            .iter()
+            .map(|sample| (sample.dts, sample.pts))
+            .collect();
+        assert_eq!(
+            times,
+            [(1024, 1024), (1536, 1536), (2048, 2055), (2148, 2141)]
+        );
+    }
+
+    #[test]
+    fn a_cut_off_file_is_refused() {
+        let whole = file(&[boxed(b"traf", &[])]);
+        let bytes = std::fs::read(whole.path()).unwrap();
+        for length in [3, 20, bytes.len() - 3] {
+            std::fs::write(whole.path(), &bytes[..length]).unwrap();
+            assert!(read(whole.path()).is_err(), "{length}");
+        }
+        std::fs::write(whole.path(), b"").unwrap();
+        assert!(read(whole.path()).is_err());
+    }
+}

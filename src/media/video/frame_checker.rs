@@ -1,0 +1,360 @@
+//! Checks an encoding as it runs: every decoded frame and every frame given to
+//! the encoder against what was expected. Each decoder error is recorded with
+//! its place in the film.
+//!
+//! An error belongs to the shard in whose range it occurs, so a film's shards
+//! together report each error once, as one pass would.
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    error::MediaError,
+    facts::{
+        index::{Bounds, Index},
+        times::{MICROSECONDS, Ratio, rescale, seconds},
+    },
+    ffmpeg::{
+        log::Diagnostics,
+        process::{LineEffect, Listener},
+        showinfo,
+    },
+    limits::FRAMES_MAX,
+    video::timing::{encoded_base, fps},
+};
+
+/// What an encoding of a shard must give.
+#[derive(Debug)]
+pub(crate) struct ExpectedFrames {
+    /// Times of all frames that must be decoded, in ascending order.
+    pub decoded: Vec<i64>,
+    /// At a constant frame rate, the first grid point that must be given, and
+    /// the first that must not; the latter is unknown at the film's end.
+    pub points: Option<(i64, Option<i64>)>,
+    /// Whether errors before the first frame don't matter: decoding starts in
+    /// the middle of the stream, at least a keyframe early.
+    pub noisy_start: bool,
+    /// Whether no better start is left.
+    pub last_try: bool,
+}
+
+/// Follows one ffmpeg run.
+pub(crate) struct FrameChecker<'a> {
+    /// `None` for the whole film, of which nothing is known in advance.
+    pub expected: Option<ExpectedFrames>,
+    /// The frames of the shard.
+    pub range: Bounds,
+    /// Those and the ones that filters need around them.
+    pub needed: Bounds,
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+    source_base: Ratio,
+    encoded_base: Ratio,
+    /// Whether a constant frame rate repeats and drops frames.
+    gridded: bool,
+    size: (u32, u32),
+    pix_fmt: &'a str,
+    /// Frames decoded in the shard's range.
+    pub decoded: u64,
+    /// Frames decoded before it.
+    pub lead_in: u64,
+    seen: usize,
+    /// Past the last needed frame: what follows doesn't matter.
+    past_end: bool,
+    decoded_times: Vec<i64>,
+    filtered_times: Option<Vec<i64>>,
+    encoded: u64,
+    /// Errors in the shard's range.
+    pub diagnostics: Diagnostics,
+    /// Checksums of the shard's first frame as decoded here, unless the film
+    /// begins with it, and of the first frame after the shard.
+    pub joints: (Option<String>, Option<String>),
+    first_mismatch: Option<String>,
+    /// Whether a picture differed from the first in size or format.
+    pub changed: bool,
+}
+
+impl<'a> FrameChecker<'a> {
+    /// Checks a pass over the whole film.
+    pub fn new(index: &'a Index, spec: &Spec, progress: &'a (dyn Fn(u64) + Send + Sync)) -> Self {
+        FrameChecker {
+            expected: None,
+            range: Bounds::default(),
+            needed: Bounds::default(),
+            progress,
+            source_base: index.facts.source.video().time_base,
+            encoded_base: encoded_base(spec, index),
+            gridded: fps(spec).is_some(),
+            size: index.facts.picture.source,
+            pix_fmt: &index.facts.picture.source_pix_fmt,
+            decoded: 0,
+            lead_in: 0,
+            seen: 0,
+            past_end: false,
+            decoded_times: Vec::new(),
+            filtered_times: None,
+            encoded: 0,
+            diagnostics: Diagnostics::default(),
+            joints: (None, None),
+            first_mismatch: None,
+            changed: false,
+        }
+    }
+
+    /// Checks a shard.
+    pub fn expecting(mut self, expected: ExpectedFrames, range: Bounds, needed: Bounds) -> Self {
+        self.diagnostics.muted = range.from.is_some();
+        self.expected = Some(expected);
+        (self.range, self.needed) = (range, needed);
+        self
+    }
+
+    /// What is wrong with the run as a whole, if anything.
+    pub fn find_mismatch(&mut self) -> Option<String> {
+        if self.first_mismatch.is_some() {
+            return self.first_mismatch.take();
+        }
+        let Some(expected) = &self.expected else {
+            let given = self.filtered_times.as_ref();
+            let alike = given.is_none_or(|given| *given == self.decoded_times);
+            return (!alike && !self.gridded).then(|| "filters lost or moved frames".into());
+        };
+        if self.seen != expected.decoded.len() {
+            let (promised, seen) = (expected.decoded.len(), self.seen);
+            return Some(format!(
+                "{promised} frames were promised and {seen} decoded"
+            ));
+        }
+        let given = self.times();
+        match expected.points {
+            None if given != self.decoded_times => Some("filters lost or moved frames".into()),
+            Some((from, to)) => {
+                let end = from.saturating_add(given.len() as i64);
+                let rises = given.iter().zip(from..).all(|(&time, point)| time == point);
+                let ends = to.map_or(!given.is_empty(), |to| to == end);
+                (!rises || !ends).then(|| format!("the grid from {from} to {to:?} is not filled"))
+            }
+            None => None,
+        }
+    }
+
+    /// Times of the frames given to the encoder.
+    pub fn times(&self) -> &[i64] {
+        self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
+    }
+
+    fn mismatch(&mut self, why: String) -> LineEffect {
+        self.first_mismatch.get_or_insert(why);
+        // Going on would not undo the mismatch.
+        LineEffect::Stop
+    }
+
+    fn decoded(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
+        let Some(pts) = frame.pts else {
+            if self.expected.is_some() {
+                return Ok(self.mismatch("a frame without a time".into()));
+            }
+            self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
+            self.decoded += 1;
+            return Ok(LineEffect::Progress);
+        };
+        let in_range = !self.range.is_before(pts) && !self.range.is_after(pts);
+        self.diagnostics.muted = !in_range;
+        if self.range.is_before(pts) {
+            self.lead_in += 1;
+        }
+        if self.needed.is_before(pts) {
+            return Ok(LineEffect::Progress);
+        }
+        if self.needed.is_after(pts) {
+            self.past_end = true;
+            return Ok(LineEffect::Progress);
+        }
+        self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
+        if let Some(expected) = &self.expected {
+            let promised = expected.decoded.get(self.seen).copied();
+            if self.changed {
+                return Ok(self.mismatch("the picture's size or format changes".into()));
+            }
+            if promised != Some(pts) {
+                let promised = promised.map_or("nothing".to_string(), |time| time.to_string());
+                return Ok(self.mismatch(format!("{promised} was promised and {pts} decoded")));
+            }
+        }
+        self.seen += 1;
+        if in_range {
+            let place_us = rescale(pts, self.source_base, MICROSECONDS);
+            self.diagnostics.place = format!("after {} s", seconds(place_us));
+            self.decoded += 1;
+            self.decoded_times.push(pts);
+            within_limit(self.decoded)?;
+        }
+        Ok(LineEffect::Progress)
+    }
+
+    fn filtered(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
+        let times = self.filtered_times.get_or_insert_default();
+        times.extend(frame.pts);
+        within_limit(times.len() as u64)?;
+        Ok(LineEffect::Progress)
+    }
+}
+
+fn within_limit(frames: u64) -> Result<(), MediaError> {
+    if frames > FRAMES_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of frames",
+            found: frames,
+            max: FRAMES_MAX,
+        });
+    }
+    Ok(())
+}
+
+impl Listener for FrameChecker<'_> {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        let frames = line
+            .strip_prefix("frame=")
+            .and_then(|frames| frames.trim().parse().ok());
+        match frames {
+            Some(frames) if frames > self.encoded => {
+                self.encoded = frames;
+                (self.progress)(frames);
+                Ok(LineEffect::Progress)
+            }
+            _ => Ok(LineEffect::Neutral),
+        }
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        if let Some(frame) = showinfo::frame(line, "decoded") {
+            return self.decoded(&frame);
+        }
+        if let Some(frame) = showinfo::frame(line, "filtered") {
+            return self.filtered(&frame);
+        }
+        if let Some(frame) = showinfo::frame(line, "joint") {
+            if frame.pts == self.range.from {
+                self.joints.0 = frame.checksum;
+            } else if frame.pts == self.range.to {
+                self.joints.1 = frame.checksum;
+            }
+            return Ok(LineEffect::Neutral);
+        }
+        if let Some(base) = showinfo::time_base(line, "filtered") {
+            self.filtered_times.get_or_insert_default();
+            // In another time base, these times could not be compared with the
+            // plan's.
+            if base != self.encoded_base {
+                return Err(MediaError::Unproven {
+                    check: "filtered-time-base",
+                    detail: format!("{base:?} instead of {:?}", self.encoded_base),
+                });
+            }
+        }
+        let complained = self.diagnostics.observe(line)?;
+        let Some(expected) = self.expected.as_ref().filter(|_| complained) else {
+            return Ok(LineEffect::Neutral);
+        };
+        // Starting in the middle of a stream is noisy. What counts is what is
+        // logged from the first picture to the last needed one.
+        let noise = expected.noisy_start && self.lead_in + self.decoded == 0;
+        if !noise && !expected.last_try && !self.past_end {
+            return Ok(self.mismatch("the decoder complains".into()));
+        }
+        Ok(LineEffect::Neutral)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::index::tests::sample;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    fn shown(filter: &str, pts: i64) -> String {
+        format!("[showinfo@{filter} @ 0x5] [info] n: 0 pts: {pts} fmt:yuv420p s:1280x720 i:P")
+    }
+
+    /// Checks [60, 100) of the sample, decoded from 50 on.
+    fn checker(index: &Index, last_try: bool) -> FrameChecker<'_> {
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let range = index.shards()[1];
+        let bounds = index.bounds(range);
+        let expected = ExpectedFrames {
+            decoded: index.times_in(range).to_vec(),
+            points: None,
+            noisy_start: true,
+            last_try,
+        };
+        FrameChecker::new(index, &spec, &|_| {}).expecting(expected, bounds, bounds)
+    }
+
+    const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
+
+    #[test]
+    fn every_frame_is_compared_with_the_expected_ones() {
+        let index = sample();
+        let mut whole = checker(&index, false);
+        assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
+        for pts in 50..100 {
+            assert_eq!(
+                whole.stderr(&shown("decoded", pts)).unwrap(),
+                LineEffect::Progress
+            );
+        }
+        assert_eq!(whole.find_mismatch(), None);
+        assert_eq!(
+            (whole.lead_in, whole.decoded, whole.diagnostics.total),
+            (10, 40, 0)
+        );
+
+        let mut short = checker(&index, false);
+        for pts in 50..99 {
+            short.stderr(&shown("decoded", pts)).unwrap();
+        }
+        assert!(short.find_mismatch().unwrap().contains("39 decoded"));
+
+        let mut skipping = checker(&index, false);
+        skipping.stderr(&shown("decoded", 60)).unwrap();
+        assert_eq!(
+            skipping.stderr(&shown("decoded", 62)).unwrap(),
+            LineEffect::Stop
+        );
+    }
+
+    #[test]
+    fn frames_lost_by_filters_are_noticed() {
+        let index = sample();
+        let mut checker = checker(&index, false);
+        for pts in 60..100 {
+            checker.stderr(&shown("decoded", pts)).unwrap();
+            if pts != 77 {
+                checker.stderr(&shown("filtered", pts)).unwrap();
+            }
+        }
+        assert!(checker.find_mismatch().unwrap().contains("lost"));
+    }
+
+    #[test]
+    fn an_error_counts_in_its_own_shard_and_names_its_place() {
+        let index = sample();
+        let mut early = checker(&index, false);
+        early.stderr(&shown("decoded", 50)).unwrap();
+        assert_eq!(early.stderr(COMPLAINT).unwrap(), LineEffect::Stop);
+
+        let mut last = checker(&index, true);
+        last.stderr(&shown("decoded", 58)).unwrap();
+        last.stderr(COMPLAINT).unwrap();
+        assert_eq!(last.diagnostics.total, 0);
+        last.stderr(&shown("decoded", 60)).unwrap();
+        last.stderr(COMPLAINT).unwrap();
+        assert_eq!(
+            last.diagnostics.kept,
+            ["after 2.500000 s: h264: concealing 40 errors"]
+        );
+        assert_eq!(
+            last.diagnostics.reject_if_strict(true).unwrap_err().kind(),
+            "damaged-source"
+        );
+        assert!(last.diagnostics.reject_if_strict(false).is_ok());
+    }
+}

@@ -1,0 +1,11 @@
+//! Encodes the video: time bases, grid, filters, arguments, and the checks of
+//! each shard.
+
+pub(crate) mod args;
+pub(crate) mod filters;
+pub(crate) mod fragmented_mp4;
+pub(crate) mod frame_checker;
+pub(crate) mod grid;
+pub(crate) mod shard;
+pub(crate) mod shard_check;
+pub(crate) mod timing;

@@ -1,0 +1,175 @@
+//! Encodes one shard. What is decoded is compared with what the packets
+//! promised. If it differs, or the decoder logs errors, decoding restarts one
+//! keyframe earlier, and finally at the beginning of the file.
+
+use crate::{
+    error::MediaError,
+    facts::{
+        encoded::{Encoded, hash},
+        index::Index,
+        plan::ShardRange,
+        report::{ShardHead, ShardReport},
+    },
+    ffmpeg::context::Context,
+    video::{
+        args::{self, SHARD_FILE},
+        filters, fragmented_mp4,
+        frame_checker::{ExpectedFrames, FrameChecker},
+        grid::Grid,
+        shard_check::check_times,
+        timing::encoded_base,
+    },
+};
+
+/// Encodes the frames of a range. With `single`, encodes the whole film in one
+/// plain pass, whatever the packets promised. `progress` receives the frames
+/// encoded so far, and restarts when decoding does.
+///
+/// # Errors
+/// [`MediaError::PlanMismatch`] when decoding gives other frames than promised
+/// even from the beginning: then the film must be one shard.
+pub async fn encode_shard(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    single: bool,
+    progress: impl Fn(u64) + Send + Sync,
+) -> Result<Encoded, MediaError> {
+    if index.is_single_pass(single) {
+        return encode_single(context, index, range, &progress).await;
+    }
+    let needed = filters::decoded_range(context.spec, index, range);
+    let zero = index.facts.zero;
+    let times: Vec<i64> = index
+        .times_in(needed)
+        .iter()
+        .map(|time| time - zero)
+        .collect();
+    let starts = index.starts(needed);
+    let mut mismatch = String::new();
+    for (tried, start) in (1..).zip(&starts) {
+        let expected = ExpectedFrames {
+            decoded: times.clone(),
+            points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
+            noisy_start: start.is_some_and(|start| start < needed.from_pts),
+            last_try: tried as usize == starts.len(),
+        };
+        let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
+            expected,
+            index.bounds(range),
+            index.bounds(needed),
+        );
+        let arguments = args::shard(context.input, index, context.spec, range, *start);
+        let outcome = execute(context, index, &arguments, &mut checker).await;
+        match (checker.find_mismatch(), outcome) {
+            (None, Ok(())) => return finish(context, index, range, false, tried, checker).await,
+            // A failure may be due to a bad start; the next start may do
+            // better.
+            (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
+                tracing::debug!(%found, ?start, "decoding is not as promised");
+                mismatch = found;
+            }
+            (_, Err(error)) => return Err(error),
+        }
+    }
+    Err(MediaError::PlanMismatch {
+        detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
+    })
+}
+
+async fn encode_single(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Encoded, MediaError> {
+    let arguments = args::single(context.input, index, context.spec);
+    let mut checker = FrameChecker::new(index, context.spec, progress);
+    execute(context, index, &arguments, &mut checker).await?;
+    if checker.decoded == 0 {
+        return Err(MediaError::NoFrames {
+            detail: checker.diagnostics.last_errors(),
+        });
+    }
+    if checker.times().is_empty() {
+        return Err(MediaError::NoFrames {
+            detail: "the film is shorter than half a picture at this rate".into(),
+        });
+    }
+    if let Some(detail) = checker.find_mismatch() {
+        if checker.changed {
+            return Err(MediaError::ChangingPicture);
+        }
+        return Err(MediaError::Unproven {
+            check: "filtered-equals-decoded",
+            detail,
+        });
+    }
+    finish(context, index, range, true, 1, checker).await
+}
+
+async fn execute(
+    context: &Context<'_>,
+    index: &Index,
+    arguments: &[String],
+    checker: &mut FrameChecker<'_>,
+) -> Result<(), MediaError> {
+    let exit = context
+        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), checker)
+        .await?;
+    checker.diagnostics.check_exit("ffmpeg", exit)
+}
+
+/// Checks the file and writes the report.
+async fn finish(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    single: bool,
+    tries: u32,
+    checker: FrameChecker<'_>,
+) -> Result<Encoded, MediaError> {
+    checker.diagnostics.reject_if_strict(context.spec.strict)?;
+    let path = context.work_dir.join(SHARD_FILE);
+    let times = checker.times().to_vec();
+    let (fragments, blake3) = {
+        let path = path.clone();
+        tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
+            let fragments = fragmented_mp4::read(&path)?;
+            Ok((fragments, hash(&path)?))
+        })
+        .await
+        .map_err(|error| MediaError::Disk {
+            what: "reading an encoded shard",
+            error: std::io::Error::other(error),
+        })??
+    };
+    let base = encoded_base(context.spec, index);
+    check_times(&fragments, base, &times)?;
+    let encoded = fragments.samples.len() as u64;
+    let (opening, following) = checker.joints;
+    let report = ShardReport {
+        head: ShardHead {
+            range,
+            single,
+            decoded: checker.decoded,
+            encoded,
+            lead_in: checker.lead_in,
+            opening,
+            following,
+            tries,
+            complaints: checker.diagnostics.kept,
+            complaints_total: checker.diagnostics.total,
+            blake3,
+            init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
+        },
+        times,
+    };
+    Ok(Encoded {
+        path,
+        report: report.to_bytes(),
+        frames: encoded,
+        bytes: fragments.bytes,
+        blake3: report.head.blake3,
+    })
+}

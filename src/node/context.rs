@@ -1,0 +1,140 @@
+//! What the parts of a node have in common: its settings, the table, the bytes,
+//! the encoders, and what the leader last said.
+
+use std::{
+    collections::VecDeque,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+};
+
+use reelraft_consensus::Cluster;
+use reelraft_media::Index;
+use reelraft_model::{JobEntry, Problem};
+use tokio::sync::OnceCell;
+
+use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
+use crate::{config::NodeConfig, data::DataPlane, limits::INDEX_CACHE};
+
+/// What the parts of a node have in common.
+pub struct NodeContext {
+    /// Its settings.
+    pub config: NodeConfig,
+    /// The replicated table.
+    pub cluster: Cluster,
+    /// The bytes.
+    pub data: Arc<DataPlane>,
+    /// ffmpeg, once it was looked for.
+    encoders: OnceCell<Encoders>,
+    /// Where attempts run.
+    pub work_threads: WorkThreads,
+    /// What the leader last said.
+    pub report: LatestReport,
+    /// Analyses that were read lately, by hash.
+    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+}
+
+impl NodeContext {
+    /// A node's context, before its encoders have been looked for.
+    ///
+    /// # Errors
+    /// Where no threads can be started.
+    pub fn new(
+        config: NodeConfig,
+        cluster: Cluster,
+        data: Arc<DataPlane>,
+    ) -> Result<Arc<Self>, Problem> {
+        Ok(Arc::new(NodeContext {
+            config,
+            cluster,
+            data,
+            encoders: OnceCell::new(),
+            work_threads: WorkThreads::start()?,
+            report: LatestReport::default(),
+            indexes: Mutex::default(),
+        }))
+    }
+
+    /// This node's id.
+    pub fn node(&self) -> u64 {
+        self.config.id
+    }
+
+    /// ffmpeg. The first to ask waits until its encoders have been tried.
+    pub async fn encoders(&self) -> &Encoders {
+        self.encoders.get_or_init(Encoders::find).await
+    }
+
+    /// This node's encoder build; empty without ffmpeg, and before it was
+    /// tried.
+    pub fn build(&self) -> String {
+        let found = self.encoders.get();
+        found.map_or_else(String::new, |found| found.build.clone())
+    }
+
+    /// Where a member listens.
+    pub fn address_of(&self, node: u64) -> Option<String> {
+        self.cluster
+            .members()
+            .into_iter()
+            .find(|member| member.id == node)
+            .map(|member| member.address)
+    }
+
+    /// The folder under which attempts work.
+    pub fn work_root(&self) -> PathBuf {
+        work_root(&self.config.data)
+    }
+
+    /// A whole blob of a job from any home.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give it.
+    pub async fn blob(&self, entry: &JobEntry, hash: &str) -> Result<Vec<u8>, Problem> {
+        self.data
+            .read_whole(entry, hash)
+            .await
+            .map_err(|error| error.problem())
+    }
+
+    /// A job's analysis.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give it, or it can't be read.
+    pub async fn index(&self, entry: &JobEntry) -> Result<Arc<Index>, Problem> {
+        let hash = &entry.job.index_hash;
+        let cache = || self.indexes.lock().expect("no holder of this lock panics");
+        if let Some((_, index)) = cache().iter().find(|(known, _)| known == hash) {
+            return Ok(index.clone());
+        }
+        let bytes = self.blob(entry, hash).await?;
+        let index = Index::from_bytes(&bytes)
+            .map_err(|error| Problem::new("internal", error.to_string(), "submit the job again"))?;
+        let index = Arc::new(index);
+        let mut cache = cache();
+        cache.push_front((hash.clone(), index.clone()));
+        cache.truncate(INDEX_CACHE);
+        Ok(index)
+    }
+
+    /// A job's reference command (P3).
+    ///
+    /// # Errors
+    /// A [`Problem`] where the analysis can't be read.
+    pub async fn reference(&self, entry: &JobEntry) -> Result<Vec<String>, Problem> {
+        let index = self.index(entry).await?;
+        let job = &entry.job;
+        let output = format!("reference.{}", job.spec.container().name());
+        Ok(reelraft_media::reference(
+            &index,
+            &job.spec,
+            job.single,
+            &job.source_name,
+            &output,
+        ))
+    }
+}
+
+/// The folder under which attempts work, in a data folder.
+pub fn work_root(data: &Path) -> PathBuf {
+    data.join("work")
+}

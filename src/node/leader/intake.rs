@@ -1,0 +1,239 @@
+//! What workers tell the leader: hellos, beats and results. Results become
+//! commands here; each carries its own condition, so that a late or repeated
+//! one changes nothing.
+
+use std::sync::Arc;
+
+use reelraft_consensus::{Cluster, ConsensusError};
+use reelraft_model::{
+    AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
+    Reopen,
+    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX},
+};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::sessions::Sessions;
+use crate::{
+    clock::unix_ms,
+    limits::SESSION_QUEUE,
+    node::messages::{
+        Analysis, AttemptResult, Done, Failed, FromWorker, Hello, Outcome, Progress, ToWorker,
+    },
+};
+
+/// The leader's ear.
+#[derive(Clone)]
+pub struct Intake {
+    cluster: Cluster,
+    sessions: Arc<Sessions>,
+}
+
+/// One worker's open session. It ends when this is dropped.
+pub struct WorkerSession {
+    intake: Intake,
+    node: u64,
+    number: u64,
+}
+
+impl WorkerSession {
+    /// Takes a message of the worker. A result is written down beside the
+    /// session, so that beats are not held up.
+    pub fn receive(&self, message: FromWorker) {
+        match message {
+            FromWorker::Beat(beat) => self.intake.sessions.beat(self.node, self.number, beat),
+            FromWorker::Result(result) => {
+                let (intake, node) = (self.intake.clone(), self.node);
+                tokio::spawn(async move { intake.record_result(node, result).await });
+            }
+        }
+    }
+}
+
+impl Drop for WorkerSession {
+    fn drop(&mut self) {
+        info!(node = self.node, "session closed");
+        self.intake.sessions.close(self.node, self.number);
+    }
+}
+
+impl Intake {
+    /// An intake for the leader's sessions.
+    pub fn new(cluster: Cluster, sessions: Arc<Sessions>) -> Self {
+        Intake { cluster, sessions }
+    }
+
+    /// Refuses a session unless this node leads.
+    ///
+    /// # Errors
+    /// `no-leader`.
+    pub fn check_leading(&self) -> Result<(), Problem> {
+        match self.cluster.leadership().borrow().leading {
+            true => Ok(()),
+            false => Err(Problem::new(
+                "no-leader",
+                "this node does not lead",
+                "ask the leader",
+            )),
+        }
+    }
+
+    /// Opens a worker's session; gives what is to be sent to it.
+    ///
+    /// # Errors
+    /// A [`Problem`] where this node does not lead, or knows the worker's id
+    /// with another disk.
+    pub async fn open(
+        &self,
+        hello: Hello,
+    ) -> Result<(WorkerSession, mpsc::Receiver<ToWorker>), Problem> {
+        self.check_leading()?;
+        let leadership = self.cluster.leadership().borrow().clone();
+        self.register(&hello).await?;
+        let node = hello.node;
+        let (to_worker, out) = mpsc::channel(SESSION_QUEUE);
+        let welcome = ToWorker::Welcome {
+            leader: self.cluster.identity().node,
+            term: leadership.term,
+        };
+        // The first message of an empty queue has room.
+        let _ = to_worker.try_send(welcome);
+        let named = hello.beat.running.clone();
+        info!(node, running = named.len(), "session opened");
+        let (number, restarted) = self.sessions.open(hello, to_worker);
+        let session = WorkerSession {
+            intake: self.clone(),
+            node,
+            number,
+        };
+        if restarted {
+            self.take_back(node, &named).await;
+        }
+        Ok((session, out))
+    }
+
+    /// Puts a node's disk on record, or refuses one that has changed.
+    async fn register(&self, hello: &Hello) -> Result<(), Problem> {
+        let state = self.cluster.local();
+        let known = state.nodes().any(|node| {
+            node.id == hello.node
+                && node.incarnation == hello.incarnation
+                && node.address == hello.address
+        });
+        if known {
+            return Ok(());
+        }
+        let command = Command::RegisterNode(RegisterNode {
+            node: hello.node,
+            incarnation: hello.incarnation.clone(),
+            address: hello.address.clone(),
+        });
+        let committed = self.cluster.propose_local(vec![command]).await;
+        let committed = committed.map_err(|error| error.problem())?;
+        committed
+            .replies
+            .into_iter()
+            .try_for_each(|reply| reply.accepted().map(drop))
+    }
+
+    /// Takes back what died with a node's process: it counts as lost with the
+    /// node, so that work which kills its node is not given out for ever.
+    async fn take_back(&self, node: u64, named: &Progress) {
+        let state = self.cluster.local();
+        let died = state.active().flat_map(|entry| {
+            let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
+            running
+                .filter(|task| task.node == node)
+                .map(|task| AttemptKey::of(&entry.job.id, task))
+        });
+        let commands: Vec<Command> = died
+            .filter(|key| !named.contains_key(key))
+            .map(|key| {
+                let problem = Problem::new(
+                    "node-lost",
+                    format!("node {node} was started anew while it ran this"),
+                    "the work goes on by itself",
+                );
+                Command::Release(Release {
+                    key,
+                    class: FailureClass::NodeLost.into(),
+                    problem,
+                })
+            })
+            .collect();
+        for part in commands.chunks(COMMANDS_PER_ENTRY_MAX) {
+            if let Err(error) = self.cluster.propose_local(part.to_vec()).await {
+                // They are sent to the node again instead.
+                warn!(node, %error, "lost attempts could not be taken back");
+            }
+        }
+    }
+
+    /// Writes a result down and tells the worker that it may forget it. On an
+    /// error the worker keeps it and gives it to the next leader.
+    async fn record_result(&self, node: u64, result: AttemptResult) {
+        let key = result.key;
+        let recorded = match result.outcome {
+            Outcome::Done(done) => self.record_done(&key, done).await,
+            Outcome::Failed(failed) => self.record_failed(&key, failed).await,
+        };
+        match recorded {
+            Ok(()) => {
+                debug!(%key, node, "settled");
+                self.sessions.send(node, ToWorker::Settled(key));
+            }
+            Err(error) => warn!(%key, node, %error, "a result could not be written down"),
+        }
+    }
+
+    async fn record_done(&self, key: &AttemptKey, done: Done) -> Result<(), ConsensusError> {
+        let Analysis {
+            plan,
+            plan_note,
+            audio_tracks,
+            extras,
+        } = done.analysis.unwrap_or_default();
+        for (part, ranges) in plan.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate() {
+            let command = Command::PlanAppend(PlanAppend {
+                key: key.clone(),
+                first: (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
+                ranges: ranges.to_vec(),
+            });
+            self.cluster.propose_local(vec![command]).await?;
+        }
+        let command = Command::Complete(Complete {
+            key: key.clone(),
+            hash: done.hash,
+            bytes_out: done.bytes_out,
+            bytes_in: done.bytes_in,
+            frames: done.frames,
+            report: done.report,
+            unix_ms: unix_ms(),
+            shards_total: plan.len() as u32,
+            plan_note,
+            audio_tracks,
+            extras,
+        });
+        self.cluster.propose_local(vec![command]).await.map(drop)
+    }
+
+    async fn record_failed(&self, key: &AttemptKey, failed: Failed) -> Result<(), ConsensusError> {
+        let Failed {
+            problem,
+            class,
+            lost,
+        } = failed;
+        warn!(%key, ?class, cause = problem.cause, "an attempt failed");
+        let reopen = |key| Command::Reopen(Reopen { key });
+        let mut commands: Vec<Command> = lost.into_iter().map(reopen).collect();
+        commands.push(Command::Release(Release {
+            key: key.clone(),
+            class: class.into(),
+            problem,
+        }));
+        for part in commands.chunks(COMMANDS_PER_ENTRY_MAX) {
+            self.cluster.propose_local(part.to_vec()).await?;
+        }
+        Ok(())
+    }
+}

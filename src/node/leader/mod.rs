@@ -1,0 +1,214 @@
+//! The leader's loop: ask `plan` what the table and the nodes call for,
+//! propose it, and tell the workers what was committed. It holds no decision
+//! of its own: all it remembers (when an assignment was last sent) may be
+//! lost at any time for the price of a repeated message.
+
+pub mod intake;
+pub mod sessions;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use reelraft_consensus::Cluster;
+use reelraft_model::{
+    AttemptKey, Command, State, Tick,
+    limits::COMMANDS_PER_ENTRY_MAX,
+    plan::{ClusterHealth, LEASE_MS, plan, waiting},
+};
+use tokio::time::Instant;
+use tracing::{debug, info, warn};
+
+use self::sessions::Sessions;
+use super::messages::{Assignment, JobProgress, LeaderReport, ToWorker};
+use crate::{
+    clock::unix_ms,
+    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PULSE, REPORT_EVERY, REPORT_JOBS_MAX},
+};
+
+/// A worker that was not heard for so long has lost its attempts.
+const LEASE: Duration = Duration::from_millis(LEASE_MS);
+
+/// Leads whenever this node is the leader; returns when `stop` is set.
+pub async fn run(
+    cluster: Cluster,
+    sessions: Arc<Sessions>,
+    mut stop: tokio::sync::watch::Receiver<bool>,
+) {
+    let mut leadership = cluster.leadership();
+    loop {
+        let now = leadership.borrow_and_update().clone();
+        if now.leading {
+            info!(term = now.term, "this node leads");
+            let term = Term::new(&cluster, &sessions, now.term);
+            tokio::select! {
+                () = term.lead() => {}
+                _ = stop.wait_for(|stop| *stop) => return,
+            }
+            sessions.close_all();
+            info!(term = now.term, "this node no longer leads");
+        }
+        tokio::select! {
+            changed = leadership.changed() => if changed.is_err() { return },
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+    }
+}
+
+/// One term of leadership.
+struct Term<'a> {
+    cluster: &'a Cluster,
+    sessions: &'a Sessions,
+    term: u64,
+    since: Instant,
+    cluster_ms_base: u64,
+}
+
+impl<'a> Term<'a> {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, term: u64) -> Self {
+        let cluster_ms_base = cluster.local().cluster_ms();
+        Term {
+            cluster,
+            sessions,
+            term,
+            since: Instant::now(),
+            cluster_ms_base,
+        }
+    }
+
+    /// Plans and proposes until the leadership is lost.
+    async fn lead(&self) {
+        let mut leadership = self.cluster.leadership();
+        let mut applied = self.cluster.applied();
+        let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
+        let mut reported: Option<Instant> = None;
+        let mut ticked = Instant::now();
+        let mut wrote = Instant::now();
+        loop {
+            {
+                let now = leadership.borrow_and_update();
+                if !now.leading || now.term != self.term {
+                    return;
+                }
+            }
+            applied.borrow_and_update();
+            let state = self.cluster.local();
+            let health = self.health();
+            let mut commands = plan(&state, &health);
+            let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
+            let time_passed = ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some();
+            let quiet = wrote.elapsed() >= PULSE && state.active().next().is_some();
+            if room && (time_passed || quiet) {
+                ticked = Instant::now();
+                let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
+                commands.push(Command::Tick(Tick { cluster_ms }));
+            }
+            // Held no longer: the next apply would have to copy what is shared.
+            drop(state);
+            let proposed = !commands.is_empty();
+            if proposed {
+                wrote = Instant::now();
+                if !self.propose(commands).await {
+                    tokio::time::sleep(PLAN_TICK).await;
+                    continue;
+                }
+            }
+            self.send_assignments(&self.cluster.local(), &mut sent);
+            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+                reported = Some(Instant::now());
+                self.send_report(&self.cluster.local(), &health);
+            }
+            if proposed {
+                continue;
+            }
+            tokio::select! {
+                _ = applied.changed() => {}
+                _ = leadership.changed() => {}
+                () = self.sessions.changed.notified() => {}
+                () = tokio::time::sleep(PLAN_TICK) => {}
+            }
+        }
+    }
+
+    fn health(&self) -> ClusterHealth {
+        let members = self.cluster.members();
+        let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
+        ClusterHealth {
+            nodes: self.sessions.health(&ids, self.since, LEASE),
+            voters: members.iter().filter(|member| member.voter).count() as u32,
+            unix_ms: unix_ms(),
+        }
+    }
+
+    /// Proposes as this term's leader; `false` where it could not.
+    async fn propose(&self, commands: Vec<Command>) -> bool {
+        for command in &commands {
+            debug!(?command, "proposing");
+        }
+        match self.cluster.propose_local(commands).await {
+            Ok(_) => true,
+            Err(error) => {
+                warn!(%error, "the plan could not be proposed");
+                false
+            }
+        }
+    }
+
+    /// Sends every running attempt to its node unless the node says that it
+    /// has it, and again where an assignment seems lost.
+    fn send_assignments(&self, state: &State, sent: &mut BTreeMap<AttemptKey, Instant>) {
+        let log_index = *self.cluster.applied().borrow();
+        let mut current = BTreeSet::new();
+        for entry in state.active() {
+            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
+                let key = AttemptKey::of(&entry.job.id, task);
+                current.insert(key.clone());
+                let recently = sent
+                    .get(&key)
+                    .is_some_and(|at| at.elapsed() < ASSIGN_RESEND);
+                if recently || self.sessions.runs(task.node, &key) {
+                    continue;
+                }
+                let assignment = Assignment {
+                    key: key.clone(),
+                    log_index,
+                };
+                if self.sessions.send(task.node, ToWorker::Assign(assignment)) {
+                    info!(%key, node = task.node, "assigned");
+                    sent.insert(key, Instant::now());
+                }
+            }
+        }
+        sent.retain(|key, _| current.contains(key));
+    }
+
+    /// Tells all nodes about liveness and progress.
+    fn send_report(&self, state: &State, health: &ClusterHealth) {
+        let mut running = self.sessions.shards_running();
+        let jobs = state
+            .active()
+            .map(|entry| (entry, waiting(entry, health)))
+            .filter(|(entry, waiting)| !entry.running.is_empty() || waiting.is_some())
+            .take(REPORT_JOBS_MAX)
+            .map(|(entry, waiting)| {
+                let id = entry.job.id.clone();
+                let progress = JobProgress {
+                    running: running.remove(&id).unwrap_or_default(),
+                    waiting: waiting.map_or_else(String::new, |waiting| waiting.to_string()),
+                };
+                (id, progress)
+            })
+            .collect();
+        let report = LeaderReport {
+            leader: self.cluster.identity().node,
+            term: self.term,
+            nodes: self.sessions.node_status(LEASE),
+            jobs,
+        };
+        for node in self.sessions.connected() {
+            self.sessions.send(node, ToWorker::Report(report.clone()));
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The leader's side of the worker sessions: who is connected, what each node
+//! says it runs, and how to reach it. All of it is memory that a successor
+//! rebuilds from the hellos (P6); nothing here decides anything.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Mutex,
+    time::Duration,
+};
+
+use reelraft_model::{AttemptKey, TaskKind, plan::NodeHealth};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
+
+use crate::node::messages::{Beat, Hello, NodeStatus, Progress, ToWorker};
+
+/// What the leader knows of one node.
+#[derive(Debug)]
+struct Session {
+    /// Tells this session from an earlier one of the same node.
+    number: u64,
+    to_worker: mpsc::Sender<ToWorker>,
+    hello: Hello,
+    /// The last one; its first came with the hello.
+    beat: Beat,
+    heard: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    next_number: u64,
+    open: BTreeMap<u64, Session>,
+    /// When each node was last heard, also after its session closed.
+    heard: BTreeMap<u64, Instant>,
+    /// The process that each node last was.
+    pids: BTreeMap<u64, u32>,
+}
+
+/// All sessions of this node while it leads.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    inner: Mutex<Inner>,
+    /// Woken whenever a session opened, closed or reported something new.
+    pub changed: Notify,
+}
+
+impl Sessions {
+    fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
+        self.inner.lock().expect("no holder of this lock panics")
+    }
+
+    /// Opens a session in the place of the node's earlier one, if any, and
+    /// returns its number, and whether the node has been started anew since its
+    /// last session here: what it does not name then died with it.
+    pub fn open(&self, hello: Hello, to_worker: mpsc::Sender<ToWorker>) -> (u64, bool) {
+        let mut inner = self.inner();
+        inner.next_number += 1;
+        let before = inner.pids.insert(hello.node, hello.pid);
+        let restarted = before.is_some_and(|pid| pid != hello.pid);
+        let number = inner.next_number;
+        inner.heard.insert(hello.node, Instant::now());
+        inner.open.insert(
+            hello.node,
+            Session {
+                number,
+                to_worker,
+                beat: hello.beat.clone(),
+                heard: Instant::now(),
+                hello,
+            },
+        );
+        drop(inner);
+        self.changed.notify_one();
+        (number, restarted)
+    }
+
+    /// Notes a heartbeat of a session.
+    pub fn beat(&self, node: u64, number: u64, beat: Beat) {
+        let mut inner = self.inner();
+        let now = Instant::now();
+        if let Some(session) = inner
+            .open
+            .get_mut(&node)
+            .filter(|session| session.number == number)
+        {
+            session.heard = now;
+            session.beat = beat;
+            inner.heard.insert(node, now);
+        }
+    }
+
+    /// Closes a session, unless a newer one has taken its place.
+    pub fn close(&self, node: u64, number: u64) {
+        let mut inner = self.inner();
+        if inner
+            .open
+            .get(&node)
+            .is_some_and(|session| session.number == number)
+        {
+            inner.open.remove(&node);
+        }
+        drop(inner);
+        self.changed.notify_one();
+    }
+
+    /// Ends all sessions: this node no longer leads.
+    pub fn close_all(&self) {
+        let mut inner = self.inner();
+        inner.open.clear();
+        inner.heard.clear();
+        inner.pids.clear();
+    }
+
+    /// Sends a message to a node; `false` where there is no session, or one
+    /// whose queue is full (which is then closed, so that the node reconnects
+    /// and says anew what it runs).
+    pub fn send(&self, node: u64, message: ToWorker) -> bool {
+        let mut inner = self.inner();
+        let Some(session) = inner.open.get(&node) else {
+            return false;
+        };
+        let sent = session.to_worker.try_send(message).is_ok();
+        if !sent {
+            inner.open.remove(&node);
+        }
+        sent
+    }
+
+    /// Whether a node has said that it runs (or holds finished) an attempt.
+    pub fn runs(&self, node: u64, key: &AttemptKey) -> bool {
+        self.inner()
+            .open
+            .get(&node)
+            .is_some_and(|session| session.beat.running.contains_key(key))
+    }
+
+    /// The nodes as the plan sees them. `since` is when this node began to
+    /// lead: silence is counted from there for nodes never heard.
+    pub fn health(
+        &self,
+        members: &BTreeSet<u64>,
+        since: Instant,
+        lease: Duration,
+    ) -> BTreeMap<u64, NodeHealth> {
+        let inner = self.inner();
+        let health_of = |node: &u64| {
+            let heard = inner.heard.get(node).copied().unwrap_or(since).max(since);
+            let silent = heard.elapsed();
+            let mut health = NodeHealth {
+                silent_ms: silent.as_millis() as u64,
+                ..Default::default()
+            };
+            if let Some(session) = inner.open.get(node) {
+                health.alive = session.heard.elapsed() < lease;
+                health.slots = session.hello.slots;
+                health.build = session.hello.build.clone();
+                health.trouble = session.beat.trouble.clone();
+                health.full = session.beat.full;
+            }
+            (*node, health)
+        };
+        members.iter().map(health_of).collect()
+    }
+
+    /// The connected nodes as `cluster status` shows them.
+    pub fn node_status(&self, lease: Duration) -> Vec<NodeStatus> {
+        let inner = self.inner();
+        let status = |session: &Session| NodeStatus {
+            id: session.hello.node,
+            address: session.hello.address.clone(),
+            reachable: session.heard.elapsed() < lease,
+            pid: session.hello.pid,
+            slots: session.hello.slots,
+            slots_busy: session.beat.running.len() as u32,
+            load_milli: session.beat.load_milli,
+            disk_free_bytes: session.beat.disk_free_bytes,
+            disk_total_bytes: session.beat.disk_total_bytes,
+            build: session.hello.build.clone(),
+            applied_index: session.beat.applied_index,
+            incarnation: session.hello.incarnation.clone(),
+            version: session.hello.version.clone(),
+            trouble: session.beat.trouble.clone(),
+            role: None,
+        };
+        inner.open.values().map(status).collect()
+    }
+
+    /// Shard attempts that the nodes report, with their frames, for each job.
+    pub fn shards_running(&self) -> BTreeMap<String, Progress> {
+        let inner = self.inner();
+        let mut running: BTreeMap<String, Progress> = BTreeMap::new();
+        let all = inner
+            .open
+            .values()
+            .flat_map(|session| &session.beat.running);
+        for (key, frames) in all.filter(|(key, _)| key.kind() == TaskKind::Shard) {
+            let attempts = running.entry(key.job.clone()).or_default();
+            attempts.insert(key.clone(), *frames);
+        }
+        running
+    }
+
+    /// The nodes with an open session.
+    pub fn connected(&self) -> Vec<u64> {
+        self.inner().open.keys().copied().collect()
+    }
+}

@@ -1,0 +1,205 @@
+//! What a worker and the leader say to each other in a session. The gRPC room
+//! puts these on the wire.
+
+use std::collections::BTreeMap;
+
+use reelraft_model::{AttemptKey, FailureClass, Problem, ShardRange};
+
+/// Attempts that a worker runs or holds finished, with the frames encoded so
+/// far.
+pub type Progress = BTreeMap<AttemptKey, u64>;
+
+/// From a worker, after its [`Hello`].
+#[derive(Clone, Debug, PartialEq)]
+pub enum FromWorker {
+    Beat(Beat),
+    Result(AttemptResult),
+}
+
+/// How a worker opens its session.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Hello {
+    pub node: u64,
+    /// Random, given when its disk was formatted.
+    pub incarnation: String,
+    /// Where it listens, as `host:port`.
+    pub address: String,
+    pub pid: u32,
+    /// Attempts that it may run at once.
+    pub slots: u32,
+    /// Its encoder build; empty without ffmpeg.
+    pub build: String,
+    /// The version of this program.
+    pub version: String,
+    /// The first heartbeat, so that a node in trouble gets no work at first,
+    /// and what it runs is not given out again.
+    pub beat: Beat,
+}
+
+/// A heartbeat.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Beat {
+    pub running: Progress,
+    /// One-minute load average, thousandths.
+    pub load_milli: u32,
+    pub disk_free_bytes: u64,
+    pub disk_total_bytes: u64,
+    /// How far this replica has applied the log.
+    pub applied_index: u64,
+    /// Why the node takes no work; empty if it does.
+    pub trouble: String,
+    /// Whether its disk has no room for more.
+    pub full: bool,
+}
+
+/// What came of an attempt.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AttemptResult {
+    pub key: AttemptKey,
+    pub outcome: Outcome,
+}
+
+/// A result, or why there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Outcome {
+    /// Its bytes are on the homes.
+    Done(Done),
+    Failed(Failed),
+}
+
+/// A result.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Done {
+    /// BLAKE3 of the result, hex.
+    pub hash: String,
+    pub bytes_out: u64,
+    /// Source bytes read for it.
+    pub bytes_in: u64,
+    /// Frames encoded; of an analysis, those of the whole source.
+    pub frames: u64,
+    /// Blob with what belongs to it (times, complaints, or the proof).
+    pub report: String,
+    /// What an analysis found.
+    pub analysis: Option<Analysis>,
+}
+
+/// What an analysis found, beside its index.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Analysis {
+    /// The shards, in order.
+    pub plan: Vec<ShardRange>,
+    /// Why the film is one shard; empty otherwise.
+    pub plan_note: String,
+    /// Audio tracks of the output.
+    pub audio_tracks: u32,
+    /// Whether subtitles or attachments are to be taken along.
+    pub extras: bool,
+}
+
+/// Why an attempt gave no result.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failed {
+    pub problem: Problem,
+    /// Who is to blame.
+    pub class: FailureClass,
+    /// Finished tasks whose bytes no home has any more: they must run again.
+    pub lost: Vec<AttemptKey>,
+}
+
+impl Failed {
+    /// A failure that lost no finished task.
+    pub fn new(class: FailureClass, problem: Problem) -> Self {
+        Failed {
+            problem,
+            class,
+            lost: Vec::new(),
+        }
+    }
+}
+
+/// To a worker. There is no cancel: a worker reads from the table what it is
+/// to stop.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ToWorker {
+    /// First: who leads.
+    Welcome {
+        leader: u64,
+        term: u64,
+    },
+    Assign(Assignment),
+    /// The result is in the log: the worker may forget it.
+    Settled(AttemptKey),
+    Report(LeaderReport),
+}
+
+/// An attempt that is this worker's. All else is in the table.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assignment {
+    pub key: AttemptKey,
+    /// The worker applies at least this far before it starts.
+    pub log_index: u64,
+}
+
+/// What only the leader knows, told to all nodes now and then, so that any of
+/// them can answer for it: liveness and progress are not facts, and stay out
+/// of the log.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct LeaderReport {
+    pub leader: u64,
+    pub term: u64,
+    pub nodes: Vec<NodeStatus>,
+    /// The jobs that run or wait, by id.
+    pub jobs: BTreeMap<String, JobProgress>,
+}
+
+/// What the leader knows of a job beyond the table.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct JobProgress {
+    pub running: Progress,
+    /// Why the job waits, in words; empty if it does not.
+    pub waiting: String,
+}
+
+/// A node as people see it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct NodeStatus {
+    pub id: u64,
+    pub address: String,
+    /// Its part in Raft; the leader's report leaves that to the reader, who
+    /// knows the members himself.
+    pub role: Option<Role>,
+    /// Whether the leader has heard of it within its lease.
+    pub reachable: bool,
+    pub pid: u32,
+    pub slots: u32,
+    pub slots_busy: u32,
+    /// One-minute load average, thousandths.
+    pub load_milli: u32,
+    pub disk_free_bytes: u64,
+    pub disk_total_bytes: u64,
+    pub build: String,
+    pub applied_index: u64,
+    pub incarnation: String,
+    pub version: String,
+    /// Why it takes no work; empty if it does.
+    pub trouble: String,
+}
+
+/// A member's part in Raft.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leader,
+    Voter,
+    Learner,
+}
+
+impl Role {
+    /// The word shown to users.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Leader => "leader",
+            Role::Voter => "voter",
+            Role::Learner => "learner",
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The worker: keeps one session with whoever leads, runs the attempts that
+//! the leader assigns, and holds each result until it is written down.
+//!
+//! An attempt outlives its session. When the leader is lost the encoders go
+//! on, and the hello to the next leader names them. What ends an attempt is
+//! the table alone: an attempt that the node's own replica no longer holds
+//! for it is stopped at once, which is also how a cancel works.
+
+pub mod link;
+mod tasks;
+mod work_dir;
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use reelraft_media::Cancel;
+use reelraft_model::{AttemptKey, FailureClass, Problem, plan::attempt_is_current};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tokio_stream::StreamExt;
+use tracing::{debug, info, warn};
+
+use self::link::{LeaderLink, LinkError};
+use super::{
+    context::NodeContext,
+    load::Load,
+    messages::{
+        Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, Outcome, Progress, ToWorker,
+    },
+};
+use crate::limits::{ASSIGN_APPLY, BEAT, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY};
+
+/// An attempt that this node works on.
+struct Running {
+    /// The table says nothing of the attempt before it is applied this far.
+    log_index: u64,
+    cancel: Cancel,
+    frames: Arc<AtomicU64>,
+}
+
+#[derive(Default)]
+struct Attempts {
+    running: BTreeMap<AttemptKey, Running>,
+    /// Results that no leader has written down yet.
+    finished: BTreeMap<AttemptKey, Outcome>,
+}
+
+/// The worker of this node.
+pub struct Worker {
+    context: Arc<NodeContext>,
+    link: Arc<dyn LeaderLink>,
+    load: Load,
+    attempts: Mutex<Attempts>,
+    /// Woken when a result is there to be sent.
+    finished: Notify,
+    /// Set when the node is to stop: nothing new is begun.
+    stopping: AtomicBool,
+}
+
+impl Worker {
+    /// A worker that runs nothing yet.
+    pub fn new(context: Arc<NodeContext>, link: Arc<dyn LeaderLink>) -> Arc<Self> {
+        Arc::new(Worker {
+            load: Load::new(context.config.data.clone()),
+            context,
+            link,
+            attempts: Mutex::default(),
+            finished: Notify::new(),
+            stopping: AtomicBool::new(false),
+        })
+    }
+
+    fn attempts(&self) -> std::sync::MutexGuard<'_, Attempts> {
+        self.attempts.lock().expect("no holder of this lock panics")
+    }
+
+    /// Tries the encoders, and then keeps a session with whoever leads until
+    /// `stop` is set. At the end it stops its attempts and gives them back, so
+    /// that others go on at once and nobody blames the work for a planned stop.
+    pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
+        // The node votes and stores meanwhile: with a busy machine's encoders
+        // it would be missing from the quorum for seconds.
+        tokio::select! {
+            encoders = self.context.encoders() => info!(
+                node = self.context.node(),
+                listen = %self.context.config.listen,
+                build = encoders.build,
+                "ready"
+            ),
+            _ = stop.wait_for(|stop| *stop) => return,
+        }
+        let guard = tokio::spawn(self.clone().follow_table());
+        let mut leadership = self.context.cluster.leadership();
+        loop {
+            let leader = leadership.borrow_and_update().leader;
+            let address = leader.and_then(|id| self.context.address_of(id));
+            let ended = async {
+                match address {
+                    Some(address) => {
+                        if let Err(error) = self.session(&address).await {
+                            debug!(%error, "no session");
+                        }
+                        tokio::time::sleep(SESSION_RETRY).await;
+                    }
+                    None => std::future::pending().await,
+                }
+            };
+            let stopped = async {
+                let _ = stop.wait_for(|stop| *stop).await;
+                self.give_back().await;
+            };
+            tokio::select! {
+                () = ended => {}
+                // A new leader: the old session is of no use any more.
+                changed = leadership.wait_for(|now| now.leader != leader) => if changed.is_err() { break },
+                () = stopped => break,
+            }
+        }
+        guard.abort();
+    }
+
+    /// Ends every attempt and waits a moment until a leader has taken note.
+    async fn give_back(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+        for running in self.attempts().running.values() {
+            running.cancel.cancel();
+        }
+        let idle = || {
+            let attempts = self.attempts();
+            attempts.running.is_empty() && attempts.finished.is_empty()
+        };
+        while !idle() && begun.elapsed() < GIVE_BACK {
+            tokio::time::sleep(SESSION_RETRY).await;
+        }
+    }
+
+    /// Stops what the table no longer gives this node.
+    async fn follow_table(self: Arc<Self>) {
+        let node = self.context.node();
+        let mut applied = self.context.cluster.applied();
+        while applied.changed().await.is_ok() {
+            let index = *applied.borrow_and_update();
+            let state = self.context.cluster.local();
+            let mut attempts = self.attempts();
+            for (key, running) in &attempts.running {
+                if running.log_index <= index && !attempt_is_current(&state, key, node) {
+                    info!(%key, "no longer ours, stopping");
+                    running.cancel.cancel();
+                }
+            }
+            attempts
+                .finished
+                .retain(|key, _| attempt_is_current(&state, key, node));
+        }
+    }
+
+    /// What runs, and what has finished and is not written down yet: a finished
+    /// shard counts as encoded until it is.
+    fn progress(&self) -> Progress {
+        let attempts = self.attempts();
+        let running = attempts.running.iter().map(|(key, running)| {
+            let frames = running.frames.load(Ordering::Relaxed);
+            (key.clone(), frames)
+        });
+        let finished = attempts.finished.iter().map(|(key, outcome)| {
+            let frames = match outcome {
+                Outcome::Done(done) => done.frames,
+                Outcome::Failed(_) => 0,
+            };
+            (key.clone(), frames)
+        });
+        running.chain(finished).collect()
+    }
+
+    fn unsent_results(&self) -> Vec<AttemptResult> {
+        let attempts = self.attempts();
+        let finished = attempts.finished.iter();
+        let results = finished.map(|(key, outcome)| AttemptResult {
+            key: key.clone(),
+            outcome: outcome.clone(),
+        });
+        results.collect()
+    }
+
+    async fn session(self: &Arc<Self>, address: &str) -> Result<(), LinkError> {
+        let tools = &self.context.encoders().await.tools;
+        let trouble = tools.as_ref().err().map(|problem| problem.cause.clone());
+        let mut session = self.link.open(address, self.hello(&trouble)).await?;
+        debug!(address, "session with the leader");
+        let send = async |message| {
+            let sent = session.to_leader.send(message).await;
+            sent.map_err(|_| "the session has ended".to_string())
+        };
+        let mut beat = tokio::time::interval(BEAT);
+        // Everything unsettled goes to a new leader at once, and again with
+        // every beat: a leader may fail to write a result down.
+        let mut unsent = true;
+        loop {
+            if unsent {
+                for result in self.unsent_results() {
+                    send(FromWorker::Result(result)).await?;
+                }
+            }
+            tokio::select! {
+                message = session.from_leader.next() => match message {
+                    Some(message) => { self.receive(message?); unsent = false; }
+                    None => return Ok(()),
+                },
+                _ = beat.tick() => { send(FromWorker::Beat(self.beat(&trouble))).await?; unsent = true; }
+                () = self.finished.notified() => unsent = true,
+            }
+        }
+    }
+
+    fn receive(self: &Arc<Self>, message: ToWorker) {
+        match message {
+            ToWorker::Assign(assignment) => self.start(assignment),
+            ToWorker::Settled(key) => drop(self.attempts().finished.remove(&key)),
+            ToWorker::Report(report) => self.context.report.set(report),
+            ToWorker::Welcome { leader, term } => debug!(leader, term, "welcomed"),
+        }
+    }
+
+    fn hello(&self, trouble: &Option<String>) -> Hello {
+        let identity = self.context.cluster.identity();
+        Hello {
+            node: identity.node,
+            incarnation: identity.incarnation.clone(),
+            address: self.context.config.advertise.clone(),
+            pid: std::process::id(),
+            slots: self.context.config.slots,
+            build: self.context.build(),
+            version: env!("CARGO_PKG_VERSION").to_string(),
+            beat: self.beat(trouble),
+        }
+    }
+
+    /// `trouble` is why this node takes no work, if it does not.
+    fn beat(&self, trouble: &Option<String>) -> Beat {
+        let (free, total) = self.load.disk();
+        let full = self
+            .context
+            .data
+            .store()
+            .check_room(ROOM_BYTES_MIN)
+            .is_err();
+        Beat {
+            running: self.progress(),
+            load_milli: self.load.load_milli(),
+            disk_free_bytes: free,
+            disk_total_bytes: total,
+            applied_index: *self.context.cluster.applied().borrow(),
+            trouble: match trouble {
+                Some(trouble) => trouble.clone(),
+                None if full => "its disk is full".to_string(),
+                None => String::new(),
+            },
+            full,
+        }
+    }
+
+    fn start(self: &Arc<Self>, assignment: Assignment) {
+        let Assignment { key, log_index } = assignment;
+        let frames = Arc::new(AtomicU64::new(0));
+        let cancel = Cancel::new();
+        {
+            let mut attempts = self.attempts();
+            if self.stopping.load(Ordering::Relaxed)
+                || attempts.running.contains_key(&key)
+                || attempts.finished.contains_key(&key)
+            {
+                return;
+            }
+            attempts.running.insert(
+                key.clone(),
+                Running {
+                    log_index,
+                    cancel: cancel.clone(),
+                    frames: frames.clone(),
+                },
+            );
+        }
+        let worker = self.clone();
+        tokio::spawn(async move {
+            let (inner, inner_key) = (worker.clone(), key.clone());
+            let attempt = async move { inner.attempt(&inner_key, log_index, cancel, frames).await };
+            // A task of its own, so that a panic in it is one failed attempt
+            // and not one that is held for ever.
+            let attempt = worker.context.work_threads.spawn(attempt);
+            let outcome = attempt.await.unwrap_or_else(|panic| {
+                let problem =
+                    Problem::new("internal", panic.to_string(), "please report this file");
+                Some(Outcome::Failed(Failed::new(FailureClass::Work, problem)))
+            });
+            let mut attempts = worker.attempts();
+            attempts.running.remove(&key);
+            if let Some(outcome) = outcome {
+                attempts.finished.insert(key, outcome);
+            }
+            drop(attempts);
+            worker.finished.notify_one();
+        });
+    }
+
+    /// Runs one attempt; `None` where it is not (or no longer) ours to report.
+    async fn attempt(
+        &self,
+        key: &AttemptKey,
+        log_index: u64,
+        cancel: Cancel,
+        frames: Arc<AtomicU64>,
+    ) -> Option<Outcome> {
+        if self
+            .context
+            .cluster
+            .wait_applied(log_index, ASSIGN_APPLY)
+            .await
+            .is_err()
+        {
+            // The leader sends it again if it is still wanted.
+            return None;
+        }
+        let node = self.context.node();
+        if !attempt_is_current(&self.context.cluster.local(), key, node) {
+            return None;
+        }
+        info!(%key, "started");
+        let outcome = tasks::run(&self.context, key, &cancel, &frames).await;
+        if !attempt_is_current(&self.context.cluster.local(), key, node) {
+            return None;
+        }
+        match &outcome {
+            Outcome::Done(done) => info!(%key, frames = done.frames, hash = done.hash, "finished"),
+            Outcome::Failed(failed) => warn!(%key, problem = %failed.problem, "failed"),
+        }
+        Some(outcome)
+    }
+}

@@ -1,0 +1,314 @@
+//! What an attempt does: reads its inputs from the homes, calls the media
+//! room, gives the result to the homes, and says what came of it. A result is
+//! reported only when every reachable home has its bytes.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use reelraft_media::{Cancel, Class, Encoded, Index, Input, MediaError, Parts};
+use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
+use tokio::time::Instant;
+
+use super::work_dir::WorkDir;
+use crate::{
+    data::{DataError, Payload, ServedSource},
+    limits::{PUT_AGAIN, PUT_PATIENCE},
+    node::{
+        context::NodeContext,
+        messages::{Analysis, Done, Failed, Outcome},
+    },
+};
+
+/// A failure of this node, not of the work.
+fn node_fault(kind: &str, cause: String) -> Failed {
+    let problem = Problem::new(kind, cause, "the cluster tries again by itself");
+    Failed::new(FailureClass::NodeFault, problem)
+}
+
+impl From<DataError> for Failed {
+    fn from(error: DataError) -> Self {
+        Failed::new(FailureClass::NodeFault, error.problem())
+    }
+}
+
+impl From<MediaError> for Failed {
+    fn from(error: MediaError) -> Self {
+        let class = match error.class() {
+            Class::Work => FailureClass::Work,
+            Class::NodeFault => FailureClass::NodeFault,
+            Class::Final => FailureClass::Final,
+            Class::PlanMismatch => FailureClass::PlanMismatch,
+            Class::Stopped => FailureClass::Stopped,
+        };
+        let problem = Problem::new(error.kind(), error.to_string(), error.hint());
+        Failed::new(class, problem)
+    }
+}
+
+/// Where the source could not be served, the bytes are to blame and not the
+/// work, whatever ffmpeg made of the end of its input.
+fn blame(error: MediaError, source: &ServedSource) -> Failed {
+    match source.trouble() {
+        Some(problem) => Failed::new(FailureClass::NodeFault, problem),
+        None => error.into(),
+    }
+}
+
+/// Runs one attempt to its end.
+pub async fn run(
+    context: &Arc<NodeContext>,
+    key: &AttemptKey,
+    cancel: &Cancel,
+    frames: &Arc<AtomicU64>,
+) -> Outcome {
+    let attempt = async {
+        let state = context.cluster.local();
+        let gone = || node_fault("gone", format!("{key} is not in the table"));
+        let entry = state.job(&key.job).cloned().ok_or_else(gone)?;
+        let task = entry.tasks.get(&key.task()).cloned().ok_or_else(gone)?;
+        drop(state);
+        let tools = context
+            .encoders()
+            .await
+            .tools
+            .as_ref()
+            .map_err(|problem| Failed::new(FailureClass::NodeFault, problem.clone()))?;
+        let work = WorkDir::new(&context.work_root(), key)
+            .map_err(|error| node_fault("work-folder", error.to_string()))?;
+        let run = Run {
+            context,
+            entry,
+            task,
+            tools,
+            work,
+            cancel,
+            frames,
+        };
+        match key.kind() {
+            TaskKind::Analyze => run.analyze().await,
+            TaskKind::Audio => run.audio().await,
+            TaskKind::Extras => run.extras().await,
+            TaskKind::Shard => run.shard().await,
+            TaskKind::Assemble => run.assemble().await,
+        }
+    };
+    match attempt.await {
+        Ok(done) => Outcome::Done(done),
+        Err(failed) => Outcome::Failed(failed),
+    }
+}
+
+/// One attempt with all that it works on.
+struct Run<'a> {
+    context: &'a Arc<NodeContext>,
+    entry: Arc<JobEntry>,
+    task: Arc<Task>,
+    tools: &'a reelraft_media::Tools,
+    work: WorkDir,
+    cancel: &'a Cancel,
+    frames: &'a Arc<AtomicU64>,
+}
+
+impl Run<'_> {
+    fn spec(&self) -> &Spec {
+        &self.entry.job.spec
+    }
+
+    fn media<'c>(&'c self, input: &'c Input) -> reelraft_media::Context<'c> {
+        reelraft_media::Context {
+            tools: self.tools,
+            input,
+            spec: self.spec(),
+            work_dir: self.work.path(),
+            cancel: self.cancel,
+        }
+    }
+
+    fn progress(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let frames = self.frames.clone();
+        move |count| frames.store(count, Ordering::Relaxed)
+    }
+
+    async fn index(&self) -> Result<Arc<Index>, Failed> {
+        self.context
+            .index(&self.entry)
+            .await
+            .map_err(|problem| Failed::new(FailureClass::NodeFault, problem))
+    }
+
+    async fn analyze(&self) -> Result<Done, Failed> {
+        let source = self.context.data.serve_source(&self.entry).await?;
+        let input = Input::Http {
+            url: source.url().to_string(),
+        };
+        let context = self.media(&input);
+        let index = reelraft_media::analyze(&context, self.entry.job.source_bytes)
+            .await
+            .map_err(|error| blame(error, &source))?;
+        let bytes = index.to_bytes();
+        let size = bytes.len() as u64;
+        let hash = self.put_everywhere(bytes).await?;
+        Ok(Done {
+            hash,
+            bytes_out: size,
+            bytes_in: source.bytes_served(),
+            frames: index.frames_total(),
+            report: String::new(),
+            analysis: Some(Analysis {
+                plan: index.shards().to_vec(),
+                plan_note: index.note(),
+                audio_tracks: index.audio_tracks(),
+                extras: index.has_extras(),
+            }),
+        })
+    }
+
+    /// Puts the analysis on every home. A lost part can be encoded again from
+    /// it; it itself can't be made again once the job relies on it.
+    async fn put_everywhere(&self, bytes: Vec<u8>) -> Result<String, Failed> {
+        let begun = Instant::now();
+        let bytes = Bytes::from(bytes);
+        let (size, hash) = (
+            bytes.len() as u64,
+            blake3::hash(&bytes).to_hex().to_string(),
+        );
+        loop {
+            let payload = Payload::Bytes(bytes.clone());
+            let put = self
+                .context
+                .data
+                .put_to_homes(&self.entry.job.id, &hash, size, payload)
+                .await?;
+            match put.missed.into_values().next() {
+                None => return Ok(hash),
+                Some(error) if begun.elapsed() > PUT_PATIENCE => return Err(error.into()),
+                Some(_) => tokio::time::sleep(PUT_AGAIN).await,
+            }
+        }
+    }
+
+    async fn shard(&self) -> Result<Done, Failed> {
+        let index = self.index().await?;
+        let source = self.context.data.serve_source(&self.entry).await?;
+        let input = Input::Http {
+            url: source.url().to_string(),
+        };
+        let context = self.media(&input);
+        let range = self.task.range();
+        let single = self.entry.job.single;
+        let encoded =
+            reelraft_media::encode_shard(&context, &index, range, single, self.progress())
+                .await
+                .map_err(|error| blame(error, &source))?;
+        self.keep(encoded, source.bytes_served()).await
+    }
+
+    async fn audio(&self) -> Result<Done, Failed> {
+        let index = self.index().await?;
+        let source = self.context.data.serve_source(&self.entry).await?;
+        let input = Input::Http {
+            url: source.url().to_string(),
+        };
+        let context = self.media(&input);
+        let track = self.task.number;
+        let encoded = reelraft_media::encode_audio(&context, &index, track, self.progress())
+            .await
+            .map_err(|error| blame(error, &source))?;
+        self.keep(encoded, source.bytes_served()).await
+    }
+
+    async fn extras(&self) -> Result<Done, Failed> {
+        let index = self.index().await?;
+        let source = self.context.data.serve_source(&self.entry).await?;
+        let input = Input::Http {
+            url: source.url().to_string(),
+        };
+        let context = self.media(&input);
+        let taken = reelraft_media::take_extras(&context, &index)
+            .await
+            .map_err(|error| blame(error, &source))?;
+        self.keep(taken, source.bytes_served()).await
+    }
+
+    /// Gives a result to the homes.
+    async fn keep(&self, encoded: Encoded, bytes_in: u64) -> Result<Done, Failed> {
+        let Encoded {
+            path,
+            report,
+            frames,
+            bytes,
+            blake3,
+        } = encoded;
+        let (data, job) = (&self.context.data, &self.entry.job.id);
+        let report = data.put_bytes(job, report).await?;
+        let file = Payload::File(path);
+        data.put_to_homes(job, &blake3, bytes, file).await?;
+        Ok(Done {
+            hash: blake3,
+            bytes_out: bytes,
+            frames,
+            bytes_in,
+            report,
+            ..Default::default()
+        })
+    }
+
+    async fn assemble(&self) -> Result<Done, Failed> {
+        let index = self.index().await?;
+        let data = &self.context.data;
+        let mut lost = Vec::new();
+        let mut parts = Parts::default();
+        for task in self.entry.parts() {
+            let path = data.local_path(&self.entry, &task.hash).await;
+            let report = data.read_whole(&self.entry, &task.report).await;
+            match (path, report) {
+                (Ok(path), Ok(report)) => match task.kind() {
+                    TaskKind::Audio => parts.audio.push((path, report)),
+                    TaskKind::Extras => parts.extras = Some((path, report)),
+                    _ => parts.shards.push((path, report)),
+                },
+                (path, report) => {
+                    let error = path
+                        .err()
+                        .or(report.err())
+                        .expect("one of them failed in this arm");
+                    if !error.is_lost() {
+                        return Err(error.into());
+                    }
+                    lost.push(AttemptKey::of(&self.entry.job.id, task));
+                }
+            }
+        }
+        if !lost.is_empty() {
+            let cause = format!("{} finished parts are on no home any more", lost.len());
+            return Err(Failed {
+                lost,
+                ..node_fault("lost-bytes", cause)
+            });
+        }
+        // The parts are local files; the source itself is not read again.
+        let input = Input::File(PathBuf::new());
+        let context = self.media(&input);
+        let single = self.entry.job.single;
+        let assembled = reelraft_media::assemble(&context, &index, single, &parts).await?;
+        let (hash, bytes) = data
+            .keep_local_file(&self.entry.job.id, &assembled.path)
+            .await?;
+        let report = data
+            .keep_local_bytes(&self.entry.job.id, assembled.proof)
+            .await?;
+        Ok(Done {
+            hash,
+            bytes_out: bytes,
+            report,
+            frames: self.entry.job.frames_total,
+            ..Default::default()
+        })
+    }
+}

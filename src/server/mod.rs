@@ -1,0 +1,105 @@
+//! One running node, put together: opens its disk, joins the others, serves
+//! clients and nodes, and runs the loops until it is told to stop.
+
+mod start;
+
+use std::sync::Arc;
+
+use reelraft_model::Problem;
+use tokio::{
+    net::TcpListener,
+    sync::watch,
+    task::{JoinError, JoinHandle},
+};
+use tracing::info;
+
+use crate::{
+    api::Api,
+    config::NodeConfig,
+    data::DataPlane,
+    grpc::{blob_client::BlobClients, router, worker_client::WorkerClient},
+    limits::STOP_GRACE,
+    node::{
+        context::{NodeContext, work_root},
+        home, leader,
+        leader::{intake::Intake, sessions::Sessions},
+        worker::Worker,
+    },
+};
+
+/// Runs a node until `stop` is set.
+///
+/// # Errors
+/// A [`Problem`] where it can't start, or had to end itself.
+pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+    // Only to be told soon if the address is taken: a port that is open and
+    // not served, for as long as a disk takes, would hold clients up.
+    drop(start::listen(config.listen).await?);
+    let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
+        return Ok(());
+    };
+    let _ = std::fs::remove_dir_all(work_root(&config.data));
+    let transport = Arc::new(BlobClients::new(config.secret.clone()));
+    let data = DataPlane::open(Arc::new(cluster.clone()), &config.data, transport)
+        .await
+        .map_err(|error| error.problem())?;
+    let listener = start::listen(config.listen).await?;
+    serve(NodeContext::new(config, cluster, data)?, listener, stop).await
+}
+
+async fn serve(
+    context: Arc<NodeContext>,
+    listener: TcpListener,
+    mut stop: watch::Receiver<bool>,
+) -> Result<(), Problem> {
+    let cluster = context.cluster.clone();
+    let sessions = Arc::new(Sessions::default());
+    let (stop_serving, serving_stopped) = watch::channel(false);
+    let services = router::services(
+        &context.config.secret,
+        &context.data,
+        &cluster,
+        Intake::new(cluster.clone(), sessions.clone()),
+        Api::new(context.clone()),
+    )
+    .await;
+    let serving = tokio::spawn(router::serve(services, listener, serving_stopped));
+    cluster.bootstrap().await.map_err(|error| error.problem())?;
+    info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
+
+    let link = Arc::new(WorkerClient::new(context.config.secret.clone()));
+    let worker = Worker::new(context.clone(), link);
+    let working = tokio::spawn(worker.run(stop.clone()));
+    let loops = [
+        tokio::spawn(leader::run(cluster.clone(), sessions, stop.clone())),
+        tokio::spawn(home::run(context.clone(), stop.clone())),
+    ];
+    let mut fatal = cluster.fatal();
+    let failed = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => None,
+        broken = fatal.wait_for(Option::is_some) => broken.ok().and_then(|cause| cause.clone()),
+        cause = context.data.failed() => Some(cause),
+    };
+    if let Some(cause) = failed {
+        return Err(Problem::new(
+            "storage-failed",
+            cause,
+            "look at the disk; the node rejoins when it is started again",
+        ));
+    }
+    info!("stopping");
+    // The worker gives its attempts back while there is a cluster to tell.
+    let _ = ended(working).await;
+    cluster.shutdown().await;
+    let _ = stop_serving.send(true);
+    for task in loops {
+        let _ = ended(task).await;
+    }
+    let _ = ended(serving).await;
+    Ok(())
+}
+
+/// Waits a moment for a task that was told to stop.
+async fn ended<T>(task: JoinHandle<T>) -> Option<Result<T, JoinError>> {
+    tokio::time::timeout(STOP_GRACE, task).await.ok()
+}

@@ -1,0 +1,131 @@
+//! What a node does before it takes part: its address and its disk.
+//!
+//! A disk that is full, or fails for now, is waited for in here: a node that
+//! ended instead would be started again after ever longer pauses, and would
+//! come back long after its disk did. Every other refusal ends the node.
+
+use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+
+use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError, HangAction};
+use reelraft_model::Problem;
+use tokio::{net::TcpListener, sync::watch, time::Instant};
+use tracing::{info, warn};
+
+use crate::{
+    config::NodeConfig,
+    limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
+    node::{hang, load::Load},
+};
+
+/// Listens on the node's address, once a killed predecessor has let go of it.
+///
+/// # Errors
+/// `address-in-use`.
+pub async fn listen(address: SocketAddr) -> Result<TcpListener, Problem> {
+    let begun = Instant::now();
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => return Ok(listener),
+            Err(error) => error,
+        };
+        if error.kind() != ErrorKind::AddrInUse || begun.elapsed() > LISTEN_PATIENCE {
+            return Err(Problem::new(
+                "address-in-use",
+                format!("can't listen on {address}: {error}"),
+                "stop what listens there, or choose another --listen",
+            ));
+        }
+        tokio::time::sleep(LISTEN_RETRY).await;
+    }
+}
+
+/// Opens the disk and starts Raft, as soon as the disk lets it; `None` where
+/// the node was told to stop before that.
+///
+/// # Errors
+/// What the disk refuses for good.
+pub async fn open_cluster(
+    config: &NodeConfig,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<Option<Cluster>, Problem> {
+    let mut reported: Option<Instant> = None;
+    loop {
+        let problem = match full(config) {
+            Some(problem) => problem,
+            None => match Cluster::open(settings(config)).await {
+                Ok(cluster) => {
+                    if reported.is_some() {
+                        info!("the disk is well again");
+                    }
+                    return Ok(Some(cluster));
+                }
+                Err(error) if may_pass(&error) => error.problem(),
+                Err(error) => return Err(error.problem()),
+            },
+        };
+        if reported.is_none_or(|at| at.elapsed() >= DISK_REPORT_EVERY) {
+            reported = Some(Instant::now());
+            warn!(%problem, "waiting for the disk");
+        }
+        if stopped_within(stop, DISK_RETRY).await {
+            return Ok(None);
+        }
+    }
+}
+
+async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Duration) -> bool {
+    tokio::time::timeout(time, stop.wait_for(|stop| *stop))
+        .await
+        .is_ok()
+}
+
+fn settings(config: &NodeConfig) -> ClusterConfig {
+    let mut settings = ClusterConfig::new(
+        config.id,
+        config.peers.clone(),
+        config.voters.iter().copied().collect(),
+        config.data.clone(),
+        config.secret.clone(),
+    );
+    settings.on_hang = HangAction::new(hang::end_process);
+    settings
+}
+
+fn may_pass(error: &ConsensusError) -> bool {
+    matches!(error, ConsensusError::Storage(error) if error.may_pass())
+}
+
+/// Whether the disk is too full to begin. Zeros say that it can't be asked,
+/// as where the folder is not there yet.
+fn full(config: &NodeConfig) -> Option<Problem> {
+    let (free_bytes, total_bytes) = Load::new(config.data.clone()).disk();
+    (total_bytes > 0 && free_bytes < START_ROOM_BYTES).then(|| {
+        Problem::new(
+            "disk-full",
+            format!(
+                "{} has {free_bytes} bytes free, a node begins with {START_ROOM_BYTES}",
+                config.data.display()
+            ),
+            "make room: the node goes on by itself",
+        )
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_is_taken_when_it_is_let_go_and_refused_when_it_is_not() {
+        let held = listen("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = held.local_addr().unwrap();
+        let refused = listen(address).await.unwrap_err();
+        assert_eq!(refused.kind, "address-in-use");
+        let (taken, ()) = tokio::join!(listen(address), async move {
+            tokio::time::sleep(2 * LISTEN_RETRY).await;
+            drop(held);
+        });
+        assert_eq!(taken.unwrap().local_addr().unwrap(), address);
+    }
+}

@@ -1,0 +1,306 @@
+//! The store itself: its folders, the room that they have, and which blobs and
+//! jobs are there.
+
+use std::{
+    collections::HashMap,
+    fmt, fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{
+    error::BlobError,
+    journal::Journal,
+    limits::{FREE_PERCENT_MIN, JOURNALS_OPEN_MAX},
+    names::{check_hash, check_job, names_in, remove_if_there},
+    space::{Space, SpaceProbe, statvfs},
+    sync::{Failure, GroupSync, sync_folder},
+};
+
+const TEMP_FOLDER: &str = "_tmp";
+pub(super) const QUARANTINE_FOLDER: &str = "_quarantine";
+const JOURNAL_FILE: &str = "journal";
+const BLOCKS_ENDING: &str = "blocks";
+
+/// A blob on this disk.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// BLAKE3 in lower-case hex.
+    pub hash: String,
+    pub bytes: u64,
+}
+
+/// The blobs of this disk. Clones share one store.
+#[derive(Clone)]
+pub struct BlobStore {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) root: PathBuf,
+    probe: SpaceProbe,
+    pub(super) failure: Arc<Failure>,
+    temps: AtomicU64,
+    pub(super) damaged: AtomicU64,
+    pub(super) folders: Mutex<HashMap<String, Arc<GroupSync>>>,
+    journals: Mutex<HashMap<String, Arc<Journal>>>,
+}
+
+impl fmt::Debug for BlobStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BlobStore")
+            .field("root", &self.inner.root)
+            .finish_non_exhaustive()
+    }
+}
+
+impl BlobStore {
+    /// Opens the store in `root`, or creates it, and removes blobs that were
+    /// being written when it was last closed.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`] and [`BlobError::SyncFailed`].
+    pub fn open(root: &Path) -> Result<Self, BlobError> {
+        Self::open_with(root, Arc::new(statvfs))
+    }
+
+    /// [`BlobStore::open`] with another way to find out the room.
+    ///
+    /// # Errors
+    /// As [`BlobStore::open`].
+    pub fn open_with(root: &Path, probe: SpaceProbe) -> Result<Self, BlobError> {
+        let failure = Arc::new(Failure::default());
+        let temp = root.join(TEMP_FOLDER);
+        if temp.exists() {
+            fs::remove_dir_all(&temp).map_err(BlobError::io("empty", &temp))?;
+        }
+        for folder in [temp, root.join(QUARANTINE_FOLDER)] {
+            fs::create_dir_all(&folder).map_err(BlobError::io("create", &folder))?;
+        }
+        sync_folder(root, &failure)?;
+        if let Some(parent) = root
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty())
+        {
+            sync_folder(parent, &failure)?;
+        }
+        Ok(BlobStore {
+            inner: Arc::new(Inner {
+                root: root.to_path_buf(),
+                probe,
+                failure,
+                temps: AtomicU64::new(0),
+                damaged: AtomicU64::new(0),
+                folders: Mutex::default(),
+                journals: Mutex::default(),
+            }),
+        })
+    }
+
+    /// The sync that failed, if one has. The node must then stop for good.
+    pub fn failure(&self) -> Option<String> {
+        self.inner.failure.cause().map(str::to_string)
+    }
+
+    /// How many blobs were found damaged and moved aside since the store was
+    /// opened. When it grows, something must be filled again.
+    pub fn damaged(&self) -> u64 {
+        self.inner.damaged.load(Ordering::Relaxed)
+    }
+
+    /// The room on this disk.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn space(&self) -> Result<Space, BlobError> {
+        (self.inner.probe)(&self.inner.root)
+            .map_err(BlobError::io("ask for the room of", &self.inner.root))
+    }
+
+    /// Refuses a put that would not leave the reserved share free.
+    ///
+    /// # Errors
+    /// [`BlobError::DiskFull`].
+    pub fn check_room(&self, wanted_bytes: u64) -> Result<(), BlobError> {
+        let Space {
+            free_bytes,
+            total_bytes,
+        } = self.space()?;
+        let reserved = total_bytes / 100 * FREE_PERCENT_MIN;
+        if free_bytes < reserved.saturating_add(wanted_bytes) {
+            return Err(BlobError::DiskFull {
+                free_bytes,
+                total_bytes,
+                wanted_bytes,
+            });
+        }
+        Ok(())
+    }
+
+    /// The size of a blob, if it is here. The bytes are not checked.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn stat(&self, job: &str, hash: &str) -> Result<Option<u64>, BlobError> {
+        let path = self.blob_path(job, hash)?;
+        match fs::metadata(&path) {
+            Ok(found) => Ok(Some(found.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BlobError::io("look at", &path)(error)),
+        }
+    }
+
+    /// Whether a blob is here. The bytes are not checked.
+    ///
+    /// # Errors
+    /// As [`BlobStore::stat`].
+    pub fn has(&self, job: &str, hash: &str) -> Result<bool, BlobError> {
+        Ok(self.stat(job, hash)?.is_some())
+    }
+
+    /// The blobs of a job, sorted by hash; none if there is no such job here.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn list(&self, job: &str) -> Result<Vec<Stored>, BlobError> {
+        check_job(job)?;
+        let folder = self.inner.root.join(job);
+        let mut blobs = Vec::new();
+        for name in names_in(&folder)? {
+            if check_hash(&name).is_ok()
+                && let Some(bytes) = self.stat(job, &name)?
+            {
+                blobs.push(Stored { hash: name, bytes });
+            }
+        }
+        blobs.sort_by(|a, b| a.hash.cmp(&b.hash));
+        Ok(blobs)
+    }
+
+    /// The jobs that have bytes here.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub fn jobs(&self) -> Result<Vec<String>, BlobError> {
+        let mut jobs = names_in(&self.inner.root)?;
+        jobs.retain(|name| check_job(name).is_ok());
+        jobs.sort();
+        Ok(jobs)
+    }
+
+    /// Removes one blob, if it is here.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn remove(&self, job: &str, hash: &str) -> Result<(), BlobError> {
+        let path = self.blob_path(job, hash)?;
+        remove_if_there(&path)?;
+        remove_if_there(&blocks_path(&path))
+    }
+
+    /// Removes all bytes of a job: its blobs, its journal, and its damaged blobs.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn remove_job(&self, job: &str) -> Result<(), BlobError> {
+        check_job(job)?;
+        lock(&self.inner.journals).remove(job);
+        lock(&self.inner.folders).remove(job);
+        let quarantine = self.inner.root.join(QUARANTINE_FOLDER);
+        for name in names_in(&quarantine)? {
+            if name.split('.').next() == Some(job) {
+                remove_if_there(&quarantine.join(name))?;
+            }
+        }
+        let folder = self.inner.root.join(job);
+        match fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(BlobError::io("remove", &folder)(error))
+            }
+            _ => sync_folder(&self.inner.root, &self.inner.failure),
+        }
+    }
+
+    /// The chunk journal of a job, opened with its first use.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn journal(&self, job: &str) -> Result<Arc<Journal>, BlobError> {
+        check_job(job)?;
+        let mut journals = lock(&self.inner.journals);
+        if let Some(journal) = journals.get(job) {
+            return Ok(journal.clone());
+        }
+        let folder = self.job_folder(job)?;
+        let journal = Journal::open(&folder.join(JOURNAL_FILE), job, self.inner.failure.clone())?;
+        let journal = Arc::new(journal);
+        if journals.len() >= JOURNALS_OPEN_MAX {
+            journals.retain(|_, journal| Arc::strong_count(journal) > 1);
+        }
+        journals.insert(job.to_string(), journal.clone());
+        Ok(journal)
+    }
+
+    /// The folder of a job. A new one is synced into the store.
+    pub(super) fn job_folder(&self, job: &str) -> Result<PathBuf, BlobError> {
+        let folder = self.inner.root.join(job);
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(BlobError::io("create", &folder)(error)),
+        }
+        // Once for each folder and run, even if it exists: the run that made it
+        // may have ended before it was synced.
+        if !lock(&self.inner.folders).contains_key(job) {
+            sync_folder(&self.inner.root, &self.inner.failure)?;
+            lock(&self.inner.folders)
+                .entry(job.to_string())
+                .or_default();
+        }
+        Ok(folder)
+    }
+
+    pub(super) fn blob_path(&self, job: &str, hash: &str) -> Result<PathBuf, BlobError> {
+        check_job(job)?;
+        check_hash(hash)?;
+        Ok(self.inner.root.join(job).join(hash))
+    }
+
+    pub(super) fn temp_path(&self) -> PathBuf {
+        let number = self.inner.temps.fetch_add(1, Ordering::Relaxed);
+        self.inner.root.join(TEMP_FOLDER).join(number.to_string())
+    }
+
+    pub(super) fn full(&self, wanted_bytes: u64) -> BlobError {
+        let space = self.space().unwrap_or(Space {
+            free_bytes: 0,
+            total_bytes: 0,
+        });
+        BlobError::DiskFull {
+            free_bytes: space.free_bytes,
+            total_bytes: space.total_bytes,
+            wanted_bytes,
+        }
+    }
+
+    pub(super) fn open_error(&self, job: &str, hash: &str, error: io::Error) -> BlobError {
+        if error.kind() == io::ErrorKind::NotFound {
+            return BlobError::Missing {
+                job: job.to_string(),
+                hash: hash.to_string(),
+            };
+        }
+        BlobError::io("open", &self.inner.root.join(job).join(hash))(error)
+    }
+}
+
+pub(super) fn blocks_path(blob: &Path) -> PathBuf {
+    blob.with_extension(BLOCKS_ENDING)
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().expect("no holder of this lock panics")
+}

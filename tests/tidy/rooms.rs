@@ -1,0 +1,407 @@
+//! Who may import whom, and the checks of it.
+//!
+//! ```text
+//! main -> server -> grpc | http -> api -> { node::context, data, consensus }
+//! node -> { data, media, consensus }      raft/consensus -> storage
+//! media:  facts <- ffmpeg <- video, audio, extras <- analysis, output
+//! cli:    commands -> transfer -> client -> render;  dev -> render
+//! ```
+//! What is reached through a re-export counts where it is defined. Tests,
+//! examples and build scripts may import more.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs,
+};
+
+use crate::{
+    house::{House, is_below, is_test_path},
+    modules::{Module, TargetKind},
+    resolve::{Arrow, Resolver},
+};
+
+/// A room: the files below a prefix, less those below the prefix of another
+/// row. The prefix is a folder or a file; after it come those that it may
+/// import besides itself, with all that lies below them.
+type Room = (&'static str, &'static [&'static str]);
+
+const ROOMS: &[Room] = &[
+    ("proto", &[]),
+    ("storage", &[]),
+    ("raft/model", &[]),
+    ("raft/consensus", &["proto", "storage", "raft/model"]),
+    // The media crate.
+    ("src/media/lib.rs", MEDIA),
+    ("src/media/limits.rs", &["raft/model"]),
+    ("src/media/error.rs", &["src/media/facts", "raft/model"]),
+    ("src/media/facts", &["raft/model"]),
+    ("src/media/ffmpeg", &["src/media/facts", "raft/model"]),
+    ("src/media/video", MEDIA_STEP),
+    ("src/media/audio", MEDIA_STEP),
+    ("src/media/extras", MEDIA_STEP),
+    ("src/media/analysis", MEDIA_WHOLE),
+    ("src/media/output", MEDIA_WHOLE),
+    // The client.
+    ("src/cli/lib.rs", CLI),
+    ("src/cli/limits.rs", &[]),
+    ("src/cli/exit.rs", &[]),
+    ("src/cli/error.rs", &["proto"]),
+    ("src/cli/job_end.rs", &["proto"]),
+    ("src/cli/file_lock.rs", &[]),
+    ("src/cli/spec_options", &["proto"]),
+    ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
+    ("src/cli/client.rs", &["src/cli/render", "proto"]),
+    ("src/cli/transfer", CLI_TRANSFER),
+    ("src/cli/commands", CLI),
+    ("src/cli/dev", &["src/cli/file_lock.rs", "src/cli/render"]),
+    // The node.
+    ("src/main.rs", MAIN),
+    ("src/daemon.rs", &["src/server", "src/config", "raft/model"]),
+    ("src/lib.rs", &[]),
+    ("src/limits.rs", &["raft/model", "raft/consensus"]),
+    ("src/clock.rs", &[]),
+    ("src/config", &["proto", "raft/model"]),
+    ("src/doctor.rs", &["src/config", "src/media", "storage"]),
+    ("src/server", SERVER),
+    ("src/grpc", GRPC),
+    ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
+    ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
+    ("src/grpc/worker_client.rs", GRPC_BETWEEN_NODES),
+    ("src/grpc/blobs.rs", GRPC_BETWEEN_NODES),
+    ("src/grpc/blob_client.rs", GRPC_BETWEEN_NODES),
+    ("src/http", HTTP),
+    ("src/api", API),
+    ("src/node", NODE),
+    ("src/node/context.rs", NODE),
+    ("src/node/messages.rs", &["raft/model"]),
+    ("src/data", DATA),
+    ("src/data/limits.rs", &["storage"]),
+    ("src/data/upload/messages.rs", &["src/data", "raft/model"]),
+];
+
+const MEDIA: &[&str] = &[
+    "src/media/facts",
+    "src/media/ffmpeg",
+    "src/media/video",
+    "src/media/audio",
+    "src/media/extras",
+    "src/media/analysis",
+    "src/media/output",
+    "raft/model",
+];
+const MEDIA_WHOLE: &[&str] = &[
+    "src/media/facts",
+    "src/media/ffmpeg",
+    "src/media/video",
+    "src/media/audio",
+    "src/media/extras",
+    "raft/model",
+];
+const MEDIA_STEP: &[&str] = &["src/media/facts", "src/media/ffmpeg", "raft/model"];
+
+const CLI: &[&str] = &[
+    "src/cli/client.rs",
+    "src/cli/commands",
+    "src/cli/dev",
+    "src/cli/job_end.rs",
+    "src/cli/render",
+    "src/cli/spec_options",
+    "src/cli/transfer",
+    "proto",
+];
+const CLI_TRANSFER: &[&str] = &[
+    "src/cli/client.rs",
+    "src/cli/file_lock.rs",
+    "src/cli/job_end.rs",
+    "src/cli/render",
+    "src/cli/spec_options",
+    "proto",
+];
+
+const MAIN: &[&str] = &[
+    "src/daemon.rs",
+    "src/config",
+    "src/doctor.rs",
+    "src/server",
+    "src/cli",
+    "raft/model",
+];
+const SERVER: &[&str] = &[
+    "src/config",
+    "src/grpc",
+    "src/http",
+    "src/api",
+    "src/node",
+    "src/data",
+    "src/media",
+    "proto",
+    "storage",
+    "raft/model",
+    "raft/consensus",
+];
+/// What clients ask goes through the api; its plain types come from below it.
+const GRPC: &[&str] = &[
+    "src/api",
+    "src/node/messages.rs",
+    "src/data/limits.rs",
+    "src/data/upload/messages.rs",
+    "proto",
+    "raft/model",
+];
+const HTTP: &[&str] = &[
+    "src/api",
+    "src/data/limits.rs",
+    "src/data/upload/messages.rs",
+    "raft/model",
+];
+/// What nodes ask of each other is answered by the node and the data plane.
+const GRPC_BETWEEN_NODES: &[&str] = &[
+    "src/grpc",
+    "src/api",
+    "src/node",
+    "src/data",
+    "proto",
+    "storage",
+    "raft/model",
+    "raft/consensus",
+];
+const API: &[&str] = &[
+    "src/config",
+    "src/node/context.rs",
+    "src/node/messages.rs",
+    "src/data",
+    "raft/model",
+    "raft/consensus",
+];
+const NODE: &[&str] = &[
+    "src/config",
+    "src/node",
+    "src/data",
+    "src/media",
+    "proto",
+    "storage",
+    "raft/model",
+    "raft/consensus",
+];
+const DATA: &[&str] = &["proto", "storage", "raft/model", "raft/consensus"];
+
+/// The folders of our crates, less the root crate's.
+const CRATES: &[&str] = &[
+    "proto",
+    "storage",
+    "raft/model",
+    "raft/consensus",
+    "src/media",
+    "src/cli",
+];
+
+/// Files that every file of the same crate may import.
+const COMMON: &[&str] = &[
+    "src/limits.rs",
+    "src/clock.rs",
+    "src/media/limits.rs",
+    "src/media/error.rs",
+    "src/cli/limits.rs",
+    "src/cli/error.rs",
+    "src/cli/exit.rs",
+];
+
+/// Where the generated types of the wire may be named. `raft/consensus` may
+/// name those of its own service, and the problem that every refusal carries.
+const WIRE: &[&str] = &["proto", "src/grpc", "src/cli"];
+
+/// A crate that is not ours, and the only rooms that may name it.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("openraft", &["raft/consensus"]),
+    ("raft_log", &["storage"]),
+    ("sled", &["storage"]),
+    (
+        "tonic",
+        &[
+            "proto",
+            "raft/consensus",
+            "src/grpc",
+            "src/cli",
+            "src/server",
+        ],
+    ),
+    ("tokio", &["proto", "raft/consensus", "src"]),
+    ("clap", &["src/main.rs", "src/config", "src/cli"]),
+];
+
+/// The room with the longest prefix of a path.
+fn room_of(path: &str) -> Option<&'static Room> {
+    ROOMS
+        .iter()
+        .filter(|(prefix, _)| is_below(path, prefix))
+        .max_by_key(|(prefix, _)| prefix.len())
+}
+
+/// The crate folder of a path; what is in none of them is the root crate.
+fn crate_of(path: &str) -> &'static str {
+    let found = CRATES.iter().find(|folder| is_below(path, folder));
+    found.copied().unwrap_or("src")
+}
+
+fn may_import(from: &str, to: &str) -> bool {
+    let Some((room, may)) = room_of(from) else {
+        // Said by `homeless`.
+        return true;
+    };
+    let common = COMMON.contains(&to) && crate_of(from) == crate_of(to);
+    common || is_below(to, room) || may.iter().any(|entry| is_below(to, entry))
+}
+
+/// The references of the product's code, tests left out.
+fn product_arrows<'a>(house: &'a House, resolver: &Resolver<'a>) -> Vec<Arrow<'a>> {
+    let crates = house.crates.iter().enumerate();
+    let products = crates.filter(|(_, krate)| krate.kind != TargetKind::Other);
+    products
+        .flat_map(|(id, _)| resolver.arrows(id))
+        .filter(|arrow| !is_test_path(arrow.from))
+        .collect()
+}
+
+/// Imports that the table does not allow, a pair of files each.
+pub fn forbidden_imports(house: &House) -> Vec<String> {
+    let mut pairs: BTreeMap<(&str, &str), Mentions> = BTreeMap::new();
+    for arrow in product_arrows(house, &Resolver::new(house)) {
+        // A module may hand on what is below it, as `lib.rs` does.
+        if !arrow.hands_on_child && !may_import(arrow.from, arrow.to) {
+            let pair = pairs.entry((arrow.from, arrow.to)).or_default();
+            pair.add(arrow.line, &arrow.reached);
+        }
+    }
+    let said = pairs.into_iter().map(|((from, to), mentions)| {
+        let (room, other) = (room_name(from), room_name(to));
+        format!("{from}:{mentions}; {room} must not import {other}")
+    });
+    said.collect()
+}
+
+/// The first line that names something, and all names.
+#[derive(Default)]
+struct Mentions {
+    line: usize,
+    names: BTreeSet<String>,
+}
+
+impl Mentions {
+    fn add(&mut self, line: usize, name: &str) {
+        if self.names.is_empty() {
+            self.line = line;
+        }
+        self.names.insert(name.to_string());
+    }
+}
+
+impl fmt::Display for Mentions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
+        write!(f, "{} names {}", self.line, names.join(", "))
+    }
+}
+
+fn room_name(path: &str) -> &str {
+    room_of(path).map_or(path, |(prefix, _)| prefix)
+}
+
+/// Files of the product that stand in no room.
+pub fn homeless(house: &House) -> Vec<String> {
+    let files: BTreeSet<&str> = product_modules(house)
+        .filter(|module| !module.test_only)
+        .map(|module| module.file.as_str())
+        .filter(|file| !is_test_path(file) && room_of(file).is_none())
+        .collect();
+    files.into_iter().map(String::from).collect()
+}
+
+/// Names of `reelraft_proto::v1` where our own types belong.
+pub fn wire_types_inside(house: &House) -> Vec<String> {
+    let raft_words = words_of_peer_service(house);
+    let mut files: BTreeMap<&str, Mentions> = BTreeMap::new();
+    for arrow in product_arrows(house, &Resolver::new(house)) {
+        let Some(name) = arrow.reached.strip_prefix("reelraft_proto::v1") else {
+            continue;
+        };
+        let name = name.trim_start_matches("::");
+        let at_edge = WIRE.iter().any(|room| is_below(arrow.from, room));
+        let of_raft = is_below(arrow.from, "raft/consensus")
+            && (name.is_empty() || raft_words.contains(&plain(name)));
+        if !at_edge && !of_raft {
+            let mentions = files.entry(arrow.from).or_default();
+            mentions.add(
+                arrow.line,
+                arrow.reached.trim_start_matches("reelraft_proto::"),
+            );
+        }
+    }
+    let said = files
+        .into_iter()
+        .map(|(file, mentions)| format!("{file}:{mentions}"));
+    said.collect()
+}
+
+/// The messages and services of the file that defines Raft's own protocol.
+fn words_of_peer_service(house: &House) -> BTreeSet<String> {
+    let text = fs::read_to_string(house.root.join("proto/reelraft/v1/peer.proto"));
+    let text = text.unwrap_or_default();
+    let shared = ["Problem"];
+    let defined = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace();
+        matches!(words.next(), Some("message" | "service" | "enum"))
+            .then(|| words.next())
+            .flatten()
+    });
+    defined.chain(shared).map(plain).collect()
+}
+
+/// `peer_client::PeerClient`, `Peer` and `peer_server` are one word.
+fn plain(name: &str) -> String {
+    let first = name.split("::").next().unwrap_or("");
+    let word = first.replace('_', "").to_lowercase();
+    let ending = ["client", "server"]
+        .iter()
+        .find_map(|ending| word.strip_suffix(ending));
+    ending.unwrap_or(&word).to_string()
+}
+
+/// Names of other people's crates outside the rooms that may know them.
+pub fn foreign_crates(house: &House) -> Vec<String> {
+    let mut files: BTreeMap<(&str, &str), Mentions> = BTreeMap::new();
+    for module in product_modules(house) {
+        if module.test_only || is_test_path(&module.file) {
+            continue;
+        }
+        for reference in &module.references {
+            let named = FOREIGN.iter().find(|(name, _)| *name == reference.path[0]);
+            let Some((name, rooms)) = named else { continue };
+            if !rooms.iter().any(|room| is_below(&module.file, room)) {
+                let mentions = files.entry((&module.file, name)).or_default();
+                mentions.add(reference.line, &reference.path.join("::"));
+            }
+        }
+    }
+    let said = files
+        .into_iter()
+        .map(|((file, _), mentions)| format!("{file}:{mentions}"));
+    said.collect()
+}
+
+/// The modules of the libraries and binaries.
+fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
+    let products = house
+        .crates
+        .iter()
+        .filter(|krate| krate.kind != TargetKind::Other);
+    products.flat_map(|krate| &krate.modules)
+}
+
+/// Names in the table that are neither a row of it nor a crate.
+pub fn unknown_rooms() -> Vec<&'static str> {
+    let named = ROOMS.iter().flat_map(|(_, may)| may.iter().copied());
+    let named = named.chain(COMMON.iter().copied());
+    named
+        .filter(|name| !CRATES.contains(name) && !ROOMS.iter().any(|(room, _)| room == name))
+        .collect()
+}
