@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{
-    jobs::all_filled,
+    homes::all_filled,
     writer::{Writer, clip},
 };
 use crate::{
