@@ -156,7 +156,8 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     let uploading = job.state() == JobState::Uploading;
     // A home that is back before its replacement was filled takes its place
     // again, which spares the rest of the copy.
-    let unfit = |node: u64| grows && (full(node) || idle(node));
+    let alone = !keep.iter().any(|home| health.alive(home.node));
+    let unfit = |node: u64| grows && (full(node) || (idle(node) && !alone));
     let back = job.retiring_homes().filter(|home| whole(home));
     for home in back.filter(|home| !unfit(home.node)) {
         if keep.len() >= wanted {
