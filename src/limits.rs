@@ -93,8 +93,8 @@ pub const REPORT_JOBS_MAX: usize = 2_000;
 /// them is away; the leader replaces it within 8 s.
 pub const PUT_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long that is tried before the attempt is given up as a fault of the
-/// node: a replacement, and the copy of a small job.
+/// How long that is tried before the attempt is given up: a replacement, and
+/// the copy of a small job.
 pub const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Watchers get at most one event in this time.

@@ -155,8 +155,12 @@ impl DataPlane {
                 Err(error) if error.is_missing() => {}
                 path => return path,
             }
-            if let Err(error) = self.copy_here(entry, hash).await {
-                budget.wait(error).await?;
+            match self.copy_here(entry, hash).await {
+                // Thousands of parts that are to be made again are not waited
+                // for one after the other.
+                Err(error) if error.is_worth_remaking() => return Err(error),
+                Err(error) => budget.wait(error).await?,
+                Ok(()) => {}
             }
         }
     }

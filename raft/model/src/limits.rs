@@ -29,8 +29,9 @@ pub const POISON_NODES: usize = 3;
 pub const NODE_FAULTS_MAX: u32 = 30;
 
 /// Former homes of one job that are kept to be read from while their
-/// replacements are filled: as many as the homes of a job with seven voters.
-pub const RETIRING_HOMES_MAX: usize = 4;
+/// replacements are filled: those with a full copy, at most as many as the homes
+/// of a job with seven voters, and as many that came and went meanwhile.
+pub const RETIRING_HOMES_MAX: usize = 8;
 
 /// Finished jobs whose homes one entry may change. Each change costs a copy of
 /// an output, and whatever else an entry carries is more urgent.

@@ -25,6 +25,8 @@ struct World {
     health: ClusterHealth,
     index: u64,
     names: BTreeMap<String, String>,
+    /// What was planned and is not written yet.
+    thought: Vec<Command>,
 }
 
 /// `key=value` words of a command line.
@@ -113,7 +115,13 @@ impl World {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
             "nodes" | "silent" | "build" | "full" => self.report_health(&words),
-            "plan" => self.plan(),
+            "plan" => self.think() + &self.write(),
+            "think" => self.think(),
+            "write" => self.write(),
+            "voters" => {
+                self.health.voters = words[1].parse().unwrap();
+                String::new()
+            }
             "create" => self.create(&words),
             "seal" | "filled" | "cancel" | "delete" => self.change_job(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
@@ -166,16 +174,22 @@ impl World {
         }
     }
 
-    /// Plans and applies what was planned.
-    fn plan(&mut self) -> String {
-        let commands = plan(&self.state, &self.health);
-        if commands.is_empty() {
+    /// Plans; `write` applies what was planned, and `plan` does both.
+    fn think(&mut self) -> String {
+        self.thought = plan(&self.state, &self.health);
+        if self.thought.is_empty() {
             return "nothing to do\n".into();
         }
-        let text = commands.iter().map(|command| self.command(command));
-        let text = text.collect();
-        self.apply(commands);
-        text
+        let text = self.thought.iter().map(|command| self.command(command));
+        text.collect()
+    }
+
+    fn write(&mut self) -> String {
+        let commands = std::mem::take(&mut self.thought);
+        if !commands.is_empty() {
+            self.apply(commands);
+        }
+        String::new()
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`

@@ -272,24 +272,21 @@ impl Run<'_> {
         let mut lost = Vec::new();
         let mut parts = Parts::default();
         for task in self.entry.parts() {
-            let path = data.local_path(&self.entry, &task.hash).await;
-            let report = data.read_whole(&self.entry, &task.report).await;
-            match (path, report) {
-                (Ok(path), Ok(report)) => match task.kind() {
-                    TaskKind::Audio => parts.audio.push((path, report)),
-                    TaskKind::Extras => parts.extras = Some((path, report)),
-                    _ => parts.shards.push((path, report)),
+            let part = async {
+                let path = data.local_path(&self.entry, &task.hash).await?;
+                let report = data.read_whole(&self.entry, &task.report).await?;
+                Ok::<_, DataError>((path, report))
+            };
+            match part.await {
+                Ok(part) => match task.kind() {
+                    TaskKind::Audio => parts.audio.push(part),
+                    TaskKind::Extras => parts.extras = Some(part),
+                    _ => parts.shards.push(part),
                 },
-                (path, report) => {
-                    let error = path
-                        .err()
-                        .or(report.err())
-                        .expect("one of them failed in this arm");
-                    if !error.is_worth_remaking() {
-                        return Err(error.into());
-                    }
+                Err(error) if error.is_worth_remaking() => {
                     lost.push(AttemptKey::of(&self.entry.job.id, task));
                 }
+                Err(error) => return Err(error.into()),
             }
         }
         if !lost.is_empty() {
@@ -299,6 +296,9 @@ impl Run<'_> {
                 ..node_fault("lost-bytes", cause)
             });
         }
+        // Once all homes have assembled, each counts as a full copy.
+        data.local_path(&self.entry, &self.entry.job.index_hash)
+            .await?;
         // The parts are local files; the source itself is not read again.
         let input = Input::File(PathBuf::new());
         let context = self.media(&input);

@@ -16,11 +16,18 @@ pub(super) fn new_homes(job: &Job, c: &SetHomes) -> Vec<Home> {
         filled: before(node).map_or(first, |home| home.filled && !(home.retiring && uploading)),
         retiring: false,
     });
+    // Judged by what is true now: one that was unfilled when the change was
+    // planned may be the only living home with a full copy. While the job is
+    // unfinished, an unfilled one may hold what was made since it came.
+    let unfinished = !job.state().ended();
     let retiring = c.retiring.iter().filter(|node| !c.homes.contains(node));
-    let retiring = retiring.filter_map(|&node| before(node)).map(|home| Home {
-        retiring: true,
-        ..*home
-    });
+    let retiring = retiring.filter_map(|&node| before(node));
+    let retiring = retiring
+        .filter(|home| home.filled || unfinished)
+        .map(|home| Home {
+            retiring: true,
+            ..*home
+        });
     current.chain(retiring).collect()
 }
 

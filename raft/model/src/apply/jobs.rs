@@ -76,12 +76,14 @@ impl Writer<'_> {
         release_retired(&mut job);
         job.epoch = index;
         let homes = &c.homes;
-        let assembling = job.state() == JobState::Assembling;
+        let (assembling, ended) = (job.state() == JobState::Assembling, job.state().ended());
         self.put_job(job);
+        // Parts that are made again leave assemblies behind them.
+        let left = before.iter().filter(|home| !homes.contains(&home.node));
+        for home in left.filter(|_| !ended) {
+            self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
+        }
         if assembling {
-            for home in before.iter().filter(|home| !homes.contains(&home.node)) {
-                self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
-            }
             self.open_assemblies(&c.job);
             self.succeed_if_agreed(&c.job, 0);
         }

@@ -177,6 +177,7 @@ impl Writer<'_> {
                 .unwrap_or(unix_ms);
             all_filled(&mut job);
             self.put_job(job);
+            self.stop_tasks(id);
         }
         Reply::done(id)
     }

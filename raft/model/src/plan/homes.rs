@@ -111,7 +111,7 @@ fn place_homes(job: &Job, health: &ClusterHealth, load: &mut HomeLoad) -> Option
     Some(Command::SetHomes(SetHomes {
         job: job.id.clone(),
         epoch: job.epoch,
-        retiring: retiring(job, health, &homes),
+        retiring: leaving(job, health, &homes),
         homes,
     }))
 }
@@ -194,15 +194,13 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     Sorted { keep, lost }
 }
 
-/// The former homes that are still read from when these become the homes:
-/// those with a full copy, and while the source comes in also those that may
-/// hold a chunk which a home that is lost now has acknowledged with them.
-fn retiring(job: &Job, health: &ClusterHealth, homes: &[u64]) -> Vec<u64> {
-    let uploading = job.state() == JobState::Uploading;
+/// The homes that leave when these become the homes, the most worth keeping
+/// first: all may still be read from.
+fn leaving(job: &Job, health: &ClusterHealth, homes: &[u64]) -> Vec<u64> {
     let mut former: Vec<&Home> = job
         .homes
         .iter()
-        .filter(|home| !homes.contains(&home.node) && (home.filled || uploading))
+        .filter(|home| !homes.contains(&home.node))
         .collect();
     former.sort_by_key(|home| (!home.filled, !health.alive(home.node)));
     former.truncate(RETIRING_HOMES_MAX);
