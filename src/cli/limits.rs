@@ -63,6 +63,17 @@ pub const CHUNKS_IN_FLIGHT: usize = 4;
 /// Head and tail of a source that go into its fingerprint.
 pub const FINGERPRINT_BYTES: u64 = 64 << 10;
 
+/// Longest file name: that of every common file system on Linux.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Letters of a job's id that go into the name of a partial file: more than
+/// any id has, few enough that a name has room for the output's own.
+pub const JOB_ID_BYTES_KEPT: usize = 64;
+
+/// How often the partial file is opened again because its name went away
+/// between two looks: more than any honest program does it.
+pub const PART_OPENS_MAX: usize = 100;
+
 /// Bytes read at a time when a local file is hashed.
 pub const HASH_BLOCK_BYTES: usize = 1 << 20;
 
@@ -109,6 +120,7 @@ pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
 /// paused terminal must not pause the cluster.
 pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
+const _: () = assert!(2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
 const _: () = assert!(3 * CALL_MS < FOLLOW_MS);
 const _: () = assert!(CONNECT_STAGGER_MS < CONNECT_MS && CONNECT_MS < ANSWER_MS);

@@ -1,7 +1,6 @@
 //! A cluster of fake nodes that speak the protocol over real sockets and share
 //! one table. Each lives in a runtime of its own, so that it can be killed
 //! with all its connections. Faults are set on the shared [`World`].
-#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +44,8 @@ pub struct World {
     pub break_fetch_after: Option<usize>,
     /// Offsets at which fetches began.
     pub fetches: Vec<u64>,
+    /// Runs when a fetch begins, with its offset.
+    pub on_fetch: Option<Box<dyn FnMut(u64) + Send>>,
     /// Chunk numbers as they were sent.
     pub sent: Vec<u64>,
     /// Runs when a chunk has come.
@@ -323,6 +324,9 @@ impl Jobs for Node {
         let job = self.job(&request.job)?;
         let mut world = self.world.lock().unwrap();
         world.fetches.push(request.offset);
+        if let Some(call) = &mut world.on_fetch {
+            call(request.offset);
+        }
         let limit = world.break_fetch_after.take().unwrap_or(usize::MAX);
         let rest = world.output.slice(request.offset as usize..);
         let mut parts = Vec::new();
