@@ -77,6 +77,21 @@ pub const PART_OPENS_MAX: usize = 100;
 /// Bytes read at a time when a local file is hashed.
 pub const HASH_BLOCK_BYTES: usize = 1 << 20;
 
+/// Longest silence on a watch: three of the beats with which a node shows that
+/// it is there (2 s). Its pings are answered also while its disk hangs.
+pub const WATCH_SILENCE_MS: u64 = 6_000;
+
+/// Longest silence on a fetch, or before the plan of an upload: a node may have
+/// to ask every other home for the bytes first.
+pub const STREAM_SILENCE_MS: u64 = 20_000;
+
+/// How long a command that was told to stop may take to say so by itself: its
+/// thread may hang in a write to a file system that is gone.
+pub const STOP_PATIENCE_MS: u64 = 3_000;
+
+/// How long its last words may take then: standard error may be what hangs.
+pub const LAST_WORDS_MS: u64 = 500;
+
 /// Pause between redraws of the progress bar: ten a second look alive and cost
 /// nothing.
 pub const BAR_MS: u64 = 100;
@@ -122,7 +137,8 @@ pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
 const _: () = assert!(2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
-const _: () = assert!(3 * CALL_MS < FOLLOW_MS);
+const _: () = assert!(3 * CALL_MS < FOLLOW_MS && CALL_MS < STREAM_SILENCE_MS);
+const _: () = assert!(WATCH_SILENCE_MS <= STREAM_SILENCE_MS && STREAM_SILENCE_MS < FOLLOW_MS);
 const _: () = assert!(CONNECT_STAGGER_MS < CONNECT_MS && CONNECT_MS < ANSWER_MS);
 const _: () = assert!(ANSWER_MS < UNREACHABLE_MS && UNREACHABLE_MS < FOLLOW_MS);
 const _: () = assert!(BACKOFF_MS_MIN <= BACKOFF_MS_MAX && RESTART_MS_MIN <= RESTART_MS_MAX);

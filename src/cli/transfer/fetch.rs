@@ -13,10 +13,10 @@ use reelraft_proto::v1::{FetchPart, FetchRequest, Job, JobState};
 use tonic::Status;
 
 use crate::{
-    client::{Client, RetryBudget, open_stream},
+    client::{Client, RetryBudget, next_message, open_stream},
     error::CliError,
     job_end::outcome,
-    limits::HASH_BLOCK_BYTES,
+    limits::{HASH_BLOCK_BYTES, STREAM_SILENCE_MS},
     render::{
         format::job_state,
         progress::{Meter, bytes_line},
@@ -33,6 +33,10 @@ use crate::{
 /// serves.
 pub async fn fetch(client: &mut Client, job: &Job, output: OutputFile) -> Result<(), CliError> {
     client.follow_job();
+    client.screen().on_interrupt(format!(
+        "the job keeps its output; {} goes on where this stopped",
+        output.fetch_command(&job.id)
+    ));
     let result = fetch_into(client, job, output).await;
     client.screen().clear();
     result
@@ -120,7 +124,7 @@ async fn copy(
         let status = match open(client, &job.id, at).await {
             Err(status) => status,
             Ok(mut parts) => loop {
-                let piece = match parts.message().await {
+                let piece = match next_message(&mut parts, STREAM_SILENCE_MS).await {
                     Ok(Some(piece)) => piece,
                     // An early end is as good as a node that is gone.
                     Ok(None) => break Status::unavailable("the node broke the fetch off"),

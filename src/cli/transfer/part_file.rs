@@ -94,21 +94,19 @@ impl PartFile {
 
     /// Reading or writing it failed.
     pub fn failed(&self, error: &io::Error) -> CliError {
-        let first = match error.kind() {
+        let hint = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "free some space",
             io::ErrorKind::FileTooLarge => "choose a place for larger files",
             _ => "check the disk",
         };
-        let again = self.target.fetch_command(&self.job);
-        let hint = format!("the job keeps its output: {first}, then {again} goes on from here");
-        unwritable(&self.path, &os_reason(error), &hint)
+        unwritable(&self.path, &os_reason(error), hint)
     }
 
     /// Syncs the file, renames it to `OUT` and syncs the name: a reported output
     /// survives a power cut.
     ///
     /// # Errors
-    /// [`CliError::OutputUnwritable`], with the command to go on with.
+    /// [`CliError::OutputUnwritable`].
     pub fn finish(mut self) -> Result<(), CliError> {
         self.file.sync_all().map_err(|error| self.failed(&error))?;
         if !is_at(&self.file, &self.path) {
@@ -118,22 +116,13 @@ impl PartFile {
                 .map_err(|error| self.failed(&error))?;
         }
         self.target.refuse_unfit()?;
-        rename(&self.path, &self.target.out, self.target.overwrite).map_err(|error| match error
-            .kind()
-        {
-            io::ErrorKind::AlreadyExists => {
-                let place = self.target.folder.join("ANOTHER");
-                unwritable(
-                    &self.target.out,
-                    "a file of that name was made meanwhile",
-                    &format!(
-                        "the job keeps its output: fetch it with `reelraft job fetch {} {}`, \
-                             or replace the file with --overwrite",
-                        self.job,
-                        place.display()
-                    ),
-                )
-            }
+        let renamed = rename(&self.path, &self.target.out, self.target.overwrite);
+        renamed.map_err(|error| match error.kind() {
+            io::ErrorKind::AlreadyExists => unwritable(
+                &self.target.out,
+                "a file of that name was made meanwhile",
+                "fetch the output under another name, or replace the file with --overwrite",
+            ),
             _ => self.failed(&error),
         })?;
         sync_folder(&self.target)

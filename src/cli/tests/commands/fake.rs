@@ -44,6 +44,10 @@ pub struct World {
     pub break_fetch_after: Option<usize>,
     /// Offsets at which fetches began.
     pub fetches: Vec<u64>,
+    /// The next stream of this kind opens and says nothing.
+    pub watch_is_silent: bool,
+    /// The next fetches are refused so, one for each.
+    pub refuse_fetches: Vec<Problem>,
     /// Runs when a fetch begins, with its offset.
     pub on_fetch: Option<Box<dyn FnMut(u64) + Send>>,
     /// Chunk numbers as they were sent.
@@ -256,6 +260,11 @@ impl Jobs for Node {
             leader: self.id,
             term: 1,
         };
+        if std::mem::take(&mut world.watch_is_silent) {
+            let (keep, never) = mpsc::channel::<Result<WatchEvent, Status>>(1);
+            std::mem::forget(keep);
+            return Ok(Response::new(Box::pin(ReceiverStream::new(never))));
+        }
         let ended = i32::from(JobState::Succeeded) <= job.state;
         let mut events = vec![Ok(event(job.clone()))];
         if std::mem::take(&mut world.watch_breaks) {
@@ -326,6 +335,9 @@ impl Jobs for Node {
         world.fetches.push(request.offset);
         if let Some(call) = &mut world.on_fetch {
             call(request.offset);
+        }
+        if let Some(problem) = world.refuse_fetches.pop() {
+            return Err(to_status(&problem));
         }
         let limit = world.break_fetch_after.take().unwrap_or(usize::MAX);
         let rest = world.output.slice(request.offset as usize..);

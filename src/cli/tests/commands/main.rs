@@ -2,6 +2,7 @@
 //! exit codes.
 #![allow(clippy::unwrap_used)]
 
+mod errors;
 mod fake;
 mod line;
 mod outputs;

@@ -177,7 +177,7 @@ async fn what_happens_to_the_names_meanwhile_loses_nothing() {
         world.on_fetch = Some(Box::new(move |_| fs::write(&path, "another's").unwrap()));
     });
     let error = run(&fake.addresses, &fetch(&out, &[])).await.unwrap_err();
-    assert!(error.hint().contains("job fetch j1"), "{}", error.hint());
+    assert!(error.hint().contains("another name"), "{}", error.hint());
     assert_eq!(fs::read(&out).unwrap(), b"another's");
     fake.with(|world| world.on_fetch = None);
     // All its bytes are here: they are checked and need not come again.
