@@ -66,6 +66,9 @@ pub const FINGERPRINT_BYTES: u64 = 64 << 10;
 /// Longest file name: that of every common file system on Linux.
 pub const FILE_NAME_BYTES_MAX: usize = 255;
 
+/// Length of a job's id; what is shorter may be the beginning of one.
+pub const JOB_ID_BYTES: usize = 21;
+
 /// Letters of a job's id that go into the name of a partial file: more than
 /// any id has, few enough that a name has room for the output's own.
 pub const JOB_ID_BYTES_KEPT: usize = 64;
@@ -135,7 +138,8 @@ pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
 /// paused terminal must not pause the cluster.
 pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
-const _: () = assert!(2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
+const _: () =
+    assert!(JOB_ID_BYTES < JOB_ID_BYTES_KEPT && 2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
 const _: () = assert!(3 * CALL_MS < FOLLOW_MS && CALL_MS < STREAM_SILENCE_MS);
 const _: () = assert!(WATCH_SILENCE_MS <= STREAM_SILENCE_MS && STREAM_SILENCE_MS < FOLLOW_MS);

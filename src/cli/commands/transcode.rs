@@ -11,12 +11,7 @@ use crate::{
     commands::request_options::{ReplaceArgs, RequestArgs},
     error::CliError,
     job_end::outcome,
-    render::{
-        Output,
-        format::{counted, size},
-        json,
-        screen::print,
-    },
+    render::{Output, json, progress::summary, screen::print},
     spec_options::SpecArgs,
     transfer::{
         fetch::fetch,
@@ -70,15 +65,10 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job)))?,
         Output::Table => {
-            // An audio-only job has none.
-            let frames = match job.frames_total {
-                0 => String::new(),
-                total => format!("{}, ", counted(total, "frame")),
-            };
             client.screen().notice(&format!(
-                "{} is done: {}, {frames}BLAKE3 {}",
+                "{} is done: {}, BLAKE3 {}",
                 args.out.display(),
-                size(job.output_bytes),
+                summary(&job),
                 job.output_hash,
             ));
         }

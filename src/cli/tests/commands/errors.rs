@@ -200,3 +200,41 @@ fn a_command_that_hangs_in_a_write_can_be_ended() {
     assert!(begun.elapsed() < Duration::from_secs(3));
     drop(reader);
 }
+
+#[tokio::test]
+async fn a_job_is_found_by_the_beginning_of_its_id() {
+    let fake = FakeCluster::start(1);
+    fake.finished(vec![1]);
+    let ids = ["j8dc3aaaaaaaaaaaaaaaa", "j8dc4aaaaaaaaaaaaaaaa"];
+    fake.with(|world| {
+        world.job.as_mut().unwrap().id = ids[0].into();
+        world.listed = ids.map(String::from).to_vec();
+    });
+    for begin in ["8dc3", "j8dc3", ids[0]] {
+        assert_eq!(code(&fake, &["job", "show", begin]).await, exit::OK);
+    }
+    let error = run(&fake.addresses, &["job", "show", "8dc"])
+        .await
+        .unwrap_err();
+    assert_eq!(error.exit_code(), exit::USAGE);
+    assert!(error.hint().contains(ids[1]), "{}", error.hint());
+    assert_eq!(code(&fake, &["job", "show", "9"]).await, exit::NOT_FOUND);
+    // What can't be undone takes the whole of it.
+    assert_eq!(code(&fake, &["job", "rm", "8dc3"]).await, exit::NOT_FOUND);
+    assert_eq!(code(&fake, &["job", "ls"]).await, exit::OK);
+}
+
+#[tokio::test]
+async fn codecs_have_the_names_of_other_programs_too() {
+    let folder = Folder::new();
+    let source = folder.film(1);
+    for (given, wanted) in [("h265", "hevc"), ("x264", "h264"), ("av1", "av1")] {
+        let fake = FakeCluster::start(1);
+        let words = ["job", "submit", word(&source), "--codec", given, "--detach"];
+        assert_eq!(code(&fake, &words).await, exit::OK);
+        fake.with(|world| {
+            let job = world.job.as_ref().unwrap();
+            assert_eq!(job.spec.as_ref().unwrap().codec, wanted);
+        });
+    }
+}

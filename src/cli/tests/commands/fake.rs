@@ -44,6 +44,8 @@ pub struct World {
     pub break_fetch_after: Option<usize>,
     /// Offsets at which fetches began.
     pub fetches: Vec<u64>,
+    /// Ids on the last page of the list.
+    pub listed: Vec<String>,
     /// The next stream of this kind opens and says nothing.
     pub watch_is_silent: bool,
     /// The next fetches are refused so, one for each.
@@ -239,8 +241,16 @@ impl Jobs for Node {
         self.led()?;
         // Three pages, the token counts them.
         let page: u32 = request.into_inner().page_token.parse().unwrap_or(0);
+        let mut jobs = vec![Job::default()];
+        if page == 2 {
+            let world = self.world.lock().unwrap();
+            jobs.extend(world.listed.iter().map(|id| Job {
+                id: id.clone(),
+                ..Default::default()
+            }));
+        }
         Ok(Response::new(ListResponse {
-            jobs: vec![Job::default()],
+            jobs,
             next_page_token: if page < 2 {
                 (page + 1).to_string()
             } else {
