@@ -50,6 +50,12 @@ pub use crate::{
     transfer::source,
 };
 
+/// Where the endpoints stand in the environment; empty is as good as unset.
+const ENDPOINTS_VARIABLE: &str = "REELRAFT_ENDPOINTS";
+
+/// The nodes of `dev`.
+const ENDPOINTS_DEFAULT: &str = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403";
+
 /// Options of every client command.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Cluster")]
@@ -58,10 +64,10 @@ pub struct GlobalArgs {
     #[arg(
         long,
         global = true,
-        env = "REELRAFT_ENDPOINTS",
+        env = ENDPOINTS_VARIABLE,
         value_name = "HOST:PORT,…",
         value_delimiter = ',',
-        default_value = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403"
+        default_value = ENDPOINTS_DEFAULT
     )]
     pub endpoints: Vec<String>,
     /// How answers are printed
@@ -124,6 +130,13 @@ pub async fn execute(
             "use printable ASCII letters",
         )
     })?;
-    let mut client = Client::new(&globals.endpoints, secret, screen.clone())?;
+    let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
+    let given = globals.endpoints.iter().any(|name| !name.is_empty());
+    let mut client = if unset && !given {
+        let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
+        Client::new(&names.collect::<Vec<_>>(), secret, screen.clone())?
+    } else {
+        Client::new(&globals.endpoints, secret, screen.clone())?
+    };
     commands::run(&mut client, command, globals.output).await
 }
