@@ -28,20 +28,31 @@ fi
 
 if [ ! -e .env ]; then
     secret=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
-    # The secret opens the cluster to who reads it.
+    # The secret opens the cluster to who reads it. The file is there whole or
+    # not at all: a full disk or Ctrl-C leaves no half of it.
     (umask 077 && printf 'COMPOSE_PROJECT_NAME=reelraft\nREELRAFT_SECRET=%s\nREELRAFT_UID=%s\nREELRAFT_GID=%s\n' \
-        "$secret" "$(id -u)" "$(id -g)" >.env)
+        "$secret" "$(id -u)" "$(id -g)" >.env.new && mv .env.new .env) ||
+        fail "docker/.env can't be written" "see that there is room and that you may write there"
     echo "made docker/.env with a new secret"
+fi
+if [ -z "${REELRAFT_SECRET:-}" ] && ! grep -q '^REELRAFT_SECRET=.' .env; then
+    fail "docker/.env has no REELRAFT_SECRET" "remove the file: this command then makes another with a new secret"
 fi
 # Docker itself would make it as root, and then the client could not write there.
 mkdir -p media
 
+# Built each time, so that the nodes run what lies here; what has not changed is
+# in Docker's cache. An image that was named is another's to build.
+if [ -z "${REELRAFT_IMAGE:-}" ] && ! grep -q '^REELRAFT_IMAGE=.' .env && ! $compose build node1; then
+    docker image inspect reelraft:local >/dev/null 2>&1 || fail "the image can't be built" \
+        "where no registry answers, \`docker/failover.sh --keep\` makes one without: name it in REELRAFT_IMAGE (\`docker images reelraft\`)"
+    echo "the image can't be built again: going on with reelraft:local as it is" >&2
+fi
 $compose up -d
 
-waited=0
+deadline=$(($(date +%s) + READY_SECONDS_MAX))
 until $compose exec -T node1 reelraft cluster leader --endpoints 127.0.0.1:7401 >/dev/null 2>&1; do
-    waited=$((waited + 1))
-    [ "$waited" -lt "$READY_SECONDS_MAX" ] || fail "no leader after $waited tries" \
+    [ "$(date +%s)" -lt "$deadline" ] || fail "no leader after $READY_SECONDS_MAX s" \
         "see \`$compose -f docker/compose.yaml logs\`"
     sleep 1
 done

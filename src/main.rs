@@ -108,12 +108,10 @@ fn run(program: Program) -> u8 {
         ..args
     };
     match program.command {
-        Top::Client(command) => {
-            let secret = secret
-                .or_else(|| std::env::var("REELRAFT_SECRET").ok())
-                .unwrap_or_default();
-            reelraft_cli::run(&program.globals, &secret, command)
-        }
+        Top::Client(command) => match secret.map_or_else(config::secret_in_environment, Ok) {
+            Ok(secret) => reelraft_cli::run(&program.globals, &secret, command),
+            Err(problem) => report(&node_error(problem)),
+        },
         Top::Dev(args) => reelraft_cli::run_dev(&DevArgs { secret, ..args }),
         Top::Node(args) => finish(daemon::run(with_secret(args)).map_err(node_error)),
         Top::Config {

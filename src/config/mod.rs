@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
-pub use self::origin::{Shown, json, table};
+pub use self::origin::{Shown, json, secret_in_environment, table};
 use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
@@ -86,7 +86,6 @@ impl NodeConfig {
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
-        let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let id = picker
             .pick("id", args.id, file.id, || Some(1))?
             .unwrap_or(1);
@@ -100,7 +99,7 @@ impl NodeConfig {
                 Some(listen.clone())
             })?
             .unwrap_or_default();
-        let data = picker.pick("data", text(args.data), text(file.data), || None)?;
+        let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let peers = picker
             .pick("peers", args.peers, file.peers, || {
                 Some(format!("{id}={advertise}"))
@@ -180,6 +179,18 @@ impl NodeConfig {
     }
 }
 
+/// A folder's name as text. Another name that only looks the same would be
+/// another folder.
+fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
+    let text = path.map(|path| path.into_os_string().into_string());
+    text.transpose().map_err(|name| {
+        bad(
+            format!("the data folder's name {name:?} is not UTF-8"),
+            "name another folder with --data",
+        )
+    })
+}
+
 fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
     let data = data.ok_or_else(|| {
         bad(
@@ -224,6 +235,17 @@ mod tests {
         assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
         assert_eq!(config.peers[&1], "127.0.0.1:7401");
         assert!(config.data.is_absolute() && config.data.ends_with("x"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_utf8_is_refused_and_no_other_taken() {
+        use std::os::unix::ffi::OsStringExt;
+        let problem = NodeConfig::resolve(NodeArgs {
+            data: Some(std::ffi::OsString::from_vec(b"d\xff".to_vec()).into()),
+            ..Default::default()
+        })
+        .unwrap_err();
+        assert!(problem.cause.contains(r"d\xFF"), "{problem}");
     }
 
     #[test]
