@@ -5,8 +5,8 @@
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use reelraft_model::{JobEntry, JobState};
-use reelraft_storage::journal::Chunk;
+use reelraft_model::{JobEntry, JobState, State};
+use reelraft_storage::{blobs::Removal, journal::Chunk};
 
 use super::{
     error::DataError, limits::COPY_WINDOW, local_store::blocking, manifest::Manifest,
@@ -127,12 +127,7 @@ impl DataPlane {
     ) -> Result<(), DataError> {
         self.copy_here(entry, &chunk.hash).await?;
         let (store, job) = (self.store.clone(), entry.job.id.clone());
-        blocking(move || {
-            Ok(store
-                .journal(&job)?
-                .append(number, &chunk.hash, chunk.bytes)?)
-        })
-        .await
+        blocking(move || Ok(store.record_chunk(&job, number, &chunk)?)).await
     }
 
     /// The jobs that have bytes on this disk.
@@ -164,12 +159,27 @@ impl DataPlane {
         .await
     }
 
-    /// Removes all bytes of a job from this disk.
+    /// Removes all bytes of a job from this disk, unless they are in use or
+    /// this node's table says that they are wanted again. It is asked for the
+    /// last time when nobody can put any more.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn remove_job(&self, job: &str) -> Result<(), DataError> {
-        let (store, job) = (self.store.clone(), job.to_string());
-        blocking(move || Ok(store.remove_job(&job)?)).await
+    pub async fn remove_job_if(
+        &self,
+        job: &str,
+        still_unwanted: impl FnOnce(&State) -> bool + Send + 'static,
+    ) -> Result<Removal, DataError> {
+        let (store, table, job) = (self.store.clone(), self.table.clone(), job.to_string());
+        blocking(move || Ok(store.remove_job_if(&job, || still_unwanted(&table.local()))?)).await
+    }
+
+    /// Deletes what removals that were cut off have left.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn empty_trash(&self) -> Result<(), DataError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.empty_trash()?)).await
     }
 }

@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::home_rules::{keeps_bytes_of, may_prune};
+use reelraft_model::{
+    State,
+    home_rules::{keeps_bytes_of, may_prune},
+};
+use reelraft_storage::blobs::Removal;
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
@@ -47,8 +51,13 @@ impl Sweep {
                 Ok(state) if !keeps_bytes_of(&state, &id, node) => {}
                 _ => continue,
             }
-            match context.data.remove_job(&id).await {
-                Ok(()) => info!(job = id, "its bytes are removed"),
+            let job = id.clone();
+            let unwanted = move |state: &State| !keeps_bytes_of(state, &job, node);
+            match context.data.remove_job_if(&id, unwanted).await {
+                Ok(Removal::Removed) => info!(job = id, "its bytes are removed"),
+                Ok(Removal::Wanted) => debug!(job = id, "its bytes are wanted again"),
+                // Tried again by the next sweep.
+                Ok(Removal::InUse) => continue,
                 Err(error) => warn!(job = id, %error, "its bytes could not be removed"),
             }
             self.0.remove(&id);
