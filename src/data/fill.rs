@@ -77,7 +77,11 @@ impl DataPlane {
                 .buffer_unordered(COPY_WINDOW)
                 .collect()
                 .await;
-            copied.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let failed = copied.into_iter().filter_map(Result::err);
+            // A loss is what must be known, whatever else went wrong.
+            if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
+                return Err(error);
+            }
         }
         match self.lacking(entry).await?.into_iter().next() {
             None => Ok(()),

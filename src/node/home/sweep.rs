@@ -8,19 +8,38 @@ use reelraft_model::{
     home_rules::{keeps_bytes_of, may_prune},
 };
 use reelraft_storage::blobs::Removal;
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::{limits::SWEEP_GRACE, node::context::NodeContext};
+use crate::{
+    limits::{SWEEP_EVERY, SWEEP_GRACE},
+    node::context::NodeContext,
+};
+
+/// Sweeps until `stop` is set; first of all away what an earlier run of this
+/// node had only begun to delete.
+pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
+    let mut sweep = Sweep::default();
+    loop {
+        if let Err(error) = context.data.empty_trash().await {
+            warn!(%error, "removed bytes could not be deleted yet");
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        sweep.run(&context).await;
+    }
+}
 
 /// Folders of jobs that have no claim here, and since when.
 #[derive(Default)]
-pub struct Sweep(BTreeMap<String, Instant>);
+struct Sweep(BTreeMap<String, Instant>);
 
 impl Sweep {
     /// Removes the bytes of jobs that are gone. Judged only on a linearizable
     /// read: a node that was away must not act on what it remembers.
-    pub async fn run(&mut self, context: &Arc<NodeContext>) {
+    async fn run(&mut self, context: &Arc<NodeContext>) {
         let Ok(held) = context.data.jobs_held().await else {
             return;
         };
