@@ -383,3 +383,43 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         describe(&written)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use reelraft_model::{Command, CreateJob, Entry};
+    use reelraft_storage::UNWATCHED;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_from_a_snapshot_row_by_row_and_says_so() {
+        let mut state = State::default();
+        for index in 1..=50 {
+            let create = CreateJob {
+                tenant: "t".into(),
+                request_id: index.to_string(),
+                source_bytes: 1,
+                ..Default::default()
+            };
+            let entry = Entry::new(vec![Command::CreateJob(create)]);
+            state.apply(index, &entry);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(dir.path()).unwrap();
+        let head = SnapshotHead {
+            last: Some(Default::default()),
+            membership: Vec::new(),
+        };
+        let written = snapshots.write(&head, state.rows(), UNWATCHED).unwrap();
+        let steps = AtomicU64::new(0);
+        let step = || {
+            steps.fetch_add(1, Ordering::SeqCst);
+        };
+        assert!(read_state(&written, &step).unwrap() == state);
+        assert_eq!(steps.load(Ordering::SeqCst) as usize, state.rows().count());
+    }
+}

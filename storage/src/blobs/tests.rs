@@ -136,6 +136,25 @@ fn a_damaged_or_missing_list_of_block_hashes_is_made_again() {
 }
 
 #[test]
+fn a_reader_of_a_damaged_blob_spares_the_copy_that_took_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    for size in [100, 2 * BLOCK_BYTES] {
+        let bytes = content(size);
+        let hash = store.put_bytes(JOB, None, &bytes).unwrap().hash;
+        let reader = store.reader(JOB, &hash).unwrap();
+        flip(&folder, &hash, 3);
+        // What another reader and the filler do meanwhile.
+        store.verify(JOB, &hash).unwrap_err();
+        store.put_bytes(JOB, Some(&hash), &bytes).unwrap();
+        let damaged = store.damaged();
+        assert_eq!(reader.read(0, 9).unwrap_err().kind(), "corrupt-blob");
+        assert_eq!(store.damaged(), damaged);
+        assert_eq!(store.read_range(JOB, &hash, 0, size).unwrap(), bytes);
+    }
+}
+
+#[test]
 fn a_truncated_blob_is_corrupt() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
