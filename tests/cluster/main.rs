@@ -33,7 +33,7 @@ fn clip() -> &'static Path {
 }
 
 /// Options that cut the clip into six shards.
-const H264: [&str; 4] = ["--preset", "medium", "--shard-seconds", "2"];
+const H264: [&str; 4] = ["--preset", "medium", "--shard-seconds", "1"];
 
 /// BLAKE3 of the clip after a calm run on one node, by container ending.
 fn calm(ending: &str) -> String {
@@ -72,7 +72,7 @@ fn succeed(output: &Output) {
 fn transcode(cluster: &LocalCluster, out: &Path) -> Child {
     let ending = out.extension().unwrap().to_str().unwrap();
     let codec: &[&str] = if ending == "webm" {
-        &["--codec", "vp9", "--preset", "8", "--shard-seconds", "2"]
+        &["--codec", "vp9", "--preset", "8", "--shard-seconds", "1"]
     } else {
         &H264
     };
