@@ -73,6 +73,12 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 
+/// How long a home of a finished output may be silent before another node takes
+/// its place, if nothing else is set; the table's limits say why.
+pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
+/// The least that can be set: what homes of unfinished jobs are given.
+pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
+
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
 /// sector in months.

@@ -114,6 +114,7 @@ async fn start(folder: &Path) -> (Api, watch::Sender<bool>) {
         voters: vec![1],
         slots: 2,
         scrub_every_s: 3600,
+        rehome_after_s: 600,
         secret: Secret::default(),
         shown: Vec::new(),
     };
@@ -134,7 +135,7 @@ async fn start(folder: &Path) -> (Api, watch::Sender<bool>) {
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let link = Arc::new(Direct(Intake::new(cluster.clone(), sessions.clone())));
-    tokio::spawn(leader::run(cluster, sessions, stop.clone()));
+    tokio::spawn(leader::run(cluster, sessions, 600, stop.clone()));
     tokio::spawn(Worker::new(context.clone(), link).run(stop));
     (Api::new(context), stopper)
 }

@@ -14,7 +14,7 @@ use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
 };
-use crate::limits::SCRUB_EVERY_S;
+use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -43,6 +43,9 @@ pub struct NodeArgs {
     /// Seconds within which every stored byte is checked for corruption [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub scrub_every: Option<u64>,
+    /// Seconds that a home of a finished output may be silent before another node copies it, while this node leads [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub rehome_after: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -67,6 +70,9 @@ pub struct NodeConfig {
     pub slots: u32,
     /// Seconds within which every stored byte is checked for corruption.
     pub scrub_every_s: u64,
+    /// Seconds that a home of a finished output may be silent before another
+    /// node copies it, while this node leads.
+    pub rehome_after_s: u64,
     pub secret: Secret,
     /// Each setting with its origin.
     pub shown: Vec<Shown>,
@@ -115,6 +121,11 @@ impl NodeConfig {
                 Some(SCRUB_EVERY_S)
             })?
             .unwrap_or(SCRUB_EVERY_S);
+        let rehome_after_s = picker
+            .pick("rehome_after", args.rehome_after, file.rehome_after, || {
+                Some(REHOME_AFTER_S)
+            })?
+            .unwrap_or(REHOME_AFTER_S);
         let secret = picker
             .pick("secret", args.secret, file.secret, || None)?
             .unwrap_or_default();
@@ -128,6 +139,7 @@ impl NodeConfig {
             peers,
             slots,
             scrub_every_s,
+            rehome_after_s,
             secret: parse_secret(&secret)?,
             shown: picker.shown,
         };
@@ -151,6 +163,10 @@ impl NodeConfig {
             Some(_) if self.scrub_every_s == 0 => Err(bad(
                 "a scrub round of 0 seconds",
                 "give --scrub-every at least 1",
+            )),
+            Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
+                format!("outputs copied after {} s of silence", self.rehome_after_s),
+                "give --rehome-after at least 8: a restart takes some seconds",
             )),
             Some(_) if !self.listen.ip().is_loopback() && !self.secret.is_set() => Err(bad(
                 format!(

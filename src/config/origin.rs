@@ -18,6 +18,7 @@ pub struct File {
     pub voters: Option<String>,
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
+    pub rehome_after: Option<u64>,
     pub secret: Option<String>,
 }
 

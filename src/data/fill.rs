@@ -1,11 +1,14 @@
 //! Filling a home: a node that became one later, or was away, copies what the
-//! job has from the other homes. What it needs is a query over the table, so
+//! job has from the other homes, those that retire too. What it needs is a query over the table, so
 //! a copy that was cut off just goes on with the next look.
 
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use reelraft_model::{JobEntry, JobState, State};
+use reelraft_model::{
+    JobEntry, JobState, State,
+    home_rules::{holders, sources},
+};
 use reelraft_storage::{blobs::Removal, journal::Chunk};
 
 use super::{
@@ -93,34 +96,44 @@ impl DataPlane {
         }
     }
 
-    /// Copies the chunks of an unsealed source: all that some filled home has
-    /// in its journal, for each acknowledged chunk is in each of these.
+    /// Copies the chunks of an unsealed source. Each acknowledged chunk is in
+    /// the journal of every filled home; where none answers, it is in that of
+    /// some other home, also of one that retires.
     async fn fill_journal(&self, entry: &JobEntry) -> Result<(), DataError> {
         let job = &entry.job;
-        let filled = job
-            .homes
-            .iter()
-            .filter(|home| home.filled && home.node != self.node());
-        let mut journal: Result<BTreeMap<u64, Chunk>, DataError> = Err(DataError::NoHomes {
+        let whole: Vec<u64> = holders(job).collect();
+        let mut others: Vec<u64> = sources(job).filter(|&node| node != self.node()).collect();
+        others.sort_by_key(|node| !whole.contains(node));
+        let mut chunks: BTreeMap<u64, Chunk> = BTreeMap::new();
+        let mut silent = others.is_empty().then(|| DataError::NoHomes {
             job: job.id.clone(),
         });
-        for home in filled {
+        for node in others {
             // The home answers only when it knows of this epoch, and so takes
             // no chunk under an older one afterwards.
-            journal = self.homes.journal(home.node, &job.id, job.epoch).await;
-            if journal.is_ok() {
-                break;
+            match self.homes.journal(node, &job.id, job.epoch).await {
+                Ok(journal) => {
+                    for (number, chunk) in journal {
+                        chunks.entry(number).or_insert(chunk);
+                    }
+                    if whole.contains(&node) {
+                        silent = None;
+                        break;
+                    }
+                }
+                Err(error) => silent = Some(error),
             }
         }
         let here = self.local.journal(&job.id, job.epoch).await?;
-        let missing = journal?
+        let missing = chunks
             .into_iter()
             .filter(|(number, chunk)| here.get(number) != Some(chunk));
         stream::iter(missing.map(Ok::<_, DataError>))
             .try_for_each_concurrent(COPY_WINDOW, |(number, chunk)| {
                 self.copy_chunk(entry, number, chunk)
             })
-            .await
+            .await?;
+        silent.map_or(Ok(()), Err)
     }
 
     async fn copy_chunk(

@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    limits::RETIRING_HOMES_MAX,
     rows::{JobState, TaskKind, TaskState},
     state::{JobEntry, State},
 };
@@ -47,12 +48,26 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     if homes.is_empty() != (job.epoch == 0) {
         say("homes without an epoch, or an epoch without homes".into());
     }
+    let retiring = job.retiring_homes().count();
+    if retiring > RETIRING_HOMES_MAX {
+        say("more homes retire than may".into());
+    }
+    if retiring > 0 && !job.is_filling() {
+        say("a home retires though all others are filled".into());
+    }
+    if !homes.is_empty() && job.current_homes().next().is_none() {
+        say("all homes retire, and none takes new bytes".into());
+    }
     let past_upload = !matches!(job.state(), JobState::Uploading);
     if past_upload
         && job.state().keeps_bytes()
         && (job.manifest.is_empty() || job.source_root.is_empty())
     {
         say("beyond the upload without a seal".into());
+    }
+    let held = job.homes.iter().any(|home| home.filled);
+    if past_upload && job.state().keeps_bytes() && !held {
+        say("no home is known to hold what was acknowledged (P2)".into());
     }
     for task in entry.tasks.values() {
         let (kind, number) = (task.kind().name(), task.number);

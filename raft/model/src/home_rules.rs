@@ -18,14 +18,14 @@ pub enum FillDuty {
 }
 
 /// Whether a job's bytes may be needed on this node: as its home, for an
-/// attempt that runs here, or as the former home that a new one is still
-/// filled from. What no job keeps here is swept.
+/// attempt that runs here, or because some home of the job is not filled yet.
+/// What no job keeps here is swept.
 pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
     state.job(job).is_some_and(|entry| {
         let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
         let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
-        let filling = entry.job.homes.iter().any(|home| !home.filled);
-        !ended && (filling || entry.is_home(node) || entry.running.iter().any(here))
+        let home = entry.is_read_from(node) || entry.job.is_filling();
+        !ended && (home || entry.running.iter().any(here))
     })
 }
 
@@ -34,7 +34,7 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
     if !entry.job.state().keeps_bytes() {
         return None;
     }
-    let home = entry.job.homes.iter().find(|home| home.node == node)?;
+    let home = entry.job.current_homes().find(|home| home.node == node)?;
     match home.filled {
         false => Some(FillDuty::BecomeWhole),
         // The upload itself fills those that were homes from the start.
@@ -46,10 +46,20 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
 /// Whether this home removes all but [`JobEntry::blobs`]: of a finished job
 /// it keeps what its owner can still ask for.
 pub fn may_prune(entry: &JobEntry, node: u64) -> bool {
-    entry.job.state() == JobState::Succeeded && entry.is_home(node)
+    entry.job.state() == JobState::Succeeded && entry.is_read_from(node)
 }
 
-/// The nodes that a job's bytes can be read from.
+/// The nodes that a job's bytes can be read from: the homes of its epoch, and
+/// those that retire.
 pub fn sources(job: &Job) -> impl Iterator<Item = u64> + '_ {
-    job.homes.iter().map(|home| home.node)
+    let homes = job.current_homes().chain(job.retiring_homes());
+    homes.map(|home| home.node)
+}
+
+/// The nodes that hold all of a job's bytes. While it uploads, what retires
+/// lacks the chunks that came since.
+pub fn holders(job: &Job) -> impl Iterator<Item = u64> + '_ {
+    let uploading = job.state() == JobState::Uploading;
+    let whole = move |home: &&crate::rows::Home| home.filled && !(home.retiring && uploading);
+    job.homes.iter().filter(whole).map(|home| home.node)
 }

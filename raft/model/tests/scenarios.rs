@@ -278,7 +278,14 @@ impl World {
     fn command(&self, command: &Command) -> String {
         let text = match command {
             Command::SetHomes(c) => {
-                format!("homes {} {:?} (seen epoch {})", c.job, c.homes, c.epoch)
+                let retiring = match c.retiring.is_empty() {
+                    true => String::new(),
+                    false => format!(", retiring {:?}", c.retiring),
+                };
+                format!(
+                    "homes {} {:?}{retiring} (seen epoch {})",
+                    c.job, c.homes, c.epoch
+                )
             }
             Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
             Command::Release(c) => format!("release {}: {}", c.key, c.problem),
@@ -296,6 +303,7 @@ fn failure_class(word: &str) -> FailureClass {
         "final" => FailureClass::Final,
         "mismatch" => FailureClass::PlanMismatch,
         "lost" => FailureClass::NodeLost,
+        "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
     }
 }
@@ -306,7 +314,11 @@ fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     let homes: Vec<String> = job
         .homes
         .iter()
-        .map(|home| format!("{}{}", home.node, if home.filled { "" } else { "?" }))
+        .map(|home| {
+            let filled = if home.filled { "" } else { "?" };
+            let retiring = if home.retiring { "(retiring)" } else { "" };
+            format!("{}{filled}{retiring}", home.node)
+        })
         .collect();
     write!(
         text,

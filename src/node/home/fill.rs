@@ -7,7 +7,7 @@ use std::{
 
 use reelraft_model::{
     Command, HomeFilled, Job, JobEntry, JobState,
-    home_rules::{FillDuty, must_fill},
+    home_rules::{FillDuty, holders, must_fill},
 };
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
@@ -147,7 +147,7 @@ impl Filler {
 fn due(job: &Job) -> Due {
     Due {
         job: job.id.clone(),
-        copies: job.homes.iter().filter(|home| home.filled).count(),
+        copies: holders(job).count(),
         bytes: match job.state() {
             JobState::Succeeded => job.output_bytes,
             _ => job.source_bytes,
