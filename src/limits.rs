@@ -62,6 +62,10 @@ pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 /// How often a node looks at its duties as a home without being woken.
 pub const DUTY_TICK: Duration = Duration::from_secs(2);
 
+/// Jobs that a home fills at once: a small one need not wait for a large one, and
+/// disk and network are busy with a few.
+pub const FILLS_AT_ONCE: usize = 3;
+
 /// How often a home looks for bytes that belong to no job any more.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 

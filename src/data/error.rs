@@ -239,6 +239,7 @@ impl DataError {
                 BlobError::DiskFull { .. }
                 | BlobError::Io { .. }
                 | BlobError::HashMismatch { .. }
+                | BlobError::Removed { .. }
                 | BlobError::SyncFailed { .. } => Outlook::Later,
                 BlobError::BadName { .. }
                 | BlobError::PastTheEnd { .. }
@@ -295,7 +296,7 @@ impl Outlook {
             "missing-blob" | "corrupt-blob" => Outlook::Elsewhere,
             "old-epoch" | "not-home" | "behind" | "no-homes" | "unreachable"
             | "unavailable-bytes" | "disk-full" | "disk-error" | "hash-mismatch"
-            | "sync-failed" => Outlook::Later,
+            | "bytes-removed" | "sync-failed" => Outlook::Later,
             _ => Outlook::Final,
         }
     }
@@ -332,6 +333,7 @@ mod tests {
                 path: "p".into(),
                 cause: cause.clone(),
             }),
+            DataError::Blob(BlobError::Removed { job: job.clone() }),
             DataError::Blob(BlobError::TooLarge { bytes: 1 }),
             DataError::NoSuchJob { job: job.clone() },
             DataError::OldEpoch {

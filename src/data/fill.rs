@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{
-    JobEntry, JobState,
+    JobEntry, JobState, State,
     home_rules::{holders, sources},
 };
-use reelraft_storage::journal::Chunk;
+use reelraft_storage::{blobs::Removal, journal::Chunk};
 
 use super::{
     error::DataError, limits::COPY_WINDOW, local_store::blocking, manifest::Manifest,
@@ -80,7 +80,11 @@ impl DataPlane {
                 .buffer_unordered(COPY_WINDOW)
                 .collect()
                 .await;
-            copied.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let failed = copied.into_iter().filter_map(Result::err);
+            // A loss is what must be known, whatever else went wrong.
+            if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
+                return Err(error);
+            }
         }
         match self.lacking(entry).await?.into_iter().next() {
             None => Ok(()),
@@ -140,12 +144,7 @@ impl DataPlane {
     ) -> Result<(), DataError> {
         self.copy_here(entry, &chunk.hash).await?;
         let (store, job) = (self.store.clone(), entry.job.id.clone());
-        blocking(move || {
-            Ok(store
-                .journal(&job)?
-                .append(number, &chunk.hash, chunk.bytes)?)
-        })
-        .await
+        blocking(move || Ok(store.record_chunk(&job, number, &chunk)?)).await
     }
 
     /// The jobs that have bytes on this disk.
@@ -177,12 +176,27 @@ impl DataPlane {
         .await
     }
 
-    /// Removes all bytes of a job from this disk.
+    /// Removes all bytes of a job from this disk, unless they are in use or
+    /// this node's table says that they are wanted again. It is asked for the
+    /// last time when nobody can put any more.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn remove_job(&self, job: &str) -> Result<(), DataError> {
-        let (store, job) = (self.store.clone(), job.to_string());
-        blocking(move || Ok(store.remove_job(&job)?)).await
+    pub async fn remove_job_if(
+        &self,
+        job: &str,
+        still_unwanted: impl FnOnce(&State) -> bool + Send + 'static,
+    ) -> Result<Removal, DataError> {
+        let (store, table, job) = (self.store.clone(), self.table.clone(), job.to_string());
+        blocking(move || Ok(store.remove_job_if(&job, || still_unwanted(&table.local()))?)).await
+    }
+
+    /// Deletes what removals that were cut off have left.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn empty_trash(&self) -> Result<(), DataError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.empty_trash()?)).await
     }
 }

@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use futures::TryStreamExt;
+use reelraft_model::home_rules::keeps_bytes_of;
+use reelraft_storage::blobs::Removal;
 
 use super::*;
 use crate::data::{
@@ -342,4 +344,26 @@ async fn a_scrub_finds_rot_and_only_that() {
     stopper.send_replace(true);
     let stopped = nodes.data(1).scrub(round, stop).await.unwrap();
     assert_eq!(stopped.blobs, 0);
+}
+
+#[tokio::test]
+async fn a_node_that_is_a_home_again_in_the_last_moment_keeps_its_bytes() {
+    let nodes = ThreeNodes::start().await;
+    let (job, entry) = sealed(&nodes, b"source").await;
+    let data = nodes.data(2);
+    nodes.set_homes(&job, &[1]);
+    let seen = data.table.local();
+    assert!(!keeps_bytes_of(&seen, &job, 2), "so the sweep begins");
+    nodes.set_homes(&job, &[1, 2]);
+    let id = job.clone();
+    let unwanted = move |state: &State| !keeps_bytes_of(state, &id, 2);
+    let removed = data.remove_job_if(&job, unwanted.clone()).await.unwrap();
+    assert_eq!(removed, Removal::Wanted);
+    data.store().verify(&job, &entry.job.manifest).unwrap();
+    assert_eq!(nodes.chunks_on(2, &job), 1);
+    nodes.set_homes(&job, &[1]);
+    let removed = data.remove_job_if(&job, unwanted).await.unwrap();
+    assert_eq!(removed, Removal::Removed);
+    assert!(data.store().list(&job).unwrap().is_empty());
+    assert_eq!(nodes.chunks_on(2, &job), 0);
 }

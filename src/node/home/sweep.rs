@@ -3,20 +3,43 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::home_rules::{keeps_bytes_of, may_prune};
-use tokio::time::Instant;
+use reelraft_model::{
+    State,
+    home_rules::{keeps_bytes_of, may_prune},
+};
+use reelraft_storage::blobs::Removal;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::{limits::SWEEP_GRACE, node::context::NodeContext};
+use crate::{
+    limits::{SWEEP_EVERY, SWEEP_GRACE},
+    node::context::NodeContext,
+};
+
+/// Sweeps until `stop` is set; first of all away what an earlier run of this
+/// node had only begun to delete.
+pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
+    let mut sweep = Sweep::default();
+    loop {
+        if let Err(error) = context.data.empty_trash().await {
+            warn!(%error, "removed bytes could not be deleted yet");
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        sweep.run(&context).await;
+    }
+}
 
 /// Folders of jobs that have no claim here, and since when.
 #[derive(Default)]
-pub struct Sweep(BTreeMap<String, Instant>);
+struct Sweep(BTreeMap<String, Instant>);
 
 impl Sweep {
     /// Removes the bytes of jobs that are gone. Judged only on a linearizable
     /// read: a node that was away must not act on what it remembers.
-    pub async fn run(&mut self, context: &Arc<NodeContext>) {
+    async fn run(&mut self, context: &Arc<NodeContext>) {
         let Ok(held) = context.data.jobs_held().await else {
             return;
         };
@@ -47,8 +70,13 @@ impl Sweep {
                 Ok(state) if !keeps_bytes_of(&state, &id, node) => {}
                 _ => continue,
             }
-            match context.data.remove_job(&id).await {
-                Ok(()) => info!(job = id, "its bytes are removed"),
+            let job = id.clone();
+            let unwanted = move |state: &State| !keeps_bytes_of(state, &job, node);
+            match context.data.remove_job_if(&id, unwanted).await {
+                Ok(Removal::Removed) => info!(job = id, "its bytes are removed"),
+                Ok(Removal::Wanted) => debug!(job = id, "its bytes are wanted again"),
+                // Tried again by the next sweep.
+                Ok(Removal::InUse) => continue,
                 Err(error) => warn!(job = id, %error, "its bytes could not be removed"),
             }
             self.0.remove(&id);
