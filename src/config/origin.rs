@@ -19,6 +19,9 @@ pub struct File {
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
     pub secret: Option<String>,
+    pub secret_file: Option<String>,
+    pub peer_secret: Option<String>,
+    pub peer_secret_file: Option<String>,
 }
 
 impl File {
@@ -123,7 +126,7 @@ impl Picker {
             .or_else(|| file.map(|value| (value, "file")))
             .or_else(|| default().map(|value| (value, "default")));
         let value = match &found {
-            Some((value, _)) if key == "secret" && !value.to_string().is_empty() => {
+            Some((value, _)) if key.ends_with("secret") && !value.to_string().is_empty() => {
                 "(set)".to_string()
             }
             Some((value, _)) => value.to_string(),

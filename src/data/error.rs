@@ -267,7 +267,7 @@ impl Outlook {
             "missing-blob" | "corrupt-blob" => Outlook::Elsewhere,
             "old-epoch" | "not-home" | "behind" | "no-homes" | "unreachable"
             | "unavailable-bytes" | "disk-full" | "disk-error" | "hash-mismatch"
-            | "sync-failed" => Outlook::Later,
+            | "sync-failed" | "too-busy" => Outlook::Later,
             _ => Outlook::Final,
         }
     }
