@@ -52,3 +52,4 @@ failover: build
 	target/release/kill_points --points 200
 	target/release/rot --tries 500
 	target/release/slow_disk --rounds 20
+	target/release/broken_files --files 1000

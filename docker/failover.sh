@@ -1,45 +1,44 @@
 #!/usr/bin/env bash
-# Kill the leader, in containers: runs the cluster of compose.yaml for real and
-# shows that what dies or is cut off never changes a byte of the output.
+# Kills the leader, in containers: runs the cluster of compose.yaml and shows
+# that no death and no cut network changes a byte of the output.
 #
 #   docker/failover.sh [--binary FILE | --image NAME] [--keep]
 #
 #   --binary FILE  pack this binary instead of building one with cargo
-#   --image NAME   use an image that is there already
-#   --keep         leave the images that were made, so that the next run is quicker
+#   --image NAME   use an existing image
+#   --keep         keep the images that were made, so that the next run is quicker
 #
 # Four transcodes of one clip: a calm one; one in which the leader's container
 # is killed; one in which the leader is cut off from the network; and one in
 # which the leader's process dies and the restart policy has to bring it back.
-# The last three must give the file of the first to the byte, with a proof in
-# which every check holds, in a bounded time, and all three nodes must serve
-# again afterwards.
+# The last three must give the same file as the first, to the byte, with a proof
+# in which every check holds, and within a time limit; and all three nodes must
+# serve again afterwards.
 #
-# Where no registry answers, the base image is made here with debootstrap (as
-# root). Everything that is made gets names of its own and is taken away.
+# If no registry answers, the base image is made here with debootstrap (as
+# root). Everything that is made gets names of its own and is removed.
 #
-# Exit codes: 0 all of it is true, 1 something is not, 77 skipped, and why.
+# Exit codes: 0 all checks held, 1 one did not, 77 skipped (and why).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 
 BASE=debian:bookworm-slim
 CLIP_SECONDS=60
-# A registry that can't be reached should not hold the story up.
+# A registry that can't be reached should not hold this up.
 PULL_SECONDS_MAX=120
-# From the first container to three nodes that see one another, and back to
-# that after a failure.
+# Until three nodes see one another, at the start and after a failure.
 READY_SECONDS_MAX=90
 # One transcode, on a slow and busy machine.
 RUN_SECONDS_MAX=600
-# A run with a failure may take this many times the calm run, and some seconds
-# for elections, leases and work that is done again.
+# A run with a failure may take this many times as long as the calm run, and
+# some seconds for elections, leases and work that is done again.
 SLOWER_TIMES_MAX=3
 SLOWER_SECONDS_MAX=30
 
-say() { printf '\n» %s\n' "$*"; }
+headline() { printf '\n» %s\n' "$*"; }
 note() { printf '  %s\n' "$*"; }
 skip() { echo "SKIPPED: $*" >&2; exit 77; }
-untrue() { echo "FAILED: $*" >&2; exit 1; }
+fail() { echo "FAILED: $*" >&2; exit 1; }
 
 binary="" image="" keep=no
 while [ $# -gt 0 ]; do
@@ -70,7 +69,7 @@ clean_up() {
     code=$?
     trap - EXIT
     [ "$code" = 0 ] || [ "$code" = 77 ] || logs_of_nodes
-    # By label and not by `down`: that leaves the client's containers alone.
+    # By label, because `down` leaves the client's containers alone.
     docker ps -aq --filter "label=com.docker.compose.project=$project" | xargs -r docker rm -f >/dev/null
     docker network ls -q --filter "label=com.docker.compose.project=$project" | xargs -r docker network rm >/dev/null
     docker volume ls -q --filter "label=com.docker.compose.project=$project" | xargs -r docker volume rm >/dev/null
@@ -92,7 +91,7 @@ trap 'exit 130' INT TERM
 
 # --- The image ---------------------------------------------------------------
 
-# Debian's archive as this machine reaches it, else the usual one.
+# Debian's archive as this machine is set up to reach it, or the usual one.
 mirror() {
     local found
     # shellcheck disable=SC2016 # apt fills these in
@@ -108,7 +107,7 @@ base_image() {
     if docker image inspect "$base" >/dev/null 2>&1; then return; fi
     if timeout "$PULL_SECONDS_MAX" docker pull -q "$base" >/dev/null 2>&1; then return; fi
     base=reelraft-base:bookworm
-    # Where no registry answers, the way out may be the host's alone.
+    # If no registry answers, only the host may have a way out.
     build_network=host
     if docker image inspect "$base" >/dev/null 2>&1; then return; fi
     note "no registry answers: making $base with debootstrap"
@@ -121,7 +120,7 @@ base_image() {
     case $from in https:*) include=(--include=ca-certificates) ;; esac
     debootstrap --variant=minbase "${include[@]}" bookworm "$root" "$from" >"$work/debootstrap.log" 2>&1 ||
         { tail -n 5 "$work/debootstrap.log" >&2; skip "no registry answers, and neither does $from"; }
-    # The machine's own way to the packages: proxies, and whom it trusts.
+    # The machine's own way to the packages: its proxies and certificates.
     grep -l '^ *Acquire::' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d"
     if [ ${#include[@]} -gt 0 ] && [ -r /etc/ssl/certs/ca-certificates.crt ]; then
         cp /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/ca-certificates.crt"
@@ -136,11 +135,11 @@ make_image() {
     base_image
     image=reelraft:failover-$$
     if [ -z "$binary" ] && command -v cargo >/dev/null; then
-        say "Building the binary"
+        headline "Building the binary"
         (cd "$here/.." && cargo build --release --locked --bin reelraft)
         binary=${CARGO_TARGET_DIR:-$here/../target}/release/reelraft
     fi
-    say "Making the image"
+    headline "Making the image"
     made_images=("$image" "${made_images[@]}")
     if [ -n "$binary" ]; then
         mkdir "$work/context"
@@ -148,10 +147,10 @@ make_image() {
         cp "$here/Dockerfile" "$work/context/Dockerfile"
         tar -C "$work/context" -c . |
             docker build -q --network "$build_network" --build-arg "BASE=$base" --target packed -t "$image" - \
-                >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; untrue "the image can't be built"; }
+                >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; fail "the image can't be built"; }
     else
         docker build -q --network "$build_network" --build-arg "BASE=$base" -f "$here/Dockerfile" \
-            -t "$image" "$here/.." || untrue "the image can't be built"
+            -t "$image" "$here/.." || fail "the image can't be built"
     fi
 }
 
@@ -163,22 +162,22 @@ declare -A container
 
 compose() { "${compose_program[@]}" -f "$here/compose.yaml" -p "$project" "$@"; }
 
-# Asks the whole cluster, from inside the container of node $1.
+# Runs a command against the whole cluster, inside the container of node $1.
 ask() {
     local from=$1
     shift
     docker exec -e "REELRAFT_ENDPOINTS=$endpoints" "${container[$from]}" reelraft "$@"
 }
 
-# The first value of a field in JSON on standard input. The documents are one
-# line each and their names are stable, so no parser is needed.
+# The first value of a field in the JSON on standard input. Each document is one
+# line and its names are stable, so no parser is needed.
 field() { grep -o "\"$1\":[^,}]*" | head -n 1 | sed 's/^[^:]*://; s/"//g'; }
 
-# Who leads, as node $1 hears; waits through an election.
+# The leader, asked of node $1; waits through an election.
 leader() {
     local deadline=$((SECONDS + READY_SECONDS_MAX)) found
     until found=$(ask "$1" cluster leader -o json 2>/dev/null | field leader_id); do
-        [ $SECONDS -lt $deadline ] || untrue "no leader for $READY_SECONDS_MAX s"
+        [ $SECONDS -lt $deadline ] || fail "no leader for $READY_SECONDS_MAX s"
         sleep 0.2
     done
     echo "$found"
@@ -200,37 +199,37 @@ wait_for_all() {
             [ "$(field leader_id <<<"$status")" != null ]; then
             return
         fi
-        [ $SECONDS -lt $deadline ] || untrue "three nodes do not see one another after $READY_SECONDS_MAX s: $status"
+        [ $SECONDS -lt $deadline ] || fail "three nodes do not see one another after $READY_SECONDS_MAX s: $status"
         sleep 0.5
     done
 }
 
 # --- One transcode -----------------------------------------------------------
 
-# Tasks of job $2, as node $1 tells them, that run on node $3.
+# Tasks of job $2 that run on node $3, asked of node $1.
 tasks_on() {
     ask "$1" job tasks "$2" -o json | tr '{' '\n' | grep '"state":"running"' | grep "\"node\":$3," |
         sed 's/.*"number":\([0-9]*\),"kind":"\([a-z]*\)".*/\2 \1/' | sort | paste -sd, || true
 }
 
-# Tasks of job $2 that needed more than one attempt.
+# Tasks of job $2 that needed more than one attempt, asked of node $1.
 done_over() {
     ask "$1" job tasks "$2" -o json | tr '{' '\n' | grep -E '"attempt":([2-9]|[0-9]{2})' |
         sed 's/.*"number":\([0-9]*\),"kind":"\([a-z]*\)".*/\2 \1/' | sort | paste -sd, || true
 }
 
-# Transcodes the clip to $1.mp4; when a third of the frames is done, the leader
-# is found and `$2 LEADER` is called. Sets job, took_seconds and victim.
+# Transcodes the clip to $1.mp4. When a third of the frames is done, calls
+# `$2 LEADER`. Sets job, took_seconds and victim.
 transcode() {
     local name=$1 strike=${2:-} started=$SECONDS log=$work/$1.log progress at=1
     compose run --rm -T --no-deps client transcode clip.mp4 "$name.mp4" --width 480 --preset slow \
         --shard-seconds 3 --request-id "$name" >"$log" 2>&1 &
-    local client=$! struck="$strike"
+    local client=$! pending="$strike"
     job="" victim=""
     while kill -0 "$client" 2>/dev/null; do
-        [ $((SECONDS - started)) -lt $RUN_SECONDS_MAX ] || { cat "$log" >&2; untrue "$name took too long"; }
+        [ $((SECONDS - started)) -lt $RUN_SECONDS_MAX ] || { cat "$log" >&2; fail "$name took too long"; }
         job=$(sed -n 's/^job \(j[0-9a-f]*\).*/\1/p' "$log" | head -n 1)
-        if [ -n "$struck" ] && [ -n "$job" ]; then
+        if [ -n "$pending" ] && [ -n "$job" ]; then
             progress=$(ask "$at" job show "$job" -o json 2>/dev/null || true)
             if [ "$(field state <<<"$progress")" = encoding ] &&
                 [ $(($(field frames_done <<<"$progress") * 3)) -ge "$(field frames_total <<<"$progress")" ]; then
@@ -238,39 +237,39 @@ transcode() {
                 at=$(other_than "$victim")
                 note "at frame $(field frames_done <<<"$progress") of $(field frames_total <<<"$progress"), on node $victim: $(tasks_on "$at" "$job" "$victim")"
                 "$strike" "$victim"
-                struck=""
+                pending=""
             fi
         fi
         sleep 0.2
     done
-    wait "$client" || { cat "$log" >&2; untrue "the transcode to $name.mp4 failed"; }
+    wait "$client" || { cat "$log" >&2; fail "the transcode to $name.mp4 failed"; }
     took_seconds=$((SECONDS - started))
-    [ -z "$struck" ] || untrue "$name.mp4 was done before anything could be killed"
+    [ -z "$pending" ] || fail "$name.mp4 was done before anything could be killed"
     sed -n 's/^\(node [0-9]* leads now.*\)/  client: \1/p' "$log"
 }
 
-# Job $2, as node $1 tells it, has a proof in which every check holds.
+# Checks that job $2 has a proof in which every check holds, asked of node $1.
 prove() {
     local proof frames
-    proof=$(ask "$1" job proof "$2" -o json) || untrue "job $2 has no proof"
-    frames=$(grep -o '"frames":{[^}]*}' <<<"$proof") || untrue "the proof names no frames: $proof"
-    grep -q '"holds":true' <<<"$proof" || untrue "the proof has no checks: $proof"
-    if grep -q '"holds":false' <<<"$proof"; then untrue "a check of the proof does not hold: $proof"; fi
+    proof=$(ask "$1" job proof "$2" -o json) || fail "job $2 has no proof"
+    frames=$(grep -o '"frames":{[^}]*}' <<<"$proof") || fail "the proof names no frames: $proof"
+    grep -q '"holds":true' <<<"$proof" || fail "the proof has no checks: $proof"
+    if grep -q '"holds":false' <<<"$proof"; then fail "a check of the proof does not hold: $proof"; fi
     if [ "$(field encoded <<<"$frames")" != "$frames_total" ] || [ "$(field muxed <<<"$frames")" != "$frames_total" ]; then
-        untrue "the proof says $frames, the clip has $frames_total"
+        fail "the proof says $frames, the clip has $frames_total"
     fi
 }
 
-# After a transcode with a failure: the same bytes, a proof, in time.
+# Checks a transcode with a failure: the same bytes, a proof, in time.
 compare() {
     local name=$1 at
     at=$(other_than "$victim")
-    cmp "$work/media/calm.mp4" "$work/media/$name.mp4" || untrue "$name.mp4 differs from calm.mp4"
+    cmp "$work/media/calm.mp4" "$work/media/$name.mp4" || fail "$name.mp4 differs from calm.mp4"
     prove "$at" "$job"
     note "done over: $(done_over "$at" "$job")"
     note "$took_seconds s, the same bytes, all checks of the proof hold"
     [ $took_seconds -le $((calm_seconds * SLOWER_TIMES_MAX + SLOWER_SECONDS_MAX)) ] ||
-        untrue "$took_seconds s is too slow: the calm run took $calm_seconds s"
+        fail "$took_seconds s is too slow: the calm run took $calm_seconds s"
 }
 
 kill_container() {
@@ -291,18 +290,19 @@ kill_process() {
     note "killed process $pid of node $1"
 }
 
-# --- The story ---------------------------------------------------------------
+# --- The four runs -----------------------------------------------------------
 
-story_began=$SECONDS
+started_at=$SECONDS
 make_image
 REELRAFT_IMAGE=$image
 REELRAFT_SECRET=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+REELRAFT_PEER_SECRET=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 REELRAFT_FOLDER=$work/media
 REELRAFT_UID=$(id -u)
 REELRAFT_GID=$(id -g)
-# One encoder a node, so that a fast machine leaves time to kill something.
+# One encoder per node, so that a fast machine leaves time to kill something.
 REELRAFT_SLOTS=1
-export REELRAFT_IMAGE REELRAFT_SECRET REELRAFT_FOLDER REELRAFT_UID REELRAFT_GID REELRAFT_SLOTS
+export REELRAFT_IMAGE REELRAFT_SECRET REELRAFT_PEER_SECRET REELRAFT_FOLDER REELRAFT_UID REELRAFT_GID REELRAFT_SLOTS
 
 mkdir "$work/media"
 docker run --rm --user "$REELRAFT_UID:$REELRAFT_GID" -v "$work/media:/media" --entrypoint ffmpeg "$image" \
@@ -310,8 +310,8 @@ docker run --rm --user "$REELRAFT_UID:$REELRAFT_GID" -v "$work/media:/media" --e
     -c:v libx264 -preset veryfast -c:a aac clip.mp4
 frames_total=$((CLIP_SECONDS * 25))
 
-say "Starting three containers"
-compose up -d --no-build >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; untrue "compose up failed"; }
+headline "Starting three containers"
+compose up -d --no-build >"$work/up.log" 2>&1 || { cat "$work/up.log" >&2; fail "compose up failed"; }
 for node in "${nodes[@]}"; do
     container[$node]=$(compose ps -q "node$node")
 done
@@ -319,39 +319,39 @@ network=$(docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$
 wait_for_all 1
 ask 1 cluster status
 
-say "A calm run"
+headline "A calm run"
 transcode calm
 calm_seconds=$took_seconds
 prove 1 "$job"
 note "$calm_seconds s, BLAKE3 $(ask 1 job show "$job" -o json | field output_hash)"
 
-say "The leader's container is killed"
+headline "The leader's container is killed"
 transcode killed kill_container
 compare killed
 docker start "${container[$victim]}" >/dev/null
 wait_for_all "$(other_than "$victim")"
 note "node $victim is back"
 
-say "The leader is cut off from the network"
+headline "The leader is cut off from the network"
 transcode cut cut_off
 compare cut
-# Alone it can't know what was decided since: it must say so, not answer.
+# Alone it can't know what was decided since, so it must refuse to answer.
 code=0
 docker exec "${container[$victim]}" reelraft job list --endpoints 127.0.0.1:7401 >/dev/null 2>&1 || code=$?
-[ "$code" = 3 ] || untrue "node $victim, cut off, ended \`job list\` with $code instead of 3"
+[ "$code" = 3 ] || fail "node $victim, cut off, ended \`job list\` with $code instead of 3"
 note "node $victim, cut off, answers no questions (exit code 3)"
 docker network connect --alias "node$victim" "$network" "${container[$victim]}"
 wait_for_all "$(other_than "$victim")"
 [ "$(docker exec "${container[$victim]}" reelraft job show "$job" --endpoints 127.0.0.1:7401 -o json | field state)" = succeeded ] ||
-    untrue "node $victim, connected again, does not know that the job is done"
+    fail "node $victim, connected again, does not know that the job is done"
 note "node $victim is back, and knows what it missed"
 
-say "The leader's process dies"
+headline "The leader's process dies"
 transcode crashed kill_process
 compare crashed
 wait_for_all "$(other_than "$victim")"
 [ "$(docker inspect -f '{{.RestartCount}}' "${container[$victim]}")" -gt "$restarts" ] ||
-    untrue "the restart policy did not start node $victim again"
+    fail "the restart policy did not start node $victim again"
 note "node $victim was started again by the restart policy"
 
-say "All of it is true: one file to the byte, four times, in $((SECONDS - story_began)) s"
+headline "Four times the same file, to the byte, in $((SECONDS - started_at)) s"

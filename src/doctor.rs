@@ -5,6 +5,7 @@ use std::{
     fmt::Write as _,
     io::Write as _,
     net::TcpListener,
+    os::unix::ffi::OsStrExt as _,
     path::Path,
     time::{Duration, Instant},
 };
@@ -16,6 +17,9 @@ const SYNC_SLOW: Duration = Duration::from_millis(50);
 
 /// Syncs timed for one figure: the median of so few is stable enough.
 const SYNCS: usize = 9;
+
+/// Less than this and the first film fills the disk.
+const FREE_BYTES_MIN: u64 = 1 << 30;
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +79,60 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
             });
         }
     }
+    checks.push(disk_kind(data));
     checks.push(disk_sync(data));
     checks.extend(ports.iter().map(|&port| port_free(port)));
     checks
+}
+
+/// The file that a check writes to; gone with the check.
+struct Trial(std::path::PathBuf);
+
+impl Drop for Trial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+/// The folder, or the nearest one above it that exists.
+fn existing(data: &Path) -> &Path {
+    let mut folders = data.ancestors();
+    folders
+        .find(|folder| folder.exists())
+        .unwrap_or(Path::new("."))
+}
+
+/// Whether what is written there is still there after a reboot, and how much
+/// room there is.
+fn disk_kind(data: &Path) -> Check {
+    let name = format!("disk of {}", data.display());
+    let place = existing(data).as_os_str().as_bytes();
+    let Ok(place) = std::ffi::CString::new(place) else {
+        return Check::bad(name, "the name has a zero byte", "name another with --data");
+    };
+    // SAFETY: the call writes one statfs, which `found` is, and an all-zero one
+    // is a valid value; the path outlives the call.
+    let (answer, found) = unsafe {
+        let mut found: libc::statfs = std::mem::zeroed();
+        (libc::statfs(place.as_ptr(), &mut found), found)
+    };
+    if answer != 0 {
+        let error = std::io::Error::last_os_error().to_string();
+        return Check::bad(name, error, "choose a folder on another disk with --data");
+    }
+    let free_bytes = found.f_bavail * found.f_bsize.unsigned_abs();
+    let free = format!("{} MiB free", free_bytes >> 20);
+    if found.f_type == libc::TMPFS_MAGIC {
+        Check::bad(
+            name,
+            "it is memory (tmpfs)",
+            "a reboot would lose all: choose a folder on a disk with --data",
+        )
+    } else if free_bytes < FREE_BYTES_MIN {
+        Check::bad(name, free, "free some space, or choose another disk")
+    } else {
+        Check::ok(name, free)
+    }
 }
 
 fn disk_sync(data: &Path) -> Check {
@@ -85,13 +140,14 @@ fn disk_sync(data: &Path) -> Check {
     let timed = || -> std::io::Result<Duration> {
         // A check leaves nothing behind: a folder yet to be created will be on the
         // disk of its nearest existing ancestor.
-        let place = data.ancestors().find(|folder| folder.exists());
-        let place = match place {
-            Some(folder) => folder,
-            None => Path::new("."),
-        };
+        let place = existing(data);
         let path = place.join(format!(".doctor-{}", std::process::id()));
-        let mut file = std::fs::File::create(&path)?;
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .open(&path)?;
+        // Also when a write fails: on a full disk no more room is taken.
+        let _trial = Trial(path);
         let mut times = Vec::with_capacity(SYNCS);
         for _ in 0..SYNCS {
             let begun = Instant::now();
@@ -99,11 +155,15 @@ fn disk_sync(data: &Path) -> Check {
             file.sync_data()?;
             times.push(begun.elapsed());
         }
-        std::fs::remove_file(&path)?;
         times.sort();
         Ok(times[SYNCS / 2])
     };
     match timed() {
+        Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Check::bad(
+            name,
+            error.to_string(),
+            "free some space, or choose a folder on another disk with --data",
+        ),
         Err(error) => Check::bad(
             name,
             error.to_string(),
@@ -172,6 +232,10 @@ mod tests {
         std::fs::write(&file, "").unwrap();
         let check = disk_sync(&file);
         assert!(!check.ok && !check.hint.is_empty(), "{check:?}");
+        let memory = disk_kind(Path::new("/dev/shm/not/yet"));
+        assert!(!memory.ok || !Path::new("/dev/shm").exists(), "{memory:?}");
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "the check leaves nothing behind");
         assert!(disk_sync(folder.path()).ok || disk_sync(folder.path()).found.contains("ms"));
     }
 

@@ -3,8 +3,6 @@
 
 use std::time::Duration;
 
-use crate::data::limits::{CHUNK_BYTES, FETCH_AHEAD, PART_BYTES, UPLOAD_WINDOW};
-
 /// A node's own niceness, where the user may set it. A heartbeat that waits
 /// behind a compiler looks like a dead leader.
 pub const NODE_NICE: libc::c_int = -5;
@@ -64,12 +62,22 @@ pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 /// How often a node looks at its duties as a home without being woken.
 pub const DUTY_TICK: Duration = Duration::from_secs(2);
 
+/// Jobs that a home fills at once: a small one need not wait for a large one, and
+/// disk and network are busy with a few.
+pub const FILLS_AT_ONCE: usize = 3;
+
 /// How often a home looks for bytes that belong to no job any more.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 
 /// Bytes must have been without a job in two sweeps this far apart before
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+
+/// How long a home of a finished output may be silent before another node takes
+/// its place, if nothing else is set; the table's limits say why.
+pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
+/// The least that can be set: what homes of unfinished jobs are given.
+pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
 
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
@@ -89,8 +97,8 @@ pub const REPORT_JOBS_MAX: usize = 2_000;
 /// them is away; the leader replaces it within 8 s.
 pub const PUT_AGAIN: Duration = Duration::from_secs(1);
 
-/// How long that is tried before the attempt is given up as a fault of the
-/// node: a replacement, and the copy of a small job.
+/// How long that is tried before the attempt is given up: a replacement, and
+/// the copy of a small job.
 pub const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Watchers get at most one event in this time.
@@ -107,29 +115,6 @@ pub const WATCH_LEADERLESS: Duration = Duration::from_secs(5);
 /// Events of a watch that wait for a slow watcher. Each is the job as it was,
 /// so that there is little to gain from more.
 pub const WATCH_QUEUE: usize = 4;
-
-/// Downloads that a node serves at once. Each reads [`FETCH_AHEAD`] pieces of
-/// 1 MiB ahead, one more is being encoded and one sent: 6 MiB each, and 240 MiB
-/// for all of them.
-pub const FETCHES_MAX: usize = 40;
-
-/// Chunks of 1 MiB that all uploads to a node may hold at once: 256 MiB. A film
-/// takes a whole [`UPLOAD_WINDOW`] of them, so that sixteen are taken at once;
-/// a source of one chunk takes one.
-pub const UPLOAD_CHUNKS_MAX: usize = 256;
-
-/// Watches that a node serves at once. Each holds [`WATCH_QUEUE`] events and
-/// two more, of 8 KiB at most: 48 MiB for all of them. A client that waits for
-/// its job has one for hours, so that there may be many.
-pub const WATCHES_MAX: usize = 1_024;
-
-/// How long a client may take nothing of a stream. What it has not taken waits
-/// in this node's memory. A client on a slow line takes the largest message,
-/// 1 MiB, within it from 17 KiB a second on.
-pub const CLIENT_STALL: Duration = Duration::from_secs(60);
-
-/// What each kind of stream may hold for all its clients together.
-const CLIENT_BYTES_MAX: usize = 256 << 20;
 
 /// Characters of a secret that is to keep strangers out beyond loopback: with
 /// letters and digits at random, more than can ever be tried.
@@ -171,8 +156,4 @@ const _: () = assert!(
     "a lease outlives six beats"
 );
 const _: () = assert!(GIVE_BACK.as_millis() < STOP_GRACE.as_millis());
-const _: () = assert!(FETCHES_MAX * (FETCH_AHEAD + 2) * PART_BYTES <= CLIENT_BYTES_MAX);
-const _: () = assert!(UPLOAD_CHUNKS_MAX * CHUNK_BYTES <= CLIENT_BYTES_MAX);
-const _: () = assert!(UPLOAD_WINDOW <= UPLOAD_CHUNKS_MAX);
-const _: () = assert!(WATCHES_MAX * (WATCH_QUEUE + 2) * (8 << 10) <= CLIENT_BYTES_MAX);
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

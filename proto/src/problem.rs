@@ -52,6 +52,27 @@ pub fn of_status(status: &Status) -> Option<Problem> {
 mod tests {
     use super::*;
 
+    /// Clients and nodes that only know gRPC act on these: what may pass, what
+    /// another node may have, and what is nobody's fault but the caller's.
+    #[test]
+    fn codes_say_what_to_do() {
+        for (kind, code) in [
+            ("no-leader", Code::Unavailable),
+            ("unavailable-bytes", Code::Unavailable),
+            ("unreachable", Code::Unavailable),
+            ("disk-full", Code::ResourceExhausted),
+            ("old-epoch", Code::Aborted),
+            ("hash-mismatch", Code::DataLoss),
+            ("bad-spec", Code::InvalidArgument),
+            ("request-id-reused", Code::AlreadyExists),
+            ("timed-out", Code::DeadlineExceeded),
+            ("not-finished", Code::FailedPrecondition),
+            ("a kind of a later version", Code::FailedPrecondition),
+        ] {
+            assert_eq!(code_of(kind), code, "{kind}");
+        }
+    }
+
     #[test]
     fn a_problem_crosses_the_wire_whole() {
         let problem = Problem {

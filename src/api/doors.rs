@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reelraft_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::limits::{FETCHES_MAX, UPLOAD_CHUNKS_MAX, WATCHES_MAX};
+use super::limits::{FETCHES_MAX, UPLOAD_CHUNKS_MAX, WATCHES_MAX};
 
 /// A stream's leave to be served. It ends when this is dropped.
 pub type Pass = OwnedSemaphorePermit;

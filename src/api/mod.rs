@@ -12,6 +12,7 @@
 mod cluster;
 mod doors;
 mod jobs;
+pub mod limits;
 mod outgoing;
 mod outputs;
 mod submit;

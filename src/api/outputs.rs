@@ -3,8 +3,8 @@
 use futures::TryStreamExt;
 use reelraft_model::{JobState, Problem};
 
-use super::{Api, Outgoing, bad_request, not_yet};
-use crate::{data::output::read_output, limits::CLIENT_STALL};
+use super::{Api, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
+use crate::data::output::read_output;
 
 /// A finished output, from an offset on.
 pub struct Output {

@@ -5,13 +5,10 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reelraft_model::Problem;
 
-use super::{Api, Outgoing};
-use crate::{
-    data::{
-        limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
-        upload::{self, BrokenOff, UploadReply, UploadRequest},
-    },
-    limits::CLIENT_STALL,
+use super::{Api, Outgoing, limits::CLIENT_STALL};
+use crate::data::{
+    limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
+    upload::{self, BrokenOff, UploadReply, UploadRequest},
 };
 
 impl Api {

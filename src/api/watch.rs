@@ -5,8 +5,8 @@ use reelraft_model::Problem;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Api, Consistency, JobView, Outgoing, not_found, problem};
-use crate::limits::{CLIENT_STALL, WATCH_EVERY, WATCH_KEEPALIVE, WATCH_LEADERLESS, WATCH_QUEUE};
+use super::{Api, Consistency, JobView, Outgoing, limits::CLIENT_STALL, not_found, problem};
+use crate::limits::{WATCH_EVERY, WATCH_KEEPALIVE, WATCH_LEADERLESS, WATCH_QUEUE};
 
 /// A job as it is now, and who leads.
 #[derive(Clone, Debug, PartialEq)]

@@ -20,7 +20,7 @@ use reelraft_proto::{
     v1::{cluster_client::ClusterClient, jobs_client::JobsClient},
 };
 use tonic::{
-    Code, Request, Response, Status,
+    Code, Request, Response, Status, Streaming,
     service::interceptor::InterceptedService,
     transport::{Channel, Endpoint},
 };
@@ -70,6 +70,34 @@ pub async fn open_stream<T>(
     opened.map(Response::into_inner)
 }
 
+/// The next message of a stream. A node may answer pings and yet be stuck, so
+/// one that says nothing for too long is as good as gone.
+///
+/// # Errors
+/// The node's status, or [`Code::DeadlineExceeded`].
+pub async fn next_message<T>(
+    stream: &mut Streaming<T>,
+    silence_ms_max: u64,
+) -> Result<Option<T>, Status> {
+    let patience = Duration::from_millis(silence_ms_max);
+    match tokio::time::timeout(patience, stream.message()).await {
+        Ok(message) => message,
+        Err(_) => Err(Status::deadline_exceeded(format!(
+            "the node was silent for {} s",
+            patience.as_secs()
+        ))),
+    }
+}
+
+/// Whether another node may do what this one can't: its disk is the trouble,
+/// or it has an old copy of the table.
+fn is_of_this_node(code: Code) -> bool {
+    matches!(
+        code,
+        Code::ResourceExhausted | Code::Internal | Code::Aborted
+    )
+}
+
 /// Whether the answer came from something that speaks HTTP but not gRPC: a
 /// proxy, or another program on the port. tonic says so only in its message.
 fn is_not_grpc(status: &Status) -> bool {
@@ -84,7 +112,10 @@ pub struct RetryBudget {
     since: Option<Instant>,
     failures: usize,
     pauses: u32,
-    announced: bool,
+    /// Refusals that another node may not share.
+    refusals: usize,
+    told_gone: bool,
+    told_waiting: bool,
 }
 
 impl Client {
@@ -97,6 +128,10 @@ impl Client {
         let mut kept: Vec<String> = Vec::new();
         let mut endpoints = Vec::new();
         for name in names.iter().map(|name| name.trim()) {
+            if name.starts_with("https://") {
+                let cause = format!("'{name}' asks for TLS, which nodes do not speak");
+                return Err(CliError::usage(cause, hint));
+            }
             let address = name.strip_prefix("http://").unwrap_or(name);
             if address.is_empty() || kept.iter().any(|known| known == address) {
                 continue;
@@ -282,7 +317,13 @@ impl Client {
             status.code(),
             Code::Unavailable | Code::Cancelled | Code::DeadlineExceeded
         );
-        if !broken && !transient {
+        if !broken && is_of_this_node(status.code()) {
+            retries.refusals += 1;
+        }
+        let may_pass = is_of_this_node(status.code())
+            && self.follows_job
+            && retries.refusals < self.endpoints.len();
+        if !broken && !transient && !may_pass {
             return Err(CliError::from_status(status));
         }
 
@@ -312,8 +353,8 @@ impl Client {
         Ok(())
     }
 
-    /// At most one notice in a row of failures: that a node is gone, or what is
-    /// waited for.
+    /// At most two notices in a row of failures, that a node is gone and what is
+    /// waited for; then the bar shows how long already.
     fn announce(
         &self,
         retries: &mut RetryBudget,
@@ -322,25 +363,32 @@ impl Client {
         since: Instant,
         status: &Status,
     ) {
-        if retries.announced {
+        let waited = since.elapsed();
+        if lost && !retries.told_gone {
+            retries.told_gone = true;
+            let next = match self.names.len() {
+                1 => "retrying".to_string(),
+                _ => format!("asking {}", self.names[self.current]),
+            };
+            let name = &self.names[gone];
+            self.screen.notice(&format!("node {name} is gone, {next}"));
+        }
+        if waited < Duration::from_millis(WAIT_NOTICE_MS) {
             return;
         }
-        let text = if lost && self.names.len() > 1 {
-            format!(
-                "node {} is gone, asking {}",
-                self.names[gone], self.names[self.current]
-            )
-        } else if lost {
-            format!("node {} is gone, retrying", self.names[gone])
-        } else if since.elapsed() >= Duration::from_millis(WAIT_NOTICE_MS) {
-            match status.source() {
-                Some(_) => "no node answers, retrying".to_string(),
-                None => format!("waiting: {}", problem_of(status).cause),
-            }
-        } else {
-            return;
-        };
-        retries.announced = true;
-        self.screen.notice(&text);
+        let limit_s = self.retry_limit().as_secs();
+        if !retries.told_waiting {
+            retries.told_waiting = true;
+            let cause = match status.source() {
+                Some(_) => "no node answers".to_string(),
+                None => problem_of(status).cause,
+            };
+            let text = format!("waiting for up to {limit_s} s: {cause}");
+            self.screen.notice(&text);
+        } else if self.follows_job && self.screen.due() {
+            let waited_s = waited.as_secs();
+            let line = format!("{:<10}  {waited_s} of {limit_s} s for a node", "waiting");
+            self.screen.progress(&line);
+        }
     }
 }

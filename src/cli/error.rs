@@ -8,7 +8,7 @@ use std::{io, path::PathBuf};
 use reelraft_proto::{problem::of_status, v1::Problem};
 use tonic::{Code, Status};
 
-use crate::exit::{Meaning, kind_of, meaning_of};
+use crate::exit::{self, Meaning, kind_of, meaning_of};
 
 /// Why a command did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -180,6 +180,31 @@ impl CliError {
             _ => Code::Unknown,
         };
         meaning_of(self.kind(), code)
+    }
+
+    /// Whether a job that the command has made or follows goes on, so that the
+    /// user may want to return to it.
+    pub fn leaves_the_job(&self) -> bool {
+        match self {
+            CliError::Unreachable { .. }
+            | CliError::Unavailable { .. }
+            | CliError::OutputUnwritable { .. }
+            | CliError::OutputDiffers { .. }
+            | CliError::Nonsense { .. }
+            | CliError::Local { .. } => true,
+            CliError::Refused { .. } => self.exit_code() == exit::FAILED,
+            CliError::Usage { .. }
+            | CliError::TimedOut { .. }
+            | CliError::JobFailed { .. }
+            | CliError::JobCancelled { .. }
+            | CliError::JobDeleted { .. }
+            | CliError::NotFinished { .. }
+            | CliError::SourceUnfit { .. }
+            | CliError::SourceChanged { .. }
+            | CliError::SourceDiffers { .. }
+            | CliError::Interrupted { .. }
+            | CliError::OutputClosed => false,
+        }
     }
 
     /// What the user could do next.

@@ -13,7 +13,8 @@
 //! render                         json, table, progress, the two output streams
 //! job_end                        what the state of a job means for a command
 //! error                          what can go wrong
-//! exit    limits    file_lock    exit code and hint of each kind of problem
+//! signals    file_lock           what ends a command; locks on files
+//! exit    limits                 exit code and hint of each kind of problem
 //! ```
 //! There is no server here, and nothing about video but the spec's options.
 #![allow(missing_docs)] // A name that says it all needs no doc line.
@@ -27,6 +28,7 @@ mod file_lock;
 mod job_end;
 pub mod limits;
 mod render;
+mod signals;
 mod spec_options;
 mod transfer;
 
@@ -42,11 +44,17 @@ pub use crate::{
     error::CliError,
     render::{
         Output,
-        report::{report, report_parse},
+        report::{report, report_in, report_parse},
         screen::{Screen, print},
     },
     transfer::source,
 };
+
+/// Where the endpoints stand in the environment; empty is as good as unset.
+const ENDPOINTS_VARIABLE: &str = "REELRAFT_ENDPOINTS";
+
+/// The nodes of `dev`.
+const ENDPOINTS_DEFAULT: &str = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403";
 
 /// Options of every client command.
 #[derive(Args, Clone, Debug)]
@@ -56,10 +64,10 @@ pub struct GlobalArgs {
     #[arg(
         long,
         global = true,
-        env = "REELRAFT_ENDPOINTS",
+        env = ENDPOINTS_VARIABLE,
         value_name = "HOST:PORT,…",
         value_delimiter = ',',
-        default_value = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403"
+        default_value = ENDPOINTS_DEFAULT
     )]
     pub endpoints: Vec<String>,
     /// How answers are printed
@@ -76,7 +84,7 @@ pub fn run(globals: &GlobalArgs, secret: &str, command: ClientCommand) -> u8 {
     screen.clear();
     match result {
         Ok(()) => exit::OK,
-        Err(error) => report(&error),
+        Err(error) => report_in(&error, &screen.way_back(), globals.output),
     }
 }
 
@@ -90,12 +98,15 @@ fn in_runtime(
         .enable_all()
         .build()
         .map_err(|error| CliError::no_resources("can't start", &error))?;
+    let interrupted = |screen: &Screen| CliError::Interrupted {
+        hint: screen.interrupt_hint(),
+    };
+    let (shown, output) = (screen.clone(), globals.output);
+    let stopped = signals::on_thread(move || report_in(&interrupted(&shown), "", output))?;
     let result = runtime.block_on(async {
         tokio::select! {
             result = execute(globals, secret, command, screen) => result,
-            () = stop_signal() => Err(CliError::Interrupted {
-                hint: screen.interrupt_hint(),
-            }),
+            Ok(()) = stopped => Err(interrupted(screen)),
         }
     });
     // A disk that hangs in a read must not hold the answer back.
@@ -119,27 +130,13 @@ pub async fn execute(
             "use printable ASCII letters",
         )
     })?;
-    let mut client = Client::new(&globals.endpoints, secret, screen.clone())?;
+    let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
+    let given = globals.endpoints.iter().any(|name| !name.is_empty());
+    let mut client = if unset && !given {
+        let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
+        Client::new(&names.collect::<Vec<_>>(), secret, screen.clone())?
+    } else {
+        Client::new(&globals.endpoints, secret, screen.clone())?
+    };
     commands::run(&mut client, command, globals.output).await
-}
-
-/// Ctrl-C, or SIGTERM from whoever limits the command's time: both print how to
-/// return to the job.
-async fn stop_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = async {
-        if tokio::signal::ctrl_c().await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
-    let terminate = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        () = interrupt => {}
-        _ = terminate => {}
-    }
 }

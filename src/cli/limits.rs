@@ -63,8 +63,37 @@ pub const CHUNKS_IN_FLIGHT: usize = 4;
 /// Head and tail of a source that go into its fingerprint.
 pub const FINGERPRINT_BYTES: u64 = 64 << 10;
 
+/// Longest file name: that of every common file system on Linux.
+pub const FILE_NAME_BYTES_MAX: usize = 255;
+
+/// Length of a job's id; what is shorter may be the beginning of one.
+pub const JOB_ID_BYTES: usize = 21;
+
+/// Letters of a job's id that go into the name of a partial file: more than
+/// any id has, few enough that a name has room for the output's own.
+pub const JOB_ID_BYTES_KEPT: usize = 64;
+
+/// How often the partial file is opened again because its name went away
+/// between two looks: more than any honest program does it.
+pub const PART_OPENS_MAX: usize = 100;
+
 /// Bytes read at a time when a local file is hashed.
 pub const HASH_BLOCK_BYTES: usize = 1 << 20;
+
+/// Longest silence on a watch: three of the beats with which a node shows that
+/// it is there (2 s). Its pings are answered also while its disk hangs.
+pub const WATCH_SILENCE_MS: u64 = 6_000;
+
+/// Longest silence on a fetch, or before the plan of an upload: a node may have
+/// to ask every other home for the bytes first.
+pub const STREAM_SILENCE_MS: u64 = 20_000;
+
+/// How long a command that was told to stop may take to say so by itself: its
+/// thread may hang in a write to a file system that is gone.
+pub const STOP_PATIENCE_MS: u64 = 3_000;
+
+/// How long its last words may take then: standard error may be what hangs.
+pub const LAST_WORDS_MS: u64 = 500;
 
 /// Pause between redraws of the progress bar: ten a second look alive and cost
 /// nothing.
@@ -109,8 +138,11 @@ pub const LOG_LINE_BYTES_MAX: u64 = 8 << 10;
 /// paused terminal must not pause the cluster.
 pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
+const _: () =
+    assert!(JOB_ID_BYTES < JOB_ID_BYTES_KEPT && 2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
-const _: () = assert!(3 * CALL_MS < FOLLOW_MS);
+const _: () = assert!(3 * CALL_MS < FOLLOW_MS && CALL_MS < STREAM_SILENCE_MS);
+const _: () = assert!(WATCH_SILENCE_MS <= STREAM_SILENCE_MS && STREAM_SILENCE_MS < FOLLOW_MS);
 const _: () = assert!(CONNECT_STAGGER_MS < CONNECT_MS && CONNECT_MS < ANSWER_MS);
 const _: () = assert!(ANSWER_MS < UNREACHABLE_MS && UNREACHABLE_MS < FOLLOW_MS);
 const _: () = assert!(BACKOFF_MS_MIN <= BACKOFF_MS_MAX && RESTART_MS_MIN <= RESTART_MS_MAX);

@@ -13,13 +13,13 @@ use reelraft_proto::auth::Secret;
 use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
-    secrets::{Given, pick_secret},
+    secrets::{Given, pick_secrets},
 };
 pub use self::{
     origin::{Shown, json, table},
     secrets::client_secret,
 };
-use crate::limits::{SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
+use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -48,6 +48,9 @@ pub struct NodeArgs {
     /// Seconds within which every stored byte is checked for corruption [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub scrub_every: Option<u64>,
+    /// Seconds that a home of a finished output may be silent before another node copies it, while this node leads [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub rehome_after: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -82,6 +85,9 @@ pub struct NodeConfig {
     pub slots: u32,
     /// Seconds within which every stored byte is checked for corruption.
     pub scrub_every_s: u64,
+    /// Seconds that a home of a finished output may be silent before another
+    /// node copies it, while this node leads.
+    pub rehome_after_s: u64,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -98,7 +104,6 @@ impl NodeConfig {
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
-        let text = |path: Option<PathBuf>| path.map(|path| path.display().to_string());
         let id = picker
             .pick("id", args.id, file.id, || Some(1))?
             .unwrap_or(1);
@@ -112,7 +117,7 @@ impl NodeConfig {
                 Some(listen.clone())
             })?
             .unwrap_or_default();
-        let data = picker.pick("data", text(args.data), text(file.data), || None)?;
+        let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let peers = picker
             .pick("peers", args.peers, file.peers, || {
                 Some(format!("{id}={advertise}"))
@@ -133,16 +138,20 @@ impl NodeConfig {
                 Some(SCRUB_EVERY_S)
             })?
             .unwrap_or(SCRUB_EVERY_S);
+        let rehome_after_s = picker
+            .pick("rehome_after", args.rehome_after, file.rehome_after, || {
+                Some(REHOME_AFTER_S)
+            })?
+            .unwrap_or(REHOME_AFTER_S);
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
         };
-        let secret = pick_secret(&mut picker, ("secret", "secret_file"), given)?;
-        let given = Given {
+        let given_peer = Given {
             text: (args.peer_secret, file.peer_secret),
             path: (args.peer_secret_file, file.peer_secret_file),
         };
-        let peer_secret = pick_secret(&mut picker, ("peer_secret", "peer_secret_file"), given)?;
+        let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
 
         let config = NodeConfig {
             id,
@@ -153,12 +162,9 @@ impl NodeConfig {
             peers,
             slots,
             scrub_every_s,
-            peer_secret: if peer_secret.is_set() {
-                peer_secret
-            } else {
-                secret.clone()
-            },
+            rehome_after_s,
             secret,
+            peer_secret,
             shown: picker.shown,
         };
         config.check()?;
@@ -181,6 +187,10 @@ impl NodeConfig {
             Some(_) if self.scrub_every_s == 0 => Err(bad(
                 "a scrub round of 0 seconds",
                 "give --scrub-every at least 1",
+            )),
+            Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
+                format!("outputs copied after {} s of silence", self.rehome_after_s),
+                "give --rehome-after at least 8: a restart takes some seconds",
             )),
             Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
             Some(_) => Ok(()),
@@ -217,6 +227,18 @@ impl NodeConfig {
     pub fn clients_know_peer_secret(&self) -> bool {
         self.secret.is_set() && self.secret.same_as(&self.peer_secret)
     }
+}
+
+/// A folder's name as text. Another name that only looks the same would be
+/// another folder.
+fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
+    let text = path.map(|path| path.into_os_string().into_string());
+    text.transpose().map_err(|name| {
+        bad(
+            format!("the data folder's name {name:?} is not UTF-8"),
+            "name another folder with --data",
+        )
+    })
 }
 
 fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
@@ -257,6 +279,17 @@ mod tests {
         assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
         assert_eq!(config.peers[&1], "127.0.0.1:7401");
         assert!(config.data.is_absolute() && config.data.ends_with("x"));
+    }
+
+    #[test]
+    fn a_folder_that_is_not_utf8_is_refused_and_no_other_taken() {
+        use std::os::unix::ffi::OsStringExt;
+        let problem = NodeConfig::resolve(NodeArgs {
+            data: Some(std::ffi::OsString::from_vec(b"d\xff".to_vec()).into()),
+            ..Default::default()
+        })
+        .unwrap_err();
+        assert!(problem.cause.contains(r"d\xFF"), "{problem}");
     }
 
     #[test]

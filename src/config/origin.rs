@@ -18,6 +18,7 @@ pub struct File {
     pub voters: Option<String>,
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
+    pub rehome_after: Option<u64>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,
@@ -30,7 +31,8 @@ impl File {
     /// # Errors
     /// `bad-config` if there is one and it can't be read.
     pub fn read(path: Option<PathBuf>) -> Result<Self, Problem> {
-        let path = path.or_else(|| std::env::var_os("REELRAFT_CONFIG").map(PathBuf::from));
+        let named = std::env::var_os("REELRAFT_CONFIG").filter(|name| !name.is_empty());
+        let path = path.or_else(|| named.map(PathBuf::from));
         let Some(path) = path else {
             return Ok(File::default());
         };
@@ -89,6 +91,21 @@ pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
     Problem::new("bad-config", cause, hint)
 }
 
+/// A variable of the environment. An empty one is not set; one that is no
+/// text is an error, since without it another thing would be done.
+///
+/// # Errors
+/// `bad-config`.
+pub fn variable(name: &str) -> Result<Option<String>, Problem> {
+    match std::env::var(name) {
+        Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
+        Err(std::env::VarError::NotPresent) => Ok(None),
+        Err(std::env::VarError::NotUnicode(_)) => {
+            Err(bad(format!("{name} is not UTF-8"), "unset or correct it"))
+        }
+    }
+}
+
 /// Takes each setting from the first place that has it, and notes which.
 #[derive(Default)]
 pub struct Picker {
@@ -108,8 +125,8 @@ impl Picker {
         default: impl FnOnce() -> Option<T>,
     ) -> Result<Option<T>, Problem> {
         let name = format!("REELRAFT_{}", key.to_uppercase());
-        let environment = match std::env::var(&name) {
-            Ok(text) if !text.is_empty() => {
+        let environment = match variable(&name)? {
+            Some(text) => {
                 let parsed = text.parse();
                 Some(parsed.map_err(|_| {
                     bad(
@@ -118,7 +135,7 @@ impl Picker {
                     )
                 })?)
             }
-            _ => None,
+            None => None,
         };
         let found = flag
             .map(|value| (value, "flag"))

@@ -6,7 +6,7 @@ use std::{fs::File, io::Read};
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
-use super::origin::{Picker, bad};
+use super::origin::{Picker, bad, variable};
 use crate::limits::SECRET_FILE_BYTES_MAX;
 
 /// A secret as flags and the TOML file give it.
@@ -15,13 +15,31 @@ pub struct Given {
     pub path: (Option<String>, Option<String>),
 }
 
+/// The clients' secret, and the nodes' own, which is the clients' where none
+/// is given.
+///
+/// # Errors
+/// As [`pick_secret`].
+pub fn pick_secrets(
+    picker: &mut Picker,
+    clients: Given,
+    peers: Given,
+) -> Result<(Secret, Secret), Problem> {
+    let secret = pick_secret(picker, ("secret", "secret_file"), clients)?;
+    let peer_secret = pick_secret(picker, ("peer_secret", "peer_secret_file"), peers)?;
+    match peer_secret.is_set() {
+        true => Ok((secret, peer_secret)),
+        false => Ok((secret.clone(), secret)),
+    }
+}
+
 /// Takes a secret from its text, else from its file; one that is not set is
 /// none.
 ///
 /// # Errors
 /// `bad-config` for a file that can't be read, and for characters that can't
 /// be sent.
-pub fn pick_secret(
+fn pick_secret(
     picker: &mut Picker,
     (key, file_key): (&'static str, &'static str),
     given: Given,
@@ -48,12 +66,13 @@ pub fn pick_secret(
 /// REELRAFT_SECRET_FILE names has; empty for none.
 ///
 /// # Errors
-/// `bad-config` for a file that can't be read.
+/// `bad-config` for a variable or a file that can't be read.
 pub fn client_secret(flag: Option<String>) -> Result<String, Problem> {
-    let set = |name: &str| std::env::var(name).ok().filter(|text| !text.is_empty());
-    match flag.or_else(|| set("REELRAFT_SECRET")) {
-        Some(text) => Ok(text),
-        None => set("REELRAFT_SECRET_FILE").map_or(Ok(String::new()), |path| read_file(&path)),
+    let text = flag.map_or_else(|| variable("REELRAFT_SECRET"), |text| Ok(Some(text)))?;
+    match (text, variable("REELRAFT_SECRET_FILE")?) {
+        (Some(text), _) => Ok(text),
+        (None, Some(path)) => read_file(&path),
+        (None, None) => Ok(String::new()),
     }
 }
 

@@ -100,6 +100,17 @@ pub enum DataError {
         /// What the last home said.
         cause: String,
     },
+    /// The homes of the job's epoch were asked and don't have the bytes; only
+    /// former homes that have been lost may.
+    #[error("blob {hash} of job {job} is on no home but lost ones: {cause}")]
+    Retired {
+        /// The job.
+        job: String,
+        /// The blob.
+        hash: String,
+        /// What the last one said.
+        cause: String,
+    },
     /// A list of chunks is not one.
     #[error("the manifest {hash} can't be read: {cause}")]
     BadManifest {
@@ -152,7 +163,7 @@ impl DataError {
             DataError::Unreachable { .. } => "unreachable",
             DataError::Refused { problem, .. } => &problem.kind,
             DataError::Lost { .. } => "lost-bytes",
-            DataError::Unavailable { .. } => "unavailable-bytes",
+            DataError::Unavailable { .. } | DataError::Retired { .. } => "unavailable-bytes",
             DataError::BadManifest { .. } => "bad-manifest",
             DataError::SourceChanged { .. } => "source-changed",
             DataError::SourceGone(problem) | DataError::Table(problem) => &problem.kind,
@@ -176,7 +187,9 @@ impl DataError {
             DataError::BadChunk { .. } => {
                 "send chunks of the announced size, within the announced source"
             }
-            DataError::Unreachable { .. } | DataError::Unavailable { .. } => {
+            DataError::Unreachable { .. }
+            | DataError::Unavailable { .. }
+            | DataError::Retired { .. } => {
                 "start the missing nodes again; see `reelraft cluster nodes`"
             }
             DataError::Refused { problem, .. } => &problem.hint,
@@ -203,6 +216,11 @@ impl DataError {
         matches!(self, DataError::Lost { .. })
     }
 
+    /// Whether what can be made again should be, rather than be waited for.
+    pub fn is_worth_remaking(&self) -> bool {
+        matches!(self, DataError::Lost { .. } | DataError::Retired { .. })
+    }
+
     /// Whether the asked node lacks the bytes, or has them damaged.
     pub fn is_missing(&self) -> bool {
         self.outlook() == Outlook::Elsewhere
@@ -221,6 +239,7 @@ impl DataError {
                 BlobError::DiskFull { .. }
                 | BlobError::Io { .. }
                 | BlobError::HashMismatch { .. }
+                | BlobError::Removed { .. }
                 | BlobError::SyncFailed { .. } => Outlook::Later,
                 BlobError::BadName { .. }
                 | BlobError::PastTheEnd { .. }
@@ -235,6 +254,7 @@ impl DataError {
             | DataError::NoHomes { .. }
             | DataError::Unreachable { .. }
             | DataError::Unavailable { .. }
+            | DataError::Retired { .. }
             | DataError::Table(_) => Outlook::Later,
             DataError::NoSuchJob { .. }
             | DataError::JobEnded { .. }
@@ -247,6 +267,15 @@ impl DataError {
             | DataError::Internal { .. } => Outlook::Final,
         }
     }
+}
+
+/// Whether a refusal of this kind says that no home could be reached, which
+/// passes when one is back and is no fault of the node that asked.
+pub fn is_out_of_reach(kind: &str) -> bool {
+    matches!(
+        kind,
+        "unavailable-bytes" | "unreachable" | "no-homes" | "behind"
+    )
 }
 
 /// What a refusal is worth.
@@ -267,7 +296,7 @@ impl Outlook {
             "missing-blob" | "corrupt-blob" => Outlook::Elsewhere,
             "old-epoch" | "not-home" | "behind" | "no-homes" | "unreachable"
             | "unavailable-bytes" | "disk-full" | "disk-error" | "hash-mismatch"
-            | "sync-failed" | "too-busy" => Outlook::Later,
+            | "bytes-removed" | "sync-failed" | "too-busy" => Outlook::Later,
             _ => Outlook::Final,
         }
     }
@@ -304,6 +333,7 @@ mod tests {
                 path: "p".into(),
                 cause: cause.clone(),
             }),
+            DataError::Blob(BlobError::Removed { job: job.clone() }),
             DataError::Blob(BlobError::TooLarge { bytes: 1 }),
             DataError::NoSuchJob { job: job.clone() },
             DataError::OldEpoch {

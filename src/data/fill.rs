@@ -1,12 +1,15 @@
 //! Filling a home: a node that became one later, or was away, copies what the
-//! job has from the other homes. What it needs is a query over the table, so
+//! job has from the other homes, those that retire too. What it needs is a query over the table, so
 //! a copy that was cut off just goes on with the next look.
 
 use std::collections::BTreeMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use reelraft_model::{JobEntry, JobState};
-use reelraft_storage::journal::Chunk;
+use reelraft_model::{
+    JobEntry, JobState, State,
+    home_rules::{holders, sources},
+};
+use reelraft_storage::{blobs::Removal, journal::Chunk};
 
 use super::{
     error::DataError, limits::COPY_WINDOW, local_store::blocking, manifest::Manifest,
@@ -77,7 +80,11 @@ impl DataPlane {
                 .buffer_unordered(COPY_WINDOW)
                 .collect()
                 .await;
-            copied.into_iter().collect::<Result<Vec<_>, _>>()?;
+            let failed = copied.into_iter().filter_map(Result::err);
+            // A loss is what must be known, whatever else went wrong.
+            if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
+                return Err(error);
+            }
         }
         match self.lacking(entry).await?.into_iter().next() {
             None => Ok(()),
@@ -89,34 +96,44 @@ impl DataPlane {
         }
     }
 
-    /// Copies the chunks of an unsealed source: all that some filled home has
-    /// in its journal, for each acknowledged chunk is in each of these.
+    /// Copies the chunks of an unsealed source. Each acknowledged chunk is in
+    /// the journal of every filled home; where none answers, it is in that of
+    /// some other home, also of one that retires.
     async fn fill_journal(&self, entry: &JobEntry) -> Result<(), DataError> {
         let job = &entry.job;
-        let filled = job
-            .homes
-            .iter()
-            .filter(|home| home.filled && home.node != self.node());
-        let mut journal: Result<BTreeMap<u64, Chunk>, DataError> = Err(DataError::NoHomes {
+        let whole: Vec<u64> = holders(job).collect();
+        let mut others: Vec<u64> = sources(job).filter(|&node| node != self.node()).collect();
+        others.sort_by_key(|node| !whole.contains(node));
+        let mut chunks: BTreeMap<u64, Chunk> = BTreeMap::new();
+        let mut silent = others.is_empty().then(|| DataError::NoHomes {
             job: job.id.clone(),
         });
-        for home in filled {
+        for node in others {
             // The home answers only when it knows of this epoch, and so takes
             // no chunk under an older one afterwards.
-            journal = self.homes.journal(home.node, &job.id, job.epoch).await;
-            if journal.is_ok() {
-                break;
+            match self.homes.journal(node, &job.id, job.epoch).await {
+                Ok(journal) => {
+                    for (number, chunk) in journal {
+                        chunks.entry(number).or_insert(chunk);
+                    }
+                    if whole.contains(&node) {
+                        silent = None;
+                        break;
+                    }
+                }
+                Err(error) => silent = Some(error),
             }
         }
         let here = self.local.journal(&job.id, job.epoch).await?;
-        let missing = journal?
+        let missing = chunks
             .into_iter()
             .filter(|(number, chunk)| here.get(number) != Some(chunk));
         stream::iter(missing.map(Ok::<_, DataError>))
             .try_for_each_concurrent(COPY_WINDOW, |(number, chunk)| {
                 self.copy_chunk(entry, number, chunk)
             })
-            .await
+            .await?;
+        silent.map_or(Ok(()), Err)
     }
 
     async fn copy_chunk(
@@ -127,12 +144,7 @@ impl DataPlane {
     ) -> Result<(), DataError> {
         self.copy_here(entry, &chunk.hash).await?;
         let (store, job) = (self.store.clone(), entry.job.id.clone());
-        blocking(move || {
-            Ok(store
-                .journal(&job)?
-                .append(number, &chunk.hash, chunk.bytes)?)
-        })
-        .await
+        blocking(move || Ok(store.record_chunk(&job, number, &chunk)?)).await
     }
 
     /// The jobs that have bytes on this disk.
@@ -164,12 +176,27 @@ impl DataPlane {
         .await
     }
 
-    /// Removes all bytes of a job from this disk.
+    /// Removes all bytes of a job from this disk, unless they are in use or
+    /// this node's table says that they are wanted again. It is asked for the
+    /// last time when nobody can put any more.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn remove_job(&self, job: &str) -> Result<(), DataError> {
-        let (store, job) = (self.store.clone(), job.to_string());
-        blocking(move || Ok(store.remove_job(&job)?)).await
+    pub async fn remove_job_if(
+        &self,
+        job: &str,
+        still_unwanted: impl FnOnce(&State) -> bool + Send + 'static,
+    ) -> Result<Removal, DataError> {
+        let (store, table, job) = (self.store.clone(), self.table.clone(), job.to_string());
+        blocking(move || Ok(store.remove_job_if(&job, || still_unwanted(&table.local()))?)).await
+    }
+
+    /// Deletes what removals that were cut off have left.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn empty_trash(&self) -> Result<(), DataError> {
+        let store = self.store.clone();
+        blocking(move || Ok(store.empty_trash()?)).await
     }
 }

@@ -130,14 +130,7 @@ impl LocalStore {
             });
         }
         let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
-        blocking(move || {
-            store.put_bytes(&job, Some(&hash), &data)?;
-            store
-                .journal(&job)?
-                .append(number, &hash, data.len() as u32)?;
-            Ok(())
-        })
-        .await?;
+        blocking(move || Ok(store.put_chunk(&job, number, &hash, &data)?)).await?;
         // Judged again: under a newer epoch a new home may have read this
         // home's journal before the chunk was in it.
         self.judge(ticket).await.map(drop)

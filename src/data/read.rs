@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use reelraft_model::{Job, JobEntry};
+use reelraft_model::{Job, JobEntry, home_rules::sources};
 use tokio::sync::mpsc;
 
 use super::{
@@ -81,13 +81,13 @@ impl DataPlane {
         nodes: &[u64],
     ) -> Result<Vec<u8>, DataError> {
         let job = &entry.job.id;
-        let mut trouble = None;
+        let mut trouble = Trouble::new(&entry.job);
         for &node in nodes {
             let ((total, first), mut parts) = match self.begin_read(node, job, hash, range).await {
                 Ok(begun) => begun,
                 Err(error) if error.is_missing() => continue,
                 Err(error) => {
-                    trouble = Some(error);
+                    trouble.note(node, error);
                     continue;
                 }
             };
@@ -110,18 +110,19 @@ impl DataPlane {
             let away = node != self.node();
             let forged = || whole && away && blake3::hash(&read).to_hex().as_str() != hash;
             if short || broken.is_some() || forged() {
-                trouble = Some(broken.unwrap_or_else(|| DataError::Unreachable {
+                let forged = || DataError::Unreachable {
                     node,
                     cause: format!("it sent other bytes than those of {hash}"),
-                }));
+                };
+                trouble.note(node, broken.unwrap_or_else(forged));
                 continue;
             }
-            if whole && away && entry.is_home(self.node()) {
+            if whole && away && entry.is_read_from(self.node()) {
                 self.mend(job, hash, &read).await;
             }
             return Ok(read);
         }
-        Err(missing(job, hash, trouble))
+        Err(trouble.missing(job, hash))
     }
 
     /// Reads a whole blob into memory, checked by its name: lists and reports.
@@ -154,8 +155,12 @@ impl DataPlane {
                 Err(error) if error.is_missing() => {}
                 path => return path,
             }
-            if let Err(error) = self.copy_here(entry, hash).await {
-                budget.wait(error).await?;
+            match self.copy_here(entry, hash).await {
+                // Thousands of parts that are to be made again are not waited
+                // for one after the other.
+                Err(error) if error.is_worth_remaking() => return Err(error),
+                Err(error) => budget.wait(error).await?,
+                Ok(()) => {}
             }
         }
     }
@@ -169,13 +174,13 @@ impl DataPlane {
         let entry = self.latest(entry);
         let mut others = self.nearest(&entry.job, hash);
         others.retain(|&node| node != self.node());
-        let mut trouble = None;
+        let mut trouble = Trouble::new(&entry.job);
         for node in others {
             let (first, rest) = match self.begin_read(node, job, hash, (0, 0)).await {
                 Ok(begun) => begun,
                 Err(error) if error.is_missing() => continue,
                 Err(error) => {
-                    trouble = Some(error);
+                    trouble.note(node, error);
                     continue;
                 }
             };
@@ -187,10 +192,10 @@ impl DataPlane {
                 (Ok(()), Ok(_)) => return Ok(()),
                 // This disk's own refusal would be the same with any home.
                 (Ok(()), Err(error)) if error.kind() != "hash-mismatch" => return Err(error),
-                (Ok(()), Err(error)) | (Err(error), _) => trouble = Some(error),
+                (Ok(()), Err(error)) | (Err(error), _) => trouble.note(node, error),
             }
         }
-        Err(missing(job, hash, trouble))
+        Err(trouble.missing(job, hash))
     }
 
     /// Puts back here what had to be read elsewhere. It is only worth a try:
@@ -210,10 +215,10 @@ impl DataPlane {
         }
     }
 
-    /// Nodes to read a blob from: this one, then the homes, beginning at
-    /// another one for each blob so that they share the load.
+    /// Nodes to read a blob from: this one, then the homes, those that retire
+    /// too, beginning at another one for each blob so that they share the load.
     fn nearest(&self, job: &Job, hash: &str) -> Vec<u64> {
-        let mut homes = home_ids(job);
+        let mut homes: Vec<u64> = sources(job).collect();
         if !homes.is_empty() {
             let spread = hash.bytes().map(usize::from).sum::<usize>();
             let count = homes.len();
@@ -225,21 +230,45 @@ impl DataPlane {
     }
 }
 
-/// The nodes that are a job's homes.
+/// The homes of a job's epoch, to which its new bytes go.
 pub(super) fn home_ids(job: &Job) -> Vec<u64> {
-    job.homes.iter().map(|home| home.node).collect()
+    job.current_homes().map(|home| home.node).collect()
 }
 
-fn missing(job: &str, hash: &str, trouble: Option<DataError>) -> DataError {
-    let (job, hash) = (job.to_string(), hash.to_string());
-    match trouble {
-        None => DataError::Lost { job, hash },
-        Some(DataError::Unavailable { cause, .. }) => DataError::Unavailable { job, hash, cause },
-        Some(error) => DataError::Unavailable {
+/// What kept the asked homes from giving a blob.
+struct Trouble<'a> {
+    job: &'a Job,
+    latest: Option<DataError>,
+    /// Whether a home of the epoch, or a node that is none, was in trouble, and
+    /// not only homes that retire.
+    current: bool,
+}
+
+impl<'a> Trouble<'a> {
+    fn new(job: &'a Job) -> Self {
+        Trouble {
             job,
-            hash,
-            cause: error.to_string(),
-        },
+            latest: None,
+            current: false,
+        }
+    }
+
+    fn note(&mut self, node: u64, error: DataError) {
+        self.current |= !self.job.retiring_homes().any(|home| home.node == node);
+        self.latest = Some(error);
+    }
+
+    fn missing(self, job: &str, hash: &str) -> DataError {
+        let (job, hash) = (job.to_string(), hash.to_string());
+        let cause = match self.latest {
+            None => return DataError::Lost { job, hash },
+            Some(DataError::Unavailable { cause, .. }) => cause,
+            Some(error) => error.to_string(),
+        };
+        match self.current {
+            true => DataError::Unavailable { job, hash, cause },
+            false => DataError::Retired { job, hash, cause },
+        }
     }
 }
 

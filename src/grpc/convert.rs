@@ -64,7 +64,11 @@ pub fn wire_job(view: JobView) -> v1::Job {
         ended_unix_ms,
         deleted_cluster_ms: _,
     } = job;
-    let home = |Home { node, filled }| v1::Home { node, filled };
+    let home = |home: Home| v1::Home {
+        node: home.node,
+        filled: home.filled,
+        retiring: home.retiring,
+    };
     v1::Job {
         id,
         tenant,

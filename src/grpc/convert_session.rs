@@ -271,6 +271,7 @@ fn wire_failed(failed: Failed) -> v1::Failed {
         FailureClass::Final => v1::FailureClass::Final,
         FailureClass::PlanMismatch => v1::FailureClass::PlanMismatch,
         FailureClass::Stopped => v1::FailureClass::Stopped,
+        FailureClass::OutOfReach => v1::FailureClass::OutOfReach,
     };
     v1::Failed {
         problem: Some(wire_problem(problem)),
@@ -286,6 +287,7 @@ fn model_failed(failed: v1::Failed) -> Failed {
         v1::FailureClass::Final => FailureClass::Final,
         v1::FailureClass::PlanMismatch => FailureClass::PlanMismatch,
         v1::FailureClass::Stopped => FailureClass::Stopped,
+        v1::FailureClass::OutOfReach => FailureClass::OutOfReach,
     };
     Failed {
         problem: model_problem(failed.problem.unwrap_or_default()),
@@ -420,6 +422,7 @@ mod tests {
             FailureClass::Final,
             FailureClass::PlanMismatch,
             FailureClass::Stopped,
+            FailureClass::OutOfReach,
         ] {
             outcomes.push(Outcome::Failed(failed(class)));
         }

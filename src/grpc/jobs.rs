@@ -237,3 +237,51 @@ fn wire_output(output: Output) -> impl Stream<Item = Result<v1::FetchPart, Statu
     });
     stream::iter([Ok(head)]).chain(parts)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use bytes::Bytes;
+    use reelraft_model::Problem;
+
+    use super::*;
+    use crate::api::{Door, Outgoing};
+
+    fn output(parts: Vec<Result<Bytes, Problem>>) -> Output {
+        Output {
+            offset: 3,
+            total_bytes: 10,
+            hash: "ab".into(),
+            parts: Outgoing::new(
+                stream::iter(parts),
+                Door::new("downloads", 1).enter(1).unwrap(),
+                std::time::Duration::from_secs(60),
+            ),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_output_begins_with_its_size_and_hash() {
+        let parts = vec![
+            Ok(Bytes::from_static(b"abcd")),
+            Ok(Bytes::from_static(b"efg")),
+        ];
+        let sent: Vec<_> = wire_output(output(parts)).try_collect().await.unwrap();
+        assert_eq!((sent[0].total_bytes, sent[0].hash.as_str()), (10, "ab"));
+        assert!(sent[0].data.is_empty());
+        let offsets: Vec<u64> = sent.iter().map(|part| part.offset).collect();
+        assert_eq!(offsets, [3, 3, 7]);
+        let nothing: Vec<_> = wire_output(output(vec![])).try_collect().await.unwrap();
+        assert_eq!(nothing.len(), 1, "the head comes all the same");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_breaks_off_says_why() {
+        let problem = Problem::new("unavailable-bytes", "no home answers", "wait");
+        let parts = vec![Ok(Bytes::from_static(b"abcd")), Err(problem)];
+        let sent: Vec<_> = wire_output(output(parts)).collect().await;
+        let status = sent.last().unwrap().as_ref().unwrap_err();
+        assert_eq!(status.code(), tonic::Code::Unavailable);
+    }
+}

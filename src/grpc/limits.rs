@@ -5,10 +5,10 @@ use std::time::Duration;
 use reelraft_proto::dial::Timing;
 
 use crate::{
+    api::limits::UPLOAD_CHUNKS_MAX,
     data::limits::{
         CHUNK_BYTES, PART_BYTES, PARTS_AHEAD, SILENCE_MIN, STALL_TIMEOUT, UPLOAD_WINDOW,
     },
-    limits::UPLOAD_CHUNKS_MAX,
 };
 
 /// Largest message that carries bytes: one chunk, its names and some slack.

@@ -77,8 +77,14 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
+    let rehome_after_s = context.config.rehome_after_s;
     let loops = [
-        tokio::spawn(leader::run(cluster.clone(), sessions, stop.clone())),
+        tokio::spawn(leader::run(
+            cluster.clone(),
+            sessions,
+            rehome_after_s,
+            stop.clone(),
+        )),
         tokio::spawn(home::run(context.clone(), stop.clone())),
     ];
     let mut fatal = cluster.fatal();

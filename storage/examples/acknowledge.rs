@@ -72,7 +72,11 @@ fn write(mut storage: Storage, last: u64) -> Result<(), StorageError> {
                 last: Some(done),
                 membership: Vec::new(),
             };
-            storage.snapshots.write(&head, [(b"k".to_vec(), vec![1])])?;
+            storage.snapshots.write(
+                &head,
+                [(b"k".to_vec(), vec![1])],
+                reelraft_storage::UNWATCHED,
+            )?;
             storage.log.purge(at(next - 10))?;
             snapshot = next;
         }

@@ -6,6 +6,7 @@
 //! blobs/<job>/journal          the job's source chunks (see `journal`)
 //! blobs/_tmp/                  blobs being written; emptied at open
 //! blobs/_quarantine/           damaged blobs, kept for examination
+//! blobs/_trash/                removed jobs whose files are still being deleted
 //! ```
 //! A blob has its name only once its bytes are synced, and a put returns once
 //! the name is synced too. Nothing is served unchecked: a read checks every
@@ -23,12 +24,16 @@ mod names;
 mod publish;
 mod quarantine;
 mod reader;
+mod removal;
+#[cfg(test)]
+mod removal_tests;
 mod space;
 mod store;
 mod sync;
 mod temp;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod verify;
 mod writer;
 
@@ -36,6 +41,7 @@ pub use self::{
     error::BlobError,
     names::{check_hash, check_job},
     reader::Reader,
+    removal::Removal,
     space::{Space, SpaceProbe},
     store::{BlobStore, Stored},
     writer::Writer,

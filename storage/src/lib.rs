@@ -14,6 +14,7 @@ pub mod limits;
 mod log;
 mod log_end;
 mod open;
+mod progress;
 mod snapshot;
 mod table;
 
@@ -24,5 +25,6 @@ pub use hash::TableHash;
 pub use identity::{DataFolder, Identity};
 pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};
 pub use open::Storage;
+pub use progress::{Progress, UNWATCHED};
 pub use snapshot::{IncomingSnapshot, SnapshotFile, SnapshotHead, Snapshots};
 pub use table::{Changes, OpenedTable, Row, Table, TableFlusher, TableHead};

@@ -48,6 +48,12 @@ pub const TABLE_KEY_BYTES_MAX: usize = 512;
 /// would be taken from the encoders.
 pub const TABLE_CACHE_BYTES: u64 = 16 << 20;
 
+/// Rows and bytes after which work on the whole table says that it gets on. A
+/// slow disk takes and hashes them within a second or two, and the watchdog
+/// waits for several.
+pub const STEP_ROWS: usize = 500;
+pub const STEP_BYTES: usize = 32 << 20;
+
 /// Rows in one batch while the table is dropped or refilled. sled's memory
 /// grows with the batch.
 pub const TABLE_REFILL_ROWS: usize = 500;
@@ -65,6 +71,10 @@ pub const SNAPSHOT_BYTES_MAX: u64 = 8 << 30;
 /// as long as the table.
 pub const SNAPSHOTS_DAMAGED_MAX: usize = 1;
 
+/// Bytes of a snapshot that may wait for their sync while it is written, so that
+/// the last one is short.
+pub const SNAPSHOT_UNSYNCED_BYTES_MAX: usize = STEP_BYTES;
+
 /// Bytes read at once while a snapshot is copied.
 pub const COPY_PIECE_BYTES: usize = 256 << 10;
 
@@ -73,5 +83,6 @@ pub const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 
 const _: () = assert!(TABLE_PART_BYTES_MAX < TABLE_VALUE_BYTES_MAX);
 const _: () = assert!(TABLE_ROW_BYTES_MAX / TABLE_PART_BYTES_MAX < u16::MAX as usize);
+const _: () = assert!(TABLE_REFILL_ROWS <= STEP_ROWS && COPY_PIECE_BYTES < STEP_BYTES);
 const _: () = assert!(MEMBERSHIP_BYTES_MAX <= TABLE_ROW_BYTES_MAX);
 const _: () = assert!(LOG_PAYLOAD_BYTES_MAX < LOG_CHUNK_BYTES_MAX);

@@ -14,6 +14,7 @@ use crate::{
     error::StorageError,
     identity::{DataFolder, Identity},
     log::{Log, LogPosition},
+    progress::UNWATCHED,
     snapshot::{SnapshotFile, SnapshotHead, Snapshots},
     table::{OpenedTable, Row, Table},
 };
@@ -60,7 +61,7 @@ impl Storage {
         let mut opened = Table::open(&table_path)?;
         if let Some(cause) = contradiction(&log, snapshot_last, opened.table.head().applied)? {
             tracing::warn!(cause, "the table is dropped and rebuilt");
-            opened.table.clear()?;
+            opened.table.clear(UNWATCHED)?;
             opened.rows.clear();
         }
         let OpenedTable { table, rows, .. } = opened;
@@ -83,7 +84,7 @@ impl Storage {
                 last: Some(applied),
                 membership: table.head().membership.clone(),
             };
-            newest = Some(snapshots.write(&head, rows.iter().cloned())?);
+            newest = Some(snapshots.write(&head, rows.iter().cloned(), UNWATCHED)?);
             tracing::warn!(
                 index = applied.index,
                 "a snapshot was written anew from the table"
@@ -211,7 +212,7 @@ mod tests {
             last: Some(at(3)),
             membership: Vec::new(),
         };
-        storage.snapshots.write(&head, []).unwrap();
+        storage.snapshots.write(&head, [], UNWATCHED).unwrap();
         storage.log.purge(at(2)).unwrap();
         append(&storage.log, 5..6);
         drop(storage);
@@ -235,7 +236,7 @@ mod tests {
             last: Some(at(3)),
             membership: Vec::new(),
         };
-        storage.snapshots.write(&head, []).unwrap();
+        storage.snapshots.write(&head, [], UNWATCHED).unwrap();
         storage.log.purge(at(3)).unwrap();
         append(&storage.log, 5..6);
         drop(storage);

@@ -25,10 +25,11 @@ use crate::{
     durable::{make_folder, rename, sync_folder},
     error::StorageError,
     limits::{
-        COPY_PIECE_BYTES, MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOTS_DAMAGED_MAX,
-        TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX,
+        COPY_PIECE_BYTES, MEMBERSHIP_BYTES_MAX, SNAPSHOT_BYTES_MAX, SNAPSHOT_UNSYNCED_BYTES_MAX,
+        SNAPSHOTS_DAMAGED_MAX, TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX,
     },
     log::LogPosition,
+    progress::{Progress, Steps, UNWATCHED},
     table::Row,
 };
 
@@ -53,6 +54,20 @@ pub struct SnapshotFile {
     path: PathBuf,
     file: File,
     bytes: u64,
+    /// Set until it is adopted.
+    _part: Option<PartFile>,
+}
+
+/// A file that has not its name yet. It goes with the last who holds it, as
+/// Raft may ignore a whole snapshot. One that was renamed is not there any more.
+#[derive(Debug)]
+struct PartFile(PathBuf);
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        // A leftover is cleared away at the next start as well.
+        let _ = fs::remove_file(&self.0);
+    }
 }
 
 /// The folder of snapshots.
@@ -64,9 +79,10 @@ pub struct Snapshots {
 /// A snapshot that is being received, piece by piece.
 #[derive(Debug)]
 pub struct IncomingSnapshot {
-    path: PathBuf,
+    part: PartFile,
     file: BufWriter<File>,
     bytes: u64,
+    unsynced_bytes: usize,
 }
 
 impl Snapshots {
@@ -107,7 +123,7 @@ impl Snapshots {
         paths.retain(|path| path.extension().is_some_and(|ending| ending == ENDING));
         paths.sort();
         while let Some(path) = paths.pop() {
-            match SnapshotFile::open(&path) {
+            match SnapshotFile::open(&path, UNWATCHED) {
                 Ok(snapshot) => return Ok(Some(snapshot)),
                 Err(StorageError::DamagedSnapshot { cause, .. }) => {
                     tracing::error!(path = %path.display(), cause, "a snapshot is damaged");
@@ -119,7 +135,8 @@ impl Snapshots {
         Ok(None)
     }
 
-    /// Writes a snapshot and makes it the newest, durably.
+    /// Writes a snapshot and makes it the newest, durably. That may take
+    /// minutes, and `progress` is called all the while.
     ///
     /// # Errors
     /// [`StorageError::Io`] and [`StorageError::SnapshotTooLong`].
@@ -127,8 +144,10 @@ impl Snapshots {
         &self,
         head: &SnapshotHead,
         rows: impl IntoIterator<Item = Row>,
+        progress: Progress<'_>,
     ) -> Result<SnapshotFile, StorageError> {
         let mut incoming = self.receive()?;
+        let mut steps = Steps::new(progress);
         let mut hasher = blake3::Hasher::new();
         let mut put = |incoming: &mut IncomingSnapshot, bytes: &[u8]| {
             hasher.update(bytes);
@@ -149,11 +168,12 @@ impl Snapshots {
             put(&mut incoming, &key)?;
             put(&mut incoming, &value)?;
             count += 1;
+            steps.row(key.len() + value.len());
         }
         put(&mut incoming, &END.to_be_bytes())?;
         put(&mut incoming, &count.to_be_bytes())?;
         incoming.write(hasher.finalize().as_bytes())?;
-        self.adopt(&incoming.finish()?)
+        self.adopt(&incoming.finish(progress)?, progress)
     }
 
     /// Starts receiving a snapshot.
@@ -161,9 +181,8 @@ impl Snapshots {
     /// # Errors
     /// [`StorageError::Io`].
     pub fn receive(&self) -> Result<IncomingSnapshot, StorageError> {
-        let path = self
-            .folder
-            .join(format!("{:016x}.part", rand::random::<u64>()));
+        let name = format!("{:016x}.part", rand::random::<u64>());
+        let path = self.folder.join(name);
         let file = File::options()
             .create_new(true)
             .read(true)
@@ -171,9 +190,10 @@ impl Snapshots {
             .open(&path)
             .map_err(StorageError::io(format!("create {}", path.display())))?;
         Ok(IncomingSnapshot {
-            path,
+            part: PartFile(path),
             file: BufWriter::new(file),
             bytes: 0,
+            unsynced_bytes: 0,
         })
     }
 
@@ -183,15 +203,20 @@ impl Snapshots {
     ///
     /// # Errors
     /// [`StorageError::Io`].
-    pub fn adopt(&self, snapshot: &SnapshotFile) -> Result<SnapshotFile, StorageError> {
+    pub fn adopt(
+        &self,
+        snapshot: &SnapshotFile,
+        progress: Progress<'_>,
+    ) -> Result<SnapshotFile, StorageError> {
         if snapshot.path.parent() != Some(&self.folder) {
             let mut copy = self.receive()?;
             loop {
                 let piece = snapshot.piece(copy.bytes, COPY_PIECE_BYTES)?;
                 if piece.is_empty() {
-                    return self.adopt(&copy.finish()?);
+                    return self.adopt(&copy.finish(progress)?, progress);
                 }
                 copy.write(&piece)?;
+                progress();
             }
         }
         let last = snapshot.head.last.unwrap_or_default();
@@ -204,6 +229,7 @@ impl Snapshots {
         for other in self.files()? {
             if other < path && other.extension().is_some_and(|ending| ending == ENDING) {
                 remove(&other)?;
+                progress();
             }
         }
         sync_folder(&self.folder)?;
@@ -215,6 +241,7 @@ impl Snapshots {
                 .map_err(StorageError::io(format!("open {}", path.display())))?,
             bytes: snapshot.bytes,
             path,
+            _part: None,
         })
     }
 
@@ -243,53 +270,56 @@ impl IncomingSnapshot {
                 limit_bytes: SNAPSHOT_BYTES_MAX,
             });
         }
-        self.file
-            .write_all(bytes)
-            .map_err(StorageError::io(format!("write {}", self.path.display())))
+        self.file.write_all(bytes).map_err(self.failed("write"))?;
+        self.unsynced_bytes += bytes.len();
+        if self.unsynced_bytes >= SNAPSHOT_UNSYNCED_BYTES_MAX {
+            self.unsynced_bytes = 0;
+            let synced = self.file.flush();
+            let synced = synced.and_then(|()| self.file.get_ref().sync_data());
+            synced.map_err(self.failed("sync"))?;
+        }
+        Ok(())
     }
 
-    /// Syncs and checks what was received.
+    /// Syncs and checks what was received. It is gone again once the result is
+    /// dropped, unless [`Snapshots::adopt`] gave it a name.
     ///
     /// # Errors
     /// [`StorageError::DamagedSnapshot`] if it is not whole, and
     /// [`StorageError::Io`].
-    pub fn finish(mut self) -> Result<SnapshotFile, StorageError> {
-        self.file
-            .flush()
-            .and_then(|()| self.file.get_ref().sync_all())
-            .map_err(StorageError::io(format!("sync {}", self.path.display())))?;
-        let opened = SnapshotFile::open(&self.path);
-        if opened.is_ok() {
-            // From here on the file is the snapshot's.
-            self.path = PathBuf::new();
-        }
-        opened
+    pub fn finish(mut self, progress: Progress<'_>) -> Result<SnapshotFile, StorageError> {
+        let synced = self.file.flush();
+        let synced = synced.and_then(|()| self.file.get_ref().sync_all());
+        synced.map_err(self.failed("sync"))?;
+        progress();
+        let mut opened = SnapshotFile::open(&self.part.0, progress)?;
+        opened._part = Some(self.part);
+        Ok(opened)
     }
-}
 
-impl Drop for IncomingSnapshot {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // A leftover is cleared away at the next start as well.
-            let _ = fs::remove_file(&self.path);
-        }
+    fn failed(&self, action: &str) -> impl FnOnce(std::io::Error) -> StorageError + use<> {
+        StorageError::io(format!("{action} {}", self.part.0.display()))
     }
 }
 
 impl SnapshotFile {
     /// Opens a file and checks all of it.
-    fn open(path: &Path) -> Result<Self, StorageError> {
+    fn open(path: &Path, progress: Progress<'_>) -> Result<Self, StorageError> {
         let failed = || StorageError::io(format!("read {}", path.display()));
         let file = File::open(path).map_err(failed())?;
         let bytes = file.metadata().map_err(failed())?.len();
         let mut scan = Scan::start(path, &file)?;
         let head = scan.head.clone();
-        while scan.next_row()?.is_some() {}
+        let mut steps = Steps::new(progress);
+        while let Some((key, value)) = scan.next_row()? {
+            steps.row(key.len() + value.len());
+        }
         Ok(SnapshotFile {
             head,
             path: path.to_path_buf(),
             file,
             bytes,
+            _part: None,
         })
     }
 

@@ -29,9 +29,9 @@ fn what_was_written_is_read_and_only_the_newest_is_kept() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path()).unwrap();
     assert!(snapshots.newest().unwrap().is_none());
-    let old = snapshots.write(&head(5), rows()).unwrap();
+    let old = snapshots.write(&head(5), rows(), UNWATCHED).unwrap();
     snapshots
-        .write(&head(70), rows().into_iter().take(3))
+        .write(&head(70), rows().into_iter().take(3), UNWATCHED)
         .unwrap();
     let newest = snapshots.newest().unwrap().unwrap();
     assert_eq!(newest.head(), &head(70));
@@ -46,7 +46,7 @@ fn it_travels_in_pieces() {
     let dir = tempfile::tempdir().unwrap();
     let there = Snapshots::open(&dir.path().join("there")).unwrap();
     let here = Snapshots::open(&dir.path().join("here")).unwrap();
-    let sent = there.write(&head(9), rows()).unwrap();
+    let sent = there.write(&head(9), rows(), UNWATCHED).unwrap();
     let mut incoming = here.receive().unwrap();
     let mut offset = 0;
     loop {
@@ -58,7 +58,8 @@ fn it_travels_in_pieces() {
         incoming.write(&piece).unwrap();
     }
     assert!(here.newest().unwrap().is_none());
-    here.adopt(&incoming.finish().unwrap()).unwrap();
+    here.adopt(&incoming.finish(UNWATCHED).unwrap(), UNWATCHED)
+        .unwrap();
     assert_eq!(read(&here.newest().unwrap().unwrap()), rows());
 }
 
@@ -66,10 +67,10 @@ fn it_travels_in_pieces() {
 fn a_part_of_one_is_refused_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path()).unwrap();
-    let sent = snapshots.write(&head(9), rows()).unwrap();
+    let sent = snapshots.write(&head(9), rows(), UNWATCHED).unwrap();
     let mut incoming = snapshots.receive().unwrap();
     incoming.write(&sent.piece(0, 2_000).unwrap()).unwrap();
-    let error = incoming.finish().unwrap_err();
+    let error = incoming.finish(UNWATCHED).unwrap_err();
     assert!(
         matches!(error, StorageError::DamagedSnapshot { .. }),
         "{error}"
@@ -77,11 +78,24 @@ fn a_part_of_one_is_refused_and_leaves_nothing() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
 }
 
+/// Raft ignores a snapshot that is older than what it has.
+#[test]
+fn a_whole_one_that_nobody_adopts_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let there = Snapshots::open(&dir.path().join("there")).unwrap();
+    let here = Snapshots::open(&dir.path().join("here")).unwrap();
+    let sent = there.write(&head(9), rows(), UNWATCHED).unwrap();
+    let mut incoming = here.receive().unwrap();
+    incoming.write(&sent.piece(0, 1 << 20).unwrap()).unwrap();
+    drop(incoming.finish(UNWATCHED).unwrap());
+    assert_eq!(fs::read_dir(dir.path().join("here")).unwrap().count(), 0);
+}
+
 #[test]
 fn a_damaged_one_is_set_aside() {
     let dir = tempfile::tempdir().unwrap();
     let snapshots = Snapshots::open(dir.path()).unwrap();
-    let whole = snapshots.write(&head(9), rows()).unwrap();
+    let whole = snapshots.write(&head(9), rows(), UNWATCHED).unwrap();
     let good = fs::read(&whole.path).unwrap();
     for offset in [0, 9, 40, 100, good.len() / 2, good.len() - 1] {
         let mut bad = good.clone();
@@ -106,7 +120,7 @@ fn the_newest_damaged_one_outlives_the_starts() {
     let dir = tempfile::tempdir().unwrap();
     for index in [5, 70, 9] {
         let snapshots = Snapshots::open(dir.path()).unwrap();
-        let whole = snapshots.write(&head(index), rows()).unwrap();
+        let whole = snapshots.write(&head(index), rows(), UNWATCHED).unwrap();
         fs::write(&whole.path, format!("rotten {index}")).unwrap();
         assert!(snapshots.newest().unwrap().is_none());
     }

@@ -27,10 +27,11 @@ use crate::{
     error::StorageError,
     hash::{TableHash, row_hash},
     limits::{
-        MEMBERSHIP_BYTES_MAX, TABLE_CACHE_BYTES, TABLE_KEY_BYTES_MAX, TABLE_LOCK_TRIES,
+        MEMBERSHIP_BYTES_MAX, STEP_BYTES, TABLE_CACHE_BYTES, TABLE_KEY_BYTES_MAX, TABLE_LOCK_TRIES,
         TABLE_LOCK_WAIT, TABLE_PART_BYTES_MAX, TABLE_REFILL_ROWS, TABLE_ROW_BYTES_MAX,
     },
     log::LogPosition,
+    progress::Progress,
 };
 
 /// A row: its key and its bytes.
@@ -201,20 +202,25 @@ impl Table {
         rows: impl IntoIterator<Item = Result<Row, StorageError>>,
         applied: LogPosition,
         membership: Vec<u8>,
+        progress: Progress<'_>,
     ) -> Result<(), StorageError> {
-        self.clear()?;
+        self.clear(progress)?;
         let mut head = TableHead {
             applied: Some(applied),
             membership,
             hash: TableHash::default(),
         };
         let mut step = Changes::new();
+        let mut step_bytes = 0;
         for row in rows {
             let (key, bytes) = row?;
+            step_bytes += key.len() + bytes.len();
             step.insert(key, Some(bytes));
-            if step.len() == TABLE_REFILL_ROWS {
+            if step.len() == TABLE_REFILL_ROWS || step_bytes >= STEP_BYTES {
                 self.fill(&mut head.hash, &step)?;
+                progress();
                 step.clear();
+                step_bytes = 0;
             }
         }
         self.fill(&mut head.hash, &step)?;
@@ -232,7 +238,7 @@ impl Table {
     }
 
     /// Removes everything, the head first, so that half a table never looks whole.
-    pub(crate) fn clear(&mut self) -> Result<(), StorageError> {
+    pub(crate) fn clear(&mut self, progress: Progress<'_>) -> Result<(), StorageError> {
         let mut batch = Batch::default();
         remove_value(&self.db, &mut batch, HEAD)?;
         self.db.apply_batch(batch).map_err(sled_failed)?;
@@ -248,6 +254,7 @@ impl Table {
                 return Ok(());
             }
             self.db.apply_batch(batch).map_err(sled_failed)?;
+            progress();
         }
     }
 

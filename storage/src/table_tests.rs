@@ -4,6 +4,7 @@
 use std::{fs, os::unix::fs::MetadataExt};
 
 use super::*;
+use crate::progress::UNWATCHED;
 
 fn at(index: u64) -> LogPosition {
     LogPosition {
@@ -57,7 +58,7 @@ fn the_hash_does_not_depend_on_the_way() {
     let mut other = Table::open(&dir.path().join("two")).unwrap().table;
     let rows = [(b"c".to_vec(), vec![]), (b"b".to_vec(), vec![3; 5_000])];
     other
-        .replace(rows.into_iter().map(Ok), at(2), vec![])
+        .replace(rows.into_iter().map(Ok), at(2), vec![], UNWATCHED)
         .unwrap();
     assert_eq!(other.head().hash, head.hash);
 }
@@ -71,7 +72,12 @@ fn replacing_leaves_nothing_of_the_old() {
         .map(|n| (format!("k{n:05}").into_bytes(), vec![7; 20]))
         .collect();
     table
-        .replace(rows.iter().cloned().map(Ok), at(9), b"m".to_vec())
+        .replace(
+            rows.iter().cloned().map(Ok),
+            at(9),
+            b"m".to_vec(),
+            UNWATCHED,
+        )
         .unwrap();
     drop(table);
     let opened = Table::open(dir.path()).unwrap();

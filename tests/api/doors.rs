@@ -4,10 +4,12 @@ use std::{path::Path, sync::Arc};
 
 use futures::{StreamExt, stream};
 use reelraft::{
-    api::Api,
+    api::{
+        Api,
+        limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
+    },
     data::upload::UploadRequest,
     grpc::router,
-    limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
     node::{context::NodeContext, leader::intake::Intake},
 };
 use reelraft_proto::{

@@ -11,8 +11,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use reelraft::{
-    api::{Api, Consistency, ListRequest, SubmitRequest, TasksRequest, WatchEvent},
-    limits::FETCHES_MAX,
+    api::{
+        Api, Consistency, ListRequest, SubmitRequest, TasksRequest, WatchEvent, limits::FETCHES_MAX,
+    },
     node::messages::{AttemptResult, Done, FromWorker, Hello, Outcome, ToWorker},
 };
 use reelraft_model::JobState;

@@ -120,6 +120,7 @@ pub async fn start_without_worker(
         voters: vec![1],
         slots: 2,
         scrub_every_s: 3600,
+        rehome_after_s: 600,
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),
@@ -141,7 +142,7 @@ pub async fn start_without_worker(
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let intake = Intake::new(cluster.clone(), sessions.clone());
-    tokio::spawn(leader::run(cluster, sessions, stop));
+    tokio::spawn(leader::run(cluster, sessions, 600, stop));
     (context, intake, stopper)
 }
 

@@ -90,7 +90,7 @@ fn lossless_output_has_the_frames_and_times_of_the_printed_reference(
         "--codec",
         "ffv1",
     ];
-    succeed(&cluster.run(&[&args, &["--shard-seconds", "2"][..]].concat()));
+    succeed(&cluster.run(&[&args, &["--shard-seconds", "1"][..]].concat()));
     let id = newest(cluster).unwrap()["id"].as_str().unwrap().to_string();
     assert!(newest(cluster).unwrap()["shards_total"].as_u64().unwrap() > 3);
 

@@ -1,6 +1,7 @@
 //! Nodes that are gone for good, then the quorum, and its return.
 
 use std::{
+    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -13,9 +14,10 @@ use crate::{calm, clip, newest, succeed, transcode, wait_until_midway};
 struct Revived(Child);
 
 impl Revived {
-    fn start(words: &[String]) -> Self {
+    /// In the folder of before, which its data folder may be relative to.
+    fn start(words: &[String], folder: &Path) -> Self {
         let mut command = Command::new(&words[0]);
-        command.args(&words[1..]);
+        command.args(&words[1..]).current_dir(folder);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         Revived(command.spawn().unwrap())
     }
@@ -84,6 +86,7 @@ fn all_goes_on_without_one_node_and_after_a_lost_quorum() {
     living.remove(&home);
     let (_, pid) = living.pop_first().unwrap();
     let words = words_of(pid);
+    let cwd = std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
     cluster.kill_at_once(&[pid]);
 
     refused_without_a_quorum(&cluster, id);
@@ -94,7 +97,7 @@ fn all_goes_on_without_one_node_and_after_a_lost_quorum() {
     assert_eq!(blake3_of(&again), mp4);
     succeed(&cluster.run(&["job", "proof", id]));
 
-    let _revived = Revived::start(&words);
+    let _revived = Revived::start(&words, &cwd);
     succeed(&following.wait_with_output().unwrap());
     assert_eq!(blake3_of(&out), mkv);
     assert_eq!(newest(&cluster).unwrap()["state"], "succeeded");

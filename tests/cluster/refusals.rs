@@ -155,7 +155,7 @@ fn a_cancel_ends_ffmpeg_at_once_and_a_killed_ffmpeg_is_tried_again(
         "--width",
         "320",
     ];
-    let mut child = cluster.cli(&args).spawn().unwrap();
+    let mut child = cluster.cli(&args).stderr(Stdio::null()).spawn().unwrap();
     let encoders = wait_for_encoders(node, |found| !found.is_empty());
     let _ = Command::new("kill")
         .args(["-KILL", &encoders[0].to_string()])

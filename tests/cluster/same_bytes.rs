@@ -1,6 +1,8 @@
 //! The same film on clusters of several sizes, with nodes killed on the way:
 //! the same bytes as a calm run on one node gives.
 
+use std::process::Output;
+
 use reelraft_harness::{LocalCluster, Options, blake3_of};
 
 use crate::{H264, calm, clip, newest, succeed, transcode, wait_until_midway};
@@ -54,6 +56,13 @@ fn the_same_bytes_with_the_leader_or_another_node_killed() {
     }
 }
 
+fn submit_again(cluster: &LocalCluster, options: &[&str]) -> Output {
+    let mut args = vec!["job", "submit", clip().to_str().unwrap(), "--detach"];
+    args.extend(["--container", "mkv", "--request-id", "again"]);
+    args.extend(options);
+    cluster.run(&args)
+}
+
 #[test]
 fn the_same_bytes_after_all_nodes_were_killed_and_old_jobs_are_still_there() {
     let folder = tempfile::tempdir().unwrap();
@@ -71,22 +80,7 @@ fn the_same_bytes_after_all_nodes_were_killed_and_old_jobs_are_still_there() {
         .unwrap()
         .to_string();
 
-    let clip = clip().to_str().unwrap();
-    let args = [
-        &[
-            "job",
-            "submit",
-            clip,
-            "--container",
-            "mkv",
-            "--detach",
-            "--request-id",
-            "again",
-        ],
-        &H264[..],
-    ]
-    .concat();
-    succeed(&cluster.run(&args));
+    succeed(&submit_again(&cluster, &H264));
     wait_until_midway(&cluster, 2);
     cluster.kill_all();
     cluster.start_again();
@@ -106,22 +100,9 @@ fn the_same_bytes_after_all_nodes_were_killed_and_old_jobs_are_still_there() {
     succeed(&cluster.run(&["job", "proof", &old]));
 
     // P5: the same request finds the same job, after all that.
-    succeed(&cluster.run(&args));
+    succeed(&submit_again(&cluster, &H264));
     assert_eq!(newest(&cluster).unwrap()["id"].as_str().unwrap(), id);
-    let other = [
-        &[
-            "job",
-            "submit",
-            clip,
-            "--container",
-            "mkv",
-            "--request-id",
-            "again",
-        ],
-        &["--crf", "40"][..],
-    ]
-    .concat();
-    let refused = cluster.run(&other);
+    let refused = submit_again(&cluster, &["--crf", "40"]);
     assert_eq!(
         refused.status.code(),
         Some(1),

@@ -31,6 +31,10 @@ pub const LOG_KEEP_ENTRIES: u64 = 1_000;
 /// Entries applied together: one batch for the table, one round of replies.
 pub const APPLY_BATCH_ENTRIES: usize = 64;
 
+/// Broken rules of the table that are logged one by one at a start. The first
+/// ones tell what went wrong.
+pub const VIOLATIONS_LOGGED_MAX: usize = 10;
+
 /// Payload bytes sent in one append.
 pub const APPEND_BYTES_MAX: u64 = 1 << 20;
 

@@ -16,6 +16,7 @@ use reelraft_proto::{
         raft_response::Body as ResponseBody,
     },
 };
+use reelraft_storage::UNWATCHED;
 use tokio::task::spawn_blocking;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -120,7 +121,7 @@ impl PeerService {
                 .map_err(refusal)?;
             next = parts.message().await?;
         }
-        spawn_blocking(move || incoming.finish())
+        spawn_blocking(move || incoming.finish(UNWATCHED))
             .await
             .map_err(failed)?
             .map_err(refusal)

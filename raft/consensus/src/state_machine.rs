@@ -18,13 +18,18 @@ use openraft::{
     entry::RaftEntry,
     storage::{EntryResponder, RaftStateMachine},
 };
-use reelraft_model::State;
-use reelraft_storage::{Changes, SnapshotHead, Snapshots, StorageError, Table, TableHash};
+use reelraft_model::{
+    State,
+    check::{Violation, check_jobs},
+};
+use reelraft_storage::{
+    Changes, Progress, SnapshotFile, SnapshotHead, Snapshots, StorageError, Table, TableHash,
+};
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     error::ConsensusError,
-    limits::APPLY_BATCH_ENTRIES,
+    limits::{APPLY_BATCH_ENTRIES, VIOLATIONS_LOGGED_MAX},
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
     watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
@@ -104,8 +109,10 @@ impl StateMachine {
             membership_from_disk(&head.membership).map_err(|error| ConsensusError::Stopped {
                 cause: error.to_string(),
             })?;
+        let state = State::from_rows(rows)?;
+        report_violations(&state);
         let now = AppliedState {
-            state: Arc::new(State::from_rows(rows)?),
+            state: Arc::new(state),
             applied,
             membership,
         };
@@ -263,38 +270,66 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         let mark = Arc::new(self.watchdog.begin(Operation::SnapshotInstall));
         let steps = mark.clone();
         let (snapshot, state) = spawn_blocking(move || {
-            let snapshot = snapshots.adopt(&snapshot).map_err(io::Error::other)?;
-            let rows = snapshot.rows().map_err(io::Error::other)?;
-            let rows = rows.inspect(|_| steps.step());
-            let rows = rows.collect::<Result<Vec<_>, _>>();
-            let rows = rows.map_err(io::Error::other)?;
-            let state = State::from_rows(rows).map_err(io::Error::other)?;
+            let adopted = snapshots.adopt(&snapshot, &|| steps.step());
+            let snapshot = adopted.map_err(io::Error::other)?;
+            let state = read_state(&snapshot, &|| steps.step())?;
             io::Result::Ok((Arc::new(snapshot), state))
         })
         .await
         .map_err(io::Error::other)??;
 
         *lock(&self.newest) = Some(snapshot.clone());
-        {
+        let former = {
             let mut now = self
                 .replica
                 .now
                 .write()
                 .expect("applying catches its panics");
-            now.state = Arc::new(state);
             now.applied = Some(last);
             now.membership = meta.last_membership.clone();
-        }
+            std::mem::replace(&mut now.state, Arc::new(state))
+        };
+        // A large one takes seconds to be freed, and nobody waits for that.
+        spawn_blocking(move || drop(former));
         self.replica.applied.send_replace(last.index());
         self.with_table(move |table| {
-            let rows = snapshot.rows()?.inspect(|_| mark.step());
-            table.replace(rows, position(&last), membership)
+            let rows = snapshot.rows()?;
+            table.replace(rows, position(&last), membership, &|| mark.step())
         })
         .await
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
         lock(&self.newest).as_ref().map(describe).transpose()
+    }
+}
+
+/// The state that a snapshot is of. Rows are taken one by one, so that the table
+/// is in memory once.
+fn read_state(snapshot: &SnapshotFile, progress: Progress<'_>) -> io::Result<State> {
+    let mut damage = None;
+    let rows = snapshot.rows().map_err(io::Error::other)?;
+    let rows = rows.map_while(|row| {
+        progress();
+        row.map_err(|error| damage = Some(error)).ok()
+    });
+    let state = State::from_rows(rows);
+    match damage {
+        Some(error) => Err(io::Error::other(error)),
+        None => state.map_err(io::Error::other),
+    }
+}
+
+/// Says what is wrong with the table that a node starts with. It goes on: the
+/// other replicas have the same table, or a snapshot mends this one.
+fn report_violations(state: &State) {
+    let violations = check_jobs(state);
+    for Violation(text) in violations.iter().take(VIOLATIONS_LOGGED_MAX) {
+        tracing::error!(violation = text, "the table breaks its own rules");
+    }
+    if violations.len() > VIOLATIONS_LOGGED_MAX {
+        let count = violations.len();
+        tracing::error!(count, "the table breaks more of its own rules");
     }
 }
 
@@ -332,10 +367,7 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
         let state = self.state.clone();
         let snapshots = self.snapshots.clone();
         let mark = self.watchdog.begin(Operation::SnapshotWrite);
-        let writing = move || {
-            let rows = state.rows().inspect(|_| mark.step());
-            snapshots.write(&head, rows)
-        };
+        let writing = move || snapshots.write(&head, state.rows(), &|| mark.step());
         let written = spawn_blocking(writing)
             .await
             .map_err(io::Error::other)?
@@ -349,5 +381,45 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
             *newest = Some(written.clone());
         }
         describe(&written)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use reelraft_model::{Command, CreateJob, Entry};
+    use reelraft_storage::UNWATCHED;
+
+    use super::*;
+
+    #[test]
+    fn a_state_is_read_from_a_snapshot_row_by_row_and_says_so() {
+        let mut state = State::default();
+        for index in 1..=50 {
+            let create = CreateJob {
+                tenant: "t".into(),
+                request_id: index.to_string(),
+                source_bytes: 1,
+                ..Default::default()
+            };
+            let entry = Entry::new(vec![Command::CreateJob(create)]);
+            state.apply(index, &entry);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let snapshots = Snapshots::open(dir.path()).unwrap();
+        let head = SnapshotHead {
+            last: Some(Default::default()),
+            membership: Vec::new(),
+        };
+        let written = snapshots.write(&head, state.rows(), UNWATCHED).unwrap();
+        let steps = AtomicU64::new(0);
+        let step = || {
+            steps.fetch_add(1, Ordering::SeqCst);
+        };
+        assert!(read_state(&written, &step).unwrap() == state);
+        assert_eq!(steps.load(Ordering::SeqCst) as usize, state.rows().count());
     }
 }

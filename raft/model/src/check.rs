@@ -1,9 +1,10 @@
 //! `check`: what must never be true of a table. The scenarios call it after every
-//! command.
+//! command, and a node of the table that it starts with.
 
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    limits::RETIRING_HOMES_MAX,
     rows::{JobState, TaskKind, TaskState},
     state::{JobEntry, State},
 };
@@ -12,12 +13,18 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
 
-/// All violations in a table.
-pub fn check(state: &State) -> Vec<Violation> {
+/// The violations within single jobs, in one pass over their tasks.
+pub fn check_jobs(state: &State) -> Vec<Violation> {
     let mut found = Vec::new();
     for entry in state.jobs() {
         check_job(entry, &mut found);
     }
+    found
+}
+
+/// All violations in a table. Builds it again, so it takes as much memory.
+pub fn check(state: &State) -> Vec<Violation> {
+    let mut found = check_jobs(state);
     match State::from_rows(state.rows()) {
         Ok(rebuilt) if rebuilt == *state => {}
         Ok(_) => found.push(Violation(
@@ -41,12 +48,26 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     if homes.is_empty() != (job.epoch == 0) {
         say("homes without an epoch, or an epoch without homes".into());
     }
+    let retiring = job.retiring_homes().count();
+    if retiring > RETIRING_HOMES_MAX {
+        say("more homes retire than may".into());
+    }
+    if retiring > 0 && !job.is_filling() {
+        say("a home retires though all others are filled".into());
+    }
+    if !homes.is_empty() && job.current_homes().next().is_none() {
+        say("all homes retire, and none takes new bytes".into());
+    }
     let past_upload = !matches!(job.state(), JobState::Uploading);
     if past_upload
         && job.state().keeps_bytes()
         && (job.manifest.is_empty() || job.source_root.is_empty())
     {
         say("beyond the upload without a seal".into());
+    }
+    let held = job.homes.iter().any(|home| home.filled);
+    if past_upload && job.state().keeps_bytes() && !held {
+        say("no home is known to hold what was acknowledged (P2)".into());
     }
     for task in entry.tasks.values() {
         let (kind, number) = (task.kind().name(), task.number);

@@ -107,6 +107,10 @@ pub struct SetHomes {
     /// The new set. Homes that stay in it keep their `filled`.
     #[prost(uint64, repeated, tag = "3")]
     pub homes: Vec<u64>,
+    /// All homes that leave. Those that may hold what no other does stay to be
+    /// read from until the new set is filled.
+    #[prost(uint64, repeated, tag = "4")]
+    pub retiring: Vec<u64>,
 }
 
 /// Records that a home holds all that its job has acknowledged.

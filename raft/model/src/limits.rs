@@ -24,9 +24,23 @@ pub const ATTEMPTS_MAX: u32 = 6;
 pub const POISON_NODES: usize = 3;
 
 /// Attempts that one task may lose to faults or losses of nodes before its job
-/// fails. A cluster whose disks are all full, or whose nodes all die of one task,
+/// fails. Waiting for bytes that are out of reach is no such fault. A cluster whose disks are all full, or whose nodes all die of one task,
 /// must say so in the end.
 pub const NODE_FAULTS_MAX: u32 = 30;
+
+/// Former homes of one job that are kept to be read from while their
+/// replacements are filled: those with a full copy, at most as many as the homes
+/// of a job with seven voters, and as many that came and went meanwhile.
+pub const RETIRING_HOMES_MAX: usize = 8;
+
+/// Finished jobs whose homes one entry may change. Each change costs a copy of
+/// an output, and whatever else an entry carries is more urgent.
+pub const REHOMED_PER_ENTRY_MAX: usize = 16;
+
+/// How long a home of a finished output may be silent before another node takes
+/// its place, by default. Long enough for a reboot with its checks of the disk:
+/// copying all outputs of a node takes hours, and the other homes have them.
+pub const REHOME_AFTER_MS: u64 = 10 * 60 * 1000;
 
 /// How long a job's id is remembered after its deletion, so that a late retry of
 /// its request finds it (P5).
@@ -64,4 +78,5 @@ pub const TRACKS_MAX: usize = 32;
 
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
+const _: () = assert!(REHOMED_PER_ENTRY_MAX < COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);

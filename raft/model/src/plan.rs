@@ -6,12 +6,14 @@
 //! The rules, in order:
 //! 1. End jobs that can't be done, and take work back from lost nodes
 //!    (`failures`).
-//! 2. Give jobs their homes and replace lost ones (`homes`).
+//! 2. Give unfinished jobs their homes and replace lost ones (`homes`).
 //! 3. Hand out pending tasks (`assign`). First those lost with their node, as
 //!    they had their turn already; then by fair share over tenants, then by
 //!    age. Assemblies, analysis and audio come before shards, and the longest
 //!    shard first. Only nodes of the job's build with a free slot take part:
 //!    homes first for tasks that read or make whole files, then the least busy.
+//! 4. Give finished outputs other homes for those that have been silent for
+//!    minutes (`homes`): a few an entry, as each costs a copy.
 
 mod assign;
 mod failures;
@@ -49,18 +51,10 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
             failures::release_lost(entry, health, &mut commands);
         }
     }
-    let mut load = homes::home_load(state);
-    for entry in state.active() {
-        homes::place_homes(&entry.job, health, &mut load, &mut commands);
-    }
-    // Finished outputs need looking after only while some node is lost.
-    if health.lost_member() {
-        for entry in state.jobs().filter(|entry| entry.job.state().ended()) {
-            homes::place_homes(&entry.job, health, &mut load, &mut commands);
-        }
-    }
+    homes::place_active(state, health, &mut commands);
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
     assign::assign_tasks(state, health, &failing, &mut commands);
+    homes::place_outputs(state, health, &mut commands);
     commands
 }
 

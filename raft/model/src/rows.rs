@@ -140,6 +140,9 @@ pub enum FailureClass {
     Stopped = 4,
     /// The node went silent while it ran the attempt.
     NodeLost = 5,
+    /// No node that holds the bytes could be reached. They are waited for, so
+    /// this is nobody's fault and never ends a job.
+    OutOfReach = 6,
 }
 
 /// A refusal or failure as users see it (P10).
@@ -177,9 +180,14 @@ impl std::fmt::Display for Problem {
 pub struct Home {
     #[prost(uint64, tag = "1")]
     pub node: u64,
-    /// Whether it holds all that was acknowledged before it became a home.
+    /// Whether it holds all that was acknowledged before it became a home; of
+    /// a retiring one, before it began to retire.
     #[prost(bool, tag = "2")]
     pub filled: bool,
+    /// Whether another node has taken its place and is not filled yet. Until
+    /// then it is read from, takes no new bytes, and may take its place again.
+    #[prost(bool, tag = "3")]
+    pub retiring: bool,
 }
 
 /// A job's own row.
@@ -208,7 +216,8 @@ pub struct Job {
     /// The log index of the latest change of homes; 0 before the first.
     #[prost(uint64, tag = "9")]
     pub epoch: u64,
-    /// The nodes that keep the job's bytes.
+    /// The nodes that keep the job's bytes: those of the epoch, and those that
+    /// retire.
     #[prost(message, repeated, tag = "10")]
     pub homes: Vec<Home>,
     /// Blob with the ordered chunk hashes, once sealed.
@@ -261,6 +270,23 @@ pub struct Job {
     /// Cluster time of its deletion: says when its tombstone may go.
     #[prost(uint64, tag = "27")]
     pub deleted_cluster_ms: u64,
+}
+
+impl Job {
+    /// The homes of its epoch: new bytes go to all of these, and to no other.
+    pub fn current_homes(&self) -> impl Iterator<Item = &Home> {
+        self.homes.iter().filter(|home| !home.retiring)
+    }
+
+    /// The homes that another has taken the place of, as it is not filled yet.
+    pub fn retiring_homes(&self) -> impl Iterator<Item = &Home> {
+        self.homes.iter().filter(|home| home.retiring)
+    }
+
+    /// Whether some home of the epoch does not hold all of the job's bytes yet.
+    pub fn is_filling(&self) -> bool {
+        self.current_homes().any(|home| !home.filled)
+    }
 }
 
 /// An attempt that gave no result.

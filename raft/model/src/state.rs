@@ -12,6 +12,7 @@ use prost::Message;
 use crate::{
     command::Reply,
     error::ModelError,
+    output_index::OutputIndex,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
 };
 
@@ -39,6 +40,8 @@ pub struct State {
     pub(crate) by_age: BTreeMap<u64, String>,
     /// Index: tombstones by their cluster time and id.
     pub(crate) tombstones: BTreeSet<(u64, String)>,
+    /// Index: where finished outputs are.
+    pub(crate) outputs: OutputIndex,
 }
 
 /// What one entry did.
@@ -126,7 +129,13 @@ impl JobEntry {
         self.tasks.values().filter(|task| task.kind().is_part())
     }
 
+    /// Whether a node is a home of the job's epoch, and so takes its new bytes.
     pub fn is_home(&self, node: u64) -> bool {
+        self.job.current_homes().any(|home| home.node == node)
+    }
+
+    /// Whether a node is a home of the job, also one that retires.
+    pub fn is_read_from(&self, node: u64) -> bool {
         self.job.homes.iter().any(|home| home.node == node)
     }
 
@@ -177,6 +186,11 @@ impl State {
     /// Jobs that have not ended, by id.
     pub fn active(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.active.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Where finished outputs are.
+    pub(crate) fn outputs(&self) -> &OutputIndex {
+        &self.outputs
     }
 
     /// Jobs older than `before` (a creation index), the newest first.
@@ -297,6 +311,8 @@ impl State {
         if job.state() == JobState::Deleted {
             self.tombstones.insert((job.deleted_cluster_ms, id.clone()));
         }
+        let before = self.jobs.get(&id).map(|entry| &entry.job);
+        self.outputs.update(before, &job);
         match self.jobs.get_mut(&id) {
             Some(entry) => Arc::make_mut(entry).job = job,
             None => drop(self.jobs.insert(id, Arc::new(JobEntry::new(job)))),

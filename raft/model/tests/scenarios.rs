@@ -25,6 +25,8 @@ struct World {
     health: ClusterHealth,
     index: u64,
     names: BTreeMap<String, String>,
+    /// What was planned and is not written yet.
+    thought: Vec<Command>,
 }
 
 /// `key=value` words of a command line.
@@ -113,7 +115,13 @@ impl World {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
             "nodes" | "silent" | "build" | "full" => self.report_health(&words),
-            "plan" => self.plan(),
+            "plan" => self.think() + &self.write(),
+            "think" => self.think(),
+            "write" => self.write(),
+            "voters" => {
+                self.health.voters = words[1].parse().unwrap();
+                String::new()
+            }
             "create" => self.create(&words),
             "seal" | "filled" | "cancel" | "delete" => self.change_job(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
@@ -166,16 +174,22 @@ impl World {
         }
     }
 
-    /// Plans and applies what was planned.
-    fn plan(&mut self) -> String {
-        let commands = plan(&self.state, &self.health);
-        if commands.is_empty() {
+    /// Plans; `write` applies what was planned, and `plan` does both.
+    fn think(&mut self) -> String {
+        self.thought = plan(&self.state, &self.health);
+        if self.thought.is_empty() {
             return "nothing to do\n".into();
         }
-        let text = commands.iter().map(|command| self.command(command));
-        let text = text.collect();
-        self.apply(commands);
-        text
+        let text = self.thought.iter().map(|command| self.command(command));
+        text.collect()
+    }
+
+    fn write(&mut self) -> String {
+        let commands = std::mem::take(&mut self.thought);
+        if !commands.is_empty() {
+            self.apply(commands);
+        }
+        String::new()
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`
@@ -278,7 +292,14 @@ impl World {
     fn command(&self, command: &Command) -> String {
         let text = match command {
             Command::SetHomes(c) => {
-                format!("homes {} {:?} (seen epoch {})", c.job, c.homes, c.epoch)
+                let retiring = match c.retiring.is_empty() {
+                    true => String::new(),
+                    false => format!(", retiring {:?}", c.retiring),
+                };
+                format!(
+                    "homes {} {:?}{retiring} (seen epoch {})",
+                    c.job, c.homes, c.epoch
+                )
             }
             Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
             Command::Release(c) => format!("release {}: {}", c.key, c.problem),
@@ -296,6 +317,7 @@ fn failure_class(word: &str) -> FailureClass {
         "final" => FailureClass::Final,
         "mismatch" => FailureClass::PlanMismatch,
         "lost" => FailureClass::NodeLost,
+        "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
     }
 }
@@ -306,7 +328,11 @@ fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     let homes: Vec<String> = job
         .homes
         .iter()
-        .map(|home| format!("{}{}", home.node, if home.filled { "" } else { "?" }))
+        .map(|home| {
+            let filled = if home.filled { "" } else { "?" };
+            let retiring = if home.retiring { "(retiring)" } else { "" };
+            format!("{}{filled}{retiring}", home.node)
+        })
         .collect();
     write!(
         text,

@@ -1,5 +1,6 @@
-//! The options that identify a request: whose job it is, and under which name a
-//! repeated command finds the same job again (P5).
+//! Options that several commands share: whose job it is, under which name a
+//! repeated command finds the same job again (P5), and whether `OUT` may be
+//! replaced.
 
 use clap::Args;
 
@@ -15,6 +16,14 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME", default_value = "default",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: String,
+}
+
+/// What may be done to a file that is there.
+#[derive(Args, Clone, Debug)]
+pub struct ReplaceArgs {
+    /// Replace OUT if it exists
+    #[arg(short = 'y', long, visible_alias = "force")]
+    pub overwrite: bool,
 }
 
 impl RequestArgs {

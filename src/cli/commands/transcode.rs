@@ -1,22 +1,17 @@
 //! `reelraft transcode IN OUT`: submits, uploads, follows and fetches in one
 //! command.
 
-use std::{os::unix::fs::MetadataExt, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use reelraft_proto::v1::{Job, Spec};
+use reelraft_proto::v1::{Job, JobState, Spec};
 
 use crate::{
     client::Client,
-    commands::request_options::RequestArgs,
+    commands::request_options::{ReplaceArgs, RequestArgs},
     error::CliError,
     job_end::outcome,
-    render::{
-        Output,
-        format::{counted, shell_quoted, size},
-        json,
-        screen::print,
-    },
+    render::{Output, json, progress::summary, screen::print},
     spec_options::SpecArgs,
     transfer::{
         fetch::fetch,
@@ -45,6 +40,8 @@ pub struct TranscodeArgs {
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
     #[command(flatten)]
+    pub replace: ReplaceArgs,
+    #[command(flatten)]
     pub spec: SpecArgs,
     #[command(flatten)]
     pub request: RequestArgs,
@@ -56,23 +53,22 @@ pub struct TranscodeArgs {
 /// Any error of its four steps.
 pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Result<(), CliError> {
     let spec = args.spec.to_wire(Some(&args.out))?;
-    refuse_own_source(&args)?;
-    let file = OutputFile::open(&args.out)?;
+    let (overwrite, source) = (args.replace.overwrite, Some(args.source.as_path()));
+    let file = OutputFile::check(&args.out, overwrite, source, client.screen())?;
+    if args.request.request_id.is_none() {
+        // A new job: what is there can't be its output.
+        file.refuse_existing()?;
+    }
     client.follow_job();
-    let job = run_job(client, &args, spec).await?;
+    let job = run_job(client, &args, spec, &file).await?;
     fetch(client, &job, file).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job)))?,
         Output::Table => {
-            // An audio-only job has none.
-            let frames = match job.frames_total {
-                0 => String::new(),
-                total => format!("{}, ", counted(total, "frame")),
-            };
             client.screen().notice(&format!(
-                "{} is done: {}, {frames}BLAKE3 {}",
+                "{} is done: {}, BLAKE3 {}",
                 args.out.display(),
-                size(job.output_bytes),
+                summary(&job),
                 job.output_hash,
             ));
         }
@@ -81,7 +77,12 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
 }
 
 /// Submits the job and follows it until it has succeeded.
-async fn run_job(client: &mut Client, args: &TranscodeArgs, spec: Spec) -> Result<Job, CliError> {
+async fn run_job(
+    client: &mut Client,
+    args: &TranscodeArgs,
+    spec: Spec,
+    file: &OutputFile,
+) -> Result<Job, CliError> {
     let screen = client.screen().clone();
     let submission = Submission {
         source: args.source.clone(),
@@ -91,33 +92,19 @@ async fn run_job(client: &mut Client, args: &TranscodeArgs, spec: Spec) -> Resul
     };
     let submitted = submit(client, submission, |job| {
         screen.notice(&format!("job {}", job.id));
-        Ok(())
+        if job.state() == JobState::Succeeded {
+            // OUT may be its very output: that is seen when it is fetched.
+            return Ok(());
+        }
+        file.refuse_existing()
     })
     .await?;
     let id = submitted.job.id;
     screen.on_interrupt(format!(
-        "the job continues; return to it with `reelraft job watch {id}` and \
-         `reelraft job fetch {id} {}`",
-        shell_quoted(&args.out.to_string_lossy())
+        "the job continues; return to it with `reelraft job watch {id}` and {}",
+        file.fetch_command(&id)
     ));
     let job = follow_with_bar(client, &id).await?;
     outcome(&job)?;
     Ok(job)
-}
-
-/// Overwriting the source with its own transcode is never what the user meant.
-fn refuse_own_source(args: &TranscodeArgs) -> Result<(), CliError> {
-    let (Ok(source), Ok(out)) = (
-        std::fs::metadata(&args.source),
-        std::fs::metadata(&args.out),
-    ) else {
-        return Ok(());
-    };
-    if (source.dev(), source.ino()) == (out.dev(), out.ino()) {
-        return Err(CliError::usage(
-            "IN and OUT are the same file",
-            "give OUT another name",
-        ));
-    }
-    Ok(())
 }

@@ -46,7 +46,7 @@ pub struct DevArgs {
     #[arg(long)]
     pub no_restart: bool,
     /// Tasks each node runs at once [default: the number of cores]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub slots: Option<u32>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]

@@ -2,6 +2,7 @@
 //! the ports are free. Nothing is started here.
 
 use std::{
+    ffi::OsString,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
     time::{Duration, Instant},
@@ -54,30 +55,28 @@ impl Plan {
     }
 
     /// The command line of node `id`, without the program.
-    pub fn arguments(&self, id: u32) -> Vec<String> {
+    pub fn arguments(&self, id: u32) -> Vec<OsString> {
         let peers: Vec<String> = (1..=self.nodes)
             .zip(self.endpoints())
             .map(|(id, endpoint)| format!("{id}={endpoint}"))
             .collect();
         let voters: Vec<String> = (1..=voters(self.nodes)).map(|id| id.to_string()).collect();
-        let mut arguments = vec![
-            "node".to_string(),
+        let mut arguments: Vec<OsString> = vec![
+            "node".into(),
             "--id".into(),
-            id.to_string(),
+            id.to_string().into(),
             "--listen".into(),
-            format!("127.0.0.1:{}", self.port(id)),
+            format!("127.0.0.1:{}", self.port(id)).into(),
             "--data".into(),
-            self.data
-                .join(format!("n{id}"))
-                .to_string_lossy()
-                .into_owned(),
+            // As it is: a name in other letters would be another folder.
+            self.data.join(format!("n{id}")).into(),
             "--peers".into(),
-            peers.join(","),
+            peers.join(",").into(),
             "--voters".into(),
-            voters.join(","),
+            voters.join(",").into(),
         ];
         if let Some(slots) = self.slots {
-            arguments.extend(["--slots".to_string(), slots.to_string()]);
+            arguments.extend(["--slots".into(), slots.to_string().into()]);
         }
         arguments
     }
@@ -112,6 +111,8 @@ fn voters(nodes: u32) -> u32 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+
     use super::*;
 
     fn three_nodes() -> Plan {
@@ -134,11 +135,15 @@ mod tests {
 
     #[test]
     fn a_node_gets_its_command_line() {
+        let mut plan = three_nodes();
         assert_eq!(
-            three_nodes().arguments(2).join(" "),
+            plan.arguments(2).join(OsStr::new(" ")),
             "node --id 2 --listen 127.0.0.1:7402 --data d/n2 --peers \
              1=127.0.0.1:7401,2=127.0.0.1:7402,3=127.0.0.1:7403 --voters 1,2,3 --slots 2"
         );
+        plan.data = OsStr::from_bytes(b"d\xff").into();
+        let folder = OsStr::from_bytes(b"d\xff/n2");
+        assert!(plan.arguments(2).iter().any(|word| word == folder));
     }
 
     #[test]

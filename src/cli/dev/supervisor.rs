@@ -18,14 +18,15 @@ use std::{
 
 use tokio::{
     process::{Child, Command},
-    signal::unix::{Signal, SignalKind, signal},
     sync::watch,
 };
 
 use super::{log::Log, plan::Plan};
 use crate::{
     error::{CliError, os_reason},
+    exit,
     limits::{RESTART_MS_MAX, RESTART_MS_MIN, RESTART_WELL_MS, STOP_GRACE_MS},
+    signals::Stop,
 };
 
 /// How far the supervisor is with stopping; all nodes follow it.
@@ -37,12 +38,7 @@ enum Stage {
 }
 
 pub async fn supervise(plan: Plan) -> Result<(), CliError> {
-    let signals = |kind| {
-        signal(kind).map_err(|error| CliError::no_resources("can't listen for signals", &error))
-    };
-    let mut interrupt = signals(SignalKind::interrupt())?;
-    let mut terminate = signals(SignalKind::terminate())?;
-    let mut hangup = signals(SignalKind::hangup())?;
+    let mut stop = Stop::listen()?;
     let log = Log::start();
     log.write("dev", &plan.welcome());
     let (stage, seen) = watch::channel(Stage::Running);
@@ -63,7 +59,7 @@ pub async fn supervise(plan: Plan) -> Result<(), CliError> {
                 }
                 Some(Err(_)) | None => break,
             },
-            () = any_signal(&mut interrupt, &mut terminate, &mut hangup) => {
+            () = stop.next() => {
                 let next = match *stage.borrow() {
                     Stage::Running => Stage::Stopping,
                     Stage::Stopping | Stage::Killing => Stage::Killing,
@@ -86,14 +82,6 @@ pub async fn supervise(plan: Plan) -> Result<(), CliError> {
             cause: "--no-restart keeps them so".into(),
             hint: "see their last lines above; start dev again to continue".into(),
         }),
-    }
-}
-
-async fn any_signal(interrupt: &mut Signal, terminate: &mut Signal, hangup: &mut Signal) {
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-        _ = hangup.recv() => {}
     }
 }
 
@@ -126,6 +114,17 @@ async fn keep_alive(
             Ok(status) => exit_reason(*status),
             Err(error) => os_reason(error),
         };
+        if status
+            .as_ref()
+            .is_ok_and(|status| status.code() == Some(exit::USAGE.into()))
+        {
+            // It would say the same for ever.
+            return Err(CliError::node(
+                "bad-config",
+                format!("node {id} can't run with its settings"),
+                "see its last lines above, and correct the options or the environment",
+            ));
+        }
         if !plan.restart {
             log.write(
                 "dev",

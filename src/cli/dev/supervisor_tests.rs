@@ -98,3 +98,17 @@ fn without_restart_a_dead_node_stays_dead() {
         assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 1);
     });
 }
+
+#[test]
+fn a_node_that_refuses_its_settings_ends_them_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let plan = plan(folder.path(), "echo 'error: bad-config' >&2; exit 2");
+    in_local_set(async {
+        let ended = tokio::time::timeout(Duration::from_secs(20), supervise(plan)).await;
+        let error = ended.expect("it is not restarted for ever").unwrap_err();
+        assert_eq!(
+            (error.kind(), error.exit_code()),
+            ("bad-config", exit::USAGE)
+        );
+    });
+}

@@ -133,11 +133,34 @@ pub fn milli(value: i64) -> String {
     text.trim_end_matches('0').trim_end_matches('.').to_string()
 }
 
-/// An argument, quoted for a shell where it needs to be.
+/// Whether a letter steers the terminal or shows nothing: control characters,
+/// those that turn the direction of writing, and those without width.
+pub fn is_unprintable(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+/// An argument, quoted for a shell where it needs to be. What a terminal must
+/// not see is written as its bytes, which bash and zsh turn back.
 pub fn shell_quoted(argument: &str) -> String {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=+,@%".contains(letter);
     if !argument.is_empty() && argument.chars().all(plain) {
         argument.to_string()
+    } else if argument.chars().any(is_unprintable) {
+        let mut quoted = String::from("$'");
+        for letter in argument.chars() {
+            match letter {
+                '\\' | '\'' => quoted.extend(['\\', letter]),
+                _ if is_unprintable(letter) => {
+                    let bytes = letter.to_string().into_bytes();
+                    quoted.extend(bytes.iter().map(|byte| format!("\\x{byte:02x}")));
+                }
+                _ => quoted.push(letter),
+            }
+        }
+        quoted + "'"
     } else {
         format!("'{}'", argument.replace('\'', r"'\''"))
     }
@@ -172,5 +195,7 @@ mod tests {
         assert_eq!(shell_quoted("-c:v"), "-c:v");
         assert_eq!(shell_quoted("it's"), r"'it'\''s'");
         assert_eq!(shell_quoted(""), "''");
+        let hostile = "a'\u{1b}[31m\\\u{202e}";
+        assert_eq!(shell_quoted(hostile), r"$'a\'\x1b[31m\\\xe2\x80\xae'");
     }
 }

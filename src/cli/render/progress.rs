@@ -11,7 +11,7 @@ use reelraft_proto::v1::{Job, JobState};
 use crate::{
     job_end::has_ended,
     limits::RATE_WINDOW_MS,
-    render::format::{clock, job_state, percent, size},
+    render::format::{clock, counted, job_state, percent, size},
 };
 
 /// How fast a count rises, over the last few seconds.
@@ -97,6 +97,30 @@ fn job_line_in(job: &Job, frames_milli_per_second: u64, short: bool) -> String {
     parts.join("  ").trim_end().to_string()
 }
 
+/// What a finished job came to: "5.9 MiB, 34 % of its source, 1000 frames in
+/// 0:12, 83 fps".
+pub fn summary(job: &Job) -> String {
+    let mut text = size(job.output_bytes);
+    if job.source_bytes > 0 {
+        // More than the source is no progress: it is not cut off at 100.
+        let share = u128::from(job.output_bytes) * 100 / u128::from(job.source_bytes);
+        text.push_str(&format!(", {share}% of its source"));
+    }
+    // An audio-only job has none.
+    if job.frames_total > 0 {
+        text.push_str(&format!(", {}", counted(job.frames_total, "frame")));
+    }
+    let took_ms = job.ended_unix_ms.saturating_sub(job.created_unix_ms);
+    if job.created_unix_ms > 0 && took_ms > 0 {
+        text.push_str(&format!(" in {}", clock(Duration::from_millis(took_ms))));
+        let fps = job.frames_total * 1000 / took_ms;
+        if fps > 0 {
+            text.push_str(&format!(", {fps} fps"));
+        }
+    }
+    text
+}
+
 /// One line for an upload or a fetch.
 pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64) -> String {
     let mut line = format!(
@@ -107,6 +131,10 @@ pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64
     );
     if bytes_milli_per_second >= 1000 {
         line.push_str(&format!("  {}/s", size(bytes_milli_per_second / 1000)));
+        let left_ms =
+            u128::from(total.saturating_sub(done)) * 1_000_000 / u128::from(bytes_milli_per_second);
+        let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(u64::MAX));
+        line.push_str(&format!("  ETA {}", clock(left)));
     }
     line
 }
@@ -164,10 +192,27 @@ mod tests {
     }
 
     #[test]
+    fn a_finished_job_says_what_it_came_to() {
+        let mut job = Job {
+            source_bytes: 10 << 20,
+            output_bytes: 3 << 20,
+            frames_total: 1000,
+            created_unix_ms: 5_000,
+            ended_unix_ms: 17_000,
+            ..Default::default()
+        };
+        let wanted = "3.0 MiB, 30% of its source, 1000 frames in 0:12, 83 fps";
+        assert_eq!(summary(&job), wanted);
+        job.frames_total = 0;
+        job.created_unix_ms = 0;
+        assert_eq!(summary(&job), "3.0 MiB, 30% of its source");
+    }
+
+    #[test]
     fn bytes_show_their_speed() {
         assert_eq!(
             bytes_line("uploading", 12 << 20, 48 << 20, 3000 << 20),
-            "uploading   [#####---------------]  25%  12.0 MiB of 48.0 MiB  3.0 MiB/s"
+            "uploading   [#####---------------]  25%  12.0 MiB of 48.0 MiB  3.0 MiB/s  ETA 0:12"
         );
     }
 

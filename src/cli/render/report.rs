@@ -1,14 +1,36 @@
 //! Errors on standard error: `error: KIND: CAUSE`, then `hint: …`, and the exit
 //! code that goes with them.
 
-use super::screen::{eprint, printable};
+use clap::error::{ContextKind, ContextValue};
+
+use super::{
+    Output,
+    json::{self, ErrorDocument},
+    screen::{eprint, printable},
+};
 use crate::{error::CliError, exit};
 
 /// Prints an error; returns its exit code.
 pub fn report(error: &CliError) -> u8 {
-    if !matches!(error, CliError::OutputClosed) {
-        eprint(&rendered(error.kind(), &error.to_string(), &error.hint()));
+    report_in(error, "", Output::Table)
+}
+
+/// Prints an error, and for programs as a line of JSON, too. `way_back` is how
+/// to return to the job that the command has made or follows, if any.
+pub fn report_in(error: &CliError, way_back: &str, output: Output) -> u8 {
+    if matches!(error, CliError::OutputClosed) {
+        return error.exit_code();
     }
+    let mut hint = error.hint();
+    let mut text = rendered(error.kind(), &error.to_string(), &hint);
+    if !way_back.is_empty() && error.leaves_the_job() {
+        text.push_str(&format!("hint: {}\n", printable(way_back)));
+        hint = format!("{hint}; {way_back}");
+    }
+    if output == Output::Json {
+        text.push_str(&json::line(&ErrorDocument::new(error, &hint)));
+    }
+    eprint(&text);
     error.exit_code()
 }
 
@@ -49,11 +71,27 @@ pub fn report_parse(error: &clap::Error) -> u8 {
             let body = kept
                 .join("\n")
                 .replace(" --endpoints <HOST:PORT,…>", " [OPTIONS]");
+            let hint = if names_a_file_as_output(error) {
+                "the file to write is the argument OUT, as in `reelraft transcode IN OUT`; \
+                 -o says how answers are printed"
+            } else {
+                "see the options with --help"
+            };
             eprint(&format!(
-                "error: usage: {}\nhint: see the options with --help\n",
+                "error: usage: {}\nhint: {hint}\n",
                 body.trim_start_matches("error: ").trim_end()
             ));
             exit::USAGE
         }
     }
+}
+
+/// Whether `-o` was given a file, as other programs take it.
+fn names_a_file_as_output(error: &clap::Error) -> bool {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.as_str(),
+        _ => "",
+    };
+    text(ContextKind::InvalidArg).contains("--output")
+        && text(ContextKind::InvalidValue).contains(['.', '/'])
 }

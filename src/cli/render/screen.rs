@@ -15,6 +15,7 @@ use std::{
 use crate::{
     error::{CliError, os_reason},
     limits::{BAR_MS, LINE_MS},
+    render::format::is_unprintable,
 };
 
 /// Standard error, shared by everything that reports on it.
@@ -99,6 +100,11 @@ impl Screen {
         self.state().on_interrupt = hint.into();
     }
 
+    /// How to return to the job, if the command has one; else empty.
+    pub fn way_back(&self) -> String {
+        self.state().on_interrupt.clone()
+    }
+
     /// The hint last given to [`Screen::on_interrupt`].
     pub fn interrupt_hint(&self) -> String {
         match self.state().on_interrupt.as_str() {
@@ -114,11 +120,11 @@ impl Default for Screen {
     }
 }
 
-/// Text without control characters: what comes from a node or a file name must
-/// not control the terminal.
+/// Text without what steers a terminal: that must not come from a node or a
+/// file name.
 pub fn printable(text: &str) -> String {
     text.chars()
-        .map(|letter| if letter.is_control() { '?' } else { letter })
+        .map(|letter| if is_unprintable(letter) { '?' } else { letter })
         .collect()
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
-use self::values::{above_zero, bitrate, crop, frame_rate, milli, pad, shard_ms};
+use self::values::{above_zero, bitrate, codec, crop, frame_rate, milli, pad, shard_ms};
 use crate::error::CliError;
 
 const CONTAINERS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "m4a", "opus", "flac"];
@@ -31,7 +31,7 @@ pub struct SpecArgs {
     #[arg(long, value_name = "RATE", value_parser = frame_rate, allow_negative_numbers = true)]
     pub fps: Option<(u32, u32)>,
     /// Video codec [default: h264; vp9 in webm]; ffv1 is lossless
-    #[arg(long, value_parser = ["h264", "hevc", "vp9", "av1", "ffv1"])]
+    #[arg(long, value_parser = codec())]
     pub codec: Option<String>,
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
     #[arg(long, allow_negative_numbers = true)]

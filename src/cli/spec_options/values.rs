@@ -1,6 +1,7 @@
 //! The values of spec options, from the text a user writes to exact numbers.
 //! All errors are sentences for clap.
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use reelraft_proto::v1::Crop;
 
 pub fn above_zero(text: &str) -> Result<u32, String> {
@@ -9,6 +10,24 @@ pub fn above_zero(text: &str) -> Result<u32, String> {
         Ok(value) => Ok(value),
         Err(_) => Err("it must be a whole number above 0".into()),
     }
+}
+
+/// The video codecs, also under the names that other programs have for them.
+pub fn codec() -> impl TypedValueParser<Value = String> {
+    const NAMES: [(&str, &[&str]); 5] = [
+        ("h264", &["x264", "avc"]),
+        ("hevc", &["h265", "x265"]),
+        ("vp9", &[]),
+        ("av1", &[]),
+        ("ffv1", &[]),
+    ];
+    let values = NAMES.map(|(name, others)| PossibleValue::new(name).aliases(others));
+    PossibleValuesParser::new(values).map(|given| {
+        let known = NAMES
+            .iter()
+            .find(|(_, others)| others.contains(&given.as_str()));
+        known.map_or(given.clone(), |(name, _)| name.to_string())
+    })
 }
 
 /// A decimal number as an integer and its count of decimals: "12.5" is (125, 1).

@@ -5,6 +5,7 @@ use std::{
     fs::File,
     io::{self, Seek, SeekFrom, Write},
     os::unix::fs::FileExt,
+    sync::Arc,
     time::Instant,
 };
 
@@ -12,18 +13,19 @@ use reelraft_proto::v1::{FetchPart, FetchRequest, Job, JobState};
 use tonic::Status;
 
 use crate::{
-    client::{Client, RetryBudget, open_stream},
+    client::{Client, RetryBudget, next_message, open_stream},
     error::CliError,
     job_end::outcome,
-    limits::HASH_BLOCK_BYTES,
+    limits::{HASH_BLOCK_BYTES, STREAM_SILENCE_MS},
     render::{
         format::job_state,
         progress::{Meter, bytes_line},
     },
-    transfer::output_file::OutputFile,
+    transfer::{on_thread::on_thread, output_file::OutputFile, part_file::PartFile},
 };
 
-/// Fetches a finished job's output.
+/// Fetches a finished job's output. An `OUT` that is that very output already
+/// is left as it is.
 ///
 /// # Errors
 /// [`CliError::NotFinished`] or the job's own failure if there is no output,
@@ -31,12 +33,16 @@ use crate::{
 /// serves.
 pub async fn fetch(client: &mut Client, job: &Job, output: OutputFile) -> Result<(), CliError> {
     client.follow_job();
-    let result = fetch_into(client, job, &output).await;
+    client.screen().on_interrupt(format!(
+        "the job keeps its output; {} goes on where this stopped",
+        output.fetch_command(&job.id)
+    ));
+    let result = fetch_into(client, job, output).await;
     client.screen().clear();
     result
 }
 
-async fn fetch_into(client: &mut Client, job: &Job, output: &OutputFile) -> Result<(), CliError> {
+async fn fetch_into(client: &mut Client, job: &Job, output: OutputFile) -> Result<(), CliError> {
     outcome(job)?;
     if job.state() != JobState::Succeeded {
         return Err(CliError::NotFinished {
@@ -44,25 +50,54 @@ async fn fetch_into(client: &mut Client, job: &Job, output: &OutputFile) -> Resu
             state: job_state(job.state),
         });
     }
-    let had = output.file.metadata().map_err(|e| output.failed(&e))?.len();
+    if is_there(client, job, &output).await? {
+        let name = output.out.display();
+        client
+            .screen()
+            .notice(&format!("{name} is there already, the same byte for byte"));
+        return Ok(());
+    }
+    output.refuse_existing()?;
+    let part = PartFile::open(output, &job.id)?;
+    let had = part.file.metadata().map_err(|e| part.failed(&e))?.len();
     let resumed = had > 0 && had <= job.output_bytes;
-    let mut found = copy(client, job, output, if resumed { had } else { 0 }).await?;
+    let mut found = copy(client, job, &part, if resumed { had } else { 0 }).await?;
     if resumed && found != job.output_hash {
         client
             .screen()
             .notice("the partial file is from another output, starting over");
-        found = copy(client, job, output, 0).await?;
+        found = copy(client, job, &part, 0).await?;
     }
     if found != job.output_hash {
         // The bytes are wrong: no later attempt may resume from them.
-        output.file.set_len(0).map_err(|e| output.failed(&e))?;
+        part.file.set_len(0).map_err(|e| part.failed(&e))?;
         return Err(CliError::OutputDiffers {
             job: job.id.clone(),
             found,
             promised: job.output_hash.clone(),
         });
     }
-    output.finish().map_err(|error| output.failed(&error))
+    if client.screen().due() {
+        client.screen().progress("syncing the output to the disk");
+    }
+    on_thread("writing the output", move || part.finish()).await?
+}
+
+/// Whether `OUT` is this job's whole output already.
+async fn is_there(client: &mut Client, job: &Job, output: &OutputFile) -> Result<bool, CliError> {
+    let length = std::fs::symlink_metadata(&output.out)
+        .ok()
+        .filter(|found| found.is_file())
+        .map(|found| found.len());
+    let Some(file) = File::open(&output.out)
+        .ok()
+        .filter(|_| length == Some(job.output_bytes))
+    else {
+        return Ok(false);
+    };
+    // A file that can't be read is not known to be the output.
+    let hashed = hash_start(client, Arc::new(file), job.output_bytes).await?;
+    Ok(hashed.is_ok_and(|hasher| hasher.finalize().to_hex().as_str() == job.output_hash))
 }
 
 /// Fills the partial file from `start` to its full length; returns the hash of
@@ -70,16 +105,16 @@ async fn fetch_into(client: &mut Client, job: &Job, output: &OutputFile) -> Resu
 async fn copy(
     client: &mut Client,
     job: &Job,
-    output: &OutputFile,
+    part: &PartFile,
     start: u64,
 ) -> Result<String, CliError> {
-    let mut file = &output.file;
-    let mut hasher = blake3::Hasher::new();
-    let prepared = file
-        .set_len(start)
-        .and_then(|()| hash_start(file, start, &mut hasher))
-        .and_then(|()| file.seek(SeekFrom::Start(start)));
-    prepared.map_err(|error| output.failed(&error))?;
+    let mut file = &*part.file;
+    file.set_len(start).map_err(|error| part.failed(&error))?;
+    let mut hasher = hash_start(client, part.file.clone(), start)
+        .await?
+        .map_err(|error| part.failed(&error))?;
+    file.seek(SeekFrom::Start(start))
+        .map_err(|error| part.failed(&error))?;
 
     let total = job.output_bytes;
     let mut at = start;
@@ -89,20 +124,20 @@ async fn copy(
         let status = match open(client, &job.id, at).await {
             Err(status) => status,
             Ok(mut parts) => loop {
-                let part = match parts.message().await {
-                    Ok(Some(part)) => part,
+                let piece = match next_message(&mut parts, STREAM_SILENCE_MS).await {
+                    Ok(Some(piece)) => piece,
                     // An early end is as good as a node that is gone.
                     Ok(None) => break Status::unavailable("the node broke the fetch off"),
                     Err(status) => break status,
                 };
-                check(&part, at, total)?;
+                check(&piece, at, total)?;
                 // Written right here: this program has nothing else to do, and
                 // a write to the page cache is faster than a hop to a thread.
-                file.write_all(&part.data)
-                    .map_err(|error| output.failed(&error))?;
-                hasher.update(&part.data);
-                at += part.data.len() as u64;
-                if !part.data.is_empty() {
+                file.write_all(&piece.data)
+                    .map_err(|error| part.failed(&error))?;
+                hasher.update(&piece.data);
+                at += piece.data.len() as u64;
+                if !piece.data.is_empty() {
                     client.record_progress(&mut retries);
                 }
                 meter.record(Instant::now(), at);
@@ -147,16 +182,31 @@ async fn open(
     open_stream(jobs.fetch(request)).await
 }
 
-/// Feeds the first `bytes` of a file to a hasher.
-fn hash_start(file: &File, bytes: u64, hasher: &mut blake3::Hasher) -> io::Result<()> {
-    let mut block = vec![0; HASH_BLOCK_BYTES];
-    let mut at = 0;
-    while at < bytes {
-        let want = usize::try_from(bytes - at).unwrap_or(HASH_BLOCK_BYTES);
-        let length = want.min(HASH_BLOCK_BYTES);
-        file.read_exact_at(&mut block[..length], at)?;
-        hasher.update(&block[..length]);
-        at += length as u64;
-    }
-    Ok(())
+/// Hashes the first `bytes` of a local file, and shows how far it is.
+async fn hash_start(
+    client: &Client,
+    file: Arc<File>,
+    bytes: u64,
+) -> Result<io::Result<blake3::Hasher>, CliError> {
+    let screen = client.screen().clone();
+    on_thread("reading the output", move || {
+        let mut hasher = blake3::Hasher::new();
+        let mut block = vec![0; HASH_BLOCK_BYTES];
+        let mut meter = Meter::default();
+        let mut at = 0;
+        while at < bytes {
+            let want = usize::try_from(bytes - at).unwrap_or(HASH_BLOCK_BYTES);
+            let length = want.min(HASH_BLOCK_BYTES);
+            file.read_exact_at(&mut block[..length], at)?;
+            hasher.update(&block[..length]);
+            at += length as u64;
+            meter.record(Instant::now(), at);
+            if screen.due() {
+                let speed = meter.milli_per_second();
+                screen.progress(&bytes_line("checking", at, bytes, speed));
+            }
+        }
+        Ok(hasher)
+    })
+    .await
 }

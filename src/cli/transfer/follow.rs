@@ -7,9 +7,10 @@ use reelraft_proto::v1::{Job, WatchEvent, WatchRequest};
 use tonic::Status;
 
 use crate::{
-    client::{Client, RetryBudget, open_stream},
+    client::{Client, RetryBudget, next_message, open_stream},
     error::CliError,
     job_end::has_ended,
+    limits::WATCH_SILENCE_MS,
     render::progress::{Meter, job_line},
 };
 
@@ -30,7 +31,7 @@ pub async fn follow(
         let status = match open(client, job).await {
             Err(status) => status,
             Ok(mut events) => loop {
-                match events.message().await {
+                match next_message(&mut events, WATCH_SILENCE_MS).await {
                     Ok(Some(event)) => {
                         client.record_progress(&mut retries);
                         if event.leader != 0 {

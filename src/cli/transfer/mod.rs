@@ -2,12 +2,15 @@
 //! they belong to. Every step survives broken connections and new leaders.
 //!
 //! ```text
-//! submit ──▶ upload ──▶ source          follow          fetch ──▶ output_file
+//! submit ──▶ upload ──▶ source          follow          fetch ──▶ output_file ──▶ part_file
 //! ```
 
 pub mod fetch;
 pub mod follow;
+pub mod local_files;
+pub mod on_thread;
 pub mod output_file;
+pub mod part_file;
 pub mod source;
 pub mod submit;
 pub mod upload;

@@ -120,15 +120,18 @@ impl Source {
     }
 
     /// The root hash that the cluster would seal it under: BLAKE3 over the
-    /// ordered chunk hashes, in hex.
+    /// ordered chunk hashes, in hex. `on_bytes` is told how far it is.
     ///
     /// # Errors
     /// As [`Source::chunk`].
-    pub fn root(&self, chunk_bytes: u32) -> Result<String, Change> {
+    pub fn root(&self, chunk_bytes: u32, mut on_bytes: impl FnMut(u64)) -> Result<String, Change> {
+        let mut read = 0;
         let mut root = blake3::Hasher::new();
         for number in 0..self.chunks(chunk_bytes) {
             let data = self.chunk(number, chunk_bytes)?;
             root.update(blake3::hash(&data).as_bytes());
+            read += data.len() as u64;
+            on_bytes(read);
         }
         Ok(root.finalize().to_hex().to_string())
     }
@@ -207,7 +210,7 @@ mod tests {
             .flat_map(|&bytes| *blake3::hash(&vec![7; bytes]).as_bytes())
             .collect();
         let root = blake3::hash(&hashes).to_hex().to_string();
-        assert_eq!(source.root(1000).unwrap(), root);
+        assert_eq!(source.root(1000, |_| {}).unwrap(), root);
         File::options()
             .write(true)
             .open(&path)

@@ -2,7 +2,7 @@
 //! id, then uploads, or makes sure that a job which already exists was made
 //! from this very file (P5).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Instant};
 
 use reelraft_proto::v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse};
 
@@ -10,8 +10,11 @@ use crate::{
     client::Client,
     error::CliError,
     limits::CHUNK_BYTES,
-    render::format::shell_quoted,
-    transfer::{source::Source, upload::upload},
+    render::{
+        format::shell_quoted,
+        progress::{Meter, bytes_line},
+    },
+    transfer::{on_thread::on_thread, source::Source, upload::upload},
 };
 
 /// A job to be made.
@@ -78,33 +81,43 @@ pub async fn submit(
         JobState::Uploading if job.source_root.is_empty() => {
             upload(client, &job.id, &source).await?;
         }
-        _ => refuse_other_source(&job, &source).await?,
+        // What became of these does not depend on this file.
+        JobState::Failed | JobState::Cancelled => {}
+        _ => refuse_other_source(client, &job, &source).await?,
     }
     Ok(Submitted { job, existed })
 }
 
 /// Refuses a job whose sealed source is not this file.
-async fn refuse_other_source(job: &Job, source: &Arc<Source>) -> Result<(), CliError> {
+async fn refuse_other_source(
+    client: &Client,
+    job: &Job,
+    source: &Arc<Source>,
+) -> Result<(), CliError> {
     if job.source_root.is_empty() {
         return Ok(());
     }
-    let file = source.clone();
-    let root = tokio::task::spawn_blocking(move || file.root(CHUNK_BYTES)).await;
-    match root {
-        Ok(Ok(root)) if root == job.source_root => Ok(()),
-        Ok(Ok(_)) => Err(CliError::SourceDiffers {
+    let (file, screen) = (source.clone(), client.screen().clone());
+    let reading = move || {
+        let mut meter = Meter::default();
+        file.root(CHUNK_BYTES, |read| {
+            meter.record(Instant::now(), read);
+            if screen.due() {
+                let speed = meter.milli_per_second();
+                screen.progress(&bytes_line("comparing", read, file.bytes, speed));
+            }
+        })
+    };
+    match on_thread("reading the source", reading).await? {
+        Ok(root) if root == job.source_root => Ok(()),
+        Ok(_) => Err(CliError::SourceDiffers {
             path: source.path.clone(),
             job: job.id.clone(),
         }),
-        Ok(Err(change)) => Err(CliError::SourceUnfit {
+        Err(change) => Err(CliError::SourceUnfit {
             path: source.path.clone(),
             cause: format!("it {} while it was read", change.0),
             hint: "try again once nothing writes to it any more".into(),
-        }),
-        Err(error) => Err(CliError::Local {
-            what: "reading the source failed".into(),
-            cause: error.to_string(),
-            hint: "try again".into(),
         }),
     }
 }

@@ -25,12 +25,15 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming};
 
 use crate::{
-    client::{Client, RetryBudget, open_stream},
+    client::{Client, RetryBudget, next_message, open_stream},
     error::CliError,
     job_end::outcome,
-    limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT},
+    limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, STREAM_SILENCE_MS},
     render::progress::{Meter, bytes_line},
-    transfer::source::{Change, Source},
+    transfer::{
+        on_thread::on_thread,
+        source::{Change, Source},
+    },
 };
 
 /// One upload, over as many connections as it takes.
@@ -108,7 +111,8 @@ impl Upload {
         let _ = up.send(up_message(Up::Open(UploadOpen { job }))).await;
         let mut incoming = open_stream(jobs.upload(ReceiverStream::new(outgoing))).await?;
 
-        let plan = match next(&mut incoming).await? {
+        let first = next_message(&mut incoming, STREAM_SILENCE_MS).await;
+        let plan = match known_message(first)? {
             Down::Plan(plan) => plan,
             Down::Sealed(sealed) => return Ok(sealed.root),
             Down::Ask(_) | Down::Acked(_) => return Err(nonsense("no upload plan came first")),
@@ -119,7 +123,7 @@ impl Upload {
         }
         let chunks = self.source.chunks(chunk_bytes);
         let mut safe = plan.have.len() as u64;
-        self.compare(plan).await?;
+        self.compare(client, plan).await?;
 
         let mut asked: VecDeque<u64> = VecDeque::new();
         loop {
@@ -171,9 +175,15 @@ impl Upload {
     }
 
     /// Checks that the chunks the cluster already has are those of this file.
-    async fn compare(&mut self, plan: UploadPlan) -> Result<(), Broken> {
+    async fn compare(&mut self, client: &Client, plan: UploadPlan) -> Result<(), Broken> {
         let chunks = self.source.chunks(plan.chunk_bytes);
-        for have in plan.have {
+        let all = plan.have.len() as u64;
+        for (done, have) in (0..).zip(plan.have) {
+            if client.screen().due() {
+                let bytes = |count: u64| count.saturating_mul(plan.chunk_bytes.into());
+                let line = bytes_line("comparing", bytes(done), bytes(all), 0);
+                client.screen().progress(&line);
+            }
             if self.known.contains(&have.number) {
                 continue;
             }
@@ -285,8 +295,14 @@ fn queue(asked: &mut VecDeque<u64>, numbers: Vec<u64>, chunks: u64) -> Result<()
     Ok(())
 }
 
+/// What a node says during an upload. It may be silent for long, while the
+/// other homes write.
 async fn next(incoming: &mut Streaming<UploadServer>) -> Result<Down, Broken> {
-    match incoming.message().await? {
+    known_message(incoming.message().await)
+}
+
+fn known_message(message: Result<Option<UploadServer>, Status>) -> Result<Down, Broken> {
+    match message? {
         Some(UploadServer {
             message: Some(message),
         }) => Ok(message),
@@ -308,11 +324,6 @@ fn nonsense(what: impl Into<String>) -> Broken {
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Change> + Send + 'static,
 ) -> Result<Result<T, Change>, Broken> {
-    tokio::task::spawn_blocking(work).await.map_err(|error| {
-        Broken::Final(CliError::Local {
-            what: "reading the source failed".into(),
-            cause: error.to_string(),
-            hint: "try again".into(),
-        })
-    })
+    let done = on_thread("reading the source", work).await;
+    done.map_err(Broken::Final)
 }

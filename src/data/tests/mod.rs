@@ -192,12 +192,26 @@ impl ThreeNodes {
         job
     }
 
+    /// Gives a job these homes; filled ones that leave retire.
     fn set_homes(&self, job: &str, homes: &[u64]) {
+        self.move_homes(job, homes, &self.leaving(job, homes));
+    }
+
+    fn move_homes(&self, job: &str, homes: &[u64], retiring: &[u64]) {
         self.shared.apply(vec![Command::SetHomes(SetHomes {
             job: job.to_string(),
             epoch: self.entry(job).job.epoch,
             homes: homes.to_vec(),
+            retiring: retiring.to_vec(),
         })]);
+    }
+
+    /// The filled homes of now that are not among those to come.
+    fn leaving(&self, job: &str, homes: &[u64]) -> Vec<u64> {
+        let entry = self.entry(job);
+        let held = entry.job.homes.iter().filter(|home| home.filled);
+        let leaving = held.filter(|home| !homes.contains(&home.node));
+        leaving.map(|home| home.node).collect()
     }
 
     fn entry(&self, job: &str) -> Arc<JobEntry> {

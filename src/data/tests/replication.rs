@@ -3,6 +3,8 @@
 use std::time::Instant;
 
 use futures::TryStreamExt;
+use reelraft_model::home_rules::keeps_bytes_of;
+use reelraft_storage::blobs::Removal;
 
 use super::*;
 use crate::data::{
@@ -225,6 +227,77 @@ async fn a_new_home_of_an_unsealed_source_gets_what_was_acknowledged() {
     assert!(refused.is_passing(), "{refused}");
 }
 
+/// Two homes are restarted one after the other: what took the place of the
+/// first is filled from it, while the second is away.
+#[tokio::test]
+async fn a_home_that_retires_is_read_from_and_takes_nothing_new() {
+    let mut nodes = ThreeNodes::start().await;
+    let source = content(3 * CHUNK_BYTES);
+    let (job, _) = sealed(&nodes, &source).await;
+    nodes.set_homes(&job, &[2, 3]);
+    nodes.stop_node(2).await;
+    let entry = nodes.entry(&job);
+    let data = nodes.data(3);
+    let manifest = data.read_whole(&entry, &entry.job.manifest).await;
+    assert!(!manifest.unwrap().is_empty());
+    data.fill(&entry).await.unwrap();
+    assert!(data.lacking(&entry).await.unwrap().is_empty());
+    let hash = data.put_bytes(&job, b"result".to_vec()).await.unwrap();
+    assert!(!nodes.data(1).store().has(&job, &hash).unwrap());
+}
+
+/// A part that only a lost home may have is made again; what can't be made
+/// again is waited for.
+#[tokio::test]
+async fn what_only_lost_homes_have_is_told_from_what_is_out_of_reach() {
+    let mut nodes = ThreeNodes::start().await;
+    let (job, _) = sealed(&nodes, b"source").await;
+    nodes.stop_node(2).await;
+    let asked = hex(b"on node 2 at most");
+    let silent = nodes.data(1).copy_here(&nodes.entry(&job), &asked).await;
+    assert!(!silent.unwrap_err().is_worth_remaking());
+    nodes.set_homes(&job, &[1, 3]);
+    let retired = nodes.data(1).copy_here(&nodes.entry(&job), &asked).await;
+    let retired = retired.unwrap_err();
+    assert!(
+        retired.is_worth_remaking() && !retired.is_lost(),
+        "{retired}"
+    );
+}
+
+/// The homes of an upload moved twice, and the one that saw all of it is gone:
+/// what was acknowledged is on the others together.
+#[tokio::test]
+async fn an_upload_goes_on_from_homes_that_know_a_part_each() {
+    let mut nodes = ThreeNodes::start().await;
+    let source = content(4 * CHUNK_BYTES);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    let send = async |nodes: &ThreeNodes, number: u64| {
+        let mut client = Client::open(nodes.data(2), &job);
+        let have = client.plan().await;
+        client.asked().await;
+        client.send_chunk(number, &source).await;
+        client.next().await.unwrap();
+        have.len()
+    };
+    send(&nodes, 0).await;
+    nodes.move_homes(&job, &[2, 3], &[1]);
+    assert_eq!(send(&nodes, 1).await, 1);
+    nodes.move_homes(&job, &[2, 1], &[3]);
+    nodes.stop_node(2).await;
+    nodes.move_homes(&job, &[1, 3], &[2]);
+    assert_eq!(nodes.chunks_on(1, &job), 1);
+    // Not all can be asked, so none says that it is filled; all is here.
+    let partly = nodes.data(1).fill(&nodes.entry(&job)).await;
+    assert!(partly.unwrap_err().is_passing());
+    assert_eq!(nodes.chunks_on(1, &job), 2);
+    let mut client = Client::open(nodes.data(1), &job);
+    assert_eq!(client.plan().await.len(), 2);
+    drop(client);
+    nodes.upload(3, &job, &source).await.unwrap();
+    assert_eq!(nodes.chunks_on(3, &job), 4);
+}
+
 #[tokio::test]
 async fn an_output_is_fetched_from_any_offset_through_any_node() {
     let nodes = ThreeNodes::start().await;
@@ -271,4 +344,26 @@ async fn a_scrub_finds_rot_and_only_that() {
     stopper.send_replace(true);
     let stopped = nodes.data(1).scrub(round, stop).await.unwrap();
     assert_eq!(stopped.blobs, 0);
+}
+
+#[tokio::test]
+async fn a_node_that_is_a_home_again_in_the_last_moment_keeps_its_bytes() {
+    let nodes = ThreeNodes::start().await;
+    let (job, entry) = sealed(&nodes, b"source").await;
+    let data = nodes.data(2);
+    nodes.set_homes(&job, &[1]);
+    let seen = data.table.local();
+    assert!(!keeps_bytes_of(&seen, &job, 2), "so the sweep begins");
+    nodes.set_homes(&job, &[1, 2]);
+    let id = job.clone();
+    let unwanted = move |state: &State| !keeps_bytes_of(state, &id, 2);
+    let removed = data.remove_job_if(&job, unwanted.clone()).await.unwrap();
+    assert_eq!(removed, Removal::Wanted);
+    data.store().verify(&job, &entry.job.manifest).unwrap();
+    assert_eq!(nodes.chunks_on(2, &job), 1);
+    nodes.set_homes(&job, &[1]);
+    let removed = data.remove_job_if(&job, unwanted).await.unwrap();
+    assert_eq!(removed, Removal::Removed);
+    assert!(data.store().list(&job).unwrap().is_empty());
+    assert_eq!(nodes.chunks_on(2, &job), 0);
 }

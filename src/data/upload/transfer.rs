@@ -12,7 +12,7 @@ use futures::{
     future::{join_all, try_join_all},
     stream::{self, FuturesUnordered},
 };
-use reelraft_model::{Command, JobEntry, JobState, SealSource, State};
+use reelraft_model::{Command, Job, JobEntry, JobState, SealSource, State};
 use reelraft_storage::journal::Chunk;
 use tokio::sync::mpsc;
 
@@ -103,12 +103,42 @@ impl<'a> Upload<'a> {
         let journals = try_join_all(journals).await?;
         let Merged { on_all, on_some } = merge(&self.job, &journals)?;
         self.safe = on_all;
+        let here = self.nodes.iter().copied().zip(journals);
+        let mut journals: BTreeMap<u64, _> = here.collect();
+        let on_some = self.add_retiring(job, on_some, &mut journals).await;
         let copied = self.copy(&entry, on_some, &journals).await?;
         self.safe.extend(copied);
         self.held
             .retain(|number, _| !self.safe.contains_key(number));
         self.next = 0;
         Ok(None)
+    }
+
+    /// Adds what the former homes hold that answer: what was acknowledged
+    /// before they were lost may be nowhere else.
+    async fn add_retiring(
+        &self,
+        job: &Job,
+        mut on_some: BTreeMap<u64, Hash>,
+        journals: &mut BTreeMap<u64, BTreeMap<u64, Chunk>>,
+    ) -> BTreeMap<u64, Hash> {
+        let asked = job.retiring_homes().map(|home| async {
+            let journal = self.data.homes.journal(home.node, &self.job, job.epoch);
+            Some((home.node, journal.await.ok()?))
+        });
+        for (node, mut journal) in join_all(asked).await.into_iter().flatten() {
+            journal.retain(|number, chunk| {
+                let hash = Hash::from_hex(&chunk.hash).ok();
+                let known = self.safe.get(number).or_else(|| on_some.get(number));
+                match (known.copied(), hash) {
+                    (Some(known), Some(hash)) => known == hash,
+                    (None, Some(hash)) => on_some.insert(*number, hash).is_none(),
+                    (_, None) => false,
+                }
+            });
+            journals.insert(node, journal);
+        }
+        on_some
     }
 
     /// The job as it is now, if it still takes bytes.
@@ -139,15 +169,14 @@ impl<'a> Upload<'a> {
         &self,
         entry: &JobEntry,
         on_some: BTreeMap<u64, Hash>,
-        journals: &[BTreeMap<u64, Chunk>],
+        journals: &BTreeMap<u64, BTreeMap<u64, Chunk>>,
     ) -> Result<Vec<(u64, Hash)>, DataError> {
         let copies = on_some.into_iter().map(|(number, hash)| {
-            let has = |(at, _): &(usize, &u64)| journals[*at].contains_key(&number);
-            let (have, lack): (Vec<_>, Vec<_>) = self.nodes.iter().enumerate().partition(has);
-            let ids = |nodes: Vec<(usize, &u64)>| {
-                nodes.into_iter().map(|(_, id)| *id).collect::<Vec<u64>>()
-            };
-            self.copy_chunk(entry, number, hash, ids(have), ids(lack))
+            let has = |node: &u64| journals[node].contains_key(&number);
+            let (have, mut lack): (Vec<u64>, Vec<u64>) =
+                journals.keys().partition(|&node| has(node));
+            lack.retain(|node| self.nodes.contains(node));
+            self.copy_chunk(entry, number, hash, have, lack)
         });
         let copied = stream::iter(copies).buffer_unordered(COPY_WINDOW);
         copied
@@ -166,7 +195,7 @@ impl<'a> Upload<'a> {
     ) -> Result<Option<(u64, Hash)>, DataError> {
         let name = hash.to_hex();
         let bytes = match self.data.try_range(entry, &name, (0, 0), &have).await {
-            Err(error) if error.is_lost() => return Ok(None),
+            Err(error) if error.is_worth_remaking() => return Ok(None),
             bytes => Bytes::from(bytes?),
         };
         let puts = lack.iter().map(|&node| {

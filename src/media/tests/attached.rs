@@ -163,17 +163,15 @@ fn below(folder: &Path) -> Vec<String> {
     found
 }
 
-#[test]
-fn names_of_attached_files_are_never_more_than_names() {
-    let world = World::new();
-    let (film, pictures) = covered(&world);
+/// The film with a file under each of the names, and a picture.
+fn oddly_attached(world: &World, film: &Clip, picture: &Clip) -> Clip {
     world.written("font.ttf", "no real font");
     let mut words = "-nostdin -v error -y -i covered.mp4 -map 0:v:0 -map 0:a -c copy"
         .split(' ')
         .map(String::from)
         .collect::<Vec<_>>();
     let mut files = vec!["font.ttf"; NAMES.len()];
-    files.push(&pictures[0].name);
+    files.push(&picture.name);
     for (number, file) in files.iter().enumerate() {
         let name = NAMES.get(number).unwrap_or(&"../cover%d.png");
         let kind = if *file == "font.ttf" {
@@ -195,10 +193,18 @@ fn names_of_attached_files_are_never_more_than_names() {
         .status()
         .unwrap();
     assert!(made.success());
-    let odd = Clip {
+    Clip {
         name: "odd.mkv".into(),
         path: folder.join("odd.mkv"),
-    };
+    }
+}
+
+#[test]
+fn names_of_attached_files_are_never_more_than_names() {
+    let world = World::new();
+    let (film, pictures) = covered(&world);
+    let odd = oddly_attached(&world, &film, &pictures[0]);
+    let folder = odd.path.parent().unwrap();
     let before = below(folder);
     let job = world.job(&odd, &quick("mkv"));
     let named = |path: &Path| -> Vec<String> {

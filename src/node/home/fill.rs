@@ -1,20 +1,36 @@
 //! Fills this disk with what its jobs count on.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use reelraft_model::{Command, HomeFilled, Job, JobEntry, JobState};
-use tracing::{debug, info};
+use reelraft_model::{
+    Command, HomeFilled, Job, JobEntry, JobState,
+    home_rules::{FillDuty, holders, must_fill},
+};
+use tokio::task::{AbortHandle, JoinError, JoinSet};
+use tracing::{debug, error, info, warn};
 
-use crate::node::context::NodeContext;
+use super::fill_queue::{Due, FillQueue};
+use crate::{data::DataError, node::context::NodeContext};
 
 /// Fills this node for every job that counts on it: as a new home, and after
 /// an absence in which parts were finished that only the other homes hold.
-/// Remembers what was found whole, so that a quiet job costs nothing.
+/// A few at once, each in a task of its own, which end with the filler.
 #[derive(Default)]
-pub struct Filler(BTreeMap<String, FillMark>);
+pub struct Filler {
+    queue: FillQueue,
+    fills: JoinSet<Filled>,
+    running: BTreeMap<String, AbortHandle>,
+    /// What was found whole, so that a quiet job costs nothing.
+    whole: BTreeMap<String, FillMark>,
+    /// Jobs whose loss was told already.
+    lost: BTreeSet<String>,
+}
 
 /// What a job was when this home was last found to hold all of it.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 struct FillMark {
     epoch: u64,
     state: JobState,
@@ -23,58 +39,143 @@ struct FillMark {
     damaged: u64,
 }
 
-impl Filler {
-    /// One pass over all jobs; whether nothing was found lacking at its end.
-    pub async fn run(&mut self, context: &Arc<NodeContext>) -> bool {
-        let mut all_whole = true;
-        let node = context.node();
-        let state = context.cluster.local();
-        self.0.retain(|id, _| state.job(id).is_some());
-        let mine: Vec<Arc<JobEntry>> = state
-            .jobs()
-            .filter(|entry| entry.job.state().keeps_bytes() && entry.is_home(node))
-            .cloned()
-            .collect();
-        drop(state);
-        let damaged = context.data.store().damaged();
-        for entry in mine {
-            let job = &entry.job;
-            let unfilled = job
-                .homes
-                .iter()
-                .any(|home| home.node == node && !home.filled);
-            // The upload itself fills those that were homes from the start.
-            if job.state() == JobState::Uploading && !unfilled {
-                continue;
-            }
-            let mark = FillMark {
-                epoch: job.epoch,
-                state: job.state(),
-                blobs: entry.blobs().len(),
-                damaged,
-            };
-            if !unfilled && self.0.get(&job.id) == Some(&mark) {
-                continue;
-            }
-            match context.data.fill(&entry).await {
-                Err(error) => {
-                    all_whole = false;
-                    debug!(job = job.id, %error, "not filled yet");
-                }
-                Ok(()) if unfilled => propose_filled(context, job, node).await,
-                Ok(()) => drop(self.0.insert(job.id.clone(), mark)),
-            }
+/// A fill that has ended.
+struct Filled {
+    job: String,
+    mark: FillMark,
+    result: Result<(), DataError>,
+}
+
+impl FillMark {
+    fn of(entry: &JobEntry, damaged: u64) -> Self {
+        FillMark {
+            epoch: entry.job.epoch,
+            state: entry.job.state(),
+            blobs: entry.blobs().len(),
+            damaged,
         }
-        all_whole
     }
 }
 
-async fn propose_filled(context: &Arc<NodeContext>, job: &Job, node: u64) {
+impl Filler {
+    /// Looks at all jobs anew, ends the fills that nobody needs any more, and
+    /// begins others; whether nothing is lacking.
+    pub fn look(&mut self, context: &Arc<NodeContext>) -> bool {
+        let node = context.node();
+        let state = context.cluster.local();
+        let is_gone = |job: &str| {
+            let entry = state.job(job);
+            entry.and_then(|entry| must_fill(entry, node)).is_none()
+        };
+        self.whole.retain(|job, _| state.job(job).is_some());
+        self.lost.retain(|job| state.job(job).is_some());
+        self.queue.forget(is_gone);
+        for (_, fill) in self.running.iter().filter(|(job, _)| is_gone(job)) {
+            fill.abort();
+        }
+        let damaged = context.data.store().damaged();
+        let is_due = |entry: &&Arc<JobEntry>| match must_fill(entry, node) {
+            None => false,
+            Some(FillDuty::BecomeWhole) => true,
+            Some(FillDuty::StayWhole) => {
+                self.whole.get(&entry.job.id) != Some(&FillMark::of(entry, damaged))
+            }
+        };
+        let due = state.jobs().filter(is_due).map(|entry| due(&entry.job));
+        let due = due.collect();
+        self.queue.wait_for(due);
+        self.begin(context);
+        self.queue.is_empty()
+    }
+
+    /// Waits until a fill has ended, if one is running, and begins the next.
+    pub async fn go_on(&mut self, context: &Arc<NodeContext>) {
+        match self.fills.join_next().await {
+            Some(Ok(filled)) => self.end(filled),
+            Some(Err(ended)) => self.cut_off(&ended),
+            None => std::future::pending().await,
+        }
+        self.begin(context);
+    }
+
+    /// Begins as many fills as there is room for.
+    fn begin(&mut self, context: &Arc<NodeContext>) {
+        while let Some(job) = self.queue.begin() {
+            let state = context.cluster.local();
+            let duty = state
+                .job(&job)
+                .and_then(|entry| Some((entry, must_fill(entry, context.node())?)));
+            let Some((entry, duty)) = duty else {
+                self.queue.end(&job, true);
+                continue;
+            };
+            let mark = FillMark::of(entry, context.data.store().damaged());
+            let fill = fill(context.clone(), entry.clone(), duty, mark);
+            self.running.insert(job, self.fills.spawn(fill));
+        }
+    }
+
+    fn end(&mut self, filled: Filled) {
+        let Filled { job, mark, result } = filled;
+        self.running.remove(&job);
+        self.queue.end(&job, result.is_ok());
+        match result {
+            Ok(()) => {
+                self.lost.remove(&job);
+                self.whole.insert(job, mark);
+            }
+            Err(error) if error.is_lost() && self.lost.insert(job.clone()) => {
+                error!(job, %error, "bytes that were stored are lost");
+            }
+            Err(error) => debug!(job, %error, "not filled yet"),
+        }
+    }
+
+    fn cut_off(&mut self, ended: &JoinError) {
+        let of_it = |(_, fill): &(&String, &AbortHandle)| fill.id() == ended.id();
+        let job = self.running.iter().find(of_it).map(|(job, _)| job.clone());
+        if let Some(job) = job {
+            self.running.remove(&job);
+            self.queue.end(&job, false);
+            if !ended.is_cancelled() {
+                warn!(job, error = %ended, "a fill ended without a result");
+            }
+        }
+    }
+}
+
+fn due(job: &Job) -> Due {
+    Due {
+        job: job.id.clone(),
+        copies: holders(job).count(),
+        bytes: match job.state() {
+            JobState::Succeeded => job.output_bytes,
+            _ => job.source_bytes,
+        },
+    }
+}
+
+/// Fills this home for one job, and says so if it was not filled before.
+async fn fill(
+    context: Arc<NodeContext>,
+    entry: Arc<JobEntry>,
+    duty: FillDuty,
+    mark: FillMark,
+) -> Filled {
+    let job = entry.job.id.clone();
+    let result = context.data.fill(&entry).await;
+    if result.is_ok() && duty == FillDuty::BecomeWhole {
+        propose_filled(&context, &entry.job).await;
+    }
+    Filled { job, mark, result }
+}
+
+async fn propose_filled(context: &Arc<NodeContext>, job: &Job) {
     info!(job = job.id, "filled as a new home");
     let command = HomeFilled {
         job: job.id.clone(),
         epoch: job.epoch,
-        node,
+        node: context.node(),
     };
     if let Err(error) = context
         .cluster

@@ -3,43 +3,54 @@
 //! A missed wake-up costs latency and never correctness.
 
 mod fill;
+mod fill_queue;
 mod scrub;
 mod sweep;
 
 use std::sync::Arc;
 
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{MissedTickBehavior, interval},
+};
 use tracing::info;
 
-use self::{fill::Filler, sweep::Sweep};
+use self::fill::Filler;
 use super::context::NodeContext;
-use crate::limits::{DUTY_TICK, SWEEP_EVERY};
+use crate::limits::DUTY_TICK;
 
-/// Does the duties until `stop` is set.
-pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
+/// Does the duties until `stop` is set. None waits for another: a fill or a
+/// removal may take many minutes.
+pub async fn run(context: Arc<NodeContext>, stop: watch::Receiver<bool>) {
     context
         .work_threads
         .spawn(scrub::run(context.clone(), stop.clone()));
+    let sweeping = tokio::spawn(sweep::run(context.clone(), stop.clone()));
+    fill_until(&context, stop).await;
+    // It may be in the middle of a removal, which goes on by itself.
+    sweeping.abort();
+}
+
+async fn fill_until(context: &Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
     let mut filler = Filler::default();
-    let mut sweep = Sweep::default();
-    let mut swept = Instant::now();
     let mut caught_up = false;
+    let mut ticks = interval(DUTY_TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let ticked = tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = filler.go_on(context) => false,
+            _ = ticks.tick() => true,
+        };
+        if !ticked {
+            continue;
+        }
         // What a node remembers of before it was away is no ground to call
         // itself whole: the table is asked of the leader first.
         let current = !caught_up && context.cluster.read().await.is_ok();
-        let whole = filler.run(&context).await;
-        if current && whole {
+        if filler.look(context) && current {
             caught_up = true;
             info!("caught up: all that this home should hold is here");
-        }
-        if swept.elapsed() >= SWEEP_EVERY {
-            swept = Instant::now();
-            sweep.run(&context).await;
-        }
-        tokio::select! {
-            _ = stop.wait_for(|stop| *stop) => return,
-            () = tokio::time::sleep(DUTY_TICK) => {}
         }
     }
 }

@@ -3,20 +3,43 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::{JobState, State, TaskKey};
-use tokio::time::Instant;
+use reelraft_model::{
+    State,
+    home_rules::{keeps_bytes_of, may_prune},
+};
+use reelraft_storage::blobs::Removal;
+use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
-use crate::{limits::SWEEP_GRACE, node::context::NodeContext};
+use crate::{
+    limits::{SWEEP_EVERY, SWEEP_GRACE},
+    node::context::NodeContext,
+};
+
+/// Sweeps until `stop` is set; first of all away what an earlier run of this
+/// node had only begun to delete.
+pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
+    let mut sweep = Sweep::default();
+    loop {
+        if let Err(error) = context.data.empty_trash().await {
+            warn!(%error, "removed bytes could not be deleted yet");
+        }
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => return,
+            () = tokio::time::sleep(SWEEP_EVERY) => {}
+        }
+        sweep.run(&context).await;
+    }
+}
 
 /// Folders of jobs that have no claim here, and since when.
 #[derive(Default)]
-pub struct Sweep(BTreeMap<String, Instant>);
+struct Sweep(BTreeMap<String, Instant>);
 
 impl Sweep {
     /// Removes the bytes of jobs that are gone. Judged only on a linearizable
     /// read: a node that was away must not act on what it remembers.
-    pub async fn run(&mut self, context: &Arc<NodeContext>) {
+    async fn run(&mut self, context: &Arc<NodeContext>) {
         let Ok(held) = context.data.jobs_held().await else {
             return;
         };
@@ -24,16 +47,8 @@ impl Sweep {
             return;
         };
         let node = context.node();
-        let finished = |id: &String| {
-            state
-                .job(id)
-                .filter(|entry| entry.job.state() == JobState::Succeeded)
-        };
-        for entry in held
-            .iter()
-            .filter_map(finished)
-            .filter(|entry| entry.is_home(node))
-        {
+        let finished = |id: &String| state.job(id).filter(|entry| may_prune(entry, node));
+        for entry in held.iter().filter_map(finished) {
             match context.data.prune(entry).await {
                 Ok(0) => {}
                 Ok(removed) => debug!(job = entry.job.id, removed, "its parts are removed"),
@@ -42,7 +57,7 @@ impl Sweep {
         }
         let unwanted: Vec<String> = held
             .into_iter()
-            .filter(|id| !wanted(&state, id, node))
+            .filter(|id| !keeps_bytes_of(&state, id, node))
             .collect();
         self.0.retain(|id, _| unwanted.contains(id));
         for id in unwanted {
@@ -52,26 +67,19 @@ impl Sweep {
             }
             // Asked anew for each: an earlier removal may have taken minutes.
             match context.cluster.read().await {
-                Ok(state) if !wanted(&state, &id, node) => {}
+                Ok(state) if !keeps_bytes_of(&state, &id, node) => {}
                 _ => continue,
             }
-            match context.data.remove_job(&id).await {
-                Ok(()) => info!(job = id, "its bytes are removed"),
+            let job = id.clone();
+            let unwanted = move |state: &State| !keeps_bytes_of(state, &job, node);
+            match context.data.remove_job_if(&id, unwanted).await {
+                Ok(Removal::Removed) => info!(job = id, "its bytes are removed"),
+                Ok(Removal::Wanted) => debug!(job = id, "its bytes are wanted again"),
+                // Tried again by the next sweep.
+                Ok(Removal::InUse) => continue,
                 Err(error) => warn!(job = id, %error, "its bytes could not be removed"),
             }
             self.0.remove(&id);
         }
     }
-}
-
-/// Whether a job's bytes may be needed on this node: as its home, for an
-/// attempt that runs here, or as the former home that a new one is still
-/// filled from.
-fn wanted(state: &State, id: &str, node: u64) -> bool {
-    state.job(id).is_some_and(|entry| {
-        let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
-        let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
-        let filling = entry.job.homes.iter().any(|home| !home.filled);
-        !ended && (filling || entry.is_home(node) || entry.running.iter().any(here))
-    })
 }

@@ -35,6 +35,7 @@ const LEASE: Duration = Duration::from_millis(LEASE_MS);
 pub async fn run(
     cluster: Cluster,
     sessions: Arc<Sessions>,
+    rehome_after_s: u64,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut leadership = cluster.leadership();
@@ -42,7 +43,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, now.term);
+            let term = Term::new(&cluster, &sessions, rehome_after_s, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -61,17 +62,19 @@ pub async fn run(
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
+    rehome_after_ms: u64,
     term: u64,
     since: Instant,
     cluster_ms_base: u64,
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, term: u64) -> Self {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, rehome_after_s: u64, term: u64) -> Self {
         let cluster_ms_base = cluster.local().cluster_ms();
         Term {
             cluster,
             sessions,
+            rehome_after_ms: rehome_after_s.saturating_mul(1000),
             term,
             since: Instant::now(),
             cluster_ms_base,
@@ -139,6 +142,7 @@ impl<'a> Term<'a> {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
             unix_ms: unix_ms(),
+            rehome_after_ms: self.rehome_after_ms,
         }
     }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::work_dir::WorkDir;
 use crate::{
-    data::{DataError, Payload, ServedSource},
+    data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
@@ -31,9 +31,19 @@ fn node_fault(kind: &str, cause: String) -> Failed {
     Failed::new(FailureClass::NodeFault, problem)
 }
 
+/// What the homes could not give or take. Bytes that are out of reach are
+/// waited for, and nobody is to blame.
+fn bytes_missing(problem: Problem) -> Failed {
+    let class = match is_out_of_reach(&problem.kind) {
+        true => FailureClass::OutOfReach,
+        false => FailureClass::NodeFault,
+    };
+    Failed::new(class, problem)
+}
+
 impl From<DataError> for Failed {
     fn from(error: DataError) -> Self {
-        Failed::new(FailureClass::NodeFault, error.problem())
+        bytes_missing(error.problem())
     }
 }
 
@@ -55,7 +65,7 @@ impl From<MediaError> for Failed {
 /// work, whatever ffmpeg made of the end of its input.
 fn blame(error: MediaError, source: &ServedSource) -> Failed {
     match source.trouble() {
-        Some(problem) => Failed::new(FailureClass::NodeFault, problem),
+        Some(problem) => bytes_missing(problem),
         None => error.into(),
     }
 }
@@ -136,10 +146,7 @@ impl Run<'_> {
     }
 
     async fn index(&self) -> Result<Arc<Index>, Failed> {
-        self.context
-            .index(&self.entry)
-            .await
-            .map_err(|problem| Failed::new(FailureClass::NodeFault, problem))
+        self.context.index(&self.entry).await.map_err(bytes_missing)
     }
 
     async fn analyze(&self) -> Result<Done, Failed> {
@@ -265,24 +272,21 @@ impl Run<'_> {
         let mut lost = Vec::new();
         let mut parts = Parts::default();
         for task in self.entry.parts() {
-            let path = data.local_path(&self.entry, &task.hash).await;
-            let report = data.read_whole(&self.entry, &task.report).await;
-            match (path, report) {
-                (Ok(path), Ok(report)) => match task.kind() {
-                    TaskKind::Audio => parts.audio.push((path, report)),
-                    TaskKind::Extras => parts.extras = Some((path, report)),
-                    _ => parts.shards.push((path, report)),
+            let part = async {
+                let path = data.local_path(&self.entry, &task.hash).await?;
+                let report = data.read_whole(&self.entry, &task.report).await?;
+                Ok::<_, DataError>((path, report))
+            };
+            match part.await {
+                Ok(part) => match task.kind() {
+                    TaskKind::Audio => parts.audio.push(part),
+                    TaskKind::Extras => parts.extras = Some(part),
+                    _ => parts.shards.push(part),
                 },
-                (path, report) => {
-                    let error = path
-                        .err()
-                        .or(report.err())
-                        .expect("one of them failed in this arm");
-                    if !error.is_lost() {
-                        return Err(error.into());
-                    }
+                Err(error) if error.is_worth_remaking() => {
                     lost.push(AttemptKey::of(&self.entry.job.id, task));
                 }
+                Err(error) => return Err(error.into()),
             }
         }
         if !lost.is_empty() {
@@ -292,6 +296,9 @@ impl Run<'_> {
                 ..node_fault("lost-bytes", cause)
             });
         }
+        // Once all homes have assembled, each counts as a full copy.
+        data.local_path(&self.entry, &self.entry.job.index_hash)
+            .await?;
         // The parts are local files; the source itself is not read again.
         let input = Input::File(PathBuf::new());
         let context = self.media(&input);

@@ -50,6 +50,9 @@ pub enum BlobError {
         /// The hash of the new bytes.
         found: String,
     },
+    /// The job's bytes were removed while somebody still held its journal.
+    #[error("the bytes of job {job} were removed from this node meanwhile")]
+    Removed { job: String },
     /// The journal was written by a later version.
     #[error("the chunk journal {path} has format {found}, this version knows up to {newest}")]
     NewerFormat {
@@ -81,6 +84,7 @@ impl BlobError {
             BlobError::DiskFull { .. } => "disk-full",
             BlobError::TooLarge { .. } => "too-large",
             BlobError::ChunkConflict { .. } => "source-changed",
+            BlobError::Removed { .. } => "bytes-removed",
             BlobError::NewerFormat { .. } => "newer-format",
             BlobError::SyncFailed { .. } => "sync-failed",
             BlobError::Io { .. } => "disk-error",
@@ -106,6 +110,7 @@ impl BlobError {
             BlobError::ChunkConflict { .. } => {
                 "the source file changed while it was uploaded: submit it as a new job"
             }
+            BlobError::Removed { .. } => "open the job's journal again",
             BlobError::NewerFormat { .. } => "start the newer version again",
             BlobError::SyncFailed { .. } => "check the disk, then start the node again",
             BlobError::Io { .. } => "check the disk and the rights of the data folder",

@@ -14,7 +14,10 @@ use std::{
     fs::{self, File, OpenOptions},
     io::Write,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use serde::{Deserialize, Serialize};
@@ -23,6 +26,7 @@ use super::{
     error::BlobError,
     names::check_hash,
     sync::{Failure, GroupSync, sync_folder},
+    usage::Usage,
 };
 
 const MAGIC: &[u8; 4] = b"RLJN";
@@ -60,6 +64,9 @@ pub struct Journal {
     path: PathBuf,
     job: String,
     failure: Arc<Failure>,
+    usage: Arc<Usage>,
+    /// Set once the job's bytes were removed: the file has no name any more.
+    retired: AtomicBool,
     open: Mutex<Open>,
     group: GroupSync,
 }
@@ -77,7 +84,12 @@ impl Journal {
     /// # Errors
     /// [`BlobError::NewerFormat`], [`BlobError::Io`] and
     /// [`BlobError::SyncFailed`].
-    pub(super) fn open(path: &Path, job: &str, failure: Arc<Failure>) -> Result<Self, BlobError> {
+    pub(super) fn open(
+        path: &Path,
+        job: &str,
+        failure: Arc<Failure>,
+        usage: Arc<Usage>,
+    ) -> Result<Self, BlobError> {
         failure.check(path)?;
         let bytes = match fs::read(path) {
             Ok(bytes) => bytes,
@@ -100,6 +112,8 @@ impl Journal {
             path: path.to_path_buf(),
             job: job.to_string(),
             failure,
+            usage,
+            retired: AtomicBool::new(false),
             open: Mutex::new(Open {
                 file,
                 file_bytes,
@@ -113,10 +127,13 @@ impl Journal {
     /// this returns. Recording the same chunk again changes nothing.
     ///
     /// # Errors
-    /// [`BlobError::ChunkConflict`] if the number has other bytes, and
-    /// [`BlobError::SyncFailed`], after which the node must stop.
+    /// [`BlobError::ChunkConflict`] if the number has other bytes,
+    /// [`BlobError::Removed`], and [`BlobError::SyncFailed`], after which the
+    /// node must stop.
     pub fn append(&self, number: u64, hash: &str, bytes: u32) -> Result<(), BlobError> {
         check_hash(hash)?;
+        let _used = self.usage.enter(&self.job);
+        self.check_name()?;
         self.failure.check(&self.path)?;
         let hash = blake3::Hash::from_hex(hash).expect("a checked hash is hex");
         let held = Held { hash, bytes };
@@ -146,14 +163,33 @@ impl Journal {
     /// all are on the disk when this returns.
     ///
     /// # Errors
-    /// [`BlobError::SyncFailed`], after which the node must stop.
+    /// [`BlobError::Removed`], and [`BlobError::SyncFailed`], after which the
+    /// node must stop.
     pub fn chunks(&self) -> Result<BTreeMap<u64, Chunk>, BlobError> {
+        let _used = self.usage.enter(&self.job);
+        self.check_name()?;
         let held = self.lock().held.clone();
         self.sync()?;
         Ok(held
             .iter()
             .map(|(number, held)| (*number, held.into()))
             .collect())
+    }
+
+    /// Says that the file has lost its name. Called with the job locked, so
+    /// that no append is under way.
+    pub(super) fn retire(&self) {
+        self.retired.store(true, Ordering::SeqCst);
+    }
+
+    /// What is written to a file without a name is gone at the next start.
+    fn check_name(&self) -> Result<(), BlobError> {
+        if self.retired.load(Ordering::SeqCst) {
+            return Err(BlobError::Removed {
+                job: self.job.clone(),
+            });
+        }
+        Ok(())
     }
 
     /// Appends a whole record or none: half of one would shift all that follow.
@@ -275,7 +311,8 @@ mod tests {
     }
 
     fn open(folder: &Path) -> Journal {
-        Journal::open(&folder.join("journal"), "job", Arc::default()).unwrap()
+        let path = folder.join("journal");
+        Journal::open(&path, "job", Arc::default(), Arc::default()).unwrap()
     }
 
     #[test]
@@ -368,7 +405,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("journal");
         fs::write(&path, b"RLJN\x02\0\0\0and more").unwrap();
-        let refused = Journal::open(&path, "job", Arc::default()).unwrap_err();
+        let refused = Journal::open(&path, "job", Arc::default(), Arc::default()).unwrap_err();
         assert!(matches!(
             refused,
             BlobError::NewerFormat {

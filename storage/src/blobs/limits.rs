@@ -15,6 +15,10 @@ pub const JOB_ID_BYTES_MAX: usize = 64;
 /// disk does not fill itself.
 pub const QUARANTINE_FILES_MAX: usize = 64;
 
+/// Bytes of damaged blobs kept for examination: thousands of chunks, or a few
+/// large outputs, and far less than the share of a disk that is kept free.
+pub const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
+
 /// Chunk journals kept open. Each is a file descriptor, and only those of running
 /// uploads are in use. The others are opened again when needed.
 pub const JOURNALS_OPEN_MAX: usize = 128;

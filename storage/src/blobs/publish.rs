@@ -26,6 +26,7 @@ impl BlobStore {
     ) -> Result<(), BlobError> {
         let failure = &self.inner.failure;
         failure.check(path)?;
+        let _used = self.inner.usage.enter(job);
         let folder = self.job_folder(job)?;
         let target = folder.join(hash);
         // A blob that is here already counts only if it is whole. The check

@@ -1,6 +1,11 @@
 //! Reading ranges of a blob. Every block is checked before it is handed out.
 
-use std::{fs, fs::File, io, os::unix::fs::FileExt};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::{FileExt, MetadataExt},
+    path::Path,
+};
 
 use super::{
     blocks::{Blocks, hash_file},
@@ -108,13 +113,30 @@ impl Reader {
     }
 
     /// Moves the blob aside, because a block does not have its hash. The list of
-    /// hashes goes too, as it may be what is damaged.
+    /// hashes goes too, as it may be what is damaged. Another copy that has the
+    /// name by now is left alone: this reader knows nothing of it.
     fn damaged(&self) -> BlobError {
-        if let Ok(path) = self.store.blob_path(&self.job, &self.hash) {
-            let _ = remove_if_there(&blocks_path(&path));
+        let corrupt = BlobError::Corrupt {
+            job: self.job.clone(),
+            hash: self.hash.clone(),
+        };
+        let Ok(path) = self.store.blob_path(&self.job, &self.hash) else {
+            return corrupt;
+        };
+        if !is_open_file(&path, &self.file) {
+            return corrupt;
         }
+        let _ = remove_if_there(&blocks_path(&path));
         self.store.quarantine(&self.job, &self.hash)
     }
+}
+
+/// Whether a name still belongs to this open file.
+fn is_open_file(path: &Path, file: &File) -> bool {
+    let (Ok(named), Ok(open)) = (fs::metadata(path), file.metadata()) else {
+        return false;
+    };
+    (named.dev(), named.ino()) == (open.dev(), open.ino())
 }
 
 impl BlobStore {

@@ -18,9 +18,11 @@ use super::{
     names::{check_hash, check_job, names_in, remove_if_there},
     space::{Space, SpaceProbe, statvfs},
     sync::{Failure, GroupSync, sync_folder},
+    usage::Usage,
 };
 
 const TEMP_FOLDER: &str = "_tmp";
+pub(super) const TRASH_FOLDER: &str = "_trash";
 pub(super) const QUARANTINE_FOLDER: &str = "_quarantine";
 const JOURNAL_FILE: &str = "journal";
 const BLOCKS_ENDING: &str = "blocks";
@@ -46,7 +48,10 @@ pub(super) struct Inner {
     temps: AtomicU64,
     pub(super) damaged: AtomicU64,
     pub(super) folders: Mutex<HashMap<String, Arc<GroupSync>>>,
-    journals: Mutex<HashMap<String, Arc<Journal>>>,
+    pub(super) journals: Mutex<HashMap<String, Arc<Journal>>>,
+    pub(super) usage: Arc<Usage>,
+    /// Held by who deletes removed jobs.
+    pub(super) trash: Mutex<()>,
 }
 
 impl fmt::Debug for BlobStore {
@@ -59,7 +64,8 @@ impl fmt::Debug for BlobStore {
 
 impl BlobStore {
     /// Opens the store in `root`, or creates it, and removes blobs that were
-    /// being written when it was last closed.
+    /// being written when it was last closed. What a removal has left is
+    /// deleted by [`BlobStore::empty_trash`], which may take long.
     ///
     /// # Errors
     /// [`BlobError::Io`] and [`BlobError::SyncFailed`].
@@ -77,7 +83,7 @@ impl BlobStore {
         if temp.exists() {
             fs::remove_dir_all(&temp).map_err(BlobError::io("empty", &temp))?;
         }
-        for folder in [temp, root.join(QUARANTINE_FOLDER)] {
+        for folder in [temp, root.join(QUARANTINE_FOLDER), root.join(TRASH_FOLDER)] {
             fs::create_dir_all(&folder).map_err(BlobError::io("create", &folder))?;
         }
         sync_folder(root, &failure)?;
@@ -96,6 +102,8 @@ impl BlobStore {
                 damaged: AtomicU64::new(0),
                 folders: Mutex::default(),
                 journals: Mutex::default(),
+                usage: Arc::default(),
+                trash: Mutex::default(),
             }),
         })
     }
@@ -146,6 +154,7 @@ impl BlobStore {
     /// [`BlobError::BadName`] and [`BlobError::Io`].
     pub fn stat(&self, job: &str, hash: &str) -> Result<Option<u64>, BlobError> {
         let path = self.blob_path(job, hash)?;
+        let _used = self.inner.usage.enter(job);
         match fs::metadata(&path) {
             Ok(found) => Ok(Some(found.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -167,6 +176,7 @@ impl BlobStore {
     /// [`BlobError::BadName`] and [`BlobError::Io`].
     pub fn list(&self, job: &str) -> Result<Vec<Stored>, BlobError> {
         check_job(job)?;
+        let _used = self.inner.usage.enter(job);
         let folder = self.inner.root.join(job);
         let mut blobs = Vec::new();
         for name in names_in(&folder)? {
@@ -201,43 +211,23 @@ impl BlobStore {
         remove_if_there(&blocks_path(&path))
     }
 
-    /// Removes all bytes of a job: its blobs, its journal, and its damaged blobs.
-    ///
-    /// # Errors
-    /// [`BlobError::BadName`] and [`BlobError::Io`].
-    pub fn remove_job(&self, job: &str) -> Result<(), BlobError> {
-        check_job(job)?;
-        lock(&self.inner.journals).remove(job);
-        lock(&self.inner.folders).remove(job);
-        let quarantine = self.inner.root.join(QUARANTINE_FOLDER);
-        for name in names_in(&quarantine)? {
-            if name.split('.').next() == Some(job) {
-                remove_if_there(&quarantine.join(name))?;
-            }
-        }
-        let folder = self.inner.root.join(job);
-        match fs::remove_dir_all(&folder) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(BlobError::io("remove", &folder)(error))
-            }
-            _ => sync_folder(&self.inner.root, &self.inner.failure),
-        }
-    }
-
     /// The chunk journal of a job, opened with its first use.
     ///
     /// # Errors
     /// As [`Journal::open`].
     pub fn journal(&self, job: &str) -> Result<Arc<Journal>, BlobError> {
         check_job(job)?;
+        let _used = self.inner.usage.enter(job);
         let mut journals = lock(&self.inner.journals);
         if let Some(journal) = journals.get(job) {
             return Ok(journal.clone());
         }
         let folder = self.job_folder(job)?;
-        let journal = Journal::open(&folder.join(JOURNAL_FILE), job, self.inner.failure.clone())?;
-        let journal = Arc::new(journal);
+        let path = folder.join(JOURNAL_FILE);
+        let (failure, usage) = (self.inner.failure.clone(), self.inner.usage.clone());
+        let journal = Arc::new(Journal::open(&path, job, failure, usage)?);
         if journals.len() >= JOURNALS_OPEN_MAX {
+            // One that somebody holds stays, so that a removal can retire it.
             journals.retain(|_, journal| Arc::strong_count(journal) > 1);
         }
         journals.insert(job.to_string(), journal.clone());

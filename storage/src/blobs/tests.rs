@@ -12,17 +12,17 @@ use std::{
 
 use super::{blocks::Blocks, limits::*, *};
 
-const JOB: &str = "j0123";
+pub(super) const JOB: &str = "j0123";
 
-fn store(folder: &tempfile::TempDir) -> BlobStore {
+pub(super) fn store(folder: &tempfile::TempDir) -> BlobStore {
     BlobStore::open(&folder.path().join("blobs")).unwrap()
 }
 
-fn content(bytes: usize) -> Vec<u8> {
+pub(super) fn content(bytes: usize) -> Vec<u8> {
     (0..bytes).map(|at| (at * 31 + at / 251) as u8).collect()
 }
 
-fn flip(folder: &tempfile::TempDir, hash: &str, at: usize) {
+pub(super) fn flip(folder: &tempfile::TempDir, hash: &str, at: usize) {
     let path = folder.path().join("blobs").join(JOB).join(hash);
     let mut bytes = fs::read(&path).unwrap();
     bytes[at] ^= 1;
@@ -133,6 +133,25 @@ fn a_damaged_or_missing_list_of_block_hashes_is_made_again() {
         Blocks::decode(&good, &other).is_none(),
         "a list belongs to its blob"
     );
+}
+
+#[test]
+fn a_reader_of_a_damaged_blob_spares_the_copy_that_took_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    for size in [100, 2 * BLOCK_BYTES] {
+        let bytes = content(size);
+        let hash = store.put_bytes(JOB, None, &bytes).unwrap().hash;
+        let reader = store.reader(JOB, &hash).unwrap();
+        flip(&folder, &hash, 3);
+        // What another reader and the filler do meanwhile.
+        store.verify(JOB, &hash).unwrap_err();
+        store.put_bytes(JOB, Some(&hash), &bytes).unwrap();
+        let damaged = store.damaged();
+        assert_eq!(reader.read(0, 9).unwrap_err().kind(), "corrupt-blob");
+        assert_eq!(store.damaged(), damaged);
+        assert_eq!(store.read_range(JOB, &hash, 0, size).unwrap(), bytes);
+    }
 }
 
 #[test]
@@ -272,7 +291,7 @@ fn names_never_leave_their_folder() {
             "{job}"
         );
         assert_eq!(
-            store.remove_job(job).unwrap_err().kind(),
+            store.remove_job_if(job, || true).unwrap_err().kind(),
             "bad-name",
             "{job}"
         );
@@ -302,25 +321,20 @@ fn names_never_leave_their_folder() {
 }
 
 #[test]
-fn a_removed_job_leaves_nothing() {
+fn damaged_blobs_do_not_fill_the_disk() {
     let folder = tempfile::tempdir().unwrap();
     let store = store(&folder);
-    let hash = store.put_bytes(JOB, None, &content(9)).unwrap().hash;
-    let kept = store.put_bytes("other", None, &content(9)).unwrap().hash;
-    store.journal(JOB).unwrap().append(0, &hash, 9).unwrap();
-    flip(&folder, &hash, 0);
-    store.verify(JOB, &hash).unwrap_err();
-    store.remove_job(JOB).unwrap();
-    store.remove_job(JOB).unwrap();
-    assert_eq!(store.jobs().unwrap(), ["other"]);
-    assert_eq!(
-        fs::read_dir(folder.path().join("blobs/_quarantine"))
-            .unwrap()
-            .count(),
-        0
-    );
-    assert!(store.journal(JOB).unwrap().chunks().unwrap().is_empty());
-    store.verify("other", &kept).unwrap();
+    let aside = folder.path().join("blobs/_quarantine");
+    let large = File::create(aside.join("other.large")).unwrap();
+    for (room_bytes, kept) in [(9, true), (8, false)] {
+        large.set_len(QUARANTINE_BYTES_MAX - room_bytes).unwrap();
+        let hash = store.put_bytes(JOB, None, &content(9)).unwrap().hash;
+        flip(&folder, &hash, 0);
+        store.verify(JOB, &hash).unwrap_err();
+        assert!(!store.has(JOB, &hash).unwrap());
+        let moved = fs::remove_file(aside.join(format!("{JOB}.{hash}")));
+        assert_eq!(moved.is_ok(), kept);
+    }
 }
 
 #[test]

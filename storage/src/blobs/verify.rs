@@ -13,6 +13,7 @@ impl BlobStore {
     /// been moved aside).
     pub fn verify(&self, job: &str, hash: &str) -> Result<u64, BlobError> {
         let path = self.blob_path(job, hash)?;
+        let _used = self.inner.usage.enter(job);
         let mut file = File::open(&path).map_err(|error| self.open_error(job, hash, error))?;
         let (found, blocks) = hash_file(&mut file, &path)?;
         if found.to_hex().as_str() != hash {

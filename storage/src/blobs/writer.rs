@@ -11,6 +11,7 @@ use std::{
 use super::{
     blocks::{BlockHasher, hash_file},
     error::BlobError,
+    journal::Chunk,
     limits::BLOB_BYTES_MAX,
     names::{check_hash, check_job},
     store::{BlobStore, Stored},
@@ -112,6 +113,45 @@ impl BlobStore {
         let mut writer = self.writer(job, bytes.len() as u64)?;
         writer.write(bytes)?;
         writer.finish(expected)
+    }
+
+    /// Stores a chunk of a job's source and records it in the job's journal.
+    /// Both are on the disk when this returns, and nothing removes the one
+    /// without the other.
+    ///
+    /// # Errors
+    /// As [`BlobStore::put_bytes`] and [`Journal::append`].
+    ///
+    /// [`Journal::append`]: super::journal::Journal::append
+    pub fn put_chunk(
+        &self,
+        job: &str,
+        number: u64,
+        hash: &str,
+        bytes: &[u8],
+    ) -> Result<(), BlobError> {
+        check_job(job)?;
+        let _used = self.inner.usage.enter(job);
+        self.put_bytes(job, Some(hash), bytes)?;
+        self.journal(job)?.append(number, hash, bytes.len() as u32)
+    }
+
+    /// Records a chunk whose blob is here already.
+    ///
+    /// # Errors
+    /// [`BlobError::Missing`], and as [`Journal::append`].
+    ///
+    /// [`Journal::append`]: super::journal::Journal::append
+    pub fn record_chunk(&self, job: &str, number: u64, chunk: &Chunk) -> Result<(), BlobError> {
+        check_job(job)?;
+        let _used = self.inner.usage.enter(job);
+        if !self.has(job, &chunk.hash)? {
+            return Err(BlobError::Missing {
+                job: job.to_string(),
+                hash: chunk.hash.clone(),
+            });
+        }
+        self.journal(job)?.append(number, &chunk.hash, chunk.bytes)
     }
 
     /// Makes a finished file a blob by renaming it. It is read once, for its

@@ -1,13 +1,16 @@
 //! Commands about jobs as a whole, about nodes and about time.
 
-use super::writer::{Writer, clipped};
+use super::{
+    homes::{all_filled, new_homes, release_retired},
+    writer::{Writer, clipped},
+};
 use crate::{
     command::{
         CancelJob, CreateJob, DeleteJob, FailJob, HomeFilled, RegisterNode, Reply, SealSource,
         SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS},
+    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
     state::{cluster_key, job_key, node_key},
 };
@@ -59,30 +62,28 @@ impl Writer<'_> {
         let Some(mut job) = self.job(&c.job).cloned() else {
             return Reply::stale(&c.job);
         };
-        if !job.state().keeps_bytes() || job.epoch != c.epoch || c.homes.is_empty() {
+        let seen = job.epoch == c.epoch && c.retiring.len() <= RETIRING_HOMES_MAX;
+        if !job.state().keeps_bytes() || !seen || c.homes.is_empty() {
             return Reply::stale(&c.job);
         }
-        let first = job.epoch == 0;
-        let before = std::mem::take(&mut job.homes);
-        job.homes = c
-            .homes
-            .iter()
-            .map(|&node| {
-                let kept = before.iter().find(|home| home.node == node);
-                Home {
-                    node,
-                    filled: kept.map_or(first, |home| home.filled),
-                }
-            })
-            .collect();
+        let homes = new_homes(&job, c);
+        let holds = |homes: &[Home]| homes.iter().any(|home| home.filled);
+        // The last full copy of a sealed source is never let go.
+        if job.state() != JobState::Uploading && holds(&job.homes) && !holds(&homes) {
+            return Reply::stale(&c.job);
+        }
+        let before = std::mem::replace(&mut job.homes, homes);
+        release_retired(&mut job);
         job.epoch = index;
-        let homes: Vec<u64> = job.homes.iter().map(|home| home.node).collect();
-        let assembling = job.state() == JobState::Assembling;
+        let homes = &c.homes;
+        let (assembling, ended) = (job.state() == JobState::Assembling, job.state().ended());
         self.put_job(job);
+        // Parts that are made again leave assemblies behind them.
+        let left = before.iter().filter(|home| !homes.contains(&home.node));
+        for home in left.filter(|_| !ended) {
+            self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
+        }
         if assembling {
-            for home in before.iter().filter(|home| !homes.contains(&home.node)) {
-                self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
-            }
             self.open_assemblies(&c.job);
             self.succeed_if_agreed(&c.job, 0);
         }
@@ -97,11 +98,12 @@ impl Writer<'_> {
         match job
             .homes
             .iter_mut()
-            .find(|home| home.node == c.node && !home.filled)
+            .find(|home| home.node == c.node && !home.filled && !home.retiring)
         {
             Some(home) if epoch == c.epoch => home.filled = true,
             _ => return Reply::stale(&c.job),
         }
+        release_retired(&mut job);
         self.put_job(job);
         Reply::done(&c.job)
     }
@@ -117,9 +119,7 @@ impl Writer<'_> {
         job.source_root = c.root.clone();
         job.state = JobState::Analyzing.into();
         // The epoch is that of the homes that acknowledged every chunk.
-        for home in &mut job.homes {
-            home.filled = true;
-        }
+        all_filled(&mut job);
         self.put_job(job);
         self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         Reply::done(&c.job)

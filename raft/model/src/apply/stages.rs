@@ -3,7 +3,10 @@
 
 use std::sync::Arc;
 
-use super::writer::{Writer, clip};
+use super::{
+    homes::all_filled,
+    writer::{Writer, clip},
+};
 use crate::{
     command::Reply,
     limits::PROBLEM_BYTES_MAX,
@@ -125,8 +128,7 @@ impl Writer<'_> {
         };
         let missing: Vec<u32> = entry
             .job
-            .homes
-            .iter()
+            .current_homes()
             .map(|home| home.node as u32)
             .filter(|&node| !entry.tasks.contains_key(&(TaskKind::Assemble, node)))
             .collect();
@@ -161,8 +163,7 @@ impl Writer<'_> {
             return self.fail(id, unix_ms, not_reproducible(cause));
         }
         let agreed = job
-            .homes
-            .iter()
+            .current_homes()
             .all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
         if agreed {
             job.state = JobState::Succeeded.into();
@@ -174,10 +175,9 @@ impl Writer<'_> {
                 .map(|task| task.ended_unix_ms)
                 .max()
                 .unwrap_or(unix_ms);
-            for home in &mut job.homes {
-                home.filled = true;
-            }
+            all_filled(&mut job);
             self.put_job(job);
+            self.stop_tasks(id);
         }
         Reply::done(id)
     }

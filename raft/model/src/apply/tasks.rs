@@ -58,7 +58,12 @@ impl Writer<'_> {
                 task.work_failures += 1
             }
             FailureClass::NodeFault | FailureClass::NodeLost => task.node_faults += 1,
-            FailureClass::Stopped => {}
+            FailureClass::Stopped | FailureClass::OutOfReach => {}
+        }
+        // A long wait for bytes must not push out the failures that count.
+        let last = task.failures.last().map(Failure::class);
+        if c.class() == FailureClass::OutOfReach && last == Some(FailureClass::OutOfReach) {
+            task.failures.pop();
         }
         if task.failures.len() == FAILURES_KEPT_MAX {
             task.failures.remove(0);

@@ -8,6 +8,7 @@ use std::{
 use super::health::ClusterHealth;
 use crate::{
     command::{Assign, AttemptKey, Command},
+    home_rules::holders,
     limits::COMMANDS_PER_ENTRY_MAX,
     rows::{JobState, Task, TaskKey, TaskKind},
     state::{JobEntry, State},
@@ -138,10 +139,13 @@ fn turns<'a>(
     health: &ClusterHealth,
     failing: &BTreeSet<&String>,
 ) -> Vec<Turn<'a>> {
-    // Without a living home there is nothing to read and nowhere to write.
+    // Without a living node that holds the bytes there is nothing to read, and
+    // without a living home of the epoch nowhere to write.
     let workable = |entry: &&JobEntry| {
-        !failing.contains(&entry.job.id)
-            && entry.job.homes.iter().any(|home| health.alive(home.node))
+        let job = &entry.job;
+        !failing.contains(&job.id)
+            && holders(job).any(|node| health.alive(node))
+            && job.current_homes().any(|home| health.alive(home.node))
     };
     state
         .active()

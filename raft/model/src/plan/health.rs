@@ -3,15 +3,18 @@
 
 use std::collections::BTreeMap;
 
+use crate::limits::REHOME_AFTER_MS;
+
 /// How long a node may be silent before its attempts are given to others.
 /// Beats come every 0.5 s; losing six in a row is no hiccup.
 pub const LEASE_MS: u64 = 3_000;
 
-/// How long a home may be silent before another node takes its place. Longer
-/// than a restart takes, because a replacement costs a copy of the job's bytes.
+/// How long a home of an unfinished job may be silent before another node takes
+/// its place. Longer than a restart takes, because a replacement costs a copy of
+/// the job's bytes.
 pub const HOME_LOST_MS: u64 = 8_000;
 
-const _: () = assert!(LEASE_MS < HOME_LOST_MS);
+const _: () = assert!(LEASE_MS < HOME_LOST_MS && HOME_LOST_MS < REHOME_AFTER_MS);
 
 /// What the leader knows of one node from its session.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct NodeHealth {
 }
 
 /// What the leader knows of all nodes, and the size of the cluster.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterHealth {
     /// Every member, whether heard from or not.
     pub nodes: BTreeMap<u64, NodeHealth>,
@@ -40,6 +43,20 @@ pub struct ClusterHealth {
     pub voters: u32,
     /// The leader's wall clock, for display only.
     pub unix_ms: u64,
+    /// How long a home of a finished output may be silent before another node
+    /// takes its place.
+    pub rehome_after_ms: u64,
+}
+
+impl Default for ClusterHealth {
+    fn default() -> Self {
+        ClusterHealth {
+            nodes: BTreeMap::new(),
+            voters: 0,
+            unix_ms: 0,
+            rehome_after_ms: REHOME_AFTER_MS,
+        }
+    }
 }
 
 impl ClusterHealth {
@@ -61,12 +78,12 @@ impl ClusterHealth {
             })
     }
 
-    /// Whether some member has been silent for so long that its place as a
-    /// home goes to another.
-    pub(super) fn lost_member(&self) -> bool {
-        self.nodes
-            .keys()
-            .any(|&node| self.silent_ms(node) >= HOME_LOST_MS)
+    /// How long a home of a job may be silent before it is lost.
+    pub(super) fn home_patience_ms(&self, ended: bool) -> u64 {
+        match ended {
+            true => self.rehome_after_ms,
+            false => HOME_LOST_MS,
+        }
     }
 
     /// Whether a node may run a job's tasks. An empty `build` is that of a job

@@ -1,26 +1,57 @@
-//! Homes: which f + 1 nodes keep a job's bytes, and who replaces one that is
-//! lost, full, or cannot assemble.
+//! Homes: which f + 1 nodes keep a job's bytes, who replaces one that is lost,
+//! full, or cannot assemble, and who stays to be read from until then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::health::{ClusterHealth, HOME_LOST_MS};
+use super::health::ClusterHealth;
 use crate::{
     command::{Command, SetHomes},
-    rows::{Home, Job},
+    home_rules::holders,
+    limits::{COMMANDS_PER_ENTRY_MAX, REHOMED_PER_ENTRY_MAX, RETIRING_HOMES_MAX},
+    rows::{Home, Job, JobState},
     state::State,
 };
 
-/// How many unfinished jobs each node is a home of.
-pub(super) type HomeLoad = BTreeMap<u64, usize>;
+/// How many jobs each node is a home of.
+type HomeLoad = BTreeMap<u64, usize>;
 
-pub(super) fn home_load(state: &State) -> HomeLoad {
+/// Gives unfinished jobs their homes.
+pub(super) fn place_active(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
     let mut load = HomeLoad::new();
     for entry in state.active() {
-        for home in &entry.job.homes {
+        for home in entry.job.current_homes() {
             *load.entry(home.node).or_default() += 1;
         }
     }
-    load
+    for entry in state.active() {
+        commands.extend(place_homes(&entry.job, health, &mut load));
+    }
+}
+
+/// Gives finished outputs other homes where theirs are lost, in what room the
+/// entry has left, the fewest copies first.
+pub(super) fn place_outputs(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
+    let lost = health
+        .nodes
+        .keys()
+        .filter(|&&node| health.silent_ms(node) >= health.rehome_after_ms);
+    let outputs = state.outputs();
+    let moved: BTreeSet<&String> = lost
+        .flat_map(|&node| outputs.at(node))
+        .chain(outputs.filling())
+        .collect();
+    let mut jobs: Vec<&Job> = moved
+        .into_iter()
+        .filter_map(|id| Some(&state.job(id)?.job))
+        .collect();
+    let copies = |job: &Job| holders(job).filter(|&node| health.alive(node)).count();
+    jobs.sort_by_cached_key(|job| (copies(job), job.created_index));
+    let mut load = outputs.counts();
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    let changed = jobs
+        .into_iter()
+        .filter_map(|job| place_homes(job, health, &mut load));
+    commands.extend(changed.take(room.min(REHOMED_PER_ENTRY_MAX)));
 }
 
 /// How well a node suits as a new home; the least comes first.
@@ -28,7 +59,9 @@ pub(super) fn home_load(state: &State) -> HomeLoad {
 struct HomeRank {
     /// It cannot run the job's tasks, so it could not assemble the output.
     unable: bool,
-    /// Unfinished jobs that it is a home of already.
+    /// It has none of the job's bytes yet.
+    empty: bool,
+    /// Jobs that it is a home of already.
     jobs: usize,
     /// Breaks ties, so that the order is total.
     node: u64,
@@ -36,75 +69,117 @@ struct HomeRank {
 
 /// A job's homes, sorted by what should become of them.
 struct Sorted {
+    /// Homes of the new set.
     keep: Vec<Home>,
+    /// Homes whose places go to others, the first to stay where none is found.
     lost: Vec<Home>,
 }
 
 /// Gives a job its f + 1 homes, or replaces some. The bytes are never given
-/// up: a filled home leaves only if another one, living and filled, stays.
-pub(super) fn place_homes(
-    job: &Job,
-    health: &ClusterHealth,
-    load: &mut HomeLoad,
-    commands: &mut Vec<Command>,
-) {
+/// up: a filled home leaves the set only if another one, living and filled,
+/// stays, and is read from until its replacement is filled too.
+fn place_homes(job: &Job, health: &ClusterHealth, load: &mut HomeLoad) -> Option<Command> {
     if !job.state().keeps_bytes() {
-        return;
+        return None;
     }
     let wanted = health.faults() + 1;
     let mut candidates = candidates(job, health, load);
     let able_candidate = candidates
         .first()
         .is_some_and(|&node| health.can_run(node, &job.build));
-    let Sorted { keep, mut lost } = sort_homes(job, health, able_candidate);
+    let Sorted { keep, mut lost } = sort_homes(job, health, able_candidate, wanted);
     let missing = wanted.saturating_sub(keep.len());
     candidates.truncate(missing);
-    if candidates.is_empty() || (job.homes.is_empty() && candidates.len() < wanted) {
-        return;
-    }
-    for node in &candidates {
-        *load.entry(*node).or_default() += 1;
+    if job.homes.is_empty() && candidates.len() < wanted {
+        return None;
     }
     // A lost home that has no replacement yet stays in the set.
     lost.truncate(missing - candidates.len());
     let kept = keep.iter().map(|home| home.node);
     let still_lost = lost.iter().map(|home| home.node);
-    commands.push(Command::SetHomes(SetHomes {
+    let homes: Vec<u64> = kept
+        .chain(candidates.iter().copied())
+        .chain(still_lost)
+        .collect();
+    let before: BTreeSet<u64> = job.current_homes().map(|home| home.node).collect();
+    if before == homes.iter().copied().collect() {
+        return None;
+    }
+    for node in candidates {
+        *load.entry(node).or_default() += 1;
+    }
+    Some(Command::SetHomes(SetHomes {
         job: job.id.clone(),
         epoch: job.epoch,
-        homes: kept.chain(candidates).chain(still_lost).collect(),
-    }));
+        retiring: leaving(job, health, &homes),
+        homes,
+    }))
 }
 
-/// Nodes that could become a home, the best first.
+/// Nodes that could become a home, the best first. One that retires with a
+/// full copy is none: it takes its place again by itself.
 fn candidates(job: &Job, health: &ClusterHealth, load: &HomeLoad) -> Vec<u64> {
-    let is_home = |node: u64| job.homes.iter().any(|home| home.node == node);
+    let taken = |node: u64| {
+        let mut homes = job.homes.iter();
+        homes.any(|home| home.node == node && (home.filled || !home.retiring))
+    };
+    let retires = |node: u64| job.retiring_homes().any(|home| home.node == node);
     let mut candidates: Vec<u64> = health
         .nodes
         .iter()
-        .filter(|(node, health)| health.alive && !health.full && !is_home(**node))
+        .filter(|(node, health)| health.alive && !health.full && !taken(**node))
         .map(|(node, _)| *node)
         .collect();
     candidates.sort_by_key(|&node| HomeRank {
         unable: !health.can_run(node, &job.build),
+        empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),
         node,
     });
     candidates
 }
 
-fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool) -> Sorted {
-    let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.homes.iter().partition(|home| {
-        // A full disk can take no more of a job that still grows, and a home
-        // with another build can't make its output.
-        let full = health.nodes.get(&home.node).is_some_and(|node| node.full);
-        let idle = !job.build.is_empty()
-            && !health.can_run(home.node, &job.build)
-            && health.alive(home.node);
-        let unfit = !job.state().ended() && (full || (idle && able_candidate));
-        health.silent_ms(home.node) < HOME_LOST_MS && !unfit
+fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: usize) -> Sorted {
+    let grows = !job.state().ended();
+    // A full disk can take no more of a job that still grows, and a home with
+    // another build can't make its output.
+    let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
+    let idle = |node: u64| {
+        !job.build.is_empty() && !health.can_run(node, &job.build) && health.alive(node)
+    };
+    let patience_ms = health.home_patience_ms(!grows);
+    let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.current_homes().partition(|home| {
+        let unfit = grows && (full(home.node) || (idle(home.node) && able_candidate));
+        health.silent_ms(home.node) < patience_ms && !unfit
     });
-    let safe = |home: &Home| home.filled && health.alive(home.node);
+    let whole = |home: &Home| home.filled && health.alive(home.node);
+    let uploading = job.state() == JobState::Uploading;
+    // A home that is back before its replacement was filled takes its place
+    // again, which spares the rest of the copy.
+    let alone = !keep.iter().any(|home| health.alive(home.node));
+    let unfit = |node: u64| grows && (full(node) || (idle(node) && !alone));
+    let back = job.retiring_homes().filter(|home| whole(home));
+    for home in back.filter(|home| !unfit(home.node)) {
+        if keep.len() >= wanted {
+            // It lacks the chunks that came meanwhile.
+            if uploading && !keep.iter().any(whole) {
+                break;
+            }
+            let unfilled = |home: &&Home| !home.filled;
+            let worst = keep
+                .iter()
+                .filter(unfilled)
+                .min_by_key(|home| health.alive(home.node));
+            let Some(worst) = worst.map(|home| home.node) else {
+                break;
+            };
+            keep.retain(|home| home.node != worst);
+        }
+        keep.push(*home);
+    }
+    // What an upload lacks on its new homes is read from those that retire, or
+    // asked of the client.
+    let safe = |home: &Home| whole(home) || (uploading && health.alive(home.node));
     if !keep.iter().any(safe) {
         match lost.iter().position(safe) {
             Some(at) => keep.push(lost.remove(at)),
@@ -115,5 +190,19 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool) -> Sorted
             }
         }
     }
+    lost.sort_by_key(|home| !home.filled);
     Sorted { keep, lost }
+}
+
+/// The homes that leave when these become the homes, the most worth keeping
+/// first: all may still be read from.
+fn leaving(job: &Job, health: &ClusterHealth, homes: &[u64]) -> Vec<u64> {
+    let mut former: Vec<&Home> = job
+        .homes
+        .iter()
+        .filter(|home| !homes.contains(&home.node))
+        .collect();
+    former.sort_by_key(|home| (!home.filled, !health.alive(home.node)));
+    former.truncate(RETIRING_HOMES_MAX);
+    former.into_iter().map(|home| home.node).collect()
 }

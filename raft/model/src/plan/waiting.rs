@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::health::ClusterHealth;
 use crate::{
+    home_rules::holders,
     rows::{Home, JobState},
     state::JobEntry,
 };
@@ -14,7 +15,8 @@ use crate::{
 pub enum Waiting {
     /// Too few nodes are alive to give the job its first homes.
     HomesToBePlaced { wanted: usize },
-    /// All homes are silent: without one there is nothing to read or write.
+    /// These nodes hold the bytes, or are to take them, and all are silent:
+    /// without one there is nothing to read or nowhere to write.
     AnyHomeToReturn { homes: Vec<u64> },
     /// No living node has the encoder build that the job is bound to.
     NodeOfBuild { build: String },
@@ -38,11 +40,18 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         return Some(Waiting::HomesToBePlaced { wanted });
     }
     let homes_where = |found: &dyn Fn(&Home) -> bool| -> Vec<u64> {
-        let homes = job.homes.iter().filter(|home| found(home));
+        let homes = job.current_homes().filter(|home| found(home));
         homes.map(|home| home.node).collect()
     };
     let lost = homes_where(&|home| !health.alive(home.node));
-    if lost.len() == job.homes.len() {
+    let mut holders: Vec<u64> = holders(job).collect();
+    holders.sort_unstable();
+    let held = holders.iter().any(|&node| health.alive(node));
+    // An upload finds what is safe, and asks its client for the rest.
+    if !held && state != JobState::Uploading {
+        return Some(Waiting::AnyHomeToReturn { homes: holders });
+    }
+    if lost.len() == job.current_homes().count() {
         return Some(Waiting::AnyHomeToReturn { homes: lost });
     }
     let capable = health

@@ -2,11 +2,13 @@
 //! several subcommands share.
 
 use clap::Args;
-use reelraft_proto::v1::{GetRequest, Job};
+use reelraft_proto::v1::{GetRequest, Job, ListRequest};
 
+use super::pages::next_page;
 use crate::{
     client::Client,
     error::CliError,
+    limits::{JOB_ID_BYTES, PAGE_ROWS},
     render::{Output, json, screen::print, table},
 };
 
@@ -16,6 +18,50 @@ pub struct JobIdArgs {
     /// The job's id
     #[arg(value_name = "ID")]
     pub job: String,
+}
+
+/// The one job whose id begins so, with or without the first letter. What no
+/// job fits is left to the node, which may know more than the one asked here.
+///
+/// # Errors
+/// [`CliError::Usage`] if several do, the node's refusal, or that none serves.
+pub async fn full_id(client: &mut Client, given: String) -> Result<String, CliError> {
+    if given.len() >= JOB_ID_BYTES || given.is_empty() {
+        return Ok(given);
+    }
+    let mut request = ListRequest {
+        page_size: PAGE_ROWS,
+        // A finished output can be had without a quorum, too.
+        local: true,
+        ..Default::default()
+    };
+    let mut fitting: Vec<String> = Vec::new();
+    loop {
+        let page = client
+            .call(request.clone(), async |mut jobs, request| {
+                jobs.list(request).await
+            })
+            .await?;
+        let ids = page.jobs.into_iter().map(|job| job.id);
+        fitting.extend(ids.filter(|id| {
+            id.starts_with(&given) || id.get(1..).is_some_and(|digits| digits.starts_with(&given))
+        }));
+        if fitting.contains(&given) {
+            return Ok(given);
+        }
+        match next_page(&request.page_token, page.next_page_token)? {
+            Some(token) => request.page_token = token,
+            None => break,
+        }
+    }
+    match fitting.as_slice() {
+        [] => Ok(given),
+        [one] => Ok(one.clone()),
+        [one, other, ..] => Err(CliError::usage(
+            format!("{} jobs begin with {given}", fitting.len()),
+            format!("give more of the id, such as {one} or {other}"),
+        )),
+    }
 }
 
 /// Gets a job; `local` takes it as one node knows it.

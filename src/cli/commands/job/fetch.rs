@@ -7,6 +7,7 @@ use reelraft_proto::v1::{GetRequest, Job, JobState};
 
 use crate::{
     client::Client,
+    commands::request_options::ReplaceArgs,
     error::{CliError, problem_of},
     render::{Output, format::size, json, screen::print},
     transfer::{fetch::fetch, output_file::OutputFile},
@@ -15,8 +16,9 @@ use crate::{
 /// Arguments of `job fetch`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
-The bytes are written to OUT.part and verified as a whole; only then is it
-renamed to OUT. After an interruption the same command resumes where it stopped.")]
+The bytes are written to .OUT.ID.part beside OUT and verified as a whole; only
+then is it renamed to OUT. After an interruption the same command resumes where
+it stopped. An existing OUT is refused unless it is that very output.")]
 pub struct FetchArgs {
     /// The job's id
     #[arg(value_name = "ID")]
@@ -24,6 +26,8 @@ pub struct FetchArgs {
     /// The file to write
     #[arg(value_name = "OUT")]
     pub out: PathBuf,
+    #[command(flatten)]
+    pub replace: ReplaceArgs,
 }
 
 /// Runs `job fetch`.
@@ -31,7 +35,7 @@ pub struct FetchArgs {
 /// # Errors
 /// The node's refusal, the job's own failure, or a file that can't be written.
 pub async fn run(client: &mut Client, args: FetchArgs, output: Output) -> Result<(), CliError> {
-    let file = OutputFile::open(&args.out)?;
+    let file = OutputFile::check(&args.out, args.replace.overwrite, None, client.screen())?;
     client
         .screen()
         .on_interrupt("the same command resumes where it stopped");

@@ -15,6 +15,7 @@ mod watch;
 
 use clap::Subcommand;
 
+use self::by_id::full_id;
 use crate::{client::Client, error::CliError, render::Output};
 
 /// The subcommands of `job`.
@@ -23,6 +24,7 @@ pub enum JobCommand {
     /// Upload a video and make a job of it; prints the job's id
     Submit(Box<submit::SubmitArgs>),
     /// List jobs, newest first
+    #[command(visible_alias = "ls")]
     List(list::ListArgs),
     /// Show one job, or the reference command its output is compared with
     Show(show::ShowArgs),
@@ -40,6 +42,7 @@ pub enum JobCommand {
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
     /// Delete a job and its bytes; one that still runs is stopped first
+    #[command(visible_alias = "rm")]
     Delete(by_id::JobIdArgs),
 }
 
@@ -51,13 +54,32 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
     match command {
         JobCommand::Submit(args) => submit::run(client, *args, output).await,
         JobCommand::List(args) => list::run(client, args, output).await,
-        JobCommand::Show(args) => show::run(client, args, output).await,
-        JobCommand::Watch(args) => watch::run(client, &args.job, output).await,
-        JobCommand::Wait(args) => wait::run(client, args, output).await,
+        JobCommand::Show(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            show::run(client, args, output).await
+        }
+        JobCommand::Watch(args) => {
+            let job = full_id(client, args.job).await?;
+            watch::run(client, &job, output).await
+        }
+        JobCommand::Wait(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            wait::run(client, args, output).await
+        }
+        JobCommand::Fetch(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            fetch::run(client, args, output).await
+        }
+        JobCommand::Proof(args) => {
+            let job = full_id(client, args.job).await?;
+            proof::run(client, job, output).await
+        }
+        JobCommand::Tasks(args) => {
+            let job = full_id(client, args.job).await?;
+            tasks::run(client, job, output).await
+        }
+        // What can't be undone takes the whole id.
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
-        JobCommand::Fetch(args) => fetch::run(client, args, output).await,
-        JobCommand::Proof(args) => proof::run(client, args.job, output).await,
-        JobCommand::Tasks(args) => tasks::run(client, args.job, output).await,
         JobCommand::Delete(args) => delete::run(client, args.job, output).await,
     }
 }

@@ -11,7 +11,12 @@ use crate::{
     commands::request_options::RequestArgs,
     error::CliError,
     job_end::outcome,
-    render::{Output, format::size, json, screen::print},
+    render::{
+        Output,
+        format::size,
+        json,
+        screen::{print, printable},
+    },
     spec_options::SpecArgs,
     transfer::{
         follow::follow_with_bar,
@@ -51,7 +56,7 @@ pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Resul
         request_id: args.request.id(),
     };
     let Submitted { job, existed } = submit(client, submission, |job| match output {
-        Output::Table => print(&format!("{}\n", job.id)),
+        Output::Table => print(&format!("{}\n", printable(&job.id))),
         Output::Json => Ok(()),
     })
     .await?;

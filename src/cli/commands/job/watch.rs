@@ -4,7 +4,11 @@ use crate::{
     client::Client,
     error::CliError,
     job_end::outcome,
-    render::{Output, json, progress::job_line, screen::print},
+    render::{
+        Output, json,
+        progress::job_line,
+        screen::{print, printable},
+    },
     transfer::follow::follow,
 };
 
@@ -20,7 +24,10 @@ pub async fn run(client: &mut Client, job: &str, output: Output) -> Result<(), C
     let ended = follow(client, job, |event| {
         let line = match (output, &event.job) {
             (Output::Json, _) => json::line(&json::Event::from(event)),
-            (Output::Table, Some(job)) => format!("{}\n", job_line(job, 0, usize::MAX)),
+            (Output::Table, Some(job)) => {
+                let line = job_line(job, 0, usize::MAX);
+                format!("{}\n", printable(&line))
+            }
             (Output::Table, None) => return Ok(()),
         };
         if line == last {

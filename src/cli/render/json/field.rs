@@ -2,11 +2,25 @@
 
 use serde::Serialize;
 
-/// A document as the single line that is printed.
+use crate::render::format::is_unprintable;
+
+/// A document as the single line that is printed. What would steer a terminal
+/// is escaped: JSON itself leaves some of it as it is.
 pub fn line(document: &impl Serialize) -> String {
     let text = serde_json::to_string(document)
         .expect("documents have string keys and plain values, which always serialize");
-    text + "\n"
+    let mut line = String::with_capacity(text.len() + 1);
+    for letter in text.chars() {
+        // Only within a text can such a letter stand.
+        if is_unprintable(letter) {
+            for unit in letter.encode_utf16(&mut [0; 2]) {
+                line.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            line.push(letter);
+        }
+    }
+    line + "\n"
 }
 
 /// `null` for an empty text.
@@ -17,4 +31,19 @@ pub fn text(value: &str) -> Option<&str> {
 /// `null` for 0.
 pub fn above_zero<T: Default + PartialEq>(value: T) -> Option<T> {
     Some(value).filter(|value| *value != T::default())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_document_steers_a_terminal() {
+        let name = "a\u{1b}[31m\u{9b}2J\u{202e}b\u{200b}\u{e0041}é";
+        let printed = line(&name);
+        let wanted = r#""a\u001b[31m\u009b2J\u202eb\u200b\udb40\udc41é""#;
+        assert_eq!(printed.trim_end(), wanted);
+        assert_eq!(serde_json::from_str::<String>(&printed).unwrap(), name);
+    }
 }

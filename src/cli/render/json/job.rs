@@ -52,6 +52,7 @@ pub struct Problem<'a> {
 pub struct Home {
     pub node: u64,
     pub filled: bool,
+    pub retiring: bool,
 }
 
 impl<'a> From<&'a v1::Job> for Job<'a> {
@@ -78,6 +79,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
                 .map(|home| Home {
                     node: home.node,
                     filled: home.filled,
+                    retiring: home.retiring,
                 })
                 .collect(),
             shards_total: job.shards_total,

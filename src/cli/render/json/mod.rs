@@ -4,6 +4,7 @@
 //! to the types here.
 
 mod cluster;
+mod error;
 mod field;
 mod job;
 mod spec;
@@ -12,6 +13,7 @@ mod task;
 mod tests;
 
 pub use cluster::{Leader, Nodes, Status};
+pub use error::Document as ErrorDocument;
 pub use field::line;
 pub use job::{Event, Job, JobList, Reference, Submitted};
 pub use task::TaskList;

@@ -56,11 +56,12 @@ pub fn job(job: &Job) -> String {
         .homes
         .iter()
         .map(|home| {
-            format!(
-                "{}{}",
-                home.node,
-                if home.filled { "" } else { " (filling)" }
-            )
+            let note = match (home.retiring, home.filled) {
+                (true, _) => " (retiring)",
+                (false, false) => " (filling)",
+                (false, true) => "",
+            };
+            format!("{}{note}", home.node)
         })
         .collect();
     let output = match job.output_hash.as_str() {

@@ -36,10 +36,17 @@ fn sample() -> Job {
             Home {
                 node: 1,
                 filled: true,
+                retiring: false,
+            },
+            Home {
+                node: 2,
+                filled: true,
+                retiring: true,
             },
             Home {
                 node: 3,
                 filled: false,
+                retiring: false,
             },
         ],
         shards_total: 9,
@@ -88,7 +95,7 @@ source      film?[2J.mov (345 MiB)
 spec        --container mp4 --codec h264 --crf 23 --width 640 --fps 25 --brightness -0.05 --shard-seconds 6
 frames      512 of 1253 (40%)
 shards      3 of 9 done, 2 running
-homes       1, 3 (filling)
+homes       1, 2 (retiring), 3 (filling)
 created     2026-11-21 08:35:44 UTC
 ",
     );

@@ -2,21 +2,23 @@
 //! and the reference to compare with.
 
 mod clips;
+mod real;
 pub mod server;
 
 use std::{
     collections::HashMap,
-    io::Write,
     path::{Path, PathBuf},
     process::Command,
     sync::Mutex,
 };
 
 use reelraft_media::{
-    Cancel, Context, Index, Input, MediaError, ShardRange, Tools, analyze, assemble, encode_audio,
-    encode_shard, reference, take_extras,
+    Assembled, Cancel, Context, Index, Input, MediaError, Parts, ShardRange, Tools, analyze,
+    assemble, encode_audio, encode_shard, reference, take_extras,
 };
 use reelraft_model::spec::{Spec, SpecRequest, resolve};
+
+pub use real::{all, real};
 
 /// A source.
 #[derive(Clone)]
@@ -91,15 +93,22 @@ pub fn lossless() -> Spec {
     spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "none")])
 }
 
-/// A step's context but for its folder.
-struct Parts<'a> {
+/// The steps of one job, each in a folder of its own.
+struct Steps<'a> {
     tools: &'a Tools,
     input: &'a Input,
     spec: &'a Spec,
     cancel: &'a Cancel,
+    folder: &'a Path,
 }
 
-impl Parts<'_> {
+impl Steps<'_> {
+    fn place(&self, name: &str) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
     fn at<'b>(&'b self, work_dir: &'b Path) -> Context<'b> {
         Context {
             tools: self.tools,
@@ -109,6 +118,77 @@ impl Parts<'_> {
             cancel: self.cancel,
         }
     }
+
+    /// What is made once, whatever becomes of the shards.
+    async fn sound_and_extras(&self, index: &Index) -> Result<Parts, MediaError> {
+        let mut parts = Parts::default();
+        for track in 0..index.audio_tracks() {
+            let place = self.place(&format!("audio-{track}"));
+            let done = encode_audio(&self.at(&place), index, track, |_| {}).await?;
+            parts.audio.push((done.path, done.report));
+        }
+        if index.has_extras() {
+            let place = self.place("extras");
+            let done = take_extras(&self.at(&place), index).await?;
+            parts.extras = Some((done.path, done.report));
+        }
+        Ok(parts)
+    }
+
+    async fn shards_and_output(
+        &self,
+        index: &Index,
+        ranges: &[ShardRange],
+        single: bool,
+        parts: &mut Parts,
+    ) -> Result<Assembled, MediaError> {
+        parts.shards.clear();
+        for (number, range) in ranges.iter().enumerate() {
+            let place = self.place(&format!("shard{number}-{single}"));
+            let done = encode_shard(&self.at(&place), index, *range, single, |_| {}).await?;
+            parts.shards.push((done.path, done.report));
+        }
+        let place = self.place(&format!("assemble-{single}"));
+        assemble(&self.at(&place), index, single, parts).await
+    }
+
+    async fn all(&self, source_bytes: u64) -> Result<Made, MediaError> {
+        let place = self.place("analyze");
+        let index = analyze(&self.at(&place), source_bytes).await?;
+        let index = Index::from_bytes(&index.to_bytes()).unwrap();
+        let mut parts = self.sound_and_extras(&index).await?;
+        let ranges = index.shards(); // None in sound alone.
+        let first = self.shards_and_output(&index, ranges, false, &mut parts);
+        let (note, single, output) = match first.await {
+            Ok(output) => (index.note(), false, output),
+            Err(MediaError::PlanMismatch { detail }) => {
+                let whole = [ShardRange {
+                    from_pts: ranges[0].from_pts,
+                    to_pts: ranges[ranges.len() - 1].to_pts,
+                    frames: 0,
+                }];
+                let second = self.shards_and_output(&index, &whole, true, &mut parts);
+                (detail, true, second.await?)
+            }
+            Err(error) => return Err(error),
+        };
+        Ok(Made {
+            index,
+            shards: parts.shards.len(),
+            note,
+            single,
+            output,
+        })
+    }
+}
+
+/// What the steps gave.
+struct Made {
+    index: Index,
+    shards: usize,
+    note: String,
+    single: bool,
+    output: Assembled,
 }
 
 impl World {
@@ -176,84 +256,27 @@ impl World {
         spec: &Spec,
     ) -> Result<Job<'_>, MediaError> {
         let folder = tempfile::tempdir_in(self.folder.path()).unwrap();
-        let cancel = Cancel::new();
-        let step = |name: &str| {
-            let path = folder.path().join(name);
-            std::fs::create_dir_all(&path).unwrap();
-            path
+        let steps = Steps {
+            tools: &self.tools,
+            input: &input,
+            spec,
+            cancel: &Cancel::new(),
+            folder: folder.path(),
         };
-        self.runtime
-            .block_on(async {
-                let parts_of = Parts {
-                    tools: &self.tools,
-                    input: &input,
-                    spec,
-                    cancel: &cancel,
-                };
-                let bytes = std::fs::metadata(&clip.path).unwrap().len();
-                let analysis = step("analyze");
-                let index = analyze(&parts_of.at(&analysis), bytes).await?;
-                let index = Index::from_bytes(&index.to_bytes()).unwrap();
-                let mut audio = Vec::new();
-                for track in 0..index.audio_tracks() {
-                    let place = step(&format!("audio-{track}"));
-                    let done = encode_audio(&parts_of.at(&place), &index, track, |_| {}).await?;
-                    audio.push((done.path, done.report));
-                }
-                let mut extras = None;
-                if index.has_extras() {
-                    let place = step("extras");
-                    let done = take_extras(&parts_of.at(&place), &index).await?;
-                    extras = Some((done.path, done.report));
-                }
-                let mut single = false;
-                let mut note = index.note();
-                let mut ranges = index.shards().to_vec(); // None in sound alone.
-                let (shards, done) = loop {
-                    let whole = async {
-                        let mut shards = Vec::new();
-                        for (number, range) in ranges.iter().enumerate() {
-                            let place = step(&format!("shard{number}-{single}"));
-                            let at = parts_of.at(&place);
-                            let done = encode_shard(&at, &index, *range, single, |_| {}).await?;
-                            shards.push((done.path, done.report));
-                        }
-                        let parts = reelraft_media::Parts {
-                            shards,
-                            audio: audio.clone(),
-                            extras: extras.clone(),
-                        };
-                        let place = step(&format!("assemble-{single}"));
-                        assemble(&parts_of.at(&place), &index, single, &parts).await
-                    };
-                    match whole.await {
-                        Ok(done) => break (ranges.len(), done),
-                        Err(MediaError::PlanMismatch { detail }) if !single => {
-                            single = true;
-                            note = detail;
-                            ranges = vec![ShardRange {
-                                from_pts: ranges[0].from_pts,
-                                to_pts: ranges[ranges.len() - 1].to_pts,
-                                frames: 0,
-                            }];
-                        }
-                        Err(error) => return Err(error),
-                    }
-                };
-                Ok((index, single, note, shards, done))
-            })
-            .map(|(index, single, note, shards, done)| Job {
-                world: self,
-                clip: clip.clone(),
-                spec: spec.clone(),
-                index,
-                shards,
-                note,
-                single,
-                output: done.path,
-                proof: serde_json::from_slice(&done.proof).unwrap(),
-                folder,
-            })
+        let source_bytes = std::fs::metadata(&clip.path).unwrap().len();
+        let made = self.runtime.block_on(steps.all(source_bytes))?;
+        Ok(Job {
+            world: self,
+            clip: clip.clone(),
+            spec: spec.clone(),
+            index: made.index,
+            shards: made.shards,
+            note: made.note,
+            single: made.single,
+            output: made.output.path,
+            proof: serde_json::from_slice(&made.output.proof).unwrap(),
+            folder,
+        })
     }
 
     pub fn job(&self, clip: &Clip, spec: &Spec) -> Job<'_> {
@@ -440,41 +463,4 @@ impl Job<'_> {
     pub fn reference_frames(&self) -> Vec<String> {
         self.world.frames(&self.reference_file())
     }
-}
-
-/// The folder with real files, if there is one.
-pub fn real() -> Option<PathBuf> {
-    let path = std::env::var_os("REELRAFT_MEDIA")
-        .map(PathBuf::from)
-        .unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/media"));
-    if path.is_dir() {
-        return Some(path);
-    }
-    // Straight to stderr: what a passing test prints is swallowed.
-    let thread = std::thread::current();
-    let test = thread.name().unwrap_or("a test");
-    let said = format!(
-        "skipped: {test} finds no real files at {}\n",
-        path.display()
-    );
-    std::io::stderr().write_all(said.as_bytes()).unwrap();
-    None
-}
-
-/// All real files, or those with `ONLY` in their names.
-pub fn all(real: &Path) -> Vec<Clip> {
-    let only = std::env::var("ONLY").unwrap_or_default();
-    let mut clips: Vec<Clip> = std::fs::read_dir(real)
-        .unwrap()
-        .filter_map(|entry| std::fs::read_dir(entry.unwrap().path()).ok())
-        .flatten()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| Clip {
-            name: path.strip_prefix(real).unwrap().display().to_string(),
-            path,
-        })
-        .filter(|clip| clip.name.contains(&only))
-        .collect();
-    clips.sort_by(|one, other| one.name.cmp(&other.name));
-    clips
 }

@@ -1,7 +1,6 @@
 //! A cluster of fake nodes that speak the protocol over real sockets and share
 //! one table. Each lives in a runtime of its own, so that it can be killed
 //! with all its connections. Faults are set on the shared [`World`].
-#![allow(clippy::unwrap_used)]
 
 use std::{
     collections::BTreeMap,
@@ -45,6 +44,14 @@ pub struct World {
     pub break_fetch_after: Option<usize>,
     /// Offsets at which fetches began.
     pub fetches: Vec<u64>,
+    /// Ids on the last page of the list.
+    pub listed: Vec<String>,
+    /// The next stream of this kind opens and says nothing.
+    pub watch_is_silent: bool,
+    /// The next fetches are refused so, one for each.
+    pub refuse_fetches: Vec<Problem>,
+    /// Runs when a fetch begins, with its offset.
+    pub on_fetch: Option<Box<dyn FnMut(u64) + Send>>,
     /// Chunk numbers as they were sent.
     pub sent: Vec<u64>,
     /// Runs when a chunk has come.
@@ -234,8 +241,16 @@ impl Jobs for Node {
         self.led()?;
         // Three pages, the token counts them.
         let page: u32 = request.into_inner().page_token.parse().unwrap_or(0);
+        let mut jobs = vec![Job::default()];
+        if page == 2 {
+            let world = self.world.lock().unwrap();
+            jobs.extend(world.listed.iter().map(|id| Job {
+                id: id.clone(),
+                ..Default::default()
+            }));
+        }
         Ok(Response::new(ListResponse {
-            jobs: vec![Job::default()],
+            jobs,
             next_page_token: if page < 2 {
                 (page + 1).to_string()
             } else {
@@ -255,6 +270,11 @@ impl Jobs for Node {
             leader: self.id,
             term: 1,
         };
+        if std::mem::take(&mut world.watch_is_silent) {
+            let (keep, never) = mpsc::channel::<Result<WatchEvent, Status>>(1);
+            std::mem::forget(keep);
+            return Ok(Response::new(Box::pin(ReceiverStream::new(never))));
+        }
         let ended = i32::from(JobState::Succeeded) <= job.state;
         let mut events = vec![Ok(event(job.clone()))];
         if std::mem::take(&mut world.watch_breaks) {
@@ -323,6 +343,12 @@ impl Jobs for Node {
         let job = self.job(&request.job)?;
         let mut world = self.world.lock().unwrap();
         world.fetches.push(request.offset);
+        if let Some(call) = &mut world.on_fetch {
+            call(request.offset);
+        }
+        if let Some(problem) = world.refuse_fetches.pop() {
+            return Err(to_status(&problem));
+        }
         let limit = world.break_fetch_after.take().unwrap_or(usize::MAX);
         let rest = world.output.slice(request.offset as usize..);
         let mut parts = Vec::new();

@@ -2,80 +2,22 @@
 //! exit codes.
 #![allow(clippy::unwrap_used)]
 
+mod errors;
 mod fake;
+mod line;
+mod outputs;
 
 use std::{
     fs,
     io::{BufRead, BufReader},
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use clap::Parser;
 use fake::{CHUNK, FakeCluster, problem};
-use reelraft_cli::{CliError, ClientCommand, GlobalArgs, Screen, exit};
+use line::{Folder, Tree, code, film, process, run, word};
+use reelraft_cli::exit;
 use reelraft_proto::v1::JobState;
-
-#[derive(Parser)]
-struct Tree {
-    #[command(flatten)]
-    global: GlobalArgs,
-    #[command(subcommand)]
-    command: ClientCommand,
-}
-
-fn parse(endpoints: &[String], words: &[&str]) -> Tree {
-    let mut line = vec!["reelraft", "--endpoints"];
-    let endpoints = endpoints.join(",");
-    line.push(&endpoints);
-    line.extend(words);
-    Tree::try_parse_from(line).unwrap()
-}
-
-async fn run(endpoints: &[String], words: &[&str]) -> Result<(), CliError> {
-    let Tree { global, command } = parse(endpoints, words);
-    let screen = Arc::new(Screen::new());
-    reelraft_cli::execute(&global, "", command, &screen).await
-}
-
-async fn code(fake: &FakeCluster, words: &[&str]) -> u8 {
-    match run(&fake.addresses, words).await {
-        Ok(()) => exit::OK,
-        Err(error) => {
-            assert!(!error.hint().is_empty(), "no hint: {error}");
-            error.exit_code()
-        }
-    }
-}
-
-/// Bytes that differ from chunk to chunk.
-fn film(chunks: u32) -> Vec<u8> {
-    (0..chunks * CHUNK - 100)
-        .map(|at| (at / 97 % 251) as u8)
-        .collect()
-}
-
-struct Folder(tempfile::TempDir);
-
-impl Folder {
-    fn new() -> Self {
-        Folder(tempfile::tempdir().unwrap())
-    }
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-    fn film(&self, chunks: u32) -> PathBuf {
-        let path = self.path("in.mp4");
-        fs::write(&path, film(chunks)).unwrap();
-        path
-    }
-}
-
-fn word(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
 
 #[tokio::test]
 async fn transcode_goes_all_the_way() {
@@ -90,7 +32,7 @@ async fn transcode_goes_all_the_way() {
     let words = ["transcode", word(&source), word(&out), "--width", "640"];
     assert_eq!(code(&fake, &words).await, exit::OK);
     assert_eq!(fs::read(&out).unwrap(), film(7));
-    assert!(!folder.path("out.webm.part").exists());
+    assert!(!folder.path(".out.webm.j1.part").exists());
     fake.with(|world| {
         assert_eq!(world.sent, [4, 3, 2, 1, 0], "in the order asked for");
         let spec = world.job.as_ref().unwrap().spec.as_ref().unwrap();
@@ -245,10 +187,8 @@ async fn bad_arguments_are_refused_before_anything_is_submitted() {
         assert_eq!(code(&fake, &words).await, wanted, "{words:?}");
     }
     assert_eq!(fake.with(|world| world.submits), 0);
-    assert!(
-        !folder.path("out.mp4.part").exists(),
-        "nothing is left behind"
-    );
+    let left = fs::read_dir(folder.0.path()).unwrap().count();
+    assert_eq!(left, 2, "nothing is left behind");
     for width in ["0", "-1", "wide"] {
         let words = ["reelraft", "transcode", "a", "b.mp4", "--width", width];
         assert_eq!(Tree::try_parse_from(words).err().unwrap().exit_code(), 2);
@@ -277,7 +217,7 @@ async fn a_spec_the_cluster_refuses_is_a_usage_error() {
 #[tokio::test]
 async fn a_fetch_resumes_and_is_verified() {
     let folder = Folder::new();
-    let (out, part) = (folder.path("out.mp4"), folder.path("out.mp4.part"));
+    let (out, part) = (folder.path("out.mp4"), folder.path(".out.mp4.j1.part"));
     let fake = FakeCluster::start(2);
     let output = film(8);
     fake.finished(output.clone());
@@ -292,6 +232,7 @@ async fn a_fetch_resumes_and_is_verified() {
     );
 
     // A partial file of an earlier try.
+    fs::remove_file(&out).unwrap();
     fs::write(&part, &output[..70_000]).unwrap();
     assert_eq!(code(&fake, &words).await, exit::OK);
     assert_eq!(
@@ -300,6 +241,7 @@ async fn a_fetch_resumes_and_is_verified() {
     );
 
     // One of another output is started over, once.
+    fs::remove_file(&out).unwrap();
     fs::write(&part, vec![1; 70_000]).unwrap();
     assert_eq!(code(&fake, &words).await, exit::OK);
     assert_eq!(fs::read(&out).unwrap(), output);
@@ -363,24 +305,7 @@ async fn ends_of_jobs_have_their_exit_codes() {
 /// program with a command line in its environment.
 #[test]
 fn as_a_process() {
-    let Ok(line) = std::env::var("CLI_TEST_LINE") else {
-        return;
-    };
-    let tree = Tree::try_parse_from(line.split('\n')).unwrap();
-    std::process::exit(reelraft_cli::run(&tree.global, "", tree.command).into());
-}
-
-fn process(fake: &FakeCluster, words: &[&str]) -> Command {
-    let endpoints = fake.addresses.join(",");
-    let mut line = vec!["reelraft", "--endpoints", &endpoints];
-    line.extend(words);
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command
-        .args(["--exact", "as_a_process", "--nocapture"])
-        .env("CLI_TEST_LINE", line.join("\n"))
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
-    command
+    line::serve_as_a_process();
 }
 
 #[test]

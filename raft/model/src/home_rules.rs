@@ -1,0 +1,65 @@
+//! What a node owes to the bytes of a job, as functions of the table: whether
+//! it must keep them, copy them, or may thin them out. The node's loops do
+//! what these say, and so do the tests that play a whole cluster.
+
+use crate::{
+    rows::{Job, JobState, TaskKey},
+    state::{JobEntry, State},
+};
+
+/// What a home owes to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FillDuty {
+    /// It became a home later: it copies all that the job has, and then says
+    /// that it is filled.
+    BecomeWhole,
+    /// It is filled, and copies what was finished while it was away.
+    StayWhole,
+}
+
+/// Whether a job's bytes may be needed on this node: as its home, for an
+/// attempt that runs here, or because some home of the job is not filled yet.
+/// What no job keeps here is swept.
+pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
+    state.job(job).is_some_and(|entry| {
+        let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
+        let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
+        let home = entry.is_read_from(node) || entry.job.is_filling();
+        !ended && (home || entry.running.iter().any(here))
+    })
+}
+
+/// What this node must copy of a job, if anything.
+pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
+    if !entry.job.state().keeps_bytes() {
+        return None;
+    }
+    let home = entry.job.current_homes().find(|home| home.node == node)?;
+    match home.filled {
+        false => Some(FillDuty::BecomeWhole),
+        // The upload itself fills those that were homes from the start.
+        true if entry.job.state() == JobState::Uploading => None,
+        true => Some(FillDuty::StayWhole),
+    }
+}
+
+/// Whether this home removes all but [`JobEntry::blobs`]: of a finished job
+/// it keeps what its owner can still ask for.
+pub fn may_prune(entry: &JobEntry, node: u64) -> bool {
+    entry.job.state() == JobState::Succeeded && entry.is_read_from(node)
+}
+
+/// The nodes that a job's bytes can be read from: the homes of its epoch, and
+/// those that retire.
+pub fn sources(job: &Job) -> impl Iterator<Item = u64> + '_ {
+    let homes = job.current_homes().chain(job.retiring_homes());
+    homes.map(|home| home.node)
+}
+
+/// The nodes that hold all of a job's bytes. While it uploads, what retires
+/// lacks the chunks that came since.
+pub fn holders(job: &Job) -> impl Iterator<Item = u64> + '_ {
+    let uploading = job.state() == JobState::Uploading;
+    let whole = move |home: &&crate::rows::Home| home.filled && !(home.retiring && uploading);
+    job.homes.iter().filter(whole).map(|home| home.node)
+}
