@@ -411,7 +411,7 @@ fn write_snapshot(data: &Path, node: u64) -> Result<(), String> {
     };
     storage
         .snapshots
-        .write(&head, storage.rows)
+        .write(&head, storage.rows, &|| ())
         .map_err(failed)?;
     storage.log.purge(applied).map_err(failed)
 }
