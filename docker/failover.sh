@@ -296,12 +296,13 @@ started_at=$SECONDS
 make_image
 REELRAFT_IMAGE=$image
 REELRAFT_SECRET=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+REELRAFT_PEER_SECRET=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
 REELRAFT_FOLDER=$work/media
 REELRAFT_UID=$(id -u)
 REELRAFT_GID=$(id -g)
 # One encoder per node, so that a fast machine leaves time to kill something.
 REELRAFT_SLOTS=1
-export REELRAFT_IMAGE REELRAFT_SECRET REELRAFT_FOLDER REELRAFT_UID REELRAFT_GID REELRAFT_SLOTS
+export REELRAFT_IMAGE REELRAFT_SECRET REELRAFT_PEER_SECRET REELRAFT_FOLDER REELRAFT_UID REELRAFT_GID REELRAFT_SLOTS
 
 mkdir "$work/media"
 docker run --rm --user "$REELRAFT_UID:$REELRAFT_GID" -v "$work/media:/media" --entrypoint ffmpeg "$image" \

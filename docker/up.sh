@@ -1,6 +1,6 @@
 #!/bin/sh
 # Starts the three nodes of compose.yaml and waits until they serve. The first
-# time it makes docker/.env with a secret, and docker/media for the films, and
+# time it makes docker/.env with two secrets, and docker/media for the films, and
 # compose builds the image, which takes some minutes.
 set -eu
 cd "$(dirname "$0")"
@@ -26,14 +26,23 @@ else
     fail "there is no compose here" "install it (on Debian: apt-get install docker-compose)"
 fi
 
+new_secret() {
+    od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
+}
+
 if [ ! -e .env ]; then
-    secret=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
-    # The secret opens the cluster to who reads it. The file is there whole or
+    # The secrets open the cluster to who reads them. The file is there whole or
     # not at all: a full disk or Ctrl-C leaves no half of it.
-    (umask 077 && printf 'COMPOSE_PROJECT_NAME=reelraft\nREELRAFT_SECRET=%s\nREELRAFT_UID=%s\nREELRAFT_GID=%s\n' \
-        "$secret" "$(id -u)" "$(id -g)" >.env.new && mv .env.new .env) ||
+    (umask 077 && printf 'COMPOSE_PROJECT_NAME=reelraft\nREELRAFT_SECRET=%s\nREELRAFT_PEER_SECRET=%s\nREELRAFT_UID=%s\nREELRAFT_GID=%s\n' \
+        "$(new_secret)" "$(new_secret)" "$(id -u)" "$(id -g)" >.env.new && mv .env.new .env) ||
         fail "docker/.env can't be written" "see that there is room and that you may write there"
-    echo "made docker/.env with a new secret"
+    echo "made docker/.env with two new secrets"
+fi
+if [ -z "${REELRAFT_PEER_SECRET:-}" ] && ! grep -q '^REELRAFT_PEER_SECRET=.' .env; then
+    # Made when nodes and clients had one secret between them.
+    (umask 077 && { cat .env && printf 'REELRAFT_PEER_SECRET=%s\n' "$(new_secret)"; } >.env.new && mv .env.new .env) ||
+        fail "docker/.env can't be written" "see that there is room and that you may write there"
+    echo "added a secret of the nodes' own to docker/.env"
 fi
 if [ -z "${REELRAFT_SECRET:-}" ] && ! grep -q '^REELRAFT_SECRET=.' .env; then
     fail "docker/.env has no REELRAFT_SECRET" "remove the file: this command then makes another with a new secret"

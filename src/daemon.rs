@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use reelraft::{
     config::{NodeArgs, NodeConfig},
     limits::NODE_NICE,
-    server,
+    server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
 use tokio::sync::watch;
@@ -17,6 +17,8 @@ use tokio::sync::watch;
 /// Why it can't start, or why it had to stop.
 pub fn run(args: NodeArgs) -> Result<(), Problem> {
     log_to_stderr();
+    // Before the secrets are read from where they are.
+    close_to_others();
     let config = NodeConfig::resolve(args)?;
     prefer_this_process();
     let runtime = runtime();

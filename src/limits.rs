@@ -116,6 +116,13 @@ pub const WATCH_LEADERLESS: Duration = Duration::from_secs(5);
 /// so that there is little to gain from more.
 pub const WATCH_QUEUE: usize = 4;
 
+/// Characters of a secret that is to keep strangers out beyond loopback: with
+/// letters and digits at random, more than can ever be tried.
+pub const SECRET_CHARACTERS_MIN: usize = 16;
+
+/// Longest file that is read as a secret: no header could carry more.
+pub const SECRET_FILE_BYTES_MAX: u64 = 4 << 10;
+
 /// Jobs or tasks in one page of a list by default.
 pub const PAGE_DEFAULT: u32 = 50;
 

@@ -25,7 +25,7 @@ struct Program {
     #[command(flatten)]
     globals: GlobalArgs,
     /// Secret shared by all nodes and clients; needed to listen beyond loopback.
-    /// Prefer REELRAFT_SECRET, which other users can't read
+    /// Prefer REELRAFT_SECRET or REELRAFT_SECRET_FILE, which other users can't read
     #[arg(long, global = true, help_heading = "Cluster")]
     secret: Option<String>,
     #[command(subcommand)]
@@ -108,7 +108,7 @@ fn run(program: Program) -> u8 {
         ..args
     };
     match program.command {
-        Top::Client(command) => match secret.map_or_else(config::secret_in_environment, Ok) {
+        Top::Client(command) => match config::client_secret(secret) {
             Ok(secret) => reelraft_cli::run(&program.globals, &secret, command),
             Err(problem) => report(&node_error(problem)),
         },

@@ -1,6 +1,6 @@
-//! The shared secret of a cluster, attached to every call between nodes and
-//! from clients, and checked before a service sees the call. A node refuses
-//! to listen beyond loopback without one.
+//! The secrets of a cluster, attached to every call and checked before a
+//! service sees it: one that clients have, and one of the nodes' own. A node
+//! refuses to listen beyond loopback without them.
 
 use std::sync::Arc;
 
@@ -36,7 +36,26 @@ impl Secret {
 
     /// The check for a server's side.
     pub fn gate(&self) -> Gate {
-        Gate(self.0.as_ref().map(|value| value.as_bytes().into()))
+        Gate(self.0.iter().map(|value| value.as_bytes().into()).collect())
+    }
+
+    /// A check that lets in who has either secret. Where this one is not set,
+    /// it lets everybody in.
+    pub fn gate_or(&self, other: &Secret) -> Gate {
+        match &self.0 {
+            None => Gate::default(),
+            Some(_) => Gate(self.gate().0.into_iter().chain(other.gate().0).collect()),
+        }
+    }
+
+    /// Whether two secrets are the same, or both are none.
+    pub fn same_as(&self, other: &Secret) -> bool {
+        self.0 == other.0
+    }
+
+    /// How many characters it has.
+    pub fn characters(&self) -> usize {
+        self.0.as_ref().map_or(0, |value| value.as_bytes().len())
     }
 }
 
@@ -59,32 +78,63 @@ impl Interceptor for Secret {
     }
 }
 
-/// Lets only calls with the right secret in.
-#[derive(Clone)]
-pub struct Gate(Option<Arc<[u8]>>);
+/// Lets only calls with one of its secrets in; one without any is open.
+#[derive(Clone, Default)]
+pub struct Gate(Vec<Arc<[u8]>>);
+
+/// Compared in full whatever differs, so that timing tells nothing.
+fn same(given: &[u8], secret: &[u8]) -> bool {
+    given.len() == secret.len()
+        && given
+            .iter()
+            .zip(secret.iter())
+            .fold(0, |sum, (a, b)| sum | (a ^ b))
+            == 0
+}
 
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let Some(secret) = &self.0 else {
+        if self.0.is_empty() {
             return Ok(request);
-        };
+        }
         let given = request
             .metadata()
             .get(KEY)
             .map_or(&b""[..], |value| value.as_bytes());
-        // Compared in full whatever differs, so that timing tells nothing.
-        let same = given.len() == secret.len()
-            && given
-                .iter()
-                .zip(secret.iter())
-                .fold(0, |sum, (a, b)| sum | (a ^ b))
-                == 0;
-        if same {
+        // All are compared, for the same reason.
+        let known = self.0.iter().filter(|secret| same(given, secret)).count();
+        if known > 0 {
             Ok(request)
         } else {
             Err(Status::unauthenticated(
                 "the cluster's secret is missing or wrong",
             ))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn lets_in(gate: &Gate, secret: &str) -> bool {
+        let call = Secret::new(secret).unwrap().call(Request::new(()));
+        gate.clone().call(call.unwrap()).is_ok()
+    }
+
+    #[test]
+    fn a_gate_lets_in_its_own_secrets_and_no_other() {
+        let [client, peer, none] = ["client", "peer", ""].map(|text| Secret::new(text).unwrap());
+        let (peers, clients) = (peer.gate(), client.gate_or(&peer));
+        assert!(lets_in(&peers, "peer") && !lets_in(&peers, "client"));
+        assert!(lets_in(&clients, "peer") && lets_in(&clients, "client"));
+        for other in ["", "clienu", "client2", "clien", "PEER"] {
+            assert!(
+                !lets_in(&clients, other) && !lets_in(&peers, other),
+                "{other}"
+            );
+        }
+        assert!(lets_in(&none.gate(), "") && lets_in(&none.gate_or(&peer), ""));
     }
 }

@@ -17,15 +17,15 @@ pub fn code_of(kind: &str) -> Code {
     match kind {
         "not-found" | "missing-blob" => Code::NotFound,
         "request-id-reused" => Code::AlreadyExists,
-        "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large" => {
-            Code::InvalidArgument
-        }
+        "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
+        | "too-many-commands" | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
         "disk-full" => Code::ResourceExhausted,
         "old-epoch" => Code::Aborted,
+        // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
-        | "unreachable" | "unavailable-bytes" => Code::Unavailable,
+        | "unreachable" | "unavailable-bytes" | "too-busy" => Code::Unavailable,
         "client-lost" => Code::Cancelled,
         "timed-out" => Code::DeadlineExceeded,
         "internal" | "sync-failed" | "disk-error" | "damaged-state" => Code::Internal,

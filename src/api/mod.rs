@@ -10,7 +10,10 @@
 //! answer.
 
 mod cluster;
+mod doors;
 mod jobs;
+pub mod limits;
+mod outgoing;
 mod outputs;
 mod submit;
 mod uploads;
@@ -22,9 +25,12 @@ use std::sync::Arc;
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State};
 
+use self::doors::Doors;
 pub use self::{
     cluster::ClusterStatus,
+    doors::{Door, Pass},
     jobs::{ListRequest, Page, Reference, TasksRequest},
+    outgoing::Outgoing,
     outputs::Output,
     submit::{SubmitRequest, Submitted},
     views::JobView,
@@ -46,12 +52,16 @@ pub enum Consistency {
 #[derive(Clone)]
 pub struct Api {
     context: Arc<NodeContext>,
+    doors: Arc<Doors>,
 }
 
 impl Api {
     /// The functions over a node.
     pub fn new(context: Arc<NodeContext>) -> Self {
-        Api { context }
+        Api {
+            context,
+            doors: Arc::default(),
+        }
     }
 
     fn table(&self) -> &Cluster {

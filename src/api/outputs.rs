@@ -1,9 +1,9 @@
 //! Fetching a finished job's output.
 
-use futures::{StreamExt, stream::BoxStream};
+use futures::TryStreamExt;
 use reelraft_model::{JobState, Problem};
 
-use super::{Api, bad_request, not_yet};
+use super::{Api, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
 use crate::data::output::read_output;
 
 /// A finished output, from an offset on.
@@ -15,7 +15,7 @@ pub struct Output {
     /// BLAKE3 of the whole, hex.
     pub hash: String,
     /// The bytes, in order. Each part was checked where it was read.
-    pub parts: BoxStream<'static, Result<bytes::Bytes, Problem>>,
+    pub parts: Outgoing<bytes::Bytes>,
 }
 
 impl Api {
@@ -23,7 +23,7 @@ impl Api {
     ///
     /// # Errors
     /// `not-found`, `not-finished`, `bad-request` for an offset beyond the
-    /// end; the parts may end with what keeps the homes from giving them.
+    /// end, `too-busy`; the parts may end with what keeps the homes from giving them.
     pub async fn fetch(&self, id: &str, offset: u64) -> Result<Output, Problem> {
         let entry = self.entry_or_local(id).await?;
         let job = &entry.job;
@@ -43,14 +43,15 @@ impl Api {
                 "remove the partial file and fetch again",
             ));
         }
+        let pass = self.doors.fetches.enter(1)?;
         let (total_bytes, hash) = (job.output_bytes, job.output_hash.clone());
         let parts = read_output(self.context.data.clone(), entry, offset);
-        let parts = parts.map(|part| part.map_err(|error| error.problem()));
+        let parts = parts.map_err(|error| error.problem());
         Ok(Output {
             offset,
             total_bytes,
             hash,
-            parts: parts.boxed(),
+            parts: Outgoing::new(parts, pass, CLIENT_STALL),
         })
     }
 }

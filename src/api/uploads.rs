@@ -1,23 +1,52 @@
 //! Uploading a job's source: the node asks for chunks, the client sends them.
 
-use futures::{Stream, StreamExt};
+use std::pin::Pin;
+
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reelraft_model::Problem;
 
-use super::Api;
-use crate::data::upload::{self, BrokenOff, UploadReply, UploadRequest};
+use super::{Api, Outgoing, limits::CLIENT_STALL};
+use crate::data::{
+    limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
+    upload::{self, BrokenOff, UploadReply, UploadRequest},
+};
 
 impl Api {
     /// One upload stream. It begins with [`UploadRequest::Open`], and ends with
     /// [`UploadReply::Sealed`] or a problem. What was acknowledged is kept
     /// whatever becomes of the stream: open another on any node.
-    pub fn upload<S>(
-        &self,
-        incoming: S,
-    ) -> impl Stream<Item = Result<UploadReply, Problem>> + Send + use<S>
+    ///
+    /// # Errors
+    /// `too-busy`, and `client-lost` where the client says nothing.
+    pub async fn upload<S>(&self, mut incoming: S) -> Result<Outgoing<UploadReply>, Problem>
     where
         S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
     {
+        let first = tokio::time::timeout(UPLOAD_IDLE, incoming.next()).await;
+        let first = first.map_err(|_| {
+            let cause = "the client did not say whose bytes it has";
+            Problem::new("client-lost", cause, "open the upload again")
+        })?;
+        let pass = self.doors.uploads.enter(self.chunks_held(first.as_ref()))?;
+        let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
+            Box::pin(stream::iter(first).chain(incoming));
         let replies = upload::serve(self.context.data.clone(), incoming);
-        replies.map(|reply| reply.map_err(|error| error.problem()))
+        let replies = replies.map_err(|error| error.problem());
+        Ok(Outgoing::new(replies, pass, CLIENT_STALL))
+    }
+
+    /// How many chunks an upload may hold at once, by its first message.
+    fn chunks_held(&self, first: Option<&Result<UploadRequest, BrokenOff>>) -> u32 {
+        let Some(Ok(UploadRequest::Open { job })) = first else {
+            return 1;
+        };
+        let state = self.table().local();
+        let window = UPLOAD_WINDOW as u64;
+        let chunks = match state.job(job) {
+            Some(entry) => entry.job.source_bytes.div_ceil(CHUNK_BYTES as u64),
+            // This replica may be behind.
+            None => window,
+        };
+        chunks.clamp(1, window) as u32
     }
 }

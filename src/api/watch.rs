@@ -1,12 +1,11 @@
 //! Following a job: it now, and again whenever it changed, until it has ended.
 
-use futures::Stream;
 use reelraft_consensus::ConsensusError;
 use reelraft_model::Problem;
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
-use super::{Api, Consistency, JobView, not_found, problem};
+use super::{Api, Consistency, JobView, Outgoing, limits::CLIENT_STALL, not_found, problem};
 use crate::limits::{WATCH_EVERY, WATCH_KEEPALIVE, WATCH_LEADERLESS, WATCH_QUEUE};
 
 /// A job as it is now, and who leads.
@@ -26,13 +25,11 @@ impl Api {
     /// ended.
     ///
     /// # Errors
-    /// `not-found`, and what keeps the cluster from reading; the stream ends
-    /// with `no-leader` where there is none for long.
-    pub async fn watch(
-        &self,
-        id: &str,
-    ) -> Result<impl Stream<Item = Result<WatchEvent, Problem>> + Send + use<>, Problem> {
+    /// `not-found`, `too-busy`, and what keeps the cluster from reading; the
+    /// stream ends with `no-leader` where there is none for long.
+    pub async fn watch(&self, id: &str) -> Result<Outgoing<WatchEvent>, Problem> {
         self.entry(id, Consistency::Linearizable).await?;
+        let pass = self.doors.watches.enter(1)?;
         let (out, events) = mpsc::channel(WATCH_QUEUE);
         let (api, id) = (self.clone(), id.to_string());
         tokio::spawn(async move {
@@ -41,7 +38,11 @@ impl Api {
                 let _ = out.send(Err(problem)).await;
             }
         });
-        Ok(ReceiverStream::new(events))
+        Ok(Outgoing::new(
+            ReceiverStream::new(events),
+            pass,
+            CLIENT_STALL,
+        ))
     }
 
     /// Sends events until the job has ended or nobody listens.
@@ -77,6 +78,8 @@ impl Api {
             if entry.job.state().ended() {
                 return Ok(());
             }
+            // Held no longer: the next apply would have to copy what is shared.
+            drop(entry);
             // Progress is no table change, so look again after a while; and
             // never more often than a person can read.
             tokio::time::sleep(WATCH_EVERY).await;

@@ -29,7 +29,7 @@ pub(crate) struct Meaning {
 }
 
 /// Kinds of the client and of the nodes, and names of gRPC codes.
-const MEANINGS: [Meaning; 13] = [
+const MEANINGS: [Meaning; 14] = [
     Meaning {
         kinds: &["usage", "bad-config", "invalid-argument"],
         exit: USAGE,
@@ -45,6 +45,11 @@ const MEANINGS: [Meaning; 13] = [
         kinds: &["unavailable"],
         exit: UNREACHABLE,
         hint: "most voters must be running; see `reelraft cluster status`",
+    },
+    Meaning {
+        kinds: &["too-busy"],
+        exit: UNREACHABLE,
+        hint: "try again in a while, or name more nodes with --endpoints",
     },
     Meaning {
         kinds: &["not-found"],

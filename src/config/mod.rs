@@ -3,18 +3,23 @@
 
 mod membership;
 mod origin;
+mod secrets;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
-pub use self::origin::{Shown, json, secret_in_environment, table};
 use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
+    secrets::{Given, pick_secrets},
 };
-use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S};
+pub use self::{
+    origin::{Shown, json, table},
+    secrets::client_secret,
+};
+use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -49,6 +54,16 @@ pub struct NodeArgs {
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
+    /// File with the secret that clients have, in place of --secret
+    #[arg(long, value_name = "FILE")]
+    pub secret_file: Option<String>,
+    /// Secret of the nodes alone, the same on all of them [default: the clients' secret].
+    /// Prefer REELRAFT_PEER_SECRET, which other users can't read
+    #[arg(long, value_name = "SECRET")]
+    pub peer_secret: Option<String>,
+    /// File with the nodes' secret, in place of --peer-secret
+    #[arg(long, value_name = "FILE")]
+    pub peer_secret_file: Option<String>,
     /// TOML file with any of these settings
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -73,7 +88,10 @@ pub struct NodeConfig {
     /// Seconds that a home of a finished output may be silent before another
     /// node copies it, while this node leads.
     pub rehome_after_s: u64,
+    /// What clients must know.
     pub secret: Secret,
+    /// What the other nodes must know; the clients' where none is given.
+    pub peer_secret: Secret,
     /// Each setting with its origin.
     pub shown: Vec<Shown>,
 }
@@ -125,9 +143,15 @@ impl NodeConfig {
                 Some(REHOME_AFTER_S)
             })?
             .unwrap_or(REHOME_AFTER_S);
-        let secret = picker
-            .pick("secret", args.secret, file.secret, || None)?
-            .unwrap_or_default();
+        let given = Given {
+            text: (args.secret, file.secret),
+            path: (args.secret_file, file.secret_file),
+        };
+        let given_peer = Given {
+            text: (args.peer_secret, file.peer_secret),
+            path: (args.peer_secret_file, file.peer_secret_file),
+        };
+        let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
 
         let config = NodeConfig {
             id,
@@ -139,7 +163,8 @@ impl NodeConfig {
             slots,
             scrub_every_s,
             rehome_after_s,
-            secret: parse_secret(&secret)?,
+            secret,
+            peer_secret,
             shown: picker.shown,
         };
         config.check()?;
@@ -167,15 +192,40 @@ impl NodeConfig {
                 format!("outputs copied after {} s of silence", self.rehome_after_s),
                 "give --rehome-after at least 8: a restart takes some seconds",
             )),
-            Some(_) if !self.listen.ip().is_loopback() && !self.secret.is_set() => Err(bad(
+            Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Beyond loopback, the secrets are all that keeps strangers out.
+    fn check_secrets(&self) -> Result<(), Problem> {
+        if !self.secret.is_set() {
+            return Err(bad(
                 format!(
                     "listening on {} without a secret would let anyone in",
                     self.listen
                 ),
                 "set --secret (or REELRAFT_SECRET) to the same long random word on all nodes and clients",
-            )),
-            Some(_) => Ok(()),
+            ));
         }
+        let secrets = [("secret", &self.secret), ("peer secret", &self.peer_secret)];
+        let short = |(_, secret): &&(&str, &Secret)| secret.characters() < SECRET_CHARACTERS_MIN;
+        match secrets.iter().find(short) {
+            Some((name, secret)) => Err(bad(
+                format!(
+                    "the {name} has {} characters, which can be guessed: listening on {} takes {SECRET_CHARACTERS_MIN}",
+                    secret.characters(),
+                    self.listen
+                ),
+                "make one with `openssl rand -hex 24`",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether every client could speak to the nodes as one of them.
+    pub fn clients_know_peer_secret(&self) -> bool {
+        self.secret.is_set() && self.secret.same_as(&self.peer_secret)
     }
 }
 
@@ -208,19 +258,13 @@ fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
     })
 }
 
-fn parse_secret(text: &str) -> Result<Secret, Problem> {
-    Secret::new(text).ok_or_else(|| {
-        bad(
-            "the secret has characters that no header can carry",
-            "use letters and digits",
-        )
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    /// A secret that is long enough beyond loopback.
+    const LONG: &str = "0123456789abcdef";
 
     fn args() -> NodeArgs {
         NodeArgs {
@@ -282,17 +326,55 @@ mod tests {
         };
         let problem = NodeConfig::resolve(open.clone()).unwrap_err();
         assert!(problem.hint.contains("--secret"), "{problem}");
-        let config = NodeConfig::resolve(NodeArgs {
-            secret: Some("x".into()),
-            ..open
-        })
-        .unwrap();
+        let with = |secret: &str, peer_secret: Option<&str>| {
+            NodeConfig::resolve(NodeArgs {
+                secret: Some(secret.into()),
+                peer_secret: peer_secret.map(str::to_string),
+                ..open.clone()
+            })
+        };
+        for short in [with("x", None), with(LONG, Some("x"))] {
+            let problem = short.unwrap_err();
+            assert_eq!(problem.kind, "bad-config");
+            assert!(problem.cause.contains("1 characters"), "{problem}");
+        }
+        let config = with(LONG, None).unwrap();
+        assert!(config.clients_know_peer_secret());
+        let other = LONG.to_uppercase();
+        let config = with(LONG, Some(&other)).unwrap();
+        assert!(!config.clients_know_peer_secret());
+        for key in ["secret", "peer_secret"] {
+            let shown = config.shown.iter().find(|shown| shown.key == key);
+            assert_eq!(shown.unwrap().value, "(set)");
+        }
+    }
+
+    #[test]
+    fn a_secret_comes_from_a_file_where_no_text_is_given() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        std::fs::write(&path, format!("{LONG}\n")).unwrap();
+        let from = |secret: Option<&str>, path: &std::path::Path| {
+            NodeConfig::resolve(NodeArgs {
+                secret: secret.map(str::to_string),
+                secret_file: Some(path.display().to_string()),
+                ..args()
+            })
+        };
+        let expected = |text: &str| Secret::new(text).unwrap();
+        assert!(from(None, &path).unwrap().secret.same_as(&expected(LONG)));
         assert!(
-            config
-                .shown
-                .iter()
-                .any(|shown| shown.key == "secret" && shown.value == "(set)")
+            from(Some("text"), &path)
+                .unwrap()
+                .secret
+                .same_as(&expected("text"))
         );
+        let problem = from(None, &folder.path().join("none")).unwrap_err();
+        assert_eq!(problem.kind, "bad-config");
+        std::fs::write(&path, "\n").unwrap();
+        assert!(from(None, &path).unwrap_err().cause.contains("empty"));
+        std::fs::write(&path, "x".repeat(5_000)).unwrap();
+        assert!(from(None, &path).is_err(), "no header carries so much");
     }
 
     #[test]

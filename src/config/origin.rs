@@ -20,6 +20,9 @@ pub struct File {
     pub scrub_every: Option<u64>,
     pub rehome_after: Option<u64>,
     pub secret: Option<String>,
+    pub secret_file: Option<String>,
+    pub peer_secret: Option<String>,
+    pub peer_secret_file: Option<String>,
 }
 
 impl File {
@@ -88,17 +91,12 @@ pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
     Problem::new("bad-config", cause, hint)
 }
 
-/// The cluster's secret for a client; empty if none is set.
-///
-/// # Errors
-/// `bad-config` if it can't be read.
-pub fn secret_in_environment() -> Result<String, Problem> {
-    Ok(variable("REELRAFT_SECRET")?.unwrap_or_default())
-}
-
 /// A variable of the environment. An empty one is not set; one that is no
 /// text is an error, since without it another thing would be done.
-fn variable(name: &str) -> Result<Option<String>, Problem> {
+///
+/// # Errors
+/// `bad-config`.
+pub fn variable(name: &str) -> Result<Option<String>, Problem> {
     match std::env::var(name) {
         Ok(text) => Ok(Some(text).filter(|text| !text.is_empty())),
         Err(std::env::VarError::NotPresent) => Ok(None),
@@ -145,7 +143,7 @@ impl Picker {
             .or_else(|| file.map(|value| (value, "file")))
             .or_else(|| default().map(|value| (value, "default")));
         let value = match &found {
-            Some((value, _)) if key == "secret" && !value.to_string().is_empty() => {
+            Some((value, _)) if key.ends_with("secret") && !value.to_string().is_empty() => {
                 "(set)".to_string()
             }
             Some((value, _)) => value.to_string(),

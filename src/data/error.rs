@@ -296,7 +296,7 @@ impl Outlook {
             "missing-blob" | "corrupt-blob" => Outlook::Elsewhere,
             "old-epoch" | "not-home" | "behind" | "no-homes" | "unreachable"
             | "unavailable-bytes" | "disk-full" | "disk-error" | "hash-mismatch"
-            | "bytes-removed" | "sync-failed" => Outlook::Later,
+            | "bytes-removed" | "sync-failed" | "too-busy" => Outlook::Later,
             _ => Outlook::Final,
         }
     }

@@ -40,6 +40,9 @@ pub const CALL_TIMEOUT: Duration = Duration::from_secs(15);
 /// A large put may take this much longer for each MiB that it has.
 pub const CALL_TIMEOUT_PER_MIB: Duration = Duration::from_millis(500);
 
+/// How long a stream of bytes may stand still.
+pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// First and longest pause between tries.
 pub const RETRY_MIN: Duration = Duration::from_millis(50);
 /// See [`RETRY_MIN`].

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::{
     error::DataError,
-    limits::{APPLY_WAIT, PART_BYTES, PARTS_AHEAD},
+    limits::{APPLY_WAIT, PART_BYTES, PARTS_AHEAD, STALL_TIMEOUT},
     manifest::chunk_bytes,
     table::Table,
 };
@@ -202,11 +202,11 @@ impl LocalStore {
     pub fn read(&self, job: &str, hash: &str, offset: u64, bytes: u64) -> Parts {
         let (sender, parts) = mpsc::channel(PARTS_AHEAD);
         let (store, job, hash) = (self.store.clone(), job.to_string(), hash.to_string());
-        tokio::task::spawn_blocking(move || {
-            let result = read_parts(&store, &job, &hash, (offset, bytes), &sender);
+        tokio::spawn(async move {
+            let result = read_parts(store, job, hash, (offset, bytes), &sender).await;
             if let Err(error) = result {
-                // A reader that has gone needs no error.
-                let _ = sender.blocking_send(Err(error));
+                // A reader that has gone, or takes nothing, needs no error.
+                let _ = sender.try_send(Err(error));
             }
         });
         parts
@@ -248,14 +248,16 @@ impl LocalStore {
     }
 }
 
-fn read_parts(
-    store: &BlobStore,
-    job: &str,
-    hash: &str,
+/// Sends the parts of a range. A thread that may block is only held while a
+/// part is read: readers that take nothing must not use them up.
+async fn read_parts(
+    store: BlobStore,
+    job: String,
+    hash: String,
     (offset, bytes): (u64, u64),
     sender: &mpsc::Sender<Result<(u64, Bytes), DataError>>,
 ) -> Result<(), DataError> {
-    let reader = store.reader(job, hash)?;
+    let mut reader = blocking(move || Ok(store.reader(&job, &hash)?)).await?;
     let total = reader.total_bytes();
     let end = if bytes == 0 {
         total
@@ -266,9 +268,18 @@ fn read_parts(
     loop {
         // Up to the next boundary, so that each block is hashed once.
         let to = end.min((at / PART_BYTES as u64 + 1) * PART_BYTES as u64);
-        let part = reader.read(at, to.saturating_sub(at) as usize)?;
+        let wanted = to.saturating_sub(at) as usize;
+        let part;
+        (reader, part) = blocking(move || {
+            let part = reader.read(at, wanted)?;
+            Ok((reader, part))
+        })
+        .await?;
         at += part.len() as u64;
-        if sender.blocking_send(Ok((total, part.into()))).is_err() || at >= end {
+        let sent = sender
+            .send_timeout(Ok((total, part.into())), STALL_TIMEOUT)
+            .await;
+        if sent.is_err() || at >= end {
             return Ok(());
         }
     }

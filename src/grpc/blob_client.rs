@@ -21,13 +21,12 @@ use tonic::{Status, service::interceptor::InterceptedService, transport::Channel
 use super::{
     convert::model_problem,
     limits::{
-        BLOB_TIMING, CONNECTION_WINDOW_BYTES, FRAME_BYTES, MESSAGE_BYTES_MAX, STALL_TIMEOUT,
-        STREAM_WINDOW_BYTES,
+        BLOB_TIMING, CONNECTION_WINDOW_BYTES, FRAME_BYTES, MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
     },
 };
 use crate::data::{
     Answer, DataError, HomeTransport, Parts, Peer, PutTicket,
-    limits::{CALL_TIMEOUT, PARTS_AHEAD},
+    limits::{CALL_TIMEOUT, PARTS_AHEAD, STALL_TIMEOUT},
 };
 
 type Client = BlobsClient<InterceptedService<Channel, Secret>>;

@@ -2,7 +2,7 @@
 
 use std::pin::Pin;
 
-use futures::{Stream, StreamExt, stream};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use reelraft_proto::v1::{self, blobs_server::Blobs};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -10,21 +10,31 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert,
-    limits::{JOURNAL_PAGE, STALL_TIMEOUT},
+    limits::{JOURNAL_PAGE, READ_TURN, READS_MAX},
 };
-use crate::data::{DataError, LocalStore, PutTicket, limits::PARTS_AHEAD};
+use crate::{
+    api::{Door, Outgoing},
+    data::{
+        DataError, LocalStore, PutTicket,
+        limits::{PARTS_AHEAD, STALL_TIMEOUT},
+    },
+};
 
 type ServedStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The `Blobs` service of one node.
 pub struct BlobService {
     store: LocalStore,
+    reads: Door,
 }
 
 impl BlobService {
     /// The service over a node's disk.
     pub fn new(store: LocalStore) -> Self {
-        BlobService { store }
+        BlobService {
+            store,
+            reads: Door::new("reads of other nodes", READS_MAX),
+        }
     }
 }
 
@@ -110,6 +120,8 @@ impl Blobs for BlobService {
             offset,
             bytes,
         } = request.into_inner();
+        let pass = self.reads.enter_within(READ_TURN).await;
+        let pass = pass.map_err(convert::status)?;
         let mut parts = self.store.read(&job, &hash, offset, bytes);
         // A refusal is the answer itself, not the end of a stream that began.
         let first = parts.recv().await.transpose().map_err(status)?;
@@ -118,10 +130,11 @@ impl Blobs for BlobService {
                 data,
                 total_bytes: 0,
             }),
-            Err(error) => Err(status(error)),
+            Err(error) => Err(error.problem()),
         });
         let first = first.map(|(total_bytes, data)| Ok(v1::ReadPart { data, total_bytes }));
-        Ok(Response::new(Box::pin(stream::iter(first).chain(rest))))
+        let parts = Outgoing::new(stream::iter(first).chain(rest), pass, STALL_TIMEOUT);
+        Ok(Response::new(Box::pin(parts.map_err(convert::status))))
     }
 
     type JournalStream = ServedStream<v1::JournalPart>;

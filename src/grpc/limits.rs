@@ -4,7 +4,12 @@ use std::time::Duration;
 
 use reelraft_proto::dial::Timing;
 
-use crate::data::limits::{CHUNK_BYTES, PART_BYTES, SILENCE_MIN, UPLOAD_WINDOW};
+use crate::{
+    api::limits::UPLOAD_CHUNKS_MAX,
+    data::limits::{
+        CHUNK_BYTES, PART_BYTES, PARTS_AHEAD, SILENCE_MIN, STALL_TIMEOUT, UPLOAD_WINDOW,
+    },
+};
 
 /// Largest message that carries bytes: one chunk, its names and some slack.
 pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (64 << 10);
@@ -20,6 +25,23 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// See [`STREAM_WINDOW_BYTES`].
 pub const FRAME_BYTES: u32 = 1 << 20;
 
+/// Connections that a node accepts at once. Below the 1,024 files that a process
+/// may have open by default, so that its log and its blobs can still be opened.
+pub const CONNECTIONS_MAX: usize = 640;
+
+/// Calls at once on one connection. A node has one to each other node: the
+/// chunks of as many uploads as it serves, and what its own slots read.
+pub const STREAMS_MAX: u32 = 512;
+
+/// Blobs that a node reads for others at once: far more than a disk gains
+/// from. Each has [`PARTS_AHEAD`] parts of 1 MiB ready, one being read, one
+/// encoded and one sent: 5 MiB each, and 240 MiB for all of them.
+pub const READS_MAX: usize = 48;
+
+/// How long a read waits for its turn. The others end within seconds, and the
+/// reader asks another home after a refusal.
+pub const READ_TURN: Duration = Duration::from_secs(2);
+
 /// How long a connection to a node may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
@@ -31,9 +53,6 @@ pub const KEEPALIVE_EVERY: Duration = Duration::from_millis(500);
 /// An unanswered question ends the connection after this: some retransmissions
 /// on a bad link, and more than a busy node needs to be scheduled.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
-
-/// How long a stream of bytes may stand still.
-pub const STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Connections to other nodes' disks.
 pub const BLOB_TIMING: Timing = Timing {
@@ -52,6 +71,9 @@ pub const SESSION_TIMING: Timing = Timing {
     keepalive_timeout: Duration::from_secs(5),
 };
 
+const _: () = assert!(READS_MAX * (PARTS_AHEAD + 3) * PART_BYTES <= 256 << 20);
+const _: () = assert!(READ_TURN.as_millis() < STALL_TIMEOUT.as_millis());
+const _: () = assert!(UPLOAD_CHUNKS_MAX < STREAMS_MAX as usize);
 const _: () = assert!(SILENCE_MIN.as_millis() <= KEEPALIVE_TIMEOUT.as_millis());
 const _: () = assert!(PART_BYTES < MESSAGE_BYTES_MAX);
 const _: () = assert!(JOURNAL_PAGE * 100 < MESSAGE_BYTES_MAX);

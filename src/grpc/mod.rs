@@ -14,6 +14,7 @@ mod convert_spec;
 mod convert_upload;
 mod jobs;
 pub(crate) mod limits;
+mod line;
 pub mod router;
 pub mod worker_client;
 mod workers;

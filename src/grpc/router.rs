@@ -1,4 +1,4 @@
-//! All services of a node, behind the check of its secret, on one listener.
+//! All services of a node, behind the checks of its secrets, on one listener.
 
 use std::sync::Arc;
 
@@ -11,7 +11,6 @@ use reelraft_proto::{
     },
 };
 use tokio::{net::TcpListener, sync::watch};
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{
     service::{Routes, interceptor::InterceptedService},
     transport::{Error, Server},
@@ -22,22 +21,25 @@ use super::{
     cluster::ClusterService,
     jobs::JobsService,
     limits::{
-        CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT,
-        MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES,
+        CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, FRAME_BYTES, KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT,
+        MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
     },
+    line::lines,
     workers::WorkerService,
 };
 use crate::{api::Api, data::DataPlane, node::leader::intake::Intake};
 
-/// The services of one node.
+/// The services of one node. What nodes ask of each other takes their own
+/// secret; what clients ask takes either.
 pub async fn services(
     secret: &Secret,
+    peer_secret: &Secret,
     data: &Arc<DataPlane>,
     cluster: &Cluster,
     intake: Intake,
     api: Api,
 ) -> Routes {
-    let gate = secret.gate();
+    let (for_peers, for_clients) = (peer_secret.gate(), secret.gate_or(peer_secret));
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
         .set_serving::<JobsServer<JobsService>>()
@@ -48,6 +50,8 @@ pub async fn services(
     };
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let jobs =
+        JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
     Routes::new(health)
         .add_service(
             reflection()
@@ -60,19 +64,16 @@ pub async fn services(
                 .build_v1alpha()
                 .expect("the descriptors are our own build's"),
         )
-        .add_service(cluster.peer_service(gate.clone()))
-        .add_service(InterceptedService::new(blobs, gate.clone()))
+        .add_service(cluster.peer_service(for_peers.clone()))
+        .add_service(InterceptedService::new(blobs, for_peers.clone()))
         .add_service(WorkersServer::with_interceptor(
             WorkerService::new(intake),
-            gate.clone(),
+            for_peers,
         ))
-        .add_service(JobsServer::with_interceptor(
-            JobsService::new(api.clone()),
-            gate.clone(),
-        ))
+        .add_service(InterceptedService::new(jobs, for_clients.clone()))
         .add_service(ClusterServer::with_interceptor(
             ClusterService::new(api),
-            gate,
+            for_clients,
         ))
 }
 
@@ -87,7 +88,7 @@ pub async fn serve(
 ) -> Result<(), Error> {
     tuned(Server::builder())
         .add_routes(services)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        .serve_with_incoming_shutdown(lines(listener, CONNECTIONS_MAX), async move {
             let _ = stop.wait_for(|stop| *stop).await;
         })
         .await
@@ -100,7 +101,7 @@ pub fn tuned(server: Server) -> Server {
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
+        .max_concurrent_streams(STREAMS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-        .tcp_nodelay(true)
 }

@@ -24,7 +24,7 @@ pub struct WorkerClient {
 }
 
 impl WorkerClient {
-    /// A client with the cluster's secret.
+    /// A client with the nodes' secret.
     pub fn new(secret: Secret) -> Self {
         WorkerClient { secret }
     }

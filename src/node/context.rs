@@ -29,6 +29,8 @@ pub struct NodeContext {
     pub work_threads: WorkThreads,
     /// What the leader last said.
     pub report: LatestReport,
+    /// Names this process among those that the node has been.
+    pub process: u64,
     /// Analyses that were read lately, by hash.
     indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
 }
@@ -50,6 +52,7 @@ impl NodeContext {
             encoders: OnceCell::new(),
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
+            process: rand::random(),
             indexes: Mutex::default(),
         }))
     }

@@ -25,6 +25,9 @@ pub struct Hello {
     /// Where it listens, as `host:port`.
     pub address: String,
     pub pid: u32,
+    /// Random, drawn when its process started: in a container each has the
+    /// same pid.
+    pub process: u64,
     /// Attempts that it may run at once.
     pub slots: u32,
     /// Its encoder build; empty without ffmpeg.

@@ -1,6 +1,7 @@
 //! One running node, put together: opens its disk, joins the others, serves
 //! clients and nodes, and runs the loops until it is told to stop.
 
+pub mod privacy;
 mod start;
 
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     api::Api,
@@ -35,11 +36,16 @@ pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);
+    if config.clients_know_peer_secret() {
+        warn!(
+            "clients have the nodes' own secret: give all nodes another one, as REELRAFT_PEER_SECRET"
+        );
+    }
     let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
         return Ok(());
     };
     let _ = std::fs::remove_dir_all(work_root(&config.data));
-    let transport = Arc::new(BlobClients::new(config.secret.clone()));
+    let transport = Arc::new(BlobClients::new(config.peer_secret.clone()));
     let data = DataPlane::open(Arc::new(cluster.clone()), &config.data, transport)
         .await
         .map_err(|error| error.problem())?;
@@ -57,6 +63,7 @@ async fn serve(
     let (stop_serving, serving_stopped) = watch::channel(false);
     let services = router::services(
         &context.config.secret,
+        &context.config.peer_secret,
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
@@ -67,7 +74,7 @@ async fn serve(
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
 
-    let link = Arc::new(WorkerClient::new(context.config.secret.clone()));
+    let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
     let rehome_after_s = context.config.rehome_after_s;

@@ -85,7 +85,7 @@ fn settings(config: &NodeConfig) -> ClusterConfig {
         config.peers.clone(),
         config.voters.iter().copied().collect(),
         config.data.clone(),
-        config.secret.clone(),
+        config.peer_secret.clone(),
     );
     settings.on_hang = HangAction::new(hang::end_process);
     settings

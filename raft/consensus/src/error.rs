@@ -41,6 +41,9 @@ pub enum ConsensusError {
     TooManyCommands { found: usize, limit: usize },
     #[error("an entry of {bytes} bytes is longer than the limit of {limit_bytes}")]
     EntryTooLong { bytes: usize, limit_bytes: usize },
+    /// A peer asks to have something proposed that this version can't apply.
+    #[error("a peer's proposal is refused: {0}")]
+    BadEntry(ModelError),
     /// The cluster knows this node's id with another disk: what that disk
     /// acknowledged would be forgotten.
     #[error("the cluster knows node {node} with another disk (incarnation {known}, not {own})")]
@@ -76,6 +79,7 @@ impl ConsensusError {
             ConsensusError::Behind { .. } => "behind",
             ConsensusError::TooManyCommands { .. } => "too-many-commands",
             ConsensusError::EntryTooLong { .. } => "entry-too-long",
+            ConsensusError::BadEntry(_) => "bad-entry",
             ConsensusError::OtherIncarnation { .. } => "other-incarnation",
             ConsensusError::OtherCluster { .. } => "other-cluster",
             ConsensusError::Stopped { .. } => "stopped",
@@ -97,6 +101,7 @@ impl ConsensusError {
             ConsensusError::TooManyCommands { .. } | ConsensusError::EntryTooLong { .. } => {
                 "send less at once"
             }
+            ConsensusError::BadEntry(_) => "run the same version on all nodes",
             ConsensusError::OtherIncarnation { .. } => {
                 "start it with its own data folder, or under a new id"
             }

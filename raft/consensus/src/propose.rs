@@ -47,20 +47,42 @@ enum NotCommitted {
 /// # Errors
 /// [`ConsensusError::TooManyCommands`] and [`ConsensusError::EntryTooLong`].
 pub fn encode(commands: Vec<Command>) -> Result<Bytes, ConsensusError> {
-    if commands.len() > COMMANDS_PER_ENTRY_MAX {
-        return Err(ConsensusError::TooManyCommands {
-            found: commands.len(),
-            limit: COMMANDS_PER_ENTRY_MAX,
-        });
-    }
+    check_count(commands.len())?;
     let bytes = Entry::new(commands).encode();
-    if bytes.len() > ENTRY_BYTES_MAX {
-        return Err(ConsensusError::EntryTooLong {
-            bytes: bytes.len(),
-            limit_bytes: ENTRY_BYTES_MAX,
-        });
-    }
+    check_length(&bytes)?;
     Ok(bytes.into())
+}
+
+/// Refuses an entry that another node encoded and this one must not propose:
+/// each replica would stop at what it can't store or apply.
+///
+/// # Errors
+/// As [`encode`], and [`ConsensusError::BadEntry`] for foreign bytes and a
+/// later version's command.
+pub fn check_foreign(bytes: &[u8]) -> Result<(), ConsensusError> {
+    check_length(bytes)?;
+    let entry = Entry::decode(bytes).map_err(ConsensusError::BadEntry)?;
+    check_count(entry.commands.len())
+}
+
+fn check_length(bytes: &[u8]) -> Result<(), ConsensusError> {
+    match bytes.len() {
+        0..=ENTRY_BYTES_MAX => Ok(()),
+        bytes => Err(ConsensusError::EntryTooLong {
+            bytes,
+            limit_bytes: ENTRY_BYTES_MAX,
+        }),
+    }
+}
+
+fn check_count(found: usize) -> Result<(), ConsensusError> {
+    match found {
+        0..=COMMANDS_PER_ENTRY_MAX => Ok(()),
+        found => Err(ConsensusError::TooManyCommands {
+            found,
+            limit: COMMANDS_PER_ENTRY_MAX,
+        }),
+    }
 }
 
 impl Core {

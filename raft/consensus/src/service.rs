@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use openraft::raft::{AppendEntriesResponse, VoteResponse};
 use prost::Message;
-use reelraft_model::{Entry, Problem};
+use reelraft_model::Problem;
 use reelraft_proto::{
     problem,
     v1::{
@@ -23,6 +23,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     core::Core,
     error::ConsensusError,
+    propose::check_foreign,
     state_machine::describe,
     types::TypeConfig,
     wire::{
@@ -212,9 +213,7 @@ impl Peer for PeerService {
     ) -> Result<Response<v1::ProposeResponse>, Status> {
         let request = request.into_inner();
         self.check(request.sender)?;
-        // An entry that this version can't apply must not reach the log.
-        Entry::decode(&request.command)
-            .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        check_foreign(&request.command).map_err(refusal)?;
         let committed = self
             .core
             .propose_local(request.command)

@@ -159,3 +159,33 @@ async fn journals_and_presence_are_told_page_by_page() {
         .await;
     assert!(missing.unwrap().unwrap_err().is_missing());
 }
+
+/// Readers that take nothing must leave the threads to others that may block.
+#[test]
+fn readers_that_take_nothing_hold_no_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    let present = runtime.block_on(async {
+        let nodes = ThreeNodes::start().await;
+        let blob = content(8 * CHUNK_BYTES);
+        let job = nodes.job(blob.len() as u64, &[1]);
+        let local = nodes.data(1).local_store();
+        local.store.put_bytes(&job, None, &blob).unwrap();
+        let name = hex(&blob);
+        let mut unread = Vec::new();
+        for _ in 0..8 {
+            let mut parts = local.read(&job, &name, 0, 0);
+            assert!(parts.recv().await.unwrap().is_ok());
+            unread.push(parts);
+        }
+        let asked = local.stat(&job, vec![name]);
+        tokio::time::timeout(Duration::from_secs(5), asked).await
+    });
+    // A thread that is held would be waited for.
+    runtime.shutdown_background();
+    assert_eq!(present.expect("a thread is free").unwrap(), [true]);
+}

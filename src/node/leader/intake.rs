@@ -7,7 +7,7 @@ use std::sync::Arc;
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
-    Reopen,
+    Reopen, State, TaskState,
     limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX},
 };
 use tokio::sync::mpsc;
@@ -214,6 +214,32 @@ impl Intake {
             audio_tracks,
             extras,
         });
+        let committed = self.cluster.propose_local(vec![command]).await?;
+        match committed.replies.first() {
+            Some(reply) if reply.stale => self.end_if_held(key).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Ends an attempt whose result the table refused, if the table still has it
+    /// as running. A late result is refused too, and needs nothing; but one that
+    /// is refused while it is awaited would come again in the same form, and the
+    /// work would be given out for ever.
+    async fn end_if_held(&self, key: &AttemptKey) -> Result<(), ConsensusError> {
+        if !awaits(&self.cluster.local(), key) {
+            return Ok(());
+        }
+        warn!(%key, "the table refuses the result of an attempt that it waits for");
+        let problem = Problem::new(
+            "internal",
+            format!("the table refuses the result of {key}, which it waits for"),
+            "report this with the node's log; the job can be submitted again",
+        );
+        let command = Command::Release(Release {
+            key: key.clone(),
+            class: FailureClass::Final.into(),
+            problem,
+        });
         self.cluster.propose_local(vec![command]).await.map(drop)
     }
 
@@ -236,4 +262,12 @@ impl Intake {
         }
         Ok(())
     }
+}
+
+/// Whether the table has an attempt as running.
+fn awaits(state: &State, key: &AttemptKey) -> bool {
+    let entry = state.job(&key.job);
+    let entry = entry.filter(|entry| !entry.job.state().ended());
+    let task = entry.and_then(|entry| entry.tasks.get(&key.task()));
+    task.is_some_and(|task| task.attempt == key.attempt && task.state() == TaskState::Running)
 }

@@ -34,8 +34,8 @@ struct Inner {
     open: BTreeMap<u64, Session>,
     /// When each node was last heard, also after its session closed.
     heard: BTreeMap<u64, Instant>,
-    /// The process that each node last was.
-    pids: BTreeMap<u64, u32>,
+    /// The process that each node last was, by its random name.
+    processes: BTreeMap<u64, u64>,
 }
 
 /// All sessions of this node while it leads.
@@ -57,8 +57,8 @@ impl Sessions {
     pub fn open(&self, hello: Hello, to_worker: mpsc::Sender<ToWorker>) -> (u64, bool) {
         let mut inner = self.inner();
         inner.next_number += 1;
-        let before = inner.pids.insert(hello.node, hello.pid);
-        let restarted = before.is_some_and(|pid| pid != hello.pid);
+        let before = inner.processes.insert(hello.node, hello.process);
+        let restarted = before.is_some_and(|process| process != hello.process);
         let number = inner.next_number;
         inner.heard.insert(hello.node, Instant::now());
         inner.open.insert(
@@ -110,7 +110,7 @@ impl Sessions {
         let mut inner = self.inner();
         inner.open.clear();
         inner.heard.clear();
-        inner.pids.clear();
+        inner.processes.clear();
     }
 
     /// Sends a message to a node; `false` where there is no session, or one
@@ -205,5 +205,30 @@ impl Sessions {
     /// The nodes with an open session.
     pub fn connected(&self) -> Vec<u64> {
         self.inner().open.keys().copied().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello(process: u64) -> Hello {
+        Hello {
+            node: 7,
+            pid: 8,
+            process,
+            ..Hello::default()
+        }
+    }
+
+    /// In a container each process of a node has the same pid.
+    #[test]
+    fn a_node_started_anew_is_told_by_its_process_not_by_its_pid() {
+        let sessions = Sessions::default();
+        let restarted = |process| sessions.open(hello(process), mpsc::channel(1).0).1;
+        assert!(!restarted(1), "never seen before");
+        assert!(!restarted(1), "a session that broke and came back");
+        assert!(restarted(2), "another process under the same pid");
+        assert!(!restarted(2));
     }
 }

@@ -236,6 +236,7 @@ impl Worker {
             incarnation: identity.incarnation.clone(),
             address: self.context.config.advertise.clone(),
             pid: std::process::id(),
+            process: self.context.process,
             slots: self.context.config.slots,
             build: self.context.build(),
             version: env!("CARGO_PKG_VERSION").to_string(),

@@ -181,7 +181,7 @@ impl<'a> Experiment<'a> {
         };
         let spec = ClusterSpec {
             slots: SLOTS,
-            secret: format!("secret-{}", settings.seed),
+            secret: format!("secret-of-the-cluster-{}", settings.seed),
             client_prefix: Network::clients_prefix(),
         };
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;

@@ -9,7 +9,11 @@ use std::{
 };
 
 use reelraft_consensus::{Cluster, ConsensusError};
-use reelraft_model::{Command, RegisterNode};
+use reelraft_model::{Command, Entry, RegisterNode};
+use reelraft_proto::{
+    problem,
+    v1::{ProposeRequest, Sender, peer_client::PeerClient},
+};
 
 use crate::nodes::{Nodes, tick};
 
@@ -436,4 +440,38 @@ async fn no_read_is_stale_while_leaders_die() {
         assert!(state.cluster_ms() >= acknowledged, "round {round}");
     }
     nodes.agree().await;
+}
+
+/// What a peer asks to have proposed is held to the limits of what a node
+/// proposes itself: a log that refuses an entry stops its node.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peers_entry_over_the_limits_is_refused_and_stops_nobody() {
+    let mut nodes = Nodes::new(&[1], &[1]).await;
+    nodes.start_all().await;
+    let identity = nodes.get(1).identity().clone();
+    let propose = async |commands: Vec<Command>| {
+        let mut client = PeerClient::connect(nodes.url(1)).await.unwrap();
+        let request = ProposeRequest {
+            sender: Some(Sender {
+                cluster_id: identity.cluster_id.clone(),
+                node: 1,
+                incarnation: identity.incarnation.clone(),
+            }),
+            command: Entry::new(commands).encode().into(),
+        };
+        let answer = client.propose(request).await;
+        answer.map_err(|status| problem::of_status(&status).map(|problem| problem.kind))
+    };
+    let long = RegisterNode {
+        node: 1,
+        incarnation: identity.incarnation.clone(),
+        address: "a".repeat(3 << 20),
+    };
+    let refused = |kind: &str| Some(Some(kind.to_string()));
+    let answer = propose(vec![Command::RegisterNode(long)]).await;
+    assert_eq!(answer.err(), refused("entry-too-long"));
+    let answer = propose((1..=65).map(tick).collect()).await;
+    assert_eq!(answer.err(), refused("too-many-commands"));
+    assert!(propose(vec![tick(5)]).await.is_ok());
+    assert!(nodes.get(1).propose(vec![tick(6)]).await.is_ok());
 }

@@ -93,6 +93,10 @@ impl Nodes {
         config
     }
 
+    pub fn url(&self, id: u64) -> String {
+        format!("http://{}", self.addresses[&id])
+    }
+
     pub async fn start_without_bootstrap(&mut self, id: u64) -> Result<(), ConsensusError> {
         let started = Instant::now();
         let cluster = loop {

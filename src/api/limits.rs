@@ -1,0 +1,37 @@
+//! Every limit of the streams that clients have open, named once with its
+//! reason.
+
+use std::time::Duration;
+
+use crate::{
+    data::limits::{CHUNK_BYTES, FETCH_AHEAD, PART_BYTES, UPLOAD_WINDOW},
+    limits::WATCH_QUEUE,
+};
+
+/// Downloads that a node serves at once. Each reads [`FETCH_AHEAD`] pieces of
+/// 1 MiB ahead, one more is being encoded and one sent: 6 MiB each, and 240 MiB
+/// for all of them.
+pub const FETCHES_MAX: usize = 40;
+
+/// Chunks of 1 MiB that all uploads to a node may hold at once: 256 MiB. A film
+/// takes a whole [`UPLOAD_WINDOW`] of them, so that sixteen are taken at once;
+/// a source of one chunk takes one.
+pub const UPLOAD_CHUNKS_MAX: usize = 256;
+
+/// Watches that a node serves at once. Each holds [`WATCH_QUEUE`] events and
+/// two more, of 8 KiB at most: 48 MiB for all of them. A client that waits for
+/// its job has one for hours, so that there may be many.
+pub const WATCHES_MAX: usize = 1_024;
+
+/// How long a client may take nothing of a stream. What it has not taken waits
+/// in this node's memory. A client on a slow line takes the largest message,
+/// 1 MiB, within it from 17 KiB a second on.
+pub const CLIENT_STALL: Duration = Duration::from_secs(60);
+
+/// What each kind of stream may hold for all its clients together.
+const CLIENT_BYTES_MAX: usize = 256 << 20;
+
+const _: () = assert!(FETCHES_MAX * (FETCH_AHEAD + 2) * PART_BYTES <= CLIENT_BYTES_MAX);
+const _: () = assert!(UPLOAD_CHUNKS_MAX * CHUNK_BYTES <= CLIENT_BYTES_MAX);
+const _: () = assert!(UPLOAD_WINDOW <= UPLOAD_CHUNKS_MAX);
+const _: () = assert!(WATCHES_MAX * (WATCH_QUEUE + 2) * (8 << 10) <= CLIENT_BYTES_MAX);

@@ -1,0 +1,179 @@
+//! A stream towards a client that may stop reading. While nothing is taken
+//! from it, the stream and all that it holds wait inside this node; after a
+//! while they are let go of.
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures::{Stream, StreamExt, stream::BoxStream};
+use reelraft_model::Problem;
+use tokio::time::Instant;
+
+use super::doors::Pass;
+
+type Item<T> = Result<T, Problem>;
+
+/// How much later than its limit a stall may be noticed, as a part of it.
+const STALL_LOOKS: u32 = 4;
+
+/// A stream that ends by itself when its reader stalls.
+pub struct Outgoing<T> {
+    shared: Arc<Mutex<Shared<T>>>,
+    limit: Duration,
+}
+
+struct Shared<T> {
+    /// None once it has ended.
+    stream: Option<BoxStream<'static, Item<T>>>,
+    /// Held as long as the stream.
+    pass: Option<Pass>,
+    /// Since when the reader has not asked for more; none while it waits.
+    idle_since: Option<Instant>,
+    on_stall: Option<Box<dyn FnOnce() + Send>>,
+    stalled: bool,
+}
+
+impl<T: Send + 'static> Outgoing<T> {
+    /// Hands a stream on until its reader takes nothing for `limit`.
+    pub fn new(
+        stream: impl Stream<Item = Item<T>> + Send + 'static,
+        pass: Pass,
+        limit: Duration,
+    ) -> Self {
+        let shared = Arc::new(Mutex::new(Shared {
+            stream: Some(stream.boxed()),
+            pass: Some(pass),
+            idle_since: Some(Instant::now()),
+            on_stall: None,
+            stalled: false,
+        }));
+        tokio::spawn(watch(Arc::downgrade(&shared), limit));
+        Outgoing { shared, limit }
+    }
+
+    /// Has something done when the reader stalls: whoever carries the stream
+    /// may hold buffers of its own.
+    pub fn on_stall(&self, action: impl FnOnce() + Send + 'static) {
+        lock(&self.shared).on_stall = Some(Box::new(action));
+    }
+}
+
+fn lock<T>(shared: &Mutex<Shared<T>>) -> MutexGuard<'_, Shared<T>> {
+    // What was locked while a stream panicked is a stream that is never used
+    // again.
+    shared
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Ends a stream whose reader stalls.
+async fn watch<T>(shared: Weak<Mutex<Shared<T>>>, limit: Duration) {
+    loop {
+        tokio::time::sleep(limit / STALL_LOOKS).await;
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        let mut state = lock(&shared);
+        if state.stream.is_none() {
+            return;
+        }
+        if state.idle_since.is_some_and(|at| at.elapsed() >= limit) {
+            state.stalled = true;
+            let held = (state.stream.take(), state.pass.take());
+            let action = state.on_stall.take();
+            drop(state);
+            drop(held);
+            if let Some(action) = action {
+                action();
+            }
+            return;
+        }
+    }
+}
+
+impl<T> Stream for Outgoing<T> {
+    type Item = Item<T>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Item<T>>> {
+        let mut state = lock(&self.shared);
+        if std::mem::take(&mut state.stalled) {
+            return Poll::Ready(Some(Err(Problem::new(
+                "client-lost",
+                format!("the client took nothing for {} s", self.limit.as_secs()),
+                "ask again, and read what comes",
+            ))));
+        }
+        let Some(stream) = &mut state.stream else {
+            return Poll::Ready(None);
+        };
+        let polled = stream.poll_next_unpin(context);
+        match &polled {
+            Poll::Pending => state.idle_since = None,
+            Poll::Ready(Some(_)) => state.idle_since = Some(Instant::now()),
+            Poll::Ready(None) => (state.stream, state.pass) = (None, None),
+        }
+        polled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+    use crate::api::doors::Door;
+
+    const LIMIT: Duration = Duration::from_millis(300);
+
+    /// An endless stream, and the door that it went through.
+    fn endless(pause: Duration) -> (Outgoing<u64>, Door) {
+        let door = Door::new("streams", 1);
+        let numbers = futures::stream::unfold(0, move |number| async move {
+            tokio::time::sleep(pause).await;
+            Some((Ok(number), number + 1))
+        });
+        let stream = Outgoing::new(numbers, door.enter(1).unwrap(), LIMIT);
+        (stream, door)
+    }
+
+    #[tokio::test]
+    async fn one_that_is_not_read_is_let_go_of() {
+        let (mut stream, door) = endless(Duration::ZERO);
+        let told = Arc::new(AtomicBool::new(false));
+        let tell = told.clone();
+        stream.on_stall(move || tell.store(true, Ordering::SeqCst));
+        assert_eq!(stream.next().await.unwrap().unwrap(), 0);
+        assert_eq!(door.enter(1).unwrap_err().kind, "too-busy");
+        tokio::time::sleep(2 * LIMIT).await;
+        assert!(told.load(Ordering::SeqCst));
+        assert!(door.enter(1).is_ok(), "its room is free again");
+        assert_eq!(
+            stream.next().await.unwrap().unwrap_err().kind,
+            "client-lost"
+        );
+        assert!(stream.next().await.is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_was_never_read_is_let_go_of() {
+        let (_stream, door) = endless(Duration::ZERO);
+        tokio::time::sleep(2 * LIMIT).await;
+        assert!(door.enter(1).is_ok());
+    }
+
+    /// A reader that waits for a slow source does not stall.
+    #[tokio::test]
+    async fn one_that_is_waited_for_goes_on() {
+        let (mut stream, door) = endless(3 * LIMIT);
+        for number in 0..3 {
+            assert_eq!(stream.next().await.unwrap().unwrap(), number);
+        }
+        drop(stream);
+        assert!(door.enter(1).is_ok());
+    }
+}

@@ -1,0 +1,101 @@
+//! The secrets: as text, or as a file that only the node's user may read, so
+//! that they are in no process list and no container's description.
+
+use std::{fs::File, io::Read};
+
+use reelraft_model::Problem;
+use reelraft_proto::auth::Secret;
+
+use super::origin::{Picker, bad, variable};
+use crate::limits::SECRET_FILE_BYTES_MAX;
+
+/// A secret as flags and the TOML file give it.
+pub struct Given {
+    pub text: (Option<String>, Option<String>),
+    pub path: (Option<String>, Option<String>),
+}
+
+/// The clients' secret, and the nodes' own, which is the clients' where none
+/// is given.
+///
+/// # Errors
+/// As [`pick_secret`].
+pub fn pick_secrets(
+    picker: &mut Picker,
+    clients: Given,
+    peers: Given,
+) -> Result<(Secret, Secret), Problem> {
+    let secret = pick_secret(picker, ("secret", "secret_file"), clients)?;
+    let peer_secret = pick_secret(picker, ("peer_secret", "peer_secret_file"), peers)?;
+    match peer_secret.is_set() {
+        true => Ok((secret, peer_secret)),
+        false => Ok((secret.clone(), secret)),
+    }
+}
+
+/// Takes a secret from its text, else from its file; one that is not set is
+/// none.
+///
+/// # Errors
+/// `bad-config` for a file that can't be read, and for characters that can't
+/// be sent.
+fn pick_secret(
+    picker: &mut Picker,
+    (key, file_key): (&'static str, &'static str),
+    given: Given,
+) -> Result<Secret, Problem> {
+    let text = picker.pick(key, given.text.0, given.text.1, || None)?;
+    let path = picker.pick(file_key, given.path.0, given.path.1, || None)?;
+    let text = match (text, path) {
+        (Some(text), _) => text,
+        (None, Some(path)) => read_file(&path)?,
+        (None, None) => String::new(),
+    };
+    Secret::new(&text).ok_or_else(|| {
+        bad(
+            format!(
+                "the {} has characters that no header can carry",
+                key.replace('_', " ")
+            ),
+            "use letters and digits",
+        )
+    })
+}
+
+/// A client's secret: its flag, else REELRAFT_SECRET, else what the file that
+/// REELRAFT_SECRET_FILE names has; empty for none.
+///
+/// # Errors
+/// `bad-config` for a variable or a file that can't be read.
+pub fn client_secret(flag: Option<String>) -> Result<String, Problem> {
+    let text = flag.map_or_else(|| variable("REELRAFT_SECRET"), |text| Ok(Some(text)))?;
+    match (text, variable("REELRAFT_SECRET_FILE")?) {
+        (Some(text), _) => Ok(text),
+        (None, Some(path)) => read_file(&path),
+        (None, None) => Ok(String::new()),
+    }
+}
+
+/// The first line of a file: editors end it with a line break.
+fn read_file(path: &str) -> Result<String, Problem> {
+    let refused = |cause: &str| {
+        bad(
+            format!("the secret's file {path} {cause}"),
+            "name a file that holds the secret and nothing else",
+        )
+    };
+    let mut text = String::new();
+    let read = File::open(path).and_then(|file| {
+        file.take(SECRET_FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+    });
+    match read {
+        Err(error) => return Err(refused(&format!("can't be read: {error}"))),
+        Ok(bytes) if bytes as u64 > SECRET_FILE_BYTES_MAX => return Err(refused("is too long")),
+        Ok(_) => {}
+    }
+    match text.trim_end_matches(['\r', '\n']) {
+        "" => Err(refused("is empty")),
+        secret => Ok(secret.to_string()),
+    }
+}

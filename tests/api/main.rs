@@ -1,0 +1,240 @@
+//! What a client may ask, asked without any transport: a node of one, put
+//! together in this process with no listener, submits, uploads, watches and
+//! fetches through `api` alone. Its doors are tried over the wire as well.
+#![allow(clippy::unwrap_used)]
+
+mod doors;
+mod node;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use reelraft::{
+    api::{
+        Api, Consistency, ListRequest, SubmitRequest, TasksRequest, WatchEvent, limits::FETCHES_MAX,
+    },
+    node::messages::{AttemptResult, Done, FromWorker, Hello, Outcome, ToWorker},
+};
+use reelraft_model::JobState;
+
+use crate::node::{film, kind, request, start, start_without_worker, upload};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_is_made_without_any_transport() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = film(folder.path());
+    let (api, stopper) = start(&folder.path().join("node")).await;
+
+    let submitted = api.submit(request(&source)).await.unwrap();
+    assert!(!submitted.existed);
+    let id = submitted.job.job.id.clone();
+    assert_eq!(submitted.job.job.state(), JobState::Uploading);
+    assert!(api.submit(request(&source)).await.unwrap().existed);
+    assert_eq!(kind(api.reference(&id)).await, "not-analysed");
+    assert_eq!(kind(api.proof(&id)).await, "not-finished");
+    assert_eq!(kind(api.fetch(&id, 0)).await, "not-finished");
+
+    let root = upload(&api, &id, &source).await;
+    let events = api.watch(&id).await.unwrap();
+    let events = tokio::time::timeout(Duration::from_secs(120), events.try_collect());
+    let events: Vec<WatchEvent> = events.await.expect("the job ends").unwrap();
+    let last = &events.last().unwrap().job;
+    assert_eq!(last.job.state(), JobState::Succeeded, "{:?}", last.job);
+    assert_eq!(last.job.source_root, root);
+    assert_eq!((last.frames_done, last.job.frames_total), (30, 30));
+    assert_eq!((last.shards_done, last.job.shards_total), (3, 3));
+
+    let output = api.fetch(&id, 0).await.unwrap();
+    let hash = output.hash.clone();
+    let total_bytes = output.total_bytes;
+    let bytes = output
+        .parts
+        .try_collect::<Vec<Bytes>>()
+        .await
+        .unwrap()
+        .concat();
+    assert_eq!(bytes.len() as u64, total_bytes);
+    assert_eq!(blake3::hash(&bytes).to_hex().to_string(), hash);
+    let end = api.fetch(&id, total_bytes - 7).await.unwrap();
+    let end = end
+        .parts
+        .try_collect::<Vec<Bytes>>()
+        .await
+        .unwrap()
+        .concat();
+    assert_eq!(end, bytes[bytes.len() - 7..]);
+    assert_eq!(kind(api.fetch(&id, total_bytes + 1)).await, "bad-request");
+
+    let mut unread = Vec::new();
+    for _ in 0..FETCHES_MAX {
+        unread.push(api.fetch(&id, 0).await.unwrap());
+    }
+    assert_eq!(kind(api.fetch(&id, 0)).await, "too-busy");
+    drop(unread);
+    assert!(api.fetch(&id, 0).await.is_ok());
+
+    assert!(api.proof(&id).await.unwrap().contains("\"shards\""));
+    let reference = api.reference(&id).await.unwrap();
+    assert_eq!(reference.args.first().map(String::as_str), Some("ffmpeg"));
+    let status = api.cluster_status(Consistency::Linearizable);
+    assert_eq!((status.leader, status.nodes.len()), (Some(1), 1));
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lists_come_in_pages() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let request = SubmitRequest {
+            request_id: format!("r{number}"),
+            tenant: if number == 4 { "other" } else { "" }.into(),
+            ..request(b"film")
+        };
+        ids.push(api.submit(request).await.unwrap().job.job.id);
+    }
+    ids.reverse();
+    let mut listed = Vec::new();
+    let mut page_token = String::new();
+    loop {
+        let asked = ListRequest {
+            page_size: 2,
+            page_token,
+            ..Default::default()
+        };
+        let page = api.list(asked).await.unwrap();
+        assert!(page.items.len() <= 2);
+        listed.extend(page.items.into_iter().map(|view| view.job.id));
+        page_token = page.next_page_token;
+        if page_token.is_empty() {
+            break;
+        }
+    }
+    assert_eq!(listed, ids);
+    let asked = ListRequest {
+        tenant: "other".into(),
+        consistency: Consistency::Local,
+        ..Default::default()
+    };
+    assert_eq!(api.list(asked).await.unwrap().items.len(), 1);
+    let asked = ListRequest {
+        page_token: "x".into(),
+        ..Default::default()
+    };
+    assert_eq!(kind(api.list(asked)).await, "bad-request");
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nonsense_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let broken = [
+        SubmitRequest {
+            request_id: String::new(),
+            ..request(b"film")
+        },
+        SubmitRequest {
+            source_name: "n".repeat(5_000),
+            ..request(b"film")
+        },
+        SubmitRequest {
+            source_fingerprint: "z".repeat(64),
+            ..request(b"film")
+        },
+        SubmitRequest {
+            source_bytes: u64::MAX,
+            ..request(b"film")
+        },
+    ];
+    for request in broken {
+        assert_eq!(kind(api.submit(request)).await, "bad-request");
+    }
+    let empty = SubmitRequest {
+        source_bytes: 0,
+        ..request(b"film")
+    };
+    assert_eq!(kind(api.submit(empty)).await, "empty-source");
+    let mut odd = request(b"film");
+    odd.spec.codec = "mpeg1".into();
+    assert_eq!(kind(api.submit(odd)).await, "bad-spec");
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_cancelled_and_deleted_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    let tasks = TasksRequest {
+        job: id.clone(),
+        ..Default::default()
+    };
+    let page = api.tasks(tasks).await.unwrap();
+    assert!(page.next_page_token.is_empty());
+    let cancelled = api.cancel(&id).await.unwrap();
+    assert_eq!(cancelled.job.state(), JobState::Cancelled);
+    let deleted = api.delete(&id).await.unwrap();
+    assert_eq!(deleted.job.state(), JobState::Deleted);
+    assert!(
+        api.delete(&id).await.is_ok(),
+        "the first answer may be lost"
+    );
+    for asked in [id.as_str(), "jnone"] {
+        assert_eq!(
+            kind(api.job(asked, Consistency::Linearizable)).await,
+            "not-found"
+        );
+        assert_eq!(kind(api.watch(asked)).await, "not-found");
+    }
+    stopper.send(true).unwrap();
+}
+
+/// An analysis that found nothing to encode, which no worker of ours reports
+/// and the table refuses: asked for again and again it would never end.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_the_table_refuses_fails_its_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, intake, stopper) = start_without_worker(folder.path()).await;
+    let api = Api::new(context.clone());
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    let hello = Hello {
+        node: 1,
+        incarnation: context.cluster.identity().incarnation.clone(),
+        address: context.config.advertise.clone(),
+        slots: 1,
+        build: "b".into(),
+        ..Hello::default()
+    };
+    // It may have been elected this moment, and not know it yet.
+    let mut leadership = context.cluster.leadership();
+    leadership.wait_for(|now| now.leading).await.unwrap();
+    let (session, mut orders) = intake.open(hello).await.unwrap();
+    upload(&api, &id, b"film").await;
+    let worker = async {
+        while let Some(order) = orders.recv().await {
+            if let ToWorker::Assign(assignment) = order {
+                session.receive(FromWorker::Result(AttemptResult {
+                    key: assignment.key,
+                    outcome: Outcome::Done(Done::default()),
+                }));
+            }
+        }
+    };
+    let ended = async {
+        let events = api.watch(&id).await.unwrap();
+        events.try_collect::<Vec<WatchEvent>>().await.unwrap()
+    };
+    let events = tokio::select! {
+        () = worker => panic!("the session ended"),
+        events = ended => events,
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("the job goes in circles"),
+    };
+    let job = &events.last().unwrap().job.job;
+    assert_eq!(job.state(), JobState::Failed);
+    let cause = &job.problem.as_ref().unwrap().cause;
+    assert!(cause.contains("refuses"), "{cause}");
+    stopper.send(true).unwrap();
+}
