@@ -2,7 +2,7 @@
 
 CARGO ?= cargo
 
-.PHONY: help tools build demo test test-all lint oracle failover
+.PHONY: help tools build demo test test-all lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
@@ -10,6 +10,7 @@ help:
 	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
+	@echo "make storm   100,000 storms over the model, each from its seed"
 	@echo "make failover  nodes killed and stopped, networks and power cut: takes hours, and the machine to itself"
 
 # ffmpeg is the one program that reelraft needs beside itself.
@@ -27,12 +28,16 @@ test: tools
 	$(CARGO) test --locked --workspace
 
 # More combinations, larger clusters, the short form of every experiment. What
-# tries every real file is left to `make oracle`.
+# tries every real file is left to `make oracle`, and most storms to `make storm`.
 test-all: tools
-	$(CARGO) test --locked --workspace -- --ignored --skip every_real_file
+	$(CARGO) test --locked --workspace -- --ignored --skip every_real_file --skip every_storm_of_many
 
 oracle: tools
 	$(CARGO) test --locked -p reelraft-media --test media -- --include-ignored --nocapture
+
+# A storm that fails prints its steps and its seed; STORM_SEED=N plays it again.
+storm:
+	$(CARGO) test --locked --release -p reelraft-model --test storm -- --include-ignored --nocapture
 
 lint:
 	$(CARGO) fmt --all --check

@@ -1,0 +1,73 @@
+//! Bugs that can be planted at the seams of the model, to show that the storm
+//! sees them. Apply and plan stay as they are: what goes in or comes out is
+//! changed.
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// A new home is filled from a home that is not filled itself.
+    FilledFromUnfilled,
+    /// A new home says that it is filled when its copying has begun.
+    FilledTooEarly,
+    /// A former home removes its copy before the new home is filled.
+    SweptWhileFilling,
+    /// A home takes puts of any epoch.
+    PutOfAnyEpoch,
+    /// A home judges a chunk before it is written, and not again after.
+    PutJudgedOnce,
+    /// A chunk is acknowledged when one home has it.
+    AcknowledgedByOne,
+    /// A source is sealed under whatever epoch there is by then.
+    SealedUnderAnyEpoch,
+    /// A result counts for whatever attempt is the latest.
+    AnyAttemptCompletes,
+    /// Homes that were planned once are set again, whatever was decided since.
+    HomesSetAgain,
+    /// A copy on a former home counts as that of the new one.
+    FormerHomeCounts,
+    /// Former homes are never read from.
+    FormerHomeUnread,
+    /// A finished output gets another home after 8 s.
+    FinishedMovedAtOnce,
+    /// A restart is told by the process id, and that is always the same.
+    RestartByPid,
+    /// A result that came too late is never settled, and sent for ever.
+    LateResultKept,
+    /// What fails while all homes are away ends the job.
+    OutageEndsJob,
+    /// A retry of a request is given a name of its own.
+    RetryIsAnother,
+    /// A cancelled job's bytes stay.
+    CancelledKept,
+}
+
+impl Bug {
+    pub const ALL: [Bug; 17] = [
+        Bug::FilledFromUnfilled,
+        Bug::FilledTooEarly,
+        Bug::SweptWhileFilling,
+        Bug::PutOfAnyEpoch,
+        Bug::PutJudgedOnce,
+        Bug::AcknowledgedByOne,
+        Bug::SealedUnderAnyEpoch,
+        Bug::AnyAttemptCompletes,
+        Bug::HomesSetAgain,
+        Bug::FormerHomeCounts,
+        Bug::FormerHomeUnread,
+        Bug::FinishedMovedAtOnce,
+        Bug::RestartByPid,
+        Bug::LateResultKept,
+        Bug::OutageEndsJob,
+        Bug::RetryIsAnother,
+        Bug::CancelledKept,
+    ];
+}
+
+/// The bug that is planted, if any.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bugs(pub Option<Bug>);
+
+impl Bugs {
+    pub fn has(self, bug: Bug) -> bool {
+        self.0 == Some(bug)
+    }
+}

@@ -1,0 +1,110 @@
+//! Storms over the pure model: an abstract cluster around the real `apply`,
+//! `plan` and rules of homes, with reboots, lost disks, late and repeated
+//! messages, all of it from a seed. After every step the oracles of `truth`
+//! must find nothing; in the calm afterwards all must end.
+//!
+//! ```text
+//! run -> faults, leader, worker, home, uploads, requests -> world -> truth, story, log
+//! ```
+//! `STORM_SEED=7 cargo test -p reelraft-model --test storm` tells one seed, and
+//! `make storm` runs 100,000.
+#![allow(clippy::unwrap_used)]
+
+mod bugs;
+mod client;
+mod faults;
+mod home;
+mod leader;
+mod log;
+mod node;
+mod requests;
+mod rng;
+mod run;
+mod story;
+mod truth;
+mod uploads;
+mod worker;
+mod world;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bugs::Bug;
+use run::run;
+
+/// Seeds of `make test`, within half a minute on two cores.
+const SEEDS: u64 = 2_000;
+/// Seeds of `make storm`.
+const SEEDS_LONG: u64 = 100_000;
+/// A planted bug must be seen within so many seeds.
+const SEEDS_A_BUG: u64 = 3_000;
+const THREADS: u64 = 2;
+
+/// The first of these seeds that breaks a promise.
+fn first_broken(first: u64, seeds: u64, bug: Option<Bug>) -> Option<u64> {
+    let found = AtomicU64::new(u64::MAX);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let found = &found;
+            scope.spawn(move || {
+                let mut seed = first + thread;
+                while seed < (first + seeds).min(found.load(Ordering::Relaxed)) {
+                    if run(seed, bug, false).broken.is_some() {
+                        found.fetch_min(seed, Ordering::Relaxed);
+                    }
+                    seed += THREADS;
+                }
+            });
+        }
+    });
+    let found = found.into_inner();
+    (found != u64::MAX).then_some(found)
+}
+
+/// Plays a seed again and tells its story.
+fn tell(seed: u64) -> Option<String> {
+    let outcome = run(seed, None, true);
+    let broken = outcome.broken?;
+    let story = outcome.story.join("\n");
+    Some(format!(
+        "# The steps of seed {seed}, for tests/scenarios/.\n{story}\n\n\
+         {broken}\nagain: STORM_SEED={seed} cargo test -p reelraft-model --test storm\n"
+    ))
+}
+
+#[track_caller]
+fn storms_are_weathered(first: u64, seeds: u64) {
+    if let Some(text) = first_broken(first, seeds, None).and_then(tell) {
+        panic!("{text}");
+    }
+}
+
+#[test]
+fn every_storm_is_weathered() {
+    match std::env::var("STORM_SEED") {
+        Ok(seed) => storms_are_weathered(seed.parse().unwrap(), 1),
+        Err(_) => storms_are_weathered(0, SEEDS),
+    }
+}
+
+#[test]
+#[ignore = "long: make storm"]
+fn every_storm_of_many_is_weathered() {
+    storms_are_weathered(1_000_000, SEEDS_LONG);
+}
+
+#[test]
+fn every_planted_bug_is_seen() {
+    let mut table = String::new();
+    let mut unseen = Vec::new();
+    for bug in Bug::ALL {
+        let found = first_broken(0, SEEDS_A_BUG, Some(bug));
+        let how = found.and_then(|seed| run(seed, Some(bug), false).broken);
+        let (found, how) = (found.map(|seed| seed + 1), how.unwrap_or_default());
+        table += &format!("{:24} {found:?} {how}\n", format!("{bug:?}"));
+        if found.is_none() {
+            unseen.push(bug);
+        }
+    }
+    println!("{table}");
+    assert!(unseen.is_empty(), "not seen: {unseen:?}\n{table}");
+}

@@ -1,0 +1,153 @@
+//! One node: its disk, its replica, and what its process remembers.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use reelraft_model::{AttemptKey, Complete, FailureClass, JobEntry, ShardRange};
+
+/// A proposal may be written so long after it was made.
+const JUST_NOW_MS: u64 = 10_000;
+
+/// A job's folder. Chunks are bits, as there are many of them.
+#[derive(Clone, Default)]
+pub struct Folder {
+    pub chunks: u64,
+    /// Chunks that the journal names.
+    pub journal: u64,
+    pub blobs: BTreeSet<String>,
+}
+
+/// What an attempt came to.
+#[derive(Clone)]
+pub enum Outcome {
+    Done(Complete, Vec<ShardRange>),
+    Failed(FailureClass, String, Vec<AttemptKey>),
+}
+
+/// An attempt that runs.
+#[derive(Clone)]
+pub struct Attempt {
+    /// The table says nothing of the attempt before it is applied this far.
+    pub log_index: u64,
+    pub age_ms: u64,
+    /// The job when the attempt began.
+    pub entry: Option<Arc<JobEntry>>,
+    pub work_left_ms: u64,
+    /// How long its inputs or homes have been out of reach.
+    pub outage_ms: u64,
+    /// Homes that have taken its result.
+    pub stored: BTreeSet<u64>,
+    pub made: Option<Complete>,
+}
+
+/// A copying of an unsealed source to this home.
+pub struct FillRun {
+    pub epoch: u64,
+    pub missing: u64,
+}
+
+/// What ends with the process.
+#[derive(Default)]
+pub struct Memory {
+    pub running: BTreeMap<AttemptKey, Attempt>,
+    pub finished: BTreeMap<AttemptKey, Outcome>,
+    /// When each result was last sent, and first found late.
+    pub sent_ms: BTreeMap<AttemptKey, u64>,
+    /// Whose session this process has opened: the leader's term.
+    pub session: Option<u64>,
+    pub fills: BTreeMap<String, FillRun>,
+    /// Folders without a claim, and since when.
+    pub unwanted: BTreeMap<String, u64>,
+}
+
+pub struct Node {
+    pub id: u64,
+    pub voter: bool,
+    pub disk: BTreeMap<String, Folder>,
+    /// Its disk is gone for good; so it never comes back.
+    pub lost: bool,
+    /// It is switched off until then.
+    pub down_until_ms: u64,
+    /// Its network is cut until then.
+    pub cut_until_ms: u64,
+    /// Its replica stands still until then.
+    pub lag_until_ms: u64,
+    pub full_until_ms: u64,
+    /// When it was last in reach.
+    pub seen_ms: u64,
+    /// When it last came back, and how long it had been away.
+    pub returned_ms: u64,
+    pub absence_ms: u64,
+    /// Blobs that it copies with each look at its duties.
+    pub copies_a_look: u64,
+    /// It copies only now and then.
+    pub slow: bool,
+    pub slots: u32,
+    pub build: String,
+    /// Raised with each start.
+    pub process: u64,
+    pub applied: u64,
+    pub memory: Memory,
+}
+
+impl Node {
+    pub fn new(id: u64, voter: bool) -> Self {
+        Node {
+            id,
+            voter,
+            disk: BTreeMap::new(),
+            lost: false,
+            down_until_ms: 0,
+            cut_until_ms: 0,
+            lag_until_ms: 0,
+            full_until_ms: 0,
+            seen_ms: 0,
+            returned_ms: 0,
+            absence_ms: 0,
+            copies_a_look: 2,
+            slow: false,
+            slots: 2,
+            build: "b".into(),
+            process: 1,
+            applied: 0,
+            memory: Memory::default(),
+        }
+    }
+
+    pub fn up(&self, now_ms: u64) -> bool {
+        !self.lost && self.down_until_ms <= now_ms
+    }
+
+    /// Whether others can speak to it.
+    pub fn in_reach(&self, now_ms: u64) -> bool {
+        self.up(now_ms) && self.cut_until_ms <= now_ms
+    }
+
+    /// How long it is out of reach, or was until a moment ago.
+    pub fn absent_ms(&self, now_ms: u64) -> u64 {
+        match self.in_reach(now_ms) {
+            false => now_ms - self.seen_ms,
+            true if now_ms - self.returned_ms < JUST_NOW_MS => self.absence_ms,
+            true => 0,
+        }
+    }
+
+    pub fn full(&self, now_ms: u64) -> bool {
+        self.full_until_ms > now_ms
+    }
+
+    pub fn folder(&mut self, job: &str) -> &mut Folder {
+        self.disk.entry(job.to_string()).or_default()
+    }
+
+    pub fn has_blob(&self, job: &str, blob: &str) -> bool {
+        let folder = self.disk.get(job);
+        folder.is_some_and(|folder| folder.blobs.contains(blob))
+    }
+
+    pub fn chunks(&self, job: &str) -> u64 {
+        self.disk.get(job).map_or(0, |folder| folder.chunks)
+    }
+}

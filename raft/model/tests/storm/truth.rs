@@ -1,0 +1,371 @@
+//! What really happened, and the oracles that compare the cluster with it.
+
+use std::collections::BTreeMap;
+
+use reelraft_model::{
+    AttemptKey, Command, Complete, Job, JobEntry, JobState, Reply, SetHomes, State, TaskKey,
+    TaskKind,
+    home_rules::{holders, sources},
+};
+
+use crate::node::Node;
+
+/// How long a process may go on with what was to be taken back from it.
+const TAKEN_BACK_MS: u64 = 6_000;
+/// How long a plan may take to be written down.
+const LATE_PLAN_MS: u64 = 10_000;
+/// How long a result may be sent that no table waits for.
+const LATE_RESULT_MS: u64 = 60_000;
+/// Sendings further apart than this are of two tries at the same attempt.
+const SENT_AGAIN_MS: u64 = 5_000;
+
+/// What a client asked for, and what it was told.
+#[derive(Default)]
+pub struct TrueJob {
+    /// Its first shard fails wherever it is tried.
+    pub cursed: bool,
+    /// Its decoder gives other frames than its packets promise.
+    pub odd: bool,
+    pub chunks: u64,
+    /// Chunks that the client was told are safe.
+    pub acked: u64,
+    pub copied_chunks: u64,
+    pub copied_outputs: u64,
+    /// When its success was written down.
+    pub ended_ms: Option<u64>,
+    /// Losses that had happened when it was made.
+    pub losses_before: Option<u64>,
+}
+
+/// When a node began an attempt, and whether it had begun it before.
+struct Begun {
+    process: u64,
+    term: u64,
+    ms: u64,
+    again: bool,
+}
+
+#[derive(Default)]
+pub struct Truth {
+    pub now_ms: u64,
+    /// How long a home of a finished output may be away.
+    pub finished_lost_ms: u64,
+    pub jobs: BTreeMap<String, TrueJob>,
+    /// The first promise that was broken.
+    pub first_broken: Option<String>,
+    /// Absences that outlasted a home's limit, disks that filled up or were
+    /// lost, and nodes that came back with another build.
+    pub losses: u64,
+    begun: BTreeMap<(AttemptKey, u64), Begun>,
+    /// Since when a result has been sent late, and when it last was.
+    late: BTreeMap<(AttemptKey, u64), (u64, u64)>,
+}
+
+/// A bit for each chunk of a source.
+pub fn all_chunks(count: u64) -> u64 {
+    (1 << count) - 1
+}
+
+/// How many shards a job's film has.
+pub fn shards(job: &Job) -> u32 {
+    1 + (job.source_bytes % 3) as u32
+}
+
+/// What a task makes, wherever and whenever it is done.
+pub fn part_hash((kind, number): TaskKey, single: bool) -> String {
+    match (kind, single) {
+        (TaskKind::Shard, true) => "whole".into(),
+        _ => format!("{}{number}", kind.name()),
+    }
+}
+
+impl Truth {
+    pub fn new(finished_lost_ms: u64) -> Self {
+        Truth {
+            finished_lost_ms,
+            ..Default::default()
+        }
+    }
+
+    pub fn broken(&mut self, what: String) {
+        self.first_broken.get_or_insert(what);
+    }
+
+    pub fn job(&self, id: &str) -> Option<&TrueJob> {
+        self.jobs.get(id)
+    }
+
+    pub fn acknowledged(&mut self, id: &str, chunks: u64) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.acked |= chunks;
+        }
+    }
+
+    /// A client learns what it need not send (again).
+    pub fn plan_sent(&mut self, id: &str, have: u64) {
+        let job = self.jobs.get(id);
+        if job.is_some_and(|job| job.acked & !have != 0) {
+            self.broken(format!(
+                "an acknowledged chunk of {id} is asked for again (P2)"
+            ));
+        }
+    }
+
+    pub fn copied_chunk(&mut self, id: &str) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.copied_chunks += 1;
+        }
+    }
+
+    pub fn copied_output(&mut self, id: &str) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.copied_outputs += 1;
+        }
+    }
+
+    pub fn begun(&mut self, key: &AttemptKey, node: u64, process: u64, term: u64) {
+        let before = self.begun.get(&(key.clone(), node));
+        let again = before.is_some_and(|begun| begun.process != process && begun.term == term);
+        let ms = self.now_ms;
+        let begun = Begun {
+            process,
+            term,
+            ms,
+            again,
+        };
+        self.begun.insert((key.clone(), node), begun);
+    }
+
+    pub fn sent(&mut self, key: &AttemptKey, node: u64, current: bool, now_ms: u64) {
+        let key = (key.clone(), node);
+        if current {
+            self.late.remove(&key);
+            return;
+        }
+        let (since, last) = self.late.entry(key.clone()).or_insert((now_ms, now_ms));
+        if now_ms - *last > SENT_AGAIN_MS {
+            *since = now_ms;
+        }
+        *last = now_ms;
+        if now_ms - *since > LATE_RESULT_MS {
+            self.broken(format!(
+                "{} is sent for ever, though nobody waits for it",
+                key.0
+            ));
+        }
+    }
+
+    /// Judges what a command did. `absent` is how long a node was out of
+    /// reach just now.
+    pub fn command(
+        &mut self,
+        command: &Command,
+        reply: &Reply,
+        (before, after): (&State, &State),
+        absent: &dyn Fn(u64) -> u64,
+    ) {
+        if reply.stale || reply.refused.is_some() {
+            return;
+        }
+        match command {
+            Command::CreateJob(_) => {
+                let losses = self.losses;
+                match self.jobs.get_mut(&reply.job) {
+                    Some(job) => drop(job.losses_before.get_or_insert(losses)),
+                    None => self.broken("a retry of a request made another job (P5)".into()),
+                }
+            }
+            Command::Complete(complete) => self.completed(complete, before),
+            Command::SetHomes(set) => self.homes_set(set, (before, after), absent),
+            _ => {}
+        }
+        self.failed(before, after, &reply.job);
+        let entry = after.job(&reply.job);
+        if entry.is_some_and(|entry| entry.job.state() == JobState::Succeeded)
+            && let Some(job) = self.jobs.get_mut(&reply.job)
+        {
+            job.ended_ms.get_or_insert(self.now_ms);
+        }
+    }
+
+    fn completed(&mut self, complete: &Complete, before: &State) {
+        let key = &complete.key;
+        let Some(entry) = before.job(&key.job) else {
+            return;
+        };
+        let expected = match key.kind() {
+            TaskKind::Assemble => output(entry),
+            _ => part_hash(key.task(), entry.job.single),
+        };
+        if complete.hash != expected {
+            let found = &complete.hash;
+            self.broken(format!("{key} gave {found} where {expected} was due (P1)"));
+        }
+        let Some(task) = entry.tasks.get(&key.task()) else {
+            return;
+        };
+        let begun = self.begun.get(&(key.clone(), task.node));
+        if begun.is_some_and(|begun| begun.again && self.now_ms - begun.ms > TAKEN_BACK_MS) {
+            self.broken(format!("{key} went on as if its process had not died"));
+        }
+    }
+
+    fn homes_set(
+        &mut self,
+        set: &SetHomes,
+        (before, after): (&State, &State),
+        absent: &dyn Fn(u64) -> u64,
+    ) {
+        let Some(entry) = before.job(&set.job) else {
+            return;
+        };
+        if entry.job.state() != JobState::Succeeded {
+            return;
+        }
+        // A change that was planned before the job had ended may come later.
+        let ended_ms = self.jobs.get(&set.job).and_then(|job| job.ended_ms);
+        if ended_ms.is_none_or(|ended_ms| self.now_ms - ended_ms < LATE_PLAN_MS) {
+            return;
+        }
+        let dropped = entry.job.homes.iter().filter(|home| home.filled);
+        for home in dropped.filter(|home| !set.homes.contains(&home.node)) {
+            let (node, ms) = (home.node, absent(home.node));
+            // One that is there may be read from until the exchange is undone.
+            let read = after
+                .job(&set.job)
+                .is_some_and(|entry| entry.is_read_from(node));
+            if ms + 1_000 < self.finished_lost_ms && !(read && ms == 0) {
+                self.broken(format!(
+                    "the finished {} left node {node}, which was away for {ms} ms",
+                    set.job
+                ));
+            }
+        }
+    }
+
+    fn failed(&mut self, before: &State, after: &State, id: &str) {
+        let failed = |state: &State| {
+            let entry = state.job(id);
+            entry.is_some_and(|entry| entry.job.state() == JobState::Failed)
+        };
+        let cursed = self.jobs.get(id).is_some_and(|job| job.cursed);
+        if failed(after) && !failed(before) && !cursed {
+            let problem = after.job(id).and_then(|entry| entry.job.problem.clone());
+            let problem = problem
+                .map(|problem| problem.to_string())
+                .unwrap_or_default();
+            self.broken(format!("{id} failed for its nodes' sake (P2): {problem}"));
+        }
+    }
+
+    /// Looks at every byte that was acknowledged.
+    pub fn look(&mut self, state: &State, nodes: &BTreeMap<u64, Node>) {
+        for entry in state.jobs() {
+            if let Some(broken) = self.look_at(entry, nodes) {
+                self.broken(format!("{}: {broken}", entry.job.id));
+            }
+        }
+    }
+
+    fn look_at(&self, entry: &JobEntry, nodes: &BTreeMap<u64, Node>) -> Option<String> {
+        let (job, id) = (&entry.job, &entry.job.id);
+        let (chunks, blobs) = self.counted_on(entry)?;
+        let living = |id: &u64| nodes.get(id).filter(|node| !node.lost);
+        let all: Vec<&Node> = nodes.values().filter(|node| !node.lost).collect();
+        let named: Vec<u64> = sources(job).collect();
+        let named: Vec<&Node> = named.iter().filter_map(living).collect();
+        let union = |nodes: &[&Node]| nodes.iter().fold(0, |all, node| all | node.chunks(id));
+        let on = |nodes: &[&Node], blob: &str| nodes.iter().any(|node| node.has_blob(id, blob));
+        let gone = |blob: &&String| !on(&all, blob);
+        if union(&all) & chunks != chunks || blobs.iter().any(|blob| gone(&blob)) {
+            return Some("acknowledged bytes are gone (P2)".into());
+        }
+        let unnamed = |blob: &&String| !on(&named, blob);
+        if union(&named) & chunks != chunks || blobs.iter().any(|blob| unnamed(&blob)) {
+            let holders = all.iter().filter(|node| node.disk.contains_key(id));
+            let holders: Vec<u64> = holders.map(|node| node.id).collect();
+            return Some(format!(
+                "living nodes hold acknowledged bytes and the table names none that has them \
+                 (P2): {:?} of {blobs:?}, homes {:?}, folders on {holders:?}",
+                blobs.iter().find(|blob| unnamed(blob)),
+                job.homes
+                    .iter()
+                    .map(|home| (home.node, home.filled))
+                    .collect::<Vec<_>>()
+            ));
+        }
+        for node in holders(job).filter_map(|id| living(&id)) {
+            let output = [&job.output_hash, &job.manifest];
+            let output = output[usize::from(job.state() != JobState::Succeeded)];
+            let has = output.is_empty() || node.has_blob(id, output);
+            if node.chunks(id) & chunks != chunks || !has {
+                return Some(format!(
+                    "home {} counts as filled and is not (P2): it has chunks {:b} of {chunks:b}",
+                    node.id,
+                    node.chunks(id)
+                ));
+            }
+        }
+        None
+    }
+
+    /// The chunks and blobs that must not be lost; `None` where all may be.
+    fn counted_on(&self, entry: &JobEntry) -> Option<(u64, Vec<String>)> {
+        let job = &entry.job;
+        let acked = self.jobs.get(&job.id)?.acked;
+        match job.state() {
+            JobState::Uploading => Some((acked, Vec::new())),
+            JobState::Succeeded => Some((0, entry.blobs())),
+            state if state.keeps_bytes() => {
+                let mut blobs = vec![job.manifest.clone()];
+                blobs.extend((!job.index_hash.is_empty()).then(|| job.index_hash.clone()));
+                Some((all_chunks(job.source_bytes), blobs))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether another disk may be lost: all that counts lies on so many
+    /// living disks, those of filled homes.
+    pub fn all_copied(&self, state: &State, nodes: &BTreeMap<u64, Node>, copies: u64) -> bool {
+        state.jobs().all(|entry| {
+            let whole = entry.job.homes.iter().filter(|home| {
+                let node = &nodes[&home.node];
+                let has = self.counted_on(entry).is_none_or(|(chunks, blobs)| {
+                    let id = &entry.job.id;
+                    let blobs = blobs.iter().all(|blob| node.has_blob(id, blob));
+                    node.chunks(id) & chunks == chunks && blobs
+                });
+                home.filled && !node.lost && has
+            });
+            self.counted_on(entry).is_none() || whole.count() as u64 >= copies
+        })
+    }
+
+    /// For each loss that outlasted its limit, disk that filled up and build
+    /// that changed: at most one copy of a job for the replacement, one more of
+    /// what was uploaded until the lost home was back, and one of an output.
+    pub fn judge_copying(&mut self) {
+        let mut found = Vec::new();
+        for (id, job) in &self.jobs {
+            let losses = self.losses - job.losses_before.unwrap_or(self.losses);
+            if job.copied_chunks > 2 * job.chunks * losses || job.copied_outputs > losses {
+                found.push(format!(
+                    "{id}: {} chunks and {} outputs were copied for {losses} losses",
+                    job.copied_chunks, job.copied_outputs
+                ));
+            }
+        }
+        for broken in found {
+            self.broken(broken);
+        }
+    }
+}
+
+/// The output that a job's parts make.
+fn output(entry: &JobEntry) -> String {
+    let parts = entry
+        .parts()
+        .map(|task| part_hash(task.key(), entry.job.single));
+    format!("out({})", parts.collect::<Vec<_>>().join(" "))
+}

@@ -1,0 +1,408 @@
+//! The workers: sessions, attempts, results.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use reelraft_model::{
+    AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, Release, Reopen,
+    ShardRange, TaskKind, plan::attempt_is_current,
+};
+
+use crate::{
+    bugs::Bug,
+    home::Judged,
+    node::{Attempt, Outcome},
+    truth,
+    world::{Origin, World},
+};
+
+/// How long an assignment waits for the replica to reach its entry.
+const ASSIGN_APPLY_MS: u64 = 10_000;
+/// How long a read looks for a home that lives.
+const READ_OUTAGE_MS: u64 = 15_000;
+/// How long a result looks for homes that take it.
+const PUT_OUTAGE_MS: u64 = 30_000;
+/// The same for an analysis, which must be on every home.
+const PUT_PATIENCE_MS: u64 = 60_000;
+/// A result that is not settled is sent again after this.
+const RESULT_RESEND_MS: u64 = 1_000;
+
+impl World {
+    pub fn take_assignments(&mut self) {
+        for (node, key, log_index) in std::mem::take(&mut self.assignments) {
+            if !self.in_reach(node) {
+                continue;
+            }
+            let work_left_ms = 500 * self.rng.between(0, 12);
+            let process = self.nodes[&node].process;
+            let memory = &mut self.node(node).memory;
+            if memory.running.contains_key(&key) || memory.finished.contains_key(&key) {
+                continue;
+            }
+            let attempt = Attempt {
+                log_index,
+                age_ms: 0,
+                entry: None,
+                work_left_ms,
+                outage_ms: 0,
+                stored: BTreeSet::new(),
+                made: None,
+            };
+            memory.running.insert(key.clone(), attempt);
+            self.truth.begun(&key, node, process, self.term);
+        }
+    }
+
+    /// One round of a node's worker.
+    pub fn work(&mut self, node: u64) {
+        self.follow_table(node);
+        let running = std::mem::take(&mut self.node(node).memory.running);
+        for (key, mut attempt) in running {
+            match self.attempt(node, &key, &mut attempt) {
+                Step::Goes => drop(self.node(node).memory.running.insert(key, attempt)),
+                Step::Dropped => {}
+                Step::Ended(outcome) => {
+                    drop(self.node(node).memory.finished.insert(key, outcome));
+                }
+            }
+        }
+        self.keep_session(node);
+    }
+
+    /// Stops what the table no longer gives this node.
+    fn follow_table(&mut self, node: u64) {
+        let state = self.local(node);
+        let applied = self.nodes[&node].applied;
+        let kept = self.bugs.has(Bug::LateResultKept);
+        let memory = &mut self.node(node).memory;
+        let current = |key: &AttemptKey| attempt_is_current(&state, key, node);
+        memory
+            .running
+            .retain(|key, attempt| attempt.log_index > applied || current(key));
+        memory.finished.retain(|key, _| kept || current(key));
+        let finished = &memory.finished;
+        memory.sent_ms.retain(|key, _| finished.contains_key(key));
+    }
+
+    fn keep_session(&mut self, node: u64) {
+        let reached = self
+            .leader
+            .as_ref()
+            .map(|leader| (leader.node, leader.term));
+        let reached = reached.filter(|(leader, _)| self.reaches(node, *leader));
+        let Some((_, term)) = reached else {
+            self.node(node).memory.session = None;
+            return;
+        };
+        let memory = &self.nodes[&node].memory;
+        let named: BTreeSet<AttemptKey> = memory
+            .running
+            .keys()
+            .chain(memory.finished.keys())
+            .cloned()
+            .collect();
+        if memory.session != Some(term) {
+            self.node(node).memory.session = Some(term);
+            self.hello(node, named);
+        } else {
+            let full = self.nodes[&node].full(self.now_ms);
+            let now_ms = self.now_ms;
+            if let Some(leader) = &mut self.leader
+                && let Some(session) = leader.open.get_mut(&node)
+            {
+                session.heard_ms = now_ms;
+                session.running = named;
+                session.full = full;
+                leader.heard.insert(node, now_ms);
+            }
+        }
+        self.send_results(node);
+    }
+
+    fn send_results(&mut self, node: u64) {
+        let now_ms = self.now_ms;
+        let memory = &mut self.node(node).memory;
+        let mut due = Vec::new();
+        for (key, outcome) in &memory.finished {
+            let sent = memory.sent_ms.get(key);
+            if sent.is_none_or(|at| now_ms - at >= RESULT_RESEND_MS) {
+                due.push((key.clone(), outcome.clone()));
+            }
+        }
+        for (key, outcome) in due {
+            self.node(node).memory.sent_ms.insert(key.clone(), now_ms);
+            let state = self.log.state();
+            let current = attempt_is_current(state, &key, node);
+            self.truth.sent(&key, node, current, now_ms);
+            self.propose(entries_of(&key, outcome), Origin::Result(node, key));
+        }
+    }
+
+    /// A result was written down, or came too late: both settle it.
+    pub fn settled(&mut self, node: u64, key: &AttemptKey, stale: bool) {
+        if !(stale && self.bugs.has(Bug::LateResultKept)) {
+            self.node(node).memory.finished.remove(key);
+        }
+    }
+
+    fn attempt(&mut self, node: u64, key: &AttemptKey, attempt: &mut Attempt) -> Step {
+        attempt.age_ms += self.step_ms;
+        let state = self.local(node);
+        let entry = match &attempt.entry {
+            Some(entry) => entry.clone(),
+            None => {
+                if self.nodes[&node].applied < attempt.log_index {
+                    return match attempt.age_ms > ASSIGN_APPLY_MS {
+                        true => Step::Dropped,
+                        false => Step::Goes,
+                    };
+                }
+                if !attempt_is_current(&state, key, node) {
+                    return Step::Dropped;
+                }
+                let entry = state.job(&key.job).expect("it is current").clone();
+                attempt.entry = Some(entry.clone());
+                entry
+            }
+        };
+        if attempt.made.is_some() {
+            return self.give_to_homes(node, key, attempt, &state);
+        }
+        if let Some(step) = self.read_inputs(node, key, attempt, &entry) {
+            return step;
+        }
+        if attempt.work_left_ms > 0 {
+            attempt.work_left_ms = attempt.work_left_ms.saturating_sub(self.step_ms);
+            return Step::Goes;
+        }
+        if let Some(failed) = self.injected_failure(key, &entry) {
+            return Step::Ended(failed);
+        }
+        attempt.outage_ms = 0;
+        attempt.made = Some(made(key, &entry));
+        self.give_to_homes(node, key, attempt, &state)
+    }
+
+    fn read_inputs(
+        &mut self,
+        node: u64,
+        key: &AttemptKey,
+        attempt: &mut Attempt,
+        entry: &Arc<JobEntry>,
+    ) -> Option<Step> {
+        let mut lost = Vec::new();
+        let mut away = false;
+        let mut read = |world: &World, blob: &str, of: Option<&reelraft_model::Task>| match (
+            world.can_read(entry, node, blob),
+            of,
+        ) {
+            (Ok(()), _) => {}
+            (Err(true), Some(task)) => lost.push(AttemptKey::of(&entry.job.id, task)),
+            (Err(_), _) => away = true,
+        };
+        if key.kind() == TaskKind::Assemble {
+            read(self, &entry.job.index_hash, None);
+            for task in entry.parts() {
+                read(self, &task.hash, Some(task));
+                read(self, &task.report, Some(task));
+            }
+        } else {
+            let blob = match key.kind() {
+                TaskKind::Analyze => &entry.job.manifest,
+                _ => &entry.job.index_hash,
+            };
+            read(self, blob, None);
+            let all = truth::all_chunks(entry.job.source_bytes);
+            away |= self.readable_chunks(entry, node) & all != all;
+        }
+        if !lost.is_empty() && !away {
+            lost.dedup();
+            let failed = Outcome::Failed(FailureClass::NodeFault, "lost-bytes".into(), lost);
+            return Some(Step::Ended(failed));
+        }
+        if !away && lost.is_empty() {
+            attempt.outage_ms = 0;
+            return None;
+        }
+        attempt.outage_ms += self.step_ms;
+        if attempt.outage_ms < READ_OUTAGE_MS {
+            return Some(Step::Goes);
+        }
+        let class = match self.bugs.has(Bug::OutageEndsJob) {
+            true => FailureClass::Final,
+            false => FailureClass::OutOfReach,
+        };
+        Some(Step::Ended(Outcome::Failed(
+            class,
+            "unavailable".into(),
+            vec![],
+        )))
+    }
+
+    fn injected_failure(&mut self, key: &AttemptKey, entry: &JobEntry) -> Option<Outcome> {
+        let cursed = self
+            .truth
+            .job(&key.job)
+            .map_or((false, false), |job| (job.cursed, job.odd));
+        let odd = cursed.1
+            && !entry.job.single
+            && matches!(key.kind(), TaskKind::Shard | TaskKind::Assemble);
+        let class = match (cursed.0, odd) {
+            (true, _) if key.kind() == TaskKind::Shard && key.number == 0 => FailureClass::Work,
+            (_, true) if self.rng.chance(400) => FailureClass::PlanMismatch,
+            _ if !self.calm && self.rng.chance(10) => FailureClass::NodeFault,
+            _ => return None,
+        };
+        Some(Outcome::Failed(class, "injected".into(), vec![]))
+    }
+
+    /// Puts a result on the homes, or keeps an output on this disk.
+    fn give_to_homes(
+        &mut self,
+        node: u64,
+        key: &AttemptKey,
+        attempt: &mut Attempt,
+        state: &reelraft_model::State,
+    ) -> Step {
+        let Some(made) = attempt.made.clone() else {
+            return Step::Goes;
+        };
+        let blobs = [made.hash.clone(), made.report.clone()];
+        let failed = |cause: &str| {
+            Step::Ended(Outcome::Failed(
+                FailureClass::NodeFault,
+                cause.into(),
+                vec![],
+            ))
+        };
+        if key.kind() == TaskKind::Assemble {
+            if self.nodes[&node].full(self.now_ms) {
+                return failed("disk-full");
+            }
+            let index = entry_index(attempt);
+            self.write(node, &key.job, &blobs);
+            self.write(node, &key.job, &[index]);
+            return Step::Ended(Outcome::Done(made, vec![]));
+        }
+        let index = self.nodes[&node].applied;
+        let Some(entry) = state.job(&key.job) else {
+            return failed("gone");
+        };
+        let homes: Vec<u64> = entry.job.current_homes().map(|home| home.node).collect();
+        attempt.stored.retain(|home| homes.contains(home));
+        let (mut refused, mut away) = (false, false);
+        for &home in &homes {
+            match self.judge(node, home, (&key.job, entry.job.epoch, index)) {
+                Judged::Taken => {
+                    self.write(home, &key.job, &blobs);
+                    attempt.stored.insert(home);
+                }
+                Judged::Refused => refused = true,
+                Judged::OutOfReach => away = true,
+            }
+        }
+        let everywhere = key.kind() == TaskKind::Analyze;
+        let missed = attempt.stored.is_empty() || refused || (everywhere && away);
+        if !missed {
+            let ranges = ranges_of(key, made.shards_total);
+            return Step::Ended(Outcome::Done(made, ranges));
+        }
+        attempt.outage_ms += self.step_ms;
+        let patience_ms = if everywhere {
+            PUT_PATIENCE_MS
+        } else {
+            PUT_OUTAGE_MS
+        };
+        match attempt.outage_ms < patience_ms {
+            true => Step::Goes,
+            false if refused => failed("no home takes it"),
+            false => {
+                let cause = "no home can be reached".to_string();
+                Step::Ended(Outcome::Failed(FailureClass::OutOfReach, cause, vec![]))
+            }
+        }
+    }
+}
+
+enum Step {
+    Goes,
+    Dropped,
+    Ended(Outcome),
+}
+
+/// The index that an assembly has read, and keeps beside its output.
+fn entry_index(attempt: &Attempt) -> String {
+    let entry = attempt.entry.as_ref();
+    entry.map_or_else(String::new, |entry| entry.job.index_hash.clone())
+}
+
+/// What an attempt makes: a function of the job and its parts alone.
+fn made(key: &AttemptKey, entry: &JobEntry) -> Complete {
+    let hash = match key.kind() {
+        TaskKind::Assemble => {
+            let parts: Vec<&str> = entry.parts().map(|task| task.hash.as_str()).collect();
+            format!("out({})", parts.join(" "))
+        }
+        _ => truth::part_hash(key.task(), entry.job.single),
+    };
+    let analysis = key.kind() == TaskKind::Analyze;
+    Complete {
+        report: if analysis {
+            String::new()
+        } else {
+            format!("r({hash})")
+        },
+        hash,
+        bytes_out: 10,
+        shards_total: if analysis {
+            truth::shards(&entry.job)
+        } else {
+            0
+        },
+        audio_tracks: u32::from(analysis),
+        extras: analysis && entry.job.source_bytes.is_multiple_of(2),
+        frames: 100,
+        key: key.clone(),
+        ..Default::default()
+    }
+}
+
+fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
+    let count = if key.kind() == TaskKind::Analyze {
+        shards
+    } else {
+        0
+    };
+    let range = |number: i64| ShardRange {
+        from_pts: number * 100,
+        to_pts: number * 100 + 100,
+        frames: 100,
+    };
+    (0..i64::from(count)).map(range).collect()
+}
+
+/// The entries by which a leader writes a result down.
+fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
+    match outcome {
+        Outcome::Done(complete, ranges) => {
+            let parts = ranges.chunks(2).enumerate().map(|(part, ranges)| {
+                vec![Command::PlanAppend(PlanAppend {
+                    key: key.clone(),
+                    first: 2 * part as u32,
+                    ranges: ranges.to_vec(),
+                })]
+            });
+            let end = vec![Command::Complete(complete)];
+            parts.chain(std::iter::once(end)).collect()
+        }
+        Outcome::Failed(class, cause, lost) => {
+            let reopen = |key| Command::Reopen(Reopen { key });
+            let mut commands: Vec<Command> = lost.into_iter().map(reopen).collect();
+            commands.push(Command::Release(Release {
+                key: key.clone(),
+                class: class.into(),
+                problem: Problem::new("test", cause, "mend it"),
+            }));
+            vec![commands]
+        }
+    }
+}
