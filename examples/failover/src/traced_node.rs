@@ -134,12 +134,17 @@ impl Drop for TracedNode {
     }
 }
 
-/// Whether this machine lets a process be traced: the kernel may be too old
-/// for it, or a container's own filter may be in the way.
+/// Whether this machine lets a node be traced: a node closes its memory to all
+/// but root, the kernel may be too old, or a container's own filter may be in
+/// the way.
 ///
 /// # Errors
 /// The reason why not.
 pub fn can_trace() -> Result<(), String> {
+    // SAFETY: takes nothing and gives a number.
+    if unsafe { libc::geteuid() } != 0 {
+        return Err("only root may look into a node".to_string());
+    }
     let nowhere = Path::new("/");
     TracedNode::start(&mut Command::new("true"), nowhere, None)
         .map(drop)
