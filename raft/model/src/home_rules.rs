@@ -10,8 +10,8 @@ use crate::{
 /// What a home owes to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FillDuty {
-    /// It became a home later: it copies all that the job has, and then says
-    /// that it is filled.
+    /// It became a home later, or again: it copies all that the job has, and
+    /// then says that it is filled.
     BecomeWhole,
     /// It is filled, and copies what was finished while it was away.
     StayWhole,
@@ -35,7 +35,7 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
         return None;
     }
     let home = entry.job.current_homes().find(|home| home.node == node)?;
-    match home.filled {
+    match home.filled && !home.returned {
         false => Some(FillDuty::BecomeWhole),
         // The upload itself fills those that were homes from the start.
         true if entry.job.state() == JobState::Uploading => None,

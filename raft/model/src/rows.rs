@@ -188,6 +188,11 @@ pub struct Home {
     /// then it is read from, takes no new bytes, and may take its place again.
     #[prost(bool, tag = "3")]
     pub retiring: bool,
+    /// Whether it took its place again after it had begun to retire, and has
+    /// not said yet that it has what was made meanwhile. Until then those that
+    /// retire are kept.
+    #[prost(bool, tag = "4")]
+    pub returned: bool,
 }
 
 /// A job's own row.
@@ -283,9 +288,11 @@ impl Job {
         self.homes.iter().filter(|home| home.retiring)
     }
 
-    /// Whether some home of the epoch does not hold all of the job's bytes yet.
+    /// Whether some home of the epoch does not hold all of the job's bytes yet,
+    /// or has not said so since it returned.
     pub fn is_filling(&self) -> bool {
-        self.current_homes().any(|home| !home.filled)
+        self.current_homes()
+            .any(|home| !home.filled || home.returned)
     }
 }
 

@@ -27,6 +27,17 @@ pub struct Filler {
     whole: BTreeMap<String, FillMark>,
     /// Jobs whose loss was told already.
     lost: BTreeSet<String>,
+    /// What this home lacked when it first knew the table as it is.
+    owed: Option<Owed>,
+}
+
+/// The jobs that must be filled once before a home has caught up. A job that
+/// is being encoded lacks something anew at every look, so that nothing else
+/// would tell when the absence is made good.
+struct Owed {
+    jobs: BTreeSet<String>,
+    /// A fill counts that was begun with the table at this index or later.
+    since_index: u64,
 }
 
 /// What a job was when this home was last found to hold all of it.
@@ -43,6 +54,8 @@ struct FillMark {
 struct Filled {
     job: String,
     mark: FillMark,
+    /// How far the log was applied when it was begun.
+    log_index: u64,
     result: Result<(), DataError>,
 }
 
@@ -59,9 +72,12 @@ impl FillMark {
 
 impl Filler {
     /// Looks at all jobs anew, ends the fills that nobody needs any more, and
-    /// begins others; whether nothing is lacking.
-    pub fn look(&mut self, context: &Arc<NodeContext>) -> bool {
+    /// begins others. `current` says that this replica was just brought up to
+    /// date. Returns whether all has been filled that was lacking when that
+    /// was first so.
+    pub fn look(&mut self, context: &Arc<NodeContext>, current: bool) -> bool {
         let node = context.node();
+        let log_index = *context.cluster.applied().borrow();
         let state = context.cluster.local();
         let is_gone = |job: &str| {
             let entry = state.job(job);
@@ -82,10 +98,19 @@ impl Filler {
             }
         };
         let due = state.jobs().filter(is_due).map(|entry| due(&entry.job));
-        let due = due.collect();
+        let due: Vec<Due> = due.collect();
+        if current && self.owed.is_none() {
+            self.owed = Some(Owed {
+                jobs: due.iter().map(|due| due.job.clone()).collect(),
+                since_index: log_index,
+            });
+        }
+        if let Some(owed) = &mut self.owed {
+            owed.jobs.retain(|job| !is_gone(job));
+        }
         self.queue.wait_for(due);
         self.begin(context);
-        self.queue.is_empty()
+        self.owed.as_ref().is_some_and(|owed| owed.jobs.is_empty())
     }
 
     /// Waits until a fill has ended, if one is running, and begins the next.
@@ -101,6 +126,8 @@ impl Filler {
     /// Begins as many fills as there is room for.
     fn begin(&mut self, context: &Arc<NodeContext>) {
         while let Some(job) = self.queue.begin() {
+            // Read before the state, so that the state is at least as new.
+            let log_index = *context.cluster.applied().borrow();
             let state = context.cluster.local();
             let duty = state
                 .job(&job)
@@ -110,18 +137,37 @@ impl Filler {
                 continue;
             };
             let mark = FillMark::of(entry, context.data.store().damaged());
-            let fill = fill(context.clone(), entry.clone(), duty, mark);
+            let fill = fill(context.clone(), entry.clone(), duty);
+            let fill = async move {
+                let (job, result) = fill.await;
+                Filled {
+                    job,
+                    mark,
+                    log_index,
+                    result,
+                }
+            };
             self.running.insert(job, self.fills.spawn(fill));
         }
     }
 
     fn end(&mut self, filled: Filled) {
-        let Filled { job, mark, result } = filled;
+        let Filled {
+            job,
+            mark,
+            log_index,
+            result,
+        } = filled;
         self.running.remove(&job);
         self.queue.end(&job, result.is_ok());
         match result {
             Ok(()) => {
                 self.lost.remove(&job);
+                if let Some(owed) = &mut self.owed
+                    && log_index >= owed.since_index
+                {
+                    owed.jobs.remove(&job);
+                }
                 self.whole.insert(job, mark);
             }
             Err(error) if error.is_lost() && self.lost.insert(job.clone()) => {
@@ -160,14 +206,13 @@ async fn fill(
     context: Arc<NodeContext>,
     entry: Arc<JobEntry>,
     duty: FillDuty,
-    mark: FillMark,
-) -> Filled {
+) -> (String, Result<(), DataError>) {
     let job = entry.job.id.clone();
     let result = context.data.fill(&entry).await;
     if result.is_ok() && duty == FillDuty::BecomeWhole {
         propose_filled(&context, &entry.job).await;
     }
-    Filled { job, mark, result }
+    (job, result)
 }
 
 async fn propose_filled(context: &Arc<NodeContext>, job: &Job) {

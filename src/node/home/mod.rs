@@ -48,7 +48,7 @@ async fn fill_until(context: &Arc<NodeContext>, mut stop: watch::Receiver<bool>)
         // What a node remembers of before it was away is no ground to call
         // itself whole: the table is asked of the leader first.
         let current = !caught_up && context.cluster.read().await.is_ok();
-        if filler.look(context) && current {
+        if filler.look(context, current) && !caught_up {
             caught_up = true;
             info!("caught up: all that this home should hold is here");
         }

@@ -9,23 +9,33 @@ use crate::{
 pub(super) fn new_homes(job: &Job, c: &SetHomes) -> Vec<Home> {
     let first = job.epoch == 0;
     let uploading = job.state() == JobState::Uploading;
+    let unfinished = !job.state().ended();
     let before = |node: u64| job.homes.iter().find(|home| home.node == node);
-    let current = c.homes.iter().map(|&node| Home {
-        node,
+    let current = c.homes.iter().map(|&node| {
+        let home = before(node);
+        let back = home.is_some_and(|home| home.retiring);
         // One that comes back lacks the chunks that came while it was away.
-        filled: before(node).map_or(first, |home| home.filled && !(home.retiring && uploading)),
-        retiring: false,
+        let filled = home.map_or(first, |home| home.filled && !(back && uploading));
+        Home {
+            node,
+            filled,
+            retiring: false,
+            // It may lack what was made meanwhile, too. Of a finished job
+            // nothing is.
+            returned: unfinished && filled && (back || home.is_some_and(|home| home.returned)),
+        }
     });
     // Judged by what is true now: one that was unfilled when the change was
     // planned may be the only living home with a full copy. While the job is
     // unfinished, an unfilled one may hold what was made since it came.
-    let unfinished = !job.state().ended();
     let retiring = c.retiring.iter().filter(|node| !c.homes.contains(node));
     let retiring = retiring.filter_map(|&node| before(node));
     let retiring = retiring
         .filter(|home| home.filled || unfinished)
         .map(|home| Home {
             retiring: true,
+            // A home that had not caught up again holds what it held before.
+            returned: false,
             ..*home
         });
     current.chain(retiring).collect()
@@ -42,6 +52,7 @@ pub(super) fn release_retired(job: &mut Job) {
 pub(super) fn all_filled(job: &mut Job) {
     for home in &mut job.homes {
         home.filled = true;
+        home.returned = false;
     }
     release_retired(job);
 }

@@ -98,9 +98,13 @@ impl Writer<'_> {
         match job
             .homes
             .iter_mut()
-            .find(|home| home.node == c.node && !home.filled && !home.retiring)
+            .find(|home| home.node == c.node && !home.retiring)
+            .filter(|home| !home.filled || home.returned)
         {
-            Some(home) if epoch == c.epoch => home.filled = true,
+            Some(home) if epoch == c.epoch => {
+                home.filled = true;
+                home.returned = false;
+            }
             _ => return Reply::stale(&c.job),
         }
         release_retired(&mut job);
