@@ -327,6 +327,12 @@ impl Client {
             return Err(CliError::from_status(status));
         }
 
+        // A node that has no room now serves its turn: whoever follows a job
+        // waits for that, and does not take it for an outage.
+        let busy = problem_of(status).kind == "too-busy";
+        if busy && self.follows_job {
+            retries.since = None;
+        }
         let since = *retries.since.get_or_insert_with(Instant::now);
         retries.failures += 1;
         if since.elapsed() >= self.retry_limit() {

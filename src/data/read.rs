@@ -239,8 +239,8 @@ pub(super) fn home_ids(job: &Job) -> Vec<u64> {
 struct Trouble<'a> {
     job: &'a Job,
     latest: Option<DataError>,
-    /// Whether a home of the epoch, or a node that is none, was in trouble, and
-    /// not only homes that retire.
+    /// Whether it may pass soon: all but homes that retire and can't be reached,
+    /// which may be gone for good.
     current: bool,
 }
 
@@ -254,7 +254,9 @@ impl<'a> Trouble<'a> {
     }
 
     fn note(&mut self, node: u64, error: DataError) {
-        self.current |= !self.job.retiring_homes().any(|home| home.node == node);
+        let retires = self.job.retiring_homes().any(|home| home.node == node);
+        let silent = matches!(error, DataError::Unreachable { .. });
+        self.current |= !(retires && silent);
         self.latest = Some(error);
     }
 

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 
+use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_proto::v1::{self, jobs_server::Jobs};
 use tokio_stream::Stream;
@@ -11,6 +12,7 @@ use super::{
     convert::{status, wire_job, wire_task},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
+    limits::FETCH_PART_BYTES,
     line::Cut,
 };
 use crate::api::{
@@ -210,6 +212,19 @@ impl Jobs for JobsService {
     }
 }
 
+/// Bytes as messages that a slow line delivers in time: a client takes one that
+/// lets itself be waited for as a sign of a node that hangs.
+fn in_small_parts(offset: u64, data: Bytes) -> impl Iterator<Item = v1::FetchPart> + Send {
+    (0..data.len()).step_by(FETCH_PART_BYTES).map(move |from| {
+        let to = data.len().min(from + FETCH_PART_BYTES);
+        v1::FetchPart {
+            offset: offset + from as u64,
+            data: data.slice(from..to),
+            ..Default::default()
+        }
+    })
+}
+
 /// The parts of an output. The first says its size and hash, and comes even if
 /// there is nothing left to send.
 fn wire_output(output: Output) -> impl Stream<Item = Result<v1::FetchPart, Status>> + Send {
@@ -227,22 +242,17 @@ fn wire_output(output: Output) -> impl Stream<Item = Result<v1::FetchPart, Statu
     };
     let mut at = offset;
     let parts = parts.map_err(status).map_ok(move |data| {
-        let part = v1::FetchPart {
-            offset: at,
-            data,
-            ..Default::default()
-        };
-        at += part.data.len() as u64;
-        part
+        let small = in_small_parts(at, data.clone());
+        at += data.len() as u64;
+        stream::iter(small.map(Ok))
     });
-    stream::iter([Ok(head)]).chain(parts)
+    stream::iter([Ok(head)]).chain(parts.try_flatten())
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use bytes::Bytes;
     use reelraft_model::Problem;
 
     use super::*;

@@ -38,6 +38,10 @@ pub const STREAMS_MAX: u32 = 512;
 /// encoded and one sent: 5 MiB each, and 240 MiB for all of them.
 pub const READS_MAX: usize = 48;
 
+/// Bytes of an output in one message. A client that hears nothing for 20 s looks
+/// for another node: a line of 4 KiB a second still delivers one in time.
+pub const FETCH_PART_BYTES: usize = 64 << 10;
+
 /// How long a read waits for its turn. The others end within seconds, and the
 /// reader asks another home after a refusal.
 pub const READ_TURN: Duration = Duration::from_secs(2);

@@ -123,6 +123,11 @@ pub struct HomeFilled {
     pub epoch: u64,
     #[prost(uint64, tag = "3")]
     pub node: u64,
+    /// The analysis that the job had when the fill began. It alone can't be made
+    /// again: a home that does not have it is not filled. Entries of earlier
+    /// versions do not say.
+    #[prost(string, optional, tag = "4")]
+    pub index_hash: Option<String>,
 }
 
 /// Ends an upload: all chunks are safe on all homes of this epoch.

@@ -24,7 +24,8 @@ pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
     state.job(job).is_some_and(|entry| {
         let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
         let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
-        let home = entry.is_read_from(node) || entry.job.is_filling();
+        let filling = entry.job.state().keeps_bytes() && entry.job.is_filling();
+        let home = entry.is_read_from(node) || filling;
         !ended && (home || entry.running.iter().any(here))
     })
 }

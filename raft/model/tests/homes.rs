@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use reelraft_model::{
-    Assign, AttemptKey, Command, Complete, CreateJob, Entry, FailureClass, PlanAppend, Problem,
-    Release, SealSource, SetHomes, ShardRange, State, TaskKind,
+    Assign, AttemptKey, Command, Complete, CreateJob, Entry, FailureClass, HomeFilled, PlanAppend,
+    Problem, Release, SealSource, SetHomes, ShardRange, State, TaskKind,
     check::check,
     job_id,
     limits::{NODE_FAULTS_MAX, REHOMED_PER_ENTRY_MAX},
@@ -159,4 +159,67 @@ fn outputs_move_a_few_at_a_time() {
     }
     assert!(world.state.jobs().all(|entry| !entry.job.is_filling()));
     assert_eq!(check(&world.state), []);
+}
+
+/// A new home whose disk fills up before it has the output gives way.
+#[test]
+fn an_output_looks_for_room_elsewhere() {
+    let mut world = World::default();
+    let job = world.sealed("r");
+    world.run(&job, TaskKind::Analyze, 0);
+    world.run(&job, TaskKind::Shard, 0);
+    world.run(&job, TaskKind::Assemble, 1);
+    world.run(&job, TaskKind::Assemble, 2);
+    let mut health = three_nodes();
+    let spare = health.nodes[&3].clone();
+    health.nodes.get_mut(&2).unwrap().alive = false;
+    health.nodes.get_mut(&2).unwrap().silent_ms = health.rehome_after_ms;
+    let homes = |world: &World| -> Vec<u64> {
+        let job = &world.state.job(&job).unwrap().job;
+        job.current_homes().map(|home| home.node).collect()
+    };
+    let commands = plan(&world.state, &health);
+    commands
+        .into_iter()
+        .for_each(|command| world.apply(command));
+    assert_eq!(homes(&world), [1, 3]);
+    health.nodes.get_mut(&3).unwrap().full = true;
+    assert_eq!(plan(&world.state, &health), [], "there is no other");
+    health.nodes.insert(4, spare);
+    let commands = plan(&world.state, &health);
+    commands
+        .into_iter()
+        .for_each(|command| world.apply(command));
+    assert_eq!(homes(&world), [1, 4]);
+    assert_eq!(plan(&world.state, &health), []);
+    assert_eq!(check(&world.state), []);
+}
+
+/// The analysis that came while a home was filled is not in it.
+#[test]
+fn a_fill_that_missed_the_analysis_does_not_count() {
+    let mut world = World::default();
+    let job = world.sealed("r");
+    let homes = SetHomes {
+        job: job.clone(),
+        epoch: world.state.job(&job).unwrap().job.epoch,
+        homes: vec![1, 3],
+        retiring: vec![2],
+    };
+    world.apply(Command::SetHomes(homes));
+    let before = world.state.job(&job).unwrap().job.clone();
+    world.run(&job, TaskKind::Analyze, 0);
+    let mut filled = HomeFilled {
+        job: job.clone(),
+        epoch: before.epoch,
+        node: 3,
+        index_hash: Some(before.index_hash),
+    };
+    world.index += 1;
+    let late = Entry::new(vec![Command::HomeFilled(filled.clone())]);
+    assert!(world.state.apply(world.index, &late).replies[0].stale);
+    assert!(world.state.job(&job).unwrap().job.is_filling());
+    filled.index_hash = Some(world.state.job(&job).unwrap().job.index_hash.clone());
+    world.apply(Command::HomeFilled(filled));
+    assert!(!world.state.job(&job).unwrap().job.is_filling());
 }

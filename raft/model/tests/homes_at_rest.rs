@@ -160,6 +160,7 @@ impl World {
                 job: self.job.clone(),
                 epoch: entry.job.epoch,
                 node,
+                index_hash: Some(entry.job.index_hash.clone()),
             })]);
         }
     }

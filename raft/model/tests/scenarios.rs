@@ -226,6 +226,7 @@ impl World {
                 epoch: self.epoch(&job),
                 job,
                 node: words[2].parse().unwrap(),
+                index_hash: None,
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
             _ => Command::DeleteJob(DeleteJob { job, unix_ms: 0 }),

@@ -221,6 +221,7 @@ async fn propose_filled(context: &Arc<NodeContext>, job: &Job) {
         job: job.id.clone(),
         epoch: job.epoch,
         node: context.node(),
+        index_hash: Some(job.index_hash.clone()),
     };
     if let Err(error) = context
         .cluster

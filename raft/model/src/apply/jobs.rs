@@ -95,6 +95,10 @@ impl Writer<'_> {
             return Reply::stale(&c.job);
         };
         let epoch = job.epoch;
+        let seen = c.index_hash.as_ref();
+        if seen.is_some_and(|seen| *seen != job.index_hash) {
+            return Reply::stale(&c.job);
+        }
         match job
             .homes
             .iter_mut()

@@ -149,7 +149,9 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     };
     let patience_ms = health.home_patience_ms(!grows);
     let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.current_homes().partition(|home| {
-        let unfit = grows && (full(home.node) || (idle(home.node) && able_candidate));
+        // One that is still to be filled never will be on a full disk.
+        let no_room = full(home.node) && (grows || !home.filled);
+        let unfit = no_room || (grows && idle(home.node) && able_candidate);
         health.silent_ms(home.node) < patience_ms && !unfit
     });
     let whole = |home: &Home| home.filled && health.alive(home.node);

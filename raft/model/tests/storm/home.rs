@@ -181,6 +181,7 @@ impl World {
                     job,
                     epoch: entry.job.epoch,
                     node,
+                    index_hash: Some(entry.job.index_hash.clone()),
                 });
                 self.propose(vec![vec![command]], Origin::Home);
             }
