@@ -282,13 +282,18 @@ same "encoding: tasks done before that were done again" "" "$missing"
 
 say "The half uploaded job"
 # The homes held this much each, of which a few chunks were not acknowledged yet.
-least=$((UPLOADED_KIB * 1024 * 100 / $(stat -c %s "$work/large.mkv") / 2))
+least_kib=$((UPLOADED_KIB / 2))
 : >"$work/uploading.client"
 same "uploading: the request finds it" "$uploading" \
     "$(submit uploading "$work/large.mkv" "${options_uploading[@]}")"
-# The client's first line says how much the cluster holds already.
-begins_at=$(sed -n 's/^uploading .*\] *\([0-9]*\)%.*/\1/p' "$work/uploading.client" | head -n 1)
-holds "uploading: goes on at ${begins_at:-0} %, which is $least % or more" [ "${begins_at:-0}" -ge "$least" ]
+# The client says how much the cluster holds: as what it compares with its own
+# file, or as the first state of the upload.
+held=$(sed -nE 's/^comparing .* of ([0-9.]+) MiB$/\1/p' "$work/uploading.client" | head -n 1)
+[ -n "$held" ] || held=$(sed -nE 's/^uploading .*% +([0-9.]+) (B|KiB|MiB) of .*/\1 \2/p' \
+    "$work/uploading.client" | head -n 1 | awk '$2 == "MiB" { print $1 }')
+held_kib=$(awk -v mib="${held:-0}" 'BEGIN { print int(mib * 1024) }')
+holds "uploading: goes on from $held_kib KiB, which is $least_kib or more" \
+    [ "$held_kib" -ge "$least_kib" ]
 check_output uploading "$uploading"
 
 if [ "$differences" -gt 0 ]; then
