@@ -2,13 +2,13 @@
 
 use std::{
     path::Path,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::{Duration, Instant},
 };
 
 use reelraft_harness::{LocalCluster, Options};
 
-use crate::{clip, newest, succeed};
+use crate::{clip, newest, piped, succeed};
 
 /// The checks share a cluster: they take turns and leave it as it was.
 #[test]
@@ -40,17 +40,7 @@ fn two_clients_with_one_request_id_get_one_job(cluster: &LocalCluster) {
         "-o",
         "json",
     ];
-    let pipe = Stdio::piped;
-    let clients: Vec<Child> = (0..2)
-        .map(|_| {
-            cluster
-                .cli(&args)
-                .stdout(pipe())
-                .stderr(pipe())
-                .spawn()
-                .unwrap()
-        })
-        .collect();
+    let clients: Vec<Child> = (0..2).map(|_| piped(cluster, &args)).collect();
     for client in clients {
         succeed(&client.wait_with_output().unwrap());
     }

@@ -81,13 +81,14 @@ fn transcode(cluster: &LocalCluster, out: &Path) -> Child {
         codec,
     ]
     .concat();
+    piped(cluster, &args)
+}
+
+/// Starts a command of the CLI whose output can be read afterwards.
+fn piped(cluster: &LocalCluster, args: &[&str]) -> Child {
     let pipe = std::process::Stdio::piped;
-    cluster
-        .cli(&args)
-        .stdout(pipe())
-        .stderr(pipe())
-        .spawn()
-        .unwrap()
+    let mut command = cluster.cli(args);
+    command.stdout(pipe()).stderr(pipe()).spawn().unwrap()
 }
 
 fn newest(cluster: &LocalCluster) -> Option<serde_json::Value> {

@@ -54,7 +54,7 @@ impl Sessions {
     /// Opens a session in the place of the node's earlier one, if any, and
     /// returns its number, and whether the node has been started anew since its
     /// last session here: what it does not name then died with it.
-    pub fn open(&self, hello: Hello, to_worker: mpsc::Sender<ToWorker>) -> (u64, bool) {
+    pub fn open(&self, mut hello: Hello, to_worker: mpsc::Sender<ToWorker>) -> (u64, bool) {
         let mut inner = self.inner();
         inner.next_number += 1;
         let before = inner.processes.insert(hello.node, hello.process);
@@ -66,7 +66,7 @@ impl Sessions {
             Session {
                 number,
                 to_worker,
-                beat: hello.beat.clone(),
+                beat: std::mem::take(&mut hello.beat),
                 heard: Instant::now(),
                 hello,
             },
