@@ -11,6 +11,7 @@ mod error;
 pub mod home_rules;
 mod job_id;
 pub mod limits;
+mod open_index;
 mod output_index;
 pub mod plan;
 mod rows;

@@ -19,6 +19,7 @@ mod assign;
 mod failures;
 mod health;
 mod homes;
+mod turns;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -39,7 +40,9 @@ use crate::{
 pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     let mut commands = Vec::new();
     let mut failing = BTreeSet::new();
-    for entry in state.active() {
+    // Only what runs can be lost, and only what has failed can fail a job.
+    let eventful = state.open().eventful();
+    for entry in eventful.filter_map(|id| state.job(id)) {
         if let Some(problem) = failures::terminal_failure(entry, health) {
             commands.push(Command::FailJob(FailJob {
                 job: entry.job.id.clone(),
