@@ -17,9 +17,11 @@ pub mod plan;
 mod rows;
 pub mod spec;
 mod state;
+mod task_counts;
 
 pub use command::*;
 pub use error::ModelError;
 pub use job_id::job_id;
 pub use rows::*;
 pub use state::{Applied, JobEntry, State};
+pub use task_counts::TaskCounts;

@@ -41,8 +41,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     let mut commands = Vec::new();
     let mut failing = BTreeSet::new();
     // Only what runs can be lost, and only what has failed can fail a job.
-    let eventful = state.open().eventful();
-    for entry in eventful.filter_map(|id| state.job(id)) {
+    for entry in state.eventful() {
         if let Some(problem) = failures::terminal_failure(entry, health) {
             commands.push(Command::FailJob(FailJob {
                 job: entry.job.id.clone(),

@@ -16,6 +16,7 @@ use crate::{
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
+    task_counts::TaskCounts,
 };
 
 /// A job with its tasks.
@@ -28,6 +29,8 @@ pub struct JobEntry {
     pub running: BTreeSet<TaskKey>,
     /// Index: pending tasks that have failed or been lost before.
     pub failed: BTreeSet<TaskKey>,
+    /// Counts of the tasks, so that nobody has to walk them.
+    pub counts: TaskCounts,
 }
 
 /// The whole table. A clone costs the same whatever its size: it shares all
@@ -84,6 +87,7 @@ impl JobEntry {
             pending: BTreeSet::new(),
             running: BTreeSet::new(),
             failed: BTreeSet::new(),
+            counts: TaskCounts::default(),
         }
     }
 
@@ -91,6 +95,7 @@ impl JobEntry {
     pub(crate) fn put_task(&mut self, task: Task) {
         let key = task.key();
         self.unindex(&key);
+        self.counts.add(&task);
         match task.state() {
             TaskState::Pending => {
                 self.pending.insert(key);
@@ -110,6 +115,9 @@ impl JobEntry {
     }
 
     fn unindex(&mut self, key: &TaskKey) {
+        if let Some(former) = self.tasks.get(key) {
+            self.counts.subtract(former);
+        }
         for index in [&mut self.pending, &mut self.running, &mut self.failed] {
             index.remove(key);
         }
@@ -191,6 +199,12 @@ impl State {
     /// Jobs that have not ended, by id.
     pub fn active(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.active.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Jobs with a running task, or one that has failed before, by id.
+    pub fn eventful(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        let eventful = self.open.eventful();
+        eventful.filter_map(|id| self.jobs.get(id))
     }
 
     /// Jobs that have not ended, by what the plan looks for.

@@ -104,7 +104,7 @@ enum Stage {
 }
 
 fn stages(settings: &Settings) -> [(&'static str, Stage); 5] {
-    let scale = if settings.short { 20 } else { 1 };
+    let scale: u64 = if settings.short { 20 } else { 1 };
     let table = |jobs, shards, finished| {
         Stage::Table(Filling {
             jobs: jobs / scale,

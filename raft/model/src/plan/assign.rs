@@ -61,8 +61,7 @@ impl<'a> Usage<'a> {
             by_node: BTreeMap::new(),
             by_tenant: BTreeMap::new(),
         };
-        let eventful = state.open().eventful();
-        for entry in eventful.filter_map(|id| state.job(id)) {
+        for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
                 usage.take(task.node, &entry.job.tenant);
             }

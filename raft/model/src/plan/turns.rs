@@ -98,7 +98,7 @@ impl<'a> Turns<'a> {
             heap: BinaryHeap::new(),
         };
         // Each job with a lost task is a lane of its own.
-        let eventful = state.open().eventful().filter_map(entry_of);
+        let eventful = state.eventful().map(AsRef::as_ref);
         for entry in eventful.filter(has_lost).filter(workable) {
             if usage.any_free(&entry.job.build) {
                 turns.add(&entry.job.build, Box::new(std::iter::once(entry)), usage);
