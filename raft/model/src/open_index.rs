@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::state::JobEntry;
+use crate::rows::Job;
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
@@ -31,24 +31,15 @@ pub(crate) struct OpenIndex {
 /// What a change of a job's tasks may change here.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
-    eventful: bool,
-    waits: bool,
-}
-
-impl Standing {
-    /// How a job's tasks stand.
-    pub fn of(entry: &JobEntry) -> Self {
-        Standing {
-            eventful: !entry.running.is_empty() || !entry.failed.is_empty(),
-            waits: !entry.pending.is_empty(),
-        }
-    }
+    /// Whether a task runs, or has failed before.
+    pub eventful: bool,
+    /// Whether a task waits for a node.
+    pub waits: bool,
 }
 
 impl OpenIndex {
     /// Takes a job out, as it was entered.
-    pub fn remove(&mut self, entry: &JobEntry) {
-        let job = &entry.job;
+    pub fn remove(&mut self, job: &Job) {
         if job.state().ended() {
             return;
         }
@@ -70,16 +61,15 @@ impl OpenIndex {
                 load => self.load.insert_mut(home.node, load - 1),
             }
         }
-        self.wait(entry, false);
+        self.wait(job, false);
     }
 
     /// Enters a job, unless it has ended.
-    pub fn insert(&mut self, entry: &JobEntry) {
-        let job = &entry.job;
+    pub fn insert(&mut self, job: &Job, standing: Standing) {
         if job.state().ended() {
             return;
         }
-        let Standing { eventful, waits } = Standing::of(entry);
+        let Standing { eventful, waits } = standing;
         if eventful {
             self.eventful.insert_mut(job.id.clone());
         }
@@ -95,14 +85,12 @@ impl OpenIndex {
             self.load.insert_mut(home.node, load + 1);
         }
         if waits {
-            self.wait(entry, true);
+            self.wait(job, true);
         }
     }
 
     /// Keeps the index when a job's tasks have changed.
-    pub fn update(&mut self, before: Standing, entry: &JobEntry) {
-        let now = Standing::of(entry);
-        let job = &entry.job;
+    pub fn update(&mut self, job: &Job, before: Standing, now: Standing) {
         if now == before || job.state().ended() {
             return;
         }
@@ -111,12 +99,11 @@ impl OpenIndex {
             false => drop(self.eventful.remove_mut(&job.id)),
         }
         if now.waits != before.waits {
-            self.wait(entry, now.waits);
+            self.wait(job, now.waits);
         }
     }
 
-    fn wait(&mut self, entry: &JobEntry, waits: bool) {
-        let job = &entry.job;
+    fn wait(&mut self, job: &Job, waits: bool) {
         let line = (job.build.clone(), job.tenant.clone());
         if waits {
             with(&mut self.waiting, line, |jobs| {

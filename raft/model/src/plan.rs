@@ -20,6 +20,7 @@ mod failures;
 mod health;
 mod homes;
 mod turns;
+mod usage;
 mod waiting;
 
 use std::collections::BTreeSet;

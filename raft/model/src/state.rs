@@ -123,6 +123,13 @@ impl JobEntry {
         }
     }
 
+    fn standing(&self) -> Standing {
+        Standing {
+            eventful: !self.running.is_empty() || !self.failed.is_empty(),
+            waits: !self.pending.is_empty(),
+        }
+    }
+
     /// Pending tasks that were lost with their node while they ran.
     pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
         let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
@@ -337,14 +344,14 @@ impl State {
         self.outputs.update(before, &job);
         match self.jobs.get_mut(&id) {
             Some(entry) => {
-                self.open.remove(entry);
+                self.open.remove(&entry.job);
                 Arc::make_mut(entry).job = job;
-                self.open.insert(entry);
+                self.open.insert(&entry.job, entry.standing());
             }
             None => {
                 self.by_age.insert_mut(job.created_index, id.clone());
                 let entry = JobEntry::new(job);
-                self.open.insert(&entry);
+                self.open.insert(&entry.job, entry.standing());
                 self.jobs.insert_mut(id, Arc::new(entry));
             }
         }
@@ -356,10 +363,10 @@ impl State {
         let Some(entry) = self.jobs.get_mut(job) else {
             return false;
         };
-        let before = Standing::of(entry);
+        let before = entry.standing();
         let entry = Arc::make_mut(entry);
         change(entry);
-        self.open.update(before, entry);
+        self.open.update(&entry.job, before, entry.standing());
         true
     }
 }

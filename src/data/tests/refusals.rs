@@ -217,7 +217,8 @@ fn senders_that_are_slow_hold_no_threads() {
             let hash = hex(b"first and last");
             tokio::spawn(async move { local.put_parts(&ticket, &hash, 14, parts).await });
             // Its first part is taken, and the next does not come.
-            let _ = sender.reserve().await;
+            let taken = sender.reserve();
+            let _ = tokio::time::timeout(Duration::from_millis(200), taken).await;
             begun.push(sender);
         }
         let whole = Bytes::from_static(b"whole");

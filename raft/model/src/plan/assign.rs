@@ -1,11 +1,8 @@
 //! Assignments: which pending task goes to which free slot.
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BTreeSet},
-};
+use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{health::ClusterHealth, turns::Turns};
+use super::{health::ClusterHealth, turns::Turns, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
     limits::COMMANDS_PER_ENTRY_MAX,
@@ -44,49 +41,6 @@ pub(super) fn assign_tasks(
             build: queue.build.to_string(),
             unix_ms: health.unix_ms,
         }));
-    }
-}
-
-/// The slots in use, by the table and by what this plan has handed out so far.
-pub(super) struct Usage<'a> {
-    health: &'a ClusterHealth,
-    by_node: BTreeMap<u64, u32>,
-    by_tenant: BTreeMap<&'a str, u32>,
-}
-
-impl<'a> Usage<'a> {
-    fn of(state: &'a State, health: &'a ClusterHealth) -> Self {
-        let mut usage = Usage {
-            health,
-            by_node: BTreeMap::new(),
-            by_tenant: BTreeMap::new(),
-        };
-        for entry in state.eventful() {
-            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.take(task.node, &entry.job.tenant);
-            }
-        }
-        usage
-    }
-
-    fn take(&mut self, node: u64, tenant: &'a str) {
-        *self.by_node.entry(node).or_default() += 1;
-        *self.by_tenant.entry(tenant).or_default() += 1;
-    }
-
-    fn free(&self, node: u64) -> u32 {
-        let used = self.by_node.get(&node).copied().unwrap_or(0);
-        let slots = self.health.nodes.get(&node).map_or(0, |node| node.slots);
-        slots.saturating_sub(used)
-    }
-
-    pub(super) fn any_free(&self, build: &str) -> bool {
-        let mut nodes = self.health.nodes.keys().copied();
-        nodes.any(|node| self.free(node) > 0 && self.health.can_run(node, build))
-    }
-
-    pub(super) fn running_of(&self, tenant: &str) -> u32 {
-        self.by_tenant.get(tenant).copied().unwrap_or(0)
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeSet, BinaryHeap},
 };
 
-use super::{assign::Usage, health::ClusterHealth};
+use super::{health::ClusterHealth, usage::Usage};
 use crate::{
     home_rules::holders,
     rows::{JobState, Task, TaskKey, TaskKind},
