@@ -19,7 +19,10 @@ pub use self::{
     origin::{Shown, json, table},
     secrets::client_secret,
 };
-use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
+use crate::limits::{
+    REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
+    SECRET_CHARACTERS_MIN,
+};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -51,6 +54,9 @@ pub struct NodeArgs {
     /// Seconds that a home of a finished output may be silent before another node copies it, while this node leads [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub rehome_after: Option<u64>,
+    /// Seconds that a silent node is counted on to return with a job's encoder build, before the job is made anew under another, while this node leads [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub replan_after: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -88,6 +94,9 @@ pub struct NodeConfig {
     /// Seconds that a home of a finished output may be silent before another
     /// node copies it, while this node leads.
     pub rehome_after_s: u64,
+    /// Seconds that a silent node is counted on to return with a job's encoder
+    /// build, before the job is made anew under another, while this node leads.
+    pub replan_after_s: u64,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -143,6 +152,11 @@ impl NodeConfig {
                 Some(REHOME_AFTER_S)
             })?
             .unwrap_or(REHOME_AFTER_S);
+        let replan_after_s = picker
+            .pick("replan_after", args.replan_after, file.replan_after, || {
+                Some(REPLAN_AFTER_S)
+            })?
+            .unwrap_or(REPLAN_AFTER_S);
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -163,6 +177,7 @@ impl NodeConfig {
             slots,
             scrub_every_s,
             rehome_after_s,
+            replan_after_s,
             secret,
             peer_secret,
             shown: picker.shown,
@@ -191,6 +206,10 @@ impl NodeConfig {
             Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
                 format!("outputs copied after {} s of silence", self.rehome_after_s),
                 "give --rehome-after at least 8: a restart takes some seconds",
+            )),
+            Some(_) if self.replan_after_s < REPLAN_AFTER_S_MIN => Err(bad(
+                format!("jobs made anew after {} s of silence", self.replan_after_s),
+                "give --replan-after at least 8: a restart takes some seconds",
             )),
             Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
             Some(_) => Ok(()),

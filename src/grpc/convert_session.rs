@@ -53,6 +53,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         version,
+        feature_level,
         beat,
     } = hello;
     let hello = v1::Hello {
@@ -64,6 +65,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         version,
+        feature_level,
         beat: Some(wire_beat(beat)),
     };
     v1::FromWorker {
@@ -85,6 +87,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         version,
+        feature_level,
         beat,
     } = hello;
     Some(Hello {
@@ -96,6 +99,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         version,
+        feature_level,
         beat: model_beat(beat.unwrap_or_default()),
     })
 }
@@ -224,6 +228,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -235,6 +240,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     }
 }
 
@@ -244,6 +250,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -255,6 +262,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     }
 }
 
@@ -408,6 +416,7 @@ mod tests {
                 plan_note: "one".into(),
                 audio_tracks: 2,
                 extras: true,
+                epoch: 7,
             }),
         };
         let failed = |class| Failed {

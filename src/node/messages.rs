@@ -34,6 +34,8 @@ pub struct Hello {
     pub build: String,
     /// The version of this program.
     pub version: String,
+    /// Up to which level it can read the log.
+    pub feature_level: u32,
     /// The first heartbeat, so that a node in trouble gets no work at first,
     /// and what it runs is not given out again.
     pub beat: Beat,
@@ -97,6 +99,8 @@ pub struct Analysis {
     pub audio_tracks: u32,
     /// Whether subtitles or attachments are to be taken along.
     pub extras: bool,
+    /// The epoch of the homes, all of which have its index.
+    pub epoch: u64,
 }
 
 /// Why an attempt gave no result.

@@ -77,12 +77,15 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let rehome_after_s = context.config.rehome_after_s;
+    let patience = leader::Patience {
+        rehome_after_s: context.config.rehome_after_s,
+        replan_after_s: context.config.replan_after_s,
+    };
     let loops = [
         tokio::spawn(leader::run(
             cluster.clone(),
             sessions,
-            rehome_after_s,
+            patience,
             stop.clone(),
         )),
         tokio::spawn(home::run(context.clone(), stop.clone())),

@@ -121,6 +121,7 @@ pub async fn start_without_worker(
         slots: 2,
         scrub_every_s: 3600,
         rehome_after_s: 600,
+        replan_after_s: 600,
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),

@@ -4,8 +4,8 @@
 //! conditions make harmless.
 //!
 //! The rules, in order:
-//! 1. End jobs that can't be done, and take work back from lost nodes
-//!    (`failures`).
+//! 1. End jobs that can't be done, plan those anew whose encoder build is gone
+//!    (`builds`), and take work back from lost nodes (`failures`).
 //! 2. Give unfinished jobs their homes and replace lost ones (`homes`).
 //! 3. Hand out pending tasks (`assign`). First those lost with their node, as
 //!    they had their turn already; then by fair share over tenants, then by
@@ -16,6 +16,7 @@
 //!    minutes (`homes`): a few an entry, as each costs a copy.
 
 mod assign;
+mod builds;
 mod failures;
 mod health;
 mod homes;
@@ -23,6 +24,7 @@ mod waiting;
 
 use std::collections::BTreeSet;
 
+use self::builds::Builds;
 pub use self::{
     health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth},
     waiting::{Waiting, waiting},
@@ -38,7 +40,9 @@ use crate::{
 /// entry's worth, the most urgent first.
 pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     let mut commands = Vec::new();
-    let mut failing = BTreeSet::new();
+    // Jobs whose tasks are about to go.
+    let mut leaving = BTreeSet::new();
+    let builds = Builds::of(health);
     for entry in state.active() {
         if let Some(problem) = failures::terminal_failure(entry, health) {
             commands.push(Command::FailJob(FailJob {
@@ -46,15 +50,18 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
                 problem,
                 unix_ms: health.unix_ms,
             }));
-            failing.insert(&entry.job.id);
+            leaving.insert(&entry.job.id);
+        } else if let Some(replan) = builds.replan(state, entry) {
+            commands.push(replan);
+            leaving.insert(&entry.job.id);
         } else {
             failures::release_lost(entry, health, &mut commands);
         }
     }
-    homes::place_active(state, health, &mut commands);
+    homes::place_active(state, &builds, &mut commands);
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
-    assign::assign_tasks(state, health, &failing, &mut commands);
-    homes::place_outputs(state, health, &mut commands);
+    assign::assign_tasks(state, &builds, &leaving, &mut commands);
+    homes::place_outputs(state, &builds, &mut commands);
     commands
 }
 

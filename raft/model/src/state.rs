@@ -174,6 +174,11 @@ impl State {
         self.cluster.cluster_ms
     }
 
+    /// Up to which feature level all nodes can read the log.
+    pub fn feature_level(&self) -> u32 {
+        self.cluster.feature_level
+    }
+
     pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }

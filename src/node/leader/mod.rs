@@ -31,11 +31,20 @@ use crate::{
 /// A worker that was not heard for so long has lost its attempts.
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
+/// How long a leader waits for nodes that are silent, by the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Before another node copies their finished outputs.
+    pub rehome_after_s: u64,
+    /// Before jobs of their encoder build are made anew under another.
+    pub replan_after_s: u64,
+}
+
 /// Leads whenever this node is the leader; returns when `stop` is set.
 pub async fn run(
     cluster: Cluster,
     sessions: Arc<Sessions>,
-    rehome_after_s: u64,
+    patience: Patience,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut leadership = cluster.leadership();
@@ -43,7 +52,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, rehome_after_s, now.term);
+            let term = Term::new(&cluster, &sessions, patience, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -62,19 +71,19 @@ pub async fn run(
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
-    rehome_after_ms: u64,
+    patience: Patience,
     term: u64,
     since: Instant,
     cluster_ms_base: u64,
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, rehome_after_s: u64, term: u64) -> Self {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
         let cluster_ms_base = cluster.local().cluster_ms();
         Term {
             cluster,
             sessions,
-            rehome_after_ms: rehome_after_s.saturating_mul(1000),
+            patience,
             term,
             since: Instant::now(),
             cluster_ms_base,
@@ -142,7 +151,8 @@ impl<'a> Term<'a> {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
             unix_ms: unix_ms(),
-            rehome_after_ms: self.rehome_after_ms,
+            rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
+            replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
         }
     }
 

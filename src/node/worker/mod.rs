@@ -19,7 +19,9 @@ use std::{
 };
 
 use reelraft_media::Cancel;
-use reelraft_model::{AttemptKey, FailureClass, Problem, plan::attempt_is_current};
+use reelraft_model::{
+    AttemptKey, FailureClass, Problem, limits::FEATURE_LEVEL, plan::attempt_is_current,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -240,6 +242,7 @@ impl Worker {
             slots: self.context.config.slots,
             build: self.context.build(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            feature_level: FEATURE_LEVEL,
             beat: self.beat(trouble),
         }
     }

@@ -5,7 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
-use super::health::ClusterHealth;
+use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Assign, AttemptKey, Command},
     home_rules::holders,
@@ -17,12 +17,13 @@ use crate::{
 /// Hands pending tasks to free slots.
 pub(super) fn assign_tasks(
     state: &State,
-    health: &ClusterHealth,
-    failing: &BTreeSet<&String>,
+    builds: &Builds<'_>,
+    leaving: &BTreeSet<&String>,
     commands: &mut Vec<Command>,
 ) {
+    let health = builds.health;
     let mut usage = Usage::of(state, health);
-    let mut turns = turns(state, health, failing);
+    let mut turns = turns(state, health, leaving);
     while commands.len() < COMMANDS_PER_ENTRY_MAX && usage.any_free("") {
         let next = (0..turns.len()).min_by_key(|&at| turns[at].rank(&usage));
         let Some(at) = next else {
@@ -39,7 +40,7 @@ pub(super) fn assign_tasks(
             turns.swap_remove(at);
             continue;
         };
-        let Some(node) = pick_node(entry, task, queue.build, &usage) else {
+        let Some(node) = pick_node(entry, task, queue.build, &usage, builds) else {
             continue;
         };
         if queue.build.is_empty() {
@@ -137,13 +138,13 @@ impl Turn<'_> {
 fn turns<'a>(
     state: &'a State,
     health: &ClusterHealth,
-    failing: &BTreeSet<&String>,
+    leaving: &BTreeSet<&String>,
 ) -> Vec<Turn<'a>> {
     // Without a living node that holds the bytes there is nothing to read, and
     // without a living home of the epoch nowhere to write.
     let workable = |entry: &&JobEntry| {
         let job = &entry.job;
-        !failing.contains(&job.id)
+        !leaving.contains(&job.id)
             && holders(job).any(|node| health.alive(node))
             && job.current_homes().any(|home| health.alive(home.node))
     };
@@ -231,7 +232,13 @@ struct NodeRank {
 /// The node for a task, if a suitable one has a free slot. A node that failed
 /// at it waits until all others have too: one that fails at once must not use
 /// up a task's tries while the good ones are busy.
-fn pick_node(entry: &JobEntry, task: &Task, build: &str, usage: &Usage<'_>) -> Option<u64> {
+fn pick_node(
+    entry: &JobEntry,
+    task: &Task,
+    build: &str,
+    usage: &Usage<'_>,
+    builds: &Builds<'_>,
+) -> Option<u64> {
     let whole = task.kind() != TaskKind::Shard;
     let failed_on = |node: u64| {
         let failures = task.failures.iter();
@@ -242,7 +249,7 @@ fn pick_node(entry: &JobEntry, task: &Task, build: &str, usage: &Usage<'_>) -> O
         .nodes
         .keys()
         .copied()
-        .filter(|&node| usage.health.can_run(node, build))
+        .filter(|&node| builds.suits(node, build))
         .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
         .collect();
     let least = able.iter().map(|&node| failed_on(node)).min()?;

@@ -7,6 +7,7 @@ mod fetch;
 mod list;
 mod pages;
 mod proof;
+mod replan;
 mod show;
 mod submit;
 mod tasks;
@@ -34,6 +35,8 @@ pub enum JobCommand {
     Wait(wait::WaitArgs),
     /// Stop a job for good
     Cancel(by_id::JobIdArgs),
+    /// Make an unfinished job anew, from its analysis on, where its encoder build is gone
+    Replan(by_id::JobIdArgs),
     /// Fetch a finished job's output; resumes a partial file
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
@@ -79,6 +82,7 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
             tasks::run(client, job, output).await
         }
         // What can't be undone takes the whole id.
+        JobCommand::Replan(args) => replan::run(client, args.job, output).await,
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
         JobCommand::Delete(args) => delete::run(client, args.job, output).await,
     }

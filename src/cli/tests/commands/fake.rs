@@ -309,6 +309,12 @@ impl Jobs for Node {
         Ok(Response::new(job.clone()))
     }
 
+    async fn replan(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
+        let job = self.job(&request.into_inner().job)?;
+        let cause = format!("job {} has already failed", job.id);
+        Err(refusal("already-ended", &cause))
+    }
+
     async fn delete(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
         let job = self.job(&request.into_inner().job)?;
         let cause = format!("job {} has not ended", job.id);
