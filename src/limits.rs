@@ -14,11 +14,18 @@ pub const BEAT: Duration = Duration::from_millis(500);
 /// by every change; this bounds what a missed one costs.
 pub const PLAN_TICK: Duration = Duration::from_millis(200);
 
+/// The same where no job is open: then only minutes count.
+pub const PLAN_TICK_IDLE: Duration = Duration::from_secs(1);
+
 /// How often the leader tells all nodes what only it knows.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// A report older than this says nothing any more: three missed ones.
-pub const REPORT_FRESH: Duration = Duration::from_millis(2_000);
+/// The same where no job is open.
+pub const REPORT_EVERY_IDLE: Duration = Duration::from_secs(1);
+
+/// A report older than this says nothing any more: three missed ones, or one
+/// of an idle leader.
+pub const REPORT_FRESH: Duration = Duration::from_millis(2_500);
 
 /// How long an assignment may be missing from a worker's beats before it is
 /// sent again: two beats and a little.
@@ -154,8 +161,9 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// Analyses kept in memory by a worker, each some MB for a long film.
-pub const INDEX_CACHE: usize = 4;
+/// Bytes of analyses kept in memory by a worker, each some MB for a long film,
+/// in which it takes a few times as much.
+pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,

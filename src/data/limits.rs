@@ -74,6 +74,10 @@ pub const COPY_WINDOW: usize = 4;
 /// core.
 pub const SCRUB_BYTES_PER_S: u64 = 16 << 20;
 
+/// Bytes of manifests kept in memory: that of a source of 100 GB has 3 MB, and
+/// each of its shards asks for it.
+pub const MANIFEST_CACHE_BYTES: usize = 32 << 20;
+
 /// Chunks of one source kept in memory for its reader.
 pub const SOURCE_CACHE_CHUNKS: usize = 32;
 

@@ -1,6 +1,8 @@
 //! What workers and the leader say to each other, on the wire. Decoding gives
 //! `None` for what this version does not know.
 
+use std::sync::Arc;
+
 use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
@@ -351,11 +353,14 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         running: wire_progress(progress.running),
         waiting: progress.waiting,
     };
+    let jobs_unchanged = jobs.is_none();
+    let jobs = jobs.map(Arc::unwrap_or_clone).unwrap_or_default();
     v1::LeaderReport {
         leader,
         term,
         nodes: nodes.into_iter().map(wire_node).collect(),
         jobs: jobs.into_iter().map(job).collect(),
+        jobs_unchanged,
     }
 }
 
@@ -365,6 +370,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         term,
         nodes,
         jobs,
+        jobs_unchanged,
     } = report;
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
@@ -377,7 +383,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         leader,
         term,
         nodes: nodes.into_iter().map(model_node).collect(),
-        jobs: jobs.into_iter().map(job).collect(),
+        jobs: (!jobs_unchanged).then(|| Arc::new(jobs.into_iter().map(job).collect())),
     }
 }
 

@@ -2,9 +2,8 @@
 //! the encoders, and what the leader last said.
 
 use std::{
-    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use reelraft_consensus::Cluster;
@@ -13,7 +12,11 @@ use reelraft_model::{JobEntry, Problem};
 use tokio::sync::OnceCell;
 
 use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
-use crate::{config::NodeConfig, data::DataPlane, limits::INDEX_CACHE};
+use crate::{
+    config::NodeConfig,
+    data::{DataPlane, byte_cache::ByteCache},
+    limits::INDEX_CACHE_BYTES,
+};
 
 /// What the parts of a node have in common.
 pub struct NodeContext {
@@ -31,8 +34,8 @@ pub struct NodeContext {
     pub report: LatestReport,
     /// Names this process among those that the node has been.
     pub process: u64,
-    /// Analyses that were read lately, by hash.
-    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+    /// Analyses that were read lately.
+    indexes: ByteCache<Index>,
 }
 
 impl NodeContext {
@@ -53,7 +56,7 @@ impl NodeContext {
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
             process: rand::random(),
-            indexes: Mutex::default(),
+            indexes: ByteCache::new(INDEX_CACHE_BYTES),
         }))
     }
 
@@ -105,17 +108,14 @@ impl NodeContext {
     /// A [`Problem`] where no home can give it, or it can't be read.
     pub async fn index(&self, entry: &JobEntry) -> Result<Arc<Index>, Problem> {
         let hash = &entry.job.index_hash;
-        let cache = || self.indexes.lock().expect("no holder of this lock panics");
-        if let Some((_, index)) = cache().iter().find(|(known, _)| known == hash) {
-            return Ok(index.clone());
+        if let Some(index) = self.indexes.get(hash) {
+            return Ok(index);
         }
         let bytes = self.blob(entry, hash).await?;
         let index = Index::from_bytes(&bytes)
             .map_err(|error| Problem::new("internal", error.to_string(), "submit the job again"))?;
         let index = Arc::new(index);
-        let mut cache = cache();
-        cache.push_front((hash.clone(), index.clone()));
-        cache.truncate(INDEX_CACHE);
+        self.indexes.put(hash, bytes.len(), index.clone());
         Ok(index)
     }
 

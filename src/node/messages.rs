@@ -1,7 +1,7 @@
 //! What a worker and the leader say to each other in a session. The gRPC room
 //! puts these on the wire.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use reelraft_model::{AttemptKey, FailureClass, Problem, ShardRange};
 
@@ -155,9 +155,13 @@ pub struct LeaderReport {
     pub leader: u64,
     pub term: u64,
     pub nodes: Vec<NodeStatus>,
-    /// The jobs that run or wait, by id.
-    pub jobs: BTreeMap<String, JobProgress>,
+    /// The jobs that run or wait; `None` if they are as in the report before it
+    /// on the same session.
+    pub jobs: Option<Arc<JobsProgress>>,
 }
+
+/// Jobs by their ids.
+pub type JobsProgress = BTreeMap<String, JobProgress>;
 
 /// What the leader knows of a job beyond the table.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -89,3 +89,9 @@ fn disks_stall_fail_and_fill_up_and_films_are_made() {
 fn the_network_is_cut_and_one_side_alone_goes_on() {
     holds(env!("CARGO_BIN_EXE_partition"), &BUSY);
 }
+
+#[test]
+#[ignore = "long: make test-all"]
+fn a_table_of_many_jobs_is_served_and_costs_what_it_may() {
+    holds(env!("CARGO_BIN_EXE_big_table"), &BUSY);
+}

@@ -20,6 +20,7 @@ mod builds;
 mod failures;
 mod health;
 mod homes;
+mod turns;
 mod waiting;
 
 use std::collections::BTreeSet;
@@ -40,23 +41,28 @@ use crate::{
 /// entry's worth, the most urgent first.
 pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     let mut commands = Vec::new();
+    let builds = Builds::of(health);
+    let mut replans = builds.replans(state);
     // Jobs whose tasks are about to go.
     let mut leaving = BTreeSet::new();
-    let builds = Builds::of(health);
-    for entry in state.active() {
+    // Only what runs can be lost, and only what has failed can fail a job.
+    for entry in state.eventful() {
+        let id = &entry.job.id;
         if let Some(problem) = failures::terminal_failure(entry, health) {
             commands.push(Command::FailJob(FailJob {
-                job: entry.job.id.clone(),
+                job: id.clone(),
                 problem,
                 unix_ms: health.unix_ms,
             }));
-            leaving.insert(&entry.job.id);
-        } else if let Some(replan) = builds.replan(state, entry) {
-            commands.push(replan);
-            leaving.insert(&entry.job.id);
-        } else {
+            leaving.insert(id);
+            replans.remove(id);
+        } else if !replans.contains_key(id) {
             failures::release_lost(entry, health, &mut commands);
         }
+    }
+    for (id, replan) in replans {
+        commands.push(Command::Replan(replan));
+        leaving.insert(id);
     }
     homes::place_active(state, &builds, &mut commands);
     commands.truncate(COMMANDS_PER_ENTRY_MAX);

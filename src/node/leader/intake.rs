@@ -2,7 +2,10 @@
 //! commands here; each carries its own condition, so that a late or repeated
 //! one changes nothing.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
@@ -27,6 +30,8 @@ use crate::{
 pub struct Intake {
     cluster: Cluster,
     sessions: Arc<Sessions>,
+    /// Results that are being written down.
+    recording: Arc<Mutex<BTreeSet<AttemptKey>>>,
 }
 
 /// One worker's open session. It ends when this is dropped.
@@ -60,7 +65,11 @@ impl Drop for WorkerSession {
 impl Intake {
     /// An intake for the leader's sessions.
     pub fn new(cluster: Cluster, sessions: Arc<Sessions>) -> Self {
-        Intake { cluster, sessions }
+        Intake {
+            cluster,
+            sessions,
+            recording: Arc::default(),
+        }
     }
 
     /// Refuses a session unless this node leads.
@@ -142,7 +151,7 @@ impl Intake {
     /// node, so that work which kills its node is not given out for ever.
     async fn take_back(&self, node: u64, named: &Progress) {
         let state = self.cluster.local();
-        let died = state.active().flat_map(|entry| {
+        let died = state.eventful().flat_map(|entry| {
             let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
             running
                 .filter(|task| task.node == node)
@@ -171,14 +180,26 @@ impl Intake {
         }
     }
 
+    fn recording(&self) -> MutexGuard<'_, BTreeSet<AttemptKey>> {
+        self.recording
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
     /// Writes a result down and tells the worker that it may forget it. On an
-    /// error the worker keeps it and gives it to the next leader.
+    /// error the worker keeps it and gives it to the next leader. It repeats a
+    /// result with every heartbeat until then: one that is being written down
+    /// is not proposed again, as a log that is slow would get more to do.
     async fn record_result(&self, node: u64, result: AttemptResult) {
         let key = result.key;
+        if !self.recording().insert(key.clone()) {
+            return;
+        }
         let recorded = match result.outcome {
             Outcome::Done(done) => self.record_done(&key, done).await,
             Outcome::Failed(failed) => self.record_failed(&key, failed).await,
         };
+        self.recording().remove(&key);
         match recorded {
             Ok(()) => {
                 debug!(%key, node, "settled");

@@ -22,10 +22,13 @@ use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
 use self::sessions::Sessions;
-use super::messages::{Assignment, JobProgress, LeaderReport, ToWorker};
+use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
 use crate::{
     clock::unix_ms,
-    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PULSE, REPORT_EVERY, REPORT_JOBS_MAX},
+    limits::{
+        ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PLAN_TICK_IDLE, PULSE, REPORT_EVERY,
+        REPORT_EVERY_IDLE, REPORT_JOBS_MAX,
+    },
 };
 
 /// A worker that was not heard for so long has lost its attempts.
@@ -96,6 +99,7 @@ impl<'a> Term<'a> {
         let mut applied = self.cluster.applied();
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut reported: Option<Instant> = None;
+        let mut told = Arc::default();
         let mut ticked = Instant::now();
         let mut wrote = Instant::now();
         loop {
@@ -128,9 +132,10 @@ impl<'a> Term<'a> {
                 }
             }
             self.send_assignments(&self.cluster.local(), &mut sent);
-            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            let pace = Pace::of(&self.cluster.local());
+            if reported.is_none_or(|at| at.elapsed() >= pace.report) {
                 reported = Some(Instant::now());
-                self.send_report(&self.cluster.local(), &health);
+                self.send_report(&self.cluster.local(), &health, &mut told);
             }
             if proposed {
                 continue;
@@ -139,7 +144,7 @@ impl<'a> Term<'a> {
                 _ = applied.changed() => {}
                 _ = leadership.changed() => {}
                 () = self.sessions.changed.notified() => {}
-                () = tokio::time::sleep(PLAN_TICK) => {}
+                () = tokio::time::sleep(pace.plan) => {}
             }
         }
     }
@@ -175,7 +180,7 @@ impl<'a> Term<'a> {
     fn send_assignments(&self, state: &State, sent: &mut BTreeMap<AttemptKey, Instant>) {
         let log_index = *self.cluster.applied().borrow();
         let mut current = BTreeSet::new();
-        for entry in state.active() {
+        for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
                 let key = AttemptKey::of(&entry.job.id, task);
                 current.insert(key.clone());
@@ -199,9 +204,9 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn send_report(&self, state: &State, health: &ClusterHealth) {
+    fn send_report(&self, state: &State, health: &ClusterHealth, told: &mut Arc<JobsProgress>) {
         let mut running = self.sessions.shards_running();
-        let jobs = state
+        let jobs: JobsProgress = state
             .active()
             .map(|entry| (entry, waiting(entry, health)))
             .filter(|(entry, waiting)| !entry.running.is_empty() || waiting.is_some())
@@ -219,10 +224,33 @@ impl<'a> Term<'a> {
             leader: self.cluster.identity().node,
             term: self.term,
             nodes: self.sessions.node_status(LEASE),
-            jobs,
+            jobs: None,
         };
-        for node in self.sessions.connected() {
-            self.sessions.send(node, ToWorker::Report(report.clone()));
+        if jobs != **told {
+            *told = Arc::new(jobs);
+        }
+        self.sessions.report(&report, told);
+    }
+}
+
+/// How often the leader does what nothing wakes it for.
+struct Pace {
+    plan: Duration,
+    report: Duration,
+}
+
+impl Pace {
+    /// Nothing is due by the clock where no job is open.
+    fn of(state: &State) -> Self {
+        match state.active().next() {
+            Some(_) => Pace {
+                plan: PLAN_TICK,
+                report: REPORT_EVERY,
+            },
+            None => Pace {
+                plan: PLAN_TICK_IDLE,
+                report: REPORT_EVERY_IDLE,
+            },
         }
     }
 }

@@ -190,11 +190,13 @@ impl Writer<'_> {
             .cloned()
             .collect();
         for tombstone in old {
-            if let Some(entry) = self.state.jobs.remove(&tombstone.1) {
-                self.state.by_age.remove(&entry.job.created_index);
+            let age = self.job(&tombstone.1).map(|job| job.created_index);
+            if let Some(age) = age {
+                self.state.by_age.remove_mut(&age);
             }
+            self.state.jobs.remove_mut(&tombstone.1);
             self.touched.insert(job_key(&tombstone.1));
-            self.state.tombstones.remove(&tombstone);
+            self.state.tombstones.remove_mut(&tombstone);
         }
         Reply::default()
     }

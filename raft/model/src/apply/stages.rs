@@ -109,8 +109,7 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let encoded = entry.parts().all(|task| task.state() == TaskState::Done);
-        if !encoded || entry.job.state() != JobState::Encoding {
+        if entry.counts.parts_open > 0 || entry.job.state() != JobState::Encoding {
             return;
         }
         let mut job = entry.job.clone();

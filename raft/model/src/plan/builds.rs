@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use super::health::ClusterHealth;
 use crate::{
-    command::{Command, Replan},
+    command::Replan,
     limits::REPLAN_LEVEL,
-    rows::{TaskKind, TaskState},
+    rows::{Job, TaskKind, TaskState},
     state::{JobEntry, State},
 };
 
@@ -84,8 +84,8 @@ impl<'a> Builds<'a> {
     /// live, nor with those that may come back.
     pub(super) fn is_missing(&self, entry: &JobEntry) -> bool {
         let build = entry.job.build.as_str();
-        let living = self.living.get(build).copied().unwrap_or(0);
-        if build.is_empty() || living + self.away >= self.wanted {
+        let left = self.left_of(build);
+        if build.is_empty() || left >= self.wanted {
             return false;
         }
         // What has assembled the output need not do so again.
@@ -97,19 +97,34 @@ impl<'a> Builds<'a> {
             let task = entry.tasks.get(&(TaskKind::Assemble, home.node as u32));
             foreign(home.node) && task.is_some_and(|task| task.state() == TaskState::Done)
         });
-        living + self.away + done.count() < self.wanted
+        left + done.count() < self.wanted
     }
 
-    /// Plans a job anew whose build is missing, if another build can end it.
-    /// Where none can, moving it would only lose work, and it waits.
-    pub(super) fn replan(&self, state: &State, entry: &JobEntry) -> Option<Command> {
-        let job = &entry.job;
+    /// How jobs are planned anew whose build is missing, by their ids. Where no
+    /// other build can end them, moving them would only lose work, and they wait.
+    pub(super) fn replans<'s>(&self, state: &'s State) -> BTreeMap<&'s String, Replan> {
         let written = state.feature_level() >= REPLAN_LEVEL;
-        if !written || self.most < self.wanted || !self.is_missing(entry) {
-            return None;
+        if !written || self.most < self.wanted {
+            return BTreeMap::new();
         }
+        let places = state.open().places();
+        let missed =
+            places.filter(|(_, build, _)| !build.is_empty() && self.left_of(build) < self.wanted);
+        let entries = missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.job(id)));
+        entries
+            .filter(|entry| self.is_missing(entry))
+            .map(|entry| (&entry.job.id, self.replan(&entry.job)))
+            .collect()
+    }
+
+    /// Nodes of a build that live or may come back.
+    fn left_of(&self, build: &str) -> usize {
+        self.living.get(build).copied().unwrap_or(0) + self.away
+    }
+
+    fn replan(&self, job: &Job) -> Replan {
         let living = self.living.get(job.build.as_str()).copied().unwrap_or(0);
-        Some(Command::Replan(Replan {
+        Replan {
             job: job.id.clone(),
             build: job.build.clone(),
             replans: job.replans,
@@ -119,7 +134,7 @@ impl<'a> Builds<'a> {
                 short(&job.build),
                 self.wanted
             ),
-        }))
+        }
     }
 }
 

@@ -17,15 +17,32 @@ type HomeLoad = BTreeMap<u64, usize>;
 
 /// Gives unfinished jobs their homes.
 pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
-    let mut load = HomeLoad::new();
-    for entry in state.active() {
-        for home in entry.job.current_homes() {
-            *load.entry(home.node).or_default() += 1;
-        }
-    }
-    for entry in state.active() {
-        commands.extend(place_homes(&entry.job, builds, &mut load));
-    }
+    let open = state.open();
+    let mut load = open.load();
+    let lost = open
+        .places()
+        .filter(|(node, build, _)| needs_care(*node, build, builds.health));
+    let lost = lost.flat_map(|(_, _, jobs)| jobs);
+    let ids: BTreeSet<&String> = open.unsettled().chain(lost).collect();
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    let changed = ids.into_iter().filter_map(|id| {
+        let entry = state.job(id)?;
+        place_homes(&entry.job, builds, &mut load)
+    });
+    commands.extend(changed.take(room));
+}
+
+/// Whether settled jobs of a build may have to leave a home.
+fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
+    let patience_ms = health.home_patience_ms(false);
+    let known = health.nodes.get(&node);
+    let full = known.is_some_and(|node| node.full);
+    let unable = !health.can_run(node, build) && !build.is_empty() && health.alive(node);
+    let able_elsewhere = || {
+        let mut nodes = health.nodes.iter();
+        nodes.any(|(other, known)| !known.full && health.can_run(*other, build))
+    };
+    health.silent_ms(node) >= patience_ms || full || (unable && able_elsewhere())
 }
 
 /// Gives finished outputs other homes where theirs are lost, in what room the
