@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use openraft::Instant as _;
 use reelraft_model::State;
 use reelraft_storage::{Identity, Snapshots};
 use tokio::{
@@ -19,9 +20,11 @@ use crate::{
     config::ClusterConfig,
     error::ConsensusError,
     limits::APPLY_WAIT,
+    pace::Delay,
     peers::Peers,
+    raft_clock::{self, RaftInstant},
     state_machine::{Replica, StateMachine},
-    types::TypeConfig,
+    types::{TypeConfig, Vote},
     watchdog::Watchdog,
 };
 
@@ -40,6 +43,15 @@ pub struct Leadership {
     /// Whether this node leads and has applied all that was committed before:
     /// only then may it plan.
     pub leading: bool,
+}
+
+/// The last message of a leader.
+#[derive(Clone, Debug)]
+pub struct HeardLeader {
+    /// Which leader it was.
+    vote: Vote,
+    at: Instant,
+    raft_at: RaftInstant,
 }
 
 /// One node's consensus, without the runtime that keeps it alive.
@@ -61,8 +73,8 @@ pub struct Core {
     pub founders: RwLock<BTreeMap<u64, String>>,
     /// The queue of linearizable reads.
     pub reads: mpsc::Sender<ReadWaiter>,
-    /// When a leader last sent this node anything.
-    pub heard_leader: Mutex<Option<Instant>>,
+    /// What this node last heard of a leader.
+    pub heard_leader: Mutex<Option<HeardLeader>>,
     /// Marks each disk operation, and fences the node if one hangs.
     pub watchdog: Watchdog,
 }
@@ -76,22 +88,41 @@ impl Core {
         self.identity().node
     }
 
-    /// Records that a leader has just sent something.
-    pub fn hear_leader(&self) {
+    /// Records that a leader has just sent something, and how long that took.
+    pub fn hear_leader(&self, vote: &Vote) {
         let mut heard = self
             .heard_leader
             .lock()
             .expect("no holder of this lock panics");
-        *heard = Some(Instant::now());
+        match heard.as_ref() {
+            Some(before) if before.vote == *vote => {
+                raft_clock::note(Delay::BeatGap, before.at.elapsed());
+            }
+            // One that was replaced, and does not know it yet.
+            Some(before) if before.vote > *vote => return,
+            _ => {}
+        }
+        *heard = Some(HeardLeader {
+            vote: *vote,
+            at: Instant::now(),
+            raft_at: RaftInstant::now(),
+        });
     }
 
-    /// How long it is since a leader sent anything; the maximum if none ever did.
+    /// How long it is in Raft's time since a leader sent anything; the maximum
+    /// if none ever did.
     pub fn leader_silence(&self) -> Duration {
         let heard = self
             .heard_leader
             .lock()
             .expect("no holder of this lock panics");
-        heard.map_or(Duration::MAX, |at| at.elapsed())
+        let at = heard.as_ref().map(|heard| heard.raft_at);
+        at.map_or(Duration::MAX, |at| at.elapsed())
+    }
+
+    /// How long a proposal or a read looks for a leader.
+    pub fn leader_wait(&self) -> Duration {
+        raft_clock::stretched(self.config.leader_wait)
     }
 
     /// The leader, if one is known.

@@ -14,6 +14,7 @@ use crate::{
     config::ClusterConfig,
     core::{Core, Leadership, Raft},
     error::ConsensusError,
+    heartbeats,
     log_store::LogStore,
     network::Network,
     peers::Peers,
@@ -77,6 +78,7 @@ pub async fn start(
     start_watchdog(&core)?;
     runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
+    runtime.spawn(heartbeats::beat(core.clone()));
     runtime.spawn(upkeep::maintain_members(core.clone()));
     runtime.spawn(reads::run_read_rounds(core.clone(), waiting));
     Ok((core, storage.folder))
