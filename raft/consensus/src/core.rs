@@ -4,11 +4,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
 
-use openraft::Instant as _;
 use reelraft_model::State;
 use reelraft_storage::{Identity, Snapshots};
 use tokio::{
@@ -19,10 +18,10 @@ use tokio::{
 use crate::{
     config::ClusterConfig,
     error::ConsensusError,
+    heard::Heard,
     limits::APPLY_WAIT,
-    pace::Delay,
     peers::Peers,
-    raft_clock::{self, RaftInstant},
+    raft_clock,
     state_machine::{Replica, StateMachine},
     types::{TypeConfig, Vote},
     watchdog::Watchdog,
@@ -45,15 +44,6 @@ pub struct Leadership {
     pub leading: bool,
 }
 
-/// The last message of a leader.
-#[derive(Clone, Debug)]
-pub struct HeardLeader {
-    /// Which leader it was.
-    vote: Vote,
-    at: Instant,
-    raft_at: RaftInstant,
-}
-
 /// One node's consensus, without the runtime that keeps it alive.
 #[derive(Debug)]
 pub struct Core {
@@ -73,8 +63,8 @@ pub struct Core {
     pub founders: RwLock<BTreeMap<u64, String>>,
     /// The queue of linearizable reads.
     pub reads: mpsc::Sender<ReadWaiter>,
-    /// What this node last heard of a leader.
-    pub heard_leader: Mutex<Option<HeardLeader>>,
+    /// What this node heard of leaders.
+    pub heard: Mutex<Heard>,
     /// Marks each disk operation, and fences the node if one hangs.
     pub watchdog: Watchdog,
 }
@@ -88,36 +78,19 @@ impl Core {
         self.identity().node
     }
 
-    /// Records that a leader has just sent something, and how long that took.
+    /// Records that a leader has just sent something.
     pub fn hear_leader(&self, vote: &Vote) {
-        let mut heard = self
-            .heard_leader
-            .lock()
-            .expect("no holder of this lock panics");
-        match heard.as_ref() {
-            Some(before) if before.vote == *vote => {
-                raft_clock::note(Delay::BeatGap, before.at.elapsed());
-            }
-            // One that was replaced, and does not know it yet.
-            Some(before) if before.vote > *vote => return,
-            _ => {}
-        }
-        *heard = Some(HeardLeader {
-            vote: *vote,
-            at: Instant::now(),
-            raft_at: RaftInstant::now(),
-        });
+        self.heard().hear(*vote, Instant::now());
     }
 
     /// How long it is in Raft's time since a leader sent anything; the maximum
     /// if none ever did.
     pub fn leader_silence(&self) -> Duration {
-        let heard = self
-            .heard_leader
-            .lock()
-            .expect("no holder of this lock panics");
-        let at = heard.as_ref().map(|heard| heard.raft_at);
-        at.map_or(Duration::MAX, |at| at.elapsed())
+        self.heard().silence()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("no holder of this lock panics")
     }
 
     /// How long a proposal or a read looks for a leader.

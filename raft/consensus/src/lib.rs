@@ -11,6 +11,7 @@ mod config;
 mod conformance;
 mod core;
 mod error;
+mod heard;
 mod heartbeats;
 pub mod limits;
 mod log_store;

@@ -72,7 +72,7 @@ pub async fn start(
         admitted: watch::Sender::new(used),
         founders: founders.into(),
         reads,
-        heard_leader: Default::default(),
+        heard: Default::default(),
         watchdog,
     });
     start_watchdog(&core)?;
