@@ -57,5 +57,7 @@ failover: build
 	target/release/kill_points --points 200
 	target/release/rot --tries 500
 	target/release/slow_disk --rounds 20
+	target/release/busy_machine
+	target/release/busy_machine --as-user 65534
 	target/release/broken_files --files 1000
 	target/release/big_table

@@ -86,6 +86,12 @@ fn disks_stall_fail_and_fill_up_and_films_are_made() {
 
 #[test]
 #[ignore = "long: make test-all"]
+fn the_machine_is_busy_and_leaders_stay() {
+    holds(env!("CARGO_BIN_EXE_busy_machine"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
 fn the_network_is_cut_and_one_side_alone_goes_on() {
     holds(env!("CARGO_BIN_EXE_partition"), &BUSY);
 }

@@ -13,8 +13,10 @@ use crate::{
     config::ClusterConfig,
     core::{Core, Leadership},
     error::ConsensusError,
+    heartbeats::election_timeout_ms,
     limits::{HAND_OVER_TIME, MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
     propose::{Committed, encode},
+    raft_clock::stretch_percent,
     runtime::RaftRuntime,
     service::PeerService,
     start::start,
@@ -186,6 +188,12 @@ impl Cluster {
                 voter: voters.contains(id),
             })
             .collect()
+    }
+
+    /// How long this node hears nothing of a leader, at most, before it seeks
+    /// another. It follows what heartbeats and syncs take on this machine.
+    pub fn election_timeout_ms(&self) -> u64 {
+        election_timeout_ms(stretch_percent())
     }
 
     pub fn identity(&self) -> &Identity {

@@ -21,7 +21,10 @@ use tokio::{process::Child, time::Instant};
 use crate::{
     error::MediaError,
     ffmpeg::{cancel::Cancel, lines::Lines},
-    limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
+    limits::{
+        ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
+        NICE, OPEN_FILES_MAX, STALL_MAX,
+    },
 };
 
 /// What a line of output means for the child.
@@ -238,6 +241,21 @@ fn spawner() -> &'static mpsc::Sender<Request> {
     })
 }
 
+/// Has the child give way to threads that wake up, and to other writers of the
+/// disk, where the system knows of either. Each is a wish that may be refused.
+///
+/// # Safety
+/// Plain system calls on values of their own, which may run between fork and
+/// exec.
+unsafe fn yield_to_raft() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the caller's promise.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters);
+        libc::syscall(libc::SYS_ioprio_set, IO_PRIORITY_OF_PROCESS, 0, IO_PRIORITY);
+    }
+}
+
 /// Runs in the child between fork and exec.
 fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
     // SAFETY: plain system calls on values of our own.
@@ -250,6 +268,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        yield_to_raft();
         for (what, limit) in [
             (libc::RLIMIT_AS, address_bytes),
             (libc::RLIMIT_FSIZE, FILE_BYTES_MAX),
@@ -323,8 +342,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_is_niced_and_has_no_stdin_and_no_environment() {
-        let (_, seen) = shell("nice; cat; env", &Cancel::new()).await;
+        let script = "nice; cat; grep ^policy /proc/self/sched; env";
+        let (_, seen) = shell(script, &Cancel::new()).await;
         assert_eq!(seen[0], NICE.to_string());
+        let policy = seen.iter().find(|line| line.starts_with("policy"));
+        // A kernel without that file says nothing.
+        assert!(policy.is_none_or(|line| line.ends_with(" 3")), "{policy:?}");
         assert!(
             !seen.iter().any(|line| line.starts_with("HOME=")),
             "{seen:?}"

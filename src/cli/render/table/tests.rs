@@ -173,6 +173,7 @@ fn cluster() -> StatusResponse {
         term: 3,
         committed_index: 120,
         cluster_id: "c0ffee".into(),
+        election_timeout_ms: 600,
         nodes: vec![
             NodeStatus {
                 id: 1,
@@ -212,6 +213,7 @@ cluster    c0ffee
 leader     node 1
 term       3
 committed  120
+election   after 600 ms of silence
 
 ID  ROLE    ADDRESS         REACHABLE  BUSY  TROUBLE
  1  leader  127.0.0.1:7401  yes         1/2
