@@ -73,6 +73,13 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
                     )
                 });
             }
+            let sandbox = reelraft_media::check_sandbox(&tools).await;
+            checks.push(Check {
+                name: "encoder sandbox".into(),
+                ok: sandbox.ok,
+                found: sandbox.found,
+                hint: sandbox.hint.into(),
+            });
             checks.push(match reelraft_media::probe_build(&tools).await {
                 Ok(build) => Check::ok("encoder build", build),
                 Err(error) => Check::bad("encoder build", error.to_string(), error.hint()),

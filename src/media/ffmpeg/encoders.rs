@@ -2,8 +2,6 @@
 //! for `reelraft doctor`, and the encoder build, a hash that is equal on two
 //! nodes only if both give the same bytes.
 
-use std::path::Path;
-
 use crate::{
     error::MediaError,
     facts::{
@@ -188,13 +186,14 @@ async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaErro
     output_of(tools, probe_args(encoder)).await
 }
 
-async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
+/// Runs ffmpeg on no input of a job's, and gives what it prints.
+pub(crate) async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
     let mut text = TextListener::default();
     let exit = process::run(
         Invocation {
             program: &tools.ffmpeg,
             args: &args,
-            folder: Path::new("/"),
+            work_dir: None,
             address_bytes_extra: 0,
             time_max: Some(PROBE_TIME_MAX),
         },

@@ -4,8 +4,7 @@
 //! stalls, or when its future is dropped. It is always reaped. Its output is
 //! read line by line, within limits.
 //!
-//! Not here: restrictions of network and file access, which belong to the node
-//! that runs the children.
+//! Not here: what files, processes and ports it can reach; see `sandbox.rs`.
 
 use std::{
     ffi::OsStr,
@@ -20,7 +19,11 @@ use tokio::{process::Child, time::Instant};
 
 use crate::{
     error::MediaError,
-    ffmpeg::{cancel::Cancel, lines::Lines},
+    ffmpeg::{
+        cancel::Cancel,
+        lines::Lines,
+        sandbox::{Need, Sandbox},
+    },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
         NICE, OPEN_FILES_MAX, STALL_MAX,
@@ -52,7 +55,9 @@ pub(crate) trait Listener {
 pub(crate) struct Invocation<'a> {
     pub program: &'a Path,
     pub args: &'a [String],
-    pub folder: &'a Path,
+    /// The only folder that it may write to, and where it starts. Without one it
+    /// writes nothing.
+    pub work_dir: Option<&'a Path>,
     /// Address space in addition to the base, in bytes.
     pub address_bytes_extra: u64,
     /// Kills it after this time, even if it makes progress.
@@ -180,10 +185,20 @@ fn tool_name(program: &Path) -> String {
 /// threads of an async runtime come and go.
 async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     let tool = tool_name(invocation.program);
+    let not_started = |error| MediaError::Spawn {
+        tool: tool_name(invocation.program),
+        error,
+    };
+    let sandbox = Sandbox::new(&Need {
+        program: invocation.program,
+        args: invocation.args,
+        work_dir: invocation.work_dir,
+    })
+    .map_err(not_started)?;
     let mut command = std::process::Command::new(invocation.program);
     command
         .args(invocation.args)
-        .current_dir(invocation.folder)
+        .current_dir(invocation.work_dir.unwrap_or(Path::new("/")))
         // No proxy, no preload, no locale: the same messages on every machine.
         .env_clear()
         .env("AV_LOG_FORCE_NOCOLOR", "1")
@@ -199,7 +214,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     // SAFETY: between fork and exec only async-signal-safe calls are made, and
     // nothing is allocated.
     unsafe {
-        command.pre_exec(move || confine(parent, address_bytes));
+        command.pre_exec(move || confine(parent, address_bytes).and_then(|()| sandbox.enter()));
     }
     let runtime = tokio::runtime::Handle::current();
     let (reply, child) = tokio::sync::oneshot::channel();
@@ -223,7 +238,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
                 "ffmpeg"
             },
         },
-        _ => MediaError::Spawn { tool, error },
+        _ => not_started(error),
     })
 }
 
@@ -291,6 +306,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{facts::text::strings, ffmpeg::sandbox::landlock_version};
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
@@ -311,7 +327,7 @@ mod tests {
             Invocation {
                 program: Path::new("/bin/sh"),
                 args: &args,
-                folder: Path::new("/"),
+                work_dir: None,
                 address_bytes_extra: 0,
                 time_max: Some(Duration::from_secs(20)),
             },
@@ -334,8 +350,33 @@ mod tests {
             shell("exit 3", &cancel).await.0.unwrap(),
             Exit::Failure(_)
         ));
+    }
+
+    /// Kills the child that prints its number.
+    struct Kill;
+    impl Listener for Kill {
+        fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+            // SAFETY: a plain system call on a child that has not been reaped.
+            unsafe { libc::kill(line.parse().unwrap(), libc::SIGKILL) };
+            Ok(LineEffect::Progress)
+        }
+        fn stderr(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+            Ok(LineEffect::Neutral)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_killed_from_outside_is_told_from_one_that_failed() {
+        let args = strings(&["-c", "echo $$; exec sleep 20"]);
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &args,
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: None,
+        };
         assert!(matches!(
-            shell("kill -9 $$", &cancel).await.0,
+            run(invocation, &Cancel::new(), &mut Kill).await,
             Err(MediaError::ToolKilled { signal: 9, .. })
         ));
     }
@@ -352,6 +393,39 @@ mod tests {
             !seen.iter().any(|line| line.starts_with("HOME=")),
             "{seen:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_child_reaches_neither_files_nor_processes_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let work_dir = folder.path().join("work");
+        std::fs::create_dir(&work_dir).unwrap();
+        let script = format!(
+            "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed",
+            secret.display()
+        );
+        let mut seen = Collect(Vec::new());
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &["-c".to_string(), script],
+            work_dir: Some(&work_dir),
+            address_bytes_extra: 0,
+            time_max: Some(Duration::from_secs(20)),
+        };
+        run(invocation, &Cancel::new(), &mut seen).await.unwrap();
+        let out: Vec<_> = seen
+            .0
+            .iter()
+            .filter(|line| !line.starts_with('!'))
+            .collect();
+        if landlock_version().is_none() {
+            return;
+        }
+        assert_eq!(out, ["mine"], "{:?}", seen.0);
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+        assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
     }
 
     #[tokio::test]
