@@ -283,6 +283,7 @@ pub(crate) mod tests {
                     codec: "h264".into(),
                     profile: "High".into(),
                     time_base: Ratio { num: 1, den: 24 },
+                    pixels: 0,
                 }),
             },
             label: Label::default(),

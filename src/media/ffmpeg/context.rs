@@ -57,7 +57,18 @@ impl Context<'_> {
         args: &[String],
         listener: &mut (dyn Listener + Send),
     ) -> Result<Exit, MediaError> {
-        self.run_tool(&self.tools.ffprobe, args, 0, listener).await
+        self.ffprobe_with(args, 0, listener).await
+    }
+
+    /// Runs ffprobe with additional address space, to decode pictures.
+    pub(crate) async fn ffprobe_with(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        self.run_tool(&self.tools.ffprobe, args, address_bytes_extra, listener)
+            .await
     }
 
     async fn run_tool(

@@ -5,7 +5,7 @@
 use crate::{
     error::MediaError,
     facts::{
-        recipe::{RECIPE, SCALER},
+        recipe::{RECIPE, SCALER, X264, X265},
         text::strings,
     },
     ffmpeg::{
@@ -44,7 +44,7 @@ const ENCODERS: [Encoder; 7] = [
     Encoder {
         name: "libx264",
         used_for: "--codec h264",
-        options: &["-preset", "medium", "-crf", "23"],
+        options: &["-preset", "medium", "-crf", "23", "-x264-params", X264],
         audio: false,
     },
     Encoder {
@@ -56,7 +56,7 @@ const ENCODERS: [Encoder; 7] = [
             "-crf",
             "28",
             "-x265-params",
-            "pools=none:frame-threads=1:info=0:log-level=error",
+            X265,
         ],
         audio: false,
     },

@@ -45,9 +45,12 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     }
     if let Input::Http { .. } = input {
         let wait_us = READ_WAIT.as_micros().to_string();
+        // A kept connection would save little, and since ffmpeg 9 a seek may
+        // leave bytes of the film in it, which then pass for the next answer's
+        // head: a hostile film could redirect ffmpeg to another host.
         args.extend(strings(&[
             "-multiple_requests",
-            "1",
+            "0",
             "-short_seek_size",
             "65536",
             "-seekable",
@@ -150,7 +153,7 @@ mod tests {
         let url = "http://127.0.0.1:9/t".to_string();
         assert_eq!(
             open_input(&Input::Http { url }, Some("mpegts")).join(" "),
-            "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 1 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
+            "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 0 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
         );
     }
 }

@@ -1,9 +1,11 @@
 //! Runs ffmpeg and ffprobe, and parses what they print.
 
+pub(crate) mod abilities;
 pub(crate) mod args;
 pub(crate) mod cancel;
 pub(crate) mod context;
 pub(crate) mod encoders;
+pub(crate) mod failures;
 pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod listeners;

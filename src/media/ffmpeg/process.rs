@@ -69,7 +69,7 @@ pub(crate) enum Exit {
     Success,
     /// The listener asked for it.
     StoppedByListener,
-    /// A non-zero exit code, or a signal of the child's own making.
+    /// An exit code other than zero.
     Failure(ExitStatus),
 }
 
@@ -100,7 +100,8 @@ pub(crate) async fn run(
             Some(signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => {
                 Err(MediaError::ToolKilled { tool, signal })
             }
-            _ => Ok(Exit::Failure(status)),
+            Some(signal) => Err(MediaError::ToolCrashed { tool, signal }),
+            None => Ok(Exit::Failure(status)),
         },
     }
 }
@@ -306,7 +307,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{facts::text::strings, ffmpeg::sandbox::landlock_version};
+    use crate::{error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version};
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
@@ -350,6 +351,13 @@ mod tests {
             shell("exit 3", &cancel).await.0.unwrap(),
             Exit::Failure(_)
         ));
+        for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGABRT] {
+            let crash = shell(&format!("kill -{signal} $$"), &cancel).await.0;
+            let error = crash.unwrap_err();
+            assert_eq!(error.kind(), "ffmpeg-crashed");
+            assert_ne!(error.class(), Class::Final);
+            assert!(error.to_string().contains(&signal.to_string()), "{error}");
+        }
     }
 
     /// Kills the child that prints its number.
