@@ -7,6 +7,17 @@ use std::time::Duration;
 /// behind a compiler looks like a dead leader.
 pub const NODE_NICE: libc::c_int = -5;
 
+/// Arenas of the allocator: threads that allocate at once wait for each other
+/// a little, and a node spends its time in disks, networks and encoders.
+pub const MALLOC_ARENAS: libc::c_int = 2;
+
+/// Allocations from here on come from the kernel and go back to it: chunks,
+/// parts of blobs, manifests.
+pub const MALLOC_LARGE_BYTES: libc::c_int = 256 << 10;
+
+/// Free memory at the end of an arena that is kept for the next allocation.
+pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
+
 /// A worker's heartbeat, with its progress. Six fit in a lease.
 pub const BEAT: Duration = Duration::from_millis(500);
 

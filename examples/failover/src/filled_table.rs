@@ -27,7 +27,7 @@ const CHUNK_BYTES: u32 = 1 << 20;
 const SOURCE_BYTES: u64 = 1_000;
 
 /// How long one proposal may take, on a machine that is busy.
-const PROPOSE_PATIENCE: Duration = Duration::from_secs(30);
+const PROPOSE_PATIENCE: Duration = Duration::from_secs(120);
 
 /// Pause before a proposal that found no leader is made again.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -224,24 +224,24 @@ impl Filling {
                 ranges: ranges.to_vec(),
             }));
         }
-        let done = |key: AttemptKey, blob: &[u8], report: &[u8], shards_total| {
+        let done = |key: AttemptKey, blob: &[u8], report: Option<&[u8]>, shards_total| {
             Command::Complete(Complete {
                 key,
                 hash: hash(blob),
-                report: hash(report),
+                report: report.map(hash).unwrap_or_default(),
                 frames: 150,
                 shards_total,
                 ..Default::default()
             })
         };
-        life.push(done(analysis, &blobs.index, b"", self.shards));
+        life.push(done(analysis, &blobs.index, None, self.shards));
         if self.finished {
             let shards = (0..self.shards).map(|shard| (TaskKind::Shard, shard));
             let assemblies = homes_of(number).map(|home| (TaskKind::Assemble, home as u32));
             for (kind, task) in shards.chain(assemblies) {
                 let key = attempt(number, kind, task);
                 life.push(assign(&key));
-                life.push(done(key, &blobs.output, &blobs.proof, 0));
+                life.push(done(key, &blobs.output, Some(&blobs.proof), 0));
             }
         }
         life

@@ -69,6 +69,11 @@ pub const LOG_KEEP_ENTRIES: u64 = 1_000;
 /// Entries applied together: one batch for the table, one round of replies.
 pub const APPLY_BATCH_ENTRIES: usize = 64;
 
+/// Rows after which such a batch is written: entries with plans of long films
+/// have thousands each, and the table must take them well within the time after
+/// which the watchdog calls it a hang. One entry is never divided.
+pub const APPLY_BATCH_ROWS: usize = 1_000;
+
 /// Broken rules of the table that are logged one by one at a start. The first
 /// ones tell what went wrong.
 pub const VIOLATIONS_LOGGED_MAX: usize = 10;

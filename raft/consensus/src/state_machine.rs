@@ -29,7 +29,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     error::ConsensusError,
-    limits::{APPLY_BATCH_ENTRIES, VIOLATIONS_LOGGED_MAX},
+    limits::{APPLY_BATCH_ENTRIES, APPLY_BATCH_ROWS, VIOLATIONS_LOGGED_MAX},
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
     watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
@@ -133,11 +133,24 @@ impl StateMachine {
         self.replica.clone()
     }
 
+    /// Applies a batch, and writes its rows to the table: so many at once that
+    /// a slow disk takes them in time.
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let mut batch = batch.into_iter().peekable();
+        while batch.peek().is_some() {
+            self.apply_some(&mut batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_some(
+        &mut self,
+        batch: &mut impl Iterator<Item = EntryResponder<TypeConfig>>,
+    ) -> io::Result<()> {
         let _mark = self.watchdog.begin(Operation::TableWrite);
         let mut changes = Changes::new();
         let mut membership = None;
-        let mut answers = Vec::with_capacity(batch.len());
+        let mut answers = Vec::new();
         let applied;
         {
             let mut now = self
@@ -162,6 +175,9 @@ impl StateMachine {
                 };
                 now.applied = Some(id);
                 answers.push((responder, outcome));
+                if changes.len() >= APPLY_BATCH_ROWS {
+                    break;
+                }
             }
             for (key, bytes) in &mut changes {
                 *bytes = state.row(key);
@@ -390,10 +406,11 @@ mod tests {
 
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use reelraft_model::{Command, CreateJob, Entry};
-    use reelraft_storage::UNWATCHED;
+    use reelraft_model::{Command, CreateJob, Entry, limits::COMMANDS_PER_ENTRY_MAX};
+    use reelraft_storage::{LogPosition, Storage, UNWATCHED};
 
     use super::*;
+    use crate::types::{self, EntryBytes};
 
     #[test]
     fn a_state_is_read_from_a_snapshot_row_by_row_and_says_so() {
@@ -421,5 +438,42 @@ mod tests {
         };
         assert!(read_state(&written, &step).unwrap() == state);
         assert_eq!(steps.load(Ordering::SeqCst) as usize, state.rows().count());
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_many_rows_is_written_in_parts() {
+        const ENTRIES: u64 = 2 * (APPLY_BATCH_ROWS / COMMANDS_PER_ENTRY_MAX) as u64;
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), "c", 1).unwrap();
+        let (table, rows) = (storage.table, storage.rows);
+        let snapshots = storage.snapshots;
+        let machine = StateMachine::new(table, rows, snapshots, None, Watchdog::default());
+        let mut machine = machine.unwrap();
+        let create = |index: u64, number: usize| {
+            Command::CreateJob(CreateJob {
+                tenant: "t".into(),
+                request_id: format!("{index}-{number}"),
+                source_bytes: 1,
+                ..Default::default()
+            })
+        };
+        let entries = (1..=ENTRIES).map(|index| {
+            let commands = (0..COMMANDS_PER_ENTRY_MAX).map(|number| create(index, number));
+            let at = log_id(LogPosition {
+                index,
+                ..Default::default()
+            });
+            let bytes = Entry::new(commands.collect()).encode();
+            let payload = EntryPayload::Normal(EntryBytes(bytes.into()));
+            (types::Entry::new(at, payload), None)
+        });
+        let mut batch = entries
+            .collect::<Vec<EntryResponder<TypeConfig>>>()
+            .into_iter();
+        machine.apply_some(&mut batch).await.unwrap();
+        let left = batch.len() as u64;
+        assert!(0 < left && left < ENTRIES, "{left} of {ENTRIES} are left");
+        machine.apply_batch(batch.collect()).await.unwrap();
+        assert_eq!(machine.replica().table_hash().0, Some(ENTRIES));
     }
 }
