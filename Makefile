@@ -58,3 +58,8 @@ failover: build
 	target/release/rot --tries 500
 	target/release/slow_disk --rounds 20
 	target/release/broken_files --files 1000
+	target/release/rolling_reboot --rounds 20
+	target/release/rolling_reboot --rounds 20 --lost-disks 1
+	target/release/rolling_reboot --rounds 20 --nodes 5
+	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
+	target/release/hostile_clients
