@@ -61,3 +61,8 @@ failover: build
 	target/release/busy_machine --as-user 65534
 	target/release/broken_files --files 1000
 	target/release/big_table
+	target/release/rolling_reboot --rounds 20
+	target/release/rolling_reboot --rounds 20 --lost-disks 1
+	target/release/rolling_reboot --rounds 20 --nodes 5
+	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
+	target/release/hostile_clients

@@ -18,7 +18,10 @@ use crate::{
     api::Api,
     config::NodeConfig,
     data::DataPlane,
-    grpc::{blob_client::BlobClients, router, worker_client::WorkerClient},
+    grpc::{
+        blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
+        worker_client::WorkerClient,
+    },
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -70,7 +73,8 @@ async fn serve(
         Api::new(context.clone()),
     )
     .await;
-    let serving = tokio::spawn(router::serve(services, listener, serving_stopped));
+    let places = Places::default();
+    let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
 

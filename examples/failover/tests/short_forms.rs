@@ -101,3 +101,15 @@ fn the_network_is_cut_and_one_side_alone_goes_on() {
 fn a_table_of_many_jobs_is_served_and_costs_what_it_may() {
     holds(env!("CARGO_BIN_EXE_big_table"), &BUSY);
 }
+
+#[test]
+#[ignore = "long: make test-all"]
+fn one_node_after_the_other_is_rebooted_and_nothing_acknowledged_is_lost() {
+    holds(env!("CARGO_BIN_EXE_rolling_reboot"), &CALM);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
+fn clients_that_want_to_take_nodes_down_are_refused_with_a_reason() {
+    holds(env!("CARGO_BIN_EXE_hostile_clients"), &BUSY);
+}

@@ -4,10 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver;
 use reelraft_model::{Command, State};
-use reelraft_proto::{auth::Gate, v1::peer_server::PeerServer};
+use reelraft_proto::v1::peer_server::PeerServer;
 use reelraft_storage::{Identity, TableHash};
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, interceptor::InterceptedService};
 
 use crate::{
     config::ClusterConfig,
@@ -76,7 +76,10 @@ impl Cluster {
     }
 
     /// The service for the other nodes, behind the secret's check.
-    pub fn peer_service(&self, gate: Gate) -> InterceptedService<PeerServer<PeerService>, Gate> {
+    pub fn peer_service<G: Interceptor>(
+        &self,
+        gate: G,
+    ) -> InterceptedService<PeerServer<PeerService>, G> {
         let server = PeerServer::new(PeerService::new(self.core.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
