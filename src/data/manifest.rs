@@ -22,8 +22,8 @@ const HASH_BYTES: usize = 32;
 
 /// The manifest of the largest source can be read back whole.
 const _: () = assert!(
-    HEAD_BYTES as u64 + SOURCE_BYTES_MAX.div_ceil(CHUNK_BYTES as u64) * HASH_BYTES as u64
-        < WHOLE_BYTES_MAX
+    WHOLE_BYTES_MAX
+        > HEAD_BYTES as u64 + SOURCE_BYTES_MAX.div_ceil(CHUNK_BYTES as u64) * HASH_BYTES as u64
 );
 
 /// The chunks of a sealed source.
