@@ -4,6 +4,7 @@
 mod membership;
 mod origin;
 mod secrets;
+mod variables;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -16,8 +17,9 @@ use self::{
     secrets::{Given, pick_secrets},
 };
 pub use self::{
-    origin::{Shown, json, table},
+    origin::{Shown, json, table, variable},
     secrets::client_secret,
+    variables::misspelt,
 };
 use crate::limits::{
     REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
@@ -111,6 +113,21 @@ impl NodeConfig {
     /// # Errors
     /// A `bad-config` that names the setting and how to correct it.
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
+        let (mut config, data) = Self::gather(args)?;
+        config.data = required_folder(data)?;
+        Ok(config)
+    }
+
+    /// The settings as a node would have them, also where no folder is given yet.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::resolve`], but for the folder.
+    pub fn show(args: NodeArgs) -> Result<Vec<Shown>, Problem> {
+        Self::gather(args).map(|(config, _)| config.shown)
+    }
+
+    /// The settings without the folder, and what was said of the folder.
+    fn gather(args: NodeArgs) -> Result<(Self, Option<String>), Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
         let id = picker
@@ -171,7 +188,7 @@ impl NodeConfig {
             id,
             listen: resolve_address(&listen)?,
             advertise,
-            data: required_folder(data)?,
+            data: PathBuf::new(),
             voters: parse_voters(&voters, &peers)?,
             peers,
             slots,
@@ -183,7 +200,7 @@ impl NodeConfig {
             shown: picker.shown,
         };
         config.check()?;
-        Ok(config)
+        Ok((config, data))
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -280,7 +297,7 @@ fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{variables::KNOWN, *};
 
     /// A secret that is long enough beyond loopback.
     const LONG: &str = "0123456789abcdef";
@@ -298,6 +315,18 @@ mod tests {
         assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
         assert_eq!(config.peers[&1], "127.0.0.1:7401");
         assert!(config.data.is_absolute() && config.data.ends_with("x"));
+    }
+
+    #[test]
+    fn settings_are_shown_without_a_folder() {
+        let shown = NodeConfig::show(NodeArgs::default()).unwrap();
+        let data = shown.iter().find(|shown| shown.key == "data").unwrap();
+        assert_eq!((data.value.as_str(), data.origin), ("", "unset"));
+        assert!(NodeConfig::resolve(NodeArgs::default()).is_err());
+        for setting in shown {
+            let name = format!("REELRAFT_{}", setting.key.to_uppercase());
+            assert!(KNOWN.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

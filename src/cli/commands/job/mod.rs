@@ -3,6 +3,7 @@
 mod by_id;
 mod cancel;
 mod delete;
+mod duration;
 mod fetch;
 mod list;
 mod pages;
@@ -44,9 +45,9 @@ pub enum JobCommand {
     /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
-    /// Delete a job and its bytes; one that still runs is stopped first
+    /// Delete a job and its bytes, stopping it first if it runs; or all finished ones
     #[command(visible_alias = "rm")]
-    Delete(by_id::JobIdArgs),
+    Delete(delete::DeleteArgs),
 }
 
 /// Runs one `job` subcommand.
@@ -84,6 +85,6 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         // What can't be undone takes the whole id.
         JobCommand::Replan(args) => replan::run(client, args.job, output).await,
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
-        JobCommand::Delete(args) => delete::run(client, args.job, output).await,
+        JobCommand::Delete(args) => delete::run(client, args, output).await,
     }
 }
