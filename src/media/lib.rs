@@ -61,7 +61,7 @@ pub use facts::recipe::RECIPE;
 pub use ffmpeg::cancel::Cancel;
 pub use ffmpeg::context::Context;
 pub use ffmpeg::encoders::{EncoderCheck, check_encoders, probe_build};
-pub use ffmpeg::input::Input;
+pub use ffmpeg::input::{BytesServed, Input};
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};

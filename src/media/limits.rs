@@ -81,6 +81,14 @@ pub const LOOK_AHEAD_PACKETS: usize = 64;
 /// per frame, and a busy machine shares its cores.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
 
+/// How often a child is looked at; a node that was stopped in between counts
+/// as one look.
+pub const STALL_TICK: Duration = Duration::from_secs(1);
+
+/// A child that reads and says nothing for this long is killed: it reads the
+/// same over and over. In this time it could read 4 TB at 200 MB/s.
+pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
+
 /// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
 

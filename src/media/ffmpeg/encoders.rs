@@ -52,14 +52,7 @@ const ENCODERS: [Encoder; 7] = [
     Encoder {
         name: "libx265",
         used_for: "--codec hevc",
-        options: &[
-            "-preset",
-            "medium",
-            "-crf",
-            "28",
-            "-x265-params",
-            X265,
-        ],
+        options: &["-preset", "medium", "-crf", "28", "-x265-params", X265],
         audio: false,
     },
     Encoder {
@@ -197,6 +190,8 @@ async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaErro
             folder: Path::new("/"),
             address_bytes_extra: 0,
             time_max: Some(PROBE_TIME_MAX),
+            stall_max: PROBE_TIME_MAX,
+            served: None,
         },
         &Cancel::new(),
         &mut text,
