@@ -60,7 +60,7 @@ pub use facts::plan::ShardRange;
 pub use facts::recipe::RECIPE;
 pub use ffmpeg::cancel::Cancel;
 pub use ffmpeg::context::Context;
-pub use ffmpeg::encoders::{EncoderCheck, check_encoders, probe_build};
+pub use ffmpeg::encoders::{EncoderCheck, check_encoders, check_ffprobe, probe_build};
 pub use ffmpeg::input::{BytesServed, Input};
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;

@@ -25,6 +25,10 @@ pub const LOOSE_PICTURES_MIN: usize = 5;
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
 
+/// Frames before a shard during which its first one may be decoded: those that
+/// are shown before it and come after it in the file.
+pub const JOINT_FRAMES: u64 = 4;
+
 /// Shorter side, in pixels, of a picture that is deinterlaced or denoised.
 /// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;

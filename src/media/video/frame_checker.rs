@@ -18,7 +18,7 @@ use crate::{
         process::{LineEffect, Listener},
         showinfo,
     },
-    limits::FRAMES_MAX,
+    limits::{FRAMES_MAX, JOINT_FRAMES},
     video::timing::{encoded_base, fps},
 };
 
@@ -68,9 +68,11 @@ pub(crate) struct FrameChecker<'a> {
     first_mismatch: Option<String>,
     /// Whether the decoder logged errors up to the last needed frame.
     pub complained: bool,
-    /// Whether it did so before the shard's second frame, so that the start of
-    /// decoding may be the reason.
-    pub doubtful: bool,
+    /// Whether it did so between the last few frames before the shard and its
+    /// second one.
+    complained_at_joint: bool,
+    /// The frame before the shard at which it last did so.
+    complained_before: Option<u64>,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
 }
@@ -99,7 +101,8 @@ impl<'a> FrameChecker<'a> {
             joints: (None, None),
             first_mismatch: None,
             complained: false,
-            doubtful: false,
+            complained_at_joint: false,
+            complained_before: None,
             changed: false,
         }
     }
@@ -139,6 +142,14 @@ impl<'a> FrameChecker<'a> {
             }
             None => None,
         }
+    }
+
+    /// Whether the first frame itself may be damaged. What is missing of it is
+    /// taken from the frames before, which depend on the start of decoding.
+    pub fn is_doubtful(&self) -> bool {
+        let before = self.complained_before;
+        let near = |frame| self.lead_in.saturating_sub(frame) < JOINT_FRAMES;
+        self.complained_at_joint || before.is_some_and(near)
     }
 
     /// Whether another run complained of the same and saw the same pictures at
@@ -272,7 +283,10 @@ impl Listener for FrameChecker<'_> {
         let noise = expected.noisy_start && self.lead_in + self.decoded == 0;
         if !noise && !self.past_end {
             self.complained = true;
-            self.doubtful |= self.decoded < 2;
+            match self.decoded {
+                0 => self.complained_before = Some(self.lead_in),
+                frames => self.complained_at_joint |= frames < 2,
+            }
         }
         Ok(LineEffect::Neutral)
     }
@@ -356,12 +370,17 @@ mod tests {
         let mut early = checker(&index);
         early.stderr(&shown("decoded", 50)).unwrap();
         early.stderr(COMPLAINT).unwrap();
-        assert!(early.complained && early.doubtful);
+        assert!(early.complained && early.is_doubtful());
+        // A keyframe between them and the shard takes care of it.
+        for pts in 51..60 {
+            early.stderr(&shown("decoded", pts)).unwrap();
+        }
+        assert!(early.complained && !early.is_doubtful());
         let mut own = checker(&index);
         own.stderr(&shown("decoded", 60)).unwrap();
         own.stderr(&shown("decoded", 61)).unwrap();
         own.stderr(COMPLAINT).unwrap();
-        assert!(own.complained && !own.doubtful);
+        assert!(own.complained && !own.is_doubtful());
         assert!(!own.agrees_with(&early) && own.agrees_with(&own));
 
         let mut last = checker(&index);

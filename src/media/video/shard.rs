@@ -70,7 +70,7 @@ pub async fn encode_shard(
             (None, Ok(())) => {
                 let settled = tried as usize == starts.len()
                     || !checker.complained
-                    || (!checker.doubtful && is_own_damage(index, *start))
+                    || (!checker.is_doubtful() && is_own_damage(index, *start))
                     || complaining.is_some_and(|before| before.agrees_with(&checker));
                 if settled {
                     return finish(context, index, range, false, tried, checker).await;
