@@ -2,6 +2,15 @@
 
 CARGO ?= cargo
 
+# FFMPEG=DIR runs a target with the ffmpeg of a folder, and with its ffprobe if
+# it has one. tests/ffmpegs.sh fetches some into target/ffmpegs.
+ifdef FFMPEG
+export REELRAFT_FFMPEG := $(abspath $(FFMPEG))/ffmpeg
+ifneq ($(wildcard $(FFMPEG)/ffprobe),)
+export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
+endif
+endif
+
 .PHONY: help tools build demo test test-all lint oracle storm failover
 
 help:

@@ -107,6 +107,10 @@ pub async fn examine(place: &Place) -> Vec<Check> {
         Err(error) => checks.push(Check::bad("ffmpeg", error.to_string(), error.hint())),
         Ok(tools) => {
             checks.push(Check::ok("ffmpeg", tools.ffmpeg.display().to_string()));
+            checks.push(match reelraft_media::check_ffprobe(&tools).await {
+                Ok(_) => Check::ok("ffprobe", tools.ffprobe.display().to_string()),
+                Err(error) => Check::bad("ffprobe", error.to_string(), error.hint()),
+            });
             for encoder in reelraft_media::check_encoders(&tools).await {
                 let name = format!("encoder {}", encoder.name);
                 checks.push(if encoder.ok {

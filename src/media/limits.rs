@@ -25,6 +25,10 @@ pub const LOOSE_PICTURES_MIN: usize = 5;
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
 
+/// Frames before a shard during which its first one may be decoded: those that
+/// are shown before it and come after it in the file.
+pub const JOINT_FRAMES: u64 = 4;
+
 /// Shorter side, in pixels, of a picture that is deinterlaced or denoised.
 /// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;
@@ -80,6 +84,14 @@ pub const LOOK_AHEAD_PACKETS: usize = 64;
 /// A child without progress for this long is killed. Slow encoders take seconds
 /// per frame, and a busy machine shares its cores.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
+
+/// How often a child is looked at; a node that was stopped in between counts
+/// as one look.
+pub const STALL_TICK: Duration = Duration::from_secs(1);
+
+/// A child that reads and says nothing for this long is killed: it reads the
+/// same over and over. In this time it could read 4 TB at 200 MB/s.
+pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);

@@ -45,7 +45,8 @@ pub(crate) async fn read_hdr(context: &Context<'_>, source: &Source) -> Result<H
         return Ok(Hdr::default());
     }
     let arguments = args::first_side_data(context.input, source);
-    let shown: Shown<Sides> = ask_ffprobe(context, &arguments, source.video().address_bytes()).await?;
+    let shown: Shown<Sides> =
+        ask_ffprobe(context, &arguments, source.video().address_bytes()).await?;
     let first = shown.frames.into_iter().next();
     let sides = first.map(|frame| frame.side_data_list).unwrap_or_default();
     Ok(read(&sides))

@@ -27,5 +27,8 @@ pub(crate) fn audio_encoder(audio: Audio) -> Option<&'static str> {
 /// The encoders that a spec names, whatever the source.
 pub(crate) fn named_by(spec: &Spec) -> impl Iterator<Item = &'static str> {
     let video = (!spec.container().sound_alone()).then(|| video_encoder(spec.codec()));
-    video.flatten().into_iter().chain(audio_encoder(spec.audio()))
+    video
+        .flatten()
+        .into_iter()
+        .chain(audio_encoder(spec.audio()))
 }

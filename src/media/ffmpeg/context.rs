@@ -12,6 +12,7 @@ use crate::{
         process::{Exit, Invocation, Listener, run},
         tools::Tools,
     },
+    limits::STALL_MAX,
 };
 
 /// What every step works with.
@@ -84,6 +85,8 @@ impl Context<'_> {
             work_dir: Some(self.work_dir),
             address_bytes_extra,
             time_max: None,
+            stall_max: STALL_MAX,
+            served: self.input.served(),
         };
         run(child, self.cancel, listener).await
     }

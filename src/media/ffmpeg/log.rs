@@ -5,7 +5,10 @@
 use crate::{
     error::MediaError,
     facts::text::clip,
-    ffmpeg::{failures::{Inability, inability}, process::Exit},
+    ffmpeg::{
+        failures::{Inability, inability},
+        process::Exit,
+    },
     limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
 };
 

@@ -15,18 +15,22 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Child, time::Instant};
+use tokio::{
+    process::Child,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     error::MediaError,
     ffmpeg::{
         cancel::Cancel,
+        input::BytesServed,
         lines::Lines,
         sandbox::{Need, Sandbox},
     },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
-        NICE, OPEN_FILES_MAX, STALL_MAX,
+        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK,
     },
 };
 
@@ -62,6 +66,10 @@ pub(crate) struct Invocation<'a> {
     pub address_bytes_extra: u64,
     /// Kills it after this time, even if it makes progress.
     pub time_max: Option<Duration>,
+    /// Kills it after this time without progress or a byte of the source.
+    pub stall_max: Duration,
+    /// Counts the source's bytes as the child reads them.
+    pub served: Option<&'a BytesServed>,
 }
 
 #[derive(Debug)]
@@ -106,7 +114,8 @@ pub(crate) async fn run(
     }
 }
 
-/// Reads both pipes until they are closed. `None`: the child has exited.
+/// Reads both pipes until they are closed and the child has exited. `None`: it
+/// ended by itself.
 async fn read_pipes(
     child: &mut Child,
     invocation: &Invocation<'_>,
@@ -123,19 +132,19 @@ async fn read_pipes(
         LINE_BYTES_MAX,
     );
     let (mut out_open, mut err_open) = (true, true);
-    let started = Instant::now();
-    let mut alive = started;
-    while out_open || err_open {
-        let stall = alive + STALL_MAX;
-        let deadline = invocation
-            .time_max
-            .map_or(stall, |time_max| stall.min(started + time_max));
+    let mut clock = StallClock::new(invocation);
+    let mut tick = tokio::time::interval_at(Instant::now() + STALL_TICK, STALL_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
         let step = tokio::select! {
             // Cancelling takes precedence over any output.
             biased;
             () = cancel.cancelled() => return Err(MediaError::Stopped),
-            () = tokio::time::sleep_until(deadline) => {
-                return Err(MediaError::Stalled { tool: tool.to_string() });
+            _ = tick.tick() => {
+                if clock.tick() {
+                    return Err(MediaError::Stalled { tool: tool.to_string() });
+                }
+                LineEffect::Neutral
             }
             line = err.next(), if err_open => match line.map_err(MediaError::disk("reading from a child"))? {
                 Some(line) => listener.stderr(&line)?,
@@ -145,22 +154,67 @@ async fn read_pipes(
                 Some(line) => listener.stdout(&line)?,
                 None => { out_open = false; LineEffect::Neutral }
             },
+            // With both pipes closed, the child has exited or hangs silently.
+            status = child.wait(), if !out_open && !err_open => {
+                status.map_err(MediaError::disk("waiting for a child"))?;
+                return Ok(None);
+            }
         };
         match step {
-            LineEffect::Progress => alive = Instant::now(),
+            LineEffect::Progress => clock.progress(),
             LineEffect::Neutral => {}
             LineEffect::Stop => return Ok(Some(Exit::StoppedByListener)),
         }
     }
-    // Both pipes are closed: the child has exited, or hangs silently.
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(MediaError::Stopped),
-        () = tokio::time::sleep(STALL_MAX) => Err(MediaError::Stalled { tool: tool.to_string() }),
-        status = child.wait() => {
-            status.map_err(MediaError::disk("waiting for a child"))?;
-            Ok(None)
+}
+
+/// Tells a child that hangs from one that works. It counts its own ticks and
+/// not the time: a node that was stopped for minutes (SIGSTOP, a paused machine)
+/// saw none, and its children have lines waiting.
+struct StallClock<'a> {
+    stall_max: Duration,
+    time_max: Option<Duration>,
+    served: Option<&'a BytesServed>,
+    served_bytes: u64,
+    ran: Duration,
+    /// Without progress.
+    mute: Duration,
+    /// Without progress or a byte read.
+    idle: Duration,
+}
+
+impl<'a> StallClock<'a> {
+    fn new(invocation: &Invocation<'a>) -> Self {
+        StallClock {
+            stall_max: invocation.stall_max,
+            time_max: invocation.time_max,
+            served: invocation.served,
+            served_bytes: invocation.served.map_or(0, BytesServed::get),
+            ran: Duration::ZERO,
+            mute: Duration::ZERO,
+            idle: Duration::ZERO,
         }
+    }
+
+    fn progress(&mut self) {
+        self.mute = Duration::ZERO;
+        self.idle = Duration::ZERO;
+    }
+
+    /// Counts a tick, and tells whether the child must end. Reading counts as
+    /// life: what is looked for may lie far apart in the film.
+    fn tick(&mut self) -> bool {
+        self.ran += STALL_TICK;
+        self.mute += STALL_TICK;
+        self.idle += STALL_TICK;
+        let served_bytes = self.served.map_or(0, BytesServed::get);
+        if served_bytes > self.served_bytes {
+            self.served_bytes = served_bytes;
+            self.idle = Duration::ZERO;
+        }
+        self.idle >= self.stall_max
+            || self.mute >= self.stall_max.max(READING_MAX)
+            || self.time_max.is_some_and(|time_max| self.ran >= time_max)
     }
 }
 
@@ -307,7 +361,9 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version};
+    use crate::{
+        error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version, limits::STALL_MAX,
+    };
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
@@ -331,6 +387,8 @@ mod tests {
                 work_dir: None,
                 address_bytes_extra: 0,
                 time_max: Some(Duration::from_secs(20)),
+                stall_max: STALL_MAX,
+                served: None,
             },
             cancel,
             &mut seen,
@@ -382,6 +440,8 @@ mod tests {
             work_dir: None,
             address_bytes_extra: 0,
             time_max: None,
+            stall_max: STALL_MAX,
+            served: None,
         };
         assert!(matches!(
             run(invocation, &Cancel::new(), &mut Kill).await,
@@ -421,6 +481,8 @@ mod tests {
             work_dir: Some(&work_dir),
             address_bytes_extra: 0,
             time_max: Some(Duration::from_secs(20)),
+            stall_max: STALL_MAX,
+            served: None,
         };
         run(invocation, &Cancel::new(), &mut seen).await.unwrap();
         let out: Vec<_> = seen
@@ -451,6 +513,47 @@ mod tests {
             shell("true", &cancel).await.0,
             Err(MediaError::Stopped)
         ));
+    }
+
+    fn clock<'a>(served: Option<&'a BytesServed>) -> StallClock<'a> {
+        StallClock::new(&Invocation {
+            program: Path::new("/bin/true"),
+            args: &[],
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: None,
+            stall_max: STALL_TICK * 3,
+            served,
+        })
+    }
+
+    #[test]
+    fn a_child_that_reads_is_alive_without_a_word() {
+        let mut silent = clock(None);
+        assert_eq!([(); 3].map(|()| silent.tick()), [false, false, true]);
+        let mut talking = clock(None);
+        for _ in 0..9 {
+            talking.progress();
+            assert!(!talking.tick());
+        }
+        let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = bytes.clone();
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let served = BytesServed::new(move || counted.load(order));
+        let mut reading = clock(Some(&served));
+        for _ in 0..9 {
+            bytes.fetch_add(1, order);
+            assert!(!reading.tick());
+        }
+        assert_eq!([(); 3].map(|()| reading.tick()), [false, false, true]);
+        // But a source that is read over and over is no work.
+        let mut looping = clock(Some(&served));
+        let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
+        let stalled = (0..ticks).position(|_| {
+            bytes.fetch_add(1, order);
+            looping.tick()
+        });
+        assert_eq!(stalled, Some(ticks as usize - 1));
     }
 
     #[tokio::test]

@@ -66,7 +66,7 @@ pub async fn check_sandbox(tools: &Tools) -> SandboxCheck {
 /// What ffmpeg got at, if anything.
 async fn leaks(tools: &Tools) -> Result<Option<String>, MediaError> {
     // Inside the sandbox it must still work.
-    output_of(tools, strings(&["-version"])).await?;
+    output_of(&tools.ffmpeg, &strings(&["-version"])).await?;
     if read(tools, FORBIDDEN_FILE).await? {
         return Ok(Some(format!("ffmpeg could read {FORBIDDEN_FILE}")));
     }
@@ -90,7 +90,7 @@ async fn read(tools: &Tools, address: &str) -> Result<bool, MediaError> {
     let mut args = strings(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
     args.extend(strings(&["-f", "u8", "-i", address]));
     args.extend(strings(&["-t", "1", "-f", "null", "-"]));
-    match output_of(tools, args).await {
+    match output_of(&tools.ffmpeg, &args).await {
         Ok(_) => Ok(true),
         Err(MediaError::ToolFailed { .. } | MediaError::SourceLost { .. }) => Ok(false),
         Err(error) => Err(error),

@@ -8,6 +8,7 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{
+        encoder_names::video_encoder,
         index::Index,
         plan::ShardRange,
         recipe::{SCALER, X264, X265},
@@ -32,30 +33,23 @@ pub(crate) const SHARD_FILE: &str = "shard.mp4";
 
 fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     let crf = spec.crf.to_string();
-    let mut args = match spec.codec() {
-        Codec::H264 => strings(&[
-            "-c:v",
-            "libx264",
-            "-preset",
-            &spec.preset,
-            "-crf",
-            &crf,
-            "-x264-params",
-            X264,
-        ]),
+    let preset = spec.preset.as_str();
+    let hdr = &index.facts.hdr;
+    let mut args = Vec::new();
+    if let Some(encoder) = video_encoder(spec.codec()) {
+        args.extend(strings(&["-c:v", encoder]));
+    }
+    args.extend(match spec.codec() {
+        Codec::H264 => strings(&["-preset", preset, "-crf", &crf, "-x264-params", X264]),
         Codec::Hevc => strings(&[
-            "-c:v",
-            "libx265",
             "-preset",
-            &spec.preset,
+            preset,
             "-crf",
             &crf,
             "-x265-params",
-            &format!("{X265}{}", index.facts.hdr.for_x265()),
+            &format!("{X265}{}", hdr.for_x265()),
         ]),
         Codec::Vp9 => strings(&[
-            "-c:v",
-            "libvpx-vp9",
             "-b:v",
             "0",
             "-crf",
@@ -63,21 +57,19 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-deadline",
             "good",
             "-cpu-used",
-            &spec.preset,
+            preset,
             "-row-mt",
             "0",
             "-g",
             "240",
         ]),
         Codec::Av1 => strings(&[
-            "-c:v",
-            "libsvtav1",
             "-preset",
-            &spec.preset,
+            preset,
             "-crf",
             &crf,
             "-svtav1-params",
-            &format!("lp=1{}", index.facts.hdr.for_svt()),
+            &format!("lp=1{}", hdr.for_svt()),
             "-g",
             "240",
         ]),
@@ -85,10 +77,10 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             // Two slices per side need two chroma samples per side.
             let (width, height) = index.facts.picture.output;
             let slices = if width.min(height) < 4 { "1" } else { "4" };
-            strings(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
+            strings(&["-level", "3", "-slices", slices, "-g", "1"])
         }
         Codec::None => Vec::new(),
-    };
+    });
     args.extend(strings(&["-threads", "1"]));
     args
 }

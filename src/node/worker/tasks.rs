@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{Cancel, Class, Encoded, Index, Input, MediaError, Parts};
+use reelraft_media::{BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts};
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use tokio::time::Instant;
 
@@ -77,6 +77,13 @@ fn blame(error: MediaError, source: &ServedSource) -> Failed {
     match source.trouble() {
         Some(problem) => bytes_missing(problem),
         None => error.into(),
+    }
+}
+
+fn input_of(source: &ServedSource) -> Input {
+    Input::Http {
+        url: source.url().to_string(),
+        served: BytesServed::new(source.counter()),
     }
 }
 
@@ -164,9 +171,7 @@ impl Run<'_> {
 
     async fn analyze(&self) -> Result<Done, Failed> {
         let source = self.context.data.serve_source(&self.entry).await?;
-        let input = Input::Http {
-            url: source.url().to_string(),
-        };
+        let input = input_of(&source);
         let context = self.media(&input);
         let index = reelraft_media::analyze(&context, self.entry.job.source_bytes)
             .await
@@ -223,9 +228,7 @@ impl Run<'_> {
     async fn shard(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
         let source = self.context.data.serve_source(&self.entry).await?;
-        let input = Input::Http {
-            url: source.url().to_string(),
-        };
+        let input = input_of(&source);
         let context = self.media(&input);
         let range = self.task.range();
         let single = self.entry.job.single;
@@ -239,9 +242,7 @@ impl Run<'_> {
     async fn audio(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
         let source = self.context.data.serve_source(&self.entry).await?;
-        let input = Input::Http {
-            url: source.url().to_string(),
-        };
+        let input = input_of(&source);
         let context = self.media(&input);
         let track = self.task.number;
         let encoded = reelraft_media::encode_audio(&context, &index, track, self.progress())
@@ -253,9 +254,7 @@ impl Run<'_> {
     async fn extras(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
         let source = self.context.data.serve_source(&self.entry).await?;
-        let input = Input::Http {
-            url: source.url().to_string(),
-        };
+        let input = input_of(&source);
         let context = self.media(&input);
         let taken = reelraft_media::take_extras(&context, &index)
             .await
