@@ -385,13 +385,13 @@ async fn what_no_home_has_is_lost_only_if_the_job_still_needs_it() {
         let store = nodes.data(node).store().clone();
         store.remove(&job, &hex(source)).unwrap();
     }
-    let filled = nodes.data(3).fill(&entry).await;
+    let filled = nodes.data(3).fill(&entry, false).await;
     assert_eq!(filled.unwrap_err().kind(), "lost-bytes");
     let cancel = reelraft_model::CancelJob {
         job: job.clone(),
         unix_ms: 0,
     };
     nodes.shared.apply(vec![Command::CancelJob(cancel)]);
-    let filled = nodes.data(3).fill(&entry).await;
+    let filled = nodes.data(3).fill(&entry, false).await;
     assert_eq!(filled.unwrap_err().kind(), "unavailable-bytes");
 }
