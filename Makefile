@@ -58,3 +58,4 @@ failover: build
 	target/release/rot --tries 500
 	target/release/slow_disk --rounds 20
 	target/release/broken_files --files 1000
+	target/release/rolling_upgrade --rounds 10

@@ -7,7 +7,7 @@ use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 use super::convert::{model_node, model_problem, wire_node, wire_problem};
 use crate::node::messages::{
     Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
-    LeaderReport, Outcome, Progress, ToWorker,
+    LeaderReport, Outcome, Progress, TablePoint, ToWorker,
 };
 
 fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
@@ -113,6 +113,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -122,7 +123,18 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(wire_point),
     }
+}
+
+fn wire_point(point: TablePoint) -> v1::TablePoint {
+    let TablePoint { index, hash } = point;
+    v1::TablePoint { index, hash }
+}
+
+fn model_point(point: v1::TablePoint) -> TablePoint {
+    let v1::TablePoint { index, hash } = point;
+    TablePoint { index, hash }
 }
 
 fn model_beat(beat: v1::Beat) -> Beat {
@@ -134,6 +146,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -143,6 +156,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(model_point),
     }
 }
 
@@ -345,6 +359,8 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         term,
         nodes,
         jobs,
+        compared_index,
+        majority,
     } = report;
     let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
         job,
@@ -356,6 +372,8 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         term,
         nodes: nodes.into_iter().map(wire_node).collect(),
         jobs: jobs.into_iter().map(job).collect(),
+        compared_index,
+        majority: majority.map(wire_point),
     }
 }
 
@@ -365,6 +383,8 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         term,
         nodes,
         jobs,
+        compared_index,
+        majority,
     } = report;
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
@@ -378,6 +398,8 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         term,
         nodes: nodes.into_iter().map(model_node).collect(),
         jobs: jobs.into_iter().map(job).collect(),
+        compared_index,
+        majority: majority.map(model_point),
     }
 }
 

@@ -4,6 +4,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod calm;
+mod differs;
 mod lost;
 mod refusals;
 mod same_bytes;

@@ -23,6 +23,7 @@ pub mod invariants;
 pub mod ledger;
 mod log_line;
 pub mod network;
+pub mod other_ffmpeg;
 pub mod process_cluster;
 pub mod random;
 pub mod report;

@@ -80,18 +80,38 @@ impl ProcessCluster {
     /// # Errors
     /// As [`ProcessCluster::start`].
     pub fn on_loopback(folder: &Path, count: u16, slots: u32) -> Result<Self, String> {
-        let base = free_ports(count);
-        let node = |number: u16| NodeSpec {
+        Self::with_environments(folder, vec![Vec::new(); count.into()], slots)
+    }
+
+    /// Starts a node on loopback for each environment.
+    ///
+    /// # Errors
+    /// As [`ProcessCluster::start`].
+    pub fn with_environments(
+        folder: &Path,
+        environments: Vec<Vec<(String, String)>>,
+        slots: u32,
+    ) -> Result<Self, String> {
+        let base = free_ports(environments.len() as u16);
+        let node = |(number, environment)| NodeSpec {
             listen: format!("127.0.0.1:{}", base + number - 1),
             data: folder.join(format!("node-{number}")),
             command_prefix: Vec::new(),
-            environment: Vec::new(),
+            environment,
         };
         let spec = ClusterSpec {
             slots,
             ..Default::default()
         };
-        Self::start(folder, (1..=count).map(node).collect(), spec)
+        let nodes = (1..).zip(environments).map(node);
+        Self::start(folder, nodes.collect(), spec)
+    }
+
+    /// Gives a node another environment, from its next start on.
+    pub fn set_environment(&mut self, id: u64, environment: Vec<(String, String)>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.spec.environment = environment;
+        }
     }
 
     pub fn ids(&self) -> Vec<u64> {

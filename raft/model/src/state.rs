@@ -10,7 +10,7 @@ use std::{
 use prost::Message;
 
 use crate::{
-    command::Reply,
+    command::{Reply, exact},
     error::ModelError,
     output_index::OutputIndex,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
@@ -69,6 +69,16 @@ pub(crate) fn job_key(job: &str) -> Vec<u8> {
 
 pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
     format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
+}
+
+/// A row from its bytes, all of which this version must know.
+fn row<R: Message + Default>(bytes: &[u8]) -> Result<R, ModelError> {
+    let row = R::decode(bytes).map_err(|error| ModelError::Undecodable {
+        what: "row",
+        cause: error.to_string(),
+    })?;
+    exact("row", &row, bytes)?;
+    Ok(row)
 }
 
 impl JobEntry {
@@ -274,24 +284,20 @@ impl State {
         let mut state = State::default();
         for (key, value) in rows {
             let name = || String::from_utf8_lossy(&key).into_owned();
-            let bad = |error: prost::DecodeError| ModelError::Undecodable {
-                what: "row",
-                cause: error.to_string(),
-            };
             match key.first() {
-                Some(b'c') => state.cluster = ClusterRow::decode(&value[..]).map_err(bad)?,
+                Some(b'c') => state.cluster = row(&value)?,
                 Some(b'n') => {
-                    let node = Node::decode(&value[..]).map_err(bad)?;
+                    let node: Node = row(&value)?;
                     state.nodes.insert(node.id, node);
                 }
-                Some(b'j') => state.put_job(Job::decode(&value[..]).map_err(bad)?),
+                Some(b'j') => state.put_job(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')
                         .nth(1)
                         .map(str::to_string)
                         .unwrap_or_default();
-                    let task = Task::decode(&value[..]).map_err(bad)?;
+                    let task = row(&value)?;
                     let entry = state
                         .jobs
                         .get_mut(&job)

@@ -4,6 +4,7 @@
 //! lost at any time for the price of a repeated message.
 
 pub mod intake;
+mod replicas;
 pub mod sessions;
 
 use std::{
@@ -21,7 +22,7 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::sessions::Sessions;
+use self::{replicas::Comparison, sessions::Sessions};
 use super::messages::{Assignment, JobProgress, LeaderReport, ToWorker};
 use crate::{
     clock::unix_ms,
@@ -96,6 +97,7 @@ impl<'a> Term<'a> {
         let mut applied = self.cluster.applied();
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut reported: Option<Instant> = None;
+        let mut comparison = Comparison::default();
         let mut ticked = Instant::now();
         let mut wrote = Instant::now();
         loop {
@@ -130,7 +132,7 @@ impl<'a> Term<'a> {
             self.send_assignments(&self.cluster.local(), &mut sent);
             if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
                 reported = Some(Instant::now());
-                self.send_report(&self.cluster.local(), &health);
+                self.send_report(&self.cluster.local(), &health, &mut comparison);
             }
             if proposed {
                 continue;
@@ -199,7 +201,12 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn send_report(&self, state: &State, health: &ClusterHealth) {
+    fn send_report(&self, state: &State, health: &ClusterHealth, comparison: &mut Comparison) {
+        let members = self.cluster.members().into_iter();
+        let voters = members.filter(|member| member.voter);
+        let voters = voters.map(|member| member.id).collect();
+        let compared_index = comparison.index(self.cluster.hashed_index());
+        comparison.hear(&self.sessions.table_hashes(compared_index), &voters);
         let mut running = self.sessions.shards_running();
         let jobs = state
             .active()
@@ -220,6 +227,8 @@ impl<'a> Term<'a> {
             term: self.term,
             nodes: self.sessions.node_status(LEASE),
             jobs,
+            compared_index,
+            majority: comparison.majority.clone(),
         };
         for node in self.sessions.connected() {
             self.sessions.send(node, ToWorker::Report(report.clone()));
