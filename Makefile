@@ -75,3 +75,4 @@ failover: build
 	target/release/rolling_reboot --rounds 20 --nodes 5
 	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
 	target/release/hostile_clients
+	target/release/rolling_upgrade --rounds 10

@@ -9,7 +9,7 @@ use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 use super::convert::{model_node, model_problem, wire_node, wire_problem};
 use crate::node::messages::{
     Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
-    LeaderReport, Outcome, Progress, ToWorker,
+    LeaderReport, Outcome, Progress, TablePoint, ToWorker,
 };
 
 fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
@@ -115,6 +115,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -124,7 +125,18 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(wire_point),
     }
+}
+
+fn wire_point(point: TablePoint) -> v1::TablePoint {
+    let TablePoint { index, hash } = point;
+    v1::TablePoint { index, hash }
+}
+
+fn model_point(point: v1::TablePoint) -> TablePoint {
+    let v1::TablePoint { index, hash } = point;
+    TablePoint { index, hash }
 }
 
 fn model_beat(beat: v1::Beat) -> Beat {
@@ -136,6 +148,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -145,6 +158,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(model_point),
     }
 }
 
@@ -347,6 +361,8 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         term,
         nodes,
         jobs,
+        compared_index,
+        majority,
     } = report;
     let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
         job,
@@ -361,6 +377,8 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         nodes: nodes.into_iter().map(wire_node).collect(),
         jobs: jobs.into_iter().map(job).collect(),
         jobs_unchanged,
+        compared_index,
+        majority: majority.map(wire_point),
     }
 }
 
@@ -371,6 +389,8 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         nodes,
         jobs,
         jobs_unchanged,
+        compared_index,
+        majority,
     } = report;
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
@@ -384,6 +404,8 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         term,
         nodes: nodes.into_iter().map(model_node).collect(),
         jobs: (!jobs_unchanged).then(|| Arc::new(jobs.into_iter().map(job).collect())),
+        compared_index,
+        majority: majority.map(model_point),
     }
 }
 

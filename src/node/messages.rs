@@ -55,6 +55,17 @@ pub struct Beat {
     pub trouble: String,
     /// Whether its disk has no room for more.
     pub full: bool,
+    /// This replica's table where the leader last named an index, if it has
+    /// passed it.
+    pub table: Option<TablePoint>,
+}
+
+/// A replica's table at an index of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablePoint {
+    pub index: u64,
+    /// Over all rows, hex.
+    pub hash: String,
 }
 
 /// What came of an attempt.
@@ -158,6 +169,10 @@ pub struct LeaderReport {
     /// The jobs that run or wait; `None` if they are as in the report before it
     /// on the same session.
     pub jobs: Option<Arc<JobsProgress>>,
+    /// The index at which all say their tables' hashes; 0 for none yet.
+    pub compared_index: u64,
+    /// The table that most voters have, where some replica has another.
+    pub majority: Option<TablePoint>,
 }
 
 /// Jobs by their ids.

@@ -5,6 +5,7 @@
 
 mod busy;
 mod calm;
+mod differs;
 mod lost;
 mod refusals;
 mod same_bytes;

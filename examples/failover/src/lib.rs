@@ -29,6 +29,7 @@ pub mod ledger;
 mod log_line;
 pub mod network;
 pub mod node_cost;
+pub mod other_ffmpeg;
 pub mod process_cluster;
 pub mod random;
 pub mod report;

@@ -68,6 +68,12 @@ fn a_node_is_killed_at_its_syncs_and_renames() {
 
 #[test]
 #[ignore = "long: make test-all"]
+fn nodes_get_another_ffmpeg_one_by_one_and_no_job_is_stranded() {
+    holds(env!("CARGO_BIN_EXE_rolling_upgrade"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
 fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
     holds(env!("CARGO_BIN_EXE_freeze"), &BUSY);
 }

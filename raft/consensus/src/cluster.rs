@@ -229,6 +229,18 @@ impl Cluster {
         Ok((index.unwrap_or(0), hash))
     }
 
+    /// The latest index at which this replica's table can be compared with
+    /// others.
+    pub fn hashed_index(&self) -> Option<u64> {
+        self.core.replica.hashed_index()
+    }
+
+    /// The table's hash at an index, if a write ended there lately. Replicas have
+    /// the same at the same index.
+    pub fn table_hash_at(&self, index: u64) -> Option<TableHash> {
+        self.core.replica.hash_at(index)
+    }
+
     /// Asks for a snapshot, which is made soon.
     ///
     /// # Errors

@@ -187,6 +187,10 @@ pub const HANG_TICKS_SNAPSHOT: u64 = 100;
 /// its buffers are full.
 pub const TABLE_FLUSH_EVERY: Duration = Duration::from_millis(250);
 
+/// Table hashes kept with their indexes, so that replicas can be compared at one
+/// that all have passed: some seconds' worth of a busy cluster.
+pub const TABLE_HASHES_KEPT: usize = 1024;
+
 /// Threads of Raft's own runtime: one may wait for the disk while another
 /// answers heartbeats.
 pub const RAFT_THREADS: usize = 2;

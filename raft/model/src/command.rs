@@ -343,8 +343,9 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`ModelError::Undecodable`] for foreign bytes and
-    /// [`ModelError::UnknownCommand`] for a later version's command.
+    /// [`ModelError::Undecodable`] for foreign bytes, [`ModelError::UnknownCommand`]
+    /// for a later version's command and [`ModelError::UnknownField`] for a later
+    /// version's field.
     pub fn decode(bytes: &[u8]) -> Result<Self, ModelError> {
         let entry = <Entry as Message>::decode(bytes).map_err(|error| ModelError::Undecodable {
             what: "log entry",
@@ -357,7 +358,21 @@ impl Entry {
         {
             return Err(ModelError::UnknownCommand);
         }
+        exact("log entry", &entry, bytes)?;
         Ok(entry)
+    }
+}
+
+/// Refuses bytes of which the decoded message holds only a part. What this
+/// program writes has one form, so a length says it.
+pub(crate) fn exact(
+    what: &'static str,
+    message: &impl Message,
+    bytes: &[u8],
+) -> Result<(), ModelError> {
+    match message.encoded_len() == bytes.len() {
+        true => Ok(()),
+        false => Err(ModelError::UnknownField { what }),
     }
 }
 

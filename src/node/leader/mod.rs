@@ -4,6 +4,7 @@
 //! lost at any time for the price of a repeated message.
 
 pub mod intake;
+mod replicas;
 pub mod sessions;
 
 use std::{
@@ -21,7 +22,7 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::sessions::Sessions;
+use self::{replicas::Comparison, sessions::Sessions};
 use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
 use crate::{
     clock::unix_ms,
@@ -100,6 +101,7 @@ impl<'a> Term<'a> {
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut reported: Option<Instant> = None;
         let mut told = Arc::default();
+        let mut comparison = Comparison::default();
         let mut ticked = Instant::now();
         let mut wrote = Instant::now();
         loop {
@@ -135,7 +137,7 @@ impl<'a> Term<'a> {
             let pace = Pace::of(&self.cluster.local());
             if reported.is_none_or(|at| at.elapsed() >= pace.report) {
                 reported = Some(Instant::now());
-                self.send_report(&self.cluster.local(), &health, &mut told);
+                self.send_report(&self.cluster.local(), &health, &mut told, &mut comparison);
             }
             if proposed {
                 continue;
@@ -204,7 +206,18 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn send_report(&self, state: &State, health: &ClusterHealth, told: &mut Arc<JobsProgress>) {
+    fn send_report(
+        &self,
+        state: &State,
+        health: &ClusterHealth,
+        told: &mut Arc<JobsProgress>,
+        comparison: &mut Comparison,
+    ) {
+        let members = self.cluster.members().into_iter();
+        let voters = members.filter(|member| member.voter);
+        let voters = voters.map(|member| member.id).collect();
+        let compared_index = comparison.index(self.cluster.hashed_index());
+        comparison.hear(&self.sessions.table_hashes(compared_index), &voters);
         let mut running = self.sessions.shards_running();
         let jobs: JobsProgress = state
             .active()
@@ -225,6 +238,8 @@ impl<'a> Term<'a> {
             term: self.term,
             nodes: self.sessions.node_status(LEASE),
             jobs: None,
+            compared_index,
+            majority: comparison.majority.clone(),
         };
         if jobs != **told {
             *told = Arc::new(jobs);

@@ -51,13 +51,24 @@ impl<'a> Builds<'a> {
     }
 
     /// Whether an analysis may bind its job to a build: one that enough nodes
-    /// have to assemble the output too. Where none is so, the one that most
-    /// have, and of equals that of the least node.
+    /// have to assemble the output too. Where none is so, and none may come to
+    /// be so, the one that most have, and of equals that of the least node.
     pub(super) fn may_bind(&self, build: &str) -> bool {
         match self.most >= self.wanted {
             true => self.has_enough(build),
-            false => self.commonest() == Some(build),
+            false => !self.may_grow() && self.commonest() == Some(build),
         }
+    }
+
+    /// How many nodes with one build are waited for: there are too few, and
+    /// those that are silent may be so many. A leader that has just been elected
+    /// has not heard of most.
+    pub(super) fn waited_for(&self) -> Option<usize> {
+        (self.most < self.wanted && self.may_grow()).then_some(self.wanted)
+    }
+
+    fn may_grow(&self) -> bool {
+        self.most + self.away >= self.wanted
     }
 
     /// Whether a node may be given a job's work. A job without a build is bound

@@ -3,7 +3,10 @@
 
 use std::fmt;
 
-use super::{builds::short, health::ClusterHealth};
+use super::{
+    builds::{Builds, short},
+    health::ClusterHealth,
+};
 use crate::{
     home_rules::holders,
     rows::{Home, JobState, TaskKind, TaskState},
@@ -18,6 +21,9 @@ pub enum Waiting {
     /// These nodes hold the bytes, or are to take them, and all are silent:
     /// without one there is nothing to read or nowhere to write.
     AnyHomeToReturn { homes: Vec<u64> },
+    /// So many nodes must have the same encoder build, and some that are silent
+    /// may have it.
+    NodesOfOneBuild { wanted: usize },
     /// No living node has the encoder build that the job is bound to.
     NodeOfBuild { job: String, build: String },
     /// These homes have another encoder build than the job is bound to, and no
@@ -90,6 +96,12 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
             (true, true, _) => {}
         }
     }
+    if state == JobState::Analyzing
+        && job.build.is_empty()
+        && let Some(wanted) = Builds::of(health).waited_for()
+    {
+        return Some(Waiting::NodesOfOneBuild { wanted });
+    }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
     (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot)
 }
@@ -102,6 +114,9 @@ impl fmt::Display for Waiting {
             }
             Waiting::AnyHomeToReturn { homes } => {
                 write!(f, "for one of its homes to return: node {}", list(homes))
+            }
+            Waiting::NodesOfOneBuild { wanted } => {
+                write!(f, "for {wanted} living nodes with the same encoder build")
             }
             Waiting::NodeOfBuild { build, .. } if build.is_empty() => {
                 f.write_str("for a node with an encoder build of any kind")
