@@ -97,6 +97,16 @@ pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
 /// The least that can be set: what homes of unfinished jobs are given.
 pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
 
+/// How long a silent node is counted on to return with the build of a job, if
+/// nothing else is set; the table's limits say why.
+pub const REPLAN_AFTER_S: u64 = reelraft_model::limits::REPLAN_AFTER_MS / 1000;
+/// The least that can be set: what homes of unfinished jobs are given.
+pub const REPLAN_AFTER_S_MIN: u64 = REHOME_AFTER_S_MIN;
+
+/// How long all replicas have for saying the hash of their table at an index that
+/// the leader has named, before it names another.
+pub const COMPARE_EVERY: Duration = Duration::from_secs(3);
+
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
 /// sector in months.

@@ -90,7 +90,7 @@ impl DataPlane {
             let failed = copied.into_iter().filter_map(Result::err);
             // A loss is what must be known, whatever else went wrong.
             if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
-                return Err(error);
+                return Err(self.confirm_lost(entry, error).await);
             }
         }
         match self.lacking(entry, source_known).await?.into_iter().next() {
@@ -100,6 +100,35 @@ impl DataPlane {
                 hash,
                 cause: "it was copied, and is not here".to_string(),
             }),
+        }
+    }
+
+    /// What no home has any more is lost only if the job still needs it: where
+    /// the job has succeeded or given it up since `entry` was read, the homes
+    /// have removed it.
+    async fn confirm_lost(&self, entry: &JobEntry, error: DataError) -> DataError {
+        let DataError::Lost { job, hash } = error else {
+            return error;
+        };
+        let unsure = |cause: String| DataError::Unavailable {
+            job: job.clone(),
+            hash: hash.clone(),
+            cause,
+        };
+        let state = match self.table.read().await {
+            Ok(state) => state,
+            Err(problem) => return unsure(problem.cause),
+        };
+        let needed = state.job(&job).is_some_and(|now| {
+            let blobs = now.blobs();
+            // What the table does not name is a chunk of the manifest.
+            let is_chunk = !entry.blobs().contains(&hash);
+            let name = if is_chunk { &now.job.manifest } else { &hash };
+            now.job.state().keeps_bytes() && blobs.contains(name)
+        });
+        match needed {
+            true => DataError::Lost { job, hash },
+            false => unsure("the job does not need it any more".to_string()),
         }
     }
 

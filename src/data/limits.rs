@@ -82,8 +82,9 @@ pub const MANIFEST_CACHE_BYTES: usize = 32 << 20;
 pub const SOURCE_CACHE_CHUNKS: usize = 32;
 
 /// Largest blob that is read into memory whole: lists and reports, of which
-/// the longest are those of a day's film.
-pub const WHOLE_BYTES_MAX: u64 = 512 << 20;
+/// the longest are those of a day's film. The manifest of the largest source
+/// fits in; see `manifest.rs`.
+pub const WHOLE_BYTES_MAX: u64 = 513 << 20;
 
 /// Pieces of an output read ahead of a client.
 pub const FETCH_AHEAD: usize = 4;

@@ -9,7 +9,7 @@ use std::{
 use reelraft_consensus::Cluster;
 use reelraft_media::Index;
 use reelraft_model::{JobEntry, Problem};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
 use crate::{
@@ -32,6 +32,8 @@ pub struct NodeContext {
     pub work_threads: WorkThreads,
     /// What the leader last said.
     pub report: LatestReport,
+    /// Why this node must end, once it must.
+    pub failure: watch::Sender<Option<Problem>>,
     /// Names this process among those that the node has been.
     pub process: u64,
     /// Analyses that were read lately.
@@ -55,6 +57,7 @@ impl NodeContext {
             encoders: OnceCell::new(),
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
+            failure: watch::Sender::new(None),
             process: rand::random(),
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
         }))

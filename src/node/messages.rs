@@ -34,6 +34,8 @@ pub struct Hello {
     pub build: String,
     /// The version of this program.
     pub version: String,
+    /// Up to which level it can read the log.
+    pub feature_level: u32,
     /// The first heartbeat, so that a node in trouble gets no work at first,
     /// and what it runs is not given out again.
     pub beat: Beat,
@@ -53,6 +55,17 @@ pub struct Beat {
     pub trouble: String,
     /// Whether its disk has no room for more.
     pub full: bool,
+    /// This replica's table where the leader last named an index, if it has
+    /// passed it.
+    pub table: Option<TablePoint>,
+}
+
+/// A replica's table at an index of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablePoint {
+    pub index: u64,
+    /// Over all rows, hex.
+    pub hash: String,
 }
 
 /// What came of an attempt.
@@ -97,6 +110,8 @@ pub struct Analysis {
     pub audio_tracks: u32,
     /// Whether subtitles or attachments are to be taken along.
     pub extras: bool,
+    /// The epoch of the homes, all of which have its index.
+    pub epoch: u64,
 }
 
 /// Why an attempt gave no result.
@@ -154,6 +169,10 @@ pub struct LeaderReport {
     /// The jobs that run or wait; `None` if they are as in the report before it
     /// on the same session.
     pub jobs: Option<Arc<JobsProgress>>,
+    /// The index at which all say their tables' hashes; 0 for none yet.
+    pub compared_index: u64,
+    /// The table that most voters have, where some replica has another.
+    pub majority: Option<TablePoint>,
 }
 
 /// Jobs by their ids.

@@ -26,6 +26,11 @@ impl LatestReport {
         self.with(LeaderReport::clone)
     }
 
+    /// The index at which the leader compares all tables.
+    pub fn compared_index(&self) -> Option<u64> {
+        self.with(|report| report.compared_index)
+    }
+
     /// What the leader said of one job.
     pub fn job(&self, id: &str) -> Option<JobProgress> {
         let of = |report: &LeaderReport| report.jobs.as_ref()?.get(id).cloned();

@@ -192,6 +192,27 @@ async fn a_job_is_cancelled_and_deleted_once() {
     stopper.send(true).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    assert_eq!(kind(api.replan("jnone")).await, "not-found");
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    // At first the node has not said yet what it can read of the log.
+    let begun = tokio::time::Instant::now();
+    let refused = loop {
+        let refused = kind(api.replan(&id)).await;
+        if refused != "mixed-versions" || begun.elapsed() > Duration::from_secs(30) {
+            break refused;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused, "no-plan-yet");
+    api.cancel(&id).await.unwrap();
+    assert_eq!(kind(api.replan(&id)).await, "already-ended");
+    stopper.send(true).unwrap();
+}
+
 /// An analysis that found nothing to encode, which no worker of ours reports
 /// and the table refuses: asked for again and again it would never end.
 #[tokio::test(flavor = "multi_thread")]

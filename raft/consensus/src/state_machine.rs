@@ -7,6 +7,7 @@
 //! skipping it would let replicas differ.
 
 use std::{
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
@@ -24,12 +25,13 @@ use reelraft_model::{
 };
 use reelraft_storage::{
     Changes, Progress, SnapshotFile, SnapshotHead, Snapshots, StorageError, Table, TableHash,
+    TableHead,
 };
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     error::ConsensusError,
-    limits::{APPLY_BATCH_ENTRIES, APPLY_BATCH_ROWS, VIOLATIONS_LOGGED_MAX},
+    limits::{APPLY_BATCH_ENTRIES, APPLY_BATCH_ROWS, TABLE_HASHES_KEPT, VIOLATIONS_LOGGED_MAX},
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
     watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
@@ -41,6 +43,8 @@ pub struct Replica {
     now: Arc<RwLock<AppliedState>>,
     table: Arc<Mutex<Table>>,
     applied: watch::Sender<u64>,
+    /// The table's hashes after its latest writes, by index.
+    hashes: Arc<Mutex<BTreeMap<u64, TableHash>>>,
 }
 
 /// The state, and up to which entry it was applied.
@@ -80,6 +84,28 @@ impl Replica {
         (head.applied.map(|at| at.index), head.hash)
     }
 
+    /// The table's hash after the write that ended with an index, if there was
+    /// such a write lately.
+    pub fn hash_at(&self, index: u64) -> Option<TableHash> {
+        lock(&self.hashes).get(&index).copied()
+    }
+
+    /// The latest index for which there is a hash.
+    pub fn hashed_index(&self) -> Option<u64> {
+        lock(&self.hashes).keys().next_back().copied()
+    }
+
+    fn note_hash(&self, head: &TableHead) {
+        let Some(at) = &head.applied else {
+            return;
+        };
+        let mut hashes = lock(&self.hashes);
+        hashes.insert(at.index, head.hash);
+        if hashes.len() > TABLE_HASHES_KEPT {
+            hashes.pop_first();
+        }
+    }
+
     /// Blocks writes to the table while `held` runs.
     pub fn hold_table<T>(&self, held: impl FnOnce() -> T) -> T {
         let _table = lock(&self.table);
@@ -116,12 +142,15 @@ impl StateMachine {
             applied,
             membership,
         };
+        let replica = Replica {
+            applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
+            now: Arc::new(RwLock::new(now)),
+            hashes: Arc::default(),
+            table: Arc::new(Mutex::new(table)),
+        };
+        replica.note_hash(lock(&replica.table).head());
         Ok(StateMachine {
-            replica: Replica {
-                applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
-                now: Arc::new(RwLock::new(now)),
-                table: Arc::new(Mutex::new(table)),
-            },
+            replica,
             snapshots,
             newest: Arc::new(Mutex::new(newest)),
             watchdog,
@@ -202,8 +231,14 @@ impl StateMachine {
         &self,
         write: impl FnOnce(&mut Table) -> Result<(), StorageError> + Send + 'static,
     ) -> io::Result<()> {
-        let table = self.replica.table.clone();
-        spawn_blocking(move || write(&mut lock(&table)))
+        let replica = self.replica.clone();
+        let write = move || {
+            let mut table = lock(&replica.table);
+            write(&mut table)?;
+            replica.note_hash(table.head());
+            Ok::<_, StorageError>(())
+        };
+        spawn_blocking(write)
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)

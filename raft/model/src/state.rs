@@ -11,7 +11,7 @@ use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
-    command::Reply,
+    command::{Reply, exact},
     error::ModelError,
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
@@ -77,6 +77,16 @@ pub(crate) fn job_key(job: &str) -> Vec<u8> {
 
 pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
     format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
+}
+
+/// A row from its bytes, all of which this version must know.
+fn row<R: Message + Default>(bytes: &[u8]) -> Result<R, ModelError> {
+    let row = R::decode(bytes).map_err(|error| ModelError::Undecodable {
+        what: "row",
+        cause: error.to_string(),
+    })?;
+    exact("row", &row, bytes)?;
+    Ok(row)
 }
 
 impl JobEntry {
@@ -194,6 +204,11 @@ impl State {
         self.cluster.cluster_ms
     }
 
+    /// Up to which feature level all nodes can read the log.
+    pub fn feature_level(&self) -> u32 {
+        self.cluster.feature_level
+    }
+
     pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }
@@ -300,24 +315,20 @@ impl State {
         let mut state = State::default();
         for (key, value) in rows {
             let name = || String::from_utf8_lossy(&key).into_owned();
-            let bad = |error: prost::DecodeError| ModelError::Undecodable {
-                what: "row",
-                cause: error.to_string(),
-            };
             match key.first() {
-                Some(b'c') => state.cluster = ClusterRow::decode(&value[..]).map_err(bad)?,
+                Some(b'c') => state.cluster = row(&value)?,
                 Some(b'n') => {
-                    let node = Node::decode(&value[..]).map_err(bad)?;
+                    let node: Node = row(&value)?;
                     state.nodes.insert(node.id, node);
                 }
-                Some(b'j') => state.put_job(Job::decode(&value[..]).map_err(bad)?),
+                Some(b'j') => state.put_job(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')
                         .nth(1)
                         .map(str::to_string)
                         .unwrap_or_default();
-                    let task = Task::decode(&value[..]).map_err(bad)?;
+                    let task = row(&value)?;
                     if !state.change_tasks(&job, |entry| entry.put_task(task)) {
                         return Err(ModelError::BadRow { key: name() });
                     }

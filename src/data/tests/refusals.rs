@@ -85,6 +85,31 @@ async fn bytes_that_are_not_what_their_name_says_are_refused() {
     }
 }
 
+/// A new home may have asked this one what it has before the bytes were here.
+#[tokio::test]
+async fn bytes_that_come_while_the_homes_move_are_refused() {
+    let nodes = ThreeNodes::start().await;
+    let job = nodes.job(10, &[1, 2]);
+    let ticket = PutTicket {
+        job: job.clone(),
+        epoch: nodes.entry(&job).job.epoch,
+        log_index: 0,
+    };
+    let local = nodes.data(1).local_store();
+    let (sender, parts) = mpsc::channel(1);
+    let hash = hex(b"01234");
+    let (put, ()) = futures::join!(local.put_parts(&ticket, &hash, 5, parts), async {
+        for part in [b"0", b"1"] {
+            sender.send(Bytes::from_static(part)).await.unwrap();
+        }
+        // The first was taken, so that the put has been judged.
+        nodes.set_homes(&job, &[2, 3]);
+        sender.send(Bytes::from_static(b"234")).await.unwrap();
+        drop(sender);
+    });
+    assert_eq!(kind(put), "old-epoch");
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_puts_and_still_serves() {
     let mut nodes = ThreeNodes::start().await;

@@ -371,3 +371,27 @@ async fn a_node_that_is_a_home_again_in_the_last_moment_keeps_its_bytes() {
     assert!(data.store().list(&job).unwrap().is_empty());
     assert_eq!(nodes.chunks_on(2, &job), 0);
 }
+
+/// A fill works from a row that may be old: the homes have removed meanwhile
+/// what the job does not need any more.
+#[tokio::test]
+async fn what_no_home_has_is_lost_only_if_the_job_still_needs_it() {
+    let nodes = ThreeNodes::start().await;
+    let source = b"source";
+    let (job, _) = sealed(&nodes, source).await;
+    nodes.set_homes(&job, &[1, 2, 3]);
+    let entry = nodes.entry(&job);
+    for node in [1, 2] {
+        let store = nodes.data(node).store().clone();
+        store.remove(&job, &hex(source)).unwrap();
+    }
+    let filled = nodes.data(3).fill(&entry, false).await;
+    assert_eq!(filled.unwrap_err().kind(), "lost-bytes");
+    let cancel = reelraft_model::CancelJob {
+        job: job.clone(),
+        unix_ms: 0,
+    };
+    nodes.shared.apply(vec![Command::CancelJob(cancel)]);
+    let filled = nodes.data(3).fill(&entry, false).await;
+    assert_eq!(filled.unwrap_err().kind(), "unavailable-bytes");
+}

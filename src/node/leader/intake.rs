@@ -9,9 +9,9 @@ use std::{
 
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
-    AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
-    Reopen, State, TaskState,
-    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX},
+    AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, State, TaskKind, TaskState,
+    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -128,6 +128,7 @@ impl Intake {
             node.id == hello.node
                 && node.incarnation == hello.incarnation
                 && node.address == hello.address
+                && node.feature_level == hello.feature_level
         });
         if known {
             return Ok(());
@@ -136,6 +137,7 @@ impl Intake {
             node: hello.node,
             incarnation: hello.incarnation.clone(),
             address: hello.address.clone(),
+            feature_level: hello.feature_level,
         });
         let committed = self.cluster.propose_local(vec![command]).await;
         let committed = committed.map_err(|error| error.problem())?;
@@ -213,6 +215,7 @@ impl Intake {
             plan_note,
             audio_tracks,
             extras,
+            epoch,
         } = done.analysis.unwrap_or_default();
         for (part, ranges) in plan.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate() {
             let command = Command::PlanAppend(PlanAppend {
@@ -222,6 +225,8 @@ impl Intake {
             });
             self.cluster.propose_local(vec![command]).await?;
         }
+        let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
+        let said = key.kind() == TaskKind::Analyze && readable;
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,
@@ -234,10 +239,11 @@ impl Intake {
             plan_note,
             audio_tracks,
             extras,
+            epoch: said.then_some(epoch),
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {
-            Some(reply) if reply.stale => self.end_if_held(key).await,
+            Some(reply) if reply.stale => self.end_if_held(key, said.then_some(epoch)).await,
             _ => Ok(()),
         }
     }
@@ -245,20 +251,34 @@ impl Intake {
     /// Ends an attempt whose result the table refused, if the table still has it
     /// as running. A late result is refused too, and needs nothing; but one that
     /// is refused while it is awaited would come again in the same form, and the
-    /// work would be given out for ever.
-    async fn end_if_held(&self, key: &AttemptKey) -> Result<(), ConsensusError> {
-        if !awaits(&self.cluster.local(), key) {
+    /// work would be given out for ever. An analysis is refused when the job's
+    /// homes are no longer those of `epoch`, which have it: it is made again.
+    async fn end_if_held(
+        &self,
+        key: &AttemptKey,
+        epoch: Option<u64>,
+    ) -> Result<(), ConsensusError> {
+        let state = self.cluster.local();
+        if !awaits(&state, key) {
             return Ok(());
         }
-        warn!(%key, "the table refuses the result of an attempt that it waits for");
-        let problem = Problem::new(
-            "internal",
-            format!("the table refuses the result of {key}, which it waits for"),
-            "report this with the node's log; the job can be submitted again",
-        );
+        let moved = |job: &JobEntry| epoch.is_some_and(|epoch| epoch != job.job.epoch);
+        let moved = state.job(&key.job).is_some_and(|entry| moved(entry));
+        let (class, problem) = if moved {
+            let cause = "the job has other homes by now, and these lack the analysis";
+            let hint = "it is made again by itself";
+            let problem = Problem::new("homes-changed", cause, hint);
+            (FailureClass::OutOfReach, problem)
+        } else {
+            warn!(%key, "the table refuses the result of an attempt that it waits for");
+            let cause = format!("the table refuses the result of {key}, which it waits for");
+            let hint = "report this with the node's log; the job can be submitted again";
+            let problem = Problem::new("internal", cause, hint);
+            (FailureClass::Final, problem)
+        };
         let command = Command::Release(Release {
             key: key.clone(),
-            class: FailureClass::Final.into(),
+            class: class.into(),
             problem,
         });
         self.cluster.propose_local(vec![command]).await.map(drop)

@@ -4,6 +4,7 @@
 //! lost at any time for the price of a repeated message.
 
 pub mod intake;
+mod replicas;
 pub mod sessions;
 
 use std::{
@@ -21,7 +22,7 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::sessions::Sessions;
+use self::{replicas::Comparison, sessions::Sessions};
 use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
 use crate::{
     clock::unix_ms,
@@ -34,11 +35,20 @@ use crate::{
 /// A worker that was not heard for so long has lost its attempts.
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
+/// How long a leader waits for nodes that are silent, by the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Before another node copies their finished outputs.
+    pub rehome_after_s: u64,
+    /// Before jobs of their encoder build are made anew under another.
+    pub replan_after_s: u64,
+}
+
 /// Leads whenever this node is the leader; returns when `stop` is set.
 pub async fn run(
     cluster: Cluster,
     sessions: Arc<Sessions>,
-    rehome_after_s: u64,
+    patience: Patience,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut leadership = cluster.leadership();
@@ -46,7 +56,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, rehome_after_s, now.term);
+            let term = Term::new(&cluster, &sessions, patience, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -65,19 +75,19 @@ pub async fn run(
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
-    rehome_after_ms: u64,
+    patience: Patience,
     term: u64,
     since: Instant,
     cluster_ms_base: u64,
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, rehome_after_s: u64, term: u64) -> Self {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
         let cluster_ms_base = cluster.local().cluster_ms();
         Term {
             cluster,
             sessions,
-            rehome_after_ms: rehome_after_s.saturating_mul(1000),
+            patience,
             term,
             since: Instant::now(),
             cluster_ms_base,
@@ -91,6 +101,7 @@ impl<'a> Term<'a> {
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut reported: Option<Instant> = None;
         let mut told = Arc::default();
+        let mut comparison = Comparison::default();
         let mut ticked = Instant::now();
         let mut wrote = Instant::now();
         loop {
@@ -126,7 +137,7 @@ impl<'a> Term<'a> {
             let pace = Pace::of(&self.cluster.local());
             if reported.is_none_or(|at| at.elapsed() >= pace.report) {
                 reported = Some(Instant::now());
-                self.send_report(&self.cluster.local(), &health, &mut told);
+                self.send_report(&self.cluster.local(), &health, &mut told, &mut comparison);
             }
             if proposed {
                 continue;
@@ -147,7 +158,8 @@ impl<'a> Term<'a> {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
             unix_ms: unix_ms(),
-            rehome_after_ms: self.rehome_after_ms,
+            rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
+            replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
         }
     }
 
@@ -194,7 +206,18 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn send_report(&self, state: &State, health: &ClusterHealth, told: &mut Arc<JobsProgress>) {
+    fn send_report(
+        &self,
+        state: &State,
+        health: &ClusterHealth,
+        told: &mut Arc<JobsProgress>,
+        comparison: &mut Comparison,
+    ) {
+        let members = self.cluster.members().into_iter();
+        let voters = members.filter(|member| member.voter);
+        let voters = voters.map(|member| member.id).collect();
+        let compared_index = comparison.index(self.cluster.hashed_index());
+        comparison.hear(&self.sessions.table_hashes(compared_index), &voters);
         let mut running = self.sessions.shards_running();
         let jobs: JobsProgress = state
             .active()
@@ -215,6 +238,8 @@ impl<'a> Term<'a> {
             term: self.term,
             nodes: self.sessions.node_status(LEASE),
             jobs: None,
+            compared_index,
+            majority: comparison.majority.clone(),
         };
         if jobs != **told {
             *told = Arc::new(jobs);

@@ -192,6 +192,16 @@ impl Sessions {
         inner.open.values().map(status).collect()
     }
 
+    /// What the nodes say of their tables at an index.
+    pub fn table_hashes(&self, index: u64) -> BTreeMap<u64, String> {
+        let inner = self.inner();
+        let said = inner.open.iter().filter_map(|(node, session)| {
+            let point = session.beat.table.as_ref()?;
+            (point.index == index).then(|| (*node, point.hash.clone()))
+        });
+        said.collect()
+    }
+
     /// Shard attempts that the nodes report, with their frames, for each job.
     pub fn shards_running(&self) -> BTreeMap<String, Progress> {
         let inner = self.inner();

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{health::ClusterHealth, turns::Turns, usage::Usage};
+use super::{builds::Builds, turns::Turns, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
     limits::COMMANDS_PER_ENTRY_MAX,
@@ -13,19 +13,20 @@ use crate::{
 /// Hands pending tasks to free slots.
 pub(super) fn assign_tasks(
     state: &State,
-    health: &ClusterHealth,
-    failing: &BTreeSet<&String>,
+    builds: &Builds<'_>,
+    leaving: &BTreeSet<&String>,
     commands: &mut Vec<Command>,
 ) {
+    let health = builds.health;
     let mut usage = Usage::of(state, health);
-    let mut turns = Turns::new(state, &usage, health, failing);
+    let mut turns = Turns::new(state, &usage, health, leaving);
     while commands.len() < COMMANDS_PER_ENTRY_MAX {
         let Some((turn, task)) = turns.next(&usage) else {
             return;
         };
         let entry = turn.entry;
         let queue = turn.queue();
-        let Some(node) = pick_node(entry, task, queue.build, &usage) else {
+        let Some(node) = pick_node(entry, task, queue.build, &usage, builds) else {
             continue;
         };
         if queue.build.is_empty() {
@@ -60,7 +61,13 @@ struct NodeRank {
 /// The node for a task, if a suitable one has a free slot. A node that failed
 /// at it waits until all others have too: one that fails at once must not use
 /// up a task's tries while the good ones are busy.
-fn pick_node(entry: &JobEntry, task: &Task, build: &str, usage: &Usage<'_>) -> Option<u64> {
+fn pick_node(
+    entry: &JobEntry,
+    task: &Task,
+    build: &str,
+    usage: &Usage<'_>,
+    builds: &Builds<'_>,
+) -> Option<u64> {
     let whole = task.kind() != TaskKind::Shard;
     let failed_on = |node: u64| {
         let failures = task.failures.iter();
@@ -71,7 +78,7 @@ fn pick_node(entry: &JobEntry, task: &Task, build: &str, usage: &Usage<'_>) -> O
         .nodes
         .keys()
         .copied()
-        .filter(|&node| usage.health.can_run(node, build))
+        .filter(|&node| builds.suits(node, build))
         .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
         .collect();
     let least = able.iter().map(|&node| failed_on(node)).min()?;
