@@ -18,11 +18,17 @@ use super::{
 
 impl DataPlane {
     /// The blobs of a job that a home must have and this disk has not: those
-    /// of the table, and the source's chunks once the manifest is here.
+    /// of the table, and the source's chunks once the manifest is here. With
+    /// `source_known` the chunks are known to be here, and are not looked for:
+    /// a long source has a hundred thousand.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn lacking(&self, entry: &JobEntry) -> Result<Vec<String>, DataError> {
+    pub async fn lacking(
+        &self,
+        entry: &JobEntry,
+        source_known: bool,
+    ) -> Result<Vec<String>, DataError> {
         let (store, job, manifest) = (
             self.store.clone(),
             entry.job.id.clone(),
@@ -37,7 +43,7 @@ impl DataPlane {
                     lacking.push(hash);
                 }
             }
-            if !whole || lacking.contains(&manifest) {
+            if source_known || !whole || lacking.contains(&manifest) {
                 return Ok(lacking);
             }
             let bytes = store.reader(&job, &manifest)?;
@@ -54,17 +60,18 @@ impl DataPlane {
 
     /// Copies to this home all that the job has: when it returns, this home
     /// has everything that was acknowledged under the entry's epoch.
+    /// `source_known` says that it was found to have the source's chunks.
     ///
     /// # Errors
     /// [`DataError::Unavailable`] if no filled home can be asked now, and
     /// [`DataError::Lost`] if something is on no home any more.
-    pub async fn fill(&self, entry: &JobEntry) -> Result<(), DataError> {
+    pub async fn fill(&self, entry: &JobEntry, source_known: bool) -> Result<(), DataError> {
         if entry.job.state() == JobState::Uploading {
             return self.fill_journal(entry).await;
         }
         // Twice at most: the manifest first, then the chunks that it names.
         for _ in 0..2 {
-            let lacking = match self.lacking(entry).await {
+            let lacking = match self.lacking(entry, source_known).await {
                 Err(error) if error.is_missing() => continue,
                 lacking => lacking?,
             };
@@ -86,7 +93,7 @@ impl DataPlane {
                 return Err(self.confirm_lost(entry, error).await);
             }
         }
-        match self.lacking(entry).await?.into_iter().next() {
+        match self.lacking(entry, source_known).await?.into_iter().next() {
             None => Ok(()),
             Some(hash) => Err(DataError::Unavailable {
                 job: entry.job.id.clone(),

@@ -189,18 +189,25 @@ impl LocalStore {
         mut parts: mpsc::Receiver<Bytes>,
     ) -> Result<Stored, DataError> {
         let (store, job, hash) = (self.store.clone(), job.to_string(), hash.to_string());
-        blocking(move || {
-            reelraft_storage::blobs::check_hash(&hash)?;
-            let mut writer = store.writer(&job, bytes)?;
-            while let Some(part) = parts.blocking_recv() {
-                writer.write(&part)?;
-                if writer.written_bytes() > bytes {
-                    break;
-                }
-            }
-            Ok(writer.finish(Some(&hash))?)
+        let name = hash.clone();
+        let mut writer = blocking(move || {
+            reelraft_storage::blobs::check_hash(&name)?;
+            Ok(store.writer(&job, bytes)?)
         })
-        .await
+        .await?;
+        // A thread that may block is only held while a part is written: senders
+        // that are slow must not use them up.
+        while let Some(part) = parts.recv().await {
+            writer = blocking(move || {
+                writer.write(&part)?;
+                Ok(writer)
+            })
+            .await?;
+            if writer.written_bytes() > bytes {
+                break;
+            }
+        }
+        blocking(move || Ok(writer.finish(Some(&hash))?)).await
     }
 
     /// Reads a range of a blob, each block checked; `bytes` 0 reads to the end.

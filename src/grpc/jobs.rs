@@ -140,6 +140,11 @@ impl Jobs for JobsService {
         Ok(Response::new(wire_job(cancelled.map_err(status)?)))
     }
 
+    async fn replan(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let planned = self.api.replan(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(planned.map_err(status)?)))
+    }
+
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
         let deleted = self.api.delete(&request.into_inner().job).await;
         Ok(Response::new(wire_job(deleted.map_err(status)?)))

@@ -115,6 +115,15 @@ pub enum MediaError {
     /// A child was killed by someone else.
     #[error("{tool} was killed (signal {signal})")]
     ToolKilled { tool: String, signal: i32 },
+    /// A child died of a signal of its own making.
+    #[error("{tool} crashed (signal {signal})")]
+    ToolCrashed { tool: String, signal: i32 },
+    /// The build of ffmpeg lacks an encoder that the spec asks for.
+    #[error("this ffmpeg has no encoder {encoder}")]
+    EncoderMissing { encoder: String },
+    /// The build of ffmpeg refuses an option, filter or format that steps need.
+    #[error("this {tool} does not do what is asked of it: {detail}")]
+    WrongBuild { tool: String, detail: String },
     /// A child showed no progress.
     #[error("{tool} made no progress for {} s", STALL_MAX.as_secs())]
     Stalled { tool: String },
@@ -162,6 +171,9 @@ impl MediaError {
             Self::AudioMisfit { .. } => "audio-misfit",
             Self::ToolFailed { .. } => "ffmpeg-failed",
             Self::ToolKilled { .. } => "ffmpeg-killed",
+            Self::ToolCrashed { .. } => "ffmpeg-crashed",
+            Self::EncoderMissing { .. } => "encoder-missing",
+            Self::WrongBuild { .. } => "wrong-build",
             Self::Stalled { .. } => "ffmpeg-stalled",
             Self::BadOutput { .. } => "ffmpeg-output",
             Self::PlanMismatch { .. } => "plan-mismatch",
@@ -196,8 +208,14 @@ impl MediaError {
             | Self::NoExtras
             | Self::SourceHasNoAudio { .. }
             | Self::NoSuchAudioTrack { .. }
-            | Self::AudioMisfit { .. } => Class::Final,
-            Self::ToolFailed { .. }
+            | Self::AudioMisfit { .. }
+            // A job keeps to one build, whose other nodes would say the same.
+            | Self::EncoderMissing { .. }
+            | Self::WrongBuild { .. } => Class::Final,
+            // Of a crash either the tool or the source may be the cause, which
+            // only another node's answer tells.
+            Self::ToolCrashed { .. }
+            | Self::ToolFailed { .. }
             | Self::Stalled { .. }
             | Self::BadOutput { .. }
             | Self::Unproven { .. } => Class::Work,
@@ -263,9 +281,18 @@ impl MediaError {
             Self::ToolKilled { .. } => {
                 "something on the machine ended it (often: too little memory); it is tried again"
             }
+            Self::ToolCrashed { .. } => {
+                "the program itself is at fault: install another build of it (some static builds crash on MPEG-TS); `reelraft doctor` checks it"
+            }
+            Self::EncoderMissing { .. } => {
+                "install an ffmpeg that has it, or choose another codec; `reelraft doctor` lists what works"
+            }
+            Self::WrongBuild { .. } => {
+                "the source is not at fault: install ffmpeg 5.1 or later with its usual parts; `reelraft doctor` lists what works"
+            }
             Self::Stalled { .. } => "the machine may be overloaded, or the source damaged",
             Self::BadOutput { .. } => {
-                "ffmpeg 5.1 is what this was made for; `reelraft doctor` shows what there is"
+                "ffmpeg 5.1 to 9 were tried; `reelraft doctor` shows what there is"
             }
             Self::PlanMismatch { .. } => "the job goes on as one shard",
             Self::Unproven { .. } => {

@@ -25,6 +25,10 @@ pub const LOOSE_PICTURES_MIN: usize = 5;
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
 
+/// Frames before a shard during which its first one may be decoded: those that
+/// are shown before it and come after it in the file.
+pub const JOINT_FRAMES: u64 = 4;
+
 /// Shorter side, in pixels, of a picture that is deinterlaced or denoised.
 /// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;
@@ -81,6 +85,14 @@ pub const LOOK_AHEAD_PACKETS: usize = 64;
 /// per frame, and a busy machine shares its cores.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
 
+/// How often a child is looked at; a node that was stopped in between counts
+/// as one look.
+pub const STALL_TICK: Duration = Duration::from_secs(1);
+
+/// A child that reads and says nothing for this long is killed: it reads the
+/// same over and over. In this time it could read 4 TB at 200 MB/s.
+pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
+
 /// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
 
@@ -90,6 +102,12 @@ pub const READ_WAIT: Duration = Duration::from_secs(120);
 
 /// Niceness of children: Raft must not starve while they use every core.
 pub const NICE: i32 = 10;
+
+/// Their wish for the disk: the last of the usual class, behind Raft's log. Not
+/// the idle class, which a busy disk never serves.
+pub const IO_PRIORITY: libc::c_int = (2 << 13) | 7;
+/// That the number after it is a process: the kernel's IOPRIO_WHO_PROCESS.
+pub const IO_PRIORITY_OF_PROCESS: libc::c_int = 1;
 
 /// Address space of a child, regardless of the picture. x264 at 720p peaks at
 /// 0.9 GB virtual; look-ahead and references grow with the picture.

@@ -81,28 +81,31 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let rehome_after_s = context.config.rehome_after_s;
+    let patience = leader::Patience {
+        rehome_after_s: context.config.rehome_after_s,
+        replan_after_s: context.config.replan_after_s,
+    };
     let loops = [
         tokio::spawn(leader::run(
             cluster.clone(),
             sessions,
-            rehome_after_s,
+            patience,
             stop.clone(),
         )),
         tokio::spawn(home::run(context.clone(), stop.clone())),
     ];
     let mut fatal = cluster.fatal();
+    let mut failure = context.failure.subscribe();
     let failed = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
-        broken = fatal.wait_for(Option::is_some) => broken.ok().and_then(|cause| cause.clone()),
-        cause = context.data.failed() => Some(cause),
+        broken = fatal.wait_for(Option::is_some) => {
+            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
+        }
+        cause = context.data.failed() => Some(storage_failed(cause)),
+        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
     };
-    if let Some(cause) = failed {
-        return Err(Problem::new(
-            "storage-failed",
-            cause,
-            "look at the disk; the node rejoins when it is started again",
-        ));
+    if let Some(problem) = failed {
+        return Err(problem);
     }
     info!("stopping");
     // The worker gives its attempts back while there is a cluster to tell.
@@ -114,6 +117,11 @@ async fn serve(
     }
     let _ = ended(serving).await;
     Ok(())
+}
+
+fn storage_failed(cause: String) -> Problem {
+    let hint = "look at the disk; the node rejoins when it is started again";
+    Problem::new("storage-failed", cause, hint)
 }
 
 /// Waits a moment for a task that was told to stop.

@@ -101,11 +101,34 @@ impl ProcessCluster {
     /// # Errors
     /// As [`ProcessCluster::start`].
     pub fn on_loopback(folder: &Path, count: u16, slots: u32) -> Result<Self, String> {
+        Self::with_environments(folder, vec![Vec::new(); count.into()], slots)
+    }
+
+    /// Starts a node on loopback for each environment.
+    ///
+    /// # Errors
+    /// As [`ProcessCluster::start`].
+    pub fn with_environments(
+        folder: &Path,
+        environments: Vec<Vec<(String, String)>>,
+        slots: u32,
+    ) -> Result<Self, String> {
         let spec = ClusterSpec {
             slots,
             ..Default::default()
         };
-        Self::start(folder, NodeSpec::on_loopback(folder, count), spec)
+        let mut nodes = NodeSpec::on_loopback(folder, environments.len() as u16);
+        for (node, environment) in nodes.iter_mut().zip(environments) {
+            node.environment = environment;
+        }
+        Self::start(folder, nodes, spec)
+    }
+
+    /// Gives a node another environment, from its next start on.
+    pub fn set_environment(&mut self, id: u64, environment: Vec<(String, String)>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.spec.environment = environment;
+        }
     }
 
     /// Adds a node and starts it. The others know it from their next start on.

@@ -13,8 +13,10 @@ use crate::{
     config::ClusterConfig,
     core::{Core, Leadership},
     error::ConsensusError,
+    heartbeats::election_timeout_ms,
     limits::{HAND_OVER_TIME, MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
     propose::{Committed, encode},
+    raft_clock::stretch_percent,
     runtime::RaftRuntime,
     service::PeerService,
     start::start,
@@ -191,6 +193,12 @@ impl Cluster {
             .collect()
     }
 
+    /// How long this node hears nothing of a leader, at most, before it seeks
+    /// another. It follows what heartbeats and syncs take on this machine.
+    pub fn election_timeout_ms(&self) -> u64 {
+        election_timeout_ms(stretch_percent())
+    }
+
     pub fn identity(&self) -> &Identity {
         self.core.identity()
     }
@@ -219,6 +227,18 @@ impl Cluster {
             .await
             .map_err(|_| self.core.stopped())?;
         Ok((index.unwrap_or(0), hash))
+    }
+
+    /// The latest index at which this replica's table can be compared with
+    /// others.
+    pub fn hashed_index(&self) -> Option<u64> {
+        self.core.replica.hashed_index()
+    }
+
+    /// The table's hash at an index, if a write ended there lately. Replicas have
+    /// the same at the same index.
+    pub fn table_hash_at(&self, index: u64) -> Option<TableHash> {
+        self.core.replica.hash_at(index)
     }
 
     /// Asks for a snapshot, which is made soon.

@@ -127,6 +127,12 @@ impl ServedSource {
         self.served.bytes.load(Ordering::Relaxed)
     }
 
+    /// Asks for the same number, from anywhere.
+    pub fn counter(&self) -> impl Fn() -> u64 + Send + Sync + use<> {
+        let served = self.served.clone();
+        move || served.bytes.load(Ordering::Relaxed)
+    }
+
     /// Why bytes could not be served, if they could not: the reader's own
     /// error only says that its input broke off.
     pub fn trouble(&self) -> Option<Problem> {

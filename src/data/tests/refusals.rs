@@ -214,3 +214,46 @@ fn readers_that_take_nothing_hold_no_threads() {
     runtime.shutdown_background();
     assert_eq!(present.expect("a thread is free").unwrap(), [true]);
 }
+
+/// A put takes as long as its sender does. The threads that may block are for
+/// those whose bytes are there.
+#[test]
+fn senders_that_are_slow_hold_no_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    let stored = runtime.block_on(async {
+        let nodes = ThreeNodes::start().await;
+        let job = nodes.job(1, &[1]);
+        let local = nodes.data(1).local_store();
+        let ticket = PutTicket {
+            epoch: nodes.entry(&job).job.epoch,
+            job: job.clone(),
+            log_index: 0,
+        };
+        let mut begun = Vec::new();
+        for _ in 0..8 {
+            let (sender, parts) = mpsc::channel(1);
+            sender.send(Bytes::from_static(b"first")).await.unwrap();
+            let (local, ticket) = (local.clone(), ticket.clone());
+            let hash = hex(b"first and last");
+            tokio::spawn(async move { local.put_parts(&ticket, &hash, 14, parts).await });
+            // Its first part is taken, and the next does not come.
+            let _ = sender.reserve().await;
+            begun.push(sender);
+        }
+        let whole = Bytes::from_static(b"whole");
+        let (sender, parts) = mpsc::channel(1);
+        sender.send(whole.clone()).await.unwrap();
+        drop(sender);
+        let hash = hex(&whole);
+        let put = local.put_parts(&ticket, &hash, whole.len() as u64, parts);
+        tokio::time::timeout(Duration::from_secs(5), put).await
+    });
+    // A thread that is held would be waited for.
+    runtime.shutdown_background();
+    stored.expect("a thread is free").unwrap();
+}

@@ -16,6 +16,7 @@ use crate::{
     extras::choose,
     facts::{
         color::{Hdr, HeaderColorTags},
+        encoder_names,
         file_metadata::FileMetadata,
         index::{Index, SourceFacts},
         labels::Label,
@@ -23,7 +24,7 @@ use crate::{
         plan::{Plan, one_shard},
         source::{ProbedSource, Source},
     },
-    ffmpeg::{context::Context, showinfo::Frame},
+    ffmpeg::{abilities, context::Context, showinfo::Frame},
     video::{grid::Grid, timing::fps},
 };
 
@@ -59,10 +60,14 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
+    let encoders = abilities::encoders(context).await?;
+    abilities::require(&encoders, encoder_names::named_by(context.spec))?;
     let found = probe::probe(context).await?;
     let mut notes = Vec::new();
     let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
     let extras = choose::choose(context.spec, &found.streams, &mut notes);
+    let converted = extras.iter().map(|extra| extra.encoder.as_str());
+    abilities::require(&encoders, converted.filter(|name| *name != "copy"))?;
     let metadata = (!context.spec.strip_metadata).then(|| {
         let audio = audio_tracks.first().map(|track| track.stream);
         FileMetadata::of(&found, audio, context.spec.keep_location, &mut notes)

@@ -143,6 +143,9 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-hide_banner",
         "-v",
         LOG_ERRORS,
+        // Each further thread would need memory for pictures of its own.
+        "-threads",
+        "1",
         "-select_streams",
         &source.video().stream.to_string(),
         "-read_intervals",

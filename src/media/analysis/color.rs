@@ -45,8 +45,9 @@ pub(crate) async fn read_hdr(context: &Context<'_>, source: &Source) -> Result<H
         return Ok(Hdr::default());
     }
     let arguments = args::first_side_data(context.input, source);
-    let shown: Option<Shown<Sides>> = ask_ffprobe(context, &arguments).await?;
-    let first = shown.and_then(|shown| shown.frames.into_iter().next());
+    let shown: Shown<Sides> =
+        ask_ffprobe(context, &arguments, source.video().address_bytes()).await?;
+    let first = shown.frames.into_iter().next();
     let sides = first.map(|frame| frame.side_data_list).unwrap_or_default();
     Ok(read(&sides))
 }
@@ -110,30 +111,29 @@ pub(crate) async fn reference_color_tags(
     let exit = context
         .ffmpeg_with(&arguments, index.facts.picture.address_bytes(), &mut text)
         .await?;
-    // If encoding fails, the shard will report it; here it doesn't matter.
-    if text.diagnostics.check_exit("ffmpeg", exit).is_err() || !sample.exists() {
-        return Ok(HeaderColorTags::default());
-    }
+    text.diagnostics.check_exit("ffmpeg", exit)?;
     let arguments = args::sample_tags();
-    let shown: Option<Shown<HeaderColorTags>> = ask_ffprobe(context, &arguments).await?;
+    let shown: Shown<HeaderColorTags> = ask_ffprobe(context, &arguments, 0).await?;
     std::fs::remove_file(&sample).map_err(MediaError::disk("removing a sample"))?;
-    Ok(shown
-        .and_then(|shown| shown.frames.into_iter().next())
-        .unwrap_or_default())
+    Ok(shown.frames.into_iter().next().unwrap_or_default())
 }
 
-/// Runs ffprobe. An answer that can't be parsed counts as none: a damaged
-/// source is reported when it is decoded.
+/// Runs ffprobe. An answer that did not come is an error: taken for "none", it
+/// would lose what the source has, and only on some nodes.
 async fn ask_ffprobe<Answer: DeserializeOwned>(
     context: &Context<'_>,
     arguments: &[String],
-) -> Result<Option<Answer>, MediaError> {
+    address_bytes_extra: u64,
+) -> Result<Answer, MediaError> {
     let mut text = TextListener::default();
-    let exit = context.ffprobe(arguments, &mut text).await?;
-    match text.diagnostics.check_exit("ffprobe", exit) {
-        Err(MediaError::ToolFailed { .. }) => Ok(None),
-        judged => judged.map(|()| serde_json::from_str(&text.out).ok()),
-    }
+    let exit = context
+        .ffprobe_with(arguments, address_bytes_extra, &mut text)
+        .await?;
+    text.diagnostics.check_exit("ffprobe", exit)?;
+    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
+        tool: "ffprobe".into(),
+        detail: error.to_string(),
+    })
 }
 
 #[cfg(test)]

@@ -33,16 +33,24 @@ pub(crate) async fn first_frame(
     };
     let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
     let mut listener = FrameLines::default();
-    context.ffmpeg(&arguments, &mut listener).await?;
+    let exit = context
+        .ffmpeg_with(&arguments, source.video().address_bytes(), &mut listener)
+        .await?;
     match (listener.decoded, listener.filtered) {
         (Some(decoded), Some(filtered)) => Ok(FirstFrame {
             decoded,
             filtered,
             rate: listener.rate,
         }),
-        _ => Err(MediaError::NoFrames {
-            detail: listener.diagnostics.last_errors(),
-        }),
+        _ => {
+            match listener.diagnostics.check_exit("ffmpeg", exit) {
+                Ok(()) | Err(MediaError::ToolFailed { .. }) => {}
+                Err(error) => return Err(error),
+            }
+            Err(MediaError::NoFrames {
+                detail: listener.diagnostics.last_errors(),
+            })
+        }
     }
 }
 

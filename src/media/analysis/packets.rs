@@ -65,8 +65,15 @@ async fn mark_clean(
             ..Default::default()
         };
         let arguments = args::scan_refresh(context.input, source, types);
-        context.ffmpeg(&arguments, &mut listener).await?;
-        // A failure only leaves keyframes unmarked, which costs lead-in.
+        let exit = context.ffmpeg(&arguments, &mut listener).await?;
+        match listener.diagnostics.check_exit("ffmpeg", exit) {
+            Ok(()) => {}
+            // The filter can't read this stream: no keyframe is marked, which
+            // costs lead-in. Half of a scan would make the plan depend on where
+            // it broke off.
+            Err(MediaError::ToolFailed { .. }) => listener.found.clear(),
+            Err(error) => return Err(error),
+        }
         for packet in packets.iter_mut() {
             packet.clean =
                 packet.key && packet.pts.is_some_and(|pts| listener.found.contains(&pts));

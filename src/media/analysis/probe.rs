@@ -61,9 +61,10 @@ async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Show
     let mut text = TextListener::default();
     let exit = context.ffprobe(arguments, &mut text).await?;
     if matches!(exit, Exit::Failure(_)) {
-        text.diagnostics
-            .check_exit("ffprobe", Exit::StoppedByListener)
-            .and(Err(refusal(&text)))?;
+        return Err(match text.diagnostics.check_exit("ffprobe", exit) {
+            Ok(()) | Err(MediaError::ToolFailed { .. }) => refusal(&text),
+            Err(error) => error,
+        });
     }
     serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
         tool: "ffprobe".into(),
@@ -168,6 +169,7 @@ fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
         codec: video.codec().to_string(),
         profile: video.profile.clone().unwrap_or_default(),
         time_base,
+        pixels,
     })
 }
 

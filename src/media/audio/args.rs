@@ -6,7 +6,8 @@ use reelraft_model::spec::{Audio, Container, Spec};
 use crate::{
     audio::filters::filters,
     facts::{
-        audio_track::AudioTrack, containers::muxer, index::Index, source::Source, text::strings,
+        audio_track::AudioTrack, containers::muxer, encoder_names::audio_encoder, index::Index,
+        source::Source, text::strings,
     },
     ffmpeg::{
         args::{drain_other_streams, global_options},
@@ -38,7 +39,9 @@ impl AudioIntermediate {
             (_, Container::Flac) => AudioIntermediate::Flac,
             (_, Container::Opus) => AudioIntermediate::Ogg,
             _ if muxed_codec(spec, track) == "opus" => AudioIntermediate::Ogg,
-            (Audio::Copy, Container::Mkv | Container::Webm) => AudioIntermediate::Matroska,
+            // Matroska keeps the encoder's delay, which it needs to place the
+            // first packet; a fragmented MP4 would lose it.
+            (_, Container::Mkv | Container::Webm) => AudioIntermediate::Matroska,
             // MP4 keeps neither FLAC's channel layout nor its end. In
             // fragments, the last packet of these codecs has no duration and
             // would fall out of the output's edit list.
@@ -135,12 +138,15 @@ fn delay_header(spec: &Spec, track: &AudioTrack) -> Vec<String> {
 /// Options of the audio encoder, for all tracks of an output.
 pub(crate) fn codec(spec: &Spec) -> Vec<String> {
     let rate = spec.audio_bitrate.to_string();
-    match spec.audio() {
-        Audio::Aac => strings(&["-c:a", "aac", "-b:a", &rate, "-flags:a", "+bitexact"]),
-        Audio::Opus => strings(&["-c:a", "libopus", "-b:a", &rate, "-flags:a", "+bitexact"]),
-        Audio::Flac => strings(&["-c:a", "flac", "-flags:a", "+bitexact"]),
-        Audio::Copy | Audio::None => strings(&["-c:a", "copy"]),
+    let Some(encoder) = audio_encoder(spec.audio()) else {
+        return strings(&["-c:a", "copy"]);
+    };
+    let mut args = strings(&["-c:a", encoder]);
+    if spec.audio() != Audio::Flac {
+        args.extend(strings(&["-b:a", &rate]));
     }
+    args.extend(strings(&["-flags:a", "+bitexact"]));
+    args
 }
 
 /// The codec of a track in the output.
@@ -151,10 +157,21 @@ fn muxed_codec<'s>(spec: &Spec, track: &'s AudioTrack) -> &'s str {
     }
 }
 
-/// Makes MP4 accept a codec whose support ffmpeg calls experimental.
+/// Makes MP4 accept a codec whose support ffmpeg calls experimental. The muxer
+/// alone: FLAC's encoder would give 32 bits, which few players read.
 pub(crate) fn allow_experimental(spec: &Spec, track: &AudioTrack) -> Vec<String> {
     match muxed_codec(spec, track) {
-        "flac" | "truehd" => strings(&["-strict", "experimental"]),
+        "flac" | "truehd" => strings(&["-strict", "experimental", "-strict:a", "normal"]),
+        _ => Vec::new(),
+    }
+}
+
+/// Keeps the processor out of decoded, resampled and encoded audio (P1):
+/// floats are summed up in another order for each set of instructions. Any
+/// processor of this kind has these.
+pub(crate) fn same_on_every_processor(spec: &Spec) -> Vec<String> {
+    match audio_encoder(spec.audio()) {
+        Some(_) if cfg!(target_arch = "x86_64") => strings(&["-cpuflags", "sse2"]),
         _ => Vec::new(),
     }
 }
@@ -165,6 +182,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     let source = &index.facts.source;
     let form = AudioIntermediate::of(spec, track);
     let mut args = global_options(LOG_ERRORS);
+    args.extend(same_on_every_processor(spec));
     args.extend(strings(&[
         "-progress",
         "pipe:1",
@@ -189,7 +207,9 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     }
     args.extend(form.args());
     args.extend(delay_header(spec, track));
-    args.extend(allow_experimental(spec, track));
+    if spec.audio() == Audio::Copy {
+        args.extend(allow_experimental(spec, track));
+    }
     args.push(form.file().to_string());
     args.extend(drain_other_streams(
         source,
@@ -208,6 +228,7 @@ pub(crate) fn first(
     track: &AudioTrack,
 ) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
+    args.extend(same_on_every_processor(spec));
     args.extend(strings(&["-threads", "1"]));
     args.extend(open_input(input, Some(&source.demuxer)));
     let map = format!("0:{}", track.stream);
@@ -228,8 +249,9 @@ pub(crate) fn first(
 }
 
 /// Measures the loudness of a whole track; ffmpeg prints it at the end.
-pub(crate) fn measure(input: &Input, source: &Source, stream: u32) -> Vec<String> {
+pub(crate) fn measure(input: &Input, source: &Source, spec: &Spec, stream: u32) -> Vec<String> {
     let mut args = global_options(LOG);
+    args.extend(same_on_every_processor(spec));
     args.extend(strings(&[
         "-progress",
         "pipe:1",
@@ -266,12 +288,26 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
     fn audio_track_arguments_are_pinned() {
         let index = sample();
         let input = Input::File("s".into());
         assert_eq!(
             track(&input, &index, &spec("", ""), &index.facts.audio_tracks[0]).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -cpuflags sse2 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
+        );
+    }
+
+    #[test]
+    fn flac_is_encoded_without_experiments_and_muxed_with_them() {
+        let index = sample();
+        let spec = spec("flac", "mp4");
+        let own = &index.facts.audio_tracks[0];
+        let encoded = track(&Input::File("s".into()), &index, &spec, own).join(" ");
+        assert!(!encoded.contains("-strict"), "{encoded}");
+        assert_eq!(
+            allow_experimental(&spec, own).join(" "),
+            "-strict experimental -strict:a normal"
         );
     }
 
@@ -302,7 +338,7 @@ mod tests {
             ..sample().facts.audio_tracks[0].clone()
         };
         for (audio, container, codec, form) in [
-            ("aac", "mkv", "mp3", AudioIntermediate::Mp4),
+            ("aac", "mkv", "mp3", AudioIntermediate::Matroska),
             ("opus", "mp4", "aac", AudioIntermediate::Ogg),
             ("copy", "mov", "pcm_s16le", AudioIntermediate::Mov),
             ("copy", "mkv", "dts", AudioIntermediate::Matroska),

@@ -22,7 +22,7 @@ pub(crate) async fn measure(
     source: &Source,
     stream: u32,
 ) -> Result<Option<Loudness>, MediaError> {
-    let arguments = args::measure(context.input, source, stream);
+    let arguments = args::measure(context.input, source, context.spec, stream);
     let mut summary = LoudnessSummary {
         progress: ProgressListener::new(&|_| {}),
         integrated_mlufs: None,

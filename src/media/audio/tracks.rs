@@ -157,16 +157,35 @@ async fn try_first_packet(
     if listener.seen {
         return Ok(TrialResult::Good);
     }
-    let misfit = listener
-        .diagnostics
-        .kept
-        .iter()
-        .find(|message| MISFITS.iter().any(|known| message.contains(known)));
-    match misfit.filter(|_| matches!(exit, Exit::Failure(_))) {
-        Some(message) => Ok(TrialResult::Misfit(message.clone())),
-        None => Ok(TrialResult::Silent),
+    judge(&listener.diagnostics, exit)
+}
+
+/// What a trial without a packet shows. A track is empty only if ffmpeg ended
+/// well or said so: a failure in unknown words is an error, since for a missing
+/// encoder or memory the sound would be lost unsaid.
+fn judge(diagnostics: &Diagnostics, exit: Exit) -> Result<TrialResult, MediaError> {
+    let said = |words: &[&str]| {
+        let mut messages = diagnostics.kept.iter();
+        messages.find(|message| words.iter().any(|known| message.contains(known)))
+    };
+    match diagnostics.check_exit("ffmpeg", exit) {
+        Ok(()) => Ok(TrialResult::Silent),
+        Err(error @ MediaError::ToolFailed { .. }) => match (said(&MISFITS), said(&EMPTY)) {
+            (Some(message), _) => Ok(TrialResult::Misfit(message.clone())),
+            (None, Some(_)) => Ok(TrialResult::Silent),
+            (None, None) => Err(error),
+        },
+        Err(error) => Err(error),
     }
 }
+
+/// What ffmpeg logs when a track's decoder gives no frame, or when it has no
+/// decoder for it.
+const EMPTY: [&str; 3] = [
+    "Cannot determine format of input",
+    "Decoder (codec",
+    "no decoder found for",
+];
 
 /// What ffmpeg logs when a muxer or an encoder refuses a track.
 const MISFITS: [&str; 8] = [
@@ -219,6 +238,31 @@ mod tests {
             .iter()
             .map(|(number, stream)| (*number, stream.index))
             .collect())
+    }
+
+    fn failed(line: &str) -> Result<TrialResult, MediaError> {
+        let mut diagnostics = Diagnostics::default();
+        diagnostics.observe(line).unwrap();
+        let code_1 = std::os::unix::process::ExitStatusExt::from_raw(1 << 8);
+        judge(&diagnostics, Exit::Failure(code_1))
+    }
+
+    #[test]
+    fn only_what_is_known_to_mean_no_sound_means_it() {
+        let ended_well = judge(&Diagnostics::default(), Exit::Success);
+        assert!(matches!(ended_well, Ok(TrialResult::Silent)));
+        let no_frames = failed("[error] Cannot determine format of input stream 0:1 after EOF");
+        assert!(matches!(no_frames, Ok(TrialResult::Silent)));
+        let misfit = failed("[mp4 @ 0x5] [error] Could not find tag for codec vorbis in stream #0");
+        assert!(matches!(misfit, Ok(TrialResult::Misfit(_))));
+        for (line, kind) in [
+            ("[fatal] Unknown encoder 'libopus'", "encoder-missing"),
+            ("[error] Cannot allocate memory", "ffmpeg-failed"),
+            ("[error] words of a later version", "ffmpeg-failed"),
+        ] {
+            let error = failed(line).err().unwrap();
+            assert_eq!(error.kind(), kind, "{line}");
+        }
     }
 
     #[test]

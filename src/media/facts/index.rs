@@ -223,6 +223,14 @@ impl Index {
         &self.times[from..to]
     }
 
+    /// Whether a clean keyframe has this time.
+    pub(crate) fn is_clean_key(&self, pts: i64) -> bool {
+        let at = self.keys.partition_point(|key| key.pts < pts);
+        self.keys
+            .get(at)
+            .is_some_and(|key| key.pts == pts && key.clean)
+    }
+
     /// Where decoding may start for a range, best first. `None` is the
     /// beginning of the file, and always the last candidate.
     ///
@@ -283,6 +291,7 @@ pub(crate) mod tests {
                     codec: "h264".into(),
                     profile: "High".into(),
                     time_base: Ratio { num: 1, den: 24 },
+                    pixels: 0,
                 }),
             },
             label: Label::default(),

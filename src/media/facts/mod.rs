@@ -4,6 +4,7 @@ pub(crate) mod audio_track;
 pub(crate) mod color;
 pub(crate) mod containers;
 pub(crate) mod encoded;
+pub(crate) mod encoder_names;
 pub(crate) mod extra;
 pub(crate) mod file_metadata;
 pub(crate) mod index;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::facts::times::Ratio;
+use crate::{facts::times::Ratio, limits::ADDRESS_BYTES_PER_PIXEL};
 
 /// The video stream that is encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,6 +16,16 @@ pub(crate) struct Video {
     pub codec: String,
     pub profile: String,
     pub time_base: Ratio,
+    /// Pixels of its picture, as declared; of use during the analysis only.
+    #[serde(skip)]
+    pub pixels: u64,
+}
+
+impl Video {
+    /// Address space in bytes, beyond the base, that decoding it needs.
+    pub fn address_bytes(&self) -> u64 {
+        self.pixels.saturating_mul(ADDRESS_BYTES_PER_PIXEL)
+    }
 }
 
 /// A source whose format is known.

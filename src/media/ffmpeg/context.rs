@@ -12,6 +12,7 @@ use crate::{
         process::{Exit, Invocation, Listener, run},
         tools::Tools,
     },
+    limits::STALL_MAX,
 };
 
 /// What every step works with.
@@ -57,7 +58,18 @@ impl Context<'_> {
         args: &[String],
         listener: &mut (dyn Listener + Send),
     ) -> Result<Exit, MediaError> {
-        self.run_tool(&self.tools.ffprobe, args, 0, listener).await
+        self.ffprobe_with(args, 0, listener).await
+    }
+
+    /// Runs ffprobe with additional address space, to decode pictures.
+    pub(crate) async fn ffprobe_with(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        self.run_tool(&self.tools.ffprobe, args, address_bytes_extra, listener)
+            .await
     }
 
     async fn run_tool(
@@ -70,9 +82,11 @@ impl Context<'_> {
         let child = Invocation {
             program,
             args,
-            folder: self.work_dir,
+            work_dir: Some(self.work_dir),
             address_bytes_extra,
             time_max: None,
+            stall_max: STALL_MAX,
+            served: self.input.served(),
         };
         run(child, self.cancel, listener).await
     }

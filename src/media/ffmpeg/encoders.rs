@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::{
     error::MediaError,
     facts::{
-        recipe::{RECIPE, SCALER},
+        recipe::{RECIPE, SCALER, X264, X265},
         text::strings,
     },
     ffmpeg::{
         cancel::Cancel,
         listeners::TextListener,
         log::LOG_ERRORS,
-        process::{self, Exit, Invocation},
+        process::{self, Invocation},
         tools::Tools,
     },
     limits::PROBE_TIME_MAX,
@@ -46,20 +46,13 @@ const ENCODERS: [Encoder; 7] = [
     Encoder {
         name: "libx264",
         used_for: "--codec h264",
-        options: &["-preset", "medium", "-crf", "23"],
+        options: &["-preset", "medium", "-crf", "23", "-x264-params", X264],
         audio: false,
     },
     Encoder {
         name: "libx265",
         used_for: "--codec hevc",
-        options: &[
-            "-preset",
-            "medium",
-            "-crf",
-            "28",
-            "-x265-params",
-            "pools=none:frame-threads=1:info=0:log-level=error",
-        ],
+        options: &["-preset", "medium", "-crf", "28", "-x265-params", X265],
         audio: false,
     },
     Encoder {
@@ -112,13 +105,14 @@ pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
     checks
 }
 
-/// The encoder build: a hash over the versions of ffmpeg and its libraries, the
-/// architecture, our recipe, and the bytes that the scaler and each encoder
-/// give for a small clip on this processor. Takes about a second; a missing
-/// encoder is hashed as missing.
+/// The encoder build: a hash over the versions of ffmpeg, ffprobe and their
+/// libraries, the architecture, our recipe, what ffprobe says of a small clip,
+/// and the bytes that the scaler and each encoder give for another on this
+/// processor. Takes about a second; a missing encoder is hashed as missing.
 ///
 /// # Errors
-/// Only when ffmpeg itself can't be run.
+/// When ffmpeg or ffprobe can't be run, or ffprobe can't read the clip: every
+/// analysis rests on what it says.
 pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
@@ -127,19 +121,28 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     };
     add(&format!("recipe {RECIPE}"));
     add(std::env::consts::ARCH);
-    let versions = output_of(tools, strings(&["-hide_banner", "-version"])).await?;
-    // Paths and flags of the build matter only as far as the probe shows it.
-    for line in versions
-        .lines()
-        .filter(|line| line.starts_with("ffmpeg version") || line.starts_with("lib"))
-    {
-        add(line);
+    for tool in [&tools.ffmpeg, &tools.ffprobe] {
+        let versions = output_of(tool, &strings(&["-hide_banner", "-version"])).await?;
+        // Paths and flags of the build matter only as far as the probe shows it.
+        for (number, line) in versions.lines().enumerate() {
+            if number == 0 || line.starts_with("lib") {
+                add(line);
+            }
+        }
     }
+    add(&check_ffprobe(tools).await?);
     for encoder in &ENCODERS {
         add(encoder.name);
         match digest_of(tools, encoder).await {
             Ok(digest) => add(&digest),
-            Err(MediaError::ToolFailed { .. }) => add("missing"),
+            // It is not there, or does not work: a job that asks for it goes
+            // elsewhere, and the others go on.
+            Err(
+                MediaError::EncoderMissing { .. }
+                | MediaError::ToolFailed { .. }
+                | MediaError::ToolCrashed { .. }
+                | MediaError::WrongBuild { .. },
+            ) => add("missing"),
             Err(error) => return Err(error),
         }
     }
@@ -185,41 +188,129 @@ fn probe_args(encoder: &Encoder) -> Vec<String> {
 }
 
 async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaError> {
-    output_of(tools, probe_args(encoder)).await
+    output_of(&tools.ffmpeg, &probe_args(encoder)).await
 }
 
-async fn output_of(tools: &Tools, args: Vec<String>) -> Result<String, MediaError> {
+/// One HEVC picture with HDR metadata, as MP4 in base64.
+const CLIP: &str = include_str!("probe_clip.txt");
+
+/// What an analysis asks of ffprobe, asked of a clip that is built in: streams,
+/// packets and the side data of frames. Returns its answer.
+///
+/// # Errors
+/// [`MediaError::BadOutput`] if the answer lacks what is in the clip.
+pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
+    let clip: String = CLIP.lines().collect();
+    let args = strings(&[
+        "-hide_banner",
+        "-v",
+        LOG_ERRORS,
+        "-threads",
+        "1",
+        "-protocol_whitelist",
+        "data",
+        "-show_entries",
+        "stream=codec_name,width,height,time_base,color_transfer:packet=pts,dts,flags:frame_side_data",
+        "-of",
+        "json=compact=1",
+        "-i",
+        &format!("data:video/mp4;base64,{clip}"),
+    ]);
+    let answer = output_of(&tools.ffprobe, &args).await?;
+    let needed = [
+        "hevc",
+        "\"K",
+        "Mastering display metadata",
+        "\"max_content\": 1000",
+    ];
+    match needed.iter().find(|words| !answer.contains(**words)) {
+        None => Ok(answer),
+        Some(words) => Err(MediaError::BadOutput {
+            tool: "ffprobe".into(),
+            detail: format!("{words} is missing from what it says of a clip"),
+        }),
+    }
+}
+
+/// Runs a tool on no input of a job's, and gives what it prints.
+pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String, MediaError> {
     let mut text = TextListener::default();
     let exit = process::run(
         Invocation {
-            program: &tools.ffmpeg,
-            args: &args,
-            folder: Path::new("/"),
+            program,
+            args,
+            work_dir: None,
             address_bytes_extra: 0,
             time_max: Some(PROBE_TIME_MAX),
+            stall_max: PROBE_TIME_MAX,
+            served: None,
         },
         &Cancel::new(),
         &mut text,
     )
     .await?;
-    if let Exit::Failure(_) = exit {
-        text.diagnostics.check_exit("ffmpeg", exit)?;
-    }
+    let name = match program.file_name() {
+        Some(name) => name.to_string_lossy(),
+        None => "ffmpeg".into(),
+    };
+    text.diagnostics.check_exit(&name, exit)?;
     Ok(text.out)
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[tokio::test]
     async fn the_build_is_the_same_each_time_and_every_encoder_works() {
         let tools = Tools::find().unwrap();
+        assert!(check_ffprobe(&tools).await.is_ok());
         let first = probe_build(&tools).await.unwrap();
         assert_eq!(first.len(), 32);
         assert_eq!(probe_build(&tools).await.unwrap(), first);
         for check in check_encoders(&tools).await {
             assert!(check.ok, "{}: {}", check.name, check.detail);
+        }
+    }
+
+    /// A helper that fails on some question gives other plans and headers, so
+    /// it is another build or none.
+    #[tokio::test]
+    async fn another_ffprobe_is_another_build() {
+        use std::os::unix::fs::PermissionsExt;
+        let tools = Tools::find().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let other = |name: &str, script: &str| {
+            let path = folder.path().join(name);
+            let text = format!("#!/bin/sh\n{script}\n");
+            std::fs::write(&path, text).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+            Tools {
+                ffprobe: path,
+                ..tools.clone()
+            }
+        };
+        let real = tools.ffprobe.display();
+        let newer = other(
+            "newer",
+            &format!("{real} \"$@\" | sed 's/^ffprobe version /&n/'"),
+        );
+        assert_ne!(
+            probe_build(&newer).await.unwrap(),
+            probe_build(&tools).await.unwrap()
+        );
+        for (name, script, kind) in [
+            (
+                "dying",
+                "case \"$*\" in *frame_side_data*) kill -SEGV $$;; esac; echo 1",
+                "ffmpeg-crashed",
+            ),
+            ("false", "exit 1", "ffmpeg-failed"),
+            ("nonsense", "echo nonsense", "ffmpeg-output"),
+        ] {
+            let error = probe_build(&other(name, script)).await.unwrap_err();
+            assert_eq!(error.kind(), kind, "{name}");
         }
     }
 }

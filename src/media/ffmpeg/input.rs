@@ -2,12 +2,12 @@
 //! protocols are whitelisted, the demuxer is forced once it is known, and a
 //! file name never stands where an option could.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use crate::{facts::text::strings, limits::READ_WAIT};
 
 /// Where a source is read from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Input {
     /// A local file.
     File(PathBuf),
@@ -15,7 +15,31 @@ pub enum Input {
     Http {
         /// `http://127.0.0.1:PORT/…`
         url: String,
+        /// The bytes that it has served.
+        served: BytesServed,
     },
+}
+
+/// Tells how many bytes of a source have been served so far.
+#[derive(Clone)]
+pub struct BytesServed(Arc<dyn Fn() -> u64 + Send + Sync>);
+
+impl BytesServed {
+    /// Asks `counter`.
+    pub fn new(counter: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        BytesServed(Arc::new(counter))
+    }
+
+    /// The bytes so far.
+    pub fn get(&self) -> u64 {
+        (self.0)()
+    }
+}
+
+impl std::fmt::Debug for BytesServed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes served", self.get())
+    }
 }
 
 impl Input {
@@ -23,7 +47,15 @@ impl Input {
     fn address(&self) -> String {
         match self {
             Input::File(path) => format!("file:{}", path.display()),
-            Input::Http { url } => url.clone(),
+            Input::Http { url, .. } => url.clone(),
+        }
+    }
+
+    /// Counts the bytes read of it, if they can be counted.
+    pub(crate) fn served(&self) -> Option<&BytesServed> {
+        match self {
+            Input::File(_) => None,
+            Input::Http { served, .. } => Some(served),
         }
     }
 }
@@ -45,9 +77,12 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     }
     if let Input::Http { .. } = input {
         let wait_us = READ_WAIT.as_micros().to_string();
+        // A kept connection would save little, and since ffmpeg 9 a seek may
+        // leave bytes of the film in it, which then pass for the next answer's
+        // head: a hostile film could redirect ffmpeg to another host.
         args.extend(strings(&[
             "-multiple_requests",
-            "1",
+            "0",
             "-short_seek_size",
             "65536",
             "-seekable",
@@ -147,10 +182,13 @@ mod tests {
 
     #[test]
     fn a_server_is_asked_for_ranges_and_nothing_else_is_reachable() {
-        let url = "http://127.0.0.1:9/t".to_string();
+        let input = Input::Http {
+            url: "http://127.0.0.1:9/t".to_string(),
+            served: BytesServed::new(|| 0),
+        };
         assert_eq!(
-            open_input(&Input::Http { url }, Some("mpegts")).join(" "),
-            "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 1 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
+            open_input(&input, Some("mpegts")).join(" "),
+            "-protocol_whitelist http,tcp -format_whitelist mpegts -f mpegts -multiple_requests 0 -short_seek_size 65536 -seekable 1 -rw_timeout 120000000 -i http://127.0.0.1:9/t"
         );
     }
 }

@@ -1,13 +1,14 @@
 //! Parses the log of ffmpeg and ffprobe, collects its errors, and recognizes
 //! those that are not about the picture: a source whose bytes stop coming, a
-//! full disk.
-
-use std::{os::unix::process::ExitStatusExt, process::ExitStatus};
+//! full disk, a build that lacks something.
 
 use crate::{
     error::MediaError,
     facts::text::clip,
-    ffmpeg::process::Exit,
+    ffmpeg::{
+        failures::{Inability, inability},
+        process::Exit,
+    },
     limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
 };
 
@@ -79,6 +80,10 @@ pub(crate) struct Diagnostics {
     pub muted: bool,
     tail: std::collections::VecDeque<String>,
     disk_full: bool,
+    /// The first error of the transport.
+    lost: Option<String>,
+    /// The first error that is about the build and not about the source.
+    unable: Option<Inability>,
 }
 
 impl Diagnostics {
@@ -94,14 +99,21 @@ impl Diagnostics {
         if !entry.is_error() && entry.level != "warning" {
             return Ok(false);
         }
-        let from_transport = matches!(entry.component, "http" | "tcp" | "file");
-        if (from_transport && entry.is_error()) || entry.text.contains("Stream ends prematurely") {
+        if entry.text.contains("Stream ends prematurely") {
             return Err(MediaError::SourceLost {
                 detail: entry.message(),
             });
         }
         if !entry.is_error() {
             return Ok(false);
+        }
+        if matches!(entry.component, "http" | "tcp" | "file") {
+            self.lost.get_or_insert_with(|| entry.message());
+            self.remember(&entry);
+            return Ok(false);
+        }
+        if self.unable.is_none() {
+            self.unable = inability(&entry);
         }
         if entry.text.contains("No space left on device") {
             self.disk_full = true;
@@ -116,11 +128,15 @@ impl Diagnostics {
                 self.kept.push(placed);
             }
         }
+        self.remember(&entry);
+        Ok(true)
+    }
+
+    fn remember(&mut self, entry: &LogLine<'_>) {
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();
         }
         self.tail.push_back(entry.message());
-        Ok(true)
     }
 
     /// Rejects a source with errors if the spec is strict.
@@ -146,29 +162,37 @@ impl Diagnostics {
         }
     }
 
-    /// Turns a failure into an error.
+    /// Turns a failure into an error. This alone judges how a tool ended: a
+    /// step that discarded it would take a lost source, a full disk or a
+    /// missing encoder for something that it found in the source.
+    ///
+    /// # Errors
+    /// [`MediaError::ToolFailed`] if nothing more exact is known.
     pub fn check_exit(&self, tool: &str, exit: Exit) -> Result<(), MediaError> {
         if self.disk_full {
             return Err(MediaError::DiskFull {
                 tool: tool.to_string(),
             });
         }
-        match exit {
-            Exit::Success | Exit::StoppedByListener => Ok(()),
-            Exit::Failure(status) => Err(MediaError::ToolFailed {
-                tool: tool.to_string(),
-                status: describe_status(status),
-                detail: self.last_errors(),
-            }),
+        if let Some(detail) = &self.lost {
+            return Err(MediaError::SourceLost {
+                detail: detail.clone(),
+            });
         }
-    }
-}
-
-fn describe_status(status: ExitStatus) -> String {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => format!("code {code}"),
-        (None, Some(signal)) => format!("signal {signal}"),
-        (None, None) => "no code".to_string(),
+        let Exit::Failure(status) = exit else {
+            return Ok(());
+        };
+        Err(match &self.unable {
+            Some(inability) => inability.clone().of_tool(tool),
+            None => MediaError::ToolFailed {
+                tool: tool.to_string(),
+                status: match status.code() {
+                    Some(code) => format!("code {code}"),
+                    None => "no code".to_string(),
+                },
+                detail: self.last_errors(),
+            },
+        })
     }
 }
 
@@ -213,5 +237,17 @@ mod tests {
             complaints.observe(line),
             Err(MediaError::SourceLost { .. })
         ));
+    }
+
+    #[test]
+    fn the_transport_is_judged_by_the_end() {
+        let mut complaints = Diagnostics::default();
+        let line = "[http @ 0x55d4c8] [error] Unexpected offset: expected 36, got 0";
+        assert!(!complaints.observe(line).unwrap());
+        assert_eq!(complaints.total, 0);
+        for exit in [Exit::Success, Exit::StoppedByListener] {
+            let lost = complaints.check_exit("ffmpeg", exit).unwrap_err();
+            assert_eq!(lost.kind(), "source-lost");
+        }
     }
 }

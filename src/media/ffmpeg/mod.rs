@@ -1,14 +1,18 @@
 //! Runs ffmpeg and ffprobe, and parses what they print.
 
+pub(crate) mod abilities;
 pub(crate) mod args;
 pub(crate) mod cancel;
 pub(crate) mod context;
 pub(crate) mod encoders;
+pub(crate) mod failures;
 pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod log;
 pub(crate) mod packet_scan;
 pub(crate) mod process;
+pub(crate) mod sandbox;
+pub(crate) mod sandbox_check;
 pub(crate) mod showinfo;
 pub(crate) mod tools;

@@ -4,8 +4,7 @@
 //! stalls, or when its future is dropped. It is always reaped. Its output is
 //! read line by line, within limits.
 //!
-//! Not here: restrictions of network and file access, which belong to the node
-//! that runs the children.
+//! Not here: what files, processes and ports it can reach; see `sandbox.rs`.
 
 use std::{
     ffi::OsStr,
@@ -16,12 +15,23 @@ use std::{
     time::Duration,
 };
 
-use tokio::{process::Child, time::Instant};
+use tokio::{
+    process::Child,
+    time::{Instant, MissedTickBehavior},
+};
 
 use crate::{
     error::MediaError,
-    ffmpeg::{cancel::Cancel, lines::Lines},
-    limits::{ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, STALL_MAX},
+    ffmpeg::{
+        cancel::Cancel,
+        input::BytesServed,
+        lines::Lines,
+        sandbox::{Need, Sandbox},
+    },
+    limits::{
+        ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
+        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK,
+    },
 };
 
 /// What a line of output means for the child.
@@ -49,11 +59,17 @@ pub(crate) trait Listener {
 pub(crate) struct Invocation<'a> {
     pub program: &'a Path,
     pub args: &'a [String],
-    pub folder: &'a Path,
+    /// The only folder that it may write to, and where it starts. Without one it
+    /// writes nothing.
+    pub work_dir: Option<&'a Path>,
     /// Address space in addition to the base, in bytes.
     pub address_bytes_extra: u64,
     /// Kills it after this time, even if it makes progress.
     pub time_max: Option<Duration>,
+    /// Kills it after this time without progress or a byte of the source.
+    pub stall_max: Duration,
+    /// Counts the source's bytes as the child reads them.
+    pub served: Option<&'a BytesServed>,
 }
 
 #[derive(Debug)]
@@ -61,7 +77,7 @@ pub(crate) enum Exit {
     Success,
     /// The listener asked for it.
     StoppedByListener,
-    /// A non-zero exit code, or a signal of the child's own making.
+    /// An exit code other than zero.
     Failure(ExitStatus),
 }
 
@@ -92,12 +108,14 @@ pub(crate) async fn run(
             Some(signal @ (libc::SIGKILL | libc::SIGTERM | libc::SIGINT | libc::SIGHUP)) => {
                 Err(MediaError::ToolKilled { tool, signal })
             }
-            _ => Ok(Exit::Failure(status)),
+            Some(signal) => Err(MediaError::ToolCrashed { tool, signal }),
+            None => Ok(Exit::Failure(status)),
         },
     }
 }
 
-/// Reads both pipes until they are closed. `None`: the child has exited.
+/// Reads both pipes until they are closed and the child has exited. `None`: it
+/// ended by itself.
 async fn read_pipes(
     child: &mut Child,
     invocation: &Invocation<'_>,
@@ -114,19 +132,19 @@ async fn read_pipes(
         LINE_BYTES_MAX,
     );
     let (mut out_open, mut err_open) = (true, true);
-    let started = Instant::now();
-    let mut alive = started;
-    while out_open || err_open {
-        let stall = alive + STALL_MAX;
-        let deadline = invocation
-            .time_max
-            .map_or(stall, |time_max| stall.min(started + time_max));
+    let mut clock = StallClock::new(invocation);
+    let mut tick = tokio::time::interval_at(Instant::now() + STALL_TICK, STALL_TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
         let step = tokio::select! {
             // Cancelling takes precedence over any output.
             biased;
             () = cancel.cancelled() => return Err(MediaError::Stopped),
-            () = tokio::time::sleep_until(deadline) => {
-                return Err(MediaError::Stalled { tool: tool.to_string() });
+            _ = tick.tick() => {
+                if clock.tick() {
+                    return Err(MediaError::Stalled { tool: tool.to_string() });
+                }
+                LineEffect::Neutral
             }
             line = err.next(), if err_open => match line.map_err(MediaError::disk("reading from a child"))? {
                 Some(line) => listener.stderr(&line)?,
@@ -136,22 +154,67 @@ async fn read_pipes(
                 Some(line) => listener.stdout(&line)?,
                 None => { out_open = false; LineEffect::Neutral }
             },
+            // With both pipes closed, the child has exited or hangs silently.
+            status = child.wait(), if !out_open && !err_open => {
+                status.map_err(MediaError::disk("waiting for a child"))?;
+                return Ok(None);
+            }
         };
         match step {
-            LineEffect::Progress => alive = Instant::now(),
+            LineEffect::Progress => clock.progress(),
             LineEffect::Neutral => {}
             LineEffect::Stop => return Ok(Some(Exit::StoppedByListener)),
         }
     }
-    // Both pipes are closed: the child has exited, or hangs silently.
-    tokio::select! {
-        biased;
-        () = cancel.cancelled() => Err(MediaError::Stopped),
-        () = tokio::time::sleep(STALL_MAX) => Err(MediaError::Stalled { tool: tool.to_string() }),
-        status = child.wait() => {
-            status.map_err(MediaError::disk("waiting for a child"))?;
-            Ok(None)
+}
+
+/// Tells a child that hangs from one that works. It counts its own ticks and
+/// not the time: a node that was stopped for minutes (SIGSTOP, a paused machine)
+/// saw none, and its children have lines waiting.
+struct StallClock<'a> {
+    stall_max: Duration,
+    time_max: Option<Duration>,
+    served: Option<&'a BytesServed>,
+    served_bytes: u64,
+    ran: Duration,
+    /// Without progress.
+    mute: Duration,
+    /// Without progress or a byte read.
+    idle: Duration,
+}
+
+impl<'a> StallClock<'a> {
+    fn new(invocation: &Invocation<'a>) -> Self {
+        StallClock {
+            stall_max: invocation.stall_max,
+            time_max: invocation.time_max,
+            served: invocation.served,
+            served_bytes: invocation.served.map_or(0, BytesServed::get),
+            ran: Duration::ZERO,
+            mute: Duration::ZERO,
+            idle: Duration::ZERO,
         }
+    }
+
+    fn progress(&mut self) {
+        self.mute = Duration::ZERO;
+        self.idle = Duration::ZERO;
+    }
+
+    /// Counts a tick, and tells whether the child must end. Reading counts as
+    /// life: what is looked for may lie far apart in the film.
+    fn tick(&mut self) -> bool {
+        self.ran += STALL_TICK;
+        self.mute += STALL_TICK;
+        self.idle += STALL_TICK;
+        let served_bytes = self.served.map_or(0, BytesServed::get);
+        if served_bytes > self.served_bytes {
+            self.served_bytes = served_bytes;
+            self.idle = Duration::ZERO;
+        }
+        self.idle >= self.stall_max
+            || self.mute >= self.stall_max.max(READING_MAX)
+            || self.time_max.is_some_and(|time_max| self.ran >= time_max)
     }
 }
 
@@ -177,10 +240,20 @@ fn tool_name(program: &Path) -> String {
 /// threads of an async runtime come and go.
 async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     let tool = tool_name(invocation.program);
+    let not_started = |error| MediaError::Spawn {
+        tool: tool_name(invocation.program),
+        error,
+    };
+    let sandbox = Sandbox::new(&Need {
+        program: invocation.program,
+        args: invocation.args,
+        work_dir: invocation.work_dir,
+    })
+    .map_err(not_started)?;
     let mut command = std::process::Command::new(invocation.program);
     command
         .args(invocation.args)
-        .current_dir(invocation.folder)
+        .current_dir(invocation.work_dir.unwrap_or(Path::new("/")))
         // No proxy, no preload, no locale: the same messages on every machine.
         .env_clear()
         .env("AV_LOG_FORCE_NOCOLOR", "1")
@@ -196,7 +269,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     // SAFETY: between fork and exec only async-signal-safe calls are made, and
     // nothing is allocated.
     unsafe {
-        command.pre_exec(move || confine(parent, address_bytes));
+        command.pre_exec(move || confine(parent, address_bytes).and_then(|()| sandbox.enter()));
     }
     let runtime = tokio::runtime::Handle::current();
     let (reply, child) = tokio::sync::oneshot::channel();
@@ -220,7 +293,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
                 "ffmpeg"
             },
         },
-        _ => MediaError::Spawn { tool, error },
+        _ => not_started(error),
     })
 }
 
@@ -238,6 +311,21 @@ fn spawner() -> &'static mpsc::Sender<Request> {
     })
 }
 
+/// Has the child give way to threads that wake up, and to other writers of the
+/// disk, where the system knows of either. Each is a wish that may be refused.
+///
+/// # Safety
+/// Plain system calls on values of their own, which may run between fork and
+/// exec.
+unsafe fn yield_to_raft() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the caller's promise.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters);
+        libc::syscall(libc::SYS_ioprio_set, IO_PRIORITY_OF_PROCESS, 0, IO_PRIORITY);
+    }
+}
+
 /// Runs in the child between fork and exec.
 fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
     // SAFETY: plain system calls on values of our own.
@@ -250,6 +338,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        yield_to_raft();
         for (what, limit) in [
             (libc::RLIMIT_AS, address_bytes),
             (libc::RLIMIT_FSIZE, FILE_BYTES_MAX),
@@ -272,6 +361,9 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{
+        error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version, limits::STALL_MAX,
+    };
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
@@ -292,9 +384,11 @@ mod tests {
             Invocation {
                 program: Path::new("/bin/sh"),
                 args: &args,
-                folder: Path::new("/"),
+                work_dir: None,
                 address_bytes_extra: 0,
                 time_max: Some(Duration::from_secs(20)),
+                stall_max: STALL_MAX,
+                served: None,
             },
             cancel,
             &mut seen,
@@ -315,20 +409,93 @@ mod tests {
             shell("exit 3", &cancel).await.0.unwrap(),
             Exit::Failure(_)
         ));
+        for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGABRT] {
+            let crash = shell(&format!("kill -{signal} $$"), &cancel).await.0;
+            let error = crash.unwrap_err();
+            assert_eq!(error.kind(), "ffmpeg-crashed");
+            assert_ne!(error.class(), Class::Final);
+            assert!(error.to_string().contains(&signal.to_string()), "{error}");
+        }
+    }
+
+    /// Kills the child that prints its number.
+    struct Kill;
+    impl Listener for Kill {
+        fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+            // SAFETY: a plain system call on a child that has not been reaped.
+            unsafe { libc::kill(line.parse().unwrap(), libc::SIGKILL) };
+            Ok(LineEffect::Progress)
+        }
+        fn stderr(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+            Ok(LineEffect::Neutral)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_killed_from_outside_is_told_from_one_that_failed() {
+        let args = strings(&["-c", "echo $$; exec sleep 20"]);
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &args,
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: None,
+            stall_max: STALL_MAX,
+            served: None,
+        };
         assert!(matches!(
-            shell("kill -9 $$", &cancel).await.0,
+            run(invocation, &Cancel::new(), &mut Kill).await,
             Err(MediaError::ToolKilled { signal: 9, .. })
         ));
     }
 
     #[tokio::test]
     async fn a_child_is_niced_and_has_no_stdin_and_no_environment() {
-        let (_, seen) = shell("nice; cat; env", &Cancel::new()).await;
+        let script = "nice; cat; grep ^policy /proc/self/sched; env";
+        let (_, seen) = shell(script, &Cancel::new()).await;
         assert_eq!(seen[0], NICE.to_string());
+        let policy = seen.iter().find(|line| line.starts_with("policy"));
+        // A kernel without that file says nothing.
+        assert!(policy.is_none_or(|line| line.ends_with(" 3")), "{policy:?}");
         assert!(
             !seen.iter().any(|line| line.starts_with("HOME=")),
             "{seen:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_child_reaches_neither_files_nor_processes_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let work_dir = folder.path().join("work");
+        std::fs::create_dir(&work_dir).unwrap();
+        let script = format!(
+            "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed",
+            secret.display()
+        );
+        let mut seen = Collect(Vec::new());
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &["-c".to_string(), script],
+            work_dir: Some(&work_dir),
+            address_bytes_extra: 0,
+            time_max: Some(Duration::from_secs(20)),
+            stall_max: STALL_MAX,
+            served: None,
+        };
+        run(invocation, &Cancel::new(), &mut seen).await.unwrap();
+        let out: Vec<_> = seen
+            .0
+            .iter()
+            .filter(|line| !line.starts_with('!'))
+            .collect();
+        if landlock_version().is_none() {
+            return;
+        }
+        assert_eq!(out, ["mine"], "{:?}", seen.0);
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+        assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
     }
 
     #[tokio::test]
@@ -346,6 +513,47 @@ mod tests {
             shell("true", &cancel).await.0,
             Err(MediaError::Stopped)
         ));
+    }
+
+    fn clock<'a>(served: Option<&'a BytesServed>) -> StallClock<'a> {
+        StallClock::new(&Invocation {
+            program: Path::new("/bin/true"),
+            args: &[],
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: None,
+            stall_max: STALL_TICK * 3,
+            served,
+        })
+    }
+
+    #[test]
+    fn a_child_that_reads_is_alive_without_a_word() {
+        let mut silent = clock(None);
+        assert_eq!([(); 3].map(|()| silent.tick()), [false, false, true]);
+        let mut talking = clock(None);
+        for _ in 0..9 {
+            talking.progress();
+            assert!(!talking.tick());
+        }
+        let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        let counted = bytes.clone();
+        let order = std::sync::atomic::Ordering::Relaxed;
+        let served = BytesServed::new(move || counted.load(order));
+        let mut reading = clock(Some(&served));
+        for _ in 0..9 {
+            bytes.fetch_add(1, order);
+            assert!(!reading.tick());
+        }
+        assert_eq!([(); 3].map(|()| reading.tick()), [false, false, true]);
+        // But a source that is read over and over is no work.
+        let mut looping = clock(Some(&served));
+        let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
+        let stalled = (0..ticks).position(|_| {
+            bytes.fetch_add(1, order);
+            looping.tick()
+        });
+        assert_eq!(stalled, Some(ticks as usize - 1));
     }
 
     #[tokio::test]

@@ -1,15 +1,19 @@
 //! Where ffmpeg and ffprobe are. Not here: what they can do; see `encoders.rs`.
 
-use std::path::PathBuf;
+use std::{
+    ffi::CString,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+};
 
 use crate::error::MediaError;
 
 /// The two programs that this crate runs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tools {
-    /// Path of ffmpeg.
+    /// Absolute path of ffmpeg.
     pub ffmpeg: PathBuf,
-    /// Path of ffprobe.
+    /// Absolute path of ffprobe.
     pub ffprobe: PathBuf,
 }
 
@@ -28,17 +32,50 @@ impl Tools {
 }
 
 fn locate(tool: &'static str, variable: &str) -> Result<PathBuf, MediaError> {
-    if let Some(named) = std::env::var_os(variable).filter(|value| !value.is_empty()) {
-        let path = PathBuf::from(named);
-        return if path.is_file() {
-            Ok(path)
-        } else {
-            Err(MediaError::ToolMissing { tool })
-        };
-    }
-    let folders = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join(tool))
-        .find(|path| path.is_file())
+    let named = std::env::var_os(variable).filter(|value| !value.is_empty());
+    let candidates: Vec<PathBuf> = match named {
+        Some(named) => vec![PathBuf::from(named)],
+        None => {
+            let folders = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&folders)
+                .map(|folder| folder.join(tool))
+                .collect()
+        }
+    };
+    candidates
+        .iter()
+        .find_map(|path| runnable(path))
         .ok_or(MediaError::ToolMissing { tool })
+}
+
+/// The whole path of a program. Children run in folders of their own, where a
+/// relative path would be another file or none.
+fn runnable(path: &Path) -> Option<PathBuf> {
+    let path = std::path::absolute(path).ok()?;
+    let text = CString::new(path.as_os_str().as_bytes()).ok()?;
+    // SAFETY: a plain system call on a string that outlives it.
+    let allowed = unsafe { libc::access(text.as_ptr(), libc::X_OK) } == 0;
+    (path.is_file() && allowed).then_some(path)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn a_program_is_executable_and_named_by_its_whole_path() {
+        let here = std::env::current_dir().unwrap();
+        let folder = tempfile::tempdir_in(&here).unwrap();
+        let own = folder.path().file_name().unwrap();
+        let relative = Path::new(own).join("ffmpeg");
+        std::fs::write(&relative, "").unwrap();
+        std::fs::set_permissions(&relative, PermissionsExt::from_mode(0o644)).unwrap();
+        assert_eq!(runnable(&relative), None);
+        std::fs::set_permissions(&relative, PermissionsExt::from_mode(0o755)).unwrap();
+        assert_eq!(runnable(&relative), Some(folder.path().join("ffmpeg")));
+        assert_eq!(runnable(folder.path()), None);
+    }
 }

@@ -199,6 +199,9 @@ pub fn reference(
 ) -> Vec<String> {
     let mut args = strings(&["ffmpeg", "-nostdin"]);
     args.extend(strings(&DECODE_TO_THE_END));
+    if !index.facts.audio_tracks.is_empty() {
+        args.extend(audio_args::same_on_every_processor(spec));
+    }
     // One decoder thread: with several, damaged pictures are concealed
     // differently.
     args.extend(strings(&["-threads", "1", "-i", input]));
@@ -291,12 +294,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_arch = "x86_64")]
     fn the_reference_is_one_plain_command() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             reference(&index, &spec, false, "in.mp4", "out.mp4").join(" "),
-            "ffmpeg -nostdin -max_error_rate 1 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
+            "ffmpeg -nostdin -max_error_rate 1 -cpuflags sse2 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
         );
     }
 }

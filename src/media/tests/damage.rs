@@ -1,7 +1,7 @@
 //! Damaged sources: made as far as the reference makes them, with every
 //! complaint of the decoder counted once, or refused where that is asked for.
 
-use crate::world::{self, Clip, World};
+use crate::world::{self, Clip, World, server::Server};
 use reelraft_media::Class;
 use reelraft_model::spec::Spec;
 
@@ -80,6 +80,47 @@ fn a_damaged_film_is_made_as_far_as_one_pass_makes_it() {
         );
         assert!(refused.to_string().contains(first), "{refused}");
     }
+}
+
+/// Damage inside a shard is not looked for before it: the work for a damaged
+/// film grows with its length.
+#[test]
+fn a_film_with_an_error_a_second_is_read_once() {
+    let world = World::new();
+    let sound = world.made_by(
+        "long.ts",
+        "-f lavfi -i testsrc2=size=160x90:rate=25:duration=40 -c:v mpeg2video -g 12 -bf 2 -b:v 1M",
+    );
+    let spec = Spec {
+        shard_ms: 2000,
+        ..world::lossless()
+    };
+    let served = |clip: &Clip| {
+        let server = Server::start(&clip.path, u64::MAX);
+        let job = world.try_job_from(server.input(), clip, &spec).unwrap();
+        assert!(job.shards >= 12 && !job.single, "{}", job.note);
+        (job, server.bytes_served())
+    };
+    let (_, clean) = served(&sound);
+    let places: Vec<usize> = (0..40).map(|place| place * 5 / 2).collect();
+    let broken = damaged(&world, &sound, &places);
+    let (job, bytes) = served(&broken);
+    assert_eq!(job.frames(), job.reference_frames());
+    assert!(job.proof["complaints_total"].as_u64().unwrap() > 20);
+    let shards = job.proof["shards"].as_array().unwrap();
+    let tries: u64 = shards
+        .iter()
+        .map(|one| one["tries"].as_u64().unwrap())
+        .sum();
+    println!("{bytes} bytes read instead of {clean}, {tries} tries");
+    assert!(
+        tries * 10 <= shards.len() as u64 * 13,
+        "{tries} tries of {} shards",
+        shards.len()
+    );
+    // None was decoded from the film's beginning.
+    let lead_in = |shard: &serde_json::Value| shard["lead_in"].as_u64().unwrap();
+    assert!(shards.iter().all(|shard| lead_in(shard) < 50));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod attached;
 mod belongings;
+mod builds;
 mod damage;
 mod headers;
 mod oracle;

@@ -17,9 +17,7 @@ fn a_server_and_a_file_give_the_same_bytes() {
         };
         let file = world.job(&clip, &spec);
         let server = Server::start(&clip.path, u64::MAX);
-        let input = Input::Http {
-            url: server.url.clone(),
-        };
+        let input = server.input();
         let http = world.try_job_from(input, &clip, &spec).unwrap();
         assert_eq!(
             std::fs::read(&file.output).unwrap(),
@@ -50,9 +48,7 @@ fn a_source_that_stops_coming_is_the_machines_fault() {
         let whole = std::fs::read(world.job(&clip, &spec).output).unwrap();
         for &part in tenths {
             let server = Server::start(&clip.path, size * part / 10);
-            let input = Input::Http {
-                url: server.url.clone(),
-            };
+            let input = server.input();
             match world.try_job_from(input, &clip, &spec) {
                 // So much was enough for all of it.
                 Ok(job) => {

@@ -8,9 +8,10 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{
+        encoder_names::video_encoder,
         index::Index,
         plan::ShardRange,
-        recipe::SCALER,
+        recipe::{SCALER, X264, X265},
         text::strings,
         times::{MICROSECONDS, rescale_up, seconds},
     },
@@ -23,7 +24,7 @@ use crate::{
     video::{
         filters::{self, Pass},
         grid::Grid,
-        timing::{encoded_base, fps, muxer_timescale, reordered_frames},
+        timing::{encoded_base, fps, reordered_frames},
     },
 };
 
@@ -32,24 +33,23 @@ pub(crate) const SHARD_FILE: &str = "shard.mp4";
 
 fn codec(spec: &Spec, index: &Index) -> Vec<String> {
     let crf = spec.crf.to_string();
-    let mut args = match spec.codec() {
-        Codec::H264 => strings(&["-c:v", "libx264", "-preset", &spec.preset, "-crf", &crf]),
+    let preset = spec.preset.as_str();
+    let hdr = &index.facts.hdr;
+    let mut args = Vec::new();
+    if let Some(encoder) = video_encoder(spec.codec()) {
+        args.extend(strings(&["-c:v", encoder]));
+    }
+    args.extend(match spec.codec() {
+        Codec::H264 => strings(&["-preset", preset, "-crf", &crf, "-x264-params", X264]),
         Codec::Hevc => strings(&[
-            "-c:v",
-            "libx265",
             "-preset",
-            &spec.preset,
+            preset,
             "-crf",
             &crf,
             "-x265-params",
-            &format!(
-                "pools=none:frame-threads=1:info=0:log-level=error{}",
-                index.facts.hdr.for_x265()
-            ),
+            &format!("{X265}{}", hdr.for_x265()),
         ]),
         Codec::Vp9 => strings(&[
-            "-c:v",
-            "libvpx-vp9",
             "-b:v",
             "0",
             "-crf",
@@ -57,21 +57,19 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-deadline",
             "good",
             "-cpu-used",
-            &spec.preset,
+            preset,
             "-row-mt",
             "0",
             "-g",
             "240",
         ]),
         Codec::Av1 => strings(&[
-            "-c:v",
-            "libsvtav1",
             "-preset",
-            &spec.preset,
+            preset,
             "-crf",
             &crf,
             "-svtav1-params",
-            &format!("lp=1{}", index.facts.hdr.for_svt()),
+            &format!("lp=1{}", hdr.for_svt()),
             "-g",
             "240",
         ]),
@@ -79,10 +77,10 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             // Two slices per side need two chroma samples per side.
             let (width, height) = index.facts.picture.output;
             let slices = if width.min(height) < 4 { "1" } else { "4" };
-            strings(&["-c:v", "ffv1", "-level", "3", "-slices", slices, "-g", "1"])
+            strings(&["-level", "3", "-slices", slices, "-g", "1"])
         }
         Codec::None => Vec::new(),
-    };
+    });
     args.extend(strings(&["-threads", "1"]));
     args
 }
@@ -102,7 +100,10 @@ pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
         "passthrough",
     ]);
     if fps(spec).is_none() {
-        args.extend(strings(&["-enc_time_base:v", "-1"]));
+        // The demuxer's own, as a number: ffmpeg's word for it changed.
+        let base = index.facts.source.video().time_base;
+        let base = format!("{}:{}", base.num, base.den);
+        args.extend(strings(&["-enc_time_base:v", &base]));
     }
     args.extend(codec(spec, index));
     args
@@ -181,7 +182,6 @@ pub(crate) fn shard(
 fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String> {
     let delay = reordered_frames(spec);
     let base = encoded_base(spec, index);
-    let ticks = muxer_timescale(base) / base.den * base.num;
     let decoded: Vec<i64> = match Grid::of(spec, index) {
         // Every grid point is a frame, so the frames before it are known.
         Some(grid) => {
@@ -208,8 +208,10 @@ fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String>
     }
     let mut expression = "DTS".to_string();
     for (frame, time) in decoded.iter().enumerate().rev() {
-        let dts = time * ticks;
-        expression = format!("if(eq(N\\,{frame})\\,{dts}\\,{expression})");
+        // In seconds over the tick of whichever time base the filter runs in:
+        // the muxer's up to ffmpeg 6, the encoder's from 7 on.
+        let (num, den) = (time * base.num, base.den);
+        expression = format!("if(eq(N\\,{frame})\\,{num}/{den}/TB\\,{expression})");
     }
     Some(format!("setts=pts=PTS:dts={expression}"))
 }
@@ -253,7 +255,7 @@ mod tests {
         let range = index.shards()[1];
         assert_eq!(
             shard(&source(), &index, &spec, range, Some(50)).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v libx264 -preset medium -crf 23 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,58/24/TB\\,if(eq(N\\,1)\\,59/24/TB\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 
@@ -266,7 +268,7 @@ mod tests {
         assert!(args.contains("trim=end_pts=60,"), "{args}");
         // Two frames before zero; the shift keeps them positive.
         assert!(
-            args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),
+            args.contains("dts=if(eq(N\\,0)\\,-2/24/TB\\,if(eq(N\\,1)\\,-1/24/TB\\,DTS))"),
             "{args}"
         );
     }
@@ -282,7 +284,7 @@ mod tests {
         let spec = resolve(&request).unwrap();
         assert_eq!(
             single(&source(), &index, &spec).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v -1 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
         );
     }
 

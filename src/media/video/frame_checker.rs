@@ -18,7 +18,7 @@ use crate::{
         process::{LineEffect, Listener},
         showinfo,
     },
-    limits::FRAMES_MAX,
+    limits::{FRAMES_MAX, JOINT_FRAMES},
     video::timing::{encoded_base, fps},
 };
 
@@ -33,8 +33,6 @@ pub(crate) struct ExpectedFrames {
     /// Whether errors before the first frame don't matter: decoding starts in
     /// the middle of the stream, at least a keyframe early.
     pub noisy_start: bool,
-    /// Whether no better start is left.
-    pub last_try: bool,
 }
 
 /// Follows one ffmpeg run.
@@ -68,6 +66,13 @@ pub(crate) struct FrameChecker<'a> {
     /// begins with it, and of the first frame after the shard.
     pub joints: (Option<String>, Option<String>),
     first_mismatch: Option<String>,
+    /// Whether the decoder logged errors up to the last needed frame.
+    pub complained: bool,
+    /// Whether it did so between the last few frames before the shard and its
+    /// second one.
+    complained_at_joint: bool,
+    /// The frame before the shard at which it last did so.
+    complained_before: Option<u64>,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
 }
@@ -95,6 +100,9 @@ impl<'a> FrameChecker<'a> {
             diagnostics: Diagnostics::default(),
             joints: (None, None),
             first_mismatch: None,
+            complained: false,
+            complained_at_joint: false,
+            complained_before: None,
             changed: false,
         }
     }
@@ -134,6 +142,22 @@ impl<'a> FrameChecker<'a> {
             }
             None => None,
         }
+    }
+
+    /// Whether the first frame itself may be damaged. What is missing of it is
+    /// taken from the frames before, which depend on the start of decoding.
+    pub fn is_doubtful(&self) -> bool {
+        let before = self.complained_before;
+        let near = |frame| self.lead_in.saturating_sub(frame) < JOINT_FRAMES;
+        self.complained_at_joint || before.is_some_and(near)
+    }
+
+    /// Whether another run complained of the same and saw the same pictures at
+    /// the joints.
+    pub fn agrees_with(&self, other: &FrameChecker<'_>) -> bool {
+        self.joints == other.joints
+            && self.diagnostics.total == other.diagnostics.total
+            && self.diagnostics.kept == other.diagnostics.kept
     }
 
     /// Times of the frames given to the encoder.
@@ -257,8 +281,12 @@ impl Listener for FrameChecker<'_> {
         // Starting in the middle of a stream is noisy. What counts is what is
         // logged from the first picture to the last needed one.
         let noise = expected.noisy_start && self.lead_in + self.decoded == 0;
-        if !noise && !expected.last_try && !self.past_end {
-            return Ok(self.mismatch("the decoder complains".into()));
+        if !noise && !self.past_end {
+            self.complained = true;
+            match self.decoded {
+                0 => self.complained_before = Some(self.lead_in),
+                frames => self.complained_at_joint |= frames < 2,
+            }
         }
         Ok(LineEffect::Neutral)
     }
@@ -275,7 +303,7 @@ mod tests {
     }
 
     /// Checks [60, 100) of the sample, decoded from 50 on.
-    fn checker(index: &Index, last_try: bool) -> FrameChecker<'_> {
+    fn checker(index: &Index) -> FrameChecker<'_> {
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
         let bounds = index.bounds(range);
@@ -283,7 +311,6 @@ mod tests {
             decoded: index.times_in(range).to_vec(),
             points: None,
             noisy_start: true,
-            last_try,
         };
         FrameChecker::new(index, &spec, &|_| {}).expecting(expected, bounds, bounds)
     }
@@ -293,7 +320,7 @@ mod tests {
     #[test]
     fn every_frame_is_compared_with_the_expected_ones() {
         let index = sample();
-        let mut whole = checker(&index, false);
+        let mut whole = checker(&index);
         assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
         for pts in 50..100 {
             assert_eq!(
@@ -307,13 +334,13 @@ mod tests {
             (10, 40, 0)
         );
 
-        let mut short = checker(&index, false);
+        let mut short = checker(&index);
         for pts in 50..99 {
             short.stderr(&shown("decoded", pts)).unwrap();
         }
         assert!(short.find_mismatch().unwrap().contains("39 decoded"));
 
-        let mut skipping = checker(&index, false);
+        let mut skipping = checker(&index);
         skipping.stderr(&shown("decoded", 60)).unwrap();
         assert_eq!(
             skipping.stderr(&shown("decoded", 62)).unwrap(),
@@ -324,7 +351,7 @@ mod tests {
     #[test]
     fn frames_lost_by_filters_are_noticed() {
         let index = sample();
-        let mut checker = checker(&index, false);
+        let mut checker = checker(&index);
         for pts in 60..100 {
             checker.stderr(&shown("decoded", pts)).unwrap();
             if pts != 77 {
@@ -337,11 +364,26 @@ mod tests {
     #[test]
     fn an_error_counts_in_its_own_shard_and_names_its_place() {
         let index = sample();
-        let mut early = checker(&index, false);
+        let mut noisy = checker(&index);
+        noisy.stderr(COMPLAINT).unwrap();
+        assert!(!noisy.complained);
+        let mut early = checker(&index);
         early.stderr(&shown("decoded", 50)).unwrap();
-        assert_eq!(early.stderr(COMPLAINT).unwrap(), LineEffect::Stop);
+        early.stderr(COMPLAINT).unwrap();
+        assert!(early.complained && early.is_doubtful());
+        // A keyframe between them and the shard takes care of it.
+        for pts in 51..60 {
+            early.stderr(&shown("decoded", pts)).unwrap();
+        }
+        assert!(early.complained && !early.is_doubtful());
+        let mut own = checker(&index);
+        own.stderr(&shown("decoded", 60)).unwrap();
+        own.stderr(&shown("decoded", 61)).unwrap();
+        own.stderr(COMPLAINT).unwrap();
+        assert!(own.complained && !own.is_doubtful());
+        assert!(!own.agrees_with(&early) && own.agrees_with(&own));
 
-        let mut last = checker(&index, true);
+        let mut last = checker(&index);
         last.stderr(&shown("decoded", 58)).unwrap();
         last.stderr(COMPLAINT).unwrap();
         assert_eq!(last.diagnostics.total, 0);

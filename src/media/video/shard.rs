@@ -1,6 +1,11 @@
 //! Encodes one shard. What is decoded is compared with what the packets
-//! promised. If it differs, or the decoder logs errors, decoding restarts one
-//! keyframe earlier, and finally at the beginning of the file.
+//! promised. If it differs, decoding restarts one keyframe earlier, and finally
+//! at the beginning of the file.
+//!
+//! If the decoder logs errors, either the start is bad or the shard itself is
+//! damaged. It is damaged where the errors can't come from before it, and where
+//! two starts give the same ones. So the work for a damaged film grows with its
+//! length; decoding each shard from the beginning would grow with its square.
 
 use crate::{
     error::MediaError,
@@ -47,12 +52,12 @@ pub async fn encode_shard(
         .collect();
     let starts = index.starts(needed);
     let mut mismatch = String::new();
+    let mut complaining: Option<FrameChecker<'_>> = None;
     for (tried, start) in (1..).zip(&starts) {
         let expected = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
             noisy_start: start.is_some_and(|start| start < needed.from_pts),
-            last_try: tried as usize == starts.len(),
         };
         let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
             expected,
@@ -62,7 +67,17 @@ pub async fn encode_shard(
         let arguments = args::shard(context.input, index, context.spec, range, *start);
         let outcome = execute(context, index, &arguments, &mut checker).await;
         match (checker.find_mismatch(), outcome) {
-            (None, Ok(())) => return finish(context, index, range, false, tried, checker).await,
+            (None, Ok(())) => {
+                let settled = tried as usize == starts.len()
+                    || !checker.complained
+                    || (!checker.is_doubtful() && is_own_damage(index, *start))
+                    || complaining.is_some_and(|before| before.agrees_with(&checker));
+                if settled {
+                    return finish(context, index, range, false, tried, checker).await;
+                }
+                tracing::debug!(?start, "the decoder complains");
+                complaining = Some(checker);
+            }
             // A failure may be due to a bad start; the next start may do
             // better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
@@ -75,6 +90,17 @@ pub async fn encode_shard(
     Err(MediaError::PlanMismatch {
         detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
     })
+}
+
+/// Codecs whose pictures refer to the two anchors before them and no further:
+/// what is shown after a keyframe needs nothing from before it.
+const ANCHORED: [&str; 5] = ["mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3"];
+
+/// Whether an error that occurs well within a shard, decoded from `start`, is
+/// the shard's own: nothing there refers to what lies before the start.
+fn is_own_damage(index: &Index, start: Option<i64>) -> bool {
+    let anchored = ANCHORED.contains(&index.facts.source.video().codec.as_str());
+    start.is_some_and(|start| anchored || index.is_clean_key(start))
 }
 
 async fn encode_single(

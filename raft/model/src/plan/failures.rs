@@ -28,7 +28,15 @@ pub(super) fn terminal_failure(entry: &JobEntry, health: &ClusterHealth) -> Opti
 /// that could run it.
 fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
     let last = task.failures.last()?;
-    let problem = |cause: String, hint: &str| Some(Problem::new("job-failed", cause, hint));
+    let problem = |cause: String, hint: String| Some(Problem::new("job-failed", cause, hint));
+    // What helps depends on what failed, and not on where in the job.
+    let see_attempts = || {
+        let attempts = "see `reelraft job tasks` for each attempt";
+        match last.problem.hint.as_str() {
+            "" => attempts.to_string(),
+            hint => format!("{hint}; {attempts}"),
+        }
+    };
     let name = format!("{} {}", task.kind().name(), task.number);
     if last.class() == FailureClass::Final {
         return Some(last.problem.clone());
@@ -45,7 +53,7 @@ fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
     if poisoned {
         return problem(
             format!("{name} failed on {failed_on} nodes: {}", last.problem.cause),
-            "see `reelraft job tasks` for each attempt; the source may be damaged there",
+            see_attempts(),
         );
     }
     if task.work_failures >= ATTEMPTS_MAX {
@@ -54,13 +62,13 @@ fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
                 "{name} failed {} times: {}",
                 task.work_failures, last.problem.cause
             ),
-            "see `reelraft job tasks` for each attempt",
+            see_attempts(),
         );
     }
     if task.node_faults >= NODE_FAULTS_MAX {
         return problem(
             format!("no node could run {name}: {}", last.problem.cause),
-            "run `reelraft doctor` on the nodes and submit again",
+            "run `reelraft doctor` on the nodes and submit again".to_string(),
         );
     }
     None
@@ -86,5 +94,30 @@ pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &
                 "the work goes on elsewhere by itself",
             ),
         }));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::rows::Failure;
+
+    #[test]
+    fn the_hint_is_that_of_the_failure() {
+        let failure = |node| Failure {
+            node,
+            class: FailureClass::Work.into(),
+            problem: Problem::new("ffmpeg-crashed", "it crashed", "install another build"),
+            ..Default::default()
+        };
+        let task = Task {
+            work_failures: 2,
+            failures: vec![failure(1), failure(2)],
+            ..Default::default()
+        };
+        let problem = task_failure(&task, 2).unwrap();
+        assert!(problem.hint.starts_with("install another build; see"));
+        assert!(!problem.hint.contains("damaged"));
     }
 }

@@ -193,8 +193,12 @@ struct Made {
 
 impl World {
     pub fn new() -> World {
+        World::with(Tools::find().unwrap())
+    }
+
+    pub fn with(tools: Tools) -> World {
         World {
-            tools: Tools::find().unwrap(),
+            tools,
             folder: tempfile::tempdir().unwrap(),
             runtime: tokio::runtime::Builder::new_multi_thread()
                 .worker_threads(2)

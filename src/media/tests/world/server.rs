@@ -10,8 +10,10 @@ use std::{
     },
 };
 
+use reelraft_media::{BytesServed, Input};
+
 pub struct Server {
-    pub url: String,
+    url: String,
     served: Arc<AtomicU64>,
 }
 
@@ -30,6 +32,14 @@ impl Server {
             }
         });
         Server { url, served }
+    }
+
+    pub fn input(&self) -> Input {
+        let served = self.served.clone();
+        Input::Http {
+            url: self.url.clone(),
+            served: BytesServed::new(move || served.load(Ordering::Relaxed)),
+        }
     }
 
     pub fn bytes_served(&self) -> u64 {

@@ -1,0 +1,91 @@
+//! The one table of errors that are about the build of ffmpeg and not about
+//! the source: no other source and no other attempt would do better there. The
+//! words are those of ffmpeg 5.1 to 9; words that are not known stay a plain
+//! failure, and are never taken for a property of the source.
+
+use crate::{error::MediaError, ffmpeg::log::LogLine};
+
+/// What a build is unable to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Inability {
+    /// It lacks this encoder.
+    Encoder(String),
+    /// It lacks or refuses an option, a filter or a format: what it said.
+    Refused(String),
+}
+
+impl Inability {
+    pub fn of_tool(self, tool: &str) -> MediaError {
+        match self {
+            Inability::Encoder(encoder) => MediaError::EncoderMissing { encoder },
+            Inability::Refused(detail) => MediaError::WrongBuild {
+                tool: tool.to_string(),
+                detail,
+            },
+        }
+    }
+}
+
+/// An encoder that the build lacks; its name follows in quotes.
+const NO_ENCODER: &str = "Unknown encoder '";
+
+/// An option, filter or format that the build lacks or refuses.
+const REFUSED: [&str; 10] = [
+    "Unrecognized option",
+    "Option not found",
+    "Invalid time base: ",
+    "Invalid encoder type",
+    "No such filter",
+    "Filter not found",
+    "Unknown bitstream filter",
+    "Bitstream filter not found",
+    "Error parsing bitstream filter",
+    "Requested output format",
+];
+
+/// What the build is unable to do, if that is what an error says.
+pub(crate) fn inability(entry: &LogLine<'_>) -> Option<Inability> {
+    if let Some((_, name)) = entry.text.split_once(NO_ENCODER) {
+        let encoder = name.split('\'').next().unwrap_or(name);
+        return Some(Inability::Encoder(encoder.to_string()));
+    }
+    let refused = REFUSED.iter().any(|words| entry.text.contains(words));
+    refused.then(|| Inability::Refused(entry.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::error::Class;
+
+    #[test]
+    fn the_words_of_each_version_are_told_apart() {
+        for (line, kind) in [
+            ("[fatal] Unknown encoder 'libsvtav1'", "encoder-missing"),
+            (
+                "[vost#0:0 @ 0x5580] [fatal] Unknown encoder 'libsvtav1'",
+                "encoder-missing",
+            ),
+            ("[fatal] Invalid time base: -1", "wrong-build"),
+            ("[fatal] Unrecognized option 'fps_mode:v'.", "wrong-build"),
+            (
+                "[fatal] Error splitting the argument list: Option not found",
+                "wrong-build",
+            ),
+            (
+                "[AVFilterGraph @ 0x55] [error] No such filter: 'bwdif'",
+                "wrong-build",
+            ),
+        ] {
+            let found = inability(&LogLine::parse(line).unwrap()).unwrap();
+            let error = found.of_tool("ffmpeg");
+            assert_eq!(error.kind(), kind, "{line}");
+            // It would be the same on every node of the build.
+            assert_eq!(error.class(), Class::Final, "{line}");
+            assert!(!error.hint().contains("damaged"), "{line}");
+        }
+        let line = "[h264 @ 0x5580] [error] concealing 40 errors";
+        assert!(inability(&LogLine::parse(line).unwrap()).is_none());
+    }
+}

@@ -1,0 +1,169 @@
+//! Builds of ffmpeg: each tried version gives what its own reference gives, and
+//! what a build lacks or does wrong is never taken for the source's fault.
+
+use std::{
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use crate::world::{World, lossless, spec};
+use reelraft_media::{Class, Tools};
+
+/// The versions that `tests/ffmpegs.sh` fetched, by folder.
+fn fetched() -> Vec<(String, Tools)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/ffmpegs");
+    let own = Tools::find().unwrap();
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let tool = |name: &str| Some(entry.path().join(name)).filter(|path| path.is_file());
+        if let Some(ffmpeg) = tool("ffmpeg") {
+            let ffprobe = tool("ffprobe").unwrap_or_else(|| own.ffprobe.clone());
+            let version = entry.file_name().to_string_lossy().into_owned();
+            found.push((version, Tools { ffmpeg, ffprobe }));
+        }
+    }
+    found.sort_by(|one, other| one.0.cmp(&other.0));
+    if found.is_empty() {
+        // Straight to stderr: what a passing test prints is swallowed.
+        let said = b"skipped: no other ffmpeg; tests/ffmpegs.sh fetches some\n";
+        std::io::stderr().write_all(said).unwrap();
+    }
+    found
+}
+
+/// Sources with a coarse and a fine time base, with a clock that jumps, and at
+/// a constant rate: each in several shards, by each way of timing them.
+#[test]
+fn every_fetched_version_gives_what_its_reference_gives() {
+    for (version, tools) in fetched() {
+        let world = World::with(tools);
+        for (name, words) in [
+            ("vfr.mkv", &[("preset", "veryfast"), ("audio", "flac")][..]),
+            (
+                "h264.mp4",
+                &[
+                    ("codec", "hevc"),
+                    ("preset", "ultrafast"),
+                    ("container", "mkv"),
+                ],
+            ),
+            ("open.ts", &[("preset", "ultrafast"), ("fps", "30000/1001")]),
+            ("vfr.mkv", &[("codec", "ffv1"), ("container", "mkv")]),
+            (
+                "mpeg2.ts",
+                &[("codec", "vp9"), ("container", "webm"), ("audio", "opus")],
+            ),
+        ] {
+            let mut spec = spec(words);
+            spec.shard_ms = 1000;
+            let job = match world.try_job(&world.made(name), &spec) {
+                // A static build that crashes on MPEG-TS: named as that.
+                Err(error) if version == "7.0" && error.kind() == "ffmpeg-crashed" => continue,
+                made => made.unwrap_or_else(|error| panic!("{version} {name}: {error}")),
+            };
+            assert!(job.shards > 2, "{version} {name}: {}", job.note);
+            let (ours, theirs) = (&job.output, &job.reference_file());
+            let pictures = |path| world.packet_times(path, "v:0");
+            assert!(pictures(ours) == pictures(theirs), "{version} {name}");
+            let lossless = words.contains(&("codec", "ffv1"));
+            let alike = !lossless || job.frames() == job.reference_frames();
+            assert!(alike, "{version} {name}: other pictures");
+            let sound = |path| world.samples(path, "a:0", 0.0);
+            assert!(
+                sound(ours) == sound(theirs),
+                "{version} {name}: other sound"
+            );
+        }
+    }
+}
+
+/// A program that does something else first: `script` may look at its
+/// arguments, `$*`, before it goes on as the real one.
+fn wrapped(folder: &Path, real: &Path, script: &str) -> PathBuf {
+    let path = folder.join(real.file_name().unwrap());
+    let text = format!("#!/bin/sh\n{script}\nexec {} \"$@\"\n", real.display());
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    path
+}
+
+#[test]
+fn an_encoder_that_the_build_lacks_is_named_and_no_sound_is_lost() {
+    let mut world = World::new();
+    let clip = world.made("h264.mp4");
+    let folder = tempfile::tempdir().unwrap();
+    let real = world.tools.ffmpeg.clone();
+    let script = format!(
+        "case \"$*\" in *-encoders*) {} \"$@\" | grep -v -e libopus -e libsvtav1; exit;; esac",
+        real.display()
+    );
+    world.tools.ffmpeg = wrapped(folder.path(), &real, &script);
+    for (words, encoder) in [
+        (&[("audio", "opus")], "libopus"),
+        (&[("codec", "av1")], "libsvtav1"),
+    ] {
+        let error = world.try_job(&clip, &spec(words)).err().unwrap();
+        assert_eq!(
+            (error.kind(), error.class()),
+            ("encoder-missing", Class::Final)
+        );
+        assert!(error.to_string().contains(encoder), "{error}");
+    }
+    assert_eq!(
+        world
+            .job(&clip, &spec(&[("preset", "ultrafast")]))
+            .index
+            .audio_tracks(),
+        1
+    );
+}
+
+#[test]
+fn an_answer_that_did_not_come_is_an_error() {
+    for (tool, asked) in [
+        ("ffprobe", "chapter_tags"),
+        ("ffprobe", "packet=pts,dts,flags"),
+        ("ffprobe", "frame_side_data"),
+        ("ffprobe", "color_range"),
+        ("ffmpeg", "showinfo@decoded"),
+        ("ffmpeg", "filter_units"),
+        ("ffmpeg", "framecrc"),
+    ] {
+        let mut world = World::new();
+        let clip = world.made("h264.mp4");
+        let folder = tempfile::tempdir().unwrap();
+        let script = format!("case \"$*\" in *{asked}*) kill -SEGV $$;; esac");
+        let program = match tool {
+            "ffmpeg" => &mut world.tools.ffmpeg,
+            _ => &mut world.tools.ffprobe,
+        };
+        *program = wrapped(folder.path(), program, &script);
+        let spec = spec(&[
+            ("codec", "hevc"),
+            ("container", "mkv"),
+            ("preset", "ultrafast"),
+        ]);
+        let error = world.try_job(&clip, &spec).err();
+        let error = error.unwrap_or_else(|| panic!("{asked}: made without an answer"));
+        // Another node's tools may do it.
+        assert_eq!(
+            (error.kind(), error.class()),
+            ("ffmpeg-crashed", Class::Work),
+            "{asked}"
+        );
+    }
+}
+
+#[test]
+fn a_build_that_refuses_an_option_is_told_from_a_damaged_source() {
+    let mut world = World::new();
+    let clip = world.made("h264.mp4");
+    let folder = tempfile::tempdir().unwrap();
+    let real = world.tools.ffmpeg.clone();
+    let script = "case \"$*\" in *-enc_time_base*) set -- -no_such_option 1 \"$@\";; esac";
+    world.tools.ffmpeg = wrapped(folder.path(), &real, script);
+    let error = world.try_job(&clip, &lossless()).err().unwrap();
+    assert_eq!(error.kind(), "wrong-build", "{error}");
+    assert!(!error.hint().contains("damaged"), "{}", error.hint());
+}
