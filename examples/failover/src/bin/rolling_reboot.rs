@@ -52,9 +52,10 @@ const REST_MS: (u64, u64) = (10_000, 20_000);
 /// How long a node may take to stop before its machine cuts its power.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
-/// Silence after which the output of a lost disk is copied: above the longest
-/// reboot, and soon enough to be seen.
-const REHOME_AFTER_S: u32 = 45;
+/// Silence after which the output of a lost disk is copied: soon enough to be
+/// seen, and above the longest reboot with the time until the node is ready,
+/// which on a busy machine takes half a minute more.
+const REHOME_AFTER_S: u32 = 120;
 
 /// Length of a film, and the pauses between the chunks of a patient and of a
 /// slow user.
