@@ -20,8 +20,8 @@ use tonic::{Code, Status};
 
 use crate::{
     limits::{
-        APPEND_BYTES_MAX, APPEND_TIME, HEARTBEAT_LATE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_AHEAD, SNAPSHOT_TIME,
-        VOTE_TIME,
+        APPEND_BYTES_MAX, APPEND_TIME, HEARTBEAT_LATE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_AHEAD,
+        SNAPSHOT_TIME, VOTE_TIME,
     },
     peers::{ChannelKind, Peers, within},
     raft_clock::{own_percent, stretched},

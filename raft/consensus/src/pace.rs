@@ -15,7 +15,7 @@
 use std::time::Duration;
 
 use crate::limits::{
-    BEAT_GAP_USUAL_MAX, DELAY_IS_FAULT, LOG_SYNC_USUAL_MAX, PACE_SLOTS, PACE_SLOT_TIME,
+    BEAT_GAP_USUAL_MAX, DELAY_IS_FAULT, LOG_SYNC_USUAL_MAX, PACE_SLOT_TIME, PACE_SLOTS,
     ROUND_TRIP_USUAL_MAX, STRETCH_ONCE_PERCENT_MAX, STRETCH_PERCENT_MAX,
 };
 
@@ -195,10 +195,10 @@ mod tests {
             pace.note(slot * SLOT, Delay::BeatGap, DELAY_IS_FAULT);
         }
         assert_eq!(pace.percent(2 * SLOT, false), USUAL_PERCENT);
-        for slot in 0..3 {
+        for slot in 3..5 {
             pace.note(slot * SLOT, Delay::LogSync, DELAY_IS_FAULT);
         }
-        assert_eq!(pace.percent(2 * SLOT, false), STRETCH_PERCENT_MAX);
+        assert_eq!(pace.percent(4 * SLOT, false), STRETCH_PERCENT_MAX);
     }
 
     #[test]
@@ -221,10 +221,7 @@ mod tests {
         assert_eq!(quorum_round_trip(others(&[900, 2]), 3), Some(ms(2)));
         assert_eq!(quorum_round_trip(others(&[900]), 3), Some(ms(900)));
         assert_eq!(quorum_round_trip(others(&[]), 3), None);
-        assert_eq!(
-            quorum_round_trip(others(&[1, 5, 900, 700]), 5),
-            Some(ms(5))
-        );
+        assert_eq!(quorum_round_trip(others(&[1, 5, 900, 700]), 5), Some(ms(5)));
         assert_eq!(quorum_round_trip(others(&[]), 1), None);
     }
 }

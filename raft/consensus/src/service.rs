@@ -111,7 +111,10 @@ impl PeerService {
         let followed = async {
             sleep(HEARTBEAT_SYNC_WAIT).await;
             // Taken up behind the heartbeat.
-            let state = self.core.raft.with_raft_state(move |state| *state.vote_ref() == vote);
+            let state = self
+                .core
+                .raft
+                .with_raft_state(move |state| *state.vote_ref() == vote);
             state.await
         };
         tokio::select! {

@@ -213,7 +213,9 @@ impl<'a> Experiment<'a> {
     /// The election timeout that a node names; 0 if none answers in time.
     fn election_timeout_ms(&self) -> u64 {
         let status = self.nodes.cluster.try_json(&["cluster", "status"]);
-        status.map_or(0, |status| status["election_timeout_ms"].as_u64().unwrap_or(0))
+        status.map_or(0, |status| {
+            status["election_timeout_ms"].as_u64().unwrap_or(0)
+        })
     }
 
     /// When leaders were elected.
@@ -264,7 +266,8 @@ fn start_cluster(folder: &Path, user: Option<u64>) -> Result<ProcessCluster, Str
         let data = folder.join(format!("node-{number}"));
         fs::create_dir_all(&data).map_err(|error| error.to_string())?;
         if let Some(user) = user {
-            chown(&data, Some(user as u32), Some(user as u32)).map_err(|error| error.to_string())?;
+            chown(&data, Some(user as u32), Some(user as u32))
+                .map_err(|error| error.to_string())?;
         }
         specs.push(NodeSpec {
             listen: format!("127.0.0.1:{}", base + number - 1),
