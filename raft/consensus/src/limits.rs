@@ -126,7 +126,8 @@ pub const TRY_TIME: Duration = Duration::from_millis(1_500);
 /// Pause between two tries if nothing has changed meanwhile.
 pub const TRY_PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a read waits until this replica has applied its index.
+/// How long a read waits in Raft's time until this replica has applied its
+/// index.
 pub const APPLY_WAIT: Duration = Duration::from_secs(5);
 
 /// Reads that may wait for the next round.
