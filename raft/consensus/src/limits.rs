@@ -168,13 +168,17 @@ pub const HANG_TICKS_LEADER: u64 = 15;
 /// fill, they may take this many times as long as lately before they count as a
 /// hang, but not longer than the bounds below.
 pub const HANG_FACTOR: u64 = 3;
-pub const HANG_TICKS_LEADER_MAX: u64 = 40;
+pub const HANG_TICKS_LEADER_MAX: u64 = 60;
 pub const HANG_TICKS_MAX: u64 = 90;
 
 /// The same for a node that does not lead, or is the only voter. Nobody waits
 /// for its disk, its encoders should go on, and nodes that share a disk must
 /// not all end at once when it stalls.
 pub const HANG_TICKS: u64 = 50;
+
+/// A disk that has completed a write within so many ticks is busy and does not
+/// hang: operations have as long as the bounds above allow.
+pub const DISK_WORKS_TICKS: u64 = 5;
 
 /// Ticks after which a snapshot without progress counts as a hang: syncing a
 /// large file takes a while.
@@ -198,7 +202,8 @@ const _: () = assert!(
     PACE_SLOT_TIME.as_secs() * (PACE_SLOTS as u64 + 1) < 60,
     "what is over is forgotten within a minute"
 );
-const _: () = assert!(HANG_TICKS_LEADER_MAX < HANG_TICKS && HANG_TICKS_MAX < HANG_TICKS_SNAPSHOT);
+const _: () =
+    assert!(HANG_TICKS_LEADER_MAX < HANG_TICKS_MAX && HANG_TICKS_MAX < HANG_TICKS_SNAPSHOT);
 const _: () = assert!(QUORUM_SILENCE.as_millis() as u64 > 2 * ELECTION_MS_MAX);
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(TRY_TIME.as_millis() < LEADER_WAIT.as_millis());
