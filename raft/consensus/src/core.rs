@@ -155,7 +155,8 @@ impl Core {
     /// # Errors
     /// [`ConsensusError::Behind`] and [`ConsensusError::Stopped`].
     pub async fn state_at(&self, index: u64) -> Result<Arc<State>, ConsensusError> {
-        self.wait_applied(index, APPLY_WAIT).await?;
+        self.wait_applied(index, raft_clock::stretched(APPLY_WAIT))
+            .await?;
         Ok(self.replica.state())
     }
 

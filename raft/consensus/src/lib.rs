@@ -10,6 +10,7 @@ mod config;
 #[cfg(test)]
 mod conformance;
 mod core;
+mod disk_work;
 mod error;
 mod heard;
 mod heartbeats;

@@ -195,10 +195,10 @@ mod tests {
             pace.note(slot * SLOT, Delay::BeatGap, DELAY_IS_FAULT);
         }
         assert_eq!(pace.percent(2 * SLOT, false), USUAL_PERCENT);
-        for slot in 0..3 {
+        for slot in 3..5 {
             pace.note(slot * SLOT, Delay::LogSync, DELAY_IS_FAULT);
         }
-        assert_eq!(pace.percent(2 * SLOT, false), STRETCH_PERCENT_MAX);
+        assert_eq!(pace.percent(4 * SLOT, false), STRETCH_PERCENT_MAX);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     admission::{Founders, read_founders},
     config::ClusterConfig,
     core::{Core, Leadership, Raft},
+    disk_work::DiskWork,
     error::ConsensusError,
     heartbeats,
     log_store::LogStore,
@@ -108,6 +109,8 @@ fn start_watchdog(core: &Arc<Core>) -> Result<(), ConsensusError> {
     let on_hang = core.config.on_hang.clone();
     core.watchdog
         .start(
+            DiskWork::under(&core.data.join("log")),
+            DiskWork::under(&core.data.join("table")),
             move || node.upgrade().map(|core| replaceable_leader(&core)),
             move |hang| {
                 on_hang.call(hang);

@@ -28,9 +28,10 @@ use std::{
 };
 
 use crate::{
+    disk_work::DiskWork,
     limits::{
-        HANG_FACTOR, HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_LEADER_MAX,
-        HANG_TICKS_MAX, HANG_TICKS_SNAPSHOT,
+        DISK_WORKS_TICKS, HANG_FACTOR, HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER,
+        HANG_TICKS_LEADER_MAX, HANG_TICKS_MAX, HANG_TICKS_SNAPSHOT,
     },
     pace::Recent,
 };
@@ -67,6 +68,11 @@ impl Operation {
     /// Large by nature, and nobody waits for it.
     fn is_large(self) -> bool {
         matches!(self, Operation::SnapshotWrite | Operation::SnapshotInstall)
+    }
+
+    /// Whether the log's disk is used, and not the table's.
+    fn is_of_log(self) -> bool {
+        matches!(self, Operation::LogWrite | Operation::LogRead)
     }
 
     /// How many ticks may pass without a step, where others took up to
@@ -150,6 +156,31 @@ struct Marks {
     open: BTreeMap<u64, (Operation, u64)>,
     /// Ticks that operations took lately.
     taken: Recent,
+    log_disk: Writes,
+    table_disk: Writes,
+}
+
+/// A disk's completed writes.
+#[derive(Debug, Default)]
+struct Writes {
+    done: u64,
+    /// The tick at which there were more than before.
+    moved: Option<u64>,
+}
+
+impl Writes {
+    fn note(&mut self, done: Option<u64>, tick: u64) {
+        let Some(done) = done else { return };
+        if self.done != 0 && done != self.done {
+            self.moved = Some(tick);
+        }
+        self.done = done;
+    }
+
+    fn is_busy(&self, tick: u64) -> bool {
+        self.moved
+            .is_some_and(|moved| tick - moved <= DISK_WORKS_TICKS)
+    }
 }
 
 /// An operation in progress. It ends when this is dropped.
@@ -214,13 +245,30 @@ impl Watchdog {
         self.shared.fenced.load(Ordering::SeqCst)
     }
 
+    /// Notes how many writes the disks of log and table have completed.
+    fn note_writes(&self, log: Option<u64>, table: Option<u64>) {
+        let tick = self.tick();
+        let mut marks = self.marks();
+        marks.log_disk.note(log, tick);
+        marks.table_disk.note(table, tick);
+    }
+
     /// Counts a tick and looks for an operation that hangs.
     fn count_tick(&self, replaceable_leader: bool) -> Option<Hang> {
         let now = self.shared.tick.fetch_add(1, Ordering::Relaxed) + 1;
         let mut marks = self.marks();
         let (_, again) = marks.taken.once_and_again(time_of(now));
-        let ticks_max =
-            |operation: Operation| operation.ticks_max(replaceable_leader, again.into());
+        let ticks_max = |operation: Operation| {
+            let disk = match operation.is_of_log() {
+                true => &marks.log_disk,
+                false => &marks.table_disk,
+            };
+            let usual_ticks = match disk.is_busy(now) {
+                true => HANG_TICKS_MAX,
+                false => again.into(),
+            };
+            operation.ticks_max(replaceable_leader, usual_ticks)
+        };
         let longest = marks
             .open
             .values()
@@ -241,12 +289,15 @@ impl Watchdog {
     /// If no thread can be started.
     pub fn start(
         &self,
+        log_disk: DiskWork,
+        table_disk: DiskWork,
         replaceable_leader: impl Fn() -> Option<bool> + Send + 'static,
         on_hang: impl FnOnce(&Hang) + Send + 'static,
     ) -> std::io::Result<()> {
         let watchdog = self.clone();
         let watching = move || {
             while let Some(replaceable) = replaceable_leader() {
+                watchdog.note_writes(log_disk.writes_done(), table_disk.writes_done());
                 if let Some(hang) = watchdog.count_tick(replaceable) {
                     // Before all else: from here on no heartbeat leaves.
                     watchdog.shared.fenced.store(true, Ordering::SeqCst);
@@ -332,6 +383,27 @@ mod tests {
             assert_eq!(watchdog.count_tick(true), None);
         }
         assert_eq!(hang(), HANG_TICKS_LEADER);
+    }
+
+    #[test]
+    fn a_disk_that_completes_writes_is_busy_and_one_that_stops_hangs() {
+        let watchdog = Watchdog::default();
+        let _mark = watchdog.begin(Operation::TableFlush);
+        for writes in 1..=HANG_TICKS_LEADER_MAX {
+            watchdog.note_writes(Some(7), Some(writes));
+            assert_eq!(watchdog.count_tick(true), None);
+        }
+        watchdog.note_writes(Some(7), Some(1));
+        assert!(watchdog.count_tick(true).is_some(), "there is a bound");
+
+        let watchdog = Watchdog::default();
+        let _mark = watchdog.begin(Operation::LogWrite);
+        for writes in 1..=HANG_TICKS_LEADER {
+            // Another disk's work says nothing.
+            watchdog.note_writes(Some(7), Some(writes));
+            assert_eq!(watchdog.count_tick(true), None);
+        }
+        assert!(watchdog.count_tick(true).is_some());
     }
 
     #[test]
