@@ -129,6 +129,7 @@ impl Api {
     /// or has no plan yet, and what keeps the cluster from reading or writing.
     pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
         let state = self.state(Consistency::Linearizable).await?;
+        let entry = visible(&state, id)?;
         if state.feature_level() < REPLAN_LEVEL {
             return Err(Problem::new(
                 "mixed-versions",
@@ -136,11 +137,10 @@ impl Api {
                 "start all nodes with the same version; `reelraft cluster nodes` shows them",
             ));
         }
-        let seen = &visible(&state, id)?.job;
         let command = Replan {
             job: id.to_string(),
-            build: seen.build.clone(),
-            replans: seen.replans,
+            build: entry.job.build.clone(),
+            replans: entry.job.replans,
             note: "planned anew, as was asked for".to_string(),
         };
         self.change(Command::Replan(command), id).await

@@ -159,21 +159,12 @@ impl NodeConfig {
         let slots = picker
             .pick("slots", args.slots, file.slots, || Some(cores()))?
             .unwrap_or(1);
-        let scrub_every_s = picker
-            .pick("scrub_every", args.scrub_every, file.scrub_every, || {
-                Some(SCRUB_EVERY_S)
-            })?
-            .unwrap_or(SCRUB_EVERY_S);
-        let rehome_after_s = picker
-            .pick("rehome_after", args.rehome_after, file.rehome_after, || {
-                Some(REHOME_AFTER_S)
-            })?
-            .unwrap_or(REHOME_AFTER_S);
-        let replan_after_s = picker
-            .pick("replan_after", args.replan_after, file.replan_after, || {
-                Some(REPLAN_AFTER_S)
-            })?
-            .unwrap_or(REPLAN_AFTER_S);
+        let scrub = (args.scrub_every, file.scrub_every);
+        let scrub_every_s = picker.seconds("scrub_every", scrub, SCRUB_EVERY_S)?;
+        let rehome = (args.rehome_after, file.rehome_after);
+        let rehome_after_s = picker.seconds("rehome_after", rehome, REHOME_AFTER_S)?;
+        let replan = (args.replan_after, file.replan_after);
+        let replan_after_s = picker.seconds("replan_after", replan, REPLAN_AFTER_S)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),

@@ -114,6 +114,20 @@ pub struct Picker {
 }
 
 impl Picker {
+    /// A time in seconds, given as a flag or in the file.
+    ///
+    /// # Errors
+    /// As [`Picker::pick`].
+    pub fn seconds(
+        &mut self,
+        key: &'static str,
+        (flag, file): (Option<u64>, Option<u64>),
+        default: u64,
+    ) -> Result<u64, Problem> {
+        let picked = self.pick(key, flag, file, || Some(default))?;
+        Ok(picked.unwrap_or(default))
+    }
+
     /// One setting.
     ///
     /// # Errors

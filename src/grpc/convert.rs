@@ -67,11 +67,6 @@ pub fn wire_job(view: JobView) -> v1::Job {
         attempts_before: _,
         replan_note: _,
     } = job;
-    let home = |home: Home| v1::Home {
-        node: home.node,
-        filled: home.filled,
-        retiring: home.retiring,
-    };
     v1::Job {
         id,
         tenant,
@@ -82,7 +77,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         source_bytes,
         source_root,
         epoch,
-        homes: homes.into_iter().map(home).collect(),
+        homes: homes.into_iter().map(wire_home).collect(),
         shards_total,
         shards_done,
         shards_running,
@@ -97,6 +92,14 @@ pub fn wire_job(view: JobView) -> v1::Job {
         waiting,
         plan_note,
         proof_hash,
+    }
+}
+
+fn wire_home(home: Home) -> v1::Home {
+    v1::Home {
+        node: home.node,
+        filled: home.filled,
+        retiring: home.retiring,
     }
 }
 

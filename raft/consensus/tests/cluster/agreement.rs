@@ -9,7 +9,7 @@ use std::{
 };
 
 use reelraft_consensus::{Cluster, ConsensusError};
-use reelraft_model::{Command, Entry, RegisterNode, limits::FEATURE_LEVEL};
+use reelraft_model::{Command, Entry, RegisterNode};
 use reelraft_proto::{
     problem,
     v1::{ProposeRequest, Sender, peer_client::PeerClient},
@@ -199,10 +199,10 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
     // Several rows so long that the snapshot travels in many pieces.
     for node in 100..112 {
         let long = Command::RegisterNode(RegisterNode {
+            feature_level: 0,
             node,
             incarnation: node.to_string().repeat(300_000),
             address: String::new(),
-            feature_level: FEATURE_LEVEL,
         });
         nodes.get(leader).propose(vec![long]).await.unwrap();
     }
@@ -345,10 +345,10 @@ async fn what_is_too_much_is_refused() {
         "{error}"
     );
     let long = Command::RegisterNode(RegisterNode {
+        feature_level: 0,
         node: 1,
         incarnation: "x".repeat(2 << 20),
         address: String::new(),
-        feature_level: FEATURE_LEVEL,
     });
     let error = cluster.propose(vec![long]).await.unwrap_err();
     assert!(
@@ -376,10 +376,10 @@ async fn a_disk_that_fails_ends_the_node() {
     let mut refused = None;
     for node in 100..140 {
         let long = Command::RegisterNode(RegisterNode {
+            feature_level: 0,
             node,
             incarnation: "x".repeat(1_000_000),
             address: String::new(),
-            feature_level: FEATURE_LEVEL,
         });
         if let Err(error) = cluster.propose(vec![long]).await {
             refused = Some(error);
@@ -466,10 +466,10 @@ async fn a_peers_entry_over_the_limits_is_refused_and_stops_nobody() {
         answer.map_err(|status| problem::of_status(&status).map(|problem| problem.kind))
     };
     let long = RegisterNode {
+        feature_level: 0,
         node: 1,
         incarnation: identity.incarnation.clone(),
         address: "a".repeat(3 << 20),
-        feature_level: FEATURE_LEVEL,
     };
     let refused = |kind: &str| Some(Some(kind.to_string()));
     let answer = propose(vec![Command::RegisterNode(long)]).await;

@@ -54,26 +54,6 @@ impl Writer<'_> {
         self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         Reply::done(&c.job)
     }
-
-    /// Adds a task that the job did not have.
-    pub(super) fn make_task(&mut self, id: &str, mut task: Task) {
-        task.attempt = self.job(id).map_or(0, |job| job.attempts_before);
-        self.put_task(id, task);
-    }
-
-    /// Removes a task that may be made again.
-    pub(super) fn drop_task(&mut self, id: &str, key: TaskKey) {
-        let Some(entry) = self.state.jobs.get(id) else {
-            return;
-        };
-        let attempts = entry.tasks.get(&key).map_or(0, |task| task.attempt);
-        if attempts > entry.job.attempts_before {
-            let mut job = entry.job.clone();
-            job.attempts_before = attempts;
-            self.put_job(job);
-        }
-        self.remove_task(id, key);
-    }
 }
 
 fn no_plan(id: &str, why: &str) -> Reply {

@@ -94,26 +94,7 @@ impl Story {
         self.lines.push("plan".into());
         self.lines.push("----".into());
         for command in commands {
-            let text = match command {
-                Command::SetHomes(c) => {
-                    let retiring = match c.retiring.is_empty() {
-                        true => String::new(),
-                        false => format!(", retiring {:?}", c.retiring),
-                    };
-                    let homes = &c.homes;
-                    format!(
-                        "homes {} {homes:?}{retiring} (seen epoch {})",
-                        c.job, c.epoch
-                    )
-                }
-                Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
-                Command::Release(c) => format!("release {}: {}", c.key, c.problem),
-                Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
-                Command::Replan(c) => {
-                    format!("replan {} (seen build {}): {}", c.job, c.build, c.note)
-                }
-                other => format!("{other:?}"),
-            };
+            let text = planned_text(command);
             let text = self.named(&text);
             self.lines.push(text);
         }
@@ -175,6 +156,29 @@ impl Story {
         self.say(now_ms, format!("written{end}"));
         let text = self.named(&text);
         self.lines.push(text);
+    }
+}
+
+fn planned_text(command: &Command) -> String {
+    match command {
+        Command::SetHomes(c) => {
+            let retiring = match c.retiring.is_empty() {
+                true => String::new(),
+                false => format!(", retiring {:?}", c.retiring),
+            };
+            let homes = &c.homes;
+            format!(
+                "homes {} {homes:?}{retiring} (seen epoch {})",
+                c.job, c.epoch
+            )
+        }
+        Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
+        Command::Release(c) => format!("release {}: {}", c.key, c.problem),
+        Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
+        Command::Replan(c) => {
+            format!("replan {} (seen build {}): {}", c.job, c.build, c.note)
+        }
+        other => format!("{other:?}"),
     }
 }
 
