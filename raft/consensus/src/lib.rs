@@ -19,6 +19,7 @@ mod propose;
 mod reads;
 mod runtime;
 mod service;
+mod snapshot_pace;
 mod start;
 mod state_machine;
 mod types;

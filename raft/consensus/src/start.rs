@@ -77,6 +77,7 @@ pub async fn start(
     start_watchdog(&core)?;
     runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
+    runtime.spawn(upkeep::make_snapshots(core.clone()));
     runtime.spawn(upkeep::maintain_members(core.clone()));
     runtime.spawn(reads::run_read_rounds(core.clone(), waiting));
     Ok((core, storage.folder))

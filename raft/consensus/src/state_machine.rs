@@ -9,7 +9,10 @@
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Stream, StreamExt};
@@ -41,6 +44,9 @@ pub struct Replica {
     now: Arc<RwLock<AppliedState>>,
     table: Arc<Mutex<Table>>,
     applied: watch::Sender<u64>,
+    /// Bytes of all entries that this process has applied.
+    applied_bytes: Arc<AtomicU64>,
+    newest: NewestSnapshot,
 }
 
 /// The state, and up to which entry it was applied.
@@ -56,7 +62,6 @@ struct AppliedState {
 pub struct StateMachine {
     replica: Replica,
     snapshots: Snapshots,
-    newest: NewestSnapshot,
     watchdog: Watchdog,
 }
 
@@ -71,6 +76,15 @@ impl Replica {
     /// The last applied index. It changes with each apply.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// The size of the newest snapshot, and how many bytes of the log this
+    /// process has applied.
+    pub fn written_bytes(&self) -> (u64, u64) {
+        let snapshot = lock(&self.newest)
+            .as_ref()
+            .map_or(0, |newest| newest.bytes());
+        (snapshot, self.applied_bytes.load(Ordering::Relaxed))
     }
 
     /// The table's index and its hash there. Waits for a write in progress.
@@ -121,9 +135,10 @@ impl StateMachine {
                 applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
                 now: Arc::new(RwLock::new(now)),
                 table: Arc::new(Mutex::new(table)),
+                applied_bytes: Arc::default(),
+                newest: Arc::new(Mutex::new(newest)),
             },
             snapshots,
-            newest: Arc::new(Mutex::new(newest)),
             watchdog,
         })
     }
@@ -157,6 +172,8 @@ impl StateMachine {
                         Outcome::default()
                     }
                     EntryPayload::Normal(bytes) => {
+                        let applied_bytes = &self.replica.applied_bytes;
+                        applied_bytes.fetch_add(bytes.0.len() as u64, Ordering::Relaxed);
                         apply_entry(state, id.index(), &bytes.0, &mut changes)?
                     }
                 };
@@ -252,7 +269,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             applied: now.applied,
             membership: now.membership.clone(),
             snapshots: self.snapshots.clone(),
-            newest: self.newest.clone(),
+            newest: self.replica.newest.clone(),
             watchdog: self.watchdog.clone(),
         }
     }
@@ -278,7 +295,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await
         .map_err(io::Error::other)??;
 
-        *lock(&self.newest) = Some(snapshot.clone());
+        *lock(&self.replica.newest) = Some(snapshot.clone());
         let former = {
             let mut now = self
                 .replica
@@ -300,7 +317,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        lock(&self.newest).as_ref().map(describe).transpose()
+        lock(&self.replica.newest)
+            .as_ref()
+            .map(describe)
+            .transpose()
     }
 }
 
@@ -387,8 +407,6 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use reelraft_model::{Command, CreateJob, Entry};
     use reelraft_storage::UNWATCHED;
