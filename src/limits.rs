@@ -79,6 +79,12 @@ pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
 /// The least that can be set: what homes of unfinished jobs are given.
 pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
 
+/// How long an upload may make no progress before its job fails, if nothing else
+/// is set; the table's limits say why.
+pub const UPLOADS_EXPIRE_AFTER_S: u64 = reelraft_model::limits::UPLOAD_EXPIRY_MS / 1000;
+/// The least that can be set: three stamps of an upload that goes on.
+pub const UPLOADS_EXPIRE_AFTER_S_MIN: u64 = 3 * reelraft_model::limits::UPLOAD_TOUCH_MS / 1000;
+
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
 /// sector in months.
@@ -147,6 +153,10 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 
 /// How often it is said what is waited for.
 pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// Histories kept in memory, as clients ask for them page by page: each some MB
+/// for a long film.
+pub const HISTORY_CACHE: usize = 2;
 
 /// Analyses kept in memory by a worker, each some MB for a long film.
 pub const INDEX_CACHE: usize = 4;

@@ -1,7 +1,7 @@
 //! A job as clients see it: the row of the table, counted up, with what only
 //! the leader knows.
 
-use reelraft_model::{AttemptKey, Job, JobEntry, TaskState};
+use reelraft_model::{AttemptKey, Job, JobEntry, TaskKind, TaskState};
 
 use crate::node::messages::JobProgress;
 
@@ -21,18 +21,21 @@ pub struct JobView {
 impl JobView {
     /// A view of a job; `progress` is the leader's last word on it.
     pub fn new(entry: &JobEntry, progress: Option<&JobProgress>) -> Self {
-        let count = |state: TaskState| {
-            let shards = entry.shards().filter(|task| task.state() == state);
-            shards.count() as u32
+        let in_state = |state: TaskState| entry.shards().filter(move |task| task.state() == state);
+        let done = in_state(TaskState::Done);
+        let (shards_done, encoded) = match &entry.job.summary {
+            Some(summary) => {
+                let shards = summary.of(TaskKind::Shard);
+                (shards.done, shards.frames)
+            }
+            None => done.fold((0, 0), |(count, frames), task| {
+                (count + 1, frames + task.frames)
+            }),
         };
-        let done = entry
-            .shards()
-            .filter(|task| task.state() == TaskState::Done);
-        let encoded: u64 = done.map(|task| task.frames).sum();
         JobView {
             job: entry.job.clone(),
-            shards_done: count(TaskState::Done),
-            shards_running: count(TaskState::Running),
+            shards_done,
+            shards_running: in_state(TaskState::Running).count() as u32,
             frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
             waiting: progress.map_or_else(String::new, |progress| progress.waiting.clone()),
         }

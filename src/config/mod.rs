@@ -19,7 +19,10 @@ pub use self::{
     origin::{Shown, json, table},
     secrets::client_secret,
 };
-use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
+use crate::limits::{
+    REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN,
+    UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -51,6 +54,12 @@ pub struct NodeArgs {
     /// Seconds that a home of a finished output may be silent before another node copies it, while this node leads [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub rehome_after: Option<u64>,
+    /// Seconds that an upload may make no progress before its job fails, while this node leads [default: one day]
+    #[arg(long, value_name = "SECONDS")]
+    pub uploads_expire_after: Option<u64>,
+    /// Seconds after which a job that has ended is deleted with its output, while this node leads; 0: never [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_finished: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -88,6 +97,12 @@ pub struct NodeConfig {
     /// Seconds that a home of a finished output may be silent before another
     /// node copies it, while this node leads.
     pub rehome_after_s: u64,
+    /// Seconds that an upload may make no progress before its job fails, while
+    /// this node leads.
+    pub uploads_expire_after_s: u64,
+    /// Seconds after which a job that has ended is deleted, while this node
+    /// leads; 0: never.
+    pub keep_finished_s: u64,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -133,16 +148,26 @@ impl NodeConfig {
         let slots = picker
             .pick("slots", args.slots, file.slots, || Some(cores()))?
             .unwrap_or(1);
-        let scrub_every_s = picker
-            .pick("scrub_every", args.scrub_every, file.scrub_every, || {
-                Some(SCRUB_EVERY_S)
-            })?
-            .unwrap_or(SCRUB_EVERY_S);
-        let rehome_after_s = picker
-            .pick("rehome_after", args.rehome_after, file.rehome_after, || {
-                Some(REHOME_AFTER_S)
-            })?
-            .unwrap_or(REHOME_AFTER_S);
+        let mut seconds = |key, flag, file, default| picker.pick_or(key, flag, file, default);
+        let scrub_every_s = seconds(
+            "scrub_every",
+            args.scrub_every,
+            file.scrub_every,
+            SCRUB_EVERY_S,
+        )?;
+        let rehome_after_s = seconds(
+            "rehome_after",
+            args.rehome_after,
+            file.rehome_after,
+            REHOME_AFTER_S,
+        )?;
+        let uploads_expire_after_s = seconds(
+            "uploads_expire_after",
+            args.uploads_expire_after,
+            file.uploads_expire_after,
+            UPLOADS_EXPIRE_AFTER_S,
+        )?;
+        let keep_finished_s = seconds("keep_finished", args.keep_finished, file.keep_finished, 0)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -163,6 +188,8 @@ impl NodeConfig {
             slots,
             scrub_every_s,
             rehome_after_s,
+            uploads_expire_after_s,
+            keep_finished_s,
             secret,
             peer_secret,
             shown: picker.shown,
@@ -191,6 +218,13 @@ impl NodeConfig {
             Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
                 format!("outputs copied after {} s of silence", self.rehome_after_s),
                 "give --rehome-after at least 8: a restart takes some seconds",
+            )),
+            Some(_) if self.uploads_expire_after_s < UPLOADS_EXPIRE_AFTER_S_MIN => Err(bad(
+                format!(
+                    "uploads that end after {} s without progress",
+                    self.uploads_expire_after_s
+                ),
+                "give --uploads-expire-after at least 900: what it counts is written down every five minutes",
             )),
             Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
             Some(_) => Ok(()),

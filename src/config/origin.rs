@@ -19,6 +19,8 @@ pub struct File {
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
     pub rehome_after: Option<u64>,
+    pub uploads_expire_after: Option<u64>,
+    pub keep_finished: Option<u64>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,
@@ -113,6 +115,21 @@ pub struct Picker {
 }
 
 impl Picker {
+    /// One setting that always has a value.
+    ///
+    /// # Errors
+    /// As [`Picker::pick`].
+    pub fn pick_or<T: std::str::FromStr + std::fmt::Display + Copy>(
+        &mut self,
+        key: &'static str,
+        flag: Option<T>,
+        file: Option<T>,
+        default: T,
+    ) -> Result<T, Problem> {
+        let picked = self.pick(key, flag, file, || Some(default))?;
+        Ok(picked.unwrap_or(default))
+    }
+
     /// One setting.
     ///
     /// # Errors

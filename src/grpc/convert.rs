@@ -63,6 +63,13 @@ pub fn wire_job(view: JobView) -> v1::Job {
         created_unix_ms,
         ended_unix_ms,
         deleted_cluster_ms: _,
+        summary: _,
+        history_hash: _,
+        history_at: _,
+        failed_tasks: _,
+        touched_cluster_ms: _,
+        folded_cluster_ms: _,
+        assembly_attempts: _,
     } = job;
     let home = |home: Home| v1::Home {
         node: home.node,
@@ -160,6 +167,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     } = node;
     v1::NodeStatus {
         id,
@@ -177,6 +185,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     }
 }
 
@@ -198,6 +207,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     } = node;
     NodeStatus {
         id,
@@ -215,5 +225,6 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     }
 }

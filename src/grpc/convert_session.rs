@@ -109,6 +109,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        room_bytes,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -118,6 +119,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        room_bytes,
     }
 }
 
@@ -130,6 +132,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        room_bytes,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -139,6 +142,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        room_bytes,
     }
 }
 

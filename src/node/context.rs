@@ -4,16 +4,20 @@
 use std::{
     collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use reelraft_consensus::Cluster;
 use reelraft_media::Index;
-use reelraft_model::{JobEntry, Problem};
+use reelraft_model::{History, JobEntry, ModelError, Problem};
 use tokio::sync::OnceCell;
 
 use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
-use crate::{config::NodeConfig, data::DataPlane, limits::INDEX_CACHE};
+use crate::{
+    config::NodeConfig,
+    data::DataPlane,
+    limits::{HISTORY_CACHE, INDEX_CACHE},
+};
 
 /// What the parts of a node have in common.
 pub struct NodeContext {
@@ -31,8 +35,44 @@ pub struct NodeContext {
     pub report: LatestReport,
     /// Names this process among those that the node has been.
     pub process: u64,
-    /// Analyses that were read lately, by hash.
-    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+    /// Analyses that were read lately.
+    indexes: Recent<Index>,
+    /// Histories that were read lately.
+    histories: Recent<History>,
+}
+
+/// Blobs that were read lately, decoded, by hash.
+struct Recent<T> {
+    kept_max: usize,
+    kept: Mutex<VecDeque<(String, Arc<T>)>>,
+}
+
+impl<T> Recent<T> {
+    fn new(kept_max: usize) -> Self {
+        Recent {
+            kept_max,
+            kept: Mutex::default(),
+        }
+    }
+
+    fn get(&self, hash: &str) -> Option<Arc<T>> {
+        let kept = self.lock();
+        let mut kept = kept.iter();
+        let found = kept.find(|(known, _)| known == hash);
+        found.map(|(_, value)| value.clone())
+    }
+
+    fn keep(&self, hash: &str, value: T) -> Arc<T> {
+        let value = Arc::new(value);
+        let mut kept = self.lock();
+        kept.push_front((hash.to_string(), value.clone()));
+        kept.truncate(self.kept_max);
+        value
+    }
+
+    fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Arc<T>)>> {
+        self.kept.lock().expect("no holder of this lock panics")
+    }
 }
 
 impl NodeContext {
@@ -53,7 +93,8 @@ impl NodeContext {
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
             process: rand::random(),
-            indexes: Mutex::default(),
+            indexes: Recent::new(INDEX_CACHE),
+            histories: Recent::new(HISTORY_CACHE),
         }))
     }
 
@@ -105,18 +146,31 @@ impl NodeContext {
     /// A [`Problem`] where no home can give it, or it can't be read.
     pub async fn index(&self, entry: &JobEntry) -> Result<Arc<Index>, Problem> {
         let hash = &entry.job.index_hash;
-        let cache = || self.indexes.lock().expect("no holder of this lock panics");
-        if let Some((_, index)) = cache().iter().find(|(known, _)| known == hash) {
-            return Ok(index.clone());
+        if let Some(index) = self.indexes.get(hash) {
+            return Ok(index);
         }
         let bytes = self.blob(entry, hash).await?;
         let index = Index::from_bytes(&bytes)
             .map_err(|error| Problem::new("internal", error.to_string(), "submit the job again"))?;
-        let index = Arc::new(index);
-        let mut cache = cache();
-        cache.push_front((hash.clone(), index.clone()));
-        cache.truncate(INDEX_CACHE);
-        Ok(index)
+        Ok(self.indexes.keep(hash, index))
+    }
+
+    /// The tasks of a finished job, once they have left the table.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give them, or they can't be read.
+    pub async fn history(&self, entry: &JobEntry) -> Result<Arc<History>, Problem> {
+        let hash = &entry.job.history_hash;
+        if let Some(history) = self.histories.get(hash) {
+            return Ok(history);
+        }
+        let bytes = self.blob(entry, hash).await?;
+        let unread = |error: ModelError| {
+            let hint = "the nodes may run other versions; the output is not concerned";
+            Problem::new("internal", error.to_string(), hint)
+        };
+        let history = History::decode(&bytes).map_err(unread)?;
+        Ok(self.histories.keep(hash, history))
     }
 
     /// A job's reference command (P3).

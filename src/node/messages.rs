@@ -53,6 +53,8 @@ pub struct Beat {
     pub trouble: String,
     /// Whether its disk has no room for more.
     pub full: bool,
+    /// What its disk can still take beyond the uploads that were begun there.
+    pub room_bytes: u64,
 }
 
 /// What came of an attempt.
@@ -186,6 +188,8 @@ pub struct NodeStatus {
     pub version: String,
     /// Why it takes no work; empty if it does.
     pub trouble: String,
+    /// What its disk can still take beyond the uploads that were begun there.
+    pub room_bytes: u64,
 }
 
 /// A member's part in Raft.

@@ -23,7 +23,7 @@ use crate::{
     node::{
         context::{NodeContext, work_root},
         home, leader,
-        leader::{intake::Intake, sessions::Sessions},
+        leader::{Patience, intake::Intake, sessions::Sessions},
         worker::Worker,
     },
 };
@@ -77,12 +77,17 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let rehome_after_s = context.config.rehome_after_s;
+    let config = &context.config;
+    let patience = Patience {
+        rehome_after_s: config.rehome_after_s,
+        uploads_expire_after_s: config.uploads_expire_after_s,
+        keep_finished_s: config.keep_finished_s,
+    };
     let loops = [
         tokio::spawn(leader::run(
             cluster.clone(),
             sessions,
-            rehome_after_s,
+            patience,
             stop.clone(),
         )),
         tokio::spawn(home::run(context.clone(), stop.clone())),

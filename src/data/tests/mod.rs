@@ -203,6 +203,7 @@ impl ThreeNodes {
             epoch: self.entry(job).job.epoch,
             homes: homes.to_vec(),
             retiring: retiring.to_vec(),
+            attempts_kept: true,
         })]);
     }
 

@@ -35,7 +35,7 @@ const LEASE: Duration = Duration::from_millis(LEASE_MS);
 pub async fn run(
     cluster: Cluster,
     sessions: Arc<Sessions>,
-    rehome_after_s: u64,
+    patience: Patience,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut leadership = cluster.leadership();
@@ -43,7 +43,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, rehome_after_s, now.term);
+            let mut term = Term::new(&cluster, &sessions, patience, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -58,31 +58,58 @@ pub async fn run(
     }
 }
 
+/// How long a leader waits before it acts, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the silent home of a finished output.
+    pub rehome_after_s: u64,
+    /// For an upload without progress.
+    pub uploads_expire_after_s: u64,
+    /// Before it deletes a job that has ended; 0: for ever.
+    pub keep_finished_s: u64,
+}
+
 /// One term of leadership.
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
-    rehome_after_ms: u64,
+    patience: Patience,
     term: u64,
     since: Instant,
-    cluster_ms_base: u64,
+    clock: ClusterClock,
+}
+
+/// The cluster's time as this leader counts it on.
+struct ClusterClock {
+    base_ms: u64,
+    since: Instant,
+}
+
+impl ClusterClock {
+    fn at(base_ms: u64) -> Self {
+        let since = Instant::now();
+        ClusterClock { base_ms, since }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.base_ms + self.since.elapsed().as_millis() as u64
+    }
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, rehome_after_s: u64, term: u64) -> Self {
-        let cluster_ms_base = cluster.local().cluster_ms();
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
         Term {
             cluster,
             sessions,
-            rehome_after_ms: rehome_after_s.saturating_mul(1000),
+            patience,
             term,
             since: Instant::now(),
-            cluster_ms_base,
+            clock: ClusterClock::at(cluster.local().cluster_ms()),
         }
     }
 
     /// Plans and proposes until the leadership is lost.
-    async fn lead(&self) {
+    async fn lead(&mut self) {
         let mut leadership = self.cluster.leadership();
         let mut applied = self.cluster.applied();
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
@@ -101,11 +128,16 @@ impl<'a> Term<'a> {
             let health = self.health();
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
-            let time_passed = ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some();
-            let quiet = wrote.elapsed() >= PULSE && state.active().next().is_some();
+            let idle = state.jobs().next().is_none();
+            if idle {
+                // Time passes while there are jobs: none must be old when it is made.
+                self.clock = ClusterClock::at(state.cluster_ms());
+            }
+            let time_passed = ticked.elapsed() >= CLUSTER_TICK && !idle;
+            let quiet = wrote.elapsed() >= PULSE && state.is_busy();
             if room && (time_passed || quiet) {
                 ticked = Instant::now();
-                let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
+                let cluster_ms = self.clock.now_ms();
                 commands.push(Command::Tick(Tick { cluster_ms }));
             }
             // Held no longer: the next apply would have to copy what is shared.
@@ -142,7 +174,12 @@ impl<'a> Term<'a> {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
             unix_ms: unix_ms(),
-            rehome_after_ms: self.rehome_after_ms,
+            rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
+            upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
+            keep_ended_ms: match self.patience.keep_finished_s {
+                0 => None,
+                keep_s => Some(keep_s.saturating_mul(1000)),
+            },
         }
     }
 

@@ -265,6 +265,7 @@ impl Worker {
                 None => String::new(),
             },
             full,
+            room_bytes: self.context.data.room_bytes(),
         }
     }
 

@@ -121,6 +121,13 @@ impl Writer<'_> {
         self.open_assemblies(id);
     }
 
+    /// The highest number of an attempt at any of these tasks.
+    pub(super) fn attempts_at(&self, id: &str, keys: &[TaskKey]) -> u32 {
+        let entry = self.state.jobs.get(id);
+        let tasks = keys.iter().filter_map(|key| entry?.tasks.get(key));
+        tasks.map(|task| task.attempt).max().unwrap_or(0)
+    }
+
     /// Every home assembles by itself.
     pub(super) fn open_assemblies(&mut self, id: &str) {
         let Some(entry) = self.state.jobs.get(id) else {
@@ -132,8 +139,13 @@ impl Writer<'_> {
             .map(|home| home.node as u32)
             .filter(|&node| !entry.tasks.contains_key(&(TaskKind::Assemble, node)))
             .collect();
+        let attempt = entry.job.assembly_attempts;
         for node in missing {
-            self.put_task(id, Task::pending(TaskKind::Assemble, node));
+            let task = Task {
+                attempt,
+                ..Task::pending(TaskKind::Assemble, node)
+            };
+            self.put_task(id, task);
         }
     }
 

@@ -57,6 +57,8 @@ pub(super) fn place_outputs(state: &State, health: &ClusterHealth, commands: &mu
 /// How well a node suits as a new home; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct HomeRank {
+    /// It has no room for all of the job's bytes.
+    cramped: bool,
     /// It cannot run the job's tasks, so it could not assemble the output.
     unable: bool,
     /// It has none of the job's bytes yet.
@@ -113,6 +115,7 @@ fn place_homes(job: &Job, health: &ClusterHealth, load: &mut HomeLoad) -> Option
         epoch: job.epoch,
         retiring: leaving(job, health, &homes),
         homes,
+        attempts_kept: true,
     }))
 }
 
@@ -130,7 +133,12 @@ fn candidates(job: &Job, health: &ClusterHealth, load: &HomeLoad) -> Vec<u64> {
         .filter(|(node, health)| health.alive && !health.full && !taken(**node))
         .map(|(node, _)| *node)
         .collect();
+    let bytes = match job.state() {
+        JobState::Succeeded => job.output_bytes,
+        _ => job.source_bytes,
+    };
     candidates.sort_by_key(|&node| HomeRank {
+        cramped: health.nodes[&node].room_bytes < bytes,
         unable: !health.can_run(node, &job.build),
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),

@@ -38,10 +38,24 @@ pub enum Bug {
     RetryIsAnother,
     /// A cancelled job's bytes stay.
     CancelledKept,
+    /// A home says that it has written down a history, and has not.
+    HistoryUnwritten,
+    /// The first home to have a history speaks for the others.
+    HistoryOnOneHome,
+    /// What a finished job's row does not name yet is removed.
+    HistoryPruned,
+    /// Jobs that failed are not folded.
+    FailedUnfolded,
+    /// A tenant may have any number of uploads.
+    BoundsForgotten,
+    /// An upload that stands still never ends.
+    AbandonedKept,
+    /// An upload ends though it goes on.
+    LiveUploadExpired,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 24] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -59,6 +73,13 @@ impl Bug {
         Bug::OutageEndsJob,
         Bug::RetryIsAnother,
         Bug::CancelledKept,
+        Bug::HistoryUnwritten,
+        Bug::HistoryOnOneHome,
+        Bug::HistoryPruned,
+        Bug::FailedUnfolded,
+        Bug::BoundsForgotten,
+        Bug::AbandonedKept,
+        Bug::LiveUploadExpired,
     ];
 }
 

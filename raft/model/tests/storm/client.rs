@@ -10,6 +10,8 @@ pub enum Wish {
     FetchAndDelete,
     Cancel,
     Delete,
+    /// To upload a part, and then to go away.
+    Abandon,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use reelraft_model::{
-    AttemptKey, Command, Complete, Job, JobEntry, JobState, Reply, SetHomes, State, TaskKey,
-    TaskKind,
+    AttemptKey, Command, Complete, History, Job, JobEntry, JobState, Reply, SetHomes, State,
+    TaskKey, TaskKind,
     home_rules::{holders, sources},
 };
 
-use crate::node::Node;
+use crate::{node::Node, requests::UPLOADING_MAX};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -26,6 +26,8 @@ pub struct TrueJob {
     pub cursed: bool,
     /// Its decoder gives other frames than its packets promise.
     pub odd: bool,
+    /// Its client goes away while it uploads.
+    pub abandoned: bool,
     pub chunks: u64,
     /// Chunks that the client was told are safe.
     pub acked: u64,
@@ -33,6 +35,8 @@ pub struct TrueJob {
     pub copied_outputs: u64,
     /// When its success was written down.
     pub ended_ms: Option<u64>,
+    /// The name of its tasks as they were then.
+    pub history: Option<String>,
     /// Losses that had happened when it was made.
     pub losses_before: Option<u64>,
 }
@@ -48,6 +52,7 @@ struct Begun {
 #[derive(Default)]
 pub struct Truth {
     pub now_ms: u64,
+    pub term: u64,
     /// How long a home of a finished output may be away.
     pub finished_lost_ms: u64,
     pub jobs: BTreeMap<String, TrueJob>,
@@ -181,10 +186,15 @@ impl Truth {
         }
         self.failed(before, after, &reply.job);
         let entry = after.job(&reply.job);
-        if entry.is_some_and(|entry| entry.job.state() == JobState::Succeeded)
-            && let Some(job) = self.jobs.get_mut(&reply.job)
-        {
+        let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
+        if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
+            let then = job.history.get_or_insert_with(|| History::blob(entry).hash);
+            let kept = &entry.job.history_hash;
+            if !kept.is_empty() && kept != then {
+                let id = &reply.job;
+                self.broken(format!("the history of {id} is not that of its tasks"));
+            }
         }
     }
 
@@ -205,7 +215,10 @@ impl Truth {
             return;
         };
         let begun = self.begun.get(&(key.clone(), task.node));
-        if begun.is_some_and(|begun| begun.again && self.now_ms - begun.ms > TAKEN_BACK_MS) {
+        // What was to be taken back may be lost with the leader.
+        let term = self.term;
+        let again = begun.filter(|begun| begun.again && begun.term == term);
+        if again.is_some_and(|begun| self.now_ms - begun.ms > TAKEN_BACK_MS) {
             self.broken(format!("{key} went on as if its process had not died"));
         }
     }
@@ -248,7 +261,10 @@ impl Truth {
             let entry = state.job(id);
             entry.is_some_and(|entry| entry.job.state() == JobState::Failed)
         };
-        let cursed = self.jobs.get(id).is_some_and(|job| job.cursed);
+        let cursed = self.jobs.get(id).is_some_and(|job| {
+            let was = before.job(id).map(|entry| entry.job.state());
+            job.cursed || (job.abandoned && was == Some(JobState::Uploading))
+        });
         if failed(after) && !failed(before) && !cursed {
             let problem = after.job(id).and_then(|entry| entry.job.problem.clone());
             let problem = problem
@@ -260,6 +276,9 @@ impl Truth {
 
     /// Looks at every byte that was acknowledged.
     pub fn look(&mut self, state: &State, nodes: &BTreeMap<u64, Node>) {
+        if state.uploading().count() as u64 > UPLOADING_MAX {
+            self.broken("more uploads are taken than may be".into());
+        }
         for entry in state.jobs() {
             if let Some(broken) = self.look_at(entry, nodes) {
                 self.broken(format!("{}: {broken}", entry.job.id));
@@ -297,7 +316,9 @@ impl Truth {
         for node in holders(job).filter_map(|id| living(&id)) {
             let output = [&job.output_hash, &job.manifest];
             let output = output[usize::from(job.state() != JobState::Succeeded)];
-            let has = output.is_empty() || node.has_blob(id, output);
+            let named = [output, &job.history_hash];
+            let mut named = named.iter().filter(|blob| !blob.is_empty());
+            let has = named.all(|blob| node.has_blob(id, blob));
             if node.chunks(id) & chunks != chunks || !has {
                 return Some(format!(
                     "home {} counts as filled and is not (P2): it has chunks {:b} of {chunks:b}",
