@@ -7,7 +7,7 @@ use reelraft_model::{
     spec::{self, SpecRequest},
 };
 
-use super::{Api, JobView, bad_request, not_found};
+use super::{Api, Consistency, JobView, bad_request, not_found};
 use crate::clock::unix_ms;
 
 /// Hex digits of a BLAKE3 hash.
@@ -43,8 +43,7 @@ impl Api {
     /// Refuses a source that would fill the disks before it is whole, as far as
     /// the leader's last report says: a node that it does not name may have
     /// room. A job that exists is not judged again.
-    fn check_room(&self, id: &str, source_bytes: u64) -> Result<(), Problem> {
-        let state = self.table().local();
+    async fn check_room(&self, id: &str, source_bytes: u64) -> Result<(), Problem> {
         let Some(report) = self.context.report.fresh() else {
             return Ok(());
         };
@@ -52,12 +51,21 @@ impl Api {
         let voters = members.iter().filter(|member| member.voter).count();
         let homes = home_count(voters as u32);
         // What was made just now has no homes yet, and may come to any node.
+        let state = self.table().local();
         let unplaced = state.uploading().filter(|entry| entry.job.epoch == 0);
         let unplaced: u64 = unplaced.map(|entry| entry.job.source_bytes).sum();
         let bytes = source_bytes.saturating_add(unplaced);
         let cramped = report.nodes.iter().filter(|node| node.room_bytes < bytes);
         let able = members.len().saturating_sub(cramped.count());
-        if state.job(id).is_some() || able >= homes {
+        if able >= homes {
+            return Ok(());
+        }
+        if self
+            .state(Consistency::Linearizable)
+            .await?
+            .job(id)
+            .is_some()
+        {
             return Ok(());
         }
         Err(Problem::new(
@@ -71,7 +79,8 @@ impl Api {
     ///
     /// # Errors
     /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`,
-    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, and what keeps the cluster from writing.
+    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, and what keeps the
+    /// cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         check(&request)?;
         let spec = spec::resolve(&request.spec)
@@ -81,7 +90,7 @@ impl Api {
             tenant => tenant.to_string(),
         };
         let id = job_id(&tenant, &request.request_id);
-        self.check_room(&id, request.source_bytes)?;
+        self.check_room(&id, request.source_bytes).await?;
         let command = Command::CreateJob(CreateJob {
             tenant,
             request_id: request.request_id,

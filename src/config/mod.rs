@@ -119,9 +119,7 @@ impl NodeConfig {
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
-        let id = picker
-            .pick("id", args.id, file.id, || Some(1))?
-            .unwrap_or(1);
+        let id = picker.pick_or("id", args.id, file.id, 1)?;
         let listen = picker
             .pick("listen", args.listen, file.listen, || {
                 Some("127.0.0.1:7401".into())
@@ -144,30 +142,16 @@ impl NodeConfig {
                 Some(default_voters(&peers))
             })?
             .unwrap_or_default();
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let slots = picker
-            .pick("slots", args.slots, file.slots, || Some(cores()))?
-            .unwrap_or(1);
-        let mut seconds = |key, flag, file, default| picker.pick_or(key, flag, file, default);
-        let scrub_every_s = seconds(
-            "scrub_every",
-            args.scrub_every,
-            file.scrub_every,
-            SCRUB_EVERY_S,
-        )?;
-        let rehome_after_s = seconds(
-            "rehome_after",
-            args.rehome_after,
-            file.rehome_after,
-            REHOME_AFTER_S,
-        )?;
-        let uploads_expire_after_s = seconds(
-            "uploads_expire_after",
-            args.uploads_expire_after,
-            file.uploads_expire_after,
-            UPLOADS_EXPIRE_AFTER_S,
-        )?;
-        let keep_finished_s = seconds("keep_finished", args.keep_finished, file.keep_finished, 0)?;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let slots = picker.pick_or("slots", args.slots, file.slots, cores)?;
+        let times = [
+            (args.scrub_every, file.scrub_every),
+            (args.rehome_after, file.rehome_after),
+            (args.uploads_expire_after, file.uploads_expire_after),
+            (args.keep_finished, file.keep_finished),
+        ];
+        let [scrub_every_s, rehome_after_s, expire_s, keep_finished_s] =
+            pick_seconds(&mut picker, times)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -188,7 +172,7 @@ impl NodeConfig {
             slots,
             scrub_every_s,
             rehome_after_s,
-            uploads_expire_after_s,
+            uploads_expire_after_s: expire_s,
             keep_finished_s,
             secret,
             peer_secret,
@@ -261,6 +245,27 @@ impl NodeConfig {
     pub fn clients_know_peer_secret(&self) -> bool {
         self.secret.is_set() && self.secret.same_as(&self.peer_secret)
     }
+}
+
+/// The settings in seconds with their defaults, in order.
+const SECONDS: [(&str, u64); 4] = [
+    ("scrub_every", SCRUB_EVERY_S),
+    ("rehome_after", REHOME_AFTER_S),
+    ("uploads_expire_after", UPLOADS_EXPIRE_AFTER_S),
+    ("keep_finished", 0),
+];
+
+/// Takes the settings in seconds, each given as a flag and in the file.
+fn pick_seconds(
+    picker: &mut Picker,
+    given: [(Option<u64>, Option<u64>); SECONDS.len()],
+) -> Result<[u64; SECONDS.len()], Problem> {
+    let mut seconds = [0; SECONDS.len()];
+    let settings = SECONDS.into_iter().zip(given);
+    for (picked, ((key, default), (flag, file))) in seconds.iter_mut().zip(settings) {
+        *picked = picker.pick_or(key, flag, file, default)?;
+    }
+    Ok(seconds)
 }
 
 /// A folder's name as text. Another name that only looks the same would be

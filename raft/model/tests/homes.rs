@@ -224,3 +224,23 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
     world.apply(Command::HomeFilled(filled));
     assert!(!world.state.job(&job).unwrap().job.is_filling());
 }
+
+/// A home with a little room would be full in the midst of the upload.
+#[test]
+fn an_upload_goes_where_there_is_room() {
+    let mut world = World::default();
+    world.apply(Command::CreateJob(CreateJob {
+        tenant: "t".into(),
+        request_id: "r".into(),
+        source_bytes: 100,
+        ..Default::default()
+    }));
+    let mut health = three_nodes();
+    for (node, room_bytes) in [(1, 99), (2, 100), (3, 1_000)] {
+        health.nodes.get_mut(&node).unwrap().room_bytes = room_bytes;
+    }
+    match &plan(&world.state, &health)[..] {
+        [Command::SetHomes(set), ..] => assert_eq!(set.homes, [2, 3]),
+        other => panic!("{other:?}"),
+    }
+}

@@ -11,8 +11,8 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, JobBounds, JobEntry, KeepHistory, PlanAppend, Problem, Release, Reopen,
-    Reply, SealSource, ShardRange, State, TaskKind, TaskState, Tick, TouchUpload,
+    History, HomeFilled, Job, JobBounds, JobEntry, KeepHistory, PlanAppend, Problem, Release,
+    Reopen, Reply, SealSource, ShardRange, State, TaskKind, TaskState, Tick, TouchUpload,
     check::check,
     job_id,
     plan::{ClusterHealth, NodeHealth, plan, waiting},
@@ -355,6 +355,24 @@ fn failure_class(word: &str) -> FailureClass {
     }
 }
 
+/// What a job's row says of its tasks once they are folded.
+fn show_fold(job: &Job) -> String {
+    let Some(summary) = &job.summary else {
+        return String::new();
+    };
+    let history = match job.history_hash.is_empty() {
+        true => "no history",
+        false => "a history",
+    };
+    let mut text = format!(" folded with {history}, {} nodes", summary.nodes);
+    for kind in &summary.kinds {
+        let name = TaskKind::try_from(kind.kind).unwrap().name();
+        let (done, total, attempts) = (kind.done, kind.total, kind.attempts);
+        write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
+    }
+    text
+}
+
 fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     let job = &entry.job;
     let mut text = String::new();
@@ -387,19 +405,7 @@ fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
-    if let Some(summary) = &job.summary {
-        let history = if job.history_hash.is_empty() {
-            "no history"
-        } else {
-            "a history"
-        };
-        write!(text, " folded with {history}, {} nodes", summary.nodes).unwrap();
-        for kind in &summary.kinds {
-            let name = TaskKind::try_from(kind.kind).unwrap().name();
-            let (done, total, attempts) = (kind.done, kind.total, kind.attempts);
-            write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
-        }
-    }
+    text += &show_fold(job);
     if let Some(waiting) = waiting(entry, health) {
         write!(text, " waits {waiting}").unwrap();
     }

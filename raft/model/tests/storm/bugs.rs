@@ -38,6 +38,8 @@ pub enum Bug {
     RetryIsAnother,
     /// A cancelled job's bytes stay.
     CancelledKept,
+    /// The attempts at an assembly whose home leaves are forgotten.
+    AttemptsForgotten,
     /// A home says that it has written down a history, and has not.
     HistoryUnwritten,
     /// The first home to have a history speaks for the others.
@@ -55,7 +57,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 24] = [
+    pub const ALL: [Bug; 25] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -73,6 +75,7 @@ impl Bug {
         Bug::OutageEndsJob,
         Bug::RetryIsAnother,
         Bug::CancelledKept,
+        Bug::AttemptsForgotten,
         Bug::HistoryUnwritten,
         Bug::HistoryOnOneHome,
         Bug::HistoryPruned,

@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+/// Uploads that all clients together may have: fewer than there are clients.
+pub const UPLOADING_MAX: u64 = 2;
+
 /// What a client wants to happen in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {

@@ -10,15 +10,13 @@ use reelraft_model::{
 
 use crate::{
     bugs::Bug,
-    client::{Phase, Wish},
+    client::{Phase, UPLOADING_MAX, Wish},
     world::{Origin, World},
 };
 
 /// How long a client waits for an answer before it asks again.
 const PATIENCE_MS: u64 = 4_000;
 
-/// Uploads that all clients together may have: fewer than there are clients.
-pub const UPLOADING_MAX: u64 = 2;
 const BOUNDS: JobBounds = JobBounds {
     jobs: 100,
     uploading: UPLOADING_MAX,

@@ -1,6 +1,6 @@
 //! What really happened, and the oracles that compare the cluster with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reelraft_model::{
     AttemptKey, Command, Complete, History, Job, JobEntry, JobState, Reply, SetHomes, State,
@@ -8,7 +8,7 @@ use reelraft_model::{
     home_rules::{holders, sources},
 };
 
-use crate::{node::Node, requests::UPLOADING_MAX};
+use crate::{client::UPLOADING_MAX, node::Node};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -62,6 +62,8 @@ pub struct Truth {
     /// lost, and nodes that came back with another build.
     pub losses: u64,
     begun: BTreeMap<(AttemptKey, u64), Begun>,
+    /// Every attempt that was given out.
+    assigned: BTreeSet<AttemptKey>,
     /// Since when a result has been sent late, and when it last was.
     late: BTreeMap<(AttemptKey, u64), (u64, u64)>,
 }
@@ -181,6 +183,11 @@ impl Truth {
                 }
             }
             Command::Complete(complete) => self.completed(complete, before),
+            Command::Assign(assign) => {
+                if !self.assigned.insert(assign.key.clone()) {
+                    self.broken(format!("{} is given out twice", assign.key));
+                }
+            }
             Command::SetHomes(set) => self.homes_set(set, (before, after), absent),
             _ => {}
         }

@@ -306,6 +306,9 @@ impl World {
             Command::SetHomes(c) if self.bugs.has(Bug::HomesSetAgain) => {
                 c.epoch = epoch(&c.job);
             }
+            Command::SetHomes(c) if self.bugs.has(Bug::AttemptsForgotten) => {
+                c.attempts_kept = false;
+            }
             Command::Complete(c) if self.bugs.has(Bug::AnyAttemptCompletes) => {
                 let entry = state.job(&c.key.job);
                 let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
