@@ -183,10 +183,8 @@ impl Truth {
                 }
             }
             Command::Complete(complete) => self.completed(complete, before),
-            Command::Assign(assign) => {
-                if !self.assigned.insert(assign.key.clone()) {
-                    self.broken(format!("{} is given out twice", assign.key));
-                }
+            Command::Assign(assign) if !self.assigned.insert(assign.key.clone()) => {
+                self.broken(format!("{} is given out twice", assign.key));
             }
             Command::SetHomes(set) => self.homes_set(set, (before, after), absent),
             _ => {}
