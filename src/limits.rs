@@ -107,6 +107,12 @@ pub const REPLAN_AFTER_S_MIN: u64 = REHOME_AFTER_S_MIN;
 /// the leader has named, before it names another.
 pub const COMPARE_EVERY: Duration = Duration::from_secs(3);
 
+/// How long an upload may make no progress before its job fails, if nothing else
+/// is set; the table's limits say why.
+pub const UPLOADS_EXPIRE_AFTER_S: u64 = reelraft_model::limits::UPLOAD_EXPIRY_MS / 1000;
+/// The least that can be set: three stamps of an upload that goes on.
+pub const UPLOADS_EXPIRE_AFTER_S_MIN: u64 = 3 * reelraft_model::limits::UPLOAD_TOUCH_MS / 1000;
+
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
 /// sector in months.
@@ -179,6 +185,10 @@ pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
 /// Bytes of analyses kept in memory by a worker, each some MB for a long film,
 /// in which it takes a few times as much.
 pub const INDEX_CACHE_BYTES: usize = 16 << 20;
+
+/// Bytes of histories kept in memory, as clients ask for them page by page: each
+/// some MB for a long film.
+pub const HISTORY_CACHE_BYTES: usize = 8 << 20;
 
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,

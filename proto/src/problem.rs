@@ -21,7 +21,7 @@ pub fn code_of(kind: &str) -> Code {
         | "too-many-commands" | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
-        "disk-full" => Code::ResourceExhausted,
+        "disk-full" | "too-many-uploads" | "too-many-jobs" => Code::ResourceExhausted,
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
@@ -61,6 +61,8 @@ mod tests {
             ("unavailable-bytes", Code::Unavailable),
             ("unreachable", Code::Unavailable),
             ("disk-full", Code::ResourceExhausted),
+            ("too-many-uploads", Code::ResourceExhausted),
+            ("too-many-jobs", Code::ResourceExhausted),
             ("old-epoch", Code::Aborted),
             ("hash-mismatch", Code::DataLoss),
             ("bad-spec", Code::InvalidArgument),

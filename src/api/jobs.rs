@@ -1,8 +1,6 @@
 //! Jobs and their tasks: showing, listing, cancelling, planning anew, deleting, and what
 //! belongs to them (proof, reference).
 
-use std::sync::Arc;
-
 use reelraft_model::{
     CancelJob, Command, DeleteJob, JobState, Problem, Replan, Task, limits::REPLAN_LEVEL,
 };
@@ -87,24 +85,26 @@ impl Api {
         })
     }
 
-    /// A page of a job's tasks.
+    /// A page of a job's tasks; of one that ended without an output, of those
+    /// that failed.
     ///
     /// # Errors
-    /// `not-found`, `bad-request`, and what keeps the cluster from reading.
-    pub async fn tasks(&self, request: TasksRequest) -> Result<Page<Arc<Task>>, Problem> {
+    /// `not-found`, `bad-request`, and what keeps the cluster from reading, or
+    /// of a finished job the homes from giving them.
+    pub async fn tasks(&self, request: TasksRequest) -> Result<Page<Task>, Problem> {
         let skip = read_token(&request.page_token)?.unwrap_or(0);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
         let entry = self.entry(&request.job, Consistency::Linearizable).await?;
-        let tasks = entry.tasks.values().skip(skip);
-        let items: Vec<_> = tasks.take(page_size(request.page_size)).cloned().collect();
-        let end = skip.saturating_add(items.len());
-        let next_page_token = match end < entry.tasks.len() {
-            true => end.to_string(),
-            false => String::new(),
-        };
-        Ok(Page {
-            items,
-            next_page_token,
+        let size = page_size(request.page_size);
+        Ok(match entry.job.summary {
+            None => page(entry.tasks.values().map(AsRef::as_ref), skip, size),
+            Some(_) if entry.job.history_hash.is_empty() => {
+                page(entry.job.failed_tasks.iter(), skip, size)
+            }
+            Some(_) => {
+                let history = self.context.history(&entry).await?;
+                page(history.tasks.iter(), skip, size)
+            }
         })
     }
 
@@ -191,8 +191,8 @@ impl Api {
     /// The reference command of a job whose source was analysed.
     ///
     /// # Errors
-    /// `not-found`, `not-analysed`, and what keeps the homes from giving the
-    /// analysis.
+    /// `not-found`, `not-analysed`, `not-kept` of a job that ended without an
+    /// output, and what keeps the homes from giving the analysis.
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
         let entry = self.entry_or_local(id).await?;
         if entry.job.index_hash.is_empty() {
@@ -200,10 +200,33 @@ impl Api {
             let hint = "ask again when it is encoding";
             return Err(not_yet("not-analysed", &entry, lacks, hint));
         }
+        if !entry.job.state().keeps_bytes() {
+            let lacks = ", and its bytes are not kept";
+            let hint = "submit the file again";
+            return Err(not_yet("not-kept", &entry, lacks, hint));
+        }
         Ok(Reference {
             args: self.context.reference(&entry).await?,
             note: entry.job.plan_note.clone(),
         })
+    }
+}
+
+fn page<'a>(
+    tasks: impl ExactSizeIterator<Item = &'a Task>,
+    skip: usize,
+    size: usize,
+) -> Page<Task> {
+    let total = tasks.len();
+    let items: Vec<Task> = tasks.skip(skip).take(size).cloned().collect();
+    let end = skip.saturating_add(items.len());
+    let next_page_token = match end < total {
+        true => end.to_string(),
+        false => String::new(),
+    };
+    Page {
+        items,
+        next_page_token,
     }
 }
 

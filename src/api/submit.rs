@@ -1,12 +1,13 @@
 //! Making a job, or finding the one that this request made before (P5).
 
 use reelraft_model::{
-    Command, CreateJob, Problem,
-    limits::{NAME_BYTES_MAX, SOURCE_BYTES_MAX},
+    Command, CreateJob, Problem, job_id,
+    limits::{HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX},
+    plan::home_count,
     spec::{self, SpecRequest},
 };
 
-use super::{Api, JobView, bad_request, not_found};
+use super::{Api, Consistency, JobView, bad_request, not_found};
 use crate::clock::unix_ms;
 
 /// Hex digits of a BLAKE3 hash.
@@ -39,11 +40,47 @@ pub struct Submitted {
 }
 
 impl Api {
+    /// Refuses a source that would fill the disks before it is whole, as far as
+    /// the leader's last report says: a node that it does not name may have
+    /// room. A job that exists is not judged again.
+    async fn check_room(&self, id: &str, source_bytes: u64) -> Result<(), Problem> {
+        let Some(report) = self.context.report.fresh() else {
+            return Ok(());
+        };
+        let members = self.table().members();
+        let voters = members.iter().filter(|member| member.voter).count();
+        let homes = home_count(voters as u32);
+        // What was made just now has no homes yet, and may come to any node.
+        let state = self.table().local();
+        let unplaced = state.uploading().filter(|entry| entry.job.epoch == 0);
+        let unplaced: u64 = unplaced.map(|entry| entry.job.source_bytes).sum();
+        let bytes = source_bytes.saturating_add(unplaced);
+        let cramped = report.nodes.iter().filter(|node| node.room_bytes < bytes);
+        let able = members.len().saturating_sub(cramped.count());
+        if able >= homes {
+            return Ok(());
+        }
+        if self
+            .state(Consistency::Linearizable)
+            .await?
+            .job(id)
+            .is_some()
+        {
+            return Ok(());
+        }
+        Err(Problem::new(
+            "disk-full",
+            format!("the source has {source_bytes} bytes, and not {homes} nodes have room for it"),
+            "delete finished jobs, wait for other uploads, or add a node; see `reelraft cluster status`",
+        ))
+    }
+
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
-    /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`, and
-    /// what keeps the cluster from writing.
+    /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`,
+    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, and what keeps the
+    /// cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         check(&request)?;
         let spec = spec::resolve(&request.spec)
@@ -52,6 +89,9 @@ impl Api {
             "" => DEFAULT_TENANT.to_string(),
             tenant => tenant.to_string(),
         };
+        let id = job_id(&tenant, &request.request_id);
+        self.check_room(&id, request.source_bytes).await?;
+        let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
         let command = Command::CreateJob(CreateJob {
             tenant,
             request_id: request.request_id,
@@ -60,6 +100,7 @@ impl Api {
             source_bytes: request.source_bytes,
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
+            bounds: bounded.then_some(JOB_BOUNDS),
         });
         let (reply, state) = self.apply(command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;

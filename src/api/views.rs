@@ -1,7 +1,7 @@
 //! A job as clients see it: the row of the table, counted up, with what only
 //! the leader knows.
 
-use reelraft_model::{AttemptKey, Job, JobEntry, TaskState};
+use reelraft_model::{AttemptKey, Job, JobEntry, TaskKind, TaskState};
 
 use crate::node::messages::JobProgress;
 
@@ -22,12 +22,18 @@ impl JobView {
     /// A view of a job; `progress` is the leader's last word on it.
     pub fn new(entry: &JobEntry, progress: Option<&JobProgress>) -> Self {
         let counts = entry.counts;
+        let (shards_done, encoded) = match &entry.job.summary {
+            Some(summary) => {
+                let shards = summary.of(TaskKind::Shard);
+                (shards.done, shards.frames)
+            }
+            None => (counts.shards_done, counts.frames_done),
+        };
         JobView {
             job: entry.job.clone(),
-            shards_done: counts.shards_done,
+            shards_done,
             shards_running: counts.shards_running,
-            frames_done: counts.frames_done
-                + progress.map_or(0, |progress| frames_running(entry, progress)),
+            frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
             waiting: progress.map_or_else(String::new, |progress| progress.waiting.clone()),
         }
     }

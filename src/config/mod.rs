@@ -23,7 +23,7 @@ pub use self::{
 };
 use crate::limits::{
     REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
-    SECRET_CHARACTERS_MIN,
+    SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
 };
 
 /// Settings as flags.
@@ -59,6 +59,12 @@ pub struct NodeArgs {
     /// Seconds that a silent node is counted on to return with a job's encoder build, before the job is made anew under another, while this node leads [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replan_after: Option<u64>,
+    /// Seconds that an upload may make no progress before its job fails, while this node leads [default: one day]
+    #[arg(long, value_name = "SECONDS")]
+    pub uploads_expire_after: Option<u64>,
+    /// Seconds after which a job that has ended is deleted with its output, while this node leads; 0: never [default: 0]
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_finished: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -99,6 +105,12 @@ pub struct NodeConfig {
     /// Seconds that a silent node is counted on to return with a job's encoder
     /// build, before the job is made anew under another, while this node leads.
     pub replan_after_s: u64,
+    /// Seconds that an upload may make no progress before its job fails, while
+    /// this node leads.
+    pub uploads_expire_after_s: u64,
+    /// Seconds after which a job that has ended is deleted, while this node
+    /// leads; 0: never.
+    pub keep_finished_s: u64,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -130,9 +142,7 @@ impl NodeConfig {
     fn gather(args: NodeArgs) -> Result<(Self, Option<String>), Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
-        let id = picker
-            .pick("id", args.id, file.id, || Some(1))?
-            .unwrap_or(1);
+        let id = picker.pick_or("id", args.id, file.id, 1)?;
         let listen = picker
             .pick("listen", args.listen, file.listen, || {
                 Some("127.0.0.1:7401".into())
@@ -155,16 +165,22 @@ impl NodeConfig {
                 Some(default_voters(&peers))
             })?
             .unwrap_or_default();
-        let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let slots = picker
-            .pick("slots", args.slots, file.slots, || Some(cores()))?
-            .unwrap_or(1);
-        let scrub = (args.scrub_every, file.scrub_every);
-        let scrub_every_s = picker.seconds("scrub_every", scrub, SCRUB_EVERY_S)?;
-        let rehome = (args.rehome_after, file.rehome_after);
-        let rehome_after_s = picker.seconds("rehome_after", rehome, REHOME_AFTER_S)?;
-        let replan = (args.replan_after, file.replan_after);
-        let replan_after_s = picker.seconds("replan_after", replan, REPLAN_AFTER_S)?;
+        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
+        let slots = picker.pick_or("slots", args.slots, file.slots, cores)?;
+        let times = [
+            (args.scrub_every, file.scrub_every),
+            (args.rehome_after, file.rehome_after),
+            (args.replan_after, file.replan_after),
+            (args.uploads_expire_after, file.uploads_expire_after),
+            (args.keep_finished, file.keep_finished),
+        ];
+        let [
+            scrub_every_s,
+            rehome_after_s,
+            replan_after_s,
+            expire_s,
+            keep_finished_s,
+        ] = pick_seconds(&mut picker, times)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -186,6 +202,8 @@ impl NodeConfig {
             scrub_every_s,
             rehome_after_s,
             replan_after_s,
+            uploads_expire_after_s: expire_s,
+            keep_finished_s,
             secret,
             peer_secret,
             shown: picker.shown,
@@ -218,6 +236,13 @@ impl NodeConfig {
             Some(_) if self.replan_after_s < REPLAN_AFTER_S_MIN => Err(bad(
                 format!("jobs made anew after {} s of silence", self.replan_after_s),
                 "give --replan-after at least 8: a restart takes some seconds",
+            )),
+            Some(_) if self.uploads_expire_after_s < UPLOADS_EXPIRE_AFTER_S_MIN => Err(bad(
+                format!(
+                    "uploads that end after {} s without progress",
+                    self.uploads_expire_after_s
+                ),
+                "give --uploads-expire-after at least 900: what it counts is written down every five minutes",
             )),
             Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
             Some(_) => Ok(()),
@@ -254,6 +279,28 @@ impl NodeConfig {
     pub fn clients_know_peer_secret(&self) -> bool {
         self.secret.is_set() && self.secret.same_as(&self.peer_secret)
     }
+}
+
+/// The settings in seconds with their defaults, in order.
+const SECONDS: [(&str, u64); 5] = [
+    ("scrub_every", SCRUB_EVERY_S),
+    ("rehome_after", REHOME_AFTER_S),
+    ("replan_after", REPLAN_AFTER_S),
+    ("uploads_expire_after", UPLOADS_EXPIRE_AFTER_S),
+    ("keep_finished", 0),
+];
+
+/// Takes the settings in seconds, each given as a flag and in the file.
+fn pick_seconds(
+    picker: &mut Picker,
+    given: [(Option<u64>, Option<u64>); SECONDS.len()],
+) -> Result<[u64; SECONDS.len()], Problem> {
+    let mut seconds = [0; SECONDS.len()];
+    let settings = SECONDS.into_iter().zip(given);
+    for (picked, ((key, default), (flag, file))) in seconds.iter_mut().zip(settings) {
+        *picked = picker.pick_or(key, flag, file, default)?;
+    }
+    Ok(seconds)
 }
 
 /// A folder's name as text. Another name that only looks the same would be

@@ -20,6 +20,8 @@ pub struct File {
     pub scrub_every: Option<u64>,
     pub rehome_after: Option<u64>,
     pub replan_after: Option<u64>,
+    pub uploads_expire_after: Option<u64>,
+    pub keep_finished: Option<u64>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,
@@ -114,16 +116,17 @@ pub struct Picker {
 }
 
 impl Picker {
-    /// A time in seconds, given as a flag or in the file.
+    /// One setting that always has a value.
     ///
     /// # Errors
     /// As [`Picker::pick`].
-    pub fn seconds(
+    pub fn pick_or<T: std::str::FromStr + std::fmt::Display + Copy>(
         &mut self,
         key: &'static str,
-        (flag, file): (Option<u64>, Option<u64>),
-        default: u64,
-    ) -> Result<u64, Problem> {
+        flag: Option<T>,
+        file: Option<T>,
+        default: T,
+    ) -> Result<T, Problem> {
         let picked = self.pick(key, flag, file, || Some(default))?;
         Ok(picked.unwrap_or(default))
     }

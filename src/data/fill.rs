@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{
     JobEntry, JobState, State,
-    home_rules::{holders, sources},
+    home_rules::{holders, kept_blobs, sources},
 };
 use reelraft_storage::{blobs::Removal, journal::Chunk};
 
@@ -198,7 +198,7 @@ impl DataPlane {
     /// # Errors
     /// What the disk refuses.
     pub async fn prune(&self, entry: &JobEntry) -> Result<usize, DataError> {
-        let (store, job, kept) = (self.store.clone(), entry.job.id.clone(), entry.blobs());
+        let (store, job, kept) = (self.store.clone(), entry.job.id.clone(), kept_blobs(entry));
         blocking(move || {
             let mut removed = 0;
             for stored in store.list(&job)? {

@@ -5,6 +5,7 @@
 //! put, read    results to every reachable home; reads from the nearest one
 //! fill         what a home lacks, copied from the others
 //! scrub        looks for rot in what nobody reads
+//! room         what this disk can still take
 //! source       a sealed source as one file, and the range server for ffmpeg
 //! output       a finished output, from an offset on
 //! local_store  what other nodes ask of this disk; peers: what it asks of theirs
@@ -26,6 +27,7 @@ mod plane;
 mod put;
 mod read;
 mod retry;
+mod room;
 mod scrub;
 mod source;
 mod table;

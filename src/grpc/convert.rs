@@ -39,33 +39,24 @@ pub fn wire_job(view: JobView) -> v1::Job {
         id,
         tenant,
         request_id,
-        state: _,
         spec,
         source_name,
         source_bytes,
-        source_fingerprint: _,
         epoch,
         homes,
-        manifest: _,
         source_root,
-        index_hash: _,
         shards_total,
         frames_total,
-        audio_tracks: _,
-        single: _,
         plan_note,
         build,
         output_hash,
         output_bytes,
         proof_hash,
         problem,
-        created_index: _,
         created_unix_ms,
         ended_unix_ms,
-        deleted_cluster_ms: _,
-        replans: _,
-        attempts_before: _,
-        replan_note: _,
+        // The rest is for nodes alone.
+        ..
     } = job;
     v1::Job {
         id,
@@ -166,6 +157,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     } = node;
     v1::NodeStatus {
         id,
@@ -183,6 +175,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     }
 }
 
@@ -204,6 +197,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     } = node;
     NodeStatus {
         id,
@@ -221,5 +215,6 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         incarnation,
         version,
         trouble,
+        room_bytes,
     }
 }

@@ -116,6 +116,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         trouble,
         full,
         table,
+        room_bytes,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -126,6 +127,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         trouble,
         full,
         table: table.map(wire_point),
+        room_bytes,
     }
 }
 
@@ -149,6 +151,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         trouble,
         full,
         table,
+        room_bytes,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -159,6 +162,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         trouble,
         full,
         table: table.map(model_point),
+        room_bytes,
     }
 }
 

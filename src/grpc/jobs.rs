@@ -169,7 +169,7 @@ impl Jobs for JobsService {
             next_page_token,
         } = self.api.tasks(request).await.map_err(status)?;
         Ok(Response::new(v1::TasksResponse {
-            tasks: items.iter().map(|task| wire_task(task)).collect(),
+            tasks: items.iter().map(wire_task).collect(),
             next_page_token,
         }))
     }

@@ -8,14 +8,14 @@ use std::{
 
 use reelraft_consensus::Cluster;
 use reelraft_media::Index;
-use reelraft_model::{JobEntry, Problem};
+use reelraft_model::{History, JobEntry, ModelError, Problem};
 use tokio::sync::{OnceCell, watch};
 
 use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
 use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
-    limits::INDEX_CACHE_BYTES,
+    limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES},
 };
 
 /// What the parts of a node have in common.
@@ -38,6 +38,8 @@ pub struct NodeContext {
     pub process: u64,
     /// Analyses that were read lately.
     indexes: ByteCache<Index>,
+    /// Histories that were read lately.
+    histories: ByteCache<History>,
 }
 
 impl NodeContext {
@@ -60,6 +62,7 @@ impl NodeContext {
             failure: watch::Sender::new(None),
             process: rand::random(),
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
+            histories: ByteCache::new(HISTORY_CACHE_BYTES),
         }))
     }
 
@@ -120,6 +123,26 @@ impl NodeContext {
         let index = Arc::new(index);
         self.indexes.put(hash, bytes.len(), index.clone());
         Ok(index)
+    }
+
+    /// The tasks of a finished job, once they have left the table.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give them, or they can't be read.
+    pub async fn history(&self, entry: &JobEntry) -> Result<Arc<History>, Problem> {
+        let hash = &entry.job.history_hash;
+        if let Some(history) = self.histories.get(hash) {
+            return Ok(history);
+        }
+        let bytes = self.blob(entry, hash).await?;
+        let unread = |error: ModelError| {
+            let hint = "the nodes may run other versions; the output is not concerned";
+            Problem::new("internal", error.to_string(), hint)
+        };
+        let history = History::decode(&bytes).map_err(unread)?;
+        let history = Arc::new(history);
+        self.histories.put(hash, bytes.len(), history.clone());
+        Ok(history)
     }
 
     /// A job's reference command (P3).

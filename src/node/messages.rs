@@ -55,6 +55,8 @@ pub struct Beat {
     pub trouble: String,
     /// Whether its disk has no room for more.
     pub full: bool,
+    /// What its disk can still take beyond the uploads that were begun there.
+    pub room_bytes: u64,
     /// This replica's table where the leader last named an index, if it has
     /// passed it.
     pub table: Option<TablePoint>,
@@ -209,6 +211,8 @@ pub struct NodeStatus {
     pub version: String,
     /// Why it takes no work; empty if it does.
     pub trouble: String,
+    /// What its disk can still take beyond the uploads that were begun there.
+    pub room_bytes: u64,
 }
 
 /// A member's part in Raft.

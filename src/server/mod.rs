@@ -26,7 +26,7 @@ use crate::{
     node::{
         context::{NodeContext, work_root},
         home, leader,
-        leader::{intake::Intake, sessions::Sessions},
+        leader::{Patience, intake::Intake, sessions::Sessions},
         worker::Worker,
     },
 };
@@ -81,9 +81,12 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let patience = leader::Patience {
-        rehome_after_s: context.config.rehome_after_s,
-        replan_after_s: context.config.replan_after_s,
+    let config = &context.config;
+    let patience = Patience {
+        rehome_after_s: config.rehome_after_s,
+        replan_after_s: config.replan_after_s,
+        uploads_expire_after_s: config.uploads_expire_after_s,
+        keep_finished_s: config.keep_finished_s,
     };
     let loops = [
         tokio::spawn(leader::run(

@@ -12,11 +12,14 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use reelraft::{
     api::{
-        Api, Consistency, ListRequest, SubmitRequest, TasksRequest, WatchEvent, limits::FETCHES_MAX,
+        Api, Consistency, JobView, ListRequest, SubmitRequest, TasksRequest, WatchEvent,
+        limits::FETCHES_MAX,
     },
-    node::messages::{AttemptResult, Done, FromWorker, Hello, Outcome, ToWorker},
+    node::messages::{
+        AttemptResult, Done, FromWorker, Hello, LeaderReport, NodeStatus, Outcome, ToWorker,
+    },
 };
-use reelraft_model::{Command, JobState, Tick};
+use reelraft_model::{Command, JobState, Task, Tick};
 
 use crate::node::{film, kind, request, start, start_without_worker, upload};
 
@@ -44,6 +47,13 @@ async fn a_film_is_made_without_any_transport() {
     assert_eq!(last.job.source_root, root);
     assert_eq!((last.frames_done, last.job.frames_total), (30, 30));
     assert_eq!((last.shards_done, last.job.shards_total), (3, 3));
+
+    let before = tasks(&api, &id).await;
+    assert_eq!(before.len(), 6, "analysis, sound, three shards, assembly");
+    let folded = folded(&api, &id).await;
+    assert_eq!((folded.frames_done, folded.shards_done), (30, 3));
+    assert!(!folded.job.history_hash.is_empty());
+    assert_eq!(tasks(&api, &id).await, before, "from the history");
 
     let output = api.fetch(&id, 0).await.unwrap();
     let hash = output.hash.clone();
@@ -163,19 +173,75 @@ async fn nonsense_is_refused_by_name() {
     stopper.send(true).unwrap();
 }
 
+/// All tasks of a job, page by page.
+async fn tasks(api: &Api, id: &str) -> Vec<Task> {
+    let mut request = TasksRequest {
+        job: id.to_string(),
+        page_size: 2,
+        ..Default::default()
+    };
+    let mut tasks = Vec::new();
+    loop {
+        let page = api.tasks(request.clone()).await.unwrap();
+        tasks.extend(page.items);
+        if page.next_page_token.is_empty() {
+            return tasks;
+        }
+        request.page_token = page.next_page_token;
+    }
+}
+
+/// The job once its tasks have left the table.
+async fn folded(api: &Api, id: &str) -> JobView {
+    for _ in 0..600 {
+        let view = api.job(id, Consistency::Linearizable).await.unwrap();
+        if view.job.summary.is_some() {
+            return view;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the tasks of {id} stay in the table");
+}
+
+/// A source is refused before its first byte where it would fill the disks; a
+/// job that exists goes on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_no_disk_can_hold_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let api = Api::new(context.clone());
+    let node = |room_bytes| NodeStatus {
+        id: 1,
+        reachable: true,
+        room_bytes,
+        ..Default::default()
+    };
+    let say = |room_bytes| {
+        context.report.set(LeaderReport {
+            nodes: vec![node(room_bytes)],
+            ..Default::default()
+        });
+    };
+    say(3);
+    assert_eq!(kind(api.submit(request(b"film"))).await, "disk-full");
+    say(4);
+    let made = api.submit(request(b"film")).await.unwrap();
+    assert!(!made.existed);
+    say(0);
+    assert!(api.submit(request(b"film")).await.unwrap().existed);
+    stopper.send(true).unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_cancelled_and_deleted_once() {
     let folder = tempfile::tempdir().unwrap();
     let (api, stopper) = start(folder.path()).await;
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
-    let tasks = TasksRequest {
-        job: id.clone(),
-        ..Default::default()
-    };
-    let page = api.tasks(tasks).await.unwrap();
-    assert!(page.next_page_token.is_empty());
+    assert!(tasks(&api, &id).await.is_empty());
     let cancelled = api.cancel(&id).await.unwrap();
     assert_eq!(cancelled.job.state(), JobState::Cancelled);
+    assert!(folded(&api, &id).await.job.history_hash.is_empty());
+    assert!(tasks(&api, &id).await.is_empty());
     let deleted = api.delete(&id).await.unwrap();
     assert_eq!(deleted.job.state(), JobState::Deleted);
     assert!(

@@ -18,7 +18,8 @@ use reelraft::{
     },
     node::{
         context::NodeContext,
-        leader::{self, intake::Intake, sessions::Sessions},
+        home,
+        leader::{self, Patience, intake::Intake, sessions::Sessions},
         messages::{FromWorker, Hello},
         worker::{
             Worker,
@@ -97,13 +98,21 @@ impl LeaderLink for Direct {
     }
 }
 
-/// A node of one, with its leader and its worker.
+/// A node of one, with its leader, its worker and its duties as a home.
 pub async fn start(folder: &Path) -> (Api, watch::Sender<bool>) {
     let (context, intake, stopper) = start_without_worker(folder).await;
     let link = Arc::new(Direct(intake));
     tokio::spawn(Worker::new(context.clone(), link).run(stopper.subscribe()));
+    tokio::spawn(home::run(context.clone(), stopper.subscribe()));
     (Api::new(context), stopper)
 }
+
+const PATIENCE: Patience = Patience {
+    rehome_after_s: 600,
+    replan_after_s: 600,
+    uploads_expire_after_s: 86_400,
+    keep_finished_s: 0,
+};
 
 /// A node of one that waits for a worker.
 pub async fn start_without_worker(
@@ -120,8 +129,10 @@ pub async fn start_without_worker(
         voters: vec![1],
         slots: 2,
         scrub_every_s: 3600,
-        rehome_after_s: 600,
-        replan_after_s: 600,
+        rehome_after_s: PATIENCE.rehome_after_s,
+        replan_after_s: PATIENCE.replan_after_s,
+        uploads_expire_after_s: PATIENCE.uploads_expire_after_s,
+        keep_finished_s: PATIENCE.keep_finished_s,
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),
@@ -143,11 +154,7 @@ pub async fn start_without_worker(
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let intake = Intake::new(cluster.clone(), sessions.clone());
-    let patience = leader::Patience {
-        rehome_after_s: 600,
-        replan_after_s: 600,
-    };
-    tokio::spawn(leader::run(cluster, sessions, patience, stop));
+    tokio::spawn(leader::run(cluster, sessions, PATIENCE, stop));
     (context, intake, stopper)
 }
 

@@ -15,6 +15,7 @@ use crate::{
         BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_ANSWER_MS, LEADER_WAIT,
         LOG_KEEP_ENTRIES, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
     },
+    snapshot_pace::spread,
     watchdog::HangAction,
 };
 
@@ -107,7 +108,11 @@ impl ClusterConfig {
             election_timeout_min: ELECTION_MS_MIN,
             election_timeout_max: ELECTION_MS_MAX,
             install_snapshot_timeout: SNAPSHOT_TIME.as_millis() as u64,
-            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
+            // By length they are made earlier; this bounds the number of entries.
+            snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(spread(
+                self.node,
+                self.snapshot_every_entries,
+            )),
             replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2),
             max_in_snapshot_log_to_keep: self.log_keep_entries,
             // A leader that lost its quorum falls silent for a while. Otherwise

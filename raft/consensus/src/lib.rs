@@ -24,6 +24,7 @@ mod raft_clock;
 mod reads;
 mod runtime;
 mod service;
+mod snapshot_pace;
 mod start;
 mod state_machine;
 mod types;

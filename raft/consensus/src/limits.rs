@@ -59,8 +59,21 @@ pub const DELAY_IS_FAULT: Duration = Duration::from_secs(3);
 /// that a short stall does not end its plans.
 pub const QUORUM_SILENCE: Duration = Duration::from_millis(1_000);
 
-/// Applied entries after which the next snapshot is made.
-pub const SNAPSHOT_EVERY_ENTRIES: u64 = 5_000;
+/// A snapshot is made when the log since the last one is so many times as long:
+/// then writing it costs no more than a part of writing the log did.
+pub const SNAPSHOT_LOG_RATIO: u64 = 2;
+
+/// Bounds of that: less log is read in a moment at the next start, and more
+/// would take seconds.
+pub const SNAPSHOT_LOG_BYTES_MIN: u64 = 4 << 20;
+pub const SNAPSHOT_LOG_BYTES_MAX: u64 = 256 << 20;
+
+/// Applied entries after which a snapshot is made however short they are.
+pub const SNAPSHOT_EVERY_ENTRIES: u64 = 50_000;
+
+/// By how many percent at most a node makes its snapshots later than another:
+/// all apply the same log, and must not be busy with it together.
+pub const SNAPSHOT_SPREAD_PERCENT: u64 = 50;
 
 /// Entries kept behind a snapshot, so that a node that lags a little catches
 /// up from the log.
@@ -228,4 +241,5 @@ const _: () = assert!(
     "a leader whose disk stalls is replaced within 3 s"
 );
 const _: () = assert!(LOG_KEEP_ENTRIES < SNAPSHOT_EVERY_ENTRIES);
+const _: () = assert!(SNAPSHOT_LOG_BYTES_MIN < SNAPSHOT_LOG_BYTES_MAX);
 const _: () = assert!(COMMANDS_PER_ENTRY_MAX > 0);

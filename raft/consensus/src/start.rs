@@ -80,6 +80,7 @@ pub async fn start(
     runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
     runtime.spawn(heartbeats::beat(core.clone()));
+    runtime.spawn(upkeep::make_snapshots(core.clone()));
     runtime.spawn(upkeep::maintain_members(core.clone()));
     runtime.spawn(reads::run_read_rounds(core.clone(), waiting));
     Ok((core, storage.folder))

@@ -10,7 +10,10 @@ use std::{
     collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use futures::{Stream, StreamExt};
@@ -45,6 +48,9 @@ pub struct Replica {
     applied: watch::Sender<u64>,
     /// The table's hashes after its latest writes, by index.
     hashes: Arc<Mutex<BTreeMap<u64, TableHash>>>,
+    /// Bytes of all entries that this process has applied.
+    applied_bytes: Arc<AtomicU64>,
+    newest: NewestSnapshot,
 }
 
 /// The state, and up to which entry it was applied.
@@ -60,7 +66,6 @@ struct AppliedState {
 pub struct StateMachine {
     replica: Replica,
     snapshots: Snapshots,
-    newest: NewestSnapshot,
     watchdog: Watchdog,
 }
 
@@ -75,6 +80,15 @@ impl Replica {
     /// The last applied index. It changes with each apply.
     pub fn applied(&self) -> watch::Receiver<u64> {
         self.applied.subscribe()
+    }
+
+    /// The size of the newest snapshot, and how many bytes of the log this
+    /// process has applied.
+    pub fn written_bytes(&self) -> (u64, u64) {
+        let snapshot = lock(&self.newest)
+            .as_ref()
+            .map_or(0, |newest| newest.bytes());
+        (snapshot, self.applied_bytes.load(Ordering::Relaxed))
     }
 
     /// The table's index and its hash there. Waits for a write in progress.
@@ -147,12 +161,13 @@ impl StateMachine {
             now: Arc::new(RwLock::new(now)),
             hashes: Arc::default(),
             table: Arc::new(Mutex::new(table)),
+            applied_bytes: Arc::default(),
+            newest: Arc::new(Mutex::new(newest)),
         };
         replica.note_hash(lock(&replica.table).head());
         Ok(StateMachine {
             replica,
             snapshots,
-            newest: Arc::new(Mutex::new(newest)),
             watchdog,
         })
     }
@@ -199,6 +214,8 @@ impl StateMachine {
                         Outcome::default()
                     }
                     EntryPayload::Normal(bytes) => {
+                        let applied_bytes = &self.replica.applied_bytes;
+                        applied_bytes.fetch_add(bytes.0.len() as u64, Ordering::Relaxed);
                         apply_entry(state, id.index(), &bytes.0, &mut changes)?
                     }
                 };
@@ -303,7 +320,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
             applied: now.applied,
             membership: now.membership.clone(),
             snapshots: self.snapshots.clone(),
-            newest: self.newest.clone(),
+            newest: self.replica.newest.clone(),
             watchdog: self.watchdog.clone(),
         }
     }
@@ -329,7 +346,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         .await
         .map_err(io::Error::other)??;
 
-        *lock(&self.newest) = Some(snapshot.clone());
+        *lock(&self.replica.newest) = Some(snapshot.clone());
         let former = {
             let mut now = self
                 .replica
@@ -351,7 +368,10 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<Snapshot>> {
-        lock(&self.newest).as_ref().map(describe).transpose()
+        lock(&self.replica.newest)
+            .as_ref()
+            .map(describe)
+            .transpose()
     }
 }
 
@@ -438,8 +458,6 @@ impl RaftSnapshotBuilder<TypeConfig> for SnapshotBuilder {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-
-    use std::sync::atomic::{AtomicU64, Ordering};
 
     use reelraft_model::{Command, CreateJob, Entry, limits::COMMANDS_PER_ENTRY_MAX};
     use reelraft_storage::{LogPosition, Storage, UNWATCHED};

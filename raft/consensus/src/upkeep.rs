@@ -1,5 +1,6 @@
 //! Background tasks of a node: they watch who leads and whether Raft still
-//! runs, flush the table, and keep table and membership complete.
+//! runs, flush the table, have snapshots made, and keep table and membership
+//! complete.
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use crate::{
     core::{Core, Leadership},
     limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, TABLE_FLUSH_EVERY, UPKEEP_EVERY},
     propose::encode,
+    snapshot_pace::SnapshotPace,
     types::TypeConfig,
     watchdog::Operation,
 };
@@ -86,6 +88,29 @@ pub async fn flush_table(core: Arc<Core>, flusher: TableFlusher) {
         if let Ok(Err(error)) = flushed {
             core.stop_for_good(error.to_string());
             return;
+        }
+    }
+}
+
+/// Has a snapshot made whenever the log has outgrown the last one.
+pub async fn make_snapshots(core: Arc<Core>) {
+    let mut pace = SnapshotPace::new(core.node());
+    loop {
+        tokio::time::sleep(UPKEEP_EVERY).await;
+        let last = {
+            let metrics = core.raft.metrics();
+            let now = metrics.borrow_watched();
+            if now.running_state.is_err() {
+                return;
+            }
+            now.snapshot.as_ref().map(|id| id.index)
+        };
+        let (snapshot_bytes, applied_bytes) = core.replica.written_bytes();
+        if !pace.is_due(last, snapshot_bytes, applied_bytes) {
+            continue;
+        }
+        if let Err(error) = core.raft.trigger().snapshot().await {
+            tracing::debug!(%error, "no snapshot could be asked for");
         }
     }
 }

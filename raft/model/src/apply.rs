@@ -3,6 +3,7 @@
 //! nothing, so a retried or late proposal is harmless.
 
 mod homes;
+mod housekeeping;
 mod jobs;
 mod replan;
 mod stages;
@@ -59,6 +60,10 @@ impl Writer<'_> {
             Command::Tick(c) => self.tick(c),
             Command::RegisterNode(c) => self.register_node(c),
             Command::Replan(c) => self.replan(c),
+            Command::KeepHistory(c) => self.keep_history(c),
+            Command::Fold(c) => self.fold(c),
+            Command::TouchUpload(c) => self.touch_upload(c),
+            Command::ExpireUpload(c) => self.expire_upload(c),
         }
     }
 }

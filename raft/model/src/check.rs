@@ -82,6 +82,7 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
         }
     }
     check_plan(entry, &mut say);
+    check_fold(entry, &mut say);
     if job.state() == JobState::Succeeded {
         if job.output_hash.is_empty() || job.proof_hash.is_empty() {
             say("succeeded without an output or its proof (P3)".into());
@@ -92,10 +93,44 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     }
 }
 
+/// What has left the table is known by its summary, and of a finished job by
+/// its history.
+fn check_fold(entry: &JobEntry, say: &mut impl FnMut(String)) {
+    let job = &entry.job;
+    let succeeded = job.state() == JobState::Succeeded;
+    let Some(summary) = &job.summary else {
+        if !job.history_hash.is_empty() || !job.failed_tasks.is_empty() {
+            say("what is left of folded tasks, though they are not".into());
+        }
+        let holds = |node: u64| job.current_homes().any(|home| home.node == node);
+        if !job.history_at.iter().all(|&node| succeeded && holds(node)) {
+            say("a history where none is kept".into());
+        }
+        return;
+    };
+    if !job.state().ended() || job.state() == JobState::Deleted {
+        say("folded in the midst of its life, or after it".into());
+    }
+    if !entry.tasks.is_empty() || !job.history_at.is_empty() {
+        say("folded, and not all of it".into());
+    }
+    if succeeded == job.history_hash.is_empty() {
+        say("finished and folded without a history, or the other way round".into());
+    }
+    let shards = summary.of(TaskKind::Shard);
+    if succeeded && shards.done != shards.total {
+        say("succeeded with an unfinished shard (P3)".into());
+    }
+}
+
 /// P3: shards are numbered from 0 without a gap, and their ranges abut.
 fn check_plan(entry: &JobEntry, say: &mut impl FnMut(String)) {
     let deleted = entry.job.state() == JobState::Deleted;
-    if !deleted && entry.shards().count() != entry.job.shards_total as usize {
+    let shards = match &entry.job.summary {
+        Some(summary) => summary.of(TaskKind::Shard).total as usize,
+        None => entry.shards().count(),
+    };
+    if !deleted && shards != entry.job.shards_total as usize {
         say("the number of shards is not that of the plan".into());
     }
     let mut previous: Option<i64> = None;

@@ -5,6 +5,7 @@ use prost::Message;
 
 use crate::{
     error::ModelError,
+    housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -22,7 +23,7 @@ pub struct Entry {
 pub struct Envelope {
     #[prost(
         oneof = "Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20"
     )]
     pub command: Option<Command>,
 }
@@ -58,6 +59,14 @@ pub enum Command {
     Tick(Tick),
     #[prost(message, tag = "14")]
     RegisterNode(RegisterNode),
+    #[prost(message, tag = "15")]
+    KeepHistory(KeepHistory),
+    #[prost(message, tag = "16")]
+    Fold(Fold),
+    #[prost(message, tag = "17")]
+    TouchUpload(TouchUpload),
+    #[prost(message, tag = "18")]
+    ExpireUpload(ExpireUpload),
     #[prost(message, tag = "20")]
     Replan(Replan),
 }
@@ -96,6 +105,10 @@ pub struct CreateJob {
     /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "7")]
     pub unix_ms: u64,
+    /// How many there may be; an entry of an earlier version does not say, and
+    /// its job's upload bears no stamp.
+    #[prost(message, optional, tag = "8")]
+    pub bounds: Option<JobBounds>,
 }
 
 /// Gives a job its first homes or new ones, and raises its epoch.

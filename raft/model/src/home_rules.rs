@@ -3,6 +3,9 @@
 //! what these say, and so do the tests that play a whole cluster.
 
 use crate::{
+    fold::History,
+    housekeeping::TouchUpload,
+    limits::{HOUSEKEEPING_LEVEL, UPLOAD_TOUCH_MS},
     rows::{Job, JobState, TaskKey},
     state::{JobEntry, State},
 };
@@ -23,10 +26,8 @@ pub enum FillDuty {
 pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
     state.job(job).is_some_and(|entry| {
         let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
-        let ended = matches!(entry.job.state(), JobState::Cancelled | JobState::Deleted);
-        let filling = entry.job.state().keeps_bytes() && entry.job.is_filling();
-        let home = entry.is_read_from(node) || filling;
-        !ended && (home || entry.running.iter().any(here))
+        let home = entry.is_read_from(node) || entry.job.is_filling();
+        entry.job.state().keeps_bytes() && (home || entry.running.iter().any(here))
     })
 }
 
@@ -44,7 +45,40 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
     }
 }
 
-/// Whether this home removes all but [`JobEntry::blobs`]: of a finished job
+/// The stamp that an upload which goes on is due, if its last one is old.
+pub fn touch_due(state: &State, job: &Job) -> Option<TouchUpload> {
+    let touched_cluster_ms = job.touched_cluster_ms;
+    let age_ms = state.cluster_ms().saturating_sub(touched_cluster_ms);
+    let due = job.state() == JobState::Uploading && age_ms >= UPLOAD_TOUCH_MS;
+    let readable = state.feature_level() >= HOUSEKEEPING_LEVEL;
+    (due && readable).then(|| TouchUpload {
+        job: job.id.clone(),
+        touched_cluster_ms,
+    })
+}
+
+/// Whether this home must write down the tasks of a finished job, so that they
+/// may leave the table.
+pub fn owes_history(entry: &JobEntry, node: u64) -> bool {
+    let job = &entry.job;
+    let mut homes = job.current_homes();
+    job.state() == JobState::Succeeded
+        && job.summary.is_none()
+        && !job.history_at.contains(&node)
+        && homes.any(|home| home.node == node && home.filled)
+}
+
+/// The blobs of a finished job that a home does not remove: those that it must
+/// have, and the history that it may have written down already.
+pub fn kept_blobs(entry: &JobEntry) -> Vec<String> {
+    let mut kept = entry.blobs();
+    if entry.job.summary.is_none() {
+        kept.push(History::blob(entry).hash);
+    }
+    kept
+}
+
+/// Whether this home removes all but [`kept_blobs`]: of a finished job
 /// it keeps what its owner can still ask for.
 pub fn may_prune(entry: &JobEntry, node: u64) -> bool {
     entry.job.state() == JobState::Succeeded && entry.is_read_from(node)

@@ -1,5 +1,7 @@
 //! Every limit of the replicated table, named once with its reason.
 
+use crate::housekeeping::JobBounds;
+
 /// Shards that one command may add. A command stays far below the wire's 4 MiB
 /// even with long rows, and applying it never delays the log.
 pub const PLAN_SHARDS_PER_COMMAND_MAX: usize = 256;
@@ -48,12 +50,58 @@ pub const REHOME_AFTER_MS: u64 = 10 * 60 * 1000;
 /// encoded again, and a reboot must not cost that.
 pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 
-/// What this program can read and write in the log. 1 brought [`crate::Replan`]
-/// and [`crate::Complete::epoch`].
+/// What this program can read and write in the log. 1 brought [`crate::Replan`],
+/// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
+/// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`].
 pub const FEATURE_LEVEL: u32 = 1;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;
+
+/// The level from which on the table is bounded.
+pub const HOUSEKEEPING_LEVEL: u32 = 1;
+
+/// Jobs that one entry may fold, and tasks that may leave the table with them
+/// (more only where a single job has more). Each is a row to be removed from
+/// the disk, and nothing waits for it.
+pub const FOLDS_PER_ENTRY_MAX: usize = 16;
+pub const FOLD_TASKS_PER_ENTRY_MAX: usize = 1_024;
+
+/// Failed tasks that the row of a folded job keeps, and their size: enough to
+/// see what went wrong, and a row stays small.
+pub const FAILED_TASKS_KEPT_MAX: usize = 16;
+pub const FAILED_TASKS_BYTES_MAX: usize = 6 << 10;
+
+/// Jobs of one tenant, until they are deleted. Each is a row of about a
+/// kilobyte in the memory of every node.
+pub const JOBS_MAX: u64 = 20_000;
+
+/// Unfinished uploads of one tenant: each holds bytes on its homes.
+pub const UPLOADING_MAX: u64 = 1_000;
+
+/// Jobs of all tenants, the deleted ones that are remembered included: some
+/// hundred megabytes in the memory of every node.
+pub const JOB_ROWS_MAX: u64 = 100_000;
+
+/// These bounds together. They go with each request for a job: nodes of other
+/// versions may have others.
+pub const JOB_BOUNDS: JobBounds = JobBounds {
+    jobs: JOBS_MAX,
+    uploading: UPLOADING_MAX,
+    rows: JOB_ROWS_MAX,
+};
+
+/// How long an upload may make no progress before it ends, by default: a client
+/// that comes back the next morning finds its chunks.
+pub const UPLOAD_EXPIRY_MS: u64 = 24 * 3600 * 1000;
+
+/// How old an upload's stamp of progress becomes before it is renewed: an entry
+/// of the log now and then, rather than one for each chunk.
+pub const UPLOAD_TOUCH_MS: u64 = 5 * 60 * 1000;
+
+/// How long an upload without a new stamp counts as one that goes on: two
+/// renewals, since each may come late.
+pub const UPLOAD_LIVE_MS: u64 = 2 * UPLOAD_TOUCH_MS;
 
 /// How long a job's id is remembered after its deletion, so that a late retry of
 /// its request finds it (P5).
@@ -92,4 +140,7 @@ pub const TRACKS_MAX: usize = 32;
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
 const _: () = assert!(REHOMED_PER_ENTRY_MAX < COMMANDS_PER_ENTRY_MAX);
+const _: () = assert!(FOLDS_PER_ENTRY_MAX <= COMMANDS_PER_ENTRY_MAX);
+const _: () = assert!(UPLOAD_LIVE_MS < UPLOAD_EXPIRY_MS);
+const _: () = assert!(JOBS_MAX <= JOB_ROWS_MAX && UPLOADING_MAX <= JOBS_MAX);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);

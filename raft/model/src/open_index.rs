@@ -24,6 +24,9 @@ pub(crate) struct OpenIndex {
     at: Map<(u64, Build), Set<String>>,
     /// How many jobs each node is a home of, those that retire not counted.
     load: Map<u64, usize>,
+    /// By their number of homes, those that retire not counted: jobs. A cluster
+    /// with more voters keeps more copies.
+    by_copies: Map<usize, Set<String>>,
     /// By build and tenant: the jobs with a pending task, by age.
     waiting: Map<(Build, String), Map<u64, String>>,
 }
@@ -54,6 +57,13 @@ impl OpenIndex {
                 }
             }
         }
+        let copies = job.current_homes().count();
+        if let Some(jobs) = self.by_copies.get_mut(&copies) {
+            jobs.remove_mut(&job.id);
+            if jobs.is_empty() {
+                self.by_copies.remove_mut(&copies);
+            }
+        }
         for home in job.current_homes() {
             let load = self.load.get(&home.node).copied().unwrap_or(0);
             match load {
@@ -80,6 +90,10 @@ impl OpenIndex {
             let place = (home.node, job.build.clone());
             with(&mut self.at, place, |jobs| jobs.insert_mut(job.id.clone()));
         }
+        let copies = job.current_homes().count();
+        with(&mut self.by_copies, copies, |jobs| {
+            jobs.insert_mut(job.id.clone())
+        });
         for home in job.current_homes() {
             let load = self.load.get(&home.node).copied().unwrap_or(0);
             self.load.insert_mut(home.node, load + 1);
@@ -125,6 +139,13 @@ impl OpenIndex {
     /// Jobs that lack homes, or are changing them.
     pub fn unsettled(&self) -> impl Iterator<Item = &String> {
         self.unsettled.iter()
+    }
+
+    /// Jobs with another number of homes than `wanted`.
+    pub fn other_than(&self, wanted: usize) -> impl Iterator<Item = &String> {
+        let others = self.by_copies.iter();
+        let others = others.filter(move |(copies, _)| **copies != wanted);
+        others.flat_map(|(_, jobs)| jobs.iter())
     }
 
     /// The jobs of each home and build.

@@ -14,12 +14,15 @@
 //!    homes first for tasks that read or make whole files, then the least busy.
 //! 4. Give finished outputs other homes for those that have been silent for
 //!    minutes (`homes`): a few an entry, as each costs a copy.
+//! 5. Keep the table small: end abandoned uploads, fold what has ended, and
+//!    delete what is old, where that is asked for (`housekeeping`).
 
 mod assign;
 mod builds;
 mod failures;
 mod health;
 mod homes;
+mod housekeeping;
 mod turns;
 mod usage;
 mod waiting;
@@ -28,7 +31,7 @@ use std::collections::BTreeSet;
 
 use self::builds::Builds;
 pub use self::{
-    health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth},
+    health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, home_count},
     waiting::{Waiting, waiting},
 };
 use crate::{
@@ -69,6 +72,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
     assign::assign_tasks(state, &builds, &leaving, &mut commands);
     homes::place_outputs(state, &builds, &mut commands);
+    housekeeping::tidy_up(state, health, &mut commands);
     commands
 }
 

@@ -11,6 +11,8 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
+use crate::summary::Summary;
+
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
 
@@ -276,6 +278,24 @@ pub struct Job {
     /// Cluster time of its deletion: says when its tombstone may go.
     #[prost(uint64, tag = "27")]
     pub deleted_cluster_ms: u64,
+    /// Its tasks, counted, once they are no rows any more.
+    #[prost(message, optional, tag = "30")]
+    pub summary: Option<Summary>,
+    /// Of a finished job: the blob with its tasks, once they are no rows.
+    #[prost(string, tag = "31")]
+    pub history_hash: String,
+    /// Of a finished job: the homes that have that blob, until all have it.
+    #[prost(uint64, repeated, tag = "32")]
+    pub history_at: Vec<u64>,
+    /// Of a folded job without an output: tasks that failed, with why.
+    #[prost(message, repeated, tag = "33")]
+    pub failed_tasks: Vec<Task>,
+    /// Cluster time at which its upload was last known to make progress.
+    #[prost(uint64, tag = "34")]
+    pub touched_cluster_ms: u64,
+    /// Cluster time at which its tasks left the table.
+    #[prost(uint64, tag = "35")]
+    pub folded_cluster_ms: u64,
     /// How often it was planned anew.
     #[prost(uint32, tag = "40")]
     pub replans: u32,

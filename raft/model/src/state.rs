@@ -13,6 +13,8 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     command::{Reply, exact},
     error::ModelError,
+    job_index::JobIndex,
+    limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
@@ -50,6 +52,8 @@ pub struct State {
     pub(crate) tombstones: Set<(u64, String)>,
     /// Index: where finished outputs are.
     pub(crate) outputs: OutputIndex,
+    /// Index: jobs for housekeeping.
+    pub(crate) index: JobIndex,
 }
 
 /// What one entry did.
@@ -175,11 +179,9 @@ impl JobEntry {
     pub fn blobs(&self) -> Vec<String> {
         let job = &self.job;
         if job.state() == JobState::Succeeded {
-            return vec![
-                job.index_hash.clone(),
-                job.output_hash.clone(),
-                job.proof_hash.clone(),
-            ];
+            let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
+            let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
+            return kept.into_iter().chain(history).cloned().collect();
         }
         let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
         for task in self
@@ -232,6 +234,45 @@ impl State {
     /// Jobs that have not ended, by what the plan looks for.
     pub(crate) fn open(&self) -> &OpenIndex {
         &self.open
+    }
+
+    /// Whether something goes on in the cluster: some job is worked on, or an
+    /// upload was touched lately. One that stands still waits for its client.
+    pub fn is_busy(&self) -> bool {
+        let newest = self.uploading().next_back();
+        let live = newest.is_some_and(|entry| {
+            let until_ms = entry.job.touched_cluster_ms + UPLOAD_LIVE_MS;
+            until_ms > self.cluster_ms()
+        });
+        live || self.active.size() > self.index.uploading_count()
+    }
+
+    /// Finished jobs whose tasks are rows still, by age.
+    pub fn without_history(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        let unfolded = self.index.unfolded(true);
+        unfolded.filter_map(|age| self.at_age(age))
+    }
+
+    /// Jobs that ended without an output, and whose tasks are rows still.
+    pub(crate) fn to_be_folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        let unfolded = self.index.unfolded(false);
+        unfolded.filter_map(|age| self.at_age(age))
+    }
+
+    /// Jobs whose source is not sealed yet, those that have stood still
+    /// longest first.
+    pub fn uploading(&self) -> impl DoubleEndedIterator<Item = &Arc<JobEntry>> {
+        let uploading = self.index.uploading();
+        uploading.filter_map(|(_, age)| self.at_age(age))
+    }
+
+    /// Folded jobs, the first to be folded first.
+    pub(crate) fn folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        self.index.folded().filter_map(|(_, age)| self.at_age(age))
+    }
+
+    fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
+        self.jobs.get(self.by_age.get(&age)?)
     }
 
     /// Where finished outputs are.
@@ -353,6 +394,7 @@ impl State {
         }
         let before = self.jobs.get(&id).map(|entry| &entry.job);
         self.outputs.update(before, &job);
+        self.index.update(before, &job);
         match self.jobs.get_mut(&id) {
             Some(entry) => {
                 self.open.remove(&entry.job);

@@ -205,6 +205,7 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
         epoch: world.state.job(&job).unwrap().job.epoch,
         homes: vec![1, 3],
         retiring: vec![2],
+        ..Default::default()
     };
     world.apply(Command::SetHomes(homes));
     let before = world.state.job(&job).unwrap().job.clone();
@@ -222,4 +223,24 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
     filled.index_hash = Some(world.state.job(&job).unwrap().job.index_hash.clone());
     world.apply(Command::HomeFilled(filled));
     assert!(!world.state.job(&job).unwrap().job.is_filling());
+}
+
+/// A home with a little room would be full in the midst of the upload.
+#[test]
+fn an_upload_goes_where_there_is_room() {
+    let mut world = World::default();
+    world.apply(Command::CreateJob(CreateJob {
+        tenant: "t".into(),
+        request_id: "r".into(),
+        source_bytes: 100,
+        ..Default::default()
+    }));
+    let mut health = three_nodes();
+    for (node, room_bytes) in [(1, 99), (2, 100), (3, 1_000)] {
+        health.nodes.get_mut(&node).unwrap().room_bytes = room_bytes;
+    }
+    match &plan(&world.state, &health)[..] {
+        [Command::SetHomes(set), ..] => assert_eq!(set.homes, [2, 3]),
+        other => panic!("{other:?}"),
+    }
 }

@@ -11,8 +11,9 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    HomeFilled, JobEntry, PlanAppend, Problem, RegisterNode, Release, Reopen, Replan, Reply,
-    SealSource, ShardRange, State, TaskKind, TaskState, Tick,
+    History, HomeFilled, Job, JobBounds, JobEntry, KeepHistory, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, TaskState, Tick,
+    TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -20,7 +21,6 @@ use reelraft_model::{
     spec::{SpecRequest, resolve},
 };
 
-#[derive(Default)]
 struct World {
     state: State,
     health: ClusterHealth,
@@ -28,6 +28,7 @@ struct World {
     names: BTreeMap<String, String>,
     /// What was planned and is not written yet.
     thought: Vec<Command>,
+    bounds: JobBounds,
 }
 
 /// `key=value` words of a command line.
@@ -124,7 +125,19 @@ impl World {
                 String::new()
             }
             "create" => self.create(&words),
-            "seal" | "filled" | "cancel" | "delete" | "replan" => self.change_job(&words),
+            "bounds" => {
+                self.bounds.jobs = number(&words, "jobs");
+                self.bounds.uploading = number(&words, "uploading");
+                self.bounds.rows = number(&words, "rows");
+                String::new()
+            }
+            "keep" => {
+                self.health.keep_ended_ms = Some(words[1].parse().unwrap());
+                String::new()
+            }
+            "seal" | "filled" | "history" | "touch" | "cancel" | "delete" | "replan" => {
+                self.change_job(&words)
+            }
             "register" => self.register(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
@@ -209,6 +222,7 @@ impl World {
             request_id: request.into(),
             spec: spec.unwrap(),
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
+            bounds: Some(self.bounds),
             ..Default::default()
         }))
     }
@@ -228,23 +242,38 @@ impl World {
         self.reply(&replies)
     }
 
-    /// `seal JOB [epoch=]`, `filled JOB NODE`, `cancel JOB`, `delete JOB` and
+    /// `seal JOB [epoch=]`, `filled JOB NODE`, `history JOB NODE [epoch=]
+    /// [hash=]`, `touch JOB seen=MS`, `cancel JOB`, `delete JOB` and
     /// `replan JOB [replans=]`
     fn change_job(&mut self, words: &[&str]) -> String {
         let job = self.job(words[1]);
+        let epoch = option(words, "epoch");
+        let epoch = epoch.map_or_else(|| self.epoch(&job), |epoch| epoch.parse().unwrap());
         self.one(match words[0] {
             "seal" => Command::SealSource(SealSource {
-                epoch: option(words, "epoch")
-                    .map_or_else(|| self.epoch(&job), |epoch| epoch.parse().unwrap()),
+                epoch,
                 job,
                 manifest: "m".into(),
                 root: "r".into(),
             }),
             "filled" => Command::HomeFilled(HomeFilled {
-                epoch: self.epoch(&job),
+                epoch,
                 job,
                 node: words[2].parse().unwrap(),
                 index_hash: None,
+            }),
+            "history" => Command::KeepHistory(KeepHistory {
+                epoch,
+                node: words[2].parse().unwrap(),
+                history_hash: option(words, "hash").map_or_else(
+                    || History::blob(self.state.job(&job).unwrap()).hash,
+                    str::to_string,
+                ),
+                job,
+            }),
+            "touch" => Command::TouchUpload(TouchUpload {
+                job,
+                touched_cluster_ms: number(words, "seen"),
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
             "replan" => {
@@ -336,6 +365,10 @@ impl World {
             Command::Release(c) => format!("release {}: {}", c.key, c.problem),
             Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
             Command::Replan(c) => format!("replan {} (seen build {}): {}", c.job, c.build, c.note),
+            Command::Fold(c) => format!("fold {}", c.job),
+            Command::TouchUpload(c) => format!("touch {}", c.job),
+            Command::ExpireUpload(c) => format!("expire {}", c.job),
+            Command::DeleteJob(c) => format!("delete {}", c.job),
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"
@@ -352,6 +385,24 @@ fn failure_class(word: &str) -> FailureClass {
         "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
     }
+}
+
+/// What a job's row says of its tasks once they are folded.
+fn show_fold(job: &Job) -> String {
+    let Some(summary) = &job.summary else {
+        return String::new();
+    };
+    let history = match job.history_hash.is_empty() {
+        true => "no history",
+        false => "a history",
+    };
+    let mut text = format!(" folded with {history}, {} nodes", summary.nodes);
+    for kind in &summary.kinds {
+        let name = TaskKind::try_from(kind.kind).unwrap().name();
+        let (done, total, attempts) = (kind.done, kind.total, kind.attempts);
+        write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
+    }
+    text
 }
 
 fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
@@ -386,10 +437,19 @@ fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
+    text += &show_fold(job);
     if let Some(waiting) = waiting(entry, health) {
         write!(text, " waits {waiting}").unwrap();
     }
     text.push('\n');
+    for task in &job.failed_tasks {
+        let (kind, number, attempt) = (task.kind().name(), task.number, task.attempt);
+        writeln!(text, "  {kind} {number} failed, attempt {attempt}:").unwrap();
+        for failure in &task.failures {
+            let (attempt, node, problem) = (failure.attempt, failure.node, &failure.problem);
+            writeln!(text, "    attempt {attempt} on {node}: {problem}").unwrap();
+        }
+    }
     for task in entry.tasks.values() {
         let state = match task.state() {
             TaskState::Pending => "pending".to_string(),
@@ -414,7 +474,18 @@ fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
 
 /// Runs a script; returns it with the output that was found.
 fn replay(script: &str) -> String {
-    let mut world = World::default();
+    let mut world = World {
+        state: State::default(),
+        health: ClusterHealth::default(),
+        index: 0,
+        names: BTreeMap::new(),
+        thought: Vec::new(),
+        bounds: JobBounds {
+            jobs: u64::MAX,
+            uploading: u64::MAX,
+            rows: u64::MAX,
+        },
+    };
     let mut found = String::new();
     let mut lines = script.lines().peekable();
     while let Some(line) = lines.next() {

@@ -1,7 +1,7 @@
 //! What a home refuses, by name, and what it serves.
 
 use reelraft_model::{CancelJob, Command};
-use reelraft_storage::blobs::BlobStore;
+use reelraft_storage::{blobs::BlobStore, journal::Chunk};
 
 use super::*;
 use crate::data::{DataError, Payload, PutTicket};
@@ -108,6 +108,35 @@ async fn bytes_that_come_while_the_homes_move_are_refused() {
         drop(sender);
     });
     assert_eq!(kind(put), "old-epoch");
+}
+
+/// What was begun here and is not here yet counts as used.
+#[tokio::test]
+async fn the_rest_of_an_upload_has_its_room() {
+    let nodes = ThreeNodes::start().await;
+    let chunk_bytes = CHUNK_BYTES as u64;
+    let job = nodes.job(3 * chunk_bytes, &[1]);
+    let disk = Arc::new(move |_: &std::path::Path| {
+        Ok(reelraft_storage::blobs::Space {
+            free_bytes: 50 * chunk_bytes,
+            total_bytes: 100 * chunk_bytes,
+        })
+    });
+    let store = BlobStore::open_with(&nodes.folder.path().join("other"), disk).unwrap();
+    let table = Arc::new(OneTable {
+        node: 1,
+        shared: nodes.shared.clone(),
+    });
+    let data = DataPlane::with_store(table, store.clone(), transport())
+        .await
+        .unwrap();
+    assert_eq!(data.room_bytes(), (50 - 5 - 3) * chunk_bytes);
+    let chunk = Chunk {
+        hash: store.put_bytes(&job, None, b"chunk").unwrap().hash,
+        bytes: CHUNK_BYTES as u32,
+    };
+    store.record_chunk(&job, 0, &chunk).unwrap();
+    assert_eq!(data.room_bytes(), (50 - 5 - 2) * chunk_bytes);
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Uploads: what is acknowledged is on all homes, whatever fails meanwhile.
 
-use reelraft_model::JobState;
+use reelraft_model::{JobState, Tick, limits::UPLOAD_TOUCH_MS};
 
 use super::*;
 use crate::data::manifest::Manifest;
@@ -209,4 +209,32 @@ async fn a_source_that_changed_is_refused() {
         .unwrap();
     client.send_chunk(0, &source).await;
     assert_eq!(client.next().await.unwrap_err().kind(), "source-changed");
+}
+
+/// The stamp by which an abandoned upload is told from one that goes on.
+#[tokio::test]
+async fn an_upload_that_goes_on_says_so_now_and_then() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(3 * CHUNK_BYTES);
+    let job = nodes.job(source.len() as u64, &[1, 2]);
+    let mut client = Client::open(nodes.data(1), &job);
+    assert!(client.plan().await.is_empty());
+    client.asked().await;
+    let before = nodes.applied();
+    client.send_chunk(0, &source).await;
+    client.next().await.unwrap();
+    assert_eq!(nodes.applied(), before, "nothing is written for each chunk");
+    let cluster_ms = UPLOAD_TOUCH_MS + 7;
+    let tick = Command::Tick(Tick { cluster_ms });
+    nodes.shared.apply(vec![tick]);
+    client.send_chunk(1, &source).await;
+    client.next().await.unwrap();
+    let touched = || nodes.entry(&job).job.touched_cluster_ms;
+    for _ in 0..200 {
+        if touched() == cluster_ms {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("it was touched at {}", touched());
 }

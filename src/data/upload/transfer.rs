@@ -12,9 +12,9 @@ use futures::{
     future::{join_all, try_join_all},
     stream::{self, FuturesUnordered},
 };
-use reelraft_model::{Command, Job, JobEntry, JobState, SealSource, State};
+use reelraft_model::{Command, Job, JobEntry, JobState, SealSource, State, home_rules::touch_due};
 use reelraft_storage::journal::Chunk;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::messages::{BrokenOff, SafeChunk, UploadReply, UploadRequest, next_request};
 use crate::data::{
@@ -50,6 +50,8 @@ pub(super) struct Upload<'a> {
     asked: BTreeSet<u64>,
     /// All chunks below are safe, held or asked for.
     next: u64,
+    /// Says in the table that the upload goes on, one at a time.
+    touching: Option<JoinHandle<()>>,
 }
 
 impl<'a> Upload<'a> {
@@ -66,6 +68,7 @@ impl<'a> Upload<'a> {
             held: BTreeMap::new(),
             asked: BTreeSet::new(),
             next: 0,
+            touching: None,
         }
     }
 
@@ -287,6 +290,7 @@ impl<'a> Upload<'a> {
                         self.held.remove(&number);
                         self.safe.insert(number, hash);
                         self.ack(number).await?;
+                        self.touch();
                     }
                     Err(error) => trouble = Some(error),
                 },
@@ -303,6 +307,28 @@ impl<'a> Upload<'a> {
             }
         }
         Ok(None)
+    }
+
+    /// Notes that the upload makes progress, where the last such note is old.
+    fn touch(&mut self) {
+        if self
+            .touching
+            .as_ref()
+            .is_some_and(|last| !last.is_finished())
+        {
+            return;
+        }
+        let table = &self.data.table;
+        let state = table.local();
+        let due = state
+            .job(&self.job)
+            .and_then(|entry| touch_due(&state, &entry.job));
+        let Some(due) = due else { return };
+        let data = self.data.clone();
+        self.touching = Some(tokio::spawn(async move {
+            // The next chunk tries again.
+            let _ = data.table.propose(vec![Command::TouchUpload(due)]).await;
+        }));
     }
 
     /// Asks for as many chunks as there is room for.

@@ -1,9 +1,11 @@
 //! A home's duties, which are a query over the table: fill what it lacks,
-//! sweep what belongs to no job of its own any more, and scrub what it keeps.
+//! write down the tasks of what is finished, sweep what belongs to no job of its
+//! own any more, and scrub what it keeps.
 //! A missed wake-up costs latency and never correctness.
 
 mod fill;
 mod fill_queue;
+mod history;
 mod scrub;
 mod sweep;
 
@@ -26,9 +28,12 @@ pub async fn run(context: Arc<NodeContext>, stop: watch::Receiver<bool>) {
         .work_threads
         .spawn(scrub::run(context.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep::run(context.clone(), stop.clone()));
+    let histories = tokio::spawn(history::run(context.clone(), stop.clone()));
     fill_until(&context, stop).await;
-    // It may be in the middle of a removal, which goes on by itself.
+    // They may be in the middle of a removal or of a write, which goes on by
+    // itself.
     sweeping.abort();
+    histories.abort();
 }
 
 async fn fill_until(context: &Arc<NodeContext>, mut stop: watch::Receiver<bool>) {

@@ -35,13 +35,18 @@ use crate::{
 /// A worker that was not heard for so long has lost its attempts.
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
-/// How long a leader waits for nodes that are silent, by the settings.
+/// How long a leader waits before it acts, by the settings, in seconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// Before another node copies their finished outputs.
+    /// For the silent home of a finished output, before another node copies it.
     pub rehome_after_s: u64,
-    /// Before jobs of their encoder build are made anew under another.
+    /// For a silent node's encoder build, before its jobs are made anew under
+    /// another.
     pub replan_after_s: u64,
+    /// For an upload without progress.
+    pub uploads_expire_after_s: u64,
+    /// Before it deletes a job that has ended; 0: for ever.
+    pub keep_finished_s: u64,
 }
 
 /// Leads whenever this node is the leader; returns when `stop` is set.
@@ -56,7 +61,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, patience, now.term);
+            let mut term = Term::new(&cluster, &sessions, patience, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -78,24 +83,40 @@ struct Term<'a> {
     patience: Patience,
     term: u64,
     since: Instant,
-    cluster_ms_base: u64,
+    clock: ClusterClock,
+}
+
+/// The cluster's time as this leader counts it on.
+struct ClusterClock {
+    base_ms: u64,
+    since: Instant,
+}
+
+impl ClusterClock {
+    fn at(base_ms: u64) -> Self {
+        let since = Instant::now();
+        ClusterClock { base_ms, since }
+    }
+
+    fn now_ms(&self) -> u64 {
+        self.base_ms + self.since.elapsed().as_millis() as u64
+    }
 }
 
 impl<'a> Term<'a> {
     fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
-        let cluster_ms_base = cluster.local().cluster_ms();
         Term {
             cluster,
             sessions,
             patience,
             term,
             since: Instant::now(),
-            cluster_ms_base,
+            clock: ClusterClock::at(cluster.local().cluster_ms()),
         }
     }
 
     /// Plans and proposes until the leadership is lost.
-    async fn lead(&self) {
+    async fn lead(&mut self) {
         let mut leadership = self.cluster.leadership();
         let mut applied = self.cluster.applied();
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
@@ -116,11 +137,16 @@ impl<'a> Term<'a> {
             let health = self.health();
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
-            let time_passed = ticked.elapsed() >= CLUSTER_TICK && state.jobs().next().is_some();
-            let quiet = wrote.elapsed() >= PULSE && state.active().next().is_some();
+            let idle = state.jobs().next().is_none();
+            if idle {
+                // Time passes while there are jobs: none must be old when it is made.
+                self.clock = ClusterClock::at(state.cluster_ms());
+            }
+            let time_passed = ticked.elapsed() >= CLUSTER_TICK && !idle;
+            let quiet = wrote.elapsed() >= PULSE && state.is_busy();
             if room && (time_passed || quiet) {
                 ticked = Instant::now();
-                let cluster_ms = self.cluster_ms_base + self.since.elapsed().as_millis() as u64;
+                let cluster_ms = self.clock.now_ms();
                 commands.push(Command::Tick(Tick { cluster_ms }));
             }
             // Held no longer: the next apply would have to copy what is shared.
@@ -160,6 +186,11 @@ impl<'a> Term<'a> {
             unix_ms: unix_ms(),
             rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
             replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
+            upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
+            keep_ended_ms: match self.patience.keep_finished_s {
+                0 => None,
+                keep_s => Some(keep_s.saturating_mul(1000)),
+            },
         }
     }
 

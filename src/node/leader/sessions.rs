@@ -163,6 +163,7 @@ impl Sessions {
                 health.build = session.hello.build.clone();
                 health.trouble = session.beat.trouble.clone();
                 health.full = session.beat.full;
+                health.room_bytes = session.beat.room_bytes;
             }
             (*node, health)
         };
@@ -187,6 +188,7 @@ impl Sessions {
             incarnation: session.hello.incarnation.clone(),
             version: session.hello.version.clone(),
             trouble: session.beat.trouble.clone(),
+            room_bytes: session.beat.room_bytes,
             role: None,
         };
         inner.open.values().map(status).collect()

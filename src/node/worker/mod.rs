@@ -303,6 +303,7 @@ impl Worker {
                 .report
                 .compared_index()
                 .and_then(|index| self.table_at(index)),
+            room_bytes: self.context.data.room_bytes(),
         }
     }
 

@@ -159,6 +159,11 @@ impl Journal {
         self.sync()
     }
 
+    /// How many chunks were recorded.
+    pub(super) fn count(&self) -> u64 {
+        self.lock().held.len() as u64
+    }
+
     /// All chunks that are here, by number. The caller may acknowledge them, so
     /// all are on the disk when this returns.
     ///

@@ -2,12 +2,21 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use super::limits::FREE_PERCENT_MIN;
+
 /// The room on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
     /// Bytes that this process may still write.
     pub free_bytes: u64,
     pub total_bytes: u64,
+}
+
+impl Space {
+    /// What is left free for the log and for deleting.
+    pub(super) fn reserved_bytes(self) -> u64 {
+        self.total_bytes / 100 * FREE_PERCENT_MIN
+    }
 }
 
 /// Finds out the room at a path. Injected, so that a full disk can be tested.

@@ -14,7 +14,7 @@ use std::{
 use super::{
     error::BlobError,
     journal::Journal,
-    limits::{FREE_PERCENT_MIN, JOURNALS_OPEN_MAX},
+    limits::JOURNALS_OPEN_MAX,
     names::{check_hash, check_job, names_in, remove_if_there},
     space::{Space, SpaceProbe, statvfs},
     sync::{Failure, GroupSync, sync_folder},
@@ -133,12 +133,12 @@ impl BlobStore {
     /// # Errors
     /// [`BlobError::DiskFull`].
     pub fn check_room(&self, wanted_bytes: u64) -> Result<(), BlobError> {
+        let space = self.space()?;
         let Space {
             free_bytes,
             total_bytes,
-        } = self.space()?;
-        let reserved = total_bytes / 100 * FREE_PERCENT_MIN;
-        if free_bytes < reserved.saturating_add(wanted_bytes) {
+        } = space;
+        if free_bytes < space.reserved_bytes().saturating_add(wanted_bytes) {
             return Err(BlobError::DiskFull {
                 free_bytes,
                 total_bytes,
@@ -209,6 +209,20 @@ impl BlobStore {
         let path = self.blob_path(job, hash)?;
         remove_if_there(&path)?;
         remove_if_there(&blocks_path(&path))
+    }
+
+    /// How many bytes this disk takes before it counts as full; none where it
+    /// can't be asked.
+    pub fn room_bytes(&self) -> u64 {
+        let room = |space: Space| space.free_bytes.saturating_sub(space.reserved_bytes());
+        self.space().map_or(0, room)
+    }
+
+    /// How many chunks the journal of a job has, if it is open: not looked for
+    /// on the disk.
+    pub fn chunks_known(&self, job: &str) -> u64 {
+        let journal = lock(&self.inner.journals).get(job).cloned();
+        journal.map_or(0, |journal| journal.count())
     }
 
     /// The chunk journal of a job, opened with its first use.

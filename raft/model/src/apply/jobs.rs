@@ -42,6 +42,10 @@ impl Writer<'_> {
                 ..Default::default()
             };
         }
+        if let Some(problem) = self.no_room_for(c) {
+            return Reply::refused(&id, problem);
+        }
+        let cluster_ms = self.state.cluster_ms().max(1);
         self.put_job(Job {
             id: id.clone(),
             tenant: c.tenant.clone(),
@@ -53,6 +57,7 @@ impl Writer<'_> {
             source_fingerprint: c.source_fingerprint.clone(),
             created_index: age,
             created_unix_ms: c.unix_ms,
+            touched_cluster_ms: c.bounds.map_or(0, |_| cluster_ms),
             ..Default::default()
         });
         Reply::done(&id)
@@ -75,11 +80,12 @@ impl Writer<'_> {
         let before = std::mem::replace(&mut job.homes, homes);
         release_retired(&mut job);
         job.epoch = index;
-        let homes = &c.homes;
+        // Each home of the new epoch says anew what it has.
+        job.history_at.clear();
         let (assembling, ended) = (job.state() == JobState::Assembling, job.state().ended());
         self.put_job(job);
         // Parts that are made again leave assemblies behind them.
-        let left = before.iter().filter(|home| !homes.contains(&home.node));
+        let left = before.iter().filter(|home| !c.homes.contains(&home.node));
         for home in left.filter(|_| !ended) {
             self.drop_task(&c.job, (TaskKind::Assemble, home.node as u32));
         }
@@ -170,6 +176,11 @@ impl Writer<'_> {
         job.state = JobState::Deleted.into();
         job.deleted_cluster_ms = cluster_ms;
         job.ended_unix_ms = c.unix_ms;
+        // What is asked of a tombstone is whose request it was.
+        job.summary = None;
+        job.history_hash.clear();
+        job.history_at.clear();
+        job.failed_tasks.clear();
         self.put_job(job);
         for key in tasks {
             self.remove_task(&c.job, key);

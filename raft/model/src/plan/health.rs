@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS};
+use crate::limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS};
 
 /// How long a node may be silent before its attempts are given to others.
 /// Beats come every 0.5 s; losing six in a row is no hiccup.
@@ -32,6 +32,8 @@ pub struct NodeHealth {
     /// Whether its disk has no room. Such a node becomes nobody's home and
     /// gives up its place in jobs that still grow.
     pub full: bool,
+    /// What its disk can still take beyond the uploads that were begun there.
+    pub room_bytes: u64,
 }
 
 /// What the leader knows of all nodes, and the size of the cluster.
@@ -49,6 +51,10 @@ pub struct ClusterHealth {
     /// How long a silent node is counted on to come back with the build of a
     /// job.
     pub replan_after_ms: u64,
+    /// How long an upload may make no progress before it ends.
+    pub upload_expiry_ms: u64,
+    /// How long a job is kept after it was folded; for ever where it is `None`.
+    pub keep_ended_ms: Option<u64>,
 }
 
 impl Default for ClusterHealth {
@@ -59,14 +65,21 @@ impl Default for ClusterHealth {
             unix_ms: 0,
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
+            upload_expiry_ms: UPLOAD_EXPIRY_MS,
+            keep_ended_ms: None,
         }
     }
+}
+
+/// f + 1: how many nodes keep each byte in a cluster with so many voters.
+pub fn home_count(voters: u32) -> usize {
+    (voters.max(1) as usize - 1) / 2 + 1
 }
 
 impl ClusterHealth {
     /// f: how many nodes may fail.
     pub(super) fn faults(&self) -> usize {
-        (self.voters.max(1) as usize - 1) / 2
+        home_count(self.voters) - 1
     }
 
     pub(super) fn alive(&self, node: u64) -> bool {

@@ -23,7 +23,8 @@ pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Ve
         .places()
         .filter(|(node, build, _)| needs_care(*node, build, builds.health));
     let lost = lost.flat_map(|(_, _, jobs)| jobs);
-    let ids: BTreeSet<&String> = open.unsettled().chain(lost).collect();
+    let miscounted = open.other_than(builds.health.faults() + 1);
+    let ids: BTreeSet<&String> = open.unsettled().chain(miscounted).chain(lost).collect();
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     let changed = ids.into_iter().filter_map(|id| {
         let entry = state.job(id)?;
@@ -75,6 +76,8 @@ pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut V
 /// How well a node suits as a new home; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct HomeRank {
+    /// It has no room for all of the job's bytes.
+    cramped: bool,
     /// It cannot run the job's tasks, so it could not assemble the output.
     unable: bool,
     /// It has none of the job's bytes yet.
@@ -149,7 +152,12 @@ fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
         .filter(|(node, health)| health.alive && !health.full && !taken(**node))
         .map(|(node, _)| *node)
         .collect();
+    let bytes = match job.state() {
+        JobState::Succeeded => job.output_bytes,
+        _ => job.source_bytes,
+    };
     candidates.sort_by_key(|&node| HomeRank {
+        cramped: nodes[&node].room_bytes < bytes,
         unable: !builds.suits(node, &job.build),
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),

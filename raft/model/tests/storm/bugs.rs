@@ -44,10 +44,24 @@ pub enum Bug {
     ReplanCountsAnew,
     /// A worker runs what it is given, whatever build the job is bound to.
     BuildUnchecked,
+    /// A home says that it has written down a history, and has not.
+    HistoryUnwritten,
+    /// The first home to have a history speaks for the others.
+    HistoryOnOneHome,
+    /// What a finished job's row does not name yet is removed.
+    HistoryPruned,
+    /// Jobs that failed are not folded.
+    FailedUnfolded,
+    /// A tenant may have any number of uploads.
+    BoundsForgotten,
+    /// An upload that stands still never ends.
+    AbandonedKept,
+    /// An upload ends though it goes on.
+    LiveUploadExpired,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 20] = [
+    pub const ALL: [Bug; 27] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -68,6 +82,13 @@ impl Bug {
         Bug::AnalysisToAnyBuild,
         Bug::ReplanCountsAnew,
         Bug::BuildUnchecked,
+        Bug::HistoryUnwritten,
+        Bug::HistoryOnOneHome,
+        Bug::HistoryPruned,
+        Bug::FailedUnfolded,
+        Bug::BoundsForgotten,
+        Bug::AbandonedKept,
+        Bug::LiveUploadExpired,
     ];
 }
 

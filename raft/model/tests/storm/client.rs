@@ -3,6 +3,9 @@
 
 use std::collections::BTreeMap;
 
+/// Uploads that all clients together may have: fewer than there are clients.
+pub const UPLOADING_MAX: u64 = 2;
+
 /// What a client wants to happen in the end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wish {
@@ -10,6 +13,8 @@ pub enum Wish {
     FetchAndDelete,
     Cancel,
     Delete,
+    /// To upload a part, and then to go away.
+    Abandon,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

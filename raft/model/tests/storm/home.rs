@@ -4,8 +4,10 @@
 use std::sync::Arc;
 
 use reelraft_model::{
-    Command, HomeFilled, JobEntry, JobState, State,
-    home_rules::{FillDuty, holders, keeps_bytes_of, may_prune, must_fill, sources},
+    Command, History, HomeFilled, JobEntry, JobState, KeepHistory, State,
+    home_rules::{
+        FillDuty, holders, keeps_bytes_of, kept_blobs, may_prune, must_fill, owes_history, sources,
+    },
 };
 
 use crate::{
@@ -146,6 +148,7 @@ impl World {
             return;
         }
         self.fill(node);
+        self.keep_histories(node);
         // Nodes are not started together: their sweeps are spread.
         let at = self.now_ms + node * 6_000;
         if at / SWEEP_EVERY_MS != (at - self.step_ms.max(DUTY_TICK_MS)) / SWEEP_EVERY_MS {
@@ -296,6 +299,33 @@ impl World {
         whole
     }
 
+    /// Writes down the tasks of finished jobs.
+    fn keep_histories(&mut self, node: u64) {
+        let state = self.local(node);
+        if self.nodes[&node].full(self.now_ms) {
+            return;
+        }
+        let owed = state.without_history();
+        for entry in owed.filter(|entry| owes_history(entry, node)) {
+            let (job, history_hash) = (&entry.job.id, History::blob(entry).hash);
+            if !self.bugs.has(Bug::HistoryUnwritten) {
+                self.write(node, job, std::slice::from_ref(&history_hash));
+            }
+            let told = |home: u64| {
+                Command::KeepHistory(KeepHistory {
+                    job: job.clone(),
+                    epoch: entry.job.epoch,
+                    node: home,
+                    history_hash: history_hash.clone(),
+                })
+            };
+            let mut homes: Vec<u64> = entry.job.current_homes().map(|home| home.node).collect();
+            homes.retain(|home| *home == node || self.bugs.has(Bug::HistoryOnOneHome));
+            let told = homes.into_iter().map(told).collect();
+            self.propose(vec![told], Origin::Home);
+        }
+    }
+
     fn sweep(&mut self, node: u64) {
         let held: Vec<String> = self.nodes[&node].disk.keys().cloned().collect();
         // A node that was away must not act on what it remembers.
@@ -336,7 +366,10 @@ impl World {
     }
 
     fn prune(&mut self, node: u64, entry: &JobEntry) {
-        let kept = entry.blobs();
+        let kept = match self.bugs.has(Bug::HistoryPruned) {
+            true => entry.blobs(),
+            false => kept_blobs(entry),
+        };
         let folder = self.node(node).folder(&entry.job.id);
         folder.blobs.retain(|blob| kept.contains(blob));
         folder.chunks = 0;

@@ -25,6 +25,10 @@ pub const REHOME_AFTER_MS: u64 = 40_000;
 /// The same of how long a silent node is counted on for its build.
 const REPLAN_AFTER_MS: u64 = 60_000;
 
+/// How long an upload may stand still: a day in a real cluster, and here more
+/// than a client is ever kept from it.
+const UPLOAD_EXPIRY_MS: u64 = 500_000;
+
 /// The cluster's time is written down this often.
 const CLUSTER_TICK_MS: u64 = 30_000;
 
@@ -62,12 +66,14 @@ impl World {
             return;
         };
         self.term += 1;
+        self.truth.term = self.term;
         self.story
             .say(self.now_ms, format!("node {node} leads term {}", self.term));
         self.leader = Some(Leader {
             node,
             term: self.term,
             since_ms: self.now_ms,
+            since_index: self.log.index(),
             heard: BTreeMap::new(),
             processes: BTreeMap::new(),
             open: BTreeMap::new(),
@@ -151,6 +157,10 @@ impl World {
             voters: self.voters,
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
+            upload_expiry_ms: match self.bugs.has(Bug::LiveUploadExpired) {
+                true => UPLOAD_EXPIRY_MS / 20,
+                false => UPLOAD_EXPIRY_MS,
+            },
             ..Default::default()
         }
     }
@@ -164,18 +174,14 @@ impl World {
             .proposals
             .iter()
             .any(|proposal| proposal.origin == Origin::Plan);
+        let behind = behind || self.nodes[&leader.node].applied < leader.since_index;
         // A plan is written down before the next one is made.
         if !behind {
             let state = self.local(leader.node);
             let health = self.health(&leader);
             let mut commands = plan(&state, &health);
             self.story.planned(self.now_ms, &health, &commands);
-            if self.bugs.has(Bug::AnalysisToAnyBuild) {
-                bind_to_rarest(&state, &health, &mut commands);
-            }
-            if self.bugs.has(Bug::FinishedMovedAtOnce) {
-                self.move_finished(&health, &mut commands);
-            }
+            self.twist_plan(&state, &health, &mut commands);
             if self.now_ms - leader.ticked_ms >= CLUSTER_TICK_MS {
                 leader.ticked_ms = self.now_ms;
                 let cluster_ms = self.now_ms;
@@ -187,6 +193,21 @@ impl World {
         }
         self.send_assignments(&mut leader);
         self.leader = Some(leader);
+    }
+
+    /// Plants the bugs of plan.
+    fn twist_plan(&self, state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
+        match self.bugs.0 {
+            Some(Bug::FinishedMovedAtOnce) => self.move_finished(health, commands),
+            Some(Bug::AnalysisToAnyBuild) => bind_to_rarest(state, health, commands),
+            Some(Bug::FailedUnfolded) => {
+                commands.retain(|command| !matches!(command, Command::Fold(_)));
+            }
+            Some(Bug::AbandonedKept) => {
+                commands.retain(|command| !matches!(command, Command::ExpireUpload(_)));
+            }
+            _ => {}
+        }
     }
 
     fn move_finished(&self, health: &ClusterHealth, commands: &mut Vec<Command>) {

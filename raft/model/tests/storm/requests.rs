@@ -4,18 +4,24 @@
 use std::sync::OnceLock;
 
 use reelraft_model::{
-    CancelJob, Command, CreateJob, DeleteJob, JobState, Reply,
+    CancelJob, Command, CreateJob, DeleteJob, JobBounds, JobEntry, JobState, Reply,
     spec::{Spec, SpecRequest, resolve},
 };
 
 use crate::{
     bugs::Bug,
-    client::{Phase, Wish},
+    client::{Phase, UPLOADING_MAX, Wish},
     world::{Origin, World},
 };
 
 /// How long a client waits for an answer before it asks again.
 const PATIENCE_MS: u64 = 4_000;
+
+const BOUNDS: JobBounds = JobBounds {
+    jobs: 100,
+    uploading: UPLOADING_MAX,
+    rows: 100,
+};
 
 fn spec() -> Spec {
     static SPEC: OnceLock<Spec> = OnceLock::new();
@@ -30,6 +36,10 @@ impl World {
         if of.starts_ms > self.now_ms {
             return;
         }
+        if of.phase == Phase::Upload && of.wish == Wish::Abandon && of.ends_ms <= self.now_ms {
+            self.clients[client].phase = Phase::Watch;
+        }
+        let of = &self.clients[client];
         let may_end = matches!(of.phase, Phase::Upload | Phase::Watch);
         if may_end && of.ends_ms <= self.now_ms && matches!(of.wish, Wish::Cancel | Wish::Delete) {
             self.clients[client].phase = Phase::End;
@@ -65,6 +75,7 @@ impl World {
             request_id,
             spec: spec(),
             source_bytes: of.chunks,
+            bounds: Some(BOUNDS),
             ..Default::default()
         });
         self.propose(vec![vec![command]], Origin::Client(client));
@@ -103,7 +114,8 @@ impl World {
             return false;
         };
         let entry = state.job(&self.job_of(client));
-        entry.is_some_and(|entry| self.can_read(entry, via, &entry.job.output_hash).is_ok())
+        let read = |entry: &JobEntry, blob: &str| self.can_read(entry, via, blob).is_ok();
+        entry.is_some_and(|entry| entry.blobs().iter().all(|blob| read(entry, blob)))
     }
 
     fn end(&mut self, client: usize) {
@@ -149,7 +161,7 @@ impl World {
             _ => {}
         }
         // Whatever is ended too late to be cancelled is fetched instead.
-        if refused && of.wish == Wish::Cancel {
+        if refused && of.wish == Wish::Cancel && of.job.is_some() {
             of.wish = Wish::Fetch;
         }
         let of = &self.clients[client];

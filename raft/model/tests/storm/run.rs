@@ -1,9 +1,9 @@
 //! One storm: a cluster made of a seed, some hundred steps of trouble, and
 //! then calm weather until all has ended.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::{JobState, job_id};
+use reelraft_model::{JobEntry, JobState, job_id};
 
 use crate::{
     bugs::{Bug, Bugs},
@@ -75,12 +75,14 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
             0..=1 => Wish::Cancel,
             2 => Wish::Delete,
             3..=5 => Wish::FetchAndDelete,
+            6 => Wish::Abandon,
             _ => Wish::Fetch,
         };
         client.ends_ms = starts_ms + rng.below(60) * 1_000;
         let of = TrueJob {
             cursed: rng.chance(70),
             odd: rng.chance(250),
+            abandoned: client.wish == Wish::Abandon,
             chunks,
             ..Default::default()
         };
@@ -148,7 +150,11 @@ impl World {
         self.heal();
         let until_ms = self.now_ms + CALM_MS_MAX;
         loop {
-            let idle = self.log.state().active().next().is_none();
+            let idle = self.log.state().active().all(|entry| {
+                let of = self.truth.job(&entry.job.id);
+                let uploads = entry.job.state() == JobState::Uploading;
+                uploads && of.is_some_and(|of| of.abandoned)
+            });
             self.step_ms = if idle { IDLE_STEP_MS } else { STEP_MS };
             self.step();
             let open = self.unfinished();
@@ -187,12 +193,15 @@ impl World {
                 return Some(format!("{} lacks filled homes: {homes:?}", entry.job.id));
             }
         }
+        let rows = |entry: &&Arc<JobEntry>| !entry.tasks.is_empty();
+        if let Some(entry) = state.jobs().find(rows) {
+            return Some(format!("the tasks of {} stay in the table", entry.job.id));
+        }
         for node in self.nodes.values() {
             for job in node.disk.keys() {
-                let kept = state.job(job).is_some_and(|entry| {
-                    let state = entry.job.state();
-                    state == JobState::Failed || (state.keeps_bytes() && entry.is_home(node.id))
-                });
+                let kept = state
+                    .job(job)
+                    .is_some_and(|entry| entry.job.state().keeps_bytes() && entry.is_home(node.id));
                 if !kept {
                     return Some(format!("node {} keeps bytes of {job} for nobody", node.id));
                 }

@@ -1,14 +1,14 @@
 //! What really happened, and the oracles that compare the cluster with it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use reelraft_model::{
-    AttemptKey, Command, Complete, Home, Job, JobEntry, JobState, Reply, SetHomes, State, TaskKey,
-    TaskKind,
+    AttemptKey, Command, Complete, History, Home, Job, JobEntry, JobState, Reply, SetHomes, State,
+    TaskKey, TaskKind,
     home_rules::{holders, sources},
 };
 
-use crate::node::Node;
+use crate::{client::UPLOADING_MAX, node::Node};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -26,6 +26,8 @@ pub struct TrueJob {
     pub cursed: bool,
     /// Its decoder gives other frames than its packets promise.
     pub odd: bool,
+    /// Its client goes away while it uploads.
+    pub abandoned: bool,
     pub chunks: u64,
     /// Chunks that the client was told are safe.
     pub acked: u64,
@@ -35,6 +37,8 @@ pub struct TrueJob {
     pub ended_ms: Option<u64>,
     /// Homes that had another build than one that it was bound to.
     pub unfit_homes: u64,
+    /// The name of its tasks as they were then.
+    pub history: Option<String>,
     /// Losses that had happened when it was made.
     pub losses_before: Option<u64>,
 }
@@ -50,6 +54,7 @@ struct Begun {
 #[derive(Default)]
 pub struct Truth {
     pub now_ms: u64,
+    pub term: u64,
     /// How long a home of a finished output may be away.
     pub finished_lost_ms: u64,
     pub jobs: BTreeMap<String, TrueJob>,
@@ -59,6 +64,8 @@ pub struct Truth {
     /// lost, and nodes that came back with another build.
     pub losses: u64,
     begun: BTreeMap<(AttemptKey, u64), Begun>,
+    /// Every attempt that was given out.
+    assigned: BTreeSet<AttemptKey>,
     /// Since when a result has been sent late, and when it last was.
     late: BTreeMap<(AttemptKey, u64), (u64, u64)>,
 }
@@ -185,15 +192,23 @@ impl Truth {
                 }
             }
             Command::Complete(complete) => self.completed(complete, before),
+            Command::Assign(assign) if !self.assigned.insert(assign.key.clone()) => {
+                self.broken(format!("{} is given out twice", assign.key));
+            }
             Command::SetHomes(set) => self.homes_set(set, (before, after), absent),
             _ => {}
         }
         self.failed(before, after, &reply.job);
         let entry = after.job(&reply.job);
-        if entry.is_some_and(|entry| entry.job.state() == JobState::Succeeded)
-            && let Some(job) = self.jobs.get_mut(&reply.job)
-        {
+        let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
+        if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
+            let then = job.history.get_or_insert_with(|| History::blob(entry).hash);
+            let kept = &entry.job.history_hash;
+            if !kept.is_empty() && kept != then {
+                let id = &reply.job;
+                self.broken(format!("the history of {id} is not that of its tasks"));
+            }
         }
     }
 
@@ -214,7 +229,10 @@ impl Truth {
             return;
         };
         let begun = self.begun.get(&(key.clone(), task.node));
-        if begun.is_some_and(|begun| begun.again && self.now_ms - begun.ms > TAKEN_BACK_MS) {
+        // What was to be taken back may be lost with the leader.
+        let term = self.term;
+        let again = begun.filter(|begun| begun.again && begun.term == term);
+        if again.is_some_and(|begun| self.now_ms - begun.ms > TAKEN_BACK_MS) {
             self.broken(format!("{key} went on as if its process had not died"));
         }
     }
@@ -257,7 +275,10 @@ impl Truth {
             let entry = state.job(id);
             entry.is_some_and(|entry| entry.job.state() == JobState::Failed)
         };
-        let cursed = self.jobs.get(id).is_some_and(|job| job.cursed);
+        let cursed = self.jobs.get(id).is_some_and(|job| {
+            let was = before.job(id).map(|entry| entry.job.state());
+            job.cursed || (job.abandoned && was == Some(JobState::Uploading))
+        });
         if failed(after) && !failed(before) && !cursed {
             let problem = after.job(id).and_then(|entry| entry.job.problem.clone());
             let problem = problem
@@ -269,6 +290,9 @@ impl Truth {
 
     /// Looks at every byte that was acknowledged.
     pub fn look(&mut self, state: &State, nodes: &BTreeMap<u64, Node>) {
+        if state.uploading().count() as u64 > UPLOADING_MAX {
+            self.broken("more uploads are taken than may be".into());
+        }
         for entry in state.jobs() {
             if let Some(broken) = self.look_at(entry, nodes) {
                 self.broken(format!("{}: {broken}", entry.job.id));
@@ -316,7 +340,9 @@ impl Truth {
         for node in holders(job).filter_map(|id| living(&id)) {
             let output = [&job.output_hash, &job.manifest];
             let output = output[usize::from(job.state() != JobState::Succeeded)];
-            let has = output.is_empty() || node.has_blob(id, output);
+            let named = [output, &job.history_hash];
+            let mut named = named.iter().filter(|blob| !blob.is_empty());
+            let has = named.all(|blob| node.has_blob(id, blob));
             if node.chunks(id) & chunks != chunks || !has {
                 return Some(format!(
                     "home {} counts as filled and is not (P2): it has chunks {:b} of {chunks:b}",

@@ -54,6 +54,9 @@ pub struct Leader {
     pub node: u64,
     pub term: u64,
     pub since_ms: u64,
+    /// Where the log ended when it was elected: it leads once it has applied
+    /// that.
+    pub since_index: u64,
     pub heard: BTreeMap<u64, u64>,
     pub processes: BTreeMap<u64, u64>,
     pub open: BTreeMap<u64, Session>,
@@ -314,6 +317,7 @@ impl World {
         let state = self.log.state();
         let epoch = |job: &str| state.job(job).map_or(0, |entry| entry.job.epoch);
         match command {
+            Command::CreateJob(c) if self.bugs.has(Bug::BoundsForgotten) => c.bounds = None,
             Command::SealSource(c) if self.bugs.has(Bug::SealedUnderAnyEpoch) => {
                 c.epoch = epoch(&c.job);
             }

@@ -1,0 +1,129 @@
+//! Commands that keep the table small: folding what has ended, ending what is
+//! abandoned, and the bounds of what is made.
+
+use super::writer::Writer;
+use crate::{
+    command::{CreateJob, Reply},
+    fold::{History, failed_tasks, summary_of},
+    housekeeping::{ExpireUpload, Fold, KeepHistory, TouchUpload},
+    rows::{Job, JobState, Problem, TaskKey},
+};
+
+impl Writer<'_> {
+    pub(super) fn keep_history(&mut self, c: &KeepHistory) -> Reply {
+        let Some(entry) = self.state.jobs.get(&c.job) else {
+            return Reply::stale(&c.job);
+        };
+        let job = &entry.job;
+        let awaited = job.state() == JobState::Succeeded
+            && job.summary.is_none()
+            && job.epoch == c.epoch
+            && !job.history_at.contains(&c.node);
+        let holds = job
+            .current_homes()
+            .any(|home| home.node == c.node && home.filled);
+        if !awaited || !holds || History::blob(entry).hash != c.history_hash {
+            return Reply::stale(&c.job);
+        }
+        let mut job = job.clone();
+        job.history_at.push(c.node);
+        let has = |node: u64| job.history_at.contains(&node);
+        let everywhere = job.current_homes().all(|home| has(home.node));
+        self.put_job(job);
+        if everywhere {
+            self.drop_tasks(&c.job, &c.history_hash);
+        }
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn fold(&mut self, c: &Fold) -> Reply {
+        let foldable = |job: &Job| {
+            let ended = matches!(job.state(), JobState::Failed | JobState::Cancelled);
+            ended && job.summary.is_none()
+        };
+        match self.job(&c.job).is_some_and(foldable) {
+            true => self.drop_tasks(&c.job, ""),
+            false => return Reply::stale(&c.job),
+        }
+        Reply::done(&c.job)
+    }
+
+    fn drop_tasks(&mut self, id: &str, history_hash: &str) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let keys: Vec<TaskKey> = entry.tasks.keys().copied().collect();
+        let mut job = entry.job.clone();
+        job.summary = Some(summary_of(entry));
+        if job.state() != JobState::Succeeded {
+            job.failed_tasks = failed_tasks(entry);
+        }
+        job.history_hash = history_hash.to_string();
+        job.history_at.clear();
+        job.folded_cluster_ms = self.state.cluster_ms();
+        self.put_job(job);
+        for key in keys {
+            self.remove_task(id, key);
+        }
+    }
+
+    pub(super) fn touch_upload(&mut self, c: &TouchUpload) -> Reply {
+        let now = self.state.cluster_ms().max(1);
+        match self.stood_still(&c.job, c.touched_cluster_ms) {
+            Some(mut job) => {
+                job.touched_cluster_ms = now;
+                self.put_job(job);
+                Reply::done(&c.job)
+            }
+            None => Reply::stale(&c.job),
+        }
+    }
+
+    pub(super) fn expire_upload(&mut self, c: &ExpireUpload) -> Reply {
+        if self.stood_still(&c.job, c.touched_cluster_ms).is_none() {
+            return Reply::stale(&c.job);
+        }
+        let problem = Problem::new(
+            "upload-expired",
+            "its upload was begun and made no progress for too long",
+            "submit the file again under a new --request-id",
+        );
+        self.fail(&c.job, c.unix_ms, problem)
+    }
+
+    /// An upload that has not been touched since a proposer saw it.
+    fn stood_still(&self, id: &str, seen_ms: u64) -> Option<Job> {
+        let job = self.job(id)?;
+        let still = job.state() == JobState::Uploading && job.touched_cluster_ms == seen_ms;
+        still.then(|| job.clone())
+    }
+
+    /// Why there is no room for another job, if there is none.
+    pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
+        let bounds = c.bounds?;
+        let of = self.state.index.of_tenant(&c.tenant);
+        let tenant = &c.tenant;
+        if of.uploading >= bounds.uploading {
+            return Some(Problem::new(
+                "too-many-uploads",
+                format!("tenant '{tenant}' has {} unfinished uploads", of.uploading),
+                "finish, cancel or delete some of them first",
+            ));
+        }
+        if of.jobs >= bounds.jobs {
+            return Some(Problem::new(
+                "too-many-jobs",
+                format!("tenant '{tenant}' has {} jobs", of.jobs),
+                "delete finished ones with `reelraft job delete`",
+            ));
+        }
+        let rows = self.state.jobs.size() as u64;
+        (rows >= bounds.rows).then(|| {
+            Problem::new(
+                "too-many-jobs",
+                format!("the cluster remembers {rows} jobs of all tenants"),
+                "delete finished ones; each deleted one is remembered for 7 days more",
+            )
+        })
+    }
+}

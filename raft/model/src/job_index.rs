@@ -1,0 +1,100 @@
+//! Index of jobs for housekeeping: how many a tenant has, which uploads stand
+//! still, what has ended and is to be folded or forgotten. Jobs are named by
+//! their age, which is short.
+
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
+
+use crate::rows::{Job, JobState};
+
+/// Jobs by what is to be done about them by and by.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct JobIndex {
+    tenants: Map<String, TenantCount>,
+    /// Uploads, by the time they were last known to make progress.
+    uploading: Set<(u64, u64)>,
+    /// Ended jobs whose tasks are not folded yet, those that have an output
+    /// apart from the others.
+    unfolded: Set<(bool, u64)>,
+    /// Folded jobs, by the time of that.
+    folded: Set<(u64, u64)>,
+}
+
+/// The jobs of one tenant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TenantCount {
+    /// All but those that are deleted.
+    pub jobs: u64,
+    pub uploading: u64,
+}
+
+impl JobIndex {
+    /// Keeps the index when a job's row changes.
+    pub fn update(&mut self, before: Option<&Job>, after: &Job) {
+        if let Some(before) = before {
+            self.remove(before);
+        }
+        let age = after.created_index;
+        let state = after.state();
+        if state == JobState::Deleted {
+            return;
+        }
+        let uploads = state == JobState::Uploading;
+        let TenantCount { jobs, uploading } = self.of_tenant(&after.tenant);
+        let count = TenantCount {
+            jobs: jobs + 1,
+            uploading: uploading + u64::from(uploads),
+        };
+        self.tenants.insert_mut(after.tenant.clone(), count);
+        if uploads {
+            self.uploading.insert_mut((after.touched_cluster_ms, age));
+        } else if after.summary.is_some() {
+            self.folded.insert_mut((after.folded_cluster_ms, age));
+        } else if state.ended() {
+            self.unfolded.insert_mut((state.keeps_bytes(), age));
+        }
+    }
+
+    fn remove(&mut self, job: &Job) {
+        if job.state() == JobState::Deleted {
+            return;
+        }
+        if let Some(count) = self.tenants.get_mut(&job.tenant) {
+            count.jobs -= 1;
+            count.uploading -= u64::from(job.state() == JobState::Uploading);
+            if count.jobs == 0 {
+                self.tenants.remove_mut(&job.tenant);
+            }
+        }
+        let age = job.created_index;
+        self.uploading.remove_mut(&(job.touched_cluster_ms, age));
+        self.folded.remove_mut(&(job.folded_cluster_ms, age));
+        self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
+    }
+
+    /// How many jobs a tenant has.
+    pub fn of_tenant(&self, tenant: &str) -> TenantCount {
+        self.tenants.get(tenant).copied().unwrap_or_default()
+    }
+
+    /// Uploads with their stamps, those that have stood still longest first.
+    pub fn uploading(&self) -> impl DoubleEndedIterator<Item = (u64, u64)> + '_ {
+        self.uploading.iter().copied()
+    }
+
+    /// How many jobs are being uploaded.
+    pub fn uploading_count(&self) -> usize {
+        self.uploading.size()
+    }
+
+    /// Ended jobs with an output, or those without, whose tasks are rows
+    /// still, by age.
+    pub fn unfolded(&self, output: bool) -> impl Iterator<Item = u64> + '_ {
+        let range = (output, 0)..=(output, u64::MAX);
+        self.unfolded.range(range).map(|(_, age)| *age)
+    }
+
+    /// Folded jobs with their stamps, the first to be folded first.
+    pub fn folded(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.folded.iter().copied()
+    }
+}

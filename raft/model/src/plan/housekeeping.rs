@@ -1,0 +1,73 @@
+//! Housekeeping, last in priority: what is abandoned ends, what has ended is
+//! folded, and what is old is deleted where that is asked for. A few an entry,
+//! and each found by an index.
+
+use super::health::ClusterHealth;
+use crate::{
+    command::{Command, DeleteJob},
+    fold::foldable_at_once,
+    housekeeping::{ExpireUpload, Fold, TouchUpload},
+    limits::{COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL},
+    state::State,
+};
+
+/// Adds what keeps the table small, in what room the entry has left.
+pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
+    if state.feature_level() < HOUSEKEEPING_LEVEL {
+        return;
+    }
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(expired(state, health).take(room));
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(folds(state).take(room));
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(outdated(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
+}
+
+/// Uploads that stood still for too long. One without a stamp is given one
+/// first.
+fn expired<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let now_ms = state.cluster_ms();
+    let due = move |touched_ms: u64| touched_ms.saturating_add(health.upload_expiry_ms) <= now_ms;
+    let jobs = state.uploading().map(|entry| &entry.job);
+    let still =
+        jobs.take_while(move |job| job.touched_cluster_ms == 0 || due(job.touched_cluster_ms));
+    still.map(|job| {
+        let (job, touched_cluster_ms) = (job.id.clone(), job.touched_cluster_ms);
+        match touched_cluster_ms {
+            0 => Command::TouchUpload(TouchUpload {
+                job,
+                touched_cluster_ms,
+            }),
+            _ => Command::ExpireUpload(ExpireUpload {
+                job,
+                touched_cluster_ms,
+                unix_ms: health.unix_ms,
+            }),
+        }
+    })
+}
+
+/// Jobs that ended without an output. The homes of the others see to those.
+fn folds(state: &State) -> impl Iterator<Item = Command> {
+    let folds = foldable_at_once(state.to_be_folded()).into_iter();
+    folds.map(|entry| {
+        let job = entry.job.id.clone();
+        Command::Fold(Fold { job })
+    })
+}
+
+/// Jobs that ended long ago.
+fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let old = health.keep_ended_ms.into_iter().flat_map(|keep_ms| {
+        let now_ms = state.cluster_ms();
+        let folded = state.folded().map(|entry| &entry.job);
+        folded.take_while(move |job| job.folded_cluster_ms.saturating_add(keep_ms) <= now_ms)
+    });
+    old.map(|job| {
+        Command::DeleteJob(DeleteJob {
+            job: job.id.clone(),
+            unix_ms: health.unix_ms,
+        })
+    })
+}

@@ -1,0 +1,20 @@
+//! What this disk can still take, once all that was begun here is whole.
+
+use super::{limits::CHUNK_BYTES, plane::DataPlane};
+
+impl DataPlane {
+    /// Bytes that this disk has room for beyond the rest of the uploads that it
+    /// is a home of. A journal that was not opened since the start counts as
+    /// empty.
+    pub fn room_bytes(&self) -> u64 {
+        let state = self.table.local();
+        let node = self.node();
+        let mine = state.uploading().filter(|entry| entry.is_home(node));
+        let to_come = mine.map(|entry| {
+            let chunks = self.store.chunks_known(&entry.job.id);
+            let here = chunks.saturating_mul(CHUNK_BYTES as u64);
+            entry.job.source_bytes.saturating_sub(here)
+        });
+        self.store.room_bytes().saturating_sub(to_come.sum())
+    }
+}
