@@ -66,4 +66,13 @@ failover: build
 	target/release/kill_points --points 200
 	target/release/rot --tries 500
 	target/release/slow_disk --rounds 20
+	target/release/busy_machine
+	target/release/busy_machine --as-user 65534
 	target/release/broken_files --files 1000
+	target/release/big_table
+	target/release/rolling_reboot --rounds 20
+	target/release/rolling_reboot --rounds 20 --lost-disks 1
+	target/release/rolling_reboot --rounds 20 --nodes 5
+	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
+	target/release/hostile_clients
+	target/release/rolling_upgrade --rounds 10

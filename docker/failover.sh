@@ -120,6 +120,9 @@ base_image() {
     case $from in https:*) include=(--include=ca-certificates) ;; esac
     debootstrap --variant=minbase "${include[@]}" bookworm "$root" "$from" >"$work/debootstrap.log" 2>&1 ||
         { tail -n 5 "$work/debootstrap.log" >&2; skip "no registry answers, and neither does $from"; }
+    # What Debian's slim image leaves out, too.
+    rm -rf "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* \
+        "$root"/usr/share/{doc,info,man,locale,lintian}/*
     # The machine's own way to the packages: its proxies and certificates.
     grep -l '^ *Acquire::' /etc/apt/apt.conf.d/* 2>/dev/null | xargs -r cp -t "$root/etc/apt/apt.conf.d"
     if [ ${#include[@]} -gt 0 ] && [ -r /etc/ssl/certs/ca-certificates.crt ]; then

@@ -1,12 +1,15 @@
 #!/bin/sh
 # Starts the three nodes of compose.yaml and waits until they serve. The first
-# time it makes docker/.env with two secrets, and docker/media for the films, and
-# compose builds the image, which takes some minutes.
+# time it makes docker/.env with two secrets and each node's share of this
+# machine, and docker/media for the films, and compose builds the image, which
+# takes some minutes.
 set -eu
 cd "$(dirname "$0")"
 
-# How long three nodes may take to elect a leader, once they are started.
+# How long the nodes may take to elect a leader and see one another, once they
+# are started.
 READY_SECONDS_MAX=90
+NODES=3
 
 fail() {
     echo "error: $1" >&2
@@ -30,13 +33,21 @@ new_secret() {
     od -An -N24 -tx1 /dev/urandom | tr -d ' \n'
 }
 
+# A part of the machine for each node, in MiB and in slots.
+memory_share() {
+    echo "$(($(sed -n 's/^MemTotal: *\([0-9]*\) kB/\1/p' /proc/meminfo) / 1024 / NODES))m"
+}
+slots_share() {
+    echo "$((($(nproc) + NODES - 1) / NODES))"
+}
+
 if [ ! -e .env ]; then
     # The secrets open the cluster to who reads them. The file is there whole or
     # not at all: a full disk or Ctrl-C leaves no half of it.
-    (umask 077 && printf 'COMPOSE_PROJECT_NAME=reelraft\nREELRAFT_SECRET=%s\nREELRAFT_PEER_SECRET=%s\nREELRAFT_UID=%s\nREELRAFT_GID=%s\n' \
-        "$(new_secret)" "$(new_secret)" "$(id -u)" "$(id -g)" >.env.new && mv .env.new .env) ||
+    (umask 077 && printf 'COMPOSE_PROJECT_NAME=reelraft\nREELRAFT_SECRET=%s\nREELRAFT_PEER_SECRET=%s\nREELRAFT_UID=%s\nREELRAFT_GID=%s\nREELRAFT_MEMORY=%s\nREELRAFT_SLOTS=%s\n' \
+        "$(new_secret)" "$(new_secret)" "$(id -u)" "$(id -g)" "$(memory_share)" "$(slots_share)" >.env.new && mv .env.new .env) ||
         fail "docker/.env can't be written" "see that there is room and that you may write there"
-    echo "made docker/.env with two new secrets"
+    echo "made docker/.env with two new secrets, and a third of this machine for each node"
 fi
 if [ -z "${REELRAFT_PEER_SECRET:-}" ] && ! grep -q '^REELRAFT_PEER_SECRET=.' .env; then
     # Made when nodes and clients had one secret between them.
@@ -59,9 +70,16 @@ if [ -z "${REELRAFT_IMAGE:-}" ] && ! grep -q '^REELRAFT_IMAGE=.' .env && ! $comp
 fi
 $compose up -d
 
+# How many nodes a leader hears.
+reachable() {
+    $compose exec -T node1 reelraft cluster leader --endpoints 127.0.0.1:7401 >/dev/null 2>&1 &&
+        $compose exec -T node1 reelraft cluster status -o json --endpoints 127.0.0.1:7401 2>/dev/null |
+        grep -o '"reachable":true' | wc -l
+}
+
 deadline=$(($(date +%s) + READY_SECONDS_MAX))
-until $compose exec -T node1 reelraft cluster leader --endpoints 127.0.0.1:7401 >/dev/null 2>&1; do
-    [ "$(date +%s)" -lt "$deadline" ] || fail "no leader after $READY_SECONDS_MAX s" \
+until [ "$(reachable)" = "$NODES" ]; do
+    [ "$(date +%s)" -lt "$deadline" ] || fail "the nodes do not see one another after $READY_SECONDS_MAX s" \
         "see \`$compose -f docker/compose.yaml logs\`"
     sleep 1
 done

@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 
 use reelraft::{
     config::{NodeArgs, NodeConfig},
-    limits::NODE_NICE,
+    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE},
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
@@ -17,6 +17,7 @@ use tokio::sync::watch;
 /// Why it can't start, or why it had to stop.
 pub fn run(args: NodeArgs) -> Result<(), Problem> {
     log_to_stderr();
+    keep_memory_together();
     // Before the secrets are read from where they are.
     close_to_others();
     let config = NodeConfig::resolve(args)?;
@@ -62,6 +63,28 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .init();
 }
+
+/// Has glibc give memory back. It makes up to eight arenas for each core, as
+/// threads need them, and each keeps the most that its threads ever held at
+/// once: the chunks of every upload, several times over. A few arenas are
+/// enough, since what is large comes from the kernel and goes back there.
+/// Called before any thread is started.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+fn keep_memory_together() {
+    let settings = [
+        (libc::M_ARENA_MAX, MALLOC_ARENAS),
+        (libc::M_MMAP_THRESHOLD, MALLOC_LARGE_BYTES),
+        (libc::M_TRIM_THRESHOLD, MALLOC_KEPT_BYTES),
+    ];
+    for (name, value) in settings {
+        // SAFETY: takes two integers, and no other thread allocates yet.
+        unsafe { libc::mallopt(name, value) };
+    }
+}
+
+/// Other allocators have their own ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+fn keep_memory_together() {}
 
 /// Lets Raft run before whatever else keeps this machine busy, where the user
 /// is allowed to (root, or CAP_SYS_NICE). Elsewhere a node only relies on its

@@ -6,11 +6,14 @@ use std::{
     io::Write as _,
     net::TcpListener,
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
 use reelraft_media::Tools;
+use reelraft_model::Problem;
+
+use crate::config::variable;
 
 /// A sync slower than this makes every acknowledged step slow.
 const SYNC_SLOW: Duration = Duration::from_millis(50);
@@ -20,6 +23,48 @@ const SYNCS: usize = 9;
 
 /// Less than this and the first film fills the disk.
 const FREE_BYTES_MIN: u64 = 1 << 30;
+
+/// Open files that a busy node needs: connections, chunks, logs, and the pipes
+/// of its encoders.
+const OPEN_FILES_MIN: u64 = 1024;
+
+/// Less than this and the first encoders of a node may be killed: one of a film
+/// in 1080p takes some 500 MiB.
+const MEMORY_BYTES_MIN: u64 = 1 << 30;
+
+/// What to check: where a node is, or is to be.
+#[derive(Debug)]
+pub struct Place {
+    /// Its data folder.
+    pub data: PathBuf,
+    /// The ports that are to be free.
+    pub ports: Vec<u16>,
+    /// The port that the environment gives to a node here, which may run already.
+    pub own_port: Option<u16>,
+}
+
+impl Place {
+    /// What was asked for, else what the environment says, as in a node's
+    /// container, else what `dev` uses.
+    ///
+    /// # Errors
+    /// `bad-config` for a variable that is no text.
+    pub fn of(data: Option<PathBuf>, ports: Vec<u16>) -> Result<Self, Problem> {
+        let named = variable("REELRAFT_DATA")?.map(PathBuf::from);
+        let listen = variable("REELRAFT_LISTEN")?;
+        let own_port = listen.and_then(|listen| listen.rsplit(':').next()?.parse().ok());
+        let ports = match (ports.is_empty(), own_port) {
+            (false, _) => ports,
+            (true, Some(port)) => vec![port],
+            (true, None) => vec![7401, 7402, 7403],
+        };
+        Ok(Place {
+            data: data.or(named).unwrap_or_else(|| "reelraft-data".into()),
+            ports,
+            own_port,
+        })
+    }
+}
 
 /// One thing that was checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +99,9 @@ impl Check {
     }
 }
 
-/// Checks ffmpeg and its encoders, the disk under `data` and the ports.
-pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
+/// Checks ffmpeg and its encoders, the disk under the data folder, memory, limits
+/// and ports.
+pub async fn examine(place: &Place) -> Vec<Check> {
     let mut checks = Vec::new();
     match Tools::find() {
         Err(error) => checks.push(Check::bad("ffmpeg", error.to_string(), error.hint())),
@@ -78,15 +124,26 @@ pub async fn examine(data: &Path, ports: &[u16]) -> Vec<Check> {
                 });
             }
             checks.extend(trial_jobs(&tools).await);
+            let sandbox = reelraft_media::check_sandbox(&tools).await;
+            checks.push(Check {
+                name: "encoder sandbox".into(),
+                ok: sandbox.ok,
+                found: sandbox.found,
+                hint: sandbox.hint.into(),
+            });
             checks.push(match reelraft_media::probe_build(&tools).await {
                 Ok(build) => Check::ok("encoder build", build),
                 Err(error) => Check::bad("encoder build", error.to_string(), error.hint()),
             });
         }
     }
-    checks.push(disk_kind(data));
-    checks.push(disk_sync(data));
-    checks.extend(ports.iter().map(|&port| port_free(port)));
+    checks.push(disk_kind(&place.data));
+    checks.push(disk_sync(&place.data));
+    checks.push(open_files());
+    checks.extend(std::fs::read_to_string("/proc/meminfo").ok().map(memory));
+    let own = |port| place.own_port == Some(port);
+    let ports = place.ports.iter();
+    checks.extend(ports.map(|&port| port_free(port, own(port))));
     checks
 }
 
@@ -175,6 +232,12 @@ fn disk_kind(data: &Path) -> Check {
             "it is memory (tmpfs)",
             "a reboot would lose all: choose a folder on a disk with --data",
         )
+    } else if found.f_type == libc::OVERLAYFS_SUPER_MAGIC {
+        Check::bad(
+            name,
+            "it is a container's own layer (overlay)",
+            "it goes with the container: put the data folder on a volume",
+        )
     } else if free_bytes < FREE_BYTES_MIN {
         Check::bad(name, free, "free some space, or choose another disk")
     } else {
@@ -225,10 +288,52 @@ fn disk_sync(data: &Path) -> Check {
     }
 }
 
-fn port_free(port: u16) -> Check {
+fn open_files() -> Check {
+    let name = "open files";
+    // SAFETY: the call writes one rlimit, which `limit` is, and an all-zero one is
+    // a valid value.
+    let limit = unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit);
+        limit
+    };
+    let found = format!("{} at most", limit.rlim_cur);
+    if limit.rlim_cur < OPEN_FILES_MIN {
+        Check::bad(
+            name,
+            found,
+            "raise it: `ulimit -n 4096`, LimitNOFILE= of a service",
+        )
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+/// Memory that can be had, by the kernel's `/proc/meminfo`.
+fn memory(meminfo: String) -> Check {
+    let available = meminfo
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"))
+        .and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    let bytes = available.unwrap_or(0) << 10;
+    let found = format!("{} MiB available", bytes >> 20);
+    if bytes < MEMORY_BYTES_MIN {
+        let hint = "give the machine more, or its nodes fewer --slots: encoders would be killed";
+        Check::bad("memory", found, hint)
+    } else {
+        Check::ok("memory", found)
+    }
+}
+
+/// Tried on all addresses: a node may listen beyond loopback. One that the
+/// environment gives to a node here may be that node's.
+fn port_free(port: u16, own: bool) -> Check {
     let name = format!("port {port}");
-    match TcpListener::bind(("127.0.0.1", port)) {
+    match TcpListener::bind(("0.0.0.0", port)) {
         Ok(_) => Check::ok(name, "free"),
+        Err(error) if own && error.kind() == std::io::ErrorKind::AddrInUse => {
+            Check::ok(name, "in use, as by the node of REELRAFT_LISTEN")
+        }
         Err(error) => Check::bad(
             name,
             error.to_string(),
@@ -272,8 +377,12 @@ mod tests {
 
     #[test]
     fn a_taken_port_and_an_unwritable_folder_are_found() {
-        let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(!port_free(taken.local_addr().unwrap().port()).ok);
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let taken = TcpListener::bind(address).unwrap();
+            let port = taken.local_addr().unwrap().port();
+            assert!(!port_free(port, false).ok);
+            assert!(port_free(port, true).ok, "the node's own");
+        }
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, "").unwrap();
@@ -284,6 +393,22 @@ mod tests {
         let left = std::fs::read_dir(folder.path()).unwrap().count();
         assert_eq!(left, 1, "the check leaves nothing behind");
         assert!(disk_sync(folder.path()).ok || disk_sync(folder.path()).found.contains("ms"));
+    }
+
+    #[test]
+    fn too_little_memory_is_found() {
+        let of = |kb| memory(format!("MemTotal: 99 kB\nMemAvailable:  {kb} kB\n"));
+        assert_eq!(of(8_000_000), Check::ok("memory", "7812 MiB available"));
+        assert!(!of(300_000).ok);
+    }
+
+    #[test]
+    fn what_is_asked_for_is_checked_and_else_the_places_of_dev() {
+        let place = Place::of(None, Vec::new()).unwrap();
+        assert_eq!(place.ports, [7401, 7402, 7403]);
+        assert_eq!(place.data, Path::new("reelraft-data"));
+        let place = Place::of(Some("d".into()), vec![9]).unwrap();
+        assert_eq!((place.data, place.ports), ("d".into(), vec![9]));
     }
 
     #[test]

@@ -7,6 +7,17 @@ use std::time::Duration;
 /// behind a compiler looks like a dead leader.
 pub const NODE_NICE: libc::c_int = -5;
 
+/// Arenas of the allocator: threads that allocate at once wait for each other
+/// a little, and a node spends its time in disks, networks and encoders.
+pub const MALLOC_ARENAS: libc::c_int = 2;
+
+/// Allocations from here on come from the kernel and go back to it: chunks,
+/// parts of blobs, manifests.
+pub const MALLOC_LARGE_BYTES: libc::c_int = 256 << 10;
+
+/// Free memory at the end of an arena that is kept for the next allocation.
+pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
+
 /// A worker's heartbeat, with its progress. Six fit in a lease.
 pub const BEAT: Duration = Duration::from_millis(500);
 
@@ -14,11 +25,18 @@ pub const BEAT: Duration = Duration::from_millis(500);
 /// by every change; this bounds what a missed one costs.
 pub const PLAN_TICK: Duration = Duration::from_millis(200);
 
+/// The same where no job is open: then only minutes count.
+pub const PLAN_TICK_IDLE: Duration = Duration::from_secs(1);
+
 /// How often the leader tells all nodes what only it knows.
 pub const REPORT_EVERY: Duration = Duration::from_millis(500);
 
-/// A report older than this says nothing any more: three missed ones.
-pub const REPORT_FRESH: Duration = Duration::from_millis(2_000);
+/// The same where no job is open.
+pub const REPORT_EVERY_IDLE: Duration = Duration::from_secs(1);
+
+/// A report older than this says nothing any more: three missed ones, or one
+/// of an idle leader.
+pub const REPORT_FRESH: Duration = Duration::from_millis(2_500);
 
 /// How long an assignment may be missing from a worker's beats before it is
 /// sent again: two beats and a little.
@@ -78,6 +96,16 @@ pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
 /// The least that can be set: what homes of unfinished jobs are given.
 pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
+
+/// How long a silent node is counted on to return with the build of a job, if
+/// nothing else is set; the table's limits say why.
+pub const REPLAN_AFTER_S: u64 = reelraft_model::limits::REPLAN_AFTER_MS / 1000;
+/// The least that can be set: what homes of unfinished jobs are given.
+pub const REPLAN_AFTER_S_MIN: u64 = REHOME_AFTER_S_MIN;
+
+/// How long all replicas have for saying the hash of their table at an index that
+/// the leader has named, before it names another.
+pub const COMPARE_EVERY: Duration = Duration::from_secs(3);
 
 /// How often all bytes of a home are checked for rot, if nothing else is set.
 /// Two homes must not lose the same blob within one round, and disks lose a
@@ -148,8 +176,9 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
 
-/// Analyses kept in memory by a worker, each some MB for a long film.
-pub const INDEX_CACHE: usize = 4;
+/// Bytes of analyses kept in memory by a worker, each some MB for a long film,
+/// in which it takes a few times as much.
+pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,

@@ -11,7 +11,7 @@ use reelraft::{
     doctor,
 };
 use reelraft_cli::{
-    CliError, ClientCommand, DevArgs, GlobalArgs, Output, exit, print, report, report_parse,
+    CliError, ClientCommand, DevArgs, GlobalArgs, Output, Screen, exit, print, report, report_parse,
 };
 use reelraft_model::Problem;
 
@@ -47,11 +47,11 @@ enum Top {
     },
     /// Check this machine, and say what to fix
     Doctor {
-        /// Folder whose disk to check; it need not exist yet
-        #[arg(long, value_name = "DIR", default_value = "reelraft-data")]
-        data: PathBuf,
-        /// Ports that should be free
-        #[arg(long, value_name = "PORT,…", value_delimiter = ',', default_values_t = [7401, 7402, 7403])]
+        /// Folder whose disk to check; it need not exist yet [default: REELRAFT_DATA, else reelraft-data]
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// Ports that should be free [default: that of REELRAFT_LISTEN, else 7401,7402,7403]
+        #[arg(long, value_name = "PORT,…", value_delimiter = ',')]
         ports: Vec<u16>,
     },
     /// Print shell completions
@@ -103,6 +103,10 @@ fn main() -> ExitCode {
 
 fn run(program: Program) -> u8 {
     let (secret, output) = (program.secret, program.globals.output);
+    let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    for warning in config::misspelt(variables) {
+        Screen::new().notice(&warning);
+    }
     let with_secret = |args: NodeArgs| NodeArgs {
         secret: secret.clone(),
         ..args
@@ -118,7 +122,11 @@ fn run(program: Program) -> u8 {
             command: ConfigCommand::Show(args),
         } => finish(show_config(with_secret(args), output)),
         Top::Doctor { data, ports } => {
-            let checks = daemon::runtime().block_on(doctor::examine(&data, &ports));
+            let place = match doctor::Place::of(data, ports) {
+                Ok(place) => place,
+                Err(problem) => return report(&node_error(problem)),
+            };
+            let checks = daemon::runtime().block_on(doctor::examine(&place));
             let printed = print(&match output {
                 Output::Json => doctor::json(&checks),
                 Output::Table => doctor::table(&checks),
@@ -148,7 +156,7 @@ fn node_error(Problem { kind, cause, hint }: Problem) -> CliError {
 }
 
 fn show_config(args: NodeArgs, output: Output) -> Result<(), CliError> {
-    let settings = NodeConfig::resolve(args).map_err(node_error)?.shown;
+    let settings = NodeConfig::show(args).map_err(node_error)?;
     print(&match output {
         Output::Json => config::json(&settings),
         Output::Table => config::table(&settings),

@@ -16,6 +16,8 @@ pub struct ClusterStatus {
     pub answered_by: u64,
     /// How far the answering node has applied the log.
     pub applied_index: u64,
+    /// How long the answering node bears a silent leader.
+    pub election_timeout_ms: u64,
     pub nodes: Vec<NodeStatus>,
 }
 
@@ -61,6 +63,7 @@ impl Api {
             term: leadership.term,
             answered_by: identity.node,
             applied_index,
+            election_timeout_ms: cluster.election_timeout_ms(),
             nodes: nodes.collect(),
         }
     }

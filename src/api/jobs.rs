@@ -1,11 +1,13 @@
-//! Jobs and their tasks: showing, listing, cancelling, deleting, and what
+//! Jobs and their tasks: showing, listing, cancelling, planning anew, deleting, and what
 //! belongs to them (proof, reference).
 
 use std::sync::Arc;
 
-use reelraft_model::{CancelJob, Command, DeleteJob, JobState, Problem, Task};
+use reelraft_model::{
+    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Task, limits::REPLAN_LEVEL,
+};
 
-use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
+use super::{Api, Consistency, JobView, bad_request, not_found, not_yet, visible};
 use crate::{
     clock::unix_ms,
     limits::{PAGE_DEFAULT, PAGE_MAX},
@@ -117,6 +119,31 @@ impl Api {
             unix_ms: unix_ms(),
         };
         self.change(Command::CancelJob(command), id).await
+    }
+
+    /// Makes an unfinished job anew from its analysis, under whatever encoder
+    /// build most nodes have now. What was encoded is encoded again.
+    ///
+    /// # Errors
+    /// `not-found`, `mixed-versions`, the model's refusal of a job that has ended
+    /// or has no plan yet, and what keeps the cluster from reading or writing.
+    pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
+        let state = self.state(Consistency::Linearizable).await?;
+        if state.feature_level() < REPLAN_LEVEL {
+            return Err(Problem::new(
+                "mixed-versions",
+                "a node of this cluster runs a version that can't plan jobs anew",
+                "start all nodes with the same version; `reelraft cluster nodes` shows them",
+            ));
+        }
+        let seen = &visible(&state, id)?.job;
+        let command = Replan {
+            job: id.to_string(),
+            build: seen.build.clone(),
+            replans: seen.replans,
+            note: "planned anew, as was asked for".to_string(),
+        };
+        self.change(Command::Replan(command), id).await
     }
 
     /// Deletes a job and its bytes. One that is deleted already is not an

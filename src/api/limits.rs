@@ -28,9 +28,16 @@ pub const WATCHES_MAX: usize = 1_024;
 /// 1 MiB, within it from 17 KiB a second on.
 pub const CLIENT_STALL: Duration = Duration::from_secs(60);
 
+/// A stream whose client has done nothing for this long gives way to another
+/// where a node serves as many as it can. Longer than a client's slow line takes
+/// for the 64 KiB of a message of an output; one that uploads over such a line
+/// gives way too, comes back, and goes on with what was kept.
+pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 
+const _: () = assert!(GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(FETCHES_MAX * (FETCH_AHEAD + 2) * PART_BYTES <= CLIENT_BYTES_MAX);
 const _: () = assert!(UPLOAD_CHUNKS_MAX * CHUNK_BYTES <= CLIENT_BYTES_MAX);
 const _: () = assert!(UPLOAD_WINDOW <= UPLOAD_CHUNKS_MAX);

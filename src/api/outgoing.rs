@@ -13,7 +13,7 @@ use futures::{Stream, StreamExt, stream::BoxStream};
 use reelraft_model::Problem;
 use tokio::time::Instant;
 
-use super::doors::Pass;
+use super::doors::{Guest, Pass};
 
 type Item<T> = Result<T, Problem>;
 
@@ -23,7 +23,6 @@ const STALL_LOOKS: u32 = 4;
 /// A stream that ends by itself when its reader stalls.
 pub struct Outgoing<T> {
     shared: Arc<Mutex<Shared<T>>>,
-    limit: Duration,
 }
 
 struct Shared<T> {
@@ -34,7 +33,50 @@ struct Shared<T> {
     /// Since when the reader has not asked for more; none while it waits.
     idle_since: Option<Instant>,
     on_stall: Option<Box<dyn FnOnce() + Send>>,
+    /// Whether the client has to say something before the next item comes, and
+    /// since when it has got none.
+    client_speaks: bool,
+    last_item: Instant,
     stalled: bool,
+}
+
+impl<T> Shared<T> {
+    /// Lets go of the stream, as its client does nothing; the action to take.
+    fn stall(&mut self) -> Stalled<T> {
+        self.stalled = true;
+        Stalled {
+            _held: (self.stream.take(), self.pass.take()),
+            action: self.on_stall.take(),
+        }
+    }
+}
+
+/// What is left of a stream that has stalled. To be dropped without the lock.
+struct Stalled<T> {
+    _held: (Option<BoxStream<'static, Item<T>>>, Option<Pass>),
+    action: Option<Box<dyn FnOnce() + Send>>,
+}
+
+impl<T: Send + 'static> Guest for Mutex<Shared<T>> {
+    fn idle(&self) -> Option<Duration> {
+        let state = lock(self);
+        let since = match state.client_speaks {
+            true => Some(state.last_item),
+            false => state.idle_since,
+        };
+        state
+            .stream
+            .as_ref()
+            .and(since)
+            .map(|since| since.elapsed())
+    }
+
+    fn give_way(&self) {
+        let Stalled { _held, action } = lock(self).stall();
+        if let Some(action) = action {
+            action();
+        }
+    }
 }
 
 impl<T: Send + 'static> Outgoing<T> {
@@ -49,10 +91,23 @@ impl<T: Send + 'static> Outgoing<T> {
             pass: Some(pass),
             idle_since: Some(Instant::now()),
             on_stall: None,
+            client_speaks: false,
+            last_item: Instant::now(),
             stalled: false,
         }));
+        if let Some(pass) = &lock(&shared).pass {
+            let guest: Weak<Mutex<Shared<T>>> = Arc::downgrade(&shared);
+            pass.belongs_to(guest);
+        }
         tokio::spawn(watch(Arc::downgrade(&shared), limit));
-        Outgoing { shared, limit }
+        Outgoing { shared }
+    }
+
+    /// The same, of items that answer what the client says. One that says
+    /// nothing gives way as one that reads nothing.
+    pub fn that_answers(self) -> Self {
+        lock(&self.shared).client_speaks = true;
+        self
     }
 
     /// Has something done when the reader stalls: whoever carries the stream
@@ -71,25 +126,19 @@ fn lock<T>(shared: &Mutex<Shared<T>>) -> MutexGuard<'_, Shared<T>> {
 }
 
 /// Ends a stream whose reader stalls.
-async fn watch<T>(shared: Weak<Mutex<Shared<T>>>, limit: Duration) {
+async fn watch<T: Send + 'static>(shared: Weak<Mutex<Shared<T>>>, limit: Duration) {
     loop {
         tokio::time::sleep(limit / STALL_LOOKS).await;
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        let mut state = lock(&shared);
+        let state = lock(&shared);
         if state.stream.is_none() {
             return;
         }
         if state.idle_since.is_some_and(|at| at.elapsed() >= limit) {
-            state.stalled = true;
-            let held = (state.stream.take(), state.pass.take());
-            let action = state.on_stall.take();
             drop(state);
-            drop(held);
-            if let Some(action) = action {
-                action();
-            }
+            shared.give_way();
             return;
         }
     }
@@ -103,8 +152,8 @@ impl<T> Stream for Outgoing<T> {
         if std::mem::take(&mut state.stalled) {
             return Poll::Ready(Some(Err(Problem::new(
                 "client-lost",
-                format!("the client took nothing for {} s", self.limit.as_secs()),
-                "ask again, and read what comes",
+                "the client did nothing for too long".to_string(),
+                "ask again, and read what comes without a pause",
             ))));
         }
         let Some(stream) = &mut state.stream else {
@@ -113,7 +162,10 @@ impl<T> Stream for Outgoing<T> {
         let polled = stream.poll_next_unpin(context);
         match &polled {
             Poll::Pending => state.idle_since = None,
-            Poll::Ready(Some(_)) => state.idle_since = Some(Instant::now()),
+            Poll::Ready(Some(_)) => {
+                state.last_item = Instant::now();
+                state.idle_since = Some(state.last_item);
+            }
             Poll::Ready(None) => (state.stream, state.pass) = (None, None),
         }
         polled
@@ -124,6 +176,8 @@ impl<T> Stream for Outgoing<T> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures::FutureExt;
 
     use super::*;
     use crate::api::doors::Door;
@@ -148,7 +202,7 @@ mod tests {
         let tell = told.clone();
         stream.on_stall(move || tell.store(true, Ordering::SeqCst));
         assert_eq!(stream.next().await.unwrap().unwrap(), 0);
-        assert_eq!(door.enter(1).unwrap_err().kind, "too-busy");
+        assert_eq!(door.enter(1).map(drop).unwrap_err().kind, "too-busy");
         tokio::time::sleep(2 * LIMIT).await;
         assert!(told.load(Ordering::SeqCst));
         assert!(door.enter(1).is_ok(), "its room is free again");
@@ -175,5 +229,32 @@ mod tests {
         }
         drop(stream);
         assert!(door.enter(1).is_ok());
+    }
+
+    /// A client that does nothing keeps no other out.
+    #[tokio::test]
+    async fn the_longest_idle_gives_way() {
+        let door = Door::new("streams", 3).with_patience(LIMIT);
+        let hour = Duration::from_secs(3_600);
+        let stream = |stream| Outgoing::<u64>::new(stream, door.enter(1).unwrap(), hour);
+        let ready = || futures::stream::repeat_with(|| Ok(1)).boxed();
+        let mut unread = stream(ready());
+        unread.next().await.unwrap().unwrap();
+        tokio::time::sleep(LIMIT / 4).await;
+        let mut silent = stream(futures::stream::pending().boxed()).that_answers();
+        let mut waited_for = stream(futures::stream::pending().boxed());
+        for stream in [&mut silent, &mut waited_for] {
+            assert!(stream.next().now_or_never().is_none());
+        }
+        tokio::time::sleep(2 * LIMIT).await;
+        let taken = door.enter(1).unwrap();
+        assert_eq!(
+            unread.next().await.unwrap().unwrap_err().kind,
+            "client-lost"
+        );
+        assert!(silent.next().now_or_never().is_none());
+        let _both = (taken, door.enter(1).unwrap());
+        tokio::time::sleep(2 * LIMIT).await;
+        assert_eq!(door.enter(1).map(drop).unwrap_err().kind, "too-busy");
     }
 }

@@ -32,7 +32,7 @@ impl Api {
             Box::pin(stream::iter(first).chain(incoming));
         let replies = upload::serve(self.context.data.clone(), incoming);
         let replies = replies.map_err(|error| error.problem());
-        Ok(Outgoing::new(replies, pass, CLIENT_STALL))
+        Ok(Outgoing::new(replies, pass, CLIENT_STALL).that_answers())
     }
 
     /// How many chunks an upload may hold at once, by its first message.

@@ -21,19 +21,13 @@ pub struct JobView {
 impl JobView {
     /// A view of a job; `progress` is the leader's last word on it.
     pub fn new(entry: &JobEntry, progress: Option<&JobProgress>) -> Self {
-        let count = |state: TaskState| {
-            let shards = entry.shards().filter(|task| task.state() == state);
-            shards.count() as u32
-        };
-        let done = entry
-            .shards()
-            .filter(|task| task.state() == TaskState::Done);
-        let encoded: u64 = done.map(|task| task.frames).sum();
+        let counts = entry.counts;
         JobView {
             job: entry.job.clone(),
-            shards_done: count(TaskState::Done),
-            shards_running: count(TaskState::Running),
-            frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
+            shards_done: counts.shards_done,
+            shards_running: counts.shards_running,
+            frames_done: counts.frames_done
+                + progress.map_or(0, |progress| frames_running(entry, progress)),
             waiting: progress.map_or_else(String::new, |progress| progress.waiting.clone()),
         }
     }

@@ -90,7 +90,7 @@ pub enum CliError {
         hint: String,
     },
     /// Ctrl-C or SIGTERM. The hint says what continues, and how to return to it.
-    #[error("told to stop")]
+    #[error("stopped by Ctrl-C or a signal")]
     Interrupted { hint: String },
     /// The reader of our standard output closed it; nothing is wrong.
     #[error("standard output was closed")]

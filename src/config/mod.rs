@@ -4,6 +4,7 @@
 mod membership;
 mod origin;
 mod secrets;
+mod variables;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -16,10 +17,14 @@ use self::{
     secrets::{Given, pick_secrets},
 };
 pub use self::{
-    origin::{Shown, json, table},
+    origin::{Shown, json, table, variable},
     secrets::client_secret,
+    variables::misspelt,
 };
-use crate::limits::{REHOME_AFTER_S, REHOME_AFTER_S_MIN, SCRUB_EVERY_S, SECRET_CHARACTERS_MIN};
+use crate::limits::{
+    REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
+    SECRET_CHARACTERS_MIN,
+};
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
@@ -51,6 +56,9 @@ pub struct NodeArgs {
     /// Seconds that a home of a finished output may be silent before another node copies it, while this node leads [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub rehome_after: Option<u64>,
+    /// Seconds that a silent node is counted on to return with a job's encoder build, before the job is made anew under another, while this node leads [default: 600]
+    #[arg(long, value_name = "SECONDS")]
+    pub replan_after: Option<u64>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -88,6 +96,9 @@ pub struct NodeConfig {
     /// Seconds that a home of a finished output may be silent before another
     /// node copies it, while this node leads.
     pub rehome_after_s: u64,
+    /// Seconds that a silent node is counted on to return with a job's encoder
+    /// build, before the job is made anew under another, while this node leads.
+    pub replan_after_s: u64,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -102,6 +113,21 @@ impl NodeConfig {
     /// # Errors
     /// A `bad-config` that names the setting and how to correct it.
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
+        let (mut config, data) = Self::gather(args)?;
+        config.data = required_folder(data)?;
+        Ok(config)
+    }
+
+    /// The settings as a node would have them, also where no folder is given yet.
+    ///
+    /// # Errors
+    /// As [`NodeConfig::resolve`], but for the folder.
+    pub fn show(args: NodeArgs) -> Result<Vec<Shown>, Problem> {
+        Self::gather(args).map(|(config, _)| config.shown)
+    }
+
+    /// The settings without the folder, and what was said of the folder.
+    fn gather(args: NodeArgs) -> Result<(Self, Option<String>), Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
         let id = picker
@@ -143,6 +169,11 @@ impl NodeConfig {
                 Some(REHOME_AFTER_S)
             })?
             .unwrap_or(REHOME_AFTER_S);
+        let replan_after_s = picker
+            .pick("replan_after", args.replan_after, file.replan_after, || {
+                Some(REPLAN_AFTER_S)
+            })?
+            .unwrap_or(REPLAN_AFTER_S);
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -157,18 +188,19 @@ impl NodeConfig {
             id,
             listen: resolve_address(&listen)?,
             advertise,
-            data: required_folder(data)?,
+            data: PathBuf::new(),
             voters: parse_voters(&voters, &peers)?,
             peers,
             slots,
             scrub_every_s,
             rehome_after_s,
+            replan_after_s,
             secret,
             peer_secret,
             shown: picker.shown,
         };
         config.check()?;
-        Ok(config)
+        Ok((config, data))
     }
 
     fn check(&self) -> Result<(), Problem> {
@@ -191,6 +223,10 @@ impl NodeConfig {
             Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
                 format!("outputs copied after {} s of silence", self.rehome_after_s),
                 "give --rehome-after at least 8: a restart takes some seconds",
+            )),
+            Some(_) if self.replan_after_s < REPLAN_AFTER_S_MIN => Err(bad(
+                format!("jobs made anew after {} s of silence", self.replan_after_s),
+                "give --replan-after at least 8: a restart takes some seconds",
             )),
             Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
             Some(_) => Ok(()),
@@ -261,7 +297,7 @@ fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
+    use super::{variables::KNOWN, *};
 
     /// A secret that is long enough beyond loopback.
     const LONG: &str = "0123456789abcdef";
@@ -279,6 +315,18 @@ mod tests {
         assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
         assert_eq!(config.peers[&1], "127.0.0.1:7401");
         assert!(config.data.is_absolute() && config.data.ends_with("x"));
+    }
+
+    #[test]
+    fn settings_are_shown_without_a_folder() {
+        let shown = NodeConfig::show(NodeArgs::default()).unwrap();
+        let data = shown.iter().find(|shown| shown.key == "data").unwrap();
+        assert_eq!((data.value.as_str(), data.origin), ("", "unset"));
+        assert!(NodeConfig::resolve(NodeArgs::default()).is_err());
+        for setting in shown {
+            let name = format!("REELRAFT_{}", setting.key.to_uppercase());
+            assert!(KNOWN.contains(&name.as_str()), "{name}");
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@ pub struct File {
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
     pub rehome_after: Option<u64>,
+    pub replan_after: Option<u64>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,

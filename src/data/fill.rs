@@ -18,11 +18,17 @@ use super::{
 
 impl DataPlane {
     /// The blobs of a job that a home must have and this disk has not: those
-    /// of the table, and the source's chunks once the manifest is here.
+    /// of the table, and the source's chunks once the manifest is here. With
+    /// `source_known` the chunks are known to be here, and are not looked for:
+    /// a long source has a hundred thousand.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn lacking(&self, entry: &JobEntry) -> Result<Vec<String>, DataError> {
+    pub async fn lacking(
+        &self,
+        entry: &JobEntry,
+        source_known: bool,
+    ) -> Result<Vec<String>, DataError> {
         let (store, job, manifest) = (
             self.store.clone(),
             entry.job.id.clone(),
@@ -37,7 +43,7 @@ impl DataPlane {
                     lacking.push(hash);
                 }
             }
-            if !whole || lacking.contains(&manifest) {
+            if source_known || !whole || lacking.contains(&manifest) {
                 return Ok(lacking);
             }
             let bytes = store.reader(&job, &manifest)?;
@@ -54,17 +60,18 @@ impl DataPlane {
 
     /// Copies to this home all that the job has: when it returns, this home
     /// has everything that was acknowledged under the entry's epoch.
+    /// `source_known` says that it was found to have the source's chunks.
     ///
     /// # Errors
     /// [`DataError::Unavailable`] if no filled home can be asked now, and
     /// [`DataError::Lost`] if something is on no home any more.
-    pub async fn fill(&self, entry: &JobEntry) -> Result<(), DataError> {
+    pub async fn fill(&self, entry: &JobEntry, source_known: bool) -> Result<(), DataError> {
         if entry.job.state() == JobState::Uploading {
             return self.fill_journal(entry).await;
         }
         // Twice at most: the manifest first, then the chunks that it names.
         for _ in 0..2 {
-            let lacking = match self.lacking(entry).await {
+            let lacking = match self.lacking(entry, source_known).await {
                 Err(error) if error.is_missing() => continue,
                 lacking => lacking?,
             };
@@ -83,16 +90,45 @@ impl DataPlane {
             let failed = copied.into_iter().filter_map(Result::err);
             // A loss is what must be known, whatever else went wrong.
             if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
-                return Err(error);
+                return Err(self.confirm_lost(entry, error).await);
             }
         }
-        match self.lacking(entry).await?.into_iter().next() {
+        match self.lacking(entry, source_known).await?.into_iter().next() {
             None => Ok(()),
             Some(hash) => Err(DataError::Unavailable {
                 job: entry.job.id.clone(),
                 hash,
                 cause: "it was copied, and is not here".to_string(),
             }),
+        }
+    }
+
+    /// What no home has any more is lost only if the job still needs it: where
+    /// the job has succeeded or given it up since `entry` was read, the homes
+    /// have removed it.
+    async fn confirm_lost(&self, entry: &JobEntry, error: DataError) -> DataError {
+        let DataError::Lost { job, hash } = error else {
+            return error;
+        };
+        let unsure = |cause: String| DataError::Unavailable {
+            job: job.clone(),
+            hash: hash.clone(),
+            cause,
+        };
+        let state = match self.table.read().await {
+            Ok(state) => state,
+            Err(problem) => return unsure(problem.cause),
+        };
+        let needed = state.job(&job).is_some_and(|now| {
+            let blobs = now.blobs();
+            // What the table does not name is a chunk of the manifest.
+            let is_chunk = !entry.blobs().contains(&hash);
+            let name = if is_chunk { &now.job.manifest } else { &hash };
+            now.job.state().keeps_bytes() && blobs.contains(name)
+        });
+        match needed {
+            true => DataError::Lost { job, hash },
+            false => unsure("the job does not need it any more".to_string()),
         }
     }
 

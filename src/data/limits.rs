@@ -74,12 +74,17 @@ pub const COPY_WINDOW: usize = 4;
 /// core.
 pub const SCRUB_BYTES_PER_S: u64 = 16 << 20;
 
+/// Bytes of manifests kept in memory: that of a source of 100 GB has 3 MB, and
+/// each of its shards asks for it.
+pub const MANIFEST_CACHE_BYTES: usize = 32 << 20;
+
 /// Chunks of one source kept in memory for its reader.
 pub const SOURCE_CACHE_CHUNKS: usize = 32;
 
 /// Largest blob that is read into memory whole: lists and reports, of which
-/// the longest are those of a day's film.
-pub const WHOLE_BYTES_MAX: u64 = 512 << 20;
+/// the longest are those of a day's film. The manifest of the largest source
+/// fits in; see `manifest.rs`.
+pub const WHOLE_BYTES_MAX: u64 = 513 << 20;
 
 /// Pieces of an output read ahead of a client.
 pub const FETCH_AHEAD: usize = 4;

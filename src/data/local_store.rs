@@ -94,6 +94,13 @@ impl LocalStore {
         Ok(job.source_bytes)
     }
 
+    /// Judges once more, when the bytes are here: under a newer epoch a new
+    /// home may have asked this one what it has before they were, and what is
+    /// no home any more may have been swept meanwhile.
+    async fn judge_again(&self, ticket: &PutTicket) -> Result<(), DataError> {
+        self.judge(ticket).await.map(drop)
+    }
+
     /// Waits until the log is applied up to an index.
     ///
     /// # Errors
@@ -131,9 +138,7 @@ impl LocalStore {
         }
         let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
         blocking(move || Ok(store.put_chunk(&job, number, &hash, &data)?)).await?;
-        // Judged again: under a newer epoch a new home may have read this
-        // home's journal before the chunk was in it.
-        self.judge(ticket).await.map(drop)
+        self.judge_again(ticket).await
     }
 
     /// Stores a blob whose bytes come in parts.
@@ -148,9 +153,8 @@ impl LocalStore {
         parts: mpsc::Receiver<Bytes>,
     ) -> Result<(), DataError> {
         self.judge(ticket).await?;
-        self.write_parts(&ticket.job, hash, bytes, parts)
-            .await
-            .map(drop)
+        self.write_parts(&ticket.job, hash, bytes, parts).await?;
+        self.judge_again(ticket).await
     }
 
     /// Stores a file of this machine as a blob, by a second name.
@@ -171,7 +175,8 @@ impl LocalStore {
             store.link_file(&job, &path, &hash)?;
             Ok(())
         })
-        .await
+        .await?;
+        self.judge_again(ticket).await
     }
 
     /// Stores a blob from its parts without judging: for what this node
@@ -184,18 +189,25 @@ impl LocalStore {
         mut parts: mpsc::Receiver<Bytes>,
     ) -> Result<Stored, DataError> {
         let (store, job, hash) = (self.store.clone(), job.to_string(), hash.to_string());
-        blocking(move || {
-            reelraft_storage::blobs::check_hash(&hash)?;
-            let mut writer = store.writer(&job, bytes)?;
-            while let Some(part) = parts.blocking_recv() {
-                writer.write(&part)?;
-                if writer.written_bytes() > bytes {
-                    break;
-                }
-            }
-            Ok(writer.finish(Some(&hash))?)
+        let name = hash.clone();
+        let mut writer = blocking(move || {
+            reelraft_storage::blobs::check_hash(&name)?;
+            Ok(store.writer(&job, bytes)?)
         })
-        .await
+        .await?;
+        // A thread that may block is only held while a part is written: senders
+        // that are slow must not use them up.
+        while let Some(part) = parts.recv().await {
+            writer = blocking(move || {
+                writer.write(&part)?;
+                Ok(writer)
+            })
+            .await?;
+            if writer.written_bytes() > bytes {
+                break;
+            }
+        }
+        blocking(move || Ok(writer.finish(Some(&hash))?)).await
     }
 
     /// Reads a range of a blob, each block checked; `bytes` 0 reads to the end.

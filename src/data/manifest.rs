@@ -8,12 +8,23 @@
 
 use blake3::Hash;
 
-use super::{error::DataError, limits::CHUNK_BYTES};
+use reelraft_model::limits::SOURCE_BYTES_MAX;
+
+use super::{
+    error::DataError,
+    limits::{CHUNK_BYTES, WHOLE_BYTES_MAX},
+};
 
 const MAGIC: &[u8; 4] = b"RLMF";
 const FORMAT: u32 = 1;
 const HEAD_BYTES: usize = 20;
 const HASH_BYTES: usize = 32;
+
+/// The manifest of the largest source can be read back whole.
+const _: () = assert!(
+    WHOLE_BYTES_MAX
+        > HEAD_BYTES as u64 + SOURCE_BYTES_MAX.div_ceil(CHUNK_BYTES as u64) * HASH_BYTES as u64
+);
 
 /// The chunks of a sealed source.
 #[derive(Debug, Clone, PartialEq, Eq)]

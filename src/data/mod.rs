@@ -13,6 +13,7 @@
 //! decides that. How bytes last on a disk is the business of the storage room,
 //! and how a call crosses the wire that of the [`HomeTransport`].
 
+pub mod byte_cache;
 mod error;
 mod fill;
 pub mod limits;

@@ -6,7 +6,9 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    fs::File,
+    io::Read,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -22,7 +24,7 @@ use super::{
         CALL_TIMEOUT, CALL_TIMEOUT_PER_MIB, PART_BYTES, PARTS_AHEAD, SILENCE_MAX, SILENCE_MIN,
         SILENCE_PAUSE,
     },
-    local_store::{LocalStore, Parts, PutTicket},
+    local_store::{LocalStore, Parts, PutTicket, blocking},
 };
 
 /// Where the bytes of a put come from.
@@ -308,8 +310,8 @@ fn parts_of(payload: Payload) -> mpsc::Receiver<Bytes> {
             });
         }
         Payload::File(path) => {
-            tokio::task::spawn_blocking(move || {
-                if let Err(error) = send_file(&path, &sender) {
+            tokio::spawn(async move {
+                if let Err(error) = send_file(&path, &sender).await {
                     tracing::warn!(path = %path.display(), %error, "a file could not be read for the homes");
                 }
             });
@@ -318,13 +320,24 @@ fn parts_of(payload: Payload) -> mpsc::Receiver<Bytes> {
     parts
 }
 
-fn send_file(path: &std::path::Path, sender: &mpsc::Sender<Bytes>) -> std::io::Result<()> {
-    use std::io::Read;
-    let file = std::fs::File::open(path)?;
+/// Sends a file in parts. A thread that may block is only held while one is
+/// read: homes that take nothing must not use them up.
+async fn send_file(path: &Path, sender: &mpsc::Sender<Bytes>) -> Result<(), DataError> {
+    let unread = |error: std::io::Error| DataError::Internal {
+        cause: error.to_string(),
+    };
+    let path = path.to_path_buf();
+    let mut file = blocking(move || File::open(path).map_err(unread)).await?;
     loop {
-        let mut part = Vec::with_capacity(PART_BYTES);
-        (&file).take(PART_BYTES as u64).read_to_end(&mut part)?;
-        if part.is_empty() || sender.blocking_send(part.into()).is_err() {
+        let part;
+        (file, part) = blocking(move || {
+            let mut part = Vec::with_capacity(PART_BYTES);
+            let mut rest = file.take(PART_BYTES as u64);
+            rest.read_to_end(&mut part).map_err(unread)?;
+            Ok((rest.into_inner(), part))
+        })
+        .await?;
+        if part.is_empty() || sender.send(part.into()).await.is_err() {
             return Ok(());
         }
     }

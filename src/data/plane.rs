@@ -6,9 +6,11 @@ use std::{path::Path, sync::Arc};
 use reelraft_storage::blobs::BlobStore;
 
 use super::{
+    byte_cache::ByteCache,
     error::DataError,
-    limits::FAILURE_TICK,
+    limits::{FAILURE_TICK, MANIFEST_CACHE_BYTES},
     local_store::{LocalStore, blocking},
+    manifest::Manifest,
     peers::{HomePeers, HomeTransport},
     source::range_server::RangeServer,
     table::Table,
@@ -21,6 +23,8 @@ pub struct DataPlane {
     pub(super) local: LocalStore,
     pub(super) homes: HomePeers,
     pub(super) range_server: RangeServer,
+    /// Manifests that were read lately.
+    pub(super) manifests: ByteCache<Manifest>,
 }
 
 impl DataPlane {
@@ -57,6 +61,7 @@ impl DataPlane {
         Ok(Arc::new(DataPlane {
             homes: HomePeers::new(local.clone(), transport),
             range_server: RangeServer::start().await?,
+            manifests: ByteCache::new(MANIFEST_CACHE_BYTES),
             table,
             store,
             local,

@@ -23,6 +23,8 @@ use super::{
 /// Where a blob is after a put.
 #[derive(Debug)]
 pub struct PutOutcome {
+    /// The epoch of the homes that were asked.
+    pub epoch: u64,
     /// Homes that hold it, synced.
     pub stored: BTreeSet<u64>,
     /// Homes that could not be reached; they fetch it when they are back.
@@ -82,7 +84,12 @@ impl DataPlane {
             }
             let away = |error: &DataError| matches!(error, DataError::Unreachable { .. });
             if !stored.is_empty() && missed.values().all(away) {
-                return Ok(PutOutcome { stored, missed });
+                let epoch = ticket.epoch;
+                return Ok(PutOutcome {
+                    epoch,
+                    stored,
+                    missed,
+                });
             }
             // A refusal says more than a silence.
             let mut errors: Vec<DataError> = missed.into_values().collect();

@@ -32,6 +32,7 @@ impl Cluster for ClusterService {
             term,
             answered_by,
             applied_index,
+            election_timeout_ms,
             nodes,
         } = self.api.cluster_status(consistency(local));
         Ok(Response::new(v1::StatusResponse {
@@ -41,6 +42,7 @@ impl Cluster for ClusterService {
             committed_index: applied_index,
             nodes: nodes.into_iter().map(wire_node).collect(),
             cluster_id,
+            election_timeout_ms,
         }))
     }
 }

@@ -63,6 +63,9 @@ pub fn wire_job(view: JobView) -> v1::Job {
         created_unix_ms,
         ended_unix_ms,
         deleted_cluster_ms: _,
+        replans: _,
+        attempts_before: _,
+        replan_note: _,
     } = job;
     let home = |home: Home| v1::Home {
         node: home.node,

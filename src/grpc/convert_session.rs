@@ -1,13 +1,15 @@
 //! What workers and the leader say to each other, on the wire. Decoding gives
 //! `None` for what this version does not know.
 
+use std::sync::Arc;
+
 use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
 use super::convert::{model_node, model_problem, wire_node, wire_problem};
 use crate::node::messages::{
     Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
-    LeaderReport, Outcome, Progress, ToWorker,
+    LeaderReport, Outcome, Progress, TablePoint, ToWorker,
 };
 
 fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
@@ -53,6 +55,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         version,
+        feature_level,
         beat,
     } = hello;
     let hello = v1::Hello {
@@ -64,6 +67,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         version,
+        feature_level,
         beat: Some(wire_beat(beat)),
     };
     v1::FromWorker {
@@ -85,6 +89,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         version,
+        feature_level,
         beat,
     } = hello;
     Some(Hello {
@@ -96,6 +101,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         version,
+        feature_level,
         beat: model_beat(beat.unwrap_or_default()),
     })
 }
@@ -109,6 +115,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -118,7 +125,18 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(wire_point),
     }
+}
+
+fn wire_point(point: TablePoint) -> v1::TablePoint {
+    let TablePoint { index, hash } = point;
+    v1::TablePoint { index, hash }
+}
+
+fn model_point(point: v1::TablePoint) -> TablePoint {
+    let v1::TablePoint { index, hash } = point;
+    TablePoint { index, hash }
 }
 
 fn model_beat(beat: v1::Beat) -> Beat {
@@ -130,6 +148,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -139,6 +158,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         applied_index,
         trouble,
         full,
+        table: table.map(model_point),
     }
 }
 
@@ -224,6 +244,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -235,6 +256,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     }
 }
 
@@ -244,6 +266,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -255,6 +278,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         plan_note,
         audio_tracks,
         extras,
+        epoch,
     }
 }
 
@@ -337,17 +361,24 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         term,
         nodes,
         jobs,
+        compared_index,
+        majority,
     } = report;
     let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
         job,
         running: wire_progress(progress.running),
         waiting: progress.waiting,
     };
+    let jobs_unchanged = jobs.is_none();
+    let jobs = jobs.map(Arc::unwrap_or_clone).unwrap_or_default();
     v1::LeaderReport {
         leader,
         term,
         nodes: nodes.into_iter().map(wire_node).collect(),
         jobs: jobs.into_iter().map(job).collect(),
+        jobs_unchanged,
+        compared_index,
+        majority: majority.map(wire_point),
     }
 }
 
@@ -357,6 +388,9 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         term,
         nodes,
         jobs,
+        jobs_unchanged,
+        compared_index,
+        majority,
     } = report;
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
@@ -369,7 +403,9 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         leader,
         term,
         nodes: nodes.into_iter().map(model_node).collect(),
-        jobs: jobs.into_iter().map(job).collect(),
+        jobs: (!jobs_unchanged).then(|| Arc::new(jobs.into_iter().map(job).collect())),
+        compared_index,
+        majority: majority.map(model_point),
     }
 }
 
@@ -408,6 +444,7 @@ mod tests {
                 plan_note: "one".into(),
                 audio_tracks: 2,
                 extras: true,
+                epoch: 7,
             }),
         };
         let failed = |class| Failed {

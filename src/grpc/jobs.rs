@@ -13,7 +13,7 @@ use super::{
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
-    line::Cut,
+    listener::stream_end,
 };
 use crate::api::{
     Api, Consistency, ListRequest, Output, Page, Reference, SubmitRequest, Submitted, TasksRequest,
@@ -34,17 +34,6 @@ impl JobsService {
 }
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
-/// Cuts the connection that a request came by. A client that leaves a stream
-/// unread holds a message and more in the transport, until its connection ends.
-fn cut_of<T>(request: &Request<T>) -> impl FnOnce() + Send + 'static {
-    let cut = request.extensions().get::<Cut>().cloned();
-    move || {
-        if let Some(cut) = cut {
-            cut.cut();
-        }
-    }
-}
 
 /// The state that answers a read.
 pub(super) fn consistency(local: bool) -> Consistency {
@@ -91,10 +80,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<v1::UploadClient>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
-        let cut = cut_of(&request);
         let incoming = request.into_inner().map(upload_request);
         let replies = self.api.upload(incoming).await.map_err(status)?;
-        replies.on_stall(cut);
+        replies.on_stall(stream_end());
         let replies = replies.map_ok(wire_reply).map_err(status);
         Ok(Response::new(Box::pin(replies)))
     }
@@ -135,10 +123,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
-        let cut = cut_of(&request);
         let id = request.into_inner().job;
         let events = self.api.watch(&id).await.map_err(status)?;
-        events.on_stall(cut);
+        events.on_stall(stream_end());
         let wire = |event: WatchEvent| v1::WatchEvent {
             job: Some(wire_job(event.job)),
             leader: event.leader.unwrap_or(0),
@@ -151,6 +138,11 @@ impl Jobs for JobsService {
     async fn cancel(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
         let cancelled = self.api.cancel(&request.into_inner().job).await;
         Ok(Response::new(wire_job(cancelled.map_err(status)?)))
+    }
+
+    async fn replan(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let planned = self.api.replan(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(planned.map_err(status)?)))
     }
 
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
@@ -204,10 +196,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
-        let cut = cut_of(&request);
         let v1::FetchRequest { job, offset } = request.into_inner();
         let output = self.api.fetch(&job, offset).await.map_err(status)?;
-        output.parts.on_stall(cut);
+        output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
     }
 }

@@ -25,9 +25,26 @@ pub const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
 /// See [`STREAM_WINDOW_BYTES`].
 pub const FRAME_BYTES: u32 = 1 << 20;
 
-/// Connections that a node accepts at once. Below the 1,024 files that a process
-/// may have open by default, so that its log and its blobs can still be opened.
-pub const CONNECTIONS_MAX: usize = 640;
+/// Connections of clients that a node holds at once. With those of nodes and
+/// newcomers below the 1,024 files that a process may have open by default, so
+/// that its log and its blobs can still be opened.
+pub const CLIENTS_MAX: usize = 448;
+
+/// Connections of other nodes: each makes a handful, and more while it starts
+/// again and the old ones are not yet known to be dead.
+pub const PEERS_MAX: usize = 128;
+
+/// Connections on which no secret was shown yet. A node shows its own with its
+/// first call, within milliseconds.
+pub const NEWCOMERS_MAX: usize = 64;
+
+/// How long a connection may stay without showing a secret: more than a health
+/// check or a look at the reflection takes.
+pub const NEWCOMER_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause after a connection that could not be accepted, as when no more files
+/// can be opened.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Calls at once on one connection. A node has one to each other node: the
 /// chunks of as many uploads as it serves, and what its own slots read.
@@ -75,6 +92,7 @@ pub const SESSION_TIMING: Timing = Timing {
     keepalive_timeout: Duration::from_secs(5),
 };
 
+const _: () = assert!(CLIENTS_MAX + PEERS_MAX + NEWCOMERS_MAX <= 640);
 const _: () = assert!(READS_MAX * (PARTS_AHEAD + 3) * PART_BYTES <= 256 << 20);
 const _: () = assert!(READ_TURN.as_millis() < STALL_TIMEOUT.as_millis());
 const _: () = assert!(UPLOAD_CHUNKS_MAX < STREAMS_MAX as usize);

@@ -1,4 +1,4 @@
-//! All services of a node, behind the checks of its secrets, on one listener.
+//! All services of a node, behind the checks of its secrets.
 
 use std::sync::Arc;
 
@@ -10,21 +10,14 @@ use reelraft_proto::{
         workers_server::WorkersServer,
     },
 };
-use tokio::{net::TcpListener, sync::watch};
-use tonic::{
-    service::{Routes, interceptor::InterceptedService},
-    transport::{Error, Server},
-};
+use tonic::service::{Routes, interceptor::InterceptedService};
 
 use super::{
     blobs::BlobService,
     cluster::ClusterService,
     jobs::JobsService,
-    limits::{
-        CONNECTION_WINDOW_BYTES, CONNECTIONS_MAX, FRAME_BYTES, KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT,
-        MESSAGE_BYTES_MAX, STREAM_WINDOW_BYTES, STREAMS_MAX,
-    },
-    line::lines,
+    limits::MESSAGE_BYTES_MAX,
+    places::{Admission, Role},
     workers::WorkerService,
 };
 use crate::{api::Api, data::DataPlane, node::leader::intake::Intake};
@@ -39,7 +32,8 @@ pub async fn services(
     intake: Intake,
     api: Api,
 ) -> Routes {
-    let (for_peers, for_clients) = (peer_secret.gate(), secret.gate_or(peer_secret));
+    let for_peers = Admission::new(peer_secret.gate(), Role::Peer);
+    let for_clients = Admission::new(secret.gate_or(peer_secret), Role::Client);
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
         .set_serving::<JobsServer<JobsService>>()
@@ -75,33 +69,4 @@ pub async fn services(
             ClusterService::new(api),
             for_clients,
         ))
-}
-
-/// Serves until `stop` is set and the open calls have ended.
-///
-/// # Errors
-/// What the transport says.
-pub async fn serve(
-    services: Routes,
-    listener: TcpListener,
-    mut stop: watch::Receiver<bool>,
-) -> Result<(), Error> {
-    tuned(Server::builder())
-        .add_routes(services)
-        .serve_with_incoming_shutdown(lines(listener, CONNECTIONS_MAX), async move {
-            let _ = stop.wait_for(|stop| *stop).await;
-        })
-        .await
-}
-
-/// A server with the windows and frames that bytes want, and one that notices
-/// when a reader is gone: its stream would hold a thread and a file.
-pub fn tuned(server: Server) -> Server {
-    server
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-        .max_frame_size(FRAME_BYTES)
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_keepalive_interval(Some(KEEPALIVE_EVERY))
-        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
 }

@@ -64,6 +64,7 @@ pub use ffmpeg::cancel::Cancel;
 pub use ffmpeg::context::Context;
 pub use ffmpeg::encoders::{EncoderCheck, check_encoders, check_ffprobe, probe_build};
 pub use ffmpeg::input::{BytesServed, Input};
+pub use ffmpeg::sandbox_check::{SandboxCheck, check_sandbox};
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};

@@ -107,6 +107,12 @@ pub const READ_WAIT: Duration = Duration::from_secs(120);
 /// Niceness of children: Raft must not starve while they use every core.
 pub const NICE: i32 = 10;
 
+/// Their wish for the disk: the last of the usual class, behind Raft's log. Not
+/// the idle class, which a busy disk never serves.
+pub const IO_PRIORITY: libc::c_int = (2 << 13) | 7;
+/// That the number after it is a process: the kernel's IOPRIO_WHO_PROCESS.
+pub const IO_PRIORITY_OF_PROCESS: libc::c_int = 1;
+
 /// Address space of a child, regardless of the picture. x264 at 720p peaks at
 /// 0.9 GB virtual; look-ahead and references grow with the picture.
 pub const ADDRESS_BYTES_BASE: u64 = 4 << 30;

@@ -2,18 +2,21 @@
 //! the encoders, and what the leader last said.
 
 use std::{
-    collections::VecDeque,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
+    sync::Arc,
 };
 
 use reelraft_consensus::Cluster;
 use reelraft_media::Index;
 use reelraft_model::{JobEntry, Problem};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, watch};
 
 use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
-use crate::{config::NodeConfig, data::DataPlane, limits::INDEX_CACHE};
+use crate::{
+    config::NodeConfig,
+    data::{DataPlane, byte_cache::ByteCache},
+    limits::INDEX_CACHE_BYTES,
+};
 
 /// What the parts of a node have in common.
 pub struct NodeContext {
@@ -29,10 +32,12 @@ pub struct NodeContext {
     pub work_threads: WorkThreads,
     /// What the leader last said.
     pub report: LatestReport,
+    /// Why this node must end, once it must.
+    pub failure: watch::Sender<Option<Problem>>,
     /// Names this process among those that the node has been.
     pub process: u64,
-    /// Analyses that were read lately, by hash.
-    indexes: Mutex<VecDeque<(String, Arc<Index>)>>,
+    /// Analyses that were read lately.
+    indexes: ByteCache<Index>,
 }
 
 impl NodeContext {
@@ -52,8 +57,9 @@ impl NodeContext {
             encoders: OnceCell::new(),
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
+            failure: watch::Sender::new(None),
             process: rand::random(),
-            indexes: Mutex::default(),
+            indexes: ByteCache::new(INDEX_CACHE_BYTES),
         }))
     }
 
@@ -105,17 +111,14 @@ impl NodeContext {
     /// A [`Problem`] where no home can give it, or it can't be read.
     pub async fn index(&self, entry: &JobEntry) -> Result<Arc<Index>, Problem> {
         let hash = &entry.job.index_hash;
-        let cache = || self.indexes.lock().expect("no holder of this lock panics");
-        if let Some((_, index)) = cache().iter().find(|(known, _)| known == hash) {
-            return Ok(index.clone());
+        if let Some(index) = self.indexes.get(hash) {
+            return Ok(index);
         }
         let bytes = self.blob(entry, hash).await?;
         let index = Index::from_bytes(&bytes)
             .map_err(|error| Problem::new("internal", error.to_string(), "submit the job again"))?;
         let index = Arc::new(index);
-        let mut cache = cache();
-        cache.push_front((hash.clone(), index.clone()));
-        cache.truncate(INDEX_CACHE);
+        self.indexes.put(hash, bytes.len(), index.clone());
         Ok(index)
     }
 

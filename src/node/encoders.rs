@@ -2,7 +2,7 @@
 
 use reelraft_media::Tools;
 use reelraft_model::Problem;
-use tracing::error;
+use tracing::{error, info, warn};
 
 /// The programs and what they make.
 pub struct Encoders {
@@ -17,9 +17,12 @@ impl Encoders {
     /// machine. Without them a node stores and votes.
     pub async fn find() -> Self {
         let found = match Tools::find() {
-            Ok(tools) => reelraft_media::probe_build(&tools)
-                .await
-                .map(|build| (tools, build)),
+            Ok(tools) => {
+                say_sandbox(&tools).await;
+                reelraft_media::probe_build(&tools)
+                    .await
+                    .map(|build| (tools, build))
+            }
             Err(error) => Err(error),
         };
         match found {
@@ -36,5 +39,15 @@ impl Encoders {
                 }
             }
         }
+    }
+}
+
+/// A node encodes without a sandbox where the kernel has none, but not in silence.
+async fn say_sandbox(tools: &Tools) {
+    let check = reelraft_media::check_sandbox(tools).await;
+    if check.ok {
+        info!("encoder sandbox: {}", check.found);
+    } else {
+        warn!(hint = check.hint, "encoder sandbox: {}", check.found);
     }
 }

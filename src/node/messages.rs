@@ -1,7 +1,7 @@
 //! What a worker and the leader say to each other in a session. The gRPC room
 //! puts these on the wire.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use reelraft_model::{AttemptKey, FailureClass, Problem, ShardRange};
 
@@ -34,6 +34,8 @@ pub struct Hello {
     pub build: String,
     /// The version of this program.
     pub version: String,
+    /// Up to which level it can read the log.
+    pub feature_level: u32,
     /// The first heartbeat, so that a node in trouble gets no work at first,
     /// and what it runs is not given out again.
     pub beat: Beat,
@@ -53,6 +55,17 @@ pub struct Beat {
     pub trouble: String,
     /// Whether its disk has no room for more.
     pub full: bool,
+    /// This replica's table where the leader last named an index, if it has
+    /// passed it.
+    pub table: Option<TablePoint>,
+}
+
+/// A replica's table at an index of the log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TablePoint {
+    pub index: u64,
+    /// Over all rows, hex.
+    pub hash: String,
 }
 
 /// What came of an attempt.
@@ -97,6 +110,8 @@ pub struct Analysis {
     pub audio_tracks: u32,
     /// Whether subtitles or attachments are to be taken along.
     pub extras: bool,
+    /// The epoch of the homes, all of which have its index.
+    pub epoch: u64,
 }
 
 /// Why an attempt gave no result.
@@ -151,9 +166,17 @@ pub struct LeaderReport {
     pub leader: u64,
     pub term: u64,
     pub nodes: Vec<NodeStatus>,
-    /// The jobs that run or wait, by id.
-    pub jobs: BTreeMap<String, JobProgress>,
+    /// The jobs that run or wait; `None` if they are as in the report before it
+    /// on the same session.
+    pub jobs: Option<Arc<JobsProgress>>,
+    /// The index at which all say their tables' hashes; 0 for none yet.
+    pub compared_index: u64,
+    /// The table that most voters have, where some replica has another.
+    pub majority: Option<TablePoint>,
 }
+
+/// Jobs by their ids.
+pub type JobsProgress = BTreeMap<String, JobProgress>;
 
 /// What the leader knows of a job beyond the table.
 #[derive(Clone, Debug, Default, PartialEq)]

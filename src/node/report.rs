@@ -13,8 +13,12 @@ pub struct LatestReport(Mutex<Option<(Instant, LeaderReport)>>);
 
 impl LatestReport {
     /// Notes a new report.
-    pub fn set(&self, report: LeaderReport) {
-        *self.lock() = Some((Instant::now(), report));
+    pub fn set(&self, mut report: LeaderReport) {
+        let mut last = self.lock();
+        if report.jobs.is_none() {
+            report.jobs = last.take().and_then(|(_, former)| former.jobs);
+        }
+        *last = Some((Instant::now(), report));
     }
 
     /// The last report, unless it is too old to say anything.
@@ -22,9 +26,15 @@ impl LatestReport {
         self.with(LeaderReport::clone)
     }
 
+    /// The index at which the leader compares all tables.
+    pub fn compared_index(&self) -> Option<u64> {
+        self.with(|report| report.compared_index)
+    }
+
     /// What the leader said of one job.
     pub fn job(&self, id: &str) -> Option<JobProgress> {
-        self.with(|report| report.jobs.get(id).cloned()).flatten()
+        let of = |report: &LeaderReport| report.jobs.as_ref()?.get(id).cloned();
+        self.with(of).flatten()
     }
 
     fn with<T>(&self, read: impl FnOnce(&LeaderReport) -> T) -> Option<T> {
@@ -35,5 +45,34 @@ impl LatestReport {
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, LeaderReport)>> {
         self.0.lock().expect("no holder of this lock panics")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn jobs_that_are_left_out_are_as_they_were() {
+        let latest = LatestReport::default();
+        latest.set(LeaderReport::default());
+        assert_eq!(latest.job("a"), None);
+        let progress = JobProgress {
+            waiting: "for a free slot".into(),
+            ..Default::default()
+        };
+        latest.set(LeaderReport {
+            jobs: Some(Arc::new([("a".to_string(), progress.clone())].into())),
+            ..Default::default()
+        });
+        latest.set(LeaderReport::default());
+        assert_eq!(latest.job("a"), Some(progress));
+        latest.set(LeaderReport {
+            jobs: Some(Arc::default()),
+            ..Default::default()
+        });
+        assert_eq!(latest.job("a"), None);
     }
 }

@@ -18,7 +18,10 @@ use crate::{
     api::Api,
     config::NodeConfig,
     data::DataPlane,
-    grpc::{blob_client::BlobClients, router, worker_client::WorkerClient},
+    grpc::{
+        blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
+        worker_client::WorkerClient,
+    },
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -70,35 +73,39 @@ async fn serve(
         Api::new(context.clone()),
     )
     .await;
-    let serving = tokio::spawn(router::serve(services, listener, serving_stopped));
+    let places = Places::default();
+    let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let rehome_after_s = context.config.rehome_after_s;
+    let patience = leader::Patience {
+        rehome_after_s: context.config.rehome_after_s,
+        replan_after_s: context.config.replan_after_s,
+    };
     let loops = [
         tokio::spawn(leader::run(
             cluster.clone(),
             sessions,
-            rehome_after_s,
+            patience,
             stop.clone(),
         )),
         tokio::spawn(home::run(context.clone(), stop.clone())),
     ];
     let mut fatal = cluster.fatal();
+    let mut failure = context.failure.subscribe();
     let failed = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
-        broken = fatal.wait_for(Option::is_some) => broken.ok().and_then(|cause| cause.clone()),
-        cause = context.data.failed() => Some(cause),
+        broken = fatal.wait_for(Option::is_some) => {
+            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
+        }
+        cause = context.data.failed() => Some(storage_failed(cause)),
+        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
     };
-    if let Some(cause) = failed {
-        return Err(Problem::new(
-            "storage-failed",
-            cause,
-            "look at the disk; the node rejoins when it is started again",
-        ));
+    if let Some(problem) = failed {
+        return Err(problem);
     }
     info!("stopping");
     // The worker gives its attempts back while there is a cluster to tell.
@@ -110,6 +117,11 @@ async fn serve(
     }
     let _ = ended(serving).await;
     Ok(())
+}
+
+fn storage_failed(cause: String) -> Problem {
+    let hint = "look at the disk; the node rejoins when it is started again";
+    Problem::new("storage-failed", cause, hint)
 }
 
 /// Waits a moment for a task that was told to stop.

@@ -9,7 +9,7 @@ use reelraft::{
         limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
     },
     data::upload::UploadRequest,
-    grpc::router,
+    grpc::{listener, places::Places, router},
     node::{context::NodeContext, leader::intake::Intake},
 };
 use reelraft_proto::{
@@ -33,6 +33,16 @@ type Link = InterceptedService<Channel, Secret>;
 
 /// Serves a node on loopback; gives its address.
 async fn serve(context: &Arc<NodeContext>, intake: Intake, secrets: [&str; 2]) -> Endpoint {
+    serve_in(Places::default(), context, intake, secrets).await
+}
+
+/// The same, with room for so many connections.
+async fn serve_in(
+    places: Places,
+    context: &Arc<NodeContext>,
+    intake: Intake,
+    secrets: [&str; 2],
+) -> Endpoint {
     let [secret, peer_secret] = secrets.map(|text| Secret::new(text).unwrap());
     let services = router::services(
         &secret,
@@ -43,12 +53,12 @@ async fn serve(context: &Arc<NodeContext>, intake: Intake, secrets: [&str; 2]) -
         Api::new(context.clone()),
     )
     .await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
     let (stopper, stop) = watch::channel(false);
     tokio::spawn(async move {
         let _stopper = stopper;
-        router::serve(services, listener, stop).await
+        listener::serve(services, places, socket, stop).await;
     });
     Endpoint::from_shared(format!("http://{address}")).unwrap()
 }
@@ -95,6 +105,36 @@ async fn a_client_can_not_speak_as_a_node() {
         let session = WorkersClient::new(link).session(stream::empty()).await;
         let refused = code(session) == Code::Unauthenticated;
         assert_eq!(refused, peers != Code::Ok, "workers with {secret:?}");
+    }
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_let_in_though_clients_have_taken_all_their_connections() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, intake, stopper) = node(folder.path()).await;
+    let secrets = ["of the clients", "of the nodes"];
+    let endpoint = serve_in(Places::new(1, 1, 8), &context, intake, secrets).await;
+    let list = async |link: &Link| {
+        let mut client = JobsClient::new(link.clone());
+        client.list(ListRequest::default()).await
+    };
+    let (first, second) = (
+        link(&endpoint, secrets[0]).await,
+        link(&endpoint, secrets[0]).await,
+    );
+    list(&first).await.unwrap();
+    let refused = list(&second).await.unwrap_err();
+    assert_eq!(problem::of_status(&refused).unwrap().kind, "too-busy");
+    list(&first).await.unwrap();
+    let peer = link(&endpoint, secrets[1]).await;
+    let mut node = PeerClient::new(peer.clone());
+    node.identify(IdentifyRequest::default()).await.unwrap();
+    list(&peer).await.unwrap();
+    drop(first);
+    // Its place is free once the node has noticed.
+    while list(&second).await.is_err() {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     stopper.send(true).unwrap();
 }

@@ -16,7 +16,7 @@ use reelraft::{
     },
     node::messages::{AttemptResult, Done, FromWorker, Hello, Outcome, ToWorker},
 };
-use reelraft_model::JobState;
+use reelraft_model::{Command, JobState, Tick};
 
 use crate::node::{film, kind, request, start, start_without_worker, upload};
 
@@ -192,6 +192,27 @@ async fn a_job_is_cancelled_and_deleted_once() {
     stopper.send(true).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    assert_eq!(kind(api.replan("jnone")).await, "not-found");
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    // At first the node has not said yet what it can read of the log.
+    let begun = tokio::time::Instant::now();
+    let refused = loop {
+        let refused = kind(api.replan(&id)).await;
+        if refused != "mixed-versions" || begun.elapsed() > Duration::from_secs(30) {
+            break refused;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused, "no-plan-yet");
+    api.cancel(&id).await.unwrap();
+    assert_eq!(kind(api.replan(&id)).await, "already-ended");
+    stopper.send(true).unwrap();
+}
+
 /// An analysis that found nothing to encode, which no worker of ours reports
 /// and the table refuses: asked for again and again it would never end.
 #[tokio::test(flavor = "multi_thread")]
@@ -236,5 +257,60 @@ async fn a_result_that_the_table_refuses_fails_its_job() {
     assert_eq!(job.state(), JobState::Failed);
     let cause = &job.problem.as_ref().unwrap().cause;
     assert!(cause.contains("refuses"), "{cause}");
+    stopper.send(true).unwrap();
+}
+
+/// A worker repeats a result with each heartbeat until it is written down. A
+/// log that is slow must not get more to do just then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_is_being_written_down_is_not_proposed_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, intake, stopper) = start_without_worker(folder.path()).await;
+    let api = Api::new(context.clone());
+    let id = api.submit(request(b"film")).await.unwrap().job.job.id;
+    let hello = Hello {
+        node: 1,
+        incarnation: context.cluster.identity().incarnation.clone(),
+        address: context.config.advertise.clone(),
+        slots: 1,
+        build: "b".into(),
+        ..Hello::default()
+    };
+    let mut leadership = context.cluster.leadership();
+    leadership.wait_for(|now| now.leading).await.unwrap();
+    let (session, mut orders) = intake.open(hello).await.unwrap();
+    upload(&api, &id, b"film").await;
+    let key = loop {
+        if let ToWorker::Assign(assignment) = orders.recv().await.unwrap() {
+            break assignment.key;
+        }
+    };
+    let (held, is_held) = tokio::sync::oneshot::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let cluster = context.cluster.clone();
+    let holder = std::thread::spawn(move || {
+        cluster.hold_table(|| {
+            held.send(()).unwrap();
+            let _ = released.recv_timeout(Duration::from_secs(3));
+        });
+    });
+    is_held.await.unwrap();
+    // The table's next write waits, and all that is applied after it.
+    let tick = Command::Tick(Tick::default());
+    context.cluster.propose(vec![tick]).await.unwrap();
+    let before = context.cluster.progress().last_index;
+    const REPEATS: u64 = 20;
+    for _ in 0..REPEATS {
+        session.receive(FromWorker::Result(AttemptResult {
+            key: key.clone(),
+            outcome: Outcome::Done(Done::default()),
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let proposed = context.cluster.progress().last_index - before;
+    release.send(()).unwrap();
+    holder.join().unwrap();
+    // The leader's own plan may add one.
+    assert!(proposed < REPEATS / 2, "{proposed} entries for one result");
     stopper.send(true).unwrap();
 }

@@ -121,6 +121,7 @@ pub async fn start_without_worker(
         slots: 2,
         scrub_every_s: 3600,
         rehome_after_s: 600,
+        replan_after_s: 600,
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),
@@ -142,7 +143,11 @@ pub async fn start_without_worker(
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let intake = Intake::new(cluster.clone(), sessions.clone());
-    tokio::spawn(leader::run(cluster, sessions, 600, stop));
+    let patience = leader::Patience {
+        rehome_after_s: 600,
+        replan_after_s: 600,
+    };
+    tokio::spawn(leader::run(cluster, sessions, patience, stop));
     (context, intake, stopper)
 }
 

@@ -3,7 +3,9 @@
 //! to P5); and what is refused, as a user meets it (P10).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod busy;
 mod calm;
+mod differs;
 mod lost;
 mod refusals;
 mod same_bytes;

@@ -70,7 +70,7 @@ const ROOMS: &[Room] = &[
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
     ("src/config", &["proto", "raft/model"]),
-    ("src/doctor.rs", &["src/config", "src/media", "storage"]),
+    ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/server", SERVER),
     ("src/grpc", GRPC),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),

@@ -32,7 +32,8 @@ use crate::{
 /// Pause before the next node is asked.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Pause between chunks, so that an upload takes long enough to be hit.
+/// Pause between chunks unless a client has its own, so that an upload takes
+/// long enough to be hit.
 const CHUNK_PAUSE: Duration = Duration::from_millis(15);
 
 /// Messages of an upload that wait to be sent.
@@ -46,6 +47,8 @@ pub struct CheckingClient {
     spec: Spec,
     /// What every output must be, once the calm run has shown it.
     pub expected_hash: Option<String>,
+    /// Pause between the chunks of an upload.
+    pub chunk_pause: Duration,
     ledger: Arc<Mutex<Ledger>>,
     stop: Arc<AtomicBool>,
 }
@@ -68,6 +71,7 @@ impl CheckingClient {
             source,
             spec,
             expected_hash: None,
+            chunk_pause: CHUNK_PAUSE,
             ledger: Arc::new(Mutex::new(Ledger::new(ledger, observer)?)),
             stop: Arc::new(AtomicBool::new(false)),
         };
@@ -216,7 +220,7 @@ impl CheckingClient {
         loop {
             let message = tokio::select! {
                 message = in_time(incoming.message()) => message??.and_then(|message| message.message),
-                () = sleep(CHUNK_PAUSE), if !asked.is_empty() => {
+                () = sleep(self.chunk_pause), if !asked.is_empty() => {
                     let Some(number) = asked.pop_front() else { continue };
                     let data = read_chunk(&source, number, chunk_bytes)?;
                     send(Up::Chunk(UploadChunk { number, data })).await?;

@@ -6,7 +6,8 @@
 //! the cluster under load that most of them harm. What they saw comes from
 //! [`event_log`], and [`invariants`] judges it. Nothing here knows the inside
 //! of a node: it runs the `reelraft` program, calls it over gRPC, and reads
-//! its log.
+//! its log. The one exception is [`filled_table`], which proposes what a leader
+//! would, as no machine encodes ten thousand films for a test.
 // Most fields and variants say with their name all there is to say.
 #![allow(missing_docs)]
 
@@ -17,12 +18,18 @@ pub mod event_log;
 pub mod events;
 pub mod experiment;
 pub mod faketime;
+pub mod fetch_probe;
 pub mod figures;
+pub mod filled_table;
 pub mod grpc;
+pub mod holdings;
+pub mod hostile;
 pub mod invariants;
 pub mod ledger;
 mod log_line;
 pub mod network;
+pub mod node_cost;
+pub mod other_ffmpeg;
 pub mod process_cluster;
 pub mod random;
 pub mod report;
@@ -36,4 +43,5 @@ pub mod takeover;
 pub mod three_nodes;
 pub mod timeline_svg;
 pub mod traced_node;
+pub mod users;
 pub mod workload;

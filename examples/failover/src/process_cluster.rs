@@ -10,11 +10,16 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use reelraft_harness::{all_pids, binary, free_ports, parent_of};
 
 use crate::{cli_client::CliClient, clock::now_us, event_log::EventLog, events::Kill};
+
+/// How often a node that is to stop is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Where and how one node runs.
 #[derive(Clone, Debug)]
@@ -39,6 +44,22 @@ pub struct ClusterSpec {
     pub secret: String,
     /// Words before a client's own, such as `ip netns exec NAME`.
     pub client_prefix: Vec<String>,
+    /// More options of every node.
+    pub node_args: Vec<String>,
+}
+
+impl NodeSpec {
+    /// Nodes on loopback, numbered from 1, with their data in `folder`.
+    pub fn on_loopback(folder: &Path, count: u16) -> Vec<Self> {
+        let base = free_ports(count);
+        let node = |number: u16| NodeSpec {
+            listen: format!("127.0.0.1:{}", base + number - 1),
+            data: folder.join(format!("node-{number}")),
+            command_prefix: Vec::new(),
+            environment: Vec::new(),
+        };
+        (1..=count).map(node).collect()
+    }
 }
 
 struct Node {
@@ -80,18 +101,44 @@ impl ProcessCluster {
     /// # Errors
     /// As [`ProcessCluster::start`].
     pub fn on_loopback(folder: &Path, count: u16, slots: u32) -> Result<Self, String> {
-        let base = free_ports(count);
-        let node = |number: u16| NodeSpec {
-            listen: format!("127.0.0.1:{}", base + number - 1),
-            data: folder.join(format!("node-{number}")),
-            command_prefix: Vec::new(),
-            environment: Vec::new(),
-        };
+        Self::with_environments(folder, vec![Vec::new(); count.into()], slots)
+    }
+
+    /// Starts a node on loopback for each environment.
+    ///
+    /// # Errors
+    /// As [`ProcessCluster::start`].
+    pub fn with_environments(
+        folder: &Path,
+        environments: Vec<Vec<(String, String)>>,
+        slots: u32,
+    ) -> Result<Self, String> {
         let spec = ClusterSpec {
             slots,
             ..Default::default()
         };
-        Self::start(folder, (1..=count).map(node).collect(), spec)
+        let mut nodes = NodeSpec::on_loopback(folder, environments.len() as u16);
+        for (node, environment) in nodes.iter_mut().zip(environments) {
+            node.environment = environment;
+        }
+        Self::start(folder, nodes, spec)
+    }
+
+    /// Gives a node another environment, from its next start on.
+    pub fn set_environment(&mut self, id: u64, environment: Vec<(String, String)>) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.spec.environment = environment;
+        }
+    }
+
+    /// Adds a node and starts it. The others know it from their next start on.
+    ///
+    /// # Errors
+    /// If the process can't be started.
+    pub fn add_node(&mut self, spec: NodeSpec) -> Result<u64, String> {
+        let id = self.nodes.keys().max().map_or(1, |last| last + 1);
+        self.nodes.insert(id, Node { spec, child: None });
+        self.start_node(id).map(|()| id)
     }
 
     pub fn ids(&self) -> Vec<u64> {
@@ -150,6 +197,7 @@ impl ProcessCluster {
             .args(["node", "--id", &id.to_string(), "--listen", &spec.listen])
             .args(["--peers", &peers.join(",")])
             .args(["--slots", &self.spec.slots.to_string()])
+            .args(&self.spec.node_args)
             .arg("--data")
             .arg(&spec.data)
             .env("REELRAFT_SECRET", &self.spec.secret)
@@ -175,6 +223,28 @@ impl ProcessCluster {
         let at_us = now_us();
         child.kill().map_err(|error| error.to_string())?;
         child.wait().map_err(|error| error.to_string())?;
+        Ok(Kill { at_us, node: id })
+    }
+
+    /// Asks a node to stop (SIGTERM), as the shutdown of its machine does, and
+    /// kills it if it has not ended within `patience`.
+    ///
+    /// # Errors
+    /// If it is not running.
+    pub fn stop(&mut self, id: u64, patience: Duration) -> Result<Kill, String> {
+        let pid = self.pid(id)?;
+        let at_us = now_us();
+        signal(pid, libc::SIGTERM);
+        let started = Instant::now();
+        while self.pid(id).is_ok() {
+            if started.elapsed() > patience {
+                return self.kill(id);
+            }
+            sleep(LOOK_EVERY);
+        }
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.child = None;
+        }
         Ok(Kill { at_us, node: id })
     }
 

@@ -68,6 +68,12 @@ fn a_node_is_killed_at_its_syncs_and_renames() {
 
 #[test]
 #[ignore = "long: make test-all"]
+fn nodes_get_another_ffmpeg_one_by_one_and_no_job_is_stranded() {
+    holds(env!("CARGO_BIN_EXE_rolling_upgrade"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
 fn a_node_is_stopped_and_what_it_brings_late_is_refused() {
     holds(env!("CARGO_BIN_EXE_freeze"), &BUSY);
 }
@@ -86,6 +92,30 @@ fn disks_stall_fail_and_fill_up_and_films_are_made() {
 
 #[test]
 #[ignore = "long: make test-all"]
+fn the_machine_is_busy_and_leaders_stay() {
+    holds(env!("CARGO_BIN_EXE_busy_machine"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
 fn the_network_is_cut_and_one_side_alone_goes_on() {
     holds(env!("CARGO_BIN_EXE_partition"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
+fn a_table_of_many_jobs_is_served_and_costs_what_it_may() {
+    holds(env!("CARGO_BIN_EXE_big_table"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
+fn one_node_after_the_other_is_rebooted_and_nothing_acknowledged_is_lost() {
+    holds(env!("CARGO_BIN_EXE_rolling_reboot"), &CALM);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
+fn clients_that_want_to_take_nodes_down_are_refused_with_a_reason() {
+    holds(env!("CARGO_BIN_EXE_hostile_clients"), &BUSY);
 }

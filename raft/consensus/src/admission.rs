@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures::future::join_all;
 use openraft::BasicNode;
-use reelraft_model::{Command, RegisterNode, Reply};
+use reelraft_model::{Command, RegisterNode, Reply, limits::FEATURE_LEVEL};
 use reelraft_proto::v1;
 use reelraft_storage::{StorageError, seal, unseal, write_file};
 use tokio::{task::spawn_blocking, time::Instant};
@@ -255,14 +255,15 @@ impl Core {
 
     fn own_registration(&self) -> Command {
         let own = self.identity();
-        self.registration(own.node, &own.incarnation)
+        self.registration(own.node, &own.incarnation, FEATURE_LEVEL)
     }
 
-    fn registration(&self, node: u64, incarnation: &str) -> Command {
+    fn registration(&self, node: u64, incarnation: &str, feature_level: u32) -> Command {
         Command::RegisterNode(RegisterNode {
             node,
             incarnation: incarnation.to_string(),
             address: self.peers.address(node).unwrap_or_default(),
+            feature_level,
         })
     }
 
@@ -273,13 +274,15 @@ impl Core {
         let mut missing = Vec::new();
         let address = self.peers.address(own.node).unwrap_or_default();
         let listed = state.nodes().find(|node| node.id == own.node);
-        if listed.is_none_or(|node| node.address != address) {
+        if listed.is_none_or(|node| node.address != address || node.feature_level != FEATURE_LEVEL)
+        {
             missing.push(self.own_registration());
         }
         let founders = self.founders.read().expect("no holder of this lock panics");
         for (node, incarnation) in founders.iter().filter(|(node, _)| **node != own.node) {
             if state.incarnation_of(*node).is_none() {
-                missing.push(self.registration(*node, incarnation));
+                // Only the node itself knows what it can read.
+                missing.push(self.registration(*node, incarnation, 0));
             }
         }
         missing

@@ -4,17 +4,19 @@ use std::{sync::Arc, time::Duration};
 
 use openraft::async_runtime::watch::WatchReceiver;
 use reelraft_model::{Command, State};
-use reelraft_proto::{auth::Gate, v1::peer_server::PeerServer};
+use reelraft_proto::v1::peer_server::PeerServer;
 use reelraft_storage::{Identity, TableHash};
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
-use tonic::service::interceptor::InterceptedService;
+use tonic::service::{Interceptor, interceptor::InterceptedService};
 
 use crate::{
     config::ClusterConfig,
     core::{Core, Leadership},
     error::ConsensusError,
+    heartbeats::election_timeout_ms,
     limits::{HAND_OVER_TIME, MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
     propose::{Committed, encode},
+    raft_clock::stretch_percent,
     runtime::RaftRuntime,
     service::PeerService,
     start::start,
@@ -74,7 +76,10 @@ impl Cluster {
     }
 
     /// The service for the other nodes, behind the secret's check.
-    pub fn peer_service(&self, gate: Gate) -> InterceptedService<PeerServer<PeerService>, Gate> {
+    pub fn peer_service<G: Interceptor>(
+        &self,
+        gate: G,
+    ) -> InterceptedService<PeerServer<PeerService>, G> {
         let server = PeerServer::new(PeerService::new(self.core.clone()))
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -188,6 +193,12 @@ impl Cluster {
             .collect()
     }
 
+    /// How long this node hears nothing of a leader, at most, before it seeks
+    /// another. It follows what heartbeats and syncs take on this machine.
+    pub fn election_timeout_ms(&self) -> u64 {
+        election_timeout_ms(stretch_percent())
+    }
+
     pub fn identity(&self) -> &Identity {
         self.core.identity()
     }
@@ -216,6 +227,18 @@ impl Cluster {
             .await
             .map_err(|_| self.core.stopped())?;
         Ok((index.unwrap_or(0), hash))
+    }
+
+    /// The latest index at which this replica's table can be compared with
+    /// others.
+    pub fn hashed_index(&self) -> Option<u64> {
+        self.core.replica.hashed_index()
+    }
+
+    /// The table's hash at an index, if a write ended there lately. Replicas have
+    /// the same at the same index.
+    pub fn table_hash_at(&self, index: u64) -> Option<TableHash> {
+        self.core.replica.hash_at(index)
     }
 
     /// Asks for a snapshot, which is made soon.

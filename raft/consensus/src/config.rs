@@ -12,8 +12,8 @@ use reelraft_proto::auth::Secret;
 use crate::{
     error::ConsensusError,
     limits::{
-        BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_MS, LEADER_WAIT, LOG_KEEP_ENTRIES,
-        SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
+        BACKOFF, ELECTION_MS_MAX, ELECTION_MS_MIN, HEARTBEAT_ANSWER_MS, LEADER_WAIT,
+        LOG_KEEP_ENTRIES, SNAPSHOT_EVERY_ENTRIES, SNAPSHOT_TIME, VOTERS_MAX,
     },
     watchdog::HangAction,
 };
@@ -30,9 +30,6 @@ pub struct ClusterConfig {
     pub data: PathBuf,
     /// Goes with every call to another node.
     pub secret: Secret,
-    pub heartbeat_ms: u64,
-    pub election_ms_min: u64,
-    pub election_ms_max: u64,
     pub snapshot_every_entries: u64,
     pub log_keep_entries: u64,
     pub leader_wait: Duration,
@@ -55,9 +52,6 @@ impl ClusterConfig {
             voters,
             data,
             secret,
-            heartbeat_ms: HEARTBEAT_MS,
-            election_ms_min: ELECTION_MS_MIN,
-            election_ms_max: ELECTION_MS_MAX,
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
             log_keep_entries: LOG_KEEP_ENTRIES,
             leader_wait: LEADER_WAIT,
@@ -107,16 +101,18 @@ impl ClusterConfig {
     pub(crate) fn raft(&self) -> Result<Arc<openraft::Config>, ConsensusError> {
         let config = openraft::Config {
             cluster_name: "reelraft".to_string(),
-            heartbeat_interval: self.heartbeat_ms,
-            election_timeout_min: self.election_ms_min,
-            election_timeout_max: self.election_ms_max,
+            heartbeat_interval: HEARTBEAT_ANSWER_MS,
+            // `heartbeats` sends them.
+            enable_heartbeat: false,
+            election_timeout_min: ELECTION_MS_MIN,
+            election_timeout_max: ELECTION_MS_MAX,
             install_snapshot_timeout: SNAPSHOT_TIME.as_millis() as u64,
             snapshot_policy: openraft::SnapshotPolicy::LogsSinceLast(self.snapshot_every_entries),
             replication_lag_threshold: self.snapshot_every_entries.saturating_mul(2),
             max_in_snapshot_log_to_keep: self.log_keep_entries,
             // A leader that lost its quorum falls silent for a while. Otherwise
             // one that half the nodes still hear would block an election.
-            quorum_loss_probe_interval: Some(2 * self.election_ms_max),
+            quorum_loss_probe_interval: Some(2 * ELECTION_MS_MAX),
             enable_pre_vote: Some(true),
             // A leader that restarts must be elected again. A quorum need not
             // include the leader's own disk, so the others may have committed

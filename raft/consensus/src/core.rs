@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, RwLock},
+    sync::{Arc, Mutex, MutexGuard, RwLock},
     time::Duration,
 };
 
@@ -18,10 +18,12 @@ use tokio::{
 use crate::{
     config::ClusterConfig,
     error::ConsensusError,
+    heard::Heard,
     limits::APPLY_WAIT,
     peers::Peers,
+    raft_clock,
     state_machine::{Replica, StateMachine},
-    types::TypeConfig,
+    types::{TypeConfig, Vote},
     watchdog::Watchdog,
 };
 
@@ -61,8 +63,8 @@ pub struct Core {
     pub founders: RwLock<BTreeMap<u64, String>>,
     /// The queue of linearizable reads.
     pub reads: mpsc::Sender<ReadWaiter>,
-    /// When a leader last sent this node anything.
-    pub heard_leader: Mutex<Option<Instant>>,
+    /// What this node heard of leaders.
+    pub heard: Mutex<Heard>,
     /// Marks each disk operation, and fences the node if one hangs.
     pub watchdog: Watchdog,
 }
@@ -77,21 +79,23 @@ impl Core {
     }
 
     /// Records that a leader has just sent something.
-    pub fn hear_leader(&self) {
-        let mut heard = self
-            .heard_leader
-            .lock()
-            .expect("no holder of this lock panics");
-        *heard = Some(Instant::now());
+    pub fn hear_leader(&self, vote: &Vote) {
+        self.heard().hear(*vote, Instant::now());
     }
 
-    /// How long it is since a leader sent anything; the maximum if none ever did.
+    /// How long it is in Raft's time since a leader sent anything; the maximum
+    /// if none ever did.
     pub fn leader_silence(&self) -> Duration {
-        let heard = self
-            .heard_leader
-            .lock()
-            .expect("no holder of this lock panics");
-        heard.map_or(Duration::MAX, |at| at.elapsed())
+        self.heard().silence()
+    }
+
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().expect("no holder of this lock panics")
+    }
+
+    /// How long a proposal or a read looks for a leader.
+    pub fn leader_wait(&self) -> Duration {
+        raft_clock::stretched(self.config.leader_wait)
     }
 
     /// The leader, if one is known.

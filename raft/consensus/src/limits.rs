@@ -6,15 +6,53 @@ use std::time::Duration;
 use reelraft_model::limits::COMMANDS_PER_ENTRY_MAX;
 use reelraft_storage::limits::LOG_PAYLOAD_BYTES_MAX;
 
-/// How often a leader sends heartbeats. It is also openraft's limit for the
-/// answer, so it must give a busy machine time to schedule two threads.
-pub const HEARTBEAT_MS: u64 = 50;
+/// How often a leader sends heartbeats.
+pub const HEARTBEAT: Duration = Duration::from_millis(50);
+
+/// How long openraft waits for the answer to one. It must give a busy machine
+/// time to schedule a few threads, and an answer that comes later than a lease
+/// is worthless. openraft calls it the interval, and looks at its timers five
+/// times in it.
+pub const HEARTBEAT_ANSWER_MS: u64 = 140;
+
+/// How long an answer is still waited for to learn how slow the other node is.
+pub const HEARTBEAT_LATE: Duration = DELAY_IS_FAULT;
+
+/// A follower whose log takes longer than this to sync answers heartbeats
+/// without waiting for it. Usual disks are quicker, and need no second look.
+pub const HEARTBEAT_SYNC_WAIT: Duration = Duration::from_millis(10);
 
 /// Bounds of the election timeout. A follower first waits the upper one (the
 /// old leader's lease), then a random time between both. A takeover takes 0.5
 /// to 0.7 s, and must stay under a second with the planning (P4).
 pub const ELECTION_MS_MIN: u64 = 150;
 pub const ELECTION_MS_MAX: u64 = 300;
+
+/// What the usual timeouts bear, with some reserve. A pause between two
+/// heartbeats: two thirds of the lease and the shortest timeout after it.
+pub const BEAT_GAP_USUAL_MAX: Duration =
+    Duration::from_millis((ELECTION_MS_MAX + ELECTION_MS_MIN) * 2 / 3);
+/// A heartbeat's answer: of the time that openraft waits for it.
+pub const ROUND_TRIP_USUAL_MAX: Duration = Duration::from_millis(HEARTBEAT_ANSWER_MS * 5 / 7);
+/// A sync: openraft waits for a vote as long as for the shortest timeout, and
+/// the voter must have synced it by then.
+pub const LOG_SYNC_USUAL_MAX: Duration = Duration::from_millis(ELECTION_MS_MIN);
+
+/// How far Raft's times are stretched at most, in percent of the usual ones: a
+/// takeover then takes 4 to 5 s. What is still slower is of no use.
+pub const STRETCH_PERCENT_MAX: u32 = 800;
+
+/// How far one single delay stretches them at most. A takeover after a fault
+/// that is over must not take much longer than usual.
+pub const STRETCH_ONCE_PERCENT_MAX: u32 = 150;
+
+/// How long a delay is remembered: nine slots of five seconds, less than the
+/// minute after which a machine that is quiet again must be as quick as ever.
+pub const PACE_SLOTS: usize = 9;
+pub const PACE_SLOT_TIME: Duration = Duration::from_secs(5);
+
+/// A silence this long is no slowness: a node was stopped, or cut off.
+pub const DELAY_IS_FAULT: Duration = Duration::from_secs(3);
 
 /// After this long without a quorum's answer a leader no longer counts as one:
 /// the others may have elected another by then. Longer than an election, so
@@ -30,6 +68,11 @@ pub const LOG_KEEP_ENTRIES: u64 = 1_000;
 
 /// Entries applied together: one batch for the table, one round of replies.
 pub const APPLY_BATCH_ENTRIES: usize = 64;
+
+/// Rows after which such a batch is written: entries with plans of long films
+/// have thousands each, and the table must take them well within the time after
+/// which the watchdog calls it a hang. One entry is never divided.
+pub const APPLY_BATCH_ROWS: usize = 1_000;
 
 /// Broken rules of the table that are logged one by one at a start. The first
 /// ones tell what went wrong.
@@ -124,6 +167,13 @@ pub const HANG_TICK: Duration = Duration::from_millis(100);
 /// Busy disks were seen to take 0.4 s for a sync.
 pub const HANG_TICKS_LEADER: u64 = 15;
 
+/// Where operations take long again and again, as on a disk that other programs
+/// fill, they may take this many times as long as lately before they count as a
+/// hang, but not longer than the bounds below.
+pub const HANG_FACTOR: u64 = 3;
+pub const HANG_TICKS_LEADER_MAX: u64 = 40;
+pub const HANG_TICKS_MAX: u64 = 90;
+
 /// The same for a node that does not lead, or is the only voter. Nobody waits
 /// for its disk, its encoders should go on, and nodes that share a disk must
 /// not all end at once when it stalls.
@@ -137,6 +187,10 @@ pub const HANG_TICKS_SNAPSHOT: u64 = 100;
 /// its buffers are full.
 pub const TABLE_FLUSH_EVERY: Duration = Duration::from_millis(250);
 
+/// Table hashes kept with their indexes, so that replicas can be compared at one
+/// that all have passed: some seconds' worth of a busy cluster.
+pub const TABLE_HASHES_KEPT: usize = 1024;
+
 /// Threads of Raft's own runtime: one may wait for the disk while another
 /// answers heartbeats.
 pub const RAFT_THREADS: usize = 2;
@@ -144,7 +198,14 @@ pub const RAFT_THREADS: usize = 2;
 /// Most voters: beyond seven, each adds more cost to every write than safety.
 pub const VOTERS_MAX: usize = 7;
 
-const _: () = assert!(HEARTBEAT_MS * 3 <= ELECTION_MS_MIN);
+const _: () = assert!(HEARTBEAT.as_millis() as u64 * 3 <= ELECTION_MS_MIN);
+const _: () = assert!(HEARTBEAT_ANSWER_MS < ELECTION_MS_MIN);
+const _: () = assert!(HEARTBEAT.as_millis() * 3 < BEAT_GAP_USUAL_MAX.as_millis());
+const _: () = assert!(
+    PACE_SLOT_TIME.as_secs() * (PACE_SLOTS as u64 + 1) < 60,
+    "what is over is forgotten within a minute"
+);
+const _: () = assert!(HANG_TICKS_LEADER_MAX < HANG_TICKS && HANG_TICKS_MAX < HANG_TICKS_SNAPSHOT);
 const _: () = assert!(QUORUM_SILENCE.as_millis() as u64 > 2 * ELECTION_MS_MAX);
 const _: () = assert!(ELECTION_MS_MIN < ELECTION_MS_MAX);
 const _: () = assert!(TRY_TIME.as_millis() < LEADER_WAIT.as_millis());

@@ -13,10 +13,12 @@ use openraft::{
     storage::{IOFlushed, RaftLogStorage},
 };
 use reelraft_storage::Log;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     limits::APPEND_BYTES_MAX,
+    pace::Delay,
+    raft_clock,
     types::{Entry, LogId, TypeConfig, Vote},
     watchdog::{Operation, Watchdog},
     wire::{entry_from_disk, entry_to_disk, log_id, position, vote_from_disk, vote_to_disk},
@@ -92,8 +94,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let (sender, receiver) = oneshot::channel();
         let mark = self.watchdog.begin(Operation::LogWrite);
+        let begun = Instant::now();
         let done = move |result| {
             drop(mark);
+            raft_clock::note(Delay::LogSync, begun.elapsed());
             // Nobody waits if openraft has stopped meanwhile.
             let _ = sender.send(result);
         };
@@ -126,8 +130,10 @@ impl RaftLogStorage<TypeConfig> for LogStore {
     {
         let records = entries.into_iter().map(|entry| entry_to_disk(&entry));
         let mark = self.watchdog.begin(Operation::LogWrite);
+        let begun = Instant::now();
         let done = move |result| {
             drop(mark);
+            raft_clock::note(Delay::LogSync, begun.elapsed());
             flushed.io_completed(result);
         };
         self.log.append(records, done).map_err(io::Error::other)

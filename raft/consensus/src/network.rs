@@ -14,16 +14,17 @@ use openraft::{
 use reelraft_proto::v1::{
     self, raft_request::Body as RequestBody, raft_response::Body as ResponseBody,
 };
-use tokio::{sync::mpsc, task::spawn_blocking};
+use tokio::{sync::mpsc, task::spawn_blocking, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use crate::{
     limits::{
-        APPEND_BYTES_MAX, APPEND_TIME, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_AHEAD, SNAPSHOT_TIME,
-        VOTE_TIME,
+        APPEND_BYTES_MAX, APPEND_TIME, HEARTBEAT_LATE, SNAPSHOT_PIECE_BYTES, SNAPSHOT_PIECES_AHEAD,
+        SNAPSHOT_TIME, VOTE_TIME,
     },
     peers::{ChannelKind, Peers, within},
+    raft_clock::{own_percent, stretched},
     types::{Snapshot, SnapshotData, TypeConfig, Vote},
     wire::{
         DecodeError, append_answer_from_wire, append_to_wire, entries_that_fit, log_id_to_wire,
@@ -99,6 +100,27 @@ impl Connection {
     fn client(&self, kind: ChannelKind) -> Result<crate::peers::Client, RpcError> {
         self.peers.client(self.node, kind).map_err(rpc_error)
     }
+
+    /// Sends a heartbeat, and notes how long its answer takes. That goes on when
+    /// openraft has given the answer up: it would never learn that it must wait
+    /// longer.
+    async fn heartbeat(&self, message: v1::RaftRequest) -> Result<v1::RaftResponse, RpcError> {
+        let mut client = self.client(ChannelKind::Raft)?;
+        let (peers, node) = (self.peers.clone(), self.node);
+        let sent = Instant::now();
+        let sending = tokio::spawn(async move {
+            let answer = within(HEARTBEAT_LATE, client.append(message)).await;
+            if answer.is_ok() {
+                peers.note_round_trip(node, sent.elapsed());
+            }
+            answer
+        });
+        let answer = sending.await.map_err(|error| {
+            // The runtime is shutting down.
+            RPCError::Network(NetworkError::new(&error))
+        })?;
+        answer.map_err(rpc_error)
+    }
 }
 
 impl RaftNetworkV2<TypeConfig> for Connection {
@@ -110,13 +132,17 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         _option: RPCOption,
     ) -> Result<AppendEntriesResponse<TypeConfig>, RpcError> {
         let count = entries_that_fit(&request.entries, APPEND_BYTES_MAX);
-        let limit = if count == 0 { VOTE_TIME } else { APPEND_TIME };
-        let body = RequestBody::Append(append_to_wire(&request, count));
+        let body = RequestBody::Append(append_to_wire(&request, count, own_percent()));
         let message = self.request(body);
-        let mut client = self.client(ChannelKind::Raft)?;
-        let answer = within(limit, client.append(message))
-            .await
-            .map_err(rpc_error)?;
+        let answer = match count {
+            0 => self.heartbeat(message).await?,
+            _ => {
+                let mut client = self.client(ChannelKind::Raft)?;
+                within(APPEND_TIME, client.append(message))
+                    .await
+                    .map_err(rpc_error)?
+            }
+        };
         let Some(ResponseBody::Append(answer)) = answer.body else {
             return Err(wrong_answer());
         };
@@ -136,7 +162,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let message = self.request(RequestBody::Vote(vote_request_to_wire(&request)));
         let mut client = self.client(ChannelKind::Raft)?;
-        let answer = within(VOTE_TIME, client.vote(message))
+        let answer = within(stretched(VOTE_TIME), client.vote(message))
             .await
             .map_err(rpc_error)?;
         match answer.body {
@@ -152,7 +178,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
     ) -> Result<VoteResponse<TypeConfig>, RpcError> {
         let message = self.request(RequestBody::Vote(vote_request_to_wire(&request)));
         let mut client = self.client(ChannelKind::Raft)?;
-        let answer = within(VOTE_TIME, client.pre_vote(message))
+        let answer = within(stretched(VOTE_TIME), client.pre_vote(message))
             .await
             .map_err(rpc_error)?;
         match answer.body {

@@ -21,6 +21,7 @@ use tonic::{Status, service::interceptor::InterceptedService, transport::Channel
 
 use crate::{
     limits::{CONNECT_TIME, KEEPALIVE_EVERY, KEEPALIVE_TIME, MESSAGE_BYTES_MAX},
+    pace::quorum_round_trip,
     watchdog::Watchdog,
 };
 
@@ -52,6 +53,8 @@ pub struct Peers {
     /// Addresses of members that are not configured here.
     learned: RwLock<BTreeMap<u64, String>>,
     channels: Mutex<BTreeMap<(u64, ChannelKind), (String, Channel)>>,
+    /// How long nodes took to answer the last heartbeat, until it is taken.
+    round_trips: Mutex<BTreeMap<u64, Duration>>,
     /// Connections live on Raft's runtime, whoever uses them first.
     runtime: Handle,
     /// Holds the fence: once it is closed, nothing is sent.
@@ -72,6 +75,7 @@ impl Peers {
             configured,
             learned: RwLock::default(),
             channels: Mutex::default(),
+            round_trips: Mutex::default(),
             runtime,
             watchdog,
         }
@@ -110,6 +114,31 @@ impl Peers {
             let mut learned = self.learned.write().expect("no holder of this lock panics");
             learned.insert(node, address.to_string());
         }
+    }
+
+    /// Notes how long a node took to answer a heartbeat.
+    pub fn note_round_trip(&self, node: u64, time: Duration) {
+        let mut times = self
+            .round_trips
+            .lock()
+            .expect("no holder of this lock panics");
+        times.insert(node, time);
+    }
+
+    /// Takes what was noted since enough of the voters had answered last, if
+    /// they have again.
+    pub fn take_quorum_round_trip(&self, voters: &[u64]) -> Option<Duration> {
+        let mut times = self
+            .round_trips
+            .lock()
+            .expect("no holder of this lock panics");
+        let others = times.iter().filter(|(node, _)| voters.contains(node));
+        let others: Vec<Duration> = others.map(|(_, time)| *time).collect();
+        let quorum = quorum_round_trip(others, voters.len());
+        if quorum.is_some() {
+            times.clear();
+        }
+        quorum
     }
 
     /// Refuses once this node's disk hangs: from then on it neither sends nor

@@ -17,6 +17,7 @@ use crate::{
     error::{ConsensusError, NOT_LEADER},
     limits::{CONFIRM_TIME, ENTRY_BYTES_MAX, TRY_PAUSE, TRY_TIME},
     peers::{ChannelKind, within},
+    raft_clock::stretched,
     types::EntryBytes,
     wire::Replies,
 };
@@ -92,8 +93,8 @@ impl Core {
     /// [`ConsensusError::NoLeader`], [`ConsensusError::Unconfirmed`] and
     /// [`ConsensusError::Stopped`].
     pub async fn propose(&self, entry: Bytes) -> Result<Committed, ConsensusError> {
-        let waited_ms = self.config.leader_wait.as_millis() as u64;
-        let deadline = Instant::now() + self.config.leader_wait;
+        let waited_ms = self.leader_wait().as_millis() as u64;
+        let deadline = Instant::now() + self.leader_wait();
         let mut leadership = self.leadership.subscribe();
         let mut unknown = false;
         loop {
@@ -196,7 +197,7 @@ impl Core {
             sender: Some(self.peers.sender()),
             command: entry,
         };
-        let answer = within(TRY_TIME, client.propose(request)).await?;
+        let answer = within(stretched(TRY_TIME), client.propose(request)).await?;
         let replies =
             Replies::decode(answer.reply).map_err(|_| Status::internal("undecodable replies"))?;
         Ok(Committed {

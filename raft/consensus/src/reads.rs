@@ -20,6 +20,7 @@ use crate::{
     error::ConsensusError,
     limits::{READS_WAITING_MAX, TRY_PAUSE, TRY_TIME},
     peers::{ChannelKind, within},
+    raft_clock::stretched,
 };
 
 pub fn queue() -> (mpsc::Sender<ReadWaiter>, mpsc::Receiver<ReadWaiter>) {
@@ -54,7 +55,7 @@ impl Core {
 
     fn no_leader(&self) -> ConsensusError {
         ConsensusError::NoLeader {
-            waited_ms: self.config.leader_wait.as_millis() as u64,
+            waited_ms: self.leader_wait().as_millis() as u64,
         }
     }
 
@@ -62,7 +63,7 @@ impl Core {
         let (sender, receiver) = oneshot::channel();
         self.reads.send(sender).await.map_err(|_| self.stopped())?;
         // The previous round may take as long as this read's own.
-        match timeout(self.config.leader_wait, receiver).await {
+        match timeout(self.leader_wait(), receiver).await {
             Ok(index) => index.map_err(|_| self.stopped())?,
             Err(_) => Err(self.no_leader()),
         }
@@ -70,7 +71,7 @@ impl Core {
 
     /// One round, with whoever leads.
     async fn agree_on_read_index(&self) -> Result<u64, ConsensusError> {
-        let deadline = Instant::now() + self.config.leader_wait;
+        let deadline = Instant::now() + self.leader_wait();
         let mut leadership = self.leadership.subscribe();
         loop {
             let leader = leadership.borrow_and_update().leader;
@@ -99,7 +100,7 @@ impl Core {
     /// if it does not lead.
     pub async fn lead_read_index(&self) -> Option<u64> {
         let asked = self.raft.get_read_log_id(ReadPolicy::ReadIndex);
-        match timeout_at(Instant::now() + TRY_TIME, asked).await {
+        match timeout_at(Instant::now() + stretched(TRY_TIME), asked).await {
             Ok(Ok((read, _))) => Some(read.index()),
             Ok(Err(RaftError::APIError(
                 LinearizableReadError::ForwardToLeader(_)
@@ -121,7 +122,7 @@ impl Core {
         let request = v1::ReadIndexRequest {
             sender: Some(self.peers.sender()),
         };
-        let answer = within(TRY_TIME, client.read_index(request)).await;
+        let answer = within(stretched(TRY_TIME), client.read_index(request)).await;
         answer
             .map(|answer| answer.index)
             .inspect_err(|status| tracing::debug!(leader, %status, "no read index"))

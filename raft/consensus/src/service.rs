@@ -6,7 +6,10 @@
 
 use std::sync::Arc;
 
-use openraft::raft::{AppendEntriesResponse, VoteResponse};
+use openraft::{
+    errors::RaftError,
+    raft::{AppendEntriesRequest, AppendEntriesResponse, VoteResponse},
+};
 use prost::Message;
 use reelraft_model::Problem;
 use reelraft_proto::{
@@ -17,13 +20,15 @@ use reelraft_proto::{
     },
 };
 use reelraft_storage::UNWATCHED;
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     core::Core,
     error::ConsensusError,
+    limits::HEARTBEAT_SYNC_WAIT,
     propose::check_foreign,
+    raft_clock,
     state_machine::describe,
     types::TypeConfig,
     wire::{
@@ -93,6 +98,32 @@ impl PeerService {
         Ok(request.body.ok_or(DecodeError("an empty request"))?)
     }
 
+    /// A heartbeat asks whom this node follows, and not what is on its disk. But
+    /// openraft answers it only when everything that came before is synced,
+    /// which takes seconds on a busy disk. Once this node is known to follow its
+    /// sender, that is the answer. One that conflicts with the log is answered
+    /// by openraft at once.
+    async fn take_heartbeat(
+        &self,
+        request: AppendEntriesRequest<TypeConfig>,
+    ) -> Result<AppendEntriesResponse<TypeConfig>, RaftError<TypeConfig>> {
+        let vote = request.vote;
+        let followed = async {
+            sleep(HEARTBEAT_SYNC_WAIT).await;
+            // Taken up behind the heartbeat.
+            let state = self
+                .core
+                .raft
+                .with_raft_state(move |state| *state.vote_ref() == vote);
+            state.await
+        };
+        tokio::select! {
+            biased;
+            given = self.core.raft.append_entries(request) => given,
+            Ok(true) = followed => Ok(AppendEntriesResponse::Success),
+        }
+    }
+
     fn check_admitted(&self) -> Result<(), Status> {
         if *self.core.admitted.borrow() {
             return Ok(());
@@ -134,14 +165,14 @@ impl Peer for PeerService {
         let RequestBody::Append(body) = self.body(request)? else {
             return Err(DecodeError("an append without its body").into());
         };
+        raft_clock::note_told(body.stretch_percent);
         let request = append_from_wire(body)?;
-        let given: AppendEntriesResponse<TypeConfig> = self
-            .core
-            .raft
-            .append_entries(request)
-            .await
-            .map_err(failed)?;
-        self.core.hear_leader();
+        self.core.hear_leader(&request.vote);
+        let given = match request.entries.is_empty() {
+            true => self.take_heartbeat(request).await,
+            false => self.core.raft.append_entries(request).await,
+        };
+        let given = given.map_err(failed)?;
         answer(ResponseBody::Append(append_answer_to_wire(&given)))
     }
 

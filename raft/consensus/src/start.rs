@@ -14,6 +14,7 @@ use crate::{
     config::ClusterConfig,
     core::{Core, Leadership, Raft},
     error::ConsensusError,
+    heartbeats,
     log_store::LogStore,
     network::Network,
     peers::Peers,
@@ -71,12 +72,13 @@ pub async fn start(
         admitted: watch::Sender::new(used),
         founders: founders.into(),
         reads,
-        heard_leader: Default::default(),
+        heard: Default::default(),
         watchdog,
     });
     start_watchdog(&core)?;
     runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
+    runtime.spawn(heartbeats::beat(core.clone()));
     runtime.spawn(upkeep::maintain_members(core.clone()));
     runtime.spawn(reads::run_read_rounds(core.clone(), waiting));
     Ok((core, storage.folder))

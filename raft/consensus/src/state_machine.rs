@@ -7,6 +7,7 @@
 //! skipping it would let replicas differ.
 
 use std::{
+    collections::BTreeMap,
     io,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
@@ -24,12 +25,13 @@ use reelraft_model::{
 };
 use reelraft_storage::{
     Changes, Progress, SnapshotFile, SnapshotHead, Snapshots, StorageError, Table, TableHash,
+    TableHead,
 };
 use tokio::{sync::watch, task::spawn_blocking};
 
 use crate::{
     error::ConsensusError,
-    limits::{APPLY_BATCH_ENTRIES, VIOLATIONS_LOGGED_MAX},
+    limits::{APPLY_BATCH_ENTRIES, APPLY_BATCH_ROWS, TABLE_HASHES_KEPT, VIOLATIONS_LOGGED_MAX},
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
     watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
@@ -41,6 +43,8 @@ pub struct Replica {
     now: Arc<RwLock<AppliedState>>,
     table: Arc<Mutex<Table>>,
     applied: watch::Sender<u64>,
+    /// The table's hashes after its latest writes, by index.
+    hashes: Arc<Mutex<BTreeMap<u64, TableHash>>>,
 }
 
 /// The state, and up to which entry it was applied.
@@ -80,6 +84,28 @@ impl Replica {
         (head.applied.map(|at| at.index), head.hash)
     }
 
+    /// The table's hash after the write that ended with an index, if there was
+    /// such a write lately.
+    pub fn hash_at(&self, index: u64) -> Option<TableHash> {
+        lock(&self.hashes).get(&index).copied()
+    }
+
+    /// The latest index for which there is a hash.
+    pub fn hashed_index(&self) -> Option<u64> {
+        lock(&self.hashes).keys().next_back().copied()
+    }
+
+    fn note_hash(&self, head: &TableHead) {
+        let Some(at) = &head.applied else {
+            return;
+        };
+        let mut hashes = lock(&self.hashes);
+        hashes.insert(at.index, head.hash);
+        if hashes.len() > TABLE_HASHES_KEPT {
+            hashes.pop_first();
+        }
+    }
+
     /// Blocks writes to the table while `held` runs.
     pub fn hold_table<T>(&self, held: impl FnOnce() -> T) -> T {
         let _table = lock(&self.table);
@@ -116,12 +142,15 @@ impl StateMachine {
             applied,
             membership,
         };
+        let replica = Replica {
+            applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
+            now: Arc::new(RwLock::new(now)),
+            hashes: Arc::default(),
+            table: Arc::new(Mutex::new(table)),
+        };
+        replica.note_hash(lock(&replica.table).head());
         Ok(StateMachine {
-            replica: Replica {
-                applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
-                now: Arc::new(RwLock::new(now)),
-                table: Arc::new(Mutex::new(table)),
-            },
+            replica,
             snapshots,
             newest: Arc::new(Mutex::new(newest)),
             watchdog,
@@ -133,11 +162,24 @@ impl StateMachine {
         self.replica.clone()
     }
 
+    /// Applies a batch, and writes its rows to the table: so many at once that
+    /// a slow disk takes them in time.
     async fn apply_batch(&mut self, batch: Vec<EntryResponder<TypeConfig>>) -> io::Result<()> {
+        let mut batch = batch.into_iter().peekable();
+        while batch.peek().is_some() {
+            self.apply_some(&mut batch).await?;
+        }
+        Ok(())
+    }
+
+    async fn apply_some(
+        &mut self,
+        batch: &mut impl Iterator<Item = EntryResponder<TypeConfig>>,
+    ) -> io::Result<()> {
         let _mark = self.watchdog.begin(Operation::TableWrite);
         let mut changes = Changes::new();
         let mut membership = None;
-        let mut answers = Vec::with_capacity(batch.len());
+        let mut answers = Vec::new();
         let applied;
         {
             let mut now = self
@@ -162,6 +204,9 @@ impl StateMachine {
                 };
                 now.applied = Some(id);
                 answers.push((responder, outcome));
+                if changes.len() >= APPLY_BATCH_ROWS {
+                    break;
+                }
             }
             for (key, bytes) in &mut changes {
                 *bytes = state.row(key);
@@ -186,8 +231,14 @@ impl StateMachine {
         &self,
         write: impl FnOnce(&mut Table) -> Result<(), StorageError> + Send + 'static,
     ) -> io::Result<()> {
-        let table = self.replica.table.clone();
-        spawn_blocking(move || write(&mut lock(&table)))
+        let replica = self.replica.clone();
+        let write = move || {
+            let mut table = lock(&replica.table);
+            write(&mut table)?;
+            replica.note_hash(table.head());
+            Ok::<_, StorageError>(())
+        };
+        spawn_blocking(write)
             .await
             .map_err(io::Error::other)?
             .map_err(io::Error::other)
@@ -390,10 +441,11 @@ mod tests {
 
     use std::sync::atomic::{AtomicU64, Ordering};
 
-    use reelraft_model::{Command, CreateJob, Entry};
-    use reelraft_storage::UNWATCHED;
+    use reelraft_model::{Command, CreateJob, Entry, limits::COMMANDS_PER_ENTRY_MAX};
+    use reelraft_storage::{LogPosition, Storage, UNWATCHED};
 
     use super::*;
+    use crate::types::{self, EntryBytes};
 
     #[test]
     fn a_state_is_read_from_a_snapshot_row_by_row_and_says_so() {
@@ -421,5 +473,42 @@ mod tests {
         };
         assert!(read_state(&written, &step).unwrap() == state);
         assert_eq!(steps.load(Ordering::SeqCst) as usize, state.rows().count());
+    }
+
+    #[tokio::test]
+    async fn a_batch_with_many_rows_is_written_in_parts() {
+        const ENTRIES: u64 = 2 * (APPLY_BATCH_ROWS / COMMANDS_PER_ENTRY_MAX) as u64;
+        let dir = tempfile::tempdir().unwrap();
+        let storage = Storage::open(dir.path(), "c", 1).unwrap();
+        let (table, rows) = (storage.table, storage.rows);
+        let snapshots = storage.snapshots;
+        let machine = StateMachine::new(table, rows, snapshots, None, Watchdog::default());
+        let mut machine = machine.unwrap();
+        let create = |index: u64, number: usize| {
+            Command::CreateJob(CreateJob {
+                tenant: "t".into(),
+                request_id: format!("{index}-{number}"),
+                source_bytes: 1,
+                ..Default::default()
+            })
+        };
+        let entries = (1..=ENTRIES).map(|index| {
+            let commands = (0..COMMANDS_PER_ENTRY_MAX).map(|number| create(index, number));
+            let at = log_id(LogPosition {
+                index,
+                ..Default::default()
+            });
+            let bytes = Entry::new(commands.collect()).encode();
+            let payload = EntryPayload::Normal(EntryBytes(bytes.into()));
+            (types::Entry::new(at, payload), None)
+        });
+        let mut batch = entries
+            .collect::<Vec<EntryResponder<TypeConfig>>>()
+            .into_iter();
+        machine.apply_some(&mut batch).await.unwrap();
+        let left = batch.len() as u64;
+        assert!(0 < left && left < ENTRIES, "{left} of {ENTRIES} are left");
+        machine.apply_batch(batch.collect()).await.unwrap();
+        assert_eq!(machine.replica().table_hash().0, Some(ENTRIES));
     }
 }

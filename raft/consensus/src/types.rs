@@ -13,6 +13,7 @@ mod declared {
             R = crate::types::Outcome,
             NodeId = u64,
             Node = openraft::BasicNode,
+            AsyncRuntime = crate::raft_clock::PacedRuntime,
     );
 }
 pub(crate) use declared::TypeConfig;

@@ -24,9 +24,16 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
-use crate::limits::{HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_SNAPSHOT};
+use crate::{
+    limits::{
+        HANG_FACTOR, HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER, HANG_TICKS_LEADER_MAX,
+        HANG_TICKS_MAX, HANG_TICKS_SNAPSHOT,
+    },
+    pace::Recent,
+};
 
 /// A disk operation that may hang.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,13 +64,19 @@ impl Operation {
         }
     }
 
-    /// How many ticks may pass without a step.
-    fn ticks_max(self, replaceable_leader: bool) -> u64 {
-        match self {
-            // Large by nature, and nobody waits for them.
-            Operation::SnapshotWrite | Operation::SnapshotInstall => HANG_TICKS_SNAPSHOT,
-            _ if replaceable_leader => HANG_TICKS_LEADER,
-            _ => HANG_TICKS,
+    /// Large by nature, and nobody waits for it.
+    fn is_large(self) -> bool {
+        matches!(self, Operation::SnapshotWrite | Operation::SnapshotInstall)
+    }
+
+    /// How many ticks may pass without a step, where others took up to
+    /// `usual_ticks` lately.
+    fn ticks_max(self, replaceable_leader: bool, usual_ticks: u64) -> u64 {
+        let patience = HANG_FACTOR * usual_ticks;
+        match replaceable_leader {
+            _ if self.is_large() => HANG_TICKS_SNAPSHOT,
+            true => patience.clamp(HANG_TICKS_LEADER, HANG_TICKS_LEADER_MAX),
+            false => patience.clamp(HANG_TICKS, HANG_TICKS_MAX),
         }
     }
 }
@@ -135,6 +148,8 @@ struct Shared {
 struct Marks {
     next: u64,
     open: BTreeMap<u64, (Operation, u64)>,
+    /// Ticks that operations took lately.
+    taken: Recent,
 }
 
 /// An operation in progress. It ends when this is dropped.
@@ -156,7 +171,15 @@ impl Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        self.watchdog.marks().open.remove(&self.number);
+        let tick = self.watchdog.tick();
+        let mut marks = self.watchdog.marks();
+        let Some((operation, since)) = marks.open.remove(&self.number) else {
+            return;
+        };
+        if !operation.is_large() {
+            let taken = u32::try_from(tick - since).unwrap_or(u32::MAX);
+            marks.taken.note(time_of(tick), taken);
+        }
     }
 }
 
@@ -194,11 +217,14 @@ impl Watchdog {
     /// Counts a tick and looks for an operation that hangs.
     fn count_tick(&self, replaceable_leader: bool) -> Option<Hang> {
         let now = self.shared.tick.fetch_add(1, Ordering::Relaxed) + 1;
-        let marks = self.marks();
+        let mut marks = self.marks();
+        let (_, again) = marks.taken.once_and_again(time_of(now));
+        let ticks_max =
+            |operation: Operation| operation.ticks_max(replaceable_leader, again.into());
         let longest = marks
             .open
             .values()
-            .filter(|(operation, since)| now - since > operation.ticks_max(replaceable_leader))
+            .filter(|(operation, since)| now - since > ticks_max(*operation))
             .min_by_key(|(_, since)| *since)?;
         Some(Hang {
             operation: longest.0,
@@ -235,6 +261,11 @@ impl Watchdog {
             .spawn(watching)
             .map(drop)
     }
+}
+
+/// Time as the watchdog counts it.
+fn time_of(tick: u64) -> Duration {
+    Duration::from_millis(tick.saturating_mul(HANG_TICK.as_millis() as u64))
 }
 
 #[cfg(test)]
@@ -275,6 +306,32 @@ mod tests {
             drop(std::mem::replace(&mut mark, next));
             assert_eq!(watchdog.count_tick(true), None);
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_slow_again_and_again_is_given_longer() {
+        let watchdog = Watchdog::default();
+        let slow = |ticks: u64| {
+            let mark = watchdog.begin(Operation::LogWrite);
+            (0..ticks).for_each(|_| assert_eq!(watchdog.count_tick(true), None));
+            drop(mark);
+        };
+        let hang = || {
+            let mark = watchdog.begin(Operation::LogWrite);
+            let (ticks, _) = ticks_to_hang(&watchdog, true).unwrap();
+            drop(mark);
+            ticks - 1
+        };
+        slow(8);
+        assert_eq!(hang(), HANG_TICKS_LEADER);
+        // The hang itself was one such operation, and this is another.
+        (0..60).for_each(|_| slow(8));
+        assert_eq!(hang(), 8 * HANG_FACTOR);
+        (0..1_000).for_each(|_| slow(0));
+        for _ in 0..600 {
+            assert_eq!(watchdog.count_tick(true), None);
+        }
+        assert_eq!(hang(), HANG_TICKS_LEADER);
     }
 
     #[test]

@@ -208,6 +208,7 @@ pub fn membership_from_disk(bytes: &[u8]) -> Result<StoredMembership, DecodeErro
 pub fn append_to_wire(
     request: &AppendEntriesRequest<TypeConfig>,
     entries: usize,
+    stretch_percent: u32,
 ) -> v1::AppendBody {
     v1::AppendBody {
         vote: Some(vote_to_wire(&request.vote)),
@@ -217,6 +218,7 @@ pub fn append_to_wire(
             .map(entry_to_wire)
             .collect(),
         leader_commit: request.leader_commit.as_ref().map(log_id_to_wire),
+        stretch_percent,
     }
 }
 
@@ -396,9 +398,9 @@ mod tests {
             entries: entries(),
             leader_commit: Some(id(2)),
         };
-        let back = append_from_wire(append_to_wire(&request, 3)).unwrap();
+        let back = append_from_wire(append_to_wire(&request, 3, 100)).unwrap();
         assert_eq!(format!("{back:?}"), format!("{request:?}"));
-        assert_eq!(append_to_wire(&request, 1).entries.len(), 1);
+        assert_eq!(append_to_wire(&request, 1, 100).entries.len(), 1);
 
         for answer in [
             AppendEntriesResponse::Success,

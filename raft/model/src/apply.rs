@@ -4,6 +4,7 @@
 
 mod homes;
 mod jobs;
+mod replan;
 mod stages;
 mod tasks;
 mod writer;
@@ -57,6 +58,7 @@ impl Writer<'_> {
             Command::DeleteJob(c) => self.delete_job(c),
             Command::Tick(c) => self.tick(c),
             Command::RegisterNode(c) => self.register_node(c),
+            Command::Replan(c) => self.replan(c),
         }
     }
 }

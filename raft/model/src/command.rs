@@ -22,7 +22,7 @@ pub struct Entry {
 pub struct Envelope {
     #[prost(
         oneof = "Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 20"
     )]
     pub command: Option<Command>,
 }
@@ -58,6 +58,8 @@ pub enum Command {
     Tick(Tick),
     #[prost(message, tag = "14")]
     RegisterNode(RegisterNode),
+    #[prost(message, tag = "20")]
+    Replan(Replan),
 }
 
 /// Which task, and which attempt at it.
@@ -221,6 +223,10 @@ pub struct Complete {
     /// Analysis only: whether subtitles or attachments are to be taken along.
     #[prost(bool, tag = "11")]
     pub extras: bool,
+    /// Analysis only: the epoch of the homes, all of which have the index.
+    /// Entries of earlier versions do not say.
+    #[prost(uint64, optional, tag = "20")]
+    pub epoch: Option<u64>,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It
@@ -282,6 +288,26 @@ pub struct RegisterNode {
     /// Where it listens.
     #[prost(string, tag = "3")]
     pub address: String,
+    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
+    #[prost(uint32, tag = "4")]
+    pub feature_level: u32,
+}
+
+/// Starts a job anew from its analysis, under whatever build that is given to.
+/// Nothing made under its former build stays in the table.
+#[derive(Clone, PartialEq, Message)]
+pub struct Replan {
+    #[prost(string, tag = "1")]
+    pub job: String,
+    /// The build that the proposer saw.
+    #[prost(string, tag = "2")]
+    pub build: String,
+    /// How often the job had been planned anew when the proposer looked.
+    #[prost(uint32, tag = "3")]
+    pub replans: u32,
+    /// Why, for the job's owner.
+    #[prost(string, tag = "4")]
+    pub note: String,
 }
 
 /// The answer to a command's proposer.
@@ -317,8 +343,9 @@ impl Entry {
     }
 
     /// # Errors
-    /// [`ModelError::Undecodable`] for foreign bytes and
-    /// [`ModelError::UnknownCommand`] for a later version's command.
+    /// [`ModelError::Undecodable`] for foreign bytes, [`ModelError::UnknownCommand`]
+    /// for a later version's command and [`ModelError::UnknownField`] for a later
+    /// version's field.
     pub fn decode(bytes: &[u8]) -> Result<Self, ModelError> {
         let entry = <Entry as Message>::decode(bytes).map_err(|error| ModelError::Undecodable {
             what: "log entry",
@@ -331,7 +358,21 @@ impl Entry {
         {
             return Err(ModelError::UnknownCommand);
         }
+        exact("log entry", &entry, bytes)?;
         Ok(entry)
+    }
+}
+
+/// Refuses bytes of which the decoded message holds only a part. What this
+/// program writes has one form, so a length says it.
+pub(crate) fn exact(
+    what: &'static str,
+    message: &impl Message,
+    bytes: &[u8],
+) -> Result<(), ModelError> {
+    match message.encoded_len() == bytes.len() {
+        true => Ok(()),
+        false => Err(ModelError::UnknownField { what }),
     }
 }
 

@@ -8,6 +8,10 @@ pub enum ModelError {
     /// would let replicas differ.
     #[error("a command that this version does not know")]
     UnknownCommand,
+    /// A later version wrote it, with fields that this one would drop: replicas
+    /// would differ. The node must stop.
+    #[error("a {what} with fields that this version does not know")]
+    UnknownField { what: &'static str },
     /// A row without its owner.
     #[error("row {key} is orphaned or misplaced")]
     BadRow { key: String },

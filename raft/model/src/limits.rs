@@ -42,6 +42,19 @@ pub const REHOMED_PER_ENTRY_MAX: usize = 16;
 /// copying all outputs of a node takes hours, and the other homes have them.
 pub const REHOME_AFTER_MS: u64 = 10 * 60 * 1000;
 
+/// How long a node may be silent before nobody counts on it to come back with the
+/// encoder build that a job is bound to, by default: the job is then planned anew
+/// under another. As long as for a finished output: all that was encoded is
+/// encoded again, and a reboot must not cost that.
+pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
+
+/// What this program can read and write in the log. 1 brought [`crate::Replan`]
+/// and [`crate::Complete::epoch`].
+pub const FEATURE_LEVEL: u32 = 1;
+
+/// The level from which on jobs are planned anew, and analyses name their epoch.
+pub const REPLAN_LEVEL: u32 = 1;
+
 /// How long a job's id is remembered after its deletion, so that a late retry of
 /// its request finds it (P5).
 pub const REQUEST_MEMORY_MS: u64 = 7 * 24 * 3600 * 1000;

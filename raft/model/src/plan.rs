@@ -4,8 +4,8 @@
 //! conditions make harmless.
 //!
 //! The rules, in order:
-//! 1. End jobs that can't be done, and take work back from lost nodes
-//!    (`failures`).
+//! 1. End jobs that can't be done, plan those anew whose encoder build is gone
+//!    (`builds`), and take work back from lost nodes (`failures`).
 //! 2. Give unfinished jobs their homes and replace lost ones (`homes`).
 //! 3. Hand out pending tasks (`assign`). First those lost with their node, as
 //!    they had their turn already; then by fair share over tenants, then by
@@ -16,13 +16,16 @@
 //!    minutes (`homes`): a few an entry, as each costs a copy.
 
 mod assign;
+mod builds;
 mod failures;
 mod health;
 mod homes;
+mod turns;
 mod waiting;
 
 use std::collections::BTreeSet;
 
+use self::builds::Builds;
 pub use self::{
     health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth},
     waiting::{Waiting, waiting},
@@ -38,23 +41,33 @@ use crate::{
 /// entry's worth, the most urgent first.
 pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     let mut commands = Vec::new();
-    let mut failing = BTreeSet::new();
-    for entry in state.active() {
+    let builds = Builds::of(health);
+    let mut replans = builds.replans(state);
+    // Jobs whose tasks are about to go.
+    let mut leaving = BTreeSet::new();
+    // Only what runs can be lost, and only what has failed can fail a job.
+    for entry in state.eventful() {
+        let id = &entry.job.id;
         if let Some(problem) = failures::terminal_failure(entry, health) {
             commands.push(Command::FailJob(FailJob {
-                job: entry.job.id.clone(),
+                job: id.clone(),
                 problem,
                 unix_ms: health.unix_ms,
             }));
-            failing.insert(&entry.job.id);
-        } else {
+            leaving.insert(id);
+            replans.remove(id);
+        } else if !replans.contains_key(id) {
             failures::release_lost(entry, health, &mut commands);
         }
     }
-    homes::place_active(state, health, &mut commands);
+    for (id, replan) in replans {
+        commands.push(Command::Replan(replan));
+        leaving.insert(id);
+    }
+    homes::place_active(state, &builds, &mut commands);
     commands.truncate(COMMANDS_PER_ENTRY_MAX);
-    assign::assign_tasks(state, health, &failing, &mut commands);
-    homes::place_outputs(state, health, &mut commands);
+    assign::assign_tasks(state, &builds, &leaving, &mut commands);
+    homes::place_outputs(state, &builds, &mut commands);
     commands
 }
 

@@ -4,6 +4,7 @@
 //! ```text
 //! job:   UPLOADING -> ANALYZING -> ENCODING -> ASSEMBLING -> SUCCEEDED
 //!            \____________\____________\____________\------> FAILED | CANCELLED
+//!                       ^-------------^--------------' (planned anew under another build)
 //!        any of them ---------------------------------------> DELETED -> (purged)
 //! task:  PENDING -> RUNNING -> DONE
 //!           ^----------'  (released: failed, stopped or its node was lost)
@@ -275,6 +276,16 @@ pub struct Job {
     /// Cluster time of its deletion: says when its tombstone may go.
     #[prost(uint64, tag = "27")]
     pub deleted_cluster_ms: u64,
+    /// How often it was planned anew.
+    #[prost(uint32, tag = "40")]
+    pub replans: u32,
+    /// Tasks made from now on count their attempts from above this, so that no
+    /// number of an earlier plan comes again and its late results stay fenced off.
+    #[prost(uint32, tag = "41")]
+    pub attempts_before: u32,
+    /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
+    #[prost(string, tag = "42")]
+    pub replan_note: String,
 }
 
 impl Job {
@@ -438,6 +449,9 @@ pub struct Node {
     /// Where it listens.
     #[prost(string, tag = "3")]
     pub address: String,
+    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
+    #[prost(uint32, tag = "4")]
+    pub feature_level: u32,
 }
 
 /// What belongs to the cluster as a whole.
@@ -446,7 +460,7 @@ pub struct ClusterRow {
     /// The cluster's own time: monotonic, agreed, without meaning outside.
     #[prost(uint64, tag = "1")]
     pub cluster_ms: u64,
-    /// Which commands the leader may emit.
+    /// The least of all nodes': later commands and fields are not written.
     #[prost(uint32, tag = "2")]
     pub feature_level: u32,
 }

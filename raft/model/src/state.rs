@@ -8,12 +8,15 @@ use std::{
 };
 
 use prost::Message;
+use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
-    command::Reply,
+    command::{Reply, exact},
     error::ModelError,
+    open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
+    task_counts::TaskCounts,
 };
 
 /// A job with its tasks.
@@ -26,20 +29,25 @@ pub struct JobEntry {
     pub running: BTreeSet<TaskKey>,
     /// Index: pending tasks that have failed or been lost before.
     pub failed: BTreeSet<TaskKey>,
+    /// Counts of the tasks, so that nobody has to walk them.
+    pub counts: TaskCounts,
 }
 
-/// The whole table. Clones are cheap: one pointer for each job.
+/// The whole table. A clone costs the same whatever its size: it shares all
+/// that is not changed afterwards.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct State {
     pub(crate) cluster: ClusterRow,
     pub(crate) nodes: BTreeMap<u64, Node>,
-    pub(crate) jobs: BTreeMap<String, Arc<JobEntry>>,
+    pub(crate) jobs: Map<String, Arc<JobEntry>>,
     /// Index: jobs that have not ended.
-    pub(crate) active: BTreeSet<String>,
+    pub(crate) active: Set<String>,
+    /// Index: the same jobs, by what the plan looks for.
+    pub(crate) open: OpenIndex,
     /// Index: jobs by age.
-    pub(crate) by_age: BTreeMap<u64, String>,
+    pub(crate) by_age: Map<u64, String>,
     /// Index: tombstones by their cluster time and id.
-    pub(crate) tombstones: BTreeSet<(u64, String)>,
+    pub(crate) tombstones: Set<(u64, String)>,
     /// Index: where finished outputs are.
     pub(crate) outputs: OutputIndex,
 }
@@ -71,6 +79,16 @@ pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
     format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
 }
 
+/// A row from its bytes, all of which this version must know.
+fn row<R: Message + Default>(bytes: &[u8]) -> Result<R, ModelError> {
+    let row = R::decode(bytes).map_err(|error| ModelError::Undecodable {
+        what: "row",
+        cause: error.to_string(),
+    })?;
+    exact("row", &row, bytes)?;
+    Ok(row)
+}
+
 impl JobEntry {
     pub(crate) fn new(job: Job) -> Self {
         JobEntry {
@@ -79,6 +97,7 @@ impl JobEntry {
             pending: BTreeSet::new(),
             running: BTreeSet::new(),
             failed: BTreeSet::new(),
+            counts: TaskCounts::default(),
         }
     }
 
@@ -86,6 +105,7 @@ impl JobEntry {
     pub(crate) fn put_task(&mut self, task: Task) {
         let key = task.key();
         self.unindex(&key);
+        self.counts.add(&task);
         match task.state() {
             TaskState::Pending => {
                 self.pending.insert(key);
@@ -105,6 +125,9 @@ impl JobEntry {
     }
 
     fn unindex(&mut self, key: &TaskKey) {
+        if let Some(former) = self.tasks.get(key) {
+            self.counts.subtract(former);
+        }
         for index in [&mut self.pending, &mut self.running, &mut self.failed] {
             index.remove(key);
         }
@@ -174,6 +197,11 @@ impl State {
         self.cluster.cluster_ms
     }
 
+    /// Up to which feature level all nodes can read the log.
+    pub fn feature_level(&self) -> u32 {
+        self.cluster.feature_level
+    }
+
     pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }
@@ -186,6 +214,17 @@ impl State {
     /// Jobs that have not ended, by id.
     pub fn active(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.active.iter().filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Jobs with a running task, or one that has failed before, by id.
+    pub fn eventful(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        let eventful = self.open.eventful();
+        eventful.filter_map(|id| self.jobs.get(id))
+    }
+
+    /// Jobs that have not ended, by what the plan looks for.
+    pub(crate) fn open(&self) -> &OpenIndex {
+        &self.open
     }
 
     /// Where finished outputs are.
@@ -269,29 +308,23 @@ impl State {
         let mut state = State::default();
         for (key, value) in rows {
             let name = || String::from_utf8_lossy(&key).into_owned();
-            let bad = |error: prost::DecodeError| ModelError::Undecodable {
-                what: "row",
-                cause: error.to_string(),
-            };
             match key.first() {
-                Some(b'c') => state.cluster = ClusterRow::decode(&value[..]).map_err(bad)?,
+                Some(b'c') => state.cluster = row(&value)?,
                 Some(b'n') => {
-                    let node = Node::decode(&value[..]).map_err(bad)?;
+                    let node: Node = row(&value)?;
                     state.nodes.insert(node.id, node);
                 }
-                Some(b'j') => state.put_job(Job::decode(&value[..]).map_err(bad)?),
+                Some(b'j') => state.put_job(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')
                         .nth(1)
                         .map(str::to_string)
                         .unwrap_or_default();
-                    let task = Task::decode(&value[..]).map_err(bad)?;
-                    let entry = state
-                        .jobs
-                        .get_mut(&job)
-                        .ok_or_else(|| ModelError::BadRow { key: name() })?;
-                    Arc::make_mut(entry).put_task(task);
+                    let task = row(&value)?;
+                    if !state.change_tasks(&job, |entry| entry.put_task(task)) {
+                        return Err(ModelError::BadRow { key: name() });
+                    }
                 }
                 _ => return Err(ModelError::BadRow { key: name() }),
             }
@@ -302,20 +335,42 @@ impl State {
     /// Writes a job's row and keeps the indexes.
     pub(crate) fn put_job(&mut self, job: Job) {
         let id = job.id.clone();
-        self.by_age.insert(job.created_index, id.clone());
         if job.state().ended() {
-            self.active.remove(&id);
+            self.active.remove_mut(&id);
         } else {
-            self.active.insert(id.clone());
+            self.active.insert_mut(id.clone());
         }
         if job.state() == JobState::Deleted {
-            self.tombstones.insert((job.deleted_cluster_ms, id.clone()));
+            let tombstone = (job.deleted_cluster_ms, id.clone());
+            self.tombstones.insert_mut(tombstone);
         }
         let before = self.jobs.get(&id).map(|entry| &entry.job);
         self.outputs.update(before, &job);
         match self.jobs.get_mut(&id) {
-            Some(entry) => Arc::make_mut(entry).job = job,
-            None => drop(self.jobs.insert(id, Arc::new(JobEntry::new(job)))),
+            Some(entry) => {
+                self.open.remove(entry);
+                Arc::make_mut(entry).job = job;
+                self.open.insert(entry);
+            }
+            None => {
+                self.by_age.insert_mut(job.created_index, id.clone());
+                let entry = JobEntry::new(job);
+                self.open.insert(&entry);
+                self.jobs.insert_mut(id, Arc::new(entry));
+            }
         }
+    }
+
+    /// Changes a job's tasks and keeps the indexes; `false` if there is no such
+    /// job.
+    pub(crate) fn change_tasks(&mut self, job: &str, change: impl FnOnce(&mut JobEntry)) -> bool {
+        let Some(entry) = self.jobs.get_mut(job) else {
+            return false;
+        };
+        let before = Standing::of(entry);
+        let entry = Arc::make_mut(entry);
+        change(entry);
+        self.open.update(before, entry);
+        true
     }
 }

@@ -11,10 +11,11 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    HomeFilled, JobEntry, PlanAppend, Problem, Release, Reopen, Reply, SealSource, ShardRange,
-    State, TaskKind, TaskState, Tick,
+    HomeFilled, JobEntry, PlanAppend, Problem, RegisterNode, Release, Reopen, Replan, Reply,
+    SealSource, ShardRange, State, TaskKind, TaskState, Tick,
     check::check,
     job_id,
+    limits::FEATURE_LEVEL,
     plan::{ClusterHealth, NodeHealth, plan, waiting},
     spec::{SpecRequest, resolve},
 };
@@ -123,7 +124,8 @@ impl World {
                 String::new()
             }
             "create" => self.create(&words),
-            "seal" | "filled" | "cancel" | "delete" => self.change_job(&words),
+            "seal" | "filled" | "cancel" | "delete" | "replan" => self.change_job(&words),
+            "register" => self.register(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),
@@ -211,7 +213,23 @@ impl World {
         }))
     }
 
-    /// `seal JOB [epoch=]`, `filled JOB NODE`, `cancel JOB` and `delete JOB`
+    /// `register 1 2 3 [level=1]`: nodes, and what they can read of the log.
+    fn register(&mut self, words: &[&str]) -> String {
+        let feature_level = option(words, "level").map_or(FEATURE_LEVEL, |n| n.parse().unwrap());
+        let nodes = words.iter().filter_map(|word| word.parse().ok());
+        let register = |node: u64| {
+            Command::RegisterNode(RegisterNode {
+                node,
+                feature_level,
+                ..Default::default()
+            })
+        };
+        let replies = self.apply(nodes.map(register).collect());
+        self.reply(&replies)
+    }
+
+    /// `seal JOB [epoch=]`, `filled JOB NODE`, `cancel JOB`, `delete JOB` and
+    /// `replan JOB [replans=]`
     fn change_job(&mut self, words: &[&str]) -> String {
         let job = self.job(words[1]);
         self.one(match words[0] {
@@ -229,6 +247,17 @@ impl World {
                 index_hash: None,
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
+            "replan" => {
+                let now = self.state.job(&job).map(|entry| entry.job.clone());
+                let now = now.unwrap_or_default();
+                let seen = option(words, "replans").map(|seen| seen.parse().unwrap());
+                Command::Replan(Replan {
+                    job,
+                    build: now.build,
+                    replans: seen.unwrap_or(now.replans),
+                    note: "planned anew".into(),
+                })
+            }
             _ => Command::DeleteJob(DeleteJob { job, unix_ms: 0 }),
         })
     }
@@ -270,7 +299,7 @@ impl World {
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [note=] [extras]`
+    /// an analysis `[shards=] [audio=0] [note=] [extras] [epoch=]`
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         let job = &self.state.job(&key.job).unwrap().job;
@@ -285,6 +314,7 @@ impl World {
             audio_tracks: option(words, "audio").map_or(0, |tracks| tracks.parse().unwrap()),
             extras: words.contains(&"extras"),
             plan_note: option(words, "note").unwrap_or_default().into(),
+            epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
             key,
             ..Default::default()
         }))
@@ -305,6 +335,7 @@ impl World {
             Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
             Command::Release(c) => format!("release {}: {}", c.key, c.problem),
             Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
+            Command::Replan(c) => format!("replan {} (seen build {}): {}", c.job, c.build, c.note),
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"

@@ -4,6 +4,7 @@
 
 mod cluster;
 mod job;
+mod out_folder;
 mod request_options;
 mod transcode;
 

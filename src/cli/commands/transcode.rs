@@ -1,17 +1,22 @@
 //! `reelraft transcode IN OUT`: submits, uploads, follows and fetches in one
-//! command.
+//! command. Of several sources one is done after the other: each has the whole
+//! cluster.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use reelraft_proto::v1::{Job, JobState, Spec};
 
 use crate::{
     client::Client,
-    commands::request_options::{ReplaceArgs, RequestArgs},
+    commands::{
+        out_folder::outputs,
+        request_options::{ReplaceArgs, RequestArgs},
+    },
     error::CliError,
+    exit,
     job_end::outcome,
-    render::{Output, json, progress::summary, screen::print},
+    render::{Output, format::counted, json, progress::summary, screen::print},
     spec_options::SpecArgs,
     transfer::{
         fetch::fetch,
@@ -29,15 +34,16 @@ Examples:
   reelraft transcode film.mov small.mp4 --width 640 --crf 28
   reelraft transcode film.mov film.webm --codec vp9 --audio opus --audio-bitrate 96k
   reelraft transcode film.mov archive.mkv --codec ffv1 --audio copy
+  reelraft transcode films/*.mov small --width 640   # small is a folder
 
 Once the upload is complete, Ctrl-C leaves the job running; `reelraft job watch`
 and `reelraft job fetch` return to it.")]
 pub struct TranscodeArgs {
-    /// The video to read
-    #[arg(value_name = "IN")]
-    pub source: PathBuf,
-    /// The file to write; its extension selects the container
-    #[arg(value_name = "OUT")]
+    /// The video to read; several, or a folder of them, if OUT is a folder
+    #[arg(value_name = "IN", required = true, num_args = 1..)]
+    pub sources: Vec<PathBuf>,
+    /// The file to write; its extension selects the container. Or a folder
+    #[arg(value_name = "OUT", required = true)]
     pub out: PathBuf,
     #[command(flatten)]
     pub replace: ReplaceArgs,
@@ -50,24 +56,66 @@ pub struct TranscodeArgs {
 /// Runs `transcode`.
 ///
 /// # Errors
-/// Any error of its four steps.
+/// Any error of its four steps; of several sources, the first one's.
 pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Result<(), CliError> {
-    let spec = args.spec.to_wire(Some(&args.out))?;
-    let (overwrite, source) = (args.replace.overwrite, Some(args.source.as_path()));
-    let file = OutputFile::check(&args.out, overwrite, source, client.screen())?;
+    if let ([source], false) = (args.sources.as_slice(), args.out.is_dir()) {
+        return one(client, &args, source, &args.out, output).await;
+    }
+    if args.request.request_id.is_some() {
+        return Err(CliError::usage(
+            "one --request-id for several outputs",
+            "a request is one job: give it with one IN, and OUT as a file",
+        ));
+    }
+    let pairs = outputs(&args.sources, &args.out, args.spec.container.as_deref())?;
+    let screen = client.screen().clone();
+    let (mut failed, mut first) = (0, None);
+    for (number, (source, out)) in (1..).zip(&pairs) {
+        screen.notice(&format!("{number}/{}: {}", pairs.len(), source.display()));
+        match one(client, &args, source, out, output).await {
+            Ok(()) => {}
+            Err(error) if error.exit_code() == exit::UNREACHABLE => return Err(error),
+            Err(error) => {
+                screen.clear();
+                failed += 1;
+                screen.notice(&format!("{} failed: {error}", source.display()));
+                first.get_or_insert(error);
+            }
+        }
+    }
+    match first {
+        None => Ok(()),
+        Some(error) => {
+            let all = counted(pairs.len() as u64, "source");
+            screen.notice(&format!("{failed} of {all} failed; the first one:"));
+            Err(error)
+        }
+    }
+}
+
+async fn one(
+    client: &mut Client,
+    args: &TranscodeArgs,
+    source: &Path,
+    out: &Path,
+    output: Output,
+) -> Result<(), CliError> {
+    let spec = args.spec.to_wire(Some(out))?;
+    let overwrite = args.replace.overwrite;
+    let file = OutputFile::check(out, overwrite, Some(source), client.screen())?;
     if args.request.request_id.is_none() {
         // A new job: what is there can't be its output.
         file.refuse_existing()?;
     }
     client.follow_job();
-    let job = run_job(client, &args, spec, &file).await?;
+    let job = run_job(client, args, source, spec, &file).await?;
     fetch(client, &job, file).await?;
     match output {
         Output::Json => print(&json::line(&json::Job::from(&job)))?,
         Output::Table => {
             client.screen().notice(&format!(
                 "{} is done: {}, BLAKE3 {}",
-                args.out.display(),
+                out.display(),
                 summary(&job),
                 job.output_hash,
             ));
@@ -80,12 +128,13 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
 async fn run_job(
     client: &mut Client,
     args: &TranscodeArgs,
+    source: &Path,
     spec: Spec,
     file: &OutputFile,
 ) -> Result<Job, CliError> {
     let screen = client.screen().clone();
     let submission = Submission {
-        source: args.source.clone(),
+        source: source.to_path_buf(),
         spec,
         tenant: args.request.tenant.clone(),
         request_id: args.request.id(),

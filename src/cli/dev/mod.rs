@@ -45,7 +45,7 @@ pub struct DevArgs {
     /// Do not restart a node that dies
     #[arg(long)]
     pub no_restart: bool,
-    /// Tasks each node runs at once [default: the number of cores]
+    /// Tasks each node runs at once [default: its share of the cores]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     pub slots: Option<u32>,
     /// The cluster's secret, from the flag that all commands share.
@@ -62,6 +62,30 @@ pub fn run(args: &DevArgs) -> u8 {
     }
 }
 
+/// The nodes share this machine's cores, unless the environment says how many
+/// each gets.
+fn own_share(nodes: u32) -> Option<u32> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let cores = u32::try_from(cores).unwrap_or(u32::MAX);
+    (!is_set("REELRAFT_SLOTS")).then(|| cores.div_ceil(nodes))
+}
+
+/// A secret of the nodes' own, where clients have one and the environment names
+/// none. All nodes start with `dev`, so each start may have another.
+fn peer_secret(secret_given: bool) -> Option<String> {
+    let any = |names: [&str; 2]| names.into_iter().any(is_set);
+    let open = !secret_given && !any(["REELRAFT_SECRET", "REELRAFT_SECRET_FILE"]);
+    if open || any(["REELRAFT_PEER_SECRET", "REELRAFT_PEER_SECRET_FILE"]) {
+        return None;
+    }
+    let random: [u8; 24] = rand::random();
+    Some(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn is_set(variable: &str) -> bool {
+    std::env::var_os(variable).is_some_and(|value| !value.is_empty())
+}
+
 fn start(args: &DevArgs) -> Result<(), CliError> {
     let program = std::env::current_exe().map_err(|error| CliError::Local {
         what: "can't find this program's own file".into(),
@@ -74,8 +98,9 @@ fn start(args: &DevArgs) -> Result<(), CliError> {
         nodes: folder.nodes,
         base_port: folder.base_port,
         data: args.data.clone(),
-        slots: args.slots,
+        slots: args.slots.or_else(|| own_share(folder.nodes)),
         secret: args.secret.clone(),
+        peer_secret: peer_secret(args.secret.is_some()),
         restart: !args.no_restart,
     };
     plan.await_ports()?;
@@ -88,4 +113,21 @@ fn start(args: &DevArgs) -> Result<(), CliError> {
         .build()
         .map_err(|error| CliError::no_resources("can't start the supervisor", &error))?;
     LocalSet::new().block_on(&runtime, supervisor::supervise(plan))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn cores_and_secrets_are_shared_among_the_nodes_of_a_machine() {
+        // No test of this crate sets these variables.
+        let cores = std::thread::available_parallelism().unwrap().get() as u32;
+        assert_eq!(own_share(1), Some(cores));
+        assert_eq!(own_share(DEV_NODES_MAX * cores), Some(1));
+        assert_eq!(peer_secret(false), None);
+        let (one, other) = (peer_secret(true).unwrap(), peer_secret(true).unwrap());
+        assert!(one.len() == 48 && one != other);
+    }
 }

@@ -23,6 +23,8 @@ pub struct Plan {
     pub data: PathBuf,
     pub slots: Option<u32>,
     pub secret: Option<String>,
+    /// A secret of the nodes' own.
+    pub peer_secret: Option<String>,
     pub restart: bool,
 }
 
@@ -123,6 +125,7 @@ mod tests {
             data: "d".into(),
             slots: Some(2),
             secret: None,
+            peer_secret: None,
             restart: true,
         }
     }

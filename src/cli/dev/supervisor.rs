@@ -173,9 +173,15 @@ async fn wait_or_stop(
 fn spawn(plan: &Plan, id: u32) -> io::Result<Child> {
     let supervisor = std::process::id();
     let mut command = Command::new(&plan.program);
-    if let Some(secret) = &plan.secret {
-        // Not on the command line, which every user of the machine can read.
-        command.env("REELRAFT_SECRET", secret);
+    let secrets = [
+        ("REELRAFT_SECRET", &plan.secret),
+        ("REELRAFT_PEER_SECRET", &plan.peer_secret),
+    ];
+    for (name, secret) in secrets {
+        if let Some(secret) = secret {
+            // Not on the command line, which every user of the machine can read.
+            command.env(name, secret);
+        }
     }
     command
         .args(plan.arguments(id))

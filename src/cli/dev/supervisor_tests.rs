@@ -18,6 +18,7 @@ fn plan(folder: &std::path::Path, script: &str) -> Plan {
         data: folder.to_path_buf(),
         slots: Some(2),
         secret: None,
+        peer_secret: Some("nodes".into()),
         restart: true,
     }
 }
@@ -110,5 +111,22 @@ fn a_node_that_refuses_its_settings_ends_them_all() {
             (error.kind(), error.exit_code()),
             ("bad-config", exit::USAGE)
         );
+    });
+}
+
+#[test]
+fn nodes_get_a_secret_of_their_own_by_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let seen = folder.path().join("seen");
+    let script = format!(
+        "echo $REELRAFT_PEER_SECRET >{0}.new; mv {0}.new {0}; exec sleep 1000",
+        seen.display()
+    );
+    let plan = plan(folder.path(), &script);
+    in_local_set(async {
+        let mut child = spawn(&plan, 1).unwrap();
+        until("the node", || seen.exists()).await;
+        assert_eq!(fs::read_to_string(&seen).unwrap(), "nodes\n");
+        child.kill().await.unwrap();
     });
 }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use reelraft_proto::v1::{Job, JobState};
+use unicode_width::UnicodeWidthStr;
 
 use crate::{
     job_end::has_ended,
@@ -56,7 +57,7 @@ impl Meter {
 /// Where that exceeds `columns`, a short form.
 pub fn job_line(job: &Job, frames_milli_per_second: u64, columns: usize) -> String {
     let line = job_line_in(job, frames_milli_per_second, false);
-    if line.chars().count() <= columns {
+    if line.width() <= columns {
         return line;
     }
     job_line_in(job, frames_milli_per_second, true)

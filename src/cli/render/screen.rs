@@ -12,6 +12,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+
 use crate::{
     error::{CliError, os_reason},
     limits::{BAR_MS, LINE_MS},
@@ -55,7 +57,8 @@ impl Screen {
         if state.bar.is_empty() {
             eprint(&format!("{text}\n"));
         } else {
-            eprint(&format!("\r\x1b[K{text}\n{}", state.bar));
+            let erase = erase(&state.bar, columns());
+            eprint(&format!("{erase}{text}\n{}", state.bar));
         }
     }
 
@@ -73,8 +76,9 @@ impl Screen {
         let mut state = self.state();
         state.drawn = Some(Instant::now());
         if self.terminal {
-            state.bar = printable(text).chars().take(columns()).collect();
-            eprint(&format!("\r\x1b[K{}", state.bar));
+            let erase = erase(&state.bar, columns());
+            state.bar = cut(&printable(text), columns());
+            eprint(&format!("{erase}{}", state.bar));
         } else {
             eprint(&format!("{}\n", printable(text)));
         }
@@ -89,7 +93,7 @@ impl Screen {
     pub fn clear(&self) {
         let mut state = self.state();
         if !state.bar.is_empty() {
-            eprint("\r\x1b[K");
+            eprint(&erase(&state.bar, columns()));
             state.bar.clear();
         }
         state.drawn = None;
@@ -118,6 +122,25 @@ impl Default for Screen {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What removes a bar from the screen. A terminal that became narrower since it
+/// was drawn has wrapped it into several lines.
+fn erase(bar: &str, columns: usize) -> String {
+    match bar.width().saturating_sub(1) / (columns + 1) {
+        0 => "\r\x1b[K".into(),
+        lines => format!("\r\x1b[{lines}A\x1b[J"),
+    }
+}
+
+/// As much of a text as fits into so many cells.
+fn cut(text: &str, columns: usize) -> String {
+    let mut used = 0;
+    let fits = |letter: &char| {
+        used += letter.width().unwrap_or(0);
+        used <= columns
+    };
+    text.chars().take_while(fits).collect()
 }
 
 /// Text without what steers a terminal: that must not come from a node or a
@@ -167,5 +190,23 @@ fn columns() -> usize {
     match size.ws_col {
         0 => 79,
         columns => usize::from(columns) - 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bar_is_cut_by_cells_and_not_by_letters() {
+        assert_eq!(cut("映画 film", 7), "映画 fi");
+        assert_eq!(cut("映画", 3), "映");
+    }
+
+    #[test]
+    fn a_bar_that_the_terminal_has_wrapped_is_erased_as_a_whole() {
+        assert_eq!(erase(&"#".repeat(79), 79), "\r\x1b[K");
+        assert_eq!(erase(&"#".repeat(79), 39), "\r\x1b[1A\x1b[J");
+        assert_eq!(erase("", 39), "\r\x1b[K");
     }
 }

@@ -2,9 +2,10 @@
 //! they belong to. Every step survives broken connections and new leaders.
 //!
 //! ```text
-//! submit ──▶ upload ──▶ source          follow          fetch ──▶ output_file ──▶ part_file
+//! submit ──▶ upload ──▶ compare ──▶ source      follow      fetch ──▶ output_file ──▶ part_file
 //! ```
 
+pub mod compare;
 pub mod fetch;
 pub mod follow;
 pub mod local_files;

@@ -2,7 +2,7 @@
 //! id, then uploads, or makes sure that a job which already exists was made
 //! from this very file (P5).
 
-use std::{path::PathBuf, sync::Arc, time::Instant};
+use std::{path::PathBuf, sync::Arc};
 
 use reelraft_proto::v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse};
 
@@ -10,11 +10,8 @@ use crate::{
     client::Client,
     error::CliError,
     limits::CHUNK_BYTES,
-    render::{
-        format::shell_quoted,
-        progress::{Meter, bytes_line},
-    },
-    transfer::{on_thread::on_thread, source::Source, upload::upload},
+    render::format::shell_quoted,
+    transfer::{compare::refuse_other, source::Source, upload::upload},
 };
 
 /// A job to be made.
@@ -83,41 +80,8 @@ pub async fn submit(
         }
         // What became of these does not depend on this file.
         JobState::Failed | JobState::Cancelled => {}
-        _ => refuse_other_source(client, &job, &source).await?,
+        _ if job.source_root.is_empty() => {}
+        _ => refuse_other(client, &source, &job.id, &job.source_root, CHUNK_BYTES).await?,
     }
     Ok(Submitted { job, existed })
-}
-
-/// Refuses a job whose sealed source is not this file.
-async fn refuse_other_source(
-    client: &Client,
-    job: &Job,
-    source: &Arc<Source>,
-) -> Result<(), CliError> {
-    if job.source_root.is_empty() {
-        return Ok(());
-    }
-    let (file, screen) = (source.clone(), client.screen().clone());
-    let reading = move || {
-        let mut meter = Meter::default();
-        file.root(CHUNK_BYTES, |read| {
-            meter.record(Instant::now(), read);
-            if screen.due() {
-                let speed = meter.milli_per_second();
-                screen.progress(&bytes_line("comparing", read, file.bytes, speed));
-            }
-        })
-    };
-    match on_thread("reading the source", reading).await? {
-        Ok(root) if root == job.source_root => Ok(()),
-        Ok(_) => Err(CliError::SourceDiffers {
-            path: source.path.clone(),
-            job: job.id.clone(),
-        }),
-        Err(change) => Err(CliError::SourceUnfit {
-            path: source.path.clone(),
-            cause: format!("it {} while it was read", change.0),
-            hint: "try again once nothing writes to it any more".into(),
-        }),
-    }
 }

@@ -10,7 +10,7 @@
 //! [`crate::transfer::submit`].
 
 use std::{
-    collections::{HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     future::pending,
     sync::Arc,
     time::Instant,
@@ -28,9 +28,10 @@ use crate::{
     client::{Client, RetryBudget, next_message, open_stream},
     error::CliError,
     job_end::outcome,
-    limits::{CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, STREAM_SILENCE_MS},
+    limits::{CHUNK_BYTES, CHUNK_BYTES_MAX, CHUNKS_IN_FLIGHT, STREAM_SILENCE_MS},
     render::progress::{Meter, bytes_line},
     transfer::{
+        compare::refuse_other,
         on_thread::on_thread,
         source::{Change, Source},
     },
@@ -40,9 +41,11 @@ use crate::{
 struct Upload {
     job: String,
     source: Arc<Source>,
-    /// Chunks whose bytes in the cluster are known to be those of this file:
-    /// sent by us, or compared.
-    known: HashSet<u64>,
+    /// The hashes of this file's chunks that we have sent, or compared with the
+    /// cluster's.
+    known: HashMap<u64, blake3::Hash>,
+    /// How large the cluster's chunks are.
+    chunk_bytes: u32,
     meter: Meter,
 }
 
@@ -62,21 +65,18 @@ impl From<Status> for Broken {
     }
 }
 
-/// Uploads all of the job's source; returns the root hash it is sealed under,
-/// in hex.
+/// Uploads all of the job's source, and checks that it was sealed as this very
+/// file: another client may have sent other bytes under the same request.
 ///
 /// # Errors
 /// [`CliError::SourceChanged`] (the job is then cancelled),
 /// [`CliError::SourceDiffers`], the job's own failure, or that no node serves.
-pub async fn upload(
-    client: &mut Client,
-    job: &str,
-    source: &Arc<Source>,
-) -> Result<String, CliError> {
+pub async fn upload(client: &mut Client, job: &str, source: &Arc<Source>) -> Result<(), CliError> {
     let mut upload = Upload {
         job: job.to_string(),
         source: source.clone(),
-        known: HashSet::new(),
+        known: HashMap::new(),
+        chunk_bytes: CHUNK_BYTES,
         meter: Meter::default(),
     };
     client.follow_job();
@@ -85,7 +85,7 @@ pub async fn upload(
         match upload.over_one_connection(client, &mut retries).await {
             Ok(root) => {
                 client.screen().clear();
-                return Ok(root);
+                return upload.check_sealed(client, &root).await;
             }
             Err(Broken::Final(error)) => return Err(error),
             Err(Broken::Changed(change)) => return Err(upload.give_up(client, change).await),
@@ -120,6 +120,10 @@ impl Upload {
         let chunk_bytes = plan.chunk_bytes;
         if !(1..=CHUNK_BYTES_MAX).contains(&chunk_bytes) {
             return Err(nonsense(format!("chunks of {chunk_bytes} bytes")));
+        }
+        if self.chunk_bytes != chunk_bytes {
+            self.known.clear();
+            self.chunk_bytes = chunk_bytes;
         }
         let chunks = self.source.chunks(chunk_bytes);
         let mut safe = plan.have.len() as u64;
@@ -161,9 +165,13 @@ impl Upload {
         chunk_bytes: u32,
     ) -> Result<(), Broken> {
         let source = self.source.clone();
-        match blocking(move || source.chunk(number, chunk_bytes)).await? {
-            Ok(data) => {
-                self.known.insert(number);
+        let read = move || {
+            let data = source.chunk(number, chunk_bytes)?;
+            Ok((blake3::hash(&data), data))
+        };
+        match blocking(read).await? {
+            Ok((hash, data)) => {
+                self.known.insert(number, hash);
                 permit.send(up_message(Up::Chunk(UploadChunk { number, data })));
                 Ok(())
             }
@@ -184,29 +192,49 @@ impl Upload {
                 let line = bytes_line("comparing", bytes(done), bytes(all), 0);
                 client.screen().progress(&line);
             }
-            if self.known.contains(&have.number) {
-                continue;
+            if have.number >= chunks {
+                return Err(Broken::Final(self.differs()));
             }
-            let same = have.number < chunks && {
-                let source = self.source.clone();
-                let hash = blocking(move || {
-                    let data = source.chunk(have.number, plan.chunk_bytes)?;
-                    Ok(blake3::hash(&data).to_hex().to_string())
-                });
-                match hash.await? {
-                    Ok(hash) => hash == have.hash,
-                    Err(change) => return Err(Broken::Changed(change)),
+            let hash = match self.known.get(&have.number) {
+                Some(hash) => *hash,
+                None => {
+                    let source = self.source.clone();
+                    let read = move || source.chunk(have.number, plan.chunk_bytes);
+                    let data = blocking(read).await?.map_err(Broken::Changed)?;
+                    blake3::hash(&data)
                 }
             };
-            if !same {
-                return Err(Broken::Final(CliError::SourceDiffers {
-                    path: self.source.path.clone(),
-                    job: self.job.clone(),
-                }));
+            if hash.to_hex().as_str() != have.hash {
+                return Err(Broken::Final(self.differs()));
             }
-            self.known.insert(have.number);
+            self.known.insert(have.number, hash);
         }
         Ok(())
+    }
+
+    fn differs(&self) -> CliError {
+        CliError::SourceDiffers {
+            path: self.source.path.clone(),
+            job: self.job.clone(),
+        }
+    }
+
+    /// Compares the root that the source was sealed under with this file's. What
+    /// was never asked of us, as others sent it, is read now.
+    async fn check_sealed(&self, client: &Client, root: &str) -> Result<(), CliError> {
+        let chunks = self.source.chunks(self.chunk_bytes);
+        let hashes: Option<Vec<_>> = (0..chunks).map(|at| self.known.get(&at)).collect();
+        let Some(hashes) = hashes else {
+            return refuse_other(client, &self.source, &self.job, root, self.chunk_bytes).await;
+        };
+        let mut own = blake3::Hasher::new();
+        for hash in hashes {
+            own.update(hash.as_bytes());
+        }
+        match own.finalize().to_hex().as_str() == root {
+            true => Ok(()),
+            false => Err(self.differs()),
+        }
     }
 
     fn show(&mut self, client: &Client, safe_chunks: u64, chunk_bytes: u32) {

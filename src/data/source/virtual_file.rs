@@ -31,6 +31,18 @@ impl DataPlane {
         Source::open(self.clone(), entry).await
     }
 
+    /// The manifest of a sealed source, which each of its shards asks for.
+    async fn manifest(&self, entry: &JobEntry) -> Result<Arc<Manifest>, DataError> {
+        let hash = &entry.job.manifest;
+        if let Some(manifest) = self.manifests.get(hash) {
+            return Ok(manifest);
+        }
+        let bytes = self.read_whole(entry, hash).await?;
+        let manifest = Arc::new(Manifest::decode(hash, &bytes)?);
+        self.manifests.put(hash, bytes.len(), manifest.clone());
+        Ok(manifest)
+    }
+
     /// Serves a job's sealed source to a program on this machine until the
     /// answer is dropped.
     ///
@@ -53,7 +65,7 @@ pub struct Source {
 struct Inner {
     data: Arc<DataPlane>,
     entry: Arc<JobEntry>,
-    manifest: Manifest,
+    manifest: Arc<Manifest>,
     /// The chunks read lately, the latest first.
     lately: Mutex<VecDeque<(u64, Slot)>>,
 }
@@ -73,7 +85,7 @@ impl Source {
         if hash.is_empty() {
             return Err(bad("the source is not sealed yet"));
         }
-        let manifest = Manifest::decode(hash, &data.read_whole(entry, hash).await?)?;
+        let manifest = data.manifest(entry).await?;
         if manifest.source_bytes() != entry.job.source_bytes {
             return Err(bad("it is that of another source"));
         }

@@ -20,15 +20,16 @@ use reelraft_model::{
     Command, CreateJob, Entry, JobEntry, Problem, SetHomes, State, job_id, spec::Spec,
 };
 use reelraft_proto::{auth::Secret, v1::blobs_server::BlobsServer};
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::service::Routes;
 
 use super::{
     DataError, DataPlane, Table,
     limits::CHUNK_BYTES,
     upload::{BrokenOff, SafeChunk, UploadReply, UploadRequest},
 };
-use crate::grpc::{blob_client::BlobClients, blobs::BlobService, router::tuned};
+use crate::grpc::{blob_client::BlobClients, blobs::BlobService, listener::serve, places::Places};
 
 /// The table that all nodes of a test share.
 struct Shared {
@@ -98,7 +99,7 @@ impl Table for OneTable {
 
 struct Node {
     data: Arc<DataPlane>,
-    stop: Option<oneshot::Sender<()>>,
+    stop: Option<watch::Sender<bool>>,
 }
 
 /// Three nodes, 1 to 3.
@@ -137,16 +138,9 @@ impl ThreeNodes {
         let address = listener.local_addr().unwrap().to_string();
         let service = BlobsServer::new(BlobService::new(data.local_store()))
             .max_decoding_message_size(crate::grpc::limits::MESSAGE_BYTES_MAX);
-        let (stop, stopped) = oneshot::channel::<()>();
-        tokio::spawn(async move {
-            let mut server = tuned(tonic::transport::Server::builder());
-            let router = server.add_service(service);
-            let incoming = TcpListenerStream::new(listener);
-            router
-                .serve_with_incoming_shutdown(incoming, stopped.map(drop))
-                .await
-                .unwrap();
-        });
+        let (stop, stopped) = watch::channel(false);
+        let places = Places::default();
+        tokio::spawn(serve(Routes::new(service), places, listener, stopped));
         self.shared.addresses.lock().unwrap().insert(node, address);
         self.nodes.insert(
             node,

@@ -85,6 +85,31 @@ async fn bytes_that_are_not_what_their_name_says_are_refused() {
     }
 }
 
+/// A new home may have asked this one what it has before the bytes were here.
+#[tokio::test]
+async fn bytes_that_come_while_the_homes_move_are_refused() {
+    let nodes = ThreeNodes::start().await;
+    let job = nodes.job(10, &[1, 2]);
+    let ticket = PutTicket {
+        job: job.clone(),
+        epoch: nodes.entry(&job).job.epoch,
+        log_index: 0,
+    };
+    let local = nodes.data(1).local_store();
+    let (sender, parts) = mpsc::channel(1);
+    let hash = hex(b"01234");
+    let (put, ()) = futures::join!(local.put_parts(&ticket, &hash, 5, parts), async {
+        for part in [b"0", b"1"] {
+            sender.send(Bytes::from_static(part)).await.unwrap();
+        }
+        // The first was taken, so that the put has been judged.
+        nodes.set_homes(&job, &[2, 3]);
+        sender.send(Bytes::from_static(b"234")).await.unwrap();
+        drop(sender);
+    });
+    assert_eq!(kind(put), "old-epoch");
+}
+
 #[tokio::test]
 async fn a_full_disk_refuses_puts_and_still_serves() {
     let mut nodes = ThreeNodes::start().await;
@@ -188,4 +213,47 @@ fn readers_that_take_nothing_hold_no_threads() {
     // A thread that is held would be waited for.
     runtime.shutdown_background();
     assert_eq!(present.expect("a thread is free").unwrap(), [true]);
+}
+
+/// A put takes as long as its sender does. The threads that may block are for
+/// those whose bytes are there.
+#[test]
+fn senders_that_are_slow_hold_no_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(4)
+        .enable_all()
+        .build()
+        .unwrap();
+    let stored = runtime.block_on(async {
+        let nodes = ThreeNodes::start().await;
+        let job = nodes.job(1, &[1]);
+        let local = nodes.data(1).local_store();
+        let ticket = PutTicket {
+            epoch: nodes.entry(&job).job.epoch,
+            job: job.clone(),
+            log_index: 0,
+        };
+        let mut begun = Vec::new();
+        for _ in 0..8 {
+            let (sender, parts) = mpsc::channel(1);
+            sender.send(Bytes::from_static(b"first")).await.unwrap();
+            let (local, ticket) = (local.clone(), ticket.clone());
+            let hash = hex(b"first and last");
+            tokio::spawn(async move { local.put_parts(&ticket, &hash, 14, parts).await });
+            // Its first part is taken, and the next does not come.
+            let _ = sender.reserve().await;
+            begun.push(sender);
+        }
+        let whole = Bytes::from_static(b"whole");
+        let (sender, parts) = mpsc::channel(1);
+        sender.send(whole.clone()).await.unwrap();
+        drop(sender);
+        let hash = hex(&whole);
+        let put = local.put_parts(&ticket, &hash, whole.len() as u64, parts);
+        tokio::time::timeout(Duration::from_secs(5), put).await
+    });
+    // A thread that is held would be waited for.
+    runtime.shutdown_background();
+    stored.expect("a thread is free").unwrap();
 }

@@ -191,11 +191,11 @@ async fn a_new_home_is_filled_with_all_that_the_job_has() {
     let entry = nodes.entry(&job);
     let data = nodes.data(3);
     assert_eq!(
-        data.lacking(&entry).await.unwrap(),
+        data.lacking(&entry, false).await.unwrap(),
         vec![entry.job.manifest.clone()]
     );
-    data.fill(&entry).await.unwrap();
-    assert!(data.lacking(&entry).await.unwrap().is_empty());
+    data.fill(&entry, false).await.unwrap();
+    assert!(data.lacking(&entry, false).await.unwrap().is_empty());
     nodes.stop_node(1).await;
     let served = data.source(&entry).await.unwrap();
     let mut read = Vec::new();
@@ -220,10 +220,14 @@ async fn a_new_home_of_an_unsealed_source_gets_what_was_acknowledged() {
     drop(client);
     nodes.stop_node(2).await;
     nodes.set_homes(&job, &[1, 3]);
-    nodes.data(3).fill(&nodes.entry(&job)).await.unwrap();
+    nodes.data(3).fill(&nodes.entry(&job), false).await.unwrap();
     assert_eq!(nodes.chunks_on(3, &job), 2);
     nodes.stop_node(1).await;
-    let refused = nodes.data(2).fill(&nodes.entry(&job)).await.unwrap_err();
+    let refused = nodes
+        .data(2)
+        .fill(&nodes.entry(&job), false)
+        .await
+        .unwrap_err();
     assert!(refused.is_passing(), "{refused}");
 }
 
@@ -240,8 +244,8 @@ async fn a_home_that_retires_is_read_from_and_takes_nothing_new() {
     let data = nodes.data(3);
     let manifest = data.read_whole(&entry, &entry.job.manifest).await;
     assert!(!manifest.unwrap().is_empty());
-    data.fill(&entry).await.unwrap();
-    assert!(data.lacking(&entry).await.unwrap().is_empty());
+    data.fill(&entry, false).await.unwrap();
+    assert!(data.lacking(&entry, false).await.unwrap().is_empty());
     let hash = data.put_bytes(&job, b"result".to_vec()).await.unwrap();
     assert!(!nodes.data(1).store().has(&job, &hash).unwrap());
 }
@@ -288,7 +292,7 @@ async fn an_upload_goes_on_from_homes_that_know_a_part_each() {
     nodes.move_homes(&job, &[1, 3], &[2]);
     assert_eq!(nodes.chunks_on(1, &job), 1);
     // Not all can be asked, so none says that it is filled; all is here.
-    let partly = nodes.data(1).fill(&nodes.entry(&job)).await;
+    let partly = nodes.data(1).fill(&nodes.entry(&job), false).await;
     assert!(partly.unwrap_err().is_passing());
     assert_eq!(nodes.chunks_on(1, &job), 2);
     let mut client = Client::open(nodes.data(1), &job);
@@ -334,7 +338,7 @@ async fn a_scrub_finds_rot_and_only_that() {
     let found = nodes.data(1).scrub(round, stop.clone()).await.unwrap();
     assert_eq!((found.blobs, found.damaged), (4, 1));
     assert!(!nodes.data(1).store().has(&job, &chunk).unwrap());
-    nodes.data(1).fill(&entry).await.unwrap();
+    nodes.data(1).fill(&entry, false).await.unwrap();
     nodes.data(1).store().verify(&job, &chunk).unwrap();
     assert_eq!(
         nodes.data(1).scrub(round, stop.clone()).await.unwrap(),
@@ -366,4 +370,28 @@ async fn a_node_that_is_a_home_again_in_the_last_moment_keeps_its_bytes() {
     assert_eq!(removed, Removal::Removed);
     assert!(data.store().list(&job).unwrap().is_empty());
     assert_eq!(nodes.chunks_on(2, &job), 0);
+}
+
+/// A fill works from a row that may be old: the homes have removed meanwhile
+/// what the job does not need any more.
+#[tokio::test]
+async fn what_no_home_has_is_lost_only_if_the_job_still_needs_it() {
+    let nodes = ThreeNodes::start().await;
+    let source = b"source";
+    let (job, _) = sealed(&nodes, source).await;
+    nodes.set_homes(&job, &[1, 2, 3]);
+    let entry = nodes.entry(&job);
+    for node in [1, 2] {
+        let store = nodes.data(node).store().clone();
+        store.remove(&job, &hex(source)).unwrap();
+    }
+    let filled = nodes.data(3).fill(&entry, false).await;
+    assert_eq!(filled.unwrap_err().kind(), "lost-bytes");
+    let cancel = reelraft_model::CancelJob {
+        job: job.clone(),
+        unix_ms: 0,
+    };
+    nodes.shared.apply(vec![Command::CancelJob(cancel)]);
+    let filled = nodes.data(3).fill(&entry, false).await;
+    assert_eq!(filled.unwrap_err().kind(), "unavailable-bytes");
 }

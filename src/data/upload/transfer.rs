@@ -20,7 +20,7 @@ use super::messages::{BrokenOff, SafeChunk, UploadReply, UploadRequest, next_req
 use crate::data::{
     error::DataError,
     limits::{APPLY_WAIT, CHUNK_BYTES, COPY_WINDOW, PLAN_CHUNKS_MAX, UPLOAD_OUTAGE, UPLOAD_WINDOW},
-    local_store::PutTicket,
+    local_store::{PutTicket, blocking},
     manifest::{Manifest, chunk_bytes, chunk_count},
     merge::{Merged, merge},
     peers::Payload,
@@ -101,7 +101,14 @@ impl<'a> Upload<'a> {
             .iter()
             .map(|&node| self.data.homes.journal(node, &self.job, log_index));
         let journals = try_join_all(journals).await?;
-        let Merged { on_all, on_some } = merge(&self.job, &journals)?;
+        // Those of a long source take seconds.
+        let job_id = self.job.clone();
+        let (journals, merged) = blocking(move || {
+            let merged = merge(&job_id, &journals)?;
+            Ok((journals, merged))
+        })
+        .await?;
+        let Merged { on_all, on_some } = merged;
         self.safe = on_all;
         let here = self.nodes.iter().copied().zip(journals);
         let mut journals: BTreeMap<u64, _> = here.collect();
@@ -376,17 +383,21 @@ impl<'a> Upload<'a> {
     /// Puts the manifest on all homes and seals the source; gives nothing if
     /// the homes changed meanwhile.
     pub async fn seal(&self) -> Result<Option<String>, DataError> {
-        let chunks = self.safe.values().copied().collect();
-        let manifest =
-            Manifest::new(self.source_bytes, chunks).ok_or_else(|| DataError::Internal {
-                cause: format!(
-                    "job {} was to be sealed with other chunks than its source has",
-                    self.job
-                ),
-            })?;
-        let root = manifest.root();
-        let bytes = Bytes::from(manifest.encode());
-        let hash = blake3::hash(&bytes).to_hex().to_string();
+        let chunks: Vec<Hash> = self.safe.values().copied().collect();
+        let (source_bytes, job) = (self.source_bytes, self.job.clone());
+        // That of a long source has many MiB.
+        let (root, bytes, hash) = blocking(move || {
+            let manifest =
+                Manifest::new(source_bytes, chunks).ok_or_else(|| DataError::Internal {
+                    cause: format!(
+                        "job {job} was to be sealed with other chunks than its source has"
+                    ),
+                })?;
+            let bytes = Bytes::from(manifest.encode());
+            let hash = blake3::hash(&bytes).to_hex().to_string();
+            Ok((manifest.root(), bytes, hash))
+        })
+        .await?;
         let puts = self.nodes.iter().map(|&node| {
             let payload = Payload::Bytes(bytes.clone());
             self.data

@@ -82,7 +82,7 @@ impl Context<'_> {
         let child = Invocation {
             program,
             args,
-            folder: self.work_dir,
+            work_dir: Some(self.work_dir),
             address_bytes_extra,
             time_max: None,
             stall_max: STALL_MAX,

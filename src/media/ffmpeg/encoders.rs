@@ -232,13 +232,14 @@ pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
     }
 }
 
-async fn output_of(program: &Path, args: &[String]) -> Result<String, MediaError> {
+/// Runs a tool on no input of a job's, and gives what it prints.
+pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String, MediaError> {
     let mut text = TextListener::default();
     let exit = process::run(
         Invocation {
             program,
             args,
-            folder: Path::new("/"),
+            work_dir: None,
             address_bytes_extra: 0,
             time_max: Some(PROBE_TIME_MAX),
             stall_max: PROBE_TIME_MAX,

@@ -12,5 +12,7 @@ pub(crate) mod listeners;
 pub(crate) mod log;
 pub(crate) mod packet_scan;
 pub(crate) mod process;
+pub(crate) mod sandbox;
+pub(crate) mod sandbox_check;
 pub(crate) mod showinfo;
 pub(crate) mod tools;

@@ -4,8 +4,7 @@
 //! stalls, or when its future is dropped. It is always reaped. Its output is
 //! read line by line, within limits.
 //!
-//! Not here: restrictions of network and file access, which belong to the node
-//! that runs the children.
+//! Not here: what files, processes and ports it can reach; see `sandbox.rs`.
 
 use std::{
     ffi::OsStr,
@@ -23,10 +22,15 @@ use tokio::{
 
 use crate::{
     error::MediaError,
-    ffmpeg::{cancel::Cancel, input::BytesServed, lines::Lines},
+    ffmpeg::{
+        cancel::Cancel,
+        input::BytesServed,
+        lines::Lines,
+        sandbox::{Need, Sandbox},
+    },
     limits::{
-        ADDRESS_BYTES_BASE, FILE_BYTES_MAX, LINE_BYTES_MAX, NICE, OPEN_FILES_MAX, READING_MAX,
-        STALL_TICK,
+        ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
+        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK,
     },
 };
 
@@ -55,7 +59,9 @@ pub(crate) trait Listener {
 pub(crate) struct Invocation<'a> {
     pub program: &'a Path,
     pub args: &'a [String],
-    pub folder: &'a Path,
+    /// The only folder that it may write to, and where it starts. Without one it
+    /// writes nothing.
+    pub work_dir: Option<&'a Path>,
     /// Address space in addition to the base, in bytes.
     pub address_bytes_extra: u64,
     /// Kills it after this time, even if it makes progress.
@@ -234,10 +240,20 @@ fn tool_name(program: &Path) -> String {
 /// threads of an async runtime come and go.
 async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     let tool = tool_name(invocation.program);
+    let not_started = |error| MediaError::Spawn {
+        tool: tool_name(invocation.program),
+        error,
+    };
+    let sandbox = Sandbox::new(&Need {
+        program: invocation.program,
+        args: invocation.args,
+        work_dir: invocation.work_dir,
+    })
+    .map_err(not_started)?;
     let mut command = std::process::Command::new(invocation.program);
     command
         .args(invocation.args)
-        .current_dir(invocation.folder)
+        .current_dir(invocation.work_dir.unwrap_or(Path::new("/")))
         // No proxy, no preload, no locale: the same messages on every machine.
         .env_clear()
         .env("AV_LOG_FORCE_NOCOLOR", "1")
@@ -253,7 +269,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
     // SAFETY: between fork and exec only async-signal-safe calls are made, and
     // nothing is allocated.
     unsafe {
-        command.pre_exec(move || confine(parent, address_bytes));
+        command.pre_exec(move || confine(parent, address_bytes).and_then(|()| sandbox.enter()));
     }
     let runtime = tokio::runtime::Handle::current();
     let (reply, child) = tokio::sync::oneshot::channel();
@@ -277,7 +293,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
                 "ffmpeg"
             },
         },
-        _ => MediaError::Spawn { tool, error },
+        _ => not_started(error),
     })
 }
 
@@ -295,6 +311,21 @@ fn spawner() -> &'static mpsc::Sender<Request> {
     })
 }
 
+/// Has the child give way to threads that wake up, and to other writers of the
+/// disk, where the system knows of either. Each is a wish that may be refused.
+///
+/// # Safety
+/// Plain system calls on values of their own, which may run between fork and
+/// exec.
+unsafe fn yield_to_raft() {
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: the caller's promise.
+    unsafe {
+        libc::sched_setscheduler(0, libc::SCHED_BATCH, &parameters);
+        libc::syscall(libc::SYS_ioprio_set, IO_PRIORITY_OF_PROCESS, 0, IO_PRIORITY);
+    }
+}
+
 /// Runs in the child between fork and exec.
 fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
     // SAFETY: plain system calls on values of our own.
@@ -307,6 +338,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
         libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        yield_to_raft();
         for (what, limit) in [
             (libc::RLIMIT_AS, address_bytes),
             (libc::RLIMIT_FSIZE, FILE_BYTES_MAX),
@@ -329,7 +361,9 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{error::Class, limits::STALL_MAX};
+    use crate::{
+        error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version, limits::STALL_MAX,
+    };
 
     struct Collect(Vec<String>);
     impl Listener for Collect {
@@ -350,7 +384,7 @@ mod tests {
             Invocation {
                 program: Path::new("/bin/sh"),
                 args: &args,
-                folder: Path::new("/"),
+                work_dir: None,
                 address_bytes_extra: 0,
                 time_max: Some(Duration::from_secs(20)),
                 stall_max: STALL_MAX,
@@ -375,10 +409,6 @@ mod tests {
             shell("exit 3", &cancel).await.0.unwrap(),
             Exit::Failure(_)
         ));
-        assert!(matches!(
-            shell("kill -9 $$", &cancel).await.0,
-            Err(MediaError::ToolKilled { signal: 9, .. })
-        ));
         for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGABRT] {
             let crash = shell(&format!("kill -{signal} $$"), &cancel).await.0;
             let error = crash.unwrap_err();
@@ -388,14 +418,84 @@ mod tests {
         }
     }
 
+    /// Kills the child that prints its number.
+    struct Kill;
+    impl Listener for Kill {
+        fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+            // SAFETY: a plain system call on a child that has not been reaped.
+            unsafe { libc::kill(line.parse().unwrap(), libc::SIGKILL) };
+            Ok(LineEffect::Progress)
+        }
+        fn stderr(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+            Ok(LineEffect::Neutral)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_child_killed_from_outside_is_told_from_one_that_failed() {
+        let args = strings(&["-c", "echo $$; exec sleep 20"]);
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &args,
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: None,
+            stall_max: STALL_MAX,
+            served: None,
+        };
+        assert!(matches!(
+            run(invocation, &Cancel::new(), &mut Kill).await,
+            Err(MediaError::ToolKilled { signal: 9, .. })
+        ));
+    }
+
     #[tokio::test]
     async fn a_child_is_niced_and_has_no_stdin_and_no_environment() {
-        let (_, seen) = shell("nice; cat; env", &Cancel::new()).await;
+        let script = "nice; cat; grep ^policy /proc/self/sched; env";
+        let (_, seen) = shell(script, &Cancel::new()).await;
         assert_eq!(seen[0], NICE.to_string());
+        let policy = seen.iter().find(|line| line.starts_with("policy"));
+        // A kernel without that file says nothing.
+        assert!(policy.is_none_or(|line| line.ends_with(" 3")), "{policy:?}");
         assert!(
             !seen.iter().any(|line| line.starts_with("HOME=")),
             "{seen:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_child_reaches_neither_files_nor_processes_of_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = folder.path().join("secret");
+        std::fs::write(&secret, "secret").unwrap();
+        let work_dir = folder.path().join("work");
+        std::fs::create_dir(&work_dir).unwrap();
+        let script = format!(
+            "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed",
+            secret.display()
+        );
+        let mut seen = Collect(Vec::new());
+        let invocation = Invocation {
+            program: Path::new("/bin/sh"),
+            args: &["-c".to_string(), script],
+            work_dir: Some(&work_dir),
+            address_bytes_extra: 0,
+            time_max: Some(Duration::from_secs(20)),
+            stall_max: STALL_MAX,
+            served: None,
+        };
+        run(invocation, &Cancel::new(), &mut seen).await.unwrap();
+        let out: Vec<_> = seen
+            .0
+            .iter()
+            .filter(|line| !line.starts_with('!'))
+            .collect();
+        if landlock_version().is_none() {
+            return;
+        }
+        assert_eq!(out, ["mine"], "{:?}", seen.0);
+        assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+        assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
     }
 
     #[tokio::test]
@@ -419,7 +519,7 @@ mod tests {
         StallClock::new(&Invocation {
             program: Path::new("/bin/true"),
             args: &[],
-            folder: Path::new("/"),
+            work_dir: None,
             address_bytes_extra: 0,
             time_max: None,
             stall_max: STALL_TICK * 3,

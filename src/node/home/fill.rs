@@ -29,6 +29,17 @@ pub struct Filler {
     lost: BTreeSet<String>,
     /// What this home lacked when it first knew the table as it is.
     owed: Option<Owed>,
+    /// The table and the disk when nothing was due at the last look.
+    at_rest: Option<AtRest>,
+}
+
+/// What says that nothing can be due anew.
+#[derive(PartialEq, Eq)]
+struct AtRest {
+    /// How far the log was applied.
+    log_index: u64,
+    /// Blobs found damaged up to then.
+    damaged: u64,
 }
 
 /// The jobs that must be filled once before a home has caught up. A job that
@@ -45,7 +56,8 @@ struct Owed {
 struct FillMark {
     epoch: u64,
     state: JobState,
-    blobs: usize,
+    /// Finished tasks, whose results are blobs of the job.
+    results: u32,
     /// Blobs found damaged on this disk up to then, of whatever job.
     damaged: u64,
 }
@@ -64,9 +76,14 @@ impl FillMark {
         FillMark {
             epoch: entry.job.epoch,
             state: entry.job.state(),
-            blobs: entry.blobs().len(),
+            results: entry.counts.done,
             damaged,
         }
+    }
+
+    /// Whether the source's chunks, which were here then, must be here still.
+    fn vouches_for_source(&self, now: &FillMark) -> bool {
+        (self.epoch, self.damaged) == (now.epoch, now.damaged)
     }
 }
 
@@ -78,6 +95,11 @@ impl Filler {
     pub fn look(&mut self, context: &Arc<NodeContext>, current: bool) -> bool {
         let node = context.node();
         let log_index = *context.cluster.applied().borrow();
+        let damaged = context.data.store().damaged();
+        let now = AtRest { log_index, damaged };
+        if self.owed.is_some() && self.at_rest.as_ref() == Some(&now) {
+            return self.is_paid();
+        }
         let state = context.cluster.local();
         let is_gone = |job: &str| {
             let entry = state.job(job);
@@ -89,7 +111,6 @@ impl Filler {
         for (_, fill) in self.running.iter().filter(|(job, _)| is_gone(job)) {
             fill.abort();
         }
-        let damaged = context.data.store().damaged();
         let is_due = |entry: &&Arc<JobEntry>| match must_fill(entry, node) {
             None => false,
             Some(FillDuty::BecomeWhole) => true,
@@ -108,8 +129,13 @@ impl Filler {
         if let Some(owed) = &mut self.owed {
             owed.jobs.retain(|job| !is_gone(job));
         }
+        self.at_rest = (due.is_empty() && self.running.is_empty()).then_some(now);
         self.queue.wait_for(due);
         self.begin(context);
+        self.is_paid()
+    }
+
+    fn is_paid(&self) -> bool {
         self.owed.as_ref().is_some_and(|owed| owed.jobs.is_empty())
     }
 
@@ -137,7 +163,9 @@ impl Filler {
                 continue;
             };
             let mark = FillMark::of(entry, context.data.store().damaged());
-            let fill = fill(context.clone(), entry.clone(), duty);
+            let known = self.whole.get(&job);
+            let source_known = known.is_some_and(|known| known.vouches_for_source(&mark));
+            let fill = fill(context.clone(), entry.clone(), duty, source_known);
             let fill = async move {
                 let (job, result) = fill.await;
                 Filled {
@@ -206,9 +234,10 @@ async fn fill(
     context: Arc<NodeContext>,
     entry: Arc<JobEntry>,
     duty: FillDuty,
+    source_known: bool,
 ) -> (String, Result<(), DataError>) {
     let job = entry.job.id.clone();
-    let result = context.data.fill(&entry).await;
+    let result = context.data.fill(&entry, source_known).await;
     if result.is_ok() && duty == FillDuty::BecomeWhole {
         propose_filled(&context, &entry.job).await;
     }

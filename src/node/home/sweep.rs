@@ -1,7 +1,10 @@
 //! Removes what belongs to no job any more, and what a finished job no longer
 //! needs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use reelraft_model::{
     State,
@@ -32,9 +35,15 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
     }
 }
 
-/// Folders of jobs that have no claim here, and since when.
+/// What was seen by the sweeps before.
 #[derive(Default)]
-struct Sweep(BTreeMap<String, Instant>);
+struct Sweep {
+    /// Folders of jobs that have no claim here, and since when.
+    unwanted: BTreeMap<String, Instant>,
+    /// Finished jobs whose parts are gone, and since when. A late part may come
+    /// for a moment after a job has succeeded.
+    pruned: BTreeMap<String, Instant>,
+}
 
 impl Sweep {
     /// Removes the bytes of jobs that are gone. Judged only on a linearizable
@@ -47,21 +56,14 @@ impl Sweep {
             return;
         };
         let node = context.node();
-        let finished = |id: &String| state.job(id).filter(|entry| may_prune(entry, node));
-        for entry in held.iter().filter_map(finished) {
-            match context.data.prune(entry).await {
-                Ok(0) => {}
-                Ok(removed) => debug!(job = entry.job.id, removed, "its parts are removed"),
-                Err(error) => warn!(job = entry.job.id, %error, "its parts could not be removed"),
-            }
-        }
-        let unwanted: Vec<String> = held
+        self.prune(context, &state, &held).await;
+        let unwanted: BTreeSet<String> = held
             .into_iter()
             .filter(|id| !keeps_bytes_of(&state, id, node))
             .collect();
-        self.0.retain(|id, _| unwanted.contains(id));
+        self.unwanted.retain(|id, _| unwanted.contains(id));
         for id in unwanted {
-            let since = *self.0.entry(id.clone()).or_insert_with(Instant::now);
+            let since = *self.unwanted.entry(id.clone()).or_insert_with(Instant::now);
             if since.elapsed() < SWEEP_GRACE {
                 continue;
             }
@@ -79,7 +81,31 @@ impl Sweep {
                 Ok(Removal::InUse) => continue,
                 Err(error) => warn!(job = id, %error, "its bytes could not be removed"),
             }
-            self.0.remove(&id);
+            self.unwanted.remove(&id);
+        }
+    }
+
+    /// Removes the parts of finished jobs. What was found without any twice, a
+    /// grace apart, has none any more.
+    async fn prune(&mut self, context: &Arc<NodeContext>, state: &State, held: &[String]) {
+        let node = context.node();
+        self.pruned.retain(|id, _| state.job(id).is_some());
+        for id in held {
+            let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
+                continue;
+            };
+            let clean = self.pruned.get(id);
+            if clean.is_some_and(|since| since.elapsed() >= 2 * SWEEP_GRACE) {
+                continue;
+            }
+            match context.data.prune(entry).await {
+                Ok(0) => drop(self.pruned.entry(id.clone()).or_insert_with(Instant::now)),
+                Ok(removed) => {
+                    self.pruned.remove(id);
+                    debug!(job = id, removed, "its parts are removed");
+                }
+                Err(error) => warn!(job = id, %error, "its parts could not be removed"),
+            }
         }
     }
 }

@@ -2,13 +2,16 @@
 //! commands here; each carries its own condition, so that a late or repeated
 //! one changes nothing.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard},
+};
 
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
-    AttemptKey, Command, Complete, FailureClass, PlanAppend, Problem, RegisterNode, Release,
-    Reopen, State, TaskState,
-    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX},
+    AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, State, TaskKind, TaskState,
+    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL},
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -27,6 +30,8 @@ use crate::{
 pub struct Intake {
     cluster: Cluster,
     sessions: Arc<Sessions>,
+    /// Results that are being written down.
+    recording: Arc<Mutex<BTreeSet<AttemptKey>>>,
 }
 
 /// One worker's open session. It ends when this is dropped.
@@ -60,7 +65,11 @@ impl Drop for WorkerSession {
 impl Intake {
     /// An intake for the leader's sessions.
     pub fn new(cluster: Cluster, sessions: Arc<Sessions>) -> Self {
-        Intake { cluster, sessions }
+        Intake {
+            cluster,
+            sessions,
+            recording: Arc::default(),
+        }
     }
 
     /// Refuses a session unless this node leads.
@@ -119,6 +128,7 @@ impl Intake {
             node.id == hello.node
                 && node.incarnation == hello.incarnation
                 && node.address == hello.address
+                && node.feature_level == hello.feature_level
         });
         if known {
             return Ok(());
@@ -127,6 +137,7 @@ impl Intake {
             node: hello.node,
             incarnation: hello.incarnation.clone(),
             address: hello.address.clone(),
+            feature_level: hello.feature_level,
         });
         let committed = self.cluster.propose_local(vec![command]).await;
         let committed = committed.map_err(|error| error.problem())?;
@@ -140,7 +151,7 @@ impl Intake {
     /// node, so that work which kills its node is not given out for ever.
     async fn take_back(&self, node: u64, named: &Progress) {
         let state = self.cluster.local();
-        let died = state.active().flat_map(|entry| {
+        let died = state.eventful().flat_map(|entry| {
             let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
             running
                 .filter(|task| task.node == node)
@@ -169,14 +180,26 @@ impl Intake {
         }
     }
 
+    fn recording(&self) -> MutexGuard<'_, BTreeSet<AttemptKey>> {
+        self.recording
+            .lock()
+            .expect("no holder of this lock panics")
+    }
+
     /// Writes a result down and tells the worker that it may forget it. On an
-    /// error the worker keeps it and gives it to the next leader.
+    /// error the worker keeps it and gives it to the next leader. It repeats a
+    /// result with every heartbeat until then: one that is being written down
+    /// is not proposed again, as a log that is slow would get more to do.
     async fn record_result(&self, node: u64, result: AttemptResult) {
         let key = result.key;
+        if !self.recording().insert(key.clone()) {
+            return;
+        }
         let recorded = match result.outcome {
             Outcome::Done(done) => self.record_done(&key, done).await,
             Outcome::Failed(failed) => self.record_failed(&key, failed).await,
         };
+        self.recording().remove(&key);
         match recorded {
             Ok(()) => {
                 debug!(%key, node, "settled");
@@ -192,6 +215,7 @@ impl Intake {
             plan_note,
             audio_tracks,
             extras,
+            epoch,
         } = done.analysis.unwrap_or_default();
         for (part, ranges) in plan.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate() {
             let command = Command::PlanAppend(PlanAppend {
@@ -201,6 +225,8 @@ impl Intake {
             });
             self.cluster.propose_local(vec![command]).await?;
         }
+        let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
+        let said = key.kind() == TaskKind::Analyze && readable;
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,
@@ -213,10 +239,11 @@ impl Intake {
             plan_note,
             audio_tracks,
             extras,
+            epoch: said.then_some(epoch),
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {
-            Some(reply) if reply.stale => self.end_if_held(key).await,
+            Some(reply) if reply.stale => self.end_if_held(key, said.then_some(epoch)).await,
             _ => Ok(()),
         }
     }
@@ -224,20 +251,34 @@ impl Intake {
     /// Ends an attempt whose result the table refused, if the table still has it
     /// as running. A late result is refused too, and needs nothing; but one that
     /// is refused while it is awaited would come again in the same form, and the
-    /// work would be given out for ever.
-    async fn end_if_held(&self, key: &AttemptKey) -> Result<(), ConsensusError> {
-        if !awaits(&self.cluster.local(), key) {
+    /// work would be given out for ever. An analysis is refused when the job's
+    /// homes are no longer those of `epoch`, which have it: it is made again.
+    async fn end_if_held(
+        &self,
+        key: &AttemptKey,
+        epoch: Option<u64>,
+    ) -> Result<(), ConsensusError> {
+        let state = self.cluster.local();
+        if !awaits(&state, key) {
             return Ok(());
         }
-        warn!(%key, "the table refuses the result of an attempt that it waits for");
-        let problem = Problem::new(
-            "internal",
-            format!("the table refuses the result of {key}, which it waits for"),
-            "report this with the node's log; the job can be submitted again",
-        );
+        let moved = |job: &JobEntry| epoch.is_some_and(|epoch| epoch != job.job.epoch);
+        let moved = state.job(&key.job).is_some_and(|entry| moved(entry));
+        let (class, problem) = if moved {
+            let cause = "the job has other homes by now, and these lack the analysis";
+            let hint = "it is made again by itself";
+            let problem = Problem::new("homes-changed", cause, hint);
+            (FailureClass::OutOfReach, problem)
+        } else {
+            warn!(%key, "the table refuses the result of an attempt that it waits for");
+            let cause = format!("the table refuses the result of {key}, which it waits for");
+            let hint = "report this with the node's log; the job can be submitted again";
+            let problem = Problem::new("internal", cause, hint);
+            (FailureClass::Final, problem)
+        };
         let command = Command::Release(Release {
             key: key.clone(),
-            class: FailureClass::Final.into(),
+            class: class.into(),
             problem,
         });
         self.cluster.propose_local(vec![command]).await.map(drop)

@@ -4,6 +4,7 @@
 //! lost at any time for the price of a repeated message.
 
 pub mod intake;
+mod replicas;
 pub mod sessions;
 
 use std::{
@@ -21,21 +22,33 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::sessions::Sessions;
-use super::messages::{Assignment, JobProgress, LeaderReport, ToWorker};
+use self::{replicas::Comparison, sessions::Sessions};
+use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
 use crate::{
     clock::unix_ms,
-    limits::{ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PULSE, REPORT_EVERY, REPORT_JOBS_MAX},
+    limits::{
+        ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PLAN_TICK_IDLE, PULSE, REPORT_EVERY,
+        REPORT_EVERY_IDLE, REPORT_JOBS_MAX,
+    },
 };
 
 /// A worker that was not heard for so long has lost its attempts.
 const LEASE: Duration = Duration::from_millis(LEASE_MS);
 
+/// How long a leader waits for nodes that are silent, by the settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Before another node copies their finished outputs.
+    pub rehome_after_s: u64,
+    /// Before jobs of their encoder build are made anew under another.
+    pub replan_after_s: u64,
+}
+
 /// Leads whenever this node is the leader; returns when `stop` is set.
 pub async fn run(
     cluster: Cluster,
     sessions: Arc<Sessions>,
-    rehome_after_s: u64,
+    patience: Patience,
     mut stop: tokio::sync::watch::Receiver<bool>,
 ) {
     let mut leadership = cluster.leadership();
@@ -43,7 +56,7 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let term = Term::new(&cluster, &sessions, rehome_after_s, now.term);
+            let term = Term::new(&cluster, &sessions, patience, now.term);
             tokio::select! {
                 () = term.lead() => {}
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -62,19 +75,19 @@ pub async fn run(
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
-    rehome_after_ms: u64,
+    patience: Patience,
     term: u64,
     since: Instant,
     cluster_ms_base: u64,
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, rehome_after_s: u64, term: u64) -> Self {
+    fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
         let cluster_ms_base = cluster.local().cluster_ms();
         Term {
             cluster,
             sessions,
-            rehome_after_ms: rehome_after_s.saturating_mul(1000),
+            patience,
             term,
             since: Instant::now(),
             cluster_ms_base,
@@ -87,6 +100,8 @@ impl<'a> Term<'a> {
         let mut applied = self.cluster.applied();
         let mut sent: BTreeMap<AttemptKey, Instant> = BTreeMap::new();
         let mut reported: Option<Instant> = None;
+        let mut told = Arc::default();
+        let mut comparison = Comparison::default();
         let mut ticked = Instant::now();
         let mut wrote = Instant::now();
         loop {
@@ -119,9 +134,10 @@ impl<'a> Term<'a> {
                 }
             }
             self.send_assignments(&self.cluster.local(), &mut sent);
-            if reported.is_none_or(|at| at.elapsed() >= REPORT_EVERY) {
+            let pace = Pace::of(&self.cluster.local());
+            if reported.is_none_or(|at| at.elapsed() >= pace.report) {
                 reported = Some(Instant::now());
-                self.send_report(&self.cluster.local(), &health);
+                self.send_report(&self.cluster.local(), &health, &mut told, &mut comparison);
             }
             if proposed {
                 continue;
@@ -130,7 +146,7 @@ impl<'a> Term<'a> {
                 _ = applied.changed() => {}
                 _ = leadership.changed() => {}
                 () = self.sessions.changed.notified() => {}
-                () = tokio::time::sleep(PLAN_TICK) => {}
+                () = tokio::time::sleep(pace.plan) => {}
             }
         }
     }
@@ -142,7 +158,8 @@ impl<'a> Term<'a> {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
             unix_ms: unix_ms(),
-            rehome_after_ms: self.rehome_after_ms,
+            rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
+            replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
         }
     }
 
@@ -165,7 +182,7 @@ impl<'a> Term<'a> {
     fn send_assignments(&self, state: &State, sent: &mut BTreeMap<AttemptKey, Instant>) {
         let log_index = *self.cluster.applied().borrow();
         let mut current = BTreeSet::new();
-        for entry in state.active() {
+        for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
                 let key = AttemptKey::of(&entry.job.id, task);
                 current.insert(key.clone());
@@ -189,9 +206,20 @@ impl<'a> Term<'a> {
     }
 
     /// Tells all nodes about liveness and progress.
-    fn send_report(&self, state: &State, health: &ClusterHealth) {
+    fn send_report(
+        &self,
+        state: &State,
+        health: &ClusterHealth,
+        told: &mut Arc<JobsProgress>,
+        comparison: &mut Comparison,
+    ) {
+        let members = self.cluster.members().into_iter();
+        let voters = members.filter(|member| member.voter);
+        let voters = voters.map(|member| member.id).collect();
+        let compared_index = comparison.index(self.cluster.hashed_index());
+        comparison.hear(&self.sessions.table_hashes(compared_index), &voters);
         let mut running = self.sessions.shards_running();
-        let jobs = state
+        let jobs: JobsProgress = state
             .active()
             .map(|entry| (entry, waiting(entry, health)))
             .filter(|(entry, waiting)| !entry.running.is_empty() || waiting.is_some())
@@ -209,10 +237,35 @@ impl<'a> Term<'a> {
             leader: self.cluster.identity().node,
             term: self.term,
             nodes: self.sessions.node_status(LEASE),
-            jobs,
+            jobs: None,
+            compared_index,
+            majority: comparison.majority.clone(),
         };
-        for node in self.sessions.connected() {
-            self.sessions.send(node, ToWorker::Report(report.clone()));
+        if jobs != **told {
+            *told = Arc::new(jobs);
+        }
+        self.sessions.report(&report, told);
+    }
+}
+
+/// How often the leader does what nothing wakes it for.
+struct Pace {
+    plan: Duration,
+    report: Duration,
+}
+
+impl Pace {
+    /// Nothing is due by the clock where no job is open.
+    fn of(state: &State) -> Self {
+        match state.active().next() {
+            Some(_) => Pace {
+                plan: PLAN_TICK,
+                report: REPORT_EVERY,
+            },
+            None => Pace {
+                plan: PLAN_TICK_IDLE,
+                report: REPORT_EVERY_IDLE,
+            },
         }
     }
 }

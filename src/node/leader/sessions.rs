@@ -4,7 +4,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -14,7 +14,9 @@ use tokio::{
     time::Instant,
 };
 
-use crate::node::messages::{Beat, Hello, NodeStatus, Progress, ToWorker};
+use crate::node::messages::{
+    Beat, Hello, JobsProgress, LeaderReport, NodeStatus, Progress, ToWorker,
+};
 
 /// What the leader knows of one node.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ struct Session {
     /// The last one; its first came with the hello.
     beat: Beat,
     heard: Instant,
+    /// The jobs that it was told of last.
+    told: Option<Arc<JobsProgress>>,
 }
 
 #[derive(Debug, Default)]
@@ -68,6 +72,7 @@ impl Sessions {
                 to_worker,
                 beat: std::mem::take(&mut hello.beat),
                 heard: Instant::now(),
+                told: None,
                 hello,
             },
         );
@@ -187,6 +192,16 @@ impl Sessions {
         inner.open.values().map(status).collect()
     }
 
+    /// What the nodes say of their tables at an index.
+    pub fn table_hashes(&self, index: u64) -> BTreeMap<u64, String> {
+        let inner = self.inner();
+        let said = inner.open.iter().filter_map(|(node, session)| {
+            let point = session.beat.table.as_ref()?;
+            (point.index == index).then(|| (*node, point.hash.clone()))
+        });
+        said.collect()
+    }
+
     /// Shard attempts that the nodes report, with their frames, for each job.
     pub fn shards_running(&self) -> BTreeMap<String, Progress> {
         let inner = self.inner();
@@ -202,9 +217,20 @@ impl Sessions {
         running
     }
 
-    /// The nodes with an open session.
-    pub fn connected(&self) -> Vec<u64> {
-        self.inner().open.keys().copied().collect()
+    /// Sends a report to all connected nodes, with these jobs. A session that
+    /// was told of the very same is spared them: there may be thousands.
+    pub fn report(&self, report: &LeaderReport, jobs: &Arc<JobsProgress>) {
+        let mut inner = self.inner();
+        inner.open.retain(|_, session| {
+            let known = session.told.as_ref();
+            let known = known.is_some_and(|told| Arc::ptr_eq(told, jobs));
+            session.told = Some(jobs.clone());
+            let report = LeaderReport {
+                jobs: (!known).then(|| jobs.clone()),
+                ..report.clone()
+            };
+            session.to_worker.try_send(ToWorker::Report(report)).is_ok()
+        });
     }
 }
 

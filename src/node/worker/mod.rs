@@ -19,7 +19,9 @@ use std::{
 };
 
 use reelraft_media::Cancel;
-use reelraft_model::{AttemptKey, FailureClass, Problem, plan::attempt_is_current};
+use reelraft_model::{
+    AttemptKey, FailureClass, Problem, limits::FEATURE_LEVEL, plan::attempt_is_current,
+};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -32,7 +34,8 @@ use super::{
     context::NodeContext,
     load::Load,
     messages::{
-        Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, Outcome, Progress, ToWorker,
+        Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, Outcome, Progress, TablePoint,
+        ToWorker,
     },
 };
 use crate::limits::{ASSIGN_APPLY, BEAT, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY};
@@ -224,8 +227,37 @@ impl Worker {
         match message {
             ToWorker::Assign(assignment) => self.start(assignment),
             ToWorker::Settled(key) => drop(self.attempts().finished.remove(&key)),
-            ToWorker::Report(report) => self.context.report.set(report),
+            ToWorker::Report(report) => {
+                if let Some(majority) = &report.majority {
+                    self.compare(majority);
+                }
+                self.context.report.set(report);
+            }
             ToWorker::Welcome { leader, term } => debug!(leader, term, "welcomed"),
+        }
+    }
+
+    /// This replica's table at an index.
+    fn table_at(&self, index: u64) -> Option<TablePoint> {
+        let hash = self.context.cluster.table_hash_at(index)?.to_string();
+        Some(TablePoint { index, hash })
+    }
+
+    /// Ends the node if most voters have another table than it has: whatever it
+    /// would say or do from here on would be wrong.
+    fn compare(&self, majority: &TablePoint) {
+        let own = self.table_at(majority.index);
+        if let Some(own) = own.filter(|own| own != majority) {
+            let (node, index) = (self.context.node(), own.index);
+            let cause = format!(
+                "node {node} has another table than most voters at index {index}: {} and not {}",
+                own.hash, majority.hash
+            );
+            let hint = "remove the folder table in its data folder, which is built anew from \
+                        snapshot and log, and start it again; if it differs still, start a new \
+                        node with an empty folder under a new id";
+            let problem = Problem::new("replica-differs", cause, hint);
+            self.context.failure.send_replace(Some(problem));
         }
     }
 
@@ -240,6 +272,7 @@ impl Worker {
             slots: self.context.config.slots,
             build: self.context.build(),
             version: env!("CARGO_PKG_VERSION").to_string(),
+            feature_level: FEATURE_LEVEL,
             beat: self.beat(trouble),
         }
     }
@@ -265,6 +298,11 @@ impl Worker {
                 None => String::new(),
             },
             full,
+            table: self
+                .context
+                .report
+                .compared_index()
+                .and_then(|index| self.table_at(index)),
         }
     }
 

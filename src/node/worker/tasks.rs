@@ -31,6 +31,16 @@ fn node_fault(kind: &str, cause: String) -> Failed {
     Failed::new(FailureClass::NodeFault, problem)
 }
 
+/// Nothing was tried, so nobody is to blame.
+fn other_build(own: &str, wanted: &str) -> Failed {
+    let cause = format!("this node has encoder build {own} by now, and the job's is {wanted}");
+    let hint = "the cluster gives it to another node by itself";
+    Failed::new(
+        FailureClass::Stopped,
+        Problem::new("other-build", cause, hint),
+    )
+}
+
 /// What the homes could not give or take. Bytes that are out of reach are
 /// waited for, and nobody is to blame.
 fn bytes_missing(problem: Problem) -> Failed {
@@ -90,12 +100,15 @@ pub async fn run(
         let entry = state.job(&key.job).cloned().ok_or_else(gone)?;
         let task = entry.tasks.get(&key.task()).cloned().ok_or_else(gone)?;
         drop(state);
-        let tools = context
-            .encoders()
-            .await
+        let encoders = context.encoders().await;
+        let tools = encoders
             .tools
             .as_ref()
             .map_err(|problem| Failed::new(FailureClass::NodeFault, problem.clone()))?;
+        // Assigned to the process that this node was before, with its ffmpeg.
+        if entry.job.build != encoders.build {
+            return Err(other_build(&encoders.build, &entry.job.build));
+        }
         let work = WorkDir::new(&context.work_root(), key)
             .map_err(|error| node_fault("work-folder", error.to_string()))?;
         let run = Run {
@@ -165,7 +178,7 @@ impl Run<'_> {
             .map_err(|error| blame(error, &source))?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
-        let hash = self.put_everywhere(bytes).await?;
+        let (hash, epoch) = self.put_everywhere(bytes).await?;
         Ok(Done {
             hash,
             bytes_out: size,
@@ -177,13 +190,15 @@ impl Run<'_> {
                 plan_note: index.note(),
                 audio_tracks: index.audio_tracks(),
                 extras: index.has_extras(),
+                epoch,
             }),
         })
     }
 
-    /// Puts the analysis on every home. A lost part can be encoded again from
-    /// it; it itself can't be made again once the job relies on it.
-    async fn put_everywhere(&self, bytes: Vec<u8>) -> Result<String, Failed> {
+    /// Puts the analysis on every home; gives its hash and their epoch. A lost
+    /// part can be encoded again from it; it itself can't be made again once the
+    /// job relies on it.
+    async fn put_everywhere(&self, bytes: Vec<u8>) -> Result<(String, u64), Failed> {
         let begun = Instant::now();
         let bytes = Bytes::from(bytes);
         let (size, hash) = (
@@ -197,8 +212,13 @@ impl Run<'_> {
                 .data
                 .put_to_homes(&self.entry.job.id, &hash, size, payload)
                 .await?;
+            let state = self.context.cluster.local();
+            let now = state.job(&self.entry.job.id).map(|entry| entry.job.epoch);
+            drop(state);
             match put.missed.into_values().next() {
-                None => return Ok(hash),
+                None if now == Some(put.epoch) => return Ok((hash, put.epoch)),
+                // The homes have changed meanwhile.
+                None => {}
                 Some(error) if begun.elapsed() > PUT_PATIENCE => return Err(error.into()),
                 Some(_) => tokio::time::sleep(PUT_AGAIN).await,
             }

@@ -27,6 +27,10 @@ pub const JOURNALS_OPEN_MAX: usize = 128;
 /// of block hashes.
 pub const BLOB_BYTES_MAX: u64 = 16 << 40;
 
+/// A blob is handed to the disk whenever this much more of it is written: a
+/// fraction of a second's work for it.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(FREE_PERCENT_MIN < 100);
 const _: () = assert!(BLOB_BYTES_MAX.is_multiple_of(BLOCK_BYTES as u64));

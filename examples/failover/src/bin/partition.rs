@@ -183,6 +183,7 @@ impl<'a> Experiment<'a> {
             slots: SLOTS,
             secret: format!("secret-of-the-cluster-{}", settings.seed),
             client_prefix: Network::clients_prefix(),
+            node_args: Vec::new(),
         };
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         for id in 1..=u64::from(NODES) {

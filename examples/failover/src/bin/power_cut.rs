@@ -13,7 +13,7 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::{Command, ExitCode},
+    process::ExitCode,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -35,6 +35,7 @@ use reelraft_failover::{
     process_cluster::ProcessCluster,
     random::Random,
     scratch_disk::{ScratchDisk, enter_mount_namespace},
+    users::{make_grainy_clip, start_user},
 };
 use reelraft_harness::frames_of;
 use reelraft_proto::v1::Spec;
@@ -172,7 +173,7 @@ struct Experiment {
 impl Experiment {
     fn new(settings: &Settings, folder: &Path) -> Result<Self, String> {
         let clip = folder.join("film.mp4");
-        make_grainy_clip(&clip)?;
+        make_grainy_clip(&clip, FILM_SECONDS)?;
         let nodes = folder.join("cluster");
         let disk = |node: u16| {
             let image = folder.join(format!("node-{node}.img"));
@@ -445,35 +446,7 @@ impl Experiment {
     }
 }
 
-/// Runs what a user does in a thread of its own.
-fn start_user(work: impl AsyncFnOnce() + Send + 'static) -> Result<JoinHandle<()>, String> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| error.to_string())?;
-    Ok(std::thread::spawn(move || runtime.block_on(work())))
-}
-
 fn number_of(request: &str) -> u64 {
     let number = request.rsplit_once('-').map(|(_, number)| number);
     number.and_then(|text| text.parse().ok()).unwrap_or(0)
-}
-
-/// A film of some megabytes: noise makes many chunks of few frames.
-fn make_grainy_clip(path: &Path) -> Result<(), String> {
-    let video = format!("testsrc2=size=256x144:rate=24:duration={FILM_SECONDS}");
-    let audio = format!("sine=frequency=440:sample_rate=48000:duration={FILM_SECONDS}");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &video])
-        .args(["-f", "lavfi", "-i", &audio, "-vf", "noise=alls=60:allf=t"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-qp", "4"])
-        .args(["-g", "48", "-c:a", "aac", "-shortest"])
-        .arg(path)
-        .status()
-        .map_err(|error| format!("ffmpeg: {error}"))?;
-    if made.success() {
-        Ok(())
-    } else {
-        Err("the clip could not be made".into())
-    }
 }

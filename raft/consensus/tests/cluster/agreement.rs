@@ -9,7 +9,7 @@ use std::{
 };
 
 use reelraft_consensus::{Cluster, ConsensusError};
-use reelraft_model::{Command, Entry, RegisterNode};
+use reelraft_model::{Command, Entry, RegisterNode, limits::FEATURE_LEVEL};
 use reelraft_proto::{
     problem,
     v1::{ProposeRequest, Sender, peer_client::PeerClient},
@@ -202,6 +202,7 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
             node,
             incarnation: node.to_string().repeat(300_000),
             address: String::new(),
+            feature_level: FEATURE_LEVEL,
         });
         nodes.get(leader).propose(vec![long]).await.unwrap();
     }
@@ -347,6 +348,7 @@ async fn what_is_too_much_is_refused() {
         node: 1,
         incarnation: "x".repeat(2 << 20),
         address: String::new(),
+        feature_level: FEATURE_LEVEL,
     });
     let error = cluster.propose(vec![long]).await.unwrap_err();
     assert!(
@@ -377,6 +379,7 @@ async fn a_disk_that_fails_ends_the_node() {
             node,
             incarnation: "x".repeat(1_000_000),
             address: String::new(),
+            feature_level: FEATURE_LEVEL,
         });
         if let Err(error) = cluster.propose(vec![long]).await {
             refused = Some(error);
@@ -466,6 +469,7 @@ async fn a_peers_entry_over_the_limits_is_refused_and_stops_nobody() {
         node: 1,
         incarnation: identity.incarnation.clone(),
         address: "a".repeat(3 << 20),
+        feature_level: FEATURE_LEVEL,
     };
     let refused = |kind: &str| Some(Some(kind.to_string()));
     let answer = propose(vec![Command::RegisterNode(long)]).await;

@@ -81,7 +81,7 @@ impl Writer<'_> {
         // Parts that are made again leave assemblies behind them.
         let left = before.iter().filter(|home| !homes.contains(&home.node));
         for home in left.filter(|_| !ended) {
-            self.remove_task(&c.job, (TaskKind::Assemble, home.node as u32));
+            self.drop_task(&c.job, (TaskKind::Assemble, home.node as u32));
         }
         if assembling {
             self.open_assemblies(&c.job);
@@ -147,16 +147,7 @@ impl Writer<'_> {
         match job.state() {
             JobState::Cancelled => return Reply::stale(&c.job),
             JobState::Deleted => return not_found(&c.job),
-            state if state.ended() => {
-                return Reply::refused(
-                    &c.job,
-                    Problem::new(
-                        "already-ended",
-                        format!("job {} has already {}", c.job, state.name()),
-                        "delete it if it is no longer needed",
-                    ),
-                );
-            }
+            state if state.ended() => return already_ended(&c.job, state),
             _ => {}
         }
         job.state = JobState::Cancelled.into();
@@ -199,11 +190,13 @@ impl Writer<'_> {
             .cloned()
             .collect();
         for tombstone in old {
-            if let Some(entry) = self.state.jobs.remove(&tombstone.1) {
-                self.state.by_age.remove(&entry.job.created_index);
+            let age = self.job(&tombstone.1).map(|job| job.created_index);
+            if let Some(age) = age {
+                self.state.by_age.remove_mut(&age);
             }
+            self.state.jobs.remove_mut(&tombstone.1);
             self.touched.insert(job_key(&tombstone.1));
-            self.state.tombstones.remove(&tombstone);
+            self.state.tombstones.remove_mut(&tombstone);
         }
         Reply::default()
     }
@@ -225,14 +218,27 @@ impl Writer<'_> {
             id: c.node,
             incarnation: c.incarnation.clone(),
             address: c.address.clone(),
+            feature_level: c.feature_level,
         };
         self.touched.insert(node_key(c.node));
         self.state.nodes.insert(c.node, node);
+        let levels = self.state.nodes.values().map(|node| node.feature_level);
+        self.state.cluster.feature_level = levels.min().unwrap_or(0);
+        self.touched.insert(cluster_key());
         Reply::default()
     }
 }
 
-fn not_found(id: &str) -> Reply {
+pub(super) fn already_ended(id: &str, state: JobState) -> Reply {
+    let cause = match state {
+        JobState::Cancelled => format!("job {id} was cancelled"),
+        state => format!("job {id} has already {}", state.name()),
+    };
+    let hint = "delete it if it is no longer needed";
+    Reply::refused(id, Problem::new("already-ended", cause, hint))
+}
+
+pub(super) fn not_found(id: &str) -> Reply {
     Reply::refused(
         id,
         Problem::new(

@@ -100,9 +100,7 @@ impl Writer<'_> {
         job.single = true;
         job.shards_total = 1;
         // What the analysis noted, such as streams left out, stays true.
-        let notes = [why, &job.plan_note].map(str::trim);
-        let notes = notes.into_iter().filter(|note| !note.is_empty());
-        job.plan_note = clip(&notes.collect::<Vec<_>>().join("; "), PROBLEM_BYTES_MAX);
+        job.plan_note = joined_notes([why, &job.plan_note]);
         self.put_job(job);
         self.put_task(id, whole);
     }
@@ -111,8 +109,7 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let encoded = entry.parts().all(|task| task.state() == TaskState::Done);
-        if !encoded || entry.job.state() != JobState::Encoding {
+        if entry.counts.parts_open > 0 || entry.job.state() != JobState::Encoding {
             return;
         }
         let mut job = entry.job.clone();
@@ -133,7 +130,7 @@ impl Writer<'_> {
             .filter(|&node| !entry.tasks.contains_key(&(TaskKind::Assemble, node)))
             .collect();
         for node in missing {
-            self.put_task(id, Task::pending(TaskKind::Assemble, node));
+            self.make_task(id, Task::pending(TaskKind::Assemble, node));
         }
     }
 
@@ -188,6 +185,12 @@ pub(super) fn assemblies_of(entry: &JobEntry) -> Vec<TaskKey> {
     keys.filter(|(kind, _)| *kind == TaskKind::Assemble)
         .copied()
         .collect()
+}
+
+pub(super) fn joined_notes(notes: [&str; 2]) -> String {
+    let notes = notes.map(str::trim).into_iter();
+    let notes: Vec<&str> = notes.filter(|note| !note.is_empty()).collect();
+    clip(&notes.join("; "), PROBLEM_BYTES_MAX)
 }
 
 pub(super) fn not_reproducible(cause: String) -> Problem {

@@ -2,7 +2,7 @@
 //! reopening them. Each takes effect only for the attempt that the table names.
 
 use super::{
-    stages::{assemblies_of, not_reproducible},
+    stages::{assemblies_of, joined_notes, not_reproducible},
     writer::{Writer, clipped},
 };
 use crate::{
@@ -100,7 +100,7 @@ impl Writer<'_> {
             return Reply::stale(id);
         }
         for (number, range) in (c.first..).zip(&c.ranges) {
-            self.put_task(id, Task::shard(number, range));
+            self.make_task(id, Task::shard(number, range));
         }
         job.shards_total = total as u32;
         self.put_job(job);
@@ -120,7 +120,10 @@ impl Writer<'_> {
         let planned = c.shards_total == job.shards_total
             && (c.shards_total, c.audio_tracks) != (0, 0)
             && c.audio_tracks as usize <= TRACKS_MAX;
-        if kind == TaskKind::Analyze && !planned {
+        // The index alone can't be made again once the job relies on it: homes
+        // that came since it was put on them all may lack it.
+        let kept = c.epoch.is_none_or(|epoch| epoch == job.epoch);
+        if kind == TaskKind::Analyze && !(planned && kept) {
             return Reply::stale(id);
         }
         // A reopened task must give the bytes it gave before (lineage).
@@ -147,14 +150,14 @@ impl Writer<'_> {
                 job.state = JobState::Encoding.into();
                 job.index_hash = c.hash.clone();
                 job.frames_total = c.frames;
-                job.plan_note = c.plan_note.clone();
+                job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
                 self.put_job(job);
                 for track in 0..c.audio_tracks {
-                    self.put_task(id, Task::pending(TaskKind::Audio, track));
+                    self.make_task(id, Task::pending(TaskKind::Audio, track));
                 }
                 if c.extras {
-                    self.put_task(id, Task::pending(TaskKind::Extras, 0));
+                    self.make_task(id, Task::pending(TaskKind::Extras, 0));
                 }
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),

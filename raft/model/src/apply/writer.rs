@@ -1,12 +1,12 @@
 //! The state being written: every change goes through here, so that the rows
 //! it touched are known.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use crate::{
     limits::PROBLEM_BYTES_MAX,
     rows::{Job, Problem, Task, TaskKey},
-    state::{JobEntry, State, job_key, task_key},
+    state::{State, job_key, task_key},
 };
 
 pub(super) struct Writer<'a> {
@@ -16,10 +16,6 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    pub(super) fn entry(&mut self, job: &str) -> Option<&mut JobEntry> {
-        self.state.jobs.get_mut(job).map(Arc::make_mut)
-    }
-
     pub(super) fn job(&self, id: &str) -> Option<&Job> {
         self.state.jobs.get(id).map(|entry| &entry.job)
     }
@@ -31,16 +27,12 @@ impl Writer<'_> {
 
     pub(super) fn put_task(&mut self, job: &str, task: Task) {
         self.touched.insert(task_key(job, task.key()));
-        if let Some(entry) = self.entry(job) {
-            entry.put_task(task);
-        }
+        self.state.change_tasks(job, |entry| entry.put_task(task));
     }
 
     pub(super) fn remove_task(&mut self, job: &str, key: TaskKey) {
         self.touched.insert(task_key(job, key));
-        if let Some(entry) = self.entry(job) {
-            entry.remove_task(key);
-        }
+        self.state.change_tasks(job, |entry| entry.remove_task(key));
     }
 }
 

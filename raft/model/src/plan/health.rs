@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::limits::REHOME_AFTER_MS;
+use crate::limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS};
 
 /// How long a node may be silent before its attempts are given to others.
 /// Beats come every 0.5 s; losing six in a row is no hiccup.
@@ -46,6 +46,9 @@ pub struct ClusterHealth {
     /// How long a home of a finished output may be silent before another node
     /// takes its place.
     pub rehome_after_ms: u64,
+    /// How long a silent node is counted on to come back with the build of a
+    /// job.
+    pub replan_after_ms: u64,
 }
 
 impl Default for ClusterHealth {
@@ -55,6 +58,7 @@ impl Default for ClusterHealth {
             voters: 0,
             unix_ms: 0,
             rehome_after_ms: REHOME_AFTER_MS,
+            replan_after_ms: REPLAN_AFTER_MS,
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::health::ClusterHealth;
+use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Command, SetHomes},
     home_rules::holders,
@@ -16,21 +16,39 @@ use crate::{
 type HomeLoad = BTreeMap<u64, usize>;
 
 /// Gives unfinished jobs their homes.
-pub(super) fn place_active(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
-    let mut load = HomeLoad::new();
-    for entry in state.active() {
-        for home in entry.job.current_homes() {
-            *load.entry(home.node).or_default() += 1;
-        }
-    }
-    for entry in state.active() {
-        commands.extend(place_homes(&entry.job, health, &mut load));
-    }
+pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
+    let open = state.open();
+    let mut load = open.load();
+    let lost = open
+        .places()
+        .filter(|(node, build, _)| needs_care(*node, build, builds.health));
+    let lost = lost.flat_map(|(_, _, jobs)| jobs);
+    let ids: BTreeSet<&String> = open.unsettled().chain(lost).collect();
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    let changed = ids.into_iter().filter_map(|id| {
+        let entry = state.job(id)?;
+        place_homes(&entry.job, builds, &mut load)
+    });
+    commands.extend(changed.take(room));
+}
+
+/// Whether settled jobs of a build may have to leave a home.
+fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
+    let patience_ms = health.home_patience_ms(false);
+    let known = health.nodes.get(&node);
+    let full = known.is_some_and(|node| node.full);
+    let unable = !health.can_run(node, build) && !build.is_empty() && health.alive(node);
+    let able_elsewhere = || {
+        let mut nodes = health.nodes.iter();
+        nodes.any(|(other, known)| !known.full && health.can_run(*other, build))
+    };
+    health.silent_ms(node) >= patience_ms || full || (unable && able_elsewhere())
 }
 
 /// Gives finished outputs other homes where theirs are lost, in what room the
 /// entry has left, the fewest copies first.
-pub(super) fn place_outputs(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
+pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
+    let health = builds.health;
     let lost = health
         .nodes
         .keys()
@@ -50,7 +68,7 @@ pub(super) fn place_outputs(state: &State, health: &ClusterHealth, commands: &mu
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     let changed = jobs
         .into_iter()
-        .filter_map(|job| place_homes(job, health, &mut load));
+        .filter_map(|job| place_homes(job, builds, &mut load));
     commands.extend(changed.take(room.min(REHOMED_PER_ENTRY_MAX)));
 }
 
@@ -78,12 +96,13 @@ struct Sorted {
 /// Gives a job its f + 1 homes, or replaces some. The bytes are never given
 /// up: a filled home leaves the set only if another one, living and filled,
 /// stays, and is read from until its replacement is filled too.
-fn place_homes(job: &Job, health: &ClusterHealth, load: &mut HomeLoad) -> Option<Command> {
+fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Command> {
+    let health = builds.health;
     if !job.state().keeps_bytes() {
         return None;
     }
     let wanted = health.faults() + 1;
-    let mut candidates = candidates(job, health, load);
+    let mut candidates = candidates(job, builds, load);
     let able_candidate = candidates
         .first()
         .is_some_and(|&node| health.can_run(node, &job.build));
@@ -118,20 +137,20 @@ fn place_homes(job: &Job, health: &ClusterHealth, load: &mut HomeLoad) -> Option
 
 /// Nodes that could become a home, the best first. One that retires with a
 /// full copy is none: it takes its place again by itself.
-fn candidates(job: &Job, health: &ClusterHealth, load: &HomeLoad) -> Vec<u64> {
+fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
     let taken = |node: u64| {
         let mut homes = job.homes.iter();
         homes.any(|home| home.node == node && (home.filled || !home.retiring))
     };
     let retires = |node: u64| job.retiring_homes().any(|home| home.node == node);
-    let mut candidates: Vec<u64> = health
-        .nodes
+    let nodes = &builds.health.nodes;
+    let mut candidates: Vec<u64> = nodes
         .iter()
         .filter(|(node, health)| health.alive && !health.full && !taken(**node))
         .map(|(node, _)| *node)
         .collect();
     candidates.sort_by_key(|&node| HomeRank {
-        unable: !health.can_run(node, &job.build),
+        unable: !builds.suits(node, &job.build),
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),
         node,

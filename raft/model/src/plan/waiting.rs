@@ -3,10 +3,13 @@
 
 use std::fmt;
 
-use super::health::ClusterHealth;
+use super::{
+    builds::{Builds, short},
+    health::ClusterHealth,
+};
 use crate::{
     home_rules::holders,
-    rows::{Home, JobState},
+    rows::{Home, JobState, TaskKind, TaskState},
     state::JobEntry,
 };
 
@@ -18,9 +21,19 @@ pub enum Waiting {
     /// These nodes hold the bytes, or are to take them, and all are silent:
     /// without one there is nothing to read or nowhere to write.
     AnyHomeToReturn { homes: Vec<u64> },
+    /// So many nodes must have the same encoder build, and some that are silent
+    /// may have it.
+    NodesOfOneBuild { wanted: usize },
     /// No living node has the encoder build that the job is bound to.
-    NodeOfBuild { build: String },
-    /// These homes live, but cannot run the job's encoder build.
+    NodeOfBuild { job: String, build: String },
+    /// These homes have another encoder build than the job is bound to, and no
+    /// other node could take their place.
+    HomesOfBuild {
+        job: String,
+        build: String,
+        homes: Vec<u64>,
+    },
+    /// These homes live and have the build, but take no work.
     HomesToAssemble { homes: Vec<u64> },
     /// These homes are silent while the job is assembled.
     HomesToReturn { homes: Vec<u64> },
@@ -59,16 +72,35 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         .keys()
         .any(|&node| health.can_run(node, &job.build));
     if !capable && state != JobState::Uploading {
-        let build = job.build.clone();
-        return Some(Waiting::NodeOfBuild { build });
+        let (job, build) = (job.id.clone(), job.build.clone());
+        return Some(Waiting::NodeOfBuild { job, build });
     }
     if state == JobState::Assembling {
-        let unable = homes_where(&|home| !health.can_run(home.node, &job.build));
-        match (lost.is_empty(), unable.is_empty()) {
-            (true, false) => return Some(Waiting::HomesToAssemble { homes: unable }),
-            (false, _) => return Some(Waiting::HomesToReturn { homes: lost }),
-            (true, true) => {}
+        let open = |node: u64| {
+            let task = entry.tasks.get(&(TaskKind::Assemble, node as u32));
+            task.is_none_or(|task| task.state() != TaskState::Done)
+        };
+        let unable = homes_where(&|home| open(home.node) && !health.can_run(home.node, &job.build));
+        let foreign = |id: &&u64| {
+            let node = health.nodes.get(*id);
+            node.is_some_and(|node| node.build != job.build)
+        };
+        let homes: Vec<u64> = unable.iter().filter(foreign).copied().collect();
+        match (lost.is_empty(), unable.is_empty(), homes.is_empty()) {
+            (false, ..) => return Some(Waiting::HomesToReturn { homes: lost }),
+            (true, false, true) => return Some(Waiting::HomesToAssemble { homes: unable }),
+            (true, false, false) => {
+                let (job, build) = (job.id.clone(), job.build.clone());
+                return Some(Waiting::HomesOfBuild { job, build, homes });
+            }
+            (true, true, _) => {}
         }
+    }
+    if state == JobState::Analyzing
+        && job.build.is_empty()
+        && let Some(wanted) = Builds::of(health).waited_for()
+    {
+        return Some(Waiting::NodesOfOneBuild { wanted });
     }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
     (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot)
@@ -83,10 +115,25 @@ impl fmt::Display for Waiting {
             Waiting::AnyHomeToReturn { homes } => {
                 write!(f, "for one of its homes to return: node {}", list(homes))
             }
-            Waiting::NodeOfBuild { build } => {
-                let build = build.get(..12).unwrap_or("of any kind");
-                write!(f, "for a node with encoder build {build}")
+            Waiting::NodesOfOneBuild { wanted } => {
+                write!(f, "for {wanted} living nodes with the same encoder build")
             }
+            Waiting::NodeOfBuild { build, .. } if build.is_empty() => {
+                f.write_str("for a node with an encoder build of any kind")
+            }
+            Waiting::NodeOfBuild { job, build } => write!(
+                f,
+                "for a node with encoder build {}; {}",
+                short(build),
+                Anew(job)
+            ),
+            Waiting::HomesOfBuild { job, build, homes } => write!(
+                f,
+                "for home {} to have encoder build {} to assemble it with; {}",
+                list(homes),
+                short(build),
+                Anew(job)
+            ),
             Waiting::HomesToAssemble { homes } => {
                 write!(f, "for home {} to be able to assemble", list(homes))
             }
@@ -95,6 +142,19 @@ impl fmt::Display for Waiting {
             }
             Waiting::FreeSlot => f.write_str("for a free slot"),
         }
+    }
+}
+
+/// How a job's owner can have it made under another build.
+struct Anew<'a>(&'a str);
+
+impl fmt::Display for Anew<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "`reelraft job replan {}` makes it anew with another",
+            self.0
+        )
     }
 }
 

@@ -38,10 +38,16 @@ pub enum Bug {
     RetryIsAnother,
     /// A cancelled job's bytes stay.
     CancelledKept,
+    /// An analysis goes to a node of any build.
+    AnalysisToAnyBuild,
+    /// Attempts are counted from one again when a job is planned anew.
+    ReplanCountsAnew,
+    /// A worker runs what it is given, whatever build the job is bound to.
+    BuildUnchecked,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 17] = [
+    pub const ALL: [Bug; 20] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -59,6 +65,9 @@ impl Bug {
         Bug::OutageEndsJob,
         Bug::RetryIsAnother,
         Bug::CancelledKept,
+        Bug::AnalysisToAnyBuild,
+        Bug::ReplanCountsAnew,
+        Bug::BuildUnchecked,
     ];
 }
 

@@ -1,10 +1,12 @@
 //! The weather: nodes that reboot, are cut off, lag, fill up, come back with
 //! another build, or lose their disks, at most f at a time.
 
-use crate::{node::Node, world::World};
+use reelraft_model::{Command, Job, Replan, plan::HOME_LOST_MS};
 
-/// A home that is away for so long loses its place.
-use reelraft_model::plan::HOME_LOST_MS;
+use crate::{
+    node::Node,
+    world::{Origin, World},
+};
 
 impl World {
     /// Perhaps breaks something.
@@ -44,6 +46,7 @@ impl World {
             }
             23..=29 => self.lose_disk(node),
             30..=31 => self.join(),
+            32 => self.ask_to_replan(node),
             _ => {}
         }
     }
@@ -66,17 +69,17 @@ impl World {
         let now_ms = self.now_ms;
         self.story
             .say(now_ms, format!("node {node} reboots, away for {ms} ms"));
-        let other_build = self.rng.chance(60);
+        // Now and then an upgrade begins; each node that restarts has it then.
+        if self.rng.chance(150) {
+            self.upgraded_to = if self.upgraded_to == "b" { "c" } else { "b" };
+        }
+        let build = self.upgraded_to;
         let of = self.node(node);
         of.down_until_ms = now_ms + ms;
         of.process += 1;
         of.memory = Default::default();
-        if other_build {
-            let other = if of.build == "b" { "c" } else { "b" };
-            of.build = other.into();
-            self.truth.losses += 1;
-            self.story
-                .say(now_ms, format!("node {node} will have build {other}"));
+        if of.build != build {
+            self.change_build(node, build);
         }
         for put in self.puts.iter_mut().filter(|put| put.node == node) {
             put.due_ms = now_ms;
@@ -163,16 +166,57 @@ impl World {
         while (self.nodes_in_reach().len() as u64) < self.faults() + 1 {
             self.join();
         }
-        self.set_builds("b");
+        self.settle_builds();
         self.story
             .say(self.now_ms, "all nodes are well from here on".into());
     }
 
-    pub fn set_builds(&mut self, build: &str) {
-        for node in self.nodes.values_mut().filter(|node| node.build != build) {
-            node.build = build.into();
-            node.memory.session = None;
-            self.truth.losses += 1;
+    fn change_build(&mut self, node: u64, build: &str) {
+        let of = self.node(node);
+        of.build = build.into();
+        of.new_build = true;
+        self.story
+            .say(self.now_ms, format!("node {node} will have build {build}"));
+    }
+
+    /// Either an upgrade is through, or the nodes keep the builds that they have
+    /// come to, where enough have the same to assemble a job.
+    fn settle_builds(&mut self) {
+        let reach = self.nodes_in_reach();
+        let of = |build: &str| {
+            reach
+                .iter()
+                .filter(|id| self.nodes[id].build == build)
+                .count()
+        };
+        let enough = of("b").max(of("c")) as u64 > self.faults();
+        let build = match (enough && self.rng.chance(500), self.rng.chance(500)) {
+            (true, _) => return,
+            (false, true) => "b",
+            (false, false) => "c",
+        };
+        let others = reach.into_iter().filter(|id| self.nodes[id].build != build);
+        for node in others.collect::<Vec<u64>>() {
+            self.change_build(node, build);
+            let of = self.node(node);
+            of.process += 1;
+            of.memory = Default::default();
         }
+    }
+
+    /// A user asks at some node to have a job planned anew.
+    fn ask_to_replan(&mut self, node: u64) {
+        let state = self.local(node);
+        let active: Vec<&Job> = state.active().map(|entry| &entry.job).collect();
+        let Some(job) = self.rng.pick(&active) else {
+            return;
+        };
+        let command = Command::Replan(Replan {
+            job: job.id.clone(),
+            build: job.build.clone(),
+            replans: job.replans,
+            note: "asked for".into(),
+        });
+        self.propose(vec![vec![command]], Origin::Home);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reelraft_model::{
-    AttemptKey, Command, FailureClass, Problem, Release, SetHomes, Tick,
+    AttemptKey, Command, FailureClass, Problem, Release, SetHomes, State, Tick,
     plan::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, plan},
 };
 
@@ -21,6 +21,9 @@ const ASSIGN_RESEND_MS: u64 = 1_500;
 /// How long the home of a finished output may be away: minutes in a real
 /// cluster, and here short enough to happen in a storm.
 pub const REHOME_AFTER_MS: u64 = 40_000;
+
+/// The same of how long a silent node is counted on for its build.
+const REPLAN_AFTER_MS: u64 = 60_000;
 
 /// The cluster's time is written down this often.
 const CLUSTER_TICK_MS: u64 = 30_000;
@@ -85,7 +88,11 @@ impl World {
         let before = leader.processes.insert(node, process);
         let restarted = before.is_some_and(|before| before != process);
         leader.heard.insert(node, self.now_ms);
-        let of = &self.nodes[&node];
+        let of = self
+            .nodes
+            .get_mut(&node)
+            .expect("nodes are never forgotten");
+        self.truth.losses += u64::from(std::mem::take(&mut of.new_build));
         let session = Session {
             heard_ms: self.now_ms,
             running: named.clone(),
@@ -143,6 +150,7 @@ impl World {
             nodes: self.nodes.keys().map(health_of).collect(),
             voters: self.voters,
             rehome_after_ms: REHOME_AFTER_MS,
+            replan_after_ms: REPLAN_AFTER_MS,
             ..Default::default()
         }
     }
@@ -162,6 +170,9 @@ impl World {
             let health = self.health(&leader);
             let mut commands = plan(&state, &health);
             self.story.planned(self.now_ms, &health, &commands);
+            if self.bugs.has(Bug::AnalysisToAnyBuild) {
+                bind_to_rarest(&state, &health, &mut commands);
+            }
             if self.bugs.has(Bug::FinishedMovedAtOnce) {
                 self.move_finished(&health, &mut commands);
             }
@@ -235,5 +246,27 @@ impl World {
             }
         }
         leader.sent.retain(|key, _| current.contains(key));
+    }
+}
+
+/// Gives analyses to nodes whose build fewest have.
+fn bind_to_rarest(state: &State, health: &ClusterHealth, commands: &mut [Command]) {
+    let of = |build: &str| {
+        let nodes = health.nodes.values();
+        nodes.filter(|node| node.build == build).count()
+    };
+    let living = health.nodes.iter().filter(|(_, node)| node.alive);
+    let Some((&rarest, node)) = living.min_by_key(|(_, node)| of(&node.build)) else {
+        return;
+    };
+    for command in commands {
+        if let Command::Assign(c) = command
+            && state
+                .job(&c.key.job)
+                .is_some_and(|entry| entry.job.build.is_empty())
+        {
+            c.node = rarest;
+            c.build = node.build.clone();
+        }
     }
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use reelraft_model::{Applied, Command, Entry, State};
+use reelraft_model::{Applied, Command, Entry, RegisterNode, State, limits::FEATURE_LEVEL};
 
 pub struct Log {
     entries: Vec<Entry>,
@@ -12,11 +12,21 @@ pub struct Log {
 }
 
 impl Log {
-    pub fn new() -> Self {
-        Log {
+    /// The log of a cluster of which all nodes know all commands.
+    pub fn founded_by(nodes: impl Iterator<Item = u64>) -> Self {
+        let mut log = Log {
             entries: Vec::new(),
             states: vec![Arc::new(State::default())],
-        }
+        };
+        let register = |node| {
+            Command::RegisterNode(RegisterNode {
+                node,
+                feature_level: FEATURE_LEVEL,
+                ..Default::default()
+            })
+        };
+        log.append(nodes.map(register).collect());
+        log
     }
 
     /// The index of the last entry; the first has 1.

@@ -86,6 +86,8 @@ pub struct Node {
     pub slow: bool,
     pub slots: u32,
     pub build: String,
+    /// Whether no leader has heard yet of its build.
+    pub new_build: bool,
     /// Raised with each start.
     pub process: u64,
     pub applied: u64,
@@ -110,6 +112,7 @@ impl Node {
             slow: false,
             slots: 2,
             build: "b".into(),
+            new_build: false,
             process: 1,
             applied: 0,
             memory: Memory::default(),

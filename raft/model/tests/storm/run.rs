@@ -96,7 +96,7 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         bugs,
         now_ms: 0,
         step_ms: STEP_MS,
-        log: Log::new(),
+        log: Log::founded_by(nodes.keys().copied()),
         nodes,
         voters: voters as u32,
         term: 0,
@@ -107,6 +107,7 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         assignments: Vec::new(),
         puts: Vec::new(),
         clients,
+        upgraded_to: "b",
         calm: false,
         dirty: false,
         truth,
@@ -146,7 +147,6 @@ impl World {
     fn calm_down(&mut self) {
         self.heal();
         let until_ms = self.now_ms + CALM_MS_MAX;
-        let mut builds_set_ms = self.now_ms;
         loop {
             let idle = self.log.state().active().next().is_none();
             self.step_ms = if idle { IDLE_STEP_MS } else { STEP_MS };
@@ -154,15 +154,6 @@ impl World {
             let open = self.unfinished();
             if open.is_none() || self.truth.first_broken.is_some() {
                 break;
-            }
-            // A job that is bound to a build waits for a node that has it.
-            if self.now_ms - builds_set_ms > 120_000 {
-                builds_set_ms = self.now_ms;
-                let builds = self.log.state().active().map(|entry| &entry.job.build);
-                let bound = builds.filter(|build| !build.is_empty()).min().cloned();
-                if let Some(build) = bound {
-                    self.set_builds(&build);
-                }
             }
             if self.now_ms > until_ms {
                 let open = open.unwrap_or_default();

@@ -109,6 +109,9 @@ impl Story {
                 Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
                 Command::Release(c) => format!("release {}: {}", c.key, c.problem),
                 Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
+                Command::Replan(c) => {
+                    format!("replan {} (seen build {}): {}", c.job, c.build, c.note)
+                }
                 other => format!("{other:?}"),
             };
             let text = self.named(&text);
@@ -158,6 +161,7 @@ impl Story {
                 )
             }
             Command::Release(c) => format!("fail {} class={}", key(&c.key), class(c.class())),
+            Command::Replan(c) => format!("replan {} replans={}", c.job, c.replans),
             Command::SetHomes(c) => format!("# homes {} {:?} written", c.job, c.homes),
             Command::Assign(c) => format!("# assign {} to {} written", c.key, c.node),
             other => format!("# {other:?}"),

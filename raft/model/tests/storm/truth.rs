@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reelraft_model::{
-    AttemptKey, Command, Complete, Job, JobEntry, JobState, Reply, SetHomes, State, TaskKey,
+    AttemptKey, Command, Complete, Home, Job, JobEntry, JobState, Reply, SetHomes, State, TaskKey,
     TaskKind,
     home_rules::{holders, sources},
 };
@@ -33,6 +33,8 @@ pub struct TrueJob {
     pub copied_outputs: u64,
     /// When its success was written down.
     pub ended_ms: Option<u64>,
+    /// Homes that had another build than one that it was bound to.
+    pub unfit_homes: u64,
     /// Losses that had happened when it was made.
     pub losses_before: Option<u64>,
 }
@@ -71,11 +73,11 @@ pub fn shards(job: &Job) -> u32 {
     1 + (job.source_bytes % 3) as u32
 }
 
-/// What a task makes, wherever and whenever it is done.
-pub fn part_hash((kind, number): TaskKey, single: bool) -> String {
+/// What a task makes under a build, wherever and whenever it is done.
+pub fn part_hash(build: &str, (kind, number): TaskKey, single: bool) -> String {
     match (kind, single) {
-        (TaskKind::Shard, true) => "whole".into(),
-        _ => format!("{}{number}", kind.name()),
+        (TaskKind::Shard, true) => format!("{build}:whole"),
+        _ => format!("{build}:{}{number}", kind.name()),
     }
 }
 
@@ -108,6 +110,13 @@ impl Truth {
             self.broken(format!(
                 "an acknowledged chunk of {id} is asked for again (P2)"
             ));
+        }
+    }
+
+    /// A job was bound to a build, and so many of its homes have another.
+    pub fn bound(&mut self, id: &str, unfit_homes: u64) {
+        if let Some(job) = self.jobs.get_mut(id) {
+            job.unfit_homes += unfit_homes;
         }
     }
 
@@ -195,7 +204,7 @@ impl Truth {
         };
         let expected = match key.kind() {
             TaskKind::Assemble => output(entry),
-            _ => part_hash(key.task(), entry.job.single),
+            _ => part_hash(&entry.job.build, key.task(), entry.job.single),
         };
         if complete.hash != expected {
             let found = &complete.hash;
@@ -294,6 +303,16 @@ impl Truth {
                     .collect::<Vec<_>>()
             ));
         }
+        let lacks = |home: &&Home| {
+            let node = living(&home.node).filter(|_| home.filled && !home.returned);
+            node.is_some_and(|node| !node.has_blob(id, &job.index_hash))
+        };
+        if let Some(home) = job.current_homes().find(lacks)
+            && blobs.contains(&job.index_hash)
+        {
+            let node = home.node;
+            return Some(format!("home {node} counts as filled and lacks the index"));
+        }
         for node in holders(job).filter_map(|id| living(&id)) {
             let output = [&job.output_hash, &job.manifest];
             let output = output[usize::from(job.state() != JobState::Succeeded)];
@@ -342,13 +361,13 @@ impl Truth {
         })
     }
 
-    /// For each loss that outlasted its limit, disk that filled up and build
-    /// that changed: at most one copy of a job for the replacement, one more of
+    /// For each loss that outlasted its limit, disk that filled up, build that
+    /// changed and home of another build than its job's: at most one copy of a job for the replacement, one more of
     /// what was uploaded until the lost home was back, and one of an output.
     pub fn judge_copying(&mut self) {
         let mut found = Vec::new();
         for (id, job) in &self.jobs {
-            let losses = self.losses - job.losses_before.unwrap_or(self.losses);
+            let losses = self.losses - job.losses_before.unwrap_or(self.losses) + job.unfit_homes;
             if job.copied_chunks > 2 * job.chunks * losses || job.copied_outputs > losses {
                 found.push(format!(
                     "{id}: {} chunks and {} outputs were copied for {losses} losses",
@@ -362,10 +381,12 @@ impl Truth {
     }
 }
 
-/// The output that a job's parts make.
+/// The output that a job's parts make, all of them under its build.
 fn output(entry: &JobEntry) -> String {
+    let job = &entry.job;
     let parts = entry
         .parts()
-        .map(|task| part_hash(task.key(), entry.job.single));
-    format!("out({})", parts.collect::<Vec<_>>().join(" "))
+        .map(|task| part_hash(&job.build, task.key(), job.single));
+    let parts: Vec<String> = parts.collect();
+    format!("{}:out({})", job.build, parts.join(" "))
 }

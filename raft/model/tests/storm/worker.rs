@@ -139,6 +139,11 @@ impl World {
 
     /// A result was written down, or came too late: both settle it.
     pub fn settled(&mut self, node: u64, key: &AttemptKey, stale: bool) {
+        // An analysis of other homes than the job has now is made again.
+        if stale && attempt_is_current(self.log.state(), key, node) {
+            let failed = Outcome::Failed(FailureClass::OutOfReach, "moved".into(), vec![]);
+            self.propose(entries_of(key, failed), Origin::Home);
+        }
         if !(stale && self.bugs.has(Bug::LateResultKept)) {
             self.node(node).memory.finished.remove(key);
         }
@@ -159,6 +164,13 @@ impl World {
                 if !attempt_is_current(&state, key, node) {
                     return Step::Dropped;
                 }
+                let of = state.job(&key.job).expect("it is current");
+                let foreign = of.job.build != self.nodes[&node].build;
+                if foreign && !self.bugs.has(Bug::BuildUnchecked) {
+                    let cause = "other-build".to_string();
+                    let failed = Outcome::Failed(FailureClass::Stopped, cause, vec![]);
+                    return Step::Ended(failed);
+                }
                 let entry = state.job(&key.job).expect("it is current").clone();
                 attempt.entry = Some(entry.clone());
                 entry
@@ -178,7 +190,7 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
-        attempt.made = Some(made(key, &entry));
+        attempt.made = Some(made(key, &entry, &self.nodes[&node].build));
         self.give_to_homes(node, key, attempt, &state)
     }
 
@@ -303,6 +315,8 @@ impl World {
         let everywhere = key.kind() == TaskKind::Analyze;
         let missed = attempt.stored.is_empty() || refused || (everywhere && away);
         if !missed {
+            let epoch = everywhere.then_some(entry.job.epoch);
+            let made = Complete { epoch, ..made };
             let ranges = ranges_of(key, made.shards_total);
             return Step::Ended(Outcome::Done(made, ranges));
         }
@@ -335,14 +349,14 @@ fn entry_index(attempt: &Attempt) -> String {
     entry.map_or_else(String::new, |entry| entry.job.index_hash.clone())
 }
 
-/// What an attempt makes: a function of the job and its parts alone.
-fn made(key: &AttemptKey, entry: &JobEntry) -> Complete {
+/// What an attempt makes: a function of the job, its parts and the build alone.
+fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
     let hash = match key.kind() {
         TaskKind::Assemble => {
             let parts: Vec<&str> = entry.parts().map(|task| task.hash.as_str()).collect();
-            format!("out({})", parts.join(" "))
+            format!("{build}:out({})", parts.join(" "))
         }
-        _ => truth::part_hash(key.task(), entry.job.single),
+        _ => truth::part_hash(build, key.task(), entry.job.single),
     };
     let analysis = key.kind() == TaskKind::Analyze;
     Complete {

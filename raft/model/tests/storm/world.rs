@@ -107,6 +107,8 @@ pub struct World {
     pub assignments: Vec<(u64, AttemptKey, u64)>,
     pub puts: Vec<Put>,
     pub clients: Vec<Client>,
+    /// The build that a node has after a restart.
+    pub upgraded_to: &'static str,
     /// No more faults: all is to end well.
     pub calm: bool,
     /// Bytes or the table have changed since the oracles looked.
@@ -215,7 +217,7 @@ impl World {
         let due_ms = self.now_ms + delay(self);
         let twice = !self.calm && self.rng.chance(100);
         if twice {
-            let due_ms = due_ms + self.rng.between(1, 4) * delay(self);
+            let due_ms = due_ms + self.rng.between(1, 10) * delay(self);
             self.proposals.push(Proposal {
                 due_ms,
                 entries: entries.clone(),
@@ -280,6 +282,9 @@ impl World {
         self.dirty = true;
         for (command, reply) in commands.iter().zip(&applied.replies) {
             self.story.command(self.now_ms, command, reply);
+            if let Command::Assign(c) = command {
+                self.note_binding(&c.key.job, &before, &after);
+            }
             let absent = |node: u64| self.nodes[&node].absent_ms(self.now_ms);
             self.truth
                 .command(command, reply, (&before, &after), &absent);
@@ -288,6 +293,19 @@ impl World {
             self.truth.broken(violation.0);
         }
         applied.replies
+    }
+
+    fn note_binding(&mut self, job: &str, before: &State, after: &State) {
+        let build = |state: &State| state.job(job).map(|entry| entry.job.build.clone());
+        if let Some(bound) = build(after).filter(|bound| build(before).as_ref() != Some(bound)) {
+            let homes = after
+                .job(job)
+                .into_iter()
+                .flat_map(|entry| &entry.job.homes);
+            let unfit = homes.filter(|home| self.nodes[&home.node].build != bound);
+            let unfit = unfit.count() as u64;
+            self.truth.bound(job, unfit);
+        }
     }
 
     /// Plants the bugs of apply: the command is made to fit where its
@@ -307,6 +325,15 @@ impl World {
                 let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
                 if let Some(task) = task {
                     c.key.attempt = task.attempt;
+                }
+            }
+            // As if the new plan's attempts were counted from one.
+            Command::Complete(c) if self.bugs.has(Bug::ReplanCountsAnew) => {
+                let entry = state.job(&c.key.job);
+                let before = entry.map_or(0, |entry| entry.job.attempts_before);
+                let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
+                if task.is_some_and(|task| task.attempt == c.key.attempt + before) {
+                    c.key.attempt += before;
                 }
             }
             _ => {}

@@ -4,7 +4,7 @@
 use clap::Args;
 use reelraft_proto::v1::{GetRequest, Job, ListRequest};
 
-use super::pages::next_page;
+use super::pages::all_jobs;
 use crate::{
     client::Client,
     error::CliError,
@@ -29,30 +29,22 @@ pub async fn full_id(client: &mut Client, given: String) -> Result<String, CliEr
     if given.len() >= JOB_ID_BYTES || given.is_empty() {
         return Ok(given);
     }
-    let mut request = ListRequest {
+    let request = ListRequest {
         page_size: PAGE_ROWS,
         // A finished output can be had without a quorum, too.
         local: true,
         ..Default::default()
     };
-    let mut fitting: Vec<String> = Vec::new();
-    loop {
-        let page = client
-            .call(request.clone(), async |mut jobs, request| {
-                jobs.list(request).await
-            })
-            .await?;
-        let ids = page.jobs.into_iter().map(|job| job.id);
-        fitting.extend(ids.filter(|id| {
-            id.starts_with(&given) || id.get(1..).is_some_and(|digits| digits.starts_with(&given))
-        }));
-        if fitting.contains(&given) {
-            return Ok(given);
-        }
-        match next_page(&request.page_token, page.next_page_token)? {
-            Some(token) => request.page_token = token,
-            None => break,
-        }
+    let ids = all_jobs(client, request)
+        .await?
+        .into_iter()
+        .map(|job| job.id);
+    let fits = |id: &String| {
+        id.starts_with(&given) || id.get(1..).is_some_and(|digits| digits.starts_with(&given))
+    };
+    let fitting: Vec<String> = ids.filter(fits).collect();
+    if fitting.contains(&given) {
+        return Ok(given);
     }
     match fitting.as_slice() {
         [] => Ok(given),

@@ -3,24 +3,46 @@
 use clap::Args;
 use reelraft_proto::v1::{Job, ListRequest};
 
-use super::pages::next_page;
+use super::pages::all_jobs;
 use crate::{
     client::Client,
     error::CliError,
     limits::PAGE_ROWS,
-    render::{Output, format::shell_quoted, json, screen::print, table},
+    render::{
+        Output,
+        format::{job_state, shell_quoted},
+        json,
+        screen::print,
+        table,
+    },
 };
+
+/// The states that a job may be listed by.
+const STATES: [&str; 7] = [
+    "uploading",
+    "analyzing",
+    "encoding",
+    "assembling",
+    "succeeded",
+    "failed",
+    "cancelled",
+];
 
 /// Arguments of `job list`.
 #[derive(Args, Clone, Debug)]
 #[command(after_help = "\
 Examples:
   reelraft job list
+  reelraft job list --state encoding,failed
   reelraft job list --tenant default --all -o json")]
 pub struct ListArgs {
     /// Only this tenant's jobs
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
+    /// Only jobs in these states, of all pages
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',', conflicts_with = "page_token",
+          value_parser = STATES)]
+    pub state: Vec<String>,
     /// Jobs on this page
     #[arg(long, value_name = "ROWS", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -41,28 +63,23 @@ pub struct ListArgs {
 /// # Errors
 /// The node's refusal, or that no node serves.
 pub async fn run(client: &mut Client, args: ListArgs, output: Output) -> Result<(), CliError> {
-    let mut request = ListRequest {
+    let all = args.all || !args.state.is_empty();
+    let request = ListRequest {
         tenant: args.tenant.unwrap_or_default(),
-        page_size: if args.all { PAGE_ROWS } else { args.limit },
+        page_size: if all { PAGE_ROWS } else { args.limit },
         page_token: args.page_token.unwrap_or_default(),
         local: args.local,
     };
-    let mut rows: Vec<Job> = Vec::new();
-    let token = loop {
+    let (mut rows, token) = if all {
+        (all_jobs(client, request).await?, String::new())
+    } else {
         let page = client
-            .call(request.clone(), async |mut jobs, request| {
-                jobs.list(request).await
-            })
+            .call(request, async |mut jobs, request| jobs.list(request).await)
             .await?;
-        rows.extend(page.jobs);
-        if !args.all {
-            break page.next_page_token;
-        }
-        match next_page(&request.page_token, page.next_page_token)? {
-            Some(token) => request.page_token = token,
-            None => break String::new(),
-        }
+        (page.jobs, page.next_page_token)
     };
+    let wanted = |job: &Job| args.state.iter().any(|state| state == job_state(job.state));
+    rows.retain(|job| args.state.is_empty() || wanted(job));
     print(&match output {
         Output::Json => json::line(&json::JobList::new(&rows, &token)),
         Output::Table => table::jobs(&rows),

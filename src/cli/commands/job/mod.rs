@@ -3,10 +3,12 @@
 mod by_id;
 mod cancel;
 mod delete;
+mod duration;
 mod fetch;
 mod list;
 mod pages;
 mod proof;
+mod replan;
 mod show;
 mod submit;
 mod tasks;
@@ -34,6 +36,8 @@ pub enum JobCommand {
     Wait(wait::WaitArgs),
     /// Stop a job for good
     Cancel(by_id::JobIdArgs),
+    /// Make an unfinished job anew, from its analysis on, where its encoder build is gone
+    Replan(by_id::JobIdArgs),
     /// Fetch a finished job's output; resumes a partial file
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
@@ -41,9 +45,9 @@ pub enum JobCommand {
     /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
-    /// Delete a job and its bytes; one that still runs is stopped first
+    /// Delete a job and its bytes, stopping it first if it runs; or all finished ones
     #[command(visible_alias = "rm")]
-    Delete(by_id::JobIdArgs),
+    Delete(delete::DeleteArgs),
 }
 
 /// Runs one `job` subcommand.
@@ -79,7 +83,8 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
             tasks::run(client, job, output).await
         }
         // What can't be undone takes the whole id.
+        JobCommand::Replan(args) => replan::run(client, args.job, output).await,
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
-        JobCommand::Delete(args) => delete::run(client, args.job, output).await,
+        JobCommand::Delete(args) => delete::run(client, args, output).await,
     }
 }

@@ -13,6 +13,7 @@ pub struct Status<'a> {
     pub answered_by: u64,
     pub committed_index: u64,
     pub cluster_id: &'a str,
+    pub election_timeout_ms: u64,
     pub nodes: Vec<Node<'a>>,
 }
 
@@ -66,6 +67,7 @@ impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
             answered_by: status.answered_by,
             committed_index: status.committed_index,
             cluster_id: &status.cluster_id,
+            election_timeout_ms: status.election_timeout_ms,
             nodes: status.nodes.iter().map(Node::from).collect(),
         }
     }

@@ -16,6 +16,10 @@ pub fn status(status: &StatusResponse) -> String {
         ("leader", leader),
         ("term", status.term.to_string()),
         ("committed", status.committed_index.to_string()),
+        (
+            "election",
+            format!("after {} ms of silence", status.election_timeout_ms),
+        ),
     ]);
     let rows: Vec<Vec<String>> = status
         .nodes

@@ -1,12 +1,14 @@
 //! `job list` as a grid, `job show` as a card.
 
+use std::time::Duration;
+
 use reelraft_proto::v1::{Job, JobState};
 
 use super::{
-    layout::{card, grid},
+    layout::{card, grid, or_dash},
     spec::spec_options,
 };
-use crate::render::format::{job_state, percent, size, utc_time};
+use crate::render::format::{clock, job_state, percent, size, utc_time};
 
 fn done(job: &Job) -> String {
     match job.state() {
@@ -14,6 +16,29 @@ fn done(job: &Job) -> String {
         _ if job.frames_total == 0 => "-".into(),
         // Frames come before the file: only success is all of it.
         _ => format!("{}%", percent(job.frames_done, job.frames_total).min(99)),
+    }
+}
+
+/// From its creation to its end.
+fn took(job: &Job) -> String {
+    match job.ended_unix_ms.checked_sub(job.created_unix_ms) {
+        Some(took_ms) => clock(Duration::from_millis(took_ms)),
+        None => "-".into(),
+    }
+}
+
+fn output_size(job: &Job) -> String {
+    match job.output_bytes {
+        0 => String::new(),
+        bytes => size(bytes),
+    }
+}
+
+/// Why it failed, or what it waits for.
+fn note(job: &Job) -> String {
+    match &job.problem {
+        Some(problem) if !problem.kind.is_empty() => problem.kind.clone(),
+        _ => job.waiting.clone(),
     }
 }
 
@@ -29,8 +54,11 @@ pub fn jobs(jobs: &[Job]) -> String {
                 format!("{}/{}", job.shards_done, job.shards_total),
                 job.tenant.clone(),
                 utc_time(job.created_unix_ms),
+                took(job),
                 size(job.source_bytes),
+                or_dash(&output_size(job)),
                 job.source_name.clone(),
+                note(job),
             ]
         })
         .collect();
@@ -42,8 +70,11 @@ pub fn jobs(jobs: &[Job]) -> String {
             ">SHARDS",
             "TENANT",
             "CREATED (UTC)",
+            ">TOOK",
             ">SIZE",
+            ">OUTPUT",
             "SOURCE",
+            "NOTE",
         ],
         &rows,
     )

@@ -1,5 +1,7 @@
 //! The two layouts: a grid of aligned columns, and a card of names and values.
 
+use unicode_width::UnicodeWidthStr;
+
 use crate::render::screen::printable;
 
 /// Lines with aligned columns; a heading that starts with `>` aligns right.
@@ -16,7 +18,7 @@ pub fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
     let widths: Vec<usize> = (0..headings.len())
         .map(|column| {
             let cells = lines.iter().filter_map(|line| line.get(column));
-            cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+            cells.map(|cell| cell.width()).max().unwrap_or(0)
         })
         .collect();
     let mut text = String::new();
@@ -24,10 +26,11 @@ pub fn grid(headings: &[&str], rows: &[Vec<String>]) -> String {
         let cells = line.iter().zip(&widths).zip(&right);
         let padded: Vec<String> = cells
             .map(|((cell, &width), &right)| {
+                let blank = " ".repeat(width.saturating_sub(cell.width()));
                 if right {
-                    format!("{cell:>width$}")
+                    blank + cell
                 } else {
-                    format!("{cell:<width$}")
+                    cell.clone() + &blank
                 }
             })
             .collect();

@@ -68,17 +68,26 @@ fn a_list_of_jobs() {
     done.source_bytes = 900;
     done.shards_done = 9;
     done.set_state(JobState::Succeeded);
+    done.output_bytes = 2048;
+    done.ended_unix_ms = done.created_unix_ms + 65_000;
+    let mut failed = sample();
+    failed.source_name = "映画.mov".into();
+    failed.problem = Some(Problem {
+        kind: "no-video".into(),
+        ..Default::default()
+    });
     same(
-        &jobs(&[sample(), done]),
+        &jobs(&[sample(), done, failed]),
         "\
-ID                     STATE      DONE  SHARDS  TENANT   CREATED (UTC)           SIZE  SOURCE
-j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44  345 MiB  film?[2J.mov
-j0123456789abcdef0123  succeeded  100%     9/9  default  2026-11-21 08:35:44    900 B  a.mkv
+ID                     STATE      DONE  SHARDS  TENANT   CREATED (UTC)        TOOK     SIZE   OUTPUT  SOURCE        NOTE
+j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -  345 MiB        -  film?[2J.mov
+j0123456789abcdef0123  succeeded  100%     9/9  default  2026-11-21 08:35:44  1:05    900 B  2.0 KiB  a.mkv
+j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -  345 MiB        -  映画.mov      no-video
 ",
     );
     same(
         &jobs(&[]),
-        "ID  STATE  DONE  SHARDS  TENANT  CREATED (UTC)  SIZE  SOURCE\n",
+        "ID  STATE  DONE  SHARDS  TENANT  CREATED (UTC)  TOOK  SIZE  OUTPUT  SOURCE  NOTE\n",
     );
 }
 
@@ -173,6 +182,7 @@ fn cluster() -> StatusResponse {
         term: 3,
         committed_index: 120,
         cluster_id: "c0ffee".into(),
+        election_timeout_ms: 600,
         nodes: vec![
             NodeStatus {
                 id: 1,
@@ -212,6 +222,7 @@ cluster    c0ffee
 leader     node 1
 term       3
 committed  120
+election   after 600 ms of silence
 
 ID  ROLE    ADDRESS         REACHABLE  BUSY  TROUBLE
  1  leader  127.0.0.1:7401  yes         1/2

@@ -56,6 +56,8 @@ pub struct World {
     pub sent: Vec<u64>,
     /// Runs when a chunk has come.
     pub on_chunk: Option<Box<dyn FnMut(u64) + Send>>,
+    /// A chunk that another client sends just before the seal.
+    pub sealed_with: Option<(u64, Bytes)>,
     /// How the job ends once it is sealed; unset leaves it encoding.
     pub end: Option<JobState>,
     /// The watch says so and breaks, once.
@@ -309,6 +311,12 @@ impl Jobs for Node {
         Ok(Response::new(job.clone()))
     }
 
+    async fn replan(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
+        let job = self.job(&request.into_inner().job)?;
+        let cause = format!("job {} has already failed", job.id);
+        Err(refusal("already-ended", &cause))
+    }
+
     async fn delete(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
         let job = self.job(&request.into_inner().job)?;
         let cause = format!("job {} has not ended", job.id);
@@ -370,6 +378,8 @@ impl Jobs for Node {
 /// Seals the source, whose chunks are all there; returns its root.
 fn seal(world: &Shared) -> String {
     let mut world = world.lock().unwrap();
+    let replaced = world.sealed_with.take();
+    world.chunks.extend(replaced);
     let hashes: Vec<u8> = world
         .chunks
         .values()

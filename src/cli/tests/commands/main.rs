@@ -41,6 +41,34 @@ async fn transcode_goes_all_the_way() {
 }
 
 #[tokio::test]
+async fn a_folder_takes_the_output_under_the_name_of_its_source() {
+    let folder = Folder::new();
+    let (source, small) = (folder.film(5), folder.path("small"));
+    fs::create_dir(&small).unwrap();
+    let fake = FakeCluster::start(1);
+    fake.with(|world| {
+        world.end = Some(JobState::Succeeded);
+        world.output = film(7).into();
+    });
+    let words = [
+        "transcode",
+        word(&source),
+        word(&small),
+        "--container",
+        "mkv",
+    ];
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    let out = small
+        .join(source.file_stem().unwrap())
+        .with_extension("mkv");
+    assert_eq!(fs::read(&out).unwrap(), film(7));
+    // Again: it is there, which is said, and the rest goes on.
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    let named = [&words[..], &["--request-id", "r"]].concat();
+    assert_eq!(code(&fake, &named).await, exit::USAGE);
+}
+
+#[tokio::test]
 async fn a_broken_upload_resumes_without_sending_twice() {
     let folder = Folder::new();
     let source = folder.film(6);
@@ -166,6 +194,23 @@ async fn another_file_under_the_same_request_is_refused() {
         0,
         "it may be another's job"
     );
+}
+
+#[tokio::test]
+async fn a_source_sealed_with_bytes_of_another_client_is_refused() {
+    let folder = Folder::new();
+    let source = folder.film(5);
+    let fake = FakeCluster::start(1);
+    // The same request, size, beginning and end: the middle came from elsewhere,
+    // after this client's own was taken.
+    fake.with(|world| {
+        let replaced = (2, vec![9; CHUNK as usize].into());
+        world.sealed_with = Some(replaced);
+    });
+    let words = ["job", "submit", word(&source), "--detach"];
+    let error = run(&fake.addresses, &words).await.unwrap_err();
+    assert_eq!(error.kind(), "source-changed", "{error}");
+    assert!(error.hint().contains("--request-id"), "{}", error.hint());
 }
 
 #[tokio::test]
@@ -326,7 +371,10 @@ fn ctrl_c_says_that_the_job_continues() {
          `reelraft job fetch j1 '{}'`",
         out.display()
     );
-    assert_eq!(rest, ["error: interrupted: told to stop", &wanted]);
+    assert_eq!(
+        rest,
+        ["error: interrupted: stopped by Ctrl-C or a signal", &wanted]
+    );
     assert!(!out.exists());
 }
 

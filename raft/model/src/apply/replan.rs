@@ -1,0 +1,88 @@
+//! Planning a job anew, under another encoder build.
+
+use super::{
+    jobs::{already_ended, not_found},
+    writer::{Writer, clip},
+};
+use crate::{
+    command::{Replan, Reply},
+    limits::PROBLEM_BYTES_MAX,
+    rows::{JobState, Problem, Task, TaskKey, TaskKind},
+};
+
+impl Writer<'_> {
+    /// Drops all that was made from the sealed source, which stays. Hash and
+    /// bytes of an output are told to nobody before a job has succeeded, so one
+    /// that has not may still get another output.
+    pub(super) fn replan(&mut self, c: &Replan) -> Reply {
+        let Some(entry) = self.state.jobs.get(&c.job) else {
+            return not_found(&c.job);
+        };
+        let mut job = entry.job.clone();
+        match job.state() {
+            JobState::Deleted => return not_found(&c.job),
+            JobState::Uploading => return no_plan(&c.job, "its source is still being uploaded"),
+            state if state.ended() => return already_ended(&c.job, state),
+            _ => {}
+        }
+        if (job.replans, &job.build) != (c.replans, &c.build) {
+            return Reply::stale(&c.job);
+        }
+        if job.build.is_empty() {
+            return no_plan(&c.job, "its analysis has not begun yet");
+        }
+        let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
+        job.attempts_before = entry
+            .tasks
+            .values()
+            .map(|task| task.attempt)
+            .fold(job.attempts_before, u32::max);
+        job.replans += 1;
+        job.state = JobState::Analyzing.into();
+        job.build.clear();
+        job.index_hash.clear();
+        job.shards_total = 0;
+        job.frames_total = 0;
+        job.audio_tracks = 0;
+        job.single = false;
+        job.replan_note = clip(&c.note, PROBLEM_BYTES_MAX);
+        job.plan_note = job.replan_note.clone();
+        self.put_job(job);
+        for key in former {
+            self.remove_task(&c.job, key);
+        }
+        self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
+        Reply::done(&c.job)
+    }
+
+    /// Adds a task that the job did not have.
+    pub(super) fn make_task(&mut self, id: &str, mut task: Task) {
+        task.attempt = self.job(id).map_or(0, |job| job.attempts_before);
+        self.put_task(id, task);
+    }
+
+    /// Removes a task that may be made again.
+    pub(super) fn drop_task(&mut self, id: &str, key: TaskKey) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let attempts = entry.tasks.get(&key).map_or(0, |task| task.attempt);
+        if attempts > entry.job.attempts_before {
+            let mut job = entry.job.clone();
+            job.attempts_before = attempts;
+            self.put_job(job);
+        }
+        self.remove_task(id, key);
+    }
+}
+
+fn no_plan(id: &str, why: &str) -> Reply {
+    Reply::refused(
+        id,
+        Problem::new(
+            "no-plan-yet",
+            format!("job {id} has no plan that could be made anew: {why}"),
+            "it takes the encoder build of most nodes when its analysis begins",
+        ),
+    )
+}

@@ -1,0 +1,227 @@
+//! Whose turn it is: the jobs that have something to hand out, in the order in
+//! which they may. A line of jobs is looked at only as far as slots go, so that
+//! neither a long queue nor one that no free node can work on costs anything.
+
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
+
+use super::{assign::Usage, health::ClusterHealth};
+use crate::{
+    home_rules::holders,
+    rows::{JobState, Task, TaskKey, TaskKind},
+    state::{JobEntry, State},
+};
+
+/// The turns that are left.
+pub(super) struct Turns<'a> {
+    lanes: Vec<Lane<'a>>,
+    /// The next one of each lane. A rank only ever grows while a plan is made,
+    /// so one that has become stale is put back with what it is now.
+    heap: BinaryHeap<Reverse<(TurnRank, usize)>>,
+}
+
+/// Jobs in their order, of which the first is next.
+struct Lane<'a> {
+    first: Turn<'a>,
+    rest: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
+    /// Its jobs' encoder build.
+    build: &'a str,
+}
+
+/// A job that has something to hand out.
+pub(super) struct Turn<'a> {
+    pub entry: &'a JobEntry,
+    /// Its tasks, put in order only when its turn comes.
+    queue: Option<Queue<'a>>,
+    /// How many of its pending tasks were lost with their node. They stand at
+    /// the head of its queue.
+    lost: usize,
+}
+
+/// Which job is next; the least comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct TurnRank {
+    /// It has no lost task: those had their turn already and go first.
+    nothing_lost: bool,
+    /// Running tasks of its tenant: fair share.
+    tenant_running: u32,
+    /// Its age.
+    created_index: u64,
+}
+
+impl<'a> Turn<'a> {
+    fn new(entry: &'a JobEntry) -> Self {
+        Turn {
+            entry,
+            queue: None,
+            lost: entry.lost().count(),
+        }
+    }
+
+    fn rank(&self, usage: &Usage<'_>) -> TurnRank {
+        let job = &self.entry.job;
+        TurnRank {
+            nothing_lost: self.lost == 0,
+            tenant_running: usage.running_of(&job.tenant),
+            created_index: job.created_index,
+        }
+    }
+
+    /// Its tasks.
+    pub fn queue(&mut self) -> &mut Queue<'a> {
+        self.queue.get_or_insert_with(|| Queue::new(self.entry))
+    }
+}
+
+impl<'a> Turns<'a> {
+    /// The turns of all jobs that can be worked on, except those in `failing`.
+    pub fn new(
+        state: &'a State,
+        usage: &Usage<'_>,
+        health: &'a ClusterHealth,
+        failing: &'a BTreeSet<&'a String>,
+    ) -> Self {
+        // Without a living node that holds the bytes there is nothing to read, and
+        // without a living home of the epoch nowhere to write.
+        let workable = move |entry: &&JobEntry| {
+            let job = &entry.job;
+            !failing.contains(&job.id)
+                && holders(job).any(|node| health.alive(node))
+                && job.current_homes().any(|home| health.alive(home.node))
+        };
+        let has_lost = |entry: &&JobEntry| entry.lost().next().is_some();
+        let entry_of = |id: &String| state.job(id).map(AsRef::as_ref);
+        let mut turns = Turns {
+            lanes: Vec::new(),
+            heap: BinaryHeap::new(),
+        };
+        // Each job with a lost task is a lane of its own.
+        let eventful = state.eventful().map(AsRef::as_ref);
+        for entry in eventful.filter(has_lost).filter(workable) {
+            if usage.any_free(&entry.job.build) {
+                turns.add(&entry.job.build, Box::new(std::iter::once(entry)), usage);
+            }
+        }
+        for (build, jobs) in state.open().lines() {
+            if usage.any_free(build) {
+                let jobs = jobs.values().filter_map(entry_of);
+                let jobs = jobs.filter(move |entry| !has_lost(entry));
+                turns.add(build, Box::new(jobs.filter(workable)), usage);
+            }
+        }
+        turns
+    }
+
+    fn add(
+        &mut self,
+        build: &'a str,
+        mut jobs: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
+        usage: &Usage<'_>,
+    ) {
+        if let Some(first) = jobs.next() {
+            let first = Turn::new(first);
+            let rank = first.rank(usage);
+            self.heap.push(Reverse((rank, self.lanes.len())));
+            self.lanes.push(Lane {
+                first,
+                rest: jobs,
+                build,
+            });
+        }
+    }
+
+    /// The next task and whose it is.
+    pub fn next(&mut self, usage: &Usage<'_>) -> Option<(&mut Turn<'a>, &'a Task)> {
+        loop {
+            let Reverse((rank, at)) = self.heap.pop()?;
+            let lane = &mut self.lanes[at];
+            let now = lane.first.rank(usage);
+            if now != rank {
+                self.heap.push(Reverse((now, at)));
+                continue;
+            }
+            // Slots are only ever taken while a plan is made.
+            if !usage.any_free(lane.build) {
+                continue;
+            }
+            let queue = lane.first.queue();
+            let task = match usage.any_free(queue.build) {
+                true => queue.next(),
+                false => None,
+            };
+            if let Some(task) = task {
+                let turn = &mut self.lanes[at].first;
+                turn.lost = turn.lost.saturating_sub(1);
+                // Its rank is looked at when it comes up.
+                self.heap.push(Reverse((rank, at)));
+                return Some((&mut self.lanes[at].first, task));
+            }
+            if let Some(next) = lane.rest.next() {
+                lane.first = Turn::new(next);
+                self.heap.push(Reverse((lane.first.rank(usage), at)));
+            }
+        }
+    }
+}
+
+/// A job's tasks that may start now, in order.
+pub(super) struct Queue<'a> {
+    /// The job's encoder build; empty until its first task is assigned.
+    pub build: &'a str,
+    tasks: BinaryHeap<Reverse<TaskRank>>,
+    entry: &'a JobEntry,
+}
+
+/// Which task of a job is next; the least comes first.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct TaskRank {
+    /// It was not lost with its node.
+    not_lost: bool,
+    /// Frames of a shard, the longest first; all other kinds come before.
+    length: Reverse<u64>,
+    /// Breaks ties between kinds.
+    kind: TaskKind,
+    /// Breaks ties within a kind.
+    number: u32,
+}
+
+impl TaskRank {
+    fn of(task: &Task) -> Self {
+        TaskRank {
+            not_lost: !task.was_lost(),
+            length: Reverse(match task.kind() {
+                TaskKind::Shard => task.frames,
+                _ => u64::MAX,
+            }),
+            kind: task.kind(),
+            number: task.number,
+        }
+    }
+}
+
+impl<'a> Queue<'a> {
+    fn new(entry: &'a JobEntry) -> Self {
+        let state = entry.job.state();
+        let may_start = |key: &&TaskKey| match key.0 {
+            TaskKind::Analyze => state == JobState::Analyzing,
+            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
+            TaskKind::Assemble => state == JobState::Assembling,
+        };
+        let tasks = entry.pending.iter().filter(may_start);
+        let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
+        let ranked = tasks.map(|task| Reverse(TaskRank::of(task)));
+        Queue {
+            build: &entry.job.build,
+            // A few are wanted of many: a heap is made in one pass.
+            tasks: ranked.collect::<Vec<_>>().into(),
+            entry,
+        }
+    }
+
+    fn next(&mut self) -> Option<&'a Task> {
+        let Reverse(TaskRank { kind, number, .. }) = self.tasks.pop()?;
+        self.entry.tasks.get(&(kind, number)).map(AsRef::as_ref)
+    }
+}

@@ -1,0 +1,217 @@
+//! The connections of the listener: so many at once, those of nodes and those
+//! of clients apart, so that no client keeps a node out. What has not shown a
+//! secret yet gives way to what comes after it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use reelraft_model::Problem;
+use reelraft_proto::auth::Gate;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tonic::{Request, Status, service::Interceptor};
+
+use super::{
+    convert::status,
+    limits::{CLIENTS_MAX, NEWCOMERS_MAX, PEERS_MAX},
+};
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Has a client's secret, or may come without one.
+    Client,
+    /// Has the nodes' own secret.
+    Peer,
+}
+
+/// The room for connections. Clones share it.
+#[derive(Clone)]
+pub struct Places(Arc<Room>);
+
+struct Room {
+    newcomers_max: usize,
+    clients: Arc<Semaphore>,
+    peers: Arc<Semaphore>,
+    newcomers: Mutex<Newcomers>,
+}
+
+#[derive(Default)]
+struct Newcomers {
+    last_number: u64,
+    /// By the order in which they came.
+    waiting: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// One connection, as the services see it. Clones are the same one.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    room: Arc<Room>,
+    number: u64,
+    cut: Arc<Notify>,
+    place: Mutex<Option<(Role, OwnedSemaphorePermit)>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing is left half-done while it is held.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Default for Places {
+    /// The room of a node.
+    fn default() -> Self {
+        Places::new(CLIENTS_MAX, PEERS_MAX, NEWCOMERS_MAX)
+    }
+}
+
+impl Places {
+    /// Room for so many clients and nodes, and for so many of whom it is not
+    /// known yet which they are.
+    pub fn new(clients_max: usize, peers_max: usize, newcomers_max: usize) -> Self {
+        Places(Arc::new(Room {
+            newcomers_max,
+            clients: Arc::new(Semaphore::new(clients_max)),
+            peers: Arc::new(Semaphore::new(peers_max)),
+            newcomers: Mutex::default(),
+        }))
+    }
+
+    /// Takes a new connection in. Where there are too many newcomers, the one
+    /// that has waited longest is cut.
+    pub fn enter(&self) -> Connection {
+        let mut newcomers = lock(&self.0.newcomers);
+        newcomers.last_number += 1;
+        let (number, cut) = (newcomers.last_number, Arc::new(Notify::new()));
+        newcomers.waiting.insert(number, cut.clone());
+        if newcomers.waiting.len() > self.0.newcomers_max
+            && let Some((_, oldest)) = newcomers.waiting.pop_first()
+        {
+            oldest.notify_one();
+        }
+        Connection(Arc::new(Shared {
+            room: self.0.clone(),
+            number,
+            cut,
+            place: Mutex::default(),
+        }))
+    }
+}
+
+impl Connection {
+    /// Waits until this connection must give way.
+    pub async fn cut(&self) {
+        self.0.cut.notified().await;
+    }
+
+    /// Whether nobody has shown a secret on it yet.
+    pub fn is_newcomer(&self) -> bool {
+        lock(&self.0.place).is_none()
+    }
+
+    /// Gives the connection a place among those of its role, if it has none. A
+    /// node's connection may ask what clients ask.
+    ///
+    /// # Errors
+    /// `too-busy`.
+    fn admit(&self, role: Role) -> Result<(), Problem> {
+        let mut place = lock(&self.0.place);
+        if matches!(&*place, Some((had, _)) if *had == role || *had == Role::Peer) {
+            return Ok(());
+        }
+        let (room, whose) = match role {
+            Role::Client => (&self.0.room.clients, "clients"),
+            Role::Peer => (&self.0.room.peers, "nodes"),
+        };
+        let permit = room.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(
+                "too-busy",
+                format!("this node has as many connections of {whose} as it can hold"),
+                "close some, try again in a while, or ask another node",
+            )
+        })?;
+        *place = Some((role, permit));
+        self.leave_newcomers();
+        Ok(())
+    }
+
+    /// Gives its place up, when it has ended.
+    pub fn leave(&self) {
+        *lock(&self.0.place) = None;
+        self.leave_newcomers();
+    }
+
+    fn leave_newcomers(&self) {
+        lock(&self.0.room.newcomers).waiting.remove(&self.0.number);
+    }
+}
+
+/// Checks the secret of a call, and gives its connection a place.
+#[derive(Clone)]
+pub struct Admission {
+    gate: Gate,
+    role: Role,
+}
+
+impl Admission {
+    /// A check for the services that a role may call.
+    pub fn new(gate: Gate, role: Role) -> Self {
+        Admission { gate, role }
+    }
+}
+
+impl Interceptor for Admission {
+    fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
+        let request = self.gate.call(request)?;
+        // There is none without a listener.
+        if let Some(connection) = request.extensions().get::<Connection>() {
+            connection.admit(self.role).map_err(status)?;
+        }
+        Ok(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn clients_that_take_all_their_places_keep_no_node_out() {
+        let places = Places::new(1, 1, 8);
+        let [first, second, peer] = [(); 3].map(|()| places.enter());
+        first.admit(Role::Client).unwrap();
+        first.admit(Role::Client).unwrap();
+        assert_eq!(second.admit(Role::Client).unwrap_err().kind, "too-busy");
+        peer.admit(Role::Peer).unwrap();
+        peer.admit(Role::Client).unwrap();
+        assert_eq!(second.admit(Role::Peer).unwrap_err().kind, "too-busy");
+        assert!(second.is_newcomer() && !first.is_newcomer());
+        first.leave();
+        second.admit(Role::Client).unwrap();
+    }
+
+    #[test]
+    fn the_oldest_newcomer_gives_way() {
+        let places = Places::new(8, 8, 2);
+        let [known, first, second, third] = [(); 4].map(|()| {
+            let connection = places.enter();
+            if places.0.newcomers.lock().unwrap().last_number == 1 {
+                connection.admit(Role::Client).unwrap();
+            }
+            connection
+        });
+        let is_cut = |connection: &Connection| connection.cut().now_or_never().is_some();
+        assert!(is_cut(&first));
+        for kept in [&known, &second, &third] {
+            assert!(!is_cut(kept));
+        }
+        second.leave();
+        places.enter();
+        assert!(!is_cut(&third), "there was room again");
+    }
+}
