@@ -123,6 +123,7 @@ pub async fn examine(place: &Place) -> Vec<Check> {
                     )
                 });
             }
+            checks.extend(trial_jobs(&tools).await);
             let sandbox = reelraft_media::check_sandbox(&tools).await;
             checks.push(Check {
                 name: "encoder sandbox".into(),
@@ -144,6 +145,48 @@ pub async fn examine(place: &Place) -> Vec<Check> {
     let ports = place.ports.iter();
     checks.extend(ports.map(|&port| port_free(port, own(port))));
     checks
+}
+
+/// Makes small jobs with all that a job runs: what can't be made here is told
+/// for each codec.
+async fn trial_jobs(tools: &Tools) -> Vec<Check> {
+    let folder = match TrialFolder::new() {
+        Ok(folder) => folder,
+        Err(error) => {
+            return vec![Check::bad(
+                "trial jobs",
+                error.to_string(),
+                "let this user write to the folder for temporary files",
+            )];
+        }
+    };
+    let trials = reelraft_media::try_jobs(tools, &folder.0).await;
+    let check = |trial: reelraft_media::Trial| {
+        let name = format!("job {}", trial.name);
+        match trial.outcome {
+            Ok(()) => Check::ok(name, "made and proven"),
+            Err(error) => Check::bad(name, error.to_string(), error.hint()),
+        }
+    };
+    trials.into_iter().map(check).collect()
+}
+
+/// The folder of the trial jobs; gone with them.
+struct TrialFolder(std::path::PathBuf);
+
+impl TrialFolder {
+    fn new() -> std::io::Result<Self> {
+        let path = std::path::absolute(std::env::temp_dir())?
+            .join(format!("reelraft-doctor-{}", std::process::id()));
+        std::fs::create_dir(&path)?;
+        Ok(TrialFolder(path))
+    }
+}
+
+impl Drop for TrialFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// The file that a check writes to; gone with the check.

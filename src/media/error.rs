@@ -275,9 +275,19 @@ impl MediaError {
             Self::AudioMisfit { .. } => {
                 "use --audio aac or opus, write an .mkv, or choose other tracks by --audio-tracks"
             }
-            Self::ToolFailed { .. } => {
-                "see the cause; `reelraft doctor` checks the encoders of a machine"
+            Self::PlanMismatch { .. } => "the job goes on as one shard",
+            Self::Unproven { .. } => {
+                "nothing unproven is handed out; report it together with the source"
             }
+            Self::BadRecord { .. } => "it was written by another version, or a disk is failing",
+            Self::Stopped => "it was cancelled or the node is stopping",
+            tool => tool.hint_on_tool(),
+        }
+    }
+
+    /// The same where ffmpeg is to blame.
+    fn hint_on_tool(&self) -> &'static str {
+        match self {
             Self::ToolKilled { .. } => {
                 "something on the machine ended it (often: too little memory); it is tried again"
             }
@@ -294,12 +304,7 @@ impl MediaError {
             Self::BadOutput { .. } => {
                 "ffmpeg 5.1 to 9 were tried; `reelraft doctor` shows what there is"
             }
-            Self::PlanMismatch { .. } => "the job goes on as one shard",
-            Self::Unproven { .. } => {
-                "nothing unproven is handed out; report it together with the source"
-            }
-            Self::BadRecord { .. } => "it was written by another version, or a disk is failing",
-            Self::Stopped => "it was cancelled or the node is stopping",
+            _ => "see the cause; `reelraft doctor` checks the encoders of a machine",
         }
     }
 

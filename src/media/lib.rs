@@ -26,6 +26,7 @@
 //! - `video`, `audio`, `extras`: arguments and checks of each kind of stream.
 //! - `analysis`: finds out what a source is and plans its shards.
 //! - `output`: joins, muxes and proves.
+//! - `trial.rs`: all of it once, over a small clip.
 //!
 //! Two things lie lower than one might look for them. `RECIPE` and the scaler's
 //! flags are in `facts`, because the probe of the encoder build in `ffmpeg`
@@ -48,6 +49,7 @@ pub mod limits;
 mod output;
 #[cfg(test)]
 mod spec_use;
+mod trial;
 mod video;
 
 pub use analysis::analyze::analyze;
@@ -66,4 +68,5 @@ pub use ffmpeg::sandbox_check::{SandboxCheck, check_sandbox};
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};
+pub use trial::{Trial, try_jobs};
 pub use video::shard::encode_shard;

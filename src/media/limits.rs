@@ -96,6 +96,10 @@ pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
 /// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
 
+/// Time for one small job of a trial, which takes a second or two on an idle
+/// machine.
+pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(120);
+
 /// How long ffmpeg waits for a byte from the loopback range server, which may
 /// have to fetch it from another node.
 pub const READ_WAIT: Duration = Duration::from_secs(120);

@@ -19,7 +19,7 @@ use crate::{
     },
     ffmpeg::{input::Input, log::Diagnostics, showinfo::Frame},
     output::args as output_args,
-    video::args as video_args,
+    video::{args as video_args, filter_clock::FilterClock},
 };
 
 /// A spec under which each option matters.
@@ -87,7 +87,14 @@ fn all_steps(spec: &Spec) -> String {
     let mut index = sample();
     analyze(spec, &source, &mut index);
     let input = Input::File("s".into());
-    let video = video_args::shard(&input, &index, spec, index.shards()[1], Some(50));
+    let video = video_args::shard(
+        &input,
+        &index,
+        spec,
+        index.shards()[1],
+        Some(50),
+        FilterClock::Muxer,
+    );
     let audio = audio_args::track(&input, &index, spec, &index.facts.audio_tracks[0]);
     let output = output_args::assemble(&index, spec, &["a".into()], Some("e".as_ref()));
     let reference = output_args::reference(&index, spec, false, "in", "out");

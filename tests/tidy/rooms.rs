@@ -32,6 +32,7 @@ const ROOMS: &[Room] = &[
     ("raft/consensus", &["proto", "storage", "raft/model"]),
     // The media crate.
     ("src/media/lib.rs", MEDIA),
+    ("src/media/trial.rs", MEDIA),
     ("src/media/limits.rs", &["raft/model"]),
     ("src/media/error.rs", &["src/media/facts", "raft/model"]),
     ("src/media/facts", &["raft/model"]),
@@ -88,6 +89,7 @@ const ROOMS: &[Room] = &[
 ];
 
 const MEDIA: &[&str] = &[
+    "src/media/trial.rs",
     "src/media/facts",
     "src/media/ffmpeg",
     "src/media/video",

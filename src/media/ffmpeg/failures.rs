@@ -3,7 +3,7 @@
 //! words are those of ffmpeg 5.1 to 9; words that are not known stay a plain
 //! failure, and are never taken for a property of the source.
 
-use crate::{error::MediaError, ffmpeg::log::LogLine};
+use crate::error::MediaError;
 
 /// What a build is unable to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,14 +43,15 @@ const REFUSED: [&str; 10] = [
     "Requested output format",
 ];
 
-/// What the build is unable to do, if that is what an error says.
-pub(crate) fn inability(entry: &LogLine<'_>) -> Option<Inability> {
-    if let Some((_, name)) = entry.text.split_once(NO_ENCODER) {
+/// What the build is unable to do, if that is what an error says; `message` is
+/// the same as it is shown to people.
+pub(crate) fn inability(text: &str, message: impl FnOnce() -> String) -> Option<Inability> {
+    if let Some((_, name)) = text.split_once(NO_ENCODER) {
         let encoder = name.split('\'').next().unwrap_or(name);
         return Some(Inability::Encoder(encoder.to_string()));
     }
-    let refused = REFUSED.iter().any(|words| entry.text.contains(words));
-    refused.then(|| Inability::Refused(entry.message()))
+    let refused = REFUSED.iter().any(|words| text.contains(words));
+    refused.then(|| Inability::Refused(message()))
 }
 
 #[cfg(test)]
@@ -78,7 +79,7 @@ mod tests {
                 "wrong-build",
             ),
         ] {
-            let found = inability(&LogLine::parse(line).unwrap()).unwrap();
+            let found = inability(line, || line.to_string()).unwrap();
             let error = found.of_tool("ffmpeg");
             assert_eq!(error.kind(), kind, "{line}");
             // It would be the same on every node of the build.
@@ -86,6 +87,6 @@ mod tests {
             assert!(!error.hint().contains("damaged"), "{line}");
         }
         let line = "[h264 @ 0x5580] [error] concealing 40 errors";
-        assert!(inability(&LogLine::parse(line).unwrap()).is_none());
+        assert!(inability(line, || line.to_string()).is_none());
     }
 }

@@ -113,7 +113,7 @@ impl Diagnostics {
             return Ok(false);
         }
         if self.unable.is_none() {
-            self.unable = inability(&entry);
+            self.unable = inability(entry.text, || entry.message());
         }
         if entry.text.contains("No space left on device") {
             self.disk_full = true;

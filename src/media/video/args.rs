@@ -22,6 +22,7 @@ use crate::{
     },
     limits::SHIFT_SECONDS,
     video::{
+        filter_clock::FilterClock,
         filters::{self, Pass},
         grid::Grid,
         timing::{encoded_base, fps, reordered_frames},
@@ -146,6 +147,7 @@ pub(crate) fn shard(
     spec: &Spec,
     range: ShardRange,
     start: Option<i64>,
+    clock: FilterClock,
 ) -> Vec<String> {
     let source = &index.facts.source;
     let mut args = global_options(LOG);
@@ -169,7 +171,7 @@ pub(crate) fn shard(
     }
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Shard(range)));
-    if let Some(expression) = decode_times(index, spec, range) {
+    if let Some(expression) = decode_times(index, spec, range, clock) {
         args.extend(["-bsf:v".to_string(), expression]);
     }
     args.extend(fragmented(spec));
@@ -179,9 +181,14 @@ pub(crate) fn shard(
 /// Sets a shard's first decode times to what they would be if its encoder had
 /// continued from the previous shard. The encoder can't know them, and with a
 /// variable frame rate its guess would make decode times fall at joints.
-fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String> {
+fn decode_times(
+    index: &Index,
+    spec: &Spec,
+    range: ShardRange,
+    clock: FilterClock,
+) -> Option<String> {
     let delay = reordered_frames(spec);
-    let base = encoded_base(spec, index);
+    let ticks = clock.ticks(encoded_base(spec, index));
     let decoded: Vec<i64> = match Grid::of(spec, index) {
         // Every grid point is a frame, so the frames before it are known.
         Some(grid) => {
@@ -208,10 +215,8 @@ fn decode_times(index: &Index, spec: &Spec, range: ShardRange) -> Option<String>
     }
     let mut expression = "DTS".to_string();
     for (frame, time) in decoded.iter().enumerate().rev() {
-        // In seconds over the tick of whichever time base the filter runs in:
-        // the muxer's up to ffmpeg 6, the encoder's from 7 on.
-        let (num, den) = (time * base.num, base.den);
-        expression = format!("if(eq(N\\,{frame})\\,{num}/{den}/TB\\,{expression})");
+        let dts = time * ticks;
+        expression = format!("if(eq(N\\,{frame})\\,{dts}\\,{expression})");
     }
     Some(format!("setts=pts=PTS:dts={expression}"))
 }
@@ -254,8 +259,16 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         let range = index.shards()[1];
         assert_eq!(
-            shard(&source(), &index, &spec, range, Some(50)).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,58/24/TB\\,if(eq(N\\,1)\\,59/24/TB\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            shard(
+                &source(),
+                &index,
+                &spec,
+                range,
+                Some(50),
+                FilterClock::Muxer
+            )
+            .join(" "),
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 
@@ -263,12 +276,20 @@ mod tests {
     fn the_first_shard_does_not_seek_and_has_a_run_up() {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
-        let args = shard(&source(), &index, &spec, index.shards()[0], None).join(" ");
+        let args = shard(
+            &source(),
+            &index,
+            &spec,
+            index.shards()[0],
+            None,
+            FilterClock::Muxer,
+        )
+        .join(" ");
         assert!(!args.contains("-ss"), "{args}");
         assert!(args.contains("trim=end_pts=60,"), "{args}");
         // Two frames before zero; the shift keeps them positive.
         assert!(
-            args.contains("dts=if(eq(N\\,0)\\,-2/24/TB\\,if(eq(N\\,1)\\,-1/24/TB\\,DTS))"),
+            args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),
             "{args}"
         );
     }

@@ -18,11 +18,12 @@ use crate::{
     ffmpeg::context::Context,
     video::{
         args::{self, SHARD_FILE},
+        filter_clock::{FilterClock, filter_clock},
         filters, fragmented_mp4,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
         shard_check::check_times,
-        timing::encoded_base,
+        timing::{encoded_base, reordered_frames},
     },
 };
 
@@ -51,6 +52,10 @@ pub async fn encode_shard(
         .map(|time| time - zero)
         .collect();
     let starts = index.starts(needed);
+    let clock = match reordered_frames(context.spec) {
+        0 => FilterClock::Muxer,
+        _ => filter_clock(context).await?,
+    };
     let mut mismatch = String::new();
     let mut complaining: Option<FrameChecker<'_>> = None;
     for (tried, start) in (1..).zip(&starts) {
@@ -64,7 +69,7 @@ pub async fn encode_shard(
             index.bounds(range),
             index.bounds(needed),
         );
-        let arguments = args::shard(context.input, index, context.spec, range, *start);
+        let arguments = args::shard(context.input, index, context.spec, range, *start, clock);
         let outcome = execute(context, index, &arguments, &mut checker).await;
         match (checker.find_mismatch(), outcome) {
             (None, Ok(())) => {

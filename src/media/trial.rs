@@ -1,0 +1,197 @@
+//! A trial of what this machine's ffmpeg can do: whole jobs over a clip made
+//! here, with all that a job runs. An encoder that gives ten frames may still
+//! be of no use: an option of another step may be gone, or a helper may crash.
+
+use std::path::{Path, PathBuf};
+
+use reelraft_model::spec::{Spec, SpecRequest, resolve};
+
+use crate::{
+    analysis::analyze::analyze,
+    audio::encode::encode_audio,
+    error::MediaError,
+    facts::{encoded::Parts, text::strings},
+    ffmpeg::{
+        args::global_options, cancel::Cancel, context::Context, input::Input,
+        listeners::TextListener, log::LOG_ERRORS, tools::Tools,
+    },
+    limits::TRIAL_TIME_MAX,
+    output::assemble::assemble,
+    video::shard::encode_shard,
+};
+
+/// Codec, container, preset and audio of each trial: every encoder that a spec
+/// can ask for, and every family of containers.
+const TRIALS: [(&str, &str, &str, &str); 5] = [
+    ("h264", "mp4", "ultrafast", "aac"),
+    ("hevc", "mkv", "ultrafast", "opus"),
+    ("vp9", "webm", "8", "opus"),
+    ("av1", "mp4", "12", "aac"),
+    ("ffv1", "mkv", "", "flac"),
+];
+
+/// What came of one trial.
+#[derive(Debug)]
+pub struct Trial {
+    /// Codec, container and audio, as a spec names them.
+    pub name: String,
+    /// Why no job of this kind can be made here.
+    pub outcome: Result<(), MediaError>,
+}
+
+/// Makes a small job of each kind in `folder`, which must be an empty folder
+/// with an absolute path: analysis, two shards and more, sound, assembly and
+/// proof. Takes some seconds.
+pub async fn try_jobs(tools: &Tools, folder: &Path) -> Vec<Trial> {
+    let mut trials = Vec::new();
+    for (codec, container, preset, audio) in TRIALS {
+        let name = format!("{codec} in {container} with {audio}");
+        let request = SpecRequest {
+            codec: codec.into(),
+            container: container.into(),
+            preset: preset.into(),
+            audio: audio.into(),
+            shard_ms: Some(reelraft_model::limits::SHARD_MS_MIN),
+            ..Default::default()
+        };
+        let spec = resolve(&request).expect("each trial is a spec that is accepted");
+        let job = run(tools, &spec, folder.join(codec));
+        let outcome = match tokio::time::timeout(TRIAL_TIME_MAX, job).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(MediaError::Stalled {
+                tool: "ffmpeg".into(),
+            }),
+        };
+        trials.push(Trial { name, outcome });
+    }
+    trials
+}
+
+/// One trial.
+struct Job<'a> {
+    tools: &'a Tools,
+    spec: &'a Spec,
+    input: Input,
+    cancel: Cancel,
+    folder: PathBuf,
+}
+
+impl Job<'_> {
+    /// A folder for one step.
+    fn place(&self, step: &str) -> Result<PathBuf, MediaError> {
+        let place = self.folder.join(step);
+        std::fs::create_dir_all(&place).map_err(MediaError::disk("making a folder for a trial"))?;
+        Ok(place)
+    }
+
+    fn at<'b>(&'b self, work_dir: &'b Path) -> Context<'b> {
+        Context {
+            tools: self.tools,
+            input: &self.input,
+            spec: self.spec,
+            work_dir,
+            cancel: &self.cancel,
+        }
+    }
+}
+
+/// Makes one job, each step in a folder of its own.
+async fn run(tools: &Tools, spec: &Spec, folder: PathBuf) -> Result<(), MediaError> {
+    let clip = folder.join("source").join(SOURCE_FILE);
+    let job = Job {
+        tools,
+        spec,
+        input: Input::File(clip.clone()),
+        cancel: Cancel::new(),
+        folder,
+    };
+    make_source(&job.at(&job.place("source")?)).await?;
+    let source_bytes = std::fs::metadata(&clip)
+        .map_err(MediaError::disk("reading a clip"))?
+        .len();
+    let index = analyze(&job.at(&job.place("analysis")?), source_bytes).await?;
+    let mut parts = Parts::default();
+    for (number, range) in index.shards().iter().enumerate() {
+        let place = job.place(&format!("shard-{number}"))?;
+        let done = encode_shard(&job.at(&place), &index, *range, false, |_| {}).await?;
+        parts.shards.push((done.path, done.report));
+    }
+    if parts.shards.len() < 2 || index.audio_tracks() != 1 {
+        return Err(MediaError::BadOutput {
+            tool: "ffprobe".into(),
+            detail: format!("several shards and a track became: {}", index.note()),
+        });
+    }
+    let place = job.place("audio")?;
+    let done = encode_audio(&job.at(&place), &index, 0, |_| {}).await?;
+    parts.audio.push((done.path, done.report));
+    assemble(&job.at(&job.place("output")?), &index, false, &parts).await?;
+    Ok(())
+}
+
+/// Name of the clip.
+const SOURCE_FILE: &str = "clip.mkv";
+
+/// A clip by encoders of ffmpeg's own, which every build has. Matroska's coarse
+/// clock is the harder case for decode times.
+async fn make_source(context: &Context<'_>) -> Result<(), MediaError> {
+    let mut arguments = global_options(LOG_ERRORS);
+    arguments.extend(strings(&[
+        "-f",
+        "lavfi",
+        "-i",
+        "testsrc2=size=128x96:rate=25:duration=2",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:sample_rate=44100:duration=2",
+        "-c:v",
+        "mpeg4",
+        "-g",
+        "10",
+        "-c:a",
+        "aac",
+        "-f",
+        "matroska",
+        SOURCE_FILE,
+    ]));
+    let mut text = TextListener::default();
+    let exit = context.ffmpeg(&arguments, &mut text).await?;
+    text.diagnostics.check_exit("ffmpeg", exit)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_trial_tells_for_each_codec_what_works() {
+        let tools = Tools::find().unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        for trial in try_jobs(&tools, folder.path()).await {
+            assert!(trial.outcome.is_ok(), "{trial:?}");
+        }
+
+        // Its encoders give frames, and no job comes through.
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *libx265*enc_time_base*|*enc_time_base*libx265*) set -- -gone 1 \"$@\";; esac\nexec {} \"$@\"\n",
+            tools.ffmpeg.display()
+        );
+        let path = folder.path().join("ffmpeg");
+        std::fs::write(&path, script).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+        let tools = Tools {
+            ffmpeg: path,
+            ..tools
+        };
+        let place = tempfile::tempdir().unwrap();
+        for trial in try_jobs(&tools, place.path()).await {
+            let broken = trial.name.starts_with("hevc");
+            let kind = trial.outcome.as_ref().err().map(MediaError::kind);
+            assert_eq!(kind, broken.then_some("wrong-build"), "{trial:?}");
+        }
+    }
+}
