@@ -174,13 +174,7 @@ impl NodeConfig {
             (args.uploads_expire_after, file.uploads_expire_after),
             (args.keep_finished, file.keep_finished),
         ];
-        let [
-            scrub_every_s,
-            rehome_after_s,
-            replan_after_s,
-            expire_s,
-            keep_finished_s,
-        ] = pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep] = pick_seconds(&mut picker, times)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -199,11 +193,11 @@ impl NodeConfig {
             voters: parse_voters(&voters, &peers)?,
             peers,
             slots,
-            scrub_every_s,
-            rehome_after_s,
-            replan_after_s,
-            uploads_expire_after_s: expire_s,
-            keep_finished_s,
+            scrub_every_s: scrub,
+            rehome_after_s: rehome,
+            replan_after_s: replan,
+            uploads_expire_after_s: expire,
+            keep_finished_s: keep,
             secret,
             peer_secret,
             shown: picker.shown,

@@ -4,21 +4,28 @@
 
 use reelraft_model::{Command, Entry, ModelError, State, Tick};
 
+/// A field's key: its tag and its wire type.
+fn key(tag: u32, wire_type: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    prost::encoding::encode_varint(u64::from(tag << 3 | wire_type), &mut bytes);
+    bytes
+}
+
 /// A message with a field of this tag, which holds these bytes.
-fn field(tag: u8, bytes: &[u8]) -> Vec<u8> {
-    [&[tag << 3 | 2, bytes.len() as u8], bytes].concat()
+fn field(tag: u32, bytes: &[u8]) -> Vec<u8> {
+    [&key(tag, 2)[..], &[bytes.len() as u8], bytes].concat()
 }
 
 /// A varint field.
-fn number(tag: u8, value: u8) -> Vec<u8> {
-    vec![tag << 3, value]
+fn number(tag: u32, value: u8) -> Vec<u8> {
+    [key(tag, 0), vec![value]].concat()
 }
 
-const ENTRY_COMMANDS: u8 = 1;
-const TICK: u8 = 13;
-const TICK_CLUSTER_MS: u8 = 1;
+const ENTRY_COMMANDS: u32 = 1;
+const TICK: u32 = 13;
+const TICK_CLUSTER_MS: u32 = 1;
 /// No message has it.
-const LATER: u8 = 15;
+const LATER: u32 = 100;
 
 #[test]
 fn unknown_commands_and_fields_stop_the_node() {

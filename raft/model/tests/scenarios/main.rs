@@ -7,19 +7,22 @@
 //! difference before you commit it.
 #![allow(clippy::unwrap_used)]
 
+mod show;
+
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, Job, JobBounds, JobEntry, KeepHistory, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, TaskState, Tick,
-    TouchUpload,
+    History, HomeFilled, JobBounds, KeepHistory, PlanAppend, Problem, RegisterNode, Release,
+    Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
-    plan::{ClusterHealth, NodeHealth, plan, waiting},
+    plan::{ClusterHealth, NodeHealth, plan},
     spec::{SpecRequest, resolve},
 };
+
+use show::show;
 
 struct World {
     state: State,
@@ -385,91 +388,6 @@ fn failure_class(word: &str) -> FailureClass {
         "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
     }
-}
-
-/// What a job's row says of its tasks once they are folded.
-fn show_fold(job: &Job) -> String {
-    let Some(summary) = &job.summary else {
-        return String::new();
-    };
-    let history = match job.history_hash.is_empty() {
-        true => "no history",
-        false => "a history",
-    };
-    let mut text = format!(" folded with {history}, {} nodes", summary.nodes);
-    for kind in &summary.kinds {
-        let name = TaskKind::try_from(kind.kind).unwrap().name();
-        let (done, total, attempts) = (kind.done, kind.total, kind.attempts);
-        write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
-    }
-    text
-}
-
-fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
-    let job = &entry.job;
-    let mut text = String::new();
-    let homes: Vec<String> = job
-        .homes
-        .iter()
-        .map(|home| {
-            let filled = if home.filled { "" } else { "?" };
-            let retiring = if home.retiring { "(retiring)" } else { "" };
-            format!("{}{filled}{retiring}", home.node)
-        })
-        .collect();
-    write!(
-        text,
-        "{} {} homes=[{}]",
-        job.id,
-        job.state().name(),
-        homes.join(" ")
-    )
-    .unwrap();
-    if let Some(problem) = &job.problem {
-        write!(text, " problem=({problem})").unwrap();
-    }
-    if !job.plan_note.is_empty() {
-        write!(text, " note=({})", job.plan_note).unwrap();
-    }
-    if !job.output_hash.is_empty() {
-        write!(text, " output={} proof={}", job.output_hash, job.proof_hash).unwrap();
-    }
-    if job.single {
-        write!(text, " single").unwrap();
-    }
-    text += &show_fold(job);
-    if let Some(waiting) = waiting(entry, health) {
-        write!(text, " waits {waiting}").unwrap();
-    }
-    text.push('\n');
-    for task in &job.failed_tasks {
-        let (kind, number, attempt) = (task.kind().name(), task.number, task.attempt);
-        writeln!(text, "  {kind} {number} failed, attempt {attempt}:").unwrap();
-        for failure in &task.failures {
-            let (attempt, node, problem) = (failure.attempt, failure.node, &failure.problem);
-            writeln!(text, "    attempt {attempt} on {node}: {problem}").unwrap();
-        }
-    }
-    for task in entry.tasks.values() {
-        let state = match task.state() {
-            TaskState::Pending => "pending".to_string(),
-            TaskState::Running => format!("running on {} as attempt {}", task.node, task.attempt),
-            TaskState::Done => format!("done: {}", task.hash),
-        };
-        let range = if task.kind() == TaskKind::Shard {
-            format!(" [{}, {})", task.from_pts, task.to_pts)
-        } else {
-            String::new()
-        };
-        writeln!(
-            text,
-            "  {} {}{range} {state}",
-            task.kind().name(),
-            task.number
-        )
-        .unwrap();
-    }
-    text
 }
 
 /// Runs a script; returns it with the output that was found.

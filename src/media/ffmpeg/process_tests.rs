@@ -1,0 +1,210 @@
+#![allow(clippy::unwrap_used)]
+use super::*;
+use crate::{
+    error::Class, facts::text::strings, ffmpeg::sandbox::landlock_version, limits::STALL_MAX,
+};
+
+struct Collect(Vec<String>);
+impl Listener for Collect {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.0.push(line.to_string());
+        Ok(LineEffect::Progress)
+    }
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.0.push(format!("! {line}"));
+        Ok(LineEffect::Neutral)
+    }
+}
+
+async fn shell(script: &str, cancel: &Cancel) -> (Result<Exit, MediaError>, Vec<String>) {
+    let mut seen = Collect(Vec::new());
+    let args = ["-c".to_string(), script.to_string()];
+    let result = run(
+        Invocation {
+            program: Path::new("/bin/sh"),
+            args: &args,
+            work_dir: None,
+            address_bytes_extra: 0,
+            time_max: Some(Duration::from_secs(20)),
+            stall_max: STALL_MAX,
+            served: None,
+        },
+        cancel,
+        &mut seen,
+    )
+    .await;
+    (result, seen.0)
+}
+
+#[tokio::test]
+async fn lines_and_exits_are_distinguished() {
+    let cancel = Cancel::new();
+    let (exit, seen) = shell("echo a; printf 'b\\rc'; echo d >&2", &cancel).await;
+    assert!(matches!(exit.unwrap(), Exit::Success));
+    let out: Vec<_> = seen.iter().filter(|line| !line.starts_with('!')).collect();
+    assert_eq!(out, ["a", "b", "c"]);
+    assert!(seen.contains(&"! d".to_string()));
+    assert!(matches!(
+        shell("exit 3", &cancel).await.0.unwrap(),
+        Exit::Failure(_)
+    ));
+}
+
+/// Sends a signal to the child that prints its number.
+struct Kill(libc::c_int);
+impl Listener for Kill {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        // SAFETY: a plain system call on a child that has not been reaped.
+        unsafe { libc::kill(line.parse().unwrap(), self.0) };
+        Ok(LineEffect::Progress)
+    }
+    fn stderr(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+        Ok(LineEffect::Neutral)
+    }
+}
+
+/// How a child ends that gets a signal.
+async fn ended_by(signal: libc::c_int) -> MediaError {
+    let args = strings(&["-c", "echo $$; exec sleep 20"]);
+    let invocation = Invocation {
+        program: Path::new("/bin/sh"),
+        args: &args,
+        work_dir: None,
+        address_bytes_extra: 0,
+        time_max: None,
+        stall_max: STALL_MAX,
+        served: None,
+    };
+    let exit = run(invocation, &Cancel::new(), &mut Kill(signal)).await;
+    exit.unwrap_err()
+}
+
+#[tokio::test]
+async fn a_child_killed_from_outside_is_told_from_one_that_crashed() {
+    let killed = ended_by(libc::SIGKILL).await;
+    assert!(matches!(killed, MediaError::ToolKilled { signal: 9, .. }));
+    for signal in [libc::SIGSEGV, libc::SIGILL, libc::SIGABRT] {
+        let error = ended_by(signal).await;
+        assert_eq!(error.kind(), "ffmpeg-crashed");
+        assert_ne!(error.class(), Class::Final);
+        assert!(error.to_string().contains(&signal.to_string()), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_child_is_niced_and_has_no_stdin_and_no_environment() {
+    let script = "nice; cat; grep ^policy /proc/self/sched; env";
+    let (_, seen) = shell(script, &Cancel::new()).await;
+    assert_eq!(seen[0], NICE.to_string());
+    let policy = seen.iter().find(|line| line.starts_with("policy"));
+    // A kernel without that file says nothing.
+    assert!(policy.is_none_or(|line| line.ends_with(" 3")), "{policy:?}");
+    assert!(
+        !seen.iter().any(|line| line.starts_with("HOME=")),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_child_reaches_neither_files_nor_processes_of_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "secret").unwrap();
+    let work_dir = folder.path().join("work");
+    std::fs::create_dir(&work_dir).unwrap();
+    let script = format!(
+        "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed",
+        secret.display()
+    );
+    let mut seen = Collect(Vec::new());
+    let invocation = Invocation {
+        program: Path::new("/bin/sh"),
+        args: &["-c".to_string(), script],
+        work_dir: Some(&work_dir),
+        address_bytes_extra: 0,
+        time_max: Some(Duration::from_secs(20)),
+        stall_max: STALL_MAX,
+        served: None,
+    };
+    run(invocation, &Cancel::new(), &mut seen).await.unwrap();
+    let out: Vec<_> = seen
+        .0
+        .iter()
+        .filter(|line| !line.starts_with('!'))
+        .collect();
+    if landlock_version().is_none() {
+        return;
+    }
+    assert_eq!(out, ["mine"], "{:?}", seen.0);
+    assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
+    assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
+}
+
+#[tokio::test]
+async fn a_cancel_ends_the_whole_group_at_once() {
+    let cancel = Cancel::new();
+    let canceller = cancel.clone();
+    let started = Instant::now();
+    let (exit, ()) = tokio::join!(shell("sleep 60 & sleep 60", &cancel), async {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        canceller.cancel();
+    });
+    assert!(matches!(exit.0, Err(MediaError::Stopped)));
+    assert!(started.elapsed() < Duration::from_secs(5));
+    assert!(matches!(
+        shell("true", &cancel).await.0,
+        Err(MediaError::Stopped)
+    ));
+}
+
+fn clock<'a>(served: Option<&'a BytesServed>) -> StallClock<'a> {
+    StallClock::new(&Invocation {
+        program: Path::new("/bin/true"),
+        args: &[],
+        work_dir: None,
+        address_bytes_extra: 0,
+        time_max: None,
+        stall_max: STALL_TICK * 3,
+        served,
+    })
+}
+
+#[test]
+fn a_child_that_reads_is_alive_without_a_word() {
+    let mut silent = clock(None);
+    assert_eq!([(); 3].map(|()| silent.tick()), [false, false, true]);
+    let mut talking = clock(None);
+    for _ in 0..9 {
+        talking.progress();
+        assert!(!talking.tick());
+    }
+    let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = bytes.clone();
+    let order = std::sync::atomic::Ordering::Relaxed;
+    let served = BytesServed::new(move || counted.load(order));
+    let mut reading = clock(Some(&served));
+    for _ in 0..9 {
+        bytes.fetch_add(1, order);
+        assert!(!reading.tick());
+    }
+    assert_eq!([(); 3].map(|()| reading.tick()), [false, false, true]);
+    // But a source that is read over and over is no work.
+    let mut looping = clock(Some(&served));
+    let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
+    let stalled = (0..ticks).position(|_| {
+        bytes.fetch_add(1, order);
+        looping.tick()
+    });
+    assert_eq!(stalled, Some(ticks as usize - 1));
+}
+
+#[tokio::test]
+async fn long_lines_are_cut() {
+    let (_, seen) = shell(
+        "head -c 100000 /dev/zero | tr '\\0' x; echo; echo end",
+        &Cancel::new(),
+    )
+    .await;
+    assert_eq!(seen[0].len(), LINE_BYTES_MAX);
+    assert_eq!(seen[1], "end");
+}
