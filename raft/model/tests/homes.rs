@@ -205,7 +205,6 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
         epoch: world.state.job(&job).unwrap().job.epoch,
         homes: vec![1, 3],
         retiring: vec![2],
-        ..Default::default()
     };
     world.apply(Command::SetHomes(homes));
     let before = world.state.job(&job).unwrap().job.clone();
