@@ -1,3 +1,4 @@
+//! What the state machine keeps through batches and snapshots.
 #![allow(clippy::unwrap_used)]
 
 use reelraft_model::{Command, CreateJob, Entry, limits::COMMANDS_PER_ENTRY_MAX};

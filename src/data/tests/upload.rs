@@ -1,6 +1,9 @@
 //! Uploads: what is acknowledged is on all homes, whatever fails meanwhile.
 
-use reelraft_model::{JobState, Tick, limits::UPLOAD_TOUCH_MS};
+use reelraft_model::{
+    JobState, RegisterNode, Tick,
+    limits::{FEATURE_LEVEL, UPLOAD_TOUCH_MS},
+};
 
 use super::*;
 use crate::data::manifest::Manifest;
@@ -215,6 +218,11 @@ async fn a_source_that_changed_is_refused() {
 #[tokio::test]
 async fn an_upload_that_goes_on_says_so_now_and_then() {
     let nodes = ThreeNodes::start().await;
+    nodes.shared.apply(vec![Command::RegisterNode(RegisterNode {
+        node: 1,
+        feature_level: FEATURE_LEVEL,
+        ..Default::default()
+    })]);
     let source = content(3 * CHUNK_BYTES);
     let job = nodes.job(source.len() as u64, &[1, 2]);
     let mut client = Client::open(nodes.data(1), &job);

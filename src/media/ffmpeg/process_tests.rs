@@ -1,3 +1,4 @@
+//! What becomes of a child: how it ended, what it may reach, what ends it.
 #![allow(clippy::unwrap_used)]
 use super::*;
 use crate::{
