@@ -212,6 +212,8 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     if !keep.iter().any(safe) {
         match lost.iter().position(safe) {
             Some(at) => keep.push(lost.remove(at)),
+            // One that can't take its place again keeps the bytes meanwhile.
+            None if job.retiring_homes().any(whole) => {}
             None => {
                 let (filled, rest) = lost.into_iter().partition(|home| home.filled);
                 keep.extend::<Vec<Home>>(filled);
