@@ -131,10 +131,17 @@ impl Api {
         let state = self.state(Consistency::Linearizable).await?;
         let entry = visible(&state, id)?;
         if state.feature_level() < REPLAN_LEVEL {
+            let older = state
+                .nodes()
+                .filter(|node| node.feature_level < REPLAN_LEVEL);
+            let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
             return Err(Problem::new(
                 "mixed-versions",
-                "a node of this cluster runs a version that can't plan jobs anew",
-                "start all nodes with the same version; `reelraft cluster nodes` shows them",
+                format!(
+                    "node {} was last seen with a version that can't plan jobs anew",
+                    older.join(", ")
+                ),
+                "start it with the version of the others",
             ));
         }
         let command = Replan {

@@ -78,9 +78,14 @@ impl Core {
         self.identity().node
     }
 
-    /// Records that a leader has just sent something.
-    pub fn hear_leader(&self, vote: &Vote) {
-        self.heard().hear(*vote, Instant::now());
+    /// Records that a leader has just sent something, and the stretch that it
+    /// needs. One that was replaced has no say in that.
+    pub fn hear_leader(&self, vote: &Vote, stretch_percent: u32) {
+        let mut heard = self.heard();
+        heard.hear(*vote, Instant::now());
+        if heard.is_newest(*vote) {
+            raft_clock::note_told(stretch_percent);
+        }
     }
 
     /// How long it is in Raft's time since a leader sent anything; the maximum

@@ -42,6 +42,11 @@ impl Heard {
             .map_or(Duration::MAX, |message| message.raft_at.elapsed())
     }
 
+    /// Whether no newer leader than this one was heard.
+    pub fn is_newest(&self, vote: Vote) -> bool {
+        self.newest.is_none_or(|newest| newest.vote <= vote)
+    }
+
     /// Records a message, and says how long its sender was silent before.
     fn record(&mut self, vote: Vote, at: Instant) -> Option<Duration> {
         let message = Message {
@@ -85,5 +90,6 @@ mod tests {
         // One that was replaced long ago says nothing.
         assert_eq!(heard.record(Vote::new_committed(3, 3), at(900)), None);
         assert_eq!(heard.record(first, at(950)), None);
+        assert!(!heard.is_newest(second) && heard.is_newest(Vote::new_committed(3, 3)));
     }
 }

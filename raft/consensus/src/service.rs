@@ -28,7 +28,6 @@ use crate::{
     error::ConsensusError,
     limits::HEARTBEAT_SYNC_WAIT,
     propose::check_foreign,
-    raft_clock,
     state_machine::describe,
     types::TypeConfig,
     wire::{
@@ -165,9 +164,9 @@ impl Peer for PeerService {
         let RequestBody::Append(body) = self.body(request)? else {
             return Err(DecodeError("an append without its body").into());
         };
-        raft_clock::note_told(body.stretch_percent);
+        let stretch_percent = body.stretch_percent;
         let request = append_from_wire(body)?;
-        self.core.hear_leader(&request.vote);
+        self.core.hear_leader(&request.vote, stretch_percent);
         let given = match request.entries.is_empty() {
             true => self.take_heartbeat(request).await,
             false => self.core.raft.append_entries(request).await,

@@ -243,3 +243,25 @@ fn an_upload_goes_where_there_is_room() {
         other => panic!("{other:?}"),
     }
 }
+
+/// One with room that can't assemble the output would keep the job waiting.
+#[test]
+fn a_home_that_can_assemble_is_better_than_one_with_room() {
+    let mut world = World::default();
+    world.apply(Command::CreateJob(CreateJob {
+        tenant: "t".into(),
+        request_id: "r".into(),
+        source_bytes: 100,
+        ..Default::default()
+    }));
+    let mut health = three_nodes();
+    let lone = health.nodes.get_mut(&3).unwrap();
+    lone.build = "another".into();
+    for node in [1, 2] {
+        health.nodes.get_mut(&node).unwrap().room_bytes = 99;
+    }
+    match &plan(&world.state, &health)[..] {
+        [Command::SetHomes(set), ..] => assert_eq!(set.homes, [1, 2]),
+        other => panic!("{other:?}"),
+    }
+}

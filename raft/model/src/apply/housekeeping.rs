@@ -5,8 +5,9 @@ use super::writer::Writer;
 use crate::{
     command::{CreateJob, Reply},
     fold::{History, failed_tasks, summary_of},
-    housekeeping::{ExpireUpload, Fold, KeepHistory, TouchUpload},
+    housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     rows::{Job, JobState, Problem, TaskKey},
+    state::job_key,
 };
 
 impl Writer<'_> {
@@ -98,6 +99,29 @@ impl Writer<'_> {
         still.then(|| job.clone())
     }
 
+    /// Removes the row of a deleted job.
+    pub(super) fn forget(&mut self, tombstone: (u64, String)) {
+        let id = &tombstone.1;
+        if let Some(age) = self.job(id).map(|job| job.created_index) {
+            self.state.by_age.remove_mut(&age);
+        }
+        self.state.jobs.remove_mut(id);
+        self.touched.insert(job_key(id));
+        self.state.tombstones.remove_mut(&tombstone);
+    }
+
+    /// Forgets the job that was deleted first, where there are too many rows for
+    /// another: what is deleted never keeps anyone from a new job.
+    pub(super) fn make_room_for(&mut self, c: &CreateJob) {
+        let full = |bounds: JobBounds| self.state.jobs.size() as u64 >= bounds.rows;
+        if !c.bounds.is_some_and(full) {
+            return;
+        }
+        if let Some(oldest) = self.state.tombstones.first().cloned() {
+            self.forget(oldest);
+        }
+    }
+
     /// Why there is no room for another job, if there is none.
     pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
         let bounds = c.bounds?;
@@ -121,8 +145,8 @@ impl Writer<'_> {
         (rows >= bounds.rows).then(|| {
             Problem::new(
                 "too-many-jobs",
-                format!("the cluster remembers {rows} jobs of all tenants"),
-                "delete finished ones; each deleted one is remembered for 7 days more",
+                format!("the cluster has {rows} jobs of all tenants"),
+                "delete finished ones with `reelraft job delete`",
             )
         })
     }

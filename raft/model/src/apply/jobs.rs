@@ -12,7 +12,7 @@ use crate::{
     job_id::job_id,
     limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
-    state::{cluster_key, job_key, node_key},
+    state::{cluster_key, node_key},
 };
 
 impl Writer<'_> {
@@ -42,6 +42,7 @@ impl Writer<'_> {
                 ..Default::default()
             };
         }
+        self.make_room_for(c);
         if let Some(problem) = self.no_room_for(c) {
             return Reply::refused(&id, problem);
         }
@@ -201,13 +202,7 @@ impl Writer<'_> {
             .cloned()
             .collect();
         for tombstone in old {
-            let age = self.job(&tombstone.1).map(|job| job.created_index);
-            if let Some(age) = age {
-                self.state.by_age.remove_mut(&age);
-            }
-            self.state.jobs.remove_mut(&tombstone.1);
-            self.touched.insert(job_key(&tombstone.1));
-            self.state.tombstones.remove_mut(&tombstone);
+            self.forget(tombstone);
         }
         Reply::default()
     }

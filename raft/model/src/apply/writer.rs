@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::{
-    limits::PROBLEM_BYTES_MAX,
+    limits::{PROBLEM_BYTES_MAX, REPLAN_LEVEL},
     rows::{Job, Problem, Task, TaskKey},
     state::{State, job_key, task_key},
 };
@@ -41,13 +41,15 @@ impl Writer<'_> {
         self.put_task(id, task);
     }
 
-    /// Removes a task that may be made again.
+    /// Removes a task that may be made again. What a log of an earlier version
+    /// says does what it did there.
     pub(super) fn drop_task(&mut self, id: &str, key: TaskKey) {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
         let attempts = entry.tasks.get(&key).map_or(0, |task| task.attempt);
-        if attempts > entry.job.attempts_before {
+        let readable = self.state.feature_level() >= REPLAN_LEVEL;
+        if readable && attempts > entry.job.attempts_before {
             let mut job = entry.job.clone();
             job.attempts_before = attempts;
             self.put_job(job);

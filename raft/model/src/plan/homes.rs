@@ -76,10 +76,10 @@ pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut V
 /// How well a node suits as a new home; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct HomeRank {
-    /// It has no room for all of the job's bytes.
-    cramped: bool,
     /// It cannot run the job's tasks, so it could not assemble the output.
     unable: bool,
+    /// It has no room for all of the job's bytes.
+    cramped: bool,
     /// It has none of the job's bytes yet.
     empty: bool,
     /// Jobs that it is a home of already.
@@ -157,8 +157,8 @@ fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
         _ => job.source_bytes,
     };
     candidates.sort_by_key(|&node| HomeRank {
-        cramped: nodes[&node].room_bytes < bytes,
         unable: !builds.suits(node, &job.build),
+        cramped: nodes[&node].room_bytes < bytes,
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),
         node,
