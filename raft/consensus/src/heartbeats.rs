@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{sleep, timeout};
 
 use crate::{
     core::Core,
-    limits::{ELECTION_MS_MAX, HEARTBEAT},
+    limits::{ELECTION_MS_MAX, HEARTBEAT, HEARTBEAT_AT_REST},
     pace::{Delay, USUAL_PERCENT},
     raft_clock,
 };
@@ -20,11 +20,16 @@ use crate::{
 /// the machine, until Raft has stopped.
 pub async fn beat(core: Arc<Core>) {
     let metrics = core.raft.metrics();
-    let mut beats = interval(HEARTBEAT);
-    beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut applied = core.replica.applied();
     let mut said_percent = USUAL_PERCENT;
     loop {
-        beats.tick().await;
+        let at_rest = !core.replica.state().is_busy();
+        if at_rest {
+            // A new job ends the rest.
+            let _ = timeout(HEARTBEAT_AT_REST, applied.changed()).await;
+        } else {
+            sleep(HEARTBEAT).await;
+        }
         let (leads, stopped, voters) = {
             let now = metrics.borrow_watched();
             let voters: Vec<u64> = now.membership_config.voter_ids().collect();
@@ -37,7 +42,7 @@ pub async fn beat(core: Arc<Core>) {
         if let Some(time) = core.peers.take_quorum_round_trip(&voters) {
             raft_clock::note(Delay::RoundTrip, time);
         }
-        let percent = raft_clock::keep_pace(leads);
+        let percent = raft_clock::keep_pace(leads, at_rest);
         if is_news(said_percent, percent) {
             said_percent = percent;
             say(percent);

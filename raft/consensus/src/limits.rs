@@ -9,6 +9,15 @@ use reelraft_storage::limits::LOG_PAYLOAD_BYTES_MAX;
 /// How often a leader sends heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
 
+/// The same while no job is open. A lost leader is missed by nobody then, and
+/// nodes that do nothing should cost nothing.
+pub const HEARTBEAT_AT_REST: Duration = Duration::from_millis(250);
+
+/// How far Raft's times are stretched meanwhile, in percent of the usual ones. A
+/// follower that has not heard yet that all jobs have ended bears the longer
+/// pauses as well.
+pub const STRETCH_PERCENT_AT_REST: u32 = 200;
+
 /// How long openraft waits for the answer to one. It must give a busy machine
 /// time to schedule a few threads, and an answer that comes later than a lease
 /// is worthless. openraft calls it the interval, and looks at its timers five
@@ -243,3 +252,5 @@ const _: () = assert!(
 const _: () = assert!(LOG_KEEP_ENTRIES < SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(SNAPSHOT_LOG_BYTES_MIN < SNAPSHOT_LOG_BYTES_MAX);
 const _: () = assert!(COMMANDS_PER_ENTRY_MAX > 0);
+
+const _: () = assert!(HEARTBEAT_AT_REST.as_millis() < BEAT_GAP_USUAL_MAX.as_millis());

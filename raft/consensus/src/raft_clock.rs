@@ -20,7 +20,10 @@ use std::{
 
 use openraft::{AsyncRuntime, Instant as _, OptionalSend, impls::TokioRuntime};
 
-use crate::pace::{Delay, Pace, USUAL_PERCENT};
+use crate::{
+    limits::STRETCH_PERCENT_AT_REST,
+    pace::{Delay, Pace, USUAL_PERCENT},
+};
 
 static CLOCK: LazyLock<(Instant, Mutex<Clock>)> =
     LazyLock::new(|| (Instant::now(), Mutex::default()));
@@ -94,14 +97,19 @@ pub fn note_told(percent: u32) {
     clock().0.pace.note_told(percent);
 }
 
-/// Sets the clock by what was noted. Returns the stretch.
-pub fn keep_pace(leads: bool) -> u32 {
+/// Sets the clock by what was noted. Returns the stretch that this takes;
+/// `at_rest` stretches it too, for there is no hurry.
+pub fn keep_pace(leads: bool, at_rest: bool) -> u32 {
     let (mut clock, now) = clock();
-    let percent = clock.pace.percent(now, leads);
+    let needed_percent = clock.pace.percent(now, leads);
+    let percent = match at_rest {
+        true => needed_percent.max(STRETCH_PERCENT_AT_REST),
+        false => needed_percent,
+    };
     if percent != clock.percent {
         clock.set(now, percent);
     }
-    percent
+    needed_percent
 }
 
 /// A moment in Raft's time.

@@ -245,6 +245,11 @@ impl Watchdog {
         self.shared.fenced.load(Ordering::SeqCst)
     }
 
+    /// Whether any operation has begun and not ended.
+    fn waits(&self) -> bool {
+        !self.marks().open.is_empty()
+    }
+
     /// Notes how many writes the disks of log and table have completed.
     fn note_writes(&self, log: Option<u64>, table: Option<u64>) {
         let tick = self.tick();
@@ -297,7 +302,9 @@ impl Watchdog {
         let watchdog = self.clone();
         let watching = move || {
             while let Some(replaceable) = replaceable_leader() {
-                watchdog.note_writes(log_disk.writes_done(), table_disk.writes_done());
+                if watchdog.waits() {
+                    watchdog.note_writes(log_disk.writes_done(), table_disk.writes_done());
+                }
                 if let Some(hang) = watchdog.count_tick(replaceable) {
                     // Before all else: from here on no heartbeat leaves.
                     watchdog.shared.fenced.store(true, Ordering::SeqCst);
