@@ -108,9 +108,29 @@ impl Sandbox {
         }
         match seccompiler::apply_filter(&self.filter) {
             Ok(()) => Ok(()),
-            Err(_) => Err(refused()),
+            Err(_) => unless_unknown(refused()),
         }
     }
+}
+
+/// Lets a filter be left out where the kernel knows none, as it is with Landlock.
+fn unless_unknown(error: std::io::Error) -> std::io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Whether this kernel filters system calls.
+pub(crate) fn filters_calls() -> bool {
+    // SAFETY: without a program nothing is put on; a kernel that knows filters
+    // complains of the address.
+    let answer = unsafe {
+        let nothing = std::ptr::null::<libc::c_void>();
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, nothing)
+    };
+    let error = std::io::Error::last_os_error();
+    answer == 0 || unless_unknown(error).is_err()
 }
 
 /// The version of Landlock that this kernel has; `None` without.
@@ -354,6 +374,14 @@ fn refuse_from(bound: u32, refusal: SeccompAction) -> [sock_filter; 3] {
 mod tests {
     use super::*;
     use crate::facts::text::strings;
+
+    #[test]
+    fn a_filter_is_left_out_only_where_the_kernel_has_none() {
+        let answer = |number| unless_unknown(std::io::Error::from_raw_os_error(number)).is_ok();
+        assert!(answer(libc::ENOSYS) && answer(libc::EINVAL));
+        assert!(!answer(libc::EPERM) && !answer(libc::EFAULT) && !answer(libc::EACCES));
+        assert!(filters_calls(), "this kernel has them");
+    }
 
     #[test]
     fn only_what_is_opened_as_an_input_is_let_through() {
