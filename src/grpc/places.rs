@@ -14,7 +14,7 @@ use tonic::{Request, Status, service::Interceptor};
 
 use super::{
     convert::status,
-    limits::{CLIENTS_MAX, NEWCOMERS_MAX, PEERS_MAX},
+    limits::{CALLS_WITHOUT_SECRET_MAX, CLIENTS_MAX, NEWCOMERS_MAX, PEERS_MAX},
 };
 
 /// Who is at the other end of a connection.
@@ -52,12 +52,19 @@ struct Shared {
     room: Arc<Room>,
     number: u64,
     cut: Arc<Notify>,
+    calls_without_secret: Arc<Semaphore>,
     place: Mutex<Option<(Role, OwnedSemaphorePermit)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half-done while it is held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A refusal for want of room.
+pub(super) fn too_busy(cause: impl Into<String>) -> Problem {
+    let hint = "close some, try again in a while, or ask another node";
+    Problem::new("too-busy", cause, hint)
 }
 
 impl Default for Places {
@@ -95,6 +102,7 @@ impl Places {
             room: self.0.clone(),
             number,
             cut,
+            calls_without_secret: Arc::new(Semaphore::new(CALLS_WITHOUT_SECRET_MAX)),
             place: Mutex::default(),
         }))
     }
@@ -109,6 +117,11 @@ impl Connection {
     /// Whether nobody has shown a secret on it yet.
     pub fn is_newcomer(&self) -> bool {
         lock(&self.0.place).is_none()
+    }
+
+    /// The room for its calls that need no secret.
+    pub(super) fn calls_without_secret(&self) -> &Arc<Semaphore> {
+        &self.0.calls_without_secret
     }
 
     /// Gives the connection a place among those of its role, if it has none. A
@@ -126,11 +139,9 @@ impl Connection {
             Role::Peer => (&self.0.room.peers, "nodes"),
         };
         let permit = room.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(
-                "too-busy",
-                format!("this node has as many connections of {whose} as it can hold"),
-                "close some, try again in a while, or ask another node",
-            )
+            too_busy(format!(
+                "this node has as many connections of {whose} as it can hold"
+            ))
         })?;
         *place = Some((role, permit));
         self.leave_newcomers();
