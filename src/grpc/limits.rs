@@ -46,6 +46,10 @@ pub const FRAME_BYTES: u32 = 1 << 20;
 /// that its log and its blobs can still be opened.
 pub const CLIENTS_MAX: usize = 448;
 
+/// A client's connection on which nothing is asked for this long gives way where
+/// there is no room for another's: longer than between two calls of one command.
+pub const IDLE_GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
+
 /// Connections of other nodes: each makes a handful, and more while it starts
 /// again and the old ones are not yet known to be dead.
 pub const PEERS_MAX: usize = 128;

@@ -40,9 +40,7 @@ const WINDOW_BYTES: u32 = 65_535;
 const CHUNKS_SENT: u64 = 4;
 const CHUNK_BYTES: usize = 1 << 20;
 
-/// The largest message that a service takes by default, and how much of it is
-/// sent at a time.
-const WHOLE_BYTES: usize = 4 << 20;
+/// How much of a message is sent at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Size of the sources that are promised and never sent.
@@ -189,7 +187,7 @@ pub async fn connections(endpoint: &str, count: usize) -> Result<Attack, String>
     Ok(attack)
 }
 
-/// Calls whose one message lacks its last byte for ever.
+/// Calls whose one message, of so many bytes, lacks its last byte for ever.
 ///
 /// # Errors
 /// If the nodes can't be reached.
@@ -197,6 +195,7 @@ pub async fn unfinished(
     endpoints: &[String],
     count: usize,
     call: &'static str,
+    bytes: usize,
 ) -> Result<Attack, String> {
     let mut calls = JoinSet::new();
     for first in (0..count).step_by(CALLS_PER_CONNECTION) {
@@ -208,7 +207,7 @@ pub async fn unfinished(
                 let broken = |error: tonic::transport::Error| Status::unknown(format!("{error:?}"));
                 let ready = std::future::poll_fn(|context| channel.poll_ready(context));
                 ready.await.map_err(broken)?;
-                let answer = channel.call(unfinished_request(call)?).await;
+                let answer = channel.call(unfinished_request(call, bytes)?).await;
                 let answer = answer.map_err(broken)?;
                 match Status::from_header_map(answer.headers()) {
                     Some(status) => Err(status),
@@ -225,12 +224,12 @@ pub async fn unfinished(
     Ok(attack)
 }
 
-fn unfinished_request(call: &str) -> Result<http::Request<Body>, Status> {
+fn unfinished_request(call: &str, bytes: usize) -> Result<http::Request<Body>, Status> {
     let mut head = vec![0];
-    head.extend((WHOLE_BYTES as u32).to_be_bytes());
+    head.extend((bytes as u32).to_be_bytes());
     let piece = Bytes::from(vec![0; PIECE_BYTES]);
     let mut parts = vec![Bytes::from(head)];
-    parts.extend(vec![piece.clone(); WHOLE_BYTES / PIECE_BYTES - 1]);
+    parts.extend(vec![piece.clone(); bytes / PIECE_BYTES - 1]);
     parts.push(piece.slice(1..));
     let frames = parts
         .into_iter()

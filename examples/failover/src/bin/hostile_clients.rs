@@ -37,10 +37,15 @@ const SUBMITS: u64 = 100_000;
 const SUBMITS_SHORT: u64 = 2_000;
 
 /// Calls that take a request which never ends: one that needs no secret where a
-/// cluster has one, and one that does.
-const UNFINISHED: [(&str, &str); 2] = [
-    ("1,000 checks without end", "/grpc.health.v1.Health/Check"),
-    ("1,000 gets without end", "/reelraft.v1.Jobs/Get"),
+/// cluster has one, and one that does; and its size, the largest that is common
+/// and that is taken elsewhere in the same service.
+const UNFINISHED: [(&str, &str, usize); 2] = [
+    (
+        "1,000 checks without end",
+        "/grpc.health.v1.Health/Check",
+        4 << 20,
+    ),
+    ("1,000 gets without end", "/reelraft.v1.Jobs/Get", 1 << 20),
 ];
 
 /// The most memory that a node may have taken.
@@ -161,10 +166,10 @@ impl Experiment {
         self.attack("1,000 watches", async move || {
             hostile::watches(&nodes, STREAMS).await
         })?;
-        for (name, call) in UNFINISHED {
+        for (name, call, bytes) in UNFINISHED {
             let nodes = all.clone();
             self.attack(name, async move || {
-                hostile::unfinished(&nodes, STREAMS, call).await
+                hostile::unfinished(&nodes, STREAMS, call, bytes).await
             })?;
         }
         self.crowd()?;
