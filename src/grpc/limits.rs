@@ -14,6 +14,22 @@ use crate::{
 /// Largest message that carries bytes: one chunk, its names and some slack.
 pub const MESSAGE_BYTES_MAX: usize = CHUNK_BYTES + (64 << 10);
 
+/// Largest request of a call that carries no bytes: names of 255 bytes at most,
+/// a spec of a few hundred, and the token of a page.
+pub const SMALL_REQUEST_BYTES_MAX: usize = 16 << 10;
+
+/// How long such a request may take to come: 1.6 KiB a second are enough for the
+/// largest. What has come of it waits in this node's memory.
+pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// Calls at once on one connection that need no secret: checks of health, and
+/// watches of it. All newcomers together hold 8 MiB of requests by them.
+pub const CALLS_WITHOUT_SECRET_MAX: usize = 8;
+
+/// Looks at the reflection at once. Each is a stream whose caller may leave its
+/// answers unread; what it sends then waits in a window of 4 MiB.
+pub const REFLECTIONS_MAX: usize = 8;
+
 /// Chunks named in one message of a journal, some 80 bytes each.
 pub const JOURNAL_PAGE: usize = 4_096;
 
@@ -29,6 +45,10 @@ pub const FRAME_BYTES: u32 = 1 << 20;
 /// newcomers below the 1,024 files that a process may have open by default, so
 /// that its log and its blobs can still be opened.
 pub const CLIENTS_MAX: usize = 448;
+
+/// A client's connection on which nothing is asked for this long gives way where
+/// there is no room for another's: longer than between two calls of one command.
+pub const IDLE_GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
 
 /// Connections of other nodes: each makes a handful, and more while it starts
 /// again and the old ones are not yet known to be dead.
@@ -93,6 +113,9 @@ pub const SESSION_TIMING: Timing = Timing {
 };
 
 const _: () = assert!(CLIENTS_MAX + PEERS_MAX + NEWCOMERS_MAX <= 640);
+const _: () =
+    assert!(NEWCOMERS_MAX * CALLS_WITHOUT_SECRET_MAX * SMALL_REQUEST_BYTES_MAX <= 8 << 20);
+const _: () = assert!(REFLECTIONS_MAX * STREAM_WINDOW_BYTES as usize <= 32 << 20);
 const _: () = assert!(READS_MAX * (PARTS_AHEAD + 3) * PART_BYTES <= 256 << 20);
 const _: () = assert!(READ_TURN.as_millis() < STALL_TIMEOUT.as_millis());
 const _: () = assert!(UPLOAD_CHUNKS_MAX < STREAMS_MAX as usize);

@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 
 use futures::future::{AbortHandle, Abortable};
+use http_body_util::BodyExt;
 use hyper::{
     Request, Response,
     body::{Body, Incoming},
@@ -116,8 +117,18 @@ async fn converse<S, B>(
     let caller = connection.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(caller.clone());
+        let call = caller.begin_call();
         // One that routes is always ready.
-        services.clone().call(request)
+        let answer = services.clone().call(request);
+        async move {
+            let keep = move |frame| {
+                let _ = &call;
+                frame
+            };
+            answer
+                .await
+                .map(|answer| answer.map(|body| body.map_frame(keep)))
+        }
     });
     let mut http = http2::Builder::new(Streams);
     tune(&mut http);

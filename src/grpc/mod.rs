@@ -17,5 +17,6 @@ pub(crate) mod limits;
 pub mod listener;
 pub mod places;
 pub mod router;
+mod small_calls;
 pub mod worker_client;
 mod workers;

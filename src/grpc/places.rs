@@ -1,10 +1,12 @@
 //! The connections of the listener: so many at once, those of nodes and those
 //! of clients apart, so that no client keeps a node out. What has not shown a
-//! secret yet gives way to what comes after it.
+//! secret yet gives way to what comes after it; so does a client's connection
+//! on which nothing is asked, where there is no room for another's.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
+    time::Instant,
 };
 
 use reelraft_model::Problem;
@@ -14,7 +16,9 @@ use tonic::{Request, Status, service::Interceptor};
 
 use super::{
     convert::status,
-    limits::{CLIENTS_MAX, NEWCOMERS_MAX, PEERS_MAX},
+    limits::{
+        CALLS_WITHOUT_SECRET_MAX, CLIENTS_MAX, IDLE_GIVES_WAY_AFTER, NEWCOMERS_MAX, PEERS_MAX,
+    },
 };
 
 /// Who is at the other end of a connection.
@@ -35,6 +39,8 @@ struct Room {
     clients: Arc<Semaphore>,
     peers: Arc<Semaphore>,
     newcomers: Mutex<Newcomers>,
+    /// The connections that have a client's place.
+    with_place: Mutex<BTreeMap<u64, Weak<Shared>>>,
 }
 
 #[derive(Default)]
@@ -52,12 +58,58 @@ struct Shared {
     room: Arc<Room>,
     number: u64,
     cut: Arc<Notify>,
+    calls_without_secret: Arc<Semaphore>,
     place: Mutex<Option<(Role, OwnedSemaphorePermit)>>,
+    calls: Mutex<Calls>,
+}
+
+/// The open calls of a connection.
+struct Calls {
+    open: usize,
+    /// When the last one began or ended.
+    last: Instant,
+}
+
+/// A call that is open until this is dropped.
+pub struct OpenCall(Connection);
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.count_calls(|open| open.saturating_sub(1));
+    }
+}
+
+impl Room {
+    /// Takes the place of the client who has asked nothing for longest, if it is
+    /// long enough.
+    fn make_way(&self, now: Instant) -> Option<OwnedSemaphorePermit> {
+        let mut with_place = lock(&self.with_place);
+        with_place.retain(|_, connection| connection.strong_count() > 0);
+        let idle = with_place.values().filter_map(Weak::upgrade);
+        let idle = idle.filter_map(|connection| {
+            let calls = lock(&connection.calls);
+            let long = now.saturating_duration_since(calls.last) >= IDLE_GIVES_WAY_AFTER;
+            let last = (calls.open == 0 && long).then_some(calls.last)?;
+            drop(calls);
+            Some((last, connection))
+        });
+        let (_, longest) = idle.min_by_key(|(last, _)| *last)?;
+        with_place.remove(&longest.number);
+        drop(with_place);
+        longest.cut.notify_one();
+        Some(lock(&longest.place).take()?.1)
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing is left half-done while it is held.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A refusal for want of room.
+pub(super) fn too_busy(cause: impl Into<String>) -> Problem {
+    let hint = "close some, try again in a while, or ask another node";
+    Problem::new("too-busy", cause, hint)
 }
 
 impl Default for Places {
@@ -76,6 +128,7 @@ impl Places {
             clients: Arc::new(Semaphore::new(clients_max)),
             peers: Arc::new(Semaphore::new(peers_max)),
             newcomers: Mutex::default(),
+            with_place: Mutex::default(),
         }))
     }
 
@@ -95,7 +148,12 @@ impl Places {
             room: self.0.clone(),
             number,
             cut,
+            calls_without_secret: Arc::new(Semaphore::new(CALLS_WITHOUT_SECRET_MAX)),
             place: Mutex::default(),
+            calls: Mutex::new(Calls {
+                open: 0,
+                last: Instant::now(),
+            }),
         }))
     }
 }
@@ -111,12 +169,29 @@ impl Connection {
         lock(&self.0.place).is_none()
     }
 
+    /// The room for its calls that need no secret.
+    pub(super) fn calls_without_secret(&self) -> &Arc<Semaphore> {
+        &self.0.calls_without_secret
+    }
+
+    /// Counts a call as open.
+    pub fn begin_call(&self) -> OpenCall {
+        self.count_calls(|open| open + 1);
+        OpenCall(self.clone())
+    }
+
+    fn count_calls(&self, open: impl FnOnce(usize) -> usize) {
+        let mut calls = lock(&self.0.calls);
+        calls.open = open(calls.open);
+        calls.last = Instant::now();
+    }
+
     /// Gives the connection a place among those of its role, if it has none. A
     /// node's connection may ask what clients ask.
     ///
     /// # Errors
     /// `too-busy`.
-    fn admit(&self, role: Role) -> Result<(), Problem> {
+    fn admit(&self, role: Role, now: Instant) -> Result<(), Problem> {
         let mut place = lock(&self.0.place);
         if matches!(&*place, Some((had, _)) if *had == role || *had == Role::Peer) {
             return Ok(());
@@ -125,14 +200,23 @@ impl Connection {
             Role::Client => (&self.0.room.clients, "clients"),
             Role::Peer => (&self.0.room.peers, "nodes"),
         };
-        let permit = room.clone().try_acquire_owned().map_err(|_| {
-            Problem::new(
-                "too-busy",
-                format!("this node has as many connections of {whose} as it can hold"),
-                "close some, try again in a while, or ask another node",
-            )
+        let free = room.clone().try_acquire_owned().ok();
+        let permit = free.or_else(|| match role {
+            Role::Client => self.0.room.make_way(now),
+            Role::Peer => None,
+        });
+        let permit = permit.ok_or_else(|| {
+            too_busy(format!(
+                "this node has as many connections of {whose} as it can hold"
+            ))
         })?;
         *place = Some((role, permit));
+        let mut with_place = lock(&self.0.room.with_place);
+        match role {
+            Role::Client => with_place.insert(self.0.number, Arc::downgrade(&self.0)),
+            Role::Peer => with_place.remove(&self.0.number),
+        };
+        drop(with_place);
         self.leave_newcomers();
         Ok(())
     }
@@ -140,6 +224,7 @@ impl Connection {
     /// Gives its place up, when it has ended.
     pub fn leave(&self) {
         *lock(&self.0.place) = None;
+        lock(&self.0.room.with_place).remove(&self.0.number);
         self.leave_newcomers();
     }
 
@@ -167,7 +252,9 @@ impl Interceptor for Admission {
         let request = self.gate.call(request)?;
         // There is none without a listener.
         if let Some(connection) = request.extensions().get::<Connection>() {
-            connection.admit(self.role).map_err(status)?;
+            connection
+                .admit(self.role, Instant::now())
+                .map_err(status)?;
         }
         Ok(request)
     }
@@ -184,15 +271,21 @@ mod tests {
     fn clients_that_take_all_their_places_keep_no_node_out() {
         let places = Places::new(1, 1, 8);
         let [first, second, peer] = [(); 3].map(|()| places.enter());
-        first.admit(Role::Client).unwrap();
-        first.admit(Role::Client).unwrap();
-        assert_eq!(second.admit(Role::Client).unwrap_err().kind, "too-busy");
-        peer.admit(Role::Peer).unwrap();
-        peer.admit(Role::Client).unwrap();
-        assert_eq!(second.admit(Role::Peer).unwrap_err().kind, "too-busy");
+        first.admit(Role::Client, Instant::now()).unwrap();
+        first.admit(Role::Client, Instant::now()).unwrap();
+        assert_eq!(
+            second.admit(Role::Client, Instant::now()).unwrap_err().kind,
+            "too-busy"
+        );
+        peer.admit(Role::Peer, Instant::now()).unwrap();
+        peer.admit(Role::Client, Instant::now()).unwrap();
+        assert_eq!(
+            second.admit(Role::Peer, Instant::now()).unwrap_err().kind,
+            "too-busy"
+        );
         assert!(second.is_newcomer() && !first.is_newcomer());
         first.leave();
-        second.admit(Role::Client).unwrap();
+        second.admit(Role::Client, Instant::now()).unwrap();
     }
 
     #[test]
@@ -201,7 +294,7 @@ mod tests {
         let [known, first, second, third] = [(); 4].map(|()| {
             let connection = places.enter();
             if places.0.newcomers.lock().unwrap().last_number == 1 {
-                connection.admit(Role::Client).unwrap();
+                connection.admit(Role::Client, Instant::now()).unwrap();
             }
             connection
         });
@@ -213,5 +306,36 @@ mod tests {
         second.leave();
         places.enter();
         assert!(!is_cut(&third), "there was room again");
+    }
+
+    #[test]
+    fn the_client_that_has_asked_nothing_for_longest_gives_way() {
+        let places = Places::new(3, 1, 8);
+        let [busy, idle, later, fourth, fifth] = [(); 5].map(|()| places.enter());
+        let now = Instant::now();
+        for client in [&busy, &idle, &later] {
+            client.admit(Role::Client, now).unwrap();
+        }
+        let call = busy.begin_call();
+        drop(later.begin_call());
+        let is_cut = |connection: &Connection| connection.cut().now_or_never().is_some();
+        let refused = fourth.admit(Role::Client, now).unwrap_err();
+        assert_eq!(refused.kind, "too-busy", "they may be about to ask");
+        let soon = Instant::now() + IDLE_GIVES_WAY_AFTER;
+        fourth.admit(Role::Client, soon).unwrap();
+        assert!(is_cut(&idle) && !is_cut(&later) && !is_cut(&busy));
+        let _calls = [later.begin_call(), fourth.begin_call()];
+        let refused = fifth.admit(Role::Client, soon).unwrap_err();
+        assert_eq!(refused.kind, "too-busy", "all are asking");
+        drop(call);
+        let soon = Instant::now() + IDLE_GIVES_WAY_AFTER;
+        fifth.admit(Role::Client, soon).unwrap();
+        assert!(is_cut(&busy) && !is_cut(&later) && !is_cut(&fourth));
+        idle.leave();
+        assert_eq!(
+            places.0.clients.available_permits(),
+            0,
+            "its place is taken"
+        );
     }
 }

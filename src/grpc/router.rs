@@ -10,14 +10,16 @@ use reelraft_proto::{
         workers_server::WorkersServer,
     },
 };
+use tokio::sync::Semaphore;
 use tonic::service::{Routes, interceptor::InterceptedService};
 
 use super::{
     blobs::BlobService,
     cluster::ClusterService,
     jobs::JobsService,
-    limits::MESSAGE_BYTES_MAX,
+    limits::{MESSAGE_BYTES_MAX, REFLECTIONS_MAX, SMALL_REQUEST_BYTES_MAX},
     places::{Admission, Role},
+    small_calls::{FewCalls, SmallCalls},
     workers::WorkerService,
 };
 use crate::{api::Api, data::DataPlane, node::leader::intake::Intake};
@@ -38,26 +40,30 @@ pub async fn services(
     health_reporter
         .set_serving::<JobsServer<JobsService>>()
         .await;
+    let health = FewCalls::on_a_connection(SmallCalls::new(health));
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(v1::DESCRIPTORS)
     };
+    let room = Arc::new(Semaphore::new(REFLECTIONS_MAX));
+    let newer = reflection()
+        .build_v1()
+        .expect("the descriptors are our own build's")
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    // Older clients of reflection, grpcurl among them, know only v1alpha.
+    let older = reflection()
+        .build_v1alpha()
+        .expect("the descriptors are our own build's")
+        .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let jobs =
         JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let jobs = SmallCalls::new(jobs).but("Upload");
+    let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService::new(api)));
     Routes::new(health)
-        .add_service(
-            reflection()
-                .build_v1()
-                .expect("the descriptors are our own build's"),
-        )
-        // Older clients of reflection, grpcurl among them, know only v1alpha.
-        .add_service(
-            reflection()
-                .build_v1alpha()
-                .expect("the descriptors are our own build's"),
-        )
+        .add_service(FewCalls::within(newer, room.clone()))
+        .add_service(FewCalls::within(older, room))
         .add_service(cluster.peer_service(for_peers.clone()))
         .add_service(InterceptedService::new(blobs, for_peers.clone()))
         .add_service(WorkersServer::with_interceptor(
@@ -65,8 +71,5 @@ pub async fn services(
             for_peers,
         ))
         .add_service(InterceptedService::new(jobs, for_clients.clone()))
-        .add_service(ClusterServer::with_interceptor(
-            ClusterService::new(api),
-            for_clients,
-        ))
+        .add_service(InterceptedService::new(cluster_status, for_clients))
 }

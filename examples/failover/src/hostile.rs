@@ -1,5 +1,5 @@
-//! Clients with a valid key that want to take a node down: they open more than
-//! it can hold, and read nothing. What they are told is counted; a refusal
+//! Clients that want to take a node down: they open more than it can hold, read
+//! nothing, and don't finish what they say. What they are told is counted; a refusal
 //! must say why (P10).
 
 use std::{
@@ -12,6 +12,8 @@ use std::{
 };
 
 use bytes::Bytes;
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use reelraft_proto::{
     problem,
     v1::{
@@ -20,9 +22,11 @@ use reelraft_proto::{
     },
 };
 use tokio::{sync::mpsc, task::JoinSet, time::timeout};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use tonic::{
     Status,
+    body::Body,
+    codegen::{Service, http},
     transport::{Channel, Endpoint},
 };
 
@@ -35,6 +39,9 @@ const WINDOW_BYTES: u32 = 65_535;
 /// Chunks that an upload sends whether or not they are wanted.
 const CHUNKS_SENT: u64 = 4;
 const CHUNK_BYTES: usize = 1 << 20;
+
+/// How much of a message is sent at a time.
+const PIECE_BYTES: usize = 64 << 10;
 
 /// Size of the sources that are promised and never sent.
 const SOURCE_BYTES: u64 = 64 << 20;
@@ -180,6 +187,61 @@ pub async fn connections(endpoint: &str, count: usize) -> Result<Attack, String>
     Ok(attack)
 }
 
+/// Calls whose one message, of so many bytes, lacks its last byte for ever.
+///
+/// # Errors
+/// If the nodes can't be reached.
+pub async fn unfinished(
+    endpoints: &[String],
+    count: usize,
+    call: &'static str,
+    bytes: usize,
+) -> Result<Attack, String> {
+    let mut calls = JoinSet::new();
+    for first in (0..count).step_by(CALLS_PER_CONNECTION) {
+        let node = first / CALLS_PER_CONNECTION % endpoints.len();
+        let channel = channel(&endpoints[node]).await?;
+        for _ in first..count.min(first + CALLS_PER_CONNECTION) {
+            let mut channel = channel.clone();
+            calls.spawn(answered(async move {
+                let broken = |error: tonic::transport::Error| Status::unknown(format!("{error:?}"));
+                let ready = std::future::poll_fn(|context| channel.poll_ready(context));
+                ready.await.map_err(broken)?;
+                let answer = channel.call(unfinished_request(call, bytes)?).await;
+                let answer = answer.map_err(broken)?;
+                match Status::from_header_map(answer.headers()) {
+                    Some(status) => Err(status),
+                    None => Ok(answer),
+                }
+            }));
+        }
+    }
+    let mut attack = Attack::default();
+    while let Some(answer) = calls.join_next().await {
+        let answer = answer.map_err(|error| error.to_string())?;
+        attack.hold(answer);
+    }
+    Ok(attack)
+}
+
+fn unfinished_request(call: &str, bytes: usize) -> Result<http::Request<Body>, Status> {
+    let mut head = vec![0];
+    head.extend((bytes as u32).to_be_bytes());
+    let piece = Bytes::from(vec![0; PIECE_BYTES]);
+    let mut parts = vec![Bytes::from(head)];
+    parts.extend(vec![piece.clone(); bytes / PIECE_BYTES - 1]);
+    parts.push(piece.slice(1..));
+    let frames = parts
+        .into_iter()
+        .map(|part| Ok::<_, Status>(Frame::data(part)));
+    let frames = tokio_stream::iter(frames).chain(tokio_stream::pending());
+    http::Request::post(format!("http://node{call}"))
+        .header("content-type", "application/grpc")
+        .header("te", "trailers")
+        .body(Body::new(StreamBody::new(frames)))
+        .map_err(|error| Status::internal(error.to_string()))
+}
+
 /// So many jobs, as fast as they are taken.
 ///
 /// # Errors
@@ -237,14 +299,18 @@ async fn callers(
 }
 
 async fn connect(endpoint: &str) -> Result<JobsClient<Channel>, String> {
+    let channel = channel(endpoint).await?;
+    Ok(JobsClient::new(channel).max_decoding_message_size(8 << 20))
+}
+
+async fn channel(endpoint: &str) -> Result<Channel, String> {
     let endpoint = Endpoint::from_shared(format!("http://{endpoint}"))
         .map_err(|error| error.to_string())?
         .connect_timeout(HANG)
         .initial_stream_window_size(WINDOW_BYTES)
         .initial_connection_window_size(WINDOW_BYTES);
     let channel = endpoint.connect().await;
-    let channel = channel.map_err(|error| format!("{endpoint:?}: {error}"))?;
-    Ok(JobsClient::new(channel).max_decoding_message_size(8 << 20))
+    channel.map_err(|error| format!("{endpoint:?}: {error}"))
 }
 
 async fn answered<T>(call: impl Future<Output = Result<T, Status>>) -> Result<T, Status> {
@@ -258,6 +324,7 @@ fn submit(request: &str) -> SubmitRequest {
         request_id: request.into(),
         source_name: "hostile.mp4".into(),
         source_bytes: SOURCE_BYTES,
+        source_fingerprint: "0".repeat(64),
         ..Default::default()
     }
 }

@@ -194,14 +194,10 @@ async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaErro
 /// One HEVC picture with HDR metadata, as MP4 in base64.
 const CLIP: &str = include_str!("probe_clip.txt");
 
-/// What an analysis asks of ffprobe, asked of a clip that is built in: streams,
-/// packets and the side data of frames. Returns its answer.
-///
-/// # Errors
-/// [`MediaError::BadOutput`] if the answer lacks what is in the clip.
-pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
+/// What ffprobe is asked of the clip.
+fn clip_args() -> Vec<String> {
     let clip: String = CLIP.lines().collect();
-    let args = strings(&[
+    strings(&[
         "-hide_banner",
         "-v",
         LOG_ERRORS,
@@ -215,8 +211,16 @@ pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
         "json=compact=1",
         "-i",
         &format!("data:video/mp4;base64,{clip}"),
-    ]);
-    let answer = output_of(&tools.ffprobe, &args).await?;
+    ])
+}
+
+/// What an analysis asks of ffprobe, asked of a clip that is built in: streams,
+/// packets and the side data of frames. Returns its answer.
+///
+/// # Errors
+/// [`MediaError::BadOutput`] if the answer lacks what is in the clip.
+pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
+    let answer = output_of(&tools.ffprobe, &clip_args()).await?;
     let needed = [
         "hevc",
         "\"K",
@@ -261,6 +265,37 @@ pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String,
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::ffmpeg::input::{BytesServed, Input, open_input};
+
+    /// The image builds its ffmpeg with those protocols alone that it is told.
+    #[test]
+    fn the_image_has_each_protocol_that_a_child_is_given() {
+        let film = Input::Http {
+            url: "http://127.0.0.1:9/t".into(),
+            served: BytesServed::new(|| 0),
+        };
+        let file = Input::File("/s".into());
+        let args = [
+            clip_args(),
+            open_input(&film, None),
+            open_input(&file, None),
+        ]
+        .concat();
+        let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/Dockerfile");
+        let image = std::fs::read_to_string(image).unwrap();
+        let enabled = image.split("--enable-protocol=").nth(1).unwrap();
+        let enabled = enabled.split_whitespace().next().unwrap();
+        let enabled: Vec<&str> = enabled.split(',').collect();
+        let given = args
+            .windows(2)
+            .filter(|pair| pair[0] == "-protocol_whitelist");
+        let given: Vec<&str> = given.flat_map(|pair| pair[1].split(',')).collect();
+        assert_eq!(given, ["data", "http", "tcp", "file"]);
+        // Progress and what is only hashed go to a pipe.
+        for protocol in given.into_iter().chain(["pipe"]) {
+            assert!(enabled.contains(&protocol), "{protocol}: {enabled:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_build_is_the_same_each_time_and_every_encoder_works() {

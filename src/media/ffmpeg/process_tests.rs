@@ -141,6 +141,90 @@ async fn a_child_reaches_neither_files_nor_processes_of_others() {
     assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
 }
 
+/// What a child is answered that makes these system calls with these arguments:
+/// the error's number, 0 for none.
+async fn answers(calls: &[(i64, [i64; 4])], input: &str) -> Vec<i32> {
+    let calls: String = calls
+        .iter()
+        .map(|(call, [a, b, c, d])| {
+            format!("$! = 0; print syscall({call}, {a}, {b}, {c}, {d}) < 0 ? $! + 0 : 0, qq(\\n);")
+        })
+        .collect();
+    let mut seen = Collect(Vec::new());
+    let invocation = Invocation {
+        program: Path::new("/usr/bin/perl"),
+        args: &strings(&["-e", &calls, "--", "-i", input]),
+        work_dir: None,
+        address_bytes_extra: 0,
+        time_max: Some(Duration::from_secs(20)),
+        stall_max: STALL_MAX,
+        served: None,
+    };
+    run(invocation, &Cancel::new(), &mut seen).await.unwrap();
+    let numbers = seen.0.iter().map(|line| line.parse().unwrap());
+    numbers.collect()
+}
+
+#[tokio::test]
+async fn a_child_connects_by_plain_tcp_alone_and_signals_nobody() {
+    let (inet, stream) = (i64::from(libc::AF_INET), i64::from(libc::SOCK_STREAM));
+    let (fast, parent) = (i64::from(libc::MSG_FASTOPEN), i64::from(std::process::id()));
+    let refused = [
+        // Without a filter they fail too, but otherwise: no such protocol, no
+        // such file.
+        (libc::SYS_socket, [inet, stream, 262, 0]),
+        (libc::SYS_socket, [inet, stream, 132, 0]),
+        (libc::SYS_socket, [inet, 6, 0, 0]),
+        (libc::SYS_socket, [i64::from(libc::AF_INET6), stream, 0, 0]),
+        (libc::SYS_sendto, [-1, 0, 0, fast]),
+        (libc::SYS_sendto, [-1, 0, 0, fast | 0x4000]),
+        (libc::SYS_sendmsg, [-1, 0, fast, 0]),
+        (libc::SYS_sendmmsg, [-1, 0, 0, fast]),
+        (libc::SYS_tgkill, [parent, parent, 0, 0]),
+        (libc::SYS_fcntl, [1, 8, parent, 0]),
+        (libc::SYS_fcntl, [1, 10, 9, 0]),
+        (libc::SYS_fcntl, [1, 15, 0, 0]),
+        (libc::SYS_ioctl, [1, 0x8901, 0, 0]),
+        (libc::SYS_ioctl, [1, 0x8902, 0, 0]),
+    ];
+    let http = "http://127.0.0.1:4711/t";
+    let told = answers(&refused, http).await;
+    for (call, told) in refused.iter().zip(told) {
+        assert_eq!(told, libc::EPERM, "{call:?}");
+    }
+    let allowed = [
+        (libc::SYS_socket, [inet, stream, 0, 0], 0),
+        (libc::SYS_socket, [inet, stream | 0o2_000_000, 6, 0], 0),
+        (libc::SYS_sendto, [-1, 0, 0, 0x4000], libc::EBADF),
+        (libc::SYS_fcntl, [1, 1, 0, 0], 0),
+    ];
+    let told = answers(&allowed.map(|(call, args, _)| (call, args)), http).await;
+    assert_eq!(told, allowed.map(|(_, _, error)| error));
+    let told = answers(&[(libc::SYS_socket, [inet, stream, 0, 0])], "file:/s").await;
+    assert_eq!(told, [libc::EPERM], "a child without the net has no socket");
+}
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn other_numbers_of_the_same_calls_are_no_way_around() {
+    let x32 = 0x4000_0000;
+    let calls = [
+        (x32 + libc::SYS_getpid, [0; 4]),
+        (x32 + libc::SYS_socket, [2, 1, 262, 0]),
+    ];
+    assert_eq!(
+        answers(&calls, "http://127.0.0.1:4711/t").await,
+        [libc::EPERM; 2]
+    );
+}
+
+#[tokio::test]
+async fn a_child_that_aborts_has_crashed() {
+    let (exit, _) = shell("exec perl -MPOSIX -e abort", &Cancel::new()).await;
+    let error = exit.unwrap_err();
+    assert_eq!(error.kind(), "ffmpeg-crashed", "{error}");
+}
+
 #[tokio::test]
 async fn a_cancel_ends_the_whole_group_at_once() {
     let cancel = Cancel::new();

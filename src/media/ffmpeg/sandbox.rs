@@ -20,8 +20,8 @@ use landlock::{
     RulesetCreatedAttr, Scope, make_bitflags, path_beneath_rules,
 };
 use seccompiler::{
-    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule,
+    BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, sock_filter,
 };
 
 /// The newest rights that are asked for; an older kernel gets those it knows.
@@ -29,7 +29,7 @@ const NEWEST: ABI = ABI::V6;
 
 /// Programs and libraries, and how the loader finds them. Nothing secret belongs
 /// there.
-const SYSTEM: [&str; 10] = [
+const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -38,6 +38,8 @@ const SYSTEM: [&str; 10] = [
     "/lib64",
     "/libx32",
     "/nix/store",
+    "/gnu/store",
+    "/home/linuxbrew/.linuxbrew",
     "/etc/ld.so.cache",
     "/etc/ld.so.preload",
 ];
@@ -106,9 +108,29 @@ impl Sandbox {
         }
         match seccompiler::apply_filter(&self.filter) {
             Ok(()) => Ok(()),
-            Err(_) => Err(refused()),
+            Err(_) => unless_unknown(refused()),
         }
     }
+}
+
+/// Lets a filter be left out where the kernel knows none, as it is with Landlock.
+fn unless_unknown(error: std::io::Error) -> std::io::Result<()> {
+    match error.raw_os_error() {
+        Some(libc::ENOSYS | libc::EINVAL) => Ok(()),
+        _ => Err(error),
+    }
+}
+
+/// Whether this kernel filters system calls.
+pub(crate) fn filters_calls() -> bool {
+    // SAFETY: without a program nothing is put on; a kernel that knows filters
+    // complains of the address.
+    let answer = unsafe {
+        let nothing = std::ptr::null::<libc::c_void>();
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, nothing)
+    };
+    let error = std::io::Error::last_os_error();
+    answer == 0 || unless_unknown(error).is_err()
 }
 
 /// The version of Landlock that this kernel has; `None` without.
@@ -167,7 +189,8 @@ fn ruleset(
     let system = system.filter(|path| !path.as_os_str().is_empty());
     // A build in a folder of its own has its libraries beside it.
     let beside = real.parent().and_then(Path::parent);
-    let system = system.chain(beside.map(|folder| folder.join("lib")));
+    let beside = beside.map(|folder| ["lib", "lib64"].map(|name| folder.join(name)));
+    let system = system.chain(beside.into_iter().flatten());
     let mut rules = Ruleset::default()
         .handle_access(AccessFs::from_all(NEWEST))?
         .handle_access(AccessNet::from_all(NEWEST))?
@@ -194,13 +217,15 @@ fn ruleset(
 
 /// System calls that reach other processes or the kernel's rarer parts, where
 /// its own holes are. No encoder uses them.
-const REFUSED: [i64; 36] = [
+const REFUSED: [i64; 37] = [
     libc::SYS_ptrace,
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_process_madvise,
     libc::SYS_kill,
     libc::SYS_tkill,
+    // Also what `abort` begins with; it ends by an illegal instruction then.
+    libc::SYS_tgkill,
     libc::SYS_rt_sigqueueinfo,
     libc::SYS_rt_tgsigqueueinfo,
     libc::SYS_pidfd_open,
@@ -233,49 +258,130 @@ const REFUSED: [i64; 36] = [
     libc::SYS_swapon,
 ];
 
-/// Kinds of sockets that carry no stream, by the low bits of `socket`'s type.
-const NO_STREAMS: [i32; 4] = [
+/// Kinds of sockets that carry no stream of TCP, by the low bits of `socket`'s
+/// type.
+const NO_STREAMS: [i32; 6] = [
     libc::SOCK_DGRAM,
     libc::SOCK_RAW,
     libc::SOCK_RDM,
     libc::SOCK_SEQPACKET,
+    // DCCP, and packets as of old.
+    6,
+    10,
 ];
 /// The bits of a socket's type that are not flags.
 const SOCKET_TYPE: u64 = 0xf;
 
-fn filter(network: bool) -> Result<BpfProgram, seccompiler::BackendError> {
+/// Ways to have the kernel send a signal to another process once a file is
+/// ready, for `fcntl` and for `ioctl`.
+const OWNERS: [i32; 3] = [libc::F_SETOWN, F_SETOWN_EX, F_SETSIG];
+const F_SETSIG: i32 = 10;
+const F_SETOWN_EX: i32 = 15;
+const OWNERS_BY_IOCTL: [i32; 2] = [FIOSETOWN, SIOCSPGRP];
+const FIOSETOWN: i32 = 0x8901;
+const SIOCSPGRP: i32 = 0x8902;
+
+/// Calls that can connect while they send, which Landlock does not see, and
+/// where their flags are.
+const SENDERS: [(i64, u8); 3] = [
+    (libc::SYS_sendto, 3),
+    (libc::SYS_sendmsg, 2),
+    (libc::SYS_sendmmsg, 3),
+];
+
+/// The numbers of system calls from here on are those of x32: the same calls of
+/// the same processor by other numbers.
+const X32: u32 = 0x4000_0000;
+
+/// A rule that refuses a call where one of its arguments compares so.
+fn when(argument: u8, compare: SeccompCmpOp, value: i32) -> Result<SeccompCondition, BackendError> {
+    let value = u64::from(value.unsigned_abs());
+    SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)
+}
+
+/// What of `socket` is refused to who may connect: all but TCP over IPv4. MPTCP
+/// is a stream too, but no rule for ports covers it.
+fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
+    let mut rules = vec![
+        SeccompRule::new(vec![when(0, SeccompCmpOp::Ne, libc::AF_INET)?])?,
+        SeccompRule::new(vec![
+            when(2, SeccompCmpOp::Ne, 0)?,
+            when(2, SeccompCmpOp::Ne, libc::IPPROTO_TCP)?,
+        ])?,
+    ];
+    for kind in NO_STREAMS {
+        let masked = SeccompCmpOp::MaskedEq(SOCKET_TYPE);
+        rules.push(SeccompRule::new(vec![when(1, masked, kind)?])?);
+    }
+    Ok(rules)
+}
+
+fn filter(network: bool) -> Result<BpfProgram, BackendError> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().map(|&call| (call, Vec::new())).collect();
-    let one = |condition| SeccompRule::new(vec![condition]);
-    let when = |argument, compare, value: i32| {
-        let value = u64::from(value.unsigned_abs());
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value)
+    let equal = |argument, values: &[i32]| {
+        let rule = |&value| SeccompRule::new(vec![when(argument, SeccompCmpOp::Eq, value)?]);
+        values.iter().map(rule).collect::<Result<Vec<_>, _>>()
     };
     // Its own limits and no one else's.
-    let others = one(when(0, SeccompCmpOp::Ne, 0)?)?;
+    let others = SeccompRule::new(vec![when(0, SeccompCmpOp::Ne, 0)?])?;
     refused.insert(libc::SYS_prlimit64, vec![others]);
-    let mut sockets = Vec::new();
+    refused.insert(libc::SYS_fcntl, equal(1, &OWNERS)?);
+    refused.insert(libc::SYS_ioctl, equal(1, &OWNERS_BY_IOCTL)?);
+    for (call, flags) in SENDERS {
+        let masked = SeccompCmpOp::MaskedEq(u64::from(libc::MSG_FASTOPEN.unsigned_abs()));
+        let connects = SeccompRule::new(vec![when(flags, masked, libc::MSG_FASTOPEN)?])?;
+        refused.insert(call, vec![connects]);
+    }
+    let mut sockets_refused = Vec::new();
     if network {
-        sockets.push(one(when(0, SeccompCmpOp::Ne, libc::AF_INET)?)?);
-        for kind in NO_STREAMS {
-            let masked = SeccompCmpOp::MaskedEq(SOCKET_TYPE);
-            sockets.push(one(when(1, masked, kind)?)?);
-        }
+        sockets_refused = sockets()?;
         for call in [libc::SYS_bind, libc::SYS_listen, libc::SYS_accept4] {
             refused.insert(call, Vec::new());
         }
     }
     // Without rules of its own a call is refused whatever its arguments are.
-    refused.insert(libc::SYS_socket, sockets);
+    refused.insert(libc::SYS_socket, sockets_refused);
     let arch = std::env::consts::ARCH.try_into()?;
     let refusal = SeccompAction::Errno(libc::EPERM.unsigned_abs());
-    SeccompFilter::new(refused, SeccompAction::Allow, refusal, arch)?.try_into()
+    let filter = SeccompFilter::new(refused, SeccompAction::Allow, refusal.clone(), arch)?;
+    let mut program = BpfProgram::new();
+    if cfg!(target_arch = "x86_64") {
+        program.extend(refuse_from(X32, refusal));
+    }
+    program.append(&mut filter.try_into()?);
+    Ok(program)
+}
+
+/// Refuses the calls whose numbers are not below a bound, which the rules can't
+/// say. It stands before a filter and leaves all others to it.
+fn refuse_from(bound: u32, refusal: SeccompAction) -> [sock_filter; 3] {
+    let step = |code: u32, jf, k| sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf,
+        k,
+    };
+    const NUMBER_OFFSET: u32 = 0;
+    [
+        step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, NUMBER_OFFSET),
+        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, bound),
+        step(libc::BPF_RET | libc::BPF_K, 0, refusal.into()),
+    ]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::facts::text::strings;
+
+    #[test]
+    fn a_filter_is_left_out_only_where_the_kernel_has_none() {
+        let answer = |number| unless_unknown(std::io::Error::from_raw_os_error(number)).is_ok();
+        assert!(answer(libc::ENOSYS) && answer(libc::EINVAL));
+        assert!(!answer(libc::EPERM) && !answer(libc::EFAULT) && !answer(libc::EACCES));
+        assert!(filters_calls(), "this kernel has them");
+    }
 
     #[test]
     fn only_what_is_opened_as_an_input_is_let_through() {

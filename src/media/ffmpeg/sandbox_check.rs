@@ -1,12 +1,20 @@
 //! Whether the sandbox of the children holds on this machine, found out by
 //! having ffmpeg try to get out of it.
+//!
+//! Not here: what ffmpeg has no option for, such as MPTCP, fast open and signals.
+//! A test of `process.rs` has another program try those.
 
 use tokio::net::TcpListener;
 
 use crate::{
     error::MediaError,
     facts::text::strings,
-    ffmpeg::{encoders::output_of, log::LOG_ERRORS, sandbox::landlock_version, tools::Tools},
+    ffmpeg::{
+        encoders::output_of,
+        log::LOG_ERRORS,
+        sandbox::{filters_calls, landlock_version},
+        tools::Tools,
+    },
 };
 
 /// A file that every machine has and every user may read, and no encoder needs.
@@ -29,6 +37,7 @@ pub struct SandboxCheck {
 }
 
 const NO_LANDLOCK: &str = "a hole in a decoder would reach all that this user can read: use Linux 5.13 or later with Landlock enabled (`lsm=landlock,…`), and a container engine whose seccomp profile allows it";
+const NO_FILTERS: &str = "a hole in a decoder would reach more of the kernel and of the network: use a kernel with CONFIG_SECCOMP_FILTER, and no emulation of another processor";
 const NOT_TRIED: &str = "see the cause; `ffmpeg -version` must work for this user";
 const LEAKS: &str = "don't take films of strangers here, and report this: it should not happen";
 
@@ -45,19 +54,25 @@ pub async fn check_sandbox(tools: &Tools) -> SandboxCheck {
             NO_LANDLOCK,
         );
     };
+    if !filters_calls() {
+        let found = "this kernel or container has no filters of system calls (seccomp)";
+        return bad(found.into(), NO_FILTERS);
+    }
     match leaks(tools).await {
         Err(error) => bad(format!("it could not be tried: {error}"), NOT_TRIED),
         Ok(Some(leak)) => bad(leak, LEAKS),
         Ok(None) if version < LANDLOCK_WITH_PORTS => SandboxCheck {
             ok: true,
             found: format!(
-                "files are closed to encoders (Landlock {version}); while they read their input, so are ports of this machine only from Linux 6.7 on"
+                "files are closed to encoders (Landlock {version}); before Linux 6.7 those that read their source from other nodes can connect to any host over IPv4"
             ),
             hint: "",
         },
         Ok(None) => SandboxCheck {
             ok: true,
-            found: format!("files and ports are closed to encoders (Landlock {version})"),
+            found: format!(
+                "files are closed to encoders, and all ports but that of their source (Landlock {version})"
+            ),
             hint: "",
         },
     }

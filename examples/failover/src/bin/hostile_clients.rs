@@ -1,6 +1,7 @@
 //! Clients with a valid key that want to take a cluster down: 1,000 uploads
-//! and 1,000 downloads that read nothing, 1,000 watches, 1,000 connections to
-//! one node, and 100,000 submits. Meanwhile somebody else has films made.
+//! and 1,000 downloads that read nothing, 1,000 watches, 1,000 requests that
+//! never end, 1,000 connections to one node, and 100,000 submits; and one without
+//! a key, with 1,000 such requests. Meanwhile somebody else has films made.
 //!
 //! No node may take more than 512 MiB, nobody may be elected, each refusal
 //! says why (P10), and the other client's films take at most 1.2 times as long
@@ -34,6 +35,18 @@ const SLOTS: u32 = 2;
 const STREAMS: usize = 1_000;
 const SUBMITS: u64 = 100_000;
 const SUBMITS_SHORT: u64 = 2_000;
+
+/// Calls that take a request which never ends: one that needs no secret where a
+/// cluster has one, and one that does; and its size, the largest that is common
+/// and that is taken elsewhere in the same service.
+const UNFINISHED: [(&str, &str, usize); 2] = [
+    (
+        "1,000 checks without end",
+        "/grpc.health.v1.Health/Check",
+        4 << 20,
+    ),
+    ("1,000 gets without end", "/reelraft.v1.Jobs/Get", 1 << 20),
+];
 
 /// The most memory that a node may have taken.
 const RESIDENT_MIB_MAX: u64 = 512;
@@ -153,6 +166,12 @@ impl Experiment {
         self.attack("1,000 watches", async move || {
             hostile::watches(&nodes, STREAMS).await
         })?;
+        for (name, call, bytes) in UNFINISHED {
+            let nodes = all.clone();
+            self.attack(name, async move || {
+                hostile::unfinished(&nodes, STREAMS, call, bytes).await
+            })?;
+        }
         self.crowd()?;
         self.flood(all)?;
         let log = self.cluster.event_log();
