@@ -114,7 +114,9 @@ fn films_in(folder: &Path) -> Result<(Vec<PathBuf>, u64), CliError> {
 
 fn is_film(path: &Path) -> bool {
     let ending = path.extension().unwrap_or_default();
-    ENDINGS.iter().any(|known| ending.eq_ignore_ascii_case(known))
+    ENDINGS
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]

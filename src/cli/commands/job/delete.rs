@@ -74,7 +74,9 @@ pub async fn run(client: &mut Client, args: DeleteArgs, output: Output) -> Resul
         .unwrap_or_default()
         .saturating_sub(args.older_than.unwrap_or_default());
     let found = ended_until(all_jobs(client, request).await?, until);
-    client.screen().notice(&format!("deleting {}", whose(&found)));
+    client
+        .screen()
+        .notice(&format!("deleting {}", whose(&found)));
     let mut deleted = Vec::new();
     let end = delete_all(client, found, &mut deleted).await;
     // Of those that are gone the user must hear however it ended.
