@@ -10,7 +10,9 @@ use std::{
 use reelraft_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::limits::{FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, WATCHES_MAX};
+use super::limits::{
+    FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER, WATCHES_MAX,
+};
 
 /// A stream's leave to be served. It ends when this is dropped.
 pub struct Pass {
@@ -58,7 +60,6 @@ impl Door {
     }
 
     /// The same door with another patience.
-    #[cfg(test)]
     pub fn with_patience(self, patience: Duration) -> Self {
         Door { patience, ..self }
     }
@@ -136,7 +137,7 @@ pub struct Doors {
 impl Default for Doors {
     fn default() -> Self {
         Doors {
-            uploads: Door::new("uploads", UPLOAD_CHUNKS_MAX),
+            uploads: Door::new("uploads", UPLOAD_CHUNKS_MAX).with_patience(UPLOAD_GIVES_WAY_AFTER),
             fetches: Door::new("downloads", FETCHES_MAX),
             watches: Door::new("watches", WATCHES_MAX),
         }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::{
-    data::limits::{CHUNK_BYTES, FETCH_AHEAD, PART_BYTES, UPLOAD_WINDOW},
+    data::limits::{CHUNK_BYTES, FETCH_AHEAD, PART_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
     limits::WATCH_QUEUE,
 };
 
@@ -30,14 +30,25 @@ pub const CLIENT_STALL: Duration = Duration::from_secs(60);
 
 /// A stream whose client has done nothing for this long gives way to another
 /// where a node serves as many as it can. Longer than a client's slow line takes
-/// for the 64 KiB of a message of an output; one that uploads over such a line
-/// gives way too, comes back, and goes on with what was kept.
+/// for the 64 KiB of a message of an output.
 pub const GIVES_WAY_AFTER: Duration = Duration::from_secs(5);
+
+/// The same of an upload, counted while nothing but its client is waited for. A
+/// chunk counts as one message, however much of it has come: a client has the
+/// time that it takes at [`UPLOAD_BYTES_PER_SECOND_MIN`].
+pub const UPLOAD_GIVES_WAY_AFTER: Duration =
+    Duration::from_secs(CHUNK_BYTES as u64 / UPLOAD_BYTES_PER_SECOND_MIN);
+
+/// The slowest line, 256 kbit/s, over which an upload goes on where others want
+/// its place. On a slower one it gives way before a chunk is through.
+pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 
 const _: () = assert!(GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
+const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
+const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < UPLOAD_IDLE.as_millis());
 const _: () = assert!(FETCHES_MAX * (FETCH_AHEAD + 2) * PART_BYTES <= CLIENT_BYTES_MAX);
 const _: () = assert!(UPLOAD_CHUNKS_MAX * CHUNK_BYTES <= CLIENT_BYTES_MAX);
 const _: () = assert!(UPLOAD_WINDOW <= UPLOAD_CHUNKS_MAX);

@@ -14,6 +14,7 @@ use reelraft_model::Problem;
 use tokio::time::Instant;
 
 use super::doors::{Guest, Pass};
+use crate::data::upload::Turn;
 
 type Item<T> = Result<T, Problem>;
 
@@ -33,10 +34,8 @@ struct Shared<T> {
     /// Since when the reader has not asked for more; none while it waits.
     idle_since: Option<Instant>,
     on_stall: Option<Box<dyn FnOnce() + Send>>,
-    /// Whether the client has to say something before the next item comes, and
-    /// since when it has got none.
-    client_speaks: bool,
-    last_item: Instant,
+    /// Of a stream that waits for what the client says: whether it does.
+    turn: Turn,
     stalled: bool,
 }
 
@@ -60,10 +59,8 @@ struct Stalled<T> {
 impl<T: Send + 'static> Guest for Mutex<Shared<T>> {
     fn idle(&self) -> Option<Duration> {
         let state = lock(self);
-        let since = match state.client_speaks {
-            true => Some(state.last_item),
-            false => state.idle_since,
-        };
+        let waits = [state.idle_since, state.turn.since()];
+        let since = waits.into_iter().flatten().min();
         state
             .stream
             .as_ref()
@@ -91,8 +88,7 @@ impl<T: Send + 'static> Outgoing<T> {
             pass: Some(pass),
             idle_since: Some(Instant::now()),
             on_stall: None,
-            client_speaks: false,
-            last_item: Instant::now(),
+            turn: Turn::default(),
             stalled: false,
         }));
         if let Some(pass) = &lock(&shared).pass {
@@ -104,9 +100,9 @@ impl<T: Send + 'static> Outgoing<T> {
     }
 
     /// The same, of items that answer what the client says. One that says
-    /// nothing gives way as one that reads nothing.
-    pub fn that_answers(self) -> Self {
-        lock(&self.shared).client_speaks = true;
+    /// nothing in its turn gives way as one that reads nothing.
+    pub fn that_waits(self, turn: Turn) -> Self {
+        lock(&self.shared).turn = turn;
         self
     }
 
@@ -162,10 +158,7 @@ impl<T> Stream for Outgoing<T> {
         let polled = stream.poll_next_unpin(context);
         match &polled {
             Poll::Pending => state.idle_since = None,
-            Poll::Ready(Some(_)) => {
-                state.last_item = Instant::now();
-                state.idle_since = Some(state.last_item);
-            }
+            Poll::Ready(Some(_)) => state.idle_since = Some(Instant::now()),
             Poll::Ready(None) => (state.stream, state.pass) = (None, None),
         }
         polled
@@ -241,8 +234,10 @@ mod tests {
         let mut unread = stream(ready());
         unread.next().await.unwrap().unwrap();
         tokio::time::sleep(LIMIT / 4).await;
-        let mut silent = stream(futures::stream::pending().boxed()).that_answers();
-        let mut waited_for = stream(futures::stream::pending().boxed());
+        let (turn, not_yet) = (Turn::default(), Turn::default());
+        turn.begin();
+        let mut silent = stream(futures::stream::pending().boxed()).that_waits(turn);
+        let mut waited_for = stream(futures::stream::pending().boxed()).that_waits(not_yet);
         for stream in [&mut silent, &mut waited_for] {
             assert!(stream.next().now_or_never().is_none());
         }

@@ -8,7 +8,7 @@ use reelraft_model::Problem;
 use super::{Api, Outgoing, limits::CLIENT_STALL};
 use crate::data::{
     limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
-    upload::{self, BrokenOff, UploadReply, UploadRequest},
+    upload::{self, BrokenOff, Turn, UploadReply, UploadRequest},
 };
 
 impl Api {
@@ -30,9 +30,10 @@ impl Api {
         let pass = self.doors.uploads.enter(self.chunks_held(first.as_ref()))?;
         let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
             Box::pin(stream::iter(first).chain(incoming));
-        let replies = upload::serve(self.context.data.clone(), incoming);
+        let turn = Turn::default();
+        let replies = upload::serve(self.context.data.clone(), incoming, turn.clone());
         let replies = replies.map_err(|error| error.problem());
-        Ok(Outgoing::new(replies, pass, CLIENT_STALL).that_answers())
+        Ok(Outgoing::new(replies, pass, CLIENT_STALL).that_waits(turn))
     }
 
     /// How many chunks an upload may hold at once, by its first message.

@@ -4,8 +4,7 @@ use super::{limits::CHUNK_BYTES, plane::DataPlane};
 
 impl DataPlane {
     /// Bytes that this disk has room for beyond the rest of the uploads that it
-    /// is a home of. A journal that was not opened since the start counts as
-    /// empty.
+    /// is a home of.
     pub fn room_bytes(&self) -> u64 {
         let state = self.table.local();
         let node = self.node();

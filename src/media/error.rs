@@ -1,6 +1,8 @@
 //! Every way in which media work is refused or fails. Each has a kind, a cause,
 //! a hint (P10) and a class that tells the cluster whether to try again.
 
+use reelraft_model::Problem;
+
 use crate::limits::STALL_MAX;
 
 /// What is at fault, and so what the cluster does next.
@@ -172,7 +174,7 @@ impl MediaError {
             Self::ToolFailed { .. } => "ffmpeg-failed",
             Self::ToolKilled { .. } => "ffmpeg-killed",
             Self::ToolCrashed { .. } => "ffmpeg-crashed",
-            Self::EncoderMissing { .. } => "encoder-missing",
+            Self::EncoderMissing { .. } => Problem::ENCODER_MISSING,
             Self::WrongBuild { .. } => "wrong-build",
             Self::Stalled { .. } => "ffmpeg-stalled",
             Self::BadOutput { .. } => "ffmpeg-output",
@@ -192,7 +194,9 @@ impl MediaError {
             | Self::DiskFull { .. }
             | Self::SourceLost { .. }
             | Self::ToolKilled { .. }
-            | Self::BadRecord { .. } => Class::NodeFault,
+            | Self::BadRecord { .. }
+            // Nodes of another build may have it.
+            | Self::EncoderMissing { .. } => Class::NodeFault,
             Self::EmptySource
             | Self::Unreadable { .. }
             | Self::RefusedFormat { .. }
@@ -210,7 +214,6 @@ impl MediaError {
             | Self::NoSuchAudioTrack { .. }
             | Self::AudioMisfit { .. }
             // A job keeps to one build, whose other nodes would say the same.
-            | Self::EncoderMissing { .. }
             | Self::WrongBuild { .. } => Class::Final,
             // Of a crash either the tool or the source may be the cause, which
             // only another node's answer tells.

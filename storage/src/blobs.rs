@@ -19,6 +19,7 @@
 mod blocks;
 mod error;
 pub mod journal;
+mod journals;
 pub mod limits;
 mod names;
 mod publish;

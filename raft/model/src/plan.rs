@@ -52,7 +52,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     // Only what runs can be lost, and only what has failed can fail a job.
     for entry in state.eventful() {
         let id = &entry.job.id;
-        if let Some(problem) = failures::terminal_failure(entry, health) {
+        if let Some(problem) = failures::terminal_failure(entry, &builds) {
             commands.push(Command::FailJob(FailJob {
                 job: id.clone(),
                 problem,

@@ -163,6 +163,10 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The kind of a failure for want of an encoder, which nodes of another
+    /// build may have.
+    pub const ENCODER_MISSING: &str = "encoder-missing";
+
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Problem {
             kind: kind.to_string(),

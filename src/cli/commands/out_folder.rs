@@ -1,7 +1,7 @@
 //! Several sources and a folder for their outputs, as `cp` takes them.
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
@@ -10,54 +10,88 @@ use crate::error::{CliError, os_reason};
 /// The container where no option names one.
 const CONTAINER_DEFAULT: &str = "mp4";
 
-/// Each source with the file to write. A folder stands for the files in it, but
-/// for hidden ones and those of its own folders.
+/// The endings of films and sounds, by which a folder's files are taken. Beside
+/// a film often lie its subtitles, its picture and notes about it.
+const ENDINGS: [&str; 48] = [
+    "3g2", "3gp", "aac", "ac3", "aif", "aiff", "alac", "amr", "ape", "asf", "avi", "caf", "divx",
+    "dts", "dv", "eac3", "f4v", "flac", "flv", "gif", "ivf", "m2t", "m2ts", "m2v", "m4a", "m4b",
+    "m4v", "mka", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "mts", "mxf", "nut", "oga", "ogg",
+    "ogv", "opus", "qt", "ts", "vob", "wav", "webm", "wma", "wmv",
+];
+
+/// What several sources become.
+#[derive(Debug)]
+pub struct Outputs {
+    /// Each source with the file to write, or why there is none.
+    pub pairs: Vec<(PathBuf, Result<PathBuf, CliError>)>,
+    /// Files of folders whose names are no film's or sound's.
+    pub passed_over: u64,
+}
+
+/// Each source with the file to write. A folder stands for the films and sounds
+/// in it, but for hidden ones and those of its own folders. Sources that would
+/// have the same output have none.
 ///
 /// # Errors
-/// [`CliError::Usage`] for a folder that is none, one without files, and two
-/// sources that would have the same output.
+/// [`CliError::Usage`] for a folder that is none, and
+/// [`CliError::SourceUnfit`] for one without films.
 pub fn outputs(
     sources: &[PathBuf],
     folder: &Path,
     container: Option<&str>,
-) -> Result<Vec<(PathBuf, PathBuf)>, CliError> {
+) -> Result<Outputs, CliError> {
     if !folder.is_dir() {
         return Err(CliError::usage(
             format!("{} is no folder", folder.display()),
             "several sources take a folder as OUT: make it first".to_string(),
         ));
     }
-    let mut files = Vec::new();
+    let (mut files, mut passed_over) = (Vec::new(), 0);
     for source in sources {
         match source.is_dir() {
-            true => files.extend(files_in(source)?),
+            true => {
+                let (films, others) = films_in(source)?;
+                files.extend(films);
+                passed_over += others;
+            }
             false => files.push(source.clone()),
         }
     }
-    let mut taken = BTreeSet::new();
-    let mut pairs = Vec::new();
-    for source in files {
+    let out = |source: &Path| {
         let mut name = source.file_stem().unwrap_or_default().to_os_string();
         name.push(".");
         name.push(container.unwrap_or(CONTAINER_DEFAULT));
-        let out = folder.join(name);
-        if !taken.insert(out.clone()) {
-            return Err(CliError::usage(
-                format!("two sources would be written to {}", out.display()),
-                "transcode one of them by itself, to another name".to_string(),
-            ));
-        }
-        pairs.push((source, out));
+        folder.join(name)
+    };
+    let mut wanted: BTreeMap<PathBuf, u32> = BTreeMap::new();
+    for source in &files {
+        *wanted.entry(out(source)).or_default() += 1;
     }
-    Ok(pairs)
+    let pairs = files.into_iter().map(|source| {
+        let out = out(&source);
+        let alone = wanted[&out] == 1;
+        let pair = alone.then_some(out.clone()).ok_or_else(|| clash(&out));
+        (source, pair)
+    });
+    Ok(Outputs {
+        pairs: pairs.collect(),
+        passed_over,
+    })
 }
 
-/// The files in a folder, by name.
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+fn clash(out: &Path) -> CliError {
+    CliError::usage(
+        format!("several sources would be written to {}", out.display()),
+        "transcode each of them by itself, to a name of its own",
+    )
+}
+
+/// The films and sounds in a folder, by name, and how many other files it has.
+fn films_in(folder: &Path) -> Result<(Vec<PathBuf>, u64), CliError> {
     let unfit = |cause: String| CliError::SourceUnfit {
         path: folder.to_path_buf(),
         cause,
-        hint: "name a folder with films in it".into(),
+        hint: "name a folder with films in it, or the files themselves".into(),
     };
     let listed: Result<Vec<_>, _> = std::fs::read_dir(folder).and_then(|entries| {
         entries
@@ -70,11 +104,19 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
         name.as_encoded_bytes().starts_with(b".")
     };
     files.retain(|path| path.is_file() && !hidden(path));
-    files.sort();
-    match files.is_empty() {
-        true => Err(unfit("there is no file in it".into())),
-        false => Ok(files),
+    let (mut films, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|path| is_film(path));
+    films.sort();
+    match films.is_empty() {
+        true => Err(unfit("no file in it has a film's or a sound's name".into())),
+        false => Ok((films, others.len() as u64)),
     }
+}
+
+fn is_film(path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default();
+    ENDINGS
+        .iter()
+        .any(|known| ending.eq_ignore_ascii_case(known))
 }
 
 #[cfg(test)]
@@ -89,22 +131,29 @@ mod tests {
         let out = folder.path().join("out");
         std::fs::create_dir(&films).unwrap();
         std::fs::create_dir(films.join("below")).unwrap();
-        for name in ["b.mov", "a.mkv", ".hidden"] {
+        for name in ["B.MOV", "a.mkv", "a.srt", "B.jpg", ".hidden.mkv"] {
             std::fs::write(films.join(name), "x").unwrap();
         }
         let sources = [films.clone(), "c.film.avi".into()];
         let refused = outputs(&sources, &out, None).unwrap_err();
         assert!(refused.hint().contains("folder"), "{refused}");
         std::fs::create_dir(&out).unwrap();
-        let pairs = outputs(&sources, &out, Some("webm")).unwrap();
+        let found = outputs(&sources, &out, Some("webm")).unwrap();
         let wanted = [
+            (films.join("B.MOV"), out.join("B.webm")),
             (films.join("a.mkv"), out.join("a.webm")),
-            (films.join("b.mov"), out.join("b.webm")),
             ("c.film.avi".into(), out.join("c.film.webm")),
         ];
+        let pairs = found.pairs.into_iter();
+        let pairs: Vec<_> = pairs.map(|(film, out)| (film, out.unwrap())).collect();
         assert_eq!(pairs, wanted);
-        let twice = [films.clone(), "a.mov".into()];
-        assert!(outputs(&twice, &out, None).is_err());
+        assert_eq!(found.passed_over, 2);
+        let twice = [films.clone(), "a.mov".into(), "named.bin".into()];
+        let pairs = outputs(&twice, &out, None).unwrap().pairs;
+        let made: Vec<_> = pairs.iter().map(|(_, out)| out.is_ok()).collect();
+        assert_eq!(made, [true, false, false, true]);
+        let clash = pairs[1].1.as_ref().unwrap_err();
+        assert!(clash.to_string().contains("a.mp4"), "{clash}");
         let empty = films.join("below");
         assert!(outputs(&[empty], &out, None).is_err());
     }

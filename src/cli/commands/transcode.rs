@@ -10,7 +10,7 @@ use reelraft_proto::v1::{Job, JobState, Spec};
 use crate::{
     client::Client,
     commands::{
-        out_folder::outputs,
+        out_folder::{Outputs, outputs},
         request_options::{ReplaceArgs, RequestArgs},
     },
     error::CliError,
@@ -39,7 +39,8 @@ Examples:
 Once the upload is complete, Ctrl-C leaves the job running; `reelraft job watch`
 and `reelraft job fetch` return to it.")]
 pub struct TranscodeArgs {
-    /// The video to read; several, or a folder of them, if OUT is a folder
+    /// The video to read; several, or a folder of them, if OUT is a folder. Of a
+    /// folder those are taken whose names end as films and sounds do
     #[arg(value_name = "IN", required = true, num_args = 1..)]
     pub sources: Vec<PathBuf>,
     /// The file to write; its extension selects the container. Or a folder
@@ -67,12 +68,22 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
             "a request is one job: give it with one IN, and OUT as a file",
         ));
     }
-    let pairs = outputs(&args.sources, &args.out, args.spec.container.as_deref())?;
+    let container = args.spec.container.as_deref();
+    let Outputs { pairs, passed_over } = outputs(&args.sources, &args.out, container)?;
     let screen = client.screen().clone();
+    if passed_over > 0 {
+        let files = counted(passed_over, "file");
+        screen.notice(&format!("passed over {files} without a film's ending"));
+    }
+    let total = pairs.len();
     let (mut failed, mut first) = (0, None);
-    for (number, (source, out)) in (1..).zip(&pairs) {
-        screen.notice(&format!("{number}/{}: {}", pairs.len(), source.display()));
-        match one(client, &args, source, out, output).await {
+    for (number, (source, out)) in (1..).zip(pairs) {
+        screen.notice(&format!("{number}/{total}: {}", source.display()));
+        let end = match out {
+            Ok(out) => one(client, &args, &source, &out, output).await,
+            Err(clash) => Err(clash),
+        };
+        match end {
             Ok(()) => {}
             Err(error) if error.exit_code() == exit::UNREACHABLE => return Err(error),
             Err(error) => {
@@ -86,7 +97,7 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
     match first {
         None => Ok(()),
         Some(error) => {
-            let all = counted(pairs.len() as u64, "source");
+            let all = counted(total as u64, "source");
             screen.notice(&format!("{failed} of {all} failed; the first one:"));
             Err(error)
         }

@@ -27,7 +27,7 @@ use tonic::service::Routes;
 use super::{
     DataError, DataPlane, Table,
     limits::CHUNK_BYTES,
-    upload::{BrokenOff, SafeChunk, UploadReply, UploadRequest},
+    upload::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest},
 };
 use crate::grpc::{blob_client::BlobClients, blobs::BlobService, listener::serve, places::Places};
 
@@ -263,6 +263,7 @@ impl ThreeNodes {
 /// A client's end of an upload.
 struct Client {
     up: mpsc::Sender<Result<UploadRequest, BrokenOff>>,
+    turn: Turn,
     down: BoxStream<'static, Result<UploadReply, DataError>>,
 }
 
@@ -271,8 +272,9 @@ impl Client {
         let (up, incoming) = mpsc::channel(64);
         let job = job.to_string();
         up.try_send(Ok(UploadRequest::Open { job })).unwrap();
-        let down = super::upload::serve(data, ReceiverStream::new(incoming)).boxed();
-        Client { up, down }
+        let turn = Turn::default();
+        let down = super::upload::serve(data, ReceiverStream::new(incoming), turn.clone()).boxed();
+        Client { up, turn, down }
     }
 
     async fn next(&mut self) -> Result<UploadReply, DataError> {

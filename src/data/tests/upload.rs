@@ -50,6 +50,13 @@ async fn a_chunk_is_acknowledged_only_when_all_homes_have_it() {
         client.next().await.unwrap(),
         UploadReply::Acked { number: 0, .. }
     ));
+    let turn = async {
+        while client.turn.since().is_none() {
+            tokio::task::yield_now().await
+        }
+    };
+    let turn = tokio::time::timeout(Duration::from_secs(20), turn).await;
+    turn.expect("it is the client's turn");
     nodes.stop_node(2).await;
     client.send_chunk(1, &source).await;
     let silence = tokio::time::timeout(Duration::from_millis(600), client.down.next()).await;
@@ -57,6 +64,8 @@ async fn a_chunk_is_acknowledged_only_when_all_homes_have_it() {
         silence.is_err(),
         "one home alone is no reason to acknowledge: {silence:?}"
     );
+    let since = client.turn.since();
+    assert!(since.is_none(), "the client is waited for, not the home");
     assert_eq!(nodes.chunks_on(1, &job), 2, "though that one has it");
 
     // The leader replaces the lost home: what was acknowledged is brought

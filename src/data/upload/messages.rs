@@ -1,8 +1,11 @@
 //! What a client and a node say to each other in an upload.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use reelraft_model::Problem;
+use tokio::time::Instant;
 
 use crate::data::{error::DataError, limits::UPLOAD_IDLE};
 
@@ -39,6 +42,29 @@ pub struct SafeChunk {
     pub number: u64,
     /// BLAKE3, hex.
     pub hash: String,
+}
+
+/// Whether an upload waits for nothing but its client. Clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Turn(Arc<Mutex<Option<Instant>>>);
+
+impl Turn {
+    /// Since when it has been the client's turn; none while the homes are
+    /// waited for too.
+    pub fn since(&self) -> Option<Instant> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// It is the client's turn, as it may have been before.
+    pub fn begin(&self) {
+        let mut since = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        since.get_or_insert_with(Instant::now);
+    }
+
+    /// It is not.
+    pub fn end(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 /// How a client's stream broke off, in words that follow "the client".

@@ -18,7 +18,7 @@ mod transfer;
 use std::sync::Arc;
 
 use futures::Stream;
-pub use messages::{BrokenOff, SafeChunk, UploadReply, UploadRequest};
+pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -32,10 +32,11 @@ use super::{
 use messages::next_request;
 use transfer::{Out, Upload};
 
-/// Serves one upload.
+/// Serves one upload. `turn` is kept up to date.
 pub fn serve<S>(
     data: Arc<DataPlane>,
     mut incoming: S,
+    turn: Turn,
 ) -> impl Stream<Item = Result<UploadReply, DataError>> + Send + 'static
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
@@ -43,7 +44,7 @@ where
     let (out, answers) = mpsc::channel(UPLOAD_WINDOW);
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = run(data, &mut incoming, &out) => end,
+            end = run(data, &mut incoming, &out, turn) => end,
             () = out.closed() => return,
         };
         if let Err(error) = &end {
@@ -55,7 +56,12 @@ where
     ReceiverStream::new(answers)
 }
 
-async fn run<S>(data: Arc<DataPlane>, incoming: &mut S, out: &Out) -> Result<String, DataError>
+async fn run<S>(
+    data: Arc<DataPlane>,
+    incoming: &mut S,
+    out: &Out,
+    turn: Turn,
+) -> Result<String, DataError>
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Unpin,
 {
@@ -65,7 +71,7 @@ where
         });
     };
     check_job(&job)?;
-    let mut upload = Upload::new(data, out, job);
+    let mut upload = Upload::new(data, out, job, turn);
     if let Some(root) = upload.settle().await? {
         return Ok(root);
     }

@@ -16,7 +16,7 @@ use reelraft_model::{Command, Job, JobEntry, JobState, SealSource, State, home_r
 use reelraft_storage::journal::Chunk;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::messages::{BrokenOff, SafeChunk, UploadReply, UploadRequest, next_request};
+use super::messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest, next_request};
 use crate::data::{
     error::DataError,
     limits::{APPLY_WAIT, CHUNK_BYTES, COPY_WINDOW, PLAN_CHUNKS_MAX, UPLOAD_OUTAGE, UPLOAD_WINDOW},
@@ -50,13 +50,14 @@ pub(super) struct Upload<'a> {
     asked: BTreeSet<u64>,
     /// All chunks below are safe, held or asked for.
     next: u64,
+    turn: Turn,
     /// Says in the table that the upload goes on, one at a time.
     touching: Option<JoinHandle<()>>,
 }
 
 impl<'a> Upload<'a> {
     /// An upload that knows nothing of its job yet.
-    pub fn new(data: Arc<DataPlane>, out: &'a Out, job: String) -> Self {
+    pub fn new(data: Arc<DataPlane>, out: &'a Out, job: String, turn: Turn) -> Self {
         Upload {
             data,
             out,
@@ -68,6 +69,7 @@ impl<'a> Upload<'a> {
             held: BTreeMap::new(),
             asked: BTreeSet::new(),
             next: 0,
+            turn,
             touching: None,
         }
     }
@@ -283,6 +285,10 @@ impl<'a> Upload<'a> {
             if trouble.is_none() {
                 self.ask(count).await?;
             }
+            match puts.is_empty() && trouble.is_none() {
+                true => self.turn.begin(),
+                false => self.turn.end(),
+            }
             tokio::select! {
                 Some((number, result)) = puts.next() => match result {
                     Ok(hash) => {
@@ -306,6 +312,7 @@ impl<'a> Upload<'a> {
                 }),
             }
         }
+        self.turn.end();
         Ok(None)
     }
 

@@ -61,10 +61,17 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         return Err(MediaError::EmptySource);
     }
     let encoders = abilities::encoders(context).await?;
-    abilities::require(&encoders, encoder_names::named_by(context.spec))?;
+    abilities::require(
+        &encoders,
+        encoder_names::of_pictures(context.spec).into_iter(),
+    )?;
     let found = probe::probe(context).await?;
     let mut notes = Vec::new();
     let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
+    // A film without sound needs none.
+    let sound = encoder_names::audio_encoder(context.spec.audio());
+    let needed = sound.filter(|_| !audio_tracks.is_empty());
+    abilities::require(&encoders, needed.into_iter())?;
     let extras = choose::choose(context.spec, &found.streams, &mut notes);
     let converted = extras.iter().map(|extra| extra.encoder.as_str());
     abilities::require(&encoders, converted.filter(|name| *name != "copy"))?;

@@ -24,11 +24,10 @@ pub(crate) fn audio_encoder(audio: Audio) -> Option<&'static str> {
     }
 }
 
-/// The encoders that a spec names, whatever the source.
-pub(crate) fn named_by(spec: &Spec) -> impl Iterator<Item = &'static str> {
-    let video = (!spec.container().sound_alone()).then(|| video_encoder(spec.codec()));
-    video
-        .flatten()
-        .into_iter()
-        .chain(audio_encoder(spec.audio()))
+/// The encoder of the pictures that a spec asks for, whatever the source.
+pub(crate) fn of_pictures(spec: &Spec) -> Option<&'static str> {
+    match spec.container().sound_alone() {
+        true => None,
+        false => video_encoder(spec.codec()),
+    }
 }

@@ -107,10 +107,16 @@ fn an_encoder_that_the_build_lacks_is_named_and_no_sound_is_lost() {
         let error = world.try_job(&clip, &spec(words)).err().unwrap();
         assert_eq!(
             (error.kind(), error.class()),
-            ("encoder-missing", Class::Final)
+            ("encoder-missing", Class::NodeFault)
         );
         assert!(error.to_string().contains(encoder), "{error}");
     }
+    let silent = world.made("silent.mp4");
+    let without = world.try_job(
+        &silent,
+        &spec(&[("audio", "opus"), ("preset", "ultrafast")]),
+    );
+    assert_eq!(without.unwrap().index.audio_tracks(), 0);
     assert_eq!(
         world
             .job(&clip, &spec(&[("preset", "ultrafast")]))

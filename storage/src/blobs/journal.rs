@@ -234,6 +234,12 @@ impl From<&Held> for Chunk {
     }
 }
 
+/// How many records a file of this length has, read or not. An unreadable one
+/// counts until the journal is opened.
+pub(super) fn records_in(file_bytes: u64) -> u64 {
+    file_bytes.saturating_sub(HEAD_BYTES as u64) / RECORD_BYTES as u64
+}
+
 fn record(number: u64, held: Held) -> Vec<u8> {
     let body = bincode::serialize(&RecordV1 {
         number,

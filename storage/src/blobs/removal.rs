@@ -71,7 +71,7 @@ impl BlobStore {
     fn move_to_trash(&self, job: &str) -> Result<(), BlobError> {
         let inner = &self.inner;
         // First of all: from here on nobody may write to the old journal.
-        if let Some(journal) = lock(&inner.journals).remove(job) {
+        if let Some(journal) = lock(&inner.journals).forget(job) {
             journal.retire();
         }
         lock(&inner.folders).remove(job);

@@ -13,8 +13,8 @@ use std::{
 
 use super::{
     error::BlobError,
-    journal::Journal,
-    limits::JOURNALS_OPEN_MAX,
+    journal::{self, Journal},
+    journals::Journals,
     names::{check_hash, check_job, names_in, remove_if_there},
     space::{Space, SpaceProbe, statvfs},
     sync::{Failure, GroupSync, sync_folder},
@@ -48,7 +48,7 @@ pub(super) struct Inner {
     temps: AtomicU64,
     pub(super) damaged: AtomicU64,
     pub(super) folders: Mutex<HashMap<String, Arc<GroupSync>>>,
-    pub(super) journals: Mutex<HashMap<String, Arc<Journal>>>,
+    pub(super) journals: Mutex<Journals>,
     pub(super) usage: Arc<Usage>,
     /// Held by who deletes removed jobs.
     pub(super) trash: Mutex<()>,
@@ -218,11 +218,12 @@ impl BlobStore {
         self.space().map_or(0, room)
     }
 
-    /// How many chunks the journal of a job has, if it is open: not looked for
-    /// on the disk.
+    /// How many chunks the journal of a job has; none if there is no journal.
+    /// At most one look at the disk: the records are not read.
     pub fn chunks_known(&self, job: &str) -> u64 {
-        let journal = lock(&self.inner.journals).get(job).cloned();
-        journal.map_or(0, |journal| journal.count())
+        let file = self.inner.root.join(job).join(JOURNAL_FILE);
+        let on_disk = || fs::metadata(file).ok().map(|found| found.len());
+        lock(&self.inner.journals).count(job, || on_disk().map(journal::records_in))
     }
 
     /// The chunk journal of a job, opened with its first use.
@@ -233,18 +234,14 @@ impl BlobStore {
         check_job(job)?;
         let _used = self.inner.usage.enter(job);
         let mut journals = lock(&self.inner.journals);
-        if let Some(journal) = journals.get(job) {
-            return Ok(journal.clone());
+        if let Some(journal) = journals.open(job) {
+            return Ok(journal);
         }
         let folder = self.job_folder(job)?;
         let path = folder.join(JOURNAL_FILE);
         let (failure, usage) = (self.inner.failure.clone(), self.inner.usage.clone());
         let journal = Arc::new(Journal::open(&path, job, failure, usage)?);
-        if journals.len() >= JOURNALS_OPEN_MAX {
-            // One that somebody holds stays, so that a removal can retire it.
-            journals.retain(|_, journal| Arc::strong_count(journal) > 1);
-        }
-        journals.insert(job.to_string(), journal.clone());
+        journals.keep(job, &journal);
         Ok(journal)
     }
 

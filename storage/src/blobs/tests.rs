@@ -406,3 +406,27 @@ fn a_slow_check_spares_the_copy_that_took_the_damaged_ones_place() {
     assert_eq!(store.damaged(), 1);
     assert_eq!(store.verify(JOB, &hash).unwrap(), bytes.len() as u64);
 }
+
+#[test]
+fn the_chunks_of_a_journal_are_known_whether_it_is_open_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = self::store(&folder);
+    let jobs: Vec<String> = (0..=JOURNALS_OPEN_MAX).map(|n| format!("j{n}")).collect();
+    let hash = blake3::hash(b"x").to_hex().to_string();
+    for job in &jobs {
+        store.journal(job).unwrap().append(0, &hash, 1).unwrap();
+    }
+    let known = |store: &BlobStore| jobs.iter().all(|job| store.chunks_known(job) == 1);
+    assert!(known(&store));
+    drop(store);
+    let store = self::store(&folder);
+    assert!(known(&store));
+    store.journal("j0").unwrap().append(7, &hash, 1).unwrap();
+    assert_eq!(store.chunks_known("j0"), 2);
+    assert_eq!(store.chunks_known("none"), 0);
+    assert_eq!(
+        store.remove_job_if("j1", || true).unwrap(),
+        Removal::Removed
+    );
+    assert_eq!(store.chunks_known("j1"), 0);
+}

@@ -7,8 +7,11 @@ use super::{
 };
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
-    limits::{FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX},
-    rows::{Failure, FailureClass, JobState, Task, TaskKind, TaskState},
+    limits::{
+        FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX,
+        UNBIND_LEVEL,
+    },
+    rows::{Failure, FailureClass, JobState, Problem, Task, TaskKind, TaskState},
 };
 
 impl Writer<'_> {
@@ -78,12 +81,25 @@ impl Writer<'_> {
         self.put_task(id, task);
         if kind == TaskKind::Analyze {
             self.drop_shards(id);
+            if c.problem.kind == Problem::ENCODER_MISSING {
+                self.unbind(id);
+            }
         }
         let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
         if cut && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
         }
         Reply::done(id)
+    }
+
+    /// Lets a job's analysis take another encoder build.
+    fn unbind(&mut self, id: &str) {
+        if self.state.feature_level() >= UNBIND_LEVEL
+            && let Some(mut job) = self.job(id).cloned()
+        {
+            job.build.clear();
+            self.put_job(job);
+        }
     }
 
     pub(super) fn plan_append(&mut self, c: &PlanAppend) -> Reply {

@@ -7,7 +7,7 @@ use super::health::ClusterHealth;
 use crate::{
     command::Replan,
     limits::REPLAN_LEVEL,
-    rows::{Job, TaskKind, TaskState},
+    rows::{Job, Problem, Task, TaskKind, TaskState},
     state::{JobEntry, State},
 };
 
@@ -77,6 +77,24 @@ impl<'a> Builds<'a> {
         let own = self.health.nodes.get(&node).map(|node| node.build.as_str());
         let bound = !build.is_empty() || own.is_some_and(|own| self.may_bind(own));
         bound && self.health.can_run(node, build)
+    }
+
+    /// Whether a task has failed for want of an encoder on a node of this one's
+    /// build.
+    pub(super) fn lacks_encoder(&self, node: u64, task: &Task) -> bool {
+        let build = |node: u64| self.health.nodes.get(&node).map(|node| &node.build);
+        let mut failures = task.failures.iter();
+        failures.any(|failure| {
+            let missing = failure.problem.kind == Problem::ENCODER_MISSING;
+            missing && (failure.node == node || build(failure.node) == build(node))
+        })
+    }
+
+    /// Whether a task that found no encoder in one build can't find it in
+    /// another: in none that lives, nor in one that may come back.
+    pub(super) fn all_lack_encoder(&self, task: &Task) -> bool {
+        let mut nodes = self.health.nodes.keys();
+        self.away == 0 && !nodes.any(|&id| self.suits(id, "") && !self.lacks_encoder(id, task))
     }
 
     fn commonest(&self) -> Option<&'a str> {

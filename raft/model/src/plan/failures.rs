@@ -2,16 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::health::{ClusterHealth, LEASE_MS};
+use super::{
+    builds::Builds,
+    health::{ClusterHealth, LEASE_MS},
+};
 use crate::{
     command::{AttemptKey, Command, Release},
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{FailureClass, Problem, Task},
+    rows::{FailureClass, Problem, Task, TaskKind, TaskState},
     state::JobEntry,
 };
 
 /// Why a job must fail now, if it must.
-pub(super) fn terminal_failure(entry: &JobEntry, health: &ClusterHealth) -> Option<Problem> {
+pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<Problem> {
+    let health = builds.health;
     let capable = health
         .nodes
         .keys()
@@ -21,7 +25,22 @@ pub(super) fn terminal_failure(entry: &JobEntry, health: &ClusterHealth) -> Opti
         .failed
         .iter()
         .filter_map(|key| entry.tasks.get(key))
-        .find_map(|task| task_failure(task, capable))
+        .find_map(|task| {
+            encoder_missing(entry, task, builds).or_else(|| task_failure(task, capable))
+        })
+}
+
+/// The want of an encoder, where no other build may have it. A plan that was
+/// made is bound to its build.
+fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option<Problem> {
+    let last = task.failures.last()?;
+    // An analysis that is made again may have failed in a build that was left.
+    let build = builds.health.nodes.get(&last.node).map(|node| &node.build);
+    let bound = task.kind() != TaskKind::Analyze || build == Some(&entry.job.build);
+    let ends = last.problem.kind == Problem::ENCODER_MISSING
+        && task.state() == TaskState::Pending
+        && (bound || (entry.job.build.is_empty() && builds.all_lack_encoder(task)));
+    ends.then(|| last.problem.clone())
 }
 
 /// Why one task ends its job, if it does; `capable` is the number of nodes

@@ -308,7 +308,11 @@ impl World {
             "fail" => Command::Release(Release {
                 key,
                 class: failure_class(option(words, "class").unwrap()).into(),
-                problem: Problem::new("test", "it broke", "mend it"),
+                problem: Problem::new(
+                    option(words, "kind").unwrap_or("test"),
+                    "it broke",
+                    "mend it",
+                ),
             }),
             _ => Command::Reopen(Reopen { key }),
         })

@@ -1,6 +1,9 @@
 //! `reelraft job delete`: removes jobs and their bytes.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use clap::Args;
 use reelraft_proto::v1::{Job, JobRef, JobState, ListRequest};
@@ -19,12 +22,16 @@ use crate::{
 #[command(after_help = "\
 Examples:
   reelraft job delete ID
-  reelraft job delete --finished --older-than 7d")]
+  reelraft job delete --finished --older-than 7d
+  reelraft job delete --finished --tenant anna --yes
+
+Their outputs are deleted too, on all nodes. --older-than counts from this machine's
+clock to the time that the cluster has noted.")]
 pub struct DeleteArgs {
     /// The job's whole id
     #[arg(value_name = "ID", required_unless_present = "finished")]
     pub job: Option<String>,
-    /// Delete all jobs that have ended, well or badly
+    /// Delete all jobs that have ended, well or badly; with --older-than or --yes
     #[arg(long, conflicts_with = "job")]
     pub finished: bool,
     /// Only those that ended so long ago, such as 12h or 7d
@@ -33,6 +40,9 @@ pub struct DeleteArgs {
     /// Only this tenant's jobs
     #[arg(long, value_name = "NAME", requires = "finished")]
     pub tenant: Option<String>,
+    /// Delete them however lately they ended
+    #[arg(long, requires = "finished", conflicts_with = "older_than")]
+    pub yes: bool,
 }
 
 /// Runs `job delete`.
@@ -44,6 +54,16 @@ pub async fn run(client: &mut Client, args: DeleteArgs, output: Output) -> Resul
         let deleted = delete(client, job).await?;
         return print_job(&deleted, output);
     }
+    if args.older_than.is_none() && !args.yes {
+        let whose = match &args.tenant {
+            Some(tenant) => format!("tenant {tenant}"),
+            None => "all tenants".to_string(),
+        };
+        return Err(CliError::usage(
+            format!("this would delete each ended job of {whose}, and its output"),
+            "say --older-than TIME, such as 7d, or --yes for all of them",
+        ));
+    }
     let request = ListRequest {
         tenant: args.tenant.unwrap_or_default(),
         page_size: PAGE_ROWS,
@@ -53,8 +73,30 @@ pub async fn run(client: &mut Client, args: DeleteArgs, output: Output) -> Resul
     let until = now
         .unwrap_or_default()
         .saturating_sub(args.older_than.unwrap_or_default());
+    let found = ended_until(all_jobs(client, request).await?, until);
+    client
+        .screen()
+        .notice(&format!("deleting {}", whose(&found)));
     let mut deleted = Vec::new();
-    for job in ended_until(all_jobs(client, request).await?, until) {
+    let end = delete_all(client, found, &mut deleted).await;
+    // Of those that are gone the user must hear however it ended.
+    let count = counted(deleted.len() as u64, "job");
+    client.screen().notice(&format!("deleted {count}"));
+    print(&match output {
+        Output::Json => json::line(&json::JobList::new(&deleted, "")),
+        Output::Table => table::jobs(&deleted),
+    })?;
+    end
+}
+
+/// Deletes jobs one after the other; those that it has come to are in
+/// `deleted`, even where it fails.
+async fn delete_all(
+    client: &mut Client,
+    jobs: Vec<Job>,
+    deleted: &mut Vec<Job>,
+) -> Result<(), CliError> {
+    for job in jobs {
         match delete(client, job.id).await {
             Ok(job) => deleted.push(job),
             // Another has deleted it meanwhile.
@@ -62,12 +104,24 @@ pub async fn run(client: &mut Client, args: DeleteArgs, output: Output) -> Resul
             Err(error) => return Err(error),
         }
     }
-    let count = counted(deleted.len() as u64, "job");
-    client.screen().notice(&format!("deleted {count}"));
-    print(&match output {
-        Output::Json => json::line(&json::JobList::new(&deleted, "")),
-        Output::Table => table::jobs(&deleted),
-    })
+    Ok(())
+}
+
+/// How many jobs these are, and of which tenants.
+fn whose(jobs: &[Job]) -> String {
+    let mut tenants: BTreeMap<&str, u64> = BTreeMap::new();
+    for job in jobs {
+        *tenants.entry(&job.tenant).or_default() += 1;
+    }
+    let each = tenants
+        .iter()
+        .map(|(tenant, count)| format!("{count} of {tenant}"));
+    let each = each.collect::<Vec<_>>().join(", ");
+    let count = counted(jobs.len() as u64, "job");
+    match each.is_empty() {
+        true => count,
+        false => format!("{count}: {each}"),
+    }
 }
 
 async fn delete(client: &mut Client, job: String) -> Result<Job, CliError> {
@@ -112,5 +166,16 @@ mod tests {
         let found = ended_until(jobs, Duration::from_secs(5));
         let ids: Vec<&str> = found.iter().map(|job| job.id.as_str()).collect();
         assert_eq!(ids, ["old", "failed"]);
+    }
+
+    #[test]
+    fn it_is_said_how_many_jobs_go_and_whose_they_are() {
+        let job = |tenant: &str| Job {
+            tenant: tenant.into(),
+            ..Default::default()
+        };
+        let jobs = ["b", "a", "b"].map(job);
+        assert_eq!(whose(&jobs), "3 jobs: 1 of a, 2 of b");
+        assert_eq!(whose(&[]), "0 jobs");
     }
 }

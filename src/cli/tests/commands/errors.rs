@@ -238,3 +238,37 @@ async fn codecs_have_the_names_of_other_programs_too() {
         });
     }
 }
+
+#[tokio::test]
+async fn all_ended_jobs_are_deleted_only_where_that_is_said() {
+    let fake = FakeCluster::start(1);
+    fake.finished(vec![1]);
+    let all = ["job", "delete", "--finished"];
+    let refused = run(&fake.addresses, &all).await.unwrap_err();
+    assert_eq!(refused.exit_code(), exit::USAGE);
+    assert!(refused.to_string().contains("all tenants"), "{refused}");
+    let of_one = [&all[..], &["--tenant", "anna"]].concat();
+    let refused = run(&fake.addresses, &of_one).await.unwrap_err();
+    assert!(refused.to_string().contains("anna"), "{refused}");
+    for said in [&["--yes"][..], &["--older-than", "7d"]] {
+        let words = [&all[..], said].concat();
+        assert_eq!(code(&fake, &words).await, exit::OK);
+    }
+}
+
+#[tokio::test]
+async fn what_was_deleted_is_said_where_the_rest_fails() {
+    let fake = FakeCluster::start(1);
+    fake.finished(vec![1]);
+    fake.with(|world| {
+        world.listed = ["j1", "j1"].map(String::from).to_vec();
+        world.listed_as = JobState::Succeeded;
+        world.deletes = 1;
+    });
+    let words = ["job", "delete", "--finished", "--yes"];
+    let output = process(&fake, &words).output().unwrap();
+    let said = said(&output);
+    assert!(said.contains("deleting 2 jobs"), "{said}");
+    assert!(said.contains("deleted 1 job\n"), "{said}");
+    assert_eq!(output.status.code(), Some(exit::FAILED.into()));
+}

@@ -46,6 +46,10 @@ pub struct World {
     pub fetches: Vec<u64>,
     /// Ids on the last page of the list.
     pub listed: Vec<String>,
+    /// Their state.
+    pub listed_as: JobState,
+    /// So many deletions are done; the next are refused.
+    pub deletes: usize,
     /// The next stream of this kind opens and says nothing.
     pub watch_is_silent: bool,
     /// The next fetches are refused so, one for each.
@@ -248,6 +252,7 @@ impl Jobs for Node {
             let world = self.world.lock().unwrap();
             jobs.extend(world.listed.iter().map(|id| Job {
                 id: id.clone(),
+                state: world.listed_as.into(),
                 ..Default::default()
             }));
         }
@@ -319,6 +324,11 @@ impl Jobs for Node {
 
     async fn delete(&self, request: Request<JobRef>) -> Result<Response<Job>, Status> {
         let job = self.job(&request.into_inner().job)?;
+        let mut world = self.world.lock().unwrap();
+        if world.deletes > 0 {
+            world.deletes -= 1;
+            return Ok(Response::new(job));
+        }
         let cause = format!("job {} has not ended", job.id);
         Err(refusal("not-finished", &cause))
     }
