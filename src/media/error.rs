@@ -126,6 +126,9 @@ pub enum MediaError {
     /// The build of ffmpeg refuses an option, filter or format that steps need.
     #[error("this {tool} does not do what is asked of it: {detail}")]
     WrongBuild { tool: String, detail: String },
+    /// A program that works, but not inside the sandbox.
+    #[error("{tool} works only outside the sandbox of encoders")]
+    SandboxMisfit { tool: String },
     /// A child showed no progress.
     #[error("{tool} made no progress for {} s", STALL_MAX.as_secs())]
     Stalled { tool: String },
@@ -176,6 +179,7 @@ impl MediaError {
             Self::ToolCrashed { .. } => "ffmpeg-crashed",
             Self::EncoderMissing { .. } => Problem::ENCODER_MISSING,
             Self::WrongBuild { .. } => "wrong-build",
+            Self::SandboxMisfit { .. } => "sandbox-misfit",
             Self::Stalled { .. } => "ffmpeg-stalled",
             Self::BadOutput { .. } => "ffmpeg-output",
             Self::PlanMismatch { .. } => "plan-mismatch",
@@ -189,6 +193,7 @@ impl MediaError {
     pub fn class(&self) -> Class {
         match self {
             Self::ToolMissing { .. }
+            | Self::SandboxMisfit { .. }
             | Self::Spawn { .. }
             | Self::Disk { .. }
             | Self::DiskFull { .. }
@@ -299,6 +304,9 @@ impl MediaError {
             }
             Self::EncoderMissing { .. } => {
                 "install an ffmpeg that has it, or choose another codec; `reelraft doctor` lists what works"
+            }
+            Self::SandboxMisfit { .. } => {
+                "it needs files that encoders may not read: install it below /usr, or with its libraries in `lib` beside its `bin`, or name their folder in LD_LIBRARY_PATH"
             }
             Self::WrongBuild { .. } => {
                 "the source is not at fault: install ffmpeg 5.1 or later with its usual parts; `reelraft doctor` lists what works"

@@ -122,7 +122,14 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
     add(&format!("recipe {RECIPE}"));
     add(std::env::consts::ARCH);
     for tool in [&tools.ffmpeg, &tools.ffprobe] {
-        let versions = output_of(tool, &strings(&["-hide_banner", "-version"])).await?;
+        let versions = output_of(tool, &strings(&["-hide_banner", "-version"])).await;
+        let versions = match versions {
+            Err(_) if process::runs_unconfined(tool).await => {
+                let tool = tool.display().to_string();
+                return Err(MediaError::SandboxMisfit { tool });
+            }
+            versions => versions?,
+        };
         // Paths and flags of the build matter only as far as the probe shows it.
         for (number, line) in versions.lines().enumerate() {
             if number == 0 || line.starts_with("lib") {
@@ -307,6 +314,29 @@ mod tests {
         for check in check_encoders(&tools).await {
             assert!(check.ok, "{}: {}", check.name, check.detail);
         }
+    }
+
+    #[tokio::test]
+    async fn a_program_that_needs_more_than_its_sandbox_is_told_apart() {
+        use std::os::unix::fs::PermissionsExt;
+        if crate::ffmpeg::sandbox::landlock_version().is_none() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let [ffmpeg, library] = ["ffmpeg", "library"].map(|name| folder.path().join(name));
+        let script = |library: &Path| format!("#!/bin/sh\nexec cat {}\n", library.display());
+        std::fs::write(&library, "library").unwrap();
+        std::fs::write(&ffmpeg, script(&library)).unwrap();
+        std::fs::set_permissions(&ffmpeg, PermissionsExt::from_mode(0o755)).unwrap();
+        let tools = Tools {
+            ffmpeg: ffmpeg.clone(),
+            ..Tools::find().unwrap()
+        };
+        let error = probe_build(&tools).await.unwrap_err();
+        assert_eq!(error.kind(), "sandbox-misfit", "{error}");
+        std::fs::remove_file(&library).unwrap();
+        let error = probe_build(&tools).await.unwrap_err();
+        assert_eq!(error.kind(), "ffmpeg-failed", "{error}");
     }
 
     /// A helper that fails on some question gives other plans and headers, so

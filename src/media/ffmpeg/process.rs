@@ -1,4 +1,4 @@
-//! The only file that starts processes. Each child is niced, runs in its own
+//! The only file that starts processes. Each child that gets an input is niced, runs in its own
 //! process group without environment and stdin, is limited in memory and file
 //! size, and is killed when its parent dies, when it is cancelled, when it
 //! stalls, or when its future is dropped. It is always reaped. Its output is
@@ -30,7 +30,7 @@ use crate::{
     },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
-        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK,
+        NICE, OPEN_FILES_MAX, PROBE_TIME_MAX, READING_MAX, STALL_TICK,
     },
 };
 
@@ -112,6 +112,20 @@ pub(crate) async fn run(
             None => Ok(Exit::Failure(status)),
         },
     }
+}
+
+/// Whether a program can say its version with all that this user may do. It is
+/// given no input.
+pub(crate) async fn runs_unconfined(program: &Path) -> bool {
+    let status = tokio::process::Command::new(program)
+        .arg("-version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true)
+        .status();
+    let status = tokio::time::timeout(PROBE_TIME_MAX, status).await;
+    matches!(status, Ok(Ok(status)) if status.success())
 }
 
 /// Reads both pipes until they are closed and the child has exited. `None`: it
