@@ -112,6 +112,11 @@ pub const REQUEST_SEND_BYTES: u32 = 128 << 10;
 /// Bytes written to a reader at once, and counted when they were taken.
 pub const REQUEST_PIECE_BYTES: usize = 64 << 10;
 
+/// How many times what an upload has sent is kept free for the rest of it, at
+/// most. Whoever wants to keep others out by large announcements must send a
+/// part of that.
+pub const ROOM_PER_SENT_MAX: u64 = 16;
+
 const _: () = assert!(
     CHUNK_BYTES <= BLOCK_BYTES,
     "a chunk is checked by its name alone"

@@ -1,10 +1,14 @@
 //! What this disk can still take, once all that was begun here is whole.
 
-use super::{limits::CHUNK_BYTES, plane::DataPlane};
+use super::{
+    limits::{CHUNK_BYTES, ROOM_PER_SENT_MAX},
+    plane::DataPlane,
+};
 
 impl DataPlane {
     /// Bytes that this disk has room for beyond the rest of the uploads that it
-    /// is a home of.
+    /// is a home of. An upload that only says that it is large takes no room from
+    /// others: it has some by what it has sent.
     pub fn room_bytes(&self) -> u64 {
         let state = self.table.local();
         let node = self.node();
@@ -12,7 +16,8 @@ impl DataPlane {
         let to_come = mine.map(|entry| {
             let chunks = self.store.chunks_known(&entry.job.id);
             let here = chunks.saturating_mul(CHUNK_BYTES as u64);
-            entry.job.source_bytes.saturating_sub(here)
+            let rest = entry.job.source_bytes.saturating_sub(here);
+            rest.min(here.saturating_mul(ROOM_PER_SENT_MAX))
         });
         self.store.room_bytes().saturating_sub(to_come.sum())
     }

@@ -110,12 +110,13 @@ async fn bytes_that_come_while_the_homes_move_are_refused() {
     assert_eq!(kind(put), "old-epoch");
 }
 
-/// What was begun here and is not here yet counts as used.
+/// What was begun here and is not here yet counts as used, as far as the upload
+/// has shown that it is meant.
 #[tokio::test]
 async fn the_rest_of_an_upload_has_its_room() {
     let nodes = ThreeNodes::start().await;
     let chunk_bytes = CHUNK_BYTES as u64;
-    let job = nodes.job(3 * chunk_bytes, &[1]);
+    let job = nodes.job(30 * chunk_bytes, &[1]);
     let disk = Arc::new(move |_: &std::path::Path| {
         Ok(reelraft_storage::blobs::Space {
             free_bytes: 50 * chunk_bytes,
@@ -130,13 +131,19 @@ async fn the_rest_of_an_upload_has_its_room() {
     let data = DataPlane::with_store(table, store.clone(), transport())
         .await
         .unwrap();
-    assert_eq!(data.room_bytes(), (50 - 5 - 3) * chunk_bytes);
+    assert_eq!(
+        data.room_bytes(),
+        (50 - 5) * chunk_bytes,
+        "nothing was sent"
+    );
     let chunk = Chunk {
         hash: store.put_bytes(&job, None, b"chunk").unwrap().hash,
         bytes: CHUNK_BYTES as u32,
     };
     store.record_chunk(&job, 0, &chunk).unwrap();
-    assert_eq!(data.room_bytes(), (50 - 5 - 2) * chunk_bytes);
+    assert_eq!(data.room_bytes(), (50 - 5 - 16) * chunk_bytes);
+    store.record_chunk(&job, 1, &chunk).unwrap();
+    assert_eq!(data.room_bytes(), (50 - 5 - 28) * chunk_bytes);
 }
 
 #[tokio::test]
