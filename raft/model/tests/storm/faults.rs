@@ -103,6 +103,7 @@ impl World {
             return;
         }
         self.truth.losses += 1;
+        self.truth.lost_disks.insert(node);
         let now_ms = self.now_ms;
         let of = self.node(node);
         of.lost = true;

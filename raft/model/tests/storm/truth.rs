@@ -63,6 +63,8 @@ pub struct Truth {
     /// Absences that outlasted a home's limit, disks that filled up or were
     /// lost, and nodes that came back with another build.
     pub losses: u64,
+    /// Nodes whose disks were lost for good.
+    pub lost_disks: BTreeSet<u64>,
     begun: BTreeMap<(AttemptKey, u64), Begun>,
     /// Every attempt that was given out.
     assigned: BTreeSet<AttemptKey>,
@@ -279,6 +281,14 @@ impl Truth {
             let was = before.job(id).map(|entry| entry.job.state());
             job.cursed || (job.abandoned && was == Some(JobState::Uploading))
         });
+        // All its homes were lost when they were chosen, before that was known:
+        // its upload waited for them until it expired.
+        let cursed = cursed
+            || before.job(id).is_some_and(|entry| {
+                let mut homes = entry.job.current_homes();
+                entry.job.state() == JobState::Uploading
+                    && homes.all(|home| self.lost_disks.contains(&home.node))
+            });
         if failed(after) && !failed(before) && !cursed {
             let problem = after.job(id).and_then(|entry| entry.job.problem.clone());
             let problem = problem
