@@ -15,8 +15,11 @@ use reelraft::{
         Api, Consistency, JobView, ListRequest, SubmitRequest, TasksRequest, WatchEvent,
         limits::FETCHES_MAX,
     },
-    node::messages::{
-        AttemptResult, Done, FromWorker, Hello, LeaderReport, NodeStatus, Outcome, ToWorker,
+    node::{
+        context::NodeContext,
+        messages::{
+            AttemptResult, Done, FromWorker, Hello, LeaderReport, NodeStatus, Outcome, ToWorker,
+        },
     },
 };
 use reelraft_model::{Command, JobState, Task, Tick};
@@ -279,6 +282,21 @@ async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
     stopper.send(true).unwrap();
 }
 
+/// What a worker says to this node, once it leads.
+async fn hello_to_leader(context: &NodeContext) -> Hello {
+    // It may have been elected this moment, and not know it yet.
+    let mut leadership = context.cluster.leadership();
+    leadership.wait_for(|now| now.leading).await.unwrap();
+    Hello {
+        node: 1,
+        incarnation: context.cluster.identity().incarnation.clone(),
+        address: context.config.advertise.clone(),
+        slots: 1,
+        build: "b".into(),
+        ..Hello::default()
+    }
+}
+
 /// An analysis that found nothing to encode, which no worker of ours reports
 /// and the table refuses: asked for again and again it would never end.
 #[tokio::test(flavor = "multi_thread")]
@@ -287,17 +305,7 @@ async fn a_result_that_the_table_refuses_fails_its_job() {
     let (context, intake, stopper) = start_without_worker(folder.path()).await;
     let api = Api::new(context.clone());
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
-    let hello = Hello {
-        node: 1,
-        incarnation: context.cluster.identity().incarnation.clone(),
-        address: context.config.advertise.clone(),
-        slots: 1,
-        build: "b".into(),
-        ..Hello::default()
-    };
-    // It may have been elected this moment, and not know it yet.
-    let mut leadership = context.cluster.leadership();
-    leadership.wait_for(|now| now.leading).await.unwrap();
+    let hello = hello_to_leader(&context).await;
     let (session, mut orders) = intake.open(hello).await.unwrap();
     upload(&api, &id, b"film").await;
     let worker = async {
@@ -334,16 +342,7 @@ async fn a_result_that_is_being_written_down_is_not_proposed_again() {
     let (context, intake, stopper) = start_without_worker(folder.path()).await;
     let api = Api::new(context.clone());
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
-    let hello = Hello {
-        node: 1,
-        incarnation: context.cluster.identity().incarnation.clone(),
-        address: context.config.advertise.clone(),
-        slots: 1,
-        build: "b".into(),
-        ..Hello::default()
-    };
-    let mut leadership = context.cluster.leadership();
-    leadership.wait_for(|now| now.leading).await.unwrap();
+    let hello = hello_to_leader(&context).await;
     let (session, mut orders) = intake.open(hello).await.unwrap();
     upload(&api, &id, b"film").await;
     let key = loop {

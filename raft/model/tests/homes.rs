@@ -24,16 +24,21 @@ impl World {
         assert!(!applied.replies[0].stale, "{:?}", applied.replies);
     }
 
-    /// A job whose source is sealed on nodes 1 and 2.
-    fn sealed(&mut self, request: &str) -> String {
+    /// A job without homes.
+    fn created(&mut self, request: &str, source_bytes: u64) -> String {
         self.apply(Command::CreateJob(CreateJob {
             tenant: "t".into(),
             request_id: request.into(),
             spec: Spec::default(),
-            source_bytes: 1,
+            source_bytes,
             ..Default::default()
         }));
-        let job = job_id("t", request);
+        job_id("t", request)
+    }
+
+    /// A job whose source is sealed on nodes 1 and 2.
+    fn sealed(&mut self, request: &str) -> String {
+        let job = self.created(request, 1);
         self.apply(Command::SetHomes(SetHomes {
             job: job.clone(),
             homes: vec![1, 2],
@@ -228,12 +233,7 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
 #[test]
 fn an_upload_goes_where_there_is_room() {
     let mut world = World::default();
-    world.apply(Command::CreateJob(CreateJob {
-        tenant: "t".into(),
-        request_id: "r".into(),
-        source_bytes: 100,
-        ..Default::default()
-    }));
+    world.created("r", 100);
     let mut health = three_nodes();
     for (node, room_bytes) in [(1, 99), (2, 100), (3, 1_000)] {
         health.nodes.get_mut(&node).unwrap().room_bytes = room_bytes;
@@ -248,12 +248,7 @@ fn an_upload_goes_where_there_is_room() {
 #[test]
 fn a_home_that_can_assemble_is_better_than_one_with_room() {
     let mut world = World::default();
-    world.apply(Command::CreateJob(CreateJob {
-        tenant: "t".into(),
-        request_id: "r".into(),
-        source_bytes: 100,
-        ..Default::default()
-    }));
+    world.created("r", 100);
     let mut health = three_nodes();
     let lone = health.nodes.get_mut(&3).unwrap();
     lone.build = "another".into();

@@ -221,15 +221,20 @@ async fn journals_and_presence_are_told_page_by_page() {
     assert!(missing.unwrap().unwrap_err().is_missing());
 }
 
-/// Readers that take nothing must leave the threads to others that may block.
-#[test]
-fn readers_that_take_nothing_hold_no_threads() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// A runtime whose threads that may block are soon all held.
+fn few_threads() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .max_blocking_threads(4)
         .enable_all()
         .build()
-        .unwrap();
+        .unwrap()
+}
+
+/// Readers that take nothing must leave the threads to others that may block.
+#[test]
+fn readers_that_take_nothing_hold_no_threads() {
+    let runtime = few_threads();
     let present = runtime.block_on(async {
         let nodes = ThreeNodes::start().await;
         let blob = content(8 * CHUNK_BYTES);
@@ -255,12 +260,7 @@ fn readers_that_take_nothing_hold_no_threads() {
 /// those whose bytes are there.
 #[test]
 fn senders_that_are_slow_hold_no_threads() {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(4)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = few_threads();
     let stored = runtime.block_on(async {
         let nodes = ThreeNodes::start().await;
         let job = nodes.job(1, &[1]);
