@@ -13,6 +13,7 @@
 
 pub mod checking_client;
 pub mod cli_client;
+pub mod clips;
 pub mod clock;
 pub mod event_log;
 pub mod events;

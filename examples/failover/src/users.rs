@@ -1,7 +1,9 @@
 //! Users of a [`crate::checking_client::CheckingClient`]: threads that each do
 //! what one user does, and a film whose upload takes a while.
 
-use std::{path::Path, process::Command, thread::JoinHandle};
+use std::{path::Path, thread::JoinHandle};
+
+use crate::clips::generate;
 
 /// Runs what a user does in a thread of its own.
 ///
@@ -22,17 +24,9 @@ pub fn start_user(work: impl AsyncFnOnce() + Send + 'static) -> Result<JoinHandl
 pub fn make_grainy_clip(path: &Path, seconds: u32) -> Result<(), String> {
     let video = format!("testsrc2=size=256x144:rate=24:duration={seconds}");
     let audio = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &video])
-        .args(["-f", "lavfi", "-i", &audio, "-vf", "noise=alls=60:allf=t"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-qp", "4"])
-        .args(["-g", "48", "-c:a", "aac", "-shortest"])
-        .arg(path)
-        .status()
-        .map_err(|error| format!("ffmpeg: {error}"))?;
-    if made.success() {
-        Ok(())
-    } else {
-        Err("the clip could not be made".into())
-    }
+    let inputs = [&video, "-f", "lavfi", "-i", &audio];
+    let picture = ["-vf", "noise=alls=60:allf=t", "-c:v", "libx264"];
+    let quality = ["-preset", "ultrafast", "-qp", "4", "-g", "48"];
+    let sound = ["-c:a", "aac", "-shortest"];
+    generate(path, &[&inputs[..], &picture, &quality, &sound].concat())
 }

@@ -4,15 +4,12 @@
 //! soon a slot that is free for it. At the end each film is compared with one
 //! that was made before any harm.
 
-use std::{
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::path::{Path, PathBuf};
 
 use reelraft_harness::{blake3_of, frames_of, make_clip};
 use serde_json::Value;
 
-use crate::{cli_client::CliClient, experiment::Settings};
+use crate::{cli_client::CliClient, clips::generate, experiment::Settings};
 
 /// Slots of each node: more than its share of two cores, so that films and
 /// one-frame shards run beside each other on every node.
@@ -197,15 +194,6 @@ fn has_ended(job: &Value) -> bool {
 /// If ffmpeg fails.
 pub(crate) fn make_probe_clip(path: &Path, frames: u32) -> Result<(), String> {
     let video = format!("testsrc2=size=64x64:rate=1:duration={frames}");
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i", &video])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "1"])
-        .arg(path)
-        .status()
-        .map_err(|error| format!("ffmpeg: {error}"))?;
-    if made.success() {
-        Ok(())
-    } else {
-        Err("the clip of one-frame shards could not be made".into())
-    }
+    let picture = [&video, "-c:v", "libx264", "-preset", "ultrafast", "-g", "1"];
+    generate(path, &picture)
 }

@@ -13,12 +13,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
-    process::{Command, ExitCode},
+    process::ExitCode,
     time::{Duration, Instant},
 };
 
 use reelraft_failover::{
     checking_client::CheckingClient,
+    clips::generate,
     experiment::{Settings, Verdict, run_experiment},
     grpc::{self, CallError},
     process_cluster::ProcessCluster,
@@ -338,16 +339,14 @@ impl<'a> Experiment<'a> {
 /// Three seconds of noise, so that its source has several chunks, with several
 /// keyframes, so that it has several shards.
 fn make_film(path: &Path) -> Result<(), String> {
-    let made = Command::new("ffmpeg")
-        .args(["-nostdin", "-v", "error", "-y", "-f", "lavfi", "-i"])
-        .arg("nullsrc=size=320x180:rate=24:duration=3,geq=random(1)*255:128:128")
-        .args(["-f", "lavfi", "-i", "sine=frequency=440:duration=3"])
-        .args(["-c:v", "libx264", "-preset", "ultrafast", "-g", "6"])
-        .args(["-crf", "6", "-c:a", "aac", "-shortest"])
-        .arg(path)
-        .status()
-        .map_err(|error| format!("ffmpeg: {error}"))?;
-    made.success()
-        .then_some(())
-        .ok_or_else(|| "the film could not be made".into())
+    let inputs = [
+        "nullsrc=size=320x180:rate=24:duration=3,geq=random(1)*255:128:128",
+        "-f",
+        "lavfi",
+        "-i",
+        "sine=frequency=440:duration=3",
+    ];
+    let picture = ["-c:v", "libx264", "-preset", "ultrafast", "-g", "6"];
+    let quality = ["-crf", "6", "-c:a", "aac", "-shortest"];
+    generate(path, &[&inputs[..], &picture, &quality].concat())
 }
