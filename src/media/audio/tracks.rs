@@ -115,15 +115,17 @@ pub(crate) fn requested_tracks<'s>(
             max: 1,
         });
     }
-    if asked.is_empty() && tracks.len() > TRACKS_MAX {
-        return Err(MediaError::OverLimit {
-            what: "the number of audio tracks",
-            found: tracks.len() as u64,
-            max: TRACKS_MAX as u64,
-        });
-    }
     if asked.is_empty() {
-        return Ok(tracks);
+        let mut own = tracks;
+        own.retain(|(_, stream)| !stream.in_other_program);
+        if own.len() > TRACKS_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the number of audio tracks",
+                found: own.len() as u64,
+                max: TRACKS_MAX as u64,
+            });
+        }
+        return Ok(own);
     }
     asked
         .iter()
