@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use reelraft_consensus::Cluster;
+use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, State, Tick,
     limits::COMMANDS_PER_ENTRY_MAX,
