@@ -163,10 +163,15 @@ fn make_plan(
         let shown = packets.iter().filter(|packet| !packet.hidden).count();
         plan = one_shard(plan.times, plan.keys, shown, note);
     }
-    match Grid::over(spec, base, zero) {
-        Some(grid) => grid.snap_plan(plan),
-        None => Ok(plan),
+    let Some(grid) = Grid::over(spec, base, zero) else {
+        return Ok(plan);
+    };
+    let cut = plan.shards.len() > 1;
+    let mut snapped = grid.snap_plan(plan)?;
+    if cut && snapped.shards.len() == 1 {
+        snapped.note = Some("at this frame rate it has too few frames to be cut".into());
     }
+    Ok(snapped)
 }
 
 /// Tags and dispositions of the video that is encoded.

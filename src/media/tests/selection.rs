@@ -101,7 +101,10 @@ fn sound_comes_from_the_program_of_the_picture() {
     };
     let sound = |words: &[(&str, &str)]| quick(&[&[("audio", "aac")], words].concat());
     let job = world.job(&clip, &sound(&[]));
-    assert_eq!((size(&job), language(&job)), ((128, 64), vec!["eng".into()]));
+    assert_eq!(
+        (size(&job), language(&job)),
+        ((128, 64), vec!["eng".into()])
+    );
     let other = "program 3 (video, audio) is left out; --program 3 takes it";
     assert_eq!(left_out(&job), [other]);
     let job = world.job(&clip, &sound(&[("program", "3")]));
@@ -109,7 +112,10 @@ fn sound_comes_from_the_program_of_the_picture() {
     assert!(job.proof["reference"].to_string().contains("\"0:0\""));
     // A track is asked for by its number in the file.
     let job = world.job(&clip, &sound(&[("audio_tracks", "1")]));
-    assert_eq!((size(&job), language(&job)), ((128, 64), vec!["fra".into()]));
+    assert_eq!(
+        (size(&job), language(&job)),
+        ((128, 64), vec!["fra".into()])
+    );
     let song = world.job(&clip, &spec(&[("container", "m4a"), ("program", "9")]));
     assert_eq!(language(&song), ["eng"]);
     let error = refused(&world, &clip, &sound(&[("program", "4")]));
@@ -135,7 +141,12 @@ fn a_timecode_is_kept_as_the_reference_keeps_it_or_it_is_said() {
         (&track, "mov", Some("10:20:30:05"), None),
         (&track, "mkv", Some("10:20:30:05"), None),
         (&ntsc, "mp4", Some("01:00:00;02"), None),
-        (&drops, "mp4", Some("01:00:00:02"), Some("the timecode 01:00:00;02 drops")),
+        (
+            &drops,
+            "mp4",
+            Some("01:00:00:02"),
+            Some("the timecode 01:00:00;02 drops"),
+        ),
         (&drops, "mkv", Some("01:00:00;02"), None),
         (&none, "mp4", None, Some("the timecode \"unknown\" is none")),
         (&none, "mkv", Some("unknown"), None),
@@ -146,7 +157,11 @@ fn a_timecode_is_kept_as_the_reference_keeps_it_or_it_is_said() {
         assert_eq!(ours.as_deref(), kept, "{words}");
         assert_eq!(timecode(&world, &job.reference_file()), ours, "{words}");
         let notes = left_out(&job);
-        assert_eq!(notes.len(), usize::from(note.is_some()), "{words}: {notes:?}");
+        assert_eq!(
+            notes.len(),
+            usize::from(note.is_some()),
+            "{words}: {notes:?}"
+        );
         assert!(note.is_none_or(|note| has(&notes, note)), "{notes:?}");
     }
     let bare = world.job(&track, &quick(&[("strip", "yes")]));
@@ -165,13 +180,22 @@ fn captions_are_kept_by_the_encoder_or_named() {
         ("ffv1", "mkv", "", false),
         ("av1", "mp4", "12", false),
     ] {
-        let words = [("codec", codec), ("container", container), ("preset", preset)];
+        let words = [
+            ("codec", codec),
+            ("container", container),
+            ("preset", preset),
+        ];
         let job = world.job(&clip, &spec(&[&words[..], &[("audio", "none")]].concat()));
         let shown = world.shown(&job.output, "frame_side_data");
         let there = shown.to_string().contains("ATSC A53");
         // A later encoder may keep more; what it loses is named.
         assert!(there || !kept, "{codec}");
-        assert_eq!(has(&left_out(&job), captions), !there, "{codec}: {}", job.note);
+        assert_eq!(
+            has(&left_out(&job), captions),
+            !there,
+            "{codec}: {}",
+            job.note
+        );
     }
 }
 
@@ -204,7 +228,11 @@ fn dolby_vision_without_colors_of_its_own_is_refused_unless_asked_for() {
     assert!(error.hint().contains("--ignore-dolby-vision"));
     let asked = [&small[..], &[("ignore_dolby_vision", "yes")]].concat();
     let job = world.job(&clip, &quick(&asked));
-    assert!(has(&left_out(&job), "Dolby Vision metadata"), "{}", job.note);
+    assert!(
+        has(&left_out(&job), "Dolby Vision metadata"),
+        "{}",
+        job.note
+    );
 }
 
 #[test]
@@ -235,17 +263,20 @@ fn what_else_the_cases_hold_is_named() {
 fn a_codec_that_can_not_be_decoded_is_named() {
     let world = World::new();
     let film = world.made("h264.mp4");
-    let renamed = |name: &str, from: &[u8], to: &[u8]| {
+    let renamed = |name: &str, boxes: &[(&[u8; 4], &[u8; 4])]| {
         let mut bytes = std::fs::read(&film.path).unwrap();
-        let at = bytes.windows(4).position(|four| four == from).unwrap();
-        bytes[at..at + 4].copy_from_slice(to);
+        for (from, to) in boxes {
+            // In the header, which is what is read last.
+            let at = bytes.windows(4).rposition(|four| four == *from).unwrap();
+            bytes[at..at + 4].copy_from_slice(*to);
+        }
         world.written(name, bytes)
     };
-    let clip = renamed("vvc.mp4", b"avc1", b"zzz1");
+    let clip = renamed("video.mp4", &[(b"avc1", b"zzz1"), (b"avcC", b"zzzC")]);
     let error = refused(&world, &clip, &quick(&[]));
     assert_eq!(error.kind(), "no-decoder");
     assert!(error.to_string().contains("video is zzz1"), "{error}");
-    let clip = renamed("other.mp4", b"mp4a", b"ac-4");
+    let clip = renamed("sound.mp4", &[(b"mp4a", b"ac-4"), (b"esds", b"zzzC")]);
     let job = world.job(&clip, &quick(&[("audio", "aac")]));
     let note = "audio track 1 is AC-4, which this ffmpeg can't decode, and is left out";
     assert_eq!(left_out(&job), [note]);

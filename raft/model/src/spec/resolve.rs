@@ -93,11 +93,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 loudness_mlufs: *loudness_mlufs,
                 tracks: audio_tracks,
             },
-            streams: StreamOptions {
-                program: *program,
-                video_track: *video_track,
-                ignore_dolby_vision: *ignore_dolby_vision,
-            },
+            streams: StreamOptions::new(*program, *video_track, *ignore_dolby_vision),
             other: OtherOptions {
                 shard_ms: *shard_ms,
                 subtitles,

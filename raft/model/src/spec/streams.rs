@@ -5,9 +5,19 @@ use super::{bounds::in_range, choices::Codec, error::SpecError};
 use crate::limits::{PROGRAM_MAX, VIDEO_TRACK_MAX};
 
 pub(super) struct StreamOptions {
-    pub program: Option<u32>,
-    pub video_track: Option<u32>,
-    pub ignore_dolby_vision: bool,
+    program: Option<u32>,
+    video_track: Option<u32>,
+    ignore_dolby_vision: bool,
+}
+
+impl StreamOptions {
+    pub fn new(program: Option<u32>, video_track: Option<u32>, ignore_dolby_vision: bool) -> Self {
+        StreamOptions {
+            program,
+            video_track,
+            ignore_dolby_vision,
+        }
+    }
 }
 
 pub(super) struct Streams {

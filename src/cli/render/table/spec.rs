@@ -75,6 +75,11 @@ pub fn spec_options(spec: &Spec) -> String {
         ("strict", *strict),
         ("ignore-dolby-vision", *ignore_dolby_vision),
     ];
+    joined(&values, &switches)
+}
+
+/// The options that are given and the switches that are on.
+fn joined(values: &[(&str, String)], switches: &[(&str, bool)]) -> String {
     let given = values.iter().filter(|(_, value)| !value.is_empty());
     let given = given.map(|(name, value)| format!("--{name} {value}"));
     let on = switches.iter().filter(|(_, on)| *on);
