@@ -22,6 +22,7 @@ use crate::{
         blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
         worker_client::WorkerClient,
     },
+    http::{self, Faces},
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -53,24 +54,45 @@ pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<
         .await
         .map_err(|error| error.problem())?;
     let listener = start::listen(config.listen).await?;
-    serve(NodeContext::new(config, cluster, data)?, listener, stop).await
+    let http = match config.http {
+        Some(address) => Some(start::listen(address).await?),
+        None => None,
+    };
+    serve(
+        NodeContext::new(config, cluster, data)?,
+        listener,
+        http,
+        stop,
+    )
+    .await
 }
 
 async fn serve(
     context: Arc<NodeContext>,
     listener: TcpListener,
+    http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
     let (stop_serving, serving_stopped) = watch::channel(false);
+    let api = Api::new(context.clone());
+    let serving_http = http.map(|listener| {
+        let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+        let faces = Faces {
+            api: api.clone(),
+            gate: secret.gate_or(peer_secret),
+        };
+        let stopped = serving_stopped.clone();
+        tokio::spawn(http::server::serve(http::router(faces), listener, stopped))
+    });
     let services = router::services(
         &context.config.secret,
         &context.config.peer_secret,
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
-        Api::new(context.clone()),
+        api,
     )
     .await;
     let places = Places::default();
@@ -119,6 +141,9 @@ async fn serve(
         let _ = ended(task).await;
     }
     let _ = ended(serving).await;
+    if let Some(serving) = serving_http {
+        let _ = ended(serving).await;
+    }
     Ok(())
 }
 
