@@ -7,7 +7,7 @@ use axum::{
 };
 use reelraft_proto::documents::Status;
 
-use super::{documents::json, refusal::Answer, request::known, router::Faces};
+use super::{documents::json, faces::Faces, refusal::Answer, request::known};
 use crate::{api::Consistency, grpc::convert::wire_status};
 
 /// `GET /healthz`: whether the process answers.

@@ -14,9 +14,9 @@ use serde_json::{Map, Value};
 
 use super::{
     documents::{json, json_text},
+    faces::{Faces, JobId},
     refusal::{Answer, Refusal},
     request::{json_body, known, request_id},
-    router::{Faces, JobId},
     server::Cut,
     spec,
 };

@@ -10,6 +10,7 @@
 
 mod access;
 mod documents;
+mod faces;
 mod health;
 mod jobs;
 pub mod limits;
@@ -23,4 +24,4 @@ mod sources;
 mod spec;
 mod transcode;
 
-pub use router::{Faces, router};
+pub use self::{faces::Faces, router::router};

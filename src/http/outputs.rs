@@ -12,10 +12,10 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reelraft_model::{Job, Problem};
 
 use super::{
+    faces::{Faces, JobId},
     ranges::{Wanted, wanted},
     refusal::{Answer, Refusal},
     request::{header_text, known},
-    router::{Faces, JobId},
     server::Cut,
 };
 

@@ -4,42 +4,14 @@ use std::convert::Infallible;
 
 use axum::{
     Router,
-    extract::{FromRequestParts, Path, Request, State},
-    http::request::Parts,
+    extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, get, post, put},
 };
 use reelraft_model::Problem;
-use reelraft_proto::auth::Gate;
 
-use super::{health, jobs, outputs, refusal::Refusal, sources, transcode};
-use crate::api::Api;
-
-/// What the handlers share.
-#[derive(Clone)]
-pub struct Faces {
-    pub api: Api,
-    /// The check of the clients' secret.
-    pub gate: Gate,
-}
-
-/// The job that a path names.
-pub struct JobId(pub String);
-
-impl FromRequestParts<Faces> for JobId {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
-        let path = Path::<String>::from_request_parts(parts, faces).await;
-        path.map(|Path(id)| JobId(id)).map_err(|_| {
-            Refusal::bad_request(
-                "the job's id in the path can't be read",
-                "send it as it was given",
-            )
-        })
-    }
-}
+use super::{faces::Faces, health, jobs, outputs, refusal::Refusal, sources, transcode};
 
 /// The routes. `/healthz` and `/readyz` need no secret.
 pub fn router(faces: Faces) -> Router {

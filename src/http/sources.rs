@@ -18,10 +18,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use super::{
     documents::json,
+    faces::{Faces, JobId},
     limits::SOURCE_IDLE_MAX,
     refusal::{Answer, Refusal},
     request::{content_length, known},
-    router::{Faces, JobId},
 };
 use crate::{
     api::{Api, Consistency},

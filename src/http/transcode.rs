@@ -10,11 +10,11 @@ use futures::StreamExt;
 use reelraft_model::{Job, JobState, Problem};
 
 use super::{
+    faces::Faces,
     jobs::fingerprint,
     outputs,
     refusal::Answer,
     request::{content_length, query, request_id},
-    router::Faces,
     server::Cut,
     sources, spec,
 };

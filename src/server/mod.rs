@@ -77,15 +77,7 @@ async fn serve(
     let sessions = Arc::new(Sessions::default());
     let (stop_serving, serving_stopped) = watch::channel(false);
     let api = Api::new(context.clone());
-    let serving_http = http.map(|listener| {
-        let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
-        let faces = Faces {
-            api: api.clone(),
-            gate: secret.gate_or(peer_secret),
-        };
-        let stopped = serving_stopped.clone();
-        tokio::spawn(http::server::serve(http::router(faces), listener, stopped))
-    });
+    let serving_http = serve_http(&context, &api, http, serving_stopped.clone());
     let services = router::services(
         &context.config.secret,
         &context.config.peer_secret,
@@ -140,11 +132,29 @@ async fn serve(
     for task in loops {
         let _ = ended(task).await;
     }
-    let _ = ended(serving).await;
-    if let Some(serving) = serving_http {
-        let _ = ended(serving).await;
+    for task in [serving, serving_http] {
+        let _ = ended(task).await;
     }
     Ok(())
+}
+
+/// The HTTP port, where the node has one.
+fn serve_http(
+    context: &NodeContext,
+    api: &Api,
+    listener: Option<TcpListener>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+    let faces = Faces {
+        api: api.clone(),
+        gate: secret.gate_or(peer_secret),
+    };
+    tokio::spawn(async move {
+        if let Some(listener) = listener {
+            http::server::serve(http::router(faces), listener, stop).await;
+        }
+    })
 }
 
 fn storage_failed(cause: String) -> Problem {

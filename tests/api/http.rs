@@ -144,12 +144,7 @@ async fn a_film_is_made_by_plain_requests() {
     assert_eq!(sent.status, 200, "{:?}", sent.json());
     assert!(sent.json()["source_root"].is_string());
 
-    let events = client.get(&format!("{path}/events")).await;
-    assert_eq!(events.header("content-type"), Some("text/event-stream"));
-    let text = String::from_utf8_lossy(&events.body).to_string();
-    let last = text.lines().rfind(|line| line.contains("data: ")).unwrap();
-    let (_, last) = last.split_once("data: ").unwrap();
-    let last: Value = serde_json::from_str(last).unwrap();
+    let last = last_event(&client, &path).await;
     assert_eq!(last["job"]["state"], "succeeded", "{last}");
     assert_eq!(last["job"]["spec"]["width"], 32);
 
@@ -166,6 +161,19 @@ async fn a_film_is_made_by_plain_requests() {
     assert_eq!(whole.header("content-type"), Some("video/mp4"));
     ranges_are_given(&client, &output, &tag, &whole.body).await;
 
+    parts_are_given(&client, &path).await;
+    let list = client.get("/api/v1/jobs?page_size=1").await.json();
+    assert_eq!(list["jobs"][0]["state"], "succeeded");
+    assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
+    let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
+    assert_eq!(cancelled.status, 409);
+    let deleted = client.ask("DELETE", &path, "", b"").await;
+    assert_eq!(deleted.json()["state"], "deleted");
+    assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
+    stopper.send(true).unwrap();
+}
+
+async fn parts_are_given(client: &Client, path: &str) {
     for (part, field) in [
         ("", "id"),
         ("/tasks", "tasks"),
@@ -176,15 +184,16 @@ async fn a_film_is_made_by_plain_requests() {
         assert_eq!(answer.status, 200, "{part}");
         assert!(!answer.json()[field].is_null(), "{part} has no {field}");
     }
-    let list = client.get("/api/v1/jobs?page_size=1").await.json();
-    assert_eq!(list["jobs"][0]["state"], "succeeded");
-    assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
-    let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
-    assert_eq!(cancelled.status, 409);
-    let deleted = client.ask("DELETE", &path, "", b"").await;
-    assert_eq!(deleted.json()["state"], "deleted");
-    assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
-    stopper.send(true).unwrap();
+}
+
+/// The last event of a job, which comes when it has ended.
+async fn last_event(client: &Client, job: &str) -> Value {
+    let events = client.get(&format!("{job}/events")).await;
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    let text = String::from_utf8_lossy(&events.body).to_string();
+    let last = text.lines().rfind(|line| line.contains("data: ")).unwrap();
+    let (_, data) = last.split_once("data: ").unwrap();
+    serde_json::from_str(data).unwrap()
 }
 
 async fn ranges_are_given(client: &Client, output: &str, tag: &str, whole: &[u8]) {
