@@ -58,7 +58,11 @@ impl Client {
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
         let gate = Secret::new(secret).unwrap().gate();
-        let router = http::router(Faces { api, gate });
+        let router = http::router(Faces {
+            api,
+            gate,
+            tails: Default::default(),
+        });
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }
