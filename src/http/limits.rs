@@ -22,6 +22,10 @@ pub const JSON_TIME_MAX: Duration = Duration::from_secs(10);
 /// How long a source's sender may send nothing.
 pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
 
+/// Uploads of which a part of a chunk is kept between two requests: at most so
+/// many MiB in all.
+pub const TAILS_MAX: usize = 64;
+
 /// Pause after a connection could not be accepted, as when no file descriptor
 /// is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

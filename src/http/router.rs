@@ -7,11 +7,11 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post, put},
+    routing::{MethodRouter, get, head, post, put},
 };
 use reelraft_model::Problem;
 
-use super::{faces::Faces, health, jobs, outputs, refusal::Refusal, sources, transcode};
+use super::{faces::Faces, health, jobs, outputs, refusal::Refusal, sources, transcode, tus};
 
 /// The routes. `/healthz` and `/readyz` need no secret.
 pub fn router(faces: Faces) -> Router {
@@ -26,6 +26,11 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/events", on(get(jobs::events)))
         .route("/jobs/{id}/source", on(put(sources::put)))
         .route("/jobs/{id}/output", on(get(outputs::get)))
+        .route("/uploads", on(post(tus::create).options(tus::describe)))
+        .route(
+            "/uploads/{id}",
+            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
+        )
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)

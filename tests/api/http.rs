@@ -58,7 +58,11 @@ impl Client {
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
         let gate = Secret::new(secret).unwrap().gate();
-        let router = http::router(Faces { api, gate });
+        let router = http::router(Faces {
+            api,
+            gate,
+            tails: Default::default(),
+        });
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }
@@ -333,4 +337,124 @@ async fn curl(client: &Client, folder: &Path, key: &str) -> Option<Vec<u8>> {
     let run = run.ok()?;
     assert!(run.status.success());
     Some(run.stdout)
+}
+
+const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
+/// An upload by tus: its path, and how far it is.
+struct Tus<'a> {
+    client: &'a Client,
+    path: String,
+}
+
+impl<'a> Tus<'a> {
+    async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
+        let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
+        let made = client.ask("POST", "/api/v1/uploads", &headers, b"").await;
+        assert_eq!(made.status, 201, "{:?}", made.json());
+        let path = made.header("location").unwrap().to_string();
+        Tus { client, path }
+    }
+
+    async fn offset(&self) -> usize {
+        let head = self.client.ask("HEAD", &self.path, TUS, b"").await;
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+        head.header("upload-offset").unwrap().parse().unwrap()
+    }
+
+    async fn patch(&self, offset: usize, body: &[u8]) -> Answer {
+        let headers = format!(
+            "{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
+        );
+        self.client.ask("PATCH", &self.path, &headers, body).await
+    }
+
+    /// Sends a part; where the next one begins.
+    async fn send(&self, offset: usize, body: &[u8]) -> usize {
+        let sent = self.patch(offset, body).await;
+        assert_eq!(sent.status, 204, "{:?}", sent.json());
+        sent.header("upload-offset").unwrap().parse().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_by_tus_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
+    let (other, _stop) = Client::serve(api, SECRET).await;
+    let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
+
+    // "film.mov", and --width 1280.
+    let tus = Tus::create(
+        &client,
+        source.len(),
+        "filename ZmlsbS5tb3Y=,width MTI4MA==",
+    )
+    .await;
+    assert_eq!(tus.offset().await, 0);
+    let mut at = 0;
+    for _ in 0..3 {
+        at = tus.send(at, &source[at..at + 400_000]).await;
+        assert_eq!(tus.offset().await, at);
+    }
+    assert_eq!(at, 1_200_000, "less than a chunk is kept, too");
+    let wrong = tus.patch(at + 1, &source[at + 1..]).await;
+    assert_eq!(wrong.refusal(), (409, "wrong-offset".into()));
+    let long = tus.patch(at, &source).await;
+    assert_eq!(long.refusal(), (413, "too-large".into()));
+
+    // Another node knows what is safe, and not what this one keeps of a chunk.
+    let there = Tus {
+        client: &other,
+        path: tus.path.clone(),
+    };
+    at = there.offset().await;
+    assert_eq!(at, 1 << 20);
+    at = there.send(at, &source[at..]).await;
+    assert_eq!(at, source.len());
+    assert_eq!(tus.offset().await, at);
+    let job = tus.path.replace("uploads", "jobs");
+    let job = client.get(&job).await.json();
+    assert_eq!(job["spec"]["width"], 1280);
+    assert_eq!(job["source_name"], "film.mov");
+    assert!(job["source_root"].is_string());
+    let ended = client.ask("DELETE", &tus.path, TUS, b"").await;
+    assert_eq!(ended.refusal(), (409, "not-uploading".into()));
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tus_says_wrong_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+    let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
+    assert_eq!(able.header("tus-extension"), Some("creation,termination"));
+    for (headers, refusal) in [
+        ("Upload-Length: 7\r\n", (412, "unknown-version")),
+        ("Tus-Resumable: 1.0.0\r\n", (400, "bad-request")),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: x\r\n",
+            (400, "bad-request"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 0\r\n",
+            (400, "empty-source"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: colour cmVk\r\n",
+            (400, "bad-spec"),
+        ),
+    ] {
+        let answer = client.ask("POST", "/api/v1/uploads", headers, b"").await;
+        let (status, kind) = refusal;
+        assert_eq!(answer.refusal(), (status, kind.into()), "{headers}");
+    }
+    let tus = Tus::create(&client, 7, "").await;
+    let untyped = client.ask("PATCH", &tus.path, TUS, b"1234567").await;
+    assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
+    assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);
+    assert_eq!(client.ask("HEAD", &tus.path, TUS, b"").await.status, 404);
+    stopper.send(true).unwrap();
 }
