@@ -169,12 +169,29 @@ async fn a_film_is_made_by_plain_requests() {
     let list = client.get("/api/v1/jobs?page_size=1").await.json();
     assert_eq!(list["jobs"][0]["state"], "succeeded");
     assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
+    metrics_are_given(&client).await;
     let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
     assert_eq!(cancelled.status, 409);
     let deleted = client.ask("DELETE", &path, "", b"").await;
     assert_eq!(deleted.json()["state"], "deleted");
     assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
     stopper.send(true).unwrap();
+}
+
+async fn metrics_are_given(client: &Client) {
+    let metrics = client.get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "reelraft_leader 1",
+        "reelraft_jobs{state=\"succeeded\"} 1",
+        "reelraft_node_up{node=\"1\"} 1",
+        "reelraft_tasks_running 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
 }
 
 async fn parts_are_given(client: &Client, path: &str) {
@@ -284,6 +301,7 @@ async fn what_is_wrong_is_refused_by_name() {
         secret: "sword",
     };
     for path in [
+        "/metrics",
         "/api/v1/jobs",
         "/api/v1/cluster",
         "/api/v1/jobs/none/output",

@@ -7,6 +7,7 @@ mod attached;
 mod belongings;
 mod builds;
 mod codecs;
+mod cues;
 mod damage;
 mod headers;
 mod oracle;
