@@ -21,6 +21,10 @@ pub const STREAMS_MAX: usize = 1_000;
 /// photo is followed by its previews or the other eye's view, which are fewer.
 pub const LOOSE_PICTURES_MIN: usize = 5;
 
+/// First packets of all videos by which a still is told from a film: at the
+/// most common rates, about two seconds of the film.
+pub const STILL_PACKETS: u64 = 64;
+
 /// Frames that the deinterlacer is given on each side. It looks at one, and
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
@@ -101,6 +105,12 @@ pub const COMPLAINT_BYTES_MAX: usize = 200;
 /// Packets that the planner looks ahead. No codec reorders by more than 16
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
+
+/// Keyframes that an index keeps before each cut. A shard is decoded from the
+/// second one before those frames that its filters look back at; a film without
+/// other frames would have as many of them as frames.
+pub const KEYS_BEFORE_CUT: usize = 8;
+const _: () = assert!(KEYS_BEFORE_CUT >= DEINTERLACE_FRAMES + 3);
 
 /// A child without progress for this long is killed, not counting the time that
 /// it waits for a processor. Slow encoders take seconds per frame.

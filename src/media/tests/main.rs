@@ -13,6 +13,7 @@ mod headers;
 mod oracle;
 mod pictures;
 mod refusals;
+mod selection;
 mod tracks;
 mod transport;
 mod world;
