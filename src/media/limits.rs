@@ -109,6 +109,12 @@ pub const COMPLAINT_BYTES_MAX: usize = 200;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
+/// Keyframes that an index keeps before each cut. A shard is decoded from the
+/// second one before those frames that its filters look back at; a film without
+/// other frames would have as many of them as frames.
+pub const KEYS_BEFORE_CUT: usize = 8;
+const _: () = assert!(KEYS_BEFORE_CUT >= DEINTERLACE_FRAMES + 3);
+
 /// A child without progress for this long is killed, not counting the time that
 /// it waits for a processor. Slow encoders take seconds per frame.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
