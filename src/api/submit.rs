@@ -185,7 +185,8 @@ fn check(request: &SubmitRequest) -> Result<(), Problem> {
         ));
     }
     if request.source_bytes > SOURCE_BYTES_MAX {
-        return Err(bad_request(
+        return Err(Problem::new(
+            "too-large",
             format!("the source is larger than {SOURCE_BYTES_MAX} bytes"),
             "split it first",
         ));

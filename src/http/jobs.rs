@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
@@ -16,7 +16,7 @@ use super::{
     documents::{json, json_text},
     faces::{Faces, JobId},
     refusal::{Answer, Refusal},
-    request::{json_body, known, request_id},
+    request::{header_text, json_body, known, request_id},
     server::Cut,
     spec,
 };
@@ -162,16 +162,31 @@ pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -
 }
 
 /// `GET /jobs/{id}/events`: server-sent events. Each carries the whole job, so
-/// that a client which connects again, to any node, has missed nothing.
-pub async fn events(State(faces): State<Faces>, JobId(id): JobId, cut: Cut, uri: Uri) -> Answer {
+/// that a client which connects again, to any node, has missed nothing. Its id
+/// is the job's state: a client that has seen how the job ended is told by 204
+/// not to come again.
+pub async fn events(
+    State(faces): State<Faces>,
+    JobId(id): JobId,
+    cut: Cut,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Answer {
     let [] = known(&uri, [])?;
+    if let Some(seen) = header_text(&headers, "last-event-id")? {
+        let job = faces.api.job(&id, Consistency::Linearizable).await?.job;
+        if job.state().ended() && job.state().name() == seen {
+            return Ok(StatusCode::NO_CONTENT.into_response());
+        }
+    }
     let events = faces.api.watch(&id).await?;
     events.on_stall(move || cut.cut());
     let lines = events.map_ok(|event| {
+        let state = event.job.job.state().name();
         let event = wire_event(event);
         let data = serde_json::to_string(&Event::from(&event));
         let data = data.expect("documents always serialize");
-        format!("event: job\ndata: {data}\n\n")
+        format!("event: job\nid: {state}\ndata: {data}\n\n")
     });
     let lines = lines.map_err(|problem| problem.to_string());
     let mut response = Response::new(Body::from_stream(lines));

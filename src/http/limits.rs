@@ -30,6 +30,21 @@ pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
 /// many MiB in all.
 pub const TAILS_MAX: usize = 64;
 
+/// How long a request that waits for its film bears a cluster without a leader.
+pub const LEADER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Pause before it looks again.
+pub const WATCH_AGAIN: Duration = Duration::from_millis(500);
+
+/// Seconds of silence after which a client is asked whether it is still there;
+/// three questions at a quarter of it follow.
+pub const KEEPALIVE_AFTER_S: libc::c_int = 60;
+
+/// How long, and how much of, an unread body is taken in after the answer:
+/// closing at once would take the answer back from a client that still sends.
+pub const LINGER_TIME_MAX: Duration = Duration::from_secs(2);
+pub const LINGER_BYTES_MAX: u64 = 16 << 20;
+
 /// Pause after a connection could not be accepted, as when no file descriptor
 /// is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);

@@ -103,6 +103,12 @@ fn describe(job: &Job, tag: &str, headers: &mut HeaderMap) {
     };
     let stem = job.source_name.rsplit_once('.');
     let stem = stem.map_or(job.source_name.as_str(), |(stem, _)| stem);
+    let stem = match stem {
+        "" => "output".to_string(),
+        // No part of a path.
+        stem => stem.replace(['/', '\\'], "_"),
+    };
+    let stem = stem.as_str();
     let name = utf8_percent_encode(stem, &NAME_LETTERS);
     let disposition =
         format!("attachment; filename=\"output.{container}\"; filename*=UTF-8''{name}.{container}");

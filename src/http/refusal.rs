@@ -16,6 +16,10 @@ use super::limits::RETRY_AFTER_S;
 #[derive(Debug)]
 pub struct Refusal(pub Problem);
 
+/// The status of a job that failed by what is in its source: the request was
+/// understood, and could not be done.
+pub const UNPROCESSABLE: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
+
 /// What a handler gives.
 pub type Answer = Result<Response, Refusal>;
 
@@ -46,11 +50,20 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(http_status_of(&self.0.kind));
+        self.with_status(status.expect("the table has statuses of HTTP alone"))
+    }
+}
+
+impl Refusal {
+    /// The refusal under a status that its kind alone does not give.
+    pub fn with_status(self, code: StatusCode) -> Response {
         let Problem { kind, cause, hint } = &self.0;
-        let status = http_status_of(kind);
+        let status = code.as_u16();
         let document = Document {
             r#type: "about:blank",
-            title: kind,
+            // What the status means, as RFC 9457 asks of this type.
+            title: code.canonical_reason().unwrap_or_default(),
             status,
             detail: cause,
             kind,
@@ -59,8 +72,7 @@ impl IntoResponse for Refusal {
         };
         let body = serde_json::to_string(&document).expect("texts and a number serialize");
         let mut response = Response::new(Body::from(body));
-        *response.status_mut() =
-            StatusCode::from_u16(status).expect("the table has statuses of HTTP alone");
+        *response.status_mut() = code;
         let headers = response.headers_mut();
         headers.insert(
             header::CONTENT_TYPE,

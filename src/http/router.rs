@@ -17,7 +17,15 @@ use super::{
 
 /// The routes. `/healthz` and `/readyz` need no secret.
 pub fn router(faces: Faces) -> Router {
+    let uploads = Router::new()
+        .route("/uploads", on(post(tus::create).options(tus::describe)))
+        .route(
+            "/uploads/{id}",
+            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
+        )
+        .layer(middleware::from_fn(tus::sign));
     let api = Router::new()
+        .merge(uploads)
         .route("/jobs", on(get(jobs::list).post(jobs::create)))
         .route("/jobs/{id}", on(get(jobs::show).delete(jobs::delete)))
         .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
@@ -28,15 +36,10 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/events", on(get(jobs::events)))
         .route("/jobs/{id}/source", on(put(sources::put)))
         .route("/jobs/{id}/output", on(get(outputs::get)))
-        .route("/uploads", on(post(tus::create).options(tus::describe)))
-        .route(
-            "/uploads/{id}",
-            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
-        )
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
-        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+        .layer(middleware::from_fn_with_state(faces.clone(), admit));
     let metrics = Router::new()
         .route("/metrics", on(get(metrics::get)))
         .route_layer(middleware::from_fn_with_state(faces.clone(), admit));

@@ -1,11 +1,12 @@
 //! The connections of the HTTP port.
 
-use std::{convert::Infallible, os::fd::AsRawFd, sync::Arc};
+use std::{convert::Infallible, future::poll_fn, os::fd::AsRawFd, pin::Pin, sync::Arc};
 
 use axum::{Router, body::Body, extract::FromRequestParts, http::request::Parts};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::{Notify, OwnedSemaphorePermit, Semaphore, watch},
     task::JoinSet,
@@ -15,6 +16,7 @@ use tracing::debug;
 
 use super::limits::{
     ACCEPT_PAUSE, ANSWER_STALL_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX,
+    KEEPALIVE_AFTER_S, LINGER_BYTES_MAX, LINGER_TIME_MAX,
 };
 
 /// Ends the connection that a request came by: what its reader does not take
@@ -69,24 +71,47 @@ pub async fn serve(router: Router, listener: TcpListener, mut stop: watch::Recei
     while connections.join_next().await.is_some() {}
 }
 
-/// Has the kernel end a connection whose other side takes nothing: an answer
-/// would wait for it in memory.
-fn limit_stalls(socket: &TcpStream) {
-    let limit_ms = ANSWER_STALL_MAX.as_millis() as libc::c_uint;
-    // SAFETY: the socket is open, and the value is as long as is said.
-    let set = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
+/// Has the kernel end a connection whose other side takes nothing, as an answer
+/// would wait for it in memory, or is gone.
+fn limit_silence(socket: &TcpStream) {
+    let stall_ms = ANSWER_STALL_MAX.as_millis() as libc::c_int;
+    for (level, option, value) in [
+        (libc::IPPROTO_TCP, libc::TCP_USER_TIMEOUT, stall_ms),
+        (libc::SOL_SOCKET, libc::SO_KEEPALIVE, 1),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPIDLE, KEEPALIVE_AFTER_S),
+        (
             libc::IPPROTO_TCP,
-            libc::TCP_USER_TIMEOUT,
-            (&raw const limit_ms).cast(),
-            size_of_val(&limit_ms) as libc::socklen_t,
-        )
-    };
-    if set != 0 {
-        let error = std::io::Error::last_os_error();
-        debug!(%error, "a connection has no limit for stalls");
+            libc::TCP_KEEPINTVL,
+            KEEPALIVE_AFTER_S / 4,
+        ),
+        (libc::IPPROTO_TCP, libc::TCP_KEEPCNT, 3),
+    ] {
+        // SAFETY: the socket is open, and the value is as long as is said.
+        let set = unsafe {
+            libc::setsockopt(
+                socket.as_raw_fd(),
+                level,
+                option,
+                (&raw const value).cast(),
+                size_of_val(&value) as libc::socklen_t,
+            )
+        };
+        if set != 0 {
+            let error = std::io::Error::last_os_error();
+            debug!(%error, option, "a connection has no limit for silence");
+        }
     }
+}
+
+/// Closes a connection, and takes in for a while what its client still sends.
+async fn linger(mut socket: TcpStream) {
+    let drained = async {
+        socket.shutdown().await?;
+        let mut rest = socket.take(LINGER_BYTES_MAX);
+        tokio::io::copy(&mut rest, &mut tokio::io::sink()).await
+    };
+    // Whoever sends on is cut off.
+    let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
 }
 
 /// Serves one connection until it ends, is cut, or `stop` is set.
@@ -98,7 +123,7 @@ async fn converse(
 ) {
     // An answer of a few bytes must not wait for more of them.
     let _ = socket.set_nodelay(true);
-    limit_stalls(&socket);
+    limit_silence(&socket);
     let cut = Cut::default();
     let handle = cut.clone();
     let service = service_fn(move |request: Request<Incoming>| {
@@ -106,28 +131,30 @@ async fn converse(
         request.extensions_mut().insert(handle.clone());
         let mut router = router.clone();
         // A router is always ready.
-        async move { router.call(request).await }
+        Box::pin(async move { router.call(request).await })
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .serve_connection(TokioIo::new(socket), service);
-    let mut connection = std::pin::pin!(connection);
     let mut stopping = false;
     loop {
-        tokio::select! {
-            ended = connection.as_mut() => {
-                if let Err(error) = ended {
-                    debug!(%error, "a connection broke");
-                }
-                return;
-            }
+        let told_to_stop = async {
+            let _ = stop.wait_for(|stop| *stop).await;
+        };
+        let ended = tokio::select! {
+            ended = poll_fn(|context| connection.poll_without_shutdown(context)) => Some(ended),
             () = cut.0.notified() => return,
-            _ = stop.wait_for(|stop| *stop), if !stopping => {
+            () = told_to_stop, if !stopping => None,
+        };
+        match ended {
+            None => {
                 stopping = true;
-                connection.as_mut().graceful_shutdown();
+                Pin::new(&mut connection).graceful_shutdown();
             }
+            Some(Ok(())) => return linger(connection.into_parts().io.into_inner()).await,
+            Some(Err(error)) => return debug!(%error, "a connection broke"),
         }
     }
 }
@@ -138,10 +165,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::routing::get;
-    use tokio::{
-        io::{AsyncReadExt, AsyncWriteExt},
-        time::timeout,
-    };
+    use tokio::time::timeout;
 
     use super::*;
 

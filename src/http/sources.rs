@@ -2,7 +2,10 @@
 //! are cut from a body as it comes. What was acknowledged is kept whatever
 //! becomes of the request: the next one, to any node, brings the rest.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
 
 use axum::{
     body::{Body, BodyDataStream},
@@ -22,13 +25,12 @@ use super::{
     limits::SOURCE_IDLE_MAX,
     refusal::{Answer, Refusal},
     request::{content_length, known},
-    tails::Reached,
 };
 use crate::{
     api::{Api, Consistency},
     data::{
         limits::{CHUNK_BYTES, UPLOAD_WINDOW},
-        upload::{BrokenOff, SafeChunk, UploadReply, UploadRequest},
+        upload::{BrokenOff, UploadReply, UploadRequest},
     },
     grpc::convert::wire_job,
 };
@@ -64,16 +66,29 @@ pub async fn put(
 }
 
 /// Gives a body of `total` bytes to a job as its source, and waits until all of
-/// it is safe.
+/// it is safe. Where it is safe already, the body is compared with it.
 ///
 /// # Errors
 /// `client-lost` where the body ends early or stands still, `bad-request` for
-/// another file than before, and what the upload engine refuses.
+/// one that is longer or differs from what was sent before, `other-source` where
+/// the job has another file, and what the upload engine refuses.
 pub async fn whole(api: &Api, job: &str, body: Body, total: u64) -> Result<(), Problem> {
-    let source = Source::new(body, total);
-    match append(api, job, source).await? {
-        Reached { bytes, .. } if bytes == total => Ok(()),
-        _ => Err(lost("the body ended before the source was whole")),
+    let mut source = Source::new(body, total);
+    let Some(root) = append(api, job, &mut source).await? else {
+        return Err(lost("the body ended before the source was whole"));
+    };
+    while source.at() < total {
+        if source.read().await?.is_none() {
+            return Err(lost("the body ended before the source was whole"));
+        }
+    }
+    match source.root.finalize().to_hex().as_str() == root {
+        true => Ok(()),
+        false => Err(Problem::new(
+            "other-source",
+            format!("job {job} was made of another file"),
+            "make another job for this one, under another Idempotency-Key",
+        )),
     }
 }
 
@@ -118,47 +133,65 @@ async fn open(
     Ok((requests, replies))
 }
 
-/// Gives a job what a body has, until it ends or the source is whole.
+/// Gives a job what a body has; the root once the source is whole, none where
+/// the body ends before that and all that it had is safe.
 ///
 /// # Errors
 /// `client-lost` where the body breaks off, `wrong-offset` where it begins
-/// elsewhere than what is safe ends, `bad-request` for another file than before,
-/// and what the upload engine refuses.
-pub async fn append(api: &Api, job: &str, mut source: Source) -> Result<Reached, Problem> {
+/// behind what is safe, `bad-request` for another file than before, and what the
+/// upload engine refuses.
+pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<String>, Problem> {
     let (requests, mut replies) = open(api, job).await?;
+    let mut asked: VecDeque<u64> = VecDeque::new();
     let mut ended = false;
-    while let Some(reply) = replies.next().await {
-        match reply? {
-            UploadReply::Plan { have, .. } => source.known = have,
+    loop {
+        if ended && source.unsafe_chunks.is_empty() {
+            return Ok(None);
+        }
+        let wanted = asked.front().copied().filter(|_| !ended);
+        // Replies are taken while the body is read: an engine that finds nobody
+        // there would let go of a client that is only slow.
+        let reply = tokio::select! {
+            biased;
+            reply = replies.next() => {
+                reply.ok_or_else(|| lost("the upload ended without an answer"))??
+            }
+            chunk = source.chunk(wanted.unwrap_or_default()), if wanted.is_some() => {
+                let Some(data) = chunk? else {
+                    ended = true;
+                    continue;
+                };
+                let number = wanted.unwrap_or_default();
+                asked.pop_front();
+                // An engine that has ended says why in its last reply.
+                let _ = requests.send(Ok(UploadRequest::Chunk { number, data })).await;
+                continue;
+            }
+        };
+        match reply {
+            UploadReply::Plan { have, .. } => {
+                let known = have.into_iter().map(|safe| (safe.number, safe.hash));
+                source.known = known.collect();
+            }
             UploadReply::Ask { numbers } => {
-                for number in numbers {
-                    let Some(data) = source.chunk(number).await? else {
-                        ended = true;
-                        break;
-                    };
-                    let chunk = UploadRequest::Chunk { number, data };
-                    // An engine that has ended says why in its last reply.
-                    let _ = requests.send(Ok(chunk)).await;
-                }
+                source.check_begin(numbers.first())?;
+                asked.extend(numbers);
             }
             UploadReply::Acked { number, .. } => drop(source.unsafe_chunks.remove(&number)),
-            UploadReply::Sealed { .. } => {
-                return Ok(Reached {
-                    bytes: source.total,
-                    ..Default::default()
-                });
-            }
-        }
-        if ended && source.unsafe_chunks.is_empty() {
-            return Ok(source.reached());
+            UploadReply::Sealed { root } => return Ok(Some(root)),
         }
     }
-    Err(lost("the upload ended without an answer"))
 }
 
 fn lost(cause: impl Into<String>) -> Problem {
     let hint = "send the same request again; what is safe already is not written twice";
     Problem::new("client-lost", cause, hint)
+}
+
+/// The refusal of a body that does not begin where what is safe ends.
+pub fn wrong_offset(cause: String) -> Problem {
+    let hint = "ask for the offset with HEAD, and go on from there";
+    Problem::new("wrong-offset", cause, hint)
 }
 
 /// A source, or what follows of it from an offset on, cut into chunks.
@@ -170,11 +203,15 @@ pub struct Source {
     buffer: BytesMut,
     /// The number of the next chunk.
     next: u64,
-    /// Chunks that were safe before, by number.
-    known: Vec<SafeChunk>,
+    /// Where what is safe must end before the body begins; none: anywhere.
+    begins: Option<u64>,
+    /// Hashes of chunks that were safe before, by number.
+    known: BTreeMap<u64, String>,
     /// Chunks that were given and are not safe yet: a home that fails has them
     /// asked for once more.
     unsafe_chunks: BTreeMap<u64, Bytes>,
+    /// Over the hashes of all chunks that were read.
+    root: blake3::Hasher,
     idle_max: Duration,
 }
 
@@ -186,43 +223,68 @@ impl Source {
             total,
             buffer: BytesMut::new(),
             next: 0,
-            known: Vec::new(),
+            begins: None,
+            known: BTreeMap::new(),
             unsafe_chunks: BTreeMap::new(),
+            root: blake3::Hasher::new(),
             idle_max: SOURCE_IDLE_MAX,
         }
     }
 
-    /// A body that goes on after `bytes` of the source, which are whole chunks,
-    /// and the rest that came with them.
-    pub fn after(reached: Reached, body: Body, total: u64) -> Self {
+    /// A body that goes on after so many chunks, and after the rest that came
+    /// with them.
+    pub fn after(chunks: u64, rest: &[u8], body: Body, total: u64) -> Self {
         let mut source = Source::new(body, total);
-        source.next = reached.bytes / CHUNK_BYTES as u64;
-        source.buffer.extend_from_slice(&reached.rest);
+        (source.next, source.begins) = (chunks, Some(chunks));
+        source.buffer.extend_from_slice(rest);
         source
     }
 
+    /// Where the next chunk begins.
+    pub fn at(&self) -> u64 {
+        (self.next * CHUNK_BYTES as u64).min(self.total)
+    }
+
+    /// What came after the last whole chunk.
+    pub fn rest(&self) -> &[u8] {
+        &self.buffer
+    }
+
+    /// Compares the first chunk that is asked for with where the body begins.
+    fn check_begin(&mut self, first: Option<&u64>) -> Result<(), Problem> {
+        let begins = self.begins.take();
+        match (begins, first) {
+            (Some(begins), Some(first)) if begins != *first => {
+                let safe = first * CHUNK_BYTES as u64;
+                let cause = format!("{safe} bytes are safe, and the body begins elsewhere");
+                Err(wrong_offset(cause))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// A chunk that was asked for; none if the body ends before it does. Those
-    /// before it are read over and compared with what was safe already.
+    /// before it are read over and compared with what was safe already. May be
+    /// dropped and called again.
     async fn chunk(&mut self, number: u64) -> Result<Option<Bytes>, Problem> {
         if let Some(data) = self.unsafe_chunks.get(&number) {
             return Ok(Some(data.clone()));
         }
         if number < self.next {
-            let cause = format!("chunk {number} is wanted, and the body begins after it");
-            let hint = "ask how much is safe, and go on from there";
-            return Err(Problem::new("wrong-offset", cause, hint));
+            let cause = format!("chunk {number} is wanted, and the body is beyond it");
+            return Err(wrong_offset(cause));
         }
         loop {
             let at = self.next;
-            let Some(data) = self.read().await? else {
+            let Some((data, hash)) = self.read().await? else {
                 return Ok(None);
             };
             if at == number {
                 self.unsafe_chunks.insert(at, data.clone());
                 return Ok(Some(data));
             }
-            let safe = self.known.iter().find(|safe| safe.number == at);
-            if safe.is_some_and(|safe| safe.hash != blake3::hash(&data).to_hex().as_str()) {
+            let safe = self.known.get(&at);
+            if safe.is_some_and(|safe| safe != hash.to_hex().as_str()) {
                 let cause = format!("chunk {at} differs from what was sent before");
                 let hint = "send the same file, or make another job for this one";
                 return Err(Problem::new("bad-request", cause, hint));
@@ -230,28 +292,33 @@ impl Source {
         }
     }
 
-    /// The next chunk, if the body has all of it.
-    async fn read(&mut self) -> Result<Option<Bytes>, Problem> {
+    /// The next chunk and its hash, if the body has all of it. With the last one
+    /// the body must end.
+    async fn read(&mut self) -> Result<Option<(Bytes, blake3::Hash)>, Problem> {
         let left = self.total.saturating_sub(self.next * CHUNK_BYTES as u64);
         let bytes = usize::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES));
-        while self.buffer.len() < bytes {
+        let last = left <= CHUNK_BYTES as u64;
+        while self.buffer.len() < bytes || last {
+            if self.buffer.len() > bytes {
+                return Err(Problem::new(
+                    "bad-request",
+                    format!("the body is longer than the {} bytes", self.total),
+                    "send the file that the job was made for",
+                ));
+            }
             let next = tokio::time::timeout(self.idle_max, self.body.next()).await;
             match next.map_err(|_| lost("nothing of the body came for too long"))? {
                 Some(Ok(data)) => self.buffer.extend_from_slice(&data),
                 Some(Err(error)) => return Err(lost(format!("the body broke off: {error}"))),
-                None => return Ok(None),
+                None if self.buffer.len() < bytes => return Ok(None),
+                None => break,
             }
         }
         self.next += 1;
-        Ok(Some(self.buffer.split_to(bytes).freeze()))
-    }
-
-    /// Where the next body has to begin, once all that was given is safe.
-    fn reached(self) -> Reached {
-        Reached {
-            bytes: (self.next * CHUNK_BYTES as u64).min(self.total),
-            rest: self.buffer.freeze(),
-        }
+        let data = self.buffer.split_to(bytes).freeze();
+        let hash = blake3::hash(&data);
+        self.root.update(hash.as_bytes());
+        Ok(Some((data, hash)))
     }
 }
 
@@ -277,6 +344,10 @@ mod tests {
         chunk.map(|chunk| chunk.len())
     }
 
+    async fn refused(source: &mut Source, number: u64) -> String {
+        source.chunk(number).await.unwrap_err().kind
+    }
+
     #[tokio::test]
     async fn chunks_are_cut_from_a_body_as_it_comes() {
         let mut source = source(CHUNK_BYTES + 10);
@@ -284,7 +355,7 @@ mod tests {
         assert_eq!(length(&mut source, 1).await, Some(10));
         assert_eq!(length(&mut source, 0).await, Some(CHUNK_BYTES));
         source.unsafe_chunks.remove(&0);
-        assert_eq!(source.chunk(0).await.unwrap_err().kind, "wrong-offset");
+        assert_eq!(refused(&mut source, 0).await, "wrong-offset");
     }
 
     #[tokio::test]
@@ -293,33 +364,38 @@ mod tests {
         let mut first = Source::new(body(CHUNK_BYTES + 10), total);
         assert_eq!(length(&mut first, 0).await, Some(CHUNK_BYTES));
         assert_eq!(length(&mut first, 1).await, None);
-        let reached = first.reached();
-        assert_eq!(
-            (reached.bytes, reached.rest.len()),
-            (CHUNK_BYTES as u64, 10)
-        );
-        let mut second = Source::after(reached, body(CHUNK_BYTES - 10), total);
+        assert_eq!((first.at(), first.rest().len()), (CHUNK_BYTES as u64, 10));
+        let mut second = Source::after(1, first.rest(), body(CHUNK_BYTES - 10), total);
+        assert!(second.check_begin(Some(&1)).is_ok());
         assert_eq!(length(&mut second, 1).await, Some(CHUNK_BYTES));
-        assert_eq!(second.reached().bytes, total);
+        assert_eq!(second.at(), total);
+        let mut elsewhere = Source::after(1, b"", body(10), total);
+        assert_eq!(
+            elsewhere.check_begin(Some(&0)).unwrap_err().kind,
+            "wrong-offset"
+        );
     }
 
     #[tokio::test]
     async fn what_was_safe_is_read_over_and_compared() {
         let first = source(CHUNK_BYTES).chunk(0).await.unwrap().unwrap();
-        let safe = |hash: String| vec![SafeChunk { number: 0, hash }];
+        let safe = |hash: blake3::Hash| BTreeMap::from([(0, hash.to_hex().to_string())]);
         let mut same = source(CHUNK_BYTES + 10);
-        same.known = safe(blake3::hash(&first).to_hex().to_string());
+        same.known = safe(blake3::hash(&first));
         assert_eq!(length(&mut same, 1).await, Some(10));
         let mut other = source(CHUNK_BYTES + 10);
-        other.known = safe(blake3::hash(b"").to_hex().to_string());
-        assert_eq!(other.chunk(1).await.unwrap_err().kind, "bad-request");
+        other.known = safe(blake3::hash(b""));
+        assert_eq!(refused(&mut other, 1).await, "bad-request");
     }
 
     #[tokio::test]
-    async fn a_body_that_stands_still_is_given_up() {
+    async fn a_body_that_is_too_long_or_stands_still_is_refused() {
+        let mut long = Source::new(body(CHUNK_BYTES + 11), CHUNK_BYTES as u64 + 10);
+        assert_eq!(length(&mut long, 0).await, Some(CHUNK_BYTES));
+        assert_eq!(refused(&mut long, 1).await, "bad-request");
         let still = futures::stream::pending::<Result<Bytes, std::io::Error>>();
         let mut source = Source::new(Body::from_stream(still), 10);
         source.idle_max = Duration::from_millis(20);
-        assert_eq!(source.chunk(0).await.unwrap_err().kind, "client-lost");
+        assert_eq!(refused(&mut source, 0).await, "client-lost");
     }
 }

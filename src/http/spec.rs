@@ -1,7 +1,9 @@
 //! A job's options, by the names that they have on the command line: one schema
 //! with one set of refusals. Names may be written with `_` for `-`.
 
-use clap::{CommandFactory, FromArgMatches, Parser, error::ContextKind};
+use std::sync::LazyLock;
+
+use clap::{Command, CommandFactory, FromArgMatches, Parser, error::ContextKind};
 use reelraft_cli::spec_options::SpecArgs;
 use reelraft_model::{Problem, spec::SpecRequest};
 use serde_json::Value;
@@ -15,6 +17,13 @@ struct Options {
     #[command(flatten)]
     spec: SpecArgs,
 }
+
+/// The parser of the command line's options, made once.
+static OPTIONS: LazyLock<Command> = LazyLock::new(|| {
+    let mut command = Options::command();
+    command.build();
+    command
+});
 
 /// The options of a query.
 ///
@@ -56,7 +65,8 @@ pub fn from_values(
             (false, _) => return Err(wrong_type(&name)),
         }
     }
-    let parsed = Options::command()
+    let parsed = OPTIONS
+        .clone()
         .try_get_matches_from(arguments)
         .and_then(|matches| Options::from_arg_matches(&matches));
     let options = parsed.map_err(|error| refusal(&error))?;
@@ -67,9 +77,8 @@ pub fn from_values(
 
 /// Whether an option takes a value; `None` if there is none of that name.
 fn takes_value(name: &str) -> Option<bool> {
-    let command = Options::command();
     let long = name.replace('_', "-");
-    let mut options = command.get_arguments();
+    let mut options = OPTIONS.get_arguments();
     options
         .find(|option| option.get_long() == Some(&long))
         .map(|option| option.get_action().takes_values())

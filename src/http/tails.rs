@@ -9,43 +9,46 @@ use bytes::Bytes;
 
 use super::limits::TAILS_MAX;
 
-/// How far an upload has come.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct Reached {
-    /// Bytes from the beginning on that are safe on all homes.
-    pub bytes: u64,
-    /// What came after them, too little for a chunk.
-    pub rest: Bytes,
-}
-
 /// What came of uploads after their last whole chunk. It is kept for clients
 /// that send less than a chunk at once; one whose rest was let go of is told
 /// the lower offset, and sends it again.
 #[derive(Default)]
-pub struct Tails(Mutex<VecDeque<(String, Reached)>>);
+pub struct Tails(Mutex<VecDeque<Tail>>);
+
+struct Tail {
+    job: String,
+    /// Bytes before it.
+    at: u64,
+    rest: Bytes,
+}
 
 impl Tails {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<(String, Reached)>> {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Tail>> {
         // Nothing is left half-done while it is held.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Remembers where an upload stands.
-    pub fn keep(&self, job: &str, reached: Reached) {
+    /// Remembers what came of a job's source after `at` bytes, and nothing else
+    /// of it.
+    pub fn keep(&self, job: &str, at: u64, rest: &[u8]) {
         let mut tails = self.lock();
-        tails.retain(|(of, _)| of != job);
-        if !reached.rest.is_empty() {
+        tails.retain(|tail| tail.job != job);
+        if !rest.is_empty() {
             tails.truncate(TAILS_MAX - 1);
-            tails.push_front((job.to_string(), reached));
+            tails.push_front(Tail {
+                job: job.to_string(),
+                at,
+                // A part of a larger buffer would keep all of it.
+                rest: Bytes::copy_from_slice(rest),
+            });
         }
     }
 
-    /// The rest that follows `bytes` of a job's source.
-    pub fn after(&self, job: &str, bytes: u64) -> Bytes {
+    /// What follows `at` bytes of a job's source.
+    pub fn after(&self, job: &str, at: u64) -> Bytes {
         let tails = self.lock();
-        let mut of_job = tails.iter().filter(|(of, _)| of == job);
-        let found = of_job.find(|(_, reached)| reached.bytes == bytes);
-        found.map_or_else(Bytes::new, |(_, reached)| reached.rest.clone())
+        let found = tails.iter().find(|tail| tail.job == job && tail.at == at);
+        found.map_or_else(Bytes::new, |tail| tail.rest.clone())
     }
 }
 
@@ -56,18 +59,14 @@ mod tests {
     #[test]
     fn tails_follow_what_is_safe_and_are_few() {
         let tails = Tails::default();
-        let reached = |bytes, rest: &'static [u8]| Reached {
-            bytes,
-            rest: Bytes::from_static(rest),
-        };
-        tails.keep("a", reached(0, b"tail"));
+        tails.keep("a", 0, b"tail");
         assert_eq!(tails.after("a", 0), "tail");
         assert_eq!(tails.after("a", 1 << 20), "", "another node took more");
         assert_eq!(tails.after("b", 0), "");
-        tails.keep("a", reached(1 << 20, b""));
+        tails.keep("a", 1 << 20, b"");
         assert_eq!(tails.after("a", 0), "");
         for job in 0..2 * TAILS_MAX {
-            tails.keep(&job.to_string(), reached(0, b"tail"));
+            tails.keep(&job.to_string(), 0, b"tail");
         }
         assert_eq!(tails.lock().len(), TAILS_MAX);
     }

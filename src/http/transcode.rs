@@ -1,25 +1,31 @@
 //! Upload, wait and download in one request: `curl -T film.mov …/transcode -o
-//! film.mp4`. The job is an ordinary one, and goes on if the client goes away.
+//! film.mp4`. The job is an ordinary one, and goes on if the client goes away
+//! once its film is there.
 
 use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Method, Uri},
+    response::{IntoResponse, Response},
 };
 use futures::StreamExt;
 use reelraft_model::{Job, JobState, Problem};
+use reelraft_proto::problem::http_status_of;
+use tokio::time::{Instant, sleep};
+use tracing::debug;
 
 use super::{
     faces::Faces,
+    limits::{LEADER_PATIENCE, WATCH_AGAIN},
     outputs,
-    refusal::Answer,
-    request::{content_length, query, request_id},
+    refusal::{Answer, Refusal, UNPROCESSABLE},
+    request::{IDEMPOTENCY_KEY, content_length, query, request_id},
     server::Cut,
     sources, spec,
 };
 use crate::api::{Api, SubmitRequest};
 
-/// Names the job in the answer.
+/// Names the job in the answer, a refusal too.
 const JOB_HEADER: &str = "reelraft-job";
 
 /// What a source without a name is called.
@@ -49,32 +55,93 @@ pub async fn run(
         source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
         ..Default::default()
     };
-    let id = faces.api.submit(request).await?.job.job.id;
-    sources::whole(&faces.api, &id, body, source_bytes).await?;
-    let job = ended(&faces.api, &id).await?;
-    // Its own range or tag has no meaning before there is a file.
-    let mut response = outputs::answer(&faces, &job, cut, &Method::GET, &HeaderMap::new()).await?;
-    let name = HeaderValue::try_from(&id).expect("ids are hex digits");
+    let job = faces.api.submit(request).await?.job.job;
+    let without_key = !headers.contains_key(IDEMPOTENCY_KEY);
+    let response = film(&faces, &job, without_key, cut, body).await;
+    let mut response = response.unwrap_or_else(IntoResponse::into_response);
+    let name = HeaderValue::try_from(&job.id).expect("ids are letters and digits");
     response.headers_mut().insert(JOB_HEADER, name);
     Ok(response)
 }
 
-/// Waits until a job has ended, whoever leads.
-async fn ended(api: &Api, id: &str) -> Result<Job, Problem> {
-    loop {
-        let mut events = api.watch(id).await?;
-        while let Some(event) = events.next().await {
-            let job = event?.job.job;
-            match job.state() {
-                JobState::Succeeded => return Ok(job),
-                state if state.ended() => {
-                    let cause = format!("job {id} is {}", state.name());
-                    let hint = "send the file again";
-                    let problem = job.problem.clone();
-                    return Err(problem.unwrap_or_else(|| Problem::new("cancelled", cause, hint)));
+/// The film of a job whose source is the body.
+async fn film(faces: &Faces, job: &Job, without_key: bool, cut: Cut, body: Body) -> Answer {
+    if job.state().ended() && job.state() != JobState::Succeeded {
+        return Ok(refusal_of(job));
+    }
+    let mut orphan = Orphan {
+        api: faces.api.clone(),
+        job: without_key.then(|| job.id.clone()),
+    };
+    sources::whole(&faces.api, &job.id, body, job.source_bytes).await?;
+    orphan.job = None;
+    let job = ended(&faces.api, &job.id).await?;
+    match job.state() {
+        // Its own range or tag has no meaning before there is a file.
+        JobState::Succeeded => {
+            outputs::answer(faces, &job, cut, &Method::GET, &HeaderMap::new()).await
+        }
+        _ => Ok(refusal_of(&job)),
+    }
+}
+
+/// Why there is no film.
+fn refusal_of(job: &Job) -> Response {
+    let cause = format!("job {} is {}", job.id, job.state().name());
+    let hint = "send the file again, under another Idempotency-Key";
+    let problem = job.problem.clone();
+    Refusal(problem.unwrap_or_else(|| Problem::new("cancelled", cause, hint)))
+        .with_status(UNPROCESSABLE)
+}
+
+/// A job that nobody could find again, as its request had no key. Dropped before
+/// its film is there it is deleted, also where the client has gone.
+struct Orphan {
+    api: Api,
+    /// None once it need not be deleted.
+    job: Option<String>,
+}
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if let Some(job) = self.job.take() {
+            let api = self.api.clone();
+            tokio::spawn(async move {
+                if let Err(problem) = api.delete(&job).await {
+                    debug!(job, %problem, "a broken upload is left to expire");
                 }
-                _ => {}
-            }
+            });
         }
     }
+}
+
+/// Waits until a job has ended, through elections too.
+async fn ended(api: &Api, id: &str) -> Result<Job, Problem> {
+    let mut heard = Instant::now();
+    loop {
+        match last_state(api, id, &mut heard).await {
+            Ok(Some(job)) => return Ok(job),
+            Ok(None) => {}
+            Err(problem) => {
+                let passes = http_status_of(&problem.kind) == 503;
+                if !passes || heard.elapsed() > LEADER_PATIENCE {
+                    return Err(problem);
+                }
+            }
+        }
+        sleep(WATCH_AGAIN).await;
+    }
+}
+
+/// Follows a job until it has ended; none where the stream breaks off.
+async fn last_state(api: &Api, id: &str, heard: &mut Instant) -> Result<Option<Job>, Problem> {
+    let mut events = api.watch(id).await?;
+    while let Some(event) = events.next().await {
+        let job = event?.job.job;
+        *heard = Instant::now();
+        if job.state().ended() {
+            return Ok(Some(job));
+        }
+    }
+    Ok(None)
 }

@@ -4,36 +4,43 @@
 
 use axum::{
     body::Body,
-    extract::State,
+    extract::{Request, State},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
+    middleware::Next,
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use bytes::Bytes;
 use reelraft_model::{Job, JobState, Problem, limits::SOURCE_BYTES_MAX};
 
 use super::{
     faces::{Faces, JobId},
     refusal::{Answer, Refusal},
-    request::{content_length, header_text, known, request_id},
+    request::{content_length, header_text, query, request_id},
     sources::{self, Source},
     spec,
-    tails::Reached,
 };
-use crate::api::{Consistency, SubmitRequest};
+use crate::{
+    api::{Consistency, SubmitRequest},
+    data::limits::CHUNK_BYTES,
+};
 
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,termination";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
 
-const TUS_RESUMABLE: HeaderName = HeaderName::from_static("tus-resumable");
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 
 /// `OPTIONS /uploads`: what this server can.
-pub async fn describe() -> Response {
-    let mut response = answer(StatusCode::NO_CONTENT);
+pub async fn describe() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+/// Says on every answer what the protocol wants said.
+pub async fn sign(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
     for (name, value) in [
+        ("tus-resumable", VERSION.to_string()),
         ("tus-version", VERSION.to_string()),
         ("tus-extension", EXTENSIONS.to_string()),
         ("tus-max-size", SOURCE_BYTES_MAX.to_string()),
@@ -43,51 +50,46 @@ pub async fn describe() -> Response {
     response
 }
 
-/// `POST /uploads`: makes a job. `Upload-Metadata` has the file's name and, by
-/// their names, the options of the job.
+/// `POST /uploads?OPTION=VALUE…`: makes a job. Of `Upload-Metadata` the file's
+/// name is taken; libraries add much more.
 pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) -> Answer {
-    let [] = known(&uri, [])?;
     check_version(&headers)?;
+    let spec = spec::from_pairs(query(&uri)?)?;
     let total = number(&headers, UPLOAD_LENGTH)?.ok_or_else(|| {
         Refusal::bad_request("no Upload-Length", "say how many bytes the source has")
     })?;
-    let mut source_name = String::new();
-    let mut options = Vec::new();
-    for (name, value) in metadata(&headers)? {
-        match name.as_str() {
-            "filename" | "name" => source_name = value,
-            // What upload libraries add by themselves.
-            "filetype" | "type" | "relativePath" => {}
-            _ => options.push((name, value)),
-        }
-    }
+    let metadata = metadata(&headers)?;
+    let named = |wanted: &str| metadata.iter().find(|(name, _)| name == wanted);
+    let source_name = named("filename").or_else(|| named("name"));
+    let source_name = source_name.map_or_else(String::new, |(_, value)| value.clone());
     let request = SubmitRequest {
         request_id: request_id(&headers)?,
-        spec: spec::from_pairs(options)?,
+        spec,
         source_fingerprint: spec::fingerprint(total, &source_name),
         source_name,
         source_bytes: total,
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;
-    let mut response = answer(StatusCode::CREATED);
-    insert(
-        &mut response,
-        header::LOCATION,
-        &format!("/api/v1/uploads/{id}"),
-    );
+    let mut response = StatusCode::CREATED.into_response();
+    let place = format!("/api/v1/uploads/{id}");
+    insert(&mut response, header::LOCATION, &place);
     Ok(response)
 }
 
 /// `HEAD /uploads/{id}`: how far it is.
 pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
-    let job = faces.api.job(&id, Consistency::Linearizable).await?.job;
-    let reached = reached(&faces, &job).await?;
-    let mut response = answer(StatusCode::OK);
-    let offset = reached.bytes + reached.rest.len() as u64;
+    let job = upload_of(&faces, &id).await?;
+    let total = job.source_bytes;
+    let at = match job.state() {
+        JobState::Uploading => sources::reached(&faces.api, &id, total).await?,
+        _ => total,
+    };
+    let offset = at + faces.tails.after(&id, at).len() as u64;
+    let mut response = StatusCode::OK.into_response();
     insert(&mut response, UPLOAD_OFFSET, &offset.to_string());
-    insert(&mut response, UPLOAD_LENGTH, &job.source_bytes.to_string());
+    insert(&mut response, UPLOAD_LENGTH, &total.to_string());
     insert(&mut response, header::CACHE_CONTROL, "no-store");
     Ok(response)
 }
@@ -109,31 +111,33 @@ pub async fn append(
     }
     let offset = number(&headers, UPLOAD_OFFSET)?
         .ok_or_else(|| Refusal::bad_request("no Upload-Offset", "say where the body begins"))?;
-    let job = faces.api.job(&id, Consistency::Linearizable).await?.job;
+    let total = upload_of(&faces, &id).await?.source_bytes;
     let length = content_length(&headers)?.unwrap_or(0);
-    if offset.saturating_add(length) > job.source_bytes {
-        let cause = format!("the body would end beyond the {} bytes", job.source_bytes);
+    if offset.saturating_add(length) > total {
+        let cause = format!("the body would end beyond the {total} bytes");
         let hint = "send what is missing and no more";
         return Err(Refusal(Problem::new("too-large", cause, hint)));
     }
-    let reached = reached(&faces, &job).await?;
-    let there = reached.bytes + reached.rest.len() as u64;
-    if there != offset {
-        let cause = format!("{there} bytes are there, and the body begins at {offset}");
-        let hint = "ask for the offset with HEAD, and go on from there";
-        return Err(Refusal(Problem::new("wrong-offset", cause, hint)));
+    let chunk = CHUNK_BYTES as u64;
+    let (chunks, beyond) = (offset / chunk, offset % chunk);
+    let rest = faces.tails.after(&id, chunks * chunk);
+    if offset < total && rest.len() as u64 != beyond {
+        let cause = format!("{} bytes are there, and not {offset}", offset - beyond);
+        return Err(Refusal(sources::wrong_offset(cause)));
     }
-    let source = Source::after(reached, body, job.source_bytes);
-    let reached = match there == job.source_bytes {
-        true => Reached {
-            bytes: there,
-            rest: Bytes::new(),
-        },
-        false => sources::append(&faces.api, &id, source).await?,
+    let mut source = Source::after(chunks, &rest, body, total);
+    let sealed = sources::append(&faces.api, &id, &mut source).await?;
+    let offset = match sealed {
+        // All of it was there before.
+        Some(_) if offset < total && source.at() < total => {
+            let cause = format!("all {total} bytes are there, and the body begins at {offset}");
+            return Err(Refusal(sources::wrong_offset(cause)));
+        }
+        Some(_) => total,
+        None => source.at() + source.rest().len() as u64,
     };
-    let offset = reached.bytes + reached.rest.len() as u64;
-    faces.tails.keep(&id, reached);
-    let mut response = answer(StatusCode::NO_CONTENT);
+    faces.tails.keep(&id, source.at(), source.rest());
+    let mut response = StatusCode::NO_CONTENT.into_response();
     insert(&mut response, UPLOAD_OFFSET, &offset.to_string());
     Ok(response)
 }
@@ -141,28 +145,36 @@ pub async fn append(
 /// `DELETE /uploads/{id}`: gives an unfinished upload up.
 pub async fn terminate(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
-    let job = faces.api.job(&id, Consistency::Linearizable).await?.job;
+    let job = upload_of(&faces, &id).await?;
     if job.state() != JobState::Uploading {
         let cause = format!("job {id} is {}: its upload is whole", job.state().name());
         let hint = "delete the job itself, at /api/v1/jobs";
         return Err(Refusal(Problem::new("not-uploading", cause, hint)));
     }
     faces.api.delete(&id).await?;
-    Ok(answer(StatusCode::NO_CONTENT))
+    faces.tails.keep(&id, 0, b"");
+    Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn reached(faces: &Faces, job: &Job) -> Result<Reached, Refusal> {
-    let total = job.source_bytes;
-    let bytes = match job.state() {
-        JobState::Uploading => sources::reached(&faces.api, &job.id, total).await?,
-        _ => total,
-    };
-    let rest = faces.tails.after(&job.id, bytes);
-    Ok(Reached { bytes, rest })
+/// The job of an upload that goes on or is whole.
+///
+/// # Errors
+/// `not-kept` of one that ended before it was whole: a client begins anew.
+async fn upload_of(faces: &Faces, id: &str) -> Result<Job, Refusal> {
+    let job = faces.api.job(id, Consistency::Linearizable).await?.job;
+    if job.state().ended() && job.source_root.is_empty() {
+        let cause = format!(
+            "job {id} is {}, and its upload was not whole",
+            job.state().name()
+        );
+        let hint = "begin another upload";
+        return Err(Refusal(Problem::new("not-kept", cause, hint)));
+    }
+    Ok(job)
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {
-    match header_text(headers, TUS_RESUMABLE.as_str())? {
+    match header_text(headers, "tus-resumable")? {
         Some(VERSION) => Ok(()),
         _ => Err(Refusal(Problem::new(
             "unknown-version",
@@ -200,12 +212,6 @@ fn metadata(headers: &HeaderMap) -> Result<Vec<(String, String)>, Refusal> {
             "send pairs of a name and a value in base64, with commas between them",
         )
     })
-}
-
-fn answer(status: StatusCode) -> Response {
-    let mut response = status.into_response();
-    insert(&mut response, TUS_RESUMABLE, VERSION);
-    response
 }
 
 fn insert(response: &mut Response, name: HeaderName, value: &str) {

@@ -99,6 +99,11 @@ async fn a_film_is_made_by_plain_requests() {
     assert!(sent.json()["source_root"].is_string());
 
     let last = last_event(&client, &path).await;
+    let seen = "Last-Event-ID: succeeded\r\n";
+    let again = client
+        .ask("GET", &format!("{path}/events"), seen, b"")
+        .await;
+    assert_eq!(again.status, 204, "an event source comes again by itself");
     assert_eq!(last["job"]["state"], "succeeded", "{last}");
     assert_eq!(last["job"]["spec"]["width"], 32);
 
@@ -276,17 +281,23 @@ async fn curl_uploads_waits_and_downloads_in_one_request() {
         return;
     };
     assert!(first.windows(4).any(|four| four == b"ftyp"));
-    // The same request again finds its job, and the bytes are the same.
+    // The same request again finds its job, and the bytes are the same. Another
+    // film under its key is told apart, though it is as long.
     let second = curl(&client, folder.path(), "a").await.unwrap();
     assert!(first == second);
     let jobs = client.get("/api/v1/jobs").await.json();
     assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
     assert_eq!(jobs["jobs"][0]["source_bytes"], source.len());
 
-    std::fs::write(folder.path().join("film.mp4"), b"no film").unwrap();
-    let refused = curl(&client, folder.path(), "b").await.unwrap();
-    let refused: Value = serde_json::from_slice(&refused).unwrap();
-    assert_eq!(refused["kind"], "unreadable-source", "{refused}");
+    let refused = async |key| -> Value {
+        let answer = curl(&client, folder.path(), key).await.unwrap();
+        serde_json::from_slice::<Value>(&answer).unwrap()["kind"].clone()
+    };
+    std::fs::write(folder.path().join("film.mp4"), vec![7; source.len()]).unwrap();
+    assert_eq!(refused("a").await, "other-source");
+    for _ in 0..2 {
+        assert_eq!(refused("b").await, "unreadable-source");
+    }
     stopper.send(true).unwrap();
 }
 
@@ -318,7 +329,9 @@ struct Tus<'a> {
 impl<'a> Tus<'a> {
     async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
         let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
-        let made = client.ask("POST", "/api/v1/uploads", &headers, b"").await;
+        let made = client
+            .ask("POST", "/api/v1/uploads?width=1280", &headers, b"")
+            .await;
         assert_eq!(made.status, 201, "{:?}", made.json());
         let path = made.header("location").unwrap().to_string();
         Tus { client, path }
@@ -411,15 +424,30 @@ async fn what_tus_says_wrong_is_refused_by_name() {
             (400, "empty-source"),
         ),
         (
-            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: colour cmVk\r\n",
-            (400, "bad-spec"),
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: name %\r\n",
+            (400, "bad-request"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 99999999999999999\r\n",
+            (413, "too-large"),
         ),
     ] {
         let answer = client.ask("POST", "/api/v1/uploads", headers, b"").await;
         let (status, kind) = refusal;
         assert_eq!(answer.refusal(), (status, kind.into()), "{headers}");
     }
-    let tus = Tus::create(&client, 7, "").await;
+    let colour = client
+        .ask("POST", "/api/v1/uploads?colour=red", TUS, b"")
+        .await;
+    assert_eq!(colour.refusal(), (400, "bad-spec".into()));
+    assert_eq!(colour.header("tus-version"), Some("1.0.0"));
+    // One that ended before it was whole is not taken for whole.
+    let gone = Tus::create(&client, 7, "").await;
+    let job = gone.path.replace("uploads", "jobs");
+    client.ask("POST", &format!("{job}/cancel"), "", b"").await;
+    assert_eq!(client.ask("HEAD", &gone.path, TUS, b"").await.status, 410);
+    assert_eq!(gone.patch(7, b"").await.refusal(), (410, "not-kept".into()));
+    let tus = Tus::create(&client, 8, "").await;
     let untyped = client.ask("PATCH", &tus.path, TUS, b"1234567").await;
     assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
     assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);

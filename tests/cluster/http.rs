@@ -52,11 +52,11 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let [first, second, third] = [leader, others[0], others[1]].map(|node| cluster.http(node));
 
-    // "clip.mp4", --preset medium, --shard-seconds 1.
-    let metadata = "filename Y2xpcC5tcDQ=,preset bWVkaXVt,shard_seconds MQ==";
+    let options = "preset=medium&shard_seconds=1";
     let length = source.len();
-    let headers = format!("{TUS}Upload-Length: {length}\r\nUpload-Metadata: {metadata}\r\n");
-    let made = ask(&first, "POST", "/api/v1/uploads", &headers, b"");
+    let headers = format!("{TUS}Upload-Length: {length}\r\n");
+    let uploads = format!("/api/v1/uploads?{options}");
+    let made = ask(&first, "POST", &uploads, &headers, b"");
     let path = made.header("location").unwrap().to_string();
     let part = |from: usize| {
         format!("{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {from}\r\n")
