@@ -165,7 +165,7 @@ async fn try_first_packet(
 /// encoder or memory the sound would be lost unsaid.
 fn judge(diagnostics: &Diagnostics, exit: Exit) -> Result<TrialResult, MediaError> {
     let said = |words: &[&str]| {
-        let mut messages = diagnostics.kept.iter();
+        let mut messages = diagnostics.messages();
         messages.find(|message| words.iter().any(|known| message.contains(known)))
     };
     match diagnostics.check_exit("ffmpeg", exit) {

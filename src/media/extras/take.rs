@@ -116,7 +116,7 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         .len();
     let report = ExtrasReport {
         cues,
-        complaints: listener.diagnostics.kept,
+        complaints: listener.diagnostics.complaints(),
         complaints_total: listener.diagnostics.total,
         blake3: hash(&path)?,
     };

@@ -11,7 +11,7 @@ use crate::world::{World, lossless, spec};
 use reelraft_media::{Class, Tools};
 
 /// This machine's own, and the versions that `tests/ffmpegs.sh` fetched.
-fn versions() -> Vec<(String, Tools)> {
+pub fn versions() -> Vec<(String, Tools)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/ffmpegs");
     let own = Tools::find().unwrap();
     let mut found = Vec::new();
