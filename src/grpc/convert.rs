@@ -6,7 +6,10 @@ use reelraft_proto::{problem, v1};
 use tonic::Status;
 
 use super::convert_spec::wire_spec;
-use crate::{api::JobView, node::messages::NodeStatus};
+use crate::{
+    api::JobView,
+    node::messages::{Lack, NodeStatus},
+};
 
 /// A refusal as a status.
 pub fn status(problem: Problem) -> Status {
@@ -33,6 +36,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         shards_running,
         frames_done,
         waiting,
+        makers,
     } = view;
     let state = job_state(job.state());
     let Job {
@@ -81,6 +85,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         created_unix_ms,
         ended_unix_ms,
         waiting,
+        makers,
         plan_note,
         proof_hash,
     }
@@ -153,6 +158,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks,
         applied_index,
         incarnation,
         version,
@@ -171,6 +178,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks: lacks.into_iter().map(wire_lack).collect(),
         applied_index,
         incarnation,
         version,
@@ -193,6 +202,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks,
         applied_index,
         incarnation,
         version,
@@ -211,10 +222,24 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks: lacks.into_iter().map(model_lack).collect(),
         applied_index,
         incarnation,
         version,
         trouble,
         room_bytes,
     }
+}
+
+/// What a node can't make, on the wire.
+pub fn wire_lack(lack: Lack) -> v1::Lack {
+    let Lack { what, why } = lack;
+    v1::Lack { what, why }
+}
+
+/// What a node can't make, from the wire.
+pub fn model_lack(lack: v1::Lack) -> Lack {
+    let v1::Lack { what, why } = lack;
+    Lack { what, why }
 }
