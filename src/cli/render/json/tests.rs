@@ -1,6 +1,6 @@
 //! The documented form of the documents.
 
-use reelraft_proto::v1;
+use reelraft_proto::{documents::*, v1};
 
 use super::*;
 

@@ -1,10 +1,10 @@
 //! The document of a job's tasks.
 
-use reelraft_proto::v1;
 use serde::Serialize;
 
 use super::field::{above_zero, text};
-use crate::render::format::task_state;
+use super::words::task_state;
+use crate::v1;
 
 /// A job's tasks.
 #[derive(Serialize)]
