@@ -223,7 +223,7 @@ mod tests {
             assert!(trial.outcome.is_ok(), "{trial:?}");
         }
 
-        // Its encoders give frames, and no job comes through.
+        // Its encoder gives frames, and no job comes through.
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in *libx265*enc_time_base*|*enc_time_base*libx265*) set -- -gone 1 \"$@\";; esac\nexec {} \"$@\"\n",
             tools.ffmpeg.display()
@@ -235,13 +235,6 @@ mod tests {
             ffmpeg: path,
             ..tools
         };
-        let place = tempfile::tempdir().unwrap();
-        for trial in try_jobs(&tools, place.path(), &[]).await {
-            let broken = trial.name.starts_with("hevc");
-            let kind = trial.outcome.as_ref().err().map(MediaError::kind);
-            assert_eq!(kind, broken.then_some("wrong-build"), "{trial:?}");
-        }
-
         // What is known already is not blamed on others.
         let place = tempfile::tempdir().unwrap();
         let opus = Lack {

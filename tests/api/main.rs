@@ -23,7 +23,7 @@ use reelraft::{
         },
     },
 };
-use reelraft_model::{Command, JobState, Task, Tick};
+use reelraft_model::{Command, JobState, Task, Tick, spec::SpecRequest};
 
 use crate::node::{film, kind, request, start, start_without_worker, upload};
 
@@ -262,7 +262,11 @@ async fn a_spec_that_no_node_can_make_is_refused() {
     };
     let asked = |codec: &str| {
         let mut asked = request(codec.as_bytes());
-        asked.spec.codec = codec.into();
+        asked.request_id = codec.into();
+        asked.spec = SpecRequest {
+            codec: codec.into(),
+            ..Default::default()
+        };
         asked
     };
     say(&["av1"]);

@@ -183,10 +183,11 @@ pub struct Build {
 ///
 /// # Errors
 /// When ffmpeg or ffprobe can't be run, or ffprobe can't read the clip: every
-/// analysis rests on what it says.
+/// analysis rests on what it says. When no encoder works.
 pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     let mut words = Vec::new();
     let mut lacks = Vec::new();
+    let mut first_error = None;
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -230,13 +231,20 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
                 error @ (MediaError::EncoderMissing { .. }
                 | MediaError::ToolFailed { .. }
                 | MediaError::ToolCrashed { .. }
-                | MediaError::WrongBuild { .. }),
+                | MediaError::WrongBuild { .. }
+                | MediaError::BadOutput { .. }
+                | MediaError::Stalled { .. }),
             ) => {
                 add("missing");
                 lacks.push(Lack::new(encoder.makes(), &error));
+                first_error.get_or_insert(error);
             }
             Err(error) => return Err(error),
         }
+    }
+    // None that works is no ffmpeg.
+    if let Some(error) = first_error.filter(|_| lacks.len() == ENCODERS.len()) {
+        return Err(error);
     }
     Ok(Build {
         hash: hasher.finalize().to_hex()[..32].to_string(),
@@ -310,6 +318,12 @@ async fn digest_of(
         ..Default::default()
     };
     run(&tools.ffmpeg, &probe_args(encoder), &mut listener).await?;
+    if !listener.text.out.contains("SHA256=") {
+        return Err(MediaError::BadOutput {
+            tool: "ffmpeg".into(),
+            detail: format!("no digest of what {} made", encoder.name),
+        });
+    }
     Ok((listener.text.out, listener.version))
 }
 

@@ -148,3 +148,64 @@ async fn another_ffprobe_is_another_build() {
         assert_eq!(error.kind(), kind, "{name}");
     }
 }
+
+/// ffmpeg behind a script that may answer in its place.
+fn behind(folder: &Path, script: &str) -> Tools {
+    use std::os::unix::fs::PermissionsExt;
+    let tools = Tools::find().unwrap();
+    let path = folder.join("ffmpeg");
+    let text = format!(
+        "#!/bin/sh\n{script}\nexec {} \"$@\"\n",
+        tools.ffmpeg.display()
+    );
+    std::fs::write(&path, text).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    Tools {
+        ffmpeg: path,
+        ..tools
+    }
+}
+
+fn whats(build: &Build) -> Vec<&str> {
+    build.lacks.iter().map(|lack| lack.what.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_build_without_some_encoders_makes_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "for last in \"$@\"; do case $last in libx265|libsvtav1) echo \"[fatal] Unknown encoder '$last'\" >&2; exit 1;; esac; done";
+    let tools = behind(folder.path(), script);
+    let build = probe_build(&tools).await.unwrap();
+    assert_eq!(whats(&build), ["hevc", "av1"]);
+    assert!(build.lacks[0].why.contains("libx265"), "{:?}", build.lacks);
+    assert!(!build.words.contains("x265"), "{}", build.words);
+    assert!(build.words.contains("x264"), "{}", build.words);
+    let works = check_encoders(&tools).await;
+    let works = works
+        .iter()
+        .filter(|check| check.ok)
+        .map(|check| check.name);
+    let works: Vec<&str> = works.collect();
+    assert_eq!(works, ["libx264", "libvpx-vp9", "ffv1", "aac", "libopus"]);
+}
+
+#[tokio::test]
+async fn what_is_no_ffmpeg_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = probe_build(&behind(folder.path(), "echo nonsense; exit")).await;
+    assert_eq!(error.unwrap_err().kind(), "ffmpeg-output");
+    let directory = Tools {
+        ffmpeg: folder.path().into(),
+        ..Tools::find().unwrap()
+    };
+    assert!(probe_build(&directory).await.is_err());
+}
+
+#[tokio::test]
+#[ignore = "long: make test-all"]
+async fn an_encoder_that_hangs_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = "case \"$*\" in *libx265*) exec sleep 1000;; esac";
+    let build = probe_build(&behind(folder.path(), script)).await.unwrap();
+    assert_eq!(whats(&build), ["hevc"]);
+}
