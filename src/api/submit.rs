@@ -1,13 +1,13 @@
 //! Making a job, or finding the one that this request made before (P5).
 
 use reelraft_model::{
-    Command, CreateJob, Problem, job_id,
+    Command, CreateJob, JobBounds, Problem, State, job_id,
     limits::{HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX},
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
 };
 
-use super::{Api, Consistency, JobView, bad_request, not_found};
+use super::{Api, Consistency, JobView, bad_request, limits::REFUSAL_PAUSE, not_found};
 use crate::clock::unix_ms;
 
 /// Hex digits of a BLAKE3 hash.
@@ -101,6 +101,34 @@ impl Api {
         ))
     }
 
+    /// Refuses another job of a tenant that has too many without a word in the
+    /// log, and not at once.
+    async fn check_bounds(
+        &self,
+        id: &str,
+        tenant: &str,
+        bounds: Option<JobBounds>,
+    ) -> Result<(), Problem> {
+        let Some(bounds) = bounds else { return Ok(()) };
+        let refused = |state: &State| match state.job(id) {
+            Some(_) => None,
+            None => state.no_room_for(tenant, bounds),
+        };
+        // This replica may be behind, and a job that exists is not judged again.
+        if refused(&self.table().local()).is_none() {
+            return Ok(());
+        }
+        let state = self.state(Consistency::Linearizable).await?;
+        match refused(&state) {
+            None => Ok(()),
+            Some(problem) => {
+                drop(state);
+                tokio::time::sleep(REFUSAL_PAUSE).await;
+                Err(problem)
+            }
+        }
+    }
+
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
@@ -119,6 +147,8 @@ impl Api {
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
+        let bounds = bounded.then_some(JOB_BOUNDS);
+        self.check_bounds(&id, &tenant, bounds).await?;
         let command = Command::CreateJob(CreateJob {
             tenant,
             request_id: request.request_id,
@@ -127,7 +157,7 @@ impl Api {
             source_bytes: request.source_bytes,
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
-            bounds: bounded.then_some(JOB_BOUNDS),
+            bounds,
         });
         let (reply, state) = self.apply(command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;

@@ -54,6 +54,7 @@ pub(crate) async fn choose(
             codec: stream.codec().to_string(),
             sample_rate,
             channels,
+            layout: stream.channel_layout.clone().unwrap_or_default(),
             label: Label::of(stream),
             loudness: None,
         };
