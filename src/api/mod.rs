@@ -26,7 +26,7 @@ use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State, spec::Spec};
 
 pub use self::{
-    cluster::ClusterStatus,
+    cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
     jobs::{ListRequest, Page, Reference, TasksRequest},
     outgoing::Outgoing,

@@ -2,7 +2,9 @@
 
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, State, job_id,
-    limits::{HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX},
+    limits::{
+        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+    },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
 };
@@ -133,8 +135,8 @@ impl Api {
     ///
     /// # Errors
     /// `bad-request`, `bad-spec`, `encoder-missing`, `empty-source`, `request-id-reused`,
-    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, and what keeps the
-    /// cluster from writing.
+    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, `mixed-versions`, and
+    /// what keeps the cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         check(&request)?;
         let spec = spec::resolve(&request.spec)
@@ -146,6 +148,13 @@ impl Api {
         let id = job_id(&tenant, &request.request_id);
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
+        if spec.chooses_streams() && self.table().local().feature_level() < STREAM_CHOICE_LEVEL {
+            return Err(Problem::new(
+                "mixed-versions",
+                "some node was last seen with a version that has no --program, --video-track or --ignore-dolby-vision",
+                "start it with the version of the others; `reelraft cluster status` lists the nodes",
+            ));
+        }
         let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
         let bounds = bounded.then_some(JOB_BOUNDS);
         self.check_bounds(&id, &tenant, bounds).await?;

@@ -13,6 +13,10 @@ pub const HEAD_BYTES_MAX: usize = 32 << 10;
 /// between two requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long a client may take nothing of an answer before its connection ends.
+/// Streams of `api` have the same limit; this one is for all the rest.
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
+
 /// A JSON body: a spec has two dozen options of a few characters.
 pub const JSON_BYTES_MAX: usize = 64 << 10;
 

@@ -14,6 +14,7 @@ mod faces;
 mod health;
 mod jobs;
 pub mod limits;
+mod metrics;
 mod outputs;
 mod ranges;
 mod refusal;

@@ -11,7 +11,9 @@ use axum::{
 };
 use reelraft_model::Problem;
 
-use super::{faces::Faces, health, jobs, outputs, refusal::Refusal, sources, transcode, tus};
+use super::{
+    faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, sources, transcode, tus,
+};
 
 /// The routes. `/healthz` and `/readyz` need no secret.
 pub fn router(faces: Faces) -> Router {
@@ -35,8 +37,12 @@ pub fn router(faces: Faces) -> Router {
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
         .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+    let metrics = Router::new()
+        .route("/metrics", on(get(metrics::get)))
+        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
     Router::new()
         .nest("/api/v1", api)
+        .merge(metrics)
         .route("/healthz", on(get(health::alive)))
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)

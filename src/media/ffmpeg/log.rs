@@ -130,20 +130,27 @@ impl Diagnostics {
             self.disk_full = true;
         }
         self.total += 1;
-        self.keep(&entry);
+        self.keep(entry.component, entry.address, entry.message());
         self.remember(&entry);
         Ok(true)
     }
 
-    fn keep(&mut self, entry: &LogLine<'_>) {
-        let known = self.speakers.iter().position(|speaker| {
-            speaker.component == entry.component && speaker.address == entry.address
-        });
+    /// Adds what a step itself has to say.
+    pub fn note(&mut self, complaint: String) {
+        self.total += 1;
+        self.keep("", "", complaint);
+    }
+
+    fn keep(&mut self, component: &str, address: &str, message: String) {
+        let known = self
+            .speakers
+            .iter()
+            .position(|speaker| speaker.component == component && speaker.address == address);
         let at = known.unwrap_or_else(|| {
             if self.speakers.len() < SPEAKERS_MAX {
                 self.speakers.push(Speaker {
-                    component: entry.component.to_string(),
-                    address: entry.address.to_string(),
+                    component: component.to_string(),
+                    address: address.to_string(),
                     kept: Vec::new(),
                 });
             }
@@ -151,7 +158,7 @@ impl Diagnostics {
         });
         let kept = &mut self.speakers[at].kept;
         if kept.len() < COMPLAINTS_MAX {
-            kept.push(entry.message());
+            kept.push(message);
         }
     }
 
