@@ -94,6 +94,9 @@ pub const SILENCE_MLUFS: i32 = -70_000;
 /// All notes of a plan in one line, for logs and people.
 pub const NOTE_BYTES_MAX: usize = 1_000;
 
+/// Shapes of pixels of a shard that are noted. A broadcast changes between two.
+pub const ASPECTS_MAX: usize = 4;
+
 /// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;
 
