@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Packets of the chosen video stream: about 27 hours at 200 per second. Each
-/// costs about 20 bytes of memory during analysis.
+/// costs about 50 bytes of memory during analysis, 1 GB in all.
 pub const PACKETS_MAX: usize = 20_000_000;
 
 /// Frames of one output. Gaps in a source's timestamps can make a constant
@@ -93,6 +93,9 @@ pub const SILENCE_MLUFS: i32 = -70_000;
 
 /// All notes of a plan in one line, for logs and people.
 pub const NOTE_BYTES_MAX: usize = 1_000;
+
+/// Shapes of pixels of a shard that are noted. A broadcast changes between two.
+pub const ASPECTS_MAX: usize = 4;
 
 /// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;

@@ -15,7 +15,7 @@ use crate::{
         process::{LineEffect, Listener},
         showinfo,
     },
-    limits::FRAMES_MAX,
+    limits::{ASPECTS_MAX, FRAMES_MAX},
     video::{
         complaints::{Complaints, Scope},
         timing::{encoded_base, fps},
@@ -55,6 +55,8 @@ pub(crate) struct FrameChecker<'a> {
     pub lead_in: u64,
     seen: usize,
     decoded_times: Vec<i64>,
+    /// Shapes of the pixels of the shard's frames, each once, in order.
+    aspects: Vec<String>,
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
     /// Whatever was said, to judge how the run ended.
@@ -90,6 +92,7 @@ impl<'a> FrameChecker<'a> {
             lead_in: 0,
             seen: 0,
             decoded_times: Vec::new(),
+            aspects: Vec::new(),
             filtered_times: None,
             encoded: 0,
             diagnostics: Diagnostics::default(),
@@ -167,6 +170,20 @@ impl<'a> FrameChecker<'a> {
             && verdicts.0.kept == verdicts.1.kept
     }
 
+    fn note_aspect(&mut self, frame: &showinfo::Frame) {
+        if self.aspects.len() < ASPECTS_MAX && !self.aspects.contains(&frame.aspect) {
+            self.aspects.push(frame.aspect.clone());
+        }
+    }
+
+    /// The shapes of the pixels, if there are several.
+    pub fn changed_aspects(&self) -> Vec<String> {
+        match self.aspects.as_slice() {
+            [] | [_] => Vec::new(),
+            several => several.to_vec(),
+        }
+    }
+
     /// Times of the frames given to the encoder.
     pub fn times(&self) -> &[i64] {
         self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
@@ -185,6 +202,7 @@ impl<'a> FrameChecker<'a> {
             }
             self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
             self.decoded += 1;
+            self.note_aspect(frame);
             return Ok(LineEffect::Progress);
         };
         let in_range = !self.range.is_before(pts) && !self.range.is_after(pts);
@@ -212,6 +230,7 @@ impl<'a> FrameChecker<'a> {
         if in_range {
             self.decoded += 1;
             self.decoded_times.push(pts);
+            self.note_aspect(frame);
             within_limit(self.decoded)?;
         }
         Ok(LineEffect::Progress)
