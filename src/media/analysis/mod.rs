@@ -5,6 +5,7 @@ pub(crate) mod analyze;
 pub(crate) mod args;
 pub(crate) mod color;
 pub(crate) mod first_frame;
+pub(crate) mod one_pass;
 pub(crate) mod packets;
 pub(crate) mod picture;
 pub(crate) mod planner;

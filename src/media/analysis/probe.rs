@@ -12,7 +12,7 @@ use crate::{
         times::{Ratio, parse_microseconds},
     },
     ffmpeg::{context::Context, listeners::TextListener, process::Exit},
-    limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
+    limits::{CLOCK_TICKS_MAX, LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
 
 /// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
@@ -38,16 +38,44 @@ struct Format {
     tags: Tags,
 }
 
+impl Shown {
+    fn demuxer(&self) -> &str {
+        let names = &self.format.format_name;
+        names.split(',').next().unwrap_or_default()
+    }
+
+    fn discontinuous(&self) -> bool {
+        JUMPING.contains(&self.demuxer())
+    }
+
+    /// Streams that are declared and of which nothing more is known.
+    fn unknown(&self) -> usize {
+        let unknown = |stream: &&Stream| match stream.codec_type.as_deref() {
+            Some("video") => stream.codec_name.is_some() && !stream.has_size(),
+            Some("audio") => stream.codec_name.is_some() && stream.audio_params().is_none(),
+            _ => false,
+        };
+        self.streams.iter().filter(unknown).count()
+    }
+}
+
 /// Opens the source under the whitelist and selects the video.
 pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
-    match ask_ffprobe(context, &args::probe(context.input)).await {
-        Ok(shown) => choose(shown, context.spec),
+    match ask_ffprobe(context, &args::probe(context.input, false)).await {
+        Ok(shown) if shown.unknown() > 0 && shown.discontinuous() => {
+            let further = ask_ffprobe(context, &args::probe(context.input, true)).await?;
+            match further.unknown() < shown.unknown() {
+                true => choose(further, context.spec, true),
+                false => choose(shown, context.spec, false),
+            }
+        }
+        Ok(shown) => choose(shown, context.spec, false),
         // A film of bare JPEG pictures looks like a single one. A photo stays
         // refused.
         Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
             match ask_ffprobe(context, &args::probe_loose_pictures(context.input)).await {
                 Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
-                    choose(shown, context.spec)
+                    choose(shown, context.spec, false)
                 }
                 Err(error) if error.class() != Class::Final => Err(error),
                 _ => Err(MediaError::NoVideo { found }),
@@ -93,7 +121,7 @@ fn refusal(text: &TextListener) -> MediaError {
 
 /// Selects the video that ffmpeg itself would: the largest picture, with a
 /// preference for the default stream, and never a cover.
-fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
+fn choose(shown: Shown, spec: &Spec, late: bool) -> Result<ProbedSource, MediaError> {
     if shown.streams.len() > STREAMS_MAX {
         return Err(MediaError::OverLimit {
             what: "the number of streams",
@@ -106,15 +134,11 @@ fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
     } else {
         Some(choose_video(&shown.streams)?)
     };
-    let demuxer = shown
-        .format
-        .format_name
-        .split(',')
-        .next()
-        .unwrap_or_default()
-        .to_string();
+    let demuxer = shown.demuxer().to_string();
     let source = Source {
-        discontinuous: JUMPING.contains(&demuxer.as_str()),
+        discontinuous: shown.discontinuous(),
+        leaps: false,
+        late,
         demuxer,
         start_us: shown
             .format
@@ -164,6 +188,13 @@ fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
             tool: "ffprobe".into(),
             detail: format!("the time base {:?}", video.time_base),
         })?;
+    if time_base.den > CLOCK_TICKS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the ticks a second of the film's clock",
+            found: time_base.den.unsigned_abs(),
+            max: CLOCK_TICKS_MAX.unsigned_abs(),
+        });
+    }
     Ok(Video {
         stream: video.index,
         codec: video.codec().to_string(),
@@ -187,6 +218,7 @@ mod tests {
         choose(
             serde_json::from_str(text).unwrap(),
             &resolve(&request).unwrap(),
+            false,
         )
     }
 

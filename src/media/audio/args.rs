@@ -10,8 +10,8 @@ use crate::{
         source::Source, text::strings,
     },
     ffmpeg::{
-        args::{drain_other_streams, global_options},
-        input::{Input, open_input},
+        args::{clock_rule, global_options, pass_along},
+        input::{Input, open_source},
         log::{LOG, LOG_ERRORS},
     },
     limits::SHIFT_SECONDS,
@@ -182,6 +182,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     let source = &index.facts.source;
     let form = AudioIntermediate::of(spec, track);
     let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(source));
     args.extend(same_on_every_processor(spec));
     args.extend(strings(&[
         "-progress",
@@ -190,7 +191,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{}", track.stream),
@@ -211,11 +212,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
         args.extend(allow_experimental(spec, track));
     }
     args.push(form.file().to_string());
-    args.extend(drain_other_streams(
-        source,
-        &index.job_streams(),
-        &[track.stream],
-    ));
+    args.extend(pass_along(index, spec, &[track.stream]));
     args
 }
 
@@ -230,7 +227,7 @@ pub(crate) fn first(
     let mut args = global_options(LOG_ERRORS);
     args.extend(same_on_every_processor(spec));
     args.extend(strings(&["-threads", "1"]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     let map = format!("0:{}", track.stream);
     let first = |args: &mut Vec<String>| {
         args.extend(strings(&["-map", &map]));
@@ -259,7 +256,7 @@ pub(crate) fn measure(input: &Input, source: &Source, spec: &Spec, stream: u32) 
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{stream}"),

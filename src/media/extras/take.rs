@@ -14,9 +14,9 @@ use crate::{
         text::strings,
     },
     ffmpeg::{
-        args::{drain_other_streams, global_options},
+        args::{clock_rule, global_options, pass_along},
         context::Context,
-        input::{Input, open_input},
+        input::{Input, open_source},
         listeners::ProgressListener,
         log::LOG_ERRORS,
         packet_scan::scan_intermediate,
@@ -49,6 +49,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let extras = &index.facts.extras;
     let form = ExtrasIntermediate::of(spec);
     let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(source));
     args.extend(strings(&[
         "-progress",
         "pipe:1",
@@ -56,7 +57,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     if form == ExtrasIntermediate::Matroska {
         // A Matroska file without a packet can't be read, and attachments have
         // none. A moment of silence is added, which the assembly ignores.
@@ -84,7 +85,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     }
     args.push(form.file().to_string());
     let used: Vec<u32> = extras.iter().map(|extra| extra.stream).collect();
-    args.extend(drain_other_streams(source, &index.job_streams(), &used));
+    args.extend(pass_along(index, spec, &used));
     args
 }
 
@@ -99,7 +100,14 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     let form = ExtrasIntermediate::of(context.spec);
     let arguments = arguments(context.input, index, context.spec);
     let mut listener = ProgressListener::new(&|_| {});
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    // Where the clock leaps, this pass decodes the pictures too.
+    let pictures = match index.facts.source.leaps {
+        true => index.facts.picture.address_bytes(),
+        false => 0,
+    };
+    let exit = context
+        .ffmpeg_with(&arguments, pictures, &mut listener)
+        .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     let path = context.work_dir.join(form.file());
     let mut cues = Vec::new();

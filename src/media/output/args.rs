@@ -17,8 +17,8 @@ use crate::{
         text::strings,
     },
     ffmpeg::{
-        args::{DECODE_TO_THE_END, global_options},
-        input::{Input, open_input},
+        args::{DECODE_TO_THE_END, clock_rule, global_options},
+        input::{Input, look_far, open_input},
         log::LOG_ERRORS,
     },
     limits::SHIFT_SECONDS,
@@ -199,12 +199,15 @@ pub fn reference(
 ) -> Vec<String> {
     let mut args = strings(&["ffmpeg", "-nostdin"]);
     args.extend(strings(&DECODE_TO_THE_END));
+    args.extend(clock_rule(&index.facts.source));
     if !index.facts.audio_tracks.is_empty() {
         args.extend(audio_args::same_on_every_processor(spec));
     }
     // One decoder thread: with several, damaged pictures are concealed
     // differently.
-    args.extend(strings(&["-threads", "1", "-i", input]));
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(look_far(index.facts.source.late));
+    args.extend(strings(&["-i", input]));
     let whole = index.is_single_pass(single);
     if index.facts.source.video.is_some() {
         // Covers are copied, which a filter for all video streams would forbid.

@@ -7,9 +7,10 @@ use crate::{
         encoded::{Part, hash},
         index::Index,
         report::{AudioReport, ExtrasReport, ShardReport},
-        times::{Ratio, rescale},
+        times::{Ratio, Span, rescale},
     },
     ffmpeg::packet_scan::PacketScan,
+    limits::SYNC_SLACK_US,
     video::timing::muxer_timescale,
 };
 
@@ -80,6 +81,74 @@ pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioRepo
         })
         .collect()
 }
+
+/// Every pass over the whole source read the pictures at the same times, so sound
+/// lies beside them as one pass would put it.
+pub(crate) fn check_clock(
+    index: &Index,
+    shards: &[ShardReport],
+    audio: &[AudioReport],
+) -> Result<(), MediaError> {
+    let facts = &index.facts;
+    if !facts.source.discontinuous || facts.source.video.is_none() {
+        return Ok(());
+    }
+    // Shards are held against the packets' times, frame by frame.
+    let passes = shards.iter().filter(|report| report.head.single);
+    let pictures = passes.map(|report| &report.head.clock);
+    let clocks: Vec<&Option<String>> = pictures
+        .chain(audio.iter().map(|report| &report.clock))
+        .collect();
+    // Of a clock that leaps, the passes alone know what one pass makes.
+    let right = match facts.source.leaps {
+        true => clocks.first().and_then(|clock| clock.as_ref()),
+        false => facts.clock.as_ref(),
+    };
+    if clocks
+        .iter()
+        .all(|clock| clock.is_some() && clock.as_ref() == right)
+    {
+        return Ok(());
+    }
+    unproven(
+        ONE_CLOCK,
+        "sound and pictures were read by clocks that differ",
+    )
+}
+
+/// Name of [`check_clock`] in the proof.
+pub(crate) const ONE_CLOCK: &str = "sound-and-pictures-by-one-clock";
+
+/// A track lies beside the pictures of the output as it was encoded. MP4 and
+/// Matroska may move what they store, by `pictures_moved_us` here, but only all of
+/// it together. `paged` tracks have no certain first time.
+pub(crate) fn check_sync(
+    track: usize,
+    muxed: &PacketScan,
+    encoded: Option<Span>,
+    paged: bool,
+    pictures_moved_us: i64,
+) -> Result<(), MediaError> {
+    let (Some(muxed), Some(encoded)) = (muxed.span(), encoded) else {
+        return unproven(IN_SYNC, &format!("track {track} has no times"));
+    };
+    let moved = |muxed: i64, encoded: i64| muxed - encoded - pictures_moved_us;
+    let last = moved(muxed.last_us, encoded.last_us);
+    let first = match paged {
+        true => last,
+        false => moved(muxed.first_us, encoded.first_us),
+    };
+    match first.abs().max(last.abs()) <= SYNC_SLACK_US {
+        true => Ok(()),
+        false => unproven(
+            IN_SYNC,
+            &format!("track {track} begins {first} us and ends {last} us late"),
+        ),
+    }
+}
+
+/// Name of [`check_sync`] in the proof.
+pub(crate) const IN_SYNC: &str = "audio-beside-pictures";
 
 /// The extras are those of the index, and their bytes are those taken. Returns
 /// their cues.

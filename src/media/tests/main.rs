@@ -11,6 +11,7 @@ mod headers;
 mod oracle;
 mod pictures;
 mod refusals;
+mod sync;
 mod tracks;
 mod transport;
 mod world;

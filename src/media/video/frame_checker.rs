@@ -15,6 +15,7 @@ use crate::{
     },
     ffmpeg::{
         log::Diagnostics,
+        picture_clock::PictureClock,
         process::{LineEffect, Listener},
         showinfo,
     },
@@ -75,6 +76,8 @@ pub(crate) struct FrameChecker<'a> {
     complained_before: Option<u64>,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
+    /// The pictures' clock, if the pass prints it.
+    pub clock: PictureClock,
 }
 
 impl<'a> FrameChecker<'a> {
@@ -104,6 +107,7 @@ impl<'a> FrameChecker<'a> {
             complained_at_joint: false,
             complained_before: None,
             changed: false,
+            clock: PictureClock::default(),
         }
     }
 
@@ -235,6 +239,7 @@ fn within_limit(frames: u64) -> Result<(), MediaError> {
 
 impl Listener for FrameChecker<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.clock.observe(line);
         let frames = line
             .strip_prefix("frame=")
             .and_then(|frames| frames.trim().parse().ok());
