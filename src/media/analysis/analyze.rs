@@ -127,7 +127,7 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
     };
     if source.discontinuous {
         facts.clock =
-            one_pass::compare(context, source, &other_streams, &mut packets, zero).await?;
+            one_pass::compare(context, &facts, &other_streams, &mut packets, zero).await?;
         facts.source.leaps = facts.clock.is_none();
     } else {
         packets::reject_restarts(&packets, source.video().time_base)?;

@@ -5,7 +5,7 @@ use reelraft_model::spec::Spec;
 use crate::{
     facts::{index::Index, source::Source, text::strings},
     ffmpeg::{
-        args::{clock_rule, global_options, read_along},
+        args::{clock_rule, decoded_audio, global_options, read_along},
         input::{Input, look_far, open_input, open_source},
         log::{LOG, LOG_ERRORS},
     },
@@ -68,12 +68,21 @@ pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
 }
 
 /// ffmpeg: prints the times of the pictures' packets as one pass over all streams
-/// of the job reads them; see `picture_clock.rs`. Nothing is decoded.
-pub(crate) fn one_pass(input: &Input, source: &Source, other_streams: &[u32]) -> Vec<String> {
+/// of the job reads them; see `picture_clock.rs`. Sound is decoded, since its length
+/// may move the clock.
+pub(crate) fn one_pass(
+    input: &Input,
+    source: &Source,
+    spec: &Spec,
+    audio: &[u32],
+    other_streams: &[u32],
+) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(clock_rule(source));
+    args.extend(strings(&["-threads", "1"]));
     args.extend(open_source(input, source));
     args.extend(read_along(source, other_streams, &[]));
+    args.extend(audio.iter().flat_map(|stream| decoded_audio(spec, *stream)));
     args
 }
 

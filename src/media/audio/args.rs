@@ -39,6 +39,8 @@ impl AudioIntermediate {
             (_, Container::Flac) => AudioIntermediate::Flac,
             (_, Container::Opus) => AudioIntermediate::Ogg,
             _ if muxed_codec(spec, track) == "opus" => AudioIntermediate::Ogg,
+            // Matroska would write a second codec header over the first.
+            (Audio::Copy, _) if track.headers_repeat => AudioIntermediate::Mp4,
             // Matroska keeps the encoder's delay, which it needs to place the
             // first packet; a fragmented MP4 would lose it.
             (_, Container::Mkv | Container::Webm) => AudioIntermediate::Matroska,
@@ -166,6 +168,15 @@ pub(crate) fn allow_experimental(spec: &Spec, track: &AudioTrack) -> Vec<String>
     }
 }
 
+/// Takes the frame headers off AAC that has them (ADTS, as in MPEG-TS). A
+/// fragmented MP4 would refuse them; whole files' muxers do this by themselves.
+fn unframed(track: &AudioTrack) -> Vec<String> {
+    match track.codec.as_str() {
+        "aac" => strings(&["-bsf:a", "aac_adtstoasc"]),
+        _ => Vec::new(),
+    }
+}
+
 /// Keeps the processor out of decoded, resampled and encoded audio (P1):
 /// floats are summed up in another order for each set of instructions. Any
 /// processor of this kind has these.
@@ -210,6 +221,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     args.extend(delay_header(spec, track));
     if spec.audio() == Audio::Copy {
         args.extend(allow_experimental(spec, track));
+        args.extend(unframed(track));
     }
     args.push(form.file().to_string());
     args.extend(pass_along(index, spec, &[track.stream]));
@@ -240,6 +252,7 @@ pub(crate) fn first(
     if spec.audio() == Audio::Copy {
         first(&mut args);
         args.extend(allow_experimental(spec, track));
+        args.extend(unframed(track));
         args.extend(strings(&["-f", muxer(spec), "first"]));
     }
     args

@@ -54,6 +54,7 @@ pub(crate) async fn choose(
             codec: stream.codec().to_string(),
             sample_rate,
             channels,
+            headers_repeat: found.source.demuxer == "flv" && stream.codec() == "aac",
             label: Label::of(stream),
             loudness: None,
         };

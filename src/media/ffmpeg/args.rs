@@ -67,12 +67,20 @@ pub(crate) fn pass_along(index: &Index, spec: &Spec, used: &[u32]) -> Vec<String
         args.extend(decoded(stream, "-filter:v", "select=0", "wrapped_avframe"));
     }
     let audio = facts.audio_tracks.iter().map(|track| track.stream);
-    for stream in audio.filter(others) {
-        if spec.audio() != Audio::Copy {
-            args.extend(decoded(stream, "-filter:a", "aselect=0", "pcm_s16le"));
-        }
-    }
+    args.extend(
+        audio
+            .filter(others)
+            .flat_map(|stream| decoded_audio(spec, stream)),
+    );
     args
+}
+
+/// Decodes a track and gives nothing, if the job decodes it too.
+pub(crate) fn decoded_audio(spec: &Spec, stream: u32) -> Vec<String> {
+    match spec.audio() {
+        Audio::Copy => Vec::new(),
+        _ => decoded(stream, "-filter:a", "aselect=0", "pcm_s16le"),
+    }
 }
 
 /// An output that decodes a stream and gives nothing.

@@ -10,7 +10,7 @@ use crate::{
     audio::args::AudioIntermediate,
     error::MediaError,
     facts::{
-        containers::{attaches_covers, demuxer, output_file},
+        containers::{attaches_covers, demuxer, muxer, output_file},
         encoded::{Parts, hash},
         index::Index,
         report::{AudioReport, ShardReport},
@@ -24,6 +24,7 @@ use crate::{
         },
         covers,
         join::{JoinedVideo, join_shards},
+        last_packets::{self, LastPacket},
         proof::{self, ProofInput},
     },
 };
@@ -157,6 +158,25 @@ async fn check_cues(context: &Context<'_>, output: &Path, cues: &[u64]) -> Resul
     Ok(())
 }
 
+/// Reads the last packets of the audio beside the work of other tasks.
+async fn last_packets(
+    context: &Context<'_>,
+    index: &Index,
+    audio: &[PathBuf],
+) -> Result<Vec<Option<LastPacket>>, MediaError> {
+    let tracks = audio.iter().zip(&index.facts.audio_tracks);
+    let parts: Vec<_> = tracks
+        .map(|(path, track)| (path.clone(), AudioIntermediate::of(context.spec, track)))
+        .collect();
+    let read = move || parts.iter().map(last_packets::of).collect();
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| MediaError::Disk {
+            what: "reading the audio",
+            error: std::io::Error::other(error),
+        })?
+}
+
 /// Muxes the joined shards, audio and extras into the output.
 async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), MediaError> {
     let audio: Vec<PathBuf> = parts.audio.iter().map(|(path, _)| path.clone()).collect();
@@ -171,7 +191,12 @@ async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), 
         }
         _ => 0,
     };
-    let arguments = args::assemble(index, context.spec, &audio, extras);
+    let last_packets = match muxer(context.spec) {
+        // Matroska says it in another way, which a copy would lose.
+        "matroska" | "webm" => Vec::new(),
+        _ => last_packets(context, index, &audio).await?,
+    };
+    let arguments = args::assemble(index, context.spec, &audio, &last_packets, extras);
     let mut listener = ProgressListener::new(&|_| {});
     let exit = context.ffmpeg(&arguments, &mut listener).await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
