@@ -336,9 +336,27 @@ mod tests {
         )
         .join(" ");
         assert!(
-            args.ends_with("-page_duration 1 -f ogg audio.ogg -map 0:0 -map 0:4 -c copy -f null -"),
+            args.ends_with("-page_duration 1 -f ogg audio.ogg -map 0:0 -map 0:4 -c copy -copyinkf -flush_packets 1 -f framecrc -"),
             "{args}"
         );
+    }
+
+    #[test]
+    fn a_clock_that_leaps_is_evened_out_by_decoding_what_the_reference_does() {
+        let mut index = sample();
+        index.facts.source.discontinuous = true;
+        index.facts.source.leaps = true;
+        let mut second = index.facts.audio_tracks[0].clone();
+        second.stream = 4;
+        index.facts.audio_tracks.push(second);
+        let args = |audio| {
+            let own = &index.facts.audio_tracks[0];
+            track(&Input::File("s".into()), &index, &spec(audio, "mkv"), own).join(" ")
+        };
+        let copied = "-map 0:0 -map 0:4 -c copy -copyinkf -flush_packets 1 -f framecrc - -map 0:0 -filter:v select=0 -c wrapped_avframe -f null -";
+        assert!(args("copy").ends_with(copied), "{}", args("copy"));
+        let decoded = format!("{copied} -map 0:4 -filter:a aselect=0 -c pcm_s16le -f null -");
+        assert!(args("aac").ends_with(&decoded), "{}", args("aac"));
     }
 
     #[test]

@@ -28,7 +28,8 @@ pub(crate) fn of(
     };
     let samples = found.end - last.dts;
     // Where packets do not follow each other evenly, their durations mean little.
-    let even = (last.dts - before.dts).abs_diff(AAC_SAMPLES) <= 1;
+    // A clock of milliseconds, as Matroska's, rounds off 48 samples at most.
+    let even = (last.dts - before.dts).abs_diff(AAC_SAMPLES) <= 48;
     Ok(
         (even && (1..=AAC_SAMPLES).contains(&samples)).then(|| LastPacket {
             number: found.samples.len() - 1,
