@@ -21,6 +21,9 @@ pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
 /// A worker's heartbeat, with its progress. Six fit in a lease.
 pub const BEAT: Duration = Duration::from_millis(500);
 
+/// The same where no job is open. Three still fit.
+pub const BEAT_AT_REST: Duration = Duration::from_secs(1);
+
 /// How often the leader looks at the table without being woken. It is woken
 /// by every change; this bounds what a missed one costs.
 pub const PLAN_TICK: Duration = Duration::from_millis(200);
@@ -79,6 +82,11 @@ pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 
 /// How often a node looks at its duties as a home without being woken.
 pub const DUTY_TICK: Duration = Duration::from_secs(2);
+
+/// Pause before a home writes more histories, where it owes more than it may
+/// propose at once: thousands of jobs are folded within minutes, and beside other
+/// work.
+pub const HISTORIES_PAUSE: Duration = Duration::from_millis(200);
 
 /// Jobs that a home fills at once: a small one need not wait for a large one, and
 /// disk and network are busy with a few.
@@ -194,5 +202,6 @@ const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
     "a lease outlives six beats"
 );
+const _: () = assert!(BEAT_AT_REST.as_millis() as u64 * 3 <= reelraft_model::plan::LEASE_MS);
 const _: () = assert!(GIVE_BACK.as_millis() < STOP_GRACE.as_millis());
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);

@@ -11,7 +11,7 @@ use tonic::{Status, transport::Endpoint};
 pub struct Timing {
     /// To establish it.
     pub connect: Duration,
-    /// Between two HTTP/2 pings, sent on idle connections too.
+    /// Between two HTTP/2 pings, sent while a call waits.
     pub keepalive_every: Duration,
     /// Until an unanswered ping breaks the connection and ends its calls.
     pub keepalive_timeout: Duration,
@@ -55,8 +55,7 @@ pub fn endpoint(address: &str, timing: Timing) -> Result<Endpoint, BadAddress> {
         .connect_timeout(timing.connect)
         .tcp_nodelay(true)
         .http2_keep_alive_interval(timing.keepalive_every)
-        .keep_alive_timeout(timing.keepalive_timeout)
-        .keep_alive_while_idle(true))
+        .keep_alive_timeout(timing.keepalive_timeout))
 }
 
 /// An answer within its time.

@@ -8,6 +8,7 @@
 
 pub mod auth;
 pub mod dial;
+pub mod documents;
 pub mod problem;
 
 /// Package `reelraft.v1`.

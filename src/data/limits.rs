@@ -91,7 +91,7 @@ pub const FETCH_AHEAD: usize = 4;
 
 /// How often it is looked whether a sync has failed. Puts are refused from
 /// that moment on; the node itself may end this much later.
-pub const FAILURE_TICK: Duration = Duration::from_millis(250);
+pub const FAILURE_TICK: Duration = Duration::from_secs(1);
 
 /// Largest head of a request to the range server. ffmpeg's have 300 bytes.
 pub const REQUEST_HEAD_BYTES_MAX: usize = 8 << 10;

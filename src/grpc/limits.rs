@@ -86,7 +86,7 @@ pub const READ_TURN: Duration = Duration::from_secs(2);
 /// How long a connection to a node may take.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_millis(1_000);
 
-/// A connection is asked this often whether it still lives. A slot of a worker
+/// A node with a call under way is asked this often whether it still lives. A slot of a worker
 /// waits while a home that hangs has not been found out, and shards of a dead
 /// node can't be given to it.
 pub const KEEPALIVE_EVERY: Duration = Duration::from_millis(500);
@@ -94,6 +94,10 @@ pub const KEEPALIVE_EVERY: Duration = Duration::from_millis(500);
 /// An unanswered question ends the connection after this: some retransmissions
 /// on a bad link, and more than a busy node needs to be scheduled.
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_millis(1_500);
+
+/// A silent connection is asked by the server as well, so that one whose client is
+/// gone leaves its place. A stream that nobody reads ends by its own limit.
+pub const SILENT_ASKED_EVERY: Duration = Duration::from_secs(5);
 
 /// Connections to other nodes' disks.
 pub const BLOB_TIMING: Timing = Timing {

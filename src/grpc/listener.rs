@@ -24,8 +24,8 @@ use tracing::debug;
 
 use super::{
     limits::{
-        ACCEPT_PAUSE, CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_EVERY, KEEPALIVE_TIMEOUT,
-        NEWCOMER_PATIENCE, STREAM_WINDOW_BYTES, STREAMS_MAX,
+        ACCEPT_PAUSE, CONNECTION_WINDOW_BYTES, FRAME_BYTES, KEEPALIVE_TIMEOUT, NEWCOMER_PATIENCE,
+        SILENT_ASKED_EVERY, STREAM_WINDOW_BYTES, STREAMS_MAX,
     },
     places::{Connection, Places},
 };
@@ -167,7 +167,7 @@ fn tune(http: &mut http2::Builder<Streams>) {
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_frame_size(FRAME_BYTES)
         .max_concurrent_streams(STREAMS_MAX)
-        .keep_alive_interval(KEEPALIVE_EVERY)
+        .keep_alive_interval(SILENT_ASKED_EVERY)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT);
 }
 

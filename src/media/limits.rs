@@ -33,6 +33,13 @@ pub const JOINT_FRAMES: u64 = 4;
 /// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;
 
+/// Width, in pixels, of a picture that FFV1 divides into slices: two in a row,
+/// each as wide as a chroma sample.
+pub const FFV1_SLICED_WIDTH_MIN: u32 = 4;
+/// Height of a picture that FFV1 may leave whole; ffmpeg divides every higher
+/// one.
+pub const FFV1_WHOLE_HEIGHT_MAX: u32 = 288;
+
 /// Longest line read from a child; the rest of a longer line is dropped. A
 /// packet or frame line has about 250 bytes.
 pub const LINE_BYTES_MAX: usize = 4_096;

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod doors;
+mod http;
 mod node;
 
 use std::time::Duration;

@@ -16,7 +16,7 @@ use crate::{
     heartbeats::election_timeout_ms,
     limits::{HAND_OVER_TIME, MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
     propose::{Committed, encode},
-    raft_clock::stretch_percent,
+    raft_clock::needed_percent,
     runtime::RaftRuntime,
     service::PeerService,
     start::start,
@@ -194,9 +194,9 @@ impl Cluster {
     }
 
     /// How long this node hears nothing of a leader, at most, before it seeks
-    /// another. It follows what heartbeats and syncs take on this machine.
+    /// another while some job is open. It follows what heartbeats and syncs take on this machine.
     pub fn election_timeout_ms(&self) -> u64 {
-        election_timeout_ms(stretch_percent())
+        election_timeout_ms(needed_percent())
     }
 
     pub fn identity(&self) -> &Identity {

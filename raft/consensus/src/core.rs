@@ -100,7 +100,7 @@ impl Core {
 
     /// How long a proposal or a read looks for a leader.
     pub fn leader_wait(&self) -> Duration {
-        raft_clock::stretched(self.config.leader_wait)
+        raft_clock::stretched_search(self.config.leader_wait)
     }
 
     /// The leader, if one is known.

@@ -7,11 +7,11 @@
 use std::sync::Arc;
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     core::Core,
-    limits::{ELECTION_MS_MAX, HEARTBEAT, HEARTBEAT_AT_REST},
+    limits::{ELECTION_MS_MAX, HEARTBEAT, HEARTBEAT_AT_REST, REST_AFTER},
     pace::{Delay, USUAL_PERCENT},
     raft_clock,
 };
@@ -22,9 +22,13 @@ pub async fn beat(core: Arc<Core>) {
     let metrics = core.raft.metrics();
     let mut applied = core.replica.applied();
     let mut said_percent = USUAL_PERCENT;
+    let mut busy = Instant::now();
     loop {
         let at_rest = !core.replica.state().is_busy();
-        if at_rest {
+        if !at_rest {
+            busy = Instant::now();
+        }
+        if busy.elapsed() >= REST_AFTER {
             // A new job ends the rest.
             let _ = timeout(HEARTBEAT_AT_REST, applied.changed()).await;
         } else {

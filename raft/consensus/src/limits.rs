@@ -11,12 +11,21 @@ pub const HEARTBEAT: Duration = Duration::from_millis(50);
 
 /// The same while no job is open. A lost leader is missed by nobody then, and
 /// nodes that do nothing should cost nothing.
-pub const HEARTBEAT_AT_REST: Duration = Duration::from_millis(250);
+pub const HEARTBEAT_AT_REST: Duration = Duration::from_millis(500);
 
-/// How far Raft's times are stretched meanwhile, in percent of the usual ones. A
-/// follower that has not heard yet that all jobs have ended bears the longer
-/// pauses as well.
-pub const STRETCH_PERCENT_AT_REST: u32 = 200;
+/// How far Raft's times are stretched meanwhile, in percent of the usual ones: a
+/// takeover then takes 2 to 3 s.
+pub const STRETCH_PERCENT_AT_REST: u32 = 400;
+
+/// How long nothing must have been open before a leader's heartbeats become
+/// rarer: followers must have heard by then that all jobs have ended, and be as
+/// patient.
+pub const REST_AFTER: Duration = Duration::from_secs(2);
+
+/// How far the search for a leader is stretched at rest, in percent: as long as a
+/// takeover takes then, and not as long as clients would wait where there is no
+/// quorum.
+pub const LEADER_WAIT_PERCENT_AT_REST: u32 = 200;
 
 /// How long openraft waits for the answer to one. It must give a busy machine
 /// time to schedule a few threads, and an answer that comes later than a lease
@@ -173,7 +182,10 @@ pub const IDENTIFY_REPORT_EVERY: Duration = Duration::from_secs(10);
 /// leader checks that all learners are members.
 pub const UPKEEP_EVERY: Duration = Duration::from_millis(500);
 
-/// How often leadership is checked without an event.
+/// The same, while nothing is missing and nothing is applied.
+pub const UPKEEP_AT_REST: Duration = Duration::from_secs(5);
+
+/// How often leadership is checked without an event, in Raft's time.
 pub const LEADERSHIP_EVERY: Duration = Duration::from_millis(100);
 
 /// How long a planned stop waits until another node leads.
@@ -185,6 +197,11 @@ pub const SHUTDOWN_TIME: Duration = Duration::from_secs(5);
 /// The watchdog's tick. It counts ticks rather than time, which also passes
 /// while the process is stopped.
 pub const HANG_TICK: Duration = Duration::from_millis(100);
+
+/// How often the watchdog looks up while no operation is open, and after how
+/// many ticks without one it begins to.
+pub const HANG_REST: Duration = Duration::from_secs(1);
+pub const HANG_REST_TICKS: u64 = 10;
 
 /// Ticks after which a leader's unfinished write counts as a hang. With the
 /// flush before it and the election after it, another node assigns within 3 s.
@@ -253,4 +270,9 @@ const _: () = assert!(LOG_KEEP_ENTRIES < SNAPSHOT_EVERY_ENTRIES);
 const _: () = assert!(SNAPSHOT_LOG_BYTES_MIN < SNAPSHOT_LOG_BYTES_MAX);
 const _: () = assert!(COMMANDS_PER_ENTRY_MAX > 0);
 
-const _: () = assert!(HEARTBEAT_AT_REST.as_millis() < BEAT_GAP_USUAL_MAX.as_millis());
+const _: () = assert!(
+    HEARTBEAT_AT_REST.as_millis() as u64 * 2
+        < ELECTION_MS_MAX * (STRETCH_PERCENT_AT_REST / 100) as u64,
+    "one lost heartbeat does not end the lease at rest"
+);
+const _: () = assert!(HEARTBEAT.as_millis() < HEARTBEAT_AT_REST.as_millis());

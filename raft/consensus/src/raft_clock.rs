@@ -21,7 +21,7 @@ use std::{
 use openraft::{AsyncRuntime, Instant as _, OptionalSend, impls::TokioRuntime};
 
 use crate::{
-    limits::STRETCH_PERCENT_AT_REST,
+    limits::{HEARTBEAT, HEARTBEAT_AT_REST, LEADER_WAIT_PERCENT_AT_REST, STRETCH_PERCENT_AT_REST},
     pace::{Delay, Pace, USUAL_PERCENT},
 };
 
@@ -34,6 +34,9 @@ static CLOCK: LazyLock<(Instant, Mutex<Clock>)> =
 struct Clock {
     pace: Pace,
     percent: u32,
+    /// The stretch without what rest adds.
+    needed_percent: u32,
+    at_rest: bool,
     /// When the stretch changed last, in the machine's time and in Raft's.
     changed: Duration,
     raft_then: Duration,
@@ -44,6 +47,8 @@ impl Default for Clock {
         Clock {
             pace: Pace::default(),
             percent: USUAL_PERCENT,
+            needed_percent: USUAL_PERCENT,
+            at_rest: false,
             changed: Duration::ZERO,
             raft_then: Duration::ZERO,
         }
@@ -72,12 +77,22 @@ fn clock() -> (MutexGuard<'static, Clock>, Duration) {
 
 /// How long something takes in the machine's time that takes `usual` in Raft's.
 pub fn stretched(usual: Duration) -> Duration {
-    usual * stretch_percent() / USUAL_PERCENT
+    usual * clock().0.percent / USUAL_PERCENT
 }
 
-/// The stretch of Raft's time in this process.
-pub fn stretch_percent() -> u32 {
-    clock().0.percent
+/// How long a leader is looked for, where that usually takes so long.
+pub fn stretched_search(usual: Duration) -> Duration {
+    let (clock, _) = clock();
+    let percent = match clock.at_rest {
+        true => clock.needed_percent.max(LEADER_WAIT_PERCENT_AT_REST),
+        false => clock.needed_percent,
+    };
+    usual * percent / USUAL_PERCENT
+}
+
+/// The stretch of Raft's time in this process while some job is open.
+pub fn needed_percent() -> u32 {
+    clock().0.needed_percent
 }
 
 /// The stretch that this machine needs by itself.
@@ -89,6 +104,10 @@ pub fn own_percent() -> u32 {
 /// Notes a delay that has just ended.
 pub fn note(kind: Delay, delay: Duration) {
     let (mut clock, now) = clock();
+    let delay = match kind {
+        Delay::BeatGap if clock.at_rest => delay.saturating_sub(HEARTBEAT_AT_REST - HEARTBEAT),
+        _ => delay,
+    };
     clock.pace.note(now, kind, delay);
 }
 
@@ -102,6 +121,8 @@ pub fn note_told(percent: u32) {
 pub fn keep_pace(leads: bool, at_rest: bool) -> u32 {
     let (mut clock, now) = clock();
     let needed_percent = clock.pace.percent(now, leads);
+    clock.needed_percent = needed_percent;
+    clock.at_rest = at_rest;
     let percent = match at_rest {
         true => needed_percent.max(STRETCH_PERCENT_AT_REST),
         false => needed_percent,

@@ -13,8 +13,9 @@ use tokio::task::spawn_blocking;
 
 use crate::{
     core::{Core, Leadership},
-    limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, TABLE_FLUSH_EVERY, UPKEEP_EVERY},
+    limits::{LEADERSHIP_EVERY, QUORUM_SILENCE, TABLE_FLUSH_EVERY, UPKEEP_AT_REST, UPKEEP_EVERY},
     propose::encode,
+    raft_clock::stretched,
     snapshot_pace::SnapshotPace,
     types::TypeConfig,
     watchdog::Operation,
@@ -44,7 +45,8 @@ pub async fn watch_raft(core: Arc<Core>) {
             changed
         });
         // Wake up regularly: a quorum that falls silent is not an event.
-        if let Ok(Err(_)) = tokio::time::timeout(LEADERSHIP_EVERY, metrics.changed()).await {
+        let pause = stretched(LEADERSHIP_EVERY);
+        if let Ok(Err(_)) = tokio::time::timeout(pause, metrics.changed()).await {
             core.stop_for_good("raft ended without a word".to_string());
             return;
         }
@@ -95,7 +97,9 @@ pub async fn flush_table(core: Arc<Core>, flusher: TableFlusher) {
 /// Has a snapshot made whenever the log has outgrown the last one.
 pub async fn make_snapshots(core: Arc<Core>) {
     let mut pace = SnapshotPace::new(core.node());
+    let mut applied = core.replica.applied();
     loop {
+        let _ = tokio::time::timeout(UPKEEP_AT_REST, applied.changed()).await;
         tokio::time::sleep(UPKEEP_EVERY).await;
         let last = {
             let metrics = core.raft.metrics();
@@ -118,13 +122,21 @@ pub async fn make_snapshots(core: Arc<Core>) {
 /// Registers what the table lacks, and as the leader adds the configured
 /// learners to the membership.
 pub async fn maintain_members(core: Arc<Core>) {
+    let mut applied = core.replica.applied();
+    let mut complete = false;
     loop {
+        if complete {
+            let _ = tokio::time::timeout(UPKEEP_AT_REST, applied.changed()).await;
+        }
         tokio::time::sleep(UPKEEP_EVERY).await;
+        applied.borrow_and_update();
+        complete = false;
         if !*core.admitted.borrow() || core.leader().is_none() {
             continue;
         }
         let missing = core.missing_registrations();
-        if !missing.is_empty() {
+        complete = missing.is_empty();
+        if !complete {
             let entry = match encode(missing) {
                 Ok(entry) => entry,
                 Err(error) => {
@@ -137,14 +149,14 @@ pub async fn maintain_members(core: Arc<Core>) {
             }
         }
         if core.leadership.borrow().leading {
-            add_learners(&core).await;
+            complete &= add_learners(&core).await;
         }
     }
 }
 
 /// A learner becomes a member once it has registered: the leader would try in
-/// vain to reach one that was never started.
-async fn add_learners(core: &Core) {
+/// vain to reach one that was never started. Whether all that have are members.
+async fn add_learners(core: &Core) -> bool {
     let state = core.replica.state();
     let metrics = core.raft.metrics();
     let membership = metrics.borrow_watched().membership_config.clone();
@@ -154,7 +166,9 @@ async fn add_learners(core: &Core) {
         .iter()
         .filter(|(id, _)| membership.get_node(id).is_none())
         .filter(|(id, _)| state.incarnation_of(**id).is_some());
+    let mut complete = true;
     for (id, address) in missing {
+        complete = false;
         let added = core
             .raft
             .add_learner(*id, BasicNode::new(address), false)
@@ -164,4 +178,5 @@ async fn add_learners(core: &Core) {
             Err(error) => tracing::debug!(node = id, %error, "a learner was not added yet"),
         }
     }
+    complete
 }

@@ -7,7 +7,8 @@
 //! own looks for marks that stay open. The thread counts its own ticks: a
 //! process that was stopped and then continued has not ticked meanwhile, so it
 //! is not taken for a hung one. An idle disk is no hang either: without an
-//! operation there is no mark.
+//! operation there is no mark. After a second without one the thread rests, and
+//! the next mark wakes it.
 //!
 //! ```text
 //! begin ──▶ open ──(end)──▶ gone
@@ -21,7 +22,7 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, MutexGuard,
+        Arc, Condvar, Mutex, MutexGuard,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
@@ -30,8 +31,8 @@ use std::{
 use crate::{
     disk_work::DiskWork,
     limits::{
-        DISK_WORKS_TICKS, HANG_FACTOR, HANG_TICK, HANG_TICKS, HANG_TICKS_LEADER,
-        HANG_TICKS_LEADER_MAX, HANG_TICKS_MAX, HANG_TICKS_SNAPSHOT,
+        DISK_WORKS_TICKS, HANG_FACTOR, HANG_REST, HANG_REST_TICKS, HANG_TICK, HANG_TICKS,
+        HANG_TICKS_LEADER, HANG_TICKS_LEADER_MAX, HANG_TICKS_MAX, HANG_TICKS_SNAPSHOT,
     },
     pace::Recent,
 };
@@ -147,12 +148,16 @@ pub struct Watchdog {
 struct Shared {
     tick: AtomicU64,
     marks: Mutex<Marks>,
+    /// Wakes the watchdog from its rest.
+    begun: Condvar,
     fenced: AtomicBool,
 }
 
 #[derive(Debug, Default)]
 struct Marks {
     next: u64,
+    /// The watchdog waits for a mark instead of the next tick.
+    rests: bool,
     open: BTreeMap<u64, (Operation, u64)>,
     /// Ticks that operations took lately.
     taken: Recent,
@@ -233,6 +238,9 @@ impl Watchdog {
         let number = marks.next;
         marks.next += 1;
         marks.open.insert(number, (operation, tick));
+        if std::mem::take(&mut marks.rests) {
+            self.shared.begun.notify_one();
+        }
         drop(marks);
         Mark {
             watchdog: self.clone(),
@@ -248,6 +256,22 @@ impl Watchdog {
     /// Whether any operation has begun and not ended.
     fn waits(&self) -> bool {
         !self.marks().open.is_empty()
+    }
+
+    /// Waits for the next mark, or for so long; what passes without one is counted
+    /// as ticks too.
+    fn rest(&self, limit: Duration) {
+        let mut marks = self.marks();
+        marks.rests = marks.open.is_empty();
+        let woken = self
+            .shared
+            .begun
+            .wait_timeout_while(marks, limit, |marks| marks.rests);
+        let (mut marks, _) = woken.expect("no holder of this lock panics");
+        if std::mem::take(&mut marks.rests) {
+            let ticks = limit.as_millis() / HANG_TICK.as_millis();
+            self.shared.tick.fetch_add(ticks as u64, Ordering::Relaxed);
+        }
     }
 
     /// Notes how many writes the disks of log and table have completed.
@@ -301,8 +325,11 @@ impl Watchdog {
     ) -> std::io::Result<()> {
         let watchdog = self.clone();
         let watching = move || {
+            let mut quiet_ticks = 0;
             while let Some(replaceable) = replaceable_leader() {
+                quiet_ticks += 1;
                 if watchdog.waits() {
+                    quiet_ticks = 0;
                     watchdog.note_writes(log_disk.writes_done(), table_disk.writes_done());
                 }
                 if let Some(hang) = watchdog.count_tick(replaceable) {
@@ -311,7 +338,10 @@ impl Watchdog {
                     on_hang(&hang);
                     return;
                 }
-                std::thread::sleep(HANG_TICK);
+                match quiet_ticks < HANG_REST_TICKS {
+                    true => std::thread::sleep(HANG_TICK),
+                    false => watchdog.rest(HANG_REST),
+                }
             }
         };
         std::thread::Builder::new()
@@ -353,6 +383,30 @@ mod tests {
         let watchdog = Watchdog::default();
         drop(watchdog.begin(Operation::LogWrite));
         assert_eq!(ticks_to_hang(&watchdog, true), None);
+    }
+
+    #[test]
+    fn a_resting_watchdog_is_woken_by_a_mark_and_counts_its_rest() {
+        let watchdog = Watchdog::default();
+        let limit = 3 * HANG_TICK;
+        watchdog.rest(limit);
+        assert_eq!(watchdog.tick(), 3);
+        let long = Duration::from_secs(600);
+        let resting = std::thread::spawn({
+            let watchdog = watchdog.clone();
+            move || watchdog.rest(long)
+        });
+        while !watchdog.marks().rests {
+            std::thread::yield_now();
+        }
+        let mark = watchdog.begin(Operation::TableWrite);
+        resting.join().unwrap();
+        assert_eq!(watchdog.tick(), 3);
+        // An open one leaves it no rest.
+        watchdog.rest(long);
+        let (ticks, _) = ticks_to_hang(&watchdog, true).unwrap();
+        assert_eq!(ticks, HANG_TICKS_LEADER + 1);
+        drop(mark);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::rows::Job;
+use crate::rows::{Job, JobState};
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
@@ -27,8 +27,11 @@ pub(crate) struct OpenIndex {
     /// By their number of homes, those that retire not counted: jobs. A cluster
     /// with more voters keeps more copies.
     by_copies: Map<usize, Set<String>>,
-    /// By build and tenant: the jobs with a pending task, by age.
+    /// By build and tenant: the jobs with a pending task, by age, but for those
+    /// that are assembled.
     waiting: Map<(Build, String), Map<u64, String>>,
+    /// Jobs with a pending assembly, by age. They stand in no line of shards.
+    assembling: Map<u64, String>,
 }
 
 /// What a change of a job's tasks may change here.
@@ -118,6 +121,15 @@ impl OpenIndex {
     }
 
     fn wait(&mut self, job: &Job, waits: bool) {
+        if job.state() == JobState::Assembling {
+            match waits {
+                true => self
+                    .assembling
+                    .insert_mut(job.created_index, job.id.clone()),
+                false => drop(self.assembling.remove_mut(&job.created_index)),
+            }
+            return;
+        }
         let line = (job.build.clone(), job.tenant.clone());
         if waits {
             with(&mut self.waiting, line, |jobs| {
@@ -165,6 +177,11 @@ impl OpenIndex {
     pub fn lines(&self) -> impl Iterator<Item = (&Build, &Map<u64, String>)> {
         let lines = self.waiting.iter();
         lines.map(|((build, _), jobs)| (build, jobs))
+    }
+
+    /// The jobs that wait for their assembly, the oldest first.
+    pub fn assembling(&self) -> impl Iterator<Item = &String> {
+        self.assembling.values()
     }
 }
 

@@ -12,6 +12,7 @@
 //!    age. Assemblies, analysis and audio come before shards, and the longest
 //!    shard first. Only nodes of the job's build with a free slot take part:
 //!    homes first for tasks that read or make whole files, then the least busy.
+//!    An assembly has a place beside the slots, and waits for nobody's shards.
 //! 4. Give finished outputs other homes for those that have been silent for
 //!    minutes (`homes`): a few an entry, as each costs a copy.
 //! 5. Keep the table small: end abandoned uploads, fold what has ended, and

@@ -2,7 +2,7 @@
 //! sees it.
 
 use clap::Subcommand;
-use reelraft_proto::v1::StatusRequest;
+use reelraft_proto::{documents, v1::StatusRequest};
 
 use crate::{
     client::Client,
@@ -37,9 +37,9 @@ pub async fn run(
         )
         .await?;
     let text = match (command, output) {
-        (ClusterCommand::Status, Output::Json) => json::line(&json::Status::from(&status)),
+        (ClusterCommand::Status, Output::Json) => json::line(&documents::Status::from(&status)),
         (ClusterCommand::Status, Output::Table) => table::status(&status),
-        (ClusterCommand::Nodes, Output::Json) => json::line(&json::Nodes::from(&status)),
+        (ClusterCommand::Nodes, Output::Json) => json::line(&documents::Nodes::from(&status)),
         (ClusterCommand::Nodes, Output::Table) => table::nodes(&status.nodes),
         (ClusterCommand::Leader, _) if status.leader_id == 0 => {
             return Err(CliError::Unavailable {
@@ -48,9 +48,9 @@ pub async fn run(
                 hint: String::new(),
             });
         }
-        (ClusterCommand::Leader, Output::Json) => json::line(&json::Leader::from(&status)),
+        (ClusterCommand::Leader, Output::Json) => json::line(&documents::Leader::from(&status)),
         (ClusterCommand::Leader, Output::Table) => {
-            let leader = json::Leader::from(&status);
+            let leader = documents::Leader::from(&status);
             format!("{} {}\n", status.leader_id, leader.address.unwrap_or("-"))
         }
     };

@@ -5,7 +5,10 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use reelraft_proto::v1::{Job, JobState, Spec};
+use reelraft_proto::{
+    documents,
+    v1::{Job, JobState, Spec},
+};
 
 use crate::{
     client::Client,
@@ -122,7 +125,7 @@ async fn one(
     let job = run_job(client, args, source, spec, &file).await?;
     fetch(client, &job, file).await?;
     match output {
-        Output::Json => print(&json::line(&json::Job::from(&job)))?,
+        Output::Json => print(&json::line(&documents::Job::from(&job)))?,
         Output::Table => {
             client.screen().notice(&format!(
                 "{} is done: {}, BLAKE3 {}",

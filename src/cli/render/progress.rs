@@ -6,13 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelraft_proto::v1::{Job, JobState};
+use reelraft_proto::{
+    documents::job_state,
+    v1::{Job, JobState},
+};
 use unicode_width::UnicodeWidthStr;
 
 use crate::{
     job_end::has_ended,
     limits::RATE_WINDOW_MS,
-    render::format::{clock, counted, job_state, percent, size},
+    render::format::{clock, counted, percent, size},
 };
 
 /// How fast a count rises, over the last few seconds.

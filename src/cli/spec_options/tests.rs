@@ -5,7 +5,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use clap::{Args, FromArgMatches};
-use reelraft_proto::v1;
+use reelraft_proto::{documents, v1};
 
 use super::*;
 use crate::render::{json, table};
@@ -54,7 +54,7 @@ fn shown(spec: v1::Spec) -> (serde_json::Value, String) {
         spec: Some(spec),
         ..Default::default()
     };
-    let text = json::line(&json::Job::from(&job));
+    let text = json::line(&documents::Job::from(&job));
     let mut document: serde_json::Value = serde_json::from_str(&text).unwrap();
     (document["spec"].take(), table::job(&job))
 }

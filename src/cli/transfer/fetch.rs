@@ -9,7 +9,10 @@ use std::{
     time::Instant,
 };
 
-use reelraft_proto::v1::{FetchPart, FetchRequest, Job, JobState};
+use reelraft_proto::{
+    documents::job_state,
+    v1::{FetchPart, FetchRequest, Job, JobState},
+};
 use tonic::Status;
 
 use crate::{
@@ -17,10 +20,7 @@ use crate::{
     error::CliError,
     job_end::outcome,
     limits::{HASH_BLOCK_BYTES, STREAM_SILENCE_MS},
-    render::{
-        format::job_state,
-        progress::{Meter, bytes_line},
-    },
+    render::progress::{Meter, bytes_line},
     transfer::{on_thread::on_thread, output_file::OutputFile, part_file::PartFile},
 };
 

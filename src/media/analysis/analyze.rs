@@ -29,26 +29,15 @@ use crate::{
     video::{grid::Grid, timing::fps},
 };
 
-/// Codecs whose keyframes and packet times are known to be safe to cut at.
-const CUTTABLE: [&str; 20] = [
+/// Codecs with pictures that need others, whose keyframes and packet times are
+/// known to be safe to cut at.
+const CUTTABLE: [&str; 8] = [
     "h264",
     "hevc",
-    "vp8",
-    "vp9",
     "av1",
     "mpeg1video",
     "mpeg2video",
     "mpeg4",
-    "mjpeg",
-    "prores",
-    "dnxhd",
-    "ffv1",
-    "rawvideo",
-    "huffyuv",
-    "ffvhuff",
-    "utvideo",
-    "png",
-    "v210",
     "vc1",
     "wmv3",
 ];
@@ -104,6 +93,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
 
 /// Fills in what only jobs with video have: packets, first frame and plan.
 async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<Index, MediaError> {
+    settle_decoder(context, &mut facts).await?;
     let other_streams: Vec<u32> = facts
         .audio_tracks
         .iter()
@@ -140,6 +130,33 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
     let mut index = Index::new(facts, plan);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
+}
+
+/// Finds out what this build knows of the video's codec, and the decoder that
+/// all steps and the reference ask for.
+async fn settle_decoder(context: &Context<'_>, facts: &mut SourceFacts) -> Result<(), MediaError> {
+    let Some(video) = &mut facts.source.video else {
+        return Ok(());
+    };
+    let known = abilities::codec(context, &video.codec).await?;
+    video.intra_only = known.intra_only;
+    // ffmpeg's own decoders of these leave the alpha out.
+    let with_alpha = match video.codec.as_str() {
+        "vp8" => "libvpx",
+        "vp9" => "libvpx-vp9",
+        _ => return Ok(()),
+    };
+    if !video.has_alpha_layer {
+        return Ok(());
+    }
+    if known.decoders.iter().any(|decoder| decoder == with_alpha) {
+        video.decoder = with_alpha.into();
+    } else {
+        facts.notes.push(format!(
+            "the alpha of the video is left out: this build of ffmpeg has no decoder {with_alpha}"
+        ));
+    }
+    Ok(())
 }
 
 /// Plans the shards, or a single shard if the source can't be cut safely.
@@ -179,7 +196,7 @@ fn video_label(found: &ProbedSource) -> Label {
 /// Why this source must not be cut, if so.
 fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
     let codec = source.video().codec.as_str();
-    if !CUTTABLE.contains(&codec) {
+    if !CUTTABLE.contains(&codec) && !packets::has_clean_keys(source.video()) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
     if codec == "h264" && source.video().profile.contains("4:4:4") {

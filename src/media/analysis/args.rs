@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The fields that [`probe`] requests.
-const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels,channel_layout:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
 
 /// ffprobe: prints format, streams and chapters as JSON. `late` looks further than
 /// usual for streams that are declared.
@@ -132,6 +132,7 @@ pub(crate) fn first_frame(
         args.extend(strings(&["-copyts"]));
     }
     args.extend(strings(&["-threads", "1"]));
+    args.extend(source.video().decoder_args());
     args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
@@ -185,6 +186,7 @@ pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(clock_rule(&index.facts.source));
     args.extend(strings(&["-threads", "1"]));
+    args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
     args.extend(video(spec, index, Pass::Reference { whole: false }));
     args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));

@@ -8,7 +8,7 @@ use crate::{
     analysis::args,
     error::MediaError,
     facts::{
-        source::Source,
+        source::{Source, Video},
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
@@ -72,11 +72,14 @@ pub(crate) fn reject_restarts(packets: &[Packet], base: Ratio) -> Result<(), Med
     })
 }
 
-/// Codecs in which every keyframe is clean.
-const CLEAN: [&str; 13] = [
-    "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff",
-    "utvideo", "png", "v210",
-];
+/// Codecs in which every keyframe is clean, beside those of which ffmpeg says
+/// that they have no other pictures. It does not say so of all.
+const CLEAN: [&str; 6] = ["vp8", "vp9", "av1", "ffv1", "png", "cfhd"];
+
+/// Whether every keyframe of a video is clean.
+pub(crate) fn has_clean_keys(video: &Video) -> bool {
+    video.intra_only || CLEAN.contains(&video.codec.as_str())
+}
 
 async fn mark_clean(
     context: &Context<'_>,
@@ -84,7 +87,7 @@ async fn mark_clean(
     packets: &mut [Packet],
 ) -> Result<(), MediaError> {
     let codec = source.video().codec.as_str();
-    if CLEAN.contains(&codec) {
+    if has_clean_keys(source.video()) {
         for packet in packets.iter_mut() {
             packet.clean = packet.key;
         }

@@ -198,9 +198,12 @@ fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
     Ok(Video {
         stream: video.index,
         codec: video.codec().to_string(),
+        decoder: String::new(),
         profile: video.profile.clone().unwrap_or_default(),
         time_base,
         pixels,
+        has_alpha_layer: video.has_alpha_layer(),
+        intra_only: false,
     })
 }
 

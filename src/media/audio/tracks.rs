@@ -55,6 +55,7 @@ pub(crate) async fn choose(
             sample_rate,
             channels,
             headers_repeat: found.source.demuxer == "flv" && stream.codec() == "aac",
+            layout: stream.channel_layout.clone().unwrap_or_default(),
             label: Label::of(stream),
             loudness: None,
         };

@@ -14,17 +14,37 @@ pub(crate) struct Video {
     /// Index of the stream in the source.
     pub stream: u32,
     pub codec: String,
+    /// The decoder that is asked for by name; empty where ffmpeg's own choice
+    /// is the right one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub decoder: String,
     pub profile: String,
     pub time_base: Ratio,
     /// Pixels of its picture, as declared; of use during the analysis only.
     #[serde(skip)]
     pub pixels: u64,
+    /// Whether it has a second picture that says how far it can be seen
+    /// through; of use during the analysis only.
+    #[serde(skip)]
+    pub has_alpha_layer: bool,
+    /// Whether ffmpeg says of its codec that each picture stands for itself; of
+    /// use during the analysis only.
+    #[serde(skip)]
+    pub intra_only: bool,
 }
 
 impl Video {
     /// Address space in bytes, beyond the base, that decoding it needs.
     pub fn address_bytes(&self) -> u64 {
         self.pixels.saturating_mul(ADDRESS_BYTES_PER_PIXEL)
+    }
+
+    /// Options that choose its decoder, before those that open the source.
+    pub fn decoder_args(&self) -> Vec<String> {
+        match self.decoder.as_str() {
+            "" => Vec::new(),
+            decoder => vec![format!("-c:{}", self.stream), decoder.to_string()],
+        }
     }
 }
 
@@ -83,6 +103,7 @@ pub(crate) struct Stream {
     pub sample_rate: Option<String>,
     #[serde(default)]
     pub channels: u32,
+    pub channel_layout: Option<String>,
     /// Each disposition, and 1 if it applies.
     #[serde(default)]
     pub disposition: BTreeMap<String, u8>,
@@ -109,6 +130,12 @@ impl Stream {
     /// Whether the size of its pictures is known.
     pub fn has_size(&self) -> bool {
         self.width > 0 && self.height > 0
+    }
+
+    /// Whether Matroska says that each picture comes with its alpha.
+    pub fn has_alpha_layer(&self) -> bool {
+        let mut tags = self.tags.iter();
+        tags.any(|(key, value)| key.eq_ignore_ascii_case("alpha_mode") && value == "1")
     }
 
     /// Sample rate and number of channels, if both are known.

@@ -289,6 +289,18 @@ const SENDERS: [(i64, u8); 3] = [
     (libc::SYS_sendmmsg, 3),
 ];
 
+/// Flags of `clone` that put a child into namespaces of its own, where it would
+/// be root before the kernel's rarer parts.
+const NAMESPACES: [i32; 7] = [
+    libc::CLONE_NEWUSER,
+    libc::CLONE_NEWNS,
+    libc::CLONE_NEWCGROUP,
+    libc::CLONE_NEWUTS,
+    libc::CLONE_NEWIPC,
+    libc::CLONE_NEWPID,
+    libc::CLONE_NEWNET,
+];
+
 /// The numbers of system calls from here on are those of x32: the same calls of
 /// the same processor by other numbers.
 const X32: u32 = 0x4000_0000;
@@ -316,7 +328,7 @@ fn sockets() -> Result<Vec<SeccompRule>, BackendError> {
     Ok(rules)
 }
 
-fn filter(network: bool) -> Result<BpfProgram, BackendError> {
+fn filter(network: bool) -> Result<BpfProgram, Box<dyn Error + Send + Sync>> {
     let mut refused: BTreeMap<i64, Vec<SeccompRule>> =
         REFUSED.iter().map(|&call| (call, Vec::new())).collect();
     let equal = |argument, values: &[i32]| {
@@ -328,6 +340,12 @@ fn filter(network: bool) -> Result<BpfProgram, BackendError> {
     refused.insert(libc::SYS_prlimit64, vec![others]);
     refused.insert(libc::SYS_fcntl, equal(1, &OWNERS)?);
     refused.insert(libc::SYS_ioctl, equal(1, &OWNERS_BY_IOCTL)?);
+    let namespace = |&flag: &i32| {
+        let masked = SeccompCmpOp::MaskedEq(u64::from(flag.unsigned_abs()));
+        SeccompRule::new(vec![when(0, masked, flag)?])
+    };
+    let namespaces: Result<Vec<_>, _> = NAMESPACES.iter().map(namespace).collect();
+    refused.insert(libc::SYS_clone, namespaces?);
     for (call, flags) in SENDERS {
         let masked = SeccompCmpOp::MaskedEq(u64::from(libc::MSG_FASTOPEN.unsigned_abs()));
         let connects = SeccompRule::new(vec![when(flags, masked, libc::MSG_FASTOPEN)?])?;
@@ -346,16 +364,22 @@ fn filter(network: bool) -> Result<BpfProgram, BackendError> {
     let refusal = SeccompAction::Errno(libc::EPERM.unsigned_abs());
     let filter = SeccompFilter::new(refused, SeccompAction::Allow, refusal.clone(), arch)?;
     let mut program = BpfProgram::new();
+    // Its flags lie in memory, where no filter sees them. The C library takes
+    // `clone` where the kernel knows no better.
+    let unknown = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    let clone3 = u32::try_from(libc::SYS_clone3)?;
+    program.extend(answer_when(libc::BPF_JEQ, clone3, unknown));
     if cfg!(target_arch = "x86_64") {
-        program.extend(refuse_from(X32, refusal));
+        program.extend(answer_when(libc::BPF_JGE, X32, refusal));
     }
     program.append(&mut filter.try_into()?);
     Ok(program)
 }
 
-/// Refuses the calls whose numbers are not below a bound, which the rules can't
-/// say. It stands before a filter and leaves all others to it.
-fn refuse_from(bound: u32, refusal: SeccompAction) -> [sock_filter; 3] {
+/// Answers the calls whose numbers compare so with a value in a way of their
+/// own, which the rules can't say. It stands before a filter and leaves all
+/// others to it.
+fn answer_when(compare: u32, value: u32, answer: SeccompAction) -> [sock_filter; 3] {
     let step = |code: u32, jf, k| sock_filter {
         code: code as u16,
         jt: 0,
@@ -365,8 +389,8 @@ fn refuse_from(bound: u32, refusal: SeccompAction) -> [sock_filter; 3] {
     const NUMBER_OFFSET: u32 = 0;
     [
         step(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, NUMBER_OFFSET),
-        step(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, 1, bound),
-        step(libc::BPF_RET | libc::BPF_K, 0, refusal.into()),
+        step(libc::BPF_JMP | compare | libc::BPF_K, 1, value),
+        step(libc::BPF_RET | libc::BPF_K, 0, answer.into()),
     ]
 }
 
@@ -381,6 +405,31 @@ mod tests {
         assert!(answer(libc::ENOSYS) && answer(libc::EINVAL));
         assert!(!answer(libc::EPERM) && !answer(libc::EFAULT) && !answer(libc::EACCES));
         assert!(filters_calls(), "this kernel has them");
+    }
+
+    #[test]
+    fn a_child_makes_threads_but_no_namespaces() {
+        let program = filter(false).unwrap();
+        // A filter holds for the thread that puts it on.
+        let tried = std::thread::spawn(move || {
+            seccompiler::apply_filter(&program).unwrap();
+            for flag in NAMESPACES {
+                // SAFETY: a refused call makes no child; one that was made by
+                // mistake ends at once.
+                let child = unsafe {
+                    let flags = libc::c_long::from(flag | libc::SIGCHLD);
+                    let child = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+                    if child == 0 {
+                        libc::_exit(0);
+                    }
+                    child
+                };
+                let error = std::io::Error::last_os_error();
+                assert_eq!((child, error.raw_os_error()), (-1, Some(libc::EPERM)));
+            }
+            std::thread::spawn(|| 7).join().unwrap()
+        });
+        assert_eq!(tried.join().unwrap(), 7);
     }
 
     #[test]

@@ -217,6 +217,9 @@ pub fn reference(
     // One decoder thread: with several, damaged pictures are concealed
     // differently.
     args.extend(strings(&["-threads", "1"]));
+    if let Some(video) = &index.facts.source.video {
+        args.extend(video.decoder_args());
+    }
     args.extend(look_far(index.facts.source.late));
     args.extend(strings(&["-i", input]));
     let whole = index.is_single_pass(single);

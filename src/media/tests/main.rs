@@ -6,6 +6,7 @@
 mod attached;
 mod belongings;
 mod builds;
+mod codecs;
 mod damage;
 mod headers;
 mod oracle;

@@ -8,35 +8,36 @@ use reelraft_model::{
     Command, History, JobEntry, KeepHistory, foldable_at_once, home_rules::owes_history,
     limits::HOUSEKEEPING_LEVEL,
 };
-use tokio::{
-    sync::watch,
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use tracing::debug;
 
-use crate::{limits::DUTY_TICK, node::context::NodeContext};
+use crate::{
+    limits::{DUTY_TICK, HISTORIES_PAUSE},
+    node::context::NodeContext,
+};
 
 /// Writes histories until `stop` is set. What was not written or not told is
 /// found again by the next look.
 pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
-    let mut ticks = interval(DUTY_TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
+        let pause = match keep_histories(&context).await {
+            0 => DUTY_TICK,
+            _ => HISTORIES_PAUSE,
+        };
         tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            _ = ticks.tick() => {}
+            () = sleep(pause) => {}
         }
-        keep_histories(&context).await;
     }
 }
 
-async fn keep_histories(context: &NodeContext) {
+/// Writes some histories that this home owes; returns how many.
+async fn keep_histories(context: &NodeContext) -> usize {
     let node = context.node();
     let owed: Vec<Arc<JobEntry>> = {
         let state = context.cluster.local();
         if state.feature_level() < HOUSEKEEPING_LEVEL {
-            return;
+            return 0;
         }
         let owed = state.without_history();
         foldable_at_once(owed.filter(|entry| owes_history(entry, node)))
@@ -60,10 +61,13 @@ async fn keep_histories(context: &NodeContext) {
             Err(error) => debug!(job, %error, "its history could not be written yet"),
         }
     }
-    if kept.is_empty() {
-        return;
+    let count = kept.len();
+    if count == 0 {
+        return 0;
     }
     if let Err(error) = context.cluster.propose(kept).await {
         debug!(%error, "histories could not be proposed");
+        return 0;
     }
+    count
 }

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use reelraft_consensus::Cluster;
+use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, State, Tick,
     limits::COMMANDS_PER_ENTRY_MAX,
@@ -201,6 +201,8 @@ impl<'a> Term<'a> {
         }
         match self.cluster.propose_local(commands).await {
             Ok(_) => true,
+            // A newer term has begun, perhaps this node's own: who leads it plans anew.
+            Err(ConsensusError::NotLeader { .. }) => false,
             Err(error) => {
                 warn!(%error, "the plan could not be proposed");
                 false

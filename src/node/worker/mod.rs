@@ -16,6 +16,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use reelraft_media::Cancel;
@@ -38,7 +39,7 @@ use super::{
         ToWorker,
     },
 };
-use crate::limits::{ASSIGN_APPLY, BEAT, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY};
+use crate::limits::{ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY};
 
 /// An attempt that this node works on.
 struct Running {
@@ -202,7 +203,8 @@ impl Worker {
             let sent = session.to_leader.send(message).await;
             sent.map_err(|_| "the session has ended".to_string())
         };
-        let mut beat = tokio::time::interval(BEAT);
+        // The hello had the first one.
+        let mut beat = Instant::now();
         // Everything unsettled goes to a new leader at once, and again with
         // every beat: a leader may fail to write a result down.
         let mut unsent = true;
@@ -217,9 +219,20 @@ impl Worker {
                     Some(message) => { self.receive(message?); unsent = false; }
                     None => return Ok(()),
                 },
-                _ = beat.tick() => { send(FromWorker::Beat(self.beat(&trouble))).await?; unsent = true; }
+                () = tokio::time::sleep_until(beat + self.beat_pause()) => {
+                    beat = Instant::now();
+                    send(FromWorker::Beat(self.beat(&trouble))).await?;
+                    unsent = true;
+                }
                 () = self.finished.notified() => unsent = true,
             }
+        }
+    }
+
+    fn beat_pause(&self) -> Duration {
+        match self.context.cluster.local().active().next() {
+            Some(_) => BEAT,
+            None => BEAT_AT_REST,
         }
     }
 

@@ -83,12 +83,12 @@ fn pick_node(
         .collect();
     let least = able.iter().map(|&node| failed_on(node)).min()?;
     able.into_iter()
-        .filter(|&node| failed_on(node) == least && usage.free(node) > 0)
+        .filter(|&node| failed_on(node) == least && usage.free(node, task.kind()) > 0)
         .min_by_key(|&node| {
             let away = !entry.is_home(node);
             NodeRank {
                 far_from_bytes: whole && away,
-                free: Reverse(usage.free(node)),
+                free: Reverse(usage.free(node, task.kind())),
                 away,
                 node,
             }

@@ -26,8 +26,17 @@ pub(super) struct Turns<'a> {
 struct Lane<'a> {
     first: Turn<'a>,
     rest: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
-    /// Its jobs' encoder build.
-    build: &'a str,
+    /// The encoder build of all its jobs. Those that are assembled share a lane,
+    /// whatever their builds are.
+    build: Option<&'a str>,
+}
+
+impl Lane<'_> {
+    /// Whether a node may be free for any of its jobs.
+    fn is_open(&self, usage: &Usage<'_>) -> bool {
+        self.build
+            .is_none_or(|build| usage.any_free(build, TaskKind::Shard))
+    }
 }
 
 /// A job that has something to hand out.
@@ -100,15 +109,17 @@ impl<'a> Turns<'a> {
         // Each job with a lost task is a lane of its own.
         let eventful = state.eventful().map(AsRef::as_ref);
         for entry in eventful.filter(has_lost).filter(workable) {
-            if usage.any_free(&entry.job.build) {
-                turns.add(&entry.job.build, Box::new(std::iter::once(entry)), usage);
+            if usage.any_free(&entry.job.build, kind_of(entry)) {
+                turns.add(None, Box::new(std::iter::once(entry)), usage);
             }
         }
+        let in_line = move |entry: &&JobEntry| !has_lost(entry) && workable(entry);
+        let assembling = state.open().assembling().filter_map(entry_of);
+        turns.add(None, Box::new(assembling.filter(in_line)), usage);
         for (build, jobs) in state.open().lines() {
-            if usage.any_free(build) {
+            if usage.any_free(build, TaskKind::Shard) {
                 let jobs = jobs.values().filter_map(entry_of);
-                let jobs = jobs.filter(move |entry| !has_lost(entry));
-                turns.add(build, Box::new(jobs.filter(workable)), usage);
+                turns.add(Some(build), Box::new(jobs.filter(in_line)), usage);
             }
         }
         turns
@@ -116,7 +127,7 @@ impl<'a> Turns<'a> {
 
     fn add(
         &mut self,
-        build: &'a str,
+        build: Option<&'a str>,
         mut jobs: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
         usage: &Usage<'_>,
     ) {
@@ -143,11 +154,12 @@ impl<'a> Turns<'a> {
                 continue;
             }
             // Slots are only ever taken while a plan is made.
-            if !usage.any_free(lane.build) {
+            if !lane.is_open(usage) {
                 continue;
             }
+            let kind = kind_of(lane.first.entry);
             let queue = lane.first.queue();
-            let task = match usage.any_free(queue.build) {
+            let task = match usage.any_free(queue.build, kind) {
                 true => queue.next(),
                 false => None,
             };
@@ -163,6 +175,14 @@ impl<'a> Turns<'a> {
                 self.heap.push(Reverse((lane.first.rank(usage), at)));
             }
         }
+    }
+}
+
+/// The kind of a job's next tasks, as far as it matters for slots.
+fn kind_of(entry: &JobEntry) -> TaskKind {
+    match entry.job.state() {
+        JobState::Assembling => TaskKind::Assemble,
+        _ => TaskKind::Shard,
     }
 }
 

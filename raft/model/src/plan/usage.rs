@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::health::ClusterHealth;
-use crate::state::State;
+use crate::{limits::ASSEMBLIES_BESIDE_SLOTS, rows::TaskKind, state::State};
 
 /// The slots in use, by the table and by what this plan has handed out so far.
 pub(super) struct Usage<'a> {
@@ -32,15 +32,21 @@ impl<'a> Usage<'a> {
         *self.by_tenant.entry(tenant).or_default() += 1;
     }
 
-    pub fn free(&self, node: u64) -> u32 {
+    /// How many more attempts of a kind the node may run.
+    pub fn free(&self, node: u64, kind: TaskKind) -> u32 {
         let used = self.by_node.get(&node).copied().unwrap_or(0);
         let slots = self.health.nodes.get(&node).map_or(0, |node| node.slots);
-        slots.saturating_sub(used)
+        let beside = match kind {
+            TaskKind::Assemble if slots > 0 => ASSEMBLIES_BESIDE_SLOTS,
+            _ => 0,
+        };
+        (slots + beside).saturating_sub(used)
     }
 
-    pub fn any_free(&self, build: &str) -> bool {
+    /// Whether a node of this build may run one more attempt of a kind.
+    pub fn any_free(&self, build: &str, kind: TaskKind) -> bool {
         let mut nodes = self.health.nodes.keys().copied();
-        nodes.any(|node| self.free(node) > 0 && self.health.can_run(node, build))
+        nodes.any(|node| self.free(node, kind) > 0 && self.health.can_run(node, build))
     }
 
     pub fn running_of(&self, tenant: &str) -> u32 {

@@ -27,7 +27,7 @@ const REPLAN_AFTER_MS: u64 = 60_000;
 
 /// How long an upload may stand still: a day in a real cluster, and here more
 /// than a client is ever kept from it.
-const UPLOAD_EXPIRY_MS: u64 = 500_000;
+pub const UPLOAD_EXPIRY_MS: u64 = 500_000;
 
 /// The cluster's time is written down this often.
 const CLUSTER_TICK_MS: u64 = 30_000;

@@ -8,7 +8,7 @@ use reelraft_model::{JobEntry, JobState, job_id};
 use crate::{
     bugs::{Bug, Bugs},
     client::{Client, Phase, Wish},
-    leader::REHOME_AFTER_MS,
+    leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
     node::Node,
     rng::Rng,
@@ -20,8 +20,10 @@ use crate::{
 const STEP_MS: u64 = 500;
 /// In calm weather after all jobs have ended only the sweeps are waited for.
 const IDLE_STEP_MS: u64 = 2_000;
-/// All must have ended so long after the storm.
-const CALM_MS_MAX: u64 = 900_000;
+/// All must have ended so long after the storm. A client that abandons its
+/// upload may have to wait for a place until two others expire, and then its
+/// own upload waits for its expiry.
+const CALM_MS_MAX: u64 = 2 * UPLOAD_EXPIRY_MS + 400_000;
 
 /// What came of a storm.
 pub struct Outcome {

@@ -2,7 +2,10 @@
 //! several subcommands share.
 
 use clap::Args;
-use reelraft_proto::v1::{GetRequest, Job, ListRequest};
+use reelraft_proto::{
+    documents,
+    v1::{GetRequest, Job, ListRequest},
+};
 
 use super::pages::all_jobs;
 use crate::{
@@ -76,7 +79,7 @@ pub async fn get(client: &mut Client, job: &str, local: bool) -> Result<Job, Cli
 /// That standard output can't be written.
 pub fn print_job(job: &Job, output: Output) -> Result<(), CliError> {
     print(&match output {
-        Output::Json => json::line(&json::Job::from(job)),
+        Output::Json => json::line(&documents::Job::from(job)),
         Output::Table => table::job(job),
     })
 }

@@ -6,7 +6,10 @@ use std::{
 };
 
 use clap::Args;
-use reelraft_proto::v1::{Job, JobRef, JobState, ListRequest};
+use reelraft_proto::{
+    documents,
+    v1::{Job, JobRef, JobState, ListRequest},
+};
 
 use super::{by_id::print_job, duration::duration, pages::all_jobs};
 use crate::{
@@ -83,7 +86,7 @@ pub async fn run(client: &mut Client, args: DeleteArgs, output: Output) -> Resul
     let count = counted(deleted.len() as u64, "job");
     client.screen().notice(&format!("deleted {count}"));
     print(&match output {
-        Output::Json => json::line(&json::JobList::new(&deleted, "")),
+        Output::Json => json::line(&documents::JobList::new(&deleted, "")),
         Output::Table => table::jobs(&deleted),
     })?;
     end

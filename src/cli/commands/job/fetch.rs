@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use reelraft_proto::v1::{GetRequest, Job, JobState};
+use reelraft_proto::{
+    documents,
+    v1::{GetRequest, Job, JobState},
+};
 
 use crate::{
     client::Client,
@@ -42,7 +45,7 @@ pub async fn run(client: &mut Client, args: FetchArgs, output: Output) -> Result
     let job = get_to_fetch(client, &args.job).await?;
     fetch(client, &job, file).await?;
     match output {
-        Output::Json => print(&json::line(&json::Job::from(&job))),
+        Output::Json => print(&json::line(&documents::Job::from(&job))),
         Output::Table => {
             client.screen().notice(&format!(
                 "{} is fetched: {}, BLAKE3 {}",

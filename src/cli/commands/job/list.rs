@@ -1,20 +1,17 @@
 //! `reelraft job list`: a page of jobs, or all of them.
 
 use clap::Args;
-use reelraft_proto::v1::{Job, ListRequest};
+use reelraft_proto::{
+    documents::{self, job_state},
+    v1::{Job, ListRequest},
+};
 
 use super::pages::all_jobs;
 use crate::{
     client::Client,
     error::CliError,
     limits::PAGE_ROWS,
-    render::{
-        Output,
-        format::{job_state, shell_quoted},
-        json,
-        screen::print,
-        table,
-    },
+    render::{Output, format::shell_quoted, json, screen::print, table},
 };
 
 /// The states that a job may be listed by.
@@ -81,7 +78,7 @@ pub async fn run(client: &mut Client, args: ListArgs, output: Output) -> Result<
     let wanted = |job: &Job| args.state.iter().any(|state| state == job_state(job.state));
     rows.retain(|job| args.state.is_empty() || wanted(job));
     print(&match output {
-        Output::Json => json::line(&json::JobList::new(&rows, &token)),
+        Output::Json => json::line(&documents::JobList::new(&rows, &token)),
         Output::Table => table::jobs(&rows),
     })?;
     if output == Output::Table && !token.is_empty() {

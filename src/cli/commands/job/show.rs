@@ -1,7 +1,7 @@
 //! `reelraft job show`: one job in full, or its reference command.
 
 use clap::Args;
-use reelraft_proto::v1::JobRef;
+use reelraft_proto::{documents, v1::JobRef};
 
 use super::by_id::{get, print_job};
 use crate::{
@@ -42,7 +42,7 @@ async fn reference(client: &mut Client, job: String, output: Output) -> Result<(
         })
         .await?;
     print(&match output {
-        Output::Json => json::line(&json::Reference::from(&answer)),
+        Output::Json => json::line(&documents::Reference::from(&answer)),
         Output::Table => {
             let args: Vec<String> = answer.args.iter().map(|arg| shell_quoted(arg)).collect();
             format!("{}\n", args.join(" "))

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use reelraft_proto::documents;
+
 use super::by_id::get;
 use crate::{
     client::Client,
@@ -70,7 +72,7 @@ pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Resul
         follow_with_bar(client, &id).await?
     };
     if output == Output::Json {
-        print(&json::line(&json::Submitted::new(&job, existed)))?;
+        print(&json::line(&documents::Submitted::new(&job, existed)))?;
     }
     if args.detach {
         return Ok(());

@@ -1,6 +1,9 @@
 //! `reelraft job tasks`: every task of a job, page after page.
 
-use reelraft_proto::v1::{Task, TasksRequest};
+use reelraft_proto::{
+    documents,
+    v1::{Task, TasksRequest},
+};
 
 use super::pages::next_page;
 use crate::{
@@ -34,7 +37,7 @@ pub async fn run(client: &mut Client, job: String, output: Output) -> Result<(),
         }
     }
     print(&match output {
-        Output::Json => json::line(&json::TaskList::new(&rows)),
+        Output::Json => json::line(&documents::TaskList::new(&rows, "")),
         Output::Table => table::tasks(&rows),
     })
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use clap::Args;
 
+use reelraft_proto::documents;
+
 use super::duration::duration;
 use crate::{
     client::Client,
@@ -53,7 +55,7 @@ pub async fn run(client: &mut Client, args: WaitArgs, output: Output) -> Result<
         },
     };
     if output == Output::Json {
-        print(&json::line(&json::Job::from(&job)))?;
+        print(&json::line(&documents::Job::from(&job)))?;
     }
     outcome(&job)
 }

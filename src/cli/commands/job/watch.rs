@@ -1,5 +1,7 @@
 //! `reelraft job watch`: a line for each change of a job, until it ends.
 
+use reelraft_proto::documents;
+
 use crate::{
     client::Client,
     error::CliError,
@@ -23,7 +25,7 @@ pub async fn run(client: &mut Client, job: &str, output: Output) -> Result<(), C
     let mut last = String::new();
     let ended = follow(client, job, |event| {
         let line = match (output, &event.job) {
-            (Output::Json, _) => json::line(&json::Event::from(event)),
+            (Output::Json, _) => json::line(&documents::Event::from(event)),
             (Output::Table, Some(job)) => {
                 let line = job_line(job, 0, usize::MAX);
                 format!("{}\n", printable(&line))

@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use reelraft_proto::v1::{Job, JobState};
+use reelraft_proto::{
+    documents::job_state,
+    v1::{Job, JobState},
+};
 
 use super::{
     layout::{card, grid, or_dash},
     spec::spec_options,
 };
-use crate::render::format::{clock, job_state, percent, size, utc_time};
+use crate::render::format::{clock, percent, size, utc_time};
 
 fn done(job: &Job) -> String {
     match job.state() {

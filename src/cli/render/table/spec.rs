@@ -1,9 +1,12 @@
 //! A spec as the options that would ask for it. It is taken apart field by
 //! field, so that an option which is missing here does not compile.
 
-use reelraft_proto::v1::Spec;
+use reelraft_proto::{
+    documents::{crop_option, fps_fraction, pad_option},
+    v1::Spec,
+};
 
-use crate::render::format::{crop_option, fps_fraction, milli, pad_option};
+use crate::render::format::milli;
 
 /// The options of a spec, without those that change nothing.
 pub fn spec_options(spec: &Spec) -> String {

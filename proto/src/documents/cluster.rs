@@ -1,9 +1,9 @@
 //! The documents of the cluster and its nodes.
 
-use reelraft_proto::v1;
 use serde::Serialize;
 
 use super::field::{above_zero, text};
+use crate::v1;
 
 /// The cluster as one node sees it.
 #[derive(Serialize)]

@@ -1,4 +1,4 @@
-//! The form of a document and of its optional fields.
+//! A document as it is printed.
 
 use serde::Serialize;
 
@@ -21,16 +21,6 @@ pub fn line(document: &impl Serialize) -> String {
         }
     }
     line + "\n"
-}
-
-/// `null` for an empty text.
-pub fn text(value: &str) -> Option<&str> {
-    Some(value).filter(|value| !value.is_empty())
-}
-
-/// `null` for 0.
-pub fn above_zero<T: Default + PartialEq>(value: T) -> Option<T> {
-    Some(value).filter(|value| *value != T::default())
 }
 
 #[cfg(test)]

@@ -1,14 +1,14 @@
 //! A job's documents: the job itself, a page of jobs, a submission, a change, a
 //! reference command. The fields are those of the protocol's `Job`.
 
-use reelraft_proto::v1;
 use serde::Serialize;
 
+use super::words::job_state;
 use super::{
     field::{above_zero, text},
     spec::Spec,
 };
-use crate::render::format::job_state;
+use crate::v1;
 
 /// One job.
 #[derive(Serialize)]

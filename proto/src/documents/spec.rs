@@ -1,11 +1,11 @@
 //! A spec as a document. It is taken apart field by field, so that an option
 //! which is missing here does not compile.
 
-use reelraft_proto::v1;
 use serde::Serialize;
 
 use super::field::{above_zero, text};
-use crate::render::format::{crop_option, fps_fraction, pad_option};
+use super::words::{crop_option, fps_fraction, pad_option};
+use crate::v1;
 
 /// The spec as stored; `null` keeps the source's.
 #[derive(Serialize)]

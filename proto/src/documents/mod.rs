@@ -1,0 +1,18 @@
+//! Jobs, tasks and nodes as JSON documents: what `-o json` prints and what the
+//! HTTP port answers. Stable: fields are added, never renamed or removed.
+//!
+//! docs/json.md describes every document and field to users; a test of the
+//! client holds it to the types here.
+
+mod cluster;
+mod field;
+mod job;
+mod spec;
+mod task;
+mod words;
+
+pub use cluster::{Leader, Node, Nodes, Status};
+pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
+pub use spec::Spec;
+pub use task::{Task, TaskList};
+pub use words::{crop_option, fps_fraction, job_state, pad_option, task_state};

@@ -1,0 +1,49 @@
+//! States and options as the words of documents and tables.
+
+use crate::v1::{Crop, JobState, TaskState};
+
+/// A job's state as a lower-case word.
+pub fn job_state(state: i32) -> &'static str {
+    match JobState::try_from(state) {
+        Ok(JobState::Uploading) => "uploading",
+        Ok(JobState::Analyzing) => "analyzing",
+        Ok(JobState::Encoding) => "encoding",
+        Ok(JobState::Assembling) => "assembling",
+        Ok(JobState::Succeeded) => "succeeded",
+        Ok(JobState::Failed) => "failed",
+        Ok(JobState::Cancelled) => "cancelled",
+        Ok(JobState::Deleted) => "deleted",
+        Ok(JobState::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// A task's state as a lower-case word.
+pub fn task_state(state: i32) -> &'static str {
+    match TaskState::try_from(state) {
+        Ok(TaskState::Pending) => "pending",
+        Ok(TaskState::Running) => "running",
+        Ok(TaskState::Done) => "done",
+        Ok(TaskState::Unspecified) | Err(_) => "unknown",
+    }
+}
+
+/// The kept part of the picture, as `--crop` takes it.
+pub fn crop_option(crop: &Crop) -> String {
+    let Crop {
+        width,
+        height,
+        x,
+        y,
+    } = crop;
+    format!("{width}:{height}:{x}:{y}")
+}
+
+/// The canvas around the picture, as `--pad` takes it.
+pub fn pad_option(width: u32, height: u32) -> Option<String> {
+    (width != 0).then(|| format!("{width}:{height}"))
+}
+
+/// A frame rate as a fraction: "30000/1001".
+pub fn fps_fraction(num: u32, den: u32) -> Option<String> {
+    (num != 0).then(|| format!("{num}/{den}"))
+}
