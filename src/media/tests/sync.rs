@@ -257,7 +257,11 @@ fn a_copy_whose_sample_rate_changes_is_refused_before_anything_is_encoded() {
     );
     assert!(error.to_string().contains("sample rate changes"), "{error}");
     let job = world.job(&clip, &spec(&[("preset", "ultrafast")]));
-    in_sync(&job, 12);
+    assert!(holds(&job, "sound-and-pictures-by-one-clock"));
+    assert_eq!(
+        world.packet_times(&job.output, "v:0"),
+        world.packet_times(&job.reference_file(), "v:0")
+    );
 }
 
 /// Duration of the first audio track in its own ticks.
