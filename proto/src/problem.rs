@@ -43,7 +43,9 @@ pub fn http_status_of(kind: &str) -> u16 {
         "client-lost" => 408,
         "not-kept" => 410,
         "length-required" => 411,
+        "unknown-version" => 412,
         "too-large" => 413,
+        "unsupported-type" => 415,
         "disk-full" => 507,
         kind => match code_of(kind) {
             Code::NotFound => 404,

@@ -1,12 +1,14 @@
 //! What all handlers share, and the parts of a path that they take.
 
+use std::sync::Arc;
+
 use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
 use reelraft_proto::auth::Gate;
 
-use super::refusal::Refusal;
+use super::{refusal::Refusal, tails::Tails};
 use crate::api::Api;
 
 /// What the handlers share.
@@ -15,6 +17,7 @@ pub struct Faces {
     pub api: Api,
     /// The check of the clients' secret.
     pub gate: Gate,
+    pub tails: Arc<Tails>,
 }
 
 /// The job that a path names.

@@ -55,7 +55,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         request_id,
         spec: spec::from_values(spec)?,
         source_fingerprint: match source_fingerprint.is_empty() {
-            true => fingerprint(source_bytes, &source_name),
+            true => spec::fingerprint(source_bytes, &source_name),
             false => source_fingerprint,
         },
         source_name,
@@ -72,14 +72,6 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
     let location = location.expect("ids are hex digits");
     response.headers_mut().insert(header::LOCATION, location);
     Ok(response)
-}
-
-/// Tells two sources apart whose bytes nobody has hashed, as far as it can be.
-pub fn fingerprint(source_bytes: u64, source_name: &str) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&source_bytes.to_le_bytes());
-    hasher.update(source_name.as_bytes());
-    hasher.finalize().to_hex().to_string()
 }
 
 /// `GET /jobs`.

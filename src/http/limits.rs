@@ -13,6 +13,10 @@ pub const HEAD_BYTES_MAX: usize = 32 << 10;
 /// between two requests.
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
 
+/// How long a client may take nothing of an answer before its connection ends.
+/// Streams of `api` have the same limit; this one is for all the rest.
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
+
 /// A JSON body: a spec has two dozen options of a few characters.
 pub const JSON_BYTES_MAX: usize = 64 << 10;
 
@@ -21,6 +25,10 @@ pub const JSON_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long a source's sender may send nothing.
 pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Uploads of which a part of a chunk is kept between two requests: at most so
+/// many MiB in all.
+pub const TAILS_MAX: usize = 64;
 
 /// Pause after a connection could not be accepted, as when no file descriptor
 /// is left.

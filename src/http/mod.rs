@@ -4,8 +4,8 @@
 //! job are those of the command line, by the same names.
 //!
 //! ```text
-//! server (connections) -> router -> access -> jobs, sources, outputs, health
-//!                                             |  request, refusal: in and out
+//! server (connections) -> router -> access
+//!                           '-> jobs, tus, transcode -> sources, outputs -> request, refusal
 //! ```
 
 mod access;
@@ -14,6 +14,7 @@ mod faces;
 mod health;
 mod jobs;
 pub mod limits;
+mod metrics;
 mod outputs;
 mod ranges;
 mod refusal;
@@ -22,6 +23,8 @@ mod router;
 pub mod server;
 mod sources;
 mod spec;
+mod tails;
 mod transcode;
+mod tus;
 
 pub use self::{faces::Faces, router::router};

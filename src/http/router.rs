@@ -7,11 +7,13 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, post, put},
+    routing::{MethodRouter, get, head, post, put},
 };
 use reelraft_model::Problem;
 
-use super::{faces::Faces, health, jobs, outputs, refusal::Refusal, sources, transcode};
+use super::{
+    faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, sources, transcode, tus,
+};
 
 /// The routes. `/healthz` and `/readyz` need no secret.
 pub fn router(faces: Faces) -> Router {
@@ -26,12 +28,21 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/events", on(get(jobs::events)))
         .route("/jobs/{id}/source", on(put(sources::put)))
         .route("/jobs/{id}/output", on(get(outputs::get)))
+        .route("/uploads", on(post(tus::create).options(tus::describe)))
+        .route(
+            "/uploads/{id}",
+            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
+        )
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
         .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+    let metrics = Router::new()
+        .route("/metrics", on(get(metrics::get)))
+        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
     Router::new()
         .nest("/api/v1", api)
+        .merge(metrics)
         .route("/healthz", on(get(health::alive)))
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)

@@ -11,7 +11,6 @@ use reelraft_model::{Job, JobState, Problem};
 
 use super::{
     faces::Faces,
-    jobs::fingerprint,
     outputs,
     refusal::Answer,
     request::{content_length, query, request_id},
@@ -47,11 +46,11 @@ pub async fn run(
         spec,
         source_name: UNNAMED.to_string(),
         source_bytes,
-        source_fingerprint: fingerprint(source_bytes, UNNAMED),
+        source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;
-    sources::upload(&faces.api, &id, body).await?;
+    sources::whole(&faces.api, &id, body, source_bytes).await?;
     let job = ended(&faces.api, &id).await?;
     // Its own range or tag has no meaning before there is a file.
     let mut response = outputs::answer(&faces, &job, cut, &Method::GET, &HeaderMap::new()).await?;

@@ -149,6 +149,7 @@ fn serve_http(
     let faces = Faces {
         api: api.clone(),
         gate: secret.gate_or(peer_secret),
+        tails: Arc::default(),
     };
     tokio::spawn(async move {
         if let Some(listener) = listener {

@@ -7,14 +7,10 @@ use reelraft::{
     api::Api,
     http::{self, Faces, limits::JSON_BYTES_MAX},
 };
+use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
 use reelraft_proto::auth::Secret;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    process::Command,
-    sync::watch,
-};
+use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_place};
 
 use crate::node::{film, start};
 
@@ -26,78 +22,36 @@ struct Client {
     secret: &'static str,
 }
 
-/// What came back.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines();
-        let mut fields = lines.filter_map(|line| line.split_once(": "));
-        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value)
-    }
-
-    /// Status and kind of a refusal.
-    fn refusal(&self) -> (u16, String) {
-        let kind = &self.json()["kind"];
-        (self.status, kind.as_str().unwrap_or_default().to_string())
-    }
-}
-
 impl Client {
     async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
         let gate = Secret::new(secret).unwrap().gate();
-        let router = http::router(Faces { api, gate });
+        let router = http::router(Faces {
+            api,
+            gate,
+            tails: Default::default(),
+        });
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }
 
-    /// Sends a request as it is written, and reads until the other side closes.
-    async fn raw(&self, request: &[u8]) -> Answer {
-        let mut socket = TcpStream::connect(&self.address).await.unwrap();
-        // A server that has refused what it has not read yet resets the
-        // connection; its answer comes first.
-        let _ = socket.write_all(request).await;
-        let mut bytes = Vec::new();
-        let _ = socket.read_to_end(&mut bytes).await;
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {bytes:?}"));
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer {
-            status,
-            head,
-            body: bytes[end + 4..].to_vec(),
-        }
+    /// Sends a request as it is written.
+    fn raw(&self, request: &[u8]) -> HttpAnswer {
+        block_in_place(|| http_exchange(&self.address, request)).unwrap()
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
-        let (address, secret, bytes) = (&self.address, self.secret, body.len());
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             Authorization: Bearer {secret}\r\nContent-Length: {bytes}\r\n{headers}\r\n"
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        self.raw(&request).await
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+        let headers = format!("Authorization: Bearer {}\r\n{headers}", self.secret);
+        block_in_place(|| http_ask(&self.address, method, path, &headers, body)).unwrap()
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> HttpAnswer {
         self.ask("GET", path, "", b"").await
     }
 
-    async fn create(&self, key: &str, body: &Value) -> Answer {
+    async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
         let headers = format!("Idempotency-Key: {key}\r\n");
         let body = body.to_string();
         self.ask("POST", "/api/v1/jobs", &headers, body.as_bytes())
@@ -165,12 +119,29 @@ async fn a_film_is_made_by_plain_requests() {
     let list = client.get("/api/v1/jobs?page_size=1").await.json();
     assert_eq!(list["jobs"][0]["state"], "succeeded");
     assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
+    metrics_are_given(&client).await;
     let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
     assert_eq!(cancelled.status, 409);
     let deleted = client.ask("DELETE", &path, "", b"").await;
     assert_eq!(deleted.json()["state"], "deleted");
     assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
     stopper.send(true).unwrap();
+}
+
+async fn metrics_are_given(client: &Client) {
+    let metrics = client.get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "reelraft_leader 1",
+        "reelraft_jobs{state=\"succeeded\"} 1",
+        "reelraft_node_up{node=\"1\"} 1",
+        "reelraft_tasks_running 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
 }
 
 async fn parts_are_given(client: &Client, path: &str) {
@@ -272,7 +243,7 @@ async fn what_is_wrong_is_refused_by_name() {
         "PUT /api/v1/transcode HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
          Authorization: Bearer {SECRET}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     );
-    let answer = client.raw(chunked.as_bytes()).await;
+    let answer = client.raw(chunked.as_bytes());
     assert_eq!(answer.refusal(), (411, "length-required".into()));
 
     let stranger = Client {
@@ -280,6 +251,7 @@ async fn what_is_wrong_is_refused_by_name() {
         secret: "sword",
     };
     for path in [
+        "/metrics",
         "/api/v1/jobs",
         "/api/v1/cluster",
         "/api/v1/jobs/none/output",
@@ -333,4 +305,124 @@ async fn curl(client: &Client, folder: &Path, key: &str) -> Option<Vec<u8>> {
     let run = run.ok()?;
     assert!(run.status.success());
     Some(run.stdout)
+}
+
+const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
+/// An upload by tus: its path, and how far it is.
+struct Tus<'a> {
+    client: &'a Client,
+    path: String,
+}
+
+impl<'a> Tus<'a> {
+    async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
+        let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
+        let made = client.ask("POST", "/api/v1/uploads", &headers, b"").await;
+        assert_eq!(made.status, 201, "{:?}", made.json());
+        let path = made.header("location").unwrap().to_string();
+        Tus { client, path }
+    }
+
+    async fn offset(&self) -> usize {
+        let head = self.client.ask("HEAD", &self.path, TUS, b"").await;
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+        head.header("upload-offset").unwrap().parse().unwrap()
+    }
+
+    async fn patch(&self, offset: usize, body: &[u8]) -> HttpAnswer {
+        let headers = format!(
+            "{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
+        );
+        self.client.ask("PATCH", &self.path, &headers, body).await
+    }
+
+    /// Sends a part; where the next one begins.
+    async fn send(&self, offset: usize, body: &[u8]) -> usize {
+        let sent = self.patch(offset, body).await;
+        assert_eq!(sent.status, 204, "{:?}", sent.json());
+        sent.header("upload-offset").unwrap().parse().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_by_tus_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
+    let (other, _stop) = Client::serve(api, SECRET).await;
+    let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
+
+    // "film.mov", and --width 1280.
+    let tus = Tus::create(
+        &client,
+        source.len(),
+        "filename ZmlsbS5tb3Y=,width MTI4MA==",
+    )
+    .await;
+    assert_eq!(tus.offset().await, 0);
+    let mut at = 0;
+    for _ in 0..3 {
+        at = tus.send(at, &source[at..at + 400_000]).await;
+        assert_eq!(tus.offset().await, at);
+    }
+    assert_eq!(at, 1_200_000, "less than a chunk is kept, too");
+    let wrong = tus.patch(at + 1, &source[at + 1..]).await;
+    assert_eq!(wrong.refusal(), (409, "wrong-offset".into()));
+    let long = tus.patch(at, &source).await;
+    assert_eq!(long.refusal(), (413, "too-large".into()));
+
+    // Another node knows what is safe, and not what this one keeps of a chunk.
+    let there = Tus {
+        client: &other,
+        path: tus.path.clone(),
+    };
+    at = there.offset().await;
+    assert_eq!(at, 1 << 20);
+    at = there.send(at, &source[at..]).await;
+    assert_eq!(at, source.len());
+    assert_eq!(tus.offset().await, at);
+    let job = tus.path.replace("uploads", "jobs");
+    let job = client.get(&job).await.json();
+    assert_eq!(job["spec"]["width"], 1280);
+    assert_eq!(job["source_name"], "film.mov");
+    assert!(job["source_root"].is_string());
+    let ended = client.ask("DELETE", &tus.path, TUS, b"").await;
+    assert_eq!(ended.refusal(), (409, "not-uploading".into()));
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tus_says_wrong_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+    let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
+    assert_eq!(able.header("tus-extension"), Some("creation,termination"));
+    for (headers, refusal) in [
+        ("Upload-Length: 7\r\n", (412, "unknown-version")),
+        ("Tus-Resumable: 1.0.0\r\n", (400, "bad-request")),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: x\r\n",
+            (400, "bad-request"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 0\r\n",
+            (400, "empty-source"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: colour cmVk\r\n",
+            (400, "bad-spec"),
+        ),
+    ] {
+        let answer = client.ask("POST", "/api/v1/uploads", headers, b"").await;
+        let (status, kind) = refusal;
+        assert_eq!(answer.refusal(), (status, kind.into()), "{headers}");
+    }
+    let tus = Tus::create(&client, 7, "").await;
+    let untyped = client.ask("PATCH", &tus.path, TUS, b"1234567").await;
+    assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
+    assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);
+    assert_eq!(client.ask("HEAD", &tus.path, TUS, b"").await.status, 404);
+    stopper.send(true).unwrap();
 }

@@ -174,6 +174,7 @@ const GRPC_CONVERT: &[&str] = &[
 /// are read as those of the command line are.
 const HTTP: &[&str] = &[
     "src/api",
+    "src/node/messages.rs",
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
     "src/grpc/convert.rs",

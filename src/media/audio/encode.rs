@@ -32,13 +32,10 @@ pub async fn encode_audio(
     let path = context.work_dir.join(form.file());
     let arguments = args::track(context.input, index, context.spec, audio);
     let mut listener = ProgressListener::new(&progress);
-    // Where the clock leaps, this pass decodes the pictures too.
-    let pictures = match index.facts.source.leaps {
-        true => index.facts.picture.address_bytes(),
-        false => 0,
-    };
+    // To open a source ffmpeg decodes some of its pictures.
+    let address_bytes = index.facts.picture.address_bytes();
     let exit = context
-        .ffmpeg_with(&arguments, pictures, &mut listener)
+        .ffmpeg_with(&arguments, address_bytes, &mut listener)
         .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     listener.diagnostics.reject_if_strict(context.spec.strict)?;
