@@ -203,3 +203,58 @@ pub(crate) fn check_muxed(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::index::tests::sample;
+
+    fn encoded(clock: Option<&str>) -> AudioReport {
+        AudioReport {
+            packets: 2,
+            complaints: Vec::new(),
+            complaints_total: 0,
+            blake3: String::new(),
+            clock: clock.map(str::to_string),
+            span: None,
+        }
+    }
+
+    #[test]
+    fn passes_that_read_other_clocks_are_noticed() {
+        let mut index = sample();
+        assert!(check_clock(&index, &[], &[encoded(None)]).is_ok());
+        index.facts.source.discontinuous = true;
+        index.facts.clock = Some("a".into());
+        assert!(check_clock(&index, &[], &[encoded(Some("a"))]).is_ok());
+        for other in [Some("b"), None] {
+            let error = check_clock(&index, &[], &[encoded(Some("a")), encoded(other)]);
+            assert!(error.is_err(), "{other:?}");
+        }
+        index.facts.clock = None;
+        index.facts.source.leaps = true;
+        assert!(check_clock(&index, &[], &[encoded(Some("b")), encoded(Some("b"))]).is_ok());
+        assert!(check_clock(&index, &[], &[encoded(Some("b")), encoded(Some("a"))]).is_err());
+    }
+
+    #[test]
+    fn sound_that_was_moved_without_the_pictures_is_noticed() {
+        let scan = |times: [i64; 2]| {
+            let mut scan = PacketScan::default();
+            scan.times = times.to_vec();
+            scan.base = Some(Ratio { num: 1, den: 1000 });
+            scan
+        };
+        let span = Some(Span {
+            first_us: 0,
+            last_us: 4_000_000,
+        });
+        let check = |times, paged, moved_us| check_sync(0, &scan(times), span, paged, moved_us);
+        assert!(check([0, 4000], false, 0).is_ok());
+        assert!(check([23, 4023], false, 23_000).is_ok());
+        assert!(check([0, 4032], false, 0).is_err());
+        assert!(check([40, 4040], false, 0).is_err());
+        assert!(check([40, 4000], true, 0).is_ok());
+        assert!(check_sync(0, &scan([0, 1]), None, false, 0).is_err());
+    }
+}
