@@ -113,6 +113,9 @@ pub const PICTURES_BEHIND_MAX: usize = LOOK_AHEAD_PACKETS;
 pub const LATE_STREAM_US_MAX: u64 = 180_000_000;
 pub const LATE_STREAM_BYTES_MAX: u64 = 200_000_000;
 
+/// Shapes of pixels of a shard that are noted. A broadcast changes between two.
+pub const ASPECTS_MAX: usize = 4;
+
 /// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;
 

@@ -14,9 +14,11 @@ use crate::{
         encoded::{Parts, hash},
         index::Index,
         report::{AudioReport, ShardReport},
+        text::clip,
         times::{MICROSECONDS, rescale},
     },
     ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+    limits::NOTE_BYTES_MAX,
     output::{
         args::{self, JOINED_FILE, METADATA_FILE},
         checks::{
@@ -25,6 +27,7 @@ use crate::{
         covers,
         join::{JoinedVideo, join_shards},
         last_packets::{self, LastPacket},
+        notes,
         proof::{self, ProofInput},
     },
 };
@@ -36,6 +39,8 @@ pub struct Assembled {
     pub path: PathBuf,
     /// BLAKE3 of the output, in hex, as the proof has it.
     pub blake3: String,
+    /// What only the whole film shows; empty if nothing is unusual.
+    pub note: String,
     /// The proof: JSON, equal bytes for equal work.
     pub proof: Vec<u8>,
 }
@@ -58,6 +63,7 @@ pub async fn assemble(
         .map(|(_, report)| ShardReport::from_bytes(report))
         .collect::<Result<_, _>>()?;
     check_plan(index, single, &reports)?;
+    let notes = notes::of_encoding(index, context.spec, &reports);
     let audio = check_audio(index, &parts.audio)?;
     check_clock(index, &reports, &audio)?;
     let video = match &index.facts.source.video {
@@ -87,11 +93,13 @@ pub async fn assemble(
         muxed_frames,
         audio: &audio,
         extras: &extras,
+        notes: &notes,
         output_blake3: &blake3,
     });
     Ok(Assembled {
         path,
         blake3,
+        note: clip(&notes.join("; "), NOTE_BYTES_MAX),
         proof,
     })
 }
