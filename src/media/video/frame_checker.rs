@@ -12,6 +12,7 @@ use crate::{
     },
     ffmpeg::{
         log::{Diagnostics, LogLine},
+        picture_clock::PictureClock,
         process::{LineEffect, Listener},
         showinfo,
     },
@@ -74,6 +75,8 @@ pub(crate) struct FrameChecker<'a> {
     pub broken: bool,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
+    /// The pictures' clock, if the pass prints it.
+    pub clock: PictureClock,
 }
 
 impl<'a> FrameChecker<'a> {
@@ -109,6 +112,7 @@ impl<'a> FrameChecker<'a> {
             first_mismatch: None,
             broken: false,
             changed: false,
+            clock: PictureClock::default(),
         }
     }
 
@@ -266,6 +270,7 @@ fn within_limit(frames: u64) -> Result<(), MediaError> {
 
 impl Listener for FrameChecker<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.clock.observe(line);
         let frames = line
             .strip_prefix("frame=")
             .and_then(|frames| frames.trim().parse().ok());

@@ -212,6 +212,7 @@ async fn finish(
             complaints_total: said.total,
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
+            clock: checker.clock.digest(),
         },
         times,
     };
