@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
-use super::convert::{model_node, model_problem, wire_node, wire_problem};
+use super::convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem};
 use crate::node::messages::{
     Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
     LeaderReport, Outcome, Progress, TablePoint, ToWorker,
@@ -54,6 +54,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         process,
         slots,
         build,
+        build_words,
         version,
         feature_level,
         beat,
@@ -66,6 +67,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         process,
         slots,
         build,
+        build_words,
         version,
         feature_level,
         beat: Some(wire_beat(beat)),
@@ -88,6 +90,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         process,
         slots,
         build,
+        build_words,
         version,
         feature_level,
         beat,
@@ -100,6 +103,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         process,
         slots,
         build,
+        build_words,
         version,
         feature_level,
         beat: model_beat(beat.unwrap_or_default()),
@@ -117,6 +121,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         full,
         table,
         room_bytes,
+        lacks,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -128,6 +133,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         full,
         table: table.map(wire_point),
         room_bytes,
+        lacks: lacks.into_iter().map(wire_lack).collect(),
     }
 }
 
@@ -152,6 +158,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         full,
         table,
         room_bytes,
+        lacks,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -163,6 +170,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         full,
         table: table.map(model_point),
         room_bytes,
+        lacks: lacks.into_iter().map(model_lack).collect(),
     }
 }
 

@@ -161,6 +161,8 @@ impl Sessions {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
                 health.build = session.hello.build.clone();
+                let lacks = session.beat.lacks.iter();
+                health.lacks = lacks.map(|lack| lack.what.clone()).collect();
                 health.trouble = session.beat.trouble.clone();
                 health.full = session.beat.full;
                 health.room_bytes = session.beat.room_bytes;
@@ -184,6 +186,8 @@ impl Sessions {
             disk_free_bytes: session.beat.disk_free_bytes,
             disk_total_bytes: session.beat.disk_total_bytes,
             build: session.hello.build.clone(),
+            build_words: session.hello.build_words.clone(),
+            lacks: session.beat.lacks.clone(),
             applied_index: session.beat.applied_index,
             incarnation: session.hello.incarnation.clone(),
             version: session.hello.version.clone(),

@@ -119,7 +119,7 @@ impl World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" | "silent" | "build" | "full" => self.report_health(&words),
+            "nodes" | "silent" | "build" | "full" | "lacks" => self.report_health(&words),
             "plan" => self.think() + &self.write(),
             "think" => self.think(),
             "write" => self.write(),
@@ -156,8 +156,8 @@ impl World {
         }
     }
 
-    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `build NODE BUILD`
-    /// and `full NODE`: what the nodes report.
+    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `build NODE BUILD`,
+    /// `lacks NODE CODEC…` and `full NODE`: what the nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
             self.add_nodes(words);
@@ -171,6 +171,7 @@ impl World {
                 node.alive = node.silent_ms == 0;
             }
             "build" => node.build = words[2].to_string(),
+            "lacks" => node.lacks = words[2..].iter().map(ToString::to_string).collect(),
             _ => node.full = true,
         }
         String::new()
