@@ -16,9 +16,9 @@ pub const PURGE_ROWS_PER_COMMAND_MAX: usize = 256;
 /// Commands in one log entry. The leader cuts its plan into entries of this size.
 pub const COMMANDS_PER_ENTRY_MAX: usize = 64;
 
-/// Assemblies that a node may run beside its slots: a film whose frames are all
-/// encoded does not wait behind the shards of another. One copies bytes for the
-/// most part and takes little of a processor; several would share one disk.
+/// Assemblies that a node may run beside its slots, more take slots: a film whose
+/// frames are all encoded does not wait behind the shards of another. One copies
+/// bytes for the most part and takes little of a processor.
 pub const ASSEMBLIES_BESIDE_SLOTS: u32 = 1;
 
 /// Attempts at one task before its job fails (lost nodes do not count).

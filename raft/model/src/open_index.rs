@@ -30,8 +30,9 @@ pub(crate) struct OpenIndex {
     /// By build and tenant: the jobs with a pending task, by age, but for those
     /// that are assembled.
     waiting: Map<(Build, String), Map<u64, String>>,
-    /// Jobs with a pending assembly, by age. They stand in no line of shards.
-    assembling: Map<u64, String>,
+    /// By tenant: jobs with a pending assembly, by age. They stand in no line of
+    /// shards.
+    assembling: Map<String, Map<u64, String>>,
 }
 
 /// What a change of a job's tasks may change here.
@@ -121,24 +122,13 @@ impl OpenIndex {
     }
 
     fn wait(&mut self, job: &Job, waits: bool) {
-        if job.state() == JobState::Assembling {
-            match waits {
-                true => self
-                    .assembling
-                    .insert_mut(job.created_index, job.id.clone()),
-                false => drop(self.assembling.remove_mut(&job.created_index)),
+        match job.state() {
+            JobState::Assembling => {
+                enter(&mut self.assembling, job.tenant.clone(), job, waits);
             }
-            return;
-        }
-        let line = (job.build.clone(), job.tenant.clone());
-        if waits {
-            with(&mut self.waiting, line, |jobs| {
-                jobs.insert_mut(job.created_index, job.id.clone());
-            });
-        } else if let Some(jobs) = self.waiting.get_mut(&line) {
-            jobs.remove_mut(&job.created_index);
-            if jobs.is_empty() {
-                self.waiting.remove_mut(&line);
+            _ => {
+                let line = (job.build.clone(), job.tenant.clone());
+                enter(&mut self.waiting, line, job, waits);
             }
         }
     }
@@ -179,9 +169,24 @@ impl OpenIndex {
         lines.map(|((build, _), jobs)| (build, jobs))
     }
 
-    /// The jobs that wait for their assembly, the oldest first.
-    pub fn assembling(&self) -> impl Iterator<Item = &String> {
+    /// The jobs that wait for their assembly, in a line for each tenant, the
+    /// oldest first.
+    pub fn assembling(&self) -> impl Iterator<Item = &Map<u64, String>> {
         self.assembling.values()
+    }
+}
+
+/// Has a job stand in its line, or not.
+fn enter<K: Ord + Clone>(lines: &mut Map<K, Map<u64, String>>, line: K, job: &Job, waits: bool) {
+    if waits {
+        with(lines, line, |jobs| {
+            jobs.insert_mut(job.created_index, job.id.clone());
+        });
+    } else if let Some(jobs) = lines.get_mut(&line) {
+        jobs.remove_mut(&job.created_index);
+        if jobs.is_empty() {
+            lines.remove_mut(&line);
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub(super) fn assign_tasks(
         if queue.build.is_empty() {
             queue.build = &health.nodes[&node].build;
         }
-        usage.take(node, &entry.job.tenant);
+        usage.take(node, task.kind(), &entry.job.tenant);
         commands.push(Command::Assign(Assign {
             key: AttemptKey {
                 attempt: task.attempt + 1,

@@ -34,8 +34,10 @@ struct Lane<'a> {
 impl Lane<'_> {
     /// Whether a node may be free for any of its jobs.
     fn is_open(&self, usage: &Usage<'_>) -> bool {
-        self.build
-            .is_none_or(|build| usage.any_free(build, TaskKind::Shard))
+        match self.build {
+            Some(build) => usage.any_free(build, TaskKind::Shard),
+            None => usage.any_free("", TaskKind::Assemble),
+        }
     }
 }
 
@@ -114,8 +116,10 @@ impl<'a> Turns<'a> {
             }
         }
         let in_line = move |entry: &&JobEntry| !has_lost(entry) && workable(entry);
-        let assembling = state.open().assembling().filter_map(entry_of);
-        turns.add(None, Box::new(assembling.filter(in_line)), usage);
+        for jobs in state.open().assembling() {
+            let jobs = jobs.values().filter_map(entry_of);
+            turns.add(None, Box::new(jobs.filter(in_line)), usage);
+        }
         for (build, jobs) in state.open().lines() {
             if usage.any_free(build, TaskKind::Shard) {
                 let jobs = jobs.values().filter_map(entry_of);

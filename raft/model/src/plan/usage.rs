@@ -9,6 +9,8 @@ use crate::{limits::ASSEMBLIES_BESIDE_SLOTS, rows::TaskKind, state::State};
 pub(super) struct Usage<'a> {
     pub health: &'a ClusterHealth,
     by_node: BTreeMap<u64, u32>,
+    /// Of those by node, assemblies.
+    assemblies: BTreeMap<u64, u32>,
     by_tenant: BTreeMap<&'a str, u32>,
 }
 
@@ -17,30 +19,36 @@ impl<'a> Usage<'a> {
         let mut usage = Usage {
             health,
             by_node: BTreeMap::new(),
+            assemblies: BTreeMap::new(),
             by_tenant: BTreeMap::new(),
         };
         for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.take(task.node, &entry.job.tenant);
+                usage.take(task.node, task.kind(), &entry.job.tenant);
             }
         }
         usage
     }
 
-    pub fn take(&mut self, node: u64, tenant: &'a str) {
+    pub fn take(&mut self, node: u64, kind: TaskKind, tenant: &'a str) {
         *self.by_node.entry(node).or_default() += 1;
+        if kind == TaskKind::Assemble {
+            *self.assemblies.entry(node).or_default() += 1;
+        }
         *self.by_tenant.entry(tenant).or_default() += 1;
     }
 
     /// How many more attempts of a kind the node may run.
     pub fn free(&self, node: u64, kind: TaskKind) -> u32 {
-        let used = self.by_node.get(&node).copied().unwrap_or(0);
+        let count = |of: &BTreeMap<u64, u32>| of.get(&node).copied().unwrap_or(0);
         let slots = self.health.nodes.get(&node).map_or(0, |node| node.slots);
+        // The place beside the slots is nobody else's.
         let beside = match kind {
-            TaskKind::Assemble if slots > 0 => ASSEMBLIES_BESIDE_SLOTS,
-            _ => 0,
+            _ if slots == 0 => 0,
+            TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
+            _ => count(&self.assemblies).min(ASSEMBLIES_BESIDE_SLOTS),
         };
-        (slots + beside).saturating_sub(used)
+        (slots + beside).saturating_sub(count(&self.by_node))
     }
 
     /// Whether a node of this build may run one more attempt of a kind.
