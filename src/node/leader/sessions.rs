@@ -161,6 +161,7 @@ impl Sessions {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
                 health.build = session.hello.build.clone();
+                health.starting = session.hello.starting;
                 health.trouble = session.beat.trouble.clone();
                 health.full = session.beat.full;
                 health.room_bytes = session.beat.room_bytes;

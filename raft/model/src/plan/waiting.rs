@@ -37,8 +37,11 @@ pub enum Waiting {
     HomesToAssemble { homes: Vec<u64> },
     /// These homes are silent while the job is assembled.
     HomesToReturn { homes: Vec<u64> },
-    /// Tasks are ready and all slots are taken.
-    FreeSlot,
+    /// These nodes live and still try their encoders, and no other can do it.
+    NodesToStart { nodes: Vec<u64> },
+    /// Tasks are ready, and all slots are taken of the nodes that are there: these
+    /// are silent or starting.
+    FreeSlot { absent: Vec<u64> },
 }
 
 /// Why a job makes no progress; `None` if it does, or has ended.
@@ -71,6 +74,10 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         .nodes
         .keys()
         .any(|&node| health.can_run(node, &job.build));
+    let starting = health.starting();
+    if !capable && state != JobState::Uploading && !starting.is_empty() {
+        return Some(Waiting::NodesToStart { nodes: starting });
+    }
     if !capable && state != JobState::Uploading {
         let (job, build) = (job.id.clone(), job.build.clone());
         return Some(Waiting::NodeOfBuild { job, build });
@@ -81,6 +88,11 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
             task.is_none_or(|task| task.state() != TaskState::Done)
         };
         let unable = homes_where(&|home| open(home.node) && !health.can_run(home.node, &job.build));
+        let (starting, unable): (Vec<u64>, Vec<u64>) =
+            unable.into_iter().partition(|node| starting.contains(node));
+        if lost.is_empty() && !starting.is_empty() {
+            return Some(Waiting::NodesToStart { nodes: starting });
+        }
         let foreign = |id: &&u64| {
             let node = health.nodes.get(*id);
             node.is_some_and(|node| node.build != job.build)
@@ -103,7 +115,9 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         return Some(Waiting::NodesOfOneBuild { wanted });
     }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
-    (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot)
+    let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
+    let absent = absent.map(|(id, _)| *id).chain(starting).collect();
+    (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot { absent })
 }
 
 impl fmt::Display for Waiting {
@@ -140,7 +154,17 @@ impl fmt::Display for Waiting {
             Waiting::HomesToReturn { homes } => {
                 write!(f, "for home {} to return or be replaced", list(homes))
             }
-            Waiting::FreeSlot => f.write_str("for a free slot"),
+            Waiting::NodesToStart { nodes } => {
+                write!(f, "for node {} to have tried its encoders", list(nodes))
+            }
+            Waiting::FreeSlot { absent } if absent.is_empty() => f.write_str("for a free slot"),
+            Waiting::FreeSlot { absent } => {
+                write!(
+                    f,
+                    "for a free slot; node {} can't be asked now",
+                    list(absent)
+                )
+            }
         }
     }
 }
