@@ -14,6 +14,7 @@ pub mod config;
 pub mod data;
 pub mod doctor;
 pub mod grpc;
+pub mod http;
 pub mod limits;
 pub mod node;
 pub mod server;

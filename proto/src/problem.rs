@@ -33,6 +33,33 @@ pub fn code_of(kind: &str) -> Code {
     }
 }
 
+/// The status of HTTP for a kind of problem (RFC 9110; 429 is RFC 6585's, 507
+/// RFC 4918's).
+pub fn http_status_of(kind: &str) -> u16 {
+    match kind {
+        "unauthenticated" => 401,
+        "forbidden" => 403,
+        "method-not-allowed" => 405,
+        "client-lost" => 408,
+        "not-kept" => 410,
+        "length-required" => 411,
+        "unknown-version" => 412,
+        "too-large" => 413,
+        "unsupported-type" => 415,
+        "disk-full" => 507,
+        kind => match code_of(kind) {
+            Code::NotFound => 404,
+            Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 409,
+            Code::InvalidArgument => 400,
+            Code::OutOfRange => 416,
+            Code::ResourceExhausted => 429,
+            Code::Unavailable => 503,
+            Code::DeadlineExceeded => 504,
+            _ => 500,
+        },
+    }
+}
+
 /// A refusal as a status, its code by its kind.
 pub fn to_status(problem: &Problem) -> Status {
     let mut status = Status::new(code_of(&problem.kind), problem.cause.clone());
@@ -72,6 +99,26 @@ mod tests {
             ("a kind of a later version", Code::FailedPrecondition),
         ] {
             assert_eq!(code_of(kind), code, "{kind}");
+        }
+    }
+
+    #[test]
+    fn statuses_of_http_say_the_same() {
+        for (kind, status) in [
+            ("not-found", 404),
+            ("bad-spec", 400),
+            ("too-large", 413),
+            ("request-id-reused", 409),
+            ("not-finished", 409),
+            ("too-busy", 503),
+            ("no-leader", 503),
+            ("too-many-jobs", 429),
+            ("disk-full", 507),
+            ("timed-out", 504),
+            ("past-the-end", 416),
+            ("internal", 500),
+        ] {
+            assert_eq!(http_status_of(kind), status, "{kind}");
         }
     }
 

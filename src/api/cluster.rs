@@ -3,8 +3,21 @@
 
 use std::collections::BTreeMap;
 
+use reelraft_model::JobState;
+
 use super::{Api, Consistency};
 use crate::node::messages::{NodeStatus, Role};
+
+/// The states that a job may be seen in.
+const STATES: [JobState; 7] = [
+    JobState::Uploading,
+    JobState::Analyzing,
+    JobState::Encoding,
+    JobState::Assembling,
+    JobState::Succeeded,
+    JobState::Failed,
+    JobState::Cancelled,
+];
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,7 +34,42 @@ pub struct ClusterStatus {
     pub nodes: Vec<NodeStatus>,
 }
 
+/// What a node knows of the cluster, counted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Census {
+    pub status: ClusterStatus,
+    /// Jobs in the table by state, deleted ones left out.
+    pub jobs: BTreeMap<JobState, u64>,
+    /// Tasks of all open jobs.
+    pub tasks_pending: u64,
+    pub tasks_running: u64,
+}
+
 impl Api {
+    /// The cluster, and what is in this node's own table.
+    pub fn census(&self, consistency: Consistency) -> Census {
+        let state = self.table().local();
+        let shown = STATES.into_iter().map(|state| (state, 0));
+        let mut jobs: BTreeMap<JobState, u64> = shown.collect();
+        for entry in state.jobs() {
+            if let Some(count) = jobs.get_mut(&entry.job.state()) {
+                *count += 1;
+            }
+        }
+        let (mut tasks_pending, mut tasks_running) = (0, 0);
+        for entry in state.active() {
+            tasks_pending += entry.pending.len() as u64;
+            tasks_running += entry.running.len() as u64;
+        }
+        drop(state);
+        Census {
+            status: self.cluster_status(consistency),
+            jobs,
+            tasks_pending,
+            tasks_running,
+        }
+    }
+
     /// The cluster; [`Consistency::Local`] leaves out what the leader said.
     pub fn cluster_status(&self, consistency: Consistency) -> ClusterStatus {
         let cluster = self.table();

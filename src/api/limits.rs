@@ -43,6 +43,10 @@ pub const UPLOAD_GIVES_WAY_AFTER: Duration =
 /// its place. On a slower one it gives way before a chunk is through.
 pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 
+/// How long the refusal of a job is held back whose tenant has too many: whoever
+/// asks again at once, without end, takes little from the others' jobs.
+pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 

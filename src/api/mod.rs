@@ -27,7 +27,7 @@ use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State};
 
 use self::doors::Doors;
 pub use self::{
-    cluster::ClusterStatus,
+    cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
     jobs::{ListRequest, Page, Reference, TasksRequest},
     outgoing::Outgoing,

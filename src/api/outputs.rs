@@ -1,9 +1,11 @@
 //! Fetching a finished job's output.
 
-use futures::TryStreamExt;
-use reelraft_model::{JobState, Problem};
+use std::sync::Arc;
 
-use super::{Api, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
+use futures::TryStreamExt;
+use reelraft_model::{JobEntry, JobState, Problem};
+
+use super::{Api, JobView, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
 use crate::data::output::read_output;
 
 /// A finished output, from an offset on.
@@ -19,15 +21,17 @@ pub struct Output {
 }
 
 impl Api {
-    /// The output of a finished job from `offset` on.
+    /// A job that has an output.
     ///
     /// # Errors
-    /// `not-found`, `not-finished`, `bad-request` for an offset beyond the
-    /// end, `too-busy`; the parts may end with what keeps the homes from giving them.
-    pub async fn fetch(&self, id: &str, offset: u64) -> Result<Output, Problem> {
+    /// `not-found`, `not-finished`.
+    pub async fn finished(&self, id: &str) -> Result<JobView, Problem> {
+        Ok(self.view(&*self.finished_entry(id).await?))
+    }
+
+    async fn finished_entry(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
         let entry = self.entry_or_local(id).await?;
-        let job = &entry.job;
-        if job.state() != JobState::Succeeded {
+        if entry.job.state() != JobState::Succeeded {
             let hint = "wait for it with `reelraft job wait`";
             return Err(not_yet(
                 "not-finished",
@@ -36,6 +40,17 @@ impl Api {
                 hint,
             ));
         }
+        Ok(entry)
+    }
+
+    /// The output of a finished job from `offset` on.
+    ///
+    /// # Errors
+    /// `not-found`, `not-finished`, `bad-request` for an offset beyond the
+    /// end, `too-busy`; the parts may end with what keeps the homes from giving them.
+    pub async fn fetch(&self, id: &str, offset: u64) -> Result<Output, Problem> {
+        let entry = self.finished_entry(id).await?;
+        let job = &entry.job;
         if offset > job.output_bytes {
             let bytes = job.output_bytes;
             return Err(bad_request(

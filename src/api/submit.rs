@@ -1,13 +1,15 @@
 //! Making a job, or finding the one that this request made before (P5).
 
 use reelraft_model::{
-    Command, CreateJob, Problem, job_id,
-    limits::{HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX},
+    Command, CreateJob, JobBounds, Problem, State, job_id,
+    limits::{
+        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+    },
     plan::home_count,
     spec::{self, SpecRequest},
 };
 
-use super::{Api, Consistency, JobView, bad_request, not_found};
+use super::{Api, Consistency, JobView, bad_request, limits::REFUSAL_PAUSE, not_found};
 use crate::clock::unix_ms;
 
 /// Hex digits of a BLAKE3 hash.
@@ -75,12 +77,40 @@ impl Api {
         ))
     }
 
+    /// Refuses another job of a tenant that has too many without a word in the
+    /// log, and not at once.
+    async fn check_bounds(
+        &self,
+        id: &str,
+        tenant: &str,
+        bounds: Option<JobBounds>,
+    ) -> Result<(), Problem> {
+        let Some(bounds) = bounds else { return Ok(()) };
+        let refused = |state: &State| match state.job(id) {
+            Some(_) => None,
+            None => state.no_room_for(tenant, bounds),
+        };
+        // This replica may be behind, and a job that exists is not judged again.
+        if refused(&self.table().local()).is_none() {
+            return Ok(());
+        }
+        let state = self.state(Consistency::Linearizable).await?;
+        match refused(&state) {
+            None => Ok(()),
+            Some(problem) => {
+                drop(state);
+                tokio::time::sleep(REFUSAL_PAUSE).await;
+                Err(problem)
+            }
+        }
+    }
+
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
     /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`,
-    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, and what keeps the
-    /// cluster from writing.
+    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, `mixed-versions`, and
+    /// what keeps the cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         check(&request)?;
         let spec = spec::resolve(&request.spec)
@@ -91,7 +121,16 @@ impl Api {
         };
         let id = job_id(&tenant, &request.request_id);
         self.check_room(&id, request.source_bytes).await?;
+        if spec.chooses_streams() && self.table().local().feature_level() < STREAM_CHOICE_LEVEL {
+            return Err(Problem::new(
+                "mixed-versions",
+                "some node was last seen with a version that has no --program, --video-track or --ignore-dolby-vision",
+                "start it with the version of the others; `reelraft cluster status` lists the nodes",
+            ));
+        }
         let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
+        let bounds = bounded.then_some(JOB_BOUNDS);
+        self.check_bounds(&id, &tenant, bounds).await?;
         let command = Command::CreateJob(CreateJob {
             tenant,
             request_id: request.request_id,
@@ -100,7 +139,7 @@ impl Api {
             source_bytes: request.source_bytes,
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
-            bounds: bounded.then_some(JOB_BOUNDS),
+            bounds,
         });
         let (reply, state) = self.apply(command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;

@@ -29,7 +29,7 @@ mod job_end;
 pub mod limits;
 mod render;
 mod signals;
-mod spec_options;
+pub mod spec_options;
 mod transfer;
 
 use std::sync::Arc;

@@ -111,6 +111,12 @@ pub const PAGE_ROWS: u32 = 200;
 /// Nodes that `dev` may start; more on one machine only slow each other down.
 pub const DEV_NODES_MAX: u32 = 9;
 
+/// How far above its port for nodes and the CLI a node of `dev` serves HTTP.
+pub const DEV_HTTP_PORTS_ABOVE: u16 = 1000;
+
+/// The highest port of a first node of `dev`: all ports of all nodes fit.
+pub const DEV_BASE_PORT_MAX: u16 = u16::MAX - DEV_HTTP_PORTS_ABOVE - DEV_NODES_MAX as u16;
+
 /// Most voters among them: a majority of more costs more than it saves.
 pub const DEV_VOTERS_MAX: u32 = 7;
 

@@ -35,6 +35,9 @@ pub struct NodeArgs {
     /// Address to listen on, such as 127.0.0.1:7401
     #[arg(long)]
     pub listen: Option<String>,
+    /// Address of the HTTP port, such as 127.0.0.1:8401 [default: no HTTP]
+    #[arg(long, value_name = "ADDRESS")]
+    pub http: Option<String>,
     /// Address under which the others reach this node [default: --listen]
     #[arg(long)]
     pub advertise: Option<String>,
@@ -89,6 +92,8 @@ pub struct NodeArgs {
 pub struct NodeConfig {
     pub id: u64,
     pub listen: SocketAddr,
+    /// Address of the HTTP port; none: there is none.
+    pub http: Option<SocketAddr>,
     /// Where the others reach this node.
     pub advertise: String,
     pub data: PathBuf,
@@ -148,6 +153,8 @@ impl NodeConfig {
                 Some("127.0.0.1:7401".into())
             })?
             .unwrap_or_default();
+        let http = picker.pick("http", args.http, file.http, || None)?;
+        let http = http.filter(|address| !address.is_empty());
         let advertise = picker
             .pick("advertise", args.advertise, file.advertise, || {
                 Some(listen.clone())
@@ -188,6 +195,7 @@ impl NodeConfig {
         let config = NodeConfig {
             id,
             listen: resolve_address(&listen)?,
+            http: http.as_deref().map(resolve_address).transpose()?,
             advertise,
             data: PathBuf::new(),
             voters: parse_voters(&voters, &peers)?,
@@ -238,19 +246,21 @@ impl NodeConfig {
                 ),
                 "give --uploads-expire-after at least 900: what it counts is written down every five minutes",
             )),
-            Some(_) if !self.listen.ip().is_loopback() => self.check_secrets(),
-            Some(_) => Ok(()),
+            Some(_) => {
+                let mut addresses = [Some(self.listen), self.http].into_iter().flatten();
+                match addresses.find(|address| !address.ip().is_loopback()) {
+                    Some(open) => self.check_secrets(open),
+                    None => Ok(()),
+                }
+            }
         }
     }
 
     /// Beyond loopback, the secrets are all that keeps strangers out.
-    fn check_secrets(&self) -> Result<(), Problem> {
+    fn check_secrets(&self, open: SocketAddr) -> Result<(), Problem> {
         if !self.secret.is_set() {
             return Err(bad(
-                format!(
-                    "listening on {} without a secret would let anyone in",
-                    self.listen
-                ),
+                format!("listening on {open} without a secret would let anyone in"),
                 "set --secret (or REELRAFT_SECRET) to the same long random word on all nodes and clients",
             ));
         }
@@ -259,9 +269,8 @@ impl NodeConfig {
         match secrets.iter().find(short) {
             Some((name, secret)) => Err(bad(
                 format!(
-                    "the {name} has {} characters, which can be guessed: listening on {} takes {SECRET_CHARACTERS_MIN}",
-                    secret.characters(),
-                    self.listen
+                    "the {name} has {} characters, which can be guessed: listening on {open} takes {SECRET_CHARACTERS_MIN}",
+                    secret.characters()
                 ),
                 "make one with `openssl rand -hex 24`",
             )),

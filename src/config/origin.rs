@@ -12,6 +12,7 @@ use serde::Deserialize;
 pub struct File {
     pub id: Option<u64>,
     pub listen: Option<String>,
+    pub http: Option<String>,
     pub advertise: Option<String>,
     pub data: Option<PathBuf>,
     pub peers: Option<String>,

@@ -13,6 +13,7 @@ pub const KNOWN: &[&str] = &[
     "REELRAFT_FFPROBE",
     "REELRAFT_FOLDER",
     "REELRAFT_GID",
+    "REELRAFT_HTTP",
     "REELRAFT_ID",
     "REELRAFT_IMAGE",
     "REELRAFT_KEEP_FINISHED",

@@ -3,8 +3,8 @@
 use reelraft_proto::v1::{self, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
-use super::{convert::wire_node, jobs::consistency};
-use crate::api::{Api, ClusterStatus};
+use super::{convert::wire_status, jobs::consistency};
+use crate::api::Api;
 
 /// The `Cluster` service of one node.
 #[derive(Clone)]
@@ -26,23 +26,7 @@ impl Cluster for ClusterService {
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let local = request.into_inner().local;
-        let ClusterStatus {
-            cluster_id,
-            leader,
-            term,
-            answered_by,
-            applied_index,
-            election_timeout_ms,
-            nodes,
-        } = self.api.cluster_status(consistency(local));
-        Ok(Response::new(v1::StatusResponse {
-            leader_id: leader.unwrap_or(0),
-            term,
-            answered_by,
-            committed_index: applied_index,
-            nodes: nodes.into_iter().map(wire_node).collect(),
-            cluster_id,
-            election_timeout_ms,
-        }))
+        let status = self.api.cluster_status(consistency(local));
+        Ok(Response::new(wire_status(status)))
     }
 }

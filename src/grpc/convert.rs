@@ -6,7 +6,10 @@ use reelraft_proto::{problem, v1};
 use tonic::Status;
 
 use super::convert_spec::wire_spec;
-use crate::{api::JobView, node::messages::NodeStatus};
+use crate::{
+    api::{ClusterStatus, JobView, Reference, WatchEvent},
+    node::messages::NodeStatus,
+};
 
 /// A refusal as a status.
 pub fn status(problem: Problem) -> Status {
@@ -136,6 +139,44 @@ pub fn wire_task(task: &Task) -> v1::Task {
         started_unix_ms: task.started_unix_ms,
         ended_unix_ms: task.ended_unix_ms,
         failures: failures.collect(),
+    }
+}
+
+/// A change of a watched job on the wire.
+pub fn wire_event(event: WatchEvent) -> v1::WatchEvent {
+    let WatchEvent { job, leader, term } = event;
+    v1::WatchEvent {
+        job: Some(wire_job(job)),
+        leader: leader.unwrap_or(0),
+        term,
+    }
+}
+
+/// A reference command on the wire.
+pub fn wire_reference(reference: Reference) -> v1::ReferenceResponse {
+    let Reference { args, note } = reference;
+    v1::ReferenceResponse { args, note }
+}
+
+/// The cluster on the wire.
+pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
+    let ClusterStatus {
+        cluster_id,
+        leader,
+        term,
+        answered_by,
+        applied_index,
+        election_timeout_ms,
+        nodes,
+    } = status;
+    v1::StatusResponse {
+        leader_id: leader.unwrap_or(0),
+        term,
+        answered_by,
+        committed_index: applied_index,
+        nodes: nodes.into_iter().map(wire_node).collect(),
+        cluster_id,
+        election_timeout_ms,
     }
 }
 

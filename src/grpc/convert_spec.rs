@@ -33,6 +33,9 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         strip_metadata,
         keep_location,
         strict,
+        program,
+        video_track,
+        ignore_dolby_vision,
     } = spec;
     SpecRequest {
         width: above_zero(width),
@@ -59,6 +62,9 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         strip_metadata,
         keep_location,
         strict,
+        program: above_zero(program),
+        video_track: above_zero(video_track),
+        ignore_dolby_vision,
     }
 }
 
@@ -132,6 +138,9 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         strip_metadata,
         keep_location,
         strict,
+        program,
+        video_track,
+        ignore_dolby_vision,
     } = spec.clone();
     v1::Spec {
         width,
@@ -160,5 +169,8 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         strip_metadata,
         keep_location,
         strict,
+        program,
+        video_track,
+        ignore_dolby_vision,
     }
 }

@@ -9,15 +9,14 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{status, wire_job, wire_task},
+    convert::{status, wire_event, wire_job, wire_reference, wire_task},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
     listener::stream_end,
 };
 use crate::api::{
-    Api, Consistency, ListRequest, Output, Page, Reference, SubmitRequest, Submitted, TasksRequest,
-    WatchEvent,
+    Api, Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest,
 };
 
 /// The `Jobs` service of one node.
@@ -126,12 +125,7 @@ impl Jobs for JobsService {
         let id = request.into_inner().job;
         let events = self.api.watch(&id).await.map_err(status)?;
         events.on_stall(stream_end());
-        let wire = |event: WatchEvent| v1::WatchEvent {
-            job: Some(wire_job(event.job)),
-            leader: event.leader.unwrap_or(0),
-            term: event.term,
-        };
-        let events = events.map_ok(wire).map_err(status);
+        let events = events.map_ok(wire_event).map_err(status);
         Ok(Response::new(Box::pin(events)))
     }
 
@@ -188,8 +182,7 @@ impl Jobs for JobsService {
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::ReferenceResponse>, Status> {
         let reference = self.api.reference(&request.into_inner().job).await;
-        let Reference { args, note } = reference.map_err(status)?;
-        Ok(Response::new(v1::ReferenceResponse { args, note }))
+        Ok(Response::new(wire_reference(reference.map_err(status)?)))
     }
 
     async fn fetch(

@@ -8,9 +8,9 @@
 pub mod blob_client;
 pub(crate) mod blobs;
 mod cluster;
-mod convert;
+pub(crate) mod convert;
 mod convert_session;
-mod convert_spec;
+pub(crate) mod convert_spec;
 mod convert_upload;
 mod jobs;
 pub(crate) mod limits;

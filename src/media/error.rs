@@ -57,6 +57,20 @@ pub enum MediaError {
     /// Readable, but without video.
     #[error("there is no video in this file ({found})")]
     NoVideo { found: String },
+    /// The source has no such video track. `number` counts from 1.
+    #[error("there is no video track {number} in this file, it has {tracks}")]
+    NoSuchVideoTrack { number: u32, tracks: u32 },
+    /// The source has no such program.
+    #[error("there is no program {number} in this file, it has: {found}")]
+    NoSuchProgram { number: u32, found: String },
+    /// A stream in a codec that this build of ffmpeg can't decode.
+    #[error("the {what} is {}, which this ffmpeg can't decode", codec_name(codec))]
+    Undecodable { what: &'static str, codec: String },
+    /// The picture has no colors but those that Dolby Vision gives it.
+    #[error(
+        "the picture is Dolby Vision profile {profile}, whose colors no other decoder can make"
+    )]
+    DolbyVisionAlone { profile: u64 },
     /// A video stream of which no frame can be decoded.
     #[error("no frame of the video can be decoded: {detail}")]
     NoFrames { detail: String },
@@ -162,6 +176,10 @@ impl MediaError {
             Self::Unreadable { .. } => "unreadable-source",
             Self::RefusedFormat { .. } => "refused-format",
             Self::NoVideo { .. } => "no-video",
+            Self::NoSuchVideoTrack { .. } => "no-video-track",
+            Self::NoSuchProgram { .. } => "no-program",
+            Self::Undecodable { .. } => "no-decoder",
+            Self::DolbyVisionAlone { .. } => "dolby-vision",
             Self::NoFrames { .. } => "no-frames",
             Self::OverLimit { .. } => "over-limit",
             Self::TooSmall { .. } => "too-small",
@@ -206,6 +224,10 @@ impl MediaError {
             | Self::Unreadable { .. }
             | Self::RefusedFormat { .. }
             | Self::NoVideo { .. }
+            | Self::NoSuchVideoTrack { .. }
+            | Self::NoSuchProgram { .. }
+            | Self::Undecodable { .. }
+            | Self::DolbyVisionAlone { .. }
             | Self::NoFrames { .. }
             | Self::OverLimit { .. }
             | Self::TooSmall { .. }
@@ -255,6 +277,12 @@ impl MediaError {
             }
             Self::NoVideo { .. } => {
                 "submit a file with a video track; of sound alone make an .m4a, .opus or .flac"
+            }
+            Self::NoSuchVideoTrack { .. } => "choose another --video-track, or leave it out",
+            Self::NoSuchProgram { .. } => "choose another --program, or leave it out",
+            Self::Undecodable { codec, .. } => decoder_hint(codec),
+            Self::DolbyVisionAlone { .. } => {
+                "give --ignore-dolby-vision to take it with wrong colors, or submit it converted, or with a layer for other players (profile 8)"
             }
             Self::NoFrames { .. } => {
                 "the file is encrypted, or a header alone, or damaged throughout; submit a whole and clear one"
@@ -323,4 +351,52 @@ impl MediaError {
     pub(crate) fn disk(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
         move |error| Self::Disk { what, error }
     }
+}
+
+/// Codecs that some builds of ffmpeg can't decode: ffmpeg's and containers'
+/// names for them, what people call them, and what can be done.
+const RARE_CODECS: [(&[&str], &str, &str); 5] = [
+    (
+        &["vvc", "vvc1", "vvi1"],
+        "VVC (H.266)",
+        "ffmpeg 7.1 or later decodes it: install that on the nodes, or submit another codec",
+    ),
+    (
+        &["mpegh_3d_audio", "mhm1", "mhm2", "mha1", "mha2"],
+        "MPEG-H 3D Audio",
+        "ffmpeg has no decoder of its own: keep it by --audio copy, or choose other tracks by --audio-tracks",
+    ),
+    (
+        &["ac4", "ac-4"],
+        "AC-4",
+        "ffmpeg has no decoder of its own: keep it by --audio copy, or choose other tracks by --audio-tracks",
+    ),
+    (
+        &["webp", "webp_anim", "animated WebP"],
+        "animated WebP",
+        "convert it first, to GIF, APNG or a video",
+    ),
+    (
+        &["apv", "apv1"],
+        "APV",
+        "ffmpeg 8.0 or later decodes it: install that on the nodes, or submit another codec",
+    ),
+];
+
+fn rare(codec: &str) -> Option<&'static (&'static [&'static str], &'static str, &'static str)> {
+    RARE_CODECS
+        .iter()
+        .find(|(names, ..)| names.contains(&codec))
+}
+
+/// What people call a codec.
+pub(crate) fn codec_name(codec: &str) -> &str {
+    rare(codec).map_or(codec, |(_, name, _)| name)
+}
+
+fn decoder_hint(codec: &str) -> &'static str {
+    rare(codec).map_or(
+        "install an ffmpeg that has its decoder on the nodes, or submit another codec; `ffmpeg -codecs` lists what it has",
+        |(.., hint)| hint,
+    )
 }

@@ -21,6 +21,10 @@ pub const STREAMS_MAX: usize = 1_000;
 /// photo is followed by its previews or the other eye's view, which are fewer.
 pub const LOOSE_PICTURES_MIN: usize = 5;
 
+/// First packets of all videos by which a still is told from a film: at the
+/// most common rates, about two seconds of the film.
+pub const STILL_PACKETS: u64 = 64;
+
 /// Frames that the deinterlacer is given on each side. It looks at one, and
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
@@ -32,6 +36,13 @@ pub const JOINT_FRAMES: u64 = 4;
 /// Shorter side, in pixels, of a picture that is deinterlaced or denoised.
 /// Those filters refuse smaller pictures, or search them endlessly.
 pub const FILTERED_SIDE_MIN: u32 = 64;
+
+/// Width, in pixels, of a picture that FFV1 divides into slices: two in a row,
+/// each as wide as a chroma sample.
+pub const FFV1_SLICED_WIDTH_MIN: u32 = 4;
+/// Height of a picture that FFV1 may leave whole; ffmpeg divides every higher
+/// one.
+pub const FFV1_WHOLE_HEIGHT_MAX: u32 = 288;
 
 /// Longest line read from a child; the rest of a longer line is dropped. A
 /// packet or frame line has about 250 bytes.
@@ -58,6 +69,20 @@ pub const CHAPTERS_MAX: usize = 5_000;
 /// about 40, an animated one as many fonts.
 pub const EXTRAS_MAX: usize = 200;
 
+/// Longest cue of MP4's subtitles, and longest time between two. Its muxer
+/// counts microseconds in 31 bits: 2,147 s.
+pub const CUE_GAP_MS_MAX: i64 = 1_800_000;
+
+/// How long a cue is shown that says no end, if no other comes before that.
+pub const UNTIMED_CUE_MS: i64 = 5_000;
+
+/// Cues that are shown at once. Painted signs may have a cue for each letter,
+/// which would fill the screen.
+pub const CUES_AT_ONCE_MAX: usize = 32;
+
+/// A track's cues as text; those of a film in one language have some 100 KiB.
+pub const CUES_BYTES_MAX: usize = 16 << 20;
+
 /// Highest peak that a gain may cause, in thousandths of a decibel of full
 /// scale, as EBU R 128 recommends.
 pub const PEAK_MDB_MAX: i32 = -1_000;
@@ -81,8 +106,8 @@ pub const COMPLAINT_BYTES_MAX: usize = 200;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
-/// A child without progress for this long is killed. Slow encoders take seconds
-/// per frame, and a busy machine shares its cores.
+/// A child without progress for this long is killed, not counting the time that
+/// it waits for a processor. Slow encoders take seconds per frame.
 pub const STALL_MAX: Duration = Duration::from_secs(180);
 
 /// How often a child is looked at; a node that was stopped in between counts

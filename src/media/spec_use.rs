@@ -7,14 +7,16 @@ use reelraft_model::spec::{
 };
 
 use crate::{
-    analysis::{first_frame::FirstFrame, packets::Packet, picture::picture, planner},
+    analysis::{
+        first_frame::FirstFrame, packets::Packet, picture::picture, planner, select, side_data,
+    },
     audio::{args as audio_args, tracks::requested_tracks},
     extras::choose,
     facts::{
         audio_track::Loudness,
         file_metadata::FileMetadata,
         index::{Index, tests::sample},
-        source::{ProbedSource, Stream},
+        source::{ProbedSource, Program, Stream},
         times::Ratio,
     },
     ffmpeg::{input::Input, log::Diagnostics, showinfo::Frame},
@@ -75,6 +77,9 @@ fn every_option_of_a_spec_is_used() {
         strip_metadata: true,
         keep_location: true,
         strict: true,
+        program: 2,
+        video_track: 2,
+        ignore_dolby_vision: true,
     };
     for (option, spec) in changed {
         assert_ne!(all_steps(&spec), before, "{option} changes nothing");
@@ -107,9 +112,11 @@ fn all_steps(spec: &Spec) -> String {
     let tracks = requested_tracks(spec, &source.streams).unwrap();
     let tracks: Vec<u32> = tracks.into_iter().map(|(number, _)| number).collect();
     let plan = planner::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
+    let chosen = select::video(spec, &source.streams, &source.programs, &[]).unwrap();
+    let accepted = side_data::check_dolby_vision(spec, chosen).is_ok();
     format!(
-        "{video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
-        plan.shards, index.facts
+        "{} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
+        chosen.index, plan.shards, index.facts
     )
 }
 
@@ -140,18 +147,29 @@ fn analyze(spec: &Spec, source: &ProbedSource, index: &mut Index) {
 /// A source with two audio tracks, subtitles, and a tag that names a place.
 fn source() -> ProbedSource {
     let streams: Vec<Stream> = serde_json::from_str(
-        r#"[{"index":0,"codec_type":"video","codec_name":"h264"},
+        r#"[{"index":0,"codec_type":"video","codec_name":"hevc","width":9,"height":9,
+        "side_data_list":[{"side_data_type":"DOVI configuration record","dv_profile":5}]},
         {"index":1,"codec_type":"audio","codec_name":"aac"},
         {"index":2,"codec_type":"audio","codec_name":"aac"},
-        {"index":3,"codec_type":"subtitle","codec_name":"subrip"}]"#,
+        {"index":3,"codec_type":"subtitle","codec_name":"subrip"},
+        {"index":4,"codec_type":"video","codec_name":"h264"}]"#,
     )
     .unwrap();
     ProbedSource {
         source: sample().facts.source,
         streams,
+        programs: programs(),
         tags: [("location".to_string(), "+48-100/".to_string())].into(),
         chapters: Vec::new(),
     }
+}
+
+/// The larger video is in the first of them.
+fn programs() -> Vec<Program> {
+    serde_json::from_str(
+        r#"[{"program_id":1,"streams":[{"index":0}]},{"program_id":2,"streams":[{"index":4}]}]"#,
+    )
+    .unwrap()
 }
 
 /// Ten seconds of clean keyframes.

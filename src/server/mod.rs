@@ -22,6 +22,7 @@ use crate::{
         blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
         worker_client::WorkerClient,
     },
+    http::{self, Faces},
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -53,24 +54,37 @@ pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<
         .await
         .map_err(|error| error.problem())?;
     let listener = start::listen(config.listen).await?;
-    serve(NodeContext::new(config, cluster, data)?, listener, stop).await
+    let http = match config.http {
+        Some(address) => Some(start::listen(address).await?),
+        None => None,
+    };
+    serve(
+        NodeContext::new(config, cluster, data)?,
+        listener,
+        http,
+        stop,
+    )
+    .await
 }
 
 async fn serve(
     context: Arc<NodeContext>,
     listener: TcpListener,
+    http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
     let (stop_serving, serving_stopped) = watch::channel(false);
+    let api = Api::new(context.clone());
+    let serving_http = serve_http(&context, &api, http, serving_stopped.clone());
     let services = router::services(
         &context.config.secret,
         &context.config.peer_secret,
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
-        Api::new(context.clone()),
+        api,
     )
     .await;
     let places = Places::default();
@@ -118,8 +132,30 @@ async fn serve(
     for task in loops {
         let _ = ended(task).await;
     }
-    let _ = ended(serving).await;
+    for task in [serving, serving_http] {
+        let _ = ended(task).await;
+    }
     Ok(())
+}
+
+/// The HTTP port, where the node has one.
+fn serve_http(
+    context: &NodeContext,
+    api: &Api,
+    listener: Option<TcpListener>,
+    stop: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+    let faces = Faces {
+        api: api.clone(),
+        gate: secret.gate_or(peer_secret),
+        tails: Arc::default(),
+    };
+    tokio::spawn(async move {
+        if let Some(listener) = listener {
+            http::server::serve(http::router(faces), listener, stop).await;
+        }
+    })
 }
 
 fn storage_failed(cause: String) -> Problem {

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod doors;
+mod http;
 mod node;
 
 use std::time::Duration;
@@ -22,7 +23,10 @@ use reelraft::{
         },
     },
 };
-use reelraft_model::{Command, JobState, Task, Tick};
+use reelraft_model::{
+    Command, JobState, Task, Tick,
+    limits::{FEATURE_LEVEL, JOB_BOUNDS},
+};
 
 use crate::node::{film, kind, request, start, start_without_worker, upload};
 
@@ -386,5 +390,39 @@ async fn a_result_that_is_being_written_down_is_not_proposed_again() {
     let _ = tick.await.unwrap();
     // The leader's own plan may add one.
     assert!(proposed < REPEATS / 2, "{proposed} entries for one result");
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_too_many_uploads_is_refused_beside_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, intake, stopper) = start_without_worker(folder.path()).await;
+    let api = Api::new(context.clone());
+    // Bounds are set once all nodes are known to read them.
+    let hello = Hello {
+        feature_level: FEATURE_LEVEL,
+        ..hello_to_leader(&context).await
+    };
+    let _session = intake.open(hello).await.unwrap();
+    let submit = |number: u64, tenant: &str| {
+        api.submit(SubmitRequest {
+            request_id: number.to_string(),
+            tenant: tenant.into(),
+            ..request(b"film")
+        })
+    };
+    let all = (0..JOB_BOUNDS.uploading).map(|number| submit(number, "many"));
+    futures::future::try_join_all(all).await.unwrap();
+
+    let applied = || *context.cluster.applied().borrow();
+    // Homes are given meanwhile, many an entry.
+    let (before, refusals) = (applied(), 200);
+    let more = (0..refusals).map(|number| submit(JOB_BOUNDS.uploading + number, "many"));
+    for refused in futures::future::join_all(more.map(kind)).await {
+        assert_eq!(refused, "too-many-uploads");
+    }
+    assert!(applied() - before < refusals / 2);
+    assert!(submit(7, "many").await.unwrap().existed, "its own retry");
+    assert!(!submit(7, "few").await.unwrap().existed);
     stopper.send(true).unwrap();
 }

@@ -123,6 +123,7 @@ pub async fn start_without_worker(
     let config = NodeConfig {
         id: 1,
         listen: address.parse().unwrap(),
+        http: None,
         advertise: address,
         data: folder.to_path_buf(),
         peers: peers.clone(),

@@ -73,6 +73,8 @@ const ROOMS: &[Room] = &[
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/server", SERVER),
     ("src/grpc", GRPC),
+    ("src/grpc/convert.rs", GRPC_CONVERT),
+    ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/worker_client.rs", GRPC_BETWEEN_NODES),
@@ -152,6 +154,8 @@ const SERVER: &[&str] = &[
 ];
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
+    "src/grpc/convert.rs",
+    "src/grpc/convert_spec.rs",
     "src/api",
     "src/node/messages.rs",
     "src/data/limits.rs",
@@ -159,10 +163,24 @@ const GRPC: &[&str] = &[
     "proto",
     "raft/model",
 ];
+const GRPC_CONVERT: &[&str] = &[
+    "src/grpc/convert_spec.rs",
+    "src/api",
+    "src/node/messages.rs",
+    "proto",
+    "raft/model",
+];
+/// Its documents are made of the wire's types by one conversion, and its options
+/// are read as those of the command line are.
 const HTTP: &[&str] = &[
     "src/api",
+    "src/node/messages.rs",
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
+    "src/grpc/convert.rs",
+    "src/grpc/convert_spec.rs",
+    "src/cli/spec_options",
+    "proto",
     "raft/model",
 ];
 /// What nodes ask of each other is answered by the node and the data plane.
@@ -237,7 +255,11 @@ const FOREIGN: &[(&str, &[&str])] = &[
         ],
     ),
     ("tokio", &["proto", "raft/consensus", "src"]),
-    ("clap", &["src/main.rs", "src/config", "src/cli"]),
+    (
+        "clap",
+        &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
+    ),
+    ("axum", &["src/http"]),
 ];
 
 /// The room with the longest prefix of a path.

@@ -34,6 +34,9 @@ pub struct Spec<'a> {
     pub strip_metadata: bool,
     pub keep_location: bool,
     pub strict: bool,
+    pub program: Option<u32>,
+    pub video_track: Option<u32>,
+    pub ignore_dolby_vision: bool,
 }
 
 impl<'a> From<&'a v1::Spec> for Spec<'a> {
@@ -65,6 +68,9 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             strip_metadata,
             keep_location,
             strict,
+            program,
+            video_track,
+            ignore_dolby_vision,
         } = spec;
         Spec {
             width: above_zero(*width),
@@ -91,6 +97,9 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             strip_metadata: *strip_metadata,
             keep_location: *keep_location,
             strict: *strict,
+            program: above_zero(*program),
+            video_track: above_zero(*video_track),
+            ignore_dolby_vision: *ignore_dolby_vision,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::v1;
 #[derive(Serialize)]
 pub struct TaskList<'a> {
     pub tasks: Vec<Task<'a>>,
+    pub next_page_token: Option<&'a str>,
 }
 
 /// One task; `kind` is analyze, audio, shard, extras or assemble.
@@ -33,8 +34,8 @@ pub struct Task<'a> {
 }
 
 impl<'a> TaskList<'a> {
-    /// From rows.
-    pub fn new(tasks: &'a [v1::Task]) -> Self {
+    /// From rows and the token after them, empty at the end.
+    pub fn new(tasks: &'a [v1::Task], next_page_token: &'a str) -> Self {
         let tasks = tasks.iter().map(|task| Task {
             number: task.number,
             kind: &task.kind,
@@ -54,6 +55,7 @@ impl<'a> TaskList<'a> {
         });
         TaskList {
             tasks: tasks.collect(),
+            next_page_token: text(next_page_token),
         }
     }
 }

@@ -58,14 +58,24 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// What this program can read and write in the log. 1 brought [`crate::Replan`],
 /// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
-/// whose build lacks an encoder unbinds its job.
-pub const FEATURE_LEVEL: u32 = 2;
+/// whose build lacks an encoder unbinds its job. 3 brought the options that choose
+/// streams, and notes of the assembly.
+pub const FEATURE_LEVEL: u32 = 3;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;
 
 /// The level from which on a job leaves an encoder build that can't make it.
 pub const UNBIND_LEVEL: u32 = 2;
+
+/// The level from which on a spec may choose streams.
+pub const STREAM_CHOICE_LEVEL: u32 = 3;
+
+/// Highest number of a program: MPEG-TS has 16 bits for it.
+pub const PROGRAM_MAX: u32 = 65_535;
+
+/// Highest number of a video track; no source is opened that has more streams.
+pub const VIDEO_TRACK_MAX: u32 = 1_000;
 
 /// The level from which on the table is bounded.
 pub const HOUSEKEEPING_LEVEL: u32 = 1;

@@ -11,6 +11,7 @@ mod formats;
 mod options;
 mod picture;
 mod resolve;
+mod streams;
 
 pub use self::{
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},

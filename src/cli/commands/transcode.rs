@@ -133,6 +133,9 @@ async fn one(
                 summary(&job),
                 job.output_hash,
             ));
+            if !job.plan_note.is_empty() {
+                client.screen().notice(&format!("note: {}", job.plan_note));
+            }
         }
     }
     Ok(())

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{CliError, os_reason},
     file_lock::try_lock,
-    limits::DEV_NODES_MAX,
+    limits::{DEV_BASE_PORT_MAX, DEV_NODES_MAX},
 };
 
 const NODES_DEFAULT: u32 = 3;
@@ -115,7 +115,7 @@ fn check(path: &Path, text: &str, nodes: Option<u32>) -> Result<Marker, CliError
     let other = || "choose another folder with --data".to_string();
     let marker: Marker = serde_json::from_str(text)
         .map_err(|_| refused(path, "its dev.json can't be read".into(), other()))?;
-    let ports_fit = marker.base_port > 0 && marker.base_port <= u16::MAX - DEV_NODES_MAX as u16;
+    let ports_fit = (1..=DEV_BASE_PORT_MAX).contains(&marker.base_port);
     if !(1..=DEV_NODES_MAX).contains(&marker.nodes) || !ports_fit {
         return Err(refused(path, "its dev.json makes no sense".into(), other()));
     }

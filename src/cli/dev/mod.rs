@@ -18,7 +18,7 @@ use self::{folder::Folder, plan::Plan};
 use crate::{
     error::{CliError, os_reason},
     exit,
-    limits::DEV_NODES_MAX,
+    limits::{DEV_BASE_PORT_MAX, DEV_NODES_MAX},
     render::{report::report, screen::print},
 };
 
@@ -40,8 +40,11 @@ pub struct DevArgs {
     pub data: PathBuf,
     /// Port of the first node; the others follow [default: the folder's, else 7401]
     #[arg(long, value_name = "PORT",
-          value_parser = clap::value_parser!(u16).range(1..=65_535 - i64::from(DEV_NODES_MAX)))]
+          value_parser = clap::value_parser!(u16).range(1..=i64::from(DEV_BASE_PORT_MAX)))]
     pub base_port: Option<u16>,
+    /// Serve no HTTP; otherwise it has the ports 1000 above
+    #[arg(long)]
+    pub no_http: bool,
     /// Do not restart a node that dies
     #[arg(long)]
     pub no_restart: bool,
@@ -97,6 +100,7 @@ fn start(args: &DevArgs) -> Result<(), CliError> {
         program,
         nodes: folder.nodes,
         base_port: folder.base_port,
+        http: !args.no_http,
         data: args.data.clone(),
         slots: args.slots.or_else(|| own_share(folder.nodes)),
         secret: args.secret.clone(),

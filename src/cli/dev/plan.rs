@@ -11,7 +11,7 @@ use std::{
 use super::folder::BASE_PORT_DEFAULT;
 use crate::{
     error::{CliError, os_reason},
-    limits::{DEV_VOTERS_MAX, PORT_WAIT_MS},
+    limits::{DEV_HTTP_PORTS_ABOVE, DEV_VOTERS_MAX, PORT_WAIT_MS},
 };
 
 /// How every node is started.
@@ -20,6 +20,8 @@ pub struct Plan {
     pub program: PathBuf,
     pub nodes: u32,
     pub base_port: u16,
+    /// Whether the nodes serve HTTP, too.
+    pub http: bool,
     pub data: PathBuf,
     pub slots: Option<u32>,
     pub secret: Option<String>,
@@ -34,6 +36,10 @@ impl Plan {
         self.base_port + (id - 1) as u16
     }
 
+    fn http_port(&self, id: u32) -> Option<u16> {
+        self.http.then(|| self.port(id) + DEV_HTTP_PORTS_ABOVE)
+    }
+
     pub fn endpoints(&self) -> Vec<String> {
         (1..=self.nodes)
             .map(|id| format!("127.0.0.1:{}", self.port(id)))
@@ -44,9 +50,12 @@ impl Plan {
     pub fn welcome(&self) -> String {
         let clients = format!("REELRAFT_ENDPOINTS={} ", self.endpoints().join(","));
         format!(
-            "starting {} nodes in {}; in another terminal: {}reelraft transcode IN OUT",
+            "starting {} nodes in {}{}; in another terminal: {}reelraft transcode IN OUT",
             self.nodes,
             self.data.display(),
+            self.http_port(1)
+                .map(|port| format!(", HTTP at 127.0.0.1:{port}"))
+                .unwrap_or_default(),
             // Clients ask these by default.
             if self.base_port == BASE_PORT_DEFAULT {
                 ""
@@ -77,6 +86,9 @@ impl Plan {
             "--voters".into(),
             voters.join(",").into(),
         ];
+        if let Some(port) = self.http_port(id) {
+            arguments.extend(["--http".into(), format!("127.0.0.1:{port}").into()]);
+        }
         if let Some(slots) = self.slots {
             arguments.extend(["--slots".into(), slots.to_string().into()]);
         }
@@ -87,20 +99,28 @@ impl Plan {
     pub fn await_ports(&self) -> Result<(), CliError> {
         let deadline = Instant::now() + Duration::from_millis(PORT_WAIT_MS);
         for id in 1..=self.nodes {
-            let address = SocketAddr::from(([127, 0, 0, 1], self.port(id)));
-            while let Err(error) = TcpListener::bind(address) {
-                if Instant::now() >= deadline {
-                    return Err(CliError::Local {
-                        what: format!("can't listen on {address}"),
-                        cause: os_reason(&error),
-                        hint: "stop what uses the port, or choose others with --base-port".into(),
-                    });
-                }
-                std::thread::sleep(Duration::from_millis(50));
+            await_port(self.port(id), deadline)?;
+            if let Some(port) = self.http_port(id) {
+                await_port(port, deadline)?;
             }
         }
         Ok(())
     }
+}
+
+fn await_port(port: u16, deadline: Instant) -> Result<(), CliError> {
+    let address = SocketAddr::from(([127, 0, 0, 1], port));
+    while let Err(error) = TcpListener::bind(address) {
+        if Instant::now() >= deadline {
+            return Err(CliError::Local {
+                what: format!("can't listen on {address}"),
+                cause: os_reason(&error),
+                hint: "stop what uses the port, or choose others with --base-port".into(),
+            });
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
 }
 
 /// The largest odd number of nodes, up to 7: an even number survives no more
@@ -122,6 +142,7 @@ mod tests {
             program: "reelraft".into(),
             nodes: 3,
             base_port: 7401,
+            http: true,
             data: "d".into(),
             slots: Some(2),
             secret: None,
@@ -142,7 +163,8 @@ mod tests {
         assert_eq!(
             plan.arguments(2).join(OsStr::new(" ")),
             "node --id 2 --listen 127.0.0.1:7402 --data d/n2 --peers \
-             1=127.0.0.1:7401,2=127.0.0.1:7402,3=127.0.0.1:7403 --voters 1,2,3 --slots 2"
+             1=127.0.0.1:7401,2=127.0.0.1:7402,3=127.0.0.1:7403 --voters 1,2,3 \
+             --http 127.0.0.1:8402 --slots 2"
         );
         plan.data = OsStr::from_bytes(b"d\xff").into();
         let folder = OsStr::from_bytes(b"d\xff/n2");

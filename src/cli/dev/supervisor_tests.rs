@@ -15,6 +15,7 @@ fn plan(folder: &std::path::Path, script: &str) -> Plan {
         program,
         nodes: 3,
         base_port: 7401,
+        http: false,
         data: folder.to_path_buf(),
         slots: Some(2),
         secret: None,

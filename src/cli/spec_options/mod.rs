@@ -78,6 +78,14 @@ pub struct SpecArgs {
     /// Audio tracks to keep, by number from 1, in this order [default: all]
     #[arg(long, value_name = "N,…", value_delimiter = ',')]
     pub audio_tracks: Vec<u32>,
+    /// Video track to take, by number from 1 [default: the best, never a still
+    /// beside a film]
+    #[arg(long, value_name = "N", value_parser = above_zero, allow_negative_numbers = true)]
+    pub video_track: Option<u32>,
+    /// Program of a broadcast to take, by its number [default: that of the best
+    /// video]
+    #[arg(long, value_name = "N", value_parser = above_zero, allow_negative_numbers = true)]
+    pub program: Option<u32>,
     /// Subtitles: keep them, converted where the container needs another format,
     /// or leave them out [default: keep]
     #[arg(long, value_parser = ["keep", "none"])]
@@ -91,6 +99,10 @@ pub struct SpecArgs {
     /// Refuse a source with decode errors instead of continuing past them
     #[arg(long)]
     pub strict: bool,
+    /// Take pictures as they are that only Dolby Vision gives their colors
+    /// (profile 5); refused otherwise
+    #[arg(long)]
+    pub ignore_dolby_vision: bool,
     /// Container [default: from OUT's extension, else mp4]
     #[arg(long, value_parser = CONTAINERS)]
     pub container: Option<String>,
@@ -125,10 +137,13 @@ impl SpecArgs {
             audio_bitrate,
             loudness,
             audio_tracks,
+            video_track,
+            program,
             subtitles,
             strip_metadata,
             keep_location,
             strict,
+            ignore_dolby_vision,
             container,
             shard_seconds,
         } = self.clone();
@@ -166,6 +181,9 @@ impl SpecArgs {
             strip_metadata,
             keep_location,
             strict,
+            program: program.unwrap_or_default(),
+            video_track: video_track.unwrap_or_default(),
+            ignore_dolby_vision,
         })
     }
 }

@@ -11,7 +11,7 @@ use super::*;
 use crate::render::{json, table};
 
 /// One value for each option, none of which is a default.
-const SAMPLES: [(&str, Option<&str>); 24] = [
+const SAMPLES: [(&str, Option<&str>); 27] = [
     ("width", Some("640")),
     ("height", Some("360")),
     ("fps", Some("30000/1001")),
@@ -30,10 +30,13 @@ const SAMPLES: [(&str, Option<&str>); 24] = [
     ("audio-bitrate", Some("96000")),
     ("loudness", Some("-16")),
     ("audio-tracks", Some("2,1")),
+    ("video-track", Some("2")),
+    ("program", Some("7")),
     ("subtitles", Some("none")),
     ("strip-metadata", None),
     ("keep-location", None),
     ("strict", None),
+    ("ignore-dolby-vision", None),
     ("container", Some("mkv")),
     ("shard-seconds", Some("2.5")),
 ];

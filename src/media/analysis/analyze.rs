@@ -7,9 +7,12 @@ use crate::{
     analysis::{
         color,
         first_frame::{FirstFrame, first_frame},
+        left_out,
         packets::{self, Packet},
         picture::picture,
         planner, probe,
+        side_data::{self, STEREO_TAG},
+        timecode,
     },
     audio::tracks,
     error::MediaError,
@@ -28,26 +31,15 @@ use crate::{
     video::{grid::Grid, timing::fps},
 };
 
-/// Codecs whose keyframes and packet times are known to be safe to cut at.
-const CUTTABLE: [&str; 20] = [
+/// Codecs with pictures that need others, whose keyframes and packet times are
+/// known to be safe to cut at.
+const CUTTABLE: [&str; 8] = [
     "h264",
     "hevc",
-    "vp8",
-    "vp9",
     "av1",
     "mpeg1video",
     "mpeg2video",
     "mpeg4",
-    "mjpeg",
-    "prores",
-    "dnxhd",
-    "ffv1",
-    "rawvideo",
-    "huffyuv",
-    "ffvhuff",
-    "utvideo",
-    "png",
-    "v210",
     "vc1",
     "wmv3",
 ];
@@ -79,10 +71,11 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         let audio = audio_tracks.first().map(|track| track.stream);
         FileMetadata::of(&found, audio, context.spec.keep_location, &mut notes)
     });
-    let label = video_label(&found);
+    notes.extend(left_out::streams(context.spec, &found));
+    let label = video_label(context.spec, &found)?;
     let facts = SourceFacts {
         source_bytes,
-        source: found.source,
+        source: found.source.clone(),
         label,
         audio_tracks,
         extras,
@@ -95,13 +88,18 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         zero: 0,
     };
     match facts.source.video {
-        Some(_) => analyze_video(context, facts).await,
+        Some(_) => analyze_video(context, &found, facts).await,
         None => Ok(Index::new(facts, Plan::empty())),
     }
 }
 
 /// Fills in what only jobs with video have: packets, first frame and plan.
-async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<Index, MediaError> {
+async fn analyze_video(
+    context: &Context<'_>,
+    found: &ProbedSource,
+    mut facts: SourceFacts,
+) -> Result<Index, MediaError> {
+    settle_decoder(context, &mut facts).await?;
     let other_streams: Vec<u32> = facts
         .audio_tracks
         .iter()
@@ -127,10 +125,41 @@ async fn analyze_video(context: &Context<'_>, mut facts: SourceFacts) -> Result<
     facts.zero = zero;
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
-    facts.hdr = color::read_hdr(context, &facts.source).await?;
+    settle_timecode(context.spec, found, &mut facts);
+    let side_data = side_data::read(context, &facts.source).await?;
+    facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
     let mut index = Index::new(facts, plan);
+    let lost = side_data::lost(context, &index, &side_data).await?;
+    index.facts.notes.extend(lost);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
+}
+
+/// Finds out what this build knows of the video's codec, and the decoder that
+/// all steps and the reference ask for.
+async fn settle_decoder(context: &Context<'_>, facts: &mut SourceFacts) -> Result<(), MediaError> {
+    let Some(video) = &mut facts.source.video else {
+        return Ok(());
+    };
+    let known = abilities::codec(context, &video.codec).await?;
+    video.intra_only = known.intra_only;
+    // ffmpeg's own decoders of these leave the alpha out.
+    let with_alpha = match video.codec.as_str() {
+        "vp8" => "libvpx",
+        "vp9" => "libvpx-vp9",
+        _ => return Ok(()),
+    };
+    if !video.has_alpha_layer {
+        return Ok(());
+    }
+    if known.decoders.iter().any(|decoder| decoder == with_alpha) {
+        video.decoder = with_alpha.into();
+    } else {
+        facts.notes.push(format!(
+            "the alpha of the video is left out: this build of ffmpeg has no decoder {with_alpha}"
+        ));
+    }
+    Ok(())
 }
 
 /// Plans the shards, or a single shard if the source can't be cut safely.
@@ -151,25 +180,50 @@ fn make_plan(
         let shown = packets.iter().filter(|packet| !packet.hidden).count();
         plan = one_shard(plan.times, plan.keys, shown, note);
     }
-    match Grid::over(spec, base, zero) {
-        Some(grid) => grid.snap_plan(plan),
-        None => Ok(plan),
+    let Some(grid) = Grid::over(spec, base, zero) else {
+        return Ok(plan);
+    };
+    let cut = plan.shards.len() > 1;
+    let mut snapped = grid.snap_plan(plan)?;
+    if cut && snapped.shards.len() == 1 {
+        snapped.note = Some("at this frame rate it has too few frames to be cut".into());
     }
+    Ok(snapped)
 }
 
 /// Tags and dispositions of the video that is encoded.
-fn video_label(found: &ProbedSource) -> Label {
+///
+/// # Errors
+/// [`MediaError::DolbyVisionAlone`] for a video that is not taken unasked.
+fn video_label(spec: &Spec, found: &ProbedSource) -> Result<Label, MediaError> {
     let video = found.source.video.as_ref().and_then(|video| {
         let mut streams = found.streams.iter();
         streams.find(|stream| stream.index == video.stream)
     });
-    video.map(Label::of).unwrap_or_default()
+    let Some(video) = video else {
+        return Ok(Label::default());
+    };
+    side_data::check_dolby_vision(spec, video)?;
+    let mut label = Label::of(video);
+    if let Some(mode) = side_data::stereo_mode(spec.container(), video) {
+        label.tags.insert(STEREO_TAG.into(), mode.into());
+    }
+    Ok(label)
+}
+
+/// The timecode is one of the tags, which may not be wanted.
+fn settle_timecode(spec: &Spec, found: &ProbedSource, facts: &mut SourceFacts) {
+    let (rate, container) = (facts.rate, spec.container());
+    if let Some(metadata) = &mut facts.metadata {
+        let (label, notes) = (&mut facts.label, &mut facts.notes);
+        timecode::settle(container, found, rate, metadata, label, notes);
+    }
 }
 
 /// Why this source must not be cut, if so.
 fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
     let codec = source.video().codec.as_str();
-    if !CUTTABLE.contains(&codec) {
+    if !CUTTABLE.contains(&codec) && !packets::has_clean_keys(source.video()) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
     if codec == "h264" && source.video().profile.contains("4:4:4") {

@@ -1,6 +1,6 @@
 //! Argument lists that inspect a source: pure functions of it and the spec.
 
-use reelraft_model::spec::Spec;
+use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{index::Index, source::Source, text::strings},
@@ -9,12 +9,12 @@ use crate::{
         input::{Input, open_input},
         log::{LOG, LOG_ERRORS},
     },
-    limits::LOOSE_PICTURES_MIN,
+    limits::{LOOSE_PICTURES_MIN, STILL_PACKETS},
     video::{args::video, filters::Pass},
 };
 
 /// The fields that [`probe`] requests.
-const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,profile,codec_type,width,height,time_base,sample_rate,channels:stream_disposition:stream_tags:chapter=time_base,start,end:chapter_tags";
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,codec_tag_string,profile,codec_type,width,height,time_base,nb_frames,sample_rate,channels,channel_layout:stream_disposition:stream_tags:stream_side_data:program=program_id:program_stream=index:chapter=time_base,start,end:chapter_tags";
 
 /// ffprobe: prints format, streams and chapters as JSON.
 pub(crate) fn probe(input: &Input) -> Vec<String> {
@@ -32,6 +32,19 @@ pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
         &format!("%+#{LOOSE_PICTURES_MIN}"),
     ]));
     args.extend(open_input(input, Some("mjpeg")));
+    args
+}
+
+/// ffprobe: prints of which video each of the first packets is.
+pub(crate) fn first_video_packets(input: &Input, demuxer: &str) -> Vec<String> {
+    let mut args = shown("packet=stream_index");
+    args.extend(strings(&[
+        "-select_streams",
+        "v",
+        "-read_intervals",
+        &format!("%+#{STILL_PACKETS}"),
+    ]));
+    args.extend(open_input(input, Some(demuxer)));
     args
 }
 
@@ -110,6 +123,7 @@ pub(crate) fn first_frame(
         args.extend(strings(&["-copyts"]));
     }
     args.extend(strings(&["-threads", "1"]));
+    args.extend(source.video().decoder_args());
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(strings(&[
         "-map",
@@ -136,8 +150,14 @@ pub(crate) fn first_frame(
     args
 }
 
-/// ffprobe: prints the side data of the first frames as JSON. A decoder may
-/// need several packets for its first frame.
+/// What a stream and its frames carry beside the samples.
+const SIDE_DATA: &str = "frame_side_data:stream_side_data";
+
+/// Packets whose side data is read: a decoder may need several for its first
+/// frame, and captions come with every second or third one.
+const SIDE_DATA_PACKETS: u32 = 16;
+
+/// ffprobe: prints the side data of the video and its first frames as JSON.
 pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
     let mut args = strings(&[
         "-hide_banner",
@@ -149,9 +169,9 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-select_streams",
         &source.video().stream.to_string(),
         "-read_intervals",
-        "%+#16",
+        &format!("%+#{SIDE_DATA_PACKETS}"),
         "-show_entries",
-        "frame_side_data",
+        SIDE_DATA,
         "-of",
         "json=compact=1",
     ]);
@@ -166,9 +186,46 @@ pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
 pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-threads", "1"]));
+    args.extend(index.facts.source.video().decoder_args());
     args.extend(open_input(input, Some(&index.facts.source.demuxer)));
     args.extend(video(spec, index, Pass::Reference { whole: false }));
     args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
+    args
+}
+
+/// Name of the sample of a shard in the work folder.
+pub(crate) fn shard_sample_file(spec: &Spec) -> &'static str {
+    match spec.codec() {
+        Codec::Ffv1 => "sample.mov",
+        _ => "sample.mp4",
+    }
+}
+
+/// Encodes the first frames as the shards will be, for their side data only.
+pub(crate) fn shard_sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(index.facts.source.video().decoder_args());
+    args.extend(open_input(input, Some(&index.facts.source.demuxer)));
+    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(strings(&["-frames:v", &SIDE_DATA_PACKETS.to_string()]));
+    args.push(shard_sample_file(spec).into());
+    args
+}
+
+/// ffprobe: prints the side data of that sample as JSON.
+pub(crate) fn side_data_of_sample(spec: &Spec) -> Vec<String> {
+    let mut args = strings(&["-hide_banner", "-v", LOG_ERRORS, "-threads", "1"]);
+    args.extend(strings(&[
+        "-show_entries",
+        SIDE_DATA,
+        "-of",
+        "json=compact=1",
+    ]));
+    args.extend(open_input(
+        &Input::File(shard_sample_file(spec).into()),
+        Some("mov"),
+    ));
     args
 }
 

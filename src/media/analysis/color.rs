@@ -2,54 +2,34 @@
 //! frame, and the tags that the reference's header would have.
 
 use reelraft_model::spec::{Codec, Container};
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::Deserialize;
 
 use crate::{
-    analysis::args,
+    analysis::{
+        args,
+        side_data::{Side, SideData, ask_ffprobe},
+    },
     error::MediaError,
     facts::{
         color::{Hdr, HeaderColorTags, Mastering},
         index::Index,
-        source::Source,
     },
     ffmpeg::{context::Context, listeners::TextListener},
 };
 
 #[derive(Deserialize)]
-struct Shown<Entry> {
-    #[serde(default = "Vec::new", alias = "streams")]
-    frames: Vec<Entry>,
-}
-
-#[derive(Deserialize)]
-struct Sides {
+struct Shown {
     #[serde(default)]
-    side_data_list: Vec<Side>,
-}
-
-#[derive(Deserialize)]
-struct Side {
-    side_data_type: Option<String>,
-    #[serde(default)]
-    max_content: u32,
-    #[serde(default)]
-    max_average: u32,
-    #[serde(flatten)]
-    rest: std::collections::BTreeMap<String, serde_json::Value>,
+    streams: Vec<HeaderColorTags>,
 }
 
 /// Reads the HDR metadata of the source's first frame, if the encoder supports
 /// any.
-pub(crate) async fn read_hdr(context: &Context<'_>, source: &Source) -> Result<Hdr, MediaError> {
-    if !matches!(context.spec.codec(), Codec::Hevc | Codec::Av1) {
-        return Ok(Hdr::default());
+pub(crate) fn read_hdr(codec: Codec, source: &SideData) -> Hdr {
+    match (codec, source.frames.first()) {
+        (Codec::Hevc | Codec::Av1, Some(first)) => read(&first.list),
+        _ => Hdr::default(),
     }
-    let arguments = args::first_side_data(context.input, source);
-    let shown: Shown<Sides> =
-        ask_ffprobe(context, &arguments, source.video().address_bytes()).await?;
-    let first = shown.frames.into_iter().next();
-    let sides = first.map(|frame| frame.side_data_list).unwrap_or_default();
-    Ok(read(&sides))
 }
 
 fn read(sides: &[Side]) -> Hdr {
@@ -113,27 +93,9 @@ pub(crate) async fn reference_color_tags(
         .await?;
     text.diagnostics.check_exit("ffmpeg", exit)?;
     let arguments = args::sample_tags();
-    let shown: Shown<HeaderColorTags> = ask_ffprobe(context, &arguments, 0).await?;
+    let shown: Shown = ask_ffprobe(context, &arguments, 0).await?;
     std::fs::remove_file(&sample).map_err(MediaError::disk("removing a sample"))?;
-    Ok(shown.frames.into_iter().next().unwrap_or_default())
-}
-
-/// Runs ffprobe. An answer that did not come is an error: taken for "none", it
-/// would lose what the source has, and only on some nodes.
-async fn ask_ffprobe<Answer: DeserializeOwned>(
-    context: &Context<'_>,
-    arguments: &[String],
-    address_bytes_extra: u64,
-) -> Result<Answer, MediaError> {
-    let mut text = TextListener::default();
-    let exit = context
-        .ffprobe_with(arguments, address_bytes_extra, &mut text)
-        .await?;
-    text.diagnostics.check_exit("ffprobe", exit)?;
-    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
-        tool: "ffprobe".into(),
-        detail: error.to_string(),
-    })
+    Ok(shown.streams.into_iter().next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -148,8 +110,8 @@ mod tests {
 
     #[test]
     fn hdr_is_written_in_each_encoders_units() {
-        let shown: Shown<Sides> = serde_json::from_str(FRAME).unwrap();
-        let hdr = read(&shown.frames[0].side_data_list);
+        let shown: SideData = serde_json::from_str(FRAME).unwrap();
+        let hdr = read(&shown.frames[0].list);
         assert_eq!(
             hdr.for_x265(),
             ":hdr10=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400"
@@ -164,7 +126,7 @@ mod tests {
     #[test]
     fn absurd_numbers_are_not_a_display() {
         let wild = FRAME.replace("256000/256", "1/0");
-        let shown: Shown<Sides> = serde_json::from_str(&wild).unwrap();
-        assert_eq!(read(&shown.frames[0].side_data_list).mastering, None);
+        let shown: SideData = serde_json::from_str(&wild).unwrap();
+        assert_eq!(read(&shown.frames[0].list).mastering, None);
     }
 }

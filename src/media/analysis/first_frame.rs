@@ -8,6 +8,7 @@ use crate::{
     facts::{source::Source, times::Ratio},
     ffmpeg::{
         context::Context,
+        failures::lacks_decoder,
         log::Diagnostics,
         process::{LineEffect, Listener},
         showinfo::{self, Frame},
@@ -46,6 +47,12 @@ pub(crate) async fn first_frame(
             match listener.diagnostics.check_exit("ffmpeg", exit) {
                 Ok(()) | Err(MediaError::ToolFailed { .. }) => {}
                 Err(error) => return Err(error),
+            }
+            if lacks_decoder(&listener.diagnostics.kept) {
+                return Err(MediaError::Undecodable {
+                    what: "video",
+                    codec: source.video().codec.clone(),
+                });
             }
             Err(MediaError::NoFrames {
                 detail: listener.diagnostics.last_errors(),

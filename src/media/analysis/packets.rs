@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use crate::{
     analysis::args,
     error::MediaError,
-    facts::{source::Source, times::Ratio},
+    facts::{
+        source::{Source, Video},
+        times::Ratio,
+    },
     ffmpeg::{
         context::Context,
         log::Diagnostics,
@@ -43,11 +46,14 @@ pub(crate) async fn scan(
     Ok(packets)
 }
 
-/// Codecs in which every keyframe is clean.
-const CLEAN: [&str; 13] = [
-    "vp8", "vp9", "av1", "mjpeg", "prores", "dnxhd", "ffv1", "rawvideo", "huffyuv", "ffvhuff",
-    "utvideo", "png", "v210",
-];
+/// Codecs in which every keyframe is clean, beside those of which ffmpeg says
+/// that they have no other pictures. It does not say so of all.
+const CLEAN: [&str; 6] = ["vp8", "vp9", "av1", "ffv1", "png", "cfhd"];
+
+/// Whether every keyframe of a video is clean.
+pub(crate) fn has_clean_keys(video: &Video) -> bool {
+    video.intra_only || CLEAN.contains(&video.codec.as_str())
+}
 
 async fn mark_clean(
     context: &Context<'_>,
@@ -55,7 +61,7 @@ async fn mark_clean(
     packets: &mut [Packet],
 ) -> Result<(), MediaError> {
     let codec = source.video().codec.as_str();
-    if CLEAN.contains(&codec) {
+    if has_clean_keys(source.video()) {
         for packet in packets.iter_mut() {
             packet.clean = packet.key;
         }

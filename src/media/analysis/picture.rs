@@ -6,6 +6,7 @@ use crate::{
     analysis::first_frame::FirstFrame,
     error::MediaError,
     facts::picture::Picture,
+    limits::{FFV1_SLICED_WIDTH_MIN, FFV1_WHOLE_HEIGHT_MAX},
     video::filters::{has_alpha, is_deep},
 };
 
@@ -30,7 +31,12 @@ pub(crate) fn picture(spec: &Spec, first: FirstFrame) -> Result<Picture, MediaEr
             height: scaled.1,
         });
     }
-    if spec.codec() == Codec::Av1 && (output.0 < 64 || output.1 < 64) {
+    let too_small = match spec.codec() {
+        Codec::Av1 => output.0 < 64 || output.1 < 64,
+        Codec::Ffv1 => output.0 < FFV1_SLICED_WIDTH_MIN && output.1 > FFV1_WHOLE_HEIGHT_MAX,
+        _ => false,
+    };
+    if too_small {
         return Err(MediaError::TooSmall {
             width: output.0,
             height: output.1,

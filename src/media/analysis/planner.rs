@@ -144,7 +144,8 @@ impl Planner {
             shards = shards.chunks(2).map(joined).collect();
         }
         if shards.len() < 2 {
-            return one_shard(self.times, self.keys, self.shown, None);
+            let note = self.why_no_cut().map(str::to_string);
+            return one_shard(self.times, self.keys, self.shown, note);
         }
         Plan {
             times: self.times,
@@ -152,6 +153,20 @@ impl Planner {
             shards,
             note: None,
         }
+    }
+}
+
+impl Planner {
+    /// Why a film that is long enough for two shards has no cut.
+    fn why_no_cut(&self) -> Option<&'static str> {
+        let (first, last) = (self.times.first()?, self.times.last()?);
+        if last.saturating_sub(*first) < self.target_ticks {
+            return None;
+        }
+        Some(match self.keys.len() {
+            0 | 1 => "its first keyframe is the only one",
+            _ => "no keyframe lies where a second shard could begin",
+        })
     }
 }
 
@@ -273,6 +288,17 @@ mod tests {
         assert_eq!(note(&good[1..]), "a start without a keyframe");
         assert_eq!(note(&[]), "no packet with a time");
         assert_eq!(plan(&good, FILM, 500).note, None);
+    }
+
+    #[test]
+    fn a_long_film_without_a_cut_says_why() {
+        let note = |text: &str| plan(&draw(text), FILM, 500).note;
+        let long = "P".repeat(60);
+        let why = note(&format!("I{long}")).unwrap();
+        assert_eq!(why, "its first keyframe is the only one");
+        let why = note(&format!("IPI{long}")).unwrap();
+        assert_eq!(why, "no keyframe lies where a second shard could begin");
+        assert_eq!(note("IPPPPPPP"), None, "a short film needs no reason");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //! Not here: its packets; see `packets.rs`.
 
 use reelraft_model::spec::Spec;
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::{
-    analysis::args,
+    analysis::{args, select},
     error::{Class, MediaError},
     facts::{
-        source::{Chapter, ProbedSource, Source, Stream, Tags, Video, describe_streams},
+        source::{Chapter, ProbedSource, Program, Source, Stream, Tags, Video},
         times::{Ratio, parse_microseconds},
     },
     ffmpeg::{context::Context, listeners::TextListener, process::Exit},
@@ -24,11 +24,22 @@ struct Shown {
     #[serde(default)]
     streams: Vec<Stream>,
     #[serde(default)]
+    programs: Vec<Program>,
+    #[serde(default)]
     chapters: Vec<Chapter>,
     /// The first packets, if they were requested.
     #[serde(default)]
     packets: Vec<serde::de::IgnoredAny>,
     format: Format,
+}
+#[derive(Deserialize)]
+struct FirstPackets {
+    #[serde(default)]
+    packets: Vec<PacketOf>,
+}
+#[derive(Deserialize)]
+struct PacketOf {
+    stream_index: u32,
 }
 #[derive(Deserialize)]
 struct Format {
@@ -41,13 +52,14 @@ struct Format {
 /// Opens the source under the whitelist and selects the video.
 pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
     match ask_ffprobe(context, &args::probe(context.input)).await {
-        Ok(shown) => choose(shown, context.spec),
+        Ok(shown) => choose(context, shown).await,
         // A film of bare JPEG pictures looks like a single one. A photo stays
         // refused.
         Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
-            match ask_ffprobe(context, &args::probe_loose_pictures(context.input)).await {
+            let arguments = args::probe_loose_pictures(context.input);
+            match ask_ffprobe::<Shown>(context, &arguments).await {
                 Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
-                    choose(shown, context.spec)
+                    choose(context, shown).await
                 }
                 Err(error) if error.class() != Class::Final => Err(error),
                 _ => Err(MediaError::NoVideo { found }),
@@ -57,7 +69,10 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaEr
     }
 }
 
-async fn ask_ffprobe(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
+async fn ask_ffprobe<Answer: DeserializeOwned>(
+    context: &Context<'_>,
+    arguments: &[String],
+) -> Result<Answer, MediaError> {
     let mut text = TextListener::default();
     let exit = context.ffprobe(arguments, &mut text).await?;
     if matches!(exit, Exit::Failure(_)) {
@@ -91,21 +106,8 @@ fn refusal(text: &TextListener) -> MediaError {
     MediaError::Unreadable { detail: errors }
 }
 
-/// Selects the video that ffmpeg itself would: the largest picture, with a
-/// preference for the default stream, and never a cover.
-fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
-    if shown.streams.len() > STREAMS_MAX {
-        return Err(MediaError::OverLimit {
-            what: "the number of streams",
-            found: shown.streams.len() as u64,
-            max: STREAMS_MAX as u64,
-        });
-    }
-    let video = if spec.container().sound_alone() {
-        None
-    } else {
-        Some(choose_video(&shown.streams)?)
-    };
+/// Puts together what was found, and selects the video.
+async fn choose(context: &Context<'_>, shown: Shown) -> Result<ProbedSource, MediaError> {
     let demuxer = shown
         .format
         .format_name
@@ -113,6 +115,35 @@ fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
         .next()
         .unwrap_or_default()
         .to_string();
+    let stills = match context.spec.container().sound_alone() {
+        true => Vec::new(),
+        false => find_stills(context, &shown.streams, &demuxer).await?,
+    };
+    assemble(context.spec, shown, demuxer, &stills)
+}
+
+fn assemble(
+    spec: &Spec,
+    mut shown: Shown,
+    demuxer: String,
+    stills: &[u32],
+) -> Result<ProbedSource, MediaError> {
+    if shown.streams.len() > STREAMS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the number of streams",
+            found: shown.streams.len() as u64,
+            max: STREAMS_MAX as u64,
+        });
+    }
+    let video = match spec.container().sound_alone() {
+        true => None,
+        false => {
+            let chosen = select::video(spec, &shown.streams, &shown.programs, stills)?;
+            Some(described(chosen)?)
+        }
+    };
+    let stream = video.as_ref().map(|video| video.stream);
+    select::mark_other_programs(spec, &mut shown.streams, &shown.programs, stream)?;
     let source = Source {
         discontinuous: JUMPING.contains(&demuxer.as_str()),
         demuxer,
@@ -126,28 +157,44 @@ fn choose(shown: Shown, spec: &Spec) -> Result<ProbedSource, MediaError> {
     Ok(ProbedSource {
         source,
         streams: shown.streams,
+        programs: shown.programs,
         tags: shown.format.tags,
         chapters: shown.chapters,
     })
 }
 
-fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
-    let score = |stream: &Stream| {
-        stream.width * stream.height + 5_000_000 * u64::from(stream.has("default"))
-    };
-    let mut video: Option<&Stream> = None;
-    for stream in streams.iter().filter(|stream| {
-        stream.is("video") && !stream.has("attached_pic") && stream.codec_name.is_some()
-    }) {
-        if video.is_none_or(|best| score(stream) > score(best)) {
-            video = Some(stream);
-        }
+/// Videos of a single picture, where there are several videos. The container
+/// counts their packets, or the first few tell.
+async fn find_stills(
+    context: &Context<'_>,
+    streams: &[Stream],
+    demuxer: &str,
+) -> Result<Vec<u32>, MediaError> {
+    let films: Vec<&Stream> = streams.iter().filter(|stream| stream.is_film()).collect();
+    if films.len() < 2 || films.len() > STREAMS_MAX {
+        return Ok(Vec::new());
     }
-    let Some(video) = video else {
-        return Err(MediaError::NoVideo {
-            found: describe_streams(streams),
-        });
+    if films.iter().all(|stream| stream.nb_frames.is_some()) {
+        let single = films
+            .iter()
+            .filter(|stream| stream.nb_frames.as_deref() == Some("1"));
+        return Ok(single.map(|stream| stream.index).collect());
+    }
+    let arguments = args::first_video_packets(context.input, demuxer);
+    let shown: FirstPackets = ask_ffprobe(context, &arguments).await?;
+    let count = |stream: &Stream| {
+        let own = shown
+            .packets
+            .iter()
+            .filter(|own| own.stream_index == stream.index);
+        own.count()
     };
+    // What has no packet yet may still become a film.
+    let single = films.iter().filter(|stream| count(stream) == 1);
+    Ok(single.map(|stream| stream.index).collect())
+}
+
+fn described(video: &Stream) -> Result<Video, MediaError> {
     let pixels = video.width * video.height;
     if pixels > SOURCE_PIXELS_MAX {
         return Err(MediaError::OverLimit {
@@ -167,9 +214,12 @@ fn choose_video(streams: &[Stream]) -> Result<Video, MediaError> {
     Ok(Video {
         stream: video.index,
         codec: video.codec().to_string(),
+        decoder: String::new(),
         profile: video.profile.clone().unwrap_or_default(),
         time_base,
         pixels,
+        has_alpha_layer: video.has_alpha_layer(),
+        intra_only: false,
     })
 }
 
@@ -184,9 +234,11 @@ mod tests {
             container: container.into(),
             ..Default::default()
         };
-        choose(
-            serde_json::from_str(text).unwrap(),
+        assemble(
             &resolve(&request).unwrap(),
+            serde_json::from_str(text).unwrap(),
+            "mov".into(),
+            &[],
         )
     }
 
@@ -220,7 +272,7 @@ mod tests {
         let error = shown(text, "mp4").unwrap_err();
         assert_eq!(error.kind(), "no-video");
         assert!(
-            error.to_string().contains("audio, a cover picture"),
+            error.to_string().contains("audio flac, a cover picture"),
             "{error}"
         );
         assert_eq!(shown(text, "m4a").unwrap().source.video, None);

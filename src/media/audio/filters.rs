@@ -6,6 +6,7 @@ use reelraft_model::spec::{Audio, Spec};
 use crate::{
     facts::{
         audio_track::{AudioTrack, Loudness},
+        encoder_names::audio_encoder,
         text::{milli, strings},
     },
     limits::PEAK_MDB_MAX,
@@ -26,12 +27,30 @@ impl Loudness {
     }
 }
 
+/// Renames the channels of a track to those of a standard layout, where one
+/// has as many of them in the same places. A single channel is mono, whichever
+/// it is called: encoders refuse or mix others. AAC has numbers for speakers
+/// behind the listener and none for those at the sides; a layout that it must
+/// describe in words is what few players read.
+fn standard_layout(spec: &Spec, track: &AudioTrack) -> Option<&'static str> {
+    audio_encoder(spec.audio())?;
+    match (spec.audio(), track.channels, track.layout.as_str()) {
+        (_, 1, "" | "mono") => None,
+        (_, 1, _) => Some("pan=mono|c0=c0"),
+        (_, 2, "downmix") => Some("pan=stereo|c0=c0|c1=c1"),
+        (Audio::Aac, 5, "5.0(side)") => Some("aformat=channel_layouts=5.0"),
+        (Audio::Aac, 6, "5.1(side)") => Some("aformat=channel_layouts=5.1"),
+        _ => None,
+    }
+}
+
 /// Filters of the `number`th track of its output.
 pub(crate) fn filters(spec: &Spec, track: &AudioTrack, number: usize) -> Vec<String> {
     let mut chain = match track.loudness {
         Some(loudness) => loudness.filters(spec),
         None => Vec::new(),
     };
+    chain.extend(standard_layout(spec, track).map(String::from));
     if spec.audio() == Audio::Opus {
         // Opus supports only the layouts of Vorbis; "5.1(side)" is none of
         // them.
@@ -58,6 +77,31 @@ mod tests {
             ..Default::default()
         };
         loudness.filters(&spec).join(",")
+    }
+
+    #[test]
+    fn channels_are_renamed_where_a_standard_layout_has_as_many() {
+        let named = |audio: Audio, channels, layout: &str| {
+            let mut spec = Spec::default();
+            spec.set_audio(audio);
+            let track = AudioTrack {
+                channels,
+                layout: layout.into(),
+                ..crate::facts::index::tests::sample().facts.audio_tracks[0].clone()
+            };
+            standard_layout(&spec, &track)
+        };
+        let surround = "aformat=channel_layouts=5.1";
+        assert_eq!(named(Audio::Aac, 6, "5.1(side)"), Some(surround));
+        assert_eq!(named(Audio::Aac, 6, "5.1"), None);
+        assert_eq!(named(Audio::Aac, 6, "hexagonal"), None);
+        assert_eq!(named(Audio::Flac, 6, "5.1(side)"), None);
+        for audio in [Audio::Aac, Audio::Opus, Audio::Flac] {
+            let right = named(audio, 1, "1 channels (FR)");
+            assert_eq!(right, Some("pan=mono|c0=c0"));
+            assert_eq!(named(audio, 1, "mono"), None);
+        }
+        assert_eq!(named(Audio::Copy, 1, "1 channels (FR)"), None);
     }
 
     #[test]

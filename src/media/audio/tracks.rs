@@ -12,7 +12,7 @@ use reelraft_model::{
 
 use crate::{
     audio::{args, loudness},
-    error::MediaError,
+    error::{MediaError, codec_name},
     facts::{
         audio_track::{AudioTrack, Loudness},
         labels::Label,
@@ -20,6 +20,7 @@ use crate::{
     },
     ffmpeg::{
         context::Context,
+        failures::lacks_decoder,
         log::Diagnostics,
         process::{Exit, LineEffect, Listener},
     },
@@ -43,8 +44,14 @@ pub(crate) async fn choose(
         return Ok(Vec::new());
     }
     let mut tracks = Vec::new();
+    let mut undecodable: Option<&Stream> = None;
     for (number, stream) in requested_tracks(spec, &found.streams)? {
         let silent = "has no sound that can be decoded and is left out";
+        if stream.codec_name.is_none() {
+            undecodable.get_or_insert(stream);
+            notes.push(undecodable_note(number, stream));
+            continue;
+        }
         let Some((sample_rate, channels)) = stream.audio_params() else {
             notes.push(format!("audio track {number} {silent}"));
             continue;
@@ -54,6 +61,7 @@ pub(crate) async fn choose(
             codec: stream.codec().to_string(),
             sample_rate,
             channels,
+            layout: stream.channel_layout.clone().unwrap_or_default(),
             label: Label::of(stream),
             loudness: None,
         };
@@ -65,6 +73,10 @@ pub(crate) async fn choose(
                 }
                 tracks.push(AudioTrack { loudness, ..track });
             }
+            TrialResult::NoDecoder => {
+                undecodable.get_or_insert(stream);
+                notes.push(undecodable_note(number, stream));
+            }
             TrialResult::Silent => notes.push(format!("audio track {number} {silent}")),
             TrialResult::Misfit(detail) => {
                 return Err(MediaError::AudioMisfit {
@@ -75,16 +87,32 @@ pub(crate) async fn choose(
                 });
             }
         }
-        if spec.container().sound_alone() {
+        if spec.container().sound_alone() && !tracks.is_empty() {
             break;
         }
     }
     if tracks.is_empty() && spec.container().sound_alone() {
-        return Err(MediaError::SourceHasNoAudio {
-            found: describe_streams(&found.streams),
-        });
+        return Err(no_sound(&found.streams, undecodable));
     }
     Ok(tracks)
+}
+
+fn undecodable_note(number: u32, stream: &Stream) -> String {
+    let codec = codec_name(stream.codec_or_tag());
+    format!("audio track {number} is {codec}, which this ffmpeg can't decode, and is left out")
+}
+
+/// Why there is nothing to make sound alone of.
+fn no_sound(streams: &[Stream], undecodable: Option<&Stream>) -> MediaError {
+    match undecodable {
+        Some(stream) => MediaError::Undecodable {
+            what: "sound",
+            codec: stream.codec_or_tag().to_string(),
+        },
+        None => MediaError::SourceHasNoAudio {
+            found: describe_streams(streams),
+        },
+    }
 }
 
 /// The loudness of a track, if it is to be changed.
@@ -115,15 +143,17 @@ pub(crate) fn requested_tracks<'s>(
             max: 1,
         });
     }
-    if asked.is_empty() && tracks.len() > TRACKS_MAX {
-        return Err(MediaError::OverLimit {
-            what: "the number of audio tracks",
-            found: tracks.len() as u64,
-            max: TRACKS_MAX as u64,
-        });
-    }
     if asked.is_empty() {
-        return Ok(tracks);
+        let mut own = tracks;
+        own.retain(|(_, stream)| !stream.in_other_program);
+        if own.len() > TRACKS_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the number of audio tracks",
+                found: own.len() as u64,
+                max: TRACKS_MAX as u64,
+            });
+        }
+        return Ok(own);
     }
     asked
         .iter()
@@ -142,6 +172,8 @@ enum TrialResult {
     Good,
     /// The track is empty.
     Silent,
+    /// This ffmpeg can't decode it.
+    NoDecoder,
     /// The encoder or the container does not accept it.
     Misfit(String),
 }
@@ -170,6 +202,9 @@ fn judge(diagnostics: &Diagnostics, exit: Exit) -> Result<TrialResult, MediaErro
     };
     match diagnostics.check_exit("ffmpeg", exit) {
         Ok(()) => Ok(TrialResult::Silent),
+        Err(MediaError::ToolFailed { .. }) if lacks_decoder(&diagnostics.kept) => {
+            Ok(TrialResult::NoDecoder)
+        }
         Err(error @ MediaError::ToolFailed { .. }) => match (said(&MISFITS), said(&EMPTY)) {
             (Some(message), _) => Ok(TrialResult::Misfit(message.clone())),
             (None, Some(_)) => Ok(TrialResult::Silent),
@@ -179,13 +214,8 @@ fn judge(diagnostics: &Diagnostics, exit: Exit) -> Result<TrialResult, MediaErro
     }
 }
 
-/// What ffmpeg logs when a track's decoder gives no frame, or when it has no
-/// decoder for it.
-const EMPTY: [&str; 3] = [
-    "Cannot determine format of input",
-    "Decoder (codec",
-    "no decoder found for",
-];
+/// What ffmpeg logs when a track's decoder gives no frame.
+const EMPTY: [&str; 1] = ["Cannot determine format of input"];
 
 /// What ffmpeg logs when a muxer or an encoder refuses a track.
 const MISFITS: [&str; 8] = [
@@ -253,6 +283,8 @@ mod tests {
         assert!(matches!(ended_well, Ok(TrialResult::Silent)));
         let no_frames = failed("[error] Cannot determine format of input stream 0:1 after EOF");
         assert!(matches!(no_frames, Ok(TrialResult::Silent)));
+        let unknown = failed("[error] Decoder (codec ac4) not found for input stream #0:1");
+        assert!(matches!(unknown, Ok(TrialResult::NoDecoder)));
         let misfit = failed("[mp4 @ 0x5] [error] Could not find tag for codec vorbis in stream #0");
         assert!(matches!(misfit, Ok(TrialResult::Misfit(_))));
         for (line, kind) in [

@@ -102,7 +102,8 @@ pub(crate) fn choose(spec: &Spec, streams: &[Stream], notes: &mut Vec<String>) -
     };
     if spec.subtitles() == Subtitles::Keep {
         let subtitles = streams.iter().filter(|stream| stream.is("subtitle"));
-        for (number, stream) in (1..).zip(subtitles) {
+        let own = |(_, stream): &(u32, &Stream)| !stream.in_other_program;
+        for (number, stream) in (1..).zip(subtitles).filter(own) {
             match encoder(container, stream.codec()) {
                 Some(encoder) => take(stream, ExtraKind::Subtitle, encoder),
                 None => leave(&format!("subtitle track {number}"), stream),

@@ -1,10 +1,16 @@
 //! Takes subtitles, attachments and covers out of the source into one small
 //! file, already encoded as the output will have them.
 
+use std::collections::BTreeMap;
+
 use reelraft_model::spec::Spec;
 
 use crate::{
     error::MediaError,
+    extras::{
+        cues::{self, Cue},
+        in_turn,
+    },
     facts::{
         encoded::{Encoded, hash},
         extra::{Extra, ExtraKind, ExtrasIntermediate, labels_of},
@@ -18,10 +24,10 @@ use crate::{
         context::Context,
         input::{Input, open_input},
         listeners::ProgressListener,
-        log::LOG_ERRORS,
+        log::{Diagnostics, LOG_ERRORS},
         packet_scan::scan_intermediate,
     },
-    limits::SHIFT_SECONDS,
+    limits::{CUES_AT_ONCE_MAX, SHIFT_SECONDS},
 };
 
 /// Options that map and encode the extras of one kind, as the reference does.
@@ -43,10 +49,13 @@ pub(crate) fn reference_args(extras: &[Extra], kind: ExtraKind, covers_from: usi
 }
 
 /// Extracts the extras. Without `-copyts`, so that ffmpeg shifts them as a
-/// single pass does.
-fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+/// single pass does. Cues that are converted for MP4 also come as text, and
+/// with `text_alone` only so.
+fn arguments(input: &Input, index: &Index, spec: &Spec, text_alone: bool) -> Vec<String> {
     let source = &index.facts.source;
-    let extras = &index.facts.extras;
+    let all = &index.facts.extras;
+    let kept = |extra: &&Extra| !(text_alone && in_turn::is_converted(extra));
+    let extras: Vec<Extra> = all.iter().filter(kept).cloned().collect();
     let form = ExtrasIntermediate::of(spec);
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&[
@@ -63,6 +72,20 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         args.extend(strings(&["-f", "lavfi", "-i", "anullsrc=duration=0.01"]));
         args.extend(strings(&["-map", "1:a", "-c:a", "pcm_s16le"]));
     }
+    if !extras.is_empty() {
+        args.extend(output(&extras, form));
+    }
+    if form == ExtrasIntermediate::Mp4 {
+        args.extend(in_turn::text_outputs(all));
+    }
+    let used: Vec<u32> = all.iter().map(|extra| extra.stream).collect();
+    args.extend(drain_other_streams(source, &index.job_streams(), &used));
+    args
+}
+
+/// Maps, encodes and writes the extras.
+fn output(extras: &[Extra], form: ExtrasIntermediate) -> Vec<String> {
+    let mut args = Vec::new();
     for kind in [ExtraKind::Subtitle, ExtraKind::Attachment, ExtraKind::Cover] {
         args.extend(reference_args(extras, kind, 0));
     }
@@ -83,8 +106,6 @@ fn arguments(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         ])),
     }
     args.push(form.file().to_string());
-    let used: Vec<u32> = extras.iter().map(|extra| extra.stream).collect();
-    args.extend(drain_other_streams(source, &index.job_streams(), &used));
     args
 }
 
@@ -97,27 +118,21 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         return Err(MediaError::NoExtras);
     }
     let form = ExtrasIntermediate::of(context.spec);
-    let arguments = arguments(context.input, index, context.spec);
-    let mut listener = ProgressListener::new(&|_| {});
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
-    listener.diagnostics.check_exit("ffmpeg", exit)?;
     let path = context.work_dir.join(form.file());
-    let mut cues = Vec::new();
-    for number in 0..labels_of(&index.facts.extras, ExtraKind::Subtitle).len() {
-        let stream = format!("s:{number}");
-        cues.push(
-            scan_intermediate(context, &path, form.demuxer(), &stream)
-                .await?
-                .filled,
-        );
-    }
+    let (cues, diagnostics) = match form {
+        ExtrasIntermediate::Mp4 => take_for_mp4(context, index).await?,
+        ExtrasIntermediate::Matroska => {
+            let diagnostics = extract(context, index, false).await?;
+            (count_cues(context, index).await?, diagnostics)
+        }
+    };
     let bytes = std::fs::metadata(&path)
         .map_err(MediaError::disk("reading the extras"))?
         .len();
     let report = ExtrasReport {
         cues,
-        complaints: listener.diagnostics.kept,
-        complaints_total: listener.diagnostics.total,
+        complaints: diagnostics.kept,
+        complaints_total: diagnostics.total,
         blake3: hash(&path)?,
     };
     Ok(Encoded {
@@ -127,4 +142,115 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         bytes,
         blake3: report.blake3,
     })
+}
+
+/// Reads the source and writes the extras. Without `text_alone`, MP4's muxer may
+/// refuse a cue, which is in the diagnostics.
+async fn extract(
+    context: &Context<'_>,
+    index: &Index,
+    text_alone: bool,
+) -> Result<Diagnostics, MediaError> {
+    let arguments = arguments(context.input, index, context.spec, text_alone);
+    let mut listener = ProgressListener::new(&|_| {});
+    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    match listener.diagnostics.check_exit("ffmpeg", exit) {
+        Err(MediaError::ToolFailed { .. }) if !text_alone && refuses(&listener.diagnostics) => {}
+        other => other?,
+    }
+    Ok(listener.diagnostics)
+}
+
+/// Whether MP4's muxer refuses something, which stops all outputs.
+fn refuses(diagnostics: &Diagnostics) -> bool {
+    let mut kept = diagnostics.kept.iter();
+    kept.any(|complaint| complaint.starts_with("mp4: "))
+}
+
+/// The cues of each subtitle track in the extras.
+async fn count_cues(context: &Context<'_>, index: &Index) -> Result<Vec<u64>, MediaError> {
+    let form = ExtrasIntermediate::of(context.spec);
+    let path = context.work_dir.join(form.file());
+    let mut counts = Vec::new();
+    for number in 0..labels_of(&index.facts.extras, ExtraKind::Subtitle).len() {
+        let stream = format!("s:{number}");
+        let scan = scan_intermediate(context, &path, form.demuxer(), &stream).await?;
+        counts.push(scan.filled);
+    }
+    Ok(counts)
+}
+
+/// Takes the extras for MP4, which shows one cue of a track at a time: tracks
+/// that would lose some by that are written anew.
+async fn take_for_mp4(
+    context: &Context<'_>,
+    index: &Index,
+) -> Result<(Vec<u64>, Diagnostics), MediaError> {
+    let extras = &index.facts.extras;
+    let mut diagnostics = extract(context, index, false).await?;
+    let refused = refuses(&diagnostics) && extras.iter().any(in_turn::is_converted);
+    let mut counts = Vec::new();
+    if refused {
+        diagnostics = extract(context, index, true).await?;
+    } else {
+        counts = count_cues(context, index).await?;
+    }
+    let mut anew = BTreeMap::new();
+    for (number, cues) in in_turn::read(context, extras)? {
+        let fewer = |count: &u64| *count < cues::readable(&cues);
+        if !refused && !cues::lose_by_turns(&cues) && !counts.get(number).is_some_and(fewer) {
+            continue;
+        }
+        match cues::in_turn(&cues) {
+            Some(turns) => {
+                anew.insert(number, turns);
+            }
+            None if refused => return Err(crowd()),
+            None => diagnostics.note(format!(
+                "subtitle track {}: of cues shown at once only the last is kept",
+                number + 1
+            )),
+        }
+    }
+    if refused
+        && anew.len()
+            < extras
+                .iter()
+                .filter(|own| in_turn::is_converted(own))
+                .count()
+    {
+        return Err(crowd());
+    }
+    if !anew.is_empty() {
+        let said = in_turn::rewrite(context, extras, &anew, refused).await?;
+        said.kept
+            .into_iter()
+            .for_each(|said| diagnostics.note(said));
+        counts = count_cues(context, index).await?;
+        check_written(&anew, &counts)?;
+    }
+    Ok((counts, diagnostics))
+}
+
+/// Too many cues for a track that MP4 does not take as it is.
+fn crowd() -> MediaError {
+    MediaError::OverLimit {
+        what: "the number of subtitles shown at once",
+        found: CUES_AT_ONCE_MAX as u64 + 1,
+        max: CUES_AT_ONCE_MAX as u64,
+    }
+}
+
+/// Each cue that was to be written is there.
+fn check_written(anew: &BTreeMap<usize, Vec<Cue>>, counts: &[u64]) -> Result<(), MediaError> {
+    for (number, cues) in anew {
+        let (wanted, written) = (cues::readable(cues), counts.get(*number).copied());
+        if written.is_none_or(|written| written < wanted) {
+            return Err(MediaError::Unproven {
+                check: "subtitles-written-equal-taken",
+                detail: format!("{wanted} cues taken, {written:?} written of track {number}"),
+            });
+        }
+    }
+    Ok(())
 }

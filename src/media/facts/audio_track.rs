@@ -11,6 +11,9 @@ pub(crate) struct AudioTrack {
     pub codec: String,
     pub sample_rate: u32,
     pub channels: u32,
+    /// What its channels are, by ffprobe's name; empty if it is not known.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub layout: String,
     pub label: Label,
     /// Measured only where the loudness is to be changed.
     pub loudness: Option<Loudness>,

@@ -39,7 +39,7 @@ pub(crate) struct HeaderColorTags {
 
 /// ffprobe's names of matrices, indexed by their number in ITU-T H.273; "-" is
 /// none.
-const MATRICES: [&str; 15] = [
+const MATRICES: [&str; 18] = [
     "gbr",
     "bt709",
     "-",
@@ -55,6 +55,9 @@ const MATRICES: [&str; 15] = [
     "chroma-derived-nc",
     "chroma-derived-c",
     "ictcp",
+    "ipt-c2",
+    "ycgco-re",
+    "ycgco-ro",
 ];
 
 /// As [`MATRICES`], for transfer functions.
@@ -193,5 +196,20 @@ mod tests {
             "-color_range:v:0 tv -colorspace:v:0 0 -color_primaries:v:0 9 -field_order:v:0 tb"
         );
         assert!(tags.options(Container::Mp4).is_empty());
+    }
+
+    #[test]
+    fn every_matrix_has_its_number() {
+        for (name, number) in [("ictcp", "14"), ("ipt-c2", "15"), ("ycgco-ro", "17")] {
+            let tags = HeaderColorTags {
+                color_space: name.into(),
+                ..Default::default()
+            };
+            assert_eq!(
+                tags.options(Container::Mkv),
+                ["-colorspace:v:0", number],
+                "{name}"
+            );
+        }
     }
 }

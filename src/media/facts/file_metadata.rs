@@ -52,6 +52,9 @@ pub(crate) struct FileMetadata {
     /// Keys of the source's tags that are dropped.
     #[serde(rename = "left")]
     dropped_keys: Vec<String>,
+    /// Tags that the source has not, or with another value.
+    #[serde(default, skip_serializing_if = "Tags::is_empty")]
+    set: Tags,
     /// The stream that the tags come from, where the file itself has none.
     stream: Option<u32>,
     #[serde(rename = "scenes")]
@@ -102,6 +105,29 @@ impl FileMetadata {
         metadata
     }
 
+    /// The value of a tag, whatever the case of its name.
+    pub fn tag(&self, name: &str) -> Option<&str> {
+        let mut tags = self.tags.iter();
+        let found = tags.find(|(key, _)| key.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// Adds a tag that the source does not have for the file, unless it has.
+    pub fn set(&mut self, name: &str, value: &str) {
+        if self.tag(name).is_none() {
+            self.tags.insert(name.into(), value.into());
+            self.set.insert(name.into(), value.into());
+        }
+    }
+
+    /// Drops a tag.
+    pub fn leave(&mut self, name: &str) {
+        let keys = self.tags.keys().cloned();
+        let own: Vec<String> = keys.filter(|key| key.eq_ignore_ascii_case(name)).collect();
+        self.tags.retain(|key, _| !own.contains(key));
+        self.dropped_keys.extend(own);
+    }
+
     /// As input for ffmpeg's demuxer `ffmetadata`.
     pub fn text(&self) -> String {
         let mut text = ";FFMETADATA1\n".to_string();
@@ -128,6 +154,9 @@ impl FileMetadata {
         // An empty value removes a tag.
         for key in self.dropped_keys.iter().filter(|key| is_valid_key(key)) {
             args.extend(strings(&["-metadata", &format!("{key}=")]));
+        }
+        for (key, value) in &self.set {
+            args.extend(strings(&["-metadata", &format!("{key}={value}")]));
         }
         let chapters = if self.chapters.is_empty() { "-1" } else { "0" };
         args.extend(strings(&["-map_chapters", chapters]));
@@ -185,6 +214,7 @@ mod tests {
                 video: None,
             },
             streams: Vec::new(),
+            programs: Vec::new(),
             tags: tags
                 .iter()
                 .map(|(key, value)| (key.to_string(), value.to_string()))

@@ -289,9 +289,12 @@ pub(crate) mod tests {
                 video: Some(Video {
                     stream: 0,
                     codec: "h264".into(),
+                    decoder: String::new(),
                     profile: "High".into(),
                     time_base: Ratio { num: 1, den: 24 },
                     pixels: 0,
+                    has_alpha_layer: false,
+                    intra_only: false,
                 }),
             },
             label: Label::default(),
@@ -300,6 +303,7 @@ pub(crate) mod tests {
                 codec: "aac".into(),
                 sample_rate: 48_000,
                 channels: 2,
+                layout: "stereo".into(),
                 label: Label::default(),
                 loudness: None,
             }],
@@ -338,9 +342,9 @@ pub(crate) mod tests {
     /// that older versions wrote, so its names must stay.
     const STORED_HEAD: &str = concat!(
         r#"{"facts":{"source_bytes":1000,"source":{"demuxer":"mov","jumping":false,"start_us":0,"#,
-        r#""video":{"stream":0,"codec":"h264","profile":"High","time_base":{"num":1,"den":24}}},"#,
+        r#""video":{"stream":0,"codec":"h264","decoder":"d","profile":"High","time_base":{"num":1,"den":24}}},"#,
         r#""label":{"tags":{"language":"fra"},"dispositions":["default"]},"sounds":[{"stream":1,"#,
-        r#""codec":"aac","sample_rate":48000,"channels":2,"label":{"tags":{},"dispositions":[]},"#,
+        r#""codec":"aac","sample_rate":48000,"channels":2,"layout":"stereo","label":{"tags":{},"dispositions":[]},"#,
         r#""loudness":{"integrated_mlufs":-16700,"peak_mdb":-1300}}],"extras":[{"stream":3,"#,
         r#""kind":"Subtitle","encoder":"copy","label":{"tags":{"language":"fra"},"#,
         r#""dispositions":["default"]}},{"stream":4,"kind":"Cover","encoder":"copy","#,

@@ -75,8 +75,10 @@ pub(crate) fn with_default_disposition(labels: &[&Label], strip: bool) -> Vec<La
     let settled = labels.iter().enumerate().map(|(at, label)| {
         let mut label = (*label).clone();
         if strip {
-            // Players find a track by its language, so it is kept.
-            label.tags.retain(|key, _| key == "language");
+            // Players find a track by its language, and show it by the mode.
+            label
+                .tags
+                .retain(|key, _| key == "language" || key == "stereo_mode");
         }
         if chosen == Some(at) {
             label.dispositions.insert(0, "default".into());

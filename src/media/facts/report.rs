@@ -93,7 +93,7 @@ impl AudioReport {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ExtrasReport {
     /// Cues of each subtitle track.
     pub cues: Vec<u64>,

@@ -14,17 +14,37 @@ pub(crate) struct Video {
     /// Index of the stream in the source.
     pub stream: u32,
     pub codec: String,
+    /// The decoder that is asked for by name; empty where ffmpeg's own choice
+    /// is the right one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub decoder: String,
     pub profile: String,
     pub time_base: Ratio,
     /// Pixels of its picture, as declared; of use during the analysis only.
     #[serde(skip)]
     pub pixels: u64,
+    /// Whether it has a second picture that says how far it can be seen
+    /// through; of use during the analysis only.
+    #[serde(skip)]
+    pub has_alpha_layer: bool,
+    /// Whether ffmpeg says of its codec that each picture stands for itself; of
+    /// use during the analysis only.
+    #[serde(skip)]
+    pub intra_only: bool,
 }
 
 impl Video {
     /// Address space in bytes, beyond the base, that decoding it needs.
     pub fn address_bytes(&self) -> u64 {
         self.pixels.saturating_mul(ADDRESS_BYTES_PER_PIXEL)
+    }
+
+    /// Options that choose its decoder, before those that open the source.
+    pub fn decoder_args(&self) -> Vec<String> {
+        match self.decoder.as_str() {
+            "" => Vec::new(),
+            decoder => vec![format!("-c:{}", self.stream), decoder.to_string()],
+        }
     }
 }
 
@@ -58,8 +78,30 @@ pub(crate) type Tags = BTreeMap<String, String>;
 pub(crate) struct ProbedSource {
     pub source: Source,
     pub streams: Vec<Stream>,
+    pub programs: Vec<Program>,
     pub tags: Tags,
     pub chapters: Vec<Chapter>,
+}
+
+/// A program of a broadcast, as ffprobe prints it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct Program {
+    #[serde(rename = "program_id")]
+    pub number: u32,
+    #[serde(default)]
+    pub streams: Vec<ProgramStream>,
+}
+
+/// A stream of a program; a stream may belong to several, or to none.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ProgramStream {
+    pub index: u32,
+}
+
+impl Program {
+    pub fn has(&self, stream: &Stream) -> bool {
+        self.streams.iter().any(|own| own.index == stream.index)
+    }
 }
 
 /// A stream, as ffprobe prints it.
@@ -69,6 +111,10 @@ pub(crate) struct Stream {
     pub codec_name: Option<String>,
     pub profile: Option<String>,
     pub codec_type: Option<String>,
+    /// The container's name for its codec.
+    pub codec_tag_string: Option<String>,
+    /// Packets, where the container counts them.
+    pub nb_frames: Option<String>,
     #[serde(default)]
     pub width: u64,
     #[serde(default)]
@@ -77,11 +123,17 @@ pub(crate) struct Stream {
     pub sample_rate: Option<String>,
     #[serde(default)]
     pub channels: u32,
+    pub channel_layout: Option<String>,
     /// Each disposition, and 1 if it applies.
     #[serde(default)]
     pub disposition: BTreeMap<String, u8>,
     #[serde(default)]
     pub tags: Tags,
+    #[serde(default)]
+    pub side_data_list: Vec<BTreeMap<String, serde_json::Value>>,
+    /// Whether it belongs to programs that are not taken, and to no other.
+    #[serde(skip)]
+    pub in_other_program: bool,
 }
 
 impl Stream {
@@ -100,9 +152,45 @@ impl Stream {
         self.codec_name.as_deref().unwrap_or_default()
     }
 
+    /// A name for its codec: ffmpeg's, else the container's.
+    pub fn codec_or_tag(&self) -> &str {
+        match self.codec() {
+            "" => self.tag().unwrap_or("unknown"),
+            codec => codec,
+        }
+    }
+
+    /// The container's name for its codec, where it is text.
+    pub fn tag(&self) -> Option<&str> {
+        let tag = self.codec_tag_string.as_deref();
+        tag.filter(|tag| !tag.is_empty() && !tag.contains('['))
+    }
+
+    /// Its side data of a kind, by ffprobe's name.
+    pub fn side_data(&self, kind: &str) -> Option<&BTreeMap<String, serde_json::Value>> {
+        let mut sides = self.side_data_list.iter();
+        sides.find(|side| side.get("side_data_type").and_then(|own| own.as_str()) == Some(kind))
+    }
+
+    /// Its first timecode, as text.
+    pub fn timecode(&self) -> Option<&str> {
+        self.tags.get("timecode").map(String::as_str)
+    }
+
+    /// Whether it may be the film: a video, and no cover.
+    pub fn is_film(&self) -> bool {
+        self.is("video") && !self.has("attached_pic")
+    }
+
     /// Whether the size of its pictures is known.
     pub fn has_size(&self) -> bool {
         self.width > 0 && self.height > 0
+    }
+
+    /// Whether Matroska says that each picture comes with its alpha.
+    pub fn has_alpha_layer(&self) -> bool {
+        let mut tags = self.tags.iter();
+        tags.any(|(key, value)| key.eq_ignore_ascii_case("alpha_mode") && value == "1")
     }
 
     /// Sample rate and number of channels, if both are known.
@@ -129,10 +217,10 @@ pub(crate) fn describe_streams(streams: &[Stream]) -> String {
         return "no streams".to_string();
     }
     let kinds = streams.iter().take(8).map(|stream| {
-        if stream.has("attached_pic") {
-            "a cover picture"
-        } else {
-            stream.codec_type.as_deref().unwrap_or("unknown data")
+        let kind = stream.codec_type.as_deref().unwrap_or("unknown data");
+        match stream.has("attached_pic") {
+            true => "a cover picture".to_string(),
+            false => format!("{kind} {}", stream.codec_or_tag()),
         }
     });
     kinds.collect::<Vec<_>>().join(", ")

@@ -19,6 +19,45 @@ pub(crate) async fn encoders(context: &Context<'_>) -> Result<BTreeSet<String>, 
     Ok(listed(&text.out))
 }
 
+/// What a build knows of a codec.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct KnownCodec {
+    /// Each of its pictures stands for itself.
+    pub intra_only: bool,
+    /// Its decoders, the usual one first; empty if there is but that.
+    pub decoders: Vec<String>,
+}
+
+/// What a build knows of a codec; nothing, if it does not have it.
+pub(crate) async fn codec(context: &Context<'_>, name: &str) -> Result<KnownCodec, MediaError> {
+    let mut text = TextListener::default();
+    let arguments = strings(&["-hide_banner", "-v", "error", "-codecs"]);
+    let exit = context.ffmpeg(&arguments, &mut text).await?;
+    text.diagnostics.check_exit("ffmpeg", exit)?;
+    Ok(described(&text.out, name))
+}
+
+/// Parses lines such as ` DEVIL. mjpeg  Motion JPEG (decoders: mjpeg mjpeg_qsv
+/// ) (encoders: mjpeg )`. The fourth flag is that for pictures alone.
+fn described(text: &str, name: &str) -> KnownCodec {
+    let mut lines = text.lines().map(str::trim_start);
+    let own = lines.find_map(|line| {
+        let (flags, rest) = line.split_once(' ')?;
+        (flags.len() == 6 && rest.split_whitespace().next() == Some(name)).then_some((flags, rest))
+    });
+    let Some((flags, rest)) = own else {
+        return KnownCodec::default();
+    };
+    let decoders = rest
+        .split_once("(decoders: ")
+        .and_then(|(_, list)| list.split_once(')'))
+        .map(|(list, _)| list.split_whitespace().map(String::from).collect());
+    KnownCodec {
+        intra_only: flags.as_bytes()[3] == b'I',
+        decoders: decoders.unwrap_or_default(),
+    }
+}
+
 /// Refuses a job whose encoders the build lacks, by name and before anything
 /// else is done for it.
 ///
@@ -51,6 +90,17 @@ fn listed(text: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_list_of_codecs_is_read() {
+        let list = "Codecs:\n D..... = Decoding supported\n ...I.. = Intra frame-only codec\n -------\n DEV.L. vp9                  Google VP9 (decoders: vp9 libvpx-vp9 vp9_qsv ) (encoders: libvpx-vp9 vp9_qsv )\n DEVIL. dvvideo              DV (Digital Video)\n";
+        let vp9 = described(list, "vp9");
+        assert_eq!(vp9.decoders, ["vp9", "libvpx-vp9", "vp9_qsv"]);
+        assert!(!vp9.intra_only);
+        let dv = described(list, "dvvideo");
+        assert!(dv.intra_only && dv.decoders.is_empty());
+        assert_eq!(described(list, "vp10"), KnownCodec::default());
+    }
 
     #[test]
     fn the_list_of_encoders_is_read() {

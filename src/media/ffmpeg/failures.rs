@@ -54,6 +54,15 @@ pub(crate) fn inability(text: &str, message: impl FnOnce() -> String) -> Option<
     refused.then(|| Inability::Refused(message()))
 }
 
+/// How ffmpeg says that it has no decoder for a stream.
+const NO_DECODER: [&str; 2] = ["Decoder (codec", "no decoder found for"];
+
+/// Whether the build lacks the decoder of a stream, by what it said.
+pub(crate) fn lacks_decoder(messages: &[String]) -> bool {
+    let said = |message: &String| NO_DECODER.iter().any(|words| message.contains(words));
+    messages.iter().any(said)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]

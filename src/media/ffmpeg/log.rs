@@ -132,6 +132,14 @@ impl Diagnostics {
         Ok(true)
     }
 
+    /// Adds what a step itself has to say.
+    pub fn note(&mut self, complaint: String) {
+        self.total += 1;
+        if self.kept.len() < COMPLAINTS_MAX {
+            self.kept.push(complaint);
+        }
+    }
+
     fn remember(&mut self, entry: &LogLine<'_>) {
         if self.tail.len() == TAIL_LINES_MAX {
             self.tail.pop_front();

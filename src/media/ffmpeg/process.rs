@@ -24,6 +24,7 @@ use crate::{
     error::MediaError,
     ffmpeg::{
         cancel::Cancel,
+        cpu_wait::Moment,
         input::BytesServed,
         lines::Lines,
         sandbox::{Need, Sandbox},
@@ -155,7 +156,7 @@ async fn read_pipes(
             biased;
             () = cancel.cancelled() => return Err(MediaError::Stopped),
             _ = tick.tick() => {
-                if clock.tick() {
+                if clock.tick(child.id().map(Moment::of_process).unwrap_or_default()) {
                     return Err(MediaError::Stalled { tool: tool.to_string() });
                 }
                 LineEffect::Neutral
@@ -184,12 +185,16 @@ async fn read_pipes(
 
 /// Tells a child that hangs from one that works. It counts its own ticks and
 /// not the time: a node that was stopped for minutes (SIGSTOP, a paused machine)
-/// saw none, and its children have lines waiting.
+/// saw none, and its children have lines waiting. Nor does the time count that
+/// a child waits for a processor: on a starved machine it may get none for
+/// minutes. One that runs without end does not wait.
 struct StallClock<'a> {
     stall_max: Duration,
     time_max: Option<Duration>,
     served: Option<&'a BytesServed>,
     served_bytes: u64,
+    /// The child at the last tick.
+    seen: Moment,
     ran: Duration,
     /// Without progress.
     mute: Duration,
@@ -204,6 +209,7 @@ impl<'a> StallClock<'a> {
             time_max: invocation.time_max,
             served: invocation.served,
             served_bytes: invocation.served.map_or(0, BytesServed::get),
+            seen: Moment::default(),
             ran: Duration::ZERO,
             mute: Duration::ZERO,
             idle: Duration::ZERO,
@@ -215,12 +221,14 @@ impl<'a> StallClock<'a> {
         self.idle = Duration::ZERO;
     }
 
-    /// Counts a tick, and tells whether the child must end. Reading counts as
-    /// life: what is looked for may lie far apart in the film.
-    fn tick(&mut self) -> bool {
-        self.ran += STALL_TICK;
+    /// Counts a tick, and tells whether the child must end, as it is seen `now`.
+    /// Reading counts as life: what is looked for may lie far apart in the film.
+    fn tick(&mut self, now: Moment) -> bool {
+        let own = STALL_TICK - now.waited_since(self.seen, STALL_TICK);
+        self.seen = now;
+        self.ran += own;
+        self.idle += own;
         self.mute += STALL_TICK;
-        self.idle += STALL_TICK;
         let served_bytes = self.served.map_or(0, BytesServed::get);
         if served_bytes > self.served_bytes {
             self.served_bytes = served_bytes;

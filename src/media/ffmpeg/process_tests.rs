@@ -257,11 +257,14 @@ fn clock<'a>(served: Option<&'a BytesServed>) -> StallClock<'a> {
 #[test]
 fn a_child_that_reads_is_alive_without_a_word() {
     let mut silent = clock(None);
-    assert_eq!([(); 3].map(|()| silent.tick()), [false, false, true]);
+    assert_eq!(
+        [(); 3].map(|()| silent.tick(Moment::default())),
+        [false, false, true]
+    );
     let mut talking = clock(None);
     for _ in 0..9 {
         talking.progress();
-        assert!(!talking.tick());
+        assert!(!talking.tick(Moment::default()));
     }
     let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = bytes.clone();
@@ -270,17 +273,43 @@ fn a_child_that_reads_is_alive_without_a_word() {
     let mut reading = clock(Some(&served));
     for _ in 0..9 {
         bytes.fetch_add(1, order);
-        assert!(!reading.tick());
+        assert!(!reading.tick(Moment::default()));
     }
-    assert_eq!([(); 3].map(|()| reading.tick()), [false, false, true]);
+    assert_eq!(
+        [(); 3].map(|()| reading.tick(Moment::default())),
+        [false, false, true]
+    );
     // But a source that is read over and over is no work.
     let mut looping = clock(Some(&served));
     let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
     let stalled = (0..ticks).position(|_| {
         bytes.fetch_add(1, order);
-        looping.tick()
+        looping.tick(Moment::default())
     });
     assert_eq!(stalled, Some(ticks as usize - 1));
+}
+
+#[test]
+fn a_child_that_waits_for_a_processor_has_not_stalled() {
+    let at = |ran| Moment {
+        runnable: true,
+        ran,
+    };
+    let mut starved = clock(None);
+    for second in 0..99 {
+        assert!(!starved.tick(at(Duration::ZERO)), "after {second} s");
+    }
+    let asleep = Moment::default();
+    assert_eq!([(); 3].map(|()| starved.tick(asleep)), [false, false, true]);
+    // Half of a processor is enough to come to nothing.
+    let mut endless = clock(None);
+    let stalled = (1..).find(|&second| endless.tick(at(STALL_TICK * second / 2)));
+    assert_eq!(stalled, Some(6));
+    // And nobody waits for ever.
+    let mut lost = clock(None);
+    let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
+    let stalled = (1..=ticks).find(|_| lost.tick(at(Duration::ZERO)));
+    assert_eq!(stalled, Some(ticks));
 }
 
 #[tokio::test]

@@ -204,7 +204,11 @@ pub fn reference(
     }
     // One decoder thread: with several, damaged pictures are concealed
     // differently.
-    args.extend(strings(&["-threads", "1", "-i", input]));
+    args.extend(strings(&["-threads", "1"]));
+    if let Some(video) = &index.facts.source.video {
+        args.extend(video.decoder_args());
+    }
+    args.extend(strings(&["-i", input]));
     let whole = index.is_single_pass(single);
     if index.facts.source.video.is_some() {
         // Covers are copied, which a filter for all video streams would forbid.

@@ -58,7 +58,7 @@ pub async fn assemble(
         Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
         None => None,
     };
-    let cues = check_extras(index, parts.extras.as_ref())?;
+    let extras = check_extras(index, parts.extras.as_ref())?;
     if let Some(metadata) = &index.facts.metadata {
         std::fs::write(context.work_dir.join(METADATA_FILE), metadata.text())
             .map_err(MediaError::disk("writing the tags"))?;
@@ -70,7 +70,7 @@ pub async fn assemble(
         Some(video) => check_video(context, &path, video).await?,
         None => 0,
     };
-    check_tracks(context, &path, &audio, &cues).await?;
+    check_tracks(context, &path, &audio, &extras.cues).await?;
     let blake3 = hash(&path)?;
     let proof = proof::write(&ProofInput {
         index,
@@ -79,7 +79,7 @@ pub async fn assemble(
         video: video.as_ref(),
         muxed_frames,
         audio: &audio,
-        cues: &cues,
+        extras: &extras,
         output_blake3: &blake3,
     });
     Ok(Assembled {

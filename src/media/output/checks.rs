@@ -82,11 +82,14 @@ pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioRepo
 }
 
 /// The extras are those of the index, and their bytes are those taken. Returns
-/// their cues.
-pub(crate) fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u64>, MediaError> {
+/// their report, an empty one without extras.
+pub(crate) fn check_extras(
+    index: &Index,
+    extras: Option<&Part>,
+) -> Result<ExtrasReport, MediaError> {
     let Some((path, report)) = extras else {
         return match index.has_extras() {
-            false => Ok(Vec::new()),
+            false => Ok(ExtrasReport::default()),
             true => unproven("extras-present", "the extras of the source are not there"),
         };
     };
@@ -94,7 +97,7 @@ pub(crate) fn check_extras(index: &Index, extras: Option<&Part>) -> Result<Vec<u
     if hash(path)? != report.blake3 {
         return unproven("extras-hash", "the extras' bytes are not those taken");
     }
-    Ok(report.cues)
+    Ok(report)
 }
 
 /// The output has every frame once, at its time. Its clock may be coarser

@@ -5,7 +5,12 @@ use reelraft_model::spec::Spec;
 use serde::Serialize;
 
 use crate::{
-    facts::{containers::output_file, index::Index, recipe::RECIPE, report::AudioReport},
+    facts::{
+        containers::output_file,
+        index::Index,
+        recipe::RECIPE,
+        report::{AudioReport, ExtrasReport},
+    },
     output::{args::reference, covers, join::JoinedVideo},
     video::timing::fps,
 };
@@ -20,8 +25,8 @@ pub(crate) struct ProofInput<'a> {
     /// Frames found in the output.
     pub muxed_frames: u64,
     pub audio: &'a [AudioReport],
-    /// Cues of each subtitle track.
-    pub cues: &'a [u64],
+    /// Of the step that took the extras.
+    pub extras: &'a ExtrasReport,
     pub output_blake3: &'a str,
 }
 
@@ -38,6 +43,8 @@ struct Proof<'a> {
     audio: Vec<Audio<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     extras: Vec<Taken<'a>>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    extras_complaints: &'a [String],
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     left_out: &'a [String],
     checks: Vec<Check>,
@@ -171,6 +178,7 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             })
             .collect(),
         extras: extras(input),
+        extras_complaints: &input.extras.complaints,
         left_out: &facts.notes,
         checks: names
             .into_iter()
@@ -185,7 +193,7 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
 
 fn extras<'a>(input: &ProofInput<'a>) -> Vec<Taken<'a>> {
     // Subtitles come first, each with its cues.
-    let mut cues = input.cues.iter().copied();
+    let mut cues = input.extras.cues.iter().copied();
     let extras = input.index.facts.extras.iter();
     extras
         .map(|extra| Taken {

@@ -6,11 +6,14 @@
 mod attached;
 mod belongings;
 mod builds;
+mod codecs;
+mod cues;
 mod damage;
 mod headers;
 mod oracle;
 mod pictures;
 mod refusals;
+mod selection;
 mod tracks;
 mod transport;
 mod world;

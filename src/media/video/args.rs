@@ -20,7 +20,7 @@ use crate::{
         input::{Input, open_input},
         log::LOG,
     },
-    limits::SHIFT_SECONDS,
+    limits::{FFV1_SLICED_WIDTH_MIN, SHIFT_SECONDS},
     video::{
         filter_clock::FilterClock,
         filters::{self, Pass},
@@ -75,10 +75,13 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "240",
         ]),
         Codec::Ffv1 => {
-            // Two slices per side need two chroma samples per side.
-            let (width, height) = index.facts.picture.output;
-            let slices = if width.min(height) < 4 { "1" } else { "4" };
-            strings(&["-level", "3", "-slices", slices, "-g", "1"])
+            // Left alone, the encoder takes as many slices as the picture
+            // needs, four at least; a narrow one has no room for those.
+            let mut args = strings(&["-level", "3", "-g", "1"]);
+            if index.facts.picture.output.0 < FFV1_SLICED_WIDTH_MIN {
+                args.extend(strings(&["-slices", "1"]));
+            }
+            args
         }
         Codec::None => Vec::new(),
     });
@@ -169,6 +172,7 @@ pub(crate) fn shard(
             &seconds(start_us),
         ]));
     }
+    args.extend(source.video().decoder_args());
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Shard(range)));
     if let Some(expression) = decode_times(index, spec, range, clock) {
@@ -232,6 +236,7 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         "-threads",
         "1",
     ]));
+    args.extend(source.video().decoder_args());
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
@@ -305,7 +310,7 @@ mod tests {
         let spec = resolve(&request).unwrap();
         assert_eq!(
             single(&source(), &index, &spec).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v ffv1 -level 3 -slices 4 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v ffv1 -level 3 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
         );
     }
 

@@ -294,6 +294,8 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
         .args(["--base-port", &base_port.to_string()])
         // A relative folder, as in the README: nodes must not depend on that.
         .args(["--data", "nodes"])
+        // Its ports would be those of another cluster.
+        .arg("--no-http")
         .current_dir(folder)
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())

@@ -7,6 +7,7 @@ use crate::{
     fold::{History, failed_tasks, summary_of},
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     rows::{Job, JobState, Problem, TaskKey},
+    state::State,
     state::job_key,
 };
 
@@ -124,30 +125,42 @@ impl Writer<'_> {
 
     /// Why there is no room for another job, if there is none.
     pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
-        let bounds = c.bounds?;
-        let of = self.state.index.of_tenant(&c.tenant);
-        let tenant = &c.tenant;
-        if of.uploading >= bounds.uploading {
-            return Some(Problem::new(
-                "too-many-uploads",
-                format!("tenant '{tenant}' has {} unfinished uploads", of.uploading),
-                "finish, cancel or delete some of them first",
-            ));
-        }
-        if of.jobs >= bounds.jobs {
-            return Some(Problem::new(
-                "too-many-jobs",
-                format!("tenant '{tenant}' has {} jobs", of.jobs),
-                "delete finished ones with `reelraft job delete`",
-            ));
-        }
         let rows = self.state.jobs.size() as u64;
-        (rows >= bounds.rows).then(|| {
-            Problem::new(
-                "too-many-jobs",
-                format!("the cluster has {rows} jobs of all tenants"),
-                "delete finished ones with `reelraft job delete`",
-            )
-        })
+        no_room(&self.state, &c.tenant, c.bounds?, rows)
     }
+}
+
+impl State {
+    /// Why another job of a tenant would be refused now, if it would be.
+    pub fn no_room_for(&self, tenant: &str, bounds: JobBounds) -> Option<Problem> {
+        // The oldest that is deleted would be forgotten.
+        let forgotten = u64::from(self.tombstones.first().is_some());
+        let rows = self.jobs.size() as u64 - forgotten;
+        no_room(self, tenant, bounds, rows)
+    }
+}
+
+fn no_room(state: &State, tenant: &str, bounds: JobBounds, rows: u64) -> Option<Problem> {
+    let of = state.index.of_tenant(tenant);
+    if of.uploading >= bounds.uploading {
+        return Some(Problem::new(
+            "too-many-uploads",
+            format!("tenant '{tenant}' has {} unfinished uploads", of.uploading),
+            "finish, cancel or delete some of them first",
+        ));
+    }
+    if of.jobs >= bounds.jobs {
+        return Some(Problem::new(
+            "too-many-jobs",
+            format!("tenant '{tenant}' has {} jobs", of.jobs),
+            "delete finished ones with `reelraft job delete`",
+        ));
+    }
+    (rows >= bounds.rows).then(|| {
+        Problem::new(
+            "too-many-jobs",
+            format!("the cluster has {rows} jobs of all tenants"),
+            "delete finished ones with `reelraft job delete`",
+        )
+    })
 }

@@ -51,6 +51,13 @@ pub struct SpecRequest {
     pub keep_location: bool,
     /// Whether a source with decode errors is refused.
     pub strict: bool,
+    /// The program of a broadcast to take, by its number.
+    pub program: Option<u32>,
+    /// Which video track to take, counted from 1.
+    pub video_track: Option<u32>,
+    /// Whether pictures that only Dolby Vision gives their colors are taken as
+    /// they are.
+    pub ignore_dolby_vision: bool,
 }
 
 /// A part of a picture.
@@ -151,4 +158,22 @@ pub struct Spec {
     /// Whether a source with decode errors is refused.
     #[prost(bool, tag = "26")]
     pub strict: bool,
+    /// Number of the program to take; 0 takes that of the chosen video.
+    #[prost(uint32, tag = "27")]
+    pub program: u32,
+    /// The video track to take, counted from 1; 0 takes the best.
+    #[prost(uint32, tag = "28")]
+    pub video_track: u32,
+    /// Whether pictures that only Dolby Vision gives their colors are taken as
+    /// they are.
+    #[prost(bool, tag = "29")]
+    pub ignore_dolby_vision: bool,
+}
+
+impl Spec {
+    /// Whether it has an option that nodes below
+    /// [`crate::limits::STREAM_CHOICE_LEVEL`] don't know.
+    pub fn chooses_streams(&self) -> bool {
+        self.program != 0 || self.video_track != 0 || self.ignore_dolby_vision
+    }
 }

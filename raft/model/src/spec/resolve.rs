@@ -10,6 +10,7 @@ use super::{
     formats::{FormatOptions, resolve_formats},
     options::{Spec, SpecRequest},
     picture::{Picture, PictureOptions, resolve_picture},
+    streams::{StreamOptions, resolve_streams},
 };
 use crate::limits::{SHARD_MS_DEFAULT, SHARD_MS_MAX, SHARD_MS_MIN};
 
@@ -19,6 +20,7 @@ struct Options<'a> {
     picture: PictureOptions<'a>,
     encoder: EncoderOptions<'a>,
     audio: AudioOptions<'a>,
+    streams: StreamOptions,
     other: OtherOptions<'a>,
 }
 
@@ -59,6 +61,9 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
             strip_metadata,
             keep_location,
             strict,
+            program,
+            video_track,
+            ignore_dolby_vision,
         } = request;
         Options {
             formats: FormatOptions {
@@ -88,6 +93,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 loudness_mlufs: *loudness_mlufs,
                 tracks: audio_tracks,
             },
+            streams: StreamOptions::new(*program, *video_track, *ignore_dolby_vision),
             other: OtherOptions {
                 shard_ms: *shard_ms,
                 subtitles,
@@ -116,6 +122,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         ),
     };
     let audio = resolve_audio(formats.audio, options.audio)?;
+    let streams = resolve_streams(formats.codec, options.streams)?;
     // Without `..` as well: a new field of the spec must be filled in here.
     Ok(Spec {
         width: picture.size.0,
@@ -144,6 +151,9 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         strip_metadata: options.other.strip_metadata,
         keep_location: options.other.keep_location,
         strict: options.other.strict,
+        program: streams.program,
+        video_track: streams.video_track,
+        ignore_dolby_vision: streams.ignore_dolby_vision,
     })
 }
 
@@ -235,6 +245,12 @@ mod tests {
             ..Default::default()
         });
         assert!(canvas.contains("canvas"), "{canvas}");
+        let both = refused(SpecRequest {
+            program: Some(2),
+            video_track: Some(1),
+            ..Default::default()
+        });
+        assert!(both.contains("--program"), "{both}");
         let odd = refused(SpecRequest {
             crop: Some(Crop {
                 width: 64,
@@ -304,6 +320,9 @@ mod tests {
             strip_metadata = true,
             keep_location = true,
             strict = true,
+            program = Some(2),
+            video_track = Some(2),
+            ignore_dolby_vision = true,
         ];
         let mut specs = vec![("none", resolve(&SpecRequest::default()).expect("valid"))];
         for (option, request) in requests {

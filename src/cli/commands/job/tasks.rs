@@ -37,7 +37,7 @@ pub async fn run(client: &mut Client, job: String, output: Output) -> Result<(),
         }
     }
     print(&match output {
-        Output::Json => json::line(&documents::TaskList::new(&rows)),
+        Output::Json => json::line(&documents::TaskList::new(&rows, "")),
         Output::Table => table::tasks(&rows),
     })
 }

@@ -38,7 +38,7 @@ fn every_field_is_documented() {
     let lines = [
         line(&JobList::new(&jobs, "")),
         line(&Submitted::new(&jobs[0], true)),
-        line(&TaskList::new(&tasks)),
+        line(&TaskList::new(&tasks, "")),
         line(&Reference::from(&reference)),
         line(&Event::from(&event)),
         line(&Status::from(&status)),

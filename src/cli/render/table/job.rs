@@ -137,7 +137,7 @@ pub fn job(job: &Job) -> String {
             "spec",
             job.spec.as_ref().map(spec_options).unwrap_or_default(),
         ),
-        ("plan", job.plan_note.clone()),
+        ("note", job.plan_note.clone()),
         ("frames", frames),
         ("shards", shards),
         ("homes", homes.join(", ")),

@@ -37,6 +37,9 @@ pub fn spec_options(spec: &Spec) -> String {
         strip_metadata,
         keep_location,
         strict,
+        program,
+        video_track,
+        ignore_dolby_vision,
     } = spec;
     let values = [
         ("container", container.clone()),
@@ -61,6 +64,8 @@ pub fn spec_options(spec: &Spec) -> String {
         ("audio-bitrate", above_zero(*audio_bitrate)),
         ("loudness", unless_neutral(Some(*loudness_mlufs), 0)),
         ("audio-tracks", list(audio_tracks)),
+        ("video-track", above_zero(*video_track)),
+        ("program", above_zero(*program)),
         ("subtitles", unless_default(subtitles, "keep")),
         ("shard-seconds", seconds(*shard_ms)),
     ];
@@ -68,7 +73,13 @@ pub fn spec_options(spec: &Spec) -> String {
         ("strip-metadata", *strip_metadata),
         ("keep-location", *keep_location),
         ("strict", *strict),
+        ("ignore-dolby-vision", *ignore_dolby_vision),
     ];
+    joined(&values, &switches)
+}
+
+/// The options that are given and the switches that are on.
+fn joined(values: &[(&str, String)], switches: &[(&str, bool)]) -> String {
     let given = values.iter().filter(|(_, value)| !value.is_empty());
     let given = given.map(|(name, value)| format!("--{name} {value}"));
     let on = switches.iter().filter(|(_, on)| *on);

@@ -1,0 +1,130 @@
+//! Who may ask. The secret of the cluster is a bearer token here, or a header of
+//! its own. Without a secret only loopback is served, and there the browser of
+//! whoever sits at the machine is kept from being used by a stranger's page: by
+//! its `Origin`, and by `Host`, which a rebound name can't forge.
+
+use axum::http::{HeaderMap, Uri, header, uri::Authority};
+use reelraft_model::Problem;
+use reelraft_proto::auth::Gate;
+
+const API_KEY: &str = "x-api-key";
+
+/// Lets a request in.
+///
+/// # Errors
+/// `unauthenticated`, and `forbidden` for a page of another site.
+pub fn check(gate: &Gate, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    if gate.is_open() {
+        return check_origin(uri, headers);
+    }
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+    });
+    let key = headers.get(API_KEY).map(|value| value.as_bytes());
+    match gate.admits(bearer.or(key).unwrap_or_default()) {
+        true => Ok(()),
+        false => Err(Problem::new(
+            "unauthenticated",
+            "the cluster's secret is missing or wrong",
+            "send it as `Authorization: Bearer SECRET` or as `X-API-Key: SECRET`",
+        )),
+    }
+}
+
+fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|host| host.to_str().ok());
+    let host = host.and_then(|host| host.parse::<Authority>().ok());
+    let host = host.or_else(|| uri.authority().cloned());
+    let local = host.as_ref().is_some_and(|host| is_loopback(host.host()));
+    if !local {
+        return Err(forbidden(
+            "the request names another host than this machine",
+        ));
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return Ok(());
+    };
+    let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
+    let same = origin.is_some_and(|origin| origin.authority() == host.as_ref());
+    match same {
+        true => Ok(()),
+        false => Err(forbidden("a page of another site asks")),
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost")
+        || address
+            .parse::<std::net::IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
+}
+
+fn forbidden(cause: &str) -> Problem {
+    Problem::new(
+        "forbidden",
+        cause,
+        "without a secret this port serves programs of this machine alone; start the nodes with one",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use reelraft_proto::auth::Secret;
+
+    use super::*;
+
+    fn kind(secret: &str, headers: &[(&'static str, &str)]) -> Option<String> {
+        let gate = Secret::new(secret).unwrap().gate();
+        let mut map = HeaderMap::new();
+        for (name, value) in headers {
+            map.insert(*name, value.parse().unwrap());
+        }
+        let uri = "/api/v1/jobs".parse().unwrap();
+        check(&gate, &uri, &map).err().map(|problem| problem.kind)
+    }
+
+    #[test]
+    fn a_secret_is_asked_for_where_there_is_one() {
+        let wrong = Some("unauthenticated".to_string());
+        assert_eq!(kind("swordfish", &[]), wrong);
+        assert_eq!(
+            kind("swordfish", &[("authorization", "Bearer sword")]),
+            wrong
+        );
+        assert_eq!(kind("swordfish", &[("authorization", "swordfish")]), wrong);
+        for (name, value) in [
+            ("authorization", "Bearer swordfish"),
+            ("authorization", "bearer swordfish"),
+            ("x-api-key", "swordfish"),
+        ] {
+            assert_eq!(kind("swordfish", &[(name, value)]), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn without_one_no_page_of_another_site_gets_in() {
+        for host in [
+            "localhost:8401",
+            "127.0.0.1:8401",
+            "[::1]:8401",
+            "127.0.0.2",
+        ] {
+            assert_eq!(kind("", &[("host", host)]), None, "{host}");
+        }
+        let refused = Some("forbidden".to_string());
+        for host in ["evil.example:8401", "10.0.0.1", "localhost.evil.example"] {
+            assert_eq!(kind("", &[("host", host)]), refused, "{host}");
+        }
+        assert_eq!(kind("", &[]), refused);
+        let own = ("host", "localhost:8401");
+        assert_eq!(kind("", &[own, ("origin", "http://localhost:8401")]), None);
+        for origin in ["http://evil.example", "null", "http://localhost:3000"] {
+            assert_eq!(kind("", &[own, ("origin", origin)]), refused, "{origin}");
+        }
+    }
+}

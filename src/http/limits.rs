@@ -1,0 +1,38 @@
+//! Every limit and timeout of the HTTP port, named once with its reason.
+
+use std::time::Duration;
+
+/// Connections at once. A connection holds some tens of KiB, and what streams
+/// over it is bounded by the doors of `api`.
+pub const CONNECTIONS_MAX: usize = 512;
+
+/// A request's line and headers: what browsers and proxies add, several times.
+pub const HEAD_BYTES_MAX: usize = 32 << 10;
+
+/// How long a request's head may take, and how long a connection may idle
+/// between two requests.
+pub const HEAD_TIME_MAX: Duration = Duration::from_secs(15);
+
+/// How long a client may take nothing of an answer before its connection ends.
+/// Streams of `api` have the same limit; this one is for all the rest.
+pub const ANSWER_STALL_MAX: Duration = Duration::from_secs(60);
+
+/// A JSON body: a spec has two dozen options of a few characters.
+pub const JSON_BYTES_MAX: usize = 64 << 10;
+
+/// How long a JSON body may take.
+pub const JSON_TIME_MAX: Duration = Duration::from_secs(10);
+
+/// How long a source's sender may send nothing.
+pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// Uploads of which a part of a chunk is kept between two requests: at most so
+/// many MiB in all.
+pub const TAILS_MAX: usize = 64;
+
+/// Pause after a connection could not be accepted, as when no file descriptor
+/// is left.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What a client is told to wait before it tries again.
+pub const RETRY_AFTER_S: u32 = 1;

@@ -1,0 +1,30 @@
+//! The HTTP port of a node: each handler decodes, calls `api`, and encodes. Any
+//! node answers anything. What a job, a task or a node looks like as JSON is
+//! said in `reelraft_proto::documents` and docs/json.md, and the options of a
+//! job are those of the command line, by the same names.
+//!
+//! ```text
+//! server (connections) -> router -> access
+//!                           '-> jobs, tus, transcode -> sources, outputs -> request, refusal
+//! ```
+
+mod access;
+mod documents;
+mod faces;
+mod health;
+mod jobs;
+pub mod limits;
+mod metrics;
+mod outputs;
+mod ranges;
+mod refusal;
+mod request;
+mod router;
+pub mod server;
+mod sources;
+mod spec;
+mod tails;
+mod transcode;
+mod tus;
+
+pub use self::{faces::Faces, router::router};

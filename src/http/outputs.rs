@@ -1,0 +1,158 @@
+//! Downloads: whole or in ranges, with what caches and players ask for.
+
+use axum::{
+    body::Body,
+    extract::State,
+    http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
+    response::Response,
+};
+use bytes::Bytes;
+use futures::{Stream, StreamExt};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use reelraft_model::{Job, Problem};
+
+use super::{
+    faces::{Faces, JobId},
+    ranges::{Wanted, wanted},
+    refusal::{Answer, Refusal},
+    request::{header_text, known},
+    server::Cut,
+};
+
+/// What may stand as it is in an extended header value (RFC 8187).
+const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+
+/// `GET` and `HEAD /jobs/{id}/output`.
+pub async fn get(
+    State(faces): State<Faces>,
+    JobId(id): JobId,
+    cut: Cut,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Answer {
+    let [] = known(&uri, [])?;
+    let job = faces.api.finished(&id).await?.job;
+    answer(&faces, &job, cut, &method, &headers).await
+}
+
+/// A finished job's file, or the part of it that the headers ask for.
+pub async fn answer(
+    faces: &Faces,
+    job: &Job,
+    cut: Cut,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Answer {
+    let total = job.output_bytes;
+    let tag = format!("\"{}\"", job.output_hash);
+    let mut response = Response::new(Body::empty());
+    describe(job, &tag, response.headers_mut());
+    if header_text(headers, "if-none-match")?.is_some_and(|known| names(known, &tag)) {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        return Ok(response);
+    }
+    // A range of another file than the client has begun with is of no use.
+    let same = header_text(headers, "if-range")?.is_none_or(|known| known.trim() == tag);
+    let range = header_text(headers, "range")?.filter(|_| same && method == Method::GET);
+    let (from, to) = match wanted(range, total) {
+        Wanted::Whole => (0, total),
+        Wanted::Part { from, to } => {
+            *response.status_mut() = StatusCode::PARTIAL_CONTENT;
+            let last = to - 1;
+            let place = format!("bytes {from}-{last}/{total}");
+            insert(response.headers_mut(), header::CONTENT_RANGE, &place);
+            (from, to)
+        }
+        Wanted::Nothing => {
+            let cause = format!("the output has {total} bytes, and none of them was asked for");
+            let problem = Problem::new("past-the-end", cause, "ask for a range within it");
+            let mut response = axum::response::IntoResponse::into_response(Refusal(problem));
+            let place = format!("bytes */{total}");
+            insert(response.headers_mut(), header::CONTENT_RANGE, &place);
+            return Ok(response);
+        }
+    };
+    let length = (to - from).to_string();
+    insert(response.headers_mut(), header::CONTENT_LENGTH, &length);
+    if method == Method::GET {
+        let parts = faces.api.fetch(&job.id, from).await?.parts;
+        parts.on_stall(move || cut.cut());
+        *response.body_mut() = Body::from_stream(first_bytes(parts, to - from));
+    }
+    Ok(response)
+}
+
+/// Whether a list of entity tags has this one. A weak one is as good here.
+fn names(list: &str, tag: &str) -> bool {
+    let mut tags = list.split(',').map(str::trim);
+    tags.any(|given| given == "*" || given.trim_start_matches("W/") == tag)
+}
+
+fn describe(job: &Job, tag: &str, headers: &mut HeaderMap) {
+    let container = job.spec.container().name();
+    let kind = match container {
+        "mp4" => "video/mp4",
+        "mkv" => "video/matroska",
+        "webm" => "video/webm",
+        "mov" => "video/quicktime",
+        "m4a" => "audio/mp4",
+        "opus" => "audio/ogg",
+        "flac" => "audio/flac",
+        _ => "application/octet-stream",
+    };
+    let stem = job.source_name.rsplit_once('.');
+    let stem = stem.map_or(job.source_name.as_str(), |(stem, _)| stem);
+    let name = utf8_percent_encode(stem, &NAME_LETTERS);
+    let disposition =
+        format!("attachment; filename=\"output.{container}\"; filename*=UTF-8''{name}.{container}");
+    for (header, value) in [
+        (header::CONTENT_TYPE, kind),
+        (header::CONTENT_DISPOSITION, &disposition),
+        (header::ETAG, tag),
+        (header::ACCEPT_RANGES, "bytes"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    ] {
+        insert(headers, header, value);
+    }
+}
+
+fn insert(headers: &mut HeaderMap, name: header::HeaderName, value: &str) {
+    let value = HeaderValue::from_str(value).expect("it was made of plain ASCII");
+    headers.insert(name, value);
+}
+
+/// The first `left` bytes of a stream. An error ends the answer short of its
+/// length, by which a client knows that it is not whole.
+fn first_bytes(
+    parts: impl Stream<Item = Result<Bytes, Problem>> + Send,
+    left: u64,
+) -> impl Stream<Item = Result<Bytes, String>> + Send {
+    let parts = Box::pin(parts);
+    futures::stream::unfold((parts, left), |(mut parts, left)| async move {
+        if left == 0 {
+            return None;
+        }
+        match parts.next().await? {
+            Ok(mut part) => {
+                part.truncate(usize::try_from(left).unwrap_or(usize::MAX));
+                let left = left - part.len() as u64;
+                Some((Ok(part), (parts, left)))
+            }
+            Err(problem) => Some((Err(problem.to_string()), (parts, 0))),
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_found_in_lists() {
+        for list in ["\"ab\"", "W/\"ab\"", "\"x\", \"ab\"", "*"] {
+            assert!(names(list, "\"ab\""), "{list}");
+        }
+        assert!(!names("\"abc\", ab", "\"ab\""));
+    }
+}

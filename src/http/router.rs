@@ -1,0 +1,77 @@
+//! All routes of the HTTP port, behind the check of who may ask.
+
+use std::convert::Infallible;
+
+use axum::{
+    Router,
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{MethodRouter, get, head, post, put},
+};
+use reelraft_model::Problem;
+
+use super::{
+    faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, sources, transcode, tus,
+};
+
+/// The routes. `/healthz` and `/readyz` need no secret.
+pub fn router(faces: Faces) -> Router {
+    let api = Router::new()
+        .route("/jobs", on(get(jobs::list).post(jobs::create)))
+        .route("/jobs/{id}", on(get(jobs::show).delete(jobs::delete)))
+        .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
+        .route("/jobs/{id}/replan", on(post(jobs::replan)))
+        .route("/jobs/{id}/tasks", on(get(jobs::tasks)))
+        .route("/jobs/{id}/proof", on(get(jobs::proof)))
+        .route("/jobs/{id}/reference", on(get(jobs::reference)))
+        .route("/jobs/{id}/events", on(get(jobs::events)))
+        .route("/jobs/{id}/source", on(put(sources::put)))
+        .route("/jobs/{id}/output", on(get(outputs::get)))
+        .route("/uploads", on(post(tus::create).options(tus::describe)))
+        .route(
+            "/uploads/{id}",
+            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
+        )
+        .route("/transcode", on(put(transcode::run).post(transcode::run)))
+        .route("/cluster", on(get(health::cluster)))
+        .fallback(no_such_path)
+        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+    let metrics = Router::new()
+        .route("/metrics", on(get(metrics::get)))
+        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+    Router::new()
+        .nest("/api/v1", api)
+        .merge(metrics)
+        .route("/healthz", on(get(health::alive)))
+        .route("/readyz", on(get(health::ready)))
+        .fallback(no_such_path)
+        .with_state(faces)
+}
+
+/// A path's methods, with our own refusal of all others.
+fn on(methods: MethodRouter<Faces, Infallible>) -> MethodRouter<Faces, Infallible> {
+    methods.fallback(no_such_method)
+}
+
+async fn admit(State(faces): State<Faces>, request: Request, next: Next) -> Response {
+    match super::access::check(&faces.gate, request.uri(), request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+async fn no_such_path(request: Request) -> Refusal {
+    let cause = format!("there is no {}", request.uri().path());
+    Refusal(Problem::new(
+        "not-found",
+        cause,
+        "see docs/http.md for the paths",
+    ))
+}
+
+async fn no_such_method(request: Request) -> Refusal {
+    let cause = format!("{} has no {}", request.uri().path(), request.method());
+    let hint = "see docs/http.md for the methods";
+    Refusal(Problem::new("method-not-allowed", cause, hint))
+}

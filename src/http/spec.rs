@@ -1,0 +1,208 @@
+//! A job's options, by the names that they have on the command line: one schema
+//! with one set of refusals. Names may be written with `_` for `-`.
+
+use clap::{CommandFactory, FromArgMatches, Parser, error::ContextKind};
+use reelraft_cli::spec_options::SpecArgs;
+use reelraft_model::{Problem, spec::SpecRequest};
+use serde_json::Value;
+
+use super::refusal::Refusal;
+use crate::grpc::convert_spec::spec_request;
+
+#[derive(Parser)]
+#[command(no_binary_name = true, disable_help_flag = true)]
+struct Options {
+    #[command(flatten)]
+    spec: SpecArgs,
+}
+
+/// The options of a query.
+///
+/// # Errors
+/// `bad-spec` that names the option.
+pub fn from_pairs(
+    pairs: impl IntoIterator<Item = (String, String)>,
+) -> Result<SpecRequest, Refusal> {
+    let values = pairs.into_iter().map(|(name, text)| {
+        let value = match (takes_value(&name), text.as_str()) {
+            (Some(false), "" | "true" | "1") => Value::Bool(true),
+            (Some(false), "false" | "0") => Value::Bool(false),
+            _ => Value::String(text),
+        };
+        (name, value)
+    });
+    from_values(values)
+}
+
+/// The options of a JSON object: numbers, texts, booleans and lists; `null` is
+/// as good as leaving one out.
+///
+/// # Errors
+/// As [`from_pairs`].
+pub fn from_values(
+    values: impl IntoIterator<Item = (String, Value)>,
+) -> Result<SpecRequest, Refusal> {
+    let mut arguments = Vec::new();
+    for (name, value) in values {
+        let takes_value = takes_value(&name).ok_or_else(|| unknown(&name))?;
+        let flag = format!("--{}", name.replace('_', "-"));
+        match (takes_value, value) {
+            (_, Value::Null) | (false, Value::Bool(false)) => {}
+            (false, Value::Bool(true)) => arguments.push(flag),
+            (true, value) => {
+                let text = text_of(&value).ok_or_else(|| wrong_type(&name))?;
+                arguments.push(format!("{flag}={text}"));
+            }
+            (false, _) => return Err(wrong_type(&name)),
+        }
+    }
+    let parsed = Options::command()
+        .try_get_matches_from(arguments)
+        .and_then(|matches| Options::from_arg_matches(&matches));
+    let options = parsed.map_err(|error| refusal(&error))?;
+    let spec = options.spec.to_wire(None);
+    let spec = spec.map_err(|error| bad_spec(error.to_string()))?;
+    Ok(spec_request(spec))
+}
+
+/// Whether an option takes a value; `None` if there is none of that name.
+fn takes_value(name: &str) -> Option<bool> {
+    let command = Options::command();
+    let long = name.replace('_', "-");
+    let mut options = command.get_arguments();
+    options
+        .find(|option| option.get_long() == Some(&long))
+        .map(|option| option.get_action().takes_values())
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Array(items) => {
+            let items: Option<Vec<String>> = items
+                .iter()
+                .map(|item| item.as_u64().map(|number| number.to_string()))
+                .collect();
+            Some(items?.join(","))
+        }
+        _ => None,
+    }
+}
+
+fn bad_spec(cause: String) -> Refusal {
+    Refusal(Problem::new(
+        "bad-spec",
+        cause,
+        "see `reelraft transcode --help` for the options",
+    ))
+}
+
+fn unknown(name: &str) -> Refusal {
+    let command = Options::command();
+    let names = command
+        .get_arguments()
+        .filter_map(|option| option.get_long());
+    let nearest = names.min_by_key(|known| strsim::levenshtein(known, &name.replace('_', "-")));
+    let nearest = nearest.unwrap_or_default().replace('-', "_");
+    bad_spec(format!(
+        "there is no option {name}; the nearest is {nearest}"
+    ))
+}
+
+fn wrong_type(name: &str) -> Refusal {
+    bad_spec(format!("the value of {name} has the wrong type"))
+}
+
+/// What the command line's own parser says, without its layout.
+fn refusal(error: &clap::Error) -> Refusal {
+    let option = error.get(ContextKind::InvalidArg);
+    let option = option.map_or_else(String::new, |option| format!("{option}: "));
+    let value = error.get(ContextKind::InvalidValue);
+    let value = value.map_or_else(String::new, |value| format!("'{value}' is refused"));
+    let why = std::error::Error::source(error).map(ToString::to_string);
+    let known = error.get(ContextKind::ValidValue);
+    let known = known.map(|known| format!("these are known: {known}"));
+    let why = why.or(known).unwrap_or_default();
+    let cause = match why.is_empty() {
+        true => format!("{option}{value}"),
+        false => format!("{option}{value}: {why}"),
+    };
+    bad_spec(cause)
+}
+
+/// Tells two sources apart whose bytes nobody has hashed, as far as it can be.
+pub fn fingerprint(source_bytes: u64, source_name: &str) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&source_bytes.to_le_bytes());
+    hasher.update(source_name.as_bytes());
+    hasher.finalize().to_hex().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn of_json(text: &str) -> Result<SpecRequest, String> {
+        let Value::Object(fields) = serde_json::from_str(text).unwrap() else {
+            panic!("{text} is no object");
+        };
+        from_values(fields).map_err(|refused| refused.0.cause)
+    }
+
+    #[test]
+    fn options_are_those_of_the_command_line() {
+        let request = of_json(
+            r#"{"width": 1280, "fps": "30000/1001", "codec": "h265", "crf": 20, "strict": true,
+                "audio_tracks": [2, 1], "brightness": -0.25, "keep_location": false,
+                "crop": "64:32:2:4", "shard_seconds": 2.5, "preset": null}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (request.width, request.fps),
+            (Some(1280), Some((30000, 1001)))
+        );
+        assert_eq!((request.codec.as_str(), request.crf), ("hevc", Some(20)));
+        assert_eq!(request.audio_tracks, [2, 1]);
+        assert_eq!(request.brightness_milli, Some(-250));
+        assert!(request.strict && !request.keep_location);
+        assert_eq!(request.shard_ms, Some(2_500));
+        let pairs = [
+            ("audio-bitrate", "128k"),
+            ("strict", ""),
+            ("keep_location", "0"),
+        ];
+        let pairs = pairs.map(|(name, value)| (name.to_string(), value.to_string()));
+        let request = from_pairs(pairs).unwrap();
+        assert_eq!(request.audio_bitrate, Some(128_000));
+        assert!(request.strict && !request.keep_location);
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        for (text, cause) in [
+            (
+                r#"{"widht": 1}"#,
+                "there is no option widht; the nearest is width",
+            ),
+            (
+                r#"{"strict": "yes"}"#,
+                "the value of strict has the wrong type",
+            ),
+            (
+                r#"{"width": {"a": 1}}"#,
+                "the value of width has the wrong type",
+            ),
+            (
+                r#"{"width": 0}"#,
+                "--width <PIXELS>: '0' is refused: it must be above 0; omit the option to keep the source's",
+            ),
+        ] {
+            assert_eq!(of_json(text).unwrap_err(), cause, "{text}");
+        }
+        let codec = of_json(r#"{"codec": "mpeg2 --strict"}"#).unwrap_err();
+        assert!(codec.contains("'mpeg2 --strict' is refused"), "{codec}");
+        assert!(codec.contains("ffv1"), "{codec}");
+    }
+}

@@ -1,0 +1,478 @@
+//! The HTTP port of a node, by a client of our own that speaks it in plain text,
+//! and by curl where there is one.
+
+use std::{path::Path, process::Stdio};
+
+use reelraft::{
+    api::Api,
+    http::{self, Faces, limits::JSON_BYTES_MAX},
+};
+use reelraft_proto::auth::Secret;
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::watch,
+};
+
+use crate::node::{film, start};
+
+const SECRET: &str = "swordfish";
+
+/// A port and who asks it.
+struct Client {
+    address: String,
+    secret: &'static str,
+}
+
+/// What came back.
+struct Answer {
+    status: u16,
+    head: String,
+    body: Vec<u8>,
+}
+
+impl Answer {
+    fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+
+    fn header(&self, name: &str) -> Option<&str> {
+        let lines = self.head.lines();
+        let mut fields = lines.filter_map(|line| line.split_once(": "));
+        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value)
+    }
+
+    /// Status and kind of a refusal.
+    fn refusal(&self) -> (u16, String) {
+        let kind = &self.json()["kind"];
+        (self.status, kind.as_str().unwrap_or_default().to_string())
+    }
+}
+
+impl Client {
+    async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let (stopper, stop) = watch::channel(false);
+        let gate = Secret::new(secret).unwrap().gate();
+        let router = http::router(Faces {
+            api,
+            gate,
+            tails: Default::default(),
+        });
+        tokio::spawn(http::server::serve(router, listener, stop));
+        (Client { address, secret }, stopper)
+    }
+
+    /// Sends a request as it is written, and reads until the other side closes.
+    async fn raw(&self, request: &[u8]) -> Answer {
+        let mut socket = TcpStream::connect(&self.address).await.unwrap();
+        // A server that has refused what it has not read yet resets the
+        // connection; its answer comes first.
+        let _ = socket.write_all(request).await;
+        let mut bytes = Vec::new();
+        let _ = socket.read_to_end(&mut bytes).await;
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.unwrap_or_else(|| panic!("no answer: {bytes:?}"));
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Answer {
+            status,
+            head,
+            body: bytes[end + 4..].to_vec(),
+        }
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
+        let (address, secret, bytes) = (&self.address, self.secret, body.len());
+        let mut request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+             Authorization: Bearer {secret}\r\nContent-Length: {bytes}\r\n{headers}\r\n"
+        )
+        .into_bytes();
+        request.extend_from_slice(body);
+        self.raw(&request).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.ask("GET", path, "", b"").await
+    }
+
+    async fn create(&self, key: &str, body: &Value) -> Answer {
+        let headers = format!("Idempotency-Key: {key}\r\n");
+        let body = body.to_string();
+        self.ask("POST", "/api/v1/jobs", &headers, body.as_bytes())
+            .await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_film_is_made_by_plain_requests() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = film(folder.path());
+    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+
+    let job = json!({
+        "source_name": "my film.mov",
+        "source_bytes": source.len(),
+        "spec": {"preset": "ultrafast", "shard_seconds": 1, "width": 32},
+    });
+    let made = client.create("one", &job).await;
+    assert_eq!(made.status, 201, "{}", made.head);
+    let path = made.header("location").unwrap().to_string();
+    assert_eq!(made.json()["existed"], false);
+    let again = client.create("one", &job).await;
+    assert_eq!(
+        (again.status, &again.json()["existed"]),
+        (200, &json!(true))
+    );
+    let other = client.create("one", &json!({"source_bytes": 7})).await;
+    assert_eq!(other.refusal(), (409, "request-id-reused".into()));
+    let output = format!("{path}/output");
+    assert_eq!(
+        client.get(&output).await.refusal(),
+        (409, "not-finished".into())
+    );
+
+    let short = client
+        .ask("PUT", &format!("{path}/source"), "", b"short")
+        .await;
+    assert_eq!(short.refusal(), (400, "bad-request".into()));
+    let sent = client
+        .ask("PUT", &format!("{path}/source"), "", &source)
+        .await;
+    assert_eq!(sent.status, 200, "{:?}", sent.json());
+    assert!(sent.json()["source_root"].is_string());
+
+    let last = last_event(&client, &path).await;
+    assert_eq!(last["job"]["state"], "succeeded", "{last}");
+    assert_eq!(last["job"]["spec"]["width"], 32);
+
+    let whole = client.get(&output).await;
+    assert_eq!(whole.status, 200);
+    let tag = whole.header("etag").unwrap().to_string();
+    let hash = blake3::hash(&whole.body).to_hex().to_string();
+    assert_eq!(tag, format!("\"{hash}\""));
+    let disposition = whole.header("content-disposition").unwrap();
+    assert!(
+        disposition.ends_with("filename*=UTF-8''my%20film.mp4"),
+        "{disposition}"
+    );
+    assert_eq!(whole.header("content-type"), Some("video/mp4"));
+    ranges_are_given(&client, &output, &tag, &whole.body).await;
+
+    parts_are_given(&client, &path).await;
+    let list = client.get("/api/v1/jobs?page_size=1").await.json();
+    assert_eq!(list["jobs"][0]["state"], "succeeded");
+    assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
+    metrics_are_given(&client).await;
+    let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
+    assert_eq!(cancelled.status, 409);
+    let deleted = client.ask("DELETE", &path, "", b"").await;
+    assert_eq!(deleted.json()["state"], "deleted");
+    assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
+    stopper.send(true).unwrap();
+}
+
+async fn metrics_are_given(client: &Client) {
+    let metrics = client.get("/metrics").await;
+    let metrics = String::from_utf8(metrics.body).unwrap();
+    for line in [
+        "reelraft_leader 1",
+        "reelraft_jobs{state=\"succeeded\"} 1",
+        "reelraft_node_up{node=\"1\"} 1",
+        "reelraft_tasks_running 0",
+    ] {
+        assert!(
+            metrics.lines().any(|found| found == line),
+            "{line}: {metrics}"
+        );
+    }
+}
+
+async fn parts_are_given(client: &Client, path: &str) {
+    for (part, field) in [
+        ("", "id"),
+        ("/tasks", "tasks"),
+        ("/proof", "shards"),
+        ("/reference", "args"),
+    ] {
+        let answer = client.get(&format!("{path}{part}")).await;
+        assert_eq!(answer.status, 200, "{part}");
+        assert!(!answer.json()[field].is_null(), "{part} has no {field}");
+    }
+}
+
+/// The last event of a job, which comes when it has ended.
+async fn last_event(client: &Client, job: &str) -> Value {
+    let events = client.get(&format!("{job}/events")).await;
+    assert_eq!(events.header("content-type"), Some("text/event-stream"));
+    let text = String::from_utf8_lossy(&events.body).to_string();
+    let last = text.lines().rfind(|line| line.contains("data: ")).unwrap();
+    let (_, data) = last.split_once("data: ").unwrap();
+    serde_json::from_str(data).unwrap()
+}
+
+async fn ranges_are_given(client: &Client, output: &str, tag: &str, whole: &[u8]) {
+    let total = whole.len();
+    let ask = async |headers: String| client.ask("GET", output, &headers, b"").await;
+    let part = ask("Range: bytes=10-19\r\n".into()).await;
+    assert_eq!((part.status, part.body.as_slice()), (206, &whole[10..20]));
+    let place = format!("bytes 10-19/{total}");
+    assert_eq!(part.header("content-range"), Some(place.as_str()));
+    let end = ask(format!("Range: bytes=-7\r\nIf-Range: {tag}\r\n")).await;
+    assert_eq!(
+        (end.status, end.body.as_slice()),
+        (206, &whole[total - 7..])
+    );
+    let other = ask("Range: bytes=-7\r\nIf-Range: \"other\"\r\n".into()).await;
+    assert_eq!((other.status, other.body.len()), (200, total));
+    let beyond = ask(format!("Range: bytes={total}-\r\n")).await;
+    assert_eq!(beyond.refusal(), (416, "past-the-end".into()));
+    let known = ask(format!("If-None-Match: {tag}\r\n")).await;
+    assert_eq!((known.status, known.body.len()), (304, 0));
+    let head = client.ask("HEAD", output, "", b"").await;
+    assert_eq!((head.status, head.body.len()), (200, 0));
+    assert_eq!(
+        head.header("content-length"),
+        Some(total.to_string().as_str())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, stop) = Client::serve(api, SECRET).await;
+
+    for (method, path, refusal) in [
+        ("GET", "/api/v1/jobs/none", (404, "not-found")),
+        ("GET", "/api/v1/jobs/..%2f..%2fetc", (404, "not-found")),
+        ("GET", "/api/v1/jobs/%ff", (400, "bad-request")),
+        ("GET", "/api/v1/nothing", (404, "not-found")),
+        ("GET", "/nothing", (404, "not-found")),
+        ("PATCH", "/api/v1/jobs", (405, "method-not-allowed")),
+        ("GET", "/api/v1/jobs?page=2", (400, "bad-request")),
+        ("GET", "/api/v1/jobs?page_size=-1", (400, "bad-request")),
+        ("GET", "/api/v1/jobs?page_token=x", (400, "bad-request")),
+        ("PUT", "/api/v1/transcode?widht=10", (400, "bad-spec")),
+        ("PUT", "/api/v1/transcode?codec=mpeg2", (400, "bad-spec")),
+        ("PUT", "/api/v1/transcode", (400, "empty-source")),
+        ("PUT", "/api/v1/jobs/none/source", (404, "not-found")),
+    ] {
+        let (status, kind) = refusal;
+        let answer = client.ask(method, path, "", b"").await;
+        assert_eq!(answer.refusal(), (status, kind.into()), "{method} {path}");
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+    }
+    for (body, kind) in [
+        ("", "bad-request"),
+        ("[]", "bad-request"),
+        (r#"{"source_bytes": "7"}"#, "bad-request"),
+        (r#"{"source_bytes": 7, "colour": 1}"#, "bad-request"),
+        (r#"{"source_bytes": 7, "spec": {"colour": 1}}"#, "bad-spec"),
+        (r#"{"source_bytes": 7, "spec": {"crf": 99}}"#, "bad-spec"),
+        (r#"{"source_bytes": 0}"#, "empty-source"),
+    ] {
+        let answer = client
+            .ask("POST", "/api/v1/jobs", "", body.as_bytes())
+            .await;
+        assert_eq!(answer.refusal(), (400, kind.into()), "{body}");
+    }
+    let large = vec![b' '; JSON_BYTES_MAX + 1];
+    let answer = client.ask("POST", "/api/v1/jobs", "", &large).await;
+    assert_eq!(answer.refusal(), (413, "too-large".into()));
+    let chunked = format!(
+        "PUT /api/v1/transcode HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
+         Authorization: Bearer {SECRET}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    );
+    let answer = client.raw(chunked.as_bytes()).await;
+    assert_eq!(answer.refusal(), (411, "length-required".into()));
+
+    let stranger = Client {
+        address: client.address.clone(),
+        secret: "sword",
+    };
+    for path in [
+        "/metrics",
+        "/api/v1/jobs",
+        "/api/v1/cluster",
+        "/api/v1/jobs/none/output",
+    ] {
+        let answer = stranger.get(path).await;
+        assert_eq!(answer.refusal(), (401, "unauthenticated".into()), "{path}");
+    }
+    assert_eq!(stranger.get("/healthz").await.status, 200);
+    assert!([200, 503].contains(&stranger.get("/readyz").await.status));
+    stop.send(true).unwrap();
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn curl_uploads_waits_and_downloads_in_one_request() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = film(folder.path());
+    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+    let Some(first) = curl(&client, folder.path(), "a").await else {
+        println!("skipped: there is no curl");
+        return;
+    };
+    assert!(first.windows(4).any(|four| four == b"ftyp"));
+    // The same request again finds its job, and the bytes are the same.
+    let second = curl(&client, folder.path(), "a").await.unwrap();
+    assert!(first == second);
+    let jobs = client.get("/api/v1/jobs").await.json();
+    assert_eq!(jobs["jobs"].as_array().unwrap().len(), 1);
+    assert_eq!(jobs["jobs"][0]["source_bytes"], source.len());
+
+    std::fs::write(folder.path().join("film.mp4"), b"no film").unwrap();
+    let refused = curl(&client, folder.path(), "b").await.unwrap();
+    let refused: Value = serde_json::from_slice(&refused).unwrap();
+    assert_eq!(refused["kind"], "unreadable-source", "{refused}");
+    stopper.send(true).unwrap();
+}
+
+/// What curl prints for a film; none where there is no curl.
+async fn curl(client: &Client, folder: &Path, key: &str) -> Option<Vec<u8>> {
+    let options = "preset=ultrafast&shard_seconds=1";
+    let url = format!("http://{}/api/v1/transcode?{options}", client.address);
+    let run = Command::new("curl")
+        .args(["-sS", "-T", "film.mp4", &url])
+        .args(["-H", &format!("X-API-Key: {SECRET}")])
+        .args(["-H", &format!("Idempotency-Key: {key}")])
+        .current_dir(folder)
+        .stderr(Stdio::inherit())
+        .output()
+        .await;
+    let run = run.ok()?;
+    assert!(run.status.success());
+    Some(run.stdout)
+}
+
+const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
+/// An upload by tus: its path, and how far it is.
+struct Tus<'a> {
+    client: &'a Client,
+    path: String,
+}
+
+impl<'a> Tus<'a> {
+    async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
+        let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
+        let made = client.ask("POST", "/api/v1/uploads", &headers, b"").await;
+        assert_eq!(made.status, 201, "{:?}", made.json());
+        let path = made.header("location").unwrap().to_string();
+        Tus { client, path }
+    }
+
+    async fn offset(&self) -> usize {
+        let head = self.client.ask("HEAD", &self.path, TUS, b"").await;
+        assert_eq!(head.header("cache-control"), Some("no-store"));
+        head.header("upload-offset").unwrap().parse().unwrap()
+    }
+
+    async fn patch(&self, offset: usize, body: &[u8]) -> Answer {
+        let headers = format!(
+            "{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
+        );
+        self.client.ask("PATCH", &self.path, &headers, body).await
+    }
+
+    /// Sends a part; where the next one begins.
+    async fn send(&self, offset: usize, body: &[u8]) -> usize {
+        let sent = self.patch(offset, body).await;
+        assert_eq!(sent.status, 204, "{:?}", sent.json());
+        sent.header("upload-offset").unwrap().parse().unwrap()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_by_tus_goes_on_where_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
+    let (other, _stop) = Client::serve(api, SECRET).await;
+    let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
+
+    // "film.mov", and --width 1280.
+    let tus = Tus::create(
+        &client,
+        source.len(),
+        "filename ZmlsbS5tb3Y=,width MTI4MA==",
+    )
+    .await;
+    assert_eq!(tus.offset().await, 0);
+    let mut at = 0;
+    for _ in 0..3 {
+        at = tus.send(at, &source[at..at + 400_000]).await;
+        assert_eq!(tus.offset().await, at);
+    }
+    assert_eq!(at, 1_200_000, "less than a chunk is kept, too");
+    let wrong = tus.patch(at + 1, &source[at + 1..]).await;
+    assert_eq!(wrong.refusal(), (409, "wrong-offset".into()));
+    let long = tus.patch(at, &source).await;
+    assert_eq!(long.refusal(), (413, "too-large".into()));
+
+    // Another node knows what is safe, and not what this one keeps of a chunk.
+    let there = Tus {
+        client: &other,
+        path: tus.path.clone(),
+    };
+    at = there.offset().await;
+    assert_eq!(at, 1 << 20);
+    at = there.send(at, &source[at..]).await;
+    assert_eq!(at, source.len());
+    assert_eq!(tus.offset().await, at);
+    let job = tus.path.replace("uploads", "jobs");
+    let job = client.get(&job).await.json();
+    assert_eq!(job["spec"]["width"], 1280);
+    assert_eq!(job["source_name"], "film.mov");
+    assert!(job["source_root"].is_string());
+    let ended = client.ask("DELETE", &tus.path, TUS, b"").await;
+    assert_eq!(ended.refusal(), (409, "not-uploading".into()));
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_tus_says_wrong_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+    let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
+    assert_eq!(able.header("tus-extension"), Some("creation,termination"));
+    for (headers, refusal) in [
+        ("Upload-Length: 7\r\n", (412, "unknown-version")),
+        ("Tus-Resumable: 1.0.0\r\n", (400, "bad-request")),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: x\r\n",
+            (400, "bad-request"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 0\r\n",
+            (400, "empty-source"),
+        ),
+        (
+            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: colour cmVk\r\n",
+            (400, "bad-spec"),
+        ),
+    ] {
+        let answer = client.ask("POST", "/api/v1/uploads", headers, b"").await;
+        let (status, kind) = refusal;
+        assert_eq!(answer.refusal(), (status, kind.into()), "{headers}");
+    }
+    let tus = Tus::create(&client, 7, "").await;
+    let untyped = client.ask("PATCH", &tus.path, TUS, b"1234567").await;
+    assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
+    assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);
+    assert_eq!(client.ask("HEAD", &tus.path, TUS, b"").await.status, 404);
+    stopper.send(true).unwrap();
+}
