@@ -256,13 +256,13 @@ impl LocalCluster {
         }
     }
 
-    /// Starts the cluster again on the same data, after [`Self::kill_all`].
+    /// Starts the cluster again on the same data, after [`Self::kill_all`], and
+    /// waits for nothing.
     ///
     /// # Panics
     /// As [`Self::start`].
     pub fn start_again(&mut self) {
         self.supervisor = start_supervisor(&self.folder, &self.options, self.base_port);
-        self.wait_for_leader();
     }
 }
 
