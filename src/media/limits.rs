@@ -94,6 +94,9 @@ pub const SILENCE_MLUFS: i32 = -70_000;
 /// All notes of a plan in one line, for logs and people.
 pub const NOTE_BYTES_MAX: usize = 1_000;
 
+/// Shapes of pixels of a shard that are noted. A broadcast changes between two.
+pub const ASPECTS_MAX: usize = 4;
+
 /// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;
 
@@ -105,6 +108,12 @@ pub const COMPLAINT_BYTES_MAX: usize = 200;
 /// Packets that the planner looks ahead. No codec reorders by more than 16
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
+
+/// Keyframes that an index keeps before each cut. A shard is decoded from the
+/// second one before those frames that its filters look back at; a film without
+/// other frames would have as many of them as frames.
+pub const KEYS_BEFORE_CUT: usize = 8;
+const _: () = assert!(KEYS_BEFORE_CUT >= DEINTERLACE_FRAMES + 3);
 
 /// A child without progress for this long is killed, not counting the time that
 /// it waits for a processor. Slow encoders take seconds per frame.

@@ -126,6 +126,7 @@ fn analyze(spec: &Spec, source: &ProbedSource, index: &mut Index) {
         pts: Some(0),
         pix_fmt: "yuv420p".into(),
         size: (1_280, 720),
+        aspect: String::new(),
         checksum: None,
     };
     let first = FirstFrame {

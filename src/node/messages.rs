@@ -99,7 +99,7 @@ pub struct Done {
     pub frames: u64,
     /// Blob with what belongs to it (times, complaints, or the proof).
     pub report: String,
-    /// What an analysis found.
+    /// What an analysis found; of an assembly its note alone.
     pub analysis: Option<Analysis>,
 }
 
@@ -108,7 +108,7 @@ pub struct Done {
 pub struct Analysis {
     /// The shards, in order.
     pub plan: Vec<ShardRange>,
-    /// Why the film is one shard; empty otherwise.
+    /// What is unusual: why the film is one shard, what is left out.
     pub plan_note: String,
     /// Audio tracks of the output.
     pub audio_tracks: u32,

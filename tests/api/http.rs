@@ -7,14 +7,10 @@ use reelraft::{
     api::Api,
     http::{self, Faces, limits::JSON_BYTES_MAX},
 };
+use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
 use reelraft_proto::auth::Secret;
 use serde_json::{Value, json};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-    process::Command,
-    sync::watch,
-};
+use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_place};
 
 use crate::node::{film, start};
 
@@ -24,32 +20,6 @@ const SECRET: &str = "swordfish";
 struct Client {
     address: String,
     secret: &'static str,
-}
-
-/// What came back.
-struct Answer {
-    status: u16,
-    head: String,
-    body: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
-
-    fn header(&self, name: &str) -> Option<&str> {
-        let lines = self.head.lines();
-        let mut fields = lines.filter_map(|line| line.split_once(": "));
-        let found = fields.find(|(field, _)| field.eq_ignore_ascii_case(name));
-        found.map(|(_, value)| value)
-    }
-
-    /// Status and kind of a refusal.
-    fn refusal(&self) -> (u16, String) {
-        let kind = &self.json()["kind"];
-        (self.status, kind.as_str().unwrap_or_default().to_string())
-    }
 }
 
 impl Client {
@@ -67,41 +37,21 @@ impl Client {
         (Client { address, secret }, stopper)
     }
 
-    /// Sends a request as it is written, and reads until the other side closes.
-    async fn raw(&self, request: &[u8]) -> Answer {
-        let mut socket = TcpStream::connect(&self.address).await.unwrap();
-        // A server that has refused what it has not read yet resets the
-        // connection; its answer comes first.
-        let _ = socket.write_all(request).await;
-        let mut bytes = Vec::new();
-        let _ = socket.read_to_end(&mut bytes).await;
-        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no answer: {bytes:?}"));
-        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Answer {
-            status,
-            head,
-            body: bytes[end + 4..].to_vec(),
-        }
+    /// Sends a request as it is written.
+    fn raw(&self, request: &[u8]) -> HttpAnswer {
+        block_in_place(|| http_exchange(&self.address, request)).unwrap()
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Answer {
-        let (address, secret, bytes) = (&self.address, self.secret, body.len());
-        let mut request = format!(
-            "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
-             Authorization: Bearer {secret}\r\nContent-Length: {bytes}\r\n{headers}\r\n"
-        )
-        .into_bytes();
-        request.extend_from_slice(body);
-        self.raw(&request).await
+    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+        let headers = format!("Authorization: Bearer {}\r\n{headers}", self.secret);
+        block_in_place(|| http_ask(&self.address, method, path, &headers, body)).unwrap()
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    async fn get(&self, path: &str) -> HttpAnswer {
         self.ask("GET", path, "", b"").await
     }
 
-    async fn create(&self, key: &str, body: &Value) -> Answer {
+    async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
         let headers = format!("Idempotency-Key: {key}\r\n");
         let body = body.to_string();
         self.ask("POST", "/api/v1/jobs", &headers, body.as_bytes())
@@ -293,7 +243,7 @@ async fn what_is_wrong_is_refused_by_name() {
         "PUT /api/v1/transcode HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\
          Authorization: Bearer {SECRET}\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
     );
-    let answer = client.raw(chunked.as_bytes()).await;
+    let answer = client.raw(chunked.as_bytes());
     assert_eq!(answer.refusal(), (411, "length-required".into()));
 
     let stranger = Client {
@@ -380,7 +330,7 @@ impl<'a> Tus<'a> {
         head.header("upload-offset").unwrap().parse().unwrap()
     }
 
-    async fn patch(&self, offset: usize, body: &[u8]) -> Answer {
+    async fn patch(&self, offset: usize, body: &[u8]) -> HttpAnswer {
         let headers = format!(
             "{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
         );

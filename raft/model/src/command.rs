@@ -227,7 +227,8 @@ pub struct Complete {
     /// Analysis only: shards of the whole plan.
     #[prost(uint32, tag = "8")]
     pub shards_total: u32,
-    /// Analysis only: why it is one shard.
+    /// What is unusual: of an analysis why it is one shard and what is left out,
+    /// of an assembly what only the whole film shows.
     #[prost(string, tag = "9")]
     pub plan_note: String,
     /// Analysis only: audio tracks of the output.

@@ -71,6 +71,9 @@ pub const UNBIND_LEVEL: u32 = 2;
 /// The level from which on a spec may choose streams.
 pub const STREAM_CHOICE_LEVEL: u32 = 3;
 
+/// The level from which on an assembly may note something of its job.
+pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;
+
 /// Highest number of a program: MPEG-TS has 16 bits for it.
 pub const PROGRAM_MAX: u32 = 65_535;
 

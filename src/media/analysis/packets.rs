@@ -2,8 +2,6 @@
 //! and HEVC also which keyframes are true IDR pictures, after which nothing
 //! before them is needed.
 
-use std::collections::BTreeSet;
-
 use crate::{
     analysis::args,
     error::MediaError,
@@ -39,7 +37,10 @@ pub(crate) async fn scan(
 ) -> Result<Vec<Packet>, MediaError> {
     let mut listener = PacketLines::default();
     let arguments = args::scan_packets(context.input, source);
-    let exit = context.ffprobe(&arguments, &mut listener).await?;
+    let address_bytes = source.video().address_bytes();
+    let exit = context
+        .ffprobe_with(&arguments, address_bytes, &mut listener)
+        .await?;
     listener.diagnostics.check_exit("ffprobe", exit)?;
     let mut packets = listener.packets;
     mark_clean(context, source, &mut packets).await?;
@@ -71,7 +72,10 @@ async fn mark_clean(
             ..Default::default()
         };
         let arguments = args::scan_refresh(context.input, source, types);
-        let exit = context.ffmpeg(&arguments, &mut listener).await?;
+        let address_bytes = source.video().address_bytes();
+        let exit = context
+            .ffmpeg_with(&arguments, address_bytes, &mut listener)
+            .await?;
         match listener.diagnostics.check_exit("ffmpeg", exit) {
             Ok(()) => {}
             // The filter can't read this stream: no keyframe is marked, which
@@ -80,9 +84,11 @@ async fn mark_clean(
             Err(MediaError::ToolFailed { .. }) => listener.found.clear(),
             Err(error) => return Err(error),
         }
+        let found = &mut listener.found;
+        found.sort_unstable();
         for packet in packets.iter_mut() {
-            packet.clean =
-                packet.key && packet.pts.is_some_and(|pts| listener.found.contains(&pts));
+            let restarts = |pts| found.binary_search(&pts).is_ok();
+            packet.clean = packet.key && packet.pts.is_some_and(restarts);
         }
     }
     Ok(())
@@ -145,7 +151,8 @@ fn parse_packet(line: &str) -> Option<Packet> {
 struct RefreshLines {
     time_base: Ratio,
     same_base: bool,
-    found: BTreeSet<i64>,
+    /// Their times, in order once the scan has ended.
+    found: Vec<i64>,
     diagnostics: Diagnostics,
 }
 
@@ -154,7 +161,7 @@ impl Default for RefreshLines {
         RefreshLines {
             time_base: Ratio { num: 1, den: 1 },
             same_base: false,
-            found: BTreeSet::new(),
+            found: Vec::new(),
             diagnostics: Diagnostics::default(),
         }
     }
@@ -167,7 +174,7 @@ impl Listener for RefreshLines {
         } else if self.same_base && !line.starts_with('#') {
             let pts = line.split(',').nth(2).map(str::trim);
             if let Some(pts) = pts.and_then(|pts| pts.parse().ok()) {
-                self.found.insert(pts);
+                self.found.push(pts);
             }
         }
         Ok(LineEffect::Progress)

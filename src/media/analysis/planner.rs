@@ -15,7 +15,7 @@ use crate::{
         plan::{Keyframe, Plan, ShardRange, joined, one_shard},
         times::{MILLISECONDS, Ratio, rescale},
     },
-    limits::LOOK_AHEAD_PACKETS,
+    limits::{KEYS_BEFORE_CUT, LOOK_AHEAD_PACKETS},
 };
 
 /// Plans the shards of all packets.
@@ -32,7 +32,10 @@ struct Planner {
     window: VecDeque<Packet>,
     shown: usize,
     times: Vec<i64>,
+    /// The first keyframe, and those from which a shard may be decoded.
     keys: Vec<Keyframe>,
+    /// The latest that are not among them.
+    recent: VecDeque<Keyframe>,
     cuts: Vec<i64>,
     highest: Option<i64>,
     last_dts: Option<i64>,
@@ -47,6 +50,7 @@ impl Planner {
             shown: 0,
             times: Vec::new(),
             keys: Vec::new(),
+            recent: VecDeque::new(),
             cuts: Vec::new(),
             highest: None,
             last_dts: None,
@@ -101,17 +105,24 @@ impl Planner {
             .window
             .iter()
             .all(|later| later.pts.is_none_or(|later| later > pts));
-        if !last && self.keys.last().is_some_and(|key| key.pts >= pts) {
+        let before = self.recent.back().or(self.keys.last());
+        if !last && before.is_some_and(|key| key.pts >= pts) {
             self.refuse_cuts("keyframes out of order");
             return;
         }
         let clean = packet.clean && last && first_of_rest;
-        self.keys.push(Keyframe { pts, clean });
+        self.recent.push_back(Keyframe { pts, clean });
+        if self.recent.len() > KEYS_BEFORE_CUT {
+            self.recent.pop_front();
+        }
+        if self.keys.is_empty() {
+            self.keys.extend(self.recent.drain(..));
+        }
         if packet.hidden || !last {
             return;
         }
         let Some(&from) = self.cuts.last() else {
-            self.cuts.push(pts);
+            self.cut(pts);
             return;
         };
         let length = pts.saturating_sub(from);
@@ -121,8 +132,13 @@ impl Planner {
             self.target_ticks.saturating_mul(3) / 2
         };
         if length >= wanted {
-            self.cuts.push(pts);
+            self.cut(pts);
         }
+    }
+
+    fn cut(&mut self, pts: i64) {
+        self.cuts.push(pts);
+        self.keys.extend(self.recent.drain(..));
     }
 
     fn finish(mut self) -> Plan {
@@ -311,6 +327,20 @@ mod tests {
         cover(&plan);
         assert_eq!(plan.times.len(), 57);
         assert_eq!(plan.shards[0].from_pts, 3);
+    }
+
+    #[test]
+    fn of_many_keyframes_those_before_cuts_are_kept() {
+        let plan = plan(&draw(&"I".repeat(24_000)), FILM, 10_000);
+        cover(&plan);
+        assert_eq!(plan.shards.len(), 100);
+        assert!(plan.keys.len() <= 100 * (KEYS_BEFORE_CUT + 1));
+        for shard in &plan.shards[1..] {
+            let at = plan.keys.partition_point(|key| key.pts <= shard.from_pts);
+            let near: Vec<i64> = plan.keys[at - 4..at].iter().map(|key| key.pts).collect();
+            let from = shard.from_pts;
+            assert_eq!(near, [from - 3, from - 2, from - 1, from]);
+        }
     }
 
     #[test]

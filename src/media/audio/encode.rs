@@ -30,7 +30,11 @@ pub async fn encode_audio(
     let path = context.work_dir.join(form.file());
     let arguments = args::track(context.input, index, context.spec, audio);
     let mut listener = ProgressListener::new(&progress);
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    // To open a source ffmpeg decodes some of its pictures.
+    let address_bytes = index.facts.picture.address_bytes();
+    let exit = context
+        .ffmpeg_with(&arguments, address_bytes, &mut listener)
+        .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     listener.diagnostics.reject_if_strict(context.spec.strict)?;
     let packets = scan_intermediate(context, &path, form.demuxer(), "a:0")

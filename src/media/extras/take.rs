@@ -153,7 +153,11 @@ async fn extract(
 ) -> Result<Diagnostics, MediaError> {
     let arguments = arguments(context.input, index, context.spec, text_alone);
     let mut listener = ProgressListener::new(&|_| {});
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    // To open a source ffmpeg decodes some of its pictures.
+    let address_bytes = index.facts.picture.address_bytes();
+    let exit = context
+        .ffmpeg_with(&arguments, address_bytes, &mut listener)
+        .await?;
     match listener.diagnostics.check_exit("ffmpeg", exit) {
         Err(MediaError::ToolFailed { .. }) if !text_alone && refuses(&listener.diagnostics) => {}
         other => other?,

@@ -49,6 +49,9 @@ pub(crate) struct ShardHead {
     pub encoded: u64,
     /// Frames decoded before the range.
     pub lead_in: u64,
+    /// Shapes of its pixels, in order, where they change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub aspects: Vec<String>,
     /// Checksums of the frames at the shard's joints as decoded here: its own
     /// first frame and the next shard's. `None` where the film begins or ends.
     pub opening: Option<String>,

@@ -10,6 +10,8 @@ pub(crate) struct Frame {
     pub pts: Option<i64>,
     pub pix_fmt: String,
     pub size: (u32, u32),
+    /// The shape of its pixels, such as `4/3`; empty if it says none.
+    pub aspect: String,
     /// Adler-32 of its bytes in hex, if the filter computes it.
     pub checksum: Option<String>,
 }
@@ -28,6 +30,7 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         pts: None,
         pix_fmt: String::new(),
         size: (0, 0),
+        aspect: String::new(),
         checksum: None,
     };
     // Numbers are padded, so a value may be the next word.
@@ -43,6 +46,9 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
         match key {
             "pts" => found.pts = value.parse().ok(),
             "fmt" => found.pix_fmt = value.to_string(),
+            // A shape that is not told is taken for square.
+            "sar" if value == "0/1" => found.aspect = "1/1".into(),
+            "sar" => found.aspect = value.to_string(),
             "checksum" => found.checksum = Some(value.to_string()),
             "s" => {
                 let (width, height) = value.split_once('x')?;
@@ -92,6 +98,7 @@ mod tests {
                 pts: Some(-12),
                 pix_fmt: "yuv420p".into(),
                 size: (1280, 720),
+                aspect: "1/1".into(),
                 checksum: None,
             }
         );

@@ -13,13 +13,16 @@ use crate::{
         encoded::{Parts, hash},
         index::Index,
         report::{AudioReport, ShardReport},
+        text::clip,
     },
     ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+    limits::NOTE_BYTES_MAX,
     output::{
         args::{self, JOINED_FILE, METADATA_FILE},
         checks::{check_audio, check_extras, check_muxed, check_plan, unproven},
         covers,
         join::{JoinedVideo, join_shards},
+        notes,
         proof::{self, ProofInput},
     },
 };
@@ -31,6 +34,8 @@ pub struct Assembled {
     pub path: PathBuf,
     /// BLAKE3 of the output, in hex, as the proof has it.
     pub blake3: String,
+    /// What only the whole film shows; empty if nothing is unusual.
+    pub note: String,
     /// The proof: JSON, equal bytes for equal work.
     pub proof: Vec<u8>,
 }
@@ -53,6 +58,7 @@ pub async fn assemble(
         .map(|(_, report)| ShardReport::from_bytes(report))
         .collect::<Result<_, _>>()?;
     check_plan(index, single, &reports)?;
+    let notes = notes::of_encoding(index, context.spec, &reports);
     let audio = check_audio(index, &parts.audio)?;
     let video = match &index.facts.source.video {
         Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
@@ -80,11 +86,13 @@ pub async fn assemble(
         muxed_frames,
         audio: &audio,
         extras: &extras,
+        notes: &notes,
         output_blake3: &blake3,
     });
     Ok(Assembled {
         path,
         blake3,
+        note: clip(&notes.join("; "), NOTE_BYTES_MAX),
         proof,
     })
 }

@@ -27,6 +27,8 @@ pub(crate) struct ProofInput<'a> {
     pub audio: &'a [AudioReport],
     /// Of the step that took the extras.
     pub extras: &'a ExtrasReport,
+    /// What the encoding showed, beside what the analysis noted.
+    pub notes: &'a [String],
     pub output_blake3: &'a str,
 }
 
@@ -45,8 +47,8 @@ struct Proof<'a> {
     extras: Vec<Taken<'a>>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     extras_complaints: &'a [String],
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    left_out: &'a [String],
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    left_out: Vec<&'a str>,
     checks: Vec<Check>,
 }
 
@@ -179,7 +181,12 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             .collect(),
         extras: extras(input),
         extras_complaints: &input.extras.complaints,
-        left_out: &facts.notes,
+        left_out: facts
+            .notes
+            .iter()
+            .chain(input.notes)
+            .map(String::as_str)
+            .collect(),
         checks: names
             .into_iter()
             .map(|name| Check { name, holds: true })

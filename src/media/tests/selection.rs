@@ -283,3 +283,51 @@ fn a_codec_that_can_not_be_decoded_is_named() {
     let error = refused(&world, &clip, &spec(&[("container", "m4a")]));
     assert_eq!(error.kind(), "no-decoder");
 }
+
+#[test]
+fn packets_that_give_no_picture_are_counted() {
+    let world = World::new();
+    let film = world.made_by(
+        "pictures.mov",
+        "-f lavfi -i testsrc2=size=64x64:rate=24:duration=2 -c:v png -threads 1",
+    );
+    let mut bytes = std::fs::read(&film.path).unwrap();
+    let places = bytes.windows(4).enumerate();
+    let places: Vec<usize> = places
+        .filter(|(_, four)| four == b"\x89PNG")
+        .map(|(at, _)| at)
+        .collect();
+    assert_eq!(places.len(), 48);
+    for at in &places[1..] {
+        bytes[*at] = b'X';
+    }
+    let job = world.job(&world.written("one.mov", bytes), &quick(&[]));
+    assert_eq!(job.proof["frames"]["decoded"], 1);
+    let lost = "47 of 48 packets of the video gave no picture of their own";
+    assert!(
+        has(&left_out(&job), lost) && job.note.contains(lost),
+        "{}",
+        job.note
+    );
+}
+
+#[test]
+fn a_shape_of_pixels_that_changes_is_noted() {
+    let world = World::new();
+    let part = |shape: &str| {
+        let options =
+            format!("-f lavfi -i testsrc2=size=96x64:rate=25:duration=1 -vf setsar={shape} {X264}");
+        let name = format!("{}.h264", shape.replace('/', "-"));
+        std::fs::read(world.made_by(&name, &options).path).unwrap()
+    };
+    let film = world.written("shapes.h264", [part("4/3"), part("1/1")].concat());
+    let job = world.job(&film, &quick(&[("container", "mkv")]));
+    let note = "the shape of the pixels changes within the film (4/3, 1/1)";
+    assert!(
+        has(&left_out(&job), note) && job.note.contains(note),
+        "{}",
+        job.note
+    );
+    let alike = world.written("alike.h264", [part("4/3"), part("4/3")].concat());
+    assert!(left_out(&world.job(&alike, &quick(&[]))).is_empty());
+}

@@ -18,7 +18,7 @@ use crate::{
         process::{LineEffect, Listener},
         showinfo,
     },
-    limits::{FRAMES_MAX, JOINT_FRAMES},
+    limits::{ASPECTS_MAX, FRAMES_MAX, JOINT_FRAMES},
     video::timing::{encoded_base, fps},
 };
 
@@ -58,6 +58,8 @@ pub(crate) struct FrameChecker<'a> {
     /// Past the last needed frame: what follows doesn't matter.
     past_end: bool,
     decoded_times: Vec<i64>,
+    /// Shapes of the pixels of the shard's frames, each once, in order.
+    aspects: Vec<String>,
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
     /// Errors in the shard's range.
@@ -95,6 +97,7 @@ impl<'a> FrameChecker<'a> {
             seen: 0,
             past_end: false,
             decoded_times: Vec::new(),
+            aspects: Vec::new(),
             filtered_times: None,
             encoded: 0,
             diagnostics: Diagnostics::default(),
@@ -160,6 +163,20 @@ impl<'a> FrameChecker<'a> {
             && self.diagnostics.kept == other.diagnostics.kept
     }
 
+    fn note_aspect(&mut self, frame: &showinfo::Frame) {
+        if self.aspects.len() < ASPECTS_MAX && !self.aspects.contains(&frame.aspect) {
+            self.aspects.push(frame.aspect.clone());
+        }
+    }
+
+    /// The shapes of the pixels, if there are several.
+    pub fn changed_aspects(&self) -> Vec<String> {
+        match self.aspects.as_slice() {
+            [] | [_] => Vec::new(),
+            several => several.to_vec(),
+        }
+    }
+
     /// Times of the frames given to the encoder.
     pub fn times(&self) -> &[i64] {
         self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
@@ -178,6 +195,7 @@ impl<'a> FrameChecker<'a> {
             }
             self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
             self.decoded += 1;
+            self.note_aspect(frame);
             return Ok(LineEffect::Progress);
         };
         let in_range = !self.range.is_before(pts) && !self.range.is_after(pts);
@@ -209,6 +227,7 @@ impl<'a> FrameChecker<'a> {
             self.diagnostics.place = format!("after {} s", seconds(place_us));
             self.decoded += 1;
             self.decoded_times.push(pts);
+            self.note_aspect(frame);
             within_limit(self.decoded)?;
         }
         Ok(LineEffect::Progress)

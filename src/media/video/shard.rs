@@ -178,12 +178,14 @@ async fn finish(
     let base = encoded_base(context.spec, index);
     check_times(&fragments, base, &times)?;
     let encoded = fragments.samples.len() as u64;
+    let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
     let report = ShardReport {
         head: ShardHead {
             range,
             single,
             decoded: checker.decoded,
+            aspects,
             encoded,
             lead_in: checker.lead_in,
             opening,

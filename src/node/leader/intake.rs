@@ -11,7 +11,9 @@ use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
     Release, Reopen, State, TaskKind, TaskState,
-    limits::{COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL},
+    limits::{
+        ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL,
+    },
 };
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
@@ -212,7 +214,7 @@ impl Intake {
     async fn record_done(&self, key: &AttemptKey, done: Done) -> Result<(), ConsensusError> {
         let Analysis {
             plan,
-            plan_note,
+            mut plan_note,
             audio_tracks,
             extras,
             epoch,
@@ -227,6 +229,10 @@ impl Intake {
         }
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
         let said = key.kind() == TaskKind::Analyze && readable;
+        let level = self.cluster.local().feature_level();
+        if key.kind() == TaskKind::Assemble && level < ASSEMBLY_NOTE_LEVEL {
+            plan_note.clear();
+        }
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,

@@ -334,6 +334,10 @@ impl Run<'_> {
             bytes_out: bytes,
             report,
             frames: self.entry.job.frames_total,
+            analysis: Some(Analysis {
+                plan_note: assembled.note,
+                ..Default::default()
+            }),
             ..Default::default()
         })
     }

@@ -40,6 +40,8 @@ pub struct Options {
     pub restart: bool,
     /// The program, if not the one built beside the running one.
     pub binary: Option<PathBuf>,
+    /// Whether the nodes serve HTTP.
+    pub http: bool,
     /// Extra environment of the nodes.
     pub environment: Vec<(String, String)>,
 }
@@ -51,6 +53,7 @@ impl Default for Options {
             slots: None,
             restart: true,
             binary: None,
+            http: false,
             environment: Vec::new(),
         }
     }
@@ -103,6 +106,11 @@ impl LocalCluster {
     /// The address of one node; their ids start at 1.
     pub fn endpoint(&self, node: u64) -> String {
         format!("127.0.0.1:{}", self.base_port + node as u16 - 1)
+    }
+
+    /// The address of one node's HTTP port, if the nodes serve HTTP.
+    pub fn http(&self, node: u64) -> String {
+        format!("127.0.0.1:{}", self.base_port + node as u16 + 999)
     }
 
     /// The log of the supervisor and of all nodes.
@@ -294,8 +302,6 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
         .args(["--base-port", &base_port.to_string()])
         // A relative folder, as in the README: nodes must not depend on that.
         .args(["--data", "nodes"])
-        // Its ports would be those of another cluster.
-        .arg("--no-http")
         .current_dir(folder)
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
@@ -303,6 +309,10 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
         .stderr(log);
     if let Some(slots) = options.slots {
         command.args(["--slots", &slots.to_string()]);
+    }
+    // Its ports may be those of another cluster.
+    if !options.http {
+        command.arg("--no-http");
     }
     if !options.restart {
         command.arg("--no-restart");

@@ -177,7 +177,14 @@ impl Writer<'_> {
                 }
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
-            TaskKind::Assemble => return self.succeed_if_agreed(id, c.unix_ms),
+            TaskKind::Assemble => {
+                // Every home says the same.
+                if !job.plan_note.contains(&c.plan_note) {
+                    job.plan_note = joined_notes([&job.plan_note, &c.plan_note]);
+                    self.put_job(job);
+                }
+                return self.succeed_if_agreed(id, c.unix_ms);
+            }
         }
         Reply::done(id)
     }

@@ -175,6 +175,10 @@ impl Steps<'_> {
             }
             Err(error) => return Err(error),
         };
+        let note = match output.note.as_str() {
+            "" => note,
+            more => format!("{note}; {more}"),
+        };
         Ok(Made {
             index,
             shards: parts.shards.len(),

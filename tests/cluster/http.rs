@@ -1,0 +1,80 @@
+//! The HTTP port through a failover: what was safe stays safe, on any node.
+
+use std::time::{Duration, Instant};
+
+use reelraft_harness::{HttpAnswer, LocalCluster, Options, http_ask};
+
+use crate::{calm, clip};
+
+const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
+
+/// How long the survivors may take to answer again, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Asks a node until it answers without a fault of its own, as upload
+/// libraries do.
+fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+    let started = Instant::now();
+    loop {
+        let answer = http_ask(address, method, path, headers, body);
+        match answer {
+            Ok(answer) if answer.status < 500 => return answer,
+            answer => assert!(started.elapsed() < PATIENCE, "{answer:?}"),
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+fn offset(answer: &HttpAnswer) -> usize {
+    let offset = answer.header("upload-offset");
+    offset.and_then(|offset| offset.parse().ok()).unwrap()
+}
+
+/// The leader takes the first half of an upload and is killed. The second half
+/// goes to another node, and a third one gives the film, the same as always.
+#[test]
+fn an_upload_survives_the_node_that_took_its_last_chunk() {
+    let calm = calm("mp4");
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        restart: false,
+        http: true,
+        ..Default::default()
+    };
+    let cluster = LocalCluster::start(folder.path(), options);
+    let mut source = std::fs::read(clip()).unwrap();
+    // A box that says nothing, so that the upload has several chunks.
+    let padding: u32 = 3 << 20;
+    source.extend(padding.to_be_bytes());
+    source.extend(b"free");
+    source.resize(source.len() + padding as usize - 8, 0);
+    let leader = cluster.leader();
+    let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
+    let [first, second, third] = [leader, others[0], others[1]].map(|node| cluster.http(node));
+
+    // "clip.mp4", --preset medium, --shard-seconds 1.
+    let metadata = "filename Y2xpcC5tcDQ=,preset bWVkaXVt,shard_seconds MQ==";
+    let length = source.len();
+    let headers = format!("{TUS}Upload-Length: {length}\r\nUpload-Metadata: {metadata}\r\n");
+    let made = ask(&first, "POST", "/api/v1/uploads", &headers, b"");
+    let path = made.header("location").unwrap().to_string();
+    let part = |from: usize| {
+        format!("{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {from}\r\n")
+    };
+    let half = length / 2;
+    let sent = ask(&first, "PATCH", &path, &part(0), &source[..half]);
+    assert_eq!(offset(&sent), half);
+    cluster.kill(leader);
+
+    let there = offset(&ask(&second, "HEAD", &path, TUS, b""));
+    assert!(there >= half - half % (1 << 20), "{there} of {half}");
+    let sent = ask(&second, "PATCH", &path, &part(there), &source[there..]);
+    assert_eq!(offset(&sent), length, "{sent:?}");
+
+    let job = path.replace("uploads", "jobs");
+    let events = ask(&second, "GET", &format!("{job}/events"), "", b"");
+    assert!(String::from_utf8_lossy(&events.body).contains("\"state\":\"succeeded\""));
+    let output = ask(&third, "GET", &format!("{job}/output"), "", b"");
+    assert_eq!(output.header("etag"), Some(format!("\"{calm}\"").as_str()));
+    assert_eq!(blake3::hash(&output.body).to_hex().as_str(), calm);
+}
