@@ -126,7 +126,7 @@ impl Writer<'_> {
     /// Why there is no room for another job, if there is none.
     pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
         let rows = self.state.jobs.size() as u64;
-        no_room(&self.state, &c.tenant, c.bounds?, rows)
+        no_room(self.state, &c.tenant, c.bounds?, rows)
     }
 }
 

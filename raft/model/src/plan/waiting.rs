@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     home_rules::holders,
-    rows::{Home, JobState, TaskKind, TaskState},
+    rows::{JobState, TaskKind, TaskState},
     state::JobEntry,
 };
 
@@ -55,11 +55,8 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         let wanted = health.faults() + 1;
         return Some(Waiting::HomesToBePlaced { wanted });
     }
-    let homes_where = |found: &dyn Fn(&Home) -> bool| -> Vec<u64> {
-        let homes = job.current_homes().filter(|home| found(home));
-        homes.map(|home| home.node).collect()
-    };
-    let lost = homes_where(&|home| !health.alive(home.node));
+    let homes = job.current_homes().map(|home| home.node);
+    let lost: Vec<u64> = homes.filter(|&node| !health.alive(node)).collect();
     let mut holders: Vec<u64> = holders(job).collect();
     holders.sort_unstable();
     let held = holders.iter().any(|&node| health.alive(node));
@@ -82,31 +79,10 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         let (job, build) = (job.id.clone(), job.build.clone());
         return Some(Waiting::NodeOfBuild { job, build });
     }
-    if state == JobState::Assembling {
-        let open = |node: u64| {
-            let task = entry.tasks.get(&(TaskKind::Assemble, node as u32));
-            task.is_none_or(|task| task.state() != TaskState::Done)
-        };
-        let unable = homes_where(&|home| open(home.node) && !health.can_run(home.node, &job.build));
-        let (starting, unable): (Vec<u64>, Vec<u64>) =
-            unable.into_iter().partition(|node| starting.contains(node));
-        if lost.is_empty() && !starting.is_empty() {
-            return Some(Waiting::NodesToStart { nodes: starting });
-        }
-        let foreign = |id: &&u64| {
-            let node = health.nodes.get(*id);
-            node.is_some_and(|node| node.build != job.build)
-        };
-        let homes: Vec<u64> = unable.iter().filter(foreign).copied().collect();
-        match (lost.is_empty(), unable.is_empty(), homes.is_empty()) {
-            (false, ..) => return Some(Waiting::HomesToReturn { homes: lost }),
-            (true, false, true) => return Some(Waiting::HomesToAssemble { homes: unable }),
-            (true, false, false) => {
-                let (job, build) = (job.id.clone(), job.build.clone());
-                return Some(Waiting::HomesOfBuild { job, build, homes });
-            }
-            (true, true, _) => {}
-        }
+    if state == JobState::Assembling
+        && let Some(waiting) = assembly_waiting(entry, health, lost)
+    {
+        return Some(waiting);
     }
     if state == JobState::Analyzing
         && job.build.is_empty()
@@ -118,6 +94,37 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
     let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
     let absent = absent.map(|(id, _)| *id).chain(starting).collect();
     (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot { absent })
+}
+
+/// What the assembly of a job waits for, besides a slot; `lost` are the homes that
+/// are silent.
+fn assembly_waiting(entry: &JobEntry, health: &ClusterHealth, lost: Vec<u64>) -> Option<Waiting> {
+    let job = &entry.job;
+    let open = |node: u64| {
+        let task = entry.tasks.get(&(TaskKind::Assemble, node as u32));
+        task.is_none_or(|task| task.state() != TaskState::Done)
+    };
+    let unable = job
+        .current_homes()
+        .map(|home| home.node)
+        .filter(|&node| open(node) && !health.can_run(node, &job.build));
+    let starting = health.starting();
+    let (starting, unable): (Vec<u64>, Vec<u64>) = unable.partition(|node| starting.contains(node));
+    let foreign = |id: &&u64| {
+        let node = health.nodes.get(*id);
+        node.is_some_and(|node| node.build != job.build)
+    };
+    let homes: Vec<u64> = unable.iter().filter(foreign).copied().collect();
+    if !lost.is_empty() {
+        Some(Waiting::HomesToReturn { homes: lost })
+    } else if !starting.is_empty() {
+        Some(Waiting::NodesToStart { nodes: starting })
+    } else if !homes.is_empty() {
+        let (job, build) = (job.id.clone(), job.build.clone());
+        Some(Waiting::HomesOfBuild { job, build, homes })
+    } else {
+        (!unable.is_empty()).then_some(Waiting::HomesToAssemble { homes: unable })
+    }
 }
 
 impl fmt::Display for Waiting {
