@@ -96,6 +96,9 @@ pub enum MediaError {
         "the picture's size or format changes within the film, where deinterlacing would lose pictures"
     )]
     ChangingPicture,
+    /// The film's clock begins anew midway, in a format in which it must not.
+    #[error("the film's clock begins anew after {after} s")]
+    ClockRestarts { after: String },
     /// The source does not decode cleanly, and the spec is strict.
     #[error("the source is damaged: {complaint}")]
     DamagedSource { complaint: String },
@@ -186,6 +189,7 @@ impl MediaError {
             Self::CropMisfit { .. } => "crop-misfit",
             Self::PadMisfit { .. } => "pad-misfit",
             Self::ChangingPicture => "changing-picture",
+            Self::ClockRestarts { .. } => "clock-restarts",
             Self::DamagedSource { .. } => "damaged-source",
             Self::NoSuchAudioTask => "no-audio",
             Self::NoExtras => "no-extras",
@@ -234,6 +238,7 @@ impl MediaError {
             | Self::CropMisfit { .. }
             | Self::PadMisfit { .. }
             | Self::ChangingPicture
+            | Self::ClockRestarts { .. }
             | Self::DamagedSource { .. }
             | Self::NoSuchAudioTask
             | Self::NoExtras
@@ -299,6 +304,9 @@ impl MediaError {
             }
             Self::ChangingPicture => {
                 "leave --deinterlace off; all pictures are scaled to the first one's size"
+            }
+            Self::ClockRestarts { .. } => {
+                "cut the file there and submit its parts, or convert it with a tool that gives it one clock"
             }
             Self::DamagedSource { .. } => {
                 "without --strict it is made as far as it can be decoded, and the proof lists where"

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Packets of the chosen video stream: about 27 hours at 200 per second. Each
-/// costs about 20 bytes of memory during analysis.
+/// costs about 50 bytes of memory during analysis, 1 GB in all.
 pub const PACKETS_MAX: usize = 20_000_000;
 
 /// Frames of one output. Gaps in a source's timestamps can make a constant
@@ -93,6 +93,25 @@ pub const SILENCE_MLUFS: i32 = -70_000;
 
 /// All notes of a plan in one line, for logs and people.
 pub const NOTE_BYTES_MAX: usize = 1_000;
+
+/// How far sound may lie from where it was encoded, in microseconds: what other
+/// clocks round off, and half of what anybody notices.
+pub const SYNC_SLACK_US: i64 = 20_000;
+
+/// Ticks per second of a source's clock. Above, a picture of two seconds would
+/// exceed the 32 bits that MP4 has for its duration.
+pub const CLOCK_TICKS_MAX: i64 = 1_000_000_000;
+
+/// Pictures of a film whose decode times lie behind an earlier one, in formats in
+/// which ffmpeg does not even out the clock. Damage causes a few; a clock that
+/// begins anew would squeeze all that follows into a moment.
+pub const PICTURES_BEHIND_MAX: usize = LOOK_AHEAD_PACKETS;
+
+/// How far into a source its streams are looked for where one is declared and
+/// has not come after ffmpeg's usual few seconds: in microseconds of film, and in
+/// bytes.
+pub const LATE_STREAM_US_MAX: u64 = 180_000_000;
+pub const LATE_STREAM_BYTES_MAX: u64 = 200_000_000;
 
 /// Shapes of pixels of a shard that are noted. A broadcast changes between two.
 pub const ASPECTS_MAX: usize = 4;

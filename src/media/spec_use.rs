@@ -101,7 +101,7 @@ fn all_steps(spec: &Spec) -> String {
         FilterClock::Muxer,
     );
     let audio = audio_args::track(&input, &index, spec, &index.facts.audio_tracks[0]);
-    let output = output_args::assemble(&index, spec, &["a".into()], Some("e".as_ref()));
+    let output = output_args::assemble(&index, spec, &["a".into()], &[], Some("e".as_ref()));
     let reference = output_args::reference(&index, spec, false, "in", "out");
 
     let mut diagnostics = Diagnostics::default();

@@ -127,18 +127,23 @@ async fn one(
     match output {
         Output::Json => print(&json::line(&documents::Job::from(&job)))?,
         Output::Table => {
-            client.screen().notice(&format!(
-                "{} is done: {}, BLAKE3 {}",
-                out.display(),
-                summary(&job),
-                job.output_hash,
-            ));
-            if !job.plan_note.is_empty() {
-                client.screen().notice(&format!("note: {}", job.plan_note));
+            for line in ending(out, &job) {
+                client.screen().notice(&line);
             }
         }
     }
     Ok(())
+}
+
+/// What is said of a finished job: what came of it, and what `job show` notes
+/// of it, such as what is left out.
+fn ending(out: &Path, job: &Job) -> Vec<String> {
+    let (made, hash) = (summary(job), &job.output_hash);
+    let mut lines = vec![format!("{} is done: {made}, BLAKE3 {hash}", out.display())];
+    if !job.plan_note.is_empty() {
+        lines.push(format!("note: {}", job.plan_note));
+    }
+    lines
 }
 
 /// Submits the job and follows it until it has succeeded.
@@ -173,4 +178,19 @@ async fn run_job(
     let job = follow_with_bar(client, &id).await?;
     outcome(&job)?;
     Ok(job)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_job_notes_is_said_at_its_end() {
+        let mut job = Job::default();
+        assert_eq!(ending(Path::new("o.mp4"), &job).len(), 1);
+        job.plan_note = "a data track (gpmd) is left out".into();
+        let lines = ending(Path::new("o.mp4"), &job);
+        assert!(lines[0].starts_with("o.mp4 is done: "), "{lines:?}");
+        assert_eq!(lines[1..], ["note: a data track (gpmd) is left out"]);
+    }
 }

@@ -7,7 +7,7 @@ use crate::{
     analysis::{
         color,
         first_frame::{FirstFrame, first_frame},
-        left_out,
+        left_out, one_pass,
         packets::{self, Packet},
         picture::picture,
         planner, probe,
@@ -86,6 +86,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         hdr: Hdr::default(),
         color_tags: HeaderColorTags::default(),
         zero: 0,
+        clock: None,
     };
     match facts.source.video {
         Some(_) => analyze_video(context, &found, facts).await,
@@ -107,7 +108,7 @@ async fn analyze_video(
         .chain(facts.extras.iter().map(|extra| extra.stream))
         .collect();
     let source = &facts.source;
-    let packets = packets::scan(context, source).await?;
+    let mut packets = packets::scan(context, source).await?;
     let first = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {
@@ -121,7 +122,14 @@ async fn analyze_video(
         (Some(first), Some(single)) => first.saturating_sub(single),
         _ => 0,
     };
-    let plan = make_plan(context.spec, source, &packets, &first, zero)?;
+    if source.discontinuous {
+        facts.clock =
+            one_pass::compare(context, &facts, &other_streams, &mut packets, zero).await?;
+        facts.source.leaps = facts.clock.is_none();
+    } else {
+        packets::reject_restarts(&packets, source.video().time_base)?;
+    }
+    let plan = make_plan(context.spec, &facts.source, &packets, &first, zero)?;
     facts.zero = zero;
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
@@ -172,7 +180,8 @@ fn make_plan(
 ) -> Result<Plan, MediaError> {
     let base = source.video().time_base;
     let mut plan = planner::plan(packets, base, spec.shard_ms);
-    let note = plan.note.take().or_else(|| {
+    let leaps = source.leaps.then(|| "its clock leaps".to_string());
+    let note = leaps.or(plan.note.take()).or_else(|| {
         let promised = plan.times.first().copied();
         reason_not_to_cut(source, &first.decoded, promised)
     });

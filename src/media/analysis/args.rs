@@ -5,8 +5,8 @@ use reelraft_model::spec::{Codec, Spec};
 use crate::{
     facts::{index::Index, source::Source, text::strings},
     ffmpeg::{
-        args::{drain_other_streams, global_options},
-        input::{Input, open_input},
+        args::{clock_rule, decoded_audio, global_options, read_along},
+        input::{Input, look_far, open_input, open_source},
         log::{LOG, LOG_ERRORS},
     },
     limits::{LOOSE_PICTURES_MIN, STILL_PACKETS},
@@ -16,9 +16,11 @@ use crate::{
 /// The fields that [`probe`] requests.
 const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,codec_tag_string,profile,codec_type,width,height,time_base,nb_frames,sample_rate,channels,channel_layout:stream_disposition:stream_tags:stream_side_data:program=program_id:program_stream=index:chapter=time_base,start,end:chapter_tags";
 
-/// ffprobe: prints format, streams and chapters as JSON.
-pub(crate) fn probe(input: &Input) -> Vec<String> {
+/// ffprobe: prints format, streams and chapters as JSON. `late` looks further than
+/// usual for streams that are declared.
+pub(crate) fn probe(input: &Input, late: bool) -> Vec<String> {
     let mut args = shown(PROBED);
+    args.extend(look_far(late));
     args.extend(open_input(input, None));
     args
 }
@@ -74,7 +76,26 @@ pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
         "-of",
         "compact=p=0:nk=1",
     ]);
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
+    args
+}
+
+/// ffmpeg: prints the times of the pictures' packets as one pass over all streams
+/// of the job reads them; see `picture_clock.rs`. Sound is decoded, since its length
+/// may move the clock.
+pub(crate) fn one_pass(
+    input: &Input,
+    source: &Source,
+    spec: &Spec,
+    audio: &[u32],
+    other_streams: &[u32],
+) -> Vec<String> {
+    let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(source));
+    args.extend(strings(&["-threads", "1"]));
+    args.extend(open_source(input, source));
+    args.extend(read_along(source, other_streams, &[]));
+    args.extend(audio.iter().flat_map(|stream| decoded_audio(spec, *stream)));
     args
 }
 
@@ -94,7 +115,7 @@ pub(crate) fn refresh_units(codec: &str) -> Option<&'static str> {
 pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-copyts", "-discard", "nokey"]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{}", source.video().stream),
@@ -119,12 +140,13 @@ pub(crate) fn first_frame(
     encoder: &str,
 ) -> Vec<String> {
     let mut args = global_options(LOG);
+    args.extend(clock_rule(source));
     if copyts {
         args.extend(strings(&["-copyts"]));
     }
     args.extend(strings(&["-threads", "1"]));
     args.extend(source.video().decoder_args());
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{}", source.video().stream),
@@ -142,11 +164,7 @@ pub(crate) fn first_frame(
         "null",
         "-",
     ]));
-    args.extend(drain_other_streams(
-        source,
-        mapped,
-        &[source.video().stream],
-    ));
+    args.extend(read_along(source, mapped, &[source.video().stream]));
     args
 }
 
@@ -175,7 +193,7 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-of",
         "json=compact=1",
     ]);
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args
 }
 
@@ -185,9 +203,10 @@ pub(crate) const SAMPLE_FILE: &str = "sample.mkv";
 /// Encodes the first frame as the reference would, for its header only.
 pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(&index.facts.source));
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
-    args.extend(open_input(input, Some(&index.facts.source.demuxer)));
+    args.extend(open_source(input, &index.facts.source));
     args.extend(video(spec, index, Pass::Reference { whole: false }));
     args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
     args

@@ -7,14 +7,14 @@ use crate::{
     error::MediaError,
     facts::{
         source::{Source, Video},
-        times::Ratio,
+        times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
         context::Context,
         log::Diagnostics,
         process::{LineEffect, Listener},
     },
-    limits::PACKETS_MAX,
+    limits::{PACKETS_MAX, PICTURES_BEHIND_MAX},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,32 @@ pub(crate) async fn scan(
     let mut packets = listener.packets;
     mark_clean(context, source, &mut packets).await?;
     Ok(packets)
+}
+
+/// Refuses a film whose clock begins anew midway.
+///
+/// # Errors
+/// [`MediaError::ClockRestarts`] names the time at which it does.
+pub(crate) fn reject_restarts(packets: &[Packet], base: Ratio) -> Result<(), MediaError> {
+    let times = || packets.iter().filter_map(|packet| packet.dts);
+    let (mut highest, mut behind) = (i64::MIN, 0);
+    for dts in times() {
+        behind += usize::from(dts < highest);
+        highest = highest.max(dts);
+    }
+    if behind <= PICTURES_BEHIND_MAX {
+        return Ok(());
+    }
+    // Where it falls deepest.
+    let mut last = i64::MIN;
+    let falls = times().map(|dts| (std::mem::replace(&mut last, dts), dts));
+    let after = falls
+        .filter(|(before, dts)| dts < before)
+        .max_by_key(|(before, dts)| before.saturating_sub(*dts))
+        .map_or(highest, |(before, _)| before);
+    Err(MediaError::ClockRestarts {
+        after: seconds(rescale(after, base, MICROSECONDS)),
+    })
 }
 
 /// Codecs in which every keyframe is clean, beside those of which ffmpeg says
@@ -192,6 +218,21 @@ impl Listener for RefreshLines {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_clock_that_begins_anew_is_refused_and_one_that_stumbles_is_not() {
+        let film = Ratio { num: 1, den: 25 };
+        let of = |times: Vec<i64>| -> Vec<Packet> {
+            let lines = times.iter().map(|dts| format!("{dts}|{dts}|K_"));
+            lines.map(|line| parse_packet(&line).unwrap()).collect()
+        };
+        let anew = of((0..150).chain(0..150).collect());
+        let error = reject_restarts(&anew, film).unwrap_err();
+        assert_eq!(error.kind(), "clock-restarts");
+        assert!(error.to_string().contains("after 5.960000 s"), "{error}");
+        let stumbling = of((0..150).chain(148..300).collect());
+        assert!(reject_restarts(&stumbling, film).is_ok());
+    }
 
     #[test]
     fn packets_are_read() {

@@ -179,7 +179,7 @@ impl Planner {
         if last.saturating_sub(*first) < self.target_ticks {
             return None;
         }
-        Some(match self.keys.len() {
+        Some(match self.keys.len() + self.recent.len() {
             0 | 1 => "its first keyframe is the only one",
             _ => "no keyframe lies where a second shard could begin",
         })

@@ -12,7 +12,7 @@ use crate::{
         times::{Ratio, parse_microseconds},
     },
     ffmpeg::{context::Context, listeners::TextListener, process::Exit},
-    limits::{LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
+    limits::{CLOCK_TICKS_MAX, LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
 
 /// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
@@ -31,6 +31,9 @@ struct Shown {
     #[serde(default)]
     packets: Vec<serde::de::IgnoredAny>,
     format: Format,
+    /// Whether it had to be looked for further than usual.
+    #[serde(skip)]
+    late: bool,
 }
 #[derive(Deserialize)]
 struct FirstPackets {
@@ -49,9 +52,47 @@ struct Format {
     tags: Tags,
 }
 
+impl Shown {
+    fn demuxer(&self) -> &str {
+        let names = &self.format.format_name;
+        names.split(',').next().unwrap_or_default()
+    }
+
+    fn discontinuous(&self) -> bool {
+        JUMPING.contains(&self.demuxer())
+    }
+
+    /// Streams that are declared and of which nothing more is known.
+    fn unknown(&self) -> usize {
+        let unknown = |stream: &&Stream| match stream.codec_type.as_deref() {
+            Some("video") => stream.codec_name.is_some() && !stream.has_size(),
+            Some("audio") => stream.codec_name.is_some() && stream.audio_params().is_none(),
+            _ => false,
+        };
+        self.streams.iter().filter(unknown).count()
+    }
+}
+
 /// Opens the source under the whitelist and selects the video.
 pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
-    match ask_ffprobe(context, &args::probe(context.input)).await {
+    match ask_ffprobe::<Shown>(context, &args::probe(context.input, false)).await {
+        Ok(shown) if shown.unknown() > 0 && shown.discontinuous() => {
+            let arguments = args::probe(context.input, true);
+            let further: Shown = ask_ffprobe(context, &arguments).await?;
+            match further.unknown() < shown.unknown() {
+                true => {
+                    choose(
+                        context,
+                        Shown {
+                            late: true,
+                            ..further
+                        },
+                    )
+                    .await
+                }
+                false => choose(context, shown).await,
+            }
+        }
         Ok(shown) => choose(context, shown).await,
         // A film of bare JPEG pictures looks like a single one. A photo stays
         // refused.
@@ -108,13 +149,7 @@ fn refusal(text: &TextListener) -> MediaError {
 
 /// Puts together what was found, and selects the video.
 async fn choose(context: &Context<'_>, shown: Shown) -> Result<ProbedSource, MediaError> {
-    let demuxer = shown
-        .format
-        .format_name
-        .split(',')
-        .next()
-        .unwrap_or_default()
-        .to_string();
+    let demuxer = shown.demuxer().to_string();
     let stills = match context.spec.container().sound_alone() {
         true => Vec::new(),
         false => find_stills(context, &shown.streams, &demuxer).await?,
@@ -146,6 +181,8 @@ fn assemble(
     select::mark_other_programs(spec, &mut shown.streams, &shown.programs, stream)?;
     let source = Source {
         discontinuous: JUMPING.contains(&demuxer.as_str()),
+        leaps: false,
+        late: shown.late,
         demuxer,
         start_us: shown
             .format
@@ -211,6 +248,13 @@ fn described(video: &Stream) -> Result<Video, MediaError> {
             tool: "ffprobe".into(),
             detail: format!("the time base {:?}", video.time_base),
         })?;
+    if time_base.den > CLOCK_TICKS_MAX {
+        return Err(MediaError::OverLimit {
+            what: "the ticks a second of the film's clock",
+            found: time_base.den.unsigned_abs(),
+            max: CLOCK_TICKS_MAX.unsigned_abs(),
+        });
+    }
     Ok(Video {
         stream: video.index,
         codec: video.codec().to_string(),

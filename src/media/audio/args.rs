@@ -10,8 +10,8 @@ use crate::{
         source::Source, text::strings,
     },
     ffmpeg::{
-        args::{drain_other_streams, global_options},
-        input::{Input, open_input},
+        args::{clock_rule, global_options, pass_along},
+        input::{Input, open_source},
         log::{LOG, LOG_ERRORS},
     },
     limits::SHIFT_SECONDS,
@@ -39,6 +39,8 @@ impl AudioIntermediate {
             (_, Container::Flac) => AudioIntermediate::Flac,
             (_, Container::Opus) => AudioIntermediate::Ogg,
             _ if muxed_codec(spec, track) == "opus" => AudioIntermediate::Ogg,
+            // Matroska would write a second codec header over the first.
+            (Audio::Copy, _) if track.headers_repeat => AudioIntermediate::Mp4,
             // Matroska keeps the encoder's delay, which it needs to place the
             // first packet; a fragmented MP4 would lose it.
             (_, Container::Mkv | Container::Webm) => AudioIntermediate::Matroska,
@@ -166,6 +168,15 @@ pub(crate) fn allow_experimental(spec: &Spec, track: &AudioTrack) -> Vec<String>
     }
 }
 
+/// Takes the frame headers off AAC that has them (ADTS, as in MPEG-TS). A
+/// fragmented MP4 would refuse them; whole files' muxers do this by themselves.
+fn unframed(track: &AudioTrack) -> Vec<String> {
+    match track.codec.as_str() {
+        "aac" => strings(&["-bsf:a", "aac_adtstoasc"]),
+        _ => Vec::new(),
+    }
+}
+
 /// Keeps the processor out of decoded, resampled and encoded audio (P1):
 /// floats are summed up in another order for each set of instructions. Any
 /// processor of this kind has these.
@@ -182,6 +193,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     let source = &index.facts.source;
     let form = AudioIntermediate::of(spec, track);
     let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(source));
     args.extend(same_on_every_processor(spec));
     args.extend(strings(&[
         "-progress",
@@ -190,7 +202,7 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{}", track.stream),
@@ -209,13 +221,10 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
     args.extend(delay_header(spec, track));
     if spec.audio() == Audio::Copy {
         args.extend(allow_experimental(spec, track));
+        args.extend(unframed(track));
     }
     args.push(form.file().to_string());
-    args.extend(drain_other_streams(
-        source,
-        &index.job_streams(),
-        &[track.stream],
-    ));
+    args.extend(pass_along(index, spec, &[track.stream]));
     args
 }
 
@@ -230,7 +239,7 @@ pub(crate) fn first(
     let mut args = global_options(LOG_ERRORS);
     args.extend(same_on_every_processor(spec));
     args.extend(strings(&["-threads", "1"]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     let map = format!("0:{}", track.stream);
     let first = |args: &mut Vec<String>| {
         args.extend(strings(&["-map", &map]));
@@ -243,6 +252,7 @@ pub(crate) fn first(
     if spec.audio() == Audio::Copy {
         first(&mut args);
         args.extend(allow_experimental(spec, track));
+        args.extend(unframed(track));
         args.extend(strings(&["-f", muxer(spec), "first"]));
     }
     args
@@ -259,7 +269,7 @@ pub(crate) fn measure(input: &Input, source: &Source, spec: &Spec, stream: u32) 
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(strings(&[
         "-map",
         &format!("0:{stream}"),
@@ -326,9 +336,27 @@ mod tests {
         )
         .join(" ");
         assert!(
-            args.ends_with("-page_duration 1 -f ogg audio.ogg -map 0:0 -map 0:4 -c copy -f null -"),
+            args.ends_with("-page_duration 1 -f ogg audio.ogg -map 0:0 -map 0:4 -c copy -copyinkf -flush_packets 1 -f framecrc -"),
             "{args}"
         );
+    }
+
+    #[test]
+    fn a_clock_that_leaps_is_evened_out_by_decoding_what_the_reference_does() {
+        let mut index = sample();
+        index.facts.source.discontinuous = true;
+        index.facts.source.leaps = true;
+        let mut second = index.facts.audio_tracks[0].clone();
+        second.stream = 4;
+        index.facts.audio_tracks.push(second);
+        let args = |audio| {
+            let own = &index.facts.audio_tracks[0];
+            track(&Input::File("s".into()), &index, &spec(audio, "mkv"), own).join(" ")
+        };
+        let copied = "-map 0:0 -map 0:4 -c copy -copyinkf -flush_packets 1 -f framecrc - -map 0:0 -filter:v select=0 -c wrapped_avframe -f null -";
+        assert!(args("copy").ends_with(copied), "{}", args("copy"));
+        let decoded = format!("{copied} -map 0:4 -filter:a aselect=0 -c pcm_s16le -f null -");
+        assert!(args("aac").ends_with(&decoded), "{}", args("aac"));
     }
 
     #[test]

@@ -8,8 +8,10 @@ use crate::{
         encoded::{Encoded, hash},
         index::Index,
         report::AudioReport,
+        times::Span,
     },
     ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+    limits::SHIFT_SECONDS,
 };
 
 /// Encodes one audio track, by its number from 0 in the output. `progress`
@@ -37,10 +39,12 @@ pub async fn encode_audio(
         .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     listener.diagnostics.reject_if_strict(context.spec.strict)?;
-    let packets = scan_intermediate(context, &path, form.demuxer(), "a:0")
-        .await?
-        .times;
-    if packets.is_empty() {
+    let packets = scan_intermediate(context, &path, form.demuxer(), "a:0").await?;
+    let shift_us = match form.shifted() {
+        true => SHIFT_SECONDS * 1_000_000,
+        false => 0,
+    };
+    if packets.times.is_empty() {
         // The first packet came when the track was chosen.
         return Err(MediaError::Unproven {
             check: "audio-encoded",
@@ -51,10 +55,15 @@ pub async fn encode_audio(
         .map_err(MediaError::disk("reading the audio"))?
         .len();
     let report = AudioReport {
-        packets: packets.len() as u64,
+        packets: packets.times.len() as u64,
         complaints: listener.diagnostics.kept,
         complaints_total: listener.diagnostics.total,
         blake3: hash(&path)?,
+        clock: listener.clock.digest(),
+        span: packets.span().map(|span| Span {
+            first_us: span.first_us - shift_us,
+            last_us: span.last_us - shift_us,
+        }),
     };
     Ok(Encoded {
         path,

@@ -61,6 +61,7 @@ pub(crate) async fn choose(
             codec: stream.codec().to_string(),
             sample_rate,
             channels,
+            headers_repeat: found.source.demuxer == "flv" && stream.codec() == "aac",
             layout: stream.channel_layout.clone().unwrap_or_default(),
             label: Label::of(stream),
             loudness: None,

@@ -20,9 +20,9 @@ use crate::{
         text::strings,
     },
     ffmpeg::{
-        args::{drain_other_streams, global_options},
+        args::{clock_rule, global_options, pass_along},
         context::Context,
-        input::{Input, open_input},
+        input::{Input, open_source},
         listeners::ProgressListener,
         log::{Diagnostics, LOG_ERRORS},
         packet_scan::scan_intermediate,
@@ -58,6 +58,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec, text_alone: bool) -> Vec
     let extras: Vec<Extra> = all.iter().filter(kept).cloned().collect();
     let form = ExtrasIntermediate::of(spec);
     let mut args = global_options(LOG_ERRORS);
+    args.extend(clock_rule(source));
     args.extend(strings(&[
         "-progress",
         "pipe:1",
@@ -65,7 +66,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec, text_alone: bool) -> Vec
         "-threads",
         "1",
     ]));
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     if form == ExtrasIntermediate::Matroska {
         // A Matroska file without a packet can't be read, and attachments have
         // none. A moment of silence is added, which the assembly ignores.
@@ -79,7 +80,7 @@ fn arguments(input: &Input, index: &Index, spec: &Spec, text_alone: bool) -> Vec
         args.extend(in_turn::text_outputs(all));
     }
     let used: Vec<u32> = all.iter().map(|extra| extra.stream).collect();
-    args.extend(drain_other_streams(source, &index.job_streams(), &used));
+    args.extend(pass_along(index, spec, &used));
     args
 }
 

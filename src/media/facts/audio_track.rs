@@ -11,6 +11,9 @@ pub(crate) struct AudioTrack {
     pub codec: String,
     pub sample_rate: u32,
     pub channels: u32,
+    /// Whether its codec header may come again among its packets.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub headers_repeat: bool,
     /// What its channels are, by ffprobe's name; empty if it is not known.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub layout: String,

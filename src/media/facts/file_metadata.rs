@@ -210,6 +210,8 @@ mod tests {
             source: Source {
                 demuxer: "mov".into(),
                 discontinuous: false,
+                leaps: false,
+                late: false,
                 start_us: Some(0),
                 video: None,
             },

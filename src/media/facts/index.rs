@@ -64,6 +64,10 @@ pub(crate) struct SourceFacts {
     pub color_tags: HeaderColorTags,
     /// The source's time, in its ticks, that a single pass maps to zero.
     pub zero: i64,
+    /// Hash of the pictures' times as one pass reads them, in formats whose
+    /// clock may leap, where it does not; see `ffmpeg/picture_clock.rs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -285,6 +289,8 @@ pub(crate) mod tests {
             source: Source {
                 demuxer: "mov".into(),
                 discontinuous: false,
+                leaps: false,
+                late: false,
                 start_us: Some(0),
                 video: Some(Video {
                     stream: 0,
@@ -303,6 +309,7 @@ pub(crate) mod tests {
                 codec: "aac".into(),
                 sample_rate: 48_000,
                 channels: 2,
+                headers_repeat: false,
                 layout: "stereo".into(),
                 label: Label::default(),
                 loudness: None,
@@ -321,6 +328,7 @@ pub(crate) mod tests {
             hdr: Hdr::default(),
             color_tags: HeaderColorTags::default(),
             zero: 0,
+            clock: None,
         };
         Index::new(
             facts,
@@ -341,10 +349,10 @@ pub(crate) mod tests {
     /// The head of a stored index, every field filled in. Nodes read indexes
     /// that older versions wrote, so its names must stay.
     const STORED_HEAD: &str = concat!(
-        r#"{"facts":{"source_bytes":1000,"source":{"demuxer":"mov","jumping":false,"start_us":0,"#,
+        r#"{"facts":{"source_bytes":1000,"source":{"demuxer":"mov","jumping":false,"leaps":true,"late":true,"start_us":0,"#,
         r#""video":{"stream":0,"codec":"h264","decoder":"d","profile":"High","time_base":{"num":1,"den":24}}},"#,
         r#""label":{"tags":{"language":"fra"},"dispositions":["default"]},"sounds":[{"stream":1,"#,
-        r#""codec":"aac","sample_rate":48000,"channels":2,"layout":"stereo","label":{"tags":{},"dispositions":[]},"#,
+        r#""codec":"aac","sample_rate":48000,"channels":2,"headers_repeat":true,"layout":"stereo","label":{"tags":{},"dispositions":[]},"#,
         r#""loudness":{"integrated_mlufs":-16700,"peak_mdb":-1300}}],"extras":[{"stream":3,"#,
         r#""kind":"Subtitle","encoder":"copy","label":{"tags":{"language":"fra"},"#,
         r#""dispositions":["default"]}},{"stream":4,"kind":"Cover","encoder":"copy","#,
@@ -355,7 +363,7 @@ pub(crate) mod tests {
         r#""output_pix_fmt":"yuv420p"},"rate":{"num":24,"den":1},"#,
         r#""hdr":{"mastering":{"points":[[1,2],[3,4],[5,6],[7,8]],"luminance":[9,10]},"#,
         r#""light":[1000,400]},"told":{"color_range":"tv","color_space":"","color_transfer":"","#,
-        r#""color_primaries":"","chroma_location":"","field_order":"tb"},"zero":0},"note":null,"#,
+        r#""color_primaries":"","chroma_location":"","field_order":"tb"},"zero":0,"clock":"c"},"note":null,"#,
         r#""shards":[{"from_pts":0,"to_pts":60,"frames":60},{"from_pts":60,"to_pts":100,"#,
         r#""frames":40}]}"#,
     );

@@ -9,6 +9,7 @@ use crate::{
     facts::{
         plan::ShardRange,
         record::{self, RecordFormat},
+        times::Span,
     },
 };
 
@@ -64,6 +65,10 @@ pub(crate) struct ShardHead {
     /// BLAKE3 of the file, in hex.
     pub blake3: String,
     pub init_blake3: String,
+    /// Hash of the pictures' times as one pass read them, in formats whose clock
+    /// may leap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 impl ShardReport {
@@ -83,6 +88,13 @@ pub(crate) struct AudioReport {
     pub complaints: Vec<String>,
     pub complaints_total: u64,
     pub blake3: String,
+    /// Hash of the pictures' times as the pass that made the sound read them, in
+    /// formats whose clock may leap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
+    /// Its place in the film; every version since it was introduced gives one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub span: Option<Span>,
 }
 
 impl AudioReport {
@@ -122,10 +134,10 @@ mod tests {
 
     #[test]
     fn stored_names_stay() {
-        let shard = r#"{"range":{"from_pts":0,"to_pts":60,"frames":60},"single":false,"decoded":1,"encoded":2,"lead_in":3,"opening":"a","following":null,"tries":1,"complaints":["c"],"complaints_total":1,"blake3":"b","init_blake3":"i"}"#;
+        let shard = r#"{"range":{"from_pts":0,"to_pts":60,"frames":60},"single":false,"decoded":1,"encoded":2,"lead_in":3,"opening":"a","following":null,"tries":1,"complaints":["c"],"complaints_total":1,"blake3":"b","init_blake3":"i","clock":"k"}"#;
         let head: ShardHead = serde_json::from_str(shard).unwrap();
         assert_eq!(serde_json::to_string(&head).unwrap(), shard);
-        let audio = r#"{"packets":1,"complaints":[],"complaints_total":0,"blake3":"b"}"#;
+        let audio = r#"{"packets":1,"complaints":[],"complaints_total":0,"blake3":"b","clock":"k","span":{"first_us":1,"last_us":2}}"#;
         let report: AudioReport = serde_json::from_str(audio).unwrap();
         assert_eq!(serde_json::to_string(&report).unwrap(), audio);
         let extras = r#"{"cues":[1],"complaints":[],"complaints_total":0,"blake3":"b"}"#;

@@ -55,6 +55,12 @@ pub(crate) struct Source {
     /// Whether its timestamps may jump.
     #[serde(rename = "jumping")]
     pub discontinuous: bool,
+    /// Whether they do, so that one pass moves parts of the film.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leaps: bool,
+    /// Whether a declared stream comes so late that it must be looked for.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub late: bool,
     /// Start of the earliest stream.
     pub start_us: Option<i64>,
     /// `None` in an audio-only job.

@@ -11,6 +11,13 @@ pub struct Ratio {
     pub den: i64,
 }
 
+/// First and last time of a track's packets, in microseconds of the film.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    pub first_us: i64,
+    pub last_us: i64,
+}
+
 pub const MICROSECONDS: Ratio = Ratio {
     num: 1,
     den: 1_000_000,

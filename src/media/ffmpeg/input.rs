@@ -4,7 +4,10 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use crate::{facts::text::strings, limits::READ_WAIT};
+use crate::{
+    facts::{source::Source, text::strings},
+    limits::{LATE_STREAM_BYTES_MAX, LATE_STREAM_US_MAX, READ_WAIT},
+};
 
 /// Where a source is read from.
 #[derive(Clone, Debug)]
@@ -93,6 +96,26 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     }
     args.extend(["-i".to_string(), input.address()]);
     args
+}
+
+/// Options that open a source whose format is known, for all of its streams.
+pub(crate) fn open_source(input: &Input, source: &Source) -> Vec<String> {
+    let mut args = look_far(source.late);
+    args.extend(open_input(input, Some(&source.demuxer)));
+    args
+}
+
+/// Options that look for streams that are declared and come late.
+pub(crate) fn look_far(late: bool) -> Vec<String> {
+    match late {
+        true => strings(&[
+            "-analyzeduration",
+            &LATE_STREAM_US_MAX.to_string(),
+            "-probesize",
+            &LATE_STREAM_BYTES_MAX.to_string(),
+        ]),
+        false => Vec::new(),
+    }
 }
 
 /// Formats that we open, by ffmpeg's names. Playlists and descriptions (hls,

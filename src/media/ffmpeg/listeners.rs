@@ -5,6 +5,7 @@ use crate::{
     error::MediaError,
     ffmpeg::{
         log::Diagnostics,
+        picture_clock::PictureClock,
         process::{LineEffect, Listener},
     },
     limits::{TEXT_BYTES_MAX, TEXT_LINE_BYTES_MAX},
@@ -48,6 +49,8 @@ pub(crate) struct ProgressListener<'a> {
     out_us: i64,
     out_bytes: u64,
     pub diagnostics: Diagnostics,
+    /// The pictures' clock, if the pass prints it.
+    pub clock: PictureClock,
 }
 
 impl<'a> ProgressListener<'a> {
@@ -57,12 +60,14 @@ impl<'a> ProgressListener<'a> {
             out_us: 0,
             out_bytes: 0,
             diagnostics: Diagnostics::default(),
+            clock: PictureClock::default(),
         }
     }
 }
 
 impl Listener for ProgressListener<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.clock.observe(line);
         match line.split_once('=') {
             Some(("out_time_us", time)) => {
                 let out_us = time.trim().parse().unwrap_or(0);

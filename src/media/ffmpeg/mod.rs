@@ -12,6 +12,7 @@ pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod log;
 pub(crate) mod packet_scan;
+pub(crate) mod picture_clock;
 pub(crate) mod process;
 pub(crate) mod sandbox;
 pub(crate) mod sandbox_check;

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use crate::{
     error::MediaError,
-    facts::{text::strings, times::Ratio},
+    facts::{
+        text::strings,
+        times::{MICROSECONDS, Ratio, Span, rescale},
+    },
     ffmpeg::{
         context::Context,
         input::{Input, open_input},
@@ -41,6 +44,18 @@ pub(crate) struct PacketScan {
     pub filled: u64,
     pub base: Option<Ratio>,
     diagnostics: Diagnostics,
+}
+
+impl PacketScan {
+    /// First and last time, if there are any.
+    pub fn span(&self) -> Option<Span> {
+        let base = self.base?;
+        let us = |time: &i64| rescale(*time, base, MICROSECONDS);
+        Some(Span {
+            first_us: us(self.times.iter().min()?),
+            last_us: us(self.times.iter().max()?),
+        })
+    }
 }
 
 impl Listener for PacketScan {

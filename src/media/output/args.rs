@@ -17,12 +17,15 @@ use crate::{
         text::strings,
     },
     ffmpeg::{
-        args::{DECODE_TO_THE_END, global_options},
-        input::{Input, open_input},
+        args::{DECODE_TO_THE_END, clock_rule, global_options},
+        input::{Input, look_far, open_input},
         log::LOG_ERRORS,
     },
     limits::SHIFT_SECONDS,
-    output::covers,
+    output::{
+        covers,
+        last_packets::{self, LastPacket},
+    },
     video::{args::video, filters::Pass},
 };
 
@@ -153,6 +156,7 @@ pub(crate) fn assemble(
     index: &Index,
     spec: &Spec,
     audio: &[PathBuf],
+    last_packets: &[Option<LastPacket>],
     extras: Option<&Path>,
 ) -> Vec<String> {
     let facts = &index.facts;
@@ -175,6 +179,13 @@ pub(crate) fn assemble(
     for (number, track) in facts.audio_tracks.iter().enumerate() {
         let form = AudioIntermediate::of(spec, track);
         args.extend(audio_args::packet_start_times(form, number));
+    }
+    for (number, last) in last_packets.iter().enumerate() {
+        args.extend(
+            last.map(|last| last_packets::options(number, last))
+                .into_iter()
+                .flatten(),
+        );
     }
     let attached = attaches_covers(spec.container());
     if attached {
@@ -199,6 +210,7 @@ pub fn reference(
 ) -> Vec<String> {
     let mut args = strings(&["ffmpeg", "-nostdin"]);
     args.extend(strings(&DECODE_TO_THE_END));
+    args.extend(clock_rule(&index.facts.source));
     if !index.facts.audio_tracks.is_empty() {
         args.extend(audio_args::same_on_every_processor(spec));
     }
@@ -208,6 +220,7 @@ pub fn reference(
     if let Some(video) = &index.facts.source.video {
         args.extend(video.decoder_args());
     }
+    args.extend(look_far(index.facts.source.late));
     args.extend(strings(&["-i", input]));
     let whole = index.is_single_pass(single);
     if index.facts.source.video.is_some() {
@@ -258,7 +271,7 @@ mod tests {
         let index = sample();
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
-            assemble(&index, &spec, &["a.mp4".into()], None).join(" "),
+            assemble(&index, &spec, &["a.mp4".into()], &[], None).join(" "),
             "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
         );
     }
@@ -286,7 +299,7 @@ mod tests {
             });
             let spec = spec.unwrap();
             let audio = ["a.mp4".into()];
-            let args = assemble(&index, &spec, &audio, Some("e".as_ref())).join(" ");
+            let args = assemble(&index, &spec, &audio, &[], Some("e".as_ref())).join(" ");
             assert_eq!(args.contains("-attach cover-0"), attach, "{args}");
             assert_eq!(args.contains("-map 2:v:0"), map, "{args}");
             assert!(args.contains(own), "{args}");

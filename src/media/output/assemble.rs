@@ -7,21 +7,26 @@ use std::path::{Path, PathBuf};
 use reelraft_model::spec::Audio;
 
 use crate::{
+    audio::args::AudioIntermediate,
     error::MediaError,
     facts::{
-        containers::{attaches_covers, demuxer, output_file},
+        containers::{attaches_covers, demuxer, muxer, output_file},
         encoded::{Parts, hash},
         index::Index,
         report::{AudioReport, ShardReport},
         text::clip,
+        times::{MICROSECONDS, rescale},
     },
     ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
     limits::NOTE_BYTES_MAX,
     output::{
         args::{self, JOINED_FILE, METADATA_FILE},
-        checks::{check_audio, check_extras, check_muxed, check_plan, unproven},
+        checks::{
+            check_audio, check_clock, check_extras, check_muxed, check_plan, check_sync, unproven,
+        },
         covers,
         join::{JoinedVideo, join_shards},
+        last_packets::{self, LastPacket},
         notes,
         proof::{self, ProofInput},
     },
@@ -60,6 +65,7 @@ pub async fn assemble(
     check_plan(index, single, &reports)?;
     let notes = notes::of_encoding(index, context.spec, &reports);
     let audio = check_audio(index, &parts.audio)?;
+    check_clock(index, &reports, &audio)?;
     let video = match &index.facts.source.video {
         Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
         None => None,
@@ -72,11 +78,12 @@ pub async fn assemble(
     mux(context, index, parts).await?;
     let path = context.work_dir.join(output_file(context.spec));
     covers::check_kept(context, index, &path).await?;
-    let muxed_frames = match &video {
+    let (muxed_frames, moved_us) = match &video {
         Some(video) => check_video(context, &path, video).await?,
-        None => 0,
+        None => (0, 0),
     };
-    check_tracks(context, &path, &audio, &extras.cues).await?;
+    check_tracks(context, index, &path, &audio, moved_us).await?;
+    check_cues(context, &path, &extras.cues).await?;
     let blake3 = hash(&path)?;
     let proof = proof::write(&ProofInput {
         index,
@@ -98,37 +105,52 @@ pub async fn assemble(
 }
 
 /// Compares the output's video with the joined shards, and removes those.
-/// Returns the number of frames.
+/// Returns the number of frames, and by how much they were moved, in microseconds.
 async fn check_video(
     context: &Context<'_>,
     output: &Path,
     video: &JoinedVideo,
-) -> Result<u64, MediaError> {
+) -> Result<(u64, i64), MediaError> {
     let muxed = scan_intermediate(context, output, demuxer(context.spec), "v:0").await?;
     check_muxed(&muxed, video.base, &video.times)?;
     std::fs::remove_file(context.work_dir.join(JOINED_FILE))
         .map_err(MediaError::disk("removing the joined shards"))?;
-    Ok(muxed.times.len() as u64)
+    let first = video.times.first().copied().unwrap_or(0);
+    let first_us = rescale(first, video.base, MICROSECONDS);
+    let moved_us = muxed.span().map_or(0, |span| span.first_us - first_us);
+    Ok((muxed.times.len() as u64, moved_us))
 }
 
-/// Compares the output's audio and subtitle tracks with what was encoded.
+/// Compares the output's audio tracks with what was encoded.
 async fn check_tracks(
     context: &Context<'_>,
+    index: &Index,
     output: &Path,
     audio: &[AudioReport],
-    cues: &[u64],
+    moved_us: i64,
 ) -> Result<(), MediaError> {
     let demuxer = demuxer(context.spec);
-    for (number, encoded) in audio.iter().enumerate() {
+    let tracks = audio.iter().zip(&index.facts.audio_tracks);
+    for (number, (encoded, track)) in tracks.enumerate() {
         let muxed = scan_intermediate(context, output, demuxer, &format!("a:{number}")).await?;
-        let (muxed, encoded) = (muxed.times.len() as u64, encoded.packets);
-        if muxed != encoded {
+        let (packets, wanted) = (muxed.times.len() as u64, encoded.packets);
+        if packets != wanted {
             return unproven(
                 "audio-muxed-equals-encoded",
-                &format!("{encoded} packets encoded, {muxed} muxed of track {number}"),
+                &format!("{wanted} packets encoded, {packets} muxed of track {number}"),
             );
         }
+        if index.facts.source.video.is_some() {
+            let paged = !AudioIntermediate::of(context.spec, track).shifted();
+            check_sync(number, &muxed, encoded.span, paged, moved_us)?;
+        }
     }
+    Ok(())
+}
+
+/// Compares the output's subtitles with those taken.
+async fn check_cues(context: &Context<'_>, output: &Path, cues: &[u64]) -> Result<(), MediaError> {
+    let demuxer = demuxer(context.spec);
     for (number, cues) in cues.iter().enumerate() {
         let muxed = scan_intermediate(context, output, demuxer, &format!("s:{number}")).await?;
         if muxed.filled != *cues {
@@ -142,6 +164,25 @@ async fn check_tracks(
         }
     }
     Ok(())
+}
+
+/// Reads the last packets of the audio beside the work of other tasks.
+async fn last_packets(
+    context: &Context<'_>,
+    index: &Index,
+    audio: &[PathBuf],
+) -> Result<Vec<Option<LastPacket>>, MediaError> {
+    let tracks = audio.iter().zip(&index.facts.audio_tracks);
+    let parts: Vec<_> = tracks
+        .map(|(path, track)| (path.clone(), AudioIntermediate::of(context.spec, track)))
+        .collect();
+    let read = move || parts.iter().map(last_packets::of).collect();
+    tokio::task::spawn_blocking(read)
+        .await
+        .map_err(|error| MediaError::Disk {
+            what: "reading the audio",
+            error: std::io::Error::other(error),
+        })?
 }
 
 /// Muxes the joined shards, audio and extras into the output.
@@ -158,7 +199,12 @@ async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), 
         }
         _ => 0,
     };
-    let arguments = args::assemble(index, context.spec, &audio, extras);
+    let last_packets = match muxer(context.spec) {
+        // Matroska says it in another way, which a copy would lose.
+        "matroska" | "webm" => Vec::new(),
+        _ => last_packets(context, index, &audio).await?,
+    };
+    let arguments = args::assemble(index, context.spec, &audio, &last_packets, extras);
     let mut listener = ProgressListener::new(&|_| {});
     let exit = context.ffmpeg(&arguments, &mut listener).await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;

@@ -7,9 +7,10 @@ use crate::{
         encoded::{Part, hash},
         index::Index,
         report::{AudioReport, ExtrasReport, ShardReport},
-        times::{Ratio, rescale},
+        times::{Ratio, Span, rescale},
     },
     ffmpeg::packet_scan::PacketScan,
+    limits::SYNC_SLACK_US,
     video::timing::muxer_timescale,
 };
 
@@ -81,6 +82,74 @@ pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioRepo
         .collect()
 }
 
+/// Every pass over the whole source read the pictures at the same times, so sound
+/// lies beside them as one pass would put it.
+pub(crate) fn check_clock(
+    index: &Index,
+    shards: &[ShardReport],
+    audio: &[AudioReport],
+) -> Result<(), MediaError> {
+    let facts = &index.facts;
+    if !facts.source.discontinuous || facts.source.video.is_none() {
+        return Ok(());
+    }
+    // Shards are held against the packets' times, frame by frame.
+    let passes = shards.iter().filter(|report| report.head.single);
+    let pictures = passes.map(|report| &report.head.clock);
+    let clocks: Vec<&Option<String>> = pictures
+        .chain(audio.iter().map(|report| &report.clock))
+        .collect();
+    // Of a clock that leaps, the passes alone know what one pass makes.
+    let right = match facts.source.leaps {
+        true => clocks.first().and_then(|clock| clock.as_ref()),
+        false => facts.clock.as_ref(),
+    };
+    if clocks
+        .iter()
+        .all(|clock| clock.is_some() && clock.as_ref() == right)
+    {
+        return Ok(());
+    }
+    unproven(
+        ONE_CLOCK,
+        "sound and pictures were read by clocks that differ",
+    )
+}
+
+/// Name of [`check_clock`] in the proof.
+pub(crate) const ONE_CLOCK: &str = "sound-and-pictures-by-one-clock";
+
+/// A track lies beside the pictures of the output as it was encoded. MP4 and
+/// Matroska may move what they store, by `pictures_moved_us` here, but only all of
+/// it together. `paged` tracks have no certain first time.
+pub(crate) fn check_sync(
+    track: usize,
+    muxed: &PacketScan,
+    encoded: Option<Span>,
+    paged: bool,
+    pictures_moved_us: i64,
+) -> Result<(), MediaError> {
+    let (Some(muxed), Some(encoded)) = (muxed.span(), encoded) else {
+        return unproven(IN_SYNC, &format!("track {track} has no times"));
+    };
+    let moved = |muxed: i64, encoded: i64| muxed - encoded - pictures_moved_us;
+    let last = moved(muxed.last_us, encoded.last_us);
+    let first = match paged {
+        true => last,
+        false => moved(muxed.first_us, encoded.first_us),
+    };
+    match first.abs().max(last.abs()) <= SYNC_SLACK_US {
+        true => Ok(()),
+        false => unproven(
+            IN_SYNC,
+            &format!("track {track} begins {first} us and ends {last} us late"),
+        ),
+    }
+}
+
+/// Name of [`check_sync`] in the proof.
+pub(crate) const IN_SYNC: &str = "audio-beside-pictures";
+
 /// The extras are those of the index, and their bytes are those taken. Returns
 /// their report, an empty one without extras.
 pub(crate) fn check_extras(
@@ -133,4 +202,59 @@ pub(crate) fn check_muxed(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::index::tests::sample;
+
+    fn encoded(clock: Option<&str>) -> AudioReport {
+        AudioReport {
+            packets: 2,
+            complaints: Vec::new(),
+            complaints_total: 0,
+            blake3: String::new(),
+            clock: clock.map(str::to_string),
+            span: None,
+        }
+    }
+
+    #[test]
+    fn passes_that_read_other_clocks_are_noticed() {
+        let mut index = sample();
+        assert!(check_clock(&index, &[], &[encoded(None)]).is_ok());
+        index.facts.source.discontinuous = true;
+        index.facts.clock = Some("a".into());
+        assert!(check_clock(&index, &[], &[encoded(Some("a"))]).is_ok());
+        for other in [Some("b"), None] {
+            let error = check_clock(&index, &[], &[encoded(Some("a")), encoded(other)]);
+            assert!(error.is_err(), "{other:?}");
+        }
+        index.facts.clock = None;
+        index.facts.source.leaps = true;
+        assert!(check_clock(&index, &[], &[encoded(Some("b")), encoded(Some("b"))]).is_ok());
+        assert!(check_clock(&index, &[], &[encoded(Some("b")), encoded(Some("a"))]).is_err());
+    }
+
+    #[test]
+    fn sound_that_was_moved_without_the_pictures_is_noticed() {
+        let scan = |times: [i64; 2]| {
+            let mut scan = PacketScan::default();
+            scan.times = times.to_vec();
+            scan.base = Some(Ratio { num: 1, den: 1000 });
+            scan
+        };
+        let span = Some(Span {
+            first_us: 0,
+            last_us: 4_000_000,
+        });
+        let check = |times, paged, moved_us| check_sync(0, &scan(times), span, paged, moved_us);
+        assert!(check([0, 4000], false, 0).is_ok());
+        assert!(check([23, 4023], false, 23_000).is_ok());
+        assert!(check([0, 4032], false, 0).is_err());
+        assert!(check([40, 4040], false, 0).is_err());
+        assert!(check([40, 4000], true, 0).is_ok());
+        assert!(check_sync(0, &scan([0, 1]), None, false, 0).is_err());
+    }
 }

@@ -5,6 +5,7 @@ pub(crate) mod assemble;
 pub(crate) mod checks;
 pub(crate) mod covers;
 pub(crate) mod join;
+pub(crate) mod last_packets;
 pub(crate) mod notes;
 pub(crate) mod proof;
 pub(crate) mod rate_header;

@@ -11,7 +11,12 @@ use crate::{
         recipe::RECIPE,
         report::{AudioReport, ExtrasReport},
     },
-    output::{args::reference, covers, join::JoinedVideo},
+    output::{
+        args::reference,
+        checks::{IN_SYNC, ONE_CLOCK},
+        covers,
+        join::JoinedVideo,
+    },
     video::timing::fps,
 };
 
@@ -150,6 +155,12 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
     }
     if !input.audio.is_empty() {
         names.extend(AUDIO_CHECKS);
+    }
+    if input.video.is_some() && !input.audio.is_empty() {
+        names.push(IN_SYNC);
+        if facts.source.discontinuous {
+            names.push(ONE_CLOCK);
+        }
     }
     if input.index.has_extras() {
         names.extend(EXTRAS_CHECKS);

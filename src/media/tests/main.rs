@@ -14,6 +14,7 @@ mod oracle;
 mod pictures;
 mod refusals;
 mod selection;
+mod sync;
 mod tracks;
 mod transport;
 mod world;

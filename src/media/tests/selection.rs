@@ -331,3 +331,15 @@ fn a_shape_of_pixels_that_changes_is_noted() {
     let alike = world.written("alike.h264", [part("4/3"), part("4/3")].concat());
     assert!(left_out(&world.job(&alike, &quick(&[]))).is_empty());
 }
+
+#[test]
+fn a_long_film_that_is_not_cut_says_why() {
+    let world = World::new();
+    let Some(clip) = case("cra1sync.mp4") else {
+        return;
+    };
+    let job = world.job(&clip, &quick(&[("shard_ms", "2000")]));
+    let why = "its first keyframe is the only one";
+    assert_eq!((job.shards, job.note.as_str()), (1, why));
+    assert_eq!(job.proof["plan_note"], why);
+}

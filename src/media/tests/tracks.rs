@@ -10,7 +10,7 @@ const STREAMS: &str = "stream=codec_type,codec_name,sample_rate,channels,channel
 
 /// Packets of an audio stream begin and end where the reference's do, within
 /// 5 ms, and there are as many of them.
-fn same_sound(job: &Job<'_>, stream: &str) {
+pub(crate) fn same_sound(job: &Job<'_>, stream: &str) {
     let world = job.world;
     let words = format!("{} {stream} {:?}", job.clip.name, job.spec);
     let (base, ours) = world.packet_times(&job.output, stream);

@@ -16,8 +16,8 @@ use crate::{
         times::{MICROSECONDS, rescale_up, seconds},
     },
     ffmpeg::{
-        args::{drain_other_streams, global_options},
-        input::{Input, open_input},
+        args::{clock_rule, global_options, pass_along},
+        input::{Input, open_input, open_source},
         log::LOG,
     },
     limits::{FFV1_SLICED_WIDTH_MIN, SHIFT_SECONDS},
@@ -229,6 +229,7 @@ fn decode_times(
 pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     let source = &index.facts.source;
     let mut args = global_options(LOG);
+    args.extend(clock_rule(source));
     args.extend(strings(&[
         "-progress",
         "pipe:1",
@@ -237,14 +238,10 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
         "1",
     ]));
     args.extend(source.video().decoder_args());
-    args.extend(open_input(input, Some(&source.demuxer)));
+    args.extend(open_source(input, source));
     args.extend(video(spec, index, Pass::Whole));
     args.extend(fragmented(spec));
-    args.extend(drain_other_streams(
-        source,
-        &index.job_streams(),
-        &[source.video().stream],
-    ));
+    args.extend(pass_along(index, spec, &[source.video().stream]));
     args
 }
 

@@ -33,6 +33,8 @@ pub(crate) struct Fragments {
     pub timescale: u32,
     /// In file order.
     pub samples: Vec<Sample>,
+    /// Where the last of them ends, in ticks of the track's decode times.
+    pub end: i64,
 }
 
 /// Reads a fragmented file.
@@ -50,6 +52,7 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
         bytes,
         timescale: 0,
         samples: Vec::new(),
+        end: 0,
     };
     let mut defaults = Defaults::default();
     let mut at = 0u64;
@@ -78,7 +81,7 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
                     return Err(malformed("a fragment of unusual size"));
                 }
                 let body = body(&mut reader, rest)?;
-                fragment(&body, defaults, &mut found.samples)
+                found.end = fragment(&body, defaults, &mut found.samples)
                     .ok_or_else(|| malformed("a fragment's times"))?;
             }
             _ => {
@@ -183,7 +186,7 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
-fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<()> {
+fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<i64> {
     let track = child(moof, b"traf")?;
     let mut duration = defaults.duration;
     let mut dts = 0i64;
@@ -210,7 +213,7 @@ fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Optio
             _ => {}
         }
     }
-    Some(())
+    Some(dts)
 }
 
 fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> Option<i64> {
@@ -293,7 +296,7 @@ mod tests {
         );
         let track = boxed(b"traf", &[head, start, plain, offsets].concat());
         let found = read(file(&[track]).path()).unwrap();
-        assert_eq!(found.timescale, 12_288);
+        assert_eq!((found.timescale, found.end), (12_288, 2248));
         let times: Vec<_> = found
             .samples
             .iter()

@@ -15,6 +15,7 @@ use crate::{
     },
     ffmpeg::{
         log::Diagnostics,
+        picture_clock::PictureClock,
         process::{LineEffect, Listener},
         showinfo,
     },
@@ -77,6 +78,8 @@ pub(crate) struct FrameChecker<'a> {
     complained_before: Option<u64>,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
+    /// The pictures' clock, if the pass prints it.
+    pub clock: PictureClock,
 }
 
 impl<'a> FrameChecker<'a> {
@@ -107,6 +110,7 @@ impl<'a> FrameChecker<'a> {
             complained_at_joint: false,
             complained_before: None,
             changed: false,
+            clock: PictureClock::default(),
         }
     }
 
@@ -254,6 +258,7 @@ fn within_limit(frames: u64) -> Result<(), MediaError> {
 
 impl Listener for FrameChecker<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.clock.observe(line);
         let frames = line
             .strip_prefix("frame=")
             .and_then(|frames| frames.trim().parse().ok());

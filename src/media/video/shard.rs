@@ -195,6 +195,7 @@ async fn finish(
             complaints_total: checker.diagnostics.total,
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
+            clock: checker.clock.digest(),
         },
         times,
     };
