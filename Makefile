@@ -11,11 +11,12 @@ export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
 endif
 endif
 
-.PHONY: help tools build demo test test-all lint oracle storm failover
+.PHONY: help tools build demo test test-newest test-all lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
 	@echo "make test    every promise, in minutes"
+	@echo "make test-newest  media tests with the newest ffmpeg that was tried"
 	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
@@ -35,6 +36,14 @@ demo: build
 
 test: tools
 	$(CARGO) test --locked --workspace
+
+# The media tests that depend most on ffmpeg, with the newest that was tried.
+newest := target/ffmpegs/9.0
+test-newest: tools
+	@if [ -x $(newest)/ffmpeg ]; then \
+		REELRAFT_FFMPEG=$(abspath $(newest)/ffmpeg) REELRAFT_FFPROBE=$(abspath $(newest)/ffprobe) \
+		$(CARGO) test --locked -p reelraft-media --test media -- oracle:: headers::; \
+	else echo "skipped: no $(newest); tests/ffmpegs.sh fetches it"; fi
 
 # More combinations, larger clusters, the short form of every experiment. What
 # tries every real file is left to `make oracle`, and most storms to `make storm`.

@@ -123,7 +123,9 @@ pub async fn examine(place: &Place) -> Vec<Check> {
                     )
                 });
             }
-            checks.extend(trial_jobs(&tools).await);
+            let build = reelraft_media::probe_build(&tools).await;
+            let lacks = build.as_ref().map_or(&[][..], |build| &build.lacks);
+            checks.extend(trial_jobs(&tools, lacks).await);
             let sandbox = reelraft_media::check_sandbox(&tools).await;
             checks.push(Check {
                 name: "encoder sandbox".into(),
@@ -131,8 +133,8 @@ pub async fn examine(place: &Place) -> Vec<Check> {
                 found: sandbox.found,
                 hint: sandbox.hint.into(),
             });
-            checks.push(match reelraft_media::probe_build(&tools).await {
-                Ok(build) => Check::ok("encoder build", build),
+            checks.push(match &build {
+                Ok(build) => Check::ok("encoder build", format!("{} {}", build.hash, build.words)),
                 Err(error) => Check::bad("encoder build", error.to_string(), error.hint()),
             });
         }
@@ -149,7 +151,7 @@ pub async fn examine(place: &Place) -> Vec<Check> {
 
 /// Makes small jobs with all that a job runs: what can't be made here is told
 /// for each codec.
-async fn trial_jobs(tools: &Tools) -> Vec<Check> {
+async fn trial_jobs(tools: &Tools, lacks: &[reelraft_media::Lack]) -> Vec<Check> {
     let folder = match TrialFolder::new() {
         Ok(folder) => folder,
         Err(error) => {
@@ -160,7 +162,7 @@ async fn trial_jobs(tools: &Tools) -> Vec<Check> {
             )];
         }
     };
-    let trials = reelraft_media::try_jobs(tools, &folder.0).await;
+    let trials = reelraft_media::try_jobs(tools, &folder.0, lacks).await;
     let check = |trial: reelraft_media::Trial| {
         let name = format!("job {}", trial.name);
         match trial.outcome {

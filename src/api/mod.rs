@@ -23,9 +23,8 @@ mod watch;
 use std::sync::Arc;
 
 use reelraft_consensus::{Cluster, ConsensusError};
-use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State};
+use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State, spec::Spec};
 
-use self::doors::Doors;
 pub use self::{
     cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
@@ -36,6 +35,7 @@ pub use self::{
     views::JobView,
     watch::WatchEvent,
 };
+use self::{doors::Doors, views::Makers};
 use crate::node::context::NodeContext;
 
 /// Which state of the table answers a read.
@@ -98,7 +98,24 @@ impl Api {
     }
 
     fn view(&self, entry: &JobEntry) -> JobView {
-        JobView::new(entry, self.context.report.job(&entry.job.id).as_ref())
+        let mut view = JobView::new(entry, self.context.report.job(&entry.job.id).as_ref());
+        if !entry.job.state().ended() {
+            let makers = self.makers(&entry.job.spec);
+            view.makers = makers.map_or_else(String::new, |makers| makers.to_string());
+        }
+        view
+    }
+
+    /// Which nodes can make a spec; `None` where some are not heard of.
+    fn makers(&self, spec: &Spec) -> Option<Makers> {
+        let report = self.context.report.fresh()?;
+        let members = self.table().members();
+        let node = |id: u64| {
+            let mut nodes = report.nodes.iter();
+            nodes.find(|node| node.id == id && node.reachable)
+        };
+        let nodes: Option<Vec<_>> = members.iter().map(|member| node(member.id)).collect();
+        Makers::of(&nodes?, spec)
     }
 }
 

@@ -5,8 +5,8 @@ use reelraft_model::{
     limits::{
         HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
-    plan::home_count,
-    spec::{self, SpecRequest},
+    plan::{encoder_of, home_count},
+    spec::{self, Spec, SpecRequest},
 };
 
 use super::{Api, Consistency, JobView, bad_request, limits::REFUSAL_PAUSE, not_found};
@@ -77,6 +77,32 @@ impl Api {
         ))
     }
 
+    /// Refuses a spec that no node can make, as far as the leader's last report
+    /// says: a node that it does not name may be able to. A job that exists is
+    /// not judged again.
+    async fn check_makers(&self, id: &str, spec: &Spec) -> Result<(), Problem> {
+        let Some(makers) = self.makers(spec) else {
+            return Ok(());
+        };
+        let Some((what, why)) = makers.lacking.filter(|_| makers.able.is_empty()) else {
+            return Ok(());
+        };
+        if self
+            .state(Consistency::Linearizable)
+            .await?
+            .job(id)
+            .is_some()
+        {
+            return Ok(());
+        }
+        Err(Problem::new(
+            Problem::ENCODER_MISSING,
+            format!("no node has {}: {why}", encoder_of(&what)),
+            "install an ffmpeg with it on a node and start the node again, or choose another codec; \
+             `reelraft doctor` says what works",
+        ))
+    }
+
     /// Refuses another job of a tenant that has too many without a word in the
     /// log, and not at once.
     async fn check_bounds(
@@ -108,7 +134,7 @@ impl Api {
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
-    /// `bad-request`, `bad-spec`, `empty-source`, `request-id-reused`,
+    /// `bad-request`, `bad-spec`, `encoder-missing`, `empty-source`, `request-id-reused`,
     /// `too-many-uploads`, `too-many-jobs`, `disk-full`, `mixed-versions`, and
     /// what keeps the cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
@@ -120,6 +146,7 @@ impl Api {
             tenant => tenant.to_string(),
         };
         let id = job_id(&tenant, &request.request_id);
+        self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         if spec.chooses_streams() && self.table().local().feature_level() < STREAM_CHOICE_LEVEL {
             return Err(Problem::new(

@@ -1,9 +1,15 @@
 //! A job as clients see it: the row of the table, counted up, with what only
 //! the leader knows.
 
-use reelraft_model::{AttemptKey, Job, JobEntry, TaskKind, TaskState};
+use std::fmt;
 
-use crate::node::messages::JobProgress;
+use reelraft_model::{
+    AttemptKey, Job, JobEntry, TaskKind, TaskState,
+    plan::{encoder_of, needs},
+    spec::Spec,
+};
+
+use crate::node::messages::{JobProgress, NodeStatus};
 
 /// A job as clients see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +22,57 @@ pub struct JobView {
     pub frames_done: u64,
     /// Why the job waits, in words; empty if it does not.
     pub waiting: String,
+    /// Which nodes alone can make it, in words; empty if all can.
+    pub makers: String,
+}
+
+/// Which nodes can make a spec.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Makers {
+    pub able: Vec<u64>,
+    /// What some others lack, and why; `None` if all can.
+    pub lacking: Option<(String, String)>,
+}
+
+impl Makers {
+    /// From what all nodes say of themselves; `None` where none has ffmpeg.
+    pub fn of(nodes: &[&NodeStatus], spec: &Spec) -> Option<Self> {
+        let mut makers = Makers {
+            able: Vec::new(),
+            lacking: None,
+        };
+        for node in nodes.iter().filter(|node| !node.build.is_empty()) {
+            let lack =
+                needs(spec).find_map(|what| node.lacks.iter().find(|lack| lack.what == what));
+            match lack {
+                None => makers.able.push(node.id),
+                Some(lack) => {
+                    let lack = || (lack.what.clone(), lack.why.clone());
+                    makers.lacking.get_or_insert_with(lack);
+                }
+            }
+        }
+        (!makers.able.is_empty() || makers.lacking.is_some()).then_some(makers)
+    }
+}
+
+impl fmt::Display for Makers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some((what, _)) = &self.lacking else {
+            return Ok(());
+        };
+        let able: Vec<String> = self.able.iter().map(u64::to_string).collect();
+        match able.as_slice() {
+            [] => write!(f, "no node has {}", encoder_of(what)),
+            [one] => write!(f, "node {one} alone has {}", encoder_of(what)),
+            _ => write!(
+                f,
+                "nodes {} alone have {}",
+                able.join(", "),
+                encoder_of(what)
+            ),
+        }
+    }
 }
 
 impl JobView {
@@ -35,6 +92,7 @@ impl JobView {
             shards_running: counts.shards_running,
             frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
             waiting: progress.map_or_else(String::new, |progress| progress.waiting.clone()),
+            makers: String::new(),
         }
     }
 }

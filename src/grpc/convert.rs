@@ -8,7 +8,7 @@ use tonic::Status;
 use super::convert_spec::wire_spec;
 use crate::{
     api::{ClusterStatus, JobView, Reference, WatchEvent},
-    node::messages::NodeStatus,
+    node::messages::{Lack, NodeStatus},
 };
 
 /// A refusal as a status.
@@ -36,6 +36,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         shards_running,
         frames_done,
         waiting,
+        makers,
     } = view;
     let state = job_state(job.state());
     let Job {
@@ -84,6 +85,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         created_unix_ms,
         ended_unix_ms,
         waiting,
+        makers,
         plan_note,
         proof_hash,
     }
@@ -194,6 +196,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks,
         applied_index,
         incarnation,
         version,
@@ -212,6 +216,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks: lacks.into_iter().map(wire_lack).collect(),
         applied_index,
         incarnation,
         version,
@@ -234,6 +240,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks,
         applied_index,
         incarnation,
         version,
@@ -252,10 +260,24 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         disk_free_bytes,
         disk_total_bytes,
         build,
+        build_words,
+        lacks: lacks.into_iter().map(model_lack).collect(),
         applied_index,
         incarnation,
         version,
         trouble,
         room_bytes,
     }
+}
+
+/// What a node can't make, on the wire.
+pub fn wire_lack(lack: Lack) -> v1::Lack {
+    let Lack { what, why } = lack;
+    v1::Lack { what, why }
+}
+
+/// What a node can't make, from the wire.
+pub fn model_lack(lack: v1::Lack) -> Lack {
+    let v1::Lack { what, why } = lack;
+    Lack { what, why }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
-use super::convert::{model_node, model_problem, wire_node, wire_problem};
+use super::convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem};
 use crate::node::messages::{
     Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
     LeaderReport, Outcome, Progress, TablePoint, ToWorker,
@@ -55,6 +55,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         starting,
+        build_words,
         version,
         feature_level,
         beat,
@@ -68,6 +69,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         slots,
         build,
         starting,
+        build_words,
         version,
         feature_level,
         beat: Some(wire_beat(beat)),
@@ -91,6 +93,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         starting,
+        build_words,
         version,
         feature_level,
         beat,
@@ -104,6 +107,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         slots,
         build,
         starting,
+        build_words,
         version,
         feature_level,
         beat: model_beat(beat.unwrap_or_default()),
@@ -121,6 +125,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         full,
         table,
         room_bytes,
+        lacks,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -132,6 +137,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         full,
         table: table.map(wire_point),
         room_bytes,
+        lacks: lacks.into_iter().map(wire_lack).collect(),
     }
 }
 
@@ -156,6 +162,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         full,
         table,
         room_bytes,
+        lacks,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -167,6 +174,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         full,
         table: table.map(model_point),
         room_bytes,
+        lacks: lacks.into_iter().map(model_lack).collect(),
     }
 }
 

@@ -123,6 +123,11 @@ pub const TAIL_LINES_MAX: usize = 12;
 pub const COMPLAINTS_MAX: usize = 20;
 /// Length of each of them. See [`COMPLAINTS_MAX`].
 pub const COMPLAINT_BYTES_MAX: usize = 200;
+/// How often a shard is encoded again because its log has a broken line: some
+/// in a hundred have one on a busy machine since ffmpeg 7.
+pub const BROKEN_LOGS_MAX: u32 = 4;
+/// Parts of ffmpeg whose complaints are told apart; a run has a handful.
+pub const SPEAKERS_MAX: usize = 32;
 
 /// Packets that the planner looks ahead. No codec reorders by more than 16
 /// frames, or twice that in fields; beyond that the timestamps are wrong.

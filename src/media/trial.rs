@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use reelraft_model::spec::{Spec, SpecRequest, resolve};
+use reelraft_model::spec::{Audio, Spec, SpecRequest, resolve};
 
 use crate::{
     analysis::analyze::analyze,
@@ -12,7 +12,7 @@ use crate::{
     error::MediaError,
     facts::{encoded::Parts, text::strings},
     ffmpeg::{
-        args::global_options, cancel::Cancel, context::Context, input::Input,
+        args::global_options, cancel::Cancel, context::Context, encoders::Lack, input::Input,
         listeners::TextListener, log::LOG_ERRORS, tools::Tools,
     },
     limits::TRIAL_TIME_MAX,
@@ -35,16 +35,22 @@ const TRIALS: [(&str, &str, &str, &str); 5] = [
 pub struct Trial {
     /// Codec, container and audio, as a spec names them.
     pub name: String,
+    codec: &'static str,
     /// Why no job of this kind can be made here.
     pub outcome: Result<(), MediaError>,
 }
 
 /// Makes a small job of each kind in `folder`, which must be an empty folder
 /// with an absolute path: analysis, two shards and more, sound, assembly and
-/// proof. Takes some seconds.
-pub async fn try_jobs(tools: &Tools, folder: &Path) -> Vec<Trial> {
+/// proof. A job is made without sound if its format is known to be lacking.
+/// Takes some seconds.
+pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
     let mut trials = Vec::new();
     for (codec, container, preset, audio) in TRIALS {
+        let audio = match known.iter().any(|lack| lack.what == audio) {
+            true => "none",
+            false => audio,
+        };
         let name = format!("{codec} in {container} with {audio}");
         let request = SpecRequest {
             codec: codec.into(),
@@ -62,9 +68,48 @@ pub async fn try_jobs(tools: &Tools, folder: &Path) -> Vec<Trial> {
                 tool: "ffmpeg".into(),
             }),
         };
-        trials.push(Trial { name, outcome });
+        trials.push(Trial {
+            name,
+            codec,
+            outcome,
+        });
     }
     trials
+}
+
+/// What a build can't make, as trials showed it.
+#[derive(Clone, Debug)]
+pub struct Lacks {
+    /// Each of them.
+    pub lacks: Vec<Lack>,
+    /// Whether another trial would show the same.
+    pub lasting: bool,
+}
+
+/// Makes a small job of each kind, as [`try_jobs`] does, and adds what fails to
+/// what is `known` to be lacking.
+pub async fn find_lacks(tools: &Tools, folder: &Path, known: Vec<Lack>) -> Lacks {
+    let trials = try_jobs(tools, folder, &known).await;
+    let mut found = Lacks {
+        lacks: known,
+        lasting: true,
+    };
+    for Trial { codec, outcome, .. } in trials {
+        let Err(error) = outcome else { continue };
+        found.lasting &= matches!(
+            error,
+            MediaError::EncoderMissing { .. } | MediaError::WrongBuild { .. }
+        );
+        // A full disk says nothing of the build.
+        let passing = matches!(
+            error,
+            MediaError::DiskFull { .. } | MediaError::Disk { .. } | MediaError::Stalled { .. }
+        );
+        if !passing && !found.lacks.iter().any(|lack| lack.what == codec) {
+            found.lacks.push(Lack::new(codec, &error));
+        }
+    }
+    found
 }
 
 /// One trial.
@@ -116,15 +161,18 @@ async fn run(tools: &Tools, spec: &Spec, folder: PathBuf) -> Result<(), MediaErr
         let done = encode_shard(&job.at(&place), &index, *range, false, |_| {}).await?;
         parts.shards.push((done.path, done.report));
     }
-    if parts.shards.len() < 2 || index.audio_tracks() != 1 {
+    let tracks = u32::from(spec.audio() != Audio::None);
+    if parts.shards.len() < 2 || index.audio_tracks() != tracks {
         return Err(MediaError::BadOutput {
             tool: "ffprobe".into(),
             detail: format!("several shards and a track became: {}", index.note()),
         });
     }
-    let place = job.place("audio")?;
-    let done = encode_audio(&job.at(&place), &index, 0, |_| {}).await?;
-    parts.audio.push((done.path, done.report));
+    for track in 0..tracks {
+        let place = job.place("audio")?;
+        let done = encode_audio(&job.at(&place), &index, track, |_| {}).await?;
+        parts.audio.push((done.path, done.report));
+    }
     assemble(&job.at(&job.place("output")?), &index, false, &parts).await?;
     Ok(())
 }
@@ -171,11 +219,11 @@ mod tests {
     async fn a_trial_tells_for_each_codec_what_works() {
         let tools = Tools::find().unwrap();
         let folder = tempfile::tempdir().unwrap();
-        for trial in try_jobs(&tools, folder.path()).await {
+        for trial in try_jobs(&tools, folder.path(), &[]).await {
             assert!(trial.outcome.is_ok(), "{trial:?}");
         }
 
-        // Its encoders give frames, and no job comes through.
+        // Its encoder gives frames, and no job comes through.
         let script = format!(
             "#!/bin/sh\ncase \"$*\" in *libx265*enc_time_base*|*enc_time_base*libx265*) set -- -gone 1 \"$@\";; esac\nexec {} \"$@\"\n",
             tools.ffmpeg.display()
@@ -187,11 +235,18 @@ mod tests {
             ffmpeg: path,
             ..tools
         };
+        // What is known already is not blamed on others.
         let place = tempfile::tempdir().unwrap();
-        for trial in try_jobs(&tools, place.path()).await {
-            let broken = trial.name.starts_with("hevc");
-            let kind = trial.outcome.as_ref().err().map(MediaError::kind);
-            assert_eq!(kind, broken.then_some("wrong-build"), "{trial:?}");
-        }
+        let opus = Lack {
+            what: "opus".into(),
+            why: "it is not there".into(),
+        };
+        let found = find_lacks(&tools, place.path(), vec![opus]).await;
+        let lacks: Vec<&str> = found.lacks.iter().map(|lack| lack.what.as_str()).collect();
+        assert_eq!(lacks, ["opus", "hevc"]);
+        assert!(
+            found.lasting && found.lacks[1].why.contains("gone"),
+            "{found:?}"
+        );
     }
 }

@@ -11,7 +11,7 @@ use reelraft_media::Index;
 use reelraft_model::{History, JobEntry, ModelError, Problem};
 use tokio::sync::{OnceCell, watch};
 
-use super::{encoders::Encoders, report::LatestReport, work_threads::WorkThreads};
+use super::{encoders::Encoders, messages::Lack, report::LatestReport, work_threads::WorkThreads};
 use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
@@ -81,6 +81,17 @@ impl NodeContext {
     pub fn build(&self) -> String {
         let found = self.encoders.get();
         found.map_or_else(String::new, |found| found.build.clone())
+    }
+
+    /// The versions behind the build, for people.
+    pub fn build_words(&self) -> String {
+        let found = self.encoders.get();
+        found.map_or_else(String::new, |found| found.words.clone())
+    }
+
+    /// What this node's build can't make, as far as it was tried.
+    pub fn lacks(&self) -> Vec<Lack> {
+        self.encoders.get().map_or_else(Vec::new, Encoders::lacks)
     }
 
     /// Where a member listens.

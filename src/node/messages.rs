@@ -34,6 +34,8 @@ pub struct Hello {
     pub build: String,
     /// Whether it still tries its encoders; the next hello says what it has.
     pub starting: bool,
+    /// The versions behind it, for people.
+    pub build_words: String,
     /// The version of this program.
     pub version: String,
     /// Up to which level it can read the log.
@@ -59,9 +61,19 @@ pub struct Beat {
     pub full: bool,
     /// What its disk can still take beyond the uploads that were begun there.
     pub room_bytes: u64,
+    /// What its build can't make, as far as it was tried.
+    pub lacks: Vec<Lack>,
     /// This replica's table where the leader last named an index, if it has
     /// passed it.
     pub table: Option<TablePoint>,
+}
+
+/// Something that a node can't make.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lack {
+    /// A codec or a sound format, as a spec names it.
+    pub what: String,
+    pub why: String,
 }
 
 /// A replica's table at an index of the log.
@@ -208,6 +220,10 @@ pub struct NodeStatus {
     pub disk_free_bytes: u64,
     pub disk_total_bytes: u64,
     pub build: String,
+    /// The versions behind it, for people.
+    pub build_words: String,
+    /// What its build can't make.
+    pub lacks: Vec<Lack>,
     pub applied_index: u64,
     pub incarnation: String,
     pub version: String,

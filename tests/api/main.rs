@@ -19,13 +19,15 @@ use reelraft::{
     node::{
         context::NodeContext,
         messages::{
-            AttemptResult, Done, FromWorker, Hello, LeaderReport, NodeStatus, Outcome, ToWorker,
+            AttemptResult, Done, FromWorker, Hello, Lack, LeaderReport, NodeStatus, Outcome,
+            ToWorker,
         },
     },
 };
 use reelraft_model::{
     Command, JobState, Task, Tick,
     limits::{FEATURE_LEVEL, JOB_BOUNDS},
+    spec::SpecRequest,
 };
 
 use crate::node::{film, kind, request, start, start_without_worker, upload};
@@ -236,6 +238,56 @@ async fn a_source_that_no_disk_can_hold_is_refused() {
     assert!(!made.existed);
     say(0);
     assert!(api.submit(request(b"film")).await.unwrap().existed);
+    stopper.send(true).unwrap();
+}
+
+/// What no node can make is refused before its source is sent, by the name of
+/// what is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_spec_that_no_node_can_make_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let api = Api::new(context.clone());
+    let say = |lacks: &[&str]| {
+        let lack = |what: &&str| Lack {
+            what: what.to_string(),
+            why: "it is not there".into(),
+        };
+        context.report.set(LeaderReport {
+            nodes: vec![NodeStatus {
+                id: 1,
+                reachable: true,
+                build: "b".into(),
+                lacks: lacks.iter().map(lack).collect(),
+                room_bytes: 1 << 30,
+                ..Default::default()
+            }],
+            ..Default::default()
+        });
+    };
+    let asked = |codec: &str| {
+        let mut asked = request(codec.as_bytes());
+        asked.request_id = codec.into();
+        asked.spec = SpecRequest {
+            codec: codec.into(),
+            ..Default::default()
+        };
+        asked
+    };
+    say(&["av1"]);
+    let refused = api.submit(asked("av1")).await.unwrap_err();
+    assert_eq!(refused.kind, "encoder-missing");
+    assert!(
+        refused.cause.contains("no node has an AV1 encoder"),
+        "{refused}"
+    );
+    let made = api.submit(asked("h264")).await.unwrap().job;
+    assert_eq!(made.makers, "");
+    say(&["aac"]);
+    let refused = api.submit(asked("hevc")).await.unwrap_err();
+    assert!(refused.cause.contains("an AAC encoder"), "{refused}");
+    say(&[]);
+    api.submit(asked("av1")).await.unwrap();
     stopper.send(true).unwrap();
 }
 

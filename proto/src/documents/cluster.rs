@@ -31,10 +31,28 @@ pub struct Node<'a> {
     pub disk_free_bytes: u64,
     pub disk_total_bytes: u64,
     pub build: Option<&'a str>,
+    pub build_words: Option<&'a str>,
+    pub lacks: Vec<Lack<'a>>,
     pub applied_index: u64,
     pub incarnation: Option<&'a str>,
     pub version: Option<&'a str>,
     pub trouble: Option<&'a str>,
+}
+
+/// Something that a node can't make.
+#[derive(Serialize)]
+pub struct Lack<'a> {
+    pub what: &'a str,
+    pub why: &'a str,
+}
+
+impl<'a> From<&'a v1::Lack> for Lack<'a> {
+    fn from(lack: &'a v1::Lack) -> Self {
+        Lack {
+            what: &lack.what,
+            why: &lack.why,
+        }
+    }
 }
 
 impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
@@ -51,6 +69,8 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             disk_free_bytes: node.disk_free_bytes,
             disk_total_bytes: node.disk_total_bytes,
             build: text(&node.build),
+            build_words: text(&node.build_words),
+            lacks: node.lacks.iter().map(Lack::from).collect(),
             applied_index: node.applied_index,
             incarnation: text(&node.incarnation),
             version: text(&node.version),

@@ -18,6 +18,7 @@ pub struct Job<'a> {
     pub request_id: &'a str,
     pub state: &'static str,
     pub waiting: Option<&'a str>,
+    pub makers: Option<&'a str>,
     pub problem: Option<Problem<'a>>,
     pub spec: Option<Spec<'a>>,
     pub source_name: &'a str,
@@ -63,6 +64,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             request_id: &job.request_id,
             state: job_state(job.state),
             waiting: text(&job.waiting),
+            makers: text(&job.makers),
             problem: job.problem.as_ref().map(|problem| Problem {
                 kind: &problem.kind,
                 cause: &problem.cause,

@@ -32,7 +32,7 @@ use std::collections::BTreeSet;
 
 use self::builds::Builds;
 pub use self::{
-    health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, home_count},
+    health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, home_count, needs},
     waiting::{Waiting, waiting},
 };
 use crate::{

@@ -48,7 +48,7 @@ pub(crate) async fn first_frame(
                 Ok(()) | Err(MediaError::ToolFailed { .. }) => {}
                 Err(error) => return Err(error),
             }
-            if lacks_decoder(&listener.diagnostics.kept) {
+            if lacks_decoder(&listener.diagnostics.complaints()) {
                 return Err(MediaError::Undecodable {
                     what: "video",
                     codec: source.video().codec.clone(),

@@ -132,8 +132,7 @@ fn refusal(text: &TextListener) -> MediaError {
     let errors = text.diagnostics.last_errors();
     if let Some(kind) = text
         .diagnostics
-        .kept
-        .iter()
+        .messages()
         .find(|message| message.contains("not on whitelist"))
     {
         let found = kind.split(':').next().unwrap_or("").to_string();

@@ -56,7 +56,7 @@ pub async fn encode_audio(
         .len();
     let report = AudioReport {
         packets: packets.times.len() as u64,
-        complaints: listener.diagnostics.kept,
+        complaints: listener.diagnostics.complaints(),
         complaints_total: listener.diagnostics.total,
         blake3: hash(&path)?,
         clock: listener.clock.digest(),

@@ -198,12 +198,12 @@ async fn try_first_packet(
 /// encoder or memory the sound would be lost unsaid.
 fn judge(diagnostics: &Diagnostics, exit: Exit) -> Result<TrialResult, MediaError> {
     let said = |words: &[&str]| {
-        let mut messages = diagnostics.kept.iter();
+        let mut messages = diagnostics.messages();
         messages.find(|message| words.iter().any(|known| message.contains(known)))
     };
     match diagnostics.check_exit("ffmpeg", exit) {
         Ok(()) => Ok(TrialResult::Silent),
-        Err(MediaError::ToolFailed { .. }) if lacks_decoder(&diagnostics.kept) => {
+        Err(MediaError::ToolFailed { .. }) if lacks_decoder(&diagnostics.complaints()) => {
             Ok(TrialResult::NoDecoder)
         }
         Err(error @ MediaError::ToolFailed { .. }) => match (said(&MISFITS), said(&EMPTY)) {

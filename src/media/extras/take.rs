@@ -132,7 +132,7 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         .len();
     let report = ExtrasReport {
         cues,
-        complaints: diagnostics.kept,
+        complaints: diagnostics.complaints(),
         complaints_total: diagnostics.total,
         blake3: hash(&path)?,
     };
@@ -168,7 +168,7 @@ async fn extract(
 
 /// Whether MP4's muxer refuses something, which stops all outputs.
 fn refuses(diagnostics: &Diagnostics) -> bool {
-    let mut kept = diagnostics.kept.iter();
+    let mut kept = diagnostics.messages();
     kept.any(|complaint| complaint.starts_with("mp4: "))
 }
 
@@ -228,9 +228,8 @@ async fn take_for_mp4(
     }
     if !anew.is_empty() {
         let said = in_turn::rewrite(context, extras, &anew, refused).await?;
-        said.kept
-            .into_iter()
-            .for_each(|said| diagnostics.note(said));
+        said.messages()
+            .for_each(|said| diagnostics.note(said.clone()));
         counts = count_cues(context, index).await?;
         check_written(&anew, &counts)?;
     }

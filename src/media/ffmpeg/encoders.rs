@@ -4,20 +4,22 @@
 
 use std::path::Path;
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     error::MediaError,
     facts::{
-        recipe::{RECIPE, SCALER, X264, X265},
-        text::strings,
+        recipe::{RECIPE, SCALER, X264},
+        text::{clip, strings},
     },
     ffmpeg::{
         cancel::Cancel,
         listeners::TextListener,
-        log::LOG_ERRORS,
-        process::{self, Invocation},
+        log::{LOG, LOG_ERRORS},
+        process::{self, Invocation, LineEffect, Listener},
         tools::Tools,
     },
-    limits::PROBE_TIME_MAX,
+    limits::{COMPLAINT_BYTES_MAX, PROBE_TIME_MAX},
 };
 
 /// Result of testing one encoder.
@@ -40,50 +42,87 @@ struct Encoder {
     used_for: &'static str,
     options: &'static [&'static str],
     audio: bool,
+    /// What stands before the version of its library in the log, and the
+    /// library's name; `None` if it is ffmpeg's own, or does not say.
+    says: Option<(&'static str, &'static str)>,
 }
+
+impl Encoder {
+    /// What it makes, as a spec names it.
+    fn makes(&self) -> &'static str {
+        self.used_for.rsplit(' ').next().unwrap_or(self.used_for)
+    }
+}
+
+/// As jobs have it, but it says its version.
+const X265_ALOUD: &str = "pools=none:frame-threads=1:info=0:log-level=info";
 
 const ENCODERS: [Encoder; 7] = [
     Encoder {
         name: "libx264",
         used_for: "--codec h264",
-        options: &["-preset", "medium", "-crf", "23", "-x264-params", X264],
+        // With a global header it says its version.
+        options: &[
+            "-preset",
+            "medium",
+            "-crf",
+            "23",
+            "-x264-params",
+            X264,
+            "-flags",
+            "+global_header",
+        ],
         audio: false,
+        says: Some(("264 - core ", "x264")),
     },
     Encoder {
         name: "libx265",
         used_for: "--codec hevc",
-        options: &["-preset", "medium", "-crf", "28", "-x265-params", X265],
+        options: &[
+            "-preset",
+            "medium",
+            "-crf",
+            "28",
+            "-x265-params",
+            X265_ALOUD,
+        ],
         audio: false,
+        says: Some(("HEVC encoder version ", "x265")),
     },
     Encoder {
         name: "libvpx-vp9",
         used_for: "--codec vp9",
         options: &["-b:v", "0", "-crf", "31", "-cpu-used", "4", "-row-mt", "0"],
         audio: false,
+        says: Some(("[info] v", "libvpx")),
     },
     Encoder {
         name: "libsvtav1",
         used_for: "--codec av1",
         options: &["-preset", "8", "-crf", "35", "-svtav1-params", "lp=1"],
         audio: false,
+        says: Some(("SVT-AV1 Encoder Lib v", "SVT-AV1")),
     },
     Encoder {
         name: "ffv1",
         used_for: "--codec ffv1",
         options: &["-level", "3", "-slices", "4", "-g", "1"],
         audio: false,
+        says: None,
     },
     Encoder {
         name: "aac",
         used_for: "--audio aac",
         options: &["-b:a", "128000"],
         audio: true,
+        says: None,
     },
     Encoder {
         name: "libopus",
         used_for: "--audio opus",
         options: &["-b:a", "128000"],
         audio: true,
+        says: None,
     },
 ];
 
@@ -105,15 +144,50 @@ pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
     checks
 }
 
-/// The encoder build: a hash over the versions of ffmpeg, ffprobe and their
-/// libraries, the architecture, our recipe, what ffprobe says of a small clip,
-/// and the bytes that the scaler and each encoder give for another on this
-/// processor. Takes about a second; a missing encoder is hashed as missing.
+/// What a node can't make, for a reason that does not pass.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lack {
+    /// A codec or a sound format, as a spec names it.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl Lack {
+    /// Something that can't be made, and the error that showed it.
+    pub fn new(what: &str, error: &MediaError) -> Self {
+        Lack {
+            what: what.into(),
+            why: clip(&error.to_string(), COMPLAINT_BYTES_MAX),
+        }
+    }
+}
+
+/// ffmpeg as this machine has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Build {
+    /// Equal on two nodes only if both give the same bytes.
+    pub hash: String,
+    /// The same for people, as far as the programs say it: `ffmpeg 7.1.1, x264
+    /// 164, x265 3.6, libvpx 1.15.0, SVT-AV1 2.3.0`.
+    pub words: String,
+    /// Whose encoders are not there, or don't work.
+    pub lacks: Vec<Lack>,
+}
+
+/// The encoder build: a hash over the versions of ffmpeg, ffprobe, their
+/// libraries and the encoders' own, the architecture, our recipe, what ffprobe
+/// says of a small clip, and the bytes that the scaler and each encoder give for
+/// another on this processor. Takes about a second; a missing encoder is hashed
+/// as missing.
 ///
 /// # Errors
 /// When ffmpeg or ffprobe can't be run, or ffprobe can't read the clip: every
-/// analysis rests on what it says.
-pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
+/// analysis rests on what it says. When no encoder works.
+pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
+    let mut words = Vec::new();
+    let mut lacks = Vec::new();
+    let mut first_error = None;
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
         hasher.update(&(part.len() as u64).to_le_bytes());
@@ -136,30 +210,70 @@ pub async fn probe_build(tools: &Tools) -> Result<String, MediaError> {
                 add(line);
             }
         }
+        if words.is_empty() {
+            words.push(format!("ffmpeg {}", program_version(&versions)));
+        }
     }
     add(&check_ffprobe(tools).await?);
     for encoder in &ENCODERS {
         add(encoder.name);
         match digest_of(tools, encoder).await {
-            Ok(digest) => add(&digest),
+            Ok((digest, version)) => {
+                add(&digest);
+                if let (Some(version), Some((_, library))) = (version, encoder.says) {
+                    add(&version);
+                    words.push(format!("{library} {}", number(&version)));
+                }
+            }
             // It is not there, or does not work: a job that asks for it goes
             // elsewhere, and the others go on.
             Err(
-                MediaError::EncoderMissing { .. }
+                error @ (MediaError::EncoderMissing { .. }
                 | MediaError::ToolFailed { .. }
                 | MediaError::ToolCrashed { .. }
-                | MediaError::WrongBuild { .. },
-            ) => add("missing"),
+                | MediaError::WrongBuild { .. }
+                | MediaError::BadOutput { .. }
+                | MediaError::Stalled { .. }),
+            ) => {
+                add("missing");
+                lacks.push(Lack::new(encoder.makes(), &error));
+                first_error.get_or_insert(error);
+            }
             Err(error) => return Err(error),
         }
     }
-    Ok(hasher.finalize().to_hex()[..32].to_string())
+    // None that works is no ffmpeg.
+    if let Some(error) = first_error.filter(|_| lacks.len() == ENCODERS.len()) {
+        return Err(error);
+    }
+    Ok(Build {
+        hash: hasher.finalize().to_hex()[..32].to_string(),
+        words: words.join(", "),
+        lacks,
+    })
+}
+
+/// The version in `ffmpeg version n7.1.1-6 Copyright …`.
+fn program_version(said: &str) -> &str {
+    let version = said.split_whitespace().nth(2).unwrap_or("of no version");
+    match number(version.trim_start_matches('n')) {
+        // A build of no release has a name alone.
+        "" => version,
+        number => number,
+    }
+}
+
+/// The number at the beginning of a version.
+fn number(version: &str) -> &str {
+    let digits = |letter: char| letter.is_ascii_digit() || letter == '.';
+    let end = version.find(|letter| !digits(letter));
+    &version[..end.unwrap_or(version.len())]
 }
 
 /// Prints a digest of what an encoder makes of the clip: ten frames of a test
 /// picture through the filters that jobs use, or a quarter second of audio.
 fn probe_args(encoder: &Encoder) -> Vec<String> {
-    let mut args = strings(&["-nostdin", "-hide_banner", "-v", LOG_ERRORS]);
+    let mut args = strings(&["-nostdin", "-hide_banner", "-nostats", "-v", LOG]);
     if encoder.audio {
         // Generated with integers only, so it is the same on every processor.
         args.extend(strings(&[
@@ -194,8 +308,47 @@ fn probe_args(encoder: &Encoder) -> Vec<String> {
     args
 }
 
-async fn digest_of(tools: &Tools, encoder: &Encoder) -> Result<String, MediaError> {
-    output_of(&tools.ffmpeg, &probe_args(encoder)).await
+/// A digest of what an encoder makes, and the version that its library says.
+async fn digest_of(
+    tools: &Tools,
+    encoder: &Encoder,
+) -> Result<(String, Option<String>), MediaError> {
+    let mut listener = ProbeListener {
+        marker: encoder.says.map(|(marker, _)| marker),
+        ..Default::default()
+    };
+    run(&tools.ffmpeg, &probe_args(encoder), &mut listener).await?;
+    if !listener.text.out.contains("SHA256=") {
+        return Err(MediaError::BadOutput {
+            tool: "ffmpeg".into(),
+            detail: format!("no digest of what {} made", encoder.name),
+        });
+    }
+    Ok((listener.text.out, listener.version))
+}
+
+/// Keeps what is printed, and the version that follows a marker in the log.
+#[derive(Default)]
+struct ProbeListener {
+    text: TextListener,
+    marker: Option<&'static str>,
+    version: Option<String>,
+}
+
+impl Listener for ProbeListener {
+    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.text.stdout(line)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        let said = self.marker.and_then(|marker| line.split_once(marker));
+        if let (None, Some((_, version))) = (&self.version, said) {
+            // x264 goes on with its options.
+            let version = version.split(" - ").next().unwrap_or(version);
+            self.version = Some(version.trim().to_string());
+        }
+        self.text.stderr(line)
+    }
 }
 
 /// One HEVC picture with HDR metadata, as MP4 in base64.
@@ -245,7 +398,16 @@ pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
 
 /// Runs a tool on no input of a job's, and gives what it prints.
 pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String, MediaError> {
-    let mut text = TextListener::default();
+    let mut listener = ProbeListener::default();
+    run(program, args, &mut listener).await?;
+    Ok(listener.text.out)
+}
+
+async fn run(
+    program: &Path,
+    args: &[String],
+    listener: &mut ProbeListener,
+) -> Result<(), MediaError> {
     let exit = process::run(
         Invocation {
             program,
@@ -257,125 +419,16 @@ pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String,
             served: None,
         },
         &Cancel::new(),
-        &mut text,
+        listener,
     )
     .await?;
     let name = match program.file_name() {
         Some(name) => name.to_string_lossy(),
         None => "ffmpeg".into(),
     };
-    text.diagnostics.check_exit(&name, exit)?;
-    Ok(text.out)
+    listener.text.diagnostics.check_exit(&name, exit)
 }
 
 #[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use crate::ffmpeg::input::{BytesServed, Input, open_input};
-
-    /// The image builds its ffmpeg with those protocols alone that it is told.
-    #[test]
-    fn the_image_has_each_protocol_that_a_child_is_given() {
-        let film = Input::Http {
-            url: "http://127.0.0.1:9/t".into(),
-            served: BytesServed::new(|| 0),
-        };
-        let file = Input::File("/s".into());
-        let args = [
-            clip_args(),
-            open_input(&film, None),
-            open_input(&file, None),
-        ]
-        .concat();
-        let image = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docker/Dockerfile");
-        let image = std::fs::read_to_string(image).unwrap();
-        let enabled = image.split("--enable-protocol=").nth(1).unwrap();
-        let enabled = enabled.split_whitespace().next().unwrap();
-        let enabled: Vec<&str> = enabled.split(',').collect();
-        let given = args
-            .windows(2)
-            .filter(|pair| pair[0] == "-protocol_whitelist");
-        let given: Vec<&str> = given.flat_map(|pair| pair[1].split(',')).collect();
-        assert_eq!(given, ["data", "http", "tcp", "file"]);
-        // Progress and what is only hashed go to a pipe.
-        for protocol in given.into_iter().chain(["pipe"]) {
-            assert!(enabled.contains(&protocol), "{protocol}: {enabled:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn the_build_is_the_same_each_time_and_every_encoder_works() {
-        let tools = Tools::find().unwrap();
-        assert!(check_ffprobe(&tools).await.is_ok());
-        let first = probe_build(&tools).await.unwrap();
-        assert_eq!(first.len(), 32);
-        assert_eq!(probe_build(&tools).await.unwrap(), first);
-        for check in check_encoders(&tools).await {
-            assert!(check.ok, "{}: {}", check.name, check.detail);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_program_that_needs_more_than_its_sandbox_is_told_apart() {
-        use std::os::unix::fs::PermissionsExt;
-        if crate::ffmpeg::sandbox::landlock_version().is_none() {
-            return;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let [ffmpeg, library] = ["ffmpeg", "library"].map(|name| folder.path().join(name));
-        let script = |library: &Path| format!("#!/bin/sh\nexec cat {}\n", library.display());
-        std::fs::write(&library, "library").unwrap();
-        std::fs::write(&ffmpeg, script(&library)).unwrap();
-        std::fs::set_permissions(&ffmpeg, PermissionsExt::from_mode(0o755)).unwrap();
-        let tools = Tools {
-            ffmpeg: ffmpeg.clone(),
-            ..Tools::find().unwrap()
-        };
-        let error = probe_build(&tools).await.unwrap_err();
-        assert_eq!(error.kind(), "sandbox-misfit", "{error}");
-        std::fs::remove_file(&library).unwrap();
-        let error = probe_build(&tools).await.unwrap_err();
-        assert_eq!(error.kind(), "ffmpeg-failed", "{error}");
-    }
-
-    /// A helper that fails on some question gives other plans and headers, so
-    /// it is another build or none.
-    #[tokio::test]
-    async fn another_ffprobe_is_another_build() {
-        use std::os::unix::fs::PermissionsExt;
-        let tools = Tools::find().unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let other = |name: &str, script: &str| {
-            let path = folder.path().join(name);
-            let text = format!("#!/bin/sh\n{script}\n");
-            std::fs::write(&path, text).unwrap();
-            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-            Tools {
-                ffprobe: path,
-                ..tools.clone()
-            }
-        };
-        let real = tools.ffprobe.display();
-        let newer = other(
-            "newer",
-            &format!("{real} \"$@\" | sed 's/^ffprobe version /&n/'"),
-        );
-        assert_ne!(
-            probe_build(&newer).await.unwrap(),
-            probe_build(&tools).await.unwrap()
-        );
-        for (name, script, kind) in [
-            (
-                "dying",
-                "case \"$*\" in *frame_side_data*) exec perl -MPOSIX -e abort;; esac; echo 1",
-                "ffmpeg-crashed",
-            ),
-            ("false", "exit 1", "ffmpeg-failed"),
-            ("nonsense", "echo nonsense", "ffmpeg-output"),
-        ] {
-            let error = probe_build(&other(name, script)).await.unwrap_err();
-            assert_eq!(error.kind(), kind, "{name}");
-        }
-    }
-}
+#[path = "encoders_tests.rs"]
+mod tests;

@@ -9,7 +9,7 @@ use crate::{
         failures::{Inability, inability},
         process::Exit,
     },
-    limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, TAIL_LINES_MAX},
+    limits::{COMPLAINT_BYTES_MAX, COMPLAINTS_MAX, SPEAKERS_MAX, TAIL_LINES_MAX},
 };
 
 /// Log level of runs whose log we parse: a level on every line, no "last
@@ -22,6 +22,9 @@ pub(crate) struct LogLine<'a> {
     /// Filter, codec or format, without its memory address; empty for ffmpeg
     /// itself.
     pub component: &'a str,
+    /// Its memory address, which tells two of a name apart; empty if there is
+    /// none.
+    pub address: &'a str,
     /// `error`, `warning`, `info`…
     pub level: &'a str,
     pub text: &'a str,
@@ -32,15 +35,20 @@ impl<'a> LogLine<'a> {
     /// level.
     pub fn parse(line: &'a str) -> Option<LogLine<'a>> {
         let (first, rest) = line.strip_prefix('[')?.split_once("] ")?;
-        if let Some((component, _)) = first.split_once(" @ 0x") {
+        if let Some((component, address)) = first.split_once(" @ 0x") {
             // Some log through a parent: `[out#0 @ …] [mp4 @ …] [error] …`.
             return match LogLine::parse(rest)? {
-                entry if entry.component.is_empty() => Some(LogLine { component, ..entry }),
+                entry if entry.component.is_empty() => Some(LogLine {
+                    component,
+                    address,
+                    ..entry
+                }),
                 entry => Some(entry),
             };
         }
         Some(LogLine {
             component: "",
+            address: "",
             level: first,
             text: rest,
         })
@@ -67,17 +75,20 @@ impl<'a> LogLine<'a> {
     }
 }
 
+/// The first errors of one part of ffmpeg.
+#[derive(Debug)]
+struct Speaker {
+    component: String,
+    address: String,
+    kept: Vec<String>,
+}
+
 /// Collects errors, up to a limit.
 #[derive(Debug, Default)]
 pub(crate) struct Diagnostics {
-    /// The first errors.
-    pub kept: Vec<String>,
     /// Number of all errors.
     pub total: u64,
-    /// The current place in the film, put before each error.
-    pub place: String,
-    /// Set while errors belong to another shard; they are not counted then.
-    pub muted: bool,
+    speakers: Vec<Speaker>,
     tail: std::collections::VecDeque<String>,
     disk_full: bool,
     /// The first error of the transport.
@@ -118,16 +129,8 @@ impl Diagnostics {
         if entry.text.contains("No space left on device") {
             self.disk_full = true;
         }
-        if !self.muted {
-            self.total += 1;
-            if self.kept.len() < COMPLAINTS_MAX {
-                let placed = match self.place.as_str() {
-                    "" => entry.message(),
-                    place => format!("{place}: {}", entry.message()),
-                };
-                self.kept.push(placed);
-            }
-        }
+        self.total += 1;
+        self.keep(entry.component, entry.address, entry.message());
         self.remember(&entry);
         Ok(true)
     }
@@ -135,9 +138,41 @@ impl Diagnostics {
     /// Adds what a step itself has to say.
     pub fn note(&mut self, complaint: String) {
         self.total += 1;
-        if self.kept.len() < COMPLAINTS_MAX {
-            self.kept.push(complaint);
+        self.keep("", "", complaint);
+    }
+
+    fn keep(&mut self, component: &str, address: &str, message: String) {
+        let known = self
+            .speakers
+            .iter()
+            .position(|speaker| speaker.component == component && speaker.address == address);
+        let at = known.unwrap_or_else(|| {
+            if self.speakers.len() < SPEAKERS_MAX {
+                self.speakers.push(Speaker {
+                    component: component.to_string(),
+                    address: address.to_string(),
+                    kept: Vec::new(),
+                });
+            }
+            self.speakers.len() - 1
+        });
+        let kept = &mut self.speakers[at].kept;
+        if kept.len() < COMPLAINTS_MAX {
+            kept.push(message);
         }
+    }
+
+    /// The first errors, those of each part of ffmpeg together: since ffmpeg 7
+    /// these are threads, and how their lines mix depends on the scheduler.
+    pub fn complaints(&self) -> Vec<String> {
+        self.messages().take(COMPLAINTS_MAX).cloned().collect()
+    }
+
+    /// The first errors of each part.
+    pub fn messages(&self) -> impl Iterator<Item = &String> {
+        let mut speakers: Vec<&Speaker> = self.speakers.iter().collect();
+        speakers.sort_by_key(|speaker| (&speaker.component, &speaker.kept));
+        speakers.into_iter().flat_map(|speaker| &speaker.kept)
     }
 
     fn remember(&mut self, entry: &LogLine<'_>) {
@@ -152,12 +187,7 @@ impl Diagnostics {
     /// # Errors
     /// [`MediaError::DamagedSource`] with the first error.
     pub fn reject_if_strict(&self, strict: bool) -> Result<(), MediaError> {
-        match self.kept.first() {
-            Some(complaint) if strict => Err(MediaError::DamagedSource {
-                complaint: complaint.clone(),
-            }),
-            _ => Ok(()),
-        }
+        reject_if_strict(&self.complaints(), strict)
     }
 
     /// The last errors in one line, even muted ones.
@@ -204,6 +234,19 @@ impl Diagnostics {
     }
 }
 
+/// Rejects a source with these errors if the spec is strict.
+///
+/// # Errors
+/// [`MediaError::DamagedSource`] with the first error.
+pub(crate) fn reject_if_strict(complaints: &[String], strict: bool) -> Result<(), MediaError> {
+    match complaints.first() {
+        Some(complaint) if strict => Err(MediaError::DamagedSource {
+            complaint: complaint.clone(),
+        }),
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -222,7 +265,7 @@ mod tests {
                 .observe("[h264 @ 0x55d4c8] [warning] hm")
                 .unwrap()
         );
-        assert_eq!(complaints.kept, ["h264: no frame!"]);
+        assert_eq!(complaints.complaints(), ["h264: no frame!"]);
     }
 
     #[test]
@@ -234,7 +277,30 @@ mod tests {
         ] {
             complaints.observe(line).unwrap();
         }
-        assert_eq!(complaints.kept, ["source: Invalid data found"; 2]);
+        assert_eq!(complaints.complaints(), ["source: Invalid data found"; 2]);
+    }
+
+    /// Lines of one thread keep their order, and the threads mix anyhow.
+    #[test]
+    fn the_order_of_threads_does_not_show() {
+        let demuxer = ["[mpegts @ 0x1] [error] one", "[mpegts @ 0x1] [error] two"];
+        let decoder = ["[aac @ 0x2] [error] three", "[aac @ 0x3] [error] four"];
+        let said = |lines: [&str; 4]| {
+            let mut complaints = Diagnostics::default();
+            for line in lines {
+                complaints.observe(line).unwrap();
+            }
+            (complaints.total, complaints.complaints())
+        };
+        let first = said([demuxer[0], demuxer[1], decoder[0], decoder[1]]);
+        assert_eq!(
+            first.1,
+            ["aac: four", "aac: three", "mpegts: one", "mpegts: two"]
+        );
+        assert_eq!(
+            said([decoder[1], demuxer[0], decoder[0], demuxer[1]]),
+            first
+        );
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! Parses the lines of ffmpeg's `showinfo` filter: each frame that passes it,
 //! and the time base and rate of its input.
+//!
+//! The filter writes a line in parts. Where the decoder is a thread of its own,
+//! as since ffmpeg 7, a line of its may stand between them, without its head.
 
 use crate::{facts::times::Ratio, ffmpeg::log::LogLine};
 
@@ -49,15 +52,57 @@ pub(crate) fn frame(line: &str, name: &str) -> Option<Frame> {
             // A shape that is not told is taken for square.
             "sar" if value == "0/1" => found.aspect = "1/1".into(),
             "sar" => found.aspect = value.to_string(),
-            "checksum" => found.checksum = Some(value.to_string()),
             "s" => {
                 let (width, height) = value.split_once('x')?;
                 found.size = (width.parse().ok()?, height.parse().ok()?);
+            }
+            // The last one of the line's first part.
+            "type" => {
+                found.checksum = words.next().and_then(checksum);
+                break;
             }
             _ => {}
         }
     }
     (found.size != (0, 0)).then_some(found)
+}
+
+fn checksum(word: &str) -> Option<String> {
+    Some(word.strip_prefix("checksum:")?.to_string())
+}
+
+/// The checksum of the last frame of the filter named `name`, if its line was
+/// broken before it.
+pub(crate) fn late_checksum(line: &str, name: &str) -> Option<String> {
+    let entry = LogLine::parse(line)?;
+    let own = entry.component.strip_prefix("showinfo@") == Some(name);
+    let word = own.then(|| entry.text.split_whitespace().next()).flatten();
+    word.and_then(checksum)
+}
+
+/// What another thread said in the middle of a line of a `showinfo` filter.
+pub(crate) fn interjection(line: &str) -> Option<&str> {
+    let entry = LogLine::parse(line)?;
+    entry.component.strip_prefix("showinfo@")?;
+    let (own, last) = if entry.text.starts_with("n:") {
+        (["checksum:", "plane_checksum:"], " type:")
+    } else if entry.text.starts_with("color_") {
+        (["color_", "color_"], "color_")
+    } else {
+        return None;
+    };
+    let (_, rest) = entry.text.split_once(last)?;
+    // Behind the value of the last word.
+    let (_, mut rest) = rest.split_once(' ')?;
+    while let Some((word, behind)) = rest.split_once(' ') {
+        if !own.iter().any(|own| word.starts_with(own)) {
+            break;
+        }
+        rest = behind;
+    }
+    let rest = rest.trim();
+    let own = own.iter().any(|own| rest.starts_with(own)) || entry.text.contains("checksum:");
+    (!rest.is_empty() && !own).then_some(rest)
 }
 
 /// Parses the time base of the `showinfo` filter named `name`.
@@ -88,6 +133,25 @@ fn config<'a>(line: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+
+    #[test]
+    fn a_line_that_is_broken_is_read() {
+        let whole = "[showinfo@joint @ 0x5] [info] n:   0 pts:    60 pts_time:2.5 fmt:yuv420p sar:0/1 s:2x4 i:P iskey:0 type:P ";
+        let colors = "[showinfo@joint @ 0x5] [info] color_range:tv color_space:unknown color_primaries:unknown color_trc:unknown";
+        let mark = "decoder -> pts:99 pts_time:1 keyframe:1";
+        let broken = format!("{whole}{mark}");
+        assert_eq!(frame(&broken, "joint"), frame(whole, "joint"));
+        assert_eq!(interjection(&broken), Some(mark));
+        assert_eq!(interjection(&format!("{colors} {mark}")), Some(mark));
+        let rest = "[showinfo@joint @ 0x5] [info] checksum:B58BC96F plane_checksum:[627BFC99";
+        assert_eq!(late_checksum(rest, "joint").as_deref(), Some("B58BC96F"));
+        assert_eq!(late_checksum(whole, "joint"), None);
+        let hashed =
+            format!("{whole}checksum:B58BC96F plane_checksum:[627BFC99] mean:[1] stdev:[2] ");
+        for line in [whole, colors, rest, &hashed] {
+            assert_eq!(interjection(line), None, "{line}");
+        }
+    }
 
     #[test]
     fn a_frame_is_read() {

@@ -73,7 +73,14 @@ fn output(index: &Index, spec: &Spec, attached: bool) -> Vec<String> {
         spec.container(),
         Container::Mp4 | Container::Mov | Container::M4a
     ) {
-        args.extend(strings(&["-movflags", "+faststart"]));
+        // The clock of chapters and edits: from 9 on ffmpeg would choose one so
+        // fine that chapters of some seconds overflow.
+        args.extend(strings(&[
+            "-movflags",
+            "+faststart",
+            "-movie_timescale",
+            "1000",
+        ]));
         let mut experimental = facts
             .audio_tracks
             .iter()
@@ -272,7 +279,7 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             assemble(&index, &spec, &["a.mp4".into()], &[], None).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 output.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -progress pipe:1 -nostats -copyts -itsoffset -10 -fflags +ignidx -protocol_whitelist file -format_whitelist mov -f mov -i file:joined.mp4 -itsoffset -10 -protocol_whitelist file -format_whitelist mov -f mov -i file:a.mp4 -map 0:v:0 -map 1:a:0 -c copy -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -movie_timescale 1000 -f mp4 output.mp4"
         );
     }
 
@@ -317,7 +324,7 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             reference(&index, &spec, false, "in.mp4", "out.mp4").join(" "),
-            "ffmpeg -nostdin -max_error_rate 1 -cpuflags sse2 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -f mp4 out.mp4"
+            "ffmpeg -nostdin -max_error_rate 1 -cpuflags sse2 -threads 1 -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -movie_timescale 1000 -f mp4 out.mp4"
         );
     }
 }

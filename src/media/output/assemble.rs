@@ -216,7 +216,7 @@ async fn mux(context: &Context<'_>, index: &Index, parts: &Parts) -> Result<(), 
         _ => &[],
     };
     let ours = |message: &&String| !copied.iter().any(|track| message.starts_with(&track.codec));
-    match listener.diagnostics.kept.iter().find(ours) {
+    match listener.diagnostics.messages().find(ours) {
         Some(message) => unproven("muxed-without-complaint", message),
         None => Ok(()),
     }

@@ -11,7 +11,7 @@ use crate::world::{World, lossless, spec};
 use reelraft_media::{Class, Tools};
 
 /// This machine's own, and the versions that `tests/ffmpegs.sh` fetched.
-fn versions() -> Vec<(String, Tools)> {
+pub fn versions() -> Vec<(String, Tools)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/ffmpegs");
     let own = Tools::find().unwrap();
     let mut found = Vec::new();
@@ -79,6 +79,17 @@ fn every_version_gives_what_its_reference_gives() {
     }
 }
 
+/// The system's own tools: what a script goes on as must be where a sandboxed
+/// child may run it.
+fn system() -> World {
+    let tool = |name: &str| Path::new("/usr/bin").join(name);
+    let (ffmpeg, ffprobe) = (tool("ffmpeg"), tool("ffprobe"));
+    match ffmpeg.is_file() && ffprobe.is_file() {
+        true => World::with(Tools { ffmpeg, ffprobe }),
+        false => World::new(),
+    }
+}
+
 /// A program that does something else first: `script` may look at its
 /// arguments, `$*`, before it goes on as the real one.
 fn wrapped(folder: &Path, real: &Path, script: &str) -> PathBuf {
@@ -91,7 +102,7 @@ fn wrapped(folder: &Path, real: &Path, script: &str) -> PathBuf {
 
 #[test]
 fn an_encoder_that_the_build_lacks_is_named_and_no_sound_is_lost() {
-    let mut world = World::new();
+    let mut world = system();
     let clip = world.made("h264.mp4");
     let folder = tempfile::tempdir().unwrap();
     let real = world.tools.ffmpeg.clone();
@@ -137,7 +148,7 @@ fn an_answer_that_did_not_come_is_an_error() {
         ("ffmpeg", "filter_units"),
         ("ffmpeg", "framecrc"),
     ] {
-        let mut world = World::new();
+        let mut world = system();
         let clip = world.made("h264.mp4");
         let folder = tempfile::tempdir().unwrap();
         let script = format!("case \"$*\" in *{asked}*) exec perl -MPOSIX -e abort;; esac");
@@ -164,7 +175,7 @@ fn an_answer_that_did_not_come_is_an_error() {
 
 #[test]
 fn a_build_that_refuses_an_option_is_told_from_a_damaged_source() {
-    let mut world = World::new();
+    let mut world = system();
     let clip = world.made("h264.mp4");
     let folder = tempfile::tempdir().unwrap();
     let real = world.tools.ffmpeg.clone();

@@ -1,7 +1,10 @@
 //! Damaged sources: made as far as the reference makes them, with every
 //! complaint of the decoder counted once, or refused where that is asked for.
 
-use crate::world::{self, Clip, World, server::Server};
+use crate::{
+    builds::versions,
+    world::{self, Clip, World, server::Server},
+};
 use reelraft_media::Class;
 use reelraft_model::spec::Spec;
 
@@ -79,6 +82,41 @@ fn a_damaged_film_is_made_as_far_as_one_pass_makes_it() {
             ("damaged-source", Class::Final)
         );
         assert!(refused.to_string().contains(first), "{refused}");
+    }
+}
+
+/// Since ffmpeg 7 demuxer, decoder and filters are threads: what is written
+/// down of a damaged film must not depend on when each had its turn.
+#[test]
+fn complaints_are_the_same_however_busy_the_machine_is() {
+    for (version, tools) in versions() {
+        let world = World::with(tools);
+        for (name, places) in [
+            ("h264.mp4", &[15, 22, 45, 52, 71, 83][..]),
+            ("open.ts", &[15, 20, 36, 50, 66, 80]),
+        ] {
+            let clip = damaged(&world, &world.made(name), places);
+            let spec = Spec {
+                shard_ms: 1000,
+                ..world::lossless()
+            };
+            let made = || match world.try_job(&clip, &spec) {
+                Err(error) if version == "7.0" && error.kind() == "ffmpeg-crashed" => None,
+                made => made
+                    .map(|job| Some((job.note.clone(), job.proof.clone())))
+                    .unwrap(),
+            };
+            let first = made();
+            let total = first.as_ref().map(|(_, proof)| &proof["complaints_total"]);
+            assert!(total.is_none_or(|total| *total != 0), "{version} {name}");
+            // Side by side, they are their own load.
+            std::thread::scope(|scope| {
+                let others: Vec<_> = (0..5).map(|_| scope.spawn(made)).collect();
+                for other in others {
+                    assert_eq!(other.join().unwrap(), first, "{version} {name}");
+                }
+            });
+        }
     }
 }
 

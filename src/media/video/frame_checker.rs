@@ -1,9 +1,6 @@
 //! Checks an encoding as it runs: every decoded frame and every frame given to
-//! the encoder against what was expected. Each decoder error is recorded with
-//! its place in the film.
-//!
-//! An error belongs to the shard in whose range it occurs, so a film's shards
-//! together report each error once, as one pass would.
+//! the encoder against what was expected. What the decoder complains of meanwhile
+//! is in `complaints.rs`.
 
 use reelraft_model::spec::Spec;
 
@@ -11,16 +8,19 @@ use crate::{
     error::MediaError,
     facts::{
         index::{Bounds, Index},
-        times::{MICROSECONDS, Ratio, rescale, seconds},
+        times::Ratio,
     },
     ffmpeg::{
-        log::Diagnostics,
+        log::{Diagnostics, LogLine},
         picture_clock::PictureClock,
         process::{LineEffect, Listener},
         showinfo,
     },
-    limits::{ASPECTS_MAX, FRAMES_MAX, JOINT_FRAMES},
-    video::timing::{encoded_base, fps},
+    limits::{ASPECTS_MAX, FRAMES_MAX},
+    video::{
+        complaints::{Complaints, Scope},
+        timing::{encoded_base, fps},
+    },
 };
 
 /// What an encoding of a shard must give.
@@ -45,7 +45,6 @@ pub(crate) struct FrameChecker<'a> {
     /// Those and the ones that filters need around them.
     pub needed: Bounds,
     progress: &'a (dyn Fn(u64) + Send + Sync),
-    source_base: Ratio,
     encoded_base: Ratio,
     /// Whether a constant frame rate repeats and drops frames.
     gridded: bool,
@@ -56,26 +55,24 @@ pub(crate) struct FrameChecker<'a> {
     /// Frames decoded before it.
     pub lead_in: u64,
     seen: usize,
-    /// Past the last needed frame: what follows doesn't matter.
-    past_end: bool,
     decoded_times: Vec<i64>,
     /// Shapes of the pixels of the shard's frames, each once, in order.
     aspects: Vec<String>,
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
-    /// Errors in the shard's range.
+    /// Whatever was said, to judge how the run ended.
     pub diagnostics: Diagnostics,
+    /// Decoder errors, each at its place.
+    pub complaints: Complaints,
     /// Checksums of the shard's first frame as decoded here, unless the film
     /// begins with it, and of the first frame after the shard.
     pub joints: (Option<String>, Option<String>),
+    /// Time of the frame at a joint that was shown last.
+    joint: Option<i64>,
     first_mismatch: Option<String>,
-    /// Whether the decoder logged errors up to the last needed frame.
-    pub complained: bool,
-    /// Whether it did so between the last few frames before the shard and its
-    /// second one.
-    complained_at_joint: bool,
-    /// The frame before the shard at which it last did so.
-    complained_before: Option<u64>,
+    /// Whether another thread said something in the middle of a line, so that
+    /// whether it was an error is not known.
+    pub broken: bool,
     /// Whether a picture differed from the first in size or format.
     pub changed: bool,
     /// The pictures' clock, if the pass prints it.
@@ -90,7 +87,6 @@ impl<'a> FrameChecker<'a> {
             range: Bounds::default(),
             needed: Bounds::default(),
             progress,
-            source_base: index.facts.source.video().time_base,
             encoded_base: encoded_base(spec, index),
             gridded: fps(spec).is_some(),
             size: index.facts.picture.source,
@@ -98,25 +94,43 @@ impl<'a> FrameChecker<'a> {
             decoded: 0,
             lead_in: 0,
             seen: 0,
-            past_end: false,
             decoded_times: Vec::new(),
             aspects: Vec::new(),
             filtered_times: None,
             encoded: 0,
             diagnostics: Diagnostics::default(),
+            complaints: Complaints::new(Scope {
+                stream: index.facts.source.video().stream,
+                base: index.facts.source.video().time_base,
+                zero: 0,
+                range: Bounds::default(),
+                needed: Bounds::default(),
+                noisy_start: false,
+            }),
             joints: (None, None),
+            joint: None,
             first_mismatch: None,
-            complained: false,
-            complained_at_joint: false,
-            complained_before: None,
+            broken: false,
             changed: false,
             clock: PictureClock::default(),
         }
     }
 
-    /// Checks a shard.
-    pub fn expecting(mut self, expected: ExpectedFrames, range: Bounds, needed: Bounds) -> Self {
-        self.diagnostics.muted = range.from.is_some();
+    /// Checks a shard, whose times in the source are behind by `zero`.
+    pub fn expecting(
+        mut self,
+        expected: ExpectedFrames,
+        zero: i64,
+        range: Bounds,
+        needed: Bounds,
+    ) -> Self {
+        self.complaints = Complaints::new(Scope {
+            zero,
+            range,
+            needed,
+            noisy_start: expected.noisy_start,
+            ..self.complaints.scope
+        });
         self.expected = Some(expected);
         (self.range, self.needed) = (range, needed);
         self
@@ -151,20 +165,13 @@ impl<'a> FrameChecker<'a> {
         }
     }
 
-    /// Whether the first frame itself may be damaged. What is missing of it is
-    /// taken from the frames before, which depend on the start of decoding.
-    pub fn is_doubtful(&self) -> bool {
-        let before = self.complained_before;
-        let near = |frame| self.lead_in.saturating_sub(frame) < JOINT_FRAMES;
-        self.complained_at_joint || before.is_some_and(near)
-    }
-
     /// Whether another run complained of the same and saw the same pictures at
     /// the joints.
     pub fn agrees_with(&self, other: &FrameChecker<'_>) -> bool {
+        let verdicts = (self.complaints.verdict(), other.complaints.verdict());
         self.joints == other.joints
-            && self.diagnostics.total == other.diagnostics.total
-            && self.diagnostics.kept == other.diagnostics.kept
+            && verdicts.0.total == verdicts.1.total
+            && verdicts.0.kept == verdicts.1.kept
     }
 
     fn note_aspect(&mut self, frame: &showinfo::Frame) {
@@ -203,7 +210,6 @@ impl<'a> FrameChecker<'a> {
             return Ok(LineEffect::Progress);
         };
         let in_range = !self.range.is_before(pts) && !self.range.is_after(pts);
-        self.diagnostics.muted = !in_range;
         if self.range.is_before(pts) {
             self.lead_in += 1;
         }
@@ -211,7 +217,6 @@ impl<'a> FrameChecker<'a> {
             return Ok(LineEffect::Progress);
         }
         if self.needed.is_after(pts) {
-            self.past_end = true;
             return Ok(LineEffect::Progress);
         }
         self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
@@ -227,14 +232,21 @@ impl<'a> FrameChecker<'a> {
         }
         self.seen += 1;
         if in_range {
-            let place_us = rescale(pts, self.source_base, MICROSECONDS);
-            self.diagnostics.place = format!("after {} s", seconds(place_us));
             self.decoded += 1;
             self.decoded_times.push(pts);
             self.note_aspect(frame);
             within_limit(self.decoded)?;
         }
         Ok(LineEffect::Progress)
+    }
+
+    /// Takes the checksum of the joint's frame that was shown last.
+    fn join(&mut self, checksum: Option<String>) {
+        if self.joint.is_some() && self.joint == self.range.from {
+            self.joints.0 = checksum;
+        } else if self.joint.is_some() && self.joint == self.range.to {
+            self.joints.1 = checksum;
+        }
     }
 
     fn filtered(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
@@ -273,6 +285,9 @@ impl Listener for FrameChecker<'_> {
     }
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        if let Some(said) = showinfo::interjection(line) {
+            self.broken |= !self.complaints.follow(said);
+        }
         if let Some(frame) = showinfo::frame(line, "decoded") {
             return self.decoded(&frame);
         }
@@ -280,12 +295,12 @@ impl Listener for FrameChecker<'_> {
             return self.filtered(&frame);
         }
         if let Some(frame) = showinfo::frame(line, "joint") {
-            if frame.pts == self.range.from {
-                self.joints.0 = frame.checksum;
-            } else if frame.pts == self.range.to {
-                self.joints.1 = frame.checksum;
-            }
+            self.joint = frame.pts;
+            self.join(frame.checksum);
             return Ok(LineEffect::Neutral);
+        }
+        if let Some(checksum) = showinfo::late_checksum(line, "joint") {
+            self.join(Some(checksum));
         }
         if let Some(base) = showinfo::time_base(line, "filtered") {
             self.filtered_times.get_or_insert_default();
@@ -298,19 +313,10 @@ impl Listener for FrameChecker<'_> {
                 });
             }
         }
-        let complained = self.diagnostics.observe(line)?;
-        let Some(expected) = self.expected.as_ref().filter(|_| complained) else {
-            return Ok(LineEffect::Neutral);
-        };
-        // Starting in the middle of a stream is noisy. What counts is what is
-        // logged from the first picture to the last needed one.
-        let noise = expected.noisy_start && self.lead_in + self.decoded == 0;
-        if !noise && !self.past_end {
-            self.complained = true;
-            match self.decoded {
-                0 => self.complained_before = Some(self.lead_in),
-                frames => self.complained_at_joint |= frames < 2,
-            }
+        if !self.diagnostics.observe(line)? {
+            self.complaints.follow(line);
+        } else if let Some(entry) = LogLine::parse(line) {
+            self.complaints.add(&entry);
         }
         Ok(LineEffect::Neutral)
     }
@@ -319,7 +325,7 @@ impl Listener for FrameChecker<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::index::tests::sample;
+    use crate::{facts::index::tests::sample, ffmpeg::log::reject_if_strict};
     use reelraft_model::spec::{SpecRequest, resolve};
 
     fn shown(filter: &str, pts: i64) -> String {
@@ -336,7 +342,10 @@ mod tests {
             points: None,
             noisy_start: true,
         };
-        FrameChecker::new(index, &spec, &|_| {}).expecting(expected, bounds, bounds)
+        let mut checker =
+            FrameChecker::new(index, &spec, &|_| {}).expecting(expected, 0, bounds, bounds);
+        checker.stderr("[info] Stream mapping:").unwrap();
+        checker
     }
 
     const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
@@ -354,7 +363,11 @@ mod tests {
         }
         assert_eq!(whole.find_mismatch(), None);
         assert_eq!(
-            (whole.lead_in, whole.decoded, whole.diagnostics.total),
+            (
+                whole.lead_in,
+                whole.decoded,
+                whole.complaints.verdict().total
+            ),
             (10, 40, 0)
         );
 
@@ -388,39 +401,41 @@ mod tests {
     #[test]
     fn an_error_counts_in_its_own_shard_and_names_its_place() {
         let index = sample();
+        let decoded = |checker: &mut FrameChecker<'_>, times: std::ops::Range<i64>| {
+            for pts in times {
+                let line = format!("[info] decoder -> ist_index:0 type:video best_effort_ts:{pts}");
+                checker.stderr(&line).unwrap();
+            }
+        };
         let mut noisy = checker(&index);
         noisy.stderr(COMPLAINT).unwrap();
-        assert!(!noisy.complained);
+        assert!(!noisy.complaints.verdict().any);
         let mut early = checker(&index);
-        early.stderr(&shown("decoded", 50)).unwrap();
+        decoded(&mut early, 50..51);
         early.stderr(COMPLAINT).unwrap();
-        assert!(early.complained && early.is_doubtful());
+        let verdict = early.complaints.verdict();
+        assert!(verdict.any && verdict.doubtful);
         // A keyframe between them and the shard takes care of it.
-        for pts in 51..60 {
-            early.stderr(&shown("decoded", pts)).unwrap();
-        }
-        assert!(early.complained && !early.is_doubtful());
+        decoded(&mut early, 51..60);
+        let verdict = early.complaints.verdict();
+        assert!(verdict.any && !verdict.doubtful);
         let mut own = checker(&index);
-        own.stderr(&shown("decoded", 60)).unwrap();
-        own.stderr(&shown("decoded", 61)).unwrap();
+        decoded(&mut own, 60..62);
         own.stderr(COMPLAINT).unwrap();
-        assert!(own.complained && !own.is_doubtful());
+        let verdict = own.complaints.verdict();
+        assert!(verdict.any && !verdict.doubtful);
         assert!(!own.agrees_with(&early) && own.agrees_with(&own));
 
         let mut last = checker(&index);
-        last.stderr(&shown("decoded", 58)).unwrap();
+        decoded(&mut last, 58..59);
         last.stderr(COMPLAINT).unwrap();
-        assert_eq!(last.diagnostics.total, 0);
-        last.stderr(&shown("decoded", 60)).unwrap();
+        assert_eq!(last.complaints.verdict().total, 0);
+        decoded(&mut last, 60..61);
         last.stderr(COMPLAINT).unwrap();
-        assert_eq!(
-            last.diagnostics.kept,
-            ["after 2.500000 s: h264: concealing 40 errors"]
-        );
-        assert_eq!(
-            last.diagnostics.reject_if_strict(true).unwrap_err().kind(),
-            "damaged-source"
-        );
-        assert!(last.diagnostics.reject_if_strict(false).is_ok());
+        let kept = last.complaints.verdict().kept;
+        assert_eq!(kept, ["after 2.500000 s: h264: concealing 40 errors"]);
+        let refused = reject_if_strict(&kept, true).unwrap_err();
+        assert_eq!(refused.kind(), "damaged-source");
+        assert!(reject_if_strict(&kept, false).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 //! each shard.
 
 pub(crate) mod args;
+pub(crate) mod complaints;
 pub(crate) mod filter_clock;
 pub(crate) mod filters;
 pub(crate) mod fragmented_mp4;

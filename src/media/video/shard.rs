@@ -15,7 +15,8 @@ use crate::{
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    ffmpeg::context::Context,
+    ffmpeg::{context::Context, log::reject_if_strict},
+    limits::BROKEN_LOGS_MAX,
     video::{
         args::{self, SHARD_FILE},
         filter_clock::{FilterClock, filter_clock},
@@ -46,11 +47,8 @@ pub async fn encode_shard(
     }
     let needed = filters::decoded_range(context.spec, index, range);
     let zero = index.facts.zero;
-    let times: Vec<i64> = index
-        .times_in(needed)
-        .iter()
-        .map(|time| time - zero)
-        .collect();
+    let times = index.times_in(needed).iter();
+    let times: Vec<i64> = times.map(|time| time - zero).collect();
     let starts = index.starts(needed);
     let clock = match reordered_frames(context.spec) {
         0 => FilterClock::Muxer,
@@ -58,7 +56,10 @@ pub async fn encode_shard(
     };
     let mut mismatch = String::new();
     let mut complaining: Option<FrameChecker<'_>> = None;
-    for (tried, start) in (1..).zip(&starts) {
+    let mut repeats = 0;
+    let mut attempts = (1..).zip(&starts);
+    let mut next = attempts.next();
+    while let Some((tried, start)) = next {
         let expected = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
@@ -66,16 +67,24 @@ pub async fn encode_shard(
         };
         let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
             expected,
+            zero,
             index.bounds(range),
             index.bounds(needed),
         );
         let arguments = args::shard(context.input, index, context.spec, range, *start, clock);
         let outcome = execute(context, index, &arguments, &mut checker).await;
+        let broken = checker.broken && outcome.is_ok();
+        if broken && repeats < BROKEN_LOGS_MAX {
+            repeats += 1;
+            continue;
+        }
+        next = attempts.next();
         match (checker.find_mismatch(), outcome) {
             (None, Ok(())) => {
+                let said = checker.complaints.verdict();
                 let settled = tried as usize == starts.len()
-                    || !checker.complained
-                    || (!checker.is_doubtful() && is_own_damage(index, *start))
+                    || !said.any
+                    || (!said.doubtful && is_own_damage(index, *start))
                     || complaining.is_some_and(|before| before.agrees_with(&checker));
                 if settled {
                     return finish(context, index, range, false, tried, checker).await;
@@ -115,8 +124,15 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = args::single(context.input, index, context.spec);
-    let mut checker = FrameChecker::new(index, context.spec, progress);
-    execute(context, index, &arguments, &mut checker).await?;
+    let mut repeats = 0;
+    let mut checker = loop {
+        let mut checker = FrameChecker::new(index, context.spec, progress);
+        execute(context, index, &arguments, &mut checker).await?;
+        if !checker.broken || repeats == BROKEN_LOGS_MAX {
+            break checker;
+        }
+        repeats += 1;
+    };
     if checker.decoded == 0 {
         return Err(MediaError::NoFrames {
             detail: checker.diagnostics.last_errors(),
@@ -160,7 +176,8 @@ async fn finish(
     tries: u32,
     checker: FrameChecker<'_>,
 ) -> Result<Encoded, MediaError> {
-    checker.diagnostics.reject_if_strict(context.spec.strict)?;
+    let said = checker.complaints.verdict();
+    reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
     let times = checker.times().to_vec();
     let (fragments, blake3) = {
@@ -191,8 +208,8 @@ async fn finish(
             opening,
             following,
             tries,
-            complaints: checker.diagnostics.kept,
-            complaints_total: checker.diagnostics.total,
+            complaints: said.kept,
+            complaints_total: said.total,
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
             clock: checker.clock.digest(),

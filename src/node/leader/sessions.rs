@@ -162,6 +162,8 @@ impl Sessions {
                 health.slots = session.hello.slots;
                 health.build = session.hello.build.clone();
                 health.starting = session.hello.starting;
+                let lacks = session.beat.lacks.iter();
+                health.lacks = lacks.map(|lack| lack.what.clone()).collect();
                 health.trouble = session.beat.trouble.clone();
                 health.full = session.beat.full;
                 health.room_bytes = session.beat.room_bytes;
@@ -185,6 +187,8 @@ impl Sessions {
             disk_free_bytes: session.beat.disk_free_bytes,
             disk_total_bytes: session.beat.disk_total_bytes,
             build: session.hello.build.clone(),
+            build_words: session.hello.build_words.clone(),
+            lacks: session.beat.lacks.clone(),
             applied_index: session.beat.applied_index,
             incarnation: session.hello.incarnation.clone(),
             version: session.hello.version.clone(),

@@ -39,7 +39,9 @@ use super::{
         ToWorker,
     },
 };
-use crate::limits::{ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY};
+use crate::limits::{
+    ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY, TRIAL_REST,
+};
 
 /// Waits until the encoders have been tried.
 async fn tried(ready: &mut watch::Receiver<bool>) {
@@ -102,6 +104,7 @@ impl Worker {
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
         let trying = tokio::spawn(self.clone().try_encoders());
         let guard = tokio::spawn(self.clone().follow_table());
+        let trial = self.context.work_threads.spawn(self.clone().try_jobs());
         let mut leadership = self.context.cluster.leadership();
         loop {
             let leader = leadership.borrow_and_update().leader;
@@ -130,6 +133,7 @@ impl Worker {
         }
         guard.abort();
         trying.abort();
+        trial.abort();
     }
 
     /// On a busy machine this takes many seconds. The node votes, stores and says
@@ -140,6 +144,7 @@ impl Worker {
             node = self.context.node(),
             listen = %self.context.config.listen,
             build = encoders.build,
+            words = encoders.words,
             "ready"
         );
         self.ready.send_replace(true);
@@ -309,6 +314,7 @@ impl Worker {
             slots: self.context.config.slots,
             build: self.context.build(),
             starting: !*self.ready.borrow(),
+            build_words: self.context.build_words(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             feature_level: FEATURE_LEVEL,
             beat: self.beat(trouble),
@@ -342,7 +348,24 @@ impl Worker {
                 .compared_index()
                 .and_then(|index| self.table_at(index)),
             room_bytes: self.context.data.room_bytes(),
+            lacks: self.context.lacks(),
         }
+    }
+
+    /// Tries whole jobs once the node has had a rest: what it is asked for first
+    /// shows by itself what works.
+    async fn try_jobs(self: Arc<Self>) {
+        let mut rested = Duration::ZERO;
+        while rested < TRIAL_REST {
+            tokio::time::sleep(BEAT).await;
+            rested = match self.attempts().running.is_empty() {
+                true => rested + BEAT,
+                false => Duration::ZERO,
+            };
+        }
+        let (encoders, config) = (self.context.encoders().await, &self.context.config);
+        let folder = self.context.work_root().join("trial");
+        encoders.try_jobs(&config.data, &folder).await;
     }
 
     fn start(self: &Arc<Self>, assignment: Assignment) {

@@ -78,7 +78,9 @@ fn pick_node(
         .nodes
         .keys()
         .copied()
-        .filter(|&node| builds.suits(node, build) && !builds.lacks_encoder(node, task))
+        .filter(|&node| {
+            builds.suits(node, build, &entry.job.spec) && !builds.lacks_encoder(node, task)
+        })
         .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
         .collect();
     let least = able.iter().map(|&node| failed_on(node)).min()?;

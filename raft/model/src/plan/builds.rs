@@ -1,13 +1,14 @@
 //! Encoder builds: which of them a job may be bound to, and when a job's own is
 //! gone for so long that it is planned anew under another.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use super::health::ClusterHealth;
 use crate::{
     command::Replan,
     limits::REPLAN_LEVEL,
-    rows::{Job, Problem, Task, TaskKind, TaskState},
+    rows::{Job, JobState, Problem, Task, TaskKind, TaskState},
+    spec::Spec,
     state::{JobEntry, State},
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Builds<'a> {
     wanted: usize,
     /// How many nodes have the build that most have.
     most: usize,
+    /// Whether some node can't make all that a spec may ask for.
+    unlike: bool,
 }
 
 impl<'a> Builds<'a> {
@@ -36,6 +39,7 @@ impl<'a> Builds<'a> {
             away: 0,
             wanted: health.faults() + 1,
             most: 0,
+            unlike: health.nodes.values().any(|node| !node.lacks.is_empty()),
         };
         for (&id, node) in &health.nodes {
             if node.alive && node.starting {
@@ -53,14 +57,44 @@ impl<'a> Builds<'a> {
         builds
     }
 
-    /// Whether an analysis may bind its job to a build: one that enough nodes
-    /// have to assemble the output too. Where none is so, and none may come to
-    /// be so, the one that most have, and of equals that of the least node.
-    pub(super) fn may_bind(&self, build: &str) -> bool {
-        match self.most >= self.wanted {
-            true => self.has_enough(build),
-            false => !self.may_grow() && self.commonest() == Some(build),
+    /// Whether an analysis may bind its job to a build: one that can make it, and
+    /// that enough nodes have to assemble the output too. Where none is so, and
+    /// none may come to be so, the one that most have, and of equals that of the
+    /// least node.
+    fn may_bind(&self, build: &str, spec: &Spec) -> bool {
+        let able = self.able_to_make(spec);
+        let most = able.values().copied().max().unwrap_or(0);
+        let own = able.get(build).copied().unwrap_or(0);
+        match most >= self.wanted {
+            true => own >= self.wanted,
+            false => most + self.away < self.wanted && self.first_of(&able, most) == Some(build),
         }
+    }
+
+    /// Nodes that may be given work and can make a spec, by build.
+    fn able_to_make(&self, spec: &Spec) -> Cow<'_, BTreeMap<&'a str, usize>> {
+        if !self.unlike {
+            return Cow::Borrowed(&self.able);
+        }
+        let mut able: BTreeMap<&str, usize> = BTreeMap::new();
+        for (&id, node) in &self.health.nodes {
+            if self.health.can_run(id, &node.build) && node.lacking(spec).is_none() {
+                *able.entry(&node.build).or_default() += 1;
+            }
+        }
+        Cow::Owned(able)
+    }
+
+    /// What no living node can make of a spec, if no silent one may bring it.
+    pub(super) fn missing_everywhere(&self, spec: &Spec) -> Option<&'static str> {
+        let mut nodes = self.health.nodes.values();
+        let living = nodes
+            .clone()
+            .find(|node| node.alive && !node.build.is_empty())?;
+        let first = living.lacking(spec)?;
+        let able =
+            nodes.any(|node| !node.build.is_empty() && node.alive && node.lacking(spec).is_none());
+        (!able && self.away == 0).then_some(first)
     }
 
     /// How many nodes with one build are waited for: there are too few, and
@@ -76,10 +110,11 @@ impl<'a> Builds<'a> {
 
     /// Whether a node may be given a job's work. A job without a build is bound
     /// to that of the node that is given its analysis.
-    pub(super) fn suits(&self, node: u64, build: &str) -> bool {
-        let own = self.health.nodes.get(&node).map(|node| node.build.as_str());
-        let bound = !build.is_empty() || own.is_some_and(|own| self.may_bind(own));
-        bound && self.health.can_run(node, build)
+    pub(super) fn suits(&self, node: u64, build: &str, spec: &Spec) -> bool {
+        let own = self.health.nodes.get(&node);
+        let may_bind =
+            own.is_some_and(|own| own.lacking(spec).is_none() && self.may_bind(&own.build, spec));
+        (!build.is_empty() || may_bind) && self.health.can_run(node, build)
     }
 
     /// Whether a task has failed for want of an encoder on a node of this one's
@@ -95,21 +130,40 @@ impl<'a> Builds<'a> {
 
     /// Whether a task that found no encoder in one build can't find it in
     /// another: in none that lives, nor in one that may come back.
-    pub(super) fn all_lack_encoder(&self, task: &Task) -> bool {
+    pub(super) fn all_lack_encoder(&self, task: &Task, spec: &Spec) -> bool {
         let mut nodes = self.health.nodes.keys();
-        self.away == 0 && !nodes.any(|&id| self.suits(id, "") && !self.lacks_encoder(id, task))
+        let may = |id: u64| self.suits(id, "", spec) && !self.lacks_encoder(id, task);
+        self.away == 0 && !nodes.any(|&id| may(id))
     }
 
-    fn commonest(&self) -> Option<&'a str> {
+    /// The build of the least node among those that so many nodes have.
+    fn first_of(&self, able: &BTreeMap<&'a str, usize>, most: usize) -> Option<&'a str> {
         let mut nodes = self.health.nodes.values();
-        let common = |build: &str| self.able.get(build) == Some(&self.most);
+        let common = |build: &str| able.get(build) == Some(&most);
         nodes
             .find(|node| node.alive && common(&node.build))
             .map(|node| node.build.as_str())
     }
 
-    fn has_enough(&self, build: &str) -> bool {
-        self.able.get(build).copied().unwrap_or(0) >= self.wanted
+    /// Whether a job that can't be made under its build goes to another.
+    pub(super) fn can_go_elsewhere(&self, job: &Job) -> bool {
+        self.is_unable(job) && self.enough_can_make(&job.spec)
+    }
+
+    /// Whether a job is bound to a build that can't make it after all.
+    fn is_unable(&self, job: &Job) -> bool {
+        let begun = matches!(job.state(), JobState::Analyzing | JobState::Encoding);
+        let nodes = self.health.nodes.values();
+        let mut own = nodes
+            .filter(|node| node.alive && node.build == job.build)
+            .peekable();
+        begun && own.peek().is_some() && own.all(|node| node.lacking(&job.spec).is_some())
+    }
+
+    /// Whether enough nodes of one build can make a spec.
+    fn enough_can_make(&self, spec: &Spec) -> bool {
+        let able = self.able_to_make(spec);
+        able.values().any(|&nodes| nodes >= self.wanted)
     }
 
     /// Whether a job can't be assembled under its build: not by the nodes that
@@ -140,11 +194,17 @@ impl<'a> Builds<'a> {
             return BTreeMap::new();
         }
         let places = state.open().places();
-        let missed =
-            places.filter(|(_, build, _)| !build.is_empty() && self.left_of(build) < self.wanted);
+        let lacking = |build: &str| {
+            let mut nodes = self.health.nodes.values();
+            nodes.any(|node| node.build == build && !node.lacks.is_empty())
+        };
+        let missed = places.filter(|(_, build, _)| {
+            !build.is_empty() && (self.left_of(build) < self.wanted || lacking(build))
+        });
         let entries = missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.job(id)));
         entries
-            .filter(|entry| self.is_missing(entry))
+            .filter(|entry| self.is_missing(entry) || self.is_unable(&entry.job))
+            .filter(|entry| self.enough_can_make(&entry.job.spec))
             .map(|entry| (&entry.job.id, self.replan(&entry.job)))
             .collect()
     }
@@ -156,16 +216,22 @@ impl<'a> Builds<'a> {
 
     fn replan(&self, job: &Job) -> Replan {
         let living = self.living.get(job.build.as_str()).copied().unwrap_or(0);
+        let build = short(&job.build);
+        let note = match self.is_unable(job) {
+            true => format!(
+                "planned anew under another encoder build, as its own, {build}, can't make it"
+            ),
+            false => format!(
+                "planned anew under another encoder build, as of its own, {build}, {living} of the \
+                 {} nodes that it takes are left",
+                self.wanted
+            ),
+        };
         Replan {
             job: job.id.clone(),
             build: job.build.clone(),
             replans: job.replans,
-            note: format!(
-                "planned anew under another encoder build, as of its own, {}, {living} of the {} \
-                 nodes that it takes are left",
-                short(&job.build),
-                self.wanted
-            ),
+            note,
         }
     }
 }

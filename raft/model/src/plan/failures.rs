@@ -39,7 +39,9 @@ fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option
     let bound = task.kind() != TaskKind::Analyze || build == Some(&entry.job.build);
     let ends = last.problem.kind == Problem::ENCODER_MISSING
         && task.state() == TaskState::Pending
-        && (bound || (entry.job.build.is_empty() && builds.all_lack_encoder(task)));
+        && !builds.can_go_elsewhere(&entry.job)
+        && (bound
+            || (entry.job.build.is_empty() && builds.all_lack_encoder(task, &entry.job.spec)));
     ends.then(|| last.problem.clone())
 }
 

@@ -1,9 +1,12 @@
 //! What the leader knows of the nodes when it plans: in memory only, rebuilt
 //! from the hellos by each new leader (P6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS};
+use crate::{
+    limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
+    spec::{Audio, Codec, Spec},
+};
 
 /// How long a node may be silent before its attempts are given to others.
 /// Beats come every 0.5 s; losing six in a row is no hiccup.
@@ -30,6 +33,8 @@ pub struct NodeHealth {
     /// Whether it still tries its encoders: it lives, its bytes can be read, and
     /// its build will be known in a moment. Until then it gets no work.
     pub starting: bool,
+    /// Codecs and sound formats that it can't make, as a spec names them.
+    pub lacks: BTreeSet<String>,
     /// Why it takes no new work; empty if it does.
     pub trouble: String,
     /// Whether its disk has no room. Such a node becomes nobody's home and
@@ -77,6 +82,35 @@ impl Default for ClusterHealth {
 /// f + 1: how many nodes keep each byte in a cluster with so many voters.
 pub fn home_count(voters: u32) -> usize {
     (voters.max(1) as usize - 1) / 2 + 1
+}
+
+/// What a node must be able to make for a spec, as the spec names it.
+pub fn needs(spec: &Spec) -> impl Iterator<Item = &'static str> {
+    let pictures = spec.codec() != Codec::None && !spec.container().sound_alone();
+    let sound = !matches!(spec.audio(), Audio::Copy | Audio::None);
+    let pictures = pictures.then(|| spec.codec().name());
+    pictures
+        .into_iter()
+        .chain(sound.then(|| spec.audio().name()))
+}
+
+/// The encoder of something that a spec needs, in words.
+pub fn encoder_of(what: &str) -> String {
+    match what {
+        "h264" => "an H.264 encoder".into(),
+        "hevc" => "an HEVC encoder".into(),
+        "opus" => "an Opus encoder".into(),
+        // As it is spelled: an A, an F.
+        "aac" | "av1" | "ffv1" => format!("an {} encoder", what.to_uppercase()),
+        _ => format!("a {} encoder", what.to_uppercase()),
+    }
+}
+
+impl NodeHealth {
+    /// The first thing for a spec that the node can't make.
+    pub(super) fn lacking(&self, spec: &Spec) -> Option<&'static str> {
+        needs(spec).find(|what| self.lacks.contains(*what))
+    }
 }
 
 impl ClusterHealth {

@@ -157,7 +157,7 @@ fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
         _ => job.source_bytes,
     };
     candidates.sort_by_key(|&node| HomeRank {
-        unable: !builds.suits(node, &job.build),
+        unable: !builds.suits(node, &job.build, &job.spec),
         cramped: nodes[&node].room_bytes < bytes,
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),

@@ -5,7 +5,7 @@ use std::fmt;
 
 use super::{
     builds::{Builds, short},
-    health::ClusterHealth,
+    health::{ClusterHealth, encoder_of},
 };
 use crate::{
     home_rules::holders,
@@ -24,6 +24,8 @@ pub enum Waiting {
     /// So many nodes must have the same encoder build, and some that are silent
     /// may have it.
     NodesOfOneBuild { wanted: usize },
+    /// No living node can make what its spec names.
+    NodeThatMakes { what: &'static str },
     /// No living node has the encoder build that the job is bound to.
     NodeOfBuild { job: String, build: String },
     /// These homes have another encoder build than the job is bound to, and no
@@ -84,11 +86,14 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
     {
         return Some(waiting);
     }
-    if state == JobState::Analyzing
-        && job.build.is_empty()
-        && let Some(wanted) = Builds::of(health).waited_for()
-    {
-        return Some(Waiting::NodesOfOneBuild { wanted });
+    if state == JobState::Analyzing && job.build.is_empty() {
+        let builds = Builds::of(health);
+        if let Some(what) = builds.missing_everywhere(&job.spec) {
+            return Some(Waiting::NodeThatMakes { what });
+        }
+        if let Some(wanted) = builds.waited_for() {
+            return Some(Waiting::NodesOfOneBuild { wanted });
+        }
     }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
     let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
@@ -139,6 +144,7 @@ impl fmt::Display for Waiting {
             Waiting::NodesOfOneBuild { wanted } => {
                 write!(f, "for {wanted} living nodes with the same encoder build")
             }
+            Waiting::NodeThatMakes { what } => write!(f, "for a node with {}", encoder_of(what)),
             Waiting::NodeOfBuild { build, .. } if build.is_empty() => {
                 f.write_str("for a node with an encoder build of any kind")
             }

@@ -119,7 +119,7 @@ impl World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" | "silent" | "starting" | "build" | "full" => self.report_health(&words),
+            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" => self.report_health(&words),
             "plan" => self.think() + &self.write(),
             "think" => self.think(),
             "write" => self.write(),
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `starting NODE`,
-    /// `build NODE BUILD` and `full NODE`: what the nodes report.
+    /// `build NODE BUILD`, `lacks NODE CODEC…` and `full NODE`: what the nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
             self.add_nodes(words);
@@ -175,6 +175,7 @@ impl World {
                 node.build.clear();
             }
             "build" => (node.build, node.starting) = (words[2].to_string(), false),
+            "lacks" => node.lacks = words[2..].iter().map(ToString::to_string).collect(),
             _ => node.full = true,
         }
         String::new()

@@ -1,9 +1,14 @@
 //! `cluster status` as a card and a grid, `cluster nodes` as a grid.
 
+use std::collections::BTreeMap;
+
 use reelraft_proto::v1::{NodeStatus, StatusResponse};
 
 use super::layout::{card, grid, or_dash, short_hash};
-use crate::render::format::{milli, size};
+use crate::render::{
+    format::{milli, size},
+    screen::printable,
+};
 
 /// The answer of `cluster status`.
 pub fn status(status: &StatusResponse) -> String {
@@ -39,7 +44,35 @@ pub fn status(status: &StatusResponse) -> String {
         &[">ID", "ROLE", "ADDRESS", "REACHABLE", ">BUSY", "TROUBLE"],
         &rows,
     );
-    format!("{head}\n{table}")
+    format!("{head}\n{table}{}", builds(&status.nodes))
+}
+
+/// The versions behind each build and what it can't make, a line each; empty
+/// where no node says.
+fn builds(nodes: &[NodeStatus]) -> String {
+    let mut lines: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for node in nodes {
+        let build = short_hash(&node.build);
+        let words = Some(&node.build_words).filter(|words| !words.is_empty());
+        let words = words.map(|words| format!("build {build}: {words}"));
+        let lacks = node.lacks.iter();
+        let lacks =
+            lacks.map(|lack| format!("build {build} can't make {}: {}", lack.what, lack.why));
+        for line in words.into_iter().chain(lacks) {
+            lines.entry(line).or_default().push(node.id.to_string());
+        }
+    }
+    let lines = lines
+        .into_iter()
+        .map(|(line, nodes)| match nodes.as_slice() {
+            [node] => format!("{} (node {node})\n", printable(&line)),
+            _ => format!("{} (nodes {})\n", printable(&line), nodes.join(", ")),
+        });
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
 }
 
 fn reachable(node: &NodeStatus) -> &'static str {
@@ -75,7 +108,7 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             ]
         })
         .collect();
-    grid(
+    let table = grid(
         &[
             ">ID",
             "ROLE",
@@ -91,5 +124,6 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             "TROUBLE",
         ],
         &rows,
-    )
+    );
+    format!("{table}{}", builds(nodes))
 }

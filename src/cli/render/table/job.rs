@@ -124,6 +124,7 @@ pub fn job(job: &Job) -> String {
         ("job", job.id.clone()),
         ("state", job_state(job.state).into()),
         ("waits", job.waiting.clone()),
+        ("makers", job.makers.clone()),
         ("cause", problem.cause),
         ("hint", problem.hint),
         ("tenant", job.tenant.clone()),

@@ -82,9 +82,19 @@ pub fn kept(tools: &Tools, name: &str, options: &str) -> PathBuf {
     path
 }
 
+/// The ffmpeg that makes clips: the system's, so that each version is tried with
+/// the same ones.
+fn maker(tools: &Tools) -> &Path {
+    let system = Path::new("/usr/bin/ffmpeg");
+    match system.is_file() {
+        true => system,
+        false => &tools.ffmpeg,
+    }
+}
+
 /// Runs ffmpeg in a folder with options parted by spaces.
 pub fn make(tools: &Tools, folder: &Path, options: &str, path: &Path) {
-    let done = Command::new(&tools.ffmpeg)
+    let done = Command::new(maker(tools))
         .current_dir(folder)
         .args(["-nostdin", "-v", "error", "-y"])
         .args(options.split(' '))
@@ -98,10 +108,7 @@ pub fn make(tools: &Tools, folder: &Path, options: &str, path: &Path) {
 fn version(tools: &Tools) -> &'static str {
     static VERSION: OnceLock<String> = OnceLock::new();
     VERSION.get_or_init(|| {
-        let out = Command::new(&tools.ffmpeg)
-            .arg("-version")
-            .output()
-            .unwrap();
+        let out = Command::new(maker(tools)).arg("-version").output().unwrap();
         String::from_utf8_lossy(&out.stdout).into_owned()
     })
 }

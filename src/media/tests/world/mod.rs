@@ -389,7 +389,7 @@ impl World {
         let out = Command::new(&self.tools.ffmpeg)
             .args(["-nostdin", "-v", "warning", "-i"])
             .arg(format!("file:{}", path.display()))
-            .args("-fps_mode passthrough -enc_time_base:v -1 -f null -".split(' '))
+            .args("-fps_mode passthrough -enc_time_base:v 1:1000000 -f null -".split(' '))
             .output()
             .unwrap();
         String::from_utf8_lossy(&out.stderr).into_owned()
