@@ -30,8 +30,10 @@ pub struct Hello {
     pub process: u64,
     /// Attempts that it may run at once.
     pub slots: u32,
-    /// Its encoder build; empty without ffmpeg.
+    /// Its encoder build; empty without ffmpeg, and while it is starting.
     pub build: String,
+    /// Whether it still tries its encoders; the next hello says what it has.
+    pub starting: bool,
     /// The versions behind it, for people.
     pub build_words: String,
     /// The version of this program.

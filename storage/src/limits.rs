@@ -6,15 +6,16 @@ use std::time::Duration;
 pub const FORMAT_NEWEST: u32 = 1;
 
 /// Bytes in one chunk of the Raft log. A purge frees whole chunks, so this
-/// bounds unused space and what a start reads in vain.
-pub const LOG_CHUNK_BYTES_MAX: usize = 16 << 20;
+/// bounds unused space and what a start reads in vain; and the payload of the chunk
+/// that is being written stays in memory.
+pub const LOG_CHUNK_BYTES_MAX: usize = 4 << 20;
 
 /// Records in one chunk of the Raft log, for the same reason.
 pub const LOG_CHUNK_RECORDS_MAX: usize = 16_384;
 
 /// Bytes of payload from closed chunks kept in memory. Replicas that lag a little
 /// are served from here; one that lags more costs a read.
-pub const LOG_CACHE_BYTES_MAX: usize = 32 << 20;
+pub const LOG_CACHE_BYTES_MAX: usize = 4 << 20;
 
 /// Entries in that cache: blank ones cost memory too.
 pub const LOG_CACHE_ENTRIES_MAX: usize = 20_000;

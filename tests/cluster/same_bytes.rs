@@ -84,6 +84,7 @@ fn the_same_bytes_after_all_nodes_were_killed_and_old_jobs_are_still_there() {
     wait_until_midway(&cluster, 2);
     cluster.kill_all();
     cluster.start_again();
+    cluster.wait_for_leader();
 
     let id = newest(&cluster).unwrap()["id"]
         .as_str()

@@ -96,7 +96,12 @@ pub trait CliClient {
             let status = self.try_json(&["cluster", "status"]).unwrap_or_default();
             let leader = status["leader_id"].as_u64().unwrap_or(0);
             let nodes = status["nodes"].as_array().cloned().unwrap_or_default();
+            let starting = |node: &Value| {
+                let trouble = node["trouble"].as_str().unwrap_or_default();
+                trouble.contains("still being tried")
+            };
             let heard = nodes.iter().filter(|node| node["reachable"] == true);
+            let heard = heard.filter(|node| !starting(node));
             if leader != 0 && heard.count() >= count {
                 return Ok(leader);
             }

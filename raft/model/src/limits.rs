@@ -94,8 +94,8 @@ pub const FOLD_TASKS_PER_ENTRY_MAX: usize = 1_024;
 pub const FAILED_TASKS_KEPT_MAX: usize = 16;
 pub const FAILED_TASKS_BYTES_MAX: usize = 6 << 10;
 
-/// Jobs of one tenant, until they are deleted. Each is a row of about a
-/// kilobyte in the memory of every node.
+/// Jobs of one tenant, until they are deleted. Each takes two to three kilobytes
+/// of the memory of every node.
 pub const JOBS_MAX: u64 = 20_000;
 
 /// Unfinished uploads of one tenant: each holds bytes on its homes.

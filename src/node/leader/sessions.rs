@@ -161,6 +161,7 @@ impl Sessions {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
                 health.build = session.hello.build.clone();
+                health.starting = session.hello.starting;
                 let lacks = session.beat.lacks.iter();
                 health.lacks = lacks.map(|lack| lack.what.clone()).collect();
                 health.trouble = session.beat.trouble.clone();

@@ -43,6 +43,14 @@ use crate::limits::{
     ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY, TRIAL_REST,
 };
 
+/// Waits until the encoders have been tried.
+async fn tried(ready: &mut watch::Receiver<bool>) {
+    let _ = ready.wait_for(|ready| *ready).await;
+}
+
+/// Why a node takes no work yet.
+const STARTING: &str = "its encoders are still being tried";
+
 /// An attempt that this node works on.
 struct Running {
     /// The table says nothing of the attempt before it is applied this far.
@@ -66,6 +74,8 @@ pub struct Worker {
     attempts: Mutex<Attempts>,
     /// Woken when a result is there to be sent.
     finished: Notify,
+    /// Set once its encoders have been tried.
+    ready: watch::Sender<bool>,
     /// Set when the node is to stop: nothing new is begun.
     stopping: AtomicBool,
 }
@@ -79,6 +89,7 @@ impl Worker {
             link,
             attempts: Mutex::default(),
             finished: Notify::new(),
+            ready: watch::Sender::new(false),
             stopping: AtomicBool::new(false),
         })
     }
@@ -87,22 +98,11 @@ impl Worker {
         self.attempts.lock().expect("no holder of this lock panics")
     }
 
-    /// Tries the encoders, and then keeps a session with whoever leads until
-    /// `stop` is set. At the end it stops its attempts and gives them back, so
+    /// Tries the encoders, and keeps a session with whoever leads until `stop` is
+    /// set. At the end it stops its attempts and gives them back, so
     /// that others go on at once and nobody blames the work for a planned stop.
     pub async fn run(self: Arc<Self>, mut stop: watch::Receiver<bool>) {
-        // The node votes and stores meanwhile: with a busy machine's encoders
-        // it would be missing from the quorum for seconds.
-        tokio::select! {
-            encoders = self.context.encoders() => info!(
-                node = self.context.node(),
-                listen = %self.context.config.listen,
-                build = encoders.build,
-                words = encoders.words,
-                "ready"
-            ),
-            _ = stop.wait_for(|stop| *stop) => return,
-        }
+        let trying = tokio::spawn(self.clone().try_encoders());
         let guard = tokio::spawn(self.clone().follow_table());
         let trial = self.context.work_threads.spawn(self.clone().try_jobs());
         let mut leadership = self.context.cluster.leadership();
@@ -132,7 +132,22 @@ impl Worker {
             }
         }
         guard.abort();
+        trying.abort();
         trial.abort();
+    }
+
+    /// On a busy machine this takes many seconds. The node votes, stores and says
+    /// that it lives meanwhile.
+    async fn try_encoders(self: Arc<Self>) {
+        let encoders = self.context.encoders().await;
+        info!(
+            node = self.context.node(),
+            listen = %self.context.config.listen,
+            build = encoders.build,
+            words = encoders.words,
+            "ready"
+        );
+        self.ready.send_replace(true);
     }
 
     /// Ends every attempt and waits a moment until a leader has taken note.
@@ -200,8 +215,15 @@ impl Worker {
     }
 
     async fn session(self: &Arc<Self>, address: &str) -> Result<(), LinkError> {
-        let tools = &self.context.encoders().await.tools;
-        let trouble = tools.as_ref().err().map(|problem| problem.cause.clone());
+        let mut ready = self.ready.subscribe();
+        let starting = !*ready.borrow();
+        let trouble = match starting {
+            true => Some(STARTING.to_string()),
+            false => {
+                let tools = &self.context.encoders().await.tools;
+                tools.as_ref().err().map(|problem| problem.cause.clone())
+            }
+        };
         let mut session = self.link.open(address, self.hello(&trouble)).await?;
         debug!(address, "session with the leader");
         let send = async |message| {
@@ -230,6 +252,8 @@ impl Worker {
                     unsent = true;
                 }
                 () = self.finished.notified() => unsent = true,
+                // The next session says what this node can do.
+                () = tried(&mut ready), if starting => return Ok(()),
             }
         }
     }
@@ -289,6 +313,7 @@ impl Worker {
             process: self.context.process,
             slots: self.context.config.slots,
             build: self.context.build(),
+            starting: !*self.ready.borrow(),
             build_words: self.context.build_words(),
             version: env!("CARGO_PKG_VERSION").to_string(),
             feature_level: FEATURE_LEVEL,

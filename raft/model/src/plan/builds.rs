@@ -19,7 +19,8 @@ pub(super) struct Builds<'a> {
     able: BTreeMap<&'a str, usize>,
     /// Nodes that live, by build: trouble passes.
     living: BTreeMap<&'a str, usize>,
-    /// Nodes that are silent and may come back, with whatever build.
+    /// Nodes that are silent and may come back, or are starting, with whatever
+    /// build.
     away: usize,
     /// How many nodes of one build it takes to assemble a job.
     wanted: usize,
@@ -41,7 +42,9 @@ impl<'a> Builds<'a> {
             unlike: health.nodes.values().any(|node| !node.lacks.is_empty()),
         };
         for (&id, node) in &health.nodes {
-            if !node.alive {
+            if node.alive && node.starting {
+                builds.away += 1;
+            } else if !node.alive {
                 builds.away += usize::from(node.silent_ms < health.replan_after_ms);
             } else if !node.build.is_empty() {
                 *builds.living.entry(&node.build).or_default() += 1;
@@ -174,7 +177,7 @@ impl<'a> Builds<'a> {
         // What has assembled the output need not do so again.
         let foreign = |node: u64| {
             let node = self.health.nodes.get(&node);
-            node.is_some_and(|node| node.alive && node.build != build)
+            node.is_some_and(|node| node.alive && !node.starting && node.build != build)
         };
         let done = entry.job.current_homes().filter(|home| {
             let task = entry.tasks.get(&(TaskKind::Assemble, home.node as u32));

@@ -28,8 +28,11 @@ pub struct NodeHealth {
     pub silent_ms: u64,
     /// How many tasks it may run at once.
     pub slots: u32,
-    /// Its encoder build.
+    /// Its encoder build; empty while it is not known.
     pub build: String,
+    /// Whether it still tries its encoders: it lives, its bytes can be read, and
+    /// its build will be known in a moment. Until then it gets no work.
+    pub starting: bool,
     /// Codecs and sound formats that it can't make, as a spec names them.
     pub lacks: BTreeSet<String>,
     /// Why it takes no new work; empty if it does.
@@ -137,11 +140,27 @@ impl ClusterHealth {
         }
     }
 
+    /// Whether a node lives and can't run a job's tasks, as far as can be told.
+    pub(super) fn cant_run(&self, node: u64, build: &str) -> bool {
+        let known = self.nodes.get(&node).is_some_and(|node| !node.starting);
+        known && self.alive(node) && !self.can_run(node, build)
+    }
+
+    /// Nodes that still try their encoders.
+    pub(super) fn starting(&self) -> Vec<u64> {
+        let starting = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| node.alive && node.starting);
+        starting.map(|(id, _)| *id).collect()
+    }
+
     /// Whether a node may run a job's tasks. An empty `build` is that of a job
     /// whose first task has not been assigned yet: any build will do.
     pub(super) fn can_run(&self, node: u64, build: &str) -> bool {
         self.nodes.get(&node).is_some_and(|health| {
             health.alive
+                && !health.starting
                 && health.trouble.is_empty()
                 && !health.build.is_empty()
                 && (build.is_empty() || health.build == build)

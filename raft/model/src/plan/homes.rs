@@ -38,7 +38,7 @@ fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
     let patience_ms = health.home_patience_ms(false);
     let known = health.nodes.get(&node);
     let full = known.is_some_and(|node| node.full);
-    let unable = !health.can_run(node, build) && !build.is_empty() && health.alive(node);
+    let unable = !build.is_empty() && health.cant_run(node, build);
     let able_elsewhere = || {
         let mut nodes = health.nodes.iter();
         nodes.any(|(other, known)| !known.full && health.can_run(*other, build))
@@ -171,9 +171,7 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     // A full disk can take no more of a job that still grows, and a home with
     // another build can't make its output.
     let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
-    let idle = |node: u64| {
-        !job.build.is_empty() && !health.can_run(node, &job.build) && health.alive(node)
-    };
+    let idle = |node: u64| !job.build.is_empty() && health.cant_run(node, &job.build);
     let patience_ms = health.home_patience_ms(!grows);
     let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.current_homes().partition(|home| {
         // One that is still to be filled never will be on a full disk.

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     home_rules::holders,
-    rows::{Home, JobState, TaskKind, TaskState},
+    rows::{JobState, TaskKind, TaskState},
     state::JobEntry,
 };
 
@@ -39,8 +39,11 @@ pub enum Waiting {
     HomesToAssemble { homes: Vec<u64> },
     /// These homes are silent while the job is assembled.
     HomesToReturn { homes: Vec<u64> },
-    /// Tasks are ready and all slots are taken.
-    FreeSlot,
+    /// These nodes live and still try their encoders, and no other can do it.
+    NodesToStart { nodes: Vec<u64> },
+    /// Tasks are ready, and all slots are taken of the nodes that are there: these
+    /// are silent or starting.
+    FreeSlot { absent: Vec<u64> },
 }
 
 /// Why a job makes no progress; `None` if it does, or has ended.
@@ -54,11 +57,8 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         let wanted = health.faults() + 1;
         return Some(Waiting::HomesToBePlaced { wanted });
     }
-    let homes_where = |found: &dyn Fn(&Home) -> bool| -> Vec<u64> {
-        let homes = job.current_homes().filter(|home| found(home));
-        homes.map(|home| home.node).collect()
-    };
-    let lost = homes_where(&|home| !health.alive(home.node));
+    let homes = job.current_homes().map(|home| home.node);
+    let lost: Vec<u64> = homes.filter(|&node| !health.alive(node)).collect();
     let mut holders: Vec<u64> = holders(job).collect();
     holders.sort_unstable();
     let held = holders.iter().any(|&node| health.alive(node));
@@ -73,30 +73,18 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         .nodes
         .keys()
         .any(|&node| health.can_run(node, &job.build));
+    let starting = health.starting();
+    if !capable && state != JobState::Uploading && !starting.is_empty() {
+        return Some(Waiting::NodesToStart { nodes: starting });
+    }
     if !capable && state != JobState::Uploading {
         let (job, build) = (job.id.clone(), job.build.clone());
         return Some(Waiting::NodeOfBuild { job, build });
     }
-    if state == JobState::Assembling {
-        let open = |node: u64| {
-            let task = entry.tasks.get(&(TaskKind::Assemble, node as u32));
-            task.is_none_or(|task| task.state() != TaskState::Done)
-        };
-        let unable = homes_where(&|home| open(home.node) && !health.can_run(home.node, &job.build));
-        let foreign = |id: &&u64| {
-            let node = health.nodes.get(*id);
-            node.is_some_and(|node| node.build != job.build)
-        };
-        let homes: Vec<u64> = unable.iter().filter(foreign).copied().collect();
-        match (lost.is_empty(), unable.is_empty(), homes.is_empty()) {
-            (false, ..) => return Some(Waiting::HomesToReturn { homes: lost }),
-            (true, false, true) => return Some(Waiting::HomesToAssemble { homes: unable }),
-            (true, false, false) => {
-                let (job, build) = (job.id.clone(), job.build.clone());
-                return Some(Waiting::HomesOfBuild { job, build, homes });
-            }
-            (true, true, _) => {}
-        }
+    if state == JobState::Assembling
+        && let Some(waiting) = assembly_waiting(entry, health, lost)
+    {
+        return Some(waiting);
     }
     if state == JobState::Analyzing && job.build.is_empty() {
         let builds = Builds::of(health);
@@ -108,7 +96,40 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
         }
     }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
-    (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot)
+    let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
+    let absent = absent.map(|(id, _)| *id).chain(starting).collect();
+    (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot { absent })
+}
+
+/// What the assembly of a job waits for, besides a slot; `lost` are the homes that
+/// are silent.
+fn assembly_waiting(entry: &JobEntry, health: &ClusterHealth, lost: Vec<u64>) -> Option<Waiting> {
+    let job = &entry.job;
+    let open = |node: u64| {
+        let task = entry.tasks.get(&(TaskKind::Assemble, node as u32));
+        task.is_none_or(|task| task.state() != TaskState::Done)
+    };
+    let unable = job
+        .current_homes()
+        .map(|home| home.node)
+        .filter(|&node| open(node) && !health.can_run(node, &job.build));
+    let starting = health.starting();
+    let (starting, unable): (Vec<u64>, Vec<u64>) = unable.partition(|node| starting.contains(node));
+    let foreign = |id: &&u64| {
+        let node = health.nodes.get(*id);
+        node.is_some_and(|node| node.build != job.build)
+    };
+    let homes: Vec<u64> = unable.iter().filter(foreign).copied().collect();
+    if !lost.is_empty() {
+        Some(Waiting::HomesToReturn { homes: lost })
+    } else if !starting.is_empty() {
+        Some(Waiting::NodesToStart { nodes: starting })
+    } else if !homes.is_empty() {
+        let (job, build) = (job.id.clone(), job.build.clone());
+        Some(Waiting::HomesOfBuild { job, build, homes })
+    } else {
+        (!unable.is_empty()).then_some(Waiting::HomesToAssemble { homes: unable })
+    }
 }
 
 impl fmt::Display for Waiting {
@@ -146,7 +167,17 @@ impl fmt::Display for Waiting {
             Waiting::HomesToReturn { homes } => {
                 write!(f, "for home {} to return or be replaced", list(homes))
             }
-            Waiting::FreeSlot => f.write_str("for a free slot"),
+            Waiting::NodesToStart { nodes } => {
+                write!(f, "for node {} to have tried its encoders", list(nodes))
+            }
+            Waiting::FreeSlot { absent } if absent.is_empty() => f.write_str("for a free slot"),
+            Waiting::FreeSlot { absent } => {
+                write!(
+                    f,
+                    "for a free slot; node {} can't be asked now",
+                    list(absent)
+                )
+            }
         }
     }
 }

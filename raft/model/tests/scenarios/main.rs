@@ -119,7 +119,7 @@ impl World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" | "silent" | "build" | "full" | "lacks" => self.report_health(&words),
+            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" => self.report_health(&words),
             "plan" => self.think() + &self.write(),
             "think" => self.think(),
             "write" => self.write(),
@@ -156,8 +156,8 @@ impl World {
         }
     }
 
-    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `build NODE BUILD`,
-    /// `lacks NODE CODEC…` and `full NODE`: what the nodes report.
+    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `starting NODE`,
+    /// `build NODE BUILD`, `lacks NODE CODEC…` and `full NODE`: what the nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
             self.add_nodes(words);
@@ -170,7 +170,11 @@ impl World {
                 node.silent_ms = words[2].parse().unwrap();
                 node.alive = node.silent_ms == 0;
             }
-            "build" => node.build = words[2].to_string(),
+            "starting" => {
+                (node.alive, node.silent_ms, node.starting) = (true, 0, true);
+                node.build.clear();
+            }
+            "build" => (node.build, node.starting) = (words[2].to_string(), false),
             "lacks" => node.lacks = words[2..].iter().map(ToString::to_string).collect(),
             _ => node.full = true,
         }

@@ -22,6 +22,9 @@ const ASSIGN_RESEND_MS: u64 = 1_500;
 /// cluster, and here short enough to happen in a storm.
 pub const REHOME_AFTER_MS: u64 = 40_000;
 
+/// How long a node that is back tries its encoders.
+const STARTING_MS: u64 = 2_000;
+
 /// The same of how long a silent node is counted on for its build.
 const REPLAN_AFTER_MS: u64 = 60_000;
 
@@ -146,6 +149,11 @@ impl World {
                 health.slots = session.slots;
                 health.build = session.build.clone();
                 health.full = session.full;
+                let back_ms = self.now_ms - self.nodes[&node].returned_ms;
+                if back_ms < STARTING_MS {
+                    health.starting = true;
+                    health.build.clear();
+                }
                 if session.full {
                     health.trouble = "its disk is full".into();
                 }

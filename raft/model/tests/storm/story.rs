@@ -78,7 +78,9 @@ impl Story {
             if silent(&before) != silent(now) {
                 self.lines.push(format!("silent {node} {}", silent(now)));
             }
-            if !fresh && before.build != now.build && now.alive {
+            if now.starting && !before.starting {
+                self.lines.push(format!("starting {node}"));
+            } else if !fresh && before.build != now.build && now.alive {
                 self.lines.push(format!("build {node} {}", now.build));
             }
             if before.full != now.full {
