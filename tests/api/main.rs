@@ -163,14 +163,15 @@ async fn nonsense_is_refused_by_name() {
             source_fingerprint: "z".repeat(64),
             ..request(b"film")
         },
-        SubmitRequest {
-            source_bytes: u64::MAX,
-            ..request(b"film")
-        },
     ];
     for request in broken {
         assert_eq!(kind(api.submit(request)).await, "bad-request");
     }
+    let large = SubmitRequest {
+        source_bytes: u64::MAX,
+        ..request(b"film")
+    };
+    assert_eq!(kind(api.submit(large)).await, "too-large");
     let empty = SubmitRequest {
         source_bytes: 0,
         ..request(b"film")
