@@ -8,8 +8,8 @@ use super::{
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     limits::{
-        FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX,
-        UNBIND_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX,
+        TRACKS_MAX, UNBIND_LEVEL,
     },
     rows::{Failure, FailureClass, JobState, Problem, Task, TaskKind, TaskState},
 };
@@ -178,8 +178,9 @@ impl Writer<'_> {
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
             TaskKind::Assemble => {
-                // Every home says the same.
-                if !job.plan_note.contains(&c.plan_note) {
+                // Every home says the same. An entry of before does what it did.
+                let noted = self.state.feature_level() >= ASSEMBLY_NOTE_LEVEL;
+                if noted && !job.plan_note.contains(&c.plan_note) {
                     job.plan_note = joined_notes([&job.plan_note, &c.plan_note]);
                     self.put_job(job);
                 }
