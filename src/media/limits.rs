@@ -102,7 +102,7 @@ pub const SYNC_SLACK_US: i64 = 20_000;
 /// exceed the 32 bits that MP4 has for its duration.
 pub const CLOCK_TICKS_MAX: i64 = 1_000_000_000;
 
-/// Pictures of a film whose decode times lie behind an earlier one, in formats in
+/// Pictures of a film that come later than any codec reorders, in formats in
 /// which ffmpeg does not even out the clock. Damage causes a few; a clock that
 /// begins anew would squeeze all that follows into a moment.
 pub const PICTURES_BEHIND_MAX: usize = LOOK_AHEAD_PACKETS;
