@@ -75,6 +75,7 @@ pub async fn encode_shard(
         let outcome = execute(context, index, &arguments, &mut checker).await;
         let broken = checker.broken && outcome.is_ok();
         if broken && repeats < BROKEN_LOGS_MAX {
+            tracing::debug!(?start, "the log has a broken line");
             repeats += 1;
             continue;
         }
@@ -124,15 +125,9 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = args::single(context.input, index, context.spec);
-    let mut repeats = 0;
-    let mut checker = loop {
-        let mut checker = FrameChecker::new(index, context.spec, progress);
-        execute(context, index, &arguments, &mut checker).await?;
-        if !checker.broken || repeats == BROKEN_LOGS_MAX {
-            break checker;
-        }
-        repeats += 1;
-    };
+    // A broken log may cost a complaint, which is not worth the whole film.
+    let mut checker = FrameChecker::new(index, context.spec, progress);
+    execute(context, index, &arguments, &mut checker).await?;
     if checker.decoded == 0 {
         return Err(MediaError::NoFrames {
             detail: checker.diagnostics.last_errors(),
