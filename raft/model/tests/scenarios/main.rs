@@ -119,7 +119,9 @@ impl World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" => self.report_health(&words),
+            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" => {
+                self.report_health(&words)
+            }
             "plan" => self.think() + &self.write(),
             "think" => self.think(),
             "write" => self.write(),
