@@ -75,7 +75,6 @@ pub async fn encode_shard(
         let outcome = execute(context, index, &arguments, &mut checker).await;
         let broken = checker.broken && outcome.is_ok();
         if broken && repeats < BROKEN_LOGS_MAX {
-            tracing::debug!(?start, "the log has a broken line");
             repeats += 1;
             continue;
         }
