@@ -40,7 +40,7 @@ test: tools
 # The media tests that depend most on ffmpeg, with the newest that was tried.
 newest := target/ffmpegs/9.0
 test-newest: tools
-	@if [ -x $(newest)/ffmpeg ]; then \
+	@if [ -x $(newest)/ffmpeg ] && [ -x $(newest)/ffprobe ]; then \
 		REELRAFT_FFMPEG=$(abspath $(newest)/ffmpeg) REELRAFT_FFPROBE=$(abspath $(newest)/ffprobe) \
 		$(CARGO) test --locked -p reelraft-media --test media -- oracle:: headers::; \
 	else echo "skipped: no $(newest); tests/ffmpegs.sh fetches it"; fi

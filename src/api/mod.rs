@@ -106,13 +106,13 @@ impl Api {
         view
     }
 
-    /// Which nodes can make a spec; `None` where some are not heard of.
+    /// Which nodes can make a spec; `None` where that is not known of all.
     fn makers(&self, spec: &Spec) -> Option<Makers> {
         let report = self.context.report.fresh()?;
         let members = self.table().members();
         let node = |id: u64| {
             let mut nodes = report.nodes.iter();
-            nodes.find(|node| node.id == id && node.reachable)
+            nodes.find(|node| node.id == id)
         };
         let nodes: Option<Vec<_>> = members.iter().map(|member| node(member.id)).collect();
         Makers::of(&nodes?, spec)

@@ -35,8 +35,12 @@ pub struct Makers {
 }
 
 impl Makers {
-    /// From what all nodes say of themselves; `None` where none has ffmpeg.
+    /// From what all nodes say of themselves; `None` where none has ffmpeg, and
+    /// while a node is silent or starting: it may be the one that can.
     pub fn of(nodes: &[&NodeStatus], spec: &Spec) -> Option<Self> {
+        if nodes.iter().any(|node| !node.reachable || node.starting) {
+            return None;
+        }
         let mut makers = Makers {
             able: Vec::new(),
             lacking: None,
@@ -106,4 +110,41 @@ fn frames_running(entry: &JobEntry, progress: &JobProgress) -> u64 {
     };
     let running = progress.running.iter().filter(|(key, _)| current(key));
     running.map(|(_, frames)| frames).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    use super::*;
+    use crate::node::messages::Lack;
+
+    #[test]
+    fn a_node_that_is_silent_or_starting_may_be_the_one_that_can() {
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let lack = Lack {
+            what: spec.codec().name().into(),
+            why: "it is not there".into(),
+        };
+        let lacking = NodeStatus {
+            id: 1,
+            reachable: true,
+            build: "b".into(),
+            lacks: vec![lack],
+            ..Default::default()
+        };
+        let node = |reachable, starting| NodeStatus {
+            id: 2,
+            reachable,
+            starting,
+            ..Default::default()
+        };
+        let of = |second: &NodeStatus| Makers::of(&[&lacking, second], &spec);
+        assert_eq!(of(&node(true, true)), None);
+        assert_eq!(of(&node(false, false)), None);
+        // It has no ffmpeg.
+        let makers = of(&node(true, false)).unwrap();
+        assert!(makers.able.is_empty() && makers.lacking.is_some());
+    }
 }

@@ -203,6 +203,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         version,
         trouble,
         room_bytes,
+        starting,
     } = node;
     v1::NodeStatus {
         id,
@@ -223,6 +224,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         version,
         trouble,
         room_bytes,
+        starting,
     }
 }
 
@@ -247,6 +249,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         version,
         trouble,
         room_bytes,
+        starting,
     } = node;
     NodeStatus {
         id,
@@ -267,6 +270,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         version,
         trouble,
         room_bytes,
+        starting,
     }
 }
 

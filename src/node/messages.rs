@@ -231,6 +231,9 @@ pub struct NodeStatus {
     pub trouble: String,
     /// What its disk can still take beyond the uploads that were begun there.
     pub room_bytes: u64,
+    /// Whether it still tries its encoders: its build and what that lacks are not
+    /// known yet.
+    pub starting: bool,
 }
 
 /// A member's part in Raft.

@@ -194,6 +194,7 @@ impl Sessions {
             version: session.hello.version.clone(),
             trouble: session.beat.trouble.clone(),
             room_bytes: session.beat.room_bytes,
+            starting: session.hello.starting,
             role: None,
         };
         inner.open.values().map(status).collect()

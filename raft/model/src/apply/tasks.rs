@@ -8,10 +8,10 @@ use super::{
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     limits::{
-        FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX,
-        UNBIND_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX,
+        TRACKS_MAX, UNBIND_LEVEL,
     },
-    rows::{Failure, FailureClass, JobState, Problem, Task, TaskKind, TaskState},
+    rows::{Failure, FailureClass, Job, JobState, Problem, Task, TaskKind, TaskState},
 };
 
 impl Writer<'_> {
@@ -178,15 +178,22 @@ impl Writer<'_> {
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
             TaskKind::Assemble => {
-                // Every home says the same.
-                if !job.plan_note.contains(&c.plan_note) {
-                    job.plan_note = joined_notes([&job.plan_note, &c.plan_note]);
-                    self.put_job(job);
-                }
+                self.note_of_assembly(job, &c.plan_note);
                 return self.succeed_if_agreed(id, c.unix_ms);
             }
         }
         Reply::done(id)
+    }
+
+    /// Adds what an assembly has to say. An entry of a former level does what it
+    /// did.
+    fn note_of_assembly(&mut self, mut job: Job, note: &str) {
+        let noted = self.state.feature_level() >= ASSEMBLY_NOTE_LEVEL;
+        // Every home says the same.
+        if noted && !job.plan_note.contains(note) {
+            job.plan_note = joined_notes([&job.plan_note, note]);
+            self.put_job(job);
+        }
     }
 
     pub(super) fn reopen(&mut self, c: &Reopen) -> Reply {
