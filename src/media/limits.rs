@@ -83,6 +83,10 @@ pub const CUES_AT_ONCE_MAX: usize = 32;
 /// A track's cues as text; those of a film in one language have some 100 KiB.
 pub const CUES_BYTES_MAX: usize = 16 << 20;
 
+/// A track's cues, with the pieces of long ones and what fills gaps. A film has
+/// some thousands; this many fill a gap of ten years.
+pub const CUES_MAX: usize = 200_000;
+
 /// Highest peak that a gain may cause, in thousandths of a decibel of full
 /// scale, as EBU R 128 recommends.
 pub const PEAK_MDB_MAX: i32 = -1_000;
@@ -102,7 +106,7 @@ pub const SYNC_SLACK_US: i64 = 20_000;
 /// exceed the 32 bits that MP4 has for its duration.
 pub const CLOCK_TICKS_MAX: i64 = 1_000_000_000;
 
-/// Pictures of a film whose decode times lie behind an earlier one, in formats in
+/// Pictures of a film that come later than any codec reorders, in formats in
 /// which ffmpeg does not even out the clock. Damage causes a few; a clock that
 /// begins anew would squeeze all that follows into a moment.
 pub const PICTURES_BEHIND_MAX: usize = LOOK_AHEAD_PACKETS;
@@ -123,8 +127,8 @@ pub const TAIL_LINES_MAX: usize = 12;
 pub const COMPLAINTS_MAX: usize = 20;
 /// Length of each of them. See [`COMPLAINTS_MAX`].
 pub const COMPLAINT_BYTES_MAX: usize = 200;
-/// How often a shard is encoded again because its log has a broken line: some
-/// in a hundred have one on a busy machine since ffmpeg 7.
+/// How often a shard is encoded again because an error may be lost in a broken
+/// line of its log, since ffmpeg 7: of 142 clean ones on a busy machine none was.
 pub const BROKEN_LOGS_MAX: u32 = 4;
 /// Parts of ffmpeg whose complaints are told apart; a run has a handful.
 pub const SPEAKERS_MAX: usize = 32;

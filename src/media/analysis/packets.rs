@@ -14,7 +14,7 @@ use crate::{
         log::Diagnostics,
         process::{LineEffect, Listener},
     },
-    limits::{PACKETS_MAX, PICTURES_BEHIND_MAX},
+    limits::{LOOK_AHEAD_PACKETS, PACKETS_MAX, PICTURES_BEHIND_MAX},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,22 +52,30 @@ pub(crate) async fn scan(
 /// # Errors
 /// [`MediaError::ClockRestarts`] names the time at which it does.
 pub(crate) fn reject_restarts(packets: &[Packet], base: Ratio) -> Result<(), MediaError> {
-    let times = || packets.iter().filter_map(|packet| packet.dts);
-    let (mut highest, mut behind) = (i64::MIN, 0);
-    for dts in times() {
-        behind += usize::from(dts < highest);
-        highest = highest.max(dts);
-    }
+    // Matroska stores no decode times, and those that are guessed may fall where
+    // nothing is wrong.
+    let times = || {
+        packets
+            .iter()
+            .filter_map(|packet| packet.pts.or(packet.dts))
+    };
+    let mut highest = i64::MIN;
+    let earlier = times().map(|time| {
+        highest = highest.max(time);
+        highest
+    });
+    let late = times().skip(LOOK_AHEAD_PACKETS).zip(earlier);
+    let behind = late.filter(|(time, highest)| time < highest).count();
     if behind <= PICTURES_BEHIND_MAX {
         return Ok(());
     }
     // Where it falls deepest.
     let mut last = i64::MIN;
-    let falls = times().map(|dts| (std::mem::replace(&mut last, dts), dts));
+    let falls = times().map(|time| (std::mem::replace(&mut last, time), time));
     let after = falls
-        .filter(|(before, dts)| dts < before)
-        .max_by_key(|(before, dts)| before.saturating_sub(*dts))
-        .map_or(highest, |(before, _)| before);
+        .filter(|(before, time)| time < before)
+        .max_by_key(|(before, time)| before.saturating_sub(*time))
+        .map_or(i64::MIN, |(before, _)| before);
     Err(MediaError::ClockRestarts {
         after: seconds(rescale(after, base, MICROSECONDS)),
     })
@@ -232,6 +240,18 @@ mod tests {
         assert!(error.to_string().contains("after 5.960000 s"), "{error}");
         let stumbling = of((0..150).chain(148..300).collect());
         assert!(reject_restarts(&stumbling, film).is_ok());
+    }
+
+    #[test]
+    fn guessed_decode_times_that_fall_mean_no_other_clock() {
+        let film = Ratio { num: 1, den: 25 };
+        let group = [(0, 0), (5, -2), (3, 1), (2, 2), (1, 3), (4, 4)];
+        let packets: Vec<Packet> = (0..1_500)
+            .step_by(group.len())
+            .flat_map(|from| group.map(|(pts, dts)| format!("{}|{}|__", from + pts, from + dts)))
+            .map(|line| parse_packet(&line).unwrap())
+            .collect();
+        assert!(reject_restarts(&packets, film).is_ok());
     }
 
     #[test]

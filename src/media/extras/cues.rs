@@ -3,7 +3,7 @@
 //! are shown together the first is lost, and it misplaces what lies too far
 //! from its neighbour.
 
-use crate::limits::{CUE_GAP_MS_MAX, CUES_AT_ONCE_MAX, CUES_BYTES_MAX, UNTIMED_CUE_MS};
+use crate::limits::{CUE_GAP_MS_MAX, CUES_AT_ONCE_MAX, CUES_BYTES_MAX, CUES_MAX, UNTIMED_CUE_MS};
 
 /// A cue and when it is shown, in milliseconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,33 +121,26 @@ pub(crate) fn lose_by_turns(cues: &[Cue]) -> bool {
     })
 }
 
+/// Why cues can't be brought into turns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowd {
+    /// More than [`CUES_AT_ONCE_MAX`] are shown at once.
+    AtOnce,
+    /// They would be more than [`CUES_MAX`], or longer than [`CUES_BYTES_MAX`].
+    InAll,
+}
+
 /// Brings cues into turns: those shown together become one, a line each; one
 /// without a length is shown until the next; long ones and gaps are divided.
-/// `None` if there are too many at once.
-pub(crate) fn in_turn(cues: &[Cue]) -> Option<Vec<Cue>> {
-    let mut cues = cues.to_vec();
-    // What ends before the film begins is not shown.
-    cues.retain(|cue| cue.to_ms > 0 || cue.from_ms >= 0);
-    for cue in &mut cues {
-        cue.from_ms = cue.from_ms.max(0);
-    }
-    cues.sort_by_key(|cue| cue.from_ms);
-    for at in 0..cues.len() {
-        let from_ms = cues[at].from_ms;
-        if cues[at].to_ms <= from_ms {
-            let next = cues[at + 1..].iter().map(|cue| cue.from_ms);
-            let next = next.into_iter().find(|&next| next > from_ms);
-            let longest = from_ms.saturating_add(UNTIMED_CUE_MS);
-            cues[at].to_ms = next.map_or(longest, |next| next.min(longest));
-        }
-    }
+pub(crate) fn in_turn(cues: &[Cue]) -> Result<Vec<Cue>, Crowd> {
+    let cues = timed(cues);
     let mut edges: Vec<i64> = cues
         .iter()
         .flat_map(|cue| [cue.from_ms, cue.to_ms])
         .collect();
     edges.sort_unstable();
     edges.dedup();
-    let (mut turns, mut bytes) = (Vec::new(), 0);
+    let mut turns = Turns::default();
     let (mut next, mut end) = (0, 0);
     let mut shown: Vec<&Cue> = Vec::new();
     for pair in edges.windows(2) {
@@ -158,28 +151,66 @@ pub(crate) fn in_turn(cues: &[Cue]) -> Option<Vec<Cue>> {
             next += 1;
         }
         if shown.len() > CUES_AT_ONCE_MAX {
-            return None;
+            return Err(Crowd::AtOnce);
         }
         if shown.is_empty() {
             continue;
         }
-        fill(&mut turns, end, from);
+        // Keeps a gap from being too long.
+        for (_, to_ms) in pieces(end, from).filter(|&(_, to)| to < from) {
+            turns.push(to_ms - 1, to_ms, FILLER)?;
+        }
         let text = joined(&shown);
         for (from_ms, to_ms) in pieces(from, to) {
-            bytes += text.len();
-            let text = text.clone();
-            turns.push(Cue {
-                from_ms,
-                to_ms,
-                text,
-            });
-        }
-        if bytes > CUES_BYTES_MAX {
-            return None;
+            turns.push(from_ms, to_ms, &text)?;
         }
         end = to;
     }
-    Some(turns)
+    Ok(turns.cues)
+}
+
+/// The cues in order, each with a length, from the film's beginning on.
+fn timed(cues: &[Cue]) -> Vec<Cue> {
+    // What ends before the film begins is not shown.
+    let shown = |cue: &&Cue| cue.to_ms > 0 || cue.from_ms >= 0;
+    let mut cues: Vec<Cue> = cues.iter().filter(shown).cloned().collect();
+    for cue in &mut cues {
+        cue.from_ms = cue.from_ms.max(0);
+    }
+    cues.sort_by_key(|cue| cue.from_ms);
+    // Where the cue behind begins, and where the first that begins later does.
+    let (mut behind, mut later) = (i64::MAX, i64::MAX);
+    for cue in cues.iter_mut().rev() {
+        if cue.from_ms < behind {
+            (behind, later) = (cue.from_ms, behind);
+        }
+        if cue.to_ms <= cue.from_ms {
+            cue.to_ms = cue.from_ms.saturating_add(UNTIMED_CUE_MS).min(later);
+        }
+    }
+    cues
+}
+
+/// What came of cues so far, within the limits.
+#[derive(Default)]
+struct Turns {
+    cues: Vec<Cue>,
+    bytes: usize,
+}
+
+impl Turns {
+    fn push(&mut self, from_ms: i64, to_ms: i64, text: &str) -> Result<(), Crowd> {
+        self.bytes += text.len();
+        if self.cues.len() == CUES_MAX || self.bytes > CUES_BYTES_MAX {
+            return Err(Crowd::InAll);
+        }
+        self.cues.push(Cue {
+            from_ms,
+            to_ms,
+            text: text.to_string(),
+        });
+        Ok(())
+    }
 }
 
 /// The texts of cues shown together. Layers of the same text are one.
@@ -199,17 +230,6 @@ fn pieces(from: i64, to: i64) -> impl Iterator<Item = (i64, i64)> {
     (from..to)
         .step_by(step)
         .map(move |start| (start, (start + CUE_GAP_MS_MAX).min(to)))
-}
-
-/// Keeps a gap from being too long.
-fn fill(turns: &mut Vec<Cue>, end: i64, next: i64) {
-    for (_, to_ms) in pieces(end, next).filter(|&(_, to)| to < next) {
-        turns.push(Cue {
-            from_ms: to_ms - 1,
-            to_ms,
-            text: FILLER.into(),
-        });
-    }
 }
 
 #[cfg(test)]
@@ -286,7 +306,32 @@ mod tests {
     #[test]
     fn too_many_at_once_are_not_joined() {
         let crowd = vec![cue(0, 9, "x"); CUES_AT_ONCE_MAX + 1];
-        assert_eq!(in_turn(&crowd), None);
-        assert_eq!(in_turn(&[]), Some(Vec::new()));
+        assert_eq!(in_turn(&crowd), Err(Crowd::AtOnce));
+        assert_eq!(in_turn(&[]), Ok(Vec::new()));
+    }
+
+    #[test]
+    fn pieces_and_fillers_are_counted() {
+        let far = 200_000_000 * 3_600_000;
+        for cues in [[cue(far, far + 1, "late")], [cue(0, far, "long")]] {
+            assert_eq!(in_turn(&cues), Err(Crowd::InAll));
+        }
+        let text = "x".repeat(CUES_BYTES_MAX / 2);
+        let long = [cue(0, 2 * CUE_GAP_MS_MAX, &text)];
+        assert_eq!(in_turn(&long).unwrap().len(), 2);
+        let longer = [cue(0, 2 * CUE_GAP_MS_MAX + 1, &text)];
+        assert_eq!(in_turn(&longer), Err(Crowd::InAll));
+    }
+
+    #[test]
+    fn many_cues_without_a_length_take_no_time() {
+        let crowd: Vec<Cue> = (0..CUES_MAX as i64)
+            .map(|number| cue(number / 8, number / 8, ""))
+            .collect();
+        let turns = in_turn(&crowd).unwrap();
+        assert_eq!(turns.len(), CUES_MAX / 8);
+        assert_eq!(turns[0].to_ms, 1);
+        let last = turns.last().unwrap();
+        assert_eq!(last.to_ms - last.from_ms, UNTIMED_CUE_MS);
     }
 }

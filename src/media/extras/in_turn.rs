@@ -1,11 +1,11 @@
 //! Puts the cues that MP4 can't hold as they are into its extras anew. This
 //! reads nothing but the step's own files.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, path::Path};
 
 use crate::{
     error::MediaError,
-    extras::cues::{self, Cue},
+    extras::cues::{self, Crowd, Cue},
     facts::{
         extra::{Extra, ExtraKind, ExtrasIntermediate, labels_of},
         labels,
@@ -52,23 +52,43 @@ pub(crate) fn text_outputs(extras: &[Extra]) -> Vec<String> {
         .collect()
 }
 
-/// The cues of each converted track, as far as they were written as text and
-/// are not too many.
-pub(crate) fn read(
-    context: &Context<'_>,
+/// The converted tracks in turns, where they must be written anew.
+#[derive(Debug, Default)]
+pub(crate) struct Turned {
+    pub tracks: BTreeMap<usize, Vec<Cue>>,
+    /// Those that can't be brought into turns, and why.
+    pub crowded: BTreeMap<usize, Crowd>,
+}
+
+/// Brings the converted tracks into turns that would lose cues otherwise: fewer
+/// are in the extras by `counts`, or their muxer has `refused` them all.
+pub(crate) fn turned(
+    work_dir: &Path,
     extras: &[Extra],
-) -> Result<BTreeMap<usize, Vec<Cue>>, MediaError> {
-    let mut tracks = BTreeMap::new();
+    counts: &[u64],
+    refused: bool,
+) -> Result<Turned, MediaError> {
+    let mut turned = Turned::default();
     for (number, _) in converted(extras) {
-        let path = context.work_dir.join(text_file(number));
+        let path = work_dir.join(text_file(number));
         let disk = || MediaError::disk("reading subtitles");
         let bytes = std::fs::metadata(&path).map_err(disk())?.len();
-        if bytes <= CUES_BYTES_MAX as u64 {
-            let text = std::fs::read(&path).map_err(disk())?;
-            tracks.insert(number, cues::parse(&String::from_utf8_lossy(&text)));
+        if bytes > CUES_BYTES_MAX as u64 {
+            turned.crowded.insert(number, Crowd::InAll);
+            continue;
+        }
+        let text = std::fs::read(&path).map_err(disk())?;
+        let cues = cues::parse(&String::from_utf8_lossy(&text));
+        let fewer = |count: &u64| *count < cues::readable(&cues);
+        if !refused && !cues::lose_by_turns(&cues) && !counts.get(number).is_some_and(fewer) {
+            continue;
+        }
+        match cues::in_turn(&cues) {
+            Ok(turns) => drop(turned.tracks.insert(number, turns)),
+            Err(crowd) => drop(turned.crowded.insert(number, crowd)),
         }
     }
-    Ok(tracks)
+    Ok(turned)
 }
 
 /// Writes the given tracks' cues into the extras in place of those there;

@@ -8,7 +8,7 @@ use reelraft_model::spec::Spec;
 use crate::{
     error::MediaError,
     extras::{
-        cues::{self, Cue},
+        cues::{self, Crowd, Cue},
         in_turn,
     },
     facts::{
@@ -27,7 +27,7 @@ use crate::{
         log::{Diagnostics, LOG_ERRORS},
         packet_scan::scan_intermediate,
     },
-    limits::{CUES_AT_ONCE_MAX, SHIFT_SECONDS},
+    limits::{CUES_AT_ONCE_MAX, CUES_MAX, SHIFT_SECONDS},
 };
 
 /// Options that map and encode the extras of one kind, as the reference does.
@@ -200,32 +200,23 @@ async fn take_for_mp4(
     } else {
         counts = count_cues(context, index).await?;
     }
-    let mut anew = BTreeMap::new();
-    for (number, cues) in in_turn::read(context, extras)? {
-        let fewer = |count: &u64| *count < cues::readable(&cues);
-        if !refused && !cues::lose_by_turns(&cues) && !counts.get(number).is_some_and(fewer) {
-            continue;
+    let turned = {
+        let (folder, extras) = (context.work_dir.to_path_buf(), extras.clone());
+        let counts = counts.clone();
+        tokio::task::spawn_blocking(move || in_turn::turned(&folder, &extras, &counts, refused))
+            .await
+            .map_err(|error| MediaError::Disk {
+                what: "reading subtitles",
+                error: std::io::Error::other(error),
+            })??
+    };
+    for (number, crowd) in turned.crowded {
+        if refused {
+            return Err(over_limit(crowd));
         }
-        match cues::in_turn(&cues) {
-            Some(turns) => {
-                anew.insert(number, turns);
-            }
-            None if refused => return Err(crowd()),
-            None => diagnostics.note(format!(
-                "subtitle track {}: of cues shown at once only the last is kept",
-                number + 1
-            )),
-        }
+        diagnostics.note(format!("subtitle track {}: {}", number + 1, lost_by(crowd)));
     }
-    if refused
-        && anew.len()
-            < extras
-                .iter()
-                .filter(|own| in_turn::is_converted(own))
-                .count()
-    {
-        return Err(crowd());
-    }
+    let anew = turned.tracks;
     if !anew.is_empty() {
         let said = in_turn::rewrite(context, extras, &anew, refused).await?;
         said.messages()
@@ -236,12 +227,24 @@ async fn take_for_mp4(
     Ok((counts, diagnostics))
 }
 
+/// What happens to the cues of a track that MP4 takes as it is.
+fn lost_by(crowd: Crowd) -> &'static str {
+    match crowd {
+        Crowd::AtOnce => "of cues shown at once only the last is kept",
+        Crowd::InAll => "it has too many cues, or too long gaps: some may be lost or misplaced",
+    }
+}
+
 /// Too many cues for a track that MP4 does not take as it is.
-fn crowd() -> MediaError {
+fn over_limit(crowd: Crowd) -> MediaError {
+    let (what, max) = match crowd {
+        Crowd::AtOnce => ("the number of subtitles shown at once", CUES_AT_ONCE_MAX),
+        Crowd::InAll => ("the number of subtitles and of pieces of gaps", CUES_MAX),
+    };
     MediaError::OverLimit {
-        what: "the number of subtitles shown at once",
-        found: CUES_AT_ONCE_MAX as u64 + 1,
-        max: CUES_AT_ONCE_MAX as u64,
+        what,
+        found: max as u64 + 1,
+        max: max as u64,
     }
 }
 

@@ -84,25 +84,48 @@ pub(crate) fn late_checksum(line: &str, name: &str) -> Option<String> {
 pub(crate) fn interjection(line: &str) -> Option<&str> {
     let entry = LogLine::parse(line)?;
     entry.component.strip_prefix("showinfo@")?;
-    let (own, last) = if entry.text.starts_with("n:") {
+    let text = entry.text.trim_start();
+    let (own, last) = if text.starts_with("n:") {
         (["checksum:", "plane_checksum:"], " type:")
-    } else if entry.text.starts_with("color_") {
+    } else if text.starts_with("color_") {
         (["color_", "color_"], "color_")
     } else {
         return None;
     };
-    let (_, rest) = entry.text.split_once(last)?;
-    // Behind the value of the last word.
-    let (_, mut rest) = rest.split_once(' ')?;
-    while let Some((word, behind)) = rest.split_once(' ') {
-        if !own.iter().any(|own| word.starts_with(own)) {
-            break;
+    let (_, mut rest) = text.split_once(last)?;
+    loop {
+        // It may follow a value without a space.
+        let (value, behind) = rest.split_once(' ')?;
+        let told = behind.starts_with("-> ") || behind.starts_with("<- ");
+        if let Some(who) = THREADS.iter().find(|who| told && value.ends_with(*who)) {
+            return Some(rest[value.len() - who.len()..].trim());
         }
         rest = behind;
+        if !own.iter().any(|own| rest.starts_with(own)) {
+            break;
+        }
     }
     let rest = rest.trim();
-    let own = own.iter().any(|own| rest.starts_with(own)) || entry.text.contains("checksum:");
-    (!rest.is_empty() && !own).then_some(rest)
+    (!rest.is_empty() && !text.contains("checksum:")).then_some(rest)
+}
+
+/// Who speaks under `-debug_ts`, each behind those that end alike.
+const THREADS: [&str; 7] = [
+    "demuxer+ffmpeg",
+    "demuxer",
+    "muxer",
+    "decoder",
+    "encoder",
+    "filter_raw",
+    "filter",
+];
+
+/// Whether an interjection is one of those that `-debug_ts` prints, or the end of
+/// one: no error is lost with it.
+pub(crate) fn is_timestamp(said: &str) -> bool {
+    let told = |rest: &str| rest.starts_with("-> ") || rest.starts_with("<- ");
+    let mut behind = THREADS.iter().filter_map(|who| said.strip_prefix(who));
+    told(said) || behind.any(|rest| told(rest.trim_start()))
 }
 
 /// Parses the time base of the `showinfo` filter named `name`.
@@ -143,6 +166,9 @@ mod tests {
         assert_eq!(frame(&broken, "joint"), frame(whole, "joint"));
         assert_eq!(interjection(&broken), Some(mark));
         assert_eq!(interjection(&format!("{colors} {mark}")), Some(mark));
+        assert_eq!(interjection(&format!("{colors}{mark}")), Some(mark));
+        let late = "[showinfo@joint @ 0x5] [info]  color_space:bt709error while decoding";
+        assert_eq!(interjection(late), Some("while decoding"));
         let rest = "[showinfo@joint @ 0x5] [info] checksum:B58BC96F plane_checksum:[627BFC99";
         assert_eq!(late_checksum(rest, "joint").as_deref(), Some("B58BC96F"));
         assert_eq!(late_checksum(whole, "joint"), None);
@@ -150,6 +176,29 @@ mod tests {
             format!("{whole}checksum:B58BC96F plane_checksum:[627BFC99] mean:[1] stdev:[2] ");
         for line in [whole, colors, rest, &hashed] {
             assert_eq!(interjection(line), None, "{line}");
+        }
+    }
+
+    #[test]
+    fn timestamps_in_a_line_are_no_lost_errors() {
+        let whole = "[showinfo@decoded @ 0x5] [info] n:   0 pts:    60 s:2x4 i:P iskey:0 type:P ";
+        let colors = "[showinfo@decoded @ 0x5] [info] color_range:tv color_space:unknown";
+        for said in [
+            "encoder <- type:video frame_pts:60 frame_pts_time:2.5 time_base:1/24",
+            "encoder -> type:video pkt_pts:60 pkt_pts_time:2.5",
+            "muxer <- type:video pkt_pts:60 pkt_pts_time:2.5",
+            "demuxer -> ist_index:0:0 type:video next_dts:60",
+        ] {
+            for line in [format!("{whole}{said}"), format!("{colors}{said}")] {
+                assert_eq!(interjection(&line), Some(said));
+            }
+            assert!(is_timestamp(said), "{said}");
+            assert!(is_timestamp(said.split_once(' ').unwrap().1), "{said}");
+        }
+        for said in ["concealing 40 errors", "decoder failed", "muxer: -> no"] {
+            let line = format!("{whole}{said}");
+            assert_eq!(interjection(&line), Some(said));
+            assert!(!is_timestamp(said), "{said}");
         }
     }
 

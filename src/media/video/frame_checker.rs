@@ -286,7 +286,7 @@ impl Listener for FrameChecker<'_> {
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if let Some(said) = showinfo::interjection(line) {
-            self.broken |= !self.complaints.follow(said);
+            self.broken |= !self.complaints.follow(said) && !showinfo::is_timestamp(said);
         }
         if let Some(frame) = showinfo::frame(line, "decoded") {
             return self.decoded(&frame);

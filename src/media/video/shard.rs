@@ -124,15 +124,9 @@ async fn encode_single(
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Encoded, MediaError> {
     let arguments = args::single(context.input, index, context.spec);
-    let mut repeats = 0;
-    let mut checker = loop {
-        let mut checker = FrameChecker::new(index, context.spec, progress);
-        execute(context, index, &arguments, &mut checker).await?;
-        if !checker.broken || repeats == BROKEN_LOGS_MAX {
-            break checker;
-        }
-        repeats += 1;
-    };
+    // A broken log may cost a complaint, which is not worth the whole film.
+    let mut checker = FrameChecker::new(index, context.spec, progress);
+    execute(context, index, &arguments, &mut checker).await?;
     if checker.decoded == 0 {
         return Err(MediaError::NoFrames {
             detail: checker.diagnostics.last_errors(),
