@@ -30,23 +30,25 @@ pub(crate) struct OpenIndex {
     /// By build and tenant: the jobs with a pending task, by age, but for those
     /// that are assembled.
     waiting: Map<(Build, String), Map<u64, String>>,
-    /// By tenant: jobs with a pending assembly, by age. They stand in no line of
-    /// shards.
-    assembling: Map<String, Map<u64, String>>,
+    /// By home, build and tenant: jobs with a pending assembly there, by age. They
+    /// stand in no line of shards.
+    assembling: Map<(u64, Build, String), Map<u64, String>>,
 }
 
 /// What a change of a job's tasks may change here.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Standing {
     /// Whether a task runs, or has failed before.
     pub eventful: bool,
     /// Whether a task waits for a node.
     pub waits: bool,
+    /// The nodes for which an assembly waits.
+    pub assemblies: Vec<u64>,
 }
 
 impl OpenIndex {
     /// Takes a job out, as it was entered.
-    pub fn remove(&mut self, job: &Job) {
+    pub fn remove(&mut self, job: &Job, standing: &Standing) {
         if job.state().ended() {
             return;
         }
@@ -75,16 +77,15 @@ impl OpenIndex {
                 load => self.load.insert_mut(home.node, load - 1),
             }
         }
-        self.wait(job, false);
+        self.wait(job, standing, false);
     }
 
     /// Enters a job, unless it has ended.
-    pub fn insert(&mut self, job: &Job, standing: Standing) {
+    pub fn insert(&mut self, job: &Job, standing: &Standing) {
         if job.state().ended() {
             return;
         }
-        let Standing { eventful, waits } = standing;
-        if eventful {
+        if standing.eventful {
             self.eventful.insert_mut(job.id.clone());
         }
         if job.homes.is_empty() || job.is_filling() || job.retiring_homes().next().is_some() {
@@ -102,13 +103,11 @@ impl OpenIndex {
             let load = self.load.get(&home.node).copied().unwrap_or(0);
             self.load.insert_mut(home.node, load + 1);
         }
-        if waits {
-            self.wait(job, true);
-        }
+        self.wait(job, standing, true);
     }
 
     /// Keeps the index when a job's tasks have changed.
-    pub fn update(&mut self, job: &Job, before: Standing, now: Standing) {
+    pub fn update(&mut self, job: &Job, before: &Standing, now: &Standing) {
         if now == before || job.state().ended() {
             return;
         }
@@ -116,20 +115,26 @@ impl OpenIndex {
             true => self.eventful.insert_mut(job.id.clone()),
             false => drop(self.eventful.remove_mut(&job.id)),
         }
-        if now.waits != before.waits {
-            self.wait(job, now.waits);
+        if (now.waits, &now.assemblies) != (before.waits, &before.assemblies) {
+            self.wait(job, before, false);
+            self.wait(job, now, true);
         }
     }
 
-    fn wait(&mut self, job: &Job, waits: bool) {
+    /// Has a job stand where this standing puts it, or no more.
+    fn wait(&mut self, job: &Job, standing: &Standing, waits: bool) {
         match job.state() {
             JobState::Assembling => {
-                enter(&mut self.assembling, job.tenant.clone(), job, waits);
+                for &node in &standing.assemblies {
+                    let line = (node, job.build.clone(), job.tenant.clone());
+                    enter(&mut self.assembling, line, job, waits);
+                }
             }
-            _ => {
+            _ if standing.waits => {
                 let line = (job.build.clone(), job.tenant.clone());
                 enter(&mut self.waiting, line, job, waits);
             }
+            _ => {}
         }
     }
 
@@ -169,10 +174,11 @@ impl OpenIndex {
         lines.map(|((build, _), jobs)| (build, jobs))
     }
 
-    /// The jobs that wait for their assembly, in a line for each tenant, the
-    /// oldest first.
-    pub fn assembling(&self) -> impl Iterator<Item = &Map<u64, String>> {
-        self.assembling.values()
+    /// The jobs that wait for their assembly, in a line for each home, build and
+    /// tenant, the oldest first.
+    pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Map<u64, String>)> {
+        let lines = self.assembling.iter();
+        lines.map(|((node, build, _), jobs)| (*node, build, jobs))
     }
 }
 

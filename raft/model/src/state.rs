@@ -138,9 +138,12 @@ impl JobEntry {
     }
 
     fn standing(&self) -> Standing {
+        let assemblies = (TaskKind::Assemble, 0)..=(TaskKind::Assemble, u32::MAX);
+        let assemblies = self.pending.range(assemblies);
         Standing {
             eventful: !self.running.is_empty() || !self.failed.is_empty(),
             waits: !self.pending.is_empty(),
+            assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
         }
     }
 
@@ -397,14 +400,14 @@ impl State {
         self.index.update(before, &job);
         match self.jobs.get_mut(&id) {
             Some(entry) => {
-                self.open.remove(&entry.job);
+                self.open.remove(&entry.job, &entry.standing());
                 Arc::make_mut(entry).job = job;
-                self.open.insert(&entry.job, entry.standing());
+                self.open.insert(&entry.job, &entry.standing());
             }
             None => {
                 self.by_age.insert_mut(job.created_index, id.clone());
                 let entry = JobEntry::new(job);
-                self.open.insert(&entry.job, entry.standing());
+                self.open.insert(&entry.job, &entry.standing());
                 self.jobs.insert_mut(id, Arc::new(entry));
             }
         }
@@ -419,7 +422,7 @@ impl State {
         let before = entry.standing();
         let entry = Arc::make_mut(entry);
         change(entry);
-        self.open.update(&entry.job, before, entry.standing());
+        self.open.update(&entry.job, &before, &entry.standing());
         true
     }
 }

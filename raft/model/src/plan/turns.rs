@@ -27,17 +27,35 @@ pub(super) struct Turns<'a> {
 struct Lane<'a> {
     first: Turn<'a>,
     rest: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
-    /// The encoder build of all its jobs. Those that are assembled share a lane,
-    /// whatever their builds are.
-    build: Option<&'a str>,
+    place: Place<'a>,
+}
+
+/// Where the jobs of a lane may be worked on.
+#[derive(Clone, Copy)]
+enum Place<'a> {
+    /// Anywhere, as far as the lane knows.
+    Any,
+    /// On nodes of this encoder build.
+    Build(&'a str),
+    /// On this home alone, which assembles them under this build.
+    Home(u64, &'a str),
 }
 
 impl Lane<'_> {
     /// Whether a node may be free for any of its jobs.
     fn is_open(&self, usage: &Usage<'_>) -> bool {
-        match self.build {
-            Some(build) => usage.any_free(build, TaskKind::Shard),
-            None => usage.any_free("", TaskKind::Assemble),
+        self.place.is_free(usage)
+    }
+}
+
+impl Place<'_> {
+    fn is_free(self, usage: &Usage<'_>) -> bool {
+        match self {
+            Place::Any => usage.any_free("", TaskKind::Assemble),
+            Place::Build(build) => usage.any_free(build, TaskKind::Shard),
+            Place::Home(node, build) => {
+                usage.free(node, TaskKind::Assemble) > 0 && usage.health.can_run(node, build)
+            }
         }
     }
 }
@@ -45,6 +63,7 @@ impl Lane<'_> {
 /// A job that has something to hand out.
 pub(super) struct Turn<'a> {
     pub entry: &'a JobEntry,
+    place: Place<'a>,
     /// Its tasks, put in order only when its turn comes.
     queue: Option<Queue<'a>>,
     /// How many of its pending tasks were lost with their node. They stand at
@@ -64,9 +83,10 @@ struct TurnRank {
 }
 
 impl<'a> Turn<'a> {
-    fn new(entry: &'a JobEntry) -> Self {
+    fn new(entry: &'a JobEntry, place: Place<'a>) -> Self {
         Turn {
             entry,
+            place,
             queue: None,
             lost: entry.lost().count(),
         }
@@ -94,7 +114,8 @@ impl<'a> Turn<'a> {
 
     /// Its tasks.
     pub fn queue(&mut self) -> &mut Queue<'a> {
-        self.queue.get_or_insert_with(|| Queue::new(self.entry))
+        self.queue
+            .get_or_insert_with(|| Queue::new(self.entry, self.place))
     }
 }
 
@@ -126,37 +147,41 @@ impl<'a> Turns<'a> {
         let eventful = state.eventful().map(AsRef::as_ref);
         for entry in eventful.filter(has_lost).filter(workable) {
             if usage.any_free(&entry.job.build, kind_of(entry)) {
-                turns.add(None, Box::new(std::iter::once(entry)), usage);
+                turns.add(Place::Any, Box::new(std::iter::once(entry)), usage);
             }
         }
         let in_line = move |entry: &&JobEntry| !has_lost(entry) && workable(entry);
-        for jobs in state.open().assembling() {
+        for (node, build, jobs) in state.open().assembling() {
             let jobs = jobs.values().filter_map(entry_of);
-            turns.add(None, Box::new(jobs.filter(in_line)), usage);
+            turns.add(
+                Place::Home(node, build),
+                Box::new(jobs.filter(in_line)),
+                usage,
+            );
         }
         for (build, jobs) in state.open().lines() {
-            if usage.any_free(build, TaskKind::Shard) {
-                let jobs = jobs.values().filter_map(entry_of);
-                turns.add(Some(build), Box::new(jobs.filter(in_line)), usage);
-            }
+            let jobs = jobs.values().filter_map(entry_of);
+            turns.add(Place::Build(build), Box::new(jobs.filter(in_line)), usage);
         }
         turns
     }
 
     fn add(
         &mut self,
-        build: Option<&'a str>,
+        place: Place<'a>,
         mut jobs: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
         usage: &Usage<'_>,
     ) {
-        if let Some(first) = jobs.next() {
-            let first = Turn::new(first);
+        if place.is_free(usage)
+            && let Some(first) = jobs.next()
+        {
+            let first = Turn::new(first, place);
             let rank = first.rank(usage);
             self.heap.push(Reverse((rank, self.lanes.len())));
             self.lanes.push(Lane {
                 first,
                 rest: jobs,
-                build,
+                place,
             });
         }
     }
@@ -187,7 +212,7 @@ impl<'a> Turns<'a> {
                 return Some((&mut self.lanes[at].first, task));
             }
             if let Some(next) = lane.rest.next() {
-                lane.first = Turn::new(next);
+                lane.first = Turn::new(next, lane.place);
                 self.heap.push(Reverse((lane.first.rank(usage), at)));
             }
         }
@@ -238,12 +263,16 @@ impl TaskRank {
 }
 
 impl<'a> Queue<'a> {
-    fn new(entry: &'a JobEntry) -> Self {
+    fn new(entry: &'a JobEntry, place: Place<'a>) -> Self {
         let state = entry.job.state();
+        let elsewhere = |number: u32| match place {
+            Place::Home(node, _) => node != u64::from(number),
+            _ => false,
+        };
         let may_start = |key: &&TaskKey| match key.0 {
             TaskKind::Analyze => state == JobState::Analyzing,
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
-            TaskKind::Assemble => state == JobState::Assembling,
+            TaskKind::Assemble => state == JobState::Assembling && !elsewhere(key.1),
         };
         let tasks = entry.pending.iter().filter(may_start);
         let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
