@@ -107,19 +107,7 @@ async fn a_film_is_made_by_plain_requests() {
     assert_eq!(last["job"]["state"], "succeeded", "{last}");
     assert_eq!(last["job"]["spec"]["width"], 32);
 
-    let whole = client.get(&output).await;
-    assert_eq!(whole.status, 200);
-    let tag = whole.header("etag").unwrap().to_string();
-    let hash = blake3::hash(&whole.body).to_hex().to_string();
-    assert_eq!(tag, format!("\"{hash}\""));
-    let disposition = whole.header("content-disposition").unwrap();
-    assert!(
-        disposition.ends_with("filename*=UTF-8''my%20film.mp4"),
-        "{disposition}"
-    );
-    assert_eq!(whole.header("content-type"), Some("video/mp4"));
-    ranges_are_given(&client, &output, &tag, &whole.body).await;
-
+    the_file_is_given(&client, &output).await;
     parts_are_given(&client, &path).await;
     let list = client.get("/api/v1/jobs?page_size=1").await.json();
     assert_eq!(list["jobs"][0]["state"], "succeeded");
@@ -131,6 +119,21 @@ async fn a_film_is_made_by_plain_requests() {
     assert_eq!(deleted.json()["state"], "deleted");
     assert_eq!(client.get(&path).await.refusal(), (404, "not-found".into()));
     stopper.send(true).unwrap();
+}
+
+async fn the_file_is_given(client: &Client, output: &str) {
+    let whole = client.get(output).await;
+    assert_eq!(whole.status, 200);
+    let tag = whole.header("etag").unwrap().to_string();
+    let hash = blake3::hash(&whole.body).to_hex().to_string();
+    assert_eq!(tag, format!("\"{hash}\""));
+    let disposition = whole.header("content-disposition").unwrap();
+    assert!(
+        disposition.ends_with("filename*=UTF-8''my%20film.mp4"),
+        "{disposition}"
+    );
+    assert_eq!(whole.header("content-type"), Some("video/mp4"));
+    ranges_are_given(client, output, &tag, &whole.body).await;
 }
 
 async fn metrics_are_given(client: &Client) {

@@ -11,6 +11,7 @@ use crate::{
 const GLASS: &str = "-f lavfi -i color=white:size=128x64:rate=10:duration=3,format=rgba,geq=r=255:g=255:b=255:a=X*2 -pix_fmt yuva420p -g 10 -auto-alt-ref 0";
 
 #[test]
+#[ignore = "long: make test-all"]
 fn the_alpha_of_webm_is_decoded() {
     let world = World::new();
     for (name, encoder) in [
@@ -57,6 +58,7 @@ fn the_hidden_half_of_a_real_webm_is_black() {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn a_large_picture_has_as_many_slices_as_it_needs() {
     let world = World::new();
     for (name, size, pix_fmt) in [
@@ -79,6 +81,7 @@ fn a_large_picture_has_as_many_slices_as_it_needs() {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn films_of_pictures_that_stand_for_themselves_are_cut() {
     let world = World::new();
     let picture = "-f lavfi -i testsrc2=size=160x96:rate=25:duration=4";
@@ -156,6 +159,7 @@ fn sound_at_the_sides_has_a_number_in_aac() {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn a_track_of_one_channel_is_mono_whatever_it_is_called() {
     let world = World::new();
     let mut clips = Vec::new();
