@@ -259,6 +259,17 @@ impl MediaError {
         }
     }
 
+    /// Whether the machine may be at fault and not its build of ffmpeg: the next
+    /// try may go well.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::EncoderMissing { .. } => false,
+            // On a machine without memory to spare much comes half.
+            Self::Stalled { .. } | Self::ToolCrashed { .. } | Self::BadOutput { .. } => true,
+            other => other.class() == Class::NodeFault,
+        }
+    }
+
     /// What the user can do about it.
     pub fn hint(&self) -> &'static str {
         match self {

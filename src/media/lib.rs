@@ -68,5 +68,5 @@ pub use ffmpeg::sandbox_check::{SandboxCheck, check_sandbox};
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};
-pub use trial::{Lacks, Trial, find_lacks, try_jobs};
+pub use trial::{Lacks, TRIAL, Trial, find_lacks, try_jobs};
 pub use video::shard::encode_shard;

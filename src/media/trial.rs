@@ -20,9 +20,12 @@ use crate::{
     video::shard::encode_shard,
 };
 
-/// Codec, container, preset and audio of each trial: every encoder that a spec
-/// can ask for, and every family of containers.
-const TRIALS: [(&str, &str, &str, &str); 5] = [
+/// Codec, container, preset and audio of a trial.
+type Kind = (&'static str, &'static str, &'static str, &'static str);
+
+/// The trials: every encoder that a spec can ask for, and every family of
+/// containers.
+const TRIALS: [Kind; 5] = [
     ("h264", "mp4", "ultrafast", "aac"),
     ("hevc", "mkv", "ultrafast", "opus"),
     ("vp9", "webm", "8", "opus"),
@@ -30,83 +33,112 @@ const TRIALS: [(&str, &str, &str, &str); 5] = [
     ("ffv1", "mkv", "", "flac"),
 ];
 
+/// What trials run. Raised with any change to it, and to the arguments of a step
+/// that leaves the recipe as it is: what was found before is then tried again.
+pub const TRIAL: u32 = 1;
+
 /// What came of one trial.
 #[derive(Debug)]
 pub struct Trial {
     /// Codec, container and audio, as a spec names them.
     pub name: String,
-    codec: &'static str,
+    /// The codec, or the sound format where that is what failed.
+    what: &'static str,
     /// Why no job of this kind can be made here.
     pub outcome: Result<(), MediaError>,
 }
 
 /// Makes a small job of each kind in `folder`, which must be an empty folder
 /// with an absolute path: analysis, two shards and more, sound, assembly and
-/// proof. A job is made without sound if its format is known to be lacking.
+/// proof. A job is made without sound if its format is known to be lacking, and
+/// made again without it where it fails: that tells which of both is to blame.
 /// Takes some seconds.
 pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
-    let mut trials = Vec::new();
-    for (codec, container, preset, audio) in TRIALS {
-        let audio = match known.iter().any(|lack| lack.what == audio) {
-            true => "none",
-            false => audio,
-        };
-        let name = format!("{codec} in {container} with {audio}");
-        let request = SpecRequest {
-            codec: codec.into(),
-            container: container.into(),
-            preset: preset.into(),
-            audio: audio.into(),
-            shard_ms: Some(reelraft_model::limits::SHARD_MS_MIN),
-            ..Default::default()
-        };
-        let spec = resolve(&request).expect("each trial is a spec that is accepted");
-        let job = run(tools, &spec, folder.join(codec));
-        let outcome = match tokio::time::timeout(TRIAL_TIME_MAX, job).await {
-            Ok(outcome) => outcome,
-            Err(_) => Err(MediaError::Stalled {
-                tool: "ffmpeg".into(),
-            }),
-        };
-        trials.push(Trial {
-            name,
-            codec,
-            outcome,
-        });
+    let mut trials: Vec<Trial> = Vec::new();
+    for kind in TRIALS {
+        let (codec, _, _, audio) = kind;
+        let failed = |trial: &Trial| trial.what == audio && trial.outcome.is_err();
+        let lacking = known.iter().any(|lack| lack.what == audio);
+        let mute = try_job(tools, folder, kind, NO_AUDIO);
+        if lacking || trials.iter().any(failed) {
+            trials.push(mute.await);
+            continue;
+        }
+        let whole = try_job(tools, folder, kind, audio).await;
+        if whole.outcome.is_ok() {
+            trials.push(whole);
+            continue;
+        }
+        let mute = mute.await;
+        if mute.outcome.is_ok() {
+            trials.push(Trial {
+                what: audio,
+                ..whole
+            });
+        }
+        trials.push(mute);
     }
     trials
+}
+
+/// A spec without sound.
+const NO_AUDIO: &str = "none";
+
+/// One trial, with this sound. Its codec is blamed.
+async fn try_job(tools: &Tools, folder: &Path, kind: Kind, audio: &str) -> Trial {
+    let (codec, container, preset, _) = kind;
+    let request = SpecRequest {
+        codec: codec.into(),
+        container: container.into(),
+        preset: preset.into(),
+        audio: audio.into(),
+        shard_ms: Some(reelraft_model::limits::SHARD_MS_MIN),
+        ..Default::default()
+    };
+    let spec = resolve(&request).expect("each trial is a spec that is accepted");
+    let job = run(tools, &spec, folder.join(format!("{codec}-{audio}")));
+    let outcome = match tokio::time::timeout(TRIAL_TIME_MAX, job).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(MediaError::Stalled {
+            tool: "ffmpeg".into(),
+        }),
+    };
+    Trial {
+        name: format!("{codec} in {container} with {audio}"),
+        what: codec,
+        outcome,
+    }
 }
 
 /// What a build can't make, as trials showed it.
 #[derive(Clone, Debug)]
 pub struct Lacks {
-    /// Each of them.
+    /// Each of them. What failed in a way that may pass is not among them.
     pub lacks: Vec<Lack>,
     /// Whether another trial would show the same.
     pub lasting: bool,
 }
 
 /// Makes a small job of each kind, as [`try_jobs`] does, and adds what fails to
-/// what is `known` to be lacking.
+/// what the probe of the build showed to be lacking, `known`. A failure that may
+/// pass adds nothing, but another trial is due.
 pub async fn find_lacks(tools: &Tools, folder: &Path, known: Vec<Lack>) -> Lacks {
     let trials = try_jobs(tools, folder, &known).await;
     let mut found = Lacks {
         lacks: known,
         lasting: true,
     };
-    for Trial { codec, outcome, .. } in trials {
+    for Trial { what, outcome, .. } in trials {
         let Err(error) = outcome else { continue };
+        if found.lacks.iter().any(|lack| lack.what == what) {
+            continue;
+        }
         found.lasting &= matches!(
             error,
             MediaError::EncoderMissing { .. } | MediaError::WrongBuild { .. }
         );
-        // A full disk says nothing of the build.
-        let passing = matches!(
-            error,
-            MediaError::DiskFull { .. } | MediaError::Disk { .. } | MediaError::Stalled { .. }
-        );
-        if !passing && !found.lacks.iter().any(|lack| lack.what == codec) {
-            found.lacks.push(Lack::new(codec, &error));
+        if !error.may_pass() {
+            found.lacks.push(Lack::new(what, &error));
         }
     }
     found
@@ -223,27 +255,37 @@ mod tests {
             assert!(trial.outcome.is_ok(), "{trial:?}");
         }
 
-        // Its encoder gives frames, and no job comes through.
-        let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *libx265*enc_time_base*|*enc_time_base*libx265*) set -- -gone 1 \"$@\";; esac\nexec {} \"$@\"\n",
-            tools.ffmpeg.display()
-        );
+        // Two encoders give frames, and no job comes through; another crashes.
         let path = folder.path().join("ffmpeg");
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        let tools = Tools {
-            ffmpeg: path,
-            ..tools
+        let write = |crashing: &str| {
+            let script = format!(
+                "#!/bin/sh\ncase \"$*\" in {crashing}) exec perl -MPOSIX -e abort;; *libx265*enc_time_base*|*enc_time_base*libx265*|*libopus*) set -- -gone 1 \"$@\";; esac\nexec {} \"$@\"\n",
+                tools.ffmpeg.display()
+            );
+            std::fs::write(&path, script).unwrap();
+            std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
         };
+        let tools = Tools {
+            ffmpeg: path.clone(),
+            ..tools.clone()
+        };
+        write("*libsvtav1*");
+        let place = tempfile::tempdir().unwrap();
+        let found = find_lacks(&tools, place.path(), Vec::new()).await;
+        let named = |found: &Lacks| -> Vec<String> {
+            found.lacks.iter().map(|lack| lack.what.clone()).collect()
+        };
+        assert_eq!(named(&found), ["hevc", "opus"]);
+        assert!(!found.lasting, "{found:?}");
         // What is known already is not blamed on others.
+        write("none");
         let place = tempfile::tempdir().unwrap();
         let opus = Lack {
             what: "opus".into(),
             why: "it is not there".into(),
         };
         let found = find_lacks(&tools, place.path(), vec![opus]).await;
-        let lacks: Vec<&str> = found.lacks.iter().map(|lack| lack.what.as_str()).collect();
-        assert_eq!(lacks, ["opus", "hevc"]);
+        assert_eq!(named(&found), ["opus", "hevc"]);
         assert!(
             found.lasting && found.lacks[1].why.contains("gone"),
             "{found:?}"

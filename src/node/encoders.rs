@@ -20,15 +20,37 @@ pub struct Encoders {
     pub build: String,
     /// The versions behind it, for people.
     pub words: String,
-    /// What it can't make.
+    /// What was found of the sandbox that they run in.
+    sandbox: String,
+    /// What the probe of the build showed to be lacking.
+    probed: Vec<reelraft_media::Lack>,
+    /// What it can't make, as far as it was tried.
     lacks: Mutex<Vec<reelraft_media::Lack>>,
 }
 
-/// What trial jobs showed, kept in the data folder: a build is tried once.
+/// What was tried: where one of these differs, trials may show something else.
+#[derive(PartialEq, Eq, Serialize, Deserialize)]
+struct Subject {
+    build: String,
+    trial: u32,
+    sandbox: String,
+}
+
+/// What trial jobs showed, kept in the data folder: nothing is tried twice that
+/// would show the same.
 #[derive(Serialize, Deserialize)]
 struct Tried {
-    build: String,
+    #[serde(flatten)]
+    subject: Subject,
     lacks: Vec<reelraft_media::Lack>,
+}
+
+impl Tried {
+    /// What was kept, if it was found of `subject`.
+    fn read(bytes: &[u8], subject: &Subject) -> Option<Self> {
+        let kept = serde_json::from_slice::<Tried>(bytes).ok();
+        kept.filter(|kept| kept.subject == *subject)
+    }
 }
 
 /// Where it is kept.
@@ -40,15 +62,14 @@ impl Encoders {
     pub async fn find() -> Self {
         let found = match Tools::find() {
             Ok(tools) => {
-                say_sandbox(&tools).await;
-                reelraft_media::probe_build(&tools)
-                    .await
-                    .map(|build| (tools, build))
+                let sandbox = check_sandbox(&tools).await;
+                let build = reelraft_media::probe_build(&tools).await;
+                build.map(|build| (tools, sandbox, build))
             }
             Err(error) => Err(error),
         };
         match found {
-            Ok((tools, build)) => Encoders::of(tools, build),
+            Ok((tools, sandbox, build)) => Encoders::of(tools, sandbox, build),
             Err(error) => {
                 let problem = Problem::new(error.kind(), error.to_string(), error.hint());
                 error!(%problem, "this node stores and votes, but encodes nothing");
@@ -56,18 +77,22 @@ impl Encoders {
                     tools: Err(problem),
                     build: String::new(),
                     words: String::new(),
+                    sandbox: String::new(),
+                    probed: Vec::new(),
                     lacks: Mutex::default(),
                 }
             }
         }
     }
 
-    fn of(tools: Tools, build: Build) -> Self {
+    fn of(tools: Tools, sandbox: String, build: Build) -> Self {
         say_lacks(&build.lacks);
         Encoders {
             tools: Ok(tools),
             build: build.hash,
             words: build.words,
+            sandbox,
+            probed: build.lacks.clone(),
             lacks: Mutex::new(build.lacks),
         }
     }
@@ -86,32 +111,35 @@ impl Encoders {
     }
 
     /// Makes a small job of each kind in `folder`, unless `data` says what came
-    /// of it before. What fails is not offered from then on.
-    pub async fn try_jobs(&self, data: &Path, folder: &Path) {
-        let Ok(tools) = &self.tools else { return };
+    /// of it before. What fails is not offered from then on. Returns whether
+    /// another trial would show the same.
+    pub async fn try_jobs(&self, data: &Path, folder: &Path) -> bool {
+        let Ok(tools) = &self.tools else { return true };
         let file = data.join(TRIED_FILE);
-        let kept = std::fs::read(&file).ok();
-        let kept = kept.and_then(|bytes| serde_json::from_slice::<Tried>(&bytes).ok());
-        let lacks = match kept.filter(|kept| kept.build == self.build) {
-            Some(kept) => kept.lacks,
-            None => {
-                let known = self.held().clone();
-                let found = reelraft_media::find_lacks(tools, folder, known).await;
-                let _ = std::fs::remove_dir_all(folder);
-                say_lacks(&found.lacks);
-                if found.lasting {
-                    let tried = Tried {
-                        build: self.build.clone(),
-                        lacks: found.lacks.clone(),
-                    };
-                    let bytes = serde_json::to_vec(&tried).expect("plain structs of text");
-                    // Without it the next start tries again.
-                    let _ = std::fs::write(&file, bytes);
-                }
-                found.lacks
-            }
+        let subject = Subject {
+            build: self.build.clone(),
+            trial: reelraft_media::TRIAL,
+            sandbox: self.sandbox.clone(),
         };
-        *self.held() = lacks;
+        let kept = std::fs::read(&file).ok();
+        if let Some(kept) = kept.and_then(|bytes| Tried::read(&bytes, &subject)) {
+            *self.held() = kept.lacks;
+            return true;
+        }
+        let found = reelraft_media::find_lacks(tools, folder, self.probed.clone()).await;
+        let _ = std::fs::remove_dir_all(folder);
+        say_lacks(&found.lacks);
+        *self.held() = found.lacks.clone();
+        if found.lasting {
+            let tried = Tried {
+                subject,
+                lacks: found.lacks,
+            };
+            let bytes = serde_json::to_vec(&tried).expect("plain structs of text");
+            // Without it the next start tries again.
+            let _ = std::fs::write(&file, bytes);
+        }
+        found.lasting
     }
 }
 
@@ -121,12 +149,42 @@ fn say_lacks(lacks: &[reelraft_media::Lack]) {
     }
 }
 
-/// A node encodes without a sandbox where the kernel has none, but not in silence.
-async fn say_sandbox(tools: &Tools) {
+/// What is found of the sandbox. A node encodes without one where the kernel has
+/// none, but not in silence.
+async fn check_sandbox(tools: &Tools) -> String {
     let check = reelraft_media::check_sandbox(tools).await;
     if check.ok {
         info!("encoder sandbox: {}", check.found);
     } else {
         warn!(hint = check.hint, "encoder sandbox: {}", check.found);
+    }
+    check.found
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn what_was_tried_is_tried_again_where_something_differs() {
+        let subject = |build: &str, trial, sandbox: &str| Subject {
+            build: build.into(),
+            trial,
+            sandbox: sandbox.into(),
+        };
+        let tried = Tried {
+            subject: subject("b", 1, "closed"),
+            lacks: Vec::new(),
+        };
+        let bytes = serde_json::to_vec(&tried).unwrap();
+        let read = |subject| Tried::read(&bytes, &subject).is_some();
+        assert!(read(subject("b", 1, "closed")));
+        assert!(!read(subject("c", 1, "closed")));
+        assert!(!read(subject("b", 2, "closed")));
+        assert!(!read(subject("b", 1, "open")));
+        // As the former version kept it.
+        let former = br#"{"build":"b","lacks":[]}"#;
+        assert!(Tried::read(former, &subject("b", 1, "closed")).is_none());
     }
 }

@@ -144,7 +144,7 @@ pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
     checks
 }
 
-/// What a node can't make, for a reason that does not pass.
+/// What a node can't make, for a reason that did not pass when it was tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
     /// A codec or a sound format, as a spec names it.
@@ -179,7 +179,7 @@ pub struct Build {
 /// libraries and the encoders' own, the architecture, our recipe, what ffprobe
 /// says of a small clip, and the bytes that the scaler and each encoder give for
 /// another on this processor. Takes about a second; a missing encoder is hashed
-/// as missing.
+/// as missing, and so is one that fails twice.
 ///
 /// # Errors
 /// When ffmpeg or ffprobe can't be run, or ffprobe can't read the clip: every
@@ -217,7 +217,7 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     add(&check_ffprobe(tools).await?);
     for encoder in &ENCODERS {
         add(encoder.name);
-        match digest_of(tools, encoder).await {
+        match again(|| digest_of(tools, encoder)).await {
             Ok((digest, version)) => {
                 add(&digest);
                 if let (Some(version), Some((_, library))) = (version, encoder.says) {
@@ -306,6 +306,16 @@ fn probe_args(encoder: &Encoder) -> Vec<String> {
     args.extend(strings(&["-flags", "+bitexact", "-fflags", "+bitexact"]));
     args.extend(strings(&["-f", "streamhash", "-hash", "sha256", "-"]));
     args
+}
+
+/// Runs once more what failed in a way that passes.
+async fn again<T, F: Future<Output = Result<T, MediaError>>>(
+    run: impl Fn() -> F,
+) -> Result<T, MediaError> {
+    match run().await {
+        Err(error) if error.may_pass() => run().await,
+        result => result,
+    }
 }
 
 /// A digest of what an encoder makes, and the version that its library says.

@@ -75,6 +75,30 @@ async fn a_program_that_needs_more_than_its_sandbox_is_told_apart() {
     assert_eq!(error.kind(), "ffmpeg-failed", "{error}");
 }
 
+#[tokio::test]
+async fn what_may_pass_is_tried_once_more() {
+    let tool = || "ffmpeg".to_string();
+    let stalled = || MediaError::Stalled { tool: tool() };
+    let killed = || MediaError::ToolKilled {
+        tool: tool(),
+        signal: 9,
+    };
+    let missing = || MediaError::EncoderMissing { encoder: tool() };
+    for (error, tries) in [
+        (&stalled as &dyn Fn() -> MediaError, 2),
+        (&killed, 2),
+        (&missing, 1),
+    ] {
+        let tried = std::cell::Cell::new(0);
+        let run = || {
+            tried.set(tried.get() + 1);
+            std::future::ready(Err::<(), _>(error()))
+        };
+        assert!(again(run).await.is_err());
+        assert_eq!(tried.get(), tries, "{}", error());
+    }
+}
+
 #[test]
 fn the_versions_of_programs_are_read() {
     for (said, version) in [

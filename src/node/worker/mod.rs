@@ -353,19 +353,31 @@ impl Worker {
     }
 
     /// Tries whole jobs once the node has had a rest: what it is asked for first
-    /// shows by itself what works.
+    /// shows by itself what works. What may pass is tried after another rest, each
+    /// twice as long as the one before.
     async fn try_jobs(self: Arc<Self>) {
+        let (encoders, config) = (self.context.encoders().await, &self.context.config);
+        let folder = self.context.work_root().join("trial");
+        let mut rest = TRIAL_REST;
+        loop {
+            self.rest(rest).await;
+            if encoders.try_jobs(&config.data, &folder).await {
+                return;
+            }
+            rest = rest.saturating_mul(2);
+        }
+    }
+
+    /// Returns once the node has run nothing for so long.
+    async fn rest(&self, long: Duration) {
         let mut rested = Duration::ZERO;
-        while rested < TRIAL_REST {
+        while rested < long {
             tokio::time::sleep(BEAT).await;
             rested = match self.attempts().running.is_empty() {
                 true => rested + BEAT,
                 false => Duration::ZERO,
             };
         }
-        let (encoders, config) = (self.context.encoders().await, &self.context.config);
-        let folder = self.context.work_root().join("trial");
-        encoders.try_jobs(&config.data, &folder).await;
     }
 
     fn start(self: &Arc<Self>, assignment: Assignment) {

@@ -19,7 +19,7 @@ pub(super) fn assign_tasks(
 ) {
     let health = builds.health;
     let mut usage = Usage::of(state, health);
-    let mut turns = Turns::new(state, &usage, health, leaving);
+    let mut turns = Turns::new(state, &usage, builds, leaving);
     while commands.len() < COMMANDS_PER_ENTRY_MAX {
         let Some((turn, task)) = turns.next(&usage) else {
             return;
@@ -79,8 +79,10 @@ fn pick_node(
         .keys()
         .copied()
         .filter(|&node| {
-            builds.suits(node, build, &entry.job.spec) && !builds.lacks_encoder(node, task)
+            let spec = &entry.job.spec;
+            builds.suits(node, build, spec) && !builds.lacks_encoder(node, task, spec)
         })
+        .filter(|&node| task.kind() == TaskKind::Assemble || !builds.shuns(node, &entry.job))
         .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
         .collect();
     let least = able.iter().map(|&node| failed_on(node)).min()?;

@@ -117,22 +117,55 @@ impl<'a> Builds<'a> {
         (!build.is_empty() || may_bind) && self.health.can_run(node, build)
     }
 
-    /// Whether a task has failed for want of an encoder on a node of this one's
-    /// build.
-    pub(super) fn lacks_encoder(&self, node: u64, task: &Task) -> bool {
-        let build = |node: u64| self.health.nodes.get(&node).map(|node| &node.build);
+    /// Whether a task has failed for want of an encoder on a node; an analysis, on
+    /// any node of its build, but one that is known to lack it alone.
+    pub(super) fn lacks_encoder(&self, node: u64, task: &Task, spec: &Spec) -> bool {
+        let known = |node: u64| self.health.nodes.get(&node);
+        let alike = |other: u64| {
+            let build = known(other).map(|other| &other.build);
+            let alone = known(other).is_some_and(|other| other.lacking(spec).is_some());
+            task.kind() == TaskKind::Analyze
+                && build == known(node).map(|node| &node.build)
+                && !alone
+        };
         let mut failures = task.failures.iter();
         failures.any(|failure| {
             let missing = failure.problem.kind == Problem::ENCODER_MISSING;
-            missing && (failure.node == node || build(failure.node) == build(node))
+            missing && (failure.node == node || alike(failure.node))
         })
+    }
+
+    /// Whether a living node of a job's build may well have the encoder that a task
+    /// did not find elsewhere.
+    pub(super) fn may_find_encoder(&self, job: &Job, task: &Task) -> bool {
+        let mut nodes = self.own_able(job);
+        task.kind() != TaskKind::Assemble
+            && nodes.any(|node| !self.lacks_encoder(node, task, &job.spec))
+    }
+
+    /// Whether a node lacks what a job needs, where others of its build do not:
+    /// it gets none of its work but assemblies.
+    pub(super) fn shuns(&self, node: u64, job: &Job) -> bool {
+        let lacking = || {
+            let known = self.health.nodes.get(&node);
+            known.is_some_and(|known| known.lacking(&job.spec).is_some())
+        };
+        self.unlike && lacking() && self.own_able(job).next().is_some()
+    }
+
+    /// The living nodes of a job's build that lack nothing for it.
+    fn own_able(&self, job: &Job) -> impl Iterator<Item = u64> {
+        let nodes = self.health.nodes.iter();
+        let own = nodes.filter(|(_, node)| node.alive && node.build == job.build);
+        own.filter(|(_, node)| node.lacking(&job.spec).is_none())
+            .map(|(id, _)| *id)
     }
 
     /// Whether a task that found no encoder in one build can't find it in
     /// another: in none that lives, nor in one that may come back.
     pub(super) fn all_lack_encoder(&self, task: &Task, spec: &Spec) -> bool {
         let mut nodes = self.health.nodes.keys();
-        let may = |id: u64| self.suits(id, "", spec) && !self.lacks_encoder(id, task);
+        let may = |id: u64| self.suits(id, "", spec) && !self.lacks_encoder(id, task, spec);
         self.away == 0 && !nodes.any(|&id| may(id))
     }
 

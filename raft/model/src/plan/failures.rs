@@ -30,8 +30,8 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         })
 }
 
-/// The want of an encoder, where no other build may have it. A plan that was
-/// made is bound to its build.
+/// The want of an encoder, where neither another node of the build nor another
+/// build may have it. A plan that was made is bound to its build.
 fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option<Problem> {
     let last = task.failures.last()?;
     // An analysis that is made again may have failed in a build that was left.
@@ -40,7 +40,7 @@ fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option
     let ends = last.problem.kind == Problem::ENCODER_MISSING
         && task.state() == TaskState::Pending
         && !builds.can_go_elsewhere(&entry.job)
-        && (bound
+        && ((bound && !builds.may_find_encoder(&entry.job, task))
             || (entry.job.build.is_empty() && builds.all_lack_encoder(task, &entry.job.spec)));
     ends.then(|| last.problem.clone())
 }

@@ -7,7 +7,7 @@ use std::{
     collections::{BTreeSet, BinaryHeap},
 };
 
-use super::{health::ClusterHealth, usage::Usage};
+use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
     rows::{JobState, Task, TaskKey, TaskKind},
@@ -16,6 +16,7 @@ use crate::{
 
 /// The turns that are left.
 pub(super) struct Turns<'a> {
+    builds: &'a Builds<'a>,
     lanes: Vec<Lane<'a>>,
     /// The next one of each lane. A rank only ever grows while a plan is made,
     /// so one that has become stale is put back with what it is now.
@@ -80,6 +81,17 @@ impl<'a> Turn<'a> {
         }
     }
 
+    /// Whether a node may be free for one of its tasks.
+    fn is_open(&self, usage: &Usage<'_>, builds: &Builds<'_>) -> bool {
+        let job = &self.entry.job;
+        let queue = self.queue.as_ref();
+        let build = queue.map_or(job.build.as_str(), |queue| queue.build);
+        match kind_of(self.entry) {
+            TaskKind::Assemble => usage.any_free(build, TaskKind::Assemble),
+            kind => usage.any_free_but(build, kind, |node| builds.shuns(node, job)),
+        }
+    }
+
     /// Its tasks.
     pub fn queue(&mut self) -> &mut Queue<'a> {
         self.queue.get_or_insert_with(|| Queue::new(self.entry))
@@ -91,11 +103,12 @@ impl<'a> Turns<'a> {
     pub fn new(
         state: &'a State,
         usage: &Usage<'_>,
-        health: &'a ClusterHealth,
+        builds: &'a Builds<'a>,
         failing: &'a BTreeSet<&'a String>,
     ) -> Self {
         // Without a living node that holds the bytes there is nothing to read, and
         // without a living home of the epoch nowhere to write.
+        let health = builds.health;
         let workable = move |entry: &&JobEntry| {
             let job = &entry.job;
             !failing.contains(&job.id)
@@ -105,6 +118,7 @@ impl<'a> Turns<'a> {
         let has_lost = |entry: &&JobEntry| entry.lost().next().is_some();
         let entry_of = |id: &String| state.job(id).map(AsRef::as_ref);
         let mut turns = Turns {
+            builds,
             lanes: Vec::new(),
             heap: BinaryHeap::new(),
         };
@@ -161,10 +175,8 @@ impl<'a> Turns<'a> {
             if !lane.is_open(usage) {
                 continue;
             }
-            let kind = kind_of(lane.first.entry);
-            let queue = lane.first.queue();
-            let task = match usage.any_free(queue.build, kind) {
-                true => queue.next(),
+            let task = match lane.first.is_open(usage, self.builds) {
+                true => lane.first.queue().next(),
                 false => None,
             };
             if let Some(task) = task {

@@ -53,8 +53,20 @@ impl<'a> Usage<'a> {
 
     /// Whether a node of this build may run one more attempt of a kind.
     pub fn any_free(&self, build: &str, kind: TaskKind) -> bool {
+        self.any_free_but(build, kind, |_| false)
+    }
+
+    /// The same of the nodes that are not `left_out`.
+    pub fn any_free_but(
+        &self,
+        build: &str,
+        kind: TaskKind,
+        left_out: impl Fn(u64) -> bool,
+    ) -> bool {
         let mut nodes = self.health.nodes.keys().copied();
-        nodes.any(|node| self.free(node, kind) > 0 && self.health.can_run(node, build))
+        nodes.any(|node| {
+            self.free(node, kind) > 0 && self.health.can_run(node, build) && !left_out(node)
+        })
     }
 
     pub fn running_of(&self, tenant: &str) -> u32 {
