@@ -56,7 +56,7 @@ pub struct Trial {
 pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
     for kind in TRIALS {
-        let (codec, _, _, audio) = kind;
+        let (.., audio) = kind;
         let failed = |trial: &Trial| trial.what == audio && trial.outcome.is_err();
         let lacking = known.iter().any(|lack| lack.what == audio);
         let mute = try_job(tools, folder, kind, NO_AUDIO);
