@@ -6,6 +6,10 @@ use std::time::Duration;
 /// over it is bounded by the doors of `api`.
 pub const CONNECTIONS_MAX: usize = 512;
 
+/// Connections beyond these, for checks of health alone: a node that is busy is
+/// not to be taken for one that is gone, and whoever else comes is told so.
+pub const CONNECTIONS_RESERVED: usize = 32;
+
 /// A request's line and headers: what browsers and proxies add, several times.
 pub const HEAD_BYTES_MAX: usize = 32 << 10;
 

@@ -12,7 +12,8 @@ use axum::{
 use reelraft_model::Problem;
 
 use super::{
-    faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, sources, transcode, tus,
+    access, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
+    sources, transcode, tus,
 };
 
 /// The routes. `/healthz` and `/readyz` need no secret.
@@ -58,7 +59,13 @@ fn on(methods: MethodRouter<Faces, Infallible>) -> MethodRouter<Faces, Infallibl
 }
 
 async fn admit(State(faces): State<Faces>, request: Request, next: Next) -> Response {
-    match super::access::check(&faces.gate, request.uri(), request.headers()) {
+    let crowded = request.extensions().get::<Crowded>();
+    if crowded.is_some_and(|crowded| crowded.0) {
+        let cause = "this node serves as many connections as it can hold";
+        let hint = "try again in a while, or ask another node";
+        return Refusal(Problem::new("too-busy", cause, hint)).into_response();
+    }
+    match access::check(&faces.gate, request.uri(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => Refusal(problem).into_response(),
     }

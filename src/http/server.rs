@@ -15,8 +15,8 @@ use tower_service::Service;
 use tracing::debug;
 
 use super::limits::{
-    ACCEPT_PAUSE, ANSWER_STALL_MAX, CONNECTIONS_MAX, HEAD_BYTES_MAX, HEAD_TIME_MAX,
-    KEEPALIVE_AFTER_S, LINGER_BYTES_MAX, LINGER_TIME_MAX,
+    ACCEPT_PAUSE, ANSWER_STALL_MAX, CONNECTIONS_MAX, CONNECTIONS_RESERVED, HEAD_BYTES_MAX,
+    HEAD_TIME_MAX, KEEPALIVE_AFTER_S, LINGER_BYTES_MAX, LINGER_TIME_MAX,
 };
 
 /// Ends the connection that a request came by: what its reader does not take
@@ -40,14 +40,25 @@ impl<S: Sync> FromRequestParts<S> for Cut {
     }
 }
 
+/// Whether a request came by a connection that is kept for checks of health.
+#[derive(Clone, Copy, Default)]
+pub struct Crowded(pub bool);
+
 /// Serves until `stop` is set and the open requests have ended.
 pub async fn serve(router: Router, listener: TcpListener, mut stop: watch::Receiver<bool>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let reserved = Arc::new(Semaphore::new(CONNECTIONS_RESERVED));
     let mut connections = JoinSet::new();
     loop {
-        // Who finds no place waits in the listener's own queue.
+        // Who finds no place at all waits in the listener's own queue.
         let accepted = async {
-            let place = places.clone().acquire_owned().await;
+            let place = match places.clone().try_acquire_owned() {
+                Ok(place) => Ok((place, Crowded(false))),
+                Err(_) => {
+                    let place = reserved.clone().acquire_owned().await;
+                    place.map(|place| (place, Crowded(true)))
+                }
+            };
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {
@@ -118,7 +129,7 @@ async fn linger(mut socket: TcpStream) {
 async fn converse(
     router: Router,
     socket: TcpStream,
-    _place: OwnedSemaphorePermit,
+    (_place, crowded): (OwnedSemaphorePermit, Crowded),
     mut stop: watch::Receiver<bool>,
 ) {
     // An answer of a few bytes must not wait for more of them.
@@ -129,6 +140,7 @@ async fn converse(
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(handle.clone());
+        request.extensions_mut().insert(crowded);
         let mut router = router.clone();
         // A router is always ready.
         Box::pin(async move { router.call(request).await })
@@ -137,6 +149,7 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(!crowded.0)
         .serve_connection(TokioIo::new(socket), service);
     let mut stopping = false;
     loop {

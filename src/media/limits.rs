@@ -21,9 +21,9 @@ pub const STREAMS_MAX: usize = 1_000;
 /// photo is followed by its previews or the other eye's view, which are fewer.
 pub const LOOSE_PICTURES_MIN: usize = 5;
 
-/// First packets of all videos by which a still is told from a film: at the
-/// most common rates, about two seconds of the film.
-pub const STILL_PACKETS: u64 = 64;
+/// First packets of all videos by which a still is told from a film where no
+/// count is given: beside a film at the most common rates, about two minutes.
+pub const STILL_PACKETS: u64 = 4_096;
 
 /// Frames that the deinterlacer is given on each side. It looks at one, and
 /// treats the very first frame differently.

@@ -5,7 +5,10 @@ use std::{path::Path, process::Stdio};
 
 use reelraft::{
     api::Api,
-    http::{self, Faces, limits::JSON_BYTES_MAX},
+    http::{
+        self, Faces,
+        limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
+    },
 };
 use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
 use reelraft_proto::auth::Secret;
@@ -455,5 +458,26 @@ async fn what_tus_says_wrong_is_refused_by_name() {
     assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
     assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);
     assert_eq!(client.ask("HEAD", &tus.path, TUS, b"").await.status, 404);
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowded_port_still_says_that_it_lives() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(api, SECRET).await;
+    let mut crowd = Vec::new();
+    for _ in 0..CONNECTIONS_MAX {
+        crowd.push(std::net::TcpStream::connect(&client.address).unwrap());
+    }
+    assert_eq!(client.get("/healthz").await.status, 200);
+    let refused = client.get("/api/v1/jobs").await;
+    assert_eq!(refused.refusal(), (503, "too-busy".into()));
+    drop(crowd);
+    let started = std::time::Instant::now();
+    while client.get("/api/v1/jobs").await.status != 200 {
+        assert!(started.elapsed().as_secs() < 60, "places are free again");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
     stopper.send(true).unwrap();
 }

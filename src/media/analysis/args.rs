@@ -225,7 +225,7 @@ pub(crate) fn shard_sample(input: &Input, index: &Index, spec: &Spec) -> Vec<Str
     let mut args = global_options(LOG_ERRORS);
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
-    args.extend(open_input(input, Some(&index.facts.source.demuxer)));
+    args.extend(open_source(input, &index.facts.source));
     args.extend(video(spec, index, Pass::Reference { whole: false }));
     args.extend(strings(&["-frames:v", &SIDE_DATA_PACKETS.to_string()]));
     args.push(shard_sample_file(spec).into());

@@ -47,7 +47,10 @@ pub(crate) async fn compare(
     };
     let spec = context.spec;
     let arguments = args::one_pass(context.input, &facts.source, spec, &audio, other_streams);
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    let address_bytes = facts.source.address_bytes();
+    let exit = context
+        .ffmpeg_with(&arguments, address_bytes, &mut listener)
+        .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     let mut tracks = (1..).zip(facts.audio_tracks.iter().zip(&listener.rates));
     let changing = |(_, (track, rate)): &(u32, (&AudioTrack, &RateWatch))| {

@@ -199,8 +199,8 @@ fn assemble(
     })
 }
 
-/// Videos of a single picture, where there are several videos. The container
-/// counts their packets, or the first few tell.
+/// Videos of a single picture, where there are several videos. Their packets are
+/// counted in the source, or else the first of all videos are looked at.
 async fn find_stills(
     context: &Context<'_>,
     streams: &[Stream],
@@ -210,24 +210,28 @@ async fn find_stills(
     if films.len() < 2 || films.len() > STREAMS_MAX {
         return Ok(Vec::new());
     }
-    if films.iter().all(|stream| stream.nb_frames.is_some()) {
-        let single = films
-            .iter()
-            .filter(|stream| stream.nb_frames.as_deref() == Some("1"));
-        return Ok(single.map(|stream| stream.index).collect());
-    }
-    let arguments = args::first_video_packets(context.input, demuxer);
-    let shown: FirstPackets = ask_ffprobe(context, &arguments).await?;
-    let count = |stream: &Stream| {
-        let own = shown
-            .packets
-            .iter()
-            .filter(|own| own.stream_index == stream.index);
-        own.count()
+    let mut first = FirstPackets {
+        packets: Vec::new(),
     };
-    // What has no packet yet may still become a film.
-    let single = films.iter().filter(|stream| count(stream) == 1);
+    if films.iter().any(|stream| stream.packets().is_none()) {
+        let arguments = args::first_video_packets(context.input, demuxer);
+        first = ask_ffprobe(context, &arguments).await?;
+    }
+    let single = films.iter().filter(|stream| is_still(stream, &first));
     Ok(single.map(|stream| stream.index).collect())
+}
+
+/// Whether a video is a single picture. What has no packet yet may still become a
+/// film.
+fn is_still(stream: &Stream, first: &FirstPackets) -> bool {
+    let mut own = first
+        .packets
+        .iter()
+        .filter(|packet| packet.stream_index == stream.index);
+    match stream.packets() {
+        Some(told) => told == 1,
+        None => own.next().is_some() && own.next().is_none(),
+    }
 }
 
 fn described(video: &Stream) -> Result<Video, MediaError> {
@@ -304,6 +308,27 @@ mod tests {
         assert_eq!(found.streams[3].audio_params(), Some((48_000, 2)));
         assert_eq!(found.tags["title"], "T");
         assert_eq!(found.chapters[0].tags["title"], "One");
+    }
+
+    #[test]
+    fn a_film_that_begins_slowly_is_no_still() {
+        let first = |streams: &[u32]| FirstPackets {
+            packets: streams
+                .iter()
+                .map(|&stream_index| PacketOf { stream_index })
+                .collect(),
+        };
+        let still = |more: &str, packets: &[u32]| {
+            let stream = serde_json::from_str(&format!(r#"{{"index":1{more}}}"#)).unwrap();
+            is_still(&stream, &first(packets))
+        };
+        assert!(still("", &[0, 1, 0]));
+        assert!(!still("", &[0, 1, 0, 1]) && !still("", &[0, 0]));
+        for (told, one) in [("1", true), ("90", false)] {
+            let tag = format!(r#","tags":{{"NUMBER_OF_FRAMES-eng":"{told}"}}"#);
+            assert_eq!(still(&tag, &[0, 1, 0]), one);
+            assert_eq!(still(&format!(r#","nb_frames":"{told}""#), &[]), one);
+        }
     }
 
     #[test]

@@ -28,7 +28,10 @@ pub(crate) async fn measure(
         integrated_mlufs: None,
         peak_mdb: None,
     };
-    let exit = context.ffmpeg(&arguments, &mut summary).await?;
+    let address_bytes = source.address_bytes();
+    let exit = context
+        .ffmpeg_with(&arguments, address_bytes, &mut summary)
+        .await?;
     summary.progress.diagnostics.check_exit("ffmpeg", exit)?;
     let (Some(integrated_mlufs), Some(peak_mdb)) = (summary.integrated_mlufs, summary.peak_mdb)
     else {

@@ -186,7 +186,10 @@ async fn try_first_packet(
 ) -> Result<TrialResult, MediaError> {
     let arguments = args::first(context.input, source, context.spec, track);
     let mut listener = FirstPacket::default();
-    let exit = context.ffmpeg(&arguments, &mut listener).await?;
+    let address_bytes = source.address_bytes();
+    let exit = context
+        .ffmpeg_with(&arguments, address_bytes, &mut listener)
+        .await?;
     if listener.seen {
         return Ok(TrialResult::Good);
     }

@@ -120,11 +120,11 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     }
     let form = ExtrasIntermediate::of(context.spec);
     let path = context.work_dir.join(form.file());
-    let (cues, diagnostics) = match form {
+    let (cues, Extracted { diagnostics, clock }) = match form {
         ExtrasIntermediate::Mp4 => take_for_mp4(context, index).await?,
         ExtrasIntermediate::Matroska => {
-            let diagnostics = extract(context, index, false).await?;
-            (count_cues(context, index).await?, diagnostics)
+            let extracted = extract(context, index, false).await?;
+            (count_cues(context, index).await?, extracted)
         }
     };
     let bytes = std::fs::metadata(&path)
@@ -135,6 +135,7 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
         complaints: diagnostics.complaints(),
         complaints_total: diagnostics.total,
         blake3: hash(&path)?,
+        clock,
     };
     Ok(Encoded {
         path,
@@ -145,13 +146,20 @@ pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded
     })
 }
 
+/// What reading the source gave, beside the files.
+struct Extracted {
+    diagnostics: Diagnostics,
+    /// Hash of the pictures' times, if the pass prints them.
+    clock: Option<String>,
+}
+
 /// Reads the source and writes the extras. Without `text_alone`, MP4's muxer may
 /// refuse a cue, which is in the diagnostics.
 async fn extract(
     context: &Context<'_>,
     index: &Index,
     text_alone: bool,
-) -> Result<Diagnostics, MediaError> {
+) -> Result<Extracted, MediaError> {
     let arguments = arguments(context.input, index, context.spec, text_alone);
     let mut listener = ProgressListener::new(&|_| {});
     // To open a source ffmpeg decodes some of its pictures.
@@ -163,7 +171,10 @@ async fn extract(
         Err(MediaError::ToolFailed { .. }) if !text_alone && refuses(&listener.diagnostics) => {}
         other => other?,
     }
-    Ok(listener.diagnostics)
+    Ok(Extracted {
+        clock: listener.clock.digest(),
+        diagnostics: listener.diagnostics,
+    })
 }
 
 /// Whether MP4's muxer refuses something, which stops all outputs.
@@ -190,13 +201,13 @@ async fn count_cues(context: &Context<'_>, index: &Index) -> Result<Vec<u64>, Me
 async fn take_for_mp4(
     context: &Context<'_>,
     index: &Index,
-) -> Result<(Vec<u64>, Diagnostics), MediaError> {
+) -> Result<(Vec<u64>, Extracted), MediaError> {
     let extras = &index.facts.extras;
-    let mut diagnostics = extract(context, index, false).await?;
-    let refused = refuses(&diagnostics) && extras.iter().any(in_turn::is_converted);
+    let mut extracted = extract(context, index, false).await?;
+    let refused = refuses(&extracted.diagnostics) && extras.iter().any(in_turn::is_converted);
     let mut counts = Vec::new();
     if refused {
-        diagnostics = extract(context, index, true).await?;
+        extracted = extract(context, index, true).await?;
     } else {
         counts = count_cues(context, index).await?;
     }
@@ -210,6 +221,7 @@ async fn take_for_mp4(
                 error: std::io::Error::other(error),
             })??
     };
+    let diagnostics = &mut extracted.diagnostics;
     for (number, crowd) in turned.crowded {
         if refused {
             return Err(over_limit(crowd));
@@ -224,7 +236,7 @@ async fn take_for_mp4(
         counts = count_cues(context, index).await?;
         check_written(&anew, &counts)?;
     }
-    Ok((counts, diagnostics))
+    Ok((counts, extracted))
 }
 
 /// What happens to the cues of a track that MP4 takes as it is.

@@ -115,6 +115,10 @@ pub(crate) struct ExtrasReport {
     pub complaints: Vec<String>,
     pub complaints_total: u64,
     pub blake3: String,
+    /// Hash of the pictures' times as the pass that took the extras read them, in
+    /// formats whose clock may leap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clock: Option<String>,
 }
 
 impl ExtrasReport {
@@ -140,7 +144,8 @@ mod tests {
         let audio = r#"{"packets":1,"complaints":[],"complaints_total":0,"blake3":"b","clock":"k","span":{"first_us":1,"last_us":2}}"#;
         let report: AudioReport = serde_json::from_str(audio).unwrap();
         assert_eq!(serde_json::to_string(&report).unwrap(), audio);
-        let extras = r#"{"cues":[1],"complaints":[],"complaints_total":0,"blake3":"b"}"#;
+        let extras =
+            r#"{"cues":[1],"complaints":[],"complaints_total":0,"blake3":"b","clock":"k"}"#;
         let report: ExtrasReport = serde_json::from_str(extras).unwrap();
         assert_eq!(serde_json::to_string(&report).unwrap(), extras);
     }

@@ -74,6 +74,12 @@ impl Source {
             .as_ref()
             .expect("an audio-only job has no shards, so nothing asks for its video")
     }
+
+    /// Address space in bytes, beyond the base, that opening it needs: ffmpeg
+    /// decodes some of its pictures.
+    pub fn address_bytes(&self) -> u64 {
+        self.video.as_ref().map_or(0, Video::address_bytes)
+    }
 }
 
 /// Tags by name, sorted.
@@ -181,6 +187,15 @@ impl Stream {
     /// Its first timecode, as text.
     pub fn timecode(&self) -> Option<&str> {
         self.tags.get("timecode").map(String::as_str)
+    }
+
+    /// Its packets, where the container counts them or a tag of Matroska does.
+    pub fn packets(&self) -> Option<u64> {
+        const TAG: &str = "NUMBER_OF_FRAMES";
+        let mut tags = self.tags.iter();
+        let tag = tags.find(|(key, _)| key.split('-').next() == Some(TAG));
+        let told = self.nb_frames.as_ref().or(tag.map(|(_, value)| value));
+        told.and_then(|told| told.parse().ok())
     }
 
     /// Whether it may be the film: a video, and no cover.

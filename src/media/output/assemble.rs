@@ -65,12 +65,12 @@ pub async fn assemble(
     check_plan(index, single, &reports)?;
     let notes = notes::of_encoding(index, context.spec, &reports);
     let audio = check_audio(index, &parts.audio)?;
-    check_clock(index, &reports, &audio)?;
+    let extras = check_extras(index, parts.extras.as_ref())?;
+    check_clock(index, &reports, &audio, &extras)?;
     let video = match &index.facts.source.video {
         Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
         None => None,
     };
-    let extras = check_extras(index, parts.extras.as_ref())?;
     if let Some(metadata) = &index.facts.metadata {
         std::fs::write(context.work_dir.join(METADATA_FILE), metadata.text())
             .map_err(MediaError::disk("writing the tags"))?;

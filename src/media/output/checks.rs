@@ -83,11 +83,12 @@ pub(crate) fn check_audio(index: &Index, audio: &[Part]) -> Result<Vec<AudioRepo
 }
 
 /// Every pass over the whole source read the pictures at the same times, so sound
-/// lies beside them as one pass would put it.
+/// and subtitles lie beside them as one pass would put them.
 pub(crate) fn check_clock(
     index: &Index,
     shards: &[ShardReport],
     audio: &[AudioReport],
+    extras: &ExtrasReport,
 ) -> Result<(), MediaError> {
     let facts = &index.facts;
     if !facts.source.discontinuous || facts.source.video.is_none() {
@@ -98,6 +99,7 @@ pub(crate) fn check_clock(
     let pictures = passes.map(|report| &report.head.clock);
     let clocks: Vec<&Option<String>> = pictures
         .chain(audio.iter().map(|report| &report.clock))
+        .chain(index.has_extras().then_some(&extras.clock))
         .collect();
     // Of a clock that leaps, the passes alone know what one pass makes.
     let right = match facts.source.leaps {
@@ -112,7 +114,7 @@ pub(crate) fn check_clock(
     }
     unproven(
         ONE_CLOCK,
-        "sound and pictures were read by clocks that differ",
+        "pictures and what lies beside them were read by clocks that differ",
     )
 }
 
@@ -207,7 +209,10 @@ pub(crate) fn check_muxed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::index::tests::sample;
+    use crate::facts::{
+        extra::{Extra, ExtraKind},
+        index::tests::sample,
+    };
 
     fn encoded(clock: Option<&str>) -> AudioReport {
         AudioReport {
@@ -223,6 +228,9 @@ mod tests {
     #[test]
     fn passes_that_read_other_clocks_are_noticed() {
         let mut index = sample();
+        let check_clock = |index: &Index, shards: &[ShardReport], audio: &[AudioReport]| {
+            super::check_clock(index, shards, audio, &ExtrasReport::default())
+        };
         assert!(check_clock(&index, &[], &[encoded(None)]).is_ok());
         index.facts.source.discontinuous = true;
         index.facts.clock = Some("a".into());
@@ -231,6 +239,21 @@ mod tests {
             let error = check_clock(&index, &[], &[encoded(Some("a")), encoded(other)]);
             assert!(error.is_err(), "{other:?}");
         }
+        index.facts.extras = vec![Extra {
+            stream: 2,
+            kind: ExtraKind::Subtitle,
+            encoder: "copy".into(),
+            label: Default::default(),
+        }];
+        for (clock, right) in [(Some("a"), true), (Some("b"), false), (None, false)] {
+            let extras = ExtrasReport {
+                clock: clock.map(str::to_string),
+                ..Default::default()
+            };
+            let checked = super::check_clock(&index, &[], &[encoded(Some("a"))], &extras);
+            assert_eq!(checked.is_ok(), right, "{clock:?}");
+        }
+        index.facts.extras.clear();
         index.facts.clock = None;
         index.facts.source.leaps = true;
         assert!(check_clock(&index, &[], &[encoded(Some("b")), encoded(Some("b"))]).is_ok());

@@ -27,15 +27,20 @@ pub(crate) fn of(
         return Ok(None);
     };
     let samples = found.end - last.dts;
-    // Where packets do not follow each other evenly, their durations mean little.
-    // A clock of milliseconds, as Matroska's, rounds off 48 samples at most.
-    let even = (last.dts - before.dts).abs_diff(AAC_SAMPLES) <= 48;
+    let even = is_even(last.dts - before.dts, found.timescale);
     Ok(
         (even && (1..=AAC_SAMPLES).contains(&samples)).then(|| LastPacket {
             number: found.samples.len() - 1,
             samples,
         }),
     )
+}
+
+/// Whether a packet follows another so many samples later as it should: where they
+/// do not come evenly, their durations mean little. A clock of milliseconds, as
+/// Matroska's, rounds off less than one, and the conversion another sample.
+fn is_even(step: i64, sample_rate: u32) -> bool {
+    step.abs_diff(AAC_SAMPLES) <= u64::from(sample_rate / 1_000) + 1
 }
 
 /// Samples of a packet of AAC.
@@ -48,4 +53,24 @@ pub(crate) fn options(track: usize, last: LastPacket) -> [String; 2] {
         format!("-bsf:a:{track}"),
         format!("setts=pts=PTS:dts=DTS:duration=if(eq(N\\,{number})\\,{samples}\\,DURATION)"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_of_a_clock_of_milliseconds_are_even() {
+        for rate in [8_000, 22_050, 44_100, 48_000, 88_200, 96_000] {
+            let time = |packet: i64| {
+                let ms = (packet * AAC_SAMPLES * 1_000 + rate / 2) / rate;
+                (ms * rate + 500) / 1_000
+            };
+            for packet in 0..200 {
+                let step = time(packet + 1) - time(packet);
+                assert!(is_even(step, rate as u32), "{rate}: {step}");
+            }
+        }
+        assert!(!is_even(2 * AAC_SAMPLES, 96_000) && !is_even(960, 48_000));
+    }
 }

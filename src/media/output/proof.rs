@@ -158,9 +158,10 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
     }
     if input.video.is_some() && !input.audio.is_empty() {
         names.push(IN_SYNC);
-        if facts.source.discontinuous {
-            names.push(ONE_CLOCK);
-        }
+    }
+    let beside = !input.audio.is_empty() || input.index.has_extras();
+    if input.video.is_some() && beside && facts.source.discontinuous {
+        names.push(ONE_CLOCK);
     }
     if input.index.has_extras() {
         names.extend(EXTRAS_CHECKS);

@@ -86,6 +86,17 @@ fn a_still_does_not_beat_the_film_and_a_track_can_be_asked_for() {
 }
 
 #[test]
+fn a_film_of_slides_is_no_still() {
+    let world = World::new();
+    let clip = world.made_by(
+        "slides.mkv",
+        "-f lavfi -i testsrc2=size=128x96:rate=30:duration=4 -f lavfi -i testsrc2=size=320x180:rate=1/3:duration=9 -map 0 -map 1 -c:v mpeg4 -disposition:v:0 0 -disposition:v:1 default",
+    );
+    let job = world.job(&clip, &quick(&[]));
+    assert_eq!((size(&job), job.index.frames_total()), ((320, 180), 3));
+}
+
+#[test]
 fn sound_comes_from_the_program_of_the_picture() {
     let world = World::new();
     let clip = world.made_by(
