@@ -12,6 +12,7 @@
 //!    age. Assemblies, analysis and audio come before shards, and the longest
 //!    shard first. Only nodes of the job's build with a free slot take part:
 //!    homes first for tasks that read or make whole files, then the least busy.
+//!    A node that lacks an encoder, where others of its build do not, gets none.
 //!    An assembly has a place beside the slots, and waits for nobody's shards.
 //! 4. Give finished outputs other homes for those that have been silent for
 //!    minutes (`homes`): a few an entry, as each costs a copy.
