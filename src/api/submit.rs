@@ -62,12 +62,7 @@ impl Api {
         if able >= homes {
             return Ok(());
         }
-        if self
-            .state(Consistency::Linearizable)
-            .await?
-            .job(id)
-            .is_some()
-        {
+        if self.exists(id).await? {
             return Ok(());
         }
         Err(Problem::new(
@@ -75,6 +70,12 @@ impl Api {
             format!("the source has {source_bytes} bytes, and not {homes} nodes have room for it"),
             "delete finished jobs, wait for other uploads, or add a node; see `reelraft cluster status`",
         ))
+    }
+
+    /// Whether a job was made before: it is not judged again.
+    async fn exists(&self, id: &str) -> Result<bool, Problem> {
+        let state = self.state(Consistency::Linearizable).await?;
+        Ok(state.job(id).is_some())
     }
 
     /// Refuses a spec that no node can make, as far as the leader's last report
@@ -87,12 +88,7 @@ impl Api {
         let Some((what, why)) = makers.lacking.filter(|_| makers.able.is_empty()) else {
             return Ok(());
         };
-        if self
-            .state(Consistency::Linearizable)
-            .await?
-            .job(id)
-            .is_some()
-        {
+        if self.exists(id).await? {
             return Ok(());
         }
         Err(Problem::new(

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
@@ -67,7 +67,7 @@ pub async fn answer(
         Wanted::Nothing => {
             let cause = format!("the output has {total} bytes, and none of them was asked for");
             let problem = Problem::new("past-the-end", cause, "ask for a range within it");
-            let mut response = axum::response::IntoResponse::into_response(Refusal(problem));
+            let mut response = Refusal(problem).into_response();
             let place = format!("bytes */{total}");
             insert(response.headers_mut(), header::CONTENT_RANGE, &place);
             return Ok(response);
@@ -108,8 +108,7 @@ fn describe(job: &Job, tag: &str, headers: &mut HeaderMap) {
         // No part of a path.
         stem => stem.replace(['/', '\\'], "_"),
     };
-    let stem = stem.as_str();
-    let name = utf8_percent_encode(stem, &NAME_LETTERS);
+    let name = utf8_percent_encode(&stem, &NAME_LETTERS);
     let disposition =
         format!("attachment; filename=\"output.{container}\"; filename*=UTF-8''{name}.{container}");
     for (header, value) in [

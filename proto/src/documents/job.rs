@@ -3,10 +3,10 @@
 
 use serde::Serialize;
 
-use super::words::job_state;
 use super::{
     field::{above_zero, text},
     spec::Spec,
+    words::job_state,
 };
 use crate::v1;
 

@@ -3,8 +3,10 @@
 
 use serde::Serialize;
 
-use super::field::{above_zero, text};
-use super::words::{crop_option, fps_fraction, pad_option};
+use super::{
+    field::{above_zero, text},
+    words::{crop_option, fps_fraction, pad_option},
+};
 use crate::v1;
 
 /// The spec as stored; `null` keeps the source's.
