@@ -106,16 +106,19 @@ impl Api {
         view
     }
 
-    /// Which nodes can make a spec; `None` where that is not known of all.
+    /// Which nodes can make a spec; `None` where that is not known of all, and
+    /// where no node lacks anything.
     fn makers(&self, spec: &Spec) -> Option<Makers> {
-        let report = self.context.report.fresh()?;
-        let members = self.table().members();
-        let node = |id: u64| {
-            let mut nodes = report.nodes.iter();
-            nodes.find(|node| node.id == id)
-        };
-        let nodes: Option<Vec<_>> = members.iter().map(|member| node(member.id)).collect();
-        Makers::of(&nodes?, spec)
+        let makers = self.context.report.nodes(|nodes| {
+            if nodes.iter().all(|node| node.lacks.is_empty()) {
+                return None;
+            }
+            let node = |id: u64| nodes.iter().find(|node| node.id == id);
+            let members = self.table().members();
+            let known: Option<Vec<_>> = members.iter().map(|member| node(member.id)).collect();
+            Makers::of(&known?, spec)
+        });
+        makers.flatten()
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use tokio::time::Instant;
 
-use super::messages::{JobProgress, LeaderReport};
+use super::messages::{JobProgress, LeaderReport, NodeStatus};
 use crate::limits::REPORT_FRESH;
 
 /// The last report and when it came.
@@ -24,6 +24,11 @@ impl LatestReport {
     /// The last report, unless it is too old to say anything.
     pub fn fresh(&self) -> Option<LeaderReport> {
         self.with(LeaderReport::clone)
+    }
+
+    /// What it says of all nodes, read in place: views of jobs ask for it often.
+    pub fn nodes<T>(&self, read: impl FnOnce(&[NodeStatus]) -> T) -> Option<T> {
+        self.with(|report| read(&report.nodes))
     }
 
     /// The index at which the leader compares all tables.

@@ -2,8 +2,10 @@
 
 use serde::Serialize;
 
-use super::field::{above_zero, text};
-use super::words::task_state;
+use super::{
+    field::{above_zero, text},
+    words::task_state,
+};
 use crate::v1;
 
 /// A job's tasks.

@@ -41,14 +41,8 @@ enum Place<'a> {
     Home(u64, &'a str),
 }
 
-impl Lane<'_> {
-    /// Whether a node may be free for any of its jobs.
-    fn is_open(&self, usage: &Usage<'_>) -> bool {
-        self.place.is_free(usage)
-    }
-}
-
 impl Place<'_> {
+    /// Whether a node of it may be free.
     fn is_free(self, usage: &Usage<'_>) -> bool {
         match self {
             Place::Any => usage.any_free("", TaskKind::Assemble),
@@ -197,7 +191,7 @@ impl<'a> Turns<'a> {
                 continue;
             }
             // Slots are only ever taken while a plan is made.
-            if !lane.is_open(usage) {
+            if !lane.place.is_free(usage) {
                 continue;
             }
             let task = match lane.first.is_open(usage, self.builds) {
