@@ -27,6 +27,8 @@ pub fn code_of(kind: &str) -> Code {
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
         | "unreachable" | "unavailable-bytes" | "too-busy" => Code::Unavailable,
+        "unauthenticated" => Code::Unauthenticated,
+        "forbidden" => Code::PermissionDenied,
         "client-lost" => Code::Cancelled,
         "timed-out" => Code::DeadlineExceeded,
         "internal" | "sync-failed" | "disk-error" | "damaged-state" => Code::Internal,
@@ -38,8 +40,6 @@ pub fn code_of(kind: &str) -> Code {
 /// RFC 4918's).
 pub fn http_status_of(kind: &str) -> u16 {
     match kind {
-        "unauthenticated" => 401,
-        "forbidden" => 403,
         "method-not-allowed" => 405,
         "client-lost" => 408,
         "not-kept" => 410,
@@ -52,6 +52,8 @@ pub fn http_status_of(kind: &str) -> u16 {
             Code::NotFound => 404,
             Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 409,
             Code::InvalidArgument => 400,
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
             Code::OutOfRange => 416,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,

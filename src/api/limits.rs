@@ -47,6 +47,13 @@ pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 /// asks again at once, without end, takes little from the others' jobs.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often a stream looks at most whether its key still holds. As often as a
+/// resting cluster's beat: no node knows of a revocation earlier.
+pub const KEY_LOOKS_EVERY: Duration = Duration::from_millis(500);
+
+/// How long it looks away at most, so that a clock that was set is noticed.
+pub const KEY_SLEEP_MAX: Duration = Duration::from_secs(60);
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use reelraft_consensus::Cluster;
 use reelraft_proto::{
-    auth::Secret,
+    auth::Gate,
     v1::{
         self, blobs_server::BlobsServer, cluster_server::ClusterServer, jobs_server::JobsServer,
         workers_server::WorkersServer,
@@ -18,24 +18,23 @@ use super::{
     cluster::ClusterService,
     jobs::JobsService,
     limits::{MESSAGE_BYTES_MAX, REFLECTIONS_MAX, SMALL_REQUEST_BYTES_MAX},
-    places::{Admission, Role},
+    places::Admission,
     small_calls::{FewCalls, SmallCalls},
     workers::WorkerService,
 };
-use crate::{api::Api, data::DataPlane, node::leader::intake::Intake};
+use crate::{api::Access, data::DataPlane, node::leader::intake::Intake};
 
 /// The services of one node. What nodes ask of each other takes their own
-/// secret; what clients ask takes either.
+/// secret; what clients ask is let in by `access`.
 pub async fn services(
-    secret: &Secret,
-    peer_secret: &Secret,
+    peers: Gate,
     data: &Arc<DataPlane>,
     cluster: &Cluster,
     intake: Intake,
-    api: Api,
+    access: Access,
 ) -> Routes {
-    let for_peers = Admission::new(peer_secret.gate(), Role::Peer);
-    let for_clients = Admission::new(secret.gate_or(peer_secret), Role::Client);
+    let for_clients = Admission::Clients(access);
+    let for_peers = Admission::Peers(peers);
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
         .set_serving::<JobsServer<JobsService>>()
@@ -57,10 +56,9 @@ pub async fn services(
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs =
-        JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let jobs = SmallCalls::new(jobs).but("Upload");
-    let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService::new(api)));
+    let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService));
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))

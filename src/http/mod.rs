@@ -27,4 +27,4 @@ mod tails;
 mod transcode;
 mod tus;
 
-pub use self::{faces::Faces, router::router};
+pub use self::{faces::Port, router::router};

@@ -12,12 +12,12 @@ use axum::{
 use reelraft_model::Problem;
 
 use super::{
-    access, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
+    access, faces::Port, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
     sources, transcode, tus,
 };
 
-/// The routes. `/healthz` and `/readyz` need no secret.
-pub fn router(faces: Faces) -> Router {
+/// The routes. `/healthz` and `/readyz` need no secret and no key.
+pub fn router(port: Port) -> Router {
     let uploads = Router::new()
         .route("/uploads", on(post(tus::create).options(tus::describe)))
         .route(
@@ -40,33 +40,36 @@ pub fn router(faces: Faces) -> Router {
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
-        .layer(middleware::from_fn_with_state(faces.clone(), admit));
+        .layer(middleware::from_fn_with_state(port.clone(), admit));
     let metrics = Router::new()
         .route("/metrics", on(get(metrics::get)))
-        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+        .route_layer(middleware::from_fn_with_state(port.clone(), admit));
     Router::new()
         .nest("/api/v1", api)
         .merge(metrics)
         .route("/healthz", on(get(health::alive)))
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)
-        .with_state(faces)
+        .with_state(port)
 }
 
 /// A path's methods, with our own refusal of all others.
-fn on(methods: MethodRouter<Faces, Infallible>) -> MethodRouter<Faces, Infallible> {
+fn on(methods: MethodRouter<Port, Infallible>) -> MethodRouter<Port, Infallible> {
     methods.fallback(no_such_method)
 }
 
-async fn admit(State(faces): State<Faces>, request: Request, next: Next) -> Response {
+async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Response {
     let crowded = request.extensions().get::<Crowded>();
     if crowded.is_some_and(|crowded| crowded.0) {
         let cause = "this node serves as many connections as it can hold";
         let hint = "try again in a while, or ask another node";
         return Refusal(Problem::new("too-busy", cause, hint)).into_response();
     }
-    match access::check(&faces.gate, request.uri(), request.headers()) {
-        Ok(()) => next.run(request).await,
+    match access::admit(&port.access, request.uri(), request.headers()) {
+        Ok(api) => {
+            request.extensions_mut().insert(api);
+            next.run(request).await
+        }
         Err(problem) => Refusal(problem).into_response(),
     }
 }

@@ -4,7 +4,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, Uri},
     response::{IntoResponse, Response},
 };
@@ -32,13 +31,7 @@ const JOB_HEADER: &str = "reelraft-job";
 const UNNAMED: &str = "upload";
 
 /// `PUT` and `POST /transcode?OPTION=VALUE…`.
-pub async fn run(
-    State(faces): State<Faces>,
-    cut: Cut,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Body,
-) -> Answer {
+pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Body) -> Answer {
     let spec = spec::from_pairs(query(&uri)?)?;
     let source_bytes = content_length(&headers)?.ok_or_else(|| {
         Problem::new(

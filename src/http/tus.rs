@@ -4,7 +4,7 @@
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -52,7 +52,7 @@ pub async fn sign(request: Request, next: Next) -> Response {
 
 /// `POST /uploads?OPTION=VALUE…`: makes a job. Of `Upload-Metadata` the file's
 /// name is taken; libraries add much more.
-pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) -> Answer {
+pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     check_version(&headers)?;
     let spec = spec::from_pairs(query(&uri)?)?;
     let total = number(&headers, UPLOAD_LENGTH)?.ok_or_else(|| {
@@ -78,7 +78,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) ->
 }
 
 /// `HEAD /uploads/{id}`: how far it is.
-pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     let total = job.source_bytes;
@@ -95,12 +95,7 @@ pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: Heade
 }
 
 /// `PATCH /uploads/{id}`: goes on from an offset.
-pub async fn append(
-    State(faces): State<Faces>,
-    JobId(id): JobId,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Body) -> Answer {
     check_version(&headers)?;
     if header_text(&headers, "content-type")? != Some(OFFSET_TYPE) {
         return Err(Refusal(Problem::new(
@@ -143,7 +138,7 @@ pub async fn append(
 }
 
 /// `DELETE /uploads/{id}`: gives an unfinished upload up.
-pub async fn terminate(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     if job.state() != JobState::Uploading {

@@ -15,14 +15,14 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::Api,
+    api::Access,
     config::NodeConfig,
     data::DataPlane,
     grpc::{
         blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
         worker_client::WorkerClient,
     },
-    http::{self, Faces},
+    http::{self, Port},
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -76,15 +76,15 @@ async fn serve(
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
     let (stop_serving, serving_stopped) = watch::channel(false);
-    let api = Api::new(context.clone());
-    let serving_http = serve_http(&context, &api, http, serving_stopped.clone());
+    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+    let access = Access::new(context.clone(), secret.gate_or(peer_secret));
+    let serving_http = serve_http(access.clone(), http, serving_stopped.clone());
     let services = router::services(
-        &context.config.secret,
-        &context.config.peer_secret,
+        peer_secret.gate(),
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
-        api,
+        access,
     )
     .await;
     let places = Places::default();
@@ -140,20 +140,15 @@ async fn serve(
 
 /// The HTTP port, where the node has one.
 fn serve_http(
-    context: &NodeContext,
-    api: &Api,
+    access: Access,
     listener: Option<TcpListener>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
-    let faces = Faces {
-        api: api.clone(),
-        gate: secret.gate_or(peer_secret),
-        tails: Arc::default(),
-    };
+    let tails = Arc::default();
+    let port = Port { access, tails };
     tokio::spawn(async move {
         if let Some(listener) = listener {
-            http::server::serve(http::router(faces), listener, stop).await;
+            http::server::serve(http::router(port), listener, stop).await;
         }
     })
 }

@@ -199,6 +199,7 @@ const API: &[&str] = &[
     "src/node/context.rs",
     "src/node/messages.rs",
     "src/data",
+    "proto/src/auth.rs",
     "raft/model",
     "raft/consensus",
 ];
