@@ -3,7 +3,7 @@
 //! from its own replica, so that a key that is revoked is refused by all within
 //! a beat.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use reelraft_model::{KEY_PREFIX, Key, KeyText, Problem};
 use reelraft_proto::auth::Gate;
@@ -11,6 +11,7 @@ use reelraft_proto::auth::Gate;
 use super::{
     Api,
     caller::{Caller, Node},
+    rates::Rates,
 };
 use crate::{clock::unix_ms, node::context::NodeContext};
 
@@ -19,6 +20,7 @@ use crate::{clock::unix_ms, node::context::NodeContext};
 pub struct Access {
     node: Arc<Node>,
     gate: Gate,
+    rates: Arc<Rates>,
 }
 
 impl Access {
@@ -27,6 +29,7 @@ impl Access {
         Access {
             node: Arc::new(Node::new(context)),
             gate,
+            rates: Arc::default(),
         }
     }
 
@@ -39,7 +42,7 @@ impl Access {
     /// empty.
     ///
     /// # Errors
-    /// `unauthenticated`.
+    /// `unauthenticated`, and `too-many-requests` of a tenant.
     pub fn admit(&self, credential: &[u8]) -> Result<Api, Problem> {
         // What was meant as a key is never taken for anything else.
         if credential.starts_with(KEY_PREFIX.as_bytes()) {
@@ -71,7 +74,16 @@ impl Access {
         match found {
             None => Err(unauthenticated("there is no such key, or it was revoked")),
             Some(key) if key.has_expired(unix_ms()) => Err(expired(&key)),
-            Some(key) => Ok(key),
+            Some(key) => match state.quota(&key.tenant).requests_per_second {
+                Some(rate) if self.rates.exceeds(&key.tenant, rate, Instant::now()) => {
+                    Err(Problem::new(
+                        "too-many-requests",
+                        format!("tenant '{}' may ask {rate} times a second", key.tenant),
+                        "ask again in a moment, and less often",
+                    ))
+                }
+                _ => Ok(key),
+            },
         }
     }
 }

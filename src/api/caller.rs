@@ -118,6 +118,14 @@ impl Api {
         self.node.table()
     }
 
+    /// Refuses a caller without a scope.
+    ///
+    /// # Errors
+    /// `forbidden`.
+    pub fn takes(&self, scope: Scope) -> Result<(), Problem> {
+        self.caller.may(scope)
+    }
+
     /// Refuses all but the operator.
     pub(super) fn operator_only(&self) -> Result<(), Problem> {
         match self.caller {
@@ -139,7 +147,7 @@ impl Api {
     /// # Errors
     /// `forbidden` for another's, and without the scope.
     pub(super) fn tenant<'a>(&'a self, takes: Scope, named: &'a str) -> Result<&'a str, Problem> {
-        self.caller.may(takes)?;
+        self.takes(takes)?;
         match self.caller.tenant() {
             Some(own) if named.is_empty() || named == own => Ok(own),
             Some(own) => {
@@ -155,7 +163,7 @@ impl Api {
     /// # Errors
     /// `forbidden`, and what keeps the cluster from reading.
     pub(super) async fn seen(&self, takes: Scope, read: Consistency) -> Result<Seen, Problem> {
-        self.caller.may(takes)?;
+        self.takes(takes)?;
         let state = match read {
             Consistency::Local => self.table().local(),
             Consistency::Linearizable => self.table().read().await.map_err(problem)?,
@@ -180,7 +188,7 @@ impl Api {
         takes: Scope,
         id: &str,
     ) -> Result<Arc<JobEntry>, Problem> {
-        self.caller.may(takes)?;
+        self.takes(takes)?;
         let state = self.table().read().await;
         let caller = self.caller.clone();
         let state = state.unwrap_or_else(|_| self.table().local());
@@ -273,6 +281,12 @@ impl Seen {
     pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
         let jobs = self.state.newest_before(before);
         jobs.filter(|entry| self.caller.sees(&entry.job.tenant))
+    }
+
+    /// Keys of the caller's tenant, by id.
+    pub fn keys(&self) -> impl Iterator<Item = &Arc<Key>> {
+        let keys = self.state.keys();
+        keys.filter(|key| self.caller.sees(&key.tenant))
     }
 
     /// The whole table, to judge by: what is another tenant's is told to nobody.

@@ -249,7 +249,7 @@ fn page<'a>(
     }
 }
 
-fn page_size(asked: u32) -> usize {
+pub(super) fn page_size(asked: u32) -> usize {
     let size = match asked {
         0 => PAGE_DEFAULT,
         asked => asked.min(PAGE_MAX),

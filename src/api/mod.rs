@@ -14,10 +14,13 @@ mod caller;
 mod cluster;
 mod doors;
 mod jobs;
+mod keys;
 pub mod limits;
 mod outgoing;
 mod outputs;
+mod rates;
 mod submit;
+mod tenants;
 mod uploads;
 mod views;
 mod watch;
@@ -32,9 +35,11 @@ pub use self::{
     cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
     jobs::{ListRequest, Page, Reference, TasksRequest},
+    keys::{CreatedKey, KeyRequest, KeysRequest},
     outgoing::Outgoing,
     outputs::Output,
     submit::{SubmitRequest, Submitted},
+    tenants::TenantView,
     views::JobView,
     watch::WatchEvent,
 };

@@ -18,7 +18,7 @@ use crate::clock::unix_ms;
 const FINGERPRINT_DIGITS: usize = 64;
 
 /// The tenant of jobs that name none.
-const DEFAULT_TENANT: &str = "default";
+pub(super) const DEFAULT_TENANT: &str = "default";
 
 /// A job as a client asks for it.
 #[derive(Clone, Debug, Default)]

@@ -6,14 +6,15 @@ use reelraft_consensus::Cluster;
 use reelraft_proto::{
     auth::Gate,
     v1::{
-        self, blobs_server::BlobsServer, cluster_server::ClusterServer, jobs_server::JobsServer,
-        workers_server::WorkersServer,
+        self, access_server::AccessServer, blobs_server::BlobsServer,
+        cluster_server::ClusterServer, jobs_server::JobsServer, workers_server::WorkersServer,
     },
 };
 use tokio::sync::Semaphore;
 use tonic::service::{Routes, interceptor::InterceptedService};
 
 use super::{
+    access::AccessService,
     blobs::BlobService,
     cluster::ClusterService,
     jobs::JobsService,
@@ -59,6 +60,7 @@ pub async fn services(
     let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
     let jobs = SmallCalls::new(jobs).but("Upload");
     let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService));
+    let keys = SmallCalls::new(AccessServer::new(AccessService));
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))
@@ -69,5 +71,6 @@ pub async fn services(
             for_peers,
         ))
         .add_service(InterceptedService::new(jobs, for_clients.clone()))
+        .add_service(InterceptedService::new(keys, for_clients.clone()))
         .add_service(InterceptedService::new(cluster_status, for_clients))
 }

@@ -3,22 +3,32 @@
 //! whoever sits at the machine is kept from being used by a stranger's page: by
 //! its `Origin`, and by `Host`, which a rebound name can't forge.
 
-use axum::http::{HeaderMap, Uri, header, uri::Authority};
-use reelraft_model::Problem;
+use axum::{
+    extract::Request,
+    http::{HeaderMap, Uri, header, uri::Authority},
+};
+use reelraft_model::{Problem, Scope};
 
 use crate::api::{Access, Api};
 
 const API_KEY: &str = "x-api-key";
 
-/// Lets a request in; what it may ask.
+/// Lets a request in; what it may ask. What a method changes takes a scope before
+/// anything of the request is read.
 ///
 /// # Errors
-/// `unauthenticated`, and `forbidden` for a page of another site.
-pub fn admit(access: &Access, uri: &Uri, headers: &HeaderMap) -> Result<Api, Problem> {
+/// `unauthenticated`, `too-many-requests`, and `forbidden` for a page of another
+/// site and without the scope.
+pub fn admit(access: &Access, request: &Request) -> Result<Api, Problem> {
     if access.is_open() {
-        check_origin(uri, headers)?;
+        check_origin(request.uri(), request.headers())?;
     }
-    access.admit(credential(headers))
+    let api = access.admit(credential(request.headers()))?;
+    api.takes(match request.method().is_safe() {
+        true => Scope::Read,
+        false => Scope::Submit,
+    })?;
+    Ok(api)
 }
 
 fn credential(headers: &HeaderMap) -> &[u8] {

@@ -39,6 +39,20 @@ impl FromRequestParts<Port> for Faces {
     }
 }
 
+/// The key or the tenant that a path names.
+pub struct NamedInPath(pub String);
+
+impl FromRequestParts<Port> for NamedInPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, port).await;
+        path.map(|Path(name)| NamedInPath(name)).map_err(|_| {
+            Refusal::bad_request("the name in the path can't be read", "send it as UTF-8")
+        })
+    }
+}
+
 /// The job that a path names.
 pub struct JobId(pub String);
 

@@ -14,8 +14,8 @@ use serde_json::{Map, Value};
 use super::{
     documents::{json, json_text},
     faces::{Faces, JobId},
-    refusal::{Answer, Refusal},
-    request::{header_text, json_body, known, request_id},
+    refusal::Answer,
+    request::{header_text, json_body, known, page_size, request_id},
     server::Cut,
     spec,
 };
@@ -88,15 +88,6 @@ pub async fn list(faces: Faces, uri: Uri) -> Answer {
     } = faces.api.list(request).await?;
     let jobs: Vec<_> = items.into_iter().map(wire_job).collect();
     Ok(json(StatusCode::OK, &JobList::new(&jobs, &next_page_token)))
-}
-
-fn page_size(text: &str) -> Result<u32, Refusal> {
-    match text {
-        "" => Ok(0),
-        text => text.parse().map_err(|_| {
-            Refusal::bad_request("page_size is no number", "give a number, or leave it out")
-        }),
-    }
 }
 
 fn job(view: Result<JobView, Problem>) -> Answer {

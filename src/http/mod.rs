@@ -13,6 +13,7 @@ mod documents;
 mod faces;
 mod health;
 mod jobs;
+mod keys;
 pub mod limits;
 mod metrics;
 mod outputs;

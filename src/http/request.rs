@@ -66,6 +66,19 @@ pub fn known<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[String; N],
     Ok(values)
 }
 
+/// How many items a page is to have; 0 where nothing is said.
+///
+/// # Errors
+/// `bad-request` where it is no number.
+pub fn page_size(text: &str) -> Result<u32, Refusal> {
+    match text {
+        "" => Ok(0),
+        text => text.parse().map_err(|_| {
+            Refusal::bad_request("page_size is no number", "give a number, or leave it out")
+        }),
+    }
+}
+
 /// A header's text.
 ///
 /// # Errors

@@ -7,12 +7,12 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, head, post, put},
+    routing::{MethodRouter, delete, get, head, post, put},
 };
 use reelraft_model::Problem;
 
 use super::{
-    access, faces::Port, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
+    access, faces::Port, health, jobs, keys, metrics, outputs, refusal::Refusal, server::Crowded,
     sources, transcode, tus,
 };
 
@@ -38,6 +38,12 @@ pub fn router(port: Port) -> Router {
         .route("/jobs/{id}/source", on(put(sources::put)))
         .route("/jobs/{id}/output", on(get(outputs::get)))
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
+        .route("/keys", on(get(keys::list).post(keys::create)))
+        .route("/keys/{id}", on(delete(keys::revoke)))
+        .route(
+            "/tenants/{name}",
+            on(get(keys::show_tenant).patch(keys::set_quota)),
+        )
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
         .layer(middleware::from_fn_with_state(port.clone(), admit));
@@ -65,7 +71,7 @@ async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Re
         let hint = "try again in a while, or ask another node";
         return Refusal(Problem::new("too-busy", cause, hint)).into_response();
     }
-    match access::admit(&port.access, request.uri(), request.headers()) {
+    match access::admit(&port.access, &request) {
         Ok(api) => {
             request.extensions_mut().insert(api);
             next.run(request).await

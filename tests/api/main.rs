@@ -5,6 +5,7 @@
 
 mod doors;
 mod http;
+mod keys;
 mod node;
 
 use std::time::Duration;

@@ -12,10 +12,10 @@ pub struct RequestArgs {
     /// an interruption [default: a random one]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
-    /// Whose job it is
-    #[arg(long, value_name = "NAME", default_value = "default",
+    /// Whose job it is [default: the key's tenant, else default]
+    #[arg(long, value_name = "NAME",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub tenant: String,
+    pub tenant: Option<String>,
 }
 
 /// What may be done to a file that is there.

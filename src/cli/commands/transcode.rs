@@ -158,7 +158,7 @@ async fn run_job(
     let submission = Submission {
         source: source.to_path_buf(),
         spec,
-        tenant: args.request.tenant.clone(),
+        tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
     };
     let submitted = submit(client, submission, |job| {

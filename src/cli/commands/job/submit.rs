@@ -54,7 +54,7 @@ pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Resul
     let submission = Submission {
         source: args.source,
         spec: args.spec.to_wire(None)?,
-        tenant: args.request.tenant.clone(),
+        tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
     };
     let Submitted { job, existed } = submit(client, submission, |job| match output {
