@@ -3,7 +3,8 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
+        SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
@@ -33,6 +34,10 @@ pub struct SubmitRequest {
     pub source_bytes: u64,
     /// BLAKE3 over length, head and tail, hex: tells two sources apart early.
     pub source_fingerprint: String,
+    /// From -10 to 10: higher ones go first within their tenant.
+    pub priority: i32,
+    /// From 0 to 10: how often a task's own failures are tried again.
+    pub max_retries: Option<u32>,
 }
 
 /// The job of a request.
@@ -153,6 +158,9 @@ impl Api {
         if spec.chooses_streams() {
             all_know(&state, STREAM_CHOICE_LEVEL, "choose streams")?;
         }
+        if request.priority != 0 || request.max_retries.is_some() {
+            all_know(&state, PRIORITY_LEVEL, "tell jobs' priorities or retries")?;
+        }
         let bounded = state.feature_level() >= HOUSEKEEPING_LEVEL;
         drop(state);
         let bounds = bounded.then_some(JOB_BOUNDS);
@@ -167,6 +175,8 @@ impl Api {
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
             bounds,
+            priority: request.priority,
+            max_retries: request.max_retries,
         });
         let (reply, state) = self.apply(Scope::Submit, &tenant, command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
@@ -202,6 +212,21 @@ fn check(request: &SubmitRequest) -> Result<(), Problem> {
         return Err(bad_request(
             format!("the source's fingerprint is not {FINGERPRINT_DIGITS} hex digits"),
             "send BLAKE3 over the length, the head and the tail of the source",
+        ));
+    }
+    if request.priority.abs() > PRIORITY_MAX {
+        return Err(bad_request(
+            format!("a priority of {}", request.priority),
+            "give one from -10 to 10",
+        ));
+    }
+    if request
+        .max_retries
+        .is_some_and(|retries| retries > RETRIES_MAX)
+    {
+        return Err(bad_request(
+            format!("more than {RETRIES_MAX} retries"),
+            "give max_retries from 0 to 10",
         ));
     }
     if request.source_bytes == 0 {

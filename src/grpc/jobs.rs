@@ -50,6 +50,8 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            priority,
+            max_retries,
         } = request.into_inner();
         let request = SubmitRequest {
             tenant,
@@ -58,6 +60,8 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            priority,
+            max_retries,
         };
         let Submitted { job, existed } = api.submit(request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitResponse {

@@ -37,6 +37,9 @@ struct Create {
     tenant: String,
     #[serde(default)]
     spec: Map<String, Value>,
+    #[serde(default)]
+    priority: i32,
+    max_retries: Option<u32>,
 }
 
 /// `POST /jobs`.
@@ -48,6 +51,8 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
         source_fingerprint,
         tenant,
         spec,
+        priority,
+        max_retries,
     } = json_body(body).await?;
     let request = SubmitRequest {
         tenant,
@@ -59,6 +64,8 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
         },
         source_name,
         source_bytes,
+        priority,
+        max_retries,
     };
     let submitted = faces.api.submit(request).await?;
     let status = match submitted.existed {

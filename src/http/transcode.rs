@@ -18,7 +18,7 @@ use super::{
     limits::{LEADER_PATIENCE, WATCH_AGAIN},
     outputs,
     refusal::{Answer, Refusal, UNPROCESSABLE},
-    request::{IDEMPOTENCY_KEY, content_length, query, request_id},
+    request::{IDEMPOTENCY_KEY, content_length, request_id, turn},
     server::Cut,
     sources, spec,
 };
@@ -32,7 +32,8 @@ const UNNAMED: &str = "upload";
 
 /// `PUT` and `POST /transcode?OPTION=VALUE…`.
 pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Body) -> Answer {
-    let spec = spec::from_pairs(query(&uri)?)?;
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let source_bytes = content_length(&headers)?.ok_or_else(|| {
         Problem::new(
             "length-required",
@@ -46,6 +47,8 @@ pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Bod
         source_name: UNNAMED.to_string(),
         source_bytes,
         source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let job = faces.api.submit(request).await?.job.job;

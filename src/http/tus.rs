@@ -15,7 +15,7 @@ use reelraft_model::{Job, JobState, Problem, limits::SOURCE_BYTES_MAX};
 use super::{
     faces::{Faces, JobId},
     refusal::{Answer, Refusal},
-    request::{content_length, header_text, query, request_id},
+    request::{content_length, header_text, request_id, turn},
     sources::{self, Source},
     spec,
 };
@@ -54,7 +54,8 @@ pub async fn sign(request: Request, next: Next) -> Response {
 /// name is taken; libraries add much more.
 pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     check_version(&headers)?;
-    let spec = spec::from_pairs(query(&uri)?)?;
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let total = number(&headers, UPLOAD_LENGTH)?.ok_or_else(|| {
         Refusal::bad_request("no Upload-Length", "say how many bytes the source has")
     })?;
@@ -68,6 +69,8 @@ pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
         source_fingerprint: spec::fingerprint(total, &source_name),
         source_name,
         source_bytes: total,
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;

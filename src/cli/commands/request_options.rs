@@ -16,6 +16,14 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: Option<String>,
+    /// From -10 to 10: jobs of a higher priority go first within their tenant
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(-10..=10))]
+    pub priority: i32,
+    /// How often a task's own failures are tried again before the job fails,
+    /// from 0 to 10 [default: as the cluster judges]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub max_retries: Option<u32>,
 }
 
 /// What may be done to a file that is there.

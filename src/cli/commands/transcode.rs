@@ -160,6 +160,8 @@ async fn run_job(
         spec,
         tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
+        priority: args.request.priority,
+        max_retries: args.request.max_retries,
     };
     let submitted = submit(client, submission, |job| {
         screen.notice(&format!("job {}", job.id));
