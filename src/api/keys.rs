@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use reelraft_model::{
-    Command, CreateKey, Key, KeyText, Problem, RevokeKey, Scope,
+    Command, CreateKey, Key, KeyText, Problem, RevokeKey, Scope, State,
     limits::{KEYS_LEVEL, KEYS_MAX, KEYS_OF_TENANT_MAX, NAME_BYTES_MAX},
 };
 
 use super::{
     Api, Consistency, Page, bad_request,
     jobs::{all_know, page_size},
+    limits::ACCESS_TRIES,
     submit::DEFAULT_TENANT,
 };
 use crate::clock::unix_ms;
@@ -60,7 +61,6 @@ impl Api {
         };
         check_name("tenant", tenant)?;
         check_name("name", &request.name)?;
-        all_know(&self.table().local(), KEYS_LEVEL, "have keys")?;
         let now_unix_ms = unix_ms();
         let text = KeyText::new(rand::random(), rand::random());
         let id = text.id.clone();
@@ -76,14 +76,41 @@ impl Api {
             },
             digest: text.digest(),
         };
-        let command = Command::CreateKey(CreateKey {
-            key,
-            of_tenant_max: KEYS_OF_TENANT_MAX,
-            keys_max: KEYS_MAX,
-        });
-        let (_, state) = self.apply(Scope::Admin, tenant, command).await?;
+        let command = |state: &State| {
+            Command::CreateKey(CreateKey {
+                key: key.clone(),
+                of_tenant_max: KEYS_OF_TENANT_MAX,
+                keys_max: KEYS_MAX,
+                epoch: state.access_epoch(),
+            })
+        };
+        let state = self.change_access(tenant, command).await?;
         let key = state.key(&id).ok_or_else(|| no_key(&id))?.clone();
         Ok(CreatedKey { key, text })
+    }
+
+    /// Has a command applied that is made of the table, and before which no key is
+    /// revoked and no quota set; gives a state that has it.
+    pub(super) async fn change_access(
+        &self,
+        tenant: &str,
+        command: impl Fn(&State) -> Command,
+    ) -> Result<Arc<State>, Problem> {
+        for _ in 0..ACCESS_TRIES {
+            let seen = self.seen(Scope::Admin, Consistency::Linearizable).await?;
+            all_know(seen.whole(), KEYS_LEVEL, "have keys and quotas")?;
+            let command = command(seen.whole());
+            drop(seen);
+            let (reply, state) = self.apply(Scope::Admin, tenant, command).await?;
+            if !reply.stale {
+                return Ok(state);
+            }
+        }
+        Err(Problem::new(
+            "unconfirmed",
+            "keys and quotas are being changed by others",
+            "look at them, and try again",
+        ))
     }
 
     /// A page of keys.

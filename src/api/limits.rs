@@ -65,8 +65,8 @@ pub const RATE_BURST: Duration = Duration::from_secs(1);
 /// asked lately are forgotten.
 pub const RATES_KEPT_MAX: usize = 10_000;
 
-/// Tries to change a quota that others change at the same time.
-pub const QUOTA_TRIES: usize = 8;
+/// Tries to change keys or quotas that others change at the same time.
+pub const ACCESS_TRIES: usize = 8;
 
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;

@@ -2,14 +2,12 @@
 
 use reelraft_model::{
     Command, Problem, Quota, Scope, SetQuota, State, TenantCount,
-    limits::{JOBS_MAX, KEYS_LEVEL, QUOTAS_MAX, UPLOADING_MAX},
+    limits::{JOBS_MAX, QUOTAS_MAX, UPLOADING_MAX},
 };
 
 use super::{
-    Api, Consistency, bad_request,
-    jobs::all_know,
-    keys::check_name,
-    limits::{QUOTA_TRIES, REQUESTS_PER_SECOND_MAX},
+    Api, Consistency, bad_request, jobs::all_know, keys::check_name,
+    limits::REQUESTS_PER_SECOND_MAX,
 };
 
 /// What a tenant has, and may have.
@@ -65,35 +63,24 @@ impl Api {
                 "revoke the tenant's keys to keep it out, or reset its quota to let it ask freely",
             ));
         }
-        for _ in 0..QUOTA_TRIES {
-            let seen = self.seen(Scope::Admin, Consistency::Linearizable).await?;
-            all_know(seen.whole(), KEYS_LEVEL, "have quotas")?;
-            let had = seen.whole().quota(&tenant);
-            drop(seen);
+        let command = |state: &State| {
             let base = match reset {
                 true => Quota::none(&tenant),
-                false => had.clone(),
+                false => state.quota(&tenant),
             };
-            let command = Command::SetQuota(SetQuota {
-                seen: had,
+            Command::SetQuota(SetQuota {
                 quota: Quota {
                     jobs: change.jobs.or(base.jobs),
                     bytes: change.bytes.or(base.bytes),
                     uploads: change.uploads.or(base.uploads),
                     requests_per_second: change.requests_per_second.or(base.requests_per_second),
-                    tenant: tenant.clone(),
+                    tenant: base.tenant,
                 },
+                epoch: state.access_epoch(),
                 quotas_max: QUOTAS_MAX,
-            });
-            let (reply, state) = self.apply(Scope::Admin, &tenant, command).await?;
-            if !reply.stale {
-                return Ok(TenantView::new(&state, &tenant));
-            }
-        }
-        Err(Problem::new(
-            "unconfirmed",
-            format!("the quota of tenant '{tenant}' is being changed by others"),
-            "look at it, and try again",
-        ))
+            })
+        };
+        let state = self.change_access(&tenant, command).await?;
+        Ok(TenantView::new(&state, &tenant))
     }
 }

@@ -504,4 +504,8 @@ pub struct ClusterRow {
     /// The least of all nodes': later commands and fields are not written.
     #[prost(uint32, tag = "2")]
     pub feature_level: u32,
+    /// Raised with each key that is revoked and each quota that is set, so that
+    /// what was proposed before comes too late.
+    #[prost(uint64, tag = "10")]
+    pub access_epoch: u64,
 }

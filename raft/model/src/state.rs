@@ -313,6 +313,11 @@ impl State {
         self.nodes.values()
     }
 
+    /// How often keys were revoked and quotas set; see [`ClusterRow`].
+    pub fn access_epoch(&self) -> u64 {
+        self.cluster.access_epoch
+    }
+
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
         self.keys.get(id)
     }
