@@ -6,8 +6,7 @@ use reelraft_model::{
 };
 
 use super::{
-    Api, Consistency, bad_request, jobs::all_know, keys::check_name,
-    limits::REQUESTS_PER_SECOND_MAX,
+    Api, Consistency, bad_request, keys::check_name, limits::REQUESTS_PER_SECOND_MAX,
 };
 
 /// What a tenant has, and may have.
