@@ -16,6 +16,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use reelraft_proto::v1::{
     GetRequest, Job, JobRef, JobState, Problem, UploadChunk, UploadClient, UploadOpen, UploadPlan,
     UploadServer, upload_client::Message as Up, upload_server::Message as Down,
@@ -38,19 +39,19 @@ use crate::{
 };
 
 /// One upload, over as many connections as it takes.
-struct Upload {
-    job: String,
-    source: Arc<Source>,
+pub(super) struct Upload {
+    pub(super) job: String,
+    pub(super) source: Arc<Source>,
     /// The hashes of this file's chunks that we have sent, or compared with the
     /// cluster's.
     known: HashMap<u64, blake3::Hash>,
     /// How large the cluster's chunks are.
-    chunk_bytes: u32,
+    pub(super) chunk_bytes: u32,
     meter: Meter,
 }
 
 /// Why one connection's part of an upload ended.
-enum Broken {
+pub(super) enum Broken {
     /// To be retried at another node, unless it is a refusal.
     Status(Status),
     /// Not to be retried.
@@ -82,7 +83,7 @@ pub async fn upload(client: &mut Client, job: &str, source: &Arc<Source>) -> Res
     client.follow_job();
     let mut retries = RetryBudget::default();
     loop {
-        match upload.over_one_connection(client, &mut retries).await {
+        match upload.once(client, &mut retries).await {
             Ok(root) => {
                 client.screen().clear();
                 return upload.check_sealed(client, &root).await;
@@ -99,6 +100,18 @@ pub async fn upload(client: &mut Client, job: &str, source: &Arc<Source>) -> Res
 }
 
 impl Upload {
+    /// Goes on over one connection, until it breaks or all is sealed.
+    async fn once(
+        &mut self,
+        client: &mut Client,
+        retries: &mut RetryBudget,
+    ) -> Result<String, Broken> {
+        match client.http().await? {
+            Some(door) => self.over_one_request(client, &door, retries).await,
+            None => self.over_one_connection(client, retries).await,
+        }
+    }
+
     async fn over_one_connection(
         &mut self,
         client: &mut Client,
@@ -131,7 +144,8 @@ impl Upload {
 
         let mut asked: VecDeque<u64> = VecDeque::new();
         loop {
-            self.show(client, safe, chunk_bytes);
+            let bytes_safe = safe.saturating_mul(chunk_bytes.into());
+            self.show(client, bytes_safe.min(self.source.bytes));
             let room = async {
                 match asked.front() {
                     Some(_) => up.reserve().await,
@@ -151,7 +165,7 @@ impl Upload {
                 room = room => {
                     let Some(number) = asked.pop_front() else { continue };
                     let permit = room.map_err(|_| broken_off())?;
-                    self.send_chunk(permit, number, chunk_bytes).await?;
+                    self.send_chunk(permit, number).await?;
                 }
             }
         }
@@ -162,24 +176,27 @@ impl Upload {
         &mut self,
         permit: mpsc::Permit<'_, UploadClient>,
         number: u64,
-        chunk_bytes: u32,
     ) -> Result<(), Broken> {
-        let source = self.source.clone();
+        let read = self.read_chunk(number).await;
+        if let Err(Broken::Changed(change)) = &read {
+            permit.send(up_message(Up::Gone(source_changed(change))));
+            return read.map(drop);
+        }
+        let data = read?;
+        permit.send(up_message(Up::Chunk(UploadChunk { number, data })));
+        Ok(())
+    }
+
+    /// Reads one chunk, and remembers its hash.
+    pub(super) async fn read_chunk(&mut self, number: u64) -> Result<Bytes, Broken> {
+        let (source, chunk_bytes) = (self.source.clone(), self.chunk_bytes);
         let read = move || {
             let data = source.chunk(number, chunk_bytes)?;
             Ok((blake3::hash(&data), data))
         };
-        match blocking(read).await? {
-            Ok((hash, data)) => {
-                self.known.insert(number, hash);
-                permit.send(up_message(Up::Chunk(UploadChunk { number, data })));
-                Ok(())
-            }
-            Err(change) => {
-                permit.send(up_message(Up::Gone(source_changed(&change))));
-                Err(Broken::Changed(change))
-            }
-        }
+        let (hash, data) = blocking(read).await?.map_err(Broken::Changed)?;
+        self.known.insert(number, hash);
+        Ok(data)
     }
 
     /// Checks that the chunks the cluster already has are those of this file.
@@ -237,9 +254,9 @@ impl Upload {
         }
     }
 
-    fn show(&mut self, client: &Client, safe_chunks: u64, chunk_bytes: u32) {
+    /// Shows how many bytes are there.
+    pub(super) fn show(&mut self, client: &Client, safe: u64) {
         let total = self.source.bytes;
-        let safe = safe_chunks.saturating_mul(chunk_bytes.into()).min(total);
         self.meter.record(Instant::now(), safe);
         if client.screen().due() {
             let speed = self.meter.milli_per_second();
@@ -344,7 +361,7 @@ fn broken_off() -> Broken {
     Broken::Status(Status::unavailable("the node broke the upload off"))
 }
 
-fn nonsense(what: impl Into<String>) -> Broken {
+pub(super) fn nonsense(what: impl Into<String>) -> Broken {
     Broken::Final(CliError::Nonsense { what: what.into() })
 }
 
