@@ -164,8 +164,7 @@ impl HttpDoor {
         // Requests are one small message each; uploads go another way.
         let body = body.collect().await?.to_bytes();
         let sent = self
-            .client
-            .request(head.method, self.url(head.uri.path()))
+            .request(head.method, head.uri.path())
             .headers(head.headers)
             .body(body)
             .send()

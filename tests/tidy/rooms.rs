@@ -264,7 +264,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
         "clap",
         &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
     ),
-    ("axum", &["src/http"]),
+    ("axum", &["src/http", "src/grpc/router.rs"]),
 ];
 
 /// The room with the longest prefix of a path.
