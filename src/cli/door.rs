@@ -106,15 +106,15 @@ impl HttpDoor {
         let hint = "give it as http://HOST:PORT or https://HOST, without a query";
         let usage = |cause: &str| CliError::usage(format!("'{text}' {cause}"), hint);
         let base = Url::parse(text).map_err(|_| usage("is not a URL"))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            let hint = "give the key in the environment instead";
+            return Err(CliError::usage("the URL has a name or password", hint));
+        }
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
             return Err(usage("is not a URL of HTTP"));
         }
         if base.query().is_some() || base.fragment().is_some() {
             return Err(usage("has more than a path"));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            let hint = "give the key in the environment instead";
-            return Err(CliError::usage("the URL has a name or password", hint));
         }
         PROVIDER.call_once(|| {
             // Another part of the program may have chosen the same one before.
