@@ -46,7 +46,7 @@ type Sending<T> = Pin<Box<dyn Future<Output = Result<T, StdError>> + Send>>;
 
 /// One node, not connected to yet.
 pub enum Door {
-    Grpc(Endpoint),
+    Grpc(Box<Endpoint>),
     Http(HttpDoor),
 }
 
@@ -68,7 +68,8 @@ pub enum Wire {
 impl Door {
     /// The gRPC port at `host:port`. `None` if that is no address.
     pub fn grpc(address: &str) -> Option<Self> {
-        dial::endpoint(address, TIMING).ok().map(Door::Grpc)
+        let endpoint = dial::endpoint(address, TIMING).ok()?;
+        Some(Door::Grpc(Box::new(endpoint)))
     }
 
     /// Connects to it.

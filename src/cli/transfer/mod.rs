@@ -15,4 +15,3 @@ pub mod part_file;
 pub mod source;
 pub mod submit;
 pub mod upload;
-mod upload_http;

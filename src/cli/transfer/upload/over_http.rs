@@ -14,11 +14,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
+use super::sending::{Broken, Upload, nonsense};
 use crate::{
     client::{Client, RetryBudget},
     door::{HttpDoor, answered},
     limits::{CALL_MS, CHUNKS_IN_FLIGHT, HTTP_SILENCE_MS},
-    transfer::upload::{Broken, Upload, nonsense},
 };
 
 const OFFSET: &str = "upload-offset";
