@@ -5,9 +5,7 @@ use reelraft_model::{
     limits::{JOBS_MAX, QUOTAS_MAX, UPLOADING_MAX},
 };
 
-use super::{
-    Api, Consistency, bad_request, keys::check_name, limits::REQUESTS_PER_SECOND_MAX,
-};
+use super::{Api, Consistency, bad_request, keys::check_name, limits::REQUESTS_PER_SECOND_MAX};
 
 /// What a tenant has, and may have.
 #[derive(Clone, Debug, PartialEq)]

@@ -30,6 +30,7 @@ pub const KNOWN: &[&str] = &[
     "REELRAFT_SCRUB_EVERY",
     "REELRAFT_SECRET",
     "REELRAFT_SECRET_FILE",
+    "REELRAFT_SERVER",
     "REELRAFT_SLOTS",
     "REELRAFT_UID",
     "REELRAFT_UPLOADS_EXPIRE_AFTER",
@@ -65,7 +66,8 @@ mod tests {
     fn a_slip_of_the_pen_is_told_with_what_was_meant() {
         let names = [
             "PATH",
-            "REELRAFT_SLOTS",
+            "REELRAFT_SERVER",
+    "REELRAFT_SLOTS",
             "REELRAFT_SLOT",
             "REELRAFT_COLOUR_OF_IT",
         ];

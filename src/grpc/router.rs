@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::routing::any_service;
 use reelraft_consensus::Cluster;
 use reelraft_proto::{
     auth::Gate,
@@ -11,7 +12,11 @@ use reelraft_proto::{
     },
 };
 use tokio::sync::Semaphore;
-use tonic::service::{Routes, interceptor::InterceptedService};
+use tonic::{
+    server::NamedService,
+    service::{Routes, interceptor::InterceptedService},
+};
+use tonic_web::GrpcWebLayer;
 
 use super::{
     access::AccessService,
@@ -57,10 +62,7 @@ pub async fn services(
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs = SmallCalls::new(jobs).but("Upload");
-    let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService));
-    let keys = SmallCalls::new(AccessServer::new(AccessService));
+    let (jobs, cluster_status, keys) = for_any_client();
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))
@@ -73,4 +75,37 @@ pub async fn services(
         .add_service(InterceptedService::new(jobs, for_clients.clone()))
         .add_service(InterceptedService::new(keys, for_clients.clone()))
         .add_service(InterceptedService::new(cluster_status, for_clients))
+}
+
+/// What clients ask, as gRPC-Web: for the HTTP port, whose proxies pass no
+/// gRPC, and which says of each call who makes it. Uploads, which are streams in
+/// both directions, go another way there.
+pub fn web_services() -> axum::Router {
+    let (jobs, cluster_status, keys) = for_any_client();
+    let served = Routes::new(jobs)
+        .add_service(cluster_status)
+        .add_service(keys)
+        .into_axum_router()
+        .layer(GrpcWebLayer::new());
+    let names = [
+        JobsServer::<JobsService>::NAME,
+        ClusterServer::<ClusterService>::NAME,
+        AccessServer::<AccessService>::NAME,
+    ];
+    names.iter().fold(axum::Router::new(), |router, name| {
+        router.route(&format!("/{name}/{{call}}"), any_service(served.clone()))
+    })
+}
+
+fn for_any_client() -> (
+    SmallCalls<JobsServer<JobsService>>,
+    SmallCalls<ClusterServer<ClusterService>>,
+    SmallCalls<AccessServer<AccessService>>,
+) {
+    let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    (
+        SmallCalls::new(jobs).but("Upload"),
+        SmallCalls::new(ClusterServer::new(ClusterService)),
+        SmallCalls::new(AccessServer::new(AccessService)),
+    )
 }

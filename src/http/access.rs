@@ -13,22 +13,30 @@ use crate::api::{Access, Api};
 
 const API_KEY: &str = "x-api-key";
 
-/// Lets a request in; what it may ask. What a method changes takes a scope before
-/// anything of the request is read.
+/// Lets a request in; what it may ask.
 ///
 /// # Errors
 /// `unauthenticated`, `too-many-requests`, and `forbidden` for a page of another
-/// site and without the scope.
+/// site.
 pub fn admit(access: &Access, request: &Request) -> Result<Api, Problem> {
     if access.is_open() {
         check_origin(request.uri(), request.headers())?;
     }
-    let api = access.admit(credential(request.headers()))?;
-    api.takes(match request.method().is_safe() {
+    access.admit(credential(request.headers()))
+}
+
+/// Whether one that was let in may use its method. What changes something takes
+/// a scope, before anything of the request is read.
+///
+/// # Errors
+/// `forbidden`.
+pub fn allow(request: &Request) -> Result<(), Problem> {
+    let scope = match request.method().is_safe() {
         true => Scope::Read,
         false => Scope::Submit,
-    })?;
-    Ok(api)
+    };
+    let api = request.extensions().get::<Api>();
+    api.map_or(Ok(()), |api| api.takes(scope))
 }
 
 fn credential(headers: &HeaderMap) -> &[u8] {

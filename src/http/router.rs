@@ -16,8 +16,9 @@ use super::{
     sources, transcode, tus,
 };
 
-/// The routes. `/healthz` and `/readyz` need no secret and no key.
-pub fn router(port: Port) -> Router {
+/// The routes. `/healthz` and `/readyz` need no secret and no key. `calls` are
+/// those of the client that comes by this port.
+pub fn router(port: Port, calls: Router) -> Router {
     let uploads = Router::new()
         .route("/uploads", on(post(tus::create).options(tus::describe)))
         .route(
@@ -46,7 +47,9 @@ pub fn router(port: Port) -> Router {
         )
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
+        .layer(middleware::from_fn(allow))
         .layer(middleware::from_fn_with_state(port.clone(), admit));
+    let calls = calls.layer(middleware::from_fn_with_state(port.clone(), admit));
     let metrics = Router::new()
         .route("/metrics", on(get(metrics::get)))
         .route_layer(middleware::from_fn_with_state(port.clone(), admit));
@@ -57,6 +60,7 @@ pub fn router(port: Port) -> Router {
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)
         .with_state(port)
+        .merge(calls)
 }
 
 /// A path's methods, with our own refusal of all others.
@@ -76,6 +80,14 @@ async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Re
             request.extensions_mut().insert(api);
             next.run(request).await
         }
+        Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+/// Refuses what the caller's scope does not allow by the method alone.
+async fn allow(request: Request, next: Next) -> Response {
+    match access::allow(&request) {
+        Ok(()) => next.run(request).await,
         Err(problem) => Refusal(problem).into_response(),
     }
 }

@@ -19,7 +19,10 @@ use crate::{
     config::NodeConfig,
     data::DataPlane,
     grpc::{
-        blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
+        blob_client::BlobClients,
+        listener::serve as serve_calls,
+        places::Places,
+        router::{self, web_services},
         worker_client::WorkerClient,
     },
     http::{self, Port},
@@ -148,7 +151,7 @@ fn serve_http(
     let port = Port { access, tails };
     tokio::spawn(async move {
         if let Some(listener) = listener {
-            http::server::serve(http::router(port), listener, stop).await;
+            http::server::serve(http::router(port, web_services()), listener, stop).await;
         }
     })
 }

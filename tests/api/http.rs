@@ -5,6 +5,7 @@ use std::{path::Path, process::Stdio};
 
 use reelraft::{
     api::Access,
+    grpc::router::web_services,
     http::{
         self, Port,
         limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
@@ -28,7 +29,7 @@ impl Client {
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
         let tails = Default::default();
-        let router = http::router(Port { access, tails });
+        let router = http::router(Port { access, tails }, web_services());
         tokio::spawn(http::server::serve(router, listener, stop));
         let secret = SECRET;
         (Client { address, secret }, stopper)
