@@ -66,8 +66,7 @@ mod tests {
     fn a_slip_of_the_pen_is_told_with_what_was_meant() {
         let names = [
             "PATH",
-            "REELRAFT_SERVER",
-    "REELRAFT_SLOTS",
+            "REELRAFT_SLOTS",
             "REELRAFT_SLOT",
             "REELRAFT_COLOUR_OF_IT",
         ];
