@@ -213,7 +213,7 @@ async fn streams_end_with_the_key() {
     let job = operator.submit(job_of("anna", "one")).await.unwrap();
     let job = job.job.job.id;
     let (id, text, revoked) = with_key(&access, "anna", Scope::Submit, 0).await;
-    let (_, _, expires) = with_key(&access, "anna", Scope::Submit, 2).await;
+    let (_, _, expires) = with_key(&access, "anna", Scope::Submit, 5).await;
     let (_, _, kept) = with_key(&access, "anna", Scope::Read, 0).await;
 
     let watched = revoked.watch(&job).await.unwrap().map_ok(drop);
