@@ -80,7 +80,7 @@ impl Api {
             _ => String::new(),
         };
         Ok(Page {
-            items: page.into_iter().map(|entry| self.view(entry)).collect(),
+            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
             next_page_token,
         })
     }
@@ -169,7 +169,7 @@ impl Api {
     async fn change(&self, command: Command, id: &str) -> Result<JobView, Problem> {
         let (_, state) = self.apply(command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
-        Ok(self.view(entry))
+        Ok(self.view(&entry))
     }
 
     /// The proof of a finished job, as JSON.

@@ -131,7 +131,6 @@ fn visible(state: &State, id: &str) -> Result<Arc<JobEntry>, Problem> {
     state
         .job(id)
         .filter(|entry| entry.job.state() != JobState::Deleted)
-        .cloned()
         .ok_or_else(|| not_found(id))
 }
 

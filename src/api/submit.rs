@@ -75,7 +75,7 @@ impl Api {
     /// Whether a job was made before: it is not judged again.
     async fn exists(&self, id: &str) -> Result<bool, Problem> {
         let state = self.state(Consistency::Linearizable).await?;
-        Ok(state.job(id).is_some())
+        Ok(state.has_job(id))
     }
 
     /// Refuses a spec that no node can make, as far as the leader's last report
@@ -108,9 +108,9 @@ impl Api {
         bounds: Option<JobBounds>,
     ) -> Result<(), Problem> {
         let Some(bounds) = bounds else { return Ok(()) };
-        let refused = |state: &State| match state.job(id) {
-            Some(_) => None,
-            None => state.no_room_for(tenant, bounds),
+        let refused = |state: &State| match state.has_job(id) {
+            true => None,
+            false => state.no_room_for(tenant, bounds),
         };
         // This replica may be behind, and a job that exists is not judged again.
         if refused(&self.table().local()).is_none() {
@@ -167,7 +167,7 @@ impl Api {
         let (reply, state) = self.apply(command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
         Ok(Submitted {
-            job: self.view(entry),
+            job: self.view(&entry),
             existed: reply.existed,
         })
     }

@@ -17,7 +17,7 @@ pub struct Violation(pub String);
 pub fn check_jobs(state: &State) -> Vec<Violation> {
     let mut found = Vec::new();
     for entry in state.jobs() {
-        check_job(entry, &mut found);
+        check_job(&entry, &mut found);
     }
     found
 }

@@ -16,6 +16,8 @@ mod job_index;
 pub mod limits;
 mod open_index;
 mod output_index;
+mod pages;
+mod past;
 pub mod plan;
 mod rows;
 pub mod spec;

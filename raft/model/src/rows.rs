@@ -167,6 +167,9 @@ impl Problem {
     /// build may have.
     pub const ENCODER_MISSING: &str = "encoder-missing";
 
+    /// The kind of the refusal of a node whose program can't read the log.
+    pub const OLDER_PROGRAM: &str = "older-program";
+
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Problem {
             kind: kind.to_string(),
@@ -183,7 +186,7 @@ impl std::fmt::Display for Problem {
 }
 
 /// One node that keeps a job's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 pub struct Home {
     #[prost(uint64, tag = "1")]
     pub node: u64,
@@ -326,8 +329,14 @@ impl Job {
     /// Whether some home of the epoch does not hold all of the job's bytes yet,
     /// or has not said so since it returned.
     pub fn is_filling(&self) -> bool {
-        self.current_homes()
-            .any(|home| !home.filled || home.returned)
+        self.current_homes().any(Home::is_unsure)
+    }
+}
+
+impl Home {
+    /// Whether it takes new bytes, and may lack some of those before.
+    pub fn is_unsure(&self) -> bool {
+        !self.retiring && (!self.filled || self.returned)
     }
 }
 
@@ -476,6 +485,10 @@ pub struct Node {
     /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
     #[prost(uint32, tag = "4")]
     pub feature_level: u32,
+    /// Whether that is what it must be able to read when it comes back, and not
+    /// what it said itself.
+    #[prost(bool, tag = "5")]
+    pub left_behind: bool,
 }
 
 /// What belongs to the cluster as a whole.

@@ -17,6 +17,7 @@ use crate::{
     limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
+    past::Past,
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
     task_counts::TaskCounts,
 };
@@ -41,13 +42,17 @@ pub struct JobEntry {
 pub struct State {
     pub(crate) cluster: ClusterRow,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Jobs that are not over, and while one command is applied the job that it is
+    /// about, whatever became of that.
     pub(crate) jobs: Map<String, Arc<JobEntry>>,
+    /// The other jobs.
+    past: Past,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
     pub(crate) open: OpenIndex,
-    /// Index: jobs by age.
-    pub(crate) by_age: Map<u64, String>,
+    /// Index: jobs that are not over, by age.
+    by_age: Map<u64, String>,
     /// Index: tombstones by their cluster time and id.
     pub(crate) tombstones: Set<(u64, String)>,
     /// Index: where finished outputs are.
@@ -81,6 +86,11 @@ pub(crate) fn job_key(job: &str) -> Vec<u8> {
 
 pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
     format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
+}
+
+/// A job that has no tasks.
+fn entry_of(job: Job) -> Arc<JobEntry> {
+    Arc::new(JobEntry::new(job))
 }
 
 /// A row from its bytes, all of which this version must know.
@@ -214,13 +224,51 @@ impl State {
         self.cluster.feature_level
     }
 
-    pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
+    /// A job, whatever became of it.
+    pub fn job(&self, id: &str) -> Option<Arc<JobEntry>> {
+        let current = self.jobs.get(id).cloned();
+        current.or_else(|| self.past.job(id).map(entry_of))
+    }
+
+    /// Whether there is such a job.
+    pub fn has_job(&self, id: &str) -> bool {
+        self.jobs.contains_key(id) || self.past.contains(id)
+    }
+
+    /// A job that has not ended, or whose tasks are rows still.
+    pub fn current(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }
 
-    /// All jobs, by id.
-    pub fn jobs(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+    /// Whether the job of an age is one of these.
+    pub fn is_current(&self, age: u64) -> bool {
+        self.by_age.contains_key(&age)
+    }
+
+    /// Whether there is a job of an age.
+    pub fn has_age(&self, age: u64) -> bool {
+        self.is_current(age) || self.past.has_age(age)
+    }
+
+    /// All jobs that have not ended, or whose tasks are rows still, by id.
+    pub fn all_current(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.jobs.values()
+    }
+
+    /// All jobs.
+    pub fn jobs(&self) -> impl Iterator<Item = Arc<JobEntry>> {
+        let current = self.jobs.values().cloned();
+        current.chain(self.past.jobs().map(entry_of))
+    }
+
+    /// How many jobs there are.
+    pub fn jobs_count(&self) -> usize {
+        self.jobs.size() + self.past.size()
+    }
+
+    /// How many jobs are in each state, deleted ones left out.
+    pub fn counts_by_state(&self) -> BTreeMap<JobState, u64> {
+        self.index.states()
     }
 
     /// Jobs that have not ended, by id.
@@ -270,8 +318,23 @@ impl State {
     }
 
     /// Folded jobs, the first to be folded first.
-    pub(crate) fn folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
-        self.index.folded().filter_map(|(_, age)| self.at_age(age))
+    pub(crate) fn folded(&self) -> impl Iterator<Item = Arc<JobEntry>> {
+        let folded = self.index.folded();
+        folded.filter_map(|(_, age)| self.job_at(age))
+    }
+
+    /// The job of an age, whatever became of it.
+    pub fn job_at(&self, age: u64) -> Option<Arc<JobEntry>> {
+        let current = self.at_age(age).cloned();
+        current.or_else(|| self.past.at_age(age).map(entry_of))
+    }
+
+    /// The finished jobs of which a node is a home, also one that retires, by
+    /// age, with their epochs.
+    pub fn outputs_at(&self, node: u64) -> impl Iterator<Item = (u64, u64)> {
+        let groups = self.outputs.groups();
+        let here = groups.filter(move |(homes, _)| homes.iter().any(|home| home.node == node));
+        here.flat_map(|(_, jobs)| jobs.iter().map(|(age, epoch)| (age, *epoch)))
     }
 
     fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
@@ -284,11 +347,20 @@ impl State {
     }
 
     /// Jobs older than `before` (a creation index), the newest first.
-    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
-        self.by_age
-            .range(..before)
-            .rev()
-            .filter_map(|(_, id)| self.jobs.get(id))
+    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
+        let current = self.by_age.range(..before).rev();
+        let mut current = current
+            .filter_map(|(age, id)| Some((*age, self.jobs.get(id)?)))
+            .peekable();
+        let past = self.past.down_from(before);
+        let mut past = past.map(|(age, job)| (age, entry_of(job))).peekable();
+        std::iter::from_fn(move || {
+            let newest_past = past.peek().map(|(age, _)| *age);
+            match current.next_if(|(age, _)| Some(*age) > newest_past) {
+                Some((_, entry)) => Some(entry.clone()),
+                None => past.next().map(|(_, entry)| entry),
+            }
+        })
     }
 
     /// The incarnation under which a node is known.
@@ -313,7 +385,11 @@ impl State {
                 .nodes
                 .get(&rest.parse().ok()?)
                 .map(Message::encode_to_vec),
-            "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
+            "j" => {
+                let current = self.jobs.get(rest);
+                let current = current.map(|entry| entry.job.encode_to_vec());
+                current.or_else(|| self.past.row(rest))
+            }
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -328,13 +404,13 @@ impl State {
         }
     }
 
-    /// All rows, sorted by key.
+    /// All rows, each job before its tasks.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let cluster = std::iter::once((cluster_key(), self.cluster.encode_to_vec()));
-        let jobs = self
-            .jobs
-            .values()
-            .map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let current = self.jobs.values();
+        let current = current.map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let past = self.past.jobs();
+        let jobs = current.chain(past.map(|job| (job_key(&job.id), job.encode_to_vec())));
         let nodes = self
             .nodes
             .values()
@@ -365,7 +441,12 @@ impl State {
                     let node: Node = row(&value)?;
                     state.nodes.insert(node.id, node);
                 }
-                Some(b'j') => state.put_job(row(&value)?),
+                Some(b'j') => {
+                    let job: Job = row(&value)?;
+                    let id = job.id.clone();
+                    state.put_job(job);
+                    state.put_by(&id);
+                }
                 Some(b't') => {
                     let job = name()
                         .split('/')
@@ -373,6 +454,7 @@ impl State {
                         .map(str::to_string)
                         .unwrap_or_default();
                     let task = row(&value)?;
+                    state.take_out(&job);
                     if !state.change_tasks(&job, |entry| entry.put_task(task)) {
                         return Err(ModelError::BadRow { key: name() });
                     }
@@ -381,6 +463,35 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// Puts a job by that is over: of what follows from it, nothing changes.
+    pub(crate) fn put_by(&mut self, id: &str) {
+        let over = |entry: &&Arc<JobEntry>| entry.tasks.is_empty() && Past::takes(&entry.job);
+        let Some(entry) = self.jobs.get(id).filter(over) else {
+            return;
+        };
+        self.past.insert(&entry.job);
+        self.by_age.remove_mut(&entry.job.created_index);
+        self.jobs.remove_mut(id);
+    }
+
+    /// Takes a job out that was put by, so that a command may change it.
+    pub(crate) fn take_out(&mut self, id: &str) {
+        if let Some(job) = self.past.remove(id) {
+            self.by_age.insert_mut(job.created_index, job.id.clone());
+            let entry = JobEntry::new(job);
+            self.jobs.insert_mut(id.to_string(), Arc::new(entry));
+        }
+    }
+
+    /// Removes a job that has no tasks, with its row.
+    pub(crate) fn forget_job(&mut self, id: &str) {
+        self.take_out(id);
+        if let Some(age) = self.jobs.get(id).map(|entry| entry.job.created_index) {
+            self.by_age.remove_mut(&age);
+            self.jobs.remove_mut(id);
+        }
     }
 
     /// Writes a job's row and keeps the indexes.

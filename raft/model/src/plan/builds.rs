@@ -234,7 +234,8 @@ impl<'a> Builds<'a> {
         let missed = places.filter(|(_, build, _)| {
             !build.is_empty() && (self.left_of(build) < self.wanted || lacking(build))
         });
-        let entries = missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.job(id)));
+        let entries =
+            missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.current(id)));
         entries
             .filter(|entry| self.is_missing(entry) || self.is_unable(&entry.job))
             .filter(|entry| self.enough_can_make(&entry.job.spec))
