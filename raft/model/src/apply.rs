@@ -5,6 +5,7 @@
 mod homes;
 mod housekeeping;
 mod jobs;
+mod keys;
 mod replan;
 mod stages;
 mod tasks;
@@ -76,6 +77,9 @@ impl Writer<'_> {
             Command::Fold(c) => self.fold(c),
             Command::TouchUpload(c) => self.touch_upload(c),
             Command::ExpireUpload(c) => self.expire_upload(c),
+            Command::CreateKey(c) => self.create_key(c),
+            Command::RevokeKey(c) => self.revoke_key(c),
+            Command::SetQuota(c) => self.set_quota(c),
         }
     }
 }
@@ -102,6 +106,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::TouchUpload(c) => &c.job,
         Command::ExpireUpload(c) => &c.job,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
+        Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
     };
     Some(id.into())
 }

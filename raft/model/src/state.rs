@@ -2,10 +2,7 @@
 //! indexes that the leader plans with. [`State::apply`] (in `apply`) is the only
 //! writer. Indexes are derived from rows and never stored.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
@@ -13,28 +10,15 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     command::{Reply, exact},
     error::ModelError,
+    job_entry::JobEntry,
     job_index::JobIndex,
+    keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
-    open_index::{OpenIndex, Standing},
+    open_index::OpenIndex,
     output_index::OutputIndex,
     past::Past,
-    rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
-    task_counts::TaskCounts,
+    rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
 };
-
-/// A job with its tasks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobEntry {
-    pub job: Job,
-    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
-    /// Index: tasks that wait for a node.
-    pub pending: BTreeSet<TaskKey>,
-    pub running: BTreeSet<TaskKey>,
-    /// Index: pending tasks that have failed or been lost before.
-    pub failed: BTreeSet<TaskKey>,
-    /// Counts of the tasks, so that nobody has to walk them.
-    pub counts: TaskCounts,
-}
 
 /// The whole table. A clone costs the same whatever its size: it shares all
 /// that is not changed afterwards.
@@ -47,6 +31,9 @@ pub struct State {
     pub(crate) jobs: Map<String, Arc<JobEntry>>,
     /// The other jobs.
     past: Past,
+    keys: Map<String, Arc<Key>>,
+    /// Of the tenants that have one of their own.
+    quotas: Map<String, Arc<Quota>>,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -84,13 +71,16 @@ pub(crate) fn job_key(job: &str) -> Vec<u8> {
     format!("j/{job}").into_bytes()
 }
 
-pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
-    format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
+pub(crate) fn key_key(id: &str) -> Vec<u8> {
+    format!("k/{id}").into_bytes()
 }
 
-/// A job that has no tasks.
-fn entry_of(job: Job) -> Arc<JobEntry> {
-    Arc::new(JobEntry::new(job))
+pub(crate) fn quota_key(tenant: &str) -> Vec<u8> {
+    format!("q/{tenant}").into_bytes()
+}
+
+pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
+    format!("t/{job}/{}/{number:010}", kind as i32).into_bytes()
 }
 
 /// A row from its bytes, all of which this version must know.
@@ -101,116 +91,6 @@ fn row<R: Message + Default>(bytes: &[u8]) -> Result<R, ModelError> {
     })?;
     exact("row", &row, bytes)?;
     Ok(row)
-}
-
-impl JobEntry {
-    pub(crate) fn new(job: Job) -> Self {
-        JobEntry {
-            job,
-            tasks: BTreeMap::new(),
-            pending: BTreeSet::new(),
-            running: BTreeSet::new(),
-            failed: BTreeSet::new(),
-            counts: TaskCounts::default(),
-        }
-    }
-
-    /// Writes a task and keeps the indexes.
-    pub(crate) fn put_task(&mut self, task: Task) {
-        let key = task.key();
-        self.unindex(&key);
-        self.counts.add(&task);
-        match task.state() {
-            TaskState::Pending => {
-                self.pending.insert(key);
-                if !task.failures.is_empty() {
-                    self.failed.insert(key);
-                }
-            }
-            TaskState::Running => drop(self.running.insert(key)),
-            TaskState::Done => {}
-        }
-        self.tasks.insert(key, Arc::new(task));
-    }
-
-    pub(crate) fn remove_task(&mut self, key: TaskKey) {
-        self.unindex(&key);
-        self.tasks.remove(&key);
-    }
-
-    fn unindex(&mut self, key: &TaskKey) {
-        if let Some(former) = self.tasks.get(key) {
-            self.counts.subtract(former);
-        }
-        for index in [&mut self.pending, &mut self.running, &mut self.failed] {
-            index.remove(key);
-        }
-    }
-
-    fn standing(&self) -> Standing {
-        let assemblies = (TaskKind::Assemble, 0)..=(TaskKind::Assemble, u32::MAX);
-        let assemblies = self.pending.range(assemblies);
-        Standing {
-            eventful: !self.running.is_empty() || !self.failed.is_empty(),
-            waits: !self.pending.is_empty(),
-            assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
-        }
-    }
-
-    /// Pending tasks that were lost with their node while they ran.
-    pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
-        let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
-        failed.filter(|task| task.was_lost())
-    }
-
-    /// The shards in order.
-    pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks
-            .range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX))
-            .map(|(_, task)| task)
-    }
-
-    /// All tasks whose results are parts of the output: audio tracks and shards,
-    /// each in order, and extras.
-    pub fn parts(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks.values().filter(|task| task.kind().is_part())
-    }
-
-    /// Whether a node is a home of the job's epoch, and so takes its new bytes.
-    pub fn is_home(&self, node: u64) -> bool {
-        self.job.current_homes().any(|home| home.node == node)
-    }
-
-    /// Whether a node is a home of the job, also one that retires.
-    pub fn is_read_from(&self, node: u64) -> bool {
-        self.job.homes.iter().any(|home| home.node == node)
-    }
-
-    /// Every blob that a home must have, in the order of their creation. The
-    /// manifest comes first and names the source chunks. A finished job keeps
-    /// only what its owner can still ask for.
-    pub fn blobs(&self) -> Vec<String> {
-        let job = &self.job;
-        if job.state() == JobState::Succeeded {
-            let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
-            let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
-            return kept.into_iter().chain(history).cloned().collect();
-        }
-        let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
-        for task in self
-            .tasks
-            .values()
-            .filter(|task| task.state() == TaskState::Done)
-        {
-            if task.kind().is_part() {
-                blobs.push(task.hash.clone());
-            }
-            blobs.push(task.report.clone());
-        }
-        let mut seen = BTreeSet::new();
-        blobs.retain(|hash| !hash.is_empty() && seen.insert(hash.clone()));
-        blobs
-    }
 }
 
 impl State {
@@ -227,7 +107,7 @@ impl State {
     /// A job, whatever became of it.
     pub fn job(&self, id: &str) -> Option<Arc<JobEntry>> {
         let current = self.jobs.get(id).cloned();
-        current.or_else(|| self.past.job(id).map(entry_of))
+        current.or_else(|| self.past.job(id).map(JobEntry::alone))
     }
 
     /// Whether there is such a job.
@@ -258,7 +138,7 @@ impl State {
     /// All jobs.
     pub fn jobs(&self) -> impl Iterator<Item = Arc<JobEntry>> {
         let current = self.jobs.values().cloned();
-        current.chain(self.past.jobs().map(entry_of))
+        current.chain(self.past.jobs().map(JobEntry::alone))
     }
 
     /// How many jobs there are.
@@ -326,7 +206,7 @@ impl State {
     /// The job of an age, whatever became of it.
     pub fn job_at(&self, age: u64) -> Option<Arc<JobEntry>> {
         let current = self.at_age(age).cloned();
-        current.or_else(|| self.past.at_age(age).map(entry_of))
+        current.or_else(|| self.past.at_age(age).map(JobEntry::alone))
     }
 
     /// The finished jobs of which a node is a home, also one that retires, by
@@ -353,7 +233,9 @@ impl State {
             .filter_map(|(age, id)| Some((*age, self.jobs.get(id)?)))
             .peekable();
         let past = self.past.down_from(before);
-        let mut past = past.map(|(age, job)| (age, entry_of(job))).peekable();
+        let mut past = past
+            .map(|(age, job)| (age, JobEntry::alone(job)))
+            .peekable();
         std::iter::from_fn(move || {
             let newest_past = past.peek().map(|(age, _)| *age);
             match current.next_if(|(age, _)| Some(*age) > newest_past) {
@@ -373,6 +255,45 @@ impl State {
         self.nodes.values()
     }
 
+    pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
+        self.keys.get(id)
+    }
+
+    /// All keys, by id.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Arc<Key>> {
+        self.keys.values()
+    }
+
+    pub(crate) fn put_key(&mut self, key: Key) {
+        self.keys.insert_mut(key.id.clone(), Arc::new(key));
+    }
+
+    pub(crate) fn remove_key(&mut self, id: &str) {
+        self.keys.remove_mut(id);
+    }
+
+    /// A tenant's quota; one that sets nothing where it has none of its own.
+    pub fn quota(&self, tenant: &str) -> Quota {
+        let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
+        own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// All quotas, by tenant.
+    pub fn quotas(&self) -> impl ExactSizeIterator<Item = &Arc<Quota>> {
+        self.quotas.values()
+    }
+
+    pub(crate) fn put_quota(&mut self, quota: Quota) {
+        let tenant = quota.tenant.clone();
+        match quota == Quota::none(&tenant) {
+            true => self.quotas.remove_mut(&tenant),
+            false => {
+                self.quotas.insert_mut(tenant, Arc::new(quota));
+                true
+            }
+        };
+    }
+
     /// The bytes of a row, if it exists.
     pub fn row(&self, key: &[u8]) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(key).ok()?;
@@ -390,6 +311,8 @@ impl State {
                 let current = current.map(|entry| entry.job.encode_to_vec());
                 current.or_else(|| self.past.row(rest))
             }
+            "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
+            "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -411,17 +334,26 @@ impl State {
         let current = current.map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
         let past = self.past.jobs();
         let jobs = current.chain(past.map(|job| (job_key(&job.id), job.encode_to_vec())));
+        let keys = self.keys.values();
+        let keys = keys.map(|key| (key_key(&key.id), key.encode_to_vec()));
         let nodes = self
             .nodes
             .values()
             .map(|node| (node_key(node.id), node.encode_to_vec()));
+        let quotas = self.quotas.values();
+        let quotas = quotas.map(|quota| (quota_key(&quota.tenant), quota.encode_to_vec()));
         let tasks = self.jobs.values().flat_map(|entry| {
             entry
                 .tasks
                 .iter()
                 .map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
         });
-        cluster.chain(jobs).chain(nodes).chain(tasks)
+        cluster
+            .chain(jobs)
+            .chain(keys)
+            .chain(nodes)
+            .chain(quotas)
+            .chain(tasks)
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -447,6 +379,8 @@ impl State {
                     state.put_job(job);
                     state.put_by(&id);
                 }
+                Some(b'k') => state.put_key(row(&value)?),
+                Some(b'q') => state.put_quota(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

@@ -42,7 +42,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const JOBS: usize = 5_000;
+const JOBS: usize = 2_000;
 
 /// What a finished job may cost, with all its indexes. Its row has 900 bytes, 600
 /// of them digits of hashes; before rows were kept in short it took 2,400.

@@ -6,10 +6,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::health::ClusterHealth;
 use crate::{
     command::Replan,
+    job_entry::JobEntry,
     limits::REPLAN_LEVEL,
     rows::{Job, JobState, Problem, Task, TaskKind, TaskState},
     spec::Spec,
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// The builds of the nodes as a leader sees them now.

@@ -10,8 +10,9 @@ use std::{
 use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
+    job_entry::JobEntry,
     rows::{JobState, Task, TaskKey, TaskKind},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// The turns that are left.
