@@ -11,7 +11,7 @@ use crate::{
     command::{Reply, exact},
     error::ModelError,
     job_entry::JobEntry,
-    job_index::JobIndex,
+    job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
     open_index::OpenIndex,
@@ -255,6 +255,11 @@ impl State {
         self.nodes.values()
     }
 
+    /// How often keys were revoked and quotas set; see [`ClusterRow`].
+    pub fn access_epoch(&self) -> u64 {
+        self.cluster.access_epoch
+    }
+
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
         self.keys.get(id)
     }
@@ -276,6 +281,11 @@ impl State {
     pub fn quota(&self, tenant: &str) -> Quota {
         let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
         own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// What a tenant has.
+    pub fn used_by(&self, tenant: &str) -> TenantCount {
+        self.index.of_tenant(tenant)
     }
 
     /// All quotas, by tenant.

@@ -11,7 +11,7 @@ use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
-    rows::{JobState, Task, TaskKey, TaskKind},
+    rows::{self, JobState, Task, TaskKey, TaskKind},
     state::State,
 };
 
@@ -73,8 +73,8 @@ struct TurnRank {
     nothing_lost: bool,
     /// Running tasks of its tenant: fair share.
     tenant_running: u32,
-    /// Its age.
-    created_index: u64,
+    /// Its place among its tenant's.
+    place: rows::Place,
 }
 
 impl<'a> Turn<'a> {
@@ -92,7 +92,7 @@ impl<'a> Turn<'a> {
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
-            created_index: job.created_index,
+            place: job.place(),
         }
     }
 
