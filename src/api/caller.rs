@@ -12,7 +12,6 @@ use tokio::time::sleep;
 
 use super::{
     Consistency,
-    access::{expired, revoked},
     doors::Doors,
     limits::{KEY_LOOKS_EVERY, KEY_SLEEP_MAX},
     not_found, problem,
@@ -252,6 +251,25 @@ async fn ends(table: Cluster, key: Arc<Key>) -> Problem {
             () = sleep(left) => {}
         }
     }
+}
+
+/// The refusal of a key whose time is over.
+pub(super) fn expired(key: &Key) -> Problem {
+    unauthenticated(&format!("the key '{}' ({}) has expired", key.name, key.id))
+}
+
+/// The refusal of a key that was revoked while it was used.
+fn revoked(key: &Key) -> Problem {
+    unauthenticated(&format!("the key '{}' ({}) was revoked", key.name, key.id))
+}
+
+/// The refusal of whoever shows nothing that opens.
+pub(super) fn unauthenticated(cause: &str) -> Problem {
+    Problem::new(
+        "unauthenticated",
+        cause,
+        "set REELRAFT_KEY or REELRAFT_SECRET, or send `Authorization: Bearer KEY`; an admin makes keys with `reelraft key create`",
+    )
 }
 
 impl Seen {
