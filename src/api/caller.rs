@@ -6,17 +6,25 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
-use reelraft_consensus::Cluster;
+use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, JobEntry, JobState, Key, Problem, Reply, Scope, State};
 use tokio::time::sleep;
 
 use super::{
-    Consistency,
     doors::Doors,
     limits::{KEY_LOOKS_EVERY, KEY_SLEEP_MAX},
-    not_found, problem,
 };
 use crate::{clock::unix_ms, node::context::NodeContext};
+
+/// Which state of the table answers a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Everything that anyone was told before.
+    #[default]
+    Linearizable,
+    /// This node's own replica, however old. It needs no quorum.
+    Local,
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -311,4 +319,18 @@ impl Seen {
     pub fn whole(&self) -> &State {
         &self.state
     }
+}
+
+/// A refusal by the table.
+pub(super) fn problem(error: ConsensusError) -> Problem {
+    error.problem()
+}
+
+/// The refusal of a job that there is not, or not for the caller.
+pub(super) fn not_found(id: &str) -> Problem {
+    Problem::new(
+        "not-found",
+        format!("there is no job {id}"),
+        "see `reelraft job list`",
+    )
 }
