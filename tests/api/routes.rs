@@ -26,7 +26,7 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 fn paths_of(router: &axum::Router) -> BTreeSet<String> {
     let shown = format!("{router:?}");
     let texts = shown.split('"').skip(1).step_by(2);
-    let paths = texts.filter(|text| text.starts_with('/') && !text.contains("{*"));
+    let paths = texts.filter(|text| text.starts_with('/') && *text != "/" && !text.contains("{*"));
     paths.map(str::to_string).collect()
 }
 
