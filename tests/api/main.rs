@@ -7,6 +7,7 @@ mod doors;
 mod http;
 mod keys;
 mod node;
+mod routes;
 
 use std::time::Duration;
 
