@@ -3,6 +3,7 @@
 //! fetches through `api` alone. Its doors are tried over the wire as well.
 #![allow(clippy::unwrap_used)]
 
+mod client;
 mod doors;
 mod http;
 mod keys;
