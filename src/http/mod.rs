@@ -15,6 +15,7 @@ mod health;
 mod jobs;
 pub mod limits;
 mod metrics;
+mod openapi;
 mod outputs;
 mod ranges;
 mod refusal;
@@ -23,8 +24,12 @@ mod router;
 pub mod server;
 mod sources;
 mod spec;
+mod spec_schema;
 mod tails;
 mod transcode;
 mod tus;
 
-pub use self::{faces::Faces, router::router};
+pub use self::{
+    faces::Faces,
+    router::{document, router},
+};

@@ -1,61 +1,106 @@
 //! All routes of the HTTP port, behind the check of who may ask.
 
-use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use axum::{
     Router,
     extract::{Request, State},
+    http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, get, head, post, put},
 };
 use reelraft_model::Problem;
+use serde_json::Value;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use super::{
-    access, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
+    access,
+    documents::json_text,
+    faces::Faces,
+    health, jobs, metrics, openapi, outputs,
+    refusal::{Answer, Refusal},
+    request::known,
+    server::Crowded,
     sources, transcode, tus,
 };
 
-/// The routes. `/healthz` and `/readyz` need no secret.
-pub fn router(faces: Faces) -> Router {
-    let uploads = Router::new()
-        .route("/uploads", on(post(tus::create).options(tus::describe)))
-        .route(
-            "/uploads/{id}",
-            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
-        )
+/// The routes below `/api/v1`. A path and its methods stand in the attribute of
+/// the handler, and nowhere else: router and document are made of it.
+fn api() -> OpenApiRouter<Faces> {
+    let uploads = OpenApiRouter::new()
+        .routes(on(routes!(tus::create, tus::describe)))
+        .routes(on(routes!(tus::offset, tus::append, tus::terminate)))
         .layer(middleware::from_fn(tus::sign));
-    let api = Router::new()
+    OpenApiRouter::new()
         .merge(uploads)
-        .route("/jobs", on(get(jobs::list).post(jobs::create)))
-        .route("/jobs/{id}", on(get(jobs::show).delete(jobs::delete)))
-        .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
-        .route("/jobs/{id}/replan", on(post(jobs::replan)))
-        .route("/jobs/{id}/tasks", on(get(jobs::tasks)))
-        .route("/jobs/{id}/proof", on(get(jobs::proof)))
-        .route("/jobs/{id}/reference", on(get(jobs::reference)))
-        .route("/jobs/{id}/events", on(get(jobs::events)))
-        .route("/jobs/{id}/source", on(put(sources::put)))
-        .route("/jobs/{id}/output", on(get(outputs::get)))
-        .route("/transcode", on(put(transcode::run).post(transcode::run)))
-        .route("/cluster", on(get(health::cluster)))
-        .fallback(no_such_path)
-        .layer(middleware::from_fn_with_state(faces.clone(), admit));
-    let metrics = Router::new()
-        .route("/metrics", on(get(metrics::get)))
-        .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
+        .routes(on(routes!(jobs::list, jobs::create)))
+        .routes(on(routes!(jobs::show, jobs::delete)))
+        .routes(on(routes!(jobs::cancel)))
+        .routes(on(routes!(jobs::replan)))
+        .routes(on(routes!(jobs::tasks)))
+        .routes(on(routes!(jobs::proof)))
+        .routes(on(routes!(jobs::reference)))
+        .routes(on(routes!(jobs::events)))
+        .routes(on(routes!(sources::put)))
+        .routes(on(routes!(outputs::get)))
+        .routes(on(routes!(transcode::run)))
+        .routes(on(routes!(health::cluster)))
+        .routes(on(routes!(described)))
+}
+
+/// Routes of the port itself, for those who watch over it.
+fn metrics() -> OpenApiRouter<Faces> {
+    OpenApiRouter::new().routes(on(routes!(metrics::get)))
+}
+
+/// Routes that need no secret.
+fn health() -> OpenApiRouter<Faces> {
+    OpenApiRouter::new()
+        .routes(on(routes!(health::alive)))
+        .routes(on(routes!(health::ready)))
+}
+
+/// Where the routes of [`api`] are.
+const PREFIX: &str = "/api/v1";
+
+/// The routes, behind the check of who may ask.
+pub fn router(faces: Faces) -> Router {
+    let admitted = middleware::from_fn_with_state(faces.clone(), admit);
+    let api = Router::from(api()).fallback(no_such_path);
     Router::new()
-        .nest("/api/v1", api)
-        .merge(metrics)
-        .route("/healthz", on(get(health::alive)))
-        .route("/readyz", on(get(health::ready)))
+        .nest(PREFIX, api.layer(admitted.clone()))
+        .merge(Router::from(metrics()).route_layer(admitted))
+        .merge(Router::from(health()))
         .fallback(no_such_path)
         .with_state(faces)
 }
 
+/// The OpenAPI document of the routes.
+pub fn document() -> Value {
+    let routes = OpenApiRouter::with_openapi(openapi::begin())
+        .nest(PREFIX, api())
+        .merge(metrics())
+        .merge(health());
+    openapi::complete(routes.into_openapi())
+}
+
+/// Gives this document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "cluster",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+)]
+async fn described(uri: Uri) -> Answer {
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
+    let [] = known(&uri, [])?;
+    Ok(json_text(StatusCode::OK, TEXT.clone()))
+}
+
 /// A path's methods, with our own refusal of all others.
-fn on(methods: MethodRouter<Faces, Infallible>) -> MethodRouter<Faces, Infallible> {
-    methods.fallback(no_such_method)
+fn on((schemas, paths, methods): UtoipaMethodRouter<Faces>) -> UtoipaMethodRouter<Faces> {
+    (schemas, paths, methods.fallback(no_such_method))
 }
 
 async fn admit(State(faces): State<Faces>, request: Request, next: Next) -> Response {

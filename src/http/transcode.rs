@@ -17,11 +17,13 @@ use tracing::debug;
 use super::{
     faces::Faces,
     limits::{LEADER_PATIENCE, WATCH_AGAIN},
+    openapi::Binary,
     outputs,
     refusal::{Answer, Refusal, UNPROCESSABLE},
     request::{IDEMPOTENCY_KEY, content_length, query, request_id},
     server::Cut,
     sources, spec,
+    spec_schema::SpecOptions,
 };
 use crate::api::{Api, SubmitRequest};
 
@@ -31,7 +33,22 @@ const JOB_HEADER: &str = "reelraft-job";
 /// What a source without a name is called.
 const UNNAMED: &str = "upload";
 
-/// `PUT` and `POST /transcode?OPTION=VALUE…`.
+/// Takes a film, waits, and gives it back transcoded.
+#[utoipa::path(
+    method(put, post), path = "/transcode", operation_id = "transcode", tag = "transcode",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        SpecOptions,
+    ),
+    request_body(content = Binary, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The film; its type is that of the container", body = Binary, content_type = "*/*",
+         headers(("Reelraft-Job" = String, description = "The job's id, of a refusal too"), ("ETag" = String), ("Content-Disposition" = String))),
+        (status = 410),
+        (status = 411),
+        (status = 422),
+    ),
+)]
 pub async fn run(
     State(faces): State<Faces>,
     cut: Cut,
