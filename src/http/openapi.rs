@@ -54,7 +54,7 @@ pub fn complete(routes: OpenApi) -> Value {
         for (method, operation) in members(item) {
             complete_operation(path, method, operation);
             for (status, response) in members(&mut operation["responses"]) {
-                let Some(status) = status.parse().ok().filter(|status| *status >= 400) else {
+                let Some(status) = status.parse::<u16>().ok().filter(|status| *status >= 400) else {
                     continue;
                 };
                 if response.get("content").is_none() {

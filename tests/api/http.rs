@@ -17,25 +17,30 @@ use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_plac
 
 use crate::node::{film, start};
 
-const SECRET: &str = "swordfish";
+pub const SECRET: &str = "swordfish";
+
+/// What a port of this node shares.
+pub fn faces(api: Api, secret: &str) -> Faces {
+    let gate = Secret::new(secret).unwrap().gate();
+    Faces {
+        api,
+        gate,
+        tails: Default::default(),
+    }
+}
 
 /// A port and who asks it.
-struct Client {
+pub struct Client {
     address: String,
     secret: &'static str,
 }
 
 impl Client {
-    async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
+    pub async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let gate = Secret::new(secret).unwrap().gate();
-        let router = http::router(Faces {
-            api,
-            gate,
-            tails: Default::default(),
-        });
+        let router = http::router(faces(api, secret));
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }
@@ -45,12 +50,12 @@ impl Client {
         block_in_place(|| http_exchange(&self.address, request)).unwrap()
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+    pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
         let headers = format!("Authorization: Bearer {}\r\n{headers}", self.secret);
         block_in_place(|| http_ask(&self.address, method, path, &headers, body)).unwrap()
     }
 
-    async fn get(&self, path: &str) -> HttpAnswer {
+    pub async fn get(&self, path: &str) -> HttpAnswer {
         self.ask("GET", path, "", b"").await
     }
 

@@ -6,6 +6,7 @@
 mod doors;
 mod http;
 mod node;
+mod openapi;
 
 use std::time::Duration;
 
