@@ -11,6 +11,7 @@
 
 mod cluster;
 mod doors;
+mod events;
 mod jobs;
 pub mod limits;
 mod outgoing;
@@ -28,6 +29,7 @@ use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State, spec::S
 pub use self::{
     cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
+    events::{Event, EventsRequest, JobNews},
     jobs::{ListRequest, Page, Reference, TasksRequest},
     outgoing::Outgoing,
     outputs::Output,
@@ -35,7 +37,7 @@ pub use self::{
     views::JobView,
     watch::WatchEvent,
 };
-use self::{doors::Doors, views::Makers};
+use self::{doors::Doors, events::CurrentHub, views::Makers};
 use crate::node::context::NodeContext;
 
 /// Which state of the table answers a read.
@@ -53,6 +55,7 @@ pub enum Consistency {
 pub struct Api {
     context: Arc<NodeContext>,
     doors: Arc<Doors>,
+    hub: Arc<CurrentHub>,
 }
 
 impl Api {
@@ -61,6 +64,7 @@ impl Api {
         Api {
             context,
             doors: Arc::default(),
+            hub: Arc::default(),
         }
     }
 

@@ -4,7 +4,7 @@ use axum::{
     body::Body,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
@@ -15,10 +15,11 @@ use utoipa::ToSchema;
 
 use super::{
     documents::{json, json_text},
+    events,
     faces::{Faces, JobId},
     refusal::{Answer, Refusal},
     request::{header_text, json_body, known, request_id},
-    server::Cut,
+    server::{Cut, Stopping},
     spec,
     spec_schema::SpecOptions,
 };
@@ -238,10 +239,11 @@ pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -
         (status = 204, description = "There will be no more"),
     ),
 )]
-pub async fn events(
+pub async fn follow(
     State(faces): State<Faces>,
     JobId(id): JobId,
     cut: Cut,
+    stopping: Stopping,
     headers: HeaderMap,
     uri: Uri,
 ) -> Answer {
@@ -252,23 +254,12 @@ pub async fn events(
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
-    let events = faces.api.watch(&id).await?;
-    events.on_stall(move || cut.cut());
-    let lines = events.map_ok(|event| {
+    let watched = faces.api.watch(&id).await?;
+    watched.on_stall(move || cut.cut());
+    let lines = watched.map_ok(|event| {
         let state = event.job.job.state().name();
         let event = wire_event(event);
-        let data = serde_json::to_string(&Event::from(&event));
-        let data = data.expect("documents always serialize");
-        format!("event: job\nid: {state}\ndata: {data}\n\n")
+        events::line("job", Some(state), &Event::from(&event))
     });
-    let lines = lines.map_err(|problem| problem.to_string());
-    let mut response = Response::new(Body::from_stream(lines));
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
+    Ok(events::stream(lines, stopping))
 }

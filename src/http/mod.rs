@@ -10,6 +10,7 @@
 
 mod access;
 mod documents;
+mod events;
 mod faces;
 mod health;
 mod jobs;

@@ -6,6 +6,8 @@
 //! - so do those that any route, any change, or any route of a thing may give;
 //! - names in a path without a description of their own are plain texts.
 
+use std::collections::BTreeSet;
+
 use axum::http::StatusCode;
 use serde_json::{Map, Value, json};
 use utoipa::{
@@ -49,9 +51,14 @@ pub fn begin() -> OpenApi {
 /// The whole document, from one that has all routes.
 pub fn complete(routes: OpenApi) -> Value {
     let mut document = serde_json::to_value(routes).expect("documents always serialize");
-    let mut statuses = Vec::new();
+    let (mut names, mut statuses) = (BTreeSet::new(), BTreeSet::new());
     for (path, item) in members(&mut document["paths"]) {
         for (method, operation) in members(item) {
+            let name = operation["operationId"].as_str().unwrap_or_default();
+            // One handler of several methods has one name.
+            if !names.insert(name.to_string()) {
+                operation["operationId"] = format!("{name}_{method}").into();
+            }
             complete_operation(path, method, operation);
             for (status, response) in members(&mut operation["responses"]) {
                 let Some(status) = status.parse::<u16>().ok().filter(|status| *status >= 400) else {
@@ -59,7 +66,7 @@ pub fn complete(routes: OpenApi) -> Value {
                 };
                 if response.get("content").is_none() {
                     *response = json!({ "$ref": format!("#/components/responses/{status}") });
-                    statuses.push(status);
+                    statuses.insert(status);
                 }
             }
         }
@@ -85,11 +92,6 @@ fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     name_parameters(path, operation);
-    // One handler of several methods has one name.
-    if method == "head" {
-        let name = operation["operationId"].as_str().unwrap_or_default();
-        operation["operationId"] = format!("{name}_head").into();
-    }
     let open = operation.get("security").is_some();
     let changes = !matches!(method, "get" | "head" | "options");
     let every = ALWAYS.iter().filter(|_| !open);

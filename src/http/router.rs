@@ -19,6 +19,7 @@ use utoipa_axum::{
 use super::{
     access,
     documents::json_text,
+    events,
     faces::Faces,
     health, jobs, metrics, openapi, outputs,
     refusal::{Answer, Refusal},
@@ -43,11 +44,12 @@ fn api() -> OpenApiRouter<Faces> {
         .routes(on(routes!(jobs::tasks)))
         .routes(on(routes!(jobs::proof)))
         .routes(on(routes!(jobs::reference)))
-        .routes(on(routes!(jobs::events)))
+        .routes(on(routes!(jobs::follow)))
         .routes(on(routes!(sources::put)))
         .routes(on(routes!(outputs::get)))
         .routes(on(routes!(transcode::run)))
         .routes(on(routes!(health::cluster)))
+        .routes(on(routes!(events::follow)))
         .routes(on(routes!(described)))
 }
 

@@ -31,7 +31,7 @@ pub fn faces(api: Api, secret: &str) -> Faces {
 
 /// A port and who asks it.
 pub struct Client {
-    address: String,
+    pub address: String,
     secret: &'static str,
 }
 
@@ -59,7 +59,7 @@ impl Client {
         self.ask("GET", path, "", b"").await
     }
 
-    async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
+    pub async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
         let headers = format!("Idempotency-Key: {key}\r\n");
         let body = body.to_string();
         self.ask("POST", "/api/v1/jobs", &headers, body.as_bytes())
@@ -338,7 +338,7 @@ struct Tus<'a> {
 }
 
 impl<'a> Tus<'a> {
-    async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
+    pub async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
         let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
         let made = client
             .ask("POST", "/api/v1/uploads?width=1280", &headers, b"")

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod doors;
+mod events;
 mod http;
 mod node;
 mod openapi;

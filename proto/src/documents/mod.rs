@@ -5,6 +5,7 @@
 //! client holds it to the types here.
 
 mod cluster;
+mod events;
 mod field;
 mod job;
 mod spec;
@@ -12,6 +13,7 @@ mod task;
 mod words;
 
 pub use cluster::{Leader, Node, Nodes, Status};
+pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use spec::Spec;
 pub use task::{Task, TaskList};

@@ -17,7 +17,7 @@ use self::writer::Writer;
 use crate::{
     command::{Command, Entry, Reply},
     limits::COMMANDS_PER_ENTRY_MAX,
-    state::{Applied, State},
+    state::{Applied, State, Turned},
 };
 
 impl State {
@@ -26,6 +26,7 @@ impl State {
         let mut writer = Writer {
             state: self,
             touched: BTreeSet::new(),
+            turned: BTreeSet::new(),
         };
         let mut replies = Vec::with_capacity(entry.commands.len());
         for (position, envelope) in entry.commands.iter().enumerate() {
@@ -36,8 +37,10 @@ impl State {
             let age = index * COMMANDS_PER_ENTRY_MAX as u64 + position as u64;
             replies.push(writer.apply(index, age, command));
         }
+        let turned = writer.turned.iter().filter_map(|id| writer.job(id));
         Applied {
             replies,
+            turned: turned.map(Turned::of).collect(),
             touched: writer.touched.into_iter().collect(),
         }
     }

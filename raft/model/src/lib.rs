@@ -31,6 +31,6 @@ pub use housekeeping::*;
 pub use job_id::job_id;
 pub use keys::*;
 pub use rows::*;
-pub use state::{Applied, JobEntry, State};
+pub use state::{Applied, JobEntry, Mark, State, Turned};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;

@@ -13,6 +13,8 @@ pub(super) struct Writer<'a> {
     pub(super) state: &'a mut State,
     /// Keys of the rows that were written or removed.
     pub(super) touched: BTreeSet<Vec<u8>>,
+    /// Jobs that came into another state.
+    pub(super) turned: BTreeSet<String>,
 }
 
 impl Writer<'_> {
@@ -22,6 +24,9 @@ impl Writer<'_> {
 
     pub(super) fn put_job(&mut self, job: Job) {
         self.touched.insert(job_key(&job.id));
+        if self.job(&job.id).map(Job::state) != Some(job.state()) {
+            self.turned.insert(job.id.clone());
+        }
         self.state.put_job(job);
     }
 
