@@ -5,9 +5,7 @@ use std::io::IsTerminal;
 
 use reelraft::{
     config::{NodeArgs, NodeConfig},
-    limits::{
-        MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE, OPEN_FILES_WANTED,
-    },
+    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE, OPEN_FILES_WANTED},
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;

@@ -11,7 +11,8 @@ use reelraft_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{
-    EVENTS_MAX, FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER, WATCHES_MAX,
+    EVENTS_MAX, FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER,
+    WATCHES_MAX,
 };
 
 /// A stream's leave to be served. It ends when this is dropped.

@@ -61,7 +61,8 @@ pub fn complete(routes: OpenApi) -> Value {
             }
             complete_operation(path, method, operation);
             for (status, response) in members(&mut operation["responses"]) {
-                let Some(status) = status.parse::<u16>().ok().filter(|status| *status >= 400) else {
+                let Some(status) = status.parse::<u16>().ok().filter(|status| *status >= 400)
+                else {
                     continue;
                 };
                 if response.get("content").is_none() {

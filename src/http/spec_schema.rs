@@ -202,9 +202,7 @@ mod tests {
         for name in ["codec", "audio", "crf", "preset", "width", "loudness"] {
             assert!(SCHEMAS[name].get("default").is_none(), "{name}");
         }
-        let numbers = NUMBERS
-            .iter()
-            .map(|bounds| bounds.option.replace('-', "_"));
+        let numbers = NUMBERS.iter().map(|bounds| bounds.option.replace('-', "_"));
         for number in numbers {
             assert!(SCHEMAS[&number].get("minimum").is_some(), "{number}");
         }

@@ -39,7 +39,9 @@ fn turns(events: &mut HttpEvents, last: &str) -> Vec<HttpEvent> {
 
 fn words(turns: &[HttpEvent]) -> Vec<(&str, &str)> {
     let word = |turn: &'_ HttpEvent, field: &str| turn.data[field].as_str().unwrap_or_default();
-    let words = turns.iter().map(|turn| (word(turn, "job"), word(turn, "state")));
+    let words = turns
+        .iter()
+        .map(|turn| (word(turn, "job"), word(turn, "state")));
     // The events outlive what is made of them here.
     words.collect::<Vec<_>>()
 }
@@ -129,7 +131,11 @@ async fn a_stream_has_the_chosen_jobs_and_ends_with_its_node() {
     assert_eq!(told[0].id, None, "it was so before");
     let told = turns(&mut tenant, &three);
     let three = three.as_str();
-    let own = [(three, "uploading"), (three, "cancelled"), (three, "deleted")];
+    let own = [
+        (three, "uploading"),
+        (three, "cancelled"),
+        (three, "deleted"),
+    ];
     assert_eq!(words(&told), own);
 
     stop.send(true).unwrap();

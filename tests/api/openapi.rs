@@ -46,11 +46,17 @@ async fn every_route_is_described_and_no_other() {
     for (path, item) in described {
         for method in ["get", "put", "post", "delete", "patch", "options", "head"] {
             // Where there is a GET there is a HEAD.
-            let there = item.get(method).is_some() || (method == "head" && item["get"] != Value::Null);
+            let there =
+                item.get(method).is_some() || (method == "head" && item["get"] != Value::Null);
             let answer = client
                 .ask(&method.to_uppercase(), &filled_in(path), "", b"")
                 .await;
-            assert_eq!(answer.status != 405, there, "{method} {path}: {}", answer.head);
+            assert_eq!(
+                answer.status != 405,
+                there,
+                "{method} {path}: {}",
+                answer.head
+            );
         }
     }
     stopper.send(true).unwrap();
@@ -72,7 +78,10 @@ fn the_document_is_whole() {
         assert!(names.insert(name.clone()), "{what} is another {name}");
         assert!(operation["summary"].is_string(), "{what} says what it does");
         let responses = operation["responses"].as_object().unwrap();
-        assert!(responses.keys().any(|status| status.starts_with('2')), "{what}");
+        assert!(
+            responses.keys().any(|status| status.starts_with('2')),
+            "{what}"
+        );
         for (status, response) in responses {
             let problem = format!("#/components/responses/{status}");
             let described = response["content"].is_object() || response["$ref"] == problem;

@@ -102,10 +102,22 @@ fn turn_of(event: &HttpEvent) -> (String, String, String) {
 /// A job that is made and cancelled.
 fn short_job(address: &str, key: &str) -> String {
     let headers = format!("Idempotency-Key: {key}\r\n");
-    let made = ask(address, "POST", "/api/v1/jobs", &headers, br#"{"source_bytes":7}"#);
+    let made = ask(
+        address,
+        "POST",
+        "/api/v1/jobs",
+        &headers,
+        br#"{"source_bytes":7}"#,
+    );
     let id = made.json()["job"]["id"].as_str().unwrap().to_string();
     // Refused where the first answer was lost.
-    ask(address, "POST", &format!("/api/v1/jobs/{id}/cancel"), "", b"");
+    ask(
+        address,
+        "POST",
+        &format!("/api/v1/jobs/{id}/cancel"),
+        "",
+        b"",
+    );
     id
 }
 
@@ -188,7 +200,13 @@ fn a_thousand_follow_at_little_cost() {
     }
     let headers = "Idempotency-Key: second\r\n";
     let asked = Instant::now();
-    ask(&address, "POST", "/api/v1/jobs", headers, br#"{"source_bytes":7}"#);
+    ask(
+        &address,
+        "POST",
+        "/api/v1/jobs",
+        headers,
+        br#"{"source_bytes":7}"#,
+    );
     let made = asked.elapsed();
     for events in &mut followers {
         assert!(events.any(|event| event.name == "job"));
