@@ -68,16 +68,19 @@ fn health() -> OpenApiRouter<Faces> {
 /// Where the routes of [`api`] are.
 const PREFIX: &str = "/api/v1";
 
-/// The routes, behind the check of who may ask.
-pub fn router(faces: Faces) -> Router {
+/// The routes, behind the check of who may ask. `calls` are those of the client
+/// that comes by this port.
+pub fn router(faces: Faces, calls: Router) -> Router {
     let admitted = middleware::from_fn_with_state(faces.clone(), admit);
     let api = Router::from(api()).fallback(no_such_path);
+    let calls = calls.layer(admitted.clone());
     Router::new()
         .nest(PREFIX, api.layer(admitted.clone()))
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
         .fallback(no_such_path)
         .with_state(faces)
+        .merge(calls)
 }
 
 /// The OpenAPI document of the routes.

@@ -5,6 +5,7 @@ use std::{path::Path, process::Stdio};
 
 use reelraft::{
     api::Api,
+    grpc::router::web_services,
     http::{
         self, Faces,
         limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
@@ -40,7 +41,8 @@ impl Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let router = http::router(faces(api, secret));
+        let calls = web_services(Secret::new(secret).unwrap().gate(), api.clone());
+        let router = http::router(faces(api, secret), calls);
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }
