@@ -37,13 +37,15 @@ fn turns(events: &mut HttpEvents, last: &str) -> Vec<HttpEvent> {
     })
 }
 
+fn word<'a>(turn: &'a HttpEvent, field: &str) -> &'a str {
+    turn.data[field].as_str().unwrap_or_default()
+}
+
 fn words(turns: &[HttpEvent]) -> Vec<(&str, &str)> {
-    let word = |turn: &'_ HttpEvent, field: &str| turn.data[field].as_str().unwrap_or_default();
     let words = turns
         .iter()
         .map(|turn| (word(turn, "job"), word(turn, "state")));
-    // The events outlive what is made of them here.
-    words.collect::<Vec<_>>()
+    words.collect()
 }
 
 async fn made(client: &Client, key: &str, tenant: &str) -> String {
