@@ -1,6 +1,7 @@
 //! Events of many jobs on one connection: what comes, for whom, and from where on.
 
-use reelraft::api::Api;
+use futures::TryStreamExt;
+use reelraft::api::{Api, WatchEvent};
 use reelraft_harness::{HttpEvent, HttpEvents};
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -143,5 +144,44 @@ async fn a_stream_has_the_chosen_jobs_and_ends_with_its_node() {
     stop.send(true).unwrap();
     let left = block_in_place(|| tenant.filter(|event| event.name == "job").count());
     assert_eq!(left, 0, "the stream ends, and nothing comes before that");
+    stopper.send(true).unwrap();
+}
+
+/// The states of a job are the same in its own stream, in that of many jobs, and
+/// to a watcher without HTTP.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_ways_to_follow_say_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let (api, stopper) = start(folder.path()).await;
+    let (client, _stop) = served(api.clone()).await;
+    let mut many = client.follow("", "").unwrap();
+    let job = made(&client, "1", "").await;
+    let headers = format!("Authorization: Bearer {SECRET}\r\n");
+    let path = format!("/api/v1/jobs/{job}/events");
+    let one = block_in_place(|| HttpEvents::open(&client.address, &path, &headers)).unwrap();
+    let watched = api.watch(&job).await.unwrap();
+    let cancel = format!("/api/v1/jobs/{job}/cancel");
+    assert_eq!(client.ask("POST", &cancel, "", b"").await.status, 200);
+
+    let watched: Vec<WatchEvent> = watched.try_collect().await.unwrap();
+    let watched = watched.iter().map(|event| event.job.job.state().name());
+    let of_one = block_in_place(|| one.collect::<Vec<_>>());
+    let of_one = of_one
+        .iter()
+        .filter_map(|event| event.data["job"]["state"].as_str());
+    let of_many = block_in_place(|| {
+        many.by_ref()
+            .filter(|event| event.name == "job")
+            .take(2)
+            .collect::<Vec<_>>()
+    });
+    let of_many = of_many.iter().map(|event| word(event, "state"));
+    let states = ["uploading", "cancelled"];
+    assert!(of_many.eq(states));
+    // Both of these tell a state again where something else has changed.
+    for mut told in [watched.collect::<Vec<_>>(), of_one.collect()] {
+        told.dedup();
+        assert_eq!(told, states);
+    }
     stopper.send(true).unwrap();
 }

@@ -113,7 +113,8 @@ impl HttpEvents {
     pub fn open(address: &str, path: &str, headers: &str) -> std::io::Result<Self> {
         let mut socket = TcpStream::connect(address)?;
         socket.set_read_timeout(Some(PATIENCE))?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n{headers}\r\n");
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
         socket.write_all(request.as_bytes())?;
         let mut events = HttpEvents {
             lines: BufReader::new(socket),
