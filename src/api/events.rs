@@ -14,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures::Stream;
 use reelraft_consensus::{Turn, Turns};
-use reelraft_model::{JobEntry, Mark, Problem, Turned};
+use reelraft_model::{JobEntry, JobState, Mark, Problem, Scope, Turned};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
@@ -25,14 +25,15 @@ use tokio::{
 
 use super::{
     Api, ClusterStatus, Consistency, JobView, Outgoing,
+    cluster::in_short,
     limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY, PROGRESS_KEPT},
-    visible,
+    not_found,
 };
 
 /// Whose events to send.
 #[derive(Clone, Debug, Default)]
 pub struct EventsRequest {
-    /// Of this tenant's jobs alone; none: of all.
+    /// Of this tenant's jobs alone; none: of all that the caller sees.
     pub tenant: Option<String>,
     /// Of these jobs alone; empty: of all.
     pub jobs: Vec<String>,
@@ -94,7 +95,25 @@ pub enum Event {
 /// What this node tells of progress and the cluster, while somebody follows.
 struct Hub {
     progress: broadcast::Sender<Arc<Shared<JobNews>>>,
-    cluster: watch::Sender<Arc<Shared<ClusterStatus>>>,
+    cluster: watch::Sender<ClusterNews>,
+}
+
+/// The cluster for those who see all of it, and for all others.
+#[derive(Clone)]
+struct ClusterNews {
+    whole: Arc<Shared<ClusterStatus>>,
+    short: Arc<Shared<ClusterStatus>>,
+}
+
+impl ClusterNews {
+    fn new(whole: ClusterStatus) -> Self {
+        let mut short = whole.clone();
+        short.nodes = short.nodes.into_iter().map(in_short).collect();
+        ClusterNews {
+            whole: Shared::new(whole),
+            short: Shared::new(short),
+        }
+    }
 }
 
 /// The hub, while there is one.
@@ -107,22 +126,25 @@ impl Api {
     /// # Errors
     /// `not-found` for a chosen job that is not there or another tenant's,
     /// `too-busy`, and at the first start what keeps the cluster from reading.
-    pub async fn events(&self, request: EventsRequest) -> Result<Outgoing<Event>, Problem> {
+    pub async fn events(&self, mut request: EventsRequest) -> Result<Outgoing<Event>, Problem> {
+        let named = request.tenant.take().unwrap_or_default();
+        let tenant = self.tenant(Scope::Read, &named)?;
+        request.tenant = Some(tenant.to_string()).filter(|tenant| !tenant.is_empty());
         if request.after.is_none() {
             for id in &request.jobs {
-                let entry = self.entry(id, Consistency::Linearizable).await?;
-                if !request.wants(id, &entry.job.tenant) {
-                    return Err(super::not_found(id));
+                let entry = self.entry(Scope::Read, id, Consistency::Linearizable);
+                if !request.wants(id, &entry.await?.job.tenant) {
+                    return Err(not_found(id));
                 }
             }
         }
-        let pass = self.doors.events.enter(1)?;
-        let follower = self.follower(request);
-        Ok(Outgoing::new(told(follower), pass, CLIENT_STALL))
+        let pass = self.doors().events.enter(1)?;
+        let follower = told(self.follower(request));
+        Ok(Outgoing::new(follower, pass, self.welcome(), CLIENT_STALL))
     }
 
     fn follower(&self, request: EventsRequest) -> Follower {
-        let hub = self.hub();
+        let hub = self.current_hub();
         let turns = self.table().turns().clone();
         let mut ping = interval_at(Instant::now() + EVENTS_PING, EVENTS_PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -141,24 +163,26 @@ impl Api {
         if follower.request.after.is_none() {
             follower.begin(Event::Start);
         }
-        let cluster = follower.cluster.borrow_and_update().clone();
-        follower.ready.push_back(Event::Cluster(cluster));
+        let cluster = follower.cluster_now();
+        follower.ready.push_back(cluster);
         follower
     }
 
     /// The hub of all that follow now.
-    fn hub(&self) -> Arc<Hub> {
+    fn current_hub(&self) -> Arc<Hub> {
         // Nothing is left half-done while it is held.
-        let mut current = self.hub.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut current = self.hub().0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(hub) = current.upgrade() {
             return hub;
         }
+        let operator = self.as_operator();
+        let status = ClusterNews::new(operator.cluster_news(None));
         let hub = Arc::new(Hub {
             progress: broadcast::Sender::new(PROGRESS_KEPT),
-            cluster: watch::Sender::new(Shared::new(self.cluster_news(None))),
+            cluster: watch::Sender::new(status),
         });
         *current = Arc::downgrade(&hub);
-        tokio::spawn(tell(self.clone(), Arc::downgrade(&hub)));
+        tokio::spawn(tell(operator, Arc::downgrade(&hub)));
         hub
     }
 
@@ -166,7 +190,7 @@ impl Api {
     /// missing the nodes are as they were.
     fn cluster_news(&self, former: Option<&ClusterStatus>) -> ClusterStatus {
         let mut status = self.cluster_status(Consistency::Linearizable);
-        let reported = self.context.report.nodes(|_| ()).is_some();
+        let reported = self.context().report.nodes(|_| ()).is_some();
         status.applied_index = 0;
         status.election_timeout_ms = 0;
         for node in &mut status.nodes {
@@ -186,7 +210,7 @@ impl Api {
     }
 
     fn job_news(&self, entry: &JobEntry) -> JobNews {
-        let view = JobView::new(entry, self.context.report.job(&entry.job.id).as_ref());
+        let view = JobView::new(entry, self.context().report.job(&entry.job.id).as_ref());
         JobNews {
             shards_total: view.job.shards_total,
             shards_done: view.shards_done,
@@ -211,10 +235,10 @@ async fn tell(api: Api, hub: Weak<Hub>) {
         let Some(hub) = hub.upgrade().filter(|_| !stopped) else {
             return;
         };
-        let former = hub.cluster.borrow().clone();
+        let former = hub.cluster.borrow().whole.clone();
         let status = api.cluster_news(Some(&former.value));
         if status != former.value {
-            hub.cluster.send_replace(Shared::new(status));
+            hub.cluster.send_replace(ClusterNews::new(status));
         }
         let state = api.table().local();
         let news: Vec<_> = state.eventful().map(|job| api.job_news(job)).collect();
@@ -243,7 +267,7 @@ struct Follower {
     /// What comes next; a few at most.
     ready: VecDeque<Event>,
     progress: broadcast::Receiver<Arc<Shared<JobNews>>>,
-    cluster: watch::Receiver<Arc<Shared<ClusterStatus>>>,
+    cluster: watch::Receiver<ClusterNews>,
     /// Both are told as long as this is held.
     _hub: Arc<Hub>,
     ping: Interval,
@@ -255,14 +279,20 @@ impl Follower {
         let (state, applied) = self.api.table().local_at();
         self.mark = Mark::after(applied);
         self.ready.push_back(how(applied));
-        for id in &self.request.jobs {
-            let Ok(entry) = visible(&state, id) else {
-                continue;
-            };
-            if self.request.wants(id, &entry.job.tenant) {
-                self.ready.push_back(Event::Present(Turned::of(&entry.job)));
-            }
-        }
+        let jobs = self.request.jobs.iter().filter_map(|id| state.job(id));
+        let jobs = jobs.map(|entry| &entry.job).filter(|job| {
+            job.state() != JobState::Deleted && self.request.wants(&job.id, &job.tenant)
+        });
+        let jobs = jobs.map(|job| Event::Present(Turned::of(job)));
+        self.ready.extend(jobs);
+    }
+
+    fn cluster_now(&mut self) -> Event {
+        let news = self.cluster.borrow_and_update();
+        Event::Cluster(match self.api.sees_all() {
+            true => news.whole.clone(),
+            false => news.short.clone(),
+        })
     }
 
     /// Takes the turns that follow; whether there may be more at once.
@@ -294,7 +324,7 @@ impl Follower {
                 changed = self.added.changed() => changed.ok()?,
                 changed = self.cluster.changed() => {
                     changed.ok()?;
-                    return Some(Event::Cluster(self.cluster.borrow_and_update().clone()));
+                    return Some(self.cluster_now());
                 }
                 _ = self.ping.tick() => return Some(Event::Ping(self.mark)),
                 news = self.progress.recv() => match news {

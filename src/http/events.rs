@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Uri, header},
     response::Response,
 };
@@ -41,7 +40,7 @@ use crate::{
     responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")),
 )]
 pub async fn follow(
-    State(faces): State<Faces>,
+    faces: Faces,
     cut: Cut,
     stopping: Stopping,
     headers: HeaderMap,

@@ -7,7 +7,12 @@ use axum::{
 };
 use reelraft_proto::documents::Status;
 
-use super::{documents::json, faces::Faces, refusal::Answer, request::known};
+use super::{
+    documents::json,
+    faces::{Faces, Port},
+    refusal::Answer,
+    request::known,
+};
 use crate::{api::Consistency, grpc::convert::wire_status};
 
 /// Says that the process answers.
@@ -27,8 +32,8 @@ pub async fn alive() -> &'static str {
         (status = 503, description = "It can't yet", body = String),
     ),
 )]
-pub async fn ready(State(faces): State<Faces>) -> Response {
-    let status = faces.api.cluster_status(Consistency::Local);
+pub async fn ready(State(port): State<Port>) -> Response {
+    let status = port.access.operator().cluster_status(Consistency::Local);
     let own = status
         .nodes
         .iter()
@@ -59,7 +64,7 @@ pub async fn ready(State(faces): State<Faces>) -> Response {
     get, path = "/cluster", operation_id = "cluster_status", tag = "cluster",
     responses((status = 200, description = "The cluster as this node sees it", body = Status)),
 )]
-pub async fn cluster(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn cluster(faces: Faces, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
     Ok(json(StatusCode::OK, &Status::from(&status)))

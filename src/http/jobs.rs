@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::IntoResponse,
 };
@@ -17,8 +16,8 @@ use super::{
     documents::{json, json_text},
     events,
     faces::{Faces, JobId},
-    refusal::{Answer, Refusal},
-    request::{header_text, json_body, known, request_id},
+    refusal::Answer,
+    request::{header_text, json_body, known, page_size, request_id},
     server::{Cut, Stopping},
     spec,
     spec_schema::SpecOptions,
@@ -46,6 +45,13 @@ struct Create {
     #[serde(default)]
     #[schema(value_type = SpecOptions)]
     spec: Map<String, Value>,
+    /// Within the tenant's jobs the higher go first.
+    #[serde(default)]
+    #[schema(minimum = -10, maximum = 10, default = 0)]
+    priority: i32,
+    /// How often a task may fail; the cluster's own rules where it is left out.
+    #[schema(maximum = 10)]
+    max_retries: Option<u32>,
 }
 
 /// Makes a job. Its source is sent next.
@@ -58,7 +64,7 @@ struct Create {
         (status = 201, description = "Made", body = Submitted, headers(("Location" = String))),
     ),
 )]
-pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
     let request_id = request_id(&headers)?;
     let Create {
         source_bytes,
@@ -66,6 +72,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         source_fingerprint,
         tenant,
         spec,
+        priority,
+        max_retries,
     } = json_body(body).await?;
     let request = SubmitRequest {
         tenant,
@@ -77,6 +85,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         },
         source_name,
         source_bytes,
+        priority,
+        max_retries,
     };
     let submitted = faces.api.submit(request).await?;
     let status = match submitted.existed {
@@ -101,7 +111,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
     ),
     responses((status = 200, description = "A page of them", body = JobList)),
 )]
-pub async fn list(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn list(faces: Faces, uri: Uri) -> Answer {
     let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
     let request = ListRequest {
         tenant,
@@ -117,15 +127,6 @@ pub async fn list(State(faces): State<Faces>, uri: Uri) -> Answer {
     Ok(json(StatusCode::OK, &JobList::new(&jobs, &next_page_token)))
 }
 
-fn page_size(text: &str) -> Result<u32, Refusal> {
-    match text {
-        "" => Ok(0),
-        text => text.parse().map_err(|_| {
-            Refusal::bad_request("page_size is no number", "give a number, or leave it out")
-        }),
-    }
-}
-
 fn job(view: Result<JobView, Problem>) -> Answer {
     let job = wire_job(view?);
     Ok(json(StatusCode::OK, &Job::from(&job)))
@@ -136,7 +137,7 @@ fn job(view: Result<JobView, Problem>) -> Answer {
     get, path = "/jobs/{id}", operation_id = "show_job", tag = "jobs",
     responses((status = 200, description = "The job", body = Job)),
 )]
-pub async fn show(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn show(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.job(&id, Consistency::Linearizable).await)
 }
@@ -146,7 +147,7 @@ pub async fn show(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Ans
     delete, path = "/jobs/{id}", operation_id = "delete_job", tag = "jobs",
     responses((status = 200, description = "The job as it was left", body = Job)),
 )]
-pub async fn delete(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn delete(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.delete(&id).await)
 }
@@ -156,7 +157,7 @@ pub async fn delete(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> A
     post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs",
     responses((status = 200, description = "The job", body = Job)),
 )]
-pub async fn cancel(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn cancel(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.cancel(&id).await)
 }
@@ -166,7 +167,7 @@ pub async fn cancel(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> A
     post, path = "/jobs/{id}/replan", operation_id = "replan_job", tag = "jobs",
     responses((status = 200, description = "The job", body = Job)),
 )]
-pub async fn replan(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn replan(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.replan(&id).await)
 }
@@ -180,7 +181,7 @@ pub async fn replan(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> A
     ),
     responses((status = 200, description = "A page of them", body = TaskList)),
 )]
-pub async fn tasks(State(faces): State<Faces>, JobId(job): JobId, uri: Uri) -> Answer {
+pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
     let [size, page_token] = known(&uri, ["page_size", "page_token"])?;
     let request = TasksRequest {
         job,
@@ -207,7 +208,7 @@ pub async fn tasks(State(faces): State<Faces>, JobId(job): JobId, uri: Uri) -> A
         (status = 410),
     ),
 )]
-pub async fn proof(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn proof(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     Ok(json_text(StatusCode::OK, faces.api.proof(&id).await?))
 }
@@ -221,7 +222,7 @@ pub async fn proof(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> An
         (status = 410),
     ),
 )]
-pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn reference(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let reference = wire_reference(faces.api.reference(&id).await?);
     Ok(json(StatusCode::OK, &Reference::from(&reference)))
@@ -239,8 +240,8 @@ pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -
         (status = 204, description = "There will be no more"),
     ),
 )]
-pub async fn follow(
-    State(faces): State<Faces>,
+pub async fn events(
+    faces: Faces,
     JobId(id): JobId,
     cut: Cut,
     stopping: Stopping,

@@ -14,6 +14,7 @@ mod events;
 mod faces;
 mod health;
 mod jobs;
+mod keys;
 pub mod limits;
 mod metrics;
 mod openapi;
@@ -31,6 +32,6 @@ mod transcode;
 mod tus;
 
 pub use self::{
-    faces::Faces,
+    faces::Port,
     router::{document, router},
 };

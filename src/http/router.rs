@@ -20,8 +20,8 @@ use super::{
     access,
     documents::json_text,
     events,
-    faces::Faces,
-    health, jobs, metrics, openapi, outputs,
+    faces::Port,
+    health, jobs, keys, metrics, openapi, outputs,
     refusal::{Answer, Refusal},
     request::known,
     server::Crowded,
@@ -30,7 +30,7 @@ use super::{
 
 /// The routes below `/api/v1`. A path and its methods stand in the attribute of
 /// the handler, and nowhere else: router and document are made of it.
-fn api() -> OpenApiRouter<Faces> {
+fn api() -> OpenApiRouter<Port> {
     let uploads = OpenApiRouter::new()
         .routes(on(routes!(tus::create, tus::describe)))
         .routes(on(routes!(tus::offset, tus::append, tus::terminate)))
@@ -48,18 +48,21 @@ fn api() -> OpenApiRouter<Faces> {
         .routes(on(routes!(sources::put)))
         .routes(on(routes!(outputs::get)))
         .routes(on(routes!(transcode::run)))
+        .routes(on(routes!(keys::list, keys::create)))
+        .routes(on(routes!(keys::revoke)))
+        .routes(on(routes!(keys::show_tenant, keys::set_quota)))
         .routes(on(routes!(health::cluster)))
         .routes(on(routes!(events::follow)))
         .routes(on(routes!(described)))
 }
 
 /// Routes of the port itself, for those who watch over it.
-fn metrics() -> OpenApiRouter<Faces> {
+fn metrics() -> OpenApiRouter<Port> {
     OpenApiRouter::new().routes(on(routes!(metrics::get)))
 }
 
-/// Routes that need no secret.
-fn health() -> OpenApiRouter<Faces> {
+/// Routes that need no secret and no key.
+fn health() -> OpenApiRouter<Port> {
     OpenApiRouter::new()
         .routes(on(routes!(health::alive)))
         .routes(on(routes!(health::ready)))
@@ -70,16 +73,17 @@ const PREFIX: &str = "/api/v1";
 
 /// The routes, behind the check of who may ask. `calls` are those of the client
 /// that comes by this port.
-pub fn router(faces: Faces, calls: Router) -> Router {
-    let admitted = middleware::from_fn_with_state(faces.clone(), admit);
+pub fn router(port: Port, calls: Router) -> Router {
+    let admitted = middleware::from_fn_with_state(port.clone(), admit);
     let api = Router::from(api()).fallback(no_such_path);
+    let api = api.layer(middleware::from_fn(allow));
     let calls = calls.layer(admitted.clone());
     Router::new()
         .nest(PREFIX, api.layer(admitted.clone()))
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
         .fallback(no_such_path)
-        .with_state(faces)
+        .with_state(port)
         .merge(calls)
 }
 
@@ -104,18 +108,29 @@ async fn described(uri: Uri) -> Answer {
 }
 
 /// A path's methods, with our own refusal of all others.
-fn on((schemas, paths, methods): UtoipaMethodRouter<Faces>) -> UtoipaMethodRouter<Faces> {
+fn on((schemas, paths, methods): UtoipaMethodRouter<Port>) -> UtoipaMethodRouter<Port> {
     (schemas, paths, methods.fallback(no_such_method))
 }
 
-async fn admit(State(faces): State<Faces>, request: Request, next: Next) -> Response {
+async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Response {
     let crowded = request.extensions().get::<Crowded>();
     if crowded.is_some_and(|crowded| crowded.0) {
         let cause = "this node serves as many connections as it can hold";
         let hint = "try again in a while, or ask another node";
         return Refusal(Problem::new("too-busy", cause, hint)).into_response();
     }
-    match access::check(&faces.gate, request.uri(), request.headers()) {
+    match access::admit(&port.access, &request) {
+        Ok(api) => {
+            request.extensions_mut().insert(api);
+            next.run(request).await
+        }
+        Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+/// Refuses what the caller's scope does not allow by the method alone.
+async fn allow(request: Request, next: Next) -> Response {
+    match access::allow(&request) {
         Ok(()) => next.run(request).await,
         Err(problem) => Refusal(problem).into_response(),
     }

@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use bytes::{Bytes, BytesMut};
@@ -44,7 +43,7 @@ use crate::{
     responses((status = 200, description = "It is safe", body = Job)),
 )]
 pub async fn put(
-    State(faces): State<Faces>,
+    faces: Faces,
     JobId(id): JobId,
     headers: HeaderMap,
     uri: Uri,

@@ -4,7 +4,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, Uri},
     response::{IntoResponse, Response},
 };
@@ -20,7 +19,7 @@ use super::{
     openapi::Binary,
     outputs,
     refusal::{Answer, Refusal, UNPROCESSABLE},
-    request::{IDEMPOTENCY_KEY, content_length, query, request_id},
+    request::{IDEMPOTENCY_KEY, Turn, content_length, request_id, turn},
     server::Cut,
     sources, spec,
     spec_schema::SpecOptions,
@@ -38,6 +37,7 @@ const UNNAMED: &str = "upload";
     method(put, post), path = "/transcode", operation_id = "transcode", tag = "transcode",
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        Turn,
         SpecOptions,
     ),
     request_body(content = Binary, content_type = "application/octet-stream"),
@@ -49,14 +49,9 @@ const UNNAMED: &str = "upload";
         (status = 422),
     ),
 )]
-pub async fn run(
-    State(faces): State<Faces>,
-    cut: Cut,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Body,
-) -> Answer {
-    let spec = spec::from_pairs(query(&uri)?)?;
+pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Body) -> Answer {
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let source_bytes = content_length(&headers)?.ok_or_else(|| {
         Problem::new(
             "length-required",
@@ -70,6 +65,8 @@ pub async fn run(
         source_name: UNNAMED.to_string(),
         source_bytes,
         source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let job = faces.api.submit(request).await?.job.job;

@@ -4,7 +4,7 @@
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -20,7 +20,7 @@ use super::{
     faces::{Faces, JobId},
     openapi::Binary,
     refusal::{Answer, Refusal},
-    request::{content_length, header_text, query, request_id},
+    request::{Turn, content_length, header_text, request_id, turn},
     sources::{self, Source},
     spec,
     spec_schema::SpecOptions,
@@ -81,6 +81,7 @@ pub async fn sign(request: Request, next: Next) -> Response {
         ("Upload-Length" = u64, Header, description = "Size of the source", minimum = 1),
         ("Upload-Metadata" = Option<String>, Header, description = "Pairs of a name and a value in base64, with commas between them"),
         ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        Turn,
         SpecOptions,
     ),
     responses(
@@ -88,9 +89,10 @@ pub async fn sign(request: Request, next: Next) -> Response {
         (status = 412),
     ),
 )]
-pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) -> Answer {
+pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     check_version(&headers)?;
-    let spec = spec::from_pairs(query(&uri)?)?;
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let total = number(&headers, UPLOAD_LENGTH)?.ok_or_else(|| {
         Refusal::bad_request("no Upload-Length", "say how many bytes the source has")
     })?;
@@ -104,6 +106,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) ->
         source_fingerprint: spec::fingerprint(total, &source_name),
         source_name,
         source_bytes: total,
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;
@@ -124,7 +128,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) ->
         (status = 412),
     ),
 )]
-pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     let total = job.source_bytes;
@@ -155,12 +159,7 @@ pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: Heade
         (status = 415),
     ),
 )]
-pub async fn append(
-    State(faces): State<Faces>,
-    JobId(id): JobId,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Body) -> Answer {
     check_version(&headers)?;
     if header_text(&headers, "content-type")? != Some(OFFSET_TYPE) {
         return Err(Refusal(Problem::new(
@@ -212,7 +211,7 @@ pub async fn append(
         (status = 412),
     ),
 )]
-pub async fn terminate(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     if job.state() != JobState::Uploading {

@@ -1,14 +1,14 @@
 //! Events of many jobs on one connection: what comes, for whom, and from where on.
 
 use futures::TryStreamExt;
-use reelraft::api::{Api, WatchEvent};
+use reelraft::api::WatchEvent;
 use reelraft_harness::{HttpEvent, HttpEvents};
 use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::{
-    http::{Client, SECRET},
-    node::start,
+    http::Client,
+    node::{SECRET, start},
 };
 
 const PATH: &str = "/api/v1/events";
@@ -62,17 +62,13 @@ async fn ended(client: &Client, job: &str) {
     }
 }
 
-async fn served(api: Api) -> (Client, tokio::sync::watch::Sender<bool>) {
-    Client::serve(api, SECRET).await
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_goes_on_at_any_node_from_any_event() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = served(api.clone()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
     // Another node has the same table, and nothing else of it.
-    let (other, _stop) = served(api).await;
+    let (other, _stop) = Client::serve(access).await;
 
     let mut events = client.follow("", "").unwrap();
     let first = block_in_place(|| events.next()).unwrap();
@@ -113,8 +109,8 @@ async fn a_stream_goes_on_at_any_node_from_any_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stream_has_the_chosen_jobs_and_ends_with_its_node() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, stop) = served(api).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, stop) = Client::serve(access).await;
     let one = made(&client, "1", "a").await;
     let two = made(&client, "2", "a").await;
     assert!(client.follow("?job=jnone", "").is_err(), "there is none");
@@ -152,14 +148,14 @@ async fn a_stream_has_the_chosen_jobs_and_ends_with_its_node() {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_ways_to_follow_say_the_same() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = served(api.clone()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
     let mut many = client.follow("", "").unwrap();
     let job = made(&client, "1", "").await;
     let headers = format!("Authorization: Bearer {SECRET}\r\n");
     let path = format!("/api/v1/jobs/{job}/events");
     let one = block_in_place(|| HttpEvents::open(&client.address, &path, &headers)).unwrap();
-    let watched = api.watch(&job).await.unwrap();
+    let watched = access.operator().watch(&job).await.unwrap();
     let cancel = format!("/api/v1/jobs/{job}/cancel");
     assert_eq!(client.ask("POST", &cancel, "", b"").await.status, 200);
 

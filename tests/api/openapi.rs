@@ -2,13 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use reelraft::http;
+use reelraft::http::{self, Port};
 use serde_json::Value;
 
-use crate::{
-    http::{Client, SECRET, faces},
-    node::start,
-};
+use crate::{http::Client, node::start};
 
 /// The paths that a router has, by what it shows of itself.
 fn paths_of(router: &axum::Router) -> BTreeSet<String> {
@@ -32,10 +29,14 @@ fn filled_in(path: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_route_is_described_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let port = Port {
+        access: access.clone(),
+        tails: Default::default(),
+    };
     // The client's calls are gRPC's, and described in its own way.
-    let router = http::router(faces(api.clone(), SECRET), axum::Router::new());
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let router = http::router(port, axum::Router::new());
+    let (client, _stop) = Client::serve(access).await;
     let document = client.get("/api/v1/openapi.json").await;
     assert_eq!(document.header("content-type"), Some("application/json"));
     let document = document.json();

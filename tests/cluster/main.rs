@@ -8,6 +8,7 @@ mod calm;
 mod differs;
 mod events;
 mod http;
+mod keys;
 mod lost;
 mod refusals;
 mod same_bytes;

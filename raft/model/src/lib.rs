@@ -29,6 +29,7 @@ pub use error::ModelError;
 pub use fold::{History, HistoryBlob, foldable_at_once};
 pub use housekeeping::*;
 pub use job_id::job_id;
+pub use job_index::TenantCount;
 pub use keys::*;
 pub use rows::*;
 pub use state::{Applied, JobEntry, Mark, State, Turned};

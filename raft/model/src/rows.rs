@@ -11,7 +11,12 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
+use std::cmp::Reverse;
+
 use crate::summary::Summary;
+
+/// A job's place in its tenant's line: by priority, then by age.
+pub(crate) type Place = (Reverse<i32>, u64);
 
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
@@ -310,9 +315,21 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// Jobs of a higher one go first within their tenant's.
+    #[prost(sint32, tag = "60")]
+    pub priority: i32,
+    /// How often a task's own failures are tried again before the job fails;
+    /// what is not said is judged by how many failed and where.
+    #[prost(uint32, optional, tag = "61")]
+    pub max_retries: Option<u32>,
 }
 
 impl Job {
+    /// Its place in its tenant's line: the least is next.
+    pub(crate) fn place(&self) -> Place {
+        (Reverse(self.priority), self.created_index)
+    }
+
     /// The homes of its epoch: new bytes go to all of these, and to no other.
     pub fn current_homes(&self) -> impl Iterator<Item = &Home> {
         self.homes.iter().filter(|home| !home.retiring)
@@ -487,4 +504,8 @@ pub struct ClusterRow {
     /// The least of all nodes': later commands and fields are not written.
     #[prost(uint32, tag = "2")]
     pub feature_level: u32,
+    /// Raised with each key that is revoked and each quota that is set, so that
+    /// what was proposed before comes too late.
+    #[prost(uint64, tag = "10")]
+    pub access_epoch: u64,
 }

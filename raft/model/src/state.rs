@@ -13,7 +13,7 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     command::{Reply, exact},
     error::ModelError,
-    job_index::JobIndex,
+    job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
@@ -357,6 +357,11 @@ impl State {
         self.nodes.values()
     }
 
+    /// How often keys were revoked and quotas set; see [`ClusterRow`].
+    pub fn access_epoch(&self) -> u64 {
+        self.cluster.access_epoch
+    }
+
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
         self.keys.get(id)
     }
@@ -378,6 +383,11 @@ impl State {
     pub fn quota(&self, tenant: &str) -> Quota {
         let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
         own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// What a tenant has.
+    pub fn used_by(&self, tenant: &str) -> TenantCount {
+        self.index.of_tenant(tenant)
     }
 
     /// All quotas, by tenant.
