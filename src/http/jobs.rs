@@ -240,7 +240,7 @@ pub async fn reference(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
         (status = 204, description = "There will be no more"),
     ),
 )]
-pub async fn events(
+pub async fn follow(
     faces: Faces,
     JobId(id): JobId,
     cut: Cut,

@@ -1,8 +1,9 @@
 //! Events of many jobs on one connection: what comes, for whom, and from where on.
 
 use futures::TryStreamExt;
-use reelraft::api::WatchEvent;
+use reelraft::api::{KeyRequest, WatchEvent};
 use reelraft_harness::{HttpEvent, HttpEvents};
+use reelraft_model::Scope;
 use serde_json::json;
 use tokio::task::block_in_place;
 
@@ -179,5 +180,43 @@ async fn all_ways_to_follow_say_the_same() {
         told.dedup();
         assert_eq!(told, states);
     }
+    stopper.send(true).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_hears_of_its_own_tenant_alone_while_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
+    let request = KeyRequest {
+        name: "anna".into(),
+        tenant: "a".into(),
+        scope: Scope::Read,
+        expires_in_s: 0,
+    };
+    let key = access.operator().create_key(request).await.unwrap();
+    let headers = format!("X-API-Key: {}\r\n", key.text.reveal());
+    let follow = |query: &str| {
+        let path = format!("{PATH}{query}");
+        block_in_place(|| HttpEvents::open(&client.address, &path, &headers))
+    };
+    let mut events = follow("").unwrap();
+    let cluster = block_in_place(|| events.find(|event| event.name == "cluster")).unwrap();
+    assert_eq!(cluster.data["nodes"][0]["address"], "");
+    let other = made(&client, "1", "b").await;
+    assert!(follow(&format!("?job={other}")).is_err());
+    assert!(follow("?tenant=b").is_err());
+    ended(&client, &other).await;
+    let own = made(&client, "2", "a").await;
+    ended(&client, &own).await;
+    let told = turns(&mut events, &own);
+    let own = own.as_str();
+    let states = [(own, "uploading"), (own, "cancelled"), (own, "deleted")];
+    assert_eq!(words(&told), states);
+    access.operator().revoke_key(&key.key.id).await.unwrap();
+    assert_eq!(
+        block_in_place(|| events.find(|event| event.name == "job")),
+        None
+    );
     stopper.send(true).unwrap();
 }
