@@ -280,10 +280,11 @@ impl Follower {
         self.mark = Mark::after(applied);
         self.ready.push_back(how(applied));
         let jobs = self.request.jobs.iter().filter_map(|id| state.job(id));
-        let jobs = jobs.map(|entry| &entry.job).filter(|job| {
+        let jobs = jobs.filter(|entry| {
+            let job = &entry.job;
             job.state() != JobState::Deleted && self.request.wants(&job.id, &job.tenant)
         });
-        let jobs = jobs.map(|job| Event::Present(Turned::of(job)));
+        let jobs = jobs.map(|entry| Event::Present(Turned::of(&entry.job)));
         self.ready.extend(jobs);
     }
 

@@ -83,7 +83,7 @@ impl Api {
             _ => String::new(),
         };
         Ok(Page {
-            items: page.into_iter().map(|entry| self.view(entry)).collect(),
+            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
             next_page_token,
         })
     }
@@ -164,7 +164,7 @@ impl Api {
         let tenant = &entry.job.tenant;
         let (_, state) = self.apply(Scope::Submit, tenant, command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
-        Ok(self.view(entry))
+        Ok(self.view(&entry))
     }
 
     /// The proof of a finished job, as JSON.

@@ -11,13 +11,17 @@ mod stages;
 mod tasks;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use self::writer::Writer;
 use crate::{
     command::{Command, Entry, Reply},
+    job_id::job_id,
     limits::COMMANDS_PER_ENTRY_MAX,
-    state::{Applied, State, Turned},
+    state::{Applied, State},
 };
 
 impl State {
@@ -26,7 +30,7 @@ impl State {
         let mut writer = Writer {
             state: self,
             touched: BTreeSet::new(),
-            turned: BTreeSet::new(),
+            turned: BTreeMap::new(),
         };
         let mut replies = Vec::with_capacity(entry.commands.len());
         for (position, envelope) in entry.commands.iter().enumerate() {
@@ -35,18 +39,28 @@ impl State {
                 .as_ref()
                 .expect("decode refuses unknown commands");
             let age = index * COMMANDS_PER_ENTRY_MAX as u64 + position as u64;
-            replies.push(writer.apply(index, age, command));
+            replies.push(writer.apply_to_job(index, age, command));
         }
-        let turned = writer.turned.iter().filter_map(|id| writer.job(id));
         Applied {
             replies,
-            turned: turned.map(Turned::of).collect(),
+            turned: writer.turned.into_values().collect(),
             touched: writer.touched.into_iter().collect(),
         }
     }
 }
 
 impl Writer<'_> {
+    /// Applies a command with the job that it is about at hand.
+    fn apply_to_job(&mut self, index: u64, age: u64, command: &Command) -> Reply {
+        let Some(job) = job_of(command) else {
+            return self.apply(index, age, command);
+        };
+        self.state.take_out(&job);
+        let reply = self.apply(index, age, command);
+        self.state.put_by(&job);
+        reply
+    }
+
     fn apply(&mut self, index: u64, age: u64, command: &Command) -> Reply {
         match command {
             Command::CreateJob(c) => self.create_job(age, c),
@@ -73,4 +87,31 @@ impl Writer<'_> {
             Command::SetQuota(c) => self.set_quota(c),
         }
     }
+}
+
+/// The job that a command is about: all that it may change of the jobs, but for
+/// the rows of deleted ones that it removes.
+fn job_of(command: &Command) -> Option<Cow<'_, str>> {
+    let id = match command {
+        Command::CreateJob(c) => return Some(job_id(&c.tenant, &c.request_id).into()),
+        Command::SetHomes(c) => &c.job,
+        Command::HomeFilled(c) => &c.job,
+        Command::SealSource(c) => &c.job,
+        Command::Assign(c) => &c.key.job,
+        Command::Release(c) => &c.key.job,
+        Command::PlanAppend(c) => &c.key.job,
+        Command::Complete(c) => &c.key.job,
+        Command::Reopen(c) => &c.key.job,
+        Command::FailJob(c) => &c.job,
+        Command::CancelJob(c) => &c.job,
+        Command::DeleteJob(c) => &c.job,
+        Command::Replan(c) => &c.job,
+        Command::KeepHistory(c) => &c.job,
+        Command::Fold(c) => &c.job,
+        Command::TouchUpload(c) => &c.job,
+        Command::ExpireUpload(c) => &c.job,
+        Command::Tick(_) | Command::RegisterNode(_) => return None,
+        Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
+    };
+    Some(id.into())
 }
