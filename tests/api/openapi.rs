@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use reelraft::http::{self, Port};
+use reelraft_model::limits::{PRIORITY_MAX, RETRIES_MAX};
 use serde_json::Value;
 
 use crate::{http::Client, node::start};
@@ -90,6 +91,10 @@ fn the_document_is_whole() {
             assert!(described || status.as_str() < "400", "{what}: {status}");
         }
     }
+    let of_job = &document["components"]["schemas"]["Create"]["properties"];
+    assert_eq!(of_job["priority"]["minimum"], -PRIORITY_MAX);
+    assert_eq!(of_job["priority"]["maximum"], PRIORITY_MAX);
+    assert_eq!(of_job["max_retries"]["maximum"], RETRIES_MAX);
     let mut references = Vec::new();
     find_references(&document, &mut references);
     assert!(!references.is_empty());

@@ -27,6 +27,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod turned;
 
 pub use command::*;
 pub use error::ModelError;
@@ -37,6 +38,7 @@ pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use keys::*;
 pub use rows::*;
-pub use state::{Applied, Mark, State, Turned};
+pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
+pub use turned::{Mark, Turned};

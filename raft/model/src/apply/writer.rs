@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     limits::{PROBLEM_BYTES_MAX, REPLAN_LEVEL},
     rows::{Job, Problem, Task, TaskKey},
-    state::{State, Turned, job_key, task_key},
+    state::{State, job_key, task_key},
+    turned::Turned,
 };
 
 pub(super) struct Writer<'a> {
