@@ -1,5 +1,7 @@
 //! Events of many jobs on one connection: what comes, for whom, and from where on.
 
+use std::time::{Duration, Instant};
+
 use futures::TryStreamExt;
 use reelraft::api::{KeyRequest, WatchEvent};
 use reelraft_harness::{HttpEvent, HttpEvents};
@@ -194,7 +196,15 @@ async fn a_key_hears_of_its_own_tenant_alone_while_it_holds() {
         scope: Scope::Read,
         expires_in_s: 0,
     };
-    let key = access.operator().create_key(request).await.unwrap();
+    // At first the node has not said yet what it can read of the log.
+    let begun = Instant::now();
+    let key = loop {
+        match access.operator().create_key(request.clone()).await {
+            Ok(key) => break key,
+            Err(refused) => assert!(begun.elapsed().as_secs() < 60, "{refused}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let headers = format!("X-API-Key: {}\r\n", key.text.reveal());
     let follow = |query: &str| {
         let path = format!("{PATH}{query}");

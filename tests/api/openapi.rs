@@ -14,6 +14,8 @@ fn paths_of(router: &axum::Router) -> BTreeSet<String> {
     let texts = shown.split('"').skip(1).step_by(2);
     texts
         .filter(|text| text.starts_with('/') && !text.contains("{*"))
+        // Where the refusal of an unknown path stands.
+        .filter(|text| !matches!(*text, "/" | "/api/v1"))
         .map(str::to_string)
         .collect()
 }
