@@ -8,10 +8,9 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    sync::{Arc, Mutex, OnceLock, PoisonError, Weak},
+    sync::{Arc, PoisonError, Weak},
 };
 
-use bytes::Bytes;
 use futures::Stream;
 use reelraft_consensus::{Turn, Turns};
 use reelraft_model::{JobEntry, JobState, Mark, Problem, Scope, Turned};
@@ -25,8 +24,8 @@ use tokio::{
 
 use super::{
     Api, ClusterStatus, Consistency, JobView, Outgoing,
-    cluster::in_short,
     limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY, PROGRESS_KEPT},
+    news::{ClusterNews, Hub, JobNews, Shared},
     not_found,
 };
 
@@ -48,32 +47,6 @@ impl EventsRequest {
     }
 }
 
-/// Something that many are told, in the form that the first of them made of it.
-#[derive(Debug)]
-pub struct Shared<T> {
-    pub value: T,
-    pub text: OnceLock<Bytes>,
-}
-
-impl<T> Shared<T> {
-    fn new(value: T) -> Arc<Self> {
-        let text = OnceLock::new();
-        Arc::new(Shared { value, text })
-    }
-}
-
-/// How far a job is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct JobNews {
-    pub job: String,
-    pub tenant: String,
-    pub shards_total: u32,
-    pub shards_done: u32,
-    pub shards_running: u32,
-    pub frames_total: u64,
-    pub frames_done: u64,
-}
-
 /// What is told.
 #[derive(Clone, Debug)]
 pub enum Event {
@@ -91,34 +64,6 @@ pub enum Event {
     /// Nothing more up to this mark.
     Ping(Mark),
 }
-
-/// What this node tells of progress and the cluster, while somebody follows.
-struct Hub {
-    progress: broadcast::Sender<Arc<Shared<JobNews>>>,
-    cluster: watch::Sender<ClusterNews>,
-}
-
-/// The cluster for those who see all of it, and for all others.
-#[derive(Clone)]
-struct ClusterNews {
-    whole: Arc<Shared<ClusterStatus>>,
-    short: Arc<Shared<ClusterStatus>>,
-}
-
-impl ClusterNews {
-    fn new(whole: ClusterStatus) -> Self {
-        let mut short = whole.clone();
-        short.nodes = short.nodes.into_iter().map(in_short).collect();
-        ClusterNews {
-            whole: Shared::new(whole),
-            short: Shared::new(short),
-        }
-    }
-}
-
-/// The hub, while there is one.
-#[derive(Default)]
-pub struct CurrentHub(Mutex<Weak<Hub>>);
 
 impl Api {
     /// Follows jobs and the cluster, until the client goes.

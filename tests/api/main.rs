@@ -9,6 +9,7 @@ mod http;
 mod keys;
 mod node;
 mod openapi;
+mod routes;
 
 use std::time::Duration;
 
