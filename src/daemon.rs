@@ -5,7 +5,10 @@ use std::io::IsTerminal;
 
 use reelraft::{
     config::{NodeArgs, NodeConfig},
-    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE, OPEN_FILES_WANTED},
+    limits::{
+        MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE,
+        OPEN_FILES_WANTED,
+    },
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
@@ -25,6 +28,7 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
     open_many_files();
     let runtime = runtime();
     let result = runtime.block_on(async {
+        tokio::spawn(give_memory_back());
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(async move {
             stop_signal().await;
@@ -98,6 +102,23 @@ fn keep_memory_together() {
         unsafe { libc::mallopt(name, value) };
     }
 }
+
+/// Gives free memory back now and then that lies between what is used: a start
+/// reads the whole table, and a snapshot may be large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(MALLOC_TRIM_EVERY).await;
+        // SAFETY: takes an integer; the allocator has locks of its own.
+        let trim = || unsafe { libc::malloc_trim(0) };
+        // It looks through all that is free, which may take a moment.
+        let _ = tokio::task::spawn_blocking(trim).await;
+    }
+}
+
+/// Other allocators have their own ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+async fn give_memory_back() {}
 
 /// Other allocators have their own ways.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]
