@@ -5,9 +5,11 @@
 
 mod client;
 mod doors;
+mod events;
 mod http;
 mod keys;
 mod node;
+mod openapi;
 mod routes;
 
 use std::time::Duration;
