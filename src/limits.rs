@@ -218,3 +218,7 @@ const _: () = assert!(
 const _: () = assert!(BEAT_AT_REST.as_millis() as u64 * 3 <= reelraft_model::plan::LEASE_MS);
 const _: () = assert!(GIVE_BACK.as_millis() < STOP_GRACE.as_millis());
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+
+/// Open files that a node takes where it may: all connections that its ports
+/// hold, and some for each stream's bytes.
+pub const OPEN_FILES_WANTED: u64 = 8_192;

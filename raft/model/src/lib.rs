@@ -27,6 +27,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod turned;
 
 pub use command::*;
 pub use error::ModelError;
@@ -40,3 +41,4 @@ pub use rows::*;
 pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
+pub use turned::{Mark, Turned};

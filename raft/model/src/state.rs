@@ -18,6 +18,7 @@ use crate::{
     output_index::OutputIndex,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
+    turned::Turned,
 };
 
 /// The whole table. A clone costs the same whatever its size: it shares all
@@ -55,6 +56,8 @@ pub struct Applied {
     pub replies: Vec<Reply>,
     /// Keys of the rows that were written or removed.
     pub touched: Vec<Vec<u8>>,
+    /// Jobs that came into another state, by id.
+    pub turned: Vec<Turned>,
 }
 
 const CLUSTER_KEY: &[u8] = b"c";
