@@ -69,7 +69,12 @@ const ROOMS: &[Room] = &[
     ("src/lib.rs", &[]),
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
-    ("src/config", &["proto", "raft/model"]),
+    (
+        "src/config",
+        &["src/outside/addresses.rs", "proto", "raft/model"],
+    ),
+    ("src/outside", &["raft/model"]),
+    ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/server", SERVER),
     ("src/grpc", GRPC),
@@ -260,6 +265,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
         &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
     ),
     ("axum", &["src/http"]),
+    ("reqwest", &["src/outside"]),
+    ("rustls", &["src/outside"]),
 ];
 
 /// The room with the longest prefix of a path.

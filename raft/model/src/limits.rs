@@ -132,6 +132,10 @@ pub const REQUEST_MEMORY_MS: u64 = 7 * 24 * 3600 * 1000;
 /// Longest text of a name, tenant or request id, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Longest URL, in bytes: signed ones of object stores, with a session's token in
+/// them, have 2 KB.
+pub const URL_BYTES_MAX: usize = 4 << 10;
+
 /// Longest cause or hint kept in the table. The whole stderr is a blob.
 pub const PROBLEM_BYTES_MAX: usize = 1_000;
 
