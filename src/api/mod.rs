@@ -15,10 +15,12 @@ mod jobs;
 pub mod limits;
 mod outgoing;
 mod outputs;
+mod outside;
 mod submit;
 mod uploads;
 mod views;
 mod watch;
+mod webhooks;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ pub use self::{
     submit::{SubmitRequest, Submitted},
     views::JobView,
     watch::WatchEvent,
+    webhooks::WebhookView,
 };
 use self::{doors::Doors, views::Makers};
 use crate::node::context::NodeContext;
@@ -99,6 +102,9 @@ impl Api {
 
     fn view(&self, entry: &JobEntry) -> JobView {
         let mut view = JobView::new(entry, self.context.report.job(&entry.job.id).as_ref());
+        if view.waiting.is_empty() {
+            view.waiting = outside::fetch_words(&entry.job);
+        }
         if !entry.job.state().ended() {
             let makers = self.makers(&entry.job.spec);
             view.makers = makers.map_or_else(String::new, |makers| makers.to_string());

@@ -31,6 +31,13 @@ pub struct SubmitRequest {
     pub source_bytes: u64,
     /// BLAKE3 over length, head and tail, hex: tells two sources apart early.
     pub source_fingerprint: String,
+    /// Where a home fetches the source from, in place of an upload: size and
+    /// fingerprint are then left out, and the name may be.
+    pub source_url: String,
+    /// Where the job's end is told; empty: nowhere.
+    pub webhook_url: String,
+    /// Where its output is put; empty: nowhere.
+    pub output_url: String,
 }
 
 /// The job of a request.
@@ -133,15 +140,15 @@ impl Api {
     /// # Errors
     /// `bad-request`, `bad-spec`, `encoder-missing`, `empty-source`, `request-id-reused`,
     /// `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`, `mixed-versions`, and
-    /// what keeps the cluster from writing.
-    pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
-        check(&request)?;
+    /// what keeps the cluster from writing; of a source behind a URL, those of
+    /// [`Api::outside_of`].
+    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, Problem> {
+        check_names(&request)?;
+        let outside = self.outside_of(&mut request).await?;
+        check_source(&request)?;
         let spec = spec::resolve(&request.spec)
             .map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))?;
-        let tenant = match request.tenant.as_str() {
-            "" => DEFAULT_TENANT.to_string(),
-            tenant => tenant.to_string(),
-        };
+        let tenant = tenant_of(&request.tenant).to_string();
         let id = job_id(&tenant, &request.request_id);
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
@@ -165,6 +172,7 @@ impl Api {
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
             bounds,
+            outside,
         });
         let (reply, state) = self.apply(command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
@@ -175,7 +183,16 @@ impl Api {
     }
 }
 
-fn check(request: &SubmitRequest) -> Result<(), Problem> {
+/// The tenant that a request means.
+pub(super) fn tenant_of(named: &str) -> &str {
+    if named.is_empty() {
+        DEFAULT_TENANT
+    } else {
+        named
+    }
+}
+
+fn check_names(request: &SubmitRequest) -> Result<(), Problem> {
     for (what, text) in [
         ("tenant", &request.tenant),
         ("request id", &request.request_id),
@@ -194,6 +211,10 @@ fn check(request: &SubmitRequest) -> Result<(), Problem> {
             "send one; the CLI makes one by itself",
         ));
     }
+    Ok(())
+}
+
+fn check_source(request: &SubmitRequest) -> Result<(), Problem> {
     let mut digits = request.source_fingerprint.bytes();
     let hex = digits.all(|digit| digit.is_ascii_hexdigit());
     if !hex || request.source_fingerprint.len() != FINGERPRINT_DIGITS {

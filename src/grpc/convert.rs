@@ -5,7 +5,7 @@ use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
 use reelraft_proto::{problem, v1};
 use tonic::Status;
 
-use super::convert_spec::wire_spec;
+use super::{convert_outside::add_outside, convert_spec::wire_spec};
 use crate::{
     api::{ClusterStatus, JobView, Reference, WatchEvent},
     node::messages::{Lack, NodeStatus},
@@ -59,10 +59,11 @@ pub fn wire_job(view: JobView) -> v1::Job {
         problem,
         created_unix_ms,
         ended_unix_ms,
+        outside,
         // The rest is for nodes alone.
         ..
     } = job;
-    v1::Job {
+    let mut wire = v1::Job {
         id,
         tenant,
         request_id,
@@ -88,7 +89,12 @@ pub fn wire_job(view: JobView) -> v1::Job {
         makers,
         plan_note,
         proof_hash,
+        ..Default::default()
+    };
+    if let Some(outside) = outside {
+        add_outside(&mut wire, outside);
     }
+    wire
 }
 
 fn wire_home(home: Home) -> v1::Home {

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert::{status, wire_event, wire_job, wire_reference, wire_task},
+    convert_outside::{wire_delivery, wire_webhook},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
@@ -59,6 +60,9 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            source_url,
+            webhook_url,
+            output_url,
         } = request.into_inner();
         let request = SubmitRequest {
             tenant,
@@ -67,6 +71,9 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            source_url,
+            webhook_url,
+            output_url,
         };
         let Submitted { job, existed } = self.api.submit(request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitResponse {
@@ -193,6 +200,52 @@ impl Jobs for JobsService {
         let output = self.api.fetch(&job, offset).await.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
+    }
+
+    async fn deliveries(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::DeliveriesResponse>, Status> {
+        let deliveries = self.api.deliveries(&request.into_inner().job).await;
+        let deliveries = deliveries.map_err(status)?;
+        let deliveries = deliveries.iter().map(|it| wire_delivery(it, usize::MAX));
+        Ok(Response::new(v1::DeliveriesResponse {
+            deliveries: deliveries.collect(),
+        }))
+    }
+
+    async fn set_webhook(
+        &self,
+        request: Request<v1::SetWebhookRequest>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let v1::SetWebhookRequest { tenant, url } = request.into_inner();
+        let set = self.api.set_webhook(&tenant, &url).await;
+        Ok(Response::new(wire_webhook(set.map_err(status)?)))
+    }
+
+    async fn rotate_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let rotated = self.api.rotate_webhook(&request.into_inner().tenant).await;
+        Ok(Response::new(wire_webhook(rotated.map_err(status)?)))
+    }
+
+    async fn get_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let webhook = self.api.webhook(&request.into_inner().tenant).await;
+        Ok(Response::new(wire_webhook(webhook.map_err(status)?)))
+    }
+
+    async fn remove_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::RemoveWebhookResponse>, Status> {
+        let removed = self.api.remove_webhook(&request.into_inner().tenant).await;
+        removed.map_err(status)?;
+        Ok(Response::new(v1::RemoveWebhookResponse {}))
     }
 }
 

@@ -9,6 +9,7 @@ pub mod blob_client;
 pub(crate) mod blobs;
 mod cluster;
 pub(crate) mod convert;
+pub(crate) mod convert_outside;
 mod convert_session;
 pub(crate) mod convert_spec;
 mod convert_upload;

@@ -29,11 +29,17 @@ use crate::{
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Create {
-    source_bytes: u64,
+    source_bytes: Option<u64>,
     #[serde(default)]
     source_name: String,
     #[serde(default)]
     source_fingerprint: String,
+    #[serde(default)]
+    source_url: String,
+    #[serde(default)]
+    webhook_url: String,
+    #[serde(default)]
+    output_url: String,
     #[serde(default)]
     tenant: String,
     #[serde(default)]
@@ -47,19 +53,30 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         source_bytes,
         source_name,
         source_fingerprint,
+        source_url,
+        webhook_url,
+        output_url,
         tenant,
         spec,
     } = json_body(body).await?;
+    if source_bytes.is_none() && source_url.is_empty() {
+        let hint = "say how long the file is that follows, or where it is fetched from";
+        return Err(Refusal::bad_request("there is no source_bytes", hint));
+    }
+    let source_bytes = source_bytes.unwrap_or_default();
     let request = SubmitRequest {
         tenant,
         request_id,
         spec: spec::from_values(spec)?,
-        source_fingerprint: match source_fingerprint.is_empty() {
+        source_fingerprint: match source_fingerprint.is_empty() && source_url.is_empty() {
             true => spec::fingerprint(source_bytes, &source_name),
             false => source_fingerprint,
         },
         source_name,
         source_bytes,
+        source_url,
+        webhook_url,
+        output_url,
     };
     let submitted = faces.api.submit(request).await?;
     let status = match submitted.existed {

@@ -26,5 +26,6 @@ mod spec;
 mod tails;
 mod transcode;
 mod tus;
+mod webhooks;
 
 pub use self::{faces::Faces, router::router};

@@ -13,7 +13,7 @@ use reelraft_model::Problem;
 
 use super::{
     access, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
-    sources, transcode, tus,
+    sources, transcode, tus, webhooks,
 };
 
 /// The routes. `/healthz` and `/readyz` need no secret.
@@ -36,8 +36,16 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/reference", on(get(jobs::reference)))
         .route("/jobs/{id}/events", on(get(jobs::events)))
         .route("/jobs/{id}/source", on(put(sources::put)))
+        .route("/jobs/{id}/deliveries", on(get(webhooks::deliveries)))
         .route("/jobs/{id}/output", on(get(outputs::get)))
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
+        .route(
+            "/webhooks",
+            on(get(webhooks::show)
+                .put(webhooks::set)
+                .delete(webhooks::remove)),
+        )
+        .route("/webhooks/rotate", on(post(webhooks::rotate)))
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
         .layer(middleware::from_fn_with_state(faces.clone(), admit));

@@ -3,7 +3,7 @@
 use std::{error::Error, sync::Arc};
 
 use reqwest::{
-    Client, Method, Response, StatusCode, Url,
+    Body, Client, Method, Response, StatusCode, Url,
     header::{HeaderMap, LOCATION},
 };
 use rustls::crypto::ring;
@@ -15,8 +15,6 @@ use super::{
     limits::{CONNECT_MAX, REDIRECTS_MAX, SILENCE_MAX},
     url,
 };
-
-pub use reqwest::Body;
 
 /// An answer, of which only the head was read.
 pub type Answer = Response;
@@ -86,6 +84,17 @@ impl Outside {
         Outside { client, guard }
     }
 
+    /// Judges the host of a URL, where it is written as an address: a name may
+    /// lead elsewhere when it is asked for.
+    ///
+    /// # Errors
+    /// [`OutsideError::Refused`].
+    pub fn check(&self, url: &Url) -> Result<(), OutsideError> {
+        let host = url.host_str().unwrap_or_default();
+        let refused = |refused: RefusedHost| OutsideError::Refused(refused.host);
+        self.guard.check_literal(host).map_err(refused)
+    }
+
     /// Asks once, and follows no redirect.
     ///
     /// # Errors
@@ -97,9 +106,7 @@ impl Outside {
         headers: HeaderMap,
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
-        let host = url.host_str().unwrap_or_default();
-        let refused = |refused: RefusedHost| OutsideError::Refused(refused.host);
-        self.guard.check_literal(host).map_err(refused)?;
+        self.check(url)?;
         let mut request = self.client.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);

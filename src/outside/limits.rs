@@ -13,3 +13,6 @@ pub const REDIRECTS_MAX: usize = 5;
 
 /// Longest name that is taken from an answer; those of file systems end here.
 pub const NAME_BYTES_MAX: usize = 255;
+
+/// Longest entity tag that is kept with a job; those of stores have 40 bytes.
+pub const VALIDATOR_BYTES_MAX: usize = 256;

@@ -2,8 +2,8 @@
 //! client named. All of them go through [`Outside`], and so through one guard.
 //!
 //! ```text
-//! url (what a client may name) -> client (one request, redirects by hand)
-//!                                    '-> guard (who may be connected to) -> addresses
+//! source (a file behind a URL) -> client (one request, redirects by hand)
+//!   '-> url (what may be named)     '-> guard (who may be connected to) -> addresses
 //! ```
 //! A URL is hostile: it may name this node, its neighbours, or the machine that
 //! hands out a cloud's keys. Only global addresses are connected to, and those
@@ -14,12 +14,16 @@ pub mod addresses;
 mod client;
 mod guard;
 pub mod limits;
+mod source;
 #[cfg(test)]
 mod tests;
 mod url;
 
+pub use reqwest::{Body, Method, header};
+
 pub use self::{
-    client::{Answer, Body, Outside, OutsideError},
+    client::{Answer, Outside, OutsideError},
     guard::{Lookup, SystemLookup},
-    url::{check, host_of, name_of, shown},
+    source::{Found, Remote, SourceError, look},
+    url::{check, host_of},
 };

@@ -1,5 +1,4 @@
-//! What a client may name, and what of it may be shown: a URL's query often is a
-//! signature that gives its holder access.
+//! What a client may name, and what a file is called that it names.
 
 use reelraft_model::{Problem, limits::URL_BYTES_MAX};
 use reqwest::Url;
@@ -34,12 +33,6 @@ pub fn check(what: &str, text: &str) -> Result<Url, Problem> {
     }
 }
 
-/// A URL without its query: what may be shown.
-pub fn shown(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    url[..end].to_string()
-}
-
 /// The host of a URL that was checked, for people and for counting.
 pub fn host_of(url: &str) -> String {
     let host = Url::parse(url).ok();
@@ -55,7 +48,7 @@ pub fn name_of(url: &Url) -> String {
 }
 
 /// A name without folders and control characters, of a bounded length.
-fn plain_name(text: &str) -> String {
+pub fn plain_name(text: &str) -> String {
     let last = text.rsplit(['/', '\\']).next().unwrap_or_default();
     let mut name: String = last.chars().filter(|letter| !letter.is_control()).collect();
     while name.len() > NAME_BYTES_MAX {
@@ -92,8 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_query_is_never_shown_and_names_are_plain() {
-        assert_eq!(shown("https://h/a/b.mp4?X-Sig=1#f"), "https://h/a/b.mp4");
+    fn names_are_plain() {
         for (url, name) in [
             ("https://h/a/b%20c.mp4?x=y/z", "b c.mp4"),
             ("https://h", "source"),

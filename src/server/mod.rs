@@ -109,6 +109,7 @@ async fn serve(
             patience,
             stop.clone(),
         )),
+        tokio::spawn(leader::deliveries::run(context.clone(), stop.clone())),
         tokio::spawn(home::run(context.clone(), stop.clone())),
     ];
     let mut fatal = cluster.fatal();

@@ -156,6 +156,7 @@ pub async fn start_without_worker(
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let intake = Intake::new(cluster.clone(), sessions.clone());
+    tokio::spawn(leader::deliveries::run(context.clone(), stop.clone()));
     tokio::spawn(leader::run(cluster, sessions, PATIENCE, stop));
     (context, intake, stopper)
 }

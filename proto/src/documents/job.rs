@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{
     field::{above_zero, text},
+    outside::Delivery,
     spec::Spec,
     words::job_state,
 };
@@ -38,6 +39,10 @@ pub struct Job<'a> {
     pub plan_note: Option<&'a str>,
     pub created_unix_ms: u64,
     pub ended_unix_ms: Option<u64>,
+    pub source_url: Option<&'a str>,
+    pub webhook_url: Option<&'a str>,
+    pub output_url: Option<&'a str>,
+    pub deliveries: Vec<Delivery<'a>>,
 }
 
 /// Why a job failed.
@@ -96,6 +101,10 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             plan_note: text(&job.plan_note),
             created_unix_ms: job.created_unix_ms,
             ended_unix_ms: above_zero(job.ended_unix_ms),
+            source_url: text(&job.source_url),
+            webhook_url: text(&job.webhook_url),
+            output_url: text(&job.output_url),
+            deliveries: job.deliveries.iter().map(Delivery::from).collect(),
         }
     }
 }

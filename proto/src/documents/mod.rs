@@ -7,12 +7,14 @@
 mod cluster;
 mod field;
 mod job;
+mod outside;
 mod spec;
 mod task;
 mod words;
 
 pub use cluster::{Leader, Node, Nodes, Status};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
+pub use outside::{Delivery, DeliveryAttempt, DeliveryList, Webhook};
 pub use spec::Spec;
 pub use task::{Task, TaskList};
 pub use words::{crop_option, fps_fraction, job_state, pad_option, task_state};

@@ -6,6 +6,7 @@ mod homes;
 mod housekeeping;
 mod jobs;
 mod keys;
+mod outside;
 mod replan;
 mod stages;
 mod tasks;
@@ -68,6 +69,10 @@ impl Writer<'_> {
             Command::CreateKey(c) => self.create_key(c),
             Command::RevokeKey(c) => self.revoke_key(c),
             Command::SetQuota(c) => self.set_quota(c),
+            Command::SetWebhook(c) => self.set_webhook(c),
+            Command::RemoveWebhook(c) => self.remove_webhook(c),
+            Command::RecordDelivery(c) => self.record_delivery(c),
+            Command::FailFetch(c) => self.fail_fetch(c),
         }
     }
 }

@@ -17,6 +17,8 @@ pub(crate) struct JobIndex {
     unfolded: Set<(bool, u64)>,
     /// Folded jobs, by the time of that.
     folded: Set<(u64, u64)>,
+    /// Jobs with something to be sent, by the time from which on.
+    deliveries: Set<(u64, u64)>,
 }
 
 /// The jobs of one tenant.
@@ -57,6 +59,9 @@ impl JobIndex {
             bytes: had.bytes.saturating_add(bytes_of(after)),
         };
         self.tenants.insert_mut(after.tenant.clone(), count);
+        if let Some(due_ms) = after.delivery_due_ms() {
+            self.deliveries.insert_mut((due_ms, age));
+        }
         if uploads {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
         } else if after.summary.is_some() {
@@ -79,6 +84,9 @@ impl JobIndex {
             }
         }
         let age = job.created_index;
+        if let Some(due_ms) = job.delivery_due_ms() {
+            self.deliveries.remove_mut(&(due_ms, age));
+        }
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
@@ -109,5 +117,11 @@ impl JobIndex {
     /// Folded jobs with their stamps, the first to be folded first.
     pub fn folded(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.folded.iter().copied()
+    }
+
+    /// Jobs with something to be sent, with the time from which on, the first
+    /// first.
+    pub fn deliveries(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.deliveries.iter().copied()
     }
 }

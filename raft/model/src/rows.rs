@@ -11,7 +11,7 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
-use crate::summary::Summary;
+use crate::{outside::Outside, summary::Summary};
 
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
@@ -310,6 +310,9 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// What it has to do with the outside, if anything.
+    #[prost(message, optional, tag = "60")]
+    pub outside: Option<Outside>,
 }
 
 impl Job {

@@ -18,6 +18,7 @@ use crate::{
     limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
+    outside::{Webhook, webhook_key},
     rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
     task_counts::TaskCounts,
 };
@@ -46,6 +47,8 @@ pub struct State {
     keys: Map<String, Arc<Key>>,
     /// Of the tenants that have one of their own.
     quotas: Map<String, Arc<Quota>>,
+    /// Of the tenants that have one.
+    pub(crate) webhooks: Map<String, Arc<Webhook>>,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -286,7 +289,7 @@ impl State {
         self.index.folded().filter_map(|(_, age)| self.at_age(age))
     }
 
-    fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
+    pub(crate) fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
         self.jobs.get(self.by_age.get(&age)?)
     }
 
@@ -367,6 +370,7 @@ impl State {
             "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
             "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
+            "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -402,12 +406,15 @@ impl State {
                 .iter()
                 .map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
         });
+        let webhooks = self.webhooks.values();
+        let webhooks = webhooks.map(|it| (webhook_key(&it.tenant), it.encode_to_vec()));
         cluster
             .chain(jobs)
             .chain(keys)
             .chain(nodes)
             .chain(quotas)
             .chain(tasks)
+            .chain(webhooks)
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -430,6 +437,7 @@ impl State {
                 Some(b'j') => state.put_job(row(&value)?),
                 Some(b'k') => state.put_key(row(&value)?),
                 Some(b'q') => state.put_quota(row(&value)?),
+                Some(b'w') => state.put_webhook(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

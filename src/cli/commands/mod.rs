@@ -7,6 +7,7 @@ mod job;
 mod out_folder;
 mod request_options;
 mod transcode;
+mod webhook;
 
 use clap::Subcommand;
 
@@ -23,6 +24,9 @@ pub enum ClientCommand {
     /// Show the cluster and its nodes
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// Have the end of each job told to a URL
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
 }
 
 /// Runs one command.
@@ -38,5 +42,6 @@ pub async fn run(
         ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
         ClientCommand::Job(command) => job::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
+        ClientCommand::Webhook(command) => webhook::run(client, command, output).await,
     }
 }

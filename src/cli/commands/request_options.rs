@@ -16,6 +16,13 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME", default_value = "default",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: String,
+    /// Have the end of the job told to this URL, signed with the tenant's secret
+    /// (`reelraft webhook set` makes it)
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// Have the output put to this URL with HTTP PUT, such as a signed one of S3
+    #[arg(long, value_name = "URL")]
+    pub output_url: Option<String>,
 }
 
 /// What may be done to a file that is there.

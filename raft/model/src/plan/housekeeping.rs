@@ -62,7 +62,10 @@ fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
     let old = health.keep_ended_ms.into_iter().flat_map(|keep_ms| {
         let now_ms = state.cluster_ms();
         let folded = state.folded().map(|entry| &entry.job);
-        folded.take_while(move |job| job.folded_cluster_ms.saturating_add(keep_ms) <= now_ms)
+        let old =
+            folded.take_while(move |job| job.folded_cluster_ms.saturating_add(keep_ms) <= now_ms);
+        // What is still to be sent of it would go, too.
+        old.filter(|job| job.pending_deliveries().next().is_none())
     });
     old.map(|job| {
         Command::DeleteJob(DeleteJob {
