@@ -10,9 +10,7 @@ use std::{
 };
 
 use futures::StreamExt;
-use reelraft_model::{
-    Command, FailFetch, Job, Problem, home_rules::must_fetch, limits::FETCH_PATIENCE_MS,
-};
+use reelraft_model::{Command, FailFetch, Job, home_rules::must_fetch, limits::FETCH_PATIENCE_MS};
 use tokio::{
     sync::{mpsc, watch},
     task::{AbortHandle, JoinSet},
@@ -67,17 +65,16 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
         fetches.look();
         let next = fetches.failures.values().filter_map(|it| it.until).min();
         let next = next.unwrap_or_else(|| Instant::now() + DUTY_TICK);
-        tokio::select! {
+        let ended = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            ended = fetches.tasks.join_next(), if !fetches.tasks.is_empty() => {
-                match ended {
-                    Some(Ok((job, end))) => fetches.end(&job, end).await,
-                    Some(Err(ended)) => fetches.running.retain(|_, task| task.id() != ended.id()),
-                    None => {}
-                }
-            }
-            _ = applied.changed() => sleep(FETCH_LOOK_PAUSE).await,
-            () = sleep_until(next) => {}
+            ended = fetches.tasks.join_next(), if !fetches.tasks.is_empty() => ended,
+            _ = applied.changed() => None,
+            () = sleep_until(next) => None,
+        };
+        match ended {
+            Some(Ok((job, end))) => fetches.end(&job, end).await,
+            Some(Err(ended)) => fetches.running.retain(|_, task| task.id() != ended.id()),
+            None => sleep(FETCH_LOOK_PAUSE).await,
         }
     }
 }

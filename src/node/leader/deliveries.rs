@@ -52,17 +52,18 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
             sender.send_due();
         }
         let pause = if leads { PLAN_TICK_IDLE } else { DUTY_TICK };
-        tokio::select! {
+        let ended = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return,
-            Some(ended) = sender.tasks.join_next() => {
-                // One that panicked stays in flight: it would do so again.
-                if let Ok(key) = ended {
-                    sender.in_flight.remove(&key);
-                }
-            }
-            _ = applied.changed(), if leads => tokio::time::sleep(FETCH_LOOK_PAUSE).await,
-            _ = leadership.changed() => {}
-            () = tokio::time::sleep(pause) => {}
+            Some(ended) = sender.tasks.join_next() => Some(ended),
+            _ = applied.changed(), if leads => None,
+            _ = leadership.changed() => None,
+            () = tokio::time::sleep(pause) => None,
+        };
+        match ended {
+            Some(Ok(key)) => drop(sender.in_flight.remove(&key)),
+            // One that panicked stays in flight: it would do so again.
+            Some(Err(_)) => {}
+            None => tokio::time::sleep(FETCH_LOOK_PAUSE).await,
         }
     }
 }
