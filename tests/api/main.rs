@@ -6,6 +6,7 @@
 mod doors;
 mod http;
 mod node;
+mod outside;
 
 use std::time::Duration;
 

@@ -8,6 +8,7 @@ mod calm;
 mod differs;
 mod http;
 mod lost;
+mod outside;
 mod refusals;
 mod same_bytes;
 
