@@ -8,13 +8,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod outside;
 mod show;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, JobBounds, KeepHistory, PlanAppend, Problem, RegisterNode, Release,
+    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode, Release,
     Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
@@ -146,6 +147,8 @@ impl World {
             }
             "register" => self.register(&words),
             "key" | "revoke" | "quota" => self.change_access(&words),
+            "webhook" | "unhook" | "sent" | "unfetchable" => self.change_outside(&words),
+            "due" => self.due(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),
@@ -219,7 +222,8 @@ impl World {
         String::new()
     }
 
-    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
+    /// [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
@@ -228,6 +232,13 @@ impl World {
         });
         let tenant = option(words, "tenant").unwrap_or("t");
         let request = option(words, "request").unwrap_or(words[1]);
+        let url = |key| option(words, key).unwrap_or_default().to_string();
+        let outside = Outside {
+            source_url: url("from"),
+            webhook_url: url("told"),
+            output_url: url("put"),
+            ..Default::default()
+        };
         self.names.insert(words[1].into(), job_id(tenant, request));
         self.one(Command::CreateJob(CreateJob {
             tenant: tenant.into(),
@@ -235,6 +246,7 @@ impl World {
             spec: spec.unwrap(),
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
             bounds: Some(self.bounds),
+            outside: (outside != Outside::default()).then_some(outside),
             ..Default::default()
         }))
     }

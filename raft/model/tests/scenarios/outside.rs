@@ -1,0 +1,82 @@
+//! Script commands about sources behind URLs, webhooks and deliveries.
+
+use std::fmt::Write;
+
+use reelraft_model::{
+    Command, DeliveryAttempt, DeliveryOutcome, FailFetch, Job, Problem, RecordDelivery,
+    RemoveWebhook, SetWebhook,
+};
+
+use super::{World, number, option};
+
+impl World {
+    /// `webhook TENANT [url=] [secret=] [rotate] [max=9]`, `unhook TENANT`,
+    /// `sent JOB NUMBER OUTCOME attempts=0 [ms=0]` and `unfetchable JOB`
+    pub fn change_outside(&mut self, words: &[&str]) -> String {
+        let command = match words[0] {
+            "webhook" => Command::SetWebhook(SetWebhook {
+                tenant: words[1].into(),
+                url: option(words, "url").unwrap_or_default().into(),
+                secret: option(words, "secret").unwrap_or_default().into(),
+                rotate: words.contains(&"rotate"),
+                webhooks_max: option(words, "max").map_or(9, |_| number(words, "max")),
+                ..Default::default()
+            }),
+            "unhook" => Command::RemoveWebhook(RemoveWebhook {
+                tenant: words[1].into(),
+            }),
+            "sent" => Command::RecordDelivery(self.attempt(words)),
+            _ => Command::FailFetch(FailFetch {
+                job: self.job(words[1]),
+                problem: Problem::new("source-refused", "it answers 404", "look"),
+                unix_ms: 0,
+            }),
+        };
+        self.one(command)
+    }
+
+    fn attempt(&self, words: &[&str]) -> RecordDelivery {
+        let outcome = match words[3] {
+            "delivered" => DeliveryOutcome::Delivered,
+            "again" => DeliveryOutcome::Again,
+            "never" => DeliveryOutcome::Never,
+            "gone" => DeliveryOutcome::Gone,
+            other => panic!("no outcome {other}"),
+        };
+        RecordDelivery {
+            job: self.job(words[1]),
+            number: words[2].parse().unwrap(),
+            attempts: number(words, "attempts"),
+            outcome: outcome.into(),
+            attempt: DeliveryAttempt::default(),
+            cluster_ms: option(words, "ms").map_or(0, |_| number(words, "ms")),
+        }
+    }
+
+    /// What is due, as the leader sees it: `due MS`
+    pub fn due(&self, words: &[&str]) -> String {
+        let now_ms: u64 = words[1].parse().unwrap();
+        let due = self.state.deliveries_due();
+        let due = due.take_while(|(due_ms, _)| *due_ms <= now_ms);
+        let jobs: Vec<&str> = due.map(|(_, entry)| entry.job.id.as_str()).collect();
+        format!("{}\n", self.aliased(&jobs.join(" ")))
+    }
+}
+
+/// What of a job has to do with the outside.
+pub fn show_outside(job: &Job) -> String {
+    let mut text = String::new();
+    let Some(outside) = &job.outside else {
+        return text;
+    };
+    if !outside.source_url.is_empty() {
+        write!(text, " from {}", outside.source_url).unwrap();
+    }
+    for delivery in &outside.deliveries {
+        let (number, kind, state) = (delivery.number, delivery.kind(), delivery.state());
+        let (kind, state, tries) = (kind.name(), state.name(), delivery.attempts);
+        let (event, due) = (&delivery.event, delivery.due_cluster_ms);
+        write!(text, " {number}:{kind} of {event} {state} after {tries}, due {due}").unwrap();
+    }
+    text
+}
