@@ -1,58 +1,72 @@
 //! What a job takes from the outside and sends there: its source behind a URL, its
 //! webhook and output URL, and the log of what was sent.
 
-use reelraft_model::{
-    Delivery, Job, JobState, Outside, Problem, job_id,
-    limits::{OUTSIDE_LEVEL, URL_BYTES_MAX},
-    shown_url,
-};
+use reelraft_model::{Delivery, Outside, Problem, Scope, limits::OUTSIDE_LEVEL};
 
-use super::{Api, Consistency, SubmitRequest, bad_request, submit::tenant_of};
+use super::{Api, Consistency};
 use crate::outside::{Found, check, look};
 
+/// What a request says of the outside.
+pub(super) struct Asked<'a> {
+    pub tenant: &'a str,
+    /// The job's id.
+    pub job: &'a str,
+    pub source_url: &'a str,
+    pub webhook_url: &'a str,
+    pub output_url: &'a str,
+}
+
+/// A source behind a URL, as a request for a job says what it is.
+pub(super) struct KnownSource {
+    pub bytes: u64,
+    pub name: String,
+    pub fingerprint: String,
+    validator: String,
+}
+
 impl Api {
-    /// What a request has to do with the outside. Of a source behind a URL, its
-    /// length and name are asked for and put into the request; of one whose job
-    /// exists they are those of the job.
+    /// What a job has to do with the outside, and of a source behind a URL what it
+    /// is: its length and name are asked for. Those of a job that exists are the
+    /// job's.
     ///
     /// # Errors
     /// `bad-url`, `refused-address`, `source-unreachable`, `source-refused`,
     /// `source-length-unknown`, `no-webhook-secret`, `mixed-versions`.
     pub(super) async fn outside_of(
         &self,
-        request: &mut SubmitRequest,
-    ) -> Result<Option<Outside>, Problem> {
-        let SubmitRequest {
+        asked: Asked<'_>,
+    ) -> Result<(Option<Outside>, Option<KnownSource>), Problem> {
+        let Asked {
             source_url,
             webhook_url,
             output_url,
             ..
-        } = &*request;
+        } = asked;
         if [source_url, webhook_url, output_url]
             .iter()
             .all(|url| url.is_empty())
         {
-            return Ok(None);
+            return Ok((None, None));
         }
-        let tenant = tenant_of(&request.tenant);
         let mut outside = Outside {
-            source_url: source_url.clone(),
-            webhook_url: webhook_url.clone(),
-            output_url: output_url.clone(),
+            source_url: source_url.to_string(),
+            webhook_url: webhook_url.to_string(),
+            output_url: output_url.to_string(),
             ..Default::default()
         };
         self.check_outside_level()?;
         self.check_url("output_url", output_url)?;
         self.check_url("webhook_url", webhook_url)?;
         if !webhook_url.is_empty() {
-            self.check_secret(tenant).await?;
+            self.check_secret(asked.tenant).await?;
         }
-        if !source_url.is_empty() {
-            self.check_url("source_url", source_url)?;
-            let id = job_id(tenant, &request.request_id);
-            outside.source_validator = self.find_source(&id, request).await?;
+        if source_url.is_empty() {
+            return Ok((Some(outside), None));
         }
-        Ok(Some(outside))
+        self.check_url("source_url", source_url)?;
+        let source = self.find_source(asked.job, source_url).await?;
+        outside.source_validator = source.validator.clone();
+        Ok((Some(outside), Some(source)))
     }
 
     /// Refuses what no node could ever ask for; none is no URL to refuse.
@@ -61,7 +75,7 @@ impl Api {
             return Ok(());
         }
         let url = check(what, url)?;
-        self.context.outside.check(&url).map_err(|error| {
+        self.context().outside.check(&url).map_err(|error| {
             let hint = "give a public address, or have --allow-addresses set for this one";
             Problem::new("refused-address", format!("the {what}: {error}"), hint)
         })
@@ -79,8 +93,8 @@ impl Api {
     }
 
     async fn check_secret(&self, tenant: &str) -> Result<(), Problem> {
-        let state = self.state(Consistency::Linearizable).await?;
-        match state.webhook(tenant) {
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        match seen.whole().webhook(tenant) {
             Some(_) => Ok(()),
             None => Err(Problem::new(
                 "no-webhook-secret",
@@ -90,36 +104,33 @@ impl Api {
         }
     }
 
-    /// Fills in what a source is; gives what tells whether it changes.
-    async fn find_source(&self, id: &str, request: &mut SubmitRequest) -> Result<String, Problem> {
-        if request.source_bytes != 0 || !request.source_fingerprint.is_empty() {
-            return Err(bad_request(
-                "both a source_url and what the source is are given",
-                "leave the size out: the node asks for it",
-            ));
+    async fn find_source(&self, job: &str, source_url: &str) -> Result<KnownSource, Problem> {
+        let fingerprint = fingerprint(source_url);
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        if let Ok(known) = seen.remembered(job)
+            && known.job.source_fingerprint == fingerprint
+        {
+            return Ok(KnownSource {
+                bytes: known.job.source_bytes,
+                name: known.job.source_name.clone(),
+                fingerprint,
+                validator: String::new(),
+            });
         }
-        request.source_fingerprint = fingerprint(&request.source_url);
-        let state = self.state(Consistency::Linearizable).await?;
-        let known = state.job(id).map(|entry| &entry.job);
-        let same = known.filter(|job| job.source_fingerprint == request.source_fingerprint);
-        if let Some(job) = same {
-            request.source_bytes = job.source_bytes;
-            request.source_name = job.source_name.clone();
-            return Ok(String::new());
-        }
-        drop(state);
-        let url = check("source_url", &request.source_url)?;
-        let found = look(&self.context.outside, &url).await;
+        drop(seen);
+        let url = check("source_url", source_url)?;
+        let found = look(&self.context().outside, &url).await;
         let Found {
             bytes,
             name,
             validator,
-        } = found.map_err(|error| error.problem(&request.source_url))?;
-        request.source_bytes = bytes;
-        if request.source_name.is_empty() {
-            request.source_name = name;
-        }
-        Ok(validator)
+        } = found.map_err(|error| error.problem(source_url))?;
+        Ok(KnownSource {
+            bytes,
+            name,
+            fingerprint,
+            validator,
+        })
     }
 
     /// What was or is to be sent for a job, each with its latest attempts.
@@ -127,7 +138,9 @@ impl Api {
     /// # Errors
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn deliveries(&self, id: &str) -> Result<Vec<Delivery>, Problem> {
-        let entry = self.entry(id, Consistency::Linearizable).await?;
+        let entry = self
+            .entry(Scope::Read, id, Consistency::Linearizable)
+            .await?;
         Ok(entry.job.deliveries().to_vec())
     }
 }
@@ -139,16 +152,3 @@ fn fingerprint(url: &str) -> String {
         .to_hex()
         .to_string()
 }
-
-/// Why a job whose source is fetched waits; empty if it does not.
-pub(super) fn fetch_words(job: &Job) -> String {
-    let home = job.current_homes().next();
-    match (job.state(), job.fetches_from(), home) {
-        (JobState::Uploading, Some(url), Some(home)) => {
-            format!("node {} fetches {}", home.node, shown_url(url))
-        }
-        _ => String::new(),
-    }
-}
-
-const _: () = assert!(URL_BYTES_MAX <= 4 << 10, "three of them fit into a row");

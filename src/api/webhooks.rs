@@ -3,7 +3,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reelraft_model::{
-    Command, Problem, RemoveWebhook, SetWebhook, Webhook,
+    Command, Problem, RemoveWebhook, Scope, SetWebhook, Webhook,
     limits::{NAME_BYTES_MAX, WEBHOOKS_MAX},
 };
 
@@ -32,10 +32,11 @@ impl Api {
     /// A tenant's webhook.
     ///
     /// # Errors
-    /// `not-found`, and what keeps the cluster from reading.
+    /// `not-found`, `forbidden`, and what keeps the cluster from reading.
     pub async fn webhook(&self, tenant: &str) -> Result<WebhookView, Problem> {
-        let tenant = tenant_of(tenant);
-        let state = self.state(Consistency::Linearizable).await?;
+        let tenant = tenant_of(self.tenant(Scope::Read, tenant)?);
+        let seen = self.seen(Scope::Read, Consistency::Linearizable).await?;
+        let state = seen.whole();
         let webhook = state.webhook(tenant).ok_or_else(|| no_webhook(tenant))?;
         Ok(view(webhook, state.cluster_ms(), String::new()))
     }
@@ -65,7 +66,7 @@ impl Api {
         url: &str,
         rotate: bool,
     ) -> Result<WebhookView, Problem> {
-        let tenant = tenant_of(tenant);
+        let tenant = tenant_of(self.tenant(Scope::Admin, tenant)?);
         if tenant.len() > NAME_BYTES_MAX {
             return Err(bad_request("the tenant's name is too long", "shorten it"));
         }
@@ -80,7 +81,7 @@ impl Api {
             unix_ms: unix_ms(),
             webhooks_max: WEBHOOKS_MAX,
         });
-        let (reply, state) = self.apply(command).await?;
+        let (reply, state) = self.apply(Scope::Admin, tenant, command).await?;
         let webhook = state.webhook(tenant).ok_or_else(|| no_webhook(tenant))?;
         let made = rotate || !reply.existed;
         let secret = if made { secret } else { String::new() };
@@ -93,9 +94,11 @@ impl Api {
     /// # Errors
     /// What keeps the cluster from writing.
     pub async fn remove_webhook(&self, tenant: &str) -> Result<(), Problem> {
-        let tenant = tenant_of(tenant).to_string();
-        let command = Command::RemoveWebhook(RemoveWebhook { tenant });
-        self.apply(command).await.map(drop)
+        let tenant = tenant_of(self.tenant(Scope::Admin, tenant)?);
+        let command = Command::RemoveWebhook(RemoveWebhook {
+            tenant: tenant.to_string(),
+        });
+        self.apply(Scope::Admin, tenant, command).await.map(drop)
     }
 }
 

@@ -60,6 +60,8 @@ pub fn wire_job(view: JobView) -> v1::Job {
         created_unix_ms,
         ended_unix_ms,
         outside,
+        priority,
+        max_retries,
         // The rest is for nodes alone.
         ..
     } = job;
@@ -89,6 +91,8 @@ pub fn wire_job(view: JobView) -> v1::Job {
         makers,
         plan_note,
         proof_hash,
+        priority,
+        max_retries,
         ..Default::default()
     };
     if let Some(outside) = outside {

@@ -15,23 +15,13 @@ use super::{
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
     listener::stream_end,
+    places::api_of,
 };
-use crate::api::{
-    Api, Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest,
-};
+use crate::api::{Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest};
 
-/// The `Jobs` service of one node.
+/// The `Jobs` service of one node, over what each caller may ask.
 #[derive(Clone)]
-pub struct JobsService {
-    api: Api,
-}
-
-impl JobsService {
-    /// The service over what a client may ask.
-    pub fn new(api: Api) -> Self {
-        JobsService { api }
-    }
-}
+pub struct JobsService;
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -53,6 +43,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::SubmitRequest {
             tenant,
             request_id,
@@ -63,6 +54,8 @@ impl Jobs for JobsService {
             source_url,
             webhook_url,
             output_url,
+            priority,
+            max_retries,
         } = request.into_inner();
         let request = SubmitRequest {
             tenant,
@@ -74,8 +67,10 @@ impl Jobs for JobsService {
             source_url,
             webhook_url,
             output_url,
+            priority,
+            max_retries,
         };
-        let Submitted { job, existed } = self.api.submit(request).await.map_err(status)?;
+        let Submitted { job, existed } = api.submit(request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitResponse {
             job: Some(wire_job(job)),
             existed,
@@ -86,16 +81,18 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<v1::UploadClient>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
+        let api = api_of(&request)?;
         let incoming = request.into_inner().map(upload_request);
-        let replies = self.api.upload(incoming).await.map_err(status)?;
+        let replies = api.upload(incoming).await.map_err(status)?;
         replies.on_stall(stream_end());
         let replies = replies.map_ok(wire_reply).map_err(status);
         Ok(Response::new(Box::pin(replies)))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
+        let api = api_of(&request)?;
         let v1::GetRequest { job, local } = request.into_inner();
-        let view = self.api.job(&job, consistency(local)).await;
+        let view = api.job(&job, consistency(local)).await;
         Ok(Response::new(wire_job(view.map_err(status)?)))
     }
 
@@ -103,6 +100,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::ListRequest {
             tenant,
             page_size,
@@ -118,7 +116,7 @@ impl Jobs for JobsService {
         let Page {
             items,
             next_page_token,
-        } = self.api.list(request).await.map_err(status)?;
+        } = api.list(request).await.map_err(status)?;
         Ok(Response::new(v1::ListResponse {
             jobs: items.into_iter().map(wire_job).collect(),
             next_page_token,
@@ -129,25 +127,29 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let api = api_of(&request)?;
         let id = request.into_inner().job;
-        let events = self.api.watch(&id).await.map_err(status)?;
+        let events = api.watch(&id).await.map_err(status)?;
         events.on_stall(stream_end());
         let events = events.map_ok(wire_event).map_err(status);
         Ok(Response::new(Box::pin(events)))
     }
 
     async fn cancel(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let cancelled = self.api.cancel(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let cancelled = api.cancel(&request.into_inner().job).await;
         Ok(Response::new(wire_job(cancelled.map_err(status)?)))
     }
 
     async fn replan(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let planned = self.api.replan(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let planned = api.replan(&request.into_inner().job).await;
         Ok(Response::new(wire_job(planned.map_err(status)?)))
     }
 
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let deleted = self.api.delete(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let deleted = api.delete(&request.into_inner().job).await;
         Ok(Response::new(wire_job(deleted.map_err(status)?)))
     }
 
@@ -155,6 +157,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::TasksRequest>,
     ) -> Result<Response<v1::TasksResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::TasksRequest {
             job,
             page_size,
@@ -168,7 +171,7 @@ impl Jobs for JobsService {
         let Page {
             items,
             next_page_token,
-        } = self.api.tasks(request).await.map_err(status)?;
+        } = api.tasks(request).await.map_err(status)?;
         Ok(Response::new(v1::TasksResponse {
             tasks: items.iter().map(wire_task).collect(),
             next_page_token,
@@ -179,7 +182,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::ProofResponse>, Status> {
-        let proof = self.api.proof(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let proof = api.proof(&request.into_inner().job).await;
         let json = proof.map_err(status)?;
         Ok(Response::new(v1::ProofResponse { json }))
     }
@@ -188,7 +192,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::ReferenceResponse>, Status> {
-        let reference = self.api.reference(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let reference = api.reference(&request.into_inner().job).await;
         Ok(Response::new(wire_reference(reference.map_err(status)?)))
     }
 
@@ -196,8 +201,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
+        let api = api_of(&request)?;
         let v1::FetchRequest { job, offset } = request.into_inner();
-        let output = self.api.fetch(&job, offset).await.map_err(status)?;
+        let output = api.fetch(&job, offset).await.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
     }
@@ -206,7 +212,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::DeliveriesResponse>, Status> {
-        let deliveries = self.api.deliveries(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let deliveries = api.deliveries(&request.into_inner().job).await;
         let deliveries = deliveries.map_err(status)?;
         let deliveries = deliveries.iter().map(|it| wire_delivery(it, usize::MAX));
         Ok(Response::new(v1::DeliveriesResponse {
@@ -218,8 +225,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SetWebhookRequest>,
     ) -> Result<Response<v1::Webhook>, Status> {
+        let api = api_of(&request)?;
         let v1::SetWebhookRequest { tenant, url } = request.into_inner();
-        let set = self.api.set_webhook(&tenant, &url).await;
+        let set = api.set_webhook(&tenant, &url).await;
         Ok(Response::new(wire_webhook(set.map_err(status)?)))
     }
 
@@ -227,7 +235,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WebhookRef>,
     ) -> Result<Response<v1::Webhook>, Status> {
-        let rotated = self.api.rotate_webhook(&request.into_inner().tenant).await;
+        let api = api_of(&request)?;
+        let rotated = api.rotate_webhook(&request.into_inner().tenant).await;
         Ok(Response::new(wire_webhook(rotated.map_err(status)?)))
     }
 
@@ -235,7 +244,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WebhookRef>,
     ) -> Result<Response<v1::Webhook>, Status> {
-        let webhook = self.api.webhook(&request.into_inner().tenant).await;
+        let api = api_of(&request)?;
+        let webhook = api.webhook(&request.into_inner().tenant).await;
         Ok(Response::new(wire_webhook(webhook.map_err(status)?)))
     }
 
@@ -243,7 +253,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WebhookRef>,
     ) -> Result<Response<v1::RemoveWebhookResponse>, Status> {
-        let removed = self.api.remove_webhook(&request.into_inner().tenant).await;
+        let api = api_of(&request)?;
+        let removed = api.remove_webhook(&request.into_inner().tenant).await;
         removed.map_err(status)?;
         Ok(Response::new(v1::RemoveWebhookResponse {}))
     }
@@ -293,7 +304,7 @@ mod tests {
     use reelraft_model::Problem;
 
     use super::*;
-    use crate::api::{Door, Outgoing};
+    use crate::api::{Door, Outgoing, Welcome};
 
     fn output(parts: Vec<Result<Bytes, Problem>>) -> Output {
         Output {
@@ -303,6 +314,7 @@ mod tests {
             parts: Outgoing::new(
                 stream::iter(parts),
                 Door::new("downloads", 1).enter(1).unwrap(),
+                Welcome::for_good(),
                 std::time::Duration::from_secs(60),
             ),
         }

@@ -13,6 +13,7 @@ mod documents;
 mod faces;
 mod health;
 mod jobs;
+mod keys;
 pub mod limits;
 mod metrics;
 mod outputs;
@@ -28,4 +29,4 @@ mod transcode;
 mod tus;
 mod webhooks;
 
-pub use self::{faces::Faces, router::router};
+pub use self::{faces::Port, router::router};

@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
@@ -41,33 +40,33 @@ fn webhook(view: Result<WebhookView, Problem>) -> Answer {
 }
 
 /// `GET /webhooks`.
-pub async fn show(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn show(faces: Faces, uri: Uri) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
     webhook(faces.api.webhook(&tenant).await)
 }
 
 /// `PUT /webhooks`.
-pub async fn set(State(faces): State<Faces>, uri: Uri, body: Body) -> Answer {
+pub async fn set(faces: Faces, uri: Uri, body: Body) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
     let Set { url } = json_body(body).await?;
     webhook(faces.api.set_webhook(&tenant, &url).await)
 }
 
 /// `POST /webhooks/rotate`.
-pub async fn rotate(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn rotate(faces: Faces, uri: Uri) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
     webhook(faces.api.rotate_webhook(&tenant).await)
 }
 
 /// `DELETE /webhooks`.
-pub async fn remove(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn remove(faces: Faces, uri: Uri) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
     faces.api.remove_webhook(&tenant).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 /// `GET /jobs/{id}/deliveries`.
-pub async fn deliveries(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn deliveries(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let deliveries = faces.api.deliveries(&id).await?;
     let deliveries = deliveries.iter().map(|it| wire_delivery(it, usize::MAX));

@@ -30,6 +30,14 @@ fn long_film(folder: &std::path::Path) -> Vec<u8> {
     source
 }
 
+/// A node that has told what it can read of the log.
+async fn ready(api: Api) -> Api {
+    while api.set_webhook("other", "").await.is_err() {
+        sleep(Duration::from_millis(50)).await;
+    }
+    api
+}
+
 async fn ended(api: &Api, id: &str) -> Job {
     let events = api.watch(id).await.unwrap();
     let events: Vec<_> = events.try_collect().await.unwrap();
@@ -83,7 +91,8 @@ fn from_url(id: &str, url: String) -> SubmitRequest {
 async fn a_source_is_fetched_its_output_put_and_its_end_told() {
     let folder = tempfile::tempdir().unwrap();
     let source = Arc::new(long_film(folder.path()));
-    let (api, _stop) = start(&folder.path().join("node")).await;
+    let (access, _stop) = start(&folder.path().join("node")).await;
+    let api = ready(access.operator()).await;
     let (file, tries) = (source.clone(), AtomicUsize::new(0));
     let web = WebServer::start(move |request| match request.method.as_str() {
         // Each answer breaks off within the second chunk that it has.
@@ -147,7 +156,8 @@ async fn a_source_is_fetched_its_output_put_and_its_end_told() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_can_not_be_fetched_fails_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, _stop) = start(&folder.path().join("node")).await;
+    let (access, _stop) = start(&folder.path().join("node")).await;
+    let api = ready(access.operator()).await;
     let looks = AtomicUsize::new(0);
     let web = WebServer::start(move |request| {
         let (zeros, look) = (vec![0; 3 << 20], looks.fetch_add(1, Ordering::SeqCst));

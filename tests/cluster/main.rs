@@ -7,6 +7,7 @@ mod busy;
 mod calm;
 mod differs;
 mod http;
+mod keys;
 mod lost;
 mod outside;
 mod refusals;

@@ -84,6 +84,7 @@ const ROOMS: &[Room] = &[
     ("src/grpc", GRPC),
     ("src/grpc/convert.rs", GRPC_CONVERT),
     ("src/grpc/convert_outside.rs", GRPC_CONVERT),
+    ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
@@ -167,6 +168,7 @@ const SERVER: &[&str] = &[
 const GRPC: &[&str] = &[
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
+    "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
     "src/node/messages.rs",
@@ -192,6 +194,7 @@ const HTTP: &[&str] = &[
     "src/data/upload/messages.rs",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
+    "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/cli/spec_options",
     "proto",
@@ -214,6 +217,7 @@ const API: &[&str] = &[
     "src/node/messages.rs",
     "src/data",
     "src/outside",
+    "proto/src/auth.rs",
     "raft/model",
     "raft/consensus",
 ];
@@ -276,8 +280,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
         &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
-    ("reqwest", &["src/outside"]),
-    ("rustls", &["src/outside"]),
+    ("reqwest", &["src/outside", "src/cli"]),
+    ("rustls", &["src/outside", "src/cli"]),
 ];
 
 /// The room with the longest prefix of a path.

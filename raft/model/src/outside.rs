@@ -11,10 +11,12 @@
 
 use std::sync::Arc;
 
+use prost::Message;
+use rpds::RedBlackTreeMapSync as Map;
+
 use crate::{
-    limits::{DELIVERIES_KEPT_MAX, DELIVERY_LOG_MAX, DELIVERY_PAUSES_MS},
-    rows::{Job, JobState, Problem},
-    state::{JobEntry, State},
+    limits::{DELIVERY_LOG_MAX, DELIVERY_PAUSES_MS},
+    problem::Problem,
 };
 
 /// What a job has to do with the outside.
@@ -288,101 +290,38 @@ impl Delivery {
     }
 }
 
-impl Job {
-    /// Where its source is fetched from, while it is to be fetched.
-    pub fn fetches_from(&self) -> Option<&str> {
-        let url = &self.outside.as_ref()?.source_url;
-        let fetches = self.state() == JobState::Uploading && !url.is_empty();
-        fetches.then_some(url)
+/// All webhooks, by tenant.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Webhooks(Map<String, Arc<Webhook>>);
+
+impl Webhooks {
+    pub fn get(&self, tenant: &str) -> Option<&Arc<Webhook>> {
+        self.0.get(tenant)
     }
 
-    /// What was or is to be sent.
-    pub fn deliveries(&self) -> &[Delivery] {
-        let outside = self.outside.as_ref();
-        outside.map_or(&[], |outside| &outside.deliveries)
+    pub fn count(&self) -> usize {
+        self.0.size()
     }
 
-    /// What is still to be sent.
-    pub fn pending_deliveries(&self) -> impl Iterator<Item = &Delivery> {
-        let deliveries = self.deliveries().iter();
-        deliveries.filter(|delivery| delivery.state() == DeliveryState::Pending)
+    pub fn put(&mut self, webhook: Webhook) {
+        let tenant = webhook.tenant.clone();
+        self.0.insert_mut(tenant, Arc::new(webhook));
     }
 
-    /// Cluster time from which on one of them is to be sent.
-    pub(crate) fn delivery_due_ms(&self) -> Option<u64> {
-        let due = self.pending_deliveries();
-        due.map(|delivery| delivery.due_cluster_ms).min()
+    pub fn remove(&mut self, tenant: &str) {
+        self.0.remove_mut(tenant);
     }
 
-    /// Adds what is to be sent, now that the job has ended.
-    pub(crate) fn add_deliveries(&mut self, tenant: Option<&Webhook>) {
-        let event = format!("job.{}", self.state().name());
-        let (succeeded, unix_ms) = (self.state() == JobState::Succeeded, self.ended_unix_ms);
-        let own = self.outside.as_ref();
-        let kinds = [
-            own.is_some_and(|own| succeeded && !own.output_url.is_empty())
-                .then_some(DeliveryKind::Output),
-            own.is_some_and(|own| !own.webhook_url.is_empty())
-                .then_some(DeliveryKind::JobWebhook),
-            tenant
-                .is_some_and(Webhook::is_on)
-                .then_some(DeliveryKind::TenantWebhook),
-        ];
-        for kind in kinds.into_iter().flatten() {
-            let outside = self.outside.get_or_insert_default();
-            let last = outside.deliveries.last();
-            outside.deliveries.push(Delivery {
-                number: last.map_or(0, |last| last.number) + 1,
-                kind: kind.into(),
-                event: event.clone(),
-                unix_ms,
-                ..Default::default()
-            });
-            let kept_from = outside.deliveries.len().saturating_sub(DELIVERIES_KEPT_MAX);
-            outside.deliveries.drain(..kept_from);
-        }
-    }
-
-    /// Forgets what of its source's URL opens it: the source is there, or not
-    /// wanted any more.
-    pub(crate) fn close_source_url(&mut self) {
-        if let Some(outside) = &mut self.outside {
-            outside.source_url = shown_url(&outside.source_url).to_string();
-        }
+    /// Their rows, by key.
+    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        let webhooks = self.0.values();
+        webhooks.map(|it| (webhook_key(&it.tenant), it.encode_to_vec()))
     }
 }
 
 /// The key of its row.
 pub(crate) fn webhook_key(tenant: &str) -> Vec<u8> {
     format!("w/{tenant}").into_bytes()
-}
-
-impl State {
-    /// A tenant's webhook, if it has one.
-    pub fn webhook(&self, tenant: &str) -> Option<&Arc<Webhook>> {
-        self.webhooks.get(tenant)
-    }
-
-    /// All webhooks, by tenant.
-    pub fn webhooks(&self) -> impl ExactSizeIterator<Item = &Arc<Webhook>> {
-        self.webhooks.values()
-    }
-
-    pub(crate) fn put_webhook(&mut self, webhook: Webhook) {
-        let tenant = webhook.tenant.clone();
-        self.webhooks.insert_mut(tenant, Arc::new(webhook));
-    }
-
-    pub(crate) fn remove_webhook(&mut self, tenant: &str) {
-        self.webhooks.remove_mut(tenant);
-    }
-
-    /// Jobs with something to be sent, those that have waited longest first, with
-    /// the cluster time from which on it is due.
-    pub fn deliveries_due(&self) -> impl Iterator<Item = (u64, &Arc<JobEntry>)> {
-        let due = self.index.deliveries();
-        due.filter_map(|(due_ms, age)| Some((due_ms, self.at_age(age)?)))
-    }
 }
 
 /// A URL without its query: what may be shown.

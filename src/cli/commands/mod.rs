@@ -3,9 +3,12 @@
 //! move is in [`crate::transfer`], how answers look in [`crate::render`].
 
 mod cluster;
+mod duration;
 mod job;
+mod key;
 mod out_folder;
 mod request_options;
+mod tenant;
 mod transcode;
 mod webhook;
 
@@ -27,6 +30,12 @@ pub enum ClientCommand {
     /// Have the end of each job told to a URL
     #[command(subcommand)]
     Webhook(webhook::WebhookCommand),
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Show and set how much a tenant may have
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
 }
 
 /// Runs one command.
@@ -43,5 +52,7 @@ pub async fn run(
         ClientCommand::Job(command) => job::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
         ClientCommand::Webhook(command) => webhook::run(client, command, output).await,
+        ClientCommand::Key(command) => key::run(client, command, output).await,
+        ClientCommand::Tenant(command) => tenant::run(client, command, output).await,
     }
 }

@@ -29,6 +29,8 @@ pub struct Submission {
     pub webhook_url: String,
     /// Where its output is put; empty: nowhere.
     pub output_url: String,
+    pub priority: i32,
+    pub max_retries: Option<u32>,
 }
 
 /// A job, new or found, once the cluster has its whole source.
@@ -63,6 +65,8 @@ pub async fn submit(
         tenant: submission.tenant,
         request_id: submission.request_id,
         spec: Some(submission.spec),
+        priority: submission.priority,
+        max_retries: submission.max_retries,
         webhook_url: submission.webhook_url,
         output_url: submission.output_url,
         source_url: url.unwrap_or_default().to_string(),

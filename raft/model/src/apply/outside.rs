@@ -1,15 +1,18 @@
 //! Commands about sources behind URLs, deliveries and webhooks.
 
+use std::sync::Arc;
+
 use super::writer::{Writer, clip, clipped};
 use crate::{
     command::Reply,
+    job_entry::JobEntry,
     limits::{PROBLEM_BYTES_MAX, WEBHOOK_SECRET_OVERLAP_MS, WEBHOOK_SECRETS_MAX},
     outside::{
         DeliveryKind, DeliveryOutcome, DeliveryState, FailFetch, RecordDelivery, RemoveWebhook,
         SetWebhook, Webhook, WebhookSecret, webhook_key,
     },
     rows::{Job, Problem},
-    state::cluster_key,
+    state::{State, cluster_key},
 };
 
 impl Writer<'_> {
@@ -68,7 +71,7 @@ impl Writer<'_> {
 
     fn put_webhook(&mut self, webhook: Webhook) {
         self.touched.insert(webhook_key(&webhook.tenant));
-        self.state.put_webhook(webhook);
+        self.state.webhooks.put(webhook);
     }
 
     pub(super) fn set_webhook(&mut self, c: &SetWebhook) -> Reply {
@@ -76,7 +79,7 @@ impl Writer<'_> {
         if known.is_none() && c.rotate {
             return Reply::refused("", no_webhook(&c.tenant));
         }
-        let had = self.state.webhooks().len() as u64;
+        let had = self.state.webhooks.count() as u64;
         if known.is_none() && had >= c.webhooks_max {
             return Reply::refused(
                 "",
@@ -135,8 +138,22 @@ impl Writer<'_> {
             return Reply::stale("");
         }
         self.touched.insert(webhook_key(&c.tenant));
-        self.state.remove_webhook(&c.tenant);
+        self.state.webhooks.remove(&c.tenant);
         Reply::default()
+    }
+}
+
+impl State {
+    /// A tenant's webhook, if it has one.
+    pub fn webhook(&self, tenant: &str) -> Option<&Arc<Webhook>> {
+        self.webhooks.get(tenant)
+    }
+
+    /// Jobs with something to be sent, those that have waited longest first, with
+    /// the cluster time from which on it is due.
+    pub fn deliveries_due(&self) -> impl Iterator<Item = (u64, Arc<JobEntry>)> {
+        let due = self.index.deliveries();
+        due.filter_map(|(due_ms, age)| Some((due_ms, self.job_at(age)?)))
     }
 }
 

@@ -15,8 +15,8 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode, Release,
-    Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
+    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -156,7 +156,7 @@ impl World {
                 cluster_ms: words[1].parse().unwrap(),
             })),
             "show" => match self.state.job(&self.names[words[1]]) {
-                Some(entry) => self.aliased(&show(entry, &self.health)),
+                Some(entry) => self.aliased(&show(&entry, &self.health)),
                 None => "no such job\n".into(),
             },
             other => panic!("no command {other}"),
@@ -223,7 +223,7 @@ impl World {
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
-    /// [from=URL] [told=URL] [put=URL]`
+    /// [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
@@ -247,6 +247,8 @@ impl World {
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
             bounds: Some(self.bounds),
             outside: (outside != Outside::default()).then_some(outside),
+            priority: number(words, "priority"),
+            max_retries: option(words, "retries").map(|retries| retries.parse().unwrap()),
             ..Default::default()
         }))
     }
@@ -290,7 +292,7 @@ impl World {
                 epoch,
                 node: words[2].parse().unwrap(),
                 history_hash: option(words, "hash").map_or_else(
-                    || History::blob(self.state.job(&job).unwrap()).hash,
+                    || History::blob(&self.state.job(&job).unwrap()).hash,
                     str::to_string,
                 ),
                 job,
@@ -397,6 +399,9 @@ impl World {
             Command::TouchUpload(c) => format!("touch {}", c.job),
             Command::ExpireUpload(c) => format!("expire {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
+            Command::RegisterNode(c) if c.left_behind => {
+                format!("leave node {} behind at level {}", c.node, c.feature_level)
+            }
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"

@@ -76,7 +76,11 @@ pub fn show_outside(job: &Job) -> String {
         let (number, kind, state) = (delivery.number, delivery.kind(), delivery.state());
         let (kind, state, tries) = (kind.name(), state.name(), delivery.attempts);
         let (event, due) = (&delivery.event, delivery.due_cluster_ms);
-        write!(text, " {number}:{kind} of {event} {state} after {tries}, due {due}").unwrap();
+        write!(
+            text,
+            " {number}:{kind} of {event} {state} after {tries}, due {due}"
+        )
+        .unwrap();
     }
     text
 }
