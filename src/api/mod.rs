@@ -27,13 +27,11 @@ mod views;
 mod watch;
 mod webhooks;
 
-use reelraft_consensus::ConsensusError;
 use reelraft_model::{JobEntry, Problem, spec::Spec};
 
-use self::views::Makers;
 pub use self::{
     access::Access,
-    caller::{Api, Welcome},
+    caller::{Api, Consistency, Welcome},
     cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
     jobs::{ListRequest, Page, Reference, TasksRequest},
@@ -46,16 +44,10 @@ pub use self::{
     watch::WatchEvent,
     webhooks::WebhookView,
 };
-
-/// Which state of the table answers a read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// Everything that anyone was told before.
-    #[default]
-    Linearizable,
-    /// This node's own replica, however old. It needs no quorum.
-    Local,
-}
+use self::{
+    caller::{not_found, problem},
+    views::Makers,
+};
 
 impl Api {
     fn view(&self, entry: &JobEntry) -> JobView {
@@ -81,18 +73,6 @@ impl Api {
         });
         makers.flatten()
     }
-}
-
-fn problem(error: ConsensusError) -> Problem {
-    error.problem()
-}
-
-fn not_found(id: &str) -> Problem {
-    Problem::new(
-        "not-found",
-        format!("there is no job {id}"),
-        "see `reelraft job list`",
-    )
 }
 
 fn bad_request(cause: impl Into<String>, hint: &str) -> Problem {

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 use super::{
     documents::{json, json_text},
     faces::{Faces, JobId},
-    refusal::Answer,
+    refusal::{Answer, Refusal},
     request::{header_text, json_body, known, page_size, request_id},
     server::Cut,
     spec,

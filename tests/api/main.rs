@@ -8,6 +8,7 @@ mod http;
 mod keys;
 mod node;
 mod outside;
+mod routes;
 
 use std::time::Duration;
 

@@ -118,7 +118,7 @@ impl Sender {
             }
             let due = entry.job.pending_deliveries();
             for delivery in due.filter(|delivery| delivery.due_cluster_ms <= now_ms) {
-                self.begin(&state, entry, delivery, now_ms);
+                self.begin(&state, &entry, delivery, now_ms);
             }
         }
     }

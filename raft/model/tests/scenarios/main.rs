@@ -10,6 +10,7 @@
 mod keys;
 mod outside;
 mod show;
+mod words;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
@@ -24,7 +25,10 @@ use reelraft_model::{
     spec::{SpecRequest, resolve},
 };
 
+use keys::change_access;
+use outside::{change_outside, due};
 use show::show;
+use words::{number, option};
 
 struct World {
     state: State,
@@ -34,19 +38,6 @@ struct World {
     /// What was planned and is not written yet.
     thought: Vec<Command>,
     bounds: JobBounds,
-}
-
-/// `key=value` words of a command line.
-fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
-    words
-        .iter()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-}
-
-fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
-    option(words, key)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
 }
 
 impl World {
@@ -146,9 +137,11 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
-            "key" | "revoke" | "quota" => self.change_access(&words),
-            "webhook" | "unhook" | "sent" | "unfetchable" => self.change_outside(&words),
-            "due" => self.due(&words),
+            "webhook" | "unhook" | "sent" | "unfetchable" => {
+                self.one(change_outside(&self.names, &words))
+            }
+            "due" => self.aliased(&due(&self.state, &words)),
+            "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),

@@ -1,66 +1,66 @@
 //! Script commands about sources behind URLs, webhooks and deliveries.
 
-use std::fmt::Write;
+use std::{collections::BTreeMap, fmt::Write};
 
 use reelraft_model::{
     Command, DeliveryAttempt, DeliveryOutcome, FailFetch, Job, Problem, RecordDelivery,
-    RemoveWebhook, SetWebhook,
+    RemoveWebhook, SetWebhook, State,
 };
 
-use super::{World, number, option};
+use crate::words::{number, option};
 
-impl World {
-    /// `webhook TENANT [url=] [secret=] [rotate] [max=9]`, `unhook TENANT`,
-    /// `sent JOB NUMBER OUTCOME attempts=0 [ms=0]` and `unfetchable JOB`
-    pub fn change_outside(&mut self, words: &[&str]) -> String {
-        let command = match words[0] {
-            "webhook" => Command::SetWebhook(SetWebhook {
-                tenant: words[1].into(),
-                url: option(words, "url").unwrap_or_default().into(),
-                secret: option(words, "secret").unwrap_or_default().into(),
-                rotate: words.contains(&"rotate"),
-                webhooks_max: option(words, "max").map_or(9, |_| number(words, "max")),
-                ..Default::default()
-            }),
-            "unhook" => Command::RemoveWebhook(RemoveWebhook {
-                tenant: words[1].into(),
-            }),
-            "sent" => Command::RecordDelivery(self.attempt(words)),
-            _ => Command::FailFetch(FailFetch {
-                job: self.job(words[1]),
-                problem: Problem::new("source-refused", "it answers 404", "look"),
-                unix_ms: 0,
-            }),
-        };
-        self.one(command)
-    }
+/// Job ids by the names that a script gave them.
+type Names = BTreeMap<String, String>;
 
-    fn attempt(&self, words: &[&str]) -> RecordDelivery {
-        let outcome = match words[3] {
-            "delivered" => DeliveryOutcome::Delivered,
-            "again" => DeliveryOutcome::Again,
-            "never" => DeliveryOutcome::Never,
-            "gone" => DeliveryOutcome::Gone,
-            other => panic!("no outcome {other}"),
-        };
-        RecordDelivery {
-            job: self.job(words[1]),
-            number: words[2].parse().unwrap(),
-            attempts: number(words, "attempts"),
-            outcome: outcome.into(),
-            attempt: DeliveryAttempt::default(),
-            cluster_ms: option(words, "ms").map_or(0, |_| number(words, "ms")),
-        }
+/// `webhook TENANT [url=] [secret=] [rotate] [max=9]`, `unhook TENANT`,
+/// `sent JOB NUMBER OUTCOME attempts=0 [ms=0]` and `unfetchable JOB`
+pub fn change_outside(names: &Names, words: &[&str]) -> Command {
+    match words[0] {
+        "webhook" => Command::SetWebhook(SetWebhook {
+            tenant: words[1].into(),
+            url: option(words, "url").unwrap_or_default().into(),
+            secret: option(words, "secret").unwrap_or_default().into(),
+            rotate: words.contains(&"rotate"),
+            webhooks_max: option(words, "max").map_or(9, |_| number(words, "max")),
+            ..Default::default()
+        }),
+        "unhook" => Command::RemoveWebhook(RemoveWebhook {
+            tenant: words[1].into(),
+        }),
+        "sent" => Command::RecordDelivery(attempt(names, words)),
+        _ => Command::FailFetch(FailFetch {
+            job: names[words[1]].clone(),
+            problem: Problem::new("source-refused", "it answers 404", "look"),
+            unix_ms: 0,
+        }),
     }
+}
 
-    /// What is due, as the leader sees it: `due MS`
-    pub fn due(&self, words: &[&str]) -> String {
-        let now_ms: u64 = words[1].parse().unwrap();
-        let due = self.state.deliveries_due();
-        let due = due.take_while(|(due_ms, _)| *due_ms <= now_ms);
-        let jobs: Vec<&str> = due.map(|(_, entry)| entry.job.id.as_str()).collect();
-        format!("{}\n", self.aliased(&jobs.join(" ")))
+fn attempt(names: &Names, words: &[&str]) -> RecordDelivery {
+    let outcome = match words[3] {
+        "delivered" => DeliveryOutcome::Delivered,
+        "again" => DeliveryOutcome::Again,
+        "never" => DeliveryOutcome::Never,
+        "gone" => DeliveryOutcome::Gone,
+        other => panic!("no outcome {other}"),
+    };
+    RecordDelivery {
+        job: names[words[1]].clone(),
+        number: words[2].parse().unwrap(),
+        attempts: number(words, "attempts"),
+        outcome: outcome.into(),
+        attempt: DeliveryAttempt::default(),
+        cluster_ms: number(words, "ms"),
     }
+}
+
+/// What is due, as the leader sees it: `due MS`
+pub fn due(state: &State, words: &[&str]) -> String {
+    let now_ms: u64 = words[1].parse().unwrap();
+    let due = state.deliveries_due();
+    let due = due.take_while(|(due_ms, _)| *due_ms <= now_ms);
+    let jobs: Vec<String> = due.map(|(_, entry)| entry.job.id.clone()).collect();
+    format!("{}\n", jobs.join(" "))
 }
 
 /// What of a job has to do with the outside.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::outside::show_outside;
+use crate::outside::show_outside;
 
 use reelraft_model::{
     Job, JobEntry, TaskKind, TaskState,
