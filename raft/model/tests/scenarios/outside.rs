@@ -60,7 +60,10 @@ pub fn due(state: &State, words: &[&str]) -> String {
     let due = state.deliveries_due();
     let due = due.take_while(|(due_ms, _)| *due_ms <= now_ms);
     let jobs: Vec<String> = due.map(|(_, entry)| entry.job.id.clone()).collect();
-    format!("{}\n", jobs.join(" "))
+    match jobs.as_slice() {
+        [] => "nothing\n".into(),
+        jobs => jobs.join(" ") + "\n",
+    }
 }
 
 /// What of a job has to do with the outside.
