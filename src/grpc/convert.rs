@@ -95,9 +95,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         max_retries,
         ..Default::default()
     };
-    if let Some(outside) = outside {
-        add_outside(&mut wire, outside);
-    }
+    add_outside(&mut wire, outside.unwrap_or_default());
     wire
 }
 

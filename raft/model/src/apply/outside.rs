@@ -11,19 +11,11 @@ use crate::{
         DeliveryKind, DeliveryOutcome, DeliveryState, FailFetch, RecordDelivery, RemoveWebhook,
         SetWebhook, Webhook, WebhookSecret, webhook_key,
     },
-    rows::{Job, Problem},
+    rows::Problem,
     state::{State, cluster_key},
 };
 
 impl Writer<'_> {
-    /// Writes a job that has just ended, with what is to be sent for it.
-    pub(super) fn put_ended_job(&mut self, mut job: Job) {
-        job.close_source_url();
-        let webhook = self.state.webhook(&job.tenant).cloned();
-        job.add_deliveries(webhook.as_deref());
-        self.put_job(job);
-    }
-
     pub(super) fn fail_fetch(&mut self, c: &FailFetch) -> Reply {
         match self
             .job(&c.job)
