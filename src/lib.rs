@@ -17,4 +17,5 @@ pub mod grpc;
 pub mod http;
 pub mod limits;
 pub mod node;
+pub mod outside;
 pub mod server;

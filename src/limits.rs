@@ -100,6 +100,41 @@ pub const HISTORIES_PAUSE: Duration = Duration::from_millis(200);
 /// disk and network are busy with a few.
 pub const FILLS_AT_ONCE: usize = 3;
 
+/// Sources that a home fetches at once. Each holds as much as an upload, 16 MiB.
+pub const FETCHES_AT_ONCE: usize = 4;
+
+/// Pause after a change of the table before a home looks for sources to fetch: a
+/// busy table changes hundreds of times a second.
+pub const FETCH_LOOK_PAUSE: Duration = Duration::from_millis(100);
+
+/// First and longest pause before a source that could not be fetched is tried again.
+pub const FETCH_RETRY_MIN: Duration = Duration::from_secs(1);
+/// See [`FETCH_RETRY_MIN`].
+pub const FETCH_RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Refusals by a status of 4xx, in a row, that end a job: stores answer one now and
+/// then while they are busy.
+pub const FETCH_REFUSALS_MAX: u32 = 3;
+
+/// Deliveries that a leader makes at once, and those to one host: a receiver that
+/// lets itself be waited for keeps nobody else waiting.
+pub const DELIVERIES_AT_ONCE: usize = 32;
+/// See [`DELIVERIES_AT_ONCE`].
+pub const DELIVERIES_TO_HOST: usize = 4;
+
+/// Outputs among them: each reads some MiB ahead.
+pub const OUTPUTS_AT_ONCE: usize = 4;
+
+/// How long a receiver of a webhook may take to answer: it is to take the message
+/// down, and to work later.
+pub const WEBHOOK_MAX: Duration = Duration::from_secs(20);
+
+/// The slowest line over which an output is put, in bytes a second, and the least
+/// time for it: what takes longer is begun anew.
+pub const OUTPUT_BYTES_PER_S_MIN: u64 = 32 << 10;
+/// See [`OUTPUT_BYTES_PER_S_MIN`].
+pub const OUTPUT_TIME_MIN: Duration = Duration::from_secs(60);
+
 /// How often a home looks for bytes that belong to no job any more.
 pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 

@@ -10,6 +10,7 @@ pub mod auth;
 pub mod dial;
 pub mod documents;
 pub mod problem;
+pub mod utc;
 
 /// Package `reelraft.v1`.
 pub mod v1 {

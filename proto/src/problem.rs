@@ -18,11 +18,13 @@ pub fn code_of(kind: &str) -> Code {
         "not-found" | "missing-blob" => Code::NotFound,
         "request-id-reused" | "key-exists" => Code::AlreadyExists,
         "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
-        | "too-many-commands" | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
+        | "bad-url" | "refused-address" | "too-many-commands" | "entry-too-long" | "bad-entry" => {
+            Code::InvalidArgument
+        }
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
         "disk-full" | "too-many-uploads" | "too-many-jobs" | "too-many-bytes" | "too-many-keys"
-        | "too-many-quotas" => Code::ResourceExhausted,
+        | "too-many-quotas" | "too-many-webhooks" => Code::ResourceExhausted,
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
@@ -49,6 +51,7 @@ pub fn http_status_of(kind: &str) -> u16 {
         "unknown-version" => 412,
         "too-large" => 413,
         "unsupported-type" => 415,
+        "source-unreachable" | "source-refused" | "source-length-unknown" => 422,
         "too-many-requests" => 429,
         "disk-full" => 507,
         kind => match code_of(kind) {

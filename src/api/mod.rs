@@ -20,12 +20,14 @@ pub mod limits;
 mod news;
 mod outgoing;
 mod outputs;
+mod outside;
 mod rates;
 mod submit;
 mod tenants;
 mod uploads;
 mod views;
 mod watch;
+mod webhooks;
 
 use reelraft_model::{JobEntry, Problem, spec::Spec};
 
@@ -44,6 +46,7 @@ pub use self::{
     tenants::TenantView,
     views::JobView,
     watch::WatchEvent,
+    webhooks::WebhookView,
 };
 use self::{
     caller::{not_found, problem},

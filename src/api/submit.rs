@@ -11,7 +11,11 @@ use reelraft_model::{
 };
 
 use super::{
-    Api, Consistency, JobView, bad_request, jobs::all_know, limits::REFUSAL_PAUSE, not_found,
+    Api, Consistency, JobView, bad_request,
+    jobs::all_know,
+    limits::REFUSAL_PAUSE,
+    not_found,
+    outside::{Asked, KnownSource},
 };
 use crate::clock::unix_ms;
 
@@ -34,6 +38,13 @@ pub struct SubmitRequest {
     pub source_bytes: u64,
     /// BLAKE3 over length, head and tail, hex: tells two sources apart early.
     pub source_fingerprint: String,
+    /// Where a home fetches the source from, in place of an upload: size and
+    /// fingerprint are then left out, and the name may be.
+    pub source_url: String,
+    /// Where the job's end is told; empty: nowhere.
+    pub webhook_url: String,
+    /// Where its output is put; empty: nowhere.
+    pub output_url: String,
     /// From -10 to 10: higher ones go first within their tenant.
     pub priority: i32,
     /// From 0 to 10: how often a task's own failures are tried again.
@@ -141,17 +152,20 @@ impl Api {
     /// # Errors
     /// `bad-request`, `bad-spec`, `forbidden`, `encoder-missing`, `empty-source`, `request-id-reused`,
     /// `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`, `mixed-versions`, and
-    /// what keeps the cluster from writing.
-    pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
+    /// what keeps the cluster from writing; of a source behind a URL, those of
+    /// [`Api::outside_of`].
+    pub async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, Problem> {
         let named = self.tenant(Scope::Submit, &request.tenant)?;
-        check(&request)?;
+        let tenant = tenant_of(named).to_string();
+        check_names(&request)?;
+        let id = job_id(&tenant, &request.request_id);
+        let (outside, source) = self.outside_of(asked(&tenant, &id, &request)).await?;
+        if let Some(source) = source {
+            take_source(&mut request, source)?;
+        }
+        check_source(&request)?;
         let spec = spec::resolve(&request.spec)
             .map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))?;
-        let tenant = match named {
-            "" => DEFAULT_TENANT.to_string(),
-            tenant => tenant.to_string(),
-        };
-        let id = job_id(&tenant, &request.request_id);
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         let state = self.table().local();
@@ -175,6 +189,7 @@ impl Api {
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
             bounds,
+            outside,
             priority: request.priority,
             max_retries: request.max_retries,
         });
@@ -187,7 +202,43 @@ impl Api {
     }
 }
 
-fn check(request: &SubmitRequest) -> Result<(), Problem> {
+/// What a request says of the outside.
+fn asked<'a>(tenant: &'a str, job: &'a str, request: &'a SubmitRequest) -> Asked<'a> {
+    Asked {
+        tenant,
+        job,
+        source_url: &request.source_url,
+        webhook_url: &request.webhook_url,
+        output_url: &request.output_url,
+    }
+}
+
+/// Fills in what a source behind a URL is.
+fn take_source(request: &mut SubmitRequest, source: KnownSource) -> Result<(), Problem> {
+    if request.source_bytes != 0 || !request.source_fingerprint.is_empty() {
+        return Err(bad_request(
+            "both a source_url and what the source is are given",
+            "leave the size out: the node asks for it",
+        ));
+    }
+    request.source_bytes = source.bytes;
+    request.source_fingerprint = source.fingerprint;
+    if request.source_name.is_empty() {
+        request.source_name = source.name;
+    }
+    Ok(())
+}
+
+/// The tenant that a request means.
+pub(super) fn tenant_of(named: &str) -> &str {
+    if named.is_empty() {
+        DEFAULT_TENANT
+    } else {
+        named
+    }
+}
+
+fn check_names(request: &SubmitRequest) -> Result<(), Problem> {
     for (what, text) in [
         ("tenant", &request.tenant),
         ("request id", &request.request_id),
@@ -206,6 +257,10 @@ fn check(request: &SubmitRequest) -> Result<(), Problem> {
             "send one; the CLI makes one by itself",
         ));
     }
+    Ok(())
+}
+
+fn check_source(request: &SubmitRequest) -> Result<(), Problem> {
     let mut digits = request.source_fingerprint.bytes();
     let hex = digits.all(|digit| digit.is_ascii_hexdigit());
     if !hex || request.source_fingerprint.len() != FINGERPRINT_DIGITS {

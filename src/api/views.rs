@@ -6,6 +6,7 @@ use std::fmt;
 use reelraft_model::{
     AttemptKey, Job, JobEntry, TaskKind, TaskState,
     plan::{encoder_of, needs},
+    shown_url,
     spec::Spec,
 };
 
@@ -90,14 +91,24 @@ impl JobView {
             }
             None => (counts.shards_done, counts.frames_done),
         };
+        let waiting = progress.map(|progress| progress.waiting.clone());
+        let waiting = waiting.filter(|waiting| !waiting.is_empty());
         JobView {
             job: entry.job.clone(),
             shards_done,
             shards_running: counts.shards_running,
             frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
-            waiting: progress.map_or_else(String::new, |progress| progress.waiting.clone()),
+            waiting: waiting.unwrap_or_else(|| fetch_words(&entry.job)),
             makers: String::new(),
         }
+    }
+}
+
+/// Who fetches a job's source, while that is so; empty otherwise.
+fn fetch_words(job: &Job) -> String {
+    match (job.fetches_from(), job.current_homes().next()) {
+        (Some(url), Some(home)) => format!("node {} fetches {}", home.node, shown_url(url)),
+        _ => String::new(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A node's settings: flags, then environment (`REELRAFT_…`), then a TOML
 //! file, then defaults.
 
+mod allowed;
 mod membership;
 mod origin;
 mod secrets;
@@ -12,6 +13,7 @@ use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
 use self::{
+    allowed::pick_allowed,
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
     secrets::{Given, pick_secrets},
@@ -21,9 +23,12 @@ pub use self::{
     secrets::client_credential,
     variables::misspelt,
 };
-use crate::limits::{
-    REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
-    SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+use crate::{
+    limits::{
+        REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
+        SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+    },
+    outside::addresses::AllowedAddresses,
 };
 
 /// Settings as flags.
@@ -68,6 +73,9 @@ pub struct NodeArgs {
     /// Seconds after which a job that has ended is deleted with its output, while this node leads; 0: never [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub keep_finished: Option<u64>,
+    /// Ranges of addresses that URLs in requests may lead to although they are not global, such as 10.0.0.0/8,::1 [default: none]
+    #[arg(long, value_name = "RANGE,…")]
+    pub allow_addresses: Option<String>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -116,6 +124,8 @@ pub struct NodeConfig {
     /// Seconds after which a job that has ended is deleted, while this node
     /// leads; 0: never.
     pub keep_finished_s: u64,
+    /// Where URLs in requests may lead to besides global addresses.
+    pub allow_addresses: AllowedAddresses,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -182,6 +192,7 @@ impl NodeConfig {
             (args.keep_finished, file.keep_finished),
         ];
         let [scrub, rehome, replan, expire, keep] = pick_seconds(&mut picker, times)?;
+        let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -191,7 +202,6 @@ impl NodeConfig {
             path: (args.peer_secret_file, file.peer_secret_file),
         };
         let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
-
         let config = NodeConfig {
             id,
             listen: resolve_address(&listen)?,
@@ -206,6 +216,7 @@ impl NodeConfig {
             replan_after_s: replan,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
+            allow_addresses: allowed,
             secret,
             peer_secret,
             shown: picker.shown,

@@ -23,6 +23,7 @@ pub struct File {
     pub replan_after: Option<u64>,
     pub uploads_expire_after: Option<u64>,
     pub keep_finished: Option<u64>,
+    pub allow_addresses: Option<String>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,

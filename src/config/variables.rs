@@ -5,6 +5,7 @@
 /// scripts.
 pub const KNOWN: &[&str] = &[
     "REELRAFT_ADVERTISE",
+    "REELRAFT_ALLOW_ADDRESSES",
     "REELRAFT_BINARY",
     "REELRAFT_CONFIG",
     "REELRAFT_DATA",

@@ -5,7 +5,7 @@ use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
 use reelraft_proto::{problem, v1};
 use tonic::Status;
 
-use super::convert_spec::wire_spec;
+use super::{convert_outside::add_outside, convert_spec::wire_spec};
 use crate::{
     api::{ClusterStatus, JobView, Reference, WatchEvent},
     node::messages::{Lack, NodeStatus},
@@ -59,12 +59,13 @@ pub fn wire_job(view: JobView) -> v1::Job {
         problem,
         created_unix_ms,
         ended_unix_ms,
+        outside,
         priority,
         max_retries,
         // The rest is for nodes alone.
         ..
     } = job;
-    v1::Job {
+    let mut wire = v1::Job {
         id,
         tenant,
         request_id,
@@ -92,7 +93,10 @@ pub fn wire_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
-    }
+        ..Default::default()
+    };
+    add_outside(&mut wire, outside.unwrap_or_default());
+    wire
 }
 
 fn wire_home(home: Home) -> v1::Home {

@@ -10,6 +10,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     convert::{status, wire_event, wire_job, wire_reference, wire_task},
+    convert_outside::{wire_delivery, wire_webhook},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
@@ -50,6 +51,9 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            source_url,
+            webhook_url,
+            output_url,
             priority,
             max_retries,
         } = request.into_inner();
@@ -60,6 +64,9 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            source_url,
+            webhook_url,
+            output_url,
             priority,
             max_retries,
         };
@@ -199,6 +206,57 @@ impl Jobs for JobsService {
         let output = api.fetch(&job, offset).await.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
+    }
+
+    async fn deliveries(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::DeliveriesResponse>, Status> {
+        let api = api_of(&request)?;
+        let deliveries = api.deliveries(&request.into_inner().job).await;
+        let deliveries = deliveries.map_err(status)?;
+        let deliveries = deliveries.iter().map(|it| wire_delivery(it, usize::MAX));
+        Ok(Response::new(v1::DeliveriesResponse {
+            deliveries: deliveries.collect(),
+        }))
+    }
+
+    async fn set_webhook(
+        &self,
+        request: Request<v1::SetWebhookRequest>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let api = api_of(&request)?;
+        let v1::SetWebhookRequest { tenant, url } = request.into_inner();
+        let set = api.set_webhook(&tenant, &url).await;
+        Ok(Response::new(wire_webhook(set.map_err(status)?)))
+    }
+
+    async fn rotate_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let api = api_of(&request)?;
+        let rotated = api.rotate_webhook(&request.into_inner().tenant).await;
+        Ok(Response::new(wire_webhook(rotated.map_err(status)?)))
+    }
+
+    async fn get_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::Webhook>, Status> {
+        let api = api_of(&request)?;
+        let webhook = api.webhook(&request.into_inner().tenant).await;
+        Ok(Response::new(wire_webhook(webhook.map_err(status)?)))
+    }
+
+    async fn remove_webhook(
+        &self,
+        request: Request<v1::WebhookRef>,
+    ) -> Result<Response<v1::RemoveWebhookResponse>, Status> {
+        let api = api_of(&request)?;
+        let removed = api.remove_webhook(&request.into_inner().tenant).await;
+        removed.map_err(status)?;
+        Ok(Response::new(v1::RemoveWebhookResponse {}))
     }
 }
 

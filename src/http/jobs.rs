@@ -16,7 +16,7 @@ use super::{
     documents::{json, json_text},
     events,
     faces::{Faces, JobId},
-    refusal::Answer,
+    refusal::{Answer, Refusal},
     request::{header_text, json_body, known, page_size, request_id},
     server::{Cut, Stopping},
     spec,
@@ -31,15 +31,24 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Create {
-    /// Size of the source.
+    /// Size of the source; left out where it lies behind a URL.
     #[schema(minimum = 1)]
-    source_bytes: u64,
+    source_bytes: Option<u64>,
     #[serde(default)]
     source_name: String,
     /// BLAKE3 over the source's length, head and tail; where it is left out, the
     /// same size and name mean the same source.
     #[serde(default)]
     source_fingerprint: String,
+    /// Where the cluster fetches the source, in the place of an upload.
+    #[serde(default)]
+    source_url: String,
+    /// Who is told when the job has ended.
+    #[serde(default)]
+    webhook_url: String,
+    /// Where the finished file is put.
+    #[serde(default)]
+    output_url: String,
     #[serde(default)]
     tenant: String,
     #[serde(default)]
@@ -70,21 +79,32 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
         source_bytes,
         source_name,
         source_fingerprint,
+        source_url,
+        webhook_url,
+        output_url,
         tenant,
         spec,
         priority,
         max_retries,
     } = json_body(body).await?;
+    if source_bytes.is_none() && source_url.is_empty() {
+        let hint = "say how long the file is that follows, or where it is fetched from";
+        return Err(Refusal::bad_request("there is no source_bytes", hint));
+    }
+    let source_bytes = source_bytes.unwrap_or_default();
     let request = SubmitRequest {
         tenant,
         request_id,
         spec: spec::from_values(spec)?,
-        source_fingerprint: match source_fingerprint.is_empty() {
+        source_fingerprint: match source_fingerprint.is_empty() && source_url.is_empty() {
             true => spec::fingerprint(source_bytes, &source_name),
             false => source_fingerprint,
         },
         source_name,
         source_bytes,
+        source_url,
+        webhook_url,
+        output_url,
         priority,
         max_retries,
     };

@@ -30,6 +30,7 @@ mod spec_schema;
 mod tails;
 mod transcode;
 mod tus;
+mod webhooks;
 
 pub use self::{
     faces::Port,

@@ -25,7 +25,7 @@ use super::{
     refusal::{Answer, Refusal},
     request::known,
     server::Crowded,
-    sources, transcode, tus,
+    sources, transcode, tus, webhooks,
 };
 
 /// The routes below `/api/v1`. A path and its methods stand in the attribute of
@@ -47,6 +47,9 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(jobs::follow)))
         .routes(on(routes!(sources::put)))
         .routes(on(routes!(outputs::get)))
+        .routes(on(routes!(webhooks::deliveries)))
+        .routes(on(routes!(webhooks::show, webhooks::set, webhooks::remove)))
+        .routes(on(routes!(webhooks::rotate)))
         .routes(on(routes!(transcode::run)))
         .routes(on(routes!(keys::list, keys::create)))
         .routes(on(routes!(keys::revoke)))

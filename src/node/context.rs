@@ -16,6 +16,7 @@ use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
     limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES},
+    outside::{Outside, SystemLookup},
 };
 
 /// What the parts of a node have in common.
@@ -28,6 +29,8 @@ pub struct NodeContext {
     pub data: Arc<DataPlane>,
     /// ffmpeg, once it was looked for.
     encoders: OnceCell<Encoders>,
+    /// Requests to URLs that clients named.
+    pub outside: Outside,
     /// Where attempts run.
     pub work_threads: WorkThreads,
     /// What the leader last said.
@@ -52,7 +55,9 @@ impl NodeContext {
         cluster: Cluster,
         data: Arc<DataPlane>,
     ) -> Result<Arc<Self>, Problem> {
+        let allowed = config.allow_addresses.clone();
         Ok(Arc::new(NodeContext {
+            outside: Outside::new(allowed, Arc::new(SystemLookup)),
             config,
             cluster,
             data,

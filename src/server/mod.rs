@@ -105,13 +105,10 @@ async fn serve(
         uploads_expire_after_s: config.uploads_expire_after_s,
         keep_finished_s: config.keep_finished_s,
     };
+    let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
     let loops = [
-        tokio::spawn(leader::run(
-            cluster.clone(),
-            sessions,
-            patience,
-            stop.clone(),
-        )),
+        tokio::spawn(leading),
+        tokio::spawn(leader::deliveries::run(context.clone(), stop.clone())),
         tokio::spawn(home::run(context.clone(), stop.clone())),
     ];
     let mut fatal = cluster.fatal();

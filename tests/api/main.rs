@@ -10,6 +10,7 @@ mod http;
 mod keys;
 mod node;
 mod openapi;
+mod outside;
 mod routes;
 
 use std::time::Duration;

@@ -142,6 +142,7 @@ pub async fn start_without_worker(
         replan_after_s: PATIENCE.replan_after_s,
         uploads_expire_after_s: PATIENCE.uploads_expire_after_s,
         keep_finished_s: PATIENCE.keep_finished_s,
+        allow_addresses: "127.0.0.0/8".parse().unwrap(),
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),
@@ -163,6 +164,7 @@ pub async fn start_without_worker(
     let sessions = Arc::new(Sessions::default());
     let (stopper, stop) = watch::channel(false);
     let intake = Intake::new(cluster.clone(), sessions.clone());
+    tokio::spawn(leader::deliveries::run(context.clone(), stop.clone()));
     tokio::spawn(leader::run(cluster, sessions, PATIENCE, stop));
     (context, intake, stopper)
 }

@@ -10,6 +10,7 @@ mod events;
 mod http;
 mod keys;
 mod lost;
+mod outside;
 mod refusals;
 mod same_bytes;
 

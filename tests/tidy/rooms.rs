@@ -74,11 +74,17 @@ const ROOMS: &[Room] = &[
     ("src/lib.rs", &[]),
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
-    ("src/config", &["proto", "raft/model"]),
+    (
+        "src/config",
+        &["src/outside/addresses.rs", "proto", "raft/model"],
+    ),
+    ("src/outside", &["raft/model"]),
+    ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/server", SERVER),
     ("src/grpc", GRPC),
     ("src/grpc/convert.rs", GRPC_CONVERT),
+    ("src/grpc/convert_outside.rs", GRPC_CONVERT),
     ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
@@ -162,6 +168,7 @@ const SERVER: &[&str] = &[
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
     "src/grpc/convert.rs",
+    "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
@@ -172,6 +179,7 @@ const GRPC: &[&str] = &[
     "raft/model",
 ];
 const GRPC_CONVERT: &[&str] = &[
+    "src/grpc/convert_outside.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
     "src/node/messages.rs",
@@ -186,6 +194,7 @@ const HTTP: &[&str] = &[
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
     "src/grpc/convert.rs",
+    "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/cli/spec_options",
@@ -208,6 +217,7 @@ const API: &[&str] = &[
     "src/node/context.rs",
     "src/node/messages.rs",
     "src/data",
+    "src/outside",
     "proto/src/auth.rs",
     "raft/model",
     "raft/consensus",
@@ -216,6 +226,7 @@ const NODE: &[&str] = &[
     "src/config",
     "src/node",
     "src/data",
+    "src/outside",
     "src/media",
     "proto",
     "storage",
@@ -276,6 +287,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
         ],
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
+    ("reqwest", &["src/outside", "src/cli"]),
+    ("rustls", &["src/outside", "src/cli"]),
 ];
 
 /// The room with the longest prefix of a path.

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
+    outside::Delivery,
     spec::Spec,
     words::{job_state, job_states},
 };
@@ -42,6 +43,10 @@ pub struct Job<'a> {
     pub max_retries: Option<u32>,
     pub created_unix_ms: u64,
     pub ended_unix_ms: Option<u64>,
+    pub source_url: Option<&'a str>,
+    pub webhook_url: Option<&'a str>,
+    pub output_url: Option<&'a str>,
+    pub deliveries: Vec<Delivery<'a>>,
 }
 
 /// Why a job failed.
@@ -102,6 +107,10 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             max_retries: job.max_retries,
             created_unix_ms: job.created_unix_ms,
             ended_unix_ms: above_zero(job.ended_unix_ms),
+            source_url: text(&job.source_url),
+            webhook_url: text(&job.webhook_url),
+            output_url: text(&job.output_url),
+            deliveries: job.deliveries.iter().map(Delivery::from).collect(),
         }
     }
 }

@@ -6,6 +6,7 @@ mod homes;
 mod housekeeping;
 mod jobs;
 mod keys;
+mod outside;
 mod replan;
 mod stages;
 mod tasks;
@@ -85,6 +86,10 @@ impl Writer<'_> {
             Command::CreateKey(c) => self.create_key(c),
             Command::RevokeKey(c) => self.revoke_key(c),
             Command::SetQuota(c) => self.set_quota(c),
+            Command::SetWebhook(c) => self.set_webhook(c),
+            Command::RemoveWebhook(c) => self.remove_webhook(c),
+            Command::RecordDelivery(c) => self.record_delivery(c),
+            Command::FailFetch(c) => self.fail_fetch(c),
         }
     }
 }
@@ -110,6 +115,9 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::Fold(c) => &c.job,
         Command::TouchUpload(c) => &c.job,
         Command::ExpireUpload(c) => &c.job,
+        Command::RecordDelivery(c) => &c.job,
+        Command::FailFetch(c) => &c.job,
+        Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
     };

@@ -7,6 +7,7 @@ use crate::{
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
+    outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -24,7 +25,8 @@ pub struct Entry {
 pub struct Envelope {
     #[prost(
         oneof = "Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
+                31, 32, 33"
     )]
     pub command: Option<Command>,
 }
@@ -76,6 +78,14 @@ pub enum Command {
     RevokeKey(RevokeKey),
     #[prost(message, tag = "23")]
     SetQuota(SetQuota),
+    #[prost(message, tag = "30")]
+    SetWebhook(SetWebhook),
+    #[prost(message, tag = "31")]
+    RemoveWebhook(RemoveWebhook),
+    #[prost(message, tag = "32")]
+    RecordDelivery(RecordDelivery),
+    #[prost(message, tag = "33")]
+    FailFetch(FailFetch),
 }
 
 /// Which task, and which attempt at it.
@@ -116,6 +126,9 @@ pub struct CreateJob {
     /// its job's upload bears no stamp.
     #[prost(message, optional, tag = "8")]
     pub bounds: Option<JobBounds>,
+    /// What it has to do with the outside, without deliveries.
+    #[prost(message, optional, tag = "40")]
+    pub outside: Option<Outside>,
     /// See [`crate::Job::priority`].
     #[prost(sint32, tag = "30")]
     pub priority: i32,

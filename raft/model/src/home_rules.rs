@@ -46,6 +46,14 @@ pub fn must_fill(entry: &JobEntry, node: u64) -> Option<FillDuty> {
     }
 }
 
+/// Whether this node fetches a job's source: the first home of its epoch does. Where
+/// it is lost the leader replaces it, and where two do it for a while, both give the
+/// same bytes.
+pub fn must_fetch(job: &Job, node: u64) -> bool {
+    let first = job.current_homes().next();
+    job.fetches_from().is_some() && first.is_some_and(|home| home.node == node)
+}
+
 /// The stamp that an upload which goes on is due, if its last one is old.
 pub fn touch_due(state: &State, job: &Job) -> Option<TouchUpload> {
     let touched_cluster_ms = job.touched_cluster_ms;

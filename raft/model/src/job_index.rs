@@ -24,6 +24,8 @@ pub(crate) struct JobIndex {
     unfolded: Set<(bool, u64)>,
     /// Folded jobs, by the time of that.
     folded: Pages<(u64, u64), ()>,
+    /// Jobs with something to be sent, by the time from which on.
+    deliveries: Set<(u64, u64)>,
 }
 
 /// The jobs of one tenant.
@@ -65,6 +67,9 @@ impl JobIndex {
             bytes: had.bytes.saturating_add(bytes_of(after)),
         };
         self.tenants.insert_mut(after.tenant.clone(), count);
+        if let Some(due_ms) = after.delivery_due_ms() {
+            self.deliveries.insert_mut((due_ms, age));
+        }
         *self.states.entry(state).or_default() += 1;
         if uploads {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
@@ -92,6 +97,9 @@ impl JobIndex {
         }
         self.states.retain(|_, count| *count > 0);
         let age = job.created_index;
+        if let Some(due_ms) = job.delivery_due_ms() {
+            self.deliveries.remove_mut(&(due_ms, age));
+        }
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
@@ -127,5 +135,11 @@ impl JobIndex {
     /// How many jobs are in each state, but for those that are deleted.
     pub fn states(&self) -> BTreeMap<JobState, u64> {
         self.states.clone()
+    }
+
+    /// Jobs with something to be sent, with the time from which on, the first
+    /// first.
+    pub fn deliveries(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.deliveries.iter().copied()
     }
 }

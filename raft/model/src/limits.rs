@@ -66,8 +66,8 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
 /// streams, and notes of the assembly. 4 brought keys, quotas, and what a job's owner
-/// says of its turn and its retries, and from it on a node that is gone does not
-/// hold the level of the others down.
+/// says of its turn and its retries, sources behind URLs, deliveries and webhooks, and
+/// from it on a node that is gone does not hold the level of the others down.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -95,6 +95,35 @@ pub const KEYS_LEVEL: u32 = 4;
 
 /// The level from which on a job may have a priority, and its own bound of retries.
 pub const PRIORITY_LEVEL: u32 = 4;
+
+/// The level from which on jobs fetch from the outside and send there.
+pub const OUTSIDE_LEVEL: u32 = 4;
+
+/// Pauses between the attempts at a delivery, after each that failed: over a day in
+/// all, as the receivers' people sleep, too. A short fault costs seconds.
+pub const DELIVERY_PAUSES_MS: [u64; 14] = [
+    5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 900_000, 1_800_000, 3_600_000,
+    7_200_000, 14_400_000, 28_800_000, 28_800_000,
+];
+
+/// Attempts that are kept of a delivery, of at most a kilobyte each.
+pub const DELIVERY_LOG_MAX: usize = 8;
+
+/// Deliveries that are kept of a job: of four times that it ended.
+pub const DELIVERIES_KEPT_MAX: usize = 12;
+
+/// How long a former secret signs beside the one that took its place.
+pub const WEBHOOK_SECRET_OVERLAP_MS: u64 = 24 * 3600 * 1000;
+
+/// Secrets that sign at once.
+pub const WEBHOOK_SECRETS_MAX: usize = 3;
+
+/// Tenants with a webhook, as many as keys.
+pub const WEBHOOKS_MAX: u64 = KEYS_MAX;
+
+/// How long a source may give nothing before its job fails. A store's outage takes
+/// minutes, and someone waits for the film.
+pub const FETCH_PATIENCE_MS: u64 = 3600 * 1000;
 
 /// Highest number of a program: MPEG-TS has 16 bits for it.
 pub const PROGRAM_MAX: u32 = 65_535;
@@ -176,6 +205,10 @@ pub const HEX_DIGITS_MIN: usize = 16;
 
 /// Longest text of a name, tenant or request id, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;
+
+/// Longest URL, in bytes: signed ones of object stores, with a session's token in
+/// them, have 2 KB.
+pub const URL_BYTES_MAX: usize = 4 << 10;
 
 /// Longest cause or hint kept in the table. The whole stderr is a blob.
 pub const PROBLEM_BYTES_MAX: usize = 1_000;

@@ -28,7 +28,8 @@ impl Past {
     /// Whether a job has its place here once its tasks are no rows any more.
     pub fn takes(job: &Job) -> bool {
         let over = job.summary.is_some() || job.state() == JobState::Deleted;
-        over && job.state().ended() && short_id(&job.id).is_some()
+        let sent = job.pending_deliveries().next().is_none();
+        over && sent && job.state().ended() && short_id(&job.id).is_some()
     }
 
     /// Adds a job that it takes.

@@ -14,7 +14,7 @@
 use std::cmp::Reverse;
 
 pub use crate::problem::Problem;
-use crate::summary::Summary;
+use crate::{outside::Outside, summary::Summary};
 
 /// A job's place in its tenant's line: by priority, then by age.
 pub(crate) type Place = (Reverse<i32>, u64);
@@ -282,6 +282,9 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// What it has to do with the outside, if anything.
+    #[prost(message, optional, tag = "70")]
+    pub outside: Option<Outside>,
     /// Jobs of a higher one go first within their tenant's.
     #[prost(sint32, tag = "60")]
     pub priority: i32,

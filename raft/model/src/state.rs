@@ -16,6 +16,7 @@ use crate::{
     limits::UPLOAD_LIVE_MS,
     open_index::OpenIndex,
     output_index::OutputIndex,
+    outside::Webhooks,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
     turned::Turned,
@@ -35,6 +36,8 @@ pub struct State {
     keys: Map<String, Arc<Key>>,
     /// Of the tenants that have one of their own.
     quotas: Map<String, Arc<Quota>>,
+    /// Of the tenants that have one.
+    pub(crate) webhooks: Webhooks,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -326,6 +329,7 @@ impl State {
             }
             "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
+            "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -367,6 +371,7 @@ impl State {
             .chain(nodes)
             .chain(quotas)
             .chain(tasks)
+            .chain(self.webhooks.rows())
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -394,6 +399,7 @@ impl State {
                 }
                 Some(b'k') => state.put_key(row(&value)?),
                 Some(b'q') => state.put_quota(row(&value)?),
+                Some(b'w') => state.webhooks.put(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

@@ -10,6 +10,7 @@ mod out_folder;
 mod request_options;
 mod tenant;
 mod transcode;
+mod webhook;
 
 use clap::Subcommand;
 
@@ -29,6 +30,9 @@ pub enum ClientCommand {
     /// The same as `cluster status`
     #[command(hide = true)]
     Status,
+    /// Have the end of each job told to a URL
+    #[command(subcommand)]
+    Webhook(webhook::WebhookCommand),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -53,6 +57,7 @@ pub async fn run(
         ClientCommand::Status => {
             cluster::run(client, cluster::ClusterCommand::Status, output).await
         }
+        ClientCommand::Webhook(command) => webhook::run(client, command, output).await,
         ClientCommand::Key(command) => key::run(client, command, output).await,
         ClientCommand::Tenant(command) => tenant::run(client, command, output).await,
     }

@@ -16,6 +16,13 @@ pub struct RequestArgs {
     #[arg(long, value_name = "NAME",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub tenant: Option<String>,
+    /// Have the end of the job told to this URL, signed with the tenant's secret
+    /// (`reelraft webhook set` makes it)
+    #[arg(long, value_name = "URL")]
+    pub webhook_url: Option<String>,
+    /// Have the output put to this URL with HTTP PUT, such as a signed one of S3
+    #[arg(long, value_name = "URL")]
+    pub output_url: Option<String>,
     /// From -10 to 10: jobs of a higher priority go first within their tenant
     #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true,
           value_parser = clap::value_parser!(i32).range(-10..=10))]

@@ -42,7 +42,7 @@ Examples:
 Once the upload is complete, Ctrl-C leaves the job running; `reelraft job watch`
 and `reelraft job fetch` return to it.")]
 pub struct TranscodeArgs {
-    /// The video to read; several, or a folder of them, if OUT is a folder. Of a
+    /// The video to read, or a URL from which the cluster fetches it; several, or a folder of them, if OUT is a folder. Of a
     /// folder those are taken whose names end as films and sounds do
     #[arg(value_name = "IN", required = true, num_args = 1..)]
     pub sources: Vec<PathBuf>,
@@ -160,6 +160,8 @@ async fn run_job(
         spec,
         tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
+        webhook_url: args.request.webhook_url.clone().unwrap_or_default(),
+        output_url: args.request.output_url.clone().unwrap_or_default(),
         priority: args.request.priority,
         max_retries: args.request.max_retries,
     };

@@ -1,8 +1,11 @@
-//! From a local file to a job that has all its bytes: submits under a request
+//! From a local file, or a URL, to a job that has all its bytes: submits under a request
 //! id, then uploads, or makes sure that a job which already exists was made
 //! from this very file (P5).
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use reelraft_proto::v1::{Job, JobState, Spec, SubmitRequest, SubmitResponse};
 
@@ -16,12 +19,16 @@ use crate::{
 
 /// A job to be made.
 pub struct Submission {
-    /// The local file.
+    /// The local file, or a URL.
     pub source: PathBuf,
     pub spec: Spec,
     pub tenant: String,
     /// Repeating it finds the same job again.
     pub request_id: String,
+    /// Where its end is told; empty: nowhere.
+    pub webhook_url: String,
+    /// Where its output is put; empty: nowhere.
+    pub output_url: String,
     pub priority: i32,
     pub max_retries: Option<u32>,
 }
@@ -43,7 +50,11 @@ pub async fn submit(
     submission: Submission,
     on_job: impl FnOnce(&Job) -> Result<(), CliError>,
 ) -> Result<Submitted, CliError> {
-    let source = Arc::new(Source::open(&submission.source)?);
+    let url = as_url(&submission.source);
+    let source = match url {
+        Some(_) => None,
+        None => Some(Arc::new(Source::open(&submission.source)?)),
+    };
     // Set before the first byte leaves: there may be a job even if its answer
     // never arrives.
     client.screen().on_interrupt(format!(
@@ -54,11 +65,12 @@ pub async fn submit(
         tenant: submission.tenant,
         request_id: submission.request_id,
         spec: Some(submission.spec),
-        source_name: source.name.clone(),
-        source_bytes: source.bytes,
-        source_fingerprint: source.fingerprint.clone(),
         priority: submission.priority,
         max_retries: submission.max_retries,
+        webhook_url: submission.webhook_url,
+        output_url: submission.output_url,
+        source_url: url.unwrap_or_default().to_string(),
+        ..about(source.as_deref())
     };
     let SubmitResponse { job, existed } = client
         .call(message, async |mut jobs, request| {
@@ -78,6 +90,10 @@ pub async fn submit(
             .screen()
             .notice(&format!("this request already made job {}", job.id));
     }
+    // One behind a URL is the cluster's business from here on.
+    let Some(source) = source else {
+        return Ok(Submitted { job, existed });
+    };
     match job.state() {
         JobState::Uploading if job.source_root.is_empty() => {
             upload(client, &job.id, &source).await?;
@@ -88,4 +104,26 @@ pub async fn submit(
         _ => refuse_other(client, &source, &job.id, &job.source_root, CHUNK_BYTES).await?,
     }
     Ok(Submitted { job, existed })
+}
+
+/// A source that is no local file.
+pub fn as_url(source: &Path) -> Option<&str> {
+    let text = source.to_str()?;
+    let is_url = ["http://", "https://"]
+        .iter()
+        .any(|it| text.starts_with(it));
+    is_url.then_some(text)
+}
+
+/// What a request says of a local file.
+fn about(source: Option<&Source>) -> SubmitRequest {
+    match source {
+        Some(source) => SubmitRequest {
+            source_name: source.name.clone(),
+            source_bytes: source.bytes,
+            source_fingerprint: source.fingerprint.clone(),
+            ..Default::default()
+        },
+        None => SubmitRequest::default(),
+    }
 }

@@ -3,9 +3,11 @@
 //! of its own: all it remembers (when an assignment was last sent) may be
 //! lost at any time for the price of a repeated message.
 
+pub mod deliveries;
 pub mod intake;
 mod replicas;
 pub mod sessions;
+mod webhook_message;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

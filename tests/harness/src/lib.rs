@@ -11,9 +11,11 @@ mod cluster;
 mod http;
 mod ports;
 mod processes;
+mod web;
 
 pub use clips::{blake3_of, frames_of, make_clip};
 pub use cluster::{LocalCluster, Options};
 pub use http::{HttpAnswer, HttpEvent, HttpEvents, http_ask, http_exchange};
 pub use ports::free_ports;
 pub use processes::{all_pids, binary, example, parent_of, tail};
+pub use web::{WebAnswer, WebRequest, WebServer};

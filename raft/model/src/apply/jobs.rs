@@ -11,6 +11,7 @@ use crate::{
     },
     job_id::job_id,
     limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
+    outside::Outside,
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
     state::{cluster_key, node_key},
 };
@@ -19,11 +20,12 @@ impl Writer<'_> {
     pub(super) fn create_job(&mut self, age: u64, c: &CreateJob) -> Reply {
         let id = job_id(&c.tenant, &c.request_id);
         if let Some(job) = self.job(&id) {
-            let same = job.spec == c.spec
+            let same_spec = job.spec == c.spec && ends_alike(job, c);
+            let same = same_spec
                 && job.source_bytes == c.source_bytes
                 && job.source_fingerprint == c.source_fingerprint;
             if !same {
-                let what = if job.spec == c.spec { "source" } else { "spec" };
+                let what = if same_spec { "source" } else { "spec" };
                 return Reply::refused(
                     &id,
                     Problem::new(
@@ -59,6 +61,7 @@ impl Writer<'_> {
             created_index: age,
             created_unix_ms: c.unix_ms,
             touched_cluster_ms: c.bounds.map_or(0, |_| cluster_ms),
+            outside: c.outside.clone(),
             priority: c.priority,
             max_retries: c.max_retries,
             ..Default::default()
@@ -137,6 +140,7 @@ impl Writer<'_> {
         job.state = JobState::Analyzing.into();
         // The epoch is that of the homes that acknowledged every chunk.
         all_filled(&mut job);
+        job.close_source_url();
         self.put_job(job);
         self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         Reply::done(&c.job)
@@ -161,7 +165,7 @@ impl Writer<'_> {
         }
         job.state = JobState::Cancelled.into();
         job.ended_unix_ms = c.unix_ms;
-        self.put_job(job);
+        self.put_ended_job(job);
         self.stop_tasks(&c.job);
         Reply::done(&c.job)
     }
@@ -184,6 +188,7 @@ impl Writer<'_> {
         job.history_hash.clear();
         job.history_at.clear();
         job.failed_tasks.clear();
+        job.outside = None;
         self.put_job(job);
         for key in tasks {
             self.remove_task(&c.job, key);
@@ -245,6 +250,15 @@ impl Writer<'_> {
         self.touched.insert(cluster_key());
         Reply::default()
     }
+}
+
+/// Whether a job sends what a request says where it says. A tombstone does not know.
+fn ends_alike(job: &Job, c: &CreateJob) -> bool {
+    let ends = |outside: &Option<Outside>| {
+        let outside = outside.clone().unwrap_or_default();
+        (outside.webhook_url, outside.output_url)
+    };
+    job.state() == JobState::Deleted || ends(&job.outside) == ends(&c.outside)
 }
 
 fn older_program(c: &RegisterNode, level: u32) -> Reply {

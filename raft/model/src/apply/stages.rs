@@ -35,7 +35,7 @@ impl Writer<'_> {
             job.state = JobState::Failed.into();
             job.problem = Some(problem);
             job.ended_unix_ms = unix_ms;
-            self.put_job(job);
+            self.put_ended_job(job);
             self.stop_tasks(id);
         }
         Reply::done(id)
@@ -173,7 +173,7 @@ impl Writer<'_> {
                 .max()
                 .unwrap_or(unix_ms);
             all_filled(&mut job);
-            self.put_job(job);
+            self.put_ended_job(job);
             self.stop_tasks(id);
         }
         Reply::done(id)

@@ -31,6 +31,14 @@ impl Writer<'_> {
         self.state.put_job(job);
     }
 
+    /// Writes a job that has just ended, with what is to be sent for it.
+    pub(super) fn put_ended_job(&mut self, mut job: Job) {
+        job.close_source_url();
+        let webhook = self.state.webhooks.get(&job.tenant).cloned();
+        job.add_deliveries(webhook.as_deref());
+        self.put_job(job);
+    }
+
     pub(super) fn put_task(&mut self, job: &str, task: Task) {
         self.touched.insert(task_key(job, task.key()));
         self.state.change_tasks(job, |entry| entry.put_task(task));

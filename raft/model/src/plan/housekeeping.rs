@@ -94,7 +94,9 @@ fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
         let now_ms = state.cluster_ms();
         let due = move |folded_ms: u64| folded_ms.saturating_add(keep_ms) <= now_ms;
         let folded = state.folded();
-        folded.take_while(move |entry| due(entry.job.folded_cluster_ms))
+        let old = folded.take_while(move |entry| due(entry.job.folded_cluster_ms));
+        // What is still to be sent of it would go, too.
+        old.filter(|entry| entry.job.pending_deliveries().next().is_none())
     });
     old.map(|entry| {
         Command::DeleteJob(DeleteJob {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod outside;
 mod show;
 mod words;
 
@@ -15,8 +16,8 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, JobBounds, KeepHistory, PlanAppend, Problem, RegisterNode, Release,
-    Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
+    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -25,6 +26,7 @@ use reelraft_model::{
 };
 
 use keys::change_access;
+use outside::{change_outside, due};
 use show::show;
 use words::{number, option};
 
@@ -135,6 +137,10 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
+            "webhook" | "unhook" | "sent" | "unfetchable" => {
+                self.one(change_outside(&self.names, &words))
+            }
+            "due" => self.aliased(&due(&self.state, &words)),
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
@@ -210,7 +216,7 @@ impl World {
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
-    /// [priority=0] [retries=]`
+    /// [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
@@ -219,6 +225,13 @@ impl World {
         });
         let tenant = option(words, "tenant").unwrap_or("t");
         let request = option(words, "request").unwrap_or(words[1]);
+        let url = |key| option(words, key).unwrap_or_default().to_string();
+        let outside = Outside {
+            source_url: url("from"),
+            webhook_url: url("told"),
+            output_url: url("put"),
+            ..Default::default()
+        };
         self.names.insert(words[1].into(), job_id(tenant, request));
         self.one(Command::CreateJob(CreateJob {
             tenant: tenant.into(),
@@ -226,6 +239,7 @@ impl World {
             spec: spec.unwrap(),
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
             bounds: Some(self.bounds),
+            outside: (outside != Outside::default()).then_some(outside),
             priority: number(words, "priority"),
             max_retries: option(words, "retries").map(|retries| retries.parse().unwrap()),
             ..Default::default()

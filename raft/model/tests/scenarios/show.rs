@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::outside::show_outside;
+
 use reelraft_model::{
     Job, JobEntry, TaskKind, TaskState,
     plan::{ClusterHealth, waiting},
@@ -59,6 +61,7 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
         write!(text, " single").unwrap();
     }
     text += &show_fold(job);
+    text += &show_outside(job);
     if let Some(waiting) = waiting(entry, health) {
         write!(text, " waits {waiting}").unwrap();
     }

@@ -3,6 +3,7 @@
 mod by_id;
 mod cancel;
 mod delete;
+mod deliveries;
 mod fetch;
 mod list;
 pub(super) mod pages;
@@ -44,6 +45,8 @@ pub enum JobCommand {
     /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
+    /// List what was or is to be sent for a job: webhooks, and its output to --output-url
+    Deliveries(by_id::JobIdArgs),
     /// Delete a job and its bytes, stopping it first if it runs; or all finished ones
     #[command(visible_alias = "rm")]
     Delete(delete::DeleteArgs),
@@ -80,6 +83,10 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         JobCommand::Tasks(args) => {
             let job = full_id(client, args.job).await?;
             tasks::run(client, job, output).await
+        }
+        JobCommand::Deliveries(args) => {
+            let job = full_id(client, args.job).await?;
+            deliveries::run(client, job, output).await
         }
         // What can't be undone takes the whole id.
         JobCommand::Replan(args) => replan::run(client, args.job, output).await,

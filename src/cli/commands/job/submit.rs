@@ -34,10 +34,10 @@ Examples:
   id=$(reelraft job submit film.mov --container mkv --detach)
   reelraft job submit film.mov --request-id film-v1      # safe to repeat")]
 pub struct SubmitArgs {
-    /// The video to read
+    /// The video to read, or a URL from which the cluster fetches it
     #[arg(value_name = "IN")]
     pub source: PathBuf,
-    /// Return as soon as the cluster has the whole file
+    /// Return as soon as the cluster has the whole file, or knows its URL
     #[arg(long)]
     pub detach: bool,
     #[command(flatten)]
@@ -56,6 +56,8 @@ pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Resul
         spec: args.spec.to_wire(None)?,
         tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
+        webhook_url: args.request.webhook_url.clone().unwrap_or_default(),
+        output_url: args.request.output_url.clone().unwrap_or_default(),
         priority: args.request.priority,
         max_retries: args.request.max_retries,
     };

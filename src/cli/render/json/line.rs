@@ -4,6 +4,12 @@ use serde::Serialize;
 
 use crate::render::format::is_unprintable;
 
+/// A document as fields, to be shown as a table.
+pub fn value(document: &impl Serialize) -> serde_json::Value {
+    serde_json::to_value(document)
+        .expect("documents have string keys and plain values, which always serialize")
+}
+
 /// A document as the single line that is printed. What would steer a terminal
 /// is escaped: JSON itself leaves some of it as it is.
 pub fn line(document: &impl Serialize) -> String {

@@ -7,4 +7,4 @@ mod line;
 mod tests;
 
 pub use error::Document as ErrorDocument;
-pub use line::line;
+pub use line::{line, value};

@@ -182,6 +182,7 @@ impl Node {
     }
 }
 
+type Answer<T> = Result<Response<T>, Status>;
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 #[tonic::async_trait]
@@ -345,6 +346,26 @@ impl Jobs for Node {
         Ok(Response::new(ProofResponse {
             json: "no json".into(),
         }))
+    }
+
+    async fn deliveries(&self, _: Request<JobRef>) -> Answer<DeliveriesResponse> {
+        Ok(Response::default())
+    }
+
+    async fn set_webhook(&self, _: Request<SetWebhookRequest>) -> Answer<Webhook> {
+        Ok(Response::default())
+    }
+
+    async fn rotate_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
+        Ok(Response::default())
+    }
+
+    async fn get_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
+        Ok(Response::default())
+    }
+
+    async fn remove_webhook(&self, _: Request<WebhookRef>) -> Answer<RemoveWebhookResponse> {
+        Ok(Response::default())
     }
 
     async fn reference(&self, _: Request<JobRef>) -> Result<Response<ReferenceResponse>, Status> {

@@ -1,0 +1,154 @@
+//! What a job takes from the outside and sends there: its source behind a URL, its
+//! webhook and output URL, and the log of what was sent.
+
+use reelraft_model::{Delivery, Outside, Problem, Scope, limits::OUTSIDE_LEVEL};
+
+use super::{Api, Consistency};
+use crate::outside::{Found, check, look};
+
+/// What a request says of the outside.
+pub(super) struct Asked<'a> {
+    pub tenant: &'a str,
+    /// The job's id.
+    pub job: &'a str,
+    pub source_url: &'a str,
+    pub webhook_url: &'a str,
+    pub output_url: &'a str,
+}
+
+/// A source behind a URL, as a request for a job says what it is.
+pub(super) struct KnownSource {
+    pub bytes: u64,
+    pub name: String,
+    pub fingerprint: String,
+    validator: String,
+}
+
+impl Api {
+    /// What a job has to do with the outside, and of a source behind a URL what it
+    /// is: its length and name are asked for. Those of a job that exists are the
+    /// job's.
+    ///
+    /// # Errors
+    /// `bad-url`, `refused-address`, `source-unreachable`, `source-refused`,
+    /// `source-length-unknown`, `no-webhook-secret`, `mixed-versions`.
+    pub(super) async fn outside_of(
+        &self,
+        asked: Asked<'_>,
+    ) -> Result<(Option<Outside>, Option<KnownSource>), Problem> {
+        let Asked {
+            source_url,
+            webhook_url,
+            output_url,
+            ..
+        } = asked;
+        if [source_url, webhook_url, output_url]
+            .iter()
+            .all(|url| url.is_empty())
+        {
+            return Ok((None, None));
+        }
+        let mut outside = Outside {
+            source_url: source_url.to_string(),
+            webhook_url: webhook_url.to_string(),
+            output_url: output_url.to_string(),
+            ..Default::default()
+        };
+        self.check_outside_level()?;
+        self.check_url("output_url", output_url)?;
+        self.check_url("webhook_url", webhook_url)?;
+        if !webhook_url.is_empty() {
+            self.check_secret(asked.tenant).await?;
+        }
+        if source_url.is_empty() {
+            return Ok((Some(outside), None));
+        }
+        self.check_url("source_url", source_url)?;
+        let source = self.find_source(asked.job, source_url).await?;
+        outside.source_validator = source.validator.clone();
+        Ok((Some(outside), Some(source)))
+    }
+
+    /// Refuses what no node could ever ask for; none is no URL to refuse.
+    pub(super) fn check_url(&self, what: &str, url: &str) -> Result<(), Problem> {
+        if url.is_empty() {
+            return Ok(());
+        }
+        let url = check(what, url)?;
+        self.context().outside.check(&url).map_err(|error| {
+            let hint = "give a public address, or have --allow-addresses set for this one";
+            Problem::new("refused-address", format!("the {what}: {error}"), hint)
+        })
+    }
+
+    pub(super) fn check_outside_level(&self) -> Result<(), Problem> {
+        match self.table().local().feature_level() >= OUTSIDE_LEVEL {
+            true => Ok(()),
+            false => Err(Problem::new(
+                "mixed-versions",
+                "some node was last seen with a version that knows no URLs and webhooks",
+                "start it with the version of the others; `reelraft cluster status` lists the nodes",
+            )),
+        }
+    }
+
+    async fn check_secret(&self, tenant: &str) -> Result<(), Problem> {
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        match seen.whole().webhook(tenant) {
+            Some(_) => Ok(()),
+            None => Err(Problem::new(
+                "no-webhook-secret",
+                format!("tenant '{tenant}' has no secret to sign webhooks with"),
+                "make one with `reelraft webhook set`, also without a URL",
+            )),
+        }
+    }
+
+    async fn find_source(&self, job: &str, source_url: &str) -> Result<KnownSource, Problem> {
+        let fingerprint = fingerprint(source_url);
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        if let Ok(known) = seen.remembered(job)
+            && known.job.source_fingerprint == fingerprint
+        {
+            return Ok(KnownSource {
+                bytes: known.job.source_bytes,
+                name: known.job.source_name.clone(),
+                fingerprint,
+                validator: String::new(),
+            });
+        }
+        drop(seen);
+        let url = check("source_url", source_url)?;
+        let found = look(&self.context().outside, &url).await;
+        let Found {
+            bytes,
+            name,
+            validator,
+        } = found.map_err(|error| error.problem(source_url))?;
+        Ok(KnownSource {
+            bytes,
+            name,
+            fingerprint,
+            validator,
+        })
+    }
+
+    /// What was or is to be sent for a job, each with its latest attempts.
+    ///
+    /// # Errors
+    /// `not-found`, and what keeps the cluster from reading.
+    pub async fn deliveries(&self, id: &str) -> Result<Vec<Delivery>, Problem> {
+        let entry = self
+            .entry(Scope::Read, id, Consistency::Linearizable)
+            .await?;
+        Ok(entry.job.deliveries().to_vec())
+    }
+}
+
+/// Names a source whose bytes nobody has seen yet: by its URL alone, so that a
+/// repeated request finds its job also when the file is gone.
+fn fingerprint(url: &str) -> String {
+    blake3::hash(format!("url {url}").as_bytes())
+        .to_hex()
+        .to_string()
+}

@@ -1,0 +1,187 @@
+//! The client: one request at a time, no proxies, redirects by hand.
+
+use std::{error::Error, sync::Arc};
+
+use reqwest::{
+    Body, Client, Method, Response, StatusCode, Url,
+    header::{HeaderMap, LOCATION},
+};
+use rustls::crypto::ring;
+use tracing::warn;
+
+use super::{
+    addresses::AllowedAddresses,
+    guard::{Guard, Lookup, RefusedHost},
+    limits::{CONNECT_MAX, REDIRECTS_MAX, SILENCE_MAX},
+    url,
+};
+
+/// An answer, of which only the head was read.
+pub type Answer = Response;
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum OutsideError {
+    /// The guard does not let this node connect there.
+    #[error("{0} has an address that this node may not connect to")]
+    Refused(String),
+    /// A redirect that leads nowhere, in a circle, or to no web address.
+    #[error("it redirects {0}")]
+    BadRedirect(String),
+    /// No connection, no answer, or one that is none.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+impl OutsideError {
+    /// Whether the same request may succeed later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, OutsideError::Unreachable(_))
+    }
+}
+
+/// Requests to the outside. Clones share one client.
+#[derive(Clone)]
+pub struct Outside {
+    client: Client,
+    guard: Guard,
+}
+
+impl Outside {
+    /// Requests to global addresses and to those allowed. A system without root
+    /// certificates reaches nothing by https.
+    ///
+    /// # Panics
+    /// Never: what it is built of does not fail.
+    pub fn new(allowed: AllowedAddresses, lookup: Arc<dyn Lookup>) -> Self {
+        // Another part of the program may have done so, with the same one.
+        let _ = ring::default_provider().install_default();
+        let guard = Guard::new(allowed, lookup);
+        let builder = || {
+            Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .retry(reqwest::retry::never())
+                .no_proxy()
+                .referer(false)
+                .dns_resolver(guard.clone())
+                .connect_timeout(CONNECT_MAX)
+                .read_timeout(SILENCE_MAX)
+                // Each request makes its own connection, and is judged anew.
+                .pool_max_idle_per_host(0)
+        };
+        let client = builder().build().unwrap_or_else(|error| {
+            let cause = cause_of(&error);
+            warn!(
+                cause,
+                "https reaches nothing: are ca-certificates installed?"
+            );
+            let none = rustls::ClientConfig::builder()
+                .with_root_certificates(rustls::RootCertStore::empty())
+                .with_no_client_auth();
+            let client = builder().tls_backend_preconfigured(none).build();
+            client.expect("a client with its TLS given has nothing left to fail at")
+        });
+        Outside { client, guard }
+    }
+
+    /// Judges the host of a URL, where it is written as an address: a name may
+    /// lead elsewhere when it is asked for.
+    ///
+    /// # Errors
+    /// [`OutsideError::Refused`].
+    pub fn check(&self, url: &Url) -> Result<(), OutsideError> {
+        let host = url.host_str().unwrap_or_default();
+        let refused = |refused: RefusedHost| OutsideError::Refused(refused.host);
+        self.guard.check_literal(host).map_err(refused)
+    }
+
+    /// Asks once, and follows no redirect.
+    ///
+    /// # Errors
+    /// Where nothing answers, or must not be asked.
+    pub async fn send(
+        &self,
+        method: Method,
+        url: &Url,
+        headers: HeaderMap,
+        body: Option<Body>,
+    ) -> Result<Answer, OutsideError> {
+        self.check(url)?;
+        let mut request = self.client.request(method, url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(judged)
+    }
+
+    /// Asks with GET, and follows a few redirects. What `headers` say goes to
+    /// every one of them: they must not hold a secret.
+    ///
+    /// # Errors
+    /// As [`Outside::send`], and for redirects that are none.
+    pub async fn get(&self, url: &Url, headers: &HeaderMap) -> Result<Answer, OutsideError> {
+        let mut url = url.clone();
+        for _ in 0..=REDIRECTS_MAX {
+            let answer = self.send(Method::GET, &url, headers.clone(), None).await?;
+            match redirect(&answer, &url)? {
+                Some(next) => url = next,
+                None => return Ok(answer),
+            }
+        }
+        Err(OutsideError::BadRedirect(format!(
+            "more than {REDIRECTS_MAX} times"
+        )))
+    }
+}
+
+/// Where an answer leads to, if it is a redirect.
+fn redirect(answer: &Answer, from: &Url) -> Result<Option<Url>, OutsideError> {
+    let redirects = matches!(
+        answer.status(),
+        StatusCode::MOVED_PERMANENTLY
+            | StatusCode::FOUND
+            | StatusCode::SEE_OTHER
+            | StatusCode::TEMPORARY_REDIRECT
+            | StatusCode::PERMANENT_REDIRECT
+    );
+    if !redirects {
+        return Ok(None);
+    }
+    let nowhere = || OutsideError::BadRedirect("to nowhere".to_string());
+    let to = answer.headers().get(LOCATION).ok_or_else(nowhere)?;
+    let to = to.to_str().map_err(|_| nowhere())?;
+    let to = from.join(to).map_err(|_| nowhere())?;
+    if from.scheme() == "https" && to.scheme() != "https" {
+        let cause = "from https to another protocol".to_string();
+        return Err(OutsideError::BadRedirect(cause));
+    }
+    let checked = url::check("redirect", to.as_str());
+    let bad = |_| OutsideError::BadRedirect("to what is no plain web address".to_string());
+    checked.map(Some).map_err(bad)
+}
+
+/// What a failed request comes down to, without its URL.
+fn judged(error: reqwest::Error) -> OutsideError {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&error);
+    while let Some(inner) = cause {
+        if let Some(refused) = inner.downcast_ref::<RefusedHost>() {
+            return OutsideError::Refused(refused.host.clone());
+        }
+        cause = inner.source();
+    }
+    OutsideError::Unreachable(cause_of(&error.without_url()))
+}
+
+/// An error with its causes, each once.
+pub(super) fn cause_of(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text
+}

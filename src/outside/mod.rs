@@ -1,0 +1,29 @@
+//! Requests to the outside: sources, outputs and webhooks behind a URL that a
+//! client named. All of them go through [`Outside`], and so through one guard.
+//!
+//! ```text
+//! source (a file behind a URL) -> client (one request, redirects by hand)
+//!   '-> url (what may be named)     '-> guard (who may be connected to) -> addresses
+//! ```
+//! A URL is hostile: it may name this node, its neighbours, or the machine that
+//! hands out a cloud's keys. Only global addresses are connected to, and those
+//! that the node's setting allows. A name is resolved once for each connection,
+//! every address of the answer is judged, and one of those is connected to.
+
+pub mod addresses;
+mod client;
+mod guard;
+pub mod limits;
+mod source;
+#[cfg(test)]
+mod tests;
+mod url;
+
+pub use reqwest::{Body, Method, header};
+
+pub use self::{
+    client::{Answer, Outside, OutsideError},
+    guard::{Lookup, SystemLookup},
+    source::{Found, Remote, SourceError, look},
+    url::{check, host_of},
+};
