@@ -46,6 +46,8 @@ pub fn http_status_of(kind: &str) -> u16 {
         "unknown-version" => 412,
         "too-large" => 413,
         "unsupported-type" => 415,
+        // As tus says.
+        "checksum-mismatch" => 460,
         "disk-full" => 507,
         kind => match code_of(kind) {
             Code::NotFound => 404,

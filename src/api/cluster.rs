@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use reelraft_model::JobState;
+use reelraft_model::{JobState, Problem};
 
 use super::{Api, Consistency};
 use crate::node::messages::{NodeStatus, Role};
 
 /// The states that a job may be seen in.
-const STATES: [JobState; 7] = [
+pub(super) const STATES: [JobState; 7] = [
     JobState::Uploading,
     JobState::Analyzing,
     JobState::Encoding,
@@ -68,6 +68,19 @@ impl Api {
             tasks_pending,
             tasks_running,
         }
+    }
+
+    /// One node of the cluster.
+    ///
+    /// # Errors
+    /// `not-found` where there is no such member.
+    pub fn node(&self, id: &str) -> Result<NodeStatus, Problem> {
+        let nodes = self.cluster_status(Consistency::Linearizable).nodes;
+        let mut nodes = nodes.into_iter();
+        nodes.find(|node| node.id.to_string() == id).ok_or_else(|| {
+            let cause = format!("there is no node {id}");
+            Problem::new("not-found", cause, "see `reelraft cluster nodes`")
+        })
     }
 
     /// The cluster; [`Consistency::Local`] leaves out what the leader said.

@@ -1,8 +1,10 @@
-//! Jobs and their tasks: showing, listing, cancelling, planning anew, deleting, and what
+//! Jobs and their tasks: showing, cancelling, planning anew, deleting, and what
 //! belongs to them (proof, reference).
 
+use std::sync::Arc;
+
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Task, limits::REPLAN_LEVEL,
+    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, Task, limits::REPLAN_LEVEL,
 };
 
 use super::{Api, Consistency, JobView, bad_request, not_found, not_yet, visible};
@@ -10,18 +12,6 @@ use crate::{
     clock::unix_ms,
     limits::{PAGE_DEFAULT, PAGE_MAX},
 };
-
-/// Which jobs to list, the newest first.
-#[derive(Clone, Debug, Default)]
-pub struct ListRequest {
-    /// Empty: all tenants.
-    pub tenant: String,
-    /// At most so many; 0 takes the default.
-    pub page_size: u32,
-    /// From an earlier page; empty starts at the newest.
-    pub page_token: String,
-    pub consistency: Consistency,
-}
 
 /// Which tasks to list, in the order of a job's life.
 #[derive(Clone, Debug, Default)]
@@ -57,32 +47,6 @@ impl Api {
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
         Ok(self.view(&*self.entry(id, consistency).await?))
-    }
-
-    /// A page of jobs, the newest first.
-    ///
-    /// # Errors
-    /// `bad-request`, and what keeps the cluster from reading.
-    pub async fn list(&self, request: ListRequest) -> Result<Page<JobView>, Problem> {
-        let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
-        let state = self.state(request.consistency).await?;
-        let mut matching = state
-            .newest_before(before)
-            .filter(|entry| entry.job.state() != JobState::Deleted)
-            .filter(|entry| request.tenant.is_empty() || entry.job.tenant == request.tenant);
-        let page: Vec<_> = matching
-            .by_ref()
-            .take(page_size(request.page_size))
-            .collect();
-        let more = matching.next().is_some();
-        let next_page_token = match page.last() {
-            Some(last) if more => last.job.created_index.to_string(),
-            _ => String::new(),
-        };
-        Ok(Page {
-            items: page.into_iter().map(|entry| self.view(entry)).collect(),
-            next_page_token,
-        })
     }
 
     /// A page of a job's tasks; of one that ended without an output, of those
@@ -201,6 +165,15 @@ impl Api {
     /// `not-found`, `not-analysed`, `not-kept` of a job that ended without an
     /// output, and what keeps the homes from giving the analysis.
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
+        let entry = self.analysed(id).await?;
+        Ok(Reference {
+            args: self.context.reference(&entry).await?,
+            note: entry.job.plan_note.clone(),
+        })
+    }
+
+    /// A job whose analysis is kept.
+    pub(super) async fn analysed(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
         let entry = self.entry_or_local(id).await?;
         if entry.job.index_hash.is_empty() {
             let lacks = ": its source has not been looked at yet";
@@ -212,10 +185,7 @@ impl Api {
             let hint = "submit the file again";
             return Err(not_yet("not-kept", &entry, lacks, hint));
         }
-        Ok(Reference {
-            args: self.context.reference(&entry).await?,
-            note: entry.job.plan_note.clone(),
-        })
+        Ok(entry)
     }
 }
 
@@ -237,7 +207,7 @@ fn page<'a>(
     }
 }
 
-fn page_size(asked: u32) -> usize {
+pub(super) fn page_size(asked: u32) -> usize {
     let size = match asked {
         0 => PAGE_DEFAULT,
         asked => asked.min(PAGE_MAX),
@@ -245,7 +215,7 @@ fn page_size(asked: u32) -> usize {
     size as usize
 }
 
-fn read_token(token: &str) -> Result<Option<u64>, Problem> {
+pub(super) fn read_token(token: &str) -> Result<Option<u64>, Problem> {
     match token {
         "" => Ok(None),
         token => token.parse().map(Some).map_err(|_| {

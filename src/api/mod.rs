@@ -9,10 +9,12 @@
 //! A face (gRPC, HTTP) decodes a request, calls one of these, and encodes the
 //! answer.
 
+mod attempts;
 mod cluster;
 mod doors;
 mod jobs;
 pub mod limits;
+mod list;
 mod outgoing;
 mod outputs;
 mod submit;
@@ -26,9 +28,11 @@ use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State, spec::Spec};
 
 pub use self::{
+    attempts::{Attempt, TaskRequest, TaskView},
     cluster::{Census, ClusterStatus},
     doors::{Door, Pass},
-    jobs::{ListRequest, Page, Reference, TasksRequest},
+    jobs::{Page, Reference, TasksRequest},
+    list::ListRequest,
     outgoing::Outgoing,
     outputs::Output,
     submit::{SubmitRequest, Submitted},

@@ -9,14 +9,15 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{status, wire_event, wire_job, wire_reference, wire_task},
+    convert::{status, wire_event, wire_job, wire_reference, wire_task, wire_task_details},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
     listener::stream_end,
 };
 use crate::api::{
-    Api, Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest,
+    Api, Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TaskRequest,
+    TasksRequest,
 };
 
 /// The `Jobs` service of one node.
@@ -101,9 +102,13 @@ impl Jobs for JobsService {
             page_size,
             page_token,
             local,
+            states,
+            name,
         } = request.into_inner();
         let request = ListRequest {
             tenant,
+            states,
+            name,
             page_size,
             page_token,
             consistency: consistency(local),
@@ -185,12 +190,42 @@ impl Jobs for JobsService {
         Ok(Response::new(wire_reference(reference.map_err(status)?)))
     }
 
+    async fn metadata(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::MetadataResponse>, Status> {
+        let metadata = self.api.metadata(&request.into_inner().job).await;
+        let json = metadata.map_err(status)?;
+        Ok(Response::new(v1::MetadataResponse { json }))
+    }
+
+    async fn show_task(
+        &self,
+        request: Request<v1::TaskRef>,
+    ) -> Result<Response<v1::TaskDetails>, Status> {
+        let v1::TaskRef { job, kind, number } = request.into_inner();
+        let view = self.api.task(&TaskRequest { job, kind, number }).await;
+        Ok(Response::new(wire_task_details(view.map_err(status)?)))
+    }
+
     async fn fetch(
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
-        let v1::FetchRequest { job, offset } = request.into_inner();
-        let output = self.api.fetch(&job, offset).await.map_err(status)?;
+        let v1::FetchRequest {
+            job,
+            offset,
+            kind,
+            number,
+        } = request.into_inner();
+        let output = match kind.is_empty() {
+            true => self.api.fetch(&job, offset).await,
+            false => {
+                let part = TaskRequest { job, kind, number };
+                self.api.part(&part, offset).await
+            }
+        };
+        let output = output.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
     }

@@ -9,7 +9,7 @@ use axum::{
 use reelraft_proto::auth::Gate;
 
 use super::{refusal::Refusal, tails::Tails};
-use crate::api::Api;
+use crate::api::{Api, TaskRequest};
 
 /// What the handlers share.
 #[derive(Clone)]
@@ -23,16 +23,47 @@ pub struct Faces {
 /// The job that a path names.
 pub struct JobId(pub String);
 
+/// The task that a path names.
+pub struct TaskId(pub TaskRequest);
+
+impl FromRequestParts<Faces> for TaskId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
+        let path = Path::<(String, String, u32)>::from_request_parts(parts, faces).await;
+        let path = path.map(|Path((job, kind, number))| TaskRequest { job, kind, number });
+        path.map(TaskId).map_err(|_| {
+            let cause = "the task in the path can't be read";
+            Refusal::bad_request(cause, "name it by its kind and its number, as in shard/3")
+        })
+    }
+}
+
+/// The node that a path names.
+pub struct NodeId(pub String);
+
 impl FromRequestParts<Faces> for JobId {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
-        let path = Path::<String>::from_request_parts(parts, faces).await;
-        path.map(|Path(id)| JobId(id)).map_err(|_| {
-            Refusal::bad_request(
-                "the job's id in the path can't be read",
-                "send it as it was given",
-            )
-        })
+        id(parts, faces).await.map(JobId)
     }
+}
+
+impl FromRequestParts<Faces> for NodeId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
+        id(parts, faces).await.map(NodeId)
+    }
+}
+
+async fn id(parts: &mut Parts, faces: &Faces) -> Result<String, Refusal> {
+    let path = Path::<String>::from_request_parts(parts, faces).await;
+    path.map(|Path(id)| id).map_err(|_| {
+        Refusal::bad_request(
+            "the id in the path can't be read",
+            "send it as it was given",
+        )
+    })
 }

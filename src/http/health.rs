@@ -5,10 +5,18 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use reelraft_proto::documents::Status;
+use reelraft_proto::documents::{Node, Nodes, Status};
 
-use super::{documents::json, faces::Faces, refusal::Answer, request::known};
-use crate::{api::Consistency, grpc::convert::wire_status};
+use super::{
+    documents::json,
+    faces::{Faces, NodeId},
+    refusal::Answer,
+    request::known,
+};
+use crate::{
+    api::Consistency,
+    grpc::convert::{wire_node, wire_status},
+};
 
 /// `GET /healthz`: whether the process answers.
 pub async fn alive() -> &'static str {
@@ -41,6 +49,20 @@ pub async fn ready(State(faces): State<Faces>) -> Response {
         true => (StatusCode::OK, text).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     }
+}
+
+/// `GET /nodes`.
+pub async fn nodes(State(faces): State<Faces>, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
+    Ok(json(StatusCode::OK, &Nodes::from(&status)))
+}
+
+/// `GET /nodes/{id}`.
+pub async fn node(State(faces): State<Faces>, NodeId(id): NodeId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let node = wire_node(faces.api.node(&id)?);
+    Ok(json(StatusCode::OK, &Node::from(&node)))
 }
 
 /// `GET /cluster`.

@@ -8,13 +8,13 @@ use axum::{
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
-use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskList};
+use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskDetails, TaskList};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::{
     documents::{json, json_text},
-    faces::{Faces, JobId},
+    faces::{Faces, JobId, TaskId},
     refusal::{Answer, Refusal},
     request::{header_text, json_body, known, request_id},
     server::Cut,
@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     api::{Consistency, JobView, ListRequest, Page, SubmitRequest, TasksRequest},
-    grpc::convert::{wire_event, wire_job, wire_reference, wire_task},
+    grpc::convert::{wire_event, wire_job, wire_reference, wire_task, wire_task_details},
 };
 
 /// A job as a client asks for it.
@@ -76,9 +76,13 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
 
 /// `GET /jobs`.
 pub async fn list(State(faces): State<Faces>, uri: Uri) -> Answer {
-    let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
+    let names = ["tenant", "state", "name", "page_size", "page_token"];
+    let [tenant, states, name, size, page_token] = known(&uri, names)?;
+    let states = states.split(',').filter(|word| !word.is_empty());
     let request = ListRequest {
         tenant,
+        states: states.map(str::to_string).collect(),
+        name,
         page_size: page_size(&size)?,
         page_token,
         consistency: Consistency::Linearizable,
@@ -146,6 +150,25 @@ pub async fn tasks(State(faces): State<Faces>, JobId(job): JobId, uri: Uri) -> A
         StatusCode::OK,
         &TaskList::new(&tasks, &next_page_token),
     ))
+}
+
+/// `GET /jobs/{id}/tasks/{kind}/{number}`.
+pub async fn task(State(faces): State<Faces>, TaskId(task): TaskId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let details = wire_task_details(faces.api.task(&task).await?);
+    Ok(json(StatusCode::OK, &TaskDetails::from(&details)))
+}
+
+/// `GET /jobs/{id}/tasks/{kind}/{number}/log`.
+pub async fn log(State(faces): State<Faces>, TaskId(task): TaskId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    Ok(faces.api.task(&task).await?.log.into_response())
+}
+
+/// `GET /jobs/{id}/metadata`.
+pub async fn metadata(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    Ok(json_text(StatusCode::OK, faces.api.metadata(&id).await?))
 }
 
 /// `GET /jobs/{id}/proof`.

@@ -9,6 +9,7 @@
 //! ```
 
 mod access;
+mod checksum;
 mod documents;
 mod faces;
 mod health;

@@ -32,6 +32,13 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
         .route("/jobs/{id}/replan", on(post(jobs::replan)))
         .route("/jobs/{id}/tasks", on(get(jobs::tasks)))
+        .route("/jobs/{id}/tasks/{kind}/{number}", on(get(jobs::task)))
+        .route("/jobs/{id}/tasks/{kind}/{number}/log", on(get(jobs::log)))
+        .route(
+            "/jobs/{id}/tasks/{kind}/{number}/output",
+            on(get(outputs::part)),
+        )
+        .route("/jobs/{id}/metadata", on(get(jobs::metadata)))
         .route("/jobs/{id}/proof", on(get(jobs::proof)))
         .route("/jobs/{id}/reference", on(get(jobs::reference)))
         .route("/jobs/{id}/events", on(get(jobs::events)))
@@ -39,6 +46,8 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}/output", on(get(outputs::get)))
         .route("/transcode", on(put(transcode::run).post(transcode::run)))
         .route("/cluster", on(get(health::cluster)))
+        .route("/nodes", on(get(health::nodes)))
+        .route("/nodes/{id}", on(get(health::node)))
         .fallback(no_such_path)
         .layer(middleware::from_fn_with_state(faces.clone(), admit));
     let metrics = Router::new()

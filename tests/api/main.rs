@@ -3,9 +3,11 @@
 //! fetches through `api` alone. Its doors are tried over the wire as well.
 #![allow(clippy::unwrap_used)]
 
+mod bad_http;
 mod doors;
 mod http;
 mod node;
+mod tus;
 
 use std::time::Duration;
 

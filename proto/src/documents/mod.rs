@@ -14,5 +14,5 @@ mod words;
 pub use cluster::{Leader, Node, Nodes, Status};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use spec::Spec;
-pub use task::{Task, TaskList};
+pub use task::{Attempt, Task, TaskDetails, TaskList};
 pub use words::{crop_option, fps_fraction, job_state, pad_option, task_state};

@@ -6,11 +6,13 @@ mod delete;
 mod duration;
 mod fetch;
 mod list;
+mod metadata;
 mod pages;
 mod proof;
 mod replan;
 mod show;
 mod submit;
+mod task;
 mod tasks;
 mod wait;
 mod watch;
@@ -42,6 +44,12 @@ pub enum JobCommand {
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
     Proof(by_id::JobIdArgs),
+    /// Show what ffprobe says of a job's source and output
+    Metadata(by_id::JobIdArgs),
+    /// Show what became of each attempt of one task, and what ffmpeg said in it
+    Logs(task::TaskArgs),
+    /// Fetch a part of an output, such as a shard, while its job runs
+    GetPart(task::PartArgs),
     /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
@@ -77,6 +85,18 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         JobCommand::Proof(args) => {
             let job = full_id(client, args.job).await?;
             proof::run(client, job, output).await
+        }
+        JobCommand::Metadata(args) => {
+            let job = full_id(client, args.job).await?;
+            metadata::run(client, job, output).await
+        }
+        JobCommand::Logs(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            task::logs(client, args, output).await
+        }
+        JobCommand::GetPart(mut args) => {
+            args.task.job = full_id(client, args.task.job).await?;
+            task::get_part(client, args, output).await
         }
         JobCommand::Tasks(args) => {
             let job = full_id(client, args.job).await?;
