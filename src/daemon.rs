@@ -4,23 +4,28 @@
 use std::io::IsTerminal;
 
 use reelraft::{
-    config::{NodeArgs, NodeConfig},
+    config::{LogFormat, NodeArgs, NodeConfig},
+    json_log::JsonLines,
     limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE},
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
 use tokio::sync::watch;
+use tracing::warn;
 
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// Why it can't start, or why it had to stop.
 pub fn run(args: NodeArgs) -> Result<(), Problem> {
-    log_to_stderr();
     keep_memory_together();
     // Before the secrets are read from where they are.
-    close_to_others();
+    let closed = close_to_others();
     let config = NodeConfig::resolve(args)?;
+    log_to_stderr(config.log_format);
+    if let Err(error) = closed {
+        warn!(%error, "other processes of this user can read this node's secrets");
+    }
     prefer_this_process();
     let runtime = runtime();
     let result = runtime.block_on(async {
@@ -45,7 +50,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a machine that can't start threads can't run a node")
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         // openraft and h2 warn of every late heartbeat, and openraft::raft logs
         // each request to a node that starts or stops as an error. What matters
@@ -56,12 +61,13 @@ fn log_to_stderr() {
             )
         });
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colour)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).with_ansi(colour).init(),
+        LogFormat::Json => log.with_ansi(false).event_format(JsonLines).init(),
+    }
 }
 
 /// Has glibc give memory back. It makes up to eight arenas for each core, as

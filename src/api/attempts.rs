@@ -4,12 +4,14 @@
 use std::{fmt::Write, sync::Arc};
 
 use futures::TryStreamExt;
-use reelraft_media::Complaints;
-use reelraft_model::{FailureClass, JobEntry, JobState, Problem, Task, TaskKind, TaskState};
+use reelraft_model::{JobEntry, JobState, Problem, Task, TaskKind, TaskState};
 use serde_json::Value;
 
 use super::{Api, Consistency, Outgoing, Output, bad_request, limits::CLIENT_STALL, not_yet};
-use crate::data::output::read_blob;
+use crate::{
+    data::output::read_blob,
+    node::tally::{DONE, failed_by},
+};
 
 /// Which task, by the words that users see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -59,11 +61,12 @@ impl Api {
         for attempt in &attempts {
             describe(attempt, &mut log);
         }
-        for complaint in &complaints.first {
+        let (total, first) = complaints;
+        for complaint in &first {
             line(&mut log, format_args!("  {complaint}"));
         }
-        if complaints.total > complaints.first.len() as u64 {
-            let more = complaints.total - complaints.first.len() as u64;
+        if total > first.len() as u64 {
+            let more = total - first.len() as u64;
             line(
                 &mut log,
                 format_args!("  and {more} more of ffmpeg's complaints"),
@@ -105,21 +108,24 @@ impl Api {
         })
     }
 
-    async fn complaints(&self, entry: &JobEntry, task: &Task) -> Result<Complaints, Problem> {
+    /// How often ffmpeg complained in a part, and the first of it.
+    async fn complaints(
+        &self,
+        entry: &JobEntry,
+        task: &Task,
+    ) -> Result<(u64, Vec<String>), Problem> {
         let job = &entry.job;
         if task.state() != TaskState::Done || !task.kind().is_part() {
-            return Ok(Complaints::default());
+            return Ok((0, Vec::new()));
         }
         if job.state() == JobState::Succeeded {
             let proof = self.context.blob(entry, &job.proof_hash).await?;
             return Ok(complaints_in(&proof, task));
         }
-        if !job.state().keeps_bytes() || task.report.is_empty() {
-            return Ok(Complaints::default());
+        match job.state().keeps_bytes() && !task.report.is_empty() {
+            true => self.context.complaints(entry, task).await,
+            false => Ok((0, Vec::new())),
         }
-        let report = self.context.blob(entry, &task.report).await?;
-        Complaints::of_part(task.kind(), &report)
-            .map_err(|error| Problem::new("internal", error.to_string(), "ask again later"))
     }
 
     /// A part's bytes from `offset` on.
@@ -215,21 +221,9 @@ fn attempts(task: &Task) -> Vec<Attempt> {
     let last = match task.state() {
         TaskState::Pending => None,
         TaskState::Running => Some(latest("running")),
-        TaskState::Done => Some(latest("done")),
+        TaskState::Done => Some(latest(DONE)),
     };
     failed.chain(last).collect()
-}
-
-fn failed_by(class: FailureClass) -> &'static str {
-    match class {
-        FailureClass::Work => "work",
-        FailureClass::NodeFault => "node-fault",
-        FailureClass::Final => "final",
-        FailureClass::PlanMismatch => "plan-mismatch",
-        FailureClass::Stopped => "stopped",
-        FailureClass::NodeLost => "node-lost",
-        FailureClass::OutOfReach => "out-of-reach",
-    }
 }
 
 fn describe(attempt: &Attempt, log: &mut String) {
@@ -256,7 +250,7 @@ fn line(log: &mut String, written: std::fmt::Arguments<'_>) {
 }
 
 /// What a proof says that ffmpeg complained of in a part.
-fn complaints_in(proof: &[u8], task: &Task) -> Complaints {
+fn complaints_in(proof: &[u8], task: &Task) -> (u64, Vec<String>) {
     let proof: Value = serde_json::from_slice(proof).unwrap_or_default();
     let number = task.number as usize;
     let (part, first) = match task.kind() {
@@ -275,15 +269,12 @@ fn complaints_in(proof: &[u8], task: &Task) -> Complaints {
         .filter_map(|text| text.as_str().map(str::to_string))
         .collect();
     let total = part["complaints_total"].as_u64();
-    Complaints {
-        total: total.unwrap_or(first.len() as u64),
-        first,
-    }
+    (total.unwrap_or(first.len() as u64), first)
 }
 
 #[cfg(test)]
 mod tests {
-    use reelraft_model::Failure;
+    use reelraft_model::{Failure, FailureClass};
 
     use super::*;
 
@@ -324,8 +315,8 @@ mod tests {
                 number,
                 ..Default::default()
             };
-            let found = complaints_in(proof, &task);
-            (found.total, found.first.join(" "))
+            let (total, first) = complaints_in(proof, &task);
+            (total, first.join(" "))
         };
         assert_eq!(of(TaskKind::Shard, 0), (0, String::new()));
         assert_eq!(of(TaskKind::Shard, 1), (3, "a".into()));

@@ -3,10 +3,17 @@
 
 use std::collections::BTreeMap;
 
+use reelraft_consensus::Progress;
 use reelraft_model::{JobState, Problem};
 
-use super::{Api, Consistency};
-use crate::node::messages::{NodeStatus, Role};
+use super::{Api, Consistency, limits::READY_LAG_MAX};
+use crate::{
+    limits::ROOM_BYTES_MIN,
+    node::{
+        messages::{NodeStatus, Role},
+        tally::Counts,
+    },
+};
 
 /// The states that a job may be seen in.
 pub(super) const STATES: [JobState; 7] = [
@@ -43,6 +50,18 @@ pub struct Census {
     /// Tasks of all open jobs.
     pub tasks_pending: u64,
     pub tasks_running: u64,
+    /// How far the answering node is with the log.
+    pub progress: Progress,
+    /// What its process has done.
+    pub counts: Counts,
+}
+
+/// One thing that a node needs to serve clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: &'static str,
+    /// What is wrong; none if nothing is.
+    pub trouble: Option<&'static str>,
 }
 
 impl Api {
@@ -67,7 +86,36 @@ impl Api {
             jobs,
             tasks_pending,
             tasks_running,
+            progress: self.table().progress(),
+            counts: self.context.tally.counts(),
         }
+    }
+
+    /// Whether this node can serve clients, by what it knows itself.
+    pub fn checks(&self) -> [Check; 4] {
+        let check = |name, good: bool, trouble| Check {
+            name,
+            trouble: (!good).then_some(trouble),
+        };
+        let progress = self.table().progress();
+        let lag = progress
+            .committed_index
+            .saturating_sub(progress.applied_index);
+        let room = self.context.data.store().check_room(ROOM_BYTES_MIN).is_ok();
+        [
+            check(
+                "leader",
+                self.table().leadership().borrow().leader.is_some(),
+                "no leader is known",
+            ),
+            check("table", lag <= READY_LAG_MAX, "it is far behind the log"),
+            check(
+                "encoders",
+                !self.context.build().is_empty(),
+                "they are being tried, or can't be used",
+            ),
+            check("disk", room, "it is full"),
+        ]
     }
 
     /// One node of the cluster.

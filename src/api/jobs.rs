@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, Task, limits::REPLAN_LEVEL,
+    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, RetryJob, State, Task,
+    limits::{REPLAN_LEVEL, RETRY_LEVEL},
 };
 
 use super::{Api, Consistency, JobView, bad_request, not_found, not_yet, visible};
@@ -94,20 +95,7 @@ impl Api {
     pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
         let state = self.state(Consistency::Linearizable).await?;
         let entry = visible(&state, id)?;
-        if state.feature_level() < REPLAN_LEVEL {
-            let older = state
-                .nodes()
-                .filter(|node| node.feature_level < REPLAN_LEVEL);
-            let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
-            return Err(Problem::new(
-                "mixed-versions",
-                format!(
-                    "node {} was last seen with a version that can't plan jobs anew",
-                    older.join(", ")
-                ),
-                "start it with the version of the others",
-            ));
-        }
+        check_level(&state, REPLAN_LEVEL, "plan jobs anew")?;
         let command = Replan {
             job: id.to_string(),
             build: entry.job.build.clone(),
@@ -115,6 +103,20 @@ impl Api {
             note: "planned anew, as was asked for".to_string(),
         };
         self.change(Command::Replan(command), id).await
+    }
+
+    /// Tries a job again that failed or was cancelled, from its sealed source.
+    ///
+    /// # Errors
+    /// `not-found`, `mixed-versions`, the model's refusal of a job that has not
+    /// ended or has an output, `source-gone` where its source is not kept, and what
+    /// keeps the cluster from reading or writing.
+    pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
+        let state = self.state(Consistency::Linearizable).await?;
+        visible(&state, id)?;
+        check_level(&state, RETRY_LEVEL, "try jobs again")?;
+        let job = id.to_string();
+        self.change(Command::RetryJob(RetryJob { job }), id).await
     }
 
     /// Deletes a job and its bytes. One that is deleted already is not an
@@ -187,6 +189,23 @@ impl Api {
         }
         Ok(entry)
     }
+}
+
+/// Whether all nodes can read what is asked for.
+fn check_level(state: &State, level: u32, what: &str) -> Result<(), Problem> {
+    if state.feature_level() >= level {
+        return Ok(());
+    }
+    let older = state.nodes().filter(|node| node.feature_level < level);
+    let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
+    Err(Problem::new(
+        "mixed-versions",
+        format!(
+            "node {} was last seen with a version that can't {what}",
+            older.join(", ")
+        ),
+        "start it with the version of the others",
+    ))
 }
 
 fn page<'a>(

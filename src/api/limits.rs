@@ -47,6 +47,10 @@ pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 /// asks again at once, without end, takes little from the others' jobs.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 
+/// Entries that a table may lack while its node counts as ready: a few seconds of
+/// a busy cluster's log.
+pub const READY_LAG_MAX: u64 = 10_000;
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 

@@ -29,7 +29,7 @@ use reelraft_model::{Command, JobEntry, JobState, Problem, Reply, State, spec::S
 
 pub use self::{
     attempts::{Attempt, TaskRequest, TaskView},
-    cluster::{Census, ClusterStatus},
+    cluster::{Census, Check, ClusterStatus},
     doors::{Door, Pass},
     jobs::{Page, Reference, TasksRequest},
     list::ListRequest,

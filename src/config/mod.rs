@@ -1,6 +1,7 @@
 //! A node's settings: flags, then environment (`REELRAFT_…`), then a TOML
 //! file, then defaults.
 
+mod log_format;
 mod membership;
 mod origin;
 mod secrets;
@@ -11,19 +12,20 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
+pub use self::{
+    log_format::LogFormat,
+    origin::{Shown, json, table, variable},
+    secrets::client_secret,
+    variables::misspelt,
+};
 use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad},
     secrets::{Given, pick_secrets},
 };
-pub use self::{
-    origin::{Shown, json, table, variable},
-    secrets::client_secret,
-    variables::misspelt,
-};
 use crate::limits::{
-    REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
-    SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+    KEEP_SOURCES_S, REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN,
+    SCRUB_EVERY_S, SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
 };
 
 /// Settings as flags.
@@ -68,6 +70,12 @@ pub struct NodeArgs {
     /// Seconds after which a job that has ended is deleted with its output, while this node leads; 0: never [default: 0]
     #[arg(long, value_name = "SECONDS")]
     pub keep_finished: Option<u64>,
+    /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads [default: one day]
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_sources: Option<u64>,
+    /// The log's lines: text, or json for an object a line [default: text]
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -116,6 +124,11 @@ pub struct NodeConfig {
     /// Seconds after which a job that has ended is deleted, while this node
     /// leads; 0: never.
     pub keep_finished_s: u64,
+    /// Seconds that the source of a job that ended without an output is kept,
+    /// while this node leads.
+    pub keep_sources_s: u64,
+    /// What the log's lines look like.
+    pub log_format: LogFormat,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -180,8 +193,15 @@ impl NodeConfig {
             (args.replan_after, file.replan_after),
             (args.uploads_expire_after, file.uploads_expire_after),
             (args.keep_finished, file.keep_finished),
+            (args.keep_sources, file.keep_sources),
         ];
-        let [scrub, rehome, replan, expire, keep] = pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep, sources] = pick_seconds(&mut picker, times)?;
+        let log_format = picker.pick_or(
+            "log_format",
+            args.log_format,
+            file.log_format,
+            LogFormat::Text,
+        )?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -206,6 +226,8 @@ impl NodeConfig {
             replan_after_s: replan,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
+            keep_sources_s: sources,
+            log_format,
             secret,
             peer_secret,
             shown: picker.shown,
@@ -285,12 +307,13 @@ impl NodeConfig {
 }
 
 /// The settings in seconds with their defaults, in order.
-const SECONDS: [(&str, u64); 5] = [
+const SECONDS: [(&str, u64); 6] = [
     ("scrub_every", SCRUB_EVERY_S),
     ("rehome_after", REHOME_AFTER_S),
     ("replan_after", REPLAN_AFTER_S),
     ("uploads_expire_after", UPLOADS_EXPIRE_AFTER_S),
     ("keep_finished", 0),
+    ("keep_sources", KEEP_SOURCES_S),
 ];
 
 /// Takes the settings in seconds, each given as a flag and in the file.

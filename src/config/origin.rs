@@ -6,6 +6,8 @@ use std::{fmt::Write, path::PathBuf};
 use reelraft_model::Problem;
 use serde::Deserialize;
 
+use super::log_format::LogFormat;
+
 /// The TOML file.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -23,6 +25,8 @@ pub struct File {
     pub replan_after: Option<u64>,
     pub uploads_expire_after: Option<u64>,
     pub keep_finished: Option<u64>,
+    pub keep_sources: Option<u64>,
+    pub log_format: Option<LogFormat>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,

@@ -144,6 +144,11 @@ impl Jobs for JobsService {
         Ok(Response::new(wire_job(planned.map_err(status)?)))
     }
 
+    async fn retry(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let retried = self.api.retry(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(retried.map_err(status)?)))
+    }
+
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
         let deleted = self.api.delete(&request.into_inner().job).await;
         Ok(Response::new(wire_job(deleted.map_err(status)?)))

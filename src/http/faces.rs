@@ -8,7 +8,7 @@ use axum::{
 };
 use reelraft_proto::auth::Gate;
 
-use super::{refusal::Refusal, tails::Tails};
+use super::{counts::Counts, refusal::Refusal, tails::Tails};
 use crate::api::{Api, TaskRequest};
 
 /// What the handlers share.
@@ -18,6 +18,7 @@ pub struct Faces {
     /// The check of the clients' secret.
     pub gate: Gate,
     pub tails: Arc<Tails>,
+    pub counts: Arc<Counts>,
 }
 
 /// The job that a path names.

@@ -14,7 +14,7 @@ use super::{
     request::known,
 };
 use crate::{
-    api::Consistency,
+    api::{Check, Consistency},
     grpc::convert::{wire_node, wire_status},
 };
 
@@ -25,27 +25,13 @@ pub async fn alive() -> &'static str {
 
 /// `GET /readyz`: whether this node can serve clients, a line a check.
 pub async fn ready(State(faces): State<Faces>) -> Response {
-    let status = faces.api.cluster_status(Consistency::Local);
-    let own = status
-        .nodes
-        .iter()
-        .find(|node| node.id == status.answered_by);
-    let checks = [
-        ("leader", status.leader.is_some(), "no leader is known"),
-        (
-            "encoders",
-            own.is_some_and(|node| !node.build.is_empty()),
-            "they are being tried, or can't be used",
-        ),
-    ];
+    let checks = faces.api.checks();
     let mut text = String::new();
-    for (name, good, why) in checks {
-        text += &match good {
-            true => format!("{name}: ok\n"),
-            false => format!("{name}: {why}\n"),
-        };
+    for Check { name, trouble } in &checks {
+        let found = trouble.unwrap_or("ok");
+        text += &format!("{name}: {found}\n");
     }
-    match checks.iter().all(|(_, good, _)| *good) {
+    match checks.iter().all(|check| check.trouble.is_none()) {
         true => (StatusCode::OK, text).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     }

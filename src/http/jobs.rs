@@ -127,6 +127,12 @@ pub async fn cancel(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> A
     job(faces.api.cancel(&id).await)
 }
 
+/// `POST /jobs/{id}/retry`.
+pub async fn retry(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    job(faces.api.retry(&id).await)
+}
+
 /// `POST /jobs/{id}/replan`.
 pub async fn replan(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;

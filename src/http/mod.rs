@@ -10,6 +10,7 @@
 
 mod access;
 mod checksum;
+mod counts;
 mod documents;
 mod faces;
 mod health;

@@ -12,8 +12,8 @@ use axum::{
 use reelraft_model::Problem;
 
 use super::{
-    access, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal, server::Crowded,
-    sources, transcode, tus,
+    access, counts, faces::Faces, health, jobs, metrics, outputs, refusal::Refusal,
+    server::Crowded, sources, transcode, tus,
 };
 
 /// The routes. `/healthz` and `/readyz` need no secret.
@@ -31,6 +31,7 @@ pub fn router(faces: Faces) -> Router {
         .route("/jobs/{id}", on(get(jobs::show).delete(jobs::delete)))
         .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
         .route("/jobs/{id}/replan", on(post(jobs::replan)))
+        .route("/jobs/{id}/retry", on(post(jobs::retry)))
         .route("/jobs/{id}/tasks", on(get(jobs::tasks)))
         .route("/jobs/{id}/tasks/{kind}/{number}", on(get(jobs::task)))
         .route("/jobs/{id}/tasks/{kind}/{number}/log", on(get(jobs::log)))
@@ -59,6 +60,7 @@ pub fn router(faces: Faces) -> Router {
         .route("/healthz", on(get(health::alive)))
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)
+        .layer(middleware::from_fn_with_state(faces.clone(), counts::count))
         .with_state(faces)
 }
 

@@ -125,9 +125,11 @@ pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<
     let (requests, mut replies) = open(api, job).await?;
     let mut asked: VecDeque<u64> = VecDeque::new();
     let mut ended = false;
+    let mut broken = None;
     loop {
+        // However the body ended: what came of it before that is kept.
         if ended && source.unsafe_chunks.is_empty() {
-            return Ok(None);
+            return broken.map_or(Ok(None), Err);
         }
         let wanted = asked.front().copied().filter(|_| !ended);
         // Replies are taken while the body is read: an engine that finds nobody
@@ -138,9 +140,16 @@ pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<
                 reply.ok_or_else(|| lost("the upload ended without an answer"))??
             }
             chunk = source.chunk(wanted.unwrap_or_default()), if wanted.is_some() => {
-                let Some(data) = chunk? else {
-                    ended = true;
-                    continue;
+                let data = match chunk {
+                    Ok(Some(data)) => data,
+                    Ok(None) => {
+                        ended = true;
+                        continue;
+                    }
+                    Err(problem) => {
+                        (ended, broken) = (true, Some(problem));
+                        continue;
+                    }
                 };
                 let number = wanted.unwrap_or_default();
                 asked.pop_front();

@@ -88,6 +88,7 @@ async fn serve(
     )
     .await;
     let places = Places::default();
+    tokio::spawn(context.tally.clone().follow(cluster.leadership()));
     let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
@@ -101,6 +102,7 @@ async fn serve(
         replan_after_s: config.replan_after_s,
         uploads_expire_after_s: config.uploads_expire_after_s,
         keep_finished_s: config.keep_finished_s,
+        keep_sources_s: config.keep_sources_s,
     };
     let loops = [
         tokio::spawn(leader::run(
@@ -150,6 +152,7 @@ fn serve_http(
         api: api.clone(),
         gate: secret.gate_or(peer_secret),
         tails: Arc::default(),
+        counts: Arc::default(),
     };
     tokio::spawn(async move {
         if let Some(listener) = listener {

@@ -35,6 +35,7 @@ impl Client {
             api,
             gate,
             tails: Default::default(),
+            counts: Default::default(),
         });
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
@@ -181,11 +182,36 @@ async fn metrics_are_given(client: &Client) {
         "reelraft_jobs{state=\"succeeded\"} 1",
         "reelraft_node_up{node=\"1\"} 1",
         "reelraft_tasks_running 0",
+        "reelraft_elections_total 1",
+        "reelraft_attempts_total{kind=\"shard\",outcome=\"done\"} 3",
+        "reelraft_attempt_frames_total{kind=\"shard\",outcome=\"done\"} 30",
+        "reelraft_http_requests_total{route=\"/api/v1/jobs/{id}/source\",method=\"PUT\",status=\"4xx\"} 1",
     ] {
         assert!(
             metrics.lines().any(|found| found == line),
             "{line}: {metrics}"
         );
+    }
+    what_watches_the_metrics_knows_them(&metrics);
+}
+
+/// The dashboard and the alert rules ask for metrics that there are.
+fn what_watches_the_metrics_knows_them(metrics: &str) {
+    let help = |line: &str| Some(line.strip_prefix("# HELP ")?.split(' ').next()?.to_string());
+    let given: Vec<String> = metrics.lines().filter_map(help).collect();
+    let dashboard = include_str!("../../docker/dashboard.json");
+    let panels: Value = serde_json::from_str(dashboard).unwrap();
+    assert!(panels["panels"].as_array().unwrap().len() > 10);
+    for (file, text) in [
+        ("dashboard.json", dashboard),
+        ("alerts.yaml", include_str!("../../docker/alerts.yaml")),
+    ] {
+        let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        let asked: Vec<&str> = words.filter(|word| word.starts_with("reelraft_")).collect();
+        assert!(asked.len() > 10, "{file}");
+        for name in asked {
+            assert!(given.iter().any(|given| given == name), "{file}: {name}");
+        }
     }
 }
 
@@ -229,7 +255,7 @@ async fn tasks_are_told_of(client: &Client, path: &str) {
 }
 
 /// The last event of a job, which comes when it has ended.
-async fn last_event(client: &Client, job: &str) -> Value {
+pub async fn last_event(client: &Client, job: &str) -> Value {
     let events = client.get(&format!("{job}/events")).await;
     assert_eq!(events.header("content-type"), Some("text/event-stream"));
     let text = String::from_utf8_lossy(&events.body).to_string();

@@ -7,6 +7,7 @@ mod bad_http;
 mod doors;
 mod http;
 mod node;
+mod retry;
 mod tus;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ mod housekeeping;
 mod jobs;
 mod keys;
 mod replan;
+mod retry;
 mod stages;
 mod tasks;
 mod writer;
@@ -68,6 +69,8 @@ impl Writer<'_> {
             Command::CreateKey(c) => self.create_key(c),
             Command::RevokeKey(c) => self.revoke_key(c),
             Command::SetQuota(c) => self.set_quota(c),
+            Command::RetryJob(c) => self.retry_job(c),
+            Command::DropSource(c) => self.drop_source(c),
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
+    retry::{DropSource, RetryJob},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -24,7 +25,7 @@ pub struct Entry {
 pub struct Envelope {
     #[prost(
         oneof = "Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, 31"
     )]
     pub command: Option<Command>,
 }
@@ -76,6 +77,10 @@ pub enum Command {
     RevokeKey(RevokeKey),
     #[prost(message, tag = "23")]
     SetQuota(SetQuota),
+    #[prost(message, tag = "30")]
+    RetryJob(RetryJob),
+    #[prost(message, tag = "31")]
+    DropSource(DropSource),
 }
 
 /// Which task, and which attempt at it.
@@ -166,6 +171,10 @@ pub struct SealSource {
     /// BLAKE3 over the ordered chunk hashes.
     #[prost(string, tag = "4")]
     pub root: String,
+    /// Whether the source outlives a failure of the job for a while. Entries of
+    /// earlier versions do not say, and there it went at once.
+    #[prost(bool, tag = "5")]
+    pub keep_source: bool,
 }
 
 /// Gives a pending task to a node.

@@ -17,6 +17,8 @@ pub(crate) struct JobIndex {
     unfolded: Set<(bool, u64)>,
     /// Folded jobs, by the time of that.
     folded: Set<(u64, u64)>,
+    /// Those among them whose source is kept.
+    held: Set<(u64, u64)>,
 }
 
 /// The jobs of one tenant.
@@ -61,6 +63,9 @@ impl JobIndex {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
         } else if after.summary.is_some() {
             self.folded.insert_mut((after.folded_cluster_ms, age));
+            if after.keeps_source() {
+                self.held.insert_mut((after.folded_cluster_ms, age));
+            }
         } else if state.ended() {
             self.unfolded.insert_mut((state.keeps_bytes(), age));
         }
@@ -81,6 +86,7 @@ impl JobIndex {
         let age = job.created_index;
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
+        self.held.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
     }
 
@@ -104,6 +110,11 @@ impl JobIndex {
     pub fn unfolded(&self, output: bool) -> impl Iterator<Item = u64> + '_ {
         let range = (output, 0)..=(output, u64::MAX);
         self.unfolded.range(range).map(|(_, age)| *age)
+    }
+
+    /// Folded jobs whose source is kept, as [`JobIndex::folded`].
+    pub fn held(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.held.iter().copied()
     }
 
     /// Folded jobs with their stamps, the first to be folded first.

@@ -310,6 +310,10 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// Whether its homes keep its sealed source for a while after it has failed or
+    /// was cancelled.
+    #[prost(bool, tag = "50")]
+    pub source_kept: bool,
 }
 
 impl Job {

@@ -286,7 +286,7 @@ impl State {
         self.index.folded().filter_map(|(_, age)| self.at_age(age))
     }
 
-    fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
+    pub(crate) fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
         self.jobs.get(self.by_age.get(&age)?)
     }
 

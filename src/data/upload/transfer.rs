@@ -12,7 +12,9 @@ use futures::{
     future::{join_all, try_join_all},
     stream::{self, FuturesUnordered},
 };
-use reelraft_model::{Command, Job, JobEntry, SealSource, home_rules::touch_due};
+use reelraft_model::{
+    Command, Job, JobEntry, SealSource, home_rules::touch_due, limits::RETRY_LEVEL,
+};
 use reelraft_storage::journal::Chunk;
 use tokio::{sync::mpsc, task::JoinHandle};
 
@@ -430,6 +432,7 @@ impl<'a> Upload<'a> {
             epoch: self.ticket.epoch,
             manifest: hash.clone(),
             root: root.clone(),
+            keep_source: self.data.table.local().feature_level() >= RETRY_LEVEL,
         });
         let table = &self.data.table;
         let committed = table.propose(vec![seal]).await.map_err(DataError::Table)?;

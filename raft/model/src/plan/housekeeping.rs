@@ -7,7 +7,9 @@ use crate::{
     command::{Command, DeleteJob},
     fold::foldable_at_once,
     housekeeping::{ExpireUpload, Fold, TouchUpload},
-    limits::{COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL},
+    limits::{COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, RETRY_LEVEL},
+    retry::DropSource,
+    rows::Job,
     state::State,
 };
 
@@ -20,6 +22,10 @@ pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<
     commands.extend(expired(state, health).take(room));
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(folds(state).take(room));
+    if state.feature_level() >= RETRY_LEVEL {
+        let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+        commands.extend(given_up(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
+    }
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(outdated(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
 }
@@ -54,6 +60,28 @@ fn folds(state: &State) -> impl Iterator<Item = Command> {
     folds.map(|entry| {
         let job = entry.job.id.clone();
         Command::Fold(Fold { job })
+    })
+}
+
+/// Sources of ended jobs that nobody asked for in time, and those on a disk that
+/// is full: they go before anything else does.
+fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let now_ms = state.cluster_ms();
+    let old = move |job: &Job| {
+        let kept_until_ms = job.folded_cluster_ms.saturating_add(health.keep_source_ms);
+        kept_until_ms <= now_ms
+    };
+    let crowded = health.nodes.values().any(|node| node.full);
+    let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
+    let jobs = state.held().map(|entry| &entry.job);
+    let looked_at = jobs.take_while(move |job| crowded || old(job));
+    let gone =
+        looked_at.filter(move |job| old(job) || job.homes.iter().any(|home| full(home.node)));
+    gone.map(|job| {
+        Command::DropSource(DropSource {
+            job: job.id.clone(),
+            folded_cluster_ms: job.folded_cluster_ms,
+        })
     })
 }
 

@@ -10,6 +10,7 @@ mod metadata;
 mod pages;
 mod proof;
 mod replan;
+mod retry;
 mod show;
 mod submit;
 mod task;
@@ -40,6 +41,8 @@ pub enum JobCommand {
     Cancel(by_id::JobIdArgs),
     /// Make an unfinished job anew, from its analysis on, where its encoder build is gone
     Replan(by_id::JobIdArgs),
+    /// Try a job again that failed or was cancelled, without another upload
+    Retry(by_id::JobIdArgs),
     /// Fetch a finished job's output; resumes a partial file
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
@@ -104,6 +107,7 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         }
         // What can't be undone takes the whole id.
         JobCommand::Replan(args) => replan::run(client, args.job, output).await,
+        JobCommand::Retry(args) => retry::run(client, args.job, output).await,
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
         JobCommand::Delete(args) => delete::run(client, args, output).await,
     }

@@ -353,6 +353,10 @@ impl Jobs for Node {
         Err(Status::internal("unreachable"))
     }
 
+    async fn retry(&self, _: Request<JobRef>) -> Result<Response<Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn metadata(&self, _: Request<JobRef>) -> Result<Response<MetadataResponse>, Status> {
         Err(Status::unimplemented(""))
     }
