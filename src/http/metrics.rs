@@ -131,7 +131,7 @@ fn text(census: &Census, counts: &Counts) -> String {
 
 fn of_this_node(page: &mut Page, census: &Census) {
     let status = &census.status;
-    let progress = census.progress;
+    let progress = &census.progress;
     let lag = progress
         .committed_index
         .saturating_sub(progress.applied_index);

@@ -1,14 +1,10 @@
 //! The HTTP port through a failover: what was safe stays safe, on any node.
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use reelraft_harness::{HttpAnswer, LocalCluster, Options, http_ask};
 
-use crate::{calm, clip, wait_until_midway};
+use crate::{calm, clip};
 
 const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
 
@@ -17,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks a node until it answers without a fault of its own, as upload
 /// libraries do.
-fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+pub fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
     let started = Instant::now();
     loop {
         let answer = http_ask(address, method, path, headers, body);
@@ -34,6 +30,17 @@ fn offset(answer: &HttpAnswer) -> usize {
     offset.and_then(|offset| offset.parse().ok()).unwrap()
 }
 
+/// The clip with a box of so many MiB that says nothing, so that its upload has
+/// several chunks.
+fn padded(mebibytes: u32) -> Vec<u8> {
+    let mut source = std::fs::read(clip()).unwrap();
+    let padding = mebibytes << 20;
+    source.extend(padding.to_be_bytes());
+    source.extend(b"free");
+    source.resize(source.len() + padding as usize - 8, 0);
+    source
+}
+
 /// The leader takes the first half of an upload and is killed. The second half
 /// goes to another node, and a third one gives the film, the same as always.
 #[test]
@@ -46,12 +53,7 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
         ..Default::default()
     };
     let cluster = LocalCluster::start(folder.path(), options);
-    let mut source = std::fs::read(clip()).unwrap();
-    // A box that says nothing, so that the upload has several chunks.
-    let padding: u32 = 3 << 20;
-    source.extend(padding.to_be_bytes());
-    source.extend(b"free");
-    source.resize(source.len() + padding as usize - 8, 0);
+    let source = padded(3);
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let [first, second, third] = [leader, others[0], others[1]].map(|node| cluster.http(node));
@@ -83,66 +85,54 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
     assert_eq!(blake3::hash(&output.body).to_hex().as_str(), calm);
 }
 
-/// The first bytes of a download that its node does not live to finish, and the
-/// file's tag.
-fn first_bytes(address: &str, path: &str, bytes: usize) -> (Vec<u8>, String) {
-    let mut socket = TcpStream::connect(address).unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\n\r\n");
-    socket.write_all(request.as_bytes()).unwrap();
-    let mut found = Vec::new();
-    let mut reader = BufReader::new(socket);
-    let mut tag = String::new();
-    loop {
-        let mut line = String::new();
-        reader.read_line(&mut line).unwrap();
-        if let Some(value) = line.to_lowercase().strip_prefix("etag: ") {
-            tag = value.trim().to_string();
-        }
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    reader.take(bytes as u64).read_to_end(&mut found).unwrap();
-    assert_eq!(found.len(), bytes);
-    (found, tag)
-}
-
-/// The leader is killed while a film is made for a `curl -T` to another node, and
-/// the next one while it gives a download: the film is the same as always, and the
-/// download goes on at another node.
+/// The CLI through the HTTP ports alone: the node that takes the upload is
+/// killed in the middle of it, and the film is that of the calm run.
 #[test]
-fn a_film_in_one_request_and_its_download_survive_the_leader() {
+fn the_cli_asks_over_http_through_a_failover() {
     let calm = calm("mp4");
     let folder = tempfile::tempdir().unwrap();
     let options = Options {
+        restart: false,
         http: true,
-        slots: Some(1),
         ..Default::default()
     };
     let cluster = LocalCluster::start(folder.path(), options);
     let leader = cluster.leader();
-    let asked = cluster.http(leader % 3 + 1);
-    let source = std::fs::read(clip()).unwrap();
-    let running = std::thread::spawn(move || {
-        let path = "/api/v1/transcode?preset=medium&shard_seconds=1";
-        ask(&asked, "PUT", path, "Idempotency-Key: one\r\n", &source)
-    });
-    wait_until_midway(&cluster, 1);
+    let others = (1..=3).filter(|node| *node != leader);
+    let order: Vec<u64> = [leader].into_iter().chain(others).collect();
+    let urls: Vec<String> = order
+        .iter()
+        .map(|node| format!("http://{}", cluster.http(*node)))
+        .collect();
+    let servers = urls.join(",");
+    let source = folder.path().join("film.mp4");
+    std::fs::write(&source, padded(16)).unwrap();
+    let output = folder.path().join("out.mp4");
+    let mut transcoding = cluster
+        .cli(&["transcode", "--server", &servers])
+        .args([&source, &output])
+        .args(["--preset", "medium", "--shard-seconds", "1"])
+        // Nobody must get through by another way.
+        .env("REELRAFT_ENDPOINTS", "127.0.0.1:1")
+        .spawn()
+        .unwrap();
+    // It has begun when the first node knows a job.
+    let started = Instant::now();
+    while ask(&urls[0][7..], "GET", "/api/v1/jobs", "", b"")
+        .body
+        .len()
+        < 40
+    {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
     cluster.kill(leader);
-    let film = running.join().unwrap();
-    assert_eq!(film.status, 200, "{film:?}");
-    assert_eq!(blake3::hash(&film.body).to_hex().as_str(), calm);
-
-    let leader = cluster.wait_for_leader();
-    let job = film.header("reelraft-job").unwrap();
-    let path = format!("/api/v1/jobs/{job}/output");
-    let half = film.body.len() / 2;
-    let (mut whole, tag) = first_bytes(&cluster.http(leader), &path, half);
-    cluster.kill(leader);
-    let other = cluster.http(leader % 3 + 1);
-    let rest = format!("Range: bytes={half}-\r\nIf-Range: {tag}\r\n");
-    let rest = ask(&other, "GET", &path, &rest, b"");
-    assert_eq!(rest.status, 206, "{}", rest.head);
-    whole.extend(&rest.body);
-    assert_eq!(blake3::hash(&whole).to_hex().as_str(), calm);
+    assert!(transcoding.wait().unwrap().success());
+    let made = std::fs::read(&output).unwrap();
+    assert_eq!(blake3::hash(&made).to_hex().as_str(), calm);
+    let listed = cluster
+        .cli(&["job", "list", "-o", "json", "--server", &urls[1]])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("succeeded"));
 }

@@ -7,6 +7,7 @@ mod busy;
 mod calm;
 mod differs;
 mod http;
+mod http_films;
 mod lost;
 mod refusals;
 mod same_bytes;
