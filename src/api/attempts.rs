@@ -4,7 +4,7 @@
 use std::{fmt::Write, sync::Arc};
 
 use futures::TryStreamExt;
-use reelraft_model::{JobEntry, JobState, Problem, Task, TaskKind, TaskState};
+use reelraft_model::{JobEntry, JobState, Problem, Scope, Task, TaskKind, TaskState};
 use serde_json::Value;
 
 use super::{Api, Consistency, Outgoing, Output, bad_request, limits::CLIENT_STALL, not_yet};
@@ -53,7 +53,9 @@ impl Api {
     /// `not-found`, `bad-request`, and what keeps the cluster from reading or the
     /// homes from giving it.
     pub async fn task(&self, request: &TaskRequest) -> Result<TaskView, Problem> {
-        let entry = self.entry(&request.job, Consistency::Linearizable).await?;
+        let entry = self
+            .entry(Scope::Read, &request.job, Consistency::Linearizable)
+            .await?;
         let task = self.task_of(&entry, request).await?;
         let complaints = self.complaints(&entry, &task).await?;
         let attempts = attempts(&task);
@@ -94,7 +96,7 @@ impl Api {
                 entry.job.failed_tasks.iter().find(wanted).cloned()
             }
             Some(_) => {
-                let history = self.context.history(entry).await?;
+                let history = self.context().history(entry).await?;
                 history.tasks.iter().find(wanted).cloned()
             }
         };
@@ -119,11 +121,11 @@ impl Api {
             return Ok((0, Vec::new()));
         }
         if job.state() == JobState::Succeeded {
-            let proof = self.context.blob(entry, &job.proof_hash).await?;
+            let proof = self.context().blob(entry, &job.proof_hash).await?;
             return Ok(complaints_in(&proof, task));
         }
         match job.state().keeps_bytes() && !task.report.is_empty() {
-            true => self.context.complaints(entry, task).await,
+            true => self.context().complaints(entry, task).await,
             false => Ok((0, Vec::new())),
         }
     }
@@ -142,15 +144,15 @@ impl Api {
             );
             return Err(bad_request(cause, "fetch it again from its beginning"));
         }
-        let pass = self.doors.fetches.enter(1)?;
+        let pass = self.doors().fetches.enter(1)?;
         let named = (task.hash.clone(), task.bytes_out);
-        let parts = read_blob(self.context.data.clone(), entry, named, offset);
+        let parts = read_blob(self.context().data.clone(), entry, named, offset);
         let parts = parts.map_err(|error| error.problem());
         Ok(Output {
             offset,
             total_bytes: task.bytes_out,
             hash: task.hash,
-            parts: Outgoing::new(parts, pass, CLIENT_STALL),
+            parts: Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL),
         })
     }
 
@@ -163,7 +165,9 @@ impl Api {
     }
 
     async fn kept_part(&self, request: &TaskRequest) -> Result<(Arc<JobEntry>, Task), Problem> {
-        let entry = self.entry(&request.job, Consistency::Linearizable).await?;
+        let entry = self
+            .entry(Scope::Read, &request.job, Consistency::Linearizable)
+            .await?;
         let task = self.task_of(&entry, request).await?;
         if !task.kind().is_part() {
             return Err(bad_request(
@@ -191,10 +195,10 @@ impl Api {
     /// Those of [`Api::reference`].
     pub async fn metadata(&self, id: &str) -> Result<String, Problem> {
         let entry = self.analysed(id).await?;
-        let index = self.context.index(&entry).await?;
+        let index = self.context().index(&entry).await?;
         let output = match entry.job.state() {
             JobState::Succeeded => {
-                let proof = self.context.blob(&entry, &entry.job.proof_hash).await?;
+                let proof = self.context().blob(&entry, &entry.job.proof_hash).await?;
                 let mut proof: Value = serde_json::from_slice(&proof).unwrap_or_default();
                 proof.get_mut("description").map(Value::take)
             }

@@ -66,7 +66,11 @@ pub struct Check {
 
 impl Api {
     /// The cluster, and what is in this node's own table.
-    pub fn census(&self, consistency: Consistency) -> Census {
+    ///
+    /// # Errors
+    /// `forbidden` to all but the operator.
+    pub fn census(&self, consistency: Consistency) -> Result<Census, Problem> {
+        self.operator_only()?;
         let state = self.table().local();
         let shown = STATES.into_iter().map(|state| (state, 0));
         let mut jobs: BTreeMap<JobState, u64> = shown.collect();
@@ -81,14 +85,14 @@ impl Api {
             tasks_running += entry.running.len() as u64;
         }
         drop(state);
-        Census {
+        Ok(Census {
             status: self.cluster_status(consistency),
             jobs,
             tasks_pending,
             tasks_running,
             progress: self.table().progress(),
-            counts: self.context.tally.counts(),
-        }
+            counts: self.context().tally.counts(),
+        })
     }
 
     /// Whether this node can serve clients, by what it knows itself.
@@ -101,7 +105,12 @@ impl Api {
         let lag = progress
             .committed_index
             .saturating_sub(progress.applied_index);
-        let room = self.context.data.store().check_room(ROOM_BYTES_MIN).is_ok();
+        let room = self
+            .context()
+            .data
+            .store()
+            .check_room(ROOM_BYTES_MIN)
+            .is_ok();
         [
             check(
                 "leader",
@@ -111,7 +120,7 @@ impl Api {
             check("table", lag <= READY_LAG_MAX, "it is far behind the log"),
             check(
                 "encoders",
-                !self.context.build().is_empty(),
+                !self.context().build().is_empty(),
                 "they are being tried, or can't be used",
             ),
             check("disk", room, "it is full"),
@@ -131,7 +140,8 @@ impl Api {
         })
     }
 
-    /// The cluster; [`Consistency::Local`] leaves out what the leader said.
+    /// The cluster; [`Consistency::Local`] leaves out what the leader said. The
+    /// holder of a key is told of each node whether it works and how busy it is.
     pub fn cluster_status(&self, consistency: Consistency) -> ClusterStatus {
         let cluster = self.table();
         let identity = cluster.identity();
@@ -139,7 +149,7 @@ impl Api {
         let applied_index = *cluster.applied().borrow();
         let report = match consistency {
             Consistency::Local => None,
-            Consistency::Linearizable => self.context.report.fresh(),
+            Consistency::Linearizable => self.context().report.fresh(),
         };
         let mut reported: BTreeMap<u64, NodeStatus> = report
             .into_iter()
@@ -158,15 +168,18 @@ impl Api {
             if member.id == identity.node {
                 node.reachable = true;
                 node.pid = std::process::id();
-                node.slots = self.context.config.slots;
-                node.build = self.context.build();
-                node.build_words = self.context.build_words();
-                node.lacks = self.context.lacks();
+                node.slots = self.context().config.slots;
+                node.build = self.context().build();
+                node.build_words = self.context().build_words();
+                node.lacks = self.context().lacks();
                 node.applied_index = applied_index;
                 node.incarnation = identity.incarnation.clone();
                 node.version = env!("CARGO_PKG_VERSION").to_string();
             }
-            node
+            match self.sees_all() {
+                true => node,
+                false => in_short(node),
+            }
         });
         ClusterStatus {
             cluster_id: identity.cluster_id.clone(),
@@ -177,5 +190,18 @@ impl Api {
             election_timeout_ms: cluster.election_timeout_ms(),
             nodes: nodes.collect(),
         }
+    }
+}
+
+/// What a tenant may know of a node.
+fn in_short(node: NodeStatus) -> NodeStatus {
+    NodeStatus {
+        id: node.id,
+        role: node.role,
+        reachable: node.reachable,
+        starting: node.starting,
+        slots: node.slots,
+        slots_busy: node.slots_busy,
+        ..Default::default()
     }
 }

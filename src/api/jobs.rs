@@ -4,11 +4,11 @@
 use std::sync::Arc;
 
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, RetryJob, State, Task,
+    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, RetryJob, Scope, State, Task,
     limits::{REPLAN_LEVEL, RETRY_LEVEL},
 };
 
-use super::{Api, Consistency, JobView, bad_request, not_found, not_yet, visible};
+use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
 use crate::{
     clock::unix_ms,
     limits::{PAGE_DEFAULT, PAGE_MAX},
@@ -47,7 +47,7 @@ impl Api {
     /// # Errors
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
-        Ok(self.view(&*self.entry(id, consistency).await?))
+        Ok(self.view(&*self.entry(Scope::Read, id, consistency).await?))
     }
 
     /// A page of a job's tasks; of one that ended without an output, of those
@@ -59,7 +59,8 @@ impl Api {
     pub async fn tasks(&self, request: TasksRequest) -> Result<Page<Task>, Problem> {
         let skip = read_token(&request.page_token)?.unwrap_or(0);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let entry = self.entry(&request.job, Consistency::Linearizable).await?;
+        let read = Consistency::Linearizable;
+        let entry = self.entry(Scope::Read, &request.job, read).await?;
         let size = page_size(request.page_size);
         Ok(match entry.job.summary {
             None => page(entry.tasks.values().map(AsRef::as_ref), skip, size),
@@ -67,7 +68,7 @@ impl Api {
                 page(entry.job.failed_tasks.iter(), skip, size)
             }
             Some(_) => {
-                let history = self.context.history(&entry).await?;
+                let history = self.context().history(&entry).await?;
                 page(history.tasks.iter(), skip, size)
             }
         })
@@ -83,7 +84,7 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(Command::CancelJob(command), id).await
+        self.change(id, Command::CancelJob(command)).await
     }
 
     /// Makes an unfinished job anew from its analysis, under whatever encoder
@@ -93,16 +94,17 @@ impl Api {
     /// `not-found`, `mixed-versions`, the model's refusal of a job that has ended
     /// or has no plan yet, and what keeps the cluster from reading or writing.
     pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
-        let state = self.state(Consistency::Linearizable).await?;
-        let entry = visible(&state, id)?;
-        check_level(&state, REPLAN_LEVEL, "plan jobs anew")?;
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        let entry = seen.job(id)?;
+        all_know(seen.whole(), REPLAN_LEVEL, "plan jobs anew")?;
+        drop(seen);
         let command = Replan {
             job: id.to_string(),
             build: entry.job.build.clone(),
             replans: entry.job.replans,
             note: "planned anew, as was asked for".to_string(),
         };
-        self.change(Command::Replan(command), id).await
+        self.change(id, Command::Replan(command)).await
     }
 
     /// Tries a job again that failed or was cancelled, from its sealed source.
@@ -112,11 +114,12 @@ impl Api {
     /// ended or has an output, `source-gone` where its source is not kept, and what
     /// keeps the cluster from reading or writing.
     pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
-        let state = self.state(Consistency::Linearizable).await?;
-        visible(&state, id)?;
-        check_level(&state, RETRY_LEVEL, "try jobs again")?;
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        seen.job(id)?;
+        all_know(seen.whole(), RETRY_LEVEL, "try jobs again")?;
+        drop(seen);
         let job = id.to_string();
-        self.change(Command::RetryJob(RetryJob { job }), id).await
+        self.change(id, Command::RetryJob(RetryJob { job })).await
     }
 
     /// Deletes a job and its bytes. One that is deleted already is not an
@@ -129,11 +132,14 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(Command::DeleteJob(command), id).await
+        self.change(id, Command::DeleteJob(command)).await
     }
 
-    async fn change(&self, command: Command, id: &str) -> Result<JobView, Problem> {
-        let (_, state) = self.apply(command).await?;
+    async fn change(&self, id: &str, command: Command) -> Result<JobView, Problem> {
+        let read = Consistency::Linearizable;
+        let entry = self.seen(Scope::Submit, read).await?.remembered(id)?;
+        let tenant = &entry.job.tenant;
+        let (_, state) = self.apply(Scope::Submit, tenant, command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
         Ok(self.view(entry))
     }
@@ -143,7 +149,7 @@ impl Api {
     /// # Errors
     /// `not-found`, `not-finished`, and what keeps the homes from giving it.
     pub async fn proof(&self, id: &str) -> Result<String, Problem> {
-        let entry = self.entry_or_local(id).await?;
+        let entry = self.entry_or_local(Scope::Read, id).await?;
         let hash = &entry.job.proof_hash;
         if hash.is_empty() {
             let hint = "wait for it with `reelraft job wait`";
@@ -154,7 +160,7 @@ impl Api {
                 hint,
             ));
         }
-        let bytes = self.context.blob(&entry, hash).await?;
+        let bytes = self.context().blob(&entry, hash).await?;
         String::from_utf8(bytes).map_err(|_| {
             let cause = format!("the proof of job {id} is not UTF-8");
             Problem::new("internal", cause, "submit the job again")
@@ -169,14 +175,14 @@ impl Api {
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
         let entry = self.analysed(id).await?;
         Ok(Reference {
-            args: self.context.reference(&entry).await?,
+            args: self.context().reference(&entry).await?,
             note: entry.job.plan_note.clone(),
         })
     }
 
     /// A job whose analysis is kept.
     pub(super) async fn analysed(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
-        let entry = self.entry_or_local(id).await?;
+        let entry = self.entry_or_local(Scope::Read, id).await?;
         if entry.job.index_hash.is_empty() {
             let lacks = ": its source has not been looked at yet";
             let hint = "ask again when it is encoding";
@@ -191,8 +197,8 @@ impl Api {
     }
 }
 
-/// Whether all nodes can read what is asked for.
-fn check_level(state: &State, level: u32, what: &str) -> Result<(), Problem> {
+/// Refuses what some node could not read in the log; `can` says what that is.
+pub(super) fn all_know(state: &State, level: u32, can: &str) -> Result<(), Problem> {
     if state.feature_level() >= level {
         return Ok(());
     }
@@ -201,10 +207,10 @@ fn check_level(state: &State, level: u32, what: &str) -> Result<(), Problem> {
     Err(Problem::new(
         "mixed-versions",
         format!(
-            "node {} was last seen with a version that can't {what}",
+            "node {} was last seen with a version that can't {can}",
             older.join(", ")
         ),
-        "start it with the version of the others",
+        "start it with the version of the others; `reelraft cluster status` lists the nodes",
     ))
 }
 

@@ -1,6 +1,6 @@
 //! Listing jobs: which of them, and a page of these.
 
-use reelraft_model::{Job, JobState, Problem};
+use reelraft_model::{Job, JobState, Problem, Scope};
 
 use super::{
     Api, Consistency, JobView, Page, bad_request,
@@ -11,7 +11,7 @@ use super::{
 /// Which jobs to list, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
-    /// Empty: all tenants.
+    /// Empty: all that the caller sees.
     pub tenant: String,
     /// In one of these states, by the words that users see; empty: in any.
     pub states: Vec<String>,
@@ -32,10 +32,10 @@ struct Filter<'a> {
 }
 
 impl<'a> Filter<'a> {
-    fn of(request: &'a ListRequest) -> Result<Self, Problem> {
+    fn of(request: &ListRequest, tenant: &'a str) -> Result<Self, Problem> {
         let states = request.states.iter().map(|word| state(word));
         Ok(Filter {
-            tenant: &request.tenant,
+            tenant,
             states: states.collect::<Result<_, _>>()?,
             name: request.name.to_lowercase(),
         })
@@ -66,12 +66,13 @@ impl Api {
     /// A page of jobs, the newest first.
     ///
     /// # Errors
-    /// `bad-request`, and what keeps the cluster from reading.
+    /// `bad-request`, `forbidden` for another tenant's, and what keeps the
+    /// cluster from reading.
     pub async fn list(&self, request: ListRequest) -> Result<Page<JobView>, Problem> {
-        let filter = Filter::of(&request)?;
+        let filter = Filter::of(&request, self.tenant(Scope::Read, &request.tenant)?)?;
         let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
-        let state = self.state(request.consistency).await?;
-        let mut matching = state
+        let seen = self.seen(Scope::Read, request.consistency).await?;
+        let mut matching = seen
             .newest_before(before)
             .filter(|entry| filter.takes(&entry.job));
         let page: Vec<_> = matching
@@ -110,7 +111,7 @@ mod tests {
                 name: name.into(),
                 ..Default::default()
             };
-            Filter::of(&request).unwrap().takes(job)
+            Filter::of(&request, &request.tenant).unwrap().takes(job)
         };
         let failed = job(JobState::Failed, "a", "Ärger.MOV");
         assert!(fits("", &[], "", &failed));

@@ -3,7 +3,7 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use reelraft_model::{Job, Problem};
+use reelraft_model::{Job, Problem, Scope};
 
 use super::{
     Api, Consistency, Outgoing, Pass,
@@ -21,7 +21,7 @@ impl Api {
     /// whatever becomes of the stream: open another on any node.
     ///
     /// # Errors
-    /// `too-busy`, and `client-lost` where the client says nothing.
+    /// `not-found`, `too-busy`, and `client-lost` where the client says nothing.
     pub async fn upload<S>(&self, mut incoming: S) -> Result<Outgoing<UploadReply>, Problem>
     where
         S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
@@ -31,13 +31,39 @@ impl Api {
             let cause = "the client did not say whose bytes it has";
             Problem::new("client-lost", cause, "open the upload again")
         })?;
-        let pass = self.doors.uploads.enter(self.chunks_held(first.as_ref()))?;
+        self.check_owner(first.as_ref()).await?;
+        let pass = self
+            .doors()
+            .uploads
+            .enter(self.chunks_held(first.as_ref()))?;
         let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
             Box::pin(stream::iter(first).chain(incoming));
         let turn = Turn::default();
-        let replies = upload::serve(self.context.data.clone(), incoming, turn.clone());
+        let replies = upload::serve(self.context().data.clone(), incoming, turn.clone());
         let replies = replies.map_err(|error| error.problem());
-        Ok(Outgoing::new(replies, pass, CLIENT_STALL).that_waits(turn))
+        Ok(Outgoing::new(replies, pass, self.welcome(), CLIENT_STALL).that_waits(turn))
+    }
+
+    /// Refuses the job of another tenant as one that there is not. Whether a job
+    /// can be uploaded is told by the upload itself.
+    async fn check_owner(
+        &self,
+        first: Option<&Result<UploadRequest, BrokenOff>>,
+    ) -> Result<(), Problem> {
+        let seen = self.seen(Scope::Submit, Consistency::Local).await?;
+        if self.sees_all() {
+            return Ok(());
+        }
+        let Some(Ok(UploadRequest::Open { job })) = first else {
+            return Ok(());
+        };
+        if seen.remembered(job).is_ok() {
+            return Ok(());
+        }
+        drop(seen);
+        // This replica may be behind.
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        seen.remembered(job).map(drop)
     }
 
     /// A job, and how many bytes of its source are safe from the beginning on.
@@ -46,13 +72,15 @@ impl Api {
     /// `not-found`, `not-kept` of one that ended before its source was whole, and
     /// what keeps the cluster from reading or the homes from answering.
     pub async fn uploaded(&self, id: &str) -> Result<(Job, u64), Problem> {
-        let entry = self.entry(id, Consistency::Linearizable).await?;
+        let entry = self
+            .entry(Scope::Submit, id, Consistency::Linearizable)
+            .await?;
         let job = entry.job.clone();
         if job.state().ended() && job.source_root.is_empty() {
             let lacks = ", and its upload was not whole";
             return Err(not_yet("not-kept", &entry, lacks, "begin another upload"));
         }
-        let bytes = upload::reached(&self.context.data, entry).await;
+        let bytes = upload::reached(&self.context().data, entry).await;
         Ok((job, bytes.map_err(|error| error.problem())?))
     }
 
@@ -63,7 +91,7 @@ impl Api {
     pub fn room_for_upload(&self, bytes: u64) -> Result<Pass, Problem> {
         let chunks = bytes.div_ceil(CHUNK_BYTES as u64);
         let share = chunks.clamp(1, UPLOAD_CHUNKS_MAX as u64);
-        self.doors.uploads.enter(share as u32)
+        self.doors().uploads.enter(share as u32)
     }
 
     /// How many chunks an upload may hold at once, by its first message.

@@ -15,12 +15,12 @@ use reelraft_proto::auth::Secret;
 pub use self::{
     log_format::LogFormat,
     origin::{Shown, json, table, variable},
-    secrets::client_secret,
+    secrets::client_credential,
     variables::misspelt,
 };
 use self::{
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
-    origin::{File, Picker, bad},
+    origin::{File, Picker, bad, utf8},
     secrets::{Given, pick_secrets},
 };
 use crate::limits::{
@@ -327,18 +327,6 @@ fn pick_seconds(
         *picked = picker.pick_or(key, flag, file, default)?;
     }
     Ok(seconds)
-}
-
-/// A folder's name as text. Another name that only looks the same would be
-/// another folder.
-fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
-    let text = path.map(|path| path.into_os_string().into_string());
-    text.transpose().map_err(|name| {
-        bad(
-            format!("the data folder's name {name:?} is not UTF-8"),
-            "name another folder with --data",
-        )
-    })
 }
 
 fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {

@@ -99,6 +99,21 @@ pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
     Problem::new("bad-config", cause, hint)
 }
 
+/// A folder's name as text. Another name that only looks the same would be
+/// another folder.
+///
+/// # Errors
+/// `bad-config`.
+pub fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
+    let text = path.map(|path| path.into_os_string().into_string());
+    text.transpose().map_err(|name| {
+        bad(
+            format!("the data folder's name {name:?} is not UTF-8"),
+            "name another folder with --data",
+        )
+    })
+}
+
 /// A variable of the environment. An empty one is not set; one that is no
 /// text is an error, since without it another thing would be done.
 ///

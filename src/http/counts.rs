@@ -14,7 +14,7 @@ use axum::{
     response::Response,
 };
 
-use super::faces::Faces;
+use super::faces::Port;
 
 /// What a request that no route takes is counted as.
 const NO_ROUTE: &str = "none";
@@ -52,7 +52,7 @@ impl Counts {
 }
 
 /// Counts a request once its answer begins.
-pub async fn count(State(faces): State<Faces>, request: Request, next: Next) -> Response {
+pub async fn count(State(port): State<Port>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or(NO_ROUTE, MatchedPath::as_str).to_string();
     let method = method_name(request.method());
@@ -64,7 +64,7 @@ pub async fn count(State(faces): State<Faces>, request: Request, next: Next) -> 
         400..500 => "4xx",
         _ => "5xx",
     };
-    faces.counts.add((route, method, class), begun.elapsed());
+    port.counts.add((route, method, class), begun.elapsed());
     response
 }
 

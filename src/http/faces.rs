@@ -6,19 +6,53 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
-use reelraft_proto::auth::Gate;
+use reelraft_model::Problem;
 
 use super::{counts::Counts, refusal::Refusal, tails::Tails};
-use crate::api::{Api, TaskRequest};
+use crate::api::{Access, Api, TaskRequest};
 
-/// What the handlers share.
+/// What all requests share.
 #[derive(Clone)]
-pub struct Faces {
-    pub api: Api,
-    /// The check of the clients' secret.
-    pub gate: Gate,
+pub struct Port {
+    pub access: Access,
     pub tails: Arc<Tails>,
     pub counts: Arc<Counts>,
+}
+
+/// What one request may use. It says what the caller may ask, so that no handler
+/// can do without.
+pub struct Faces {
+    pub api: Api,
+    pub tails: Arc<Tails>,
+    pub counts: Arc<Counts>,
+}
+
+impl FromRequestParts<Port> for Faces {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let api = parts.extensions.get::<Api>().cloned();
+        let api = api.ok_or_else(|| {
+            let cause = "nobody has let this request in";
+            Problem::new("unauthenticated", cause, "ask another path")
+        })?;
+        let (tails, counts) = (port.tails.clone(), port.counts.clone());
+        Ok(Faces { api, tails, counts })
+    }
+}
+
+/// The key, the tenant or the node that a path names.
+pub struct NamedInPath(pub String);
+
+impl FromRequestParts<Port> for NamedInPath {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, port).await;
+        path.map(|Path(name)| NamedInPath(name)).map_err(|_| {
+            Refusal::bad_request("the name in the path can't be read", "send it as UTF-8")
+        })
+    }
 }
 
 /// The job that a path names.
@@ -27,11 +61,11 @@ pub struct JobId(pub String);
 /// The task that a path names.
 pub struct TaskId(pub TaskRequest);
 
-impl FromRequestParts<Faces> for TaskId {
+impl FromRequestParts<Port> for TaskId {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
-        let path = Path::<(String, String, u32)>::from_request_parts(parts, faces).await;
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let path = Path::<(String, String, u32)>::from_request_parts(parts, port).await;
         let path = path.map(|Path((job, kind, number))| TaskRequest { job, kind, number });
         path.map(TaskId).map_err(|_| {
             let cause = "the task in the path can't be read";
@@ -40,31 +74,16 @@ impl FromRequestParts<Faces> for TaskId {
     }
 }
 
-/// The node that a path names.
-pub struct NodeId(pub String);
-
-impl FromRequestParts<Faces> for JobId {
+impl FromRequestParts<Port> for JobId {
     type Rejection = Refusal;
 
-    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
-        id(parts, faces).await.map(JobId)
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let path = Path::<String>::from_request_parts(parts, port).await;
+        path.map(|Path(id)| JobId(id)).map_err(|_| {
+            Refusal::bad_request(
+                "the job's id in the path can't be read",
+                "send it as it was given",
+            )
+        })
     }
-}
-
-impl FromRequestParts<Faces> for NodeId {
-    type Rejection = Refusal;
-
-    async fn from_request_parts(parts: &mut Parts, faces: &Faces) -> Result<Self, Refusal> {
-        id(parts, faces).await.map(NodeId)
-    }
-}
-
-async fn id(parts: &mut Parts, faces: &Faces) -> Result<String, Refusal> {
-    let path = Path::<String>::from_request_parts(parts, faces).await;
-    path.map(|Path(id)| id).map_err(|_| {
-        Refusal::bad_request(
-            "the id in the path can't be read",
-            "send it as it was given",
-        )
-    })
 }

@@ -9,7 +9,7 @@ use reelraft_proto::documents::{Node, Nodes, Status};
 
 use super::{
     documents::json,
-    faces::{Faces, NodeId},
+    faces::{Faces, NamedInPath, Port},
     refusal::Answer,
     request::known,
 };
@@ -24,8 +24,8 @@ pub async fn alive() -> &'static str {
 }
 
 /// `GET /readyz`: whether this node can serve clients, a line a check.
-pub async fn ready(State(faces): State<Faces>) -> Response {
-    let checks = faces.api.checks();
+pub async fn ready(State(port): State<Port>) -> Response {
+    let checks = port.access.operator().checks();
     let mut text = String::new();
     for Check { name, trouble } in &checks {
         let found = trouble.unwrap_or("ok");
@@ -38,21 +38,21 @@ pub async fn ready(State(faces): State<Faces>) -> Response {
 }
 
 /// `GET /nodes`.
-pub async fn nodes(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn nodes(faces: Faces, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
     Ok(json(StatusCode::OK, &Nodes::from(&status)))
 }
 
 /// `GET /nodes/{id}`.
-pub async fn node(State(faces): State<Faces>, NodeId(id): NodeId, uri: Uri) -> Answer {
+pub async fn node(faces: Faces, NamedInPath(id): NamedInPath, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let node = wire_node(faces.api.node(&id)?);
     Ok(json(StatusCode::OK, &Node::from(&node)))
 }
 
 /// `GET /cluster`.
-pub async fn cluster(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn cluster(faces: Faces, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
     Ok(json(StatusCode::OK, &Status::from(&status)))

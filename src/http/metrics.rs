@@ -7,12 +7,11 @@ use std::{
 };
 
 use axum::{
-    extract::State,
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 
-use super::{counts::Counts, faces::Faces};
+use super::{counts::Counts, faces::Faces, refusal::Answer};
 use crate::{
     api::{Census, Consistency},
     node::{messages::NodeStatus, tally::Ran},
@@ -91,12 +90,12 @@ const OF_ATTEMPTS: [OfAttempts; 5] = [
 ];
 
 /// `GET /metrics`.
-pub async fn get(State(faces): State<Faces>) -> Response {
-    let census = faces.api.census(Consistency::Linearizable);
+pub async fn get(faces: Faces) -> Answer {
+    let census = faces.api.census(Consistency::Linearizable)?;
     let mut response = text(&census, &faces.counts).into_response();
     let format = HeaderValue::from_static(FORMAT);
     response.headers_mut().insert(header::CONTENT_TYPE, format);
-    response
+    Ok(response)
 }
 
 fn text(census: &Census, counts: &Counts) -> String {

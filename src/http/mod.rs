@@ -15,6 +15,7 @@ mod documents;
 mod faces;
 mod health;
 mod jobs;
+mod keys;
 pub mod limits;
 mod metrics;
 mod outputs;
@@ -29,4 +30,4 @@ mod tails;
 mod transcode;
 mod tus;
 
-pub use self::{faces::Faces, router::router};
+pub use self::{faces::Port, router::router};

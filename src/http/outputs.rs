@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -25,7 +24,7 @@ const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 
 /// `GET` and `HEAD /jobs/{id}/output`.
 pub async fn get(
-    State(faces): State<Faces>,
+    faces: Faces,
     JobId(id): JobId,
     cut: Cut,
     method: Method,
@@ -39,7 +38,7 @@ pub async fn get(
 
 /// `GET` and `HEAD /jobs/{id}/tasks/{kind}/{number}/output`.
 pub async fn part(
-    State(faces): State<Faces>,
+    faces: Faces,
     TaskId(request): TaskId,
     cut: Cut,
     method: Method,

@@ -11,8 +11,8 @@ use serde_json::json;
 use tokio::task::block_in_place;
 
 use crate::{
-    http::{Client, SECRET},
-    node::start,
+    http::Client,
+    node::{SECRET, start},
 };
 
 /// A body that says it is so long, of which this much comes before the client
@@ -37,8 +37,8 @@ fn half_closed(client: &Client, head: &str, bytes: usize, body: &[u8]) -> HttpAn
 #[tokio::test(flavor = "multi_thread")]
 async fn half_an_upload_is_told_so_and_what_was_safe_stays() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let source = vec![7; 3 << 20];
     let job = json!({"source_bytes": source.len()});
     let made = client.create("one", &job).await;
@@ -67,8 +67,8 @@ async fn half_an_upload_is_told_so_and_what_was_safe_stays() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_that_comes_again_with_another_request_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let source = vec![7; 1 << 20];
     let job = json!({"source_bytes": source.len(), "source_name": "a.mov"});
     assert_eq!(client.create("one", &job).await.status, 201);
@@ -98,8 +98,8 @@ async fn a_key_that_comes_again_with_another_request_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn text_that_is_none_and_paths_that_lead_elsewhere_are_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     for path in [
         "/api/v1/jobs/../../../etc/passwd",
         "/api/v1/jobs/..%2f..%2f..%2fetc%2fpasswd/output",

@@ -4,21 +4,18 @@
 use std::{path::Path, process::Stdio};
 
 use reelraft::{
-    api::Api,
+    api::Access,
     grpc::router::web_services,
     http::{
-        self, Faces,
+        self, Port,
         limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
     },
 };
 use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
-use reelraft_proto::auth::Secret;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_place};
 
-use crate::node::{film, start};
-
-pub const SECRET: &str = "swordfish";
+use crate::node::{SECRET, film, start};
 
 /// A port and who asks it.
 pub struct Client {
@@ -27,20 +24,18 @@ pub struct Client {
 }
 
 impl Client {
-    pub async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
+    pub async fn serve(access: Access) -> (Client, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let gate = Secret::new(secret).unwrap().gate();
-        let calls = web_services(gate.clone(), api.clone());
-        let faces = Faces {
-            api,
-            gate,
+        let port = Port {
+            access,
             tails: Default::default(),
             counts: Default::default(),
         };
-        let router = http::router(faces, calls);
+        let router = http::router(port, web_services());
         tokio::spawn(http::server::serve(router, listener, stop));
+        let secret = SECRET;
         (Client { address, secret }, stopper)
     }
 
@@ -70,8 +65,8 @@ impl Client {
 async fn a_film_is_made_by_plain_requests() {
     let folder = tempfile::tempdir().unwrap();
     let source = film(folder.path());
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access).await;
 
     let job = json!({
         "source_name": "my film.mov",
@@ -296,8 +291,8 @@ async fn ranges_are_given(client: &Client, output: &str, tag: &str, whole: &[u8]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, stop) = Client::serve(access).await;
 
     for (method, path, refusal) in [
         ("GET", "/api/v1/jobs/none", (404, "not-found")),
@@ -369,8 +364,8 @@ async fn what_is_wrong_is_refused_by_name() {
 async fn curl_uploads_waits_and_downloads_in_one_request() {
     let folder = tempfile::tempdir().unwrap();
     let source = film(folder.path());
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access).await;
     let Some(first) = curl(&client, folder.path(), "a").await else {
         println!("skipped: there is no curl");
         return;
@@ -416,8 +411,8 @@ async fn curl(client: &Client, folder: &Path, key: &str) -> Option<Vec<u8>> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowded_port_still_says_that_it_lives() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let mut crowd = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         crowd.push(std::net::TcpStream::connect(&client.address).unwrap());

@@ -3,15 +3,15 @@
 use serde_json::json;
 
 use crate::{
-    http::{Client, SECRET, last_event},
+    http::{Client, last_event},
     node::start,
 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failed_job_is_tried_again_without_another_upload() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let made = client.create("one", &json!({"source_bytes": 7})).await;
     let path = made.header("location").unwrap().to_string();
     let retry = async || client.ask("POST", &format!("{path}/retry"), "", b"").await;

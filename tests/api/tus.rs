@@ -10,10 +10,7 @@ use reelraft_harness::HttpAnswer;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
-use crate::{
-    http::{Client, SECRET},
-    node::start,
-};
+use crate::{http::Client, node::start};
 
 const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
 
@@ -58,9 +55,9 @@ impl<'a> Tus<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_by_tus_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
-    let (other, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
+    let (other, _stop) = Client::serve(access).await;
     let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
 
     // "film.mov", and --width 1280.
@@ -108,8 +105,8 @@ async fn an_upload_by_tus_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_tus_says_wrong_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
     assert_eq!(
         able.header("tus-extension"),
@@ -162,8 +159,8 @@ async fn what_tus_says_wrong_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_offset_is_told_where_uploads_find_no_place() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
     let film = vec![7; 17 << 20];
     let tus = Tus::create(&client, film.len(), "").await;
     let at = tus.send(0, &film[..1 << 20]).await;
@@ -173,7 +170,11 @@ async fn an_offset_is_told_where_uploads_find_no_place() {
         let (up, incoming) = mpsc::channel(1);
         let job = job.clone();
         up.send(Ok(UploadRequest::Open { job })).await.unwrap();
-        let replies = api.upload(ReceiverStream::new(incoming)).await.unwrap();
+        let replies = access
+            .operator()
+            .upload(ReceiverStream::new(incoming))
+            .await
+            .unwrap();
         held.push((up, replies));
     }
     let refused = tus.patch(at, &film[at..]).await;
@@ -186,8 +187,8 @@ async fn an_offset_is_told_where_uploads_find_no_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_another_checksum_is_not_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let source: Vec<u8> = (0..1_500_000u32).map(|byte| (byte % 251) as u8).collect();
     let tus = Tus::create(&client, source.len() + CHECKED_BYTES_MAX, "").await;
     let sum = |algorithm, bytes: &[u8]| {

@@ -8,6 +8,7 @@ mod calm;
 mod differs;
 mod http;
 mod http_films;
+mod keys;
 mod lost;
 mod refusals;
 mod same_bytes;

@@ -121,6 +121,12 @@ pub struct CreateJob {
     /// its job's upload bears no stamp.
     #[prost(message, optional, tag = "8")]
     pub bounds: Option<JobBounds>,
+    /// See [`crate::Job::priority`].
+    #[prost(sint32, tag = "30")]
+    pub priority: i32,
+    /// See [`crate::Job::max_retries`].
+    #[prost(uint32, optional, tag = "31")]
+    pub max_retries: Option<u32>,
 }
 
 /// Gives a job its first homes or new ones, and raises its epoch.

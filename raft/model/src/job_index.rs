@@ -23,9 +23,10 @@ pub(crate) struct JobIndex {
 
 /// The jobs of one tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TenantCount {
+pub struct TenantCount {
     /// All but those that are deleted.
     pub jobs: u64,
+    /// Those whose sources are not whole yet.
     pub uploading: u64,
     /// Of sources of unfinished jobs, and of outputs.
     pub bytes: u64,

@@ -24,6 +24,12 @@ pub const ASSEMBLIES_BESIDE_SLOTS: u32 = 1;
 /// Attempts at one task before its job fails (lost nodes do not count).
 pub const ATTEMPTS_MAX: u32 = 6;
 
+/// The highest priority of a job; the lowest is as far below 0.
+pub const PRIORITY_MAX: i32 = 10;
+
+/// How often a job's owner may have a task's own failures tried again, at most.
+pub const RETRIES_MAX: u32 = 10;
+
 /// Distinct nodes on which a task fails before its job fails, or fewer if fewer can
 /// run it. Nodes that fall silent with it don't count: nodes are also killed, cut
 /// off, or ended by their own disks, and an encoder that takes too much ends
@@ -59,8 +65,8 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
-/// streams, and notes of the assembly. 4 brought keys, quotas, and
-/// [`crate::RetryJob`].
+/// streams, and notes of the assembly. 4 brought keys, quotas, what a job's owner
+/// says of its turn and its retries, and [`crate::RetryJob`].
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -80,6 +86,9 @@ pub const KEYS_LEVEL: u32 = 4;
 
 /// The level from which on sources outlive a failure, and jobs are tried again.
 pub const RETRY_LEVEL: u32 = 4;
+
+/// The level from which on a job may have a priority, and its own bound of retries.
+pub const PRIORITY_LEVEL: u32 = 4;
 
 /// Highest number of a program: MPEG-TS has 16 bits for it.
 pub const PROGRAM_MAX: u32 = 65_535;

@@ -11,7 +11,13 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
+use std::cmp::Reverse;
+
+pub use crate::node_rows::{ClusterRow, Node};
 use crate::summary::Summary;
+
+/// A job's place in its tenant's line: by priority, then by age.
+pub(crate) type Place = (Reverse<i32>, u64);
 
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
@@ -314,9 +320,21 @@ pub struct Job {
     /// was cancelled.
     #[prost(bool, tag = "50")]
     pub source_kept: bool,
+    /// Jobs of a higher one go first within their tenant's.
+    #[prost(sint32, tag = "60")]
+    pub priority: i32,
+    /// How often a task's own failures are tried again before the job fails;
+    /// what is not said is judged by how many failed and where.
+    #[prost(uint32, optional, tag = "61")]
+    pub max_retries: Option<u32>,
 }
 
 impl Job {
+    /// Its place in its tenant's line: the least is next.
+    pub(crate) fn place(&self) -> Place {
+        (Reverse(self.priority), self.created_index)
+    }
+
     /// The homes of its epoch: new bytes go to all of these, and to no other.
     pub fn current_homes(&self) -> impl Iterator<Item = &Home> {
         self.homes.iter().filter(|home| !home.retiring)
@@ -464,31 +482,4 @@ impl Task {
         let last = self.failures.last();
         last.is_some_and(|failure| failure.class() == FailureClass::NodeLost)
     }
-}
-
-/// A node that has taken part, with the disk that it has.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Node {
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    /// Random, drawn when its disk was formatted.
-    #[prost(string, tag = "2")]
-    pub incarnation: String,
-    /// Where it listens.
-    #[prost(string, tag = "3")]
-    pub address: String,
-    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
-    #[prost(uint32, tag = "4")]
-    pub feature_level: u32,
-}
-
-/// What belongs to the cluster as a whole.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ClusterRow {
-    /// The cluster's own time: monotonic, agreed, without meaning outside.
-    #[prost(uint64, tag = "1")]
-    pub cluster_ms: u64,
-    /// The least of all nodes': later commands and fields are not written.
-    #[prost(uint32, tag = "2")]
-    pub feature_level: u32,
 }

@@ -13,7 +13,7 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     command::{Reply, exact},
     error::ModelError,
-    job_index::JobIndex,
+    job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
@@ -268,12 +268,6 @@ impl State {
         unfolded.filter_map(|age| self.at_age(age))
     }
 
-    /// Jobs that ended without an output, and whose tasks are rows still.
-    pub(crate) fn to_be_folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
-        let unfolded = self.index.unfolded(false);
-        unfolded.filter_map(|age| self.at_age(age))
-    }
-
     /// Jobs whose source is not sealed yet, those that have stood still
     /// longest first.
     pub fn uploading(&self) -> impl DoubleEndedIterator<Item = &Arc<JobEntry>> {
@@ -313,6 +307,11 @@ impl State {
         self.nodes.values()
     }
 
+    /// How often keys were revoked and quotas set; see [`ClusterRow`].
+    pub fn access_epoch(&self) -> u64 {
+        self.cluster.access_epoch
+    }
+
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
         self.keys.get(id)
     }
@@ -334,6 +333,11 @@ impl State {
     pub fn quota(&self, tenant: &str) -> Quota {
         let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
         own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// What a tenant has.
+    pub fn used_by(&self, tenant: &str) -> TenantCount {
+        self.index.of_tenant(tenant)
     }
 
     /// All quotas, by tenant.

@@ -59,6 +59,8 @@ impl Writer<'_> {
             created_index: age,
             created_unix_ms: c.unix_ms,
             touched_cluster_ms: c.bounds.map_or(0, |_| cluster_ms),
+            priority: c.priority,
+            max_retries: c.max_retries,
             ..Default::default()
         });
         Reply::done(&id)

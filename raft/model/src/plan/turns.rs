@@ -10,7 +10,7 @@ use std::{
 use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
-    rows::{JobState, Task, TaskKey, TaskKind},
+    rows::{self, JobState, Task, TaskKey, TaskKind},
     state::{JobEntry, State},
 };
 
@@ -72,8 +72,8 @@ struct TurnRank {
     nothing_lost: bool,
     /// Running tasks of its tenant: fair share.
     tenant_running: u32,
-    /// Its age.
-    created_index: u64,
+    /// Its place among its tenant's.
+    place: rows::Place,
 }
 
 impl<'a> Turn<'a> {
@@ -91,7 +91,7 @@ impl<'a> Turn<'a> {
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
-            created_index: job.created_index,
+            place: job.place(),
         }
     }
 

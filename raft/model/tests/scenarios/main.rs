@@ -219,7 +219,8 @@ impl World {
         String::new()
     }
 
-    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
+    /// [priority=0] [retries=]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
@@ -235,6 +236,8 @@ impl World {
             spec: spec.unwrap(),
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
             bounds: Some(self.bounds),
+            priority: number(words, "priority"),
+            max_retries: option(words, "retries").map(|retries| retries.parse().unwrap()),
             ..Default::default()
         }))
     }

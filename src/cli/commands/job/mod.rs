@@ -3,11 +3,10 @@
 mod by_id;
 mod cancel;
 mod delete;
-mod duration;
 mod fetch;
 mod list;
 mod metadata;
-mod pages;
+pub(super) mod pages;
 mod proof;
 mod replan;
 mod retry;

@@ -139,6 +139,18 @@ pub fn job(job: &Job) -> String {
             job.spec.as_ref().map(spec_options).unwrap_or_default(),
         ),
         ("note", job.plan_note.clone()),
+        (
+            "priority",
+            match job.priority {
+                0 => String::new(),
+                priority => priority.to_string(),
+            },
+        ),
+        (
+            "retries",
+            job.max_retries
+                .map_or_else(String::new, |max| format!("at most {max}")),
+        ),
         ("frames", frames),
         ("shards", shards),
         ("homes", homes.join(", ")),
