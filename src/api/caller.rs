@@ -274,11 +274,11 @@ impl Seen {
     pub fn remembered(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
         let entry = self.state.job(id);
         let own = entry.filter(|entry| self.caller.sees(&entry.job.tenant));
-        own.cloned().ok_or_else(|| not_found(id))
+        own.ok_or_else(|| not_found(id))
     }
 
     /// Jobs older than `before` (a creation index), the newest first.
-    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
+    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
         let jobs = self.state.newest_before(before);
         jobs.filter(|entry| self.caller.sees(&entry.job.tenant))
     }

@@ -74,11 +74,7 @@ impl Api {
         let state = self.table().local();
         let shown = STATES.into_iter().map(|state| (state, 0));
         let mut jobs: BTreeMap<JobState, u64> = shown.collect();
-        for entry in state.jobs() {
-            if let Some(count) = jobs.get_mut(&entry.job.state()) {
-                *count += 1;
-            }
-        }
+        jobs.extend(state.counts_by_state());
         let (mut tasks_pending, mut tasks_running) = (0, 0);
         for entry in state.active() {
             tasks_pending += entry.pending.len() as u64;

@@ -141,7 +141,7 @@ impl Api {
         let tenant = &entry.job.tenant;
         let (_, state) = self.apply(Scope::Submit, tenant, command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
-        Ok(self.view(entry))
+        Ok(self.view(&entry))
     }
 
     /// The proof of a finished job, as JSON.

@@ -85,7 +85,7 @@ impl Api {
             _ => String::new(),
         };
         Ok(Page {
-            items: page.into_iter().map(|entry| self.view(entry)).collect(),
+            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
             next_page_token,
         })
     }

@@ -117,9 +117,9 @@ impl Api {
         bounds: Option<JobBounds>,
     ) -> Result<(), Problem> {
         let Some(bounds) = bounds else { return Ok(()) };
-        let refused = |state: &State| match state.job(id) {
-            Some(_) => None,
-            None => state.no_room_for(tenant, source_bytes, bounds),
+        let refused = |state: &State| match state.has_job(id) {
+            true => None,
+            false => state.no_room_for(tenant, source_bytes, bounds),
         };
         // This replica may be behind, and a job that exists is not judged again.
         if refused(&self.table().local()).is_none() {
@@ -181,7 +181,7 @@ impl Api {
         let (reply, state) = self.apply(Scope::Submit, &tenant, command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
         Ok(Submitted {
-            job: self.view(entry),
+            job: self.view(&entry),
             existed: reply.existed,
         })
     }

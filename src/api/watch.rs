@@ -56,7 +56,7 @@ impl Api {
         loop {
             applied.borrow_and_update();
             let state = self.table().local();
-            let entry = state.job(id).ok_or_else(|| not_found(id))?.clone();
+            let entry = state.job(id).ok_or_else(|| not_found(id))?;
             drop(state);
             let leadership = self.table().leadership().borrow().clone();
             if leadership.leader.is_some() {

@@ -327,6 +327,11 @@ pub struct RegisterNode {
     /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
     #[prost(uint32, tag = "4")]
     pub feature_level: u32,
+    /// Said by the leader of a node that has been silent for very long: it no
+    /// longer holds the cluster's level down, and comes back only with a program
+    /// that can read this one.
+    #[prost(bool, tag = "5")]
+    pub left_behind: bool,
 }
 
 /// Starts a job anew from its analysis, under whatever build that is given to.

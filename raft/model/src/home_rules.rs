@@ -5,9 +5,10 @@
 use crate::{
     fold::History,
     housekeeping::TouchUpload,
+    job_entry::JobEntry,
     limits::{HOUSEKEEPING_LEVEL, UPLOAD_TOUCH_MS},
     rows::{Job, JobState, TaskKey},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// What a home owes to a job.

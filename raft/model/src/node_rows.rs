@@ -14,6 +14,10 @@ pub struct Node {
     /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
     #[prost(uint32, tag = "4")]
     pub feature_level: u32,
+    /// Whether that is what it must be able to read when it comes back, and not
+    /// what it said itself.
+    #[prost(bool, tag = "5")]
+    pub left_behind: bool,
 }
 
 /// What belongs to the cluster as a whole.

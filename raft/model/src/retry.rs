@@ -1,9 +1,12 @@
 //! Trying a job again that ended without an output. Its sealed source outlives
 //! its end for a while, so that nobody uploads it twice.
 
+use std::sync::Arc;
+
 use crate::{
+    job_entry::JobEntry,
     rows::{Job, JobState},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// Makes a job anew, from the source that its homes keep.
@@ -43,8 +46,8 @@ impl JobEntry {
 
 impl State {
     /// Folded jobs whose source is kept, the first to be folded first.
-    pub(crate) fn held(&self) -> impl Iterator<Item = &JobEntry> {
+    pub(crate) fn held(&self) -> impl Iterator<Item = Arc<JobEntry>> {
         let held = self.index.held();
-        held.filter_map(|(_, age)| self.at_age(age).map(AsRef::as_ref))
+        held.filter_map(|(_, age)| self.job_at(age))
     }
 }

@@ -14,6 +14,7 @@
 use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, Node};
+pub use crate::problem::Problem;
 use crate::summary::Summary;
 
 /// A job's place in its tenant's line: by priority, then by age.
@@ -154,42 +155,8 @@ pub enum FailureClass {
     OutOfReach = 6,
 }
 
-/// A refusal or failure as users see it (P10).
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Problem {
-    /// A stable word that users match on, such as `not-found` or `no-video`.
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    /// What happened.
-    #[prost(string, tag = "2")]
-    pub cause: String,
-    /// What the user can do next.
-    #[prost(string, tag = "3")]
-    pub hint: String,
-}
-
-impl Problem {
-    /// The kind of a failure for want of an encoder, which nodes of another
-    /// build may have.
-    pub const ENCODER_MISSING: &str = "encoder-missing";
-
-    pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Problem {
-            kind: kind.to_string(),
-            cause: cause.into(),
-            hint: hint.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.kind, self.cause)
-    }
-}
-
 /// One node that keeps a job's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 pub struct Home {
     #[prost(uint64, tag = "1")]
     pub node: u64,
@@ -348,8 +315,14 @@ impl Job {
     /// Whether some home of the epoch does not hold all of the job's bytes yet,
     /// or has not said so since it returned.
     pub fn is_filling(&self) -> bool {
-        self.current_homes()
-            .any(|home| !home.filled || home.returned)
+        self.current_homes().any(Home::is_unsure)
+    }
+}
+
+impl Home {
+    /// Whether it takes new bytes, and may lack some of those before.
+    pub fn is_unsure(&self) -> bool {
+        !self.retiring && (!self.filled || self.returned)
     }
 }
 

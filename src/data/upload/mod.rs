@@ -71,7 +71,7 @@ fn taking_bytes(state: &State, job: &str) -> Result<Arc<JobEntry>, DataError> {
             job: job.to_string(),
             state: state.name(),
         }),
-        _ => Ok(entry.clone()),
+        _ => Ok(entry),
     }
 }
 

@@ -89,16 +89,16 @@ impl Sweep {
     /// grace apart, has none any more.
     async fn prune(&mut self, context: &Arc<NodeContext>, state: &State, held: &[String]) {
         let node = context.node();
-        self.pruned.retain(|id, _| state.job(id).is_some());
+        self.pruned.retain(|id, _| state.has_job(id));
         for id in held {
-            let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
-                continue;
-            };
             let clean = self.pruned.get(id);
             if clean.is_some_and(|since| since.elapsed() >= 2 * SWEEP_GRACE) {
                 continue;
             }
-            match context.data.prune(entry).await {
+            let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
+                continue;
+            };
+            match context.data.prune(&entry).await {
                 Ok(0) => drop(self.pruned.entry(id.clone()).or_insert_with(Instant::now)),
                 Ok(removed) => {
                     self.pruned.remove(id);

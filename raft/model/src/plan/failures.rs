@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     command::{AttemptKey, Command, Release},
+    job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, Problem, Task, TaskKind, TaskState},
-    state::JobEntry,
 };
 
 /// Why a job must fail now, if it must.

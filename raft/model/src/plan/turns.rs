@@ -10,8 +10,9 @@ use std::{
 use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
+    job_entry::JobEntry,
     rows::{self, JobState, Task, TaskKey, TaskKind},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// The turns that are left.
@@ -131,7 +132,7 @@ impl<'a> Turns<'a> {
                 && job.current_homes().any(|home| health.alive(home.node))
         };
         let has_lost = |entry: &&JobEntry| entry.lost().next().is_some();
-        let entry_of = |id: &String| state.job(id).map(AsRef::as_ref);
+        let entry_of = |id: &String| state.current(id).map(AsRef::as_ref);
         let mut turns = Turns {
             builds,
             lanes: Vec::new(),

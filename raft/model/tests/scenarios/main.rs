@@ -153,7 +153,7 @@ impl World {
                 cluster_ms: words[1].parse().unwrap(),
             })),
             "show" => match self.state.job(&self.names[words[1]]) {
-                Some(entry) => self.aliased(&show(entry, &self.health)),
+                Some(entry) => self.aliased(&show(&entry, &self.health)),
                 None => "no such job\n".into(),
             },
             other => panic!("no command {other}"),
@@ -282,7 +282,7 @@ impl World {
                 epoch,
                 node: words[2].parse().unwrap(),
                 history_hash: option(words, "hash").map_or_else(
-                    || History::blob(self.state.job(&job).unwrap()).hash,
+                    || History::blob(&self.state.job(&job).unwrap()).hash,
                     str::to_string,
                 ),
                 job,
@@ -391,6 +391,9 @@ impl World {
             Command::ExpireUpload(c) => format!("expire {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
             Command::DropSource(c) => format!("drop the source of {}", c.job),
+            Command::RegisterNode(c) if c.left_behind => {
+                format!("leave node {} behind at level {}", c.node, c.feature_level)
+            }
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"

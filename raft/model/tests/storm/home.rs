@@ -51,7 +51,7 @@ impl World {
         let behind = node.applied < index.max(epoch);
         let state = self.log.state_at(node.applied);
         let taken = state.job(job).is_some_and(|entry| {
-            entry.job.state().keeps_bytes() && entry.job.epoch == epoch && is_current(entry, home)
+            entry.job.state().keeps_bytes() && entry.job.epoch == epoch && is_current(&entry, home)
         });
         match taken && !behind {
             true => Judged::Taken,
@@ -160,7 +160,7 @@ impl World {
         let state = self.local(node);
         let mine: Vec<(FillDuty, Arc<JobEntry>)> = state
             .jobs()
-            .filter_map(|entry| Some((must_fill(entry, node)?, entry.clone())))
+            .filter_map(|entry| Some((must_fill(&entry, node)?, entry.clone())))
             .collect();
         // A slow node copies only now and then.
         let slow = self.nodes[&node].slow && !self.calm && !self.rng.chance(120);
@@ -331,8 +331,8 @@ impl World {
         // A node that was away must not act on what it remembers.
         let Some(state) = self.read(node) else { return };
         for entry in held.iter().filter_map(|id| state.job(id)) {
-            if may_prune(entry, node) {
-                self.prune(node, entry);
+            if may_prune(&entry, node) {
+                self.prune(node, &entry);
             }
         }
         let mut unwanted: Vec<String> = held;
@@ -356,8 +356,8 @@ impl World {
 
     fn keeps(&self, state: &State, id: &str, node: u64) -> bool {
         let entry = state.job(id);
-        let own = entry.is_some_and(|entry| is_current(entry, node));
-        let ended = entry.is_some_and(|entry| entry.job.keeps_source());
+        let own = entry.as_ref().is_some_and(|entry| is_current(entry, node));
+        let ended = entry.as_ref().is_some_and(|entry| entry.job.keeps_source());
         let cancelled = entry.is_some_and(|entry| entry.job.state() == JobState::Cancelled);
         match self.bugs.0 {
             Some(Bug::SweptWhileFilling) => own && keeps_bytes_of(state, id, node),
