@@ -103,6 +103,11 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
 
+/// What the plan that an unfinished job had before has left must have been of no
+/// use in two looks this far apart: a part is put before it is told of, which may
+/// wait for a leader.
+pub const GIVEN_UP_GRACE: Duration = Duration::from_secs(300);
+
 /// How long a home of a finished output may be silent before another node takes
 /// its place, if nothing else is set; the table's limits say why.
 pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;

@@ -58,6 +58,9 @@ enum Top {
         #[arg(long, value_name = "PORT,…", value_delimiter = ',')]
         ports: Vec<u16>,
     },
+    /// The same as `--version`
+    #[command(hide = true)]
+    Version,
     /// Print shell completions
     Completions {
         /// The shell
@@ -140,6 +143,7 @@ fn run(program: Program) -> u8 {
                 code => code,
             }
         }
+        Top::Version => finish(print(&command().render_version())),
         Top::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "reelraft", &mut script);

@@ -26,7 +26,7 @@ pub fn code_of(kind: &str) -> Code {
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
-        | "unreachable" | "unavailable-bytes" | "too-busy" | "too-many-requests" => {
+        | "unreachable" | "unavailable-bytes" | "too-busy" | "too-many-requests" | "too-early" => {
             Code::Unavailable
         }
         "unauthenticated" => Code::Unauthenticated,

@@ -10,7 +10,7 @@ use reelraft_proto::auth::Gate;
 
 use super::{
     Api,
-    caller::{Caller, Node},
+    caller::{Caller, Node, expired, unauthenticated},
     rates::Rates,
 };
 use crate::{clock::unix_ms, node::context::NodeContext};
@@ -86,22 +86,4 @@ impl Access {
             },
         }
     }
-}
-
-/// The refusal of a key whose time is over.
-pub(super) fn expired(key: &Key) -> Problem {
-    unauthenticated(&format!("the key '{}' ({}) has expired", key.name, key.id))
-}
-
-/// The refusal of a key that was revoked while it was used.
-pub(super) fn revoked(key: &Key) -> Problem {
-    unauthenticated(&format!("the key '{}' ({}) was revoked", key.name, key.id))
-}
-
-fn unauthenticated(cause: &str) -> Problem {
-    Problem::new(
-        "unauthenticated",
-        cause,
-        "set REELRAFT_KEY or REELRAFT_SECRET, or send `Authorization: Bearer KEY`; an admin makes keys with `reelraft key create`",
-    )
 }

@@ -6,18 +6,25 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, FutureExt};
-use reelraft_consensus::Cluster;
+use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{Command, JobEntry, JobState, Key, Problem, Reply, Scope, State};
 use tokio::time::sleep;
 
 use super::{
-    Consistency,
-    access::{expired, revoked},
     doors::Doors,
     limits::{KEY_LOOKS_EVERY, KEY_SLEEP_MAX},
-    not_found, problem,
 };
 use crate::{clock::unix_ms, node::context::NodeContext};
+
+/// Which state of the table answers a read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Consistency {
+    /// Everything that anyone was told before.
+    #[default]
+    Linearizable,
+    /// This node's own replica, however old. It needs no quorum.
+    Local,
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -254,6 +261,25 @@ async fn ends(table: Cluster, key: Arc<Key>) -> Problem {
     }
 }
 
+/// The refusal of a key whose time is over.
+pub(super) fn expired(key: &Key) -> Problem {
+    unauthenticated(&format!("the key '{}' ({}) has expired", key.name, key.id))
+}
+
+/// The refusal of a key that was revoked while it was used.
+fn revoked(key: &Key) -> Problem {
+    unauthenticated(&format!("the key '{}' ({}) was revoked", key.name, key.id))
+}
+
+/// The refusal of whoever shows nothing that opens.
+pub(super) fn unauthenticated(cause: &str) -> Problem {
+    Problem::new(
+        "unauthenticated",
+        cause,
+        "set REELRAFT_KEY or REELRAFT_SECRET, or send `Authorization: Bearer KEY`; an admin makes keys with `reelraft key create`",
+    )
+}
+
 impl Seen {
     /// A job that exists for users: a tombstone does not.
     ///
@@ -293,4 +319,18 @@ impl Seen {
     pub fn whole(&self) -> &State {
         &self.state
     }
+}
+
+/// A refusal by the table.
+pub(super) fn problem(error: ConsensusError) -> Problem {
+    error.problem()
+}
+
+/// The refusal of a job that there is not, or not for the caller.
+pub(super) fn not_found(id: &str) -> Problem {
+    Problem::new(
+        "not-found",
+        format!("there is no job {id}"),
+        "see `reelraft job list`",
+    )
 }

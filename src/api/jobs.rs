@@ -204,6 +204,13 @@ pub(super) fn all_know(state: &State, level: u32, can: &str) -> Result<(), Probl
     }
     let older = state.nodes().filter(|node| node.feature_level < level);
     let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
+    if older.is_empty() {
+        return Err(Problem::new(
+            "too-early",
+            "no node has said yet which version it is",
+            "try again in a moment",
+        ));
+    }
     Err(Problem::new(
         "mixed-versions",
         format!(

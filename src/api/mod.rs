@@ -27,14 +27,12 @@ mod uploads;
 mod views;
 mod watch;
 
-use reelraft_consensus::ConsensusError;
 use reelraft_model::{JobEntry, Problem, spec::Spec};
 
-use self::views::Makers;
 pub use self::{
     access::Access,
     attempts::{Attempt, TaskRequest, TaskView},
-    caller::{Api, Welcome},
+    caller::{Api, Consistency, Welcome},
     cluster::{Census, Check, ClusterStatus},
     doors::{Door, Pass},
     jobs::{Page, Reference, TasksRequest},
@@ -47,16 +45,10 @@ pub use self::{
     views::JobView,
     watch::WatchEvent,
 };
-
-/// Which state of the table answers a read.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Consistency {
-    /// Everything that anyone was told before.
-    #[default]
-    Linearizable,
-    /// This node's own replica, however old. It needs no quorum.
-    Local,
-}
+use self::{
+    caller::{not_found, problem},
+    views::Makers,
+};
 
 impl Api {
     fn view(&self, entry: &JobEntry) -> JobView {
@@ -82,18 +74,6 @@ impl Api {
         });
         makers.flatten()
     }
-}
-
-fn problem(error: ConsensusError) -> Problem {
-    error.problem()
-}
-
-fn not_found(id: &str) -> Problem {
-    Problem::new(
-        "not-found",
-        format!("there is no job {id}"),
-        "see `reelraft job list`",
-    )
 }
 
 fn bad_request(cause: impl Into<String>, hint: &str) -> Problem {

@@ -1,19 +1,33 @@
 //! What a key opens: its own tenant's rows, as far as its scope goes, for as long
 //! as it holds.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft::{
     api::{Access, Api, Consistency, KeyRequest, KeysRequest, ListRequest, SubmitRequest},
     data::upload::UploadRequest,
+    node::context::NodeContext,
 };
-use reelraft_model::{Problem, Quota, Scope};
-use tokio::time::timeout;
+use reelraft_model::{Command, Problem, Quota, RegisterNode, Scope, limits::FEATURE_LEVEL};
+use tokio::{sync::watch, time::timeout};
 
 use crate::node::{access, kind, request, start_without_worker};
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A node of one, which has said its version.
+async fn node(folder: &Path) -> (Arc<NodeContext>, watch::Sender<bool>) {
+    let (context, _, stopper) = start_without_worker(folder).await;
+    let registered = Command::RegisterNode(RegisterNode {
+        node: 1,
+        incarnation: context.cluster.identity().incarnation.clone(),
+        feature_level: FEATURE_LEVEL,
+        ..Default::default()
+    });
+    context.cluster.propose(vec![registered]).await.unwrap();
+    (context, stopper)
+}
 
 /// Makes a key, and asks with it.
 async fn with_key(
@@ -52,7 +66,7 @@ fn job_of(tenant: &str, request_id: &str) -> SubmitRequest {
 #[tokio::test(flavor = "multi_thread")]
 async fn another_tenants_jobs_are_not_there() {
     let folder = tempfile::tempdir().unwrap();
-    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let (context, stopper) = node(folder.path()).await;
     let access = access(&context);
     let operator = access.operator();
     let (_, _, anna) = with_key(&access, "anna", Scope::Admin, 0).await;
@@ -117,7 +131,7 @@ async fn open_upload(
 #[tokio::test(flavor = "multi_thread")]
 async fn keys_are_managed_within_their_tenant() {
     let folder = tempfile::tempdir().unwrap();
-    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let (context, stopper) = node(folder.path()).await;
     let access = access(&context);
     let (_, _, admin) = with_key(&access, "anna", Scope::Admin, 0).await;
     let (_, _, submitter) = with_key(&access, "anna", Scope::Submit, 0).await;
@@ -175,7 +189,7 @@ async fn keys_are_managed_within_their_tenant() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_no_key_opens_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let (context, stopper) = node(folder.path()).await;
     let access = access(&context);
     let (id, text, _) = with_key(&access, "anna", Scope::Read, 0).await;
     let open = Access::new(context.clone(), Default::default());
@@ -207,13 +221,13 @@ async fn what_is_no_key_opens_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_end_with_the_key() {
     let folder = tempfile::tempdir().unwrap();
-    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let (context, stopper) = node(folder.path()).await;
     let access = access(&context);
     let operator = access.operator();
     let job = operator.submit(job_of("anna", "one")).await.unwrap();
     let job = job.job.job.id;
     let (id, text, revoked) = with_key(&access, "anna", Scope::Submit, 0).await;
-    let (_, _, expires) = with_key(&access, "anna", Scope::Submit, 2).await;
+    let (_, _, expires) = with_key(&access, "anna", Scope::Submit, 5).await;
     let (_, _, kept) = with_key(&access, "anna", Scope::Read, 0).await;
 
     let watched = revoked.watch(&job).await.unwrap().map_ok(drop);
@@ -245,7 +259,7 @@ async fn streams_end_with_the_key() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_tenant_has_what_its_quota_says() {
     let folder = tempfile::tempdir().unwrap();
-    let (context, _, stopper) = start_without_worker(folder.path()).await;
+    let (context, stopper) = node(folder.path()).await;
     let access = Arc::new(access(&context));
     let operator = access.operator();
     let (_, text, anna) = with_key(&access, "anna", Scope::Admin, 0).await;

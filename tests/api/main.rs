@@ -9,6 +9,7 @@ mod http;
 mod keys;
 mod node;
 mod retry;
+mod routes;
 mod tus;
 
 use std::time::Duration;

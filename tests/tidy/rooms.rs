@@ -27,6 +27,7 @@ type Room = (&'static str, &'static [&'static str]);
 
 const ROOMS: &[Room] = &[
     ("proto", &[]),
+    ("proto/src/auth.rs", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
     ("raft/consensus", &["proto", "storage", "raft/model"]),

@@ -26,6 +26,9 @@ pub enum ClientCommand {
     /// Show the cluster and its nodes
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// The same as `cluster status`
+    #[command(hide = true)]
+    Status,
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Key(key::KeyCommand),
@@ -47,6 +50,9 @@ pub async fn run(
         ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
         ClientCommand::Job(command) => job::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
+        ClientCommand::Status => {
+            cluster::run(client, cluster::ClusterCommand::Status, output).await
+        }
         ClientCommand::Key(command) => key::run(client, command, output).await,
         ClientCommand::Tenant(command) => tenant::run(client, command, output).await,
     }

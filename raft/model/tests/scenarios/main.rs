@@ -9,6 +9,7 @@
 
 mod keys;
 mod show;
+mod words;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
@@ -23,7 +24,9 @@ use reelraft_model::{
     spec::{SpecRequest, resolve},
 };
 
+use keys::change_access;
 use show::show;
+use words::{number, option};
 
 struct World {
     state: State,
@@ -33,19 +36,6 @@ struct World {
     /// What was planned and is not written yet.
     thought: Vec<Command>,
     bounds: JobBounds,
-}
-
-/// `key=value` words of a command line.
-fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
-    words
-        .iter()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-}
-
-fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
-    option(words, key)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
 }
 
 impl World {
@@ -145,7 +135,7 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
-            "key" | "revoke" | "quota" => self.change_access(&words),
+            "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use reelraft_model::{
     Command, History, HomeFilled, JobEntry, JobState, KeepHistory, State,
     home_rules::{
-        FillDuty, holders, keeps_bytes_of, kept_blobs, may_prune, must_fill, owes_history, sources,
+        FillDuty, holders, keeps_bytes_of, kept_blobs, may_let_go, may_prune, must_fill,
+        owes_history, sources,
     },
 };
 
 use crate::{
     bugs::Bug,
-    node::FillRun,
+    node::{FillRun, Node},
     truth::all_chunks,
     world::{Load, Origin, Put, PutStage, World},
 };
@@ -334,6 +335,7 @@ impl World {
             if may_prune(&entry, node) {
                 self.prune(node, &entry);
             }
+            self.let_go(node, &entry);
         }
         let mut unwanted: Vec<String> = held;
         unwanted.retain(|id| !self.keeps(&state, id, node));
@@ -365,6 +367,28 @@ impl World {
             Some(Bug::HeldSourceSwept) if ended => false,
             _ => keeps_bytes_of(state, id, node),
         }
+    }
+
+    /// What a plan that was given up has left goes once it was of no use twice.
+    fn let_go(&mut self, node: u64, entry: &JobEntry) {
+        let (id, now_ms, kept) = (&entry.job.id, self.now_ms, entry.blobs());
+        let lets_go = may_let_go(entry, node);
+        let Node { disk, memory, .. } = self.node(node);
+        let Some(folder) = disk.get_mut(id).filter(|_| lets_go) else {
+            memory.given_up.remove(id);
+            return;
+        };
+        let seen = memory.given_up.entry(id.clone()).or_default();
+        seen.retain(|blob, _| folder.blobs.contains(blob) && !kept.contains(blob));
+        for blob in folder.blobs.iter().filter(|blob| !kept.contains(blob)) {
+            seen.entry(blob.clone()).or_insert(now_ms);
+        }
+        let gone = |blob: &String| {
+            seen.get(blob)
+                .is_some_and(|at| now_ms - at >= SWEEP_GRACE_MS)
+        };
+        folder.blobs.retain(|blob| !gone(blob));
+        self.dirty = true;
     }
 
     fn prune(&mut self, node: u64, entry: &JobEntry) {
