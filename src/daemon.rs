@@ -6,7 +6,7 @@ use std::io::IsTerminal;
 use reelraft::{
     config::{LogFormat, NodeArgs, NodeConfig},
     json_log::JsonLines,
-    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE},
+    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE},
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
@@ -29,6 +29,7 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
     prefer_this_process();
     let runtime = runtime();
     let result = runtime.block_on(async {
+        tokio::spawn(give_memory_back());
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(async move {
             stop_signal().await;
@@ -87,6 +88,23 @@ fn keep_memory_together() {
         unsafe { libc::mallopt(name, value) };
     }
 }
+
+/// Gives free memory back now and then that lies between what is used: a start
+/// reads the whole table, and a snapshot may be large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(MALLOC_TRIM_EVERY).await;
+        // SAFETY: takes an integer; the allocator has locks of its own.
+        let trim = || unsafe { libc::malloc_trim(0) };
+        // It looks through all that is free, which may take a moment.
+        let _ = tokio::task::spawn_blocking(trim).await;
+    }
+}
+
+/// Other allocators have their own ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+async fn give_memory_back() {}
 
 /// Other allocators have their own ways.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -18,6 +18,10 @@ pub const MALLOC_LARGE_BYTES: libc::c_int = 256 << 10;
 /// Free memory at the end of an arena that is kept for the next allocation.
 pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
 
+/// How often free memory is given back that lies between what is used. It takes
+/// milliseconds of a thread.
+pub const MALLOC_TRIM_EVERY: Duration = Duration::from_secs(60);
+
 /// How long all nodes must have run nothing before one tries whole jobs: a few
 /// seconds of encoding that no client waits for.
 pub const TRIAL_REST: Duration = Duration::from_secs(10);
