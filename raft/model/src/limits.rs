@@ -59,14 +59,18 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
-/// streams, and notes of the assembly.
-pub const FEATURE_LEVEL: u32 = 3;
+/// streams, and notes of the assembly. From 4 on an analysis whose build lacks a
+/// decoder unbinds its job too.
+pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;
 
 /// The level from which on a job leaves an encoder build that can't make it.
 pub const UNBIND_LEVEL: u32 = 2;
+
+/// The level from which on it also leaves one that can't read its source.
+pub const DECODER_LEVEL: u32 = 4;
 
 /// The level from which on a spec may choose streams.
 pub const STREAM_CHOICE_LEVEL: u32 = 3;

@@ -167,6 +167,14 @@ impl Problem {
     /// build may have.
     pub const ENCODER_MISSING: &str = "encoder-missing";
 
+    /// The same for want of a decoder of the source.
+    pub const DECODER_MISSING: &str = "no-decoder";
+
+    /// Whether nodes of another build may not have this problem.
+    pub fn is_of_build(&self) -> bool {
+        [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
+    }
+
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Problem {
             kind: kind.to_string(),
