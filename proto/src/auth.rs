@@ -34,6 +34,11 @@ impl Secret {
         self.0.is_some()
     }
 
+    /// Its text, where there is one.
+    pub fn text(&self) -> Option<&str> {
+        self.0.as_ref().and_then(|value| value.to_str().ok())
+    }
+
     /// The check for a server's side.
     pub fn gate(&self) -> Gate {
         Gate(self.0.iter().map(|value| value.as_bytes().into()).collect())

@@ -16,12 +16,13 @@ pub const PROBLEM_KEY: &str = "reelraft-problem-bin";
 pub fn code_of(kind: &str) -> Code {
     match kind {
         "not-found" | "missing-blob" => Code::NotFound,
-        "request-id-reused" => Code::AlreadyExists,
+        "request-id-reused" | "key-exists" => Code::AlreadyExists,
         "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
         | "too-many-commands" | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
-        "disk-full" | "too-many-uploads" | "too-many-jobs" => Code::ResourceExhausted,
+        "disk-full" | "too-many-uploads" | "too-many-jobs" | "too-many-bytes" | "too-many-keys"
+        | "too-many-quotas" => Code::ResourceExhausted,
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"

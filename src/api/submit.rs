@@ -105,12 +105,13 @@ impl Api {
         &self,
         id: &str,
         tenant: &str,
+        source_bytes: u64,
         bounds: Option<JobBounds>,
     ) -> Result<(), Problem> {
         let Some(bounds) = bounds else { return Ok(()) };
         let refused = |state: &State| match state.job(id) {
             Some(_) => None,
-            None => state.no_room_for(tenant, bounds),
+            None => state.no_room_for(tenant, source_bytes, bounds),
         };
         // This replica may be behind, and a job that exists is not judged again.
         if refused(&self.table().local()).is_none() {
@@ -131,7 +132,7 @@ impl Api {
     ///
     /// # Errors
     /// `bad-request`, `bad-spec`, `encoder-missing`, `empty-source`, `request-id-reused`,
-    /// `too-many-uploads`, `too-many-jobs`, `disk-full`, `mixed-versions`, and
+    /// `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`, `mixed-versions`, and
     /// what keeps the cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
         check(&request)?;
@@ -153,7 +154,8 @@ impl Api {
         }
         let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
         let bounds = bounded.then_some(JOB_BOUNDS);
-        self.check_bounds(&id, &tenant, bounds).await?;
+        self.check_bounds(&id, &tenant, request.source_bytes, bounds)
+            .await?;
         let command = Command::CreateJob(CreateJob {
             tenant,
             request_id: request.request_id,

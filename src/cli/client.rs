@@ -16,41 +16,31 @@ use std::{
 use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use reelraft_proto::{
     auth::Secret,
-    dial::{self, Timing},
+    dial,
     v1::{cluster_client::ClusterClient, jobs_client::JobsClient},
 };
-use tonic::{
-    Code, Request, Response, Status, Streaming,
-    service::interceptor::InterceptedService,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use crate::{
+    door::{Door, HttpDoor, Wire},
     error::{CliError, problem_of},
     limits::{
-        ANSWER_MS, BACKOFF_MS_MAX, BACKOFF_MS_MIN, CALL_MS, CONNECT_MS, CONNECT_STAGGER_MS,
-        FOLLOW_MS, KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, MESSAGE_BYTES_MAX, UNREACHABLE_MS,
-        WAIT_NOTICE_MS,
+        ANSWER_MS, BACKOFF_MS_MAX, BACKOFF_MS_MIN, CALL_MS, CONNECT_STAGGER_MS, FOLLOW_MS,
+        MESSAGE_BYTES_MAX, UNREACHABLE_MS, WAIT_NOTICE_MS,
     },
     render::screen::Screen,
 };
 
 /// A connection that attaches the cluster's secret to every call.
-pub type Link = InterceptedService<Channel, Secret>;
-
-const TIMING: Timing = Timing {
-    connect: Duration::from_millis(CONNECT_MS),
-    keepalive_every: Duration::from_millis(KEEPALIVE_MS),
-    keepalive_timeout: Duration::from_millis(KEEPALIVE_TIMEOUT_MS),
-};
+pub type Link = InterceptedService<Wire, Secret>;
 
 /// Several endpoints, of which one is in use.
 pub struct Client {
     names: Vec<String>,
-    endpoints: Vec<Endpoint>,
-    /// The endpoint in use, or the next to try.
+    doors: Vec<Door>,
+    /// The door in use, or the next to try.
     current: usize,
-    channel: Option<Channel>,
+    wire: Option<Wire>,
     /// Whether any node ever answered this process.
     reached: bool,
     follows_job: bool,
@@ -126,34 +116,54 @@ impl Client {
     pub fn new(names: &[String], secret: Secret, screen: Arc<Screen>) -> Result<Self, CliError> {
         let hint = "give host:port, several with commas, such as 127.0.0.1:7401,127.0.0.1:7402";
         let mut kept: Vec<String> = Vec::new();
-        let mut endpoints = Vec::new();
+        let mut doors = Vec::new();
         for name in names.iter().map(|name| name.trim()) {
             if name.starts_with("https://") {
-                let cause = format!("'{name}' asks for TLS, which nodes do not speak");
+                let cause = format!("'{name}' is a URL of HTTP");
+                let hint = "give it as --server, and host:port of gRPC as --endpoints";
                 return Err(CliError::usage(cause, hint));
             }
             let address = name.strip_prefix("http://").unwrap_or(name);
             if address.is_empty() || kept.iter().any(|known| known == address) {
                 continue;
             }
-            let endpoint = dial::endpoint(address, TIMING)
-                .map_err(|_| CliError::usage(format!("'{name}' is not an endpoint"), hint))?;
-            endpoints.push(endpoint);
+            let door = Door::grpc(address)
+                .ok_or_else(|| CliError::usage(format!("'{name}' is not an endpoint"), hint))?;
+            doors.push(door);
             kept.push(address.to_string());
         }
         if kept.is_empty() {
             return Err(CliError::usage("there are no endpoints", hint));
         }
-        Ok(Client {
-            names: kept,
-            endpoints,
+        Ok(Client::of(kept, doors, secret, screen))
+    }
+
+    /// Takes URLs of HTTP ports; nothing is connected yet.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for what is no such URL.
+    pub fn over_http(
+        urls: &[&String],
+        secret: Secret,
+        screen: Arc<Screen>,
+    ) -> Result<Self, CliError> {
+        let names: Vec<String> = urls.iter().map(|url| url.trim().to_string()).collect();
+        let doors = names.iter().map(|url| HttpDoor::new(url, &secret));
+        let doors: Result<Vec<_>, _> = doors.map(|door| Ok(Door::Http(door?))).collect();
+        Ok(Client::of(names, doors?, secret, screen))
+    }
+
+    fn of(names: Vec<String>, doors: Vec<Door>, secret: Secret, screen: Arc<Screen>) -> Self {
+        Client {
+            names,
+            doors,
             current: 0,
-            channel: None,
+            wire: None,
             reached: false,
             follows_job: false,
             secret,
             screen,
-        })
+        }
     }
 
     /// From here on the command follows a job: it retries for minutes rather than seconds.
@@ -174,38 +184,51 @@ impl Client {
         &self.screen
     }
 
-    async fn link(&mut self) -> Result<Link, Status> {
-        let channel = match &self.channel {
-            Some(channel) => channel.clone(),
+    async fn wire(&mut self) -> Result<Wire, Status> {
+        match &self.wire {
+            Some(wire) => Ok(wire.clone()),
             None => {
-                let (connected, channel) = self.connect().await?;
+                let (connected, wire) = self.connect().await?;
                 self.current = connected;
-                self.channel.insert(channel).clone()
+                Ok(self.wire.insert(wire).clone())
             }
-        };
-        Ok(InterceptedService::new(channel, self.secret.clone()))
+        }
+    }
+
+    async fn link(&mut self) -> Result<Link, Status> {
+        let wire = self.wire().await?;
+        Ok(InterceptedService::new(wire, self.secret.clone()))
+    }
+
+    /// The HTTP port in use, if that is the way to the node.
+    ///
+    /// # Errors
+    /// A status to hand to [`Client::retry_or_fail`].
+    pub async fn http(&mut self) -> Result<Option<HttpDoor>, Status> {
+        Ok(match self.wire().await? {
+            Wire::Grpc(_) => None,
+            Wire::Http(_, door) => Some(door),
+        })
     }
 
     /// Connects to the current endpoint, or to whichever other answers first:
     /// they are tried in parallel, each starting a moment after the one before.
-    async fn connect(&self) -> Result<(usize, Channel), Status> {
-        let count = self.endpoints.len();
+    async fn connect(&self) -> Result<(usize, Wire), Status> {
+        let count = self.doors.len();
         let mut tries = FuturesUnordered::new();
         let mut started = 0;
         loop {
             if started < count {
                 let number = (self.current + started) % count;
-                let connecting = self.endpoints[number].connect();
+                let connecting = self.doors[number].connect();
                 tries.push(connecting.map(move |connected| (number, connected)));
                 started += 1;
             }
             let stagger = tokio::time::sleep(Duration::from_millis(CONNECT_STAGGER_MS));
             tokio::select! {
                 Some((number, connected)) = tries.next() => match connected {
-                    Ok(channel) => return Ok((number, channel)),
-                    Err(error) if started == count && tries.is_empty() => {
-                        return Err(Status::from_error(Box::new(error)));
-                    }
+                    Ok(wire) => return Ok((number, wire)),
+                    Err(status) if started == count && tries.is_empty() => return Err(status),
                     Err(_) => {}
                 },
                 () = stagger, if started < count => {}
@@ -322,7 +345,7 @@ impl Client {
         }
         let may_pass = is_of_this_node(status.code())
             && self.follows_job
-            && retries.refusals < self.endpoints.len();
+            && retries.refusals < self.doors.len();
         if !broken && !transient && !may_pass {
             return Err(CliError::from_status(status));
         }
@@ -347,11 +370,11 @@ impl Client {
         }
 
         let gone = self.current;
-        let was_connected = self.channel.take().is_some();
-        self.current = (self.current + 1) % self.endpoints.len();
+        let was_connected = self.wire.take().is_some();
+        self.current = (self.current + 1) % self.doors.len();
         self.announce(retries, gone, was_connected && broken, since, status);
         // Connecting has tried them all.
-        if !was_connected || retries.failures.is_multiple_of(self.endpoints.len()) {
+        if !was_connected || retries.failures.is_multiple_of(self.doors.len()) {
             let doubled = BACKOFF_MS_MIN << retries.pauses.min(6);
             retries.pauses += 1;
             tokio::time::sleep(Duration::from_millis(doubled.min(BACKOFF_MS_MAX))).await;

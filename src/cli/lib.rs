@@ -10,6 +10,7 @@
 //! commands        dev            one file for each command; a local cluster
 //! transfer        spec_options   upload, follow, fetch; options ──▶ v1::Spec
 //! client                         several endpoints, one in use, with retries
+//! door                           the ways to a node: its gRPC or its HTTP port
 //! render                         json, table, progress, the two output streams
 //! job_end                        what the state of a job means for a command
 //! error                          what can go wrong
@@ -22,6 +23,7 @@
 mod client;
 mod commands;
 mod dev;
+mod door;
 mod error;
 pub mod exit;
 mod file_lock;
@@ -53,6 +55,9 @@ pub use crate::{
 /// Where the endpoints stand in the environment; empty is as good as unset.
 const ENDPOINTS_VARIABLE: &str = "REELRAFT_ENDPOINTS";
 
+/// Where the URLs of HTTP ports stand there.
+const SERVER_VARIABLE: &str = "REELRAFT_SERVER";
+
 /// The nodes of `dev`.
 const ENDPOINTS_DEFAULT: &str = "127.0.0.1:7401,127.0.0.1:7402,127.0.0.1:7403";
 
@@ -70,6 +75,15 @@ pub struct GlobalArgs {
         default_value = ENDPOINTS_DEFAULT
     )]
     pub endpoints: Vec<String>,
+    /// HTTP ports to ask instead, where a proxy passes no gRPC; several with commas
+    #[arg(
+        long,
+        global = true,
+        env = SERVER_VARIABLE,
+        value_name = "URL,…",
+        value_delimiter = ','
+    )]
+    pub server: Vec<String>,
     /// How answers are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -130,9 +144,16 @@ pub async fn execute(
             "use printable ASCII letters",
         )
     })?;
+    let urls: Vec<&String> = globals
+        .server
+        .iter()
+        .filter(|url| !url.is_empty())
+        .collect();
     let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
     let given = globals.endpoints.iter().any(|name| !name.is_empty());
-    let mut client = if unset && !given {
+    let mut client = if !urls.is_empty() {
+        Client::over_http(&urls, secret, screen.clone())?
+    } else if unset && !given {
         let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
         Client::new(&names.collect::<Vec<_>>(), secret, screen.clone())?
     } else {

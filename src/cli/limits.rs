@@ -84,6 +84,13 @@ pub const HASH_BLOCK_BYTES: usize = 1 << 20;
 /// it is there (2 s). Its pings are answered also while its disk hangs.
 pub const WATCH_SILENCE_MS: u64 = 6_000;
 
+/// How long an upload over HTTP may stand still: a node that is full of bytes
+/// takes none until all homes have written them.
+pub const HTTP_SILENCE_MS: u64 = 60_000;
+
+/// Most of a refusal over HTTP that is read: a few lines of text.
+pub const PROBLEM_BYTES_MAX: usize = 64 << 10;
+
 /// Longest silence on a fetch, or before the plan of an upload: a node may have
 /// to ask every other home for the bytes first.
 pub const STREAM_SILENCE_MS: u64 = 20_000;

@@ -2,16 +2,21 @@
 
 use std::sync::Arc;
 
+use axum::routing::any_service;
 use reelraft_consensus::Cluster;
 use reelraft_proto::{
-    auth::Secret,
+    auth::{Gate, Secret},
     v1::{
         self, blobs_server::BlobsServer, cluster_server::ClusterServer, jobs_server::JobsServer,
         workers_server::WorkersServer,
     },
 };
 use tokio::sync::Semaphore;
-use tonic::service::{Routes, interceptor::InterceptedService};
+use tonic::{
+    server::NamedService,
+    service::{Routes, interceptor::InterceptedService},
+};
+use tonic_web::GrpcWebLayer;
 
 use super::{
     blobs::BlobService,
@@ -57,10 +62,7 @@ pub async fn services(
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs =
-        JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let jobs = SmallCalls::new(jobs).but("Upload");
-    let cluster_status = SmallCalls::new(ClusterServer::new(ClusterService::new(api)));
+    let (jobs, cluster_status) = for_any_client(api);
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))
@@ -72,4 +74,35 @@ pub async fn services(
         ))
         .add_service(InterceptedService::new(jobs, for_clients.clone()))
         .add_service(InterceptedService::new(cluster_status, for_clients))
+}
+
+/// What clients ask, as gRPC-Web: for the HTTP port, whose proxies pass no
+/// gRPC. Uploads, which are streams in both directions, go another way there.
+pub fn web_services(gate: Gate, api: Api) -> axum::Router {
+    let (jobs, cluster_status) = for_any_client(api);
+    let served = Routes::new(InterceptedService::new(jobs, gate.clone()))
+        .add_service(InterceptedService::new(cluster_status, gate))
+        .into_axum_router()
+        .layer(GrpcWebLayer::new());
+    let names = [
+        JobsServer::<JobsService>::NAME,
+        ClusterServer::<ClusterService>::NAME,
+    ];
+    names.iter().fold(axum::Router::new(), |router, name| {
+        router.route(&format!("/{name}/{{call}}"), any_service(served.clone()))
+    })
+}
+
+fn for_any_client(
+    api: Api,
+) -> (
+    SmallCalls<JobsServer<JobsService>>,
+    SmallCalls<ClusterServer<ClusterService>>,
+) {
+    let jobs =
+        JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    (
+        SmallCalls::new(jobs).but("Upload"),
+        SmallCalls::new(ClusterServer::new(ClusterService::new(api))),
+    )
 }

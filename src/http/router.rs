@@ -16,8 +16,9 @@ use super::{
     sources, transcode, tus,
 };
 
-/// The routes. `/healthz` and `/readyz` need no secret.
-pub fn router(faces: Faces) -> Router {
+/// The routes. `/healthz` and `/readyz` need no secret. `calls` are those of
+/// the client that comes by this port.
+pub fn router(faces: Faces, calls: Router) -> Router {
     let uploads = Router::new()
         .route("/uploads", on(post(tus::create).options(tus::describe)))
         .route(
@@ -41,6 +42,7 @@ pub fn router(faces: Faces) -> Router {
         .route("/cluster", on(get(health::cluster)))
         .fallback(no_such_path)
         .layer(middleware::from_fn_with_state(faces.clone(), admit));
+    let calls = calls.layer(middleware::from_fn_with_state(faces.clone(), admit));
     let metrics = Router::new()
         .route("/metrics", on(get(metrics::get)))
         .route_layer(middleware::from_fn_with_state(faces.clone(), admit));
@@ -51,6 +53,7 @@ pub fn router(faces: Faces) -> Router {
         .route("/readyz", on(get(health::ready)))
         .fallback(no_such_path)
         .with_state(faces)
+        .merge(calls)
 }
 
 /// A path's methods, with our own refusal of all others.

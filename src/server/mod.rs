@@ -19,7 +19,10 @@ use crate::{
     config::NodeConfig,
     data::DataPlane,
     grpc::{
-        blob_client::BlobClients, listener::serve as serve_calls, places::Places, router,
+        blob_client::BlobClients,
+        listener::serve as serve_calls,
+        places::Places,
+        router::{self, web_services},
         worker_client::WorkerClient,
     },
     http::{self, Faces},
@@ -146,14 +149,16 @@ fn serve_http(
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+    let gate = secret.gate_or(peer_secret);
+    let calls = web_services(gate.clone(), api.clone());
     let faces = Faces {
         api: api.clone(),
-        gate: secret.gate_or(peer_secret),
+        gate,
         tails: Arc::default(),
     };
     tokio::spawn(async move {
         if let Some(listener) = listener {
-            http::server::serve(http::router(faces), listener, stop).await;
+            http::server::serve(http::router(faces, calls), listener, stop).await;
         }
     })
 }

@@ -5,6 +5,7 @@ use std::{path::Path, process::Stdio};
 
 use reelraft::{
     api::Api,
+    grpc::router::web_services,
     http::{
         self, Faces,
         limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
@@ -31,11 +32,13 @@ impl Client {
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
         let gate = Secret::new(secret).unwrap().gate();
-        let router = http::router(Faces {
+        let calls = web_services(gate.clone(), api.clone());
+        let faces = Faces {
             api,
             gate,
             tails: Default::default(),
-        });
+        };
+        let router = http::router(faces, calls);
         tokio::spawn(http::server::serve(router, listener, stop));
         (Client { address, secret }, stopper)
     }

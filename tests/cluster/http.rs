@@ -30,6 +30,17 @@ fn offset(answer: &HttpAnswer) -> usize {
     offset.and_then(|offset| offset.parse().ok()).unwrap()
 }
 
+/// The clip with a box of so many MiB that says nothing, so that its upload has
+/// several chunks.
+fn padded(mebibytes: u32) -> Vec<u8> {
+    let mut source = std::fs::read(clip()).unwrap();
+    let padding = mebibytes << 20;
+    source.extend(padding.to_be_bytes());
+    source.extend(b"free");
+    source.resize(source.len() + padding as usize - 8, 0);
+    source
+}
+
 /// The leader takes the first half of an upload and is killed. The second half
 /// goes to another node, and a third one gives the film, the same as always.
 #[test]
@@ -42,12 +53,7 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
         ..Default::default()
     };
     let cluster = LocalCluster::start(folder.path(), options);
-    let mut source = std::fs::read(clip()).unwrap();
-    // A box that says nothing, so that the upload has several chunks.
-    let padding: u32 = 3 << 20;
-    source.extend(padding.to_be_bytes());
-    source.extend(b"free");
-    source.resize(source.len() + padding as usize - 8, 0);
+    let source = padded(3);
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let [first, second, third] = [leader, others[0], others[1]].map(|node| cluster.http(node));
@@ -77,4 +83,56 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
     let output = ask(&third, "GET", &format!("{job}/output"), "", b"");
     assert_eq!(output.header("etag"), Some(format!("\"{calm}\"").as_str()));
     assert_eq!(blake3::hash(&output.body).to_hex().as_str(), calm);
+}
+
+/// The CLI through the HTTP ports alone: the node that takes the upload is
+/// killed in the middle of it, and the film is that of the calm run.
+#[test]
+fn the_cli_asks_over_http_through_a_failover() {
+    let calm = calm("mp4");
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        restart: false,
+        http: true,
+        ..Default::default()
+    };
+    let cluster = LocalCluster::start(folder.path(), options);
+    let leader = cluster.leader();
+    let others = (1..=3).filter(|node| *node != leader);
+    let order: Vec<u64> = [leader].into_iter().chain(others).collect();
+    let urls: Vec<String> = order
+        .iter()
+        .map(|node| format!("http://{}", cluster.http(*node)))
+        .collect();
+    let servers = urls.join(",");
+    let source = folder.path().join("film.mp4");
+    std::fs::write(&source, padded(16)).unwrap();
+    let output = folder.path().join("out.mp4");
+    let mut transcoding = cluster
+        .cli(&["transcode", "--server", &servers])
+        .args([&source, &output])
+        .args(["--preset", "medium", "--shard-seconds", "1"])
+        // Nobody must get through by another way.
+        .env("REELRAFT_ENDPOINTS", "127.0.0.1:1")
+        .spawn()
+        .unwrap();
+    // It has begun when the first node knows a job.
+    let started = Instant::now();
+    while ask(&urls[0][7..], "GET", "/api/v1/jobs", "", b"")
+        .body
+        .len()
+        < 40
+    {
+        assert!(started.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    cluster.kill(leader);
+    assert!(transcoding.wait().unwrap().success());
+    let made = std::fs::read(&output).unwrap();
+    assert_eq!(blake3::hash(&made).to_hex().as_str(), calm);
+    let listed = cluster
+        .cli(&["job", "list", "-o", "json", "--server", &urls[1]])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8_lossy(&listed.stdout).contains("succeeded"));
 }

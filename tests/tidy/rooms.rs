@@ -52,7 +52,11 @@ const ROOMS: &[Room] = &[
     ("src/cli/signals.rs", &[]),
     ("src/cli/spec_options", &["proto"]),
     ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
-    ("src/cli/client.rs", &["src/cli/render", "proto"]),
+    ("src/cli/door.rs", &["proto"]),
+    (
+        "src/cli/client.rs",
+        &["src/cli/door.rs", "src/cli/render", "proto"],
+    ),
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/commands", CLI),
     (
@@ -124,6 +128,7 @@ const CLI: &[&str] = &[
 ];
 const CLI_TRANSFER: &[&str] = &[
     "src/cli/client.rs",
+    "src/cli/door.rs",
     "src/cli/file_lock.rs",
     "src/cli/job_end.rs",
     "src/cli/render",
@@ -259,7 +264,7 @@ const FOREIGN: &[(&str, &[&str])] = &[
         "clap",
         &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
     ),
-    ("axum", &["src/http"]),
+    ("axum", &["src/http", "src/grpc/router.rs"]),
 ];
 
 /// The room with the longest prefix of a path.

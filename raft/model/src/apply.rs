@@ -5,6 +5,7 @@
 mod homes;
 mod housekeeping;
 mod jobs;
+mod keys;
 mod replan;
 mod stages;
 mod tasks;
@@ -64,6 +65,9 @@ impl Writer<'_> {
             Command::Fold(c) => self.fold(c),
             Command::TouchUpload(c) => self.touch_upload(c),
             Command::ExpireUpload(c) => self.expire_upload(c),
+            Command::CreateKey(c) => self.create_key(c),
+            Command::RevokeKey(c) => self.revoke_key(c),
+            Command::SetQuota(c) => self.set_quota(c),
         }
     }
 }

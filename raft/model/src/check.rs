@@ -13,13 +13,29 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Violation(pub String);
 
-/// The violations within single jobs, in one pass over their tasks.
+/// The violations within single jobs, in one pass over their tasks, and among
+/// keys.
 pub fn check_jobs(state: &State) -> Vec<Violation> {
     let mut found = Vec::new();
+    check_keys(state, &mut found);
     for entry in state.jobs() {
         check_job(entry, &mut found);
     }
     found
+}
+
+/// What is wrong with keys: each is its tenant's, by a name of its own.
+fn check_keys(state: &State, found: &mut Vec<Violation>) {
+    let mut names = BTreeSet::new();
+    for key in state.keys() {
+        let mut say = |text: &str| found.push(Violation(format!("key {}: {text}", key.id)));
+        if key.tenant.is_empty() || key.digest.len() != blake3::OUT_LEN {
+            say("it is nobody's, or opens nothing");
+        }
+        if !names.insert((&key.tenant, &key.name)) {
+            say("another of its tenant has its name");
+        }
+    }
 }
 
 /// All violations in a table. Builds it again, so it takes as much memory.

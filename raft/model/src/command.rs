@@ -6,6 +6,7 @@ use prost::Message;
 use crate::{
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
+    keys::{CreateKey, RevokeKey, SetQuota},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -23,7 +24,7 @@ pub struct Entry {
 pub struct Envelope {
     #[prost(
         oneof = "Command",
-        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20"
+        tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23"
     )]
     pub command: Option<Command>,
 }
@@ -69,6 +70,12 @@ pub enum Command {
     ExpireUpload(ExpireUpload),
     #[prost(message, tag = "20")]
     Replan(Replan),
+    #[prost(message, tag = "21")]
+    CreateKey(CreateKey),
+    #[prost(message, tag = "22")]
+    RevokeKey(RevokeKey),
+    #[prost(message, tag = "23")]
+    SetQuota(SetQuota),
 }
 
 /// Which task, and which attempt at it.

@@ -25,6 +25,17 @@ pub(crate) struct TenantCount {
     /// All but those that are deleted.
     pub jobs: u64,
     pub uploading: u64,
+    /// Of sources of unfinished jobs, and of outputs.
+    pub bytes: u64,
+}
+
+/// What of a job counts as its tenant's bytes.
+fn bytes_of(job: &Job) -> u64 {
+    match job.state() {
+        JobState::Succeeded => job.output_bytes,
+        state if state.ended() => 0,
+        _ => job.source_bytes,
+    }
 }
 
 impl JobIndex {
@@ -39,10 +50,11 @@ impl JobIndex {
             return;
         }
         let uploads = state == JobState::Uploading;
-        let TenantCount { jobs, uploading } = self.of_tenant(&after.tenant);
+        let had = self.of_tenant(&after.tenant);
         let count = TenantCount {
-            jobs: jobs + 1,
-            uploading: uploading + u64::from(uploads),
+            jobs: had.jobs + 1,
+            uploading: had.uploading + u64::from(uploads),
+            bytes: had.bytes.saturating_add(bytes_of(after)),
         };
         self.tenants.insert_mut(after.tenant.clone(), count);
         if uploads {
@@ -61,6 +73,7 @@ impl JobIndex {
         if let Some(count) = self.tenants.get_mut(&job.tenant) {
             count.jobs -= 1;
             count.uploading -= u64::from(job.state() == JobState::Uploading);
+            count.bytes = count.bytes.saturating_sub(bytes_of(job));
             if count.jobs == 0 {
                 self.tenants.remove_mut(&job.tenant);
             }

@@ -59,8 +59,8 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
-/// streams, and notes of the assembly. From 4 on an analysis whose build lacks a
-/// decoder unbinds its job too.
+/// streams, and notes of the assembly. 4 brought keys and quotas, and from it on
+/// an analysis whose build lacks a decoder unbinds its job too.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -77,6 +77,9 @@ pub const STREAM_CHOICE_LEVEL: u32 = 3;
 
 /// The level from which on an assembly may note something of its job.
 pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;
+
+/// The level from which on there are keys and quotas.
+pub const KEYS_LEVEL: u32 = 4;
 
 /// Highest number of a program: MPEG-TS has 16 bits for it.
 pub const PROGRAM_MAX: u32 = 65_535;
@@ -116,6 +119,21 @@ pub const JOB_BOUNDS: JobBounds = JobBounds {
     uploading: UPLOADING_MAX,
     rows: JOB_ROWS_MAX,
 };
+
+/// Keys of one tenant: one for each person and program that works for it.
+pub const KEYS_OF_TENANT_MAX: u64 = 256;
+
+/// Keys of all tenants: some megabytes in the memory of every node.
+pub const KEYS_MAX: u64 = 10_000;
+
+/// Tenants with a quota of their own, as many as keys.
+pub const QUOTAS_MAX: u64 = KEYS_MAX;
+
+/// Bytes of a key's secret: nobody guesses 256 bits.
+pub const KEY_SECRET_BYTES: usize = 32;
+
+/// Digits of a key's id: 48 bits, so that a few thousand never meet.
+pub const KEY_ID_DIGITS: usize = 12;
 
 /// How long an upload may make no progress before it ends, by default: a client
 /// that comes back the next morning finds its chunks.
@@ -169,4 +187,5 @@ const _: () = assert!(REHOMED_PER_ENTRY_MAX < COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(FOLDS_PER_ENTRY_MAX <= COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(UPLOAD_LIVE_MS < UPLOAD_EXPIRY_MS);
 const _: () = assert!(JOBS_MAX <= JOB_ROWS_MAX && UPLOADING_MAX <= JOBS_MAX);
+const _: () = assert!(KEYS_OF_TENANT_MAX <= KEYS_MAX && KEY_SECRET_BYTES == blake3::KEY_LEN);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);

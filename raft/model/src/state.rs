@@ -14,6 +14,7 @@ use crate::{
     command::{Reply, exact},
     error::ModelError,
     job_index::JobIndex,
+    keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
     open_index::{OpenIndex, Standing},
     output_index::OutputIndex,
@@ -42,6 +43,9 @@ pub struct State {
     pub(crate) cluster: ClusterRow,
     pub(crate) nodes: BTreeMap<u64, Node>,
     pub(crate) jobs: Map<String, Arc<JobEntry>>,
+    keys: Map<String, Arc<Key>>,
+    /// Of the tenants that have one of their own.
+    quotas: Map<String, Arc<Quota>>,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -77,6 +81,14 @@ pub(crate) fn node_key(node: u64) -> Vec<u8> {
 
 pub(crate) fn job_key(job: &str) -> Vec<u8> {
     format!("j/{job}").into_bytes()
+}
+
+pub(crate) fn key_key(id: &str) -> Vec<u8> {
+    format!("k/{id}").into_bytes()
+}
+
+pub(crate) fn quota_key(tenant: &str) -> Vec<u8> {
+    format!("q/{tenant}").into_bytes()
 }
 
 pub(crate) fn task_key(job: &str, (kind, number): TaskKey) -> Vec<u8> {
@@ -301,6 +313,45 @@ impl State {
         self.nodes.values()
     }
 
+    pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
+        self.keys.get(id)
+    }
+
+    /// All keys, by id.
+    pub fn keys(&self) -> impl ExactSizeIterator<Item = &Arc<Key>> {
+        self.keys.values()
+    }
+
+    pub(crate) fn put_key(&mut self, key: Key) {
+        self.keys.insert_mut(key.id.clone(), Arc::new(key));
+    }
+
+    pub(crate) fn remove_key(&mut self, id: &str) {
+        self.keys.remove_mut(id);
+    }
+
+    /// A tenant's quota; one that sets nothing where it has none of its own.
+    pub fn quota(&self, tenant: &str) -> Quota {
+        let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
+        own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// All quotas, by tenant.
+    pub fn quotas(&self) -> impl ExactSizeIterator<Item = &Arc<Quota>> {
+        self.quotas.values()
+    }
+
+    pub(crate) fn put_quota(&mut self, quota: Quota) {
+        let tenant = quota.tenant.clone();
+        match quota == Quota::none(&tenant) {
+            true => self.quotas.remove_mut(&tenant),
+            false => {
+                self.quotas.insert_mut(tenant, Arc::new(quota));
+                true
+            }
+        };
+    }
+
     /// The bytes of a row, if it exists.
     pub fn row(&self, key: &[u8]) -> Option<Vec<u8>> {
         let text = std::str::from_utf8(key).ok()?;
@@ -314,6 +365,8 @@ impl State {
                 .get(&rest.parse().ok()?)
                 .map(Message::encode_to_vec),
             "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
+            "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
+            "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -335,17 +388,26 @@ impl State {
             .jobs
             .values()
             .map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let keys = self.keys.values();
+        let keys = keys.map(|key| (key_key(&key.id), key.encode_to_vec()));
         let nodes = self
             .nodes
             .values()
             .map(|node| (node_key(node.id), node.encode_to_vec()));
+        let quotas = self.quotas.values();
+        let quotas = quotas.map(|quota| (quota_key(&quota.tenant), quota.encode_to_vec()));
         let tasks = self.jobs.values().flat_map(|entry| {
             entry
                 .tasks
                 .iter()
                 .map(|(key, task)| (task_key(&entry.job.id, *key), task.encode_to_vec()))
         });
-        cluster.chain(jobs).chain(nodes).chain(tasks)
+        cluster
+            .chain(jobs)
+            .chain(keys)
+            .chain(nodes)
+            .chain(quotas)
+            .chain(tasks)
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -366,6 +428,8 @@ impl State {
                     state.nodes.insert(node.id, node);
                 }
                 Some(b'j') => state.put_job(row(&value)?),
+                Some(b'k') => state.put_key(row(&value)?),
+                Some(b'q') => state.put_quota(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

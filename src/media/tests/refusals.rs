@@ -155,9 +155,9 @@ fn an_animated_webp_is_told_from_a_still() {
         world.made_by(name, &format!("{picture} {options}"))
     };
     let still = made("still.webp", "-frames:v 1 -c:v libwebp");
-    let refused = world.try_job(&still, &lossless()).err().unwrap();
+    let refused = world.try_job(&still, &world::lossless()).err().unwrap();
     assert_eq!(refused.kind(), "no-video", "{refused}");
-    match world.try_job(&made("film.webp", "-c:v libwebp_anim"), &lossless()) {
+    match world.try_job(&made("film.webp", "-c:v libwebp_anim"), &world::lossless()) {
         Ok(job) => assert_eq!(job.frames(), job.reference_frames()),
         Err(refused) => {
             assert_eq!(refused.kind(), "no-decoder", "{refused}");

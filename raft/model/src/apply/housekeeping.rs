@@ -126,41 +126,56 @@ impl Writer<'_> {
     /// Why there is no room for another job, if there is none.
     pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
         let rows = self.state.jobs.size() as u64;
-        no_room(self.state, &c.tenant, c.bounds?, rows)
+        no_room(self.state, &c.tenant, c.source_bytes, c.bounds?, rows)
     }
 }
 
 impl State {
     /// Why another job of a tenant would be refused now, if it would be.
-    pub fn no_room_for(&self, tenant: &str, bounds: JobBounds) -> Option<Problem> {
+    pub fn no_room_for(
+        &self,
+        tenant: &str,
+        source_bytes: u64,
+        bounds: JobBounds,
+    ) -> Option<Problem> {
         // The oldest that is deleted would be forgotten.
         let forgotten = u64::from(self.tombstones.first().is_some());
         let rows = self.jobs.size() as u64 - forgotten;
-        no_room(self, tenant, bounds, rows)
+        no_room(self, tenant, source_bytes, bounds, rows)
     }
 }
 
-fn no_room(state: &State, tenant: &str, bounds: JobBounds, rows: u64) -> Option<Problem> {
-    let of = state.index.of_tenant(tenant);
-    if of.uploading >= bounds.uploading {
+fn no_room(
+    state: &State,
+    tenant: &str,
+    source_bytes: u64,
+    bounds: JobBounds,
+    rows: u64,
+) -> Option<Problem> {
+    let (of, quota) = (state.index.of_tenant(tenant), state.quota(tenant));
+    if of.uploading >= quota.uploads.unwrap_or(bounds.uploading) {
         return Some(Problem::new(
             "too-many-uploads",
             format!("tenant '{tenant}' has {} unfinished uploads", of.uploading),
             "finish, cancel or delete some of them first",
         ));
     }
-    if of.jobs >= bounds.jobs {
-        return Some(Problem::new(
-            "too-many-jobs",
-            format!("tenant '{tenant}' has {} jobs", of.jobs),
-            "delete finished ones with `reelraft job delete`",
-        ));
+    let hint = "delete finished ones with `reelraft job delete`";
+    if of.jobs >= quota.jobs.unwrap_or(bounds.jobs) {
+        let cause = format!("tenant '{tenant}' has {} jobs", of.jobs);
+        return Some(Problem::new("too-many-jobs", cause, hint));
+    }
+    let bytes = of.bytes.saturating_add(source_bytes);
+    if let Some(may) = quota.bytes.filter(|may| bytes > *may) {
+        let had = of.bytes;
+        let cause = format!(
+            "tenant '{tenant}' may have {may} bytes, has {had}, and the source has {source_bytes}"
+        );
+        let hint = "delete finished jobs with `reelraft job delete`, or ask for a larger quota";
+        return Some(Problem::new("too-many-bytes", cause, hint));
     }
     (rows >= bounds.rows).then(|| {
-        Problem::new(
-            "too-many-jobs",
-            format!("the cluster has {rows} jobs of all tenants"),
-            "delete finished ones with `reelraft job delete`",
-        )
+        let cause = format!("the cluster has {rows} jobs of all tenants");
+        Problem::new("too-many-jobs", cause, hint)
     })
 }

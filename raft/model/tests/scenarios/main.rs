@@ -7,6 +7,7 @@
 //! difference before you commit it.
 #![allow(clippy::unwrap_used)]
 
+mod keys;
 mod show;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
@@ -144,6 +145,7 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
+            "key" | "revoke" | "quota" => self.change_access(&words),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),

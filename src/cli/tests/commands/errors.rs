@@ -126,11 +126,29 @@ async fn a_job_that_ended_badly_is_not_compared() {
 }
 
 #[tokio::test]
-async fn an_endpoint_with_tls_is_refused_by_name() {
+async fn a_url_is_no_endpoint() {
     let endpoints = ["https://h:1".to_string()];
     let error = run(&endpoints, &["job", "list"]).await.unwrap_err();
     assert_eq!(error.exit_code(), exit::USAGE);
-    assert!(error.to_string().contains("TLS"), "{error}");
+    assert!(error.hint().contains("--server"), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_is_a_plain_url() {
+    for url in [
+        "nonsense",
+        "ftp://h",
+        "http://me:secret@h",
+        "http://h/?a=b",
+        "http:///",
+    ] {
+        let error = run(&[], &["job", "list", "--server", url]).await;
+        let error = error.unwrap_err();
+        assert_eq!(error.exit_code(), exit::USAGE, "{url}");
+        assert!(!error.to_string().contains("secret"), "{error}");
+    }
+    let unreachable = run(&[], &["job", "list", "--server", "http://127.0.0.1:1"]).await;
+    assert_eq!(unreachable.unwrap_err().exit_code(), exit::UNREACHABLE);
 }
 
 /// A command that follows a job which never ends, once it does follow it.

@@ -1,0 +1,261 @@
+//! The ways to a node: its gRPC port, or its HTTP port where a proxy between
+//! passes nothing else. Over HTTP the same calls go as gRPC-Web, and the bytes
+//! of an upload as one request; see [`crate::transfer::upload`].
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Once},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http_body_util::BodyExt;
+use reelraft_proto::{
+    auth::Secret,
+    dial::{self, Timing},
+    problem::to_status,
+    v1,
+};
+use reqwest::{Url, header::CONTENT_TYPE, redirect};
+use serde::Deserialize;
+use tonic::{
+    Status,
+    body::Body,
+    codegen::{Service, StdError, http},
+    transport::{Channel, Endpoint},
+};
+use tonic_web::{GrpcWebCall, GrpcWebClientService};
+
+use crate::{
+    error::CliError,
+    limits::{CONNECT_MS, KEEPALIVE_MS, KEEPALIVE_TIMEOUT_MS, PROBLEM_BYTES_MAX},
+};
+
+const TIMING: Timing = Timing {
+    connect: Duration::from_millis(CONNECT_MS),
+    keepalive_every: Duration::from_millis(KEEPALIVE_MS),
+    keepalive_timeout: Duration::from_millis(KEEPALIVE_TIMEOUT_MS),
+};
+
+/// A refusal of the HTTP port (RFC 9457).
+const PROBLEM_TYPE: &str = "application/problem+json";
+
+static PROVIDER: Once = Once::new();
+
+type Sending<T> = Pin<Box<dyn Future<Output = Result<T, StdError>> + Send>>;
+
+/// One node, not connected to yet.
+pub enum Door {
+    Grpc(Box<Endpoint>),
+    Http(HttpDoor),
+}
+
+/// The HTTP port of a node, or of a proxy before some.
+#[derive(Clone)]
+pub struct HttpDoor {
+    client: reqwest::Client,
+    base: Arc<Url>,
+    secret: Secret,
+}
+
+/// An open way to a node. Clones share it.
+#[derive(Clone)]
+pub enum Wire {
+    Grpc(Channel),
+    Http(GrpcWebClientService<HttpDoor>, HttpDoor),
+}
+
+impl Door {
+    /// The gRPC port at `host:port`. `None` if that is no address.
+    pub fn grpc(address: &str) -> Option<Self> {
+        let endpoint = dial::endpoint(address, TIMING).ok()?;
+        Some(Door::Grpc(Box::new(endpoint)))
+    }
+
+    /// Connects to it.
+    ///
+    /// # Errors
+    /// A status with a source: that nothing answers there.
+    pub async fn connect(&self) -> Result<Wire, Status> {
+        match self {
+            Door::Grpc(endpoint) => endpoint
+                .connect()
+                .await
+                .map(Wire::Grpc)
+                .map_err(|error| Status::from_error(Box::new(error))),
+            Door::Http(door) => {
+                let asked = door.client.get(door.url("/healthz"));
+                asked
+                    .timeout(2 * TIMING.connect)
+                    .send()
+                    .await
+                    .and_then(reqwest::Response::error_for_status)
+                    .map_err(|error| Status::from_error(Box::new(error)))?;
+                let calls = GrpcWebClientService::new(door.clone());
+                Ok(Wire::Http(calls, door.clone()))
+            }
+        }
+    }
+}
+
+impl HttpDoor {
+    /// The port at a URL, below whose path the node's own paths lie.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`] for what is no such URL.
+    pub fn new(text: &str, secret: &Secret) -> Result<Self, CliError> {
+        let hint = "give it as http://HOST:PORT or https://HOST, without a query";
+        let usage = |cause: &str| CliError::usage(format!("'{text}' {cause}"), hint);
+        let base = Url::parse(text).map_err(|_| usage("is not a URL"))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            let hint = "give the key in the environment instead";
+            return Err(CliError::usage("the URL has a name or password", hint));
+        }
+        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+            return Err(usage("is not a URL of HTTP"));
+        }
+        if base.query().is_some() || base.fragment().is_some() {
+            return Err(usage("has more than a path"));
+        }
+        PROVIDER.call_once(|| {
+            // Another part of the program may have chosen the same one before.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let client = reqwest::Client::builder()
+            .connect_timeout(TIMING.connect)
+            .redirect(redirect::Policy::none());
+        // Without TLS a machine may do without root certificates.
+        let client = match base.scheme() {
+            "https" => client,
+            _ => client.tls_certs_only([]),
+        };
+        let client = client.build().map_err(|error| CliError::Local {
+            what: "can't prepare requests".into(),
+            cause: error.to_string(),
+            hint: "see whether this machine has root certificates (ca-certificates)".into(),
+        })?;
+        Ok(HttpDoor {
+            client,
+            base: Arc::new(base),
+            secret: secret.clone(),
+        })
+    }
+
+    fn url(&self, path: &str) -> Url {
+        let mut url = Url::clone(&self.base);
+        let below = self.base.path().trim_end_matches('/');
+        url.set_path(&format!("{below}{path}"));
+        url
+    }
+
+    /// A request for one of the node's paths, with the secret.
+    pub fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, self.url(path));
+        match self.secret.text() {
+            Some(secret) => request.bearer_auth(secret),
+            None => request,
+        }
+    }
+
+    async fn send(
+        self,
+        request: http::Request<GrpcWebCall<Body>>,
+    ) -> Result<http::Response<Body>, StdError> {
+        let (head, body) = request.into_parts();
+        // Requests are one small message each; uploads go another way.
+        let body = body.collect().await?.to_bytes();
+        let sent = self
+            .request(head.method, head.uri.path())
+            .headers(head.headers)
+            .body(body)
+            .send()
+            .await?;
+        match answered(sent).await? {
+            Ok(answer) => Ok(http::Response::from(answer).map(Body::new)),
+            Err(status) => Ok(status.into_http()),
+        }
+    }
+}
+
+/// An answer that is no refusal of the HTTP port itself.
+///
+/// # Errors
+/// That the answer breaks off; inside, the refusal.
+pub async fn answered(
+    answer: reqwest::Response,
+) -> Result<Result<reqwest::Response, Status>, reqwest::Error> {
+    let refused = answer
+        .headers()
+        .get(CONTENT_TYPE)
+        .is_some_and(|value| value.as_bytes().starts_with(PROBLEM_TYPE.as_bytes()));
+    if !refused {
+        return Ok(Ok(answer));
+    }
+    let code = answer.status();
+    let text = answer.bytes().await?;
+    let small = &text[..text.len().min(PROBLEM_BYTES_MAX)];
+    let problem: Refusal = serde_json::from_slice(small).unwrap_or_else(|_| Refusal {
+        kind: "nonsense".into(),
+        cause: format!("the node answered {code} with a refusal that can't be read"),
+        hint: "see whether it runs another version".into(),
+    });
+    Ok(Err(to_status(&problem.into())))
+}
+
+/// A problem as the HTTP port writes it.
+#[derive(Deserialize)]
+struct Refusal {
+    kind: String,
+    cause: String,
+    hint: String,
+}
+
+impl From<Refusal> for v1::Problem {
+    fn from(refusal: Refusal) -> Self {
+        v1::Problem {
+            kind: refusal.kind,
+            cause: refusal.cause,
+            hint: refusal.hint,
+        }
+    }
+}
+
+impl Service<http::Request<GrpcWebCall<Body>>> for HttpDoor {
+    type Response = http::Response<Body>;
+    type Error = StdError;
+    type Future = Sending<Self::Response>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<GrpcWebCall<Body>>) -> Self::Future {
+        Box::pin(self.clone().send(request))
+    }
+}
+
+impl Service<http::Request<Body>> for Wire {
+    type Response = http::Response<Body>;
+    type Error = StdError;
+    type Future = Sending<Self::Response>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), StdError>> {
+        match self {
+            Wire::Grpc(channel) => channel.poll_ready(context).map_err(Into::into),
+            Wire::Http(calls, _) => calls.poll_ready(context),
+        }
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        match self {
+            Wire::Grpc(channel) => {
+                let answer = channel.call(request);
+                Box::pin(async { Ok(answer.await?) })
+            }
+            Wire::Http(calls, _) => {
+                let answer = calls.call(request);
+                Box::pin(async { Ok(answer.await?.map(Body::new)) })
+            }
+        }
+    }
+}
