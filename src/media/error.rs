@@ -281,9 +281,6 @@ impl MediaError {
             Self::ToolMissing { .. } => {
                 "install it (on Debian: apt-get install ffmpeg) or set REELRAFT_FFMPEG and REELRAFT_FFPROBE; `reelraft doctor` checks it"
             }
-            Self::NoProgram { .. } => {
-                "name the program itself, not the folder that it is in; `reelraft doctor` checks it"
-            }
             Self::Spawn { .. } => {
                 "look at the limits on processes and memory of this machine; `reelraft doctor` checks it"
             }
@@ -351,6 +348,9 @@ impl MediaError {
     /// The same where ffmpeg is to blame.
     fn hint_on_tool(&self) -> &'static str {
         match self {
+            Self::NoProgram { .. } => {
+                "name the program itself, not the folder that it is in; `reelraft doctor` checks it"
+            }
             Self::ToolKilled { .. } => {
                 "something on the machine ended it (often: too little memory); it is tried again"
             }

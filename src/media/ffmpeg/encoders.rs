@@ -15,6 +15,7 @@ use crate::{
         text::{clip, strings},
     },
     ffmpeg::{
+        abilities,
         cancel::Cancel,
         listeners::TextListener,
         log::{LOG, LOG_ERRORS},
@@ -33,6 +34,16 @@ pub struct EncoderCheck {
     pub ok: bool,
     /// Why not; empty if it did.
     pub detail: String,
+}
+
+impl EncoderCheck {
+    fn of(encoder: &Encoder, error: Option<&MediaError>) -> Self {
+        EncoderCheck {
+            name: encoder.name,
+            ok: error.is_none(),
+            detail: error.map_or_else(String::new, MediaError::to_string),
+        }
+    }
 }
 
 /// An encoder, with options that make its bytes depend on most of its code at
@@ -137,6 +148,14 @@ pub struct Lack {
 }
 
 impl Lack {
+    /// Files that can't be written.
+    fn of_files(container: Container) -> Self {
+        Lack {
+            what: files_of(container).into(),
+            why: format!("this ffmpeg has no muxer {}", muxer_of(container)),
+        }
+    }
+
     /// Something that can't be made, and the error that showed it.
     pub fn new(what: &str, error: &MediaError) -> Self {
         Lack {
@@ -197,12 +216,7 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     for encoder in &ENCODERS {
         add(encoder.name);
         let made = again(|| digest_of(tools, encoder)).await;
-        let detail = made.as_ref().err().map(MediaError::to_string);
-        encoders.push(EncoderCheck {
-            name: encoder.name,
-            ok: detail.is_none(),
-            detail: detail.unwrap_or_default(),
-        });
+        encoders.push(EncoderCheck::of(encoder, made.as_ref().err()));
         match made {
             Ok((digest, version)) => {
                 add(&digest);
@@ -228,7 +242,8 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
             Err(error) => return Err(error),
         }
     }
-    for lack in missing_muxers(tools).await? {
+    let muxers = output_of(&tools.ffmpeg, &strings(&["-hide_banner", "-muxers"])).await?;
+    for lack in abilities::missing_muxers(&muxers).map(Lack::of_files) {
         add(&lack.what);
         lacks.push(lack);
     }
@@ -243,32 +258,6 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
         lacks,
     })
 }
-
-/// The containers that ffmpeg has no muxer for.
-async fn missing_muxers(tools: &Tools) -> Result<Vec<Lack>, MediaError> {
-    let listed = output_of(&tools.ffmpeg, &strings(&["-hide_banner", "-muxers"])).await?;
-    let has = |muxer: &str| {
-        let mut lines = listed.lines();
-        lines.any(|line| line.split_whitespace().nth(1) == Some(muxer))
-    };
-    let missing = CONTAINERS.into_iter().filter(|own| !has(muxer_of(*own)));
-    let lack = |container| Lack {
-        what: files_of(container).into(),
-        why: format!("this ffmpeg has no muxer {}", muxer_of(container)),
-    };
-    Ok(missing.map(lack).collect())
-}
-
-/// The containers that a spec can ask for.
-const CONTAINERS: [Container; 7] = [
-    Container::Mp4,
-    Container::Mkv,
-    Container::Webm,
-    Container::Mov,
-    Container::M4a,
-    Container::Opus,
-    Container::Flac,
-];
 
 /// Has ffmpeg say its version, which any ffmpeg does at once.
 ///

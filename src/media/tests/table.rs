@@ -38,7 +38,8 @@ const MADE: [&str; 15] = [
 fn verdict(world: &World, clip: &Clip, spec: &Spec) -> String {
     let job = match world.try_job(clip, spec) {
         Ok(job) => job,
-        Err(error) if error.class() == Class::Work => {
+        // The tool's own fault, and told as that.
+        Err(error) if error.class() == Class::Work && error.kind() != "ffmpeg-crashed" => {
             return format!("FAILED {}: {error}", error.kind());
         }
         Err(error) => return error.kind().into(),
@@ -49,9 +50,9 @@ fn verdict(world: &World, clip: &Clip, spec: &Spec) -> String {
     };
     let (ours, theirs) = (job.frames(), world.frames(&reference));
     if ours != theirs {
-        let at = ours.iter().zip(&theirs).position(|(a, b)| a != b);
+        let first = ours.iter().zip(&theirs).find(|(a, b)| a != b);
         let (ours, theirs) = (ours.len(), theirs.len());
-        return format!("DIFFERS: {ours} and {theirs} pictures, first {at:?}");
+        return format!("DIFFERS: {ours} and {theirs} pictures, first {first:?}");
     }
     let sound = |path: &Path| world.samples(path, "a:0", 0.0);
     let (ours, theirs) = (sound(&job.output), sound(&reference));

@@ -33,9 +33,6 @@ pub(crate) struct ExpectedFrames {
     pub points: Option<(i64, Option<i64>)>,
     /// The keyframe that decoding starts at, if it is not the film's beginning.
     pub start: Option<i64>,
-    /// Whether errors before the first frame don't matter: decoding starts in
-    /// the middle of the stream, at least a keyframe early.
-    pub noisy_start: bool,
 }
 
 /// Follows one ffmpeg run.
@@ -132,7 +129,7 @@ impl<'a> FrameChecker<'a> {
             range,
             needed,
             start: expected.start,
-            noisy_start: expected.noisy_start,
+            noisy_start: expected.start.is_some_and(|start| needed.is_before(start)),
             ..self.complaints.scope
         });
         self.expected = Some(expected);
@@ -345,7 +342,6 @@ mod tests {
             decoded: index.times_in(range).to_vec(),
             points: None,
             start: Some(50),
-            noisy_start: true,
         };
         let mut checker =
             FrameChecker::new(index, &spec, &|_| {}).expecting(expected, 0, bounds, bounds);

@@ -65,7 +65,6 @@ pub async fn encode_shard(
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
             start: start.map(|start| start - zero),
-            noisy_start: start.is_some_and(|start| start < needed.from_pts),
         };
         let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
             expected,
