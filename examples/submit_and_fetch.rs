@@ -97,6 +97,7 @@ async fn submit(jobs: &mut Jobs, source: &str, film: &[u8]) -> Result<Job> {
         source_name: source.into(),
         source_bytes: film.len() as u64,
         source_fingerprint: fingerprint,
+        ..SubmitRequest::default()
     };
     let answer = jobs.submit(request).await?.into_inner();
     Ok(answer.job.ok_or("the answer has no job")?)

@@ -4,10 +4,11 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 6] = [
+const FILES: [&str; 7] = [
     "reelraft/v1/types.proto",
     "reelraft/v1/client.proto",
     "reelraft/v1/cluster.proto",
+    "reelraft/v1/access.proto",
     "reelraft/v1/worker.proto",
     "reelraft/v1/blob.proto",
     "reelraft/v1/peer.proto",

@@ -18,7 +18,7 @@ pub const MALLOC_LARGE_BYTES: libc::c_int = 256 << 10;
 /// Free memory at the end of an arena that is kept for the next allocation.
 pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
 
-/// How long a node must have run nothing before it tries whole jobs: a few
+/// How long all nodes must have run nothing before one tries whole jobs: a few
 /// seconds of encoding that no client waits for.
 pub const TRIAL_REST: Duration = Duration::from_secs(10);
 
@@ -102,6 +102,11 @@ pub const SWEEP_EVERY: Duration = Duration::from_secs(30);
 /// Bytes must have been without a job in two sweeps this far apart before
 /// they are removed.
 pub const SWEEP_GRACE: Duration = Duration::from_secs(60);
+
+/// What the plan that an unfinished job had before has left must have been of no
+/// use in two looks this far apart: a part is put before it is told of, which may
+/// wait for a leader.
+pub const GIVEN_UP_GRACE: Duration = Duration::from_secs(300);
 
 /// How long a home of a finished output may be silent before another node takes
 /// its place, if nothing else is set; the table's limits say why.

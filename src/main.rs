@@ -28,6 +28,10 @@ struct Program {
     /// Prefer REELRAFT_SECRET or REELRAFT_SECRET_FILE, which other users can't read
     #[arg(long, global = true, help_heading = "Cluster")]
     secret: Option<String>,
+    /// API key to ask with, in place of the secret. Prefer REELRAFT_KEY or
+    /// REELRAFT_KEY_FILE, which other users can't read
+    #[arg(long, global = true, help_heading = "Cluster")]
+    key: Option<String>,
     #[command(subcommand)]
     command: Top,
 }
@@ -54,6 +58,9 @@ enum Top {
         #[arg(long, value_name = "PORT,…", value_delimiter = ',')]
         ports: Vec<u16>,
     },
+    /// The same as `--version`
+    #[command(hide = true)]
+    Version,
     /// Print shell completions
     Completions {
         /// The shell
@@ -72,11 +79,11 @@ enum ConfigCommand {
 fn command() -> clap::Command {
     let whole = Program::command();
     let unused = [
-        ("dev", &["endpoints", "output"][..]),
-        ("node", &["endpoints", "output"]),
-        ("config", &["endpoints"]),
-        ("doctor", &["endpoints", "secret"]),
-        ("completions", &["endpoints", "output", "secret"]),
+        ("dev", &["endpoints", "output", "key"][..]),
+        ("node", &["endpoints", "output", "key"]),
+        ("config", &["endpoints", "key"]),
+        ("doctor", &["endpoints", "secret", "key"]),
+        ("completions", &["endpoints", "output", "secret", "key"]),
     ];
     let mut shown = whole.clone();
     for (name, options) in unused {
@@ -112,8 +119,8 @@ fn run(program: Program) -> u8 {
         ..args
     };
     match program.command {
-        Top::Client(command) => match config::client_secret(secret) {
-            Ok(secret) => reelraft_cli::run(&program.globals, &secret, command),
+        Top::Client(command) => match config::client_credential(program.key, secret) {
+            Ok(credential) => reelraft_cli::run(&program.globals, &credential, command),
             Err(problem) => report(&node_error(problem)),
         },
         Top::Dev(args) => reelraft_cli::run_dev(&DevArgs { secret, ..args }),
@@ -136,6 +143,7 @@ fn run(program: Program) -> u8 {
                 code => code,
             }
         }
+        Top::Version => finish(print(&command().render_version())),
         Top::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut command(), "reelraft", &mut script);

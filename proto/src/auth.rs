@@ -10,10 +10,10 @@ use tonic::{
     service::Interceptor,
 };
 
-/// Metadata key that carries the secret.
+/// Metadata key that carries the secret, or a key in its place.
 const KEY: &str = "reelraft-secret";
 
-/// The secret as a caller attaches it; none attaches nothing.
+/// The secret, or a key, as a caller attaches it; none attaches nothing.
 #[derive(Clone, Default)]
 pub struct Secret(Option<MetadataValue<Ascii>>);
 
@@ -83,6 +83,12 @@ impl Interceptor for Secret {
     }
 }
 
+/// What a caller has attached to a call: a secret, a key, or nothing.
+pub fn credential<T>(request: &Request<T>) -> &[u8] {
+    let value = request.metadata().get(KEY);
+    value.map_or(&b""[..], |value| value.as_bytes())
+}
+
 /// Lets only calls with one of its secrets in; one without any is open.
 #[derive(Clone, Default)]
 pub struct Gate(Vec<Arc<[u8]>>);
@@ -113,11 +119,7 @@ impl Gate {
 
 impl Interceptor for Gate {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let given = request
-            .metadata()
-            .get(KEY)
-            .map_or(&b""[..], |value| value.as_bytes());
-        if self.admits(given) {
+        if self.admits(credential(&request)) {
             Ok(request)
         } else {
             Err(Status::unauthenticated(

@@ -26,7 +26,11 @@ pub fn code_of(kind: &str) -> Code {
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
-        | "unreachable" | "unavailable-bytes" | "too-busy" => Code::Unavailable,
+        | "unreachable" | "unavailable-bytes" | "too-busy" | "too-many-requests" | "too-early" => {
+            Code::Unavailable
+        }
+        "unauthenticated" => Code::Unauthenticated,
+        "forbidden" => Code::PermissionDenied,
         "client-lost" => Code::Cancelled,
         "timed-out" => Code::DeadlineExceeded,
         "internal" | "sync-failed" | "disk-error" | "damaged-state" => Code::Internal,
@@ -38,8 +42,6 @@ pub fn code_of(kind: &str) -> Code {
 /// RFC 4918's).
 pub fn http_status_of(kind: &str) -> u16 {
     match kind {
-        "unauthenticated" => 401,
-        "forbidden" => 403,
         "method-not-allowed" => 405,
         "client-lost" => 408,
         "not-kept" => 410,
@@ -47,11 +49,14 @@ pub fn http_status_of(kind: &str) -> u16 {
         "unknown-version" => 412,
         "too-large" => 413,
         "unsupported-type" => 415,
+        "too-many-requests" => 429,
         "disk-full" => 507,
         kind => match code_of(kind) {
             Code::NotFound => 404,
             Code::AlreadyExists | Code::Aborted | Code::FailedPrecondition => 409,
             Code::InvalidArgument => 400,
+            Code::Unauthenticated => 401,
+            Code::PermissionDenied => 403,
             Code::OutOfRange => 416,
             Code::ResourceExhausted => 429,
             Code::Unavailable => 503,
@@ -91,6 +96,8 @@ mod tests {
             ("disk-full", Code::ResourceExhausted),
             ("too-many-uploads", Code::ResourceExhausted),
             ("too-many-jobs", Code::ResourceExhausted),
+            ("too-many-requests", Code::Unavailable),
+            ("unauthenticated", Code::Unauthenticated),
             ("old-epoch", Code::Aborted),
             ("hash-mismatch", Code::DataLoss),
             ("bad-spec", Code::InvalidArgument),
@@ -114,6 +121,9 @@ mod tests {
             ("too-busy", 503),
             ("no-leader", 503),
             ("too-many-jobs", 429),
+            ("too-many-requests", 429),
+            ("unauthenticated", 401),
+            ("forbidden", 403),
             ("disk-full", 507),
             ("timed-out", 504),
             ("past-the-end", 416),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use reelraft_model::JobState;
+use reelraft_model::{JobState, Problem};
 
 use super::{Api, Consistency};
 use crate::node::messages::{NodeStatus, Role};
@@ -47,30 +47,31 @@ pub struct Census {
 
 impl Api {
     /// The cluster, and what is in this node's own table.
-    pub fn census(&self, consistency: Consistency) -> Census {
+    ///
+    /// # Errors
+    /// `forbidden` to all but the operator.
+    pub fn census(&self, consistency: Consistency) -> Result<Census, Problem> {
+        self.operator_only()?;
         let state = self.table().local();
         let shown = STATES.into_iter().map(|state| (state, 0));
         let mut jobs: BTreeMap<JobState, u64> = shown.collect();
-        for entry in state.jobs() {
-            if let Some(count) = jobs.get_mut(&entry.job.state()) {
-                *count += 1;
-            }
-        }
+        jobs.extend(state.counts_by_state());
         let (mut tasks_pending, mut tasks_running) = (0, 0);
         for entry in state.active() {
             tasks_pending += entry.pending.len() as u64;
             tasks_running += entry.running.len() as u64;
         }
         drop(state);
-        Census {
+        Ok(Census {
             status: self.cluster_status(consistency),
             jobs,
             tasks_pending,
             tasks_running,
-        }
+        })
     }
 
-    /// The cluster; [`Consistency::Local`] leaves out what the leader said.
+    /// The cluster; [`Consistency::Local`] leaves out what the leader said. The
+    /// holder of a key is told of each node whether it works and how busy it is.
     pub fn cluster_status(&self, consistency: Consistency) -> ClusterStatus {
         let cluster = self.table();
         let identity = cluster.identity();
@@ -78,7 +79,7 @@ impl Api {
         let applied_index = *cluster.applied().borrow();
         let report = match consistency {
             Consistency::Local => None,
-            Consistency::Linearizable => self.context.report.fresh(),
+            Consistency::Linearizable => self.context().report.fresh(),
         };
         let mut reported: BTreeMap<u64, NodeStatus> = report
             .into_iter()
@@ -97,15 +98,18 @@ impl Api {
             if member.id == identity.node {
                 node.reachable = true;
                 node.pid = std::process::id();
-                node.slots = self.context.config.slots;
-                node.build = self.context.build();
-                node.build_words = self.context.build_words();
-                node.lacks = self.context.lacks();
+                node.slots = self.context().config.slots;
+                node.build = self.context().build();
+                node.build_words = self.context().build_words();
+                node.lacks = self.context().lacks();
                 node.applied_index = applied_index;
                 node.incarnation = identity.incarnation.clone();
                 node.version = env!("CARGO_PKG_VERSION").to_string();
             }
-            node
+            match self.sees_all() {
+                true => node,
+                false => in_short(node),
+            }
         });
         ClusterStatus {
             cluster_id: identity.cluster_id.clone(),
@@ -116,5 +120,18 @@ impl Api {
             election_timeout_ms: cluster.election_timeout_ms(),
             nodes: nodes.collect(),
         }
+    }
+}
+
+/// What a tenant may know of a node.
+fn in_short(node: NodeStatus) -> NodeStatus {
+    NodeStatus {
+        id: node.id,
+        role: node.role,
+        reachable: node.reachable,
+        starting: node.starting,
+        slots: node.slots,
+        slots_busy: node.slots_busy,
+        ..Default::default()
     }
 }

@@ -2,10 +2,11 @@
 //! belongs to them (proof, reference).
 
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Task, limits::REPLAN_LEVEL,
+    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Scope, State, Task,
+    limits::REPLAN_LEVEL,
 };
 
-use super::{Api, Consistency, JobView, bad_request, not_found, not_yet, visible};
+use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
 use crate::{
     clock::unix_ms,
     limits::{PAGE_DEFAULT, PAGE_MAX},
@@ -14,7 +15,7 @@ use crate::{
 /// Which jobs to list, the newest first.
 #[derive(Clone, Debug, Default)]
 pub struct ListRequest {
-    /// Empty: all tenants.
+    /// Empty: all that the caller sees.
     pub tenant: String,
     /// At most so many; 0 takes the default.
     pub page_size: u32,
@@ -56,20 +57,22 @@ impl Api {
     /// # Errors
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
-        Ok(self.view(&*self.entry(id, consistency).await?))
+        Ok(self.view(&*self.entry(Scope::Read, id, consistency).await?))
     }
 
     /// A page of jobs, the newest first.
     ///
     /// # Errors
-    /// `bad-request`, and what keeps the cluster from reading.
+    /// `bad-request`, `forbidden` for another tenant's, and what keeps the
+    /// cluster from reading.
     pub async fn list(&self, request: ListRequest) -> Result<Page<JobView>, Problem> {
         let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
-        let state = self.state(request.consistency).await?;
-        let mut matching = state
+        let tenant = self.tenant(Scope::Read, &request.tenant)?;
+        let seen = self.seen(Scope::Read, request.consistency).await?;
+        let mut matching = seen
             .newest_before(before)
             .filter(|entry| entry.job.state() != JobState::Deleted)
-            .filter(|entry| request.tenant.is_empty() || entry.job.tenant == request.tenant);
+            .filter(|entry| tenant.is_empty() || entry.job.tenant == tenant);
         let page: Vec<_> = matching
             .by_ref()
             .take(page_size(request.page_size))
@@ -80,7 +83,7 @@ impl Api {
             _ => String::new(),
         };
         Ok(Page {
-            items: page.into_iter().map(|entry| self.view(entry)).collect(),
+            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
             next_page_token,
         })
     }
@@ -94,7 +97,8 @@ impl Api {
     pub async fn tasks(&self, request: TasksRequest) -> Result<Page<Task>, Problem> {
         let skip = read_token(&request.page_token)?.unwrap_or(0);
         let skip = usize::try_from(skip).unwrap_or(usize::MAX);
-        let entry = self.entry(&request.job, Consistency::Linearizable).await?;
+        let read = Consistency::Linearizable;
+        let entry = self.entry(Scope::Read, &request.job, read).await?;
         let size = page_size(request.page_size);
         Ok(match entry.job.summary {
             None => page(entry.tasks.values().map(AsRef::as_ref), skip, size),
@@ -102,7 +106,7 @@ impl Api {
                 page(entry.job.failed_tasks.iter(), skip, size)
             }
             Some(_) => {
-                let history = self.context.history(&entry).await?;
+                let history = self.context().history(&entry).await?;
                 page(history.tasks.iter(), skip, size)
             }
         })
@@ -118,7 +122,7 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(Command::CancelJob(command), id).await
+        self.change(id, Command::CancelJob(command)).await
     }
 
     /// Makes an unfinished job anew from its analysis, under whatever encoder
@@ -128,29 +132,17 @@ impl Api {
     /// `not-found`, `mixed-versions`, the model's refusal of a job that has ended
     /// or has no plan yet, and what keeps the cluster from reading or writing.
     pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
-        let state = self.state(Consistency::Linearizable).await?;
-        let entry = visible(&state, id)?;
-        if state.feature_level() < REPLAN_LEVEL {
-            let older = state
-                .nodes()
-                .filter(|node| node.feature_level < REPLAN_LEVEL);
-            let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
-            return Err(Problem::new(
-                "mixed-versions",
-                format!(
-                    "node {} was last seen with a version that can't plan jobs anew",
-                    older.join(", ")
-                ),
-                "start it with the version of the others",
-            ));
-        }
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        let entry = seen.job(id)?;
+        all_know(seen.whole(), REPLAN_LEVEL, "plan jobs anew")?;
+        drop(seen);
         let command = Replan {
             job: id.to_string(),
             build: entry.job.build.clone(),
             replans: entry.job.replans,
             note: "planned anew, as was asked for".to_string(),
         };
-        self.change(Command::Replan(command), id).await
+        self.change(id, Command::Replan(command)).await
     }
 
     /// Deletes a job and its bytes. One that is deleted already is not an
@@ -163,13 +155,16 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(Command::DeleteJob(command), id).await
+        self.change(id, Command::DeleteJob(command)).await
     }
 
-    async fn change(&self, command: Command, id: &str) -> Result<JobView, Problem> {
-        let (_, state) = self.apply(command).await?;
+    async fn change(&self, id: &str, command: Command) -> Result<JobView, Problem> {
+        let read = Consistency::Linearizable;
+        let entry = self.seen(Scope::Submit, read).await?.remembered(id)?;
+        let tenant = &entry.job.tenant;
+        let (_, state) = self.apply(Scope::Submit, tenant, command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
-        Ok(self.view(entry))
+        Ok(self.view(&entry))
     }
 
     /// The proof of a finished job, as JSON.
@@ -177,7 +172,7 @@ impl Api {
     /// # Errors
     /// `not-found`, `not-finished`, and what keeps the homes from giving it.
     pub async fn proof(&self, id: &str) -> Result<String, Problem> {
-        let entry = self.entry_or_local(id).await?;
+        let entry = self.entry_or_local(Scope::Read, id).await?;
         let hash = &entry.job.proof_hash;
         if hash.is_empty() {
             let hint = "wait for it with `reelraft job wait`";
@@ -188,7 +183,7 @@ impl Api {
                 hint,
             ));
         }
-        let bytes = self.context.blob(&entry, hash).await?;
+        let bytes = self.context().blob(&entry, hash).await?;
         String::from_utf8(bytes).map_err(|_| {
             let cause = format!("the proof of job {id} is not UTF-8");
             Problem::new("internal", cause, "submit the job again")
@@ -201,7 +196,7 @@ impl Api {
     /// `not-found`, `not-analysed`, `not-kept` of a job that ended without an
     /// output, and what keeps the homes from giving the analysis.
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
-        let entry = self.entry_or_local(id).await?;
+        let entry = self.entry_or_local(Scope::Read, id).await?;
         if entry.job.index_hash.is_empty() {
             let lacks = ": its source has not been looked at yet";
             let hint = "ask again when it is encoding";
@@ -213,10 +208,34 @@ impl Api {
             return Err(not_yet("not-kept", &entry, lacks, hint));
         }
         Ok(Reference {
-            args: self.context.reference(&entry).await?,
+            args: self.context().reference(&entry).await?,
             note: entry.job.plan_note.clone(),
         })
     }
+}
+
+/// Refuses what some node could not read in the log; `can` says what that is.
+pub(super) fn all_know(state: &State, level: u32, can: &str) -> Result<(), Problem> {
+    if state.feature_level() >= level {
+        return Ok(());
+    }
+    let older = state.nodes().filter(|node| node.feature_level < level);
+    let older: Vec<String> = older.map(|node| node.id.to_string()).collect();
+    if older.is_empty() {
+        return Err(Problem::new(
+            "too-early",
+            "no node has said yet which version it is",
+            "try again in a moment",
+        ));
+    }
+    Err(Problem::new(
+        "mixed-versions",
+        format!(
+            "node {} was last seen with a version that can't {can}",
+            older.join(", ")
+        ),
+        "start it with the version of the others; `reelraft cluster status` lists the nodes",
+    ))
 }
 
 fn page<'a>(
@@ -237,7 +256,7 @@ fn page<'a>(
     }
 }
 
-fn page_size(asked: u32) -> usize {
+pub(super) fn page_size(asked: u32) -> usize {
     let size = match asked {
         0 => PAGE_DEFAULT,
         asked => asked.min(PAGE_MAX),

@@ -47,6 +47,27 @@ pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 /// asks again at once, without end, takes little from the others' jobs.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 
+/// How often a stream looks at most whether its key still holds. As often as a
+/// resting cluster's beat: no node knows of a revocation earlier.
+pub const KEY_LOOKS_EVERY: Duration = Duration::from_millis(500);
+
+/// How long it looks away at most, so that a clock that was set is noticed.
+pub const KEY_SLEEP_MAX: Duration = Duration::from_secs(60);
+
+/// The highest rate of requests that a tenant may be held to.
+pub const REQUESTS_PER_SECOND_MAX: u32 = 1_000_000;
+
+/// How much of its rate a tenant that has asked nothing may ask for at once: a
+/// page that opens asks several things.
+pub const RATE_BURST: Duration = Duration::from_secs(1);
+
+/// Tenants of which it is known when they asked, before those that have not
+/// asked lately are forgotten.
+pub const RATES_KEPT_MAX: usize = 10_000;
+
+/// Tries to change keys or quotas that others change at the same time.
+pub const ACCESS_TRIES: usize = 8;
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 

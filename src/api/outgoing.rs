@@ -9,11 +9,14 @@ use std::{
     time::Duration,
 };
 
-use futures::{Stream, StreamExt, stream::BoxStream};
+use futures::{FutureExt, Stream, StreamExt, stream::BoxStream};
 use reelraft_model::Problem;
 use tokio::time::Instant;
 
-use super::doors::{Guest, Pass};
+use super::{
+    Welcome,
+    doors::{Guest, Pass},
+};
 use crate::data::upload::Turn;
 
 type Item<T> = Result<T, Problem>;
@@ -31,6 +34,8 @@ struct Shared<T> {
     stream: Option<BoxStream<'static, Item<T>>>,
     /// Held as long as the stream.
     pass: Option<Pass>,
+    /// Whether its reader may read on.
+    welcome: Welcome,
     /// Since when the reader has not asked for more; none while it waits.
     idle_since: Option<Instant>,
     on_stall: Option<Box<dyn FnOnce() + Send>>,
@@ -77,15 +82,18 @@ impl<T: Send + 'static> Guest for Mutex<Shared<T>> {
 }
 
 impl<T: Send + 'static> Outgoing<T> {
-    /// Hands a stream on until its reader takes nothing for `limit`.
+    /// Hands a stream on until its reader takes nothing for `limit`, or may not
+    /// have it any more.
     pub fn new(
         stream: impl Stream<Item = Item<T>> + Send + 'static,
         pass: Pass,
+        welcome: Welcome,
         limit: Duration,
     ) -> Self {
         let shared = Arc::new(Mutex::new(Shared {
             stream: Some(stream.boxed()),
             pass: Some(pass),
+            welcome,
             idle_since: Some(Instant::now()),
             on_stall: None,
             turn: Turn::default(),
@@ -152,6 +160,12 @@ impl<T> Stream for Outgoing<T> {
                 "ask again, and read what comes without a pause",
             ))));
         }
+        if state.stream.is_some()
+            && let Poll::Ready(refusal) = state.welcome.0.poll_unpin(context)
+        {
+            (state.stream, state.pass) = (None, None);
+            return Poll::Ready(Some(Err(refusal)));
+        }
         let Some(stream) = &mut state.stream else {
             return Poll::Ready(None);
         };
@@ -170,8 +184,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::sync::atomic::{AtomicBool, Ordering};
 
-    use futures::FutureExt;
-
     use super::*;
     use crate::api::doors::Door;
 
@@ -184,7 +196,7 @@ mod tests {
             tokio::time::sleep(pause).await;
             Some((Ok(number), number + 1))
         });
-        let stream = Outgoing::new(numbers, door.enter(1).unwrap(), LIMIT);
+        let stream = Outgoing::new(numbers, door.enter(1).unwrap(), Welcome::for_good(), LIMIT);
         (stream, door)
     }
 
@@ -229,7 +241,10 @@ mod tests {
     async fn the_longest_idle_gives_way() {
         let door = Door::new("streams", 3).with_patience(LIMIT);
         let hour = Duration::from_secs(3_600);
-        let stream = |stream| Outgoing::<u64>::new(stream, door.enter(1).unwrap(), hour);
+        let stream = |stream| {
+            let pass = door.enter(1).unwrap();
+            Outgoing::<u64>::new(stream, pass, Welcome::for_good(), hour)
+        };
         let ready = || futures::stream::repeat_with(|| Ok(1)).boxed();
         let mut unread = stream(ready());
         unread.next().await.unwrap().unwrap();

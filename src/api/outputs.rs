@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures::TryStreamExt;
-use reelraft_model::{JobEntry, JobState, Problem};
+use reelraft_model::{JobEntry, JobState, Problem, Scope};
 
 use super::{Api, JobView, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
 use crate::data::output::read_output;
@@ -30,7 +30,7 @@ impl Api {
     }
 
     async fn finished_entry(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
-        let entry = self.entry_or_local(id).await?;
+        let entry = self.entry_or_local(Scope::Read, id).await?;
         if entry.job.state() != JobState::Succeeded {
             let hint = "wait for it with `reelraft job wait`";
             return Err(not_yet(
@@ -58,15 +58,15 @@ impl Api {
                 "remove the partial file and fetch again",
             ));
         }
-        let pass = self.doors.fetches.enter(1)?;
+        let pass = self.doors().fetches.enter(1)?;
         let (total_bytes, hash) = (job.output_bytes, job.output_hash.clone());
-        let parts = read_output(self.context.data.clone(), entry, offset);
+        let parts = read_output(self.context().data.clone(), entry, offset);
         let parts = parts.map_err(|error| error.problem());
         Ok(Output {
             offset,
             total_bytes,
             hash,
-            parts: Outgoing::new(parts, pass, CLIENT_STALL),
+            parts: Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL),
         })
     }
 }

@@ -1,27 +1,30 @@
 //! Making a job, or finding the one that this request made before (P5).
 
 use reelraft_model::{
-    Command, CreateJob, JobBounds, Problem, State, job_id,
+    Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
+        SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
 };
 
-use super::{Api, Consistency, JobView, bad_request, limits::REFUSAL_PAUSE, not_found};
+use super::{
+    Api, Consistency, JobView, bad_request, jobs::all_know, limits::REFUSAL_PAUSE, not_found,
+};
 use crate::clock::unix_ms;
 
 /// Hex digits of a BLAKE3 hash.
 const FINGERPRINT_DIGITS: usize = 64;
 
 /// The tenant of jobs that name none.
-const DEFAULT_TENANT: &str = "default";
+pub(super) const DEFAULT_TENANT: &str = "default";
 
 /// A job as a client asks for it.
 #[derive(Clone, Debug, Default)]
 pub struct SubmitRequest {
-    /// Whose job; empty takes the default tenant.
+    /// Whose job; empty takes the key's tenant, or the default one.
     pub tenant: String,
     /// The client's name for this request: a retry finds the same job.
     pub request_id: String,
@@ -31,6 +34,10 @@ pub struct SubmitRequest {
     pub source_bytes: u64,
     /// BLAKE3 over length, head and tail, hex: tells two sources apart early.
     pub source_fingerprint: String,
+    /// From -10 to 10: higher ones go first within their tenant.
+    pub priority: i32,
+    /// From 0 to 10: how often a task's own failures are tried again.
+    pub max_retries: Option<u32>,
 }
 
 /// The job of a request.
@@ -46,7 +53,7 @@ impl Api {
     /// the leader's last report says: a node that it does not name may have
     /// room. A job that exists is not judged again.
     async fn check_room(&self, id: &str, source_bytes: u64) -> Result<(), Problem> {
-        let Some(report) = self.context.report.fresh() else {
+        let Some(report) = self.context().report.fresh() else {
             return Ok(());
         };
         let members = self.table().members();
@@ -74,8 +81,9 @@ impl Api {
 
     /// Whether a job was made before: it is not judged again.
     async fn exists(&self, id: &str) -> Result<bool, Problem> {
-        let state = self.state(Consistency::Linearizable).await?;
-        Ok(state.job(id).is_some())
+        let read = Consistency::Linearizable;
+        let seen = self.seen(Scope::Submit, read).await?;
+        Ok(seen.remembered(id).is_ok())
     }
 
     /// Refuses a spec that no node can make, as far as the leader's last report
@@ -109,19 +117,19 @@ impl Api {
         bounds: Option<JobBounds>,
     ) -> Result<(), Problem> {
         let Some(bounds) = bounds else { return Ok(()) };
-        let refused = |state: &State| match state.job(id) {
-            Some(_) => None,
-            None => state.no_room_for(tenant, source_bytes, bounds),
+        let refused = |state: &State| match state.has_job(id) {
+            true => None,
+            false => state.no_room_for(tenant, source_bytes, bounds),
         };
         // This replica may be behind, and a job that exists is not judged again.
         if refused(&self.table().local()).is_none() {
             return Ok(());
         }
-        let state = self.state(Consistency::Linearizable).await?;
-        match refused(&state) {
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        match refused(seen.whole()) {
             None => Ok(()),
             Some(problem) => {
-                drop(state);
+                drop(seen);
                 tokio::time::sleep(REFUSAL_PAUSE).await;
                 Err(problem)
             }
@@ -131,33 +139,35 @@ impl Api {
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
-    /// `bad-request`, `bad-spec`, `encoder-missing`, `empty-source`, `request-id-reused`,
+    /// `bad-request`, `bad-spec`, `forbidden`, `encoder-missing`, `empty-source`, `request-id-reused`,
     /// `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`, `mixed-versions`, and
     /// what keeps the cluster from writing.
     pub async fn submit(&self, request: SubmitRequest) -> Result<Submitted, Problem> {
+        let named = self.tenant(Scope::Submit, &request.tenant)?;
         check(&request)?;
         let spec = spec::resolve(&request.spec)
             .map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))?;
-        let tenant = match request.tenant.as_str() {
+        let tenant = match named {
             "" => DEFAULT_TENANT.to_string(),
             tenant => tenant.to_string(),
         };
         let id = job_id(&tenant, &request.request_id);
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
-        if spec.chooses_streams() && self.table().local().feature_level() < STREAM_CHOICE_LEVEL {
-            return Err(Problem::new(
-                "mixed-versions",
-                "some node was last seen with a version that has no --program, --video-track or --ignore-dolby-vision",
-                "start it with the version of the others; `reelraft cluster status` lists the nodes",
-            ));
+        let state = self.table().local();
+        if spec.chooses_streams() {
+            all_know(&state, STREAM_CHOICE_LEVEL, "choose streams")?;
         }
-        let bounded = self.table().local().feature_level() >= HOUSEKEEPING_LEVEL;
+        if request.priority != 0 || request.max_retries.is_some() {
+            all_know(&state, PRIORITY_LEVEL, "tell jobs' priorities or retries")?;
+        }
+        let bounded = state.feature_level() >= HOUSEKEEPING_LEVEL;
+        drop(state);
         let bounds = bounded.then_some(JOB_BOUNDS);
         self.check_bounds(&id, &tenant, request.source_bytes, bounds)
             .await?;
         let command = Command::CreateJob(CreateJob {
-            tenant,
+            tenant: tenant.clone(),
             request_id: request.request_id,
             spec,
             source_name: request.source_name,
@@ -165,11 +175,13 @@ impl Api {
             source_fingerprint: request.source_fingerprint,
             unix_ms: unix_ms(),
             bounds,
+            priority: request.priority,
+            max_retries: request.max_retries,
         });
-        let (reply, state) = self.apply(command).await?;
+        let (reply, state) = self.apply(Scope::Submit, &tenant, command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;
         Ok(Submitted {
-            job: self.view(entry),
+            job: self.view(&entry),
             existed: reply.existed,
         })
     }
@@ -200,6 +212,21 @@ fn check(request: &SubmitRequest) -> Result<(), Problem> {
         return Err(bad_request(
             format!("the source's fingerprint is not {FINGERPRINT_DIGITS} hex digits"),
             "send BLAKE3 over the length, the head and the tail of the source",
+        ));
+    }
+    if request.priority.abs() > PRIORITY_MAX {
+        return Err(bad_request(
+            format!("a priority of {}", request.priority),
+            "give one from -10 to 10",
+        ));
+    }
+    if request
+        .max_retries
+        .is_some_and(|retries| retries > RETRIES_MAX)
+    {
+        return Err(bad_request(
+            format!("more than {RETRIES_MAX} retries"),
+            "give max_retries from 0 to 10",
         ));
     }
     if request.source_bytes == 0 {

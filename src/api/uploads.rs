@@ -3,9 +3,9 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use reelraft_model::Problem;
+use reelraft_model::{Problem, Scope};
 
-use super::{Api, Outgoing, limits::CLIENT_STALL};
+use super::{Api, Consistency, Outgoing, limits::CLIENT_STALL};
 use crate::data::{
     limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
     upload::{self, BrokenOff, Turn, UploadReply, UploadRequest},
@@ -17,7 +17,7 @@ impl Api {
     /// whatever becomes of the stream: open another on any node.
     ///
     /// # Errors
-    /// `too-busy`, and `client-lost` where the client says nothing.
+    /// `not-found`, `too-busy`, and `client-lost` where the client says nothing.
     pub async fn upload<S>(&self, mut incoming: S) -> Result<Outgoing<UploadReply>, Problem>
     where
         S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
@@ -27,13 +27,39 @@ impl Api {
             let cause = "the client did not say whose bytes it has";
             Problem::new("client-lost", cause, "open the upload again")
         })?;
-        let pass = self.doors.uploads.enter(self.chunks_held(first.as_ref()))?;
+        self.check_owner(first.as_ref()).await?;
+        let pass = self
+            .doors()
+            .uploads
+            .enter(self.chunks_held(first.as_ref()))?;
         let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
             Box::pin(stream::iter(first).chain(incoming));
         let turn = Turn::default();
-        let replies = upload::serve(self.context.data.clone(), incoming, turn.clone());
+        let replies = upload::serve(self.context().data.clone(), incoming, turn.clone());
         let replies = replies.map_err(|error| error.problem());
-        Ok(Outgoing::new(replies, pass, CLIENT_STALL).that_waits(turn))
+        Ok(Outgoing::new(replies, pass, self.welcome(), CLIENT_STALL).that_waits(turn))
+    }
+
+    /// Refuses the job of another tenant as one that there is not. Whether a job
+    /// can be uploaded is told by the upload itself.
+    async fn check_owner(
+        &self,
+        first: Option<&Result<UploadRequest, BrokenOff>>,
+    ) -> Result<(), Problem> {
+        let seen = self.seen(Scope::Submit, Consistency::Local).await?;
+        if self.sees_all() {
+            return Ok(());
+        }
+        let Some(Ok(UploadRequest::Open { job })) = first else {
+            return Ok(());
+        };
+        if seen.remembered(job).is_ok() {
+            return Ok(());
+        }
+        drop(seen);
+        // This replica may be behind.
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        seen.remembered(job).map(drop)
     }
 
     /// How many chunks an upload may hold at once, by its first message.

@@ -1,7 +1,7 @@
 //! Following a job: it now, and again whenever it changed, until it has ended.
 
 use reelraft_consensus::ConsensusError;
-use reelraft_model::Problem;
+use reelraft_model::{Problem, Scope};
 use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -28,8 +28,9 @@ impl Api {
     /// `not-found`, `too-busy`, and what keeps the cluster from reading; the
     /// stream ends with `no-leader` where there is none for long.
     pub async fn watch(&self, id: &str) -> Result<Outgoing<WatchEvent>, Problem> {
-        self.entry(id, Consistency::Linearizable).await?;
-        let pass = self.doors.watches.enter(1)?;
+        self.entry(Scope::Read, id, Consistency::Linearizable)
+            .await?;
+        let pass = self.doors().watches.enter(1)?;
         let (out, events) = mpsc::channel(WATCH_QUEUE);
         let (api, id) = (self.clone(), id.to_string());
         tokio::spawn(async move {
@@ -41,6 +42,7 @@ impl Api {
         Ok(Outgoing::new(
             ReceiverStream::new(events),
             pass,
+            self.welcome(),
             CLIENT_STALL,
         ))
     }
@@ -54,7 +56,7 @@ impl Api {
         loop {
             applied.borrow_and_update();
             let state = self.table().local();
-            let entry = state.job(id).ok_or_else(|| not_found(id))?.clone();
+            let entry = state.job(id).ok_or_else(|| not_found(id))?;
             drop(state);
             let leadership = self.table().leadership().borrow().clone();
             if leadership.leader.is_some() {

@@ -17,7 +17,7 @@ use futures::{FutureExt, StreamExt, stream::FuturesUnordered};
 use reelraft_proto::{
     auth::Secret,
     dial,
-    v1::{cluster_client::ClusterClient, jobs_client::JobsClient},
+    v1::{access_client::AccessClient, cluster_client::ClusterClient, jobs_client::JobsClient},
 };
 use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
@@ -31,7 +31,7 @@ use crate::{
     render::screen::Screen,
 };
 
-/// A connection that attaches the cluster's secret to every call.
+/// A connection that attaches the cluster's secret, or a key, to every call.
 pub type Link = InterceptedService<Wire, Secret>;
 
 /// Several endpoints, of which one is in use.
@@ -282,6 +282,24 @@ impl Client {
         .await
     }
 
+    /// One unary call about keys and tenants, retried until it is answered.
+    ///
+    /// # Errors
+    /// The node's refusal, or that no node answers.
+    pub async fn call_access<M, T>(
+        &mut self,
+        message: M,
+        method: impl AsyncFn(AccessClient<Link>, Request<M>) -> Result<Response<T>, Status>,
+    ) -> Result<T, CliError>
+    where
+        M: Clone,
+    {
+        self.call_any(message, async |link, request| {
+            method(AccessClient::new(link), request).await
+        })
+        .await
+    }
+
     async fn call_any<M, T>(
         &mut self,
         message: M,
@@ -352,7 +370,8 @@ impl Client {
 
         // A node that has no room now serves its turn: whoever follows a job
         // waits for that, and does not take it for an outage.
-        let busy = problem_of(status).kind == "too-busy";
+        let kind = problem_of(status).kind;
+        let busy = matches!(kind.as_str(), "too-busy" | "too-many-requests");
         if busy && self.follows_job {
             retries.since = None;
         }

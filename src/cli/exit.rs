@@ -47,7 +47,7 @@ const MEANINGS: [Meaning; 14] = [
         hint: "most voters must be running; see `reelraft cluster status`",
     },
     Meaning {
-        kinds: &["too-busy"],
+        kinds: &["too-busy", "too-many-requests"],
         exit: UNREACHABLE,
         hint: "try again in a while, or name more nodes with --endpoints",
     },
@@ -95,7 +95,7 @@ const MEANINGS: [Meaning; 14] = [
     Meaning {
         kinds: &["unauthenticated", "permission-denied"],
         exit: FAILED,
-        hint: "set REELRAFT_SECRET to the cluster's secret",
+        hint: "set REELRAFT_KEY to a key, or REELRAFT_SECRET to the cluster's secret",
     },
     Meaning {
         kinds: &["unimplemented", "nonsense"],

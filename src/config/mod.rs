@@ -18,7 +18,7 @@ use self::{
 };
 pub use self::{
     origin::{Shown, json, table, variable},
-    secrets::client_secret,
+    secrets::client_credential,
     variables::misspelt,
 };
 use crate::limits::{

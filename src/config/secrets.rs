@@ -3,7 +3,7 @@
 
 use std::{fs::File, io::Read};
 
-use reelraft_model::Problem;
+use reelraft_model::{KEY_PREFIX, KeyText, Problem};
 use reelraft_proto::auth::Secret;
 
 use super::origin::{Picker, bad, variable};
@@ -51,6 +51,12 @@ fn pick_secret(
         (None, Some(path)) => read_file(&path)?,
         (None, None) => String::new(),
     };
+    if text.starts_with(KEY_PREFIX) {
+        return Err(bad(
+            format!("the {} is a client's key", key.replace('_', " ")),
+            "give a node a secret of its own; clients give a key as REELRAFT_KEY",
+        ));
+    }
     Secret::new(&text).ok_or_else(|| {
         bad(
             format!(
@@ -62,17 +68,37 @@ fn pick_secret(
     })
 }
 
-/// A client's secret: its flag, else REELRAFT_SECRET, else what the file that
-/// REELRAFT_SECRET_FILE names has; empty for none.
+/// What a client shows: the first of `--key`, `--secret`, REELRAFT_KEY, the file
+/// that REELRAFT_KEY_FILE names, and the same of REELRAFT_SECRET; empty for none.
 ///
 /// # Errors
-/// `bad-config` for a variable or a file that can't be read.
-pub fn client_secret(flag: Option<String>) -> Result<String, Problem> {
-    let text = flag.map_or_else(|| variable("REELRAFT_SECRET"), |text| Ok(Some(text)))?;
-    match (text, variable("REELRAFT_SECRET_FILE")?) {
-        (Some(text), _) => Ok(text),
-        (None, Some(path)) => read_file(&path),
-        (None, None) => Ok(String::new()),
+/// `bad-config` for a variable or a file that can't be read, and for a key that
+/// is none.
+pub fn client_credential(
+    key_flag: Option<String>,
+    secret_flag: Option<String>,
+) -> Result<String, Problem> {
+    let key = match (key_flag, &secret_flag) {
+        (Some(key), _) => Some(key),
+        (None, Some(_)) => None,
+        (None, None) => given("REELRAFT_KEY", "REELRAFT_KEY_FILE")?,
+    };
+    match (key, secret_flag) {
+        (Some(key), _) if KeyText::parse(&key).is_none() => Err(bad(
+            "REELRAFT_KEY, or --key, is no key",
+            "give it as `reelraft key create` printed it; it begins with rrk_",
+        )),
+        (Some(text), _) | (None, Some(text)) => Ok(text),
+        (None, None) => Ok(given("REELRAFT_SECRET", "REELRAFT_SECRET_FILE")?.unwrap_or_default()),
+    }
+}
+
+/// A variable's text, else that of the file which another names.
+fn given(name: &str, file_name: &str) -> Result<Option<String>, Problem> {
+    match (variable(name)?, variable(file_name)?) {
+        (Some(text), _) => Ok(Some(text)),
+        (None, Some(path)) => read_file(&path).map(Some),
+        (None, None) => Ok(None),
     }
 }
 

@@ -2,7 +2,7 @@
 //! job has from the other homes, those that retire too. What it needs is a query over the table, so
 //! a copy that was cut off just goes on with the next look.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{
@@ -208,6 +208,43 @@ impl DataPlane {
                 }
             }
             Ok(removed)
+        })
+        .await
+    }
+
+    /// The blobs on this disk that an unfinished job does not need: the table does
+    /// not name them, and they are no chunks of its source.
+    ///
+    /// # Errors
+    /// What the disk refuses, also where the source's manifest is not here.
+    pub async fn unneeded(&self, entry: &JobEntry) -> Result<Vec<String>, DataError> {
+        let (store, job, manifest) = (
+            self.store.clone(),
+            entry.job.id.clone(),
+            entry.job.manifest.clone(),
+        );
+        let mut needed: BTreeSet<String> = entry.blobs().into_iter().collect();
+        blocking(move || {
+            let bytes = store.reader(&job, &manifest)?;
+            let bytes = bytes.read(0, bytes.total_bytes() as usize)?;
+            needed.extend(Manifest::decode(&manifest, &bytes)?.chunks());
+            let stored = store.list(&job)?.into_iter().map(|stored| stored.hash);
+            Ok(stored.filter(|hash| !needed.contains(hash)).collect())
+        })
+        .await
+    }
+
+    /// Removes some blobs of a job from this disk.
+    ///
+    /// # Errors
+    /// What the disk refuses.
+    pub async fn remove_blobs(&self, job: &str, hashes: Vec<String>) -> Result<(), DataError> {
+        let (store, job) = (self.store.clone(), job.to_string());
+        blocking(move || {
+            for hash in hashes {
+                store.remove(&job, &hash)?;
+            }
+            Ok(())
         })
         .await
     }

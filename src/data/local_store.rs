@@ -236,7 +236,7 @@ impl LocalStore {
     ) -> Result<BTreeMap<u64, Chunk>, DataError> {
         reelraft_storage::blobs::check_job(job)?;
         self.reach(log_index).await?;
-        let known = self.table.local().job(job).is_some();
+        let known = self.table.local().has_job(job);
         if !known {
             return Err(DataError::NoSuchJob {
                 job: job.to_string(),

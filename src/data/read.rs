@@ -40,7 +40,7 @@ impl DataPlane {
         let newer = state
             .job(&entry.job.id)
             .filter(|newer| newer.job.epoch > entry.job.epoch);
-        newer.cloned().unwrap_or_else(|| Arc::new(entry.clone()))
+        newer.unwrap_or_else(|| Arc::new(entry.clone()))
     }
 
     /// Reads a range of a blob. What is one block at most is checked here by

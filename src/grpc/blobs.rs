@@ -13,7 +13,7 @@ use super::{
     limits::{JOURNAL_PAGE, READ_TURN, READS_MAX},
 };
 use crate::{
-    api::{Door, Outgoing},
+    api::{Door, Outgoing, Welcome},
     data::{
         DataError, LocalStore, PutTicket,
         limits::{PARTS_AHEAD, STALL_TIMEOUT},
@@ -133,7 +133,12 @@ impl Blobs for BlobService {
             Err(error) => Err(error.problem()),
         });
         let first = first.map(|(total_bytes, data)| Ok(v1::ReadPart { data, total_bytes }));
-        let parts = Outgoing::new(stream::iter(first).chain(rest), pass, STALL_TIMEOUT);
+        let parts = Outgoing::new(
+            stream::iter(first).chain(rest),
+            pass,
+            Welcome::for_good(),
+            STALL_TIMEOUT,
+        );
         Ok(Response::new(Box::pin(parts.map_err(convert::status))))
     }
 

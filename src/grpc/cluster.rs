@@ -3,21 +3,11 @@
 use reelraft_proto::v1::{self, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
-use super::{convert::wire_status, jobs::consistency};
-use crate::api::Api;
+use super::{convert::wire_status, jobs::consistency, places::api_of};
 
-/// The `Cluster` service of one node.
+/// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
-pub struct ClusterService {
-    api: Api,
-}
-
-impl ClusterService {
-    /// The service over what a client may ask.
-    pub fn new(api: Api) -> Self {
-        ClusterService { api }
-    }
-}
+pub struct ClusterService;
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
@@ -25,8 +15,9 @@ impl Cluster for ClusterService {
         &self,
         request: Request<v1::StatusRequest>,
     ) -> Result<Response<v1::StatusResponse>, Status> {
+        let api = api_of(&request)?;
         let local = request.into_inner().local;
-        let status = self.api.cluster_status(consistency(local));
+        let status = api.cluster_status(consistency(local));
         Ok(Response::new(wire_status(status)))
     }
 }

@@ -59,6 +59,8 @@ pub fn wire_job(view: JobView) -> v1::Job {
         problem,
         created_unix_ms,
         ended_unix_ms,
+        priority,
+        max_retries,
         // The rest is for nodes alone.
         ..
     } = job;
@@ -88,6 +90,8 @@ pub fn wire_job(view: JobView) -> v1::Job {
         makers,
         plan_note,
         proof_hash,
+        priority,
+        max_retries,
     }
 }
 

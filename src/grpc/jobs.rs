@@ -14,23 +14,13 @@ use super::{
     convert_upload::{upload_request, wire_reply},
     limits::FETCH_PART_BYTES,
     listener::stream_end,
+    places::api_of,
 };
-use crate::api::{
-    Api, Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest,
-};
+use crate::api::{Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest};
 
-/// The `Jobs` service of one node.
+/// The `Jobs` service of one node, over what each caller may ask.
 #[derive(Clone)]
-pub struct JobsService {
-    api: Api,
-}
-
-impl JobsService {
-    /// The service over what a client may ask.
-    pub fn new(api: Api) -> Self {
-        JobsService { api }
-    }
-}
+pub struct JobsService;
 
 type Out<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
@@ -52,6 +42,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::SubmitRequest>,
     ) -> Result<Response<v1::SubmitResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::SubmitRequest {
             tenant,
             request_id,
@@ -59,6 +50,8 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            priority,
+            max_retries,
         } = request.into_inner();
         let request = SubmitRequest {
             tenant,
@@ -67,8 +60,10 @@ impl Jobs for JobsService {
             source_name,
             source_bytes,
             source_fingerprint,
+            priority,
+            max_retries,
         };
-        let Submitted { job, existed } = self.api.submit(request).await.map_err(status)?;
+        let Submitted { job, existed } = api.submit(request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitResponse {
             job: Some(wire_job(job)),
             existed,
@@ -79,16 +74,18 @@ impl Jobs for JobsService {
         &self,
         request: Request<Streaming<v1::UploadClient>>,
     ) -> Result<Response<Self::UploadStream>, Status> {
+        let api = api_of(&request)?;
         let incoming = request.into_inner().map(upload_request);
-        let replies = self.api.upload(incoming).await.map_err(status)?;
+        let replies = api.upload(incoming).await.map_err(status)?;
         replies.on_stall(stream_end());
         let replies = replies.map_ok(wire_reply).map_err(status);
         Ok(Response::new(Box::pin(replies)))
     }
 
     async fn get(&self, request: Request<v1::GetRequest>) -> Result<Response<v1::Job>, Status> {
+        let api = api_of(&request)?;
         let v1::GetRequest { job, local } = request.into_inner();
-        let view = self.api.job(&job, consistency(local)).await;
+        let view = api.job(&job, consistency(local)).await;
         Ok(Response::new(wire_job(view.map_err(status)?)))
     }
 
@@ -96,6 +93,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::ListRequest>,
     ) -> Result<Response<v1::ListResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::ListRequest {
             tenant,
             page_size,
@@ -111,7 +109,7 @@ impl Jobs for JobsService {
         let Page {
             items,
             next_page_token,
-        } = self.api.list(request).await.map_err(status)?;
+        } = api.list(request).await.map_err(status)?;
         Ok(Response::new(v1::ListResponse {
             jobs: items.into_iter().map(wire_job).collect(),
             next_page_token,
@@ -122,25 +120,29 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::WatchRequest>,
     ) -> Result<Response<Self::WatchStream>, Status> {
+        let api = api_of(&request)?;
         let id = request.into_inner().job;
-        let events = self.api.watch(&id).await.map_err(status)?;
+        let events = api.watch(&id).await.map_err(status)?;
         events.on_stall(stream_end());
         let events = events.map_ok(wire_event).map_err(status);
         Ok(Response::new(Box::pin(events)))
     }
 
     async fn cancel(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let cancelled = self.api.cancel(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let cancelled = api.cancel(&request.into_inner().job).await;
         Ok(Response::new(wire_job(cancelled.map_err(status)?)))
     }
 
     async fn replan(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let planned = self.api.replan(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let planned = api.replan(&request.into_inner().job).await;
         Ok(Response::new(wire_job(planned.map_err(status)?)))
     }
 
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
-        let deleted = self.api.delete(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let deleted = api.delete(&request.into_inner().job).await;
         Ok(Response::new(wire_job(deleted.map_err(status)?)))
     }
 
@@ -148,6 +150,7 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::TasksRequest>,
     ) -> Result<Response<v1::TasksResponse>, Status> {
+        let api = api_of(&request)?;
         let v1::TasksRequest {
             job,
             page_size,
@@ -161,7 +164,7 @@ impl Jobs for JobsService {
         let Page {
             items,
             next_page_token,
-        } = self.api.tasks(request).await.map_err(status)?;
+        } = api.tasks(request).await.map_err(status)?;
         Ok(Response::new(v1::TasksResponse {
             tasks: items.iter().map(wire_task).collect(),
             next_page_token,
@@ -172,7 +175,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::ProofResponse>, Status> {
-        let proof = self.api.proof(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let proof = api.proof(&request.into_inner().job).await;
         let json = proof.map_err(status)?;
         Ok(Response::new(v1::ProofResponse { json }))
     }
@@ -181,7 +185,8 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::JobRef>,
     ) -> Result<Response<v1::ReferenceResponse>, Status> {
-        let reference = self.api.reference(&request.into_inner().job).await;
+        let api = api_of(&request)?;
+        let reference = api.reference(&request.into_inner().job).await;
         Ok(Response::new(wire_reference(reference.map_err(status)?)))
     }
 
@@ -189,8 +194,9 @@ impl Jobs for JobsService {
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
+        let api = api_of(&request)?;
         let v1::FetchRequest { job, offset } = request.into_inner();
-        let output = self.api.fetch(&job, offset).await.map_err(status)?;
+        let output = api.fetch(&job, offset).await.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
     }
@@ -240,7 +246,7 @@ mod tests {
     use reelraft_model::Problem;
 
     use super::*;
-    use crate::api::{Door, Outgoing};
+    use crate::api::{Door, Outgoing, Welcome};
 
     fn output(parts: Vec<Result<Bytes, Problem>>) -> Output {
         Output {
@@ -250,6 +256,7 @@ mod tests {
             parts: Outgoing::new(
                 stream::iter(parts),
                 Door::new("downloads", 1).enter(1).unwrap(),
+                Welcome::for_good(),
                 std::time::Duration::from_secs(60),
             ),
         }

@@ -5,10 +5,12 @@
 //! The types of the wire stand here and in `proto` alone; [`convert`] turns
 //! them into ours.
 
+mod access;
 pub mod blob_client;
 pub(crate) mod blobs;
 mod cluster;
 pub(crate) mod convert;
+pub(crate) mod convert_access;
 mod convert_session;
 pub(crate) mod convert_spec;
 mod convert_upload;

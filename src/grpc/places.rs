@@ -10,7 +10,7 @@ use std::{
 };
 
 use reelraft_model::Problem;
-use reelraft_proto::auth::Gate;
+use reelraft_proto::auth::{Gate, credential};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Status, service::Interceptor};
 
@@ -20,6 +20,7 @@ use super::{
         CALLS_WITHOUT_SECRET_MAX, CLIENTS_MAX, IDLE_GIVES_WAY_AFTER, NEWCOMERS_MAX, PEERS_MAX,
     },
 };
+use crate::api::{Access, Api};
 
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -233,31 +234,42 @@ impl Connection {
     }
 }
 
-/// Checks the secret of a call, and gives its connection a place.
+/// Checks the secret or key of a call, and gives its connection a place.
 #[derive(Clone)]
-pub struct Admission {
-    gate: Gate,
-    role: Role,
-}
-
-impl Admission {
-    /// A check for the services that a role may call.
-    pub fn new(gate: Gate, role: Role) -> Self {
-        Admission { gate, role }
-    }
+pub enum Admission {
+    /// To what nodes ask of each other.
+    Peers(Gate),
+    /// To what clients ask. The call carries on what this one may ask.
+    Clients(Access),
 }
 
 impl Interceptor for Admission {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
-        let request = self.gate.call(request)?;
+        let (mut request, api, role) = match self {
+            Admission::Peers(gate) => (gate.call(request)?, None, Role::Peer),
+            Admission::Clients(access) => {
+                let api = access.admit(credential(&request)).map_err(status)?;
+                (request, Some(api), Role::Client)
+            }
+        };
         // There is none without a listener.
         if let Some(connection) = request.extensions().get::<Connection>() {
-            connection
-                .admit(self.role, Instant::now())
-                .map_err(status)?;
+            connection.admit(role, Instant::now()).map_err(status)?;
+        }
+        if let Some(api) = api {
+            request.extensions_mut().insert(api);
         }
         Ok(request)
     }
+}
+
+/// What whoever makes a call may ask.
+///
+/// # Errors
+/// `unauthenticated` where nobody has let it in.
+pub(super) fn api_of<T>(request: &Request<T>) -> Result<Api, Status> {
+    let api = request.extensions().get::<Api>().cloned();
+    api.ok_or_else(|| Status::unauthenticated("nobody has let this call in"))
 }
 
 #[cfg(test)]

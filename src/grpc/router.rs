@@ -5,10 +5,10 @@ use std::sync::Arc;
 use axum::routing::any_service;
 use reelraft_consensus::Cluster;
 use reelraft_proto::{
-    auth::{Gate, Secret},
+    auth::Gate,
     v1::{
-        self, blobs_server::BlobsServer, cluster_server::ClusterServer, jobs_server::JobsServer,
-        workers_server::WorkersServer,
+        self, access_server::AccessServer, blobs_server::BlobsServer,
+        cluster_server::ClusterServer, jobs_server::JobsServer, workers_server::WorkersServer,
     },
 };
 use tokio::sync::Semaphore;
@@ -19,28 +19,28 @@ use tonic::{
 use tonic_web::GrpcWebLayer;
 
 use super::{
+    access::AccessService,
     blobs::BlobService,
     cluster::ClusterService,
     jobs::JobsService,
     limits::{MESSAGE_BYTES_MAX, REFLECTIONS_MAX, SMALL_REQUEST_BYTES_MAX},
-    places::{Admission, Role},
+    places::Admission,
     small_calls::{FewCalls, SmallCalls},
     workers::WorkerService,
 };
-use crate::{api::Api, data::DataPlane, node::leader::intake::Intake};
+use crate::{api::Access, data::DataPlane, node::leader::intake::Intake};
 
 /// The services of one node. What nodes ask of each other takes their own
-/// secret; what clients ask takes either.
+/// secret; what clients ask is let in by `access`.
 pub async fn services(
-    secret: &Secret,
-    peer_secret: &Secret,
+    peers: Gate,
     data: &Arc<DataPlane>,
     cluster: &Cluster,
     intake: Intake,
-    api: Api,
+    access: Access,
 ) -> Routes {
-    let for_peers = Admission::new(peer_secret.gate(), Role::Peer);
-    let for_clients = Admission::new(secret.gate_or(peer_secret), Role::Client);
+    let for_clients = Admission::Clients(access);
+    let for_peers = Admission::Peers(peers);
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
         .set_serving::<JobsServer<JobsService>>()
@@ -62,7 +62,7 @@ pub async fn services(
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
-    let (jobs, cluster_status) = for_any_client(api);
+    let (jobs, cluster_status, keys) = for_any_client();
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))
@@ -73,36 +73,39 @@ pub async fn services(
             for_peers,
         ))
         .add_service(InterceptedService::new(jobs, for_clients.clone()))
+        .add_service(InterceptedService::new(keys, for_clients.clone()))
         .add_service(InterceptedService::new(cluster_status, for_clients))
 }
 
 /// What clients ask, as gRPC-Web: for the HTTP port, whose proxies pass no
-/// gRPC. Uploads, which are streams in both directions, go another way there.
-pub fn web_services(gate: Gate, api: Api) -> axum::Router {
-    let (jobs, cluster_status) = for_any_client(api);
-    let served = Routes::new(InterceptedService::new(jobs, gate.clone()))
-        .add_service(InterceptedService::new(cluster_status, gate))
+/// gRPC, and which says of each call who makes it. Uploads, which are streams in
+/// both directions, go another way there.
+pub fn web_services() -> axum::Router {
+    let (jobs, cluster_status, keys) = for_any_client();
+    let served = Routes::new(jobs)
+        .add_service(cluster_status)
+        .add_service(keys)
         .into_axum_router()
         .layer(GrpcWebLayer::new());
     let names = [
         JobsServer::<JobsService>::NAME,
         ClusterServer::<ClusterService>::NAME,
+        AccessServer::<AccessService>::NAME,
     ];
     names.iter().fold(axum::Router::new(), |router, name| {
         router.route(&format!("/{name}/{{call}}"), any_service(served.clone()))
     })
 }
 
-fn for_any_client(
-    api: Api,
-) -> (
+fn for_any_client() -> (
     SmallCalls<JobsServer<JobsService>>,
     SmallCalls<ClusterServer<ClusterService>>,
+    SmallCalls<AccessServer<AccessService>>,
 ) {
-    let jobs =
-        JobsServer::new(JobsService::new(api.clone())).max_decoding_message_size(MESSAGE_BYTES_MAX);
+    let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
     (
         SmallCalls::new(jobs).but("Upload"),
-        SmallCalls::new(ClusterServer::new(ClusterService::new(api))),
+        SmallCalls::new(ClusterServer::new(ClusterService)),
+        SmallCalls::new(AccessServer::new(AccessService)),
     )
 }

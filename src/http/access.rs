@@ -1,35 +1,51 @@
-//! Who may ask. The secret of the cluster is a bearer token here, or a header of
-//! its own. Without a secret only loopback is served, and there the browser of
+//! Who may ask. The secret of the cluster, or a key, is a bearer token here, or
+//! a header of its own. Without a secret only loopback is served, and there the browser of
 //! whoever sits at the machine is kept from being used by a stranger's page: by
 //! its `Origin`, and by `Host`, which a rebound name can't forge.
 
-use axum::http::{HeaderMap, Uri, header, uri::Authority};
-use reelraft_model::Problem;
-use reelraft_proto::auth::Gate;
+use axum::{
+    extract::Request,
+    http::{HeaderMap, Uri, header, uri::Authority},
+};
+use reelraft_model::{Problem, Scope};
+
+use crate::api::{Access, Api};
 
 const API_KEY: &str = "x-api-key";
 
-/// Lets a request in.
+/// Lets a request in; what it may ask.
 ///
 /// # Errors
-/// `unauthenticated`, and `forbidden` for a page of another site.
-pub fn check(gate: &Gate, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-    if gate.is_open() {
-        return check_origin(uri, headers);
+/// `unauthenticated`, `too-many-requests`, and `forbidden` for a page of another
+/// site.
+pub fn admit(access: &Access, request: &Request) -> Result<Api, Problem> {
+    if access.is_open() {
+        check_origin(request.uri(), request.headers())?;
     }
+    access.admit(credential(request.headers()))
+}
+
+/// Whether one that was let in may use its method. What changes something takes
+/// a scope, before anything of the request is read.
+///
+/// # Errors
+/// `forbidden`.
+pub fn allow(request: &Request) -> Result<(), Problem> {
+    let scope = match request.method().is_safe() {
+        true => Scope::Read,
+        false => Scope::Submit,
+    };
+    let api = request.extensions().get::<Api>();
+    api.map_or(Ok(()), |api| api.takes(scope))
+}
+
+fn credential(headers: &HeaderMap) -> &[u8] {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
     });
     let key = headers.get(API_KEY).map(|value| value.as_bytes());
-    match gate.admits(bearer.or(key).unwrap_or_default()) {
-        true => Ok(()),
-        false => Err(Problem::new(
-            "unauthenticated",
-            "the cluster's secret is missing or wrong",
-            "send it as `Authorization: Bearer SECRET` or as `X-API-Key: SECRET`",
-        )),
-    }
+    bearer.or(key).unwrap_or_default()
 }
 
 fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
@@ -74,57 +90,56 @@ fn forbidden(cause: &str) -> Problem {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use reelraft_proto::auth::Secret;
-
     use super::*;
 
-    fn kind(secret: &str, headers: &[(&'static str, &str)]) -> Option<String> {
-        let gate = Secret::new(secret).unwrap().gate();
-        let mut map = HeaderMap::new();
-        for (name, value) in headers {
-            map.insert(*name, value.parse().unwrap());
-        }
-        let uri = "/api/v1/jobs".parse().unwrap();
-        check(&gate, &uri, &map).err().map(|problem| problem.kind)
+    fn map(headers: &[(&'static str, &str)]) -> HeaderMap {
+        let named = headers.iter().map(|(name, value)| {
+            let name = header::HeaderName::from_static(name);
+            (name, value.parse().unwrap())
+        });
+        named.collect()
     }
 
     #[test]
-    fn a_secret_is_asked_for_where_there_is_one() {
-        let wrong = Some("unauthenticated".to_string());
-        assert_eq!(kind("swordfish", &[]), wrong);
-        assert_eq!(
-            kind("swordfish", &[("authorization", "Bearer sword")]),
-            wrong
-        );
-        assert_eq!(kind("swordfish", &[("authorization", "swordfish")]), wrong);
+    fn a_credential_is_a_bearer_token_or_a_header_of_its_own() {
         for (name, value) in [
             ("authorization", "Bearer swordfish"),
             ("authorization", "bearer swordfish"),
             ("x-api-key", "swordfish"),
         ] {
-            assert_eq!(kind("swordfish", &[(name, value)]), None, "{name}");
+            let headers = map(&[(name, value)]);
+            assert_eq!(credential(&headers), b"swordfish", "{name}");
+        }
+        for other in ["swordfish", "Basic swordfish", "Bearer", ""] {
+            let headers = map(&[("authorization", other)]);
+            assert_eq!(credential(&headers), b"", "{other}");
         }
     }
 
     #[test]
     fn without_one_no_page_of_another_site_gets_in() {
+        let kind = |headers: &[(&'static str, &str)]| {
+            let uri = "/api/v1/jobs".parse().unwrap();
+            let refused = check_origin(&uri, &map(headers)).err();
+            refused.map(|problem| problem.kind)
+        };
         for host in [
             "localhost:8401",
             "127.0.0.1:8401",
             "[::1]:8401",
             "127.0.0.2",
         ] {
-            assert_eq!(kind("", &[("host", host)]), None, "{host}");
+            assert_eq!(kind(&[("host", host)]), None, "{host}");
         }
         let refused = Some("forbidden".to_string());
         for host in ["evil.example:8401", "10.0.0.1", "localhost.evil.example"] {
-            assert_eq!(kind("", &[("host", host)]), refused, "{host}");
+            assert_eq!(kind(&[("host", host)]), refused, "{host}");
         }
-        assert_eq!(kind("", &[]), refused);
+        assert_eq!(kind(&[]), refused);
         let own = ("host", "localhost:8401");
-        assert_eq!(kind("", &[own, ("origin", "http://localhost:8401")]), None);
+        assert_eq!(kind(&[own, ("origin", "http://localhost:8401")]), None);
         for origin in ["http://evil.example", "null", "http://localhost:3000"] {
-            assert_eq!(kind("", &[own, ("origin", origin)]), refused, "{origin}");
+            assert_eq!(kind(&[own, ("origin", origin)]), refused, "{origin}");
         }
     }
 }

@@ -7,7 +7,12 @@ use axum::{
 };
 use reelraft_proto::documents::Status;
 
-use super::{documents::json, faces::Faces, refusal::Answer, request::known};
+use super::{
+    documents::json,
+    faces::{Faces, Port},
+    refusal::Answer,
+    request::known,
+};
 use crate::{api::Consistency, grpc::convert::wire_status};
 
 /// `GET /healthz`: whether the process answers.
@@ -16,8 +21,8 @@ pub async fn alive() -> &'static str {
 }
 
 /// `GET /readyz`: whether this node can serve clients, a line a check.
-pub async fn ready(State(faces): State<Faces>) -> Response {
-    let status = faces.api.cluster_status(Consistency::Local);
+pub async fn ready(State(port): State<Port>) -> Response {
+    let status = port.access.operator().cluster_status(Consistency::Local);
     let own = status
         .nodes
         .iter()
@@ -44,7 +49,7 @@ pub async fn ready(State(faces): State<Faces>) -> Response {
 }
 
 /// `GET /cluster`.
-pub async fn cluster(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn cluster(faces: Faces, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
     Ok(json(StatusCode::OK, &Status::from(&status)))

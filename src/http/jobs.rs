@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -15,8 +14,8 @@ use serde_json::{Map, Value};
 use super::{
     documents::{json, json_text},
     faces::{Faces, JobId},
-    refusal::{Answer, Refusal},
-    request::{header_text, json_body, known, request_id},
+    refusal::Answer,
+    request::{header_text, json_body, known, page_size, request_id},
     server::Cut,
     spec,
 };
@@ -38,10 +37,13 @@ struct Create {
     tenant: String,
     #[serde(default)]
     spec: Map<String, Value>,
+    #[serde(default)]
+    priority: i32,
+    max_retries: Option<u32>,
 }
 
 /// `POST /jobs`.
-pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) -> Answer {
+pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
     let request_id = request_id(&headers)?;
     let Create {
         source_bytes,
@@ -49,6 +51,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         source_fingerprint,
         tenant,
         spec,
+        priority,
+        max_retries,
     } = json_body(body).await?;
     let request = SubmitRequest {
         tenant,
@@ -60,6 +64,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
         },
         source_name,
         source_bytes,
+        priority,
+        max_retries,
     };
     let submitted = faces.api.submit(request).await?;
     let status = match submitted.existed {
@@ -75,7 +81,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, body: Body) 
 }
 
 /// `GET /jobs`.
-pub async fn list(State(faces): State<Faces>, uri: Uri) -> Answer {
+pub async fn list(faces: Faces, uri: Uri) -> Answer {
     let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
     let request = ListRequest {
         tenant,
@@ -91,46 +97,37 @@ pub async fn list(State(faces): State<Faces>, uri: Uri) -> Answer {
     Ok(json(StatusCode::OK, &JobList::new(&jobs, &next_page_token)))
 }
 
-fn page_size(text: &str) -> Result<u32, Refusal> {
-    match text {
-        "" => Ok(0),
-        text => text.parse().map_err(|_| {
-            Refusal::bad_request("page_size is no number", "give a number, or leave it out")
-        }),
-    }
-}
-
 fn job(view: Result<JobView, Problem>) -> Answer {
     let job = wire_job(view?);
     Ok(json(StatusCode::OK, &Job::from(&job)))
 }
 
 /// `GET /jobs/{id}`.
-pub async fn show(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn show(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.job(&id, Consistency::Linearizable).await)
 }
 
 /// `DELETE /jobs/{id}`.
-pub async fn delete(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn delete(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.delete(&id).await)
 }
 
 /// `POST /jobs/{id}/cancel`.
-pub async fn cancel(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn cancel(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.cancel(&id).await)
 }
 
 /// `POST /jobs/{id}/replan`.
-pub async fn replan(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn replan(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.replan(&id).await)
 }
 
 /// `GET /jobs/{id}/tasks`.
-pub async fn tasks(State(faces): State<Faces>, JobId(job): JobId, uri: Uri) -> Answer {
+pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
     let [size, page_token] = known(&uri, ["page_size", "page_token"])?;
     let request = TasksRequest {
         job,
@@ -149,13 +146,13 @@ pub async fn tasks(State(faces): State<Faces>, JobId(job): JobId, uri: Uri) -> A
 }
 
 /// `GET /jobs/{id}/proof`.
-pub async fn proof(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn proof(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     Ok(json_text(StatusCode::OK, faces.api.proof(&id).await?))
 }
 
 /// `GET /jobs/{id}/reference`.
-pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -> Answer {
+pub async fn reference(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let reference = wire_reference(faces.api.reference(&id).await?);
     Ok(json(StatusCode::OK, &Reference::from(&reference)))
@@ -166,7 +163,7 @@ pub async fn reference(State(faces): State<Faces>, JobId(id): JobId, uri: Uri) -
 /// is the job's state: a client that has seen how the job ended is told by 204
 /// not to come again.
 pub async fn events(
-    State(faces): State<Faces>,
+    faces: Faces,
     JobId(id): JobId,
     cut: Cut,
     headers: HeaderMap,

@@ -4,12 +4,11 @@
 use std::fmt::Write;
 
 use axum::{
-    extract::State,
     http::{HeaderValue, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 
-use super::faces::Faces;
+use super::{faces::Faces, refusal::Answer};
 use crate::{
     api::{Census, Consistency},
     node::messages::NodeStatus,
@@ -52,12 +51,12 @@ const OF_NODES: [OfNode; 6] = [
 ];
 
 /// `GET /metrics`.
-pub async fn get(State(faces): State<Faces>) -> Response {
-    let census = faces.api.census(Consistency::Linearizable);
+pub async fn get(faces: Faces) -> Answer {
+    let census = faces.api.census(Consistency::Linearizable)?;
     let mut response = text(&census).into_response();
     let format = HeaderValue::from_static(FORMAT);
     response.headers_mut().insert(header::CONTENT_TYPE, format);
-    response
+    Ok(response)
 }
 
 fn text(census: &Census) -> String {

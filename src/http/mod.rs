@@ -13,6 +13,7 @@ mod documents;
 mod faces;
 mod health;
 mod jobs;
+mod keys;
 pub mod limits;
 mod metrics;
 mod outputs;
@@ -27,4 +28,4 @@ mod tails;
 mod transcode;
 mod tus;
 
-pub use self::{faces::Faces, router::router};
+pub use self::{faces::Port, router::router};

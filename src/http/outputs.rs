@@ -2,7 +2,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header},
     response::{IntoResponse, Response},
 };
@@ -24,7 +23,7 @@ const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 
 /// `GET` and `HEAD /jobs/{id}/output`.
 pub async fn get(
-    State(faces): State<Faces>,
+    faces: Faces,
     JobId(id): JobId,
     cut: Cut,
     method: Method,

@@ -66,6 +66,50 @@ pub fn known<const N: usize>(uri: &Uri, names: [&str; N]) -> Result<[String; N],
     Ok(values)
 }
 
+/// What a query says of a job's turn and its retries, and the other pairs of it.
+///
+/// # Errors
+/// As [`query`], and `bad-request` where they are no numbers.
+pub fn turn(uri: &Uri) -> Result<(Turn, Vec<(String, String)>), Refusal> {
+    let mut turn = Turn::default();
+    let mut others = Vec::new();
+    for (name, value) in query(uri)? {
+        let known = match name.replace('-', "_").as_str() {
+            "priority" => value.parse().map(|priority| turn.priority = priority),
+            "max_retries" => value.parse().map(|max| turn.max_retries = Some(max)),
+            _ => {
+                others.push((name, value));
+                continue;
+            }
+        };
+        known.map_err(|_| {
+            let cause = format!("{name} is no whole number in its range");
+            Refusal::bad_request(cause, "give a number, or leave it out")
+        })?;
+    }
+    Ok((turn, others))
+}
+
+/// When a job's turn is, and how often it is tried again.
+#[derive(Debug, Default, PartialEq)]
+pub struct Turn {
+    pub priority: i32,
+    pub max_retries: Option<u32>,
+}
+
+/// How many items a page is to have; 0 where nothing is said.
+///
+/// # Errors
+/// `bad-request` where it is no number.
+pub fn page_size(text: &str) -> Result<u32, Refusal> {
+    match text {
+        "" => Ok(0),
+        text => text.parse().map_err(|_| {
+            Refusal::bad_request("page_size is no number", "give a number, or leave it out")
+        }),
+    }
+}
+
 /// A header's text.
 ///
 /// # Errors
@@ -150,6 +194,15 @@ mod tests {
             let refused = known(&bad.parse().unwrap(), ["page_size"]).unwrap_err();
             assert_eq!(refused.0.cause, cause, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_turn_is_told_apart_from_options() {
+        let read = |text: &str| turn(&text.parse().unwrap());
+        let (turn, others) = read("/?width=3&priority=-2&max-retries=0").unwrap();
+        assert_eq!((turn.priority, turn.max_retries), (-2, Some(0)));
+        assert_eq!(others, [("width".to_string(), "3".to_string())]);
+        assert!(read("/?priority=high").is_err() && read("/?max_retries=-1").is_err());
     }
 
     #[tokio::test]

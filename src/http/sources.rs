@@ -9,7 +9,6 @@ use std::{
 
 use axum::{
     body::{Body, BodyDataStream},
-    extract::State,
     http::{HeaderMap, StatusCode, Uri},
 };
 use bytes::{Bytes, BytesMut};
@@ -37,7 +36,7 @@ use crate::{
 
 /// `PUT /jobs/{id}/source`.
 pub async fn put(
-    State(faces): State<Faces>,
+    faces: Faces,
     JobId(id): JobId,
     headers: HeaderMap,
     uri: Uri,

@@ -4,7 +4,6 @@
 
 use axum::{
     body::Body,
-    extract::State,
     http::{HeaderMap, HeaderValue, Method, Uri},
     response::{IntoResponse, Response},
 };
@@ -19,7 +18,7 @@ use super::{
     limits::{LEADER_PATIENCE, WATCH_AGAIN},
     outputs,
     refusal::{Answer, Refusal, UNPROCESSABLE},
-    request::{IDEMPOTENCY_KEY, content_length, query, request_id},
+    request::{IDEMPOTENCY_KEY, content_length, request_id, turn},
     server::Cut,
     sources, spec,
 };
@@ -32,14 +31,9 @@ const JOB_HEADER: &str = "reelraft-job";
 const UNNAMED: &str = "upload";
 
 /// `PUT` and `POST /transcode?OPTION=VALUE…`.
-pub async fn run(
-    State(faces): State<Faces>,
-    cut: Cut,
-    headers: HeaderMap,
-    uri: Uri,
-    body: Body,
-) -> Answer {
-    let spec = spec::from_pairs(query(&uri)?)?;
+pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Body) -> Answer {
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let source_bytes = content_length(&headers)?.ok_or_else(|| {
         Problem::new(
             "length-required",
@@ -53,6 +47,8 @@ pub async fn run(
         source_name: UNNAMED.to_string(),
         source_bytes,
         source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let job = faces.api.submit(request).await?.job.job;

@@ -4,7 +4,7 @@
 
 use axum::{
     body::Body,
-    extract::{Request, State},
+    extract::Request,
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header},
     middleware::Next,
     response::{IntoResponse, Response},
@@ -15,7 +15,7 @@ use reelraft_model::{Job, JobState, Problem, limits::SOURCE_BYTES_MAX};
 use super::{
     faces::{Faces, JobId},
     refusal::{Answer, Refusal},
-    request::{content_length, header_text, query, request_id},
+    request::{content_length, header_text, request_id, turn},
     sources::{self, Source},
     spec,
 };
@@ -52,9 +52,10 @@ pub async fn sign(request: Request, next: Next) -> Response {
 
 /// `POST /uploads?OPTION=VALUE…`: makes a job. Of `Upload-Metadata` the file's
 /// name is taken; libraries add much more.
-pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) -> Answer {
+pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     check_version(&headers)?;
-    let spec = spec::from_pairs(query(&uri)?)?;
+    let (turn, options) = turn(&uri)?;
+    let spec = spec::from_pairs(options)?;
     let total = number(&headers, UPLOAD_LENGTH)?.ok_or_else(|| {
         Refusal::bad_request("no Upload-Length", "say how many bytes the source has")
     })?;
@@ -68,6 +69,8 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) ->
         source_fingerprint: spec::fingerprint(total, &source_name),
         source_name,
         source_bytes: total,
+        priority: turn.priority,
+        max_retries: turn.max_retries,
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;
@@ -78,7 +81,7 @@ pub async fn create(State(faces): State<Faces>, headers: HeaderMap, uri: Uri) ->
 }
 
 /// `HEAD /uploads/{id}`: how far it is.
-pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     let total = job.source_bytes;
@@ -95,12 +98,7 @@ pub async fn offset(State(faces): State<Faces>, JobId(id): JobId, headers: Heade
 }
 
 /// `PATCH /uploads/{id}`: goes on from an offset.
-pub async fn append(
-    State(faces): State<Faces>,
-    JobId(id): JobId,
-    headers: HeaderMap,
-    body: Body,
-) -> Answer {
+pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Body) -> Answer {
     check_version(&headers)?;
     if header_text(&headers, "content-type")? != Some(OFFSET_TYPE) {
         return Err(Refusal(Problem::new(
@@ -143,7 +141,7 @@ pub async fn append(
 }
 
 /// `DELETE /uploads/{id}`: gives an unfinished upload up.
-pub async fn terminate(State(faces): State<Faces>, JobId(id): JobId, headers: HeaderMap) -> Answer {
+pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
     if job.state() != JobState::Uploading {

@@ -129,6 +129,8 @@ impl Encoders {
             *self.held() = kept.lacks;
             return true;
         }
+        // One that was ended before has left its files.
+        let _ = std::fs::remove_dir_all(folder);
         let found = reelraft_media::find_lacks(tools, folder, self.probed.clone()).await;
         let _ = std::fs::remove_dir_all(folder);
         say_lacks(&found.lacks);

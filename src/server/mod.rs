@@ -15,7 +15,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    api::Api,
+    api::Access,
     config::NodeConfig,
     data::DataPlane,
     grpc::{
@@ -25,7 +25,7 @@ use crate::{
         router::{self, web_services},
         worker_client::WorkerClient,
     },
-    http::{self, Faces},
+    http::{self, Port},
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
@@ -79,15 +79,15 @@ async fn serve(
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
     let (stop_serving, serving_stopped) = watch::channel(false);
-    let api = Api::new(context.clone());
-    let serving_http = serve_http(&context, &api, http, serving_stopped.clone());
+    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
+    let access = Access::new(context.clone(), secret.gate_or(peer_secret));
+    let serving_http = serve_http(access.clone(), http, serving_stopped.clone());
     let services = router::services(
-        &context.config.secret,
-        &context.config.peer_secret,
+        peer_secret.gate(),
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
-        api,
+        access,
     )
     .await;
     let places = Places::default();
@@ -143,22 +143,15 @@ async fn serve(
 
 /// The HTTP port, where the node has one.
 fn serve_http(
-    context: &NodeContext,
-    api: &Api,
+    access: Access,
     listener: Option<TcpListener>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
-    let gate = secret.gate_or(peer_secret);
-    let calls = web_services(gate.clone(), api.clone());
-    let faces = Faces {
-        api: api.clone(),
-        gate,
-        tails: Arc::default(),
-    };
+    let tails = Arc::default();
+    let port = Port { access, tails };
     tokio::spawn(async move {
         if let Some(listener) = listener {
-            http::server::serve(http::router(faces, calls), listener, stop).await;
+            http::server::serve(http::router(port, web_services()), listener, stop).await;
         }
     })
 }

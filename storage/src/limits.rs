@@ -15,7 +15,7 @@ pub const LOG_CHUNK_RECORDS_MAX: usize = 16_384;
 
 /// Bytes of payload from closed chunks kept in memory. Replicas that lag a little
 /// are served from here; one that lags more costs a read.
-pub const LOG_CACHE_BYTES_MAX: usize = 4 << 20;
+pub const LOG_CACHE_BYTES_MAX: usize = 1 << 20;
 
 /// Entries in that cache: blank ones cost memory too.
 pub const LOG_CACHE_ENTRIES_MAX: usize = 20_000;
@@ -46,8 +46,9 @@ pub const TABLE_ROW_BYTES_MAX: usize = 1 << 20;
 pub const TABLE_KEY_BYTES_MAX: usize = 512;
 
 /// sled's page cache. The state is in memory anyway, and the default of 1 GiB
-/// would be taken from the encoders.
-pub const TABLE_CACHE_BYTES: u64 = 16 << 20;
+/// would be taken from the encoders. It holds the rows of jobs that run; sled
+/// keeps a page in each of 256 parts of it, whatever their size.
+pub const TABLE_CACHE_BYTES: u64 = 4 << 20;
 
 /// Rows and bytes after which work on the whole table says that it gets on. A
 /// slow disk takes and hashes them within a second or two, and the watchdog

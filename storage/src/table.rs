@@ -154,6 +154,16 @@ impl Table {
         if hash != head.hash {
             return Err(damaged("its rows do not give its hash"));
         }
+        let bytes: usize = rows.iter().map(|(_, bytes)| bytes.len()).sum();
+        let db = match bytes as u64 > TABLE_CACHE_BYTES {
+            // sled looks at its cache's size only after many reads of the same
+            // pages: what was read once would stay in memory, the whole table.
+            true => {
+                drop(db);
+                open_sled(folder)?
+            }
+            false => db,
+        };
         Ok((Table { db, head }, rows))
     }
 

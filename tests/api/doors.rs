@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use futures::{StreamExt, stream};
 use reelraft::{
     api::{
-        Api,
+        Access,
         limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
     },
     data::upload::UploadRequest,
@@ -27,7 +27,7 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::node::{kind, request, start_without_worker};
+use crate::node::{access, kind, request, start_without_worker};
 
 type Link = InterceptedService<Channel, Secret>;
 
@@ -45,12 +45,11 @@ async fn serve_in(
 ) -> Endpoint {
     let [secret, peer_secret] = secrets.map(|text| Secret::new(text).unwrap());
     let services = router::services(
-        &secret,
-        &peer_secret,
+        peer_secret.gate(),
         &context.data,
         &context.cluster,
         intake,
-        Api::new(context.clone()),
+        Access::new(context.clone(), secret.gate_or(&peer_secret)),
     )
     .await;
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -144,7 +143,7 @@ async fn watches_beyond_the_limit_are_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
     let (context, intake, stopper) = node(folder.path()).await;
     let endpoint = serve(&context, intake, ["", ""]).await;
-    let api = Api::new(context);
+    let api = access(&context).operator();
     let job = api.submit(request(b"film")).await.unwrap().job.job.id;
     // Several connections: each has its own limit of calls.
     let mut clients = Vec::new();
@@ -174,7 +173,7 @@ async fn watches_beyond_the_limit_are_refused_by_name() {
 async fn uploads_are_let_in_by_what_they_may_hold() {
     let folder = tempfile::tempdir().unwrap();
     let (context, _, stopper) = node(folder.path()).await;
-    let api = Api::new(context);
+    let api = access(&context).operator();
     let job = async |source_bytes: u64, name: &str| {
         let mut request = request(b"film");
         (request.source_bytes, request.request_id) = (source_bytes, name.into());

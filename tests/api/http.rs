@@ -4,21 +4,18 @@
 use std::{path::Path, process::Stdio};
 
 use reelraft::{
-    api::Api,
+    api::Access,
     grpc::router::web_services,
     http::{
-        self, Faces,
+        self, Port,
         limits::{CONNECTIONS_MAX, JSON_BYTES_MAX},
     },
 };
 use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
-use reelraft_proto::auth::Secret;
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_place};
 
-use crate::node::{film, start};
-
-const SECRET: &str = "swordfish";
+use crate::node::{SECRET, film, start};
 
 /// A port and who asks it.
 struct Client {
@@ -27,19 +24,14 @@ struct Client {
 }
 
 impl Client {
-    async fn serve(api: Api, secret: &'static str) -> (Client, watch::Sender<bool>) {
+    async fn serve(access: Access) -> (Client, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let gate = Secret::new(secret).unwrap().gate();
-        let calls = web_services(gate.clone(), api.clone());
-        let faces = Faces {
-            api,
-            gate,
-            tails: Default::default(),
-        };
-        let router = http::router(faces, calls);
+        let tails = Default::default();
+        let router = http::router(Port { access, tails }, web_services());
         tokio::spawn(http::server::serve(router, listener, stop));
+        let secret = SECRET;
         (Client { address, secret }, stopper)
     }
 
@@ -69,8 +61,8 @@ impl Client {
 async fn a_film_is_made_by_plain_requests() {
     let folder = tempfile::tempdir().unwrap();
     let source = film(folder.path());
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access).await;
 
     let job = json!({
         "source_name": "my film.mov",
@@ -210,8 +202,8 @@ async fn ranges_are_given(client: &Client, output: &str, tag: &str, whole: &[u8]
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_wrong_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, stop) = Client::serve(access).await;
 
     for (method, path, refusal) in [
         ("GET", "/api/v1/jobs/none", (404, "not-found")),
@@ -283,8 +275,8 @@ async fn what_is_wrong_is_refused_by_name() {
 async fn curl_uploads_waits_and_downloads_in_one_request() {
     let folder = tempfile::tempdir().unwrap();
     let source = film(folder.path());
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access).await;
     let Some(first) = curl(&client, folder.path(), "a").await else {
         println!("skipped: there is no curl");
         return;
@@ -370,9 +362,9 @@ impl<'a> Tus<'a> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_upload_by_tus_goes_on_where_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(api.clone(), SECRET).await;
-    let (other, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let (client, _stop) = Client::serve(access.clone()).await;
+    let (other, _stop) = Client::serve(access).await;
     let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
 
     // "film.mov", and --width 1280.
@@ -417,8 +409,8 @@ async fn an_upload_by_tus_goes_on_where_it_was() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_tus_says_wrong_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
     assert_eq!(able.header("tus-extension"), Some("creation,termination"));
     for (headers, refusal) in [
@@ -467,8 +459,8 @@ async fn what_tus_says_wrong_is_refused_by_name() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_crowded_port_still_says_that_it_lives() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(api, SECRET).await;
+    let (access, stopper) = start(folder.path()).await;
+    let (client, _stop) = Client::serve(access).await;
     let mut crowd = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
         crowd.push(std::net::TcpStream::connect(&client.address).unwrap());

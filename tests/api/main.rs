@@ -5,7 +5,9 @@
 
 mod doors;
 mod http;
+mod keys;
 mod node;
+mod routes;
 
 use std::time::Duration;
 
@@ -30,13 +32,14 @@ use reelraft_model::{
     spec::SpecRequest,
 };
 
-use crate::node::{film, kind, request, start, start_without_worker, upload};
+use crate::node::{access, film, kind, request, start, start_without_worker, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_is_made_without_any_transport() {
     let folder = tempfile::tempdir().unwrap();
     let source = film(folder.path());
-    let (api, stopper) = start(&folder.path().join("node")).await;
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let api = access.operator();
 
     let submitted = api.submit(request(&source)).await.unwrap();
     assert!(!submitted.existed);
@@ -104,7 +107,8 @@ async fn a_film_is_made_without_any_transport() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lists_come_in_pages() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let api = access.operator();
     let mut ids = Vec::new();
     for number in 0..5 {
         let request = SubmitRequest {
@@ -149,7 +153,8 @@ async fn lists_come_in_pages() {
 #[tokio::test(flavor = "multi_thread")]
 async fn nonsense_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let api = access.operator();
     let broken = [
         SubmitRequest {
             request_id: String::new(),
@@ -219,7 +224,7 @@ async fn folded(api: &Api, id: &str) -> JobView {
 async fn a_source_that_no_disk_can_hold_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (context, _, stopper) = start_without_worker(folder.path()).await;
-    let api = Api::new(context.clone());
+    let api = access(&context).operator();
     let node = |room_bytes| NodeStatus {
         id: 1,
         reachable: true,
@@ -248,7 +253,7 @@ async fn a_source_that_no_disk_can_hold_is_refused() {
 async fn a_spec_that_no_node_can_make_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (context, _, stopper) = start_without_worker(folder.path()).await;
-    let api = Api::new(context.clone());
+    let api = access(&context).operator();
     let say = |lacks: &[&str]| {
         let lack = |what: &&str| Lack {
             what: what.to_string(),
@@ -295,7 +300,8 @@ async fn a_spec_that_no_node_can_make_is_refused() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_job_is_cancelled_and_deleted_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let api = access.operator();
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
     assert!(tasks(&api, &id).await.is_empty());
     let cancelled = api.cancel(&id).await.unwrap();
@@ -321,7 +327,8 @@ async fn a_job_is_cancelled_and_deleted_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
     let folder = tempfile::tempdir().unwrap();
-    let (api, stopper) = start(folder.path()).await;
+    let (access, stopper) = start(folder.path()).await;
+    let api = access.operator();
     assert_eq!(kind(api.replan("jnone")).await, "not-found");
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
     // At first the node has not said yet what it can read of the log.
@@ -360,7 +367,7 @@ async fn hello_to_leader(context: &NodeContext) -> Hello {
 async fn a_result_that_the_table_refuses_fails_its_job() {
     let folder = tempfile::tempdir().unwrap();
     let (context, intake, stopper) = start_without_worker(folder.path()).await;
-    let api = Api::new(context.clone());
+    let api = access(&context).operator();
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
     let hello = hello_to_leader(&context).await;
     let (session, mut orders) = intake.open(hello).await.unwrap();
@@ -397,7 +404,7 @@ async fn a_result_that_the_table_refuses_fails_its_job() {
 async fn a_result_that_is_being_written_down_is_not_proposed_again() {
     let folder = tempfile::tempdir().unwrap();
     let (context, intake, stopper) = start_without_worker(folder.path()).await;
-    let api = Api::new(context.clone());
+    let api = access(&context).operator();
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
     let hello = hello_to_leader(&context).await;
     let (session, mut orders) = intake.open(hello).await.unwrap();
@@ -450,7 +457,7 @@ async fn a_result_that_is_being_written_down_is_not_proposed_again() {
 async fn who_has_too_many_uploads_is_refused_beside_the_log() {
     let folder = tempfile::tempdir().unwrap();
     let (context, intake, stopper) = start_without_worker(folder.path()).await;
-    let api = Api::new(context.clone());
+    let api = access(&context).operator();
     // Bounds are set once all nodes are known to read them.
     let hello = Hello {
         feature_level: FEATURE_LEVEL,

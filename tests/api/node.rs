@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use reelraft::{
-    api::{Api, SubmitRequest},
+    api::{Access, Api, SubmitRequest},
     config::NodeConfig,
     data::{
         Answer, DataError, DataPlane, HomeTransport, Parts, Peer, PutTicket,
@@ -98,13 +98,21 @@ impl LeaderLink for Direct {
     }
 }
 
+/// What operators of these nodes know.
+pub const SECRET: &str = "swordfish";
+
+/// The way in to a node.
+pub fn access(context: &Arc<NodeContext>) -> Access {
+    Access::new(context.clone(), Secret::new(SECRET).unwrap().gate())
+}
+
 /// A node of one, with its leader, its worker and its duties as a home.
-pub async fn start(folder: &Path) -> (Api, watch::Sender<bool>) {
+pub async fn start(folder: &Path) -> (Access, watch::Sender<bool>) {
     let (context, intake, stopper) = start_without_worker(folder).await;
     let link = Arc::new(Direct(intake));
     tokio::spawn(Worker::new(context.clone(), link).run(stopper.subscribe()));
     tokio::spawn(home::run(context.clone(), stopper.subscribe()));
-    (Api::new(context), stopper)
+    (access(&context), stopper)
 }
 
 const PATIENCE: Patience = Patience {

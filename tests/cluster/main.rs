@@ -8,6 +8,7 @@ mod busy;
 mod calm;
 mod differs;
 mod http;
+mod keys;
 mod lost;
 mod refusals;
 mod same_bytes;

@@ -27,6 +27,7 @@ type Room = (&'static str, &'static [&'static str]);
 
 const ROOMS: &[Room] = &[
     ("proto", &[]),
+    ("proto/src/auth.rs", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
     ("raft/consensus", &["proto", "storage", "raft/model"]),
@@ -78,6 +79,7 @@ const ROOMS: &[Room] = &[
     ("src/server", SERVER),
     ("src/grpc", GRPC),
     ("src/grpc/convert.rs", GRPC_CONVERT),
+    ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
@@ -160,6 +162,7 @@ const SERVER: &[&str] = &[
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
     "src/grpc/convert.rs",
+    "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
     "src/node/messages.rs",
@@ -183,6 +186,7 @@ const HTTP: &[&str] = &[
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
     "src/grpc/convert.rs",
+    "src/grpc/convert_access.rs",
     "src/grpc/convert_spec.rs",
     "src/cli/spec_options",
     "proto",
@@ -204,6 +208,7 @@ const API: &[&str] = &[
     "src/node/context.rs",
     "src/node/messages.rs",
     "src/data",
+    "proto/src/auth.rs",
     "raft/model",
     "raft/consensus",
 ];

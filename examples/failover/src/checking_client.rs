@@ -183,6 +183,7 @@ impl CheckingClient {
             source_name: source.name.clone(),
             source_bytes: source.bytes,
             source_fingerprint: source.fingerprint().map_err(unreadable)?,
+            ..Default::default()
         });
         let answer = in_time(answer).await??.into_inner();
         let job = answer.job.unwrap_or_default();

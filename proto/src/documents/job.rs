@@ -36,6 +36,8 @@ pub struct Job<'a> {
     pub proof_hash: Option<&'a str>,
     pub build: Option<&'a str>,
     pub plan_note: Option<&'a str>,
+    pub priority: i32,
+    pub max_retries: Option<u32>,
     pub created_unix_ms: u64,
     pub ended_unix_ms: Option<u64>,
 }
@@ -94,6 +96,8 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             proof_hash: text(&job.proof_hash),
             build: text(&job.build),
             plan_note: text(&job.plan_note),
+            priority: job.priority,
+            max_retries: job.max_retries,
             created_unix_ms: job.created_unix_ms,
             ended_unix_ms: above_zero(job.ended_unix_ms),
         }

@@ -4,6 +4,7 @@
 //! docs/json.md describes every document and field to users; a test of the
 //! client holds it to the types here.
 
+mod access;
 mod cluster;
 mod field;
 mod job;
@@ -11,6 +12,7 @@ mod spec;
 mod task;
 mod words;
 
+pub use access::{CreatedKey, Key, KeyList, Tenant};
 pub use cluster::{Leader, Node, Nodes, Status};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use spec::Spec;

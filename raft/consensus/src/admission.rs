@@ -16,7 +16,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use futures::future::join_all;
 use openraft::BasicNode;
-use reelraft_model::{Command, RegisterNode, Reply, limits::FEATURE_LEVEL};
+use reelraft_model::{Command, Problem, RegisterNode, Reply, limits::FEATURE_LEVEL};
 use reelraft_proto::v1;
 use reelraft_storage::{StorageError, seal, unseal, write_file};
 use tokio::{task::spawn_blocking, time::Instant};
@@ -243,6 +243,10 @@ impl Core {
         let own = self.identity();
         match replies.first().and_then(|reply| reply.refused.as_ref()) {
             None => Ok(()),
+            Some(problem) if problem.kind == Problem::OLDER_PROGRAM => {
+                let cause = problem.cause.clone();
+                Err(ConsensusError::OlderProgram { cause })
+            }
             Some(_) => Err(ConsensusError::OtherIncarnation {
                 node: own.node,
                 known: self
@@ -264,6 +268,7 @@ impl Core {
             incarnation: incarnation.to_string(),
             address: self.peers.address(node).unwrap_or_default(),
             feature_level,
+            left_behind: false,
         })
     }
 

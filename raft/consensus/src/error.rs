@@ -54,6 +54,10 @@ pub enum ConsensusError {
         /// The one of this disk.
         own: String,
     },
+    /// The cluster has gone on without this node, and writes what its program
+    /// can't read.
+    #[error("{cause}")]
+    OlderProgram { cause: String },
     /// A configured peer belongs to another cluster.
     #[error("node {node} belongs to cluster {found}, not to {own}")]
     OtherCluster {
@@ -81,6 +85,7 @@ impl ConsensusError {
             ConsensusError::EntryTooLong { .. } => "entry-too-long",
             ConsensusError::BadEntry(_) => "bad-entry",
             ConsensusError::OtherIncarnation { .. } => "other-incarnation",
+            ConsensusError::OlderProgram { .. } => Problem::OLDER_PROGRAM,
             ConsensusError::OtherCluster { .. } => "other-cluster",
             ConsensusError::Stopped { .. } => "stopped",
         }
@@ -105,6 +110,7 @@ impl ConsensusError {
             ConsensusError::OtherIncarnation { .. } => {
                 "start it with its own data folder, or under a new id"
             }
+            ConsensusError::OlderProgram { .. } => "start it with the program of the others",
             ConsensusError::OtherCluster { .. } => {
                 "check the addresses in --peers, and that all data folders are of one cluster"
             }

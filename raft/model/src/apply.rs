@@ -11,11 +11,12 @@ mod stages;
 mod tasks;
 mod writer;
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use self::writer::Writer;
 use crate::{
     command::{Command, Entry, Reply},
+    job_id::job_id,
     limits::COMMANDS_PER_ENTRY_MAX,
     state::{Applied, State},
 };
@@ -34,7 +35,7 @@ impl State {
                 .as_ref()
                 .expect("decode refuses unknown commands");
             let age = index * COMMANDS_PER_ENTRY_MAX as u64 + position as u64;
-            replies.push(writer.apply(index, age, command));
+            replies.push(writer.apply_to_job(index, age, command));
         }
         Applied {
             replies,
@@ -44,6 +45,17 @@ impl State {
 }
 
 impl Writer<'_> {
+    /// Applies a command with the job that it is about at hand.
+    fn apply_to_job(&mut self, index: u64, age: u64, command: &Command) -> Reply {
+        let Some(job) = job_of(command) else {
+            return self.apply(index, age, command);
+        };
+        self.state.take_out(&job);
+        let reply = self.apply(index, age, command);
+        self.state.put_by(&job);
+        reply
+    }
+
     fn apply(&mut self, index: u64, age: u64, command: &Command) -> Reply {
         match command {
             Command::CreateJob(c) => self.create_job(age, c),
@@ -70,4 +82,31 @@ impl Writer<'_> {
             Command::SetQuota(c) => self.set_quota(c),
         }
     }
+}
+
+/// The job that a command is about: all that it may change of the jobs, but for
+/// the rows of deleted ones that it removes.
+fn job_of(command: &Command) -> Option<Cow<'_, str>> {
+    let id = match command {
+        Command::CreateJob(c) => return Some(job_id(&c.tenant, &c.request_id).into()),
+        Command::SetHomes(c) => &c.job,
+        Command::HomeFilled(c) => &c.job,
+        Command::SealSource(c) => &c.job,
+        Command::Assign(c) => &c.key.job,
+        Command::Release(c) => &c.key.job,
+        Command::PlanAppend(c) => &c.key.job,
+        Command::Complete(c) => &c.key.job,
+        Command::Reopen(c) => &c.key.job,
+        Command::FailJob(c) => &c.job,
+        Command::CancelJob(c) => &c.job,
+        Command::DeleteJob(c) => &c.job,
+        Command::Replan(c) => &c.job,
+        Command::KeepHistory(c) => &c.job,
+        Command::Fold(c) => &c.job,
+        Command::TouchUpload(c) => &c.job,
+        Command::ExpireUpload(c) => &c.job,
+        Command::Tick(_) | Command::RegisterNode(_) => return None,
+        Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
+    };
+    Some(id.into())
 }

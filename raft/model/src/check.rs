@@ -4,9 +4,10 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
+    job_entry::JobEntry,
     limits::RETIRING_HOMES_MAX,
     rows::{JobState, TaskKind, TaskState},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// What is wrong, with the row's name.
@@ -19,7 +20,7 @@ pub fn check_jobs(state: &State) -> Vec<Violation> {
     let mut found = Vec::new();
     check_keys(state, &mut found);
     for entry in state.jobs() {
-        check_job(entry, &mut found);
+        check_job(&entry, &mut found);
     }
     found
 }

@@ -116,6 +116,12 @@ pub struct CreateJob {
     /// its job's upload bears no stamp.
     #[prost(message, optional, tag = "8")]
     pub bounds: Option<JobBounds>,
+    /// See [`crate::Job::priority`].
+    #[prost(sint32, tag = "30")]
+    pub priority: i32,
+    /// See [`crate::Job::max_retries`].
+    #[prost(uint32, optional, tag = "31")]
+    pub max_retries: Option<u32>,
 }
 
 /// Gives a job its first homes or new ones, and raises its epoch.
@@ -312,6 +318,11 @@ pub struct RegisterNode {
     /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
     #[prost(uint32, tag = "4")]
     pub feature_level: u32,
+    /// Said by the leader of a node that has been silent for very long: it no
+    /// longer holds the cluster's level down, and comes back only with a program
+    /// that can read this one.
+    #[prost(bool, tag = "5")]
+    pub left_behind: bool,
 }
 
 /// Starts a job anew from its analysis, under whatever build that is given to.

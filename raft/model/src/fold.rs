@@ -13,12 +13,12 @@ use prost::Message;
 
 use crate::{
     error::ModelError,
+    job_entry::JobEntry,
     limits::{
         FAILED_TASKS_BYTES_MAX, FAILED_TASKS_KEPT_MAX, FOLD_TASKS_PER_ENTRY_MAX,
         FOLDS_PER_ENTRY_MAX,
     },
     rows::{Task, TaskKind, TaskState},
-    state::JobEntry,
     summary::{KindSummary, Summary},
 };
 

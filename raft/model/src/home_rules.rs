@@ -5,9 +5,10 @@
 use crate::{
     fold::History,
     housekeeping::TouchUpload,
+    job_entry::JobEntry,
     limits::{HOUSEKEEPING_LEVEL, UPLOAD_TOUCH_MS},
     rows::{Job, JobState, TaskKey},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// What a home owes to a job.
@@ -82,6 +83,16 @@ pub fn kept_blobs(entry: &JobEntry) -> Vec<String> {
 /// it keeps what its owner can still ask for.
 pub fn may_prune(entry: &JobEntry, node: u64) -> bool {
     entry.job.state() == JobState::Succeeded && entry.is_read_from(node)
+}
+
+/// Whether this home lets go of what a former plan of an unfinished job has left
+/// here, so that nothing but its source and what the table names remains. Only
+/// while it encodes: before, its analysis puts an index, and after it the home
+/// keeps an output, and the table names neither yet.
+pub fn may_let_go(entry: &JobEntry, node: u64) -> bool {
+    let job = &entry.job;
+    let given_up = job.replans > 0 || job.single;
+    given_up && job.state() == JobState::Encoding && entry.is_home(node)
 }
 
 /// The nodes that a job's bytes can be read from: the homes of its epoch, and

@@ -2,28 +2,36 @@
 //! still, what has ended and is to be folded or forgotten. Jobs are named by
 //! their age, which is short.
 
+use std::collections::BTreeMap;
+
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::rows::{Job, JobState};
+use crate::{
+    pages::Pages,
+    rows::{Job, JobState},
+};
 
 /// Jobs by what is to be done about them by and by.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct JobIndex {
     tenants: Map<String, TenantCount>,
+    /// How many jobs are in each state, but for those that are deleted.
+    states: BTreeMap<JobState, u64>,
     /// Uploads, by the time they were last known to make progress.
     uploading: Set<(u64, u64)>,
     /// Ended jobs whose tasks are not folded yet, those that have an output
     /// apart from the others.
     unfolded: Set<(bool, u64)>,
     /// Folded jobs, by the time of that.
-    folded: Set<(u64, u64)>,
+    folded: Pages<(u64, u64), ()>,
 }
 
 /// The jobs of one tenant.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TenantCount {
+pub struct TenantCount {
     /// All but those that are deleted.
     pub jobs: u64,
+    /// Those whose sources are not whole yet.
     pub uploading: u64,
     /// Of sources of unfinished jobs, and of outputs.
     pub bytes: u64,
@@ -57,10 +65,11 @@ impl JobIndex {
             bytes: had.bytes.saturating_add(bytes_of(after)),
         };
         self.tenants.insert_mut(after.tenant.clone(), count);
+        *self.states.entry(state).or_default() += 1;
         if uploads {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
         } else if after.summary.is_some() {
-            self.folded.insert_mut((after.folded_cluster_ms, age));
+            self.folded.insert_mut((after.folded_cluster_ms, age), ());
         } else if state.ended() {
             self.unfolded.insert_mut((state.keeps_bytes(), age));
         }
@@ -78,6 +87,10 @@ impl JobIndex {
                 self.tenants.remove_mut(&job.tenant);
             }
         }
+        if let Some(count) = self.states.get_mut(&job.state()) {
+            *count -= 1;
+        }
+        self.states.retain(|_, count| *count > 0);
         let age = job.created_index;
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
@@ -108,6 +121,11 @@ impl JobIndex {
 
     /// Folded jobs with their stamps, the first to be folded first.
     pub fn folded(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.folded.iter().copied()
+        self.folded.iter().map(|(key, ())| key)
+    }
+
+    /// How many jobs are in each state, but for those that are deleted.
+    pub fn states(&self) -> BTreeMap<JobState, u64> {
+        self.states.clone()
     }
 }

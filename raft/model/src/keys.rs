@@ -164,7 +164,7 @@ impl Quota {
     }
 }
 
-/// Makes a key.
+/// Makes a key. One that comes late could bring a revoked key back.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct CreateKey {
     #[prost(message, required, tag = "1")]
@@ -175,6 +175,9 @@ pub struct CreateKey {
     /// How many there may be of all tenants.
     #[prost(uint64, tag = "3")]
     pub keys_max: u64,
+    /// The table's [`crate::ClusterRow::access_epoch`] that the proposer saw.
+    #[prost(uint64, tag = "4")]
+    pub epoch: u64,
 }
 
 /// Ends a key for good.
@@ -187,11 +190,11 @@ pub struct RevokeKey {
 /// Sets a tenant's quota.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SetQuota {
-    /// The quota that the proposer saw.
     #[prost(message, required, tag = "1")]
-    pub seen: Quota,
-    #[prost(message, required, tag = "2")]
     pub quota: Quota,
+    /// The table's [`crate::ClusterRow::access_epoch`] that the proposer saw.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
     /// How many tenants may have one.
     #[prost(uint64, tag = "3")]
     pub quotas_max: u64,

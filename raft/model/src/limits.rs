@@ -24,6 +24,12 @@ pub const ASSEMBLIES_BESIDE_SLOTS: u32 = 1;
 /// Attempts at one task before its job fails (lost nodes do not count).
 pub const ATTEMPTS_MAX: u32 = 6;
 
+/// The highest priority of a job; the lowest is as far below 0.
+pub const PRIORITY_MAX: i32 = 10;
+
+/// How often a job's owner may have a task's own failures tried again, at most.
+pub const RETRIES_MAX: u32 = 10;
+
 /// Distinct nodes on which a task fails before its job fails, or fewer if fewer can
 /// run it. Nodes that fall silent with it don't count: nodes are also killed, cut
 /// off, or ended by their own disks, and an encoder that takes too much ends
@@ -59,8 +65,10 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::Complete::epoch`], and all that bounds the table: [`crate::Fold`],
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
-/// streams, and notes of the assembly. 4 brought keys and quotas, and from it on
-/// an analysis whose build lacks a decoder unbinds its job too.
+/// streams, and notes of the assembly. 4 brought keys, quotas, and what a job's owner
+/// says of its turn and its retries, and from it on a node that is gone does not
+/// hold the level of the others down, and an analysis whose build lacks a decoder
+/// unbinds its job too.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -72,6 +80,14 @@ pub const UNBIND_LEVEL: u32 = 2;
 /// The level from which on it also leaves one that can't read its source.
 pub const DECODER_LEVEL: u32 = 4;
 
+/// The level from which on nodes may be left behind.
+pub const LEFT_BEHIND_LEVEL: u32 = 4;
+
+/// How long a node may be silent before the others write what its program may not
+/// be able to read. Longer than any reboot or upgrade, as it must then come back
+/// with their program.
+pub const LEFT_BEHIND_AFTER_MS: u64 = 3600 * 1000;
+
 /// The level from which on a spec may choose streams.
 pub const STREAM_CHOICE_LEVEL: u32 = 3;
 
@@ -80,6 +96,9 @@ pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;
 
 /// The level from which on there are keys and quotas.
 pub const KEYS_LEVEL: u32 = 4;
+
+/// The level from which on a job may have a priority, and its own bound of retries.
+pub const PRIORITY_LEVEL: u32 = 4;
 
 /// Highest number of a program: MPEG-TS has 16 bits for it.
 pub const PROGRAM_MAX: u32 = 65_535;
@@ -101,15 +120,15 @@ pub const FOLD_TASKS_PER_ENTRY_MAX: usize = 1_024;
 pub const FAILED_TASKS_KEPT_MAX: usize = 16;
 pub const FAILED_TASKS_BYTES_MAX: usize = 6 << 10;
 
-/// Jobs of one tenant, until they are deleted. Each takes two to three kilobytes
-/// of the memory of every node.
+/// Jobs of one tenant, until they are deleted. Each that is over takes
+/// about 600 bytes of the memory of every node.
 pub const JOBS_MAX: u64 = 20_000;
 
 /// Unfinished uploads of one tenant: each holds bytes on its homes.
 pub const UPLOADING_MAX: u64 = 1_000;
 
-/// Jobs of all tenants, the deleted ones that are remembered included: some
-/// hundred megabytes in the memory of every node.
+/// Jobs of all tenants, the deleted ones that are remembered included: sixty
+/// megabytes in the memory of every node, and more where their tasks are rows.
 pub const JOB_ROWS_MAX: u64 = 100_000;
 
 /// These bounds together. They go with each request for a job: nodes of other
@@ -150,6 +169,14 @@ pub const UPLOAD_LIVE_MS: u64 = 2 * UPLOAD_TOUCH_MS;
 /// How long a job's id is remembered after its deletion, so that a late retry of
 /// its request finds it (P5).
 pub const REQUEST_MEMORY_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Entries in a page of a map that is kept in pages. Large enough that what a page
+/// costs besides is nothing, and a change copies a few kilobytes at most.
+pub const PAGE_ENTRIES_MAX: usize = 64;
+
+/// Hexadecimal digits in a row that are written as half as many bytes where a row
+/// is kept in short; what is shorter than a hash is hardly worth its count.
+pub const HEX_DIGITS_MIN: usize = 16;
 
 /// Longest text of a name, tenant or request id, in bytes.
 pub const NAME_BYTES_MAX: usize = 255;

@@ -7,10 +7,13 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::rows::{Job, JobState};
+use crate::rows::{Job, JobState, Place};
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
+
+/// Jobs in the order in which they are next, by priority and then by age.
+pub(crate) type Line = Map<Place, String>;
 
 /// The index.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,12 +30,12 @@ pub(crate) struct OpenIndex {
     /// By their number of homes, those that retire not counted: jobs. A cluster
     /// with more voters keeps more copies.
     by_copies: Map<usize, Set<String>>,
-    /// By build and tenant: the jobs with a pending task, by age, but for those
+    /// By build and tenant: the jobs with a pending task, in line, but for those
     /// that are assembled.
-    waiting: Map<(Build, String), Map<u64, String>>,
-    /// By home, build and tenant: jobs with a pending assembly there, by age. They
+    waiting: Map<(Build, String), Line>,
+    /// By home, build and tenant: jobs with a pending assembly there, in line. They
     /// stand in no line of shards.
-    assembling: Map<(u64, Build, String), Map<u64, String>>,
+    assembling: Map<(u64, Build, String), Line>,
 }
 
 /// What a change of a job's tasks may change here.
@@ -167,29 +170,28 @@ impl OpenIndex {
         load.map(|(node, jobs)| (*node, *jobs)).collect()
     }
 
-    /// The jobs that wait for a slot, in a line for each build and tenant, the
-    /// oldest first.
-    pub fn lines(&self) -> impl Iterator<Item = (&Build, &Map<u64, String>)> {
+    /// The jobs that wait for a slot, in a line for each build and tenant.
+    pub fn lines(&self) -> impl Iterator<Item = (&Build, &Line)> {
         let lines = self.waiting.iter();
         lines.map(|((build, _), jobs)| (build, jobs))
     }
 
     /// The jobs that wait for their assembly, in a line for each home, build and
-    /// tenant, the oldest first.
-    pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Map<u64, String>)> {
+    /// tenant.
+    pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Line)> {
         let lines = self.assembling.iter();
         lines.map(|((node, build, _), jobs)| (*node, build, jobs))
     }
 }
 
 /// Has a job stand in its line, or not.
-fn enter<K: Ord + Clone>(lines: &mut Map<K, Map<u64, String>>, line: K, job: &Job, waits: bool) {
+fn enter<K: Ord + Clone>(lines: &mut Map<K, Line>, line: K, job: &Job, waits: bool) {
     if waits {
         with(lines, line, |jobs| {
-            jobs.insert_mut(job.created_index, job.id.clone());
+            jobs.insert_mut(job.place(), job.id.clone());
         });
     } else if let Some(jobs) = lines.get_mut(&line) {
-        jobs.remove_mut(&job.created_index);
+        jobs.remove_mut(&job.place());
         if jobs.is_empty() {
             lines.remove_mut(&line);
         }

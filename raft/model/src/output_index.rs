@@ -3,63 +3,56 @@
 
 use std::collections::BTreeMap;
 
-use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
+use rpds::RedBlackTreeMapSync as Map;
 
-use crate::rows::Job;
+use crate::{
+    pages::Pages,
+    rows::{Home, Job},
+};
 
 /// Finished jobs by where their outputs are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OutputIndex {
-    /// By node: the jobs that it is a home of, also while it retires.
-    at: Map<u64, Set<String>>,
-    /// Jobs with a home that is not filled yet.
-    filling: Set<String>,
+    /// By homes, of which there are few sets: the jobs by age, with their epochs.
+    at: Map<Vec<Home>, Pages<u64, u64>>,
 }
 
 impl OutputIndex {
     /// Keeps the index when a job's row changes.
     pub fn update(&mut self, before: Option<&Job>, after: &Job) {
-        if let Some(before) = before.filter(|job| is_kept(job)) {
-            self.filling.remove_mut(&before.id);
-            for home in &before.homes {
-                if let Some(jobs) = self.at.get_mut(&home.node) {
-                    jobs.remove_mut(&before.id);
-                    if jobs.is_empty() {
-                        self.at.remove_mut(&home.node);
-                    }
-                }
+        if let Some(before) = before.filter(|job| is_kept(job))
+            && let Some(jobs) = self.at.get_mut(&before.homes)
+        {
+            jobs.remove_mut(&before.created_index);
+            if jobs.is_empty() {
+                self.at.remove_mut(&before.homes);
             }
         }
         if !is_kept(after) {
             return;
         }
-        for home in &after.homes {
-            if !self.at.contains_key(&home.node) {
-                self.at.insert_mut(home.node, Set::default());
-            }
-            if let Some(jobs) = self.at.get_mut(&home.node) {
-                jobs.insert_mut(after.id.clone());
-            }
+        if !self.at.contains_key(&after.homes) {
+            self.at.insert_mut(after.homes.clone(), Pages::default());
         }
-        if after.is_filling() {
-            self.filling.insert_mut(after.id.clone());
+        if let Some(jobs) = self.at.get_mut(&after.homes) {
+            jobs.insert_mut(after.created_index, after.epoch);
         }
     }
 
-    /// The jobs with an output on a node.
-    pub fn at(&self, node: u64) -> impl Iterator<Item = &String> {
-        self.at.get(&node).into_iter().flat_map(Set::iter)
+    /// The jobs with the same homes, by age, with their epochs.
+    pub fn groups(&self) -> impl Iterator<Item = (&Vec<Home>, &Pages<u64, u64>)> {
+        self.at.iter()
     }
 
-    /// How many outputs each node holds.
+    /// How many outputs each node is a home of, also while it retires.
     pub fn counts(&self) -> BTreeMap<u64, usize> {
-        let counts = self.at.iter().map(|(node, jobs)| (*node, jobs.size()));
-        counts.collect()
-    }
-
-    /// The jobs of which a home is not filled yet.
-    pub fn filling(&self) -> impl Iterator<Item = &String> {
-        self.filling.iter()
+        let mut counts = BTreeMap::new();
+        for (homes, jobs) in self.groups() {
+            for home in homes {
+                *counts.entry(home.node).or_default() += jobs.size();
+            }
+        }
+        counts
     }
 }
 

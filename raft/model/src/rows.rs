@@ -11,7 +11,13 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
+use std::cmp::Reverse;
+
+pub use crate::problem::Problem;
 use crate::summary::Summary;
+
+/// A job's place in its tenant's line: by priority, then by age.
+pub(crate) type Place = (Reverse<i32>, u64);
 
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
@@ -148,50 +154,8 @@ pub enum FailureClass {
     OutOfReach = 6,
 }
 
-/// A refusal or failure as users see it (P10).
-#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
-pub struct Problem {
-    /// A stable word that users match on, such as `not-found` or `no-video`.
-    #[prost(string, tag = "1")]
-    pub kind: String,
-    /// What happened.
-    #[prost(string, tag = "2")]
-    pub cause: String,
-    /// What the user can do next.
-    #[prost(string, tag = "3")]
-    pub hint: String,
-}
-
-impl Problem {
-    /// The kind of a failure for want of an encoder, which nodes of another
-    /// build may have.
-    pub const ENCODER_MISSING: &str = "encoder-missing";
-
-    /// The same for want of a decoder of the source.
-    pub const DECODER_MISSING: &str = "no-decoder";
-
-    /// Whether nodes of another build may not have this problem.
-    pub fn is_of_build(&self) -> bool {
-        [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
-    }
-
-    pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
-        Problem {
-            kind: kind.to_string(),
-            cause: cause.into(),
-            hint: hint.into(),
-        }
-    }
-}
-
-impl std::fmt::Display for Problem {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.kind, self.cause)
-    }
-}
-
 /// One node that keeps a job's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, prost::Message)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 pub struct Home {
     #[prost(uint64, tag = "1")]
     pub node: u64,
@@ -318,9 +282,21 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// Jobs of a higher one go first within their tenant's.
+    #[prost(sint32, tag = "60")]
+    pub priority: i32,
+    /// How often a task's own failures are tried again before the job fails;
+    /// what is not said is judged by how many failed and where.
+    #[prost(uint32, optional, tag = "61")]
+    pub max_retries: Option<u32>,
 }
 
 impl Job {
+    /// Its place in its tenant's line: the least is next.
+    pub(crate) fn place(&self) -> Place {
+        (Reverse(self.priority), self.created_index)
+    }
+
     /// The homes of its epoch: new bytes go to all of these, and to no other.
     pub fn current_homes(&self) -> impl Iterator<Item = &Home> {
         self.homes.iter().filter(|home| !home.retiring)
@@ -334,8 +310,14 @@ impl Job {
     /// Whether some home of the epoch does not hold all of the job's bytes yet,
     /// or has not said so since it returned.
     pub fn is_filling(&self) -> bool {
-        self.current_homes()
-            .any(|home| !home.filled || home.returned)
+        self.current_homes().any(Home::is_unsure)
+    }
+}
+
+impl Home {
+    /// Whether it takes new bytes, and may lack some of those before.
+    pub fn is_unsure(&self) -> bool {
+        !self.retiring && (!self.filled || self.returned)
     }
 }
 
@@ -484,6 +466,10 @@ pub struct Node {
     /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
     #[prost(uint32, tag = "4")]
     pub feature_level: u32,
+    /// Whether that is what it must be able to read when it comes back, and not
+    /// what it said itself.
+    #[prost(bool, tag = "5")]
+    pub left_behind: bool,
 }
 
 /// What belongs to the cluster as a whole.
@@ -495,4 +481,8 @@ pub struct ClusterRow {
     /// The least of all nodes': later commands and fields are not written.
     #[prost(uint32, tag = "2")]
     pub feature_level: u32,
+    /// Raised with each key that is revoked and each quota that is set, so that
+    /// what was proposed before comes too late.
+    #[prost(uint64, tag = "10")]
+    pub access_epoch: u64,
 }

@@ -2,10 +2,7 @@
 //! indexes that the leader plans with. [`State::apply`] (in `apply`) is the only
 //! writer. Indexes are derived from rows and never stored.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
@@ -13,28 +10,15 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     command::{Reply, exact},
     error::ModelError,
-    job_index::JobIndex,
+    job_entry::JobEntry,
+    job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
-    open_index::{OpenIndex, Standing},
+    open_index::OpenIndex,
     output_index::OutputIndex,
-    rows::{ClusterRow, Job, JobState, Node, Task, TaskKey, TaskKind, TaskState},
-    task_counts::TaskCounts,
+    past::Past,
+    rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
 };
-
-/// A job with its tasks.
-#[derive(Clone, Debug, PartialEq)]
-pub struct JobEntry {
-    pub job: Job,
-    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
-    /// Index: tasks that wait for a node.
-    pub pending: BTreeSet<TaskKey>,
-    pub running: BTreeSet<TaskKey>,
-    /// Index: pending tasks that have failed or been lost before.
-    pub failed: BTreeSet<TaskKey>,
-    /// Counts of the tasks, so that nobody has to walk them.
-    pub counts: TaskCounts,
-}
 
 /// The whole table. A clone costs the same whatever its size: it shares all
 /// that is not changed afterwards.
@@ -42,7 +26,11 @@ pub struct JobEntry {
 pub struct State {
     pub(crate) cluster: ClusterRow,
     pub(crate) nodes: BTreeMap<u64, Node>,
+    /// Jobs that are not over, and while one command is applied the job that it is
+    /// about, whatever became of that.
     pub(crate) jobs: Map<String, Arc<JobEntry>>,
+    /// The other jobs.
+    past: Past,
     keys: Map<String, Arc<Key>>,
     /// Of the tenants that have one of their own.
     quotas: Map<String, Arc<Quota>>,
@@ -50,8 +38,8 @@ pub struct State {
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
     pub(crate) open: OpenIndex,
-    /// Index: jobs by age.
-    pub(crate) by_age: Map<u64, String>,
+    /// Index: jobs that are not over, by age.
+    by_age: Map<u64, String>,
     /// Index: tombstones by their cluster time and id.
     pub(crate) tombstones: Set<(u64, String)>,
     /// Index: where finished outputs are.
@@ -105,116 +93,6 @@ fn row<R: Message + Default>(bytes: &[u8]) -> Result<R, ModelError> {
     Ok(row)
 }
 
-impl JobEntry {
-    pub(crate) fn new(job: Job) -> Self {
-        JobEntry {
-            job,
-            tasks: BTreeMap::new(),
-            pending: BTreeSet::new(),
-            running: BTreeSet::new(),
-            failed: BTreeSet::new(),
-            counts: TaskCounts::default(),
-        }
-    }
-
-    /// Writes a task and keeps the indexes.
-    pub(crate) fn put_task(&mut self, task: Task) {
-        let key = task.key();
-        self.unindex(&key);
-        self.counts.add(&task);
-        match task.state() {
-            TaskState::Pending => {
-                self.pending.insert(key);
-                if !task.failures.is_empty() {
-                    self.failed.insert(key);
-                }
-            }
-            TaskState::Running => drop(self.running.insert(key)),
-            TaskState::Done => {}
-        }
-        self.tasks.insert(key, Arc::new(task));
-    }
-
-    pub(crate) fn remove_task(&mut self, key: TaskKey) {
-        self.unindex(&key);
-        self.tasks.remove(&key);
-    }
-
-    fn unindex(&mut self, key: &TaskKey) {
-        if let Some(former) = self.tasks.get(key) {
-            self.counts.subtract(former);
-        }
-        for index in [&mut self.pending, &mut self.running, &mut self.failed] {
-            index.remove(key);
-        }
-    }
-
-    fn standing(&self) -> Standing {
-        let assemblies = (TaskKind::Assemble, 0)..=(TaskKind::Assemble, u32::MAX);
-        let assemblies = self.pending.range(assemblies);
-        Standing {
-            eventful: !self.running.is_empty() || !self.failed.is_empty(),
-            waits: !self.pending.is_empty(),
-            assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
-        }
-    }
-
-    /// Pending tasks that were lost with their node while they ran.
-    pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
-        let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
-        failed.filter(|task| task.was_lost())
-    }
-
-    /// The shards in order.
-    pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks
-            .range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX))
-            .map(|(_, task)| task)
-    }
-
-    /// All tasks whose results are parts of the output: audio tracks and shards,
-    /// each in order, and extras.
-    pub fn parts(&self) -> impl Iterator<Item = &Arc<Task>> {
-        self.tasks.values().filter(|task| task.kind().is_part())
-    }
-
-    /// Whether a node is a home of the job's epoch, and so takes its new bytes.
-    pub fn is_home(&self, node: u64) -> bool {
-        self.job.current_homes().any(|home| home.node == node)
-    }
-
-    /// Whether a node is a home of the job, also one that retires.
-    pub fn is_read_from(&self, node: u64) -> bool {
-        self.job.homes.iter().any(|home| home.node == node)
-    }
-
-    /// Every blob that a home must have, in the order of their creation. The
-    /// manifest comes first and names the source chunks. A finished job keeps
-    /// only what its owner can still ask for.
-    pub fn blobs(&self) -> Vec<String> {
-        let job = &self.job;
-        if job.state() == JobState::Succeeded {
-            let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
-            let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
-            return kept.into_iter().chain(history).cloned().collect();
-        }
-        let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
-        for task in self
-            .tasks
-            .values()
-            .filter(|task| task.state() == TaskState::Done)
-        {
-            if task.kind().is_part() {
-                blobs.push(task.hash.clone());
-            }
-            blobs.push(task.report.clone());
-        }
-        let mut seen = BTreeSet::new();
-        blobs.retain(|hash| !hash.is_empty() && seen.insert(hash.clone()));
-        blobs
-    }
-}
-
 impl State {
     /// The cluster's own time in milliseconds.
     pub fn cluster_ms(&self) -> u64 {
@@ -226,13 +104,51 @@ impl State {
         self.cluster.feature_level
     }
 
-    pub fn job(&self, id: &str) -> Option<&Arc<JobEntry>> {
+    /// A job, whatever became of it.
+    pub fn job(&self, id: &str) -> Option<Arc<JobEntry>> {
+        let current = self.jobs.get(id).cloned();
+        current.or_else(|| self.past.job(id).map(JobEntry::alone))
+    }
+
+    /// Whether there is such a job.
+    pub fn has_job(&self, id: &str) -> bool {
+        self.jobs.contains_key(id) || self.past.contains(id)
+    }
+
+    /// A job that has not ended, or whose tasks are rows still.
+    pub fn current(&self, id: &str) -> Option<&Arc<JobEntry>> {
         self.jobs.get(id)
     }
 
-    /// All jobs, by id.
-    pub fn jobs(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+    /// Whether the job of an age is one of these.
+    pub fn is_current(&self, age: u64) -> bool {
+        self.by_age.contains_key(&age)
+    }
+
+    /// Whether there is a job of an age.
+    pub fn has_age(&self, age: u64) -> bool {
+        self.is_current(age) || self.past.has_age(age)
+    }
+
+    /// All jobs that have not ended, or whose tasks are rows still, by id.
+    pub fn all_current(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
         self.jobs.values()
+    }
+
+    /// All jobs.
+    pub fn jobs(&self) -> impl Iterator<Item = Arc<JobEntry>> {
+        let current = self.jobs.values().cloned();
+        current.chain(self.past.jobs().map(JobEntry::alone))
+    }
+
+    /// How many jobs there are.
+    pub fn jobs_count(&self) -> usize {
+        self.jobs.size() + self.past.size()
+    }
+
+    /// How many jobs are in each state, deleted ones left out.
+    pub fn counts_by_state(&self) -> BTreeMap<JobState, u64> {
+        self.index.states()
     }
 
     /// Jobs that have not ended, by id.
@@ -282,8 +198,23 @@ impl State {
     }
 
     /// Folded jobs, the first to be folded first.
-    pub(crate) fn folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
-        self.index.folded().filter_map(|(_, age)| self.at_age(age))
+    pub(crate) fn folded(&self) -> impl Iterator<Item = Arc<JobEntry>> {
+        let folded = self.index.folded();
+        folded.filter_map(|(_, age)| self.job_at(age))
+    }
+
+    /// The job of an age, whatever became of it.
+    pub fn job_at(&self, age: u64) -> Option<Arc<JobEntry>> {
+        let current = self.at_age(age).cloned();
+        current.or_else(|| self.past.at_age(age).map(JobEntry::alone))
+    }
+
+    /// The finished jobs of which a node is a home, also one that retires, by
+    /// age, with their epochs.
+    pub fn outputs_at(&self, node: u64) -> impl Iterator<Item = (u64, u64)> {
+        let groups = self.outputs.groups();
+        let here = groups.filter(move |(homes, _)| homes.iter().any(|home| home.node == node));
+        here.flat_map(|(_, jobs)| jobs.iter().map(|(age, epoch)| (age, *epoch)))
     }
 
     fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
@@ -296,11 +227,22 @@ impl State {
     }
 
     /// Jobs older than `before` (a creation index), the newest first.
-    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = &Arc<JobEntry>> {
-        self.by_age
-            .range(..before)
-            .rev()
-            .filter_map(|(_, id)| self.jobs.get(id))
+    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
+        let current = self.by_age.range(..before).rev();
+        let mut current = current
+            .filter_map(|(age, id)| Some((*age, self.jobs.get(id)?)))
+            .peekable();
+        let past = self.past.down_from(before);
+        let mut past = past
+            .map(|(age, job)| (age, JobEntry::alone(job)))
+            .peekable();
+        std::iter::from_fn(move || {
+            let newest_past = past.peek().map(|(age, _)| *age);
+            match current.next_if(|(age, _)| Some(*age) > newest_past) {
+                Some((_, entry)) => Some(entry.clone()),
+                None => past.next().map(|(_, entry)| entry),
+            }
+        })
     }
 
     /// The incarnation under which a node is known.
@@ -311,6 +253,11 @@ impl State {
     /// All nodes that have taken part.
     pub fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.nodes.values()
+    }
+
+    /// How often keys were revoked and quotas set; see [`ClusterRow`].
+    pub fn access_epoch(&self) -> u64 {
+        self.cluster.access_epoch
     }
 
     pub fn key(&self, id: &str) -> Option<&Arc<Key>> {
@@ -334,6 +281,11 @@ impl State {
     pub fn quota(&self, tenant: &str) -> Quota {
         let own = self.quotas.get(tenant).map(|quota| Quota::clone(quota));
         own.unwrap_or_else(|| Quota::none(tenant))
+    }
+
+    /// What a tenant has.
+    pub fn used_by(&self, tenant: &str) -> TenantCount {
+        self.index.of_tenant(tenant)
     }
 
     /// All quotas, by tenant.
@@ -364,7 +316,11 @@ impl State {
                 .nodes
                 .get(&rest.parse().ok()?)
                 .map(Message::encode_to_vec),
-            "j" => self.jobs.get(rest).map(|entry| entry.job.encode_to_vec()),
+            "j" => {
+                let current = self.jobs.get(rest);
+                let current = current.map(|entry| entry.job.encode_to_vec());
+                current.or_else(|| self.past.row(rest))
+            }
             "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "t" => {
@@ -381,13 +337,13 @@ impl State {
         }
     }
 
-    /// All rows, sorted by key.
+    /// All rows, each job before its tasks.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let cluster = std::iter::once((cluster_key(), self.cluster.encode_to_vec()));
-        let jobs = self
-            .jobs
-            .values()
-            .map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let current = self.jobs.values();
+        let current = current.map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
+        let past = self.past.jobs();
+        let jobs = current.chain(past.map(|job| (job_key(&job.id), job.encode_to_vec())));
         let keys = self.keys.values();
         let keys = keys.map(|key| (key_key(&key.id), key.encode_to_vec()));
         let nodes = self
@@ -427,7 +383,12 @@ impl State {
                     let node: Node = row(&value)?;
                     state.nodes.insert(node.id, node);
                 }
-                Some(b'j') => state.put_job(row(&value)?),
+                Some(b'j') => {
+                    let job: Job = row(&value)?;
+                    let id = job.id.clone();
+                    state.put_job(job);
+                    state.put_by(&id);
+                }
                 Some(b'k') => state.put_key(row(&value)?),
                 Some(b'q') => state.put_quota(row(&value)?),
                 Some(b't') => {
@@ -437,6 +398,7 @@ impl State {
                         .map(str::to_string)
                         .unwrap_or_default();
                     let task = row(&value)?;
+                    state.take_out(&job);
                     if !state.change_tasks(&job, |entry| entry.put_task(task)) {
                         return Err(ModelError::BadRow { key: name() });
                     }
@@ -445,6 +407,35 @@ impl State {
             }
         }
         Ok(state)
+    }
+
+    /// Puts a job by that is over: of what follows from it, nothing changes.
+    pub(crate) fn put_by(&mut self, id: &str) {
+        let over = |entry: &&Arc<JobEntry>| entry.tasks.is_empty() && Past::takes(&entry.job);
+        let Some(entry) = self.jobs.get(id).filter(over) else {
+            return;
+        };
+        self.past.insert(&entry.job);
+        self.by_age.remove_mut(&entry.job.created_index);
+        self.jobs.remove_mut(id);
+    }
+
+    /// Takes a job out that was put by, so that a command may change it.
+    pub(crate) fn take_out(&mut self, id: &str) {
+        if let Some(job) = self.past.remove(id) {
+            self.by_age.insert_mut(job.created_index, job.id.clone());
+            let entry = JobEntry::new(job);
+            self.jobs.insert_mut(id.to_string(), Arc::new(entry));
+        }
+    }
+
+    /// Removes a job that has no tasks, with its row.
+    pub(crate) fn forget_job(&mut self, id: &str) {
+        self.take_out(id);
+        if let Some(age) = self.jobs.get(id).map(|entry| entry.job.created_index) {
+            self.by_age.remove_mut(&age);
+            self.jobs.remove_mut(id);
+        }
     }
 
     /// Writes a job's row and keeps the indexes.

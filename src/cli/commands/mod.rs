@@ -3,9 +3,12 @@
 //! move is in [`crate::transfer`], how answers look in [`crate::render`].
 
 mod cluster;
+mod duration;
 mod job;
+mod key;
 mod out_folder;
 mod request_options;
+mod tenant;
 mod transcode;
 
 use clap::Subcommand;
@@ -23,6 +26,15 @@ pub enum ClientCommand {
     /// Show the cluster and its nodes
     #[command(subcommand)]
     Cluster(cluster::ClusterCommand),
+    /// The same as `cluster status`
+    #[command(hide = true)]
+    Status,
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Key(key::KeyCommand),
+    /// Show and set how much a tenant may have
+    #[command(subcommand)]
+    Tenant(tenant::TenantCommand),
 }
 
 /// Runs one command.
@@ -38,5 +50,10 @@ pub async fn run(
         ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
         ClientCommand::Job(command) => job::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
+        ClientCommand::Status => {
+            cluster::run(client, cluster::ClusterCommand::Status, output).await
+        }
+        ClientCommand::Key(command) => key::run(client, command, output).await,
+        ClientCommand::Tenant(command) => tenant::run(client, command, output).await,
     }
 }

@@ -12,10 +12,18 @@ pub struct RequestArgs {
     /// an interruption [default: a random one]
     #[arg(long, value_name = "ID")]
     pub request_id: Option<String>,
-    /// Whose job it is
-    #[arg(long, value_name = "NAME", default_value = "default",
+    /// Whose job it is [default: the key's tenant, else default]
+    #[arg(long, value_name = "NAME",
           value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub tenant: String,
+    pub tenant: Option<String>,
+    /// From -10 to 10: jobs of a higher priority go first within their tenant
+    #[arg(long, value_name = "NUMBER", default_value_t = 0, allow_negative_numbers = true,
+          value_parser = clap::value_parser!(i32).range(-10..=10))]
+    pub priority: i32,
+    /// How often a task's own failures are tried again before the job fails,
+    /// from 0 to 10 [default: as the cluster judges]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub max_retries: Option<u32>,
 }
 
 /// What may be done to a file that is there.

@@ -158,8 +158,10 @@ async fn run_job(
     let submission = Submission {
         source: source.to_path_buf(),
         spec,
-        tenant: args.request.tenant.clone(),
+        tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
+        priority: args.request.priority,
+        max_retries: args.request.max_retries,
     };
     let submitted = submit(client, submission, |job| {
         screen.notice(&format!("job {}", job.id));

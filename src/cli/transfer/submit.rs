@@ -22,6 +22,8 @@ pub struct Submission {
     pub tenant: String,
     /// Repeating it finds the same job again.
     pub request_id: String,
+    pub priority: i32,
+    pub max_retries: Option<u32>,
 }
 
 /// A job, new or found, once the cluster has its whole source.
@@ -55,6 +57,8 @@ pub async fn submit(
         source_name: source.name.clone(),
         source_bytes: source.bytes,
         source_fingerprint: source.fingerprint.clone(),
+        priority: submission.priority,
+        max_retries: submission.max_retries,
     };
     let SubmitResponse { job, existed } = client
         .call(message, async |mut jobs, request| {

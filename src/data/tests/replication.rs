@@ -395,3 +395,19 @@ async fn what_no_home_has_is_lost_only_if_the_job_still_needs_it() {
     let filled = nodes.data(3).fill(&entry, false).await;
     assert_eq!(filled.unwrap_err().kind(), "unavailable-bytes");
 }
+
+#[tokio::test]
+async fn of_a_former_plan_only_the_source_and_what_is_named_is_needed() {
+    let nodes = ThreeNodes::start().await;
+    let source = content(2 * CHUNK_BYTES + 9);
+    let (job, entry) = sealed(&nodes, &source).await;
+    let data = nodes.data(1);
+    assert_eq!(data.unneeded(&entry).await.unwrap(), Vec::<String>::new());
+    let part = data.put_bytes(&job, b"a part".to_vec()).await.unwrap();
+    assert_eq!(data.unneeded(&entry).await.unwrap(), [part.clone()]);
+    data.remove_blobs(&job, vec![part.clone()]).await.unwrap();
+    assert!(!data.store().has(&job, &part).unwrap());
+    // The source is whole, with its manifest.
+    let lacking = data.lacking(&entry, false).await.unwrap();
+    assert_eq!(lacking, Vec::<String>::new());
+}

@@ -171,7 +171,7 @@ impl<'a> Upload<'a> {
                 job: self.job.clone(),
                 state: state.name(),
             }),
-            _ => Ok(entry.clone()),
+            _ => Ok(entry),
         }
     }
 

@@ -114,8 +114,10 @@ async fn a_child_reaches_neither_files_nor_processes_of_others() {
     let work_dir = folder.path().join("work");
     std::fs::create_dir(&work_dir).unwrap();
     let script = format!(
-        "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed",
-        secret.display()
+        "echo mine >out; cat out; cat {0}; cat /proc/$PPID/environ /etc/passwd; echo no >{0}; ln -s {0} link; kill -0 $PPID && echo killed
+        (: </proc/$PPID/mem) && echo memory; (: </proc/$PPID/maps) && echo maps; ls -a {1} /proc/$PPID/fd; echo no >{1}/new; mkdir {1}/more",
+        secret.display(),
+        folder.path().display()
     );
     let mut seen = Collect(Vec::new());
     let invocation = Invocation {
@@ -139,6 +141,8 @@ async fn a_child_reaches_neither_files_nor_processes_of_others() {
     assert_eq!(out, ["mine"], "{:?}", seen.0);
     assert_eq!(std::fs::read_to_string(&secret).unwrap(), "secret");
     assert!(std::fs::symlink_metadata(work_dir.join("link")).is_err());
+    let left = std::fs::read_dir(folder.path()).unwrap().count();
+    assert_eq!(left, 2, "the secret and the work folder");
 }
 
 /// What a child is answered that makes these system calls with these arguments:

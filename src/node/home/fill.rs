@@ -6,7 +6,7 @@ use std::{
 };
 
 use reelraft_model::{
-    Command, HomeFilled, Job, JobEntry, JobState,
+    Command, HomeFilled, Job, JobEntry, JobState, State,
     home_rules::{FillDuty, holders, must_fill},
 };
 use tokio::task::{AbortHandle, JoinError, JoinSet};
@@ -23,8 +23,8 @@ pub struct Filler {
     queue: FillQueue,
     fills: JoinSet<Filled>,
     running: BTreeMap<String, AbortHandle>,
-    /// What was found whole, so that a quiet job costs nothing.
-    whole: BTreeMap<String, FillMark>,
+    /// What was found whole, by age, so that a quiet job costs nothing.
+    whole: BTreeMap<u64, FillMark>,
     /// Jobs whose loss was told already.
     lost: BTreeSet<String>,
     /// What this home lacked when it first knew the table as it is.
@@ -65,6 +65,7 @@ struct FillMark {
 /// A fill that has ended.
 struct Filled {
     job: String,
+    age: u64,
     mark: FillMark,
     /// How far the log was applied when it was begun.
     log_index: u64,
@@ -77,6 +78,16 @@ impl FillMark {
             epoch: entry.job.epoch,
             state: entry.job.state(),
             results: entry.counts.done,
+            damaged,
+        }
+    }
+
+    /// Of a finished job whose tasks are no rows any more.
+    fn of_output(epoch: u64, damaged: u64) -> Self {
+        FillMark {
+            epoch,
+            state: JobState::Succeeded,
+            results: 0,
             damaged,
         }
     }
@@ -103,23 +114,15 @@ impl Filler {
         let state = context.cluster.local();
         let is_gone = |job: &str| {
             let entry = state.job(job);
-            entry.and_then(|entry| must_fill(entry, node)).is_none()
+            entry.and_then(|entry| must_fill(&entry, node)).is_none()
         };
-        self.whole.retain(|job, _| state.job(job).is_some());
-        self.lost.retain(|job| state.job(job).is_some());
+        self.whole.retain(|age, _| state.has_age(*age));
+        self.lost.retain(|job| state.has_job(job));
         self.queue.forget(is_gone);
         for (_, fill) in self.running.iter().filter(|(job, _)| is_gone(job)) {
             fill.abort();
         }
-        let is_due = |entry: &&Arc<JobEntry>| match must_fill(entry, node) {
-            None => false,
-            Some(FillDuty::BecomeWhole) => true,
-            Some(FillDuty::StayWhole) => {
-                self.whole.get(&entry.job.id) != Some(&FillMark::of(entry, damaged))
-            }
-        };
-        let due = state.jobs().filter(is_due).map(|entry| due(&entry.job));
-        let due: Vec<Due> = due.collect();
+        let due: Vec<Due> = self.due(&state, node, damaged);
         if current && self.owed.is_none() {
             self.owed = Some(Owed {
                 jobs: due.iter().map(|due| due.job.clone()).collect(),
@@ -133,6 +136,27 @@ impl Filler {
         self.queue.wait_for(due);
         self.begin(context);
         self.is_paid()
+    }
+
+    /// The jobs of which something may have to be copied. Of those that are over
+    /// there may be many, and their rows are not read while nothing has changed.
+    fn due(&self, state: &State, node: u64, damaged: u64) -> Vec<Due> {
+        let is_due = |entry: &JobEntry| match must_fill(entry, node) {
+            None => false,
+            Some(FillDuty::BecomeWhole) => true,
+            Some(FillDuty::StayWhole) => {
+                self.whole.get(&entry.job.created_index) != Some(&FillMark::of(entry, damaged))
+            }
+        };
+        let kept = state.outputs_at(node).filter(|(age, epoch)| {
+            let mark = FillMark::of_output(*epoch, damaged);
+            !state.is_current(*age) && self.whole.get(age) != Some(&mark)
+        });
+        let kept = kept.filter_map(|(age, _)| state.job_at(age));
+        let current = state.all_current().filter(|entry| is_due(entry));
+        let kept = kept.filter(|entry| is_due(entry));
+        let all = current.map(|entry| due(&entry.job));
+        all.chain(kept.map(|entry| due(&entry.job))).collect()
     }
 
     fn is_paid(&self) -> bool {
@@ -157,19 +181,21 @@ impl Filler {
             let state = context.cluster.local();
             let duty = state
                 .job(&job)
-                .and_then(|entry| Some((entry, must_fill(entry, context.node())?)));
-            let Some((entry, duty)) = duty else {
+                .and_then(|entry| Some((must_fill(&entry, context.node())?, entry)));
+            let Some((duty, entry)) = duty else {
                 self.queue.end(&job, true);
                 continue;
             };
-            let mark = FillMark::of(entry, context.data.store().damaged());
-            let known = self.whole.get(&job);
+            let mark = FillMark::of(&entry, context.data.store().damaged());
+            let age = entry.job.created_index;
+            let known = self.whole.get(&age);
             let source_known = known.is_some_and(|known| known.vouches_for_source(&mark));
-            let fill = fill(context.clone(), entry.clone(), duty, source_known);
+            let fill = fill(context.clone(), entry, duty, source_known);
             let fill = async move {
                 let (job, result) = fill.await;
                 Filled {
                     job,
+                    age,
                     mark,
                     log_index,
                     result,
@@ -182,6 +208,7 @@ impl Filler {
     fn end(&mut self, filled: Filled) {
         let Filled {
             job,
+            age,
             mark,
             log_index,
             result,
@@ -196,7 +223,7 @@ impl Filler {
                 {
                     owed.jobs.remove(&job);
                 }
-                self.whole.insert(job, mark);
+                self.whole.insert(age, mark);
             }
             Err(error) if error.is_lost() && self.lost.insert(job.clone()) => {
                 error!(job, %error, "bytes that were stored are lost");

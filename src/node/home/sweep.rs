@@ -1,5 +1,5 @@
 //! Removes what belongs to no job any more, and what a finished job no longer
-//! needs.
+//! needs, or an unfinished one whose plan was given up.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -8,14 +8,15 @@ use std::{
 
 use reelraft_model::{
     State,
-    home_rules::{keeps_bytes_of, may_prune},
+    home_rules::{keeps_bytes_of, may_let_go, may_prune},
 };
 use reelraft_storage::blobs::Removal;
 use tokio::{sync::watch, time::Instant};
 use tracing::{debug, info, warn};
 
 use crate::{
-    limits::{SWEEP_EVERY, SWEEP_GRACE},
+    data::DataError,
+    limits::{GIVEN_UP_GRACE, SWEEP_EVERY, SWEEP_GRACE},
     node::context::NodeContext,
 };
 
@@ -43,6 +44,17 @@ struct Sweep {
     /// Finished jobs whose parts are gone, and since when. A late part may come
     /// for a moment after a job has succeeded.
     pruned: BTreeMap<String, Instant>,
+    /// Unfinished jobs that have had another plan before.
+    given_up: BTreeMap<String, GivenUp>,
+}
+
+/// What a plan that was given up has left here.
+struct GivenUp {
+    /// How often the job was planned anew, and whether it was collapsed.
+    plan: (u32, bool),
+    since: Instant,
+    /// Blobs of no use then; none once they were removed.
+    blobs: Vec<String>,
 }
 
 impl Sweep {
@@ -57,6 +69,7 @@ impl Sweep {
         };
         let node = context.node();
         self.prune(context, &state, &held).await;
+        self.let_go(context, &state, &held).await;
         let unwanted: BTreeSet<String> = held
             .into_iter()
             .filter(|id| !keeps_bytes_of(&state, id, node))
@@ -89,16 +102,16 @@ impl Sweep {
     /// grace apart, has none any more.
     async fn prune(&mut self, context: &Arc<NodeContext>, state: &State, held: &[String]) {
         let node = context.node();
-        self.pruned.retain(|id, _| state.job(id).is_some());
+        self.pruned.retain(|id, _| state.has_job(id));
         for id in held {
-            let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
-                continue;
-            };
             let clean = self.pruned.get(id);
             if clean.is_some_and(|since| since.elapsed() >= 2 * SWEEP_GRACE) {
                 continue;
             }
-            match context.data.prune(entry).await {
+            let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
+                continue;
+            };
+            match context.data.prune(&entry).await {
                 Ok(0) => drop(self.pruned.entry(id.clone()).or_insert_with(Instant::now)),
                 Ok(removed) => {
                     self.pruned.remove(id);
@@ -108,4 +121,59 @@ impl Sweep {
             }
         }
     }
+    /// Removes what a plan that was given up has left of unfinished jobs, seen to be
+    /// of no use twice, a grace apart. Each plan is looked at twice.
+    async fn let_go(&mut self, context: &Arc<NodeContext>, state: &State, held: &[String]) {
+        let node = context.node();
+        self.given_up.retain(|id, _| state.current(id).is_some());
+        for id in held {
+            let entry = state.current(id);
+            let Some(entry) = entry.filter(|entry| may_let_go(entry, node)) else {
+                continue;
+            };
+            let plan = (entry.job.replans, entry.job.single);
+            let seen = self.given_up.remove(id).filter(|seen| seen.plan == plan);
+            let waits =
+                |seen: &GivenUp| seen.blobs.is_empty() || seen.since.elapsed() < GIVEN_UP_GRACE;
+            let blobs = match seen {
+                Some(seen) if waits(&seen) => {
+                    self.given_up.insert(id.clone(), seen);
+                    continue;
+                }
+                Some(seen) => remove_given_up(context, id, seen.blobs).await,
+                None => context.data.unneeded(entry).await,
+            };
+            match blobs {
+                Ok(blobs) => {
+                    let since = Instant::now();
+                    let seen = GivenUp { plan, since, blobs };
+                    self.given_up.insert(id.clone(), seen);
+                }
+                Err(error) => debug!(job = id, %error, "its former parts stay"),
+            }
+        }
+    }
+}
+
+/// Removes those of a job's blobs that are of no use still; none is left.
+async fn remove_given_up(
+    context: &Arc<NodeContext>,
+    id: &str,
+    mut blobs: Vec<String>,
+) -> Result<Vec<String>, DataError> {
+    let Ok(state) = context.cluster.read().await else {
+        return Ok(blobs);
+    };
+    let entry = state.current(id);
+    if let Some(entry) = entry.filter(|entry| may_let_go(entry, context.node())) {
+        let unneeded = context.data.unneeded(entry).await?;
+        blobs.retain(|blob| unneeded.contains(blob));
+        debug!(
+            job = id,
+            removed = blobs.len(),
+            "its former parts are removed"
+        );
+        context.data.remove_blobs(id, blobs).await?;
+    }
+    Ok(Vec::new())
 }

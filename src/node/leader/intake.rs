@@ -140,6 +140,7 @@ impl Intake {
             incarnation: hello.incarnation.clone(),
             address: hello.address.clone(),
             feature_level: hello.feature_level,
+            left_behind: false,
         });
         let committed = self.cluster.propose_local(vec![command]).await;
         let committed = committed.map_err(|error| error.problem())?;
@@ -269,7 +270,7 @@ impl Intake {
             return Ok(());
         }
         let moved = |job: &JobEntry| epoch.is_some_and(|epoch| epoch != job.job.epoch);
-        let moved = state.job(&key.job).is_some_and(|entry| moved(entry));
+        let moved = state.job(&key.job).is_some_and(|entry| moved(&entry));
         let (class, problem) = if moved {
             let cause = "the job has other homes by now, and these lack the analysis";
             let hint = "it is made again by itself";
@@ -313,7 +314,7 @@ impl Intake {
 
 /// Whether the table has an attempt as running.
 fn awaits(state: &State, key: &AttemptKey) -> bool {
-    let entry = state.job(&key.job);
+    let entry = state.current(&key.job);
     let entry = entry.filter(|entry| !entry.job.state().ended());
     let task = entry.and_then(|entry| entry.tasks.get(&key.task()));
     task.is_some_and(|task| task.attempt == key.attempt && task.state() == TaskState::Running)

@@ -137,7 +137,7 @@ impl<'a> Term<'a> {
             let health = self.health();
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
-            let idle = state.jobs().next().is_none();
+            let idle = state.jobs_count() == 0;
             if idle {
                 // Time passes while there are jobs: none must be old when it is made.
                 self.clock = ClusterClock::at(state.cluster_ms());

@@ -21,7 +21,7 @@ use std::{
 
 use reelraft_media::Cancel;
 use reelraft_model::{
-    AttemptKey, FailureClass, Problem, limits::FEATURE_LEVEL, plan::attempt_is_current,
+    AttemptKey, FailureClass, JobEntry, Problem, limits::FEATURE_LEVEL, plan::attempt_is_current,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -352,31 +352,45 @@ impl Worker {
         }
     }
 
-    /// Tries whole jobs once the node has had a rest: what it is asked for first
-    /// shows by itself what works. What may pass is tried after another rest, each
-    /// twice as long as the one before.
+    /// Tries whole jobs once the cluster has had a rest: what it is asked for first
+    /// shows by itself what works. Work that comes meanwhile ends a trial, also
+    /// work of other nodes, which may be on this machine. What may pass, or was not
+    /// tried to its end, is tried after another rest, each twice as long as the one
+    /// before.
     async fn try_jobs(self: Arc<Self>) {
         let (encoders, config) = (self.context.encoders().await, &self.context.config);
         let folder = self.context.work_root().join("trial");
         let mut rest = TRIAL_REST;
         loop {
             self.rest(rest).await;
-            if encoders.try_jobs(&config.data, &folder).await {
-                return;
+            let trial = encoders.try_jobs(&config.data, &folder);
+            tokio::select! {
+                lasting = trial => if lasting { return },
+                () = self.work_comes() => debug!("work comes before the trial's end"),
             }
             rest = rest.saturating_mul(2);
         }
     }
 
-    /// Returns once the node has run nothing for so long.
+    /// Returns once no node has run anything for so long.
     async fn rest(&self, long: Duration) {
-        let mut rested = Duration::ZERO;
-        while rested < long {
+        while tokio::time::timeout(long, self.work_comes()).await.is_ok() {
             tokio::time::sleep(BEAT).await;
-            rested = match self.attempts().running.is_empty() {
-                true => rested + BEAT,
-                false => Duration::ZERO,
-            };
+        }
+    }
+
+    /// Returns as soon as some node runs something.
+    async fn work_comes(&self) {
+        let mut applied = self.context.cluster.applied();
+        loop {
+            applied.borrow_and_update();
+            let works = |entry: &Arc<JobEntry>| !entry.running.is_empty();
+            if self.context.cluster.local().eventful().any(works) {
+                return;
+            }
+            if applied.changed().await.is_err() {
+                std::future::pending().await
+            }
         }
     }
 

@@ -97,7 +97,7 @@ pub async fn run(
     let attempt = async {
         let state = context.cluster.local();
         let gone = || node_fault("gone", format!("{key} is not in the table"));
-        let entry = state.job(&key.job).cloned().ok_or_else(gone)?;
+        let entry = state.job(&key.job).ok_or_else(gone)?;
         let task = entry.tasks.get(&key.task()).cloned().ok_or_else(gone)?;
         drop(state);
         let encoders = context.encoders().await;

@@ -200,6 +200,7 @@ async fn a_node_that_was_away_catches_up_by_a_snapshot() {
     for node in 100..112 {
         let long = Command::RegisterNode(RegisterNode {
             feature_level: 0,
+            left_behind: false,
             node,
             incarnation: node.to_string().repeat(300_000),
             address: String::new(),
@@ -346,6 +347,7 @@ async fn what_is_too_much_is_refused() {
     );
     let long = Command::RegisterNode(RegisterNode {
         feature_level: 0,
+        left_behind: false,
         node: 1,
         incarnation: "x".repeat(2 << 20),
         address: String::new(),
@@ -377,6 +379,7 @@ async fn a_disk_that_fails_ends_the_node() {
     for node in 100..140 {
         let long = Command::RegisterNode(RegisterNode {
             feature_level: 0,
+            left_behind: false,
             node,
             incarnation: "x".repeat(1_000_000),
             address: String::new(),
@@ -467,6 +470,7 @@ async fn a_peers_entry_over_the_limits_is_refused_and_stops_nobody() {
     };
     let long = RegisterNode {
         feature_level: 0,
+        left_behind: false,
         node: 1,
         incarnation: identity.incarnation.clone(),
         address: "a".repeat(3 << 20),

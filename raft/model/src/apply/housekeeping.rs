@@ -103,10 +103,7 @@ impl Writer<'_> {
     /// Removes the row of a deleted job.
     pub(super) fn forget(&mut self, tombstone: (u64, String)) {
         let id = &tombstone.1;
-        if let Some(age) = self.job(id).map(|job| job.created_index) {
-            self.state.by_age.remove_mut(&age);
-        }
-        self.state.jobs.remove_mut(id);
+        self.state.forget_job(id);
         self.touched.insert(job_key(id));
         self.state.tombstones.remove_mut(&tombstone);
     }
@@ -114,7 +111,7 @@ impl Writer<'_> {
     /// Forgets the job that was deleted first, where there are too many rows for
     /// another: what is deleted never keeps anyone from a new job.
     pub(super) fn make_room_for(&mut self, c: &CreateJob) {
-        let full = |bounds: JobBounds| self.state.jobs.size() as u64 >= bounds.rows;
+        let full = |bounds: JobBounds| self.state.jobs_count() as u64 >= bounds.rows;
         if !c.bounds.is_some_and(full) {
             return;
         }
@@ -125,7 +122,7 @@ impl Writer<'_> {
 
     /// Why there is no room for another job, if there is none.
     pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
-        let rows = self.state.jobs.size() as u64;
+        let rows = self.state.jobs_count() as u64;
         no_room(self.state, &c.tenant, c.source_bytes, c.bounds?, rows)
     }
 }
@@ -140,7 +137,7 @@ impl State {
     ) -> Option<Problem> {
         // The oldest that is deleted would be forgotten.
         let forgotten = u64::from(self.tombstones.first().is_some());
-        let rows = self.jobs.size() as u64 - forgotten;
+        let rows = self.jobs_count() as u64 - forgotten;
         no_room(self, tenant, source_bytes, bounds, rows)
     }
 }

@@ -59,6 +59,8 @@ impl Writer<'_> {
             created_index: age,
             created_unix_ms: c.unix_ms,
             touched_cluster_ms: c.bounds.map_or(0, |_| cluster_ms),
+            priority: c.priority,
+            max_retries: c.max_retries,
             ..Default::default()
         });
         Reply::done(&id)
@@ -220,11 +222,21 @@ impl Writer<'_> {
                 ),
             );
         }
+        let known = self.state.nodes.get(&c.node);
+        let required = known.filter(|known| known.left_behind && !c.left_behind);
+        if let Some(required) = required.filter(|row| row.feature_level > c.feature_level) {
+            return older_program(c, required.feature_level);
+        }
+        // It may have come back meanwhile.
+        if c.left_behind && known.is_none_or(|known| known.feature_level >= c.feature_level) {
+            return Reply::stale("");
+        }
         let node = Node {
             id: c.node,
             incarnation: c.incarnation.clone(),
             address: c.address.clone(),
             feature_level: c.feature_level,
+            left_behind: c.left_behind,
         };
         self.touched.insert(node_key(c.node));
         self.state.nodes.insert(c.node, node);
@@ -233,6 +245,16 @@ impl Writer<'_> {
         self.touched.insert(cluster_key());
         Reply::default()
     }
+}
+
+fn older_program(c: &RegisterNode, level: u32) -> Reply {
+    let cause = format!(
+        "the cluster has gone on without node {}, and its log needs a program of feature level \
+         {level}; this one has {}",
+        c.node, c.feature_level
+    );
+    let hint = "start the node with the program of the others";
+    Reply::refused("", Problem::new(Problem::OLDER_PROGRAM, cause, hint))
 }
 
 pub(super) fn already_ended(id: &str, state: JobState) -> Reply {

@@ -5,7 +5,7 @@ use crate::{
     command::Reply,
     keys::{CreateKey, Key, Quota, RevokeKey, SetQuota},
     rows::Problem,
-    state::{key_key, quota_key},
+    state::{cluster_key, key_key, quota_key},
 };
 
 impl Writer<'_> {
@@ -16,6 +16,9 @@ impl Writer<'_> {
                 existed: true,
                 ..Default::default()
             };
+        }
+        if c.epoch != self.state.access_epoch() {
+            return Reply::stale("");
         }
         if let Some(problem) = self.no_room_for_key(c) {
             return Reply::refused("", problem);
@@ -57,15 +60,21 @@ impl Writer<'_> {
         }
         self.touched.insert(key_key(&c.id));
         self.state.remove_key(&c.id);
+        self.raise_access_epoch();
         Reply::default()
+    }
+
+    fn raise_access_epoch(&mut self) {
+        self.touched.insert(cluster_key());
+        self.state.cluster.access_epoch += 1;
     }
 
     pub(super) fn set_quota(&mut self, c: &SetQuota) -> Reply {
         let tenant = &c.quota.tenant;
-        if self.state.quota(tenant) != c.seen {
+        if c.epoch != self.state.access_epoch() {
             return Reply::stale("");
         }
-        let is_new = c.seen == Quota::none(tenant);
+        let is_new = self.state.quota(tenant) == Quota::none(tenant);
         let had = self.state.quotas().len() as u64;
         if is_new && had >= c.quotas_max {
             return Reply::refused(
@@ -79,6 +88,7 @@ impl Writer<'_> {
         }
         self.touched.insert(quota_key(tenant));
         self.state.put_quota(c.quota.clone());
+        self.raise_access_epoch();
         Reply::default()
     }
 }

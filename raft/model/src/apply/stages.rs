@@ -9,9 +9,9 @@ use super::{
 };
 use crate::{
     command::Reply,
+    job_entry::JobEntry,
     limits::PROBLEM_BYTES_MAX,
     rows::{JobState, Problem, ShardRange, Task, TaskKey, TaskKind, TaskState},
-    state::JobEntry,
 };
 
 impl Writer<'_> {

@@ -5,9 +5,10 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use super::{builds::Builds, turns::Turns, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
+    job_entry::JobEntry,
     limits::COMMANDS_PER_ENTRY_MAX,
     rows::{Task, TaskKind},
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// Hands pending tasks to free slots.

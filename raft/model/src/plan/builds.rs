@@ -6,10 +6,11 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::health::ClusterHealth;
 use crate::{
     command::Replan,
+    job_entry::JobEntry,
     limits::REPLAN_LEVEL,
     rows::{Job, JobState, Task, TaskKind, TaskState},
     spec::Spec,
-    state::{JobEntry, State},
+    state::State,
 };
 
 /// The builds of the nodes as a leader sees them now.
@@ -234,7 +235,8 @@ impl<'a> Builds<'a> {
         let missed = places.filter(|(_, build, _)| {
             !build.is_empty() && (self.left_of(build) < self.wanted || lacking(build))
         });
-        let entries = missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.job(id)));
+        let entries =
+            missed.flat_map(|(_, _, jobs)| jobs.iter().filter_map(|id| state.current(id)));
         entries
             .filter(|entry| self.is_missing(entry) || self.is_unable(&entry.job))
             .filter(|entry| self.enough_can_make(&entry.job.spec))

@@ -8,9 +8,9 @@ use super::{
 };
 use crate::{
     command::{AttemptKey, Command, Release},
+    job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, Problem, Task, TaskKind, TaskState},
-    state::JobEntry,
 };
 
 /// Why a job must fail now, if it must.
@@ -26,7 +26,9 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         .iter()
         .filter_map(|key| entry.tasks.get(key))
         .find_map(|task| {
-            encoder_missing(entry, task, builds).or_else(|| task_failure(task, capable))
+            let max_retries = entry.job.max_retries;
+            encoder_missing(entry, task, builds)
+                .or_else(|| task_failure(task, capable, max_retries))
         })
 }
 
@@ -46,8 +48,8 @@ fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option
 }
 
 /// Why one task ends its job, if it does; `capable` is the number of nodes
-/// that could run it.
-fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
+/// that could run it, `max_retries` what the job's owner allows.
+fn task_failure(task: &Task, capable: usize, max_retries: Option<u32>) -> Option<Problem> {
     let last = task.failures.last()?;
     let problem = |cause: String, hint: String| Some(Problem::new("job-failed", cause, hint));
     // What helps depends on what failed, and not on where in the job.
@@ -71,13 +73,14 @@ fn task_failure(task: &Task, capable: usize) -> Option<Problem> {
         .len();
     // Even with a single capable node, a failure is tried again once.
     let poisoned = task.work_failures > 1 && failed_on >= POISON_NODES.min(capable.max(1));
-    if poisoned {
+    if poisoned && max_retries.is_none() {
         return problem(
             format!("{name} failed on {failed_on} nodes: {}", last.problem.cause),
             see_attempts(),
         );
     }
-    if task.work_failures >= ATTEMPTS_MAX {
+    let attempts_max = max_retries.map_or(ATTEMPTS_MAX, |retries| retries.saturating_add(1));
+    if task.work_failures >= attempts_max {
         return problem(
             format!(
                 "{name} failed {} times: {}",
@@ -137,8 +140,28 @@ mod tests {
             failures: vec![failure(1), failure(2)],
             ..Default::default()
         };
-        let problem = task_failure(&task, 2).unwrap();
+        let problem = task_failure(&task, 2, None).unwrap();
         assert!(problem.hint.starts_with("install another build; see"));
         assert!(!problem.hint.contains("damaged"));
+    }
+
+    #[test]
+    fn what_the_owner_allows_takes_the_place_of_our_own_judgement() {
+        let failed = |work_failures, max_retries| {
+            let failure = |node| Failure {
+                node,
+                class: FailureClass::Work.into(),
+                ..Default::default()
+            };
+            let task = Task {
+                work_failures,
+                failures: vec![failure(1), failure(2)],
+                ..Default::default()
+            };
+            task_failure(&task, 2, max_retries).is_some()
+        };
+        assert!(failed(2, None) && !failed(1, None));
+        assert!(failed(1, Some(0)));
+        assert!(failed(11, Some(10)) && !failed(10, Some(10)));
     }
 }

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Command, SetHomes},
-    home_rules::holders,
     limits::{COMMANDS_PER_ENTRY_MAX, REHOMED_PER_ENTRY_MAX, RETIRING_HOMES_MAX},
     rows::{Home, Job, JobState},
     state::State,
@@ -27,7 +26,7 @@ pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Ve
     let ids: BTreeSet<&String> = open.unsettled().chain(miscounted).chain(lost).collect();
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     let changed = ids.into_iter().filter_map(|id| {
-        let entry = state.job(id)?;
+        let entry = state.current(id)?;
         place_homes(&entry.job, builds, &mut load)
     });
     commands.extend(changed.take(room));
@@ -50,27 +49,26 @@ fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
 /// entry has left, the fewest copies first.
 pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
     let health = builds.health;
-    let lost = health
-        .nodes
-        .keys()
-        .filter(|&&node| health.silent_ms(node) >= health.rehome_after_ms);
     let outputs = state.outputs();
-    let moved: BTreeSet<&String> = lost
-        .flat_map(|&node| outputs.at(node))
-        .chain(outputs.filling())
-        .collect();
-    let mut jobs: Vec<&Job> = moved
-        .into_iter()
-        .filter_map(|id| Some(&state.job(id)?.job))
-        .collect();
-    let copies = |job: &Job| holders(job).filter(|&node| health.alive(node)).count();
-    jobs.sort_by_cached_key(|job| (copies(job), job.created_index));
-    let mut load = outputs.counts();
+    let lost = |home: &Home| health.silent_ms(home.node) >= health.rehome_after_ms;
+    let settled = |homes: &[Home]| !homes.iter().any(|home| lost(home) || home.is_unsure());
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
-    let changed = jobs
-        .into_iter()
-        .filter_map(|job| place_homes(job, builds, &mut load));
-    commands.extend(changed.take(room.min(REHOMED_PER_ENTRY_MAX)));
+    let room = room.min(REHOMED_PER_ENTRY_MAX);
+    let mut jobs: Vec<(usize, u64)> = Vec::new();
+    for (homes, of_these) in outputs.groups().filter(|(homes, _)| !settled(homes)) {
+        let copies = homes.iter().filter(|home| home.filled);
+        let copies = copies.filter(|home| health.alive(home.node)).count();
+        // With the same homes, all are moved or none.
+        let first = of_these.iter().take(room);
+        jobs.extend(first.map(|(age, _)| (copies, age)));
+    }
+    jobs.sort_unstable();
+    let mut load = outputs.counts();
+    let changed = jobs.into_iter().filter_map(|(_, age)| {
+        let entry = state.job_at(age)?;
+        place_homes(&entry.job, builds, &mut load)
+    });
+    commands.extend(changed.take(room));
 }
 
 /// How well a node suits as a new home; the least comes first.

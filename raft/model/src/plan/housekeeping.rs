@@ -4,15 +4,21 @@
 
 use super::health::ClusterHealth;
 use crate::{
-    command::{Command, DeleteJob},
+    command::{Command, DeleteJob, RegisterNode},
     fold::foldable_at_once,
     housekeeping::{ExpireUpload, Fold, TouchUpload},
-    limits::{COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL},
+    limits::{
+        COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, LEFT_BEHIND_AFTER_MS,
+        LEFT_BEHIND_LEVEL,
+    },
+    rows::Node,
     state::State,
 };
 
 /// Adds what keeps the table small, in what room the entry has left.
 pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(left_behind(state, health).into_iter().take(room));
     if state.feature_level() < HOUSEKEEPING_LEVEL {
         return;
     }
@@ -57,16 +63,42 @@ fn folds(state: &State) -> impl Iterator<Item = Command> {
     })
 }
 
+/// Nodes that have been silent for so long that their programs hold the level of
+/// the others down no more, once all of these can read that.
+fn left_behind(state: &State, health: &ClusterHealth) -> Vec<Command> {
+    let silent = |id: u64| {
+        let node = health.nodes.get(&id);
+        node.is_some_and(|node| !node.alive && node.silent_ms >= LEFT_BEHIND_AFTER_MS)
+    };
+    let (gone, others): (Vec<&Node>, Vec<&Node>) = state.nodes().partition(|node| silent(node.id));
+    let level = others.iter().map(|node| node.feature_level).min();
+    let level = level.filter(|level| *level >= LEFT_BEHIND_LEVEL);
+    let behind = gone
+        .into_iter()
+        .filter(|node| Some(node.feature_level) < level);
+    let registered = behind.map(|node| {
+        Command::RegisterNode(RegisterNode {
+            node: node.id,
+            incarnation: node.incarnation.clone(),
+            address: node.address.clone(),
+            feature_level: level.unwrap_or_default(),
+            left_behind: true,
+        })
+    });
+    registered.collect()
+}
+
 /// Jobs that ended long ago.
 fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
     let old = health.keep_ended_ms.into_iter().flat_map(|keep_ms| {
         let now_ms = state.cluster_ms();
-        let folded = state.folded().map(|entry| &entry.job);
-        folded.take_while(move |job| job.folded_cluster_ms.saturating_add(keep_ms) <= now_ms)
+        let due = move |folded_ms: u64| folded_ms.saturating_add(keep_ms) <= now_ms;
+        let folded = state.folded();
+        folded.take_while(move |entry| due(entry.job.folded_cluster_ms))
     });
-    old.map(|job| {
+    old.map(|entry| {
         Command::DeleteJob(DeleteJob {
-            job: job.id.clone(),
+            job: entry.job.id.clone(),
             unix_ms: health.unix_ms,
         })
     })

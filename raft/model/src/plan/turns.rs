@@ -10,8 +10,9 @@ use std::{
 use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
-    rows::{JobState, Task, TaskKey, TaskKind},
-    state::{JobEntry, State},
+    job_entry::JobEntry,
+    rows::{self, JobState, Task, TaskKey, TaskKind},
+    state::State,
 };
 
 /// The turns that are left.
@@ -72,8 +73,8 @@ struct TurnRank {
     nothing_lost: bool,
     /// Running tasks of its tenant: fair share.
     tenant_running: u32,
-    /// Its age.
-    created_index: u64,
+    /// Its place among its tenant's.
+    place: rows::Place,
 }
 
 impl<'a> Turn<'a> {
@@ -91,7 +92,7 @@ impl<'a> Turn<'a> {
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
-            created_index: job.created_index,
+            place: job.place(),
         }
     }
 
@@ -131,7 +132,7 @@ impl<'a> Turns<'a> {
                 && job.current_homes().any(|home| health.alive(home.node))
         };
         let has_lost = |entry: &&JobEntry| entry.lost().next().is_some();
-        let entry_of = |id: &String| state.job(id).map(AsRef::as_ref);
+        let entry_of = |id: &String| state.current(id).map(AsRef::as_ref);
         let mut turns = Turns {
             builds,
             lanes: Vec::new(),

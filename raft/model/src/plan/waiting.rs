@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     home_rules::holders,
+    job_entry::JobEntry,
     rows::{JobState, TaskKind, TaskState},
-    state::JobEntry,
 };
 
 /// What a job waits for. `Display` goes on with "waits".

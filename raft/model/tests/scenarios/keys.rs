@@ -1,46 +1,24 @@
 //! Script commands about keys and quotas.
 
-use reelraft_model::{Command, CreateKey, Key, KeyText, Quota, RevokeKey, Scope, SetQuota};
+use reelraft_model::{Command, CreateKey, Key, KeyText, Quota, RevokeKey, Scope, SetQuota, State};
 
-use super::{World, number, option};
+use crate::words::{number, option};
 
-impl World {
-    /// `key NUMBER name=NAME [tenant=t] [scope=read] [max=9] [all=9]`,
-    /// `revoke NUMBER` and `quota TENANT [jobs=] [bytes=] [uploads=] [seen=none]`
-    pub fn change_access(&mut self, words: &[&str]) -> String {
-        self.one(match words[0] {
-            "key" => create_key(words),
-            "revoke" => Command::RevokeKey(RevokeKey {
-                id: key_text(words[1]).id,
-            }),
-            _ => self.set_quota(words),
-        })
-    }
-
-    fn set_quota(&self, words: &[&str]) -> Command {
-        let asked = |key| option(words, key).map(|text| text.parse().unwrap());
-        let tenant = words[1];
-        Command::SetQuota(SetQuota {
-            seen: match option(words, "seen") {
-                Some(_) => Quota::none(tenant),
-                None => self.state.quota(tenant),
-            },
-            quota: Quota {
-                jobs: asked("jobs"),
-                bytes: asked("bytes"),
-                uploads: asked("uploads"),
-                ..Quota::none(tenant)
-            },
-            quotas_max: 2,
-        })
+/// `key NUMBER name=NAME [tenant=t] [scope=read] [max=9] [all=9] [epoch=]`,
+/// `revoke NUMBER` and `quota TENANT [jobs=] [bytes=] [uploads=] [epoch=]`
+pub fn change_access(state: &State, words: &[&str]) -> Command {
+    let seen = option(words, "epoch").map(|epoch| epoch.parse().unwrap());
+    let epoch = seen.unwrap_or_else(|| state.access_epoch());
+    match words[0] {
+        "key" => create_key(words, epoch),
+        "revoke" => Command::RevokeKey(RevokeKey {
+            id: key_text(words[1]).id,
+        }),
+        _ => set_quota(words, epoch),
     }
 }
 
-fn key_text(number: &str) -> KeyText {
-    KeyText::new(number.parse().unwrap(), [7; 32])
-}
-
-fn create_key(words: &[&str]) -> Command {
+fn create_key(words: &[&str], epoch: u64) -> Command {
     let text = key_text(words[1]);
     let scope = Scope::parse(option(words, "scope").unwrap_or("read"));
     let bound = |key| option(words, key).map_or(9, |_| number(words, key));
@@ -55,5 +33,24 @@ fn create_key(words: &[&str]) -> Command {
         },
         of_tenant_max: bound("max"),
         keys_max: bound("all"),
+        epoch,
     })
+}
+
+fn set_quota(words: &[&str], epoch: u64) -> Command {
+    let asked = |key| option(words, key).map(|text| text.parse().unwrap());
+    Command::SetQuota(SetQuota {
+        epoch,
+        quota: Quota {
+            jobs: asked("jobs"),
+            bytes: asked("bytes"),
+            uploads: asked("uploads"),
+            ..Quota::none(words[1])
+        },
+        quotas_max: 2,
+    })
+}
+
+fn key_text(number: &str) -> KeyText {
+    KeyText::new(number.parse().unwrap(), [7; 32])
 }

@@ -9,6 +9,7 @@
 
 mod keys;
 mod show;
+mod words;
 
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
@@ -23,7 +24,9 @@ use reelraft_model::{
     spec::{SpecRequest, resolve},
 };
 
+use keys::change_access;
 use show::show;
+use words::{number, option};
 
 struct World {
     state: State,
@@ -33,19 +36,6 @@ struct World {
     /// What was planned and is not written yet.
     thought: Vec<Command>,
     bounds: JobBounds,
-}
-
-/// `key=value` words of a command line.
-fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
-    words
-        .iter()
-        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-}
-
-fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
-    option(words, key)
-        .and_then(|text| text.parse().ok())
-        .unwrap_or_default()
 }
 
 impl World {
@@ -145,7 +135,7 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
-            "key" | "revoke" | "quota" => self.change_access(&words),
+            "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),
@@ -153,7 +143,7 @@ impl World {
                 cluster_ms: words[1].parse().unwrap(),
             })),
             "show" => match self.state.job(&self.names[words[1]]) {
-                Some(entry) => self.aliased(&show(entry, &self.health)),
+                Some(entry) => self.aliased(&show(&entry, &self.health)),
                 None => "no such job\n".into(),
             },
             other => panic!("no command {other}"),
@@ -219,7 +209,8 @@ impl World {
         String::new()
     }
 
-    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]`
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
+    /// [priority=0] [retries=]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
@@ -235,6 +226,8 @@ impl World {
             spec: spec.unwrap(),
             source_bytes: option(words, "bytes").map_or(1000, |bytes| bytes.parse().unwrap()),
             bounds: Some(self.bounds),
+            priority: number(words, "priority"),
+            max_retries: option(words, "retries").map(|retries| retries.parse().unwrap()),
             ..Default::default()
         }))
     }
@@ -278,7 +271,7 @@ impl World {
                 epoch,
                 node: words[2].parse().unwrap(),
                 history_hash: option(words, "hash").map_or_else(
-                    || History::blob(self.state.job(&job).unwrap()).hash,
+                    || History::blob(&self.state.job(&job).unwrap()).hash,
                     str::to_string,
                 ),
                 job,
@@ -385,6 +378,9 @@ impl World {
             Command::TouchUpload(c) => format!("touch {}", c.job),
             Command::ExpireUpload(c) => format!("expire {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
+            Command::RegisterNode(c) if c.left_behind => {
+                format!("leave node {} behind at level {}", c.node, c.feature_level)
+            }
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use reelraft_model::{
     Command, History, HomeFilled, JobEntry, JobState, KeepHistory, State,
     home_rules::{
-        FillDuty, holders, keeps_bytes_of, kept_blobs, may_prune, must_fill, owes_history, sources,
+        FillDuty, holders, keeps_bytes_of, kept_blobs, may_let_go, may_prune, must_fill,
+        owes_history, sources,
     },
 };
 
 use crate::{
     bugs::Bug,
-    node::FillRun,
+    node::{FillRun, Node},
     truth::all_chunks,
     world::{Load, Origin, Put, PutStage, World},
 };
@@ -51,7 +52,7 @@ impl World {
         let behind = node.applied < index.max(epoch);
         let state = self.log.state_at(node.applied);
         let taken = state.job(job).is_some_and(|entry| {
-            entry.job.state().keeps_bytes() && entry.job.epoch == epoch && is_current(entry, home)
+            entry.job.state().keeps_bytes() && entry.job.epoch == epoch && is_current(&entry, home)
         });
         match taken && !behind {
             true => Judged::Taken,
@@ -160,7 +161,7 @@ impl World {
         let state = self.local(node);
         let mine: Vec<(FillDuty, Arc<JobEntry>)> = state
             .jobs()
-            .filter_map(|entry| Some((must_fill(entry, node)?, entry.clone())))
+            .filter_map(|entry| Some((must_fill(&entry, node)?, entry.clone())))
             .collect();
         // A slow node copies only now and then.
         let slow = self.nodes[&node].slow && !self.calm && !self.rng.chance(120);
@@ -331,9 +332,10 @@ impl World {
         // A node that was away must not act on what it remembers.
         let Some(state) = self.read(node) else { return };
         for entry in held.iter().filter_map(|id| state.job(id)) {
-            if may_prune(entry, node) {
-                self.prune(node, entry);
+            if may_prune(&entry, node) {
+                self.prune(node, &entry);
             }
+            self.let_go(node, &entry);
         }
         let mut unwanted: Vec<String> = held;
         unwanted.retain(|id| !self.keeps(&state, id, node));
@@ -356,13 +358,35 @@ impl World {
 
     fn keeps(&self, state: &State, id: &str, node: u64) -> bool {
         let entry = state.job(id);
-        let own = entry.is_some_and(|entry| is_current(entry, node));
+        let own = entry.as_ref().is_some_and(|entry| is_current(entry, node));
         let cancelled = entry.is_some_and(|entry| entry.job.state() == JobState::Cancelled);
         match self.bugs.0 {
             Some(Bug::SweptWhileFilling) => own && keeps_bytes_of(state, id, node),
             Some(Bug::CancelledKept) if cancelled => true,
             _ => keeps_bytes_of(state, id, node),
         }
+    }
+
+    /// What a plan that was given up has left goes once it was of no use twice.
+    fn let_go(&mut self, node: u64, entry: &JobEntry) {
+        let (id, now_ms, kept) = (&entry.job.id, self.now_ms, entry.blobs());
+        let lets_go = may_let_go(entry, node);
+        let Node { disk, memory, .. } = self.node(node);
+        let Some(folder) = disk.get_mut(id).filter(|_| lets_go) else {
+            memory.given_up.remove(id);
+            return;
+        };
+        let seen = memory.given_up.entry(id.clone()).or_default();
+        seen.retain(|blob, _| folder.blobs.contains(blob) && !kept.contains(blob));
+        for blob in folder.blobs.iter().filter(|blob| !kept.contains(blob)) {
+            seen.entry(blob.clone()).or_insert(now_ms);
+        }
+        let gone = |blob: &String| {
+            seen.get(blob)
+                .is_some_and(|at| now_ms - at >= SWEEP_GRACE_MS)
+        };
+        folder.blobs.retain(|blob| !gone(blob));
+        self.dirty = true;
     }
 
     fn prune(&mut self, node: u64, entry: &JobEntry) {

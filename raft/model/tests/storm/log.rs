@@ -22,6 +22,7 @@ impl Log {
             Command::RegisterNode(RegisterNode {
                 node,
                 feature_level: FEATURE_LEVEL,
+                left_behind: false,
                 ..Default::default()
             })
         };

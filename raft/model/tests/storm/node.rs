@@ -60,6 +60,8 @@ pub struct Memory {
     pub fills: BTreeMap<String, FillRun>,
     /// Folders without a claim, and since when.
     pub unwanted: BTreeMap<String, u64>,
+    /// Of unfinished jobs: blobs of a former plan, and since when.
+    pub given_up: BTreeMap<String, BTreeMap<String, u64>>,
 }
 
 pub struct Node {

@@ -115,7 +115,7 @@ impl World {
         };
         let entry = state.job(&self.job_of(client));
         let read = |entry: &JobEntry, blob: &str| self.can_read(entry, via, blob).is_ok();
-        entry.is_some_and(|entry| entry.blobs().iter().all(|blob| read(entry, blob)))
+        entry.is_some_and(|entry| entry.blobs().iter().all(|blob| read(&entry, blob)))
     }
 
     fn end(&mut self, client: usize) {

@@ -195,7 +195,7 @@ impl World {
                 return Some(format!("{} lacks filled homes: {homes:?}", entry.job.id));
             }
         }
-        let rows = |entry: &&Arc<JobEntry>| !entry.tasks.is_empty();
+        let rows = |entry: &Arc<JobEntry>| !entry.tasks.is_empty();
         if let Some(entry) = state.jobs().find(rows) {
             return Some(format!("the tasks of {} stay in the table", entry.job.id));
         }

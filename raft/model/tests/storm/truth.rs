@@ -205,7 +205,9 @@ impl Truth {
         let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
         if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
-            let then = job.history.get_or_insert_with(|| History::blob(entry).hash);
+            let then = job
+                .history
+                .get_or_insert_with(|| History::blob(&entry).hash);
             let kept = &entry.job.history_hash;
             if !kept.is_empty() && kept != then {
                 let id = &reply.job;
@@ -220,7 +222,7 @@ impl Truth {
             return;
         };
         let expected = match key.kind() {
-            TaskKind::Assemble => output(entry),
+            TaskKind::Assemble => output(&entry),
             _ => part_hash(&entry.job.build, key.task(), entry.job.single),
         };
         if complete.hash != expected {
@@ -304,7 +306,7 @@ impl Truth {
             self.broken("more uploads are taken than may be".into());
         }
         for entry in state.jobs() {
-            if let Some(broken) = self.look_at(entry, nodes) {
+            if let Some(broken) = self.look_at(&entry, nodes) {
                 self.broken(format!("{}: {broken}", entry.job.id));
             }
         }
@@ -386,14 +388,14 @@ impl Truth {
         state.jobs().all(|entry| {
             let whole = entry.job.homes.iter().filter(|home| {
                 let node = &nodes[&home.node];
-                let has = self.counted_on(entry).is_none_or(|(chunks, blobs)| {
+                let has = self.counted_on(&entry).is_none_or(|(chunks, blobs)| {
                     let id = &entry.job.id;
                     let blobs = blobs.iter().all(|blob| node.has_blob(id, blob));
                     node.chunks(id) & chunks == chunks && blobs
                 });
                 home.filled && !node.lost && has
             });
-            self.counted_on(entry).is_none() || whole.count() as u64 >= copies
+            self.counted_on(&entry).is_none() || whole.count() as u64 >= copies
         })
     }
 

@@ -43,7 +43,7 @@ impl World {
     fn settle(&mut self, client: usize) {
         let (via, id) = (self.clients[client].upload.via, self.job_of(client));
         let Some(state) = self.read(via) else { return };
-        let Some(entry) = state.job(&id).cloned() else {
+        let Some(entry) = state.job(&id) else {
             return;
         };
         let job = &entry.job;

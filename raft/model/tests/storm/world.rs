@@ -186,7 +186,7 @@ impl World {
         let local = self.log.state_at(self.nodes[&node].applied);
         let newer = local.job(&entry.job.id);
         let newer = newer.filter(|newer| newer.job.epoch > entry.job.epoch);
-        let latest = newer.map_or(entry, |newer| newer.as_ref());
+        let latest = newer.as_deref().unwrap_or(entry);
         let all = self.readers(latest, node);
         let (asked, away): (Vec<u64>, Vec<u64>) =
             all.into_iter().partition(|&to| self.reaches(node, to));
@@ -301,10 +301,8 @@ impl World {
     fn note_binding(&mut self, job: &str, before: &State, after: &State) {
         let build = |state: &State| state.job(job).map(|entry| entry.job.build.clone());
         if let Some(bound) = build(after).filter(|bound| build(before).as_ref() != Some(bound)) {
-            let homes = after
-                .job(job)
-                .into_iter()
-                .flat_map(|entry| &entry.job.homes);
+            let homes = after.current(job).into_iter();
+            let homes = homes.flat_map(|entry| &entry.job.homes);
             let unfit = homes.filter(|home| self.nodes[&home.node].build != bound);
             let unfit = unfit.count() as u64;
             self.truth.bound(job, unfit);
@@ -325,7 +323,7 @@ impl World {
                 c.epoch = epoch(&c.job);
             }
             Command::Complete(c) if self.bugs.has(Bug::AnyAttemptCompletes) => {
-                let entry = state.job(&c.key.job);
+                let entry = state.current(&c.key.job);
                 let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
                 if let Some(task) = task {
                     c.key.attempt = task.attempt;
@@ -333,7 +331,7 @@ impl World {
             }
             // As if the new plan's attempts were counted from one.
             Command::Complete(c) if self.bugs.has(Bug::ReplanCountsAnew) => {
-                let entry = state.job(&c.key.job);
+                let entry = state.current(&c.key.job);
                 let before = entry.map_or(0, |entry| entry.job.attempts_before);
                 let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
                 if task.is_some_and(|task| task.attempt == c.key.attempt + before) {

@@ -11,9 +11,10 @@ use reelraft_proto::{
     v1::{Job, JobRef, JobState, ListRequest},
 };
 
-use super::{by_id::print_job, duration::duration, pages::all_jobs};
+use super::{by_id::print_job, pages::all_jobs};
 use crate::{
     client::Client,
+    commands::duration::duration,
     error::CliError,
     job_end::has_ended,
     limits::PAGE_ROWS,

@@ -3,10 +3,9 @@
 mod by_id;
 mod cancel;
 mod delete;
-mod duration;
 mod fetch;
 mod list;
-mod pages;
+pub(super) mod pages;
 mod proof;
 mod replan;
 mod show;

@@ -54,8 +54,10 @@ pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Resul
     let submission = Submission {
         source: args.source,
         spec: args.spec.to_wire(None)?,
-        tenant: args.request.tenant.clone(),
+        tenant: args.request.tenant.clone().unwrap_or_default(),
         request_id: args.request.id(),
+        priority: args.request.priority,
+        max_retries: args.request.max_retries,
     };
     let Submitted { job, existed } = submit(client, submission, |job| match output {
         Output::Table => print(&format!("{}\n", printable(&job.id))),

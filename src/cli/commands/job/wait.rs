@@ -6,9 +6,9 @@ use clap::Args;
 
 use reelraft_proto::documents;
 
-use super::duration::duration;
 use crate::{
     client::Client,
+    commands::duration::duration,
     error::CliError,
     job_end::outcome,
     render::{Output, json, screen::print},

@@ -35,6 +35,7 @@ fn every_field_is_documented() {
     let tasks = [v1::Task::default()];
     let reference = v1::ReferenceResponse::default();
     let event = v1::WatchEvent::default();
+    let (keys, tenant) = ([v1::Key::default()], v1::Tenant::default());
     let lines = [
         line(&JobList::new(&jobs, "")),
         line(&Submitted::new(&jobs[0], true)),
@@ -43,6 +44,9 @@ fn every_field_is_documented() {
         line(&Event::from(&event)),
         line(&Status::from(&status)),
         line(&Leader::from(&status)),
+        line(&CreatedKey::new(&keys[0], "")),
+        line(&KeyList::new(&keys, "")),
+        line(&Tenant::from(&tenant)),
     ];
     for text in lines {
         let mut found = Vec::new();

@@ -139,6 +139,7 @@ pub fn job(job: &Job) -> String {
             job.spec.as_ref().map(spec_options).unwrap_or_default(),
         ),
         ("note", job.plan_note.clone()),
+        ("turn", turn(job)),
         ("frames", frames),
         ("shards", shards),
         ("homes", homes.join(", ")),
@@ -148,4 +149,13 @@ pub fn job(job: &Job) -> String {
         ("created", format!("{} UTC", utc_time(job.created_unix_ms))),
         ("finished", finished),
     ])
+}
+
+/// What its owner says of its place in line and its retries; empty for nothing.
+fn turn(job: &Job) -> String {
+    let priority = Some(job.priority).filter(|priority| *priority != 0);
+    let priority = priority.map(|priority| format!("priority {priority}"));
+    let retries = job.max_retries.map(|max| format!("at most {max} retries"));
+    let said: Vec<String> = priority.into_iter().chain(retries).collect();
+    said.join(", ")
 }

@@ -1,6 +1,7 @@
 //! Answers as tables and cards for people. Columns are as wide as their widest
 //! cell; numbers align right. The wording may change from version to version.
 
+mod access;
 mod cluster;
 mod document;
 mod job;
@@ -10,6 +11,7 @@ mod task;
 #[cfg(test)]
 mod tests;
 
+pub use access::{keys, tenant};
 pub use cluster::{nodes, status};
 pub use document::document;
 pub use job::{job, jobs};

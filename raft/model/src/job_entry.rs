@@ -1,0 +1,141 @@
+//! A job with its tasks, and the indexes of these.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    open_index::Standing,
+    rows::{Job, JobState, Task, TaskKey, TaskKind, TaskState},
+    task_counts::TaskCounts,
+};
+
+/// A job with its tasks.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JobEntry {
+    pub job: Job,
+    pub tasks: BTreeMap<TaskKey, Arc<Task>>,
+    /// Index: tasks that wait for a node.
+    pub pending: BTreeSet<TaskKey>,
+    pub running: BTreeSet<TaskKey>,
+    /// Index: pending tasks that have failed or been lost before.
+    pub failed: BTreeSet<TaskKey>,
+    /// Counts of the tasks, so that nobody has to walk them.
+    pub counts: TaskCounts,
+}
+
+impl JobEntry {
+    pub(crate) fn new(job: Job) -> Self {
+        JobEntry {
+            job,
+            tasks: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            running: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            counts: TaskCounts::default(),
+        }
+    }
+
+    /// A job that has no tasks.
+    pub(crate) fn alone(job: Job) -> Arc<Self> {
+        Arc::new(JobEntry::new(job))
+    }
+
+    /// Writes a task and keeps the indexes.
+    pub(crate) fn put_task(&mut self, task: Task) {
+        let key = task.key();
+        self.unindex(&key);
+        self.counts.add(&task);
+        match task.state() {
+            TaskState::Pending => {
+                self.pending.insert(key);
+                if !task.failures.is_empty() {
+                    self.failed.insert(key);
+                }
+            }
+            TaskState::Running => drop(self.running.insert(key)),
+            TaskState::Done => {}
+        }
+        self.tasks.insert(key, Arc::new(task));
+    }
+
+    pub(crate) fn remove_task(&mut self, key: TaskKey) {
+        self.unindex(&key);
+        self.tasks.remove(&key);
+    }
+
+    fn unindex(&mut self, key: &TaskKey) {
+        if let Some(former) = self.tasks.get(key) {
+            self.counts.subtract(former);
+        }
+        for index in [&mut self.pending, &mut self.running, &mut self.failed] {
+            index.remove(key);
+        }
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        let assemblies = (TaskKind::Assemble, 0)..=(TaskKind::Assemble, u32::MAX);
+        let assemblies = self.pending.range(assemblies);
+        Standing {
+            eventful: !self.running.is_empty() || !self.failed.is_empty(),
+            waits: !self.pending.is_empty(),
+            assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
+        }
+    }
+
+    /// Pending tasks that were lost with their node while they ran.
+    pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
+        let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
+        failed.filter(|task| task.was_lost())
+    }
+
+    /// The shards in order.
+    pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks
+            .range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX))
+            .map(|(_, task)| task)
+    }
+
+    /// All tasks whose results are parts of the output: audio tracks and shards,
+    /// each in order, and extras.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<Task>> {
+        self.tasks.values().filter(|task| task.kind().is_part())
+    }
+
+    /// Whether a node is a home of the job's epoch, and so takes its new bytes.
+    pub fn is_home(&self, node: u64) -> bool {
+        self.job.current_homes().any(|home| home.node == node)
+    }
+
+    /// Whether a node is a home of the job, also one that retires.
+    pub fn is_read_from(&self, node: u64) -> bool {
+        self.job.homes.iter().any(|home| home.node == node)
+    }
+
+    /// Every blob that a home must have, in the order of their creation. The
+    /// manifest comes first and names the source chunks. A finished job keeps
+    /// only what its owner can still ask for.
+    pub fn blobs(&self) -> Vec<String> {
+        let job = &self.job;
+        if job.state() == JobState::Succeeded {
+            let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
+            let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
+            return kept.into_iter().chain(history).cloned().collect();
+        }
+        let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
+        for task in self
+            .tasks
+            .values()
+            .filter(|task| task.state() == TaskState::Done)
+        {
+            if task.kind().is_part() {
+                blobs.push(task.hash.clone());
+            }
+            blobs.push(task.report.clone());
+        }
+        let mut seen = BTreeSet::new();
+        blobs.retain(|hash| !hash.is_empty() && seen.insert(hash.clone()));
+        blobs
+    }
+}

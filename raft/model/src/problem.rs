@@ -1,0 +1,46 @@
+//! Why something is refused, or has failed.
+
+/// A refusal or failure as users see it (P10).
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Problem {
+    /// A stable word that users match on, such as `not-found` or `no-video`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// What happened.
+    #[prost(string, tag = "2")]
+    pub cause: String,
+    /// What the user can do next.
+    #[prost(string, tag = "3")]
+    pub hint: String,
+}
+
+impl Problem {
+    /// The kind of a failure for want of an encoder, which nodes of another
+    /// build may have.
+    pub const ENCODER_MISSING: &str = "encoder-missing";
+
+    /// The same for want of a decoder of the source.
+    pub const DECODER_MISSING: &str = "no-decoder";
+
+    /// Whether nodes of another build may not have this problem.
+    pub fn is_of_build(&self) -> bool {
+        [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
+    }
+
+    /// The kind of the refusal of a node whose program can't read the log.
+    pub const OLDER_PROGRAM: &str = "older-program";
+
+    pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
+        Problem {
+            kind: kind.to_string(),
+            cause: cause.into(),
+            hint: hint.into(),
+        }
+    }
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.kind, self.cause)
+    }
+}

@@ -1,0 +1,15 @@
+//! The words of a script's commands.
+
+/// `key=value` words of a command line.
+pub fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
+    words
+        .iter()
+        .find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+}
+
+/// A number behind a word, or its default.
+pub fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
+    option(words, key)
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_default()
+}

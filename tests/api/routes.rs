@@ -1,0 +1,137 @@
+//! Every route of the HTTP port, as the router itself names them, asked without
+//! a key, with one that may only read, and with another tenant's.
+
+use std::collections::BTreeSet;
+
+use reelraft::{
+    api::{Access, KeyRequest, SubmitRequest},
+    http::{self, Port},
+};
+use reelraft_harness::{HttpAnswer, http_ask};
+use reelraft_model::{JobState, Quota, Scope};
+use tokio::{net::TcpListener, sync::watch, task::block_in_place};
+
+use crate::node::{request, start};
+
+const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"];
+
+/// What any of the routes may want to be told.
+const HEADERS: &str = "Tus-Resumable: 1.0.0\r\nUpload-Length: 4\r\nUpload-Offset: 0\r\n\
+                       Content-Type: application/offset+octet-stream\r\n";
+
+/// Routes that anybody may ask.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+
+/// The paths of a router, by what it shows of itself.
+fn paths_of(router: &axum::Router) -> BTreeSet<String> {
+    let shown = format!("{router:?}");
+    let texts = shown.split('"').skip(1).step_by(2);
+    let paths = texts.filter(|text| text.starts_with('/') && !text.contains("{*"));
+    paths.map(str::to_string).collect()
+}
+
+/// Bert's job and key, which are none of Anna's business.
+struct Berts {
+    job: String,
+    key: String,
+}
+
+impl Berts {
+    /// A path that names what is Bert's; none where it names nothing.
+    fn fill_in(&self, path: &str) -> Option<String> {
+        let id = match path.contains("/keys/") {
+            true => &self.key,
+            false => &self.job,
+        };
+        let filled = path.replace("{name}", "bert").replace("{id}", id);
+        assert!(!filled.contains('{'), "{path} takes something else");
+        (filled != path).then_some(filled)
+    }
+
+    /// Whether an answer shows anything that was not in the request.
+    fn shows(&self, answer: &HttpAnswer, asked: &str) -> bool {
+        let body = String::from_utf8_lossy(&answer.body).replace(asked, "");
+        let told = |text: &&str| answer.head.contains(*text) || body.contains(*text);
+        ["of-bert", &self.key, &self.job]
+            .iter()
+            .any(|text| !asked.contains(*text) && told(text))
+    }
+}
+
+async fn key(access: &Access, scope: Scope, tenant: &str) -> (String, String) {
+    let request = KeyRequest {
+        name: format!("of-{tenant}-{}", scope.name()),
+        tenant: tenant.into(),
+        scope,
+        expires_in_s: 0,
+    };
+    loop {
+        match access.operator().create_key(request.clone()).await {
+            Ok(made) => return (made.key.id.clone(), made.text.reveal()),
+            // Its worker has not said hello yet.
+            Err(problem) => assert_eq!(problem.kind, "too-early"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_route_shows_or_changes_what_is_anothers() {
+    let folder = tempfile::tempdir().unwrap();
+    let (access, stopper) = start(folder.path()).await;
+    let operator = access.operator();
+    let (_, admin) = key(&access, Scope::Admin, "anna").await;
+    let (_, reader) = key(&access, Scope::Read, "anna").await;
+    let submitted = SubmitRequest {
+        tenant: "bert".into(),
+        source_name: "of-bert.mov".into(),
+        ..request(b"film")
+    };
+    let berts = Berts {
+        job: operator.submit(submitted).await.unwrap().job.job.id,
+        key: key(&access, Scope::Admin, "bert").await.0,
+    };
+    let port = Port {
+        access,
+        tails: Default::default(),
+    };
+    let router = http::router(port, axum::Router::new());
+    let paths = paths_of(&router);
+    assert!(paths.len() > 15, "{paths:?}");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let (_stop, stopped) = watch::channel(false);
+    tokio::spawn(http::server::serve(router, listener, stopped));
+    let ask = |method: &str, path: &str, key: &str| {
+        let headers = format!("X-API-Key: {key}\r\n{HEADERS}");
+        block_in_place(|| http_ask(&address, method, path, &headers, b"{}")).unwrap()
+    };
+    for path in paths.iter().filter(|path| !OPEN.contains(&path.as_str())) {
+        let filled = berts.fill_in(path);
+        let asked = filled.as_ref().unwrap_or(path);
+        for method in METHODS {
+            let what = format!("{method} {path}");
+            assert_eq!(ask(method, asked, "").status, 401, "{what} without a key");
+            if !matches!(method, "GET" | "HEAD" | "OPTIONS") && path != "/metrics" {
+                assert_eq!(ask(method, asked, &reader).status, 403, "{what} to read");
+            }
+            // This one never ends.
+            if filled.is_none() && method == "GET" && path.ends_with("/events") {
+                continue;
+            }
+            let answer = ask(method, asked, &admin);
+            assert!(!berts.shows(&answer, asked), "{what}: {}", answer.head);
+            if filled.is_some() {
+                let status = answer.status;
+                assert!(matches!(status, 403..=405), "{what}: {status}");
+            }
+        }
+    }
+    let job = operator.job(&berts.job, Default::default()).await.unwrap();
+    assert_eq!(job.job.state(), JobState::Uploading);
+    let keys = operator.keys(Default::default()).await.unwrap().items;
+    assert!(keys.iter().any(|key| key.id == berts.key));
+    let quota = operator.show_tenant("bert").await.unwrap().quota;
+    assert_eq!(quota.bytes, Quota::none("bert").bytes);
+    stopper.send(true).unwrap();
+}
