@@ -349,23 +349,23 @@ impl Jobs for Node {
     }
 
     async fn deliveries(&self, _: Request<JobRef>) -> Answer<DeliveriesResponse> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn set_webhook(&self, _: Request<SetWebhookRequest>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn rotate_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn get_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn remove_webhook(&self, _: Request<WebhookRef>) -> Answer<RemoveWebhookResponse> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn reference(&self, _: Request<JobRef>) -> Result<Response<ReferenceResponse>, Status> {
