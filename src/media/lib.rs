@@ -63,7 +63,7 @@ pub use facts::plan::ShardRange;
 pub use facts::recipe::RECIPE;
 pub use ffmpeg::cancel::Cancel;
 pub use ffmpeg::context::Context;
-pub use ffmpeg::encoders::{Build, EncoderCheck, Lack, check_encoders, check_ffprobe, probe_build};
+pub use ffmpeg::encoders::{Build, EncoderCheck, Lack, check_ffmpeg, check_ffprobe, probe_build};
 pub use ffmpeg::input::{BytesServed, Input};
 pub use ffmpeg::sandbox_check::{SandboxCheck, check_sandbox};
 pub use ffmpeg::tools::Tools;

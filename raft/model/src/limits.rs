@@ -68,7 +68,7 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// streams, and notes of the assembly. 4 brought keys, quotas, and what a job's owner
 /// says of its turn and its retries, sources behind URLs, deliveries and webhooks,
 /// [`crate::RetryJob`], and from it on a node that is gone does not hold the level of
-/// the others down.
+/// the others down, and an analysis whose build lacks a decoder unbinds its job too.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -76,6 +76,9 @@ pub const REPLAN_LEVEL: u32 = 1;
 
 /// The level from which on a job leaves an encoder build that can't make it.
 pub const UNBIND_LEVEL: u32 = 2;
+
+/// The level from which on it also leaves one that can't read its source.
+pub const DECODER_LEVEL: u32 = 4;
 
 /// The level from which on nodes may be left behind.
 pub const LEFT_BEHIND_LEVEL: u32 = 4;
