@@ -56,6 +56,7 @@ pub use analysis::analyze::analyze;
 pub use audio::encode::encode_audio;
 pub use error::{Class, MediaError};
 pub use extras::take::take_extras;
+pub use facts::complaints::Complaints;
 pub use facts::encoded::{Encoded, Part, Parts};
 pub use facts::index::Index;
 pub use facts::plan::ShardRange;

@@ -51,6 +51,10 @@ pub const LINE_BYTES_MAX: usize = 4_096;
 /// Output of a child that is kept in memory, per pipe.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
 
+/// A file's description that is kept for people, in bytes of JSON. A film with
+/// forty streams and a hundred chapters has a quarter of it.
+pub const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
+
 /// Longest line of a source's description, which is kept whole: a tag is one
 /// line. See [`TEXT_BYTES_MAX`].
 pub const TEXT_LINE_BYTES_MAX: usize = 1 << 20;

@@ -9,6 +9,7 @@ mod calm;
 mod differs;
 mod events;
 mod http;
+mod http_films;
 mod keys;
 mod lost;
 mod outside;

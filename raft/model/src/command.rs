@@ -8,6 +8,7 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
+    retry::{DropSource, RetryJob},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -26,7 +27,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33"
+                31, 32, 33, 40, 41"
     )]
     pub command: Option<Command>,
 }
@@ -90,6 +91,10 @@ pub enum Command {
     RecordDelivery(RecordDelivery),
     #[prost(message, tag = "33")]
     FailFetch(FailFetch),
+    #[prost(message, tag = "40")]
+    RetryJob(RetryJob),
+    #[prost(message, tag = "41")]
+    DropSource(DropSource),
 }
 
 /// Which task, and which attempt at it.
@@ -189,6 +194,10 @@ pub struct SealSource {
     /// BLAKE3 over the ordered chunk hashes.
     #[prost(string, tag = "4")]
     pub root: String,
+    /// Whether the source outlives a failure of the job for a while. Entries of
+    /// earlier versions do not say, and there it went at once.
+    #[prost(bool, tag = "5")]
+    pub keep_source: bool,
 }
 
 /// Gives a pending task to a node.

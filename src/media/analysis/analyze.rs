@@ -28,7 +28,9 @@ use crate::{
         plan::{Plan, one_shard},
         source::{ProbedSource, Source},
     },
-    ffmpeg::{abilities, context::Context, showinfo::Frame},
+    ffmpeg::{
+        abilities, context::Context, describe::describe, input::open_source, showinfo::Frame,
+    },
     video::{grid::Grid, timing::fps},
 };
 
@@ -88,6 +90,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         color_tags: HeaderColorTags::default(),
         zero: 0,
         clock: None,
+        description: describe(context, open_source(context.input, &found.source)).await?,
     };
     match facts.source.video {
         Some(_) => analyze_video(context, &found, facts).await,

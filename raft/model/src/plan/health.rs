@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
+    limits::{KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
     spec::{Audio, Codec, Container, Spec},
 };
 
@@ -62,6 +62,9 @@ pub struct ClusterHealth {
     pub replan_after_ms: u64,
     /// How long an upload may make no progress before it ends.
     pub upload_expiry_ms: u64,
+    /// How long the source of a job that failed or was cancelled is kept, so that
+    /// it can be tried again.
+    pub keep_source_ms: u64,
     /// How long a job is kept after it was folded; for ever where it is `None`.
     pub keep_ended_ms: Option<u64>,
 }
@@ -75,6 +78,7 @@ impl Default for ClusterHealth {
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
             upload_expiry_ms: UPLOAD_EXPIRY_MS,
+            keep_source_ms: KEEP_SOURCE_MS,
             keep_ended_ms: None,
         }
     }

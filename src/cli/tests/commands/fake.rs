@@ -374,6 +374,18 @@ impl Jobs for Node {
         Err(Status::internal("unreachable"))
     }
 
+    async fn retry(&self, _: Request<JobRef>) -> Result<Response<Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn metadata(&self, _: Request<JobRef>) -> Result<Response<MetadataResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn show_task(&self, _: Request<TaskRef>) -> Result<Response<TaskDetails>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
     async fn fetch(
         &self,
         request: Request<FetchRequest>,
