@@ -129,7 +129,7 @@ async fn analyze_video(
     let planner = match scan.folded {
         Folded::Plan(planner, restarts) => {
             restarts.reject(source.video().time_base)?;
-            planner
+            *planner
         }
         Folded::Packets(packets) => {
             let compared =

@@ -33,7 +33,7 @@ pub(crate) struct Scan {
 #[derive(Debug)]
 pub(crate) enum Folded {
     /// The plan in the making, and whether the clock begins anew midway.
-    Plan(Planner, Restarts),
+    Plan(Box<Planner>, Restarts),
     /// In formats whose clock may leap: what one pass makes of the times is known
     /// only later.
     Packets(PacketLog),
@@ -55,7 +55,7 @@ pub(crate) async fn scan(
                 true => Folded::Packets(PacketLog::default()),
                 false => {
                     let planner = Planner::new(source.video().time_base, shard_ms);
-                    Folded::Plan(planner, Restarts::default())
+                    Folded::Plan(Box::new(planner), Restarts::default())
                 }
             },
         },

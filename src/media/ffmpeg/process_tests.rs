@@ -268,7 +268,7 @@ fn a_child_that_reads_is_alive_without_a_word() {
     let mut talking = clock(None);
     for _ in 0..9 {
         talking.progress();
-        assert!(!talking.tick(Moment::default()).is_some());
+        assert!(talking.tick(Moment::default()).is_none());
     }
     let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = bytes.clone();
@@ -277,7 +277,7 @@ fn a_child_that_reads_is_alive_without_a_word() {
     let mut reading = clock(Some(&served));
     for _ in 0..9 {
         bytes.fetch_add(1, order);
-        assert!(!reading.tick(Moment::default()).is_some());
+        assert!(reading.tick(Moment::default()).is_none());
     }
     assert_eq!(
         [(); 3].map(|()| reading.tick(Moment::default()).is_some()),
@@ -302,7 +302,7 @@ fn a_child_that_waits_for_a_processor_has_not_stalled() {
     let mut starved = clock(None);
     for second in 0..99 {
         assert!(
-            !starved.tick(at(Duration::ZERO)).is_some(),
+            starved.tick(at(Duration::ZERO)).is_none(),
             "after {second} s"
         );
     }
