@@ -27,6 +27,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod tombstones;
 
 pub use command::*;
 pub use error::ModelError;
