@@ -10,7 +10,9 @@ use crate::{
         SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{LEFT_BEHIND_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
+    limits::{
+        LEFT_BEHIND_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX,
+    },
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
     state::{cluster_key, node_key},
     tombstones::Tombstone,

@@ -222,7 +222,8 @@ impl<'a> Turns<'a> {
             }
             if let Some(next) = lane.rest.next() {
                 lane.first = Turn::new(next, lane.place);
-                self.heap.push(Reverse((lane.first.rank(usage, &self.since), at)));
+                self.heap
+                    .push(Reverse((lane.first.rank(usage, &self.since), at)));
             }
         }
     }
