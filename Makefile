@@ -11,13 +11,14 @@ export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
 endif
 endif
 
-.PHONY: help tools build demo test test-newest test-all lint oracle storm failover
+.PHONY: help tools build demo test test-newest test-all test-openapi lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
 	@echo "make test    every promise, in minutes"
 	@echo "make test-newest  media tests with the newest ffmpeg that was tried"
 	@echo "make test-all  the long tests that make test leaves out"
+	@echo "make test-openapi  the HTTP port against its own description, by schemathesis"
 	@echo "make lint    formatting and clippy"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
 	@echo "make storm   100,000 storms over the model, each from its seed"
@@ -50,6 +51,11 @@ test-newest: tools
 # storms to `make storm`.
 test-all: tools
 	$(CARGO) test --locked --workspace -- --ignored --skip every_real_file --skip every_storm_of_many --skip that_hangs
+
+# Ten minutes of requests made from the OpenAPI document; skipped where
+# schemathesis can't be had.
+test-openapi: build
+	tests/openapi.sh target/release/reelraft || [ $$? = 77 ]
 
 oracle: tools
 	$(CARGO) test --locked -p reelraft-media --lib --test media -- --include-ignored --nocapture

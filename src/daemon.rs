@@ -5,7 +5,10 @@ use std::io::IsTerminal;
 
 use reelraft::{
     config::{NodeArgs, NodeConfig},
-    limits::{MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, NODE_NICE},
+    limits::{
+        MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE,
+        OPEN_FILES_WANTED,
+    },
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
@@ -22,8 +25,10 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
     close_to_others();
     let config = NodeConfig::resolve(args)?;
     prefer_this_process();
+    open_many_files();
     let runtime = runtime();
     let result = runtime.block_on(async {
+        tokio::spawn(give_memory_back());
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(async move {
             stop_signal().await;
@@ -64,6 +69,22 @@ fn log_to_stderr() {
         .init();
 }
 
+/// Takes what a shell leaves to its programs to take: its own limit of 1024 open
+/// files is for programs that can't bear more.
+fn open_many_files() {
+    // SAFETY: both calls read or write one rlimit, which `limit` is, and an
+    // all-zero one is a valid value.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            let wanted = limit.rlim_max.min(OPEN_FILES_WANTED);
+            limit.rlim_cur = limit.rlim_cur.max(wanted);
+            // Refused, it goes on with what it has; `doctor` names that.
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}
+
 /// Has glibc give memory back. It makes up to eight arenas for each core, as
 /// threads need them, and each keeps the most that its threads ever held at
 /// once: the chunks of every upload, several times over. A few arenas are
@@ -81,6 +102,23 @@ fn keep_memory_together() {
         unsafe { libc::mallopt(name, value) };
     }
 }
+
+/// Gives free memory back now and then that lies between what is used: a start
+/// reads the whole table, and a snapshot may be large.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+async fn give_memory_back() {
+    loop {
+        tokio::time::sleep(MALLOC_TRIM_EVERY).await;
+        // SAFETY: takes an integer; the allocator has locks of its own.
+        let trim = || unsafe { libc::malloc_trim(0) };
+        // It looks through all that is free, which may take a moment.
+        let _ = tokio::task::spawn_blocking(trim).await;
+    }
+}
+
+/// Other allocators have their own ways.
+#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
+async fn give_memory_back() {}
 
 /// Other allocators have their own ways.
 #[cfg(not(all(target_os = "linux", target_env = "gnu")))]

@@ -18,6 +18,10 @@ pub const MALLOC_LARGE_BYTES: libc::c_int = 256 << 10;
 /// Free memory at the end of an arena that is kept for the next allocation.
 pub const MALLOC_KEPT_BYTES: libc::c_int = 1 << 20;
 
+/// How often free memory is given back that lies between what is used. It takes
+/// milliseconds of a thread.
+pub const MALLOC_TRIM_EVERY: Duration = Duration::from_secs(60);
+
 /// How long all nodes must have run nothing before one tries whole jobs: a few
 /// seconds of encoding that no client waits for.
 pub const TRIAL_REST: Duration = Duration::from_secs(10);
@@ -214,3 +218,7 @@ const _: () = assert!(
 const _: () = assert!(BEAT_AT_REST.as_millis() as u64 * 3 <= reelraft_model::plan::LEASE_MS);
 const _: () = assert!(GIVE_BACK.as_millis() < STOP_GRACE.as_millis());
 const _: () = assert!(PAGE_DEFAULT <= PAGE_MAX);
+
+/// Open files that a node takes where it may: all connections that its ports
+/// hold, and some for each stream's bytes.
+pub const OPEN_FILES_WANTED: u64 = 8_192;

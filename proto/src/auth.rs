@@ -11,7 +11,7 @@ use tonic::{
 };
 
 /// Metadata key that carries the secret, or a key in its place.
-const KEY: &str = "reelraft-secret";
+pub const SECRET_KEY: &str = "reelraft-secret";
 
 /// The secret, or a key, as a caller attaches it; none attaches nothing.
 #[derive(Clone, Default)]
@@ -77,7 +77,7 @@ impl std::fmt::Debug for Secret {
 impl Interceptor for Secret {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
         if let Some(value) = &self.0 {
-            request.metadata_mut().insert(KEY, value.clone());
+            request.metadata_mut().insert(SECRET_KEY, value.clone());
         }
         Ok(request)
     }
@@ -85,7 +85,7 @@ impl Interceptor for Secret {
 
 /// What a caller has attached to a call: a secret, a key, or nothing.
 pub fn credential<T>(request: &Request<T>) -> &[u8] {
-    let value = request.metadata().get(KEY);
+    let value = request.metadata().get(SECRET_KEY);
     value.map_or(&b""[..], |value| value.as_bytes())
 }
 

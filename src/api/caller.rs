@@ -13,6 +13,7 @@ use tokio::time::sleep;
 use super::{
     doors::Doors,
     limits::{KEY_LOOKS_EVERY, KEY_SLEEP_MAX},
+    news::CurrentHub,
 };
 use crate::{clock::unix_ms, node::context::NodeContext};
 
@@ -39,6 +40,7 @@ pub(super) enum Caller {
 pub(super) struct Node {
     context: Arc<NodeContext>,
     doors: Doors,
+    hub: CurrentHub,
 }
 
 /// One node, as one caller may ask it.
@@ -99,6 +101,7 @@ impl Node {
         Node {
             context,
             doors: Doors::default(),
+            hub: CurrentHub::default(),
         }
     }
 
@@ -118,6 +121,16 @@ impl Api {
 
     pub(super) fn doors(&self) -> &Doors {
         &self.node.doors
+    }
+
+    pub(super) fn hub(&self) -> &CurrentHub {
+        &self.node.hub
+    }
+
+    /// The same node as its operator asks it, for what is found once and told to
+    /// each caller as far as it may know.
+    pub(super) fn as_operator(&self) -> Self {
+        Api::new(self.node.clone(), Caller::Operator)
     }
 
     /// The table, for what is nobody's: members, leadership, time.

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 
 use reelraft_model::{JobState, Problem};
 
-use super::{Api, Consistency};
+use super::{
+    Api, Consistency,
+    news::{ClusterStatus, in_short},
+};
 use crate::node::messages::{NodeStatus, Role};
 
 /// The states that a job may be seen in.
@@ -18,21 +21,6 @@ const STATES: [JobState; 7] = [
     JobState::Failed,
     JobState::Cancelled,
 ];
-
-/// The cluster as one node sees it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ClusterStatus {
-    pub cluster_id: String,
-    /// None during an election.
-    pub leader: Option<u64>,
-    pub term: u64,
-    pub answered_by: u64,
-    /// How far the answering node has applied the log.
-    pub applied_index: u64,
-    /// How long the answering node bears a silent leader.
-    pub election_timeout_ms: u64,
-    pub nodes: Vec<NodeStatus>,
-}
 
 /// What a node knows of the cluster, counted.
 #[derive(Clone, Debug, PartialEq)]
@@ -120,18 +108,5 @@ impl Api {
             election_timeout_ms: cluster.election_timeout_ms(),
             nodes: nodes.collect(),
         }
-    }
-}
-
-/// What a tenant may know of a node.
-fn in_short(node: NodeStatus) -> NodeStatus {
-    NodeStatus {
-        id: node.id,
-        role: node.role,
-        reachable: node.reachable,
-        starting: node.starting,
-        slots: node.slots,
-        slots_busy: node.slots_busy,
-        ..Default::default()
     }
 }

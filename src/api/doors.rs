@@ -11,7 +11,8 @@ use reelraft_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{
-    FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER, WATCHES_MAX,
+    EVENTS_MAX, FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER,
+    WATCHES_MAX,
 };
 
 /// A stream's leave to be served. It ends when this is dropped.
@@ -132,6 +133,7 @@ pub struct Doors {
     pub uploads: Door,
     pub fetches: Door,
     pub watches: Door,
+    pub events: Door,
 }
 
 impl Default for Doors {
@@ -140,6 +142,7 @@ impl Default for Doors {
             uploads: Door::new("uploads", UPLOAD_CHUNKS_MAX).with_patience(UPLOAD_GIVES_WAY_AFTER),
             fetches: Door::new("downloads", FETCHES_MAX),
             watches: Door::new("watches", WATCHES_MAX),
+            events: Door::new("event streams", EVENTS_MAX),
         }
     }
 }

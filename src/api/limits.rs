@@ -23,6 +23,22 @@ pub const UPLOAD_CHUNKS_MAX: usize = 256;
 /// its job has one for hours, so that there may be many.
 pub const WATCHES_MAX: usize = 1_024;
 
+/// Streams of events that a node serves at once. All share the events; each has
+/// its place among them, some 20 KiB with its connection: dashboards and
+/// programs have one for days, so that there may be many.
+pub const EVENTS_MAX: usize = 1_024;
+
+/// A stream of events tells this often that it lives, so that whoever hears
+/// nothing twice goes to another node.
+pub const EVENTS_PING: Duration = Duration::from_secs(15);
+
+/// How often progress is looked at, and told where it has changed.
+pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
+
+/// News of progress that are kept for slow readers, which lose older ones: what
+/// the slots of some hundred nodes say in a few seconds, in 300 bytes each.
+pub const PROGRESS_KEPT: usize = 1_024;
+
 /// How long a client may take nothing of a stream. What it has not taken waits
 /// in this node's memory. A client on a slow line takes the largest message,
 /// 1 MiB, within it from 17 KiB a second on.

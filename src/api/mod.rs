@@ -13,9 +13,11 @@ mod access;
 mod caller;
 mod cluster;
 mod doors;
+mod events;
 mod jobs;
 mod keys;
 pub mod limits;
+mod news;
 mod outgoing;
 mod outputs;
 mod rates;
@@ -30,10 +32,12 @@ use reelraft_model::{JobEntry, Problem, spec::Spec};
 pub use self::{
     access::Access,
     caller::{Api, Consistency, Welcome},
-    cluster::{Census, ClusterStatus},
+    cluster::Census,
     doors::{Door, Pass},
+    events::{Event, EventsRequest},
     jobs::{ListRequest, Page, Reference, TasksRequest},
     keys::{CreatedKey, KeyRequest, KeysRequest},
+    news::{ClusterStatus, JobNews},
     outgoing::Outgoing,
     outputs::Output,
     submit::{SubmitRequest, Submitted},

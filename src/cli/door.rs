@@ -11,7 +11,7 @@ use std::{
 
 use http_body_util::BodyExt;
 use reelraft_proto::{
-    auth::Secret,
+    auth::{SECRET_KEY, Secret},
     dial::{self, Timing},
     problem::to_status,
     v1,
@@ -161,7 +161,9 @@ impl HttpDoor {
         self,
         request: http::Request<GrpcWebCall<Body>>,
     ) -> Result<http::Response<Body>, StdError> {
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // It goes as a bearer token here, which proxies know to be secret.
+        head.headers.remove(SECRET_KEY);
         // Requests are one small message each; uploads go another way.
         let body = body.collect().await?.to_bytes();
         let sent = self
@@ -182,7 +184,7 @@ impl HttpDoor {
 /// # Errors
 /// That the answer breaks off; inside, the refusal.
 pub async fn answered(
-    answer: reqwest::Response,
+    mut answer: reqwest::Response,
 ) -> Result<Result<reqwest::Response, Status>, reqwest::Error> {
     let refused = answer
         .headers()
@@ -192,9 +194,13 @@ pub async fn answered(
         return Ok(Ok(answer));
     }
     let code = answer.status();
-    let text = answer.bytes().await?;
-    let small = &text[..text.len().min(PROBLEM_BYTES_MAX)];
-    let problem: Refusal = serde_json::from_slice(small).unwrap_or_else(|_| Refusal {
+    let mut text = Vec::new();
+    while text.len() < PROBLEM_BYTES_MAX
+        && let Some(more) = answer.chunk().await?
+    {
+        text.extend_from_slice(&more);
+    }
+    let problem: Refusal = serde_json::from_slice(&text).unwrap_or_else(|_| Refusal {
         kind: "nonsense".into(),
         cause: format!("the node answered {code} with a refusal that can't be read"),
         hint: "see whether it runs another version".into(),

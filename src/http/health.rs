@@ -15,12 +15,23 @@ use super::{
 };
 use crate::{api::Consistency, grpc::convert::wire_status};
 
-/// `GET /healthz`: whether the process answers.
+/// Says that the process answers.
+#[utoipa::path(
+    get, path = "/healthz", operation_id = "alive", tag = "health", security(()),
+    responses((status = 200, description = "It does", body = String)),
+)]
 pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: whether this node can serve clients, a line a check.
+/// Says whether this node can serve clients, a line a check.
+#[utoipa::path(
+    get, path = "/readyz", operation_id = "ready", tag = "health", security(()),
+    responses(
+        (status = 200, description = "It can", body = String),
+        (status = 503, description = "It can't yet", body = String),
+    ),
+)]
 pub async fn ready(State(port): State<Port>) -> Response {
     let status = port.access.operator().cluster_status(Consistency::Local);
     let own = status
@@ -48,7 +59,11 @@ pub async fn ready(State(port): State<Port>) -> Response {
     }
 }
 
-/// `GET /cluster`.
+/// Shows the nodes, and who leads.
+#[utoipa::path(
+    get, path = "/cluster", operation_id = "cluster_status", tag = "cluster",
+    responses((status = 200, description = "The cluster as this node sees it", body = Status)),
+)]
 pub async fn cluster(faces: Faces, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));

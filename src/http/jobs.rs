@@ -3,21 +3,24 @@
 use axum::{
     body::Body,
     http::{HeaderMap, HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    response::IntoResponse,
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
 use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskList};
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{
     documents::{json, json_text},
+    events,
     faces::{Faces, JobId},
     refusal::Answer,
     request::{header_text, json_body, known, page_size, request_id},
-    server::Cut,
+    server::{Cut, Stopping},
     spec,
+    spec_schema::SpecOptions,
 };
 use crate::{
     api::{Consistency, JobView, ListRequest, Page, SubmitRequest, TasksRequest},
@@ -25,24 +28,42 @@ use crate::{
 };
 
 /// A job as a client asks for it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Create {
+    /// Size of the source.
+    #[schema(minimum = 1)]
     source_bytes: u64,
     #[serde(default)]
     source_name: String,
+    /// BLAKE3 over the source's length, head and tail; where it is left out, the
+    /// same size and name mean the same source.
     #[serde(default)]
     source_fingerprint: String,
     #[serde(default)]
     tenant: String,
     #[serde(default)]
+    #[schema(value_type = SpecOptions)]
     spec: Map<String, Value>,
+    /// Within the tenant's jobs the higher go first.
     #[serde(default)]
+    #[schema(minimum = -10, maximum = 10, default = 0)]
     priority: i32,
+    /// How often a task may fail; the cluster's own rules where it is left out.
+    #[schema(maximum = 10)]
     max_retries: Option<u32>,
 }
 
-/// `POST /jobs`.
+/// Makes a job. Its source is sent next.
+#[utoipa::path(
+    post, path = "/jobs", operation_id = "create_job", tag = "jobs",
+    params(("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256)),
+    request_body = Create,
+    responses(
+        (status = 200, description = "The key was used before, with the same source", body = Submitted),
+        (status = 201, description = "Made", body = Submitted, headers(("Location" = String))),
+    ),
+)]
 pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
     let request_id = request_id(&headers)?;
     let Create {
@@ -80,7 +101,16 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
     Ok(response)
 }
 
-/// `GET /jobs`.
+/// Lists jobs, the newest first.
+#[utoipa::path(
+    get, path = "/jobs", operation_id = "list_jobs", tag = "jobs",
+    params(
+        ("tenant" = Option<String>, Query, description = "Of this tenant alone"),
+        ("page_size" = Option<u32>, Query, description = "At most so many; the default is 50"),
+        ("page_token" = Option<String>, Query, description = "From an earlier page"),
+    ),
+    responses((status = 200, description = "A page of them", body = JobList)),
+)]
 pub async fn list(faces: Faces, uri: Uri) -> Answer {
     let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
     let request = ListRequest {
@@ -102,31 +132,55 @@ fn job(view: Result<JobView, Problem>) -> Answer {
     Ok(json(StatusCode::OK, &Job::from(&job)))
 }
 
-/// `GET /jobs/{id}`.
+/// Shows a job.
+#[utoipa::path(
+    get, path = "/jobs/{id}", operation_id = "show_job", tag = "jobs",
+    responses((status = 200, description = "The job", body = Job)),
+)]
 pub async fn show(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.job(&id, Consistency::Linearizable).await)
 }
 
-/// `DELETE /jobs/{id}`.
+/// Deletes a job and its bytes. One that is deleted already is no error.
+#[utoipa::path(
+    delete, path = "/jobs/{id}", operation_id = "delete_job", tag = "jobs",
+    responses((status = 200, description = "The job as it was left", body = Job)),
+)]
 pub async fn delete(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.delete(&id).await)
 }
 
-/// `POST /jobs/{id}/cancel`.
+/// Stops a job for good.
+#[utoipa::path(
+    post, path = "/jobs/{id}/cancel", operation_id = "cancel_job", tag = "jobs",
+    responses((status = 200, description = "The job", body = Job)),
+)]
 pub async fn cancel(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.cancel(&id).await)
 }
 
-/// `POST /jobs/{id}/replan`.
+/// Makes an unfinished job anew from its analysis.
+#[utoipa::path(
+    post, path = "/jobs/{id}/replan", operation_id = "replan_job", tag = "jobs",
+    responses((status = 200, description = "The job", body = Job)),
+)]
 pub async fn replan(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     job(faces.api.replan(&id).await)
 }
 
-/// `GET /jobs/{id}/tasks`.
+/// Lists a job's tasks in the order of its life.
+#[utoipa::path(
+    get, path = "/jobs/{id}/tasks", operation_id = "list_tasks", tag = "jobs",
+    params(
+        ("page_size" = Option<u32>, Query, description = "At most so many; the default is 50"),
+        ("page_token" = Option<String>, Query, description = "From an earlier page"),
+    ),
+    responses((status = 200, description = "A page of them", body = TaskList)),
+)]
 pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
     let [size, page_token] = known(&uri, ["page_size", "page_token"])?;
     let request = TasksRequest {
@@ -145,27 +199,52 @@ pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
     ))
 }
 
-/// `GET /jobs/{id}/proof`.
+/// Gives a finished job's proof, as it is stored.
+#[utoipa::path(
+    get, path = "/jobs/{id}/proof", operation_id = "job_proof", tag = "jobs",
+    responses(
+        (status = 200, description = "The proof", body = Object),
+        (status = 409),
+        (status = 410),
+    ),
+)]
 pub async fn proof(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     Ok(json_text(StatusCode::OK, faces.api.proof(&id).await?))
 }
 
-/// `GET /jobs/{id}/reference`.
+/// Gives the ffmpeg command that a job's output is compared with.
+#[utoipa::path(
+    get, path = "/jobs/{id}/reference", operation_id = "job_reference", tag = "jobs",
+    responses(
+        (status = 200, description = "The command", body = Reference),
+        (status = 409),
+        (status = 410),
+    ),
+)]
 pub async fn reference(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let reference = wire_reference(faces.api.reference(&id).await?);
     Ok(json(StatusCode::OK, &Reference::from(&reference)))
 }
 
-/// `GET /jobs/{id}/events`: server-sent events. Each carries the whole job, so
-/// that a client which connects again, to any node, has missed nothing. Its id
-/// is the job's state: a client that has seen how the job ended is told by 204
-/// not to come again.
-pub async fn events(
+/// Follows a job. Each event carries the whole job, so that a client which
+/// connects again, to any node, has missed nothing. Its id is the job's state: a
+/// client that has seen how the job ended is told by 204 not to come again.
+#[utoipa::path(
+    get, path = "/jobs/{id}/events", operation_id = "job_events", tag = "events",
+    params(("Last-Event-ID" = Option<String>, Header, description = "The last one that was seen")),
+    responses(
+        (status = 200, description = "Server-sent events of one kind, `job`, each with a job, its leader and term",
+         body = String, content_type = "text/event-stream"),
+        (status = 204, description = "There will be no more"),
+    ),
+)]
+pub async fn follow(
     faces: Faces,
     JobId(id): JobId,
     cut: Cut,
+    stopping: Stopping,
     headers: HeaderMap,
     uri: Uri,
 ) -> Answer {
@@ -176,23 +255,12 @@ pub async fn events(
             return Ok(StatusCode::NO_CONTENT.into_response());
         }
     }
-    let events = faces.api.watch(&id).await?;
-    events.on_stall(move || cut.cut());
-    let lines = events.map_ok(|event| {
+    let watched = faces.api.watch(&id).await?;
+    watched.on_stall(move || cut.cut());
+    let lines = watched.map_ok(|event| {
         let state = event.job.job.state().name();
         let event = wire_event(event);
-        let data = serde_json::to_string(&Event::from(&event));
-        let data = data.expect("documents always serialize");
-        format!("event: job\nid: {state}\ndata: {data}\n\n")
+        events::line("job", Some(state), &Event::from(&event))
     });
-    let lines = lines.map_err(|problem| problem.to_string());
-    let mut response = Response::new(Body::from_stream(lines));
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/event-stream"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    Ok(response)
+    Ok(events::stream(lines, stopping))
 }

@@ -7,6 +7,10 @@ use axum::{
 use reelraft_model::{Quota, Scope};
 use reelraft_proto::documents::{CreatedKey, Key, KeyList, Tenant};
 use serde::Deserialize;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, Type},
+};
 
 use super::{
     documents::json,
@@ -20,10 +24,12 @@ use crate::{
 };
 
 /// A key as a client asks for it.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CreateKey)]
 struct Create {
     name: String,
+    #[schema(schema_with = scopes)]
     scope: String,
     #[serde(default)]
     tenant: String,
@@ -31,7 +37,18 @@ struct Create {
     expires_in_s: u64,
 }
 
-/// `POST /keys`. The answer alone has the key's text.
+fn scopes() -> Object {
+    let words = [Scope::Read, Scope::Submit, Scope::Admin].map(Scope::name);
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(words)).build()
+}
+
+/// Makes a key. The answer alone has its text.
+#[utoipa::path(
+    post, path = "/keys", operation_id = "create_key", tag = "keys",
+    request_body = Create,
+    responses((status = 201, description = "Made", body = CreatedKey)),
+)]
 pub async fn create(faces: Faces, body: Body) -> Answer {
     let asked: Create = json_body(body).await?;
     let scope = Scope::parse(&asked.scope).ok_or_else(|| {
@@ -52,7 +69,16 @@ pub async fn create(faces: Faces, body: Body) -> Answer {
     Ok(response)
 }
 
-/// `GET /keys`.
+/// Lists keys.
+#[utoipa::path(
+    get, path = "/keys", operation_id = "list_keys", tag = "keys",
+    params(
+        ("tenant" = Option<String>, Query, description = "Of this tenant alone"),
+        ("page_size" = Option<u32>, Query, description = "At most so many; the default is 50"),
+        ("page_token" = Option<String>, Query, description = "From an earlier page"),
+    ),
+    responses((status = 200, description = "A page of them", body = KeyList)),
+)]
 pub async fn list(faces: Faces, uri: Uri) -> Answer {
     let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
     let request = KeysRequest {
@@ -68,7 +94,11 @@ pub async fn list(faces: Faces, uri: Uri) -> Answer {
     Ok(json(StatusCode::OK, &KeyList::new(&keys, &next_page_token)))
 }
 
-/// `DELETE /keys/{id}`.
+/// Revokes a key.
+#[utoipa::path(
+    delete, path = "/keys/{id}", operation_id = "revoke_key", tag = "keys",
+    responses((status = 200, description = "The key as it was", body = Key)),
+)]
 pub async fn revoke(faces: Faces, NamedInPath(id): NamedInPath, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let key = wire_key(&*faces.api.revoke_key(&id).await?);
@@ -76,8 +106,9 @@ pub async fn revoke(faces: Faces, NamedInPath(id): NamedInPath, uri: Uri) -> Ans
 }
 
 /// What is to change of a quota.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ChangeQuota)]
 struct Change {
     jobs: Option<u64>,
     bytes: Option<u64>,
@@ -92,13 +123,22 @@ fn tenant(view: &TenantView) -> Answer {
     Ok(json(StatusCode::OK, &Tenant::from(&tenant)))
 }
 
-/// `GET /tenants/{name}`.
+/// Shows what a tenant has, and may have.
+#[utoipa::path(
+    get, path = "/tenants/{name}", operation_id = "show_tenant", tag = "keys",
+    responses((status = 200, description = "The tenant", body = Tenant)),
+)]
 pub async fn show_tenant(faces: Faces, NamedInPath(name): NamedInPath, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     tenant(&faces.api.show_tenant(&name).await?)
 }
 
-/// `PATCH /tenants/{name}`.
+/// Changes the bounds of a tenant that are named.
+#[utoipa::path(
+    patch, path = "/tenants/{name}", operation_id = "set_quota", tag = "keys",
+    request_body = Change,
+    responses((status = 200, description = "The tenant", body = Tenant)),
+)]
 pub async fn set_quota(faces: Faces, NamedInPath(name): NamedInPath, body: Body) -> Answer {
     let change: Change = json_body(body).await?;
     let quota = Quota {

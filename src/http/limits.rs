@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
-/// Connections at once. A connection holds some tens of KiB, and what streams
-/// over it is bounded by the doors of `api`.
-pub const CONNECTIONS_MAX: usize = 512;
+use crate::api::limits::EVENTS_MAX;
+
+/// Connections at once: as many as may follow events for days, and 512 for all
+/// else. A connection holds some tens of KiB, and what streams over it is bounded
+/// by the doors of `api`.
+pub const CONNECTIONS_MAX: usize = EVENTS_MAX + 512;
 
 /// Connections beyond these, for checks of health alone: a node that is busy is
 /// not to be taken for one that is gone, and whoever else comes is told so.
@@ -36,6 +39,10 @@ pub const TAILS_MAX: usize = 64;
 
 /// How long a request that waits for its film bears a cluster without a leader.
 pub const LEADER_PATIENCE: Duration = Duration::from_secs(120);
+
+/// Jobs that a stream of events may choose by name: what fits into a request's
+/// head.
+pub const JOBS_FOLLOWED_MAX: usize = 256;
 
 /// Pause before it looks again.
 pub const WATCH_AGAIN: Duration = Duration::from_millis(500);

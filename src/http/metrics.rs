@@ -50,7 +50,11 @@ const OF_NODES: [OfNode; 6] = [
     ),
 ];
 
-/// `GET /metrics`.
+/// Gives what the node knows, for Prometheus.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "health",
+    responses((status = 200, description = "In its text format", body = String)),
+)]
 pub async fn get(faces: Faces) -> Answer {
     let census = faces.api.census(Consistency::Linearizable)?;
     let mut response = text(&census).into_response();

@@ -10,12 +10,14 @@
 
 mod access;
 mod documents;
+mod events;
 mod faces;
 mod health;
 mod jobs;
 mod keys;
 pub mod limits;
 mod metrics;
+mod openapi;
 mod outputs;
 mod ranges;
 mod refusal;
@@ -24,8 +26,12 @@ mod router;
 pub mod server;
 mod sources;
 mod spec;
+mod spec_schema;
 mod tails;
 mod transcode;
 mod tus;
 
-pub use self::{faces::Port, router::router};
+pub use self::{
+    faces::Port,
+    router::{document, router},
+};

@@ -12,6 +12,7 @@ use reelraft_model::{Job, Problem};
 
 use super::{
     faces::{Faces, JobId},
+    openapi::Binary,
     ranges::{Wanted, wanted},
     refusal::{Answer, Refusal},
     request::{header_text, known},
@@ -21,7 +22,25 @@ use super::{
 /// What may stand as it is in an extended header value (RFC 8187).
 const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
 
-/// `GET` and `HEAD /jobs/{id}/output`.
+/// Gives a finished job's file, or a range of it.
+#[utoipa::path(
+    method(get, head), path = "/jobs/{id}/output", operation_id = "job_output", tag = "jobs",
+    params(
+        ("Range" = Option<String>, Header, description = "`bytes=FROM-TO`, one range"),
+        ("If-Range" = Option<String>, Header, description = "An entity tag: of another file, all is given"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags that the client has"),
+    ),
+    responses(
+        (status = 200, description = "The whole file; its type is that of the container", body = Binary, content_type = "*/*",
+         headers(("ETag" = String, description = "BLAKE3 of the whole file, in quotes"), ("Accept-Ranges" = String), ("Content-Disposition" = String))),
+        (status = 206, description = "The range", body = Binary, content_type = "*/*",
+         headers(("ETag" = String), ("Content-Range" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it"),
+        (status = 409),
+        (status = 410),
+        (status = 416),
+    ),
+)]
 pub async fn get(
     faces: Faces,
     JobId(id): JobId,

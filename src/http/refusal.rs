@@ -9,6 +9,7 @@ use axum::{
 use reelraft_model::Problem;
 use reelraft_proto::problem::http_status_of;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::limits::RETRY_AFTER_S;
 
@@ -24,8 +25,9 @@ pub const UNPROCESSABLE: StatusCode = StatusCode::UNPROCESSABLE_ENTITY;
 pub type Answer = Result<Response, Refusal>;
 
 /// The members of RFC 9457, and ours.
-#[derive(Serialize)]
-struct Document<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refusal)]
+pub struct Document<'a> {
     r#type: &'a str,
     title: &'a str,
     status: u16,

@@ -9,6 +9,7 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use rand::distr::{Alphanumeric, SampleString};
 use reelraft_model::Problem;
 use serde::de::DeserializeOwned;
+use utoipa::IntoParams;
 
 use super::{
     limits::{JSON_BYTES_MAX, JSON_TIME_MAX},
@@ -91,9 +92,14 @@ pub fn turn(uri: &Uri) -> Result<(Turn, Vec<(String, String)>), Refusal> {
 }
 
 /// When a job's turn is, and how often it is tried again.
-#[derive(Debug, Default, PartialEq)]
+#[derive(Debug, Default, PartialEq, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct Turn {
+    /// Within the tenant's jobs the higher go first.
+    #[param(required = false, minimum = -10, maximum = 10, default = 0)]
     pub priority: i32,
+    /// How often a task may fail; the cluster's own rules where it is left out.
+    #[param(maximum = 10)]
     pub max_retries: Option<u32>,
 }
 

@@ -1,71 +1,115 @@
 //! All routes of the HTTP port, behind the check of who may ask.
 
-use std::convert::Infallible;
+use std::sync::LazyLock;
 
 use axum::{
     Router,
     extract::{Request, State},
+    http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{MethodRouter, delete, get, head, post, put},
 };
 use reelraft_model::Problem;
+use serde_json::Value;
+use utoipa_axum::{
+    router::{OpenApiRouter, UtoipaMethodRouter},
+    routes,
+};
 
 use super::{
-    access, faces::Port, health, jobs, keys, metrics, outputs, refusal::Refusal, server::Crowded,
+    access,
+    documents::json_text,
+    events,
+    faces::Port,
+    health, jobs, keys, metrics, openapi, outputs,
+    refusal::{Answer, Refusal},
+    request::known,
+    server::Crowded,
     sources, transcode, tus,
 };
 
-/// The routes. `/healthz` and `/readyz` need no secret and no key. `calls` are
-/// those of the client that comes by this port.
-pub fn router(port: Port, calls: Router) -> Router {
-    let uploads = Router::new()
-        .route("/uploads", on(post(tus::create).options(tus::describe)))
-        .route(
-            "/uploads/{id}",
-            on(head(tus::offset).patch(tus::append).delete(tus::terminate)),
-        )
+/// The routes below `/api/v1`. A path and its methods stand in the attribute of
+/// the handler, and nowhere else: router and document are made of it.
+fn api() -> OpenApiRouter<Port> {
+    let uploads = OpenApiRouter::new()
+        .routes(on(routes!(tus::create, tus::describe)))
+        .routes(on(routes!(tus::offset, tus::append, tus::terminate)))
         .layer(middleware::from_fn(tus::sign));
-    let api = Router::new()
+    OpenApiRouter::new()
         .merge(uploads)
-        .route("/jobs", on(get(jobs::list).post(jobs::create)))
-        .route("/jobs/{id}", on(get(jobs::show).delete(jobs::delete)))
-        .route("/jobs/{id}/cancel", on(post(jobs::cancel)))
-        .route("/jobs/{id}/replan", on(post(jobs::replan)))
-        .route("/jobs/{id}/tasks", on(get(jobs::tasks)))
-        .route("/jobs/{id}/proof", on(get(jobs::proof)))
-        .route("/jobs/{id}/reference", on(get(jobs::reference)))
-        .route("/jobs/{id}/events", on(get(jobs::events)))
-        .route("/jobs/{id}/source", on(put(sources::put)))
-        .route("/jobs/{id}/output", on(get(outputs::get)))
-        .route("/transcode", on(put(transcode::run).post(transcode::run)))
-        .route("/keys", on(get(keys::list).post(keys::create)))
-        .route("/keys/{id}", on(delete(keys::revoke)))
-        .route(
-            "/tenants/{name}",
-            on(get(keys::show_tenant).patch(keys::set_quota)),
-        )
-        .route("/cluster", on(get(health::cluster)))
-        .fallback(no_such_path)
-        .layer(middleware::from_fn(allow))
-        .layer(middleware::from_fn_with_state(port.clone(), admit));
-    let calls = calls.layer(middleware::from_fn_with_state(port.clone(), admit));
-    let metrics = Router::new()
-        .route("/metrics", on(get(metrics::get)))
-        .route_layer(middleware::from_fn_with_state(port.clone(), admit));
+        .routes(on(routes!(jobs::list, jobs::create)))
+        .routes(on(routes!(jobs::show, jobs::delete)))
+        .routes(on(routes!(jobs::cancel)))
+        .routes(on(routes!(jobs::replan)))
+        .routes(on(routes!(jobs::tasks)))
+        .routes(on(routes!(jobs::proof)))
+        .routes(on(routes!(jobs::reference)))
+        .routes(on(routes!(jobs::follow)))
+        .routes(on(routes!(sources::put)))
+        .routes(on(routes!(outputs::get)))
+        .routes(on(routes!(transcode::run)))
+        .routes(on(routes!(keys::list, keys::create)))
+        .routes(on(routes!(keys::revoke)))
+        .routes(on(routes!(keys::show_tenant, keys::set_quota)))
+        .routes(on(routes!(health::cluster)))
+        .routes(on(routes!(events::follow)))
+        .routes(on(routes!(described)))
+}
+
+/// Routes of the port itself, for those who watch over it.
+fn metrics() -> OpenApiRouter<Port> {
+    OpenApiRouter::new().routes(on(routes!(metrics::get)))
+}
+
+/// Routes that need no secret and no key.
+fn health() -> OpenApiRouter<Port> {
+    OpenApiRouter::new()
+        .routes(on(routes!(health::alive)))
+        .routes(on(routes!(health::ready)))
+}
+
+/// Where the routes of [`api`] are.
+const PREFIX: &str = "/api/v1";
+
+/// The routes, behind the check of who may ask. `calls` are those of the client
+/// that comes by this port.
+pub fn router(port: Port, calls: Router) -> Router {
+    let admitted = middleware::from_fn_with_state(port.clone(), admit);
+    let api = Router::from(api()).fallback(no_such_path);
+    let api = api.layer(middleware::from_fn(allow));
+    let calls = calls.layer(admitted.clone());
     Router::new()
-        .nest("/api/v1", api)
-        .merge(metrics)
-        .route("/healthz", on(get(health::alive)))
-        .route("/readyz", on(get(health::ready)))
+        .nest(PREFIX, api.layer(admitted.clone()))
+        .merge(Router::from(metrics()).route_layer(admitted))
+        .merge(Router::from(health()))
         .fallback(no_such_path)
         .with_state(port)
         .merge(calls)
 }
 
+/// The OpenAPI document of the routes.
+pub fn document() -> Value {
+    let routes = OpenApiRouter::with_openapi(openapi::begin())
+        .nest(PREFIX, api())
+        .merge(metrics())
+        .merge(health());
+    openapi::complete(routes.into_openapi())
+}
+
+/// Gives this document.
+#[utoipa::path(
+    get, path = "/openapi.json", operation_id = "openapi", tag = "cluster",
+    responses((status = 200, description = "OpenAPI 3.1", body = Object)),
+)]
+async fn described(uri: Uri) -> Answer {
+    static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
+    let [] = known(&uri, [])?;
+    Ok(json_text(StatusCode::OK, TEXT.clone()))
+}
+
 /// A path's methods, with our own refusal of all others.
-fn on(methods: MethodRouter<Port, Infallible>) -> MethodRouter<Port, Infallible> {
-    methods.fallback(no_such_method)
+fn on((schemas, paths, methods): UtoipaMethodRouter<Port>) -> UtoipaMethodRouter<Port> {
+    (schemas, paths, methods.fallback(no_such_method))
 }
 
 async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Response {

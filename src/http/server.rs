@@ -40,6 +40,28 @@ impl<S: Sync> FromRequestParts<S> for Cut {
     }
 }
 
+/// Tells a stream without an end that the node stops.
+#[derive(Clone, Default)]
+pub struct Stopping(Option<watch::Receiver<bool>>);
+
+impl Stopping {
+    /// Waits for it.
+    pub async fn wait(mut self) {
+        match &mut self.0 {
+            Some(stop) => drop(stop.wait_for(|stop| *stop).await),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Stopping {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(parts.extensions.get().cloned().unwrap_or_default())
+    }
+}
+
 /// Whether a request came by a connection that is kept for checks of health.
 #[derive(Clone, Copy, Default)]
 pub struct Crowded(pub bool);
@@ -137,10 +159,12 @@ async fn converse(
     limit_silence(&socket);
     let cut = Cut::default();
     let handle = cut.clone();
+    let stopping = Stopping(Some(stop.clone()));
     let service = service_fn(move |request: Request<Incoming>| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(handle.clone());
         request.extensions_mut().insert(crowded);
+        request.extensions_mut().insert(stopping.clone());
         let mut router = router.clone();
         // A router is always ready.
         Box::pin(async move { router.call(request).await })

@@ -22,6 +22,7 @@ use super::{
     documents::json,
     faces::{Faces, JobId},
     limits::SOURCE_IDLE_MAX,
+    openapi::Binary,
     refusal::{Answer, Refusal},
     request::{content_length, known},
 };
@@ -34,7 +35,13 @@ use crate::{
     grpc::convert::wire_job,
 };
 
-/// `PUT /jobs/{id}/source`.
+/// Takes a job's whole source. Sent again after a break, only what is missing is
+/// written.
+#[utoipa::path(
+    put, path = "/jobs/{id}/source", operation_id = "put_source", tag = "jobs",
+    request_body(content = Binary, content_type = "application/octet-stream"),
+    responses((status = 200, description = "It is safe", body = Job)),
+)]
 pub async fn put(
     faces: Faces,
     JobId(id): JobId,

@@ -19,7 +19,7 @@ struct Options {
 }
 
 /// The parser of the command line's options, made once.
-static OPTIONS: LazyLock<Command> = LazyLock::new(|| {
+pub static OPTIONS: LazyLock<Command> = LazyLock::new(|| {
     let mut command = Options::command();
     command.build();
     command

@@ -16,11 +16,13 @@ use tracing::debug;
 use super::{
     faces::Faces,
     limits::{LEADER_PATIENCE, WATCH_AGAIN},
+    openapi::Binary,
     outputs,
     refusal::{Answer, Refusal, UNPROCESSABLE},
-    request::{IDEMPOTENCY_KEY, content_length, request_id, turn},
+    request::{IDEMPOTENCY_KEY, Turn, content_length, request_id, turn},
     server::Cut,
     sources, spec,
+    spec_schema::SpecOptions,
 };
 use crate::api::{Api, SubmitRequest};
 
@@ -30,7 +32,23 @@ const JOB_HEADER: &str = "reelraft-job";
 /// What a source without a name is called.
 const UNNAMED: &str = "upload";
 
-/// `PUT` and `POST /transcode?OPTION=VALUE…`.
+/// Takes a film, waits, and gives it back transcoded.
+#[utoipa::path(
+    method(put, post), path = "/transcode", operation_id = "transcode", tag = "transcode",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        Turn,
+        SpecOptions,
+    ),
+    request_body(content = Binary, content_type = "application/octet-stream"),
+    responses(
+        (status = 200, description = "The film; its type is that of the container", body = Binary, content_type = "*/*",
+         headers(("Reelraft-Job" = String, description = "The job's id, of a refusal too"), ("ETag" = String), ("Content-Disposition" = String))),
+        (status = 410),
+        (status = 411),
+        (status = 422),
+    ),
+)]
 pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Body) -> Answer {
     let (turn, options) = turn(&uri)?;
     let spec = spec::from_pairs(options)?;

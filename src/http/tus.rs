@@ -11,13 +11,19 @@ use axum::{
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reelraft_model::{Job, JobState, Problem, limits::SOURCE_BYTES_MAX};
+use utoipa::{
+    PartialSchema,
+    openapi::{ObjectBuilder, RefOr, Schema, Type},
+};
 
 use super::{
     faces::{Faces, JobId},
+    openapi::Binary,
     refusal::{Answer, Refusal},
-    request::{content_length, header_text, request_id, turn},
+    request::{Turn, content_length, header_text, request_id, turn},
     sources::{self, Source},
     spec,
+    spec_schema::SpecOptions,
 };
 use crate::{
     api::{Consistency, SubmitRequest},
@@ -25,13 +31,29 @@ use crate::{
 };
 
 const VERSION: &str = "1.0.0";
+
+/// The protocol's version as a header's value.
+struct Version;
+
+impl PartialSchema for Version {
+    fn schema() -> RefOr<Schema> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        text.enum_values(Some([VERSION])).into()
+    }
+}
+
 const EXTENSIONS: &str = "creation,termination";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
 const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 
-/// `OPTIONS /uploads`: what this server can.
+/// Says what this server can, in headers.
+#[utoipa::path(
+    options, path = "/uploads", operation_id = "describe_uploads", tag = "uploads",
+    responses((status = 204, description = "The headers say it",
+        headers(("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64)))),
+)]
 pub async fn describe() -> StatusCode {
     StatusCode::NO_CONTENT
 }
@@ -50,8 +72,23 @@ pub async fn sign(request: Request, next: Next) -> Response {
     response
 }
 
-/// `POST /uploads?OPTION=VALUE…`: makes a job. Of `Upload-Metadata` the file's
+/// Makes a job whose source is uploaded by tus. Of `Upload-Metadata` the file's
 /// name is taken; libraries add much more.
+#[utoipa::path(
+    post, path = "/uploads", operation_id = "create_upload", tag = "uploads",
+    params(
+        ("Tus-Resumable" = inline(Version), Header),
+        ("Upload-Length" = u64, Header, description = "Size of the source", minimum = 1),
+        ("Upload-Metadata" = Option<String>, Header, description = "Pairs of a name and a value in base64, with commas between them"),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        Turn,
+        SpecOptions,
+    ),
+    responses(
+        (status = 201, description = "Made", headers(("Location" = String), ("Tus-Resumable" = String))),
+        (status = 412),
+    ),
+)]
 pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     check_version(&headers)?;
     let (turn, options) = turn(&uri)?;
@@ -80,7 +117,17 @@ pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
     Ok(response)
 }
 
-/// `HEAD /uploads/{id}`: how far it is.
+/// Says how far an upload is.
+#[utoipa::path(
+    head, path = "/uploads/{id}", operation_id = "upload_offset", tag = "uploads",
+    params(("Tus-Resumable" = inline(Version), Header)),
+    responses(
+        (status = 200, description = "The headers say it",
+         headers(("Upload-Offset" = u64), ("Upload-Length" = u64), ("Tus-Resumable" = String))),
+        (status = 410),
+        (status = 412),
+    ),
+)]
 pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;
@@ -97,7 +144,21 @@ pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answe
     Ok(response)
 }
 
-/// `PATCH /uploads/{id}`: goes on from an offset.
+/// Goes on from an offset.
+#[utoipa::path(
+    patch, path = "/uploads/{id}", operation_id = "append_upload", tag = "uploads",
+    params(
+        ("Tus-Resumable" = inline(Version), Header),
+        ("Upload-Offset" = u64, Header, description = "Where the body begins"),
+    ),
+    request_body(content = Binary, content_type = "application/offset+octet-stream"),
+    responses(
+        (status = 204, description = "Taken", headers(("Upload-Offset" = u64), ("Tus-Resumable" = String))),
+        (status = 410),
+        (status = 412),
+        (status = 415),
+    ),
+)]
 pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Body) -> Answer {
     check_version(&headers)?;
     if header_text(&headers, "content-type")? != Some(OFFSET_TYPE) {
@@ -140,7 +201,16 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
     Ok(response)
 }
 
-/// `DELETE /uploads/{id}`: gives an unfinished upload up.
+/// Gives an unfinished upload up.
+#[utoipa::path(
+    delete, path = "/uploads/{id}", operation_id = "terminate_upload", tag = "uploads",
+    params(("Tus-Resumable" = inline(Version), Header)),
+    responses(
+        (status = 204, description = "It is gone", headers(("Tus-Resumable" = String))),
+        (status = 410),
+        (status = 412),
+    ),
+)]
 pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
     let job = upload_of(&faces, &id).await?;

@@ -18,13 +18,13 @@ use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_plac
 use crate::node::{SECRET, film, start};
 
 /// A port and who asks it.
-struct Client {
-    address: String,
+pub struct Client {
+    pub address: String,
     secret: &'static str,
 }
 
 impl Client {
-    async fn serve(access: Access) -> (Client, watch::Sender<bool>) {
+    pub async fn serve(access: Access) -> (Client, watch::Sender<bool>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
@@ -40,16 +40,16 @@ impl Client {
         block_in_place(|| http_exchange(&self.address, request)).unwrap()
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+    pub async fn ask(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
         let headers = format!("Authorization: Bearer {}\r\n{headers}", self.secret);
         block_in_place(|| http_ask(&self.address, method, path, &headers, body)).unwrap()
     }
 
-    async fn get(&self, path: &str) -> HttpAnswer {
+    pub async fn get(&self, path: &str) -> HttpAnswer {
         self.ask("GET", path, "", b"").await
     }
 
-    async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
+    pub async fn create(&self, key: &str, body: &Value) -> HttpAnswer {
         let headers = format!("Idempotency-Key: {key}\r\n");
         let body = body.to_string();
         self.ask("POST", "/api/v1/jobs", &headers, body.as_bytes())
@@ -328,7 +328,7 @@ struct Tus<'a> {
 }
 
 impl<'a> Tus<'a> {
-    async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
+    pub async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
         let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
         let made = client
             .ask("POST", "/api/v1/uploads?width=1280", &headers, b"")

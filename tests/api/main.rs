@@ -3,10 +3,13 @@
 //! fetches through `api` alone. Its doors are tried over the wire as well.
 #![allow(clippy::unwrap_used)]
 
+mod client;
 mod doors;
+mod events;
 mod http;
 mod keys;
 mod node;
+mod openapi;
 mod routes;
 
 use std::time::Duration;

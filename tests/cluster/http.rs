@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks a node until it answers without a fault of its own, as upload
 /// libraries do.
-fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
+pub fn ask(address: &str, method: &str, path: &str, headers: &str, body: &[u8]) -> HttpAnswer {
     let started = Instant::now();
     loop {
         let answer = http_ask(address, method, path, headers, body);

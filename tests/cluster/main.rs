@@ -6,6 +6,7 @@
 mod busy;
 mod calm;
 mod differs;
+mod events;
 mod http;
 mod keys;
 mod lost;

@@ -267,7 +267,13 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ("tokio", &["proto", "raft/consensus", "src"]),
     (
         "clap",
-        &["src/main.rs", "src/config", "src/cli", "src/http/spec.rs"],
+        &[
+            "src/main.rs",
+            "src/config",
+            "src/cli",
+            "src/http/spec.rs",
+            "src/http/spec_schema.rs",
+        ],
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
 ];

@@ -1,12 +1,13 @@
 //! The documents of keys and tenants.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::field::{above_zero, text};
 use crate::v1;
 
 /// One key, without its secret.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Key<'a> {
     pub id: &'a str,
     pub name: &'a str,
@@ -30,7 +31,7 @@ impl<'a> From<&'a v1::Key> for Key<'a> {
 }
 
 /// A key that was made, with its text: shown this once.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct CreatedKey<'a> {
     pub key: Key<'a>,
     pub text: &'a str,
@@ -45,7 +46,7 @@ impl<'a> CreatedKey<'a> {
 }
 
 /// A page of keys.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct KeyList<'a> {
     pub keys: Vec<Key<'a>>,
     pub next_page_token: Option<&'a str>,
@@ -62,7 +63,7 @@ impl<'a> KeyList<'a> {
 }
 
 /// What a tenant has, and may have.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Tenant<'a> {
     pub tenant: &'a str,
     pub jobs: u64,

@@ -1,12 +1,13 @@
 //! The documents of the cluster and its nodes.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::field::{above_zero, text};
 use crate::v1;
 
 /// The cluster as one node sees it.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Status<'a> {
     pub leader_id: Option<u64>,
     pub term: u64,
@@ -18,7 +19,7 @@ pub struct Status<'a> {
 }
 
 /// One node.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Node<'a> {
     pub id: u64,
     pub address: &'a str,
@@ -40,7 +41,7 @@ pub struct Node<'a> {
 }
 
 /// Something that a node can't make.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Lack<'a> {
     pub what: &'a str,
     pub why: &'a str,
@@ -94,7 +95,7 @@ impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
 }
 
 /// All nodes.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Nodes<'a> {
     pub nodes: Vec<Node<'a>>,
 }
@@ -108,7 +109,7 @@ impl<'a> From<&'a v1::StatusResponse> for Nodes<'a> {
 }
 
 /// The leader.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Leader<'a> {
     pub leader_id: u64,
     pub term: u64,

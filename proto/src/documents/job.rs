@@ -2,20 +2,22 @@
 //! reference command. The fields are those of the protocol's `Job`.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
     spec::Spec,
-    words::job_state,
+    words::{job_state, job_states},
 };
 use crate::v1;
 
 /// One job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Job<'a> {
     pub id: &'a str,
     pub tenant: &'a str,
     pub request_id: &'a str,
+    #[schema(schema_with = job_states)]
     pub state: &'static str,
     pub waiting: Option<&'a str>,
     pub makers: Option<&'a str>,
@@ -43,7 +45,7 @@ pub struct Job<'a> {
 }
 
 /// Why a job failed.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Problem<'a> {
     pub kind: &'a str,
     pub cause: &'a str,
@@ -51,7 +53,7 @@ pub struct Problem<'a> {
 }
 
 /// A node that keeps a job's bytes, and whether it has all of them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Home {
     pub node: u64,
     pub filled: bool,
@@ -105,7 +107,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
 }
 
 /// A page of jobs.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct JobList<'a> {
     pub jobs: Vec<Job<'a>>,
     pub next_page_token: Option<&'a str>,
@@ -122,7 +124,7 @@ impl<'a> JobList<'a> {
 }
 
 /// A submitted job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Submitted<'a> {
     pub job: Job<'a>,
     pub existed: bool,
@@ -139,7 +141,7 @@ impl<'a> Submitted<'a> {
 }
 
 /// One change of a watched job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Event<'a> {
     pub job: Option<Job<'a>>,
     pub leader_id: Option<u64>,
@@ -157,7 +159,7 @@ impl<'a> From<&'a v1::WatchEvent> for Event<'a> {
 }
 
 /// The reference command of a job.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Reference<'a> {
     pub args: &'a [String],
     pub note: Option<&'a str>,

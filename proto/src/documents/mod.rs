@@ -6,6 +6,7 @@
 
 mod access;
 mod cluster;
+mod events;
 mod field;
 mod job;
 mod spec;
@@ -14,6 +15,7 @@ mod words;
 
 pub use access::{CreatedKey, Key, KeyList, Tenant};
 pub use cluster::{Leader, Node, Nodes, Status};
+pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use spec::Spec;
 pub use task::{Task, TaskList};

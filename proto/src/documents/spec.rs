@@ -2,6 +2,7 @@
 //! which is missing here does not compile.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
@@ -10,7 +11,7 @@ use super::{
 use crate::v1;
 
 /// The spec as stored; `null` keeps the source's.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Spec<'a> {
     pub width: Option<u32>,
     pub height: Option<u32>,

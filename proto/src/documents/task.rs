@@ -1,25 +1,27 @@
 //! The document of a job's tasks.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
-    words::task_state,
+    words::{task_state, task_states},
 };
 use crate::v1;
 
 /// A job's tasks.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct TaskList<'a> {
     pub tasks: Vec<Task<'a>>,
     pub next_page_token: Option<&'a str>,
 }
 
 /// One task; `kind` is analyze, audio, shard, extras or assemble.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Task<'a> {
     pub number: u32,
     pub kind: &'a str,
+    #[schema(schema_with = task_states)]
     pub state: &'static str,
     pub node: Option<u64>,
     pub attempt: u32,

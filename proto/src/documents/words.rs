@@ -1,5 +1,7 @@
 //! States and options as the words of documents and tables.
 
+use utoipa::openapi::{Object, ObjectBuilder, Type};
+
 use crate::v1::{Crop, JobState, TaskState};
 
 /// A job's state as a lower-case word.
@@ -15,6 +17,23 @@ pub fn job_state(state: i32) -> &'static str {
         Ok(JobState::Deleted) => "deleted",
         Ok(JobState::Unspecified) | Err(_) => "unknown",
     }
+}
+
+/// A job's state in a schema.
+pub(super) fn job_states() -> Object {
+    let last = JobState::Deleted as i32;
+    words((1..=last).map(job_state))
+}
+
+/// A task's state in a schema.
+pub(super) fn task_states() -> Object {
+    let last = TaskState::Done as i32;
+    words((1..=last).map(task_state))
+}
+
+fn words(words: impl Iterator<Item = &'static str>) -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.enum_values(Some(words)).build()
 }
 
 /// A task's state as a lower-case word.

@@ -20,6 +20,7 @@ use crate::{
     runtime::RaftRuntime,
     service::PeerService,
     start::start,
+    turns::Turns,
     types::LogId,
 };
 
@@ -138,6 +139,16 @@ impl Cluster {
     /// This replica's state as it is.
     pub fn local(&self) -> Arc<State> {
         self.core.replica.state()
+    }
+
+    /// The same, and the last index that is in it.
+    pub fn local_at(&self) -> (Arc<State>, u64) {
+        self.core.replica.state_and_index()
+    }
+
+    /// The turns that jobs took lately, as this replica applied them.
+    pub fn turns(&self) -> &Turns {
+        self.core.replica.turns()
     }
 
     /// This replica's state once it has applied an index: with the index of a

@@ -6,6 +6,13 @@ use std::time::Duration;
 use reelraft_model::limits::COMMANDS_PER_ENTRY_MAX;
 use reelraft_storage::limits::LOG_PAYLOAD_BYTES_MAX;
 
+/// Turns of jobs that a node remembers for those who follow them: some hundred
+/// jobs from beginning to end, and with names and problems of usual length 2 MiB.
+pub const TURNS_KEPT: usize = 4_096;
+
+/// Turns that a follower takes at once, and holds until its client took them.
+pub const TURNS_TAKEN_MAX: usize = 64;
+
 /// How often a leader sends heartbeats.
 pub const HEARTBEAT: Duration = Duration::from_millis(50);
 

@@ -23,7 +23,7 @@ use openraft::{
     storage::{EntryResponder, RaftStateMachine},
 };
 use reelraft_model::{
-    State,
+    Applied, State,
     check::{Violation, check_jobs},
 };
 use reelraft_storage::{
@@ -35,6 +35,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use crate::{
     error::ConsensusError,
     limits::{APPLY_BATCH_ENTRIES, APPLY_BATCH_ROWS, TABLE_HASHES_KEPT, VIOLATIONS_LOGGED_MAX},
+    turns::Turns,
     types::{LogId, Outcome, Snapshot, SnapshotData, SnapshotMeta, StoredMembership, TypeConfig},
     watchdog::{Operation, Watchdog},
     wire::{log_id, membership_from_disk, membership_to_disk, position},
@@ -46,6 +47,7 @@ pub struct Replica {
     now: Arc<RwLock<AppliedState>>,
     table: Arc<Mutex<Table>>,
     applied: watch::Sender<u64>,
+    turns: Turns,
     /// The table's hashes after its latest writes, by index.
     hashes: Arc<Mutex<BTreeMap<u64, TableHash>>>,
     /// Bytes of all entries that this process has applied.
@@ -75,6 +77,17 @@ type NewestSnapshot = Arc<Mutex<Option<SnapshotData>>>;
 impl Replica {
     pub fn state(&self) -> Arc<State> {
         self.now().state.clone()
+    }
+
+    /// The state, and the last index that is in it.
+    pub fn state_and_index(&self) -> (Arc<State>, u64) {
+        let now = self.now();
+        (now.state.clone(), now.applied.map_or(0, |id| id.index()))
+    }
+
+    /// The latest turns of jobs.
+    pub fn turns(&self) -> &Turns {
+        &self.turns
     }
 
     /// The last applied index. It changes with each apply.
@@ -158,6 +171,7 @@ impl StateMachine {
         };
         let replica = Replica {
             applied: watch::Sender::new(applied.map_or(0, |id| id.index())),
+            turns: Turns::new(applied.map_or(0, |id| id.index())),
             now: Arc::new(RwLock::new(now)),
             hashes: Arc::default(),
             table: Arc::new(Mutex::new(table)),
@@ -195,6 +209,7 @@ impl StateMachine {
         let mut changes = Changes::new();
         let mut membership = None;
         let mut answers = Vec::new();
+        let mut turned = Vec::new();
         let applied;
         {
             let mut now = self
@@ -216,7 +231,13 @@ impl StateMachine {
                     EntryPayload::Normal(bytes) => {
                         let applied_bytes = &self.replica.applied_bytes;
                         applied_bytes.fetch_add(bytes.0.len() as u64, Ordering::Relaxed);
-                        apply_entry(state, id.index(), &bytes.0, &mut changes)?
+                        let applied = apply_entry(state, id.index(), &bytes.0)?;
+                        let touched = applied.touched.into_iter();
+                        changes.extend(touched.map(|key| (key, None)));
+                        turned.push((id.index(), applied.turned));
+                        Outcome {
+                            replies: applied.replies,
+                        }
                     }
                 };
                 now.applied = Some(id);
@@ -229,6 +250,10 @@ impl StateMachine {
                 *bytes = state.row(key);
             }
             applied = now.applied;
+            if let Some(applied) = &applied {
+                // Before anybody sees the state that has them.
+                self.replica.turns.add(turned, applied.index());
+            }
         }
         let Some(applied) = applied else {
             return Ok(());
@@ -266,13 +291,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no holder of this lock panics")
 }
 
-/// Applies one entry and adds the keys of the rows it touched.
-fn apply_entry(
-    state: &mut State,
-    index: u64,
-    bytes: &[u8],
-    changes: &mut Changes,
-) -> io::Result<Outcome> {
+/// Applies one entry.
+fn apply_entry(state: &mut State, index: u64, bytes: &[u8]) -> io::Result<Applied> {
     let refused = |cause: String| {
         io::Error::new(
             io::ErrorKind::InvalidData,
@@ -282,14 +302,8 @@ fn apply_entry(
     let entry = reelraft_model::Entry::decode(bytes).map_err(|error| refused(error.to_string()))?;
     // A panic here would leave openraft waiting for ever. As an error it stops
     // the node and names the entry.
-    let applied = catch_unwind(AssertUnwindSafe(|| state.apply(index, &entry)))
-        .map_err(|_| refused("it panicked".to_string()))?;
-    for key in applied.touched {
-        changes.insert(key, None);
-    }
-    Ok(Outcome {
-        replies: applied.replies,
-    })
+    catch_unwind(AssertUnwindSafe(|| state.apply(index, &entry)))
+        .map_err(|_| refused("it panicked".to_string()))
 }
 
 impl RaftStateMachine<TypeConfig> for StateMachine {
@@ -355,6 +369,7 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
                 .expect("applying catches its panics");
             now.applied = Some(last);
             now.membership = meta.last_membership.clone();
+            self.replica.turns.skip_to(last.index());
             std::mem::replace(&mut now.state, Arc::new(state))
         };
         // A large one takes seconds to be freed, and nobody waits for that.

@@ -11,7 +11,10 @@ mod stages;
 mod tasks;
 mod writer;
 
-use std::{borrow::Cow, collections::BTreeSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet},
+};
 
 use self::writer::Writer;
 use crate::{
@@ -27,6 +30,7 @@ impl State {
         let mut writer = Writer {
             state: self,
             touched: BTreeSet::new(),
+            turned: BTreeMap::new(),
         };
         let mut replies = Vec::with_capacity(entry.commands.len());
         for (position, envelope) in entry.commands.iter().enumerate() {
@@ -39,6 +43,7 @@ impl State {
         }
         Applied {
             replies,
+            turned: writer.turned.into_values().collect(),
             touched: writer.touched.into_iter().collect(),
         }
     }

@@ -28,6 +28,7 @@ mod state;
 mod summary;
 mod task_counts;
 mod tombstones;
+mod turned;
 
 pub use command::*;
 pub use error::ModelError;
@@ -41,3 +42,4 @@ pub use rows::*;
 pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
+pub use turned::{Mark, Turned};

@@ -14,7 +14,9 @@ mod resolve;
 mod streams;
 
 pub use self::{
+    bounds::{Bounds, NUMBERS},
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},
+    encoder::PIX_FMTS,
     error::SpecError,
     options::{Crop, Spec, SpecRequest},
     resolve::resolve,

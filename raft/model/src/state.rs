@@ -19,6 +19,7 @@ use crate::{
     past::Past,
     rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
     tombstones::Tombstones,
+    turned::Turned,
 };
 
 /// The whole table. A clone costs the same whatever its size: it shares all
@@ -56,6 +57,8 @@ pub struct Applied {
     pub replies: Vec<Reply>,
     /// Keys of the rows that were written or removed.
     pub touched: Vec<Vec<u8>>,
+    /// Jobs that came into another state, by id.
+    pub turned: Vec<Turned>,
 }
 
 const CLUSTER_KEY: &[u8] = b"c";

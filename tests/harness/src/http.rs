@@ -1,7 +1,7 @@
 //! A client of the HTTP port that shows what went over the wire.
 
 use std::{
-    io::{Read, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     time::Duration,
 };
@@ -85,4 +85,75 @@ pub fn http_ask(
     .into_bytes();
     request.extend_from_slice(body);
     http_exchange(address, &request)
+}
+
+/// A server-sent event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct HttpEvent {
+    /// Its kind.
+    pub name: String,
+    /// What to go on from.
+    pub id: Option<String>,
+    /// What it says.
+    pub data: Value,
+}
+
+/// Server-sent events as they come; they end with their connection.
+#[derive(Debug)]
+pub struct HttpEvents {
+    lines: BufReader<TcpStream>,
+    event: HttpEvent,
+}
+
+impl HttpEvents {
+    /// Asks for a stream; `headers` are whole lines.
+    ///
+    /// # Errors
+    /// Where there is no connection, or the answer is not 200.
+    pub fn open(address: &str, path: &str, headers: &str) -> std::io::Result<Self> {
+        let mut socket = TcpStream::connect(address)?;
+        socket.set_read_timeout(Some(PATIENCE))?;
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+        socket.write_all(request.as_bytes())?;
+        let mut events = HttpEvents {
+            lines: BufReader::new(socket),
+            event: HttpEvent::default(),
+        };
+        let status = events.line().unwrap_or_default();
+        match status.starts_with("HTTP/1.1 200") {
+            true => Ok(events),
+            false => Err(std::io::Error::other(status)),
+        }
+    }
+
+    fn line(&mut self) -> Option<String> {
+        let mut line = String::new();
+        let bytes = self.lines.read_line(&mut line).ok()?;
+        (bytes > 0).then(|| line.trim_end().to_string())
+    }
+}
+
+impl Iterator for HttpEvents {
+    type Item = HttpEvent;
+
+    /// The next event. Each ends with its data; headers and the sizes of chunks
+    /// lie between them.
+    fn next(&mut self) -> Option<HttpEvent> {
+        loop {
+            let line = self.line()?;
+            let Some((field, value)) = line.split_once(": ") else {
+                continue;
+            };
+            match field {
+                "event" => self.event.name = value.to_string(),
+                "id" => self.event.id = Some(value.to_string()),
+                "data" => {
+                    self.event.data = serde_json::from_str(value).unwrap_or_default();
+                    return Some(std::mem::take(&mut self.event));
+                }
+                _ => {}
+            }
+        }
+    }
 }

@@ -14,6 +14,6 @@ mod processes;
 
 pub use clips::{blake3_of, frames_of, make_clip};
 pub use cluster::{LocalCluster, Options};
-pub use http::{HttpAnswer, http_ask, http_exchange};
+pub use http::{HttpAnswer, HttpEvent, HttpEvents, http_ask, http_exchange};
 pub use ports::free_ports;
 pub use processes::{all_pids, binary, example, parent_of, tail};

@@ -1,18 +1,21 @@
 //! The state being written: every change goes through here, so that the rows
 //! it touched are known.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     limits::{PROBLEM_BYTES_MAX, REPLAN_LEVEL},
     rows::{Job, Problem, Task, TaskKey},
     state::{State, job_key, task_key},
+    turned::Turned,
 };
 
 pub(super) struct Writer<'a> {
     pub(super) state: &'a mut State,
     /// Keys of the rows that were written or removed.
     pub(super) touched: BTreeSet<Vec<u8>>,
+    /// Jobs that came into another state, by id.
+    pub(super) turned: BTreeMap<String, Turned>,
 }
 
 impl Writer<'_> {
@@ -22,6 +25,9 @@ impl Writer<'_> {
 
     pub(super) fn put_job(&mut self, job: Job) {
         self.touched.insert(job_key(&job.id));
+        if self.job(&job.id).map(Job::state) != Some(job.state()) {
+            self.turned.insert(job.id.clone(), Turned::of(&job));
+        }
         self.state.put_job(job);
     }
 

@@ -1,7 +1,7 @@
 //! The audio options: bit rate, loudness and the choice of tracks.
 
 use super::{
-    bounds::{in_range, milli_in_range},
+    bounds::{AUDIO_BITRATE, LOUDNESS},
     choices::Audio,
     error::SpecError,
 };
@@ -28,17 +28,10 @@ pub(super) fn resolve_audio(
     let mut bitrate = 0;
     if matches!(audio, Audio::Aac | Audio::Opus) {
         bitrate = options.bitrate.unwrap_or(128_000);
-        in_range(
-            "audio-bitrate",
-            bitrate.into(),
-            8_000,
-            510_000,
-            "8k to 510k",
-        )?;
+        AUDIO_BITRATE.check(bitrate)?;
     }
     if let Some(loudness) = options.loudness_mlufs {
-        let range = "-70 to -5";
-        milli_in_range("loudness", loudness.into(), -70_000, -5_000, range)?;
+        LOUDNESS.check(loudness)?;
         if matches!(audio, Audio::Copy | Audio::None) {
             return Err(SpecError::Clash {
                 wish: "--loudness",

@@ -1,7 +1,105 @@
 //! Checks that options share: ranges, and words of a closed list.
 
 use super::{choices::Word, error::SpecError};
-use crate::limits::PICTURE_SIDE_MAX;
+use crate::limits::{PICTURE_SIDE_MAX, PROGRAM_MAX, SHARD_MS_MAX, SHARD_MS_MIN, VIDEO_TRACK_MAX};
+
+/// Which numbers an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// The option, as the command line names it.
+    pub option: &'static str,
+    pub low: i64,
+    pub high: i64,
+    /// What a number must be a multiple of.
+    pub step: u32,
+    /// Whether users write a decimal, of which these are thousandths.
+    pub milli: bool,
+    /// The same in words.
+    words: &'static str,
+}
+
+/// The least side of a picture: chroma has half the samples.
+pub(super) const SIDE_MIN: u32 = 2;
+
+pub(super) const WIDTH: Bounds = side("width");
+pub(super) const HEIGHT: Bounds = side("height");
+/// Of all codecs; some end before.
+pub(super) const CRF: Bounds = whole("crf", 0, 63, "0 to 63");
+pub(super) const BRIGHTNESS: Bounds = milli("brightness", -1_000, 1_000, "-1 to 1");
+pub(super) const CONTRAST: Bounds = milli("contrast", 0, 2_000, "0 to 2");
+pub(super) const SATURATION: Bounds = milli("saturation", 0, 3_000, "0 to 3");
+pub(super) const AUDIO_BITRATE: Bounds = whole("audio-bitrate", 8_000, 510_000, "8k to 510k");
+pub(super) const LOUDNESS: Bounds = milli("loudness", -70_000, -5_000, "-70 to -5");
+pub(super) const PROGRAM: Bounds = whole(
+    "program",
+    1,
+    PROGRAM_MAX as i64,
+    "a program's number, 1 to 65535",
+);
+pub(super) const VIDEO_TRACK: Bounds = whole(
+    "video-track",
+    1,
+    VIDEO_TRACK_MAX as i64,
+    "a video track's number, from 1",
+);
+pub(super) const SHARD_SECONDS: Bounds = milli(
+    "shard-seconds",
+    SHARD_MS_MIN as i64,
+    SHARD_MS_MAX as i64,
+    "0.5 to 600",
+);
+
+/// The bounds of every option that is one number.
+pub const NUMBERS: [Bounds; 11] = [
+    WIDTH,
+    HEIGHT,
+    CRF,
+    BRIGHTNESS,
+    CONTRAST,
+    SATURATION,
+    AUDIO_BITRATE,
+    LOUDNESS,
+    PROGRAM,
+    VIDEO_TRACK,
+    SHARD_SECONDS,
+];
+
+const fn whole(option: &'static str, low: i64, high: i64, words: &'static str) -> Bounds {
+    Bounds {
+        option,
+        low,
+        high,
+        step: 1,
+        milli: false,
+        words,
+    }
+}
+
+const fn milli(option: &'static str, low: i64, high: i64, words: &'static str) -> Bounds {
+    Bounds {
+        milli: true,
+        ..whole(option, low, high, words)
+    }
+}
+
+const fn side(option: &'static str) -> Bounds {
+    let words = "an even number from 2 to 16384";
+    Bounds {
+        step: 2,
+        ..whole(option, SIDE_MIN as i64, PICTURE_SIDE_MAX as i64, words)
+    }
+}
+
+impl Bounds {
+    /// Refuses a number outside, in thousandths where these are.
+    pub(super) fn check(&self, found: impl Into<i64>) -> Result<(), SpecError> {
+        let found = found.into();
+        match self.milli {
+            true => milli_in_range(self.option, found, self.low, self.high, self.words),
+            false => in_range(self.option, found, self.low, self.high, self.words),
+        }
+    }
+}
 
 pub(super) fn in_range(
     what: &'static str,
@@ -20,7 +118,7 @@ pub(super) fn in_range(
 
 /// As [`in_range`] for what users write as a decimal and we keep in
 /// thousandths.
-pub(super) fn milli_in_range(
+fn milli_in_range(
     what: &'static str,
     found_milli: i64,
     low: i64,

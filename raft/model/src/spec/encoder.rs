@@ -1,7 +1,11 @@
 //! The encoder's options: quality, preset and pixel format, each in the
 //! codec's own terms.
 
-use super::{bounds::in_range, choices::Codec, error::SpecError};
+use super::{
+    bounds::{CRF, in_range},
+    choices::Codec,
+    error::SpecError,
+};
 
 /// Presets of x264 and x265, which share their names.
 const X26X_PRESETS: [&str; 10] = [
@@ -19,7 +23,7 @@ const X26X_PRESETS: [&str; 10] = [
 
 /// Pixel formats that the five encoders of Debian 12's ffmpeg take between
 /// them; [`resolve_pix_fmt`] checks which codec takes which.
-const PIX_FMTS: [&str; 6] = [
+pub const PIX_FMTS: [&str; 6] = [
     "yuv420p",
     "yuv422p",
     "yuv444p",
@@ -59,13 +63,15 @@ pub(super) fn resolve_encoder(codec: Codec, options: EncoderOptions) -> Result<E
     })
 }
 
+const CRF_MAX: u32 = CRF.high as u32;
+
 /// The default quality and its upper bound, in the encoder's own scale.
 fn crf(codec: Codec) -> (u32, u32) {
     match codec {
         Codec::H264 => (23, 51),
         Codec::Hevc => (28, 51),
-        Codec::Vp9 => (31, 63),
-        Codec::Av1 => (35, 63),
+        Codec::Vp9 => (31, CRF_MAX),
+        Codec::Av1 => (35, CRF_MAX),
         Codec::Ffv1 | Codec::None => (0, 0),
     }
 }

@@ -1,7 +1,7 @@
 //! The picture's options: size, frame rate and filters.
 
 use super::{
-    bounds::{even, in_range, milli_in_range, word},
+    bounds::{BRIGHTNESS, Bounds, CONTRAST, SATURATION, SIDE_MIN, even, in_range, word},
     choices::{Deinterlace, Denoise},
     error::SpecError,
     options::Crop,
@@ -61,9 +61,9 @@ pub(super) fn resolve_picture(options: PictureOptions) -> Result<Picture, SpecEr
         let high = i64::from(FPS_MAX) * i64::from(den);
         in_range("fps", num.into(), 1, high, range)?;
     }
-    let milli = |what, asked: Option<i32>, neutral: i32, (low, high), range| {
+    let milli = |bounds: Bounds, asked: Option<i32>, neutral: i32| {
         let value = asked.unwrap_or(neutral);
-        milli_in_range(what, value.into(), low, high, range).map(|()| value)
+        bounds.check(value).map(|()| value)
     };
     let (brightness, contrast) = (options.brightness_milli, options.contrast_milli);
     let saturation = options.saturation_milli;
@@ -72,9 +72,9 @@ pub(super) fn resolve_picture(options: PictureOptions) -> Result<Picture, SpecEr
         fps: options.fps.unwrap_or((0, 0)),
         crop: options.crop,
         pad: options.pad.unwrap_or((0, 0)),
-        brightness_milli: milli("brightness", brightness, 0, (-1000, 1000), "-1 to 1")?,
-        contrast_milli: milli("contrast", contrast, 1000, (0, 2000), "0 to 2")?,
-        saturation_milli: milli("saturation", saturation, 1000, (0, 3000), "0 to 3")?,
+        brightness_milli: milli(BRIGHTNESS, brightness, 0)?,
+        contrast_milli: milli(CONTRAST, contrast, 1000)?,
+        saturation_milli: milli(SATURATION, saturation, 1000)?,
         deinterlace: word(options.deinterlace, Deinterlace::Off)?,
         denoise: word(options.denoise, Denoise::Off)?,
     })
@@ -91,12 +91,12 @@ fn check_geometry(options: &PictureOptions) -> Result<(), SpecError> {
         ("pad height", pad_height),
     ] {
         if let Some(side) = side {
-            even(what, side, 2)?;
+            even(what, side, SIDE_MIN)?;
         }
     }
     if let Some(crop) = options.crop {
-        even("crop width", crop.width, 2)?;
-        even("crop height", crop.height, 2)?;
+        even("crop width", crop.width, SIDE_MIN)?;
+        even("crop height", crop.height, SIDE_MIN)?;
         even("crop x", crop.x, 0)?;
         even("crop y", crop.y, 0)?;
     }

@@ -3,7 +3,7 @@
 
 use super::{
     audio::{AudioOptions, resolve_audio},
-    bounds::{milli_in_range, word},
+    bounds::{SHARD_SECONDS, word},
     choices::{Codec, Subtitles},
     encoder::{Encoder, EncoderOptions, resolve_encoder},
     error::SpecError,
@@ -12,7 +12,7 @@ use super::{
     picture::{Picture, PictureOptions, resolve_picture},
     streams::{StreamOptions, resolve_streams},
 };
-use crate::limits::{SHARD_MS_DEFAULT, SHARD_MS_MAX, SHARD_MS_MIN};
+use crate::limits::SHARD_MS_DEFAULT;
 
 /// The options of a request by what they are about.
 struct Options<'a> {
@@ -159,8 +159,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
 
 fn resolve_shard_ms(asked: Option<u32>) -> Result<u32, SpecError> {
     let shard_ms = asked.unwrap_or(SHARD_MS_DEFAULT);
-    let (low, high) = (SHARD_MS_MIN.into(), SHARD_MS_MAX.into());
-    milli_in_range("shard-seconds", shard_ms.into(), low, high, "0.5 to 600")?;
+    SHARD_SECONDS.check(shard_ms)?;
     Ok(shard_ms)
 }
 

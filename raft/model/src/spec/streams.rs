@@ -1,8 +1,11 @@
 //! Which of a source's streams are taken: a program of a broadcast, a video
 //! track, and whether one of a kind without colors of its own is.
 
-use super::{bounds::in_range, choices::Codec, error::SpecError};
-use crate::limits::{PROGRAM_MAX, VIDEO_TRACK_MAX};
+use super::{
+    bounds::{PROGRAM, VIDEO_TRACK},
+    choices::Codec,
+    error::SpecError,
+};
 
 pub(super) struct StreamOptions {
     program: Option<u32>,
@@ -31,18 +34,10 @@ pub(super) struct Streams {
 /// A job without a picture takes no video track, and so has no say in it.
 pub(super) fn resolve_streams(codec: Codec, options: StreamOptions) -> Result<Streams, SpecError> {
     if let Some(program) = options.program {
-        let range = "a program's number, 1 to 65535";
-        in_range("program", program.into(), 1, PROGRAM_MAX.into(), range)?;
+        PROGRAM.check(program)?;
     }
     if let Some(track) = options.video_track {
-        let range = "a video track's number, from 1";
-        in_range(
-            "video-track",
-            track.into(),
-            1,
-            VIDEO_TRACK_MAX.into(),
-            range,
-        )?;
+        VIDEO_TRACK.check(track)?;
     }
     if options.program.is_some() && options.video_track.is_some() {
         return Err(SpecError::Clash {

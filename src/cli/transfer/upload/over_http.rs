@@ -5,7 +5,7 @@
 use std::{future::pending, io, time::Duration};
 
 use bytes::Bytes;
-use reelraft_proto::v1::GetRequest;
+use reelraft_proto::v1::{GetRequest, Job, JobState, Problem};
 use reqwest::{
     Body, Method, StatusCode,
     header::{CONTENT_LENGTH, CONTENT_TYPE},
@@ -18,6 +18,7 @@ use super::sending::{Broken, Upload, nonsense};
 use crate::{
     client::{Client, RetryBudget},
     door::{HttpDoor, answered},
+    error::CliError,
     limits::{CALL_MS, CHUNKS_IN_FLIGHT, HTTP_SILENCE_MS},
 };
 
@@ -33,6 +34,18 @@ fn broken(error: reqwest::Error) -> Status {
     Status::from_error(Box::new(error))
 }
 
+fn too_large_for_a_proxy() -> CliError {
+    let problem = Problem {
+        kind: "too-large".into(),
+        cause: "a proxy before the node takes no request of this size".into(),
+        hint: "have it pass bodies of any size to /api/v1/uploads, or ask a node without it".into(),
+    };
+    CliError::Refused {
+        code: Code::InvalidArgument,
+        problem,
+    }
+}
+
 impl Upload {
     /// Sends what is missing, and returns the root it was sealed under.
     pub(super) async fn over_one_request(
@@ -41,20 +54,17 @@ impl Upload {
         door: &HttpDoor,
         retries: &mut RetryBudget,
     ) -> Result<String, Broken> {
-        let offset = self.offset(door).await?;
+        let offset = self.offset(client, door).await?;
         if offset > self.source.bytes {
             return Err(nonsense("more bytes are there than the source has"));
         }
-        client.record_progress(retries);
-        self.send_from(offset, client, door, retries).await?;
-        let get = GetRequest {
-            job: self.job.clone(),
-            local: false,
-        };
-        let job = client
-            .call(get, async |mut jobs, request| jobs.get(request).await)
-            .await
-            .map_err(Broken::Final)?;
+        // What was sent is no progress yet: a proxy may have dropped it.
+        if offset > self.reached {
+            self.reached = offset;
+            client.record_progress(retries);
+        }
+        self.send_from(offset, client, door).await?;
+        let job = self.job(client).await?;
         match job.source_root.is_empty() {
             // It ended in another way: the next look says how.
             true => Err(Broken::Status(Status::unavailable(
@@ -64,21 +74,31 @@ impl Upload {
         }
     }
 
+    async fn job(&self, client: &mut Client) -> Result<Job, Broken> {
+        let get = GetRequest {
+            job: self.job.clone(),
+            local: false,
+        };
+        client
+            .call(get, async |mut jobs, request| jobs.get(request).await)
+            .await
+            .map_err(Broken::Final)
+    }
+
     /// How many bytes are safe, or kept by this node.
-    async fn offset(&self, door: &HttpDoor) -> Result<u64, Broken> {
+    async fn offset(&self, client: &mut Client, door: &HttpDoor) -> Result<u64, Broken> {
         let asked = door
             .request(Method::HEAD, &self.path())
             .header(VERSION.0, VERSION.1)
             .timeout(Duration::from_millis(CALL_MS));
         let answer = asked.send().await.map_err(broken)?;
-        // A refusal of HEAD has no body that could say why.
         let status = answer.status();
         if !status.is_success() {
-            return Err(Broken::Status(match status {
-                StatusCode::GONE | StatusCode::NOT_FOUND => {
-                    Status::failed_precondition("the job takes no upload any more")
-                }
-                _ => Status::unavailable(format!("the node answered {status}")),
+            // A refusal of HEAD has no body that could say why; a call does.
+            let job = self.job(client).await?;
+            return Err(Broken::Status(match job.state() {
+                JobState::Uploading => Status::unavailable(format!("the node answered {status}")),
+                _ => Status::failed_precondition("the job takes no upload any more"),
             }));
         }
         let offset = answer.headers().get(OFFSET);
@@ -89,9 +109,8 @@ impl Upload {
     async fn send_from(
         &mut self,
         offset: u64,
-        client: &mut Client,
+        client: &Client,
         door: &HttpDoor,
-        retries: &mut RetryBudget,
     ) -> Result<(), Broken> {
         let (queue, body) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_IN_FLIGHT);
         let request = door
@@ -125,7 +144,6 @@ impl Upload {
                     let beyond = (at - number * chunk_bytes) as usize;
                     at += (data.len() - beyond) as u64;
                     permit.send(Ok(data.slice(beyond..)));
-                    client.record_progress(retries);
                     if at == self.source.bytes {
                         queue = None;
                     }
@@ -136,15 +154,19 @@ impl Upload {
                 }
             }
         };
-        let answer = answered(answer).await.map_err(broken)?;
-        answer.map(drop).map_err(|status| {
-            // The node has another count of bytes: ask again.
-            match status.code() {
-                Code::FailedPrecondition => Status::unavailable(status.message()),
-                _ => status,
+        let refused = match answered(answer).await.map_err(broken)? {
+            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) if answer.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+                return Err(Broken::Final(too_large_for_a_proxy()));
             }
-        })?;
-        Ok(())
+            Ok(answer) => Status::unavailable(format!("a proxy answered {}", answer.status())),
+            Err(status) => status,
+        };
+        // The node has another count of bytes: ask again.
+        Err(Broken::Status(match refused.code() {
+            Code::FailedPrecondition => Status::unavailable(refused.message()),
+            _ => refused,
+        }))
     }
 
     fn path(&self) -> String {

@@ -26,6 +26,8 @@ pub(super) struct Upload {
     pub(super) known: HashMap<u64, blake3::Hash>,
     /// How large the cluster's chunks are.
     pub(super) chunk_bytes: u32,
+    /// How far it was when it was last asked over HTTP.
+    pub(super) reached: u64,
     meter: Meter,
 }
 
@@ -53,6 +55,7 @@ impl Upload {
             source: source.clone(),
             known: HashMap::new(),
             chunk_bytes: CHUNK_BYTES,
+            reached: 0,
             meter: Meter::default(),
         }
     }
