@@ -14,7 +14,7 @@ use crate::{
 /// Jobs by what is to be done about them by and by.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct JobIndex {
-    tenants: Map<String, TenantCount>,
+    tenants: Map<String, Tenant>,
     /// How many jobs are in each state, but for those that are deleted.
     states: BTreeMap<JobState, u64>,
     /// Uploads, by the time they were last known to make progress.
@@ -41,6 +41,14 @@ pub struct TenantCount {
     pub bytes: u64,
 }
 
+/// What a tenant has.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Tenant {
+    count: TenantCount,
+    /// The ages of the jobs that are counted.
+    ages: Pages<u64, ()>,
+}
+
 /// What of a job counts as its tenant's bytes.
 fn bytes_of(job: &Job) -> u64 {
     match job.state() {
@@ -62,13 +70,15 @@ impl JobIndex {
             return;
         }
         let uploads = state == JobState::Uploading;
-        let had = self.of_tenant(&after.tenant);
-        let count = TenantCount {
+        let mut tenant = self.tenants.get(&after.tenant).cloned().unwrap_or_default();
+        let had = tenant.count;
+        tenant.count = TenantCount {
             jobs: had.jobs + 1,
             uploading: had.uploading + u64::from(uploads),
             bytes: had.bytes.saturating_add(bytes_of(after)),
         };
-        self.tenants.insert_mut(after.tenant.clone(), count);
+        tenant.ages.insert_mut(age, ());
+        self.tenants.insert_mut(after.tenant.clone(), tenant);
         if let Some(due_ms) = after.delivery_due_ms() {
             self.deliveries.insert_mut((due_ms, age));
         }
@@ -89,7 +99,8 @@ impl JobIndex {
         if job.state() == JobState::Deleted {
             return;
         }
-        if let Some(count) = self.tenants.get_mut(&job.tenant) {
+        if let Some(Tenant { count, ages }) = self.tenants.get_mut(&job.tenant) {
+            ages.remove_mut(&job.created_index);
             count.jobs -= 1;
             count.uploading -= u64::from(job.state() == JobState::Uploading);
             count.bytes = count.bytes.saturating_sub(bytes_of(job));
@@ -113,7 +124,15 @@ impl JobIndex {
 
     /// How many jobs a tenant has.
     pub fn of_tenant(&self, tenant: &str) -> TenantCount {
-        self.tenants.get(tenant).copied().unwrap_or_default()
+        let tenant = self.tenants.get(tenant);
+        tenant.map(|tenant| tenant.count).unwrap_or_default()
+    }
+
+    /// The ages of a tenant's jobs below one, the highest first.
+    pub fn ages_of(&self, tenant: &str, before: u64) -> impl Iterator<Item = u64> + '_ {
+        let tenant = self.tenants.get(tenant).into_iter();
+        let ages = tenant.flat_map(move |tenant| tenant.ages.down_from(before));
+        ages.map(|(age, ())| age)
     }
 
     /// Uploads with their stamps, those that have stood still longest first.

@@ -31,6 +31,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod tombstones;
 mod turned;
 
 pub use command::*;

@@ -138,6 +138,10 @@ pub const PROGRAM_MAX: u32 = 65_535;
 /// Highest number of a video track; no source is opened that has more streams.
 pub const VIDEO_TRACK_MAX: u32 = 1_000;
 
+/// The level from which on tenants are fairly forgotten: a job that is refused
+/// costs nobody a tombstone, and a tenant that deletes much its own.
+pub const FAIR_TOMBSTONES_LEVEL: u32 = 4;
+
 /// The level from which on the table is bounded.
 pub const HOUSEKEEPING_LEVEL: u32 = 1;
 

@@ -19,6 +19,7 @@ use crate::{
     outside::Webhooks,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
+    tombstones::Tombstones,
     turned::Turned,
 };
 
@@ -44,8 +45,8 @@ pub struct State {
     pub(crate) open: OpenIndex,
     /// Index: jobs that are not over, by age.
     by_age: Map<u64, String>,
-    /// Index: tombstones by their cluster time and id.
-    pub(crate) tombstones: Set<(u64, String)>,
+    /// Index: deleted jobs.
+    pub(crate) tombstones: Tombstones,
     /// Index: where finished outputs are.
     pub(crate) outputs: OutputIndex,
     /// Index: jobs for housekeeping.
@@ -245,6 +246,13 @@ impl State {
         })
     }
 
+    /// A tenant's jobs older than `before`, the newest first, without those that
+    /// are deleted. What is not taken of them is not read.
+    pub fn newest_of(&self, tenant: &str, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
+        let ages = self.index.ages_of(tenant, before);
+        ages.filter_map(|age| self.job_at(age))
+    }
+
     /// The incarnation under which a node is known.
     pub fn incarnation_of(&self, node: u64) -> Option<String> {
         self.nodes.get(&node).map(|node| node.incarnation.clone())
@@ -267,6 +275,11 @@ impl State {
     /// All keys, by id.
     pub fn keys(&self) -> impl ExactSizeIterator<Item = &Arc<Key>> {
         self.keys.values()
+    }
+
+    /// Whether there is a key, or a quota.
+    pub(crate) fn tells_access(&self) -> bool {
+        !self.keys.is_empty() || !self.quotas.is_empty()
     }
 
     pub(crate) fn put_key(&mut self, key: Key) {
@@ -432,11 +445,12 @@ impl State {
         }
     }
 
-    /// Removes a job that has no tasks, with its row.
+    /// Removes a deleted job with its row.
     pub(crate) fn forget_job(&mut self, id: &str) {
         self.take_out(id);
-        if let Some(age) = self.jobs.get(id).map(|entry| entry.job.created_index) {
-            self.by_age.remove_mut(&age);
+        if let Some(entry) = self.jobs.get(id) {
+            self.tombstones.remove(&entry.job);
+            self.by_age.remove_mut(&entry.job.created_index);
             self.jobs.remove_mut(id);
         }
     }
@@ -450,8 +464,7 @@ impl State {
             self.active.insert_mut(id.clone());
         }
         if job.state() == JobState::Deleted {
-            let tombstone = (job.deleted_cluster_ms, id.clone());
-            self.tombstones.insert_mut(tombstone);
+            self.tombstones.insert(&job);
         }
         let before = self.jobs.get(&id).map(|entry| &entry.job);
         self.outputs.update(before, &job);

@@ -17,6 +17,7 @@ use reelraft_model::{
 struct Counting;
 
 static TAKEN_BYTES: AtomicUsize = AtomicUsize::new(0);
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 
 /// What an allocation costs besides, and in which steps glibc gives memory.
 const OVERHEAD_BYTES: usize = 8;
@@ -30,6 +31,7 @@ fn cost(layout: Layout) -> usize {
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         TAKEN_BYTES.fetch_add(cost(layout), Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         unsafe { System.alloc(layout) }
     }
 
@@ -172,6 +174,17 @@ fn a_job_that_is_over_costs_little_more_than_its_hashes() {
     assert!(job_bytes <= JOB_BYTES_MAX, "{job_bytes} bytes");
     // It is all there, and what is asked of it is answered.
     assert_eq!(check(&world.state), []);
+    let all = world
+        .state
+        .newest_before(u64::MAX)
+        .map(|entry| entry.job.id.clone());
+    let own = world.state.newest_of("a tenant", u64::MAX);
+    assert!(all.eq(own.map(|entry| entry.job.id.clone())));
+    // A tenant's page costs no look at what the others have.
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    assert!(world.state.newest_of("another", u64::MAX).next().is_none());
+    let allocations = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(allocations < 100, "{allocations} allocations");
     let listed = world.state.newest_before(u64::MAX);
     assert!(
         listed.map(|entry| entry.job.id.clone()).eq((0..JOBS)

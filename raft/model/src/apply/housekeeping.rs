@@ -6,9 +6,11 @@ use crate::{
     command::{CreateJob, Reply},
     fold::{History, failed_tasks, summary_of},
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
+    limits::FAIR_TOMBSTONES_LEVEL,
     rows::{Job, JobState, Problem, TaskKey},
     state::State,
     state::job_key,
+    tombstones::{Tombstone, Tombstones},
 };
 
 impl Writer<'_> {
@@ -104,29 +106,41 @@ impl Writer<'_> {
     }
 
     /// Removes the row of a deleted job.
-    pub(super) fn forget(&mut self, tombstone: (u64, String)) {
-        let id = &tombstone.1;
-        self.state.forget_job(id);
-        self.touched.insert(job_key(id));
-        self.state.tombstones.remove_mut(&tombstone);
+    pub(super) fn forget(&mut self, (_, age): Tombstone) {
+        if let Some(entry) = self.state.job_at(age) {
+            let id = &entry.job.id;
+            self.state.forget_job(id);
+            self.touched.insert(job_key(id));
+        }
     }
 
-    /// Forgets the job that was deleted first, where there are too many rows for
-    /// another: what is deleted never keeps anyone from a new job.
-    pub(super) fn make_room_for(&mut self, c: &CreateJob) {
-        let full = |bounds: JobBounds| self.state.jobs_count() as u64 >= bounds.rows;
-        if !c.bounds.is_some_and(full) {
+    /// Makes room for another job, or says why there is none.
+    pub(super) fn find_room_for(&mut self, c: &CreateJob) -> Option<Problem> {
+        let bounds = c.bounds?;
+        let fair = self.state.feature_level() >= FAIR_TOMBSTONES_LEVEL;
+        let problem = match fair {
+            true => self.state.no_room_for(&c.tenant, c.source_bytes, bounds),
+            false => {
+                self.make_room(bounds, Tombstones::oldest);
+                let rows = self.state.jobs_count() as u64;
+                no_room(self.state, &c.tenant, c.source_bytes, bounds, rows)
+            }
+        };
+        if fair && problem.is_none() {
+            self.make_room(bounds, Tombstones::oldest_of_most);
+        }
+        problem
+    }
+
+    /// Forgets a deleted job where there are too many rows for another: what is
+    /// deleted never keeps anyone from a new job.
+    fn make_room(&mut self, bounds: JobBounds, next: fn(&Tombstones) -> Option<Tombstone>) {
+        if (self.state.jobs_count() as u64) < bounds.rows {
             return;
         }
-        if let Some(oldest) = self.state.tombstones.first().cloned() {
-            self.forget(oldest);
+        if let Some(next) = next(&self.state.tombstones) {
+            self.forget(next);
         }
-    }
-
-    /// Why there is no room for another job, if there is none.
-    pub(super) fn no_room_for(&self, c: &CreateJob) -> Option<Problem> {
-        let rows = self.state.jobs_count() as u64;
-        no_room(self.state, &c.tenant, c.source_bytes, c.bounds?, rows)
     }
 }
 
@@ -138,8 +152,8 @@ impl State {
         source_bytes: u64,
         bounds: JobBounds,
     ) -> Option<Problem> {
-        // The oldest that is deleted would be forgotten.
-        let forgotten = u64::from(self.tombstones.first().is_some());
+        // One that is deleted would be forgotten.
+        let forgotten = u64::from(!self.tombstones.is_empty());
         let rows = self.jobs_count() as u64 - forgotten;
         no_room(self, tenant, source_bytes, bounds, rows)
     }

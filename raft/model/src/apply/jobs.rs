@@ -10,10 +10,13 @@ use crate::{
         SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
+    limits::{
+        LEFT_BEHIND_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX,
+    },
     outside::Outside,
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
     state::{cluster_key, node_key},
+    tombstones::Tombstone,
 };
 
 impl Writer<'_> {
@@ -44,8 +47,7 @@ impl Writer<'_> {
                 ..Default::default()
             };
         }
-        self.make_room_for(c);
-        if let Some(problem) = self.no_room_for(c) {
+        if let Some(problem) = self.find_room_for(c) {
             return Reply::refused(&id, problem);
         }
         let cluster_ms = self.state.cluster_ms().max(1);
@@ -201,14 +203,9 @@ impl Writer<'_> {
         let now = self.state.cluster.cluster_ms.max(c.cluster_ms);
         self.state.cluster.cluster_ms = now;
         self.touched.insert(cluster_key());
-        let old: Vec<(u64, String)> = self
-            .state
-            .tombstones
-            .iter()
-            .take_while(|(deleted_ms, _)| deleted_ms + REQUEST_MEMORY_MS <= now)
-            .take(PURGE_ROWS_PER_COMMAND_MAX)
-            .cloned()
-            .collect();
+        let tombstones = self.state.tombstones.iter();
+        let old = tombstones.take_while(|(deleted_ms, _)| deleted_ms + REQUEST_MEMORY_MS <= now);
+        let old: Vec<Tombstone> = old.take(PURGE_ROWS_PER_COMMAND_MAX).collect();
         for tombstone in old {
             self.forget(tombstone);
         }
@@ -229,9 +226,8 @@ impl Writer<'_> {
             );
         }
         let known = self.state.nodes.get(&c.node);
-        let required = known.filter(|known| known.left_behind && !c.left_behind);
-        if let Some(required) = required.filter(|row| row.feature_level > c.feature_level) {
-            return older_program(c, required.feature_level);
+        if let Some(refused) = self.too_old(c) {
+            return refused;
         }
         // It may have come back meanwhile.
         if c.left_behind && known.is_none_or(|known| known.feature_level >= c.feature_level) {
@@ -251,6 +247,25 @@ impl Writer<'_> {
         self.touched.insert(cluster_key());
         Reply::default()
     }
+
+    /// The refusal of a program that could not read the log.
+    fn too_old(&self, c: &RegisterNode) -> Option<Reply> {
+        if c.left_behind {
+            return None;
+        }
+        let known = self.state.nodes.get(&c.node);
+        let required = known.filter(|row| row.left_behind && row.feature_level > c.feature_level);
+        if let Some(required) = required {
+            let what = format!("the cluster has gone on without node {}", c.node);
+            return Some(older_program(c, required.feature_level, &what));
+        }
+        let level = self.state.feature_level();
+        // A founder that has not said its version yet, in a cluster that has only
+        // just begun.
+        let mute = known.is_none() && c.feature_level == 0 && !self.state.tells_access();
+        let lowers = level >= LEFT_BEHIND_LEVEL && c.feature_level < level;
+        (lowers && !mute).then(|| older_program(c, level, "all nodes of the cluster are newer"))
+    }
 }
 
 /// Whether a job sends what a request says where it says. A tombstone does not know.
@@ -262,10 +277,9 @@ fn ends_alike(job: &Job, c: &CreateJob) -> bool {
     job.state() == JobState::Deleted || ends(&job.outside) == ends(&c.outside)
 }
 
-fn older_program(c: &RegisterNode, level: u32) -> Reply {
+fn older_program(c: &RegisterNode, level: u32, what: &str) -> Reply {
     let cause = format!(
-        "the cluster has gone on without node {}, and its log needs a program of feature level \
-         {level}; this one has {}",
+        "{what}, and its log needs a program of feature level {level}; node {} has {}",
         c.node, c.feature_level
     );
     let hint = "start the node with the program of the others";

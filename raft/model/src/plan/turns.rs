@@ -4,7 +4,7 @@
 
 use std::{
     cmp::Reverse,
-    collections::{BTreeSet, BinaryHeap},
+    collections::{BTreeMap, BTreeSet, BinaryHeap},
 };
 
 use super::{builds::Builds, usage::Usage};
@@ -19,6 +19,9 @@ use crate::{
 pub(super) struct Turns<'a> {
     builds: &'a Builds<'a>,
     lanes: Vec<Lane<'a>>,
+    /// Of each tenant, the age of the oldest of its jobs that was first in a lane
+    /// when the plan was begun.
+    since: BTreeMap<&'a str, u64>,
     /// The next one of each lane. A rank only ever grows while a plan is made,
     /// so one that has become stale is put back with what it is now.
     heap: BinaryHeap<Reverse<(TurnRank, usize)>>,
@@ -73,6 +76,9 @@ struct TurnRank {
     nothing_lost: bool,
     /// Running tasks of its tenant: fair share.
     tenant_running: u32,
+    /// The oldest job of its tenant that is first in a lane. Priority gains nothing
+    /// by it: what overtakes older jobs of its tenant is itself younger.
+    tenant_since: u64,
     /// Its place among its tenant's.
     place: rows::Place,
 }
@@ -87,11 +93,13 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn rank(&self, usage: &Usage<'_>) -> TurnRank {
+    fn rank(&self, usage: &Usage<'_>, since: &BTreeMap<&str, u64>) -> TurnRank {
         let job = &self.entry.job;
+        let tenant_since = since.get(job.tenant.as_str()).copied();
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
+            tenant_since: tenant_since.unwrap_or(job.created_index),
             place: job.place(),
         }
     }
@@ -136,6 +144,7 @@ impl<'a> Turns<'a> {
         let mut turns = Turns {
             builds,
             lanes: Vec::new(),
+            since: BTreeMap::new(),
             heap: BinaryHeap::new(),
         };
         // Each job with a lost task is a lane of its own.
@@ -158,6 +167,9 @@ impl<'a> Turns<'a> {
             let jobs = jobs.values().filter_map(entry_of);
             turns.add(Place::Build(build), Box::new(jobs.filter(in_line)), usage);
         }
+        let ranks = turns.lanes.iter().enumerate();
+        let ranks = ranks.map(|(at, lane)| Reverse((lane.first.rank(usage, &turns.since), at)));
+        turns.heap = ranks.collect::<Vec<_>>().into();
         turns
     }
 
@@ -170,9 +182,11 @@ impl<'a> Turns<'a> {
         if place.is_free(usage)
             && let Some(first) = jobs.next()
         {
+            let job = &first.job;
+            let since = self.since.entry(job.tenant.as_str());
+            let since = since.or_insert(u64::MAX);
+            *since = job.created_index.min(*since);
             let first = Turn::new(first, place);
-            let rank = first.rank(usage);
-            self.heap.push(Reverse((rank, self.lanes.len())));
             self.lanes.push(Lane {
                 first,
                 rest: jobs,
@@ -186,7 +200,7 @@ impl<'a> Turns<'a> {
         loop {
             let Reverse((rank, at)) = self.heap.pop()?;
             let lane = &mut self.lanes[at];
-            let now = lane.first.rank(usage);
+            let now = lane.first.rank(usage, &self.since);
             if now != rank {
                 self.heap.push(Reverse((now, at)));
                 continue;
@@ -208,7 +222,8 @@ impl<'a> Turns<'a> {
             }
             if let Some(next) = lane.rest.next() {
                 lane.first = Turn::new(next, lane.place);
-                self.heap.push(Reverse((lane.first.rank(usage), at)));
+                self.heap
+                    .push(Reverse((lane.first.rank(usage, &self.since), at)));
             }
         }
     }

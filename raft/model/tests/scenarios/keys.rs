@@ -4,7 +4,8 @@ use reelraft_model::{Command, CreateKey, Key, KeyText, Quota, RevokeKey, Scope, 
 
 use crate::words::{number, option};
 
-/// `key NUMBER name=NAME [tenant=t] [scope=read] [max=9] [all=9] [epoch=]`,
+/// `key NUMBER name=NAME [tenant=t] [scope=read] [max=9] [all=9] [created=0]
+/// [epoch=]`,
 /// `revoke NUMBER` and `quota TENANT [jobs=] [bytes=] [uploads=] [epoch=]`
 pub fn change_access(state: &State, words: &[&str]) -> Command {
     let seen = option(words, "epoch").map(|epoch| epoch.parse().unwrap());
@@ -29,6 +30,7 @@ fn create_key(words: &[&str], epoch: u64) -> Command {
             name: option(words, "name").unwrap().into(),
             tenant: option(words, "tenant").unwrap_or("t").into(),
             scope: scope.unwrap().into(),
+            created_unix_ms: number(words, "created"),
             ..Default::default()
         },
         of_tenant_max: bound("max"),
