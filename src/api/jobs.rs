@@ -2,8 +2,7 @@
 //! belongs to them (proof, reference).
 
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Scope, State, Task,
-    limits::REPLAN_LEVEL,
+    CancelJob, Command, DeleteJob, Problem, Replan, Scope, State, Task, limits::REPLAN_LEVEL,
 };
 
 use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
@@ -69,10 +68,7 @@ impl Api {
         let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
         let tenant = self.tenant(Scope::Read, &request.tenant)?;
         let seen = self.seen(Scope::Read, request.consistency).await?;
-        let mut matching = seen
-            .newest_before(before)
-            .filter(|entry| entry.job.state() != JobState::Deleted)
-            .filter(|entry| tenant.is_empty() || entry.job.tenant == tenant);
+        let mut matching = seen.newest_before(tenant, before);
         let page: Vec<_> = matching
             .by_ref()
             .take(page_size(request.page_size))
