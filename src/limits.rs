@@ -26,6 +26,10 @@ pub const MALLOC_TRIM_EVERY: Duration = Duration::from_secs(60);
 /// seconds of encoding that no client waits for.
 pub const TRIAL_REST: Duration = Duration::from_secs(10);
 
+/// The longest rest before a trial. What may pass, passes without anybody's doing,
+/// and is to be noticed the same hour also on a node that has run for weeks.
+pub const TRIAL_REST_MAX: Duration = Duration::from_secs(15 * 60);
+
 /// A worker's heartbeat, with its progress. Six fit in a lease.
 pub const BEAT: Duration = Duration::from_millis(500);
 

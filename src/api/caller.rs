@@ -60,6 +60,22 @@ pub(super) struct Seen {
 pub struct Welcome(pub(super) BoxFuture<'static, Problem>);
 
 impl Welcome {
+    /// Whatever work gives, or the refusal where the caller may not have it any
+    /// more.
+    ///
+    /// # Errors
+    /// The refusal, and those of the work.
+    pub async fn during<T>(
+        &mut self,
+        work: impl Future<Output = Result<T, Problem>>,
+    ) -> Result<T, Problem> {
+        tokio::select! {
+            biased;
+            refusal = &mut self.0 => Err(refusal),
+            done = work => done,
+        }
+    }
+
     /// That of whom nobody sends away.
     pub fn for_good() -> Self {
         Welcome(futures::future::pending().boxed())
@@ -83,6 +99,18 @@ impl Caller {
                 Err(forbidden(cause))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a key that is no more, or not as it was, in a state of the table.
+    fn holds_in(&self, state: &State) -> Result<(), Problem> {
+        match self {
+            Caller::Operator => Ok(()),
+            Caller::Holder(key) if key.has_expired(unix_ms()) => Err(expired(key)),
+            Caller::Holder(key) => match state.key(&key.id) {
+                Some(known) if known == key => Ok(()),
+                _ => Err(revoked(key)),
+            },
         }
     }
 
@@ -181,15 +209,15 @@ impl Api {
     /// The table as the caller sees it.
     ///
     /// # Errors
-    /// `forbidden`, and what keeps the cluster from reading.
+    /// `forbidden`, `unauthenticated` where the key is no more, and what keeps the
+    /// cluster from reading.
     pub(super) async fn seen(&self, takes: Scope, read: Consistency) -> Result<Seen, Problem> {
         self.takes(takes)?;
         let state = match read {
             Consistency::Local => self.table().local(),
             Consistency::Linearizable => self.table().read().await.map_err(problem)?,
         };
-        let caller = self.caller.clone();
-        Ok(Seen { state, caller })
+        Seen::new(state, &self.caller)
     }
 
     pub(super) async fn entry(
@@ -210,17 +238,16 @@ impl Api {
     ) -> Result<Arc<JobEntry>, Problem> {
         self.takes(takes)?;
         let state = self.table().read().await;
-        let caller = self.caller.clone();
         let state = state.unwrap_or_else(|_| self.table().local());
-        Seen { state, caller }.job(id)
+        Seen::new(state, &self.caller)?.job(id)
     }
 
     /// Has a command applied that is about what is this tenant's; gives its
     /// reply and a state that has it.
     ///
     /// # Errors
-    /// `forbidden`, the command's refusal, and what keeps the cluster from
-    /// writing.
+    /// `forbidden`, `unauthenticated` where the key is no more, the command's
+    /// refusal, and what keeps the cluster from writing.
     pub(super) async fn apply(
         &self,
         takes: Scope,
@@ -228,6 +255,7 @@ impl Api {
         command: Command,
     ) -> Result<(Reply, Arc<State>), Problem> {
         self.tenant(takes, tenant)?;
+        self.caller.holds_in(&self.table().local())?;
         let committed = self.table().propose(vec![command]).await.map_err(problem)?;
         let reply = committed.replies.into_iter().next().unwrap_or_default();
         let reply = reply.accepted()?;
@@ -236,7 +264,7 @@ impl Api {
     }
 
     /// How long the caller's streams may go on.
-    pub(super) fn welcome(&self) -> Welcome {
+    pub fn welcome(&self) -> Welcome {
         let Caller::Holder(key) = &self.caller else {
             return Welcome::for_good();
         };
@@ -251,16 +279,14 @@ async fn ends(table: Cluster, key: Arc<Key>) -> Problem {
     loop {
         applied.borrow_and_update();
         let now_unix_ms = unix_ms();
-        if key.has_expired(now_unix_ms) {
-            return expired(&key);
-        }
-        if table.local().key(&key.id).is_none_or(|known| *known != key) {
-            return revoked(&key);
+        let caller = Caller::Holder(key.clone());
+        if let Err(problem) = caller.holds_in(&table.local()) {
+            return problem;
         }
         // A clock that is set is noticed in time.
         let left = match key.expires_unix_ms {
             0 => KEY_SLEEP_MAX,
-            until => Duration::from_millis(until - now_unix_ms).min(KEY_SLEEP_MAX),
+            until => Duration::from_millis(until.saturating_sub(now_unix_ms)).min(KEY_SLEEP_MAX),
         };
         let changed = async {
             sleep(KEY_LOOKS_EVERY).await;
@@ -294,6 +320,16 @@ pub(super) fn unauthenticated(cause: &str) -> Problem {
 }
 
 impl Seen {
+    /// What a caller sees of a state.
+    ///
+    /// # Errors
+    /// `unauthenticated` where its key is no more.
+    fn new(state: Arc<State>, caller: &Caller) -> Result<Self, Problem> {
+        caller.holds_in(&state)?;
+        let caller = caller.clone();
+        Ok(Seen { state, caller })
+    }
+
     /// A job that exists for users: a tombstone does not.
     ///
     /// # Errors
@@ -316,10 +352,19 @@ impl Seen {
         own.ok_or_else(|| not_found(id))
     }
 
-    /// Jobs older than `before` (a creation index), the newest first.
-    pub fn newest_before(&self, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
+    /// A tenant's jobs older than `before` (a creation index), the newest first; all
+    /// that the caller sees where none is named.
+    pub fn newest_before<'a>(
+        &'a self,
+        tenant: &'a str,
+        before: u64,
+    ) -> Box<dyn Iterator<Item = Arc<JobEntry>> + 'a> {
+        let tenant = self.caller.tenant().unwrap_or(tenant);
+        if !tenant.is_empty() {
+            return Box::new(self.state.newest_of(tenant, before));
+        }
         let jobs = self.state.newest_before(before);
-        jobs.filter(|entry| self.caller.sees(&entry.job.tenant))
+        Box::new(jobs.filter(|entry| entry.job.state() != JobState::Deleted))
     }
 
     /// Keys of the caller's tenant, by id.

@@ -25,6 +25,9 @@ pub struct KeyRequest {
     pub scope: Scope,
     /// 0: never.
     pub expires_in_s: u64,
+    /// Drawn by a client that may send the request twice, so that both make one
+    /// key; otherwise the node draws it.
+    pub text: Option<KeyText>,
 }
 
 /// Which keys to list, by id.
@@ -47,7 +50,7 @@ pub struct CreatedKey {
 }
 
 impl Api {
-    /// Makes a key.
+    /// Makes a key, or finds the one that the same request made before.
     ///
     /// # Errors
     /// `bad-request`, `forbidden`, `key-exists`, `too-many-keys`,
@@ -62,7 +65,8 @@ impl Api {
         check_name("tenant", tenant)?;
         check_name("name", &request.name)?;
         let now_unix_ms = unix_ms();
-        let text = KeyText::new(rand::random(), rand::random());
+        let drawn = || KeyText::new(rand::random(), rand::random());
+        let text = request.text.unwrap_or_else(drawn);
         let id = text.id.clone();
         let key = Key {
             id: id.clone(),

@@ -73,7 +73,7 @@ impl Api {
         let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
         let seen = self.seen(Scope::Read, request.consistency).await?;
         let mut matching = seen
-            .newest_before(before)
+            .newest_before(filter.tenant, before)
             .filter(|entry| filter.takes(&entry.job));
         let page: Vec<_> = matching
             .by_ref()

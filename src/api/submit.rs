@@ -269,7 +269,7 @@ fn check_source(request: &SubmitRequest) -> Result<(), Problem> {
             "send BLAKE3 over the length, the head and the tail of the source",
         ));
     }
-    if request.priority.abs() > PRIORITY_MAX {
+    if !(-PRIORITY_MAX..=PRIORITY_MAX).contains(&request.priority) {
         return Err(bad_request(
             format!("a priority of {}", request.priority),
             "give one from -10 to 10",

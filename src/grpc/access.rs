@@ -1,6 +1,6 @@
 //! The `Access` service: keys, and the quotas of tenants.
 
-use reelraft_model::{Problem, Quota, Scope};
+use reelraft_model::{KeyText, Problem, Quota, Scope};
 use reelraft_proto::v1::{self, access_server::Access};
 use tonic::{Request, Response, Status};
 
@@ -22,6 +22,17 @@ fn scope(word: &str) -> Result<Scope, Problem> {
     })
 }
 
+/// The key that a client drew, if it did.
+fn drawn(text: &str) -> Result<Option<KeyText>, Problem> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    KeyText::parse(text).map(Some).ok_or_else(|| {
+        let hint = "send none, and take the one of the answer";
+        Problem::new("bad-request", "the key's text is not that of a key", hint)
+    })
+}
+
 #[tonic::async_trait]
 impl Access for AccessService {
     async fn create_key(
@@ -35,6 +46,7 @@ impl Access for AccessService {
             name: asked.name,
             tenant: asked.tenant,
             expires_in_s: asked.expires_in_s,
+            text: drawn(&asked.text).map_err(status)?,
         };
         let CreatedKey { key, text } = api.create_key(request).await.map_err(status)?;
         Ok(Response::new(v1::CreatedKey {

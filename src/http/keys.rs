@@ -60,6 +60,7 @@ pub async fn create(faces: Faces, body: Body) -> Answer {
         tenant: asked.tenant,
         scope,
         expires_in_s: asked.expires_in_s,
+        text: None,
     };
     let api::CreatedKey { key, text } = faces.api.create_key(request).await?;
     let (key, text) = (wire_key(&key), text.reveal());

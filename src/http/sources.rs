@@ -83,8 +83,9 @@ pub async fn whole(api: &Api, job: &str, body: Body, total: u64) -> Result<(), P
     let Some(root) = append(api, job, &mut source).await? else {
         return Err(lost("the body ended before the source was whole"));
     };
+    let mut welcome = api.welcome();
     while source.at() < total {
-        if source.read().await?.is_none() {
+        if welcome.during(source.read()).await?.is_none() {
             return Err(lost("the body ended before the source was whole"));
         }
     }

@@ -195,6 +195,7 @@ async fn a_key_hears_of_its_own_tenant_alone_while_it_holds() {
         tenant: "a".into(),
         scope: Scope::Read,
         expires_in_s: 0,
+        text: None,
     };
     // At first the node has not said yet what it can read of the log.
     let begun = Instant::now();

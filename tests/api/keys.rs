@@ -9,7 +9,9 @@ use reelraft::{
     data::upload::UploadRequest,
     node::context::NodeContext,
 };
-use reelraft_model::{Command, Problem, Quota, RegisterNode, Scope, limits::FEATURE_LEVEL};
+use reelraft_model::{
+    Command, KeyText, Problem, Quota, RegisterNode, Scope, limits::FEATURE_LEVEL,
+};
 use tokio::{sync::watch, time::timeout};
 
 use crate::node::{access, kind, request, start_without_worker};
@@ -41,6 +43,7 @@ async fn with_key(
         tenant: tenant.into(),
         scope,
         expires_in_s,
+        text: None,
     };
     let made = access.operator().create_key(request).await.unwrap();
     let text = made.text.reveal();
@@ -78,6 +81,13 @@ async fn another_tenants_jobs_are_not_there() {
     let other = other.job.job.id;
     assert_ne!(own.id, other, "one request id of two tenants");
     assert_eq!(kind(anna.submit(job_of("bert", "two"))).await, "forbidden");
+    for priority in [i32::MIN, -11, 11, i32::MAX] {
+        let job = SubmitRequest {
+            priority,
+            ..job_of("", "two")
+        };
+        assert_eq!(kind(anna.submit(job)).await, "bad-request", "{priority}");
+    }
     assert_eq!(kind(reader.submit(job_of("", "two"))).await, "forbidden");
     assert_eq!(kind(reader.cancel(&own.id)).await, "forbidden");
 
@@ -141,6 +151,7 @@ async fn keys_are_managed_within_their_tenant() {
         tenant: tenant.into(),
         scope: Scope::Read,
         expires_in_s: 0,
+        text: None,
     };
     let made = admin.create_key(request("more", "")).await.unwrap();
     assert_eq!(made.key.tenant, "anna");
@@ -181,6 +192,62 @@ async fn keys_are_managed_within_their_tenant() {
     assert_eq!(kind(admin.revoke_key(&berts)).await, "not-found");
     admin.revoke_key(&made.key.id).await.unwrap();
     assert_eq!(refused(&access, &made.text.reveal()), "unauthenticated");
+    stopper.send(true).unwrap();
+}
+
+/// Whoever was let in before the key was revoked gets nothing more done with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_key_does_nothing_for_who_is_in_already() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, stopper) = node(folder.path()).await;
+    let access = access(&context);
+    let (id, _, admin) = with_key(&access, "anna", Scope::Admin, 0).await;
+    let job = admin.submit(job_of("", "one")).await.unwrap().job.job.id;
+    access.operator().revoke_key(&id).await.unwrap();
+    let another = KeyRequest {
+        name: "another".into(),
+        tenant: String::new(),
+        scope: Scope::Admin,
+        expires_in_s: 0,
+        text: None,
+    };
+    for refused in [
+        kind(admin.create_key(another)).await,
+        kind(admin.submit(job_of("", "two"))).await,
+        kind(admin.job(&job, Consistency::Local)).await,
+        kind(admin.list(ListRequest::default())).await,
+        kind(admin.proof(&job)).await,
+        kind(admin.delete(&job)).await,
+    ] {
+        assert_eq!(refused, "unauthenticated");
+    }
+    let welcome = admin.welcome();
+    let sent = welcome.during(futures::future::pending::<Result<(), Problem>>());
+    assert_eq!(kind(sent).await, "unauthenticated");
+    stopper.send(true).unwrap();
+}
+
+/// A client whose answer was lost asks again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_for_a_key_may_be_sent_twice() {
+    let folder = tempfile::tempdir().unwrap();
+    let (context, stopper) = node(folder.path()).await;
+    let access = access(&context);
+    let operator = access.operator();
+    let request = |secret: u8, scope| KeyRequest {
+        name: "ci".into(),
+        tenant: "anna".into(),
+        scope,
+        expires_in_s: 100,
+        text: Some(KeyText::new(7, [secret; 32])),
+    };
+    let first = operator.create_key(request(1, Scope::Read)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let again = operator.create_key(request(1, Scope::Read)).await.unwrap();
+    assert_eq!((&first.key, &first.text), (&again.key, &again.text));
+    for other in [request(2, Scope::Read), request(1, Scope::Admin)] {
+        assert_eq!(kind(operator.create_key(other)).await, "key-exists");
+    }
     stopper.send(true).unwrap();
 }
 

@@ -76,6 +76,7 @@ async fn key(access: &Access, scope: Scope, tenant: &str) -> (String, String) {
         tenant: tenant.into(),
         scope,
         expires_in_s: 0,
+        text: None,
     };
     loop {
         match access.operator().create_key(request.clone()).await {

@@ -112,6 +112,8 @@ async fn create(client: &mut Client, args: CreateArgs, output: Output) -> Result
         tenant: args.tenant.unwrap_or_default(),
         scope: scope.into(),
         expires_in_s,
+        // A call whose answer is lost is made again, and must find its key.
+        text: drawn_key(),
     };
     let CreatedKey { key, text } = client
         .call_access(request, async |mut access, request| {
@@ -129,6 +131,13 @@ async fn create(client: &mut Client, args: CreateArgs, output: Output) -> Result
             print(&format!("{text}\n"))
         }
     }
+}
+
+/// A key's text, of random digits.
+fn drawn_key() -> String {
+    let id = rand::random::<u64>() >> 16;
+    let secret = rand::random::<[u128; 2]>();
+    format!("rrk_{id:012x}_{:032x}{:032x}", secret[0], secret[1])
 }
 
 async fn list(client: &mut Client, args: ListArgs, output: Output) -> Result<(), CliError> {

@@ -8,6 +8,7 @@
 
 pub mod link;
 mod tasks;
+mod trial_rest;
 mod work_dir;
 
 use std::{
@@ -355,8 +356,7 @@ impl Worker {
     /// Tries whole jobs once the cluster has had a rest: what it is asked for first
     /// shows by itself what works. Work that comes meanwhile ends a trial, also
     /// work of other nodes, which may be on this machine. What may pass, or was not
-    /// tried to its end, is tried after another rest, each twice as long as the one
-    /// before.
+    /// tried to its end, is tried after another rest.
     async fn try_jobs(self: Arc<Self>) {
         let (encoders, config) = (self.context.encoders().await, &self.context.config);
         let folder = self.context.work_root().join("trial");
@@ -364,11 +364,17 @@ impl Worker {
         loop {
             self.rest(rest).await;
             let trial = encoders.try_jobs(&config.data, &folder);
-            tokio::select! {
-                lasting = trial => if lasting { return },
-                () = self.work_comes() => debug!("work comes before the trial's end"),
-            }
-            rest = rest.saturating_mul(2);
+            let ended = tokio::select! {
+                lasting = trial => match lasting {
+                    true => return,
+                    false => true,
+                },
+                () = self.work_comes() => {
+                    debug!("work comes before the trial's end");
+                    false
+                }
+            };
+            rest = trial_rest::rest_after(rest, ended);
         }
     }
 
