@@ -221,7 +221,7 @@ async fn a_revoked_key_does_nothing_for_who_is_in_already() {
     ] {
         assert_eq!(refused, "unauthenticated");
     }
-    let welcome = admin.welcome();
+    let mut welcome = admin.welcome();
     let sent = welcome.during(futures::future::pending::<Result<(), Problem>>());
     assert_eq!(kind(sent).await, "unauthenticated");
     stopper.send(true).unwrap();

@@ -34,10 +34,7 @@ pub struct Envelope {
 
 /// All that can change the table. Each variant's struct says what it does.
 #[derive(Clone, PartialEq, prost::Oneof)]
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a command is taken apart soon after it is made, and never held in numbers"
-)]
+#[allow(clippy::large_enum_variant, reason = "never held in numbers")]
 pub enum Command {
     #[prost(message, tag = "1")]
     CreateJob(CreateJob),
