@@ -36,7 +36,7 @@ pub use self::{
     caller::{Api, Consistency, Welcome},
     cluster::Census,
     doors::{Door, Pass},
-    events::{Event, EventsRequest},
+    events::{Begun, Event, EventsRequest},
     jobs::{ListRequest, Page, Reference, TasksRequest},
     keys::{CreatedKey, KeyRequest, KeysRequest},
     news::{ClusterStatus, JobNews},

@@ -53,6 +53,7 @@ const OF_NODES: [OfNode; 6] = [
 /// Gives what the node knows, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "health",
+    security(("secret" = []), ()),
     responses((status = 200, description = "In its text format", body = String)),
 )]
 pub async fn get(faces: Faces) -> Answer {

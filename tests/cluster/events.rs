@@ -99,6 +99,31 @@ fn events_go_on_at_another_node_without_gap_or_double() {
     assert!(leads != leader && others.contains(&leads), "{news:?}");
 }
 
+/// Both others of a node are killed: what it would tell is no longer true, and
+/// whoever follows it is to look elsewhere.
+#[test]
+fn a_node_that_is_cut_off_ends_its_streams_and_begins_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        restart: false,
+        http: true,
+        ..Default::default()
+    };
+    let cluster = LocalCluster::start(folder.path(), options);
+    let leader = cluster.leader();
+    let rest = [1, 2, 3].into_iter().filter(|node| *node != leader);
+    let address = cluster.http(leader);
+    let events = HttpEvents::open(&address, "/api/v1/events", "").unwrap();
+    rest.for_each(|node| cluster.kill(node));
+    let killed = Instant::now();
+    // Its pings would go on for ever.
+    let pings = events.filter(|event| event.name == "ping");
+    assert!(pings.take(4).count() < 4, "the stream goes on");
+    assert!(killed.elapsed() < PATIENCE);
+    let refused = ask(&address, "GET", "/api/v1/events", "", b"");
+    assert_eq!(refused.refusal(), (503, "no-leader".into()));
+}
+
 const FOLLOWERS: usize = 1_000;
 
 fn resident_kib(pid: i32) -> i64 {
