@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reelraft_harness::{HttpEvent, HttpEvents, LocalCluster, Options};
+use reelraft_harness::{HttpEvent, HttpEvents, LocalCluster, Options, http_ask};
 
 use crate::http::ask;
 
@@ -120,7 +120,7 @@ fn a_node_that_is_cut_off_ends_its_streams_and_begins_none() {
     let pings = events.filter(|event| event.name == "ping");
     assert!(pings.take(4).count() < 4, "the stream goes on");
     assert!(killed.elapsed() < PATIENCE);
-    let refused = ask(&address, "GET", "/api/v1/events", "", b"");
+    let refused = http_ask(&address, "GET", "/api/v1/events", "", b"").unwrap();
     assert_eq!(refused.refusal(), (503, "no-leader".into()));
 }
 
