@@ -404,7 +404,10 @@ async fn of_a_former_plan_only_the_source_and_what_is_named_is_needed() {
     let data = nodes.data(1);
     assert_eq!(data.unneeded(&entry).await.unwrap(), Vec::<String>::new());
     let part = data.put_bytes(&job, b"a part".to_vec()).await.unwrap();
-    assert_eq!(data.unneeded(&entry).await.unwrap(), [part.clone()]);
+    assert_eq!(
+        data.unneeded(&entry).await.unwrap(),
+        std::slice::from_ref(&part)
+    );
     data.remove_blobs(&job, vec![part.clone()]).await.unwrap();
     assert!(!data.store().has(&job, &part).unwrap());
     // The source is whole, with its manifest.
