@@ -7,27 +7,28 @@
 //! follow; a follower itself holds a place and no queue.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::VecDeque,
     sync::{Arc, PoisonError, Weak},
 };
 
 use futures::Stream;
-use reelraft_consensus::{Turn, Turns};
+use reelraft_consensus::{ConsensusError, Leadership, Turn, Turns};
 use reelraft_model::{JobEntry, JobState, Mark, Problem, Scope, Turned};
 use tokio::{
     sync::{
         broadcast::{self, error::RecvError},
         watch,
     },
-    time::{Instant, Interval, MissedTickBehavior, interval_at},
+    time::{Instant, Interval, MissedTickBehavior, interval_at, timeout_at},
 };
 
 use super::{
     Api, ClusterStatus, Consistency, JobView, Outgoing,
-    limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY, PROGRESS_KEPT},
-    news::{ClusterNews, Hub, JobNews, Shared},
-    not_found,
+    limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY},
+    news::{ClusterNews, Hub, JobNews, Look, Progress, Shared},
+    not_found, problem,
 };
+use crate::limits::WATCH_LEADERLESS;
 
 /// Whose events to send.
 #[derive(Clone, Debug, Default)]
@@ -51,9 +52,9 @@ impl EventsRequest {
 #[derive(Clone, Debug)]
 pub enum Event {
     /// Everything up to this entry is in what can be asked for now.
-    Start(u64),
+    Start(Begun),
     /// The same, of a client that has missed something: it should ask anew.
-    Reset(u64),
+    Reset(Begun),
     /// A job that was chosen, as it is at the start.
     Present(Turned),
     /// A job came into a state.
@@ -65,12 +66,22 @@ pub enum Event {
     Ping(Mark),
 }
 
+/// Where a stream begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    pub index: u64,
+    /// Whether all of the beginning has been told with this. Where jobs were chosen,
+    /// they come after it, and a ping with the mark behind them.
+    pub whole: bool,
+}
+
 impl Api {
-    /// Follows jobs and the cluster, until the client goes.
+    /// Follows jobs and the cluster, until the client goes or no leader has been
+    /// known for [`WATCH_LEADERLESS`].
     ///
     /// # Errors
     /// `not-found` for a chosen job that is not there or another tenant's,
-    /// `too-busy`, and at the first start what keeps the cluster from reading.
+    /// `too-busy`, `no-leader`, and what else keeps the cluster from reading.
     pub async fn events(&self, mut request: EventsRequest) -> Result<Outgoing<Event>, Problem> {
         let named = request.tenant.take().unwrap_or_default();
         let tenant = self.tenant(Scope::Read, &named)?;
@@ -84,12 +95,28 @@ impl Api {
             }
         }
         let pass = self.doors().events.enter(1)?;
+        let ahead = self.is_ahead(request.after);
+        if ahead || self.table().leadership().borrow().leader.is_none() {
+            self.table().read().await.map_err(problem)?;
+        }
+        // What is ahead of all that the cluster has agreed on is not of this log.
+        let foreign = ahead && self.is_ahead(request.after);
+        if foreign {
+            request.after = Some(Mark::default());
+        }
         let follower = told(self.follower(request));
         Ok(Outgoing::new(follower, pass, self.welcome(), CLIENT_STALL))
     }
 
+    /// Whether a mark is of an entry that this replica has not applied.
+    fn is_ahead(&self, mark: Option<Mark>) -> bool {
+        let applied = self.table().local_at().1;
+        mark.is_some_and(|mark| mark.index > applied)
+    }
+
     fn follower(&self, request: EventsRequest) -> Follower {
         let hub = self.current_hub();
+        let (latest, progress) = hub.progress.join();
         let turns = self.table().turns().clone();
         let mut ping = interval_at(Instant::now() + EVENTS_PING, EVENTS_PING);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -99,9 +126,11 @@ impl Api {
             turns,
             mark: request.after.unwrap_or_default(),
             ready: VecDeque::new(),
-            progress: hub.progress.subscribe(),
+            progress,
             cluster: hub.cluster.subscribe(),
-            _hub: hub,
+            leadership: self.table().leadership(),
+            leaderless_since: None,
+            hub,
             ping,
             request,
         };
@@ -110,6 +139,7 @@ impl Api {
         }
         let cluster = follower.cluster_now();
         follower.ready.push_back(cluster);
+        follower.add_progress(latest);
         follower
     }
 
@@ -123,7 +153,7 @@ impl Api {
         let operator = self.as_operator();
         let status = ClusterNews::new(operator.cluster_news(None));
         let hub = Arc::new(Hub {
-            progress: broadcast::Sender::new(PROGRESS_KEPT),
+            progress: Progress::new(),
             cluster: watch::Sender::new(status),
         });
         *current = Arc::downgrade(&hub);
@@ -154,9 +184,10 @@ impl Api {
         status
     }
 
-    fn job_news(&self, entry: &JobEntry) -> JobNews {
-        let view = JobView::new(entry, self.context().report.job(&entry.job.id).as_ref());
-        JobNews {
+    fn look(&self, entry: &JobEntry) -> Look {
+        let report = self.context().report.job(&entry.job.id);
+        let view = JobView::new(entry, report.as_ref());
+        let news = JobNews {
             shards_total: view.job.shards_total,
             shards_done: view.shards_done,
             shards_running: view.shards_running,
@@ -164,14 +195,15 @@ impl Api {
             frames_done: view.frames_done,
             job: view.job.id,
             tenant: view.job.tenant,
-        }
+        };
+        let reported = report.is_some_and(|report| !report.running.is_empty());
+        Look { news, reported }
     }
 }
 
 /// Looks what has changed, while there is somebody to tell.
 async fn tell(api: Api, hub: Weak<Hub>) {
     let mut leadership = api.table().leadership();
-    let mut told: BTreeMap<String, JobNews> = BTreeMap::new();
     loop {
         let stopped = tokio::select! {
             changed = leadership.changed() => changed.is_err(),
@@ -186,18 +218,13 @@ async fn tell(api: Api, hub: Weak<Hub>) {
             hub.cluster.send_replace(ClusterNews::new(status));
         }
         let state = api.table().local();
-        let news: Vec<_> = state.eventful().map(|job| api.job_news(job)).collect();
+        let now = state.eventful().map(|job| api.look(job)).collect();
         // Held no longer: the next apply would have to copy what is shared.
         drop(state);
-        let mut now = BTreeMap::new();
-        for news in news {
-            if told.get(&news.job) != Some(&news) {
-                // Nobody may be there to hear it.
-                let _ = hub.progress.send(Shared::new(news.clone()));
-            }
-            now.insert(news.job.clone(), news);
-        }
-        told = now;
+        hub.progress.tell(now, |id| {
+            let entry = api.table().local().job(id)?;
+            (entry.job.state() != JobState::Deleted).then(|| api.look(&entry))
+        });
     }
 }
 
@@ -213,17 +240,21 @@ struct Follower {
     ready: VecDeque<Event>,
     progress: broadcast::Receiver<Arc<Shared<JobNews>>>,
     cluster: watch::Receiver<ClusterNews>,
-    /// Both are told as long as this is held.
-    _hub: Arc<Hub>,
+    leadership: watch::Receiver<Leadership>,
+    /// None while a leader is known.
+    leaderless_since: Option<Instant>,
+    /// Progress and the cluster are told as long as this is held.
+    hub: Arc<Hub>,
     ping: Interval,
 }
 
 impl Follower {
     /// Begins at what is now.
-    fn begin(&mut self, how: fn(u64) -> Event) {
-        let (state, applied) = self.api.table().local_at();
-        self.mark = Mark::after(applied);
-        self.ready.push_back(how(applied));
+    fn begin(&mut self, how: fn(Begun) -> Event) {
+        let (state, index) = self.api.table().local_at();
+        self.mark = Mark::after(index);
+        let whole = self.request.jobs.is_empty();
+        self.ready.push_back(how(Begun { index, whole }));
         let jobs = self.request.jobs.iter().filter_map(|id| state.job(id));
         let jobs = jobs.filter(|entry| {
             let job = &entry.job;
@@ -231,6 +262,16 @@ impl Follower {
         });
         let jobs = jobs.map(|entry| Event::Present(Turned::of(&entry.job)));
         self.ready.extend(jobs);
+        if !whole {
+            self.ready.push_back(Event::Ping(self.mark));
+        }
+    }
+
+    fn add_progress(&mut self, latest: Vec<Arc<Shared<JobNews>>>) {
+        let wanted =
+            |news: &Arc<Shared<JobNews>>| self.request.wants(&news.value.job, &news.value.tenant);
+        let wanted = latest.into_iter().filter(wanted).map(Event::Progress);
+        self.ready.extend(wanted);
     }
 
     fn cluster_now(&mut self) -> Event {
@@ -256,10 +297,13 @@ impl Follower {
     }
 
     /// The next event; none once the node has ended.
-    async fn next(&mut self) -> Option<Event> {
+    ///
+    /// # Errors
+    /// `no-leader` once none has been known for [`WATCH_LEADERLESS`].
+    async fn next(&mut self) -> Result<Option<Event>, Problem> {
         loop {
             if let Some(event) = self.ready.pop_front() {
-                return Some(event);
+                return Ok(Some(event));
             }
             self.added.borrow_and_update();
             if self.take_turns() {
@@ -267,28 +311,59 @@ impl Follower {
             }
             tokio::select! {
                 biased;
-                changed = self.added.changed() => changed.ok()?,
-                changed = self.cluster.changed() => {
-                    changed.ok()?;
-                    return Some(self.cluster_now());
+                lost = lost(&mut self.leadership, &mut self.leaderless_since) => {
+                    return lost.map_or(Ok(None), |lost| Err(problem(lost)));
                 }
-                _ = self.ping.tick() => return Some(Event::Ping(self.mark)),
+                changed = self.added.changed() => if changed.is_err() {
+                    return Ok(None);
+                },
+                changed = self.cluster.changed() => {
+                    return Ok(changed.ok().map(|()| self.cluster_now()));
+                }
+                _ = self.ping.tick() => return Ok(Some(Event::Ping(self.mark))),
                 news = self.progress.recv() => match news {
                     Ok(news) if self.request.wants(&news.value.job, &news.value.tenant) => {
-                        return Some(Event::Progress(news));
+                        return Ok(Some(Event::Progress(news)));
                     }
-                    // What was missed is told again, further on.
-                    Ok(_) | Err(RecvError::Lagged(_)) => {}
-                    Err(RecvError::Closed) => return None,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => {
+                        let (latest, progress) = self.hub.progress.join();
+                        self.progress = progress;
+                        self.add_progress(latest);
+                    }
+                    Err(RecvError::Closed) => return Ok(None),
                 },
             }
         }
     }
 }
 
+/// Waits until no leader has been known for [`WATCH_LEADERLESS`]; none where the
+/// node has ended.
+async fn lost(
+    leadership: &mut watch::Receiver<Leadership>,
+    since: &mut Option<Instant>,
+) -> Option<ConsensusError> {
+    loop {
+        if leadership.borrow_and_update().leader.is_some() {
+            *since = None;
+            leadership.changed().await.ok()?;
+            continue;
+        }
+        let since = *since.get_or_insert_with(Instant::now);
+        match timeout_at(since + WATCH_LEADERLESS, leadership.changed()).await {
+            Ok(changed) => changed.ok()?,
+            Err(_) => {
+                let waited_ms = since.elapsed().as_millis() as u64;
+                return Some(ConsensusError::NoLeader { waited_ms });
+            }
+        }
+    }
+}
+
 fn told(follower: Follower) -> impl Stream<Item = Result<Event, Problem>> {
-    futures::stream::unfold(follower, |mut follower| async move {
+    futures::stream::try_unfold(follower, |mut follower| async move {
         let event = follower.next().await?;
-        Some((Ok(event), follower))
+        Ok(event.map(|event| (event, follower)))
     })
 }

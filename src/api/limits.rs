@@ -59,6 +59,9 @@ pub const UPLOAD_GIVES_WAY_AFTER: Duration =
 /// its place. On a slower one it gives way before a chunk is through.
 pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 
+/// Hex digits of a source's fingerprint: of a BLAKE3 hash.
+pub const FINGERPRINT_DIGITS: usize = 64;
+
 /// How long the refusal of a job is held back whose tenant has too many: whoever
 /// asks again at once, without end, takes little from the others' jobs.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);

@@ -39,7 +39,7 @@ pub use self::{
     caller::{Api, Consistency, Welcome},
     cluster::{Census, Check},
     doors::{Door, Pass},
-    events::{Event, EventsRequest},
+    events::{Begun, Event, EventsRequest},
     jobs::{Page, Reference, TasksRequest},
     keys::{CreatedKey, KeyRequest, KeysRequest},
     list::ListRequest,

@@ -13,14 +13,11 @@ use reelraft_model::{
 use super::{
     Api, Consistency, JobView, bad_request,
     jobs::all_know,
-    limits::REFUSAL_PAUSE,
+    limits::{FINGERPRINT_DIGITS, REFUSAL_PAUSE},
     not_found,
     outside::{Asked, KnownSource},
 };
 use crate::clock::unix_ms;
-
-/// Hex digits of a BLAKE3 hash.
-const FINGERPRINT_DIGITS: usize = 64;
 
 /// The tenant of jobs that name none.
 pub(super) const DEFAULT_TENANT: &str = "default";

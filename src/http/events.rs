@@ -19,7 +19,7 @@ use super::{
     server::{Cut, Stopping},
 };
 use crate::{
-    api::{Event, EventsRequest, JobNews},
+    api::{Begun, Event, EventsRequest, JobNews},
     grpc::convert::wire_status,
 };
 
@@ -29,7 +29,8 @@ use crate::{
 /// known: ask anew for what you follow. `job` says that a job came into a state;
 /// its id, a place in the log, is the same on every node. `progress` says how far
 /// a job is, `cluster` who leads and which nodes there are; they have no id, as
-/// only the latest counts. `ping` comes every 15 s.
+/// only the latest counts. `ping` comes every 15 s. Chosen jobs follow the first
+/// event, which then has no id; a `ping` behind them has it.
 #[utoipa::path(
     get, path = "/events", operation_id = "events", tag = "events",
     params(
@@ -37,7 +38,11 @@ use crate::{
         ("job" = Option<Vec<String>>, Query, explode, description = "Of this job, and of others that are named so"),
         ("Last-Event-ID" = Option<String>, Header, description = "The last one that was seen, of any node"),
     ),
-    responses((status = 200, description = "Server-sent events", body = String, content_type = "text/event-stream")),
+    responses(
+        (status = 200, description = "Server-sent events; the data of `job` is a JobTurn, of `progress` a JobProgress, of `cluster` a ClusterNews",
+         body = String, content_type = "text/event-stream"),
+        (status = 404),
+    ),
 )]
 pub async fn follow(
     faces: Faces,
@@ -112,8 +117,8 @@ pub fn line(name: &str, id: Option<&str>, data: &impl Serialize) -> Bytes {
 
 fn text(event: &Event) -> Bytes {
     match event {
-        Event::Start(index) => begins("start", *index),
-        Event::Reset(index) => begins("reset", *index),
+        Event::Start(begun) => begins("start", *begun),
+        Event::Reset(begun) => begins("reset", *begun),
         Event::Present(job) => line("job", None, &job_turn(job)),
         Event::Turn(turn) => {
             let text = || line("job", Some(&mark_text(turn.mark)), &job_turn(&turn.job));
@@ -134,9 +139,11 @@ fn text(event: &Event) -> Bytes {
     }
 }
 
-fn begins(name: &str, index: u64) -> Bytes {
-    let id = mark_text(Mark::after(index));
-    line(name, Some(&id), &serde_json::json!({ "index": index }))
+fn begins(name: &str, begun: Begun) -> Bytes {
+    // Who loses the line before all of the beginning has come begins again.
+    let id = begun.whole.then(|| mark_text(Mark::after(begun.index)));
+    let data = serde_json::json!({ "index": begun.index });
+    line(name, id.as_deref(), &data)
 }
 
 fn job_turn(job: &Turned) -> JobTurn<'_> {

@@ -10,12 +10,16 @@ use reelraft_model::Problem;
 use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskDetails, TaskList};
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, Type},
+};
 
 use super::{
     documents::{json, json_text},
     events,
     faces::{Faces, JobId, TaskId},
+    openapi,
     refusal::{Answer, Refusal},
     request::{header_text, json_body, known, page_size, request_id},
     server::{Cut, Stopping},
@@ -23,7 +27,10 @@ use super::{
     spec_schema::SpecOptions,
 };
 use crate::{
-    api::{Consistency, JobView, ListRequest, Page, SubmitRequest, TasksRequest},
+    api::{
+        Consistency, JobView, ListRequest, Page, SubmitRequest, TasksRequest,
+        limits::FINGERPRINT_DIGITS,
+    },
     grpc::convert::{wire_event, wire_job, wire_reference, wire_task, wire_task_details},
 };
 
@@ -35,10 +42,10 @@ struct Create {
     #[schema(minimum = 1)]
     source_bytes: Option<u64>,
     #[serde(default)]
+    #[schema(schema_with = openapi::name)]
     source_name: String,
-    /// BLAKE3 over the source's length, head and tail; where it is left out, the
-    /// same size and name mean the same source.
     #[serde(default)]
+    #[schema(schema_with = fingerprint)]
     source_fingerprint: String,
     /// Where the cluster fetches the source, in the place of an upload.
     #[serde(default)]
@@ -50,6 +57,7 @@ struct Create {
     #[serde(default)]
     output_url: String,
     #[serde(default)]
+    #[schema(schema_with = openapi::name)]
     tenant: String,
     #[serde(default)]
     #[schema(value_type = SpecOptions)]
@@ -63,10 +71,17 @@ struct Create {
     max_retries: Option<u32>,
 }
 
+fn fingerprint() -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    let text = text.pattern(Some(format!("^([0-9A-Fa-f]{{{FINGERPRINT_DIGITS}}})?$")));
+    let described = "BLAKE3 over the source's length, head and tail; where it is left out, the same size and name mean the same source";
+    text.description(Some(described)).build()
+}
+
 /// Makes a job. Its source is sent next.
 #[utoipa::path(
     post, path = "/jobs", operation_id = "create_job", tag = "jobs",
-    params(("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256)),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job")),
     request_body = Create,
     responses(
         (status = 200, description = "The key was used before, with the same source", body = Submitted),

@@ -15,6 +15,7 @@ use utoipa::{
 use super::{
     documents::json,
     faces::{Faces, NamedInPath},
+    openapi,
     refusal::{Answer, Refusal},
     request::{json_body, known, page_size},
 };
@@ -28,10 +29,12 @@ use crate::{
 #[serde(deny_unknown_fields)]
 #[schema(as = CreateKey)]
 struct Create {
+    #[schema(schema_with = openapi::plain_name)]
     name: String,
     #[schema(schema_with = scopes)]
     scope: String,
     #[serde(default)]
+    #[schema(schema_with = openapi::name)]
     tenant: String,
     #[serde(default)]
     expires_in_s: u64,
@@ -137,6 +140,7 @@ pub async fn show_tenant(faces: Faces, NamedInPath(name): NamedInPath, uri: Uri)
 /// Changes the bounds of a tenant that are named.
 #[utoipa::path(
     patch, path = "/tenants/{name}", operation_id = "set_quota", tag = "keys",
+    security(("secret" = []), ()),
     request_body = Change,
     responses((status = 200, description = "The tenant", body = Tenant)),
 )]

@@ -92,6 +92,7 @@ const OF_ATTEMPTS: [OfAttempts; 5] = [
 /// Gives what the node knows, for Prometheus.
 #[utoipa::path(
     get, path = "/metrics", operation_id = "metrics", tag = "health",
+    security(("secret" = []), ()),
     responses((status = 200, description = "In its text format", body = String)),
 )]
 pub async fn get(faces: Faces) -> Answer {

@@ -9,10 +9,12 @@
 use std::collections::BTreeSet;
 
 use axum::http::StatusCode;
+use reelraft_model::limits::NAME_BYTES_MAX;
+use reelraft_proto::documents::{ClusterNews, JobProgress, JobTurn};
 use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
-    openapi::{Info, ObjectBuilder, OpenApi, OpenApiBuilder, RefOr, Schema, Type},
+    openapi::{Info, Object, ObjectBuilder, OpenApi, OpenApiBuilder, RefOr, Schema, Type},
 };
 
 use super::refusal::Document;
@@ -25,6 +27,23 @@ const OF_CHANGES: [u16; 4] = [408, 409, 413, 507];
 
 /// What else a request for a thing by its name may be.
 const OF_THINGS: [u16; 1] = [404];
+
+/// Parameters that are names, whose length has a bound.
+const NAMES: [&str; 3] = ["Idempotency-Key", "tenant", "name"];
+
+/// A name as a schema.
+pub fn name() -> Object {
+    let text = ObjectBuilder::new().schema_type(Type::String);
+    text.max_length(Some(NAME_BYTES_MAX)).build()
+}
+
+/// The same of a name that is needed, and shown as it is.
+pub fn plain_name() -> Object {
+    let mut name = name();
+    name.min_length = Some(1);
+    name.pattern = Some(r"^[^\u0000-\u001f\u007f-\u009f]+$".to_string());
+    name
+}
 
 /// Bytes as a body.
 pub struct Binary;
@@ -75,16 +94,33 @@ pub fn complete(routes: OpenApi) -> Value {
     let components = &mut document["components"];
     components["schemas"][Document::name().as_ref()] =
         serde_json::to_value(Document::schema()).expect("schemas always serialize");
+    add_schema::<JobTurn<'_>>(components);
+    add_schema::<JobProgress<'_>>(components);
+    add_schema::<ClusterNews<'_>>(components);
     for status in statuses {
         components["responses"][status.to_string()] = refusal(status);
     }
     components["securitySchemes"] = json!({
         "bearer": { "type": "http", "scheme": "bearer" },
         "key": { "type": "apiKey", "in": "header", "name": "X-API-Key" },
+        "secret": {
+            "type": "http", "scheme": "bearer",
+            "description": "The cluster's secret; no key will do",
+        },
     });
     // On loopback a cluster may ask for nothing.
     document["security"] = json!([{ "bearer": [] }, { "key": [] }, {}]);
     document
+}
+
+/// Adds what no body has, with all that it has in it.
+fn add_schema<T: ToSchema>(components: &mut Value) {
+    let mut schemas = vec![(T::name().into_owned(), T::schema())];
+    T::schemas(&mut schemas);
+    for (name, schema) in schemas {
+        components["schemas"][name] =
+            serde_json::to_value(schema).expect("schemas always serialize");
+    }
 }
 
 fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
@@ -93,7 +129,8 @@ fn members(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     name_parameters(path, operation);
-    let open = operation.get("security").is_some();
+    bound_names(operation);
+    let open = operation["security"] == json!([{}]);
     let changes = !matches!(method, "get" | "head" | "options");
     let every = ALWAYS.iter().filter(|_| !open);
     let of_changes = OF_CHANGES.iter().filter(|_| changes);
@@ -124,6 +161,18 @@ fn name_parameters(path: &str, operation: &mut Value) {
                 "name": name, "in": "path", "required": true,
                 "schema": { "type": "string", "minLength": 1 },
             }));
+        }
+    }
+}
+
+/// Says how long a name may be.
+fn bound_names(operation: &mut Value) {
+    let parameters = operation.get_mut("parameters");
+    let parameters = parameters.and_then(Value::as_array_mut);
+    for parameter in parameters.into_iter().flatten() {
+        let named = |name: &&str| parameter["name"] == **name;
+        if NAMES.iter().any(named) {
+            parameter["schema"]["maxLength"] = NAME_BYTES_MAX.into();
         }
     }
 }

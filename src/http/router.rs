@@ -4,11 +4,13 @@ use std::sync::LazyLock;
 
 use axum::{
     Router,
+    body::Body,
     extract::{Request, State},
     http::{StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use futures::StreamExt;
 use reelraft_model::Problem;
 use serde_json::Value;
 use utoipa_axum::{
@@ -24,7 +26,7 @@ use super::{
     health, jobs, keys, metrics, openapi, outputs,
     refusal::{Answer, Refusal},
     request::known,
-    server::Crowded,
+    server::{Crowded, Stopping},
     sources, transcode, tus, webhooks,
 };
 
@@ -87,6 +89,7 @@ pub fn router(port: Port, calls: Router) -> Router {
     let admitted = middleware::from_fn_with_state(port.clone(), admit);
     let api = Router::from(api()).fallback(no_such_path);
     let api = api.layer(middleware::from_fn(allow));
+    let calls = calls.layer(middleware::from_fn(end_watch));
     let calls = calls.layer(admitted.clone());
     Router::new()
         .nest(PREFIX, api.layer(admitted.clone()))
@@ -139,6 +142,20 @@ async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Re
             next.run(request).await
         }
         Err(problem) => Refusal(problem).into_response(),
+    }
+}
+
+/// Ends the client's watch of a job when the node stops, so that it goes on at
+/// another. Its other calls have an end.
+async fn end_watch(stopping: Stopping, request: Request, next: Next) -> Response {
+    let watches = request.uri().path().ends_with("/Watch");
+    let response = next.run(request).await;
+    match watches {
+        true => response.map(|body| {
+            let body = body.into_data_stream().take_until(stopping.wait());
+            Body::from_stream(body)
+        }),
+        false => response,
     }
 }
 

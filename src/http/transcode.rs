@@ -36,7 +36,7 @@ const UNNAMED: &str = "upload";
 #[utoipa::path(
     method(put, post), path = "/transcode", operation_id = "transcode", tag = "transcode",
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job"),
         Turn,
         SpecOptions,
     ),
@@ -44,6 +44,7 @@ const UNNAMED: &str = "upload";
     responses(
         (status = 200, description = "The film; its type is that of the container", body = Binary, content_type = "*/*",
          headers(("Reelraft-Job" = String, description = "The job's id, of a refusal too"), ("ETag" = String), ("Content-Disposition" = String))),
+        (status = 404),
         (status = 410),
         (status = 411),
         (status = 422),

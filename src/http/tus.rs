@@ -80,7 +80,7 @@ pub async fn sign(request: Request, next: Next) -> Response {
         ("Tus-Resumable" = inline(Version), Header),
         ("Upload-Length" = u64, Header, description = "Size of the source", minimum = 1),
         ("Upload-Metadata" = Option<String>, Header, description = "Pairs of a name and a value in base64, with commas between them"),
-        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job", max_length = 256),
+        ("Idempotency-Key" = Option<String>, Header, description = "The request's own id: sent again, it finds its job"),
         Turn,
         SpecOptions,
     ),

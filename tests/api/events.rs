@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures::TryStreamExt;
 use reelraft::api::{KeyRequest, WatchEvent};
-use reelraft_harness::{HttpEvent, HttpEvents};
+use reelraft_harness::{HttpEvent, HttpEvents, http_ask};
 use reelraft_model::Scope;
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -106,6 +106,12 @@ async fn a_stream_goes_on_at_any_node_from_any_event() {
     let reset = block_in_place(|| again.find(|event| event.name != "cluster")).unwrap();
     assert_eq!((reset.name.as_str(), reset.id.is_some()), ("reset", true));
     assert!(other.follow("", "succeeded").is_err());
+    // An id of another cluster, which was further.
+    for id in ["1000000000", "1000000000.3"] {
+        let mut foreign = other.follow("", id).unwrap();
+        let reset = block_in_place(|| foreign.find(|event| event.name != "cluster")).unwrap();
+        assert_eq!(reset.name, "reset", "after {id}");
+    }
     stopper.send(true).unwrap();
 }
 
@@ -126,11 +132,20 @@ async fn a_stream_has_the_chosen_jobs_and_ends_with_its_node() {
     for job in [&one, &two, &three] {
         ended(&client, job).await;
     }
+    // Whoever loses the line before it has the job begins again.
+    let begun: Vec<_> = block_in_place(|| chosen.by_ref().take(3).collect());
+    let names = begun
+        .iter()
+        .map(|event| (event.name.as_str(), event.id.is_some()));
+    let names: Vec<_> = names.collect();
+    assert_eq!(names, [("start", false), ("job", false), ("ping", true)]);
+    assert_eq!(words(&begun[1..2]), [(two.as_str(), "uploading")]);
     let told = turns(&mut chosen, &two);
     let two = two.as_str();
-    let present = [(two, "uploading"), (two, "cancelled"), (two, "deleted")];
-    assert_eq!(words(&told), present);
-    assert_eq!(told[0].id, None, "it was so before");
+    assert_eq!(words(&told), [(two, "cancelled"), (two, "deleted")]);
+    let seen = begun[2].id.clone().unwrap();
+    let mut again = client.follow(&format!("?job={two}"), &seen).unwrap();
+    assert_eq!(turns(&mut again, two), told);
     let told = turns(&mut tenant, &three);
     let three = three.as_str();
     let own = [
@@ -229,5 +244,33 @@ async fn a_key_hears_of_its_own_tenant_alone_while_it_holds() {
         block_in_place(|| events.find(|event| event.name == "job")),
         None
     );
+    stopper.send(true).unwrap();
+}
+
+/// The command line's watch by this port, as it sends it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_of_the_client_ends_with_its_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let (access, stopper) = start(folder.path()).await;
+    let (client, stop) = Client::serve(access).await;
+    let job = made(&client, "1", "a").await;
+    let message = [&[0x0a, job.len() as u8], job.as_bytes()].concat();
+    let body = [&[0, 0, 0, 0, message.len() as u8], message.as_slice()].concat();
+    let headers =
+        format!("Authorization: Bearer {SECRET}\r\nContent-Type: application/grpc-web+proto\r\n");
+    let (answered, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let path = "/reelraft.v1.Jobs/Watch";
+        let watched = http_ask(&client.address, "POST", path, &headers, &body);
+        // Nobody may wait for it any longer.
+        let _ = answered.send(watched);
+    });
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(answer.try_recv().is_err(), "the job has not ended");
+    stop.send(true).unwrap();
+    let watched = block_in_place(|| answer.recv_timeout(Duration::from_secs(30)));
+    let watched = watched.expect("the watch ends").unwrap();
+    assert_eq!(watched.status, 200);
+    assert!(!watched.body.is_empty(), "the job was told");
     stopper.send(true).unwrap();
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use reelraft::http::{self, Port};
-use reelraft_model::limits::{PRIORITY_MAX, RETRIES_MAX};
+use reelraft_model::limits::{NAME_BYTES_MAX, PRIORITY_MAX, RETRIES_MAX};
 use serde_json::Value;
 
 use crate::{http::Client, node::start, routes::paths_of};
@@ -86,12 +86,61 @@ fn the_document_is_whole() {
     assert_eq!(of_job["priority"]["minimum"], -PRIORITY_MAX);
     assert_eq!(of_job["priority"]["maximum"], PRIORITY_MAX);
     assert_eq!(of_job["max_retries"]["maximum"], RETRIES_MAX);
+    what_is_bounded_is_said(&document);
     let mut references = Vec::new();
     find_references(&document, &mut references);
     assert!(!references.is_empty());
     for reference in references {
         let place = reference.strip_prefix('#').unwrap();
         assert!(document.pointer(place).is_some(), "{reference}");
+    }
+}
+
+fn what_is_bounded_is_said(document: &Value) {
+    let schemas = &document["components"]["schemas"];
+    for (schema, field) in [
+        ("Create", "tenant"),
+        ("Create", "source_name"),
+        ("CreateKey", "name"),
+        ("CreateKey", "tenant"),
+    ] {
+        let bound = &schemas[schema]["properties"][field]["maxLength"];
+        assert_eq!(*bound, NAME_BYTES_MAX, "{field} of {schema}");
+        let needed = schemas[schema]["required"].as_array();
+        let needed = needed.is_some_and(|needed| needed.contains(&field.into()));
+        assert_eq!(needed, field == "name", "{field} of {schema}");
+    }
+    assert!(schemas["Create"]["properties"]["source_fingerprint"]["pattern"].is_string());
+    for schema in ["JobTurn", "JobProgress", "ClusterNews", "NodeNews"] {
+        assert!(schemas[schema].is_object(), "{schema}");
+    }
+    let paths = &document["paths"];
+    let mut keys = 0;
+    for operation in paths
+        .as_object()
+        .unwrap()
+        .values()
+        .flat_map(|item| item.as_object().unwrap().values())
+    {
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if ["Idempotency-Key", "tenant"]
+                .iter()
+                .any(|name| parameter["name"] == *name)
+            {
+                assert_eq!(parameter["schema"]["maxLength"], NAME_BYTES_MAX);
+                keys += 1;
+            }
+        }
+    }
+    assert!(keys > 4, "{keys}");
+    for (path, method) in [("/events", "get"), ("/transcode", "post")] {
+        let operation = &paths[format!("/api/v1{path}")][method];
+        assert!(operation["responses"]["404"].is_object(), "{path}");
+    }
+    for (path, method) in [("/metrics", "get"), ("/api/v1/tenants/{name}", "patch")] {
+        let operation = &paths[path][method];
+        assert_eq!(operation["security"][0]["secret"], Value::Array(Vec::new()));
+        assert!(operation["responses"]["403"].is_object(), "{path}");
     }
 }
 

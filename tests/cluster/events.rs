@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use reelraft_harness::{HttpEvent, HttpEvents, LocalCluster, Options};
+use reelraft_harness::{HttpEvent, HttpEvents, LocalCluster, Options, http_ask};
 
 use crate::http::ask;
 
@@ -97,6 +97,31 @@ fn events_go_on_at_another_node_without_gap_or_double() {
     let news = cluster_now.find(|event| event.name == "cluster").unwrap();
     let leads = news.data["leader_id"].as_u64().unwrap();
     assert!(leads != leader && others.contains(&leads), "{news:?}");
+}
+
+/// Both others of a node are killed: what it would tell is no longer true, and
+/// whoever follows it is to look elsewhere.
+#[test]
+fn a_node_that_is_cut_off_ends_its_streams_and_begins_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options {
+        restart: false,
+        http: true,
+        ..Default::default()
+    };
+    let cluster = LocalCluster::start(folder.path(), options);
+    let leader = cluster.leader();
+    let rest = [1, 2, 3].into_iter().filter(|node| *node != leader);
+    let address = cluster.http(leader);
+    let events = HttpEvents::open(&address, "/api/v1/events", "").unwrap();
+    rest.for_each(|node| cluster.kill(node));
+    let killed = Instant::now();
+    // Its pings would go on for ever.
+    let pings = events.filter(|event| event.name == "ping");
+    assert!(pings.take(4).count() < 4, "the stream goes on");
+    assert!(killed.elapsed() < PATIENCE);
+    let refused = http_ask(&address, "GET", "/api/v1/events", "", b"").unwrap();
+    assert_eq!(refused.refusal(), (503, "no-leader".into()));
 }
 
 const FOLLOWERS: usize = 1_000;
