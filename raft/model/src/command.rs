@@ -20,8 +20,7 @@ pub struct Entry {
     pub commands: Vec<Envelope>,
 }
 
-/// A command in the log. An unknown one decodes to `None`, and the node stops:
-/// skipping it would let replicas differ.
+/// A command in the log. At an unknown one (`None`) the node stops, lest replicas differ.
 #[derive(Clone, PartialEq, Message)]
 pub struct Envelope {
     #[prost(
