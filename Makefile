@@ -11,7 +11,7 @@ export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
 endif
 endif
 
-.PHONY: help tools build demo test test-newest test-all test-openapi lint oracle storm failover
+.PHONY: help tools build demo test test-newest test-cluster test-all test-openapi lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
@@ -20,6 +20,7 @@ help:
 	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make test-openapi  the HTTP port against its own description, by schemathesis"
 	@echo "make lint    formatting and clippy"
+	@echo "make test-cluster  the leader killed, with the ffmpeg of FFMPEG=DIR"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
 	@echo "make storm   100,000 storms over the model, each from its seed"
 	@echo "make failover  nodes killed and stopped, networks and power cut: takes hours, and the machine to itself"
@@ -46,19 +47,30 @@ test-newest: tools
 		$(CARGO) test --locked -p reelraft-media --test media -- oracle:: headers::; \
 	else echo "skipped: no $(newest); tests/ffmpegs.sh fetches it"; fi
 
+# A cluster whose leader is killed gives the same bytes, with FFMPEG=DIR.
+test-cluster: tools
+	$(CARGO) test --locked -p reelraft --test cluster the_same_bytes_with_the_leader
+
 # More combinations, larger clusters, the short form of every experiment. What
 # tries every real file, or waits for minutes, is left to `make oracle`, and most
 # storms to `make storm`.
 test-all: tools
-	$(CARGO) test --locked --workspace -- --ignored --skip every_real_file --skip every_storm_of_many --skip that_hangs
+	$(CARGO) test --locked --workspace -- --ignored --skip table:: --skip every_storm_of_many --skip that_hangs
 
 # Ten minutes of requests made from the OpenAPI document; skipped where
 # schemathesis can't be had.
 test-openapi: build
 	tests/openapi.sh target/release/reelraft || [ $$? = 77 ]
 
+# With FFMPEG=DIR, the table alone: what becomes of every file, and of which
+# files something else came with the versions before. Tables are kept in
+# target/oracle; ONLY=WORD takes the files with that word in their names.
 oracle: tools
+ifdef FFMPEG
+	$(CARGO) test --locked -p reelraft-media --test media -- --include-ignored --nocapture table::
+else
 	$(CARGO) test --locked -p reelraft-media --lib --test media -- --include-ignored --nocapture
+endif
 
 # A storm that fails prints its steps and its seed; STORM_SEED=N plays it again.
 storm:

@@ -87,3 +87,6 @@ $compose exec -T node1 reelraft cluster status
 echo
 echo "Put films into docker/media, then for example:"
 echo "  $compose -f docker/compose.yaml run --rm client transcode film.mov film.mp4 --width 1280"
+echo
+echo "The nodes speak HTTP at ${REELRAFT_PUBLISH:-127.0.0.1}:8401, :8402 and :8403, with the secret in docker/.env:"
+echo "  curl -H \"X-API-Key: \$REELRAFT_SECRET\" -T film.mov 'http://127.0.0.1:8401/api/v1/transcode?width=1280' -o film.mp4"

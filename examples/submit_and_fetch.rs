@@ -177,7 +177,7 @@ async fn wait(jobs: &mut Jobs, job: &str) -> Result<Job> {
 async fn fetch(jobs: &mut Jobs, job: &Job, output: &str) -> Result<()> {
     let request = FetchRequest {
         job: job.id.clone(),
-        offset: 0,
+        ..Default::default()
     };
     let mut parts = jobs.fetch(request).await?.into_inner();
     let mut bytes = Vec::new();

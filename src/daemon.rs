@@ -4,7 +4,8 @@
 use std::io::IsTerminal;
 
 use reelraft::{
-    config::{NodeArgs, NodeConfig},
+    config::{LogFormat, NodeArgs, NodeConfig},
+    json_log::JsonLines,
     limits::{
         MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE,
         OPEN_FILES_WANTED,
@@ -13,17 +14,21 @@ use reelraft::{
 };
 use reelraft_model::Problem;
 use tokio::sync::watch;
+use tracing::warn;
 
 /// Runs a node until a signal ends it.
 ///
 /// # Errors
 /// Why it can't start, or why it had to stop.
 pub fn run(args: NodeArgs) -> Result<(), Problem> {
-    log_to_stderr();
     keep_memory_together();
     // Before the secrets are read from where they are.
-    close_to_others();
+    let closed = close_to_others();
     let config = NodeConfig::resolve(args)?;
+    log_to_stderr(config.log_format);
+    if let Err(error) = closed {
+        warn!(%error, "other processes of this user can read this node's secrets");
+    }
     prefer_this_process();
     open_many_files();
     let runtime = runtime();
@@ -50,7 +55,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a machine that can't start threads can't run a node")
 }
 
-fn log_to_stderr() {
+fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         // openraft and h2 warn of every late heartbeat, and openraft::raft logs
         // each request to a node that starts or stops as an error. What matters
@@ -61,12 +66,13 @@ fn log_to_stderr() {
             )
         });
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(colour)
-        .with_writer(std::io::stderr)
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.with_target(false).with_ansi(colour).init(),
+        LogFormat::Json => log.with_ansi(false).event_format(JsonLines).init(),
+    }
 }
 
 /// Takes what a shell leaves to its programs to take: its own limit of 1024 open

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelraft_media::Tools;
+use reelraft_media::{MediaError, Tools};
 use reelraft_model::Problem;
 
 use crate::config::variable;
@@ -105,39 +105,7 @@ pub async fn examine(place: &Place) -> Vec<Check> {
     let mut checks = Vec::new();
     match Tools::find() {
         Err(error) => checks.push(Check::bad("ffmpeg", error.to_string(), error.hint())),
-        Ok(tools) => {
-            checks.push(Check::ok("ffmpeg", tools.ffmpeg.display().to_string()));
-            checks.push(match reelraft_media::check_ffprobe(&tools).await {
-                Ok(_) => Check::ok("ffprobe", tools.ffprobe.display().to_string()),
-                Err(error) => Check::bad("ffprobe", error.to_string(), error.hint()),
-            });
-            for encoder in reelraft_media::check_encoders(&tools).await {
-                let name = format!("encoder {}", encoder.name);
-                checks.push(if encoder.ok {
-                    Check::ok(name, "encoded ten frames")
-                } else {
-                    Check::bad(
-                        name,
-                        encoder.detail,
-                        "install an ffmpeg with this encoder, or don't use its codec",
-                    )
-                });
-            }
-            let build = reelraft_media::probe_build(&tools).await;
-            let lacks = build.as_ref().map_or(&[][..], |build| &build.lacks);
-            checks.extend(trial_jobs(&tools, lacks).await);
-            let sandbox = reelraft_media::check_sandbox(&tools).await;
-            checks.push(Check {
-                name: "encoder sandbox".into(),
-                ok: sandbox.ok,
-                found: sandbox.found,
-                hint: sandbox.hint.into(),
-            });
-            checks.push(match &build {
-                Ok(build) => Check::ok("encoder build", format!("{} {}", build.hash, build.words)),
-                Err(error) => Check::bad("encoder build", error.to_string(), error.hint()),
-            });
-        }
+        Ok(tools) => checks.extend(tool_checks(&tools).await),
     }
     checks.push(disk_kind(&place.data));
     checks.push(disk_sync(&place.data));
@@ -146,6 +114,65 @@ pub async fn examine(place: &Place) -> Vec<Check> {
     let own = |port| place.own_port == Some(port);
     let ports = place.ports.iter();
     checks.extend(ports.map(|&port| port_free(port, own(port))));
+    checks
+}
+
+/// Checks both programs and what they make. What rests on one that does not work
+/// is left out: it would fail in the same way, or hang.
+async fn tool_checks(tools: &Tools) -> Vec<Check> {
+    let tool = |name: &str, path: &Path, outcome: Result<(), MediaError>| match outcome {
+        Ok(()) => Check::ok(name, path.display().to_string()),
+        Err(error) => {
+            let found = format!("{}: {error}", path.display());
+            Check::bad(name, found, error.hint())
+        }
+    };
+    let ffmpeg = reelraft_media::check_ffmpeg(tools).await;
+    let ffprobe = reelraft_media::check_ffprobe(tools).await.map(|_| ());
+    let both_work = ffmpeg.is_ok() && ffprobe.is_ok();
+    let mut checks = vec![
+        tool("ffmpeg", &tools.ffmpeg, ffmpeg),
+        tool("ffprobe", &tools.ffprobe, ffprobe),
+    ];
+    if !both_work {
+        return checks;
+    }
+    let build = match reelraft_media::probe_build(tools).await {
+        Ok(build) => build,
+        Err(error) => {
+            checks.push(Check::bad("encoder build", error.to_string(), error.hint()));
+            return checks;
+        }
+    };
+    for encoder in &build.encoders {
+        let name = format!("encoder {}", encoder.name);
+        checks.push(match encoder.ok {
+            true => Check::ok(name, "encoded ten frames"),
+            false => Check::bad(
+                name,
+                &encoder.detail,
+                "install an ffmpeg with this encoder, or don't use its codec",
+            ),
+        });
+    }
+    let files = build.lacks.iter();
+    for lack in files.filter(|lack| lack.what.ends_with(" files")) {
+        checks.push(Check::bad(
+            format!("muxer for {}", lack.what),
+            &lack.why,
+            "install an ffmpeg with this muxer, or don't use its container",
+        ));
+    }
+    checks.extend(trial_jobs(tools, &build.lacks).await);
+    let sandbox = reelraft_media::check_sandbox(tools).await;
+    checks.push(Check {
+        name: "encoder sandbox".into(),
+        ok: sandbox.ok,
+        found: sandbox.found,
+        hint: sandbox.hint.into(),
+    });
+    let found = format!("{} {}", build.hash, build.words);
+    checks.push(Check::ok("encoder build", found));
     checks
 }
 

@@ -15,6 +15,7 @@ pub mod data;
 pub mod doctor;
 pub mod grpc;
 pub mod http;
+pub mod json_log;
 pub mod limits;
 pub mod node;
 pub mod outside;

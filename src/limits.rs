@@ -166,6 +166,10 @@ pub const COMPARE_EVERY: Duration = Duration::from_secs(3);
 /// How long an upload may make no progress before its job fails, if nothing else
 /// is set; the table's limits say why.
 pub const UPLOADS_EXPIRE_AFTER_S: u64 = reelraft_model::limits::UPLOAD_EXPIRY_MS / 1000;
+/// How long the source of a job is kept that ended without an output, if nothing
+/// else is set; the table's limits say why.
+pub const KEEP_SOURCES_S: u64 = reelraft_model::limits::KEEP_SOURCE_MS / 1000;
+
 /// The least that can be set: three stamps of an upload that goes on.
 pub const UPLOADS_EXPIRE_AFTER_S_MIN: u64 = 3 * reelraft_model::limits::UPLOAD_TOUCH_MS / 1000;
 

@@ -53,6 +53,8 @@ pub fn http_status_of(kind: &str) -> u16 {
         "unsupported-type" => 415,
         "source-unreachable" | "source-refused" | "source-length-unknown" => 422,
         "too-many-requests" => 429,
+        // As tus says.
+        "checksum-mismatch" => 460,
         "disk-full" => 507,
         kind => match code_of(kind) {
             Code::NotFound => 404,

@@ -3,16 +3,24 @@
 
 use std::collections::BTreeMap;
 
+use reelraft_consensus::Progress;
 use reelraft_model::{JobState, Problem};
 
 use super::{
     Api, Consistency,
+    limits::READY_LAG_MAX,
     news::{ClusterStatus, in_short},
 };
-use crate::node::messages::{NodeStatus, Role};
+use crate::{
+    limits::ROOM_BYTES_MIN,
+    node::{
+        messages::{NodeStatus, Role},
+        tally::Counts,
+    },
+};
 
 /// The states that a job may be seen in.
-const STATES: [JobState; 7] = [
+pub(super) const STATES: [JobState; 7] = [
     JobState::Uploading,
     JobState::Analyzing,
     JobState::Encoding,
@@ -31,6 +39,18 @@ pub struct Census {
     /// Tasks of all open jobs.
     pub tasks_pending: u64,
     pub tasks_running: u64,
+    /// How far the answering node is with the log.
+    pub progress: Progress,
+    /// What its process has done.
+    pub counts: Counts,
+}
+
+/// One thing that a node needs to serve clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub name: &'static str,
+    /// What is wrong; none if nothing is.
+    pub trouble: Option<&'static str>,
 }
 
 impl Api {
@@ -55,6 +75,53 @@ impl Api {
             jobs,
             tasks_pending,
             tasks_running,
+            progress: self.table().progress(),
+            counts: self.context().tally.counts(),
+        })
+    }
+
+    /// Whether this node can serve clients, by what it knows itself.
+    pub fn checks(&self) -> [Check; 4] {
+        let check = |name, good: bool, trouble| Check {
+            name,
+            trouble: (!good).then_some(trouble),
+        };
+        let progress = self.table().progress();
+        let lag = progress
+            .committed_index
+            .saturating_sub(progress.applied_index);
+        let room = self
+            .context()
+            .data
+            .store()
+            .check_room(ROOM_BYTES_MIN)
+            .is_ok();
+        [
+            check(
+                "leader",
+                self.table().leadership().borrow().leader.is_some(),
+                "no leader is known",
+            ),
+            check("table", lag <= READY_LAG_MAX, "it is far behind the log"),
+            check(
+                "encoders",
+                !self.context().build().is_empty(),
+                "they are being tried, or can't be used",
+            ),
+            check("disk", room, "it is full"),
+        ]
+    }
+
+    /// One node of the cluster.
+    ///
+    /// # Errors
+    /// `not-found` where there is no such member.
+    pub fn node(&self, id: &str) -> Result<NodeStatus, Problem> {
+        let nodes = self.cluster_status(Consistency::Linearizable).nodes;
+        let mut nodes = nodes.into_iter();
+        nodes.find(|node| node.id.to_string() == id).ok_or_else(|| {
+            let cause = format!("there is no node {id}");
+            Problem::new("not-found", cause, "see `reelraft cluster nodes`")
         })
     }
 

@@ -1,9 +1,11 @@
-//! Jobs and their tasks: showing, listing, cancelling, planning anew, deleting, and what
+//! Jobs and their tasks: showing, cancelling, planning anew, deleting, and what
 //! belongs to them (proof, reference).
 
+use std::sync::Arc;
+
 use reelraft_model::{
-    CancelJob, Command, DeleteJob, JobState, Problem, Replan, Scope, State, Task,
-    limits::REPLAN_LEVEL,
+    CancelJob, Command, DeleteJob, JobEntry, Problem, Replan, RetryJob, Scope, State, Task,
+    limits::{REPLAN_LEVEL, RETRY_LEVEL},
 };
 
 use super::{Api, Consistency, JobView, bad_request, not_found, not_yet};
@@ -11,18 +13,6 @@ use crate::{
     clock::unix_ms,
     limits::{PAGE_DEFAULT, PAGE_MAX},
 };
-
-/// Which jobs to list, the newest first.
-#[derive(Clone, Debug, Default)]
-pub struct ListRequest {
-    /// Empty: all that the caller sees.
-    pub tenant: String,
-    /// At most so many; 0 takes the default.
-    pub page_size: u32,
-    /// From an earlier page; empty starts at the newest.
-    pub page_token: String,
-    pub consistency: Consistency,
-}
 
 /// Which tasks to list, in the order of a job's life.
 #[derive(Clone, Debug, Default)]
@@ -58,34 +48,6 @@ impl Api {
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
         Ok(self.view(&*self.entry(Scope::Read, id, consistency).await?))
-    }
-
-    /// A page of jobs, the newest first.
-    ///
-    /// # Errors
-    /// `bad-request`, `forbidden` for another tenant's, and what keeps the
-    /// cluster from reading.
-    pub async fn list(&self, request: ListRequest) -> Result<Page<JobView>, Problem> {
-        let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
-        let tenant = self.tenant(Scope::Read, &request.tenant)?;
-        let seen = self.seen(Scope::Read, request.consistency).await?;
-        let mut matching = seen
-            .newest_before(before)
-            .filter(|entry| entry.job.state() != JobState::Deleted)
-            .filter(|entry| tenant.is_empty() || entry.job.tenant == tenant);
-        let page: Vec<_> = matching
-            .by_ref()
-            .take(page_size(request.page_size))
-            .collect();
-        let more = matching.next().is_some();
-        let next_page_token = match page.last() {
-            Some(last) if more => last.job.created_index.to_string(),
-            _ => String::new(),
-        };
-        Ok(Page {
-            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
-            next_page_token,
-        })
     }
 
     /// A page of a job's tasks; of one that ended without an output, of those
@@ -145,6 +107,21 @@ impl Api {
         self.change(id, Command::Replan(command)).await
     }
 
+    /// Tries a job again that failed or was cancelled, from its sealed source.
+    ///
+    /// # Errors
+    /// `not-found`, `mixed-versions`, the model's refusal of a job that has not
+    /// ended or has an output, `source-gone` where its source is not kept, and what
+    /// keeps the cluster from reading or writing.
+    pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        seen.job(id)?;
+        all_know(seen.whole(), RETRY_LEVEL, "try jobs again")?;
+        drop(seen);
+        let job = id.to_string();
+        self.change(id, Command::RetryJob(RetryJob { job })).await
+    }
+
     /// Deletes a job and its bytes. One that is deleted already is not an
     /// error: the answer to the first request may have been lost on its way.
     ///
@@ -196,6 +173,15 @@ impl Api {
     /// `not-found`, `not-analysed`, `not-kept` of a job that ended without an
     /// output, and what keeps the homes from giving the analysis.
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
+        let entry = self.analysed(id).await?;
+        Ok(Reference {
+            args: self.context().reference(&entry).await?,
+            note: entry.job.plan_note.clone(),
+        })
+    }
+
+    /// A job whose analysis is kept.
+    pub(super) async fn analysed(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
         let entry = self.entry_or_local(Scope::Read, id).await?;
         if entry.job.index_hash.is_empty() {
             let lacks = ": its source has not been looked at yet";
@@ -207,10 +193,7 @@ impl Api {
             let hint = "submit the file again";
             return Err(not_yet("not-kept", &entry, lacks, hint));
         }
-        Ok(Reference {
-            args: self.context().reference(&entry).await?,
-            note: entry.job.plan_note.clone(),
-        })
+        Ok(entry)
     }
 }
 
@@ -264,7 +247,7 @@ pub(super) fn page_size(asked: u32) -> usize {
     size as usize
 }
 
-fn read_token(token: &str) -> Result<Option<u64>, Problem> {
+pub(super) fn read_token(token: &str) -> Result<Option<u64>, Problem> {
     match token {
         "" => Ok(None),
         token => token.parse().map(Some).map_err(|_| {

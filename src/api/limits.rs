@@ -63,6 +63,10 @@ pub const UPLOAD_BYTES_PER_SECOND_MIN: u64 = 32 << 10;
 /// asks again at once, without end, takes little from the others' jobs.
 pub const REFUSAL_PAUSE: Duration = Duration::from_millis(250);
 
+/// Entries that a table may lack while its node counts as ready: a few seconds of
+/// a busy cluster's log.
+pub const READY_LAG_MAX: u64 = 10_000;
+
 /// How often a stream looks at most whether its key still holds. As often as a
 /// resting cluster's beat: no node knows of a revocation earlier.
 pub const KEY_LOOKS_EVERY: Duration = Duration::from_millis(500);

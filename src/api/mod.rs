@@ -10,6 +10,7 @@
 //! function of [`Api`], and encodes the answer.
 
 mod access;
+mod attempts;
 mod caller;
 mod cluster;
 mod doors;
@@ -17,6 +18,7 @@ mod events;
 mod jobs;
 mod keys;
 pub mod limits;
+mod list;
 mod news;
 mod outgoing;
 mod outputs;
@@ -33,12 +35,14 @@ use reelraft_model::{JobEntry, Problem, spec::Spec};
 
 pub use self::{
     access::Access,
+    attempts::{Attempt, TaskRequest, TaskView},
     caller::{Api, Consistency, Welcome},
-    cluster::Census,
+    cluster::{Census, Check},
     doors::{Door, Pass},
     events::{Event, EventsRequest},
-    jobs::{ListRequest, Page, Reference, TasksRequest},
+    jobs::{Page, Reference, TasksRequest},
     keys::{CreatedKey, KeyRequest, KeysRequest},
+    list::ListRequest,
     news::{ClusterStatus, JobNews},
     outgoing::Outgoing,
     outputs::Output,

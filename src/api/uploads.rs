@@ -3,9 +3,13 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use reelraft_model::{Problem, Scope};
+use reelraft_model::{Job, Problem, Scope};
 
-use super::{Api, Consistency, Outgoing, limits::CLIENT_STALL};
+use super::{
+    Api, Consistency, Outgoing, Pass,
+    limits::{CLIENT_STALL, UPLOAD_CHUNKS_MAX},
+    not_yet,
+};
 use crate::data::{
     limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
     upload::{self, BrokenOff, Turn, UploadReply, UploadRequest},
@@ -60,6 +64,34 @@ impl Api {
         // This replica may be behind.
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
         seen.remembered(job).map(drop)
+    }
+
+    /// A job, and how many bytes of its source are safe from the beginning on.
+    ///
+    /// # Errors
+    /// `not-found`, `not-kept` of one that ended before its source was whole, and
+    /// what keeps the cluster from reading or the homes from answering.
+    pub async fn uploaded(&self, id: &str) -> Result<(Job, u64), Problem> {
+        let entry = self
+            .entry(Scope::Submit, id, Consistency::Linearizable)
+            .await?;
+        let job = entry.job.clone();
+        if job.state().ended() && job.source_root.is_empty() {
+            let lacks = ", and its upload was not whole";
+            return Err(not_yet("not-kept", &entry, lacks, "begin another upload"));
+        }
+        let bytes = upload::reached(&self.context().data, entry).await;
+        Ok((job, bytes.map_err(|error| error.problem())?))
+    }
+
+    /// Room for what is held of a body before it may be given to an upload.
+    ///
+    /// # Errors
+    /// `too-busy`.
+    pub fn room_for_upload(&self, bytes: u64) -> Result<Pass, Problem> {
+        let chunks = bytes.div_ceil(CHUNK_BYTES as u64);
+        let share = chunks.clamp(1, UPLOAD_CHUNKS_MAX as u64);
+        self.doors().uploads.enter(share as u32)
     }
 
     /// How many chunks an upload may hold at once, by its first message.

@@ -2,6 +2,7 @@
 //! file, then defaults.
 
 mod allowed;
+mod log_format;
 mod membership;
 mod origin;
 mod secrets;
@@ -15,18 +16,19 @@ use reelraft_proto::auth::Secret;
 use self::{
     allowed::pick_allowed,
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
-    origin::{File, Picker, bad},
+    origin::{File, Picker, bad, utf8},
     secrets::{Given, pick_secrets},
 };
 pub use self::{
+    log_format::LogFormat,
     origin::{Shown, json, table, variable},
     secrets::client_credential,
     variables::misspelt,
 };
 use crate::{
     limits::{
-        REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN, SCRUB_EVERY_S,
-        SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+        KEEP_SOURCES_S, REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN,
+        SCRUB_EVERY_S, SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
     },
     outside::addresses::AllowedAddresses,
 };
@@ -76,6 +78,12 @@ pub struct NodeArgs {
     /// Ranges of addresses that URLs in requests may lead to although they are not global, such as 10.0.0.0/8,::1 [default: none]
     #[arg(long, value_name = "RANGE,…")]
     pub allow_addresses: Option<String>,
+    /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads [default: one day]
+    #[arg(long, value_name = "SECONDS")]
+    pub keep_sources: Option<u64>,
+    /// The log's lines: text, or json for an object a line [default: text]
+    #[arg(long, value_name = "FORM")]
+    pub log_format: Option<LogFormat>,
     /// The cluster's secret, from the flag that all commands share.
     #[arg(skip)]
     pub secret: Option<String>,
@@ -126,6 +134,11 @@ pub struct NodeConfig {
     pub keep_finished_s: u64,
     /// Where URLs in requests may lead to besides global addresses.
     pub allow_addresses: AllowedAddresses,
+    /// Seconds that the source of a job that ended without an output is kept,
+    /// while this node leads.
+    pub keep_sources_s: u64,
+    /// What the log's lines look like.
+    pub log_format: LogFormat,
     /// What clients must know.
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
@@ -190,9 +203,16 @@ impl NodeConfig {
             (args.replan_after, file.replan_after),
             (args.uploads_expire_after, file.uploads_expire_after),
             (args.keep_finished, file.keep_finished),
+            (args.keep_sources, file.keep_sources),
         ];
-        let [scrub, rehome, replan, expire, keep] = pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep, sources] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
+        let log_format = picker.pick_or(
+            "log_format",
+            args.log_format,
+            file.log_format,
+            LogFormat::Text,
+        )?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),
@@ -217,6 +237,8 @@ impl NodeConfig {
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
             allow_addresses: allowed,
+            keep_sources_s: sources,
+            log_format,
             secret,
             peer_secret,
             shown: picker.shown,
@@ -296,12 +318,13 @@ impl NodeConfig {
 }
 
 /// The settings in seconds with their defaults, in order.
-const SECONDS: [(&str, u64); 5] = [
+const SECONDS: [(&str, u64); 6] = [
     ("scrub_every", SCRUB_EVERY_S),
     ("rehome_after", REHOME_AFTER_S),
     ("replan_after", REPLAN_AFTER_S),
     ("uploads_expire_after", UPLOADS_EXPIRE_AFTER_S),
     ("keep_finished", 0),
+    ("keep_sources", KEEP_SOURCES_S),
 ];
 
 /// Takes the settings in seconds, each given as a flag and in the file.
@@ -315,18 +338,6 @@ fn pick_seconds(
         *picked = picker.pick_or(key, flag, file, default)?;
     }
     Ok(seconds)
-}
-
-/// A folder's name as text. Another name that only looks the same would be
-/// another folder.
-fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
-    let text = path.map(|path| path.into_os_string().into_string());
-    text.transpose().map_err(|name| {
-        bad(
-            format!("the data folder's name {name:?} is not UTF-8"),
-            "name another folder with --data",
-        )
-    })
 }
 
 fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {

@@ -6,6 +6,8 @@ use std::{fmt::Write, path::PathBuf};
 use reelraft_model::Problem;
 use serde::Deserialize;
 
+use super::log_format::LogFormat;
+
 /// The TOML file.
 #[derive(Deserialize, Default)]
 #[serde(deny_unknown_fields)]
@@ -24,6 +26,8 @@ pub struct File {
     pub uploads_expire_after: Option<u64>,
     pub keep_finished: Option<u64>,
     pub allow_addresses: Option<String>,
+    pub keep_sources: Option<u64>,
+    pub log_format: Option<LogFormat>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,
@@ -94,6 +98,21 @@ pub fn json(settings: &[Shown]) -> String {
 /// A setting that can't be used.
 pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
     Problem::new("bad-config", cause, hint)
+}
+
+/// A folder's name as text. Another name that only looks the same would be
+/// another folder.
+///
+/// # Errors
+/// `bad-config`.
+pub fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
+    let text = path.map(|path| path.into_os_string().into_string());
+    text.transpose().map_err(|name| {
+        bad(
+            format!("the data folder's name {name:?} is not UTF-8"),
+            "name another folder with --data",
+        )
+    })
 }
 
 /// A variable of the environment. An empty one is not set; one that is no

@@ -19,11 +19,21 @@ pub fn read_output(
     entry: Arc<JobEntry>,
     offset: u64,
 ) -> impl Stream<Item = Result<Bytes, DataError>> + Send + 'static {
-    let pieces = pieces(offset, entry.job.output_bytes).map(move |(from, bytes)| {
-        let (data, entry) = (data.clone(), entry.clone());
+    let (hash, total_bytes) = (entry.job.output_hash.clone(), entry.job.output_bytes);
+    read_blob(data, entry, (hash, total_bytes), offset)
+}
+
+/// The bytes of a job's blob, which has so many, from `offset` to its end.
+pub fn read_blob(
+    data: Arc<DataPlane>,
+    entry: Arc<JobEntry>,
+    (hash, total_bytes): (String, u64),
+    offset: u64,
+) -> impl Stream<Item = Result<Bytes, DataError>> + Send + 'static {
+    let pieces = pieces(offset, total_bytes).map(move |(from, bytes)| {
+        let (data, entry, hash) = (data.clone(), entry.clone(), hash.clone());
         async move {
-            let hash = &entry.job.output_hash;
-            let read = data.read_range(&entry, hash, from, bytes).await;
+            let read = data.read_range(&entry, &hash, from, bytes).await;
             read.map(Bytes::from)
         }
     });

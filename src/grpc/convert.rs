@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{convert_outside::add_outside, convert_spec::wire_spec};
 use crate::{
-    api::{ClusterStatus, JobView, Reference, WatchEvent},
+    api::{ClusterStatus, JobView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
 };
 
@@ -149,6 +149,21 @@ pub fn wire_task(task: &Task) -> v1::Task {
         started_unix_ms: task.started_unix_ms,
         ended_unix_ms: task.ended_unix_ms,
         failures: failures.collect(),
+    }
+}
+
+/// A task with its attempts on the wire.
+pub fn wire_task_details(view: TaskView) -> v1::TaskDetails {
+    let attempts = view.attempts.into_iter().map(|attempt| v1::Attempt {
+        attempt: attempt.attempt,
+        node: attempt.node,
+        outcome: attempt.outcome.to_string(),
+        problem: attempt.problem.map(wire_problem),
+    });
+    v1::TaskDetails {
+        task: Some(wire_task(&view.task)),
+        attempts: attempts.collect(),
+        log: view.log,
     }
 }
 

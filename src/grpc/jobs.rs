@@ -9,7 +9,7 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{status, wire_event, wire_job, wire_reference, wire_task},
+    convert::{status, wire_event, wire_job, wire_reference, wire_task, wire_task_details},
     convert_outside::{wire_delivery, wire_webhook},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
@@ -17,7 +17,9 @@ use super::{
     listener::stream_end,
     places::api_of,
 };
-use crate::api::{Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TasksRequest};
+use crate::api::{
+    Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TaskRequest, TasksRequest,
+};
 
 /// The `Jobs` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -106,9 +108,13 @@ impl Jobs for JobsService {
             page_size,
             page_token,
             local,
+            states,
+            name,
         } = request.into_inner();
         let request = ListRequest {
             tenant,
+            states,
+            name,
             page_size,
             page_token,
             consistency: consistency(local),
@@ -145,6 +151,12 @@ impl Jobs for JobsService {
         let api = api_of(&request)?;
         let planned = api.replan(&request.into_inner().job).await;
         Ok(Response::new(wire_job(planned.map_err(status)?)))
+    }
+
+    async fn retry(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
+        let api = api_of(&request)?;
+        let retried = api.retry(&request.into_inner().job).await;
+        Ok(Response::new(wire_job(retried.map_err(status)?)))
     }
 
     async fn delete(&self, request: Request<v1::JobRef>) -> Result<Response<v1::Job>, Status> {
@@ -197,13 +209,45 @@ impl Jobs for JobsService {
         Ok(Response::new(wire_reference(reference.map_err(status)?)))
     }
 
+    async fn metadata(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::MetadataResponse>, Status> {
+        let api = api_of(&request)?;
+        let metadata = api.metadata(&request.into_inner().job).await;
+        let json = metadata.map_err(status)?;
+        Ok(Response::new(v1::MetadataResponse { json }))
+    }
+
+    async fn show_task(
+        &self,
+        request: Request<v1::TaskRef>,
+    ) -> Result<Response<v1::TaskDetails>, Status> {
+        let api = api_of(&request)?;
+        let v1::TaskRef { job, kind, number } = request.into_inner();
+        let view = api.task(&TaskRequest { job, kind, number }).await;
+        Ok(Response::new(wire_task_details(view.map_err(status)?)))
+    }
+
     async fn fetch(
         &self,
         request: Request<v1::FetchRequest>,
     ) -> Result<Response<Self::FetchStream>, Status> {
         let api = api_of(&request)?;
-        let v1::FetchRequest { job, offset } = request.into_inner();
-        let output = api.fetch(&job, offset).await.map_err(status)?;
+        let v1::FetchRequest {
+            job,
+            offset,
+            kind,
+            number,
+        } = request.into_inner();
+        let output = match kind.is_empty() {
+            true => api.fetch(&job, offset).await,
+            false => {
+                let part = TaskRequest { job, kind, number };
+                api.part(&part, offset).await
+            }
+        };
+        let output = output.map_err(status)?;
         output.parts.on_stall(stream_end());
         Ok(Response::new(Box::pin(wire_output(output))))
     }

@@ -97,11 +97,14 @@ pub fn web_services() -> axum::Router {
     })
 }
 
-fn for_any_client() -> (
+/// What clients ask, on whichever port.
+type ForClients = (
     SmallCalls<JobsServer<JobsService>>,
     SmallCalls<ClusterServer<ClusterService>>,
     SmallCalls<AccessServer<AccessService>>,
-) {
+);
+
+fn for_any_client() -> ForClients {
     let jobs = JobsServer::new(JobsService).max_decoding_message_size(MESSAGE_BYTES_MAX);
     (
         SmallCalls::new(jobs).but("Upload"),

@@ -6,16 +6,24 @@ use axum::{
     extract::{FromRequestParts, Path},
     http::request::Parts,
 };
-use reelraft_model::Problem;
+use reelraft_model::{Problem, TaskKind};
+use utoipa::{
+    IntoParams, PartialSchema,
+    openapi::{
+        ObjectBuilder, RefOr, Required, Schema, Type,
+        path::{Parameter, ParameterBuilder, ParameterIn},
+    },
+};
 
-use super::{refusal::Refusal, tails::Tails};
-use crate::api::{Access, Api};
+use super::{counts::Counts, refusal::Refusal, tails::Tails};
+use crate::api::{Access, Api, TaskRequest};
 
 /// What all requests share.
 #[derive(Clone)]
 pub struct Port {
     pub access: Access,
     pub tails: Arc<Tails>,
+    pub counts: Arc<Counts>,
 }
 
 /// What one request may use. It says what the caller may ask, so that no handler
@@ -23,6 +31,7 @@ pub struct Port {
 pub struct Faces {
     pub api: Api,
     pub tails: Arc<Tails>,
+    pub counts: Arc<Counts>,
 }
 
 impl FromRequestParts<Port> for Faces {
@@ -34,12 +43,12 @@ impl FromRequestParts<Port> for Faces {
             let cause = "nobody has let this request in";
             Problem::new("unauthenticated", cause, "ask another path")
         })?;
-        let tails = port.tails.clone();
-        Ok(Faces { api, tails })
+        let (tails, counts) = (port.tails.clone(), port.counts.clone());
+        Ok(Faces { api, tails, counts })
     }
 }
 
-/// The key or the tenant that a path names.
+/// The key, the tenant or the node that a path names.
 pub struct NamedInPath(pub String);
 
 impl FromRequestParts<Port> for NamedInPath {
@@ -55,6 +64,49 @@ impl FromRequestParts<Port> for NamedInPath {
 
 /// The job that a path names.
 pub struct JobId(pub String);
+
+/// Kinds of tasks, in the order of a job's life.
+const TASK_KINDS: [TaskKind; 5] = [
+    TaskKind::Analyze,
+    TaskKind::Audio,
+    TaskKind::Shard,
+    TaskKind::Extras,
+    TaskKind::Assemble,
+];
+
+/// The task that a path names.
+pub struct TaskId(pub TaskRequest);
+
+impl IntoParams for TaskId {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let kinds = TASK_KINDS.map(TaskKind::name);
+        let number = "Counts from 0; of audio it is the track, of assemble the node";
+        let part = |name: &str, schema: RefOr<Schema>| {
+            let part = ParameterBuilder::new().name(name).required(Required::True);
+            part.parameter_in(ParameterIn::Path).schema(Some(schema))
+        };
+        vec![
+            part("kind", text.enum_values(Some(kinds)).into()).build(),
+            part("number", u32::schema())
+                .description(Some(number))
+                .build(),
+        ]
+    }
+}
+
+impl FromRequestParts<Port> for TaskId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, port: &Port) -> Result<Self, Refusal> {
+        let path = Path::<(String, String, u32)>::from_request_parts(parts, port).await;
+        let path = path.map(|Path((job, kind, number))| TaskRequest { job, kind, number });
+        path.map(TaskId).map_err(|_| {
+            let cause = "the task in the path can't be read";
+            Refusal::bad_request(cause, "name it by its kind and its number, as in shard/3")
+        })
+    }
+}
 
 impl FromRequestParts<Port> for JobId {
     type Rejection = Refusal;

@@ -5,15 +5,18 @@ use axum::{
     http::{StatusCode, Uri},
     response::{IntoResponse, Response},
 };
-use reelraft_proto::documents::Status;
+use reelraft_proto::documents::{Node, Nodes, Status};
 
 use super::{
     documents::json,
-    faces::{Faces, Port},
+    faces::{Faces, NamedInPath, Port},
     refusal::Answer,
     request::known,
 };
-use crate::{api::Consistency, grpc::convert::wire_status};
+use crate::{
+    api::{Check, Consistency},
+    grpc::convert::{wire_node, wire_status},
+};
 
 /// Says that the process answers.
 #[utoipa::path(
@@ -33,30 +36,38 @@ pub async fn alive() -> &'static str {
     ),
 )]
 pub async fn ready(State(port): State<Port>) -> Response {
-    let status = port.access.operator().cluster_status(Consistency::Local);
-    let own = status
-        .nodes
-        .iter()
-        .find(|node| node.id == status.answered_by);
-    let checks = [
-        ("leader", status.leader.is_some(), "no leader is known"),
-        (
-            "encoders",
-            own.is_some_and(|node| !node.build.is_empty()),
-            "they are being tried, or can't be used",
-        ),
-    ];
+    let checks = port.access.operator().checks();
     let mut text = String::new();
-    for (name, good, why) in checks {
-        text += &match good {
-            true => format!("{name}: ok\n"),
-            false => format!("{name}: {why}\n"),
-        };
+    for Check { name, trouble } in &checks {
+        let found = trouble.unwrap_or("ok");
+        text += &format!("{name}: {found}\n");
     }
-    match checks.iter().all(|(_, good, _)| *good) {
+    match checks.iter().all(|check| check.trouble.is_none()) {
         true => (StatusCode::OK, text).into_response(),
         false => (StatusCode::SERVICE_UNAVAILABLE, text).into_response(),
     }
+}
+
+/// Lists the nodes.
+#[utoipa::path(
+    get, path = "/nodes", operation_id = "list_nodes", tag = "cluster",
+    responses((status = 200, description = "All of them", body = Nodes)),
+)]
+pub async fn nodes(faces: Faces, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let status = wire_status(faces.api.cluster_status(Consistency::Linearizable));
+    Ok(json(StatusCode::OK, &Nodes::from(&status)))
+}
+
+/// Shows a node.
+#[utoipa::path(
+    get, path = "/nodes/{id}", operation_id = "show_node", tag = "cluster",
+    responses((status = 200, description = "The node", body = Node)),
+)]
+pub async fn node(faces: Faces, NamedInPath(id): NamedInPath, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let node = wire_node(faces.api.node(&id)?);
+    Ok(json(StatusCode::OK, &Node::from(&node)))
 }
 
 /// Shows the nodes, and who leads.

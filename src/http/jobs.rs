@@ -7,7 +7,7 @@ use axum::{
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
-use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskList};
+use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskDetails, TaskList};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use super::{
     documents::{json, json_text},
     events,
-    faces::{Faces, JobId},
+    faces::{Faces, JobId, TaskId},
     refusal::{Answer, Refusal},
     request::{header_text, json_body, known, page_size, request_id},
     server::{Cut, Stopping},
@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     api::{Consistency, JobView, ListRequest, Page, SubmitRequest, TasksRequest},
-    grpc::convert::{wire_event, wire_job, wire_reference, wire_task},
+    grpc::convert::{wire_event, wire_job, wire_reference, wire_task, wire_task_details},
 };
 
 /// A job as a client asks for it.
@@ -126,15 +126,21 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
     get, path = "/jobs", operation_id = "list_jobs", tag = "jobs",
     params(
         ("tenant" = Option<String>, Query, description = "Of this tenant alone"),
+        ("state" = Option<String>, Query, description = "In this state, or in one of several with commas between them"),
+        ("name" = Option<String>, Query, description = "With this in the source's name, in whatever case"),
         ("page_size" = Option<u32>, Query, description = "At most so many; the default is 50"),
         ("page_token" = Option<String>, Query, description = "From an earlier page"),
     ),
     responses((status = 200, description = "A page of them", body = JobList)),
 )]
 pub async fn list(faces: Faces, uri: Uri) -> Answer {
-    let [tenant, size, page_token] = known(&uri, ["tenant", "page_size", "page_token"])?;
+    let names = ["tenant", "state", "name", "page_size", "page_token"];
+    let [tenant, states, name, size, page_token] = known(&uri, names)?;
+    let states = states.split(',').filter(|word| !word.is_empty());
     let request = ListRequest {
         tenant,
+        states: states.map(str::to_string).collect(),
+        name,
         page_size: page_size(&size)?,
         page_token,
         consistency: Consistency::Linearizable,
@@ -182,6 +188,17 @@ pub async fn cancel(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     job(faces.api.cancel(&id).await)
 }
 
+/// Tries a job again that failed or was cancelled, from its source, which is kept
+/// for a while.
+#[utoipa::path(
+    post, path = "/jobs/{id}/retry", operation_id = "retry_job", tag = "jobs",
+    responses((status = 200, description = "The job", body = Job), (status = 410)),
+)]
+pub async fn retry(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    job(faces.api.retry(&id).await)
+}
+
 /// Makes an unfinished job anew from its analysis.
 #[utoipa::path(
     post, path = "/jobs/{id}/replan", operation_id = "replan_job", tag = "jobs",
@@ -217,6 +234,44 @@ pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
         StatusCode::OK,
         &TaskList::new(&tasks, &next_page_token),
     ))
+}
+
+/// Shows a task with its attempts.
+#[utoipa::path(
+    get, path = "/jobs/{id}/tasks/{kind}/{number}", operation_id = "show_task", tag = "jobs",
+    params(TaskId),
+    responses((status = 200, description = "The task", body = TaskDetails)),
+)]
+pub async fn task(faces: Faces, TaskId(task): TaskId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let details = wire_task_details(faces.api.task(&task).await?);
+    Ok(json(StatusCode::OK, &TaskDetails::from(&details)))
+}
+
+/// Gives what is known of a task's attempts as text: why each failed, and what
+/// ffmpeg complained of in a part.
+#[utoipa::path(
+    get, path = "/jobs/{id}/tasks/{kind}/{number}/log", operation_id = "task_log", tag = "jobs",
+    params(TaskId),
+    responses((status = 200, description = "A line for each fact", body = String)),
+)]
+pub async fn log(faces: Faces, TaskId(task): TaskId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    Ok(faces.api.task(&task).await?.log.into_response())
+}
+
+/// Gives what ffprobe says of a job's source and of its output, in its own words.
+#[utoipa::path(
+    get, path = "/jobs/{id}/metadata", operation_id = "job_metadata", tag = "jobs",
+    responses(
+        (status = 200, description = "`source` and `output`, each null until it is known", body = Object),
+        (status = 409),
+        (status = 410),
+    ),
+)]
+pub async fn metadata(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    Ok(json_text(StatusCode::OK, faces.api.metadata(&id).await?))
 }
 
 /// Gives a finished job's proof, as it is stored.

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use crate::api::limits::EVENTS_MAX;
+use crate::{
+    api::limits::EVENTS_MAX,
+    data::limits::{CHUNK_BYTES, UPLOAD_WINDOW},
+};
 
 /// Connections at once: as many as may follow events for days, and 512 for all
 /// else. A connection holds some tens of KiB, and what streams over it is bounded
@@ -32,6 +35,13 @@ pub const JSON_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// How long a source's sender may send nothing.
 pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
+
+/// What is sent with a checksum is held until all of it has come: as much as an
+/// upload may hold.
+pub const CHECKED_BYTES_MAX: usize = UPLOAD_WINDOW * CHUNK_BYTES;
+
+/// How long it may take: a line of 1 Mbit/s brings as much within it.
+pub const CHECKED_TIME_MAX: Duration = Duration::from_secs(140);
 
 /// Uploads of which a part of a chunk is kept between two requests: at most so
 /// many MiB in all.

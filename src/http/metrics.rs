@@ -1,17 +1,20 @@
 //! What a node knows, in the text format of Prometheus. Jobs and tenants are no
-//! labels: there is no end to them.
+//! labels: there is no end to them. Counters count from the process's start.
 
-use std::fmt::Write;
+use std::{
+    fmt::Write,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use axum::{
     http::{HeaderValue, header},
     response::IntoResponse,
 };
 
-use super::{faces::Faces, refusal::Answer};
+use super::{counts::Counts, faces::Faces, refusal::Answer};
 use crate::{
     api::{Census, Consistency},
-    node::messages::NodeStatus,
+    node::{messages::NodeStatus, tally::Ran},
 };
 
 const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -19,7 +22,7 @@ const FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// One value of each node.
 type OfNode = (&'static str, &'static str, fn(&NodeStatus) -> u64);
 
-const OF_NODES: [OfNode; 6] = [
+const OF_NODES: [OfNode; 7] = [
     (
         "reelraft_node_up",
         "Whether the leader has heard of the node within its lease.",
@@ -44,9 +47,45 @@ const OF_NODES: [OfNode; 6] = [
         |node| node.disk_free_bytes,
     ),
     (
+        "reelraft_node_disk_total_bytes",
+        "Bytes of the disk where its data is.",
+        |node| node.disk_total_bytes,
+    ),
+    (
         "reelraft_node_applied_index",
         "The last log index in its table.",
         |node| node.applied_index,
+    ),
+];
+
+/// One value of the attempts of a kind and an outcome.
+type OfAttempts = (&'static str, &'static str, fn(&Ran) -> String);
+
+const OF_ATTEMPTS: [OfAttempts; 5] = [
+    (
+        "reelraft_attempts_total",
+        "Attempts that ran on this node and ended.",
+        |ran| ran.attempts.to_string(),
+    ),
+    (
+        "reelraft_attempt_seconds_total",
+        "Wall time of these attempts.",
+        |ran| seconds(ran.time),
+    ),
+    (
+        "reelraft_attempt_frames_total",
+        "Frames that these attempts gave; packets of audio.",
+        |ran| ran.frames.to_string(),
+    ),
+    (
+        "reelraft_attempt_read_bytes_total",
+        "Bytes of sources that these attempts read.",
+        |ran| ran.bytes_in.to_string(),
+    ),
+    (
+        "reelraft_attempt_written_bytes_total",
+        "Bytes of results that these attempts gave.",
+        |ran| ran.bytes_out.to_string(),
     ),
 ];
 
@@ -57,21 +96,53 @@ const OF_NODES: [OfNode; 6] = [
 )]
 pub async fn get(faces: Faces) -> Answer {
     let census = faces.api.census(Consistency::Linearizable)?;
-    let mut response = text(&census).into_response();
+    let mut response = text(&census, &faces.counts).into_response();
     let format = HeaderValue::from_static(FORMAT);
     response.headers_mut().insert(header::CONTENT_TYPE, format);
     Ok(response)
 }
 
-fn text(census: &Census) -> String {
-    let mut text = String::new();
+fn text(census: &Census, counts: &Counts) -> String {
+    let mut page = Page::default();
+    of_this_node(&mut page, census);
+    page.family("reelraft_jobs", "gauge", "Jobs in the table by state.");
+    for (state, count) in &census.jobs {
+        page.line(format_args!(
+            "reelraft_jobs{{state=\"{}\"}} {count}",
+            state.name()
+        ));
+    }
+    for (name, help, value) in OF_NODES {
+        page.family(name, "gauge", help);
+        for node in &census.status.nodes {
+            let (id, value) = (node.id, value(node));
+            page.line(format_args!("{name}{{node=\"{id}\"}} {value}"));
+        }
+    }
+    for (name, help, value) in OF_ATTEMPTS {
+        page.family(name, "counter", help);
+        for ((kind, outcome), ran) in &census.counts.ran {
+            let (kind, value) = (kind.name(), value(ran));
+            page.line(format_args!(
+                "{name}{{kind=\"{kind}\",outcome=\"{outcome}\"}} {value}"
+            ));
+        }
+    }
+    of_requests(&mut page, counts);
+    page.0
+}
+
+fn of_this_node(page: &mut Page, census: &Census) {
     let status = &census.status;
-    let here = status.answered_by;
-    let gauges = [
+    let progress = &census.progress;
+    let lag = progress
+        .committed_index
+        .saturating_sub(progress.applied_index);
+    for (name, help, value) in [
         (
             "reelraft_leader",
             "Whether this node leads.",
-            u64::from(status.leader == Some(here)),
+            u64::from(status.leader == Some(status.answered_by)),
         ),
         (
             "reelraft_leader_known",
@@ -80,9 +151,24 @@ fn text(census: &Census) -> String {
         ),
         ("reelraft_term", "The present term of Raft.", status.term),
         (
+            "reelraft_log_last_index",
+            "The last index in this node's log.",
+            progress.last_index,
+        ),
+        (
+            "reelraft_committed_index",
+            "The last log index that this node knows is committed.",
+            progress.committed_index,
+        ),
+        (
             "reelraft_applied_index",
             "The last log index in this node's table.",
-            status.applied_index,
+            progress.applied_index,
+        ),
+        (
+            "reelraft_apply_lag_entries",
+            "Entries that are committed and not in this node's table yet.",
+            lag,
         ),
         (
             "reelraft_election_timeout_milliseconds",
@@ -99,35 +185,58 @@ fn text(census: &Census) -> String {
             "Tasks of all jobs that run.",
             census.tasks_running,
         ),
-    ];
-    for (name, help, value) in gauges {
-        head(&mut text, name, help);
-        line(&mut text, format_args!("{name} {value}"));
+    ] {
+        page.family(name, "gauge", help);
+        page.line(format_args!("{name} {value}"));
     }
-    let name = "reelraft_jobs";
-    head(&mut text, name, "Jobs in the table by state.");
-    for (state, count) in &census.jobs {
-        let state = state.name();
-        line(
-            &mut text,
-            format_args!("{name}{{state=\"{state}\"}} {count}"),
-        );
-    }
-    for (name, help, value) in OF_NODES {
-        head(&mut text, name, help);
-        for node in &status.nodes {
-            let (id, value) = (node.id, value(node));
-            line(&mut text, format_args!("{name}{{node=\"{id}\"}} {value}"));
-        }
-    }
-    text
+    let name = "reelraft_elections_total";
+    page.family(name, "counter", "Leaders that this node has seen elected.");
+    page.line(format_args!("{name} {}", census.counts.elections));
+    let name = "process_start_time_seconds";
+    page.family(name, "gauge", "When this process began, since 1970.");
+    let since = census.counts.since.duration_since(UNIX_EPOCH);
+    page.line(format_args!(
+        "{name} {}",
+        seconds(since.unwrap_or_default())
+    ));
 }
 
-fn head(text: &mut String, name: &str, help: &str) {
-    line(text, format_args!("# HELP {name} {help}"));
-    line(text, format_args!("# TYPE {name} gauge"));
+fn of_requests(page: &mut Page, counts: &Counts) {
+    let counts = counts.all();
+    let name = "reelraft_http_requests_total";
+    page.family(name, "counter", "Requests to this port that were answered.");
+    for ((route, method, status), count) in &counts {
+        let requests = count.requests;
+        page.line(format_args!(
+            "{name}{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}} {requests}"
+        ));
+    }
+    let name = "reelraft_http_request_seconds_total";
+    let help = "Time until their answers began, uploads included.";
+    page.family(name, "counter", help);
+    for ((route, method, status), count) in &counts {
+        let time = seconds(count.time);
+        page.line(format_args!(
+            "{name}{{route=\"{route}\",method=\"{method}\",status=\"{status}\"}} {time}"
+        ));
+    }
 }
 
-fn line(text: &mut String, written: std::fmt::Arguments<'_>) {
-    writeln!(text, "{written}").expect("a text takes all that is written");
+/// Seconds with thousandths.
+fn seconds(time: Duration) -> String {
+    format!("{}.{:03}", time.as_secs(), time.subsec_millis())
+}
+
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.line(format_args!("# HELP {name} {help}"));
+        self.line(format_args!("# TYPE {name} {kind}"));
+    }
+
+    fn line(&mut self, written: std::fmt::Arguments<'_>) {
+        writeln!(self.0, "{written}").expect("a text takes all that is written");
+    }
 }

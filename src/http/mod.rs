@@ -9,6 +9,8 @@
 //! ```
 
 mod access;
+mod checksum;
+mod counts;
 mod documents;
 mod events;
 mod faces;

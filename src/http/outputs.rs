@@ -11,13 +11,14 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reelraft_model::{Job, Problem};
 
 use super::{
-    faces::{Faces, JobId},
+    faces::{Faces, JobId, TaskId},
     openapi::Binary,
     ranges::{Wanted, wanted},
     refusal::{Answer, Refusal},
     request::{header_text, known},
     server::Cut,
 };
+use crate::api::Outgoing;
 
 /// What may stand as it is in an extended header value (RFC 8187).
 const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
@@ -54,6 +55,48 @@ pub async fn get(
     answer(&faces, &job, cut, &method, &headers).await
 }
 
+/// Gives a part's bytes while its job runs, or a range of them.
+#[utoipa::path(
+    method(get, head), path = "/jobs/{id}/tasks/{kind}/{number}/output", operation_id = "task_output",
+    tag = "jobs",
+    params(
+        TaskId,
+        ("Range" = Option<String>, Header, description = "`bytes=FROM-TO`, one range"),
+        ("If-Range" = Option<String>, Header, description = "An entity tag: of another part, all is given"),
+        ("If-None-Match" = Option<String>, Header, description = "Entity tags that the client has"),
+    ),
+    responses(
+        (status = 200, description = "The whole part", body = Binary, content_type = "application/octet-stream",
+         headers(("ETag" = String, description = "Hash of the whole part, in quotes"), ("Accept-Ranges" = String), ("Content-Disposition" = String))),
+        (status = 206, description = "The range", body = Binary, content_type = "application/octet-stream",
+         headers(("ETag" = String), ("Content-Range" = String), ("Content-Disposition" = String))),
+        (status = 304, description = "The client has it"),
+        (status = 409),
+        (status = 410),
+        (status = 416),
+    ),
+)]
+pub async fn part(
+    faces: Faces,
+    TaskId(request): TaskId,
+    cut: Cut,
+    method: Method,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Answer {
+    let [] = known(&uri, [])?;
+    let task = faces.api.finished_part(&request).await?;
+    let name = format!("{}-{}-{}", request.job, request.kind, request.number);
+    let file = Stored {
+        total: task.bytes_out,
+        tag: format!("\"{}\"", task.hash),
+        kind: "application/octet-stream",
+        disposition: format!("attachment; filename=\"{name}\""),
+    };
+    let parts = async |from| Ok(faces.api.part(&request, from).await?.parts);
+    give(file, parts, cut, &method, &headers).await
+}
+
 /// A finished job's file, or the part of it that the headers ask for.
 pub async fn answer(
     faces: &Faces,
@@ -62,16 +105,37 @@ pub async fn answer(
     method: &Method,
     headers: &HeaderMap,
 ) -> Answer {
-    let total = job.output_bytes;
-    let tag = format!("\"{}\"", job.output_hash);
+    let parts = async |from| Ok(faces.api.fetch(&job.id, from).await?.parts);
+    give(Stored::output(job), parts, cut, method, headers).await
+}
+
+/// A file that is kept, as it is told of.
+struct Stored {
+    total: u64,
+    /// Its hash as an entity tag.
+    tag: String,
+    kind: &'static str,
+    disposition: String,
+}
+
+/// A file, or the part of it that the headers ask for; `parts` gives its bytes
+/// from an offset on.
+async fn give(
+    file: Stored,
+    parts: impl AsyncFnOnce(u64) -> Result<Outgoing<Bytes>, Problem>,
+    cut: Cut,
+    method: &Method,
+    headers: &HeaderMap,
+) -> Answer {
+    let Stored { total, ref tag, .. } = file;
     let mut response = Response::new(Body::empty());
-    describe(job, &tag, response.headers_mut());
-    if header_text(headers, "if-none-match")?.is_some_and(|known| names(known, &tag)) {
+    file.describe(response.headers_mut());
+    if header_text(headers, "if-none-match")?.is_some_and(|known| names(known, tag)) {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
     // A range of another file than the client has begun with is of no use.
-    let same = header_text(headers, "if-range")?.is_none_or(|known| known.trim() == tag);
+    let same = header_text(headers, "if-range")?.is_none_or(|known| known.trim() == *tag);
     let range = header_text(headers, "range")?.filter(|_| same && method == Method::GET);
     let (from, to) = match wanted(range, total) {
         Wanted::Whole => (0, total),
@@ -83,7 +147,7 @@ pub async fn answer(
             (from, to)
         }
         Wanted::Nothing => {
-            let cause = format!("the output has {total} bytes, and none of them was asked for");
+            let cause = format!("the file has {total} bytes, and none of them was asked for");
             let problem = Problem::new("past-the-end", cause, "ask for a range within it");
             let mut response = Refusal(problem).into_response();
             let place = format!("bytes */{total}");
@@ -94,7 +158,7 @@ pub async fn answer(
     let length = (to - from).to_string();
     insert(response.headers_mut(), header::CONTENT_LENGTH, &length);
     if method == Method::GET {
-        let parts = faces.api.fetch(&job.id, from).await?.parts;
+        let parts = parts(from).await?;
         parts.on_stall(move || cut.cut());
         *response.body_mut() = Body::from_stream(first_bytes(parts, to - from));
     }
@@ -107,36 +171,48 @@ fn names(list: &str, tag: &str) -> bool {
     tags.any(|given| given == "*" || given.trim_start_matches("W/") == tag)
 }
 
-fn describe(job: &Job, tag: &str, headers: &mut HeaderMap) {
-    let container = job.spec.container().name();
-    let kind = match container {
-        "mp4" => "video/mp4",
-        "mkv" => "video/matroska",
-        "webm" => "video/webm",
-        "mov" => "video/quicktime",
-        "m4a" => "audio/mp4",
-        "opus" => "audio/ogg",
-        "flac" => "audio/flac",
-        _ => "application/octet-stream",
-    };
-    let stem = job.source_name.rsplit_once('.');
-    let stem = stem.map_or(job.source_name.as_str(), |(stem, _)| stem);
-    let stem = match stem {
-        "" => "output".to_string(),
-        // No part of a path.
-        stem => stem.replace(['/', '\\'], "_"),
-    };
-    let name = utf8_percent_encode(&stem, &NAME_LETTERS);
-    let disposition =
-        format!("attachment; filename=\"output.{container}\"; filename*=UTF-8''{name}.{container}");
-    for (header, value) in [
-        (header::CONTENT_TYPE, kind),
-        (header::CONTENT_DISPOSITION, &disposition),
-        (header::ETAG, tag),
-        (header::ACCEPT_RANGES, "bytes"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    ] {
-        insert(headers, header, value);
+impl Stored {
+    fn output(job: &Job) -> Self {
+        let container = job.spec.container().name();
+        let kind = match container {
+            "mp4" => "video/mp4",
+            "mkv" => "video/matroska",
+            "webm" => "video/webm",
+            "mov" => "video/quicktime",
+            "m4a" => "audio/mp4",
+            "opus" => "audio/ogg",
+            "flac" => "audio/flac",
+            _ => "application/octet-stream",
+        };
+        let stem = job.source_name.rsplit_once('.');
+        let stem = stem.map_or(job.source_name.as_str(), |(stem, _)| stem);
+        let stem = match stem {
+            "" => "output".to_string(),
+            // No part of a path.
+            stem => stem.replace(['/', '\\'], "_"),
+        };
+        let name = utf8_percent_encode(&stem, &NAME_LETTERS);
+        let disposition = format!(
+            "attachment; filename=\"output.{container}\"; filename*=UTF-8''{name}.{container}"
+        );
+        Stored {
+            total: job.output_bytes,
+            tag: format!("\"{}\"", job.output_hash),
+            kind,
+            disposition,
+        }
+    }
+
+    fn describe(&self, headers: &mut HeaderMap) {
+        for (header, value) in [
+            (header::CONTENT_TYPE, self.kind),
+            (header::CONTENT_DISPOSITION, &self.disposition),
+            (header::ETAG, &self.tag),
+            (header::ACCEPT_RANGES, "bytes"),
+            (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        ] {
+            insert(headers, header, value);
+        }
     }
 }
 

@@ -13,12 +13,16 @@ pub enum Wanted {
     Nothing,
 }
 
-/// What a `Range` header wants of a file of `total` bytes. What can't be read,
-/// and several ranges, mean the whole file, as the RFC allows.
+/// What a `Range` header wants of a file of `total` bytes. Another unit and
+/// several ranges mean the whole file, and what can't be read nothing that is
+/// there, as the RFC allows.
 pub fn wanted(header: Option<&str>, total: u64) -> Wanted {
     let spec = header.and_then(|header| header.trim().strip_prefix("bytes="));
-    let Some((first, last)) = spec.and_then(|spec| spec.trim().split_once('-')) else {
+    let Some(spec) = spec.filter(|spec| !spec.contains(',')) else {
         return Wanted::Whole;
+    };
+    let Some((first, last)) = spec.trim().split_once('-') else {
+        return Wanted::Nothing;
     };
     let number = |text: &str| -> Option<u64> {
         let plain = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -27,17 +31,16 @@ pub fn wanted(header: Option<&str>, total: u64) -> Wanted {
     };
     let (from, to) = match (first.trim(), last.trim()) {
         ("", last) => match number(last) {
-            None => return Wanted::Whole,
-            Some(0) => return Wanted::Nothing,
+            None | Some(0) => return Wanted::Nothing,
             Some(bytes) => (total.saturating_sub(bytes), total),
         },
         (first, "") => match number(first) {
-            None => return Wanted::Whole,
+            None => return Wanted::Nothing,
             Some(from) => (from, total),
         },
         (first, last) => match (number(first), number(last)) {
             (Some(from), Some(last)) if from <= last => (from, last.saturating_add(1).min(total)),
-            _ => return Wanted::Whole,
+            _ => return Wanted::Nothing,
         },
     };
     match from < to {
@@ -62,13 +65,13 @@ mod tests {
             ("bytes=100-", Wanted::Nothing),
             ("bytes=-0", Wanted::Nothing),
             ("bytes=99999999999999999999999-", Wanted::Nothing),
-            ("bytes=9-0", Wanted::Whole),
+            ("bytes=9-0", Wanted::Nothing),
+            ("bytes=+1-2", Wanted::Nothing),
+            ("bytes=", Wanted::Nothing),
+            ("bytes=-", Wanted::Nothing),
+            ("bytes=a-b", Wanted::Nothing),
             ("bytes=0-1,5-6", Wanted::Whole),
-            ("bytes=+1-2", Wanted::Whole),
             ("lines=1-2", Wanted::Whole),
-            ("bytes=", Wanted::Whole),
-            ("bytes=-", Wanted::Whole),
-            ("bytes=a-b", Wanted::Whole),
         ] {
             assert_eq!(wanted(Some(header), 100), found, "{header}");
         }

@@ -17,7 +17,7 @@ use utoipa_axum::{
 };
 
 use super::{
-    access,
+    access, counts,
     documents::json_text,
     events,
     faces::Port,
@@ -41,7 +41,12 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(jobs::show, jobs::delete)))
         .routes(on(routes!(jobs::cancel)))
         .routes(on(routes!(jobs::replan)))
+        .routes(on(routes!(jobs::retry)))
         .routes(on(routes!(jobs::tasks)))
+        .routes(on(routes!(jobs::task)))
+        .routes(on(routes!(jobs::log)))
+        .routes(on(routes!(outputs::part)))
+        .routes(on(routes!(jobs::metadata)))
         .routes(on(routes!(jobs::proof)))
         .routes(on(routes!(jobs::reference)))
         .routes(on(routes!(jobs::follow)))
@@ -55,6 +60,8 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(keys::revoke)))
         .routes(on(routes!(keys::show_tenant, keys::set_quota)))
         .routes(on(routes!(health::cluster)))
+        .routes(on(routes!(health::nodes)))
+        .routes(on(routes!(health::node)))
         .routes(on(routes!(events::follow)))
         .routes(on(routes!(described)))
 }
@@ -86,6 +93,7 @@ pub fn router(port: Port, calls: Router) -> Router {
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
         .fallback(no_such_path)
+        .layer(middleware::from_fn_with_state(port.clone(), counts::count))
         .with_state(port)
         .merge(calls)
 }

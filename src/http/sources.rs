@@ -98,25 +98,6 @@ pub async fn whole(api: &Api, job: &str, body: Body, total: u64) -> Result<(), P
     }
 }
 
-/// How many bytes of a job's source are safe, from its beginning on.
-///
-/// # Errors
-/// What the upload engine refuses.
-pub async fn reached(api: &Api, job: &str, total: u64) -> Result<u64, Problem> {
-    let (_hold, mut replies) = open(api, job).await?;
-    while let Some(reply) = replies.next().await {
-        match reply? {
-            UploadReply::Ask { numbers } => {
-                let first = numbers.first().copied().unwrap_or_default();
-                return Ok((first * CHUNK_BYTES as u64).min(total));
-            }
-            UploadReply::Sealed { .. } => return Ok(total),
-            UploadReply::Plan { .. } | UploadReply::Acked { .. } => {}
-        }
-    }
-    Err(lost("the upload ended without an answer"))
-}
-
 type Requests = mpsc::Sender<Result<UploadRequest, BrokenOff>>;
 
 async fn open(
@@ -150,9 +131,11 @@ pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<
     let (requests, mut replies) = open(api, job).await?;
     let mut asked: VecDeque<u64> = VecDeque::new();
     let mut ended = false;
+    let mut broken = None;
     loop {
+        // However the body ended: what came of it before that is kept.
         if ended && source.unsafe_chunks.is_empty() {
-            return Ok(None);
+            return broken.map_or(Ok(None), Err);
         }
         let wanted = asked.front().copied().filter(|_| !ended);
         // Replies are taken while the body is read: an engine that finds nobody
@@ -163,9 +146,16 @@ pub async fn append(api: &Api, job: &str, source: &mut Source) -> Result<Option<
                 reply.ok_or_else(|| lost("the upload ended without an answer"))??
             }
             chunk = source.chunk(wanted.unwrap_or_default()), if wanted.is_some() => {
-                let Some(data) = chunk? else {
-                    ended = true;
-                    continue;
+                let data = match chunk {
+                    Ok(Some(data)) => data,
+                    Ok(None) => {
+                        ended = true;
+                        continue;
+                    }
+                    Err(problem) => {
+                        (ended, broken) = (true, Some(problem));
+                        continue;
+                    }
                 };
                 let number = wanted.unwrap_or_default();
                 asked.pop_front();
@@ -211,6 +201,8 @@ pub struct Source {
     next: u64,
     /// Where what is safe must end before the body begins; none: anywhere.
     begins: Option<u64>,
+    /// The first chunk that was asked for of a body which begins somewhere.
+    safe: u64,
     /// Hashes of chunks that were safe before, by number.
     known: BTreeMap<u64, String>,
     /// Chunks that were given and are not safe yet: a home that fails has them
@@ -230,6 +222,7 @@ impl Source {
             buffer: BytesMut::new(),
             next: 0,
             begins: None,
+            safe: 0,
             known: BTreeMap::new(),
             unsafe_chunks: BTreeMap::new(),
             root: blake3::Hasher::new(),
@@ -246,27 +239,32 @@ impl Source {
         source
     }
 
-    /// Where the next chunk begins.
+    /// Where the next chunk begins that is not safe.
     pub fn at(&self) -> u64 {
-        (self.next * CHUNK_BYTES as u64).min(self.total)
+        (self.next.max(self.safe) * CHUNK_BYTES as u64).min(self.total)
     }
 
-    /// What came after the last whole chunk.
+    /// What came after the last whole chunk; nothing where that was safe before.
     pub fn rest(&self) -> &[u8] {
-        &self.buffer
+        match self.next < self.safe {
+            true => &[],
+            false => &self.buffer,
+        }
     }
 
-    /// Compares the first chunk that is asked for with where the body begins.
+    /// Compares the first chunk that is asked for with where the body begins: it
+    /// may repeat what has become safe meanwhile, and leaves nothing out.
     fn check_begin(&mut self, first: Option<&u64>) -> Result<(), Problem> {
         let begins = self.begins.take();
-        match (begins, first) {
-            (Some(begins), Some(first)) if begins != *first => {
+        if let (Some(begins), Some(&first)) = (begins, first) {
+            self.safe = first;
+            if begins > first {
                 let safe = first * CHUNK_BYTES as u64;
-                let cause = format!("{safe} bytes are safe, and the body begins elsewhere");
-                Err(wrong_offset(cause))
+                let cause = format!("{safe} bytes are safe, and the body begins beyond");
+                return Err(wrong_offset(cause));
             }
-            _ => Ok(()),
         }
+        Ok(())
     }
 
     /// A chunk that was asked for; none if the body ends before it does. Those
@@ -380,6 +378,20 @@ mod tests {
             elsewhere.check_begin(Some(&0)).unwrap_err().kind,
             "wrong-offset"
         );
+    }
+
+    #[tokio::test]
+    async fn a_body_may_repeat_what_became_safe_meanwhile() {
+        let total = 3 * CHUNK_BYTES as u64;
+        let mut source = Source::after(0, b"", body(CHUNK_BYTES + 10), total);
+        assert!(source.check_begin(Some(&1)).is_ok());
+        assert_eq!(length(&mut source, 1).await, None);
+        assert_eq!((source.at(), source.rest().len()), (CHUNK_BYTES as u64, 10));
+        let mut short = Source::after(0, b"", body(10), total);
+        assert!(short.check_begin(Some(&2)).is_ok());
+        assert_eq!(length(&mut short, 2).await, None);
+        let reached = (short.at(), short.rest().len());
+        assert_eq!(reached, (2 * CHUNK_BYTES as u64, 0));
     }
 
     #[tokio::test]

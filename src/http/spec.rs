@@ -32,15 +32,17 @@ pub static OPTIONS: LazyLock<Command> = LazyLock::new(|| {
 pub fn from_pairs(
     pairs: impl IntoIterator<Item = (String, String)>,
 ) -> Result<SpecRequest, Refusal> {
-    let values = pairs.into_iter().map(|(name, text)| {
-        let value = match (takes_value(&name), text.as_str()) {
-            (Some(false), "" | "true" | "1") => Value::Bool(true),
-            (Some(false), "false" | "0") => Value::Bool(false),
+    let mut arguments = Vec::new();
+    for (name, text) in pairs {
+        let option = Named::find(name)?;
+        let value = match (option.takes_value, text.as_str()) {
+            (false, "" | "true" | "1") => Value::Bool(true),
+            (false, "false" | "0") => Value::Bool(false),
             _ => Value::String(text),
         };
-        (name, value)
-    });
-    from_values(values)
+        arguments.extend(option.argument(&value)?);
+    }
+    parsed(arguments)
 }
 
 /// The options of a JSON object: numbers, texts, booleans and lists; `null` is
@@ -53,18 +55,13 @@ pub fn from_values(
 ) -> Result<SpecRequest, Refusal> {
     let mut arguments = Vec::new();
     for (name, value) in values {
-        let takes_value = takes_value(&name).ok_or_else(|| unknown(&name))?;
-        let flag = format!("--{}", name.replace('_', "-"));
-        match (takes_value, value) {
-            (_, Value::Null) | (false, Value::Bool(false)) => {}
-            (false, Value::Bool(true)) => arguments.push(flag),
-            (true, value) => {
-                let text = text_of(&value).ok_or_else(|| wrong_type(&name))?;
-                arguments.push(format!("{flag}={text}"));
-            }
-            (false, _) => return Err(wrong_type(&name)),
-        }
+        arguments.extend(Named::find(name)?.argument(&value)?);
     }
+    parsed(arguments)
+}
+
+/// What the command line's parser makes of its arguments.
+fn parsed(arguments: Vec<String>) -> Result<SpecRequest, Refusal> {
     let parsed = OPTIONS
         .clone()
         .try_get_matches_from(arguments)
@@ -75,13 +72,44 @@ pub fn from_values(
     Ok(spec_request(spec))
 }
 
-/// Whether an option takes a value; `None` if there is none of that name.
-fn takes_value(name: &str) -> Option<bool> {
-    let long = name.replace('_', "-");
-    let mut options = OPTIONS.get_arguments();
-    options
-        .find(|option| option.get_long() == Some(&long))
-        .map(|option| option.get_action().takes_values())
+/// An option that there is.
+struct Named {
+    /// As it was given.
+    name: String,
+    /// As the command line has it, without the hyphens before it.
+    long: String,
+    takes_value: bool,
+}
+
+impl Named {
+    fn find(name: String) -> Result<Self, Refusal> {
+        let long = name.replace('_', "-");
+        let mut options = OPTIONS.get_arguments();
+        let found = options.find(|option| option.get_long() == Some(&long));
+        match found.map(|option| option.get_action().takes_values()) {
+            Some(takes_value) => Ok(Named {
+                name,
+                long,
+                takes_value,
+            }),
+            None => Err(unknown(&name)),
+        }
+    }
+
+    /// The option with a value as the command line has it; none where that is as
+    /// good as leaving it out.
+    fn argument(&self, value: &Value) -> Result<Option<String>, Refusal> {
+        let flag = format!("--{}", self.long);
+        match (self.takes_value, value) {
+            (_, Value::Null) | (false, Value::Bool(false)) => Ok(None),
+            (false, Value::Bool(true)) => Ok(Some(flag)),
+            (true, value) => match text_of(value) {
+                Some(text) => Ok(Some(format!("{flag}={text}"))),
+                None => Err(wrong_type(&self.name)),
+            },
+            (false, _) => Err(wrong_type(&self.name)),
+        }
+    }
 }
 
 fn text_of(value: &Value) -> Option<String> {
@@ -108,8 +136,7 @@ fn bad_spec(cause: String) -> Refusal {
 }
 
 fn unknown(name: &str) -> Refusal {
-    let command = Options::command();
-    let names = command
+    let names = OPTIONS
         .get_arguments()
         .filter_map(|option| option.get_long());
     let nearest = names.min_by_key(|known| strsim::levenshtein(known, &name.replace('_', "-")));

@@ -1,5 +1,5 @@
-//! Resumable uploads by tus 1.0 (tus.io/protocols/resumable-upload): creation
-//! and termination. An upload is a job, under the job's id; its offset is what
+//! Resumable uploads by tus 1.0 (tus.io/protocols/resumable-upload): creation,
+//! termination and checksum. An upload is a job, under the job's id; its offset is what
 //! is safe on all homes, so that it survives any node.
 
 use axum::{
@@ -10,13 +10,14 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use base64::{Engine, prelude::BASE64_STANDARD};
-use reelraft_model::{Job, JobState, Problem, limits::SOURCE_BYTES_MAX};
+use reelraft_model::{JobState, Problem, limits::SOURCE_BYTES_MAX};
 use utoipa::{
     PartialSchema,
     openapi::{ObjectBuilder, RefOr, Schema, Type},
 };
 
 use super::{
+    checksum,
     faces::{Faces, JobId},
     openapi::Binary,
     refusal::{Answer, Refusal},
@@ -25,10 +26,7 @@ use super::{
     spec,
     spec_schema::SpecOptions,
 };
-use crate::{
-    api::{Consistency, SubmitRequest},
-    data::limits::CHUNK_BYTES,
-};
+use crate::{api::SubmitRequest, data::limits::CHUNK_BYTES};
 
 const VERSION: &str = "1.0.0";
 
@@ -42,7 +40,7 @@ impl PartialSchema for Version {
     }
 }
 
-const EXTENSIONS: &str = "creation,termination";
+const EXTENSIONS: &str = "creation,termination,checksum";
 const OFFSET_TYPE: &str = "application/offset+octet-stream";
 
 const UPLOAD_OFFSET: HeaderName = HeaderName::from_static("upload-offset");
@@ -52,7 +50,8 @@ const UPLOAD_LENGTH: HeaderName = HeaderName::from_static("upload-length");
 #[utoipa::path(
     options, path = "/uploads", operation_id = "describe_uploads", tag = "uploads",
     responses((status = 204, description = "The headers say it",
-        headers(("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64)))),
+        headers(("Tus-Version" = String), ("Tus-Extension" = String), ("Tus-Max-Size" = u64),
+            ("Tus-Checksum-Algorithm" = String)))),
 )]
 pub async fn describe() -> StatusCode {
     StatusCode::NO_CONTENT
@@ -66,6 +65,7 @@ pub async fn sign(request: Request, next: Next) -> Response {
         ("tus-version", VERSION.to_string()),
         ("tus-extension", EXTENSIONS.to_string()),
         ("tus-max-size", SOURCE_BYTES_MAX.to_string()),
+        ("tus-checksum-algorithm", checksum::ALGORITHMS.to_string()),
     ] {
         insert(&mut response, HeaderName::from_static(name), &value);
     }
@@ -130,12 +130,8 @@ pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
 )]
 pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
-    let job = upload_of(&faces, &id).await?;
+    let (job, at) = faces.api.uploaded(&id).await?;
     let total = job.source_bytes;
-    let at = match job.state() {
-        JobState::Uploading => sources::reached(&faces.api, &id, total).await?,
-        _ => total,
-    };
     let offset = at + faces.tails.after(&id, at).len() as u64;
     let mut response = StatusCode::OK.into_response();
     insert(&mut response, UPLOAD_OFFSET, &offset.to_string());
@@ -150,6 +146,7 @@ pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answe
     params(
         ("Tus-Resumable" = inline(Version), Header),
         ("Upload-Offset" = u64, Header, description = "Where the body begins"),
+        ("Upload-Checksum" = Option<String>, Header, description = "`sha1` or `sha256`, a space, and the body's sum in base64"),
     ),
     request_body(content = Binary, content_type = "application/offset+octet-stream"),
     responses(
@@ -157,6 +154,7 @@ pub async fn offset(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answe
         (status = 410),
         (status = 412),
         (status = 415),
+        (status = 460),
     ),
 )]
 pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Body) -> Answer {
@@ -170,21 +168,26 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
     }
     let offset = number(&headers, UPLOAD_OFFSET)?
         .ok_or_else(|| Refusal::bad_request("no Upload-Offset", "say where the body begins"))?;
-    let total = upload_of(&faces, &id).await?.source_bytes;
+    let wanted = checksum::wanted(&headers)?;
+    let (job, at) = faces.api.uploaded(&id).await?;
+    let total = job.source_bytes;
     let length = content_length(&headers)?.unwrap_or(0);
     if offset.saturating_add(length) > total {
         let cause = format!("the body would end beyond the {total} bytes");
         let hint = "send what is missing and no more";
         return Err(Refusal(Problem::new("too-large", cause, hint)));
     }
-    let chunk = CHUNK_BYTES as u64;
-    let (chunks, beyond) = (offset / chunk, offset % chunk);
-    let rest = faces.tails.after(&id, chunks * chunk);
-    if offset < total && rest.len() as u64 != beyond {
-        let cause = format!("{} bytes are there, and not {offset}", offset - beyond);
+    let rest = faces.tails.after(&id, at);
+    let there = at + rest.len() as u64;
+    if offset != there {
+        let cause = format!("{there} bytes are there, and not {offset}");
         return Err(Refusal(sources::wrong_offset(cause)));
     }
-    let mut source = Source::after(chunks, &rest, body, total);
+    let body = match wanted {
+        Some(wanted) => wanted.check(&faces.api, body, length).await?,
+        None => body,
+    };
+    let mut source = Source::after(at / CHUNK_BYTES as u64, &rest, body, total);
     let sealed = sources::append(&faces.api, &id, &mut source).await?;
     let offset = match sealed {
         // All of it was there before.
@@ -213,7 +216,7 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
 )]
 pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
-    let job = upload_of(&faces, &id).await?;
+    let (job, _) = faces.api.uploaded(&id).await?;
     if job.state() != JobState::Uploading {
         let cause = format!("job {id} is {}: its upload is whole", job.state().name());
         let hint = "delete the job itself, at /api/v1/jobs";
@@ -222,23 +225,6 @@ pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> An
     faces.api.delete(&id).await?;
     faces.tails.keep(&id, 0, b"");
     Ok(StatusCode::NO_CONTENT.into_response())
-}
-
-/// The job of an upload that goes on or is whole.
-///
-/// # Errors
-/// `not-kept` of one that ended before it was whole: a client begins anew.
-async fn upload_of(faces: &Faces, id: &str) -> Result<Job, Refusal> {
-    let job = faces.api.job(id, Consistency::Linearizable).await?.job;
-    if job.state().ended() && job.source_root.is_empty() {
-        let cause = format!(
-            "job {id} is {}, and its upload was not whole",
-            job.state().name()
-        );
-        let hint = "begin another upload";
-        return Err(Refusal(Problem::new("not-kept", cause, hint)));
-    }
-    Ok(job)
 }
 
 fn check_version(headers: &HeaderMap) -> Result<(), Refusal> {

@@ -3,8 +3,6 @@
 
 use reelraft_model::Problem;
 
-use crate::limits::STALL_MAX;
-
 /// What is at fault, and so what the cluster does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
@@ -30,6 +28,12 @@ pub enum MediaError {
     /// ffmpeg or ffprobe is not installed.
     #[error("{tool} was not found")]
     ToolMissing { tool: &'static str },
+    /// What the environment names is no program.
+    #[error("{variable} names {path}, which is no program that this user can run")]
+    NoProgram {
+        variable: &'static str,
+        path: String,
+    },
     /// The system would not start a child.
     #[error("{tool} could not be started: {error}")]
     Spawn { tool: String, error: std::io::Error },
@@ -147,8 +151,8 @@ pub enum MediaError {
     #[error("{tool} works only outside the sandbox of encoders")]
     SandboxMisfit { tool: String },
     /// A child showed no progress.
-    #[error("{tool} made no progress for {} s", STALL_MAX.as_secs())]
-    Stalled { tool: String },
+    #[error("{tool} made no progress for {seconds} s")]
+    Stalled { tool: String, seconds: u64 },
     /// A child's output is not understood.
     #[error("{tool} gave output that is not understood: {detail}")]
     BadOutput { tool: String, detail: String },
@@ -170,7 +174,7 @@ impl MediaError {
     /// A stable word that users and programs match on.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::ToolMissing { .. } => "ffmpeg-missing",
+            Self::ToolMissing { .. } | Self::NoProgram { .. } => "ffmpeg-missing",
             Self::Spawn { .. } => "ffmpeg-not-started",
             Self::Disk { .. } => "disk",
             Self::DiskFull { .. } => "disk-full",
@@ -181,7 +185,7 @@ impl MediaError {
             Self::NoVideo { .. } => "no-video",
             Self::NoSuchVideoTrack { .. } => "no-video-track",
             Self::NoSuchProgram { .. } => "no-program",
-            Self::Undecodable { .. } => "no-decoder",
+            Self::Undecodable { .. } => Problem::DECODER_MISSING,
             Self::DolbyVisionAlone { .. } => "dolby-vision",
             Self::NoFrames { .. } => "no-frames",
             Self::OverLimit { .. } => "over-limit",
@@ -215,6 +219,7 @@ impl MediaError {
     pub fn class(&self) -> Class {
         match self {
             Self::ToolMissing { .. }
+            | Self::NoProgram { .. }
             | Self::SandboxMisfit { .. }
             | Self::Spawn { .. }
             | Self::Disk { .. }
@@ -223,14 +228,14 @@ impl MediaError {
             | Self::ToolKilled { .. }
             | Self::BadRecord { .. }
             // Nodes of another build may have it.
-            | Self::EncoderMissing { .. } => Class::NodeFault,
+            | Self::EncoderMissing { .. }
+            | Self::Undecodable { .. } => Class::NodeFault,
             Self::EmptySource
             | Self::Unreadable { .. }
             | Self::RefusedFormat { .. }
             | Self::NoVideo { .. }
             | Self::NoSuchVideoTrack { .. }
             | Self::NoSuchProgram { .. }
-            | Self::Undecodable { .. }
             | Self::DolbyVisionAlone { .. }
             | Self::NoFrames { .. }
             | Self::OverLimit { .. }
@@ -263,7 +268,7 @@ impl MediaError {
     /// try may go well.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::EncoderMissing { .. } => false,
+            Self::EncoderMissing { .. } | Self::Undecodable { .. } => false,
             // On a machine without memory to spare much comes half.
             Self::Stalled { .. } | Self::ToolCrashed { .. } | Self::BadOutput { .. } => true,
             other => other.class() == Class::NodeFault,
@@ -343,6 +348,9 @@ impl MediaError {
     /// The same where ffmpeg is to blame.
     fn hint_on_tool(&self) -> &'static str {
         match self {
+            Self::NoProgram { .. } => {
+                "name the program itself, not the folder that it is in; `reelraft doctor` checks it"
+            }
             Self::ToolKilled { .. } => {
                 "something on the machine ended it (often: too little memory); it is tried again"
             }
@@ -358,7 +366,9 @@ impl MediaError {
             Self::WrongBuild { .. } => {
                 "the source is not at fault: install ffmpeg 5.1 or later with its usual parts; `reelraft doctor` lists what works"
             }
-            Self::Stalled { .. } => "the machine may be overloaded, or the source damaged",
+            Self::Stalled { .. } => {
+                "the machine may be overloaded, the program broken, or the source damaged"
+            }
             Self::BadOutput { .. } => {
                 "ffmpeg 5.1 to 9 were tried; `reelraft doctor` shows what there is"
             }
@@ -393,7 +403,7 @@ const RARE_CODECS: [(&[&str], &str, &str); 5] = [
     (
         &["webp", "webp_anim", "animated WebP"],
         "animated WebP",
-        "convert it first, to GIF, APNG or a video",
+        "ffmpeg 9.0 or later decodes it, with an ffprobe of that version: install both on the nodes, or convert it first, to GIF, APNG or a video",
     ),
     (
         &["apv", "apv1"],

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Packets of the chosen video stream: about 27 hours at 200 per second. Each
-/// costs about 50 bytes of memory during analysis, 1 GB in all.
+/// costs about 10 bytes of memory during analysis, 200 MB in all.
 pub const PACKETS_MAX: usize = 20_000_000;
 
 /// Frames of one output. Gaps in a source's timestamps can make a constant
@@ -50,6 +50,10 @@ pub const LINE_BYTES_MAX: usize = 4_096;
 
 /// Output of a child that is kept in memory, per pipe.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
+
+/// A file's description that is kept for people, in bytes of JSON. A film with
+/// forty streams and a hundred chapters has a quarter of it.
+pub const DESCRIPTION_BYTES_MAX: usize = 256 << 10;
 
 /// Longest line of a source's description, which is kept whole: a tag is one
 /// line. See [`TEXT_BYTES_MAX`].
@@ -157,6 +161,10 @@ pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
 
 /// Time for one encoder of the build probe, which encodes a few tiny frames.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Time for a program to say its version. It does no work for that, but may have
+/// to be read from a slow disk.
+pub const VERSION_TIME_MAX: Duration = Duration::from_secs(15);
 
 /// Time for one small job of a trial, which takes a second or two on an idle
 /// machine.

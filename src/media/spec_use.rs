@@ -8,7 +8,7 @@ use reelraft_model::spec::{
 
 use crate::{
     analysis::{
-        first_frame::FirstFrame, packets::Packet, picture::picture, planner, select, side_data,
+        first_frame::FirstFrame, packet::Packet, picture::picture, planner, select, side_data,
     },
     audio::{args as audio_args, tracks::requested_tracks},
     extras::choose,
@@ -111,7 +111,7 @@ fn all_steps(spec: &Spec) -> String {
 
     let tracks = requested_tracks(spec, &source.streams).unwrap();
     let tracks: Vec<u32> = tracks.into_iter().map(|(number, _)| number).collect();
-    let plan = planner::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
+    let plan = planner::tests::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
     let chosen = select::video(spec, &source.streams, &source.programs, &[]).unwrap();
     let accepted = side_data::check_dolby_vision(spec, chosen).is_ok();
     format!(

@@ -50,15 +50,19 @@ pub struct Trial {
 
 /// Makes a small job of each kind in `folder`, which must be an empty folder
 /// with an absolute path: analysis, two shards and more, sound, assembly and
-/// proof. A job is made without sound if its format is known to be lacking, and
-/// made again without it where it fails: that tells which of both is to blame.
-/// Takes some seconds.
+/// proof. None is made of a codec or container that is known to be lacking. A job is made
+/// without sound if its format is known to be lacking, and made again without it
+/// where it fails: that tells which of both is to blame. Takes some seconds.
 pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
     for kind in TRIALS {
         let (.., audio) = kind;
         let failed = |trial: &Trial| trial.what == audio && trial.outcome.is_err();
-        let lacking = known.iter().any(|lack| lack.what == audio);
+        let lacks = |what: &str| known.iter().any(|lack| lack.what == what);
+        let lacking = lacks(audio);
+        if lacks(kind.0) || lacks(&format!("{} files", kind.1)) {
+            continue;
+        }
         let mute = try_job(tools, folder, kind, NO_AUDIO);
         if lacking || trials.iter().any(failed) {
             trials.push(mute.await);
@@ -101,6 +105,7 @@ async fn try_job(tools: &Tools, folder: &Path, kind: Kind, audio: &str) -> Trial
         Ok(outcome) => outcome,
         Err(_) => Err(MediaError::Stalled {
             tool: "ffmpeg".into(),
+            seconds: TRIAL_TIME_MAX.as_secs(),
         }),
     };
     Trial {

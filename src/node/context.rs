@@ -7,11 +7,14 @@ use std::{
 };
 
 use reelraft_consensus::Cluster;
-use reelraft_media::Index;
-use reelraft_model::{History, JobEntry, ModelError, Problem};
+use reelraft_media::{Complaints, Index};
+use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
-use super::{encoders::Encoders, messages::Lack, report::LatestReport, work_threads::WorkThreads};
+use super::{
+    encoders::Encoders, messages::Lack, report::LatestReport, tally::Tally,
+    work_threads::WorkThreads,
+};
 use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
@@ -35,6 +38,8 @@ pub struct NodeContext {
     pub work_threads: WorkThreads,
     /// What the leader last said.
     pub report: LatestReport,
+    /// What this process has done.
+    pub tally: Arc<Tally>,
     /// Why this node must end, once it must.
     pub failure: watch::Sender<Option<Problem>>,
     /// Names this process among those that the node has been.
@@ -64,6 +69,7 @@ impl NodeContext {
             encoders: OnceCell::new(),
             work_threads: WorkThreads::start()?,
             report: LatestReport::default(),
+            tally: Arc::default(),
             failure: watch::Sender::new(None),
             process: rand::random(),
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
@@ -139,6 +145,25 @@ impl NodeContext {
         let index = Arc::new(index);
         self.indexes.put(hash, bytes.len(), index.clone());
         Ok(index)
+    }
+
+    /// What ffmpeg complained of in a part, by its report: how often, and the first
+    /// of it.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give the report, or it can't be read.
+    pub async fn complaints(
+        &self,
+        entry: &JobEntry,
+        task: &Task,
+    ) -> Result<(u64, Vec<String>), Problem> {
+        let report = self.blob(entry, &task.report).await?;
+        let found = Complaints::of_part(task.kind(), &report);
+        let found = found.map_err(|error| {
+            let hint = "the nodes may run other versions; the output is not concerned";
+            Problem::new("internal", error.to_string(), hint)
+        })?;
+        Ok((found.total, found.first))
     }
 
     /// The tasks of a finished job, once they have left the table.

@@ -61,11 +61,14 @@ impl Encoders {
     /// machine. Without them a node stores and votes.
     pub async fn find() -> Self {
         let found = match Tools::find() {
-            Ok(tools) => {
-                let sandbox = check_sandbox(&tools).await;
-                let build = reelraft_media::probe_build(&tools).await;
-                build.map(|build| (tools, sandbox, build))
-            }
+            Ok(tools) => match reelraft_media::check_ffmpeg(&tools).await {
+                Ok(()) => {
+                    let sandbox = check_sandbox(&tools).await;
+                    let build = reelraft_media::probe_build(&tools).await;
+                    build.map(|build| (tools, sandbox, build))
+                }
+                Err(error) => Err(error),
+            },
             Err(error) => Err(error),
         };
         match found {

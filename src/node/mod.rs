@@ -19,5 +19,6 @@ pub mod leader;
 pub mod load;
 pub mod messages;
 pub mod report;
+pub mod tally;
 mod work_threads;
 pub mod worker;

@@ -91,6 +91,7 @@ async fn serve(
     )
     .await;
     let places = Places::default();
+    tokio::spawn(context.tally.clone().follow(cluster.leadership()));
     let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
@@ -104,6 +105,7 @@ async fn serve(
         replan_after_s: config.replan_after_s,
         uploads_expire_after_s: config.uploads_expire_after_s,
         keep_finished_s: config.keep_finished_s,
+        keep_sources_s: config.keep_sources_s,
     };
     let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
     let loops = [
@@ -144,8 +146,11 @@ fn serve_http(
     listener: Option<TcpListener>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let tails = Arc::default();
-    let port = Port { access, tails };
+    let port = Port {
+        access,
+        tails: Arc::default(),
+        counts: Arc::default(),
+    };
     tokio::spawn(async move {
         if let Some(listener) = listener {
             http::server::serve(http::router(port, web_services()), listener, stop).await;

@@ -1,16 +1,17 @@
 //! What a node keeps from other processes of its own user.
 
-use tracing::warn;
-
 /// Closes this process's memory and environment to other processes of the same
 /// user: the secrets are in them, and the encoders run hostile media as that
 /// user. What an encoder becomes when it is started is not affected. A debugger
 /// then takes root, and the kernel writes no core file.
-pub fn close_to_others() {
+///
+/// # Errors
+/// Where the kernel does not let it.
+pub fn close_to_others() -> std::io::Result<()> {
     // SAFETY: takes integers and touches no memory of ours.
-    if unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } != 0 {
-        let error = std::io::Error::last_os_error();
-        warn!(%error, "other processes of this user can read this node's secrets");
+    match unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0) } {
+        0 => Ok(()),
+        _ => Err(std::io::Error::last_os_error()),
     }
 }
 
@@ -21,7 +22,7 @@ mod tests {
 
     #[test]
     fn the_process_is_closed_and_can_still_look_at_itself() {
-        close_to_others();
+        close_to_others().unwrap();
         // SAFETY: takes integers and touches no memory of ours.
         let dumpable = unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) };
         assert_eq!(dumpable, 0);

@@ -77,8 +77,12 @@ async fn serve(folder: &Path) -> (String, impl Sized + use<>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (open, stop) = watch::channel(false);
-    let tails = Default::default();
-    let router = http::router(Port { access, tails }, web_services());
+    let port = Port {
+        access,
+        tails: Default::default(),
+        counts: Default::default(),
+    };
+    let router = http::router(port, web_services());
     tokio::spawn(http::server::serve(router, listener, stop));
     (address, (stopper, open))
 }

@@ -20,7 +20,7 @@ use crate::node::{SECRET, film, start};
 /// A port and who asks it.
 pub struct Client {
     pub address: String,
-    secret: &'static str,
+    pub secret: &'static str,
 }
 
 impl Client {
@@ -28,15 +28,19 @@ impl Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let tails = Default::default();
-        let router = http::router(Port { access, tails }, web_services());
+        let port = Port {
+            access,
+            tails: Default::default(),
+            counts: Default::default(),
+        };
+        let router = http::router(port, web_services());
         tokio::spawn(http::server::serve(router, listener, stop));
         let secret = SECRET;
         (Client { address, secret }, stopper)
     }
 
     /// Sends a request as it is written.
-    fn raw(&self, request: &[u8]) -> HttpAnswer {
+    pub fn raw(&self, request: &[u8]) -> HttpAnswer {
         block_in_place(|| http_exchange(&self.address, request)).unwrap()
     }
 
@@ -107,9 +111,12 @@ async fn a_film_is_made_by_plain_requests() {
 
     the_file_is_given(&client, &output).await;
     parts_are_given(&client, &path).await;
+    tasks_are_told_of(&client, &path).await;
     let list = client.get("/api/v1/jobs?page_size=1").await.json();
     assert_eq!(list["jobs"][0]["state"], "succeeded");
     assert_eq!(client.get("/api/v1/cluster").await.json()["leader_id"], 1);
+    nodes_are_given(&client).await;
+    lists_are_filtered(&client).await;
     metrics_are_given(&client).await;
     let cancelled = client.ask("POST", &format!("{path}/cancel"), "", b"").await;
     assert_eq!(cancelled.status, 409);
@@ -134,6 +141,37 @@ async fn the_file_is_given(client: &Client, output: &str) {
     ranges_are_given(client, output, &tag, &whole.body).await;
 }
 
+async fn nodes_are_given(client: &Client) {
+    let nodes = client.get("/api/v1/nodes").await.json();
+    let one = client.get("/api/v1/nodes/1").await.json();
+    assert_eq!(
+        (&nodes["nodes"][0]["id"], &one["id"]),
+        (&json!(1), &json!(1))
+    );
+    for id in ["2", "one", "-1"] {
+        let none = client.get(&format!("/api/v1/nodes/{id}")).await;
+        assert_eq!(none.refusal(), (404, "not-found".into()), "{id}");
+    }
+}
+
+/// Of one job that has succeeded, of the tenant and the name that it has.
+async fn lists_are_filtered(client: &Client) {
+    for (query, count) in [
+        ("state=succeeded", 1),
+        ("state=failed,succeeded", 1),
+        ("state=failed", 0),
+        ("name=MY%20FILM", 1),
+        ("name=other", 0),
+        ("tenant=default&state=succeeded&name=film", 1),
+        ("tenant=another", 0),
+    ] {
+        let list = client.get(&format!("/api/v1/jobs?{query}")).await.json();
+        assert_eq!(list["jobs"].as_array().unwrap().len(), count, "{query}");
+    }
+    let refused = client.get("/api/v1/jobs?state=done").await;
+    assert_eq!(refused.refusal(), (400, "bad-request".into()));
+}
+
 async fn metrics_are_given(client: &Client) {
     let metrics = client.get("/metrics").await;
     let metrics = String::from_utf8(metrics.body).unwrap();
@@ -142,11 +180,36 @@ async fn metrics_are_given(client: &Client) {
         "reelraft_jobs{state=\"succeeded\"} 1",
         "reelraft_node_up{node=\"1\"} 1",
         "reelraft_tasks_running 0",
+        "reelraft_elections_total 1",
+        "reelraft_attempts_total{kind=\"shard\",outcome=\"done\"} 3",
+        "reelraft_attempt_frames_total{kind=\"shard\",outcome=\"done\"} 30",
+        "reelraft_http_requests_total{route=\"/api/v1/jobs/{id}/source\",method=\"PUT\",status=\"4xx\"} 1",
     ] {
         assert!(
             metrics.lines().any(|found| found == line),
             "{line}: {metrics}"
         );
+    }
+    what_watches_the_metrics_knows_them(&metrics);
+}
+
+/// The dashboard and the alert rules ask for metrics that there are.
+fn what_watches_the_metrics_knows_them(metrics: &str) {
+    let help = |line: &str| Some(line.strip_prefix("# HELP ")?.split(' ').next()?.to_string());
+    let given: Vec<String> = metrics.lines().filter_map(help).collect();
+    let dashboard = include_str!("../../docker/dashboard.json");
+    let panels: Value = serde_json::from_str(dashboard).unwrap();
+    assert!(panels["panels"].as_array().unwrap().len() > 10);
+    for (file, text) in [
+        ("dashboard.json", dashboard),
+        ("alerts.yaml", include_str!("../../docker/alerts.yaml")),
+    ] {
+        let words = text.split(|letter: char| !letter.is_ascii_lowercase() && letter != '_');
+        let asked: Vec<&str> = words.filter(|word| word.starts_with("reelraft_")).collect();
+        assert!(asked.len() > 10, "{file}");
+        for name in asked {
+            assert!(given.iter().any(|given| given == name), "{file}: {name}");
+        }
     }
 }
 
@@ -156,6 +219,9 @@ async fn parts_are_given(client: &Client, path: &str) {
         ("/tasks", "tasks"),
         ("/proof", "shards"),
         ("/reference", "args"),
+        ("/metadata", "source"),
+        ("/metadata", "output"),
+        ("/tasks/shard/1", "task"),
     ] {
         let answer = client.get(&format!("{path}{part}")).await;
         assert_eq!(answer.status, 200, "{part}");
@@ -163,8 +229,31 @@ async fn parts_are_given(client: &Client, path: &str) {
     }
 }
 
+/// What is told of a finished job's tasks, and of the files around them.
+async fn tasks_are_told_of(client: &Client, path: &str) {
+    let metadata = client.get(&format!("{path}/metadata")).await.json();
+    let width = |of: &str| metadata[of]["streams"][0]["width"].clone();
+    assert_eq!((width("source"), width("output")), (json!(64), json!(32)));
+    assert!(metadata["source"]["format"]["filename"].is_null());
+    let shard = client.get(&format!("{path}/tasks/shard/1")).await.json();
+    assert_eq!(shard["attempts"][0]["outcome"], "done");
+    let log = client.get(&format!("{path}/tasks/shard/1/log")).await;
+    assert_eq!(log.body, b"attempt 1 on node 1: done\n");
+    for (task, refusal) in [
+        ("shard/7", (404, "not-found")),
+        ("shard/-1", (400, "bad-request")),
+        ("film/1", (400, "bad-request")),
+        ("assemble/1/output", (400, "bad-request")),
+        ("shard/1/output", (410, "not-kept")),
+    ] {
+        let (status, kind) = refusal;
+        let answer = client.get(&format!("{path}/tasks/{task}")).await;
+        assert_eq!(answer.refusal(), (status, kind.into()), "{task}");
+    }
+}
+
 /// The last event of a job, which comes when it has ended.
-async fn last_event(client: &Client, job: &str) -> Value {
+pub async fn last_event(client: &Client, job: &str) -> Value {
     let events = client.get(&format!("{job}/events")).await;
     assert_eq!(events.header("content-type"), Some("text/event-stream"));
     let text = String::from_utf8_lossy(&events.body).to_string();
@@ -317,143 +406,6 @@ async fn curl(client: &Client, folder: &Path, key: &str) -> Option<Vec<u8>> {
     let run = run.ok()?;
     assert!(run.status.success());
     Some(run.stdout)
-}
-
-const TUS: &str = "Tus-Resumable: 1.0.0\r\n";
-
-/// An upload by tus: its path, and how far it is.
-struct Tus<'a> {
-    client: &'a Client,
-    path: String,
-}
-
-impl<'a> Tus<'a> {
-    pub async fn create(client: &'a Client, bytes: usize, metadata: &str) -> Tus<'a> {
-        let headers = format!("{TUS}Upload-Length: {bytes}\r\nUpload-Metadata: {metadata}\r\n");
-        let made = client
-            .ask("POST", "/api/v1/uploads?width=1280", &headers, b"")
-            .await;
-        assert_eq!(made.status, 201, "{:?}", made.json());
-        let path = made.header("location").unwrap().to_string();
-        Tus { client, path }
-    }
-
-    async fn offset(&self) -> usize {
-        let head = self.client.ask("HEAD", &self.path, TUS, b"").await;
-        assert_eq!(head.header("cache-control"), Some("no-store"));
-        head.header("upload-offset").unwrap().parse().unwrap()
-    }
-
-    async fn patch(&self, offset: usize, body: &[u8]) -> HttpAnswer {
-        let headers = format!(
-            "{TUS}Content-Type: application/offset+octet-stream\r\nUpload-Offset: {offset}\r\n"
-        );
-        self.client.ask("PATCH", &self.path, &headers, body).await
-    }
-
-    /// Sends a part; where the next one begins.
-    async fn send(&self, offset: usize, body: &[u8]) -> usize {
-        let sent = self.patch(offset, body).await;
-        assert_eq!(sent.status, 204, "{:?}", sent.json());
-        sent.header("upload-offset").unwrap().parse().unwrap()
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upload_by_tus_goes_on_where_it_was() {
-    let folder = tempfile::tempdir().unwrap();
-    let (access, stopper) = start(&folder.path().join("node")).await;
-    let (client, _stop) = Client::serve(access.clone()).await;
-    let (other, _stop) = Client::serve(access).await;
-    let source: Vec<u8> = (0..2_500_000u32).map(|byte| (byte % 251) as u8).collect();
-
-    // "film.mov", and --width 1280.
-    let tus = Tus::create(
-        &client,
-        source.len(),
-        "filename ZmlsbS5tb3Y=,width MTI4MA==",
-    )
-    .await;
-    assert_eq!(tus.offset().await, 0);
-    let mut at = 0;
-    for _ in 0..3 {
-        at = tus.send(at, &source[at..at + 400_000]).await;
-        assert_eq!(tus.offset().await, at);
-    }
-    assert_eq!(at, 1_200_000, "less than a chunk is kept, too");
-    let wrong = tus.patch(at + 1, &source[at + 1..]).await;
-    assert_eq!(wrong.refusal(), (409, "wrong-offset".into()));
-    let long = tus.patch(at, &source).await;
-    assert_eq!(long.refusal(), (413, "too-large".into()));
-
-    // Another node knows what is safe, and not what this one keeps of a chunk.
-    let there = Tus {
-        client: &other,
-        path: tus.path.clone(),
-    };
-    at = there.offset().await;
-    assert_eq!(at, 1 << 20);
-    at = there.send(at, &source[at..]).await;
-    assert_eq!(at, source.len());
-    assert_eq!(tus.offset().await, at);
-    let job = tus.path.replace("uploads", "jobs");
-    let job = client.get(&job).await.json();
-    assert_eq!(job["spec"]["width"], 1280);
-    assert_eq!(job["source_name"], "film.mov");
-    assert!(job["source_root"].is_string());
-    let ended = client.ask("DELETE", &tus.path, TUS, b"").await;
-    assert_eq!(ended.refusal(), (409, "not-uploading".into()));
-    stopper.send(true).unwrap();
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_tus_says_wrong_is_refused_by_name() {
-    let folder = tempfile::tempdir().unwrap();
-    let (access, stopper) = start(folder.path()).await;
-    let (client, _stop) = Client::serve(access).await;
-    let able = client.ask("OPTIONS", "/api/v1/uploads", "", b"").await;
-    assert_eq!(able.header("tus-extension"), Some("creation,termination"));
-    for (headers, refusal) in [
-        ("Upload-Length: 7\r\n", (412, "unknown-version")),
-        ("Tus-Resumable: 1.0.0\r\n", (400, "bad-request")),
-        (
-            "Tus-Resumable: 1.0.0\r\nUpload-Length: x\r\n",
-            (400, "bad-request"),
-        ),
-        (
-            "Tus-Resumable: 1.0.0\r\nUpload-Length: 0\r\n",
-            (400, "empty-source"),
-        ),
-        (
-            "Tus-Resumable: 1.0.0\r\nUpload-Length: 7\r\nUpload-Metadata: name %\r\n",
-            (400, "bad-request"),
-        ),
-        (
-            "Tus-Resumable: 1.0.0\r\nUpload-Length: 99999999999999999\r\n",
-            (413, "too-large"),
-        ),
-    ] {
-        let answer = client.ask("POST", "/api/v1/uploads", headers, b"").await;
-        let (status, kind) = refusal;
-        assert_eq!(answer.refusal(), (status, kind.into()), "{headers}");
-    }
-    let colour = client
-        .ask("POST", "/api/v1/uploads?colour=red", TUS, b"")
-        .await;
-    assert_eq!(colour.refusal(), (400, "bad-spec".into()));
-    assert_eq!(colour.header("tus-version"), Some("1.0.0"));
-    // One that ended before it was whole is not taken for whole.
-    let gone = Tus::create(&client, 7, "").await;
-    let job = gone.path.replace("uploads", "jobs");
-    client.ask("POST", &format!("{job}/cancel"), "", b"").await;
-    assert_eq!(client.ask("HEAD", &gone.path, TUS, b"").await.status, 410);
-    assert_eq!(gone.patch(7, b"").await.refusal(), (410, "not-kept".into()));
-    let tus = Tus::create(&client, 8, "").await;
-    let untyped = client.ask("PATCH", &tus.path, TUS, b"1234567").await;
-    assert_eq!(untyped.refusal(), (415, "unsupported-type".into()));
-    assert_eq!(client.ask("DELETE", &tus.path, TUS, b"").await.status, 204);
-    assert_eq!(client.ask("HEAD", &tus.path, TUS, b"").await.status, 404);
-    stopper.send(true).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 //! fetches through `api` alone. Its doors are tried over the wire as well.
 #![allow(clippy::unwrap_used)]
 
+mod bad_http;
 mod client;
 mod doors;
 mod events;
@@ -11,7 +12,9 @@ mod keys;
 mod node;
 mod openapi;
 mod outside;
+mod retry;
 mod routes;
+mod tus;
 
 use std::time::Duration;
 

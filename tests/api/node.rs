@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use reelraft::{
     api::{Access, Api, SubmitRequest},
-    config::NodeConfig,
+    config::{LogFormat, NodeConfig},
     data::{
         Answer, DataError, DataPlane, HomeTransport, Parts, Peer, PutTicket,
         upload::{UploadReply, UploadRequest},
@@ -120,6 +120,7 @@ const PATIENCE: Patience = Patience {
     replan_after_s: 600,
     uploads_expire_after_s: 86_400,
     keep_finished_s: 0,
+    keep_sources_s: 600,
 };
 
 /// A node of one that waits for a worker.
@@ -143,6 +144,8 @@ pub async fn start_without_worker(
         uploads_expire_after_s: PATIENCE.uploads_expire_after_s,
         keep_finished_s: PATIENCE.keep_finished_s,
         allow_addresses: "127.0.0.0/8".parse().unwrap(),
+        keep_sources_s: PATIENCE.keep_sources_s,
+        log_format: LogFormat::Text,
         secret: Secret::default(),
         peer_secret: Secret::default(),
         shown: Vec::new(),

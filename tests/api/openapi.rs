@@ -24,6 +24,7 @@ async fn every_route_is_described_and_no_other() {
     let port = Port {
         access: access.clone(),
         tails: Default::default(),
+        counts: Default::default(),
     };
     // The client's calls are gRPC's, and described in its own way.
     let router = http::router(port, axum::Router::new());

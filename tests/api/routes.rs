@@ -50,6 +50,7 @@ impl Berts {
                 ("jobs" | "uploads", "{id}") => self.job.as_str(),
                 ("keys", "{id}") => self.key.as_str(),
                 (_, "{name}" | "{tenant}") => "bert",
+                (_, "{kind}") => return "shard",
                 (_, part) if part.starts_with('{') => return "1",
                 _ => return part,
             };
@@ -105,6 +106,7 @@ async fn no_route_shows_or_changes_what_is_anothers() {
     let port = Port {
         access,
         tails: Default::default(),
+        counts: Default::default(),
     };
     let router = http::router(port, axum::Router::new());
     let paths = paths_of(&router);

@@ -31,7 +31,7 @@ impl Drop for Revived {
 }
 
 /// A process's command line.
-fn words_of(pid: i32) -> Vec<String> {
+pub fn words_of(pid: i32) -> Vec<String> {
     let words = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap();
     let words = words
         .split(|byte| *byte == 0)

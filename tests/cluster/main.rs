@@ -3,11 +3,13 @@
 //! to P5); and what is refused, as a user meets it (P10).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod bad_tools;
 mod busy;
 mod calm;
 mod differs;
 mod events;
 mod http;
+mod http_films;
 mod keys;
 mod lost;
 mod outside;

@@ -70,7 +70,11 @@ const ROOMS: &[Room] = &[
     ),
     // The node.
     ("src/main.rs", MAIN),
-    ("src/daemon.rs", &["src/server", "src/config", "raft/model"]),
+    (
+        "src/daemon.rs",
+        &["src/server", "src/config", "src/json_log.rs", "raft/model"],
+    ),
+    ("src/json_log.rs", &[]),
     ("src/lib.rs", &[]),
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
@@ -97,6 +101,10 @@ const ROOMS: &[Room] = &[
     ("src/node", NODE),
     ("src/node/context.rs", NODE),
     ("src/node/messages.rs", &["raft/model"]),
+    (
+        "src/node/tally.rs",
+        &["src/node/messages.rs", "raft/model", "raft/consensus"],
+    ),
     ("src/data", DATA),
     ("src/data/limits.rs", &["storage"]),
     ("src/data/upload/messages.rs", &["src/data", "raft/model"]),
@@ -191,6 +199,7 @@ const GRPC_CONVERT: &[&str] = &[
 const HTTP: &[&str] = &[
     "src/api",
     "src/node/messages.rs",
+    "src/node/tally.rs",
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
     "src/grpc/convert.rs",
@@ -216,6 +225,7 @@ const API: &[&str] = &[
     "src/config",
     "src/node/context.rs",
     "src/node/messages.rs",
+    "src/node/tally.rs",
     "src/data",
     "src/outside",
     "proto/src/auth.rs",

@@ -207,6 +207,7 @@ impl Filling {
             epoch,
             manifest: manifest.clone(),
             root: manifest,
+            keep_source: false,
         })];
         let analysis = attempt(number, TaskKind::Analyze, 0);
         life.push(assign(&analysis));

@@ -83,7 +83,7 @@ pub(crate) async fn in_time<T>(call: impl Future<Output = T>) -> Result<T, CallE
 pub async fn fetch(jobs: &mut Jobs, job: &str) -> Result<String, CallError> {
     let request = FetchRequest {
         job: job.into(),
-        offset: 0,
+        ..Default::default()
     };
     let mut parts = in_time(jobs.fetch(request)).await??.into_inner();
     let (mut hasher, mut bytes, mut total_bytes) = (blake3::Hasher::new(), 0, None);
@@ -109,10 +109,9 @@ pub async fn list(endpoint: &str) -> Result<Vec<Job>, CallError> {
     let mut page_token = String::new();
     loop {
         let page = jobs.list(ListRequest {
-            tenant: String::new(),
             page_size: PAGE_JOBS,
             page_token,
-            local: false,
+            ..Default::default()
         });
         let page = in_time(page).await??.into_inner();
         all.extend(page.jobs);

@@ -142,7 +142,13 @@ pub async fn readers(endpoints: &[String], count: usize, job: &str) -> Result<At
     let mut attack = Attack::default();
     for (_, mut jobs) in callers(endpoints, count).await? {
         let job = job.to_string();
-        attack.hold(answered(jobs.fetch(FetchRequest { job, offset: 0 })).await);
+        attack.hold(
+            answered(jobs.fetch(FetchRequest {
+                job,
+                ..Default::default()
+            }))
+            .await,
+        );
     }
     Ok(attack)
 }

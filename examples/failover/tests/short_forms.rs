@@ -119,3 +119,9 @@ fn one_node_after_the_other_is_rebooted_and_nothing_acknowledged_is_lost() {
 fn clients_that_want_to_take_nodes_down_are_refused_with_a_reason() {
     holds(env!("CARGO_BIN_EXE_hostile_clients"), &BUSY);
 }
+
+#[test]
+#[ignore = "long: make test-all"]
+fn http_takes_a_large_file_and_shows_jobs() {
+    holds(env!("CARGO_BIN_EXE_http_figures"), &BUSY);
+}

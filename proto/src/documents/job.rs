@@ -49,12 +49,22 @@ pub struct Job<'a> {
     pub deliveries: Vec<Delivery<'a>>,
 }
 
-/// Why a job failed.
+/// Why a job or an attempt failed.
 #[derive(Serialize, ToSchema)]
 pub struct Problem<'a> {
     pub kind: &'a str,
     pub cause: &'a str,
     pub hint: &'a str,
+}
+
+impl<'a> From<&'a v1::Problem> for Problem<'a> {
+    fn from(problem: &'a v1::Problem) -> Self {
+        Problem {
+            kind: &problem.kind,
+            cause: &problem.cause,
+            hint: &problem.hint,
+        }
+    }
 }
 
 /// A node that keeps a job's bytes, and whether it has all of them.
@@ -74,11 +84,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             state: job_state(job.state),
             waiting: text(&job.waiting),
             makers: text(&job.makers),
-            problem: job.problem.as_ref().map(|problem| Problem {
-                kind: &problem.kind,
-                cause: &problem.cause,
-                hint: &problem.hint,
-            }),
+            problem: job.problem.as_ref().map(Problem::from),
             spec: job.spec.as_ref().map(Spec::from),
             source_name: &job.source_name,
             source_bytes: job.source_bytes,

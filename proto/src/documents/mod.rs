@@ -20,5 +20,5 @@ pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use outside::{Delivery, DeliveryAttempt, DeliveryList, Webhook};
 pub use spec::Spec;
-pub use task::{Task, TaskList};
+pub use task::{Attempt, Task, TaskDetails, TaskList};
 pub use words::{crop_option, fps_fraction, job_state, pad_option, task_state};

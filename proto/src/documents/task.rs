@@ -5,6 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
+    job::Problem,
     words::{task_state, task_states},
 };
 use crate::v1;
@@ -37,10 +38,40 @@ pub struct Task<'a> {
     pub failures: &'a [String],
 }
 
-impl<'a> TaskList<'a> {
-    /// From rows and the token after them, empty at the end.
-    pub fn new(tasks: &'a [v1::Task], next_page_token: &'a str) -> Self {
-        let tasks = tasks.iter().map(|task| Task {
+/// One task with its attempts, the latest last.
+#[derive(Serialize, ToSchema)]
+pub struct TaskDetails<'a> {
+    pub task: Option<Task<'a>>,
+    pub attempts: Vec<Attempt<'a>>,
+}
+
+/// One attempt; `outcome` is running, done, or what it failed by.
+#[derive(Serialize, ToSchema)]
+pub struct Attempt<'a> {
+    pub attempt: u32,
+    pub node: u64,
+    pub outcome: &'a str,
+    pub problem: Option<Problem<'a>>,
+}
+
+impl<'a> From<&'a v1::TaskDetails> for TaskDetails<'a> {
+    fn from(details: &'a v1::TaskDetails) -> Self {
+        let attempts = details.attempts.iter().map(|attempt| Attempt {
+            attempt: attempt.attempt,
+            node: attempt.node,
+            outcome: &attempt.outcome,
+            problem: attempt.problem.as_ref().map(Problem::from),
+        });
+        TaskDetails {
+            task: details.task.as_ref().map(Task::from),
+            attempts: attempts.collect(),
+        }
+    }
+}
+
+impl<'a> From<&'a v1::Task> for Task<'a> {
+    fn from(task: &'a v1::Task) -> Self {
+        Task {
             number: task.number,
             kind: &task.kind,
             state: task_state(task.state),
@@ -56,9 +87,15 @@ impl<'a> TaskList<'a> {
             started_unix_ms: above_zero(task.started_unix_ms),
             ended_unix_ms: above_zero(task.ended_unix_ms),
             failures: &task.failures,
-        });
+        }
+    }
+}
+
+impl<'a> TaskList<'a> {
+    /// From rows and the token after them, empty at the end.
+    pub fn new(tasks: &'a [v1::Task], next_page_token: &'a str) -> Self {
         TaskList {
-            tasks: tasks.collect(),
+            tasks: tasks.iter().map(Task::from).collect(),
             next_page_token: text(next_page_token),
         }
     }

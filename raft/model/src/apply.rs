@@ -8,6 +8,7 @@ mod jobs;
 mod keys;
 mod outside;
 mod replan;
+mod retry;
 mod stages;
 mod tasks;
 mod writer;
@@ -90,6 +91,8 @@ impl Writer<'_> {
             Command::RemoveWebhook(c) => self.remove_webhook(c),
             Command::RecordDelivery(c) => self.record_delivery(c),
             Command::FailFetch(c) => self.fail_fetch(c),
+            Command::RetryJob(c) => self.retry_job(c),
+            Command::DropSource(c) => self.drop_source(c),
         }
     }
 }
@@ -117,6 +120,8 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::ExpireUpload(c) => &c.job,
         Command::RecordDelivery(c) => &c.job,
         Command::FailFetch(c) => &c.job,
+        Command::RetryJob(c) => &c.job,
+        Command::DropSource(c) => &c.job,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,

@@ -83,7 +83,11 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
         say("beyond the upload without a seal".into());
     }
     let held = job.homes.iter().any(|home| home.filled);
-    if past_upload && job.state().keeps_bytes() && !held {
+    if job.keeps_source() && job.manifest.is_empty() {
+        say("a source is kept that was never sealed".into());
+    }
+    let counted = job.state().keeps_bytes() || job.keeps_source();
+    if past_upload && counted && !held {
         say("no home is known to hold what was acknowledged (P2)".into());
     }
     for task in entry.tasks.values() {

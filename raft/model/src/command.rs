@@ -8,6 +8,7 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
+    retry::{DropSource, RetryJob},
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -26,13 +27,17 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33"
+                31, 32, 33, 40, 41"
     )]
     pub command: Option<Command>,
 }
 
 /// All that can change the table. Each variant's struct says what it does.
 #[derive(Clone, PartialEq, prost::Oneof)]
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a command is taken apart soon after it is made, and never held in numbers"
+)]
 pub enum Command {
     #[prost(message, tag = "1")]
     CreateJob(CreateJob),
@@ -86,6 +91,10 @@ pub enum Command {
     RecordDelivery(RecordDelivery),
     #[prost(message, tag = "33")]
     FailFetch(FailFetch),
+    #[prost(message, tag = "40")]
+    RetryJob(RetryJob),
+    #[prost(message, tag = "41")]
+    DropSource(DropSource),
 }
 
 /// Which task, and which attempt at it.
@@ -185,6 +194,10 @@ pub struct SealSource {
     /// BLAKE3 over the ordered chunk hashes.
     #[prost(string, tag = "4")]
     pub root: String,
+    /// Whether the source outlives a failure of the job for a while. Entries of
+    /// earlier versions do not say, and there it went at once.
+    #[prost(bool, tag = "5")]
+    pub keep_source: bool,
 }
 
 /// Gives a pending task to a node.

@@ -19,6 +19,7 @@ use crate::{
         FOLDS_PER_ENTRY_MAX,
     },
     rows::{Task, TaskKind, TaskState},
+    state::State,
     summary::{KindSummary, Summary},
 };
 
@@ -124,6 +125,14 @@ pub(crate) fn failed_tasks(entry: &JobEntry) -> Vec<Task> {
     }
     kept.sort_by_key(Task::key);
     kept
+}
+
+impl State {
+    /// Jobs that ended without an output, and whose tasks are rows still.
+    pub(crate) fn to_be_folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
+        let unfolded = self.index.unfolded(false);
+        unfolded.filter_map(|age| self.at_age(age))
+    }
 }
 
 impl Summary {

@@ -22,13 +22,16 @@ pub enum FillDuty {
 }
 
 /// Whether a job's bytes may be needed on this node: as its home, for an
-/// attempt that runs here, or because some home of the job is not filled yet.
-/// What no job keeps here is swept.
+/// attempt that runs here, or because some home of the job is not filled yet. Of
+/// a job that may be tried again its homes alone keep what they have. What no job
+/// keeps here is swept.
 pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
     state.job(job).is_some_and(|entry| {
         let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
         let home = entry.is_read_from(node) || entry.job.is_filling();
-        entry.job.state().keeps_bytes() && (home || entry.running.iter().any(here))
+        let live = entry.job.state().keeps_bytes();
+        let held = entry.job.keeps_source() && entry.is_read_from(node);
+        held || (live && (home || entry.running.iter().any(here)))
     })
 }
 

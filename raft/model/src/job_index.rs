@@ -24,6 +24,8 @@ pub(crate) struct JobIndex {
     unfolded: Set<(bool, u64)>,
     /// Folded jobs, by the time of that.
     folded: Pages<(u64, u64), ()>,
+    /// Those among them whose source is kept.
+    held: Set<(u64, u64)>,
     /// Jobs with something to be sent, by the time from which on.
     deliveries: Set<(u64, u64)>,
 }
@@ -75,6 +77,9 @@ impl JobIndex {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
         } else if after.summary.is_some() {
             self.folded.insert_mut((after.folded_cluster_ms, age), ());
+            if after.keeps_source() {
+                self.held.insert_mut((after.folded_cluster_ms, age));
+            }
         } else if state.ended() {
             self.unfolded.insert_mut((state.keeps_bytes(), age));
         }
@@ -102,6 +107,7 @@ impl JobIndex {
         }
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
+        self.held.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
     }
 
@@ -125,6 +131,11 @@ impl JobIndex {
     pub fn unfolded(&self, output: bool) -> impl Iterator<Item = u64> + '_ {
         let range = (output, 0)..=(output, u64::MAX);
         self.unfolded.range(range).map(|(_, age)| *age)
+    }
+
+    /// Folded jobs whose source is kept, as [`JobIndex::folded`].
+    pub fn held(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.held.iter().copied()
     }
 
     /// Folded jobs with their stamps, the first to be folded first.

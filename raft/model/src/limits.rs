@@ -66,8 +66,9 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// [`crate::TouchUpload`] and [`crate::CreateJob::bounds`]. From 2 on an analysis
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
 /// streams, and notes of the assembly. 4 brought keys, quotas, and what a job's owner
-/// says of its turn and its retries, sources behind URLs, deliveries and webhooks, and
-/// from it on a node that is gone does not hold the level of the others down.
+/// says of its turn and its retries, sources behind URLs, deliveries and webhooks,
+/// [`crate::RetryJob`], and from it on a node that is gone does not hold the level of
+/// the others down, and an analysis whose build lacks a decoder unbinds its job too.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -75,6 +76,9 @@ pub const REPLAN_LEVEL: u32 = 1;
 
 /// The level from which on a job leaves an encoder build that can't make it.
 pub const UNBIND_LEVEL: u32 = 2;
+
+/// The level from which on it also leaves one that can't read its source.
+pub const DECODER_LEVEL: u32 = 4;
 
 /// The level from which on nodes may be left behind.
 pub const LEFT_BEHIND_LEVEL: u32 = 4;
@@ -92,6 +96,9 @@ pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;
 
 /// The level from which on there are keys and quotas.
 pub const KEYS_LEVEL: u32 = 4;
+
+/// The level from which on sources outlive a failure, and jobs are tried again.
+pub const RETRY_LEVEL: u32 = 4;
 
 /// The level from which on a job may have a priority, and its own bound of retries.
 pub const PRIORITY_LEVEL: u32 = 4;
@@ -182,6 +189,10 @@ pub const KEY_ID_DIGITS: usize = 12;
 /// How long an upload may make no progress before it ends, by default: a client
 /// that comes back the next morning finds its chunks.
 pub const UPLOAD_EXPIRY_MS: u64 = 24 * 3600 * 1000;
+
+/// How long the source of a job that failed or was cancelled is kept, by default:
+/// whoever looks at it the next morning need not upload it again.
+pub const KEEP_SOURCE_MS: u64 = 24 * 3600 * 1000;
 
 /// How old an upload's stamp of progress becomes before it is renewed: an entry
 /// of the log now and then, rather than one for each chunk.

@@ -33,7 +33,9 @@ use std::collections::BTreeSet;
 
 use self::builds::Builds;
 pub use self::{
-    health::{ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, home_count, needs},
+    health::{
+        ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count, needs,
+    },
     waiting::{Waiting, waiting},
 };
 use crate::{

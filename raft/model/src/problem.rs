@@ -19,6 +19,14 @@ impl Problem {
     /// build may have.
     pub const ENCODER_MISSING: &str = "encoder-missing";
 
+    /// The same for want of a decoder of the source.
+    pub const DECODER_MISSING: &str = "no-decoder";
+
+    /// Whether nodes of another build may not have this problem.
+    pub fn is_of_build(&self) -> bool {
+        [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
+    }
+
     /// The kind of the refusal of a node whose program can't read the log.
     pub const OLDER_PROGRAM: &str = "older-program";
 

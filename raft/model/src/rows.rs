@@ -13,6 +13,7 @@
 
 use std::cmp::Reverse;
 
+pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
 use crate::{outside::Outside, summary::Summary};
 
@@ -282,6 +283,10 @@ pub struct Job {
     /// Why it was last planned anew; empty otherwise. `plan_note` begins with it.
     #[prost(string, tag = "42")]
     pub replan_note: String,
+    /// Whether its homes keep its sealed source for a while after it has failed or
+    /// was cancelled.
+    #[prost(bool, tag = "50")]
+    pub source_kept: bool,
     /// What it has to do with the outside, if anything.
     #[prost(message, optional, tag = "70")]
     pub outside: Option<Outside>,
@@ -453,39 +458,4 @@ impl Task {
         let last = self.failures.last();
         last.is_some_and(|failure| failure.class() == FailureClass::NodeLost)
     }
-}
-
-/// A node that has taken part, with the disk that it has.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Node {
-    #[prost(uint64, tag = "1")]
-    pub id: u64,
-    /// Random, drawn when its disk was formatted.
-    #[prost(string, tag = "2")]
-    pub incarnation: String,
-    /// Where it listens.
-    #[prost(string, tag = "3")]
-    pub address: String,
-    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
-    #[prost(uint32, tag = "4")]
-    pub feature_level: u32,
-    /// Whether that is what it must be able to read when it comes back, and not
-    /// what it said itself.
-    #[prost(bool, tag = "5")]
-    pub left_behind: bool,
-}
-
-/// What belongs to the cluster as a whole.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct ClusterRow {
-    /// The cluster's own time: monotonic, agreed, without meaning outside.
-    #[prost(uint64, tag = "1")]
-    pub cluster_ms: u64,
-    /// The least of all nodes': later commands and fields are not written.
-    #[prost(uint32, tag = "2")]
-    pub feature_level: u32,
-    /// Raised with each key that is revoked and each quota that is set, so that
-    /// what was proposed before comes too late.
-    #[prost(uint64, tag = "10")]
-    pub access_epoch: u64,
 }

@@ -190,12 +190,6 @@ impl State {
         unfolded.filter_map(|age| self.at_age(age))
     }
 
-    /// Jobs that ended without an output, and whose tasks are rows still.
-    pub(crate) fn to_be_folded(&self) -> impl Iterator<Item = &Arc<JobEntry>> {
-        let unfolded = self.index.unfolded(false);
-        unfolded.filter_map(|age| self.at_age(age))
-    }
-
     /// Jobs whose source is not sealed yet, those that have stood still
     /// longest first.
     pub fn uploading(&self) -> impl DoubleEndedIterator<Item = &Arc<JobEntry>> {
@@ -223,7 +217,7 @@ impl State {
         here.flat_map(|(_, jobs)| jobs.iter().map(|(age, epoch)| (age, *epoch)))
     }
 
-    fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
+    pub(crate) fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {
         self.jobs.get(self.by_age.get(&age)?)
     }
 

@@ -49,6 +49,7 @@ impl World {
             epoch: self.index,
             manifest: "m".into(),
             root: "r".into(),
+            ..Default::default()
         }));
         job
     }

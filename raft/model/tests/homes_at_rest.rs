@@ -82,6 +82,7 @@ impl World {
             epoch: job.epoch,
             manifest: "m".into(),
             root: "r".into(),
+            ..Default::default()
         };
         self.apply(vec![Command::SealSource(seal)]);
         let key = AttemptKey {

@@ -91,6 +91,7 @@ impl World {
             epoch,
             manifest: hash_of(number, "manifest"),
             root: hash_of(number, "root"),
+            keep_source: false,
         }));
         let analysis = self.assign(&job, TaskKind::Analyze, 0);
         let range = ShardRange {

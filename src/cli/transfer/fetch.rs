@@ -11,7 +11,7 @@ use std::{
 
 use reelraft_proto::{
     documents::job_state,
-    v1::{FetchPart, FetchRequest, Job, JobState},
+    v1::{FetchPart, FetchRequest, Job, JobState, Task},
 };
 use tonic::Status;
 
@@ -50,7 +50,61 @@ async fn fetch_into(client: &mut Client, job: &Job, output: OutputFile) -> Resul
             state: job_state(job.state),
         });
     }
-    if is_there(client, job, &output).await? {
+    into(client, &Stored::output(job), output).await
+}
+
+/// Fetches a part of an output while it is kept.
+///
+/// # Errors
+/// Those of [`fetch`].
+pub async fn fetch_part(
+    client: &mut Client,
+    job: &str,
+    task: &Task,
+    output: OutputFile,
+) -> Result<(), CliError> {
+    let stored = Stored {
+        request: FetchRequest {
+            job: job.to_string(),
+            offset: 0,
+            kind: task.kind.clone(),
+            number: task.number,
+        },
+        name: format!("{job}.{}-{}", task.kind, task.number),
+        bytes: task.bytes_out,
+        hash: task.hash.clone(),
+    };
+    let result = into(client, &stored, output).await;
+    client.screen().clear();
+    result
+}
+
+/// What is fetched: its size and hash were told before.
+struct Stored {
+    /// Of its first byte.
+    request: FetchRequest,
+    /// Names the partial file.
+    name: String,
+    bytes: u64,
+    hash: String,
+}
+
+impl Stored {
+    fn output(job: &Job) -> Self {
+        Stored {
+            request: FetchRequest {
+                job: job.id.clone(),
+                ..Default::default()
+            },
+            name: job.id.clone(),
+            bytes: job.output_bytes,
+            hash: job.output_hash.clone(),
+        }
+    }
+}
+
+async fn into(client: &mut Client, stored: &Stored, output: OutputFile) -> Result<(), CliError> {
+    if is_there(client, stored, &output).await? {
         let name = output.out.display();
         client
             .screen()
@@ -58,23 +112,23 @@ async fn fetch_into(client: &mut Client, job: &Job, output: OutputFile) -> Resul
         return Ok(());
     }
     output.refuse_existing()?;
-    let part = PartFile::open(output, &job.id)?;
+    let part = PartFile::open(output, &stored.name)?;
     let had = part.file.metadata().map_err(|e| part.failed(&e))?.len();
-    let resumed = had > 0 && had <= job.output_bytes;
-    let mut found = copy(client, job, &part, if resumed { had } else { 0 }).await?;
-    if resumed && found != job.output_hash {
+    let resumed = had > 0 && had <= stored.bytes;
+    let mut found = copy(client, stored, &part, if resumed { had } else { 0 }).await?;
+    if resumed && found != stored.hash {
         client
             .screen()
             .notice("the partial file is from another output, starting over");
-        found = copy(client, job, &part, 0).await?;
+        found = copy(client, stored, &part, 0).await?;
     }
-    if found != job.output_hash {
+    if found != stored.hash {
         // The bytes are wrong: no later attempt may resume from them.
         part.file.set_len(0).map_err(|e| part.failed(&e))?;
         return Err(CliError::OutputDiffers {
-            job: job.id.clone(),
+            job: stored.request.job.clone(),
             found,
-            promised: job.output_hash.clone(),
+            promised: stored.hash.clone(),
         });
     }
     if client.screen().due() {
@@ -83,28 +137,32 @@ async fn fetch_into(client: &mut Client, job: &Job, output: OutputFile) -> Resul
     on_thread("writing the output", move || part.finish()).await?
 }
 
-/// Whether `OUT` is this job's whole output already.
-async fn is_there(client: &mut Client, job: &Job, output: &OutputFile) -> Result<bool, CliError> {
+/// Whether `OUT` is the whole of it already.
+async fn is_there(
+    client: &mut Client,
+    stored: &Stored,
+    output: &OutputFile,
+) -> Result<bool, CliError> {
     let length = std::fs::symlink_metadata(&output.out)
         .ok()
         .filter(|found| found.is_file())
         .map(|found| found.len());
     let Some(file) = File::open(&output.out)
         .ok()
-        .filter(|_| length == Some(job.output_bytes))
+        .filter(|_| length == Some(stored.bytes))
     else {
         return Ok(false);
     };
     // A file that can't be read is not known to be the output.
-    let hashed = hash_start(client, Arc::new(file), job.output_bytes).await?;
-    Ok(hashed.is_ok_and(|hasher| hasher.finalize().to_hex().as_str() == job.output_hash))
+    let hashed = hash_start(client, Arc::new(file), stored.bytes).await?;
+    Ok(hashed.is_ok_and(|hasher| hasher.finalize().to_hex().as_str() == stored.hash))
 }
 
 /// Fills the partial file from `start` to its full length; returns the hash of
 /// the whole file.
 async fn copy(
     client: &mut Client,
-    job: &Job,
+    stored: &Stored,
     part: &PartFile,
     start: u64,
 ) -> Result<String, CliError> {
@@ -116,12 +174,12 @@ async fn copy(
     file.seek(SeekFrom::Start(start))
         .map_err(|error| part.failed(&error))?;
 
-    let total = job.output_bytes;
+    let total = stored.bytes;
     let mut at = start;
     let mut meter = Meter::default();
     let mut retries = RetryBudget::default();
     while at < total {
-        let status = match open(client, &job.id, at).await {
+        let status = match open(client, &stored.request, at).await {
             Err(status) => status,
             Ok(mut parts) => loop {
                 let piece = match next_message(&mut parts, STREAM_SILENCE_MS).await {
@@ -171,13 +229,13 @@ fn check(part: &FetchPart, at: u64, total: u64) -> Result<(), CliError> {
 
 async fn open(
     client: &mut Client,
-    job: &str,
+    request: &FetchRequest,
     offset: u64,
 ) -> Result<tonic::Streaming<FetchPart>, Status> {
     let mut jobs = client.jobs().await?;
     let request = FetchRequest {
-        job: job.to_string(),
         offset,
+        ..request.clone()
     };
     open_stream(jobs.fetch(request)).await
 }

@@ -13,12 +13,15 @@
 //! the client opens the stream again, on any node.
 
 mod messages;
+mod reached;
 mod transfer;
 
 use std::sync::Arc;
 
 use futures::Stream;
 pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
+pub use reached::reached;
+use reelraft_model::{JobEntry, JobState, State};
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -54,6 +57,22 @@ where
         let _ = out.send(end.map(|root| UploadReply::Sealed { root })).await;
     });
     ReceiverStream::new(answers)
+}
+
+/// A job in a state of the table, if it still takes bytes.
+fn taking_bytes(state: &State, job: &str) -> Result<Arc<JobEntry>, DataError> {
+    let gone = || DataError::NoSuchJob {
+        job: job.to_string(),
+    };
+    let entry = state.job(job).ok_or_else(gone)?;
+    match entry.job.state() {
+        JobState::Deleted => Err(gone()),
+        state @ (JobState::Failed | JobState::Cancelled) => Err(DataError::JobEnded {
+            job: job.to_string(),
+            state: state.name(),
+        }),
+        _ => Ok(entry),
+    }
 }
 
 async fn run<S>(

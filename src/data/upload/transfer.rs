@@ -12,11 +12,16 @@ use futures::{
     future::{join_all, try_join_all},
     stream::{self, FuturesUnordered},
 };
-use reelraft_model::{Command, Job, JobEntry, JobState, SealSource, State, home_rules::touch_due};
+use reelraft_model::{
+    Command, Job, JobEntry, SealSource, home_rules::touch_due, limits::RETRY_LEVEL,
+};
 use reelraft_storage::journal::Chunk;
 use tokio::{sync::mpsc, task::JoinHandle};
 
-use super::messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest, next_request};
+use super::{
+    messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest, next_request},
+    taking_bytes,
+};
 use crate::data::{
     error::DataError,
     limits::{APPLY_WAIT, CHUNK_BYTES, COPY_WINDOW, PLAN_CHUNKS_MAX, UPLOAD_OUTAGE, UPLOAD_WINDOW},
@@ -156,23 +161,7 @@ impl<'a> Upload<'a> {
     /// The job as it is now, if it still takes bytes.
     async fn entry(&self) -> Result<Arc<JobEntry>, DataError> {
         let state = self.data.table.read().await.map_err(DataError::Table)?;
-        self.entry_in(&state)
-    }
-
-    /// The job in a state of the table, if it still takes bytes.
-    fn entry_in(&self, state: &State) -> Result<Arc<JobEntry>, DataError> {
-        let gone = || DataError::NoSuchJob {
-            job: self.job.clone(),
-        };
-        let entry = state.job(&self.job).ok_or_else(gone)?;
-        match entry.job.state() {
-            JobState::Deleted => Err(gone()),
-            state @ (JobState::Failed | JobState::Cancelled) => Err(DataError::JobEnded {
-                job: self.job.clone(),
-                state: state.name(),
-            }),
-            _ => Ok(entry),
-        }
+        taking_bytes(&state, &self.job)
     }
 
     /// Copies chunks to the homes that lack them; gives those that are safe
@@ -443,12 +432,13 @@ impl<'a> Upload<'a> {
             epoch: self.ticket.epoch,
             manifest: hash.clone(),
             root: root.clone(),
+            keep_source: self.data.table.local().feature_level() >= RETRY_LEVEL,
         });
         let table = &self.data.table;
         let committed = table.propose(vec![seal]).await.map_err(DataError::Table)?;
         let applied = table.wait_applied(committed.index, APPLY_WAIT).await;
         applied.map_err(DataError::Table)?;
-        let entry = self.entry_in(&table.local())?;
+        let entry = taking_bytes(&table.local(), &self.job)?;
         match entry.job.source_root.as_str() {
             "" => Ok(None),
             sealed if sealed == root => Ok(Some(root)),

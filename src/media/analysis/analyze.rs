@@ -8,9 +8,10 @@ use crate::{
         color,
         first_frame::{FirstFrame, first_frame},
         left_out, one_pass,
-        packets::{self, Packet},
+        packets::{self, Folded},
         picture::picture,
-        planner, probe,
+        planner::Planner,
+        probe,
         side_data::{self, STEREO_TAG},
         timecode,
     },
@@ -27,7 +28,9 @@ use crate::{
         plan::{Plan, one_shard},
         source::{ProbedSource, Source},
     },
-    ffmpeg::{abilities, context::Context, showinfo::Frame},
+    ffmpeg::{
+        abilities, context::Context, describe::describe, input::open_source, showinfo::Frame,
+    },
     video::{grid::Grid, timing::fps},
 };
 
@@ -87,6 +90,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         color_tags: HeaderColorTags::default(),
         zero: 0,
         clock: None,
+        description: describe(context, open_source(context.input, &found.source)).await?,
     };
     match facts.source.video {
         Some(_) => analyze_video(context, &found, facts).await,
@@ -108,11 +112,11 @@ async fn analyze_video(
         .chain(facts.extras.iter().map(|extra| extra.stream))
         .collect();
     let source = &facts.source;
-    let mut packets = packets::scan(context, source).await?;
+    let scan = packets::scan(context, source, context.spec.shard_ms).await?;
     let first = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {
-            MediaError::NoFrames { .. } if packets.is_empty() => MediaError::NoFrames {
+            MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
                 detail: "the video is declared and has not one packet".into(),
             },
             other => other,
@@ -122,14 +126,20 @@ async fn analyze_video(
         (Some(first), Some(single)) => first.saturating_sub(single),
         _ => 0,
     };
-    if source.discontinuous {
-        facts.clock =
-            one_pass::compare(context, &facts, &other_streams, &mut packets, zero).await?;
-        facts.source.leaps = facts.clock.is_none();
-    } else {
-        packets::reject_restarts(&packets, source.video().time_base)?;
-    }
-    let plan = make_plan(context.spec, &facts.source, &packets, &first, zero)?;
+    let planner = match scan.folded {
+        Folded::Plan(planner, restarts) => {
+            restarts.reject(source.video().time_base)?;
+            *planner
+        }
+        Folded::Packets(packets) => {
+            let compared =
+                one_pass::compare(context, &facts, &other_streams, &packets, zero).await?;
+            facts.source.leaps = compared.clock.is_none();
+            facts.clock = compared.clock;
+            compared.planner
+        }
+    };
+    let plan = make_plan(context.spec, &facts.source, planner, &first, zero)?;
     facts.zero = zero;
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
@@ -174,19 +184,18 @@ async fn settle_decoder(context: &Context<'_>, facts: &mut SourceFacts) -> Resul
 fn make_plan(
     spec: &Spec,
     source: &Source,
-    packets: &[Packet],
+    planner: Planner,
     first: &FirstFrame,
     zero: i64,
 ) -> Result<Plan, MediaError> {
     let base = source.video().time_base;
-    let mut plan = planner::plan(packets, base, spec.shard_ms);
+    let (mut plan, shown) = planner.finish();
     let leaps = source.leaps.then(|| "its clock leaps".to_string());
     let note = leaps.or(plan.note.take()).or_else(|| {
         let promised = plan.times.first().copied();
         reason_not_to_cut(source, &first.decoded, promised)
     });
     if note.is_some() {
-        let shown = packets.iter().filter(|packet| !packet.hidden).count();
         plan = one_shard(plan.times, plan.keys, shown, note);
     }
     let Some(grid) = Grid::over(spec, base, zero) else {

@@ -37,6 +37,14 @@ pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
     args
 }
 
+/// ffprobe: says what it skips in a WebP file; before version 9 that is all of an
+/// animated one.
+pub(crate) fn probe_webp(input: &Input) -> Vec<String> {
+    let mut args = strings(&["-hide_banner", "-v", LOG]);
+    args.extend(open_input(input, Some("webp_pipe")));
+    args
+}
+
 /// ffprobe: prints of which video each of the first packets is.
 pub(crate) fn first_video_packets(input: &Input, demuxer: &str) -> Vec<String> {
     let mut args = shown("packet=stream_index");

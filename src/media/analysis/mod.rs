@@ -7,6 +7,7 @@ pub(crate) mod color;
 pub(crate) mod first_frame;
 pub(crate) mod left_out;
 pub(crate) mod one_pass;
+pub(crate) mod packet;
 pub(crate) mod packets;
 pub(crate) mod picture;
 pub(crate) mod planner;

@@ -5,7 +5,11 @@
 use reelraft_model::spec::Audio;
 
 use crate::{
-    analysis::{args, packets::Packet},
+    analysis::{
+        args,
+        packet::{PacketIter, PacketLog},
+        planner::Planner,
+    },
     error::MediaError,
     facts::{audio_track::AudioTrack, index::SourceFacts},
     ffmpeg::{
@@ -16,10 +20,17 @@ use crate::{
     },
 };
 
+/// What one pass makes of the packets.
+pub(crate) struct Compared {
+    /// The hash of its times, or `None` where it does more than to take off the
+    /// start: then they depend on what is decoded beside.
+    pub clock: Option<String>,
+    /// The plan in the making, by its times.
+    pub planner: Planner,
+}
+
 /// Compares the packets' times with those of one pass, which takes `zero` off,
-/// and gives them the latter where it does more. Returns the hash of the times
-/// of one pass, or `None` where it does more: then they depend on what is
-/// decoded beside.
+/// and plans by the latter where it does more.
 ///
 /// # Errors
 /// [`MediaError::AudioMisfit`] for a track that is to be copied and changes its
@@ -28,16 +39,19 @@ pub(crate) async fn compare(
     context: &Context<'_>,
     facts: &SourceFacts,
     other_streams: &[u32],
-    packets: &mut [Packet],
+    packets: &PacketLog,
     zero: i64,
-) -> Result<Option<String>, MediaError> {
+) -> Result<Compared, MediaError> {
     let audio: Vec<u32> = facts
         .audio_tracks
         .iter()
         .map(|track| track.stream)
         .collect();
+    let spec = context.spec;
+    let base = facts.source.video().time_base;
     let mut listener = OnePass {
-        packets,
+        packets: packets.iter(),
+        planner: Planner::new(base, spec.shard_ms),
         zero,
         seen: 0,
         leaps: false,
@@ -45,7 +59,6 @@ pub(crate) async fn compare(
         rates: vec![RateWatch::default(); audio.len()],
         diagnostics: Diagnostics::default(),
     };
-    let spec = context.spec;
     let arguments = args::one_pass(context.input, &facts.source, spec, &audio, other_streams);
     let address_bytes = facts.source.address_bytes();
     let exit = context
@@ -71,8 +84,14 @@ pub(crate) async fn compare(
             detail: "its sample rate changes midway".into(),
         });
     }
-    let leaps = listener.leaps || listener.seen != listener.packets.len();
-    Ok(listener.clock.digest().filter(|_| !leaps))
+    let leaps = listener.leaps || listener.seen != packets.len();
+    let mut planner = listener.planner;
+    // Those that it did not come to.
+    listener.packets.for_each(|packet| planner.push(packet));
+    Ok(Compared {
+        clock: listener.clock.digest().filter(|_| !leaps),
+        planner,
+    })
 }
 
 /// Codecs whose packets all have the same number of samples.
@@ -125,7 +144,8 @@ fn audio_packet(line: &str) -> Option<(usize, i64, i64)> {
 }
 
 struct OnePass<'a> {
-    packets: &'a mut [Packet],
+    packets: PacketIter<'a>,
+    planner: Planner,
     zero: i64,
     seen: usize,
     leaps: bool,
@@ -146,10 +166,12 @@ impl Listener for OnePass<'_> {
             return Ok(LineEffect::Progress);
         };
         self.clock.observe(line);
-        if let (Some(packet), Some(time)) = (self.packets.get_mut(self.seen), time) {
-            let time = time.saturating_add(self.zero);
-            self.leaps |= packet.pts != Some(time);
-            packet.pts = Some(time);
+        if let Some(mut packet) = self.packets.next() {
+            if let Some(time) = time.map(|time| time.saturating_add(self.zero)) {
+                self.leaps |= packet.pts != Some(time);
+                packet.pts = Some(time);
+            }
+            self.planner.push(packet);
         }
         self.seen += 1;
         Ok(LineEffect::Progress)
@@ -165,6 +187,7 @@ impl Listener for OnePass<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::{analysis::packet::Packet, facts::times::Ratio};
 
     #[test]
     fn a_rate_that_changes_is_noticed_and_gaps_are_not() {
@@ -200,15 +223,23 @@ mod tests {
     #[test]
     fn a_film_that_is_only_shifted_does_not_leap() {
         for (second, leaps) in [(3_600, false), (3_601, true)] {
-            let mut packets = [9_000, 12_600].map(|pts| Packet {
-                pts: Some(pts),
-                dts: None,
-                key: true,
-                clean: true,
-                hidden: false,
-            });
+            let mut packets = PacketLog::default();
+            for pts in [9_000, 12_600] {
+                packets.push(Packet {
+                    pts: Some(pts),
+                    dts: None,
+                    key: true,
+                    clean: true,
+                    hidden: false,
+                });
+            }
+            let base = Ratio {
+                num: 1,
+                den: 90_000,
+            };
             let mut pass = OnePass {
-                packets: &mut packets,
+                packets: packets.iter(),
+                planner: Planner::new(base, 1_000),
                 zero: 9_000,
                 seen: 0,
                 leaps: false,
@@ -221,7 +252,8 @@ mod tests {
             }
             pass.stdout(&format!("0, 0, {second}, 1, 4, 0x1")).unwrap();
             assert_eq!((pass.seen, pass.leaps), (2, leaps));
-            assert_eq!(packets[1].pts, Some(9_000 + second));
+            let (plan, shown) = pass.planner.finish();
+            assert_eq!((plan.times, shown), (vec![9_000, 9_000 + second], 2));
         }
     }
 }

@@ -2,8 +2,14 @@
 //! and HEVC also which keyframes are true IDR pictures, after which nothing
 //! before them is needed.
 
+use std::collections::VecDeque;
+
 use crate::{
-    analysis::args,
+    analysis::{
+        args,
+        packet::{Packet, PacketLog},
+        planner::Planner,
+    },
     error::MediaError,
     facts::{
         source::{Source, Video},
@@ -17,68 +23,100 @@ use crate::{
     limits::{LOOK_AHEAD_PACKETS, PACKETS_MAX, PICTURES_BEHIND_MAX},
 };
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Packet {
-    /// Presentation time in ticks of the stream.
-    pub pts: Option<i64>,
-    /// Decode time in ticks of the stream.
-    pub dts: Option<i64>,
-    /// A keyframe, according to the container.
-    pub key: bool,
-    /// Decoding can start here without anything from before.
-    pub clean: bool,
-    /// Decoded only because others need it, and not shown (an edit list).
-    pub hidden: bool,
+/// The packets of a video, folded into a plan as they come.
+#[derive(Debug)]
+pub(crate) struct Scan {
+    pub count: usize,
+    pub folded: Folded,
 }
 
+#[derive(Debug)]
+pub(crate) enum Folded {
+    /// The plan in the making, and whether the clock begins anew midway.
+    Plan(Box<Planner>, Restarts),
+    /// In formats whose clock may leap: what one pass makes of the times is known
+    /// only later.
+    Packets(PacketLog),
+}
+
+/// Reads the packets for shards of this length. First of all it looks for the
+/// keyframes that are clean, so that no packet has to be kept.
 pub(crate) async fn scan(
     context: &Context<'_>,
     source: &Source,
-) -> Result<Vec<Packet>, MediaError> {
-    let mut listener = PacketLines::default();
+    shard_ms: u32,
+) -> Result<Scan, MediaError> {
+    let clean = CleanKeys::find(context, source).await?;
+    let mut listener = PacketLines {
+        clean,
+        scan: Scan {
+            count: 0,
+            folded: match source.discontinuous {
+                true => Folded::Packets(PacketLog::default()),
+                false => {
+                    let planner = Planner::new(source.video().time_base, shard_ms);
+                    Folded::Plan(Box::new(planner), Restarts::default())
+                }
+            },
+        },
+        diagnostics: Diagnostics::default(),
+    };
     let arguments = args::scan_packets(context.input, source);
     let address_bytes = source.video().address_bytes();
     let exit = context
         .ffprobe_with(&arguments, address_bytes, &mut listener)
         .await?;
     listener.diagnostics.check_exit("ffprobe", exit)?;
-    let mut packets = listener.packets;
-    mark_clean(context, source, &mut packets).await?;
-    Ok(packets)
+    Ok(listener.scan)
 }
 
-/// Refuses a film whose clock begins anew midway.
-///
-/// # Errors
-/// [`MediaError::ClockRestarts`] names the time at which it does.
-pub(crate) fn reject_restarts(packets: &[Packet], base: Ratio) -> Result<(), MediaError> {
-    // Matroska stores no decode times, and those that are guessed may fall where
-    // nothing is wrong.
-    let times = || {
-        packets
-            .iter()
-            .filter_map(|packet| packet.pts.or(packet.dts))
-    };
-    let mut highest = i64::MIN;
-    let earlier = times().map(|time| {
-        highest = highest.max(time);
-        highest
-    });
-    let late = times().skip(LOOK_AHEAD_PACKETS).zip(earlier);
-    let behind = late.filter(|(time, highest)| time < highest).count();
-    if behind <= PICTURES_BEHIND_MAX {
-        return Ok(());
+/// Whether the clock of a film begins anew midway, where it must not.
+#[derive(Debug, Default)]
+pub(crate) struct Restarts {
+    /// The highest times up to each of the latest packets.
+    highest: VecDeque<i64>,
+    /// Packets that come later than any codec reorders.
+    behind: usize,
+    last: Option<i64>,
+    /// How deep the time fell at most, and from where.
+    fall: Option<(i64, i64)>,
+}
+
+impl Restarts {
+    fn observe(&mut self, packet: &Packet) {
+        // Matroska stores no decode times, and those that are guessed may fall
+        // where nothing is wrong.
+        let Some(time) = packet.pts.or(packet.dts) else {
+            return;
+        };
+        let highest = self.highest.back().map_or(time, |&last| last.max(time));
+        self.highest.push_back(highest);
+        if self.highest.len() > LOOK_AHEAD_PACKETS {
+            let earlier = self.highest.pop_front();
+            self.behind += usize::from(earlier.is_some_and(|earlier| time < earlier));
+        }
+        if let Some(last) = self.last.filter(|last| time < *last) {
+            let depth = last.saturating_sub(time);
+            if self.fall.is_none_or(|(deepest, _)| depth >= deepest) {
+                self.fall = Some((depth, last));
+            }
+        }
+        self.last = Some(time);
     }
-    // Where it falls deepest.
-    let mut last = i64::MIN;
-    let falls = times().map(|time| (std::mem::replace(&mut last, time), time));
-    let after = falls
-        .filter(|(before, time)| time < before)
-        .max_by_key(|(before, time)| before.saturating_sub(*time))
-        .map_or(i64::MIN, |(before, _)| before);
-    Err(MediaError::ClockRestarts {
-        after: seconds(rescale(after, base, MICROSECONDS)),
-    })
+
+    /// Refuses such a film.
+    ///
+    /// # Errors
+    /// [`MediaError::ClockRestarts`] names the time at which it does.
+    pub fn reject(&self, base: Ratio) -> Result<(), MediaError> {
+        if self.behind <= PICTURES_BEHIND_MAX {
+            return Ok(());
+        }
+        let after = self.fall.map_or(i64::MIN, |(_, after)| after);
+        Err(MediaError::ClockRestarts {
+            after: seconds(rescale(after, base, MICROSECONDS)),
+        })
+    }
 }
 
 /// Codecs in which every keyframe is clean, beside those of which ffmpeg says
@@ -90,17 +128,22 @@ pub(crate) fn has_clean_keys(video: &Video) -> bool {
     video.intra_only || CLEAN.contains(&video.codec.as_str())
 }
 
-async fn mark_clean(
-    context: &Context<'_>,
-    source: &Source,
-    packets: &mut [Packet],
-) -> Result<(), MediaError> {
-    let codec = source.video().codec.as_str();
-    if has_clean_keys(source.video()) {
-        for packet in packets.iter_mut() {
-            packet.clean = packet.key;
+/// Which keyframes are clean.
+#[derive(Debug)]
+enum CleanKeys {
+    All,
+    /// Those with these times, in order.
+    At(Vec<i64>),
+}
+
+impl CleanKeys {
+    async fn find(context: &Context<'_>, source: &Source) -> Result<CleanKeys, MediaError> {
+        if has_clean_keys(source.video()) {
+            return Ok(CleanKeys::All);
         }
-    } else if let Some(types) = args::refresh_units(codec) {
+        let Some(types) = args::refresh_units(&source.video().codec) else {
+            return Ok(CleanKeys::At(Vec::new()));
+        };
         let mut listener = RefreshLines {
             time_base: source.video().time_base,
             ..Default::default()
@@ -118,20 +161,25 @@ async fn mark_clean(
             Err(MediaError::ToolFailed { .. }) => listener.found.clear(),
             Err(error) => return Err(error),
         }
-        let found = &mut listener.found;
-        found.sort_unstable();
-        for packet in packets.iter_mut() {
-            let restarts = |pts| found.binary_search(&pts).is_ok();
-            packet.clean = packet.key && packet.pts.is_some_and(restarts);
+        listener.found.sort_unstable();
+        Ok(CleanKeys::At(listener.found))
+    }
+
+    fn has(&self, packet: &Packet) -> bool {
+        match self {
+            CleanKeys::All => packet.key,
+            CleanKeys::At(times) => {
+                let restarts = |pts| times.binary_search(&pts).is_ok();
+                packet.key && packet.pts.is_some_and(restarts)
+            }
         }
     }
-    Ok(())
 }
 
 /// Parses lines of `pts|dts|flags`.
-#[derive(Default)]
 struct PacketLines {
-    packets: Vec<Packet>,
+    clean: CleanKeys,
+    scan: Scan,
     diagnostics: Diagnostics,
 }
 
@@ -140,18 +188,26 @@ impl Listener for PacketLines {
         if line.is_empty() {
             return Ok(LineEffect::Neutral);
         }
-        if self.packets.len() == PACKETS_MAX {
+        if self.scan.count == PACKETS_MAX {
             return Err(MediaError::OverLimit {
                 what: "the number of packets",
                 found: PACKETS_MAX as u64 + 1,
                 max: PACKETS_MAX as u64,
             });
         }
-        let packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
+        let mut packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
             tool: "ffprobe".into(),
             detail: line.to_string(),
         })?;
-        self.packets.push(packet);
+        packet.clean = self.clean.has(&packet);
+        self.scan.count += 1;
+        match &mut self.scan.folded {
+            Folded::Plan(planner, restarts) => {
+                restarts.observe(&packet);
+                planner.push(packet);
+            }
+            Folded::Packets(packets) => packets.push(packet),
+        }
         Ok(LineEffect::Progress)
     }
 
@@ -227,31 +283,35 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn restarts(lines: impl Iterator<Item = String>) -> Restarts {
+        let mut restarts = Restarts::default();
+        lines.for_each(|line| restarts.observe(&parse_packet(&line).unwrap()));
+        restarts
+    }
+
     #[test]
     fn a_clock_that_begins_anew_is_refused_and_one_that_stumbles_is_not() {
         let film = Ratio { num: 1, den: 25 };
-        let of = |times: Vec<i64>| -> Vec<Packet> {
+        let of = |times: Vec<i64>| {
             let lines = times.iter().map(|dts| format!("{dts}|{dts}|K_"));
-            lines.map(|line| parse_packet(&line).unwrap()).collect()
+            restarts(lines)
         };
         let anew = of((0..150).chain(0..150).collect());
-        let error = reject_restarts(&anew, film).unwrap_err();
+        let error = anew.reject(film).unwrap_err();
         assert_eq!(error.kind(), "clock-restarts");
         assert!(error.to_string().contains("after 5.960000 s"), "{error}");
         let stumbling = of((0..150).chain(148..300).collect());
-        assert!(reject_restarts(&stumbling, film).is_ok());
+        assert!(stumbling.reject(film).is_ok());
     }
 
     #[test]
     fn guessed_decode_times_that_fall_mean_no_other_clock() {
         let film = Ratio { num: 1, den: 25 };
         let group = [(0, 0), (5, -2), (3, 1), (2, 2), (1, 3), (4, 4)];
-        let packets: Vec<Packet> = (0..1_500)
+        let lines = (0..1_500)
             .step_by(group.len())
-            .flat_map(|from| group.map(|(pts, dts)| format!("{}|{}|__", from + pts, from + dts)))
-            .map(|line| parse_packet(&line).unwrap())
-            .collect();
-        assert!(reject_restarts(&packets, film).is_ok());
+            .flat_map(|from| group.map(|(pts, dts)| format!("{}|{}|__", from + pts, from + dts)));
+        assert!(restarts(lines).reject(film).is_ok());
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::collections::VecDeque;
 use reelraft_model::limits::SHARDS_PER_JOB_MAX;
 
 use crate::{
-    analysis::packets::Packet,
+    analysis::packet::{Packet, TimeLog},
     facts::{
         plan::{Keyframe, Plan, ShardRange, joined, one_shard},
         times::{MILLISECONDS, Ratio, rescale},
@@ -18,20 +18,13 @@ use crate::{
     limits::{KEYS_BEFORE_CUT, LOOK_AHEAD_PACKETS},
 };
 
-/// Plans the shards of all packets.
-pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan {
-    let mut planner = Planner::new(time_base, shard_ms);
-    for packet in packets {
-        planner.push(*packet);
-    }
-    planner.finish()
-}
-
-struct Planner {
+/// Plans the shards of the packets that are pushed.
+#[derive(Debug)]
+pub(crate) struct Planner {
     target_ticks: i64,
     window: VecDeque<Packet>,
     shown: usize,
-    times: Vec<i64>,
+    times: TimeLog,
     /// The first keyframe, and those from which a shard may be decoded.
     keys: Vec<Keyframe>,
     /// The latest that are not among them.
@@ -43,12 +36,12 @@ struct Planner {
 }
 
 impl Planner {
-    fn new(time_base: Ratio, shard_ms: u32) -> Self {
+    pub fn new(time_base: Ratio, shard_ms: u32) -> Self {
         Planner {
             target_ticks: rescale(shard_ms.into(), MILLISECONDS, time_base).max(1),
             window: VecDeque::with_capacity(LOOK_AHEAD_PACKETS + 1),
             shown: 0,
-            times: Vec::new(),
+            times: TimeLog::default(),
             keys: Vec::new(),
             recent: VecDeque::new(),
             cuts: Vec::new(),
@@ -62,7 +55,7 @@ impl Planner {
         self.note.get_or_insert(why.into());
     }
 
-    fn push(&mut self, packet: Packet) {
+    pub fn push(&mut self, packet: Packet) {
         self.window.push_back(packet);
         if self.window.len() > LOOK_AHEAD_PACKETS {
             self.take();
@@ -141,30 +134,36 @@ impl Planner {
         self.keys.extend(self.recent.drain(..));
     }
 
-    fn finish(mut self) -> Plan {
+    /// The plan, and the number of packets that are shown.
+    pub fn finish(mut self) -> (Plan, usize) {
         while !self.window.is_empty() {
             self.take();
         }
-        self.times.sort_unstable();
-        if self.times.windows(2).any(|pair| pair[0] == pair[1]) {
+        let shown = self.shown;
+        (self.into_plan(), shown)
+    }
+
+    fn into_plan(mut self) -> Plan {
+        let times = std::mem::take(&mut self.times).sorted();
+        if times.windows(2).any(|pair| pair[0] == pair[1]) {
             self.refuse_cuts("frames that share a time");
         }
-        if self.times.is_empty() {
+        if times.is_empty() {
             self.refuse_cuts("no packet with a time");
         }
         if let Some(note) = self.note {
-            return one_shard(self.times, self.keys, self.shown, Some(note));
+            return one_shard(times, self.keys, self.shown, Some(note));
         }
-        let mut shards = ranges(&self.times, &self.cuts);
+        let mut shards = ranges(&times, &self.cuts);
         while shards.len() > SHARDS_PER_JOB_MAX {
             shards = shards.chunks(2).map(joined).collect();
         }
         if shards.len() < 2 {
-            let note = self.why_no_cut().map(str::to_string);
-            return one_shard(self.times, self.keys, self.shown, note);
+            let note = self.why_no_cut(&times).map(str::to_string);
+            return one_shard(times, self.keys, self.shown, note);
         }
         Plan {
-            times: self.times,
+            times,
             keys: self.keys,
             shards,
             note: None,
@@ -174,8 +173,8 @@ impl Planner {
 
 impl Planner {
     /// Why a film that is long enough for two shards has no cut.
-    fn why_no_cut(&self) -> Option<&'static str> {
-        let (first, last) = (self.times.first()?, self.times.last()?);
+    fn why_no_cut(&self, times: &[i64]) -> Option<&'static str> {
+        let (first, last) = (times.first()?, times.last()?);
         if last.saturating_sub(*first) < self.target_ticks {
             return None;
         }
@@ -210,11 +209,18 @@ fn ranges(times: &[i64], cuts: &[i64]) -> Vec<ShardRange> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
     const FILM: Ratio = Ratio { num: 1, den: 24 };
+
+    /// Plans the shards of all packets.
+    pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan {
+        let mut planner = Planner::new(time_base, shard_ms);
+        packets.iter().for_each(|packet| planner.push(*packet));
+        planner.finish().0
+    }
 
     /// Packets from a drawing of groups in file order: `I` is a clean keyframe,
     /// `i` another one, `P` a frame, and `b` a frame shown before the one to

@@ -11,7 +11,11 @@ use crate::{
         source::{Chapter, ProbedSource, Program, Source, Stream, Tags, Video},
         times::{Ratio, parse_microseconds},
     },
-    ffmpeg::{context::Context, listeners::TextListener, process::Exit},
+    ffmpeg::{
+        context::Context,
+        listeners::TextListener,
+        process::{Exit, LineEffect, Listener},
+    },
     limits::{CLOCK_TICKS_MAX, LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
 };
 
@@ -106,7 +110,43 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaEr
                 _ => Err(MediaError::NoVideo { found }),
             }
         }
+        Err(MediaError::NoVideo { found }) if found.ends_with("webp_pipe") => {
+            Err(match is_animated_webp(context).await? {
+                true => MediaError::Undecodable {
+                    what: "video",
+                    codec: "webp_anim".into(),
+                },
+                false => MediaError::NoVideo { found },
+            })
+        }
         Err(error) => Err(error),
+    }
+}
+
+/// Whether a WebP file is a film, which an ffprobe without a demuxer for those
+/// takes for a still.
+async fn is_animated_webp(context: &Context<'_>) -> Result<bool, MediaError> {
+    let mut skipped = SkippedChunks { animation: false };
+    let arguments = args::probe_webp(context.input);
+    context.ffprobe(&arguments, &mut skipped).await?;
+    Ok(skipped.animation)
+}
+
+struct SkippedChunks {
+    animation: bool,
+}
+
+impl Listener for SkippedChunks {
+    fn stdout(&mut self, _: &str) -> Result<LineEffect, MediaError> {
+        Ok(LineEffect::Neutral)
+    }
+
+    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        self.animation |= line.ends_with("chunk: ANIM");
+        Ok(match self.animation {
+            true => LineEffect::Stop,
+            false => LineEffect::Neutral,
+        })
     }
 }
 

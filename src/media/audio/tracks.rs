@@ -242,7 +242,12 @@ struct FirstPacket {
 
 impl Listener for FirstPacket {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
-        self.seen |= line.starts_with("0,");
+        // `0, dts, pts, duration, size, …`. Where nothing came, FLAC's encoder ends
+        // with a packet of no bytes.
+        let size = line
+            .strip_prefix("0,")
+            .and_then(|rest| rest.split(',').nth(3));
+        self.seen |= size.is_some_and(|size| size.trim() != "0");
         Ok(LineEffect::Progress)
     }
 

@@ -16,7 +16,11 @@ pub(crate) fn output_file(spec: &Spec) -> &'static str {
 }
 
 pub(crate) fn muxer(spec: &Spec) -> &'static str {
-    match spec.container() {
+    muxer_of(spec.container())
+}
+
+pub(crate) fn muxer_of(container: Container) -> &'static str {
+    match container {
         Container::Mp4 => "mp4",
         Container::Mkv => "matroska",
         Container::Webm => "webm",

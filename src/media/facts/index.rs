@@ -3,6 +3,7 @@
 //! that works on the job.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{
     error::MediaError,
@@ -68,6 +69,9 @@ pub(crate) struct SourceFacts {
     /// clock may leap, where it does not; see `ffmpeg/picture_clock.rs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
+    /// What ffprobe says of the source as a whole, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<Value>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -137,6 +141,12 @@ impl Index {
     pub(crate) fn attached_counts(&self) -> (usize, usize) {
         let count = |kind| labels_of(&self.facts.extras, kind).len();
         (count(ExtraKind::Attachment), count(ExtraKind::Cover))
+    }
+
+    /// What ffprobe says of the source: format, streams, programs and chapters, in
+    /// its own words. None where it says too much, and in older analyses.
+    pub fn description(&self) -> Option<&Value> {
+        self.facts.description.as_ref()
     }
 
     /// Why the source can't be cut, if so.
@@ -329,6 +339,7 @@ pub(crate) mod tests {
             color_tags: HeaderColorTags::default(),
             zero: 0,
             clock: None,
+            description: None,
         };
         Index::new(
             facts,
@@ -363,7 +374,7 @@ pub(crate) mod tests {
         r#""output_pix_fmt":"yuv420p"},"rate":{"num":24,"den":1},"#,
         r#""hdr":{"mastering":{"points":[[1,2],[3,4],[5,6],[7,8]],"luminance":[9,10]},"#,
         r#""light":[1000,400]},"told":{"color_range":"tv","color_space":"","color_transfer":"","#,
-        r#""color_primaries":"","chroma_location":"","field_order":"tb"},"zero":0,"clock":"c"},"note":null,"#,
+        r#""color_primaries":"","chroma_location":"","field_order":"tb"},"zero":0,"clock":"c","description":{"format":{"size":"7"}}},"note":null,"#,
         r#""shards":[{"from_pts":0,"to_pts":60,"frames":60},{"from_pts":60,"to_pts":100,"#,
         r#""frames":40}]}"#,
     );

@@ -2,6 +2,7 @@
 
 pub(crate) mod audio_track;
 pub(crate) mod color;
+pub(crate) mod complaints;
 pub(crate) mod containers;
 pub(crate) mod encoded;
 pub(crate) mod encoder_names;

@@ -26,8 +26,7 @@ pub(crate) fn write(form: &RecordFormat, head: &impl Serialize, lists: &[&[i64]]
         write_varint(&mut bytes, list.len() as u64);
         let mut last = 0i64;
         for &value in *list {
-            let step = value.wrapping_sub(last);
-            write_varint(&mut bytes, ((step << 1) ^ (step >> 63)) as u64);
+            write_step(&mut bytes, last, value);
             last = value;
         }
     }
@@ -74,9 +73,7 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
         list.reserve_exact(length as usize);
         let mut last = 0i64;
         for _ in 0..length {
-            let folded = read_varint(&mut rest).ok_or_else(cut)?;
-            let step = (folded >> 1) as i64 ^ -((folded & 1) as i64);
-            last = last.wrapping_add(step);
+            last = read_step(&mut rest, last).ok_or_else(cut)?;
             list.push(last);
         }
     }
@@ -85,6 +82,19 @@ pub(crate) fn read<Head: DeserializeOwned, const N: usize>(
     } else {
         Err(bad("it has bytes too many"))
     }
+}
+
+/// Writes the step from `last` to `value`; small ones take a byte or two.
+pub(crate) fn write_step(bytes: &mut Vec<u8>, last: i64, value: i64) {
+    let step = value.wrapping_sub(last);
+    write_varint(bytes, ((step << 1) ^ (step >> 63)) as u64);
+}
+
+/// Reads what [`write_step`] wrote after the same `last`; `None` at the end.
+pub(crate) fn read_step(rest: &mut &[u8], last: i64) -> Option<i64> {
+    let folded = read_varint(rest)?;
+    let step = (folded >> 1) as i64 ^ -((folded & 1) as i64);
+    Some(last.wrapping_add(step))
 }
 
 fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {

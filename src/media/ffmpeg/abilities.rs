@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use reelraft_model::spec::Container;
+
 use crate::{
     error::MediaError,
-    facts::text::strings,
+    facts::{containers::muxer_of, text::strings},
     ffmpeg::{context::Context, listeners::TextListener},
 };
 
@@ -75,6 +77,29 @@ pub(crate) fn require<'n>(
     }
 }
 
+/// The containers that a spec can ask for.
+const CONTAINERS: [Container; 7] = [
+    Container::Mp4,
+    Container::Mkv,
+    Container::Webm,
+    Container::Mov,
+    Container::M4a,
+    Container::Opus,
+    Container::Flac,
+];
+
+/// Those of them that are not in a build's list of muxers, whose lines are such as
+/// `  E mp4             MP4 (MPEG-4 Part 14)`.
+pub(crate) fn missing_muxers(list: &str) -> impl Iterator<Item = Container> {
+    let has = |muxer: &str| {
+        let mut lines = list.lines();
+        lines.any(|line| line.split_whitespace().nth(1) == Some(muxer))
+    };
+    CONTAINERS
+        .into_iter()
+        .filter(move |own| !has(muxer_of(*own)))
+}
+
 /// Parses lines such as ` V....D libx264   libx264 H.264 …`. The legend above
 /// them has an equals sign for a name.
 fn listed(text: &str) -> BTreeSet<String> {
@@ -100,6 +125,18 @@ mod tests {
         let dv = described(list, "dvvideo");
         assert!(dv.intra_only && dv.decoders.is_empty());
         assert_eq!(described(list, "vp10"), KnownCodec::default());
+    }
+
+    #[test]
+    fn muxers_that_are_not_listed_are_named() {
+        let all = ["mp4", "matroska", "webm", "mov", "ipod", "opus", "flac"];
+        let list = all.map(|name| format!("  E {name}    words")).join("\n");
+        assert_eq!(missing_muxers(&list).count(), 0);
+        let fewer = list.replace(" webm ", " other ");
+        assert_eq!(
+            missing_muxers(&fewer).collect::<Vec<_>>(),
+            [Container::Webm]
+        );
     }
 
     #[test]

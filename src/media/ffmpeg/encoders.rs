@@ -2,24 +2,27 @@
 //! for `reelraft doctor`, and the encoder build, a hash that is equal on two
 //! nodes only if both give the same bytes.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
+use reelraft_model::{plan::files_of, spec::Container};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     error::MediaError,
     facts::{
+        containers::muxer_of,
         recipe::{RECIPE, SCALER, X264},
         text::{clip, strings},
     },
     ffmpeg::{
+        abilities,
         cancel::Cancel,
         listeners::TextListener,
         log::{LOG, LOG_ERRORS},
         process::{self, Invocation, LineEffect, Listener},
         tools::Tools,
     },
-    limits::{COMPLAINT_BYTES_MAX, PROBE_TIME_MAX},
+    limits::{COMPLAINT_BYTES_MAX, PROBE_TIME_MAX, VERSION_TIME_MAX},
 };
 
 /// Result of testing one encoder.
@@ -27,12 +30,20 @@ use crate::{
 pub struct EncoderCheck {
     /// ffmpeg's name of the encoder.
     pub name: &'static str,
-    /// The option that selects it.
-    pub used_for: &'static str,
     /// Whether it encoded ten frames.
     pub ok: bool,
     /// Why not; empty if it did.
     pub detail: String,
+}
+
+impl EncoderCheck {
+    fn of(encoder: &Encoder, error: Option<&MediaError>) -> Self {
+        EncoderCheck {
+            name: encoder.name,
+            ok: error.is_none(),
+            detail: error.map_or_else(String::new, MediaError::to_string),
+        }
+    }
 }
 
 /// An encoder, with options that make its bytes depend on most of its code at
@@ -126,34 +137,25 @@ const ENCODERS: [Encoder; 7] = [
     },
 ];
 
-/// Encodes ten frames with each encoder that a spec can ask for.
-pub async fn check_encoders(tools: &Tools) -> Vec<EncoderCheck> {
-    let mut checks = Vec::new();
-    for encoder in &ENCODERS {
-        let detail = match digest_of(tools, encoder).await {
-            Ok(_) => String::new(),
-            Err(error) => error.to_string(),
-        };
-        checks.push(EncoderCheck {
-            name: encoder.name,
-            used_for: encoder.used_for,
-            ok: detail.is_empty(),
-            detail,
-        });
-    }
-    checks
-}
-
 /// What a node can't make, for a reason that did not pass when it was tried again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lack {
-    /// A codec or a sound format, as a spec names it.
+    /// A codec, a sound format or files, as [`reelraft_model::plan::needs`] names
+    /// them.
     pub what: String,
     /// Why.
     pub why: String,
 }
 
 impl Lack {
+    /// Files that can't be written.
+    fn of_files(container: Container) -> Self {
+        Lack {
+            what: files_of(container).into(),
+            why: format!("this ffmpeg has no muxer {}", muxer_of(container)),
+        }
+    }
+
     /// Something that can't be made, and the error that showed it.
     pub fn new(what: &str, error: &MediaError) -> Self {
         Lack {
@@ -171,7 +173,9 @@ pub struct Build {
     /// The same for people, as far as the programs say it: `ffmpeg 7.1.1, x264
     /// 164, x265 3.6, libvpx 1.15.0, SVT-AV1 2.3.0`.
     pub words: String,
-    /// Whose encoders are not there, or don't work.
+    /// Each encoder that a spec can ask for.
+    pub encoders: Vec<EncoderCheck>,
+    /// What it can't make, as its encoders or muxers are not there, or don't work.
     pub lacks: Vec<Lack>,
 }
 
@@ -186,6 +190,7 @@ pub struct Build {
 /// analysis rests on what it says. When no encoder works.
 pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     let mut words = Vec::new();
+    let mut encoders = Vec::new();
     let mut lacks = Vec::new();
     let mut first_error = None;
     let mut hasher = blake3::Hasher::new();
@@ -196,14 +201,7 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     add(&format!("recipe {RECIPE}"));
     add(std::env::consts::ARCH);
     for tool in [&tools.ffmpeg, &tools.ffprobe] {
-        let versions = output_of(tool, &strings(&["-hide_banner", "-version"])).await;
-        let versions = match versions {
-            Err(_) if process::runs_unconfined(tool).await => {
-                let tool = tool.display().to_string();
-                return Err(MediaError::SandboxMisfit { tool });
-            }
-            versions => versions?,
-        };
+        let versions = versions_of(tool).await?;
         // Paths and flags of the build matter only as far as the probe shows it.
         for (number, line) in versions.lines().enumerate() {
             if number == 0 || line.starts_with("lib") {
@@ -217,7 +215,9 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     add(&check_ffprobe(tools).await?);
     for encoder in &ENCODERS {
         add(encoder.name);
-        match again(|| digest_of(tools, encoder)).await {
+        let made = again(|| digest_of(tools, encoder)).await;
+        encoders.push(EncoderCheck::of(encoder, made.as_ref().err()));
+        match made {
             Ok((digest, version)) => {
                 add(&digest);
                 if let (Some(version), Some((_, library))) = (version, encoder.says) {
@@ -242,15 +242,51 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
             Err(error) => return Err(error),
         }
     }
+    let muxers = output_of(&tools.ffmpeg, &strings(&["-hide_banner", "-muxers"])).await?;
+    for lack in abilities::missing_muxers(&muxers).map(Lack::of_files) {
+        add(&lack.what);
+        lacks.push(lack);
+    }
     // None that works is no ffmpeg.
-    if let Some(error) = first_error.filter(|_| lacks.len() == ENCODERS.len()) {
+    if let Some(error) = first_error.filter(|_| encoders.iter().all(|encoder| !encoder.ok)) {
         return Err(error);
     }
     Ok(Build {
         hash: hasher.finalize().to_hex()[..32].to_string(),
         words: words.join(", "),
+        encoders,
         lacks,
     })
+}
+
+/// Has ffmpeg say its version, which any ffmpeg does at once.
+///
+/// # Errors
+/// When it can't be run, hangs, or is another program.
+pub async fn check_ffmpeg(tools: &Tools) -> Result<(), MediaError> {
+    versions_of(&tools.ffmpeg).await.map(|_| ())
+}
+
+/// The versions of a program and its libraries, as it prints them.
+///
+/// # Errors
+/// As [`check_ffmpeg`]; [`MediaError::SandboxMisfit`] if it works only outside
+/// the sandbox.
+async fn versions_of(program: &Path) -> Result<String, MediaError> {
+    let args = strings(&["-hide_banner", "-version"]);
+    match again(|| answer_of(program, &args, VERSION_TIME_MAX)).await {
+        Ok(said) if said.contains(" version ") => Ok(said),
+        Ok(_) => Err(MediaError::BadOutput {
+            tool: program.display().to_string(),
+            detail: "it does not say its version".into(),
+        }),
+        Err(error @ MediaError::Stalled { .. }) => Err(error),
+        Err(_) if process::runs_unconfined(program).await => {
+            let tool = program.display().to_string();
+            Err(MediaError::SandboxMisfit { tool })
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// The version in `ffmpeg version n7.1.1-6 Copyright …`.
@@ -327,7 +363,13 @@ async fn digest_of(
         marker: encoder.says.map(|(marker, _)| marker),
         ..Default::default()
     };
-    run(&tools.ffmpeg, &probe_args(encoder), &mut listener).await?;
+    run(
+        &tools.ffmpeg,
+        &probe_args(encoder),
+        PROBE_TIME_MAX,
+        &mut listener,
+    )
+    .await?;
     if !listener.text.out.contains("SHA256=") {
         return Err(MediaError::BadOutput {
             tool: "ffmpeg".into(),
@@ -388,8 +430,10 @@ fn clip_args() -> Vec<String> {
 /// packets and the side data of frames. Returns its answer.
 ///
 /// # Errors
-/// [`MediaError::BadOutput`] if the answer lacks what is in the clip.
+/// [`MediaError::BadOutput`] if the answer lacks what is in the clip, and those
+/// of [`check_ffmpeg`].
 pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
+    versions_of(&tools.ffprobe).await?;
     let answer = output_of(&tools.ffprobe, &clip_args()).await?;
     let needed = [
         "hevc",
@@ -408,14 +452,24 @@ pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
 
 /// Runs a tool on no input of a job's, and gives what it prints.
 pub(crate) async fn output_of(program: &Path, args: &[String]) -> Result<String, MediaError> {
+    answer_of(program, args, PROBE_TIME_MAX).await
+}
+
+/// The same within `time_max`.
+async fn answer_of(
+    program: &Path,
+    args: &[String],
+    time_max: Duration,
+) -> Result<String, MediaError> {
     let mut listener = ProbeListener::default();
-    run(program, args, &mut listener).await?;
+    run(program, args, time_max, &mut listener).await?;
     Ok(listener.text.out)
 }
 
 async fn run(
     program: &Path,
     args: &[String],
+    time_max: Duration,
     listener: &mut ProbeListener,
 ) -> Result<(), MediaError> {
     let exit = process::run(
@@ -424,8 +478,8 @@ async fn run(
             args,
             work_dir: None,
             address_bytes_extra: 0,
-            time_max: Some(PROBE_TIME_MAX),
-            stall_max: PROBE_TIME_MAX,
+            time_max: Some(time_max),
+            stall_max: time_max,
             served: None,
         },
         &Cancel::new(),

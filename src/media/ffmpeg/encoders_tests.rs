@@ -47,7 +47,7 @@ async fn the_build_is_the_same_each_time_and_every_encoder_works() {
         assert!(digit, "{}", first.words);
     }
     assert_eq!(probe_build(&tools).await.unwrap(), first);
-    for check in check_encoders(&tools).await {
+    for check in first.encoders {
         assert!(check.ok, "{}: {}", check.name, check.detail);
     }
 }
@@ -78,7 +78,10 @@ async fn a_program_that_needs_more_than_its_sandbox_is_told_apart() {
 #[tokio::test]
 async fn what_may_pass_is_tried_once_more() {
     let tool = || "ffmpeg".to_string();
-    let stalled = || MediaError::Stalled { tool: tool() };
+    let stalled = || MediaError::Stalled {
+        tool: tool(),
+        seconds: 60,
+    };
     let killed = || MediaError::ToolKilled {
         tool: tool(),
         signal: 9,
@@ -162,7 +165,7 @@ async fn another_ffprobe_is_another_build() {
     for (name, script, kind) in [
         (
             "dying",
-            "case \"$*\" in *frame_side_data*) exec perl -MPOSIX -e abort;; esac; echo 1",
+            "case \"$*\" in *frame_side_data*) exec perl -MPOSIX -e abort;; esac; echo ffprobe version 1",
             "ffmpeg-crashed",
         ),
         ("false", "exit 1", "ffmpeg-failed"),
@@ -204,11 +207,8 @@ async fn a_build_without_some_encoders_makes_the_others() {
     assert!(build.lacks[0].why.contains("libx265"), "{:?}", build.lacks);
     assert!(!build.words.contains("x265"), "{}", build.words);
     assert!(build.words.contains("x264"), "{}", build.words);
-    let works = check_encoders(&tools).await;
-    let works = works
-        .iter()
-        .filter(|check| check.ok)
-        .map(|check| check.name);
+    let works = build.encoders.iter().filter(|check| check.ok);
+    let works = works.map(|check| check.name);
     let works: Vec<&str> = works.collect();
     assert_eq!(works, ["libx264", "libvpx-vp9", "ffv1", "aac", "libopus"]);
 }
@@ -217,7 +217,15 @@ async fn a_build_without_some_encoders_makes_the_others() {
 async fn what_is_no_ffmpeg_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let error = probe_build(&behind(folder.path(), "echo nonsense; exit")).await;
-    assert_eq!(error.unwrap_err().kind(), "ffmpeg-output");
+    let error = error.unwrap_err();
+    assert_eq!(error.kind(), "ffmpeg-output");
+    assert!(error.to_string().contains("say its version"), "{error}");
+    // Neither its encoders nor its jobs are waited for.
+    let hangs = behind(folder.path(), "exec sleep 1000");
+    assert_eq!(
+        check_ffmpeg(&hangs).await.unwrap_err().kind(),
+        "ffmpeg-stalled"
+    );
     let directory = Tools {
         ffmpeg: folder.path().into(),
         ..Tools::find().unwrap()

@@ -121,7 +121,7 @@ pub(crate) fn look_far(late: bool) -> Vec<String> {
 /// Formats that we open, by ffmpeg's names. Playlists and descriptions (hls,
 /// dash, concat, sdp, …) are not among them, since they name other files, nor
 /// are still pictures.
-pub(crate) const DEMUXERS: [&str; 61] = [
+pub(crate) const DEMUXERS: [&str; 62] = [
     "mov",
     "matroska",
     "mpegts",
@@ -132,6 +132,7 @@ pub(crate) const DEMUXERS: [&str; 61] = [
     "asf",
     "gif",
     "apng",
+    "webp_anim",
     "ivf",
     "mxf",
     "wtv",

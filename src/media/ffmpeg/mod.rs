@@ -5,6 +5,7 @@ pub(crate) mod args;
 pub(crate) mod cancel;
 pub(crate) mod context;
 pub(crate) mod cpu_wait;
+pub(crate) mod describe;
 pub(crate) mod encoders;
 pub(crate) mod failures;
 pub(crate) mod input;

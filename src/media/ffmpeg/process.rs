@@ -31,7 +31,7 @@ use crate::{
     },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
-        NICE, OPEN_FILES_MAX, PROBE_TIME_MAX, READING_MAX, STALL_TICK,
+        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK, VERSION_TIME_MAX,
     },
 };
 
@@ -125,7 +125,7 @@ pub(crate) async fn runs_unconfined(program: &Path) -> bool {
         .stderr(Stdio::null())
         .kill_on_drop(true)
         .status();
-    let status = tokio::time::timeout(PROBE_TIME_MAX, status).await;
+    let status = tokio::time::timeout(VERSION_TIME_MAX, status).await;
     matches!(status, Ok(Ok(status)) if status.success())
 }
 
@@ -156,8 +156,8 @@ async fn read_pipes(
             biased;
             () = cancel.cancelled() => return Err(MediaError::Stopped),
             _ = tick.tick() => {
-                if clock.tick(child.id().map(Moment::of_process).unwrap_or_default()) {
-                    return Err(MediaError::Stalled { tool: tool.to_string() });
+                if let Some(time) = clock.tick(child.id().map(Moment::of_process).unwrap_or_default()) {
+                    return Err(MediaError::Stalled { tool: tool.to_string(), seconds: time.as_secs() });
                 }
                 LineEffect::Neutral
             }
@@ -221,9 +221,10 @@ impl<'a> StallClock<'a> {
         self.idle = Duration::ZERO;
     }
 
-    /// Counts a tick, and tells whether the child must end, as it is seen `now`.
-    /// Reading counts as life: what is looked for may lie far apart in the film.
-    fn tick(&mut self, now: Moment) -> bool {
+    /// Counts a tick, and tells whether the child must end, as it is seen `now`:
+    /// after which time. Reading counts as life: what is looked for may lie far
+    /// apart in the film.
+    fn tick(&mut self, now: Moment) -> Option<Duration> {
         let own = STALL_TICK - now.waited_since(self.seen, STALL_TICK);
         self.seen = now;
         self.ran += own;
@@ -234,9 +235,14 @@ impl<'a> StallClock<'a> {
             self.served_bytes = served_bytes;
             self.idle = Duration::ZERO;
         }
-        self.idle >= self.stall_max
-            || self.mute >= self.stall_max.max(READING_MAX)
-            || self.time_max.is_some_and(|time_max| self.ran >= time_max)
+        let time_max = self.time_max.unwrap_or(Duration::MAX);
+        let spent = [
+            (self.idle, self.stall_max),
+            (self.mute, self.stall_max.max(READING_MAX)),
+            (self.ran, time_max),
+        ];
+        let over = spent.into_iter().find(|(time, max)| time >= max);
+        over.map(|(_, max)| max)
     }
 }
 

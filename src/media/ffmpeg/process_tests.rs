@@ -262,13 +262,13 @@ fn clock<'a>(served: Option<&'a BytesServed>) -> StallClock<'a> {
 fn a_child_that_reads_is_alive_without_a_word() {
     let mut silent = clock(None);
     assert_eq!(
-        [(); 3].map(|()| silent.tick(Moment::default())),
+        [(); 3].map(|()| silent.tick(Moment::default()).is_some()),
         [false, false, true]
     );
     let mut talking = clock(None);
     for _ in 0..9 {
         talking.progress();
-        assert!(!talking.tick(Moment::default()));
+        assert!(talking.tick(Moment::default()).is_none());
     }
     let bytes = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
     let counted = bytes.clone();
@@ -277,10 +277,10 @@ fn a_child_that_reads_is_alive_without_a_word() {
     let mut reading = clock(Some(&served));
     for _ in 0..9 {
         bytes.fetch_add(1, order);
-        assert!(!reading.tick(Moment::default()));
+        assert!(reading.tick(Moment::default()).is_none());
     }
     assert_eq!(
-        [(); 3].map(|()| reading.tick(Moment::default())),
+        [(); 3].map(|()| reading.tick(Moment::default()).is_some()),
         [false, false, true]
     );
     // But a source that is read over and over is no work.
@@ -288,7 +288,7 @@ fn a_child_that_reads_is_alive_without_a_word() {
     let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
     let stalled = (0..ticks).position(|_| {
         bytes.fetch_add(1, order);
-        looping.tick(Moment::default())
+        looping.tick(Moment::default()).is_some()
     });
     assert_eq!(stalled, Some(ticks as usize - 1));
 }
@@ -301,18 +301,24 @@ fn a_child_that_waits_for_a_processor_has_not_stalled() {
     };
     let mut starved = clock(None);
     for second in 0..99 {
-        assert!(!starved.tick(at(Duration::ZERO)), "after {second} s");
+        assert!(
+            starved.tick(at(Duration::ZERO)).is_none(),
+            "after {second} s"
+        );
     }
     let asleep = Moment::default();
-    assert_eq!([(); 3].map(|()| starved.tick(asleep)), [false, false, true]);
+    assert_eq!(
+        [(); 3].map(|()| starved.tick(asleep).is_some()),
+        [false, false, true]
+    );
     // Half of a processor is enough to come to nothing.
     let mut endless = clock(None);
-    let stalled = (1..).find(|&second| endless.tick(at(STALL_TICK * second / 2)));
+    let stalled = (1..).find(|&second| endless.tick(at(STALL_TICK * second / 2)).is_some());
     assert_eq!(stalled, Some(6));
     // And nobody waits for ever.
     let mut lost = clock(None);
     let ticks = READING_MAX.as_secs() / STALL_TICK.as_secs();
-    let stalled = (1..=ticks).find(|_| lost.tick(at(Duration::ZERO)));
+    let stalled = (1..=ticks).find(|_| lost.tick(at(Duration::ZERO)).is_some());
     assert_eq!(stalled, Some(ticks));
 }
 

@@ -22,7 +22,8 @@ impl Tools {
     /// `PATH`.
     ///
     /// # Errors
-    /// [`MediaError::ToolMissing`] names the missing one.
+    /// [`MediaError::ToolMissing`] names the missing one, and
+    /// [`MediaError::NoProgram`] what a variable names that is no program.
     pub fn find() -> Result<Tools, MediaError> {
         Ok(Tools {
             ffmpeg: locate("ffmpeg", "REELRAFT_FFMPEG")?,
@@ -31,20 +32,19 @@ impl Tools {
     }
 }
 
-fn locate(tool: &'static str, variable: &str) -> Result<PathBuf, MediaError> {
+fn locate(tool: &'static str, variable: &'static str) -> Result<PathBuf, MediaError> {
     let named = std::env::var_os(variable).filter(|value| !value.is_empty());
-    let candidates: Vec<PathBuf> = match named {
-        Some(named) => vec![PathBuf::from(named)],
-        None => {
-            let folders = std::env::var_os("PATH").unwrap_or_default();
-            std::env::split_paths(&folders)
-                .map(|folder| folder.join(tool))
-                .collect()
-        }
-    };
+    if let Some(named) = named {
+        let path = Path::new(&named);
+        return runnable(path).ok_or_else(|| MediaError::NoProgram {
+            variable,
+            path: path.display().to_string(),
+        });
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let mut candidates = std::env::split_paths(&folders).map(|folder| folder.join(tool));
     candidates
-        .iter()
-        .find_map(|path| runnable(path))
+        .find_map(|path| runnable(&path))
         .ok_or(MediaError::ToolMissing { tool })
 }
 

@@ -17,7 +17,13 @@ use crate::{
         text::clip,
         times::{MICROSECONDS, rescale},
     },
-    ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+    ffmpeg::{
+        context::Context,
+        describe::describe,
+        input::{Input, open_input},
+        listeners::ProgressListener,
+        packet_scan::scan_intermediate,
+    },
     limits::NOTE_BYTES_MAX,
     output::{
         args::{self, JOINED_FILE, METADATA_FILE},
@@ -84,6 +90,8 @@ pub async fn assemble(
     };
     check_tracks(context, index, &path, &audio, moved_us).await?;
     check_cues(context, &path, &extras.cues).await?;
+    let opened = open_input(&Input::File(path.clone()), Some(demuxer(context.spec)));
+    let description = describe(context, opened).await?;
     let blake3 = hash(&path)?;
     let proof = proof::write(&ProofInput {
         index,
@@ -95,6 +103,7 @@ pub async fn assemble(
         extras: &extras,
         notes: &notes,
         output_blake3: &blake3,
+        description: description.as_ref(),
     });
     Ok(Assembled {
         path,

@@ -3,6 +3,7 @@
 
 use reelraft_model::spec::Spec;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
     facts::{
@@ -35,6 +36,8 @@ pub(crate) struct ProofInput<'a> {
     /// What the encoding showed, beside what the analysis noted.
     pub notes: &'a [String],
     pub output_blake3: &'a str,
+    /// What ffprobe says of the output.
+    pub description: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -55,6 +58,8 @@ struct Proof<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<&'a str>,
     checks: Vec<Check>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<&'a Value>,
 }
 
 #[derive(Serialize)]
@@ -203,6 +208,7 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             .into_iter()
             .map(|name| Check { name, holds: true })
             .collect(),
+        description: input.description,
     };
     let mut bytes =
         serde_json::to_vec_pretty(&proof).expect("the proof is plain structs of numbers and text");

@@ -15,6 +15,7 @@ mod pictures;
 mod refusals;
 mod selection;
 mod sync;
+mod table;
 mod tracks;
 mod transport;
 mod world;

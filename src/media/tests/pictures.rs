@@ -2,7 +2,7 @@
 //! a memory, a constant rate in many shards, depth, alpha. With FFV1 every
 //! decoded picture and its time must be the reference's.
 
-use crate::world::{self, Clip, World};
+use crate::world::{Clip, World};
 use reelraft_model::spec::{Crop, Spec, SpecRequest, resolve};
 
 /// A lossless job in shards of a second, changed as wished.
@@ -222,53 +222,4 @@ fn a_part_or_a_canvas_that_cannot_be_is_refused_by_name() {
     assert_eq!(refused.err().unwrap().kind(), "crop-misfit");
     let refused = world.try_job(&clip, &lossless(|request| request.pad = Some((64, 32))));
     assert_eq!(refused.err().unwrap().kind(), "pad-misfit");
-}
-
-/// Makes a lossless job of every real file and compares it with its reference;
-/// says how each came out.
-fn every_real_file(spec: &Spec) {
-    let Some(real) = world::real() else { return };
-    let world = World::new();
-    let mut differing = Vec::new();
-    for clip in world::all(&real) {
-        let name = &clip.name;
-        let job = match world.try_job(&clip, spec) {
-            Ok(job) => job,
-            Err(error) => {
-                println!("{name}: {}: {error}", error.kind());
-                continue;
-            }
-        };
-        let (ours, reference) = (job.frames(), job.reference_frames());
-        println!(
-            "{name}: {} frames, {} shards {}",
-            ours.len(),
-            job.shards,
-            job.note
-        );
-        if ours != reference {
-            let at = ours.iter().zip(&reference).position(|(a, b)| a != b);
-            let (ours, theirs) = (ours.len(), reference.len());
-            differing.push(format!("{name}: {ours} and {theirs}, first {at:?}"));
-        }
-    }
-    assert!(differing.is_empty(), "{differing:#?}");
-}
-
-/// Cut finely.
-#[test]
-#[ignore = "many minutes: make oracle"]
-fn every_real_file_is_encoded_as_the_reference_encodes_it() {
-    every_real_file(&lossless(|_| ()));
-}
-
-/// Through the filters that reach beyond a picture, cut finely.
-#[test]
-#[ignore = "many minutes: make oracle"]
-fn every_real_file_is_filtered_as_the_reference_filters_it() {
-    every_real_file(&lossless(|request| {
-        request.width = Some(160);
-        request.deinterlace = "on".into();
-        request.fps = Some((24_000, 1_001));
-    }));
 }

@@ -144,3 +144,24 @@ fn the_hostile_files_are_refused() {
         assert_eq!(refused(&world, &clip), kind, "{name}");
     }
 }
+
+/// ffmpeg decodes animated WebP from 9.0 on, and an ffprobe before that takes it
+/// for a still.
+#[test]
+fn an_animated_webp_is_told_from_a_still() {
+    let world = World::new();
+    let made = |name: &str, options: &str| {
+        let picture = "-f lavfi -i testsrc2=size=64x64:rate=10:duration=0.5";
+        world.made_by(name, &format!("{picture} {options}"))
+    };
+    let still = made("still.webp", "-frames:v 1 -c:v libwebp");
+    let refused = world.try_job(&still, &world::lossless()).err().unwrap();
+    assert_eq!(refused.kind(), "no-video", "{refused}");
+    match world.try_job(&made("film.webp", "-c:v libwebp_anim"), &world::lossless()) {
+        Ok(job) => assert_eq!(job.frames(), job.reference_frames()),
+        Err(refused) => {
+            assert_eq!(refused.kind(), "no-decoder", "{refused}");
+            assert!(refused.to_string().contains("animated WebP"), "{refused}");
+        }
+    }
+}

@@ -118,20 +118,15 @@ fn tracks_come_as_they_are_asked_for() {
 #[test]
 fn a_hollow_track_is_left_out_and_named() {
     let world = World::new();
-    let job = world.job(&world.made("hollow.mkv"), &quick(&[]));
-    assert!(
-        job.note.contains("audio track 2 has no sound"),
-        "{}",
-        job.note
-    );
-    assert!(
-        job.proof["left_out"][0]
-            .as_str()
-            .unwrap()
-            .contains("track 2")
-    );
-    same_streams(&job);
-    same_sound(&job, "a:0");
+    for words in [&[][..], &[("audio", "flac"), ("container", "mkv")]] {
+        let job = world.job(&world.made("hollow.mkv"), &quick(words));
+        let note = &job.note;
+        assert!(note.contains("audio track 2 has no sound"), "{note}");
+        let left_out = job.proof["left_out"][0].as_str().unwrap();
+        assert!(left_out.contains("track 2"), "{left_out}");
+        same_streams(&job);
+        same_sound(&job, "a:0");
+    }
 }
 
 #[test]

@@ -66,6 +66,8 @@ pub(crate) struct Scope {
     pub range: Bounds,
     /// Those and the ones that filters need around them.
     pub needed: Bounds,
+    /// The keyframe that decoding starts at, if it is not the film's beginning.
+    pub start: Option<i64>,
     /// Whether errors before the first frame don't matter: decoding starts in
     /// the middle of the stream, at least a keyframe early.
     pub noisy_start: bool,
@@ -104,6 +106,8 @@ struct Tally {
     kept: Vec<(Option<i64>, String)>,
     /// Whether there were any up to the last needed frame.
     any: bool,
+    /// Whether there were any until the frame that decoding starts at was given.
+    early: bool,
     /// Whether there were any at the shard's first frames.
     at_joint: bool,
     /// What had been given before the shard at the last one there.
@@ -122,6 +126,9 @@ impl Tally {
                 self.kept.push((at.time, message.to_string()));
             }
         }
+        self.early |= scope
+            .start
+            .is_some_and(|start| at.time.is_none_or(|time| time < start));
         // Starting in the middle of a stream is noisy. What counts is what is
         // said from the first picture to the last needed one.
         let noise = scope.noisy_start && at.before + at.within == 0;
@@ -168,8 +175,9 @@ pub(crate) struct Verdict {
     pub kept: Vec<String>,
     /// Whether there were errors up to the last needed frame.
     pub any: bool,
-    /// Whether the shard's first frame itself may be damaged. What is missing
-    /// of it is taken from the frames before, which depend on the start.
+    /// Whether the shard's first frame itself may be damaged, and the one that
+    /// decoding starts at as well. What is missing of a frame is taken from those
+    /// before it, and of the very first one from nowhere.
     pub doubtful: bool,
 }
 
@@ -229,6 +237,7 @@ impl Complaints {
     /// The complaints, each by the thread it came from.
     pub fn verdict(&self) -> Verdict {
         let mut verdict = Verdict::default();
+        let mut early = false;
         let mut kept = Vec::new();
         for demuxes in [true, false] {
             let mut speakers: Vec<&Speaker> = self
@@ -246,10 +255,12 @@ impl Complaints {
                 verdict.total += tally.total;
                 verdict.any |= tally.any;
                 let near = |given| at.before.saturating_sub(given) < JOINT_FRAMES;
+                early |= tally.early;
                 verdict.doubtful |= tally.at_joint || tally.before.is_some_and(near);
                 kept.extend(&tally.kept);
             }
         }
+        verdict.doubtful &= early;
         kept.sort_by_key(|(time, _)| *time);
         kept.truncate(COMPLAINTS_MAX);
         verdict.kept = kept
@@ -299,6 +310,7 @@ const DEMUXERS: [&str; 12] = [
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn scope() -> Scope {
@@ -314,6 +326,7 @@ mod tests {
                 from: Some(20),
                 to: Some(40),
             },
+            start: Some(15),
             noisy_start: true,
         }
     }
@@ -399,5 +412,25 @@ mod tests {
         for ahead in 1..12 {
             assert_eq!(verdict(ahead), first, "{ahead}");
         }
+    }
+
+    #[test]
+    fn a_damaged_joint_is_doubtful_where_the_start_is_damaged_too() {
+        let error = "[mpeg2video @ 0xd] [error] bad";
+        let doubtful = |places: &[i64]| {
+            let mut complaints = Complaints::new(scope());
+            complaints.follow("[info] Stream mapping:");
+            for time in 10..40 {
+                if places.contains(&time) {
+                    complaints.add(&LogLine::parse(error).unwrap());
+                }
+                complaints.follow(&frame(100 + time));
+            }
+            complaints.verdict().doubtful
+        };
+        assert!(!doubtful(&[20]) && !doubtful(&[18]), "the joint alone");
+        assert!(!doubtful(&[10]) && !doubtful(&[15]), "the start alone");
+        assert!(!doubtful(&[16, 20]), "behind the start");
+        assert!(doubtful(&[10, 20]) && doubtful(&[15, 18]));
     }
 }

@@ -31,9 +31,8 @@ pub(crate) struct ExpectedFrames {
     /// At a constant frame rate, the first grid point that must be given, and
     /// the first that must not; the latter is unknown at the film's end.
     pub points: Option<(i64, Option<i64>)>,
-    /// Whether errors before the first frame don't matter: decoding starts in
-    /// the middle of the stream, at least a keyframe early.
-    pub noisy_start: bool,
+    /// The keyframe that decoding starts at, if it is not the film's beginning.
+    pub start: Option<i64>,
 }
 
 /// Follows one ffmpeg run.
@@ -105,6 +104,7 @@ impl<'a> FrameChecker<'a> {
                 zero: 0,
                 range: Bounds::default(),
                 needed: Bounds::default(),
+                start: None,
                 noisy_start: false,
             }),
             joints: (None, None),
@@ -128,7 +128,8 @@ impl<'a> FrameChecker<'a> {
             zero,
             range,
             needed,
-            noisy_start: expected.noisy_start,
+            start: expected.start,
+            noisy_start: expected.start.is_some_and(|start| needed.is_before(start)),
             ..self.complaints.scope
         });
         self.expected = Some(expected);
@@ -340,7 +341,7 @@ mod tests {
         let expected = ExpectedFrames {
             decoded: index.times_in(range).to_vec(),
             points: None,
-            noisy_start: true,
+            start: Some(50),
         };
         let mut checker =
             FrameChecker::new(index, &spec, &|_| {}).expecting(expected, 0, bounds, bounds);
@@ -411,6 +412,7 @@ mod tests {
         noisy.stderr(COMPLAINT).unwrap();
         assert!(!noisy.complaints.verdict().any);
         let mut early = checker(&index);
+        early.stderr(COMPLAINT).unwrap();
         decoded(&mut early, 50..51);
         early.stderr(COMPLAINT).unwrap();
         let verdict = early.complaints.verdict();

@@ -3,8 +3,9 @@
 //! at the beginning of the file.
 //!
 //! If the decoder logs errors, either the start is bad or the shard itself is
-//! damaged. It is damaged where the errors can't come from before it, and where
-//! two starts give the same ones. So the work for a damaged film grows with its
+//! damaged. It is damaged where the errors can't come from before it: where those
+//! of its first frames follow upon a sound start, and where two starts give the
+//! same ones. So the work for a damaged film grows with its
 //! length; decoding each shard from the beginning would grow with its square.
 
 use crate::{
@@ -63,7 +64,7 @@ pub async fn encode_shard(
         let expected = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
-            noisy_start: start.is_some_and(|start| start < needed.from_pts),
+            start: start.map(|start| start - zero),
         };
         let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
             expected,

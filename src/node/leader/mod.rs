@@ -47,6 +47,8 @@ pub struct Patience {
     pub replan_after_s: u64,
     /// For an upload without progress.
     pub uploads_expire_after_s: u64,
+    /// For whoever may want a job tried again that ended without an output.
+    pub keep_sources_s: u64,
     /// Before it deletes a job that has ended; 0: for ever.
     pub keep_finished_s: u64,
 }
@@ -189,6 +191,7 @@ impl<'a> Term<'a> {
             rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
             replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
             upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
+            keep_source_ms: self.patience.keep_sources_s.saturating_mul(1000),
             keep_ended_ms: match self.patience.keep_finished_s {
                 0 => None,
                 keep_s => Some(keep_s.saturating_mul(1000)),

@@ -460,7 +460,10 @@ impl Worker {
             return None;
         }
         info!(%key, "started");
+        let begun = Instant::now();
         let outcome = tasks::run(&self.context, key, &cancel, &frames).await;
+        let tally = &self.context.tally;
+        tally.count(key.kind(), &outcome, begun.elapsed());
         if !attempt_is_current(&self.context.cluster.local(), key, node) {
             return None;
         }

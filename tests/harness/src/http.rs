@@ -23,6 +23,22 @@ pub struct HttpAnswer {
 }
 
 impl HttpAnswer {
+    /// Reads what came over a connection.
+    ///
+    /// # Errors
+    /// Where it is no answer.
+    pub fn parse(mut bytes: Vec<u8>) -> std::io::Result<Self> {
+        let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
+        let end = end.ok_or_else(|| std::io::Error::other("no answer"))?;
+        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
+        Ok(HttpAnswer {
+            status: status.ok_or_else(|| std::io::Error::other("no status"))?,
+            head,
+            body: bytes.split_off(end + 4),
+        })
+    }
+
     /// The body as JSON; null if it is none.
     pub fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
@@ -55,15 +71,7 @@ pub fn http_exchange(address: &str, request: &[u8]) -> std::io::Result<HttpAnswe
     let _ = socket.write_all(request);
     let mut bytes = Vec::new();
     let _ = socket.read_to_end(&mut bytes);
-    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n");
-    let end = end.ok_or_else(|| std::io::Error::other("no answer"))?;
-    let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-    let status = head.split(' ').nth(1).and_then(|text| text.parse().ok());
-    Ok(HttpAnswer {
-        status: status.ok_or_else(|| std::io::Error::other("no status"))?,
-        head,
-        body: bytes.split_off(end + 4),
-    })
+    HttpAnswer::parse(bytes)
 }
 
 /// Sends a request; `headers` are whole lines.

@@ -60,6 +60,9 @@ impl Writer<'_> {
         if job.state() != JobState::Succeeded {
             job.failed_tasks = failed_tasks(entry);
         }
+        if job.keeps_source() {
+            job.attempts_before = entry.last_attempt();
+        }
         job.history_hash = history_hash.to_string();
         job.history_at.clear();
         job.folded_cluster_ms = self.state.cluster_ms();

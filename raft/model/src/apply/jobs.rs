@@ -137,6 +137,7 @@ impl Writer<'_> {
         }
         job.manifest = c.manifest.clone();
         job.source_root = c.root.clone();
+        job.source_kept = c.keep_source;
         job.state = JobState::Analyzing.into();
         // The epoch is that of the homes that acknowledged every chunk.
         all_filled(&mut job);

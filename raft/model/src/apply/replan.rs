@@ -32,11 +32,7 @@ impl Writer<'_> {
             return no_plan(&c.job, "its analysis has not begun yet");
         }
         let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
-        job.attempts_before = entry
-            .tasks
-            .values()
-            .map(|task| task.attempt)
-            .fold(job.attempts_before, u32::max);
+        job.attempts_before = entry.last_attempt();
         job.replans += 1;
         job.state = JobState::Analyzing.into();
         job.build.clear();

@@ -8,8 +8,8 @@ use super::{
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     limits::{
-        ASSEMBLY_NOTE_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX,
-        TRACKS_MAX, UNBIND_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX,
+        SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
     },
     rows::{Failure, FailureClass, Job, JobState, Problem, Task, TaskKind, TaskState},
 };
@@ -81,7 +81,12 @@ impl Writer<'_> {
         self.put_task(id, task);
         if kind == TaskKind::Analyze {
             self.drop_shards(id);
-            if c.problem.kind == Problem::ENCODER_MISSING {
+            let level = match c.problem.kind.as_str() {
+                Problem::ENCODER_MISSING => UNBIND_LEVEL,
+                Problem::DECODER_MISSING => DECODER_LEVEL,
+                _ => u32::MAX,
+            };
+            if self.state.feature_level() >= level {
                 self.unbind(id);
             }
         }
@@ -94,9 +99,7 @@ impl Writer<'_> {
 
     /// Lets a job's analysis take another encoder build.
     fn unbind(&mut self, id: &str) {
-        if self.state.feature_level() >= UNBIND_LEVEL
-            && let Some(mut job) = self.job(id).cloned()
-        {
+        if let Some(mut job) = self.job(id).cloned() {
             job.build.clear();
             self.put_job(job);
         }

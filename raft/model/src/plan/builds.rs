@@ -8,7 +8,7 @@ use crate::{
     command::Replan,
     job_entry::JobEntry,
     limits::REPLAN_LEVEL,
-    rows::{Job, JobState, Problem, Task, TaskKind, TaskState},
+    rows::{Job, JobState, Task, TaskKind, TaskState},
     spec::Spec,
     state::State,
 };
@@ -118,7 +118,7 @@ impl<'a> Builds<'a> {
         (!build.is_empty() || may_bind) && self.health.can_run(node, build)
     }
 
-    /// Whether a task has failed for want of an encoder on a node; an analysis, on
+    /// Whether a task has failed for want of an encoder or decoder on a node; an analysis, on
     /// any node of its build, but one that is known to lack it alone.
     pub(super) fn lacks_encoder(&self, node: u64, task: &Task, spec: &Spec) -> bool {
         let known = |node: u64| self.health.nodes.get(&node);
@@ -131,7 +131,7 @@ impl<'a> Builds<'a> {
         };
         let mut failures = task.failures.iter();
         failures.any(|failure| {
-            let missing = failure.problem.kind == Problem::ENCODER_MISSING;
+            let missing = failure.problem.is_of_build();
             missing && (failure.node == node || alike(failure.node))
         })
     }

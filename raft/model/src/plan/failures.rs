@@ -32,14 +32,14 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         })
 }
 
-/// The want of an encoder, where neither another node of the build nor another
+/// The want of an encoder or decoder, where neither another node of the build nor another
 /// build may have it. A plan that was made is bound to its build.
 fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option<Problem> {
     let last = task.failures.last()?;
     // An analysis that is made again may have failed in a build that was left.
     let build = builds.health.nodes.get(&last.node).map(|node| &node.build);
     let bound = task.kind() != TaskKind::Analyze || build == Some(&entry.job.build);
-    let ends = last.problem.kind == Problem::ENCODER_MISSING
+    let ends = last.problem.is_of_build()
         && task.state() == TaskState::Pending
         && !builds.can_go_elsewhere(&entry.job)
         && ((bound && !builds.may_find_encoder(&entry.job, task))

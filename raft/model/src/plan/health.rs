@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
-    limits::{REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
-    spec::{Audio, Codec, Spec},
+    limits::{KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
+    spec::{Audio, Codec, Container, Spec},
 };
 
 /// How long a node may be silent before its attempts are given to others.
@@ -33,7 +33,8 @@ pub struct NodeHealth {
     /// Whether it still tries its encoders: it lives, its bytes can be read, and
     /// its build will be known in a moment. Until then it gets no work.
     pub starting: bool,
-    /// Codecs and sound formats that it can't make, as a spec names them.
+    /// Codecs, sound formats and files that it can't make, as [`needs`] names
+    /// them.
     pub lacks: BTreeSet<String>,
     /// Why it takes no new work; empty if it does.
     pub trouble: String,
@@ -61,6 +62,9 @@ pub struct ClusterHealth {
     pub replan_after_ms: u64,
     /// How long an upload may make no progress before it ends.
     pub upload_expiry_ms: u64,
+    /// How long the source of a job that failed or was cancelled is kept, so that
+    /// it can be tried again.
+    pub keep_source_ms: u64,
     /// How long a job is kept after it was folded; for ever where it is `None`.
     pub keep_ended_ms: Option<u64>,
 }
@@ -74,6 +78,7 @@ impl Default for ClusterHealth {
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
             upload_expiry_ms: UPLOAD_EXPIRY_MS,
+            keep_source_ms: KEEP_SOURCE_MS,
             keep_ended_ms: None,
         }
     }
@@ -92,11 +97,26 @@ pub fn needs(spec: &Spec) -> impl Iterator<Item = &'static str> {
     pictures
         .into_iter()
         .chain(sound.then(|| spec.audio().name()))
+        .chain([files_of(spec.container())])
 }
 
-/// The encoder of something that a spec needs, in words.
+/// What a node must be able to write for a container, as it says so.
+pub fn files_of(container: Container) -> &'static str {
+    match container {
+        Container::Mp4 => "mp4 files",
+        Container::Mkv => "mkv files",
+        Container::Webm => "webm files",
+        Container::Mov => "mov files",
+        Container::M4a => "m4a files",
+        Container::Opus => "opus files",
+        Container::Flac => "flac files",
+    }
+}
+
+/// The encoder or muxer of something that a spec needs, in words.
 pub fn encoder_of(what: &str) -> String {
     match what {
+        files if files.ends_with(" files") => format!("a muxer for {files}"),
         "h264" => "an H.264 encoder".into(),
         "hevc" => "an HEVC encoder".into(),
         "opus" => "an Opus encoder".into(),

@@ -9,9 +9,10 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, TouchUpload},
     limits::{
         COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, LEFT_BEHIND_AFTER_MS,
-        LEFT_BEHIND_LEVEL,
+        LEFT_BEHIND_LEVEL, RETRY_LEVEL,
     },
-    rows::Node,
+    retry::DropSource,
+    rows::{Job, Node},
     state::State,
 };
 
@@ -26,6 +27,10 @@ pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<
     commands.extend(expired(state, health).take(room));
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(folds(state).take(room));
+    if state.feature_level() >= RETRY_LEVEL {
+        let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+        commands.extend(given_up(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
+    }
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(outdated(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
 }
@@ -60,6 +65,28 @@ fn folds(state: &State) -> impl Iterator<Item = Command> {
     folds.map(|entry| {
         let job = entry.job.id.clone();
         Command::Fold(Fold { job })
+    })
+}
+
+/// Sources of ended jobs that nobody asked for in time, and those on a disk that
+/// is full: they go before anything else does.
+fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let now_ms = state.cluster_ms();
+    let old = move |job: &Job| {
+        let kept_until_ms = job.folded_cluster_ms.saturating_add(health.keep_source_ms);
+        kept_until_ms <= now_ms
+    };
+    let crowded = health.nodes.values().any(|node| node.full);
+    let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
+    let held = state.held();
+    let looked_at = held.take_while(move |entry| crowded || old(&entry.job));
+    let on_full = move |job: &Job| job.homes.iter().any(|home| full(home.node));
+    let gone = looked_at.filter(move |entry| old(&entry.job) || on_full(&entry.job));
+    gone.map(|entry| {
+        Command::DropSource(DropSource {
+            job: entry.job.id.clone(),
+            folded_cluster_ms: entry.job.folded_cluster_ms,
+        })
     })
 }
 

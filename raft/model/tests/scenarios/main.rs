@@ -17,7 +17,8 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
     History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, Replan, Reply, SealSource, ShardRange, State, TaskKind, Tick, TouchUpload,
+    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
+    TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -133,7 +134,7 @@ impl World {
                 self.health.keep_ended_ms = Some(words[1].parse().unwrap());
                 String::new()
             }
-            "seal" | "filled" | "history" | "touch" | "cancel" | "delete" | "replan" => {
+            "seal" | "filled" | "history" | "touch" | "cancel" | "delete" | "replan" | "retry" => {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
@@ -261,9 +262,9 @@ impl World {
         self.reply(&replies)
     }
 
-    /// `seal JOB [epoch=]`, `filled JOB NODE`, `history JOB NODE [epoch=]
-    /// [hash=]`, `touch JOB seen=MS`, `cancel JOB`, `delete JOB` and
-    /// `replan JOB [replans=]`
+    /// `seal JOB [epoch=] [kept]`, `filled JOB NODE`, `history JOB NODE [epoch=]
+    /// [hash=]`, `touch JOB seen=MS`, `cancel JOB`, `delete JOB`,
+    /// `retry JOB` and `replan JOB [replans=]`
     fn change_job(&mut self, words: &[&str]) -> String {
         let job = self.job(words[1]);
         let epoch = option(words, "epoch");
@@ -274,6 +275,7 @@ impl World {
                 job,
                 manifest: "m".into(),
                 root: "r".into(),
+                keep_source: words.contains(&"kept"),
             }),
             "filled" => Command::HomeFilled(HomeFilled {
                 epoch,
@@ -295,6 +297,7 @@ impl World {
                 touched_cluster_ms: number(words, "seen"),
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
+            "retry" => Command::RetryJob(RetryJob { job }),
             "replan" => {
                 let now = self.state.job(&job).map(|entry| entry.job.clone());
                 let now = now.unwrap_or_default();
@@ -392,6 +395,7 @@ impl World {
             Command::TouchUpload(c) => format!("touch {}", c.job),
             Command::ExpireUpload(c) => format!("expire {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
+            Command::DropSource(c) => format!("drop the source of {}", c.job),
             Command::RegisterNode(c) if c.left_behind => {
                 format!("leave node {} behind at level {}", c.node, c.feature_level)
             }

@@ -58,10 +58,12 @@ pub enum Bug {
     AbandonedKept,
     /// An upload ends though it goes on.
     LiveUploadExpired,
+    /// The source of a job that may be tried again is removed.
+    HeldSourceSwept,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 27] = [
+    pub const ALL: [Bug; 28] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -89,6 +91,7 @@ impl Bug {
         Bug::BoundsForgotten,
         Bug::AbandonedKept,
         Bug::LiveUploadExpired,
+        Bug::HeldSourceSwept,
     ];
 }
 

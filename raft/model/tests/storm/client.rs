@@ -68,6 +68,10 @@ pub struct Client {
     pub upload: Upload,
     /// How often the request was sent.
     pub sent: u32,
+    /// Whether it has begun to end the job early.
+    pub ended: bool,
+    /// Whether it has had a job that failed or was cancelled tried again.
+    pub retried: bool,
 }
 
 impl Client {
@@ -94,6 +98,8 @@ impl Client {
                 failed: false,
             },
             sent: 0,
+            ended: false,
+            retried: false,
         }
     }
 }

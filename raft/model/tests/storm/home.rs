@@ -359,10 +359,12 @@ impl World {
     fn keeps(&self, state: &State, id: &str, node: u64) -> bool {
         let entry = state.job(id);
         let own = entry.as_ref().is_some_and(|entry| is_current(entry, node));
+        let ended = entry.as_ref().is_some_and(|entry| entry.job.keeps_source());
         let cancelled = entry.is_some_and(|entry| entry.job.state() == JobState::Cancelled);
         match self.bugs.0 {
             Some(Bug::SweptWhileFilling) => own && keeps_bytes_of(state, id, node),
             Some(Bug::CancelledKept) if cancelled => true,
+            Some(Bug::HeldSourceSwept) if ended => false,
             _ => keeps_bytes_of(state, id, node),
         }
     }

@@ -18,6 +18,9 @@ const LAG_MS_MAX: u64 = 5_000;
 /// An assignment that a node does not name is sent again after this.
 const ASSIGN_RESEND_MS: u64 = 1_500;
 
+/// How long the source of a failed job is kept: hours in a real cluster.
+pub const KEEP_SOURCE_MS: u64 = 40_000;
+
 /// How long the home of a finished output may be away: minutes in a real
 /// cluster, and here short enough to happen in a storm.
 pub const REHOME_AFTER_MS: u64 = 40_000;
@@ -165,6 +168,7 @@ impl World {
             voters: self.voters,
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
+            keep_source_ms: KEEP_SOURCE_MS,
             upload_expiry_ms: match self.bugs.has(Bug::LiveUploadExpired) {
                 true => UPLOAD_EXPIRY_MS / 20,
                 false => UPLOAD_EXPIRY_MS,

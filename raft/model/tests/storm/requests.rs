@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use reelraft_model::{
-    CancelJob, Command, CreateJob, DeleteJob, JobBounds, JobEntry, JobState, Reply,
+    CancelJob, Command, CreateJob, DeleteJob, JobBounds, JobEntry, JobState, Reply, RetryJob,
     spec::{Spec, SpecRequest, resolve},
 };
 
@@ -40,10 +40,10 @@ impl World {
             self.clients[client].phase = Phase::Watch;
         }
         let of = &self.clients[client];
-        let may_end = matches!(of.phase, Phase::Upload | Phase::Watch);
+        let may_end = matches!(of.phase, Phase::Upload | Phase::Watch) && !of.ended;
         if may_end && of.ends_ms <= self.now_ms && matches!(of.wish, Wish::Cancel | Wish::Delete) {
-            self.clients[client].phase = Phase::End;
-            self.clients[client].again_ms = 0;
+            let of = &mut self.clients[client];
+            (of.phase, of.again_ms, of.ended) = (Phase::End, 0, true);
         }
         // An impatient client sends the same request once more.
         if of_chance(self, client) {
@@ -99,11 +99,26 @@ impl World {
                 let deletes = self.clients[client].wish == Wish::FetchAndDelete;
                 self.clients[client].phase = if deletes { Phase::End } else { Phase::Rest };
             }
+            JobState::Failed | JobState::Cancelled if self.retry(client) => {}
             JobState::Failed | JobState::Cancelled | JobState::Deleted => {
                 self.clients[client].phase = Phase::Rest;
             }
             _ => {}
         }
+    }
+
+    /// Every second client has its job tried again, once.
+    fn retry(&mut self, client: usize) -> bool {
+        let of = &mut self.clients[client];
+        if of.retried || of.chunks % 2 == 0 {
+            return false;
+        }
+        (of.retried, of.wish) = (true, Wish::Fetch);
+        of.again_ms = self.now_ms + PATIENCE_MS;
+        let job = self.job_of(client);
+        let command = Command::RetryJob(RetryJob { job });
+        self.propose(vec![vec![command]], Origin::Client(client));
+        true
     }
 
     fn fetched(&mut self, client: usize) -> bool {
@@ -157,6 +172,9 @@ impl World {
                 of.again_ms = 0;
             }
             (Phase::End, _) if refused => of.phase = Phase::Watch,
+            (Phase::End, _) if !reply.existed && of.wish == Wish::Cancel => {
+                of.phase = Phase::Watch;
+            }
             (Phase::End, _) if !reply.existed => of.phase = Phase::Rest,
             _ => {}
         }

@@ -204,6 +204,7 @@ impl World {
                 let kept = state
                     .job(job)
                     .is_some_and(|entry| entry.job.state().keeps_bytes() && entry.is_home(node.id));
+                let kept = kept || reelraft_model::home_rules::keeps_bytes_of(state, job, node.id);
                 if !kept {
                     return Some(format!("node {} keeps bytes of {job} for nobody", node.id));
                 }

@@ -121,6 +121,7 @@ impl Story {
             Command::HomeFilled(c) => format!("filled {} {}", c.job, c.node),
             Command::CancelJob(c) => format!("cancel {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
+            Command::RetryJob(c) => format!("retry {}", c.job),
             Command::Reopen(c) => format!("reopen {}", key(&c.key)),
             Command::Tick(c) => format!("tick {}", c.cluster_ms),
             Command::PlanAppend(c) => {

@@ -378,6 +378,9 @@ impl Truth {
                 blobs.extend((!job.index_hash.is_empty()).then(|| job.index_hash.clone()));
                 Some((all_chunks(job.source_bytes), blobs))
             }
+            _ if job.keeps_source() => {
+                Some((all_chunks(job.source_bytes), vec![job.manifest.clone()]))
+            }
             _ => None,
         }
     }

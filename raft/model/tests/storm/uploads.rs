@@ -225,6 +225,7 @@ impl World {
                         epoch: upload.epoch,
                         manifest: "m".into(),
                         root: "root".into(),
+                        keep_source: true,
                     });
                     self.clients[put.client].again_ms = self.now_ms + 10_000;
                     self.propose(vec![vec![seal]], Origin::Upload(put.client));

@@ -1,10 +1,7 @@
 //! `reelraft job list`: a page of jobs, or all of them.
 
 use clap::Args;
-use reelraft_proto::{
-    documents::{self, job_state},
-    v1::{Job, ListRequest},
-};
+use reelraft_proto::{documents, v1::ListRequest};
 
 use super::pages::all_jobs;
 use crate::{
@@ -13,17 +10,6 @@ use crate::{
     limits::PAGE_ROWS,
     render::{Output, format::shell_quoted, json, screen::print, table},
 };
-
-/// The states that a job may be listed by.
-const STATES: [&str; 7] = [
-    "uploading",
-    "analyzing",
-    "encoding",
-    "assembling",
-    "succeeded",
-    "failed",
-    "cancelled",
-];
 
 /// Arguments of `job list`.
 #[derive(Args, Clone, Debug)]
@@ -36,10 +22,12 @@ pub struct ListArgs {
     /// Only this tenant's jobs
     #[arg(long, value_name = "NAME")]
     pub tenant: Option<String>,
-    /// Only jobs in these states, of all pages
-    #[arg(long, value_name = "STATE,…", value_delimiter = ',', conflicts_with = "page_token",
-          value_parser = STATES)]
+    /// Only jobs in these states
+    #[arg(long, value_name = "STATE,…", value_delimiter = ',')]
     pub state: Vec<String>,
+    /// Only jobs whose source's name has this in it
+    #[arg(long, value_name = "TEXT")]
+    pub name: Option<String>,
     /// Jobs on this page
     #[arg(long, value_name = "ROWS", default_value_t = 50,
           value_parser = clap::value_parser!(u32).range(1..=1000))]
@@ -60,14 +48,15 @@ pub struct ListArgs {
 /// # Errors
 /// The node's refusal, or that no node serves.
 pub async fn run(client: &mut Client, args: ListArgs, output: Output) -> Result<(), CliError> {
-    let all = args.all || !args.state.is_empty();
     let request = ListRequest {
         tenant: args.tenant.unwrap_or_default(),
-        page_size: if all { PAGE_ROWS } else { args.limit },
+        states: args.state,
+        name: args.name.unwrap_or_default(),
+        page_size: if args.all { PAGE_ROWS } else { args.limit },
         page_token: args.page_token.unwrap_or_default(),
         local: args.local,
     };
-    let (mut rows, token) = if all {
+    let (rows, token) = if args.all {
         (all_jobs(client, request).await?, String::new())
     } else {
         let page = client
@@ -75,8 +64,6 @@ pub async fn run(client: &mut Client, args: ListArgs, output: Output) -> Result<
             .await?;
         (page.jobs, page.next_page_token)
     };
-    let wanted = |job: &Job| args.state.iter().any(|state| state == job_state(job.state));
-    rows.retain(|job| args.state.is_empty() || wanted(job));
     print(&match output {
         Output::Json => json::line(&documents::JobList::new(&rows, &token)),
         Output::Table => table::jobs(&rows),

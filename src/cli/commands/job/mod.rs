@@ -6,11 +6,14 @@ mod delete;
 mod deliveries;
 mod fetch;
 mod list;
+mod metadata;
 pub(super) mod pages;
 mod proof;
 mod replan;
+mod retry;
 mod show;
 mod submit;
+mod task;
 mod tasks;
 mod wait;
 mod watch;
@@ -38,10 +41,18 @@ pub enum JobCommand {
     Cancel(by_id::JobIdArgs),
     /// Make an unfinished job anew, from its analysis on, where its encoder build is gone
     Replan(by_id::JobIdArgs),
+    /// Try a job again that failed or was cancelled, without another upload
+    Retry(by_id::JobIdArgs),
     /// Fetch a finished job's output; resumes a partial file
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
     Proof(by_id::JobIdArgs),
+    /// Show what ffprobe says of a job's source and output
+    Metadata(by_id::JobIdArgs),
+    /// Show what became of each attempt of one task, and what ffmpeg said in it
+    Logs(task::TaskArgs),
+    /// Fetch a part of an output, such as a shard, while its job runs
+    GetPart(task::PartArgs),
     /// List a job's tasks, among them its shards: state, node, attempt, times, bytes, hash
     #[command(visible_alias = "shards")]
     Tasks(by_id::JobIdArgs),
@@ -80,6 +91,18 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
             let job = full_id(client, args.job).await?;
             proof::run(client, job, output).await
         }
+        JobCommand::Metadata(args) => {
+            let job = full_id(client, args.job).await?;
+            metadata::run(client, job, output).await
+        }
+        JobCommand::Logs(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            task::logs(client, args, output).await
+        }
+        JobCommand::GetPart(mut args) => {
+            args.task.job = full_id(client, args.task.job).await?;
+            task::get_part(client, args, output).await
+        }
         JobCommand::Tasks(args) => {
             let job = full_id(client, args.job).await?;
             tasks::run(client, job, output).await
@@ -90,6 +113,7 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         }
         // What can't be undone takes the whole id.
         JobCommand::Replan(args) => replan::run(client, args.job, output).await,
+        JobCommand::Retry(args) => retry::run(client, args.job, output).await,
         JobCommand::Cancel(args) => cancel::run(client, args.job, output).await,
         JobCommand::Delete(args) => delete::run(client, args, output).await,
     }

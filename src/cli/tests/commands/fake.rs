@@ -349,29 +349,41 @@ impl Jobs for Node {
     }
 
     async fn deliveries(&self, _: Request<JobRef>) -> Answer<DeliveriesResponse> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn set_webhook(&self, _: Request<SetWebhookRequest>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn rotate_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn get_webhook(&self, _: Request<WebhookRef>) -> Answer<Webhook> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn remove_webhook(&self, _: Request<WebhookRef>) -> Answer<RemoveWebhookResponse> {
-        Ok(Response::default())
+        Ok(Response::new(Default::default()))
     }
 
     async fn reference(&self, _: Request<JobRef>) -> Result<Response<ReferenceResponse>, Status> {
         // Hangs: the client's own deadline must end it.
         tokio::time::sleep(Duration::from_secs(3600)).await;
         Err(Status::internal("unreachable"))
+    }
+
+    async fn retry(&self, _: Request<JobRef>) -> Result<Response<Job>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn metadata(&self, _: Request<JobRef>) -> Result<Response<MetadataResponse>, Status> {
+        Err(Status::unimplemented(""))
+    }
+
+    async fn show_task(&self, _: Request<TaskRef>) -> Result<Response<TaskDetails>, Status> {
+        Err(Status::unimplemented(""))
     }
 
     async fn fetch(

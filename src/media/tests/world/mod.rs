@@ -444,6 +444,12 @@ impl Job<'_> {
 
     /// Runs the reference command.
     pub fn reference_file(&self) -> PathBuf {
+        let made = self.try_reference();
+        made.unwrap_or_else(|said| panic!("{}: {said}", self.clip.name))
+    }
+
+    /// The same, or what it says where it fails.
+    pub fn try_reference(&self) -> Result<PathBuf, String> {
         let name = self.output.file_name().unwrap();
         let path = self.folder.path().join("reference");
         std::fs::create_dir_all(&path).unwrap();
@@ -461,14 +467,11 @@ impl Job<'_> {
                 .args(&args[1..])
                 .output()
                 .unwrap();
-            assert!(
-                done.status.success(),
-                "{}: {}",
-                self.clip.name,
-                String::from_utf8_lossy(&done.stderr)
-            );
+            if !done.status.success() {
+                return Err(String::from_utf8_lossy(&done.stderr).into_owned());
+            }
         }
-        path
+        Ok(path)
     }
 
     pub fn reference_frames(&self) -> Vec<String> {
