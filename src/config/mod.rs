@@ -171,24 +171,15 @@ impl NodeConfig {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
         let id = picker.pick_or("id", args.id, file.id, 1)?;
-        let listen = picker
-            .pick("listen", args.listen, file.listen, || {
-                Some("127.0.0.1:7401".into())
-            })?
-            .unwrap_or_default();
+        let listen = "127.0.0.1:7401".to_string();
+        let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
         let http = picker.pick("http", args.http, file.http, || None)?;
         let http = http.filter(|address| !address.is_empty());
-        let advertise = picker
-            .pick("advertise", args.advertise, file.advertise, || {
-                Some(listen.clone())
-            })?
-            .unwrap_or_default();
+        let listened = listen.clone();
+        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
-        let peers = picker
-            .pick("peers", args.peers, file.peers, || {
-                Some(format!("{id}={advertise}"))
-            })?
-            .unwrap_or_default();
+        let alone = format!("{id}={advertise}");
+        let peers = picker.pick_or("peers", args.peers, file.peers, alone)?;
         let peers = parse_peers(&peers)?;
         let voters = picker
             .pick("voters", args.voters, file.voters, || {

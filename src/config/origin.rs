@@ -141,14 +141,14 @@ impl Picker {
     ///
     /// # Errors
     /// As [`Picker::pick`].
-    pub fn pick_or<T: std::str::FromStr + std::fmt::Display + Copy>(
+    pub fn pick_or<T: std::str::FromStr + std::fmt::Display + Clone>(
         &mut self,
         key: &'static str,
         flag: Option<T>,
         file: Option<T>,
         default: T,
     ) -> Result<T, Problem> {
-        let picked = self.pick(key, flag, file, || Some(default))?;
+        let picked = self.pick(key, flag, file, || Some(default.clone()))?;
         Ok(picked.unwrap_or(default))
     }
 

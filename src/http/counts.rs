@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,8 +13,6 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-
-use super::faces::Port;
 
 /// What a request that no route takes is counted as.
 const NO_ROUTE: &str = "none";
@@ -52,7 +50,7 @@ impl Counts {
 }
 
 /// Counts a request once its answer begins.
-pub async fn count(State(port): State<Port>, request: Request, next: Next) -> Response {
+pub async fn count(State(counts): State<Arc<Counts>>, request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or(NO_ROUTE, MatchedPath::as_str).to_string();
     let method = method_name(request.method());
@@ -64,7 +62,7 @@ pub async fn count(State(port): State<Port>, request: Request, next: Next) -> Re
         400..500 => "4xx",
         _ => "5xx",
     };
-    port.counts.add((route, method, class), begun.elapsed());
+    counts.add((route, method, class), begun.elapsed());
     response
 }
 

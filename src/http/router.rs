@@ -93,7 +93,10 @@ pub fn router(port: Port, calls: Router) -> Router {
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
         .fallback(no_such_path)
-        .layer(middleware::from_fn_with_state(port.clone(), counts::count))
+        .layer(middleware::from_fn_with_state(
+            port.counts.clone(),
+            counts::count,
+        ))
         .with_state(port)
         .merge(calls)
 }

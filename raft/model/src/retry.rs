@@ -1,12 +1,9 @@
 //! Trying a job again that ended without an output. Its sealed source outlives
 //! its end for a while, so that nobody uploads it twice.
 
-use std::sync::Arc;
-
 use crate::{
     job_entry::JobEntry,
     rows::{Job, JobState},
-    state::State,
 };
 
 /// Makes a job anew, from the source that its homes keep.
@@ -41,13 +38,5 @@ impl JobEntry {
     pub(crate) fn last_attempt(&self) -> u32 {
         let attempts = self.tasks.values().map(|task| task.attempt);
         attempts.fold(self.job.attempts_before, u32::max)
-    }
-}
-
-impl State {
-    /// Folded jobs whose source is kept, the first to be folded first.
-    pub(crate) fn held(&self) -> impl Iterator<Item = Arc<JobEntry>> {
-        let held = self.index.held();
-        held.filter_map(|(_, age)| self.job_at(age))
     }
 }

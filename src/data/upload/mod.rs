@@ -14,6 +14,7 @@
 
 mod messages;
 mod reached;
+mod taking;
 mod transfer;
 
 use std::sync::Arc;
@@ -21,7 +22,6 @@ use std::sync::Arc;
 use futures::Stream;
 pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
 pub use reached::reached;
-use reelraft_model::{JobEntry, JobState, State};
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -57,22 +57,6 @@ where
         let _ = out.send(end.map(|root| UploadReply::Sealed { root })).await;
     });
     ReceiverStream::new(answers)
-}
-
-/// A job in a state of the table, if it still takes bytes.
-fn taking_bytes(state: &State, job: &str) -> Result<Arc<JobEntry>, DataError> {
-    let gone = || DataError::NoSuchJob {
-        job: job.to_string(),
-    };
-    let entry = state.job(job).ok_or_else(gone)?;
-    match entry.job.state() {
-        JobState::Deleted => Err(gone()),
-        state @ (JobState::Failed | JobState::Cancelled) => Err(DataError::JobEnded {
-            job: job.to_string(),
-            state: state.name(),
-        }),
-        _ => Ok(entry),
-    }
 }
 
 async fn run<S>(

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use reelraft_model::{JobEntry, JobState};
 use reelraft_storage::journal::Chunk;
 
-use super::taking_bytes;
+use super::taking::taking_bytes;
 use crate::data::{
     error::DataError,
     limits::{CHUNK_BYTES, READ_OUTAGE},

@@ -20,7 +20,7 @@ use tokio::{sync::mpsc, task::JoinHandle};
 
 use super::{
     messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest, next_request},
-    taking_bytes,
+    taking::taking_bytes,
 };
 use crate::data::{
     error::DataError,

@@ -6,6 +6,7 @@ mod errors;
 mod fake;
 mod line;
 mod outputs;
+mod world;
 
 use std::{
     fs,
