@@ -2,7 +2,10 @@
 //! job has from the other homes, those that retire too. What it needs is a query over the table, so
 //! a copy that was cut off just goes on with the next look.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::SystemTime,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{
@@ -212,12 +215,15 @@ impl DataPlane {
         .await
     }
 
-    /// The blobs on this disk that an unfinished job does not need: the table does
-    /// not name them, and they are no chunks of its source.
+    /// The blobs on this disk that an unfinished job does not need, with their last
+    /// put: the table does not name them, and they are no chunks of its source.
     ///
     /// # Errors
     /// What the disk refuses, also where the source's manifest is not here.
-    pub async fn unneeded(&self, entry: &JobEntry) -> Result<Vec<String>, DataError> {
+    pub async fn unneeded(
+        &self,
+        entry: &JobEntry,
+    ) -> Result<BTreeMap<String, SystemTime>, DataError> {
         let (store, job, manifest) = (
             self.store.clone(),
             entry.job.id.clone(),
@@ -228,23 +234,33 @@ impl DataPlane {
             let bytes = store.reader(&job, &manifest)?;
             let bytes = bytes.read(0, bytes.total_bytes() as usize)?;
             needed.extend(Manifest::decode(&manifest, &bytes)?.chunks());
-            let stored = store.list(&job)?.into_iter().map(|stored| stored.hash);
-            Ok(stored.filter(|hash| !needed.contains(hash)).collect())
+            let mut unneeded = store.last_puts(&job)?;
+            unneeded.retain(|hash, _| !needed.contains(hash));
+            Ok(unneeded)
         })
         .await
     }
 
-    /// Removes some blobs of a job from this disk.
+    /// Removes those of some [`DataPlane::unneeded`] blobs that were not put since,
+    /// and that this node's table does not name either, as long as it says that
+    /// they `may_go`. It is asked when nobody can put.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn remove_blobs(&self, job: &str, hashes: Vec<String>) -> Result<(), DataError> {
-        let (store, job) = (self.store.clone(), job.to_string());
+    pub async fn remove_unneeded(
+        &self,
+        job: &str,
+        blobs: BTreeMap<String, SystemTime>,
+        may_go: impl Fn(&JobEntry) -> bool + Send + 'static,
+    ) -> Result<Removal, DataError> {
+        let (store, table, job) = (self.store.clone(), self.table.clone(), job.to_string());
         blocking(move || {
-            for hash in hashes {
-                store.remove(&job, &hash)?;
-            }
-            Ok(())
+            let needed = || {
+                let state = table.local();
+                let entry = state.current(&job).filter(|entry| may_go(entry))?;
+                Some(entry.blobs().into_iter().collect())
+            };
+            Ok(store.remove_blobs_if(&job, &blobs, needed)?)
         })
         .await
     }

@@ -60,10 +60,13 @@ pub const STEP_BYTES: usize = 32 << 20;
 /// grows with the batch.
 pub const TABLE_REFILL_ROWS: usize = 500;
 
-/// How often opening the table is tried while a closed one still releases its
-/// lock, and the pause between tries.
-pub const TABLE_LOCK_TRIES: u32 = 100;
-pub const TABLE_LOCK_WAIT: Duration = Duration::from_millis(20);
+/// How long opening the table waits for the lock of a closed one. sled releases it
+/// once its threads have ended their work, which a slow disk may hold up; nobody
+/// else can have it.
+pub const TABLE_LOCK_WAIT_MAX: Duration = Duration::from_secs(60);
+
+/// The pause between tries.
+pub const TABLE_LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Longest snapshot file. The table is thousands of rows of a few hundred
 /// bytes; a peer that sends more is broken.

@@ -17,6 +17,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     thread::sleep,
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +28,8 @@ use crate::{
     error::StorageError,
     hash::{TableHash, row_hash},
     limits::{
-        MEMBERSHIP_BYTES_MAX, STEP_BYTES, TABLE_CACHE_BYTES, TABLE_KEY_BYTES_MAX, TABLE_LOCK_TRIES,
-        TABLE_LOCK_WAIT, TABLE_PART_BYTES_MAX, TABLE_REFILL_ROWS, TABLE_ROW_BYTES_MAX,
+        MEMBERSHIP_BYTES_MAX, STEP_BYTES, TABLE_CACHE_BYTES, TABLE_KEY_BYTES_MAX, TABLE_LOCK_PAUSE,
+        TABLE_LOCK_WAIT_MAX, TABLE_PART_BYTES_MAX, TABLE_REFILL_ROWS, TABLE_ROW_BYTES_MAX,
     },
     log::LogPosition,
     progress::Progress,
@@ -303,7 +304,8 @@ impl Table {
 /// still held, it is by this process from a moment ago: the data folder's own
 /// lock keeps other processes out.
 fn open_sled(folder: &Path) -> Result<Db, StorageError> {
-    for _ in 0..TABLE_LOCK_TRIES {
+    let begun = Instant::now();
+    while begun.elapsed() < TABLE_LOCK_WAIT_MAX {
         let opened = catch_unwind(|| {
             sled::Config::new()
                 .path(folder)
@@ -314,7 +316,7 @@ fn open_sled(folder: &Path) -> Result<Db, StorageError> {
         });
         match opened {
             Ok(Ok(db)) => return Ok(db),
-            Ok(Err(sled::Error::Io(error))) if is_lock(&error) => sleep(TABLE_LOCK_WAIT),
+            Ok(Err(sled::Error::Io(error))) if is_lock(&error) => sleep(TABLE_LOCK_PAUSE),
             // A damaged file is an I/O error to sled too; a disk that refuses for
             // now is not one, and the table stays.
             Ok(Err(error)) => {

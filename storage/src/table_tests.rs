@@ -51,6 +51,22 @@ fn rows_head_and_hash_come_back() {
     assert_eq!(opened.rows, want);
 }
 
+/// sled releases its lock when its own threads are done.
+#[test]
+fn a_lock_that_is_released_late_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let head = filled(dir.path());
+    let held = open_sled(dir.path()).unwrap();
+    let opened = std::thread::scope(|scope| {
+        scope.spawn(move || {
+            sleep(std::time::Duration::from_secs(3));
+            drop(held);
+        });
+        Table::open(dir.path()).unwrap()
+    });
+    assert_eq!(opened.table.head(), &head);
+}
+
 #[test]
 fn the_hash_does_not_depend_on_the_way() {
     let dir = tempfile::tempdir().unwrap();

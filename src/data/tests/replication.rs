@@ -402,13 +402,26 @@ async fn of_a_former_plan_only_the_source_and_what_is_named_is_needed() {
     let source = content(2 * CHUNK_BYTES + 9);
     let (job, entry) = sealed(&nodes, &source).await;
     let data = nodes.data(1);
-    assert_eq!(data.unneeded(&entry).await.unwrap(), Vec::<String>::new());
-    let part = data.put_bytes(&job, b"a part".to_vec()).await.unwrap();
-    assert_eq!(
-        data.unneeded(&entry).await.unwrap(),
-        std::slice::from_ref(&part)
+    assert!(data.unneeded(&entry).await.unwrap().is_empty());
+    let put = || data.put_bytes(&job, b"a part".to_vec());
+    let part = put().await.unwrap();
+    let seen = data.unneeded(&entry).await.unwrap();
+    assert_eq!(seen.keys().collect::<Vec<_>>(), [&part]);
+    // The new plan makes the very same part.
+    put().await.unwrap();
+    let removed = data.remove_unneeded(&job, seen, |_| true).await;
+    assert_eq!(removed.unwrap(), Removal::Removed);
+    assert!(data.store().has(&job, &part).unwrap());
+    let mut seen = data.unneeded(&entry).await.unwrap();
+    let all = data.store().last_puts(&job).unwrap();
+    seen.extend(
+        all.into_iter()
+            .filter(|(hash, _)| *hash == entry.job.manifest),
     );
-    data.remove_blobs(&job, vec![part.clone()]).await.unwrap();
+    let removed = data.remove_unneeded(&job, seen.clone(), |_| false).await;
+    assert_eq!(removed.unwrap(), Removal::Wanted);
+    assert!(data.store().has(&job, &part).unwrap());
+    data.remove_unneeded(&job, seen, |_| true).await.unwrap();
     assert!(!data.store().has(&job, &part).unwrap());
     // The source is whole, with its manifest.
     let lacking = data.lacking(&entry, false).await.unwrap();

@@ -4,10 +4,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
+    time::SystemTime,
 };
 
 use reelraft_model::{
-    State,
+    JobEntry, State,
     home_rules::{keeps_bytes_of, may_let_go, may_prune},
 };
 use reelraft_storage::blobs::Removal;
@@ -53,8 +54,16 @@ struct GivenUp {
     /// How often the job was planned anew, and whether it was collapsed.
     plan: (u32, bool),
     since: Instant,
-    /// Blobs of no use then; none once they were removed.
-    blobs: Vec<String>,
+    /// Blobs of no use then, with their last put.
+    blobs: BTreeMap<String, SystemTime>,
+}
+
+impl GivenUp {
+    /// Whether it is time for another look. Also where the last one has found
+    /// nothing: what the former plan made may come late.
+    fn is_due(&self, now: Instant) -> bool {
+        now.duration_since(self.since) >= GIVEN_UP_GRACE
+    }
 }
 
 impl Sweep {
@@ -121,8 +130,9 @@ impl Sweep {
             }
         }
     }
-    /// Removes what a plan that was given up has left of unfinished jobs, seen to be
-    /// of no use twice, a grace apart. Each plan is looked at twice.
+
+    /// Removes what a plan that was given up has left of unfinished jobs: of no use
+    /// in two looks, a grace apart, and not put meanwhile.
     async fn let_go(&mut self, context: &Arc<NodeContext>, state: &State, held: &[String]) {
         let node = context.node();
         self.given_up.retain(|id, _| state.current(id).is_some());
@@ -132,48 +142,64 @@ impl Sweep {
                 continue;
             };
             let plan = (entry.job.replans, entry.job.single);
-            let seen = self.given_up.remove(id).filter(|seen| seen.plan == plan);
-            let waits =
-                |seen: &GivenUp| seen.blobs.is_empty() || seen.since.elapsed() < GIVEN_UP_GRACE;
-            let blobs = match seen {
-                Some(seen) if waits(&seen) => {
-                    self.given_up.insert(id.clone(), seen);
-                    continue;
-                }
-                Some(seen) => remove_given_up(context, id, seen.blobs).await,
-                None => context.data.unneeded(entry).await,
-            };
-            match blobs {
-                Ok(blobs) => {
+            let seen = self.given_up.get(id).filter(|seen| seen.plan == plan);
+            if seen.is_some_and(|seen| !seen.is_due(Instant::now())) {
+                continue;
+            }
+            match look(context, entry, seen).await {
+                Ok(Some(blobs)) => {
                     let since = Instant::now();
                     let seen = GivenUp { plan, since, blobs };
                     self.given_up.insert(id.clone(), seen);
                 }
+                // Gone on with by the next sweep.
+                Ok(None) => {}
                 Err(error) => debug!(job = id, %error, "its former parts stay"),
             }
         }
     }
 }
 
-/// Removes those of a job's blobs that are of no use still; none is left.
-async fn remove_given_up(
+/// Finds a job's blobs that are of no use, and removes those that were not
+/// when they were seen before either. None if the job is in use.
+async fn look(
     context: &Arc<NodeContext>,
-    id: &str,
-    mut blobs: Vec<String>,
-) -> Result<Vec<String>, DataError> {
-    let Ok(state) = context.cluster.read().await else {
-        return Ok(blobs);
+    entry: &JobEntry,
+    seen: Option<&GivenUp>,
+) -> Result<Option<BTreeMap<String, SystemTime>>, DataError> {
+    let unneeded = context.data.unneeded(entry).await?;
+    let Some(seen) = seen else {
+        return Ok(Some(unneeded));
     };
-    let entry = state.current(id);
-    if let Some(entry) = entry.filter(|entry| may_let_go(entry, context.node())) {
-        let unneeded = context.data.unneeded(entry).await?;
-        blobs.retain(|blob| unneeded.contains(blob));
-        debug!(
-            job = id,
-            removed = blobs.len(),
-            "its former parts are removed"
-        );
-        context.data.remove_blobs(id, blobs).await?;
+    let mut former = unneeded.clone();
+    former.retain(|blob, put| seen.blobs.get(blob) == Some(put));
+    if former.is_empty() {
+        return Ok(Some(unneeded));
     }
-    Ok(Vec::new())
+    let (job, node, count) = (&entry.job.id, context.node(), former.len());
+    let may_go = move |entry: &JobEntry| may_let_go(entry, node);
+    match context.data.remove_unneeded(job, former, may_go).await? {
+        Removal::InUse => Ok(None),
+        removal => {
+            debug!(job, count, ?removal, "its former parts were let go of");
+            Ok(Some(unneeded))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_finds_nothing_is_not_the_last() {
+        let since = Instant::now();
+        let seen = GivenUp {
+            plan: (1, false),
+            since,
+            blobs: BTreeMap::new(),
+        };
+        assert!(!seen.is_due(since));
+        assert!(seen.is_due(since + GIVEN_UP_GRACE));
+    }
 }

@@ -23,6 +23,10 @@ pub const QUARANTINE_BYTES_MAX: u64 = 4 << 30;
 /// uploads are in use. The others are opened again when needed.
 pub const JOURNALS_OPEN_MAX: usize = 128;
 
+/// Single blobs of a job that are removed before its users get their turn. Deleting
+/// a large file takes milliseconds.
+pub const REMOVED_AT_ONCE: usize = 16;
+
 /// Largest blob: 16 TiB, like ext4's largest file. It bounds the length of a list
 /// of block hashes.
 pub const BLOB_BYTES_MAX: u64 = 16 << 40;

@@ -3,6 +3,7 @@
 use std::{
     fs::{self, File},
     path::Path,
+    time::SystemTime,
 };
 
 use super::{
@@ -43,6 +44,8 @@ impl BlobStore {
             }
             fs::rename(path, &target).map_err(BlobError::io("name", &target))?;
         }
+        // So that a removal that has seen it before finds that it was put again.
+        touch(&target)?;
         // Even if it was here: another put may not have synced it yet.
         let group = lock(&self.inner.folders)
             .entry(job.to_string())
@@ -65,4 +68,10 @@ impl BlobStore {
         let target = blocks_path(&self.inner.root.join(job).join(hash));
         fs::rename(&temp.0, &target).map_err(BlobError::io("name", &target))
     }
+}
+
+fn touch(blob: &Path) -> Result<(), BlobError> {
+    let file = File::open(blob).map_err(BlobError::io("open", blob))?;
+    file.set_modified(SystemTime::now())
+        .map_err(BlobError::io("touch", blob))
 }

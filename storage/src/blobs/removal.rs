@@ -1,12 +1,19 @@
 //! Removing all bytes of a job, so that nothing that comes back is lost with
 //! them: under the job's lock its folder loses its name, which is quick and
-//! durable; the files are deleted afterwards, which may take minutes.
+//! durable; the files are deleted afterwards, which may take minutes. Single
+//! blobs of a job that goes on are deleted under its lock, a few at a time.
 
-use std::{fs, io, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::Path,
+    time::SystemTime,
+};
 
 use super::{
     error::BlobError,
-    names::{check_job, names_in},
+    limits::REMOVED_AT_ONCE,
+    names::{check_hash, check_job, names_in},
     store::{BlobStore, QUARANTINE_FOLDER, TRASH_FOLDER, lock},
     sync::sync_folder,
 };
@@ -14,9 +21,9 @@ use super::{
 /// What has become of a removal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
-    /// Nothing of the job is here any more.
+    /// Nothing is here any more of what was to go.
     Removed,
-    /// The job is wanted again, and nothing was touched.
+    /// It is wanted again, and what was still here stays.
     Wanted,
     /// Somebody puts or reads its journal just now: try again later.
     InUse,
@@ -44,6 +51,65 @@ impl BlobStore {
         self.move_to_trash(job)?;
         drop(locked);
         self.empty_trash()?;
+        Ok(Removal::Removed)
+    }
+
+    /// The blobs of a job with the time of their last put, by which
+    /// [`BlobStore::remove_blobs_if`] knows whether they were put again. Two puts
+    /// never leave the same one.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn last_puts(&self, job: &str) -> Result<BTreeMap<String, SystemTime>, BlobError> {
+        check_job(job)?;
+        let mut puts = BTreeMap::new();
+        for name in names_in(&self.inner.root.join(job))? {
+            if check_hash(&name).is_ok()
+                && let Some(put) = self.last_put(job, &name)?
+            {
+                puts.insert(name, put);
+            }
+        }
+        Ok(puts)
+    }
+
+    fn last_put(&self, job: &str, hash: &str) -> Result<Option<SystemTime>, BlobError> {
+        let path = self.blob_path(job, hash)?;
+        match fs::metadata(&path).and_then(|found| found.modified()) {
+            Ok(put) => Ok(Some(put)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(BlobError::io("look at", &path)(error)),
+        }
+    }
+
+    /// Removes those of some blobs that were not put since and that are not
+    /// `needed`. That is asked when nobody can put, for a few blobs at a time; where
+    /// it gives nothing, the rest stays. So does what is left when somebody uses the
+    /// job.
+    ///
+    /// # Errors
+    /// [`BlobError::BadName`] and [`BlobError::Io`].
+    pub fn remove_blobs_if(
+        &self,
+        job: &str,
+        blobs: &BTreeMap<String, SystemTime>,
+        needed: impl Fn() -> Option<BTreeSet<String>>,
+    ) -> Result<Removal, BlobError> {
+        check_job(job)?;
+        let blobs: Vec<_> = blobs.iter().collect();
+        for some in blobs.chunks(REMOVED_AT_ONCE) {
+            let Some(_locked) = self.inner.usage.try_lock(job) else {
+                return Ok(Removal::InUse);
+            };
+            let Some(needed) = needed() else {
+                return Ok(Removal::Wanted);
+            };
+            for (hash, seen) in some {
+                if !needed.contains(*hash) && self.last_put(job, hash)?.as_ref() == Some(seen) {
+                    self.remove(job, hash)?;
+                }
+            }
+        }
         Ok(Removal::Removed)
     }
 

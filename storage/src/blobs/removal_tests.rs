@@ -2,7 +2,7 @@
 //! meanwhile.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
+use std::{collections::BTreeSet, fs};
 
 use super::{
     tests::{JOB, content, flip, store},
@@ -120,4 +120,49 @@ fn a_journal_that_was_held_over_a_removal_acknowledges_nothing() {
     let refused = held.append(1, &hash, 3).is_err();
     assert!(refused && held.chunks().is_err());
     assert!(store.journal(JOB).unwrap().chunks().unwrap().is_empty());
+}
+
+#[test]
+fn of_single_blobs_those_go_that_were_not_put_again_and_are_not_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let put = |bytes: &[u8]| store.put_bytes(JOB, None, bytes).unwrap().hash;
+    let old: Vec<String> = (0..2 * limits::REMOVED_AT_ONCE as u8)
+        .map(|number| put(&[number]))
+        .collect();
+    let (again, named) = (put(b"again"), put(b"named"));
+    let seen = store.last_puts(JOB).unwrap();
+    assert_eq!(seen.len(), old.len() + 2);
+    assert_eq!(put(b"again"), again);
+    let used = store.inner.usage.enter(JOB);
+    let removed = store.remove_blobs_if(JOB, &seen, || panic!("it is in use"));
+    assert_eq!(removed.unwrap(), Removal::InUse);
+    drop(used);
+    let removed = store.remove_blobs_if(JOB, &seen, || None);
+    assert_eq!(removed.unwrap(), Removal::Wanted);
+    assert_eq!(store.last_puts(JOB).unwrap().len(), seen.len());
+    let removed = store.remove_blobs_if(JOB, &seen, || {
+        assert!(store.inner.usage.try_lock(JOB).is_none(), "nobody can put");
+        Some(BTreeSet::from([named.clone()]))
+    });
+    assert_eq!(removed.unwrap(), Removal::Removed);
+    let left: BTreeSet<String> = store.last_puts(JOB).unwrap().into_keys().collect();
+    assert_eq!(left, BTreeSet::from([again, named]));
+}
+
+/// A blob that takes the place of one that was seen, out of the very same file.
+#[test]
+fn a_file_that_is_linked_again_counts_as_put_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = store(&folder);
+    let file = folder.path().join("part");
+    fs::write(&file, b"part").unwrap();
+    let hash = blake3::hash(b"part").to_hex().to_string();
+    store.link_file(JOB, &file, &hash).unwrap();
+    let seen = store.last_puts(JOB).unwrap();
+    store.remove(JOB, &hash).unwrap();
+    store.link_file(JOB, &file, &hash).unwrap();
+    let nothing = || Some(BTreeSet::new());
+    store.remove_blobs_if(JOB, &seen, nothing).unwrap();
+    store.verify(JOB, &hash).unwrap();
 }
