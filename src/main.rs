@@ -170,3 +170,31 @@ fn show_config(args: NodeArgs, output: Output) -> Result<(), CliError> {
         Output::Table => config::table(&settings),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Command;
+
+    use super::*;
+
+    /// clap takes two arguments of one name for one: what is given to the one
+    /// would be read as the other.
+    #[test]
+    fn no_argument_has_the_name_of_a_global_one() {
+        fn look(command: &Command, globals: &[&str]) {
+            for sub in command.get_subcommands() {
+                for argument in sub.get_arguments() {
+                    let name = argument.get_id().as_str();
+                    assert!(!globals.contains(&name), "{}: {name}", sub.get_name());
+                }
+                look(sub, globals);
+            }
+        }
+        let program = Program::command();
+        let globals = program.get_arguments().filter(|it| it.is_global_set());
+        let globals: Vec<_> = globals.map(|it| it.get_id().as_str()).collect();
+        assert!(globals.contains(&"key"));
+        look(&program, &globals);
+    }
+}

@@ -180,7 +180,6 @@ async fn metrics_are_given(client: &Client) {
         "reelraft_jobs{state=\"succeeded\"} 1",
         "reelraft_node_up{node=\"1\"} 1",
         "reelraft_tasks_running 0",
-        "reelraft_elections_total 1",
         "reelraft_attempts_total{kind=\"shard\",outcome=\"done\"} 3",
         "reelraft_attempt_frames_total{kind=\"shard\",outcome=\"done\"} 30",
         "reelraft_http_requests_total{route=\"/api/v1/jobs/{id}/source\",method=\"PUT\",status=\"4xx\"} 1",

@@ -342,7 +342,7 @@ async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
     let begun = tokio::time::Instant::now();
     let refused = loop {
         let refused = kind(api.replan(&id)).await;
-        if refused != "mixed-versions" || begun.elapsed() > Duration::from_secs(30) {
+        if refused != "too-early" || begun.elapsed() > Duration::from_secs(30) {
             break refused;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

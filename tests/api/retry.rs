@@ -1,5 +1,7 @@
 //! A job that ended without an output, tried again from its source.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::{
@@ -15,7 +17,16 @@ async fn a_failed_job_is_tried_again_without_another_upload() {
     let made = client.create("one", &json!({"source_bytes": 7})).await;
     let path = made.header("location").unwrap().to_string();
     let retry = async || client.ask("POST", &format!("{path}/retry"), "", b"").await;
-    assert_eq!(retry().await.refusal(), (409, "not-ended".into()));
+    // At first the node has not said yet what it can read of the log.
+    let begun = Instant::now();
+    let refused = loop {
+        let refused = retry().await.refusal();
+        if refused.1 != "too-early" || begun.elapsed() > Duration::from_secs(30) {
+            break refused;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    assert_eq!(refused, (409, "not-ended".into()));
 
     let source = format!("{path}/source");
     let sent = client.ask("PUT", &source, "", b"no film").await;

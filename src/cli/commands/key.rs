@@ -27,7 +27,7 @@ pub enum KeyCommand {
     Revoke {
         /// The key's id, as `key list` shows it
         #[arg(value_name = "ID")]
-        key: String,
+        id: String,
     },
 }
 
@@ -78,8 +78,8 @@ pub async fn run(client: &mut Client, command: KeyCommand, output: Output) -> Re
     match command {
         KeyCommand::Create(args) => create(client, args, output).await,
         KeyCommand::List(args) => list(client, args, output).await,
-        KeyCommand::Revoke { key } => {
-            let request = KeyRef { id: key };
+        KeyCommand::Revoke { id } => {
+            let request = KeyRef { id };
             let revoked = client
                 .call_access(request, async |mut access, request| {
                     access.revoke_key(request).await
