@@ -110,7 +110,7 @@ impl World {
     /// Every second client has its job tried again, once.
     fn retry(&mut self, client: usize) -> bool {
         let of = &mut self.clients[client];
-        if of.retried || of.chunks % 2 == 0 {
+        if of.retried || of.chunks.is_multiple_of(2) {
             return false;
         }
         (of.retried, of.wish) = (true, Wish::Fetch);
