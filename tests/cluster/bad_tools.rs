@@ -110,6 +110,7 @@ impl Drop for Node {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn tools_that_are_no_good_are_named_and_other_jobs_go_on() {
     let folder = tempfile::tempdir().unwrap();
     let clip = folder.path().join("clip.mp4");
