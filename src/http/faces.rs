@@ -26,6 +26,17 @@ pub struct Port {
     pub counts: Arc<Counts>,
 }
 
+impl Port {
+    /// A port that has counted and kept nothing yet.
+    pub fn new(access: Access) -> Self {
+        Port {
+            access,
+            tails: Arc::default(),
+            counts: Arc::default(),
+        }
+    }
+}
+
 /// What one request may use. It says what the caller may ask, so that no handler
 /// can do without.
 pub struct Faces {

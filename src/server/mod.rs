@@ -146,11 +146,7 @@ fn serve_http(
     listener: Option<TcpListener>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
-    let port = Port {
-        access,
-        tails: Arc::default(),
-        counts: Arc::default(),
-    };
+    let port = Port::new(access);
     tokio::spawn(async move {
         if let Some(listener) = listener {
             http::server::serve(http::router(port, web_services()), listener, stop).await;

@@ -3,18 +3,16 @@
 use std::{path::Path, sync::Arc};
 
 use clap::Parser;
-use reelraft::{
-    grpc::router::web_services,
-    http::{self, Port},
-};
 use reelraft_cli::{CliError, ClientCommand, GlobalArgs, Screen, exit};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy},
     net::{TcpListener, TcpStream},
-    sync::watch,
 };
 
-use crate::node::{SECRET, film, start};
+use crate::{
+    http::Client,
+    node::{SECRET, film, start},
+};
 
 #[derive(Parser)]
 struct Line {
@@ -74,17 +72,8 @@ async fn pass_on(client: TcpStream, node: TcpStream) {
 
 async fn serve(folder: &Path) -> (String, impl Sized + use<>) {
     let (access, stopper) = start(folder).await;
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (open, stop) = watch::channel(false);
-    let port = Port {
-        access,
-        tails: Default::default(),
-        counts: Default::default(),
-    };
-    let router = http::router(port, web_services());
-    tokio::spawn(http::server::serve(router, listener, stop));
-    (address, (stopper, open))
+    let (port, open) = Client::serve(access).await;
+    (port.address, (stopper, open))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,11 +28,7 @@ impl Client {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let (stopper, stop) = watch::channel(false);
-        let port = Port {
-            access,
-            tails: Default::default(),
-            counts: Default::default(),
-        };
+        let port = Port::new(access);
         let router = http::router(port, web_services());
         tokio::spawn(http::server::serve(router, listener, stop));
         let secret = SECRET;

@@ -21,11 +21,7 @@ fn filled_in(path: &str) -> String {
 async fn every_route_is_described_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let (access, stopper) = start(folder.path()).await;
-    let port = Port {
-        access: access.clone(),
-        tails: Default::default(),
-        counts: Default::default(),
-    };
+    let port = Port::new(access.clone());
     // The client's calls are gRPC's, and described in its own way.
     let router = http::router(port, axum::Router::new());
     let (client, _stop) = Client::serve(access).await;

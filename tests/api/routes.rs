@@ -104,11 +104,7 @@ async fn no_route_shows_or_changes_what_is_anothers() {
         job: operator.submit(submitted).await.unwrap().job.job.id,
         key: key(&access, Scope::Admin, "bert").await.0,
     };
-    let port = Port {
-        access,
-        tails: Default::default(),
-        counts: Default::default(),
-    };
+    let port = Port::new(access);
     let router = http::router(port, axum::Router::new());
     let paths = paths_of(&router);
     assert!(paths.len() > 15, "{paths:?}");

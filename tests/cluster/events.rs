@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use reelraft_harness::{HttpEvent, HttpEvents, LocalCluster, Options, http_ask};
 
-use crate::http::ask;
+use crate::http::{ask, with_http};
 
 /// How long a thousand may take to hear, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -56,12 +56,7 @@ fn short_job(address: &str, key: &str) -> String {
 #[test]
 fn events_go_on_at_another_node_without_gap_or_double() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        restart: false,
-        http: true,
-        ..Default::default()
-    };
-    let cluster = LocalCluster::start(folder.path(), options);
+    let cluster = with_http(folder.path());
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
     let [first, second, third] = [leader, others[0], others[1]].map(|node| cluster.http(node));
@@ -104,12 +99,7 @@ fn events_go_on_at_another_node_without_gap_or_double() {
 #[test]
 fn a_node_that_is_cut_off_ends_its_streams_and_begins_none() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        restart: false,
-        http: true,
-        ..Default::default()
-    };
-    let cluster = LocalCluster::start(folder.path(), options);
+    let cluster = with_http(folder.path());
     let leader = cluster.leader();
     let rest = [1, 2, 3].into_iter().filter(|node| *node != leader);
     let address = cluster.http(leader);

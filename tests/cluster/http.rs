@@ -1,6 +1,9 @@
 //! The HTTP port through a failover: what was safe stays safe, on any node.
 
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use reelraft_harness::{HttpAnswer, LocalCluster, Options, http_ask};
 
@@ -30,9 +33,19 @@ fn offset(answer: &HttpAnswer) -> usize {
     offset.and_then(|offset| offset.parse().ok()).unwrap()
 }
 
+/// A cluster that serves HTTP, whose dead nodes stay dead.
+pub fn with_http(folder: &Path) -> LocalCluster {
+    let options = Options {
+        restart: false,
+        http: true,
+        ..Default::default()
+    };
+    LocalCluster::start(folder, options)
+}
+
 /// The clip with a box of so many MiB that says nothing, so that its upload has
 /// several chunks.
-fn padded(mebibytes: u32) -> Vec<u8> {
+pub fn padded(mebibytes: u32) -> Vec<u8> {
     let mut source = std::fs::read(clip()).unwrap();
     let padding = mebibytes << 20;
     source.extend(padding.to_be_bytes());
@@ -47,12 +60,7 @@ fn padded(mebibytes: u32) -> Vec<u8> {
 fn an_upload_survives_the_node_that_took_its_last_chunk() {
     let calm = calm("mp4");
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        restart: false,
-        http: true,
-        ..Default::default()
-    };
-    let cluster = LocalCluster::start(folder.path(), options);
+    let cluster = with_http(folder.path());
     let source = padded(3);
     let leader = cluster.leader();
     let others: Vec<u64> = (1..=3).filter(|node| *node != leader).collect();
@@ -92,12 +100,7 @@ fn an_upload_survives_the_node_that_took_its_last_chunk() {
 fn the_cli_asks_over_http_through_a_failover() {
     let calm = calm("mp4");
     let folder = tempfile::tempdir().unwrap();
-    let options = Options {
-        restart: false,
-        http: true,
-        ..Default::default()
-    };
-    let cluster = LocalCluster::start(folder.path(), options);
+    let cluster = with_http(folder.path());
     let leader = cluster.leader();
     let others = (1..=3).filter(|node| *node != leader);
     let order: Vec<u64> = [leader].into_iter().chain(others).collect();

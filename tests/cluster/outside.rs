@@ -12,7 +12,7 @@ use std::{
 use reelraft_harness::{LocalCluster, Options, WebAnswer, WebServer};
 use serde_json::Value;
 
-use crate::{calm, clip};
+use crate::{calm, http::padded};
 
 /// How long a failover and what follows may take, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(180);
@@ -31,12 +31,7 @@ fn until(what: &str, is_so: impl Fn() -> bool) {
 #[test]
 fn a_source_and_a_webhook_survive_the_leader() {
     let calm = calm("mp4");
-    let mut source = std::fs::read(clip()).unwrap();
-    // A box that says nothing, so that there are several chunks.
-    let padding: u32 = 8 << 20;
-    source.extend(padding.to_be_bytes());
-    source.extend(b"free");
-    source.resize(source.len() + padding as usize - 8, 0);
+    let source = padded(8);
     let (gets, up) = (
         Arc::new(AtomicUsize::new(0)),
         Arc::new(AtomicBool::new(false)),

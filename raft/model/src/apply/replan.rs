@@ -7,7 +7,7 @@ use super::{
 use crate::{
     command::{Replan, Reply},
     limits::PROBLEM_BYTES_MAX,
-    rows::{JobState, Problem, Task, TaskKey, TaskKind},
+    rows::{Job, JobState, Problem, Task, TaskKey, TaskKind},
 };
 
 impl Writer<'_> {
@@ -31,6 +31,19 @@ impl Writer<'_> {
         if job.build.is_empty() {
             return no_plan(&c.job, "its analysis has not begun yet");
         }
+        job.replan_note = clip(&c.note, PROBLEM_BYTES_MAX);
+        job.plan_note = job.replan_note.clone();
+        self.analyze_anew(job)
+    }
+
+    /// Sends a job with a sealed source back to its analysis, without what was
+    /// made of that before. Attempts are counted on, so that whatever comes late
+    /// from before is refused.
+    pub(super) fn analyze_anew(&mut self, mut job: Job) -> Reply {
+        let id = job.id.clone();
+        let Some(entry) = self.state.jobs.get(&id) else {
+            return not_found(&id);
+        };
         let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
         job.attempts_before = entry.last_attempt();
         job.replans += 1;
@@ -41,14 +54,12 @@ impl Writer<'_> {
         job.frames_total = 0;
         job.audio_tracks = 0;
         job.single = false;
-        job.replan_note = clip(&c.note, PROBLEM_BYTES_MAX);
-        job.plan_note = job.replan_note.clone();
         self.put_job(job);
         for key in former {
-            self.remove_task(&c.job, key);
+            self.remove_task(&id, key);
         }
-        self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
-        Reply::done(&c.job)
+        self.make_task(&id, Task::pending(TaskKind::Analyze, 0));
+        Reply::done(&id)
     }
 }
 

@@ -10,13 +10,12 @@ use crate::{
     command::Reply,
     job_entry::JobEntry,
     retry::{DropSource, RetryJob},
-    rows::{JobState, Problem, Task, TaskKey, TaskKind},
+    rows::{JobState, Problem},
     state::State,
 };
 
 impl Writer<'_> {
-    /// Begins again with the analysis. Attempts are counted on, so that whatever
-    /// comes late from before is refused.
+    /// Begins an ended job again, with its analysis.
     pub(super) fn retry_job(&mut self, c: &RetryJob) -> Reply {
         let Some(entry) = self.state.jobs.get(&c.job) else {
             return not_found(&c.job);
@@ -37,16 +36,6 @@ impl Writer<'_> {
             }
             _ => {}
         }
-        let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
-        job.attempts_before = entry.last_attempt();
-        job.replans += 1;
-        job.state = JobState::Analyzing.into();
-        job.build.clear();
-        job.index_hash.clear();
-        job.shards_total = 0;
-        job.frames_total = 0;
-        job.audio_tracks = 0;
-        job.single = false;
         job.replan_note.clear();
         job.plan_note.clear();
         job.problem = None;
@@ -54,12 +43,7 @@ impl Writer<'_> {
         job.summary = None;
         job.failed_tasks.clear();
         job.folded_cluster_ms = 0;
-        self.put_job(job);
-        for key in former {
-            self.remove_task(&c.job, key);
-        }
-        self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
-        Reply::done(&c.job)
+        self.analyze_anew(job)
     }
 
     pub(super) fn drop_source(&mut self, c: &DropSource) -> Reply {

@@ -2,11 +2,8 @@
 
 use reelraft_proto::v1::JobRef;
 
-use crate::{
-    client::Client,
-    error::CliError,
-    render::{Output, json, screen::print, table},
-};
+use super::stored::print_stored;
+use crate::{client::Client, error::CliError, render::Output};
 
 /// Runs `job metadata`.
 ///
@@ -18,12 +15,5 @@ pub async fn run(client: &mut Client, job: String, output: Output) -> Result<(),
             jobs.metadata(request).await
         })
         .await?;
-    let metadata: serde_json::Value =
-        serde_json::from_str(&answer.json).map_err(|error| CliError::Nonsense {
-            what: format!("metadata that is not JSON ({error})"),
-        })?;
-    print(&match output {
-        Output::Json => json::line(&metadata),
-        Output::Table => table::document(&metadata),
-    })
+    print_stored("metadata", &answer.json, output)
 }

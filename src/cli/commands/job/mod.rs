@@ -12,6 +12,7 @@ mod proof;
 mod replan;
 mod retry;
 mod show;
+mod stored;
 mod submit;
 mod task;
 mod tasks;

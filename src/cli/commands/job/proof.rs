@@ -3,11 +3,8 @@
 
 use reelraft_proto::v1::JobRef;
 
-use crate::{
-    client::Client,
-    error::CliError,
-    render::{Output, json, screen::print, table},
-};
+use super::stored::print_stored;
+use crate::{client::Client, error::CliError, render::Output};
 
 /// Runs `job proof`.
 ///
@@ -19,12 +16,5 @@ pub async fn run(client: &mut Client, job: String, output: Output) -> Result<(),
             jobs.proof(request).await
         })
         .await?;
-    let proof: serde_json::Value =
-        serde_json::from_str(&answer.json).map_err(|error| CliError::Nonsense {
-            what: format!("a proof that is not JSON ({error})"),
-        })?;
-    print(&match output {
-        Output::Json => json::line(&proof),
-        Output::Table => table::document(&proof),
-    })
+    print_stored("a proof", &answer.json, output)
 }
