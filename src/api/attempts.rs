@@ -3,15 +3,11 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use futures::TryStreamExt;
 use reelraft_model::{JobEntry, JobState, Problem, Scope, Task, TaskKind, TaskState};
 use serde_json::Value;
 
-use super::{Api, Consistency, Outgoing, Output, bad_request, limits::CLIENT_STALL, not_yet};
-use crate::{
-    data::output::read_blob,
-    node::tally::{DONE, failed_by},
-};
+use super::{Api, Consistency, Output, bad_request, not_yet};
+use crate::node::tally::{DONE, failed_by};
 
 /// Which task, by the words that users see.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,8 +26,6 @@ pub struct TaskView {
     /// In their order: the latest of those that gave no result, and the one that
     /// runs or did.
     pub attempts: Vec<Attempt>,
-    /// All that is known of them as text, a line for each fact.
-    pub log: String,
 }
 
 /// One attempt.
@@ -45,25 +39,40 @@ pub struct Attempt {
     pub problem: Option<Problem>,
 }
 
+impl TaskView {
+    fn new(task: Task) -> Self {
+        let attempts = attempts(&task);
+        TaskView { task, attempts }
+    }
+}
+
 impl Api {
-    /// One task with its attempts. What ffmpeg complained of in a part is in its
-    /// report while the job lives, and in the proof afterwards.
+    /// One task with its attempts.
     ///
     /// # Errors
     /// `not-found`, `bad-request`, and what keeps the cluster from reading or the
     /// homes from giving it.
     pub async fn task(&self, request: &TaskRequest) -> Result<TaskView, Problem> {
-        let entry = self
-            .entry(Scope::Read, &request.job, Consistency::Linearizable)
-            .await?;
-        let task = self.task_of(&entry, request).await?;
-        let complaints = self.complaints(&entry, &task).await?;
-        let attempts = attempts(&task);
+        Ok(TaskView::new(self.entry_and_task(request).await?.1))
+    }
+
+    /// The same with all that is known of the attempts as text, a line for each
+    /// fact. What ffmpeg complained of in a part is in its report while the job
+    /// lives, and in the proof afterwards.
+    ///
+    /// # Errors
+    /// As [`Api::task`].
+    pub async fn task_with_log(
+        &self,
+        request: &TaskRequest,
+    ) -> Result<(TaskView, String), Problem> {
+        let (entry, task) = self.entry_and_task(request).await?;
+        let (total, first) = self.complaints(&entry, &task).await?;
+        let view = TaskView::new(task);
         let mut log = String::new();
-        for attempt in &attempts {
+        for attempt in &view.attempts {
             describe(attempt, &mut log);
         }
-        let (total, first) = complaints;
         for complaint in &first {
             line(&mut log, format_args!("  {complaint}"));
         }
@@ -74,11 +83,18 @@ impl Api {
                 format_args!("  and {more} more of ffmpeg's complaints"),
             );
         }
-        Ok(TaskView {
-            task,
-            attempts,
-            log,
-        })
+        Ok((view, log))
+    }
+
+    async fn entry_and_task(
+        &self,
+        request: &TaskRequest,
+    ) -> Result<(Arc<JobEntry>, Task), Problem> {
+        let entry = self
+            .entry(Scope::Read, &request.job, Consistency::Linearizable)
+            .await?;
+        let task = self.task_of(&entry, request).await?;
+        Ok((entry, task))
     }
 
     async fn task_of(&self, entry: &JobEntry, request: &TaskRequest) -> Result<Task, Problem> {
@@ -144,16 +160,7 @@ impl Api {
             );
             return Err(bad_request(cause, "fetch it again from its beginning"));
         }
-        let pass = self.doors().fetches.enter(1)?;
-        let named = (task.hash.clone(), task.bytes_out);
-        let parts = read_blob(self.context().data.clone(), entry, named, offset);
-        let parts = parts.map_err(|error| error.problem());
-        Ok(Output {
-            offset,
-            total_bytes: task.bytes_out,
-            hash: task.hash,
-            parts: Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL),
-        })
+        self.give(entry, (task.hash, task.bytes_out), offset)
     }
 
     /// A part that the homes keep.
@@ -165,10 +172,7 @@ impl Api {
     }
 
     async fn kept_part(&self, request: &TaskRequest) -> Result<(Arc<JobEntry>, Task), Problem> {
-        let entry = self
-            .entry(Scope::Read, &request.job, Consistency::Linearizable)
-            .await?;
-        let task = self.task_of(&entry, request).await?;
+        let (entry, task) = self.entry_and_task(request).await?;
         if !task.kind().is_part() {
             return Err(bad_request(
                 format!("a task of kind {} makes no part", task.kind().name()),

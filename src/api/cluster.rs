@@ -128,19 +128,21 @@ impl Api {
     /// The cluster; [`Consistency::Local`] leaves out what the leader said. The
     /// holder of a key is told of each node whether it works and how busy it is.
     pub fn cluster_status(&self, consistency: Consistency) -> ClusterStatus {
+        let reported = match consistency {
+            Consistency::Local => None,
+            Consistency::Linearizable => self.context().report.nodes(<[_]>::to_vec),
+        };
+        self.status_from(reported.unwrap_or_default())
+    }
+
+    /// The same, with what the leader said of the nodes.
+    pub(super) fn status_from(&self, reported: Vec<NodeStatus>) -> ClusterStatus {
         let cluster = self.table();
         let identity = cluster.identity();
         let leadership = cluster.leadership().borrow().clone();
         let applied_index = *cluster.applied().borrow();
-        let report = match consistency {
-            Consistency::Local => None,
-            Consistency::Linearizable => self.context().report.fresh(),
-        };
-        let mut reported: BTreeMap<u64, NodeStatus> = report
-            .into_iter()
-            .flat_map(|report| report.nodes)
-            .map(|node| (node.id, node))
-            .collect();
+        let reported = reported.into_iter().map(|node| (node.id, node));
+        let mut reported: BTreeMap<u64, NodeStatus> = reported.collect();
         let nodes = cluster.members().into_iter().map(|member| {
             let mut node = reported.remove(&member.id).unwrap_or_default();
             node.id = member.id;

@@ -23,10 +23,11 @@ use tokio::{
 };
 
 use super::{
-    Api, ClusterStatus, Consistency, JobView, Outgoing,
+    Api, ClusterStatus, Consistency, Outgoing,
     limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY},
     news::{ClusterNews, Hub, JobNews, Look, Progress, Shared},
     not_found, problem,
+    views::{Counted, counted},
 };
 use crate::limits::WATCH_LEADERLESS;
 
@@ -164,8 +165,9 @@ impl Api {
     /// The cluster without what changes all the time. Where the leader's report is
     /// missing the nodes are as they were.
     fn cluster_news(&self, former: Option<&ClusterStatus>) -> ClusterStatus {
-        let mut status = self.cluster_status(Consistency::Linearizable);
-        let reported = self.context().report.nodes(|_| ()).is_some();
+        let nodes = self.context().report.nodes(<[_]>::to_vec);
+        let reported = nodes.is_some();
+        let mut status = self.status_from(nodes.unwrap_or_default());
         status.applied_index = 0;
         status.election_timeout_ms = 0;
         for node in &mut status.nodes {
@@ -186,15 +188,20 @@ impl Api {
 
     fn look(&self, entry: &JobEntry) -> Look {
         let report = self.context().report.job(&entry.job.id);
-        let view = JobView::new(entry, report.as_ref());
+        let Counted {
+            shards_done,
+            shards_running,
+            frames_done,
+        } = counted(entry, report.as_ref());
+        let job = &entry.job;
         let news = JobNews {
-            shards_total: view.job.shards_total,
-            shards_done: view.shards_done,
-            shards_running: view.shards_running,
-            frames_total: view.job.frames_total,
-            frames_done: view.frames_done,
-            job: view.job.id,
-            tenant: view.job.tenant,
+            job: job.id.clone(),
+            tenant: job.tenant.clone(),
+            shards_total: job.shards_total,
+            shards_done,
+            shards_running,
+            frames_total: job.frames_total,
+            frames_done,
         };
         let reported = report.is_some_and(|report| !report.running.is_empty());
         Look { news, reported }

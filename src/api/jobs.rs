@@ -84,7 +84,8 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(id, Command::CancelJob(command)).await
+        let tenant = self.owner(id).await?;
+        self.change(&tenant, id, Command::CancelJob(command)).await
     }
 
     /// Makes an unfinished job anew from its analysis, under whatever encoder
@@ -97,14 +98,16 @@ impl Api {
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
         let entry = seen.job(id)?;
         all_know(seen.whole(), REPLAN_LEVEL, "plan jobs anew")?;
-        drop(seen);
+        let tenant = entry.job.tenant.clone();
         let command = Replan {
             job: id.to_string(),
             build: entry.job.build.clone(),
             replans: entry.job.replans,
             note: "planned anew, as was asked for".to_string(),
         };
-        self.change(id, Command::Replan(command)).await
+        // Held no longer: the apply would have to copy what is shared.
+        drop((seen, entry));
+        self.change(&tenant, id, Command::Replan(command)).await
     }
 
     /// Tries a job again that failed or was cancelled, from its sealed source.
@@ -115,11 +118,13 @@ impl Api {
     /// keeps the cluster from reading or writing.
     pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
-        seen.job(id)?;
+        let tenant = seen.job(id)?.job.tenant.clone();
         all_know(seen.whole(), RETRY_LEVEL, "try jobs again")?;
         drop(seen);
-        let job = id.to_string();
-        self.change(id, Command::RetryJob(RetryJob { job })).await
+        let command = RetryJob {
+            job: id.to_string(),
+        };
+        self.change(&tenant, id, Command::RetryJob(command)).await
     }
 
     /// Deletes a job and its bytes. One that is deleted already is not an
@@ -132,13 +137,17 @@ impl Api {
             job: id.to_string(),
             unix_ms: unix_ms(),
         };
-        self.change(id, Command::DeleteJob(command)).await
+        let tenant = self.owner(id).await?;
+        self.change(&tenant, id, Command::DeleteJob(command)).await
     }
 
-    async fn change(&self, id: &str, command: Command) -> Result<JobView, Problem> {
-        let read = Consistency::Linearizable;
-        let entry = self.seen(Scope::Submit, read).await?.remembered(id)?;
-        let tenant = &entry.job.tenant;
+    /// The tenant of a job that is to be changed, also of one that is deleted.
+    async fn owner(&self, id: &str) -> Result<String, Problem> {
+        let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
+        Ok(seen.remembered(id)?.job.tenant.clone())
+    }
+
+    async fn change(&self, tenant: &str, id: &str, command: Command) -> Result<JobView, Problem> {
         let (_, state) = self.apply(Scope::Submit, tenant, command).await?;
         let entry = state.job(id).ok_or_else(|| not_found(id))?;
         Ok(self.view(&entry))

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use reelraft_model::{JobEntry, JobState, Problem, Scope};
 
 use super::{Api, JobView, Outgoing, bad_request, limits::CLIENT_STALL, not_yet};
-use crate::data::output::read_output;
+use crate::data::output::read_blob;
 
 /// A finished output, from an offset on.
 pub struct Output {
@@ -58,9 +58,21 @@ impl Api {
                 "remove the partial file and fetch again",
             ));
         }
+        let named = (job.output_hash.clone(), job.output_bytes);
+        self.give(entry, named, offset)
+    }
+
+    /// The bytes of a job's blob, which has so many, from `offset` on, to one of
+    /// as many clients as may fetch at once.
+    pub(super) fn give(
+        &self,
+        entry: Arc<JobEntry>,
+        (hash, total_bytes): (String, u64),
+        offset: u64,
+    ) -> Result<Output, Problem> {
         let pass = self.doors().fetches.enter(1)?;
-        let (total_bytes, hash) = (job.output_bytes, job.output_hash.clone());
-        let parts = read_output(self.context().data.clone(), entry, offset);
+        let named = (hash.clone(), total_bytes);
+        let parts = read_blob(self.context().data.clone(), entry, named, offset);
         let parts = parts.map_err(|error| error.problem());
         Ok(Output {
             offset,

@@ -4,7 +4,7 @@
 use reelraft_model::{Delivery, Outside, Problem, Scope, limits::OUTSIDE_LEVEL};
 
 use super::{Api, Consistency};
-use crate::outside::{Found, check, look};
+use crate::outside::{Found, REFUSED_HINT, Url, check, look};
 
 /// What a request says of the outside.
 pub(super) struct Asked<'a> {
@@ -60,25 +60,25 @@ impl Api {
         if !webhook_url.is_empty() {
             self.check_secret(asked.tenant).await?;
         }
-        if source_url.is_empty() {
+        let Some(url) = self.check_url("source_url", source_url)? else {
             return Ok((Some(outside), None));
-        }
-        self.check_url("source_url", source_url)?;
-        let source = self.find_source(asked.job, source_url).await?;
+        };
+        let source = self.find_source(asked.job, source_url, &url).await?;
         outside.source_validator = source.validator.clone();
         Ok((Some(outside), Some(source)))
     }
 
     /// Refuses what no node could ever ask for; none is no URL to refuse.
-    pub(super) fn check_url(&self, what: &str, url: &str) -> Result<(), Problem> {
+    pub(super) fn check_url(&self, what: &str, url: &str) -> Result<Option<Url>, Problem> {
         if url.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let url = check(what, url)?;
         self.context().outside.check(&url).map_err(|error| {
-            let hint = "give a public address, or have --allow-addresses set for this one";
-            Problem::new("refused-address", format!("the {what}: {error}"), hint)
-        })
+            let cause = format!("the {what}: {error}");
+            Problem::new("refused-address", cause, REFUSED_HINT)
+        })?;
+        Ok(Some(url))
     }
 
     pub(super) fn check_outside_level(&self) -> Result<(), Problem> {
@@ -104,7 +104,12 @@ impl Api {
         }
     }
 
-    async fn find_source(&self, job: &str, source_url: &str) -> Result<KnownSource, Problem> {
+    async fn find_source(
+        &self,
+        job: &str,
+        source_url: &str,
+        url: &Url,
+    ) -> Result<KnownSource, Problem> {
         let fingerprint = fingerprint(source_url);
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
         if let Ok(known) = seen.remembered(job)
@@ -118,8 +123,7 @@ impl Api {
             });
         }
         drop(seen);
-        let url = check("source_url", source_url)?;
-        let found = look(&self.context().outside, &url).await;
+        let found = look(&self.context().outside, url).await;
         let Found {
             bytes,
             name,

@@ -61,9 +61,6 @@ impl Api {
     /// the leader's last report says: a node that it does not name may have
     /// room. A job that exists is not judged again.
     async fn check_room(&self, id: &str, source_bytes: u64) -> Result<(), Problem> {
-        let Some(report) = self.context().report.fresh() else {
-            return Ok(());
-        };
         let members = self.table().members();
         let voters = members.iter().filter(|member| member.voter).count();
         let homes = home_count(voters as u32);
@@ -72,8 +69,15 @@ impl Api {
         let unplaced = state.uploading().filter(|entry| entry.job.epoch == 0);
         let unplaced: u64 = unplaced.map(|entry| entry.job.source_bytes).sum();
         let bytes = source_bytes.saturating_add(unplaced);
-        let cramped = report.nodes.iter().filter(|node| node.room_bytes < bytes);
-        let able = members.len().saturating_sub(cramped.count());
+        drop(state);
+        let cramped = self.context().report.nodes(|nodes| {
+            let cramped = nodes.iter().filter(|node| node.room_bytes < bytes);
+            cramped.count()
+        });
+        let Some(cramped) = cramped else {
+            return Ok(());
+        };
+        let able = members.len().saturating_sub(cramped);
         if able >= homes {
             return Ok(());
         }

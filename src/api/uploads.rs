@@ -1,9 +1,9 @@
 //! Uploading a job's source: the node asks for chunks, the client sends them.
 
-use std::pin::Pin;
+use std::{pin::Pin, sync::Arc};
 
 use futures::{Stream, StreamExt, TryStreamExt, stream};
-use reelraft_model::{Job, Problem, Scope};
+use reelraft_model::{Job, JobEntry, Problem, Scope};
 
 use super::{
     Api, Consistency, Outgoing, Pass,
@@ -66,20 +66,29 @@ impl Api {
         seen.remembered(job).map(drop)
     }
 
-    /// A job, and how many bytes of its source are safe from the beginning on.
+    /// A job whose source is uploaded, or was.
     ///
     /// # Errors
     /// `not-found`, `not-kept` of one that ended before its source was whole, and
-    /// what keeps the cluster from reading or the homes from answering.
-    pub async fn uploaded(&self, id: &str) -> Result<(Job, u64), Problem> {
+    /// what keeps the cluster from reading.
+    pub async fn upload_of(&self, id: &str) -> Result<Arc<JobEntry>, Problem> {
         let entry = self
             .entry(Scope::Submit, id, Consistency::Linearizable)
             .await?;
-        let job = entry.job.clone();
-        if job.state().ended() && job.source_root.is_empty() {
+        if entry.job.state().ended() && entry.job.source_root.is_empty() {
             let lacks = ", and its upload was not whole";
             return Err(not_yet("not-kept", &entry, lacks, "begin another upload"));
         }
+        Ok(entry)
+    }
+
+    /// The same, and how many bytes of its source are safe from the beginning on.
+    ///
+    /// # Errors
+    /// Those of [`Api::upload_of`], and what keeps the homes from answering.
+    pub async fn uploaded(&self, id: &str) -> Result<(Job, u64), Problem> {
+        let entry = self.upload_of(id).await?;
+        let job = entry.job.clone();
         let bytes = upload::reached(&self.context().data, entry).await;
         Ok((job, bytes.map_err(|error| error.problem())?))
     }

@@ -80,24 +80,45 @@ impl fmt::Display for Makers {
     }
 }
 
+/// What is counted of a job's shards.
+pub(super) struct Counted {
+    pub shards_done: u32,
+    pub shards_running: u32,
+    pub frames_done: u64,
+}
+
+/// Counts a job's shards; `progress` is the leader's last word on it.
+pub(super) fn counted(entry: &JobEntry, progress: Option<&JobProgress>) -> Counted {
+    let counts = entry.counts;
+    let (shards_done, encoded) = match &entry.job.summary {
+        Some(summary) => {
+            let shards = summary.of(TaskKind::Shard);
+            (shards.done, shards.frames)
+        }
+        None => (counts.shards_done, counts.frames_done),
+    };
+    Counted {
+        shards_done,
+        shards_running: counts.shards_running,
+        frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
+    }
+}
+
 impl JobView {
     /// A view of a job; `progress` is the leader's last word on it.
     pub fn new(entry: &JobEntry, progress: Option<&JobProgress>) -> Self {
-        let counts = entry.counts;
-        let (shards_done, encoded) = match &entry.job.summary {
-            Some(summary) => {
-                let shards = summary.of(TaskKind::Shard);
-                (shards.done, shards.frames)
-            }
-            None => (counts.shards_done, counts.frames_done),
-        };
+        let Counted {
+            shards_done,
+            shards_running,
+            frames_done,
+        } = counted(entry, progress);
         let waiting = progress.map(|progress| progress.waiting.clone());
         let waiting = waiting.filter(|waiting| !waiting.is_empty());
         JobView {
             job: entry.job.clone(),
             shards_done,
-            shards_running: counts.shards_running,
-            frames_done: encoded + progress.map_or(0, |progress| frames_running(entry, progress)),
+            shards_running,
+            frames_done,
             waiting: waiting.unwrap_or_else(|| fetch_words(&entry.job)),
             makers: String::new(),
         }

@@ -153,7 +153,7 @@ pub fn wire_task(task: &Task) -> v1::Task {
 }
 
 /// A task with its attempts on the wire.
-pub fn wire_task_details(view: TaskView) -> v1::TaskDetails {
+pub fn wire_task_details(view: TaskView, log: String) -> v1::TaskDetails {
     let attempts = view.attempts.into_iter().map(|attempt| v1::Attempt {
         attempt: attempt.attempt,
         node: attempt.node,
@@ -163,7 +163,7 @@ pub fn wire_task_details(view: TaskView) -> v1::TaskDetails {
     v1::TaskDetails {
         task: Some(wire_task(&view.task)),
         attempts: attempts.collect(),
-        log: view.log,
+        log,
     }
 }
 

@@ -225,8 +225,9 @@ impl Jobs for JobsService {
     ) -> Result<Response<v1::TaskDetails>, Status> {
         let api = api_of(&request)?;
         let v1::TaskRef { job, kind, number } = request.into_inner();
-        let view = api.task(&TaskRequest { job, kind, number }).await;
-        Ok(Response::new(wire_task_details(view.map_err(status)?)))
+        let request = TaskRequest { job, kind, number };
+        let (view, log) = api.task_with_log(&request).await.map_err(status)?;
+        Ok(Response::new(wire_task_details(view, log)))
     }
 
     async fn fetch(

@@ -259,7 +259,7 @@ pub async fn tasks(faces: Faces, JobId(job): JobId, uri: Uri) -> Answer {
 )]
 pub async fn task(faces: Faces, TaskId(task): TaskId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
-    let details = wire_task_details(faces.api.task(&task).await?);
+    let details = wire_task_details(faces.api.task(&task).await?, String::new());
     Ok(json(StatusCode::OK, &TaskDetails::from(&details)))
 }
 
@@ -272,7 +272,8 @@ pub async fn task(faces: Faces, TaskId(task): TaskId, uri: Uri) -> Answer {
 )]
 pub async fn log(faces: Faces, TaskId(task): TaskId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
-    Ok(faces.api.task(&task).await?.log.into_response())
+    let (_, log) = faces.api.task_with_log(&task).await?;
+    Ok(log.into_response())
 }
 
 /// Gives what ffprobe says of a job's source and of its output, in its own words.

@@ -216,9 +216,9 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
 )]
 pub async fn terminate(faces: Faces, JobId(id): JobId, headers: HeaderMap) -> Answer {
     check_version(&headers)?;
-    let (job, _) = faces.api.uploaded(&id).await?;
-    if job.state() != JobState::Uploading {
-        let cause = format!("job {id} is {}: its upload is whole", job.state().name());
+    let state = faces.api.upload_of(&id).await?.job.state();
+    if state != JobState::Uploading {
+        let cause = format!("job {id} is {}: its upload is whole", state.name());
         let hint = "delete the job itself, at /api/v1/jobs";
         return Err(Refusal(Problem::new("not-uploading", cause, hint)));
     }

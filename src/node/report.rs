@@ -21,11 +21,6 @@ impl LatestReport {
         *last = Some((Instant::now(), report));
     }
 
-    /// The last report, unless it is too old to say anything.
-    pub fn fresh(&self) -> Option<LeaderReport> {
-        self.with(LeaderReport::clone)
-    }
-
     /// What it says of all nodes, read in place: views of jobs ask for it often.
     pub fn nodes<T>(&self, read: impl FnOnce(&[NodeStatus]) -> T) -> Option<T> {
         self.with(|report| read(&report.nodes))
@@ -42,6 +37,7 @@ impl LatestReport {
         self.with(of).flatten()
     }
 
+    /// Reads the last report, unless it is too old to say anything.
     fn with<T>(&self, read: impl FnOnce(&LeaderReport) -> T) -> Option<T> {
         let last = self.lock();
         let (heard, report) = last.as_ref()?;

@@ -19,6 +19,9 @@ use super::{
 /// An answer, of which only the head was read.
 pub type Answer = Response;
 
+/// What helps where [`OutsideError::Refused`] says no.
+pub const REFUSED_HINT: &str = "give a public address, or have --allow-addresses set for this one";
+
 /// Why a request got no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum OutsideError {

@@ -19,10 +19,10 @@ mod source;
 mod tests;
 mod url;
 
-pub use reqwest::{Body, Method, header};
+pub use reqwest::{Body, Method, Url, header};
 
 pub use self::{
-    client::{Answer, Outside, OutsideError},
+    client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
     source::{Found, Remote, SourceError, look},
     url::{check, host_of},

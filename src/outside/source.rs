@@ -13,7 +13,7 @@ use reqwest::{
 };
 
 use super::{
-    client::{Answer, Outside, OutsideError, cause_of},
+    client::{Answer, Outside, OutsideError, REFUSED_HINT, cause_of},
     url::{name_of, plain_name},
 };
 
@@ -45,7 +45,7 @@ impl From<OutsideError> for SourceError {
             OutsideError::Refused(_) => SourceError::Never(Problem::new(
                 "refused-address",
                 error.to_string(),
-                "give a public address, or have --allow-addresses set for this one",
+                REFUSED_HINT,
             )),
             OutsideError::BadRedirect(_) => SourceError::Never(Problem::new(
                 "source-refused",
