@@ -99,9 +99,10 @@ impl Api {
 
     async fn task_of(&self, entry: &JobEntry, request: &TaskRequest) -> Result<Task, Problem> {
         let kind = TaskKind::parse(&request.kind).ok_or_else(|| {
+            let known = TaskKind::ALL.map(TaskKind::name).join(", ");
             bad_request(
                 format!("there is no task of kind '{}'", request.kind),
-                "these are known: analyze, audio, shard, extras, assemble",
+                &format!("these are known: {known}"),
             )
         })?;
         let key = (kind, request.number);

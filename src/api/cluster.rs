@@ -86,10 +86,7 @@ impl Api {
             name,
             trouble: (!good).then_some(trouble),
         };
-        let progress = self.table().progress();
-        let lag = progress
-            .committed_index
-            .saturating_sub(progress.applied_index);
+        let lag = self.table().progress().lag();
         let room = self
             .context()
             .data

@@ -32,6 +32,26 @@ pub struct Page<T> {
     pub next_page_token: String,
 }
 
+impl<T> Page<T> {
+    /// The first of what matches, as many as were asked for; `token` names the
+    /// last of them, after which the next page begins.
+    pub(super) fn of(
+        mut matching: impl Iterator<Item = T>,
+        asked: u32,
+        token: impl FnOnce(&T) -> String,
+    ) -> Self {
+        let items: Vec<T> = matching.by_ref().take(page_size(asked)).collect();
+        let next_page_token = match items.last() {
+            Some(last) if matching.next().is_some() => token(last),
+            _ => String::new(),
+        };
+        Page {
+            items,
+            next_page_token,
+        }
+    }
+}
+
 /// The reference of a job (P3).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reference {
@@ -248,7 +268,7 @@ fn page<'a>(
     }
 }
 
-pub(super) fn page_size(asked: u32) -> usize {
+fn page_size(asked: u32) -> usize {
     let size = match asked {
         0 => PAGE_DEFAULT,
         asked => asked.min(PAGE_MAX),

@@ -8,10 +8,7 @@ use reelraft_model::{
 };
 
 use super::{
-    Api, Consistency, Page, bad_request,
-    jobs::{all_know, page_size},
-    limits::ACCESS_TRIES,
-    submit::DEFAULT_TENANT,
+    Api, Consistency, Page, bad_request, jobs::all_know, limits::ACCESS_TRIES, submit::tenant_of,
 };
 use crate::clock::unix_ms;
 
@@ -57,11 +54,7 @@ impl Api {
     /// `mixed-versions`, and what keeps the cluster from writing.
     pub async fn create_key(&self, request: KeyRequest) -> Result<CreatedKey, Problem> {
         let named = self.tenant(Scope::Admin, &request.tenant)?;
-        let tenant = if named.is_empty() {
-            DEFAULT_TENANT
-        } else {
-            named
-        };
+        let tenant = tenant_of(named);
         check_name("tenant", tenant)?;
         check_name("name", &request.name)?;
         let now_unix_ms = unix_ms();
@@ -124,23 +117,12 @@ impl Api {
     pub async fn keys(&self, request: KeysRequest) -> Result<Page<Arc<Key>>, Problem> {
         let tenant = self.tenant(Scope::Admin, &request.tenant)?;
         let seen = self.seen(Scope::Admin, Consistency::Linearizable).await?;
-        let mut matching = seen
+        let matching = seen
             .keys()
             .filter(|key| key.id > request.page_token)
             .filter(|key| tenant.is_empty() || key.tenant == tenant);
-        let items: Vec<_> = matching
-            .by_ref()
-            .take(page_size(request.page_size))
-            .cloned()
-            .collect();
-        let next_page_token = match items.last() {
-            Some(last) if matching.next().is_some() => last.id.clone(),
-            _ => String::new(),
-        };
-        Ok(Page {
-            items,
-            next_page_token,
-        })
+        let page = Page::of(matching.cloned(), request.page_size, |key| key.id.clone());
+        Ok(page)
     }
 
     /// Ends a key for good.
@@ -156,6 +138,17 @@ impl Api {
         self.apply(Scope::Admin, &key.tenant, command).await?;
         Ok(key)
     }
+}
+
+/// The scope that a word names.
+///
+/// # Errors
+/// `bad-request` where it names none.
+pub fn scope_of(word: &str) -> Result<Scope, Problem> {
+    Scope::parse(word).ok_or_else(|| {
+        let cause = format!("there is no scope '{word}'");
+        bad_request(cause, "give read, submit or admin")
+    })
 }
 
 fn no_key(id: &str) -> Problem {

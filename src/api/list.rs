@@ -1,12 +1,10 @@
 //! Listing jobs: which of them, and a page of these.
 
-use reelraft_model::{Job, JobState, Problem, Scope};
+use std::sync::Arc;
 
-use super::{
-    Api, Consistency, JobView, Page, bad_request,
-    cluster::STATES,
-    jobs::{page_size, read_token},
-};
+use reelraft_model::{Job, JobEntry, JobState, Problem, Scope};
+
+use super::{Api, Consistency, JobView, Page, bad_request, cluster::STATES, jobs::read_token};
 
 /// Which jobs to list, the newest first.
 #[derive(Clone, Debug, Default)]
@@ -72,20 +70,16 @@ impl Api {
         let filter = Filter::of(&request, self.tenant(Scope::Read, &request.tenant)?)?;
         let before = read_token(&request.page_token)?.unwrap_or(u64::MAX);
         let seen = self.seen(Scope::Read, request.consistency).await?;
-        let mut matching = seen
+        let matching = seen
             .newest_before(filter.tenant, before)
             .filter(|entry| filter.takes(&entry.job));
-        let page: Vec<_> = matching
-            .by_ref()
-            .take(page_size(request.page_size))
-            .collect();
-        let more = matching.next().is_some();
-        let next_page_token = match page.last() {
-            Some(last) if more => last.job.created_index.to_string(),
-            _ => String::new(),
-        };
+        let token = |entry: &Arc<JobEntry>| entry.job.created_index.to_string();
+        let Page {
+            items,
+            next_page_token,
+        } = Page::of(matching, request.page_size, token);
         Ok(Page {
-            items: page.into_iter().map(|entry| self.view(&entry)).collect(),
+            items: items.iter().map(|entry| self.view(entry)).collect(),
             next_page_token,
         })
     }

@@ -41,7 +41,7 @@ pub use self::{
     doors::{Door, Pass},
     events::{Begun, Event, EventsRequest},
     jobs::{Page, Reference, TasksRequest},
-    keys::{CreatedKey, KeyRequest, KeysRequest},
+    keys::{CreatedKey, KeyRequest, KeysRequest, scope_of},
     list::ListRequest,
     news::{ClusterStatus, JobNews},
     outgoing::Outgoing,

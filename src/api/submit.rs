@@ -20,7 +20,7 @@ use super::{
 use crate::clock::unix_ms;
 
 /// The tenant of jobs that name none.
-pub(super) const DEFAULT_TENANT: &str = "default";
+const DEFAULT_TENANT: &str = "default";
 
 /// A job as a client asks for it.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! The `Access` service: keys, and the quotas of tenants.
 
-use reelraft_model::{KeyText, Problem, Quota, Scope};
+use reelraft_model::{KeyText, Problem, Quota};
 use reelraft_proto::v1::{self, access_server::Access};
 use tonic::{Request, Response, Status};
 
@@ -9,18 +9,11 @@ use super::{
     convert_access::{wire_key, wire_tenant},
     places::api_of,
 };
-use crate::api::{CreatedKey, KeyRequest, KeysRequest, Page};
+use crate::api::{CreatedKey, KeyRequest, KeysRequest, Page, scope_of};
 
 /// The `Access` service of one node, over what each caller may ask.
 #[derive(Clone)]
 pub struct AccessService;
-
-fn scope(word: &str) -> Result<Scope, Problem> {
-    Scope::parse(word).ok_or_else(|| {
-        let cause = format!("there is no scope '{word}'");
-        Problem::new("bad-request", cause, "give read, submit or admin")
-    })
-}
 
 /// The key that a client drew, if it did.
 fn drawn(text: &str) -> Result<Option<KeyText>, Problem> {
@@ -42,7 +35,7 @@ impl Access for AccessService {
         let api = api_of(&request)?;
         let asked = request.into_inner();
         let request = KeyRequest {
-            scope: scope(&asked.scope).map_err(status)?,
+            scope: scope_of(&asked.scope).map_err(status)?,
             name: asked.name,
             tenant: asked.tenant,
             expires_in_s: asked.expires_in_s,

@@ -76,22 +76,13 @@ impl FromRequestParts<Port> for NamedInPath {
 /// The job that a path names.
 pub struct JobId(pub String);
 
-/// Kinds of tasks, in the order of a job's life.
-const TASK_KINDS: [TaskKind; 5] = [
-    TaskKind::Analyze,
-    TaskKind::Audio,
-    TaskKind::Shard,
-    TaskKind::Extras,
-    TaskKind::Assemble,
-];
-
 /// The task that a path names.
 pub struct TaskId(pub TaskRequest);
 
 impl IntoParams for TaskId {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Parameter> {
         let text = ObjectBuilder::new().schema_type(Type::String);
-        let kinds = TASK_KINDS.map(TaskKind::name);
+        let kinds = TaskKind::ALL.map(TaskKind::name);
         let number = "Counts from 0; of audio it is the track, of assemble the node";
         let part = |name: &str, schema: RefOr<Schema>| {
             let part = ParameterBuilder::new().name(name).required(Required::True);

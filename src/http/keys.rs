@@ -2,7 +2,7 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, Uri, header},
+    http::{StatusCode, Uri},
 };
 use reelraft_model::{Quota, Scope};
 use reelraft_proto::documents::{CreatedKey, Key, KeyList, Tenant};
@@ -13,14 +13,14 @@ use utoipa::{
 };
 
 use super::{
-    documents::json,
+    documents::{json, json_with_secret},
     faces::{Faces, NamedInPath},
     openapi,
-    refusal::{Answer, Refusal},
+    refusal::Answer,
     request::{json_body, known, page_size},
 };
 use crate::{
-    api::{self, KeyRequest, KeysRequest, Page, TenantView},
+    api::{self, KeyRequest, KeysRequest, Page, TenantView, scope_of},
     grpc::convert_access::{wire_key, wire_tenant},
 };
 
@@ -41,7 +41,7 @@ struct Create {
 }
 
 fn scopes() -> Object {
-    let words = [Scope::Read, Scope::Submit, Scope::Admin].map(Scope::name);
+    let words = Scope::ALL.map(Scope::name);
     let text = ObjectBuilder::new().schema_type(Type::String);
     text.enum_values(Some(words)).build()
 }
@@ -54,23 +54,17 @@ fn scopes() -> Object {
 )]
 pub async fn create(faces: Faces, body: Body) -> Answer {
     let asked: Create = json_body(body).await?;
-    let scope = Scope::parse(&asked.scope).ok_or_else(|| {
-        let cause = format!("there is no scope '{}'", asked.scope);
-        Refusal::bad_request(cause, "give read, submit or admin")
-    })?;
     let request = KeyRequest {
+        scope: scope_of(&asked.scope)?,
         name: asked.name,
         tenant: asked.tenant,
-        scope,
         expires_in_s: asked.expires_in_s,
         text: None,
     };
     let api::CreatedKey { key, text } = faces.api.create_key(request).await?;
     let (key, text) = (wire_key(&key), text.reveal());
-    let mut response = json(StatusCode::CREATED, &CreatedKey::new(&key, &text));
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    let created = CreatedKey::new(&key, &text);
+    Ok(json_with_secret(StatusCode::CREATED, &created))
 }
 
 /// Lists keys.

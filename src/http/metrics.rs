@@ -136,9 +136,6 @@ fn text(census: &Census, counts: &Counts) -> String {
 fn of_this_node(page: &mut Page, census: &Census) {
     let status = &census.status;
     let progress = &census.progress;
-    let lag = progress
-        .committed_index
-        .saturating_sub(progress.applied_index);
     for (name, help, value) in [
         (
             "reelraft_leader",
@@ -169,7 +166,7 @@ fn of_this_node(page: &mut Page, census: &Census) {
         (
             "reelraft_apply_lag_entries",
             "Entries that are committed and not in this node's table yet.",
-            lag,
+            progress.lag(),
         ),
         (
             "reelraft_election_timeout_milliseconds",

@@ -121,7 +121,7 @@ pub fn document() -> Value {
 async fn described(uri: Uri) -> Answer {
     static TEXT: LazyLock<String> = LazyLock::new(|| document().to_string());
     let [] = known(&uri, [])?;
-    Ok(json_text(StatusCode::OK, TEXT.clone()))
+    Ok(json_text(StatusCode::OK, TEXT.as_str()))
 }
 
 /// A path's methods, with our own refusal of all others.

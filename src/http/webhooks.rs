@@ -2,8 +2,8 @@
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, Uri, header},
-    response::{IntoResponse, Response},
+    http::{StatusCode, Uri},
+    response::IntoResponse,
 };
 use reelraft_model::Problem;
 use reelraft_proto::documents::{DeliveryList, Webhook};
@@ -11,7 +11,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use super::{
-    documents::json,
+    documents::{json, json_with_secret},
     faces::{Faces, JobId},
     refusal::Answer,
     request::{json_body, known},
@@ -33,11 +33,7 @@ struct Set {
 
 fn webhook(view: Result<WebhookView, Problem>) -> Answer {
     let webhook = wire_webhook(view?);
-    let mut response: Response = json(StatusCode::OK, &Webhook::from(&webhook));
-    // It may have the secret in it.
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(response)
+    Ok(json_with_secret(StatusCode::OK, &Webhook::from(&webhook)))
 }
 
 /// Shows a tenant's webhook.

@@ -48,6 +48,13 @@ pub struct Progress {
     pub purged_index: u64,
 }
 
+impl Progress {
+    /// Entries that are committed and not applied here yet.
+    pub fn lag(&self) -> u64 {
+        self.committed_index.saturating_sub(self.applied_index)
+    }
+}
+
 /// This node's part in the cluster. Clones share it. When the last one is
 /// dropped, Raft ends as if the process were killed.
 #[derive(Clone, Debug)]

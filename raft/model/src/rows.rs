@@ -92,6 +92,15 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
+    /// All of them, in the order of a job's life.
+    pub const ALL: [TaskKind; 5] = [
+        TaskKind::Analyze,
+        TaskKind::Audio,
+        TaskKind::Shard,
+        TaskKind::Extras,
+        TaskKind::Assemble,
+    ];
+
     /// The word shown to users.
     pub fn name(self) -> &'static str {
         match self {
@@ -111,15 +120,7 @@ impl TaskKind {
 
     /// The kind that a word names.
     pub fn parse(word: &str) -> Option<Self> {
-        [
-            TaskKind::Analyze,
-            TaskKind::Audio,
-            TaskKind::Shard,
-            TaskKind::Assemble,
-            TaskKind::Extras,
-        ]
-        .into_iter()
-        .find(|kind| kind.name() == word)
+        TaskKind::ALL.into_iter().find(|kind| kind.name() == word)
     }
 }
 
