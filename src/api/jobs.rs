@@ -112,8 +112,9 @@ impl Api {
     /// build most nodes have now. What was encoded is encoded again.
     ///
     /// # Errors
-    /// `not-found`, `mixed-versions`, the model's refusal of a job that has ended
-    /// or has no plan yet, and what keeps the cluster from reading or writing.
+    /// `not-found`, `mixed-versions`, `too-early` while no node has said its version,
+    /// the model's refusal of a job that has ended or has no plan yet, and what keeps
+    /// the cluster from reading or writing.
     pub async fn replan(&self, id: &str) -> Result<JobView, Problem> {
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
         let entry = seen.job(id)?;
@@ -133,9 +134,10 @@ impl Api {
     /// Tries a job again that failed or was cancelled, from its sealed source.
     ///
     /// # Errors
-    /// `not-found`, `mixed-versions`, the model's refusal of a job that has not
-    /// ended or has an output, `source-gone` where its source is not kept, and what
-    /// keeps the cluster from reading or writing.
+    /// `not-found`, `mixed-versions`, `too-early` while no node has said its version,
+    /// the model's refusal of a job that has not ended or has an output, `source-gone`
+    /// where its source is not kept, and what keeps the cluster from reading or
+    /// writing.
     pub async fn retry(&self, id: &str) -> Result<JobView, Problem> {
         let seen = self.seen(Scope::Submit, Consistency::Linearizable).await?;
         let tenant = seen.job(id)?.job.tenant.clone();
@@ -227,6 +229,9 @@ impl Api {
 }
 
 /// Refuses what some node could not read in the log; `can` says what that is.
+///
+/// # Errors
+/// `mixed-versions`, and `too-early` while no node has said its version.
 pub(super) fn all_know(state: &State, level: u32, can: &str) -> Result<(), Problem> {
     if state.feature_level() >= level {
         return Ok(());

@@ -50,8 +50,8 @@ impl Api {
     /// Makes a key, or finds the one that the same request made before.
     ///
     /// # Errors
-    /// `bad-request`, `forbidden`, `key-exists`, `too-many-keys`,
-    /// `mixed-versions`, and what keeps the cluster from writing.
+    /// `bad-request`, `forbidden`, `key-exists`, `too-many-keys`, those of
+    /// [`Api::change_access`], and what keeps the cluster from writing.
     pub async fn create_key(&self, request: KeyRequest) -> Result<CreatedKey, Problem> {
         let named = self.tenant(Scope::Admin, &request.tenant)?;
         let tenant = tenant_of(named);
@@ -88,6 +88,11 @@ impl Api {
 
     /// Has a command applied that is made of the table, and before which no key is
     /// revoked and no quota set; gives a state that has it.
+    ///
+    /// # Errors
+    /// `mixed-versions`, `too-early` while no node has said its version, `unconfirmed`
+    /// where others change them all the time, the command's refusal, and what keeps
+    /// the cluster from reading or writing.
     pub(super) async fn change_access(
         &self,
         tenant: &str,

@@ -1,5 +1,5 @@
-//! Every limit of the streams that clients have open, named once with its
-//! reason.
+//! Every limit of what clients may ask of a node, and of the streams that they have
+//! open, named once with its reason.
 
 use std::time::Duration;
 

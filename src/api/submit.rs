@@ -151,10 +151,10 @@ impl Api {
     /// Makes a job; its source is uploaded next.
     ///
     /// # Errors
-    /// `bad-request`, `bad-spec`, `forbidden`, `encoder-missing`, `empty-source`, `request-id-reused`,
-    /// `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`, `mixed-versions`, and
-    /// what keeps the cluster from writing; of a source behind a URL, those of
-    /// [`Api::outside_of`].
+    /// `bad-request`, `bad-spec`, `forbidden`, `encoder-missing`, `empty-source`, `too-large`,
+    /// `request-id-reused`, `too-many-uploads`, `too-many-jobs`, `too-many-bytes`, `disk-full`,
+    /// `mixed-versions`, `too-early` while no node has said its version, and what keeps the
+    /// cluster from writing; of a source behind a URL, those of [`Api::outside_of`].
     pub async fn submit(&self, mut request: SubmitRequest) -> Result<Submitted, Problem> {
         let named = self.tenant(Scope::Submit, &request.tenant)?;
         let tenant = tenant_of(named).to_string();

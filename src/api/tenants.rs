@@ -46,8 +46,8 @@ impl Api {
     /// what was set earlier.
     ///
     /// # Errors
-    /// `forbidden` to all but the operator, `bad-request`, `mixed-versions`,
-    /// `too-many-quotas`, and what keeps the cluster from writing.
+    /// `forbidden` to all but the operator, `bad-request`, `too-many-quotas`, those
+    /// of [`Api::change_access`], and what keeps the cluster from writing.
     pub async fn set_quota(&self, change: Quota, reset: bool) -> Result<TenantView, Problem> {
         self.operator_only()?;
         let tenant = change.tenant.clone();

@@ -4,8 +4,10 @@
 //! job are those of the command line, by the same names.
 //!
 //! ```text
-//! server (connections) -> router -> access
-//!                           '-> jobs, tus, transcode -> sources, outputs -> request, refusal
+//! server (connections) -> router -> access, counts, openapi
+//!   '-> jobs -> events     keys, webhooks, health, metrics
+//!       tus -> checksum, tails, sources     transcode -> sources, outputs -> ranges
+//!         '-> faces, request (what comes in), documents, refusal (what goes out)
 //! ```
 
 mod access;
