@@ -79,11 +79,14 @@ enum ConfigCommand {
 fn command() -> clap::Command {
     let whole = Program::command();
     let unused = [
-        ("dev", &["endpoints", "output", "key"][..]),
-        ("node", &["endpoints", "output", "key"]),
-        ("config", &["endpoints", "key"]),
-        ("doctor", &["endpoints", "secret", "key"]),
-        ("completions", &["endpoints", "output", "secret", "key"]),
+        ("dev", &["endpoints", "server", "output", "key"][..]),
+        ("node", &["endpoints", "server", "output", "key"]),
+        ("config", &["endpoints", "server", "key"]),
+        ("doctor", &["endpoints", "server", "secret", "key"]),
+        (
+            "completions",
+            &["endpoints", "server", "output", "secret", "key"],
+        ),
     ];
     let mut shown = whole.clone();
     for (name, options) in unused {

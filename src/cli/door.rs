@@ -4,7 +4,7 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, Once},
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -39,8 +39,6 @@ const TIMING: Timing = Timing {
 
 /// A refusal of the HTTP port (RFC 9457).
 const PROBLEM_TYPE: &str = "application/problem+json";
-
-static PROVIDER: Once = Once::new();
 
 type Sending<T> = Pin<Box<dyn Future<Output = Result<T, StdError>> + Send>>;
 
@@ -117,10 +115,8 @@ impl HttpDoor {
         if base.query().is_some() || base.fragment().is_some() {
             return Err(usage("has more than a path"));
         }
-        PROVIDER.call_once(|| {
-            // Another part of the program may have chosen the same one before.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
+        // Another part of the program may have chosen the same one before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
         let client = reqwest::Client::builder()
             .connect_timeout(TIMING.connect)
             .redirect(redirect::Policy::none());

@@ -39,7 +39,7 @@ use reelraft_model::{
     spec::SpecRequest,
 };
 
-use crate::node::{access, film, kind, request, start, start_without_worker, upload};
+use crate::node::{access, film, kind, kind_in_time, request, start, start_without_worker, upload};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_is_made_without_any_transport() {
@@ -338,15 +338,7 @@ async fn what_has_no_plan_or_an_end_is_not_planned_anew() {
     let api = access.operator();
     assert_eq!(kind(api.replan("jnone")).await, "not-found");
     let id = api.submit(request(b"film")).await.unwrap().job.job.id;
-    // At first the node has not said yet what it can read of the log.
-    let begun = tokio::time::Instant::now();
-    let refused = loop {
-        let refused = kind(api.replan(&id)).await;
-        if refused != "too-early" || begun.elapsed() > Duration::from_secs(30) {
-            break refused;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
+    let refused = kind_in_time(async || kind(api.replan(&id)).await).await;
     assert_eq!(refused, "no-plan-yet");
     api.cancel(&id).await.unwrap();
     assert_eq!(kind(api.replan(&id)).await, "already-ended");

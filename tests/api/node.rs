@@ -5,6 +5,7 @@ use std::{
     path::Path,
     process::Command,
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -238,5 +239,17 @@ pub async fn kind<T>(asked: impl Future<Output = Result<T, reelraft_model::Probl
     match asked.await {
         Ok(_) => "nothing was refused".to_string(),
         Err(problem) => problem.kind,
+    }
+}
+
+/// The kind of a refusal, once the node has said what it can read of the log.
+pub async fn kind_in_time(refused: impl AsyncFn() -> String) -> String {
+    let begun = Instant::now();
+    loop {
+        let kind = refused().await;
+        if kind != "too-early" || begun.elapsed() > Duration::from_secs(30) {
+            return kind;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

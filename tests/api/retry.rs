@@ -1,12 +1,10 @@
 //! A job that ended without an output, tried again from its source.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::{
     http::{Client, last_event},
-    node::start,
+    node::{kind_in_time, start},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -17,16 +15,9 @@ async fn a_failed_job_is_tried_again_without_another_upload() {
     let made = client.create("one", &json!({"source_bytes": 7})).await;
     let path = made.header("location").unwrap().to_string();
     let retry = async || client.ask("POST", &format!("{path}/retry"), "", b"").await;
-    // At first the node has not said yet what it can read of the log.
-    let begun = Instant::now();
-    let refused = loop {
-        let refused = retry().await.refusal();
-        if refused.1 != "too-early" || begun.elapsed() > Duration::from_secs(30) {
-            break refused;
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    };
-    assert_eq!(refused, (409, "not-ended".into()));
+    let refused = kind_in_time(async || retry().await.refusal().1).await;
+    assert_eq!(refused, "not-ended");
+    assert_eq!(retry().await.refusal(), (409, "not-ended".into()));
 
     let source = format!("{path}/source");
     let sent = client.ask("PUT", &source, "", b"no film").await;

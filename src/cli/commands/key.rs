@@ -58,7 +58,7 @@ enum Scope {
     Read,
     /// Make, cancel and delete jobs
     Submit,
-    /// Manage the tenant's keys
+    /// Manage the tenant's keys and webhook
     Admin,
 }
 

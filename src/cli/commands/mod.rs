@@ -3,6 +3,7 @@
 //! move is in [`crate::transfer`], how answers look in [`crate::render`].
 
 mod cluster;
+mod document;
 mod duration;
 mod job;
 mod key;

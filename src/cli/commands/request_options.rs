@@ -2,7 +2,12 @@
 //! repeated command finds the same job again (P5), and whether `OUT` may be
 //! replaced.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use reelraft_proto::v1::Spec;
+
+use crate::transfer::submit::Submission;
 
 /// Whose job it is, and how a retry differs from a new job.
 #[derive(Args, Clone, Debug)]
@@ -42,6 +47,20 @@ pub struct ReplaceArgs {
 }
 
 impl RequestArgs {
+    /// The submission of a source under these options.
+    pub fn submission(&self, source: PathBuf, spec: Spec) -> Submission {
+        Submission {
+            source,
+            spec,
+            tenant: self.tenant.clone().unwrap_or_default(),
+            request_id: self.id(),
+            webhook_url: self.webhook_url.clone().unwrap_or_default(),
+            output_url: self.output_url.clone().unwrap_or_default(),
+            priority: self.priority,
+            max_retries: self.max_retries,
+        }
+    }
+
     /// The request id as given, or 128 random bits: two random ones never
     /// meet by accident.
     pub fn id(&self) -> String {

@@ -21,12 +21,7 @@ use crate::{
     job_end::outcome,
     render::{Output, format::counted, json, progress::summary, screen::print},
     spec_options::SpecArgs,
-    transfer::{
-        fetch::fetch,
-        follow::follow_with_bar,
-        output_file::OutputFile,
-        submit::{Submission, submit},
-    },
+    transfer::{fetch::fetch, follow::follow_with_bar, output_file::OutputFile, submit::submit},
 };
 
 /// Arguments of `transcode`.
@@ -42,8 +37,9 @@ Examples:
 Once the upload is complete, Ctrl-C leaves the job running; `reelraft job watch`
 and `reelraft job fetch` return to it.")]
 pub struct TranscodeArgs {
-    /// The video to read, or a URL from which the cluster fetches it; several, or a folder of them, if OUT is a folder. Of a
-    /// folder those are taken whose names end as films and sounds do
+    /// The video to read, or a URL from which the cluster fetches it; several,
+    /// or a folder of them, if OUT is a folder. Of a folder those are taken whose
+    /// names end as films and sounds do
     #[arg(value_name = "IN", required = true, num_args = 1..)]
     pub sources: Vec<PathBuf>,
     /// The file to write; its extension selects the container. Or a folder
@@ -155,16 +151,7 @@ async fn run_job(
     file: &OutputFile,
 ) -> Result<Job, CliError> {
     let screen = client.screen().clone();
-    let submission = Submission {
-        source: source.to_path_buf(),
-        spec,
-        tenant: args.request.tenant.clone().unwrap_or_default(),
-        request_id: args.request.id(),
-        webhook_url: args.request.webhook_url.clone().unwrap_or_default(),
-        output_url: args.request.output_url.clone().unwrap_or_default(),
-        priority: args.request.priority,
-        max_retries: args.request.max_retries,
-    };
+    let submission = args.request.submission(source.to_path_buf(), spec);
     let submitted = submit(client, submission, |job| {
         screen.notice(&format!("job {}", job.id));
         if job.state() == JobState::Succeeded {

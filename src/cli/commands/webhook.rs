@@ -7,11 +7,7 @@ use reelraft_proto::{
     v1::{SetWebhookRequest, Webhook, WebhookRef},
 };
 
-use crate::{
-    client::Client,
-    error::CliError,
-    render::{Output, json, screen::print, table},
-};
+use crate::{client::Client, commands::document::print_document, error::CliError, render::Output};
 
 /// The subcommands of `webhook`.
 #[derive(Subcommand, Clone, Debug)]
@@ -87,8 +83,5 @@ type Jobs = reelraft_proto::v1::jobs_client::JobsClient<crate::client::Link>;
 
 fn show(webhook: &Webhook, output: Output) -> Result<(), CliError> {
     let document = documents::Webhook::from(webhook);
-    print(&match output {
-        Output::Json => json::line(&document),
-        Output::Table => table::document(&json::value(&document)),
-    })
+    print_document(&document, output)
 }

@@ -107,7 +107,7 @@ pub async fn submit(
 }
 
 /// A source that is no local file.
-pub fn as_url(source: &Path) -> Option<&str> {
+fn as_url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
     let is_url = ["http://", "https://"]
         .iter()

@@ -3,11 +3,7 @@
 
 use reelraft_proto::{documents::DeliveryList, v1::JobRef};
 
-use crate::{
-    client::Client,
-    error::CliError,
-    render::{Output, json, screen::print, table},
-};
+use crate::{client::Client, commands::document::print_document, error::CliError, render::Output};
 
 /// Runs `job deliveries`.
 ///
@@ -20,8 +16,5 @@ pub async fn run(client: &mut Client, job: String, output: Output) -> Result<(),
         })
         .await?;
     let list = DeliveryList::new(&answer.deliveries);
-    print(&match output {
-        Output::Json => json::line(&list),
-        Output::Table => table::document(&json::value(&list)),
-    })
+    print_document(&list, output)
 }

@@ -2,8 +2,7 @@
 
 use reelraft_proto::v1::JobRef;
 
-use super::stored::print_stored;
-use crate::{client::Client, error::CliError, render::Output};
+use crate::{client::Client, commands::document::print_stored, error::CliError, render::Output};
 
 /// Runs `job metadata`.
 ///

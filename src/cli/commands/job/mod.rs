@@ -12,7 +12,6 @@ mod proof;
 mod replan;
 mod retry;
 mod show;
-mod stored;
 mod submit;
 mod task;
 mod tasks;

@@ -22,7 +22,7 @@ use crate::{
     spec_options::SpecArgs,
     transfer::{
         follow::follow_with_bar,
-        submit::{Submission, Submitted, submit},
+        submit::{Submitted, submit},
     },
 };
 
@@ -51,16 +51,9 @@ pub struct SubmitArgs {
 /// # Errors
 /// The source's or the spec's refusal, or the job's own failure.
 pub async fn run(client: &mut Client, args: SubmitArgs, output: Output) -> Result<(), CliError> {
-    let submission = Submission {
-        source: args.source,
-        spec: args.spec.to_wire(None)?,
-        tenant: args.request.tenant.clone().unwrap_or_default(),
-        request_id: args.request.id(),
-        webhook_url: args.request.webhook_url.clone().unwrap_or_default(),
-        output_url: args.request.output_url.clone().unwrap_or_default(),
-        priority: args.request.priority,
-        max_retries: args.request.max_retries,
-    };
+    let submission = args
+        .request
+        .submission(args.source, args.spec.to_wire(None)?);
     let Submitted { job, existed } = submit(client, submission, |job| match output {
         Output::Table => print(&format!("{}\n", printable(&job.id))),
         Output::Json => Ok(()),
