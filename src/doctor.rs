@@ -11,7 +11,7 @@ use std::{
 };
 
 use reelraft_media::{MediaError, Tools};
-use reelraft_model::Problem;
+use reelraft_model::{Problem, plan::is_files};
 
 use crate::config::variable;
 
@@ -128,7 +128,7 @@ async fn tool_checks(tools: &Tools) -> Vec<Check> {
         }
     };
     let ffmpeg = reelraft_media::check_ffmpeg(tools).await;
-    let ffprobe = reelraft_media::check_ffprobe(tools).await.map(|_| ());
+    let ffprobe = reelraft_media::check_ffprobe(tools).await;
     let both_work = ffmpeg.is_ok() && ffprobe.is_ok();
     let mut checks = vec![
         tool("ffmpeg", &tools.ffmpeg, ffmpeg),
@@ -156,7 +156,7 @@ async fn tool_checks(tools: &Tools) -> Vec<Check> {
         });
     }
     let files = build.lacks.iter();
-    for lack in files.filter(|lack| lack.what.ends_with(" files")) {
+    for lack in files.filter(|lack| is_files(&lack.what)) {
         checks.push(Check::bad(
             format!("muxer for {}", lack.what),
             &lack.why,

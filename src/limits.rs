@@ -107,8 +107,9 @@ pub const FILLS_AT_ONCE: usize = 3;
 /// Sources that a home fetches at once. Each holds as much as an upload, 16 MiB.
 pub const FETCHES_AT_ONCE: usize = 4;
 
-/// Pause after a change of the table before a home looks for sources to fetch: a
-/// busy table changes hundreds of times a second.
+/// Pause after a change of the table before a home looks for sources to fetch, and
+/// the leader for what is due to be sent: a busy table changes hundreds of times a
+/// second.
 pub const FETCH_LOOK_PAUSE: Duration = Duration::from_millis(100);
 
 /// First and longest pause before a source that could not be fetched is tried again.

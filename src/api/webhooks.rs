@@ -3,8 +3,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reelraft_model::{
-    Command, Problem, RemoveWebhook, Scope, SetWebhook, Webhook,
+    Command, Problem, RemoveWebhook, Scope, SetWebhook, WEBHOOK_SECRET_PREFIX, Webhook,
     limits::{NAME_BYTES_MAX, WEBHOOKS_MAX},
+    no_webhook,
 };
 
 use super::{Api, Consistency, bad_request, submit::tenant_of};
@@ -72,7 +73,7 @@ impl Api {
         }
         self.check_outside_level()?;
         let key: [u8; SECRET_BYTES] = rand::random();
-        let secret = format!("whsec_{}", STANDARD.encode(key));
+        let secret = format!("{WEBHOOK_SECRET_PREFIX}{}", STANDARD.encode(key));
         let command = Command::SetWebhook(SetWebhook {
             tenant: tenant.to_string(),
             url: url.to_string(),
@@ -111,9 +112,4 @@ fn view(webhook: &Webhook, cluster_ms: u64, secret: String) -> WebhookView {
         changed_unix_ms: webhook.changed_unix_ms,
         secret,
     }
-}
-
-fn no_webhook(tenant: &str) -> Problem {
-    let cause = format!("tenant '{tenant}' has no webhook");
-    Problem::new("not-found", cause, "make one with `reelraft webhook set`")
 }

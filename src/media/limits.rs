@@ -159,7 +159,8 @@ pub const STALL_TICK: Duration = Duration::from_secs(1);
 /// same over and over. In this time it could read 4 TB at 200 MB/s.
 pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);
 
-/// Time for one encoder of the build probe, which encodes a few tiny frames.
+/// Time for one step of the probe of the build or the sandbox: an encoder makes a
+/// few tiny frames, ffprobe reads a tiny clip, ffmpeg lists what it has.
 pub const PROBE_TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Time for a program to say its version. It does no work for that, but may have

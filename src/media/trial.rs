@@ -4,7 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use reelraft_model::spec::{Audio, Spec, SpecRequest, resolve};
+use reelraft_model::{
+    plan::files_of,
+    spec::{Audio, Container, Spec, SpecRequest, resolve},
+};
 
 use crate::{
     analysis::analyze::analyze,
@@ -21,16 +24,16 @@ use crate::{
 };
 
 /// Codec, container, preset and audio of a trial.
-type Kind = (&'static str, &'static str, &'static str, &'static str);
+type Kind = (&'static str, Container, &'static str, &'static str);
 
 /// The trials: every encoder that a spec can ask for, and every family of
 /// containers.
 const TRIALS: [Kind; 5] = [
-    ("h264", "mp4", "ultrafast", "aac"),
-    ("hevc", "mkv", "ultrafast", "opus"),
-    ("vp9", "webm", "8", "opus"),
-    ("av1", "mp4", "12", "aac"),
-    ("ffv1", "mkv", "", "flac"),
+    ("h264", Container::Mp4, "ultrafast", "aac"),
+    ("hevc", Container::Mkv, "ultrafast", "opus"),
+    ("vp9", Container::Webm, "8", "opus"),
+    ("av1", Container::Mp4, "12", "aac"),
+    ("ffv1", Container::Mkv, "", "flac"),
 ];
 
 /// What trials run. Raised with any change to it, and to the arguments of a step
@@ -60,7 +63,7 @@ pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial
         let failed = |trial: &Trial| trial.what == audio && trial.outcome.is_err();
         let lacks = |what: &str| known.iter().any(|lack| lack.what == what);
         let lacking = lacks(audio);
-        if lacks(kind.0) || lacks(&format!("{} files", kind.1)) {
+        if lacks(kind.0) || lacks(files_of(kind.1)) {
             continue;
         }
         let mute = try_job(tools, folder, kind, NO_AUDIO);
@@ -93,7 +96,7 @@ async fn try_job(tools: &Tools, folder: &Path, kind: Kind, audio: &str) -> Trial
     let (codec, container, preset, _) = kind;
     let request = SpecRequest {
         codec: codec.into(),
-        container: container.into(),
+        container: container.name().into(),
         preset: preset.into(),
         audio: audio.into(),
         shard_ms: Some(reelraft_model::limits::SHARD_MS_MIN),
@@ -109,7 +112,7 @@ async fn try_job(tools: &Tools, folder: &Path, kind: Kind, audio: &str) -> Trial
         }),
     };
     Trial {
-        name: format!("{codec} in {container} with {audio}"),
+        name: format!("{codec} in {} with {audio}", container.name()),
         what: codec,
         outcome,
     }

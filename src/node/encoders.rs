@@ -5,7 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use reelraft_media::{Build, Tools};
+use reelraft_media::{Build, MediaError, Tools};
 use reelraft_model::Problem;
 use serde::{Deserialize, Serialize};
 use tracing::{error, info, warn};
@@ -60,18 +60,14 @@ impl Encoders {
     /// Finds ffmpeg and tries its encoders, which takes some seconds on a busy
     /// machine. Without them a node stores and votes.
     pub async fn find() -> Self {
-        let found = match Tools::find() {
-            Ok(tools) => match reelraft_media::check_ffmpeg(&tools).await {
-                Ok(()) => {
-                    let sandbox = check_sandbox(&tools).await;
-                    let build = reelraft_media::probe_build(&tools).await;
-                    build.map(|build| (tools, sandbox, build))
-                }
-                Err(error) => Err(error),
-            },
-            Err(error) => Err(error),
+        let found = async {
+            let tools = Tools::find()?;
+            reelraft_media::check_ffmpeg(&tools).await?;
+            let sandbox = check_sandbox(&tools).await;
+            let build = reelraft_media::probe_build(&tools).await?;
+            Ok::<_, MediaError>((tools, sandbox, build))
         };
-        match found {
+        match found.await {
             Ok((tools, sandbox, build)) => Encoders::of(tools, sandbox, build),
             Err(error) => {
                 let problem = Problem::new(error.kind(), error.to_string(), error.hint());

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::messages::Outcome;
 
-/// How an attempt ended.
+/// The word for attempts that did not fail; [`failed_by`] has those for the others.
 pub const DONE: &str = "done";
 
 /// What attempts of one kind and outcome came to.

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
+    open_index::with,
     pages::Pages,
     rows::{Job, JobState},
 };
@@ -70,15 +71,13 @@ impl JobIndex {
             return;
         }
         let uploads = state == JobState::Uploading;
-        let mut tenant = self.tenants.get(&after.tenant).cloned().unwrap_or_default();
-        let had = tenant.count;
-        tenant.count = TenantCount {
-            jobs: had.jobs + 1,
-            uploading: had.uploading + u64::from(uploads),
-            bytes: had.bytes.saturating_add(bytes_of(after)),
-        };
-        tenant.ages.insert_mut(age, ());
-        self.tenants.insert_mut(after.tenant.clone(), tenant);
+        with(&mut self.tenants, after.tenant.clone(), |tenant| {
+            let count = &mut tenant.count;
+            count.jobs += 1;
+            count.uploading += u64::from(uploads);
+            count.bytes = count.bytes.saturating_add(bytes_of(after));
+            tenant.ages.insert_mut(age, ());
+        });
         if let Some(due_ms) = after.delivery_due_ms() {
             self.deliveries.insert_mut((due_ms, age));
         }
@@ -110,8 +109,10 @@ impl JobIndex {
         }
         if let Some(count) = self.states.get_mut(&job.state()) {
             *count -= 1;
+            if *count == 0 {
+                self.states.remove(&job.state());
+            }
         }
-        self.states.retain(|_, count| *count > 0);
         let age = job.created_index;
         if let Some(due_ms) = job.delivery_due_ms() {
             self.deliveries.remove_mut(&(due_ms, age));

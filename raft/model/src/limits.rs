@@ -67,8 +67,9 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// whose build lacks an encoder unbinds its job. 3 brought the options that choose
 /// streams, and notes of the assembly. 4 brought keys, quotas, and what a job's owner
 /// says of its turn and its retries, sources behind URLs, deliveries and webhooks,
-/// [`crate::RetryJob`], and from it on a node that is gone does not hold the level of
-/// the others down, and an analysis whose build lacks a decoder unbinds its job too.
+/// kept sources and [`crate::RetryJob`], and from it on tombstones are forgotten
+/// fairly, a node that is gone does not hold the level of the others down, and an
+/// analysis whose build lacks a decoder unbinds its job too.
 pub const FEATURE_LEVEL: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
@@ -138,8 +139,8 @@ pub const PROGRAM_MAX: u32 = 65_535;
 /// Highest number of a video track; no source is opened that has more streams.
 pub const VIDEO_TRACK_MAX: u32 = 1_000;
 
-/// The level from which on tenants are fairly forgotten: a job that is refused
-/// costs nobody a tombstone, and a tenant that deletes much its own.
+/// The level from which on tombstones are forgotten fairly: a job that is refused
+/// costs nobody one, and a tenant that deletes much loses its own.
 pub const FAIR_TOMBSTONES_LEVEL: u32 = 4;
 
 /// The level from which on the table is bounded.

@@ -199,17 +199,18 @@ fn enter<K: Ord + Clone>(lines: &mut Map<K, Line>, line: K, job: &Job, waits: bo
 }
 
 /// Changes a value of a map, which it makes first where there is none.
-fn with<K: Ord + Clone, V: Clone + Default>(
+pub(crate) fn with<K: Ord + Clone, V: Clone + Default, R>(
     map: &mut Map<K, V>,
     key: K,
-    change: impl FnOnce(&mut V),
-) {
+    change: impl FnOnce(&mut V) -> R,
+) -> R {
     match map.get_mut(&key) {
         Some(value) => change(value),
         None => {
             let mut value = V::default();
-            change(&mut value);
+            let result = change(&mut value);
             map.insert_mut(key, value);
+            result
         }
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use rpds::RedBlackTreeMapSync as Map;
 
 use crate::{
+    open_index::with,
     pages::Pages,
     rows::{Home, Job},
 };
@@ -28,14 +29,10 @@ impl OutputIndex {
                 self.at.remove_mut(&before.homes);
             }
         }
-        if !is_kept(after) {
-            return;
-        }
-        if !self.at.contains_key(&after.homes) {
-            self.at.insert_mut(after.homes.clone(), Pages::default());
-        }
-        if let Some(jobs) = self.at.get_mut(&after.homes) {
-            jobs.insert_mut(after.created_index, after.epoch);
+        if is_kept(after) {
+            with(&mut self.at, after.homes.clone(), |jobs| {
+                jobs.insert_mut(after.created_index, after.epoch);
+            });
         }
     }
 

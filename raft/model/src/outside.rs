@@ -149,11 +149,14 @@ pub struct Webhook {
     pub changed_unix_ms: u64,
 }
 
+/// What the text of a secret begins with, by the rules of Standard Webhooks.
+pub const WEBHOOK_SECRET_PREFIX: &str = "whsec_";
+
 /// What a message is signed with.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 #[prost(skip_debug)]
 pub struct WebhookSecret {
-    /// `whsec_` and the key in base64.
+    /// [`WEBHOOK_SECRET_PREFIX`] and the key in base64.
     #[prost(string, tag = "1")]
     pub text: String,
     /// Cluster time at which it is no longer used; 0: none.
@@ -174,6 +177,13 @@ impl std::fmt::Debug for WebhookSecret {
     }
 }
 
+impl WebhookSecret {
+    /// Whether it signs at a time.
+    pub fn signs_at(&self, cluster_ms: u64) -> bool {
+        self.until_cluster_ms == 0 || cluster_ms < self.until_cluster_ms
+    }
+}
+
 impl Webhook {
     /// Whether messages are sent to its own URL.
     pub fn is_on(&self) -> bool {
@@ -182,11 +192,9 @@ impl Webhook {
 
     /// The secrets that sign at a time.
     pub fn secrets_at(&self, cluster_ms: u64) -> impl Iterator<Item = &str> {
-        let signs = move |secret: &&WebhookSecret| match secret.until_cluster_ms {
-            0 => true,
-            until_ms => cluster_ms < until_ms,
-        };
-        self.secrets.iter().filter(signs).map(|it| it.text.as_str())
+        let secrets = self.secrets.iter();
+        let signing = secrets.filter(move |secret| secret.signs_at(cluster_ms));
+        signing.map(|secret| secret.text.as_str())
     }
 }
 
@@ -322,6 +330,12 @@ impl Webhooks {
 /// The key of its row.
 pub(crate) fn webhook_key(tenant: &str) -> Vec<u8> {
     format!("w/{tenant}").into_bytes()
+}
+
+/// The refusal of what needs a tenant's webhook, where it has none.
+pub fn no_webhook(tenant: &str) -> Problem {
+    let cause = format!("tenant '{tenant}' has no webhook");
+    Problem::new("not-found", cause, "make one with `reelraft webhook set`")
 }
 
 /// A URL without its query: what may be shown.

@@ -77,6 +77,12 @@ impl Past {
         self.rows.get(&age).map(|row| job_of(row))
     }
 
+    /// Their rows with their ids, by age.
+    pub fn rows(&self) -> impl Iterator<Item = (String, Vec<u8>)> {
+        let rows = self.rows.iter().map(|(_, row)| restore(row));
+        rows.map(|row| (id_of(&row), row))
+    }
+
     /// All of them, by age.
     pub fn jobs(&self) -> impl Iterator<Item = Job> {
         self.rows.iter().map(|(_, row)| job_of(row))
@@ -91,6 +97,17 @@ impl Past {
 
 fn job_of(row: &[u8]) -> Job {
     Job::decode(&restore(row)[..]).expect("it was encoded from a row")
+}
+
+/// The one field of [`Job`] that names it.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Named {
+    #[prost(string, tag = "1")]
+    id: String,
+}
+
+fn id_of(row: &[u8]) -> String {
+    Named::decode(row).expect("it was encoded from a row").id
 }
 
 /// The digits of an id that was derived from a request, as all are.

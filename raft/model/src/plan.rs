@@ -34,7 +34,8 @@ use std::collections::BTreeSet;
 use self::builds::Builds;
 pub use self::{
     health::{
-        ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count, needs,
+        ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count,
+        is_files, needs,
     },
     waiting::{Waiting, waiting},
 };

@@ -198,12 +198,6 @@ impl State {
         uploading.filter_map(|(_, age)| self.at_age(age))
     }
 
-    /// Folded jobs, the first to be folded first.
-    pub(crate) fn folded(&self) -> impl Iterator<Item = Arc<JobEntry>> {
-        let folded = self.index.folded();
-        folded.filter_map(|(_, age)| self.job_at(age))
-    }
-
     /// The job of an age, whatever became of it.
     pub fn job_at(&self, age: u64) -> Option<Arc<JobEntry>> {
         let current = self.at_age(age).cloned();
@@ -296,6 +290,11 @@ impl State {
         own.unwrap_or_else(|| Quota::none(tenant))
     }
 
+    /// Whether a tenant has a quota of its own.
+    pub(crate) fn has_quota(&self, tenant: &str) -> bool {
+        self.quotas.contains_key(tenant)
+    }
+
     /// What a tenant has.
     pub fn used_by(&self, tenant: &str) -> TenantCount {
         self.index.of_tenant(tenant)
@@ -356,8 +355,8 @@ impl State {
         let cluster = std::iter::once((cluster_key(), self.cluster.encode_to_vec()));
         let current = self.jobs.values();
         let current = current.map(|entry| (job_key(&entry.job.id), entry.job.encode_to_vec()));
-        let past = self.past.jobs();
-        let jobs = current.chain(past.map(|job| (job_key(&job.id), job.encode_to_vec())));
+        let past = self.past.rows();
+        let jobs = current.chain(past.map(|(id, row)| (job_key(&id), row)));
         let keys = self.keys.values();
         let keys = keys.map(|key| (key_key(&key.id), key.encode_to_vec()));
         let nodes = self
@@ -440,8 +439,7 @@ impl State {
     pub(crate) fn take_out(&mut self, id: &str) {
         if let Some(job) = self.past.remove(id) {
             self.by_age.insert_mut(job.created_index, job.id.clone());
-            let entry = JobEntry::new(job);
-            self.jobs.insert_mut(id.to_string(), Arc::new(entry));
+            self.jobs.insert_mut(id.to_string(), JobEntry::alone(job));
         }
     }
 

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::{pages::Pages, rows::Job};
+use crate::{open_index::with, pages::Pages, rows::Job};
 
 /// When a job was deleted, by the cluster's time, and its age.
 pub(crate) type Tombstone = (u64, u64);
@@ -35,17 +35,16 @@ impl Tombstones {
     }
 
     fn change(&mut self, job: &Job, change: impl FnOnce(&mut Pages<Tombstone, ()>, Tombstone)) {
-        let had = self.of_tenant.get(&job.tenant);
-        let mut stones = had.cloned().unwrap_or_default();
-        if let Some(place) = place(&stones) {
-            self.most.remove_mut(&place);
+        let (before, after) = with(&mut self.of_tenant, job.tenant.clone(), |stones| {
+            let before = place(stones);
+            change(stones, stone(job));
+            (before, place(stones))
+        });
+        if let Some(before) = before {
+            self.most.remove_mut(&before);
         }
-        change(&mut stones, stone(job));
-        match place(&stones) {
-            Some(place) => {
-                self.most.insert_mut(place);
-                self.of_tenant.insert_mut(job.tenant.clone(), stones);
-            }
+        match after {
+            Some(after) => self.most.insert_mut(after),
             None => drop(self.of_tenant.remove_mut(&job.tenant)),
         }
     }

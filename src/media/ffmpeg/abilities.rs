@@ -77,27 +77,14 @@ pub(crate) fn require<'n>(
     }
 }
 
-/// The containers that a spec can ask for.
-const CONTAINERS: [Container; 7] = [
-    Container::Mp4,
-    Container::Mkv,
-    Container::Webm,
-    Container::Mov,
-    Container::M4a,
-    Container::Opus,
-    Container::Flac,
-];
-
-/// Those of them that are not in a build's list of muxers, whose lines are such as
+/// The containers that are not in a build's list of muxers, whose lines are such as
 /// `  E mp4             MP4 (MPEG-4 Part 14)`.
 pub(crate) fn missing_muxers(list: &str) -> impl Iterator<Item = Container> {
     let has = |muxer: &str| {
         let mut lines = list.lines();
         lines.any(|line| line.split_whitespace().nth(1) == Some(muxer))
     };
-    CONTAINERS
-        .into_iter()
-        .filter(move |own| !has(muxer_of(*own)))
+    Container::all().filter(move |own| !has(muxer_of(*own)))
 }
 
 /// Parses lines such as ` V....D libx264   libx264 H.264 …`. The legend above

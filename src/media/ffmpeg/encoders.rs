@@ -212,7 +212,7 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
             words.push(format!("ffmpeg {}", program_version(&versions)));
         }
     }
-    add(&check_ffprobe(tools).await?);
+    add(&read_clip(tools).await?);
     for encoder in &ENCODERS {
         add(encoder.name);
         let made = again(|| digest_of(tools, encoder)).await;
@@ -363,13 +363,8 @@ async fn digest_of(
         marker: encoder.says.map(|(marker, _)| marker),
         ..Default::default()
     };
-    run(
-        &tools.ffmpeg,
-        &probe_args(encoder),
-        PROBE_TIME_MAX,
-        &mut listener,
-    )
-    .await?;
+    let args = probe_args(encoder);
+    run(&tools.ffmpeg, &args, PROBE_TIME_MAX, &mut listener).await?;
     if !listener.text.out.contains("SHA256=") {
         return Err(MediaError::BadOutput {
             tool: "ffmpeg".into(),
@@ -426,14 +421,19 @@ fn clip_args() -> Vec<String> {
     ])
 }
 
-/// What an analysis asks of ffprobe, asked of a clip that is built in: streams,
-/// packets and the side data of frames. Returns its answer.
+/// Has ffprobe say its version, and read a clip that is built in.
 ///
 /// # Errors
-/// [`MediaError::BadOutput`] if the answer lacks what is in the clip, and those
+/// [`MediaError::BadOutput`] if its answer lacks what is in the clip, and those
 /// of [`check_ffmpeg`].
-pub async fn check_ffprobe(tools: &Tools) -> Result<String, MediaError> {
+pub async fn check_ffprobe(tools: &Tools) -> Result<(), MediaError> {
     versions_of(&tools.ffprobe).await?;
+    read_clip(tools).await.map(drop)
+}
+
+/// What an analysis asks of ffprobe, asked of the clip: streams, packets and the
+/// side data of frames. Returns its answer.
+async fn read_clip(tools: &Tools) -> Result<String, MediaError> {
     let answer = output_of(&tools.ffprobe, &clip_args()).await?;
     let needed = [
         "hevc",

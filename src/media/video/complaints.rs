@@ -68,9 +68,14 @@ pub(crate) struct Scope {
     pub needed: Bounds,
     /// The keyframe that decoding starts at, if it is not the film's beginning.
     pub start: Option<i64>,
+}
+
+impl Scope {
     /// Whether errors before the first frame don't matter: decoding starts in
     /// the middle of the stream, at least a keyframe early.
-    pub noisy_start: bool,
+    fn noisy_start(&self) -> bool {
+        self.start.is_some_and(|start| self.needed.is_before(start))
+    }
 }
 
 /// Where a thread is.
@@ -131,7 +136,7 @@ impl Tally {
             .is_some_and(|start| at.time.is_none_or(|time| time < start));
         // Starting in the middle of a stream is noisy. What counts is what is
         // said from the first picture to the last needed one.
-        let noise = scope.noisy_start && at.before + at.within == 0;
+        let noise = scope.noisy_start() && at.before + at.within == 0;
         let over = at.time.is_some_and(|time| scope.needed.is_after(time));
         if !noise && !over {
             self.any = true;
@@ -327,7 +332,6 @@ mod tests {
                 to: Some(40),
             },
             start: Some(15),
-            noisy_start: true,
         }
     }
 

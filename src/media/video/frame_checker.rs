@@ -105,7 +105,6 @@ impl<'a> FrameChecker<'a> {
                 range: Bounds::default(),
                 needed: Bounds::default(),
                 start: None,
-                noisy_start: false,
             }),
             joints: (None, None),
             joint: None,
@@ -129,7 +128,6 @@ impl<'a> FrameChecker<'a> {
             range,
             needed,
             start: expected.start,
-            noisy_start: expected.start.is_some_and(|start| needed.is_before(start)),
             ..self.complaints.scope
         });
         self.expected = Some(expected);

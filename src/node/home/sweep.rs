@@ -171,8 +171,9 @@ async fn look(
     let Some(seen) = seen else {
         return Ok(Some(unneeded));
     };
-    let mut former = unneeded.clone();
-    former.retain(|blob, put| seen.blobs.get(blob) == Some(put));
+    let former = unneeded.iter();
+    let former = former.filter(|(blob, put)| seen.blobs.get(*blob) == Some(*put));
+    let former: BTreeMap<_, _> = former.map(|(blob, put)| (blob.clone(), *put)).collect();
     if former.is_empty() {
         return Ok(Some(unneeded));
     }

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use futures::TryStreamExt;
 use reelraft_model::{
-    Command, Delivery, DeliveryAttempt, DeliveryKind, DeliveryOutcome, JobEntry, JobState,
+    Command, Delivery, DeliveryAttempt, DeliveryKind, DeliveryOutcome, Job, JobEntry, JobState,
     RecordDelivery, State,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
@@ -128,10 +128,8 @@ impl Sender {
         if self.in_flight.contains_key(&key) {
             return;
         }
-        let parcel = Parcel::of(state, entry, delivery, now_ms);
-        let host = parcel
-            .as_ref()
-            .map_or_else(|_| String::new(), |it| host_of(&it.url));
+        let destination = destination(state, &entry.job, delivery);
+        let host = destination.map_or_else(|_| String::new(), host_of);
         let kind = delivery.kind();
         let count = |like: &dyn Fn(&(DeliveryKind, String)) -> bool| {
             self.in_flight.values().filter(|it| like(it)).count()
@@ -143,6 +141,7 @@ impl Sender {
             return;
         }
         self.in_flight.insert(key.clone(), (kind, host));
+        let parcel = destination.map(|url| Parcel::of(url, state, entry, delivery, now_ms));
         let context = self.context.clone();
         let record = RecordDelivery {
             job: key.0.clone(),
@@ -155,6 +154,31 @@ impl Sender {
             deliver(&context, parcel, record).await;
             key
         });
+    }
+}
+
+/// Where a delivery goes now; or why it can't be sent any more.
+fn destination<'a>(
+    state: &'a State,
+    job: &'a Job,
+    delivery: &Delivery,
+) -> Result<&'a str, &'static str> {
+    let own = job.outside.as_ref();
+    let webhook = state.webhook(&job.tenant);
+    let url = match delivery.kind() {
+        DeliveryKind::Output if job.state() != JobState::Succeeded => {
+            return Err("the job has no output any more");
+        }
+        DeliveryKind::Output => return Ok(own.map_or("", |own| &own.output_url)),
+        DeliveryKind::JobWebhook => own.map_or("", |own| &own.webhook_url),
+        DeliveryKind::TenantWebhook => match webhook.filter(|webhook| webhook.is_on()) {
+            Some(webhook) => &webhook.url,
+            None => return Err("the tenant's webhook was removed or turned off"),
+        },
+    };
+    match webhook {
+        Some(_) => Ok(url),
+        None => Err("the tenant has no secret to sign it with any more"),
     }
 }
 
@@ -174,41 +198,31 @@ enum Content {
 }
 
 impl Parcel {
-    /// What a delivery sends now; or why it can't be sent any more.
+    /// What a delivery sends to its destination now.
     fn of(
+        url: &str,
         state: &State,
         entry: &Arc<JobEntry>,
         delivery: &Delivery,
         now_ms: u64,
-    ) -> Result<Self, &'static str> {
+    ) -> Self {
         let job = &entry.job;
-        let own = job.outside.clone().unwrap_or_default();
-        let webhook = state.webhook(&job.tenant);
-        let url = match delivery.kind() {
-            DeliveryKind::Output if job.state() != JobState::Succeeded => {
-                return Err("the job has no output any more");
+        let content = match delivery.kind() {
+            DeliveryKind::Output => Content::Output(entry.clone()),
+            DeliveryKind::JobWebhook | DeliveryKind::TenantWebhook => {
+                let webhook = state.webhook(&job.tenant).into_iter();
+                let secrets = webhook.flat_map(|webhook| webhook.secrets_at(now_ms));
+                Content::Message {
+                    id: webhook_message::id(job, delivery),
+                    body: webhook_message::body(job, delivery),
+                    secrets: secrets.map(String::from).collect(),
+                }
             }
-            DeliveryKind::Output => {
-                return Ok(Parcel {
-                    url: own.output_url,
-                    content: Content::Output(entry.clone()),
-                });
-            }
-            DeliveryKind::JobWebhook => own.webhook_url,
-            DeliveryKind::TenantWebhook => match webhook.filter(|webhook| webhook.is_on()) {
-                Some(webhook) => webhook.url.clone(),
-                None => return Err("the tenant's webhook was removed or turned off"),
-            },
         };
-        let secrets = webhook.map(|webhook| webhook.secrets_at(now_ms).map(String::from).collect());
-        Ok(Parcel {
-            url,
-            content: Content::Message {
-                id: webhook_message::id(job, delivery),
-                body: webhook_message::body(job, delivery),
-                secrets: secrets.ok_or("the tenant has no secret to sign it with any more")?,
-            },
-        })
+        Parcel {
+            url: url.to_string(),
+            content,
+        }
     }
 }
 

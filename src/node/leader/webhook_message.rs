@@ -2,13 +2,10 @@
 //! all attempts, and its signature covers id, time and body.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use reelraft_model::{Delivery, Job, shown_url};
+use reelraft_model::{Delivery, Job, WEBHOOK_SECRET_PREFIX, shown_url};
 use reelraft_proto::utc::rfc3339;
 use ring::hmac;
 use serde::Serialize;
-
-/// What the text of a secret begins with.
-const SECRET_PREFIX: &str = "whsec_";
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -87,7 +84,7 @@ pub fn signatures<'a>(
 ) -> String {
     let signed = format!("{id}.{unix_s}.{body}");
     let signatures = secrets.map(|secret| {
-        let text = secret.strip_prefix(SECRET_PREFIX).unwrap_or(secret);
+        let text = secret.strip_prefix(WEBHOOK_SECRET_PREFIX).unwrap_or(secret);
         // Ours always decode.
         let key = STANDARD.decode(text).unwrap_or_default();
         let key = hmac::Key::new(hmac::HMAC_SHA256, &key);

@@ -213,7 +213,8 @@ impl Writer<'_> {
     }
 
     pub(super) fn register_node(&mut self, c: &RegisterNode) -> Reply {
-        if let Some(known) = self.state.nodes.get(&c.node)
+        let known = self.state.nodes.get(&c.node);
+        if let Some(known) = known
             && known.incarnation != c.incarnation
         {
             return Reply::refused(
@@ -225,7 +226,6 @@ impl Writer<'_> {
                 ),
             );
         }
-        let known = self.state.nodes.get(&c.node);
         if let Some(refused) = self.too_old(c) {
             return refused;
         }
@@ -270,11 +270,12 @@ impl Writer<'_> {
 
 /// Whether a job sends what a request says where it says. A tombstone does not know.
 fn ends_alike(job: &Job, c: &CreateJob) -> bool {
-    let ends = |outside: &Option<Outside>| {
-        let outside = outside.clone().unwrap_or_default();
-        (outside.webhook_url, outside.output_url)
-    };
-    job.state() == JobState::Deleted || ends(&job.outside) == ends(&c.outside)
+    job.state() == JobState::Deleted || ends(job.outside.as_ref()) == ends(c.outside.as_ref())
+}
+
+/// Where something is sent when a job ends: its webhook's URL and its output's.
+fn ends(outside: Option<&Outside>) -> (&str, &str) {
+    outside.map_or(("", ""), |it| (&it.webhook_url, &it.output_url))
 }
 
 fn older_program(c: &RegisterNode, level: u32, what: &str) -> Reply {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::writer::Writer;
 use crate::{
     command::Reply,
-    keys::{CreateKey, Key, Quota, RevokeKey, SetQuota},
+    keys::{CreateKey, Key, RevokeKey, SetQuota},
     rows::Problem,
     state::{cluster_key, key_key, quota_key},
 };
@@ -83,9 +83,8 @@ impl Writer<'_> {
         if c.epoch != self.state.access_epoch() {
             return Reply::stale("");
         }
-        let is_new = self.state.quota(tenant) == Quota::none(tenant);
         let had = self.state.quotas().len() as u64;
-        if is_new && had >= c.quotas_max {
+        if !self.state.has_quota(tenant) && had >= c.quotas_max {
             return Reply::refused(
                 "",
                 Problem::new(

@@ -9,7 +9,7 @@ use crate::{
     limits::{PROBLEM_BYTES_MAX, WEBHOOK_SECRET_OVERLAP_MS, WEBHOOK_SECRETS_MAX},
     outside::{
         DeliveryKind, DeliveryOutcome, DeliveryState, FailFetch, RecordDelivery, RemoveWebhook,
-        SetWebhook, Webhook, WebhookSecret, webhook_key,
+        SetWebhook, Webhook, WebhookSecret, no_webhook, webhook_key,
     },
     rows::Problem,
     state::{State, cluster_key},
@@ -110,8 +110,7 @@ impl Writer<'_> {
         {
             return;
         }
-        let is_used = |it: &WebhookSecret| it.until_cluster_ms == 0 || it.until_cluster_ms > now_ms;
-        webhook.secrets.retain(is_used);
+        webhook.secrets.retain(|secret| secret.signs_at(now_ms));
         for former in &mut webhook.secrets {
             if former.until_cluster_ms == 0 {
                 former.until_cluster_ms = now_ms.max(1) + WEBHOOK_SECRET_OVERLAP_MS;
@@ -147,12 +146,4 @@ impl State {
         let due = self.index.deliveries();
         due.filter_map(|(due_ms, age)| Some((due_ms, self.job_at(age)?)))
     }
-}
-
-fn no_webhook(tenant: &str) -> Problem {
-    Problem::new(
-        "not-found",
-        format!("tenant '{tenant}' has no webhook"),
-        "make one with `reelraft webhook set`",
-    )
 }

@@ -1,17 +1,13 @@
 //! Trying a job again, and giving up what that would take.
 
-use std::sync::Arc;
-
 use super::{
     jobs::{already_ended, not_found},
     writer::Writer,
 };
 use crate::{
     command::Reply,
-    job_entry::JobEntry,
     retry::{DropSource, RetryJob},
     rows::{JobState, Problem},
-    state::State,
 };
 
 impl Writer<'_> {
@@ -55,13 +51,5 @@ impl Writer<'_> {
         job.source_kept = false;
         self.put_job(job);
         Reply::done(&c.job)
-    }
-}
-
-impl State {
-    /// Folded jobs whose source is kept, the first to be folded first.
-    pub(crate) fn held(&self) -> impl Iterator<Item = Arc<JobEntry>> {
-        let held = self.index.held();
-        held.filter_map(|(_, age)| self.job_at(age))
     }
 }

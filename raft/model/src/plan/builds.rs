@@ -118,8 +118,9 @@ impl<'a> Builds<'a> {
         (!build.is_empty() || may_bind) && self.health.can_run(node, build)
     }
 
-    /// Whether a task has failed for want of an encoder or decoder on a node; an analysis, on
-    /// any node of its build, but one that is known to lack it alone.
+    /// Whether a task has failed for want of an encoder, or of a decoder of its
+    /// source, on a node; an analysis, on any node of its build, but one that is
+    /// known to lack it alone.
     pub(super) fn lacks_encoder(&self, node: u64, task: &Task, spec: &Spec) -> bool {
         let known = |node: u64| self.health.nodes.get(&node);
         let alike = |other: u64| {
@@ -136,8 +137,8 @@ impl<'a> Builds<'a> {
         })
     }
 
-    /// Whether a living node of a job's build may well have the encoder that a task
-    /// did not find elsewhere.
+    /// Whether a living node of a job's build may well have the encoder or decoder
+    /// that a task did not find elsewhere.
     pub(super) fn may_find_encoder(&self, job: &Job, task: &Task) -> bool {
         let mut nodes = self.own_able(job);
         task.kind() != TaskKind::Assemble
@@ -162,7 +163,7 @@ impl<'a> Builds<'a> {
             .map(|(id, _)| *id)
     }
 
-    /// Whether a task that found no encoder in one build can't find it in
+    /// Whether a task that found no encoder or decoder in one build can't find it in
     /// another: in none that lives, nor in one that may come back.
     pub(super) fn all_lack_encoder(&self, task: &Task, spec: &Spec) -> bool {
         let mut nodes = self.health.nodes.keys();

@@ -32,8 +32,8 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         })
 }
 
-/// The want of an encoder or decoder, where neither another node of the build nor another
-/// build may have it. A plan that was made is bound to its build.
+/// The want of an encoder, or of a decoder of the source, where neither another
+/// node of the build nor another build may have it. A plan that was made is bound to its build.
 fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option<Problem> {
     let last = task.failures.last()?;
     // An analysis that is made again may have failed in a build that was left.

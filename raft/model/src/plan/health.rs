@@ -113,10 +113,15 @@ pub fn files_of(container: Container) -> &'static str {
     }
 }
 
+/// Whether something that a spec needs is files of a container, see [`files_of`].
+pub fn is_files(what: &str) -> bool {
+    what.ends_with(" files")
+}
+
 /// The encoder or muxer of something that a spec needs, in words.
 pub fn encoder_of(what: &str) -> String {
     match what {
-        files if files.ends_with(" files") => format!("a muxer for {files}"),
+        files if is_files(files) => format!("a muxer for {files}"),
         "h264" => "an H.264 encoder".into(),
         "hevc" => "an HEVC encoder".into(),
         "opus" => "an Opus encoder".into(),

@@ -72,16 +72,15 @@ fn folds(state: &State) -> impl Iterator<Item = Command> {
 /// is full: they go before anything else does.
 fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
     let now_ms = state.cluster_ms();
-    let old = move |job: &Job| {
-        let kept_until_ms = job.folded_cluster_ms.saturating_add(health.keep_source_ms);
-        kept_until_ms <= now_ms
-    };
+    let old = move |folded_ms: u64| folded_ms.saturating_add(health.keep_source_ms) <= now_ms;
     let crowded = health.nodes.values().any(|node| node.full);
     let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
-    let held = state.held();
-    let looked_at = held.take_while(move |entry| crowded || old(&entry.job));
+    let held = state.index.held();
+    let looked_at = held.take_while(move |(folded_ms, _)| crowded || old(*folded_ms));
+    let looked_at = looked_at.filter_map(|(_, age)| state.job_at(age));
     let on_full = move |job: &Job| job.homes.iter().any(|home| full(home.node));
-    let gone = looked_at.filter(move |entry| old(&entry.job) || on_full(&entry.job));
+    let gone =
+        looked_at.filter(move |entry| old(entry.job.folded_cluster_ms) || on_full(&entry.job));
     gone.map(|entry| {
         Command::DropSource(DropSource {
             job: entry.job.id.clone(),
@@ -120,8 +119,9 @@ fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
     let old = health.keep_ended_ms.into_iter().flat_map(|keep_ms| {
         let now_ms = state.cluster_ms();
         let due = move |folded_ms: u64| folded_ms.saturating_add(keep_ms) <= now_ms;
-        let folded = state.folded();
-        let old = folded.take_while(move |entry| due(entry.job.folded_cluster_ms));
+        let folded = state.index.folded();
+        let old = folded.take_while(move |(folded_ms, _)| due(*folded_ms));
+        let old = old.filter_map(|(_, age)| state.job_at(age));
         // What is still to be sent of it would go, too.
         old.filter(|entry| entry.job.pending_deliveries().next().is_none())
     });

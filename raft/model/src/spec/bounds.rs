@@ -21,6 +21,9 @@ pub struct Bounds {
 /// The least side of a picture: chroma has half the samples.
 pub(super) const SIDE_MIN: u32 = 2;
 
+/// Which sides a picture may have, in words.
+const SIDES: &str = "an even number from 2 to 16384";
+
 pub(super) const WIDTH: Bounds = side("width");
 pub(super) const HEIGHT: Bounds = side("height");
 /// Of all codecs; some end before.
@@ -83,10 +86,9 @@ const fn milli(option: &'static str, low: i64, high: i64, words: &'static str) -
 }
 
 const fn side(option: &'static str) -> Bounds {
-    let words = "an even number from 2 to 16384";
     Bounds {
         step: 2,
-        ..whole(option, SIDE_MIN as i64, PICTURE_SIDE_MAX as i64, words)
+        ..whole(option, SIDE_MIN as i64, PICTURE_SIDE_MAX as i64, SIDES)
     }
 }
 
@@ -136,7 +138,7 @@ fn milli_in_range(
 pub(super) fn even(what: &'static str, found: u32, low: u32) -> Result<(), SpecError> {
     let range = match low {
         0 => "an even number up to 16384",
-        _ => "an even number from 2 to 16384",
+        _ => SIDES,
     };
     in_range(
         what,

@@ -132,6 +132,11 @@ words!(
 );
 
 impl Container {
+    /// Those that a spec can ask for.
+    pub fn all() -> impl Iterator<Item = Self> {
+        Self::ALL.iter().map(|(container, _)| *container)
+    }
+
     /// Whether it holds sound and no video.
     pub fn sound_alone(self) -> bool {
         matches!(self, Container::M4a | Container::Opus | Container::Flac)
