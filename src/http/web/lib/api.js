@@ -92,6 +92,7 @@ export class Api {
    */
   learn(nodes) {
     const origins = nodes.map((node) => origin(node.http)).filter((text) => text !== null);
+    if (origins.length === 0) return;
     const all = [...new Set([location.origin, ...origins])];
     if (all.join() === this.nodes.join()) return;
     this.nodes = all;
