@@ -136,6 +136,7 @@ export function askKey(api, problem = null) {
   if (document.querySelector("dialog.key")) return;
   const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", value: api.key });
   const keep = h("input", { id: "key-keep", type: "checkbox", checked: api.keyKept });
+  /** @type {HTMLElement[]} */
   const content = [
     h(
       "div",
