@@ -106,9 +106,12 @@ class NewJob {
         drop(preset);
         this.drawCards();
       };
+      const whole = (/** @type {Event} */ { target }) => {
+        if (target instanceof Element && !target.closest("label, input, button")) input.click();
+      };
       return h(
         "div",
-        { class: "preset" },
+        { class: "preset", onclick: whole },
         input,
         h("label", { for: id }, name(preset.word)),
         h("p", { id: `${id}-line` }, visible(preset.line)),
