@@ -1,7 +1,7 @@
 /** The page: what its parts share, and which view is open. */
 
 import { Api, Problem } from "./lib/api.js";
-import { dropped } from "./lib/dropped.js";
+import { dropped, urlsIn } from "./lib/dropped.js";
 import { h, replace } from "./lib/dom.js";
 import { onKeys } from "./lib/keyboard.js";
 import { Live } from "./lib/live.js";
@@ -47,7 +47,7 @@ const context = {
   api,
   live,
   uploads,
-  staging: new Staging(),
+  staging: new Staging((file) => uploads.goOn(file)),
   go: (hash) => {
     location.hash = hash;
   },
@@ -85,6 +85,7 @@ async function route() {
     replace(main, root);
     open = module.open(root, context, { id, query: new URLSearchParams(query) });
   } catch (error) {
+    console.error(error);
     if (turn !== opened) return;
     replace(main, h("div", { class: "view" }, problemBox(error)));
   }
@@ -157,6 +158,20 @@ function takeDrops() {
   });
 }
 
+/** Takes files and links that are pasted outside of fields. */
+function takePastes() {
+  document.addEventListener("paste", (event) => {
+    const { target, clipboardData } = event;
+    if (!clipboardData || (target instanceof HTMLElement && target.matches("input, textarea"))) return;
+    const found = [...clipboardData.files].map((file) => ({ file, handle: null }));
+    const urls = found.length > 0 ? [] : urlsIn(clipboardData.getData("text/plain"));
+    if (found.length + urls.length === 0) return;
+    event.preventDefault();
+    if (!location.hash.startsWith("#/new")) context.go("#/new");
+    context.staging.take({ found, others: [], urls });
+  });
+}
+
 function help() {
   const keys = [
     ["j / k", "next, previous job"],
@@ -174,6 +189,7 @@ function help() {
 new Status(/** @type {HTMLElement} */ (document.getElementById("status")), api, live, uploads);
 onKeys({ n: () => context.go("#/new"), "?": help });
 takeDrops();
+takePastes();
 follow();
 window.addEventListener("hashchange", () => void route());
 void begin();

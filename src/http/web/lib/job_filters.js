@@ -46,7 +46,7 @@ export class Filters {
     this.element = h(
       "div",
       { class: "filters", role: "search", "aria-label": "Filter jobs" },
-      h("div", { class: "chips", role: "group", "aria-label": "State" }, this.chips),
+      h("div", { class: "picks", role: "group", "aria-label": "State" }, this.chips),
       h("div", { class: "row fields" }, this.name, this.tenant, this.size),
     );
   }
@@ -61,7 +61,7 @@ export class Filters {
     };
     return h(
       "button",
-      { class: "chip", "aria-pressed": String(group === this.group), data: { group: group.id }, onclick: press },
+      { class: "pick", "aria-pressed": String(group === this.group), data: { group: group.id }, onclick: press },
       group.word,
       number,
     );

@@ -41,7 +41,7 @@ export class JobRow {
     this.age = cell("age");
     this.in = cell("in");
     this.out = cell("out");
-    this.actions = h("td", { role: "cell", class: "actions" });
+    this.actions = h("td", { role: "cell", class: "acts" });
     this.element = h(
       "tr",
       { role: "row", data: { id: job.id } },
@@ -111,7 +111,8 @@ export class JobRow {
     const { job } = this;
     const active = ACTIVE.includes(job.state);
     const share = upload ? upload.sent / upload.bytes : job.state === "uploading" ? null : shareDone(job);
-    const unknown = share === null || (job.state === "assembling" && share === 1);
+    const moves = shownState(job) !== "queued" && !(upload && upload.state !== "sending");
+    const unknown = moves && (share === null || (job.state === "assembling" && share === 1));
     setAttribute(this.bar, "hidden", !active);
     setAttribute(this.bar, "class", unknown ? "bar unknown" : "bar");
     setAttribute(this.bar, "data-state", shownState(job));
@@ -126,7 +127,9 @@ export class JobRow {
     const { job } = this;
     if (upload) return UPLOAD_WORDS[upload.state](percent(share));
     if (job.state === "uploading") return job.source_url ? "is fetched" : "by someone else";
-    if (shownState(job) === "queued") return `place ${count(job.queue_position)} in the queue`;
+    if (shownState(job) === "queued") {
+      return typeof job.queue_position === "number" ? `place ${count(job.queue_position)} in the queue` : "";
+    }
     if (job.state === "succeeded") {
       const seconds = (job.ended_unix_ms - job.created_unix_ms) / 1000;
       return `in ${duration(seconds)}`;

@@ -8,14 +8,14 @@ export const ACTIVE = ["uploading", ...WORKING];
 export const RETRIABLE = ["failed", "cancelled"];
 
 /**
- * The state to show: a job that nothing works on yet is queued.
+ * The state to show: a job that waits and has nothing to show yet is queued.
  * @param {any} job
  * @returns {string}
  */
 export function shownState(job) {
-  const idle = !job.shards_running && !job.shards_done && !job.frames_done;
-  const queued = typeof job.queue_position === "number" && idle;
-  return queued && ["analyzing", "encoding"].includes(job.state) ? "queued" : job.state;
+  const begun = job.shards_running || job.shards_done || job.frames_done;
+  const waits = job.waiting || typeof job.queue_position === "number";
+  return waits && !begun && ["analyzing", "encoding"].includes(job.state) ? "queued" : job.state;
 }
 
 /**

@@ -5,7 +5,9 @@
 
 /** What the next jobs are made of. */
 export class Staging {
-  constructor() {
+  /** @param {(file: File) => boolean} taken whether an upload that broke off goes on with a file */
+  constructor(taken) {
+    this.taken = taken;
     /** @type {Staged[]} */
     this.items = [];
     /** Files in dropped folders that look like no film. @type {Found[]} */
@@ -37,7 +39,7 @@ export class Staging {
     for (const { file, handle } of found) {
       const same = (/** @type {Staged} */ item) =>
         item.file?.name === file.name && item.bytes === file.size && item.file.lastModified === file.lastModified;
-      if (this.items.some(same)) continue;
+      if (this.items.some(same) || this.taken(file)) continue;
       this.items.push({ name: file.name, bytes: file.size, file, handle, url: null });
     }
     for (const url of urls) {

@@ -130,18 +130,24 @@ export class Uploads {
   }
 
   /**
-   * Sends a file: as a new job, or on from where an upload of the same file broke off.
+   * Goes on with an upload that broke off, if a file is the one that it was of.
+   * @param {File} file
+   * @returns {boolean} whether there is one
+   */
+  goOn(file) {
+    const asleep = this.items.find((item) => item.state === "asleep" && item.isOf(file));
+    if (asleep) this.wake(asleep, file);
+    return asleep !== undefined;
+  }
+
+  /**
+   * Sends a file as a new job.
    * @param {File} file
    * @param {Wish} wish the body of `POST /jobs` beside its source
    * @param {any} [handle] the file's handle, where the browser gave one
    * @returns {Upload}
    */
   add(file, wish, handle = null) {
-    const asleep = this.items.find((item) => item.state === "asleep" && item.isOf(file));
-    if (asleep) {
-      this.wake(asleep, file);
-      return asleep;
-    }
     const item = new Upload(randomId(), {
       name: file.name,
       bytes: file.size,

@@ -408,12 +408,12 @@ function parts(acts) {
         { role: "row" },
         header("choose", choosePage),
         COLUMNS.map(([id, word, kind]) => header(`${id} ${kind}`, word)),
-        header("actions", h("span", { class: "unseen" }, "Actions")),
+        header("acts", h("span", { class: "unseen" }, "Actions")),
       ),
     ),
     body,
   );
-  const note = h("div", { class: "note" });
+  const note = h("div", { class: "below" });
   const newer = h("button", { class: "small", disabled: true, onclick: acts.newer }, "Newer");
   const older = h("button", { class: "small", disabled: true, onclick: acts.older }, "Older");
   const where = h("span", { class: "soft" });
