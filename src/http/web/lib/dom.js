@@ -132,9 +132,7 @@ export function visible(text) {
   shown = shown.replace(/\p{Surrogate}/gu, "\ufffd");
   return shown.replace(UNSEEN, (character) => {
     const code = character.codePointAt(0) ?? 0;
-    if (code < 0x20) return String.fromCodePoint(0x2400 + code);
-    if (code === 0x7f) return "\u2421";
-    return `⟨${code.toString(16).toUpperCase().padStart(4, "0")}⟩`;
+    return `\\u${code.toString(16).padStart(4, "0")}`;
   });
 }
 
@@ -154,21 +152,34 @@ export function name(text, otherwise = "unnamed") {
 /**
  * Calls a function at most once an animation frame, however often it is asked to.
  * @param {() => void} draw
+ * @param {number} [everyMs] and at most once in so long
  * @returns {{ ask(): void, close(): void }}
  */
-export function eachFrame(draw) {
-  let asked = 0;
+export function eachFrame(draw, everyMs = 0) {
+  let timer = 0;
+  let frame = 0;
+  let drawnAt = -everyMs;
+  let closed = false;
   const run = () => {
-    asked = 0;
+    frame = 0;
+    drawnAt = performance.now();
     draw();
+  };
+  const queue = () => {
+    timer = 0;
+    frame = requestAnimationFrame(run);
   };
   return {
     ask() {
-      asked ||= requestAnimationFrame(run);
+      if (closed || timer || frame) return;
+      const wait = drawnAt + everyMs - performance.now();
+      if (wait > 0) timer = window.setTimeout(queue, wait);
+      else queue();
     },
     close() {
-      cancelAnimationFrame(asked);
-      asked = -1;
+      closed = true;
+      clearTimeout(timer);
+      cancelAnimationFrame(frame);
     },
   };
 }

@@ -10,6 +10,8 @@ import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./d
 const NOTICE_MS = 7_000;
 const BAD_NOTICE_MS = 20_000;
 const NOTICES_MAX = 4;
+/** Uploads tell of their progress much more often than it can be read. */
+const DRAW_MS = 250;
 const THEME = "reelraft.theme";
 
 /**
@@ -187,7 +189,7 @@ export class Status {
       icon("key"),
     );
     replace(root, this.uploadLink, this.connection, this.theme, key);
-    const frame = eachFrame(() => this.draw());
+    const frame = eachFrame(() => this.draw(), DRAW_MS);
     live.onstate(frame.ask);
     api.onchange(frame.ask);
     uploads.onchange(frame.ask);

@@ -7,6 +7,9 @@ import { problemBox } from "./shell.js";
 
 /** @typedef {import("./uploads.js").Upload} Upload */
 
+/** Speeds that change more often than this can't be read. */
+const DRAW_MS = 250;
+
 /** The list; it is hidden while there is none. */
 export class UploadList {
   /** @param {import("../app.js").Context} ctx */
@@ -22,7 +25,7 @@ export class UploadList {
     this.clear = h("button", { class: "plain small", onclick: clear }, "Clear the finished");
     const head = h("div", { class: "head" }, h("h2", null, "Uploads"), h("span", { class: "grow" }), this.total, this.clear);
     this.element = h("section", { class: "panel", "aria-label": "Uploads", hidden: true }, head, this.list);
-    this.frame = eachFrame(() => this.draw());
+    this.frame = eachFrame(() => this.draw(), DRAW_MS);
     const end = ctx.uploads.onchange(this.frame.ask);
     const clock = setInterval(this.frame.ask, 1_000);
     this.close = () => {

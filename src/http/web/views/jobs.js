@@ -16,6 +16,8 @@ const REFRESH_MS_MIN = 1_000;
 /** As many times as long as the last one took, so that a slow cluster is asked less. */
 const REFRESH_SHARE = 8;
 const TICK_MS = 1_000;
+/** Rows are drawn at most so often: each drawing costs a layout of the page. */
+const DRAW_MS = 200;
 /** What "all that match" takes at a time. */
 const ALL_PAGE_SIZE = 500;
 
@@ -64,7 +66,7 @@ class Jobs {
     this.request = new AbortController();
     this.refreshTimer = 0;
     this.refreshMs = 0;
-    this.frame = eachFrame(() => this.drawChanged());
+    this.frame = eachFrame(() => this.drawChanged(), DRAW_MS);
     this.parts = parts({
       chooseAll: () => this.chooseAll(),
       release: () => this.release(),
