@@ -6,7 +6,7 @@ import { pathName } from "./output.js";
 
 /**
  * The `reelraft transcode` that makes the same again.
- * @param {any} api
+ * @param {import("../../lib/api.js").Api} api
  * @param {Job} job
  * @returns {Promise<string>}
  */
@@ -18,7 +18,7 @@ export async function asCli(api, job) {
 
 /**
  * The same by curl: the options have the command line's names, with `_` for `-`.
- * @param {any} api
+ * @param {import("../../lib/api.js").Api} api
  * @param {Job} job
  * @returns {Promise<string>}
  */

@@ -126,10 +126,10 @@ export class JobData {
    */
   progressed(news) {
     if (!this.job || ended(this.job)) return;
-    const { shards_total, shards_done, shards_running, frames_total, frames_done } = news;
-    const moved = shards_done !== this.job.shards_done || shards_running !== this.job.shards_running;
-    const news_ = { shards_total, shards_done, shards_running, frames_total, frames_done };
-    Object.assign(this.job, news_);
+    const { job: _, tenant: __, ...figures } = news;
+    const moved =
+      figures.shards_done !== this.job.shards_done || figures.shards_running !== this.job.shards_running;
+    Object.assign(this.job, figures);
     this.changed();
     this.soon("job", JOB_EVERY_MS, () => this.loadJob());
     if (moved) this.soon("tasks", TASKS_EVERY_MS, () => this.loadTasks());

@@ -19,7 +19,7 @@ export function pathName(job) {
 
 /**
  * An address that a video element or a download can use without a key.
- * @param {any} api
+ * @param {import("../../lib/api.js").Api} api
  * @param {string} id
  * @param {AbortSignal} [signal]
  * @returns {Promise<string>}
@@ -27,7 +27,7 @@ export function pathName(job) {
 export async function outputUrl(api, id, signal) {
   const path = `/jobs/${encodeURIComponent(id)}`;
   try {
-    const { url } = await api.post(`${path}/output-link`, undefined, { signal, repeatable: true });
+    const { url } = await api.get(`${path}/output-link`, { signal });
     return new URL(url, api.node).href;
   } catch (error) {
     // Without a secret the plain path serves.
@@ -39,7 +39,7 @@ export async function outputUrl(api, id, signal) {
 
 /**
  * Lets the browser download a job's file under its name.
- * @param {any} api
+ * @param {import("../../lib/api.js").Api} api
  * @param {Job} job
  */
 export async function download(api, job) {
