@@ -1,6 +1,6 @@
 /** One job as a row of the list. It touches only what has changed. */
 
-import { ago, bytes, count, duration, percent, rate, time, UNKNOWN } from "./format.js";
+import { ago, bytes, count, duration, percent, rate, time } from "./format.js";
 import { h, icon, name, replace, setAttribute, setText, visible } from "./dom.js";
 import { ACTIVE, RETRIABLE, WORKING, shareDone, shownState, specWords } from "./jobs.js";
 import { Pace } from "./pace.js";
@@ -145,20 +145,21 @@ export class JobRow {
     const speed = job.speed ?? this.pace.perSecond();
     const encodes = job.state === "encoding" && speed > 0;
     const left = job.frames_total - job.frames_done;
-    const eta = job.eta_s ?? (encodes && job.frames_total ? left / speed : null);
+    const known = encodes && job.frames_total ? left / speed : null;
+    const eta = WORKING.includes(job.state) ? (job.eta_s ?? known) : null;
     if (upload?.state === "sending") {
       setText(this.speed, rate(upload.speed, "bytes"));
       setText(this.eta, duration(upload.etaS));
     } else {
       setText(this.speed, encodes ? rate(speed, "fps") : "");
-      setText(this.eta, WORKING.includes(job.state) ? duration(eta) : "");
+      setText(this.eta, eta === null ? "" : duration(eta));
     }
     this.tick();
     setAttribute(this.age, "title", `made ${time(job.created_unix_ms)}`);
-    setText(this.in, bytes(job.source_bytes || null));
+    setText(this.in, job.source_bytes ? bytes(job.source_bytes) : "");
     const guessed = job.estimated_output_bytes && WORKING.includes(job.state);
     const out = job.output_bytes ?? (guessed ? job.estimated_output_bytes : null);
-    setText(this.out, out ? `${guessed ? "≈ " : ""}${bytes(out)}` : UNKNOWN);
+    setText(this.out, out ? `${guessed ? "≈ " : ""}${bytes(out)}` : "");
     const share = out && job.source_bytes ? `${percent1(out / job.source_bytes)} of its source` : null;
     setAttribute(this.out, "title", share);
   }

@@ -55,7 +55,7 @@ class NewJob {
         "div",
         { class: "halves" },
         h("div", { class: "stack" }, this.films.element, this.uploads.element),
-        h("div", { class: "stack" }, this.cards, this.more, this.outcome, h("div", { class: "start" }, this.what, this.startButton)),
+        h("div", { class: "stack" }, this.cards, this.more, h("div", { class: "start" }, this.outcome, this.what, this.startButton)),
       ),
     );
     this.drawCards();
@@ -209,7 +209,7 @@ class NewJob {
     return h(
       "div",
       { class: "result" },
-      h("span", { class: "soft makers" }, icon(nodes > 0 ? "check" : "alert"), nodes > 0 ? `${plural(nodes, "node")} can make it` : "No node can make it now; it would wait for one"),
+      h("span", { class: nodes > 0 ? "soft makers" : "soft makers none" }, icon(nodes > 0 ? "check" : "alert"), nodes > 0 ? `${plural(nodes, "node")} can make it` : "No node can make it now; it would wait for one"),
       h("code", { class: "command grow", title: command }, visible(command)),
       navigator.clipboard && h("button", { class: "plain small square", "aria-label": "Copy the command", title: "Copy the command", onclick: () => void copy() }, icon("copy")),
     );
