@@ -54,7 +54,7 @@ export class Chosen {
    */
   draw(task, clock, fixed) {
     if (!task) {
-      setText(this.title, this.data.tasks.length > 0 ? "Point at a shard, or choose one" : "");
+      setText(this.title, this.data.tasks.length > 0 ? "Choose a shard to see more of it" : "");
       this.shown = null;
     }
     this.node.dataset.empty = task ? "" : "yes";

@@ -64,7 +64,8 @@ export class Pictures {
     this.clock = clock;
     const { job } = this.data;
     const running = clock.shards.filter((task) => task.state === "running");
-    this.node.hidden = ended(job) || (running.length === 0 && job?.state !== "encoding");
+    const over = ended(job) || clock.shards.every((task) => task.state === "done");
+    this.node.hidden = over || this.refusals >= REFUSALS_MAX;
     if (this.node.hidden) return;
     this.place(running);
     const shown = this.frames.filter((it) => it.task !== null).map((it) => it.node);

@@ -15,7 +15,7 @@ import { filmTime, stateWords, taskName } from "./words.js";
 
 /** A shard's mean width in pixels: so that it can be met, and so that its node's name fits. */
 const CELL_WIDTH = 11;
-const CELL_WIDTH_PHONE = 7;
+const CELL_WIDTH_PHONE = 5;
 const LABEL_WIDTH = 28;
 const PHONE = 600;
 

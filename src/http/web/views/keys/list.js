@@ -43,7 +43,7 @@ export class KeyList {
     this.scope = h("select", { id: "key-scope" }, SCOPES.map(([scope, words]) => h("option", { value: scope, selected: scope === "submit" }, words)));
     this.life = h("select", { id: "key-life" }, LIVES.map(([words, seconds]) => h("option", { value: String(seconds) }, words)));
     this.button = h("button", { class: "primary" }, icon("plus"), "Make a key");
-    const form = h(
+    this.form = h(
       "form",
       { class: "keys-form", onsubmit: (/** @type {Event} */ event) => this.make(event) },
       field("key-name", "Name", this.name),
@@ -56,7 +56,7 @@ export class KeyList {
       "section",
       { class: "panel", "aria-label": "Keys" },
       h("div", { class: "head" }, h("h2", null, "Keys")),
-      h("div", { class: "body stack" }, form, this.problem, this.once, this.body),
+      h("div", { class: "body stack" }, this.form, this.problem, this.once, this.body),
     );
   }
 
@@ -133,7 +133,7 @@ export class KeyList {
       const { key, text } = await this.ctx.api.post("/keys", wish, { signal: this.signal });
       this.once.hidden = false;
       replace(this.once, once(this.ctx, `The key ${key.name}`, text));
-      this.name.value = "";
+      this.form.reset();
       await this.load();
     } catch (error) {
       if (this.signal.aborted) return;
