@@ -12,6 +12,8 @@ const BAD_NOTICE_MS = 20_000;
 const NOTICES_MAX = 4;
 /** Uploads tell of their progress much more often than it can be read. */
 const DRAW_MS = 250;
+/** No frame was encoded for so long: nothing is worked on. */
+const IDLE_MS = 15_000;
 const THEME = "reelraft.theme";
 
 /**
@@ -189,24 +191,30 @@ export class Status {
       icon("key"),
     );
     replace(root, this.uploadLink, this.connection, this.theme, key);
+    this.movedAt = performance.now();
     const frame = eachFrame(() => this.draw(), DRAW_MS);
+    live.on("progress", () => {
+      this.movedAt = performance.now();
+    });
     live.onstate(frame.ask);
     api.onchange(frame.ask);
     uploads.onchange(frame.ask);
-    setInterval(() => live.state !== "live" && frame.ask(), 1_000);
+    setInterval(frame.ask, 1_000);
     this.draw();
   }
 
   /** @private */
   draw() {
     const { state } = this.live;
-    document.documentElement.dataset.live = state;
+    const idle = state === "live" && performance.now() - this.movedAt > IDLE_MS;
+    setAttribute(document.documentElement, "data-live", state);
     setAttribute(this.connection, "data-state", state);
-    setText(this.word, WORDS[state]);
+    setAttribute(this.connection, "data-idle", idle);
+    setText(this.word, idle ? "Idle" : WORDS[state]);
     const old = ago(Date.now() - (performance.now() - this.live.heardAt));
     const host = new URL(this.api.node).host;
     setText(this.where, state === "live" ? host : state === "refused" ? "" : `${old} old`);
-    setAttribute(this.connection, "title", TITLES[state]);
+    setAttribute(this.connection, "title", idle ? "Connected; nothing is encoded now" : TITLES[state]);
     const { open, moving, bytes: all, sent, speed, etaS } = this.uploads.summary();
     this.uploadLink.hidden = open === 0;
     setText(

@@ -201,7 +201,7 @@ class Jobs {
       row.take(job);
       row.box.checked = this.chosen.has(job.id);
       if (this.chosen.has(job.id)) this.chosen.set(job.id, job);
-      setAttribute(row.element, "aria-selected", row.box.checked || null);
+      setAttribute(row.element, "data-chosen", row.box.checked);
       return row;
     });
     this.rows = new Map(rows.map((row) => [row.job.id, row]));
@@ -322,7 +322,7 @@ class Jobs {
   setChosen(rows, on) {
     for (const row of rows) {
       row.box.checked = on;
-      setAttribute(row.element, "aria-selected", on || null);
+      setAttribute(row.element, "data-chosen", on);
       if (on) this.chosen.set(row.job.id, row.job);
       else this.chosen.delete(row.job.id);
     }
