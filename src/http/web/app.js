@@ -40,7 +40,8 @@ const api = new Api();
 const live = new Live(api);
 const uploads = new Uploads(api);
 const notices = new Notices(/** @type {HTMLElement} */ (document.getElementById("notices")));
-let seesAll = true;
+/** What keys begin with; the cluster's secret does not. */
+const KEY_PREFIX = "rrk_";
 
 /** @type {Context} */
 const context = {
@@ -56,7 +57,7 @@ const context = {
     if (error instanceof Problem && error.status === 401) askKey(api, error);
     else notices.problem(error);
   },
-  seesAll: () => seesAll,
+  seesAll: () => !api.key.startsWith(KEY_PREFIX),
 };
 
 /** @type {View | null} */
@@ -128,8 +129,6 @@ async function begin() {
   try {
     const cluster = await api.get("/cluster");
     api.learn(cluster.nodes);
-    // With a tenant's key the nodes have no addresses.
-    seesAll = cluster.nodes.some((/** @type {any} */ node) => node.address);
     await uploads.restore();
   } catch (error) {
     if (error instanceof Problem && error.status === 401) askKey(api, error);

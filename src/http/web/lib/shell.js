@@ -213,7 +213,7 @@ export class Status {
     setText(this.word, idle ? "Idle" : WORDS[state]);
     const old = ago(Date.now() - (performance.now() - this.live.heardAt));
     const host = new URL(this.api.node).host;
-    setText(this.where, state === "live" ? host : state === "refused" ? "" : `${old} old`);
+    setText(this.where, ["live", "connecting"].includes(state) ? host : state === "refused" ? "" : `${old} old`);
     setAttribute(this.connection, "title", idle ? "Connected; nothing is encoded now" : TITLES[state]);
     const { open, moving, bytes: all, sent, speed, etaS } = this.uploads.summary();
     this.uploadLink.hidden = open === 0;
@@ -248,6 +248,7 @@ export class Status {
 
 /** @type {Record<import("./live.js").State, string>} */
 const WORDS = {
+  connecting: "Connecting",
   live: "Live",
   stale: "Reconnecting",
   unreachable: "Unreachable",
@@ -257,6 +258,7 @@ const WORDS = {
 
 /** @type {Record<import("./live.js").State, string>} */
 const TITLES = {
+  connecting: "The first answer is awaited",
   live: "Changes are shown as they happen",
   stale: "What is shown may be old; another node is sought",
   unreachable: "No node that this page knows answers; it goes on trying",
