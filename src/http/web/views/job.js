@@ -16,6 +16,8 @@ import { marks } from "./marks.js";
 
 /** @typedef {"hover" | "focus" | "choose"} How */
 
+/** What of the cluster's life stands on a job's timeline. */
+const TIMELINE = new Set(["election", "lost", "back"]);
 /** Clocks that run are drawn anew so often. */
 const TICK_MS = 1_000;
 
@@ -112,13 +114,13 @@ class JobView {
       h("div", { class: "head" }, h("h2", null, "Film"), this.strip.count, h("span", { class: "grow" }), legend()),
       h("div", { class: "body" }, this.strip.node, this.chosen.node),
     );
-    const attempts = h(
+    this.attempts = h(
       "section",
       { class: "panel", "aria-label": "Timeline" },
       h("div", { class: "head" }, h("h2", { class: "grow" }, "Timeline"), this.timeline.buttons),
       h("div", { class: "body" }, this.timeline.node),
     );
-    replace(this.page, this.problem, this.head.node, film, this.pictures.node, attempts, this.metadata.node, this.panels);
+    replace(this.page, this.problem, this.head.node, film, this.pictures.node, this.attempts, this.metadata.node, this.panels);
   }
 
   /** @private */
@@ -138,11 +140,14 @@ class JobView {
     const over = ended(job);
     this.head.draw();
     this.strip.draw(data.tasks, clock, over);
+    const none = over && data.tasks.length === 0;
+    this.chosen.node.hidden = none;
+    if (this.attempts) this.attempts.hidden = none;
     const key = this.hovered ?? this.fixed;
     this.chosen.draw(data.tasks.find((task) => keyOf(task) === key), clock, key === this.fixed);
     this.strip.mark(this.fixed);
     this.pictures.draw(clock);
-    this.timeline.draw(data, marks.all, nodesOf(job));
+    this.timeline.draw(data, marks.all.filter(({ kind }) => TIMELINE.has(kind)), nodesOf(job));
     this.timeline.mark(key);
     this.metadata.draw(data);
     this.table.draw(clock);

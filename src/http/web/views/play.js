@@ -175,7 +175,8 @@ class PlayView {
     };
     const source = metadata?.source ? words(metadata.source) : "";
     const output = metadata?.output ? words(metadata.output) : "";
-    setText(this.words, [source && `Source: ${source}`, output && `Result: ${output}`].filter(Boolean).join("   "));
+    const said = [source && `Source: ${source}`, output && `Result: ${output}`];
+    replace(this.words, said.map((text) => text && h("span", null, text)));
     this.takeHeld();
   }
 

@@ -134,7 +134,10 @@ export class Strip {
     const seconds = secondsAt(clock, clock.first + clock.length);
     const length = seconds === null ? "" : ` over ${filmTime(seconds)}`;
     const shards = clock.shards.length;
-    setText(this.count, shards > 0 ? `${plural(shards, "shard")}${length}` : "not cut into shards yet");
+    this.reel.hidden = shards === 0 && over;
+    this.beside.hidden = others.length === 0 && over;
+    const none = over ? "its parts are not kept" : "not cut into shards yet";
+    setText(this.count, shards > 0 ? `${plural(shards, "shard")}${length}` : none);
   }
 
   /**
