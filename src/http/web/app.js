@@ -25,12 +25,12 @@ import { Uploads } from "./lib/uploads.js";
 /** @typedef {{ close(): void }} View */
 /** @typedef {{ open(root: HTMLElement, ctx: Context, params: Params): View }} Module */
 
-/** @type {{ pattern: RegExp, view: string, title: string, load: () => Promise<any> }[]} */
+/** @type {{ pattern: RegExp, view: string, below?: string, title: string, load: () => Promise<any> }[]} */
 const ROUTES = [
   { pattern: /^\/?$/, view: "jobs", title: "Jobs", load: () => import("./views/jobs.js") },
   { pattern: /^\/new$/, view: "new", title: "New job", load: () => import("./views/new.js") },
-  { pattern: /^\/jobs\/(\w+)$/, view: "job", title: "Job", load: () => import("./views/job.js") },
-  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", title: "Play", load: () => import("./views/play.js") },
+  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", load: () => import("./views/job.js") },
+  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", load: () => import("./views/play.js") },
   { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", load: () => import("./views/cluster.js") },
   { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
 ];
@@ -74,8 +74,9 @@ async function route() {
   const first = turn === 1;
   document.title = `${found.title} · reelraft`;
   for (const link of document.querySelectorAll("nav a")) {
-    const here = /** @type {HTMLElement} */ (link).dataset.view === found.view;
-    if (here) link.setAttribute("aria-current", "page");
+    const { view } = /** @type {HTMLElement} */ (link).dataset;
+    if (view === found.view) link.setAttribute("aria-current", "page");
+    else if (view === found.below) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
   try {
