@@ -25,12 +25,12 @@ import { Uploads } from "./lib/uploads.js";
 /** @typedef {{ close(): void }} View */
 /** @typedef {{ open(root: HTMLElement, ctx: Context, params: Params): View }} Module */
 
-/** @type {{ pattern: RegExp, view: string, title: string, load: () => Promise<any> }[]} */
+/** @type {{ pattern: RegExp, view: string, below?: string, title: string, load: () => Promise<any> }[]} */
 const ROUTES = [
   { pattern: /^\/?$/, view: "jobs", title: "Jobs", load: () => import("./views/jobs.js") },
   { pattern: /^\/new$/, view: "new", title: "New job", load: () => import("./views/new.js") },
-  { pattern: /^\/jobs\/(\w+)$/, view: "job", title: "Job", load: () => import("./views/job.js") },
-  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", title: "Play", load: () => import("./views/play.js") },
+  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", load: () => import("./views/job.js") },
+  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", load: () => import("./views/play.js") },
   { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", load: () => import("./views/cluster.js") },
   { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
 ];
@@ -40,7 +40,8 @@ const api = new Api();
 const live = new Live(api);
 const uploads = new Uploads(api);
 const notices = new Notices(/** @type {HTMLElement} */ (document.getElementById("notices")));
-let seesAll = true;
+/** What keys begin with; the cluster's secret does not. */
+const KEY_PREFIX = "rrk_";
 
 /** @type {Context} */
 const context = {
@@ -56,7 +57,7 @@ const context = {
     if (error instanceof Problem && error.status === 401) askKey(api, error);
     else notices.problem(error);
   },
-  seesAll: () => seesAll,
+  seesAll: () => !api.key.startsWith(KEY_PREFIX),
 };
 
 /** @type {View | null} */
@@ -73,8 +74,9 @@ async function route() {
   const first = turn === 1;
   document.title = `${found.title} · reelraft`;
   for (const link of document.querySelectorAll("nav a")) {
-    const here = /** @type {HTMLElement} */ (link).dataset.view === found.view;
-    if (here) link.setAttribute("aria-current", "page");
+    const { view } = /** @type {HTMLElement} */ (link).dataset;
+    if (view === found.view) link.setAttribute("aria-current", "page");
+    else if (view === found.below) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
   try {
@@ -128,8 +130,6 @@ async function begin() {
   try {
     const cluster = await api.get("/cluster");
     api.learn(cluster.nodes);
-    // With a tenant's key the nodes have no addresses.
-    seesAll = cluster.nodes.some((/** @type {any} */ node) => node.address);
     await uploads.restore();
   } catch (error) {
     if (error instanceof Problem && error.status === 401) askKey(api, error);

@@ -82,6 +82,7 @@ class Row {
     setAttribute(this.bar, "aria-valuenow", Math.floor(share * 100));
     setAttribute(this.bar, "data-state", item.state === "done" ? "succeeded" : item.state === "failed" ? "failed" : "uploading");
     setText(this.said, this.words(share));
+    setAttribute(this.said, "title", item.trouble || null);
     const shape = `${item.state} ${item.id} ${item.problem?.cause}`;
     if (shape === this.drawn) return;
     this.drawn = shape;
@@ -98,6 +99,7 @@ class Row {
     const size = bytes(item.bytes);
     switch (item.state) {
       case "sending":
+        if (item.trouble) return `${percent(share)} of ${size} · tries again`;
         return `${percent(share)} of ${size} · ${rate(item.speed, "bytes")} · ${duration(item.etaS)}`;
       case "done":
         return `${size} · sent`;
