@@ -3,7 +3,6 @@
 import { ago, bytes, count, duration, percent, rate, time } from "./format.js";
 import { h, icon, name, replace, setAttribute, setText, visible } from "./dom.js";
 import { ACTIVE, RETRIABLE, WORKING, shareDone, shownState, specWords } from "./jobs.js";
-import { Pace } from "./pace.js";
 import { stateBadge } from "./shell.js";
 
 /**
@@ -24,7 +23,6 @@ export class JobRow {
   constructor(job, acts) {
     this.job = job;
     this.acts = acts;
-    this.pace = new Pace();
     this.drawn = "";
     this.box = h("input", {
       type: "checkbox",
@@ -65,7 +63,6 @@ export class JobRow {
    */
   take(job) {
     this.job = job;
-    this.pace.at(job.frames_done ?? 0);
     this.draw();
   }
 
@@ -76,7 +73,6 @@ export class JobRow {
   patch(news) {
     const { job: _, ...fields } = news;
     Object.assign(this.job, fields);
-    if (news.frames_done !== undefined) this.pace.at(news.frames_done);
   }
 
   /** Shows the job as it is now. */
@@ -142,17 +138,13 @@ export class JobRow {
   /** @private @param {import("./uploads.js").Upload | undefined} upload */
   drawNumbers(upload) {
     const { job } = this;
-    const speed = job.speed ?? this.pace.perSecond();
-    const encodes = job.state === "encoding" && speed > 0;
-    const left = job.frames_total - job.frames_done;
-    const known = encodes && job.frames_total ? left / speed : null;
-    const eta = WORKING.includes(job.state) ? (job.eta_s ?? known) : null;
     if (upload?.state === "sending") {
       setText(this.speed, rate(upload.speed, "bytes"));
       setText(this.eta, duration(upload.etaS));
     } else {
-      setText(this.speed, encodes ? rate(speed, "fps") : "");
-      setText(this.eta, eta === null ? "" : duration(eta));
+      const works = WORKING.includes(job.state);
+      setText(this.speed, works && job.speed ? rate(job.speed, "fps") : "");
+      setText(this.eta, works && typeof job.eta_s === "number" ? duration(job.eta_s) : "");
     }
     this.tick();
     setAttribute(this.age, "title", `made ${time(job.created_unix_ms)}`);
