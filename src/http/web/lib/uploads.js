@@ -310,8 +310,8 @@ export class Uploads {
     try {
       if (!item.id) await this.create(item, signal);
       await this.send(item, signal);
+      // The file stays at hand, to be seen beside what becomes of it.
       item.state = "done";
-      item.file = null;
       item.unlock();
       void this.remembered.remove(item.key);
     } catch (error) {
