@@ -114,6 +114,12 @@ function follow() {
     leader = leader_id || leader;
     learning ||= window.setTimeout(() => void learn(), LEARN_MS);
   });
+  live.on("progress", (news) => uploads.hear(news));
+  live.on("job", (news) => {
+    const upload = uploads.hear(news);
+    if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
+    else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
+  });
   let node = api.node;
   let { key } = api;
   api.onchange(() => {

@@ -173,9 +173,10 @@ export class JobRow {
       replace(this.actions, button("pause", `Pause ${called}`, () => uploads.pause(upload)));
     } else if (upload?.file && ["paused", "failed"].includes(upload.state)) {
       replace(this.actions, button("play", `Go on with ${called}`, () => uploads.resume(upload)));
+    } else if (upload) {
+      replace(this.actions, link("folder", `Give the file of ${called} again`, "#/new"));
     } else if (job.state === "succeeded") {
-      const link = { class: "button plain small square", href: `#/jobs/${job.id}/play` };
-      replace(this.actions, h("a", { ...link, title: "Play", "aria-label": `Play ${called}` }, icon("play")));
+      replace(this.actions, link("play", `Play ${called}`, `#/jobs/${job.id}/play`));
     } else if (RETRIABLE.includes(job.state)) {
       replace(this.actions, button("again", `Retry ${called}`, () => this.acts.retry(this)));
     } else {
@@ -202,6 +203,15 @@ function cell(which) {
 /** @param {number} share */
 function percent1(share) {
   return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
+
+/**
+ * @param {Parameters<typeof icon>[0]} which
+ * @param {string} label
+ * @param {string} href
+ */
+function link(which, label, href) {
+  return h("a", { class: "button plain small square", href, title: label, "aria-label": label }, icon(which));
 }
 
 /**
