@@ -35,6 +35,9 @@ const ROUTES = [
   { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
 ];
 
+/** After news of the cluster, where browsers find its nodes is asked anew so much later. */
+const LEARN_MS = 5_000;
+
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const api = new Api();
 const live = new Live(api);
@@ -98,11 +101,24 @@ async function route() {
 /** Follows who leads and which nodes there are, and says what a person should know. */
 function follow() {
   let leader = 0;
+  let learning = 0;
+  const learn = async () => {
+    learning = 0;
+    const cluster = await api.get("/cluster").catch(() => null);
+    if (cluster) api.learn(cluster.nodes);
+  };
   live.on("cluster", ({ leader_id, term }) => {
     if (leader && leader_id && leader_id !== leader) {
       notices.say(`Node ${leader_id} leads now (term ${term}). Work goes on.`, "info");
     }
     leader = leader_id || leader;
+    learning ||= window.setTimeout(() => void learn(), LEARN_MS);
+  });
+  live.on("progress", (news) => uploads.hear(news));
+  live.on("job", (news) => {
+    const upload = uploads.hear(news);
+    if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
+    else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
   let node = api.node;
   let { key } = api;
@@ -128,8 +144,7 @@ function follow() {
 async function begin() {
   live.start();
   try {
-    const cluster = await api.get("/cluster");
-    api.learn(cluster.nodes);
+    api.learn((await api.get("/cluster")).nodes);
     await uploads.restore();
   } catch (error) {
     if (error instanceof Problem && error.status === 401) askKey(api, error);

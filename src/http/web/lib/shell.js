@@ -1,6 +1,5 @@
 /** What stands around every view: connection, theme, key, uploads, notices, help. */
 
-import { Problem } from "./api.js";
 import { ago, bytes, duration, percent, plural, rate } from "./format.js";
 import { Pulse } from "./pulse.js";
 import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
@@ -16,12 +15,21 @@ const DRAW_MS = 250;
 const THEME = "reelraft.theme";
 
 /**
+ * Whether something says its kind, cause and hint, as refusals and jobs' problems do.
+ * @param {any} error
+ * @returns {error is { kind: string, cause: string, hint: string }}
+ */
+function isProblem(error) {
+  return typeof error?.kind === "string" && typeof error.cause === "string";
+}
+
+/**
  * A problem with what caused it and what helps.
  * @param {unknown} error
  * @returns {HTMLElement}
  */
 export function problemBox(error) {
-  const known = error instanceof Problem;
+  const known = isProblem(error);
   const cause = known ? error.cause : error instanceof Error ? error.message : String(error);
   return h(
     "div",
@@ -133,7 +141,7 @@ export function dialog(title, content, answer) {
 /**
  * Asks for a key, unless that is done already.
  * @param {import("./api.js").Api} api
- * @param {Problem | null} [problem] why the one that there is is not taken
+ * @param {import("./api.js").Problem | null} [problem] why the one that there is is not taken
  */
 export function askKey(api, problem = null) {
   if (document.querySelector("dialog.key")) return;
@@ -207,7 +215,7 @@ export class Status {
     const { state } = this.live;
     const { jobs, fps } = this.pulse.now();
     const idle = state === "live" && jobs === 0;
-    setText(this.pulseText, jobs > 0 ? `${plural(jobs, "job")} · ${rate(fps, "fps")}` : "");
+    setText(this.pulseText, jobs > 0 ? [plural(jobs, "job"), fps > 0 && rate(fps, "fps")].filter(Boolean).join(" · ") : "");
     setAttribute(document.documentElement, "data-live", state);
     setAttribute(this.connection, "data-state", state);
     setAttribute(this.connection, "data-idle", idle);
