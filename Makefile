@@ -62,9 +62,10 @@ test-all: tools
 test-openapi: build
 	tests/openapi.sh target/release/reelraft || [ $$? = 77 ]
 
-# With FFMPEG=DIR, the table alone: what becomes of every file, and of which
-# files something else came with the versions before. Tables are kept in
-# target/oracle; ONLY=WORD takes the files with that word in their names.
+# With FFMPEG=DIR (/usr/bin for the system's), the table alone: what becomes of
+# every file, and of which files something else came with the versions before.
+# Tables are kept in target/oracle; ONLY=WORD takes the files with that word in
+# their names, RESUME=1 those that a run that was stopped had not come to.
 oracle: tools
 ifdef FFMPEG
 	$(CARGO) test --locked -p reelraft-media --test media -- --include-ignored --nocapture table::

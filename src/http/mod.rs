@@ -4,7 +4,7 @@
 //! job are those of the command line, by the same names.
 //!
 //! ```text
-//! server (connections) -> router -> access, counts, openapi
+//! server (connections) -> router -> access, counts, openapi, page (its files are in web/)
 //!   '-> jobs -> events     keys, webhooks, health, metrics
 //!       tus -> checksum, tails, sources     transcode -> sources, outputs -> ranges
 //!         '-> faces, request (what comes in), documents, refusal (what goes out)
@@ -23,6 +23,7 @@ pub mod limits;
 mod metrics;
 mod openapi;
 mod outputs;
+mod page;
 mod ranges;
 mod refusal;
 mod request;

@@ -6,7 +6,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{StatusCode, Uri},
+    http::{Method, StatusCode, Uri},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -23,7 +23,7 @@ use super::{
     documents::json_text,
     events,
     faces::Port,
-    health, jobs, keys, metrics, openapi, outputs,
+    health, jobs, keys, metrics, openapi, outputs, page,
     refusal::{Answer, Refusal},
     request::known,
     server::{Crowded, Stopping},
@@ -95,7 +95,7 @@ pub fn router(port: Port, calls: Router) -> Router {
         .nest(PREFIX, api.layer(admitted.clone()))
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
-        .fallback(no_such_path)
+        .fallback(page)
         .layer(middleware::from_fn_with_state(
             port.counts.clone(),
             counts::count,
@@ -129,12 +129,31 @@ fn on((schemas, paths, methods): UtoipaMethodRouter<Port>) -> UtoipaMethodRouter
     (schemas, paths, methods.fallback(no_such_method))
 }
 
-async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Response {
+/// Refuses what came by a connection that is kept for checks of health.
+fn check_crowd(request: &Request) -> Result<(), Refusal> {
     let crowded = request.extensions().get::<Crowded>();
-    if crowded.is_some_and(|crowded| crowded.0) {
-        let cause = "this node serves as many connections as it can hold";
-        let hint = "try again in a while, or ask another node";
-        return Refusal(Problem::new("too-busy", cause, hint)).into_response();
+    if crowded.is_none_or(|crowded| !crowded.0) {
+        return Ok(());
+    }
+    let cause = "this node serves as many connections as it can hold";
+    let hint = "try again in a while, or ask another node";
+    Err(Refusal(Problem::new("too-busy", cause, hint)))
+}
+
+/// Gives a file of the page, and refuses every other path.
+async fn page(request: Request) -> Answer {
+    check_crowd(&request)?;
+    let file = page::file(request.uri(), request.headers());
+    match file {
+        Some(file) if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(file),
+        Some(_) => Err(no_such_method(request).await),
+        None => Err(no_such_path(request).await),
+    }
+}
+
+async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Response {
+    if let Err(refusal) = check_crowd(&request) {
+        return refusal.into_response();
     }
     match access::admit(&port.access, &request) {
         Ok(api) => {

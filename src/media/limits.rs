@@ -106,6 +106,11 @@ pub const NOTE_BYTES_MAX: usize = 1_000;
 /// clocks round off, and half of what anybody notices.
 pub const SYNC_SLACK_US: i64 = 20_000;
 
+/// By how much a track may last less than its container declares before that is
+/// noted, in microseconds: tracks of a whole file end together, and their last
+/// packets are seldom longer.
+pub const DECLARED_SLACK_US: i64 = 1_000_000;
+
 /// Ticks per second of a source's clock. Above, a picture of two seconds would
 /// exceed the 32 bits that MP4 has for its duration.
 pub const CLOCK_TICKS_MAX: i64 = 1_000_000_000;

@@ -12,6 +12,7 @@ mod keys;
 mod node;
 mod openapi;
 mod outside;
+mod page;
 mod retry;
 mod routes;
 mod tus;

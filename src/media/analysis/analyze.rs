@@ -20,6 +20,7 @@ use crate::{
     extras::choose,
     facts::{
         color::{Hdr, HeaderColorTags},
+        declared::{cut_off, shown_us},
         encoder_names,
         file_metadata::FileMetadata,
         index::{Index, SourceFacts},
@@ -146,11 +147,25 @@ async fn analyze_video(
     settle_timecode(context.spec, found, &mut facts);
     let side_data = side_data::read(context, &facts.source).await?;
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
+    facts.notes.extend(ends_early(found, &plan));
     let mut index = Index::new(facts, plan);
     let lost = side_data::lost(context, &index, &side_data).await?;
     index.facts.notes.extend(lost);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
+}
+
+/// A note of a video that lasts less than the file declares.
+fn ends_early(found: &ProbedSource, plan: &Plan) -> Option<String> {
+    let video = found.source.video();
+    let mut streams = found.streams.iter();
+    let stream = streams.find(|stream| stream.index == video.stream)?;
+    let lasts = shown_us(&plan.times, video.time_base)?;
+    cut_off(
+        "the video",
+        lasts,
+        stream.declared_us(&found.source.demuxer),
+    )
 }
 
 /// Finds out what this build knows of the video's codec, and the decoder that

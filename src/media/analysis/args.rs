@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The fields that [`probe`] requests.
-const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,codec_tag_string,profile,codec_type,width,height,time_base,nb_frames,sample_rate,channels,channel_layout:stream_disposition:stream_tags:stream_side_data:program=program_id:program_stream=index:chapter=time_base,start,end:chapter_tags";
+const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,codec_tag_string,profile,codec_type,width,height,time_base,start_time,duration,nb_frames,sample_rate,channels,channel_layout:stream_disposition:stream_tags:stream_side_data:program=program_id:program_stream=index:chapter=time_base,start,end:chapter_tags";
 
 /// ffprobe: prints format, streams and chapters as JSON. `late` looks further than
 /// usual for streams that are declared.

@@ -65,20 +65,16 @@ pub(crate) async fn compare(
         .ffmpeg_with(&arguments, address_bytes, &mut listener)
         .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
-    let mut tracks = (1..).zip(facts.audio_tracks.iter().zip(&listener.rates));
-    let changing = |(_, (track, rate)): &(u32, (&AudioTrack, &RateWatch))| {
+    let mut tracks = facts.audio_tracks.iter().zip(&listener.rates);
+    let changing = |(track, rate): &(&AudioTrack, &RateWatch)| {
         FIXED.contains(&track.codec.as_str()) && rate.changes
     };
-    if let Some((number, (track, _))) = tracks
+    if let Some((track, _)) = tracks
         .find(changing)
         .filter(|_| spec.audio() == Audio::Copy)
     {
         return Err(MediaError::AudioMisfit {
-            track: spec
-                .audio_tracks
-                .get(number as usize - 1)
-                .copied()
-                .unwrap_or(number),
+            track: track.number,
             codec: track.codec.clone(),
             container: spec.container().name(),
             detail: "its sample rate changes midway".into(),

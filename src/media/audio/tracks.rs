@@ -58,6 +58,8 @@ pub(crate) async fn choose(
         };
         let track = AudioTrack {
             stream: stream.index,
+            number,
+            declared_us: stream.declared_us(&found.source.demuxer),
             codec: stream.codec().to_string(),
             sample_rate,
             channels,

@@ -8,6 +8,12 @@ use crate::facts::labels::Label;
 pub(crate) struct AudioTrack {
     /// Index of the stream in the source.
     pub stream: u32,
+    /// Its number among the source's audio tracks, from 1; 0 in older analyses.
+    #[serde(default)]
+    pub number: u32,
+    /// How long the container says it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub declared_us: Option<i64>,
     pub codec: String,
     pub sample_rate: u32,
     pub channels: u32,

@@ -316,6 +316,8 @@ pub(crate) mod tests {
             label: Label::default(),
             audio_tracks: vec![AudioTrack {
                 stream: 1,
+                number: 1,
+                declared_us: None,
                 codec: "aac".into(),
                 sample_rate: 48_000,
                 channels: 2,
@@ -362,7 +364,7 @@ pub(crate) mod tests {
     const STORED_HEAD: &str = concat!(
         r#"{"facts":{"source_bytes":1000,"source":{"demuxer":"mov","jumping":false,"leaps":true,"late":true,"start_us":0,"#,
         r#""video":{"stream":0,"codec":"h264","decoder":"d","profile":"High","time_base":{"num":1,"den":24}}},"#,
-        r#""label":{"tags":{"language":"fra"},"dispositions":["default"]},"sounds":[{"stream":1,"#,
+        r#""label":{"tags":{"language":"fra"},"dispositions":["default"]},"sounds":[{"stream":1,"number":1,"declared_us":5,"#,
         r#""codec":"aac","sample_rate":48000,"channels":2,"headers_repeat":true,"layout":"stereo","label":{"tags":{},"dispositions":[]},"#,
         r#""loudness":{"integrated_mlufs":-16700,"peak_mdb":-1300}}],"extras":[{"stream":3,"#,
         r#""kind":"Subtitle","encoder":"copy","label":{"tags":{"language":"fra"},"#,

@@ -4,6 +4,7 @@ pub(crate) mod audio_track;
 pub(crate) mod color;
 pub(crate) mod complaints;
 pub(crate) mod containers;
+pub(crate) mod declared;
 pub(crate) mod encoded;
 pub(crate) mod encoder_names;
 pub(crate) mod extra;

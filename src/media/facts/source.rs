@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{facts::times::Ratio, limits::ADDRESS_BYTES_PER_PIXEL};
+use crate::{
+    facts::times::{Ratio, parse_clock, parse_microseconds},
+    limits::ADDRESS_BYTES_PER_PIXEL,
+};
 
 /// The video stream that is encoded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,6 +130,9 @@ pub(crate) struct Stream {
     pub codec_tag_string: Option<String>,
     /// Packets, where the container counts them.
     pub nb_frames: Option<String>,
+    /// Where it begins and how long it lasts, in seconds.
+    pub start_time: Option<String>,
+    pub duration: Option<String>,
     #[serde(default)]
     pub width: u64,
     #[serde(default)]
@@ -196,6 +202,22 @@ impl Stream {
         let tag = tags.find(|(key, _)| key.split('-').next() == Some(TAG));
         let told = self.nb_frames.as_ref().or(tag.map(|(_, value)| value));
         told.and_then(|told| told.parse().ok())
+    }
+
+    /// How long it lasts by what a container says that counts each track by itself:
+    /// MP4 in its table, Matroska by the time of its end. Other durations are
+    /// ffmpeg's estimates.
+    pub fn declared_us(&self, demuxer: &str) -> Option<i64> {
+        match demuxer {
+            "mov" => parse_microseconds(self.duration.as_deref()?),
+            "matroska" => {
+                let mut tags = self.tags.iter();
+                let (_, end) = tags.find(|(key, _)| key.split('-').next() == Some("DURATION"))?;
+                let start = parse_microseconds(self.start_time.as_deref()?)?;
+                Some(parse_clock(end)? - start)
+            }
+            _ => None,
+        }
     }
 
     /// Whether it may be the film: a video, and no cover.

@@ -82,6 +82,17 @@ pub fn parse_microseconds(text: &str) -> Option<i64> {
         .map(|value| sign * value)
 }
 
+/// Parses `01:02:03.456000000` into microseconds.
+pub fn parse_clock(text: &str) -> Option<i64> {
+    let (clock, part) = text.split_once('.').unwrap_or((text, ""));
+    let mut seconds: i64 = 0;
+    for field in clock.split(':') {
+        let field: u32 = field.parse().ok()?;
+        seconds = seconds.checked_mul(60)?.checked_add(field.into())?;
+    }
+    parse_microseconds(&format!("{seconds}.{}", part.get(..6).unwrap_or(part)))
+}
+
 /// Formats microseconds as seconds, as ffmpeg's options take them.
 pub fn seconds(microseconds: i64) -> String {
     let sign = if microseconds < 0 { "-" } else { "" };

@@ -69,8 +69,8 @@ pub async fn assemble(
         .map(|(_, report)| ShardReport::from_bytes(report))
         .collect::<Result<_, _>>()?;
     check_plan(index, single, &reports)?;
-    let notes = notes::of_encoding(index, context.spec, &reports);
     let audio = check_audio(index, &parts.audio)?;
+    let notes = notes::of_encoding(index, context.spec, &reports, &audio);
     let extras = check_extras(index, parts.extras.as_ref())?;
     check_clock(index, &reports, &audio, &extras)?;
     let video = match &index.facts.source.video {

@@ -178,6 +178,52 @@ fn a_sound_film_is_not_refused_by_strictness() {
     }
 }
 
+/// A file without its end, and one whose table points beyond the file: ffmpeg
+/// reads as far as it can and ends well, so that only what the file declares
+/// shows that something is missing.
+#[test]
+fn tracks_that_end_early_are_named() {
+    let world = World::new();
+    let whole = world.made_by(
+        "whole.mp4",
+        "-f lavfi -i testsrc2=size=160x90:rate=24:duration=6 -f lavfi -i sine=duration=6 -c:v libx264 -pix_fmt yuv420p -g 24 -c:a aac -movflags +faststart",
+    );
+    let bytes = std::fs::read(&whole.path).unwrap();
+    let cut = world.written("cut.mp4", &bytes[..bytes.len() * 55 / 100]);
+    // The audio's table of chunks is the last; half of it points nowhere.
+    let table = bytes.windows(4).rposition(|word| word == b"stco").unwrap();
+    let number = |at: usize| u32::from_be_bytes(bytes[at..at + 4].try_into().unwrap());
+    let middle = table + 12 + number(table + 8) as usize / 2 * 4;
+    let mut astray = bytes.clone();
+    astray[middle] = 0x70;
+    let astray = world.written("astray.mp4", &astray);
+    let spec = Spec {
+        shard_ms: 1000,
+        ..world::spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "flac")])
+    };
+    for (clip, early) in [
+        (&whole, &[][..]),
+        (&cut, &["the video", "audio track 1"]),
+        (&astray, &["audio track 1"]),
+    ] {
+        let job = world.job(clip, &spec);
+        let notes = job.proof["left_out"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
+        let named: Vec<&str> = notes.iter().map(|note| note.as_str().unwrap()).collect();
+        assert_eq!(named.len(), early.len(), "{}: {named:?}", clip.name);
+        for (note, track) in named.iter().zip(early) {
+            assert!(note.starts_with(&format!("{track} ends after ")), "{note}");
+            assert!(job.note.contains(note), "{}", job.note);
+        }
+        // No track ends because another one does.
+        let reference = job.reference_frames();
+        assert_eq!(job.frames()[..reference.len()], reference, "{}", clip.name);
+        assert!(early.len() == 2 || job.frames().len() == 144);
+    }
+}
+
 /// Units of an H.264 stream as a raw file has them, each with its start code.
 fn units(stream: &[u8]) -> Vec<&[u8]> {
     let starts: Vec<usize> = (0..stream.len().saturating_sub(3))

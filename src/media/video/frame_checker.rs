@@ -215,15 +215,17 @@ impl<'a> FrameChecker<'a> {
         if self.needed.is_before(pts) {
             return Ok(LineEffect::Progress);
         }
+        // One behind the shard too: filters are built anew for it, and 7.0 loses
+        // what they still hold.
+        self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
+        if self.changed && self.expected.is_some() {
+            return Ok(self.mismatch("the picture's size or format changes".into()));
+        }
         if self.needed.is_after(pts) {
             return Ok(LineEffect::Progress);
         }
-        self.changed |= frame.size != self.size || frame.pix_fmt != self.pix_fmt;
         if let Some(expected) = &self.expected {
             let promised = expected.decoded.get(self.seen).copied();
-            if self.changed {
-                return Ok(self.mismatch("the picture's size or format changes".into()));
-            }
             if promised != Some(pts) {
                 let promised = promised.map_or("nothing".to_string(), |time| time.to_string());
                 return Ok(self.mismatch(format!("{promised} was promised and {pts} decoded")));
@@ -382,6 +384,18 @@ mod tests {
             skipping.stderr(&shown("decoded", 62)).unwrap(),
             LineEffect::Stop
         );
+    }
+
+    #[test]
+    fn a_picture_of_another_size_behind_the_shard_is_noticed() {
+        let index = sample();
+        let mut checker = checker(&index);
+        for pts in 60..100 {
+            checker.stderr(&shown("decoded", pts)).unwrap();
+        }
+        let larger = shown("decoded", 100).replace("1280x720", "1920x1080");
+        assert_eq!(checker.stderr(&larger).unwrap(), LineEffect::Stop);
+        assert!(checker.find_mismatch().unwrap().contains("size"));
     }
 
     #[test]

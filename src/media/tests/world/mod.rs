@@ -305,6 +305,9 @@ impl World {
                 "0:v:0",
                 "-fps_mode",
                 "passthrough",
+                // From 7 on it would count in frames where a rate is known.
+                "-enc_time_base:v",
+                "1:1000000",
                 "-f",
                 "framemd5",
                 "-",

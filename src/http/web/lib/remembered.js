@@ -1,0 +1,128 @@
+/**
+ * What survives a reload: which uploads were begun, in localStorage, and handles
+ * of their files, in IndexedDB, where the browser gives such. Locks tell other
+ * tabs which of them run.
+ */
+
+const UPLOADS = "reelraft.uploads";
+const DATABASE = "reelraft";
+const HANDLES = "handles";
+/** An upload that nobody went on with for so long is forgotten. */
+const KEPT_MS = 7 * 24 * 3_600_000;
+
+/**
+ * @typedef {object} Record
+ * @property {string} key
+ * @property {string | null} id
+ * @property {string} name
+ * @property {number} bytes
+ * @property {number} modifiedMs
+ * @property {{ [name: string]: unknown }} wish
+ * @property {number} keptMs
+ * @property {any} [handle]
+ */
+
+/** Uploads that were begun and are not done. */
+export class Remembered {
+  /** @returns {Record[]} */
+  read() {
+    try {
+      const records = JSON.parse(localStorage.getItem(UPLOADS) ?? "[]");
+      return records.filter((/** @type {Record} */ record) => Date.now() - record.keptMs < KEPT_MS);
+    } catch {
+      return [];
+    }
+  }
+
+  /** @private @param {Record[]} records */
+  write(records) {
+    try {
+      localStorage.setItem(UPLOADS, JSON.stringify(records));
+    } catch {
+      // A full or forbidden storage costs only the memory beyond a reload.
+    }
+  }
+
+  /** @param {import("./uploads.js").Upload} item */
+  async add({ key, id, name, bytes, modifiedMs, wish, handle }) {
+    const others = this.read().filter((record) => record.key !== key);
+    this.write([...others, { key, id, name, bytes, modifiedMs, wish, keptMs: Date.now() }]);
+    if (handle) await inStore("readwrite", (store) => store.put(handle, key));
+  }
+
+  /** @param {string} key */
+  async remove(key) {
+    this.write(this.read().filter((record) => record.key !== key));
+    await inStore("readwrite", (store) => store.delete(key));
+  }
+
+  /** @returns {Promise<Record[]>} with the handles of their files */
+  async all() {
+    const records = this.read();
+    for (const record of records) {
+      record.handle = (await inStore("readonly", (store) => store.get(record.key))) ?? null;
+    }
+    return records;
+  }
+}
+
+/**
+ * @param {IDBTransactionMode} mode
+ * @param {(store: IDBObjectStore) => IDBRequest} ask
+ * @returns {Promise<any>} undefined where the browser has no such store
+ */
+async function inStore(mode, ask) {
+  try {
+    const database = await new Promise((resolve, reject) => {
+      const opening = indexedDB.open(DATABASE, 1);
+      opening.onupgradeneeded = () => opening.result.createObjectStore(HANDLES);
+      opening.onsuccess = () => resolve(opening.result);
+      opening.onerror = () => reject(opening.error);
+    });
+    try {
+      const request = ask(database.transaction(HANDLES, mode).objectStore(HANDLES));
+      return await new Promise((resolve, reject) => {
+        request.onsuccess = () => resolve(request.result);
+        request.onerror = () => reject(request.error);
+      });
+    } finally {
+      database.close();
+    }
+  } catch {
+    return undefined;
+  }
+}
+
+/** @param {string} key */
+const lockName = (key) => `reelraft.upload.${key}`;
+
+/**
+ * Whether another tab sends this upload.
+ * @param {string} key
+ */
+export async function hasLock(key) {
+  // Pages that are neither local nor by HTTPS have no locks.
+  const held = (await navigator.locks?.query())?.held ?? [];
+  return held.some((lock) => lock.name === lockName(key));
+}
+
+/**
+ * Keeps other tabs from an upload.
+ * @param {string} key
+ * @returns {() => void} gives it free
+ */
+export function holdLock(key) {
+  /** @type {() => void} */
+  let free = () => undefined;
+  const held = new Promise((resolve) => {
+    free = () => resolve(undefined);
+  });
+  void navigator.locks?.request(lockName(key), { ifAvailable: true }, () => held);
+  return free;
+}
+
+/** A request's id that nobody else makes. */
+export function randomId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}

@@ -1,0 +1,66 @@
+/** A job's options as commands to copy. What they are called is the server's word. */
+
+import { pathName } from "./output.js";
+
+/** @typedef {import("./data.js").Job} Job */
+
+/**
+ * The `reelraft transcode` that makes the same again.
+ * @param {import("../../lib/api.js").Api} api
+ * @param {Job} job
+ * @returns {Promise<string>}
+ */
+export async function asCli(api, job) {
+  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
+  const words = split(command).map((word) => (word === "FILE" ? job.source_name || "FILE" : word));
+  return [...words, pathName(job)].map(quoted).join(" ");
+}
+
+/**
+ * The same by curl: the options have the command line's names, with `_` for `-`.
+ * @param {import("../../lib/api.js").Api} api
+ * @param {Job} job
+ * @returns {Promise<string>}
+ */
+export async function asCurl(api, job) {
+  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
+  const words = split(command);
+  const query = new URLSearchParams();
+  for (let at = 0; at < words.length; at++) {
+    if (!words[at].startsWith("--")) continue;
+    const [option, joined] = words[at].slice(2).split(/=(.*)/s);
+    const next = words[at + 1];
+    const bare = joined === undefined && (next === undefined || next.startsWith("--") || next === "FILE");
+    query.append(option.replaceAll("-", "_"), joined ?? (bare ? "true" : next));
+    if (joined === undefined && !bare) at += 1;
+  }
+  const url = `${api.node}/api/v1/transcode${query.size > 0 ? `?${query}` : ""}`;
+  const key = api.key ? ` -H "Authorization: Bearer $REELRAFT_KEY"` : "";
+  return `curl${key} -T ${quoted(job.source_name || "FILE")} ${quoted(url)} -o ${quoted(pathName(job))}`;
+}
+
+/**
+ * A command's words, as a POSIX shell would split them.
+ * @param {string} command
+ * @returns {string[]}
+ */
+export function split(command) {
+  const words = [];
+  for (const [word] of command.matchAll(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])+/gs)) {
+    words.push(
+      word.replace(/'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)/gs, (_, single, double, one) => {
+        return single ?? double?.replace(/\\(["\\$`])/g, "$1") ?? one;
+      }),
+    );
+  }
+  return words;
+}
+
+/**
+ * A word that a POSIX shell takes as it is.
+ * @param {string} word
+ */
+export function quoted(word) {
+  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
+  return `'${word.replaceAll("'", `'\\''`)}'`;
+}
