@@ -8,6 +8,7 @@ import { Live } from "./lib/live.js";
 import { Notices, Status, askKey, dialog, problemBox } from "./lib/shell.js";
 import { Staging } from "./lib/staging.js";
 import { Uploads } from "./lib/uploads.js";
+import { marks } from "./views/marks.js";
 
 /**
  * What a view is given.
