@@ -207,6 +207,7 @@ onKeys({ n: () => context.go("#/new"), "?": help });
 takeDrops();
 takePastes();
 follow();
+marks.watch(live);
 window.addEventListener("hashchange", () => void route());
 void begin();
 void route();
