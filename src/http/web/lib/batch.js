@@ -12,6 +12,9 @@ import { dialog } from "./shell.js";
 /** A node takes a few changes at a time; more would wait there. */
 const AT_ONCE = 4;
 
+/** So many take a while, and it is said that they were begun with. */
+const MANY = 20;
+
 const ACTS = {
   cancel: {
     word: "Cancel",
@@ -77,6 +80,7 @@ export function ask(ctx, act, jobs, done) {
 export async function perform(ctx, act, jobs) {
   const { past } = ACTS[act];
   const left = [...jobs];
+  if (jobs.length > MANY) ctx.notice(`${plural(jobs.length, "job")} are being ${past}`);
   let done = 0;
   /** @type {unknown} */
   let refused = null;

@@ -7,10 +7,10 @@
 import { Problem, isOfNode, pause, refusal } from "./api.js";
 
 /**
- * `live`: events come; `stale`: what is shown may be old, and a node is sought;
+ * `connecting`: for the first time; `live`: events come; `stale`: what is shown may be old, and a node is sought;
  * `unreachable`: no node that is known answers; `refused`: the key is not taken;
  * `resting`: the page is hidden, and the stream is closed.
- * @typedef {"live" | "stale" | "unreachable" | "refused" | "resting"} State
+ * @typedef {"connecting" | "live" | "stale" | "unreachable" | "refused" | "resting"} State
  */
 /** @typedef {"start" | "reset" | "job" | "progress" | "cluster" | "ping"} EventName */
 
@@ -32,7 +32,7 @@ export class Live {
   constructor(api) {
     this.api = api;
     /** @type {State} */
-    this.state = "stale";
+    this.state = "connecting";
     /** When something was heard, in milliseconds of the page's clock. */
     this.heardAt = performance.now();
     /** The latest `cluster` event. @type {any} */
@@ -193,10 +193,7 @@ export class Live {
     const listeners = this.listeners.get(event);
     if (event !== "cluster" && !listeners?.size) return;
     const document = JSON.parse(data);
-    if (event === "cluster") {
-      this.cluster = document;
-      this.api.learn(document.nodes ?? []);
-    }
+    if (event === "cluster") this.cluster = document;
     for (const listener of listeners ?? []) listener(document);
   }
 }

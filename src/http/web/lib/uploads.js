@@ -47,10 +47,14 @@ export class Upload {
     this.pace = new Pace();
     /** @type {Problem | null} */
     this.problem = null;
+    /** Why it does not move now, while another try is made. */
+    this.trouble = "";
     /** @type {File | null} */
     this.file = null;
     /** @type {any} */
     this.handle = null;
+    /** What events have said of its job since it was sent. @type {any} */
+    this.job = null;
     /** @type {AbortController | null} */
     this.running = null;
     /** @type {() => void} */
@@ -112,6 +116,20 @@ export class Uploads {
     return this.items.find((item) => item.id === id && item.state !== "done");
   }
 
+  /**
+   * Takes in what an event says of a job.
+   * @param {{ job: string }} news
+   * @returns {Upload | undefined} the upload that the job came of
+   */
+  hear(news) {
+    const item = this.items.find(({ id }) => id === news.job);
+    if (!item) return undefined;
+    const { job: _, ...fields } = news;
+    item.job = { ...item.job, ...fields };
+    this.changed();
+    return item;
+  }
+
   /** How all that are not done stand together. */
   summary() {
     const open = this.items.filter((item) => item.state !== "done");
@@ -157,7 +175,6 @@ export class Uploads {
     item.file = file;
     item.handle = handle;
     this.items.push(item);
-    void this.remembered.add(item);
     this.enqueue(item);
     return item;
   }
@@ -253,10 +270,7 @@ export class Uploads {
       const item = new Upload(record.key, record);
       item.handle = record.handle;
       item.state = "asleep";
-      if (item.id && !(await this.isOpen(item))) {
-        void this.remembered.remove(item.key);
-        continue;
-      }
+      if (item.id && !(await this.isOpen(item))) continue;
       this.items.push(item);
       this.changed();
       const allowed = await item.handle?.queryPermission?.({ mode: "read" });
@@ -265,14 +279,18 @@ export class Uploads {
   }
 
   /**
-   * Whether the cluster still waits for an upload; its offset is taken.
+   * Whether the cluster still waits for an upload; its offset is taken. One that is
+   * whole is forgotten; one that can't be seen may be another key's.
    * @private
    * @param {Upload} item
    */
   async isOpen(item) {
     try {
       const job = await this.api.get(`/jobs/${item.id}`);
-      if (job.state !== "uploading") return false;
+      if (job.state !== "uploading") {
+        await this.remembered.remove(item.key);
+        return false;
+      }
       item.sent = await this.offset(item, undefined);
       return true;
     } catch (error) {
@@ -286,6 +304,7 @@ export class Uploads {
     item.problem = null;
     item.unlock();
     item.unlock = holdLock(item.key);
+    void this.remembered.add(item);
     this.changed();
     this.pump();
   }
@@ -307,8 +326,8 @@ export class Uploads {
     try {
       if (!item.id) await this.create(item, signal);
       await this.send(item, signal);
+      // The file stays at hand, to be seen beside what becomes of it.
       item.state = "done";
-      item.file = null;
       item.unlock();
       void this.remembered.remove(item.key);
     } catch (error) {
@@ -372,6 +391,8 @@ export class Uploads {
         failures = item.sent > best ? 1 : failures + 1;
         best = Math.max(best, item.sent);
         if (failures > FAILURES_MAX) throw problem;
+        item.trouble = problem.cause;
+        this.changed();
         if (isOfNode(problem)) this.api.leave(node);
         await pause(Math.min(PAUSE_MS_MAX, PAUSE_MS_MIN * 2 ** Math.min(failures, 5)), signal);
       }
@@ -402,6 +423,7 @@ export class Uploads {
   /** @private @param {Upload} item @param {number} sent */
   moved(item, sent) {
     item.sent = sent;
+    item.trouble = "";
     item.pace.at(sent);
     this.changed();
   }

@@ -15,6 +15,10 @@ import { problemBox } from "../lib/shell.js";
 const REFRESH_MS_MIN = 1_000;
 /** As many times as long as the last one took, so that a slow cluster is asked less. */
 const REFRESH_SHARE = 8;
+/** After a failure. */
+const FAILED_MS = 4_000;
+/** Rows keep their places under a pointer that moved so lately. */
+const POINTED_MS = 5_000;
 const TICK_MS = 1_000;
 /** Rows are drawn at most so often: each drawing costs a layout of the page. */
 const DRAW_MS = 200;
@@ -66,10 +70,14 @@ class Jobs {
     this.request = new AbortController();
     this.refreshTimer = 0;
     this.refreshMs = 0;
+    this.pointedAt = -POINTED_MS;
     this.frame = eachFrame(() => this.drawChanged(), DRAW_MS);
     this.parts = parts({
       chooseAll: () => this.chooseAll(),
       release: () => this.release(),
+      point: () => {
+        this.pointedAt = performance.now();
+      },
       newer: () => this.turn(-1),
       older: () => this.turn(1),
     });
@@ -155,16 +163,38 @@ class Jobs {
       this.next = page.next_page_token;
       this.filters.showCounts(page.counts);
       const moved = page.jobs.map((/** @type {any} */ job) => job.id).join() !== [...this.rows.keys()].join();
-      if (again && moved && this.parts.body.matches(":hover") && this.rows.size > 0) this.hold(page.jobs);
+      if (again && moved && this.pointed && this.rows.size > 0) this.hold(page.jobs);
       else this.show(page.jobs);
       this.drawPager();
     } catch (error) {
       if (signal.aborted) return;
-      if (this.rows.size === 0) replace(this.parts.note, problemBox(error));
-      this.ctx.problem(error);
-      this.refresh();
+      this.failed(error, again);
     }
     setAttribute(this.parts.table, "aria-busy", "false");
+  }
+
+  /**
+   * @private
+   * @param {unknown} error
+   * @param {boolean} again
+   */
+  failed(error, again) {
+    if (this.rows.size === 0) replace(this.parts.below, problemBox(error));
+    // While nodes are sought the header says so; a notice a second would say no more.
+    else if (!again) this.ctx.problem(error);
+    const { status } = /** @type {any} */ (error);
+    if (status === 401) this.ctx.problem(error);
+    if (status >= 400 && status < 500 && status !== 429) return;
+    this.refreshMs = FAILED_MS / REFRESH_SHARE;
+    this.refresh();
+  }
+
+  /**
+   * Whether someone points at a row just now.
+   * @private
+   */
+  get pointed() {
+    return performance.now() - this.pointedAt < POINTED_MS && this.parts.body.matches(":hover");
   }
 
   /**
@@ -230,16 +260,16 @@ class Jobs {
   /** @private */
   drawNote() {
     if (this.rows.size > 0) {
-      replace(this.parts.note);
+      replace(this.parts.below);
     } else if (this.filters.narrow || this.tokens.length > 0) {
       const clear = () => {
         this.tokens = [];
         this.filters.clear();
       };
-      replace(this.parts.note, h("div", { class: "empty" }, h("p", null, "No job matches."), h("button", { onclick: clear }, "Show all jobs")));
+      replace(this.parts.below, h("div", { class: "empty" }, h("p", null, "No job matches."), h("button", { onclick: clear }, "Show all jobs")));
     } else {
       replace(
-        this.parts.note,
+        this.parts.below,
         h(
           "div",
           { class: "empty first" },
@@ -288,6 +318,7 @@ class Jobs {
   /** @private */
   tick() {
     if (document.hidden) return;
+    if (this.held && !this.pointed) this.release();
     for (const row of this.rows.values()) row.tick();
   }
 
@@ -392,13 +423,13 @@ class Jobs {
 
 /**
  * The fixed elements of the view.
- * @param {{ chooseAll(): void, release(): void, newer(): void, older(): void }} acts
+ * @param {{ chooseAll(): void, release(): void, point(): void, newer(): void, older(): void }} acts
  */
 function parts(acts) {
   const choosePage = h("input", { type: "checkbox", "aria-label": "Choose all on this page", onclick: acts.chooseAll });
   const header = (/** @type {string} */ kind, /** @type {Node | string} */ content) =>
     h("th", { role: "columnheader", scope: "col", class: kind }, content);
-  const body = h("tbody", { role: "rowgroup", onpointerleave: acts.release });
+  const body = h("tbody", { role: "rowgroup", onpointerleave: acts.release, onpointermove: acts.point });
   const table = h(
     "table",
     { role: "table", class: "jobs", "aria-label": "Jobs", "aria-busy": "true" },
@@ -415,13 +446,13 @@ function parts(acts) {
     ),
     body,
   );
-  const note = h("div", { class: "below" });
+  const below = h("div", { class: "below" });
   const newer = h("button", { class: "small", disabled: true, onclick: acts.newer }, "Newer");
   const older = h("button", { class: "small", disabled: true, onclick: acts.older }, "Older");
   const where = h("span", { class: "soft" });
   const waiting = h("button", { class: "small plain", hidden: true, onclick: acts.release });
   const pager = h("div", { class: "pager row" }, where, waiting, h("span", { class: "grow" }), newer, older);
-  const list = h("div", { class: "panel list" }, table, note, pager);
+  const list = h("div", { class: "panel list" }, table, below, pager);
   const bar = h("div", { class: "batch", role: "region", "aria-label": "Chosen jobs", hidden: true });
-  return { choosePage, body, table, note, newer, older, where, waiting, list, bar };
+  return { choosePage, body, table, below, newer, older, where, waiting, list, bar };
 }

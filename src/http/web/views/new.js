@@ -13,6 +13,8 @@ import { UploadList } from "../lib/upload_list.js";
 
 /** Who types or clicks through options is asked about once, after so long. */
 const CHECK_MS = 200;
+/** A slow server of a source may take so long to say how long it is. */
+const URL_MS_MAX = 60_000;
 /** Options of a job beside its spec that the form has. */
 const JOB_OPTIONS = ["priority", "max_retries", "webhook_url", "output_url"];
 
@@ -238,7 +240,9 @@ class NewJob {
       if (!url) continue;
       try {
         const headers = { "idempotency-key": randomId() };
-        await this.ctx.api.post("/jobs", { ...wish, source_url: url }, { headers, repeatable: true });
+        // The node asks that server first how long the file is.
+        const asking = { headers, repeatable: true, timeoutMs: URL_MS_MAX };
+        await this.ctx.api.post("/jobs", { ...wish, source_url: url }, asking);
         made += 1;
       } catch (error) {
         this.ctx.staging.take({ found: [], others: [], urls: [url] });

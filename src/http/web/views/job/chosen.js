@@ -14,6 +14,7 @@ import { filmTime, outcomeLook, sizes, stateWords, taskName, took, tookMs } from
 /** @typedef {import("./data.js").Attempt} Attempt */
 /** @typedef {import("./clock.js").FilmClock} FilmClock */
 
+const NONE = "Choose a shard to see more of it";
 const FACTS = ["Film", "Frames", "Took", "Bytes", "Started", "Hash"];
 
 /** What stands below the strip. */
@@ -25,7 +26,7 @@ export class Chosen {
   constructor(ctx, data) {
     this.ctx = ctx;
     this.data = data;
-    this.title = h("h3", null, "");
+    this.title = h("h3", null, NONE);
     this.tag = nodeTag(null);
     this.state = h("span", { class: "chip-state" });
     /** @type {Map<string, HTMLElement>} */
@@ -54,7 +55,7 @@ export class Chosen {
    */
   draw(task, clock, fixed) {
     if (!task) {
-      setText(this.title, this.data.tasks.length > 0 ? "Choose a shard to see more of it" : "");
+      setText(this.title, NONE);
       this.shown = null;
     }
     this.node.dataset.empty = task ? "" : "yes";

@@ -96,7 +96,9 @@ export class JobData {
       ctx.live.on("progress", (/** @type {any} */ news) => news.job === id && this.progressed(news)),
       ctx.live.on("reset", () => this.refresh()),
     ];
-    const look = setInterval(() => !ended(this.job) && this.refresh(), LOOK_EVERY_MS);
+    const lookAgain = () => document.hidden || ended(this.job) || this.refresh();
+    const look = setInterval(lookAgain, LOOK_EVERY_MS);
+    document.addEventListener("visibilitychange", lookAgain, { signal: this.abort.signal });
     this.abort.signal.addEventListener("abort", () => {
       for (const off of offs) off?.();
       clearInterval(look);
@@ -286,7 +288,10 @@ export class JobData {
     const seen = this.seen.get(keyOf(task));
     const timed = former.map((it) => ({
       ...it,
-      started_unix_ms: it.started_unix_ms ?? seen?.get(it.attempt)?.started_unix_ms ?? null,
+      started_unix_ms:
+        it.started_unix_ms ??
+        seen?.get(it.attempt)?.started_unix_ms ??
+        (it.attempt === task.attempt ? task.started_unix_ms : null),
       ended_unix_ms: it.ended_unix_ms ?? seen?.get(it.attempt)?.ended_unix_ms ?? null,
     }));
     if (task.state === "pending" || !task.node) return timed;

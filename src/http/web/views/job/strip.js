@@ -8,6 +8,7 @@ import { h, replace, setAttribute, setText } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { hue, nodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
+import { ended } from "./data.js";
 import { filmTime, stateWords, taskName } from "./words.js";
 
 /** @typedef {import("./data.js").Task} Task */
@@ -122,9 +123,10 @@ export class Strip {
   /**
    * @param {Task[]} tasks
    * @param {FilmClock} clock
-   * @param {boolean} over whether the job has ended
+   * @param {import("./data.js").Job} job
    */
-  draw(tasks, clock, over) {
+  draw(tasks, clock, job) {
+    const over = ended(job);
     this.clock = clock;
     this.over = over;
     this.layOut(clock);
@@ -134,7 +136,11 @@ export class Strip {
     const seconds = secondsAt(clock, clock.first + clock.length);
     const length = seconds === null ? "" : ` over ${filmTime(seconds)}`;
     const shards = clock.shards.length;
-    setText(this.count, shards > 0 ? `${plural(shards, "shard")}${length}` : "not cut into shards yet");
+    this.reel.hidden = shards === 0 && over;
+    this.beside.hidden = others.length === 0 && over;
+    const early = job.state === "uploading" || job.state === "analyzing";
+    const none = early ? "not cut into shards yet" : over && tasks.length === 0 ? "its parts are not kept" : "no shards";
+    setText(this.count, shards > 0 ? `${plural(shards, "shard")}${length}` : none);
   }
 
   /**

@@ -76,14 +76,14 @@ export class Controls {
     this.nudge = h(
       "div",
       { class: "row nudge", hidden: true },
-      this.small("[", "Source a frame earlier", () => sync.nudge(-1)),
+      this.small("[", "[ Source a frame earlier", () => sync.nudge(-1)),
       this.offset,
-      this.small("]", "Source a frame later", () => sync.nudge(1)),
+      this.small("]", "] Source a frame later", () => sync.nudge(1)),
     );
     const whole = h("button", { type: "button", title: "Key f", onclick: () => this.wholeScreen() }, "Whole screen");
     const steps = [
-      this.small("−1", "One frame back", () => sync.step(-1)),
-      this.small("+1", "One frame on", () => sync.step(1)),
+      this.small("−1", "−1 frame", () => sync.step(-1)),
+      this.small("+1", "+1 frame", () => sync.step(1)),
     ];
     const keys = KEYS.map(([key, does]) => [h("dt", null, h("kbd", null, key)), h("dd", null, does)]);
     this.node = h(
