@@ -1,5 +1,6 @@
 /** New jobs: films on the left, what becomes of them on the right. */
 
+import { Problem } from "../lib/api.js";
 import { h, icon, name, replace, setAttribute, setText, visible } from "../lib/dom.js";
 import { bytes, plural } from "../lib/format.js";
 import { specWords } from "../lib/jobs.js";
@@ -91,6 +92,7 @@ class NewJob {
       );
       this.form.values = left?.values ?? this.preset.spec;
       this.touched();
+      await this.markPresets();
     } catch (error) {
       replace(this.outcome, problemBox(error));
     }
@@ -119,11 +121,26 @@ class NewJob {
         { class: "preset", onclick: whole },
         input,
         h("label", { for: id }, name(preset.word)),
+        h("span", { class: "mark", data: { mark: preset.id } }),
         h("p", { id: `${id}-line` }, visible(preset.line)),
         preset.own && h("button", { class: "plain small square", "aria-label": `Remove the preset ${visible(preset.word)}`, onclick: remove }, icon("trash")),
       );
     });
     replace(this.cards, cards);
+  }
+
+  /** Says of presets that no node can make now, or that are refused. @private */
+  async markPresets() {
+    for (const { id, spec } of presets()) {
+      if (this.closed) return;
+      const mark = this.cards.querySelector(`[data-mark="${CSS.escape(id)}"]`);
+      try {
+        const { nodes } = await this.ctx.api.post("/spec", { spec }, { repeatable: true });
+        setText(/** @type {Element} */ (mark), nodes > 0 ? "" : "no node makes it now");
+      } catch (error) {
+        if (error instanceof Problem && error.status === 400) setText(/** @type {Element} */ (mark), "refused");
+      }
+    }
   }
 
   /** @private @param {import("../lib/presets.js").Preset} preset */
