@@ -121,23 +121,20 @@ function follow() {
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
     else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
-  let node = api.node;
-  let { key } = api;
-  api.onchange(() => {
-    if (api.node !== node) {
-      const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
-      node = api.node;
-      notices.say(`${old} does not answer; this page asks ${now} now.`, "info");
-    }
-    if (api.key !== key) {
-      key = api.key;
-      live.forget();
-      void begin();
-      void route();
-    }
-  });
+  let { node, key } = api;
   live.onstate(() => {
     if (live.state === "refused" && live.problem?.status === 401) askKey(api, live.problem);
+    if (live.state !== "live" || api.node === node) return;
+    const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
+    node = api.node;
+    notices.say(`${old} did not answer; this page asks ${now} now.`, "info");
+  });
+  api.onchange(() => {
+    if (api.key === key) return;
+    key = api.key;
+    live.forget();
+    void begin();
+    void route();
   });
 }
 

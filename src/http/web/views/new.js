@@ -61,6 +61,8 @@ class NewJob {
       ),
     );
     this.drawCards();
+    // What could not be asked for is asked for again once a node answers.
+    this.end = ctx.live.on("start", () => this.form === null && void this.load());
     void this.load();
     this.draw();
   }
@@ -70,6 +72,7 @@ class NewJob {
     if (this.form) left = { preset: this.presetId, values: this.form.values };
     clearTimeout(this.checking);
     this.request.abort();
+    this.end();
     this.films.close();
     this.uploads.close();
   }
@@ -78,7 +81,7 @@ class NewJob {
   async load() {
     try {
       const { spec, job } = await options(this.ctx.api);
-      if (this.closed) return;
+      if (this.closed || this.form) return;
       const names = this.ctx.seesAll() ? [...JOB_OPTIONS, "tenant"] : JOB_OPTIONS;
       const beside = Object.fromEntries(names.filter((one) => job[one]).map((one) => [one, job[one]]));
       this.form = new SpecForm({ ...spec, ...beside }, () => this.touched());
