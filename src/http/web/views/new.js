@@ -241,11 +241,13 @@ class NewJob {
   draw() {
     const { items } = this.ctx.staging;
     const sendable = items.filter((item) => item.bytes !== 0).length;
-    setAttribute(this.startButton, "disabled", sendable === 0 || this.refused || !this.form);
+    const clash = sendable > 1 && this.wish().output_url !== undefined;
+    setAttribute(this.startButton, "disabled", sendable === 0 || this.refused || !this.form || clash);
     setText(this.startButton, sendable === 0 ? "Start" : `Start ${plural(sendable, "job")}`);
     const all = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
     const to = this.resolved ? specWords(this.resolved.spec) : "";
-    setText(this.what, sendable === 0 ? "Add a film first" : [all > 0 ? bytes(all) : "", to].filter(Boolean).join(" → "));
+    if (clash) setText(this.what, "An output URL takes the output of one film");
+    else setText(this.what, sendable === 0 ? "Add a film first" : [all > 0 ? bytes(all) : "", to].filter(Boolean).join(" → "));
   }
 
   /** Makes a job of each film: uploads take their turn, URLs are fetched by the cluster. @private */
