@@ -4,6 +4,8 @@
  * tabs which of them run.
  */
 
+import { kept, keptList } from "./kept.js";
+
 const UPLOADS = "reelraft.uploads";
 const DATABASE = "reelraft";
 const HANDLES = "handles";
@@ -36,12 +38,7 @@ export class Remembered {
 
   /** @returns {Record[]} */
   read() {
-    try {
-      const records = JSON.parse(localStorage.getItem(UPLOADS) ?? "[]");
-      return records.filter((/** @type {Record} */ record) => Date.now() - record.keptMs < KEPT_MS);
-    } catch {
-      return [];
-    }
+    return keptList(UPLOADS).filter(({ keptMs }) => Date.now() - keptMs < KEPT_MS);
   }
 
   /** @private @param {string} key @param {Record | null} record */
@@ -58,11 +55,7 @@ export class Remembered {
     const others = this.read().filter(({ key }) => !this.changes.has(key));
     const ours = [...this.changes.values()].filter((record) => record !== null);
     this.changes.clear();
-    try {
-      localStorage.setItem(UPLOADS, JSON.stringify([...others, ...ours]));
-    } catch {
-      // A full or forbidden storage costs only the memory beyond a reload.
-    }
+    kept.set(UPLOADS, JSON.stringify([...others, ...ours]));
   }
 
   /** @param {import("./uploads.js").Upload} item */
