@@ -111,9 +111,6 @@ class Jobs {
       onKeys({
         j: () => this.move(1),
         k: () => this.move(-1),
-        ArrowDown: () => this.move(1),
-        ArrowUp: () => this.move(-1),
-        Enter: () => this.parts.body.querySelector("a")?.click(),
         x: () => this.chooseFocused(),
         "/": () => this.filters.name.select(),
         "[": () => this.parts.newer.click(),
