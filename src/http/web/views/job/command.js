@@ -12,8 +12,11 @@ import { pathName } from "./output.js";
  */
 export async function asCli(api, job) {
   const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
-  const words = split(command).map((word) => (word === "FILE" ? job.source_name || "FILE" : word));
-  return [...words, pathName(job)].map(quoted).join(" ");
+  const named = (/** @type {string} */ word) => {
+    if (word === "FILE") return job.source_name || word;
+    return word.startsWith("OUT.") ? pathName(job) : word;
+  };
+  return split(command).map(named).map(quoted).join(" ");
 }
 
 /**
@@ -30,7 +33,7 @@ export async function asCurl(api, job) {
     if (!words[at].startsWith("--")) continue;
     const [option, joined] = words[at].slice(2).split(/=(.*)/s);
     const next = words[at + 1];
-    const bare = joined === undefined && (next === undefined || next.startsWith("--") || next === "FILE");
+    const bare = joined === undefined && (next === undefined || next.startsWith("--"));
     query.append(option.replaceAll("-", "_"), joined ?? (bare ? "true" : next));
     if (joined === undefined && !bare) at += 1;
   }
