@@ -11,7 +11,7 @@ import { pathName } from "./output.js";
  * @returns {Promise<string>}
  */
 export async function asCli(api, job) {
-  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
+  const { command } = await api.get(`/jobs/${encodeURIComponent(job.id)}/command`);
   const named = (/** @type {string} */ word) => {
     if (word === "FILE") return job.source_name || word;
     return word.startsWith("OUT.") ? pathName(job) : word;
@@ -26,7 +26,7 @@ export async function asCli(api, job) {
  * @returns {Promise<string>}
  */
 export async function asCurl(api, job) {
-  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
+  const { command } = await api.get(`/jobs/${encodeURIComponent(job.id)}/command`);
   const words = split(command);
   const query = new URLSearchParams();
   for (let at = 0; at < words.length; at++) {
