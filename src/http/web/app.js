@@ -26,14 +26,17 @@ import { marks } from "./views/marks.js";
 /** @typedef {{ close(): void }} View */
 /** @typedef {{ open(root: HTMLElement, ctx: Context, params: Params): View }} Module */
 
-/** @type {{ pattern: RegExp, view: string, below?: string, title: string, load: () => Promise<any> }[]} */
+/** Style sheets that the first view does without. */
+const WORK = ["film", "timeline", "job", "play", "cluster"];
+
+/** @type {{ pattern: RegExp, view: string, below?: string, title: string, styles: string[], load: () => Promise<any> }[]} */
 const ROUTES = [
-  { pattern: /^\/?$/, view: "jobs", title: "Jobs", load: () => import("./views/jobs.js") },
-  { pattern: /^\/new$/, view: "new", title: "New job", load: () => import("./views/new.js") },
-  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", load: () => import("./views/job.js") },
-  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", load: () => import("./views/play.js") },
-  { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", load: () => import("./views/cluster.js") },
-  { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
+  { pattern: /^\/?$/, view: "jobs", title: "Jobs", styles: [], load: () => import("./views/jobs.js") },
+  { pattern: /^\/new$/, view: "new", title: "New job", styles: ["new"], load: () => import("./views/new.js") },
+  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", styles: WORK, load: () => import("./views/job.js") },
+  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", styles: WORK, load: () => import("./views/play.js") },
+  { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", styles: WORK, load: () => import("./views/cluster.js") },
+  { pattern: /^\/keys$/, view: "keys", title: "Keys", styles: WORK, load: () => import("./views/keys.js") },
 ];
 
 /** After news of the cluster, where browsers find its nodes is asked anew so much later. */
@@ -68,6 +71,21 @@ const context = {
 let open = null;
 let opened = 0;
 
+/**
+ * Takes in a style sheet, once. A view is shown without one that can't be had.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+function style(name) {
+  const href = `/${name}.css`;
+  if (document.querySelector(`link[href="${href}"]`)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => resolve();
+    document.head.append(h("link", { rel: "stylesheet", href, onload: done, onerror: done }));
+  });
+}
+
+/** Opens the view that the address names, in the place of the one that is open. */
 async function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
   const found = ROUTES.find(({ pattern }) => pattern.test(path)) ?? ROUTES[0];
@@ -84,8 +102,8 @@ async function route() {
     else link.removeAttribute("aria-current");
   }
   try {
-    /** @type {Module} */
-    const module = await found.load();
+    /** @type {[Module, ...unknown[]]} */
+    const [module] = await Promise.all([found.load(), ...found.styles.map(style)]);
     if (turn !== opened) return;
     const root = h("div", { class: `view ${found.view}` });
     replace(main, root);
@@ -121,23 +139,20 @@ function follow() {
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
     else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
-  let node = api.node;
-  let { key } = api;
-  api.onchange(() => {
-    if (api.node !== node) {
-      const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
-      node = api.node;
-      notices.say(`${old} does not answer; this page asks ${now} now.`, "info");
-    }
-    if (api.key !== key) {
-      key = api.key;
-      live.forget();
-      void begin();
-      void route();
-    }
-  });
+  let { node, key } = api;
   live.onstate(() => {
     if (live.state === "refused" && live.problem?.status === 401) askKey(api, live.problem);
+    if (live.state !== "live" || api.node === node) return;
+    const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
+    node = api.node;
+    notices.say(`${old} did not answer; this page asks ${now} now.`, "info");
+  });
+  api.onchange(() => {
+    if (api.key === key) return;
+    key = api.key;
+    live.forget();
+    void begin();
+    void route();
   });
 }
 
@@ -207,6 +222,7 @@ onKeys({ n: () => context.go("#/new"), "?": help });
 takeDrops();
 takePastes();
 follow();
+marks.watch(live);
 window.addEventListener("hashchange", () => void route());
 void begin();
 void route();

@@ -3,6 +3,7 @@
  * which jobs belong to the page is asked anew, at most once in a while.
  */
 
+import { countsByState } from "../lib/counts.js";
 import { eachFrame, h, icon, replace, setAttribute, setText } from "../lib/dom.js";
 import { count, plural } from "../lib/format.js";
 import { Filters } from "../lib/job_filters.js";
@@ -19,6 +20,8 @@ const REFRESH_SHARE = 8;
 const FAILED_MS = 4_000;
 /** Rows keep their places under a pointer that moved so lately. */
 const POINTED_MS = 5_000;
+/** Counts of all jobs are asked for at most so often. */
+const COUNT_MS = 5_000;
 const TICK_MS = 1_000;
 /** Rows are drawn at most so often: each drawing costs a layout of the page. */
 const DRAW_MS = 200;
@@ -68,9 +71,17 @@ class Jobs {
     /** @type {Set<JobRow>} */
     this.changed = new Set();
     this.request = new AbortController();
+    this.loading = false;
+    /** Whether something came while the page was asked for. */
+    this.stale = false;
     this.refreshTimer = 0;
     this.refreshMs = 0;
     this.pointedAt = -POINTED_MS;
+    this.countedAt = -COUNT_MS;
+    this.countLater = false;
+    /** @type {Map<string, number> | null} */
+    this.counts = null;
+    this.closing = new AbortController();
     this.frame = eachFrame(() => this.drawChanged(), DRAW_MS);
     this.parts = parts({
       chooseAll: () => this.chooseAll(),
@@ -91,6 +102,7 @@ class Jobs {
   close() {
     left = { hash: this.filters.hash(), tokens: this.tokens };
     this.request.abort();
+    this.closing.abort();
     clearTimeout(this.refreshTimer);
     this.frame.close();
     for (const end of this.ends) end();
@@ -111,9 +123,6 @@ class Jobs {
       onKeys({
         j: () => this.move(1),
         k: () => this.move(-1),
-        ArrowDown: () => this.move(1),
-        ArrowUp: () => this.move(-1),
-        Enter: () => this.parts.body.querySelector("a")?.click(),
         x: () => this.chooseFocused(),
         "/": () => this.filters.name.select(),
         "[": () => this.parts.newer.click(),
@@ -143,7 +152,9 @@ class Jobs {
    * @private
    */
   refresh() {
-    if (this.refreshTimer) return;
+    // A request that is on its way is not given up for a newer one, or none would arrive.
+    this.stale = this.loading;
+    if (this.refreshTimer || this.loading) return;
     const wait = Math.max(REFRESH_MS_MIN, this.refreshMs * REFRESH_SHARE);
     this.refreshTimer = window.setTimeout(() => void this.load(true), wait);
   }
@@ -155,22 +166,37 @@ class Jobs {
     this.request.abort();
     this.request = new AbortController();
     const { signal } = this.request;
+    this.loading = true;
+    this.stale = false;
     const begun = performance.now();
     const query = { ...this.filters.query(), page_token: this.tokens.at(-1) };
     try {
       const page = await this.ctx.api.get("/jobs", { query, signal });
       this.refreshMs = performance.now() - begun;
+      this.loading = false;
       this.next = page.next_page_token;
-      this.filters.showCounts(page.counts);
+      void this.count();
       const moved = page.jobs.map((/** @type {any} */ job) => job.id).join() !== [...this.rows.keys()].join();
       if (again && moved && this.pointed && this.rows.size > 0) this.hold(page.jobs);
       else this.show(page.jobs);
       this.drawPager();
     } catch (error) {
       if (signal.aborted) return;
+      this.loading = false;
       this.failed(error, again);
     }
+    if (this.stale) this.refresh();
     setAttribute(this.parts.table, "aria-busy", "false");
+  }
+
+  /** Shows how many jobs there are of each state, now or soon. @private */
+  async count() {
+    this.filters.showCounts(this.counts);
+    this.countLater = performance.now() - this.countedAt < COUNT_MS;
+    if (this.countLater) return;
+    this.countedAt = performance.now();
+    this.counts = await countsByState(this.ctx, this.closing.signal);
+    this.filters.showCounts(this.counts);
   }
 
   /**
@@ -319,6 +345,7 @@ class Jobs {
   tick() {
     if (document.hidden) return;
     if (this.held && !this.pointed) this.release();
+    if (this.countLater) void this.count();
     for (const row of this.rows.values()) row.tick();
   }
 

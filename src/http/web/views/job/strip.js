@@ -206,7 +206,7 @@ export class Strip {
     setAttribute(cell, "data-hue", node ? hue(node) : null);
     const tried = task.failures.length > 0 || task.attempt > 1;
     setAttribute(cell, "data-tried", tried);
-    const where = node ? ` on node ${node}` : "";
+    const where = node ? ` on n${node}` : "";
     const again = tried ? ", tried more than once" : "";
     cell.setAttribute("aria-label", `${taskName(task)}: ${stateWords(task, this.over)}${where}${again}`);
     if (cell.firstChild) setText(cell.firstChild, node ? `n${node}` : "");
