@@ -19,7 +19,7 @@ export class UploadList {
     /** @type {Map<Upload, Row>} */
     this.rows = new Map();
     this.list = h("ul", { class: "uploads-list" });
-    this.total = h("span", { class: "soft num" });
+    this.total = h("span", { class: "soft" });
     const clear = () => {
       for (const item of ctx.uploads.items.filter(({ state }) => state === "done")) ctx.uploads.forget(item);
     };
