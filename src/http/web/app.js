@@ -134,6 +134,7 @@ function follow() {
     learning ||= window.setTimeout(() => void learn(), LEARN_MS);
   });
   live.on("progress", (news) => uploads.hear(news));
+  live.on("reset", () => void uploads.recheck());
   live.on("job", (news) => {
     const upload = uploads.hear(news);
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
