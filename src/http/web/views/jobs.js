@@ -135,6 +135,8 @@ class Jobs {
 
   /** @private */
   narrowed() {
+    // What was typed last may be told of once another view is open.
+    if (this.closing.signal.aborted) return;
     this.tokens = [];
     history.replaceState(null, "", this.filters.hash());
     void this.load();
@@ -144,6 +146,7 @@ class Jobs {
   turn(by) {
     if (by > 0 && this.next) this.tokens.push(this.next);
     else if (by < 0) this.tokens.pop();
+    this.next = null;
     void this.load().then(() => window.scrollTo(0, 0));
   }
 
@@ -161,6 +164,7 @@ class Jobs {
 
   /** @private @param {boolean} [again] whether it is the page that is shown */
   async load(again = false) {
+    if (this.closing.signal.aborted) return;
     clearTimeout(this.refreshTimer);
     this.refreshTimer = 0;
     this.request.abort();
@@ -401,18 +405,22 @@ class Jobs {
   /** Chooses all jobs of all pages that match. @private */
   async chooseMatching() {
     let token = "";
+    const { signal } = this.closing;
     const query = { ...this.filters.query(), page_size: ALL_PAGE_SIZE };
     try {
       do {
-        const page = await this.ctx.api.get("/jobs", { query: { ...query, page_token: token } });
-        for (const job of page.jobs) this.chosen.set(job.id, job);
+        const page = await this.ctx.api.get("/jobs", { query: { ...query, page_token: token }, signal });
+        for (const { id, state } of page.jobs) this.chosen.set(id, { id, state });
         token = page.next_page_token ?? "";
         this.drawBatch();
       } while (token);
     } catch (error) {
-      this.ctx.problem(error);
+      if (!signal.aborted) this.ctx.problem(error);
     }
-    for (const row of this.rows.values()) row.box.checked = this.chosen.has(row.job.id);
+    for (const row of this.rows.values()) {
+      row.box.checked = this.chosen.has(row.job.id);
+      setAttribute(row.element, "data-chosen", row.box.checked);
+    }
   }
 
   /** @private */
