@@ -140,7 +140,7 @@ function follow() {
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
     else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
-  let { node, key } = api;
+  let { node, keysGiven } = api;
   live.onstate(() => {
     if (live.state === "refused" && live.problem?.status === 401) askKey(api, live.problem);
     if (live.state !== "live" || api.node === node) return;
@@ -149,8 +149,8 @@ function follow() {
     notices.say(`${old} did not answer; this page asks ${now} now.`, "info");
   });
   api.onchange(() => {
-    if (api.key === key) return;
-    key = api.key;
+    if (api.keysGiven === keysGiven) return;
+    keysGiven = api.keysGiven;
     live.forget();
     void begin();
     void route();
