@@ -298,6 +298,7 @@ class Jobs {
       };
       replace(this.parts.below, h("div", { class: "empty" }, h("p", null, "No job matches."), h("button", { onclick: clear }, "Show all jobs")));
     } else {
+      const auth = this.ctx.api.key ? '-H "Authorization: Bearer $REELRAFT_KEY" ' : "";
       replace(
         this.parts.below,
         h(
@@ -307,7 +308,7 @@ class Jobs {
           h("h2", null, "No jobs yet"),
           h("p", null, "Drop films anywhere on this page, or a folder of them."),
           h("a", { class: "button primary", href: "#/new" }, "New job"),
-          h("p", { class: "faint" }, "From a shell: ", h("code", null, `curl -T film.mov '${location.origin}/api/v1/transcode?width=1280' -o film.mp4`)),
+          h("p", { class: "faint" }, "From a shell: ", h("code", null, `curl ${auth}-T film.mov '${location.origin}/api/v1/transcode?width=1280' -o film.mp4`)),
         ),
       );
     }
