@@ -9,6 +9,7 @@ globalThis.addEventListener ??= () => undefined;
 globalThis.navigator ??= {};
 globalThis.location = new URL("http://one:8401/");
 const { Api, Problem } = await import("../../src/http/web/lib/api.js");
+const { shortened } = await import("../../src/http/web/lib/dropped.js");
 const { Uploads } = await import("../../src/http/web/lib/uploads.js");
 
 /** What the nodes know: all of them the same. */
@@ -162,6 +163,18 @@ test("a pause keeps what is sent, and a cancelled upload takes its job with it",
   uploads.pause(other);
   await uploads.cancel(other);
   assert.deepEqual([...cluster.jobs.values()].map(({ source_name }) => source_name), ["film"]);
+});
+
+test("a job that is gone is told as such, and names are sent as the cluster takes them", async () => {
+  const uploads = begin();
+  const item = uploads.adopt({ id: "j9", source_name: "film", source_bytes: 100_000 });
+  uploads.goOn(film("film"));
+  await until(() => item.state === "failed");
+  assert.equal(item.problem.kind, "upload-gone");
+  assert.equal(shortened("film.mov"), "film.mov");
+  assert.equal(shortened("a\ud800.mov"), "a\ufffd.mov");
+  const cut = shortened(`${"\u6620".repeat(200)}.mov`);
+  assert.ok(Buffer.byteLength(cut) <= 255 && cut.endsWith("\u6620.mov"), cut);
 });
 
 test("a refusal is told and not repeated", async () => {
