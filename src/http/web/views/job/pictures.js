@@ -4,7 +4,7 @@
  */
 
 import { h, replace, setText } from "../../lib/dom.js";
-import { pause } from "../../lib/api.js";
+import { Problem, pause, refusal } from "../../lib/api.js";
 import { nodeTag, setNodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
@@ -158,21 +158,33 @@ export class Pictures {
     const seconds = this.at(task);
     if (seconds === null) return REST_MS;
     try {
-      const query = { at_ms: Math.round(seconds * 1000), width: WIDTH };
-      const path = `${this.data.path}/picture`;
-      const response = await this.ctx.api.fetch("GET", path, undefined, { signal, query });
-      const url = URL.createObjectURL(await response.blob());
+      const url = await this.ask(Math.round(seconds * 1000), signal);
       if (shown.task && keyOf(shown.task) === keyOf(task)) this.put(shown, task, url);
       else URL.revokeObjectURL(url);
       this.refusals = 0;
       return REST_MS;
     } catch (error) {
       if (signal.aborted) return 0;
-      const busy = /** @type {any} */ (error)?.kind === "too-busy";
-      if (!busy) this.refusals += 1;
-      setText(shown.none, busy ? "the nodes are busy" : "no picture to be had");
-      return busy ? REST_MS : REFUSED_MS;
+      const passing = !(error instanceof Problem) || error.status >= 500 || error.status === 429;
+      if (!passing) this.refusals += 1;
+      setText(shown.none, passing ? "the nodes are busy" : "no picture to be had");
+      return passing ? REST_MS : REFUSED_MS;
     }
+  }
+
+  /**
+   * Asks one node alone: that it is busy is no reason to leave it for another.
+   * @private
+   * @param {number} at_ms
+   * @param {AbortSignal} signal
+   * @returns {Promise<string>} the address of the picture, to be revoked
+   */
+  async ask(at_ms, signal) {
+    const { api } = this.ctx;
+    const url = api.url(`${this.data.path}/picture`, { at_ms, width: WIDTH });
+    const response = await fetch(url, { headers: api.headers(), signal, cache: "no-store", credentials: "omit" });
+    if (!response.ok) throw await refusal(response);
+    return URL.createObjectURL(await response.blob());
   }
 
   /**
