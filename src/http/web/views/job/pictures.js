@@ -4,7 +4,7 @@
  */
 
 import { h, replace, setText } from "../../lib/dom.js";
-import { Problem, pause, refusal } from "../../lib/api.js";
+import { Problem, pause } from "../../lib/api.js";
 import { nodeTag, setNodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
@@ -47,7 +47,7 @@ export class Pictures {
     this.refusals = 0;
     this.visible = false;
     this.watched = new IntersectionObserver((seen) => {
-      this.visible = seen.some((entry) => entry.isIntersecting);
+      this.visible = seen.at(-1)?.isIntersecting ?? false;
     });
     this.watched.observe(this.node);
     for (let at = 0; at < SHOWN_MAX; at++) this.frames.push(frame());
@@ -158,33 +158,24 @@ export class Pictures {
     const seconds = this.at(task);
     if (seconds === null) return REST_MS;
     try {
-      const url = await this.ask(Math.round(seconds * 1000), signal);
+      const query = { at_ms: Math.round(seconds * 1000), width: WIDTH };
+      const path = `${this.data.path}/picture`;
+      // Who is refused here comes again in its turn.
+      const options = { signal, query, repeatable: false };
+      const response = await this.ctx.api.fetch("GET", path, undefined, options);
+      const url = URL.createObjectURL(await response.blob());
       if (shown.task && keyOf(shown.task) === keyOf(task)) this.put(shown, task, url);
       else URL.revokeObjectURL(url);
       this.refusals = 0;
       return REST_MS;
     } catch (error) {
       if (signal.aborted) return 0;
-      const passing = !(error instanceof Problem) || error.status >= 500 || error.status === 429;
+      const status = error instanceof Problem ? error.status : 0;
+      const passing = status === 0 || status >= 500 || status === 429;
       if (!passing) this.refusals += 1;
       setText(shown.none, passing ? "the nodes are busy" : "no picture to be had");
       return passing ? REST_MS : REFUSED_MS;
     }
-  }
-
-  /**
-   * Asks one node alone: that it is busy is no reason to leave it for another.
-   * @private
-   * @param {number} at_ms
-   * @param {AbortSignal} signal
-   * @returns {Promise<string>} the address of the picture, to be revoked
-   */
-  async ask(at_ms, signal) {
-    const { api } = this.ctx;
-    const url = api.url(`${this.data.path}/picture`, { at_ms, width: WIDTH });
-    const response = await fetch(url, { headers: api.headers(), signal, cache: "no-store", credentials: "omit" });
-    if (!response.ok) throw await refusal(response);
-    return URL.createObjectURL(await response.blob());
   }
 
   /**
