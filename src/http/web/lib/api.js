@@ -51,6 +51,8 @@ export class Api {
     this.node = location.origin;
     /** @type {Set<() => void>} */
     this.listeners = new Set();
+    /** How often a key was given: the same one may hold now that was refused before. */
+    this.keysGiven = 0;
     /** @type {string} */
     this.key = keptByTab.get(KEY) ?? kept.get(KEY) ?? "";
   }
@@ -86,6 +88,7 @@ export class Api {
     keptByTab.set(KEY, keep ? null : key || null);
     kept.set(KEY, keep ? key || null : null);
     this.key = key;
+    this.keysGiven += 1;
     this.changed();
   }
 

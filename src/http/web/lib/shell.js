@@ -14,6 +14,8 @@ const NOTICES_MAX = 4;
 /** Uploads tell of their progress much more often than it can be read. */
 const DRAW_MS = 250;
 const THEME = "reelraft.theme";
+/** What a header can carry; a line or a letter without width may have been copied along. */
+const KEY_PATTERN = "\\s*[!-~]*\\s*";
 
 /**
  * Whether something says its kind, cause and hint, as refusals and jobs' problems do.
@@ -146,7 +148,7 @@ export function dialog(title, content, answer) {
  */
 export function askKey(api, problem = null) {
   if (document.querySelector("dialog.key")) return;
-  const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", value: api.key });
+  const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", value: api.key, pattern: KEY_PATTERN, title: "Letters, digits and signs of ASCII" });
   const keep = h("input", { id: "key-keep", type: "checkbox", checked: api.keyKept });
   /** @type {HTMLElement[]} */
   const content = [
@@ -203,8 +205,6 @@ export class Status {
     );
     replace(root, this.pulseText, this.uploadLink, this.connection, this.theme, key);
     const frame = eachFrame(() => this.draw(), DRAW_MS);
-    live.on("progress", () => {
-      });
     live.onstate(frame.ask);
     api.onchange(frame.ask);
     uploads.onchange(frame.ask);

@@ -130,6 +130,15 @@ export class Uploads {
     return item;
   }
 
+  /** Asks what became of films that are sent, after news of them were missed. */
+  async recheck() {
+    for (const { id, state, job } of this.items) {
+      if (state !== "done" || ["succeeded", "failed", "cancelled", "deleted"].includes(job?.state)) continue;
+      const now = await this.api.get(`/jobs/${id}`).catch(() => null);
+      if (now) this.hear({ ...now, job: now.id });
+    }
+  }
+
   /** How all that are not done stand together. */
   summary() {
     const open = this.items.filter((item) => item.state !== "done");

@@ -20,6 +20,8 @@ import { marks } from "./marks.js";
 /** What of the cluster's life stands on a job's timeline. */
 const TIMELINE = new Set(["election", "lost", "back"]);
 const TITLE_CHARS_MAX = 60;
+/** Uploads and the pointer tell of themselves much more often than a film of 900 shards should be drawn. */
+const DRAW_MS = 100;
 /** Clocks that run are drawn anew so often. */
 const TICK_MS = 1_000;
 
@@ -41,7 +43,7 @@ class JobView {
    */
   constructor(root, ctx, id) {
     this.root = root;
-    this.frame = eachFrame(() => this.draw());
+    this.frame = eachFrame(() => this.draw(), DRAW_MS);
     const ask = () => this.frame.ask();
     this.data = new JobData(ctx, id, ask);
     const choose = (/** @type {string | null} */ key, /** @type {How} */ how) => this.choose(key, how);

@@ -63,7 +63,10 @@ class NewJob {
     );
     this.drawCards();
     // What could not be asked for is asked for again once a node answers.
-    this.end = ctx.live.on("start", () => this.form === null && void this.load());
+    this.end = ctx.live.on("start", () => {
+      if (this.form === null) void this.load();
+      else if (this.resolved === null) this.touched();
+    });
     void this.load();
     this.draw();
   }
@@ -272,6 +275,6 @@ class NewJob {
       }
     }
     if (made > 0) this.ctx.notice(`${plural(made, "film")} will be fetched by the cluster`, "good");
-    if (made > 0 && made === items.length) this.ctx.go("#/");
+    if (made > 0 && made === items.length && !this.closed) this.ctx.go("#/");
   }
 }

@@ -67,7 +67,7 @@ export class Head {
   draw() {
     const { job } = this.data;
     if (!job) return;
-    if (this.title.dataset.name !== job.source_name || !this.title.dataset.drawn) {
+    if (this.title.dataset.name !== (job.source_name ?? "") || !this.title.dataset.drawn) {
       replace(this.title, name(job.source_name, "a film without a name"));
       this.title.dataset.name = job.source_name ?? "";
       this.title.dataset.drawn = "yes";
@@ -209,7 +209,9 @@ export class Head {
 
   /** @private @param {string} verb */
   async change(verb) {
-    const job = await this.ctx.api.post(`${this.data.path}/${verb}`, undefined, { repeatable: true });
+    // A second retry would find its job begun, and a second plan undo what is done.
+    const repeatable = verb === "cancel";
+    const job = await this.ctx.api.post(`${this.data.path}/${verb}`, undefined, { repeatable });
     this.data.job = job;
     this.data.refresh();
     this.data.changed();
