@@ -4,7 +4,7 @@
  */
 
 import { h, replace, setText } from "../../lib/dom.js";
-import { pause } from "../../lib/api.js";
+import { Problem, pause } from "../../lib/api.js";
 import { nodeTag, setNodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
@@ -170,10 +170,11 @@ export class Pictures {
       return REST_MS;
     } catch (error) {
       if (signal.aborted) return 0;
-      const busy = /** @type {any} */ (error)?.kind === "too-busy";
-      if (!busy) this.refusals += 1;
-      setText(shown.none, busy ? "the nodes are busy" : "no picture to be had");
-      return busy ? REST_MS : REFUSED_MS;
+      const status = error instanceof Problem ? error.status : 0;
+      const passing = status === 0 || status >= 500 || status === 429;
+      if (!passing) this.refusals += 1;
+      setText(shown.none, passing ? "the nodes are busy" : "no picture to be had");
+      return passing ? REST_MS : REFUSED_MS;
     }
   }
 
