@@ -3,7 +3,7 @@
 import { ago, bytes, count, duration, percent, plural, rate } from "./format.js";
 import { kept } from "./kept.js";
 import { Pulse } from "./pulse.js";
-import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
+import { TEXT_CHARS_MAX, eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
 
 /** @typedef {"info" | "good" | "bad"} Kind */
 
@@ -38,8 +38,8 @@ export function problemBox(error) {
     "div",
     { class: "problem", role: "alert" },
     icon("alert"),
-    h("p", null, known && [h("span", { class: "kind" }, error.kind), " "], visible(cause)),
-    known && error.hint ? h("p", { class: "soft" }, visible(error.hint)) : null,
+    h("p", null, known && [h("span", { class: "kind" }, error.kind), " "], visible(cause, TEXT_CHARS_MAX)),
+    known && error.hint ? h("p", { class: "soft" }, visible(error.hint, TEXT_CHARS_MAX)) : null,
   );
 }
 
@@ -129,7 +129,7 @@ export function dialog(title, content, answer) {
     h(
       "form",
       { method: "dialog", onsubmit: submit },
-      h("h2", { id: "dialog-title" }, title),
+      h("h2", { id: "dialog-title" }, visible(title)),
       h("div", { class: "content" }, content),
       h("div", { class: "row buttons" }, leave, act),
     ),
@@ -194,9 +194,10 @@ export class Status {
     this.uploadText = h("span");
     this.uploadMore = h("span", { class: "more" });
     this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText, this.uploadMore);
-    this.word = h("span", { class: "word" });
+    // Only the word is told, and not each second how old all is.
+    this.word = h("span", { class: "word", role: "status" });
     this.where = h("span", { class: "where soft" });
-    this.connection = h("div", { class: "connection", role: "status" }, h("span", { class: "dot" }), this.word, this.where);
+    this.connection = h("div", { class: "connection" }, h("span", { class: "dot" }), this.word, this.where);
     this.theme = h("button", { class: "plain square", onclick: () => this.turn() });
     const key = h(
       "button",

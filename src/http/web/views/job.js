@@ -159,7 +159,8 @@ class JobView {
     const none = over && data.tasks.length === 0;
     this.chosen.node.hidden = none;
     if (this.attempts) this.attempts.hidden = none;
-    const key = this.hovered ?? this.fixed;
+    // A log that is read stays where the pointer goes over the strip.
+    const key = (this.chosen.reads ? null : this.hovered) ?? this.fixed;
     this.chosen.draw(data.tasks.find((task) => keyOf(task) === key), clock, key === this.fixed);
     this.strip.mark(this.fixed);
     this.pictures.draw(clock);

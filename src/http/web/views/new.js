@@ -109,8 +109,8 @@ class NewJob {
 
   /** @private */
   drawCards() {
-    const cards = presets().map((preset) => {
-      const id = `preset-${preset.id}`;
+    const cards = presets().map((preset, at) => {
+      const id = `preset-${at}`;
       const input = h("input", { type: "radio", name: "preset", id, checked: preset.id === this.presetId, onchange: () => this.choose(preset), "aria-describedby": `${id}-line` });
       const remove = () => {
         drop(preset);

@@ -1,7 +1,7 @@
 /** The head of a job's page: what it is, how far it is, and what can be done with it. */
 
 import { Problem } from "../../lib/api.js";
-import { h, icon, name, replace, setAttribute, setText } from "../../lib/dom.js";
+import { TEXT_CHARS_MAX, h, icon, name, replace, setAttribute, setText, visible } from "../../lib/dom.js";
 import { ago, bytes, count, duration, percent, plural, rate, time } from "../../lib/format.js";
 import { problemBox, stateBadge } from "../../lib/shell.js";
 import { confirm, copyButton } from "../ask.js";
@@ -261,7 +261,7 @@ function asProblem({ kind, cause, hint }) {
  * @param {string} text
  */
 function note(which, title, text) {
-  return h("p", { class: "note" }, icon(which), h("strong", null, title), h("span", { dir: "auto" }, text));
+  return h("p", { class: "note" }, icon(which), h("strong", null, title), h("span", { dir: "auto" }, visible(text, TEXT_CHARS_MAX)));
 }
 
 /**
