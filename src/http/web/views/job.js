@@ -2,11 +2,12 @@
 
 import { eachFrame, h, replace, visible } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
+import { shareDone } from "../lib/jobs.js";
 import { problemBox } from "../lib/shell.js";
 import { filmClock } from "./job/clock.js";
 import { Chosen } from "./job/chosen.js";
 import { JobData, ended, keyOf } from "./job/data.js";
-import { Head, shareOf } from "./job/head.js";
+import { Head } from "./job/head.js";
 import { Metadata } from "./job/metadata.js";
 import { deliveriesPanel, fold, optionsPanel, proofPanel, referencePanel } from "./job/panels.js";
 import { Pictures } from "./job/pictures.js";
@@ -133,7 +134,7 @@ class JobView {
    * @param {boolean} over
    */
   drawTitle(job, over) {
-    const far = over ? job.state : percent(shareOf(job));
+    const far = over ? job.state : percent(shareDone(job));
     const title = `${far} ${visible(job.source_name || "a film").slice(0, TITLE_CHARS_MAX)} · reelraft`;
     if (document.title !== title) document.title = title;
   }

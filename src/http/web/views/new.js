@@ -11,6 +11,7 @@ import { dialog, problemBox } from "../lib/shell.js";
 import { SpecForm } from "../lib/spec_form.js";
 import { StagedList } from "../lib/staged_list.js";
 import { UploadList } from "../lib/upload_list.js";
+import { copyButton } from "./ask.js";
 
 /** Who types or clicks through options is asked about once, after so long. */
 const CHECK_MS = 200;
@@ -227,16 +228,12 @@ class NewJob {
   /** @private */
   resultBox() {
     const { command, nodes } = this.resolved;
-    const copy = async () => {
-      await navigator.clipboard?.writeText(command);
-      this.ctx.notice("The command is copied", "good");
-    };
     return h(
       "div",
       { class: "result" },
       h("span", { class: nodes > 0 ? "soft makers" : "soft makers none" }, icon(nodes > 0 ? "check" : "alert"), nodes > 0 ? `${plural(nodes, "node")} can make it` : "No node can make it now; it would wait for one"),
       h("code", { class: "command grow", title: command }, visible(command)),
-      navigator.clipboard && h("button", { class: "plain small square", "aria-label": "Copy the command", title: "Copy the command", onclick: () => void copy() }, icon("copy")),
+      copyButton(this.ctx, "Copy", () => command, "plain small"),
     );
   }
 
