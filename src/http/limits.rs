@@ -70,5 +70,9 @@ pub const LINGER_BYTES_MAX: u64 = 16 << 20;
 /// is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long a browser keeps what it was told of a node that lets its fellows'
+/// pages in; after a change of `--http-public` it asks again.
+pub const PREFLIGHT_KEPT_S: u32 = 600;
+
 /// What a client is told to wait before it tries again.
 pub const RETRY_AFTER_S: u32 = 1;
