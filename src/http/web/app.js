@@ -25,15 +25,18 @@ import { Uploads } from "./lib/uploads.js";
 /** @typedef {{ close(): void }} View */
 /** @typedef {{ open(root: HTMLElement, ctx: Context, params: Params): View }} Module */
 
-/** @type {{ pattern: RegExp, view: string, title: string, load: () => Promise<any> }[]} */
+/** @type {{ pattern: RegExp, view: string, below?: string, title: string, load: () => Promise<any> }[]} */
 const ROUTES = [
   { pattern: /^\/?$/, view: "jobs", title: "Jobs", load: () => import("./views/jobs.js") },
   { pattern: /^\/new$/, view: "new", title: "New job", load: () => import("./views/new.js") },
-  { pattern: /^\/jobs\/(\w+)$/, view: "job", title: "Job", load: () => import("./views/job.js") },
-  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", title: "Play", load: () => import("./views/play.js") },
+  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", load: () => import("./views/job.js") },
+  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", load: () => import("./views/play.js") },
   { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", load: () => import("./views/cluster.js") },
   { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
 ];
+
+/** After news of the cluster, where browsers find its nodes is asked anew so much later. */
+const LEARN_MS = 5_000;
 
 const main = /** @type {HTMLElement} */ (document.getElementById("main"));
 const api = new Api();
@@ -74,8 +77,9 @@ async function route() {
   const first = turn === 1;
   document.title = `${found.title} · reelraft`;
   for (const link of document.querySelectorAll("nav a")) {
-    const here = /** @type {HTMLElement} */ (link).dataset.view === found.view;
-    if (here) link.setAttribute("aria-current", "page");
+    const { view } = /** @type {HTMLElement} */ (link).dataset;
+    if (view === found.view) link.setAttribute("aria-current", "page");
+    else if (view === found.below) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
   }
   try {
@@ -97,11 +101,24 @@ async function route() {
 /** Follows who leads and which nodes there are, and says what a person should know. */
 function follow() {
   let leader = 0;
+  let learning = 0;
+  const learn = async () => {
+    learning = 0;
+    const cluster = await api.get("/cluster").catch(() => null);
+    if (cluster) api.learn(cluster.nodes);
+  };
   live.on("cluster", ({ leader_id, term }) => {
     if (leader && leader_id && leader_id !== leader) {
       notices.say(`Node ${leader_id} leads now (term ${term}). Work goes on.`, "info");
     }
     leader = leader_id || leader;
+    learning ||= window.setTimeout(() => void learn(), LEARN_MS);
+  });
+  live.on("progress", (news) => uploads.hear(news));
+  live.on("job", (news) => {
+    const upload = uploads.hear(news);
+    if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
+    else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
   let node = api.node;
   let { key } = api;
@@ -127,8 +144,7 @@ function follow() {
 async function begin() {
   live.start();
   try {
-    const cluster = await api.get("/cluster");
-    api.learn(cluster.nodes);
+    api.learn((await api.get("/cluster")).nodes);
     await uploads.restore();
   } catch (error) {
     if (error instanceof Problem && error.status === 401) askKey(api, error);

@@ -17,6 +17,8 @@ const GROUPS = [
   { id: "failed", word: "Failed", states: ["failed"] },
   { id: "cancelled", word: "Cancelled", states: ["cancelled"] },
 ];
+/** An id that was pasted opens its job. */
+const JOB_ID = /^j[0-9a-f]{20}$/;
 const SIZES = [25, 50, 100, 200];
 const SIZE = "50";
 
@@ -74,8 +76,9 @@ export class Filters {
       this.typing = window.setTimeout(() => this.apply(), TYPING_MS);
     };
     const left = (/** @type {KeyboardEvent} */ event) => {
-      if (event.key !== "Escape") return;
       const field = /** @type {HTMLInputElement} */ (event.target);
+      if (event.key === "Enter" && JOB_ID.test(field.value.trim())) location.hash = `#/jobs/${field.value.trim()}`;
+      if (event.key !== "Escape") return;
       if (field.value === "") return field.blur();
       field.value = "";
       this.apply();

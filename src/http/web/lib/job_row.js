@@ -3,7 +3,6 @@
 import { ago, bytes, count, duration, percent, rate, time } from "./format.js";
 import { h, icon, name, replace, setAttribute, setText, visible } from "./dom.js";
 import { ACTIVE, RETRIABLE, WORKING, shareDone, shownState, specWords } from "./jobs.js";
-import { Pace } from "./pace.js";
 import { stateBadge } from "./shell.js";
 
 /**
@@ -24,7 +23,6 @@ export class JobRow {
   constructor(job, acts) {
     this.job = job;
     this.acts = acts;
-    this.pace = new Pace();
     this.drawn = "";
     this.box = h("input", {
       type: "checkbox",
@@ -65,7 +63,6 @@ export class JobRow {
    */
   take(job) {
     this.job = job;
-    this.pace.at(job.frames_done ?? 0);
     this.draw();
   }
 
@@ -76,7 +73,6 @@ export class JobRow {
   patch(news) {
     const { job: _, ...fields } = news;
     Object.assign(this.job, fields);
-    if (news.frames_done !== undefined) this.pace.at(news.frames_done);
   }
 
   /** Shows the job as it is now. */
@@ -142,17 +138,13 @@ export class JobRow {
   /** @private @param {import("./uploads.js").Upload | undefined} upload */
   drawNumbers(upload) {
     const { job } = this;
-    const speed = job.speed ?? this.pace.perSecond();
-    const encodes = job.state === "encoding" && speed > 0;
-    const left = job.frames_total - job.frames_done;
-    const known = encodes && job.frames_total ? left / speed : null;
-    const eta = WORKING.includes(job.state) ? (job.eta_s ?? known) : null;
     if (upload?.state === "sending") {
       setText(this.speed, rate(upload.speed, "bytes"));
       setText(this.eta, duration(upload.etaS));
     } else {
-      setText(this.speed, encodes ? rate(speed, "fps") : "");
-      setText(this.eta, eta === null ? "" : duration(eta));
+      const works = WORKING.includes(job.state);
+      setText(this.speed, works && job.speed ? rate(job.speed, "fps") : "");
+      setText(this.eta, works && typeof job.eta_s === "number" ? duration(job.eta_s) : "");
     }
     this.tick();
     setAttribute(this.age, "title", `made ${time(job.created_unix_ms)}`);
@@ -181,9 +173,10 @@ export class JobRow {
       replace(this.actions, button("pause", `Pause ${called}`, () => uploads.pause(upload)));
     } else if (upload?.file && ["paused", "failed"].includes(upload.state)) {
       replace(this.actions, button("play", `Go on with ${called}`, () => uploads.resume(upload)));
+    } else if (upload) {
+      replace(this.actions, link("folder", `Give the file of ${called} again`, "#/new"));
     } else if (job.state === "succeeded") {
-      const link = { class: "button plain small square", href: `#/jobs/${job.id}/play` };
-      replace(this.actions, h("a", { ...link, title: "Play", "aria-label": `Play ${called}` }, icon("play")));
+      replace(this.actions, link("play", `Play ${called}`, `#/jobs/${job.id}/play`));
     } else if (RETRIABLE.includes(job.state)) {
       replace(this.actions, button("again", `Retry ${called}`, () => this.acts.retry(this)));
     } else {
@@ -210,6 +203,15 @@ function cell(which) {
 /** @param {number} share */
 function percent1(share) {
   return `${(share * 100).toFixed(share < 0.1 ? 1 : 0)} %`;
+}
+
+/**
+ * @param {Parameters<typeof icon>[0]} which
+ * @param {string} label
+ * @param {string} href
+ */
+function link(which, label, href) {
+  return h("a", { class: "button plain small square", href, title: label, "aria-label": label }, icon(which));
 }
 
 /**

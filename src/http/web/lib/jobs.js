@@ -46,13 +46,14 @@ export function specWords(spec) {
           ? `${spec.height}p`
           : null;
   const sound = spec.audio === "none" ? "no sound" : spec.audio === "copy" ? "sound as it is" : spec.audio;
+  const pictures = spec.codec !== "none";
   const words = [
     spec.container,
-    CODECS[spec.codec] ?? spec.codec,
+    pictures && (CODECS[spec.codec] ?? spec.codec),
     size,
     spec.fps && `${spec.fps} fps`,
-    spec.crf !== null && spec.crf !== undefined && spec.codec !== "ffv1" && `crf ${spec.crf}`,
-    spec.preset && (/^\d/.test(spec.preset) ? `preset ${spec.preset}` : spec.preset),
+    pictures && spec.crf !== null && spec.codec !== "ffv1" && `crf ${spec.crf}`,
+    pictures && spec.preset && (/^\d/.test(spec.preset) ? `preset ${spec.preset}` : spec.preset),
     sound,
   ];
   return words.filter(Boolean).join(" · ");

@@ -193,10 +193,7 @@ export class Live {
     const listeners = this.listeners.get(event);
     if (event !== "cluster" && !listeners?.size) return;
     const document = JSON.parse(data);
-    if (event === "cluster") {
-      this.cluster = document;
-      this.api.learn(document.nodes ?? []);
-    }
+    if (event === "cluster") this.cluster = document;
     for (const listener of listeners ?? []) listener(document);
   }
 }

@@ -1,7 +1,7 @@
 /** What stands around every view: connection, theme, key, uploads, notices, help. */
 
-import { Problem } from "./api.js";
 import { ago, bytes, duration, percent, plural, rate } from "./format.js";
+import { Pulse } from "./pulse.js";
 import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
 
 /** @typedef {"info" | "good" | "bad"} Kind */
@@ -12,9 +12,16 @@ const BAD_NOTICE_MS = 20_000;
 const NOTICES_MAX = 4;
 /** Uploads tell of their progress much more often than it can be read. */
 const DRAW_MS = 250;
-/** No frame was encoded for so long: nothing is worked on. */
-const IDLE_MS = 15_000;
 const THEME = "reelraft.theme";
+
+/**
+ * Whether something says its kind, cause and hint, as refusals and jobs' problems do.
+ * @param {any} error
+ * @returns {error is { kind: string, cause: string, hint: string }}
+ */
+function isProblem(error) {
+  return typeof error?.kind === "string" && typeof error.cause === "string";
+}
 
 /**
  * A problem with what caused it and what helps.
@@ -22,7 +29,7 @@ const THEME = "reelraft.theme";
  * @returns {HTMLElement}
  */
 export function problemBox(error) {
-  const known = error instanceof Problem;
+  const known = isProblem(error);
   const cause = known ? error.cause : error instanceof Error ? error.message : String(error);
   return h(
     "div",
@@ -134,7 +141,7 @@ export function dialog(title, content, answer) {
 /**
  * Asks for a key, unless that is done already.
  * @param {import("./api.js").Api} api
- * @param {Problem | null} [problem] why the one that there is is not taken
+ * @param {import("./api.js").Problem | null} [problem] why the one that there is is not taken
  */
 export function askKey(api, problem = null) {
   if (document.querySelector("dialog.key")) return;
@@ -179,6 +186,8 @@ export class Status {
     this.api = api;
     this.live = live;
     this.uploads = uploads;
+    this.pulse = new Pulse(live);
+    this.pulseText = h("span", { class: "pulse soft num", title: "Jobs that are encoded now, and frames a second over all of them" });
     this.uploadText = h("span");
     this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText);
     this.word = h("span", { class: "word" });
@@ -190,12 +199,10 @@ export class Status {
       { class: "plain square", title: "Key", "aria-label": "Key", onclick: () => askKey(api, live.problem) },
       icon("key"),
     );
-    replace(root, this.uploadLink, this.connection, this.theme, key);
-    this.movedAt = performance.now();
+    replace(root, this.pulseText, this.uploadLink, this.connection, this.theme, key);
     const frame = eachFrame(() => this.draw(), DRAW_MS);
     live.on("progress", () => {
-      this.movedAt = performance.now();
-    });
+      });
     live.onstate(frame.ask);
     api.onchange(frame.ask);
     uploads.onchange(frame.ask);
@@ -206,7 +213,9 @@ export class Status {
   /** @private */
   draw() {
     const { state } = this.live;
-    const idle = state === "live" && performance.now() - this.movedAt > IDLE_MS;
+    const { jobs, fps } = this.pulse.now();
+    const idle = state === "live" && jobs === 0;
+    setText(this.pulseText, jobs > 0 ? [plural(jobs, "job"), fps > 0 && rate(fps, "fps")].filter(Boolean).join(" · ") : "");
     setAttribute(document.documentElement, "data-live", state);
     setAttribute(this.connection, "data-state", state);
     setAttribute(this.connection, "data-idle", idle);

@@ -1,9 +1,10 @@
-/** Uploads as a list: how far each is, and what can be done with it. */
+/** Uploads as a list: how far each is, what becomes of it, and what can be done with it. */
 
 import { bytes, duration, percent, plural, rate } from "./format.js";
 import { eachFrame, h, icon, name, replace, setAttribute, setText, visible } from "./dom.js";
 import { picked } from "./dropped.js";
-import { problemBox } from "./shell.js";
+import { shareDone, shownState } from "./jobs.js";
+import { problemBox, stateBadge } from "./shell.js";
 
 /** @typedef {import("./uploads.js").Upload} Upload */
 
@@ -77,20 +78,29 @@ class Row {
 
   draw() {
     const { item } = this;
-    const share = item.bytes > 0 ? item.sent / item.bytes : 0;
+    const sent = item.bytes > 0 ? item.sent / item.bytes : 0;
+    const share = item.state === "done" ? (item.job ? (shareDone(item.job) ?? 0) : 1) : sent;
     this.bar.style.setProperty("--share", share.toFixed(4));
     setAttribute(this.bar, "aria-valuenow", Math.floor(share * 100));
-    setAttribute(this.bar, "data-state", item.state === "done" ? "succeeded" : item.state === "failed" ? "failed" : "uploading");
+    setAttribute(this.bar, "data-state", this.tone());
     setText(this.said, this.words(share));
     setAttribute(this.said, "title", item.trouble || null);
-    const shape = `${item.state} ${item.id} ${item.problem?.cause}`;
+    const shape = `${item.state} ${item.id} ${item.problem?.cause} ${item.job?.state}`;
     if (shape === this.drawn) return;
     this.drawn = shape;
     setAttribute(this.element, "data-upload", item.state);
     const called = name(item.name);
-    replace(this.title, item.id ? h("a", { href: `#/jobs/${item.id}` }, called) : called);
+    const state = item.state === "done" && item.job && stateBadge(shownState(item.job));
+    replace(this.title, item.id ? h("a", { href: `#/jobs/${item.id}` }, called) : called, state);
     this.drawButtons();
     this.drawMore();
+  }
+
+  /** Whose colour the bar has. @private */
+  tone() {
+    const { item } = this;
+    if (item.state === "failed") return "failed";
+    return item.state === "done" && item.job ? item.job.state : "uploading";
   }
 
   /** @private @param {number} share */
@@ -102,12 +112,21 @@ class Row {
         if (item.trouble) return `${percent(share)} of ${size} · tries again`;
         return `${percent(share)} of ${size} · ${rate(item.speed, "bytes")} · ${duration(item.etaS)}`;
       case "done":
-        return `${size} · sent`;
+        return this.jobWords(share);
       case "asleep":
         return `${percent(share)} of ${size} · broken off`;
       default:
         return `${percent(share)} of ${size} · ${item.state}`;
     }
+  }
+
+  /** What became of a film that is sent. @private @param {number} share */
+  jobWords(share) {
+    const { job, bytes: size } = this.item;
+    if (job?.state === "succeeded") return `${bytes(size)} → ${bytes(job.output_bytes)}`;
+    if (!job?.frames_total || job.state !== "encoding") return `${bytes(size)} sent`;
+    const left = typeof job.eta_s === "number" ? ` · ${duration(job.eta_s)}` : "";
+    return `${percent(share)}${job.speed ? ` · ${rate(job.speed, "fps")}` : ""}${left}`;
   }
 
   /** @private */
@@ -123,8 +142,10 @@ class Row {
       this.buttons,
       moves && button("pause", "Pause", () => uploads.pause(item)),
       rests && button("play", "Go on with", () => uploads.resume(item)),
+      item.job?.state === "succeeded" &&
+        h("a", { class: "button plain small square", href: `#/jobs/${item.id}/play`, title: "Play", "aria-label": `Play ${called}` }, icon("play")),
       item.state === "done"
-        ? button("check", "Take from this list", () => uploads.forget(item))
+        ? button("cross", "Take from this list", () => uploads.forget(item))
         : button("cross", "Cancel", () => void uploads.cancel(item).catch(ctx.problem)),
     );
   }
@@ -132,8 +153,9 @@ class Row {
   /** @private */
   drawMore() {
     const { item, ctx } = this;
-    if (item.problem) {
-      replace(this.more, problemBox(item.problem));
+    const problem = item.problem ?? (item.state === "done" ? item.job?.problem : null);
+    if (problem) {
+      replace(this.more, problemBox(problem));
     } else if (item.state === "asleep" && item.handle) {
       const go = () => void ctx.uploads.wakeByHandle(item).catch(ctx.problem);
       replace(this.more, h("button", { class: "small", onclick: go }, "Go on"), h("span", { class: "soft" }, "The browser asks whether it may read the file again."));

@@ -53,6 +53,8 @@ export class Upload {
     this.file = null;
     /** @type {any} */
     this.handle = null;
+    /** What events have said of its job since it was sent. @type {any} */
+    this.job = null;
     /** @type {AbortController | null} */
     this.running = null;
     /** @type {() => void} */
@@ -112,6 +114,20 @@ export class Uploads {
   /** @param {string} id of a job @returns {Upload | undefined} */
   of(id) {
     return this.items.find((item) => item.id === id && item.state !== "done");
+  }
+
+  /**
+   * Takes in what an event says of a job.
+   * @param {{ job: string }} news
+   * @returns {Upload | undefined} the upload that the job came of
+   */
+  hear(news) {
+    const item = this.items.find(({ id }) => id === news.job);
+    if (!item) return undefined;
+    const { job: _, ...fields } = news;
+    item.job = { ...item.job, ...fields };
+    this.changed();
+    return item;
   }
 
   /** How all that are not done stand together. */
@@ -310,8 +326,8 @@ export class Uploads {
     try {
       if (!item.id) await this.create(item, signal);
       await this.send(item, signal);
+      // The file stays at hand, to be seen beside what becomes of it.
       item.state = "done";
-      item.file = null;
       item.unlock();
       void this.remembered.remove(item.key);
     } catch (error) {

@@ -286,7 +286,10 @@ export class JobData {
     const seen = this.seen.get(keyOf(task));
     const timed = former.map((it) => ({
       ...it,
-      started_unix_ms: it.started_unix_ms ?? seen?.get(it.attempt)?.started_unix_ms ?? null,
+      started_unix_ms:
+        it.started_unix_ms ??
+        seen?.get(it.attempt)?.started_unix_ms ??
+        (it.attempt === task.attempt ? task.started_unix_ms : null),
       ended_unix_ms: it.ended_unix_ms ?? seen?.get(it.attempt)?.ended_unix_ms ?? null,
     }));
     if (task.state === "pending" || !task.node) return timed;

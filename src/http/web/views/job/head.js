@@ -271,6 +271,7 @@ function shareOf(job) {
 function doneWords(job) {
   if (job.state === "uploading") return job.source_url ? "the source is being fetched" : "the source is on its way";
   if (job.state === "analyzing") return "looking for where the film can be cut";
+  if (job.shards_total === 0 && ended(job) && job.state !== "succeeded") return "";
   if (job.shards_total === 0) return job.frames_total > 0 ? `${count(job.frames_total)} frames` : "no picture to encode";
   const running = ended(job) || !job.shards_running ? "" : `, ${count(job.shards_running)} running`;
   const frames = `${count(job.frames_done)} of ${count(job.frames_total)} frames`;

@@ -7,7 +7,7 @@
  */
 
 import { h, icon, replace, setAttribute, setText, svg } from "../../lib/dom.js";
-import { duration, time } from "../../lib/format.js";
+import { duration, plural, time } from "../../lib/format.js";
 import { nodeTag } from "../nodes.js";
 import { keyOf } from "./data.js";
 import { outcomeLook, taskName, took } from "./words.js";
@@ -59,13 +59,14 @@ export class Timeline {
     const scroll = { class: "time-scroll", tabindex: "0", role: "region", "aria-label": "Attempts over time" };
     this.scroll = h("div", scroll, this.inner);
     this.seen = h("ul", { class: "seen" });
+    this.words = h("p", { class: "soft", hidden: true });
     this.buttons = h(
       "div",
       { class: "row" },
       this.button("−", "Show more time", 0.5),
       this.button("+", "Show less time", 2),
     );
-    this.node = h("div", { class: "timeline" }, h("div", { class: "lanes" }, this.labels, this.scroll), this.seen);
+    this.node = h("div", { class: "timeline" }, h("div", { class: "lanes" }, this.labels, this.scroll), this.seen, this.words);
     this.listen();
   }
 
@@ -128,6 +129,8 @@ export class Timeline {
     const lanes = this.lanes(data, end, nodes);
     this.drawBars(lanes, end);
     this.drawAxis();
+    this.words.hidden = this.untimed === 0;
+    setText(this.words, `Not drawn: ${plural(this.untimed, "attempt")} of which no time is known.`);
     this.drawMarks(marks.filter((mark) => mark.at_ms >= this.begin && mark.at_ms <= end + 2_000));
   }
 
@@ -165,7 +168,8 @@ export class Timeline {
           continue;
         }
         const from = attempt.started_unix_ms - this.begin;
-        const to = Math.max(from, (attempt.ended_unix_ms ?? end) - this.begin);
+        const open = attempt.outcome === "running" ? end : attempt.started_unix_ms;
+        const to = Math.max(from, (attempt.ended_unix_ms ?? open) - this.begin);
         const bars = byNode.get(attempt.node) ?? [];
         byNode.set(attempt.node, bars);
         bars.push({ task, attempt, from, to, level: 0 });
@@ -245,7 +249,7 @@ export class Timeline {
     setAttribute(element, "width", Math.max(1, Math.round(bar.to - bar.from)));
     setAttribute(element, "data-look", look);
     setAttribute(element, "data-kind", task.kind);
-    const ran = look === "running" ? "" : ` in ${took(bar.to - bar.from)}`;
+    const ran = look === "running" || bar.to === bar.from ? "" : `, ${took(bar.to - bar.from)}`;
     const number = attempt.attempt > 1 ? `, attempt ${attempt.attempt}` : "";
     const text = `${taskName(task)} on n${attempt.node}${number}: ${words}${ran}`;
     if (element.firstChild) setText(element.firstChild, text);

@@ -21,22 +21,28 @@ export function taskName(task) {
   }
 }
 
-/** Outcomes by which a node gave a task back, through no fault of the work. */
-const GIVEN_BACK = new Set(["stopped", "out-of-reach"]);
-const OF_NODE = new Set(["node-fault", "node-lost"]);
+/** @typedef {{ look: "done" | "running" | "failed" | "lost" | "back", icon: "check" | "clock" | "cross" | "bolt" | "again", words: string }} Look */
+
+/** @type {Record<string, Look>} */
+const OUTCOMES = {
+  done: { look: "done", icon: "check", words: "done" },
+  running: { look: "running", icon: "clock", words: "running" },
+  work: { look: "failed", icon: "cross", words: "failed" },
+  final: { look: "failed", icon: "cross", words: "failed, as it would again" },
+  "plan-mismatch": { look: "failed", icon: "cross", words: "did not fit the plan" },
+  "node-fault": { look: "lost", icon: "bolt", words: "its node had a fault" },
+  "node-lost": { look: "lost", icon: "bolt", words: "its node was lost" },
+  stopped: { look: "back", icon: "again", words: "stopped" },
+  "out-of-reach": { look: "back", icon: "again", words: "could not reach its bytes" },
+};
 
 /**
  * How an attempt's outcome is drawn.
  * @param {string} outcome
- * @returns {{ look: "done" | "running" | "failed" | "lost" | "back", icon: "check" | "clock" | "cross" | "bolt" | "again", words: string }}
+ * @returns {Look}
  */
 export function outcomeLook(outcome) {
-  if (outcome === "done") return { look: "done", icon: "check", words: "done" };
-  if (outcome === "running") return { look: "running", icon: "clock", words: "running" };
-  const words = outcome.replace(/[-_]/g, " ");
-  if (OF_NODE.has(outcome)) return { look: "lost", icon: "bolt", words };
-  if (GIVEN_BACK.has(outcome)) return { look: "back", icon: "again", words };
-  return { look: "failed", icon: "cross", words: words.startsWith("fail") ? words : `failed: ${words}` };
+  return OUTCOMES[outcome] ?? { look: "failed", icon: "cross", words: outcome };
 }
 
 /**
