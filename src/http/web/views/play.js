@@ -155,6 +155,7 @@ class PlayView {
     else if (job.state === "encoding" || job.state === "assembling") this.playParts(clock);
     else if (this.how === "") this.stage.say(this.nothingYet());
     this.parts?.draw(clock);
+    this.sayNote();
     this.controls.draw(this.made(clock));
     this.drawHole(clock);
   }
@@ -202,7 +203,8 @@ class PlayView {
     const source = compared
       ? "The source is your own file. It stays in this browser."
       : "To compare, choose the source's file or drop it here. The cluster does not keep sources of finished jobs; the file stays in this browser.";
-    const parts = this.how === "parts" ? " Only finished parts can be played while the job runs, and there is no live stream yet." : "";
+    const mute = this.parts?.soundRefused ? " Its sound is of a kind that plays once the whole file is there." : "";
+    const parts = this.how === "parts" ? ` Only finished parts can be played while the job runs, and there is no live stream yet.${mute}` : "";
     setText(this.note, source + parts);
   }
 

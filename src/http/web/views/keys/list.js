@@ -10,9 +10,9 @@ const DAY_S = 86_400;
 const HEADS = ["Name", "Tenant", "Scope", "Made", "Ends", "Id", ""];
 /** @type {[string, string][]} */
 const SCOPES = [
-  ["read", "read: look at jobs and fetch outputs"],
-  ["submit", "submit: also make, change and delete jobs"],
-  ["admin", "admin: also keys and webhooks of its tenant"],
+  ["read", "read: see jobs and outputs"],
+  ["submit", "submit: also make jobs"],
+  ["admin", "admin: also make keys"],
 ];
 /** @type {[string, number][]} */
 const LIVES = [

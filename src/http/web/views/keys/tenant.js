@@ -26,6 +26,8 @@ export class TenantPanels {
     this.ctx = ctx;
     this.signal = signal;
     this.tenant = "default";
+    /** Whether the tenant is more than a guess. */
+    this.chosen = false;
     this.quota = h("div", { class: "quota" });
     this.hook = h("div", { class: "stack" });
     this.names = h("datalist", { id: "known-tenants" });
@@ -51,15 +53,31 @@ export class TenantPanels {
     replace(this.names, [...new Set(["default", ...names])].map((known) => h("option", { value: known })));
     // A tenant's own key sees its own tenant alone.
     if (names.length === 1 && !names.includes(this.tenant)) {
+      this.chosen = true;
       this.tenant = names[0];
       this.input.value = this.tenant;
       void this.load();
     }
   }
 
+  /**
+   * Finds the tenant of a key that may see no other.
+   * @private
+   * @returns {Promise<boolean>}
+   */
+  async findOwn() {
+    this.chosen = true;
+    const options = { signal: this.signal, query: { page_size: 1 } };
+    const { jobs } = await this.ctx.api.get("/jobs", options).catch(() => ({ jobs: [] }));
+    const own = jobs[0]?.tenant;
+    if (own) this.know([own]);
+    return own !== undefined;
+  }
+
   /** @private @param {Event} event */
   choose(event) {
     event.preventDefault();
+    this.chosen = true;
     this.tenant = this.input.value.trim();
     void this.load();
   }
@@ -78,6 +96,8 @@ export class TenantPanels {
     try {
       this.drawQuota(await this.ctx.api.get(this.path, { signal: this.signal }));
     } catch (error) {
+      const refused = /** @type {any} */ (error)?.status === 403;
+      if (refused && !this.chosen && (await this.findOwn())) return;
       if (!this.signal.aborted) replace(this.quota, problemBox(error));
     }
   }
