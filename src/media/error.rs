@@ -70,6 +70,9 @@ pub enum MediaError {
     /// A stream in a codec that this build of ffmpeg can't decode.
     #[error("the {what} is {}, which this ffmpeg can't decode", codec_name(codec))]
     Undecodable { what: &'static str, codec: String },
+    /// A file that can't be read by a build that lacks formats.
+    #[error("this ffmpeg can't read the file, and has no demuxer for {demuxers}")]
+    DemuxerMissing { demuxers: String },
     /// The picture has no colors but those that Dolby Vision gives it.
     #[error(
         "the picture is Dolby Vision profile {profile}, whose colors no other decoder can make"
@@ -185,7 +188,7 @@ impl MediaError {
             Self::NoVideo { .. } => "no-video",
             Self::NoSuchVideoTrack { .. } => "no-video-track",
             Self::NoSuchProgram { .. } => "no-program",
-            Self::Undecodable { .. } => Problem::DECODER_MISSING,
+            Self::Undecodable { .. } | Self::DemuxerMissing { .. } => Problem::DECODER_MISSING,
             Self::DolbyVisionAlone { .. } => "dolby-vision",
             Self::NoFrames { .. } => "no-frames",
             Self::OverLimit { .. } => "over-limit",
@@ -229,6 +232,7 @@ impl MediaError {
             | Self::BadRecord { .. }
             // Nodes of another build may have it.
             | Self::EncoderMissing { .. }
+            | Self::DemuxerMissing { .. }
             | Self::Undecodable { .. } => Class::NodeFault,
             Self::EmptySource
             | Self::Unreadable { .. }
@@ -268,7 +272,9 @@ impl MediaError {
     /// try may go well.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
-            Self::EncoderMissing { .. } | Self::Undecodable { .. } => false,
+            Self::EncoderMissing { .. }
+            | Self::DemuxerMissing { .. }
+            | Self::Undecodable { .. } => false,
             // On a machine without memory to spare much comes half.
             Self::Stalled { .. } | Self::ToolCrashed { .. } | Self::BadOutput { .. } => true,
             other => other.class() == Class::NodeFault,
@@ -302,6 +308,7 @@ impl MediaError {
             Self::NoSuchVideoTrack { .. } => "choose another --video-track, or leave it out",
             Self::NoSuchProgram { .. } => "choose another --program, or leave it out",
             Self::Undecodable { codec, .. } => decoder_hint(codec),
+            Self::DemuxerMissing { .. } => DEMUXER_HINT,
             Self::DolbyVisionAlone { .. } => {
                 "give --ignore-dolby-vision to take it with wrong colors, or submit it converted, or with a layer for other players (profile 8)"
             }
@@ -422,6 +429,8 @@ fn rare(codec: &str) -> Option<&'static (&'static [&'static str], &'static str, 
 pub(crate) fn codec_name(codec: &str) -> &str {
     rare(codec).map_or(codec, |(_, name, _)| name)
 }
+
+const DEMUXER_HINT: &str = "check that it is a whole video file, or install an ffmpeg that reads all formats on the nodes; `ffmpeg -demuxers` lists what it has";
 
 fn decoder_hint(codec: &str) -> &'static str {
     rare(codec).map_or(

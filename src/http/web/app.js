@@ -8,6 +8,7 @@ import { Live } from "./lib/live.js";
 import { Notices, Status, askKey, dialog, problemBox } from "./lib/shell.js";
 import { Staging } from "./lib/staging.js";
 import { Uploads } from "./lib/uploads.js";
+import { marks } from "./views/marks.js";
 
 /**
  * What a view is given.
@@ -120,23 +121,20 @@ function follow() {
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
     else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
-  let node = api.node;
-  let { key } = api;
-  api.onchange(() => {
-    if (api.node !== node) {
-      const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
-      node = api.node;
-      notices.say(`${old} does not answer; this page asks ${now} now.`, "info");
-    }
-    if (api.key !== key) {
-      key = api.key;
-      live.forget();
-      void begin();
-      void route();
-    }
-  });
+  let { node, key } = api;
   live.onstate(() => {
     if (live.state === "refused" && live.problem?.status === 401) askKey(api, live.problem);
+    if (live.state !== "live" || api.node === node) return;
+    const [old, now] = [node, api.node].map((origin) => new URL(origin).host);
+    node = api.node;
+    notices.say(`${old} did not answer; this page asks ${now} now.`, "info");
+  });
+  api.onchange(() => {
+    if (api.key === key) return;
+    key = api.key;
+    live.forget();
+    void begin();
+    void route();
   });
 }
 
@@ -206,6 +204,7 @@ onKeys({ n: () => context.go("#/new"), "?": help });
 takeDrops();
 takePastes();
 follow();
+marks.watch(live);
 window.addEventListener("hashchange", () => void route());
 void begin();
 void route();

@@ -12,6 +12,7 @@ use crate::{
         times::{Ratio, parse_microseconds},
     },
     ffmpeg::{
+        abilities,
         context::Context,
         listeners::TextListener,
         process::{Exit, LineEffect, Listener},
@@ -117,6 +118,15 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaEr
                     codec: "webp_anim".into(),
                 },
                 false => MediaError::NoVideo { found },
+            })
+        }
+        Err(MediaError::Unreadable { detail }) => {
+            let missing = abilities::missing_demuxers(context).await?;
+            Err(match missing.is_empty() {
+                true => MediaError::Unreadable { detail },
+                false => MediaError::DemuxerMissing {
+                    demuxers: missing.join(", "),
+                },
             })
         }
         Err(error) => Err(error),

@@ -9,7 +9,7 @@ use reelraft_model::spec::Container;
 use crate::{
     error::MediaError,
     facts::{containers::muxer_of, text::strings},
-    ffmpeg::{context::Context, listeners::TextListener},
+    ffmpeg::{context::Context, input::DEMUXERS, listeners::TextListener},
 };
 
 /// The names of the encoders that a build has.
@@ -87,6 +87,33 @@ pub(crate) fn missing_muxers(list: &str) -> impl Iterator<Item = Container> {
     Container::all().filter(move |own| !has(muxer_of(*own)))
 }
 
+/// The formats that a build can't read, of those that each version has. Lines are
+/// such as ` D  mov,mp4,m4a,3gp,3g2,mj2 QuickTime / MOV`.
+pub(crate) async fn missing_demuxers(
+    context: &Context<'_>,
+) -> Result<Vec<&'static str>, MediaError> {
+    let mut text = TextListener::default();
+    let arguments = strings(&["-hide_banner", "-v", "error", "-demuxers"]);
+    let exit = context.ffprobe(&arguments, &mut text).await?;
+    text.diagnostics.check_exit("ffprobe", exit)?;
+    Ok(unlisted(&text.out))
+}
+
+fn unlisted(list: &str) -> Vec<&'static str> {
+    let listed: BTreeSet<&str> = list
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(1))
+        .flat_map(|names| names.split(','))
+        .collect();
+    let missing = DEMUXERS.iter().copied();
+    missing
+        .filter(|name| *name != NEW_DEMUXER && !listed.contains(name))
+        .collect()
+}
+
+/// Came with 9. What needs it is found out by another way.
+const NEW_DEMUXER: &str = "webp_anim";
+
 /// Parses lines such as ` V....D libx264   libx264 H.264 …`. The legend above
 /// them has an equals sign for a name.
 fn listed(text: &str) -> BTreeSet<String> {
@@ -124,6 +151,21 @@ mod tests {
             missing_muxers(&fewer).collect::<Vec<_>>(),
             [Container::Webm]
         );
+    }
+
+    #[test]
+    fn demuxers_that_are_not_listed_are_named() {
+        let known = DEMUXERS.iter().filter(|name| **name != NEW_DEMUXER);
+        let list: String = known
+            .map(|name| match *name {
+                "mov" => " D  mov,mp4,m4a,3gp,3g2,mj2 QuickTime / MOV\n".into(),
+                "matroska" => " D  matroska,webm   Matroska / WebM\n".into(),
+                name => format!(" D d {name}   words\n"),
+            })
+            .collect();
+        assert!(unlisted(&list).is_empty(), "{:?}", unlisted(&list));
+        let fewer = list.replace(" avi ", " other ").replace("matroska,", "");
+        assert_eq!(unlisted(&fewer), ["matroska", "avi"]);
     }
 
     #[test]

@@ -10,6 +10,8 @@ use crate::error::MediaError;
 pub(crate) enum Inability {
     /// It lacks this encoder.
     Encoder(String),
+    /// It lacks the demuxer of a format that ffprobe knows.
+    Demuxer(String),
     /// It lacks or refuses an option, a filter or a format: what it said.
     Refused(String),
 }
@@ -18,6 +20,7 @@ impl Inability {
     pub fn of_tool(self, tool: &str) -> MediaError {
         match self {
             Inability::Encoder(encoder) => MediaError::EncoderMissing { encoder },
+            Inability::Demuxer(demuxers) => MediaError::DemuxerMissing { demuxers },
             Inability::Refused(detail) => MediaError::WrongBuild {
                 tool: tool.to_string(),
                 detail,
@@ -28,6 +31,9 @@ impl Inability {
 
 /// An encoder that the build lacks; its name follows in quotes.
 const NO_ENCODER: &str = "Unknown encoder '";
+
+/// A demuxer that the build lacks; its name follows in quotes.
+const NO_DEMUXER: &str = "Unknown input format: '";
 
 /// An option, filter or format that the build lacks or refuses.
 const REFUSED: [&str; 10] = [
@@ -46,9 +52,15 @@ const REFUSED: [&str; 10] = [
 /// What the build is unable to do, if that is what an error says; `message` is
 /// the same as it is shown to people.
 pub(crate) fn inability(text: &str, message: impl FnOnce() -> String) -> Option<Inability> {
-    if let Some((_, name)) = text.split_once(NO_ENCODER) {
-        let encoder = name.split('\'').next().unwrap_or(name);
-        return Some(Inability::Encoder(encoder.to_string()));
+    let quoted = |words: &str| {
+        let (_, name) = text.split_once(words)?;
+        Some(name.split('\'').next().unwrap_or(name).to_string())
+    };
+    if let Some(encoder) = quoted(NO_ENCODER) {
+        return Some(Inability::Encoder(encoder));
+    }
+    if let Some(demuxer) = quoted(NO_DEMUXER) {
+        return Some(Inability::Demuxer(demuxer));
     }
     let refused = REFUSED.iter().any(|words| text.contains(words));
     refused.then(|| Inability::Refused(message()))
@@ -77,6 +89,10 @@ mod tests {
                 "[vost#0:0 @ 0x5580] [fatal] Unknown encoder 'libsvtav1'",
                 "encoder-missing",
             ),
+            (
+                "[in#0 @ 0x5580] [fatal] Unknown input format: 'mov'",
+                "no-decoder",
+            ),
             ("[fatal] Invalid time base: -1", "wrong-build"),
             ("[fatal] Unrecognized option 'fps_mode:v'.", "wrong-build"),
             (
@@ -93,8 +109,8 @@ mod tests {
             assert_eq!(error.kind(), kind, "{line}");
             // It would be the same on every node of the build.
             let class = match kind {
-                "encoder-missing" => Class::NodeFault,
-                _ => Class::Final,
+                "wrong-build" => Class::Final,
+                _ => Class::NodeFault,
             };
             assert_eq!(error.class(), class, "{line}");
             assert!(!error.hint().contains("damaged"), "{line}");

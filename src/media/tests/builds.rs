@@ -186,3 +186,39 @@ fn a_build_that_refuses_an_option_is_told_from_a_damaged_source() {
     assert_eq!(error.kind(), "wrong-build", "{error}");
     assert!(!error.hint().contains("damaged"), "{}", error.hint());
 }
+
+/// An ffmpeg that lacks a format takes a film in it for damaged; another build
+/// has it.
+#[test]
+fn a_format_that_a_build_lacks_is_named() {
+    let world = World::new();
+    let clip = world.made("h264.mp4");
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ffprobe");
+    let own = world.tools.ffprobe.display();
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *-demuxers*) {own} \"$@\" | grep -v mov,;; *) echo \"[error] Invalid data found when processing input\" >&2; exit 1;; esac\n"
+    );
+    std::fs::write(&path, script).unwrap();
+    std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
+    let poor = World::with(Tools {
+        ffprobe: path,
+        ..world.tools.clone()
+    });
+    let refused = poor.try_job(&clip, &lossless()).err().unwrap();
+    assert_eq!(
+        (refused.kind(), refused.class()),
+        ("no-decoder", Class::NodeFault)
+    );
+    assert!(
+        refused.to_string().contains("no demuxer for mov"),
+        "{refused}"
+    );
+    // By one that has them all a file is refused for good.
+    let noise = world.written("noise.mp4", b"no film at all");
+    let refused = world.try_job(&noise, &lossless()).err().unwrap();
+    assert_eq!(
+        (refused.kind(), refused.class()),
+        ("unreadable-source", Class::Final)
+    );
+}

@@ -3,6 +3,8 @@
  * Any node answers anything, so where one fails the next is asked.
  */
 
+import { kept, keptByTab } from "./kept.js";
+
 /** A refusal, or that nothing answered (status 0). */
 export class Problem extends Error {
   /**
@@ -48,7 +50,7 @@ export class Api {
     /** @type {Set<() => void>} */
     this.listeners = new Set();
     /** @type {string} */
-    this.key = sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY) ?? "";
+    this.key = keptByTab.get(KEY) ?? kept.get(KEY) ?? "";
   }
 
   /**
@@ -71,7 +73,7 @@ export class Api {
    * @returns {boolean}
    */
   get keyKept() {
-    return localStorage.getItem(KEY) !== null;
+    return kept.get(KEY) !== null;
   }
 
   /**
@@ -79,9 +81,8 @@ export class Api {
    * @param {boolean} keep beyond this tab
    */
   setKey(key, keep) {
-    sessionStorage.removeItem(KEY);
-    localStorage.removeItem(KEY);
-    if (key) (keep ? localStorage : sessionStorage).setItem(KEY, key);
+    keptByTab.set(KEY, keep ? null : key || null);
+    kept.set(KEY, keep ? key || null : null);
     this.key = key;
     this.changed();
   }

@@ -37,7 +37,6 @@ export class Filters {
     this.chips = GROUPS.map((group) => this.chip(group));
     this.name = this.field("search", "Name", query.get("name") ?? "", "Search names   /");
     this.tenant = this.field("text", "Tenant", query.get("tenant") ?? "", "Any tenant");
-    this.tenant.setAttribute("list", "tenants");
     this.tenant.hidden = !withTenant;
     this.size = h(
       "select",

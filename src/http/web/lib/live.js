@@ -145,6 +145,8 @@ export class Live {
   async follow(node, ended) {
     const silence = new AbortController();
     const signal = AbortSignal.any([ended, silence.signal]);
+    // A node that was left as it did not answer is not waited for here either.
+    const left = this.api.onchange(() => this.api.node !== node && silence.abort());
     let heard = performance.now();
     const watch = setInterval(() => {
       const silent = performance.now() - heard;
@@ -172,6 +174,7 @@ export class Live {
       return null;
     } finally {
       clearInterval(watch);
+      left();
       silence.abort();
     }
   }

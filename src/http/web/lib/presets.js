@@ -3,6 +3,8 @@
  * cluster's default; a person's own stand beside them, kept by the browser.
  */
 
+import { kept, keptList } from "./kept.js";
+
 /** @typedef {{ id: string, word: string, line: string, spec: Record<string, any>, own?: boolean }} Preset */
 
 const OWN = "reelraft.presets";
@@ -67,12 +69,7 @@ const BUILT_IN = [
 
 /** @returns {Preset[]} */
 function readOwn() {
-  try {
-    const own = JSON.parse(localStorage.getItem(OWN) ?? "[]");
-    return own.map((/** @type {Preset} */ preset) => ({ ...preset, own: true }));
-  } catch {
-    return [];
-  }
+  return keptList(OWN).map((preset) => ({ ...preset, own: true }));
 }
 
 /** All presets, a person's own first. */
@@ -90,11 +87,11 @@ export function presets() {
 export function keep(word, line, spec) {
   const preset = { id: `own-${word}`, word, line, spec };
   const others = readOwn().filter(({ id }) => id !== preset.id);
-  localStorage.setItem(OWN, JSON.stringify([preset, ...others]));
+  kept.set(OWN, JSON.stringify([preset, ...others]));
   return { ...preset, own: true };
 }
 
 /** @param {Preset} preset */
 export function drop(preset) {
-  localStorage.setItem(OWN, JSON.stringify(readOwn().filter(({ id }) => id !== preset.id)));
+  kept.set(OWN, JSON.stringify(readOwn().filter(({ id }) => id !== preset.id)));
 }

@@ -4,6 +4,8 @@
  * tabs which of them run.
  */
 
+import { kept, keptList } from "./kept.js";
+
 const UPLOADS = "reelraft.uploads";
 const DATABASE = "reelraft";
 const HANDLES = "handles";
@@ -22,37 +24,49 @@ const KEPT_MS = 7 * 24 * 3_600_000;
  * @property {any} [handle]
  */
 
+/** A thousand films that are dropped at once are written down once. */
+const WRITE_MS = 200;
+
 /** Uploads that were begun and are not done. */
 export class Remembered {
-  /** @returns {Record[]} */
-  read() {
-    try {
-      const records = JSON.parse(localStorage.getItem(UPLOADS) ?? "[]");
-      return records.filter((/** @type {Record} */ record) => Date.now() - record.keptMs < KEPT_MS);
-    } catch {
-      return [];
-    }
+  constructor() {
+    /** What is to be written, by key; null takes it out. @type {Map<string, Record | null>} */
+    this.changes = new Map();
+    this.timer = 0;
+    window.addEventListener("pagehide", () => this.write());
   }
 
-  /** @private @param {Record[]} records */
-  write(records) {
-    try {
-      localStorage.setItem(UPLOADS, JSON.stringify(records));
-    } catch {
-      // A full or forbidden storage costs only the memory beyond a reload.
-    }
+  /** @returns {Record[]} */
+  read() {
+    return keptList(UPLOADS).filter(({ keptMs }) => Date.now() - keptMs < KEPT_MS);
+  }
+
+  /** @private @param {string} key @param {Record | null} record */
+  change(key, record) {
+    this.changes.set(key, record);
+    this.timer ||= window.setTimeout(() => this.write(), WRITE_MS);
+  }
+
+  /** Writes the changes into what other tabs may have written meanwhile. @private */
+  write() {
+    clearTimeout(this.timer);
+    this.timer = 0;
+    if (this.changes.size === 0) return;
+    const others = this.read().filter(({ key }) => !this.changes.has(key));
+    const ours = [...this.changes.values()].filter((record) => record !== null);
+    this.changes.clear();
+    kept.set(UPLOADS, JSON.stringify([...others, ...ours]));
   }
 
   /** @param {import("./uploads.js").Upload} item */
   async add({ key, id, name, bytes, modifiedMs, wish, handle }) {
-    const others = this.read().filter((record) => record.key !== key);
-    this.write([...others, { key, id, name, bytes, modifiedMs, wish, keptMs: Date.now() }]);
+    this.change(key, { key, id, name, bytes, modifiedMs, wish, keptMs: Date.now() });
     if (handle) await inStore("readwrite", (store) => store.put(handle, key));
   }
 
   /** @param {string} key */
   async remove(key) {
-    this.write(this.read().filter((record) => record.key !== key));
+    this.change(key, null);
     await inStore("readwrite", (store) => store.delete(key));
   }
 

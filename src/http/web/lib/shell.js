@@ -1,6 +1,7 @@
 /** What stands around every view: connection, theme, key, uploads, notices, help. */
 
 import { ago, bytes, duration, percent, plural, rate } from "./format.js";
+import { kept } from "./kept.js";
 import { Pulse } from "./pulse.js";
 import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
 
@@ -246,10 +247,10 @@ export class Status {
     const next = dataset.theme === undefined ? "light" : dataset.theme === "light" ? "dark" : undefined;
     if (next) {
       dataset.theme = next;
-      localStorage.setItem(THEME, next);
+      kept.set(THEME, next);
     } else {
       delete dataset.theme;
-      localStorage.removeItem(THEME);
+      kept.set(THEME, null);
     }
     this.draw();
   }

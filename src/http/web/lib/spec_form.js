@@ -143,7 +143,7 @@ class Field {
   resolve(value) {
     const { input, schema } = this;
     const none = value === null || value === "" || value?.length === 0;
-    const said = value === undefined ? (schema.default ?? "") : none ? "as the source has it" : value;
+    const said = value === undefined ? (schema.default ?? "") : none ? "as in the source" : value;
     if (input instanceof HTMLSelectElement) {
       if (this.value === undefined) setText(input.options[0], none ? said : `${said} (default)`);
       else setText(input.options[0], "default");

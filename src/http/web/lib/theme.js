@@ -1,5 +1,9 @@
 // Runs before the first paint, so that a chosen theme does not flash.
 (() => {
-  const theme = localStorage.getItem("reelraft.theme");
-  if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  try {
+    const theme = localStorage.getItem("reelraft.theme");
+    if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
+  } catch {
+    // The browser keeps nothing for this page.
+  }
 })();

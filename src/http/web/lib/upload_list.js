@@ -125,8 +125,13 @@ class Row {
     const { job, bytes: size } = this.item;
     if (job?.state === "succeeded") return `${bytes(size)} → ${bytes(job.output_bytes)}`;
     if (!job?.frames_total || job.state !== "encoding") return `${bytes(size)} sent`;
-    const left = typeof job.eta_s === "number" ? ` · ${duration(job.eta_s)}` : "";
-    return `${percent(share)}${job.speed ? ` · ${rate(job.speed, "fps")}` : ""}${left}`;
+    const words = [
+      percent(share),
+      job.speed && rate(job.speed, "fps"),
+      typeof job.eta_s === "number" && `${duration(job.eta_s)} left`,
+      job.estimated_output_bytes && `≈ ${bytes(job.estimated_output_bytes)}`,
+    ];
+    return words.filter(Boolean).join(" · ");
   }
 
   /** @private */

@@ -19,7 +19,6 @@ const LINKED = new Set(["uploading", "succeeded", "failed", "cancelled"]);
  * @param {import("../app.js").Context} ctx
  */
 export function open(root, ctx) {
-  marks.watch(ctx.live);
   const view = new ClusterView(root, ctx);
   return { close: () => view.close() };
 }

@@ -1,11 +1,12 @@
 /** A job: how far it is, its film in shards, who worked on it when, and what came of it. */
 
-import { eachFrame, h, replace } from "../lib/dom.js";
+import { eachFrame, h, replace, visible } from "../lib/dom.js";
+import { percent } from "../lib/format.js";
 import { problemBox } from "../lib/shell.js";
 import { filmClock } from "./job/clock.js";
 import { Chosen } from "./job/chosen.js";
 import { JobData, ended, keyOf } from "./job/data.js";
-import { Head } from "./job/head.js";
+import { Head, shareOf } from "./job/head.js";
 import { Metadata } from "./job/metadata.js";
 import { deliveriesPanel, fold, optionsPanel, proofPanel, referencePanel } from "./job/panels.js";
 import { Pictures } from "./job/pictures.js";
@@ -18,6 +19,7 @@ import { marks } from "./marks.js";
 
 /** What of the cluster's life stands on a job's timeline. */
 const TIMELINE = new Set(["election", "lost", "back"]);
+const TITLE_CHARS_MAX = 60;
 /** Clocks that run are drawn anew so often. */
 const TICK_MS = 1_000;
 
@@ -27,7 +29,6 @@ const TICK_MS = 1_000;
  * @param {{ id: string }} params
  */
 export function open(root, ctx, params) {
-  marks.watch(ctx.live);
   const view = new JobView(root, ctx, params.id);
   return { close: () => view.close() };
 }
@@ -123,6 +124,18 @@ class JobView {
     replace(this.page, this.problem, this.head.node, film, this.pictures.node, this.attempts, this.metadata.node, this.panels);
   }
 
+  /**
+   * Says in the browser's tab how far it is.
+   * @private
+   * @param {import("./job/data.js").Job} job
+   * @param {boolean} over
+   */
+  drawTitle(job, over) {
+    const far = over ? job.state : percent(shareOf(job));
+    const title = `${far} ${visible(job.source_name || "a film").slice(0, TITLE_CHARS_MAX)} · reelraft`;
+    if (document.title !== title) document.title = title;
+  }
+
   /** @private */
   draw() {
     const { data } = this;
@@ -139,7 +152,8 @@ class JobView {
     const clock = filmClock(data.tasks, data.metadata);
     const over = ended(job);
     this.head.draw();
-    this.strip.draw(data.tasks, clock, over);
+    this.drawTitle(job, over);
+    this.strip.draw(data.tasks, clock, job);
     const none = over && data.tasks.length === 0;
     this.chosen.node.hidden = none;
     if (this.attempts) this.attempts.hidden = none;

@@ -1,5 +1,6 @@
 /** New jobs: films on the left, what becomes of them on the right. */
 
+import { Problem } from "../lib/api.js";
 import { h, icon, name, replace, setAttribute, setText, visible } from "../lib/dom.js";
 import { bytes, plural } from "../lib/format.js";
 import { specWords } from "../lib/jobs.js";
@@ -61,6 +62,8 @@ class NewJob {
       ),
     );
     this.drawCards();
+    // What could not be asked for is asked for again once a node answers.
+    this.end = ctx.live.on("start", () => this.form === null && void this.load());
     void this.load();
     this.draw();
   }
@@ -70,6 +73,7 @@ class NewJob {
     if (this.form) left = { preset: this.presetId, values: this.form.values };
     clearTimeout(this.checking);
     this.request.abort();
+    this.end();
     this.films.close();
     this.uploads.close();
   }
@@ -78,7 +82,7 @@ class NewJob {
   async load() {
     try {
       const { spec, job } = await options(this.ctx.api);
-      if (this.closed) return;
+      if (this.closed || this.form) return;
       const names = this.ctx.seesAll() ? [...JOB_OPTIONS, "tenant"] : JOB_OPTIONS;
       const beside = Object.fromEntries(names.filter((one) => job[one]).map((one) => [one, job[one]]));
       this.form = new SpecForm({ ...spec, ...beside }, () => this.touched());
@@ -88,6 +92,7 @@ class NewJob {
       );
       this.form.values = left?.values ?? this.preset.spec;
       this.touched();
+      await this.markPresets();
     } catch (error) {
       replace(this.outcome, problemBox(error));
     }
@@ -116,11 +121,26 @@ class NewJob {
         { class: "preset", onclick: whole },
         input,
         h("label", { for: id }, name(preset.word)),
+        h("span", { class: "mark", data: { mark: preset.id } }),
         h("p", { id: `${id}-line` }, visible(preset.line)),
         preset.own && h("button", { class: "plain small square", "aria-label": `Remove the preset ${visible(preset.word)}`, onclick: remove }, icon("trash")),
       );
     });
     replace(this.cards, cards);
+  }
+
+  /** Says of presets that no node can make now, or that are refused. @private */
+  async markPresets() {
+    for (const { id, spec } of presets()) {
+      if (this.closed) return;
+      const mark = this.cards.querySelector(`[data-mark="${CSS.escape(id)}"]`);
+      try {
+        const { nodes } = await this.ctx.api.post("/spec", { spec }, { repeatable: true });
+        setText(/** @type {Element} */ (mark), nodes > 0 ? "" : "no node makes it now");
+      } catch (error) {
+        if (error instanceof Problem && error.status === 400) setText(/** @type {Element} */ (mark), "refused");
+      }
+    }
   }
 
   /** @private @param {import("../lib/presets.js").Preset} preset */
@@ -221,11 +241,13 @@ class NewJob {
   draw() {
     const { items } = this.ctx.staging;
     const sendable = items.filter((item) => item.bytes !== 0).length;
-    setAttribute(this.startButton, "disabled", sendable === 0 || this.refused || !this.form);
+    const clash = sendable > 1 && this.wish().output_url !== undefined;
+    setAttribute(this.startButton, "disabled", sendable === 0 || this.refused || !this.form || clash);
     setText(this.startButton, sendable === 0 ? "Start" : `Start ${plural(sendable, "job")}`);
     const all = items.reduce((sum, item) => sum + (item.bytes ?? 0), 0);
     const to = this.resolved ? specWords(this.resolved.spec) : "";
-    setText(this.what, sendable === 0 ? "Add a film first" : [all > 0 ? bytes(all) : "", to].filter(Boolean).join(" → "));
+    if (clash) setText(this.what, "An output URL takes the output of one film");
+    else setText(this.what, sendable === 0 ? "Add a film first" : [all > 0 ? bytes(all) : "", to].filter(Boolean).join(" → "));
   }
 
   /** Makes a job of each film: uploads take their turn, URLs are fetched by the cluster. @private */

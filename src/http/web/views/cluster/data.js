@@ -1,5 +1,7 @@
 /** What the view of the cluster asks for: nodes, jobs by state, who keeps what, how fast nodes are. */
 
+import { marks } from "../marks.js";
+
 /** Nodes' load and slots change without an event. */
 const CLUSTER_EVERY_MS = 3_000;
 const JOBS_EVERY_MS = 10_000;
@@ -56,6 +58,7 @@ export class ClusterData {
     try {
       this.cluster = await this.ctx.api.get("/cluster", { signal });
       this.ctx.api.learn(this.cluster.nodes);
+      marks.take(this.cluster);
       this.problem = null;
       this.failed = false;
     } catch (error) {

@@ -123,7 +123,7 @@ export class Chosen {
         icon(which),
         h("span", null, `attempt ${attempt.attempt}`),
         nodeTag(attempt.node),
-        h("span", { class: "outcome" }, words),
+        h("span", { class: "came-out" }, words),
         h("span", { class: "num soft" }, ran),
         problem ? h("span", { class: "why", title: problem.hint }, problem.cause) : null,
       );

@@ -96,7 +96,9 @@ export class JobData {
       ctx.live.on("progress", (/** @type {any} */ news) => news.job === id && this.progressed(news)),
       ctx.live.on("reset", () => this.refresh()),
     ];
-    const look = setInterval(() => !ended(this.job) && this.refresh(), LOOK_EVERY_MS);
+    const lookAgain = () => document.hidden || ended(this.job) || this.refresh();
+    const look = setInterval(lookAgain, LOOK_EVERY_MS);
+    document.addEventListener("visibilitychange", lookAgain, { signal: this.abort.signal });
     this.abort.signal.addEventListener("abort", () => {
       for (const off of offs) off?.();
       clearInterval(look);

@@ -142,15 +142,18 @@ export class Head {
    * @param {Job} job
    */
   drawNotes(job) {
+    const upload = job.state === "uploading" ? this.ctx.uploads.of(job.id) : null;
+    const asleep = upload?.state === "asleep" ? "for the rest of its file; give it again under New" : null;
     const place = job.queue_position ? `place ${count(job.queue_position)} in the queue` : null;
     const notes = [
       job.problem ? problemBox(asProblem(job.problem)) : null,
       place ? note("clock", "In line", place) : null,
       job.waiting ? note("clock", "Waits", job.waiting) : null,
+      asleep ? note("alert", "Waits", asleep) : null,
       job.makers ? note("alert", "Not every node can make it", job.makers) : null,
       job.plan_note ? note("alert", "Note", job.plan_note) : null,
     ];
-    const drawn = JSON.stringify([job.problem, place, job.waiting, job.makers, job.plan_note]);
+    const drawn = JSON.stringify([job.problem, place, asleep, job.waiting, job.makers, job.plan_note]);
     if (this.notes.dataset.drawn === drawn) return;
     this.notes.dataset.drawn = drawn;
     replace(this.notes, notes);
@@ -259,8 +262,12 @@ function note(which, title, text) {
   return h("p", { class: "note" }, icon(which), h("strong", null, title), h("span", { dir: "auto" }, text));
 }
 
-/** @param {Job} job */
-function shareOf(job) {
+/**
+ * How much of it is done, from 0 to 1; null where nobody knows yet.
+ * @param {Job} job
+ * @returns {number | null}
+ */
+export function shareOf(job) {
   if (job.state === "succeeded") return 1;
   if (typeof job.progress === "number") return job.progress;
   if (job.frames_total > 0) return job.frames_done / job.frames_total;

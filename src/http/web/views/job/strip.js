@@ -8,6 +8,7 @@ import { h, replace, setAttribute, setText } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
 import { hue, nodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
+import { ended } from "./data.js";
 import { filmTime, stateWords, taskName } from "./words.js";
 
 /** @typedef {import("./data.js").Task} Task */
@@ -122,9 +123,10 @@ export class Strip {
   /**
    * @param {Task[]} tasks
    * @param {FilmClock} clock
-   * @param {boolean} over whether the job has ended
+   * @param {import("./data.js").Job} job
    */
-  draw(tasks, clock, over) {
+  draw(tasks, clock, job) {
+    const over = ended(job);
     this.clock = clock;
     this.over = over;
     this.layOut(clock);
@@ -136,7 +138,8 @@ export class Strip {
     const shards = clock.shards.length;
     this.reel.hidden = shards === 0 && over;
     this.beside.hidden = others.length === 0 && over;
-    const none = over ? "its parts are not kept" : "not cut into shards yet";
+    const early = job.state === "uploading" || job.state === "analyzing";
+    const none = early ? "not cut into shards yet" : over && tasks.length === 0 ? "its parts are not kept" : "no shards";
     setText(this.count, shards > 0 ? `${plural(shards, "shard")}${length}` : none);
   }
 
@@ -203,7 +206,7 @@ export class Strip {
     setAttribute(cell, "data-hue", node ? hue(node) : null);
     const tried = task.failures.length > 0 || task.attempt > 1;
     setAttribute(cell, "data-tried", tried);
-    const where = node ? ` on node ${node}` : "";
+    const where = node ? ` on n${node}` : "";
     const again = tried ? ", tried more than once" : "";
     cell.setAttribute("aria-label", `${taskName(task)}: ${stateWords(task, this.over)}${where}${again}`);
     if (cell.firstChild) setText(cell.firstChild, node ? `n${node}` : "");

@@ -296,7 +296,7 @@ export class Timeline {
     if (this.axis.dataset.drawn === drawn) return;
     this.axis.dataset.drawn = drawn;
     const ticks = [];
-    for (let at = 0; at * 1000 < this.edge * 0.985; at += step) {
+    for (let at = 0; at * 1000 < this.edge * 0.95; at += step) {
       const tick = h("span", { class: "tick" }, duration(at));
       tick.style.left = this.share(at * 1000);
       ticks.push(tick);
