@@ -165,6 +165,8 @@ pub fn wire_task_details(view: TaskView, log: String) -> v1::TaskDetails {
         node: attempt.node,
         outcome: attempt.outcome.to_string(),
         problem: attempt.problem.map(wire_problem),
+        started_unix_ms: attempt.started_unix_ms,
+        ended_unix_ms: attempt.ended_unix_ms,
     });
     v1::TaskDetails {
         task: Some(wire_task(&view.task)),

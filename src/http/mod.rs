@@ -26,6 +26,7 @@ mod metrics;
 mod openapi;
 mod outputs;
 mod page;
+mod pictures;
 mod ranges;
 mod refusal;
 mod request;

@@ -170,6 +170,45 @@ async fn a_spec_is_checked_before_anything_is_sent() {
     stopper.send(true).unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_are_of_jobs_that_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = film(folder.path());
+    let (access, stopper) = start(&folder.path().join("node")).await;
+    let operator = access.operator();
+    let (client, _stop) = Client::serve(access).await;
+    let id = operator.submit(request(&source)).await.unwrap().job.job.id;
+    let picture = async |job: &str, query: &str| {
+        let path = format!("/api/v1/jobs/{job}/picture{query}");
+        let answer = client.get(&path).await;
+        (
+            answer.status,
+            answer.json()["kind"]
+                .as_str()
+                .unwrap_or_default()
+                .to_string(),
+        )
+    };
+    assert_eq!(picture(&id, "").await, (409, "not-analysed".into()));
+    assert_eq!(picture("jnone", "").await, (404, "not-found".into()));
+    for bad in [
+        "?width=15",
+        "?width=1281",
+        "?at_ms=-1",
+        "?at_ms=soon",
+        "?height=2",
+    ] {
+        assert_eq!(
+            picture(&id, bad).await,
+            (400, "bad-request".into()),
+            "{bad}"
+        );
+    }
+    let made = made(&operator, &source, "whole").await;
+    assert_eq!(picture(&made, "").await, (410, "not-kept".into()));
+    stopper.send(true).unwrap();
+}
+
 /// A key of a tenant, once this node has said its version.
 async fn key(access: &Access, tenant: &str, scope: Scope) -> (String, Api) {
     let request = KeyRequest {
