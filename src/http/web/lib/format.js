@@ -93,7 +93,7 @@ export function percent(share) {
 export function rate(value, of) {
   if (!known(value)) return UNKNOWN;
   if (of === "bytes") return `${bytes(value)}/s`;
-  return `${value >= 10 ? Math.round(value) : value.toFixed(1)} fps`;
+  return `${value >= 10 ? count(value) : value.toFixed(1)} fps`;
 }
 
 /**

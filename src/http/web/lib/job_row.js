@@ -87,7 +87,7 @@ export class JobRow {
     }
     setText(this.under, this.underline());
     setAttribute(this.under, "title", this.underline());
-    setAttribute(this.under, "class", job.problem ? "under bad" : job.waiting ? "under waits" : "under");
+    setAttribute(this.under, "class", job.problem ? "under bad" : job.waiting && job.queue_position === null ? "under waits" : "under");
     this.drawProgress(upload);
     this.drawNumbers(upload);
     this.drawActions(upload);
@@ -97,7 +97,9 @@ export class JobRow {
   underline() {
     const { job } = this;
     if (job.problem) return visible(`${job.problem.kind}: ${job.problem.cause}`);
-    if (job.waiting) return visible(`waits: ${job.waiting}`);
+    // Its place in the queue says it already.
+    const queued = typeof job.queue_position === "number";
+    if (job.waiting && !queued) return visible(`waits: ${job.waiting}`);
     const tenant = this.acts.withTenant && job.tenant !== "default" ? `${job.tenant} · ` : "";
     return visible(tenant + specWords(job.spec));
   }

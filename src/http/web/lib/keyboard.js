@@ -10,7 +10,6 @@ export function onKeys(actions) {
     if (isTyping(event.target) || document.querySelector("dialog[open]")) return;
     const action = actions[event.key];
     if (!action) return;
-    if (event.key === "Enter" && event.target instanceof Element && event.target.closest("a, button, summary")) return;
     event.preventDefault();
     action(event);
   };

@@ -187,8 +187,8 @@ export class Status {
     this.api = api;
     this.live = live;
     this.uploads = uploads;
-    this.pulse = new Pulse(live);
-    this.pulseText = h("span", { class: "pulse soft num", title: "Jobs that are encoded now, and frames a second over all of them" });
+    this.pulse = new Pulse(api, live);
+    this.pulseText = h("span", { class: "pulse soft num", title: "Jobs that are encoded now, of all that are not ended, and frames a second over all of them" });
     this.uploadText = h("span");
     this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText);
     this.word = h("span", { class: "word" });
@@ -214,9 +214,8 @@ export class Status {
   /** @private */
   draw() {
     const { state } = this.live;
-    const { jobs, fps } = this.pulse.now();
-    const idle = state === "live" && jobs === 0;
-    setText(this.pulseText, jobs > 0 ? [plural(jobs, "job"), fps > 0 && rate(fps, "fps")].filter(Boolean).join(" · ") : "");
+    setText(this.pulseText, this.pulse.words());
+    const idle = state === "live" && this.pulse.idle;
     setAttribute(document.documentElement, "data-live", state);
     setAttribute(this.connection, "data-state", state);
     setAttribute(this.connection, "data-idle", idle);
@@ -224,7 +223,7 @@ export class Status {
     const old = ago(Date.now() - (performance.now() - this.live.heardAt));
     const host = new URL(this.api.node).host;
     setText(this.where, ["live", "connecting"].includes(state) ? host : state === "refused" ? "" : `${old} old`);
-    setAttribute(this.connection, "title", idle ? "Connected; nothing is encoded now" : TITLES[state]);
+    setAttribute(this.connection, "title", idle ? "Connected; there is nothing to do" : TITLES[state]);
     const { open, moving, bytes: all, sent, speed, etaS } = this.uploads.summary();
     this.uploadLink.hidden = open === 0;
     setText(

@@ -46,7 +46,7 @@ class ClusterView {
       "table",
       { class: "copies" },
       h("caption", { class: "unseen" }, "Who keeps the newest jobs"),
-      h("thead", null, h("tr", null, ["Job", "State", "Size", "Kept on"].map((head) => h("th", { scope: "col" }, head)))),
+      h("thead", null, h("tr", null, ["Job", "State", "Size", "Kept on"].map((head) => h("th", { scope: "col", class: head === "Size" ? "num" : null }, head)))),
       this.copies,
     );
     const side = h(

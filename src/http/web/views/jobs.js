@@ -68,6 +68,9 @@ class Jobs {
     /** @type {Set<JobRow>} */
     this.changed = new Set();
     this.request = new AbortController();
+    this.loading = false;
+    /** Whether something came while the page was asked for. */
+    this.stale = false;
     this.refreshTimer = 0;
     this.refreshMs = 0;
     this.pointedAt = -POINTED_MS;
@@ -111,9 +114,6 @@ class Jobs {
       onKeys({
         j: () => this.move(1),
         k: () => this.move(-1),
-        ArrowDown: () => this.move(1),
-        ArrowUp: () => this.move(-1),
-        Enter: () => this.parts.body.querySelector("a")?.click(),
         x: () => this.chooseFocused(),
         "/": () => this.filters.name.select(),
         "[": () => this.parts.newer.click(),
@@ -143,7 +143,9 @@ class Jobs {
    * @private
    */
   refresh() {
-    if (this.refreshTimer) return;
+    // A request that is on its way is not given up for a newer one, or none would arrive.
+    this.stale = this.loading;
+    if (this.refreshTimer || this.loading) return;
     const wait = Math.max(REFRESH_MS_MIN, this.refreshMs * REFRESH_SHARE);
     this.refreshTimer = window.setTimeout(() => void this.load(true), wait);
   }
@@ -155,11 +157,14 @@ class Jobs {
     this.request.abort();
     this.request = new AbortController();
     const { signal } = this.request;
+    this.loading = true;
+    this.stale = false;
     const begun = performance.now();
     const query = { ...this.filters.query(), page_token: this.tokens.at(-1) };
     try {
       const page = await this.ctx.api.get("/jobs", { query, signal });
       this.refreshMs = performance.now() - begun;
+      this.loading = false;
       this.next = page.next_page_token;
       this.filters.showCounts(page.counts);
       const moved = page.jobs.map((/** @type {any} */ job) => job.id).join() !== [...this.rows.keys()].join();
@@ -168,8 +173,10 @@ class Jobs {
       this.drawPager();
     } catch (error) {
       if (signal.aborted) return;
+      this.loading = false;
       this.failed(error, again);
     }
+    if (this.stale) this.refresh();
     setAttribute(this.parts.table, "aria-busy", "false");
   }
 

@@ -6,18 +6,21 @@
 import { pause } from "../lib/api.js";
 import { eachFrame, h, icon, name, replace, setText } from "../lib/dom.js";
 import { problemBox, stateBadge } from "../lib/shell.js";
-import { filmClock, frameRate, pictureOf, secondsAt } from "./job/clock.js";
+import { filmClock, frameRate, pictureOf } from "./job/clock.js";
 import { JobData } from "./job/data.js";
 import { bitRate, codecWords, resolution } from "./job/metadata.js";
 import { download, outputUrl } from "./job/output.js";
+import { Pictures } from "./job/pictures.js";
 import { Controls } from "./play/controls.js";
-import { Parts } from "./play/parts.js";
+import { Parts, holeAt, madeOf } from "./play/parts.js";
 import { Stage } from "./play/stage.js";
 import { Sync } from "./play/sync.js";
 
 /** A node may go, a link may end: so often the result is asked for again. */
 const RETRIES_MAX = 6;
 const RETRY_MS = 1_000;
+/** A node that gives nothing for so long while it is waited for is left. */
+const STALL_MS_MAX = 8_000;
 
 /**
  * @param {HTMLElement} root
@@ -46,7 +49,11 @@ class PlayView {
     this.how = "";
     /** @type {Parts | null} */
     this.parts = null;
+    /** @type {Pictures | null} */
+    this.pictures = null;
     this.retries = 0;
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.stall = undefined;
     this.sourceUrl = "";
     this.abort = new AbortController();
     this.makeHead(root, id);
@@ -57,9 +64,11 @@ class PlayView {
 
   close() {
     this.abort.abort();
+    clearTimeout(this.stall);
     this.frame.close();
     this.sync.close();
     this.parts?.close();
+    this.pictures?.close();
     this.stage.close();
     this.data.close();
     if (this.sourceUrl) URL.revokeObjectURL(this.sourceUrl);
@@ -84,7 +93,8 @@ class PlayView {
     const head = h("div", { class: "lead" }, h("div", { class: "grow" }, h("div", { class: "row title" }, this.title, this.state), this.words), this.actions);
     const player = h("div", { class: "player" }, this.stage.node, this.controls.node);
     this.note = h("p", { class: "soft play-note" });
-    replace(root, h("div", { class: "stack play-page" }, this.problem, head, player, this.note));
+    this.page = h("div", { class: "stack play-page" }, this.problem, head, player, this.note);
+    replace(root, this.page);
   }
 
   /**
@@ -100,6 +110,7 @@ class PlayView {
       result.addEventListener(event, ask, { signal });
     }
     result.addEventListener("error", () => this.resultFailed(), { signal });
+    result.addEventListener("waiting", () => this.watchStall(), { signal });
     result.addEventListener("loadedmetadata", () => this.resultLoaded(), { signal });
     source.addEventListener("error", () => this.sourceFailed(), { signal });
     source.addEventListener("loadedmetadata", () => this.sourceLoaded(), { signal });
@@ -156,7 +167,8 @@ class PlayView {
     else if (this.how === "") this.stage.say(this.nothingYet());
     this.parts?.draw(clock);
     this.sayNote();
-    this.controls.draw(this.made(clock));
+    this.controls.draw(this.how === "parts" ? madeOf(clock) : []);
+    this.pictures?.draw(clock);
     this.drawHole(clock);
   }
 
@@ -268,27 +280,10 @@ class PlayView {
     const codec = /codecs="([^"]+)"/.exec(type)?.[1];
     const spec = String(this.data.job?.spec?.codec ?? "").toUpperCase();
     const what = `This browser can't play ${spec || "this codec"}${codec ? ` (${codec})` : ""}, so the finished parts can't be shown.`;
-    const link = h("a", { href: `#/jobs/${encodeURIComponent(this.data.id)}` }, "Pictures of what is being encoded are on the job's page.");
-    this.stage.say(h("div", null, h("p", null, what), link));
-  }
-
-  /**
-   * What of the film can be played.
-   * @private
-   * @param {import("./job/clock.js").FilmClock} clock
-   */
-  made(clock) {
-    if (this.how !== "parts") return [];
-    const done = clock.shards.filter((task) => task.state === "done");
-    /** @type {{ from: number, to: number }[]} */
-    const ranges = [];
-    for (const task of done) {
-      const [from, to] = [secondsAt(clock, task.from_pts) ?? 0, secondsAt(clock, task.to_pts) ?? 0];
-      const last = ranges.at(-1);
-      if (last && Math.abs(last.to - from) < 0.001) last.to = to;
-      else ranges.push({ from, to });
-    }
-    return ranges;
+    const instead = "Below are pictures of what is being encoded; the file can be downloaded once it is done.";
+    this.stage.say(h("div", null, h("p", null, what), h("p", null, instead)));
+    this.pictures = new Pictures(this.ctx, this.data);
+    this.page?.append(this.pictures.node);
   }
 
   /**
@@ -299,25 +294,19 @@ class PlayView {
   drawHole(clock) {
     const { result } = this.stage;
     if (this.how !== "parts" || !this.parts?.begun) return;
-    const now = result.currentTime;
     const stands = result.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
-    const at = clock.shards.find((task) => {
-      const [from, to] = [secondsAt(clock, task.from_pts) ?? 0, secondsAt(clock, task.to_pts) ?? 0];
-      return now >= from - 0.05 && now < to - 0.05;
-    });
-    const missing = stands && at && at.state !== "done";
-    if (!missing) {
+    const hole = stands ? holeAt(clock, result.currentTime) : null;
+    if (!hole) {
       this.stage.say(null);
       return;
     }
-    const next = clock.shards.find((task) => task.number > at.number && task.state === "done");
-    const to = next && secondsAt(clock, next.from_pts);
+    const { at, next: to } = hole;
     const words = h("p", null, `Shard ${at.number} is ${at.state === "running" ? "being made" : "not made yet"}.`);
     const key = `${at.number} ${at.state} ${to}`;
     if (this.stage.message.dataset.hole === key && !this.stage.message.hidden) return;
     this.stage.message.dataset.hole = key;
-    const onclick = () => to && this.sync.seek(to + 0.02);
-    const skip = to ? h("button", { type: "button", onclick }, "To the next finished part") : null;
+    const onclick = () => to !== null && this.sync.seek(to + 0.02);
+    const skip = to !== null ? h("button", { type: "button", onclick }, "To the next finished part") : null;
     this.stage.say(h("div", null, words, skip));
   }
 
@@ -341,6 +330,16 @@ class PlayView {
     const [at, playing] = [this.stage.result.currentTime, this.sync.playing];
     await pause(RETRY_MS * this.retries, this.abort.signal).catch(() => undefined);
     if (!this.abort.signal.aborted) await this.load(at, playing);
+  }
+
+  /** Asks another node where one has fallen silent in the middle of the file. @private */
+  watchStall() {
+    clearTimeout(this.stall);
+    this.stall = setTimeout(() => {
+      const { result } = this.stage;
+      const stands = !result.paused && result.readyState < HTMLMediaElement.HAVE_FUTURE_DATA;
+      if (this.how === "whole" && stands) void this.load(result.currentTime, true);
+    }, STALL_MS_MAX);
   }
 
   /** Whether the file is there, so that it is the browser that can't play it. @private */

@@ -1,7 +1,7 @@
 /** Nodes as cards: idle, busy, in trouble, unreachable and stale each look their own way. */
 
 import { h, icon, replace, setAttribute, setText, visible } from "../../lib/dom.js";
-import { bytes, count, percent, rate } from "../../lib/format.js";
+import { ago, bytes, count, percent, rate } from "../../lib/format.js";
 import { nodeTag } from "../nodes.js";
 
 /** @typedef {Record<string, any>} Node as docs/json.md has it */
@@ -57,9 +57,11 @@ class NodeCard {
     this.trouble = h("p", { class: "note", hidden: true });
     this.slots = h("div", { class: "slots", "aria-hidden": "true" });
     this.disk = h("div", { class: "bar", "aria-hidden": "true" });
+    /** When the page last knew it to be heard of; 0 if it never did. */
+    this.heardMs = 0;
     /** @type {Map<string, HTMLElement>} */
     this.facts = new Map();
-    const rows = ["Slots", "Load", "Speed", "Disk", "Build", "Version", "Log", "Address", "Can't make"].map((title) => this.row(title));
+    const rows = ["Silent", "Slots", "Load", "Speed", "Disk", "Build", "Version", "Log", "Address", "Can't make"].map((title) => this.row(title));
     const title = h("h2", null, nodeTag(id));
     this.node = h(
       "section",
@@ -116,9 +118,10 @@ class NodeCard {
     }
     this.drawSlots(node);
     this.drawDisk(node);
+    this.drawSilence(node);
     this.fact("Load", node.load_milli ? (node.load_milli / 1000).toFixed(2) : "–", !node.load_milli);
     const speed = speeds.get(node.id);
-    this.fact("Speed", speed ? `${rate(speed, "fps")} a task` : "–");
+    this.fact("Speed", speed ? `${rate(speed, "fps")} a task` : "–", !node.reachable);
     this.fact("Build", node.build_words ?? "–", !node.build);
     this.fact("Version", node.version ? `reelraft ${node.version}` : "–", !node.version);
     const behind = Math.max(0, newest - (node.applied_index || newest));
@@ -129,11 +132,22 @@ class NodeCard {
   }
 
   /**
+   * How long nobody has heard of it, as far as this page knows.
+   * @private
+   * @param {Node} node
+   */
+  drawSilence(node) {
+    if (node.reachable) this.heardMs = Date.now();
+    const since = this.heardMs > 0 ? `for ${ago(this.heardMs)}` : "since before this page was opened";
+    this.fact("Silent", since, node.reachable);
+  }
+
+  /**
    * @private
    * @param {Node} node
    */
   drawSlots(node) {
-    this.fact("Slots", `${node.slots_busy} of ${node.slots} busy`);
+    this.fact("Slots", `${node.slots_busy} of ${node.slots} busy`, node.slots === 0);
     const drawn = `${node.slots_busy}/${node.slots}`;
     if (this.slots.dataset.drawn === drawn) return;
     this.slots.dataset.drawn = drawn;

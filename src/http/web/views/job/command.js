@@ -11,9 +11,12 @@ import { pathName } from "./output.js";
  * @returns {Promise<string>}
  */
 export async function asCli(api, job) {
-  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
-  const words = split(command).map((word) => (word === "FILE" ? job.source_name || "FILE" : word));
-  return [...words, pathName(job)].map(quoted).join(" ");
+  const { command } = await api.get(`/jobs/${encodeURIComponent(job.id)}/command`);
+  const named = (/** @type {string} */ word) => {
+    if (word === "FILE") return job.source_name || word;
+    return word.startsWith("OUT.") ? pathName(job) : word;
+  };
+  return split(command).map(named).map(quoted).join(" ");
 }
 
 /**
@@ -23,14 +26,14 @@ export async function asCli(api, job) {
  * @returns {Promise<string>}
  */
 export async function asCurl(api, job) {
-  const { command } = await api.post("/spec", { job: job.id }, { repeatable: true });
+  const { command } = await api.get(`/jobs/${encodeURIComponent(job.id)}/command`);
   const words = split(command);
   const query = new URLSearchParams();
   for (let at = 0; at < words.length; at++) {
     if (!words[at].startsWith("--")) continue;
     const [option, joined] = words[at].slice(2).split(/=(.*)/s);
     const next = words[at + 1];
-    const bare = joined === undefined && (next === undefined || next.startsWith("--") || next === "FILE");
+    const bare = joined === undefined && (next === undefined || next.startsWith("--"));
     query.append(option.replaceAll("-", "_"), joined ?? (bare ? "true" : next));
     if (joined === undefined && !bare) at += 1;
   }

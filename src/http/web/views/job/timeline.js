@@ -130,7 +130,7 @@ export class Timeline {
     this.drawBars(lanes, end);
     this.drawAxis();
     this.words.hidden = this.untimed === 0;
-    setText(this.words, `Not drawn: ${plural(this.untimed, "attempt")} of which no time is known.`);
+    setText(this.words, `Of ${plural(this.untimed, "attempt")} no time is kept; a mark stands where the next one began.`);
     this.drawMarks(marks.filter((mark) => mark.at_ms >= this.begin && mark.at_ms <= end + 2_000));
   }
 
@@ -162,18 +162,20 @@ export class Timeline {
     const byNode = new Map(nodes.map((node) => [node, []]));
     this.untimed = 0;
     for (const task of data.tasks) {
-      for (const attempt of data.attempts(task)) {
-        if (!attempt.started_unix_ms) {
-          this.untimed += 1;
-          continue;
-        }
-        const from = attempt.started_unix_ms - this.begin;
-        const open = attempt.outcome === "running" ? end : attempt.started_unix_ms;
+      const attempts = data.attempts(task);
+      attempts.forEach((attempt, at) => {
+        // One of which no time is kept stands where the next one of its task began.
+        const next = attempts.slice(at + 1).find((later) => later.started_unix_ms)?.started_unix_ms;
+        const started = attempt.started_unix_ms ?? next ?? data.job?.ended_unix_ms;
+        if (!attempt.started_unix_ms) this.untimed += 1;
+        if (!started) return;
+        const open = attempt.outcome === "running" ? end : started;
+        const from = started - this.begin;
         const to = Math.max(from, (attempt.ended_unix_ms ?? open) - this.begin);
         const bars = byNode.get(attempt.node) ?? [];
         byNode.set(attempt.node, bars);
         bars.push({ task, attempt, from, to, level: 0 });
-      }
+      });
     }
     const lanes = [...byNode].map(([node, bars]) => ({ node, bars, levels: level(bars) }));
     return lanes.sort((a, b) => a.node - b.node);
@@ -271,6 +273,7 @@ export class Timeline {
       const number = attempt.attempt > 1 ? String(attempt.attempt) : null;
       const shown = look === "done" || look === "running" ? null : icon(which);
       const label = h("span", { class: "attempt", data: { look } }, shown, number);
+      setAttribute(label, "data-vague", !attempt.started_unix_ms);
       label.style.left = this.share(bar.from);
       label.style.top = `${y}px`;
       return label;

@@ -28,13 +28,17 @@ export class TenantPanels {
     this.tenant = "default";
     /** Whether the tenant is more than a guess. */
     this.chosen = false;
+    /** Whether the key may not see what was guessed. */
+    this.refused = false;
+    /** Tenants that have keys. @type {string[]} */
+    this.known = [];
     this.quota = h("div", { class: "quota" });
     this.hook = h("div", { class: "stack" });
     this.names = h("datalist", { id: "known-tenants" });
     this.input = h("input", { id: "tenant-name", value: this.tenant, maxlength: "64", autocomplete: "off", list: "known-tenants", required: true });
     const form = h(
       "form",
-      { class: "row", onsubmit: (/** @type {Event} */ event) => this.choose(event) },
+      { class: "row pick-tenant", onsubmit: (/** @type {Event} */ event) => this.choose(event) },
       h("label", { for: "tenant-name" }, "Tenant"),
       this.input,
       h("button", null, "Show"),
@@ -52,12 +56,20 @@ export class TenantPanels {
   know(names) {
     replace(this.names, [...new Set(["default", ...names])].map((known) => h("option", { value: known })));
     // A tenant's own key sees its own tenant alone.
-    if (names.length === 1 && !names.includes(this.tenant)) {
-      this.chosen = true;
-      this.tenant = names[0];
-      this.input.value = this.tenant;
-      void this.load();
-    }
+    this.known = names;
+    if (names.length === 1 && !this.chosen && this.refused) this.become(names[0]);
+  }
+
+  /**
+   * Shows another tenant.
+   * @private
+   * @param {string} tenant
+   */
+  become(tenant) {
+    this.chosen = true;
+    this.tenant = tenant;
+    this.input.value = tenant;
+    void this.load();
   }
 
   /**
@@ -66,20 +78,18 @@ export class TenantPanels {
    * @returns {Promise<boolean>}
    */
   async findOwn() {
-    this.chosen = true;
+    this.refused = true;
     const options = { signal: this.signal, query: { page_size: 1 } };
     const { jobs } = await this.ctx.api.get("/jobs", options).catch(() => ({ jobs: [] }));
-    const own = jobs[0]?.tenant;
-    if (own) this.know([own]);
+    const own = this.known.length === 1 ? this.known[0] : jobs[0]?.tenant;
+    if (own && !this.chosen) this.become(own);
     return own !== undefined;
   }
 
   /** @private @param {Event} event */
   choose(event) {
     event.preventDefault();
-    this.chosen = true;
-    this.tenant = this.input.value.trim();
-    void this.load();
+    this.become(this.input.value.trim());
   }
 
   async load() {

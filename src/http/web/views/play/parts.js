@@ -219,3 +219,50 @@ export class Parts {
     });
   }
 }
+
+/** Times of the film are compared with this tolerance, in seconds. */
+const JOINT_S = 0.05;
+
+/**
+ * Where a shard begins and ends, in seconds of the film.
+ * @param {FilmClock} clock
+ * @param {Task} task
+ */
+function range(clock, task) {
+  return { from: secondsAt(clock, task.from_pts) ?? 0, to: secondsAt(clock, task.to_pts) ?? 0 };
+}
+
+/**
+ * What of the film can be played, finished shards beside each other taken as one.
+ * @param {FilmClock} clock
+ * @returns {{ from: number, to: number }[]}
+ */
+export function madeOf(clock) {
+  /** @type {{ from: number, to: number }[]} */
+  const ranges = [];
+  for (const task of clock.shards) {
+    if (task.state !== "done") continue;
+    const { from, to } = range(clock, task);
+    const last = ranges.at(-1);
+    if (last && from - last.to < JOINT_S) last.to = to;
+    else ranges.push({ from, to });
+  }
+  return ranges;
+}
+
+/**
+ * The shard that is not there yet at a time of the film, and where the next one
+ * that is there begins.
+ * @param {FilmClock} clock
+ * @param {number} now
+ * @returns {{ at: Task, next: number | null } | null}
+ */
+export function holeAt(clock, now) {
+  const at = clock.shards.find((task) => {
+    const { from, to } = range(clock, task);
+    return now >= from - JOINT_S && now < to - JOINT_S;
+  });
+  if (!at || at.state === "done") return null;
+  const next = clock.shards.find((task) => task.number > at.number && task.state === "done");
+  return { at, next: next ? range(clock, next).from : null };
+}
