@@ -17,6 +17,8 @@ import { DESKTOP, PHONE, findings, overflow, pictures, viewsOf } from "./views.m
 const FIRST_LOAD_BYTES_MAX = 150 * 1024;
 /** Slow enough for a reload in mid-upload. */
 const UPLOAD_BYTES_PER_SECOND = 600 * 1024;
+/** All ten, on two nodes of a busy machine. */
+const JOBS_MS_MAX = 300_000;
 /** Names that must be shown and never run. */
 const HOSTILE = [
   `<img src=x onerror="window.ran=1"><script>window.ran=1</script>.mp4`,
@@ -69,8 +71,9 @@ async function upload(page, films) {
   await session.send("Network.emulateNetworkConditions", speed);
   const paths = films.map(({ path }) => path);
   await drop(page, paths);
-  const start = page.getByRole("button", { name: "Start 10 jobs" });
-  await start.click();
+  // Small pictures stay small, and the machine has other things to do.
+  await page.getByText("As it comes", { exact: true }).click();
+  await page.getByRole("button", { name: "Start 10 jobs" }).click();
   const bar = page.getByRole("progressbar", { name: /^Sent of film 00/ });
   const share = async () => Number(await bar.getAttribute("aria-valuenow", { timeout: 1_000 }));
   await until("the large film is on its way", async () => (await share()) >= 15);
@@ -104,7 +107,7 @@ async function finished(page, cluster, key) {
     const failed = jobs.find((job) => ["failed", "cancelled"].includes(job.state));
     if (failed) throw new Error(`${failed.source_name}: ${failed.problem?.cause}`);
     return jobs.length === 10 && jobs.every((job) => job.state === "succeeded") && jobs;
-  });
+  }, JOBS_MS_MAX);
   await until("the page says so", async () => {
     const rows = page.getByRole("row").filter({ hasText: /film \d\d/ }).filter({ hasText: /succeeded/i });
     return (await rows.count()) === 10;
@@ -115,7 +118,7 @@ async function finished(page, cluster, key) {
 /** Plays a job's result in the page to its end. */
 async function play(page, job) {
   await show(page, `#/jobs/${job.id}/play`);
-  const video = page.getByLabel("Result", { exact: true });
+  const video = page.locator("video").first();
   const state = () => video.evaluate(({ readyState, duration, currentTime, ended, error }) => ({ readyState, duration, currentTime, ended, error: error?.message }));
   await until(`${job.source_name} can be played`, async () => (await state()).readyState >= 2);
   await page.getByRole("button", { name: "Play", exact: true }).click();
