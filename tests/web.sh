@@ -3,7 +3,8 @@
 #
 #   tests/web.sh BINARY [--screenshots FOLDER]
 #
-# First its types are checked, by what its comments say of them. Chromium and
+# First its types are checked, by what its comments say of them, and its rules,
+# without a browser. Chromium and
 # Node.js come from Debian by their package names, and what the tests use from
 # npm by its lock. Where no browser can be had this is skipped. Needs ffmpeg.
 #
@@ -48,4 +49,5 @@ if ! cmp -s package-lock.json node_modules/.of-lock; then
     cp package-lock.json node_modules/.of-lock
 fi
 node_modules/.bin/tsc -p .
+node --test .
 node run.mjs "$binary" "${arguments[@]}"

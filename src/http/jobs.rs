@@ -7,8 +7,10 @@ use axum::{
 };
 use futures::TryStreamExt;
 use reelraft_model::Problem;
-use reelraft_proto::documents::{Event, Job, JobList, Reference, Submitted, TaskDetails, TaskList};
-use serde::Deserialize;
+use reelraft_proto::documents::{
+    Event, Job, JobList, Reference, Submitted, TaskDetails, TaskList, spec_options,
+};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::{
     ToSchema,
@@ -317,6 +319,28 @@ pub async fn reference(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
     let [] = known(&uri, [])?;
     let reference = wire_reference(faces.api.reference(&id).await?);
     Ok(json(StatusCode::OK, &Reference::from(&reference)))
+}
+
+/// A job's options as a command.
+#[derive(Serialize, ToSchema)]
+#[schema(as = JobCommand)]
+struct Command {
+    command: String,
+}
+
+/// Gives the command that makes the same of a file again, with every option that
+/// changes something. `FILE` and `OUT` stand for the names.
+#[utoipa::path(
+    get, path = "/jobs/{id}/command", operation_id = "job_command", tag = "jobs",
+    responses((status = 200, description = "The command", body = Command)),
+)]
+pub async fn command(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let job = wire_job(faces.api.job(&id, Consistency::Linearizable).await?);
+    let spec = job.spec.unwrap_or_default();
+    let (container, options) = (&spec.container, spec_options(&spec));
+    let command = format!("reelraft transcode FILE OUT.{container} {options}");
+    Ok(json(StatusCode::OK, &Command { command }))
 }
 
 /// Follows a job. Each event carries the whole job, so that a client which

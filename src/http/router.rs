@@ -51,6 +51,7 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(jobs::metadata)))
         .routes(on(routes!(jobs::proof)))
         .routes(on(routes!(jobs::reference)))
+        .routes(on(routes!(jobs::command)))
         .routes(on(routes!(jobs::follow)))
         .routes(on(routes!(sources::put)))
         .routes(on(routes!(outputs::get)))

@@ -214,6 +214,7 @@ async fn parts_are_given(client: &Client, path: &str) {
         ("/tasks", "tasks"),
         ("/proof", "shards"),
         ("/reference", "args"),
+        ("/command", "command"),
         ("/metadata", "source"),
         ("/metadata", "output"),
         ("/tasks/shard/1", "task"),

@@ -38,6 +38,34 @@ globalThis.fetch = async (url, { method, headers, body }) => {
   return answer(204, null);
 };
 
+test("a busy node is passed by once and not left, a silent one is left, and a body that stops is asked for again", async () => {
+  const api = new Api();
+  api.learn([{ http: "http://one:8401" }, { http: "http://two:8401" }]);
+  const plain = globalThis.fetch;
+  const play = async (first) => {
+    const asked = [];
+    globalThis.fetch = async (url) => {
+      asked.push(new URL(url).host);
+      return asked.length === 1 ? first() : answer(200, { here: true });
+    };
+    assert.deepEqual(await api.get("/jobs").finally(() => (globalThis.fetch = plain)), { here: true });
+    return [asked.join(), api.node];
+  };
+  const busy = () => answer(503, { kind: "too-busy", cause: "busy", hint: "" });
+  assert.deepEqual(await play(busy), ["one:8401,two:8401", "http://one:8401"]);
+  const broken = () => {
+    const pull = (controller) => controller.error(new TypeError("gone"));
+    return new Response(new ReadableStream({ pull }), { headers: { "content-type": "application/json" } });
+  };
+  assert.deepEqual(await play(broken), ["one:8401,two:8401", "http://two:8401"]);
+});
+
+test("nodes are known by origins that a key may be sent to, and by nothing else", () => {
+  const api = new Api();
+  api.learn([{ http: "javascript:alert(1)" }, { http: "file:///etc" }, { http: null }, { http: "https://two/path" }]);
+  assert.deepEqual(api.nodes, ["http://one:8401", "https://two"]);
+});
+
 /** As a browser's, as far as uploads use it. */
 globalThis.XMLHttpRequest = class {
   upload = {};

@@ -11,6 +11,7 @@ mod field;
 mod job;
 mod outside;
 mod spec;
+mod spec_options;
 mod task;
 mod words;
 
@@ -21,5 +22,6 @@ pub use field::speed;
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use outside::{Delivery, DeliveryAttempt, DeliveryList, Webhook};
 pub use spec::Spec;
+pub use spec_options::spec_options;
 pub use task::{Attempt, Task, TaskDetails, TaskList};
-pub use words::{crop_option, fps_fraction, job_state, pad_option, task_state};
+pub use words::{crop_option, fps_fraction, job_state, milli, pad_option, task_state};

@@ -1,14 +1,11 @@
 //! A spec as the options that would ask for it. It is taken apart field by
 //! field, so that an option which is missing here does not compile.
 
-use reelraft_proto::{
-    documents::{crop_option, fps_fraction, pad_option},
-    v1::Spec,
-};
+use super::words::{crop_option, fps_fraction, milli, pad_option};
+use crate::v1::Spec;
 
-use crate::render::format::milli;
-
-/// The options of a spec, without those that change nothing.
+/// The options of a spec as the command line takes them, without those that
+/// change nothing.
 pub fn spec_options(spec: &Spec) -> String {
     let Spec {
         width,

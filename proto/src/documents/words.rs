@@ -62,7 +62,26 @@ pub fn pad_option(width: u32, height: u32) -> Option<String> {
     (width != 0).then(|| format!("{width}:{height}"))
 }
 
+/// Thousandths as a decimal: 1280 is "1.28".
+pub fn milli(value: i64) -> String {
+    let sign = if value < 0 { "-" } else { "" };
+    let (whole, part) = (value.unsigned_abs() / 1000, value.unsigned_abs() % 1000);
+    let text = format!("{sign}{whole}.{part:03}");
+    text.trim_end_matches('0').trim_end_matches('.').to_string()
+}
+
 /// A frame rate as a fraction: "30000/1001".
 pub fn fps_fraction(num: u32, den: u32) -> Option<String> {
     (num != 0).then(|| format!("{num}/{den}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::milli;
+
+    #[test]
+    fn thousandths_are_decimals() {
+        let shown = [1280, -50, 2000].map(milli);
+        assert_eq!(shown, ["1.28", "-0.05", "2"]);
+    }
 }

@@ -59,14 +59,6 @@ pub fn percent(done: u64, total: u64) -> u64 {
         .map_or(0, |percent| percent.min(100) as u64)
 }
 
-/// Thousandths as a decimal: 1280 is "1.28".
-pub fn milli(value: i64) -> String {
-    let sign = if value < 0 { "-" } else { "" };
-    let (whole, part) = (value.unsigned_abs() / 1000, value.unsigned_abs() % 1000);
-    let text = format!("{sign}{whole}.{part:03}");
-    text.trim_end_matches('0').trim_end_matches('.').to_string()
-}
-
 /// Whether a letter steers the terminal or shows nothing: control characters,
 /// those that turn the direction of writing, and those without width.
 pub fn is_unprintable(letter: char) -> bool {
@@ -118,10 +110,6 @@ mod tests {
         assert_eq!(utc_time(951_782_400_000), "2000-02-29 00:00:00");
         assert_eq!(utc_time(1_795_250_144_000), "2026-11-21 08:35:44");
         assert_eq!((percent(1, 0), percent(2, 3), percent(5, 5)), (0, 66, 100));
-        assert_eq!(
-            (milli(1280), milli(-50), milli(2000)),
-            ("1.28".into(), "-0.05".into(), "2".into())
-        );
     }
 
     #[test]

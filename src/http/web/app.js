@@ -26,14 +26,17 @@ import { marks } from "./views/marks.js";
 /** @typedef {{ close(): void }} View */
 /** @typedef {{ open(root: HTMLElement, ctx: Context, params: Params): View }} Module */
 
-/** @type {{ pattern: RegExp, view: string, below?: string, title: string, load: () => Promise<any> }[]} */
+/** Style sheets that the first view does without. */
+const WORK = ["film", "timeline", "job", "play", "cluster"];
+
+/** @type {{ pattern: RegExp, view: string, below?: string, title: string, styles: string[], load: () => Promise<any> }[]} */
 const ROUTES = [
-  { pattern: /^\/?$/, view: "jobs", title: "Jobs", load: () => import("./views/jobs.js") },
-  { pattern: /^\/new$/, view: "new", title: "New job", load: () => import("./views/new.js") },
-  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", load: () => import("./views/job.js") },
-  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", load: () => import("./views/play.js") },
-  { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", load: () => import("./views/cluster.js") },
-  { pattern: /^\/keys$/, view: "keys", title: "Keys", load: () => import("./views/keys.js") },
+  { pattern: /^\/?$/, view: "jobs", title: "Jobs", styles: [], load: () => import("./views/jobs.js") },
+  { pattern: /^\/new$/, view: "new", title: "New job", styles: ["new"], load: () => import("./views/new.js") },
+  { pattern: /^\/jobs\/(\w+)$/, view: "job", below: "jobs", title: "Job", styles: WORK, load: () => import("./views/job.js") },
+  { pattern: /^\/jobs\/(\w+)\/play$/, view: "play", below: "jobs", title: "Play", styles: WORK, load: () => import("./views/play.js") },
+  { pattern: /^\/cluster$/, view: "cluster", title: "Cluster", styles: WORK, load: () => import("./views/cluster.js") },
+  { pattern: /^\/keys$/, view: "keys", title: "Keys", styles: WORK, load: () => import("./views/keys.js") },
 ];
 
 /** After news of the cluster, where browsers find its nodes is asked anew so much later. */
@@ -64,10 +67,28 @@ const context = {
   seesAll: () => !api.key.startsWith(KEY_PREFIX),
 };
 
+/** The other views are taken in once the first has what it needs. */
+const VIEWS_AFTER_MS = 2_000;
+
 /** @type {View | null} */
 let open = null;
 let opened = 0;
 
+/**
+ * Takes in a style sheet, once. A view is shown without one that can't be had.
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+function style(name) {
+  const href = `/${name}.css`;
+  if (document.querySelector(`link[href="${href}"]`)) return Promise.resolve();
+  return new Promise((resolve) => {
+    const done = () => resolve();
+    document.head.append(h("link", { rel: "stylesheet", href, onload: done, onerror: done }));
+  });
+}
+
+/** Opens the view that the address names, in the place of the one that is open. */
 async function route() {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
   const found = ROUTES.find(({ pattern }) => pattern.test(path)) ?? ROUTES[0];
@@ -84,8 +105,8 @@ async function route() {
     else link.removeAttribute("aria-current");
   }
   try {
-    /** @type {Module} */
-    const module = await found.load();
+    /** @type {[Module, ...unknown[]]} */
+    const [module] = await Promise.all([found.load(), ...found.styles.map(style)]);
     if (turn !== opened) return;
     const root = h("div", { class: `view ${found.view}` });
     replace(main, root);
@@ -185,6 +206,18 @@ function takePastes() {
   });
 }
 
+/**
+ * Takes in the views that were not opened yet, while the node that this page came
+ * from still lives: no other may give it code.
+ */
+function takeAllViews() {
+  setTimeout(() => {
+    for (const { load, styles } of ROUTES) {
+      void Promise.all([load(), ...styles.map(style)]).catch(() => undefined);
+    }
+  }, VIEWS_AFTER_MS);
+}
+
 function help() {
   const keys = [
     ["j / k", "next, previous job"],
@@ -207,4 +240,4 @@ follow();
 marks.watch(live);
 window.addEventListener("hashchange", () => void route());
 void begin();
-void route();
+void route().then(takeAllViews);

@@ -282,6 +282,7 @@ impl Listener for RefreshLines {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::facts::index::{Index, tests::sample};
 
     fn restarts(lines: impl Iterator<Item = String>) -> Restarts {
         let mut restarts = Restarts::default();
@@ -312,6 +313,60 @@ mod tests {
             .step_by(group.len())
             .flat_map(|from| group.map(|(pts, dts)| format!("{}|{}|__", from + pts, from + dts)));
         assert!(restarts(lines).reject(film).is_ok());
+    }
+
+    /// The most memory that this process has had, in MB.
+    fn peak_mb() -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmHWM:"));
+        let kb = line.unwrap().split_whitespace().nth(1).unwrap();
+        kb.parse::<u64>().unwrap() / 1_000
+    }
+
+    /// From ffprobe's lines to the bytes of the index; with other tests beside it
+    /// they count as well.
+    #[test]
+    #[ignore = "long: make test-all"]
+    fn ten_million_packets_take_little_memory() {
+        const PACKETS: i64 = 10_000_000;
+        let before = peak_mb();
+        let base = Ratio {
+            num: 1,
+            den: 90_000,
+        };
+        let planner = || Planner::new(base, 10_000);
+        for leaping in [false, true] {
+            let folded = match leaping {
+                true => Folded::Packets(PacketLog::default()),
+                false => Folded::Plan(Box::new(planner()), Restarts::default()),
+            };
+            let mut lines = PacketLines {
+                clean: CleanKeys::All,
+                scan: Scan { count: 0, folded },
+                diagnostics: Diagnostics::default(),
+            };
+            for number in 0..PACKETS {
+                let flags = if number % 250 == 0 { "K_" } else { "__" };
+                // Pairs change places, but for the keyframes'.
+                let shown = if number % 250 < 2 { number } else { number ^ 1 };
+                let line = format!("{}|{}|{flags}", shown * 1_500 + 3_000, number * 1_500);
+                lines.stdout(&line).unwrap();
+            }
+            let planner = match lines.scan.folded {
+                Folded::Plan(planner, _) => *planner,
+                Folded::Packets(packets) => {
+                    let mut planner = planner();
+                    packets.iter().for_each(|packet| planner.push(packet));
+                    planner
+                }
+            };
+            let (plan, _) = planner.finish();
+            let index = Index::new(sample().facts, plan);
+            let bytes = index.to_bytes().len();
+            let taken = peak_mb() - before;
+            println!("leaping {leaping}: {taken} MB, an index of {bytes} bytes");
+            assert!(taken < 800, "{taken} MB");
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use reelraft_proto::v1::{NodeStatus, StatusResponse};
+use reelraft_proto::{
+    documents::milli,
+    v1::{NodeStatus, StatusResponse},
+};
 
 use super::layout::{card, grid, or_dash, short_hash};
-use crate::render::{
-    format::{milli, size},
-    screen::printable,
-};
+use crate::render::{format::size, screen::printable};
 
 /// The answer of `cluster status`.
 pub fn status(status: &StatusResponse) -> String {

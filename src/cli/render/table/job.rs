@@ -3,14 +3,11 @@
 use std::time::Duration;
 
 use reelraft_proto::{
-    documents::job_state,
+    documents::{job_state, spec_options},
     v1::{Job, JobState},
 };
 
-use super::{
-    layout::{card, grid, or_dash},
-    spec::spec_options,
-};
+use super::layout::{card, grid, or_dash};
 use crate::render::format::{clock, percent, size, utc_time};
 
 fn done(job: &Job) -> String {

@@ -6,7 +6,6 @@ mod cluster;
 mod document;
 mod job;
 mod layout;
-mod spec;
 mod task;
 #[cfg(test)]
 mod tests;

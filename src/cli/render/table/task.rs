@@ -1,9 +1,12 @@
 //! `job tasks` as a grid.
 
-use reelraft_proto::{documents::task_state, v1::Task};
+use reelraft_proto::{
+    documents::{milli, task_state},
+    v1::Task,
+};
 
 use super::layout::{grid, short_hash};
-use crate::render::format::{milli, size, utc_time};
+use crate::render::format::{size, utc_time};
 
 /// The rows of `job tasks`.
 pub fn tasks(tasks: &[Task]) -> String {

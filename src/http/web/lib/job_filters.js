@@ -136,15 +136,15 @@ export class Filters {
   }
 
   /**
-   * Shows how many jobs are in each state.
-   * @param {Record<string, number> | undefined} byState
+   * Shows how many jobs are in each state, unless other filters leave some of them out.
+   * @param {Map<string, number> | null} byState
    */
   showCounts(byState) {
-    if (!byState) return;
-    const all = Object.values(byState).reduce((sum, one) => sum + one, 0);
+    const all = this.name.value || this.tenant.value ? null : byState;
+    const sum = (/** @type {string[]} */ states) => states.reduce((sum, state) => sum + (all?.get(state) ?? 0), 0);
     for (const { id, states } of GROUPS) {
-      const number = states.length === 0 ? all : states.reduce((sum, state) => sum + (byState[state] ?? 0), 0);
-      setText(this.numbers.get(id), count(number));
+      const number = sum(states.length === 0 ? [...(all?.keys() ?? [])] : states);
+      setText(this.numbers.get(id), all ? count(number) : "");
     }
   }
 }

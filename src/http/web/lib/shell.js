@@ -1,6 +1,6 @@
 /** What stands around every view: connection, theme, key, uploads, notices, help. */
 
-import { ago, bytes, duration, percent, plural, rate } from "./format.js";
+import { ago, bytes, count, duration, percent, plural, rate } from "./format.js";
 import { kept } from "./kept.js";
 import { Pulse } from "./pulse.js";
 import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
@@ -190,7 +190,8 @@ export class Status {
     this.pulse = new Pulse(api, live);
     this.pulseText = h("span", { class: "pulse soft num", title: "Jobs that are encoded now, of all that are not ended, and frames a second over all of them" });
     this.uploadText = h("span");
-    this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText);
+    this.uploadMore = h("span", { class: "more" });
+    this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText, this.uploadMore);
     this.word = h("span", { class: "word" });
     this.where = h("span", { class: "where soft" });
     this.connection = h("div", { class: "connection", role: "status" }, h("span", { class: "dot" }), this.word, this.where);
@@ -226,10 +227,8 @@ export class Status {
     setAttribute(this.connection, "title", idle ? "Connected; there is nothing to do" : TITLES[state]);
     const { open, moving, bytes: all, sent, speed, etaS } = this.uploads.summary();
     this.uploadLink.hidden = open === 0;
-    setText(
-      this.uploadText,
-      moving > 0 ? `${moving} · ${percent(sent / all)} · ${rate(speed, "bytes")}` : plural(open, "upload waits", "uploads wait"),
-    );
+    setText(this.uploadText, moving > 0 ? percent(sent / all) : count(open));
+    setText(this.uploadMore, moving > 0 ? `of ${plural(moving, "film")} · ${rate(speed, "bytes")}` : open === 1 ? "upload waits" : "uploads wait");
     setAttribute(this.uploadLink, "title", `${bytes(sent)} of ${bytes(all)} sent, ${duration(etaS)} left`);
     const theme = document.documentElement.dataset.theme ?? "auto";
     const next = `Theme: ${theme === "auto" ? "as the system has it" : theme}`;

@@ -3,6 +3,7 @@
  * which jobs belong to the page is asked anew, at most once in a while.
  */
 
+import { countsByState } from "../lib/counts.js";
 import { eachFrame, h, icon, replace, setAttribute, setText } from "../lib/dom.js";
 import { count, plural } from "../lib/format.js";
 import { Filters } from "../lib/job_filters.js";
@@ -19,6 +20,8 @@ const REFRESH_SHARE = 8;
 const FAILED_MS = 4_000;
 /** Rows keep their places under a pointer that moved so lately. */
 const POINTED_MS = 5_000;
+/** Counts of all jobs are asked for at most so often. */
+const COUNT_MS = 5_000;
 const TICK_MS = 1_000;
 /** Rows are drawn at most so often: each drawing costs a layout of the page. */
 const DRAW_MS = 200;
@@ -74,6 +77,11 @@ class Jobs {
     this.refreshTimer = 0;
     this.refreshMs = 0;
     this.pointedAt = -POINTED_MS;
+    this.countedAt = -COUNT_MS;
+    this.countLater = false;
+    /** @type {Map<string, number> | null} */
+    this.counts = null;
+    this.closing = new AbortController();
     this.frame = eachFrame(() => this.drawChanged(), DRAW_MS);
     this.parts = parts({
       chooseAll: () => this.chooseAll(),
@@ -94,6 +102,7 @@ class Jobs {
   close() {
     left = { hash: this.filters.hash(), tokens: this.tokens };
     this.request.abort();
+    this.closing.abort();
     clearTimeout(this.refreshTimer);
     this.frame.close();
     for (const end of this.ends) end();
@@ -166,7 +175,7 @@ class Jobs {
       this.refreshMs = performance.now() - begun;
       this.loading = false;
       this.next = page.next_page_token;
-      this.filters.showCounts(page.counts);
+      void this.count();
       const moved = page.jobs.map((/** @type {any} */ job) => job.id).join() !== [...this.rows.keys()].join();
       if (again && moved && this.pointed && this.rows.size > 0) this.hold(page.jobs);
       else this.show(page.jobs);
@@ -178,6 +187,16 @@ class Jobs {
     }
     if (this.stale) this.refresh();
     setAttribute(this.parts.table, "aria-busy", "false");
+  }
+
+  /** Shows how many jobs there are of each state, now or soon. @private */
+  async count() {
+    this.filters.showCounts(this.counts);
+    this.countLater = performance.now() - this.countedAt < COUNT_MS;
+    if (this.countLater) return;
+    this.countedAt = performance.now();
+    this.counts = await countsByState(this.ctx, this.closing.signal);
+    this.filters.showCounts(this.counts);
   }
 
   /**
@@ -326,6 +345,7 @@ class Jobs {
   tick() {
     if (document.hidden) return;
     if (this.held && !this.pointed) this.release();
+    if (this.countLater) void this.count();
     for (const row of this.rows.values()) row.tick();
   }
 

@@ -20,7 +20,7 @@ pub struct Server {
 impl Server {
     /// Serves a file; after `bytes_max` bytes in all it breaks off.
     pub fn start(path: &Path, bytes_max: u64) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listen();
         let url = format!("http://{}/token", listener.local_addr().unwrap());
         let served = Arc::new(AtomicU64::new(0));
         let (path, count) = (path.to_path_buf(), served.clone());
@@ -45,6 +45,22 @@ impl Server {
     pub fn bytes_served(&self) -> u64 {
         self.served.load(Ordering::Relaxed)
     }
+}
+
+/// Listens as a node's server does, with little on its way to a reader: what it
+/// hangs up on would count as read.
+fn listen() -> TcpListener {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(128 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(64).unwrap().into_std().unwrap();
+    listener.set_nonblocking(false).unwrap();
+    listener
 }
 
 fn answer(stream: TcpStream, path: &PathBuf, count: &AtomicU64, bytes_max: u64) -> Option<()> {

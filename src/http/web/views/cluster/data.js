@@ -1,6 +1,7 @@
 /** What the view of the cluster asks for: nodes, jobs by state, who keeps what, how fast nodes are. */
 
 import { marks } from "../marks.js";
+import { countsByState } from "../../lib/counts.js";
 
 /** Nodes' load and slots change without an event. */
 const CLUSTER_EVERY_MS = 3_000;
@@ -76,27 +77,12 @@ export class ClusterData {
     try {
       const page = await this.ctx.api.get("/jobs", { signal, query: { page_size: COPIES_MAX } });
       this.jobs = page.jobs;
-      this.counts = await this.count();
+      this.counts = await countsByState(this.ctx, signal);
       await this.time();
     } catch {
       // The list of jobs says what is wrong; the nodes are shown all the same.
     }
     if (!signal.aborted) this.changed();
-  }
-
-  /**
-   * Jobs by state, out of the port's own figures. A tenant's key may not see them.
-   * @private
-   * @returns {Promise<Map<string, number> | null>}
-   */
-  async count() {
-    if (!this.ctx.seesAll()) return null;
-    const url = new URL("/metrics", this.ctx.api.node);
-    const { signal } = this.abort;
-    const answer = await fetch(url, { headers: this.ctx.api.headers(), signal, credentials: "omit" });
-    if (!answer.ok) return null;
-    const found = (await answer.text()).matchAll(/^reelraft_jobs\{state="(\w+)"\} (\d+)/gm);
-    return new Map([...found].map(([, state, number]) => [state, Number(number)]));
   }
 
   /**

@@ -47,7 +47,7 @@ export class Pictures {
     this.refusals = 0;
     this.visible = false;
     this.watched = new IntersectionObserver((seen) => {
-      this.visible = seen.some((entry) => entry.isIntersecting);
+      this.visible = seen.at(-1)?.isIntersecting ?? false;
     });
     this.watched.observe(this.node);
     for (let at = 0; at < SHOWN_MAX; at++) this.frames.push(frame());
@@ -160,7 +160,9 @@ export class Pictures {
     try {
       const query = { at_ms: Math.round(seconds * 1000), width: WIDTH };
       const path = `${this.data.path}/picture`;
-      const response = await this.ctx.api.fetch("GET", path, undefined, { signal, query });
+      // Who is refused here comes again in its turn.
+      const options = { signal, query, repeatable: false };
+      const response = await this.ctx.api.fetch("GET", path, undefined, options);
       const url = URL.createObjectURL(await response.blob());
       if (shown.task && keyOf(shown.task) === keyOf(task)) this.put(shown, task, url);
       else URL.revokeObjectURL(url);
