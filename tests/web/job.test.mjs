@@ -46,6 +46,18 @@ test("a job can be asked for again by the command line and by curl", async () =>
   assert.ok(curl.includes(`'${url}'`) && !curl.includes(" k"), curl);
 });
 
+test("no name of a file becomes an option or ends a paste", async () => {
+  const api = { node: "http://n1:8401", key: "", get: async () => ({ command: "reelraft transcode FILE OUT.mp4" }) };
+  for (const [source_name, line] of [
+    ["--webhook-url=http://evil.mov", "reelraft transcode ./--webhook-url=http://evil.mov webhook-url=http_evil.mp4"],
+    ["a\u001b[201~\nreboot\n.mov", "reelraft transcode FILE 'a_[201~_reboot_.mp4'"],
+  ]) {
+    const job = { id: "j1", source_name, spec: { container: "mp4" } };
+    assert.equal(await asCli(api, job), line);
+    assert.ok(!/[\n\u001b]| --webhook/.test(await asCurl(api, job)));
+  }
+});
+
 test("an output's name can be the name of a file anywhere", () => {
   const named = (source_name) => pathName({ source_name, spec: { container: "mkv" } });
   assert.equal(named("Der Film.v2.mov"), "Der Film.v2.mkv");

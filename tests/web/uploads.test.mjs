@@ -9,6 +9,7 @@ globalThis.addEventListener ??= () => undefined;
 globalThis.navigator ??= {};
 globalThis.location = new URL("http://one:8401/");
 const { Api, Problem } = await import("../../src/http/web/lib/api.js");
+const { shortened } = await import("../../src/http/web/lib/dropped.js");
 const { Uploads } = await import("../../src/http/web/lib/uploads.js");
 
 /** What the nodes know: all of them the same. */
@@ -37,6 +38,34 @@ globalThis.fetch = async (url, { method, headers, body }) => {
   if (method === "DELETE") cluster.jobs.delete(id);
   return answer(204, null);
 };
+
+test("a busy node is passed by once and not left, a silent one is left, and a body that stops is asked for again", async () => {
+  const api = new Api();
+  api.learn([{ http: "http://one:8401" }, { http: "http://two:8401" }]);
+  const plain = globalThis.fetch;
+  const play = async (first) => {
+    const asked = [];
+    globalThis.fetch = async (url) => {
+      asked.push(new URL(url).host);
+      return asked.length === 1 ? first() : answer(200, { here: true });
+    };
+    assert.deepEqual(await api.get("/jobs").finally(() => (globalThis.fetch = plain)), { here: true });
+    return [asked.join(), api.node];
+  };
+  const busy = () => answer(503, { kind: "too-busy", cause: "busy", hint: "" });
+  assert.deepEqual(await play(busy), ["one:8401,two:8401", "http://one:8401"]);
+  const broken = () => {
+    const pull = (controller) => controller.error(new TypeError("gone"));
+    return new Response(new ReadableStream({ pull }), { headers: { "content-type": "application/json" } });
+  };
+  assert.deepEqual(await play(broken), ["one:8401,two:8401", "http://two:8401"]);
+});
+
+test("nodes are known by origins that a key may be sent to, and by nothing else", () => {
+  const api = new Api();
+  api.learn([{ http: "javascript:alert(1)" }, { http: "file:///etc" }, { http: null }, { http: "https://two/path" }]);
+  assert.deepEqual(api.nodes, ["http://one:8401", "https://two"]);
+});
 
 /** As a browser's, as far as uploads use it. */
 globalThis.XMLHttpRequest = class {
@@ -134,6 +163,18 @@ test("a pause keeps what is sent, and a cancelled upload takes its job with it",
   uploads.pause(other);
   await uploads.cancel(other);
   assert.deepEqual([...cluster.jobs.values()].map(({ source_name }) => source_name), ["film"]);
+});
+
+test("a job that is gone is told as such, and names are sent as the cluster takes them", async () => {
+  const uploads = begin();
+  const item = uploads.adopt({ id: "j9", source_name: "film", source_bytes: 100_000 });
+  uploads.goOn(film("film"));
+  await until(() => item.state === "failed");
+  assert.equal(item.problem.kind, "upload-gone");
+  assert.equal(shortened("film.mov"), "film.mov");
+  assert.equal(shortened("a\ud800.mov"), "a\ufffd.mov");
+  const cut = shortened(`${"\u6620".repeat(200)}.mov`);
+  assert.ok(Buffer.byteLength(cut) <= 255 && cut.endsWith("\u6620.mov"), cut);
 });
 
 test("a refusal is told and not repeated", async () => {

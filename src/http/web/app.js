@@ -134,12 +134,13 @@ function follow() {
     learning ||= window.setTimeout(() => void learn(), LEARN_MS);
   });
   live.on("progress", (news) => uploads.hear(news));
+  live.on("reset", () => void uploads.recheck());
   live.on("job", (news) => {
     const upload = uploads.hear(news);
     if (upload && news.state === "succeeded") notices.say(`${upload.name} is ready`, "good");
     else if (upload && news.state === "failed") notices.say(`${upload.name}: ${news.problem?.cause}`, "bad");
   });
-  let { node, key } = api;
+  let { node, keysGiven } = api;
   live.onstate(() => {
     if (live.state === "refused" && live.problem?.status === 401) askKey(api, live.problem);
     if (live.state !== "live" || api.node === node) return;
@@ -148,8 +149,8 @@ function follow() {
     notices.say(`${old} did not answer; this page asks ${now} now.`, "info");
   });
   api.onchange(() => {
-    if (api.key === key) return;
-    key = api.key;
+    if (api.keysGiven === keysGiven) return;
+    keysGiven = api.keysGiven;
     live.forget();
     void begin();
     void route();

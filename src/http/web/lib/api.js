@@ -35,6 +35,8 @@ export class Problem extends Error {
 
 /** A node that is silent for so long is left for the next: it may be paused or cut off. */
 const ANSWER_MS_MAX = 10_000;
+/** A document on a slow line; a node may also stop in the middle of one. */
+const BODY_MS_MAX = 60_000;
 /** Rounds over all nodes before a request is given up: an election takes a second or two. */
 const ROUNDS = 4;
 const ROUND_PAUSE_MS = 700;
@@ -49,6 +51,8 @@ export class Api {
     this.node = location.origin;
     /** @type {Set<() => void>} */
     this.listeners = new Set();
+    /** How often a key was given: the same one may hold now that was refused before. */
+    this.keysGiven = 0;
     /** @type {string} */
     this.key = keptByTab.get(KEY) ?? kept.get(KEY) ?? "";
   }
@@ -84,6 +88,7 @@ export class Api {
     keptByTab.set(KEY, keep ? null : key || null);
     kept.set(KEY, keep ? key || null : null);
     this.key = key;
+    this.keysGiven += 1;
     this.changed();
   }
 
@@ -92,7 +97,7 @@ export class Api {
    * @param {{ http?: string | null, reachable?: boolean }[]} nodes
    */
   learn(nodes) {
-    const origins = nodes.map((node) => origin(node.http)).filter((text) => text !== null);
+    const origins = nodes.flatMap((node) => origin(node.http) ?? []).filter(isAsSafe);
     if (origins.length === 0) return;
     const all = [...new Set([location.origin, ...origins])];
     if (all.join() === this.nodes.join()) return;
@@ -106,9 +111,13 @@ export class Api {
    */
   leave(failed) {
     if (this.node !== failed || this.nodes.length < 2) return;
-    const next = (this.nodes.indexOf(failed) + 1) % this.nodes.length;
-    this.node = this.nodes[next];
+    this.node = this.after(failed);
     this.changed();
+  }
+
+  /** @private @param {string} node @returns {string} the one that is asked after it */
+  after(node) {
+    return this.nodes[(this.nodes.indexOf(node) + 1) % this.nodes.length];
   }
 
   /**
@@ -171,7 +180,7 @@ export class Api {
    * @returns {Promise<any>} the document; the text of an answer that is none
    */
   async json(method, path, body, options) {
-    const response = await this.fetch(method, path, body, options);
+    const response = await this.fetch(method, path, body, options, true);
     if (response.status === 204) return null;
     const type = response.headers.get("content-type") ?? "";
     return type.includes("json") ? response.json() : response.text();
@@ -183,22 +192,25 @@ export class Api {
    * @param {string} path
    * @param {unknown} body a string, a Blob, or what becomes JSON
    * @param {Options} [options]
+   * @param {boolean} [whole] whether an answer counts only once all of it is here
    * @returns {Promise<Response>} of a status below 400
    * @throws {Problem} refused, or nothing answered
    */
-  async fetch(method, path, body, options = {}) {
+  async fetch(method, path, body, options = {}, whole = false) {
     const repeatable = options.repeatable ?? (method !== "POST" && method !== "PATCH");
     /** @type {Problem} */
     let problem = nothingAnswers();
     for (let round = 0; round < (repeatable ? ROUNDS : 1); round++) {
       if (round > 0) await pause(ROUND_PAUSE_MS * round, options.signal);
+      let node = this.node;
       for (let turn = 0; turn < (repeatable ? this.nodes.length : 1); turn++) {
-        const node = this.node;
-        const answer = await this.ask(node, method, path, body, options);
+        const answer = await this.ask(node, method, path, body, options, whole);
         if (answer instanceof Response) return answer;
         problem = answer;
         if (!isOfNode(problem)) throw problem;
-        this.leave(node);
+        // One that is only busy is still the one to ask for all else.
+        if (problem.status === 0) this.leave(node);
+        node = problem.status === 0 ? this.node : this.after(node);
       }
     }
     throw problem;
@@ -211,11 +223,12 @@ export class Api {
    * @param {string} path
    * @param {unknown} body
    * @param {Options} options
+   * @param {boolean} whole
    * @returns {Promise<Response | Problem>}
    */
-  async ask(node, method, path, body, options) {
+  async ask(node, method, path, body, options, whole) {
     const silence = new AbortController();
-    const timer = setTimeout(() => silence.abort(), options.timeoutMs ?? ANSWER_MS_MAX);
+    let timer = setTimeout(() => silence.abort(), options.timeoutMs ?? ANSWER_MS_MAX);
     const signals = options.signal ? [options.signal, silence.signal] : [silence.signal];
     const json = body !== undefined && typeof body !== "string" && !(body instanceof Blob);
     try {
@@ -231,7 +244,11 @@ export class Api {
         cache: "no-store",
         credentials: "omit",
       });
-      return response.ok ? response : await refusal(response);
+      clearTimeout(timer);
+      timer = setTimeout(() => silence.abort(), BODY_MS_MAX);
+      if (!response.ok) return await refusal(response);
+      if (!whole || response.status === 204) return response;
+      return new Response(await response.blob(), response);
     } catch (error) {
       if (options.signal?.aborted) throw error;
       return nothingAnswers(node);
@@ -245,6 +262,15 @@ export class Api {
 function origin(url) {
   if (!url || !URL.canParse(url)) return null;
   return new URL(url).origin;
+}
+
+/**
+ * Whether the key may be sent there: a page that came encrypted sends it to nobody
+ * in plain text.
+ * @param {string} origin
+ */
+function isAsSafe(origin) {
+  return origin.startsWith("https:") || (origin.startsWith("http:") && location.protocol === "http:");
 }
 
 /**

@@ -1,5 +1,8 @@
 /** How many jobs are in each state, out of the port's own figures. */
 
+/** They are beside the point where a node is slow. */
+const ANSWER_MS_MAX = 5_000;
+
 /**
  * @param {import("../app.js").Context} ctx
  * @param {AbortSignal} signal
@@ -8,8 +11,10 @@
 export async function countsByState({ api, seesAll }, signal) {
   if (!seesAll()) return null;
   const url = new URL("/metrics", api.node);
-  const answer = await fetch(url, { headers: api.headers(), signal, credentials: "omit" }).catch(() => null);
-  if (!answer?.ok) return null;
-  const found = (await answer.text()).matchAll(/^reelraft_jobs\{state="(\w+)"\} (\d+)/gm);
+  const soon = AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS_MAX)]);
+  const asked = fetch(url, { headers: api.headers(), signal: soon, credentials: "omit" });
+  const text = await asked.then((answer) => (answer.ok ? answer.text() : null)).catch(() => null);
+  if (text === null) return null;
+  const found = text.matchAll(/^reelraft_jobs\{state="(\w+)"\} (\d+)/gm);
   return new Map([...found].map(([, state, number]) => [state, Number(number)]));
 }

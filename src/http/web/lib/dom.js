@@ -110,6 +110,8 @@ export function setAttribute(element, attribute, value) {
 
 /** The most characters of a foreign name that are put into the page. */
 const NAME_CHARS_MAX = 300;
+/** The same of a foreign text that is to be read. */
+export const TEXT_CHARS_MAX = 3_000;
 
 /**
  * Characters that are not seen, or that move what stands around them: controls,
@@ -122,12 +124,13 @@ const UNSEEN =
 /**
  * Text of others with what can't be seen made visible, cut where it is very long.
  * @param {string} text
+ * @param {number} [charsMax]
  */
-export function visible(text) {
+export function visible(text, charsMax = NAME_CHARS_MAX) {
   let shown = text;
-  if (shown.length > NAME_CHARS_MAX) {
-    const tail = Math.floor(NAME_CHARS_MAX / 10);
-    shown = shown.slice(0, NAME_CHARS_MAX - tail) + "…" + shown.slice(-tail);
+  if (shown.length > charsMax) {
+    const tail = Math.floor(charsMax / 10);
+    shown = shown.slice(0, charsMax - tail) + "…" + shown.slice(-tail);
   }
   shown = shown.replace(/\p{Surrogate}/gu, "\ufffd");
   return shown.replace(UNSEEN, (character) => {

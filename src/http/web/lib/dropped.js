@@ -96,3 +96,21 @@ async function filesBelow(folder) {
   }
   return files;
 }
+
+/** The cluster takes no longer name; some file systems have such. */
+const NAME_BYTES_MAX = 255;
+
+/**
+ * A name as the cluster takes it: well-formed, and cut before its ending.
+ * @param {string} name
+ */
+export function shortened(name) {
+  const bytes = new TextEncoder().encode(name);
+  const plain = new TextDecoder().decode(bytes);
+  if (bytes.length <= NAME_BYTES_MAX) return plain;
+  const ending = new TextEncoder().encode(/\.\w{1,8}$/.exec(plain)?.[0] ?? "");
+  const stem = bytes.slice(0, NAME_BYTES_MAX - ending.length);
+  // A letter that was cut in two is left out.
+  const kept = new TextDecoder().decode(stem, { stream: true });
+  return kept + new TextDecoder().decode(ending);
+}

@@ -197,7 +197,14 @@ export class Live {
     if (event !== "cluster" && !listeners?.size) return;
     const document = JSON.parse(data);
     if (event === "cluster") this.cluster = document;
-    for (const listener of listeners ?? []) listener(document);
+    for (const listener of listeners ?? []) {
+      try {
+        listener(document);
+      } catch (error) {
+        // It is a fault of the page; to begin the stream anew would not mend it.
+        reportError(error);
+      }
+    }
   }
 }
 

@@ -33,12 +33,15 @@ export class Pulse {
       } else {
         this.open.delete(job);
         this.encoding.delete(job);
+        // Those that were more than could be counted are counted once there is room.
+        if (this.more && this.open.size < COUNTED_MAX / 2) void this.count();
       }
     });
   }
 
   /** @private */
   async count() {
+    this.more = false;
     const query = { state: WORKING.join(","), page_size: COUNTED_MAX };
     const page = await this.api.get("/jobs", { query }).catch(() => null);
     if (!page) return;

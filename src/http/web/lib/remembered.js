@@ -60,7 +60,8 @@ export class Remembered {
 
   /** @param {import("./uploads.js").Upload} item */
   async add({ key, id, name, bytes, modifiedMs, wish, handle }) {
-    this.change(key, { key, id, name, bytes, modifiedMs, wish, keptMs: Date.now() });
+    // Once its job is made the wish, which may hold a signed address, is needed no more.
+    this.change(key, { key, id, name, bytes, modifiedMs, wish: id ? {} : wish, keptMs: Date.now() });
     if (handle) await inStore("readwrite", (store) => store.put(handle, key));
   }
 

@@ -1,9 +1,9 @@
 /** What stands around every view: connection, theme, key, uploads, notices, help. */
 
-import { ago, bytes, duration, percent, plural, rate } from "./format.js";
+import { ago, bytes, count, duration, percent, plural, rate } from "./format.js";
 import { kept } from "./kept.js";
 import { Pulse } from "./pulse.js";
-import { eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
+import { TEXT_CHARS_MAX, eachFrame, h, icon, replace, setAttribute, setText, visible } from "./dom.js";
 
 /** @typedef {"info" | "good" | "bad"} Kind */
 
@@ -14,6 +14,8 @@ const NOTICES_MAX = 4;
 /** Uploads tell of their progress much more often than it can be read. */
 const DRAW_MS = 250;
 const THEME = "reelraft.theme";
+/** What a header can carry; a line or a letter without width may have been copied along. */
+const KEY_PATTERN = "\\s*[!-~]*\\s*";
 
 /**
  * Whether something says its kind, cause and hint, as refusals and jobs' problems do.
@@ -36,8 +38,8 @@ export function problemBox(error) {
     "div",
     { class: "problem", role: "alert" },
     icon("alert"),
-    h("p", null, known && [h("span", { class: "kind" }, error.kind), " "], visible(cause)),
-    known && error.hint ? h("p", { class: "soft" }, visible(error.hint)) : null,
+    h("p", null, known && [h("span", { class: "kind" }, error.kind), " "], visible(cause, TEXT_CHARS_MAX)),
+    known && error.hint ? h("p", { class: "soft" }, visible(error.hint, TEXT_CHARS_MAX)) : null,
   );
 }
 
@@ -127,7 +129,7 @@ export function dialog(title, content, answer) {
     h(
       "form",
       { method: "dialog", onsubmit: submit },
-      h("h2", { id: "dialog-title" }, title),
+      h("h2", { id: "dialog-title" }, visible(title)),
       h("div", { class: "content" }, content),
       h("div", { class: "row buttons" }, leave, act),
     ),
@@ -146,7 +148,7 @@ export function dialog(title, content, answer) {
  */
 export function askKey(api, problem = null) {
   if (document.querySelector("dialog.key")) return;
-  const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", value: api.key });
+  const key = h("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", value: api.key, pattern: KEY_PATTERN, title: "Letters, digits and signs of ASCII" });
   const keep = h("input", { id: "key-keep", type: "checkbox", checked: api.keyKept });
   /** @type {HTMLElement[]} */
   const content = [
@@ -190,10 +192,12 @@ export class Status {
     this.pulse = new Pulse(api, live);
     this.pulseText = h("span", { class: "pulse soft num", title: "Jobs that are encoded now, of all that are not ended, and frames a second over all of them" });
     this.uploadText = h("span");
-    this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText);
-    this.word = h("span", { class: "word" });
+    this.uploadMore = h("span", { class: "more" });
+    this.uploadLink = h("a", { class: "button plain small uploads", href: "#/new", hidden: true }, icon("up"), this.uploadText, this.uploadMore);
+    // Only the word is told, and not each second how old all is.
+    this.word = h("span", { class: "word", role: "status" });
     this.where = h("span", { class: "where soft" });
-    this.connection = h("div", { class: "connection", role: "status" }, h("span", { class: "dot" }), this.word, this.where);
+    this.connection = h("div", { class: "connection" }, h("span", { class: "dot" }), this.word, this.where);
     this.theme = h("button", { class: "plain square", onclick: () => this.turn() });
     const key = h(
       "button",
@@ -202,8 +206,6 @@ export class Status {
     );
     replace(root, this.pulseText, this.uploadLink, this.connection, this.theme, key);
     const frame = eachFrame(() => this.draw(), DRAW_MS);
-    live.on("progress", () => {
-      });
     live.onstate(frame.ask);
     api.onchange(frame.ask);
     uploads.onchange(frame.ask);
@@ -226,10 +228,8 @@ export class Status {
     setAttribute(this.connection, "title", idle ? "Connected; there is nothing to do" : TITLES[state]);
     const { open, moving, bytes: all, sent, speed, etaS } = this.uploads.summary();
     this.uploadLink.hidden = open === 0;
-    setText(
-      this.uploadText,
-      moving > 0 ? `${moving} · ${percent(sent / all)} · ${rate(speed, "bytes")}` : plural(open, "upload waits", "uploads wait"),
-    );
+    setText(this.uploadText, moving > 0 ? percent(sent / all) : count(open));
+    setText(this.uploadMore, moving > 0 ? `of ${plural(moving, "film")} · ${rate(speed, "bytes")}` : open === 1 ? "upload waits" : "uploads wait");
     setAttribute(this.uploadLink, "title", `${bytes(sent)} of ${bytes(all)} sent, ${duration(etaS)} left`);
     const theme = document.documentElement.dataset.theme ?? "auto";
     const next = `Theme: ${theme === "auto" ? "as the system has it" : theme}`;

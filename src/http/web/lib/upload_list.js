@@ -11,6 +11,11 @@ import { problemBox, stateBadge } from "./shell.js";
 /** Speeds that change more often than this can't be read. */
 const DRAW_MS = 250;
 
+/** More rows than these are only counted. */
+const ROWS_MAX = 100;
+/** So many of them are sent already. */
+const SENT_SHOWN = 20;
+
 /** The list; it is hidden while there is none. */
 export class UploadList {
   /** @param {import("../app.js").Context} ctx */
@@ -19,13 +24,14 @@ export class UploadList {
     /** @type {Map<Upload, Row>} */
     this.rows = new Map();
     this.list = h("ul", { class: "uploads-list" });
-    this.total = h("span", { class: "soft num" });
+    this.total = h("span", { class: "soft" });
     const clear = () => {
       for (const item of ctx.uploads.items.filter(({ state }) => state === "done")) ctx.uploads.forget(item);
     };
     this.clear = h("button", { class: "plain small", onclick: clear }, "Clear the finished");
     const head = h("div", { class: "head" }, h("h2", null, "Uploads"), h("span", { class: "grow" }), this.total, this.clear);
-    this.element = h("section", { class: "panel", "aria-label": "Uploads", hidden: true }, head, this.list);
+    this.rest = h("p", { class: "rest soft" });
+    this.element = h("section", { class: "panel", "aria-label": "Uploads", hidden: true }, head, this.list, this.rest);
     this.frame = eachFrame(() => this.draw(), DRAW_MS);
     const end = ctx.uploads.onchange(this.frame.ask);
     const clock = setInterval(this.frame.ask, 1_000);
@@ -37,20 +43,31 @@ export class UploadList {
     this.draw();
   }
 
+  /** Those that are shown: around the first that is not sent yet. @private */
+  shown() {
+    const { items } = this.ctx.uploads;
+    const first = items.findIndex(({ state }) => state !== "done");
+    const from = Math.min(first < 0 ? items.length : first - SENT_SHOWN, items.length - ROWS_MAX);
+    return items.slice(Math.max(0, from)).slice(0, ROWS_MAX);
+  }
+
   /** @private */
   draw() {
     const { items } = this.ctx.uploads;
+    const shown = this.shown();
     for (const [item, row] of this.rows) {
-      if (items.includes(item)) continue;
+      if (shown.includes(item)) continue;
       row.element.remove();
       this.rows.delete(item);
     }
-    for (const item of items) {
+    for (const item of shown) {
       const row = this.rows.get(item) ?? new Row(item, this.ctx);
       if (!this.rows.has(item)) this.list.append(row.element);
       this.rows.set(item, row);
       row.draw();
     }
+    const hidden = items.length - shown.length;
+    setText(this.rest, hidden > 0 ? `and ${plural(hidden, "more film")}` : "");
     this.element.hidden = items.length === 0;
     this.clear.hidden = !items.some(({ state }) => state === "done");
     const { moving, sent, bytes: all, speed, etaS } = this.ctx.uploads.summary();

@@ -4,6 +4,7 @@
  */
 
 import { Problem, isOfNode, pause, problemOf } from "./api.js";
+import { shortened } from "./dropped.js";
 import { Pace } from "./pace.js";
 import { Remembered, hasLock, holdLock, randomId } from "./remembered.js";
 
@@ -128,6 +129,15 @@ export class Uploads {
     item.job = { ...item.job, ...fields };
     this.changed();
     return item;
+  }
+
+  /** Asks what became of films that are sent, after news of them were missed. */
+  async recheck() {
+    for (const { id, state, job } of this.items) {
+      if (state !== "done" || ["succeeded", "failed", "cancelled", "deleted"].includes(job?.state)) continue;
+      const now = await this.api.get(`/jobs/${id}`).catch(() => null);
+      if (now) this.hear({ ...now, job: now.id });
+    }
   }
 
   /** How all that are not done stand together. */
@@ -349,7 +359,7 @@ export class Uploads {
 
   /** @private @param {Upload} item @param {AbortSignal} signal */
   async create(item, signal) {
-    const body = { ...item.wish, source_bytes: item.bytes, source_name: item.name };
+    const body = { ...item.wish, source_bytes: item.bytes, source_name: shortened(item.name) };
     const headers = { "idempotency-key": item.key };
     // It is not broken off, so that a job that was made is known, and can be deleted.
     const made = await this.api.post("/jobs", body, { headers, repeatable: true });
@@ -370,8 +380,16 @@ export class Uploads {
    */
   async offset(item, signal) {
     const path = `/uploads/${item.id}`;
-    const response = await this.api.fetch("HEAD", path, undefined, { headers: TUS, signal });
-    return Number(response.headers.get("upload-offset"));
+    try {
+      const response = await this.api.fetch("HEAD", path, undefined, { headers: TUS, signal });
+      return Number(response.headers.get("upload-offset"));
+    } catch (error) {
+      // An answer to HEAD has no words of its own.
+      const gone = error instanceof Problem && [404, 410].includes(error.status);
+      if (!gone) throw error;
+      const cause = "its job was cancelled or deleted meanwhile, or is another key's";
+      throw new Problem(error.status, "upload-gone", cause, "add the file anew, or give the key that it was begun with");
+    }
   }
 
   /** @private @param {Upload} item @param {AbortSignal} signal */

@@ -2,11 +2,12 @@
 
 import { eachFrame, h, replace, visible } from "../lib/dom.js";
 import { percent } from "../lib/format.js";
+import { shareDone } from "../lib/jobs.js";
 import { problemBox } from "../lib/shell.js";
 import { filmClock } from "./job/clock.js";
 import { Chosen } from "./job/chosen.js";
 import { JobData, ended, keyOf } from "./job/data.js";
-import { Head, shareOf } from "./job/head.js";
+import { Head } from "./job/head.js";
 import { Metadata } from "./job/metadata.js";
 import { deliveriesPanel, fold, optionsPanel, proofPanel, referencePanel } from "./job/panels.js";
 import { Pictures } from "./job/pictures.js";
@@ -20,6 +21,8 @@ import { marks } from "./marks.js";
 /** What of the cluster's life stands on a job's timeline. */
 const TIMELINE = new Set(["election", "lost", "back"]);
 const TITLE_CHARS_MAX = 60;
+/** Uploads and the pointer tell of themselves much more often than a film of 900 shards should be drawn. */
+const DRAW_MS = 100;
 /** Clocks that run are drawn anew so often. */
 const TICK_MS = 1_000;
 
@@ -41,7 +44,7 @@ class JobView {
    */
   constructor(root, ctx, id) {
     this.root = root;
-    this.frame = eachFrame(() => this.draw());
+    this.frame = eachFrame(() => this.draw(), DRAW_MS);
     const ask = () => this.frame.ask();
     this.data = new JobData(ctx, id, ask);
     const choose = (/** @type {string | null} */ key, /** @type {How} */ how) => this.choose(key, how);
@@ -131,7 +134,7 @@ class JobView {
    * @param {boolean} over
    */
   drawTitle(job, over) {
-    const far = over ? job.state : percent(shareOf(job));
+    const far = over ? job.state : percent(shareDone(job));
     const title = `${far} ${visible(job.source_name || "a film").slice(0, TITLE_CHARS_MAX)} · reelraft`;
     if (document.title !== title) document.title = title;
   }
@@ -157,7 +160,8 @@ class JobView {
     const none = over && data.tasks.length === 0;
     this.chosen.node.hidden = none;
     if (this.attempts) this.attempts.hidden = none;
-    const key = this.hovered ?? this.fixed;
+    // A log that is read stays where the pointer goes over the strip.
+    const key = (this.chosen.reads ? null : this.hovered) ?? this.fixed;
     this.chosen.draw(data.tasks.find((task) => keyOf(task) === key), clock, key === this.fixed);
     this.strip.mark(this.fixed);
     this.pictures.draw(clock);

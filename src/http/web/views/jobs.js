@@ -135,6 +135,8 @@ class Jobs {
 
   /** @private */
   narrowed() {
+    // What was typed last may be told of once another view is open.
+    if (this.closing.signal.aborted) return;
     this.tokens = [];
     history.replaceState(null, "", this.filters.hash());
     void this.load();
@@ -144,6 +146,7 @@ class Jobs {
   turn(by) {
     if (by > 0 && this.next) this.tokens.push(this.next);
     else if (by < 0) this.tokens.pop();
+    this.next = null;
     void this.load().then(() => window.scrollTo(0, 0));
   }
 
@@ -161,6 +164,7 @@ class Jobs {
 
   /** @private @param {boolean} [again] whether it is the page that is shown */
   async load(again = false) {
+    if (this.closing.signal.aborted) return;
     clearTimeout(this.refreshTimer);
     this.refreshTimer = 0;
     this.request.abort();
@@ -294,6 +298,7 @@ class Jobs {
       };
       replace(this.parts.below, h("div", { class: "empty" }, h("p", null, "No job matches."), h("button", { onclick: clear }, "Show all jobs")));
     } else {
+      const auth = this.ctx.api.key ? '-H "Authorization: Bearer $REELRAFT_KEY" ' : "";
       replace(
         this.parts.below,
         h(
@@ -303,7 +308,7 @@ class Jobs {
           h("h2", null, "No jobs yet"),
           h("p", null, "Drop films anywhere on this page, or a folder of them."),
           h("a", { class: "button primary", href: "#/new" }, "New job"),
-          h("p", { class: "faint" }, "From a shell: ", h("code", null, `curl -T film.mov '${location.origin}/api/v1/transcode?width=1280' -o film.mp4`)),
+          h("p", { class: "faint" }, "From a shell: ", h("code", null, `curl ${auth}-T film.mov '${location.origin}/api/v1/transcode?width=1280' -o film.mp4`)),
         ),
       );
     }
@@ -401,18 +406,22 @@ class Jobs {
   /** Chooses all jobs of all pages that match. @private */
   async chooseMatching() {
     let token = "";
+    const { signal } = this.closing;
     const query = { ...this.filters.query(), page_size: ALL_PAGE_SIZE };
     try {
       do {
-        const page = await this.ctx.api.get("/jobs", { query: { ...query, page_token: token } });
-        for (const job of page.jobs) this.chosen.set(job.id, job);
+        const page = await this.ctx.api.get("/jobs", { query: { ...query, page_token: token }, signal });
+        for (const { id, state } of page.jobs) this.chosen.set(id, { id, state });
         token = page.next_page_token ?? "";
         this.drawBatch();
       } while (token);
     } catch (error) {
-      this.ctx.problem(error);
+      if (!signal.aborted) this.ctx.problem(error);
     }
-    for (const row of this.rows.values()) row.box.checked = this.chosen.has(row.job.id);
+    for (const row of this.rows.values()) {
+      row.box.checked = this.chosen.has(row.job.id);
+      setAttribute(row.element, "data-chosen", row.box.checked);
+    }
   }
 
   /** @private */

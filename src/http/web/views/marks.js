@@ -34,6 +34,8 @@ class Marks {
     /** @type {Set<() => void>} */
     this.listeners = new Set();
     this.watching = false;
+    /** Whether it may be another cluster that is heard now. */
+    this.anew = false;
   }
 
   /**
@@ -44,6 +46,9 @@ class Marks {
     if (this.watching) return;
     this.watching = true;
     if (live.cluster) this.take(live.cluster);
+    live.on("reset", () => {
+      this.anew = true;
+    });
     live.on("cluster", (/** @type {ClusterNews} */ news) => this.take(news));
   }
 
@@ -58,6 +63,9 @@ class Marks {
 
   /** @param {ClusterNews} news */
   take(news) {
+    // A node that lags behind may answer later.
+    if (this.last && news.term < this.last.term && !this.anew) return;
+    this.anew = false;
     const found = this.last ? changes(this.last, news) : [];
     // While nobody leads, the last term that had a leader is what counts.
     if (news.leader_id || !this.last) this.last = news;

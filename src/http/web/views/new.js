@@ -11,6 +11,7 @@ import { dialog, problemBox } from "../lib/shell.js";
 import { SpecForm } from "../lib/spec_form.js";
 import { StagedList } from "../lib/staged_list.js";
 import { UploadList } from "../lib/upload_list.js";
+import { copyButton } from "./ask.js";
 
 /** Who types or clicks through options is asked about once, after so long. */
 const CHECK_MS = 200;
@@ -63,7 +64,10 @@ class NewJob {
     );
     this.drawCards();
     // What could not be asked for is asked for again once a node answers.
-    this.end = ctx.live.on("start", () => this.form === null && void this.load());
+    this.end = ctx.live.on("start", () => {
+      if (this.form === null) void this.load();
+      else if (this.resolved === null) this.touched();
+    });
     void this.load();
     this.draw();
   }
@@ -106,8 +110,8 @@ class NewJob {
 
   /** @private */
   drawCards() {
-    const cards = presets().map((preset) => {
-      const id = `preset-${preset.id}`;
+    const cards = presets().map((preset, at) => {
+      const id = `preset-${at}`;
       const input = h("input", { type: "radio", name: "preset", id, checked: preset.id === this.presetId, onchange: () => this.choose(preset), "aria-describedby": `${id}-line` });
       const remove = () => {
         drop(preset);
@@ -224,16 +228,12 @@ class NewJob {
   /** @private */
   resultBox() {
     const { command, nodes } = this.resolved;
-    const copy = async () => {
-      await navigator.clipboard?.writeText(command);
-      this.ctx.notice("The command is copied", "good");
-    };
     return h(
       "div",
       { class: "result" },
       h("span", { class: nodes > 0 ? "soft makers" : "soft makers none" }, icon(nodes > 0 ? "check" : "alert"), nodes > 0 ? `${plural(nodes, "node")} can make it` : "No node can make it now; it would wait for one"),
       h("code", { class: "command grow", title: command }, visible(command)),
-      navigator.clipboard && h("button", { class: "plain small square", "aria-label": "Copy the command", title: "Copy the command", onclick: () => void copy() }, icon("copy")),
+      copyButton(this.ctx, "Copy", () => command, "plain small"),
     );
   }
 
@@ -272,6 +272,6 @@ class NewJob {
       }
     }
     if (made > 0) this.ctx.notice(`${plural(made, "film")} will be fetched by the cluster`, "good");
-    if (made > 0 && made === items.length) this.ctx.go("#/");
+    if (made > 0 && made === items.length && !this.closed) this.ctx.go("#/");
   }
 }

@@ -52,6 +52,8 @@ class PlayView {
     /** @type {Pictures | null} */
     this.pictures = null;
     this.retries = 0;
+    /** Where it failed last, in seconds. */
+    this.failedAt = 0;
     /** @type {ReturnType<typeof setTimeout> | undefined} */
     this.stall = undefined;
     this.sourceUrl = "";
@@ -312,7 +314,6 @@ class PlayView {
 
   /** @private */
   resultLoaded() {
-    this.retries = 0;
     const { videoWidth } = this.stage.result;
     if (this.how === "whole" && videoWidth === 0 && pictureOf(this.data.metadata?.output)) this.cantPlay();
   }
@@ -322,12 +323,14 @@ class PlayView {
     const { error } = this.stage.result;
     if (this.how !== "whole" || !error) return;
     const unsupported = error.code === MediaError.MEDIA_ERR_SRC_NOT_SUPPORTED || error.code === MediaError.MEDIA_ERR_DECODE;
-    if (this.retries >= RETRIES_MAX || (unsupported && (await this.reachable()))) {
-      this.cantPlay();
-      return;
-    }
+    const { currentTime } = this.stage.result;
+    // One that breaks at the same place each time is not asked for for ever.
+    if (Math.abs(currentTime - this.failedAt) > 1) this.retries = 0;
+    this.failedAt = currentTime;
+    if (unsupported && (await this.reachable())) return this.cantPlay();
+    if (this.retries >= RETRIES_MAX) return this.cantReach();
     this.retries += 1;
-    const [at, playing] = [this.stage.result.currentTime, this.sync.playing];
+    const [at, playing] = [currentTime, this.sync.playing];
     await pause(RETRY_MS * this.retries, this.abort.signal).catch(() => undefined);
     if (!this.abort.signal.aborted) await this.load(at, playing);
   }
@@ -361,6 +364,17 @@ class PlayView {
     const onclick = () => void this.download();
     const words = h("p", null, `This browser can't play ${codec} in ${container}.`);
     this.stage.say(h("div", null, words, h("button", { type: "button", class: "primary", onclick }, icon("down"), "Download it instead")));
+  }
+
+  /** @private */
+  cantReach() {
+    const onclick = () => {
+      this.retries = 0;
+      this.stage.say(null);
+      void this.load(this.failedAt, false);
+    };
+    const words = h("p", null, "No node gives this file now, or it breaks off here each time.");
+    this.stage.say(h("div", null, words, h("button", { type: "button", class: "primary", onclick }, icon("again"), "Try again")));
   }
 
   /** @private @param {File | undefined} file */

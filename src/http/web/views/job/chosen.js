@@ -1,6 +1,6 @@
 /** One task looked at closely: its facts, its attempts, its log, its bytes. */
 
-import { h, icon, replace, setText } from "../../lib/dom.js";
+import { TEXT_CHARS_MAX, h, icon, replace, setText, visible } from "../../lib/dom.js";
 import { bytes, count, time } from "../../lib/format.js";
 import { problemBox } from "../../lib/shell.js";
 import { copyButton } from "../ask.js";
@@ -48,6 +48,11 @@ export class Chosen {
     this.drawn = "";
   }
 
+  /** Whether a log is open. */
+  get reads() {
+    return !this.log.hidden;
+  }
+
   /**
    * @param {Task | undefined} task
    * @param {FilmClock} clock
@@ -57,6 +62,7 @@ export class Chosen {
     if (!task) {
       setText(this.title, NONE);
       this.shown = null;
+      this.log.hidden = true;
     }
     this.node.dataset.empty = task ? "" : "yes";
     if (!task) return;
@@ -125,10 +131,10 @@ export class Chosen {
         nodeTag(attempt.node),
         h("span", { class: "came-out" }, words),
         h("span", { class: "num soft" }, ran),
-        problem ? h("span", { class: "why", title: problem.hint }, problem.cause) : null,
+        problem ? h("span", { class: "why", title: visible(problem.hint) }, visible(problem.cause, TEXT_CHARS_MAX)) : null,
       );
     });
-    const texts = failed.length > 0 ? [] : task.failures.map((text) => h("li", { data: { look: "failed" } }, icon("cross"), h("span", { class: "why" }, text)));
+    const texts = failed.length > 0 ? [] : task.failures.map((text) => h("li", { data: { look: "failed" } }, icon("cross"), h("span", { class: "why" }, visible(text, TEXT_CHARS_MAX))));
     const many = attempts.length > 1 || failed.length > 0 || texts.length > 0;
     replace(this.attempts, many ? h("ol", null, rows, texts) : null);
   }

@@ -13,7 +13,7 @@ import { pathName } from "./output.js";
 export async function asCli(api, job) {
   const { command } = await api.get(`/jobs/${encodeURIComponent(job.id)}/command`);
   const named = (/** @type {string} */ word) => {
-    if (word === "FILE") return job.source_name || word;
+    if (word === "FILE") return fileName(job);
     return word.startsWith("OUT.") ? pathName(job) : word;
   };
   return split(command).map(named).map(quoted).join(" ");
@@ -39,7 +39,7 @@ export async function asCurl(api, job) {
   }
   const url = `${api.node}/api/v1/transcode${query.size > 0 ? `?${query}` : ""}`;
   const key = api.key ? ` -H "Authorization: Bearer $REELRAFT_KEY"` : "";
-  return `curl${key} -T ${quoted(job.source_name || "FILE")} ${quoted(url)} -o ${quoted(pathName(job))}`;
+  return `curl${key} -T ${quoted(fileName(job))} ${quoted(url)} -o ${quoted(pathName(job))}`;
 }
 
 /**
@@ -57,6 +57,21 @@ export function split(command) {
     );
   }
   return words;
+}
+
+/** Letters that a terminal obeys even while they are pasted, and those that hide what stands there. */
+// eslint-disable-next-line no-control-regex
+const OBEYED = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/;
+
+/**
+ * What the source's file is called in a command. It must neither be taken for an
+ * option nor end the paste.
+ * @param {Job} job
+ */
+function fileName(job) {
+  const name = job.source_name;
+  if (!name || OBEYED.test(name)) return "FILE";
+  return name.startsWith("-") ? `./${name}` : name;
 }
 
 /**

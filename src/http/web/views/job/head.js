@@ -1,8 +1,8 @@
 /** The head of a job's page: what it is, how far it is, and what can be done with it. */
 
-import { Problem } from "../../lib/api.js";
-import { h, icon, name, replace, setAttribute, setText } from "../../lib/dom.js";
+import { TEXT_CHARS_MAX, h, icon, name, replace, setAttribute, setText, visible } from "../../lib/dom.js";
 import { ago, bytes, count, duration, percent, plural, rate, time } from "../../lib/format.js";
+import { shareDone, shownState } from "../../lib/jobs.js";
 import { problemBox, stateBadge } from "../../lib/shell.js";
 import { confirm, copyButton } from "../ask.js";
 import { asCli, asCurl } from "./command.js";
@@ -67,14 +67,16 @@ export class Head {
   draw() {
     const { job } = this.data;
     if (!job) return;
-    if (this.title.dataset.name !== job.source_name || !this.title.dataset.drawn) {
+    if (this.title.dataset.name !== (job.source_name ?? "") || !this.title.dataset.drawn) {
       replace(this.title, name(job.source_name, "a film without a name"));
       this.title.dataset.name = job.source_name ?? "";
       this.title.dataset.drawn = "yes";
     }
-    if (this.badge.dataset.state !== job.state) {
-      replace(this.badge, stateBadge(job.state));
-      this.badge.dataset.state = job.state;
+    const shown = shownState(job);
+    const drawn = `${job.state} ${shown}`;
+    if (this.badge.dataset.drawn !== drawn) {
+      replace(this.badge, stateBadge(shown));
+      this.badge.dataset.drawn = drawn;
       this.drawActions(job);
     }
     this.drawLine(job);
@@ -109,7 +111,7 @@ export class Head {
    */
   drawProgress(job) {
     const upload = job.state === "uploading" ? this.ctx.uploads?.of?.(job.id) : null;
-    const share = upload ? upload.sent / upload.bytes : shareOf(job);
+    const share = upload ? upload.sent / upload.bytes : shareDone(job);
     const known = share !== null;
     this.bar.style.setProperty("--share", String(share ?? 0));
     setAttribute(this.progress, "data-state", job.state);
@@ -146,7 +148,7 @@ export class Head {
     const asleep = upload?.state === "asleep" ? "for the rest of its file; give it again under New" : null;
     const place = job.queue_position ? `place ${count(job.queue_position)} in the queue` : null;
     const notes = [
-      job.problem ? problemBox(asProblem(job.problem)) : null,
+      job.problem ? problemBox(job.problem) : null,
       place ? note("clock", "In line", place) : null,
       job.waiting ? note("clock", "Waits", job.waiting) : null,
       asleep ? note("alert", "Waits", asleep) : null,
@@ -209,7 +211,9 @@ export class Head {
 
   /** @private @param {string} verb */
   async change(verb) {
-    const job = await this.ctx.api.post(`${this.data.path}/${verb}`, undefined, { repeatable: true });
+    // A second retry would find its job begun, and a second plan undo what is done.
+    const repeatable = verb === "cancel";
+    const job = await this.ctx.api.post(`${this.data.path}/${verb}`, undefined, { repeatable });
     this.data.job = job;
     this.data.refresh();
     this.data.changed();
@@ -248,30 +252,13 @@ export class Head {
   }
 }
 
-/** @param {any} problem as a document has it */
-function asProblem({ kind, cause, hint }) {
-  return new Problem(0, kind, cause, hint);
-}
-
 /**
  * @param {"clock" | "alert"} which
  * @param {string} title
  * @param {string} text
  */
 function note(which, title, text) {
-  return h("p", { class: "note" }, icon(which), h("strong", null, title), h("span", { dir: "auto" }, text));
-}
-
-/**
- * How much of it is done, from 0 to 1; null where nobody knows yet.
- * @param {Job} job
- * @returns {number | null}
- */
-export function shareOf(job) {
-  if (job.state === "succeeded") return 1;
-  if (typeof job.progress === "number") return job.progress;
-  if (job.frames_total > 0) return job.frames_done / job.frames_total;
-  return job.shards_total > 0 ? job.shards_done / job.shards_total : null;
+  return h("p", { class: "note" }, icon(which), h("strong", null, title), h("span", { dir: "auto" }, visible(text, TEXT_CHARS_MAX)));
 }
 
 /** @param {Job} job */

@@ -87,7 +87,7 @@ export function resolution(stream) {
 }
 
 /** @param {any} stream */
-export function fpsWords(stream) {
+function fpsWords(stream) {
   const found = frameRate(stream);
   if (!found) return "–";
   const [over, under] = found;

@@ -13,7 +13,7 @@ const NAME_CHARS_MAX = 120;
  */
 export function pathName(job) {
   const stem = String(job.source_name ?? "").replace(/\.[^.]{1,8}$/, "");
-  const plain = stem.replace(BAD, "_").replace(/^[.\s]+/, "").slice(0, NAME_CHARS_MAX);
+  const plain = stem.replace(BAD, "_").replace(/^[-.\s]+/, "").slice(0, NAME_CHARS_MAX);
   return `${plain || "output"}.${job.spec?.container ?? "mp4"}`;
 }
 

@@ -1,7 +1,7 @@
 /** What is asked for only when somebody opens it: proof, reference, options, deliveries. */
 
 import { h, icon, name, replace } from "../../lib/dom.js";
-import { count, duration, time } from "../../lib/format.js";
+import { count, time } from "../../lib/format.js";
 import { problemBox } from "../../lib/shell.js";
 import { copyButton } from "../ask.js";
 import { quoted } from "./command.js";
@@ -179,10 +179,4 @@ export function optionsPanel(ctx, data) {
  */
 export function fact(title, value) {
   return [h("dt", null, title), h("dd", null, value)];
-}
-
-/** @param {number | string | undefined} seconds */
-export function lengthWords(seconds) {
-  const number = Number(seconds);
-  return Number.isFinite(number) && number > 0 ? duration(number) : "–";
 }

@@ -4,7 +4,7 @@
  */
 
 import { h, replace, setText } from "../../lib/dom.js";
-import { pause } from "../../lib/api.js";
+import { Problem, pause } from "../../lib/api.js";
 import { nodeTag, setNodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
@@ -47,7 +47,7 @@ export class Pictures {
     this.refusals = 0;
     this.visible = false;
     this.watched = new IntersectionObserver((seen) => {
-      this.visible = seen.some((entry) => entry.isIntersecting);
+      this.visible = seen.at(-1)?.isIntersecting ?? false;
     });
     this.watched.observe(this.node);
     for (let at = 0; at < SHOWN_MAX; at++) this.frames.push(frame());
@@ -160,7 +160,9 @@ export class Pictures {
     try {
       const query = { at_ms: Math.round(seconds * 1000), width: WIDTH };
       const path = `${this.data.path}/picture`;
-      const response = await this.ctx.api.fetch("GET", path, undefined, { signal, query });
+      // Who is refused here comes again in its turn.
+      const options = { signal, query, repeatable: false };
+      const response = await this.ctx.api.fetch("GET", path, undefined, options);
       const url = URL.createObjectURL(await response.blob());
       if (shown.task && keyOf(shown.task) === keyOf(task)) this.put(shown, task, url);
       else URL.revokeObjectURL(url);
@@ -168,10 +170,11 @@ export class Pictures {
       return REST_MS;
     } catch (error) {
       if (signal.aborted) return 0;
-      const busy = /** @type {any} */ (error)?.kind === "too-busy";
-      if (!busy) this.refusals += 1;
-      setText(shown.none, busy ? "the nodes are busy" : "no picture to be had");
-      return busy ? REST_MS : REFUSED_MS;
+      const status = error instanceof Problem ? error.status : 0;
+      const passing = status === 0 || status >= 500 || status === 429;
+      if (!passing) this.refusals += 1;
+      setText(shown.none, passing ? "the nodes are busy" : "no picture to be had");
+      return passing ? REST_MS : REFUSED_MS;
     }
   }
 

@@ -171,7 +171,8 @@ export class Strip {
       lines[line].append(this.cell(task));
     }
     const times = starts.map((start) => h("span", { class: "at mono" }, filmTime(start)));
-    replace(this.reel, lines.map((line, number) => h("div", { class: "reel-row" }, times[number], line)));
+    const drawn = lines.map((line, number) => h("div", { class: "reel-row" }, times[number], line));
+    replace(this.reel, shards.length > 0 ? drawn : null);
     for (const task of shards) this.drawShard(task);
     this.moveTo(Math.min(this.current, Math.max(0, shards.length - 1)));
     if (focused) this.cells.get(this.current)?.focus();

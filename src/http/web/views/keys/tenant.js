@@ -69,6 +69,7 @@ export class TenantPanels {
     this.chosen = true;
     this.tenant = tenant;
     this.input.value = tenant;
+    for (const former of [this.quota, this.hook]) replace(former);
     void this.load();
   }
 
@@ -103,9 +104,13 @@ export class TenantPanels {
 
   /** @private */
   async loadQuota() {
+    const { tenant } = this;
     try {
-      this.drawQuota(await this.ctx.api.get(this.path, { signal: this.signal }));
+      const quota = await this.ctx.api.get(this.path, { signal: this.signal });
+      // Another may have been chosen meanwhile, and what is shown is what is changed.
+      if (tenant === this.tenant) this.drawQuota(quota);
     } catch (error) {
+      if (tenant !== this.tenant) return;
       const refused = /** @type {any} */ (error)?.status === 403;
       if (refused && !this.chosen && (await this.findOwn())) return;
       if (!this.signal.aborted) replace(this.quota, problemBox(error));
@@ -132,6 +137,7 @@ export class TenantPanels {
 
   /** The form that changes bounds. @private */
   bounds() {
+    const { tenant, path } = this;
     const problem = h("div", { hidden: true });
     /** @type {[string, HTMLInputElement, number][]} */
     const inputs = BOUNDS.map(({ field: of, unit }) => {
@@ -142,8 +148,9 @@ export class TenantPanels {
     const send = async (/** @type {Record<string, unknown>} */ change) => {
       problem.hidden = true;
       try {
-        this.drawQuota(await this.ctx.api.patch(this.path, change, { signal: this.signal, repeatable: true }));
-        this.ctx.notice(`The bounds of ${this.tenant} are changed.`, "good");
+        const quota = await this.ctx.api.patch(path, change, { signal: this.signal, repeatable: true });
+        if (tenant === this.tenant) this.drawQuota(quota);
+        this.ctx.notice(`The bounds of ${tenant} are changed.`, "good");
       } catch (error) {
         if (this.signal.aborted) return;
         problem.hidden = false;
@@ -161,11 +168,12 @@ export class TenantPanels {
 
   /** @private */
   async loadHook() {
+    const { tenant } = this;
     try {
-      const hook = await this.ctx.api.get("/webhooks", { signal: this.signal, query: { tenant: this.tenant } });
-      this.drawHook(hook, null);
+      const hook = await this.ctx.api.get("/webhooks", { signal: this.signal, query: { tenant } });
+      if (tenant === this.tenant) this.drawHook(hook, null);
     } catch (error) {
-      if (this.signal.aborted) return;
+      if (this.signal.aborted || tenant !== this.tenant) return;
       const none = /** @type {any} */ (error)?.status === 404;
       if (none) this.drawHook(null, null);
       else replace(this.hook, problemBox(error));
@@ -178,13 +186,14 @@ export class TenantPanels {
    * @param {string | null} secret if it was made just now
    */
   drawHook(hook, secret) {
+    const { tenant } = this;
     const problem = h("div", { hidden: true });
     const url = h("input", { id: "hook-url", type: "url", value: hook?.url ?? "", placeholder: "https://…", autocomplete: "off" });
     const send = async (/** @type {() => Promise<any>} */ ask, /** @type {string} */ done) => {
       problem.hidden = true;
       try {
         const now = await ask();
-        this.drawHook(now, now?.secret ?? null);
+        if (tenant === this.tenant) this.drawHook(now, now?.secret ?? null);
         this.ctx.notice(done, "good");
       } catch (error) {
         if (this.signal.aborted) return;
@@ -192,7 +201,7 @@ export class TenantPanels {
         replace(problem, problemBox(error));
       }
     };
-    const options = { signal: this.signal, query: { tenant: this.tenant } };
+    const options = { signal: this.signal, query: { tenant } };
     const { api } = this.ctx;
     const onsubmit = (/** @type {Event} */ event) => {
       event.preventDefault();

@@ -17,6 +17,10 @@ import { typeOf } from "./mp4.js";
 const SHIFT_S = 10;
 const BEHIND_S = 20;
 const AHEAD_S = 60;
+/** So much is fetched at least, where a browser has no room for more. */
+const AHEAD_LEAST_S = 5;
+/** A part that is not there after so many tries is left out. */
+const TRIES_MAX = 4;
 const REST_MS = 400;
 /** Sound is one part, held whole: what browsers take of it is some megabytes. */
 const SOUND_BYTES_MAX = 12 * 1024 * 1024;
@@ -41,8 +45,9 @@ export class Parts {
     this.url = URL.createObjectURL(this.source);
     /** @type {Map<string, SourceBuffer>} */
     this.buffers = new Map();
-    /** Parts that are in a buffer. @type {Set<string>} */
-    this.there = new Set();
+    /** How often parts were fetched. @type {Map<string, number>} */
+    this.tries = new Map();
+    this.ahead = AHEAD_S;
     /** @type {FilmClock | null} */
     this.clock = null;
     this.begun = false;
@@ -72,6 +77,8 @@ export class Parts {
         else await pause(REST_MS, signal);
       } catch {
         if (signal.aborted) return;
+        // A source that has failed takes nothing more.
+        if (this.source.readyState !== "open") return;
         // What is not kept any more, or a node that is gone: looked at again.
         await pause(4 * REST_MS, signal).catch(() => undefined);
       }
@@ -105,8 +112,8 @@ export class Parts {
     const soundBuffer = heard && this.open("audio", heard);
     this.soundRefused = heard !== null && !soundBuffer;
     this.begun = true;
+    this.tries.set(keyOf(first), 1);
     await this.append(buffer, bytes);
-    this.there.add(keyOf(first));
     const from = secondsAt(clock, first.from_pts) ?? 0;
     const length = secondsAt(clock, clock.first + clock.length) ?? 0;
     // The whole film's length, so that one can go to each of its parts.
@@ -129,13 +136,33 @@ export class Parts {
     const distance = (task) => {
       const from = secondsAt(clock, task.from_pts) ?? 0;
       const to = secondsAt(clock, task.to_pts) ?? 0;
-      if (to < now) return now - to > BEHIND_S ? Infinity : AHEAD_S + now - to;
-      return from - now > AHEAD_S ? Infinity : Math.max(0, from - now);
+      // What was taken out to make room is not fetched again before it is looked at.
+      const behind = this.ahead < AHEAD_S ? 0 : BEHIND_S;
+      if (to < now) return now - to > behind ? Infinity : AHEAD_S + now - to;
+      return from - now > this.ahead ? Infinity : Math.max(0, from - now);
     };
-    const shards = clock.shards.filter((task) => task.state === "done" && !this.there.has(keyOf(task)));
+    const shards = clock.shards.filter((task) => task.state === "done" && this.lacks(task, clock));
     const near = shards.map((task) => ({ task, far: distance(task) })).filter(({ far }) => far < Infinity);
     near.sort((a, b) => a.far - b.far);
     return near[0]?.task ?? null;
+  }
+
+  /**
+   * Whether a part is to be fetched: browsers make room by themselves, so that one
+   * that was there may be gone.
+   * @private
+   * @param {Task} task
+   * @param {FilmClock} clock
+   */
+  lacks(task, clock) {
+    const tries = this.tries.get(keyOf(task)) ?? 0;
+    if (tries === 0 || tries >= TRIES_MAX) return tries === 0;
+    const buffered = this.buffers.get("shard")?.buffered;
+    const middle = secondsAt(clock, (task.from_pts + task.to_pts) / 2) ?? 0;
+    for (let at = 0; at < (buffered?.length ?? 0); at++) {
+      if (buffered && middle >= buffered.start(at) && middle < buffered.end(at)) return false;
+    }
+    return true;
   }
 
   /**
@@ -157,8 +184,8 @@ export class Parts {
     const buffer = this.buffers.get("shard");
     const bytes = await this.fetch(task);
     if (!buffer || this.abort.signal.aborted) return;
+    this.tries.set(keyOf(task), (this.tries.get(keyOf(task)) ?? 0) + 1);
     await this.append(buffer, bytes);
-    this.there.add(keyOf(task));
   }
 
   /**
@@ -198,9 +225,9 @@ export class Parts {
       await this.settled(buffer, () => buffer.appendBuffer(bytes));
     } catch (error) {
       if (!(error instanceof DOMException) || error.name !== "QuotaExceededError") throw error;
+      this.ahead = Math.max(AHEAD_LEAST_S, this.ahead / 2);
       const keep = Math.max(0, this.video.currentTime - 2);
       await this.settled(buffer, () => buffer.remove(0, keep || 0.1));
-      this.there.clear();
       await this.settled(buffer, () => buffer.appendBuffer(bytes));
     }
   }
@@ -212,11 +239,14 @@ export class Parts {
    * @returns {Promise<void>}
    */
   settled(buffer, act) {
-    return new Promise((resolve, reject) => {
-      buffer.addEventListener("updateend", () => resolve(), { once: true });
-      buffer.addEventListener("error", () => reject(new Error("a part could not be read")), { once: true });
+    const over = new AbortController();
+    const { signal } = over;
+    const settled = new Promise((resolve, reject) => {
+      buffer.addEventListener("error", () => reject(new Error("a part could not be read")), { signal });
+      buffer.addEventListener("updateend", resolve, { signal });
       act();
     });
+    return settled.then(() => undefined).finally(() => over.abort());
   }
 }
 
