@@ -332,9 +332,14 @@ fn judge_output(cluster: &LocalCluster, id: &str, path: &Path) -> Outcome {
     }
 }
 
+/// The nodes' ffmpeg: another version decodes other frames of a damaged film.
+fn ffmpeg() -> Command {
+    Command::new(std::env::var_os("REELRAFT_FFMPEG").unwrap_or("ffmpeg".into()))
+}
+
 /// Whether plain ffmpeg decodes any video frame of a file.
 fn ffmpeg_decodes(path: &Path) -> bool {
-    let decoded = Command::new("ffmpeg")
+    let decoded = ffmpeg()
         .args(["-nostdin", "-v", "quiet", "-t", "20", "-i"])
         .arg(path)
         .args(["-map", "0:v:0", "-fps_mode", "passthrough"])
@@ -360,7 +365,7 @@ fn reference_frames(cluster: &LocalCluster, id: &str, path: &Path) -> Result<u64
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     // A damaged film may end ffmpeg with an error; what it wrote counts.
-    Command::new(words[0])
+    ffmpeg()
         .args(&words[1..])
         .current_dir(folder)
         .stdin(Stdio::null())
