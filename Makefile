@@ -11,7 +11,7 @@ export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
 endif
 endif
 
-.PHONY: help tools build demo test test-newest test-cluster test-all test-openapi lint oracle storm failover
+.PHONY: help tools build demo test test-newest test-cluster test-all test-openapi test-web lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-newest  media tests with the newest ffmpeg that was tried"
 	@echo "make test-all  the long tests that make test leaves out"
 	@echo "make test-openapi  the HTTP port against its own description, by schemathesis"
+	@echo "make test-web  the page in a browser, over a cluster whose leader is killed"
 	@echo "make lint    formatting and clippy"
 	@echo "make test-cluster  the leader killed, with the ffmpeg of FFMPEG=DIR"
 	@echo "make oracle  the long comparison with single ffmpeg passes"
@@ -61,6 +62,12 @@ test-all: tools
 # schemathesis can't be had.
 test-openapi: build
 	tests/openapi.sh target/release/reelraft || [ $$? = 77 ]
+
+# The page in Debian's Chromium; skipped where no browser can be had. With
+# SCREENSHOTS=DIR it also makes a picture of each view.
+test-web: tools
+	$(CARGO) build --locked
+	tests/web.sh target/debug/reelraft $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS)) || [ $$? = 77 ]
 
 # With FFMPEG=DIR (/usr/bin for the system's), the table alone: what becomes of
 # every file, and of which files something else came with the versions before.

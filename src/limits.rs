@@ -255,6 +255,14 @@ pub const INDEX_CACHE_BYTES: usize = 16 << 20;
 /// some MB for a long film.
 pub const HISTORY_CACHE_BYTES: usize = 8 << 20;
 
+/// How long a picture of a source may take: as long as someone looks at a job and
+/// waits. A long way from the keyframe before it takes seconds.
+pub const PICTURE_TIME_MAX: Duration = Duration::from_secs(8);
+
+/// Pictures that a node keeps, of some tens of KB each: those of all who look at
+/// one job.
+pub const PICTURES_KEPT: usize = 32;
+
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
     "a lease outlives six beats"

@@ -46,8 +46,7 @@ impl Access {
     pub fn admit(&self, credential: &[u8]) -> Result<Api, Problem> {
         // What was meant as a key is never taken for anything else.
         if credential.starts_with(KEY_PREFIX.as_bytes()) {
-            let key = self.key(credential)?;
-            return Ok(Api::new(self.node.clone(), Caller::Holder(key)));
+            return self.key(credential);
         }
         match self.gate.admits(credential) {
             true => Ok(self.operator()),
@@ -63,27 +62,39 @@ impl Access {
         Api::new(self.node.clone(), Caller::Operator)
     }
 
-    fn key(&self, credential: &[u8]) -> Result<Arc<Key>, Problem> {
+    fn key(&self, credential: &[u8]) -> Result<Api, Problem> {
+        let wrong = || unauthenticated("there is no such key, or it was revoked");
         let text = std::str::from_utf8(credential).ok();
-        let text = text.and_then(KeyText::parse);
+        let text = text.and_then(KeyText::parse).ok_or_else(wrong)?;
+        self.holder(&text.id, |key| text.opens(key), wrong)
+    }
+
+    /// What the holder of a key may ask, who has shown something that `opens` it.
+    ///
+    /// # Errors
+    /// What `wrong` gives where that is not so, `unauthenticated` of a key that has
+    /// expired, and `too-many-requests` of its tenant.
+    pub(super) fn holder(
+        &self,
+        id: &str,
+        opens: impl FnOnce(&Key) -> bool,
+        wrong: impl FnOnce() -> Problem,
+    ) -> Result<Api, Problem> {
         let state = self.node.table().local();
-        let found = text.and_then(|text| {
-            let key = state.key(&text.id)?;
-            text.opens(key).then(|| key.clone())
-        });
-        match found {
-            None => Err(unauthenticated("there is no such key, or it was revoked")),
-            Some(key) if key.has_expired(unix_ms()) => Err(expired(&key)),
-            Some(key) => match state.quota(&key.tenant).requests_per_second {
-                Some(rate) if self.rates.exceeds(&key.tenant, rate, Instant::now()) => {
-                    Err(Problem::new(
-                        "too-many-requests",
-                        format!("tenant '{}' may ask {rate} times a second", key.tenant),
-                        "ask again in a moment, and less often",
-                    ))
-                }
-                _ => Ok(key),
-            },
+        let key = state.key(id).filter(|key| opens(key)).cloned();
+        let key = key.ok_or_else(wrong)?;
+        if key.has_expired(unix_ms()) {
+            return Err(expired(&key));
+        }
+        match state.quota(&key.tenant).requests_per_second {
+            Some(rate) if self.rates.exceeds(&key.tenant, rate, Instant::now()) => {
+                Err(Problem::new(
+                    "too-many-requests",
+                    format!("tenant '{}' may ask {rate} times a second", key.tenant),
+                    "ask again in a moment, and less often",
+                ))
+            }
+            _ => Ok(Api::new(self.node.clone(), Caller::Holder(key))),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
+use bytes::Bytes;
 use reelraft_model::{JobEntry, JobState, Problem, Scope, Task, TaskKind, TaskState};
 use serde_json::Value;
 
@@ -37,6 +38,9 @@ pub struct Attempt {
     pub outcome: &'static str,
     /// Why it gave no result.
     pub problem: Option<Problem>,
+    /// Wall clock, for display only; 0 where that is not kept, and while it runs.
+    pub started_unix_ms: u64,
+    pub ended_unix_ms: u64,
 }
 
 impl TaskView {
@@ -147,6 +151,20 @@ impl Api {
         }
     }
 
+    /// The picture of a job's source at a time, as a JPEG of a width.
+    ///
+    /// # Errors
+    /// `not-found`, `not-analysed`, `not-kept` once the job has ended, `past-the-end`,
+    /// `too-busy` while the node makes another, and what keeps it from making this one.
+    pub async fn picture(&self, id: &str, at_ms: u64, width: u32) -> Result<Bytes, Problem> {
+        let entry = self.analysed(id).await?;
+        if entry.job.state().ended() {
+            let lacks = ", and its source is not kept";
+            return Err(not_yet("not-kept", &entry, lacks, "look at the output"));
+        }
+        self.context().picture(&entry, at_ms, width).await
+    }
+
     /// A part's bytes from `offset` on.
     ///
     /// # Errors
@@ -220,12 +238,19 @@ fn attempts(task: &Task) -> Vec<Attempt> {
         node: failure.node,
         outcome: failed_by(failure.class()),
         problem: Some(failure.problem.clone()),
+        started_unix_ms: 0,
+        ended_unix_ms: 0,
     });
     let latest = |outcome| Attempt {
         attempt: task.attempt,
         node: task.node,
         outcome,
         problem: None,
+        started_unix_ms: task.started_unix_ms,
+        ended_unix_ms: match task.state() {
+            TaskState::Done => task.ended_unix_ms,
+            _ => 0,
+        },
     };
     let last = match task.state() {
         TaskState::Pending => None,
@@ -241,6 +266,7 @@ fn describe(attempt: &Attempt, log: &mut String) {
         node,
         outcome,
         problem,
+        ..
     } = attempt;
     match problem {
         None => line(

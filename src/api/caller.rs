@@ -143,6 +143,10 @@ impl Api {
         Api { node, caller }
     }
 
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
     pub(super) fn context(&self) -> &Arc<NodeContext> {
         &self.node.context
     }

@@ -132,6 +132,15 @@ impl Api {
         self.status_from(reported.unwrap_or_default())
     }
 
+    /// What browsers call the HTTP port of each node, as far as this one has
+    /// heard: also of a node that is silent, whose page goes on here.
+    pub fn origins(&self) -> BTreeMap<u64, String> {
+        let mut origins = self.context().report.origins();
+        let own = self.context().config.http_public.clone();
+        origins.extend(own.map(|own| (self.table().identity().node, own)));
+        origins
+    }
+
     /// The same, with what the leader said of the nodes.
     pub(super) fn status_from(&self, reported: Vec<NodeStatus>) -> ClusterStatus {
         let cluster = self.table();
@@ -140,10 +149,14 @@ impl Api {
         let applied_index = *cluster.applied().borrow();
         let reported = reported.into_iter().map(|node| (node.id, node));
         let mut reported: BTreeMap<u64, NodeStatus> = reported.collect();
+        let mut origins = self.origins();
         let nodes = cluster.members().into_iter().map(|member| {
             let mut node = reported.remove(&member.id).unwrap_or_default();
             node.id = member.id;
             node.address = member.address;
+            if let Some(origin) = origins.remove(&member.id) {
+                node.http = origin;
+            }
             node.role = Some(match (leadership.leader == Some(member.id), member.voter) {
                 (true, _) => Role::Leader,
                 (false, true) => Role::Voter,

@@ -24,12 +24,13 @@ use tokio::{
 
 use super::{
     Api, ClusterStatus, Consistency, Outgoing,
+    estimate::estimate,
     limits::{CLIENT_STALL, EVENTS_PING, PROGRESS_EVERY},
     news::{ClusterNews, Hub, JobNews, Look, Progress, Shared},
     not_found, problem,
     views::{Counted, counted},
 };
-use crate::limits::WATCH_LEADERLESS;
+use crate::{clock::unix_ms, limits::WATCH_LEADERLESS};
 
 /// Whose events to send.
 #[derive(Clone, Debug, Default)]
@@ -202,6 +203,7 @@ impl Api {
             shards_running,
             frames_total: job.frames_total,
             frames_done,
+            estimate: estimate(entry, frames_done, report.as_ref(), unix_ms()),
         };
         let reported = report.is_some_and(|report| !report.running.is_empty());
         Look { news, reported }

@@ -67,7 +67,9 @@ impl Api {
     /// # Errors
     /// `not-found`, and what keeps the cluster from reading.
     pub async fn job(&self, id: &str, consistency: Consistency) -> Result<JobView, Problem> {
-        Ok(self.view(&*self.entry(Scope::Read, id, consistency).await?))
+        let entry = self.entry(Scope::Read, id, consistency).await?;
+        let view = self.views(&[entry]).pop();
+        Ok(view.expect("of one entry there is one view"))
     }
 
     /// A page of a job's tasks; of one that ended without an output, of those

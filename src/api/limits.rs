@@ -91,6 +91,14 @@ pub const RATES_KEPT_MAX: usize = 10_000;
 /// Tries to change keys or quotas that others change at the same time.
 pub const ACCESS_TRIES: usize = 8;
 
+/// How long a link to an output holds: as long as someone looks at a film, with
+/// pauses.
+pub const LINK_MS: u64 = 6 * 3600 * 1000;
+
+/// Shards that an estimate is made from, the latest: what has changed since is
+/// seen soon, and it costs little.
+pub const ESTIMATED_FROM: usize = 64;
+
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 

@@ -79,7 +79,7 @@ impl Api {
             next_page_token,
         } = Page::of(matching, request.page_size, token);
         Ok(Page {
-            items: items.iter().map(|entry| self.view(entry)).collect(),
+            items: self.views(&items),
             next_page_token,
         })
     }

@@ -14,10 +14,12 @@ mod attempts;
 mod caller;
 mod cluster;
 mod doors;
+mod estimate;
 mod events;
 mod jobs;
 mod keys;
 pub mod limits;
+mod links;
 mod list;
 mod news;
 mod outgoing;
@@ -31,6 +33,11 @@ mod views;
 mod watch;
 mod webhooks;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
 use reelraft_model::{JobEntry, Problem, spec::Spec};
 
 pub use self::{
@@ -39,9 +46,11 @@ pub use self::{
     caller::{Api, Consistency, Welcome},
     cluster::{Census, Check},
     doors::{Door, Pass},
+    estimate::Estimate,
     events::{Begun, Event, EventsRequest},
     jobs::{Page, Reference, TasksRequest},
     keys::{CreatedKey, KeyRequest, KeysRequest, scope_of},
+    links::OutputLink,
     list::ListRequest,
     news::{ClusterStatus, JobNews},
     outgoing::Outgoing,
@@ -65,6 +74,25 @@ impl Api {
             view.makers = makers.map_or_else(String::new, |makers| makers.to_string());
         }
         view
+    }
+
+    /// Jobs, each with its place in its tenant's line, where it waits.
+    fn views(&self, entries: &[Arc<JobEntry>]) -> Vec<JobView> {
+        let waits = |entry: &JobEntry| entry.running.is_empty() && !entry.pending.is_empty();
+        let waiting = entries.iter().filter(|entry| waits(entry));
+        let tenants: BTreeSet<&str> = waiting.map(|entry| entry.job.tenant.as_str()).collect();
+        let state = self.table().local();
+        let lines = tenants
+            .into_iter()
+            .flat_map(|tenant| (1..).zip(state.line_of(tenant)));
+        let places: BTreeMap<&str, u32> = lines.map(|(place, job)| (job, place)).collect();
+        let view = |entry: &Arc<JobEntry>| {
+            let mut view = self.view(entry);
+            let place = places.get(entry.job.id.as_str()).filter(|_| waits(entry));
+            view.queue_position = place.copied().unwrap_or_default();
+            view
+        };
+        entries.iter().map(view).collect()
     }
 
     /// Which nodes can make a spec; `None` where that is not known of all, and

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use tokio::sync::{broadcast, watch};
 
-use super::limits::PROGRESS_KEPT;
+use super::{estimate::Estimate, limits::PROGRESS_KEPT};
 use crate::node::messages::NodeStatus;
 
 /// The cluster as one node sees it.
@@ -50,6 +50,19 @@ pub struct JobNews {
     pub shards_running: u32,
     pub frames_total: u64,
     pub frames_done: u64,
+    pub estimate: Estimate,
+}
+
+impl JobNews {
+    /// Whether nothing happened since another: what is expected changes by itself
+    /// as time passes.
+    fn tells_no_more_than(&self, other: &JobNews) -> bool {
+        let estimate = other.estimate;
+        JobNews {
+            estimate,
+            ..self.clone()
+        } == *other
+    }
 }
 
 /// A job as it is looked at to tell of it.
@@ -103,13 +116,13 @@ impl Progress {
         for look in now {
             let known = former.remove(&look.news.job);
             let news = look.after(known.as_ref().map(|known| &known.value));
-            let told = known.filter(|known| known.value == news);
+            let told = known.filter(|known| news.tells_no_more_than(&known.value));
             let told = told.unwrap_or_else(|| self.send(news));
             latest.insert(told.value.job.clone(), told);
         }
         for (job, known) in former {
             let news = left(&job).map(|look| look.after(Some(&known.value)));
-            if let Some(news) = news.filter(|news| *news != known.value) {
+            if let Some(news) = news.filter(|news| !news.tells_no_more_than(&known.value)) {
                 self.send(news);
             }
         }
@@ -155,6 +168,7 @@ pub(super) struct CurrentHub(pub Mutex<Weak<Hub>>);
 pub(super) fn in_short(node: NodeStatus) -> NodeStatus {
     NodeStatus {
         id: node.id,
+        http: node.http,
         role: node.role,
         reachable: node.reachable,
         starting: node.starting,
@@ -178,6 +192,7 @@ mod tests {
             shards_running: 1,
             frames_total: 100,
             frames_done,
+            estimate: Estimate::default(),
         };
         Look { news, reported }
     }

@@ -111,12 +111,27 @@ impl Api {
         if self.exists(id).await? {
             return Ok(());
         }
-        Err(Problem::new(
-            Problem::ENCODER_MISSING,
-            format!("no node has {}: {why}", encoder_of(&what)),
-            "install an ffmpeg with it on a node and start the node again, or choose another codec; \
-             `reelraft doctor` says what works",
-        ))
+        Err(no_maker(&what, &why))
+    }
+
+    /// A spec with every default filled in, and how many nodes can make it.
+    ///
+    /// # Errors
+    /// `forbidden`, `bad-spec`, `encoder-missing`, and `mixed-versions` or `too-early`
+    /// where some node can't read it.
+    pub fn check_spec(&self, request: &SpecRequest) -> Result<(Spec, usize), Problem> {
+        self.takes(Scope::Submit)?;
+        let spec = resolved(request)?;
+        if spec.chooses_streams() {
+            all_know(&self.table().local(), STREAM_CHOICE_LEVEL, "choose streams")?;
+        }
+        let Some(makers) = self.makers(&spec) else {
+            return Ok((spec, self.table().members().len()));
+        };
+        match (makers.able.len(), makers.lacking) {
+            (0, Some((what, why))) => Err(no_maker(&what, &why)),
+            (able, _) => Ok((spec, able)),
+        }
     }
 
     /// Refuses another job of a tenant that has too many without a word in the
@@ -165,8 +180,7 @@ impl Api {
             take_source(&mut request, source)?;
         }
         check_source(&request)?;
-        let spec = spec::resolve(&request.spec)
-            .map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))?;
+        let spec = resolved(&request.spec)?;
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         let state = self.table().local();
@@ -201,6 +215,20 @@ impl Api {
             existed: reply.existed,
         })
     }
+}
+
+fn resolved(request: &SpecRequest) -> Result<Spec, Problem> {
+    let resolved = spec::resolve(request);
+    resolved.map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))
+}
+
+fn no_maker(what: &str, why: &str) -> Problem {
+    Problem::new(
+        Problem::ENCODER_MISSING,
+        format!("no node has {}: {why}", encoder_of(what)),
+        "install an ffmpeg with it on a node and start the node again, or choose another codec; \
+         `reelraft doctor` says what works",
+    )
 }
 
 /// What a request says of the outside.

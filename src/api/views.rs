@@ -10,7 +10,11 @@ use reelraft_model::{
     spec::Spec,
 };
 
-use crate::node::messages::{JobProgress, NodeStatus};
+use super::estimate::{Estimate, estimate};
+use crate::{
+    clock::unix_ms,
+    node::messages::{JobProgress, NodeStatus},
+};
 
 /// A job as clients see it.
 #[derive(Clone, Debug, PartialEq)]
@@ -21,6 +25,10 @@ pub struct JobView {
     pub shards_running: u32,
     /// Encoded frames, those of running attempts included.
     pub frames_done: u64,
+    pub estimate: Estimate,
+    /// Its place among the jobs of its tenant that wait for a slot, from 1; 0 for
+    /// one that does not wait, and where nobody has looked.
+    pub queue_position: u32,
     /// Why the job waits, in words; empty if it does not.
     pub waiting: String,
     /// Which nodes alone can make it, in words; empty if all can.
@@ -119,6 +127,8 @@ impl JobView {
             shards_done,
             shards_running,
             frames_done,
+            estimate: estimate(entry, frames_done, progress, unix_ms()),
+            queue_position: 0,
             waiting: waiting.unwrap_or_else(|| fetch_words(&entry.job)),
             makers: String::new(),
         }

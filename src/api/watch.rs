@@ -17,6 +17,16 @@ pub struct WatchEvent {
     pub term: u64,
 }
 
+impl WatchEvent {
+    /// Whether nothing happened since another: what is expected changes by itself
+    /// as time passes.
+    fn tells_no_more_than(&self, other: &WatchEvent) -> bool {
+        let mut same = self.clone();
+        same.job.estimate = other.job.estimate;
+        same == *other
+    }
+}
+
 type Events = mpsc::Sender<Result<WatchEvent, Problem>>;
 
 impl Api {
@@ -70,7 +80,10 @@ impl Api {
                 leader: leadership.leader,
                 term: leadership.term,
             };
-            if last.as_ref() != Some(&event) || sent.elapsed() >= WATCH_KEEPALIVE {
+            let told = last
+                .as_ref()
+                .is_some_and(|last| event.tells_no_more_than(last));
+            if !told || sent.elapsed() >= WATCH_KEEPALIVE {
                 sent = Instant::now();
                 last = Some(event.clone());
                 if out.send(Ok(event)).await.is_err() {

@@ -2,6 +2,8 @@
 //! file, then defaults.
 
 mod allowed;
+mod folder;
+mod http;
 mod log_format;
 mod membership;
 mod origin;
@@ -15,6 +17,8 @@ use reelraft_proto::auth::Secret;
 
 use self::{
     allowed::pick_allowed,
+    folder::required_folder,
+    http::pick_http,
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad, utf8},
     secrets::{Given, pick_secrets},
@@ -45,6 +49,10 @@ pub struct NodeArgs {
     /// Address of the HTTP port, such as 127.0.0.1:8401 [default: no HTTP]
     #[arg(long, value_name = "ADDRESS")]
     pub http: Option<String>,
+    /// What browsers call this node's HTTP port, such as https://node1.example.org
+    /// [default: http, with the address of --http, or the host of --advertise]
+    #[arg(long, value_name = "URL")]
+    pub http_public: Option<String>,
     /// Address under which the others reach this node [default: --listen]
     #[arg(long)]
     pub advertise: Option<String>,
@@ -110,6 +118,8 @@ pub struct NodeConfig {
     pub listen: SocketAddr,
     /// Address of the HTTP port; none: there is none.
     pub http: Option<SocketAddr>,
+    /// What browsers call it, as an origin.
+    pub http_public: Option<String>,
     /// Where the others reach this node.
     pub advertise: String,
     pub data: PathBuf,
@@ -173,10 +183,11 @@ impl NodeConfig {
         let id = picker.pick_or("id", args.id, file.id, 1)?;
         let listen = "127.0.0.1:7401".to_string();
         let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
-        let http = picker.pick("http", args.http, file.http, || None)?;
-        let http = http.filter(|address| !address.is_empty());
         let listened = listen.clone();
         let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
+        let http = (args.http, file.http);
+        let public = (args.http_public, file.http_public);
+        let (http, http_public) = pick_http(&mut picker, http, public, &advertise)?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let alone = format!("{id}={advertise}");
         let peers = picker.pick_or("peers", args.peers, file.peers, alone)?;
@@ -216,7 +227,8 @@ impl NodeConfig {
         let config = NodeConfig {
             id,
             listen: resolve_address(&listen)?,
-            http: http.as_deref().map(resolve_address).transpose()?,
+            http,
+            http_public,
             advertise,
             data: PathBuf::new(),
             voters: parse_voters(&voters, &peers)?,
@@ -329,23 +341,6 @@ fn pick_seconds(
         *picked = picker.pick_or(key, flag, file, default)?;
     }
     Ok(seconds)
-}
-
-fn required_folder(data: Option<String>) -> Result<PathBuf, Problem> {
-    let data = data.ok_or_else(|| {
-        bad(
-            "no data folder is given",
-            "name one with --data; it is created if it does not exist",
-        )
-    })?;
-    // ffmpeg runs in a folder of its own, where a relative path would name
-    // something else.
-    std::path::absolute(&data).map_err(|error| {
-        bad(
-            format!("the data folder '{data}' can't be used: {error}"),
-            "name one with --data",
-        )
-    })
 }
 
 #[cfg(test)]

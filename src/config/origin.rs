@@ -15,6 +15,7 @@ pub struct File {
     pub id: Option<u64>,
     pub listen: Option<String>,
     pub http: Option<String>,
+    pub http_public: Option<String>,
     pub advertise: Option<String>,
     pub data: Option<PathBuf>,
     pub peers: Option<String>,

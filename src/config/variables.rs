@@ -15,6 +15,7 @@ pub const KNOWN: &[&str] = &[
     "REELRAFT_FOLDER",
     "REELRAFT_GID",
     "REELRAFT_HTTP",
+    "REELRAFT_HTTP_PUBLIC",
     "REELRAFT_ID",
     "REELRAFT_IMAGE",
     "REELRAFT_KEEP_FINISHED",

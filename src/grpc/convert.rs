@@ -35,6 +35,8 @@ pub fn wire_job(view: JobView) -> v1::Job {
         shards_done,
         shards_running,
         frames_done,
+        estimate,
+        queue_position,
         waiting,
         makers,
     } = view;
@@ -93,6 +95,10 @@ pub fn wire_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
+        speed_milli: estimate.speed_milli,
+        eta_s: estimate.eta_s,
+        estimated_output_bytes: estimate.output_bytes,
+        queue_position,
         ..Default::default()
     };
     add_outside(&mut wire, outside.unwrap_or_default());
@@ -159,6 +165,8 @@ pub fn wire_task_details(view: TaskView, log: String) -> v1::TaskDetails {
         node: attempt.node,
         outcome: attempt.outcome.to_string(),
         problem: attempt.problem.map(wire_problem),
+        started_unix_ms: attempt.started_unix_ms,
+        ended_unix_ms: attempt.ended_unix_ms,
     });
     v1::TaskDetails {
         task: Some(wire_task(&view.task)),
@@ -210,6 +218,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
     let NodeStatus {
         id,
         address,
+        http,
         role,
         reachable,
         pid,
@@ -231,6 +240,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
     v1::NodeStatus {
         id,
         address,
+        http,
         role: role.map_or_else(String::new, |role| role.name().to_string()),
         reachable,
         pid,
@@ -256,6 +266,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
     let v1::NodeStatus {
         id,
         address,
+        http,
         role: _,
         reachable,
         pid,
@@ -277,6 +288,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
     NodeStatus {
         id,
         address,
+        http,
         role: None,
         reachable,
         pid,

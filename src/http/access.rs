@@ -1,15 +1,20 @@
 //! Who may ask. The secret of the cluster, or a key, is a bearer token here, or
 //! a header of its own. Without a secret only loopback is served, and there the browser of
 //! whoever sits at the machine is kept from being used by a stranger's page: by
-//! its `Origin`, and by `Host`, which a rebound name can't forge.
+//! its `Origin`, and by `Host`, which a rebound name can't forge. Pages of fellow
+//! nodes are let in.
 
 use axum::{
     extract::Request,
-    http::{HeaderMap, Uri, header, uri::Authority},
+    http::{HeaderMap, Method, Uri, header, uri::Authority},
 };
 use reelraft_model::{Problem, Scope};
 
-use crate::api::{Access, Api};
+use super::{
+    faces::Port,
+    fellows::{is_fellow, is_loopback, origins},
+};
+use crate::api::Api;
 
 const API_KEY: &str = "x-api-key";
 
@@ -18,11 +23,26 @@ const API_KEY: &str = "x-api-key";
 /// # Errors
 /// `unauthenticated`, `too-many-requests`, and `forbidden` for a page of another
 /// site.
-pub fn admit(access: &Access, request: &Request) -> Result<Api, Problem> {
-    if access.is_open() {
-        check_origin(request.uri(), request.headers())?;
+pub fn admit(port: &Port, request: &Request) -> Result<Api, Problem> {
+    let (uri, headers) = (request.uri(), request.headers());
+    if port.access.is_open() {
+        check_origin(uri, headers, || origins(port))?;
     }
-    access.admit(credential(request.headers()))
+    let credential = credential(headers);
+    match linked(request).filter(|_| credential.is_empty()) {
+        Some((job, link)) => port.access.admit_link(job, link),
+        None => port.access.admit(credential),
+    }
+}
+
+/// The job and the text of a link to its output, which stands for a credential
+/// there and nowhere else.
+fn linked(request: &Request) -> Option<(&str, &str)> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let uri = request.uri();
+    let job = uri.path().strip_prefix("/jobs/")?.strip_suffix("/output")?;
+    let link = uri.query()?.strip_prefix("link=")?;
+    (reads && !job.contains('/')).then_some((job, link))
 }
 
 /// Whether one that was let in may use its method. What changes something takes
@@ -48,7 +68,11 @@ fn credential(headers: &HeaderMap) -> &[u8] {
     bearer.or(key).unwrap_or_default()
 }
 
-fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+fn check_origin(
+    uri: &Uri,
+    headers: &HeaderMap,
+    fellows: impl FnOnce() -> Vec<String>,
+) -> Result<(), Problem> {
     let host = headers
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
@@ -63,20 +87,13 @@ fn check_origin(uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(origin) = headers.get(header::ORIGIN) else {
         return Ok(());
     };
-    let origin = origin.to_str().ok().and_then(|it| it.parse::<Uri>().ok());
-    let same = origin.is_some_and(|origin| origin.authority() == host.as_ref());
-    match same {
+    let origin = origin.to_str().unwrap_or_default();
+    let parsed = origin.parse::<Uri>().ok();
+    let same = parsed.is_some_and(|parsed| parsed.authority() == host.as_ref());
+    match same || is_fellow(origin, &fellows()) {
         true => Ok(()),
         false => Err(forbidden("a page of another site asks")),
     }
-}
-
-fn is_loopback(host: &str) -> bool {
-    let address = host.trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost")
-        || address
-            .parse::<std::net::IpAddr>()
-            .is_ok_and(|address| address.is_loopback())
 }
 
 fn forbidden(cause: &str) -> Problem {
@@ -120,7 +137,8 @@ mod tests {
     fn without_one_no_page_of_another_site_gets_in() {
         let kind = |headers: &[(&'static str, &str)]| {
             let uri = "/api/v1/jobs".parse().unwrap();
-            let refused = check_origin(&uri, &map(headers)).err();
+            let fellows = || vec!["http://127.0.0.1:8402".to_string()];
+            let refused = check_origin(&uri, &map(headers), fellows).err();
             refused.map(|problem| problem.kind)
         };
         for host in [
@@ -138,6 +156,9 @@ mod tests {
         assert_eq!(kind(&[]), refused);
         let own = ("host", "localhost:8401");
         assert_eq!(kind(&[own, ("origin", "http://localhost:8401")]), None);
+        for fellow in ["http://127.0.0.1:8402", "http://localhost:8402"] {
+            assert_eq!(kind(&[own, ("origin", fellow)]), None, "{fellow}");
+        }
         for origin in ["http://evil.example", "null", "http://localhost:3000"] {
             assert_eq!(kind(&[own, ("origin", origin)]), refused, "{origin}");
         }

@@ -4,7 +4,7 @@
 
 use axum::{body::Body, http::HeaderMap};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http_body_util::{BodyExt, Limited};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use reelraft_model::Problem;
 use ring::digest::{self, Algorithm};
 
@@ -49,16 +49,21 @@ pub fn wanted(headers: &HeaderMap) -> Result<Option<Wanted>, Refusal> {
 }
 
 impl Wanted {
-    /// Takes a body of `length` bytes in, and gives it back once it has the sum.
+    /// Takes a body in, of `length` bytes where that is known, and gives it back once
+    /// it has the sum.
     ///
     /// # Errors
     /// `checksum-mismatch`, `too-large`, `too-busy`, and `client-lost` where it
     /// ends early or takes too long.
-    pub async fn check(&self, api: &Api, body: Body, length: u64) -> Result<Body, Refusal> {
-        if length > CHECKED_BYTES_MAX as u64 {
+    pub async fn check(&self, api: &Api, body: Body, length: Option<u64>) -> Result<Body, Refusal> {
+        let length = length.unwrap_or(CHECKED_BYTES_MAX as u64);
+        let too_large = || {
             let cause = format!("the body is larger than {CHECKED_BYTES_MAX} bytes");
             let hint = "send less at once, or leave its checksum out";
-            return Err(Refusal(Problem::new("too-large", cause, hint)));
+            Refusal(Problem::new("too-large", cause, hint))
+        };
+        if length > CHECKED_BYTES_MAX as u64 {
+            return Err(too_large());
         }
         let _room = api.room_for_upload(length)?;
         let lost = |cause: String| {
@@ -68,7 +73,10 @@ impl Wanted {
         let limited = Limited::new(body, CHECKED_BYTES_MAX).collect();
         let collected = tokio::time::timeout(CHECKED_TIME_MAX, limited).await;
         let collected = collected.map_err(|_| lost("the body took too long to come".into()))?;
-        let collected = collected.map_err(|error| lost(format!("the body broke off: {error}")))?;
+        let collected = collected.map_err(|error| match error.is::<LengthLimitError>() {
+            true => too_large(),
+            false => lost(format!("the body broke off: {error}")),
+        })?;
         let bytes = collected.to_bytes();
         match digest::digest(self.algorithm, &bytes).as_ref() == self.sum {
             true => Ok(Body::from(bytes)),

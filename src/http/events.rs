@@ -8,7 +8,7 @@ use axum::{
 use bytes::Bytes;
 use futures::{Stream, StreamExt, TryStreamExt};
 use reelraft_model::{Mark, Problem, Turned};
-use reelraft_proto::documents::{self, ClusterNews, JobProgress, JobTurn};
+use reelraft_proto::documents::{self, ClusterNews, JobProgress, JobTurn, speed};
 use serde::Serialize;
 
 use super::{
@@ -170,6 +170,9 @@ fn progress(news: &JobNews) -> JobProgress<'_> {
         shards_running: news.shards_running,
         frames_total: news.frames_total,
         frames_done: news.frames_done,
+        speed: speed(news.estimate.speed_milli),
+        eta_s: news.estimate.eta_s,
+        estimated_output_bytes: Some(news.estimate.output_bytes).filter(|bytes| *bytes > 0),
     }
 }
 

@@ -70,5 +70,15 @@ pub const LINGER_BYTES_MAX: u64 = 16 << 20;
 /// is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Widths of pictures of a source in pixels, and what is made where none is asked
+/// for: what fits beside others on a page, and at most a screen's.
+pub const PICTURE_WIDTH_MIN: u64 = 16;
+pub const PICTURE_WIDTH: u64 = 320;
+pub const PICTURE_WIDTH_MAX: u64 = 1280;
+
+/// How long a browser keeps what it was told of a node that lets its fellows'
+/// pages in; after a change of `--http-public` it asks again.
+pub const PREFLIGHT_KEPT_S: u32 = 600;
+
 /// What a client is told to wait before it tries again.
 pub const RETRY_AFTER_S: u32 = 1;

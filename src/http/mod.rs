@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! server (connections) -> router -> access, counts, openapi, page (its files are in web/)
+//!                                '-> fellows (pages of other nodes)
 //!   '-> jobs -> events     keys, webhooks, health, metrics
 //!       tus -> checksum, tails, sources     transcode -> sources, outputs -> ranges
 //!         '-> faces, request (what comes in), documents, refusal (what goes out)
@@ -16,6 +17,7 @@ mod counts;
 mod documents;
 mod events;
 mod faces;
+mod fellows;
 mod health;
 mod jobs;
 mod keys;
@@ -24,6 +26,7 @@ mod metrics;
 mod openapi;
 mod outputs;
 mod page;
+mod pictures;
 mod ranges;
 mod refusal;
 mod request;
@@ -31,6 +34,7 @@ mod router;
 pub mod server;
 mod sources;
 mod spec;
+mod spec_check;
 mod spec_schema;
 mod tails;
 mod transcode;

@@ -9,8 +9,11 @@ use bytes::Bytes;
 use futures::{Stream, StreamExt};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reelraft_model::{Job, Problem};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
+    documents::json_with_secret,
     faces::{Faces, JobId, TaskId},
     openapi::Binary,
     ranges::{Wanted, wanted},
@@ -27,6 +30,7 @@ const NAME_LETTERS: AsciiSet = NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove
 #[utoipa::path(
     method(get, head), path = "/jobs/{id}/output", operation_id = "job_output", tag = "jobs",
     params(
+        ("link" = Option<String>, Query, description = "From a link to it, in the place of a key"),
         ("Range" = Option<String>, Header, description = "`bytes=FROM-TO`, one range"),
         ("If-Range" = Option<String>, Header, description = "An entity tag: of another file, all is given"),
         ("If-None-Match" = Option<String>, Header, description = "Entity tags that the client has"),
@@ -50,9 +54,43 @@ pub async fn get(
     headers: HeaderMap,
     uri: Uri,
 ) -> Answer {
-    let [] = known(&uri, [])?;
+    // Of a link nothing is left to look at: it has let the request in.
+    let [_link] = known(&uri, ["link"])?;
     let job = faces.api.finished(&id).await?.job;
     answer(&faces, &job, cut, &method, &headers).await
+}
+
+/// A link to an output.
+#[derive(Serialize, ToSchema)]
+struct OutputLink {
+    /// Relative to the node that gave it; any other takes it too.
+    url: String,
+    /// `null`: it needs no proof, and has no end.
+    expires_unix_ms: Option<u64>,
+}
+
+/// Gives a link to a finished job's file, for those that can't send a key.
+///
+/// It holds for six hours, and no longer than the key that it was asked for with.
+#[utoipa::path(
+    get, path = "/jobs/{id}/output-link", operation_id = "job_output_link", tag = "jobs",
+    responses((status = 200, description = "The link", body = OutputLink), (status = 409)),
+)]
+pub async fn link(faces: Faces, JobId(id): JobId, uri: Uri) -> Answer {
+    let [] = known(&uri, [])?;
+    let link = faces.api.output_link(&id).await?;
+    let path = format!("/api/v1/jobs/{id}/output");
+    let link = match link {
+        None => OutputLink {
+            url: path,
+            expires_unix_ms: None,
+        },
+        Some(link) => OutputLink {
+            url: format!("{path}?link={}", link.text),
+            expires_unix_ms: Some(link.until_unix_ms),
+        },
+    };
+    Ok(json_with_secret(StatusCode::OK, &link))
 }
 
 /// Gives a part's bytes while its job runs, or a range of them.

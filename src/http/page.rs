@@ -80,14 +80,17 @@ fn find(name: &str) -> Option<File> {
 }
 
 /// The page's file under a path, as an answer; `None` where there is none.
-pub fn file(uri: &Uri, headers: &HeaderMap) -> Option<Response> {
+///
+/// `fellows` are the origins of all nodes, at one of which the page goes on when
+/// this node fails.
+pub fn file(uri: &Uri, headers: &HeaderMap, fellows: &[String]) -> Option<Response> {
     let name = match uri.path() {
         "/" => "index.html",
         path => path.strip_prefix('/')?,
     };
     let file = find(name)?;
     let mut response = Response::new(Body::empty());
-    describe(&file, response.headers_mut());
+    describe(&file, fellows, response.headers_mut());
     let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
     let known = text(header::IF_NONE_MATCH).unwrap_or_default();
     if known.split(',').any(|known| is_tag(known, &file.tag)) {
@@ -119,13 +122,19 @@ fn takes_gzip(encodings: &str) -> bool {
     })
 }
 
-/// What the page may load, run and talk to: what comes from this port, and
-/// nothing else. No script and no style stands within the document.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; \
-    img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self'; \
-    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+/// What the page may load, run and talk to: code and styles from this port alone,
+/// and films and answers from fellow nodes too. No script and no style stands
+/// within the document.
+fn policy(fellows: &[String]) -> String {
+    let fellows = fellows.join(" ");
+    format!(
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; \
+         media-src 'self' blob: {fellows}; connect-src 'self' {fellows}; base-uri 'none'; \
+         form-action 'none'; frame-ancestors 'none'"
+    )
+}
 
-fn describe(file: &File, headers: &mut HeaderMap) {
+fn describe(file: &File, fellows: &[String], headers: &mut HeaderMap) {
     for (name, value) in [
         (header::CONTENT_TYPE, file.kind),
         (header::ETAG, &file.tag),
@@ -133,7 +142,7 @@ fn describe(file: &File, headers: &mut HeaderMap) {
         // still holds.
         (header::CACHE_CONTROL, "no-cache"),
         (header::VARY, "Accept-Encoding"),
-        (header::CONTENT_SECURITY_POLICY, POLICY),
+        (header::CONTENT_SECURITY_POLICY, &policy(fellows)),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),
         (OPENER_POLICY, "same-origin"),

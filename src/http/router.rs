@@ -23,11 +23,11 @@ use super::{
     documents::json_text,
     events,
     faces::Port,
-    health, jobs, keys, metrics, openapi, outputs, page,
+    fellows, health, jobs, keys, metrics, openapi, outputs, page, pictures,
     refusal::{Answer, Refusal},
     request::known,
     server::{Crowded, Stopping},
-    sources, transcode, tus, webhooks,
+    sources, spec_check, transcode, tus, webhooks,
 };
 
 /// The routes below `/api/v1`. A path and its methods stand in the attribute of
@@ -55,10 +55,13 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(jobs::follow)))
         .routes(on(routes!(sources::put)))
         .routes(on(routes!(outputs::get)))
+        .routes(on(routes!(outputs::link)))
+        .routes(on(routes!(pictures::picture)))
         .routes(on(routes!(webhooks::deliveries)))
         .routes(on(routes!(webhooks::show, webhooks::set, webhooks::remove)))
         .routes(on(routes!(webhooks::rotate)))
         .routes(on(routes!(transcode::run)))
+        .routes(on(routes!(spec_check::check)))
         .routes(on(routes!(keys::list, keys::create)))
         .routes(on(routes!(keys::revoke)))
         .routes(on(routes!(keys::show_tenant, keys::set_quota)))
@@ -90,10 +93,11 @@ pub fn router(port: Port, calls: Router) -> Router {
     let admitted = middleware::from_fn_with_state(port.clone(), admit);
     let api = Router::from(api()).fallback(no_such_path);
     let api = api.layer(middleware::from_fn(allow));
+    let fellows = middleware::from_fn_with_state(port.clone(), fellows::let_in);
     let calls = calls.layer(middleware::from_fn(end_watch));
     let calls = calls.layer(admitted.clone());
     Router::new()
-        .nest(PREFIX, api.layer(admitted.clone()))
+        .nest(PREFIX, api.layer(admitted.clone()).layer(fellows))
         .merge(Router::from(metrics()).route_layer(admitted))
         .merge(Router::from(health()))
         .fallback(page)
@@ -142,9 +146,9 @@ fn check_crowd(request: &Request) -> Result<(), Refusal> {
 }
 
 /// Gives a file of the page, and refuses every other path.
-async fn page(request: Request) -> Answer {
+async fn page(State(port): State<Port>, request: Request) -> Answer {
     check_crowd(&request)?;
-    let file = page::file(request.uri(), request.headers());
+    let file = page::file(request.uri(), request.headers(), &fellows::origins(&port));
     match file {
         Some(file) if matches!(*request.method(), Method::GET | Method::HEAD) => Ok(file),
         Some(_) => Err(no_such_method(request).await),
@@ -156,7 +160,7 @@ async fn admit(State(port): State<Port>, mut request: Request, next: Next) -> Re
     if let Err(refusal) = check_crowd(&request) {
         return refusal.into_response();
     }
-    match access::admit(&port.access, &request) {
+    match access::admit(&port, &request) {
         Ok(api) => {
             request.extensions_mut().insert(api);
             next.run(request).await

@@ -42,7 +42,7 @@ pub fn from_pairs(
         };
         arguments.extend(option.argument(&value)?);
     }
-    parsed(arguments)
+    parsed(&arguments)
 }
 
 /// The options of a JSON object: numbers, texts, booleans and lists; `null` is
@@ -53,15 +53,39 @@ pub fn from_pairs(
 pub fn from_values(
     values: impl IntoIterator<Item = (String, Value)>,
 ) -> Result<SpecRequest, Refusal> {
+    parsed(&arguments(values)?)
+}
+
+/// The options of a JSON object as the command line has them.
+///
+/// # Errors
+/// `bad-spec` that names the option.
+pub fn arguments(
+    values: impl IntoIterator<Item = (String, Value)>,
+) -> Result<Vec<String>, Refusal> {
     let mut arguments = Vec::new();
     for (name, value) in values {
         arguments.extend(Named::find(name)?.argument(&value)?);
     }
-    parsed(arguments)
+    Ok(arguments)
+}
+
+/// Arguments as a person writes them, each after a space. What the parser has
+/// taken needs no quotes in a shell.
+pub fn words(arguments: &[String]) -> String {
+    let word = |argument: &String| match argument.split_once('=') {
+        // What looks like an option stays with its own.
+        Some((name, value)) if !value.starts_with('-') => format!(" {name} {value}"),
+        _ => format!(" {argument}"),
+    };
+    arguments.iter().map(word).collect()
 }
 
 /// What the command line's parser makes of its arguments.
-fn parsed(arguments: Vec<String>) -> Result<SpecRequest, Refusal> {
+///
+/// # Errors
+/// `bad-spec`, in its words.
+pub fn parsed(arguments: &[String]) -> Result<SpecRequest, Refusal> {
     let parsed = OPTIONS
         .clone()
         .try_get_matches_from(arguments)
@@ -213,6 +237,34 @@ mod tests {
         let request = from_pairs(pairs).unwrap();
         assert_eq!(request.audio_bitrate, Some(128_000));
         assert!(request.strict && !request.keep_location);
+    }
+
+    /// A value for each option that there is.
+    const EACH: &str = r#"{"width": 640, "height": 360, "fps": "30000/1001", "codec": "hevc",
+        "crf": 0, "preset": "slow", "pix_fmt": "yuv420p10le", "brightness": -0.25,
+        "contrast": 1.5, "saturation": 0, "deinterlace": "auto", "crop": "64:32:2:4",
+        "pad": "320:240", "denoise": "light", "audio": "opus", "audio_bitrate": "96k",
+        "loudness": -16, "audio_tracks": [2, 1], "video_track": 2, "program": 7,
+        "subtitles": "none", "strip_metadata": true, "keep_location": true, "strict": true,
+        "ignore_dolby_vision": true, "container": "mkv", "shard_seconds": 2.5}"#;
+
+    #[test]
+    fn the_command_line_of_a_spec_leads_back_to_it() {
+        let each: serde_json::Map<String, Value> = serde_json::from_str(EACH).unwrap();
+        assert_eq!(each.len(), OPTIONS.get_arguments().count());
+        let alone = each.clone().into_iter();
+        let alone = alone.map(|option| serde_json::Map::from_iter([option]));
+        let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=, ".contains(letter);
+        for values in alone.chain([serde_json::Map::new(), each]) {
+            let line = words(&arguments(values.clone()).unwrap());
+            assert!(
+                line.chars().all(plain),
+                "a shell takes {line} for something else"
+            );
+            let back: Vec<String> = line.split_whitespace().map(str::to_string).collect();
+            let (there, back) = (from_values(values), parsed(&back));
+            assert_eq!(there.unwrap(), back.unwrap(), "{line}");
+        }
     }
 
     #[test]

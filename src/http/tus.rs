@@ -171,8 +171,8 @@ pub async fn append(faces: Faces, JobId(id): JobId, headers: HeaderMap, body: Bo
     let wanted = checksum::wanted(&headers)?;
     let (job, at) = faces.api.uploaded(&id).await?;
     let total = job.source_bytes;
-    let length = content_length(&headers)?.unwrap_or(0);
-    if offset.saturating_add(length) > total {
+    let length = content_length(&headers)?;
+    if offset.saturating_add(length.unwrap_or(0)) > total {
         let cause = format!("the body would end beyond the {total} bytes");
         let hint = "send what is missing and no more";
         return Err(Refusal(Problem::new("too-large", cause, hint)));

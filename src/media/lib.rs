@@ -70,4 +70,5 @@ pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};
 pub use trial::{Lacks, TRIAL, Trial, find_lacks, try_jobs};
+pub use video::picture::take_picture;
 pub use video::shard::encode_shard;

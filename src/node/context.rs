@@ -12,7 +12,7 @@ use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
 use super::{
-    encoders::Encoders, messages::Lack, report::LatestReport, tally::Tally,
+    encoders::Encoders, messages::Lack, pictures::Pictures, report::LatestReport, tally::Tally,
     work_threads::WorkThreads,
 };
 use crate::{
@@ -48,6 +48,8 @@ pub struct NodeContext {
     indexes: ByteCache<Index>,
     /// Histories that were read lately.
     histories: ByteCache<History>,
+    /// Pictures of sources that were made lately.
+    pub pictures: Pictures,
 }
 
 impl NodeContext {
@@ -74,6 +76,7 @@ impl NodeContext {
             process: rand::random(),
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
             histories: ByteCache::new(HISTORY_CACHE_BYTES),
+            pictures: Pictures::default(),
         }))
     }
 

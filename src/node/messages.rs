@@ -24,6 +24,8 @@ pub struct Hello {
     pub incarnation: String,
     /// Where it listens, as `host:port`.
     pub address: String,
+    /// What browsers call its HTTP port; empty where it has none.
+    pub http: String,
     pub pid: u32,
     /// Random, drawn when its process started: in a container each has the
     /// same pid.
@@ -207,6 +209,8 @@ pub struct JobProgress {
 pub struct NodeStatus {
     pub id: u64,
     pub address: String,
+    /// What browsers call its HTTP port; empty where that is not known.
+    pub http: String,
     /// Its part in Raft; the leader's report leaves that to the reader, who
     /// knows the members himself.
     pub role: Option<Role>,

@@ -1,6 +1,6 @@
 //! The leader's last report, as this node heard it.
 
-use std::sync::Mutex;
+use std::{collections::BTreeMap, sync::Mutex};
 
 use tokio::time::Instant;
 
@@ -9,11 +9,24 @@ use crate::limits::REPORT_FRESH;
 
 /// The last report and when it came.
 #[derive(Debug, Default)]
-pub struct LatestReport(Mutex<Option<(Instant, LeaderReport)>>);
+pub struct LatestReport {
+    last: Mutex<Option<(Instant, LeaderReport)>>,
+    /// What browsers call the nodes that were ever named.
+    origins: Mutex<BTreeMap<u64, String>>,
+}
 
 impl LatestReport {
     /// Notes a new report.
     pub fn set(&self, mut report: LeaderReport) {
+        {
+            let mut origins = self.origins.lock().expect("no holder of this lock panics");
+            for node in &report.nodes {
+                match node.http.as_str() {
+                    "" => drop(origins.remove(&node.id)),
+                    http => drop(origins.insert(node.id, http.to_string())),
+                }
+            }
+        }
         let mut last = self.lock();
         if report.jobs.is_none() {
             report.jobs = last.take().and_then(|(_, former)| former.jobs);
@@ -24,6 +37,12 @@ impl LatestReport {
     /// What it says of all nodes, read in place: views of jobs ask for it often.
     pub fn nodes<T>(&self, read: impl FnOnce(&[NodeStatus]) -> T) -> Option<T> {
         self.with(|report| read(&report.nodes))
+    }
+
+    /// What browsers call the nodes, also those that are silent now.
+    pub fn origins(&self) -> BTreeMap<u64, String> {
+        let origins = self.origins.lock();
+        origins.expect("no holder of this lock panics").clone()
     }
 
     /// The index at which the leader compares all tables.
@@ -45,7 +64,7 @@ impl LatestReport {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Option<(Instant, LeaderReport)>> {
-        self.0.lock().expect("no holder of this lock panics")
+        self.last.lock().expect("no holder of this lock panics")
     }
 }
 

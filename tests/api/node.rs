@@ -124,6 +124,9 @@ const PATIENCE: Patience = Patience {
     keep_sources_s: 600,
 };
 
+/// What browsers call it.
+pub const ORIGIN: &str = "http://127.0.0.1:8401";
+
 /// A node of one that waits for a worker.
 pub async fn start_without_worker(
     folder: &Path,
@@ -134,6 +137,7 @@ pub async fn start_without_worker(
         id: 1,
         listen: address.parse().unwrap(),
         http: None,
+        http_public: Some(ORIGIN.into()),
         advertise: address,
         data: folder.to_path_buf(),
         peers: peers.clone(),
@@ -147,7 +151,7 @@ pub async fn start_without_worker(
         allow_addresses: "127.0.0.0/8".parse().unwrap(),
         keep_sources_s: PATIENCE.keep_sources_s,
         log_format: LogFormat::Text,
-        secret: Secret::default(),
+        secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),
         shown: Vec::new(),
     };

@@ -23,6 +23,7 @@ pub struct Status<'a> {
 pub struct Node<'a> {
     pub id: u64,
     pub address: &'a str,
+    pub http: Option<&'a str>,
     pub role: &'a str,
     pub reachable: bool,
     pub pid: Option<u32>,
@@ -61,6 +62,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
         Node {
             id: node.id,
             address: &node.address,
+            http: text(&node.http),
             role: &node.role,
             reachable: node.reachable,
             pid: above_zero(node.pid),

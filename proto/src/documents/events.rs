@@ -28,6 +28,9 @@ pub struct JobProgress<'a> {
     pub shards_running: u32,
     pub frames_total: u64,
     pub frames_done: u64,
+    pub speed: Option<f64>,
+    pub eta_s: Option<u64>,
+    pub estimated_output_bytes: Option<u64>,
 }
 
 /// Who leads, and which nodes there are.

@@ -5,7 +5,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{
-    field::{above_zero, text},
+    field::{above_zero, speed, text},
     outside::Delivery,
     spec::Spec,
     words::{job_state, job_states},
@@ -34,6 +34,10 @@ pub struct Job<'a> {
     pub shards_running: u32,
     pub frames_total: u64,
     pub frames_done: u64,
+    pub speed: Option<f64>,
+    pub eta_s: Option<u64>,
+    pub estimated_output_bytes: Option<u64>,
+    pub queue_position: Option<u32>,
     pub output_hash: Option<&'a str>,
     pub output_bytes: Option<u64>,
     pub proof_hash: Option<&'a str>,
@@ -104,6 +108,10 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             shards_running: job.shards_running,
             frames_total: job.frames_total,
             frames_done: job.frames_done,
+            speed: speed(job.speed_milli),
+            eta_s: job.eta_s,
+            estimated_output_bytes: above_zero(job.estimated_output_bytes),
+            queue_position: above_zero(job.queue_position),
             output_hash: text(&job.output_hash),
             output_bytes: above_zero(job.output_bytes),
             proof_hash: text(&job.proof_hash),

@@ -18,6 +18,7 @@ mod words;
 pub use access::{CreatedKey, Key, KeyList, Tenant};
 pub use cluster::{Leader, Node, Nodes, Status};
 pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
+pub use field::speed;
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};
 pub use outside::{Delivery, DeliveryAttempt, DeliveryList, Webhook};
 pub use spec::Spec;

@@ -52,6 +52,8 @@ pub struct Attempt<'a> {
     pub node: u64,
     pub outcome: &'a str,
     pub problem: Option<Problem<'a>>,
+    pub started_unix_ms: Option<u64>,
+    pub ended_unix_ms: Option<u64>,
 }
 
 impl<'a> From<&'a v1::TaskDetails> for TaskDetails<'a> {
@@ -61,6 +63,8 @@ impl<'a> From<&'a v1::TaskDetails> for TaskDetails<'a> {
             node: attempt.node,
             outcome: &attempt.outcome,
             problem: attempt.problem.as_ref().map(Problem::from),
+            started_unix_ms: above_zero(attempt.started_unix_ms),
+            ended_unix_ms: above_zero(attempt.ended_unix_ms),
         });
         TaskDetails {
             task: details.task.as_ref().map(Task::from),

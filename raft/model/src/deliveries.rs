@@ -62,6 +62,15 @@ impl Job {
         }
     }
 
+    /// Gives up what of the job's former end was not told yet: it begins again, and
+    /// a receiver that hears late would take it for the end.
+    pub(crate) fn give_up_deliveries(&mut self) {
+        let deliveries = self.outside.iter_mut().flat_map(|it| &mut it.deliveries);
+        for delivery in deliveries.filter(|it| it.state() == DeliveryState::Pending) {
+            delivery.state = DeliveryState::Failed.into();
+        }
+    }
+
     /// Forgets what of its source's URL opens it: the source is there, or not
     /// wanted any more.
     pub(crate) fn close_source_url(&mut self) {

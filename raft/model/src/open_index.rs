@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::rows::{Job, JobState, Place};
+use crate::{
+    rows::{Job, JobState, Place},
+    state::State,
+};
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
@@ -181,6 +184,19 @@ impl OpenIndex {
     pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Line)> {
         let lines = self.assembling.iter();
         lines.map(|((node, build, _), jobs)| (*node, build, jobs))
+    }
+}
+
+impl State {
+    /// The jobs of a tenant with a task that waits for a slot, next first.
+    pub fn line_of(&self, tenant: &str) -> Vec<&str> {
+        let lines = self.open().waiting.iter();
+        let own = lines.filter(|((_, of), _)| of == tenant);
+        let mut line: Vec<(&Place, &str)> = own
+            .flat_map(|(_, jobs)| jobs.iter().map(|(place, job)| (place, job.as_str())))
+            .collect();
+        line.sort_unstable();
+        line.into_iter().map(|(_, job)| job).collect()
     }
 }
 

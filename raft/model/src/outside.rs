@@ -69,7 +69,8 @@ pub enum DeliveryState {
     /// It is sent when it is due.
     Pending = 0,
     Delivered = 1,
-    /// It was given up; its last attempt says why.
+    /// It was given up; its last attempt says why, or its job was tried again
+    /// before it was told.
     Failed = 2,
 }
 

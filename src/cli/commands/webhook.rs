@@ -25,9 +25,9 @@ pub enum WebhookCommand {
 /// Whose webhook it is.
 #[derive(Args, Clone, Debug)]
 pub struct TenantArgs {
-    /// Whose webhook it is
-    #[arg(long, value_name = "NAME", default_value = "default")]
-    pub tenant: String,
+    /// Whose webhook it is [default: the tenant of the key that asks, else default]
+    #[arg(long, value_name = "NAME")]
+    pub tenant: Option<String>,
 }
 
 /// Arguments of `webhook set`.
@@ -51,12 +51,12 @@ pub async fn run(
     output: Output,
 ) -> Result<(), CliError> {
     let of = |args: TenantArgs| WebhookRef {
-        tenant: args.tenant,
+        tenant: args.tenant.unwrap_or_default(),
     };
     let webhook = match command {
         WebhookCommand::Set(args) => {
             let message = SetWebhookRequest {
-                tenant: args.tenant.tenant,
+                tenant: args.tenant.tenant.unwrap_or_default(),
                 url: args.url.unwrap_or_default(),
             };
             let set = async |mut jobs: Jobs, request| jobs.set_webhook(request).await;

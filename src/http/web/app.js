@@ -67,6 +67,9 @@ const context = {
   seesAll: () => !api.key.startsWith(KEY_PREFIX),
 };
 
+/** The other views are taken in once the first has what it needs. */
+const VIEWS_AFTER_MS = 2_000;
+
 /** @type {View | null} */
 let open = null;
 let opened = 0;
@@ -204,6 +207,18 @@ function takePastes() {
   });
 }
 
+/**
+ * Takes in the views that were not opened yet, while the node that this page came
+ * from still lives: no other may give it code.
+ */
+function takeAllViews() {
+  setTimeout(() => {
+    for (const { load, styles } of ROUTES) {
+      void Promise.all([load(), ...styles.map(style)]).catch(() => undefined);
+    }
+  }, VIEWS_AFTER_MS);
+}
+
 function help() {
   const keys = [
     ["j / k", "next, previous job"],
@@ -226,4 +241,4 @@ follow();
 marks.watch(live);
 window.addEventListener("hashchange", () => void route());
 void begin();
-void route();
+void route().then(takeAllViews);

@@ -3,6 +3,7 @@
 //! decoded picture and its time must be the reference's.
 
 use crate::world::{Clip, World};
+use reelraft_media::{Cancel, Context, Input, analyze, take_picture};
 use reelraft_model::spec::{Crop, Spec, SpecRequest, resolve};
 
 /// A lossless job in shards of a second, changed as wished.
@@ -222,4 +223,34 @@ fn a_part_or_a_canvas_that_cannot_be_is_refused_by_name() {
     assert_eq!(refused.err().unwrap().kind(), "crop-misfit");
     let refused = world.try_job(&clip, &lossless(|request| request.pad = Some((64, 32))));
     assert_eq!(refused.err().unwrap().kind(), "pad-misfit");
+}
+
+/// What people are shown of a source, at a time from its start.
+#[test]
+fn a_picture_is_taken_where_there_is_one() {
+    let world = World::new();
+    let clip = world.made("h264.mp4");
+    let (input, spec) = (Input::File(clip.path.clone()), lossless(|_| ()));
+    let folder = tempfile::tempdir().unwrap();
+    let context = Context {
+        tools: &world.tools,
+        input: &input,
+        spec: &spec,
+        work_dir: folder.path(),
+        cancel: &Cancel::new(),
+    };
+    let bytes = std::fs::metadata(&clip.path).unwrap().len();
+    let index = world.block_on(analyze(&context, bytes)).unwrap();
+    let taken = |at_ms| {
+        let path = world.block_on(take_picture(&context, &index, at_ms, 64));
+        path.unwrap().map(|path| {
+            let picture = std::fs::read(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            picture
+        })
+    };
+    let (first, later) = (taken(0).unwrap(), taken(1_040).unwrap());
+    assert!(first.starts_with(&[0xff, 0xd8, 0xff]) && later.starts_with(&[0xff, 0xd8, 0xff]));
+    assert_ne!(first, later);
+    assert_eq!(taken(3_600_000), None);
 }

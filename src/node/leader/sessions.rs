@@ -179,6 +179,7 @@ impl Sessions {
         let status = |session: &Session| NodeStatus {
             id: session.hello.node,
             address: session.hello.address.clone(),
+            http: session.hello.http.clone(),
             reachable: session.heard.elapsed() < lease,
             pid: session.hello.pid,
             slots: session.hello.slots,

@@ -310,6 +310,7 @@ impl Worker {
             node: identity.node,
             incarnation: identity.incarnation.clone(),
             address: self.context.config.advertise.clone(),
+            http: self.context.config.http_public.clone().unwrap_or_default(),
             pid: std::process::id(),
             process: self.context.process,
             slots: self.context.config.slots,

@@ -64,6 +64,11 @@ const CHURN_AT_ONCE: u64 = 8;
 /// What settles before a node counts as at rest: fills, flushes.
 const SETTLE: Duration = Duration::from_secs(5);
 
+/// What a node may take while it still has work of its own to do, as to fold
+/// thousands of jobs that have just finished; and how long that may go on.
+const BUSY_PERCENT: f64 = 0.5;
+const REST_PATIENCE: Duration = Duration::from_secs(600);
+
 fn main() -> ExitCode {
     run_experiment("big_table", &["--only"], |settings, folder| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -174,7 +179,33 @@ impl Run<'_> {
             });
         }
         sleep(SETTLE).await;
+        if filling.finished && !self.settings.short {
+            self.come_to_rest()?;
+        }
         self.rest(filling)
+    }
+
+    /// Waits until no node does work of its own any longer.
+    fn come_to_rest(&mut self) -> Result<(), String> {
+        let pids = self.pids()?;
+        let begun = Instant::now();
+        while begun.elapsed() < REST_PATIENCE {
+            let percents = cpu_percent(&pids, SETTLE);
+            if percents.iter().all(|percent| *percent <= BUSY_PERCENT) {
+                break;
+            }
+        }
+        println!(
+            "{}: at rest after {:.0} s",
+            self.name,
+            begun.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn pids(&mut self) -> Result<Vec<i32>, String> {
+        let ids = self.cluster.ids();
+        ids.into_iter().map(|id| self.cluster.pid(id)).collect()
     }
 
     /// Jobs shown by all nodes in turn, while entries are applied all the time.
@@ -293,10 +324,7 @@ impl Run<'_> {
 
     /// What the nodes cost while nobody asks for anything.
     fn rest(&mut self, filling: Filling) -> Result<(), String> {
-        let mut pids = Vec::new();
-        for id in self.cluster.ids() {
-            pids.push(self.cluster.pid(id)?);
-        }
+        let pids = self.pids()?;
         let time = Duration::from_secs(if self.settings.short { 3 } else { 20 });
         let percents = cpu_percent(&pids, time);
         let mut most = AtRest {

@@ -32,6 +32,7 @@ impl Writer<'_> {
             }
             _ => {}
         }
+        job.give_up_deliveries();
         job.replan_note.clear();
         job.plan_note.clear();
         job.problem = None;

@@ -34,6 +34,40 @@ fn output_size(job: &Job) -> String {
     }
 }
 
+/// How fast it is, how long it will take, and how large it will be; empty where
+/// nothing is known.
+fn expected(job: &Job) -> String {
+    let speed = match job.speed_milli {
+        0 => None,
+        milli => Some(format!("{}.{} frames/s", milli / 1000, milli % 1000 / 100)),
+    };
+    let left = job
+        .eta_s
+        .map(|seconds| format!("{} to go", clock(Duration::from_secs(seconds))));
+    let bytes = match job.estimated_output_bytes {
+        0 => None,
+        bytes => Some(format!("about {}", size(bytes))),
+    };
+    let known: Vec<String> = [speed, left, bytes].into_iter().flatten().collect();
+    known.join(", ")
+}
+
+/// Its place in line; empty for one that does not wait.
+fn place(job: &Job) -> String {
+    match job.queue_position {
+        0 => String::new(),
+        place => format!("{place} in line"),
+    }
+}
+
+/// Seconds until its end where it runs, and its place where it waits.
+fn eta(job: &Job) -> String {
+    match job.eta_s {
+        Some(seconds) => clock(Duration::from_secs(seconds)),
+        None => or_dash(&place(job)),
+    }
+}
+
 /// Why it failed, or what it waits for.
 fn note(job: &Job) -> String {
     match &job.problem {
@@ -55,6 +89,7 @@ pub fn jobs(jobs: &[Job]) -> String {
                 job.tenant.clone(),
                 utc_time(job.created_unix_ms),
                 took(job),
+                eta(job),
                 size(job.source_bytes),
                 or_dash(&output_size(job)),
                 job.source_name.clone(),
@@ -71,6 +106,7 @@ pub fn jobs(jobs: &[Job]) -> String {
             "TENANT",
             "CREATED (UTC)",
             ">TOOK",
+            ">ETA",
             ">SIZE",
             ">OUTPUT",
             "SOURCE",
@@ -121,6 +157,7 @@ pub fn job(job: &Job) -> String {
         ("job", job.id.clone()),
         ("state", job_state(job.state).into()),
         ("waits", job.waiting.clone()),
+        ("place", place(job)),
         ("makers", job.makers.clone()),
         ("cause", problem.cause),
         ("hint", problem.hint),
@@ -139,6 +176,7 @@ pub fn job(job: &Job) -> String {
         ("turn", turn(job)),
         ("frames", frames),
         ("shards", shards),
+        ("expected", expected(job)),
         ("homes", homes.join(", ")),
         ("output", output),
         ("proof", job.proof_hash.clone()),

@@ -54,6 +54,9 @@ fn sample() -> Job {
         shards_running: 2,
         frames_total: 1253,
         frames_done: 512,
+        speed_milli: 9_880,
+        eta_s: Some(75),
+        estimated_output_bytes: 5 << 20,
         created_unix_ms: 1_795_250_144_000,
         ..Default::default()
     };
@@ -69,9 +72,12 @@ fn a_list_of_jobs() {
     done.shards_done = 9;
     done.set_state(JobState::Succeeded);
     done.output_bytes = 2048;
+    done.eta_s = None;
     done.ended_unix_ms = done.created_unix_ms + 65_000;
     let mut failed = sample();
     failed.source_name = "映画.mov".into();
+    failed.eta_s = None;
+    failed.queue_position = 12;
     failed.problem = Some(Problem {
         kind: "no-video".into(),
         ..Default::default()
@@ -79,15 +85,15 @@ fn a_list_of_jobs() {
     same(
         &jobs(&[sample(), done, failed]),
         "\
-ID                     STATE      DONE  SHARDS  TENANT   CREATED (UTC)        TOOK     SIZE   OUTPUT  SOURCE        NOTE
-j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -  345 MiB        -  film?[2J.mov
-j0123456789abcdef0123  succeeded  100%     9/9  default  2026-11-21 08:35:44  1:05    900 B  2.0 KiB  a.mkv
-j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -  345 MiB        -  映画.mov      no-video
+ID                     STATE      DONE  SHARDS  TENANT   CREATED (UTC)        TOOK         ETA     SIZE   OUTPUT  SOURCE        NOTE
+j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -        1:15  345 MiB        -  film?[2J.mov
+j0123456789abcdef0123  succeeded  100%     9/9  default  2026-11-21 08:35:44  1:05           -    900 B  2.0 KiB  a.mkv
+j0123456789abcdef0123  encoding    40%     3/9  default  2026-11-21 08:35:44     -  12 in line  345 MiB        -  映画.mov      no-video
 ",
     );
     same(
         &jobs(&[]),
-        "ID  STATE  DONE  SHARDS  TENANT  CREATED (UTC)  TOOK  SIZE  OUTPUT  SOURCE  NOTE\n",
+        "ID  STATE  DONE  SHARDS  TENANT  CREATED (UTC)  TOOK  ETA  SIZE  OUTPUT  SOURCE  NOTE\n",
     );
 }
 
@@ -104,6 +110,7 @@ source      film?[2J.mov (345 MiB)
 spec        --container mp4 --codec h264 --crf 23 --width 640 --fps 25 --brightness -0.05 --shard-seconds 6
 frames      512 of 1253 (40%)
 shards      3 of 9 done, 2 running
+expected    9.8 frames/s, 1:15 to go, about 5.0 MiB
 homes       1, 2 (retiring), 3 (filling)
 created     2026-11-21 08:35:44 UTC
 ",
