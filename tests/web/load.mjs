@@ -119,12 +119,15 @@ class Server {
       const found = this.jobs.filter(({ state }) => states.length === 0 || states.includes(state));
       const size = Number(searchParams.get("page_size"));
       json({ jobs: found.slice(0, size), next_page_token: found.length > size ? "more" : null });
+    } else if (pathname === "/metrics") {
+      const count = (wanted) => this.jobs.filter(({ state }) => state === wanted).length;
+      response.end([...new Set(STATES)].map((state) => `reelraft_jobs{state="${state}"} ${count(state)}\n`).join(""));
     } else if (pathname.startsWith("/api/")) {
       json({ leader_id: 1, term: 1, nodes: [] });
     } else {
       const path = pathname === "/" ? "index.html" : pathname;
       const file = await readFile(join(FOLDER, path)).catch(() => null);
-      response.writeHead(file ? 200 : 404, { "content-type": TYPES[extname(path)] });
+      response.writeHead(file ? 200 : 404, { "content-type": TYPES[extname(path)] ?? "text/plain" });
       response.end(file);
     }
   }

@@ -28,6 +28,7 @@ use crate::{
         input::BytesServed,
         lines::Lines,
         sandbox::{Need, Sandbox},
+        tools::is_static,
     },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
@@ -289,6 +290,11 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0);
+    if is_static(invocation.program) {
+        // To read the names of a broadcast's services it would load conversions
+        // of text that belong to the machine's own libc, and crash in them.
+        command.env("GCONV_PATH", "/nonexistent");
+    }
     if let Some(path) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", path);
     }

@@ -332,9 +332,14 @@ fn judge_output(cluster: &LocalCluster, id: &str, path: &Path) -> Outcome {
     }
 }
 
+/// The nodes' ffmpeg: another version decodes other frames of a damaged film.
+fn ffmpeg() -> Command {
+    Command::new(std::env::var_os("REELRAFT_FFMPEG").unwrap_or("ffmpeg".into()))
+}
+
 /// Whether plain ffmpeg decodes any video frame of a file.
 fn ffmpeg_decodes(path: &Path) -> bool {
-    let decoded = Command::new("ffmpeg")
+    let decoded = ffmpeg()
         .args(["-nostdin", "-v", "quiet", "-t", "20", "-i"])
         .arg(path)
         .args(["-map", "0:v:0", "-fps_mode", "passthrough"])
@@ -360,7 +365,7 @@ fn reference_frames(cluster: &LocalCluster, id: &str, path: &Path) -> Result<u64
     }
     let folder = path.parent().unwrap_or(Path::new("."));
     // A damaged film may end ffmpeg with an error; what it wrote counts.
-    Command::new(words[0])
+    ffmpeg()
         .args(&words[1..])
         .current_dir(folder)
         .stdin(Stdio::null())
@@ -373,8 +378,16 @@ fn reference_frames(cluster: &LocalCluster, id: &str, path: &Path) -> Result<u64
     Ok(frames)
 }
 
-/// The ffmpeg and ffprobe processes that work below a folder.
+/// A node that has nothing to do tries its encoders, in a folder of that name:
+/// those are no job's.
+const TRIALS: &str = "trial";
+
+/// The ffmpeg and ffprobe processes that work for jobs below a folder.
 fn encoders_under(folder: &Path) -> Vec<i32> {
+    let of_a_job = |cwd: &Path| {
+        let mut parts = cwd.components();
+        cwd.starts_with(folder) && !parts.any(|part| part.as_os_str() == TRIALS)
+    };
     let link = |pid: i32, name: &str| std::fs::read_link(format!("/proc/{pid}/{name}"));
     let mut pids = all_pids();
     pids.retain(|&pid| {
@@ -382,7 +395,7 @@ fn encoders_under(folder: &Path) -> Vec<i32> {
             let name = program.file_name().unwrap_or_default();
             name.to_string_lossy().starts_with("ff")
         });
-        is_tool && link(pid, "cwd").is_ok_and(|cwd| cwd.starts_with(folder))
+        is_tool && link(pid, "cwd").is_ok_and(|cwd| of_a_job(&cwd))
     });
     pids
 }

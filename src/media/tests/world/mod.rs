@@ -466,6 +466,8 @@ impl Job<'_> {
                 &path.to_string_lossy(),
             );
             let done = Command::new(&self.world.tools.ffmpeg)
+                // Without it a static one crashes on broadcasts.
+                .env("GCONV_PATH", "/nonexistent")
                 .args(["-v", "fatal"])
                 .args(&args[1..])
                 .output()
