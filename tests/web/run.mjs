@@ -18,7 +18,7 @@ const FIRST_LOAD_BYTES_MAX = 150 * 1024;
 /** Slow enough for a reload in mid-upload. */
 const UPLOAD_BYTES_PER_SECOND = 600 * 1024;
 /** Until a page has all of its code. */
-const VIEWS_MS = 3_000;
+const VIEWS_MS = 6_000;
 /** All ten, on two nodes of a busy machine. */
 const JOBS_MS_MAX = 300_000;
 /** Names that must be shown and never run. */

@@ -68,7 +68,7 @@ const context = {
 };
 
 /** The other views are taken in once the first has what it needs. */
-const VIEWS_AFTER_MS = 500;
+const VIEWS_AFTER_MS = 2_000;
 
 /** @type {View | null} */
 let open = null;
