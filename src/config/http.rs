@@ -18,8 +18,7 @@ type Given = (Option<String>, Option<String>);
 /// `bad-config` for what is none.
 pub fn pick_http(
     picker: &mut Picker,
-    http: Given,
-    public: Given,
+    [http, public]: [Given; 2],
     advertise: &str,
 ) -> Result<(Option<SocketAddr>, Option<String>), Problem> {
     let http = picker.pick("http", http.0, http.1, || None)?;

@@ -185,9 +185,8 @@ impl NodeConfig {
         let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
         let listened = listen.clone();
         let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
-        let http = (args.http, file.http);
-        let public = (args.http_public, file.http_public);
-        let (http, http_public) = pick_http(&mut picker, http, public, &advertise)?;
+        let given = [(args.http, file.http), (args.http_public, file.http_public)];
+        let (http, http_public) = pick_http(&mut picker, given, &advertise)?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let alone = format!("{id}={advertise}");
         let peers = picker.pick_or("peers", args.peers, file.peers, alone)?;
@@ -209,12 +208,8 @@ impl NodeConfig {
         ];
         let [scrub, rehome, replan, expire, keep, sources] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
-        let log_format = picker.pick_or(
-            "log_format",
-            args.log_format,
-            file.log_format,
-            LogFormat::Text,
-        )?;
+        let text = LogFormat::Text;
+        let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
         let given = Given {
             text: (args.secret, file.secret),
             path: (args.secret_file, file.secret_file),

@@ -30,15 +30,26 @@ pub fn model_problem(problem: v1::Problem) -> Problem {
 
 /// A job on the wire.
 pub fn wire_job(view: JobView) -> v1::Job {
+    let (expected, queue_position) = (view.estimate, view.queue_position);
+    v1::Job {
+        speed_milli: expected.speed_milli,
+        eta_s: expected.eta_s,
+        estimated_output_bytes: expected.output_bytes,
+        queue_position,
+        ..known_job(view)
+    }
+}
+
+/// What is known of a job, without what is expected.
+fn known_job(view: JobView) -> v1::Job {
     let JobView {
         job,
         shards_done,
         shards_running,
         frames_done,
-        estimate,
-        queue_position,
         waiting,
         makers,
+        ..
     } = view;
     let state = job_state(job.state());
     let Job {
@@ -95,10 +106,6 @@ pub fn wire_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
-        speed_milli: estimate.speed_milli,
-        eta_s: estimate.eta_s,
-        estimated_output_bytes: estimate.output_bytes,
-        queue_position,
         ..Default::default()
     };
     add_outside(&mut wire, outside.unwrap_or_default());

@@ -12,8 +12,8 @@ use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
 use super::{
-    encoders::Encoders, messages::Lack, pictures::Pictures, report::LatestReport, tally::Tally,
-    work_threads::WorkThreads,
+    encoders::Encoders, messages::Lack, picture_cache::Pictures, report::LatestReport,
+    tally::Tally, work_threads::WorkThreads,
 };
 use crate::{
     config::NodeConfig,

@@ -18,6 +18,7 @@ pub mod home;
 pub mod leader;
 pub mod load;
 pub mod messages;
+pub mod picture_cache;
 pub mod pictures;
 pub mod report;
 pub mod tally;

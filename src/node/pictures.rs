@@ -1,62 +1,14 @@
 //! Pictures of sources, for people who watch a job: one at a time a node, beside
 //! its work, by ffmpeg in its box.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::io;
 
 use bytes::Bytes;
 use reelraft_media::{BytesServed, Cancel, Context, Input, MediaError, take_picture};
 use reelraft_model::{JobEntry, Problem};
-use tokio::sync::Semaphore;
 
-use super::context::NodeContext;
-use crate::limits::{PICTURE_TIME_MAX, PICTURES_KEPT};
-
-/// Which picture.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PictureOf {
-    /// The job's analysis, which stands for its source.
-    pub index: String,
-    pub at_ms: u64,
-    pub width: u32,
-}
-
-/// The pictures that were made lately, and leave to make another.
-pub struct Pictures {
-    room: Semaphore,
-    kept: Mutex<VecDeque<(PictureOf, Bytes)>>,
-}
-
-impl Default for Pictures {
-    fn default() -> Self {
-        Pictures {
-            room: Semaphore::new(1),
-            kept: Mutex::default(),
-        }
-    }
-}
-
-impl Pictures {
-    fn kept(&self) -> MutexGuard<'_, VecDeque<(PictureOf, Bytes)>> {
-        // Nothing is left half-done while it is held.
-        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn find(&self, wanted: &PictureOf) -> Option<Bytes> {
-        let kept = self.kept();
-        let found = kept.iter().find(|(of, _)| of == wanted);
-        found.map(|(_, picture)| picture.clone())
-    }
-
-    fn keep(&self, of: PictureOf, picture: Bytes) {
-        let mut kept = self.kept();
-        kept.truncate(PICTURES_KEPT - 1);
-        kept.push_front((of, picture));
-    }
-}
+use super::{context::NodeContext, picture_cache::PictureOf};
+use crate::limits::PICTURE_TIME_MAX;
 
 impl NodeContext {
     /// The picture of a job's source at a time, as a JPEG.
@@ -86,7 +38,7 @@ impl NodeContext {
                 "ask again in a moment, or ask another node",
             )
         };
-        let _room = self.pictures.room.try_acquire().map_err(busy)?;
+        let _room = self.pictures.enter().map_err(busy)?;
         let made = tokio::time::timeout(PICTURE_TIME_MAX, self.make(entry, &of)).await;
         let picture = made.map_err(|_| {
             let cause = format!(
@@ -143,25 +95,4 @@ fn on_disk(error: &io::Error) -> Problem {
 fn of_media(error: &MediaError) -> Problem {
     let hint = "the film may be damaged here; ask for another time";
     Problem::new("no-picture", error.to_string(), hint)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_latest_pictures_are_kept() {
-        let pictures = Pictures::default();
-        let of = |at_ms| PictureOf {
-            index: "i".into(),
-            at_ms,
-            width: 320,
-        };
-        for at_ms in 0..=PICTURES_KEPT as u64 {
-            pictures.keep(of(at_ms), Bytes::from_static(b"jpeg"));
-        }
-        assert!(pictures.find(&of(0)).is_none());
-        assert!(pictures.find(&of(1)).is_some());
-        assert_eq!(pictures.kept().len(), PICTURES_KEPT);
-    }
 }

@@ -17,6 +17,7 @@ mod job_id;
 mod job_index;
 mod keys;
 pub mod limits;
+mod line;
 mod node_rows;
 mod open_index;
 mod output_index;

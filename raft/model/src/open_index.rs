@@ -7,10 +7,7 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::{
-    rows::{Job, JobState, Place},
-    state::State,
-};
+use crate::rows::{Job, JobState, Place};
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
@@ -179,24 +176,22 @@ impl OpenIndex {
         lines.map(|((build, _), jobs)| (build, jobs))
     }
 
-    /// The jobs that wait for their assembly, in a line for each home, build and
-    /// tenant.
-    pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Line)> {
-        let lines = self.assembling.iter();
-        lines.map(|((node, build, _), jobs)| (*node, build, jobs))
-    }
-}
-
-impl State {
-    /// The jobs of a tenant with a task that waits for a slot, next first.
+    /// The jobs of a tenant that wait for a slot, next first.
     pub fn line_of(&self, tenant: &str) -> Vec<&str> {
-        let lines = self.open().waiting.iter();
+        let lines = self.waiting.iter();
         let own = lines.filter(|((_, of), _)| of == tenant);
         let mut line: Vec<(&Place, &str)> = own
             .flat_map(|(_, jobs)| jobs.iter().map(|(place, job)| (place, job.as_str())))
             .collect();
         line.sort_unstable();
         line.into_iter().map(|(_, job)| job).collect()
+    }
+
+    /// The jobs that wait for their assembly, in a line for each home, build and
+    /// tenant.
+    pub fn assembling(&self) -> impl Iterator<Item = (u64, &Build, &Line)> {
+        let lines = self.assembling.iter();
+        lines.map(|((node, build, _), jobs)| (*node, build, jobs))
     }
 }
 
