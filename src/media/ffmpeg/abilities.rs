@@ -160,7 +160,7 @@ mod tests {
             .map(|name| match *name {
                 "mov" => " D  mov,mp4,m4a,3gp,3g2,mj2 QuickTime / MOV\n".into(),
                 "matroska" => " D  matroska,webm   Matroska / WebM\n".into(),
-                name => format!(" D d {name}   words\n"),
+                name => format!(" D   {name}   words\n"),
             })
             .collect();
         assert!(unlisted(&list).is_empty(), "{:?}", unlisted(&list));

@@ -80,7 +80,7 @@ fn a_status_has_the_documented_form() {
     assert_eq!(
         line(&Status::from(&status)),
         "{\"leader_id\":null,\"term\":3,\"answered_by\":0,\"committed_index\":0,\
-         \"cluster_id\":\"\",\"election_timeout_ms\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\
+         \"cluster_id\":\"\",\"election_timeout_ms\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\"http\":null,\
          \"role\":\"voter\",\"reachable\":true,\"pid\":77,\"load_milli\":0,\"slots\":0,\
          \"slots_busy\":0,\"disk_free_bytes\":0,\"disk_total_bytes\":0,\"build\":null,\
          \"build_words\":null,\"lacks\":[],\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null}]}\n"
