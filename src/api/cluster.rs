@@ -136,6 +136,9 @@ impl Api {
     /// heard: also of a node that is silent, whose page goes on here.
     pub fn origins(&self) -> BTreeMap<u64, String> {
         let mut origins = self.context().report.origins();
+        // Whatever listens there once a node was removed is none of it.
+        let members = self.table().members();
+        origins.retain(|id, _| members.iter().any(|member| member.id == *id));
         let own = self.context().config.http_public.clone();
         origins.extend(own.map(|own| (self.table().identity().node, own)));
         origins

@@ -97,8 +97,12 @@ pub fn router(port: Port, calls: Router) -> Router {
     let calls = calls.layer(middleware::from_fn(end_watch));
     let calls = calls.layer(admitted.clone());
     Router::new()
-        .nest(PREFIX, api.layer(admitted.clone()).layer(fellows))
-        .merge(Router::from(metrics()).route_layer(admitted))
+        .nest(PREFIX, api.layer(admitted.clone()).layer(fellows.clone()))
+        .merge(
+            Router::from(metrics())
+                .route_layer(admitted)
+                .route_layer(fellows),
+        )
         .merge(Router::from(health()))
         .fallback(page)
         .layer(middleware::from_fn_with_state(

@@ -96,6 +96,11 @@ async fn pages_of_nodes_are_let_in_and_no_others() {
         assert_eq!(allowed(&first).as_deref(), Some(fellow));
         let headers = first.header("access-control-allow-headers").unwrap();
         assert!(headers.contains("Authorization") && headers.contains("Upload-Offset"));
+        let figures = ask(&client, "OPTIONS", "/metrics", &origin);
+        assert_eq!(
+            (figures.status, allowed(&figures).as_deref()),
+            (204, Some(fellow))
+        );
         let then = client
             .ask("GET", "/api/v1/jobs", &format!("Origin: {fellow}\r\n"), b"")
             .await;

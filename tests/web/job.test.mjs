@@ -11,7 +11,7 @@ import { asCli, asCurl, quoted, split } from "../../src/http/web/views/job/comma
 import { pathName } from "../../src/http/web/views/job/output.js";
 import { filmTime, outcomeLook } from "../../src/http/web/views/job/words.js";
 import { typeOf } from "../../src/http/web/views/play/mp4.js";
-import { holeAt, madeOf } from "../../src/http/web/views/play/parts.js";
+import { Parts, holeAt, madeOf } from "../../src/http/web/views/play/parts.js";
 
 const metadata = {
   source: {
@@ -119,6 +119,16 @@ test("the codec of a part is named as browsers name it", () => {
   assert.equal(typeOf(part(box("FFV1", Buffer.alloc(90)))), null);
 });
 
+test("a part that the browser let go of is fetched again, but none for ever", () => {
+  const clock = filmClock([0, 1, 2].map((number) => shard(number, "done")), metadata);
+  const buffered = { length: 1, start: () => 0, end: () => 4 };
+  const lacks = (tries, number) => {
+    const film = { tries: new Map([[`shard/${number}`, tries]]), buffers: new Map([["shard", { buffered }]]) };
+    return Parts.prototype.lacks.call(film, clock.shards[number], clock);
+  };
+  assert.deepEqual([lacks(0, 1), lacks(1, 0), lacks(1, 1), lacks(3, 1), lacks(4, 1)], [true, false, true, true, false]);
+});
+
 test("what is cut off or no MP4 has no type", () => {
   const whole = new Uint8Array(picture("avc1", "avcC", 1, 2, 3, 4));
   for (let length = 0; length < whole.length - 16; length++) {
@@ -133,6 +143,8 @@ test("elections and nodes that go and come back are remembered", () => {
     { leader_id: 1, term: 2, nodes: [node(1, true), node(2, true)] },
     { leader_id: null, term: 2, nodes: [node(1, true), node(2, true)] },
     { leader_id: 2, term: 3, nodes: [node(1, false), node(2, true)] },
+    // What a node tells late that lags behind.
+    { leader_id: 1, term: 2, nodes: [node(1, true), node(2, true)] },
     { leader_id: 2, term: 3, nodes: [node(1, true), node(2, true), node(3, true)] },
   ];
   for (const news of told) marks.take(news);
