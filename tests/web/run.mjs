@@ -74,7 +74,7 @@ async function upload(page, films) {
   const paths = films.map(({ path }) => path);
   await drop(page, paths);
   // Small pictures stay small, and the machine has other things to do.
-  await page.getByText("As it comes", { exact: true }).click();
+  await page.getByText("Web", { exact: true }).click();
   await page.getByRole("button", { name: "Start 10 jobs" }).click();
   const bar = page.getByRole("progressbar", { name: /^Sent of film 00/ });
   const share = async () => Number(await bar.getAttribute("aria-valuenow", { timeout: 1_000 }));

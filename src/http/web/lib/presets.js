@@ -12,9 +12,15 @@ const OWN = "reelraft.presets";
 /** @type {Preset[]} */
 const BUILT_IN = [
   {
+    id: "web",
+    word: "Web",
+    line: "Plays everywhere: H.264 and AAC in MP4, at the film's own size and frame rate.",
+    spec: {},
+  },
+  {
     id: "web-1080",
     word: "Web 1080p",
-    line: "Plays everywhere: H.264 and AAC in MP4, scaled to 1080 lines.",
+    line: "The same, scaled to 1080 lines: small films too.",
     spec: { codec: "h264", height: 1080, container: "mp4" },
   },
   {
@@ -58,12 +64,6 @@ const BUILT_IN = [
     word: "Sound only",
     line: "AAC in M4A at an even loudness, as podcasts have it.",
     spec: { container: "m4a", loudness: -16 },
-  },
-  {
-    id: "default",
-    word: "As it comes",
-    line: "The source's size and frame rate, and every option at its default.",
-    spec: {},
   },
 ];
 
