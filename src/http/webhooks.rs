@@ -40,7 +40,7 @@ fn webhook(view: Result<WebhookView, Problem>) -> Answer {
 #[utoipa::path(
     get, path = "/webhooks", operation_id = "show_webhook", tag = "webhooks",
     params(("tenant" = Option<String>, Query, description = "Of this tenant")),
-    responses((status = 200, description = "The webhook", body = Webhook)),
+    responses((status = 200, description = "The webhook", body = Webhook), (status = 404)),
 )]
 pub async fn show(faces: Faces, uri: Uri) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
@@ -64,7 +64,10 @@ pub async fn set(faces: Faces, uri: Uri, body: Body) -> Answer {
 #[utoipa::path(
     post, path = "/webhooks/rotate", operation_id = "rotate_webhook", tag = "webhooks",
     params(("tenant" = Option<String>, Query, description = "Of this tenant")),
-    responses((status = 200, description = "The webhook with its new secret", body = Webhook)),
+    responses(
+        (status = 200, description = "The webhook with its new secret", body = Webhook),
+        (status = 404),
+    ),
 )]
 pub async fn rotate(faces: Faces, uri: Uri) -> Answer {
     let [tenant] = known(&uri, ["tenant"])?;
