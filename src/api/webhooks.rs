@@ -4,11 +4,10 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use reelraft_model::{
     Command, Problem, RemoveWebhook, Scope, SetWebhook, WEBHOOK_SECRET_PREFIX, Webhook,
-    limits::{NAME_BYTES_MAX, WEBHOOKS_MAX},
-    no_webhook,
+    limits::WEBHOOKS_MAX, no_webhook,
 };
 
-use super::{Api, Consistency, bad_request, submit::tenant_of};
+use super::{Api, Consistency, keys::check_name, submit::tenant_of};
 use crate::clock::unix_ms;
 
 /// Bytes of a secret, as the standard recommends.
@@ -68,9 +67,7 @@ impl Api {
         rotate: bool,
     ) -> Result<WebhookView, Problem> {
         let tenant = tenant_of(self.tenant(Scope::Admin, tenant)?);
-        if tenant.len() > NAME_BYTES_MAX {
-            return Err(bad_request("the tenant's name is too long", "shorten it"));
-        }
+        check_name("tenant", tenant)?;
         self.check_outside_level()?;
         let key: [u8; SECRET_BYTES] = rand::random();
         let secret = format!("{WEBHOOK_SECRET_PREFIX}{}", STANDARD.encode(key));

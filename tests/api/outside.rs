@@ -199,6 +199,7 @@ async fn what_can_not_be_fetched_fails_by_name() {
     };
     assert_eq!(kind(api.submit(unsigned)).await, "no-webhook-secret");
 
+    assert_eq!(kind(api.set_webhook("a\0b", "")).await, "bad-request");
     let first = api.set_webhook("", &web.url("/hook")).await.unwrap();
     let second = api.rotate_webhook("").await.unwrap();
     assert_eq!((first.secrets, second.secrets), (1, 2));

@@ -67,6 +67,13 @@ impl Writer<'_> {
     }
 
     pub(super) fn set_webhook(&mut self, c: &SetWebhook) -> Reply {
+        // It is the key of a row, and no disk takes such a one: the entry would stop
+        // every node.
+        if c.tenant.contains('\0') {
+            let hint = "give a short name";
+            let problem = Problem::new("bad-request", "the tenant is not plain text", hint);
+            return Reply::refused("", problem);
+        }
         let known = self.state.webhook(&c.tenant).map(|it| Webhook::clone(it));
         if known.is_none() && c.rotate {
             return Reply::refused("", no_webhook(&c.tenant));
