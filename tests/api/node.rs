@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use reelraft::{
-    api::{Access, Api, SubmitRequest},
+    api::{Access, Api, CreatedKey, KeyRequest, SubmitRequest},
     config::{LogFormat, NodeConfig},
     data::{
         Answer, DataError, DataPlane, HomeTransport, Parts, Peer, PutTicket,
@@ -29,7 +29,7 @@ use reelraft::{
     },
 };
 use reelraft_consensus::{Cluster, ClusterConfig};
-use reelraft_model::spec::SpecRequest;
+use reelraft_model::{Scope, spec::SpecRequest};
 use reelraft_proto::auth::Secret;
 use reelraft_storage::journal::Chunk;
 use tokio::sync::{mpsc, watch};
@@ -253,6 +253,24 @@ pub async fn kind_in_time(refused: impl AsyncFn() -> String) -> String {
         let kind = refused().await;
         if kind != "too-early" || begun.elapsed() > Duration::from_secs(30) {
             return kind;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// A key of a tenant, once this node's worker has said its version.
+pub async fn made_key(access: &Access, name: &str, tenant: &str, scope: Scope) -> CreatedKey {
+    let request = KeyRequest {
+        name: format!("{name}-{}", scope.name()),
+        tenant: tenant.into(),
+        scope,
+        expires_in_s: 0,
+        text: None,
+    };
+    loop {
+        match access.operator().create_key(request.clone()).await {
+            Ok(made) => return made,
+            Err(problem) => assert_eq!(problem.kind, "too-early"),
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use reelraft::api::{Access, Api, Consistency, KeyRequest, SubmitRequest};
+use reelraft::api::{Access, Api, Consistency, SubmitRequest};
 use reelraft_harness::{HttpAnswer, http_ask};
 use reelraft_model::{JobState, Scope};
 use serde_json::json;
@@ -11,7 +11,7 @@ use tokio::task::block_in_place;
 
 use crate::{
     http::Client,
-    node::{ORIGIN, film, request, start, upload},
+    node::{ORIGIN, film, made_key, request, start, upload},
 };
 
 fn ask(client: &Client, method: &str, path: &str, headers: &str) -> HttpAnswer {
@@ -214,25 +214,10 @@ async fn pictures_are_of_jobs_that_run() {
     stopper.send(true).unwrap();
 }
 
-/// A key of a tenant, once this node has said its version.
 async fn key(access: &Access, tenant: &str, scope: Scope) -> (String, Api) {
-    let request = KeyRequest {
-        name: format!("{tenant}-{}", scope.name()),
-        tenant: tenant.into(),
-        scope,
-        expires_in_s: 0,
-        text: None,
-    };
-    loop {
-        match access.operator().create_key(request.clone()).await {
-            Ok(made) => {
-                let api = access.admit(made.text.reveal().as_bytes()).unwrap();
-                return (made.key.id.clone(), api);
-            }
-            Err(problem) => assert_eq!(problem.kind, "too-early"),
-        }
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let made = made_key(access, tenant, tenant, scope).await;
+    let api = access.admit(made.text.reveal().as_bytes()).unwrap();
+    (made.key.id.clone(), api)
 }
 
 async fn made(api: &Api, source: &[u8], request_id: &str) -> String {

@@ -4,14 +4,14 @@
 use std::collections::BTreeSet;
 
 use reelraft::{
-    api::{Access, KeyRequest, SubmitRequest},
+    api::{Access, SubmitRequest},
     http::{self, Port},
 };
 use reelraft_harness::{HttpAnswer, http_ask};
 use reelraft_model::{JobState, Quota, Scope};
 use tokio::{net::TcpListener, sync::watch, task::block_in_place};
 
-use crate::node::{request, start};
+use crate::node::{made_key, request, start};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"];
 
@@ -71,21 +71,8 @@ impl Berts {
 }
 
 async fn key(access: &Access, scope: Scope, tenant: &str) -> (String, String) {
-    let request = KeyRequest {
-        name: format!("of-{tenant}-{}", scope.name()),
-        tenant: tenant.into(),
-        scope,
-        expires_in_s: 0,
-        text: None,
-    };
-    loop {
-        match access.operator().create_key(request.clone()).await {
-            Ok(made) => return (made.key.id.clone(), made.text.reveal()),
-            // Its worker has not said hello yet.
-            Err(problem) => assert_eq!(problem.kind, "too-early"),
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
+    let made = made_key(access, &format!("of-{tenant}"), tenant, scope).await;
+    (made.key.id.clone(), made.text.reveal())
 }
 
 #[tokio::test(flavor = "multi_thread")]
