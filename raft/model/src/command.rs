@@ -4,6 +4,7 @@
 use prost::Message;
 
 use crate::{
+    early::ChunksRead,
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
@@ -157,6 +158,9 @@ pub struct SetHomes {
     /// read from until the new set is filled.
     #[prost(uint64, repeated, tag = "4")]
     pub retiring: Vec<u64>,
+    /// With the first homes: whether the source is analysed while it is uploaded.
+    #[prost(bool, tag = "34")]
+    pub early: bool,
 }
 
 /// Records that a home holds all that its job has acknowledged.
@@ -235,6 +239,25 @@ pub struct PlanAppend {
     /// The ranges, at most [`crate::limits::PLAN_SHARDS_PER_COMMAND_MAX`].
     #[prost(message, repeated, tag = "3")]
     pub ranges: Vec<ShardRange>,
+    /// These may be begun at once, though the plan is not whole and the source may
+    /// not be sealed.
+    #[prost(message, optional, tag = "33")]
+    pub early: Option<EarlyPlan>,
+    /// The plan of the sealed source has other shards from `first` on than were
+    /// planned early: these go.
+    #[prost(bool, tag = "34")]
+    pub replace: bool,
+}
+
+/// What shards rest on that are planned early. See [`crate::Early`].
+#[derive(Clone, PartialEq, Message)]
+pub struct EarlyPlan {
+    /// Blob with as much of the analysis as they need.
+    #[prost(string, tag = "1")]
+    pub index: String,
+    /// The key of each shard.
+    #[prost(string, repeated, tag = "2")]
+    pub keys: Vec<String>,
 }
 
 /// Records the result of an attempt.
@@ -276,6 +299,10 @@ pub struct Complete {
     /// Entries of earlier versions do not say.
     #[prost(uint64, optional, tag = "20")]
     pub epoch: Option<u64>,
+    /// What was read of a source that was not sealed by then. Only such a shard
+    /// counts before the seal, and none of them after it.
+    #[prost(message, optional, tag = "50")]
+    pub read: Option<ChunksRead>,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

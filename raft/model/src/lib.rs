@@ -8,6 +8,7 @@ mod apply;
 pub mod check;
 mod command;
 mod deliveries;
+mod early;
 mod error;
 mod fold;
 pub mod home_rules;
@@ -36,6 +37,7 @@ mod tombstones;
 mod turned;
 
 pub use command::*;
+pub use early::*;
 pub use error::ModelError;
 pub use fold::{History, HistoryBlob, foldable_at_once};
 pub use housekeeping::*;

@@ -225,6 +225,7 @@ impl Intake {
                 key: key.clone(),
                 first: (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
                 ranges: ranges.to_vec(),
+                ..Default::default()
             });
             self.cluster.propose_local(vec![command]).await?;
         }
