@@ -117,7 +117,9 @@ async fn open(
     };
     // There is room for it, and the other end is here.
     let _ = requests.try_send(Ok(open));
-    let replies = api.upload(ReceiverStream::new(incoming), Order::Rising).await?;
+    let replies = api
+        .upload(ReceiverStream::new(incoming), Order::Rising)
+        .await?;
     Ok((requests, replies))
 }
 

@@ -52,7 +52,8 @@ mod spec_use;
 mod trial;
 mod video;
 
-pub use analysis::analyze::analyze;
+pub use analysis::analyze::{analyze, analyze_early};
+pub use analysis::early::{EarlyShards, EarlySink};
 pub use audio::encode::encode_audio;
 pub use error::{Class, MediaError};
 pub use extras::take::take_extras;

@@ -146,6 +146,11 @@ pub const SPEAKERS_MAX: usize = 32;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
+/// Packets that wait until it is known whether a keyframe before them is clean,
+/// which is looked for at the same time: half an hour of film, in 2 MB. A film that
+/// has clean keyframes still further apart is read in two passes.
+pub const UNJUDGED_PACKETS_MAX: usize = 50_000;
+
 /// Keyframes that an index keeps before each cut. A shard is decoded from the
 /// second one before those frames that its filters look back at; a film without
 /// other frames would have as many of them as frames.

@@ -134,7 +134,9 @@ async fn open_upload(
 ) -> Result<impl StreamExt<Item = Result<(), Problem>>, Problem> {
     let job = job.to_string();
     let said = stream::iter([Ok(UploadRequest::Open { job })]);
-    let replies = api.upload(said.chain(stream::pending()).boxed(), Order::Any).await?;
+    let replies = api
+        .upload(said.chain(stream::pending()).boxed(), Order::Any)
+        .await?;
     Ok(replies.map_ok(drop))
 }
 

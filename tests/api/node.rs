@@ -202,7 +202,10 @@ pub async fn upload(api: &Api, job: &str, source: &[u8]) -> String {
     let (up, incoming) = mpsc::channel(16);
     let job = job.to_string();
     up.send(Ok(UploadRequest::Open { job })).await.unwrap();
-    let mut replies = api.upload(ReceiverStream::new(incoming), Order::Any).await.unwrap();
+    let mut replies = api
+        .upload(ReceiverStream::new(incoming), Order::Any)
+        .await
+        .unwrap();
     let mut chunk = 0;
     loop {
         match replies.next().await.unwrap().unwrap() {

@@ -3,7 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reelraft::{
     api::limits::UPLOAD_CHUNKS_MAX,
-    data::{limits::UPLOAD_WINDOW, upload::{Order, UploadRequest}},
+    data::{
+        limits::UPLOAD_WINDOW,
+        upload::{Order, UploadRequest},
+    },
     http::limits::CHECKED_BYTES_MAX,
 };
 use reelraft_harness::HttpAnswer;

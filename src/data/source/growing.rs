@@ -68,9 +68,7 @@ impl Growing {
             let entry = self.entry()?;
             if !entry.job.manifest.is_empty() {
                 let manifest = self.data.manifest(&entry).await?;
-                return manifest
-                    .hash_of(number)
-                    .ok_or_else(|| self.not_one(number));
+                return manifest.hash_of(number).ok_or_else(|| self.not_one(number));
             }
             let homes = home_ids(&entry.job);
             let ask = |home| self.data.homes.await_chunk(home, &self.job, number);

@@ -46,6 +46,16 @@ impl DataPlane {
         Ok(manifest)
     }
 
+    /// Whether chunks that were read of a source before it was sealed are those of
+    /// the seal.
+    ///
+    /// # Errors
+    /// What keeps the homes from giving its manifest.
+    pub async fn confirms(&self, sealed: &JobEntry, read: &ChunksRead) -> Result<bool, DataError> {
+        let manifest = self.manifest(sealed).await?;
+        Ok(read.agrees(|number| manifest.hash_of(number)))
+    }
+
     /// Serves a job's sealed source to a program on this machine until the
     /// answer is dropped.
     ///

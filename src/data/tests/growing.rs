@@ -42,10 +42,7 @@ async fn what_a_reader_waits_for_is_asked_of_the_client_next() {
     awaited.expect("the home knows who waits");
     let mut client = Client::open(nodes.data(3), &job);
     let first = send_until(&mut client, &source, |sent| sent.contains(&60)).await;
-    assert!(
-        first.len() < 30,
-        "it was asked for only after {first:?}"
-    );
+    assert!(first.len() < 30, "it was asked for only after {first:?}");
     assert_eq!(tail.await.unwrap().unwrap(), source[60 * CHUNK_BYTES..]);
     assert_eq!(nodes.entry(&job).job.state(), JobState::Uploading);
     assert_eq!(reader.read_unsealed().unwrap().runs, [60, 1]);

@@ -275,7 +275,13 @@ impl Client {
         let job = job.to_string();
         up.try_send(Ok(UploadRequest::Open { job })).unwrap();
         let turn = Turn::default();
-        let down = super::upload::serve(data, ReceiverStream::new(incoming), turn.clone(), Order::Any).boxed();
+        let down = super::upload::serve(
+            data,
+            ReceiverStream::new(incoming),
+            turn.clone(),
+            Order::Any,
+        )
+        .boxed();
         Client { up, turn, down }
     }
 

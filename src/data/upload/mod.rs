@@ -20,8 +20,8 @@ mod transfer;
 
 use std::sync::Arc;
 
-use futures::Stream;
 pub use ahead::Order;
+use futures::Stream;
 pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
 pub use reached::reached;
 use reelraft_storage::blobs::check_job;

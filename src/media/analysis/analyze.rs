@@ -5,14 +5,15 @@ use reelraft_model::spec::Spec;
 
 use crate::{
     analysis::{
-        color,
+        clean_keys, color,
+        early::{EarlyPlan, EarlySink},
         first_frame::{FirstFrame, first_frame},
         left_out, one_pass,
         packets::{self, Folded},
         picture::picture,
         planner::Planner,
         probe,
-        side_data::{self, STEREO_TAG},
+        side_data::{self, STEREO_TAG, SideData},
         timecode,
     },
     audio::tracks,
@@ -53,6 +54,19 @@ const CUTTABLE: [&str; 8] = [
 /// # Errors
 /// [`crate::error::Class::Final`] if the source itself is refused.
 pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+    analyze_early(context, source_bytes, None).await
+}
+
+/// Analyzes a source that may still be coming, and gives those shards away that are
+/// certain before the rest is known.
+///
+/// # Errors
+/// Those of [`analyze`].
+pub async fn analyze_early(
+    context: &Context<'_>,
+    source_bytes: u64,
+    sink: Option<&EarlySink>,
+) -> Result<Index, MediaError> {
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
@@ -94,7 +108,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         description: describe(context, open_source(context.input, &found.source)).await?,
     };
     match facts.source.video {
-        Some(_) => analyze_video(context, &found, facts).await,
+        Some(_) => analyze_video(context, &found, facts, sink).await,
         None => Ok(Index::new(facts, Plan::empty())),
     }
 }
@@ -104,6 +118,7 @@ async fn analyze_video(
     context: &Context<'_>,
     found: &ProbedSource,
     mut facts: SourceFacts,
+    sink: Option<&EarlySink>,
 ) -> Result<Index, MediaError> {
     settle_decoder(context, &mut facts).await?;
     let other_streams: Vec<u32> = facts
@@ -112,21 +127,37 @@ async fn analyze_video(
         .map(|track| track.stream)
         .chain(facts.extras.iter().map(|extra| extra.stream))
         .collect();
-    let source = &facts.source;
-    let scan = packets::scan(context, source, context.spec.shard_ms).await?;
-    let first = first_frame(context, source, &other_streams, true)
-        .await
-        .map_err(|error| match error {
-            MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
-                detail: "the video is declared and has not one packet".into(),
-            },
-            other => other,
-        })?;
-    let single = first_frame(context, source, &other_streams, false).await?;
-    let zero = match (first.decoded.pts, single.decoded.pts) {
-        (Some(first), Some(single)) => first.saturating_sub(single),
-        _ => 0,
+    let sink = sink.filter(|_| may_be_cut_early(context.spec, &facts.source));
+    let head = match sink {
+        Some(_) => Head::read(context, &facts.source, &other_streams).await,
+        None => None,
     };
+    let early = head.as_ref().zip(sink).and_then(|(head, sink)| {
+        let (facts, first) = head.facts(context.spec, &facts)?;
+        Some(EarlyPlan::new(context.spec, facts, first, sink))
+    });
+    let (known_first, known_single, known_side_data) = match head {
+        Some(head) => (Some(head.first), Some(head.single), Some(head.side_data)),
+        None => (None, None, None),
+    };
+    let source = &facts.source;
+    let scan = packets::scan(context, source, context.spec.shard_ms, early).await?;
+    let first = match known_first {
+        Some(first) => first,
+        None => first_frame(context, source, &other_streams, true)
+            .await
+            .map_err(|error| match error {
+                MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
+                    detail: "the video is declared and has not one packet".into(),
+                },
+                other => other,
+            })?,
+    };
+    let single = match known_single {
+        Some(single) => single,
+        None => first_frame(context, source, &other_streams, false).await?,
+    };
+    let zero = zero_of(&first, &single);
     let planner = match scan.folded {
         Folded::Plan(planner, restarts) => {
             restarts.reject(source.video().time_base)?;
@@ -145,7 +176,10 @@ async fn analyze_video(
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
     settle_timecode(context.spec, found, &mut facts);
-    let side_data = side_data::read(context, &facts.source).await?;
+    let side_data = match known_side_data {
+        Some(side_data) => side_data,
+        None => side_data::read(context, &facts.source).await?,
+    };
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
     facts.notes.extend(ends_early(found, &plan));
     let mut index = Index::new(facts, plan);
@@ -153,6 +187,48 @@ async fn analyze_video(
     index.facts.notes.extend(lost);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
+}
+
+/// Whether shards of a source may be certain before all of it is known. At another
+/// frame rate they depend on one another.
+fn may_be_cut_early(spec: &Spec, source: &Source) -> bool {
+    !source.discontinuous && unfit_codec(source).is_none() && fps(spec).is_none()
+}
+
+/// What is known of a film by its first frames.
+struct Head {
+    first: FirstFrame,
+    single: FirstFrame,
+    side_data: SideData,
+}
+
+impl Head {
+    /// None where that fails: it fails again where it counts.
+    async fn read(context: &Context<'_>, source: &Source, others: &[u32]) -> Option<Head> {
+        Some(Head {
+            first: first_frame(context, source, others, true).await.ok()?,
+            single: first_frame(context, source, others, false).await.ok()?,
+            side_data: side_data::read(context, source).await.ok()?,
+        })
+    }
+
+    /// What an encoding must know besides the plan, and the first frame's time.
+    fn facts(&self, spec: &Spec, known: &SourceFacts) -> Option<(SourceFacts, i64)> {
+        let mut facts = known.clone();
+        facts.zero = zero_of(&self.first, &self.single);
+        facts.rate = fps(spec).or(self.first.rate);
+        facts.picture = picture(spec, self.first.clone()).ok()?;
+        facts.hdr = color::read_hdr(spec.codec(), &self.side_data);
+        Some((facts, self.first.decoded.pts?))
+    }
+}
+
+/// The source's time that a single pass maps to zero.
+fn zero_of(first: &FirstFrame, single: &FirstFrame) -> i64 {
+    match (first.decoded.pts, single.decoded.pts) {
+        (Some(first), Some(single)) => first.saturating_sub(single),
+        _ => 0,
+    }
 }
 
 /// A note of a video that lasts less than the file declares.
@@ -255,8 +331,19 @@ fn settle_timecode(spec: &Spec, found: &ProbedSource, facts: &mut SourceFacts) {
 
 /// Why this source must not be cut, if so.
 fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
+    if let Some(reason) = unfit_codec(source) {
+        return Some(reason);
+    }
+    if first.pts != promised {
+        return Some("its first packet gives no frame".into());
+    }
+    None
+}
+
+/// Why no source of this codec and format may be cut, if so.
+fn unfit_codec(source: &Source) -> Option<String> {
     let codec = source.video().codec.as_str();
-    if !CUTTABLE.contains(&codec) && !packets::has_clean_keys(source.video()) {
+    if !CUTTABLE.contains(&codec) && !clean_keys::has_clean_keys(source.video()) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
     if codec == "h264" && source.video().profile.contains("4:4:4") {
@@ -264,9 +351,6 @@ fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> O
     }
     if source.demuxer == "ogg" {
         return Some("Ogg pages time frames only now and then".into());
-    }
-    if first.pts != promised {
-        return Some("its first packet gives no frame".into());
     }
     None
 }

@@ -8,6 +8,7 @@ pub(crate) mod filters;
 pub(crate) mod fragmented_mp4;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
+mod key;
 pub(crate) mod picture;
 pub(crate) mod shard;
 pub(crate) mod shard_check;

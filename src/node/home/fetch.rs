@@ -237,7 +237,12 @@ fn open(
     // There is room for it, and the other end is here.
     let _ = requests.try_send(Ok(UploadRequest::Open { job }));
     let incoming = ReceiverStream::new(incoming);
-    let replies = upload::serve(context.data.clone(), incoming, Turn::default(), Order::Rising);
+    let replies = upload::serve(
+        context.data.clone(),
+        incoming,
+        Turn::default(),
+        Order::Rising,
+    );
     (requests, Box::pin(replies))
 }
 

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::work_dir::WorkDir;
 use crate::{
-    data::{DataError, Payload, ServedSource, is_out_of_reach},
+    data::{DataError, Payload, ServedSource, Source, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
@@ -113,6 +113,7 @@ pub async fn run(
             .map_err(|error| node_fault("work-folder", error.to_string()))?;
         let run = Run {
             context,
+            key,
             entry,
             task,
             tools,
@@ -135,13 +136,15 @@ pub async fn run(
 }
 
 /// One attempt with all that it works on.
-struct Run<'a> {
-    context: &'a Arc<NodeContext>,
-    entry: Arc<JobEntry>,
+pub(super) struct Run<'a> {
+    pub(super) context: &'a Arc<NodeContext>,
+    pub(super) key: &'a AttemptKey,
+    /// The job as it was when the attempt began.
+    pub(super) entry: Arc<JobEntry>,
     task: Arc<Task>,
     tools: &'a reelraft_media::Tools,
     work: WorkDir,
-    cancel: &'a Cancel,
+    pub(super) cancel: &'a Cancel,
     frames: &'a Arc<AtomicU64>,
 }
 
@@ -166,32 +169,52 @@ impl Run<'_> {
     }
 
     async fn index(&self) -> Result<Arc<Index>, Failed> {
-        self.context.index(&self.entry).await.map_err(bytes_missing)
+        let whole = &self.entry.job.index_hash;
+        let hash = match &self.task.early {
+            Some(early) if whole.is_empty() => &early.index,
+            _ => whole,
+        };
+        let index = self.context.index_of(&self.entry, hash).await;
+        index.map_err(bytes_missing)
+    }
+
+    /// The source, which may still be uploaded.
+    pub(super) async fn source(&self) -> Result<Source, Failed> {
+        let data = &self.context.data;
+        match self.entry.job.manifest.is_empty() {
+            true => Ok(Source::growing(data.clone(), &self.entry)),
+            false => Ok(data.source(&self.entry).await?),
+        }
     }
 
     async fn analyze(&self) -> Result<Done, Failed> {
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
-        let index = reelraft_media::analyze(&context, self.entry.job.source_bytes)
+        let index = self
+            .analyze_as_it_comes(&context)
             .await
-            .map_err(|error| blame(error, &source))?;
+            .map_err(|error| blame(error, &served))?;
+        self.confirm(&source).await?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
+        let kept = self.early_shards_of(&index).await?;
         Ok(Done {
             hash,
             bytes_out: size,
-            bytes_in: source.bytes_served(),
+            bytes_in: served.bytes_served(),
             frames: index.frames_total(),
-            report: String::new(),
             analysis: Some(Analysis {
                 plan: index.shards().to_vec(),
                 plan_note: index.note(),
                 audio_tracks: index.audio_tracks(),
                 extras: index.has_extras(),
                 epoch,
+                kept,
             }),
+            ..Default::default()
         })
     }
 
@@ -227,16 +250,19 @@ impl Run<'_> {
 
     async fn shard(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
         let range = self.task.range();
         let single = self.entry.job.single;
         let encoded =
             reelraft_media::encode_shard(&context, &index, range, single, self.progress())
                 .await
-                .map_err(|error| blame(error, &source))?;
-        self.keep(encoded, source.bytes_served()).await
+                .map_err(|error| blame(error, &served))?;
+        let done = self.keep(encoded, served.bytes_served()).await?;
+        let read = self.unsealed_chunks(&source).await?;
+        Ok(Done { read, ..done })
     }
 
     async fn audio(&self) -> Result<Done, Failed> {

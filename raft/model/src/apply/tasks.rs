@@ -121,8 +121,7 @@ impl Writer<'_> {
         };
         let total = c.first as usize + c.ranges.len();
         let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && total <= SHARDS_PER_JOB_MAX;
-        let follows =
-            c.first == job.shards_total || (c.replace && c.first < job.shards_total);
+        let follows = c.first == job.shards_total || (c.replace && c.first < job.shards_total);
         // Of a source that is not sealed there is no other plan.
         if !follows || !fits || job.state() == JobState::Uploading {
             return Reply::stale(id);

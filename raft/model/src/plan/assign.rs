@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{builds::Builds, turns::Turns, usage::{Usage, is_beside}};
+use super::{
+    builds::Builds,
+    turns::Turns,
+    usage::{Usage, is_beside},
+};
 use crate::{
     command::{Assign, AttemptKey, Command},
     job_entry::JobEntry,

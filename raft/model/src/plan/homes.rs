@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Command, SetHomes},
-    limits::{COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, REHOMED_PER_ENTRY_MAX, RETIRING_HOMES_MAX},
+    limits::{
+        COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, REHOMED_PER_ENTRY_MAX,
+        RETIRING_HOMES_MAX,
+    },
     rows::{Home, Job, JobState},
     state::State,
 };

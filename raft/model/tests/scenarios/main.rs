@@ -16,10 +16,9 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, ChunksRead, Command, Complete, CreateJob, DeleteJob, EarlyPlan,
-    Entry, FailureClass,
-    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
-    TouchUpload,
+    Entry, FailureClass, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem,
+    RegisterNode, Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State,
+    TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
