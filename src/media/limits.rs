@@ -146,6 +146,18 @@ pub const SPEAKERS_MAX: usize = 32;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
+/// The shard length to aim at where none is asked for: in most of a film, and in
+/// its first shard. An encoder looks ahead by some 40 frames, which costs as much
+/// as 10 more in each shard; and a film of 20 s is for three nodes.
+pub const SHARD_MS_USUAL: u32 = 10_000;
+pub const SHARD_MS_FIRST: u32 = 5_000;
+/// Shards grow by one part in so many of what lies before them.
+pub const SHARD_GROWTH: i64 = 4;
+/// Frames that a shard shall have for each second of that, so that the look-ahead
+/// costs no more at a low rate; and by how much it is stretched for them at most.
+pub const SHARD_FRAMES_A_SECOND: i64 = 20;
+pub const SHARD_STRETCH_MAX: i64 = 6;
+
 /// Keyframes that an index keeps before each cut. A shard is decoded from the
 /// second one before those frames that its filters look back at; a film without
 /// other frames would have as many of them as frames.
