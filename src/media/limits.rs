@@ -220,6 +220,16 @@ pub const INIT_BYTES_MAX: u64 = 1 << 20;
 /// One `moof` of a shard: a fragment is one group of pictures.
 pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 
+/// Frames between keyframes of VP9 and AV1 within a shard, and the most that shards
+/// of one length may have for AV1's to fall on their joints: a viewer who jumps
+/// waits for the pictures from one to where he wants to be.
+pub const KEYFRAMES_APART: u64 = 240;
+pub const KEYFRAMES_APART_MAX: u64 = 600;
+
+/// Frames of the output that x265 encodes before a shard. With one of its P frames
+/// among them, the shard's first keyframe is as fine as it is in one pass.
+pub const X265_LEAD_FRAMES: i64 = 5;
+
 /// Shards are written this much later, so that decode times before zero stay
 /// positive; the assembly subtracts it again. Whole seconds are exact in any
 /// time base.
