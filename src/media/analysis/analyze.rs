@@ -13,6 +13,7 @@ use crate::{
         picture::picture,
         planner::Planner,
         probe,
+        shard_length::ShardLength,
         side_data::{self, STEREO_TAG, SideData},
         timecode,
     },
@@ -105,6 +106,7 @@ pub async fn analyze_early(
         color_tags: HeaderColorTags::default(),
         zero: 0,
         clock: None,
+        so_far: None,
         description: describe(context, open_source(context.input, &found.source)).await?,
     };
     match facts.source.video {
@@ -141,7 +143,8 @@ async fn analyze_video(
         None => (None, None, None),
     };
     let source = &facts.source;
-    let scan = packets::scan(context, source, context.spec.shard_ms, early).await?;
+    let length = ShardLength::of(context.spec, source.video().time_base);
+    let scan = packets::scan(context, source, length, early).await?;
     let first = match known_first {
         Some(first) => first,
         None => first_frame(context, source, &other_streams, true)

@@ -11,11 +11,15 @@ use tokio::sync::mpsc;
 use crate::{
     analysis::{packet::Packet, planner::Planner},
     facts::{
-        index::{Index, SourceFacts},
+        index::{Index, SoFar, SourceFacts},
         plan::{Keyframe, Plan, ShardRange},
     },
     limits::LOOK_AHEAD_PACKETS,
-    video::filters,
+    video::{
+        filters,
+        seam::{Given, keyframes_apart},
+        timing::Evenness,
+    },
 };
 
 /// Shards that may be encoded before the rest of the film is known.
@@ -45,8 +49,10 @@ pub(crate) struct EarlyPlan<'a> {
     head: Vec<i64>,
     /// The times of frames from the last published shard on, unsorted.
     times: Vec<i64>,
-    /// How many shards were published.
-    published: usize,
+    /// Of the times up to the last published shard.
+    evenness: Evenness,
+    /// The shards that were published.
+    ranges: Vec<ShardRange>,
     /// Nothing can be said of this film before all of it is known.
     over: bool,
 }
@@ -57,12 +63,13 @@ impl<'a> EarlyPlan<'a> {
         EarlyPlan {
             decoded,
             spec,
-            facts,
             sink,
             first: None,
             head: Vec::new(),
             times: Vec::new(),
-            published: 0,
+            evenness: Evenness::of(facts.rate, facts.source.video().time_base),
+            ranges: Vec::new(),
+            facts,
             over: false,
         }
     }
@@ -83,7 +90,7 @@ impl<'a> EarlyPlan<'a> {
             self.over = true;
             return;
         }
-        if cuts.len() > self.published + 1 {
+        if cuts.len() > self.ranges.len() + 1 {
             self.publish(cuts, planner.keys());
         }
     }
@@ -94,13 +101,15 @@ impl<'a> EarlyPlan<'a> {
             self.over = self.sink.is_closed();
             return;
         };
-        let last = (cuts.len() - 1).min(self.published + PLAN_SHARDS_PER_COMMAND_MAX);
-        let index = self.index(&cuts[self.published..=last], keys);
+        let published = self.ranges.len();
+        let last = (cuts.len() - 1).min(published + PLAN_SHARDS_PER_COMMAND_MAX);
+        let index = self.index(&cuts[published..=last], keys);
         // The last one of the index stands for the rest of the film.
-        let planned = &index.shards()[..last - self.published];
+        let planned = &index.shards()[..last - published];
         let end = index.times.last().copied();
         let certain = |range: &&ShardRange| {
-            let needed = filters::decoded_range(self.spec, &index, **range);
+            let given = Given::of(self.spec, &index, **range).range;
+            let needed = filters::decoded_range(self.spec, &index, given);
             Some(needed.to_pts) < end
         };
         let ranges: Vec<ShardRange> = planned.iter().take_while(certain).copied().collect();
@@ -110,43 +119,73 @@ impl<'a> EarlyPlan<'a> {
         let keys = ranges
             .iter()
             .map(|range| index.shard_key(self.spec, *range));
-        self.published += ranges.len();
         room.send(EarlyShards {
             keys: keys.collect(),
             index: index.to_bytes(),
-            ranges,
+            ranges: ranges.clone(),
         });
-        if self.head.is_empty() {
-            self.head = index.times;
-            self.head.truncate(LOOK_AHEAD_PACKETS);
-        }
-        // What comes next looks back by one shard at most.
-        let from = cuts[self.published - 1];
-        self.times.retain(|time| *time >= from);
+        self.ranges.extend(ranges);
+        self.forget(
+            cuts[self.ranges.len() - 1],
+            cuts[self.ranges.len()],
+            index.times,
+        );
     }
 
-    /// The index of the shards between these cuts, as if the film went on for ever.
+    /// Forgets the times before the last published shard: what comes next looks back
+    /// by one at most.
+    fn forget(&mut self, last_from: i64, last_to: i64, sorted: Vec<i64>) {
+        let seen = self.evenness.last();
+        let fresh = |time: &i64| seen.is_none_or(|seen| *time > seen) && *time < last_to;
+        let fresh: Vec<i64> = sorted.iter().copied().filter(fresh).collect();
+        self.evenness.observe(&fresh);
+        if self.head.is_empty() {
+            self.head = sorted;
+            self.head.truncate(LOOK_AHEAD_PACKETS);
+        }
+        self.times.retain(|time| *time >= last_from);
+    }
+
+    /// The index of the shards between these cuts, as if the film went on for ever
+    /// as it has begun.
     fn index(&self, cuts: &[i64], keys: &[Keyframe]) -> Index {
         let mut times = self.times.clone();
         times.extend(&self.head);
         times.sort_unstable();
         times.dedup();
         let end = times.last().map_or(0, |last| last.saturating_add(1));
-        let bounds = cuts.iter().copied().chain([end]);
-        let bounds: Vec<i64> = bounds.collect();
+        let bounds: Vec<i64> = cuts.iter().copied().chain([end]).collect();
+        let below = |bound: i64| times.partition_point(|&time| time < bound);
         let shards = bounds.windows(2).map(|pair| ShardRange {
             from_pts: pair[0],
             to_pts: pair[1],
-            frames: (times.partition_point(|&time| time < pair[1])
-                - times.partition_point(|&time| time < pair[0])) as u64,
+            frames: (below(pair[1]) - below(pair[0])) as u64,
         });
+        let shards: Vec<ShardRange> = shards.collect();
+        // The rest is not longer than a shard yet, or it would have been cut.
+        let mut known = self.ranges.clone();
+        known.extend(&shards[..shards.len() - 1]);
+        known.extend(known.last().copied());
+        let mut evenness = self.evenness;
+        let whole = below(cuts[cuts.len() - 1]);
+        let seen = evenness
+            .last()
+            .map_or(0, |seen| below(seen.saturating_add(1)));
+        evenness.observe(&times[seen.min(whole)..whole]);
+        let mut facts = self.facts.clone();
+        facts.so_far = Some(SoFar {
+            evened_out: evenness.is_evened_out(),
+            keyframes_apart: keyframes_apart(&known),
+        });
+        // It is for people, and long.
+        facts.description = None;
         let plan = Plan {
-            shards: shards.collect(),
+            shards,
             keys: keys.to_vec(),
             note: None,
             times,
         };
-        Index::new(self.facts.clone(), plan)
+        Index::new(facts, plan)
     }
 }
 
@@ -154,18 +193,25 @@ impl<'a> EarlyPlan<'a> {
 mod tests {
     use super::*;
     use crate::{
-        analysis::planner::tests::{draw, plan},
-        facts::{index::tests::sample, times::Ratio},
+        analysis::{
+            planner::tests::{draw, plan},
+            shard_length::ShardLength,
+        },
+        facts::{
+            index::tests::sample,
+            times::{MILLISECONDS, Ratio, rescale},
+        },
     };
     use reelraft_model::spec::{SpecRequest, resolve};
 
     const FILM: Ratio = Ratio { num: 1, den: 24 };
 
     /// What is published early of packets, each batch taken after so many.
-    fn early(packets: &[Packet], spec: &Spec, pause: usize) -> Vec<EarlyShards> {
+    fn early(packets: &[Packet], spec: &Spec, base: Ratio, pause: usize) -> Vec<EarlyShards> {
         let (sink, mut taken) = mpsc::channel(1);
-        let mut planner = Planner::new(FILM, 1_000);
-        let mut early = EarlyPlan::new(spec, sample().facts, 0, &sink);
+        let length = ShardLength::Asked(rescale(1_000, MILLISECONDS, base));
+        let mut planner = Planner::new(length);
+        let mut early = EarlyPlan::new(spec, facts(base), 0, &sink);
         let mut found = Vec::new();
         for (number, packet) in packets.iter().enumerate() {
             planner.push(*packet);
@@ -178,35 +224,57 @@ mod tests {
         found
     }
 
+    fn facts(base: Ratio) -> SourceFacts {
+        let mut facts = sample().facts;
+        facts.source.video.as_mut().unwrap().time_base = base;
+        facts
+    }
+
+    fn check(packets: &[Packet], spec: &Spec, base: Ratio) {
+        let whole = Index::new(facts(base), plan(packets, base, 1_000));
+        for pause in [1, 500] {
+            let found = early(packets, spec, base, pause);
+            let ranges = found.iter().flat_map(|early| early.ranges.clone());
+            let ranges: Vec<ShardRange> = ranges.collect();
+            let keys = found.iter().flat_map(|early| early.keys.clone());
+            assert!(ranges.len() > 5, "{} with {pause}", ranges.len());
+            assert_eq!(ranges, whole.shards()[..ranges.len()]);
+            let of_all = ranges.iter().map(|range| whole.shard_key(spec, *range));
+            assert_eq!(keys.collect::<Vec<_>>(), of_all.collect::<Vec<_>>());
+            // Read back, it says the same.
+            for early in found {
+                let index = Index::from_bytes(&early.index).unwrap();
+                let keys = early
+                    .ranges
+                    .iter()
+                    .map(|range| index.shard_key(spec, *range));
+                assert_eq!(keys.collect::<Vec<_>>(), early.keys);
+            }
+        }
+    }
+
     #[test]
     fn early_shards_are_those_of_the_whole_film_by_range_and_key() {
         let group = format!("I{}", "Pbb".repeat(4));
         let open = format!("ibb{}", "Pbb".repeat(7));
         for film in [group.repeat(60), format!("I{}", open.repeat(40))] {
             let packets = draw(&film);
-            for options in [SpecRequest::default(), {
-                SpecRequest {
+            // A clock too coarse for the frame rate is evened out, if all of it is so.
+            let coarse = packets.iter().map(|packet| Packet {
+                pts: packet.pts.map(|pts| rescale(pts, FILM, MILLISECONDS)),
+                dts: packet.dts.map(|dts| rescale(dts, FILM, MILLISECONDS)),
+                ..*packet
+            });
+            let coarse: Vec<Packet> = coarse.collect();
+            for codec in ["h264", "hevc", "av1"] {
+                let spec = resolve(&SpecRequest {
+                    codec: codec.into(),
                     deinterlace: "on".into(),
                     ..Default::default()
-                }
-            }] {
-                let Ok(spec) = resolve(&options) else {
-                    continue;
-                };
-                let whole = Index::new(sample().facts, plan(&packets, FILM, 1_000));
-                for pause in [1, 500] {
-                    let found = early(&packets, &spec, pause);
-                    let ranges: Vec<ShardRange> = found
-                        .iter()
-                        .flat_map(|early| early.ranges.clone())
-                        .collect();
-                    let keys: Vec<String> =
-                        found.iter().flat_map(|early| early.keys.clone()).collect();
-                    assert!(ranges.len() > 5, "{} of {pause}", ranges.len());
-                    assert_eq!(ranges, whole.shards()[..ranges.len()]);
-                    let of_all = ranges.iter().map(|range| whole.shard_key(&spec, *range));
-                    assert_eq!(keys, of_all.collect::<Vec<_>>());
-                }
+                });
+                let spec = spec.unwrap();
+                check(&packets, &spec, FILM);
+                check(&coarse, &spec, MILLISECONDS);
             }
         }
     }

@@ -11,6 +11,7 @@ use crate::{
         early::EarlyPlan,
         packet::{Packet, PacketLog},
         planner::Planner,
+        shard_length::ShardLength,
     },
     error::MediaError,
     facts::{
@@ -47,16 +48,16 @@ pub(crate) enum Folded {
 pub(crate) async fn scan(
     context: &Context<'_>,
     source: &Source,
-    shard_ms: u32,
+    length: ShardLength,
     early: Option<EarlyPlan<'_>>,
 ) -> Result<Scan, MediaError> {
     if let Some(early) = early
-        && let Some(scan) = scan_at_once(context, source, shard_ms, early).await?
+        && let Some(scan) = scan_at_once(context, source, length, early).await?
     {
         return Ok(scan);
     }
     let clean = CleanKeys::find(context, source).await?;
-    let mut listener = PacketLines::new(source, shard_ms, clean, None);
+    let mut listener = PacketLines::new(source, length, clean, None);
     read_packets(context, source, &mut listener).await?;
     Ok(listener.scan)
 }
@@ -66,20 +67,20 @@ pub(crate) async fn scan(
 async fn scan_at_once(
     context: &Context<'_>,
     source: &Source,
-    shard_ms: u32,
+    length: ShardLength,
     early: EarlyPlan<'_>,
 ) -> Result<Option<Scan>, MediaError> {
     let types = args::refresh_units(&source.video().codec);
     let types = types.filter(|_| !has_clean_keys(source.video()));
     let Some(types) = types else {
         let clean = CleanKeys::find(context, source).await?;
-        let mut listener = PacketLines::new(source, shard_ms, clean, Some(early));
+        let mut listener = PacketLines::new(source, length, clean, Some(early));
         read_packets(context, source, &mut listener).await?;
         return Ok(Some(listener.scan));
     };
     let refresh = RefreshLines::new(source);
     let clean = CleanKeys::SoFar(refresh.found.clone());
-    let mut packets = PacketLines::new(source, shard_ms, clean, Some(early));
+    let mut packets = PacketLines::new(source, length, clean, Some(early));
     let found = find_refresh(context, source, types, refresh);
     let read = read_packets(context, source, &mut packets);
     let (found, read) = tokio::join!(found, read);
@@ -168,11 +169,16 @@ struct PacketLines<'a> {
 }
 
 impl<'a> PacketLines<'a> {
-    fn new(source: &Source, shard_ms: u32, clean: CleanKeys, early: Option<EarlyPlan<'a>>) -> Self {
+    fn new(
+        source: &Source,
+        length: ShardLength,
+        clean: CleanKeys,
+        early: Option<EarlyPlan<'a>>,
+    ) -> Self {
         let folded = match source.discontinuous {
             true => Folded::Packets(PacketLog::default()),
             false => {
-                let planner = Planner::new(source.video().time_base, shard_ms);
+                let planner = Planner::new(length);
                 Folded::Plan(Box::new(planner), Restarts::default())
             }
         };
@@ -327,17 +333,18 @@ mod tests {
     fn ten_million_packets_take_little_memory() {
         const PACKETS: i64 = 10_000_000;
         let before = peak_mb();
-        let base = Ratio {
-            num: 1,
-            den: 90_000,
-        };
-        let planner = || Planner::new(base, 10_000);
+        let planner = || Planner::new(ShardLength::Asked(900_000));
         for leaping in [false, true] {
             let folded = match leaping {
                 true => Folded::Packets(PacketLog::default()),
                 false => Folded::Plan(Box::new(planner()), Restarts::default()),
             };
-            let mut lines = PacketLines::new(&sample().facts.source, 10_000, CleanKeys::All, None);
+            let mut lines = PacketLines::new(
+                &sample().facts.source,
+                ShardLength::Asked(900_000),
+                CleanKeys::All,
+                None,
+            );
             lines.scan.folded = folded;
             for number in 0..PACKETS {
                 let flags = if number % 250 == 0 { "K_" } else { "__" };

@@ -69,9 +69,21 @@ pub(crate) struct SourceFacts {
     /// clock may leap, where it does not; see `ffmpeg/picture_clock.rs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
+    /// Of early shards alone: what the whole film would show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub so_far: Option<SoFar>,
     /// What ffprobe says of the source as a whole, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Value>,
+}
+
+/// What only a whole film shows, where it goes on as it has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SoFar {
+    /// See `is_evened_out` in `video/timing.rs`.
+    pub evened_out: bool,
+    /// See `svt_keyframes_apart` in `video/seam.rs`.
+    pub keyframes_apart: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -341,6 +353,7 @@ pub(crate) mod tests {
             color_tags: HeaderColorTags::default(),
             zero: 0,
             clock: None,
+            so_far: None,
             description: None,
         };
         Index::new(

@@ -10,6 +10,7 @@ pub(crate) mod frame_checker;
 pub(crate) mod grid;
 mod key;
 pub(crate) mod picture;
+pub(crate) mod seam;
 pub(crate) mod shard;
 pub(crate) mod shard_check;
 pub(crate) mod timing;
