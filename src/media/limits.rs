@@ -163,6 +163,10 @@ pub const SHARD_GROWTH: i64 = 4;
 pub const SHARD_FRAMES_A_SECOND: i64 = 20;
 pub const SHARD_STRETCH_MAX: i64 = 6;
 
+/// Shards of a film in AV1 that are known before the first one is certain: it has
+/// other keyframes where all are equally long, and they hardly are by chance.
+pub const AV1_SHARDS_KNOWN: usize = 4;
+
 /// Keyframes that an index keeps before each cut. A shard is decoded from the
 /// second one before those frames that its filters look back at; a film without
 /// other frames would have as many of them as frames.

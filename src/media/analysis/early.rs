@@ -4,7 +4,7 @@
 
 use reelraft_model::{
     limits::{PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX},
-    spec::Spec,
+    spec::{Codec, Spec},
 };
 use tokio::sync::mpsc;
 
@@ -14,7 +14,7 @@ use crate::{
         index::{Index, SoFar, SourceFacts},
         plan::{Keyframe, Plan, ShardRange},
     },
-    limits::LOOK_AHEAD_PACKETS,
+    limits::{AV1_SHARDS_KNOWN, LOOK_AHEAD_PACKETS},
     video::{
         filters,
         seam::{Given, keyframes_apart},
@@ -90,7 +90,9 @@ impl<'a> EarlyPlan<'a> {
             self.over = true;
             return;
         }
-        if cuts.len() > self.ranges.len() + 1 {
+        // Whether all shards of a film are equally long shows only after some.
+        let known = self.spec.codec() != Codec::Av1 || cuts.len() > AV1_SHARDS_KNOWN;
+        if known && cuts.len() > self.ranges.len() + 1 {
             self.publish(cuts, planner.keys());
         }
     }
