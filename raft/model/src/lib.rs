@@ -27,6 +27,7 @@ mod pages;
 mod past;
 pub mod plan;
 mod problem;
+mod reply;
 mod retry;
 mod rows;
 pub mod spec;

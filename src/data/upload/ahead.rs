@@ -4,16 +4,8 @@ use std::{collections::BTreeSet, time::Duration};
 
 use tokio::time::Instant;
 
+use super::messages::Order;
 use crate::data::limits::{UPLOAD_AHEAD, UPLOAD_AHEAD_FIRST, UPLOAD_AHEAD_MIN, UPLOAD_WINDOW};
-
-/// In which order a client can give its chunks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
-    /// In any: it has a file.
-    Any,
-    /// From the first to the last.
-    Rising,
-}
 
 /// What is wanted out of turn, and the client's pace.
 pub(super) struct Ahead {

@@ -20,9 +20,8 @@ mod transfer;
 
 use std::sync::Arc;
 
-pub use ahead::Order;
 use futures::Stream;
-pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
+pub use messages::{BrokenOff, Order, SafeChunk, Turn, UploadReply, UploadRequest};
 pub use reached::reached;
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;

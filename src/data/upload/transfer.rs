@@ -286,10 +286,7 @@ impl<'a> Upload<'a> {
                     Ok((hash, awaited)) => {
                         self.ahead.want(awaited);
                         budget = RetryBudget::new(UPLOAD_OUTAGE);
-                        self.held.remove(&number);
-                        self.safe.insert(number, hash);
-                        self.ack(number).await?;
-                        self.touch();
+                        self.note_safe(number, hash).await?;
                     }
                     Err(error) => trouble = Some(error),
                 },
@@ -308,6 +305,15 @@ impl<'a> Upload<'a> {
         }
         self.turn.end();
         Ok(None)
+    }
+
+    /// A chunk is on all homes.
+    async fn note_safe(&mut self, number: u64, hash: Hash) -> Result<(), DataError> {
+        self.held.remove(&number);
+        self.safe.insert(number, hash);
+        self.ack(number).await?;
+        self.touch();
+        Ok(())
     }
 
     /// Notes that the upload makes progress, where the last such note is old.

@@ -123,25 +123,16 @@ async fn analyze_video(
     sink: Option<&EarlySink>,
 ) -> Result<Index, MediaError> {
     settle_decoder(context, &mut facts).await?;
-    let other_streams: Vec<u32> = facts
-        .audio_tracks
-        .iter()
-        .map(|track| track.stream)
-        .chain(facts.extras.iter().map(|extra| extra.stream))
-        .collect();
-    let sink = sink.filter(|_| may_be_cut_early(context.spec, &facts.source));
-    let head = match sink {
+    let other_streams = other_streams(&facts);
+    let head = match sink.filter(|_| may_be_cut_early(context.spec, &facts.source)) {
         Some(_) => Head::read(context, &facts.source, &other_streams).await,
         None => None,
     };
-    let early = head.as_ref().zip(sink).and_then(|(head, sink)| {
-        let (facts, first) = head.facts(context.spec, &facts)?;
-        Some(EarlyPlan::new(context.spec, facts, first, sink))
+    let early = head.as_ref().zip(sink);
+    let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
+    let (known_first, known_single, known_side_data) = head.map_or((None, None, None), |head| {
+        (Some(head.first), Some(head.single), Some(head.side_data))
     });
-    let (known_first, known_single, known_side_data) = match head {
-        Some(head) => (Some(head.first), Some(head.single), Some(head.side_data)),
-        None => (None, None, None),
-    };
     let source = &facts.source;
     let length = ShardLength::of(context.spec, source.video().time_base);
     let scan = packets::scan(context, source, length, early).await?;
@@ -215,15 +206,28 @@ impl Head {
         })
     }
 
-    /// What an encoding must know besides the plan, and the first frame's time.
-    fn facts(&self, spec: &Spec, known: &SourceFacts) -> Option<(SourceFacts, i64)> {
+    /// A plan that is given away as it comes, where an encoding knows enough.
+    fn early_plan<'a>(
+        &self,
+        spec: &'a Spec,
+        known: &SourceFacts,
+        sink: &'a EarlySink,
+    ) -> Option<EarlyPlan<'a>> {
         let mut facts = known.clone();
         facts.zero = zero_of(&self.first, &self.single);
         facts.rate = fps(spec).or(self.first.rate);
         facts.picture = picture(spec, self.first.clone()).ok()?;
         facts.hdr = color::read_hdr(spec.codec(), &self.side_data);
-        Some((facts, self.first.decoded.pts?))
+        let first = self.first.decoded.pts?;
+        Some(EarlyPlan::new(spec, facts, first, sink))
     }
+}
+
+/// The streams that a job uses beside the video.
+fn other_streams(facts: &SourceFacts) -> Vec<u32> {
+    let audio = facts.audio_tracks.iter().map(|track| track.stream);
+    let extras = facts.extras.iter().map(|extra| extra.stream);
+    audio.chain(extras).collect()
 }
 
 /// The source's time that a single pass maps to zero.

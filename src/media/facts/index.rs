@@ -298,6 +298,13 @@ pub(crate) mod tests {
     use super::*;
     use crate::facts::source::Video;
 
+    fn sample_key(number: i64) -> Keyframe {
+        Keyframe {
+            pts: number * 10,
+            clean: number % 2 == 0,
+        }
+    }
+
     /// An index of 100 frames at 24 per second, two shards, keyframes every 10
     /// frames, of which every second one is clean.
     pub(crate) fn sample() -> Index {
@@ -360,12 +367,7 @@ pub(crate) mod tests {
             facts,
             Plan {
                 times: (0..100).collect(),
-                keys: (0..10)
-                    .map(|key| Keyframe {
-                        pts: key * 10,
-                        clean: key % 2 == 0,
-                    })
-                    .collect(),
+                keys: (0..10).map(sample_key).collect(),
                 shards: vec![shard(0, 60), shard(60, 100)],
                 note: None,
             },

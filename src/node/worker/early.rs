@@ -3,23 +3,41 @@
 
 use std::sync::Arc;
 
-use reelraft_media::{EarlyShards, Index, MediaError};
+use reelraft_media::{Cancel, EarlyShards, Index, MediaError};
 use reelraft_model::{
-    ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem, TaskState,
+    AttemptKey, ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem,
+    TaskState,
     limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN},
 };
 use tokio::sync::mpsc;
 use tracing::debug;
 
-use super::tasks::Run;
 use crate::{
     data::{DataError, Source},
-    node::messages::Failed,
+    node::{context::NodeContext, messages::Failed},
 };
 
-impl Run<'_> {
+/// An attempt that may be early.
+pub(super) struct EarlyWork<'a> {
+    pub context: &'a Arc<NodeContext>,
+    pub key: &'a AttemptKey,
+    /// The job as it was when the attempt began.
+    pub entry: &'a Arc<JobEntry>,
+    pub cancel: &'a Cancel,
+}
+
+impl EarlyWork<'_> {
+    /// The source, which may still be uploaded.
+    pub async fn source(&self) -> Result<Source, DataError> {
+        let data = &self.context.data;
+        match self.entry.job.manifest.is_empty() {
+            true => Ok(Source::growing(data.clone(), self.entry)),
+            false => data.source(self.entry).await,
+        }
+    }
+
     /// Analyzes the source, and plans those shards early that are certain by then.
-    pub(super) async fn analyze_as_it_comes(
+    pub async fn analyze_as_it_comes(
         &self,
         context: &reelraft_media::Context<'_>,
     ) -> Result<Index, MediaError> {
@@ -79,7 +97,7 @@ impl Run<'_> {
     }
 
     /// Waits for the seal, and compares what was read with it.
-    pub(super) async fn confirm(&self, source: &Source) -> Result<(), Failed> {
+    pub async fn confirm(&self, source: &Source) -> Result<(), Failed> {
         if source.read_unsealed().is_none() {
             return Ok(());
         }
@@ -105,10 +123,7 @@ impl Run<'_> {
 
     /// What a shard has read of a source that is not sealed yet; none where it is
     /// sealed, and has what was read.
-    pub(super) async fn unsealed_chunks(
-        &self,
-        source: &Source,
-    ) -> Result<Option<ChunksRead>, Failed> {
+    pub async fn unsealed_chunks(&self, source: &Source) -> Result<Option<ChunksRead>, Failed> {
         let Some(read) = source.read_unsealed() else {
             return Ok(None);
         };
@@ -128,7 +143,7 @@ impl Run<'_> {
 
     /// How many shards that were planned early are those of the plan, and rest on
     /// what was sealed. What runs still confirms that by itself.
-    pub(super) async fn early_shards_of(&self, index: &Index) -> Result<u32, Failed> {
+    pub async fn shards_of(&self, index: &Index) -> Result<u32, Failed> {
         let entry = self.now()?;
         let mut kept = 0;
         for (task, range) in entry.shards().zip(index.shards()) {

@@ -15,9 +15,9 @@ use reelraft_media::{BytesServed, Cancel, Class, Encoded, Index, Input, MediaErr
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use tokio::time::Instant;
 
-use super::work_dir::WorkDir;
+use super::{early::EarlyWork, work_dir::WorkDir};
 use crate::{
-    data::{DataError, Payload, ServedSource, Source, is_out_of_reach},
+    data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
@@ -136,15 +136,14 @@ pub async fn run(
 }
 
 /// One attempt with all that it works on.
-pub(super) struct Run<'a> {
-    pub(super) context: &'a Arc<NodeContext>,
-    pub(super) key: &'a AttemptKey,
-    /// The job as it was when the attempt began.
-    pub(super) entry: Arc<JobEntry>,
+struct Run<'a> {
+    context: &'a Arc<NodeContext>,
+    key: &'a AttemptKey,
+    entry: Arc<JobEntry>,
     task: Arc<Task>,
     tools: &'a reelraft_media::Tools,
     work: WorkDir,
-    pub(super) cancel: &'a Cancel,
+    cancel: &'a Cancel,
     frames: &'a Arc<AtomicU64>,
 }
 
@@ -178,29 +177,30 @@ impl Run<'_> {
         index.map_err(bytes_missing)
     }
 
-    /// The source, which may still be uploaded.
-    pub(super) async fn source(&self) -> Result<Source, Failed> {
-        let data = &self.context.data;
-        match self.entry.job.manifest.is_empty() {
-            true => Ok(Source::growing(data.clone(), &self.entry)),
-            false => Ok(data.source(&self.entry).await?),
+    fn early(&self) -> EarlyWork<'_> {
+        EarlyWork {
+            context: self.context,
+            key: self.key,
+            entry: &self.entry,
+            cancel: self.cancel,
         }
     }
 
     async fn analyze(&self) -> Result<Done, Failed> {
-        let source = self.source().await?;
+        let source = self.early().source().await?;
         let served = self.context.data.serve(&source);
         let input = input_of(&served);
         let context = self.media(&input);
         let index = self
+            .early()
             .analyze_as_it_comes(&context)
             .await
             .map_err(|error| blame(error, &served))?;
-        self.confirm(&source).await?;
+        self.early().confirm(&source).await?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
-        let kept = self.early_shards_of(&index).await?;
+        let kept = self.early().shards_of(&index).await?;
         Ok(Done {
             hash,
             bytes_out: size,
@@ -250,7 +250,7 @@ impl Run<'_> {
 
     async fn shard(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
-        let source = self.source().await?;
+        let source = self.early().source().await?;
         let served = self.context.data.serve(&source);
         let input = input_of(&served);
         let context = self.media(&input);
@@ -261,7 +261,7 @@ impl Run<'_> {
                 .await
                 .map_err(|error| blame(error, &served))?;
         let done = self.keep(encoded, served.bytes_served()).await?;
-        let read = self.unsealed_chunks(&source).await?;
+        let read = self.early().unsealed_chunks(&source).await?;
         Ok(Done { read, ..done })
     }
 

@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
+    early::ChunksRead,
     limits::{
         ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX,
         SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
@@ -150,11 +151,7 @@ impl Writer<'_> {
             return Reply::stale(id);
         };
         let kind = task.kind();
-        // Before the seal only what can be confirmed by it counts, and after it
-        // nothing that still would have to be.
-        let uploading = job.state() == JobState::Uploading;
-        let confirmable = kind == TaskKind::Shard && c.read.is_some();
-        if uploading != confirmable || c.read.as_ref().is_some_and(|read| !read.fits()) {
+        if !counts_now(&job, c) {
             return Reply::stale(id);
         }
         // A plan has something to encode: sound alone has no shards.
@@ -251,4 +248,12 @@ impl Writer<'_> {
         }
         Reply::done(id)
     }
+}
+
+/// Whether a result counts: before the seal only what can be confirmed by it, and
+/// after it nothing that still would have to be.
+fn counts_now(job: &Job, c: &Complete) -> bool {
+    let uploading = job.state() == JobState::Uploading;
+    let confirmable = c.key.kind() == TaskKind::Shard && c.read.is_some();
+    uploading == confirmable && c.read.as_ref().is_none_or(ChunksRead::fits)
 }

@@ -11,7 +11,6 @@ use reelraft_model::{
 use crate::{
     node::Attempt,
     truth,
-    worker::ranges_of,
     world::{Origin, World},
 };
 
@@ -126,7 +125,7 @@ impl World {
                 self.write(home, &job.id, &[INDEX.to_string()]);
             }
         }
-        let ranges = ranges_of(key, reached).split_off(first as usize);
+        let ranges = truth::ranges_of(key, reached).split_off(first as usize);
         let keys = (first..reached).map(|number| format!("{of}{number}"));
         let early = EarlyPlan {
             index: INDEX.into(),

@@ -329,19 +329,7 @@ impl World {
         let everywhere = key.kind() == TaskKind::Analyze;
         let missed = attempt.stored.is_empty() || refused || (everywhere && away);
         if !missed {
-            let epoch = everywhere.then_some(entry.job.epoch);
-            let read = self.read_early(node, key);
-            let made = Complete {
-                epoch,
-                read,
-                ..made
-            };
-            let mut ranges = ranges_of(key, made.shards_total);
-            if everywhere {
-                let kept = taken_over(&entry, self.bugs.has(Bug::EarlyKept));
-                ranges.drain(..kept.min(ranges.len()));
-            }
-            return Step::Ended(Outcome::Done(made, ranges));
+            return Step::Ended(self.given(node, key, made, &entry));
         }
         attempt.outage_ms += self.step_ms;
         let patience_ms = if everywhere {
@@ -357,6 +345,24 @@ impl World {
                 Step::Ended(Outcome::Failed(FailureClass::OutOfReach, cause, vec![]))
             }
         }
+    }
+}
+
+impl World {
+    /// A result that the homes have.
+    fn given(&self, node: u64, key: &AttemptKey, made: Complete, entry: &JobEntry) -> Outcome {
+        let analysis = key.kind() == TaskKind::Analyze;
+        let made = Complete {
+            epoch: analysis.then_some(entry.job.epoch),
+            read: self.read_early(node, key),
+            ..made
+        };
+        let mut ranges = truth::ranges_of(key, made.shards_total);
+        if analysis {
+            let kept = taken_over(entry, self.bugs.has(Bug::EarlyKept));
+            ranges.drain(..kept.min(ranges.len()));
+        }
+        Outcome::Done(made, ranges)
     }
 }
 
@@ -407,20 +413,6 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
         key: key.clone(),
         ..Default::default()
     }
-}
-
-pub fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
-    let count = if key.kind() == TaskKind::Analyze {
-        shards
-    } else {
-        0
-    };
-    let range = |number: i64| ShardRange {
-        from_pts: number * 100,
-        to_pts: number * 100 + 100,
-        frames: 100,
-    };
-    (0..i64::from(count)).map(range).collect()
 }
 
 /// The entries by which a leader writes a result down.
