@@ -95,6 +95,7 @@ pub(crate) async fn run(
         return Err(MediaError::Stopped);
     }
     let tool = tool_name(invocation.program);
+    tracing::debug!(target: "reelraft_media::process", tool, "a child starts");
     let mut child = spawn(&invocation).await?;
     let result = read_pipes(&mut child, &invocation, &tool, cancel, listener).await;
     if !matches!(result, Ok(None)) {

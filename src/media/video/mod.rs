@@ -8,6 +8,7 @@ pub(crate) mod filters;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
 pub(crate) mod picture;
+pub(crate) mod seam;
 pub(crate) mod shard;
 pub(crate) mod shard_check;
 pub(crate) mod timing;
