@@ -100,11 +100,15 @@ fn x264_params(spec: &Spec, index: &Index, pass: Pass) -> String {
     if seam::x264_learns(&spec.preset) {
         params.push_str(":direct=spatial");
     }
-    let cut = matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false });
-    if cut && seam::x264_plans_ahead(&spec.preset) {
+    if is_cut(pass) && seam::x264_plans_ahead(&spec.preset) {
         params.push_str(X264_LATER_KEYFRAME);
     }
     params
+}
+
+/// Whether the film is encoded in shards, or is the reference of such a one.
+fn is_cut(pass: Pass) -> bool {
+    matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false })
 }
 
 /// Has the first keyframe be as fine as a later one, by x264's own `ipratio`. That
@@ -113,13 +117,22 @@ const X264_LATER_KEYFRAME: &str = ":zones=0,0,b=1.4";
 
 fn x265_params(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut params = format!("{X265}{}", index.facts.hdr.for_x265());
-    match pass {
-        Pass::Shard(range) => params.push_str(&Given::of(spec, index, range).x265_chunk()),
-        Pass::Reference { whole: false } => params.push_str(":no-open-gop=1"),
-        Pass::Sample | Pass::Whole | Pass::Reference { whole: true } => {}
+    if is_cut(pass) {
+        params.push_str(X265_LATER_KEYFRAME);
+        params.push_str(":no-open-gop=1");
+    }
+    if let Pass::Shard(range) = pass
+        && let Some(frames) = Given::of(spec, index, range).chunk(spec)
+    {
+        params.push_str(&format!(":chunk-end={frames}"));
     }
     params
 }
+
+/// The same of x265, which makes later keyframes by the mean of all frames, B
+/// frames too: of those with usual numbers of B frames. It knows of no zone of one
+/// frame; the second is a B frame, to which zones don't apply.
+const X265_LATER_KEYFRAME: &str = ":zones=0,1,b=1.16";
 
 /// The reference has keyframes where shards begin, and a shard whose encoder is
 /// given more has one where it ends.
