@@ -148,7 +148,8 @@ fn forced_keyframes(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
             ]),
             None => Vec::new(),
         },
-        (Codec::H264 | Codec::Hevc | Codec::Vp9, Pass::Reference { whole: false }) => {
+        (Codec::Ffv1 | Codec::None, _) => Vec::new(),
+        (_, Pass::Reference { whole: false }) => {
             let times = cut_times(spec, index).join(",");
             let mut args = strings(&["-force_key_frames:v", &times]);
             if spec.codec() == Codec::Hevc {

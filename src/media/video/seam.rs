@@ -85,9 +85,9 @@ pub(crate) fn x264_learns(preset: &str) -> bool {
     matches!(preset, "slow" | "slower" | "veryslow" | "placebo")
 }
 
-/// Frames between keyframes of SVT-AV1, which takes no word for single ones: as
-/// long as the shards where they are all equally long but for the last, so that
-/// one pass has its keyframes at the same frames.
+/// Frames between keyframes of SVT-AV1, whose older versions take no word for
+/// single ones: as long as the shards where they are all equally long but for the
+/// last, so that one pass has its keyframes at the same frames.
 pub(crate) fn svt_keyframes_apart(index: &Index) -> u64 {
     let shards = index.shards();
     let first = shards.first().map_or(0, |shard| shard.frames);
