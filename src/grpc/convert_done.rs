@@ -55,6 +55,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         extras,
         epoch,
         kept,
+        audio_kept,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -68,6 +69,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         extras,
         epoch,
         kept,
+        audio_kept,
     }
 }
 
@@ -79,6 +81,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         extras,
         epoch,
         kept,
+        audio_kept,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -92,5 +95,6 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         extras,
         epoch,
         kept,
+        audio_kept,
     }
 }

@@ -390,6 +390,7 @@ mod tests {
                 extras: true,
                 epoch: 7,
                 kept: 3,
+                audio_kept: 1,
             }),
             read: Some(ChunksRead {
                 runs: vec![0, 2],

@@ -135,6 +135,8 @@ pub struct Analysis {
     /// How many shards that were planned early are those of this plan, and rest on
     /// what was sealed.
     pub kept: u32,
+    /// The same of audio tracks.
+    pub audio_kept: u32,
 }
 
 /// Why an attempt gave no result.

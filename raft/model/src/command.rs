@@ -259,6 +259,9 @@ pub struct EarlyPlan {
     /// The key of each shard.
     #[prost(string, repeated, tag = "2")]
     pub keys: Vec<String>,
+    /// The key of each audio track of the output: they may be begun too.
+    #[prost(string, repeated, tag = "3")]
+    pub audio_keys: Vec<String>,
 }
 
 /// Records the result of an attempt.
@@ -304,6 +307,10 @@ pub struct Complete {
     /// counts before the seal, and none of them after it.
     #[prost(message, optional, tag = "50")]
     pub read: Option<ChunksRead>,
+    /// Analysis only: how many audio tracks that were begun early are those of the
+    /// plan, and rest on what was sealed.
+    #[prost(uint32, tag = "51")]
+    pub audio_kept: u32,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

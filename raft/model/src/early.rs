@@ -5,14 +5,14 @@ use blake3::Hash;
 
 use crate::limits::CHUNKS_READ_RANGES_MAX;
 
-/// What a shard rests on that was planned while its source was uploaded.
+/// What a part rests on that was begun while its source was uploaded.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Early {
-    /// Blob with as much of the analysis as the shard needs.
+    /// Blob with as much of the analysis as it needs.
     #[prost(string, tag = "1")]
     pub index: String,
-    /// Hash over all that determines the shard's bytes beside the source and the
-    /// build: the plan of the sealed source must have a shard with the same.
+    /// Hash over all that determines its bytes beside the source and the build: the
+    /// plan of the sealed source must have a part with the same.
     #[prost(string, tag = "2")]
     pub key: String,
     /// What its attempt read of the source, once it was done before the seal.
@@ -83,7 +83,7 @@ mod tests {
         assert!(read.fits() && read.agrees(|number| Some(hash(number))));
         assert!(!read.agrees(|number| Some(hash(number + u64::from(number == 7)))));
         assert!(!read.agrees(|number| (number < 10).then(|| hash(number))));
-        let scattered: Vec<u64> = (0..200).step_by(2).collect();
+        let scattered: Vec<u64> = (0..1_000).step_by(2).collect();
         assert!(!of(&scattered).fits());
     }
 }

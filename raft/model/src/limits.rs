@@ -80,9 +80,9 @@ pub const EARLY_LEVEL: u32 = 5;
 /// is there before much could be done.
 pub const EARLY_SOURCE_BYTES_MIN: u64 = 8 << 20;
 
-/// Analyses of unsealed sources that a node may run beside its slots: they wait for
-/// their clients for the most part, and must keep no work from a slot.
-pub const EARLY_ANALYSES_BESIDE_SLOTS: u32 = 4;
+/// Analyses and audio tracks of unsealed sources that a node may run beside its slots:
+/// they wait for their clients for the most part, and must keep no work from a slot.
+pub const EARLY_BESIDE_SLOTS: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;
@@ -257,8 +257,9 @@ pub const SHARD_MS_MIN: u32 = 500;
 pub const SHARD_MS_MAX: u32 = 600_000;
 
 /// Runs of chunks that an attempt may have read of an unsealed source to be kept:
-/// the head, the index, and its own part. See [`crate::ChunksRead`].
-pub const CHUNKS_READ_RANGES_MAX: usize = 16;
+/// the head, the index, and its own part; an audio track lies in many small pieces.
+/// A row with so many has a few KB. See [`crate::ChunksRead`].
+pub const CHUNKS_READ_RANGES_MAX: usize = 256;
 
 /// Highest output frame rate. Above it, an hour has more than 2^20 frames.
 pub const FPS_MAX: u32 = 300;

@@ -418,7 +418,8 @@ pub struct Task {
     /// Attempts that ended by a fault of their node.
     #[prost(uint32, tag = "17")]
     pub node_faults: u32,
-    /// Of a shard that was planned before the source was sealed.
+    /// Of a shard or audio track that was begun before the source was sealed, or
+    /// before the plan was whole.
     #[prost(message, optional, tag = "47")]
     pub early: Option<Early>,
 }

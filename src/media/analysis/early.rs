@@ -31,6 +31,8 @@ pub struct EarlyShards {
     /// What determines the bytes of each, beside source and build: see
     /// [`Index::shard_key`].
     pub keys: Vec<String>,
+    /// The same of each audio track, which may be encoded too.
+    pub audio_keys: Vec<String>,
 }
 
 /// Takes early shards. It is given more once it has taken the last.
@@ -123,6 +125,9 @@ impl<'a> EarlyPlan<'a> {
             .map(|range| index.shard_key(self.spec, *range));
         room.send(EarlyShards {
             keys: keys.collect(),
+            audio_keys: (0..index.audio_tracks())
+                .map(|track| index.audio_key(self.spec, track))
+                .collect(),
             index: index.to_bytes(),
             ranges: ranges.clone(),
         });

@@ -221,6 +221,7 @@ impl Intake {
             extras,
             epoch,
             kept,
+            audio_kept,
         } = done.analysis.unwrap_or_default();
         self.record_plan(key, &plan, kept).await?;
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
@@ -243,6 +244,7 @@ impl Intake {
             extras,
             epoch: said.then_some(epoch),
             read: done.read.clone(),
+            audio_kept,
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

@@ -71,6 +71,7 @@ impl EarlyWork<'_> {
             index,
             ranges,
             keys,
+            audio_keys,
         } = shards;
         let put = self.context.data.put_bytes(&self.entry.job.id, index).await;
         let index = put.map_err(|error| error.to_string())?;
@@ -78,7 +79,11 @@ impl EarlyWork<'_> {
             key: self.key.clone(),
             first,
             ranges,
-            early: Some(EarlyPlan { index, keys }),
+            early: Some(EarlyPlan {
+                index,
+                keys,
+                audio_keys,
+            }),
             replace: false,
         });
         let committed = self.context.cluster.propose(vec![append]).await;
@@ -141,27 +146,50 @@ impl EarlyWork<'_> {
         }
     }
 
-    /// How many shards that were planned early are those of the plan, and rest on
-    /// what was sealed. What runs still confirms that by itself.
-    pub async fn shards_of(&self, index: &Index) -> Result<u32, Failed> {
+    /// How many shards and audio tracks that were begun early are those of the plan,
+    /// and rest on what was sealed. What runs still confirms that by itself.
+    pub async fn kept_of(&self, index: &Index) -> Result<(u32, u32), Failed> {
         let entry = self.now()?;
-        let mut kept = 0;
+        let spec = &entry.job.spec;
+        let mut shards = 0;
         for (task, range) in entry.shards().zip(index.shards()) {
-            let Some(early) = &task.early else { break };
             let same = (task.from_pts, task.to_pts) == (range.from_pts, range.to_pts);
-            if !same || early.key != index.shard_key(&entry.job.spec, *range) {
+            let key = || index.shard_key(spec, *range);
+            if !same || !self.is_kept(&entry, task, key).await? {
                 break;
             }
-            let read = early.read.as_ref();
-            let done = task.state() == TaskState::Done;
-            if let Some(read) = read.filter(|_| done)
-                && !self.context.data.confirms(&entry, read).await?
-            {
-                break;
-            }
-            kept += 1;
+            shards += 1;
         }
-        Ok(kept)
+        let mut tracks = 0;
+        while let Some(task) = entry.tasks.get(&(TaskKind::Audio, tracks))
+            && tracks < index.audio_tracks()
+            && self
+                .is_kept(&entry, task, || index.audio_key(spec, tracks))
+                .await?
+        {
+            tracks += 1;
+        }
+        Ok((shards, tracks))
+    }
+
+    async fn is_kept(
+        &self,
+        entry: &JobEntry,
+        task: &Task,
+        key: impl FnOnce() -> String,
+    ) -> Result<bool, DataError> {
+        let Some(early) = &task.early else {
+            return Ok(false);
+        };
+        if early.key != key() {
+            return Ok(false);
+        }
+        match &early.read {
+            Some(read) if task.state() == TaskState::Done => {
+                self.context.data.confirms(entry, read).await
+            }
+            _ => Ok(true),
+        }
     }
 }
 

@@ -200,7 +200,7 @@ impl Run<'_> {
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
-        let kept = self.early().shards_of(&index).await?;
+        let (kept, audio_kept) = self.early().kept_of(&index).await?;
         Ok(Done {
             hash,
             bytes_out: size,
@@ -213,6 +213,7 @@ impl Run<'_> {
                 extras: index.has_extras(),
                 epoch,
                 kept,
+                audio_kept,
             }),
             ..Default::default()
         })
@@ -267,14 +268,17 @@ impl Run<'_> {
 
     async fn audio(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.early().source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
         let track = self.task.number;
         let encoded = reelraft_media::encode_audio(&context, &index, track, self.progress())
             .await
-            .map_err(|error| blame(error, &source))?;
-        self.keep(encoded, source.bytes_served()).await
+            .map_err(|error| blame(error, &served))?;
+        let done = self.keep(encoded, served.bytes_served()).await?;
+        let read = self.early().unsealed_chunks(&source).await?;
+        Ok(Done { read, ..done })
     }
 
     async fn extras(&self) -> Result<Done, Failed> {

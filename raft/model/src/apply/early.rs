@@ -7,7 +7,7 @@ use crate::{
     command::{EarlyPlan, PlanAppend, Reply},
     early::Early,
     job_entry::JobEntry,
-    limits::{PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX},
+    limits::{PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX},
     rows::{Job, JobState, Task, TaskKey, TaskKind},
 };
 
@@ -37,6 +37,7 @@ impl Writer<'_> {
             is_there(entry, *number, (range.from_pts, range.to_pts), key)
         });
         let kept = kept.count();
+        self.begin_audio(id, early);
         if kept == c.ranges.len() {
             return Reply::done(id);
         }
@@ -52,6 +53,52 @@ impl Writer<'_> {
         }
         self.count_shards(id);
         Reply::done(id)
+    }
+
+    /// Has audio tracks begin before the plan is whole, where they have not.
+    fn begin_audio(&mut self, id: &str, early: &EarlyPlan) {
+        let keys = early.audio_keys.iter().take(TRACKS_MAX);
+        for (number, key) in (0..).zip(keys) {
+            let named = (TaskKind::Audio, number);
+            let task = self.state.jobs.get(id).and_then(|entry| entry.tasks.get(&named));
+            let own = task.and_then(|task| task.early.as_ref());
+            if own.is_some_and(|own| own.key == *key) {
+                continue;
+            }
+            self.drop_task(id, named);
+            let mut task = Task::pending(TaskKind::Audio, number);
+            task.early = Some(Early {
+                index: early.index.clone(),
+                key: key.clone(),
+                read: None,
+            });
+            self.make_task(id, task);
+        }
+    }
+
+    /// Makes the audio tracks of a plan, but for so many that were begun early.
+    pub(super) fn settle_audio(&mut self, id: &str, tracks: u32, kept: u32) {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let begun = (TaskKind::Audio, kept)..=(TaskKind::Audio, u32::MAX);
+        let begun: Vec<TaskKey> = entry.tasks.range(begun).map(|(key, _)| *key).collect();
+        for key in begun {
+            self.drop_task(id, key);
+        }
+        for track in 0..tracks {
+            let named = (TaskKind::Audio, track);
+            let entry = self.state.jobs.get(id);
+            if entry.is_some_and(|entry| !entry.tasks.contains_key(&named)) {
+                self.make_task(id, Task::pending(TaskKind::Audio, track));
+            }
+        }
+    }
+
+    /// Drops all that was begun early.
+    pub(super) fn drop_early(&mut self, id: &str) {
+        self.drop_shards_from(id, 0);
+        self.settle_audio(id, 0, 0);
     }
 
     /// Removes the shards from a number on; what comes late of them is refused.

@@ -102,7 +102,7 @@ impl Writer<'_> {
 
     /// Lets a job's analysis take another encoder build.
     fn unbind(&mut self, id: &str) {
-        self.drop_shards_from(id, 0);
+        self.drop_early(id);
         if let Some(mut job) = self.job(id).cloned() {
             job.build.clear();
             self.put_job(job);
@@ -194,9 +194,7 @@ impl Writer<'_> {
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
                 self.put_job(job);
-                for track in 0..c.audio_tracks {
-                    self.make_task(id, Task::pending(TaskKind::Audio, track));
-                }
+                self.settle_audio(id, c.audio_tracks, c.audio_kept.min(c.audio_tracks));
                 if c.extras {
                     self.make_task(id, Task::pending(TaskKind::Extras, 0));
                 }
@@ -254,6 +252,7 @@ impl Writer<'_> {
 /// after it nothing that still would have to be.
 fn counts_now(job: &Job, c: &Complete) -> bool {
     let uploading = job.state() == JobState::Uploading;
-    let confirmable = c.key.kind() == TaskKind::Shard && c.read.is_some();
+    let part = matches!(c.key.kind(), TaskKind::Shard | TaskKind::Audio);
+    let confirmable = part && c.read.is_some();
     uploading == confirmable && c.read.as_ref().is_none_or(ChunksRead::fits)
 }

@@ -289,7 +289,9 @@ impl<'a> Queue<'a> {
         let may_start = |task: &&Task| match task.kind() {
             TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
             TaskKind::Analyze => state == JobState::Analyzing,
-            TaskKind::Shard if task.early.is_some() && state != JobState::Encoding => {
+            TaskKind::Shard | TaskKind::Audio
+                if task.early.is_some() && state != JobState::Encoding =>
+            {
                 may_begin_early(task)
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,

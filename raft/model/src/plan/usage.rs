@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::health::ClusterHealth;
 use crate::{
-    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_ANALYSES_BESIDE_SLOTS},
+    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS},
     rows::{Job, JobState, TaskKind},
     state::State,
 };
@@ -16,13 +16,15 @@ pub(super) struct Usage<'a> {
     /// Of those by node, assemblies.
     assemblies: BTreeMap<u64, u32>,
     by_tenant: BTreeMap<&'a str, u32>,
-    /// Analyses of sources that are not sealed. They take no slot.
+    /// Tasks that read along with an upload. They take no slot.
     early: BTreeMap<u64, u32>,
 }
 
-/// Whether a job's analysis has its place beside the slots.
+/// Whether a task of a job has its place beside the slots: those that read along
+/// with an upload wait for its client for the most part.
 pub(super) fn is_beside(job: &Job, kind: TaskKind) -> bool {
-    kind == TaskKind::Analyze && job.state() == JobState::Uploading
+    let along = matches!(kind, TaskKind::Analyze | TaskKind::Audio);
+    along && job.state() == JobState::Uploading
 }
 
 impl<'a> Usage<'a> {
@@ -57,7 +59,7 @@ impl<'a> Usage<'a> {
     /// Whether a node may run one more task that takes no slot of it.
     pub fn has_place_beside(&self, node: u64) -> bool {
         let early = self.early.get(&node).copied().unwrap_or(0);
-        early < EARLY_ANALYSES_BESIDE_SLOTS
+        early < EARLY_BESIDE_SLOTS
     }
 
     /// How many more attempts of a kind the node may run.

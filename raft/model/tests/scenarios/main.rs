@@ -337,7 +337,7 @@ impl World {
         })
     }
 
-    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY] [replace] 0..10 10..20`;
+    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [replace] 0..10 10..20`;
     /// each shard that is planned early has the key and its number.
     fn append(&mut self, words: &[&str]) -> String {
         let ranges = words.iter().filter_map(|word| word.split_once(".."));
@@ -355,6 +355,7 @@ impl World {
         let early = option(words, "early").map(|of| EarlyPlan {
             index: "x".into(),
             keys: numbers.map(|number| format!("{of}{number}")).collect(),
+            audio_keys: (0..number(words, "audio")).map(|at| format!("{of}{at}")).collect(),
         });
         self.one(Command::PlanAppend(PlanAppend {
             key,
@@ -366,7 +367,7 @@ impl World {
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [note=] [extras] [epoch=]`, of a shard
+    /// an analysis `[shards=] [audio=0] [kept=0] [note=] [extras] [epoch=]`, of a shard
     /// `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
@@ -384,6 +385,7 @@ impl World {
             plan_note: option(words, "note").unwrap_or_default().into(),
             epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
             read: words.contains(&"read").then(ChunksRead::default),
+            audio_kept: number(words, "kept"),
             key,
             ..Default::default()
         }))

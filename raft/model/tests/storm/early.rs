@@ -31,14 +31,24 @@ pub enum EarlyStep {
 /// Whether a task may be begun before the plan of its job is whole.
 fn is_early(entry: &JobEntry, key: &AttemptKey) -> bool {
     entry.job.state() == JobState::Uploading
-        || (key.kind() == TaskKind::Shard && entry.job.index_hash.is_empty())
+        || (is_part(key) && entry.job.index_hash.is_empty())
 }
 
-/// Whether a plan that is right has this shard.
+fn is_part(key: &AttemptKey) -> bool {
+    matches!(key.kind(), TaskKind::Shard | TaskKind::Audio)
+}
+
+/// Whether a plan that is right has this part.
 pub fn is_right(task: &Task) -> bool {
     let number = task.number;
     let right = |early: &Early| early.key == format!("k{number}");
     task.early.as_ref().is_none_or(right)
+}
+
+/// How many early audio tracks the plan of the sealed source takes over.
+pub fn audio_taken_over(entry: &JobEntry, bug: bool) -> u32 {
+    let task = entry.tasks.get(&(TaskKind::Audio, 0));
+    u32::from(task.is_some_and(|task| bug || is_right(task)))
 }
 
 /// How many early shards the plan of the sealed source takes over.
@@ -80,7 +90,8 @@ impl World {
                 // What it needs was there when it was planned.
                 let planned = self.can_read(&now, node, INDEX).is_ok();
                 let share = u64::from(key.number + 1) * count / u64::from(truth::shards(&now.job));
-                let needed = truth::all_chunks(share);
+                let audio = key.kind() == TaskKind::Audio;
+                let needed = truth::all_chunks(if audio { count } else { share });
                 if planned && (whole || here & needed == needed) {
                     attempt.outage_ms = 0;
                     return EarlyStep::AsEver;
@@ -130,6 +141,7 @@ impl World {
         let early = EarlyPlan {
             index: INDEX.into(),
             keys: keys.collect(),
+            audio_keys: vec![format!("{of}0")],
         };
         let append = Command::PlanAppend(PlanAppend {
             key: key.clone(),
@@ -146,6 +158,6 @@ impl World {
     pub fn read_early(&self, node: u64, key: &AttemptKey) -> Option<ChunksRead> {
         let entry = self.local(node).job(&key.job)?;
         let uploading = entry.job.state() == JobState::Uploading;
-        (uploading && key.kind() == TaskKind::Shard).then(ChunksRead::default)
+        (uploading && is_part(key)).then(ChunksRead::default)
     }
 }

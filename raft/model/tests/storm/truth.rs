@@ -237,7 +237,7 @@ impl Truth {
             return;
         };
         // Its plan may be another than that of the sealed source.
-        if entry.job.index_hash.is_empty() && key.kind() == TaskKind::Shard {
+        if entry.job.index_hash.is_empty() && key.kind() != TaskKind::Analyze {
             return;
         }
         let expected = match key.kind() {

@@ -9,7 +9,7 @@ use reelraft_model::{
 
 use crate::{
     bugs::Bug,
-    early::{EarlyStep, is_right, taken_over},
+    early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
     node::{Attempt, Outcome},
     truth,
@@ -229,7 +229,7 @@ impl World {
                 read(self, &task.hash, Some(task));
                 read(self, &task.report, Some(task));
             }
-        } else if key.kind() == TaskKind::Shard && entry.job.index_hash.is_empty() {
+        } else if key.kind() != TaskKind::Analyze && entry.job.index_hash.is_empty() {
             // What it needs was looked for when it began.
         } else {
             let blob = match key.kind() {
@@ -355,6 +355,10 @@ impl World {
         let made = Complete {
             epoch: analysis.then_some(entry.job.epoch),
             read: self.read_early(node, key),
+            audio_kept: match analysis {
+                true => audio_taken_over(entry, self.bugs.has(Bug::EarlyKept)),
+                false => 0,
+            },
             ..made
         };
         let mut ranges = truth::ranges_of(key, made.shards_total);
