@@ -60,7 +60,11 @@ impl Writer<'_> {
         let keys = early.audio_keys.iter().take(TRACKS_MAX);
         for (number, key) in (0..).zip(keys) {
             let named = (TaskKind::Audio, number);
-            let task = self.state.jobs.get(id).and_then(|entry| entry.tasks.get(&named));
+            let task = self
+                .state
+                .jobs
+                .get(id)
+                .and_then(|entry| entry.tasks.get(&named));
             let own = task.and_then(|task| task.early.as_ref());
             if own.is_some_and(|own| own.key == *key) {
                 continue;

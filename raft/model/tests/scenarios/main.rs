@@ -355,7 +355,9 @@ impl World {
         let early = option(words, "early").map(|of| EarlyPlan {
             index: "x".into(),
             keys: numbers.map(|number| format!("{of}{number}")).collect(),
-            audio_keys: (0..number(words, "audio")).map(|at| format!("{of}{at}")).collect(),
+            audio_keys: (0..number(words, "audio"))
+                .map(|at| format!("{of}{at}"))
+                .collect(),
         });
         self.one(Command::PlanAppend(PlanAppend {
             key,

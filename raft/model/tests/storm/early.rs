@@ -30,8 +30,7 @@ pub enum EarlyStep {
 
 /// Whether a task may be begun before the plan of its job is whole.
 fn is_early(entry: &JobEntry, key: &AttemptKey) -> bool {
-    entry.job.state() == JobState::Uploading
-        || (is_part(key) && entry.job.index_hash.is_empty())
+    entry.job.state() == JobState::Uploading || (is_part(key) && entry.job.index_hash.is_empty())
 }
 
 fn is_part(key: &AttemptKey) -> bool {
