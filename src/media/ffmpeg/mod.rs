@@ -12,6 +12,7 @@ pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod packet_scan;
 pub(crate) mod picture_clock;
 pub(crate) mod process;

@@ -5,7 +5,10 @@
 use crate::{
     error::MediaError,
     facts::{text::strings, times::Ratio},
-    ffmpeg::{args::global_options, context::Context, listeners::TextListener, log::LOG_ERRORS},
+    ffmpeg::{
+        args::global_options, context::Context, listeners::TextListener, log::LOG_ERRORS,
+        memory::Memory,
+    },
     video::{fragmented_mp4, timing::muxer_timescale},
 };
 
@@ -34,6 +37,16 @@ const TRIAL_RATE: Ratio = Ratio { num: 1, den: 25 };
 
 /// Finds out which clock this ffmpeg uses.
 pub(crate) async fn filter_clock(context: &Context<'_>) -> Result<FilterClock, MediaError> {
+    static CLOCKS: Memory<FilterClock> = Memory::new();
+    if let Some(known) = CLOCKS.recall(&context.tools.ffmpeg) {
+        return Ok(known);
+    }
+    let found = try_clock(context).await?;
+    CLOCKS.keep(&context.tools.ffmpeg, found);
+    Ok(found)
+}
+
+async fn try_clock(context: &Context<'_>) -> Result<FilterClock, MediaError> {
     let mut arguments = global_options(LOG_ERRORS);
     arguments.extend(strings(&[
         "-f",
