@@ -9,6 +9,7 @@ use crate::{
         args,
         packet::{Packet, PacketLog},
         planner::Planner,
+        shard_length::ShardLength,
     },
     error::MediaError,
     facts::{
@@ -39,27 +40,27 @@ pub(crate) enum Folded {
     Packets(PacketLog),
 }
 
-/// Reads the packets for shards of this length. First of all it looks for the
+/// Reads the packets, for shards of this length. First of all it looks for the
 /// keyframes that are clean, so that no packet has to be kept.
 pub(crate) async fn scan(
     context: &Context<'_>,
     found: &ProbedSource,
     source: &Source,
-    shard_ms: u32,
+    length: ShardLength,
 ) -> Result<Scan, MediaError> {
     let known = found.packets.as_deref();
-    if let Some(packets) = known.filter(|packets| is_one_shard(packets, source, shard_ms)) {
+    if let Some(packets) = known.filter(|packets| is_one_shard(packets, source, length)) {
         // What is not cut is decoded from its beginning alone.
         let clean = CleanKeys::At(Vec::new());
-        return fold(packets, source, shard_ms, clean);
+        return fold(packets, source, length, clean);
     }
     let clean = CleanKeys::find(context, source).await?;
     if let Some(packets) = known {
-        return fold(packets, source, shard_ms, clean);
+        return fold(packets, source, length, clean);
     }
     let mut listener = PacketLines {
         clean,
-        scan: Scan::new(source, shard_ms),
+        scan: Scan::new(source, length),
         diagnostics: Diagnostics::default(),
     };
     let arguments = args::scan_packets(context.input, source);
@@ -72,15 +73,12 @@ pub(crate) async fn scan(
 }
 
 impl Scan {
-    fn new(source: &Source, shard_ms: u32) -> Self {
+    fn new(source: &Source, length: ShardLength) -> Self {
         Scan {
             count: 0,
             folded: match source.discontinuous {
                 true => Folded::Packets(PacketLog::default()),
-                false => {
-                    let planner = Planner::new(source.video().time_base, shard_ms);
-                    Folded::Plan(Box::new(planner), Restarts::default())
-                }
+                false => Folded::Plan(Box::new(Planner::new(length)), Restarts::default()),
             },
         }
     }
@@ -109,10 +107,10 @@ impl Scan {
 fn fold(
     packets: &[ShownPacket],
     source: &Source,
-    shard_ms: u32,
+    length: ShardLength,
     clean: CleanKeys,
 ) -> Result<Scan, MediaError> {
-    let mut scan = Scan::new(source, shard_ms);
+    let mut scan = Scan::new(source, length);
     let stream = source.video().stream;
     for shown in packets
         .iter()
@@ -126,8 +124,8 @@ fn fold(
 }
 
 /// Whether packets would be one shard if all keyframes were clean.
-fn is_one_shard(packets: &[ShownPacket], source: &Source, shard_ms: u32) -> bool {
-    let folded = fold(packets, source, shard_ms, CleanKeys::All);
+fn is_one_shard(packets: &[ShownPacket], source: &Source, length: ShardLength) -> bool {
+    let folded = fold(packets, source, length, CleanKeys::All);
     match folded.map(|scan| scan.folded) {
         Ok(Folded::Plan(planner, _)) => planner.finish().0.shards.len() < 2,
         _ => false,
@@ -373,11 +371,7 @@ mod tests {
     fn ten_million_packets_take_little_memory() {
         const PACKETS: i64 = 10_000_000;
         let before = peak_mb();
-        let base = Ratio {
-            num: 1,
-            den: 90_000,
-        };
-        let planner = || Planner::new(base, 10_000);
+        let planner = || Planner::new(ShardLength::Asked(900_000));
         for leaping in [false, true] {
             let folded = match leaping {
                 true => Folded::Packets(PacketLog::default()),

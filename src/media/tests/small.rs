@@ -10,7 +10,13 @@ use reelraft_media::{Cancel, Context, Index, Input, Tools, analyze, reference};
 use reelraft_model::spec::Spec;
 
 /// Analyzes a clip as if it had so many bytes.
-fn analyzed(world: &World, tools: &Tools, clip: &Clip, spec: &Spec, bytes: u64) -> (Index, PathBuf) {
+fn analyzed(
+    world: &World,
+    tools: &Tools,
+    clip: &Clip,
+    spec: &Spec,
+    bytes: u64,
+) -> (Index, PathBuf) {
     let folder = tempfile::tempdir().unwrap().keep();
     let context = Context {
         tools,

@@ -42,6 +42,24 @@ pub(crate) struct Fragments {
 /// # Errors
 /// [`MediaError::BadOutput`] if it is not what our muxer options give.
 pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
+    read_samples(path, usize::MAX)
+}
+
+/// Cuts a file off behind its first samples, where a fragment ends with them, and
+/// reads it. What follows may have been left unfinished.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) fn cut(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
+    let found = read_samples(path, samples)?;
+    let file = File::options().write(true).open(path);
+    file.and_then(|file| file.set_len(found.bytes))
+        .map_err(MediaError::disk("cutting an encoded shard"))?;
+    Ok(found)
+}
+
+/// Reads a file up to the end of the fragment with which it has so many samples.
+fn read_samples(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
     let disk = || MediaError::disk("reading an encoded shard");
     let file = File::open(path).map_err(disk())?;
     let bytes = file.metadata().map_err(disk())?.len();
@@ -90,6 +108,10 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
             }
         }
         at += size;
+        if &kind == b"mdat" && found.samples.len() == samples {
+            found.bytes = at;
+            break;
+        }
     }
     if found.timescale == 0 {
         return Err(malformed("no codec header"));
@@ -306,6 +328,24 @@ mod tests {
             times,
             [(1024, 1024), (1536, 1536), (2048, 2055), (2148, 2141)]
         );
+    }
+
+    #[test]
+    fn a_file_is_cut_where_a_fragment_ends() {
+        let head = boxed(b"tfhd", &numbers(&[0x02_0000, 1]));
+        let run = |count| boxed(b"trun", &numbers(&[0x1, count, 0]));
+        let fragment = |count| boxed(b"traf", &[head.clone(), run(count)].concat());
+        let file = file(&[fragment(3), fragment(2), fragment(4)]);
+        let bytes = std::fs::read(file.path()).unwrap();
+        // The encoder was ended while it wrote the fragment behind.
+        std::fs::write(file.path(), &bytes[..bytes.len() - 20]).unwrap();
+        let found = cut(file.path(), 5).unwrap();
+        assert_eq!(found.samples.len(), 5);
+        let left = std::fs::read(file.path()).unwrap();
+        assert_eq!(left.len() as u64, found.bytes);
+        assert_eq!(read(file.path()).unwrap().samples, found.samples);
+        assert!(left.ends_with(b"media"));
+        assert_ne!(cut(file.path(), 4).unwrap().samples.len(), 4);
     }
 
     #[test]

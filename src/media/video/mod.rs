@@ -9,6 +9,7 @@ pub(crate) mod fragmented_mp4;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
 pub(crate) mod picture;
+pub(crate) mod seam;
 pub(crate) mod shard;
 pub(crate) mod shard_check;
 pub(crate) mod timing;
