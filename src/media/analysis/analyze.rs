@@ -37,7 +37,7 @@ use crate::{
 
 /// Codecs with pictures that need others, whose keyframes and packet times are
 /// known to be safe to cut at.
-const CUTTABLE: [&str; 8] = [
+const CUTTABLE: [&str; 14] = [
     "h264",
     "hevc",
     "av1",
@@ -46,6 +46,13 @@ const CUTTABLE: [&str; 8] = [
     "mpeg4",
     "vc1",
     "wmv3",
+    // Without pictures that need later ones; a keyframe begins all anew.
+    "flv1",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "wmv1",
+    "wmv2",
+    "theora",
 ];
 
 /// Analyzes a source; the index holds all that later steps need.
