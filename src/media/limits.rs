@@ -208,8 +208,14 @@ pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(120);
 /// have to fetch it from another node.
 pub const READ_WAIT: Duration = Duration::from_secs(120);
 
-/// Niceness of children: Raft must not starve while they use every core.
+/// Niceness of children that encode shards: Raft must not starve while they use
+/// every core.
 pub const NICE: i32 = 10;
+
+/// Niceness of all others: the whole film waits for its analysis, its sound and
+/// its assembly, which are one process each. Beside shards it has most of a core,
+/// and gives way to Raft nevertheless.
+pub const NICE_AWAITED: i32 = 2;
 
 /// Their wish for the disk: the last of the usual class, behind Raft's log. Not
 /// the idle class, which a busy disk never serves.
@@ -232,6 +238,9 @@ pub const OPEN_FILES_MAX: u64 = 256;
 
 /// Codec header (`ftyp` and `moov`) of a shard; a typical one has 1 KiB.
 pub const INIT_BYTES_MAX: u64 = 1 << 20;
+
+/// The tables of a finished MP4 file: a film of a day has about 100 MB of them.
+pub const TABLES_BYTES_MAX: u64 = 256 << 20;
 
 /// One `moof` of a shard: a fragment is one group of pictures.
 pub const MOOF_BYTES_MAX: u64 = 64 << 20;

@@ -6,10 +6,10 @@ use crate::{
     error::MediaError,
     facts::{text::strings, times::Ratio},
     ffmpeg::{
-        args::global_options, context::Context, listeners::TextListener, log::LOG_ERRORS,
-        memory::Memory,
+        args::global_options, context::Context, fragmented_mp4, listeners::TextListener,
+        log::LOG_ERRORS, memory::Memory,
     },
-    video::{fragmented_mp4, timing::muxer_timescale},
+    video::timing::muxer_timescale,
 };
 
 /// Whose ticks a bitstream filter counts.

@@ -5,7 +5,6 @@ pub(crate) mod args;
 pub(crate) mod complaints;
 pub(crate) mod filter_clock;
 pub(crate) mod filters;
-pub(crate) mod fragmented_mp4;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
 pub(crate) mod picture;

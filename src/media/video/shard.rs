@@ -16,12 +16,12 @@ use crate::{
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    ffmpeg::{context::Context, log::reject_if_strict},
+    ffmpeg::{context::Context, fragmented_mp4, log::reject_if_strict},
     limits::BROKEN_LOGS_MAX,
     video::{
         args::{self, SHARD_FILE},
         filter_clock::{FilterClock, filter_clock},
-        filters, fragmented_mp4,
+        filters,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
         seam::Given,
@@ -163,7 +163,7 @@ async fn execute(
     checker: &mut FrameChecker<'_>,
 ) -> Result<(), MediaError> {
     let exit = context
-        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), checker)
+        .ffmpeg_for_shard(arguments, index.facts.picture.address_bytes(), checker)
         .await?;
     checker.diagnostics.check_exit("ffmpeg", exit)
 }

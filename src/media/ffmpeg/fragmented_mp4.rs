@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     error::MediaError,
+    ffmpeg::mp4_boxes::{ChildBoxes, box_head, child, number},
     limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX},
 };
 
@@ -138,24 +139,6 @@ fn malformed(detail: &str) -> MediaError {
     }
 }
 
-/// Type, raw header and total size of the next box. Size 0 means "to the end".
-fn box_head(reader: &mut impl Read, left: u64) -> std::io::Result<([u8; 4], Vec<u8>, u64)> {
-    let mut head = vec![0u8; 8];
-    reader.read_exact(&mut head)?;
-    let kind = [head[4], head[5], head[6], head[7]];
-    let size = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {
-        0 => left,
-        1 => {
-            let mut large = [0u8; 8];
-            reader.read_exact(&mut large)?;
-            head.extend_from_slice(&large);
-            u64::from_be_bytes(large)
-        }
-        size => size.into(),
-    };
-    Ok((kind, head, size))
-}
-
 fn body(reader: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
     let mut body = vec![0u8; size as usize];
     reader
@@ -170,26 +153,6 @@ struct Defaults {
     duration: u32,
 }
 
-/// Iterates over the boxes inside a box.
-struct ChildBoxes<'a>(&'a [u8]);
-
-impl<'a> Iterator for ChildBoxes<'a> {
-    type Item = ([u8; 4], &'a [u8]);
-    fn next(&mut self) -> Option<Self::Item> {
-        let size = u32::from_be_bytes(self.0.get(..4)?.try_into().ok()?) as usize;
-        let kind = self.0.get(4..8)?.try_into().ok()?;
-        let body = self.0.get(8..size)?;
-        self.0 = &self.0[size..];
-        Some((kind, body))
-    }
-}
-
-fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    ChildBoxes(body)
-        .find(|(found, _)| found == kind)
-        .map(|(_, body)| body)
-}
-
 /// Timescale of the only track, and its defaults.
 fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
     let track = child(moov, b"trak")?;
@@ -202,10 +165,6 @@ fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
         .map(|duration| Defaults { duration })
         .unwrap_or_default();
     Some((timescale, defaults))
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<i64> {
