@@ -223,6 +223,9 @@ pub const OPEN_FILES_MAX: u64 = 256;
 /// Codec header (`ftyp` and `moov`) of a shard; a typical one has 1 KiB.
 pub const INIT_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of a shard that are read, hashed and joined at once.
+pub const COPY_BYTES: usize = 256 << 10;
+
 /// The tables of a finished MP4 file: a film of a day has about 100 MB of them.
 pub const TABLES_BYTES_MAX: u64 = 256 << 20;
 
