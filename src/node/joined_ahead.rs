@@ -84,6 +84,11 @@ impl JoinedAhead {
         })
     }
 
+    /// How many shards are in it.
+    pub fn count(&self) -> usize {
+        self.contents.added.len()
+    }
+
     /// Whether a shard is in it.
     pub fn has(&self, number: u32) -> bool {
         self.contents.added.contains_key(&number)
@@ -230,7 +235,7 @@ mod tests {
         for (number, hash) in [(0, "a"), (2, "c")] {
             contents.added.insert(number, hashes(&shard(number, hash)));
         }
-        let mut fits = |job: Job, shards| contents.fits(&entry(job, shards));
+        let fits = |job: Job, shards| contents.fits(&entry(job, shards));
         assert!(fits(job(), ["a", "", "c"]) && fits(job(), ["a", "b", "c"]));
         // Made again, and with other bytes.
         assert!(!fits(job(), ["a", "b", ""]) && !fits(job(), ["a", "b", "d"]));

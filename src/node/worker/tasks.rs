@@ -16,7 +16,7 @@ use reelraft_media::{
 };
 use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
@@ -348,6 +348,8 @@ impl Run<'_> {
         let single = self.entry.job.single;
         let assembled = match joined {
             Some(joined) => {
+                let (job, ahead) = (&self.entry.job.id, joined.count());
+                info!(job, ahead, left = parts.shards.len(), "joins the rest");
                 let JoinedAhead {
                     joining, folder, ..
                 } = *joined;
