@@ -238,10 +238,6 @@ pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 pub const KEYFRAMES_APART: u64 = 240;
 pub const KEYFRAMES_APART_MAX: u64 = 600;
 
-/// Frames of the output that x265 encodes before a shard. With one of its P frames
-/// among them, the shard's first keyframe is as fine as it is in one pass.
-pub const X265_LEAD_FRAMES: i64 = 5;
-
 /// Shards are written this much later, so that decode times before zero stay
 /// positive; the assembly subtracts it again. Whole seconds are exact in any
 /// time base.
