@@ -29,17 +29,16 @@ use crate::{
         labels::Label,
         picture::Picture,
         plan::{Plan, one_shard},
-        source::{ProbedSource, Source},
+        source::{ProbedSource, Source, Stream},
+        times::{MICROSECONDS, rescale},
     },
-    ffmpeg::{
-        abilities, context::Context, describe::describe, input::open_source, showinfo::Frame,
-    },
+    ffmpeg::{abilities, context::Context, showinfo::Frame},
     video::{grid::Grid, timing::fps},
 };
 
 /// Codecs with pictures that need others, whose keyframes and packet times are
 /// known to be safe to cut at.
-const CUTTABLE: [&str; 8] = [
+const CUTTABLE: [&str; 14] = [
     "h264",
     "hevc",
     "av1",
@@ -48,6 +47,13 @@ const CUTTABLE: [&str; 8] = [
     "mpeg4",
     "vc1",
     "wmv3",
+    // Without pictures that need later ones; a keyframe begins all anew.
+    "flv1",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "wmv1",
+    "wmv2",
+    "theora",
 ];
 
 /// Analyzes a source; the index holds all that later steps need.
@@ -76,7 +82,7 @@ pub async fn analyze_early(
         &encoders,
         encoder_names::of_pictures(context.spec).into_iter(),
     )?;
-    let found = probe::probe(context).await?;
+    let found = probe::probe(context, source_bytes).await?;
     let mut notes = Vec::new();
     let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
     // A film without sound needs none.
@@ -107,7 +113,7 @@ pub async fn analyze_early(
         zero: 0,
         clock: None,
         so_far: None,
-        description: describe(context, open_source(context.input, &found.source)).await?,
+        description: found.description.clone(),
     };
     match facts.source.video {
         Some(_) => analyze_video(context, &found, facts, sink).await,
@@ -125,20 +131,24 @@ async fn analyze_video(
     settle_decoder(context, &mut facts).await?;
     let other_streams = other_streams(&facts);
     let head = match sink.filter(|_| may_be_cut_early(context.spec, &facts.source)) {
-        Some(_) => Head::read(context, &facts.source, &other_streams).await,
+        // What fails here fails again where it counts.
+        Some(_) => Head::read(context, found, &facts.source, &other_streams)
+            .await
+            .ok(),
         None => None,
     };
     let early = head.as_ref().zip(sink);
     let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
-    let (known_first, known_single, known_side_data) = head.map_or((None, None, None), |head| {
-        (Some(head.first), Some(head.single), Some(head.side_data))
-    });
     let source = &facts.source;
     let length = ShardLength::of(context.spec, source.video().time_base);
-    let scan = packets::scan(context, source, length, early).await?;
-    let first = match known_first {
-        Some(first) => first,
-        None => first_frame(context, source, &other_streams, true)
+    let scan = packets::scan(context, found, source, length, early).await?;
+    let Head {
+        first,
+        zero,
+        side_data,
+    } = match head {
+        Some(head) => head,
+        None => Head::read(context, found, source, &other_streams)
             .await
             .map_err(|error| match error {
                 MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
@@ -147,11 +157,6 @@ async fn analyze_video(
                 other => other,
             })?,
     };
-    let single = match known_single {
-        Some(single) => single,
-        None => first_frame(context, source, &other_streams, false).await?,
-    };
-    let zero = zero_of(&first, &single);
     let planner = match scan.folded {
         Folded::Plan(planner, restarts) => {
             restarts.reject(source.video().time_base)?;
@@ -170,10 +175,6 @@ async fn analyze_video(
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
     settle_timecode(context.spec, found, &mut facts);
-    let side_data = match known_side_data {
-        Some(side_data) => side_data,
-        None => side_data::read(context, &facts.source).await?,
-    };
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
     facts.notes.extend(ends_early(found, &plan));
     let mut index = Index::new(facts, plan);
@@ -192,17 +193,29 @@ fn may_be_cut_early(spec: &Spec, source: &Source) -> bool {
 /// What is known of a film by its first frames.
 struct Head {
     first: FirstFrame,
-    single: FirstFrame,
+    /// What one pass takes off the times of the video.
+    zero: i64,
     side_data: SideData,
 }
 
 impl Head {
-    /// None where that fails: it fails again where it counts.
-    async fn read(context: &Context<'_>, source: &Source, others: &[u32]) -> Option<Head> {
-        Some(Head {
-            first: first_frame(context, source, others, true).await.ok()?,
-            single: first_frame(context, source, others, false).await.ok()?,
-            side_data: side_data::read(context, source).await.ok()?,
+    async fn read(
+        context: &Context<'_>,
+        found: &ProbedSource,
+        source: &Source,
+        others: &[u32],
+    ) -> Result<Head, MediaError> {
+        let first = first_frame(context, source, others, true).await?;
+        let zero = zero_of(context, source, others, first.decoded.pts).await?;
+        let tells = video_stream(found).is_some_and(side_data::is_told);
+        let side_data = match first.has_side_data || tells {
+            true => side_data::read(context, source).await?,
+            false => SideData::default(),
+        };
+        Ok(Head {
+            first,
+            zero,
+            side_data,
         })
     }
 
@@ -214,7 +227,7 @@ impl Head {
         sink: &'a EarlySink,
     ) -> Option<EarlyPlan<'a>> {
         let mut facts = known.clone();
-        facts.zero = zero_of(&self.first, &self.single);
+        facts.zero = self.zero;
         facts.rate = fps(spec).or(self.first.rate);
         facts.picture = picture(spec, self.first.clone()).ok()?;
         facts.hdr = color::read_hdr(spec.codec(), &self.side_data);
@@ -230,19 +243,40 @@ fn other_streams(facts: &SourceFacts) -> Vec<u32> {
     audio.chain(extras).collect()
 }
 
-/// The source's time that a single pass maps to zero.
-fn zero_of(first: &FirstFrame, single: &FirstFrame) -> i64 {
-    match (first.decoded.pts, single.decoded.pts) {
-        (Some(first), Some(single)) => first.saturating_sub(single),
-        _ => 0,
+/// Formats of which one pass takes off the start that ffprobe tells, and does
+/// nothing else to the times.
+const STEADY: [&str; 2] = ["mov", "matroska"];
+
+/// What one pass takes off the times of the video, whose first one this is.
+async fn zero_of(
+    context: &Context<'_>,
+    source: &Source,
+    other_streams: &[u32],
+    first: Option<i64>,
+) -> Result<i64, MediaError> {
+    let Some(first) = first else {
+        return Ok(0);
+    };
+    if STEADY.contains(&source.demuxer.as_str()) {
+        let start_us = source.start_us.unwrap_or(0);
+        return Ok(rescale(start_us, MICROSECONDS, source.video().time_base));
     }
+    let single = first_frame(context, source, other_streams, false).await?;
+    let shown = single.decoded.pts;
+    Ok(shown.map_or(0, |shown| first.saturating_sub(shown)))
+}
+
+/// The stream of the video that is taken.
+fn video_stream(found: &ProbedSource) -> Option<&Stream> {
+    let video = found.source.video.as_ref()?;
+    let mut streams = found.streams.iter();
+    streams.find(|stream| stream.index == video.stream)
 }
 
 /// A note of a video that lasts less than the file declares.
 fn ends_early(found: &ProbedSource, plan: &Plan) -> Option<String> {
     let video = found.source.video();
-    let mut streams = found.streams.iter();
-    let stream = streams.find(|stream| stream.index == video.stream)?;
+    let stream = video_stream(found)?;
     let lasts = shown_us(&plan.times, video.time_base)?;
     cut_off(
         "the video",
@@ -312,11 +346,7 @@ fn make_plan(
 /// # Errors
 /// [`MediaError::DolbyVisionAlone`] for a video that is not taken unasked.
 fn video_label(spec: &Spec, found: &ProbedSource) -> Result<Label, MediaError> {
-    let video = found.source.video.as_ref().and_then(|video| {
-        let mut streams = found.streams.iter();
-        streams.find(|stream| stream.index == video.stream)
-    });
-    let Some(video) = video else {
+    let Some(video) = video_stream(found) else {
         return Ok(Label::default());
     };
     side_data::check_dolby_vision(spec, video)?;

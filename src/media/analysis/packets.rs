@@ -15,7 +15,7 @@ use crate::{
     },
     error::MediaError,
     facts::{
-        source::Source,
+        source::{ProbedSource, ShownPacket, Source},
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
@@ -47,16 +47,26 @@ pub(crate) enum Folded {
 /// wanted early it looks for them meanwhile, and again where that fails.
 pub(crate) async fn scan(
     context: &Context<'_>,
+    found: &ProbedSource,
     source: &Source,
     length: ShardLength,
     early: Option<EarlyPlan<'_>>,
 ) -> Result<Scan, MediaError> {
-    if let Some(early) = early
+    let known = found.packets.as_deref();
+    if let Some(packets) = known.filter(|packets| is_one_shard(packets, source, length)) {
+        // What is not cut is decoded from its beginning alone.
+        let clean = CleanKeys::At(Vec::new());
+        return fold(packets, source, length, clean);
+    }
+    if let Some(early) = early.filter(|_| known.is_none())
         && let Some(scan) = scan_at_once(context, source, length, early).await?
     {
         return Ok(scan);
     }
     let clean = CleanKeys::find(context, source).await?;
+    if let Some(packets) = known {
+        return fold(packets, source, length, clean);
+    }
     let mut listener = PacketLines::new(source, length, clean, None);
     read_packets(context, source, &mut listener).await?;
     Ok(listener.scan)
@@ -86,7 +96,7 @@ async fn scan_at_once(
     let (found, read) = tokio::join!(found, read);
     read?;
     match found? {
-        Some(found) if !packets.overflowed => Ok(packets.finish(found)),
+        Some(found) if !packets.overflowed => packets.finish(found),
         _ => Ok(None),
     }
 }
@@ -102,6 +112,66 @@ async fn read_packets(
         .ffprobe_with(&arguments, address_bytes, listener)
         .await?;
     listener.diagnostics.check_exit("ffprobe", exit)
+}
+
+impl Scan {
+    fn new(source: &Source, length: ShardLength) -> Self {
+        Scan {
+            count: 0,
+            folded: match source.discontinuous {
+                true => Folded::Packets(PacketLog::default()),
+                false => Folded::Plan(Box::new(Planner::new(length)), Restarts::default()),
+            },
+        }
+    }
+
+    fn take(&mut self, packet: Packet) -> Result<(), MediaError> {
+        if self.count == PACKETS_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the number of packets",
+                found: PACKETS_MAX as u64 + 1,
+                max: PACKETS_MAX as u64,
+            });
+        }
+        self.count += 1;
+        match &mut self.folded {
+            Folded::Plan(planner, restarts) => {
+                restarts.observe(&packet);
+                planner.push(packet);
+            }
+            Folded::Packets(packets) => packets.push(packet),
+        }
+        Ok(())
+    }
+}
+
+/// The same of packets that are known.
+fn fold(
+    packets: &[ShownPacket],
+    source: &Source,
+    length: ShardLength,
+    clean: CleanKeys,
+) -> Result<Scan, MediaError> {
+    let mut scan = Scan::new(source, length);
+    let stream = source.video().stream;
+    for shown in packets
+        .iter()
+        .filter(|packet| packet.stream_index == stream)
+    {
+        let mut packet = Packet::shown(shown.pts, shown.dts, &shown.flags);
+        packet.clean = clean.has(&packet).unwrap_or_default();
+        scan.take(packet)?;
+    }
+    Ok(scan)
+}
+
+/// Whether packets would be one shard if all keyframes were clean.
+fn is_one_shard(packets: &[ShownPacket], source: &Source, length: ShardLength) -> bool {
+    let folded = fold(packets, source, length, CleanKeys::All);
+    match folded.map(|scan| scan.folded) {
+        Ok(Folded::Plan(planner, _)) => planner.finish().0.shards.len() < 2,
+        _ => false,
+    }
 }
 
 /// Whether the clock of a film begins anew midway, where it must not.
@@ -175,16 +245,9 @@ impl<'a> PacketLines<'a> {
         clean: CleanKeys,
         early: Option<EarlyPlan<'a>>,
     ) -> Self {
-        let folded = match source.discontinuous {
-            true => Folded::Packets(PacketLog::default()),
-            false => {
-                let planner = Planner::new(length);
-                Folded::Plan(Box::new(planner), Restarts::default())
-            }
-        };
         PacketLines {
             clean,
-            scan: Scan { count: 0, folded },
+            scan: Scan::new(source, length),
             early,
             waiting: VecDeque::new(),
             overflowed: false,
@@ -194,10 +257,10 @@ impl<'a> PacketLines<'a> {
     }
 
     /// Takes those packets of which all is known.
-    fn take_known(&mut self) {
+    fn take_known(&mut self) -> Result<(), MediaError> {
         while let Some(packet) = self.waiting.front() {
             let Some(clean) = self.clean.has(packet) else {
-                return;
+                return Ok(());
             };
             let mut packet = *packet;
             self.waiting.pop_front();
@@ -205,28 +268,23 @@ impl<'a> PacketLines<'a> {
             if let (CleanKeys::SoFar(_), true, Some(pts)) = (&self.clean, packet.key, packet.pts) {
                 self.judged.push((pts, clean));
             }
-            match &mut self.scan.folded {
-                Folded::Plan(planner, restarts) => {
-                    restarts.observe(&packet);
-                    planner.push(packet);
-                    if let Some(early) = &mut self.early {
-                        early.observe(&packet, planner);
-                    }
-                }
-                Folded::Packets(packets) => packets.push(packet),
+            self.scan.take(packet)?;
+            if let (Folded::Plan(planner, _), Some(early)) = (&self.scan.folded, &mut self.early) {
+                early.observe(&packet, planner);
             }
         }
+        Ok(())
     }
 
     /// The scan, now that all clean keyframes are known; none if one was taken for
     /// what it is not.
-    fn finish(mut self, found: Vec<i64>) -> Option<Scan> {
+    fn finish(mut self, found: Vec<i64>) -> Result<Option<Scan>, MediaError> {
         let mut judged = self.judged.iter();
         let right = judged.all(|(pts, clean)| found.binary_search(pts).is_ok() == *clean);
         self.clean = CleanKeys::At(found);
         self.early = None;
-        self.take_known();
-        right.then_some(self.scan)
+        self.take_known()?;
+        Ok(right.then_some(self.scan))
     }
 }
 
@@ -235,20 +293,12 @@ impl Listener for PacketLines<'_> {
         if line.is_empty() {
             return Ok(LineEffect::Neutral);
         }
-        if self.scan.count == PACKETS_MAX {
-            return Err(MediaError::OverLimit {
-                what: "the number of packets",
-                found: PACKETS_MAX as u64 + 1,
-                max: PACKETS_MAX as u64,
-            });
-        }
         let packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
             tool: "ffprobe".into(),
             detail: line.to_string(),
         })?;
-        self.scan.count += 1;
         self.waiting.push_back(packet);
-        self.take_known();
+        self.take_known()?;
         if self.waiting.len() > UNJUDGED_PACKETS_MAX {
             self.overflowed = true;
             return Ok(LineEffect::Stop);
@@ -271,14 +321,7 @@ fn parse_packet(line: &str) -> Option<Packet> {
         }
     };
     let (pts, dts) = (time()?, time()?);
-    let flags = fields.next()?;
-    Some(Packet {
-        pts,
-        dts,
-        key: flags.contains('K'),
-        clean: false,
-        hidden: flags.contains('D'),
-    })
+    Some(Packet::shown(pts, dts, fields.next()?))
 }
 
 #[cfg(test)]

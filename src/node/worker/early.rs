@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use reelraft_media::{Cancel, EarlyShards, Index, MediaError};
 use reelraft_model::{
-    AttemptKey, ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem,
-    TaskState,
+    AttemptKey, ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem, Task,
+    TaskKind, TaskState,
     limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN},
 };
 use tokio::sync::mpsc;

@@ -10,7 +10,6 @@ mod early;
 pub mod link;
 mod tasks;
 mod trial_rest;
-mod work_dir;
 
 use std::{
     collections::BTreeMap,
