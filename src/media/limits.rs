@@ -278,3 +278,4 @@ const _: () = assert!(
         * reelraft_model::limits::PICTURE_SIDE_MAX as u64
         <= SOURCE_PIXELS_MAX
 );
+const _: () = assert!(SMALL_SOURCE_BYTES < reelraft_model::limits::EARLY_SOURCE_BYTES_MIN);

@@ -76,9 +76,9 @@ pub const FEATURE_LEVEL: u32 = 5;
 /// The level from which on a source is analysed and encoded while it is uploaded.
 pub const EARLY_LEVEL: u32 = 5;
 
-/// Smallest source that is worked on while it is uploaded, in bytes. What is smaller
-/// is there before much could be done.
-pub const EARLY_SOURCE_BYTES_MIN: u64 = 8 << 20;
+/// Smallest source that is worked on while it is uploaded, in bytes. One that is
+/// smaller is looked at as a whole, and is there before much could be done.
+pub const EARLY_SOURCE_BYTES_MIN: u64 = 17 << 20;
 
 /// Analyses and audio tracks of unsealed sources that a node may run beside its slots:
 /// they wait for their clients for the most part, and must keep no work from a slot.
