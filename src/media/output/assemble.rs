@@ -52,13 +52,8 @@ pub struct Assembled {
     pub proof: Vec<u8>,
 }
 
-/// Assembles the output from its parts.
-///
-/// # Errors
-/// [`MediaError::Unproven`] names the check that failed,
-/// [`MediaError::PlanMismatch`] means that the shards' codec headers or joints
-/// differ.
-pub async fn assemble(
+/// See [`crate::assemble`].
+pub(crate) async fn assemble(
     context: &Context<'_>,
     index: &Index,
     single: bool,

@@ -170,7 +170,7 @@ fn in_shards(tools: &Tools, file: &Path, spec: &Spec, place: &Path) -> (Index, P
         let mut parts = Parts::default();
         for (number, range) in index.shards().iter().enumerate() {
             let folder = step(&format!("shard-{number}"));
-            let done = encode_shard(&work.at(&folder), &index, *range, false, |_| {})
+            let done = encode_shard(&work.at(&folder), &index, *range, false, &|_| {})
                 .await
                 .unwrap();
             parts.shards.push((done.path, done.report));
