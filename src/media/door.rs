@@ -25,7 +25,10 @@ use crate::{
         sandbox_check::{self, SandboxCheck},
         tools::Tools,
     },
-    output::assemble::{self, Assembled},
+    output::{
+        assemble::{self, Assembled},
+        join::Joining,
+    },
     trial::{self, Lacks, Trial},
     video::{picture, shard},
 };
@@ -99,6 +102,21 @@ pub fn assemble<'a>(
     parts: &'a Parts,
 ) -> Step<'a, Assembled> {
     Box::pin(assemble::assemble(context, index, single, parts))
+}
+
+/// The same where some shards have been joined before: `parts` has the others.
+///
+/// # Errors
+/// As [`assemble`].
+pub fn assemble_rest<'a>(
+    context: &'a Context<'a>,
+    index: &'a Index,
+    single: bool,
+    parts: &'a Parts,
+    joining: Joining,
+) -> Step<'a, Assembled> {
+    let rest = assemble::assemble_rest(context, index, single, parts, joining);
+    Box::pin(rest)
 }
 
 /// Makes a JPEG of the picture that is seen at a time of the source, counted from

@@ -69,4 +69,5 @@ pub use ffmpeg::sandbox_check::SandboxCheck;
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::Assembled;
+pub use output::join::Joining;
 pub use trial::{Lacks, TRIAL, Trial};
