@@ -71,4 +71,5 @@ pub use output::args::reference;
 pub use output::assemble::{Assembled, assemble};
 pub use trial::{Lacks, TRIAL, Trial, find_lacks, try_jobs};
 pub use video::picture::take_picture;
+pub use video::seam::likeness;
 pub use video::shard::encode_shard;
