@@ -92,6 +92,12 @@ pub const GIVE_BACK: Duration = Duration::from_millis(1_500);
 /// How long a worker waits to apply the log as far as its assignment.
 pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 
+/// Films that a home joins at once while their last shards are encoded: each
+/// takes as much disk as its shards, and only the next to be done gain by it.
+pub const JOINED_AHEAD_MAX: usize = 2;
+/// How often it looks for what has come of them.
+pub const JOIN_TICK: Duration = Duration::from_millis(500);
+
 /// How often a node looks at its duties as a home without being woken.
 pub const DUTY_TICK: Duration = Duration::from_secs(2);
 
@@ -200,7 +206,7 @@ pub const PUT_AGAIN: Duration = Duration::from_secs(1);
 /// the copy of a small job.
 pub const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Watchers get at most one event in this time.
+/// Watchers get at most one event in this time, and the end at once.
 pub const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// A watcher hears at least this often, so that it can tell a quiet job from

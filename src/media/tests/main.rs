@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod ahead;
 mod attached;
 mod belongings;
 mod builds;
@@ -14,6 +15,7 @@ mod oracle;
 mod pictures;
 mod refusals;
 mod selection;
+mod small;
 mod sync;
 mod table;
 mod tracks;
