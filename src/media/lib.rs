@@ -72,4 +72,5 @@ pub use output::assemble::{Assembled, assemble, assemble_rest};
 pub use output::join::Joining;
 pub use trial::{Lacks, TRIAL, Trial, find_lacks, try_jobs};
 pub use video::picture::take_picture;
+pub use video::seam::likeness;
 pub use video::shard::encode_shard;
