@@ -71,3 +71,4 @@ pub use output::args::reference;
 pub use output::assemble::Assembled;
 pub use output::join::Joining;
 pub use trial::{Lacks, TRIAL, Trial};
+pub use video::seam::likeness;
