@@ -56,20 +56,8 @@ const CUTTABLE: [&str; 14] = [
     "theora",
 ];
 
-/// Analyzes a source; the index holds all that later steps need.
-///
-/// # Errors
-/// [`crate::error::Class::Final`] if the source itself is refused.
-pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
-    analyze_early(context, source_bytes, None).await
-}
-
-/// Analyzes a source that may still be coming, and gives those shards away that are
-/// certain before the rest is known.
-///
-/// # Errors
-/// Those of [`analyze`].
-pub async fn analyze_early(
+/// See [`crate::analyze_early`].
+pub(crate) async fn analyze(
     context: &Context<'_>,
     source_bytes: u64,
     sink: Option<&EarlySink>,

@@ -37,11 +37,11 @@ impl Step<'_> {
     }
 
     fn shard(&self, index: &Index, range: ShardRange) -> Encoded {
-        self.run(async |context| encode_shard(context, index, range, false, |_| {}).await)
+        self.run(async |context| encode_shard(context, index, range, false, &|_| {}).await)
     }
 
     fn audio(&self, index: &Index) -> Encoded {
-        self.run(async |context| encode_audio(context, index, 0, |_| {}).await)
+        self.run(async |context| encode_audio(context, index, 0, &|_| {}).await)
     }
 }
 
@@ -55,7 +55,7 @@ fn check(world: &World, path: &Path, spec: &Spec) {
     };
     let whole = step.run(async |context| analyze(context, bytes).await);
     let (sink, mut taken) = mpsc::channel(100);
-    let found = step.run(async |context| analyze_early(context, bytes, Some(&sink)).await);
+    let found = step.run(async |context| analyze_early(context, bytes, &sink).await);
     assert_eq!(found.to_bytes(), whole.to_bytes());
     let mut shards = 0;
     while let Ok(early) = taken.try_recv() {

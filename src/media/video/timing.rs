@@ -50,10 +50,12 @@ pub(crate) fn is_evened_out(index: &Index) -> bool {
     if let Some(so_far) = index.facts.so_far {
         return so_far.evened_out;
     }
-    let times = &index.times;
-    let mut evenness = Evenness::of(index.facts.rate, index.facts.source.video().time_base);
-    evenness.observe(times);
-    evenness.is_evened_out()
+    Evenness::of_all(index).is_evened_out()
+}
+
+/// Whether each frame comes within a tick of its turn, or all after the same time.
+pub(crate) fn is_even(index: &Index) -> bool {
+    Evenness::of_all(index).is_even()
 }
 
 /// How even the times of a film are, as they come.
@@ -88,6 +90,12 @@ impl Evenness {
         }
     }
 
+    fn of_all(index: &Index) -> Self {
+        let mut all = Evenness::of(index.facts.rate, index.facts.source.video().time_base);
+        all.observe(&index.times);
+        all
+    }
+
     /// Takes the next times, in ascending order.
     pub fn observe(&mut self, times: &[i64]) {
         for &time in times {
@@ -109,8 +117,12 @@ impl Evenness {
         self.last
     }
 
+    pub fn is_even(&self) -> bool {
+        self.alike || (self.step.is_some() && self.steady)
+    }
+
     pub fn is_evened_out(&self) -> bool {
-        self.step.is_some() && self.steady && !self.alike
+        self.is_even() && !self.alike
     }
 }
 

@@ -48,7 +48,7 @@ impl EarlyWork<'_> {
         }
         let (sink, shards) = mpsc::channel(1);
         let analyze =
-            async move { reelraft_media::analyze_early(context, source_bytes, Some(&sink)).await };
+            async move { reelraft_media::analyze_early(context, source_bytes, &sink).await };
         let (index, ()) = futures::join!(analyze, self.plan_early(shards));
         index
     }
