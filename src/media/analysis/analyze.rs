@@ -55,11 +55,8 @@ const CUTTABLE: [&str; 14] = [
     "theora",
 ];
 
-/// Analyzes a source; the index holds all that later steps need.
-///
-/// # Errors
-/// [`crate::error::Class::Final`] if the source itself is refused.
-pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+/// See [`crate::analyze`].
+pub(crate) async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
