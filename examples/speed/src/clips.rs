@@ -95,8 +95,9 @@ fn at_once(count: u32, spec: &[String], clip: &Path, folder: &Path) -> Result<()
     let (early, late) = clips.split_at(clips.len() / 2);
     let before = singly(early)?;
     let cluster = Cluster::of_three(&folder.join("at-once"))?;
+    let at_start = cluster.children();
     let done = cluster.all_at_once(spec, &clips)?;
-    let children = cluster.children();
+    let children = cluster.children() - at_start;
     let after = singly(late)?;
     let (cpu_ms, wall_ms) = (before.cpu_ms + after.cpu_ms, before.wall_ms + after.wall_ms);
     let per_clip = |ms: f64| ms / f64::from(count);
