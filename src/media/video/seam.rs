@@ -83,8 +83,11 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
         Codec::Hevc => {
             "its pictures are near those of the job: x265 makes keyframes by the mean of what it spent on the hundred frames before"
         }
-        Codec::Vp9 | Codec::Av1 => {
-            "its pictures are near those of the job: its encoder remembers frames before its keyframes"
+        Codec::Vp9 => {
+            "its pictures are near those of the job: libvpx carries its state over keyframes"
+        }
+        Codec::Av1 => {
+            "its pictures equal those of the job where SVT-AV1 takes keyframes at the joints, which older versions do not"
         }
         Codec::Ffv1 => "its pictures equal those of the job to the bit",
         Codec::None => "",
