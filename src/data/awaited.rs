@@ -102,6 +102,6 @@ mod tests {
         assert!(puts.has_changed().expect("it is there"));
         assert_eq!(awaited.of("a"), [7]);
         drop(waits);
-        assert_eq!(awaited.of("a"), []);
+        assert!(awaited.of("a").is_empty());
     }
 }

@@ -389,6 +389,6 @@ mod tests {
         assert_eq!(firsts(&plan, 258, 258), [(258, 0)]);
         assert_eq!(firsts(&plan, 258, 260), [(258, 0)]);
         assert_eq!(firsts(&[], 0, 3), [(0, 0)]);
-        assert_eq!(firsts(&[], 0, 0), []);
+        assert!(firsts(&[], 0, 0).is_empty());
     }
 }
