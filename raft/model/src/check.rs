@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     job_entry::JobEntry,
     limits::RETIRING_HOMES_MAX,
-    rows::{JobState, TaskKind, TaskState},
+    rows::{JobState, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -171,9 +171,17 @@ fn check_plan(entry: &JobEntry, say: &mut impl FnMut(String)) {
         .tasks
         .get(&(TaskKind::Analyze, 0))
         .is_some_and(|task| task.state() != TaskState::Done);
+    let uploading = entry.job.state() == JobState::Uploading;
     let cut = entry
         .shards()
-        .any(|task| task.state() != TaskState::Pending);
+        .any(|task| task.state() != TaskState::Pending && task.early.is_none());
+    let unread = |task: &Arc<Task>| {
+        let read = task.early.as_ref().and_then(|early| early.read.as_ref());
+        task.state() == TaskState::Done && read.is_none()
+    };
+    if uploading && entry.tasks.values().any(unread) {
+        say("something is done before the seal that it can't confirm".into());
+    }
     if planning && cut {
         say("a shard was begun before the plan was whole".into());
     }

@@ -6,6 +6,8 @@
 //!            \____________\____________\____________\------> FAILED | CANCELLED
 //!                       ^-------------^--------------' (planned anew under another build)
 //!        any of them ---------------------------------------> DELETED -> (purged)
+//! (A shard that was planned early runs while its job is UPLOADING or ANALYZING.)
+//!
 //! task:  PENDING -> RUNNING -> DONE
 //!           ^----------'  (released: failed, stopped or its node was lost)
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
@@ -15,7 +17,7 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
-use crate::{outside::Outside, summary::Summary};
+use crate::{early::Early, outside::Outside, summary::Summary};
 
 /// A job's place in its tenant's line: by priority, then by age.
 pub(crate) type Place = (Reverse<i32>, u64);
@@ -298,6 +300,10 @@ pub struct Job {
     /// what is not said is judged by how many failed and where.
     #[prost(uint32, optional, tag = "61")]
     pub max_retries: Option<u32>,
+    /// Whether its analysis writes down the plan of the sealed source: nothing is
+    /// planned early any more.
+    #[prost(bool, tag = "100")]
+    pub plan_sealed: bool,
 }
 
 impl Job {
@@ -412,6 +418,10 @@ pub struct Task {
     /// Attempts that ended by a fault of their node.
     #[prost(uint32, tag = "17")]
     pub node_faults: u32,
+    /// Of a shard or audio track that was begun before the source was sealed, or
+    /// before the plan was whole.
+    #[prost(message, optional, tag = "47")]
+    pub early: Option<Early>,
 }
 
 impl Task {

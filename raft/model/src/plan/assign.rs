@@ -2,7 +2,11 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{builds::Builds, turns::Turns, usage::Usage};
+use super::{
+    builds::Builds,
+    turns::Turns,
+    usage::{Usage, is_beside},
+};
 use crate::{
     command::{Assign, AttemptKey, Command},
     job_entry::JobEntry,
@@ -33,7 +37,7 @@ pub(super) fn assign_tasks(
         if queue.build.is_empty() {
             queue.build = &health.nodes[&node].build;
         }
-        usage.take(node, task.kind(), &entry.job.tenant);
+        usage.take(node, task.kind(), &entry.job);
         commands.push(Command::Assign(Assign {
             key: AttemptKey {
                 attempt: task.attempt + 1,
@@ -70,6 +74,7 @@ fn pick_node(
     builds: &Builds<'_>,
 ) -> Option<u64> {
     let whole = task.kind() != TaskKind::Shard;
+    let beside = is_beside(&entry.job, task.kind());
     let failed_on = |node: u64| {
         let failures = task.failures.iter();
         failures.filter(|failure| failure.node == node).count()
@@ -89,6 +94,7 @@ fn pick_node(
     let least = able.iter().map(|&node| failed_on(node)).min()?;
     able.into_iter()
         .filter(|&node| failed_on(node) == least && usage.free(node, task.kind()) > 0)
+        .filter(|&node| !beside || usage.has_place_beside(node))
         .min_by_key(|&node| {
             let away = !entry.is_home(node);
             NodeRank {

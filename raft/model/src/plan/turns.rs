@@ -11,7 +11,7 @@ use super::{builds::Builds, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
-    rows::{self, JobState, Task, TaskKey, TaskKind},
+    rows::{self, FailureClass, JobState, Task, TaskKind},
     state::State,
 };
 
@@ -237,6 +237,13 @@ fn kind_of(entry: &JobEntry) -> TaskKind {
     }
 }
 
+/// Whether a task may be given out before its source is sealed or its plan whole.
+/// What has failed by then waits for that: there may be nothing wrong with it.
+fn may_begin_early(task: &Task) -> bool {
+    let mut failures = task.failures.iter();
+    failures.all(|failure| failure.class() == FailureClass::NodeLost)
+}
+
 /// A job's tasks that may start now, in order.
 pub(super) struct Queue<'a> {
     /// The job's encoder build; empty until its first task is assigned.
@@ -279,13 +286,20 @@ impl<'a> Queue<'a> {
             Place::Home(node, _) => node != u64::from(number),
             _ => false,
         };
-        let may_start = |key: &&TaskKey| match key.0 {
+        let may_start = |task: &&Task| match task.kind() {
+            TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
             TaskKind::Analyze => state == JobState::Analyzing,
+            TaskKind::Shard | TaskKind::Audio
+                if task.early.is_some() && state != JobState::Encoding =>
+            {
+                may_begin_early(task)
+            }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
-            TaskKind::Assemble => state == JobState::Assembling && !elsewhere(key.1),
+            TaskKind::Assemble => state == JobState::Assembling && !elsewhere(task.number),
         };
-        let tasks = entry.pending.iter().filter(may_start);
+        let tasks = entry.pending.iter();
         let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
+        let tasks = tasks.filter(may_start);
         let ranked = tasks.map(|task| Reverse(TaskRank::of(task)));
         Queue {
             build: &entry.job.build,

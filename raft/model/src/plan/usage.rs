@@ -3,7 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::health::ClusterHealth;
-use crate::{limits::ASSEMBLIES_BESIDE_SLOTS, rows::TaskKind, state::State};
+use crate::{
+    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS},
+    rows::{Job, JobState, TaskKind},
+    state::State,
+};
 
 /// The slots in use, by the table and by what this plan has handed out so far.
 pub(super) struct Usage<'a> {
@@ -12,6 +16,15 @@ pub(super) struct Usage<'a> {
     /// Of those by node, assemblies.
     assemblies: BTreeMap<u64, u32>,
     by_tenant: BTreeMap<&'a str, u32>,
+    /// Tasks that read along with an upload. They take no slot.
+    early: BTreeMap<u64, u32>,
+}
+
+/// Whether a task of a job has its place beside the slots: those that read along
+/// with an upload wait for its client for the most part.
+pub(super) fn is_beside(job: &Job, kind: TaskKind) -> bool {
+    let along = matches!(kind, TaskKind::Analyze | TaskKind::Audio);
+    along && job.state() == JobState::Uploading
 }
 
 impl<'a> Usage<'a> {
@@ -21,21 +34,32 @@ impl<'a> Usage<'a> {
             by_node: BTreeMap::new(),
             assemblies: BTreeMap::new(),
             by_tenant: BTreeMap::new(),
+            early: BTreeMap::new(),
         };
         for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.take(task.node, task.kind(), &entry.job.tenant);
+                usage.take(task.node, task.kind(), &entry.job);
             }
         }
         usage
     }
 
-    pub fn take(&mut self, node: u64, kind: TaskKind, tenant: &'a str) {
+    pub fn take(&mut self, node: u64, kind: TaskKind, job: &'a Job) {
+        if is_beside(job, kind) {
+            *self.early.entry(node).or_default() += 1;
+            return;
+        }
         *self.by_node.entry(node).or_default() += 1;
         if kind == TaskKind::Assemble {
             *self.assemblies.entry(node).or_default() += 1;
         }
-        *self.by_tenant.entry(tenant).or_default() += 1;
+        *self.by_tenant.entry(&job.tenant).or_default() += 1;
+    }
+
+    /// Whether a node may run one more task that takes no slot of it.
+    pub fn has_place_beside(&self, node: u64) -> bool {
+        let early = self.early.get(&node).copied().unwrap_or(0);
+        early < EARLY_BESIDE_SLOTS
     }
 
     /// How many more attempts of a kind the node may run.
