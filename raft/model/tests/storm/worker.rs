@@ -370,6 +370,7 @@ impl World {
     }
 }
 
+#[allow(clippy::large_enum_variant, reason = "never held in numbers")]
 enum Step {
     Goes,
     Dropped,
