@@ -42,12 +42,15 @@ impl Video {
         self.pixels.saturating_mul(ADDRESS_BYTES_PER_PIXEL)
     }
 
-    /// Options that choose its decoder, before those that open the source.
+    /// Options that choose its decoder, before those that open the source. Decoders
+    /// of older formats round in other ways on some processors unless they are told
+    /// to be exact (P1).
     pub fn decoder_args(&self) -> Vec<String> {
-        match self.decoder.as_str() {
-            "" => Vec::new(),
-            decoder => vec![format!("-c:{}", self.stream), decoder.to_string()],
+        let mut args = vec![format!("-flags:{}", self.stream), "+bitexact".to_string()];
+        if !self.decoder.is_empty() {
+            args.extend([format!("-c:{}", self.stream), self.decoder.clone()]);
         }
+        args
     }
 }
 

@@ -62,6 +62,20 @@ fn older_formats_come_out_exactly() {
     }
 }
 
+/// One pass over pictures and sound keeps to few of the processor's
+/// instructions, for the sound's sake; the pictures must not depend on them.
+#[test]
+fn pictures_are_the_same_with_the_instructions_that_sound_keeps_to() {
+    let world = World::new();
+    let options = "-f lavfi -i testsrc2=size=176x144:rate=25:duration=1,noise=alls=8:allf=t -f lavfi -i sine=duration=1 -c:v wmv2 -c:a wmav2";
+    let clip = world.made_by("sound.wmv", options);
+    let job = world.job(
+        &clip,
+        &spec(&[("codec", "ffv1"), ("container", "mkv"), ("audio", "flac")]),
+    );
+    assert_eq!(job.frames(), world.frames(&job.reference_file()));
+}
+
 /// The grid's step is the source's own tick, and a frame is missing.
 #[test]
 fn a_constant_rate_fills_gaps_of_a_film_in_one_shard() {
