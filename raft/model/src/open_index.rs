@@ -30,9 +30,11 @@ pub(crate) struct OpenIndex {
     /// By their number of homes, those that retire not counted: jobs. A cluster
     /// with more voters keeps more copies.
     by_copies: Map<usize, Set<String>>,
-    /// By build and tenant: the jobs with a pending task, in line, but for those
-    /// that are assembled.
-    waiting: Map<(Build, String), Line>,
+    /// By build, tenant and whether they are small: the jobs with a pending task, in
+    /// line, but for those that are assembled.
+    waiting: Map<(Build, String, bool), Line>,
+    /// By build: frames of shards that wait.
+    frames_waiting: Map<Build, u64>,
     /// By home, build and tenant: jobs with a pending assembly there, in line. They
     /// stand in no line of shards.
     assembling: Map<(u64, Build, String), Line>,
@@ -47,6 +49,8 @@ pub(crate) struct Standing {
     pub waits: bool,
     /// The nodes for which an assembly waits.
     pub assemblies: Vec<u64>,
+    /// Frames of its shards that wait.
+    pub frames_waiting: u64,
 }
 
 impl OpenIndex {
@@ -81,6 +85,7 @@ impl OpenIndex {
             }
         }
         self.wait(job, standing, false);
+        self.count_frames(job, standing.frames_waiting, 0);
     }
 
     /// Enters a job, unless it has ended.
@@ -107,6 +112,20 @@ impl OpenIndex {
             self.load.insert_mut(home.node, load + 1);
         }
         self.wait(job, standing, true);
+        self.count_frames(job, 0, standing.frames_waiting);
+    }
+
+    fn count_frames(&mut self, job: &Job, before: u64, now: u64) {
+        let all = self.frames_waiting(&job.build) + now - before;
+        match all {
+            0 => drop(self.frames_waiting.remove_mut(&job.build)),
+            all => self.frames_waiting.insert_mut(job.build.clone(), all),
+        }
+    }
+
+    /// Frames of all shards that wait for nodes of a build.
+    pub fn frames_waiting(&self, build: &str) -> u64 {
+        self.frames_waiting.get(build).copied().unwrap_or(0)
     }
 
     /// Keeps the index when a job's tasks have changed.
@@ -117,6 +136,9 @@ impl OpenIndex {
         match now.eventful {
             true => self.eventful.insert_mut(job.id.clone()),
             false => drop(self.eventful.remove_mut(&job.id)),
+        }
+        if now.frames_waiting != before.frames_waiting {
+            self.count_frames(job, before.frames_waiting, now.frames_waiting);
         }
         if (now.waits, &now.assemblies) != (before.waits, &before.assemblies) {
             self.wait(job, before, false);
@@ -134,7 +156,7 @@ impl OpenIndex {
                 }
             }
             _ if standing.waits => {
-                let line = (job.build.clone(), job.tenant.clone());
+                let line = (job.build.clone(), job.tenant.clone(), job.is_small());
                 enter(&mut self.waiting, line, job, waits);
             }
             _ => {}
@@ -170,16 +192,17 @@ impl OpenIndex {
         load.map(|(node, jobs)| (*node, *jobs)).collect()
     }
 
-    /// The jobs that wait for a slot, in a line for each build and tenant.
-    pub fn lines(&self) -> impl Iterator<Item = (&Build, &Line)> {
+    /// The jobs that wait for a slot, in two lines for each build and tenant: one of
+    /// small jobs, which it says, and one of the others.
+    pub fn lines(&self) -> impl Iterator<Item = (&Build, bool, &Line)> {
         let lines = self.waiting.iter();
-        lines.map(|((build, _), jobs)| (build, jobs))
+        lines.map(|((build, _, small), jobs)| (build, *small, jobs))
     }
 
     /// The jobs of a tenant that wait for a slot, next first.
     pub fn line_of(&self, tenant: &str) -> Vec<&str> {
         let lines = self.waiting.iter();
-        let own = lines.filter(|((_, of), _)| of == tenant);
+        let own = lines.filter(|((_, of, _), _)| of == tenant);
         let mut line: Vec<(&Place, &str)> = own
             .flat_map(|(_, jobs)| jobs.iter().map(|(place, job)| (place, job.as_str())))
             .collect();

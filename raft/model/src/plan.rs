@@ -25,6 +25,9 @@ mod failures;
 mod health;
 mod homes;
 mod housekeeping;
+mod outlook;
+mod rates;
+mod speeds;
 mod turns;
 mod usage;
 mod waiting;
@@ -37,6 +40,7 @@ pub use self::{
         ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count,
         is_files, needs,
     },
+    speeds::Speeds,
     waiting::{Waiting, waiting},
 };
 use crate::{

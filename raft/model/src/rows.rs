@@ -15,7 +15,11 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
-use crate::{outside::Outside, summary::Summary};
+use crate::{
+    limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
+    outside::Outside,
+    summary::Summary,
+};
 
 /// A job's place in its tenant's line: by priority, then by age.
 pub(crate) type Place = (Reverse<i32>, u64);
@@ -301,6 +305,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it is done in moments, as far as is known: of one that is not analysed
+    /// its bytes alone are.
+    pub(crate) fn is_small(&self) -> bool {
+        self.source_bytes <= SMALL_SOURCE_BYTES && self.frames_total <= SMALL_JOB_FRAMES
+    }
+
     /// Its place in its tenant's line: the least is next.
     pub(crate) fn place(&self) -> Place {
         (Reverse(self.priority), self.created_index)
