@@ -130,6 +130,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         table,
         room_bytes,
         lacks,
+        speeds,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -142,6 +143,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         table: table.map(wire_point),
         room_bytes,
         lacks: lacks.into_iter().map(wire_lack).collect(),
+        speeds: speeds.into_iter().collect(),
     }
 }
 
@@ -167,6 +169,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         table,
         room_bytes,
         lacks,
+        speeds,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -179,6 +182,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         table: table.map(model_point),
         room_bytes,
         lacks: lacks.into_iter().map(model_lack).collect(),
+        speeds: speeds.into_iter().collect(),
     }
 }
 

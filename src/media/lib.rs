@@ -26,7 +26,7 @@
 //! - `video`, `audio`, `extras`: arguments and checks of each kind of stream.
 //! - `analysis`: finds out what a source is and plans its shards.
 //! - `output`: joins, muxes and proves.
-//! - `trial.rs`: all of it once, over a small clip.
+//! - `trial.rs`: all of it once, over a small clip. `benchmark.rs`: how fast it goes.
 //!
 //! Two things lie lower than one might look for them. `RECIPE` and the scaler's
 //! flags are in `facts`, because the probe of the encoder build in `ffmpeg`
@@ -41,6 +41,7 @@
 
 mod analysis;
 mod audio;
+mod benchmark;
 mod error;
 mod extras;
 mod facts;
@@ -54,6 +55,7 @@ mod video;
 
 pub use analysis::analyze::analyze;
 pub use audio::encode::encode_audio;
+pub use benchmark::measure_speeds;
 pub use error::{Class, MediaError};
 pub use extras::take::take_extras;
 pub use facts::complaints::Complaints;

@@ -223,3 +223,7 @@ const _: () = assert!(
         * reelraft_model::limits::PICTURE_SIDE_MAX as u64
         <= SOURCE_PIXELS_MAX
 );
+
+/// Time for the benchmark of one codec, which takes a second or two on an idle
+/// machine. One that takes longer counts as not measured.
+pub const BENCHMARK_TIME_MAX: Duration = Duration::from_secs(30);

@@ -23,7 +23,7 @@ pub struct JobEntry {
     /// Index: pending tasks that have failed or been lost before.
     pub failed: BTreeSet<TaskKey>,
     /// Index: pending shards that have not, by their frames, the longest first.
-    fresh: BTreeSet<(Reverse<u64>, u32)>,
+    pub fresh: BTreeSet<(Reverse<u64>, u32)>,
     /// Counts of the tasks, so that nobody has to walk them.
     pub counts: TaskCounts,
 }
@@ -100,7 +100,7 @@ impl JobEntry {
 
     /// Pending shards that have never failed, of at most so many frames, the longest
     /// first.
-    pub(crate) fn fresh(&self, frames_max: u64) -> impl Iterator<Item = &Arc<Task>> {
+    pub(crate) fn fresh_shards(&self, frames_max: u64) -> impl Iterator<Item = &Arc<Task>> {
         let fresh = self.fresh.range((Reverse(frames_max), 0)..);
         fresh.filter_map(|(_, number)| self.tasks.get(&(TaskKind::Shard, *number)))
     }

@@ -138,7 +138,7 @@ impl<'a> Term<'a> {
             }
             applied.borrow_and_update();
             let state = self.cluster.local();
-            let health = self.health();
+            let health = self.health(&state);
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
             let idle = state.jobs_count() == 0;
@@ -181,12 +181,16 @@ impl<'a> Term<'a> {
         }
     }
 
-    fn health(&self) -> ClusterHealth {
+    fn health(&self, state: &State) -> ClusterHealth {
         let members = self.cluster.members();
         let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
         ClusterHealth {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
+            speeds: self.sessions.speeds(|job| {
+                let entry = state.current(job);
+                entry.is_some_and(|entry| !entry.job.state().ended())
+            }),
             unix_ms: unix_ms(),
             rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
             replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),

@@ -96,7 +96,10 @@ fn suits(of: &Candidate, usage: &Usage<'_>) -> (Reverse<u32>, bool, u64) {
 fn end_ms(entry: &JobEntry, all: &[(Slots, u64)], usage: &Usage<'_>, fluid_ms: u64) -> u64 {
     let count = entry.fresh_count() as u64;
     let waiting = entry.counts.frames_waiting;
-    let longest = entry.fresh(u64::MAX).next().map_or(0, |task| task.frames);
+    let longest = entry
+        .fresh_shards(u64::MAX)
+        .next()
+        .map_or(0, |task| task.frames);
     let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
     // Where there is so much to do, nobody waits.
     if count == 0 || fluid_ms >= Rates::ms(longest, slowest) {

@@ -106,6 +106,11 @@ impl Speeds {
         }
     }
 
+    /// Whether there is a job besides those that are asked for.
+    pub fn has_other_than(&self, keep: impl Fn(&str) -> bool) -> bool {
+        self.jobs.keys().any(|id| !keep(id))
+    }
+
     /// Forgets all jobs but those that are asked for.
     pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
         self.jobs.retain(|id, _| keep(id));

@@ -169,14 +169,14 @@ impl<'a> Turn<'a> {
         }
         let given = &self.given;
         let waits = |task: &&'a Arc<Task>| !given.contains(&task.number);
-        let longest = entry.fresh(u64::MAX).find(waits)?.frames;
+        let longest = entry.fresh_shards(u64::MAX).find(waits)?.frames;
         let shortest = entry.shortest_fresh()?;
         let build = self.build;
         let outlook = self
             .outlook
             .get_or_insert_with(|| Outlook::of(entry, build, usage, builds));
         let (node, frames_max) = outlook.pick(longest, shortest, usage)?;
-        let task = entry.fresh(frames_max).find(waits)?;
+        let task = entry.fresh_shards(frames_max).find(waits)?;
         self.given.insert(task.number);
         Some((task, node))
     }
