@@ -74,7 +74,9 @@ impl JobEntry {
     fn unindex(&mut self, key: &TaskKey) {
         if let Some(former) = self.tasks.get(key) {
             self.counts.subtract(former);
-            self.fresh.remove(&(Reverse(former.frames), former.number));
+            if former.kind() == TaskKind::Shard {
+                self.fresh.remove(&(Reverse(former.frames), former.number));
+            }
         }
         for index in [&mut self.pending, &mut self.running, &mut self.failed] {
             index.remove(key);

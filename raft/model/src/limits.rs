@@ -32,6 +32,10 @@ pub const SPEED_PRIOR_MS: u64 = 2_000;
 /// What was seen of a speed longer ago counts half: machines get other work, too.
 pub const SPEED_MEMORY_MS: u64 = 120_000;
 
+/// Nodes that are looked at to see how fast they are in general, or how hard a job is.
+/// A plan is made for each event, and more would say the same.
+pub const SPEED_SAMPLE_NODES: usize = 64;
+
 /// Nodes whose speeds differ by less than a part of so many count as equally fast.
 pub const SPEED_CLASSES: u64 = 8;
 
@@ -49,7 +53,7 @@ pub const SMALL_JOBS_SHARE: u32 = 4;
 
 /// Jobs that one plan passes by because their last shards wait for faster nodes than
 /// are free: each costs a look at all nodes.
-pub const JOBS_HELD_BACK_MAX: usize = 16;
+pub const JOBS_HELD_BACK_MAX: usize = 4;
 
 /// Attempts at one task before its job fails (lost nodes do not count).
 pub const ATTEMPTS_MAX: u32 = 6;
@@ -100,7 +104,11 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// kept sources and [`crate::RetryJob`], and from it on tombstones are forgotten
 /// fairly, a node that is gone does not hold the level of the others down, and an
 /// analysis whose build lacks a decoder unbinds its job too.
-pub const FEATURE_LEVEL: u32 = 4;
+/// 5 brought the output of an equal job instead of another ([`crate::DecideReuse`]).
+pub const FEATURE_LEVEL: u32 = 5;
+
+/// The level from which on a job takes the output of an equal one.
+pub const REUSE_LEVEL: u32 = 5;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;

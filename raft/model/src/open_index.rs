@@ -23,6 +23,8 @@ pub(crate) struct OpenIndex {
     /// Jobs without homes, or with homes that are not settled: one is to be
     /// filled, or retires.
     unsettled: Set<String>,
+    /// Jobs with an offer that is not decided.
+    offered: Set<String>,
     /// By home, also one that retires, and build: its jobs.
     at: Map<(u64, Build), Set<String>>,
     /// How many jobs each node is a home of, those that retire not counted.
@@ -61,6 +63,7 @@ impl OpenIndex {
         }
         self.eventful.remove_mut(&job.id);
         self.unsettled.remove_mut(&job.id);
+        self.offered.remove_mut(&job.id);
         for home in &job.homes {
             let place = (home.node, job.build.clone());
             if let Some(jobs) = self.at.get_mut(&place) {
@@ -102,6 +105,9 @@ impl OpenIndex {
         for home in &job.homes {
             let place = (home.node, job.build.clone());
             with(&mut self.at, place, |jobs| jobs.insert_mut(job.id.clone()));
+        }
+        if job.offer().is_some() {
+            self.offered.insert_mut(job.id.clone());
         }
         let copies = job.current_homes().count();
         with(&mut self.by_copies, copies, |jobs| {
@@ -171,6 +177,11 @@ impl OpenIndex {
     /// Jobs that lack homes, or are changing them.
     pub fn unsettled(&self) -> impl Iterator<Item = &String> {
         self.unsettled.iter()
+    }
+
+    /// Jobs with an offer that is not decided.
+    pub fn offered(&self) -> impl Iterator<Item = &String> {
+        self.offered.iter()
     }
 
     /// Jobs with another number of homes than `wanted`.

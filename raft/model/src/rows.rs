@@ -18,6 +18,7 @@ pub use crate::problem::Problem;
 use crate::{
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
+    reuse::Reuse,
     summary::Summary,
 };
 
@@ -302,6 +303,9 @@ pub struct Job {
     /// what is not said is judged by how many failed and where.
     #[prost(uint32, optional, tag = "61")]
     pub max_retries: Option<u32>,
+    /// The equal job whose output it takes, or is offered while it is not analysed.
+    #[prost(message, optional, tag = "90")]
+    pub reuse: Option<Reuse>,
 }
 
 impl Job {

@@ -144,6 +144,7 @@ impl Writer<'_> {
         // The epoch is that of the homes that acknowledged every chunk.
         all_filled(&mut job);
         job.close_source_url();
+        job.reuse = self.state.made_before(&job);
         self.put_job(job);
         self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         Reply::done(&c.job)
@@ -191,6 +192,7 @@ impl Writer<'_> {
         job.history_hash.clear();
         job.history_at.clear();
         job.failed_tasks.clear();
+        job.reuse = None;
         job.outside = None;
         self.put_job(job);
         for key in tasks {

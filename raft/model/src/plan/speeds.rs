@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use crate::{
     command::AttemptKey,
-    limits::{SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_PRIOR_MS},
+    limits::{SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_PRIOR_MS, SPEED_SAMPLE_NODES},
     rows::TaskKey,
 };
 
@@ -17,6 +17,9 @@ pub struct Speeds {
     jobs: BTreeMap<String, BTreeMap<u64, Seen>>,
     /// By node: a few each.
     going: BTreeMap<u64, Vec<Going>>,
+    /// Of all jobs: by node, and together.
+    nodes: BTreeMap<u64, Seen>,
+    all: Seen,
 }
 
 /// Frames that attempts on a node encoded, and how long they took, added up.
@@ -42,7 +45,7 @@ impl Seen {
         self.frames += frames;
         self.ms += ms;
         // What was long ago counts less and less.
-        if self.ms > SPEED_MEMORY_MS {
+        while self.ms > SPEED_MEMORY_MS {
             self.frames /= 2;
             self.ms /= 2;
         }
@@ -77,6 +80,24 @@ impl Speeds {
             None => self.jobs.entry(job.to_string()).or_default(),
         };
         nodes.entry(node).or_default().add(frames, ms);
+        self.nodes.entry(node).or_default().add(frames, ms);
+        self.all.add(frames, ms);
+    }
+
+    /// The speed of a node that has no benchmark, where `usual` is that of others: by
+    /// all that it has done beside all that others have.
+    pub(super) fn unmeasured(&self, node: u64, usual: u64) -> u64 {
+        let own = self.nodes.get(&node).copied().unwrap_or_default();
+        let per_ms = |seen: Seen, ms: u64| {
+            u128::from(seen.frames) * u128::from(ms) / u128::from(seen.ms.max(1))
+        };
+        let prior = per_ms(self.all, SPEED_PRIOR_MS);
+        let expected = per_ms(self.all, own.ms + SPEED_PRIOR_MS).max(1);
+        let speed = u128::from(usual) * (u128::from(own.frames) + prior) / expected;
+        match prior {
+            0 => usual,
+            _ => speed.min(u64::MAX.into()) as u64,
+        }
     }
 
     /// An attempt is over; `frames` is what it gave, if it gave a result.
@@ -121,7 +142,7 @@ impl Speeds {
     pub(super) fn of<'a>(&'a self, job: &'a str, own: impl Fn(u64) -> u64 + 'a) -> Rates<'a> {
         let seen = self.jobs.get(job);
         let (mut frames, mut promised) = (0u128, 0u128);
-        for (node, seen) in seen.into_iter().flatten() {
+        for (node, seen) in seen.into_iter().flatten().take(SPEED_SAMPLE_NODES) {
             frames += u128::from(seen.frames) * 1_000_000;
             promised += u128::from(seen.ms) * u128::from(own(*node));
         }

@@ -60,10 +60,12 @@ pub enum Bug {
     LiveUploadExpired,
     /// The source of a job that may be tried again is removed.
     HeldSourceSwept,
+    /// A home says that it has the output of an equal job, and has not copied it.
+    OutputNotTaken,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 29] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -92,6 +94,7 @@ impl Bug {
         Bug::AbandonedKept,
         Bug::LiveUploadExpired,
         Bug::HeldSourceSwept,
+        Bug::OutputNotTaken,
     ];
 }
 
