@@ -175,10 +175,7 @@ mod tests {
                 "brightness",
                 json!({ "minimum": -1.0, "maximum": 1.0, "default": 0.0 }),
             ),
-            (
-                "shard_seconds",
-                json!({ "minimum": 0.5, "maximum": 600.0, "default": 6.0 }),
-            ),
+            ("shard_seconds", json!({ "minimum": 0.5, "maximum": 600.0 })),
             (
                 "audio_bitrate",
                 json!({ "type": "integer", "minimum": 8_000, "default": 128_000 }),
@@ -199,7 +196,14 @@ mod tests {
         }
         // What depends on another option has none that always holds.
         for name in [
-            "codec", "audio", "crf", "preset", "pix_fmt", "width", "loudness",
+            "codec",
+            "audio",
+            "crf",
+            "preset",
+            "pix_fmt",
+            "width",
+            "loudness",
+            "shard_seconds",
         ] {
             assert!(SCHEMAS[name].get("default").is_none(), "{name}");
         }

@@ -146,6 +146,18 @@ pub const SPEAKERS_MAX: usize = 32;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
+/// The shard length to aim at where none is asked for: in most of a film, and in
+/// its first shard. An encoder looks ahead by some 40 frames, which costs as much
+/// as 10 more in each shard; and a film of 20 s is for three nodes.
+pub const SHARD_MS_USUAL: u32 = 10_000;
+pub const SHARD_MS_FIRST: u32 = 5_000;
+/// Shards grow by one part in so many of what lies before them.
+pub const SHARD_GROWTH: i64 = 4;
+/// Frames that a shard shall have for each second of that, so that the look-ahead
+/// costs no more at a low rate; and by how much it is stretched for them at most.
+pub const SHARD_FRAMES_A_SECOND: i64 = 20;
+pub const SHARD_STRETCH_MAX: i64 = 6;
+
 /// Keyframes that an index keeps before each cut. A shard is decoded from the
 /// second one before those frames that its filters look back at; a film without
 /// other frames would have as many of them as frames.
@@ -180,8 +192,14 @@ pub const TRIAL_TIME_MAX: Duration = Duration::from_secs(120);
 /// have to fetch it from another node.
 pub const READ_WAIT: Duration = Duration::from_secs(120);
 
-/// Niceness of children: Raft must not starve while they use every core.
+/// Niceness of children that encode shards: Raft must not starve while they use
+/// every core.
 pub const NICE: i32 = 10;
+
+/// Niceness of all others: the whole film waits for its analysis, its sound and
+/// its assembly, which are one process each. Beside shards it has most of a core,
+/// and gives way to Raft nevertheless.
+pub const NICE_AWAITED: i32 = 2;
 
 /// Their wish for the disk: the last of the usual class, behind Raft's log. Not
 /// the idle class, which a busy disk never serves.
@@ -205,8 +223,21 @@ pub const OPEN_FILES_MAX: u64 = 256;
 /// Codec header (`ftyp` and `moov`) of a shard; a typical one has 1 KiB.
 pub const INIT_BYTES_MAX: u64 = 1 << 20;
 
+/// The tables of a finished MP4 file: a film of a day has about 100 MB of them.
+pub const TABLES_BYTES_MAX: u64 = 256 << 20;
+
 /// One `moof` of a shard: a fragment is one group of pictures.
 pub const MOOF_BYTES_MAX: u64 = 64 << 20;
+
+/// Frames between keyframes of VP9 and AV1 within a shard, and the most that shards
+/// of one length may have for AV1's to fall on their joints: a viewer who jumps
+/// waits for the pictures from one to where he wants to be.
+pub const KEYFRAMES_APART: u64 = 240;
+pub const KEYFRAMES_APART_MAX: u64 = 600;
+
+/// Frames of the output that x265 encodes before a shard. With one of its P frames
+/// among them, the shard's first keyframe is as fine as it is in one pass.
+pub const X265_LEAD_FRAMES: i64 = 5;
 
 /// Shards are written this much later, so that decode times before zero stay
 /// positive; the assembly subtracts it again. Whole seconds are exact in any

@@ -1,6 +1,6 @@
 //! What an output is worth. One program each for its bytes over many options
-//! (`output_hashes`), for its quality where two shards meet (`joints`), and for
-//! its price in CPU time (`cpu_cost`).
+//! (`output_hashes`), and for its quality where two shards meet (`joints`). What it
+//! costs is measured by `examples/speed`.
 //!
 //! Here is what `output_hashes` is made of: small clips that come out the same
 //! on every run, the jobs to do with them, and the row that one job gives.

@@ -6,7 +6,7 @@ use crate::housekeeping::JobBounds;
 /// even with long rows, and applying it never delays the log.
 pub const PLAN_SHARDS_PER_COMMAND_MAX: usize = 256;
 
-/// Shards of one job. At the default shard length this is a film of 27 hours;
+/// Shards of one job. At the usual shard length this is a film of two days;
 /// a longer one gets longer shards.
 pub const SHARDS_PER_JOB_MAX: usize = 20_000;
 
@@ -281,9 +281,6 @@ pub const PICTURE_SIDE_MAX: u32 = 16_384;
 /// longer ones leave nodes idle.
 pub const SHARD_MS_MIN: u32 = 500;
 pub const SHARD_MS_MAX: u32 = 600_000;
-/// The default shard length. Long enough that lead-in costs little, and short
-/// enough that three nodes share a one-minute clip.
-pub const SHARD_MS_DEFAULT: u32 = 6_000;
 
 /// Highest output frame rate. Above it, an hour has more than 2^20 frames.
 pub const FPS_MAX: u32 = 300;
@@ -292,7 +289,6 @@ pub const FPS_MAX: u32 = 300;
 pub const TRACKS_MAX: usize = 32;
 
 const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
-const _: () = assert!(SHARD_MS_MIN <= SHARD_MS_DEFAULT && SHARD_MS_DEFAULT <= SHARD_MS_MAX);
 const _: () = assert!(REHOMED_PER_ENTRY_MAX < COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(FOLDS_PER_ENTRY_MAX <= COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(UPLOAD_LIVE_MS < UPLOAD_EXPIRY_MS);

@@ -107,6 +107,7 @@ pub struct SpecArgs {
     #[arg(long, value_parser = CONTAINERS)]
     pub container: Option<String>,
     /// Target length of a shard; shorter ones spread over more nodes and cost more
+    /// [default: 10, less where a film begins, more where it has few frames a second]
     #[arg(long, value_name = "SECONDS", value_parser = shard_ms, allow_negative_numbers = true)]
     pub shard_seconds: Option<u32>,
 }

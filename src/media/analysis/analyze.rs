@@ -12,6 +12,7 @@ use crate::{
         picture::picture,
         planner::Planner,
         probe,
+        shard_length::ShardLength,
         side_data::{self, STEREO_TAG},
         timecode,
     },
@@ -113,7 +114,8 @@ async fn analyze_video(
         .chain(facts.extras.iter().map(|extra| extra.stream))
         .collect();
     let source = &facts.source;
-    let scan = packets::scan(context, source, context.spec.shard_ms).await?;
+    let length = ShardLength::of(context.spec, source.video().time_base);
+    let scan = packets::scan(context, source, length).await?;
     let first = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {

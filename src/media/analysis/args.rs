@@ -215,7 +215,7 @@ pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
-    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(video(spec, index, Pass::Sample));
     args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
     args
 }
@@ -234,7 +234,7 @@ pub(crate) fn shard_sample(input: &Input, index: &Index, spec: &Spec) -> Vec<Str
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
-    args.extend(video(spec, index, Pass::Reference { whole: false }));
+    args.extend(video(spec, index, Pass::Sample));
     args.extend(strings(&["-frames:v", &SIDE_DATA_PACKETS.to_string()]));
     args.push(shard_sample_file(spec).into());
     args

@@ -13,5 +13,6 @@ pub(crate) mod picture;
 pub(crate) mod planner;
 pub(crate) mod probe;
 pub(crate) mod select;
+pub(crate) mod shard_length;
 pub(crate) mod side_data;
 pub(crate) mod timecode;

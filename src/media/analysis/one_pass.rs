@@ -9,6 +9,7 @@ use crate::{
         args,
         packet::{PacketIter, PacketLog},
         planner::Planner,
+        shard_length::ShardLength,
     },
     error::MediaError,
     facts::{audio_track::AudioTrack, index::SourceFacts},
@@ -51,7 +52,7 @@ pub(crate) async fn compare(
     let base = facts.source.video().time_base;
     let mut listener = OnePass {
         packets: packets.iter(),
-        planner: Planner::new(base, spec.shard_ms),
+        planner: Planner::new(ShardLength::of(spec, base)),
         zero,
         seen: 0,
         leaps: false,
@@ -183,7 +184,7 @@ impl Listener for OnePass<'_> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::{analysis::packet::Packet, facts::times::Ratio};
+    use crate::analysis::packet::Packet;
 
     #[test]
     fn a_rate_that_changes_is_noticed_and_gaps_are_not() {
@@ -229,13 +230,9 @@ mod tests {
                     hidden: false,
                 });
             }
-            let base = Ratio {
-                num: 1,
-                den: 90_000,
-            };
             let mut pass = OnePass {
                 packets: packets.iter(),
-                planner: Planner::new(base, 1_000),
+                planner: Planner::new(ShardLength::Asked(90_000)),
                 zero: 9_000,
                 seen: 0,
                 leaps: false,

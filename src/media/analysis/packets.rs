@@ -9,6 +9,7 @@ use crate::{
         args,
         packet::{Packet, PacketLog},
         planner::Planner,
+        shard_length::ShardLength,
     },
     error::MediaError,
     facts::{
@@ -39,12 +40,12 @@ pub(crate) enum Folded {
     Packets(PacketLog),
 }
 
-/// Reads the packets for shards of this length. First of all it looks for the
+/// Reads the packets, for shards of this length. First of all it looks for the
 /// keyframes that are clean, so that no packet has to be kept.
 pub(crate) async fn scan(
     context: &Context<'_>,
     source: &Source,
-    shard_ms: u32,
+    length: ShardLength,
 ) -> Result<Scan, MediaError> {
     let clean = CleanKeys::find(context, source).await?;
     let mut listener = PacketLines {
@@ -53,10 +54,7 @@ pub(crate) async fn scan(
             count: 0,
             folded: match source.discontinuous {
                 true => Folded::Packets(PacketLog::default()),
-                false => {
-                    let planner = Planner::new(source.video().time_base, shard_ms);
-                    Folded::Plan(Box::new(planner), Restarts::default())
-                }
+                false => Folded::Plan(Box::new(Planner::new(length)), Restarts::default()),
             },
         },
         diagnostics: Diagnostics::default(),
@@ -330,11 +328,7 @@ mod tests {
     fn ten_million_packets_take_little_memory() {
         const PACKETS: i64 = 10_000_000;
         let before = peak_mb();
-        let base = Ratio {
-            num: 1,
-            den: 90_000,
-        };
-        let planner = || Planner::new(base, 10_000);
+        let planner = || Planner::new(ShardLength::Asked(900_000));
         for leaping in [false, true] {
             let folded = match leaping {
                 true => Folded::Packets(PacketLog::default()),

@@ -10,20 +10,22 @@ use std::collections::VecDeque;
 use reelraft_model::limits::SHARDS_PER_JOB_MAX;
 
 use crate::{
-    analysis::packet::{Packet, TimeLog},
-    facts::{
-        plan::{Keyframe, Plan, ShardRange, joined, one_shard},
-        times::{MILLISECONDS, Ratio, rescale},
+    analysis::{
+        packet::{Packet, TimeLog},
+        shard_length::ShardLength,
     },
+    facts::plan::{Keyframe, Plan, ShardRange, joined, one_shard},
     limits::{KEYS_BEFORE_CUT, LOOK_AHEAD_PACKETS},
 };
 
 /// Plans the shards of the packets that are pushed.
 #[derive(Debug)]
 pub(crate) struct Planner {
-    target_ticks: i64,
+    length: ShardLength,
     window: VecDeque<Packet>,
     shown: usize,
+    /// Of which up to the last cut.
+    shown_before: usize,
     times: TimeLog,
     /// The first keyframe, and those from which a shard may be decoded.
     keys: Vec<Keyframe>,
@@ -36,11 +38,12 @@ pub(crate) struct Planner {
 }
 
 impl Planner {
-    pub fn new(time_base: Ratio, shard_ms: u32) -> Self {
+    pub fn new(length: ShardLength) -> Self {
         Planner {
-            target_ticks: rescale(shard_ms.into(), MILLISECONDS, time_base).max(1),
+            length,
             window: VecDeque::with_capacity(LOOK_AHEAD_PACKETS + 1),
             shown: 0,
+            shown_before: 0,
             times: TimeLog::default(),
             keys: Vec::new(),
             recent: VecDeque::new(),
@@ -118,19 +121,16 @@ impl Planner {
             self.cut(pts);
             return;
         };
-        let length = pts.saturating_sub(from);
-        let wanted = if clean {
-            self.target_ticks
-        } else {
-            self.target_ticks.saturating_mul(3) / 2
-        };
-        if length >= wanted {
+        let behind = from.saturating_sub(self.cuts[0]);
+        let (length, frames) = (pts.saturating_sub(from), self.shown - self.shown_before);
+        if self.length.is_reached(behind, length, frames, !clean) {
             self.cut(pts);
         }
     }
 
     fn cut(&mut self, pts: i64) {
         self.cuts.push(pts);
+        self.shown_before = self.shown;
         self.keys.extend(self.recent.drain(..));
     }
 
@@ -175,7 +175,7 @@ impl Planner {
     /// Why a film that is long enough for two shards has no cut.
     fn why_no_cut(&self, times: &[i64]) -> Option<&'static str> {
         let (first, last) = (times.first()?, times.last()?);
-        if last.saturating_sub(*first) < self.target_ticks {
+        if last.saturating_sub(*first) < self.length.target(0) {
             return None;
         }
         Some(match self.keys.len() + self.recent.len() {
@@ -212,12 +212,14 @@ fn ranges(times: &[i64], cuts: &[i64]) -> Vec<ShardRange> {
 pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::facts::times::{MILLISECONDS, Ratio, rescale};
 
     const FILM: Ratio = Ratio { num: 1, den: 24 };
 
     /// Plans the shards of all packets.
     pub(crate) fn plan(packets: &[Packet], time_base: Ratio, shard_ms: u32) -> Plan {
-        let mut planner = Planner::new(time_base, shard_ms);
+        let ticks = rescale(shard_ms.into(), MILLISECONDS, time_base);
+        let mut planner = Planner::new(ShardLength::Asked(ticks));
         packets.iter().for_each(|packet| planner.push(*packet));
         planner.finish().0
     }

@@ -10,7 +10,11 @@ use crate::{
         report::AudioReport,
         times::Span,
     },
-    ffmpeg::{context::Context, listeners::ProgressListener, packet_scan::scan_intermediate},
+    ffmpeg::{
+        context::Context,
+        listeners::ProgressListener,
+        packet_scan::{scan_fragments, scan_intermediate},
+    },
     limits::SHIFT_SECONDS,
 };
 
@@ -39,7 +43,10 @@ pub async fn encode_audio(
         .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     listener.diagnostics.reject_if_strict(context.spec.strict)?;
-    let packets = scan_intermediate(context, &path, form.demuxer(), "a:0").await?;
+    let packets = match form {
+        AudioIntermediate::Mp4 | AudioIntermediate::Mov => scan_fragments(&path)?,
+        _ => scan_intermediate(context, &path, form.demuxer(), "a:0").await?,
+    };
     let shift_us = match form.shifted() {
         true => SHIFT_SECONDS * 1_000_000,
         false => 0,

@@ -60,6 +60,13 @@ pub fn rescale_up(value: i64, from: Ratio, to: Ratio) -> i64 {
     clamp(top.div_euclid(bottom) + i128::from(top.rem_euclid(bottom) != 0))
 }
 
+/// Converts a time to the last tick of another time base, at or before it.
+pub fn rescale_down(value: i64, from: Ratio, to: Ratio) -> i64 {
+    let top = i128::from(value) * i128::from(from.num) * i128::from(to.den);
+    let bottom = i128::from(from.den) * i128::from(to.num);
+    clamp(top.div_euclid(bottom))
+}
+
 fn clamp(value: i128) -> i64 {
     value.clamp(i64::MIN.into(), i64::MAX.into()) as i64
 }
@@ -115,6 +122,8 @@ mod tests {
         assert_eq!(rescale(-1, half, MILLISECONDS), -1);
         assert_eq!(rescale_up(1, film, MICROSECONDS), 41_667);
         assert_eq!(rescale_up(-1, film, MICROSECONDS), -41_666);
+        assert_eq!(rescale_down(1, film, MICROSECONDS), 41_666);
+        assert_eq!(rescale_down(-1, film, MICROSECONDS), -41_667);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::{
         process::{Exit, Invocation, Listener, run},
         tools::Tools,
     },
-    limits::STALL_MAX,
+    limits::{NICE, NICE_AWAITED, STALL_MAX},
 };
 
 /// What every step works with.
@@ -52,6 +52,19 @@ impl Context<'_> {
             .await
     }
 
+    /// The same for one of many pieces of a film, which gives way to what the whole
+    /// film waits for.
+    pub(crate) async fn ffmpeg_for_shard(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        let mut child = self.invocation(&self.tools.ffmpeg, args, address_bytes_extra);
+        child.nice = NICE;
+        run(child, self.cancel, listener).await
+    }
+
     /// Runs ffprobe in the step's folder.
     pub(crate) async fn ffprobe(
         &self,
@@ -79,15 +92,25 @@ impl Context<'_> {
         address_bytes_extra: u64,
         listener: &mut (dyn Listener + Send),
     ) -> Result<Exit, MediaError> {
-        let child = Invocation {
+        let child = self.invocation(program, args, address_bytes_extra);
+        run(child, self.cancel, listener).await
+    }
+
+    fn invocation<'c>(
+        &'c self,
+        program: &'c Path,
+        args: &'c [String],
+        address_bytes_extra: u64,
+    ) -> Invocation<'c> {
+        Invocation {
             program,
             args,
             work_dir: Some(self.work_dir),
             address_bytes_extra,
+            nice: NICE_AWAITED,
             time_max: None,
             stall_max: STALL_MAX,
             served: self.input.served(),
-        };
-        run(child, self.cancel, listener).await
+        }
     }
 }

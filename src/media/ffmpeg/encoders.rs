@@ -22,7 +22,7 @@ use crate::{
         process::{self, Invocation, LineEffect, Listener},
         tools::Tools,
     },
-    limits::{COMPLAINT_BYTES_MAX, PROBE_TIME_MAX, VERSION_TIME_MAX},
+    limits::{COMPLAINT_BYTES_MAX, NICE_AWAITED, PROBE_TIME_MAX, VERSION_TIME_MAX},
 };
 
 /// Result of testing one encoder.
@@ -478,6 +478,7 @@ async fn run(
             args,
             work_dir: None,
             address_bytes_extra: 0,
+            nice: NICE_AWAITED,
             time_max: Some(time_max),
             stall_max: time_max,
             served: None,

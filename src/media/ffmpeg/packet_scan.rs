@@ -11,6 +11,7 @@ use crate::{
     },
     ffmpeg::{
         context::Context,
+        fragmented_mp4,
         input::{Input, open_input},
         log::{Diagnostics, LOG_ERRORS},
         process::{LineEffect, Listener},
@@ -47,6 +48,15 @@ pub(crate) struct PacketScan {
 }
 
 impl PacketScan {
+    /// Packets that were found without ffprobe.
+    pub fn of(times: Vec<i64>, base: Ratio) -> Self {
+        PacketScan {
+            times,
+            base: Some(base),
+            ..Default::default()
+        }
+    }
+
     /// First and last time, if there are any.
     pub fn span(&self) -> Option<Span> {
         let base = self.base?;
@@ -85,6 +95,17 @@ impl Listener for PacketScan {
         self.diagnostics.observe(line)?;
         Ok(LineEffect::Neutral)
     }
+}
+
+/// Scans a file of fragments with one track, which takes no process.
+pub(crate) fn scan_fragments(path: &Path) -> Result<PacketScan, MediaError> {
+    let found = fragmented_mp4::read(path)?;
+    let base = Ratio {
+        num: 1,
+        den: found.timescale.into(),
+    };
+    let times = found.samples.iter().map(|sample| sample.pts).collect();
+    Ok(PacketScan::of(times, base))
 }
 
 /// Scans one stream of a file.

@@ -32,7 +32,7 @@ use crate::{
     },
     limits::{
         ADDRESS_BYTES_BASE, FILE_BYTES_MAX, IO_PRIORITY, IO_PRIORITY_OF_PROCESS, LINE_BYTES_MAX,
-        NICE, OPEN_FILES_MAX, READING_MAX, STALL_TICK, VERSION_TIME_MAX,
+        OPEN_FILES_MAX, READING_MAX, STALL_TICK, VERSION_TIME_MAX,
     },
 };
 
@@ -66,6 +66,8 @@ pub(crate) struct Invocation<'a> {
     pub work_dir: Option<&'a Path>,
     /// Address space in addition to the base, in bytes.
     pub address_bytes_extra: u64,
+    /// Its niceness, from 0 for as urgent as the node itself to 19.
+    pub nice: i32,
     /// Kills it after this time, even if it makes progress.
     pub time_max: Option<Duration>,
     /// Kills it after this time without progress or a byte of the source.
@@ -93,6 +95,7 @@ pub(crate) async fn run(
         return Err(MediaError::Stopped);
     }
     let tool = tool_name(invocation.program);
+    tracing::debug!(target: "reelraft_media::process", tool, "a child starts");
     let mut child = spawn(&invocation).await?;
     let result = read_pipes(&mut child, &invocation, &tool, cancel, listener).await;
     if !matches!(result, Ok(None)) {
@@ -299,11 +302,12 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
         command.env("LD_LIBRARY_PATH", path);
     }
     let address_bytes = ADDRESS_BYTES_BASE + invocation.address_bytes_extra;
-    let parent = std::process::id() as libc::pid_t;
+    let (parent, nice) = (std::process::id() as libc::pid_t, invocation.nice);
     // SAFETY: between fork and exec only async-signal-safe calls are made, and
     // nothing is allocated.
     unsafe {
-        command.pre_exec(move || confine(parent, address_bytes).and_then(|()| sandbox.enter()));
+        command
+            .pre_exec(move || confine(parent, nice, address_bytes).and_then(|()| sandbox.enter()));
     }
     let runtime = tokio::runtime::Handle::current();
     let (reply, child) = tokio::sync::oneshot::channel();
@@ -361,7 +365,7 @@ unsafe fn yield_to_raft() {
 }
 
 /// Runs in the child between fork and exec.
-fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
+fn confine(parent: libc::pid_t, nice: i32, address_bytes: u64) -> std::io::Result<()> {
     // SAFETY: plain system calls on values of our own.
     unsafe {
         if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
@@ -371,7 +375,7 @@ fn confine(parent: libc::pid_t, address_bytes: u64) -> std::io::Result<()> {
         if libc::getppid() != parent {
             return Err(std::io::Error::from_raw_os_error(libc::ESRCH));
         }
-        libc::setpriority(libc::PRIO_PROCESS, 0, NICE);
+        libc::setpriority(libc::PRIO_PROCESS, 0, nice);
         yield_to_raft();
         for (what, limit) in [
             (libc::RLIMIT_AS, address_bytes),

@@ -22,7 +22,8 @@ use crate::{
         describe::describe,
         input::{Input, open_input},
         listeners::ProgressListener,
-        packet_scan::scan_intermediate,
+        packet_scan::{PacketScan, scan_intermediate},
+        sample_tables::{self, SampleTables},
     },
     limits::NOTE_BYTES_MAX,
     output::{
@@ -84,11 +85,12 @@ pub async fn assemble(
     mux(context, index, parts).await?;
     let path = context.work_dir.join(output_file(context.spec));
     covers::check_kept(context, index, &path).await?;
+    let mut muxed = Muxed::of(context, &path)?;
     let (muxed_frames, moved_us) = match &video {
-        Some(video) => check_video(context, &path, video).await?,
+        Some(video) => check_video(context, &mut muxed, video).await?,
         None => (0, 0),
     };
-    check_tracks(context, index, &path, &audio, moved_us).await?;
+    check_tracks(context, index, &mut muxed, &audio, moved_us).await?;
     check_cues(context, &path, &extras.cues).await?;
     let opened = open_input(&Input::File(path.clone()), Some(demuxer(context.spec)));
     let description = describe(context, opened).await?;
@@ -113,14 +115,45 @@ pub async fn assemble(
     })
 }
 
+/// The output, of which packets are to be found.
+struct Muxed<'a> {
+    path: &'a Path,
+    tables: SampleTables,
+}
+
+impl<'a> Muxed<'a> {
+    fn of(context: &Context<'_>, path: &'a Path) -> Result<Self, MediaError> {
+        let tables = match demuxer(context.spec) {
+            "mov" => sample_tables::read(path)?,
+            _ => SampleTables::default(),
+        };
+        Ok(Muxed { path, tables })
+    }
+
+    /// The packets of the `number`th track of a kind. From the file's own tables if
+    /// they say it: for ffprobe a long film is as much work as its muxing.
+    async fn packets(
+        &mut self,
+        context: &Context<'_>,
+        kind: char,
+        number: usize,
+    ) -> Result<PacketScan, MediaError> {
+        if let Some(scan) = self.tables.take(kind, number) {
+            return Ok(scan);
+        }
+        let (demuxer, stream) = (demuxer(context.spec), format!("{kind}:{number}"));
+        scan_intermediate(context, self.path, demuxer, &stream).await
+    }
+}
+
 /// Compares the output's video with the joined shards, and removes those.
 /// Returns the number of frames, and by how much they were moved, in microseconds.
 async fn check_video(
     context: &Context<'_>,
-    output: &Path,
+    output: &mut Muxed<'_>,
     video: &JoinedVideo,
 ) -> Result<(u64, i64), MediaError> {
-    let muxed = scan_intermediate(context, output, demuxer(context.spec), "v:0").await?;
+    let muxed = output.packets(context, 'v', 0).await?;
     check_muxed(&muxed, video.base, &video.times)?;
     std::fs::remove_file(context.work_dir.join(JOINED_FILE))
         .map_err(MediaError::disk("removing the joined shards"))?;
@@ -134,14 +167,13 @@ async fn check_video(
 async fn check_tracks(
     context: &Context<'_>,
     index: &Index,
-    output: &Path,
+    output: &mut Muxed<'_>,
     audio: &[AudioReport],
     moved_us: i64,
 ) -> Result<(), MediaError> {
-    let demuxer = demuxer(context.spec);
     let tracks = audio.iter().zip(&index.facts.audio_tracks);
     for (number, (encoded, track)) in tracks.enumerate() {
-        let muxed = scan_intermediate(context, output, demuxer, &format!("a:{number}")).await?;
+        let muxed = output.packets(context, 'a', number).await?;
         let (packets, wanted) = (muxed.times.len() as u64, encoded.packets);
         if packets != wanted {
             return unproven(

@@ -13,9 +13,9 @@ use crate::{
         report::ShardReport,
         times::Ratio,
     },
-    ffmpeg::context::Context,
+    ffmpeg::{context::Context, fragmented_mp4},
     output::{args::JOINED_FILE, checks::unproven, rate_header},
-    video::{fragmented_mp4, shard_check::check_times, timing::encoded_base},
+    video::{shard_check::check_times, timing::encoded_base},
 };
 
 /// The video of the output, joined into one file.

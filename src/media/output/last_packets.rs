@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use crate::{audio::args::AudioIntermediate, error::MediaError, video::fragmented_mp4};
+use crate::{audio::args::AudioIntermediate, error::MediaError, ffmpeg::fragmented_mp4};
 
 /// The last packet of a track.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

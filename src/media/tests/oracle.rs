@@ -126,6 +126,34 @@ fn lossy_jobs_keep_the_references_times() {
     }
 }
 
+/// What decides over a frame lies in its shard and beside it: each picture is that
+/// of one pass with the same keyframes.
+#[test]
+fn pictures_of_a_lossy_job_equal_the_references() {
+    let world = World::new();
+    for (name, words) in [
+        ("h264.mp4", &[("preset", "veryfast")][..]),
+        ("open.ts", &[("preset", "medium")]),
+        // A clock of milliseconds, which is coarser than the rate.
+        ("vp9.webm", &[("preset", "veryfast"), ("container", "mkv")]),
+        ("vfr.mkv", &[("preset", "faster"), ("fps", "12")]),
+        ("h264.mp4", &[("preset", "veryfast"), ("deinterlace", "on")]),
+        (
+            "mpeg2.ts",
+            &[("preset", "veryfast"), ("pix_fmt", "yuv420p10le")],
+        ),
+    ] {
+        let spec = Spec {
+            shard_ms: 1000,
+            ..spec(words)
+        };
+        let job = timed(&world, &world.made(name), &spec, 3);
+        let (ours, reference) = (job.frames(), job.reference_frames());
+        let same = ours.iter().filter(|frame| reference.contains(frame));
+        assert_eq!(same.count(), reference.len(), "{name} {words:?}");
+    }
+}
+
 #[test]
 fn audio_keeps_the_references_times_however_it_comes() {
     audio_keeps_its_times(&[

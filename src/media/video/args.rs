@@ -13,7 +13,7 @@ use crate::{
         plan::ShardRange,
         recipe::{SCALER, X264, X265},
         text::strings,
-        times::{MICROSECONDS, rescale_up, seconds},
+        times::{MICROSECONDS, rescale_down, rescale_up, seconds},
     },
     ffmpeg::{
         args::{clock_rule, global_options, pass_along},
@@ -25,31 +25,30 @@ use crate::{
         filter_clock::FilterClock,
         filters::{self, Pass},
         grid::Grid,
-        timing::{encoded_base, fps, reordered_frames},
+        seam::{self, Given},
+        timing::{encoded_base, fps, is_evened_out, reordered_frames},
     },
 };
 
 /// Name of a shard in the work folder.
 pub(crate) const SHARD_FILE: &str = "shard.mp4";
 
-fn codec(spec: &Spec, index: &Index) -> Vec<String> {
+fn codec(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     let crf = spec.crf.to_string();
     let preset = spec.preset.as_str();
-    let hdr = &index.facts.hdr;
     let mut args = Vec::new();
     if let Some(encoder) = video_encoder(spec.codec()) {
         args.extend(strings(&["-c:v", encoder]));
     }
     args.extend(match spec.codec() {
-        Codec::H264 => strings(&["-preset", preset, "-crf", &crf, "-x264-params", X264]),
-        Codec::Hevc => strings(&[
-            "-preset",
-            preset,
-            "-crf",
-            &crf,
-            "-x265-params",
-            &format!("{X265}{}", hdr.for_x265()),
-        ]),
+        Codec::H264 => {
+            let params = x264_params(spec, index, pass);
+            strings(&["-preset", preset, "-crf", &crf, "-x264-params", &params])
+        }
+        Codec::Hevc => {
+            let params = x265_params(spec, index, pass);
+            strings(&["-preset", preset, "-crf", &crf, "-x265-params", &params])
+        }
         Codec::Vp9 => strings(&[
             "-b:v",
             "0",
@@ -70,9 +69,9 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
             "-crf",
             &crf,
             "-svtav1-params",
-            &format!("lp=1{}", hdr.for_svt()),
+            &format!("lp=1{}", index.facts.hdr.for_svt()),
             "-g",
-            "240",
+            &seam::svt_keyframes_apart(index).to_string(),
         ]),
         Codec::Ffv1 => {
             // Left alone, the encoder takes as many slices as the picture
@@ -86,7 +85,79 @@ fn codec(spec: &Spec, index: &Index) -> Vec<String> {
         Codec::None => Vec::new(),
     });
     args.extend(strings(&["-threads", "1"]));
+    args.extend(forced_keyframes(spec, index, pass));
     args
+}
+
+fn x264_params(spec: &Spec, index: &Index, pass: Pass) -> String {
+    let mut params = X264.to_string();
+    // Else it would spend more on a frame that a coarse clock shows for longer, and
+    // make later keyframes by how long those before them were shown.
+    if fps(spec).is_none() && is_evened_out(index) {
+        params.push_str(":force-cfr=1");
+    }
+    // Else it would prefer one of two ways by how they fared in the film so far.
+    if seam::x264_learns(&spec.preset) {
+        params.push_str(":direct=spatial");
+    }
+    let cut = matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false });
+    if cut && seam::x264_plans_ahead(&spec.preset) {
+        params.push_str(X264_LATER_KEYFRAME);
+    }
+    params
+}
+
+/// Has the first keyframe be as fine as a later one, by x264's own `ipratio`. That
+/// of the film too: later ones are made by the mean of what came before them.
+const X264_LATER_KEYFRAME: &str = ":zones=0,0,b=1.4";
+
+fn x265_params(spec: &Spec, index: &Index, pass: Pass) -> String {
+    let mut params = format!("{X265}{}", index.facts.hdr.for_x265());
+    match pass {
+        Pass::Shard(range) => params.push_str(&Given::of(spec, index, range).x265_chunk()),
+        Pass::Reference { whole: false } => params.push_str(":no-open-gop=1"),
+        Pass::Sample | Pass::Whole | Pass::Reference { whole: true } => {}
+    }
+    params
+}
+
+/// The reference has keyframes where shards begin, and a shard whose encoder is
+/// given more has one where it ends.
+fn forced_keyframes(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
+    match (spec.codec(), pass) {
+        (_, Pass::Shard(range)) => match Given::of(spec, index, range).ends_after(spec) {
+            // What is complete is on the disk at once, as ffmpeg is ended.
+            Some(own) => strings(&[
+                "-force_key_frames:v",
+                &format!("expr:eq(n,{own})"),
+                "-flush_packets",
+                "1",
+            ]),
+            None => Vec::new(),
+        },
+        (Codec::H264 | Codec::Hevc | Codec::Vp9, Pass::Reference { whole: false }) => {
+            let times = cut_times(spec, index).join(",");
+            let mut args = strings(&["-force_key_frames:v", &times]);
+            if spec.codec() == Codec::Hevc {
+                args.extend(strings(&["-forced-idr:v", "1"]));
+            }
+            args
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Times of the frames that shards begin with, but for the first: seconds of the
+/// output, rounded down, as ffmpeg takes the first frame that is not before one.
+fn cut_times(spec: &Spec, index: &Index) -> Vec<String> {
+    let base = encoded_base(spec, index);
+    let cuts = index.shards().iter().skip(1).map(|shard| shard.from_pts);
+    cuts.map(|pts| match Grid::of(spec, index) {
+        Some(grid) => grid.point(pts),
+        None => pts - index.facts.zero,
+    })
+    .map(|time| seconds(rescale_down(time, base, MICROSECONDS)))
+    .collect()
 }
 
 /// Stream, filters, timing and encoder of a pass.
@@ -109,7 +180,7 @@ pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
         let base = format!("{}:{}", base.num, base.den);
         args.extend(strings(&["-enc_time_base:v", &base]));
     }
-    args.extend(codec(spec, index));
+    args.extend(codec(spec, index, pass));
     args
 }
 
@@ -272,7 +343,7 @@ mod tests {
                 FilterClock::Muxer
             )
             .join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:zones=0,0,b=1.4 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 
@@ -290,7 +361,12 @@ mod tests {
         )
         .join(" ");
         assert!(!args.contains("-ss"), "{args}");
-        assert!(args.contains("trim=end_pts=60,"), "{args}");
+        // The encoder is given what it looks ahead at, which is all of the rest.
+        assert!(!args.contains(",trim="), "{args}");
+        assert!(
+            args.contains("-force_key_frames:v expr:eq(n,60) -flush_packets 1"),
+            "{args}"
+        );
         // Two frames before zero; the shift keeps them positive.
         assert!(
             args.contains("dts=if(eq(N\\,0)\\,-1024\\,if(eq(N\\,1)\\,-512\\,DTS))"),

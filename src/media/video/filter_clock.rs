@@ -5,8 +5,11 @@
 use crate::{
     error::MediaError,
     facts::{text::strings, times::Ratio},
-    ffmpeg::{args::global_options, context::Context, listeners::TextListener, log::LOG_ERRORS},
-    video::{fragmented_mp4, timing::muxer_timescale},
+    ffmpeg::{
+        args::global_options, context::Context, fragmented_mp4, listeners::TextListener,
+        log::LOG_ERRORS,
+    },
+    video::timing::muxer_timescale,
 };
 
 /// Whose ticks a bitstream filter counts.

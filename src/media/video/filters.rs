@@ -1,7 +1,7 @@
 //! The filter chain of a pass over the video, as a pure function. There are
 //! three chains: the reference's, the same with `showinfo` at its ends, and a
 //! shard's, which starts early enough for filters with a memory and lets only
-//! its own frames through.
+//! those frames through that its encoder is given.
 //!
 //! Order: flatten alpha, deinterlace, crop, denoise, rate, scale, levels, pad,
 //! pixel format. Fields are woven before anything mixes their lines, and noise
@@ -14,7 +14,7 @@ use reelraft_model::spec::{Codec, Deinterlace, Denoise, Spec};
 use crate::{
     facts::{index::Index, plan::ShardRange, recipe::SCALER, text::milli},
     limits::{DEINTERLACE_FRAMES, FILTERED_SIDE_MIN},
-    video::grid::Grid,
+    video::{grid::Grid, seam::Given},
 };
 
 /// In damaged films frame times may fall or repeat, and encoders and muxers
@@ -29,6 +29,8 @@ pub(crate) enum Pass {
     Reference {
         whole: bool,
     },
+    /// The first frames as the reference makes them, to see what it makes.
+    Sample,
     /// The whole film in one process, each frame observed.
     Whole,
     Shard(ShardRange),
@@ -49,7 +51,7 @@ pub(crate) fn memory_frames(spec: &Spec, index: &Index) -> usize {
     }
 }
 
-/// The frames that a shard must decode: its own, those in the memory of
+/// The frames that must be decoded for a range: its own, those in the memory of
 /// filters, and at a constant rate the frame that ends its last picture.
 pub(crate) fn decoded_range(spec: &Spec, index: &Index, range: ShardRange) -> ShardRange {
     let times = &index.times;
@@ -78,13 +80,14 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     if matches!(pass, Pass::Whole | Pass::Reference { whole: true }) {
         filters.push(RISING.into());
     }
-    let watched = !matches!(pass, Pass::Reference { .. });
+    let watched = matches!(pass, Pass::Whole | Pass::Shard(_));
     if watched {
         filters.push("showinfo@decoded=checksum=0".into());
     }
     if let Pass::Shard(range) = pass {
         filters.extend(joints(index, range));
-        filters.extend(trim(index, decoded_range(spec, index, range)));
+        let given = Given::of(spec, index, range).range;
+        filters.extend(trim(index, decoded_range(spec, index, given)));
     }
     filters.extend(flatten(spec, index));
     filters.extend(deinterlace(spec, index));
@@ -96,10 +99,12 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     }));
     filters.extend(denoise(spec, index));
     match (Grid::of(spec, index), pass) {
-        (Some(grid), Pass::Shard(range)) => filters.push(grid.shard_filter(index, range)),
+        (Some(grid), Pass::Shard(range)) => {
+            filters.push(grid.shard_filter(index, Given::of(spec, index, range).range));
+        }
         (Some(grid), _) => filters.push(grid.filter()),
         (None, Pass::Shard(range)) if memory_frames(spec, index) > 0 => {
-            filters.extend(trim(index, range));
+            filters.extend(trim(index, Given::of(spec, index, range).range));
         }
         (None, _) => {}
     }

@@ -28,9 +28,11 @@ use crate::{
 pub(crate) struct ExpectedFrames {
     /// Times of all frames that must be decoded, in ascending order.
     pub decoded: Vec<i64>,
-    /// At a constant frame rate, the first grid point that must be given, and
-    /// the first that must not; the latter is unknown at the film's end.
+    /// At a constant frame rate, the first grid point of the shard, and the first
+    /// after it; the latter is unknown at the film's end.
     pub points: Option<(i64, Option<i64>)>,
+    /// Packets of the shard, if others follow that are not needed.
+    pub ends_after: Option<u64>,
     /// The keyframe that decoding starts at, if it is not the film's beginning.
     pub start: Option<i64>,
 }
@@ -40,9 +42,9 @@ pub(crate) struct FrameChecker<'a> {
     /// `None` for the whole film, of which nothing is known in advance.
     pub expected: Option<ExpectedFrames>,
     /// The frames of the shard.
-    pub range: Bounds,
-    /// Those and the ones that filters need around them.
-    pub needed: Bounds,
+    range: Bounds,
+    /// Those that must be decoded.
+    needed: Bounds,
     progress: &'a (dyn Fn(u64) + Send + Sync),
     encoded_base: Ratio,
     /// Whether a constant frame rate repeats and drops frames.
@@ -59,6 +61,8 @@ pub(crate) struct FrameChecker<'a> {
     aspects: Vec<String>,
     filtered_times: Option<Vec<i64>>,
     encoded: u64,
+    /// Packets that were written, or are about to be.
+    muxed: u64,
     /// Whatever was said, to judge how the run ended.
     pub diagnostics: Diagnostics,
     /// Decoder errors, each at its place.
@@ -97,6 +101,7 @@ impl<'a> FrameChecker<'a> {
             aspects: Vec::new(),
             filtered_times: None,
             encoded: 0,
+            muxed: 0,
             diagnostics: Diagnostics::default(),
             complaints: Complaints::new(Scope {
                 stream: index.facts.source.video().stream,
@@ -115,18 +120,22 @@ impl<'a> FrameChecker<'a> {
         }
     }
 
-    /// Checks a shard, whose times in the source are behind by `zero`.
+    /// Checks a shard, whose times in the source are behind by `zero`. `filtered`
+    /// are its frames and those that filters need around them, `needed` all that
+    /// must be decoded.
     pub fn expecting(
         mut self,
         expected: ExpectedFrames,
         zero: i64,
         range: Bounds,
+        filtered: Bounds,
         needed: Bounds,
     ) -> Self {
         self.complaints = Complaints::new(Scope {
             zero,
             range,
-            needed,
+            // What is damaged behind a shard is in the next one.
+            needed: filtered,
             start: expected.start,
             ..self.complaints.scope
         });
@@ -187,9 +196,28 @@ impl<'a> FrameChecker<'a> {
         }
     }
 
-    /// Times of the frames given to the encoder.
+    /// Times of the shard's frames, as given to the encoder.
     pub fn times(&self) -> &[i64] {
         self.filtered_times.as_ref().unwrap_or(&self.decoded_times)
+    }
+
+    /// Whether all of the shard is written, and nothing more is needed of the
+    /// frames behind it. ffmpeg names a packet before it writes it: with the second
+    /// one of those, the first was written, and with it all before its keyframe.
+    fn is_done(&self) -> bool {
+        self.expected.as_ref().is_some_and(|expected| {
+            let ends_after = expected.ends_after;
+            ends_after.is_some_and(|own| self.muxed >= own.saturating_add(2))
+                && self.seen == expected.decoded.len()
+        })
+    }
+
+    /// Packets of the shard, if others follow them in the file.
+    pub fn ends_after(&self) -> Option<usize> {
+        let expected = self.expected.as_ref();
+        expected
+            .and_then(|expected| expected.ends_after)
+            .map(|packets| packets as usize)
     }
 
     fn mismatch(&mut self, why: String) -> LineEffect {
@@ -251,12 +279,21 @@ impl<'a> FrameChecker<'a> {
     }
 
     fn filtered(&mut self, frame: &showinfo::Frame) -> Result<LineEffect, MediaError> {
+        let points = self.expected.as_ref().and_then(|expected| expected.points);
+        let own = points.map_or(self.range, |(from, to)| Bounds {
+            from: Some(from),
+            to,
+        });
+        let of_shard = |pts: &i64| !own.is_before(*pts) && !own.is_after(*pts);
         let times = self.filtered_times.get_or_insert_default();
-        times.extend(frame.pts);
+        times.extend(frame.pts.filter(of_shard));
         within_limit(times.len() as u64)?;
         Ok(LineEffect::Progress)
     }
 }
+
+/// What ffmpeg says of each packet that it is about to write, under `-debug_ts`.
+const MUXED: &str = "muxer <- ";
 
 fn within_limit(frames: u64) -> Result<(), MediaError> {
     if frames > FRAMES_MAX {
@@ -275,6 +312,9 @@ impl Listener for FrameChecker<'_> {
         let frames = line
             .strip_prefix("frame=")
             .and_then(|frames| frames.trim().parse().ok());
+        // Frames after the shard are counted too.
+        let ends_after = self.expected.as_ref().and_then(|own| own.ends_after);
+        let frames = frames.map(|frames: u64| frames.min(ends_after.unwrap_or(frames)));
         match frames {
             Some(frames) if frames > self.encoded => {
                 self.encoded = frames;
@@ -286,6 +326,11 @@ impl Listener for FrameChecker<'_> {
     }
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
+        // Another thread may say it in the middle of a line.
+        self.muxed += u64::from(line.contains(MUXED));
+        if self.is_done() {
+            return Ok(LineEffect::Stop);
+        }
         if let Some(said) = showinfo::interjection(line) {
             self.broken |= !self.complaints.follow(said) && !showinfo::is_timestamp(said);
         }
@@ -324,132 +369,5 @@ impl Listener for FrameChecker<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::{facts::index::tests::sample, ffmpeg::log::reject_if_strict};
-    use reelraft_model::spec::{SpecRequest, resolve};
-
-    fn shown(filter: &str, pts: i64) -> String {
-        format!("[showinfo@{filter} @ 0x5] [info] n: 0 pts: {pts} fmt:yuv420p s:1280x720 i:P")
-    }
-
-    /// Checks [60, 100) of the sample, decoded from 50 on.
-    fn checker(index: &Index) -> FrameChecker<'_> {
-        let spec = resolve(&SpecRequest::default()).unwrap();
-        let range = index.shards()[1];
-        let bounds = index.bounds(range);
-        let expected = ExpectedFrames {
-            decoded: index.times_in(range).to_vec(),
-            points: None,
-            start: Some(50),
-        };
-        let mut checker =
-            FrameChecker::new(index, &spec, &|_| {}).expecting(expected, 0, bounds, bounds);
-        checker.stderr("[info] Stream mapping:").unwrap();
-        checker
-    }
-
-    const COMPLAINT: &str = "[h264 @ 0x5] [error] concealing 40 errors";
-
-    #[test]
-    fn every_frame_is_compared_with_the_expected_ones() {
-        let index = sample();
-        let mut whole = checker(&index);
-        assert_eq!(whole.stderr(COMPLAINT).unwrap(), LineEffect::Neutral);
-        for pts in 50..100 {
-            assert_eq!(
-                whole.stderr(&shown("decoded", pts)).unwrap(),
-                LineEffect::Progress
-            );
-        }
-        assert_eq!(whole.find_mismatch(), None);
-        assert_eq!(
-            (
-                whole.lead_in,
-                whole.decoded,
-                whole.complaints.verdict().total
-            ),
-            (10, 40, 0)
-        );
-
-        let mut short = checker(&index);
-        for pts in 50..99 {
-            short.stderr(&shown("decoded", pts)).unwrap();
-        }
-        assert!(short.find_mismatch().unwrap().contains("39 decoded"));
-
-        let mut skipping = checker(&index);
-        skipping.stderr(&shown("decoded", 60)).unwrap();
-        assert_eq!(
-            skipping.stderr(&shown("decoded", 62)).unwrap(),
-            LineEffect::Stop
-        );
-    }
-
-    #[test]
-    fn a_picture_of_another_size_behind_the_shard_is_noticed() {
-        let index = sample();
-        let mut checker = checker(&index);
-        for pts in 60..100 {
-            checker.stderr(&shown("decoded", pts)).unwrap();
-        }
-        let larger = shown("decoded", 100).replace("1280x720", "1920x1080");
-        assert_eq!(checker.stderr(&larger).unwrap(), LineEffect::Stop);
-        assert!(checker.find_mismatch().unwrap().contains("size"));
-    }
-
-    #[test]
-    fn frames_lost_by_filters_are_noticed() {
-        let index = sample();
-        let mut checker = checker(&index);
-        for pts in 60..100 {
-            checker.stderr(&shown("decoded", pts)).unwrap();
-            if pts != 77 {
-                checker.stderr(&shown("filtered", pts)).unwrap();
-            }
-        }
-        assert!(checker.find_mismatch().unwrap().contains("lost"));
-    }
-
-    #[test]
-    fn an_error_counts_in_its_own_shard_and_names_its_place() {
-        let index = sample();
-        let decoded = |checker: &mut FrameChecker<'_>, times: std::ops::Range<i64>| {
-            for pts in times {
-                let line = format!("[info] decoder -> ist_index:0 type:video best_effort_ts:{pts}");
-                checker.stderr(&line).unwrap();
-            }
-        };
-        let mut noisy = checker(&index);
-        noisy.stderr(COMPLAINT).unwrap();
-        assert!(!noisy.complaints.verdict().any);
-        let mut early = checker(&index);
-        early.stderr(COMPLAINT).unwrap();
-        decoded(&mut early, 50..51);
-        early.stderr(COMPLAINT).unwrap();
-        let verdict = early.complaints.verdict();
-        assert!(verdict.any && verdict.doubtful);
-        // A keyframe between them and the shard takes care of it.
-        decoded(&mut early, 51..60);
-        let verdict = early.complaints.verdict();
-        assert!(verdict.any && !verdict.doubtful);
-        let mut own = checker(&index);
-        decoded(&mut own, 60..62);
-        own.stderr(COMPLAINT).unwrap();
-        let verdict = own.complaints.verdict();
-        assert!(verdict.any && !verdict.doubtful);
-        assert!(!own.agrees_with(&early) && own.agrees_with(&own));
-
-        let mut last = checker(&index);
-        decoded(&mut last, 58..59);
-        last.stderr(COMPLAINT).unwrap();
-        assert_eq!(last.complaints.verdict().total, 0);
-        decoded(&mut last, 60..61);
-        last.stderr(COMPLAINT).unwrap();
-        let kept = last.complaints.verdict().kept;
-        assert_eq!(kept, ["after 2.500000 s: h264: concealing 40 errors"]);
-        let refused = reject_if_strict(&kept, true).unwrap_err();
-        assert_eq!(refused.kind(), "damaged-source");
-        assert!(reject_if_strict(&kept, false).is_ok());
-    }
-}
+#[path = "frame_checker_tests.rs"]
+mod tests;

@@ -16,14 +16,15 @@ use crate::{
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    ffmpeg::{context::Context, log::reject_if_strict},
+    ffmpeg::{context::Context, fragmented_mp4, log::reject_if_strict},
     limits::BROKEN_LOGS_MAX,
     video::{
         args::{self, SHARD_FILE},
         filter_clock::{FilterClock, filter_clock},
-        filters, fragmented_mp4,
+        filters,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
+        seam::Given,
         shard_check::check_times,
         timing::{encoded_base, reordered_frames},
     },
@@ -46,7 +47,10 @@ pub async fn encode_shard(
     if index.is_single_pass(single) {
         return encode_single(context, index, range, &progress).await;
     }
-    let needed = filters::decoded_range(context.spec, index, range);
+    let given = Given::of(context.spec, index, range);
+    let filtered = filters::decoded_range(context.spec, index, range);
+    let needed = filters::decoded_range(context.spec, index, given.range);
+    let ends_after = given.ends_after(context.spec);
     let zero = index.facts.zero;
     let times = index.times_in(needed).iter();
     let times: Vec<i64> = times.map(|time| time - zero).collect();
@@ -64,12 +68,14 @@ pub async fn encode_shard(
         let expected = ExpectedFrames {
             decoded: times.clone(),
             points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
+            ends_after: ends_after.map(|frames| frames as u64),
             start: start.map(|start| start - zero),
         };
         let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
             expected,
             zero,
             index.bounds(range),
+            index.bounds(filtered),
             index.bounds(needed),
         );
         let arguments = args::shard(context.input, index, context.spec, range, *start, clock);
@@ -157,7 +163,7 @@ async fn execute(
     checker: &mut FrameChecker<'_>,
 ) -> Result<(), MediaError> {
     let exit = context
-        .ffmpeg_with(arguments, index.facts.picture.address_bytes(), checker)
+        .ffmpeg_for_shard(arguments, index.facts.picture.address_bytes(), checker)
         .await?;
     checker.diagnostics.check_exit("ffmpeg", exit)
 }
@@ -175,10 +181,14 @@ async fn finish(
     reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
     let times = checker.times().to_vec();
+    let ends_after = checker.ends_after();
     let (fragments, blake3) = {
         let path = path.clone();
         tokio::task::spawn_blocking(move || -> Result<_, MediaError> {
-            let fragments = fragmented_mp4::read(&path)?;
+            let fragments = match ends_after {
+                Some(frames) => fragmented_mp4::cut(&path, frames)?,
+                None => fragmented_mp4::read(&path)?,
+            };
             Ok((fragments, hash(&path)?))
         })
         .await

@@ -1,9 +1,8 @@
 //! Checks one encoded shard file against the frames its encoder was given (P3).
 
 use crate::{
-    error::MediaError,
-    limits::SHIFT_SECONDS,
-    video::{fragmented_mp4, timing::muxer_timescale},
+    error::MediaError, ffmpeg::fragmented_mp4, limits::SHIFT_SECONDS,
+    video::timing::muxer_timescale,
 };
 
 /// Every frame given to the encoder came out once, at its time; decode times

@@ -2,7 +2,10 @@
 
 use reelraft_model::spec::{Codec, Spec};
 
-use crate::facts::{index::Index, times::Ratio};
+use crate::facts::{
+    index::Index,
+    times::{Ratio, rescale},
+};
 
 /// Frames by which the encoder's decode times lag behind, at its defaults: x264
 /// and x265 use a B pyramid. The others do not reorder.
@@ -41,6 +44,27 @@ pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
     })
 }
 
+/// Whether a film has a constant rate, and its clock is too coarse for it: each
+/// frame comes within a tick of its turn, and not all after the same time.
+pub(crate) fn is_evened_out(index: &Index) -> bool {
+    let times = &index.times;
+    let (Some(rate), Some(&first)) = (index.facts.rate, times.first()) else {
+        return false;
+    };
+    let step = Ratio {
+        num: rate.den,
+        den: rate.num,
+    };
+    let base = index.facts.source.video().time_base;
+    let steady = (0..).zip(times).all(|(frame, time)| {
+        let turn = first.saturating_add(rescale(frame, step, base));
+        time.abs_diff(turn) <= 1
+    });
+    let mut steps = times.windows(2).map(|pair| pair[1] - pair[0]);
+    let usual = steps.next();
+    steady && steps.any(|step| Some(step) != usual)
+}
+
 /// The ticks per second that ffmpeg's MP4 muxer chooses for a time base.
 pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
     let mut scale = base.den;
@@ -54,6 +78,23 @@ pub(crate) fn muxer_timescale(base: Ratio) -> i64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::facts::{index::tests::sample, times::MILLISECONDS};
+
+    #[test]
+    fn a_clock_of_milliseconds_is_evened_out_and_a_varying_rate_is_not() {
+        let mut index = sample();
+        assert!(!is_evened_out(&index), "its clock is exact");
+        index.facts.source.video.as_mut().unwrap().time_base = MILLISECONDS;
+        index.times = (0..100)
+            .map(|frame| 40 + (frame * 1000 + 12) / 24)
+            .collect();
+        assert!(is_evened_out(&index));
+        index.times[50] += 5;
+        assert!(!is_evened_out(&index));
+        index.times[50] -= 5;
+        index.facts.rate = None;
+        assert!(!is_evened_out(&index));
+    }
 
     #[test]
     fn the_muxers_timescale_is_ffmpegs() {

@@ -118,7 +118,7 @@ pub struct Spec {
     pub audio_bitrate: u32,
     #[prost(enumeration = "Container", tag = "13")]
     pub container: i32,
-    /// The shard length to aim at.
+    /// The shard length to aim at; 0 is chosen by the source.
     #[prost(uint32, tag = "14")]
     pub shard_ms: u32,
     /// Thousandths, 1000 neutral.

@@ -12,7 +12,6 @@ use super::{
     picture::{Picture, PictureOptions, resolve_picture},
     streams::{StreamOptions, resolve_streams},
 };
-use crate::limits::SHARD_MS_DEFAULT;
 
 /// The options of a request by what they are about.
 struct Options<'a> {
@@ -158,7 +157,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
 }
 
 fn resolve_shard_ms(asked: Option<u32>) -> Result<u32, SpecError> {
-    let shard_ms = asked.unwrap_or(SHARD_MS_DEFAULT);
+    let Some(shard_ms) = asked else { return Ok(0) };
     SHARD_SECONDS.check(shard_ms)?;
     Ok(shard_ms)
 }

@@ -9,6 +9,7 @@ use std::{
 
 use crate::{
     error::MediaError,
+    ffmpeg::mp4_boxes::{ChildBoxes, box_head, child, number},
     limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX},
 };
 
@@ -42,6 +43,24 @@ pub(crate) struct Fragments {
 /// # Errors
 /// [`MediaError::BadOutput`] if it is not what our muxer options give.
 pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
+    read_samples(path, usize::MAX)
+}
+
+/// Cuts a file off behind its first samples, where a fragment ends with them, and
+/// reads it. What follows may have been left unfinished.
+///
+/// # Errors
+/// Those of [`read`].
+pub(crate) fn cut(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
+    let found = read_samples(path, samples)?;
+    let file = File::options().write(true).open(path);
+    file.and_then(|file| file.set_len(found.bytes))
+        .map_err(MediaError::disk("cutting an encoded shard"))?;
+    Ok(found)
+}
+
+/// Reads a file up to the end of the fragment with which it has so many samples.
+fn read_samples(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
     let disk = || MediaError::disk("reading an encoded shard");
     let file = File::open(path).map_err(disk())?;
     let bytes = file.metadata().map_err(disk())?.len();
@@ -90,6 +109,10 @@ pub(crate) fn read(path: &Path) -> Result<Fragments, MediaError> {
             }
         }
         at += size;
+        if &kind == b"mdat" && found.samples.len() == samples {
+            found.bytes = at;
+            break;
+        }
     }
     if found.timescale == 0 {
         return Err(malformed("no codec header"));
@@ -116,24 +139,6 @@ fn malformed(detail: &str) -> MediaError {
     }
 }
 
-/// Type, raw header and total size of the next box. Size 0 means "to the end".
-fn box_head(reader: &mut impl Read, left: u64) -> std::io::Result<([u8; 4], Vec<u8>, u64)> {
-    let mut head = vec![0u8; 8];
-    reader.read_exact(&mut head)?;
-    let kind = [head[4], head[5], head[6], head[7]];
-    let size = match u32::from_be_bytes([head[0], head[1], head[2], head[3]]) {
-        0 => left,
-        1 => {
-            let mut large = [0u8; 8];
-            reader.read_exact(&mut large)?;
-            head.extend_from_slice(&large);
-            u64::from_be_bytes(large)
-        }
-        size => size.into(),
-    };
-    Ok((kind, head, size))
-}
-
 fn body(reader: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
     let mut body = vec![0u8; size as usize];
     reader
@@ -148,26 +153,6 @@ struct Defaults {
     duration: u32,
 }
 
-/// Iterates over the boxes inside a box.
-struct ChildBoxes<'a>(&'a [u8]);
-
-impl<'a> Iterator for ChildBoxes<'a> {
-    type Item = ([u8; 4], &'a [u8]);
-    fn next(&mut self) -> Option<Self::Item> {
-        let size = u32::from_be_bytes(self.0.get(..4)?.try_into().ok()?) as usize;
-        let kind = self.0.get(4..8)?.try_into().ok()?;
-        let body = self.0.get(8..size)?;
-        self.0 = &self.0[size..];
-        Some((kind, body))
-    }
-}
-
-fn child<'a>(body: &'a [u8], kind: &[u8; 4]) -> Option<&'a [u8]> {
-    ChildBoxes(body)
-        .find(|(found, _)| found == kind)
-        .map(|(_, body)| body)
-}
-
 /// Timescale of the only track, and its defaults.
 fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
     let track = child(moov, b"trak")?;
@@ -180,10 +165,6 @@ fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
         .map(|duration| Defaults { duration })
         .unwrap_or_default();
     Some((timescale, defaults))
-}
-
-fn number(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
 }
 
 fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<i64> {
@@ -306,6 +287,24 @@ mod tests {
             times,
             [(1024, 1024), (1536, 1536), (2048, 2055), (2148, 2141)]
         );
+    }
+
+    #[test]
+    fn a_file_is_cut_where_a_fragment_ends() {
+        let head = boxed(b"tfhd", &numbers(&[0x02_0000, 1]));
+        let run = |count| boxed(b"trun", &numbers(&[0x1, count, 0]));
+        let fragment = |count| boxed(b"traf", &[head.clone(), run(count)].concat());
+        let file = file(&[fragment(3), fragment(2), fragment(4)]);
+        let bytes = std::fs::read(file.path()).unwrap();
+        // The encoder was ended while it wrote the fragment behind.
+        std::fs::write(file.path(), &bytes[..bytes.len() - 20]).unwrap();
+        let found = cut(file.path(), 5).unwrap();
+        assert_eq!(found.samples.len(), 5);
+        let left = std::fs::read(file.path()).unwrap();
+        assert_eq!(left.len() as u64, found.bytes);
+        assert_eq!(read(file.path()).unwrap().samples, found.samples);
+        assert!(left.ends_with(b"media"));
+        assert_ne!(cut(file.path(), 4).unwrap().samples.len(), 4);
     }
 
     #[test]

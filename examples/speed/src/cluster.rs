@@ -1,0 +1,157 @@
+//! A fresh cluster and what a job takes in it. Each measurement has one of its
+//! own: what a cluster remembers of former jobs would count for later ones.
+
+use std::{path::Path, process::Stdio, time::Duration};
+
+use reelraft_failover::{
+    cli_client::CliClient,
+    clock::now_us,
+    events::{Attempt, AttemptEnd},
+    process_cluster::{ClusterSpec, NodeSpec, ProcessCluster},
+    report::write_timeline,
+    timeline_svg::Timeline,
+};
+use serde_json::Value;
+
+use crate::cost::{Cost, cpu_ms_of, timed};
+
+/// How long a cluster may take to come up on a busy machine.
+const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// A node logs the start of each child at this level.
+const LOG: &str = "info,reelraft_media::process=debug";
+
+/// What a node logs of each child that it starts.
+const CHILD: &str = "a child starts";
+
+/// What a job took.
+pub struct Done {
+    /// Of the nodes and all that they have started; the wall time is the
+    /// client's, from its start to its end.
+    pub nodes: Cost,
+    /// CPU time of the client.
+    pub client_ms: f64,
+}
+
+/// A cluster with nothing behind it.
+pub struct Cluster {
+    nodes: ProcessCluster,
+    pids: Vec<i32>,
+    begun_us: u64,
+}
+
+impl Cluster {
+    /// Starts nodes, each behind its own words, and waits until they take work.
+    ///
+    /// # Errors
+    /// If they don't come up.
+    pub fn start(folder: &Path, slots: u32, prefixes: &[Vec<String>]) -> Result<Self, String> {
+        let count = prefixes.len() as u16;
+        let mut specs = NodeSpec::on_loopback(folder, count);
+        for (spec, prefix) in specs.iter_mut().zip(prefixes) {
+            spec.command_prefix = prefix.clone();
+            spec.environment.push(("RUST_LOG".into(), LOG.into()));
+        }
+        let shared = ClusterSpec {
+            slots,
+            ..Default::default()
+        };
+        let mut nodes = ProcessCluster::start(folder, specs, shared)?;
+        nodes.wait_for_nodes(count.into(), START_PATIENCE)?;
+        let pids = nodes.ids().into_iter().map(|id| nodes.pid(id));
+        Ok(Cluster {
+            pids: pids.collect::<Result<_, _>>()?,
+            nodes,
+            begun_us: now_us(),
+        })
+    }
+
+    /// Three nodes with a slot each.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn of_three(folder: &Path) -> Result<Self, String> {
+        Self::start(folder, 1, &vec![Vec::new(); 3])
+    }
+
+    /// Runs `reelraft transcode`; what it took.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn transcode(&self, spec: &[String], source: &Path, out: &Path) -> Result<Done, String> {
+        let cpu_ms = || self.pids.iter().map(|&pid| cpu_ms_of(pid)).sum::<f64>();
+        let before_ms = cpu_ms();
+        let mut client = self.nodes.cli(&["transcode", "--overwrite"]);
+        client.args(spec).args([source, out]);
+        client.stdout(Stdio::null()).stderr(Stdio::null());
+        let client = timed(&mut client)?;
+        Ok(Done {
+            nodes: Cost {
+                cpu_ms: cpu_ms() - before_ms,
+                wall_ms: client.wall_ms,
+            },
+            client_ms: client.cpu_ms,
+        })
+    }
+
+    /// The latest job, as `job show` has it.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn job(&self) -> Result<Value, String> {
+        let jobs = self.nodes.jobs()?;
+        let latest = |job: &&Value| job["created_unix_ms"].as_u64();
+        let job = jobs.iter().max_by_key(latest).ok_or("there is no job")?;
+        Ok(job.clone())
+    }
+
+    /// The reference command of the latest job.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn reference(&self) -> Result<Vec<String>, String> {
+        let job = self.job()?;
+        let id = job["id"].as_str().unwrap_or_default();
+        let shown = self.nodes.try_json(&["job", "show", id, "--reference"])?;
+        let args = shown["args"].as_array().cloned().unwrap_or_default();
+        let words = args.iter().filter_map(|arg| arg.as_str().map(String::from));
+        Ok(words.collect())
+    }
+
+    /// Children that the nodes have started since they were up.
+    pub fn children(&self) -> usize {
+        let texts = self
+            .nodes
+            .ids()
+            .into_iter()
+            .map(|id| self.nodes.log_text(id));
+        texts.map(|text| text.matches(CHILD).count()).sum()
+    }
+
+    /// All attempts so far.
+    pub fn attempts(&self) -> Vec<Attempt> {
+        let log = self.nodes.event_log().starting_at(self.begun_us);
+        let mut attempts = log.attempts(&[], now_us());
+        attempts.retain(|attempt| attempt.end != AttemptEnd::Open);
+        attempts
+    }
+
+    /// Draws what the nodes did, and when.
+    ///
+    /// # Errors
+    /// If the file can't be written.
+    pub fn draw(&self, title: &str, subtitle: &str, file: &Path) -> Result<(), String> {
+        let log = self.nodes.event_log().starting_at(self.begun_us);
+        let timeline = Timeline {
+            title,
+            subtitle,
+            nodes: self.pids.len() as u64,
+            log: &log,
+            attempts: &self.attempts(),
+            kills: &[],
+            takeovers: &[],
+            probes: &[],
+        };
+        write_timeline(&timeline, file)
+    }
+}

@@ -1,0 +1,149 @@
+//! How long shards are: as was asked, or as suits the source. A function of the
+//! packets up to the cut, so that shards are known while the rest is still read.
+
+use reelraft_model::spec::Spec;
+
+use crate::{
+    facts::times::{MILLISECONDS, Ratio, rescale},
+    limits::{
+        SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_MS_FIRST, SHARD_MS_USUAL, SHARD_STRETCH_MAX,
+    },
+    video::timing::fps,
+};
+
+/// Decides where shards may end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ShardLength {
+    /// In ticks of the source.
+    Asked(i64),
+    Chosen {
+        base: Ratio,
+        /// Frames a second of the output, if it has a constant rate.
+        rate: Option<Ratio>,
+    },
+}
+
+impl ShardLength {
+    /// The length for a source with this time base.
+    pub fn of(spec: &Spec, base: Ratio) -> Self {
+        match spec.shard_ms {
+            0 => ShardLength::Chosen {
+                base,
+                rate: fps(spec),
+            },
+            asked => ShardLength::Asked(rescale(asked.into(), MILLISECONDS, base).max(1)),
+        }
+    }
+
+    /// The length in ticks to aim at in a shard that begins so many ticks behind
+    /// the first. Short films are for several nodes; the longer a film, the less
+    /// is won by short shards, and each costs the look-ahead of its encoder.
+    pub fn target(&self, behind: i64) -> i64 {
+        match self {
+            ShardLength::Asked(ticks) => *ticks,
+            ShardLength::Chosen { base, .. } => {
+                let ticks = |ms: u32| rescale(ms.into(), MILLISECONDS, *base).max(1);
+                let grown = ticks(SHARD_MS_FIRST).saturating_add(behind / SHARD_GROWTH);
+                grown.min(ticks(SHARD_MS_USUAL))
+            }
+        }
+    }
+
+    /// Whether a shard may end that begins `behind` the first and has this length
+    /// in ticks and this many frames; with an `open` keyframe it would have to be
+    /// longer, as the next one is decoded from far before it.
+    pub fn is_reached(&self, behind: i64, length: i64, frames: usize, open: bool) -> bool {
+        let target = self.target(behind);
+        let wanted = match open {
+            true => target.saturating_mul(3) / 2,
+            false => target,
+        };
+        length >= wanted && self.has_frames(target, length, frames)
+    }
+
+    /// Whether it has frames enough, where that is for us to choose: what is read
+    /// beyond a shard for its encoder is counted in frames.
+    fn has_frames(&self, target: i64, length: i64, frames: usize) -> bool {
+        let ShardLength::Chosen { base, rate } = *self else {
+            return true;
+        };
+        let given = rate.map_or(frames as i64, |rate| {
+            let step = Ratio {
+                num: rate.den,
+                den: rate.num,
+            };
+            rescale(length, base, step)
+        });
+        let wanted = Ratio {
+            num: 1,
+            den: SHARD_FRAMES_A_SECOND,
+        };
+        given >= rescale(target, base, wanted) || length / SHARD_STRETCH_MAX >= target
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use reelraft_model::spec::{SpecRequest, resolve};
+
+    const MS: Ratio = MILLISECONDS;
+
+    fn length(request: SpecRequest) -> ShardLength {
+        ShardLength::of(&resolve(&request).expect("valid"), MS)
+    }
+
+    /// Where a film with a clean keyframe every half second is cut, in ms.
+    fn cuts(length: ShardLength, frames_a_second: i64, film_ms: i64) -> Vec<i64> {
+        let mut cuts = vec![0];
+        for now in (500..film_ms).step_by(500) {
+            let begun = cuts[cuts.len() - 1];
+            let frames = (now - begun) * frames_a_second / 1000;
+            if length.is_reached(begun, now - begun, frames as usize, false) {
+                cuts.push(now);
+            }
+        }
+        cuts
+    }
+
+    #[test]
+    fn a_short_film_is_for_several_nodes_and_a_long_one_has_long_shards() {
+        let chosen = length(SpecRequest::default());
+        assert_eq!(cuts(chosen, 24, 5_000), [0]);
+        assert_eq!(cuts(chosen, 24, 20_000), [0, 5_000, 11_500, 19_500]);
+        let long = cuts(chosen, 24, 600_000);
+        assert!(long[4..].windows(2).all(|pair| pair[1] - pair[0] == 10_000));
+        assert!(!chosen.is_reached(60_000, 10_000, 240, true));
+        assert!(chosen.is_reached(60_000, 15_000, 360, true));
+    }
+
+    #[test]
+    fn a_slow_film_has_longer_shards_but_not_endless_ones() {
+        let chosen = length(SpecRequest::default());
+        let of = |frames: i64| {
+            let cuts = cuts(chosen, frames, 600_000);
+            cuts[cuts.len() - 1] - cuts[cuts.len() - 2]
+        };
+        assert_eq!(
+            (of(60), of(20), of(10), of(1)),
+            (10_000, 10_000, 20_000, 60_000)
+        );
+        // What counts is what is encoded.
+        let request = SpecRequest {
+            fps: Some((10, 1)),
+            ..Default::default()
+        };
+        assert!(!length(request).is_reached(60_000, 19_900, 480, false));
+    }
+
+    #[test]
+    fn what_is_asked_for_is_done() {
+        let request = SpecRequest {
+            shard_ms: Some(2_000),
+            ..Default::default()
+        };
+        let asked = length(request);
+        assert_eq!(cuts(asked, 1, 7_000), [0, 2_000, 4_000, 6_000]);
+        assert!(!asked.is_reached(0, 2_999, 1, true) && asked.is_reached(0, 3_000, 1, true));
+    }
+}
