@@ -49,6 +49,8 @@ pub struct Patience {
     pub uploads_expire_after_s: u64,
     /// For whoever may want a job tried again that ended without an output.
     pub keep_sources_s: u64,
+    /// Whether a job takes the output of an equal one that was made before.
+    pub reuse_outputs: bool,
     /// Before it deletes a job that has ended; 0: for ever.
     pub keep_finished_s: u64,
 }
@@ -195,6 +197,7 @@ impl<'a> Term<'a> {
             rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
             replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
             upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
+            reuse_outputs: self.patience.reuse_outputs,
             keep_source_ms: self.patience.keep_sources_s.saturating_mul(1000),
             keep_ended_ms: match self.patience.keep_finished_s {
                 0 => None,

@@ -62,7 +62,8 @@ impl<'a> Builds<'a> {
     /// might be given anyway, and some home of it lives.
     pub(super) fn takes(&self, job: &Job, other: &Job) -> bool {
         let mut homes = other.current_homes();
-        job.is_made_by(other)
+        self.health.reuse_outputs
+            && job.is_made_by(other)
             && homes.any(|home| self.health.alive(home.node))
             && self.may_bind(&other.build, &job.spec)
     }

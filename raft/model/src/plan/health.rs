@@ -74,6 +74,8 @@ pub struct ClusterHealth {
     /// How long the source of a job that failed or was cancelled is kept, so that
     /// it can be tried again.
     pub keep_source_ms: u64,
+    /// Whether a job takes the output of an equal one that was made before.
+    pub reuse_outputs: bool,
     /// How long a job is kept after it was folded; for ever where it is `None`.
     pub keep_ended_ms: Option<u64>,
 }
@@ -89,6 +91,7 @@ impl Default for ClusterHealth {
             replan_after_ms: REPLAN_AFTER_MS,
             upload_expiry_ms: UPLOAD_EXPIRY_MS,
             keep_source_ms: KEEP_SOURCE_MS,
+            reuse_outputs: true,
             keep_ended_ms: None,
         }
     }
