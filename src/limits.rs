@@ -92,6 +92,12 @@ pub const GIVE_BACK: Duration = Duration::from_millis(1_500);
 /// How long a worker waits to apply the log as far as its assignment.
 pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 
+/// Films that a home joins at once while their last shards are encoded: each
+/// takes as much disk as its shards, and only the next to be done gain by it.
+pub const JOINED_AHEAD_MAX: usize = 2;
+/// How often it looks for what has come of them.
+pub const JOIN_TICK: Duration = Duration::from_millis(500);
+
 /// How often a node looks at its duties as a home without being woken.
 pub const DUTY_TICK: Duration = Duration::from_secs(2);
 

@@ -223,6 +223,9 @@ pub const OPEN_FILES_MAX: u64 = 256;
 /// Codec header (`ftyp` and `moov`) of a shard; a typical one has 1 KiB.
 pub const INIT_BYTES_MAX: u64 = 1 << 20;
 
+/// Bytes of a shard that are read, hashed and joined at once.
+pub const COPY_BYTES: usize = 256 << 10;
+
 /// The tables of a finished MP4 file: a film of a day has about 100 MB of them.
 pub const TABLES_BYTES_MAX: u64 = 256 << 20;
 
@@ -234,10 +237,6 @@ pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 /// waits for the pictures from one to where he wants to be.
 pub const KEYFRAMES_APART: u64 = 240;
 pub const KEYFRAMES_APART_MAX: u64 = 600;
-
-/// Frames of the output that x265 encodes before a shard. With one of its P frames
-/// among them, the shard's first keyframe is as fine as it is in one pass.
-pub const X265_LEAD_FRAMES: i64 = 5;
 
 /// Shards are written this much later, so that decode times before zero stay
 /// positive; the assembly subtracts it again. Whole seconds are exact in any

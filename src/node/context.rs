@@ -13,8 +13,8 @@ use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
 use super::{
-    encoders::Encoders, messages::Lack, picture_cache::Pictures, report::LatestReport,
-    tally::Tally, work_threads::WorkThreads,
+    encoders::Encoders, joined_ahead::AllJoined, messages::Lack, picture_cache::Pictures,
+    report::LatestReport, tally::Tally, work_threads::WorkThreads,
 };
 use crate::{
     config::NodeConfig,
@@ -51,6 +51,8 @@ pub struct NodeContext {
     histories: ByteCache<History>,
     /// Pictures of sources that were made lately.
     pub pictures: Pictures,
+    /// Films that are joined while others of their shards are encoded.
+    pub joined: AllJoined,
 }
 
 impl NodeContext {
@@ -78,6 +80,7 @@ impl NodeContext {
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
             histories: ByteCache::new(HISTORY_CACHE_BYTES),
             pictures: Pictures::default(),
+            joined: AllJoined::default(),
         }))
     }
 

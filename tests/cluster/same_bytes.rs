@@ -54,6 +54,9 @@ fn the_same_bytes_with_the_leader_or_another_node_killed() {
         assert_eq!(blake3_of(&out), calm(ending), "{ending}");
         cluster.wait_for_leader();
     }
+    // Some home had begun before the last shard came.
+    let log = std::fs::read_to_string(cluster.log()).unwrap();
+    assert!(log.contains("joins the rest"), "nothing was joined ahead");
 }
 
 fn submit_again(cluster: &LocalCluster, options: &[&str]) -> Output {

@@ -3,7 +3,7 @@
 
 use std::{
     fs::File,
-    io::{BufReader, Read, Seek, SeekFrom},
+    io::{BufReader, Read},
     path::Path,
 };
 
@@ -118,18 +118,6 @@ fn read_samples(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
         return Err(malformed("no codec header"));
     }
     Ok(found)
-}
-
-/// Copies the fragments of a file, without its codec header.
-pub(crate) fn copy_body(
-    path: &Path,
-    fragments: &Fragments,
-    to: &mut impl std::io::Write,
-) -> std::io::Result<()> {
-    let mut file = File::open(path)?;
-    file.seek(SeekFrom::Start(fragments.body_offset))?;
-    std::io::copy(&mut file, to)?;
-    Ok(())
 }
 
 fn malformed(detail: &str) -> MediaError {

@@ -144,7 +144,7 @@ fn moved(track: &[u8], base: Ratio, clock: u32) -> Option<i64> {
         let at = 8 + at * if wide { 20 } else { 12 };
         match wide {
             true => {
-                let long = |at: usize| Some(list.get(at..at + 8)?.try_into().ok()?);
+                let long = |at: usize| list.get(at..at + 8)?.try_into().ok();
                 let [duration, start] = [long(at)?, long(at + 8)?];
                 Some((i64::from_be_bytes(duration), i64::from_be_bytes(start)))
             }

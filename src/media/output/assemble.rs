@@ -13,7 +13,7 @@ use crate::{
         containers::{attaches_covers, demuxer, muxer, output_file},
         encoded::{Parts, hash},
         index::Index,
-        report::{AudioReport, ShardReport},
+        report::AudioReport,
         text::clip,
         times::{MICROSECONDS, rescale},
     },
@@ -32,7 +32,7 @@ use crate::{
             check_audio, check_clock, check_extras, check_muxed, check_plan, check_sync, unproven,
         },
         covers,
-        join::{JoinedVideo, join_shards},
+        join::{JoinedVideo, Joining},
         last_packets::{self, LastPacket},
         notes,
         proof::{self, ProofInput},
@@ -64,18 +64,46 @@ pub async fn assemble(
     single: bool,
     parts: &Parts,
 ) -> Result<Assembled, MediaError> {
-    let reports: Vec<ShardReport> = parts
-        .shards
-        .iter()
-        .map(|(_, report)| ShardReport::from_bytes(report))
-        .collect::<Result<_, _>>()?;
+    let joining = match &index.facts.source.video {
+        Some(_) => Some(Joining::begin(context.spec, index, context.work_dir)?),
+        None => None,
+    };
+    assemble_from(context, index, single, parts, joining).await
+}
+
+/// The same where some shards have been joined before: `parts` has the others.
+///
+/// # Errors
+/// As [`assemble`].
+pub async fn assemble_rest(
+    context: &Context<'_>,
+    index: &Index,
+    single: bool,
+    parts: &Parts,
+    joining: Joining,
+) -> Result<Assembled, MediaError> {
+    assemble_from(context, index, single, parts, Some(joining)).await
+}
+
+/// Goes on from the shards that are joined, where there is video.
+async fn assemble_from(
+    context: &Context<'_>,
+    index: &Index,
+    single: bool,
+    parts: &Parts,
+    mut joining: Option<Joining>,
+) -> Result<Assembled, MediaError> {
+    let reports = match &mut joining {
+        Some(joining) => joining.take_rest(&parts.shards)?,
+        None => Vec::new(),
+    };
     check_plan(index, single, &reports)?;
     let audio = check_audio(index, &parts.audio)?;
     let notes = notes::of_encoding(index, context.spec, &reports, &audio);
     let extras = check_extras(index, parts.extras.as_ref())?;
     check_clock(index, &reports, &audio, &extras)?;
-    let video = match &index.facts.source.video {
-        Some(_) => Some(join_shards(context, index, &parts.shards, reports).await?),
+    let video = match joining {
+        Some(joining) => Some(joining.finish(context, reports).await?),
         None => None,
     };
     if let Some(metadata) = &index.facts.metadata {

@@ -100,11 +100,15 @@ fn x264_params(spec: &Spec, index: &Index, pass: Pass) -> String {
     if seam::x264_learns(&spec.preset) {
         params.push_str(":direct=spatial");
     }
-    let cut = matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false });
-    if cut && seam::x264_plans_ahead(&spec.preset) {
+    if is_cut(pass) && seam::x264_plans_ahead(&spec.preset) {
         params.push_str(X264_LATER_KEYFRAME);
     }
     params
+}
+
+/// Whether the film is encoded in shards, or is the reference of such a one.
+fn is_cut(pass: Pass) -> bool {
+    matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false })
 }
 
 /// Has the first keyframe be as fine as a later one, by x264's own `ipratio`. That
@@ -113,13 +117,22 @@ const X264_LATER_KEYFRAME: &str = ":zones=0,0,b=1.4";
 
 fn x265_params(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut params = format!("{X265}{}", index.facts.hdr.for_x265());
-    match pass {
-        Pass::Shard(range) => params.push_str(&Given::of(spec, index, range).x265_chunk()),
-        Pass::Reference { whole: false } => params.push_str(":no-open-gop=1"),
-        Pass::Sample | Pass::Whole | Pass::Reference { whole: true } => {}
+    if is_cut(pass) {
+        params.push_str(X265_LATER_KEYFRAME);
+        params.push_str(":no-open-gop=1");
+    }
+    if let Pass::Shard(range) = pass
+        && let Some(frames) = Given::of(spec, index, range).chunk(spec)
+    {
+        params.push_str(&format!(":chunk-end={frames}"));
     }
     params
 }
+
+/// The same of x265, which makes later keyframes by the mean of all frames, B
+/// frames too: of those with usual numbers of B frames. It knows of no zone of one
+/// frame; the second is a B frame, to which zones don't apply.
+const X265_LATER_KEYFRAME: &str = ":zones=0,1,b=1.16";
 
 /// The reference has keyframes where shards begin, and a shard whose encoder is
 /// given more has one where it ends.
@@ -135,7 +148,8 @@ fn forced_keyframes(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
             ]),
             None => Vec::new(),
         },
-        (Codec::H264 | Codec::Hevc | Codec::Vp9, Pass::Reference { whole: false }) => {
+        (Codec::Ffv1 | Codec::None, _) => Vec::new(),
+        (_, Pass::Reference { whole: false }) => {
             let times = cut_times(spec, index).join(",");
             let mut args = strings(&["-force_key_frames:v", &times]);
             if spec.codec() == Codec::Hevc {
@@ -343,7 +357,7 @@ mod tests {
                 FilterClock::Muxer
             )
             .join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:zones=0,0,b=1.4 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:zones=0,0,b=1.4 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 

@@ -74,8 +74,10 @@ pub(crate) fn decoded_range(spec: &Spec, index: &Index, range: ShardRange) -> Sh
 
 pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut filters = Vec::new();
-    if let Pass::Shard(_) = pass {
-        filters.push(format!("setpts=PTS-({})", index.facts.zero));
+    // Some versions of ffmpeg forget the frame rate behind this filter.
+    let zero = index.facts.zero;
+    if matches!(pass, Pass::Shard(_)) && zero != 0 {
+        filters.push(format!("setpts=PTS-({zero})"));
     }
     if matches!(pass, Pass::Whole | Pass::Reference { whole: true }) {
         filters.push(RISING.into());
@@ -303,7 +305,7 @@ mod tests {
         let decoded = decoded_range(&spec, &index, range);
         assert_eq!((decoded.from_pts, decoded.to_pts), (58, 100));
         assert!(chain(&spec, &index, Pass::Shard(range)).starts_with(
-            "setpts=PTS-(0),showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=58,bwdif=mode=send_frame:parity=auto:deint=all,settb=expr=1/24,trim=start_pts=60,scale"
+            "showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=58,bwdif=mode=send_frame:parity=auto:deint=all,settb=expr=1/24,trim=start_pts=60,scale"
         ));
     }
 

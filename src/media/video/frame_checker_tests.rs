@@ -1,3 +1,5 @@
+//! Lines of ffmpeg as they come, and what the checker makes of them.
+
 use super::*;
 use crate::{
     facts::{index::tests::sample, plan::ShardRange},

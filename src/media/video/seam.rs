@@ -1,119 +1,75 @@
-//! What an encoder is given beside its shard, so that a joint doesn't show: it
-//! decides with the frames after it in view, and as if it had encoded those
-//! before. A pure function of the index and the spec.
+//! What an encoder is given behind its shard, so that a joint doesn't show: it
+//! decides with the frames in view that one pass would see there. A pure function
+//! of the index and the spec.
 //!
 //! x264 looks ahead by a number of frames. It is given that many of the next
 //! shard, with a keyframe forced at the joint, and is ended at the first packet
-//! of it: none of those frames has been encoded by then. Its first keyframe
-//! would be coarser than a later one, which a zone mends.
-//!
-//! x265 has options for all that: frames before and after a chunk are looked at
-//! and give no packet. Its first keyframe needs some encoded frames before it to
-//! become like a later one.
+//! of it: none of those frames has been encoded by then. x265 has an option for
+//! that: frames behind a chunk are looked at and give no packet.
 
 use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{index::Index, plan::ShardRange},
-    limits::{FRAMES_MAX, KEYFRAMES_APART, KEYFRAMES_APART_MAX, X265_LEAD_FRAMES},
+    limits::{KEYFRAMES_APART, KEYFRAMES_APART_MAX},
     video::grid::Grid,
 };
-
-/// Frames of the output that an encoder is given beside its shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Margins {
-    lead: i64,
-    tail: i64,
-}
 
 /// What an encoder is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Given {
     /// The frames of the source that it is made from.
     pub range: ShardRange,
-    /// Frames of the output before the shard.
-    pub lead: i64,
-    /// Those of the shard; only the decoder knows them where the film ends.
-    pub own: Option<i64>,
-    /// Whether there are frames after the shard.
-    tail: bool,
+    /// Frames of the output in the shard, if there are others behind it.
+    own: Option<i64>,
 }
 
 impl Given {
     /// What the encoder of a shard is given.
     pub fn of(spec: &Spec, index: &Index, range: ShardRange) -> Given {
-        let margins = margins(spec);
-        let times = &index.times;
+        let (times, tail) = (&index.times, tail(spec));
         let inner = times.last() >= Some(&range.to_pts);
-        let first = times.partition_point(|&time| time < range.from_pts);
         let end = times.partition_point(|&time| time < range.to_pts);
-        let (from, to, lead, own) = match Grid::of(spec, index) {
+        let (to, own) = match Grid::of(spec, index) {
             None => {
-                let from = first.saturating_sub(margins.lead as usize);
-                let to = end.saturating_add(margins.tail as usize);
-                (from, to, (first - from) as i64, (end - first) as i64)
+                let first = times.partition_point(|&time| time < range.from_pts);
+                (end.saturating_add(tail as usize), (end - first) as i64)
             }
             Some(grid) => {
                 let (opens, ends) = (grid.point(range.from_pts), grid.point(range.to_pts));
-                let (low, high) = (opens - margins.lead, ends.saturating_add(margins.tail));
-                let from = times.partition_point(|&time| grid.point(time) < low);
-                let from = from.min(first);
-                let to = times.partition_point(|&time| grid.point(time) < high);
-                let lead = times.get(from).map_or(0, |&time| opens - grid.point(time));
-                (from, to.max(end), lead, ends - opens)
+                let to = times.partition_point(|&time| grid.point(time) < ends + tail);
+                (to.max(end), ends - opens)
             }
         };
-        let time_at = |at: usize| times.get(at).copied();
-        let last = times
-            .last()
-            .map_or(range.to_pts, |last| last.saturating_add(1));
+        let to_pts = match times.get(to) {
+            Some(&time) => time,
+            None => range.to_pts.max(times.last().map_or(0, |last| last + 1)),
+        };
         Given {
-            range: ShardRange {
-                from_pts: time_at(from).unwrap_or(range.from_pts),
-                to_pts: time_at(to).unwrap_or(last),
-                frames: range.frames,
-            },
-            lead,
-            own: inner.then_some(own),
-            tail: inner && margins.tail > 0,
+            range: ShardRange { to_pts, ..range },
+            own: (inner && tail > 0).then_some(own),
         }
     }
 
     /// The frames of the shard, if others follow them in the file that the encoder
     /// is ended in.
     pub fn ends_after(&self, spec: &Spec) -> Option<i64> {
-        let runs_on = self.tail && spec.codec() == Codec::H264;
-        self.own.filter(|_| runs_on)
+        self.own.filter(|_| spec.codec() == Codec::H264)
     }
 
-    /// Parameters of x265 for its chunk; it counts frames from 1.
-    pub fn x265_chunk(&self) -> String {
-        let mut params = ":no-open-gop=1".to_string();
-        if self.lead > 0 {
-            params.push_str(&format!(":chunk-start={}", self.lead + 1));
-        }
-        // It knows of a start only with an end.
-        match self.own {
-            Some(own) => params.push_str(&format!(":chunk-end={}", self.lead + own)),
-            None if self.lead > 0 => params.push_str(&format!(":chunk-end={FRAMES_MAX}")),
-            None => {}
-        }
-        params
+    /// The frames of the shard, if x265 is to give no more.
+    pub fn chunk(&self, spec: &Spec) -> Option<i64> {
+        self.own.filter(|_| spec.codec() == Codec::Hevc)
     }
 }
 
-fn margins(spec: &Spec) -> Margins {
+/// Frames of the output that an encoder is given behind its shard.
+fn tail(spec: &Spec) -> i64 {
     match spec.codec() {
-        Codec::H264 => Margins {
-            lead: 0,
-            tail: x264_tail(&spec.preset),
-        },
-        Codec::Hevc => Margins {
-            lead: X265_LEAD_FRAMES,
-            tail: x265_tail(&spec.preset),
-        },
+        Codec::H264 => x264_tail(&spec.preset),
+        Codec::Hevc => x265_tail(&spec.preset),
         // The others decide within a group of pictures, or frame by frame.
-        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => Margins { lead: 0, tail: 0 },
+        Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
     }
 }
 
@@ -129,9 +85,9 @@ pub(crate) fn x264_learns(preset: &str) -> bool {
     matches!(preset, "slow" | "slower" | "veryslow" | "placebo")
 }
 
-/// Frames between keyframes of SVT-AV1, which takes no word for single ones: as
-/// long as the shards where they are all equally long but for the last, so that
-/// one pass has its keyframes at the same frames.
+/// Frames between keyframes of SVT-AV1, whose older versions take no word for
+/// single ones: as long as the shards where they are all equally long but for the
+/// last, so that one pass has its keyframes at the same frames.
 pub(crate) fn svt_keyframes_apart(index: &Index) -> u64 {
     let shards = index.shards();
     let first = shards.first().map_or(0, |shard| shard.frames);
@@ -186,7 +142,7 @@ fn x265_tail(preset: &str) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::index::tests::sample;
+    use crate::facts::{index::tests::sample, plan::Plan};
     use reelraft_model::spec::{SpecRequest, resolve};
 
     fn spec(codec: &str, preset: &str, fps: Option<(u32, u32)>) -> Spec {
@@ -199,51 +155,69 @@ mod tests {
         resolve(&request).expect("valid")
     }
 
-    /// Range, lead and own frames of what is given for a shard of the sample.
-    fn given(spec: &Spec, shard: usize) -> (i64, i64, i64, Option<i64>) {
+    /// Where what is given for a shard of the sample ends, and the frames before
+    /// which more follow.
+    fn given(spec: &Spec, shard: usize) -> (i64, Option<i64>) {
         let index = sample();
-        let given = Given::of(spec, &index, index.shards()[shard]);
-        let range = given.range;
-        (range.from_pts, range.to_pts, given.lead, given.own)
+        let range = index.shards()[shard];
+        let given = Given::of(spec, &index, range);
+        assert_eq!(given.range.from_pts, range.from_pts);
+        (given.range.to_pts, given.own)
     }
 
     #[test]
     fn an_encoder_sees_as_far_as_it_looks_ahead_and_no_further_than_the_film() {
         let fast = spec("h264", "veryfast", None);
-        assert_eq!(given(&fast, 0), (0, 73, 0, Some(60)));
-        assert_eq!(given(&fast, 1), (60, 100, 0, None));
-        let slow = spec("h264", "slow", None);
-        assert_eq!(given(&slow, 0), (0, 100, 0, Some(60)));
-        let none = spec("h264", "ultrafast", None);
-        assert_eq!(given(&none, 0), (0, 60, 0, Some(60)));
-        let chunk = spec("hevc", "fast", None);
-        assert_eq!(given(&chunk, 0), (0, 80, 0, Some(60)));
-        let lead = X265_LEAD_FRAMES;
-        assert_eq!(given(&chunk, 1), (60 - lead, 100, lead, None));
+        assert_eq!(given(&fast, 0), (73, Some(60)));
+        assert_eq!(given(&fast, 1), (100, None));
+        assert_eq!(given(&spec("h264", "slow", None), 0), (100, Some(60)));
+        assert_eq!(given(&spec("h264", "ultrafast", None), 0), (60, None));
+        assert_eq!(given(&spec("hevc", "fast", None), 0), (80, Some(60)));
+        assert_eq!(given(&spec("vp9", "", None), 0), (60, None));
     }
 
     #[test]
     fn it_is_counted_in_frames_of_the_output() {
         // One frame of the output is two of the source, or half of one.
         let half = spec("h264", "veryfast", Some((12, 1)));
-        assert_eq!(given(&half, 0), (0, 85, 0, Some(30)));
+        assert_eq!(given(&half, 0), (85, Some(30)));
         let double = spec("h264", "veryfast", Some((48, 1)));
-        assert_eq!(given(&double, 0), (0, 67, 0, Some(120)));
-        let (from, _, lead, own) = given(&spec("hevc", "fast", Some((12, 1))), 1);
-        assert_eq!((lead, own), ((60 - from) / 2, None));
-        assert!(lead <= X265_LEAD_FRAMES && lead > X265_LEAD_FRAMES - 2);
+        assert_eq!(given(&double, 0), (67, Some(120)));
     }
 
     #[test]
-    fn only_a_tail_of_x264_is_cut_off() {
+    fn only_what_x264_writes_is_cut_off() {
         let index = sample();
-        let ends = |codec: &str, preset: &str, shard: usize| {
-            let spec = spec(codec, preset, None);
-            Given::of(&spec, &index, index.shards()[shard]).ends_after(&spec)
+        let of = |codec: &str, shard: usize| {
+            let spec = spec(codec, "medium", None);
+            let given = Given::of(&spec, &index, index.shards()[shard]);
+            (given.ends_after(&spec), given.chunk(&spec))
         };
-        assert_eq!(ends("h264", "medium", 0), Some(60));
-        assert_eq!(ends("h264", "medium", 1), None);
-        assert_eq!(ends("h264", "ultrafast", 0), None);
-        assert_eq!(ends("hevc", "medium", 0), None);
+        assert_eq!(of("h264", 0), (Some(60), None));
+        assert_eq!(of("hevc", 0), (None, Some(60)));
+        assert_eq!((of("h264", 1), of("hevc", 1)), ((None, None), (None, None)));
+    }
+
+    #[test]
+    fn keyframes_fall_on_joints_where_one_distance_does_it() {
+        let mut index = sample();
+        assert_eq!(svt_keyframes_apart(&index), 60);
+        let plan = |frames: &[u64]| {
+            let shards = frames.iter().map(|&frames| ShardRange { frames, ..EMPTY });
+            Plan {
+                shards: shards.collect(),
+                ..Plan::empty()
+            }
+        };
+        for (frames, apart) in [
+            (&[50, 60][..], KEYFRAMES_APART),
+            (&[60, 50, 60], KEYFRAMES_APART),
+            (&[1_000, 1_000], KEYFRAMES_APART),
+            (&[100], KEYFRAMES_APART),
+            (&[100, 100, 100], 100),
+        ] {
+            index = Index::new(index.facts.clone(), plan(frames));
+            assert_eq!(svt_keyframes_apart(&index), apart, "{frames:?}");
+        }
     }
 }

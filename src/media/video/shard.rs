@@ -48,12 +48,7 @@ pub async fn encode_shard(
         return encode_single(context, index, range, &progress).await;
     }
     let given = Given::of(context.spec, index, range);
-    let filtered = filters::decoded_range(context.spec, index, range);
     let needed = filters::decoded_range(context.spec, index, given.range);
-    let ends_after = given.ends_after(context.spec);
-    let zero = index.facts.zero;
-    let times = index.times_in(needed).iter();
-    let times: Vec<i64> = times.map(|time| time - zero).collect();
     let starts = index.starts(needed);
     let clock = match reordered_frames(context.spec) {
         0 => FilterClock::Muxer,
@@ -65,19 +60,7 @@ pub async fn encode_shard(
     let mut attempts = (1..).zip(&starts);
     let mut next = attempts.next();
     while let Some((tried, start)) = next {
-        let expected = ExpectedFrames {
-            decoded: times.clone(),
-            points: Grid::of(context.spec, index).map(|grid| grid.points(index, range)),
-            ends_after: ends_after.map(|frames| frames as u64),
-            start: start.map(|start| start - zero),
-        };
-        let mut checker = FrameChecker::new(index, context.spec, &progress).expecting(
-            expected,
-            zero,
-            index.bounds(range),
-            index.bounds(filtered),
-            index.bounds(needed),
-        );
+        let mut checker = checker(context, index, range, *start, &progress);
         let arguments = args::shard(context.input, index, context.spec, range, *start, clock);
         let outcome = execute(context, index, &arguments, &mut checker).await;
         let broken = checker.broken && outcome.is_ok();
@@ -111,6 +94,34 @@ pub async fn encode_shard(
     Err(MediaError::PlanMismatch {
         detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
     })
+}
+
+/// The checks of a shard that is decoded from `start`.
+fn checker<'a>(
+    context: &Context<'_>,
+    index: &'a Index,
+    range: ShardRange,
+    start: Option<i64>,
+    progress: &'a (dyn Fn(u64) + Send + Sync),
+) -> FrameChecker<'a> {
+    let (spec, zero) = (context.spec, index.facts.zero);
+    let given = Given::of(spec, index, range);
+    let needed = filters::decoded_range(spec, index, given.range);
+    let times = index.times_in(needed).iter();
+    let expected = ExpectedFrames {
+        decoded: times.map(|time| time - zero).collect(),
+        points: Grid::of(spec, index).map(|grid| grid.points(index, range)),
+        ends_after: given.ends_after(spec).map(|frames| frames as u64),
+        start: start.map(|start| start - zero),
+    };
+    let filtered = filters::decoded_range(spec, index, range);
+    FrameChecker::new(index, spec, progress).expecting(
+        expected,
+        zero,
+        index.bounds(range),
+        index.bounds(filtered),
+        index.bounds(needed),
+    )
 }
 
 /// Codecs whose pictures refer to the two anchors before them and no further:

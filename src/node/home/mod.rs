@@ -1,5 +1,5 @@
 //! A home's duties, which are a query over the table: fill what it lacks, fetch
-//! sources behind URLs, write down the tasks of what is finished, sweep what belongs to no job of its
+//! sources behind URLs, join films ahead, write down the tasks of what is finished, sweep what belongs to no job of its
 //! own any more, and scrub what it keeps.
 //! A missed wake-up costs latency and never correctness.
 
@@ -7,6 +7,7 @@ mod fetch;
 mod fill;
 mod fill_queue;
 mod history;
+mod join;
 mod scrub;
 mod sweep;
 
@@ -30,6 +31,10 @@ pub async fn run(context: Arc<NodeContext>, stop: watch::Receiver<bool>) {
         .spawn(scrub::run(context.clone(), stop.clone()));
     let sweeping = tokio::spawn(sweep::run(context.clone(), stop.clone()));
     let histories = tokio::spawn(history::run(context.clone(), stop.clone()));
+    // It reads and writes as attempts do.
+    let joining = context
+        .work_threads
+        .spawn(join::run(context.clone(), stop.clone()));
     let fetching = tokio::spawn(fetch::run(context.clone(), stop.clone()));
     fill_until(&context, stop).await;
     // They may be in the middle of a removal or of a write, which goes on by
@@ -37,6 +42,7 @@ pub async fn run(context: Arc<NodeContext>, stop: watch::Receiver<bool>) {
     sweeping.abort();
     histories.abort();
     fetching.abort();
+    joining.abort();
 }
 
 async fn fill_until(context: &Arc<NodeContext>, mut stop: watch::Receiver<bool>) {

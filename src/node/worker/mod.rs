@@ -9,7 +9,6 @@
 pub mod link;
 mod tasks;
 mod trial_rest;
-mod work_dir;
 
 use std::{
     collections::BTreeMap,

@@ -11,19 +11,23 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts};
+use reelraft_media::{
+    Assembled, BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts,
+};
 use reelraft_model::{
     AttemptKey, FailureClass, JobEntry, Problem, Reuse, Task, TaskKind, spec::Spec,
 };
 use tokio::time::Instant;
+use tracing::{debug, info};
 
-use super::work_dir::WorkDir;
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
+        joined_ahead::JoinedAhead,
         messages::{Analysis, Done, Failed, Outcome},
+        work_dir::WorkDir,
     },
 };
 
@@ -89,6 +93,12 @@ fn input_of(source: &ServedSource) -> Input {
     }
 }
 
+/// The name of an attempt's folder.
+fn folder_of(key: &AttemptKey) -> String {
+    let kind = key.kind().name();
+    format!("{}-{kind}-{}-{}", key.job, key.number, key.attempt)
+}
+
 /// Runs one attempt to its end.
 pub async fn run(
     context: &Arc<NodeContext>,
@@ -111,7 +121,7 @@ pub async fn run(
         if entry.job.build != encoders.build {
             return Err(other_build(&encoders.build, &entry.job.build));
         }
-        let work = WorkDir::new(&context.work_root(), key)
+        let work = WorkDir::new(&context.work_root(), &folder_of(key))
             .map_err(|error| node_fault("work-folder", error.to_string()))?;
         let run = Run {
             context,
@@ -313,9 +323,80 @@ impl Run<'_> {
     async fn assemble(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
         let data = &self.context.data;
+        // Once all homes have assembled, each counts as a full copy.
+        data.local_path(&self.entry, &self.entry.job.index_hash)
+            .await?;
+        let ahead = match self.context.joined.take(&self.entry).await {
+            Some(joined) => match self.output(&index, Some(joined)).await {
+                // Whatever it was, it is no reason to fail before all was tried.
+                Err(failed) if failed.class == FailureClass::Work => {
+                    debug!(problem = %failed.problem, "what was joined ahead is of no use");
+                    None
+                }
+                ended => Some(ended?),
+            },
+            None => None,
+        };
+        let assembled = match ahead {
+            Some(assembled) => assembled,
+            None => self.output(&index, None).await?,
+        };
+        let (hash, bytes) = data
+            .keep_local_file(&self.entry.job.id, &assembled.path)
+            .await?;
+        let report = data
+            .keep_local_bytes(&self.entry.job.id, assembled.proof)
+            .await?;
+        Ok(Done {
+            hash,
+            bytes_out: bytes,
+            report,
+            frames: self.entry.job.frames_total,
+            analysis: Some(Analysis {
+                plan_note: assembled.note,
+                ..Default::default()
+            }),
+            ..Default::default()
+        })
+    }
+
+    /// Makes the output of its parts, of which some may be joined already.
+    async fn output(
+        &self,
+        index: &Index,
+        joined: Option<Box<JoinedAhead>>,
+    ) -> Result<Assembled, Failed> {
+        let parts = self.parts(joined.as_deref()).await?;
+        // The parts are local files; the source itself is not read again.
+        let input = Input::File(PathBuf::new());
+        let context = self.media(&input);
+        let single = self.entry.job.single;
+        let assembled = match joined {
+            Some(joined) => {
+                let (job, ahead) = (&self.entry.job.id, joined.count());
+                info!(job, ahead, left = parts.shards.len(), "joins the rest");
+                let JoinedAhead {
+                    joining, folder, ..
+                } = *joined;
+                let rest = reelraft_media::assemble_rest(&context, index, single, &parts, joining);
+                let assembled = rest.await;
+                drop(folder);
+                assembled
+            }
+            None => reelraft_media::assemble(&context, index, single, &parts).await,
+        };
+        Ok(assembled?)
+    }
+
+    /// The parts of the output on this disk, but for the shards that are joined.
+    async fn parts(&self, joined: Option<&JoinedAhead>) -> Result<Parts, Failed> {
+        let data = &self.context.data;
         let mut lost = Vec::new();
         let mut parts = Parts::default();
-        for task in self.entry.parts() {
+        let is_joined = |task: &Task| {
+            task.kind() == TaskKind::Shard && joined.is_some_and(|joined| joined.has(task.number))
+        };
+        for task in self.entry.parts().filter(|task| !is_joined(task)) {
             let part = async {
                 let path = data.local_path(&self.entry, &task.hash).await?;
                 let report = data.read_whole(&self.entry, &task.report).await?;
@@ -333,37 +414,13 @@ impl Run<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        if !lost.is_empty() {
-            let cause = format!("{} finished parts are on no home any more", lost.len());
-            return Err(Failed {
-                lost,
-                ..node_fault("lost-bytes", cause)
-            });
+        if lost.is_empty() {
+            return Ok(parts);
         }
-        // Once all homes have assembled, each counts as a full copy.
-        data.local_path(&self.entry, &self.entry.job.index_hash)
-            .await?;
-        // The parts are local files; the source itself is not read again.
-        let input = Input::File(PathBuf::new());
-        let context = self.media(&input);
-        let single = self.entry.job.single;
-        let assembled = reelraft_media::assemble(&context, &index, single, &parts).await?;
-        let (hash, bytes) = data
-            .keep_local_file(&self.entry.job.id, &assembled.path)
-            .await?;
-        let report = data
-            .keep_local_bytes(&self.entry.job.id, assembled.proof)
-            .await?;
-        Ok(Done {
-            hash,
-            bytes_out: bytes,
-            report,
-            frames: self.entry.job.frames_total,
-            analysis: Some(Analysis {
-                plan_note: assembled.note,
-                ..Default::default()
-            }),
-            ..Default::default()
+        let cause = format!("{} finished parts are on no home any more", lost.len());
+        Err(Failed {
+            lost,
+            ..node_fault("lost-bytes", cause)
         })
     }
 }

@@ -1,13 +1,11 @@
-//! The folder in which one attempt works.
+//! The folder in which one attempt works, or whatever else makes files.
 
 use std::{
     io,
     path::{Path, PathBuf},
 };
 
-use reelraft_model::AttemptKey;
-
-/// The folder of one attempt, removed with all in it when the attempt ends.
+/// A folder for one work, removed with all in it when that ends.
 pub struct WorkDir(PathBuf);
 
 impl WorkDir {
@@ -15,14 +13,7 @@ impl WorkDir {
     ///
     /// # Errors
     /// What the disk refuses.
-    pub fn new(root: &Path, key: &AttemptKey) -> io::Result<Self> {
-        let name = format!(
-            "{}-{}-{}-{}",
-            key.job,
-            key.kind().name(),
-            key.number,
-            key.attempt
-        );
+    pub fn new(root: &Path, name: &str) -> io::Result<Self> {
         let path = root.join(name);
         let named =
             |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
