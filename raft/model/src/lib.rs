@@ -18,6 +18,7 @@ mod job_index;
 mod keys;
 pub mod limits;
 mod line;
+mod made_before;
 mod node_rows;
 mod open_index;
 mod output_index;

@@ -309,9 +309,7 @@ impl World {
                 return failed("disk-full");
             }
             let index = entry_index(attempt);
-            let taken = attempt.entry.as_ref();
-            let taken = taken.is_some_and(|entry| entry.job.reuse.is_some());
-            if !(taken && self.bugs.has(Bug::OutputNotTaken)) {
+            if !(takes_output(attempt) && self.bugs.has(Bug::OutputNotTaken)) {
                 self.write(node, &key.job, &blobs);
                 self.write(node, &key.job, &[index]);
             }
@@ -363,6 +361,12 @@ enum Step {
     Goes,
     Dropped,
     Ended(Outcome),
+}
+
+/// Whether an assembly takes the output of an equal job.
+fn takes_output(attempt: &Attempt) -> bool {
+    let entry = attempt.entry.as_ref();
+    entry.is_some_and(|entry| entry.job.reuse.is_some())
 }
 
 /// The index that an assembly has read, and keeps beside its output.
