@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use futures::future::BoxFuture;
 use reelraft_media::{MediaError, Tools};
 use reelraft_model::{Problem, plan::is_files};
 
@@ -101,7 +102,11 @@ impl Check {
 
 /// Checks ffmpeg and its encoders, the disk under the data folder, memory, limits
 /// and ports.
-pub async fn examine(place: &Place) -> Vec<Check> {
+pub fn examine(place: &Place) -> BoxFuture<'_, Vec<Check>> {
+    Box::pin(examine_all(place))
+}
+
+async fn examine_all(place: &Place) -> Vec<Check> {
     let mut checks = Vec::new();
     match Tools::find() {
         Err(error) => checks.push(Check::bad("ffmpeg", error.to_string(), error.hint())),

@@ -206,7 +206,7 @@ pub const PUT_AGAIN: Duration = Duration::from_secs(1);
 /// the copy of a small job.
 pub const PUT_PATIENCE: Duration = Duration::from_secs(60);
 
-/// Watchers get at most one event in this time.
+/// Watchers get at most one event in this time, and the end at once.
 pub const WATCH_EVERY: Duration = Duration::from_millis(200);
 
 /// A watcher hears at least this often, so that it can tell a quiet job from

@@ -57,7 +57,8 @@ impl<T> Page<T> {
 pub struct Reference {
     /// The ffmpeg command, as an argument list.
     pub args: Vec<String>,
-    /// Why the film is one shard; empty otherwise.
+    /// Why the film is one shard, or how like its pictures are known to be; may be
+    /// empty.
     pub note: String,
 }
 
@@ -207,9 +208,12 @@ impl Api {
     /// output, and what keeps the homes from giving the analysis.
     pub async fn reference(&self, id: &str) -> Result<Reference, Problem> {
         let entry = self.analysed(id).await?;
+        let (args, likeness) = self.context().reference(&entry).await?;
+        let notes = [entry.job.plan_note.as_str(), likeness];
+        let said: Vec<&str> = notes.into_iter().filter(|note| !note.is_empty()).collect();
         Ok(Reference {
-            args: self.context().reference(&entry).await?,
-            note: entry.job.plan_note.clone(),
+            args,
+            note: said.join("; "),
         })
     }
 

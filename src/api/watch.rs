@@ -57,6 +57,22 @@ impl Api {
         ))
     }
 
+    /// Waits until a job has ended or is gone.
+    async fn ended(&self, id: &str) {
+        let mut applied = self.table().applied();
+        loop {
+            applied.borrow_and_update();
+            let state = self.table().local();
+            if state.job(id).is_none_or(|entry| entry.job.state().ended()) {
+                return;
+            }
+            drop(state);
+            if applied.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
     /// Sends events until the job has ended or nobody listens.
     async fn follow(&self, id: &str, out: &Events) -> Result<(), Problem> {
         let mut applied = self.table().applied();
@@ -96,8 +112,11 @@ impl Api {
             // Held no longer: the next apply would have to copy what is shared.
             drop(entry);
             // Progress is no table change, so look again after a while; and
-            // never more often than a person can read.
-            tokio::time::sleep(WATCH_EVERY).await;
+            // never more often than a person can read. The end is waited for.
+            tokio::select! {
+                () = self.ended(id) => continue,
+                () = tokio::time::sleep(WATCH_EVERY) => {}
+            }
             tokio::select! {
                 changed = applied.changed() => if changed.is_err() { return Ok(()) },
                 () = tokio::time::sleep(WATCH_EVERY) => {}

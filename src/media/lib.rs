@@ -27,6 +27,7 @@
 //! - `analysis`: finds out what a source is and plans its shards.
 //! - `output`: joins, muxes and proves.
 //! - `trial.rs`: all of it once, over a small clip. `benchmark.rs`: how fast it goes.
+//! - `door.rs`: what other crates call.
 //!
 //! Two things lie lower than one might look for them. `RECIPE` and the scaler's
 //! flags are in `facts`, because the probe of the encoder build in `ffmpeg`
@@ -42,6 +43,7 @@
 mod analysis;
 mod audio;
 mod benchmark;
+mod door;
 mod error;
 mod extras;
 mod facts;
@@ -53,11 +55,8 @@ mod spec_use;
 mod trial;
 mod video;
 
-pub use analysis::analyze::analyze;
-pub use audio::encode::encode_audio;
-pub use benchmark::measure_speeds;
+pub use door::*;
 pub use error::{Class, MediaError};
-pub use extras::take::take_extras;
 pub use facts::complaints::Complaints;
 pub use facts::encoded::{Encoded, Part, Parts};
 pub use facts::index::Index;
@@ -65,13 +64,12 @@ pub use facts::plan::ShardRange;
 pub use facts::recipe::RECIPE;
 pub use ffmpeg::cancel::Cancel;
 pub use ffmpeg::context::Context;
-pub use ffmpeg::encoders::{Build, EncoderCheck, Lack, check_ffmpeg, check_ffprobe, probe_build};
+pub use ffmpeg::encoders::{Build, EncoderCheck, Lack};
 pub use ffmpeg::input::{BytesServed, Input};
-pub use ffmpeg::sandbox_check::{SandboxCheck, check_sandbox};
+pub use ffmpeg::sandbox_check::SandboxCheck;
 pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
-pub use output::assemble::{Assembled, assemble, assemble_rest};
+pub use output::assemble::Assembled;
 pub use output::join::Joining;
-pub use trial::{Lacks, TRIAL, Trial, find_lacks, try_jobs};
-pub use video::picture::take_picture;
-pub use video::shard::encode_shard;
+pub use trial::{Lacks, TRIAL, Trial};
+pub use video::seam::likeness;

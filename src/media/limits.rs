@@ -25,6 +25,18 @@ pub const LOOSE_PICTURES_MIN: usize = 5;
 /// count is given: beside a film at the most common rates, about two minutes.
 pub const STILL_PACKETS: u64 = 4_096;
 
+/// Bytes of a source that is small: its packets are read when it is opened. A clip
+/// of some seconds has some hundred KiB.
+pub const SMALL_SOURCE_BYTES: u64 = 16 << 20;
+
+/// Packets that are read so, each a line of 80 bytes: half a minute of film with
+/// sound.
+pub const PROBED_PACKETS: usize = 4_000;
+
+/// First frames that are decoded to learn what a video is and what it carries:
+/// captions come with every second or third one.
+pub const FIRST_FRAMES: u32 = 16;
+
 /// Frames that the deinterlacer is given on each side. It looks at one, and
 /// treats the very first frame differently.
 pub const DEINTERLACE_FRAMES: usize = 2;
@@ -128,6 +140,10 @@ pub const LATE_STREAM_BYTES_MAX: u64 = 200_000_000;
 
 /// Shapes of pixels of a shard that are noted. A broadcast changes between two.
 pub const ASPECTS_MAX: usize = 4;
+
+/// Programs of whose answers about themselves the latest are remembered. A node
+/// has one ffmpeg; tests have several.
+pub const PROGRAMS_REMEMBERED: usize = 8;
 
 /// Lines of stderr kept as the cause of a failure.
 pub const TAIL_LINES_MAX: usize = 12;

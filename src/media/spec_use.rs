@@ -130,6 +130,7 @@ fn analyze(spec: &Spec, source: &ProbedSource, index: &mut Index) {
         checksum: None,
     };
     let first = FirstFrame {
+        has_side_data: false,
         decoded: frame.clone(),
         filtered: frame,
         rate: None,
@@ -157,6 +158,8 @@ fn source() -> ProbedSource {
     )
     .unwrap();
     ProbedSource {
+        description: None,
+        packets: None,
         source: sample().facts.source,
         streams,
         programs: programs(),

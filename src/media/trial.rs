@@ -51,12 +51,8 @@ pub struct Trial {
     pub outcome: Result<(), MediaError>,
 }
 
-/// Makes a small job of each kind in `folder`, which must be an empty folder
-/// with an absolute path: analysis, two shards and more, sound, assembly and
-/// proof. None is made of a codec or container that is known to be lacking. A job is made
-/// without sound if its format is known to be lacking, and made again without it
-/// where it fails: that tells which of both is to blame. Takes some seconds.
-pub async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
+/// See [`crate::try_jobs`].
+pub(crate) async fn try_jobs(tools: &Tools, folder: &Path, known: &[Lack]) -> Vec<Trial> {
     let mut trials: Vec<Trial> = Vec::new();
     for kind in TRIALS {
         let (.., audio) = kind;
@@ -127,10 +123,8 @@ pub struct Lacks {
     pub lasting: bool,
 }
 
-/// Makes a small job of each kind, as [`try_jobs`] does, and adds what fails to
-/// what the probe of the build showed to be lacking, `known`. A failure that may
-/// pass adds nothing, but another trial is due.
-pub async fn find_lacks(tools: &Tools, folder: &Path, known: Vec<Lack>) -> Lacks {
+/// See [`crate::find_lacks`].
+pub(crate) async fn find_lacks(tools: &Tools, folder: &Path, known: Vec<Lack>) -> Lacks {
     let trials = try_jobs(tools, folder, &known).await;
     let mut found = Lacks {
         lacks: known,

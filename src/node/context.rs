@@ -8,7 +8,7 @@ use std::{
 };
 
 use reelraft_consensus::Cluster;
-use reelraft_media::{Complaints, Index};
+use reelraft_media::{Complaints, Index, likeness};
 use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
@@ -199,21 +199,21 @@ impl NodeContext {
         Ok(history)
     }
 
-    /// A job's reference command (P3).
+    /// A job's reference command (P3), and how like its pictures are to the job's, if
+    /// that is to be said.
     ///
     /// # Errors
     /// A [`Problem`] where the analysis can't be read.
-    pub async fn reference(&self, entry: &JobEntry) -> Result<Vec<String>, Problem> {
+    pub async fn reference(
+        &self,
+        entry: &JobEntry,
+    ) -> Result<(Vec<String>, &'static str), Problem> {
         let index = self.index(entry).await?;
         let job = &entry.job;
         let output = format!("reference.{}", job.spec.container().name());
-        Ok(reelraft_media::reference(
-            &index,
-            &job.spec,
-            job.single,
-            &job.source_name,
-            &output,
-        ))
+        let args =
+            reelraft_media::reference(&index, &job.spec, job.single, &job.source_name, &output);
+        Ok((args, likeness(&index, &job.spec, job.single)))
     }
 }
 

@@ -4,7 +4,7 @@
 //! ```text
 //! leader    plans and proposes; the sessions of the workers
 //! worker    one session with the leader, and the attempts it runs
-//! home      fills, sweeps and scrubs what this disk keeps
+//! home      fills, joins, sweeps and scrubs what this disk keeps
 //! messages  what worker and leader say to each other
 //! context   what all of them share
 //! ```

@@ -6,6 +6,7 @@ mod start;
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use reelraft_model::Problem;
 use tokio::{
     net::TcpListener,
@@ -39,7 +40,17 @@ use crate::{
 ///
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
-pub async fn run(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+///
+/// Boxed, so that a node's futures are compiled with this library and not again
+/// with each program that polls one.
+pub fn run(
+    config: NodeConfig,
+    stop: watch::Receiver<bool>,
+) -> BoxFuture<'static, Result<(), Problem>> {
+    Box::pin(run_node(config, stop))
+}
+
+async fn run_node(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);

@@ -35,6 +35,7 @@ const ROOMS: &[Room] = &[
     ("src/media/lib.rs", MEDIA),
     ("src/media/trial.rs", MEDIA),
     ("src/media/benchmark.rs", MEDIA),
+    ("src/media/door.rs", MEDIA),
     ("src/media/limits.rs", &["raft/model"]),
     ("src/media/error.rs", &["src/media/facts", "raft/model"]),
     ("src/media/facts", &["raft/model"]),

@@ -71,13 +71,11 @@ fn alone(rounds: u32, spec: &[String], clip: &Path, folder: &Path) -> Result<(),
     Ok(())
 }
 
-/// Many clips in one folder, each another source; half of the ffmpegs before and
-/// half of them after it.
+/// Many clips, each another source; half of the ffmpegs before and half of them
+/// after them.
 fn at_once(count: u32, spec: &[String], clip: &Path, folder: &Path) -> Result<(), String> {
-    let (sources, outputs) = (folder.join("in"), folder.join("out"));
-    for place in [&sources, &outputs] {
-        std::fs::create_dir_all(place).map_err(|error| error.to_string())?;
-    }
+    let sources = folder.join("in");
+    std::fs::create_dir_all(&sources).map_err(|error| error.to_string())?;
     let mut clips: Vec<PathBuf> = Vec::new();
     for number in 0..count {
         let path = sources.join(format!("{number:04}.mp4"));
@@ -97,13 +95,14 @@ fn at_once(count: u32, spec: &[String], clip: &Path, folder: &Path) -> Result<()
     let (early, late) = clips.split_at(clips.len() / 2);
     let before = singly(early)?;
     let cluster = Cluster::of_three(&folder.join("at-once"))?;
-    let done = cluster.transcode(spec, &sources, &outputs)?;
-    let children = cluster.children();
+    let at_start = cluster.children();
+    let done = cluster.all_at_once(spec, &clips)?;
+    let children = cluster.children() - at_start;
     let after = singly(late)?;
     let (cpu_ms, wall_ms) = (before.cpu_ms + after.cpu_ms, before.wall_ms + after.wall_ms);
     let per_clip = |ms: f64| ms / f64::from(count);
     println!(
-        "{count} clips at once: CPU {:.0} ms a clip in {:.1} processes, and {:.1} ms of the client, {:.1} s in all; ffmpeg: {:.0} ms a clip, one after another {:.1} s",
+        "{count} clips at once: CPU {:.0} ms a clip in {:.1} processes, and {:.1} ms of its client, {:.1} s in all; ffmpeg: {:.0} ms a clip, one after another {:.1} s",
         per_clip(done.nodes.cpu_ms),
         per_clip(children as f64),
         per_clip(done.client_ms),

@@ -1,7 +1,12 @@
 //! A fresh cluster and what a job takes in it. Each measurement has one of its
 //! own: what a cluster remembers of former jobs would count for later ones.
 
-use std::{path::Path, process::Stdio, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    process::Stdio,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use reelraft_failover::{
     cli_client::CliClient,
@@ -17,6 +22,12 @@ use crate::cost::{Cost, cpu_ms_of, timed};
 
 /// How long a cluster may take to come up on a busy machine.
 const START_PATIENCE: Duration = Duration::from_secs(120);
+
+/// How often it is asked whether all jobs are done.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// The states of jobs that have not ended.
+const OPEN: &str = "uploading,analyzing,encoding,assembling";
 
 /// A node logs the start of each child at this level.
 const LOG: &str = "info,reelraft_media::process=debug";
@@ -113,6 +124,44 @@ impl Cluster {
             },
             client_ms: client.cpu_ms,
         })
+    }
+
+    /// Has the cluster do one job for each source, all at once; what that took.
+    ///
+    /// # Errors
+    /// If one can't be submitted, or fails.
+    pub fn all_at_once(&self, spec: &[String], sources: &[PathBuf]) -> Result<Done, String> {
+        let cpu_ms = || self.pids.iter().map(|&pid| cpu_ms_of(pid)).sum::<f64>();
+        let (before_ms, started) = (cpu_ms(), Instant::now());
+        let mut client_ms = 0.0;
+        for source in sources {
+            let mut client = self.nodes.cli(&["job", "submit", "--detach"]);
+            client.args(spec).arg(source);
+            client.stdout(Stdio::null()).stderr(Stdio::null());
+            client_ms += timed(&mut client)?.cpu_ms;
+        }
+        while self.are_any(OPEN)? {
+            sleep(LOOK_EVERY);
+        }
+        if self.are_any("failed")? {
+            return Err("a job failed".into());
+        }
+        Ok(Done {
+            nodes: Cost {
+                cpu_ms: cpu_ms() - before_ms,
+                wall_ms: started.elapsed().as_secs_f64() * 1e3,
+            },
+            client_ms,
+        })
+    }
+
+    /// Whether there are jobs in these states.
+    fn are_any(&self, states: &str) -> Result<bool, String> {
+        let list = ["job", "list", "--limit", "1", "--state", states];
+        let shown = self.nodes.try_json(&list)?;
+        Ok(shown["jobs"]
+            .as_array()
+            .is_some_and(|jobs| !jobs.is_empty()))
     }
 
     /// The latest job, as `job show` has it.

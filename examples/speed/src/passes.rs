@@ -15,7 +15,13 @@ const SCRIPT: &str = include_str!("split_and_concat.sh");
 
 /// Options of the reference that are there for equal bytes alone, each with its
 /// value.
-const FOR_EXACTNESS: [&str; 4] = ["-threads", "-filter_threads", "-cpuflags", "-row-mt"];
+const FOR_EXACTNESS: [&str; 5] = [
+    "-threads",
+    "-filter_threads",
+    "-cpuflags",
+    "-row-mt",
+    "-force_key_frames:v",
+];
 
 /// An encoder's own options of which the same is true.
 const OF_ENCODERS: [&str; 3] = ["-x264-params", "-x265-params", "-svtav1-params"];

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::future::BoxFuture;
 use openraft::async_runtime::watch::WatchReceiver;
 use reelraft_model::{Command, State};
 use reelraft_proto::v1::peer_server::PeerServer;
@@ -57,6 +58,9 @@ impl Progress {
 
 /// This node's part in the cluster. Clones share it. When the last one is
 /// dropped, Raft ends as if the process were killed.
+///
+/// What reaches into openraft is a boxed future, so that openraft is compiled with
+/// this crate and not with each that polls one.
 #[derive(Clone, Debug)]
 pub struct Cluster {
     core: Arc<Core>,
@@ -70,7 +74,11 @@ impl Cluster {
     /// # Errors
     /// [`ConsensusError::BadConfig`], [`ConsensusError::Storage`],
     /// [`ConsensusError::Model`] and [`ConsensusError::Stopped`].
-    pub async fn open(config: ClusterConfig) -> Result<Self, ConsensusError> {
+    pub fn open(config: ClusterConfig) -> BoxFuture<'static, Result<Self, ConsensusError>> {
+        Box::pin(Cluster::open_disk(config))
+    }
+
+    async fn open_disk(config: ClusterConfig) -> Result<Self, ConsensusError> {
         config.check()?;
         let runtime = RaftRuntime::start()?;
         let handle = runtime.handle().clone();
@@ -103,13 +111,13 @@ impl Cluster {
     /// [`ConsensusError::OtherIncarnation`] for an empty disk under an id that
     /// the cluster knows with another, [`ConsensusError::OtherCluster`],
     /// [`ConsensusError::Storage`] and [`ConsensusError::Stopped`].
-    pub async fn bootstrap(&self) -> Result<(), ConsensusError> {
+    pub fn bootstrap(&self) -> BoxFuture<'_, Result<(), ConsensusError>> {
         let core = self.core.clone();
-        let admitting = self
-            .runtime
-            .handle()
-            .spawn(async move { core.admit().await });
-        admitting.await.map_err(|_| self.core.stopped())?
+        Box::pin(async move {
+            let admit = async move { core.admit().await };
+            let admitting = self.runtime.handle().spawn(admit);
+            admitting.await.map_err(|_| self.core.stopped())?
+        })
     }
 
     /// Proposes commands as one entry, from any node. Returns when they are
@@ -121,16 +129,22 @@ impl Cluster {
     /// [`ConsensusError::Unconfirmed`] if one took them and did not answer,
     /// [`ConsensusError::TooManyCommands`], [`ConsensusError::EntryTooLong`]
     /// and [`ConsensusError::Stopped`].
-    pub async fn propose(&self, commands: Vec<Command>) -> Result<Committed, ConsensusError> {
-        self.core.propose(encode(commands)?).await
+    pub fn propose(
+        &self,
+        commands: Vec<Command>,
+    ) -> BoxFuture<'_, Result<Committed, ConsensusError>> {
+        Box::pin(async { self.core.propose(encode(commands)?).await })
     }
 
     /// Proposes commands if this node leads.
     ///
     /// # Errors
     /// [`ConsensusError::NotLeader`], and as [`Cluster::propose`].
-    pub async fn propose_local(&self, commands: Vec<Command>) -> Result<Committed, ConsensusError> {
-        self.core.propose_local(encode(commands)?).await
+    pub fn propose_local(
+        &self,
+        commands: Vec<Command>,
+    ) -> BoxFuture<'_, Result<Committed, ConsensusError>> {
+        Box::pin(async { self.core.propose_local(encode(commands)?).await })
     }
 
     /// The state with everything that was acknowledged anywhere before this
@@ -139,8 +153,8 @@ impl Cluster {
     /// # Errors
     /// [`ConsensusError::NoLeader`], [`ConsensusError::Behind`] and
     /// [`ConsensusError::Stopped`].
-    pub async fn read(&self) -> Result<Arc<State>, ConsensusError> {
-        self.core.read().await
+    pub fn read(&self) -> BoxFuture<'_, Result<Arc<State>, ConsensusError>> {
+        Box::pin(self.core.read())
     }
 
     /// This replica's state as it is.
@@ -263,10 +277,12 @@ impl Cluster {
     ///
     /// # Errors
     /// [`ConsensusError::Stopped`].
-    pub async fn snapshot(&self) -> Result<(), ConsensusError> {
-        let triggered = self.core.raft.trigger().snapshot().await;
-        triggered.map_err(|error| ConsensusError::Stopped {
-            cause: error.to_string(),
+    pub fn snapshot(&self) -> BoxFuture<'_, Result<(), ConsensusError>> {
+        Box::pin(async {
+            let triggered = self.core.raft.trigger().snapshot().await;
+            triggered.map_err(|error| ConsensusError::Stopped {
+                cause: error.to_string(),
+            })
         })
     }
 
@@ -282,7 +298,11 @@ impl Cluster {
 
     /// If this node leads, hands the leadership to the voter with the longest
     /// log, and waits a moment for that to happen.
-    pub async fn hand_over(&self) {
+    pub fn hand_over(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.hand_leadership_over())
+    }
+
+    async fn hand_leadership_over(&self) {
         let mut leadership = self.leadership();
         let own = self.core.node();
         if leadership.borrow().leader != Some(own) {
@@ -313,13 +333,15 @@ impl Cluster {
 
     /// Hands the leadership over and stops Raft. Afterwards another process may
     /// open the disk.
-    pub async fn shutdown(&self) {
-        self.hand_over().await;
-        let stopped = tokio::time::timeout(SHUTDOWN_TIME, self.core.raft.shutdown()).await;
-        if stopped.is_err() {
-            tracing::warn!("raft did not stop in time");
-        }
-        self.runtime.end();
+    pub fn shutdown(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            self.hand_over().await;
+            let stopped = tokio::time::timeout(SHUTDOWN_TIME, self.core.raft.shutdown()).await;
+            if stopped.is_err() {
+                tracing::warn!("raft did not stop in time");
+            }
+            self.runtime.end();
+        })
     }
 
     /// Blocks writes to the table while `held` runs, as a disk that hangs would;

@@ -13,7 +13,7 @@ use crate::{
         planner::Planner,
         probe,
         shard_length::ShardLength,
-        side_data::{self, STEREO_TAG},
+        side_data::{self, STEREO_TAG, SideData},
         timecode,
     },
     audio::tracks,
@@ -28,17 +28,16 @@ use crate::{
         labels::Label,
         picture::Picture,
         plan::{Plan, one_shard},
-        source::{ProbedSource, Source},
+        source::{ProbedSource, Source, Stream},
+        times::{MICROSECONDS, rescale},
     },
-    ffmpeg::{
-        abilities, context::Context, describe::describe, input::open_source, showinfo::Frame,
-    },
+    ffmpeg::{abilities, context::Context, showinfo::Frame},
     video::{grid::Grid, timing::fps},
 };
 
 /// Codecs with pictures that need others, whose keyframes and packet times are
 /// known to be safe to cut at.
-const CUTTABLE: [&str; 8] = [
+const CUTTABLE: [&str; 14] = [
     "h264",
     "hevc",
     "av1",
@@ -47,13 +46,17 @@ const CUTTABLE: [&str; 8] = [
     "mpeg4",
     "vc1",
     "wmv3",
+    // Without pictures that need later ones; a keyframe begins all anew.
+    "flv1",
+    "msmpeg4v2",
+    "msmpeg4v3",
+    "wmv1",
+    "wmv2",
+    "theora",
 ];
 
-/// Analyzes a source; the index holds all that later steps need.
-///
-/// # Errors
-/// [`crate::error::Class::Final`] if the source itself is refused.
-pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+/// See [`crate::analyze`].
+pub(crate) async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
@@ -62,7 +65,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         &encoders,
         encoder_names::of_pictures(context.spec).into_iter(),
     )?;
-    let found = probe::probe(context).await?;
+    let found = probe::probe(context, source_bytes).await?;
     let mut notes = Vec::new();
     let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
     // A film without sound needs none.
@@ -92,7 +95,7 @@ pub async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, 
         color_tags: HeaderColorTags::default(),
         zero: 0,
         clock: None,
-        description: describe(context, open_source(context.input, &found.source)).await?,
+        description: found.description.clone(),
     };
     match facts.source.video {
         Some(_) => analyze_video(context, &found, facts).await,
@@ -115,7 +118,7 @@ async fn analyze_video(
         .collect();
     let source = &facts.source;
     let length = ShardLength::of(context.spec, source.video().time_base);
-    let scan = packets::scan(context, source, length).await?;
+    let scan = packets::scan(context, found, source, length).await?;
     let first = first_frame(context, source, &other_streams, true)
         .await
         .map_err(|error| match error {
@@ -124,11 +127,8 @@ async fn analyze_video(
             },
             other => other,
         })?;
-    let single = first_frame(context, source, &other_streams, false).await?;
-    let zero = match (first.decoded.pts, single.decoded.pts) {
-        (Some(first), Some(single)) => first.saturating_sub(single),
-        _ => 0,
-    };
+    let zero = zero_of(context, source, &other_streams, first.decoded.pts).await?;
+    let carries = first.has_side_data;
     let planner = match scan.folded {
         Folded::Plan(planner, restarts) => {
             restarts.reject(source.video().time_base)?;
@@ -147,7 +147,11 @@ async fn analyze_video(
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
     settle_timecode(context.spec, found, &mut facts);
-    let side_data = side_data::read(context, &facts.source).await?;
+    let tells = video_stream(found).is_some_and(side_data::is_told);
+    let side_data = match carries || tells {
+        true => side_data::read(context, &facts.source).await?,
+        false => SideData::default(),
+    };
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
     facts.notes.extend(ends_early(found, &plan));
     let mut index = Index::new(facts, plan);
@@ -157,11 +161,40 @@ async fn analyze_video(
     Ok(index)
 }
 
+/// Formats of which one pass takes off the start that ffprobe tells, and does
+/// nothing else to the times.
+const STEADY: [&str; 2] = ["mov", "matroska"];
+
+/// What one pass takes off the times of the video, whose first one this is.
+async fn zero_of(
+    context: &Context<'_>,
+    source: &Source,
+    other_streams: &[u32],
+    first: Option<i64>,
+) -> Result<i64, MediaError> {
+    let Some(first) = first else {
+        return Ok(0);
+    };
+    if STEADY.contains(&source.demuxer.as_str()) {
+        let start_us = source.start_us.unwrap_or(0);
+        return Ok(rescale(start_us, MICROSECONDS, source.video().time_base));
+    }
+    let single = first_frame(context, source, other_streams, false).await?;
+    let shown = single.decoded.pts;
+    Ok(shown.map_or(0, |shown| first.saturating_sub(shown)))
+}
+
+/// The stream of the video that is taken.
+fn video_stream(found: &ProbedSource) -> Option<&Stream> {
+    let video = found.source.video.as_ref()?;
+    let mut streams = found.streams.iter();
+    streams.find(|stream| stream.index == video.stream)
+}
+
 /// A note of a video that lasts less than the file declares.
 fn ends_early(found: &ProbedSource, plan: &Plan) -> Option<String> {
     let video = found.source.video();
-    let mut streams = found.streams.iter();
-    let stream = streams.find(|stream| stream.index == video.stream)?;
+    let stream = video_stream(found)?;
     let lasts = shown_us(&plan.times, video.time_base)?;
     cut_off(
         "the video",
@@ -231,11 +264,7 @@ fn make_plan(
 /// # Errors
 /// [`MediaError::DolbyVisionAlone`] for a video that is not taken unasked.
 fn video_label(spec: &Spec, found: &ProbedSource) -> Result<Label, MediaError> {
-    let video = found.source.video.as_ref().and_then(|video| {
-        let mut streams = found.streams.iter();
-        streams.find(|stream| stream.index == video.stream)
-    });
-    let Some(video) = video else {
+    let Some(video) = video_stream(found) else {
         return Ok(Label::default());
     };
     side_data::check_dolby_vision(spec, video)?;

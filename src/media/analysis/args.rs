@@ -6,21 +6,32 @@ use crate::{
     facts::{index::Index, source::Source, text::strings},
     ffmpeg::{
         args::{clock_rule, decoded_audio, global_options, read_along},
+        describe::WHOLE,
         input::{Input, look_far, open_input, open_source},
         log::{LOG, LOG_ERRORS},
     },
-    limits::{LOOSE_PICTURES_MIN, STILL_PACKETS},
+    limits::{FIRST_FRAMES, LOOSE_PICTURES_MIN, PROBED_PACKETS, STILL_PACKETS},
     video::{args::video, filters::Pass},
 };
 
-/// The fields that [`probe`] requests.
-const PROBED: &str = "format=format_name,start_time:format_tags:stream=index,codec_name,codec_tag_string,profile,codec_type,width,height,time_base,start_time,duration,nb_frames,sample_rate,channels,channel_layout:stream_disposition:stream_tags:stream_side_data:program=program_id:program_stream=index:chapter=time_base,start,end:chapter_tags";
-
-/// ffprobe: prints format, streams and chapters as JSON. `late` looks further than
-/// usual for streams that are declared.
+/// ffprobe: prints all of format, streams, programs and chapters as JSON. `late`
+/// looks further than usual for streams that are declared.
 pub(crate) fn probe(input: &Input, late: bool) -> Vec<String> {
-    let mut args = shown(PROBED);
+    let mut args = shown_whole(&[]);
     args.extend(look_far(late));
+    args.extend(open_input(input, None));
+    args
+}
+
+/// As [`probe`], and also the packets of all streams, up to so many that one
+/// process more is cheaper.
+pub(crate) fn probe_small(input: &Input) -> Vec<String> {
+    let mut args = shown_whole(&[
+        "-show_entries",
+        "packet=stream_index,pts,dts,flags",
+        "-read_intervals",
+        &format!("%+#{PROBED_PACKETS}"),
+    ]);
     args.extend(open_input(input, None));
     args
 }
@@ -28,11 +39,12 @@ pub(crate) fn probe(input: &Input, late: bool) -> Vec<String> {
 /// As [`probe`], for JPEG pictures in a row without a container; also prints
 /// the first few packets.
 pub(crate) fn probe_loose_pictures(input: &Input) -> Vec<String> {
-    let mut args = shown(&format!("{PROBED}:packet=size"));
-    args.extend(strings(&[
+    let mut args = shown_whole(&[
+        "-show_entries",
+        "packet=stream_index",
         "-read_intervals",
         &format!("%+#{LOOSE_PICTURES_MIN}"),
-    ]));
+    ]);
     args.extend(open_input(input, Some("mjpeg")));
     args
 }
@@ -59,16 +71,20 @@ pub(crate) fn first_video_packets(input: &Input, demuxer: &str) -> Vec<String> {
 }
 
 fn shown(entries: &str) -> Vec<String> {
-    strings(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-of",
-        "json=compact=1",
-        "-show_entries",
-        entries,
-    ])
+    let mut args = strings(&AS_JSON);
+    args.extend(strings(&["-show_entries", entries]));
+    args
 }
+
+/// What a file is as a whole, and `more`.
+fn shown_whole(more: &[&str]) -> Vec<String> {
+    let mut args = strings(&AS_JSON);
+    args.extend(strings(&WHOLE));
+    args.extend(strings(more));
+    args
+}
+
+const AS_JSON: [&str; 5] = ["-hide_banner", "-v", LOG_ERRORS, "-of", "json=compact=1"];
 
 /// ffprobe: prints `pts|dts|flags` for each packet of the video.
 pub(crate) fn scan_packets(input: &Input, source: &Source) -> Vec<String> {
@@ -138,13 +154,14 @@ pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<S
     args
 }
 
-/// ffmpeg: decodes one frame and prints what it is. With `copyts` its time is
-/// the source's own, otherwise the one that a single pass gives it.
+/// ffmpeg: decodes the first frames and prints what they are. With `copyts` their
+/// times are the source's own, otherwise those that a single pass gives them.
 pub(crate) fn first_frame(
     input: &Input,
     source: &Source,
     mapped: &[u32],
     copyts: bool,
+    frames: u32,
     encoder: &str,
 ) -> Vec<String> {
     let mut args = global_options(LOG);
@@ -165,7 +182,7 @@ pub(crate) fn first_frame(
         "-fps_mode",
         "passthrough",
         "-frames:v",
-        "1",
+        &frames.to_string(),
         "-c:v",
         encoder,
         "-f",
@@ -179,10 +196,6 @@ pub(crate) fn first_frame(
 /// What a stream and its frames carry beside the samples.
 const SIDE_DATA: &str = "frame_side_data:stream_side_data";
 
-/// Packets whose side data is read: a decoder may need several for its first
-/// frame, and captions come with every second or third one.
-const SIDE_DATA_PACKETS: u32 = 16;
-
 /// ffprobe: prints the side data of the video and its first frames as JSON.
 pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
     let mut args = strings(&[
@@ -195,7 +208,7 @@ pub(crate) fn first_side_data(input: &Input, source: &Source) -> Vec<String> {
         "-select_streams",
         &source.video().stream.to_string(),
         "-read_intervals",
-        &format!("%+#{SIDE_DATA_PACKETS}"),
+        &format!("%+#{FIRST_FRAMES}"),
         "-show_entries",
         SIDE_DATA,
         "-of",
@@ -235,7 +248,7 @@ pub(crate) fn shard_sample(input: &Input, index: &Index, spec: &Spec) -> Vec<Str
     args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
     args.extend(video(spec, index, Pass::Sample));
-    args.extend(strings(&["-frames:v", &SIDE_DATA_PACKETS.to_string()]));
+    args.extend(strings(&["-frames:v", &FIRST_FRAMES.to_string()]));
     args.push(shard_sample_file(spec).into());
     args
 }

@@ -13,6 +13,7 @@ use crate::{
         process::{LineEffect, Listener},
         showinfo::{self, Frame},
     },
+    limits::FIRST_FRAMES,
 };
 
 /// The first frame, as decoded and as the encoder would get it.
@@ -20,7 +21,14 @@ pub(crate) struct FirstFrame {
     pub decoded: Frame,
     pub filtered: Frame,
     pub rate: Option<Ratio>,
+    /// Whether the first frames carry more than samples, beside what is told to
+    /// nobody.
+    pub has_side_data: bool,
 }
+
+/// How `showinfo` calls what frames carry and is told to nobody: notes of the
+/// encoder, and what the decoder itself has applied.
+const UNTOLD: [&str; 3] = ["User Data Unregistered", "displaymatrix", "GOP timecode"];
 
 pub(crate) async fn first_frame(
     context: &Context<'_>,
@@ -32,8 +40,13 @@ pub(crate) async fn first_frame(
         Codec::Ffv1 => "ffv1",
         _ => "wrapped_avframe",
     };
-    let arguments = args::first_frame(context.input, source, mapped, copyts, encoder);
-    let mut listener = FrameLines::default();
+    // Of a single pass the first frame alone is of interest.
+    let wanted = if copyts { FIRST_FRAMES } else { 1 };
+    let arguments = args::first_frame(context.input, source, mapped, copyts, wanted, encoder);
+    let mut listener = FrameLines {
+        wanted,
+        ..Default::default()
+    };
     let exit = context
         .ffmpeg_with(&arguments, source.video().address_bytes(), &mut listener)
         .await?;
@@ -42,6 +55,7 @@ pub(crate) async fn first_frame(
             decoded,
             filtered,
             rate: listener.rate,
+            has_side_data: listener.has_side_data,
         }),
         _ => {
             match listener.diagnostics.check_exit("ffmpeg", exit) {
@@ -65,7 +79,10 @@ pub(crate) async fn first_frame(
 struct FrameLines {
     decoded: Option<Frame>,
     filtered: Option<Frame>,
+    /// How many are still to be filtered.
+    wanted: u32,
     rate: Option<Ratio>,
+    has_side_data: bool,
     diagnostics: Diagnostics,
 }
 
@@ -79,10 +96,15 @@ impl Listener for FrameLines {
             self.decoded.get_or_insert(frame);
         } else if let Some(frame) = showinfo::frame(line, "filtered") {
             self.filtered.get_or_insert(frame);
-            // Nothing more is needed; a second output might go on for long.
-            return Ok(LineEffect::Stop);
+            self.wanted = self.wanted.saturating_sub(1);
+            if self.wanted == 0 {
+                // Nothing more is needed; a second output might go on for long.
+                return Ok(LineEffect::Stop);
+            }
+        } else if let Some(name) = showinfo::side_data(line, "decoded") {
+            self.has_side_data |= !UNTOLD.iter().any(|untold| name.starts_with(untold));
         } else if let Some(rate) = showinfo::rate(line, "decoded") {
-            self.rate = Some(rate);
+            self.rate.get_or_insert(rate);
         } else {
             self.diagnostics.observe(line)?;
         }

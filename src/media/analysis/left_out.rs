@@ -106,6 +106,8 @@ mod tests {
 
     fn found(streams: &str) -> ProbedSource {
         ProbedSource {
+            description: None,
+            packets: None,
             source: sample().facts.source,
             streams: serde_json::from_str(streams).unwrap(),
             programs: Vec::new(),

@@ -18,6 +18,19 @@ pub(crate) struct Packet {
     pub hidden: bool,
 }
 
+impl Packet {
+    /// A packet by ffprobe's flags.
+    pub fn shown(pts: Option<i64>, dts: Option<i64>, flags: &str) -> Self {
+        Packet {
+            pts,
+            dts,
+            key: flags.contains('K'),
+            clean: false,
+            hidden: flags.contains('D'),
+        }
+    }
+}
+
 /// Times in the order in which they came.
 #[derive(Debug, Default)]
 pub(crate) struct TimeLog {

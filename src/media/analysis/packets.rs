@@ -13,7 +13,7 @@ use crate::{
     },
     error::MediaError,
     facts::{
-        source::{Source, Video},
+        source::{ProbedSource, ShownPacket, Source, Video},
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
@@ -44,19 +44,23 @@ pub(crate) enum Folded {
 /// keyframes that are clean, so that no packet has to be kept.
 pub(crate) async fn scan(
     context: &Context<'_>,
+    found: &ProbedSource,
     source: &Source,
     length: ShardLength,
 ) -> Result<Scan, MediaError> {
+    let known = found.packets.as_deref();
+    if let Some(packets) = known.filter(|packets| is_one_shard(packets, source, length)) {
+        // What is not cut is decoded from its beginning alone.
+        let clean = CleanKeys::At(Vec::new());
+        return fold(packets, source, length, clean);
+    }
     let clean = CleanKeys::find(context, source).await?;
+    if let Some(packets) = known {
+        return fold(packets, source, length, clean);
+    }
     let mut listener = PacketLines {
         clean,
-        scan: Scan {
-            count: 0,
-            folded: match source.discontinuous {
-                true => Folded::Packets(PacketLog::default()),
-                false => Folded::Plan(Box::new(Planner::new(length)), Restarts::default()),
-            },
-        },
+        scan: Scan::new(source, length),
         diagnostics: Diagnostics::default(),
     };
     let arguments = args::scan_packets(context.input, source);
@@ -66,6 +70,66 @@ pub(crate) async fn scan(
         .await?;
     listener.diagnostics.check_exit("ffprobe", exit)?;
     Ok(listener.scan)
+}
+
+impl Scan {
+    fn new(source: &Source, length: ShardLength) -> Self {
+        Scan {
+            count: 0,
+            folded: match source.discontinuous {
+                true => Folded::Packets(PacketLog::default()),
+                false => Folded::Plan(Box::new(Planner::new(length)), Restarts::default()),
+            },
+        }
+    }
+
+    fn take(&mut self, packet: Packet) -> Result<(), MediaError> {
+        if self.count == PACKETS_MAX {
+            return Err(MediaError::OverLimit {
+                what: "the number of packets",
+                found: PACKETS_MAX as u64 + 1,
+                max: PACKETS_MAX as u64,
+            });
+        }
+        self.count += 1;
+        match &mut self.folded {
+            Folded::Plan(planner, restarts) => {
+                restarts.observe(&packet);
+                planner.push(packet);
+            }
+            Folded::Packets(packets) => packets.push(packet),
+        }
+        Ok(())
+    }
+}
+
+/// The same of packets that are known.
+fn fold(
+    packets: &[ShownPacket],
+    source: &Source,
+    length: ShardLength,
+    clean: CleanKeys,
+) -> Result<Scan, MediaError> {
+    let mut scan = Scan::new(source, length);
+    let stream = source.video().stream;
+    for shown in packets
+        .iter()
+        .filter(|packet| packet.stream_index == stream)
+    {
+        let mut packet = Packet::shown(shown.pts, shown.dts, &shown.flags);
+        packet.clean = clean.has(&packet);
+        scan.take(packet)?;
+    }
+    Ok(scan)
+}
+
+/// Whether packets would be one shard if all keyframes were clean.
+fn is_one_shard(packets: &[ShownPacket], source: &Source, length: ShardLength) -> bool {
+    let folded = fold(packets, source, length, CleanKeys::All);
+    match folded.map(|scan| scan.folded) {
+        Ok(Folded::Plan(planner, _)) => planner.finish().0.shards.len() < 2,
+        _ => false,
+    }
 }
 
 /// Whether the clock of a film begins anew midway, where it must not.
@@ -186,26 +250,12 @@ impl Listener for PacketLines {
         if line.is_empty() {
             return Ok(LineEffect::Neutral);
         }
-        if self.scan.count == PACKETS_MAX {
-            return Err(MediaError::OverLimit {
-                what: "the number of packets",
-                found: PACKETS_MAX as u64 + 1,
-                max: PACKETS_MAX as u64,
-            });
-        }
         let mut packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
             tool: "ffprobe".into(),
             detail: line.to_string(),
         })?;
         packet.clean = self.clean.has(&packet);
-        self.scan.count += 1;
-        match &mut self.scan.folded {
-            Folded::Plan(planner, restarts) => {
-                restarts.observe(&packet);
-                planner.push(packet);
-            }
-            Folded::Packets(packets) => packets.push(packet),
-        }
+        self.scan.take(packet)?;
         Ok(LineEffect::Progress)
     }
 
@@ -224,14 +274,7 @@ fn parse_packet(line: &str) -> Option<Packet> {
         }
     };
     let (pts, dts) = (time()?, time()?);
-    let flags = fields.next()?;
-    Some(Packet {
-        pts,
-        dts,
-        key: flags.contains('K'),
-        clean: false,
-        hidden: flags.contains('D'),
-    })
+    Some(Packet::shown(pts, dts, fields.next()?))
 }
 
 /// Parses lines of ffmpeg's `framecrc`: `stream, dts, pts, duration, size,

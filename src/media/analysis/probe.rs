@@ -3,21 +3,26 @@
 
 use reelraft_model::spec::Spec;
 use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
 
 use crate::{
     analysis::{args, select},
     error::{Class, MediaError},
     facts::{
-        source::{Chapter, ProbedSource, Program, Source, Stream, Tags, Video},
+        source::{Chapter, ProbedSource, Program, ShownPacket, Source, Stream, Tags, Video},
         times::{Ratio, parse_microseconds},
     },
     ffmpeg::{
         abilities,
         context::Context,
+        describe,
         listeners::TextListener,
         process::{Exit, LineEffect, Listener},
     },
-    limits::{CLOCK_TICKS_MAX, LOOSE_PICTURES_MIN, SOURCE_PIXELS_MAX, STREAMS_MAX},
+    limits::{
+        CLOCK_TICKS_MAX, LOOSE_PICTURES_MIN, PROBED_PACKETS, SMALL_SOURCE_BYTES, SOURCE_PIXELS_MAX,
+        STREAMS_MAX,
+    },
 };
 
 /// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
@@ -33,12 +38,18 @@ struct Shown {
     #[serde(default)]
     chapters: Vec<Chapter>,
     /// The first packets, if they were requested.
-    #[serde(default)]
-    packets: Vec<serde::de::IgnoredAny>,
+    #[serde(skip)]
+    packets: Vec<ShownPacket>,
     format: Format,
+    /// All but the packets.
+    #[serde(skip)]
+    description: Option<Value>,
     /// Whether it had to be looked for further than usual.
     #[serde(skip)]
     late: bool,
+    /// Whether the packets are all that there are.
+    #[serde(skip)]
+    complete: bool,
 }
 #[derive(Deserialize)]
 struct FirstPackets {
@@ -78,12 +89,31 @@ impl Shown {
     }
 }
 
+/// Formats of which ffprobe says the same whether it reads packets or not.
+const STEADY: [&str; 2] = ["mov", "matroska"];
+
+/// Opens a source, and reads its packets too if it is small.
+async fn open(context: &Context<'_>, source_bytes: u64) -> Result<Shown, MediaError> {
+    if source_bytes <= SMALL_SOURCE_BYTES {
+        let mut shown = show(context, &args::probe_small(context.input)).await?;
+        if STEADY.contains(&shown.demuxer()) {
+            // As many as were asked for are not all of them.
+            shown.complete = shown.packets.len() < PROBED_PACKETS;
+            return Ok(shown);
+        }
+    }
+    show(context, &args::probe(context.input, false)).await
+}
+
 /// Opens the source under the whitelist and selects the video.
-pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaError> {
-    match ask_ffprobe::<Shown>(context, &args::probe(context.input, false)).await {
+pub(crate) async fn probe(
+    context: &Context<'_>,
+    source_bytes: u64,
+) -> Result<ProbedSource, MediaError> {
+    match open(context, source_bytes).await {
         Ok(shown) if shown.unknown() > 0 && shown.discontinuous() => {
             let arguments = args::probe(context.input, true);
-            let further: Shown = ask_ffprobe(context, &arguments).await?;
+            let further = show(context, &arguments).await?;
             match further.unknown() < shown.unknown() {
                 true => {
                     choose(
@@ -103,7 +133,7 @@ pub(crate) async fn probe(context: &Context<'_>) -> Result<ProbedSource, MediaEr
         // refused.
         Err(MediaError::NoVideo { found }) if found.ends_with("jpeg_pipe") => {
             let arguments = args::probe_loose_pictures(context.input);
-            match ask_ffprobe::<Shown>(context, &arguments).await {
+            match show(context, &arguments).await {
                 Ok(shown) if shown.packets.len() >= LOOSE_PICTURES_MIN => {
                     choose(context, shown).await
                 }
@@ -160,6 +190,28 @@ impl Listener for SkippedChunks {
     }
 }
 
+/// What ffprobe shows of a source.
+async fn show(context: &Context<'_>, arguments: &[String]) -> Result<Shown, MediaError> {
+    let mut all: Value = ask_ffprobe(context, arguments).await?;
+    let packets = all.get_mut("packets").map(Value::take).unwrap_or_default();
+    if let Some(sections) = all.as_object_mut() {
+        sections.remove("packets");
+    }
+    let packets = Option::<Vec<ShownPacket>>::deserialize(packets).map_err(unlike)?;
+    Ok(Shown {
+        packets: packets.unwrap_or_default(),
+        description: describe::kept(all.clone()),
+        ..Shown::deserialize(all).map_err(unlike)?
+    })
+}
+
+fn unlike(error: serde_json::Error) -> MediaError {
+    MediaError::BadOutput {
+        tool: "ffprobe".into(),
+        detail: error.to_string(),
+    }
+}
+
 async fn ask_ffprobe<Answer: DeserializeOwned>(
     context: &Context<'_>,
     arguments: &[String],
@@ -172,10 +224,7 @@ async fn ask_ffprobe<Answer: DeserializeOwned>(
             Err(error) => error,
         });
     }
-    serde_json::from_str(&text.out).map_err(|error| MediaError::BadOutput {
-        tool: "ffprobe".into(),
-        detail: error.to_string(),
-    })
+    serde_json::from_str(&text.out).map_err(unlike)
 }
 
 fn refusal(text: &TextListener) -> MediaError {
@@ -242,6 +291,8 @@ fn assemble(
     };
     Ok(ProbedSource {
         source,
+        description: shown.description,
+        packets: shown.complete.then_some(shown.packets),
         streams: shown.streams,
         programs: shown.programs,
         tags: shown.format.tags,

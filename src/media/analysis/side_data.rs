@@ -80,6 +80,13 @@ impl SideData {
     }
 }
 
+/// Whether a stream by itself tells viewers anything.
+pub(crate) fn is_told(stream: &Stream) -> bool {
+    let kinds = stream.side_data_list.iter();
+    let mut kinds = kinds.filter_map(|side| side.get("side_data_type")?.as_str());
+    kinds.any(|kind| TOLD.iter().any(|(start, _)| kind.starts_with(start)))
+}
+
 /// Reads the side data of the source's video.
 pub(crate) async fn read(context: &Context<'_>, source: &Source) -> Result<SideData, MediaError> {
     let arguments = args::first_side_data(context.input, source);

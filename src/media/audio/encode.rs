@@ -18,12 +18,8 @@ use crate::{
     limits::SHIFT_SECONDS,
 };
 
-/// Encodes one audio track, by its number from 0 in the output. `progress`
-/// receives the milliseconds done so far.
-///
-/// # Errors
-/// [`MediaError::NoSuchAudioTask`] for a number beyond the output's tracks.
-pub async fn encode_audio(
+/// See [`crate::encode_audio`].
+pub(crate) async fn encode_audio(
     context: &Context<'_>,
     index: &Index,
     track: u32,

@@ -110,11 +110,11 @@ fn output(extras: &[Extra], form: ExtrasIntermediate) -> Vec<String> {
     args
 }
 
-/// Takes the extras out of the source.
-///
-/// # Errors
-/// [`MediaError::NoExtras`] if the job has none.
-pub async fn take_extras(context: &Context<'_>, index: &Index) -> Result<Encoded, MediaError> {
+/// See [`crate::take_extras`].
+pub(crate) async fn take_extras(
+    context: &Context<'_>,
+    index: &Index,
+) -> Result<Encoded, MediaError> {
     if !index.has_extras() {
         return Err(MediaError::NoExtras);
     }

@@ -207,6 +207,8 @@ mod tests {
 
     fn found(tags: &[(&str, &str)], chapters: &str) -> ProbedSource {
         ProbedSource {
+            description: None,
+            packets: None,
             source: Source {
                 demuxer: "mov".into(),
                 discontinuous: false,

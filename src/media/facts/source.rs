@@ -92,10 +92,24 @@ pub(crate) type Tags = BTreeMap<String, String>;
 #[derive(Debug)]
 pub(crate) struct ProbedSource {
     pub source: Source,
+    /// All of it as ffprobe says it, for people.
+    pub description: Option<serde_json::Value>,
+    /// All packets, if the source has so few that they were read with the rest.
+    pub packets: Option<Vec<ShownPacket>>,
     pub streams: Vec<Stream>,
     pub programs: Vec<Program>,
     pub tags: Tags,
     pub chapters: Vec<Chapter>,
+}
+
+/// A packet, as ffprobe prints it.
+#[derive(Clone, Debug, Deserialize)]
+pub(crate) struct ShownPacket {
+    pub stream_index: u32,
+    pub pts: Option<i64>,
+    pub dts: Option<i64>,
+    #[serde(default)]
+    pub flags: String,
 }
 
 /// A program of a broadcast, as ffprobe prints it.

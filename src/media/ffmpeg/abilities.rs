@@ -2,23 +2,34 @@
 //!
 //! Not here: whether what it has also works; see `encoders.rs`.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use reelraft_model::spec::Container;
 
 use crate::{
     error::MediaError,
     facts::{containers::muxer_of, text::strings},
-    ffmpeg::{context::Context, input::DEMUXERS, listeners::TextListener},
+    ffmpeg::{context::Context, input::DEMUXERS, listeners::TextListener, memory::Memory},
 };
 
 /// The names of the encoders that a build has.
-pub(crate) async fn encoders(context: &Context<'_>) -> Result<BTreeSet<String>, MediaError> {
+pub(crate) async fn encoders(context: &Context<'_>) -> Result<Arc<BTreeSet<String>>, MediaError> {
+    static ENCODERS: Memory<Arc<BTreeSet<String>>> = Memory::new();
+    if let Some(known) = ENCODERS.recall(&context.tools.ffmpeg) {
+        return Ok(known);
+    }
+    let found = Arc::new(listed(&list(context, "-encoders").await?));
+    ENCODERS.keep(&context.tools.ffmpeg, found.clone());
+    Ok(found)
+}
+
+/// One of the lists that ffmpeg gives of what it has.
+async fn list(context: &Context<'_>, which: &str) -> Result<String, MediaError> {
     let mut text = TextListener::default();
-    let arguments = strings(&["-hide_banner", "-v", "error", "-encoders"]);
+    let arguments = strings(&["-hide_banner", "-v", "error", which]);
     let exit = context.ffmpeg(&arguments, &mut text).await?;
     text.diagnostics.check_exit("ffmpeg", exit)?;
-    Ok(listed(&text.out))
+    Ok(text.out)
 }
 
 /// What a build knows of a codec.
@@ -32,11 +43,13 @@ pub(crate) struct KnownCodec {
 
 /// What a build knows of a codec; nothing, if it does not have it.
 pub(crate) async fn codec(context: &Context<'_>, name: &str) -> Result<KnownCodec, MediaError> {
-    let mut text = TextListener::default();
-    let arguments = strings(&["-hide_banner", "-v", "error", "-codecs"]);
-    let exit = context.ffmpeg(&arguments, &mut text).await?;
-    text.diagnostics.check_exit("ffmpeg", exit)?;
-    Ok(described(&text.out, name))
+    static CODECS: Memory<Arc<str>> = Memory::new();
+    if let Some(known) = CODECS.recall(&context.tools.ffmpeg) {
+        return Ok(described(&known, name));
+    }
+    let found: Arc<str> = list(context, "-codecs").await?.into();
+    CODECS.keep(&context.tools.ffmpeg, found.clone());
+    Ok(described(&found, name))
 }
 
 /// Parses lines such as ` DEVIL. mjpeg  Motion JPEG (decoders: mjpeg mjpeg_qsv

@@ -20,21 +20,12 @@ pub(crate) async fn describe(
     context: &Context<'_>,
     opened: Vec<String>,
 ) -> Result<Option<Value>, MediaError> {
-    let mut arguments = strings(&[
-        "-hide_banner",
-        "-v",
-        LOG_ERRORS,
-        "-of",
-        "json=compact=1",
-        "-show_format",
-        "-show_streams",
-        "-show_programs",
-        "-show_chapters",
-    ]);
+    let mut arguments = strings(&["-hide_banner", "-v", LOG_ERRORS, "-of", "json=compact=1"]);
+    arguments.extend(strings(&WHOLE));
     arguments.extend(opened);
     let mut text = TextListener::default();
     match context.ffprobe(&arguments, &mut text).await {
-        Ok(Exit::Success) => Ok(kept(&text.out)),
+        Ok(Exit::Success) => Ok(serde_json::from_str(&text.out).ok().and_then(kept)),
         Ok(exit) => judged(text.diagnostics.check_exit("ffprobe", exit)),
         Err(error) => judged(Err(error)),
     }
@@ -48,10 +39,27 @@ fn judged(end: Result<(), MediaError>) -> Result<Option<Value>, MediaError> {
     }
 }
 
-fn kept(text: &str) -> Option<Value> {
-    let mut value: Value = serde_json::from_str(text).ok()?;
+/// What is asked for.
+pub(crate) const WHOLE: [&str; 4] = [
+    "-show_format",
+    "-show_streams",
+    "-show_programs",
+    "-show_chapters",
+];
+
+/// What is kept of ffprobe's answer.
+pub(crate) fn kept(mut value: Value) -> Option<Value> {
     if let Some(format) = value.get_mut("format").and_then(Value::as_object_mut) {
         format.remove("filename");
+    }
+    // ffprobe's own count, where it read packets at the same time.
+    let streams = value.get_mut("streams").and_then(Value::as_array_mut);
+    for stream in streams
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
+        stream.remove("nb_read_packets");
     }
     (value.to_string().len() <= DESCRIPTION_BYTES_MAX).then_some(value)
 }
@@ -63,10 +71,10 @@ mod tests {
     #[test]
     fn the_name_is_left_out_and_the_size_is_bounded() {
         let text = r#"{"format":{"filename":"http://127.0.0.1:9/secret","size":"7"}}"#;
+        let kept = |text: &str| kept(serde_json::from_str(text).unwrap());
         let value = kept(text).unwrap();
         assert_eq!(value.to_string(), r#"{"format":{"size":"7"}}"#);
         let long = format!(r#"{{"a":"{}"}}"#, "a".repeat(DESCRIPTION_BYTES_MAX));
         assert_eq!(kept(&long), None);
-        assert_eq!(kept("nonsense"), None);
     }
 }

@@ -179,16 +179,8 @@ pub struct Build {
     pub lacks: Vec<Lack>,
 }
 
-/// The encoder build: a hash over the versions of ffmpeg, ffprobe, their
-/// libraries and the encoders' own, the architecture, our recipe, what ffprobe
-/// says of a small clip, and the bytes that the scaler and each encoder give for
-/// another on this processor. Takes about a second; a missing encoder is hashed
-/// as missing, and so is one that fails twice.
-///
-/// # Errors
-/// When ffmpeg or ffprobe can't be run, or ffprobe can't read the clip: every
-/// analysis rests on what it says. When no encoder works.
-pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
+/// See [`crate::probe_build`].
+pub(crate) async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     let mut words = Vec::new();
     let mut encoders = Vec::new();
     let mut lacks = Vec::new();
@@ -259,11 +251,8 @@ pub async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
     })
 }
 
-/// Has ffmpeg say its version, which any ffmpeg does at once.
-///
-/// # Errors
-/// When it can't be run, hangs, or is another program.
-pub async fn check_ffmpeg(tools: &Tools) -> Result<(), MediaError> {
+/// See [`crate::check_ffmpeg`].
+pub(crate) async fn check_ffmpeg(tools: &Tools) -> Result<(), MediaError> {
     versions_of(&tools.ffmpeg).await.map(|_| ())
 }
 
@@ -421,12 +410,8 @@ fn clip_args() -> Vec<String> {
     ])
 }
 
-/// Has ffprobe say its version, and read a clip that is built in.
-///
-/// # Errors
-/// [`MediaError::BadOutput`] if its answer lacks what is in the clip, and those
-/// of [`check_ffmpeg`].
-pub async fn check_ffprobe(tools: &Tools) -> Result<(), MediaError> {
+/// See [`crate::check_ffprobe`].
+pub(crate) async fn check_ffprobe(tools: &Tools) -> Result<(), MediaError> {
     versions_of(&tools.ffprobe).await?;
     read_clip(tools).await.map(drop)
 }

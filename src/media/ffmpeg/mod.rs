@@ -13,6 +13,7 @@ pub(crate) mod input;
 pub(crate) mod lines;
 pub(crate) mod listeners;
 pub(crate) mod log;
+pub(crate) mod memory;
 pub(crate) mod mp4_boxes;
 pub(crate) mod packet_scan;
 pub(crate) mod picture_clock;

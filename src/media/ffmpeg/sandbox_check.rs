@@ -41,8 +41,8 @@ const NO_FILTERS: &str = "a hole in a decoder would reach more of the kernel and
 const NOT_TRIED: &str = "see the cause; `ffmpeg -version` must work for this user";
 const LEAKS: &str = "don't take films of strangers here, and report this: it should not happen";
 
-/// Has ffmpeg read a file and reach a port that are none of its inputs.
-pub async fn check_sandbox(tools: &Tools) -> SandboxCheck {
+/// See [`crate::check_sandbox`].
+pub(crate) async fn check_sandbox(tools: &Tools) -> SandboxCheck {
     let bad = |found: String, hint| SandboxCheck {
         ok: false,
         found,

@@ -71,6 +71,14 @@ fn checksum(word: &str) -> Option<String> {
     Some(word.strip_prefix("checksum:")?.to_string())
 }
 
+/// The name of what a frame of the filter named `name` carries, and its value.
+pub(crate) fn side_data<'l>(line: &'l str, name: &str) -> Option<&'l str> {
+    let entry = LogLine::parse(line)?;
+    let own = entry.component.strip_prefix("showinfo@") == Some(name);
+    let text = entry.text.trim_start();
+    own.then(|| text.strip_prefix("side data - ")).flatten()
+}
+
 /// The checksum of the last frame of the filter named `name`, if its line was
 /// broken before it.
 pub(crate) fn late_checksum(line: &str, name: &str) -> Option<String> {

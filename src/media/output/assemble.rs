@@ -52,13 +52,8 @@ pub struct Assembled {
     pub proof: Vec<u8>,
 }
 
-/// Assembles the output from its parts.
-///
-/// # Errors
-/// [`MediaError::Unproven`] names the check that failed,
-/// [`MediaError::PlanMismatch`] means that the shards' codec headers or joints
-/// differ.
-pub async fn assemble(
+/// See [`crate::assemble`].
+pub(crate) async fn assemble(
     context: &Context<'_>,
     index: &Index,
     single: bool,
@@ -71,11 +66,8 @@ pub async fn assemble(
     assemble_from(context, index, single, parts, joining).await
 }
 
-/// The same where some shards have been joined before: `parts` has the others.
-///
-/// # Errors
-/// As [`assemble`].
-pub async fn assemble_rest(
+/// See [`crate::assemble_rest`].
+pub(crate) async fn assemble_rest(
     context: &Context<'_>,
     index: &Index,
     single: bool,

@@ -40,11 +40,11 @@ impl Film<'_> {
         let mut parts = Parts::default();
         for (number, range) in index.shards().iter().enumerate() {
             let place = self.place(&format!("shard-{number}"));
-            let done = encode_shard(&self.at(&place), index, *range, false, |_| {}).await;
+            let done = encode_shard(&self.at(&place), index, *range, false, &|_| {}).await;
             parts.shards.push(part(done.unwrap()));
         }
         let place = self.place("audio");
-        let done = encode_audio(&self.at(&place), index, 0, |_| {}).await;
+        let done = encode_audio(&self.at(&place), index, 0, &|_| {}).await;
         parts.audio.push(part(done.unwrap()));
         parts
     }

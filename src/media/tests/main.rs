@@ -15,6 +15,7 @@ mod oracle;
 mod pictures;
 mod refusals;
 mod selection;
+mod small;
 mod sync;
 mod table;
 mod tracks;

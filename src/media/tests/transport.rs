@@ -90,7 +90,7 @@ fn a_cancel_ends_an_encoding_at_once() {
         let range = index.shards()[0];
         let started = Instant::now();
         let (result, ()) = tokio::join!(
-            encode_shard(&context, &index, range, false, |_| {}),
+            encode_shard(&context, &index, range, false, &|_| {}),
             async {
                 tokio::time::sleep(Duration::from_millis(300)).await;
                 cancel.cancel();

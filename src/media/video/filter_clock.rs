@@ -7,7 +7,7 @@ use crate::{
     facts::{text::strings, times::Ratio},
     ffmpeg::{
         args::global_options, context::Context, fragmented_mp4, listeners::TextListener,
-        log::LOG_ERRORS,
+        log::LOG_ERRORS, memory::Memory,
     },
     video::timing::muxer_timescale,
 };
@@ -37,6 +37,16 @@ const TRIAL_RATE: Ratio = Ratio { num: 1, den: 25 };
 
 /// Finds out which clock this ffmpeg uses.
 pub(crate) async fn filter_clock(context: &Context<'_>) -> Result<FilterClock, MediaError> {
+    static CLOCKS: Memory<FilterClock> = Memory::new();
+    if let Some(known) = CLOCKS.recall(&context.tools.ffmpeg) {
+        return Ok(known);
+    }
+    let found = try_clock(context).await?;
+    CLOCKS.keep(&context.tools.ffmpeg, found);
+    Ok(found)
+}
+
+async fn try_clock(context: &Context<'_>) -> Result<FilterClock, MediaError> {
     let mut arguments = global_options(LOG_ERRORS);
     arguments.extend(strings(&[
         "-f",

@@ -29,12 +29,8 @@ fn arguments(context: &Context<'_>, index: &Index, at_ms: u64, width: u32) -> Op
     Some(args)
 }
 
-/// Makes a JPEG of the picture that is seen at a time of the source, counted from
-/// its start; its file, or `None` where there is no picture then.
-///
-/// # Errors
-/// What keeps ffmpeg from running or from reading the source.
-pub async fn take_picture(
+/// See [`crate::take_picture`].
+pub(crate) async fn take_picture(
     context: &Context<'_>,
     index: &Index,
     at_ms: u64,

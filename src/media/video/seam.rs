@@ -12,7 +12,7 @@ use reelraft_model::spec::{Codec, Spec};
 use crate::{
     facts::{index::Index, plan::ShardRange},
     limits::{KEYFRAMES_APART, KEYFRAMES_APART_MAX},
-    video::grid::Grid,
+    video::{grid::Grid, timing::is_even},
 };
 
 /// What an encoder is given.
@@ -60,6 +60,35 @@ impl Given {
     /// The frames of the shard, if x265 is to give no more.
     pub fn chunk(&self, spec: &Spec) -> Option<i64> {
         self.own.filter(|_| spec.codec() == Codec::Hevc)
+    }
+}
+
+/// How like those of the reference the pictures of a job are known to be, in words.
+pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
+    let shards = index.shards().len();
+    if index.is_single_pass(single) || shards == 0 {
+        return "";
+    }
+    let base = index.facts.source.video().time_base;
+    let even = Grid::of(spec, index).is_some() || is_even(&index.times, index.facts.rate, base);
+    match spec.codec() {
+        Codec::H264 if x264_plans_ahead(&spec.preset) && even => {
+            "its pictures equal those of the job to the bit"
+        }
+        Codec::H264 if x264_plans_ahead(&spec.preset) => {
+            "its pictures are those of the job but for keyframes, which x264 makes by how long the frames before them were shown"
+        }
+        Codec::H264 => {
+            "its pictures are near those of the job: at this preset x264 goes by how hard the frames before were"
+        }
+        Codec::Hevc => {
+            "its pictures are near those of the job: x265 makes keyframes by the mean of what it spent on the hundred frames before"
+        }
+        Codec::Vp9 | Codec::Av1 => {
+            "its pictures are near those of the job: its encoder remembers frames before its keyframes"
+        }
+        Codec::Ffv1 => "its pictures equal those of the job to the bit",
+        Codec::None => "",
     }
 }
 
@@ -196,6 +225,21 @@ mod tests {
         assert_eq!(of("h264", 0), (Some(60), None));
         assert_eq!(of("hevc", 0), (None, Some(60)));
         assert_eq!((of("h264", 1), of("hevc", 1)), ((None, None), (None, None)));
+    }
+
+    #[test]
+    fn it_is_said_how_like_the_reference_a_job_is() {
+        let mut index = sample();
+        let said = |index: &Index, codec: &str, preset: &str, fps| {
+            likeness(index, &spec(codec, preset, fps), false)
+        };
+        assert!(said(&index, "h264", "medium", None).contains("to the bit"));
+        assert!(said(&index, "h264", "ultrafast", None).contains("near"));
+        assert!(said(&index, "hevc", "", None).contains("hundred frames"));
+        assert_eq!(likeness(&index, &spec("h264", "", None), true), "");
+        index.times[40] += 3;
+        assert!(said(&index, "h264", "medium", None).contains("keyframes"));
+        assert!(said(&index, "h264", "medium", Some((24, 1))).contains("to the bit"));
     }
 
     #[test]

@@ -30,14 +30,8 @@ use crate::{
     },
 };
 
-/// Encodes the frames of a range. With `single`, encodes the whole film in one
-/// plain pass, whatever the packets promised. `progress` receives the frames
-/// encoded so far, and restarts when decoding does.
-///
-/// # Errors
-/// [`MediaError::PlanMismatch`] when decoding gives other frames than promised
-/// even from the beginning: then the film must be one shard.
-pub async fn encode_shard(
+/// See [`crate::encode_shard`].
+pub(crate) async fn encode_shard(
     context: &Context<'_>,
     index: &Index,
     range: ShardRange,

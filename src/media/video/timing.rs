@@ -47,22 +47,30 @@ pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
 /// Whether a film has a constant rate, and its clock is too coarse for it: each
 /// frame comes within a tick of its turn, and not all after the same time.
 pub(crate) fn is_evened_out(index: &Index) -> bool {
-    let times = &index.times;
-    let (Some(rate), Some(&first)) = (index.facts.rate, times.first()) else {
-        return false;
+    let base = index.facts.source.video().time_base;
+    is_even(&index.times, index.facts.rate, base) && !steps_alike(&index.times)
+}
+
+/// Whether each frame comes within a tick of its turn, or all after the same time.
+pub(crate) fn is_even(times: &[i64], rate: Option<Ratio>, base: Ratio) -> bool {
+    let (Some(rate), Some(&first)) = (rate, times.first()) else {
+        return steps_alike(times);
     };
     let step = Ratio {
         num: rate.den,
         den: rate.num,
     };
-    let base = index.facts.source.video().time_base;
-    let steady = (0..).zip(times).all(|(frame, time)| {
+    let mut turns = (0..).zip(times).map(|(frame, time)| {
         let turn = first.saturating_add(rescale(frame, step, base));
-        time.abs_diff(turn) <= 1
+        time.abs_diff(turn)
     });
+    turns.all(|off| off <= 1) || steps_alike(times)
+}
+
+fn steps_alike(times: &[i64]) -> bool {
     let mut steps = times.windows(2).map(|pair| pair[1] - pair[0]);
     let usual = steps.next();
-    steady && steps.any(|step| Some(step) != usual)
+    steps.all(|step| Some(step) == usual)
 }
 
 /// The ticks per second that ffmpeg's MP4 muxer chooses for a time base.

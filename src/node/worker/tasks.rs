@@ -248,7 +248,7 @@ impl Run<'_> {
         let range = self.task.range();
         let single = self.entry.job.single;
         let encoded =
-            reelraft_media::encode_shard(&context, &index, range, single, self.progress())
+            reelraft_media::encode_shard(&context, &index, range, single, &self.progress())
                 .await
                 .map_err(|error| blame(error, &source))?;
         self.keep(encoded, source.bytes_served()).await
@@ -260,7 +260,7 @@ impl Run<'_> {
         let input = input_of(&source);
         let context = self.media(&input);
         let track = self.task.number;
-        let encoded = reelraft_media::encode_audio(&context, &index, track, self.progress())
+        let encoded = reelraft_media::encode_audio(&context, &index, track, &self.progress())
             .await
             .map_err(|error| blame(error, &source))?;
         self.keep(encoded, source.bytes_served()).await

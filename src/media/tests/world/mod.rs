@@ -127,7 +127,7 @@ impl Steps<'_> {
         let mut parts = Parts::default();
         for track in 0..index.audio_tracks() {
             let place = self.place(&format!("audio-{track}"));
-            let done = encode_audio(&self.at(&place), index, track, |_| {}).await?;
+            let done = encode_audio(&self.at(&place), index, track, &|_| {}).await?;
             parts.audio.push((done.path, done.report));
         }
         if index.has_extras() {
@@ -148,7 +148,7 @@ impl Steps<'_> {
         parts.shards.clear();
         for (number, range) in ranges.iter().enumerate() {
             let place = self.place(&format!("shard{number}-{single}"));
-            let done = encode_shard(&self.at(&place), index, *range, single, |_| {}).await?;
+            let done = encode_shard(&self.at(&place), index, *range, single, &|_| {}).await?;
             parts.shards.push((done.path, done.report));
         }
         let place = self.place(&format!("assemble-{single}"));
