@@ -113,6 +113,7 @@ const ROOMS: &[Room] = &[
 ];
 
 const MEDIA: &[&str] = &[
+    "src/media/benchmark.rs",
     "src/media/trial.rs",
     "src/media/facts",
     "src/media/ffmpeg",
