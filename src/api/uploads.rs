@@ -12,17 +12,21 @@ use super::{
 };
 use crate::data::{
     limits::{CHUNK_BYTES, UPLOAD_IDLE, UPLOAD_WINDOW},
-    upload::{self, BrokenOff, Turn, UploadReply, UploadRequest},
+    upload::{self, BrokenOff, Order, Turn, UploadReply, UploadRequest},
 };
 
 impl Api {
-    /// One upload stream. It begins with [`UploadRequest::Open`], and ends with
+    /// One upload stream of a client that gives its chunks in this order. It begins with [`UploadRequest::Open`], and ends with
     /// [`UploadReply::Sealed`] or a problem. What was acknowledged is kept
     /// whatever becomes of the stream: open another on any node.
     ///
     /// # Errors
     /// `not-found`, `too-busy`, and `client-lost` where the client says nothing.
-    pub async fn upload<S>(&self, mut incoming: S) -> Result<Outgoing<UploadReply>, Problem>
+    pub async fn upload<S>(
+        &self,
+        mut incoming: S,
+        order: Order,
+    ) -> Result<Outgoing<UploadReply>, Problem>
     where
         S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
     {
@@ -39,7 +43,7 @@ impl Api {
         let incoming: Pin<Box<dyn Stream<Item = _> + Send>> =
             Box::pin(stream::iter(first).chain(incoming));
         let turn = Turn::default();
-        let replies = upload::serve(self.context().data.clone(), incoming, turn.clone());
+        let replies = upload::serve(self.context().data.clone(), incoming, turn.clone(), order);
         let replies = replies.map_err(|error| error.problem());
         Ok(Outgoing::new(replies, pass, self.welcome(), CLIENT_STALL).that_waits(turn))
     }

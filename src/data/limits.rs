@@ -59,6 +59,28 @@ pub const READ_OUTAGE: Duration = Duration::from_secs(15);
 /// network busy, and all that an upload holds in memory.
 pub const UPLOAD_WINDOW: usize = 16;
 
+/// What a client is asked for ahead, in time at its own pace: longer than any
+/// round trip, so that it never runs dry, and what is suddenly wanted waits no
+/// longer.
+pub const UPLOAD_AHEAD: Duration = Duration::from_secs(1);
+
+/// Chunks that a client is asked for ahead at least, and before its pace is known.
+pub const UPLOAD_AHEAD_MIN: usize = 2;
+/// See [`UPLOAD_AHEAD_MIN`].
+pub const UPLOAD_AHEAD_FIRST: usize = 4;
+
+/// How long a home waits for a chunk that a reader asks for. The reader asks
+/// again.
+pub const AWAIT_CHUNK: Duration = Duration::from_secs(2);
+
+/// How long a reader of an unsealed source waits for a chunk before it gives up:
+/// an upload that stands still is no reason to hold its place. Below what ffmpeg
+/// waits for a byte.
+pub const SOURCE_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Pause before a reader asks the homes again that could not be asked.
+pub const AWAIT_PAUSE: Duration = Duration::from_millis(200);
+
 /// How long a client may send nothing of what it was asked for.
 pub const UPLOAD_IDLE: Duration = Duration::from_secs(60);
 
@@ -121,4 +143,7 @@ const _: () = assert!(
     CHUNK_BYTES <= BLOCK_BYTES,
     "a chunk is checked by its name alone"
 );
+const _: () = assert!(UPLOAD_AHEAD_MIN <= UPLOAD_AHEAD_FIRST);
+const _: () = assert!(UPLOAD_AHEAD_FIRST <= UPLOAD_WINDOW);
+const _: () = assert!(AWAIT_CHUNK.as_secs() < CALL_TIMEOUT.as_secs());
 const _: () = assert!(PLAN_CHUNKS_MAX * 100 < 32 << 20);

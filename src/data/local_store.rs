@@ -12,8 +12,9 @@ use reelraft_storage::{
 use tokio::sync::mpsc;
 
 use super::{
+    awaited::Awaited,
     error::DataError,
-    limits::{APPLY_WAIT, PART_BYTES, PARTS_AHEAD, STALL_TIMEOUT},
+    limits::{APPLY_WAIT, AWAIT_CHUNK, PART_BYTES, PARTS_AHEAD, STALL_TIMEOUT},
     manifest::chunk_bytes,
     table::Table,
 };
@@ -37,6 +38,7 @@ pub type Parts = mpsc::Receiver<Result<(u64, Bytes), DataError>>;
 pub struct LocalStore {
     pub(super) table: Arc<dyn Table>,
     pub(super) store: BlobStore,
+    awaited: Arc<Awaited>,
 }
 
 /// Runs disk work on a thread where it may block.
@@ -54,7 +56,11 @@ pub(super) async fn blocking<T: Send + 'static>(
 impl LocalStore {
     /// A store judged by a table.
     pub fn new(table: Arc<dyn Table>, store: BlobStore) -> Self {
-        LocalStore { table, store }
+        LocalStore {
+            table,
+            store,
+            awaited: Arc::default(),
+        }
     }
 
     /// Refuses a put that this node must not take; gives the source's size.
@@ -115,7 +121,8 @@ impl LocalStore {
             })
     }
 
-    /// Stores a source chunk and journals it.
+    /// Stores a source chunk and journals it; gives the chunks of the job that
+    /// are waited for here.
     ///
     /// # Errors
     /// As [`LocalStore::judge`], [`DataError::BadChunk`], and what the store
@@ -126,7 +133,7 @@ impl LocalStore {
         number: u64,
         hash: &str,
         data: Bytes,
-    ) -> Result<(), DataError> {
+    ) -> Result<Vec<u64>, DataError> {
         let source_bytes = self.judge(ticket).await?;
         let expected = chunk_bytes(source_bytes, number);
         if expected == 0 || data.len() as u64 != expected {
@@ -138,7 +145,50 @@ impl LocalStore {
         }
         let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
         blocking(move || Ok(store.put_chunk(&job, number, &hash, &data)?)).await?;
-        self.judge_again(ticket).await
+        self.awaited.came();
+        self.judge_again(ticket).await?;
+        Ok(self.awaited.of(&ticket.job))
+    }
+
+    /// The hash of a source chunk that is here, or comes within a moment. The
+    /// answers to puts name it meanwhile.
+    ///
+    /// # Errors
+    /// What the store refuses.
+    pub async fn await_chunk(&self, job: &str, number: u64) -> Result<Option<String>, DataError> {
+        reelraft_storage::blobs::check_job(job)?;
+        let given_up = tokio::time::Instant::now() + AWAIT_CHUNK;
+        let mut puts = self.awaited.puts();
+        let mut waits = None;
+        loop {
+            if !self.takes_chunks(job) {
+                return Ok(None);
+            }
+            let (store, id) = (self.store.clone(), job.to_string());
+            let chunk = blocking(move || Ok(store.journal(&id)?.chunk(number)?)).await?;
+            if let Some(chunk) = chunk {
+                return Ok(Some(chunk.hash));
+            }
+            waits.get_or_insert_with(|| self.awaited.enter(job, number));
+            let put = tokio::time::timeout_at(given_up, puts.changed()).await;
+            if !matches!(put, Ok(Ok(()))) {
+                return Ok(None);
+            }
+        }
+    }
+
+    #[cfg(test)]
+    pub fn awaited(&self, job: &str) -> Vec<u64> {
+        self.awaited.of(job)
+    }
+
+    /// Whether this node is a home that may be given chunks of a job: of any
+    /// other, no folder is to be made.
+    fn takes_chunks(&self, job: &str) -> bool {
+        let entry = self.table.local().job(job);
+        entry.is_some_and(|entry| {
+            entry.job.state().keeps_bytes() && entry.is_read_from(self.table.node())
+        })
     }
 
     /// Stores a blob whose bytes come in parts.

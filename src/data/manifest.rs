@@ -115,8 +115,12 @@ impl Manifest {
 
     /// The chunk's hash in lower-case hex, if the source has that chunk.
     pub fn chunk(&self, number: u64) -> Option<String> {
-        let hash = self.chunks.get(usize::try_from(number).ok()?)?;
-        Some(hash.to_hex().to_string())
+        Some(self.hash_of(number)?.to_hex().to_string())
+    }
+
+    /// The chunk's hash, if the source has that chunk.
+    pub fn hash_of(&self, number: u64) -> Option<Hash> {
+        self.chunks.get(usize::try_from(number).ok()?).copied()
     }
 
     /// All chunks' hashes in order, in lower-case hex.

@@ -14,6 +14,7 @@
 //! decides that. How bytes last on a disk is the business of the storage room,
 //! and how a call crosses the wire that of the [`HomeTransport`].
 
+mod awaited;
 pub mod byte_cache;
 mod error;
 mod fill;

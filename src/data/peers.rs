@@ -51,7 +51,8 @@ pub type Answer<T> = BoxFuture<'static, Result<T, DataError>>;
 /// [`LocalStore`] does; a refusal of its own is [`DataError::Refused`], and
 /// a call that nobody judged is [`DataError::Unreachable`].
 pub trait HomeTransport: Send + Sync + 'static {
-    /// Puts a source chunk; it is synced and journalled when this returns.
+    /// Puts a source chunk; it is synced and journalled when this returns. The
+    /// answer is which chunks of the job somebody waits for there.
     fn put_chunk(
         &self,
         to: &Peer,
@@ -59,7 +60,10 @@ pub trait HomeTransport: Send + Sync + 'static {
         number: u64,
         hash: &str,
         data: Bytes,
-    ) -> Answer<()>;
+    ) -> Answer<Vec<u64>>;
+
+    /// The hash of a source chunk, if the node has it or is given it soon.
+    fn await_chunk(&self, of: &Peer, job: &str, number: u64) -> Answer<Option<String>>;
 
     /// Puts a blob of `bytes` bytes; it is synced when this returns.
     fn put(
@@ -148,7 +152,7 @@ impl HomePeers {
     }
 
     /// Puts a source chunk on a home; it is synced and journalled there when
-    /// this returns.
+    /// this returns. Gives the chunks of the job that somebody waits for there.
     ///
     /// # Errors
     /// What the home refuses, or [`DataError::Unreachable`].
@@ -159,12 +163,31 @@ impl HomePeers {
         number: u64,
         hash: &str,
         data: Bytes,
-    ) -> Result<(), DataError> {
+    ) -> Result<Vec<u64>, DataError> {
         if node == self.node() {
             return self.local.put_chunk(ticket, number, hash, data).await;
         }
         let peer = self.peer(node)?;
         let answer = self.transport.put_chunk(&peer, ticket, number, hash, data);
+        self.answered(peer, CALL_TIMEOUT, answer).await
+    }
+
+    /// The hash of a source chunk, if a home has it or is given it soon. The
+    /// upload asks its client for it next.
+    ///
+    /// # Errors
+    /// What the home refuses, or [`DataError::Unreachable`].
+    pub async fn await_chunk(
+        &self,
+        node: u64,
+        job: &str,
+        number: u64,
+    ) -> Result<Option<String>, DataError> {
+        if node == self.node() {
+            return self.local.await_chunk(job, number).await;
+        }
+        let peer = self.peer(node)?;
+        let answer = self.transport.await_chunk(&peer, job, number);
         self.answered(peer, CALL_TIMEOUT, answer).await
     }
 

@@ -81,7 +81,7 @@ impl HomeTransport for BlobClients {
         number: u64,
         hash: &str,
         data: Bytes,
-    ) -> Answer<()> {
+    ) -> Answer<Vec<u64>> {
         let (client, node) = (self.client(to), to.node);
         let request = v1::PutChunkRequest {
             job: ticket.job.clone(),
@@ -93,7 +93,22 @@ impl HomeTransport for BlobClients {
         };
         async move {
             let answer = client?.put_chunk(request).await;
-            answer.map(drop).map_err(|status| refusal(node, &status))
+            let answer = answer.map_err(|status| refusal(node, &status))?;
+            Ok(answer.into_inner().awaited)
+        }
+        .boxed()
+    }
+
+    fn await_chunk(&self, of: &Peer, job: &str, number: u64) -> Answer<Option<String>> {
+        let (client, node) = (self.client(of), of.node);
+        let request = v1::AwaitChunkRequest {
+            job: job.to_string(),
+            number,
+        };
+        async move {
+            let answer = client?.await_chunk(request).await;
+            let answer = answer.map_err(|status| refusal(node, &status))?;
+            Ok(Some(answer.into_inner().hash).filter(|hash| !hash.is_empty()))
         }
         .boxed()
     }

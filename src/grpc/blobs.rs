@@ -61,11 +61,22 @@ impl Blobs for BlobService {
             epoch,
             log_index,
         };
-        self.store
+        let awaited = self
+            .store
             .put_chunk(&ticket, number, &hash, data)
             .await
             .map_err(status)?;
-        Ok(Response::new(v1::PutChunkResponse {}))
+        Ok(Response::new(v1::PutChunkResponse { awaited }))
+    }
+
+    async fn await_chunk(
+        &self,
+        request: Request<v1::AwaitChunkRequest>,
+    ) -> Result<Response<v1::AwaitChunkResponse>, Status> {
+        let v1::AwaitChunkRequest { job, number } = request.into_inner();
+        let hash = self.store.await_chunk(&job, number).await.map_err(status)?;
+        let hash = hash.unwrap_or_default();
+        Ok(Response::new(v1::AwaitChunkResponse { hash }))
     }
 
     async fn put(

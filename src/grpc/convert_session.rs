@@ -3,13 +3,16 @@
 
 use std::sync::Arc;
 
-use reelraft_model::{AttemptKey, FailureClass, ShardRange, TaskKind};
+use reelraft_model::{AttemptKey, FailureClass, TaskKind};
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
-use super::convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem};
+use super::{
+    convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem},
+    convert_done::{model_done, wire_done},
+};
 use crate::node::messages::{
-    Analysis, Assignment, AttemptResult, Beat, Done, Failed, FromWorker, Hello, JobProgress,
-    LeaderReport, Outcome, Progress, TablePoint, ToWorker,
+    Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, JobProgress, LeaderReport, Outcome,
+    Progress, TablePoint, ToWorker,
 };
 
 fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
@@ -224,88 +227,6 @@ pub fn model_from_worker(message: v1::FromWorker) -> Option<FromWorker> {
     }
 }
 
-fn wire_done(done: Done) -> v1::Done {
-    let Done {
-        hash,
-        bytes_out,
-        bytes_in,
-        frames,
-        report,
-        analysis,
-    } = done;
-    v1::Done {
-        hash,
-        bytes_out,
-        bytes_in,
-        frames,
-        report,
-        analysis: analysis.map(wire_analysis),
-    }
-}
-
-fn model_done(done: v1::Done) -> Done {
-    let v1::Done {
-        hash,
-        bytes_out,
-        bytes_in,
-        frames,
-        report,
-        analysis,
-    } = done;
-    Done {
-        hash,
-        bytes_out,
-        bytes_in,
-        frames,
-        report,
-        analysis: analysis.map(model_analysis),
-    }
-}
-
-fn wire_analysis(analysis: Analysis) -> v1::Analysis {
-    let Analysis {
-        plan,
-        plan_note,
-        audio_tracks,
-        extras,
-        epoch,
-    } = analysis;
-    let range = |range: ShardRange| v1::ShardRange {
-        from_pts: range.from_pts,
-        to_pts: range.to_pts,
-        frames: range.frames,
-    };
-    v1::Analysis {
-        plan: plan.into_iter().map(range).collect(),
-        plan_note,
-        audio_tracks,
-        extras,
-        epoch,
-    }
-}
-
-fn model_analysis(analysis: v1::Analysis) -> Analysis {
-    let v1::Analysis {
-        plan,
-        plan_note,
-        audio_tracks,
-        extras,
-        epoch,
-    } = analysis;
-    let range = |range: v1::ShardRange| ShardRange {
-        from_pts: range.from_pts,
-        to_pts: range.to_pts,
-        frames: range.frames,
-    };
-    Analysis {
-        plan: plan.into_iter().map(range).collect(),
-        plan_note,
-        audio_tracks,
-        extras,
-        epoch,
-    }
-}
-
 fn wire_failed(failed: Failed) -> v1::Failed {
     let Failed {
         problem,
@@ -437,7 +358,10 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
+    use reelraft_model::{ChunksRead, ShardRange};
+
     use super::*;
+    use crate::node::messages::{Analysis, Done};
 
     #[test]
     fn a_failure_without_a_class_does_not_blame_the_work() {
@@ -469,6 +393,12 @@ mod tests {
                 audio_tracks: 2,
                 extras: true,
                 epoch: 7,
+                kept: 3,
+                audio_kept: 1,
+            }),
+            read: Some(ChunksRead {
+                runs: vec![0, 2],
+                digest: "d".into(),
             }),
         };
         let failed = |class| Failed {

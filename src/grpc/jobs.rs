@@ -20,6 +20,7 @@ use super::{
 use crate::api::{
     Consistency, ListRequest, Output, Page, SubmitRequest, Submitted, TaskRequest, TasksRequest,
 };
+use crate::data::upload::Order;
 
 /// The `Jobs` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -85,7 +86,7 @@ impl Jobs for JobsService {
     ) -> Result<Response<Self::UploadStream>, Status> {
         let api = api_of(&request)?;
         let incoming = request.into_inner().map(upload_request);
-        let replies = api.upload(incoming).await.map_err(status)?;
+        let replies = api.upload(incoming, Order::Any).await.map_err(status)?;
         replies.on_stall(stream_end());
         let replies = replies.map_ok(wire_reply).map_err(status);
         Ok(Response::new(Box::pin(replies)))

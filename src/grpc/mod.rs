@@ -11,6 +11,7 @@ pub(crate) mod blobs;
 mod cluster;
 pub(crate) mod convert;
 pub(crate) mod convert_access;
+mod convert_done;
 pub(crate) mod convert_outside;
 mod convert_session;
 pub(crate) mod convert_spec;

@@ -30,7 +30,7 @@ use crate::{
     api::{Api, Consistency},
     data::{
         limits::{CHUNK_BYTES, UPLOAD_WINDOW},
-        upload::{BrokenOff, UploadReply, UploadRequest},
+        upload::{BrokenOff, Order, UploadReply, UploadRequest},
     },
     grpc::convert::wire_job,
 };
@@ -117,7 +117,9 @@ async fn open(
     };
     // There is room for it, and the other end is here.
     let _ = requests.try_send(Ok(open));
-    let replies = api.upload(ReceiverStream::new(incoming)).await?;
+    let replies = api
+        .upload(ReceiverStream::new(incoming), Order::Rising)
+        .await?;
     Ok((requests, replies))
 }
 

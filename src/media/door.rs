@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    analysis::analyze,
+    analysis::{analyze, early::EarlySink},
     audio::encode,
     benchmark,
     error::MediaError,
@@ -49,7 +49,20 @@ pub type Progress<'a> = &'a (dyn Fn(u64) + Send + Sync);
 /// # Errors
 /// [`crate::error::Class::Final`] if the source itself is refused.
 pub fn analyze<'a>(context: &'a Context<'a>, source_bytes: u64) -> Step<'a, Index> {
-    Box::pin(analyze::analyze(context, source_bytes))
+    Box::pin(analyze::analyze(context, source_bytes, None))
+}
+
+/// Analyzes a source that may still be coming, and gives those shards away that are
+/// certain before the rest is known.
+///
+/// # Errors
+/// Those of [`analyze`].
+pub fn analyze_early<'a>(
+    context: &'a Context<'a>,
+    source_bytes: u64,
+    sink: &'a EarlySink,
+) -> Step<'a, Index> {
+    Box::pin(analyze::analyze(context, source_bytes, Some(sink)))
 }
 
 /// Encodes the frames of a range. With `single`, encodes the whole film in one

@@ -55,6 +55,7 @@ mod spec_use;
 mod trial;
 mod video;
 
+pub use analysis::early::{EarlyShards, EarlySink};
 pub use door::*;
 pub use error::{Class, MediaError};
 pub use facts::complaints::Complaints;

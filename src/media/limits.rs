@@ -162,6 +162,11 @@ pub const SPEAKERS_MAX: usize = 32;
 /// frames, or twice that in fields; beyond that the timestamps are wrong.
 pub const LOOK_AHEAD_PACKETS: usize = 64;
 
+/// Packets that wait until it is known whether a keyframe before them is clean,
+/// which is looked for at the same time: half an hour of film, in 2 MB. A film that
+/// has clean keyframes still further apart is read in two passes.
+pub const UNJUDGED_PACKETS_MAX: usize = 50_000;
+
 /// The shard length to aim at where none is asked for: in most of a film, and in
 /// its first shard. An encoder looks ahead by some 40 frames, which costs as much
 /// as 10 more in each shard; and a film of 20 s is for three nodes.
@@ -173,6 +178,10 @@ pub const SHARD_GROWTH: i64 = 4;
 /// costs no more at a low rate; and by how much it is stretched for them at most.
 pub const SHARD_FRAMES_A_SECOND: i64 = 20;
 pub const SHARD_STRETCH_MAX: i64 = 6;
+
+/// Shards of a film in AV1 that are known before the first one is certain: it has
+/// other keyframes where all are equally long, and they hardly are by chance.
+pub const AV1_SHARDS_KNOWN: usize = 4;
 
 /// Keyframes that an index keeps before each cut. A shard is decoded from the
 /// second one before those frames that its filters look back at; a film without
@@ -269,7 +278,8 @@ const _: () = assert!(
         * reelraft_model::limits::PICTURE_SIDE_MAX as u64
         <= SOURCE_PIXELS_MAX
 );
-
 /// Time for the benchmark of one codec, which takes a second or two on an idle
 /// machine. One that takes longer counts as not measured.
 pub const BENCHMARK_TIME_MAX: Duration = Duration::from_secs(30);
+
+const _: () = assert!(SMALL_SOURCE_BYTES < reelraft_model::limits::EARLY_SOURCE_BYTES_MIN);

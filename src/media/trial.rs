@@ -188,7 +188,7 @@ async fn run(tools: &Tools, spec: &Spec, folder: PathBuf) -> Result<(), MediaErr
     let source_bytes = std::fs::metadata(&clip)
         .map_err(MediaError::disk("reading a clip"))?
         .len();
-    let index = analyze(&job.at(&job.place("analysis")?), source_bytes).await?;
+    let index = analyze(&job.at(&job.place("analysis")?), source_bytes, None).await?;
     let mut parts = Parts::default();
     for (number, range) in index.shards().iter().enumerate() {
         let place = job.place(&format!("shard-{number}"))?;

@@ -148,7 +148,14 @@ impl NodeContext {
     /// # Errors
     /// A [`Problem`] where no home can give it, or it can't be read.
     pub async fn index(&self, entry: &JobEntry) -> Result<Arc<Index>, Problem> {
-        let hash = &entry.job.index_hash;
+        self.index_of(entry, &entry.job.index_hash).await
+    }
+
+    /// An analysis of a job, or a part of it, by its blob.
+    ///
+    /// # Errors
+    /// As [`NodeContext::index`].
+    pub async fn index_of(&self, entry: &JobEntry, hash: &str) -> Result<Arc<Index>, Problem> {
         if let Some(index) = self.indexes.get(hash) {
             return Ok(index);
         }

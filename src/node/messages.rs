@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use reelraft_model::{AttemptKey, FailureClass, Problem, ShardRange};
+use reelraft_model::{AttemptKey, ChunksRead, FailureClass, Problem, ShardRange};
 
 /// Attempts that a worker runs or holds finished, with the frames encoded so
 /// far.
@@ -117,6 +117,8 @@ pub struct Done {
     pub report: String,
     /// What an analysis found; of an assembly its note alone.
     pub analysis: Option<Analysis>,
+    /// Of a shard whose source was not sealed: what it read of it.
+    pub read: Option<ChunksRead>,
 }
 
 /// What an analysis found, beside its index.
@@ -132,6 +134,11 @@ pub struct Analysis {
     pub extras: bool,
     /// The epoch of the homes, all of which have its index.
     pub epoch: u64,
+    /// How many shards that were planned early are those of this plan, and rest on
+    /// what was sealed.
+    pub kept: u32,
+    /// The same of audio tracks.
+    pub audio_kept: u32,
 }
 
 /// Why an attempt gave no result.

@@ -8,7 +8,7 @@ use reelraft::{
         Access,
         limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
     },
-    data::upload::UploadRequest,
+    data::upload::{Order, UploadRequest},
     grpc::{listener, places::Places, router},
     node::{context::NodeContext, leader::intake::Intake},
 };
@@ -184,7 +184,8 @@ async fn uploads_are_let_in_by_what_they_may_hold() {
         let job = job.to_string();
         // A client that says whose bytes it has and then nothing.
         let said = stream::iter([Ok(UploadRequest::Open { job })]);
-        api.upload(said.chain(stream::pending()).boxed()).await
+        api.upload(said.chain(stream::pending()).boxed(), Order::Any)
+            .await
     };
     let mut held = Vec::new();
     for _ in 0..UPLOAD_CHUNKS_MAX / 16 - 1 {

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft::{
     api::{Access, Api, Consistency, KeyRequest, KeysRequest, ListRequest, SubmitRequest},
-    data::upload::UploadRequest,
+    data::upload::{Order, UploadRequest},
     node::context::NodeContext,
 };
 use reelraft_model::{
@@ -134,7 +134,9 @@ async fn open_upload(
 ) -> Result<impl StreamExt<Item = Result<(), Problem>>, Problem> {
     let job = job.to_string();
     let said = stream::iter([Ok(UploadRequest::Open { job })]);
-    let replies = api.upload(said.chain(stream::pending()).boxed()).await?;
+    let replies = api
+        .upload(said.chain(stream::pending()).boxed(), Order::Any)
+        .await?;
     Ok(replies.map_ok(drop))
 }
 

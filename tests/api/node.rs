@@ -15,7 +15,7 @@ use reelraft::{
     config::{LogFormat, NodeConfig},
     data::{
         Answer, DataError, DataPlane, HomeTransport, Parts, Peer, PutTicket,
-        upload::{UploadReply, UploadRequest},
+        upload::{Order, UploadReply, UploadRequest},
     },
     node::{
         context::NodeContext,
@@ -47,8 +47,12 @@ impl NoPeers {
 }
 
 impl HomeTransport for NoPeers {
-    fn put_chunk(&self, to: &Peer, _: &PutTicket, _: u64, _: &str, _: Bytes) -> Answer<()> {
+    fn put_chunk(&self, to: &Peer, _: &PutTicket, _: u64, _: &str, _: Bytes) -> Answer<Vec<u64>> {
         self.nobody(to)
+    }
+
+    fn await_chunk(&self, of: &Peer, _: &str, _: u64) -> Answer<Option<String>> {
+        self.nobody(of)
     }
 
     fn put(
@@ -200,7 +204,10 @@ pub async fn upload(api: &Api, job: &str, source: &[u8]) -> String {
     let (up, incoming) = mpsc::channel(16);
     let job = job.to_string();
     up.send(Ok(UploadRequest::Open { job })).await.unwrap();
-    let mut replies = api.upload(ReceiverStream::new(incoming)).await.unwrap();
+    let mut replies = api
+        .upload(ReceiverStream::new(incoming), Order::Any)
+        .await
+        .unwrap();
     let mut chunk = 0;
     loop {
         match replies.next().await.unwrap().unwrap() {

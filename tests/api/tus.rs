@@ -3,7 +3,10 @@
 use base64::{Engine, prelude::BASE64_STANDARD};
 use reelraft::{
     api::limits::UPLOAD_CHUNKS_MAX,
-    data::{limits::UPLOAD_WINDOW, upload::UploadRequest},
+    data::{
+        limits::UPLOAD_WINDOW,
+        upload::{Order, UploadRequest},
+    },
     http::limits::CHECKED_BYTES_MAX,
 };
 use reelraft_harness::HttpAnswer;
@@ -172,7 +175,7 @@ async fn an_offset_is_told_where_uploads_find_no_place() {
         up.send(Ok(UploadRequest::Open { job })).await.unwrap();
         let replies = access
             .operator()
-            .upload(ReceiverStream::new(incoming))
+            .upload(ReceiverStream::new(incoming), Order::Any)
             .await
             .unwrap();
         held.push((up, replies));

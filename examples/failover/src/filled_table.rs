@@ -223,6 +223,7 @@ impl Filling {
                 key: analysis.clone(),
                 first: (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
                 ranges: ranges.to_vec(),
+                ..Default::default()
             }));
         }
         let done = |key: AttemptKey, blob: &[u8], report: Option<&[u8]>, shards_total| {
@@ -262,6 +263,7 @@ fn created(number: u64) -> [Command; 2] {
         epoch: 0,
         homes: homes_of(number).into(),
         retiring: Vec::new(),
+        ..Default::default()
     };
     [Command::CreateJob(create), Command::SetHomes(homes)]
 }

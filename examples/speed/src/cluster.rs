@@ -111,9 +111,29 @@ impl Cluster {
     /// # Errors
     /// If it fails.
     pub fn transcode(&self, spec: &[String], source: &Path, out: &Path) -> Result<Done, String> {
+        self.transcode_by(&self.nodes.endpoints().join(","), spec, source, out)
+    }
+
+    /// Where the first node listens.
+    pub fn endpoint(&self) -> &str {
+        self.nodes.endpoint(1)
+    }
+
+    /// The same by way of these endpoints.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn transcode_by(
+        &self,
+        endpoints: &str,
+        spec: &[String],
+        source: &Path,
+        out: &Path,
+    ) -> Result<Done, String> {
         let cpu_ms = || self.pids.iter().map(|&pid| cpu_ms_of(pid)).sum::<f64>();
         let before_ms = cpu_ms();
         let mut client = self.nodes.cli(&["transcode", "--overwrite"]);
+        client.env("REELRAFT_ENDPOINTS", endpoints);
         client.args(spec).args([source, out]);
         client.stdout(Stdio::null()).stderr(Stdio::null());
         let client = timed(&mut client)?;

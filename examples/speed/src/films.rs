@@ -81,6 +81,17 @@ pub fn made(seconds: u32, size: &str, path: &Path) -> Result<(), String> {
     succeed(&mut command)
 }
 
+/// The same film with its index in front of its pictures.
+///
+/// # Errors
+/// If ffmpeg can't make it.
+pub fn with_its_index_first(film: &Path, path: &Path) -> Result<PathBuf, String> {
+    let mut command = ffmpeg();
+    command.arg("-i").arg(film);
+    command.args(["-c", "copy", "-map", "0", "-movflags", "+faststart"]);
+    succeed(command.arg(path)).map(|()| path.to_path_buf())
+}
+
 /// The same film under another tag, so that it is another source.
 pub fn tagged(film: &Path, tag: &str, path: &Path) -> Result<(), String> {
     let mut command = ffmpeg();

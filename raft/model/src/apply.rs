@@ -2,6 +2,7 @@
 //! any state gives a reply. A command whose premise no longer holds changes
 //! nothing, so a retried or late proposal is harmless.
 
+mod early;
 mod homes;
 mod housekeeping;
 mod jobs;

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crate::{
     job_entry::JobEntry,
     limits::RETIRING_HOMES_MAX,
-    rows::{JobState, TaskKind, TaskState},
+    rows::{JobState, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -106,13 +106,6 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     if job.reuse.is_some() && settled {
         say("it makes its output by itself, and takes another's".into());
     }
-    let begun = entry
-        .tasks
-        .values()
-        .any(|task| task.state() != TaskState::Pending);
-    if job.offer().is_some() && begun {
-        say("it was begun before its offer was decided".into());
-    }
     check_plan(entry, &mut say);
     check_fold(entry, &mut say);
     if job.state() == JobState::Succeeded {
@@ -182,9 +175,17 @@ fn check_plan(entry: &JobEntry, say: &mut impl FnMut(String)) {
         .tasks
         .get(&(TaskKind::Analyze, 0))
         .is_some_and(|task| task.state() != TaskState::Done);
+    let uploading = entry.job.state() == JobState::Uploading;
     let cut = entry
         .shards()
-        .any(|task| task.state() != TaskState::Pending);
+        .any(|task| task.state() != TaskState::Pending && task.early.is_none());
+    let unread = |task: &Arc<Task>| {
+        let read = task.early.as_ref().and_then(|early| early.read.as_ref());
+        task.state() == TaskState::Done && read.is_none()
+    };
+    if uploading && entry.tasks.values().any(unread) {
+        say("something is done before the seal that it can't confirm".into());
+    }
     if planning && cut {
         say("a shard was begun before the plan was whole".into());
     }

@@ -3,7 +3,9 @@
 
 use prost::Message;
 
+pub use crate::reply::Reply;
 use crate::{
+    early::ChunksRead,
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
@@ -160,6 +162,9 @@ pub struct SetHomes {
     /// read from until the new set is filled.
     #[prost(uint64, repeated, tag = "4")]
     pub retiring: Vec<u64>,
+    /// With the first homes: whether the source is analysed while it is uploaded.
+    #[prost(bool, tag = "34")]
+    pub early: bool,
 }
 
 /// Records that a home holds all that its job has acknowledged.
@@ -238,6 +243,28 @@ pub struct PlanAppend {
     /// The ranges, at most [`crate::limits::PLAN_SHARDS_PER_COMMAND_MAX`].
     #[prost(message, repeated, tag = "3")]
     pub ranges: Vec<ShardRange>,
+    /// These may be begun at once, though the plan is not whole and the source may
+    /// not be sealed.
+    #[prost(message, optional, tag = "33")]
+    pub early: Option<EarlyPlan>,
+    /// The plan of the sealed source has other shards from `first` on than were
+    /// planned early: these go.
+    #[prost(bool, tag = "34")]
+    pub replace: bool,
+}
+
+/// What shards rest on that are planned early. See [`crate::Early`].
+#[derive(Clone, PartialEq, Message)]
+pub struct EarlyPlan {
+    /// Blob with as much of the analysis as they need.
+    #[prost(string, tag = "1")]
+    pub index: String,
+    /// The key of each shard.
+    #[prost(string, repeated, tag = "2")]
+    pub keys: Vec<String>,
+    /// The key of each audio track of the output: they may be begun too.
+    #[prost(string, repeated, tag = "3")]
+    pub audio_keys: Vec<String>,
 }
 
 /// Records the result of an attempt.
@@ -279,6 +306,14 @@ pub struct Complete {
     /// Entries of earlier versions do not say.
     #[prost(uint64, optional, tag = "20")]
     pub epoch: Option<u64>,
+    /// What was read of a source that was not sealed by then. Only such a shard
+    /// counts before the seal, and none of them after it.
+    #[prost(message, optional, tag = "50")]
+    pub read: Option<ChunksRead>,
+    /// Analysis only: how many audio tracks that were begun early are those of the
+    /// plan, and rest on what was sealed.
+    #[prost(uint32, tag = "51")]
+    pub audio_kept: u32,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It
@@ -367,24 +402,6 @@ pub struct Replan {
     pub note: String,
 }
 
-/// The answer to a command's proposer.
-#[derive(Clone, PartialEq, Message)]
-pub struct Reply {
-    /// The job that the command was about, if any.
-    #[prost(string, tag = "1")]
-    pub job: String,
-    /// Whether the job had been made before by the same request.
-    #[prost(bool, tag = "2")]
-    pub existed: bool,
-    /// Whether the command changed nothing because what its proposer saw has
-    /// passed: late, or done already.
-    #[prost(bool, tag = "3")]
-    pub stale: bool,
-    /// The refusal, if it is one.
-    #[prost(message, optional, tag = "4")]
-    pub refused: Option<Problem>,
-}
-
 impl Entry {
     pub fn new(commands: Vec<Command>) -> Self {
         let commands = commands.into_iter().map(|command| Envelope {
@@ -460,41 +477,5 @@ impl std::fmt::Display for AttemptKey {
             self.number,
             self.attempt
         )
-    }
-}
-
-impl Reply {
-    pub(crate) fn done(job: &str) -> Self {
-        Reply {
-            job: job.to_string(),
-            ..Default::default()
-        }
-    }
-
-    pub(crate) fn stale(job: &str) -> Self {
-        Reply {
-            job: job.to_string(),
-            stale: true,
-            ..Default::default()
-        }
-    }
-
-    pub(crate) fn refused(job: &str, problem: Problem) -> Self {
-        Reply {
-            job: job.to_string(),
-            refused: Some(problem),
-            ..Default::default()
-        }
-    }
-
-    /// The reply, or the refusal that it carries.
-    ///
-    /// # Errors
-    /// The refusal.
-    pub fn accepted(self) -> Result<Self, Problem> {
-        match self.refused {
-            Some(problem) => Err(problem),
-            None => Ok(self),
-        }
     }
 }

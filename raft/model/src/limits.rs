@@ -103,12 +103,24 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// says of its turn and its retries, sources behind URLs, deliveries and webhooks,
 /// kept sources and [`crate::RetryJob`], and from it on tombstones are forgotten
 /// fairly, a node that is gone does not hold the level of the others down, and an
-/// analysis whose build lacks a decoder unbinds its job too.
-/// 5 brought the output of an equal job instead of another ([`crate::DecideReuse`]).
+/// analysis whose build lacks a decoder unbinds its job too. 5 brought work on a source
+/// that is still being uploaded, and the output of an equal job instead of another
+/// ([`crate::DecideReuse`]).
 pub const FEATURE_LEVEL: u32 = 5;
 
 /// The level from which on a job takes the output of an equal one.
 pub const REUSE_LEVEL: u32 = 5;
+
+/// The level from which on a source is analysed and encoded while it is uploaded.
+pub const EARLY_LEVEL: u32 = 5;
+
+/// Smallest source that is worked on while it is uploaded, in bytes. One that is
+/// smaller is looked at as a whole, and is there before much could be done.
+pub const EARLY_SOURCE_BYTES_MIN: u64 = 17 << 20;
+
+/// Analyses and audio tracks of unsealed sources that a node may run beside its slots:
+/// they wait for their clients for the most part, and must keep no work from a slot.
+pub const EARLY_BESIDE_SLOTS: u32 = 4;
 
 /// The level from which on jobs are planned anew, and analyses name their epoch.
 pub const REPLAN_LEVEL: u32 = 1;
@@ -281,6 +293,11 @@ pub const PICTURE_SIDE_MAX: u32 = 16_384;
 /// longer ones leave nodes idle.
 pub const SHARD_MS_MIN: u32 = 500;
 pub const SHARD_MS_MAX: u32 = 600_000;
+
+/// Runs of chunks that an attempt may have read of an unsealed source to be kept:
+/// the head, the index, and its own part; an audio track lies in many small pieces.
+/// A row with so many has a few KB. See [`crate::ChunksRead`].
+pub const CHUNKS_READ_RANGES_MAX: usize = 256;
 
 /// Highest output frame rate. Above it, an hour has more than 2^20 frames.
 pub const FPS_MAX: u32 = 300;

@@ -6,6 +6,8 @@
 //!            \____________\____________\____________\------> FAILED | CANCELLED
 //!                       ^-------------^--------------' (planned anew under another build)
 //!        any of them ---------------------------------------> DELETED -> (purged)
+//! (A shard that was planned early runs while its job is UPLOADING or ANALYZING.)
+//!
 //! task:  PENDING -> RUNNING -> DONE
 //!           ^----------'  (released: failed, stopped or its node was lost)
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
@@ -16,6 +18,7 @@ use std::cmp::Reverse;
 pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
 use crate::{
+    early::Early,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
     reuse::Reuse,
@@ -306,6 +309,10 @@ pub struct Job {
     /// The equal job whose output it takes, or is offered while it is not analysed.
     #[prost(message, optional, tag = "90")]
     pub reuse: Option<Reuse>,
+    /// Whether its analysis writes down the plan of the sealed source: nothing is
+    /// planned early any more.
+    #[prost(bool, tag = "100")]
+    pub plan_sealed: bool,
 }
 
 impl Job {
@@ -426,6 +433,10 @@ pub struct Task {
     /// Attempts that ended by a fault of their node.
     #[prost(uint32, tag = "17")]
     pub node_faults: u32,
+    /// Of a shard or audio track that was begun before the source was sealed, or
+    /// before the plan was whole.
+    #[prost(message, optional, tag = "47")]
+    pub early: Option<Early>,
 }
 
 impl Task {

@@ -81,6 +81,7 @@ impl World {
                     to_pts: 1,
                     frames: 1,
                 }],
+                ..Default::default()
             }));
         }
         self.apply(Command::Complete(Complete {
@@ -211,6 +212,7 @@ fn a_fill_that_missed_the_analysis_does_not_count() {
         epoch: world.state.job(&job).unwrap().job.epoch,
         homes: vec![1, 3],
         retiring: vec![2],
+        ..Default::default()
     };
     world.apply(Command::SetHomes(homes));
     let before = world.state.job(&job).unwrap().job.clone();

@@ -105,6 +105,7 @@ impl World {
             key: analysis.clone(),
             first: 0,
             ranges: vec![range],
+            ..Default::default()
         }));
         self.complete(analysis, number, "index");
         let shard = self.assign(&job, TaskKind::Shard, 0);

@@ -73,6 +73,7 @@ fn table(jobs: u64, shards: u32, homes: impl Fn(u64) -> [u64; 2]) -> State {
             key: key.clone(),
             first: 0,
             ranges: (0..shards).map(range).collect(),
+            ..Default::default()
         }));
         apply(Command::Complete(Complete {
             key,

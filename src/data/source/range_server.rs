@@ -8,7 +8,7 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -18,7 +18,7 @@ use reelraft_model::Problem;
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{TcpListener, TcpSocket, TcpStream},
-    sync::Semaphore,
+    sync::{Semaphore, watch},
     task::AbortHandle,
 };
 
@@ -52,7 +52,8 @@ type Tokens = Mutex<HashMap<String, Arc<Served>>>;
 struct Served {
     source: Box<dyn Ranged>,
     bytes: AtomicU64,
-    closed: AtomicBool,
+    /// Set once the source is served no more.
+    closed: watch::Sender<bool>,
     trouble: Mutex<Option<Problem>>,
 }
 
@@ -97,7 +98,7 @@ impl RangeServer {
         let served = Arc::new(Served {
             source: Box::new(source),
             bytes: AtomicU64::new(0),
-            closed: AtomicBool::new(false),
+            closed: watch::Sender::new(false),
             trouble: Mutex::default(),
         });
         lock(&self.tokens).insert(token.clone(), served.clone());
@@ -142,7 +143,7 @@ impl ServedSource {
 
 impl Drop for ServedSource {
     fn drop(&mut self) {
-        self.served.closed.store(true, Ordering::Relaxed);
+        self.served.closed.send_replace(true);
         lock(&self.tokens).remove(&self.token);
     }
 }
@@ -228,8 +229,14 @@ async fn answer(
         _ => return Ok(true),
     };
     while at < end {
-        let part = match served.source.read(at).await {
-            Ok(part) if !part.is_empty() && !served.closed.load(Ordering::Relaxed) => part,
+        // What an unsealed source lacks may be waited for in vain.
+        let mut closed = served.closed.subscribe();
+        let part = tokio::select! {
+            part = served.source.read(at) => part,
+            _ = closed.wait_for(|closed| *closed) => return Ok(false),
+        };
+        let part = match part {
+            Ok(part) if !part.is_empty() && !*served.closed.borrow() => part,
             Ok(_) => return Ok(false),
             Err(error) => {
                 tracing::warn!(at, %error, "a source could not be served");

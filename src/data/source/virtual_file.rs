@@ -1,6 +1,6 @@
-//! A job's sealed source as a file that can be read at any offset, though it
-//! lies in chunks on the homes. Each chunk is checked by its hash; the ones
-//! read lately are kept, and the next one is fetched ahead.
+//! A job's source as a file that can be read at any offset, though it lies in
+//! chunks on the homes. Each chunk is checked by its hash; the ones read lately
+//! are kept, and of a sealed source the next one is fetched ahead.
 
 use std::{
     collections::VecDeque,
@@ -9,10 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
-use reelraft_model::JobEntry;
+use reelraft_model::{ChunksRead, JobEntry};
 use tokio::sync::OnceCell;
 
-use super::range_server::{Ranged, ServedSource};
+use super::{
+    growing::Growing,
+    range_server::{Ranged, ServedSource},
+};
 use crate::data::{
     error::DataError,
     limits::{CHUNK_BYTES, SOURCE_CACHE_CHUNKS},
@@ -32,7 +35,7 @@ impl DataPlane {
     }
 
     /// The manifest of a sealed source, which each of its shards asks for.
-    async fn manifest(&self, entry: &JobEntry) -> Result<Arc<Manifest>, DataError> {
+    pub(super) async fn manifest(&self, entry: &JobEntry) -> Result<Arc<Manifest>, DataError> {
         let hash = &entry.job.manifest;
         if let Some(manifest) = self.manifests.get(hash) {
             return Ok(manifest);
@@ -41,6 +44,16 @@ impl DataPlane {
         let manifest = Arc::new(Manifest::decode(hash, &bytes)?);
         self.manifests.put(hash, bytes.len(), manifest.clone());
         Ok(manifest)
+    }
+
+    /// Whether chunks that were read of a source before it was sealed are those of
+    /// the seal.
+    ///
+    /// # Errors
+    /// What keeps the homes from giving its manifest.
+    pub async fn confirms(&self, sealed: &JobEntry, read: &ChunksRead) -> Result<bool, DataError> {
+        let manifest = self.manifest(sealed).await?;
+        Ok(read.agrees(|number| manifest.hash_of(number)))
     }
 
     /// Serves a job's sealed source to a program on this machine until the
@@ -52,11 +65,16 @@ impl DataPlane {
         self: &Arc<Self>,
         entry: &JobEntry,
     ) -> Result<ServedSource, DataError> {
-        Ok(self.range_server.serve(self.source(entry).await?))
+        Ok(self.serve(&self.source(entry).await?))
+    }
+
+    /// Serves a source that is open already.
+    pub fn serve(&self, source: &Source) -> ServedSource {
+        self.range_server.serve(source.clone())
     }
 }
 
-/// A sealed source. Clones share what is kept in memory.
+/// A source. Clones share what is kept in memory.
 #[derive(Clone)]
 pub struct Source {
     inner: Arc<Inner>,
@@ -65,12 +83,59 @@ pub struct Source {
 struct Inner {
     data: Arc<DataPlane>,
     entry: Arc<JobEntry>,
-    manifest: Arc<Manifest>,
+    chunks: Chunks,
     /// The chunks read lately, the latest first.
     lately: Mutex<VecDeque<(u64, Slot)>>,
 }
 
+/// Where the hashes of a source's chunks are known from.
+enum Chunks {
+    Sealed(Arc<Manifest>),
+    Growing(Growing),
+}
+
 impl Source {
+    /// A source that is still being uploaded. What is not here yet is waited for.
+    pub fn growing(data: Arc<DataPlane>, entry: &JobEntry) -> Self {
+        let growing = Growing::new(data.clone(), &entry.job);
+        Source::of(data, entry, Chunks::Growing(growing))
+    }
+
+    fn of(data: Arc<DataPlane>, entry: &JobEntry, chunks: Chunks) -> Self {
+        let inner = Inner {
+            data,
+            entry: Arc::new(entry.clone()),
+            chunks,
+            lately: Mutex::default(),
+        };
+        Source {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// What was read of a source that was not sealed when it was opened. None of
+    /// one that was.
+    pub fn read_unsealed(&self) -> Option<ChunksRead> {
+        match &self.inner.chunks {
+            Chunks::Sealed(_) => None,
+            Chunks::Growing(growing) => Some(growing.read_so_far()),
+        }
+    }
+
+    /// Whether all that was read is in the sealed source, once that is sealed.
+    ///
+    /// # Errors
+    /// What keeps the homes from giving its manifest.
+    pub async fn is_confirmed_by(&self, sealed: &JobEntry) -> Result<bool, DataError> {
+        match &self.inner.chunks {
+            Chunks::Sealed(_) => Ok(true),
+            Chunks::Growing(growing) => {
+                let manifest = self.inner.data.manifest(sealed).await?;
+                Ok(growing.agrees(&manifest))
+            }
+        }
+    }
+
     /// Reads the manifest of a sealed source.
     ///
     /// # Errors
@@ -89,15 +154,11 @@ impl Source {
         if manifest.source_bytes() != entry.job.source_bytes {
             return Err(bad("it is that of another source"));
         }
-        let inner = Inner {
-            data,
-            entry: Arc::new(entry.clone()),
-            manifest,
-            lately: Mutex::default(),
-        };
-        Ok(Source {
-            inner: Arc::new(inner),
-        })
+        Ok(Source::of(data, entry, Chunks::Sealed(manifest)))
+    }
+
+    fn total(&self) -> u64 {
+        self.inner.entry.job.source_bytes
     }
 
     /// Bytes from `offset` on, up to the end of their chunk; none at the end
@@ -106,7 +167,7 @@ impl Source {
     /// # Errors
     /// What keeps the homes from giving the chunk.
     pub async fn read(&self, offset: u64) -> Result<Bytes, DataError> {
-        if offset >= self.inner.manifest.source_bytes() {
+        if offset >= self.total() {
             return Ok(Bytes::new());
         }
         let number = offset / CHUNK_BYTES as u64;
@@ -139,13 +200,17 @@ impl Source {
     async fn chunk(&self, number: u64, slot: &Slot) -> Result<Bytes, DataError> {
         let inner = &self.inner;
         let fetched = slot.get_or_try_init(|| async {
-            let hash = inner
-                .manifest
-                .chunk(number)
-                .ok_or_else(|| DataError::BadManifest {
-                    hash: inner.entry.job.manifest.clone(),
-                    cause: "it has no such chunk",
-                })?;
+            let hash = match &inner.chunks {
+                Chunks::Sealed(manifest) => {
+                    manifest
+                        .chunk(number)
+                        .ok_or_else(|| DataError::BadManifest {
+                            hash: inner.entry.job.manifest.clone(),
+                            cause: "it has no such chunk",
+                        })?
+                }
+                Chunks::Growing(growing) => growing.chunk(number).await?,
+            };
             let chunk = inner
                 .data
                 .read_range(&inner.entry, &hash, 0, CHUNK_BYTES as u64)
@@ -157,7 +222,11 @@ impl Source {
 
     /// Fetches a chunk that will be wanted soon; its errors show when it is.
     fn read_ahead(&self, number: u64) {
-        if self.inner.manifest.chunk(number).is_none() {
+        // What is not here yet would be asked of the client before its turn.
+        let Chunks::Sealed(manifest) = &self.inner.chunks else {
+            return;
+        };
+        if manifest.chunk(number).is_none() {
             return;
         }
         let (slot, fresh) = self.slot(number);
@@ -174,7 +243,7 @@ impl Source {
 
 impl Ranged for Source {
     fn total_bytes(&self) -> u64 {
-        self.inner.manifest.source_bytes()
+        self.total()
     }
 
     fn read(&self, offset: u64) -> BoxFuture<'_, Result<Bytes, DataError>> {

@@ -2,6 +2,7 @@
 //! loopback, above one table in memory that applies what is proposed at once.
 #![allow(clippy::unwrap_used)]
 
+mod growing;
 mod range_server;
 mod refusals;
 mod replication;
@@ -27,7 +28,7 @@ use tonic::service::Routes;
 use super::{
     DataError, DataPlane, Table,
     limits::CHUNK_BYTES,
-    upload::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest},
+    upload::{BrokenOff, Order, SafeChunk, Turn, UploadReply, UploadRequest},
 };
 use crate::grpc::{blob_client::BlobClients, blobs::BlobService, listener::serve, places::Places};
 
@@ -197,6 +198,7 @@ impl ThreeNodes {
             epoch: self.entry(job).job.epoch,
             homes: homes.to_vec(),
             retiring: retiring.to_vec(),
+            ..Default::default()
         })]);
     }
 
@@ -273,7 +275,13 @@ impl Client {
         let job = job.to_string();
         up.try_send(Ok(UploadRequest::Open { job })).unwrap();
         let turn = Turn::default();
-        let down = super::upload::serve(data, ReceiverStream::new(incoming), turn.clone()).boxed();
+        let down = super::upload::serve(
+            data,
+            ReceiverStream::new(incoming),
+            turn.clone(),
+            Order::Any,
+        )
+        .boxed();
         Client { up, turn, down }
     }
 

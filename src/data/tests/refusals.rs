@@ -6,7 +6,7 @@ use reelraft_storage::{blobs::BlobStore, journal::Chunk};
 use super::*;
 use crate::data::{DataError, Payload, PutTicket};
 
-fn kind(result: Result<(), DataError>) -> String {
+fn kind<T: std::fmt::Debug>(result: Result<T, DataError>) -> String {
     result.unwrap_err().kind().to_string()
 }
 
@@ -27,6 +27,7 @@ async fn put(
     homes
         .put_chunk(node, &ticket, number, &hex(bytes), bytes.clone())
         .await
+        .map(drop)
 }
 
 #[tokio::test]

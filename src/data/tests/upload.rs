@@ -94,10 +94,16 @@ async fn an_upload_is_resumed_through_another_node() {
     let mut client = Client::open(nodes.data(1), &job);
     client.plan().await;
     client.asked().await;
-    for number in [0, 5] {
+    for number in [0, 3] {
         client.send_chunk(number, &source).await;
-        let acked = client.next().await.unwrap();
-        assert!(matches!(acked, UploadReply::Acked { number: acked, .. } if acked == number));
+        let acked = loop {
+            match client.next().await.unwrap() {
+                UploadReply::Acked { number, .. } => break number,
+                UploadReply::Ask { .. } => {}
+                other => panic!("it should acknowledge, not {other:?}"),
+            }
+        };
+        assert_eq!(acked, number);
     }
     drop(client);
     let mut client = Client::open(nodes.data(3), &job);
@@ -108,9 +114,9 @@ async fn an_upload_is_resumed_through_another_node() {
         .collect();
     assert_eq!(
         have,
-        [0, 5].map(|number| (number, hex(&chunk(&source, number))))
+        [0, 3].map(|number| (number, hex(&chunk(&source, number))))
     );
-    assert_eq!(client.asked().await, [1, 2, 3, 4, 6]);
+    assert_eq!(client.asked().await, [1, 2, 4, 5]);
     drop(client);
     nodes.upload(2, &job, &source).await.unwrap();
 }

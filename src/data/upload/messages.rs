@@ -9,6 +9,15 @@ use tokio::time::Instant;
 
 use crate::data::{error::DataError, limits::UPLOAD_IDLE};
 
+/// In which order a client can give its chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// In any: it has a file.
+    Any,
+    /// From the first to the last.
+    Rising,
+}
+
 /// What the client says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum UploadRequest {

@@ -1,6 +1,6 @@
 //! One upload, on any node: asks the client for the chunks that are not safe
 //! yet, puts each on all homes of the job, and seals the source when all are
-//! there.
+//! there. What readers of the source wait for is asked for first.
 //!
 //! ```text
 //! settle -> transfer -> seal
@@ -12,6 +12,7 @@
 //! before the client is asked for it. All state here may be lost at any time:
 //! the client opens the stream again, on any node.
 
+mod ahead;
 mod messages;
 mod reached;
 mod taking;
@@ -20,7 +21,7 @@ mod transfer;
 use std::sync::Arc;
 
 use futures::Stream;
-pub use messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest};
+pub use messages::{BrokenOff, Order, SafeChunk, Turn, UploadReply, UploadRequest};
 pub use reached::reached;
 use reelraft_storage::blobs::check_job;
 use tokio::sync::mpsc;
@@ -32,14 +33,17 @@ use super::{
     plane::DataPlane,
     retry::RetryBudget,
 };
+use ahead::Ahead;
 use messages::next_request;
 use transfer::{Out, Upload};
 
-/// Serves one upload. `turn` is kept up to date.
+/// Serves one upload of a client that can give its chunks in this order. `turn`
+/// is kept up to date.
 pub fn serve<S>(
     data: Arc<DataPlane>,
     mut incoming: S,
     turn: Turn,
+    order: Order,
 ) -> impl Stream<Item = Result<UploadReply, DataError>> + Send + 'static
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Send + Unpin + 'static,
@@ -47,7 +51,7 @@ where
     let (out, answers) = mpsc::channel(UPLOAD_WINDOW);
     tokio::spawn(async move {
         let end = tokio::select! {
-            end = run(data, &mut incoming, &out, turn) => end,
+            end = run(data, &mut incoming, &out, (turn, order)) => end,
             () = out.closed() => return,
         };
         if let Err(error) = &end {
@@ -63,7 +67,7 @@ async fn run<S>(
     data: Arc<DataPlane>,
     incoming: &mut S,
     out: &Out,
-    turn: Turn,
+    (turn, order): (Turn, Order),
 ) -> Result<String, DataError>
 where
     S: Stream<Item = Result<UploadRequest, BrokenOff>> + Unpin,
@@ -74,7 +78,7 @@ where
         });
     };
     check_job(&job)?;
-    let mut upload = Upload::new(data, out, job, turn);
+    let mut upload = Upload::new(data, out, job, turn, Ahead::new(order));
     if let Some(root) = upload.settle().await? {
         return Ok(root);
     }

@@ -16,9 +16,10 @@ use reelraft_model::{
     Command, Job, JobEntry, SealSource, home_rules::touch_due, limits::RETRY_LEVEL,
 };
 use reelraft_storage::journal::Chunk;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
 use super::{
+    ahead::Ahead,
     messages::{BrokenOff, SafeChunk, Turn, UploadReply, UploadRequest, next_request},
     taking::taking_bytes,
 };
@@ -56,13 +57,14 @@ pub(super) struct Upload<'a> {
     /// All chunks below are safe, held or asked for.
     next: u64,
     turn: Turn,
+    ahead: Ahead,
     /// Says in the table that the upload goes on, one at a time.
     touching: Option<JoinHandle<()>>,
 }
 
 impl<'a> Upload<'a> {
     /// An upload that knows nothing of its job yet.
-    pub fn new(data: Arc<DataPlane>, out: &'a Out, job: String, turn: Turn) -> Self {
+    pub fn new(data: Arc<DataPlane>, out: &'a Out, job: String, turn: Turn, ahead: Ahead) -> Self {
         Upload {
             data,
             out,
@@ -75,6 +77,7 @@ impl<'a> Upload<'a> {
             asked: BTreeSet::new(),
             next: 0,
             turn,
+            ahead,
             touching: None,
         }
     }
@@ -280,17 +283,16 @@ impl<'a> Upload<'a> {
             }
             tokio::select! {
                 Some((number, result)) = puts.next() => match result {
-                    Ok(hash) => {
+                    Ok((hash, awaited)) => {
+                        self.ahead.want(awaited);
                         budget = RetryBudget::new(UPLOAD_OUTAGE);
-                        self.held.remove(&number);
-                        self.safe.insert(number, hash);
-                        self.ack(number).await?;
-                        self.touch();
+                        self.note_safe(number, hash).await?;
                     }
                     Err(error) => trouble = Some(error),
                 },
                 request = next_request(incoming), if trouble.is_none() && !self.asked.is_empty() => {
                     let (number, data) = self.take(request?)?;
+                    self.ahead.came(Instant::now());
                     if !self.safe.contains_key(&number) {
                         self.held.insert(number, data.clone());
                         puts.push(self.put(number, data));
@@ -303,6 +305,15 @@ impl<'a> Upload<'a> {
         }
         self.turn.end();
         Ok(None)
+    }
+
+    /// A chunk is on all homes.
+    async fn note_safe(&mut self, number: u64, hash: Hash) -> Result<(), DataError> {
+        self.held.remove(&number);
+        self.safe.insert(number, hash);
+        self.ack(number).await?;
+        self.touch();
+        Ok(())
     }
 
     /// Notes that the upload makes progress, where the last such note is old.
@@ -327,12 +338,22 @@ impl<'a> Upload<'a> {
         }));
     }
 
-    /// Asks for as many chunks as there is room for.
+    /// Asks for as many chunks as there is room for, those first that are waited
+    /// for.
     async fn ask(&mut self, count: u64) -> Result<(), DataError> {
         let mut numbers = Vec::new();
-        while self.next < count && self.asked.len() + self.held.len() < UPLOAD_WINDOW {
-            let number = self.next;
-            self.next += 1;
+        while self.asked.len() + self.held.len() < UPLOAD_WINDOW
+            && self.asked.len() < self.ahead.window()
+        {
+            let wanted = self.ahead.next_wanted().filter(|number| *number < count);
+            let number = match wanted {
+                Some(number) => number,
+                None if self.next < count => {
+                    self.next += 1;
+                    self.next - 1
+                }
+                None => break,
+            };
             let known = self.safe.contains_key(&number) || self.held.contains_key(&number);
             if !known && self.asked.insert(number) {
                 numbers.push(number);
@@ -382,12 +403,12 @@ impl<'a> Upload<'a> {
         Ok((number, data))
     }
 
-    /// Puts one chunk on all homes.
+    /// Puts one chunk on all homes; gives its hash, and what is waited for there.
     fn put(
         &self,
         number: u64,
         data: Bytes,
-    ) -> impl Future<Output = (u64, Result<Hash, DataError>)> + Send + use<> {
+    ) -> impl Future<Output = (u64, Result<(Hash, Vec<u64>), DataError>)> + Send + use<> {
         let (plane, ticket, nodes) = (self.data.clone(), self.ticket.clone(), self.nodes.clone());
         async move {
             let hash = blake3::hash(&data);
@@ -397,8 +418,9 @@ impl<'a> Upload<'a> {
                     .homes
                     .put_chunk(node, &ticket, number, &name, data.clone())
             });
-            let failed = join_all(puts).await.into_iter().find_map(Result::err);
-            (number, failed.map_or(Ok(hash), Err))
+            let answers: Result<Vec<_>, DataError> = join_all(puts).await.into_iter().collect();
+            let awaited = answers.map(|answers| answers.into_iter().flatten().collect());
+            (number, awaited.map(|awaited| (hash, awaited)))
         }
     }
 

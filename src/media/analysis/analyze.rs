@@ -5,7 +5,8 @@ use reelraft_model::spec::Spec;
 
 use crate::{
     analysis::{
-        color,
+        clean_keys, color,
+        early::{EarlyPlan, EarlySink},
         first_frame::{FirstFrame, first_frame},
         left_out, one_pass,
         packets::{self, Folded},
@@ -55,8 +56,12 @@ const CUTTABLE: [&str; 14] = [
     "theora",
 ];
 
-/// See [`crate::analyze`].
-pub(crate) async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<Index, MediaError> {
+/// See [`crate::analyze_early`].
+pub(crate) async fn analyze(
+    context: &Context<'_>,
+    source_bytes: u64,
+    sink: Option<&EarlySink>,
+) -> Result<Index, MediaError> {
     if source_bytes == 0 {
         return Err(MediaError::EmptySource);
     }
@@ -95,10 +100,11 @@ pub(crate) async fn analyze(context: &Context<'_>, source_bytes: u64) -> Result<
         color_tags: HeaderColorTags::default(),
         zero: 0,
         clock: None,
+        so_far: None,
         description: found.description.clone(),
     };
     match facts.source.video {
-        Some(_) => analyze_video(context, &found, facts).await,
+        Some(_) => analyze_video(context, &found, facts, sink).await,
         None => Ok(Index::new(facts, Plan::empty())),
     }
 }
@@ -108,27 +114,37 @@ async fn analyze_video(
     context: &Context<'_>,
     found: &ProbedSource,
     mut facts: SourceFacts,
+    sink: Option<&EarlySink>,
 ) -> Result<Index, MediaError> {
     settle_decoder(context, &mut facts).await?;
-    let other_streams: Vec<u32> = facts
-        .audio_tracks
-        .iter()
-        .map(|track| track.stream)
-        .chain(facts.extras.iter().map(|extra| extra.stream))
-        .collect();
+    let other_streams = other_streams(&facts);
+    let head = match sink.filter(|_| may_be_cut_early(context.spec, &facts.source)) {
+        // What fails here fails again where it counts.
+        Some(_) => Head::read(context, found, &facts.source, &other_streams)
+            .await
+            .ok(),
+        None => None,
+    };
+    let early = head.as_ref().zip(sink);
+    let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
     let source = &facts.source;
     let length = ShardLength::of(context.spec, source.video().time_base);
-    let scan = packets::scan(context, found, source, length).await?;
-    let first = first_frame(context, source, &other_streams, true)
-        .await
-        .map_err(|error| match error {
-            MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
-                detail: "the video is declared and has not one packet".into(),
-            },
-            other => other,
-        })?;
-    let zero = zero_of(context, source, &other_streams, first.decoded.pts).await?;
-    let carries = first.has_side_data;
+    let scan = packets::scan(context, found, source, length, early).await?;
+    let Head {
+        first,
+        zero,
+        side_data,
+    } = match head {
+        Some(head) => head,
+        None => Head::read(context, found, source, &other_streams)
+            .await
+            .map_err(|error| match error {
+                MediaError::NoFrames { .. } if scan.count == 0 => MediaError::NoFrames {
+                    detail: "the video is declared and has not one packet".into(),
+                },
+                other => other,
+            })?,
+    };
     let planner = match scan.folded {
         Folded::Plan(planner, restarts) => {
             restarts.reject(source.video().time_base)?;
@@ -147,11 +163,6 @@ async fn analyze_video(
     facts.rate = fps(context.spec).or(first.rate);
     facts.picture = picture(context.spec, first)?;
     settle_timecode(context.spec, found, &mut facts);
-    let tells = video_stream(found).is_some_and(side_data::is_told);
-    let side_data = match carries || tells {
-        true => side_data::read(context, &facts.source).await?,
-        false => SideData::default(),
-    };
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
     facts.notes.extend(ends_early(found, &plan));
     let mut index = Index::new(facts, plan);
@@ -159,6 +170,65 @@ async fn analyze_video(
     index.facts.notes.extend(lost);
     index.facts.color_tags = color::reference_color_tags(context, &index).await?;
     Ok(index)
+}
+
+/// Whether shards of a source may be certain before all of it is known. At another
+/// frame rate they depend on one another.
+fn may_be_cut_early(spec: &Spec, source: &Source) -> bool {
+    !source.discontinuous && unfit_codec(source).is_none() && fps(spec).is_none()
+}
+
+/// What is known of a film by its first frames.
+struct Head {
+    first: FirstFrame,
+    /// What one pass takes off the times of the video.
+    zero: i64,
+    side_data: SideData,
+}
+
+impl Head {
+    async fn read(
+        context: &Context<'_>,
+        found: &ProbedSource,
+        source: &Source,
+        others: &[u32],
+    ) -> Result<Head, MediaError> {
+        let first = first_frame(context, source, others, true).await?;
+        let zero = zero_of(context, source, others, first.decoded.pts).await?;
+        let tells = video_stream(found).is_some_and(side_data::is_told);
+        let side_data = match first.has_side_data || tells {
+            true => side_data::read(context, source).await?,
+            false => SideData::default(),
+        };
+        Ok(Head {
+            first,
+            zero,
+            side_data,
+        })
+    }
+
+    /// A plan that is given away as it comes, where an encoding knows enough.
+    fn early_plan<'a>(
+        &self,
+        spec: &'a Spec,
+        known: &SourceFacts,
+        sink: &'a EarlySink,
+    ) -> Option<EarlyPlan<'a>> {
+        let mut facts = known.clone();
+        facts.zero = self.zero;
+        facts.rate = fps(spec).or(self.first.rate);
+        facts.picture = picture(spec, self.first.clone()).ok()?;
+        facts.hdr = color::read_hdr(spec.codec(), &self.side_data);
+        let first = self.first.decoded.pts?;
+        Some(EarlyPlan::new(spec, facts, first, sink))
+    }
+}
+
+/// The streams that a job uses beside the video.
+fn other_streams(facts: &SourceFacts) -> Vec<u32> {
+    let audio = facts.audio_tracks.iter().map(|track| track.stream);
+    let extras = facts.extras.iter().map(|extra| extra.stream);
+    audio.chain(extras).collect()
 }
 
 /// Formats of which one pass takes off the start that ffprobe tells, and does
@@ -286,8 +356,19 @@ fn settle_timecode(spec: &Spec, found: &ProbedSource, facts: &mut SourceFacts) {
 
 /// Why this source must not be cut, if so.
 fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> Option<String> {
+    if let Some(reason) = unfit_codec(source) {
+        return Some(reason);
+    }
+    if first.pts != promised {
+        return Some("its first packet gives no frame".into());
+    }
+    None
+}
+
+/// Why no source of this codec and format may be cut, if so.
+fn unfit_codec(source: &Source) -> Option<String> {
     let codec = source.video().codec.as_str();
-    if !CUTTABLE.contains(&codec) && !packets::has_clean_keys(source.video()) {
+    if !CUTTABLE.contains(&codec) && !clean_keys::has_clean_keys(source.video()) {
         return Some(format!("keyframes of {codec} are not known to be clean"));
     }
     if codec == "h264" && source.video().profile.contains("4:4:4") {
@@ -295,9 +376,6 @@ fn reason_not_to_cut(source: &Source, first: &Frame, promised: Option<i64>) -> O
     }
     if source.demuxer == "ogg" {
         return Some("Ogg pages time frames only now and then".into());
-    }
-    if first.pts != promised {
-        return Some("its first packet gives no frame".into());
     }
     None
 }

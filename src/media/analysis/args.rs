@@ -147,6 +147,9 @@ pub(crate) fn scan_refresh(input: &Input, source: &Source, types: &str) -> Vec<S
         "copy",
         "-bsf:v",
         &format!("filter_units=pass_types={types}"),
+        // Each line at once.
+        "-flush_packets",
+        "1",
         "-f",
         "framecrc",
         "-",
@@ -303,7 +306,7 @@ mod tests {
         );
         assert_eq!(
             scan_refresh(&input, &index.facts.source, "5").join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -f framecrc -"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -copyts -discard nokey -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -c copy -bsf:v filter_units=pass_types=5 -flush_packets 1 -f framecrc -"
         );
     }
 }

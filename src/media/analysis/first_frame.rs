@@ -17,6 +17,7 @@ use crate::{
 };
 
 /// The first frame, as decoded and as the encoder would get it.
+#[derive(Clone)]
 pub(crate) struct FirstFrame {
     pub decoded: Frame,
     pub filtered: Frame,

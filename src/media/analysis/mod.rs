@@ -3,7 +3,9 @@
 
 pub(crate) mod analyze;
 pub(crate) mod args;
+pub(crate) mod clean_keys;
 pub(crate) mod color;
+pub(crate) mod early;
 pub(crate) mod first_frame;
 pub(crate) mod left_out;
 pub(crate) mod one_pass;

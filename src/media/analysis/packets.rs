@@ -7,13 +7,15 @@ use std::collections::VecDeque;
 use crate::{
     analysis::{
         args,
+        clean_keys::{CleanKeys, RefreshLines, find_refresh, has_clean_keys},
+        early::EarlyPlan,
         packet::{Packet, PacketLog},
         planner::Planner,
         shard_length::ShardLength,
     },
     error::MediaError,
     facts::{
-        source::{ProbedSource, ShownPacket, Source, Video},
+        source::{ProbedSource, ShownPacket, Source},
         times::{MICROSECONDS, Ratio, rescale, seconds},
     },
     ffmpeg::{
@@ -21,7 +23,7 @@ use crate::{
         log::Diagnostics,
         process::{LineEffect, Listener},
     },
-    limits::{LOOK_AHEAD_PACKETS, PACKETS_MAX, PICTURES_BEHIND_MAX},
+    limits::{LOOK_AHEAD_PACKETS, PACKETS_MAX, PICTURES_BEHIND_MAX, UNJUDGED_PACKETS_MAX},
 };
 
 /// The packets of a video, folded into a plan as they come.
@@ -40,13 +42,15 @@ pub(crate) enum Folded {
     Packets(PacketLog),
 }
 
-/// Reads the packets, for shards of this length. First of all it looks for the
-/// keyframes that are clean, so that no packet has to be kept.
+/// Reads the packets for shards of this length. First of all it looks for the
+/// keyframes that are clean, so that no packet has to be kept. Where shards are
+/// wanted early it looks for them meanwhile, and again where that fails.
 pub(crate) async fn scan(
     context: &Context<'_>,
     found: &ProbedSource,
     source: &Source,
     length: ShardLength,
+    early: Option<EarlyPlan<'_>>,
 ) -> Result<Scan, MediaError> {
     let known = found.packets.as_deref();
     if let Some(packets) = known.filter(|packets| is_one_shard(packets, source, length)) {
@@ -54,22 +58,60 @@ pub(crate) async fn scan(
         let clean = CleanKeys::At(Vec::new());
         return fold(packets, source, length, clean);
     }
+    if let Some(early) = early.filter(|_| known.is_none())
+        && let Some(scan) = scan_at_once(context, source, length, early).await?
+    {
+        return Ok(scan);
+    }
     let clean = CleanKeys::find(context, source).await?;
     if let Some(packets) = known {
         return fold(packets, source, length, clean);
     }
-    let mut listener = PacketLines {
-        clean,
-        scan: Scan::new(source, length),
-        diagnostics: Diagnostics::default(),
+    let mut listener = PacketLines::new(source, length, clean, None);
+    read_packets(context, source, &mut listener).await?;
+    Ok(listener.scan)
+}
+
+/// Reads the packets and looks for clean keyframes at the same time; none where
+/// the two can't be brought together. What it gives is what [`scan`] gives.
+async fn scan_at_once(
+    context: &Context<'_>,
+    source: &Source,
+    length: ShardLength,
+    early: EarlyPlan<'_>,
+) -> Result<Option<Scan>, MediaError> {
+    let types = args::refresh_units(&source.video().codec);
+    let types = types.filter(|_| !has_clean_keys(source.video()));
+    let Some(types) = types else {
+        let clean = CleanKeys::find(context, source).await?;
+        let mut listener = PacketLines::new(source, length, clean, Some(early));
+        read_packets(context, source, &mut listener).await?;
+        return Ok(Some(listener.scan));
     };
+    let refresh = RefreshLines::new(source);
+    let clean = CleanKeys::SoFar(refresh.found.clone());
+    let mut packets = PacketLines::new(source, length, clean, Some(early));
+    let found = find_refresh(context, source, types, refresh);
+    let read = read_packets(context, source, &mut packets);
+    let (found, read) = tokio::join!(found, read);
+    read?;
+    match found? {
+        Some(found) if !packets.overflowed => packets.finish(found),
+        _ => Ok(None),
+    }
+}
+
+async fn read_packets(
+    context: &Context<'_>,
+    source: &Source,
+    listener: &mut PacketLines<'_>,
+) -> Result<(), MediaError> {
     let arguments = args::scan_packets(context.input, source);
     let address_bytes = source.video().address_bytes();
     let exit = context
-        .ffprobe_with(&arguments, address_bytes, &mut listener)
+        .ffprobe_with(&arguments, address_bytes, listener)
         .await?;
-    listener.diagnostics.check_exit("ffprobe", exit)?;
-    Ok(listener.scan)
+    listener.diagnostics.check_exit("ffprobe", exit)
 }
 
 impl Scan {
@@ -117,7 +159,7 @@ fn fold(
         .filter(|packet| packet.stream_index == stream)
     {
         let mut packet = Packet::shown(shown.pts, shown.dts, &shown.flags);
-        packet.clean = clean.has(&packet);
+        packet.clean = clean.has(&packet).unwrap_or_default();
         scan.take(packet)?;
     }
     Ok(scan)
@@ -181,81 +223,86 @@ impl Restarts {
     }
 }
 
-/// Codecs in which every keyframe is clean, beside those of which ffmpeg says
-/// that they have no other pictures. It does not say so of all.
-const CLEAN: [&str; 6] = ["vp8", "vp9", "av1", "ffv1", "png", "cfhd"];
-
-/// Whether every keyframe of a video is clean.
-pub(crate) fn has_clean_keys(video: &Video) -> bool {
-    video.intra_only || CLEAN.contains(&video.codec.as_str())
-}
-
-/// Which keyframes are clean.
-#[derive(Debug)]
-enum CleanKeys {
-    All,
-    /// Those with these times, in order.
-    At(Vec<i64>),
-}
-
-impl CleanKeys {
-    async fn find(context: &Context<'_>, source: &Source) -> Result<CleanKeys, MediaError> {
-        if has_clean_keys(source.video()) {
-            return Ok(CleanKeys::All);
-        }
-        let Some(types) = args::refresh_units(&source.video().codec) else {
-            return Ok(CleanKeys::At(Vec::new()));
-        };
-        let mut listener = RefreshLines {
-            time_base: source.video().time_base,
-            ..Default::default()
-        };
-        let arguments = args::scan_refresh(context.input, source, types);
-        let address_bytes = source.video().address_bytes();
-        let exit = context
-            .ffmpeg_with(&arguments, address_bytes, &mut listener)
-            .await?;
-        match listener.diagnostics.check_exit("ffmpeg", exit) {
-            Ok(()) => {}
-            // The filter can't read this stream: no keyframe is marked, which
-            // costs lead-in. Half of a scan would make the plan depend on where
-            // it broke off.
-            Err(MediaError::ToolFailed { .. }) => listener.found.clear(),
-            Err(error) => return Err(error),
-        }
-        listener.found.sort_unstable();
-        Ok(CleanKeys::At(listener.found))
-    }
-
-    fn has(&self, packet: &Packet) -> bool {
-        match self {
-            CleanKeys::All => packet.key,
-            CleanKeys::At(times) => {
-                let restarts = |pts| times.binary_search(&pts).is_ok();
-                packet.key && packet.pts.is_some_and(restarts)
-            }
-        }
-    }
-}
-
 /// Parses lines of `pts|dts|flags`.
-struct PacketLines {
+struct PacketLines<'a> {
     clean: CleanKeys,
     scan: Scan,
+    early: Option<EarlyPlan<'a>>,
+    /// Packets of which it is not known yet whether they are clean, and those
+    /// behind them.
+    waiting: VecDeque<Packet>,
+    /// Whether too many wait.
+    overflowed: bool,
+    /// Keyframes by their times, and whether each was taken for a clean one.
+    judged: Vec<(i64, bool)>,
     diagnostics: Diagnostics,
 }
 
-impl Listener for PacketLines {
+impl<'a> PacketLines<'a> {
+    fn new(
+        source: &Source,
+        length: ShardLength,
+        clean: CleanKeys,
+        early: Option<EarlyPlan<'a>>,
+    ) -> Self {
+        PacketLines {
+            clean,
+            scan: Scan::new(source, length),
+            early,
+            waiting: VecDeque::new(),
+            overflowed: false,
+            judged: Vec::new(),
+            diagnostics: Diagnostics::default(),
+        }
+    }
+
+    /// Takes those packets of which all is known.
+    fn take_known(&mut self) -> Result<(), MediaError> {
+        while let Some(packet) = self.waiting.front() {
+            let Some(clean) = self.clean.has(packet) else {
+                return Ok(());
+            };
+            let mut packet = *packet;
+            self.waiting.pop_front();
+            packet.clean = clean;
+            if let (CleanKeys::SoFar(_), true, Some(pts)) = (&self.clean, packet.key, packet.pts) {
+                self.judged.push((pts, clean));
+            }
+            self.scan.take(packet)?;
+            if let (Folded::Plan(planner, _), Some(early)) = (&self.scan.folded, &mut self.early) {
+                early.observe(&packet, planner);
+            }
+        }
+        Ok(())
+    }
+
+    /// The scan, now that all clean keyframes are known; none if one was taken for
+    /// what it is not.
+    fn finish(mut self, found: Vec<i64>) -> Result<Option<Scan>, MediaError> {
+        let mut judged = self.judged.iter();
+        let right = judged.all(|(pts, clean)| found.binary_search(pts).is_ok() == *clean);
+        self.clean = CleanKeys::At(found);
+        self.early = None;
+        self.take_known()?;
+        Ok(right.then_some(self.scan))
+    }
+}
+
+impl Listener for PacketLines<'_> {
     fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         if line.is_empty() {
             return Ok(LineEffect::Neutral);
         }
-        let mut packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
+        let packet = parse_packet(line).ok_or_else(|| MediaError::BadOutput {
             tool: "ffprobe".into(),
             detail: line.to_string(),
         })?;
-        packet.clean = self.clean.has(&packet);
-        self.scan.take(packet)?;
+        self.waiting.push_back(packet);
+        self.take_known()?;
+        if self.waiting.len() > UNJUDGED_PACKETS_MAX {
+            self.overflowed = true;
+            return Ok(LineEffect::Stop);
+        }
         Ok(LineEffect::Progress)
     }
 
@@ -275,48 +322,6 @@ fn parse_packet(line: &str) -> Option<Packet> {
     };
     let (pts, dts) = (time()?, time()?);
     Some(Packet::shown(pts, dts, fields.next()?))
-}
-
-/// Parses lines of ffmpeg's `framecrc`: `stream, dts, pts, duration, size,
-/// sum`.
-struct RefreshLines {
-    time_base: Ratio,
-    same_base: bool,
-    /// Their times, in order once the scan has ended.
-    found: Vec<i64>,
-    diagnostics: Diagnostics,
-}
-
-impl Default for RefreshLines {
-    fn default() -> Self {
-        RefreshLines {
-            time_base: Ratio { num: 1, den: 1 },
-            same_base: false,
-            found: Vec::new(),
-            diagnostics: Diagnostics::default(),
-        }
-    }
-}
-
-impl Listener for RefreshLines {
-    fn stdout(&mut self, line: &str) -> Result<LineEffect, MediaError> {
-        if let Some(base) = line.strip_prefix("#tb 0: ") {
-            self.same_base = Ratio::parse(base) == Some(self.time_base);
-        } else if self.same_base && !line.starts_with('#') {
-            let pts = line.split(',').nth(2).map(str::trim);
-            if let Some(pts) = pts.and_then(|pts| pts.parse().ok()) {
-                self.found.push(pts);
-            }
-        }
-        Ok(LineEffect::Progress)
-    }
-
-    fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
-        self.diagnostics.observe(line)?;
-        // The bitstream filter also logs errors about damaged units; they don't
-        // matter here.
-        Ok(LineEffect::Neutral)
-    }
 }
 
 #[cfg(test)]
@@ -377,11 +382,13 @@ mod tests {
                 true => Folded::Packets(PacketLog::default()),
                 false => Folded::Plan(Box::new(planner()), Restarts::default()),
             };
-            let mut lines = PacketLines {
-                clean: CleanKeys::All,
-                scan: Scan { count: 0, folded },
-                diagnostics: Diagnostics::default(),
-            };
+            let mut lines = PacketLines::new(
+                &sample().facts.source,
+                ShardLength::Asked(900_000),
+                CleanKeys::All,
+                None,
+            );
+            lines.scan.folded = folded;
             for number in 0..PACKETS {
                 let flags = if number % 250 == 0 { "K_" } else { "__" };
                 // Pairs change places, but for the keyframes'.

@@ -134,6 +134,21 @@ impl Planner {
         self.keys.extend(self.recent.drain(..));
     }
 
+    /// The first times of the shards so far.
+    pub fn cuts(&self) -> &[i64] {
+        &self.cuts
+    }
+
+    /// The keyframes that are kept so far.
+    pub fn keys(&self) -> &[Keyframe] {
+        &self.keys
+    }
+
+    /// Whether the film is known to be one shard.
+    pub fn is_single(&self) -> bool {
+        self.note.is_some()
+    }
+
     /// The plan, and the number of packets that are shown.
     pub fn finish(mut self) -> (Plan, usize) {
         while !self.window.is_empty() {
@@ -227,7 +242,7 @@ pub(crate) mod tests {
     /// Packets from a drawing of groups in file order: `I` is a clean keyframe,
     /// `i` another one, `P` a frame, and `b` a frame shown before the one to
     /// its left.
-    fn draw(text: &str) -> Vec<Packet> {
+    pub(crate) fn draw(text: &str) -> Vec<Packet> {
         let letters: Vec<char> = text.chars().collect();
         let mut packets = Vec::new();
         let mut shown = 0;

@@ -69,9 +69,21 @@ pub(crate) struct SourceFacts {
     /// clock may leap, where it does not; see `ffmpeg/picture_clock.rs`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
+    /// Of early shards alone: what the whole film would show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub so_far: Option<SoFar>,
     /// What ffprobe says of the source as a whole, for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<Value>,
+}
+
+/// What only a whole film shows, where it goes on as it has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SoFar {
+    /// See `is_evened_out` in `video/timing.rs`.
+    pub evened_out: bool,
+    /// See `svt_keyframes_apart` in `video/seam.rs`.
+    pub keyframes_apart: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -286,6 +298,13 @@ pub(crate) mod tests {
     use super::*;
     use crate::facts::source::Video;
 
+    fn sample_key(number: i64) -> Keyframe {
+        Keyframe {
+            pts: number * 10,
+            clean: number % 2 == 0,
+        }
+    }
+
     /// An index of 100 frames at 24 per second, two shards, keyframes every 10
     /// frames, of which every second one is clean.
     pub(crate) fn sample() -> Index {
@@ -341,18 +360,14 @@ pub(crate) mod tests {
             color_tags: HeaderColorTags::default(),
             zero: 0,
             clock: None,
+            so_far: None,
             description: None,
         };
         Index::new(
             facts,
             Plan {
                 times: (0..100).collect(),
-                keys: (0..10)
-                    .map(|key| Keyframe {
-                        pts: key * 10,
-                        clean: key % 2 == 0,
-                    })
-                    .collect(),
+                keys: (0..10).map(sample_key).collect(),
                 shards: vec![shard(0, 60), shard(60, 100)],
                 note: None,
             },

@@ -10,6 +10,7 @@ mod builds;
 mod codecs;
 mod cues;
 mod damage;
+mod early;
 mod headers;
 mod oracle;
 mod pictures;

@@ -7,6 +7,7 @@ pub(crate) mod filter_clock;
 pub(crate) mod filters;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
+mod key;
 pub(crate) mod picture;
 pub(crate) mod seam;
 pub(crate) mod shard;

@@ -69,8 +69,7 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
     if index.is_single_pass(single) || shards == 0 {
         return "";
     }
-    let base = index.facts.source.video().time_base;
-    let even = Grid::of(spec, index).is_some() || is_even(&index.times, index.facts.rate, base);
+    let even = Grid::of(spec, index).is_some() || is_even(index);
     match spec.codec() {
         Codec::H264 if x264_plans_ahead(&spec.preset) && even => {
             "its pictures equal those of the job to the bit"
@@ -84,8 +83,11 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
         Codec::Hevc => {
             "its pictures are near those of the job: x265 makes keyframes by the mean of what it spent on the hundred frames before"
         }
-        Codec::Vp9 | Codec::Av1 => {
-            "its pictures are near those of the job: its encoder remembers frames before its keyframes"
+        Codec::Vp9 => {
+            "its pictures are near those of the job: libvpx carries its state over keyframes"
+        }
+        Codec::Av1 => {
+            "its pictures equal those of the job where SVT-AV1 takes keyframes at the joints, which older versions do not"
         }
         Codec::Ffv1 => "its pictures equal those of the job to the bit",
         Codec::None => "",
@@ -118,7 +120,14 @@ pub(crate) fn x264_learns(preset: &str) -> bool {
 /// single ones: as long as the shards where they are all equally long but for the
 /// last, so that one pass has its keyframes at the same frames.
 pub(crate) fn svt_keyframes_apart(index: &Index) -> u64 {
-    let shards = index.shards();
+    match index.facts.so_far {
+        Some(so_far) => so_far.keyframes_apart,
+        None => keyframes_apart(index.shards()),
+    }
+}
+
+/// The same of shards, the last of which may be shorter.
+pub(crate) fn keyframes_apart(shards: &[ShardRange]) -> u64 {
     let first = shards.first().map_or(0, |shard| shard.frames);
     let (last, whole) = shards.split_last().unwrap_or((&EMPTY, &[]));
     let alike = whole.iter().all(|shard| shard.frames == first) && last.frames <= first;

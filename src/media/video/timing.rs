@@ -47,30 +47,83 @@ pub(crate) fn fps(spec: &Spec) -> Option<Ratio> {
 /// Whether a film has a constant rate, and its clock is too coarse for it: each
 /// frame comes within a tick of its turn, and not all after the same time.
 pub(crate) fn is_evened_out(index: &Index) -> bool {
-    let base = index.facts.source.video().time_base;
-    is_even(&index.times, index.facts.rate, base) && !steps_alike(&index.times)
+    if let Some(so_far) = index.facts.so_far {
+        return so_far.evened_out;
+    }
+    Evenness::of_all(index).is_evened_out()
 }
 
 /// Whether each frame comes within a tick of its turn, or all after the same time.
-pub(crate) fn is_even(times: &[i64], rate: Option<Ratio>, base: Ratio) -> bool {
-    let (Some(rate), Some(&first)) = (rate, times.first()) else {
-        return steps_alike(times);
-    };
-    let step = Ratio {
-        num: rate.den,
-        den: rate.num,
-    };
-    let mut turns = (0..).zip(times).map(|(frame, time)| {
-        let turn = first.saturating_add(rescale(frame, step, base));
-        time.abs_diff(turn)
-    });
-    turns.all(|off| off <= 1) || steps_alike(times)
+pub(crate) fn is_even(index: &Index) -> bool {
+    Evenness::of_all(index).is_even()
 }
 
-fn steps_alike(times: &[i64]) -> bool {
-    let mut steps = times.windows(2).map(|pair| pair[1] - pair[0]);
-    let usual = steps.next();
-    steps.all(|step| Some(step) == usual)
+/// How even the times of a film are, as they come.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Evenness {
+    /// Of a frame, in seconds.
+    step: Option<Ratio>,
+    base: Ratio,
+    first: Option<i64>,
+    last: Option<i64>,
+    frames: i64,
+    /// The first step in ticks, and whether all others are like it.
+    usual: Option<i64>,
+    alike: bool,
+    steady: bool,
+}
+
+impl Evenness {
+    pub fn of(rate: Option<Ratio>, base: Ratio) -> Self {
+        Evenness {
+            step: rate.map(|rate| Ratio {
+                num: rate.den,
+                den: rate.num,
+            }),
+            base,
+            first: None,
+            last: None,
+            frames: 0,
+            usual: None,
+            alike: true,
+            steady: true,
+        }
+    }
+
+    fn of_all(index: &Index) -> Self {
+        let mut all = Evenness::of(index.facts.rate, index.facts.source.video().time_base);
+        all.observe(&index.times);
+        all
+    }
+
+    /// Takes the next times, in ascending order.
+    pub fn observe(&mut self, times: &[i64]) {
+        for &time in times {
+            let first = *self.first.get_or_insert(time);
+            if let Some(step) = self.step {
+                let turn = first.saturating_add(rescale(self.frames, step, self.base));
+                self.steady &= time.abs_diff(turn) <= 1;
+            }
+            if let Some(step) = self.last.map(|last| time - last) {
+                self.alike &= *self.usual.get_or_insert(step) == step;
+            }
+            self.last = Some(time);
+            self.frames += 1;
+        }
+    }
+
+    /// The last time so far.
+    pub fn last(&self) -> Option<i64> {
+        self.last
+    }
+
+    pub fn is_even(&self) -> bool {
+        self.alike || (self.step.is_some() && self.steady)
+    }
+
+    pub fn is_evened_out(&self) -> bool {
+        self.is_even() && !self.alike
+    }
 }
 
 /// The ticks per second that ffmpeg's MP4 muxer chooses for a time base.

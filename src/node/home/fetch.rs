@@ -24,7 +24,7 @@ use crate::{
     data::{
         DataError,
         limits::{CHUNK_BYTES, UPLOAD_WINDOW},
-        upload::{self, Turn, UploadReply, UploadRequest},
+        upload::{self, Order, Turn, UploadReply, UploadRequest},
     },
     limits::{
         DUTY_TICK, FETCH_LOOK_PAUSE, FETCH_REFUSALS_MAX, FETCH_RETRY_MAX, FETCH_RETRY_MIN,
@@ -237,7 +237,12 @@ fn open(
     // There is room for it, and the other end is here.
     let _ = requests.try_send(Ok(UploadRequest::Open { job }));
     let incoming = ReceiverStream::new(incoming);
-    let replies = upload::serve(context.data.clone(), incoming, Turn::default());
+    let replies = upload::serve(
+        context.data.clone(),
+        incoming,
+        Turn::default(),
+        Order::Rising,
+    );
     (requests, Box::pin(replies))
 }
 

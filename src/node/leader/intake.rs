@@ -10,9 +10,10 @@ use std::{
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, State, TaskKind, TaskState,
+    Release, Reopen, ShardRange, State, TaskKind, TaskState,
     limits::{
-        ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, PLAN_SHARDS_PER_COMMAND_MAX,
+        REPLAN_LEVEL,
     },
 };
 use tokio::sync::mpsc;
@@ -224,15 +225,10 @@ impl Intake {
             audio_tracks,
             extras,
             epoch,
+            kept,
+            audio_kept,
         } = done.analysis.unwrap_or_default();
-        for (part, ranges) in plan.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate() {
-            let command = Command::PlanAppend(PlanAppend {
-                key: key.clone(),
-                first: (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
-                ranges: ranges.to_vec(),
-            });
-            self.cluster.propose_local(vec![command]).await?;
-        }
+        self.record_plan(key, &plan, kept).await?;
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
         let said = key.kind() == TaskKind::Analyze && readable;
         let level = self.cluster.local().feature_level();
@@ -252,23 +248,57 @@ impl Intake {
             audio_tracks,
             extras,
             epoch: said.then_some(epoch),
+            read: done.read.clone(),
+            audio_kept,
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {
-            Some(reply) if reply.stale => self.end_if_held(key, said.then_some(epoch)).await,
+            Some(reply) if reply.stale => {
+                let early = done.read.is_some();
+                self.end_if_held(key, said.then_some(epoch), early).await
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Writes down a plan behind the shards of it that were planned early.
+    async fn record_plan(
+        &self,
+        key: &AttemptKey,
+        plan: &[ShardRange],
+        kept: u32,
+    ) -> Result<(), ConsensusError> {
+        let replaces = self.cluster.local().feature_level() >= EARLY_LEVEL;
+        let fresh = plan.get(kept as usize..).unwrap_or_default();
+        let mut parts: Vec<&[ShardRange]> = fresh.chunks(PLAN_SHARDS_PER_COMMAND_MAX).collect();
+        if parts.is_empty() && kept > 0 {
+            // There may be more shards than the plan has.
+            parts.push(&[]);
+        }
+        for (part, ranges) in parts.into_iter().enumerate() {
+            let command = Command::PlanAppend(PlanAppend {
+                key: key.clone(),
+                first: kept + (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
+                ranges: ranges.to_vec(),
+                replace: replaces && part == 0,
+                early: None,
+            });
+            self.cluster.propose_local(vec![command]).await?;
+        }
+        Ok(())
     }
 
     /// Ends an attempt whose result the table refused, if the table still has it
     /// as running. A late result is refused too, and needs nothing; but one that
     /// is refused while it is awaited would come again in the same form, and the
     /// work would be given out for ever. An analysis is refused when the job's
-    /// homes are no longer those of `epoch`, which have it: it is made again.
+    /// homes are no longer those of `epoch`, which have it: it is made again. So is
+    /// an `early` shard whose source was sealed just before it was told.
     async fn end_if_held(
         &self,
         key: &AttemptKey,
         epoch: Option<u64>,
+        early: bool,
     ) -> Result<(), ConsensusError> {
         let state = self.cluster.local();
         if !awaits(&state, key) {
@@ -276,7 +306,12 @@ impl Intake {
         }
         let moved = |job: &JobEntry| epoch.is_some_and(|epoch| epoch != job.job.epoch);
         let moved = state.job(&key.job).is_some_and(|entry| moved(&entry));
-        let (class, problem) = if moved {
+        let (class, problem) = if early {
+            let cause = "the source was sealed before it was told what this had read";
+            let hint = "it is made again by itself";
+            let problem = Problem::new("sealed-meanwhile", cause, hint);
+            (FailureClass::OutOfReach, problem)
+        } else if moved {
             let cause = "the job has other homes by now, and these lack the analysis";
             let hint = "it is made again by itself";
             let problem = Problem::new("homes-changed", cause, hint);

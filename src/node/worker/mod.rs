@@ -6,6 +6,7 @@
 //! the table alone: an attempt that the node's own replica no longer holds
 //! for it is stopped at once, which is also how a cancel works.
 
+mod early;
 pub mod link;
 mod tasks;
 mod trial_rest;

@@ -20,6 +20,7 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info};
 
+use super::early::EarlyWork;
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
@@ -125,6 +126,7 @@ pub async fn run(
             .map_err(|error| node_fault("work-folder", error.to_string()))?;
         let run = Run {
             context,
+            key,
             entry,
             task,
             tools,
@@ -152,6 +154,7 @@ pub async fn run(
 /// One attempt with all that it works on.
 struct Run<'a> {
     context: &'a Arc<NodeContext>,
+    key: &'a AttemptKey,
     entry: Arc<JobEntry>,
     task: Arc<Task>,
     tools: &'a reelraft_media::Tools,
@@ -181,32 +184,54 @@ impl Run<'_> {
     }
 
     async fn index(&self) -> Result<Arc<Index>, Failed> {
-        self.context.index(&self.entry).await.map_err(bytes_missing)
+        let whole = &self.entry.job.index_hash;
+        let hash = match &self.task.early {
+            Some(early) if whole.is_empty() => &early.index,
+            _ => whole,
+        };
+        let index = self.context.index_of(&self.entry, hash).await;
+        index.map_err(bytes_missing)
+    }
+
+    fn early(&self) -> EarlyWork<'_> {
+        EarlyWork {
+            context: self.context,
+            key: self.key,
+            entry: &self.entry,
+            cancel: self.cancel,
+        }
     }
 
     async fn analyze(&self) -> Result<Done, Failed> {
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.early().source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
-        let index = reelraft_media::analyze(&context, self.entry.job.source_bytes)
+        let index = self
+            .early()
+            .analyze_as_it_comes(&context)
             .await
-            .map_err(|error| blame(error, &source))?;
+            .map_err(|error| blame(error, &served))?;
+        self.early().confirm(&source).await?;
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
+        let (kept, audio_kept) = self.early().kept_of(&index).await?;
         Ok(Done {
             hash,
             bytes_out: size,
-            bytes_in: source.bytes_served(),
+            bytes_in: served.bytes_served(),
             frames: index.frames_total(),
-            report: String::new(),
             analysis: Some(Analysis {
                 plan: index.shards().to_vec(),
                 plan_note: index.note(),
                 audio_tracks: index.audio_tracks(),
                 extras: index.has_extras(),
                 epoch,
+                kept,
+                audio_kept,
             }),
+            ..Default::default()
         })
     }
 
@@ -242,28 +267,34 @@ impl Run<'_> {
 
     async fn shard(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.early().source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
         let range = self.task.range();
         let single = self.entry.job.single;
         let encoded =
             reelraft_media::encode_shard(&context, &index, range, single, &self.progress())
                 .await
-                .map_err(|error| blame(error, &source))?;
-        self.keep(encoded, source.bytes_served()).await
+                .map_err(|error| blame(error, &served))?;
+        let done = self.keep(encoded, served.bytes_served()).await?;
+        let read = self.early().unsealed_chunks(&source).await?;
+        Ok(Done { read, ..done })
     }
 
     async fn audio(&self) -> Result<Done, Failed> {
         let index = self.index().await?;
-        let source = self.context.data.serve_source(&self.entry).await?;
-        let input = input_of(&source);
+        let source = self.early().source().await?;
+        let served = self.context.data.serve(&source);
+        let input = input_of(&served);
         let context = self.media(&input);
         let track = self.task.number;
         let encoded = reelraft_media::encode_audio(&context, &index, track, &self.progress())
             .await
-            .map_err(|error| blame(error, &source))?;
-        self.keep(encoded, source.bytes_served()).await
+            .map_err(|error| blame(error, &served))?;
+        let done = self.keep(encoded, served.bytes_served()).await?;
+        let read = self.early().unsealed_chunks(&source).await?;
+        Ok(Done { read, ..done })
     }
 
     async fn extras(&self) -> Result<Done, Failed> {

@@ -159,6 +159,16 @@ impl Journal {
         self.sync()
     }
 
+    /// The chunk of a number, if it is here. It may not be on the disk yet, so
+    /// nobody may acknowledge it.
+    ///
+    /// # Errors
+    /// [`BlobError::Removed`].
+    pub fn chunk(&self, number: u64) -> Result<Option<Chunk>, BlobError> {
+        self.check_name()?;
+        Ok(self.lock().held.get(&number).map(Chunk::from))
+    }
+
     /// How many chunks were recorded.
     pub(super) fn count(&self) -> u64 {
         self.lock().held.len() as u64

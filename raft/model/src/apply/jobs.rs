@@ -91,7 +91,11 @@ impl Writer<'_> {
         // Each home of the new epoch says anew what it has.
         job.history_at.clear();
         let (assembling, ended) = (job.state() == JobState::Assembling, job.state().ended());
+        let uploading = job.state() == JobState::Uploading;
         self.put_job(job);
+        if c.early && c.epoch == 0 && uploading {
+            self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
+        }
         // Parts that are made again leave assemblies behind them.
         let left = before.iter().filter(|home| !c.homes.contains(&home.node));
         for home in left.filter(|_| !ended) {
@@ -146,7 +150,15 @@ impl Writer<'_> {
         job.close_source_url();
         job.reuse = self.state.made_before(&job);
         self.put_job(job);
-        self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0));
+        // An analysis that has begun goes on.
+        let begun = self.state.jobs.get(&c.job).is_some_and(|entry| {
+            let analysis = (TaskKind::Analyze, 0);
+            entry.tasks.contains_key(&analysis)
+        });
+        match begun {
+            true => self.forgive(&c.job),
+            false => self.put_task(&c.job, Task::pending(TaskKind::Analyze, 0)),
+        }
         Reply::done(&c.job)
     }
 

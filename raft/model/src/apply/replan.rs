@@ -21,7 +21,9 @@ impl Writer<'_> {
         let mut job = entry.job.clone();
         match job.state() {
             JobState::Deleted => return not_found(&c.job),
-            JobState::Uploading => return no_plan(&c.job, "its source is still being uploaded"),
+            JobState::Uploading if job.build.is_empty() => {
+                return no_plan(&c.job, "its source is still being uploaded");
+            }
             state if state.ended() => return already_ended(&c.job, state),
             _ => {}
         }
@@ -36,7 +38,7 @@ impl Writer<'_> {
         self.analyze_anew(job)
     }
 
-    /// Sends a job with a sealed source back to its analysis, without what was
+    /// Sends a job back to its analysis, without what was
     /// made of that before. Attempts are counted on, so that whatever comes late
     /// from before is refused.
     pub(super) fn analyze_anew(&mut self, mut job: Job) -> Reply {
@@ -47,9 +49,13 @@ impl Writer<'_> {
         let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
         job.attempts_before = entry.last_attempt();
         job.replans += 1;
-        job.state = JobState::Analyzing.into();
+        // A source that is not sealed yet is analysed as it comes.
+        if job.state() != JobState::Uploading {
+            job.state = JobState::Analyzing.into();
+        }
         job.build.clear();
         job.index_hash.clear();
+        job.plan_sealed = false;
         job.shards_total = 0;
         job.frames_total = 0;
         job.audio_tracks = 0;

@@ -37,6 +37,10 @@ impl Writer<'_> {
         job.frames_total = other.job.frames_total;
         job.audio_tracks = other.job.audio_tracks;
         job.single = other.job.single;
+        // What was begun while the source came goes.
+        job.index_hash.clear();
+        job.shards_total = 0;
+        job.plan_sealed = false;
         job.plan_note = joined_notes([&note, &other.job.plan_note]);
         for key in former {
             self.remove_task(&c.job, key);

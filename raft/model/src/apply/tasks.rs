@@ -2,11 +2,13 @@
 //! reopening them. Each takes effect only for the attempt that the table names.
 
 use super::{
+    early::is_unplanned,
     stages::{assemblies_of, joined_notes, not_reproducible},
     writer::{Writer, clipped},
 };
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
+    early::ChunksRead,
     limits::{
         ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX,
         SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
@@ -84,7 +86,7 @@ impl Writer<'_> {
         let kind = task.kind();
         self.put_task(id, task);
         if kind == TaskKind::Analyze {
-            self.drop_shards(id);
+            self.drop_plan(id);
             let level = match c.problem.kind.as_str() {
                 Problem::ENCODER_MISSING => UNBIND_LEVEL,
                 Problem::DECODER_MISSING => DECODER_LEVEL,
@@ -101,7 +103,8 @@ impl Writer<'_> {
             return Reply::done(id);
         }
         let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
-        if cut && c.class() == FailureClass::PlanMismatch {
+        let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
+        if cut && planned && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
         }
         Reply::done(id)
@@ -109,6 +112,7 @@ impl Writer<'_> {
 
     /// Lets a job's analysis take another encoder build.
     fn unbind(&mut self, id: &str) {
+        self.drop_early(id);
         if let Some(mut job) = self.job(id).cloned() {
             job.build.clear();
             self.put_job(job);
@@ -120,18 +124,30 @@ impl Writer<'_> {
         if self.running(&c.key).is_none() || c.key.kind() != TaskKind::Analyze {
             return Reply::stale(id);
         }
+        if let Some(early) = &c.early {
+            return self.append_early(c, early);
+        }
+        let Some(job) = self.job(id) else {
+            return Reply::stale(id);
+        };
+        let total = c.first as usize + c.ranges.len();
+        let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && total <= SHARDS_PER_JOB_MAX;
+        let follows = c.first == job.shards_total || (c.replace && c.first < job.shards_total);
+        // Of a source that is not sealed there is no other plan.
+        if !follows || !fits || job.state() == JobState::Uploading {
+            return Reply::stale(id);
+        }
+        if c.replace {
+            self.drop_shards_from(id, c.first);
+        }
         let Some(mut job) = self.job(id).cloned() else {
             return Reply::stale(id);
         };
-        let total = job.shards_total as usize + c.ranges.len();
-        let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && total <= SHARDS_PER_JOB_MAX;
-        if c.first != job.shards_total || !fits {
-            return Reply::stale(id);
-        }
         for (number, range) in (c.first..).zip(&c.ranges) {
             self.make_task(id, Task::shard(number, range));
         }
         job.shards_total = total as u32;
+        job.plan_sealed |= c.replace;
         self.put_job(job);
         Reply::done(id)
     }
@@ -145,6 +161,9 @@ impl Writer<'_> {
             return Reply::stale(id);
         };
         let kind = task.kind();
+        if !counts_now(&job, c) {
+            return Reply::stale(id);
+        }
         // A plan has something to encode: sound alone has no shards.
         let planned = c.shards_total == job.shards_total
             && (c.shards_total, c.audio_tracks) != (0, 0)
@@ -173,21 +192,25 @@ impl Writer<'_> {
         task.frames = c.frames;
         task.report = c.report.clone();
         task.ended_unix_ms = c.unix_ms;
+        if let Some(early) = &mut task.early {
+            early.read = c.read.clone();
+        }
         self.put_task(id, task);
         match kind {
             TaskKind::Analyze => {
                 job.state = JobState::Encoding.into();
+                job.reuse = None;
                 job.index_hash = c.hash.clone();
                 job.frames_total = c.frames;
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
                 self.put_job(job);
-                for track in 0..c.audio_tracks {
-                    self.make_task(id, Task::pending(TaskKind::Audio, track));
-                }
+                self.settle_audio(id, c.audio_tracks, c.audio_kept.min(c.audio_tracks));
                 if c.extras {
                     self.make_task(id, Task::pending(TaskKind::Extras, 0));
                 }
+                self.forgive(id);
+                self.assemble_if_encoded(id);
             }
             TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
             TaskKind::Assemble => {
@@ -218,6 +241,7 @@ impl Writer<'_> {
             return Reply::stale(id);
         };
         let finished = task.state() == TaskState::Done && task.attempt == c.key.attempt;
+        let finished = finished && !is_unplanned(&entry.job);
         if !finished || !task.kind().is_part() || entry.job.state().ended() {
             return Reply::stale(id);
         }
@@ -233,4 +257,13 @@ impl Writer<'_> {
         }
         Reply::done(id)
     }
+}
+
+/// Whether a result counts: before the seal only what can be confirmed by it, and
+/// after it nothing that still would have to be.
+fn counts_now(job: &Job, c: &Complete) -> bool {
+    let uploading = job.state() == JobState::Uploading;
+    let part = matches!(c.key.kind(), TaskKind::Shard | TaskKind::Audio);
+    let confirmable = part && c.read.is_some();
+    uploading == confirmable && c.read.as_ref().is_none_or(ChunksRead::fits)
 }

@@ -6,7 +6,7 @@ use super::{
     builds::Builds,
     rates::{class_of, rates_of},
     turns::{Turn, Turns},
-    usage::Usage,
+    usage::{Usage, is_beside},
 };
 use crate::{
     command::{Assign, AttemptKey, Command},
@@ -112,6 +112,7 @@ fn pick_node(
     builds: &Builds<'_>,
 ) -> Option<u64> {
     let (kind, spec) = (task.kind(), &entry.job.spec);
+    let beside = is_beside(&entry.job, kind);
     let failed_on = |node: u64| {
         let failures = task.failures.iter();
         failures.filter(|failure| failure.node == node).count()
@@ -121,6 +122,7 @@ fn pick_node(
             && !builds.lacks_encoder(node, task, spec)
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
+            && (!beside || usage.has_place_beside(node))
     };
     // Nobody has failed at most tasks, and those that are free are few.
     let least = match task.failures.is_empty() {

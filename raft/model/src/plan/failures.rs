@@ -10,7 +10,7 @@ use crate::{
     command::{AttemptKey, Command, Release},
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{FailureClass, Problem, Task, TaskKind, TaskState},
+    rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},
 };
 
 /// Why a job must fail now, if it must.
@@ -28,11 +28,19 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         .failed
         .iter()
         .filter_map(|key| entry.tasks.get(key))
+        .filter(|task| is_final(entry.job.state(), task))
         .find_map(|task| {
             let max_retries = entry.job.max_retries;
             encoder_missing(entry, task, builds)
                 .or_else(|| task_failure(task, capable, max_retries))
         })
+}
+
+/// Whether a failure of a task counts: what was tried before the source was sealed,
+/// or before the plan was whole, is tried again.
+fn is_final(state: JobState, task: &Task) -> bool {
+    let planning = state == JobState::Analyzing && task.early.is_some();
+    state != JobState::Uploading && !planning
 }
 
 /// The want of an encoder, or of a decoder of the source, where neither another

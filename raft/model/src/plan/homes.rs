@@ -6,7 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{Command, SetHomes},
-    limits::{COMMANDS_PER_ENTRY_MAX, REHOMED_PER_ENTRY_MAX, RETIRING_HOMES_MAX},
+    limits::{
+        COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, REHOMED_PER_ENTRY_MAX,
+        RETIRING_HOMES_MAX,
+    },
     rows::{Home, Job, JobState},
     state::State,
 };
@@ -17,6 +20,7 @@ type HomeLoad = BTreeMap<u64, usize>;
 /// Gives unfinished jobs their homes.
 pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
     let open = state.open();
+    let early = state.feature_level() >= EARLY_LEVEL;
     let mut load = open.load();
     let lost = open
         .places()
@@ -27,9 +31,19 @@ pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Ve
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     let changed = ids.into_iter().filter_map(|id| {
         let entry = state.current(id)?;
-        place_homes(&entry.job, builds, &mut load)
+        let mut command = place_homes(&entry.job, builds, &mut load)?;
+        if let Command::SetHomes(set) = &mut command {
+            set.early = early && is_worked_on_early(&entry.job);
+        }
+        Some(command)
     });
     commands.extend(changed.take(room));
+}
+
+/// Whether a job that gets its first homes is worked on while it is uploaded.
+fn is_worked_on_early(job: &Job) -> bool {
+    let begins = job.epoch == 0 && job.state() == JobState::Uploading;
+    begins && job.source_bytes >= EARLY_SOURCE_BYTES_MIN
 }
 
 /// Whether settled jobs of a build may have to leave a home.
@@ -133,6 +147,7 @@ fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Co
         epoch: job.epoch,
         retiring: leaving(job, health, &homes),
         homes,
+        early: false,
     }))
 }
 

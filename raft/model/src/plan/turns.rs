@@ -12,7 +12,7 @@ use super::{builds::Builds, outlook::Outlook, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
-    rows::{self, JobState, Task, TaskKind},
+    rows::{self, FailureClass, JobState, Task, TaskKind},
     state::State,
 };
 
@@ -144,8 +144,7 @@ impl<'a> Turn<'a> {
 
     /// Whether fresh shards are left that wait for other nodes than are free.
     pub fn is_held_back(&self) -> bool {
-        may_start(TaskKind::Shard, self.entry.job.state())
-            && self.given.len() < self.entry.fresh_count()
+        self.entry.job.state() == JobState::Encoding && self.given.len() < self.entry.fresh_count()
     }
 
     /// Lets slower nodes help with its shards, where so many frames of its own and of
@@ -164,7 +163,7 @@ impl<'a> Turn<'a> {
         builds: &Builds<'_>,
     ) -> Option<(&'a Task, u64)> {
         let entry = self.entry;
-        if !may_start(TaskKind::Shard, entry.job.state()) {
+        if entry.job.state() != JobState::Encoding {
             return None;
         }
         let given = &self.given;
@@ -318,6 +317,13 @@ fn kind_of(entry: &JobEntry) -> TaskKind {
     }
 }
 
+/// Whether a task may be given out before its source is sealed or its plan whole.
+/// What has failed by then waits for that: there may be nothing wrong with it.
+fn may_begin_early(task: &Task) -> bool {
+    let mut failures = task.failures.iter();
+    failures.all(|failure| failure.class() == FailureClass::NodeLost)
+}
+
 /// Which task of a job is next; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct TaskRank {
@@ -345,10 +351,16 @@ impl TaskRank {
     }
 }
 
-/// Whether tasks of a kind may start in a state of their job.
-fn may_start(kind: TaskKind, state: JobState) -> bool {
-    match kind {
+/// Whether a task may start in a state of its job.
+fn may_start(task: &Task, state: JobState) -> bool {
+    match task.kind() {
+        TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
         TaskKind::Analyze => state == JobState::Analyzing,
+        TaskKind::Shard | TaskKind::Audio
+            if task.early.is_some() && state != JobState::Encoding =>
+        {
+            may_begin_early(task)
+        }
         TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
         TaskKind::Assemble => state == JobState::Assembling,
     }
@@ -363,13 +375,17 @@ fn specials<'a>(entry: &'a JobEntry, place: Place<'a>) -> Vec<&'a Task> {
     let state = entry.job.state();
     let before = entry.pending.range(..(TaskKind::Shard, 0));
     let after = entry.pending.range((TaskKind::Shard, u32::MAX)..);
-    let failed = entry
-        .failed
-        .range((TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX));
-    let keys = before.chain(after).chain(failed).filter(|key| {
-        may_start(key.0, state) && !(key.0 == TaskKind::Assemble && elsewhere(key.1))
+    // Before its plan is whole a job has few shards that may start.
+    let shards = match state {
+        JobState::Encoding => &entry.failed,
+        _ => &entry.pending,
+    };
+    let shards = shards.range((TaskKind::Shard, 0)..(TaskKind::Shard, u32::MAX));
+    let tasks = before.chain(after).chain(shards);
+    let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
+    let tasks = tasks.filter(|task: &&Task| {
+        may_start(task, state) && !(task.kind() == TaskKind::Assemble && elsewhere(task.number))
     });
-    let tasks = keys.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
     let mut tasks: Vec<&Task> = tasks.collect();
     tasks.sort_by_key(|task| Reverse(TaskRank::of(task)));
     tasks

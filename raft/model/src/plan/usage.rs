@@ -7,8 +7,8 @@ use std::{
 
 use super::{health::ClusterHealth, rates::rates_of, speeds::Rates};
 use crate::{
-    limits::{ASSEMBLIES_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
-    rows::{Job, TaskKind},
+    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
+    rows::{Job, JobState, TaskKind},
     state::State,
 };
 
@@ -41,6 +41,8 @@ struct NodeUse<'a> {
     busy: u32,
     /// Of those that are busy, with assemblies.
     assemblies: u32,
+    /// What reads along with an upload, and takes no slot.
+    early: u32,
     /// Empty where it may be given nothing.
     build: &'a str,
 }
@@ -70,6 +72,13 @@ fn set_of(kind: TaskKind) -> usize {
     usize::from(kind == TaskKind::Assemble)
 }
 
+/// Whether a task of a job has its place beside the slots: those that read along
+/// with an upload wait for its client for the most part.
+pub(super) fn is_beside(job: &Job, kind: TaskKind) -> bool {
+    let along = matches!(kind, TaskKind::Analyze | TaskKind::Audio);
+    along && job.state() == JobState::Uploading
+}
+
 impl<'a> Usage<'a> {
     pub fn of(state: &'a State, health: &'a ClusterHealth) -> Self {
         let nodes = health.nodes.iter().map(|(&id, node)| NodeUse {
@@ -77,6 +86,7 @@ impl<'a> Usage<'a> {
             slots: node.slots,
             busy: 0,
             assemblies: 0,
+            early: 0,
             build: match health.can_run(id, &node.build) {
                 true => &node.build,
                 false => "",
@@ -111,7 +121,12 @@ impl<'a> Usage<'a> {
     }
 
     fn count(&mut self, node: u64, kind: TaskKind, job: &'a Job) {
+        let beside = is_beside(job, kind);
         if let Some(at) = self.at(node) {
+            if beside {
+                self.nodes[at].early += 1;
+                return;
+            }
             self.nodes[at].busy += 1;
             self.nodes[at].assemblies += u32::from(kind == TaskKind::Assemble);
         }
@@ -133,6 +148,12 @@ impl<'a> Usage<'a> {
                 sets[set_of(kind)].remove(&node);
             }
         }
+    }
+
+    /// Whether a node may run one more task that takes no slot of it.
+    pub fn has_place_beside(&self, node: u64) -> bool {
+        self.at(node)
+            .is_some_and(|at| self.nodes[at].early < EARLY_BESIDE_SLOTS)
     }
 
     /// How many more attempts of a kind the node may run.

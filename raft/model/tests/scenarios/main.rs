@@ -15,10 +15,10 @@ mod words;
 use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
-    Assign, AttemptKey, CancelJob, Command, Complete, CreateJob, DeleteJob, Entry, FailureClass,
-    History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
-    TouchUpload,
+    Assign, AttemptKey, CancelJob, ChunksRead, Command, Complete, CreateJob, DeleteJob, EarlyPlan,
+    Entry, FailureClass, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem,
+    RegisterNode, Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State,
+    TaskKind, Tick, TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -337,7 +337,8 @@ impl World {
         })
     }
 
-    /// `append JOB analyze 0 attempt=1 first=0 0..10 10..20`
+    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [replace] 0..10 10..20`;
+    /// each shard that is planned early has the key and its number.
     fn append(&mut self, words: &[&str]) -> String {
         let ranges = words.iter().filter_map(|word| word.split_once(".."));
         let ranges = ranges.map(|(from, to)| {
@@ -348,13 +349,28 @@ impl World {
                 frames: (to_pts - from_pts) as u64,
             }
         });
-        let ranges = ranges.collect();
-        let (key, first) = (self.key(words), number(words, "first"));
-        self.one(Command::PlanAppend(PlanAppend { key, first, ranges }))
+        let ranges: Vec<ShardRange> = ranges.collect();
+        let (key, first): (_, u32) = (self.key(words), number(words, "first"));
+        let numbers = first..first + ranges.len() as u32;
+        let early = option(words, "early").map(|of| EarlyPlan {
+            index: "x".into(),
+            keys: numbers.map(|number| format!("{of}{number}")).collect(),
+            audio_keys: (0..number(words, "audio"))
+                .map(|at| format!("{of}{at}"))
+                .collect(),
+        });
+        self.one(Command::PlanAppend(PlanAppend {
+            key,
+            first,
+            ranges,
+            early,
+            replace: words.contains(&"replace"),
+        }))
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [note=] [extras] [epoch=]`
+    /// an analysis `[shards=] [audio=0] [kept=0] [note=] [extras] [epoch=]`, of a shard
+    /// `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         let job = &self.state.job(&key.job).unwrap().job;
@@ -370,6 +386,8 @@ impl World {
             extras: words.contains(&"extras"),
             plan_note: option(words, "note").unwrap_or_default().into(),
             epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
+            read: words.contains(&"read").then(ChunksRead::default),
+            audio_kept: number(words, "kept"),
             key,
             ..Default::default()
         }))

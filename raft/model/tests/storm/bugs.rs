@@ -62,6 +62,8 @@ pub enum Bug {
     HeldSourceSwept,
     /// A home says that it has the output of an equal job, and has not copied it.
     OutputNotTaken,
+    /// What was planned early stays, though the sealed source has another plan.
+    EarlyKept,
 }
 
 impl Bug {
@@ -95,6 +97,7 @@ impl Bug {
         Bug::LiveUploadExpired,
         Bug::HeldSourceSwept,
         Bug::OutputNotTaken,
+        Bug::EarlyKept,
     ];
 }
 

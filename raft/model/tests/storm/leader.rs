@@ -193,6 +193,7 @@ impl World {
             let health = self.health(&leader);
             let mut commands = plan(&state, &health);
             self.story.planned(self.now_ms, &health, &commands);
+            self.begin_early(&mut commands);
             self.twist_plan(&state, &health, &mut commands);
             if self.now_ms - leader.ticked_ms >= CLUSTER_TICK_MS {
                 leader.ticked_ms = self.now_ms;
@@ -205,6 +206,17 @@ impl World {
         }
         self.send_assignments(&mut leader);
         self.leader = Some(leader);
+    }
+
+    /// Sources here are small: which of them are worked on early is thrown.
+    fn begin_early(&mut self, commands: &mut [Command]) {
+        for command in commands {
+            if let Command::SetHomes(set) = command
+                && set.epoch == 0
+            {
+                set.early = self.rng.chance(600);
+            }
+        }
     }
 
     /// Plants the bugs of plan.
@@ -252,6 +264,7 @@ impl World {
                     epoch: job.epoch,
                     homes: stay.into_iter().chain(new).collect(),
                     retiring: Vec::new(),
+                    ..Default::default()
                 }));
             }
         }

@@ -12,6 +12,7 @@
 
 mod bugs;
 mod client;
+mod early;
 mod faults;
 mod home;
 mod leader;

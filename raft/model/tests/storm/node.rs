@@ -40,6 +40,10 @@ pub struct Attempt {
     /// Homes that have taken its result.
     pub stored: BTreeSet<u64>,
     pub made: Option<Complete>,
+    /// Of an analysis before the seal: shards that it has planned, and whether
+    /// the sealed source will have others.
+    pub planned: u32,
+    pub wrong: bool,
 }
 
 /// A copying of an unsealed source to this home.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use reelraft_model::{
     AttemptKey, Command, Complete, DecideReuse, History, Home, Job, JobEntry, JobState, Reply,
-    SetHomes, State, TaskKey, TaskKind,
+    SetHomes, ShardRange, State, TaskKey, TaskKind,
     home_rules::{holders, sources},
 };
 
@@ -80,6 +80,21 @@ pub fn all_chunks(count: u64) -> u64 {
 /// How many shards a job's film has.
 pub fn shards(job: &Job) -> u32 {
     1 + (job.source_bytes % 3) as u32
+}
+
+/// The ranges that an analysis plans.
+pub fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
+    let count = if key.kind() == TaskKind::Analyze {
+        shards
+    } else {
+        0
+    };
+    let range = |number: i64| ShardRange {
+        from_pts: number * 100,
+        to_pts: number * 100 + 100,
+        frames: 100,
+    };
+    (0..i64::from(count)).map(range).collect()
 }
 
 /// What a task makes under a build, wherever and whenever it is done.
@@ -234,6 +249,10 @@ impl Truth {
         let Some(entry) = before.job(&key.job) else {
             return;
         };
+        // Its plan may be another than that of the sealed source.
+        if entry.job.index_hash.is_empty() && key.kind() != TaskKind::Analyze {
+            return;
+        }
         let expected = match key.kind() {
             TaskKind::Assemble => match &entry.job.reuse {
                 Some(reuse) => reuse.output_hash.clone(),

@@ -9,6 +9,7 @@ use reelraft_model::{
 
 use crate::{
     bugs::Bug,
+    early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
     node::{Attempt, Outcome},
     truth,
@@ -46,6 +47,8 @@ impl World {
                 outage_ms: 0,
                 stored: BTreeSet::new(),
                 made: None,
+                planned: 0,
+                wrong: false,
             };
             memory.running.insert(key.clone(), attempt);
             self.truth.begun(&key, node, process, self.term);
@@ -179,6 +182,15 @@ impl World {
         if attempt.made.is_some() {
             return self.give_to_homes(node, key, attempt, &state);
         }
+        let entry = match self.go_early(node, key, attempt, &entry) {
+            EarlyStep::Goes => return Step::Goes,
+            EarlyStep::GivenUp => {
+                let cause = "no chunk comes".to_string();
+                let failed = Outcome::Failed(FailureClass::OutOfReach, cause, vec![]);
+                return Step::Ended(failed);
+            }
+            EarlyStep::AsEver => attempt.entry.clone().unwrap_or(entry),
+        };
         if let Some(step) = self.read_inputs(node, key, attempt, &entry) {
             return step;
         }
@@ -220,6 +232,8 @@ impl World {
                 read(self, &task.hash, Some(task));
                 read(self, &task.report, Some(task));
             }
+        } else if key.kind() != TaskKind::Analyze && entry.job.index_hash.is_empty() {
+            // What it needs was looked for when it began.
         } else {
             let blob = match key.kind() {
                 TaskKind::Analyze => &entry.job.manifest,
@@ -335,10 +349,7 @@ impl World {
         let everywhere = key.kind() == TaskKind::Analyze;
         let missed = attempt.stored.is_empty() || refused || (everywhere && away);
         if !missed {
-            let epoch = everywhere.then_some(entry.job.epoch);
-            let made = Complete { epoch, ..made };
-            let ranges = ranges_of(key, made.shards_total);
-            return Step::Ended(Outcome::Done(made, ranges));
+            return Step::Ended(self.given(node, key, made, &entry));
         }
         attempt.outage_ms += self.step_ms;
         let patience_ms = if everywhere {
@@ -354,6 +365,28 @@ impl World {
                 Step::Ended(Outcome::Failed(FailureClass::OutOfReach, cause, vec![]))
             }
         }
+    }
+}
+
+impl World {
+    /// A result that the homes have.
+    fn given(&self, node: u64, key: &AttemptKey, made: Complete, entry: &JobEntry) -> Outcome {
+        let analysis = key.kind() == TaskKind::Analyze;
+        let made = Complete {
+            epoch: analysis.then_some(entry.job.epoch),
+            read: self.read_early(node, key),
+            audio_kept: match analysis {
+                true => audio_taken_over(entry, self.bugs.has(Bug::EarlyKept)),
+                false => 0,
+            },
+            ..made
+        };
+        let mut ranges = truth::ranges_of(key, made.shards_total);
+        if analysis {
+            let kept = taken_over(entry, self.bugs.has(Bug::EarlyKept));
+            ranges.drain(..kept.min(ranges.len()));
+        }
+        Outcome::Done(made, ranges)
     }
 }
 
@@ -397,6 +430,12 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             ..Default::default()
         };
     }
+    let task = entry.tasks.get(&key.task());
+    let wrong = entry.job.index_hash.is_empty() && task.is_some_and(|task| !is_right(task));
+    let hash = match wrong {
+        true => format!("wrong({hash})"),
+        false => hash,
+    };
     let analysis = key.kind() == TaskKind::Analyze;
     Complete {
         report: if analysis {
@@ -419,31 +458,26 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
     }
 }
 
-fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
-    let count = if key.kind() == TaskKind::Analyze {
-        shards
-    } else {
-        0
-    };
-    let range = |number: i64| ShardRange {
-        from_pts: number * 100,
-        to_pts: number * 100 + 100,
-        frames: 100,
-    };
-    (0..i64::from(count)).map(range).collect()
-}
-
 /// The entries by which a leader writes a result down.
 fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
     match outcome {
         Outcome::Done(complete, ranges) => {
-            let parts = ranges.chunks(2).enumerate().map(|(part, ranges)| {
+            // Those that the early plan had are taken over.
+            let kept = complete.shards_total as usize - ranges.len();
+            let first = |part: usize, ranges: &[ShardRange]| {
                 vec![Command::PlanAppend(PlanAppend {
                     key: key.clone(),
-                    first: 2 * part as u32,
+                    first: (kept + 2 * part) as u32,
                     ranges: ranges.to_vec(),
+                    replace: part == 0,
+                    ..Default::default()
                 })]
-            });
+            };
+            let planned = key.kind() == TaskKind::Analyze;
+            let nothing_new = (planned && ranges.is_empty()).then(|| first(0, &[]));
+            let parts = ranges.chunks(2).enumerate();
+            let parts = parts.map(|(part, ranges)| first(part, ranges));
+            let parts = nothing_new.into_iter().chain(parts);
             let end = vec![Command::Complete(complete)];
             parts.chain(std::iter::once(end)).collect()
         }

@@ -1,0 +1,89 @@
+//! What a client is asked for next, and how far ahead.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use tokio::time::Instant;
+
+use super::messages::Order;
+use crate::data::limits::{UPLOAD_AHEAD, UPLOAD_AHEAD_FIRST, UPLOAD_AHEAD_MIN, UPLOAD_WINDOW};
+
+/// What is wanted out of turn, and the client's pace.
+pub(super) struct Ahead {
+    order: Order,
+    /// Chunks that readers wait for.
+    wanted: BTreeSet<u64>,
+    last: Option<Instant>,
+    /// Between two chunks, on average.
+    pause: Option<Duration>,
+}
+
+impl Ahead {
+    pub fn new(order: Order) -> Self {
+        Ahead {
+            order,
+            wanted: BTreeSet::new(),
+            last: None,
+            pause: None,
+        }
+    }
+
+    /// Somebody waits for these.
+    pub fn want(&mut self, numbers: Vec<u64>) {
+        if self.order == Order::Any {
+            self.wanted.extend(numbers);
+        }
+    }
+
+    /// The next one that is wanted.
+    pub fn next_wanted(&mut self) -> Option<u64> {
+        self.wanted.pop_first()
+    }
+
+    /// A chunk has come.
+    pub fn came(&mut self, now: Instant) {
+        if let Some(last) = self.last.replace(now) {
+            let pause = now.duration_since(last);
+            self.pause = Some(self.pause.map_or(pause, |before| (before * 3 + pause) / 4));
+        }
+    }
+
+    /// How many chunks may be asked for and not have come. A client that is asked
+    /// for all that the window holds would have to send it before what is wanted.
+    pub fn window(&self) -> usize {
+        if self.order == Order::Rising {
+            return UPLOAD_WINDOW;
+        }
+        let Some(pause) = self.pause else {
+            return UPLOAD_AHEAD_FIRST;
+        };
+        let chunks = UPLOAD_AHEAD.as_micros() / pause.as_micros().max(1);
+        let chunks = usize::try_from(chunks).unwrap_or(UPLOAD_WINDOW);
+        chunks.clamp(UPLOAD_AHEAD_MIN, UPLOAD_WINDOW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_client_is_asked_for_little_and_a_fast_one_for_much() {
+        let mut now = Instant::now();
+        let mut window = |ahead: &mut Ahead, pause_ms: u64| {
+            for _ in 0..40 {
+                now += Duration::from_millis(pause_ms);
+                ahead.came(now);
+            }
+            ahead.window()
+        };
+        let mut ahead = Ahead::new(Order::Any);
+        assert_eq!(ahead.window(), UPLOAD_AHEAD_FIRST);
+        assert_eq!(window(&mut ahead, 3_000), UPLOAD_AHEAD_MIN);
+        assert_eq!(window(&mut ahead, 190), 5);
+        assert_eq!(window(&mut ahead, 1), UPLOAD_WINDOW);
+        let mut rising = Ahead::new(Order::Rising);
+        assert_eq!(window(&mut rising, 3_000), UPLOAD_WINDOW);
+        rising.want(vec![7]);
+        assert_eq!(rising.next_wanted(), None);
+    }
+}
