@@ -60,6 +60,8 @@ pub enum Bug {
     LiveUploadExpired,
     /// The source of a job that may be tried again is removed.
     HeldSourceSwept,
+    /// A home says that it has the output of an equal job, and has not copied it.
+    OutputNotTaken,
     /// What was planned early stays, though the sealed source has another plan.
     EarlyKept,
 }
@@ -94,6 +96,7 @@ impl Bug {
         Bug::AbandonedKept,
         Bug::LiveUploadExpired,
         Bug::HeldSourceSwept,
+        Bug::OutputNotTaken,
         Bug::EarlyKept,
     ];
 }
