@@ -88,9 +88,18 @@ impl JobEntry {
         let assemblies = self.pending.range(assemblies);
         Standing {
             eventful: !self.running.is_empty() || !self.failed.is_empty(),
-            waits: !self.pending.is_empty(),
+            waits: self.waits(),
             assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
             frames_waiting: self.counts.frames_waiting,
+        }
+    }
+
+    /// Whether one of its tasks may be given out once a node is free.
+    fn waits(&self) -> bool {
+        let mut pending = self.pending.iter().filter_map(|key| self.tasks.get(key));
+        match self.job.state() {
+            JobState::Uploading => pending.any(|task| task.may_begin_early()),
+            _ => !self.pending.is_empty(),
         }
     }
 

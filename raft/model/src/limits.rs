@@ -25,6 +25,9 @@ pub const ASSEMBLIES_BESIDE_SLOTS: u32 = 1;
 /// if it took as long as the film lasts.
 pub const SPEED_DEFAULT_MFPS: u64 = 25_000;
 
+/// The highest speed that is believed, in the same unit: sums of it stay small.
+pub const SPEED_MFPS_MAX: u64 = 1_000_000_000;
+
 /// What is known beforehand of a speed weighs as much as so long a look at it: an
 /// attempt's first second shows how long its encoder takes to start, and no more.
 pub const SPEED_PRIOR_MS: u64 = 2_000;

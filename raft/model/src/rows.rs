@@ -440,6 +440,13 @@ pub struct Task {
 }
 
 impl Task {
+    /// Whether it may be given out before its source is sealed or its plan whole.
+    /// What has failed by then waits for that: there may be nothing wrong with it.
+    pub(crate) fn may_begin_early(&self) -> bool {
+        let mut failures = self.failures.iter();
+        failures.all(|failure| failure.class() == FailureClass::NodeLost)
+    }
+
     pub(crate) fn pending(kind: TaskKind, number: u32) -> Self {
         Task {
             kind: kind.into(),

@@ -3,7 +3,7 @@
 
 use super::{health::ClusterHealth, speeds::Rates};
 use crate::{
-    limits::{SPEED_CLASSES, SPEED_DEFAULT_MFPS, SPEED_SAMPLE_NODES},
+    limits::{SPEED_CLASSES, SPEED_DEFAULT_MFPS, SPEED_MFPS_MAX, SPEED_SAMPLE_NODES},
     rows::Job,
 };
 
@@ -11,8 +11,9 @@ use crate::{
 pub(super) fn rates_of<'a>(health: &'a ClusterHealth, job: &'a Job) -> Rates<'a> {
     let codec = job.spec.codec().name();
     let nodes = health.nodes.values();
-    let known = nodes.filter_map(|node| node.speeds.get(codec));
+    let known = nodes.filter_map(|node| node.speeds.get(codec).copied());
     let known = known.take(SPEED_SAMPLE_NODES);
+    let known = known.map(|speed| speed.min(SPEED_MFPS_MAX));
     let (sum, count) = known.fold((0, 0), |(sum, count), speed| (sum + speed, count + 1));
     let usual = match count {
         0 => SPEED_DEFAULT_MFPS,
@@ -22,7 +23,7 @@ pub(super) fn rates_of<'a>(health: &'a ClusterHealth, job: &'a Job) -> Rates<'a>
         let node = health.nodes.get(&id);
         let own = node.and_then(|node| node.speeds.get(codec)).copied();
         own.unwrap_or_else(|| health.speeds.unmeasured(id, usual))
-            .max(1)
+            .clamp(1, SPEED_MFPS_MAX)
     };
     health.speeds.of(&job.id, own)
 }
@@ -30,4 +31,29 @@ pub(super) fn rates_of<'a>(health: &'a ClusterHealth, job: &'a Job) -> Rates<'a>
 /// How fast a node is among others, the fastest of which has a rate of `most`.
 pub(super) fn class_of(rate: u64, most: u64) -> u64 {
     (u128::from(rate) * u128::from(SPEED_CLASSES) / u128::from(most.max(1))) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::NodeHealth;
+
+    #[test]
+    fn no_speed_that_a_node_says_is_out_of_bounds() {
+        let job = Job::default();
+        let codec = job.spec.codec().name().to_string();
+        let node = |speed: u64| NodeHealth {
+            speeds: [(codec.clone(), speed)].into(),
+            ..Default::default()
+        };
+        let speeds = [u64::MAX, u64::MAX, 0, 25_000];
+        let health = ClusterHealth {
+            nodes: (1..).zip(speeds.map(node)).collect(),
+            ..Default::default()
+        };
+        let rates = rates_of(&health, &job);
+        let found = [1, 2, 3, 4, 5].map(|node| rates.rate(node));
+        assert_eq!(found[..4], [SPEED_MFPS_MAX, SPEED_MFPS_MAX, 1, 25_000]);
+        assert!((1..=SPEED_MFPS_MAX).contains(&found[4]), "{found:?}");
+    }
 }

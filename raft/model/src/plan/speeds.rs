@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use crate::{
     command::AttemptKey,
-    limits::{SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_PRIOR_MS, SPEED_SAMPLE_NODES},
+    limits::{
+        SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_MFPS_MAX, SPEED_PRIOR_MS, SPEED_SAMPLE_NODES,
+    },
     rows::TaskKey,
 };
 
@@ -173,13 +175,13 @@ impl Rates<'_> {
     pub fn rate(&self, node: u64) -> u64 {
         let (made, promised) = self.easier;
         let expected = u128::from((self.own)(node)) * made / promised.max(1);
-        let expected = expected.max(1) as u64;
+        let expected = expected.clamp(1, SPEED_MFPS_MAX.into()) as u64;
         let seen = self.seen.and_then(|seen| seen.get(&node));
         let Some(seen) = seen else { return expected };
         let before = u128::from(expected) * u128::from(SPEED_PRIOR_MS);
         let all = u128::from(seen.frames) * 1_000_000 + before;
         let rate = all / u128::from(seen.ms + SPEED_PRIOR_MS);
-        rate.clamp(1, u64::MAX.into()) as u64
+        rate.clamp(1, SPEED_MFPS_MAX.into()) as u64
     }
 
     /// How long frames take at a rate.

@@ -126,6 +126,11 @@ impl<'a> Turn<'a> {
     /// Whether a node may be free for one of its tasks.
     fn is_open(&self, usage: &Usage<'_>, builds: &Builds<'_>) -> bool {
         let job = &self.entry.job;
+        // Until shards are planned all that it has reads along with its upload.
+        let beside = job.state() == JobState::Uploading && job.shards_total == 0;
+        if beside && !usage.any_place_beside() {
+            return false;
+        }
         match kind_of(self.entry) {
             TaskKind::Assemble => usage.any_free(self.build, TaskKind::Assemble),
             kind => usage.any_free_but(self.build, kind, |node| builds.shuns(node, job)),
@@ -317,13 +322,6 @@ fn kind_of(entry: &JobEntry) -> TaskKind {
     }
 }
 
-/// Whether a task may be given out before its source is sealed or its plan whole.
-/// What has failed by then waits for that: there may be nothing wrong with it.
-fn may_begin_early(task: &Task) -> bool {
-    let mut failures = task.failures.iter();
-    failures.all(|failure| failure.class() == FailureClass::NodeLost)
-}
-
 /// Which task of a job is next; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct TaskRank {
@@ -354,12 +352,12 @@ impl TaskRank {
 /// Whether a task may start in a state of its job.
 fn may_start(task: &Task, state: JobState) -> bool {
     match task.kind() {
-        TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
+        TaskKind::Analyze if state == JobState::Uploading => task.may_begin_early(),
         TaskKind::Analyze => state == JobState::Analyzing,
         TaskKind::Shard | TaskKind::Audio
             if task.early.is_some() && state != JobState::Encoding =>
         {
-            may_begin_early(task)
+            task.may_begin_early()
         }
         TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
         TaskKind::Assemble => state == JobState::Assembling,
@@ -383,10 +381,22 @@ fn specials<'a>(entry: &'a JobEntry, place: Place<'a>) -> Vec<&'a Task> {
     let shards = shards.range((TaskKind::Shard, 0)..(TaskKind::Shard, u32::MAX));
     let tasks = before.chain(after).chain(shards);
     let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
+    let held = state == JobState::Uploading && lacks_bytes(entry);
     let tasks = tasks.filter(|task: &&Task| {
-        may_start(task, state) && !(task.kind() == TaskKind::Assemble && elsewhere(task.number))
+        may_start(task, state)
+            && !(held && task.kind() == TaskKind::Shard)
+            && !(task.kind() == TaskKind::Assemble && elsewhere(task.number))
     });
     let mut tasks: Vec<&Task> = tasks.collect();
     tasks.sort_by_key(|task| Reverse(TaskRank::of(task)));
     tasks
+}
+
+/// Whether a shard waited in vain for bytes of a source that is uploaded. Others would
+/// wait for the same, an index at the end of the file, and each in a slot.
+fn lacks_bytes(entry: &JobEntry) -> bool {
+    let failed = entry.failed.iter().filter_map(|key| entry.tasks.get(key));
+    let shards = failed.filter(|task| task.kind() == TaskKind::Shard);
+    let mut failures = shards.flat_map(|task| &task.failures);
+    failures.any(|failure| failure.class() == FailureClass::OutOfReach)
 }

@@ -156,6 +156,12 @@ impl<'a> Usage<'a> {
             .is_some_and(|at| self.nodes[at].early < EARLY_BESIDE_SLOTS)
     }
 
+    /// Whether some node may.
+    pub fn any_place_beside(&self) -> bool {
+        let mut nodes = self.nodes.iter();
+        nodes.any(|node| !node.build.is_empty() && node.early < EARLY_BESIDE_SLOTS)
+    }
+
     /// How many more attempts of a kind the node may run.
     pub fn free(&self, node: u64, kind: TaskKind) -> u32 {
         self.at(node).map_or(0, |at| self.nodes[at].free(kind))
@@ -219,7 +225,9 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
     let mut busy: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
     for entry in state.eventful() {
         let rates = rates_of(health, &entry.job);
-        for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
+        let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
+        // What takes no slot keeps none from being free.
+        for task in running.filter(|task| !is_beside(&entry.job, task.kind())) {
             let left_ms = match task.kind() {
                 TaskKind::Shard => rates.left_ms(task.key(), task.attempt, task.node, task.frames),
                 // The sound of a film takes a part of its pictures' time.

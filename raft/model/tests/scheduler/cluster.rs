@@ -180,6 +180,7 @@ impl Cluster {
                 key: key.clone(),
                 first: part as u32 * 256,
                 ranges: ranges.to_vec(),
+                ..Default::default()
             }));
         }
         self.apply(Command::Complete(Complete {
