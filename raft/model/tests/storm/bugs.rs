@@ -67,7 +67,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 29] = [
+    pub const ALL: [Bug; 30] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
