@@ -17,7 +17,7 @@ type Waiting = BTreeMap<(String, u64), usize>;
 #[derive(Debug)]
 pub(super) struct Awaited {
     waiting: Mutex<Waiting>,
-    /// How many chunks have come.
+    /// How many chunks have come that somebody waited for.
     puts: watch::Sender<u64>,
 }
 
@@ -51,14 +51,17 @@ impl Awaited {
         }
     }
 
-    /// Changes with each chunk that comes.
+    /// Changes with each chunk that comes and was waited for.
     pub fn puts(&self) -> watch::Receiver<u64> {
         self.puts.subscribe()
     }
 
-    /// A chunk has come.
-    pub fn came(&self) {
-        self.puts.send_modify(|puts| *puts += 1);
+    /// A chunk has come. Nobody else is woken: each looks at the journal then.
+    pub fn came(&self, job: &str, number: u64) {
+        let waited_for = self.waiting().contains_key(&(job.to_string(), number));
+        if waited_for {
+            self.puts.send_modify(|puts| *puts += 1);
+        }
     }
 
     /// Chunks of a job that are waited for, as many as an upload asks for.
@@ -80,5 +83,25 @@ impl Drop for Waits {
                 waiting.remove(&self.chunk);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_chunk_that_is_waited_for_wakes_readers() {
+        let awaited = Arc::new(Awaited::default());
+        let waits = awaited.enter("a", 7);
+        let puts = awaited.puts();
+        awaited.came("a", 6);
+        awaited.came("b", 7);
+        assert!(!puts.has_changed().expect("it is there"));
+        awaited.came("a", 7);
+        assert!(puts.has_changed().expect("it is there"));
+        assert_eq!(awaited.of("a"), [7]);
+        drop(waits);
+        assert!(awaited.of("a").is_empty());
     }
 }

@@ -78,6 +78,11 @@ pub const AWAIT_CHUNK: Duration = Duration::from_secs(2);
 /// waits for a byte.
 pub const SOURCE_PATIENCE: Duration = Duration::from_secs(60);
 
+/// The same of a shard, which holds a slot: what it needs was there when it was planned,
+/// but for an index at the end of a file, which its client is asked for next if it can
+/// give that.
+pub const SHARD_SOURCE_PATIENCE: Duration = Duration::from_secs(15);
+
 /// Pause before a reader asks the homes again that could not be asked.
 pub const AWAIT_PAUSE: Duration = Duration::from_millis(200);
 

@@ -145,7 +145,7 @@ impl LocalStore {
         }
         let (store, job, hash) = (self.store.clone(), ticket.job.clone(), hash.to_string());
         blocking(move || Ok(store.put_chunk(&job, number, &hash, &data)?)).await?;
-        self.awaited.came();
+        self.awaited.came(&ticket.job, number);
         self.judge_again(ticket).await?;
         Ok(self.awaited.of(&ticket.job))
     }
@@ -159,7 +159,8 @@ impl LocalStore {
         reelraft_storage::blobs::check_job(job)?;
         let given_up = tokio::time::Instant::now() + AWAIT_CHUNK;
         let mut puts = self.awaited.puts();
-        let mut waits = None;
+        // Before the first look, so that none that comes meanwhile is missed.
+        let _waits = self.awaited.enter(job, number);
         loop {
             if !self.takes_chunks(job) {
                 return Ok(None);
@@ -169,7 +170,6 @@ impl LocalStore {
             if let Some(chunk) = chunk {
                 return Ok(Some(chunk.hash));
             }
-            waits.get_or_insert_with(|| self.awaited.enter(job, number));
             let put = tokio::time::timeout_at(given_up, puts.changed()).await;
             if !matches!(put, Ok(Ok(()))) {
                 return Ok(None);

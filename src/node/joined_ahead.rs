@@ -2,7 +2,11 @@
 //! in the work folder, of which the table knows nothing: what is lost or does not
 //! fit is joined by the assembly itself.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use reelraft_media::{Index, Joining, Part};
 use reelraft_model::{JobEntry, Task, TaskKind, TaskState};
@@ -67,6 +71,14 @@ impl Begun {
     }
 }
 
+/// A folder for a film's joined file. Each beginning has its own: an assembly that
+/// is being ended may still have that of the one before.
+fn own_folder(root: &Path, job: &str) -> std::io::Result<WorkDir> {
+    static BEGUN: AtomicU64 = AtomicU64::new(0);
+    let number = BEGUN.fetch_add(1, Ordering::Relaxed);
+    WorkDir::new(root, &format!("{job}-joined-{number}"))
+}
+
 fn hashes(task: &Task) -> (String, String) {
     (task.hash.clone(), task.report.clone())
 }
@@ -74,8 +86,7 @@ fn hashes(task: &Task) -> (String, String) {
 impl JoinedAhead {
     fn begin(root: &Path, entry: &JobEntry, index: &Index) -> Result<Self, JoinError> {
         let job = &entry.job;
-        let folder = WorkDir::new(root, &format!("{}-joined", job.id));
-        let folder = folder.map_err(|error| error.to_string())?;
+        let folder = own_folder(root, &job.id).map_err(|error| error.to_string())?;
         let joining = Joining::begin(&job.spec, index, folder.path());
         Ok(JoinedAhead {
             joining: joining.map_err(|error| error.to_string())?,
@@ -224,6 +235,16 @@ mod tests {
             fresh: Default::default(),
             counts: Default::default(),
         }
+    }
+
+    #[test]
+    fn an_assembly_that_ends_late_takes_nothing_from_a_film_begun_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let taken = own_folder(root.path(), "j").unwrap();
+        let anew = own_folder(root.path(), "j").unwrap();
+        assert!(taken.path().exists());
+        drop(taken);
+        assert!(anew.path().exists());
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
             replans.remove(id);
         } else if !replans.contains_key(id) {
             failures::release_lost(entry, health, &mut commands);
+            failures::release_abandoned(state, entry, &mut commands);
         }
     }
     for (id, replan) in replans {

@@ -174,14 +174,16 @@ impl State {
         &self.open
     }
 
+    /// Whether an upload has made no progress for so long that nobody waits for it.
+    pub fn stands_still(&self, job: &Job) -> bool {
+        job.touched_cluster_ms + UPLOAD_LIVE_MS <= self.cluster_ms()
+    }
+
     /// Whether something goes on in the cluster: some job is worked on, or an
     /// upload was touched lately. One that stands still waits for its client.
     pub fn is_busy(&self) -> bool {
         let newest = self.uploading().next_back();
-        let live = newest.is_some_and(|entry| {
-            let until_ms = entry.job.touched_cluster_ms + UPLOAD_LIVE_MS;
-            until_ms > self.cluster_ms()
-        });
+        let live = newest.is_some_and(|entry| !self.stands_still(&entry.job));
         live || self.active.size() > self.index.uploading_count()
     }
 

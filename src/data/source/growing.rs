@@ -8,6 +8,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use blake3::Hash;
@@ -16,25 +17,24 @@ use reelraft_model::{ChunksRead, Job, JobEntry};
 use tokio::time::Instant;
 
 use crate::data::{
-    error::DataError,
-    limits::{AWAIT_PAUSE, SOURCE_PATIENCE},
-    manifest::Manifest,
-    plane::DataPlane,
-    read::home_ids,
+    error::DataError, limits::AWAIT_PAUSE, manifest::Manifest, plane::DataPlane, read::home_ids,
 };
 
 /// The chunks of an unsealed source.
 pub(super) struct Growing {
     data: Arc<DataPlane>,
     job: String,
+    /// How long a chunk is waited for.
+    patience: Duration,
     /// By number, what each chunk was when it was first read.
     seen: Mutex<BTreeMap<u64, Hash>>,
 }
 
 impl Growing {
-    pub fn new(data: Arc<DataPlane>, job: &Job) -> Self {
+    pub fn new(data: Arc<DataPlane>, job: &Job, patience: Duration) -> Self {
         Growing {
             data,
+            patience,
             job: job.id.clone(),
             seen: Mutex::default(),
         }
@@ -64,7 +64,7 @@ impl Growing {
     async fn wait_for(&self, number: u64) -> Result<Hash, DataError> {
         let begun = Instant::now();
         let mut cause = "the client has not sent it".to_string();
-        while begun.elapsed() < SOURCE_PATIENCE {
+        while begun.elapsed() < self.patience {
             let entry = self.entry()?;
             if !entry.job.manifest.is_empty() {
                 let manifest = self.data.manifest(&entry).await?;

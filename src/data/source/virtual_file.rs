@@ -5,6 +5,7 @@
 use std::{
     collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -95,9 +96,10 @@ enum Chunks {
 }
 
 impl Source {
-    /// A source that is still being uploaded. What is not here yet is waited for.
-    pub fn growing(data: Arc<DataPlane>, entry: &JobEntry) -> Self {
-        let growing = Growing::new(data.clone(), &entry.job);
+    /// A source that is still being uploaded. What is not here yet is waited for so
+    /// long.
+    pub fn growing(data: Arc<DataPlane>, entry: &JobEntry, patience: Duration) -> Self {
+        let growing = Growing::new(data.clone(), &entry.job, patience);
         Source::of(data, entry, Chunks::Growing(growing))
     }
 

@@ -3,7 +3,7 @@
 use reelraft_model::JobState;
 
 use super::*;
-use crate::data::Source;
+use crate::data::{Source, limits::SOURCE_PATIENCE};
 
 /// Sends what is asked for until `done`; gives the numbers in their order.
 async fn send_until(client: &mut Client, source: &[u8], done: impl Fn(&[u64]) -> bool) -> Vec<u64> {
@@ -29,7 +29,7 @@ async fn what_a_reader_waits_for_is_asked_of_the_client_next() {
     let source = content(60 * CHUNK_BYTES + 5);
     let job = nodes.job(source.len() as u64, &[1, 2]);
     // Through a node that is no home, and so is the client's.
-    let reader = Source::growing(nodes.data(3), &nodes.entry(&job));
+    let reader = Source::growing(nodes.data(3), &nodes.entry(&job), SOURCE_PATIENCE);
     let tail = reader.clone();
     let at = 60 * CHUNK_BYTES as u64;
     let tail = tokio::spawn(async move { tail.read(at).await });
@@ -61,7 +61,7 @@ async fn a_client_that_sends_other_bytes_after_a_loss_is_found_out() {
     assert_eq!(client.plan().await.len(), 0);
     assert_eq!(client.asked().await, [0, 1, 2]);
     client.send_chunk(0, &source).await;
-    let reader = Source::growing(nodes.data(2), &nodes.entry(&job));
+    let reader = Source::growing(nodes.data(2), &nodes.entry(&job), SOURCE_PATIENCE);
     assert_eq!(reader.read(0).await.unwrap(), source[..CHUNK_BYTES]);
     drop(client);
     // All that was acknowledged is gone with its only home.
@@ -74,4 +74,13 @@ async fn a_client_that_sends_other_bytes_after_a_loss_is_found_out() {
     let fresh = nodes.data(2).source(&sealed).await.unwrap();
     assert!(fresh.read_unsealed().is_none());
     assert_eq!(fresh.read(0).await.unwrap(), other[..CHUNK_BYTES]);
+}
+
+#[tokio::test]
+async fn a_reader_waits_no_longer_for_a_chunk_than_it_says() {
+    let nodes = ThreeNodes::start().await;
+    let job = nodes.job(3 * CHUNK_BYTES as u64, &[1]);
+    let reader = Source::growing(nodes.data(2), &nodes.entry(&job), Duration::from_millis(10));
+    let read = tokio::time::timeout(SOURCE_PATIENCE / 2, reader.read(0)).await;
+    assert!(read.expect("it gives up").is_err());
 }

@@ -51,15 +51,17 @@ pub(crate) async fn first_frame(
     let exit = context
         .ffmpeg_with(&arguments, source.video().address_bytes(), &mut listener)
         .await?;
+    let outcome = listener.diagnostics.check_exit("ffmpeg", exit);
+    let has_side_data = listener.may_carry_more(outcome.is_ok());
     match (listener.decoded, listener.filtered) {
         (Some(decoded), Some(filtered)) => Ok(FirstFrame {
             decoded,
             filtered,
             rate: listener.rate,
-            has_side_data: listener.has_side_data,
+            has_side_data,
         }),
         _ => {
-            match listener.diagnostics.check_exit("ffmpeg", exit) {
+            match outcome {
                 Ok(()) | Err(MediaError::ToolFailed { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -87,6 +89,14 @@ struct FrameLines {
     diagnostics: Diagnostics,
 }
 
+impl FrameLines {
+    /// Whether frames carry more than samples: also where some did not come, so
+    /// that it is not known.
+    fn may_carry_more(&self, ended_well: bool) -> bool {
+        self.has_side_data || (self.wanted > 0 && !ended_well)
+    }
+}
+
 impl Listener for FrameLines {
     fn stdout(&mut self, _: &str) -> Result<LineEffect, MediaError> {
         Ok(LineEffect::Neutral)
@@ -110,5 +120,26 @@ impl Listener for FrameLines {
             self.diagnostics.observe(line)?;
         }
         Ok(LineEffect::Neutral)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_frames_carry_that_did_not_come_is_not_known() {
+        let mut lines = FrameLines {
+            wanted: 2,
+            ..Default::default()
+        };
+        let frame = "[showinfo@filtered @ 0x5] [info] n: 0 pts: 0 fmt:yuv420p s:64x64 i:P";
+        assert_eq!(lines.stderr(frame).unwrap(), LineEffect::Neutral);
+        assert!(lines.may_carry_more(false) && !lines.may_carry_more(true));
+        assert_eq!(lines.stderr(frame).unwrap(), LineEffect::Stop);
+        assert!(!lines.may_carry_more(false));
+        let told = "[showinfo@decoded @ 0x5] [info]   side data - Mastering display metadata";
+        lines.stderr(told).unwrap();
+        assert!(lines.may_carry_more(true));
     }
 }

@@ -97,8 +97,8 @@ async fn open(context: &Context<'_>, source_bytes: u64) -> Result<Shown, MediaEr
     if source_bytes <= SMALL_SOURCE_BYTES {
         let mut shown = show(context, &args::probe_small(context.input)).await?;
         if STEADY.contains(&shown.demuxer()) {
-            // As many as were asked for are not all of them.
-            shown.complete = shown.packets.len() < PROBED_PACKETS;
+            // As many as were asked for are not all of them, and none is no answer.
+            shown.complete = (1..PROBED_PACKETS).contains(&shown.packets.len());
             return Ok(shown);
         }
     }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     error::MediaError,
     ffmpeg::mp4_boxes::{ChildBoxes, box_head, child, number},
-    limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX},
+    limits::{INIT_BYTES_MAX, MOOF_BYTES_MAX, PACKETS_MAX},
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +188,10 @@ fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Optio
 fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> Option<i64> {
     let flags = number(body, 0)? & 0xff_ffff;
     let count = number(body, 4)?;
+    // A sample that has nothing of its own takes no byte of the table.
+    if count as usize > PACKETS_MAX.saturating_sub(samples.len()) {
+        return None;
+    }
     let mut at = 8;
     for flag in [0x1, 0x4] {
         if flags & flag != 0 {
@@ -210,9 +214,9 @@ fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> O
         let offset = field(0x800)?.unwrap_or(0) as i32;
         samples.push(Sample {
             dts,
-            pts: dts + i64::from(offset),
+            pts: dts.checked_add(offset.into())?,
         });
-        dts += i64::from(own_duration.unwrap_or(duration));
+        dts = dts.checked_add(own_duration.unwrap_or(duration).into())?;
     }
     Some(dts)
 }
@@ -293,6 +297,16 @@ mod tests {
         assert_eq!(read(file.path()).unwrap().samples, found.samples);
         assert!(left.ends_with(b"media"));
         assert_ne!(cut(file.path(), 4).unwrap().samples.len(), 4);
+    }
+
+    #[test]
+    fn samples_without_end_are_refused() {
+        let start = |dts: i64| boxed(b"tfdt", &[&[1, 0, 0, 0][..], &dts.to_be_bytes()].concat());
+        for (dts, count) in [(0, u32::MAX), (i64::MAX - 500, 2)] {
+            let run = boxed(b"trun", &numbers(&[0, count]));
+            let fragment = boxed(b"traf", &[start(dts), run].concat());
+            assert!(read(file(&[fragment]).path()).is_err(), "{count}");
+        }
     }
 
     #[test]

@@ -107,7 +107,7 @@ fn packets(track: &[u8], media: &[u8], clock: u32) -> Option<PacketScan> {
     // Of equal sizes are also the samples of plain sound, of which a packet has
     // many.
     let (size, count) = (number(sizes, 4)?, number(sizes, 8)? as usize);
-    if size != 0 || count > PACKETS_MAX {
+    if size != 0 || count > PACKETS_MAX || sizes.len() != 12 + 4 * count {
         return None;
     }
     let moved = moved(track, base, clock)?;
@@ -117,13 +117,13 @@ fn packets(track: &[u8], media: &[u8], clock: u32) -> Option<PacketScan> {
     let mut time = moved;
     for duration in durations.take(count + 1) {
         times.push(time);
-        time += i64::from(duration);
+        time = time.checked_add(duration.into())?;
     }
     if let Some(offsets) = offsets {
         let mut shifted = 0;
         // Signed in version 1, and never beyond 31 bits in version 0.
         for (time, offset) in times.iter_mut().zip(offsets) {
-            *time += i64::from(offset as i32);
+            *time = time.checked_add((offset as i32).into())?;
             shifted += 1;
         }
         if shifted != count {
@@ -165,7 +165,8 @@ fn moved(track: &[u8], base: Ratio, clock: u32) -> Option<i64> {
         2 => {
             let ((empty, none), (_, start)) = (entry(0)?, entry(1)?);
             let plain = none == -1 && start >= 0 && clock.den > 0;
-            plain.then(|| rescale(empty, clock, base) - start)
+            let begins = plain.then(|| rescale(empty, clock, base))?;
+            begins.checked_sub(start)
         }
         _ => None,
     }
@@ -273,6 +274,7 @@ mod tests {
             film(&once, &[0, 2, 3], &OFFSETS),
             film(&once, &[0, 0, 4, 9, 9, 9, 9], &OFFSETS),
             film(&once, &[0, 0, 2, 9, 9], &OFFSETS),
+            film(&once, &[0, 0, 3, 9], &OFFSETS),
             film(&once, &SIZES, &OFFSETS[..6]),
             boxed(b"ftyp", b"isom"),
         ] {

@@ -268,19 +268,18 @@ impl Intake {
         plan: &[ShardRange],
         kept: u32,
     ) -> Result<(), ConsensusError> {
-        let replaces = self.cluster.local().feature_level() >= EARLY_LEVEL;
-        let fresh = plan.get(kept as usize..).unwrap_or_default();
-        let mut parts: Vec<&[ShardRange]> = fresh.chunks(PLAN_SHARDS_PER_COMMAND_MAX).collect();
-        if parts.is_empty() && kept > 0 {
-            // There may be more shards than the plan has.
-            parts.push(&[]);
-        }
-        for (part, ranges) in parts.into_iter().enumerate() {
+        let state = self.cluster.local();
+        let replaces = state.feature_level() >= EARLY_LEVEL;
+        let analysis = key.kind() == TaskKind::Analyze;
+        let entry = state.job(&key.job).filter(|_| analysis);
+        let planned = entry.map_or(0, |entry| entry.job.shards_total);
+        drop(state);
+        for (first, ranges) in parts_of(plan, kept, planned) {
             let command = Command::PlanAppend(PlanAppend {
                 key: key.clone(),
-                first: kept + (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32,
+                first,
                 ranges: ranges.to_vec(),
-                replace: replaces && part == 0,
+                replace: replaces && first == kept,
                 early: None,
             });
             self.cluster.propose_local(vec![command]).await?;
@@ -358,4 +357,43 @@ fn awaits(state: &State, key: &AttemptKey) -> bool {
     let entry = entry.filter(|entry| !entry.job.state().ended());
     let task = entry.and_then(|entry| entry.tasks.get(&key.task()));
     task.is_some_and(|task| task.attempt == key.attempt && task.state() == TaskState::Running)
+}
+
+/// What is to be written down of a plan, by the number of the first shard: those behind
+/// the `kept` ones. Where there are none, what else was `planned` early goes.
+fn parts_of(plan: &[ShardRange], kept: u32, planned: u32) -> Vec<(u32, &[ShardRange])> {
+    let fresh = plan.get(kept as usize..).unwrap_or_default();
+    let parts = fresh.chunks(PLAN_SHARDS_PER_COMMAND_MAX).enumerate();
+    let parts = parts.map(|(part, ranges)| {
+        let first = kept + (part * PLAN_SHARDS_PER_COMMAND_MAX) as u32;
+        (first, ranges)
+    });
+    let nothing_new: Option<(u32, &[ShardRange])> =
+        (fresh.is_empty() && planned > 0).then_some((kept, &[]));
+    parts.chain(nothing_new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_planned_early_goes_where_the_sealed_source_has_no_pictures() {
+        let range = ShardRange {
+            from_pts: 0,
+            to_pts: 1,
+            frames: 1,
+        };
+        let plan = vec![range; PLAN_SHARDS_PER_COMMAND_MAX + 2];
+        let firsts = |plan, kept, planned| -> Vec<(u32, usize)> {
+            let parts = parts_of(plan, kept, planned).into_iter();
+            parts.map(|(first, ranges)| (first, ranges.len())).collect()
+        };
+        assert_eq!(firsts(&plan, 0, 0), [(0, 256), (256, 2)]);
+        assert_eq!(firsts(&plan, 1, 3), [(1, 256), (257, 1)]);
+        assert_eq!(firsts(&plan, 258, 258), [(258, 0)]);
+        assert_eq!(firsts(&plan, 258, 260), [(258, 0)]);
+        assert_eq!(firsts(&[], 0, 3), [(0, 0)]);
+        assert!(firsts(&[], 0, 0).is_empty());
+    }
 }

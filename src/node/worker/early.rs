@@ -1,7 +1,7 @@
 //! Work on a source that is still being uploaded, or whose plan is not whole yet.
 //! What is made of it counts once the sealed source has confirmed it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use reelraft_media::{Cancel, EarlyShards, Index, MediaError};
 use reelraft_model::{
@@ -13,7 +13,10 @@ use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::{
-    data::{DataError, Source},
+    data::{
+        DataError, Source,
+        limits::{SHARD_SOURCE_PATIENCE, SOURCE_PATIENCE},
+    },
     node::{context::NodeContext, messages::Failed},
 };
 
@@ -31,8 +34,16 @@ impl EarlyWork<'_> {
     pub async fn source(&self) -> Result<Source, DataError> {
         let data = &self.context.data;
         match self.entry.job.manifest.is_empty() {
-            true => Ok(Source::growing(data.clone(), self.entry)),
+            true => Ok(Source::growing(data.clone(), self.entry, self.patience())),
             false => data.source(self.entry).await,
+        }
+    }
+
+    /// How long a chunk that has not come is waited for.
+    fn patience(&self) -> Duration {
+        match self.key.kind() {
+            TaskKind::Shard => SHARD_SOURCE_PATIENCE,
+            _ => SOURCE_PATIENCE,
         }
     }
 

@@ -11,6 +11,7 @@ use crate::{
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},
+    state::State,
 };
 
 /// Why a job must fail now, if it must.
@@ -130,6 +131,25 @@ pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &
             ),
         }));
     }
+}
+
+/// Takes attempts back that read along with an upload which stands still: others want
+/// their places. They are made again once the source is whole.
+pub(super) fn release_abandoned(state: &State, entry: &JobEntry, commands: &mut Vec<Command>) {
+    let job = &entry.job;
+    if job.state() != JobState::Uploading || !state.stands_still(job) {
+        return;
+    }
+    let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
+    commands.extend(running.map(|task| {
+        let cause = "its upload makes no progress";
+        let hint = "it is made again by itself once the source is whole";
+        Command::Release(Release {
+            key: AttemptKey::of(&job.id, task),
+            class: FailureClass::Stopped.into(),
+            problem: Problem::new("upload-stands-still", cause, hint),
+        })
+    }));
 }
 
 #[cfg(test)]
