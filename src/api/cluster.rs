@@ -172,6 +172,7 @@ impl Api {
                 node.build = self.context().build();
                 node.build_words = self.context().build_words();
                 node.lacks = self.context().lacks();
+                node.speeds = self.context().speeds();
                 node.applied_index = applied_index;
                 node.incarnation = identity.incarnation.clone();
                 node.version = env!("CARGO_PKG_VERSION").to_string();

@@ -117,6 +117,7 @@ mod tests {
             pending: Default::default(),
             running: Default::default(),
             failed: Default::default(),
+            fresh: Default::default(),
             counts: Default::default(),
         };
         for task in tasks {

@@ -89,6 +89,9 @@ pub struct NodeArgs {
     /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub keep_sources: Option<u64>,
+    /// Whether a job takes the output of an equal one of its tenant, while this node leads; if not, each is encoded [default: true]
+    #[arg(long, value_name = "BOOL")]
+    pub reuse_outputs: Option<bool>,
     /// The log's lines: text, or json for an object a line [default: text]
     #[arg(long, value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -147,6 +150,8 @@ pub struct NodeConfig {
     /// Seconds that the source of a job that ended without an output is kept,
     /// while this node leads.
     pub keep_sources_s: u64,
+    /// Whether a job takes the output of an equal one, while this node leads.
+    pub reuse_outputs: bool,
     /// What the log's lines look like.
     pub log_format: LogFormat,
     /// What clients must know.
@@ -208,6 +213,8 @@ impl NodeConfig {
         ];
         let [scrub, rehome, replan, expire, keep, sources] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
+        let reuse = (args.reuse_outputs, file.reuse_outputs);
+        let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
         let given = Given {
@@ -236,6 +243,7 @@ impl NodeConfig {
             keep_finished_s: keep,
             allow_addresses: allowed,
             keep_sources_s: sources,
+            reuse_outputs,
             log_format,
             secret,
             peer_secret,

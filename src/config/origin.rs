@@ -28,6 +28,7 @@ pub struct File {
     pub keep_finished: Option<u64>,
     pub allow_addresses: Option<String>,
     pub keep_sources: Option<u64>,
+    pub reuse_outputs: Option<bool>,
     pub log_format: Option<LogFormat>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,

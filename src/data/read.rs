@@ -165,11 +165,36 @@ impl DataPlane {
         }
     }
 
+    /// Makes a blob of one job a blob of another on this disk, too: by a second name
+    /// where the bytes are here, else by a copy from a home of theirs.
+    ///
+    /// # Errors
+    /// As [`DataPlane::local_path`].
+    pub async fn take_over(&self, of: &JobEntry, hash: &str, job: &str) -> Result<(), DataError> {
+        let (store, other, name) = (self.store.clone(), of.job.id.clone(), hash.to_string());
+        let id = job.to_string();
+        let here = blocking(move || {
+            store.check_room(0)?;
+            let path = store.path_of_verified(&other, &name)?;
+            store.link_file(&id, &path, &name)?;
+            Ok(())
+        });
+        match here.await {
+            Err(error) if error.is_missing() => self.copy_into(of, hash, job).await,
+            linked => linked,
+        }
+    }
+
     /// Copies a blob from another home to this disk.
     ///
     /// # Errors
     /// [`DataError::Lost`] and [`DataError::Unavailable`].
     pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
+        self.copy_into(entry, hash, &entry.job.id).await
+    }
+
+    /// The same, as a blob of the job `into`.
+    async fn copy_into(&self, entry: &JobEntry, hash: &str, into: &str) -> Result<(), DataError> {
         let job = &entry.job.id;
         let entry = self.latest(entry);
         let mut others = self.nearest(&entry.job, hash);
@@ -187,7 +212,7 @@ impl DataPlane {
             let total = first.0;
             let (sender, parts) = mpsc::channel(PARTS_AHEAD);
             let feed = feed(first, rest, sender);
-            let write = self.local.write_parts(job, hash, total, parts);
+            let write = self.local.write_parts(into, hash, total, parts);
             match futures::join!(feed, write) {
                 (Ok(()), Ok(_)) => return Ok(()),
                 // This disk's own refusal would be the same with any home.

@@ -133,6 +133,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         table,
         room_bytes,
         lacks,
+        speeds,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -145,6 +146,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         table: table.map(wire_point),
         room_bytes,
         lacks: lacks.into_iter().map(wire_lack).collect(),
+        speeds: speeds.into_iter().collect(),
     }
 }
 
@@ -170,6 +172,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         table,
         room_bytes,
         lacks,
+        speeds,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -182,6 +185,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         table: table.map(model_point),
         room_bytes,
         lacks: lacks.into_iter().map(model_lack).collect(),
+        speeds: speeds.into_iter().collect(),
     }
 }
 

@@ -4,6 +4,7 @@
 //! behind a box it is compiled once, here.
 
 use std::{
+    collections::BTreeMap,
     future::Future,
     path::{Path, PathBuf},
     pin::Pin,
@@ -12,6 +13,7 @@ use std::{
 use crate::{
     analysis::{analyze, early::EarlySink},
     audio::encode,
+    benchmark,
     error::MediaError,
     extras::take,
     facts::{
@@ -157,6 +159,15 @@ pub fn try_jobs<'a>(
     known: &'a [Lack],
 ) -> Boxed<'a, Vec<Trial>> {
     Box::pin(trial::try_jobs(tools, folder, known))
+}
+
+/// As [`benchmark::measure_speeds`].
+pub fn measure_speeds<'a>(
+    tools: &'a Tools,
+    folder: &'a Path,
+    known: &'a [Lack],
+) -> Boxed<'a, BTreeMap<String, u64>> {
+    Box::pin(benchmark::measure_speeds(tools, folder, known))
 }
 
 /// Makes a small job of each kind, as [`try_jobs`] does, and adds what fails to

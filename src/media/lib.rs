@@ -26,7 +26,7 @@
 //! - `video`, `audio`, `extras`: arguments and checks of each kind of stream.
 //! - `analysis`: finds out what a source is and plans its shards.
 //! - `output`: joins, muxes and proves.
-//! - `trial.rs`: all of it once, over a small clip.
+//! - `trial.rs`: all of it once, over a small clip. `benchmark.rs`: how fast it goes.
 //! - `door.rs`: what other crates call.
 //!
 //! Two things lie lower than one might look for them. `RECIPE` and the scaler's
@@ -42,6 +42,7 @@
 
 mod analysis;
 mod audio;
+mod benchmark;
 mod door;
 mod error;
 mod extras;

@@ -278,4 +278,8 @@ const _: () = assert!(
         * reelraft_model::limits::PICTURE_SIDE_MAX as u64
         <= SOURCE_PIXELS_MAX
 );
+/// Time for the benchmark of one codec, which takes a second or two on an idle
+/// machine. One that takes longer counts as not measured.
+pub const BENCHMARK_TIME_MAX: Duration = Duration::from_secs(30);
+
 const _: () = assert!(SMALL_SOURCE_BYTES < reelraft_model::limits::EARLY_SOURCE_BYTES_MIN);

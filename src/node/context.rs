@@ -2,6 +2,7 @@
 //! the encoders, and what the leader last said.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -109,6 +110,12 @@ impl NodeContext {
     /// What this node's build can't make, as far as it was tried.
     pub fn lacks(&self) -> Vec<Lack> {
         self.encoders.get().map_or_else(Vec::new, Encoders::lacks)
+    }
+
+    /// How fast it encodes, by codec, as far as that was measured.
+    pub fn speeds(&self) -> BTreeMap<String, u64> {
+        let found = self.encoders.get();
+        found.map_or_else(BTreeMap::new, Encoders::speeds)
     }
 
     /// Where a member listens.

@@ -1,6 +1,7 @@
 //! ffmpeg as this node has it.
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Mutex, MutexGuard, PoisonError},
 };
@@ -26,6 +27,8 @@ pub struct Encoders {
     probed: Vec<reelraft_media::Lack>,
     /// What it can't make, as far as it was tried.
     lacks: Mutex<Vec<reelraft_media::Lack>>,
+    /// How fast it encodes, by codec, once it was measured.
+    speeds: Mutex<BTreeMap<String, u64>>,
 }
 
 /// What was tried: where one of these differs, trials may show something else.
@@ -43,6 +46,9 @@ struct Tried {
     #[serde(flatten)]
     subject: Subject,
     lacks: Vec<reelraft_media::Lack>,
+    /// Empty where they were not measured.
+    #[serde(default)]
+    speeds: BTreeMap<String, u64>,
 }
 
 impl Tried {
@@ -79,6 +85,7 @@ impl Encoders {
                     sandbox: String::new(),
                     probed: Vec::new(),
                     lacks: Mutex::default(),
+                    speeds: Mutex::default(),
                 }
             }
         }
@@ -93,6 +100,7 @@ impl Encoders {
             sandbox,
             probed: build.lacks.clone(),
             lacks: Mutex::new(build.lacks),
+            speeds: Mutex::default(),
         }
     }
 
@@ -105,36 +113,64 @@ impl Encoders {
         self.held().iter().map(lack).collect()
     }
 
+    /// Frames of a fixed clip in a thousand seconds of one encoder, by codec.
+    pub fn speeds(&self) -> BTreeMap<String, u64> {
+        self.held_speeds().clone()
+    }
+
+    fn held_speeds(&self) -> MutexGuard<'_, BTreeMap<String, u64>> {
+        self.speeds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn held(&self) -> MutexGuard<'_, Vec<reelraft_media::Lack>> {
         self.lacks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a small job of each kind in `folder`, unless `data` says what came
+    fn subject(&self) -> Subject {
+        Subject {
+            build: self.build.clone(),
+            trial: reelraft_media::TRIAL,
+            sandbox: self.sandbox.clone(),
+        }
+    }
+
+    /// Takes from `data` how fast this build was when it was last measured.
+    pub fn recall(&self, data: &Path) {
+        let kept = std::fs::read(data.join(TRIED_FILE)).ok();
+        let kept = kept.and_then(|bytes| Tried::read(&bytes, &self.subject()));
+        if let Some(kept) = kept {
+            *self.held_speeds() = kept.speeds;
+        }
+    }
+
+    /// Makes a small job of each kind, and measures how fast they go, in `folder`, unless `data` says what came
     /// of it before. What fails is not offered from then on. Returns whether
     /// another trial would show the same.
     pub async fn try_jobs(&self, data: &Path, folder: &Path) -> bool {
         let Ok(tools) = &self.tools else { return true };
         let file = data.join(TRIED_FILE);
-        let subject = Subject {
-            build: self.build.clone(),
-            trial: reelraft_media::TRIAL,
-            sandbox: self.sandbox.clone(),
-        };
+        let subject = self.subject();
         let kept = std::fs::read(&file).ok();
-        if let Some(kept) = kept.and_then(|bytes| Tried::read(&bytes, &subject)) {
+        let kept = kept.and_then(|bytes| Tried::read(&bytes, &subject));
+        if let Some(kept) = kept.filter(|kept| !kept.speeds.is_empty()) {
             *self.held() = kept.lacks;
+            *self.held_speeds() = kept.speeds;
             return true;
         }
         // One that was ended before has left its files.
         let _ = std::fs::remove_dir_all(folder);
         let found = reelraft_media::find_lacks(tools, folder, self.probed.clone()).await;
-        let _ = std::fs::remove_dir_all(folder);
         say_lacks(&found.lacks);
         *self.held() = found.lacks.clone();
+        let speeds = reelraft_media::measure_speeds(tools, folder, &found.lacks).await;
+        let _ = std::fs::remove_dir_all(folder);
+        info!(?speeds, "measured, in frames a thousand seconds");
+        *self.held_speeds() = speeds.clone();
         if found.lasting {
             let tried = Tried {
                 subject,
                 lacks: found.lacks,
+                speeds,
             };
             let bytes = serde_json::to_vec(&tried).expect("plain structs of text");
             // Without it the next start tries again.
@@ -177,6 +213,7 @@ mod tests {
         let tried = Tried {
             subject: subject("b", 1, "closed"),
             lacks: Vec::new(),
+            speeds: BTreeMap::new(),
         };
         let bytes = serde_json::to_vec(&tried).unwrap();
         let read = |subject| Tried::read(&bytes, &subject).is_some();

@@ -65,6 +65,8 @@ pub struct Beat {
     pub room_bytes: u64,
     /// What its build can't make, as far as it was tried.
     pub lacks: Vec<Lack>,
+    /// By codec: frames of a fixed clip that one slot encodes in a thousand seconds.
+    pub speeds: BTreeMap<String, u64>,
     /// This replica's table where the leader last named an index, if it has
     /// passed it.
     pub table: Option<TablePoint>,
@@ -235,6 +237,8 @@ pub struct NodeStatus {
     pub build_words: String,
     /// What its build can't make.
     pub lacks: Vec<Lack>,
+    /// As in its [`Beat`].
+    pub speeds: BTreeMap<String, u64>,
     pub applied_index: u64,
     pub incarnation: String,
     pub version: String,

@@ -117,6 +117,7 @@ async fn serve(
         uploads_expire_after_s: config.uploads_expire_after_s,
         keep_finished_s: config.keep_finished_s,
         keep_sources_s: config.keep_sources_s,
+        reuse_outputs: config.reuse_outputs,
     };
     let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
     let loops = [

@@ -126,6 +126,7 @@ const PATIENCE: Patience = Patience {
     uploads_expire_after_s: 86_400,
     keep_finished_s: 0,
     keep_sources_s: 600,
+    reuse_outputs: true,
 };
 
 /// What browsers call it.
@@ -154,6 +155,7 @@ pub async fn start_without_worker(
         keep_finished_s: PATIENCE.keep_finished_s,
         allow_addresses: "127.0.0.0/8".parse().unwrap(),
         keep_sources_s: PATIENCE.keep_sources_s,
+        reuse_outputs: PATIENCE.reuse_outputs,
         log_format: LogFormat::Text,
         secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),

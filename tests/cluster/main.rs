@@ -52,6 +52,7 @@ fn calm(ending: &str) -> String {
             folder.path(),
             Options {
                 nodes: 1,
+                environment: vec![("REELRAFT_REUSE_OUTPUTS".into(), "true".into())],
                 ..Default::default()
             },
         );
@@ -62,6 +63,18 @@ fn calm(ending: &str) -> String {
             assert_eq!(frames_of(&out), u64::from(SECONDS) * 24, "{ending}");
             hashes.insert(ending, blake3_of(&out));
         }
+        // The same once more is not made again.
+        let again = folder.path().join("again.mp4");
+        succeed(&transcode(&cluster, &again).wait_with_output().unwrap());
+        assert_eq!(blake3_of(&again), hashes["mp4"]);
+        let id = newest(&cluster).unwrap()["id"].clone();
+        let id = id.as_str().unwrap();
+        let tasks = cluster.json(&["job", "tasks", id]).to_string();
+        assert!(
+            tasks.contains("assemble") && !tasks.contains("shard"),
+            "{tasks}"
+        );
+        succeed(&cluster.run(&["job", "proof", id]));
         hashes
     })[ending]
         .clone()

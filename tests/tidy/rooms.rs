@@ -34,6 +34,7 @@ const ROOMS: &[Room] = &[
     // The media crate.
     ("src/media/lib.rs", MEDIA),
     ("src/media/trial.rs", MEDIA),
+    ("src/media/benchmark.rs", MEDIA),
     ("src/media/door.rs", MEDIA),
     ("src/media/limits.rs", &["raft/model"]),
     ("src/media/error.rs", &["src/media/facts", "raft/model"]),
@@ -112,6 +113,7 @@ const ROOMS: &[Room] = &[
 ];
 
 const MEDIA: &[&str] = &[
+    "src/media/benchmark.rs",
     "src/media/trial.rs",
     "src/media/facts",
     "src/media/ffmpeg",

@@ -201,6 +201,8 @@ impl ProcessCluster {
             .arg("--data")
             .arg(&spec.data)
             .env("REELRAFT_SECRET", &self.spec.secret)
+            // The same film again is work again, unless an experiment says otherwise.
+            .env("REELRAFT_REUSE_OUTPUTS", "false")
             .envs(spec.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|error| error.to_string())?)

@@ -10,7 +10,7 @@ use crate::{cluster::Cluster, film::spec, films, options::Options};
 pub fn run(options: &Options, folder: &Path) -> Result<(), String> {
     let film = films::film(options, 60, folder)?;
     let spec = spec(options, None);
-    let cluster = Cluster::of_three(&folder.join("cluster"))?;
+    let cluster = Cluster::that_remembers(&folder.join("cluster"))?;
     let out = folder.join("out.mp4");
     let shards = || {
         let attempts = cluster.attempts();

@@ -57,11 +57,24 @@ impl Cluster {
     /// # Errors
     /// If they don't come up.
     pub fn start(folder: &Path, slots: u32, prefixes: &[Vec<String>]) -> Result<Self, String> {
+        Self::start_with(folder, slots, prefixes, false)
+    }
+
+    /// The same; `reuses` says whether equal jobs share their output.
+    fn start_with(
+        folder: &Path,
+        slots: u32,
+        prefixes: &[Vec<String>],
+        reuses: bool,
+    ) -> Result<Self, String> {
         let count = prefixes.len() as u16;
         let mut specs = NodeSpec::on_loopback(folder, count);
         for (spec, prefix) in specs.iter_mut().zip(prefixes) {
             spec.command_prefix = prefix.clone();
             spec.environment.push(("RUST_LOG".into(), LOG.into()));
+            let reuses = reuses.to_string();
+            let setting = "REELRAFT_REUSE_OUTPUTS".to_string();
+            spec.environment.push((setting, reuses));
         }
         let shared = ClusterSpec {
             slots,
@@ -83,6 +96,14 @@ impl Cluster {
     /// As [`Cluster::start`].
     pub fn of_three(folder: &Path) -> Result<Self, String> {
         Self::start(folder, 1, &vec![Vec::new(); 3])
+    }
+
+    /// The same, in which equal jobs share their output.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn that_remembers(folder: &Path) -> Result<Self, String> {
+        Self::start_with(folder, 1, &vec![Vec::new(); 3], true)
     }
 
     /// Runs `reelraft transcode`; what it took.

@@ -1,5 +1,7 @@
 //! The documents of the cluster and its nodes.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -35,6 +37,7 @@ pub struct Node<'a> {
     pub build: Option<&'a str>,
     pub build_words: Option<&'a str>,
     pub lacks: Vec<Lack<'a>>,
+    pub speeds: BTreeMap<&'a str, u64>,
     pub applied_index: u64,
     pub incarnation: Option<&'a str>,
     pub version: Option<&'a str>,
@@ -74,6 +77,9 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             build: text(&node.build),
             build_words: text(&node.build_words),
             lacks: node.lacks.iter().map(Lack::from).collect(),
+            speeds: (node.speeds.iter())
+                .map(|(codec, speed)| (codec.as_str(), *speed))
+                .collect(),
             applied_index: node.applied_index,
             incarnation: text(&node.incarnation),
             version: text(&node.version),

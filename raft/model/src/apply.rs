@@ -10,6 +10,7 @@ mod keys;
 mod outside;
 mod replan;
 mod retry;
+mod reuse;
 mod stages;
 mod tasks;
 mod writer;
@@ -94,6 +95,7 @@ impl Writer<'_> {
             Command::FailFetch(c) => self.fail_fetch(c),
             Command::RetryJob(c) => self.retry_job(c),
             Command::DropSource(c) => self.drop_source(c),
+            Command::DecideReuse(c) => self.decide_reuse(c),
         }
     }
 }
@@ -123,6 +125,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::FailFetch(c) => &c.job,
         Command::RetryJob(c) => &c.job,
         Command::DropSource(c) => &c.job,
+        Command::DecideReuse(c) => &c.job,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,

@@ -102,6 +102,10 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
             say(format!("{kind} {number} is done without a result"));
         }
     }
+    let settled = matches!(job.state(), JobState::Encoding | JobState::Uploading);
+    if job.reuse.is_some() && settled {
+        say("it makes its output by itself, and takes another's".into());
+    }
     check_plan(entry, &mut say);
     check_fold(entry, &mut say);
     if job.state() == JobState::Succeeded {

@@ -11,6 +11,7 @@ use crate::{
     keys::{CreateKey, RevokeKey, SetQuota},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     retry::{DropSource, RetryJob},
+    reuse::DecideReuse,
     rows::{FailureClass, Problem, ShardRange, Task, TaskKey, TaskKind},
     spec::Spec,
 };
@@ -28,7 +29,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41"
+                31, 32, 33, 40, 41, 61"
     )]
     pub command: Option<Command>,
 }
@@ -93,6 +94,8 @@ pub enum Command {
     RetryJob(RetryJob),
     #[prost(message, tag = "41")]
     DropSource(DropSource),
+    #[prost(message, tag = "61")]
+    DecideReuse(DecideReuse),
 }
 
 /// Which task, and which attempt at it.

@@ -1,6 +1,7 @@
 //! A job with its tasks, and the indexes of these.
 
 use std::{
+    cmp::Reverse,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -21,6 +22,8 @@ pub struct JobEntry {
     pub running: BTreeSet<TaskKey>,
     /// Index: pending tasks that have failed or been lost before.
     pub failed: BTreeSet<TaskKey>,
+    /// Index: pending shards that have not, by their frames, the longest first.
+    pub fresh: BTreeSet<(Reverse<u64>, u32)>,
     /// Counts of the tasks, so that nobody has to walk them.
     pub counts: TaskCounts,
 }
@@ -33,6 +36,7 @@ impl JobEntry {
             pending: BTreeSet::new(),
             running: BTreeSet::new(),
             failed: BTreeSet::new(),
+            fresh: BTreeSet::new(),
             counts: TaskCounts::default(),
         }
     }
@@ -52,6 +56,8 @@ impl JobEntry {
                 self.pending.insert(key);
                 if !task.failures.is_empty() {
                     self.failed.insert(key);
+                } else if task.kind() == TaskKind::Shard {
+                    self.fresh.insert((Reverse(task.frames), task.number));
                 }
             }
             TaskState::Running => drop(self.running.insert(key)),
@@ -68,6 +74,9 @@ impl JobEntry {
     fn unindex(&mut self, key: &TaskKey) {
         if let Some(former) = self.tasks.get(key) {
             self.counts.subtract(former);
+            if former.kind() == TaskKind::Shard {
+                self.fresh.remove(&(Reverse(former.frames), former.number));
+            }
         }
         for index in [&mut self.pending, &mut self.running, &mut self.failed] {
             index.remove(key);
@@ -81,6 +90,7 @@ impl JobEntry {
             eventful: !self.running.is_empty() || !self.failed.is_empty(),
             waits: !self.pending.is_empty(),
             assemblies: assemblies.map(|(_, node)| u64::from(*node)).collect(),
+            frames_waiting: self.counts.frames_waiting,
         }
     }
 
@@ -88,6 +98,22 @@ impl JobEntry {
     pub fn lost(&self) -> impl Iterator<Item = &Arc<Task>> {
         let failed = self.failed.iter().filter_map(|key| self.tasks.get(key));
         failed.filter(|task| task.was_lost())
+    }
+
+    /// Pending shards that have never failed, of at most so many frames, the longest
+    /// first.
+    pub(crate) fn fresh_shards(&self, frames_max: u64) -> impl Iterator<Item = &Arc<Task>> {
+        let fresh = self.fresh.range((Reverse(frames_max), 0)..);
+        fresh.filter_map(|(_, number)| self.tasks.get(&(TaskKind::Shard, *number)))
+    }
+
+    /// How many of them there are, and the frames of the shortest.
+    pub(crate) fn fresh_count(&self) -> usize {
+        self.fresh.len()
+    }
+
+    pub(crate) fn shortest_fresh(&self) -> Option<u64> {
+        self.fresh.last().map(|(frames, _)| frames.0)
     }
 
     /// The shards in order.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
@@ -29,6 +30,24 @@ pub(crate) struct JobIndex {
     held: Set<(u64, u64)>,
     /// Jobs with something to be sent, by the time from which on.
     deliveries: Set<(u64, u64)>,
+    /// Finished jobs by what they were made of.
+    results: Pages<(ResultKey, u64), ()>,
+}
+
+/// Short for tenant, source and spec: jobs with different ones may have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ResultKey(u64);
+
+impl ResultKey {
+    pub fn of(job: &Job) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(job.tenant.as_bytes());
+        hasher.update(job.source_root.as_bytes());
+        hasher.update(&job.spec.encode_to_vec());
+        let mut first = [0; 8];
+        hasher.finalize_xof().fill(&mut first);
+        ResultKey(u64::from_be_bytes(first))
+    }
 }
 
 /// The jobs of one tenant.
@@ -82,6 +101,9 @@ impl JobIndex {
             self.deliveries.insert_mut((due_ms, age));
         }
         *self.states.entry(state).or_default() += 1;
+        if state == JobState::Succeeded {
+            self.results.insert_mut((ResultKey::of(after), age), ());
+        }
         if uploads {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
         } else if after.summary.is_some() {
@@ -114,6 +136,9 @@ impl JobIndex {
             }
         }
         let age = job.created_index;
+        if job.state() == JobState::Succeeded {
+            self.results.remove_mut(&(ResultKey::of(job), age));
+        }
         if let Some(due_ms) = job.delivery_due_ms() {
             self.deliveries.remove_mut(&(due_ms, age));
         }
@@ -121,6 +146,12 @@ impl JobIndex {
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.held.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
+    }
+
+    /// The age of the latest finished job that may have been made of the same.
+    pub fn latest_result(&self, key: ResultKey) -> Option<u64> {
+        let ((found, age), ()) = self.results.down_from((key, u64::MAX)).next()?;
+        (found == key).then_some(age)
     }
 
     /// How many jobs a tenant has.

@@ -21,6 +21,40 @@ pub const COMMANDS_PER_ENTRY_MAX: usize = 64;
 /// bytes for the most part and takes little of a processor.
 pub const ASSEMBLIES_BESIDE_SLOTS: u32 = 1;
 
+/// The speed of a node of which nothing is known: frames in a thousand seconds, as
+/// if it took as long as the film lasts.
+pub const SPEED_DEFAULT_MFPS: u64 = 25_000;
+
+/// What is known beforehand of a speed weighs as much as so long a look at it: an
+/// attempt's first second shows how long its encoder takes to start, and no more.
+pub const SPEED_PRIOR_MS: u64 = 2_000;
+
+/// What was seen of a speed longer ago counts half: machines get other work, too.
+pub const SPEED_MEMORY_MS: u64 = 120_000;
+
+/// Nodes that are looked at to see how fast they are in general, or how hard a job is.
+/// A plan is made for each event, and more would say the same.
+pub const SPEED_SAMPLE_NODES: usize = 64;
+
+/// Nodes whose speeds differ by less than a part of so many count as equally fast.
+pub const SPEED_CLASSES: u64 = 8;
+
+/// A task that takes no longer than this goes to the slowest node that is free, so
+/// that long ones find the fast ones free.
+pub const SMALL_TASK_MS: u64 = 1_000;
+
+/// A job is small up to so large a source, and so many frames: two minutes.
+pub const SMALL_SOURCE_BYTES: u64 = 64 << 20;
+pub const SMALL_JOB_FRAMES: u64 = 3_000;
+
+/// One running task in so many of a tenant may be that of a small job which has
+/// overtaken its older ones.
+pub const SMALL_JOBS_SHARE: u32 = 4;
+
+/// Jobs that one plan passes by because their last shards wait for faster nodes than
+/// are free: each costs a look at all nodes.
+pub const JOBS_HELD_BACK_MAX: usize = 4;
+
 /// Attempts at one task before its job fails (lost nodes do not count).
 pub const ATTEMPTS_MAX: u32 = 6;
 
@@ -70,8 +104,12 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// kept sources and [`crate::RetryJob`], and from it on tombstones are forgotten
 /// fairly, a node that is gone does not hold the level of the others down, and an
 /// analysis whose build lacks a decoder unbinds its job too. 5 brought work on a source
-/// that is still being uploaded.
+/// that is still being uploaded, and the output of an equal job instead of another
+/// ([`crate::DecideReuse`]).
 pub const FEATURE_LEVEL: u32 = 5;
+
+/// The level from which on a job takes the output of an equal one.
+pub const REUSE_LEVEL: u32 = 5;
 
 /// The level from which on a source is analysed and encoded while it is uploaded.
 pub const EARLY_LEVEL: u32 = 5;

@@ -23,6 +23,8 @@ pub(crate) struct OpenIndex {
     /// Jobs without homes, or with homes that are not settled: one is to be
     /// filled, or retires.
     unsettled: Set<String>,
+    /// Jobs with an offer that is not decided.
+    offered: Set<String>,
     /// By home, also one that retires, and build: its jobs.
     at: Map<(u64, Build), Set<String>>,
     /// How many jobs each node is a home of, those that retire not counted.
@@ -30,9 +32,11 @@ pub(crate) struct OpenIndex {
     /// By their number of homes, those that retire not counted: jobs. A cluster
     /// with more voters keeps more copies.
     by_copies: Map<usize, Set<String>>,
-    /// By build and tenant: the jobs with a pending task, in line, but for those
-    /// that are assembled.
-    waiting: Map<(Build, String), Line>,
+    /// By build, tenant and whether they are small: the jobs with a pending task, in
+    /// line, but for those that are assembled.
+    waiting: Map<(Build, String, bool), Line>,
+    /// By build: frames of shards that wait.
+    frames_waiting: Map<Build, u64>,
     /// By home, build and tenant: jobs with a pending assembly there, in line. They
     /// stand in no line of shards.
     assembling: Map<(u64, Build, String), Line>,
@@ -47,6 +51,8 @@ pub(crate) struct Standing {
     pub waits: bool,
     /// The nodes for which an assembly waits.
     pub assemblies: Vec<u64>,
+    /// Frames of its shards that wait.
+    pub frames_waiting: u64,
 }
 
 impl OpenIndex {
@@ -57,6 +63,7 @@ impl OpenIndex {
         }
         self.eventful.remove_mut(&job.id);
         self.unsettled.remove_mut(&job.id);
+        self.offered.remove_mut(&job.id);
         for home in &job.homes {
             let place = (home.node, job.build.clone());
             if let Some(jobs) = self.at.get_mut(&place) {
@@ -81,6 +88,7 @@ impl OpenIndex {
             }
         }
         self.wait(job, standing, false);
+        self.count_frames(job, standing.frames_waiting, 0);
     }
 
     /// Enters a job, unless it has ended.
@@ -98,6 +106,9 @@ impl OpenIndex {
             let place = (home.node, job.build.clone());
             with(&mut self.at, place, |jobs| jobs.insert_mut(job.id.clone()));
         }
+        if job.offer().is_some() {
+            self.offered.insert_mut(job.id.clone());
+        }
         let copies = job.current_homes().count();
         with(&mut self.by_copies, copies, |jobs| {
             jobs.insert_mut(job.id.clone())
@@ -107,6 +118,20 @@ impl OpenIndex {
             self.load.insert_mut(home.node, load + 1);
         }
         self.wait(job, standing, true);
+        self.count_frames(job, 0, standing.frames_waiting);
+    }
+
+    fn count_frames(&mut self, job: &Job, before: u64, now: u64) {
+        let all = self.frames_waiting(&job.build) + now - before;
+        match all {
+            0 => drop(self.frames_waiting.remove_mut(&job.build)),
+            all => self.frames_waiting.insert_mut(job.build.clone(), all),
+        }
+    }
+
+    /// Frames of all shards that wait for nodes of a build.
+    pub fn frames_waiting(&self, build: &str) -> u64 {
+        self.frames_waiting.get(build).copied().unwrap_or(0)
     }
 
     /// Keeps the index when a job's tasks have changed.
@@ -117,6 +142,9 @@ impl OpenIndex {
         match now.eventful {
             true => self.eventful.insert_mut(job.id.clone()),
             false => drop(self.eventful.remove_mut(&job.id)),
+        }
+        if now.frames_waiting != before.frames_waiting {
+            self.count_frames(job, before.frames_waiting, now.frames_waiting);
         }
         if (now.waits, &now.assemblies) != (before.waits, &before.assemblies) {
             self.wait(job, before, false);
@@ -134,7 +162,7 @@ impl OpenIndex {
                 }
             }
             _ if standing.waits => {
-                let line = (job.build.clone(), job.tenant.clone());
+                let line = (job.build.clone(), job.tenant.clone(), job.is_small());
                 enter(&mut self.waiting, line, job, waits);
             }
             _ => {}
@@ -149,6 +177,11 @@ impl OpenIndex {
     /// Jobs that lack homes, or are changing them.
     pub fn unsettled(&self) -> impl Iterator<Item = &String> {
         self.unsettled.iter()
+    }
+
+    /// Jobs with an offer that is not decided.
+    pub fn offered(&self) -> impl Iterator<Item = &String> {
+        self.offered.iter()
     }
 
     /// Jobs with another number of homes than `wanted`.
@@ -170,16 +203,17 @@ impl OpenIndex {
         load.map(|(node, jobs)| (*node, *jobs)).collect()
     }
 
-    /// The jobs that wait for a slot, in a line for each build and tenant.
-    pub fn lines(&self) -> impl Iterator<Item = (&Build, &Line)> {
+    /// The jobs that wait for a slot, in two lines for each build and tenant: one of
+    /// small jobs, which it says, and one of the others.
+    pub fn lines(&self) -> impl Iterator<Item = (&Build, bool, &Line)> {
         let lines = self.waiting.iter();
-        lines.map(|((build, _), jobs)| (build, jobs))
+        lines.map(|((build, _, small), jobs)| (build, *small, jobs))
     }
 
     /// The jobs of a tenant that wait for a slot, next first.
     pub fn line_of(&self, tenant: &str) -> Vec<&str> {
         let lines = self.waiting.iter();
-        let own = lines.filter(|((_, of), _)| of == tenant);
+        let own = lines.filter(|((_, of, _), _)| of == tenant);
         let mut line: Vec<(&Place, &str)> = own
             .flat_map(|(_, jobs)| jobs.iter().map(|(place, job)| (place, job.as_str())))
             .collect();

@@ -6,6 +6,7 @@
 //! The rules, in order:
 //! 1. End jobs that can't be done, plan those anew whose encoder build is gone
 //!    (`builds`), and take work back from lost nodes (`failures`).
+//!    Have jobs take the output of an equal one that was made before.
 //! 2. Give unfinished jobs their homes and replace lost ones (`homes`).
 //! 3. Hand out pending tasks (`assign`). First those lost with their node, as
 //!    they had their turn already; then by fair share over tenants, then by
@@ -25,6 +26,9 @@ mod failures;
 mod health;
 mod homes;
 mod housekeeping;
+mod outlook;
+mod rates;
+mod speeds;
 mod turns;
 mod usage;
 mod waiting;
@@ -37,11 +41,13 @@ pub use self::{
         ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count,
         is_files, needs,
     },
+    speeds::Speeds,
     waiting::{Waiting, waiting},
 };
 use crate::{
     command::{AttemptKey, Command, FailJob},
     limits::COMMANDS_PER_ENTRY_MAX,
+    reuse::DecideReuse,
     rows::TaskState,
     state::State,
 };
@@ -72,6 +78,19 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     }
     for (id, replan) in replans {
         commands.push(Command::Replan(replan));
+        leaving.insert(id);
+    }
+    for id in state.open().offered() {
+        let Some(job) = state.current(id).map(|entry| &entry.job) else {
+            continue;
+        };
+        let Some(offer) = job.offer() else { continue };
+        let other = state.job(&offer.job);
+        commands.push(Command::DecideReuse(DecideReuse {
+            job: id.clone(),
+            of: offer.job.clone(),
+            taken: other.is_some_and(|other| builds.takes(job, &other.job)),
+        }));
         leaving.insert(id);
     }
     homes::place_active(state, &builds, &mut commands);

@@ -17,7 +17,13 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
-use crate::{early::Early, outside::Outside, summary::Summary};
+use crate::{
+    early::Early,
+    limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
+    outside::Outside,
+    reuse::Reuse,
+    summary::Summary,
+};
 
 /// A job's place in its tenant's line: by priority, then by age.
 pub(crate) type Place = (Reverse<i32>, u64);
@@ -300,6 +306,9 @@ pub struct Job {
     /// what is not said is judged by how many failed and where.
     #[prost(uint32, optional, tag = "61")]
     pub max_retries: Option<u32>,
+    /// The equal job whose output it takes, or is offered while it is not analysed.
+    #[prost(message, optional, tag = "90")]
+    pub reuse: Option<Reuse>,
     /// Whether its analysis writes down the plan of the sealed source: nothing is
     /// planned early any more.
     #[prost(bool, tag = "100")]
@@ -307,6 +316,12 @@ pub struct Job {
 }
 
 impl Job {
+    /// Whether it is done in moments, as far as is known: of one that is not analysed
+    /// its bytes alone are.
+    pub(crate) fn is_small(&self) -> bool {
+        self.source_bytes <= SMALL_SOURCE_BYTES && self.frames_total <= SMALL_JOB_FRAMES
+    }
+
     /// Its place in its tenant's line: the least is next.
     pub(crate) fn place(&self) -> Place {
         (Reverse(self.priority), self.created_index)

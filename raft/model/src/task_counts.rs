@@ -11,6 +11,8 @@ pub struct TaskCounts {
     pub frames_done: u64,
     /// Shards that run.
     pub shards_running: u32,
+    /// Frames of shards that wait for a node.
+    pub frames_waiting: u64,
     /// Parts of the output, whatever their kind, that are not done.
     pub parts_open: u32,
     /// Tasks of any kind that are done.
@@ -20,12 +22,14 @@ pub struct TaskCounts {
 impl TaskCounts {
     pub(crate) fn add(&mut self, task: &Task) {
         self.count(task, |count, by| *count += by);
-        self.frames_done += frames(task);
+        self.frames_done += frames(task, TaskState::Done);
+        self.frames_waiting += frames(task, TaskState::Pending);
     }
 
     pub(crate) fn subtract(&mut self, task: &Task) {
         self.count(task, |count, by| *count -= by);
-        self.frames_done -= frames(task);
+        self.frames_done -= frames(task, TaskState::Done);
+        self.frames_waiting -= frames(task, TaskState::Pending);
     }
 
     fn count(&mut self, task: &Task, step: impl Fn(&mut u32, u32)) {
@@ -42,8 +46,8 @@ impl TaskCounts {
     }
 }
 
-/// The frames that a finished shard adds.
-fn frames(task: &Task) -> u64 {
-    let counts = task.kind() == TaskKind::Shard && task.state() == TaskState::Done;
+/// The frames that a shard in a state adds.
+fn frames(task: &Task, state: TaskState) -> u64 {
+    let counts = task.kind() == TaskKind::Shard && task.state() == state;
     if counts { task.frames } else { 0 }
 }

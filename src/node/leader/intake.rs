@@ -199,6 +199,11 @@ impl Intake {
         if !self.recording().insert(key.clone()) {
             return;
         }
+        let frames = match &result.outcome {
+            Outcome::Done(done) => Some(done.frames),
+            Outcome::Failed(_) => None,
+        };
+        self.sessions.ended(&key, node, frames);
         let recorded = match result.outcome {
             Outcome::Done(done) => self.record_done(&key, done).await,
             Outcome::Failed(failed) => self.record_failed(&key, failed).await,

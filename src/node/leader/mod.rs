@@ -49,6 +49,8 @@ pub struct Patience {
     pub uploads_expire_after_s: u64,
     /// For whoever may want a job tried again that ended without an output.
     pub keep_sources_s: u64,
+    /// Whether a job takes the output of an equal one that was made before.
+    pub reuse_outputs: bool,
     /// Before it deletes a job that has ended; 0: for ever.
     pub keep_finished_s: u64,
 }
@@ -138,7 +140,7 @@ impl<'a> Term<'a> {
             }
             applied.borrow_and_update();
             let state = self.cluster.local();
-            let health = self.health();
+            let health = self.health(&state);
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
             let idle = state.jobs_count() == 0;
@@ -181,16 +183,21 @@ impl<'a> Term<'a> {
         }
     }
 
-    fn health(&self) -> ClusterHealth {
+    fn health(&self, state: &State) -> ClusterHealth {
         let members = self.cluster.members();
         let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
         ClusterHealth {
             nodes: self.sessions.health(&ids, self.since, LEASE),
             voters: members.iter().filter(|member| member.voter).count() as u32,
+            speeds: self.sessions.speeds(|job| {
+                let entry = state.current(job);
+                entry.is_some_and(|entry| !entry.job.state().ended())
+            }),
             unix_ms: unix_ms(),
             rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
             replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
             upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
+            reuse_outputs: self.patience.reuse_outputs,
             keep_source_ms: self.patience.keep_sources_s.saturating_mul(1000),
             keep_ended_ms: match self.patience.keep_finished_s {
                 0 => None,

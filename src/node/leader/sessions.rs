@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use reelraft_model::{AttemptKey, TaskKind, plan::NodeHealth};
+use reelraft_model::{
+    AttemptKey, TaskKind,
+    plan::{NodeHealth, Speeds},
+};
 use tokio::{
     sync::{Notify, mpsc},
     time::Instant,
@@ -40,6 +43,26 @@ struct Inner {
     heard: BTreeMap<u64, Instant>,
     /// The process that each node last was, by its random name.
     processes: BTreeMap<u64, u64>,
+    /// How fast what runs goes, and since when that is watched.
+    speeds: Arc<Speeds>,
+    began: Option<Instant>,
+}
+
+impl Inner {
+    /// The leader's own time, in which speeds are taken.
+    fn now_ms(&mut self) -> u64 {
+        let began = self.began.get_or_insert_with(Instant::now);
+        began.elapsed().as_millis() as u64
+    }
+
+    /// Notes how far a node's shards are. Sound and all else have no frames to go by.
+    fn note_progress(&mut self, node: u64, running: &Progress) {
+        let shards = running.iter();
+        let shards = shards.filter(|(key, _)| key.kind() == TaskKind::Shard);
+        let shards = shards.map(|(key, frames)| (key.clone(), *frames)).collect();
+        let now_ms = self.now_ms();
+        Arc::make_mut(&mut self.speeds).runs(node, &shards, now_ms);
+    }
 }
 
 /// All sessions of this node while it leads.
@@ -64,6 +87,7 @@ impl Sessions {
         let before = inner.processes.insert(hello.node, hello.process);
         let restarted = before.is_some_and(|process| process != hello.process);
         let number = inner.next_number;
+        inner.note_progress(hello.node, &hello.beat.running);
         inner.heard.insert(hello.node, Instant::now());
         inner.open.insert(
             hello.node,
@@ -91,9 +115,27 @@ impl Sessions {
             .filter(|session| session.number == number)
         {
             session.heard = now;
+            let running = beat.running.clone();
             session.beat = beat;
             inner.heard.insert(node, now);
+            inner.note_progress(node, &running);
         }
+    }
+
+    /// Notes that an attempt is over, with the frames of its result if it has one.
+    pub fn ended(&self, key: &AttemptKey, node: u64, frames: Option<u64>) {
+        let mut inner = self.inner();
+        let now_ms = inner.now_ms();
+        Arc::make_mut(&mut inner.speeds).ended(key, node, frames, now_ms);
+    }
+
+    /// How fast nodes and jobs go. Of jobs that have ended nothing is kept.
+    pub fn speeds(&self, is_open: impl Fn(&str) -> bool) -> Arc<Speeds> {
+        let mut inner = self.inner();
+        if inner.speeds.has_other_than(&is_open) {
+            Arc::make_mut(&mut inner.speeds).retain(is_open);
+        }
+        inner.speeds.clone()
     }
 
     /// Closes a session, unless a newer one has taken its place.
@@ -116,6 +158,7 @@ impl Sessions {
         inner.open.clear();
         inner.heard.clear();
         inner.processes.clear();
+        inner.speeds = Arc::default();
     }
 
     /// Sends a message to a node; `false` where there is no session, or one
@@ -126,7 +169,15 @@ impl Sessions {
         let Some(session) = inner.open.get(&node) else {
             return false;
         };
+        let begun = match &message {
+            ToWorker::Assign(assignment) => Some(assignment.key.clone()),
+            _ => None,
+        };
         let sent = session.to_worker.try_send(message).is_ok();
+        if let Some(key) = begun.filter(|key| sent && key.kind() == TaskKind::Shard) {
+            let now_ms = inner.now_ms();
+            Arc::make_mut(&mut inner.speeds).goes(&key, node, 0, now_ms);
+        }
         if !sent {
             inner.open.remove(&node);
         }
@@ -164,6 +215,7 @@ impl Sessions {
                 health.starting = session.hello.starting;
                 let lacks = session.beat.lacks.iter();
                 health.lacks = lacks.map(|lack| lack.what.clone()).collect();
+                health.speeds = session.beat.speeds.clone();
                 health.trouble = session.beat.trouble.clone();
                 health.full = session.beat.full;
                 health.room_bytes = session.beat.room_bytes;
@@ -190,6 +242,7 @@ impl Sessions {
             build: session.hello.build.clone(),
             build_words: session.hello.build_words.clone(),
             lacks: session.beat.lacks.clone(),
+            speeds: session.beat.speeds.clone(),
             applied_index: session.beat.applied_index,
             incarnation: session.hello.incarnation.clone(),
             version: session.hello.version.clone(),

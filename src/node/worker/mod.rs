@@ -141,6 +141,7 @@ impl Worker {
     /// that it lives meanwhile.
     async fn try_encoders(self: Arc<Self>) {
         let encoders = self.context.encoders().await;
+        encoders.recall(&self.context.config.data);
         info!(
             node = self.context.node(),
             listen = %self.context.config.listen,
@@ -351,6 +352,7 @@ impl Worker {
                 .and_then(|index| self.table_at(index)),
             room_bytes: self.context.data.room_bytes(),
             lacks: self.context.lacks(),
+            speeds: self.context.speeds(),
         }
     }
 

@@ -14,7 +14,9 @@ use bytes::Bytes;
 use reelraft_media::{
     Assembled, BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts,
 };
-use reelraft_model::{AttemptKey, FailureClass, JobEntry, Problem, Task, TaskKind, spec::Spec};
+use reelraft_model::{
+    AttemptKey, FailureClass, JobEntry, Problem, Reuse, Task, TaskKind, spec::Spec,
+};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -137,7 +139,10 @@ pub async fn run(
             TaskKind::Audio => run.audio().await,
             TaskKind::Extras => run.extras().await,
             TaskKind::Shard => run.shard().await,
-            TaskKind::Assemble => run.assemble().await,
+            TaskKind::Assemble => match &run.entry.job.reuse {
+                Some(reuse) => run.take_output(reuse).await,
+                None => run.assemble().await,
+            },
         }
     };
     match attempt.await {
@@ -322,6 +327,26 @@ impl Run<'_> {
             frames,
             bytes_in,
             report,
+            ..Default::default()
+        })
+    }
+
+    /// Takes the output of an equal job. Where its bytes can't be had, the job makes
+    /// its own.
+    async fn take_output(&self, reuse: &Reuse) -> Result<Done, Failed> {
+        let (data, id) = (&self.context.data, &self.entry.job.id);
+        let other = self.context.cluster.local().job(&reuse.job);
+        let other = other.filter(|other| other.job.output_hash == reuse.output_hash);
+        let gone = || node_fault("output-gone", format!("job {} is gone", reuse.job));
+        let other = other.ok_or_else(gone)?;
+        for hash in [&reuse.index_hash, &reuse.output_hash, &reuse.proof_hash] {
+            data.take_over(&other, hash, id).await?;
+        }
+        Ok(Done {
+            hash: reuse.output_hash.clone(),
+            bytes_out: other.job.output_bytes,
+            report: reuse.proof_hash.clone(),
+            frames: other.job.frames_total,
             ..Default::default()
         })
     }

@@ -303,6 +303,8 @@ fn start_supervisor(folder: &Path, options: &Options, base_port: u16) -> Child {
         // A relative folder, as in the README: nodes must not depend on that.
         .args(["--data", "nodes"])
         .current_dir(folder)
+        // The same film again is work again, unless a test says otherwise.
+        .env("REELRAFT_REUSE_OUTPUTS", "false")
         .envs(options.environment.iter().cloned())
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a file can be cloned"))

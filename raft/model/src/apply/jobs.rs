@@ -148,6 +148,7 @@ impl Writer<'_> {
         // The epoch is that of the homes that acknowledged every chunk.
         all_filled(&mut job);
         job.close_source_url();
+        job.reuse = self.state.made_before(&job);
         self.put_job(job);
         // An analysis that has begun goes on.
         let begun = self.state.jobs.get(&c.job).is_some_and(|entry| {
@@ -203,6 +204,7 @@ impl Writer<'_> {
         job.history_hash.clear();
         job.history_at.clear();
         job.failed_tasks.clear();
+        job.reuse = None;
         job.outside = None;
         self.put_job(job);
         for key in tasks {

@@ -60,6 +60,7 @@ impl Writer<'_> {
         job.frames_total = 0;
         job.audio_tracks = 0;
         job.single = false;
+        job.reuse = None;
         self.put_job(job);
         for key in former {
             self.remove_task(&id, key);

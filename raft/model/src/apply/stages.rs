@@ -167,6 +167,11 @@ impl Writer<'_> {
             job.output_hash = first.hash.clone();
             job.output_bytes = first.bytes_out;
             job.proof_hash = first.report.clone();
+            if let Some(reuse) = &mut job.reuse {
+                job.index_hash = std::mem::take(&mut reuse.index_hash);
+                reuse.output_hash.clear();
+                reuse.proof_hash.clear();
+            }
             job.ended_unix_ms = done
                 .iter()
                 .map(|task| task.ended_unix_ms)

@@ -39,9 +39,13 @@ impl Writer<'_> {
             return Reply::stale(id);
         }
         let mut task = Task::clone(task);
-        if entry.job.build.is_empty() {
+        let offered = entry.job.offer().is_some();
+        if entry.job.build.is_empty() || offered {
             let mut job = entry.job.clone();
             job.build = c.build.clone();
+            if offered {
+                job.reuse = None;
+            }
             self.put_job(job);
         }
         task.state = TaskState::Running.into();
@@ -91,6 +95,12 @@ impl Writer<'_> {
             if self.state.feature_level() >= level {
                 self.unbind(id);
             }
+        }
+        let away = matches!(c.class(), FailureClass::NodeLost | FailureClass::Stopped);
+        let reuses = self.job(id).is_some_and(|job| job.reuse.is_some());
+        if kind == TaskKind::Assemble && reuses && !away {
+            self.give_up_reuse(id);
+            return Reply::done(id);
         }
         let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
         let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
@@ -189,6 +199,7 @@ impl Writer<'_> {
         match kind {
             TaskKind::Analyze => {
                 job.state = JobState::Encoding.into();
+                job.reuse = None;
                 job.index_hash = c.hash.clone();
                 job.frames_total = c.frames;
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);

@@ -4,13 +4,14 @@ use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     builds::Builds,
-    turns::Turns,
+    rates::{class_of, rates_of},
+    turns::{Turn, Turns},
     usage::{Usage, is_beside},
 };
 use crate::{
     command::{Assign, AttemptKey, Command},
     job_entry::JobEntry,
-    limits::COMMANDS_PER_ENTRY_MAX,
+    limits::{COMMANDS_PER_ENTRY_MAX, JOBS_HELD_BACK_MAX},
     rows::{Task, TaskKind},
     state::State,
 };
@@ -22,32 +23,67 @@ pub(super) fn assign_tasks(
     leaving: &BTreeSet<&String>,
     commands: &mut Vec<Command>,
 ) {
-    let health = builds.health;
-    let mut usage = Usage::of(state, health);
+    let mut usage = Usage::of(state, builds.health);
     let mut turns = Turns::new(state, &usage, builds, leaving);
-    while commands.len() < COMMANDS_PER_ENTRY_MAX {
-        let Some((turn, task)) = turns.next(&usage) else {
-            return;
+    // Each job waits for the nodes that it ends on first.
+    let mut held_back = Vec::new();
+    while commands.len() < COMMANDS_PER_ENTRY_MAX && held_back.len() < JOBS_HELD_BACK_MAX {
+        let Some(turn) = turns.next(&usage) else {
+            break;
         };
-        let entry = turn.entry;
-        let queue = turn.queue();
-        let Some(node) = pick_node(entry, task, queue.build, &usage, builds) else {
-            continue;
-        };
-        if queue.build.is_empty() {
-            queue.build = &health.nodes[&node].build;
+        match choose(turn, &usage, builds) {
+            Some((task, node)) => {
+                commands.push(assign(turn, task, node, &mut usage));
+                turns.again();
+            }
+            None => held_back.extend(turns.pass(&usage).filter(Turn::is_held_back)),
         }
-        usage.take(node, task.kind(), &entry.job);
-        commands.push(Command::Assign(Assign {
-            key: AttemptKey {
-                attempt: task.attempt + 1,
-                ..AttemptKey::of(&entry.job.id, task)
-            },
-            node,
-            build: queue.build.to_string(),
-            unix_ms: health.unix_ms,
-        }));
     }
+    // What is left of the nodes is too slow for what is last of each job. Where much
+    // waits they help nevertheless.
+    for mut turn in held_back {
+        if !usage.any_free(turn.build, TaskKind::Shard) {
+            continue;
+        }
+        turn.give_way(state.open().frames_waiting(turn.build));
+        while commands.len() < COMMANDS_PER_ENTRY_MAX
+            && let Some((task, node)) = turn.next_shard(&usage, builds)
+        {
+            commands.push(assign(&mut turn, task, node, &mut usage));
+        }
+    }
+}
+
+/// Gives a task to a node.
+fn assign<'a>(turn: &mut Turn<'a>, task: &Task, node: u64, usage: &mut Usage<'a>) -> Command {
+    let (entry, health) = (turn.entry, usage.health);
+    if turn.build.is_empty() {
+        turn.build = &health.nodes[&node].build;
+    }
+    usage.take(node, task.kind(), &entry.job);
+    Command::Assign(Assign {
+        key: AttemptKey {
+            attempt: task.attempt + 1,
+            ..AttemptKey::of(&entry.job.id, task)
+        },
+        node,
+        build: turn.build.to_string(),
+        unix_ms: health.unix_ms,
+    })
+}
+
+/// The next task of a job that some node can take, and that node.
+fn choose<'a>(
+    turn: &mut Turn<'a>,
+    usage: &Usage<'_>,
+    builds: &Builds<'_>,
+) -> Option<(&'a Task, u64)> {
+    while let Some(task) = turn.next_special() {
+        if let Some(node) = pick_node(turn.entry, task, turn.build, usage, builds) {
+            return Some((task, node));
+        }
+    }
+    turn.next_shard(usage, builds)
 }
 
 /// How well a node suits a task; the least comes first.
@@ -55,6 +91,8 @@ pub(super) fn assign_tasks(
 struct NodeRank {
     /// It is not a home, and the task reads or makes whole files.
     far_from_bytes: bool,
+    /// How slow it is, or for a small task how fast.
+    speed: u64,
     /// Free slots, most first.
     free: Reverse<u32>,
     /// It is not a home.
@@ -63,9 +101,9 @@ struct NodeRank {
     node: u64,
 }
 
-/// The node for a task, if a suitable one has a free slot. A node that failed
-/// at it waits until all others have too: one that fails at once must not use
-/// up a task's tries while the good ones are busy.
+/// The node for a task other than a fresh shard, if a suitable one has a free slot. A
+/// node that failed at it waits until all others have too: one that fails at once must
+/// not use up a task's tries while the good ones are busy.
 fn pick_node(
     entry: &JobEntry,
     task: &Task,
@@ -73,35 +111,48 @@ fn pick_node(
     usage: &Usage<'_>,
     builds: &Builds<'_>,
 ) -> Option<u64> {
-    let whole = task.kind() != TaskKind::Shard;
-    let beside = is_beside(&entry.job, task.kind());
+    let (kind, spec) = (task.kind(), &entry.job.spec);
+    let beside = is_beside(&entry.job, kind);
     let failed_on = |node: u64| {
         let failures = task.failures.iter();
         failures.filter(|failure| failure.node == node).count()
     };
-    let able: Vec<u64> = usage
-        .health
-        .nodes
-        .keys()
-        .copied()
-        .filter(|&node| {
-            let spec = &entry.job.spec;
-            builds.suits(node, build, spec) && !builds.lacks_encoder(node, task, spec)
-        })
-        .filter(|&node| task.kind() == TaskKind::Assemble || !builds.shuns(node, &entry.job))
-        .filter(|&node| task.kind() != TaskKind::Assemble || node == u64::from(task.number))
+    let able = |node: u64| {
+        builds.suits(node, build, spec)
+            && !builds.lacks_encoder(node, task, spec)
+            && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
+            && (kind != TaskKind::Assemble || node == u64::from(task.number))
+            && (!beside || usage.has_place_beside(node))
+    };
+    // Nobody has failed at most tasks, and those that are free are few.
+    let least = match task.failures.is_empty() {
+        true => 0,
+        false => {
+            let nodes = usage.health.nodes.keys().copied();
+            nodes.filter(|&node| able(node)).map(failed_on).min()?
+        }
+    };
+    let whole = kind != TaskKind::Shard;
+    let small = kind == TaskKind::Extras || (whole && entry.job.is_small());
+    let rates = rates_of(usage.health, &entry.job);
+    let nodes = usage.free_of(build, kind);
+    let free: Vec<(u64, u64)> = nodes
+        .filter(|&node| failed_on(node) == least && able(node))
+        .map(|node| (node, rates.rate(node)))
         .collect();
-    let least = able.iter().map(|&node| failed_on(node)).min()?;
-    able.into_iter()
-        .filter(|&node| failed_on(node) == least && usage.free(node, task.kind()) > 0)
-        .filter(|&node| !beside || usage.has_place_beside(node))
-        .min_by_key(|&node| {
-            let away = !entry.is_home(node);
-            NodeRank {
-                far_from_bytes: whole && away,
-                free: Reverse(usage.free(node, task.kind())),
-                away,
-                node,
-            }
-        })
+    let most = free.iter().map(|(_, rate)| *rate).max()?;
+    let rank = |node: u64, rate: u64| {
+        let (away, class) = (!entry.is_home(node), class_of(rate, most));
+        NodeRank {
+            far_from_bytes: whole && away,
+            speed: if small { class } else { u64::MAX - class },
+            free: Reverse(usage.free(node, kind)),
+            away,
+            node,
+        }
+    };
+    let best = free
+        .into_iter()
+        .min_by_key(|(node, rate)| rank(*node, *rate));
+    best.map(|(node, _)| node)
 }

@@ -58,6 +58,16 @@ impl<'a> Builds<'a> {
         builds
     }
 
+    /// Whether a job takes the output of an equal one: its build is one that the job
+    /// might be given anyway, and some home of it lives.
+    pub(super) fn takes(&self, job: &Job, other: &Job) -> bool {
+        let mut homes = other.current_homes();
+        self.health.reuse_outputs
+            && job.is_made_by(other)
+            && homes.any(|home| self.health.alive(home.node))
+            && self.may_bind(&other.build, &job.spec)
+    }
+
     /// Whether an analysis may bind its job to a build: one that can make it, and
     /// that enough nodes have to assemble the output too. Where none is so, and
     /// none may come to be so, the one that most have, and of equals that of the

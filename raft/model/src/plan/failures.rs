@@ -16,6 +16,9 @@ use crate::{
 
 /// Why a job must fail now, if it must.
 pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<Problem> {
+    if entry.failed.is_empty() {
+        return None;
+    }
     let health = builds.health;
     let capable = health
         .nodes

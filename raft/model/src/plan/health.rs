@@ -1,8 +1,12 @@
 //! What the leader knows of the nodes when it plans: in memory only, rebuilt
 //! from the hellos by each new leader (P6).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
+use super::speeds::Speeds;
 use crate::{
     limits::{KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
     spec::{Audio, Codec, Container, Spec},
@@ -28,6 +32,9 @@ pub struct NodeHealth {
     pub silent_ms: u64,
     /// How many tasks it may run at once.
     pub slots: u32,
+    /// By codec: frames of its benchmark's clip that one slot encodes in a thousand
+    /// seconds. Nothing is known of those that are not named.
+    pub speeds: BTreeMap<String, u64>,
     /// Its encoder build; empty while it is not known.
     pub build: String,
     /// Whether it still tries its encoders: it lives, its bytes can be read, and
@@ -52,6 +59,8 @@ pub struct ClusterHealth {
     pub nodes: BTreeMap<u64, NodeHealth>,
     /// How many members vote.
     pub voters: u32,
+    /// How fast they go, as was seen.
+    pub speeds: Arc<Speeds>,
     /// The leader's wall clock, for display only.
     pub unix_ms: u64,
     /// How long a home of a finished output may be silent before another node
@@ -65,6 +74,8 @@ pub struct ClusterHealth {
     /// How long the source of a job that failed or was cancelled is kept, so that
     /// it can be tried again.
     pub keep_source_ms: u64,
+    /// Whether a job takes the output of an equal one that was made before.
+    pub reuse_outputs: bool,
     /// How long a job is kept after it was folded; for ever where it is `None`.
     pub keep_ended_ms: Option<u64>,
 }
@@ -74,11 +85,13 @@ impl Default for ClusterHealth {
         ClusterHealth {
             nodes: BTreeMap::new(),
             voters: 0,
+            speeds: Arc::default(),
             unix_ms: 0,
             rehome_after_ms: REHOME_AFTER_MS,
             replan_after_ms: REPLAN_AFTER_MS,
             upload_expiry_ms: UPLOAD_EXPIRY_MS,
             keep_source_ms: KEEP_SOURCE_MS,
+            reuse_outputs: true,
             keep_ended_ms: None,
         }
     }

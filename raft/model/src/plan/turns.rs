@@ -5,9 +5,10 @@
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, BinaryHeap},
+    sync::Arc,
 };
 
-use super::{builds::Builds, usage::Usage};
+use super::{builds::Builds, outlook::Outlook, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
@@ -25,6 +26,8 @@ pub(super) struct Turns<'a> {
     /// The next one of each lane. A rank only ever grows while a plan is made,
     /// so one that has become stale is put back with what it is now.
     heap: BinaryHeap<Reverse<(TurnRank, usize)>>,
+    /// The lane whose turn it is.
+    current: Option<(TurnRank, usize)>,
 }
 
 /// Jobs in their order, of which the first is next.
@@ -32,6 +35,8 @@ struct Lane<'a> {
     first: Turn<'a>,
     rest: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
     place: Place<'a>,
+    /// Its jobs are small.
+    small: bool,
 }
 
 /// Where the jobs of a lane may be worked on.
@@ -61,11 +66,16 @@ impl Place<'_> {
 /// A job that has something to hand out.
 pub(super) struct Turn<'a> {
     pub entry: &'a JobEntry,
+    /// The job's encoder build; empty until its first task is assigned.
+    pub build: &'a str,
     place: Place<'a>,
-    /// Its tasks, put in order only when its turn comes.
-    queue: Option<Queue<'a>>,
-    /// How many of its pending tasks were lost with their node. They stand at
-    /// the head of its queue.
+    /// Its tasks but for fresh shards, put in order only when its turn comes.
+    first: Option<Vec<&'a Task>>,
+    /// Fresh shards that this plan has given out.
+    given: BTreeSet<u32>,
+    /// Of its fresh shards.
+    outlook: Option<Outlook>,
+    /// How many of its pending tasks were lost with their node. They come first.
     lost: usize,
 }
 
@@ -79,6 +89,10 @@ struct TurnRank {
     /// The oldest job of its tenant that is first in a lane. Priority gains nothing
     /// by it: what overtakes older jobs of its tenant is itself younger.
     tenant_since: u64,
+    /// The higher goes first within its tenant's.
+    priority: Reverse<i32>,
+    /// It is not small, or enough small ones have overtaken it.
+    in_line: bool,
     /// Its place among its tenant's.
     place: rows::Place,
 }
@@ -87,19 +101,24 @@ impl<'a> Turn<'a> {
     fn new(entry: &'a JobEntry, place: Place<'a>) -> Self {
         Turn {
             entry,
+            build: &entry.job.build,
             place,
-            queue: None,
+            first: None,
+            given: BTreeSet::new(),
+            outlook: None,
             lost: entry.lost().count(),
         }
     }
 
-    fn rank(&self, usage: &Usage<'_>, since: &BTreeMap<&str, u64>) -> TurnRank {
+    fn rank(&self, small: bool, usage: &Usage<'_>, since: &BTreeMap<&str, u64>) -> TurnRank {
         let job = &self.entry.job;
         let tenant_since = since.get(job.tenant.as_str()).copied();
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
             tenant_since: tenant_since.unwrap_or(job.created_index),
+            priority: Reverse(job.priority),
+            in_line: !(small && usage.may_overtake(&job.tenant)),
             place: job.place(),
         }
     }
@@ -107,18 +126,58 @@ impl<'a> Turn<'a> {
     /// Whether a node may be free for one of its tasks.
     fn is_open(&self, usage: &Usage<'_>, builds: &Builds<'_>) -> bool {
         let job = &self.entry.job;
-        let queue = self.queue.as_ref();
-        let build = queue.map_or(job.build.as_str(), |queue| queue.build);
         match kind_of(self.entry) {
-            TaskKind::Assemble => usage.any_free(build, TaskKind::Assemble),
-            kind => usage.any_free_but(build, kind, |node| builds.shuns(node, job)),
+            TaskKind::Assemble => usage.any_free(self.build, TaskKind::Assemble),
+            kind => usage.any_free_but(self.build, kind, |node| builds.shuns(node, job)),
         }
     }
 
-    /// Its tasks.
-    pub fn queue(&mut self) -> &mut Queue<'a> {
-        self.queue
-            .get_or_insert_with(|| Queue::new(self.entry, self.place))
+    /// The next of its tasks that are no fresh shards: those that were lost, that read
+    /// or make whole files, or that have failed before.
+    pub fn next_special(&mut self) -> Option<&'a Task> {
+        let (entry, place) = (self.entry, self.place);
+        let first = self.first.get_or_insert_with(|| specials(entry, place));
+        let next = first.pop();
+        self.lost = self.lost.saturating_sub(usize::from(next.is_some()));
+        next
+    }
+
+    /// Whether fresh shards are left that wait for other nodes than are free.
+    pub fn is_held_back(&self) -> bool {
+        self.entry.job.state() == JobState::Encoding && self.given.len() < self.entry.fresh_count()
+    }
+
+    /// Lets slower nodes help with its shards, where so many frames of its own and of
+    /// other jobs wait.
+    pub fn give_way(&mut self, waiting: u64) {
+        let backlog = waiting.saturating_sub(self.entry.counts.frames_waiting);
+        if let Some(outlook) = &mut self.outlook {
+            outlook.give_way(backlog);
+        }
+    }
+
+    /// The next fresh shard, and the node that takes it.
+    pub fn next_shard(
+        &mut self,
+        usage: &Usage<'_>,
+        builds: &Builds<'_>,
+    ) -> Option<(&'a Task, u64)> {
+        let entry = self.entry;
+        if entry.job.state() != JobState::Encoding {
+            return None;
+        }
+        let given = &self.given;
+        let waits = |task: &&'a Arc<Task>| !given.contains(&task.number);
+        let longest = entry.fresh_shards(u64::MAX).find(waits)?.frames;
+        let shortest = entry.shortest_fresh()?;
+        let build = self.build;
+        let outlook = self
+            .outlook
+            .get_or_insert_with(|| Outlook::of(entry, build, usage, builds));
+        let (node, frames_max) = outlook.pick(longest, shortest, usage)?;
+        let task = entry.fresh_shards(frames_max).find(waits)?;
+        self.given.insert(task.number);
+        Some((task, node))
     }
 }
 
@@ -146,12 +205,13 @@ impl<'a> Turns<'a> {
             lanes: Vec::new(),
             since: BTreeMap::new(),
             heap: BinaryHeap::new(),
+            current: None,
         };
         // Each job with a lost task is a lane of its own.
         let eventful = state.eventful().map(AsRef::as_ref);
         for entry in eventful.filter(has_lost).filter(workable) {
             if usage.any_free(&entry.job.build, kind_of(entry)) {
-                turns.add(Place::Any, Box::new(std::iter::once(entry)), usage);
+                turns.add(Place::Any, false, Box::new(std::iter::once(entry)), usage);
             }
         }
         let in_line = move |entry: &&JobEntry| !has_lost(entry) && workable(entry);
@@ -159,16 +219,17 @@ impl<'a> Turns<'a> {
             let jobs = jobs.values().filter_map(entry_of);
             turns.add(
                 Place::Home(node, build),
+                false,
                 Box::new(jobs.filter(in_line)),
                 usage,
             );
         }
-        for (build, jobs) in state.open().lines() {
-            let jobs = jobs.values().filter_map(entry_of);
-            turns.add(Place::Build(build), Box::new(jobs.filter(in_line)), usage);
+        for (build, small, jobs) in state.open().lines() {
+            let jobs = jobs.values().filter_map(entry_of).filter(in_line);
+            turns.add(Place::Build(build), small, Box::new(jobs), usage);
         }
         let ranks = turns.lanes.iter().enumerate();
-        let ranks = ranks.map(|(at, lane)| Reverse((lane.first.rank(usage, &turns.since), at)));
+        let ranks = ranks.map(|(at, lane)| Reverse((lane.rank(usage, &turns.since), at)));
         turns.heap = ranks.collect::<Vec<_>>().into();
         turns
     }
@@ -176,6 +237,7 @@ impl<'a> Turns<'a> {
     fn add(
         &mut self,
         place: Place<'a>,
+        small: bool,
         mut jobs: Box<dyn Iterator<Item = &'a JobEntry> + 'a>,
         usage: &Usage<'_>,
     ) {
@@ -191,16 +253,18 @@ impl<'a> Turns<'a> {
                 first,
                 rest: jobs,
                 place,
+                small,
             });
         }
     }
 
-    /// The next task and whose it is.
-    pub fn next(&mut self, usage: &Usage<'_>) -> Option<(&mut Turn<'a>, &'a Task)> {
+    /// The job whose turn it is. Either it is given another ([`Turns::again`]) or
+    /// passed by ([`Turns::pass`]).
+    pub fn next(&mut self, usage: &Usage<'_>) -> Option<&mut Turn<'a>> {
         loop {
             let Reverse((rank, at)) = self.heap.pop()?;
-            let lane = &mut self.lanes[at];
-            let now = lane.first.rank(usage, &self.since);
+            let lane = &self.lanes[at];
+            let now = lane.rank(usage, &self.since);
             if now != rank {
                 self.heap.push(Reverse((now, at)));
                 continue;
@@ -209,23 +273,39 @@ impl<'a> Turns<'a> {
             if !lane.place.is_free(usage) {
                 continue;
             }
-            let task = match lane.first.is_open(usage, self.builds) {
-                true => lane.first.queue().next(),
-                false => None,
-            };
-            if let Some(task) = task {
-                let turn = &mut self.lanes[at].first;
-                turn.lost = turn.lost.saturating_sub(1);
-                // Its rank is looked at when it comes up.
-                self.heap.push(Reverse((rank, at)));
-                return Some((&mut self.lanes[at].first, task));
+            let open = lane.first.is_open(usage, self.builds);
+            self.current = Some((rank, at));
+            if open {
+                return Some(&mut self.lanes[at].first);
             }
-            if let Some(next) = lane.rest.next() {
-                lane.first = Turn::new(next, lane.place);
-                self.heap
-                    .push(Reverse((lane.first.rank(usage, &self.since), at)));
-            }
+            self.pass(usage);
         }
+    }
+
+    /// Gives the job whose turn it was another one, by and by.
+    pub fn again(&mut self) {
+        // Its rank is looked at when it comes up.
+        self.heap.extend(self.current.take().map(Reverse));
+    }
+
+    /// Has the next job of its lane take the place of that whose turn it was, and
+    /// gives that turn back.
+    pub fn pass(&mut self, usage: &Usage<'_>) -> Option<Turn<'a>> {
+        let (_, at) = self.current.take()?;
+        let lane = &mut self.lanes[at];
+        let next = lane.rest.next();
+        let turn = Turn::new(next.unwrap_or(lane.first.entry), lane.place);
+        let passed = std::mem::replace(&mut lane.first, turn);
+        if next.is_some() {
+            self.heap.push(Reverse((lane.rank(usage, &self.since), at)));
+        }
+        Some(passed)
+    }
+}
+
+impl Lane<'_> {
+    fn rank(&self, usage: &Usage<'_>, since: &BTreeMap<&str, u64>) -> TurnRank {
+        self.first.rank(self.small, usage, since)
     }
 }
 
@@ -242,14 +322,6 @@ fn kind_of(entry: &JobEntry) -> TaskKind {
 fn may_begin_early(task: &Task) -> bool {
     let mut failures = task.failures.iter();
     failures.all(|failure| failure.class() == FailureClass::NodeLost)
-}
-
-/// A job's tasks that may start now, in order.
-pub(super) struct Queue<'a> {
-    /// The job's encoder build; empty until its first task is assigned.
-    pub build: &'a str,
-    tasks: BinaryHeap<Reverse<TaskRank>>,
-    entry: &'a JobEntry,
 }
 
 /// Which task of a job is next; the least comes first.
@@ -279,38 +351,42 @@ impl TaskRank {
     }
 }
 
-impl<'a> Queue<'a> {
-    fn new(entry: &'a JobEntry, place: Place<'a>) -> Self {
-        let state = entry.job.state();
-        let elsewhere = |number: u32| match place {
-            Place::Home(node, _) => node != u64::from(number),
-            _ => false,
-        };
-        let may_start = |task: &&Task| match task.kind() {
-            TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
-            TaskKind::Analyze => state == JobState::Analyzing,
-            TaskKind::Shard | TaskKind::Audio
-                if task.early.is_some() && state != JobState::Encoding =>
-            {
-                may_begin_early(task)
-            }
-            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
-            TaskKind::Assemble => state == JobState::Assembling && !elsewhere(task.number),
-        };
-        let tasks = entry.pending.iter();
-        let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
-        let tasks = tasks.filter(may_start);
-        let ranked = tasks.map(|task| Reverse(TaskRank::of(task)));
-        Queue {
-            build: &entry.job.build,
-            // A few are wanted of many: a heap is made in one pass.
-            tasks: ranked.collect::<Vec<_>>().into(),
-            entry,
+/// Whether a task may start in a state of its job.
+fn may_start(task: &Task, state: JobState) -> bool {
+    match task.kind() {
+        TaskKind::Analyze if state == JobState::Uploading => may_begin_early(task),
+        TaskKind::Analyze => state == JobState::Analyzing,
+        TaskKind::Shard | TaskKind::Audio
+            if task.early.is_some() && state != JobState::Encoding =>
+        {
+            may_begin_early(task)
         }
+        TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
+        TaskKind::Assemble => state == JobState::Assembling,
     }
+}
 
-    fn next(&mut self) -> Option<&'a Task> {
-        let Reverse(TaskRank { kind, number, .. }) = self.tasks.pop()?;
-        self.entry.tasks.get(&(kind, number)).map(AsRef::as_ref)
-    }
+/// A job's tasks that may start now, but for fresh shards: the last is next.
+fn specials<'a>(entry: &'a JobEntry, place: Place<'a>) -> Vec<&'a Task> {
+    let elsewhere = |number: u32| match place {
+        Place::Home(node, _) => node != u64::from(number),
+        _ => false,
+    };
+    let state = entry.job.state();
+    let before = entry.pending.range(..(TaskKind::Shard, 0));
+    let after = entry.pending.range((TaskKind::Shard, u32::MAX)..);
+    // Before its plan is whole a job has few shards that may start.
+    let shards = match state {
+        JobState::Encoding => &entry.failed,
+        _ => &entry.pending,
+    };
+    let shards = shards.range((TaskKind::Shard, 0)..(TaskKind::Shard, u32::MAX));
+    let tasks = before.chain(after).chain(shards);
+    let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
+    let tasks = tasks.filter(|task: &&Task| {
+        may_start(task, state) && !(task.kind() == TaskKind::Assemble && elsewhere(task.number))
+    });
+    let mut tasks: Vec<&Task> = tasks.collect();
+    tasks.sort_by_key(|task| Reverse(TaskRank::of(task)));
+    tasks
 }

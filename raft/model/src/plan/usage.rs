@@ -1,10 +1,13 @@
 //! Slots in use while assignments are planned.
 
-use std::collections::BTreeMap;
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, BTreeSet},
+};
 
-use super::health::ClusterHealth;
+use super::{health::ClusterHealth, rates::rates_of, speeds::Rates};
 use crate::{
-    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS},
+    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
     rows::{Job, JobState, TaskKind},
     state::State,
 };
@@ -12,12 +15,61 @@ use crate::{
 /// The slots in use, by the table and by what this plan has handed out so far.
 pub(super) struct Usage<'a> {
     pub health: &'a ClusterHealth,
-    by_node: BTreeMap<u64, u32>,
-    /// Of those by node, assemblies.
-    assemblies: BTreeMap<u64, u32>,
-    by_tenant: BTreeMap<&'a str, u32>,
-    /// Tasks that read along with an upload. They take no slot.
-    early: BTreeMap<u64, u32>,
+    state: &'a State,
+    /// In the order of their ids.
+    nodes: Vec<NodeUse<'a>>,
+    /// By build: the nodes that may be given work and have a free slot, and those that
+    /// may be given an assembly.
+    free: BTreeMap<&'a str, [BTreeSet<u64>; 2]>,
+    by_tenant: BTreeMap<&'a str, Running>,
+    /// By node: how long what runs there will run on. Asked for at the end of a job
+    /// alone.
+    busy_ms: OnceCell<BTreeMap<u64, Vec<u64>>>,
+}
+
+/// A node's slots.
+#[derive(Clone, Copy)]
+pub(super) struct Slots {
+    pub node: u64,
+    pub all: u32,
+    pub free: u32,
+}
+
+struct NodeUse<'a> {
+    id: u64,
+    slots: u32,
+    busy: u32,
+    /// Of those that are busy, with assemblies.
+    assemblies: u32,
+    /// What reads along with an upload, and takes no slot.
+    early: u32,
+    /// Empty where it may be given nothing.
+    build: &'a str,
+}
+
+/// What runs of a tenant.
+#[derive(Clone, Copy, Default)]
+struct Running {
+    all: u32,
+    /// Of its small jobs.
+    small: u32,
+}
+
+impl NodeUse<'_> {
+    fn free(&self, kind: TaskKind) -> u32 {
+        // The place beside the slots is nobody else's.
+        let beside = match kind {
+            _ if self.slots == 0 => 0,
+            TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
+            _ => self.assemblies.min(ASSEMBLIES_BESIDE_SLOTS),
+        };
+        (self.slots + beside).saturating_sub(self.busy)
+    }
+}
+
+/// Which of the two sets of free nodes counts for a kind.
+fn set_of(kind: TaskKind) -> usize {
+    usize::from(kind == TaskKind::Assemble)
 }
 
 /// Whether a task of a job has its place beside the slots: those that read along
@@ -29,55 +81,117 @@ pub(super) fn is_beside(job: &Job, kind: TaskKind) -> bool {
 
 impl<'a> Usage<'a> {
     pub fn of(state: &'a State, health: &'a ClusterHealth) -> Self {
+        let nodes = health.nodes.iter().map(|(&id, node)| NodeUse {
+            id,
+            slots: node.slots,
+            busy: 0,
+            assemblies: 0,
+            early: 0,
+            build: match health.can_run(id, &node.build) {
+                true => &node.build,
+                false => "",
+            },
+        });
         let mut usage = Usage {
             health,
-            by_node: BTreeMap::new(),
-            assemblies: BTreeMap::new(),
+            state,
+            nodes: nodes.collect(),
+            free: BTreeMap::new(),
             by_tenant: BTreeMap::new(),
-            early: BTreeMap::new(),
+            busy_ms: OnceCell::new(),
         };
         for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.take(task.node, task.kind(), &entry.job);
+                usage.count(task.node, task.kind(), &entry.job);
+            }
+        }
+        for node in usage.nodes.iter().filter(|node| !node.build.is_empty()) {
+            for kind in [TaskKind::Shard, TaskKind::Assemble] {
+                if node.free(kind) > 0 {
+                    let sets = usage.free.entry(node.build).or_default();
+                    sets[set_of(kind)].insert(node.id);
+                }
             }
         }
         usage
     }
 
+    fn at(&self, node: u64) -> Option<usize> {
+        self.nodes.binary_search_by_key(&node, |node| node.id).ok()
+    }
+
+    fn count(&mut self, node: u64, kind: TaskKind, job: &'a Job) {
+        let beside = is_beside(job, kind);
+        if let Some(at) = self.at(node) {
+            if beside {
+                self.nodes[at].early += 1;
+                return;
+            }
+            self.nodes[at].busy += 1;
+            self.nodes[at].assemblies += u32::from(kind == TaskKind::Assemble);
+        }
+        let running = self.by_tenant.entry(&job.tenant).or_default();
+        running.all += 1;
+        running.small += u32::from(job.is_small());
+    }
+
+    /// Takes a slot.
     pub fn take(&mut self, node: u64, kind: TaskKind, job: &'a Job) {
-        if is_beside(job, kind) {
-            *self.early.entry(node).or_default() += 1;
+        self.count(node, kind, job);
+        let Some(at) = self.at(node) else { return };
+        let of = &self.nodes[at];
+        let Some(sets) = self.free.get_mut(of.build) else {
             return;
+        };
+        for kind in [TaskKind::Shard, TaskKind::Assemble] {
+            if of.free(kind) == 0 {
+                sets[set_of(kind)].remove(&node);
+            }
         }
-        *self.by_node.entry(node).or_default() += 1;
-        if kind == TaskKind::Assemble {
-            *self.assemblies.entry(node).or_default() += 1;
-        }
-        *self.by_tenant.entry(&job.tenant).or_default() += 1;
     }
 
     /// Whether a node may run one more task that takes no slot of it.
     pub fn has_place_beside(&self, node: u64) -> bool {
-        let early = self.early.get(&node).copied().unwrap_or(0);
-        early < EARLY_BESIDE_SLOTS
+        self.at(node)
+            .is_some_and(|at| self.nodes[at].early < EARLY_BESIDE_SLOTS)
     }
 
     /// How many more attempts of a kind the node may run.
     pub fn free(&self, node: u64, kind: TaskKind) -> u32 {
-        let count = |of: &BTreeMap<u64, u32>| of.get(&node).copied().unwrap_or(0);
-        let slots = self.health.nodes.get(&node).map_or(0, |node| node.slots);
-        // The place beside the slots is nobody else's.
-        let beside = match kind {
-            _ if slots == 0 => 0,
-            TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
-            _ => count(&self.assemblies).min(ASSEMBLIES_BESIDE_SLOTS),
-        };
-        (slots + beside).saturating_sub(count(&self.by_node))
+        self.at(node).map_or(0, |at| self.nodes[at].free(kind))
+    }
+
+    /// The nodes of a build that may run one more attempt of a kind; of any build
+    /// where none is named.
+    pub fn free_of(&self, build: &str, kind: TaskKind) -> impl Iterator<Item = u64> {
+        let named = self.free.get(build).into_iter();
+        let all = build.is_empty().then(|| self.free.values());
+        let sets = named.chain(all.into_iter().flatten());
+        sets.flat_map(move |sets| sets[set_of(kind)].iter().copied())
+    }
+
+    /// The slots of all nodes of a build that may be given work.
+    pub fn slots_of(&self, build: &str) -> impl Iterator<Item = Slots> {
+        let nodes = self.nodes.iter();
+        let nodes = nodes.filter(move |node| node.build == build && node.slots > 0);
+        nodes.map(|node| Slots {
+            node: node.id,
+            all: node.slots,
+            free: node.free(TaskKind::Shard),
+        })
+    }
+
+    /// How long each thing that runs on a node will run on.
+    pub fn busy_ms(&self, node: u64) -> &[u64] {
+        let busy = self
+            .busy_ms
+            .get_or_init(|| busy_ms(self.state, self.health));
+        busy.get(&node).map_or(&[], Vec::as_slice)
     }
 
     /// Whether a node of this build may run one more attempt of a kind.
     pub fn any_free(&self, build: &str, kind: TaskKind) -> bool {
-        self.any_free_but(build, kind, |_| false)
+        self.free_of(build, kind).next().is_some()
     }
 
     /// The same of the nodes that are not `left_out`.
@@ -87,13 +201,33 @@ impl<'a> Usage<'a> {
         kind: TaskKind,
         left_out: impl Fn(u64) -> bool,
     ) -> bool {
-        let mut nodes = self.health.nodes.keys().copied();
-        nodes.any(|node| {
-            self.free(node, kind) > 0 && self.health.can_run(node, build) && !left_out(node)
-        })
+        self.free_of(build, kind).any(|node| !left_out(node))
     }
 
     pub fn running_of(&self, tenant: &str) -> u32 {
-        self.by_tenant.get(tenant).copied().unwrap_or(0)
+        self.by_tenant.get(tenant).map_or(0, |running| running.all)
     }
+
+    /// Whether a small job of a tenant may overtake its older ones.
+    pub fn may_overtake(&self, tenant: &str) -> bool {
+        let running = self.by_tenant.get(tenant).copied().unwrap_or_default();
+        running.small * SMALL_JOBS_SHARE <= running.all
+    }
+}
+
+fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
+    let mut busy: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
+    for entry in state.eventful() {
+        let rates = rates_of(health, &entry.job);
+        for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
+            let left_ms = match task.kind() {
+                TaskKind::Shard => rates.left_ms(task.key(), task.attempt, task.node, task.frames),
+                // The sound of a film takes a part of its pictures' time.
+                TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(task.node)),
+                _ => SMALL_TASK_MS,
+            };
+            busy.entry(task.node).or_default().push(left_ms);
+        }
+    }
+    busy
 }

@@ -413,6 +413,8 @@ impl World {
             Command::TouchUpload(c) => format!("touch {}", c.job),
             Command::ExpireUpload(c) => format!("expire {}", c.job),
             Command::DeleteJob(c) => format!("delete {}", c.job),
+            Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
+            Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
             Command::DropSource(c) => format!("drop the source of {}", c.job),
             Command::RegisterNode(c) if c.left_behind => {
                 format!("leave node {} behind at level {}", c.node, c.feature_level)

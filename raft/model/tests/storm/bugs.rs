@@ -60,12 +60,14 @@ pub enum Bug {
     LiveUploadExpired,
     /// The source of a job that may be tried again is removed.
     HeldSourceSwept,
+    /// A home says that it has the output of an equal job, and has not copied it.
+    OutputNotTaken,
     /// What was planned early stays, though the sealed source has another plan.
     EarlyKept,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 29] = [
+    pub const ALL: [Bug; 30] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -94,6 +96,7 @@ impl Bug {
         Bug::AbandonedKept,
         Bug::LiveUploadExpired,
         Bug::HeldSourceSwept,
+        Bug::OutputNotTaken,
         Bug::EarlyKept,
     ];
 }

@@ -70,7 +70,9 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
     let mut clients = Vec::new();
     let mut truth = Truth::new(REHOME_AFTER_MS);
     for number in 0..rng.between(1, 4) {
-        let chunks = rng.between(1, 12);
+        // Now and then the same as another's.
+        let same = clients.last().filter(|_| rng.chance(400));
+        let chunks = same.map_or_else(|| rng.between(1, 12), |other: &Client| other.chunks);
         let starts_ms = rng.below(60) * 1_000;
         let mut client = Client::new(format!("job{number}"), chunks, starts_ms);
         client.wish = match rng.below(20) {

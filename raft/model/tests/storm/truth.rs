@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use reelraft_model::{
-    AttemptKey, Command, Complete, History, Home, Job, JobEntry, JobState, Reply, SetHomes,
-    ShardRange, State, TaskKey, TaskKind,
+    AttemptKey, Command, Complete, DecideReuse, History, Home, Job, JobEntry, JobState, Reply,
+    SetHomes, ShardRange, State, TaskKey, TaskKind,
     home_rules::{holders, sources},
 };
 
@@ -212,6 +212,7 @@ impl Truth {
             Command::Assign(assign) if !self.assigned.insert(assign.key.clone()) => {
                 self.broken(format!("{} is given out twice", assign.key));
             }
+            Command::DecideReuse(decided) if decided.taken => self.taken(decided, after),
             Command::SetHomes(set) => self.homes_set(set, (before, after), absent),
             _ => {}
         }
@@ -231,6 +232,18 @@ impl Truth {
         }
     }
 
+    /// An output may be taken only of a job of the same source.
+    fn taken(&mut self, decided: &DecideReuse, after: &State) {
+        let Some(entry) = after.job(&decided.job) else {
+            return;
+        };
+        let chunks = |id: &str| self.jobs.get(id).map(|job| job.chunks);
+        if entry.job.reuse.is_some() && chunks(&decided.job) != chunks(&decided.of) {
+            let (job, of) = (&decided.job, &decided.of);
+            self.broken(format!("{job} takes the output of another film, {of} (P1)"));
+        }
+    }
+
     fn completed(&mut self, complete: &Complete, before: &State) {
         let key = &complete.key;
         let Some(entry) = before.job(&key.job) else {
@@ -241,7 +254,10 @@ impl Truth {
             return;
         }
         let expected = match key.kind() {
-            TaskKind::Assemble => output(&entry),
+            TaskKind::Assemble => match &entry.job.reuse {
+                Some(reuse) => reuse.output_hash.clone(),
+                None => output(&entry),
+            },
             _ => part_hash(&entry.job.build, key.task(), entry.job.single),
         };
         if complete.hash != expected {
@@ -280,11 +296,12 @@ impl Truth {
         let dropped = entry.job.homes.iter().filter(|home| home.filled);
         for home in dropped.filter(|home| !set.homes.contains(&home.node)) {
             let (node, ms) = (home.node, absent(home.node));
-            // One that is there may be read from until the exchange is undone.
+            // One that is there, or was when this was planned, may be read from
+            // until the exchange is undone.
             let read = after
                 .job(&set.job)
                 .is_some_and(|entry| entry.is_read_from(node));
-            if ms + 1_000 < self.finished_lost_ms && !(read && ms == 0) {
+            if ms + 1_000 < self.finished_lost_ms && !(read && ms < LATE_PLAN_MS) {
                 self.broken(format!(
                     "the finished {} left node {node}, which was away for {ms} ms",
                     set.job

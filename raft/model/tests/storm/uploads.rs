@@ -224,7 +224,7 @@ impl World {
                         job: put.job.clone(),
                         epoch: upload.epoch,
                         manifest: "m".into(),
-                        root: "root".into(),
+                        root: format!("root of {}", self.clients[put.client].chunks),
                         keep_source: true,
                     });
                     self.clients[put.client].again_ms = self.now_ms + 10_000;

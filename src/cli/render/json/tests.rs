@@ -83,6 +83,6 @@ fn a_status_has_the_documented_form() {
          \"cluster_id\":\"\",\"election_timeout_ms\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\"http\":null,\
          \"role\":\"voter\",\"reachable\":true,\"pid\":77,\"load_milli\":0,\"slots\":0,\
          \"slots_busy\":0,\"disk_free_bytes\":0,\"disk_total_bytes\":0,\"build\":null,\
-         \"build_words\":null,\"lacks\":[],\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null}]}\n"
+         \"build_words\":null,\"lacks\":[],\"speeds\":{},\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null}]}\n"
     );
 }

@@ -104,6 +104,7 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
                 short_hash(&node.build),
                 node.applied_index.to_string(),
                 or_dash(&node.version),
+                speed(node),
                 node.trouble.clone(),
             ]
         })
@@ -121,9 +122,16 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
             "BUILD",
             ">APPLIED",
             "VERSION",
+            ">H.264 FPS",
             "TROUBLE",
         ],
         &rows,
     );
     format!("{table}{}", builds(nodes))
+}
+
+/// Frames of the benchmark's clip that it encodes in a second.
+fn speed(node: &NodeStatus) -> String {
+    let speed = node.speeds.get("h264");
+    speed.map_or_else(|| "-".into(), |speed| (speed / 1000).to_string())
 }

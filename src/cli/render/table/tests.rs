@@ -205,6 +205,7 @@ fn cluster() -> StatusResponse {
                 build: "b0123456789abcdef".into(),
                 applied_index: 120,
                 version: "0.1.0".into(),
+                speeds: [("h264".to_string(), 212_345)].into(),
                 ..Default::default()
             },
             NodeStatus {
@@ -243,9 +244,9 @@ fn the_nodes_in_full() {
     same(
         &nodes(&cluster().nodes),
         "\
-ID  ROLE    ADDRESS          PID  REACHABLE  LOAD  BUSY            DISK FREE  BUILD         APPLIED  VERSION  TROUBLE
- 1  leader  127.0.0.1:7401  4242  yes        1.28   1/2  50.0 GiB of 100 GiB  b0123456789a      120  0.1.0
- 2  voter   127.0.0.1:7402     -  no            0   0/2           0 B of 0 B  -                   0  -        no word for 9 s
+ID  ROLE    ADDRESS          PID  REACHABLE  LOAD  BUSY            DISK FREE  BUILD         APPLIED  VERSION  H.264 FPS  TROUBLE
+ 1  leader  127.0.0.1:7401  4242  yes        1.28   1/2  50.0 GiB of 100 GiB  b0123456789a      120  0.1.0          212
+ 2  voter   127.0.0.1:7402     -  no            0   0/2           0 B of 0 B  -                   0  -                -  no word for 9 s
 ",
     );
 }
