@@ -71,7 +71,7 @@ async fn measure(tools: &Tools, folder: &Path, codec: &str) -> Result<u64, Media
     };
     make_clip(&context).await?;
     let bytes = std::fs::metadata(&clip).map_err(disk())?.len();
-    let index = analyze(&context, bytes).await?;
+    let index = analyze(&context, bytes, None).await?;
     let (mut frames, mut ms) = (0, 0);
     for range in index.shards() {
         let place = folder.join(range.from_pts.to_string());

@@ -1,6 +1,8 @@
 //! Finds out what a source is: its format, from a whitelist, and its streams.
 //! Not here: its packets; see `packets.rs`.
 
+use std::collections::BTreeMap;
+
 use reelraft_model::spec::Spec;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -78,6 +80,22 @@ impl Shown {
         JUMPING.contains(&self.demuxer())
     }
 
+    /// Whether no stream lacks packets that it declares. A table that leads astray
+    /// in one track ends the reading of all of them.
+    fn has_declared_packets(&self) -> bool {
+        let mut counts = BTreeMap::new();
+        for packet in &self.packets {
+            *counts.entry(packet.stream_index).or_insert(0) += 1;
+        }
+        let read = |stream: &Stream| counts.get(&stream.index).copied().unwrap_or(0);
+        let mut streams = self.streams.iter();
+        streams.all(|stream| {
+            stream
+                .packets()
+                .is_none_or(|declared| read(stream) >= declared)
+        })
+    }
+
     /// Streams that are declared and of which nothing more is known.
     fn unknown(&self) -> usize {
         let unknown = |stream: &&Stream| match stream.codec_type.as_deref() {
@@ -98,7 +116,8 @@ async fn open(context: &Context<'_>, source_bytes: u64) -> Result<Shown, MediaEr
         let mut shown = show(context, &args::probe_small(context.input)).await?;
         if STEADY.contains(&shown.demuxer()) {
             // As many as were asked for are not all of them, and none is no answer.
-            shown.complete = (1..PROBED_PACKETS).contains(&shown.packets.len());
+            let all = (1..PROBED_PACKETS).contains(&shown.packets.len());
+            shown.complete = all && shown.has_declared_packets();
             return Ok(shown);
         }
     }

@@ -172,6 +172,29 @@ fn pictures_of_a_lossy_job_equal_the_references() {
     }
 }
 
+/// Less than an encoder looks ahead at, at even and at uneven times.
+#[test]
+fn shards_of_single_frames_come_out_as_one_pass() {
+    let world = World::new();
+    let slow = "-f lavfi -i testsrc2=size=128x96:rate=1:duration=7";
+    let uneven = "-vf setpts=PTS+mod(N\\,3)*0.4/TB -fps_mode passthrough -enc_time_base 1:1000";
+    for (name, options) in [("slow.mkv", "-an"), ("uneven.mkv", uneven)] {
+        let clip = world.made_by(name, &format!("{slow} {options} -c:v ffv1 -g 1"));
+        for (codec, preset) in [("h264", "veryfast"), ("hevc", "medium")] {
+            let spec = Spec {
+                shard_ms: 500,
+                ..spec(&[("codec", codec), ("preset", preset), ("audio", "none")])
+            };
+            let job = world.job(&clip, &spec);
+            assert!(job.shards > 4, "{name} {codec}: {}", job.note);
+            let times = |path| world.packet_times(path, "v:0");
+            let ours = times(&job.output);
+            assert_eq!(ours, times(&job.reference_file()), "{name} {codec}");
+            assert_eq!(job.frames().len(), ours.1.len(), "{name} {codec}");
+        }
+    }
+}
+
 #[test]
 fn audio_keeps_the_references_times_however_it_comes() {
     audio_keeps_its_times(&[

@@ -95,6 +95,11 @@ fn x264_params(spec: &Spec, index: &Index, pass: Pass) -> String {
     // make later keyframes by how long those before them were shown.
     if fps(spec).is_none() && is_evened_out(index) {
         params.push_str(":force-cfr=1");
+        // Some versions of ffmpeg forget the rate behind `setpts`, and x264 would
+        // take each tick of the clock for a frame.
+        if let Some(rate) = index.facts.rate {
+            params.push_str(&format!(":fps={}/{}", rate.num, rate.den));
+        }
     }
     // Else it would prefer one of two ways by how they fared in the film so far.
     if seam::x264_learns(&spec.preset) {
@@ -335,7 +340,10 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::index::tests::sample;
+    use crate::facts::{
+        index::tests::sample,
+        times::{MILLISECONDS, Ratio},
+    };
     use reelraft_model::spec::{SpecRequest, resolve};
 
     fn source() -> Input {
@@ -401,6 +409,23 @@ mod tests {
             single(&source(), &index, &spec).join(" "),
             "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -threads 1 -flags:0 +bitexact -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v ffv1 -level 3 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
         );
+    }
+
+    #[test]
+    fn x264_is_told_the_rate_that_a_coarse_clock_is_evened_out_to() {
+        let mut index = sample();
+        index.facts.rate = Some(Ratio { num: 24, den: 1 });
+        index.facts.source.video.as_mut().unwrap().time_base = MILLISECONDS;
+        index.times = (0..100).map(|frame| (frame * 1000 + 12) / 24).collect();
+        let params = |fps| {
+            let spec = resolve(&SpecRequest {
+                fps,
+                ..Default::default()
+            });
+            x264_params(&spec.unwrap(), &index, Pass::Whole)
+        };
+        assert!(params(None).ends_with(":force-cfr=1:fps=24/1"));
+        assert!(!params(Some((12, 1))).contains("force-cfr"));
     }
 
     #[test]

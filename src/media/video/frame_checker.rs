@@ -295,6 +295,9 @@ impl<'a> FrameChecker<'a> {
 /// What ffmpeg says of each packet that it is about to write, under `-debug_ts`.
 const MUXED: &str = "muxer <- ";
 
+/// How lines begin that show a tag of the source, whatever it says.
+const TAG: &str = "[info]    ";
+
 fn within_limit(frames: u64) -> Result<(), MediaError> {
     if frames > FRAMES_MAX {
         return Err(MediaError::OverLimit {
@@ -327,7 +330,8 @@ impl Listener for FrameChecker<'_> {
 
     fn stderr(&mut self, line: &str) -> Result<LineEffect, MediaError> {
         // Another thread may say it in the middle of a line.
-        self.muxed += u64::from(line.contains(MUXED));
+        let is_tag = line.starts_with(TAG);
+        self.muxed += u64::from(line.contains(MUXED) && !is_tag);
         if self.is_done() {
             return Ok(LineEffect::Stop);
         }

@@ -120,11 +120,17 @@ fn ffmpeg_is_ended_when_the_next_shard_begins_and_all_is_seen() {
     let place = "[info] decoder -> ist_index:0 type:video best_effort_ts:61";
     checker.stderr(place).unwrap();
     checker.stderr(COMPLAINT).unwrap();
-    for _ in 0..63 {
+    let title = "[info]     title           : muxer <- pts:0 pts_time:0";
+    checker.stderr(title).unwrap();
+    for _ in 0..60 {
         assert_eq!(checker.stderr(packet).unwrap(), LineEffect::Neutral);
     }
     assert!(checker.find_mismatch().unwrap().contains("64 decoded"));
-    checker.stderr(&shown("decoded", 64)).unwrap();
+    assert_eq!(
+        checker.stderr(&shown("decoded", 64)).unwrap(),
+        LineEffect::Progress
+    );
+    assert_eq!(checker.stderr(packet).unwrap(), LineEffect::Neutral);
     assert_eq!(checker.stderr(packet).unwrap(), LineEffect::Stop);
     assert_eq!(checker.find_mismatch(), None);
     assert_eq!((checker.times().len(), checker.decoded), (60, 60));

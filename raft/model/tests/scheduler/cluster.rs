@@ -180,7 +180,8 @@ impl Cluster {
                 key: key.clone(),
                 first: part as u32 * 256,
                 ranges: ranges.to_vec(),
-                ..Default::default()
+                early: None,
+                replace: false,
             }));
         }
         self.apply(Command::Complete(Complete {

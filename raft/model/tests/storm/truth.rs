@@ -293,17 +293,15 @@ impl Truth {
         if ended_ms.is_none_or(|ended_ms| self.now_ms - ended_ms < LATE_PLAN_MS) {
             return;
         }
-        // A home that is back takes its place again: planned before the other was filled.
-        let mut retiring = entry.job.homes.iter().filter(|home| home.retiring);
-        let undone = retiring.any(|home| home.filled && set.homes.contains(&home.node));
         let dropped = entry.job.homes.iter().filter(|home| home.filled);
         for home in dropped.filter(|home| !set.homes.contains(&home.node)) {
             let (node, ms) = (home.node, absent(home.node));
-            // One that is there may be read from until the exchange is undone.
+            // One that is there, or was when this was planned, may be read from
+            // until the exchange is undone.
             let read = after
                 .job(&set.job)
                 .is_some_and(|entry| entry.is_read_from(node));
-            if ms + 1_000 < self.finished_lost_ms && !(read && (ms == 0 || undone)) {
+            if ms + 1_000 < self.finished_lost_ms && !(read && ms < LATE_PLAN_MS) {
                 self.broken(format!(
                     "the finished {} left node {node}, which was away for {ms} ms",
                     set.job
