@@ -174,3 +174,29 @@ impl JobEntry {
         blobs
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rows::{Failure, FailureClass};
+
+    #[test]
+    fn an_upload_whose_early_work_has_failed_stands_in_no_line() {
+        let mut analysis = Task::pending(TaskKind::Analyze, 0);
+        let job = |state: JobState| Job {
+            state: state.into(),
+            ..Default::default()
+        };
+        let mut entry = JobEntry::new(job(JobState::Uploading));
+        entry.put_task(analysis.clone());
+        assert!(entry.standing().waits);
+        analysis.failures.push(Failure {
+            class: FailureClass::OutOfReach.into(),
+            ..Default::default()
+        });
+        entry.put_task(analysis);
+        assert!(!entry.standing().waits);
+        entry.job = job(JobState::Analyzing);
+        assert!(entry.standing().waits);
+    }
+}
