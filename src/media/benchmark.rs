@@ -54,6 +54,8 @@ pub async fn measure_speeds(tools: &Tools, folder: &Path, known: &[Lack]) -> BTr
 async fn measure(tools: &Tools, folder: &Path, codec: &str) -> Result<u64, MediaError> {
     let request = SpecRequest {
         codec: codec.into(),
+        // It takes all of them.
+        container: "mkv".into(),
         audio: "none".into(),
         ..Default::default()
     };
