@@ -206,6 +206,7 @@ impl AllJoined {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
     use reelraft_model::Job;
 
