@@ -7,8 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::world::{World, lossless, spec};
+use crate::{
+    headers::HDR,
+    world::{World, lossless, spec},
+};
 use reelraft_media::{Class, Tools};
+use reelraft_model::spec::Spec;
 
 /// This machine's own, and the versions that `tests/ffmpegs.sh` fetched.
 pub fn versions() -> Vec<(String, Tools)> {
@@ -140,17 +144,21 @@ fn an_encoder_that_the_build_lacks_is_named_and_no_sound_is_lost() {
 
 #[test]
 fn an_answer_that_did_not_come_is_an_error() {
-    for (tool, asked) in [
-        ("ffprobe", "chapter_tags"),
-        ("ffprobe", "packet=pts,dts,flags"),
-        ("ffprobe", "frame_side_data"),
-        ("ffprobe", "color_range"),
-        ("ffmpeg", "showinfo@decoded"),
-        ("ffmpeg", "filter_units"),
-        ("ffmpeg", "framecrc"),
+    for (clip, tool, asked) in [
+        ("h264.mp4", "ffprobe", "show_chapters"),
+        ("h264.mp4", "ffprobe", "packet=stream_index"),
+        ("open.ts", "ffprobe", "packet=pts,dts,flags"),
+        ("hdr.mp4", "ffprobe", "frame_side_data"),
+        ("h264.mp4", "ffprobe", "color_range"),
+        ("h264.mp4", "ffmpeg", "showinfo@decoded"),
+        ("h264.mp4", "ffmpeg", "filter_units"),
+        ("h264.mp4", "ffmpeg", "framecrc"),
     ] {
         let mut world = system();
-        let clip = world.made("h264.mp4");
+        let clip = match clip {
+            "hdr.mp4" => world.made_by(clip, HDR),
+            made => world.made(made),
+        };
         let folder = tempfile::tempdir().unwrap();
         let script = format!("case \"$*\" in *{asked}*) exec perl -MPOSIX -e abort;; esac");
         let program = match tool {
@@ -158,11 +166,14 @@ fn an_answer_that_did_not_come_is_an_error() {
             _ => &mut world.tools.ffprobe,
         };
         *program = wrapped(folder.path(), program, &script);
-        let spec = spec(&[
-            ("codec", "hevc"),
-            ("container", "mkv"),
-            ("preset", "ultrafast"),
-        ]);
+        let spec = Spec {
+            shard_ms: 1000,
+            ..spec(&[
+                ("codec", "hevc"),
+                ("container", "mkv"),
+                ("preset", "ultrafast"),
+            ])
+        };
         let error = world.try_job(&clip, &spec).err();
         let error = error.unwrap_or_else(|| panic!("{asked}: made without an answer"));
         // Another node's tools may do it.

@@ -11,7 +11,7 @@ use crate::{
 /// What headers say of colour, shape and fields, and of the first picture.
 const SAID: &str = "stream=pix_fmt,color_range,color_space,color_transfer,color_primaries,chroma_location,field_order,sample_aspect_ratio,width,height:stream_side_data:frame=pix_fmt,color_range,color_space,color_transfer,color_primaries,chroma_location,interlaced_frame,top_field_first:frame_side_data";
 
-const HDR: &str = "-f lavfi -i testsrc2=size=128x96:rate=24:duration=2 -vf setsar=4/3 -c:v libx265 -pix_fmt yuv420p10le -preset ultrafast -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv -x265-params log-level=error:keyint=12:hdr10=1:repeat-headers=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400:chromaloc=2";
+pub const HDR: &str = "-f lavfi -i testsrc2=size=128x96:rate=24:duration=2 -vf setsar=4/3 -c:v libx265 -pix_fmt yuv420p10le -preset ultrafast -color_primaries bt2020 -color_trc smpte2084 -colorspace bt2020nc -color_range tv -x265-params log-level=error:keyint=12:hdr10=1:repeat-headers=1:master-display=G(13250,34500)B(7500,3000)R(34000,16000)WP(15635,16450)L(10000000,50):max-cll=1000,400:chromaloc=2";
 
 #[test]
 fn colour_and_shape_are_told_as_the_reference_tells_them() {
