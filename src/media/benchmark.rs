@@ -2,19 +2,20 @@
 //! job with default options. Who gets which work depends on it, and nothing that is
 //! made.
 
-use std::{collections::BTreeMap, path::Path, time::Instant};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use reelraft_model::spec::{Codec, Spec, SpecRequest, resolve};
 
 use crate::{
     analysis::analyze::analyze,
     error::MediaError,
-    facts::text::strings,
-    ffmpeg::{
-        args::global_options, cancel::Cancel, context::Context, encoders::Lack, input::Input,
-        listeners::TextListener, log::LOG_ERRORS, tools::Tools,
-    },
+    ffmpeg::{cancel::Cancel, encoders::Lack, input::Input, tools::Tools},
     limits::BENCHMARK_TIME_MAX,
+    trial::{Job, make_clip},
     video::shard::encode_shard,
 };
 
@@ -38,66 +39,75 @@ const CLIP_FILE: &str = "clip.mkv";
 /// absolute path. What fails, or takes too long, is left out. Takes some seconds.
 pub async fn measure_speeds(tools: &Tools, folder: &Path, known: &[Lack]) -> BTreeMap<String, u64> {
     let mut speeds = BTreeMap::new();
-    for codec in CODECS.map(Codec::name) {
-        if known.iter().any(|lack| lack.what == codec) {
+    let made = tokio::time::timeout(BENCHMARK_TIME_MAX, make_source(tools, folder)).await;
+    let Ok(Ok(clip)) = made else { return speeds };
+    for codec in CODECS {
+        if known.iter().any(|lack| lack.what == codec.name()) {
             continue;
         }
-        let place = folder.join(codec);
-        let measured = measure(tools, &place, codec);
+        let measured = measure(tools, folder, codec, &clip);
         if let Ok(Ok(speed)) = tokio::time::timeout(BENCHMARK_TIME_MAX, measured).await {
-            speeds.insert(codec.to_string(), speed);
+            speeds.insert(codec.name().to_string(), speed);
         }
     }
     speeds
 }
 
-async fn measure(tools: &Tools, folder: &Path, codec: &str) -> Result<u64, MediaError> {
+fn spec_of(codec: Codec) -> Spec {
     let request = SpecRequest {
-        codec: codec.into(),
+        codec: codec.name().into(),
         // It takes all of them.
         container: "mkv".into(),
         audio: "none".into(),
         ..Default::default()
     };
-    let spec: Spec = resolve(&request).expect("each codec has a spec that is accepted");
-    let disk = || MediaError::disk("making a clip to measure with");
-    std::fs::create_dir_all(folder).map_err(disk())?;
-    let (cancel, clip) = (Cancel::new(), folder.join(CLIP_FILE));
-    let input = Input::File(clip.clone());
-    let context = Context {
+    resolve(&request).expect("each codec has a spec that is accepted")
+}
+
+/// Makes the clip, once for all codecs.
+async fn make_source(tools: &Tools, folder: &Path) -> Result<PathBuf, MediaError> {
+    let clip = folder.join("source").join(CLIP_FILE);
+    let job = Job {
         tools,
-        input: &input,
-        spec: &spec,
-        work_dir: folder,
-        cancel: &cancel,
+        spec: &spec_of(CODECS[0]),
+        input: Input::File(clip.clone()),
+        cancel: Cancel::new(),
+        folder: folder.to_path_buf(),
     };
-    make_clip(&context).await?;
-    let bytes = std::fs::metadata(&clip).map_err(disk())?.len();
-    let index = analyze(&context, bytes, None).await?;
+    let what = [
+        "-f", "lavfi", "-i", CLIP, "-c:v", "mpeg4", "-q:v", "2", "-f", "matroska", CLIP_FILE,
+    ];
+    make_clip(&job.at(&job.place("source")?), &what).await?;
+    Ok(clip)
+}
+
+async fn measure(
+    tools: &Tools,
+    folder: &Path,
+    codec: Codec,
+    clip: &Path,
+) -> Result<u64, MediaError> {
+    let job = Job {
+        tools,
+        spec: &spec_of(codec),
+        input: Input::File(clip.to_path_buf()),
+        cancel: Cancel::new(),
+        folder: folder.join(codec.name()),
+    };
+    let bytes = std::fs::metadata(clip)
+        .map_err(MediaError::disk("reading a clip"))?
+        .len();
+    let index = analyze(&job.at(&job.place("analysis")?), bytes, None).await?;
     let (mut frames, mut ms) = (0, 0);
-    for range in index.shards() {
-        let place = folder.join(range.from_pts.to_string());
-        std::fs::create_dir_all(&place).map_err(disk())?;
-        let context = Context {
-            work_dir: &place,
-            ..context
-        };
+    for (number, range) in index.shards().iter().enumerate() {
+        let place = job.place(&format!("shard-{number}"))?;
         let begun = Instant::now();
-        frames += encode_shard(&context, &index, *range, false, |_| {})
+        frames += encode_shard(&job.at(&place), &index, *range, false, |_| {})
             .await?
             .frames;
         ms += begun.elapsed().as_millis() as u64;
     }
     Ok(frames * 1_000_000 / ms.max(1))
-}
-
-async fn make_clip(context: &Context<'_>) -> Result<(), MediaError> {
-    let mut arguments = global_options(LOG_ERRORS);
-    arguments.extend(strings(&["-f", "lavfi", "-i", CLIP, "-c:v", "mpeg4"]));
-    arguments.extend(strings(&["-q:v", "2", "-f", "matroska", CLIP_FILE]));
-    let mut text = TextListener::default();
-    let exit = context.ffmpeg(&arguments, &mut text).await?;
-    text.diagnostics.check_exit("ffmpeg", exit)
 }
 
 #[cfg(test)]

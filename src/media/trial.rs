@@ -146,24 +146,24 @@ pub(crate) async fn find_lacks(tools: &Tools, folder: &Path, known: Vec<Lack>) -
     found
 }
 
-/// One trial.
-struct Job<'a> {
-    tools: &'a Tools,
-    spec: &'a Spec,
-    input: Input,
-    cancel: Cancel,
-    folder: PathBuf,
+/// A job over a clip made here: a trial, or a measurement.
+pub(crate) struct Job<'a> {
+    pub tools: &'a Tools,
+    pub spec: &'a Spec,
+    pub input: Input,
+    pub cancel: Cancel,
+    pub folder: PathBuf,
 }
 
 impl Job<'_> {
     /// A folder for one step.
-    fn place(&self, step: &str) -> Result<PathBuf, MediaError> {
+    pub fn place(&self, step: &str) -> Result<PathBuf, MediaError> {
         let place = self.folder.join(step);
         std::fs::create_dir_all(&place).map_err(MediaError::disk("making a folder for a trial"))?;
         Ok(place)
     }
 
-    fn at<'b>(&'b self, work_dir: &'b Path) -> Context<'b> {
+    pub fn at<'b>(&'b self, work_dir: &'b Path) -> Context<'b> {
         Context {
             tools: self.tools,
             input: &self.input,
@@ -217,8 +217,7 @@ const SOURCE_FILE: &str = "clip.mkv";
 /// A clip by encoders of ffmpeg's own, which every build has. Matroska's coarse
 /// clock is the harder case for decode times.
 async fn make_source(context: &Context<'_>) -> Result<(), MediaError> {
-    let mut arguments = global_options(LOG_ERRORS);
-    arguments.extend(strings(&[
+    let what = [
         "-f",
         "lavfi",
         "-i",
@@ -236,7 +235,14 @@ async fn make_source(context: &Context<'_>) -> Result<(), MediaError> {
         "-f",
         "matroska",
         SOURCE_FILE,
-    ]));
+    ];
+    make_clip(context, &what).await
+}
+
+/// Makes a clip by these arguments, in the folder of the step.
+pub(crate) async fn make_clip(context: &Context<'_>, what: &[&str]) -> Result<(), MediaError> {
+    let mut arguments = global_options(LOG_ERRORS);
+    arguments.extend(strings(what));
     let mut text = TextListener::default();
     let exit = context.ffmpeg(&arguments, &mut text).await?;
     text.diagnostics.check_exit("ffmpeg", exit)
