@@ -8,6 +8,7 @@ mod log_format;
 mod membership;
 mod origin;
 mod secrets;
+mod tls;
 mod variables;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -18,15 +19,17 @@ use reelraft_proto::auth::Secret;
 use self::{
     allowed::pick_allowed,
     folder::required_folder,
-    http::pick_http,
+    http::{pick_http, pick_public},
     membership::{default_voters, parse_peers, parse_voters, resolve_address},
     origin::{File, Picker, bad, utf8},
     secrets::{Given, pick_secrets},
+    tls::pick_tls,
 };
 pub use self::{
     log_format::LogFormat,
     origin::{Shown, json, table, variable},
     secrets::client_credential,
+    tls::{Tls, TlsArgs},
     variables::misspelt,
 };
 use crate::{
@@ -108,6 +111,8 @@ pub struct NodeArgs {
     /// File with the nodes' secret, in place of --peer-secret
     #[arg(long, value_name = "FILE")]
     pub peer_secret_file: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// TOML file with any of these settings
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -158,6 +163,7 @@ pub struct NodeConfig {
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
     pub peer_secret: Secret,
+    pub tls: Tls,
     /// Each setting with its origin.
     pub shown: Vec<Shown>,
 }
@@ -190,8 +196,14 @@ impl NodeConfig {
         let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
         let listened = listen.clone();
         let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
-        let given = [(args.http, file.http), (args.http_public, file.http_public)];
-        let (http, http_public) = pick_http(&mut picker, given, &advertise)?;
+        let http = pick_http(&mut picker, (args.http, file.http))?;
+        let listens = [Some(resolve_address(&listen)?), http]
+            .into_iter()
+            .flatten();
+        let tls_file = (file.tls, file.tls_cert, file.tls_key);
+        let tls = pick_tls(&mut picker, args.tls, tls_file, listens)?;
+        let public = (args.http_public, file.http_public);
+        let http_public = pick_public(&mut picker, public, http, (&advertise, tls.on))?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let alone = format!("{id}={advertise}");
         let peers = picker.pick_or("peers", args.peers, file.peers, alone)?;
@@ -247,6 +259,7 @@ impl NodeConfig {
             log_format,
             secret,
             peer_secret,
+            tls,
             shown: picker.shown,
         };
         config.check()?;

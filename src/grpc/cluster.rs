@@ -3,7 +3,13 @@
 use reelraft_proto::v1::{self, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
-use super::{convert::wire_status, jobs::consistency, places::api_of};
+use super::{
+    convert::{status, wire_status},
+    convert_authorities::{rotation, wire_certificates},
+    jobs::consistency,
+    places::api_of,
+};
+use reelraft_model::Problem;
 
 /// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -17,7 +23,32 @@ impl Cluster for ClusterService {
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let api = api_of(&request)?;
         let local = request.into_inner().local;
-        let status = api.cluster_status(consistency(local));
-        Ok(Response::new(wire_status(status)))
+        let found = api.cluster_status(consistency(local));
+        Ok(Response::new(wire_status(found)))
+    }
+
+    async fn certificates(
+        &self,
+        request: Request<v1::CertificatesRequest>,
+    ) -> Result<Response<v1::CertificatesResponse>, Status> {
+        let view = api_of(&request)?.certificates();
+        Ok(Response::new(wire_certificates(view)))
+    }
+
+    async fn rotate_certificates(
+        &self,
+        request: Request<v1::RotateCertificatesRequest>,
+    ) -> Result<Response<v1::CertificatesResponse>, Status> {
+        let api = api_of(&request)?;
+        let what = rotation(&request.into_inner()).ok_or_else(|| {
+            let hint = "ask with a program of this version";
+            status(Problem::new(
+                "bad-request",
+                "nobody knows what to rotate",
+                hint,
+            ))
+        })?;
+        let view = api.rotate_certificates(what).await.map_err(status)?;
+        Ok(Response::new(wire_certificates(view)))
     }
 }

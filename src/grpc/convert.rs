@@ -5,7 +5,11 @@ use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
 use reelraft_proto::{problem, v1};
 use tonic::Status;
 
-use super::{convert_outside::add_outside, convert_spec::wire_spec};
+use super::{
+    convert_certificates::{model_certificate, wire_certificate},
+    convert_outside::add_outside,
+    convert_spec::wire_spec,
+};
 use crate::{
     api::{ClusterStatus, JobView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
@@ -244,6 +248,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        certificate,
     } = node;
     v1::NodeStatus {
         id,
@@ -267,6 +272,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        certificate: certificate.map(wire_certificate),
     }
 }
 
@@ -294,6 +300,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        certificate,
     } = node;
     NodeStatus {
         id,
@@ -317,6 +324,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        certificate: certificate.map(model_certificate),
     }
 }
 

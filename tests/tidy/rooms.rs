@@ -28,9 +28,13 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("proto", &[]),
     ("proto/src/auth.rs", &[]),
+    ("trust", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
-    ("raft/consensus", &["proto", "storage", "raft/model"]),
+    (
+        "raft/consensus",
+        &["proto", "trust", "storage", "raft/model"],
+    ),
     // The media crate.
     ("src/media/lib.rs", MEDIA),
     ("src/media/trial.rs", MEDIA),
@@ -55,10 +59,10 @@ const ROOMS: &[Room] = &[
     ("src/cli/signals.rs", &[]),
     ("src/cli/spec_options", &["proto"]),
     ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
-    ("src/cli/door.rs", &["proto"]),
+    ("src/cli/door.rs", &["proto", "trust"]),
     (
         "src/cli/client.rs",
-        &["src/cli/door.rs", "src/cli/render", "proto"],
+        &["src/cli/door.rs", "src/cli/render", "proto", "trust"],
     ),
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/commands", CLI),
@@ -82,7 +86,7 @@ const ROOMS: &[Room] = &[
     ("src/clock.rs", &[]),
     (
         "src/config",
-        &["src/outside/addresses.rs", "proto", "raft/model"],
+        &["src/outside/addresses.rs", "proto", "trust", "raft/model"],
     ),
     ("src/outside", &["raft/model"]),
     ("src/outside/addresses.rs", &[]),
@@ -102,6 +106,7 @@ const ROOMS: &[Room] = &[
     ("src/api", API),
     ("src/node", NODE),
     ("src/node/context.rs", NODE),
+    ("src/node/authorities.rs", NODE),
     ("src/node/messages.rs", &["raft/model"]),
     (
         "src/node/tally.rs",
@@ -164,6 +169,7 @@ const MAIN: &[&str] = &[
     "raft/model",
 ];
 const SERVER: &[&str] = &[
+    "trust",
     "src/config",
     "src/grpc",
     "src/http",
@@ -178,6 +184,7 @@ const SERVER: &[&str] = &[
 ];
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
+    "trust",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
@@ -200,6 +207,7 @@ const GRPC_CONVERT: &[&str] = &[
 /// Its documents are made of the wire's types by one conversion, and its options
 /// are read as those of the command line are.
 const HTTP: &[&str] = &[
+    "trust",
     "src/api",
     "src/node/messages.rs",
     "src/node/tally.rs",
@@ -215,6 +223,7 @@ const HTTP: &[&str] = &[
 ];
 /// What nodes ask of each other is answered by the node and the data plane.
 const GRPC_BETWEEN_NODES: &[&str] = &[
+    "trust",
     "src/grpc",
     "src/api",
     "src/node",
@@ -225,7 +234,9 @@ const GRPC_BETWEEN_NODES: &[&str] = &[
     "raft/consensus",
 ];
 const API: &[&str] = &[
+    "trust",
     "src/config",
+    "src/node/authorities.rs",
     "src/node/context.rs",
     "src/node/messages.rs",
     "src/node/tally.rs",
@@ -236,6 +247,7 @@ const API: &[&str] = &[
     "raft/consensus",
 ];
 const NODE: &[&str] = &[
+    "trust",
     "src/config",
     "src/node",
     "src/data",
@@ -251,6 +263,7 @@ const DATA: &[&str] = &["proto", "storage", "raft/model", "raft/consensus"];
 /// The folders of our crates, less the root crate's.
 const CRATES: &[&str] = &[
     "proto",
+    "trust",
     "storage",
     "raft/model",
     "raft/consensus",
@@ -282,13 +295,14 @@ const FOREIGN: &[(&str, &[&str])] = &[
         "tonic",
         &[
             "proto",
+            "trust",
             "raft/consensus",
             "src/grpc",
             "src/cli",
             "src/server",
         ],
     ),
-    ("tokio", &["proto", "raft/consensus", "src"]),
+    ("tokio", &["proto", "trust", "raft/consensus", "src"]),
     (
         "clap",
         &[
@@ -301,7 +315,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
     ("reqwest", &["src/outside", "src/cli"]),
-    ("rustls", &["src/outside", "src/cli"]),
+    ("rustls", &["trust", "src/outside", "src/cli"]),
+    ("rcgen", &["trust"]),
 ];
 
 /// The room with the longest prefix of a path.

@@ -8,6 +8,7 @@ use std::{
 };
 
 use reelraft_proto::auth::Secret;
+use reelraft_trust::Trust;
 
 use crate::{
     error::ConsensusError,
@@ -31,6 +32,8 @@ pub struct ClusterConfig {
     pub data: PathBuf,
     /// Goes with every call to another node.
     pub secret: Secret,
+    /// Certificates, where nodes speak by TLS.
+    pub trust: Trust,
     pub snapshot_every_entries: u64,
     pub log_keep_entries: u64,
     pub leader_wait: Duration,
@@ -53,6 +56,7 @@ impl ClusterConfig {
             voters,
             data,
             secret,
+            trust: Trust::default(),
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
             log_keep_entries: LOG_KEEP_ENTRIES,
             leader_wait: LEADER_WAIT,

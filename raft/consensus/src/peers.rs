@@ -16,6 +16,7 @@ use reelraft_proto::{
     v1::{self, peer_client::PeerClient},
 };
 use reelraft_storage::Identity;
+use reelraft_trust::{Holder, Trust};
 use tokio::runtime::Handle;
 use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
@@ -48,6 +49,7 @@ pub enum ChannelKind {
 pub struct Peers {
     identity: Identity,
     secret: Secret,
+    trust: Trust,
     /// Configured addresses. They win over those that the log remembers.
     configured: BTreeMap<u64, String>,
     /// Addresses of members that are not configured here.
@@ -64,7 +66,7 @@ pub struct Peers {
 impl Peers {
     pub fn new(
         identity: Identity,
-        secret: Secret,
+        (secret, trust): (Secret, Trust),
         configured: BTreeMap<u64, String>,
         runtime: Handle,
         watchdog: Watchdog,
@@ -72,6 +74,7 @@ impl Peers {
         Peers {
             identity,
             secret,
+            trust,
             configured,
             learned: RwLock::default(),
             channels: Mutex::default(),
@@ -83,6 +86,26 @@ impl Peers {
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Refuses a sender who says that it is another than its certificate does.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`.
+    pub fn check_sender(&self, holder: Option<&Holder>, sender: &v1::Sender) -> Result<(), Status> {
+        let named = Holder::node(&sender.cluster_id, sender.node, &sender.incarnation);
+        match holder {
+            Some(holder) if *holder != named => {
+                let cause = format!("{holder} says that it is {named}");
+                self.trust.refuse(&cause);
+                Err(Status::unauthenticated(cause))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// This node, as each request names it.
@@ -177,7 +200,7 @@ impl Peers {
                 let endpoint = dial::endpoint(&address, TIMING)
                     .map_err(|error| Status::unavailable(format!("node {node}: {error}")))?;
                 let _runtime = self.runtime.enter();
-                let channel = endpoint.connect_lazy();
+                let channel = self.trust.channel_lazy(&endpoint, Some(node));
                 channels.insert((node, kind), (address, channel.clone()));
                 channel
             }

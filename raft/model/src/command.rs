@@ -5,6 +5,7 @@ use prost::Message;
 
 pub use crate::reply::Reply;
 use crate::{
+    authorities::SetAuthorities,
     early::ChunksRead,
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
@@ -29,7 +30,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61"
+                31, 32, 33, 40, 41, 61, 111"
     )]
     pub command: Option<Command>,
 }
@@ -96,6 +97,8 @@ pub enum Command {
     DropSource(DropSource),
     #[prost(message, tag = "61")]
     DecideReuse(DecideReuse),
+    #[prost(message, tag = "111")]
+    SetAuthorities(SetAuthorities),
 }
 
 /// Which task, and which attempt at it.

@@ -111,6 +111,9 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// ([`crate::DecideReuse`]).
 pub const FEATURE_LEVEL: u32 = 5;
 
+/// The level from which on the nodes' authorities are in the table.
+pub const AUTHORITIES_LEVEL: u32 = 6;
+
 /// The level from which on a job takes the output of an equal one.
 pub const REUSE_LEVEL: u32 = 5;
 

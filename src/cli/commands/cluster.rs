@@ -4,6 +4,7 @@
 use clap::Subcommand;
 use reelraft_proto::{documents, v1::StatusRequest};
 
+use super::cert::{self, CertCommand};
 use crate::{
     client::Client,
     error::CliError,
@@ -19,6 +20,9 @@ pub enum ClusterCommand {
     Nodes,
     /// The leader's id and address; exit code 3 if there is none
     Leader,
+    /// The certificates of the nodes, and who signs them
+    #[command(subcommand)]
+    Cert(CertCommand),
 }
 
 /// Runs one `cluster` subcommand.
@@ -30,6 +34,9 @@ pub async fn run(
     command: ClusterCommand,
     output: Output,
 ) -> Result<(), CliError> {
+    if let ClusterCommand::Cert(command) = command {
+        return cert::run(client, command, output).await;
+    }
     let status = client
         .call_cluster(
             StatusRequest { local: false },
@@ -48,6 +55,7 @@ pub async fn run(
                 hint: String::new(),
             });
         }
+        (ClusterCommand::Cert(_), _) => String::new(),
         (ClusterCommand::Leader, Output::Json) => json::line(&documents::Leader::from(&status)),
         (ClusterCommand::Leader, Output::Table) => {
             let leader = documents::Leader::from(&status);

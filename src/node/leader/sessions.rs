@@ -249,6 +249,7 @@ impl Sessions {
             trouble: session.beat.trouble.clone(),
             room_bytes: session.beat.room_bytes,
             starting: session.hello.starting,
+            certificate: session.beat.certificate.clone(),
             role: None,
         };
         inner.open.values().map(status).collect()
