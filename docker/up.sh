@@ -93,7 +93,7 @@ if ! grep -qx "REELRAFT_CA=sha256:$authority" .env; then
     (umask 077 && { grep -v '^REELRAFT_CA=' .env; printf 'REELRAFT_CA=sha256:%s\n' "$authority"; } >.env.new && mv .env.new .env) ||
         fail "docker/.env can't be written" "see that there is room and that you may write there"
 fi
-$compose exec -T node1 reelraft cluster cert show --ca --endpoints 127.0.0.1:7401 >ca.pem
+$compose exec -T node1 reelraft cluster cert ca --endpoints 127.0.0.1:7401 >ca.pem
 echo
 echo "Put films into docker/media, then for example:"
 echo "  $compose -f docker/compose.yaml run --rm client transcode film.mov film.mp4 --width 1280"

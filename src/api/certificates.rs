@@ -93,7 +93,7 @@ impl Api {
             }),
             Rotation::Authority if !known.former.is_empty() => Err(not_yet(
                 "the authority before this one is trusted still",
-                "end that first: `reelraft cluster cert rotate --finish`",
+                "end that first: `reelraft cluster cert rotate-ca --finish`",
             )),
             Rotation::Authority => rotated(&known, current)
                 .map_err(|error| not_yet(error.to_string(), "try again, on another node")),

@@ -112,7 +112,7 @@ fn not_connected(error: impl std::error::Error + Send + Sync + 'static) -> Statu
             kind: "wrong-certificate".into(),
             cause: format!("the node can't be trusted: {trouble}"),
             hint: "give the cluster's authority with --ca, as a file from \
-                   `reelraft cluster cert show --ca` or as sha256:HASH"
+                   `reelraft cluster cert ca` or as sha256:HASH"
                 .into(),
         }),
         None => Status::from_error(Box::new(error)),

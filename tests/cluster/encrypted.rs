@@ -373,12 +373,12 @@ fn keys_and_authority_change(cluster: &Tapped, first: &str) {
     });
     assert_eq!(renewed["authority_sha256"], first);
 
-    succeed(&cluster.ask(&["cluster", "cert", "rotate", "--ca"]));
+    succeed(&cluster.ask(&["cluster", "cert", "rotate-ca"]));
     let both = cluster.until_certified(|found| found["authority_sha256"] != first);
     assert_eq!(both["former_authority_sha256"], first);
     let old = format!("sha256:{first}");
     succeed(&cluster.cli(&old, &["cluster", "status"]).output().unwrap());
-    let finish = ["cluster", "cert", "rotate", "--finish"];
+    let finish = ["cluster", "cert", "rotate-ca", "--finish"];
     cluster.until(&finish, |found| {
         found["former_authority_sha256"].is_null() && found.is_object()
     });

@@ -20,17 +20,14 @@ use crate::{
 #[derive(Subcommand, Clone, Copy, Debug)]
 pub enum CertCommand {
     /// Which certificate each node has until when, and the authority's hash
-    Show {
-        /// Print the authorities' certificates instead, for --ca of clients
-        #[arg(long)]
-        ca: bool,
-    },
+    Show,
+    /// Print the certificate of the authority, for --ca of clients
+    Ca,
     /// Have all nodes make new keys and certificates now
-    Rotate {
-        /// Put another authority in place of the one that signs them. Both are trusted
-        /// until --finish, so give clients the new one meanwhile
-        #[arg(long, conflicts_with = "finish")]
-        ca: bool,
+    Rotate,
+    /// Put another authority in place of the one that signs. Both are trusted until
+    /// --finish, so give clients the new one meanwhile
+    RotateCa {
         /// Trust the former authority no longer
         #[arg(long)]
         finish: bool,
@@ -47,7 +44,7 @@ pub async fn run(
     output: Output,
 ) -> Result<(), CliError> {
     let answer = match command {
-        CertCommand::Show { .. } => {
+        CertCommand::Show | CertCommand::Ca => {
             let request = CertificatesRequest {};
             client
                 .call_cluster(request, async |mut cluster, request| {
@@ -55,25 +52,20 @@ pub async fn run(
                 })
                 .await?
         }
-        CertCommand::Rotate { ca, finish } => rotate(client, ca, finish).await?,
+        CertCommand::Rotate => rotate(client, What::Certificates).await?,
+        CertCommand::RotateCa { finish: false } => rotate(client, What::Authority).await?,
+        CertCommand::RotateCa { finish: true } => {
+            rotate(client, What::FormerAuthorityEnds).await?
+        }
     };
     print(&match (command, output) {
-        (CertCommand::Show { ca: true }, _) => pem(&answer)?,
+        (CertCommand::Ca, _) => pem(&answer)?,
         (_, Output::Json) => json::line(&documents::Certificates::from(&answer)),
         (_, Output::Table) => table::certificates(&answer),
     })
 }
 
-async fn rotate(
-    client: &mut Client,
-    ca: bool,
-    finish: bool,
-) -> Result<CertificatesResponse, CliError> {
-    let what = match (ca, finish) {
-        (true, _) => What::Authority,
-        (_, true) => What::FormerAuthorityEnds,
-        _ => What::Certificates,
-    };
+async fn rotate(client: &mut Client, what: What) -> Result<CertificatesResponse, CliError> {
     let request = RotateCertificatesRequest { what: what.into() };
     client
         .call_cluster(request, async |mut cluster, request| {
