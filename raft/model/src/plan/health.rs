@@ -246,6 +246,7 @@ impl ClusterHealth {
     pub(super) fn can_run(&self, node: u64, build: &str) -> bool {
         self.nodes.get(&node).is_some_and(|health| {
             health.alive
+                && !health.gone
                 && !health.starting
                 && health.trouble.is_empty()
                 && !health.build.is_empty()
