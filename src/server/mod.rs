@@ -12,7 +12,7 @@ use reelraft_consensus::HangAction;
 use reelraft_model::Problem;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
 };
 use tracing::{info, warn};
@@ -40,7 +40,9 @@ use crate::{
     },
 };
 
-/// Runs a node until `stop` is set.
+/// Runs a node until `stop` is set, and says once that it is `ready`: it serves,
+/// votes and stores. Whether there is a leader is another question, which the first
+/// of three nodes can't answer before the second is started.
 ///
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
@@ -50,11 +52,16 @@ use crate::{
 pub fn run(
     config: NodeConfig,
     stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> BoxFuture<'static, Result<(), Problem>> {
-    Box::pin(run_node(config, stop))
+    Box::pin(run_node(config, stop, ready))
 }
 
-async fn run_node(mut config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+async fn run_node(
+    mut config: NodeConfig,
+    mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
+) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);
@@ -85,6 +92,7 @@ async fn run_node(mut config: NodeConfig, mut stop: watch::Receiver<bool>) -> Re
         listener,
         http,
         stop,
+        ready,
     )
     .await
 }
@@ -94,6 +102,7 @@ async fn serve(
     listener: TcpListener,
     http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
@@ -115,12 +124,13 @@ async fn serve(
     let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
+    let _ = ready.send(());
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let (stop_working, work_stops) = watch::channel(false);
     let working = tokio::spawn(worker.run(work_stops.clone()));
-    let patience = patience_of(&context.config);
+    let patience = patience(&context.config);
     let leading = leader::run(cluster.clone(), sessions, patience, work_stops.clone());
     let loops = [
         tokio::spawn(leading),
@@ -145,7 +155,8 @@ async fn serve(
     Ok(())
 }
 
-fn patience_of(config: &NodeConfig) -> Patience {
+/// How long a leader waits for what, by its node's settings.
+fn patience(config: &NodeConfig) -> Patience {
     Patience {
         rehome_after_s: config.rehome_after_s,
         replan_after_s: config.replan_after_s,
