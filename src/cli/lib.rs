@@ -157,8 +157,7 @@ pub async fn execute(
     })?;
     let named = globals.ca.as_deref().filter(|named| !named.is_empty());
     let anchor = named.map(Anchor::parse).transpose().map_err(|error| {
-        let hint =
-            "give --ca the file that `reelraft cluster cert ca` writes, or sha256:HASH";
+        let hint = "give --ca the file that `reelraft cluster cert ca` writes, or sha256:HASH";
         CliError::usage(format!("--ca: {error}"), hint)
     })?;
     let known_by = (secret, anchor);

@@ -28,6 +28,8 @@ pub struct TlsArgs {
 pub struct Tls {
     /// Whether nodes and clients speak by it.
     pub on: bool,
+    /// Whether it was said that they don't.
+    pub refused: bool,
     /// What clients are shown in place of the node's own certificate.
     pub public: Option<PublicFiles>,
 }
@@ -46,7 +48,8 @@ pub fn pick_tls(
     let open = listens
         .into_iter()
         .find(|address| !address.ip().is_loopback());
-    let on = picker.pick_or("tls", args.tls, file.0, open.is_some())?;
+    let said = picker.pick("tls", args.tls, file.0, || open.map(|_| true))?;
+    let (on, refused) = (said == Some(true), said == Some(false));
     let certificate = picker.pick("tls_cert", utf8(args.tls_cert)?, utf8(file.1)?, || None)?;
     let key = picker.pick("tls_key", utf8(args.tls_key)?, utf8(file.2)?, || None)?;
     if let Some(open) = open.filter(|_| !on) {
@@ -70,5 +73,9 @@ pub fn pick_tls(
             return Err(bad(cause, "give both --tls-cert and --tls-key"));
         }
     };
-    Ok(Tls { on, public })
+    Ok(Tls {
+        on,
+        refused,
+        public,
+    })
 }

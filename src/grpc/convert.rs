@@ -211,6 +211,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         answered_by,
         applied_index,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
         nodes,
     } = status;
     v1::StatusResponse {
@@ -221,6 +223,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         nodes: nodes.into_iter().map(wire_node).collect(),
         cluster_id,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
     }
 }
 
@@ -248,6 +252,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
         certificate,
     } = node;
     v1::NodeStatus {
@@ -272,6 +278,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
         certificate: certificate.map(wire_certificate),
     }
 }
@@ -300,6 +308,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
         certificate,
     } = node;
     NodeStatus {
@@ -324,6 +334,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
         certificate: certificate.map(model_certificate),
     }
 }

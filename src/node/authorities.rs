@@ -71,6 +71,7 @@ pub fn alone(known: &Authorities) -> Authorities {
 /// knows: also those that were named and have not come yet.
 pub fn without(state: &State, context: &NodeContext, authority_sha256: &str) -> BTreeSet<u64> {
     let named = context.config.peers.keys().copied();
+    let named = named.filter(|id| !state.is_removed(*id));
     let mut nodes: BTreeSet<u64> = state.nodes().map(|node| node.id).chain(named).collect();
     context.report.nodes(|reported| {
         for node in reported {

@@ -32,7 +32,7 @@ use crate::{
 };
 
 /// Where the node's key and certificate are, below its data folder.
-const OWN_FILE: &str = "tls/node.pem";
+pub const OWN_FILE: &str = "tls/node.pem";
 
 /// Where the authorities that it trusts are, for clients to be given.
 const AUTHORITIES_FILE: &str = "tls/ca.pem";
@@ -44,6 +44,8 @@ pub struct Keeper {
     /// Under which others find this node.
     names: Vec<String>,
     peer_secret: Secret,
+    /// Whether other nodes found the cluster with this one.
+    in_company: bool,
     /// The authority that the cluster is founded with, once it was asked for.
     founding: Option<Arc<Authority>>,
 }
@@ -82,6 +84,7 @@ impl Keeper {
             data: config.data.clone(),
             names: names(config),
             peer_secret: config.peer_secret.clone(),
+            in_company: config.peers.len() > 1,
             founding: None,
         };
         let state = cluster.local();
@@ -104,6 +107,11 @@ impl Keeper {
         }
         let secret = self.peer_secret.text().map(String::from);
         let made = match secret {
+            None if self.in_company => {
+                let cause = "is what they know each other by before they have certificates: give all \
+                    of them the same one, as REELRAFT_PEER_SECRET";
+                return Err(TrustError::bad("a secret of the nodes", cause));
+            }
             Some(secret) => spawn_blocking(move || Authority::of_secret(&secret)).await,
             None => Ok(Authority::mint(SystemTime::now())),
         };
@@ -122,7 +130,7 @@ impl Keeper {
             None if self.take_given()? => return Ok(()),
             None => self.founding().await?,
         };
-        let former = Some(authorities.former.as_slice()).filter(|former| !former.is_empty());
+        let former = authorities.former();
         self.believe(state, &signer, former)?;
         let own = self.own(&signer, former, authorities.renewals)?;
         self.trust().change(|view| {
@@ -157,17 +165,18 @@ impl Keeper {
     ) -> Result<(), TrustError> {
         let mut roots = vec![signer.certificate.clone()];
         roots.extend(former.map(|former| former.to_vec().into()));
-        let nodes = || state.nodes();
-        let members = nodes()
+        let members = state.nodes();
+        let members = members
             .map(|node| (node.id, node.incarnation.clone()))
             .collect();
+        let removed = state.removed_nodes().collect();
         let view = self.trust().view();
         let same_roots = view.roots() == roots;
-        if same_roots && view.members == members {
+        if same_roots && view.members == members && view.removed == removed {
             return Ok(());
         }
         self.trust().change(|view| {
-            view.members = members;
+            (view.members, view.removed) = (members, removed);
             view.trust_only(roots)
         })?;
         if !same_roots {

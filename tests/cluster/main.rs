@@ -16,6 +16,7 @@ mod lost;
 mod outside;
 mod refusals;
 mod same_bytes;
+mod service;
 
 use std::{
     path::{Path, PathBuf},

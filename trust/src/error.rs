@@ -30,7 +30,8 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    pub(crate) fn bad(what: impl Into<String>, cause: impl Into<String>) -> Self {
+    /// Something that can't be used, and why.
+    pub fn bad(what: impl Into<String>, cause: impl Into<String>) -> Self {
         TrustError::Bad {
             what: what.into(),
             cause: cause.into(),

@@ -69,6 +69,13 @@ pub struct Authorities {
     pub renewals: u64,
 }
 
+impl Authorities {
+    /// The certificate of the authority before the current one, if it is trusted.
+    pub fn former(&self) -> Option<&[u8]> {
+        Some(self.former.as_slice()).filter(|former| !former.is_empty())
+    }
+}
+
 /// Puts other authorities in place of those that the proposer saw.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct SetAuthorities {

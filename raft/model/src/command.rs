@@ -10,6 +10,7 @@ use crate::{
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     keys::{CreateKey, RevokeKey, SetQuota},
+    members::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     retry::{DropSource, RetryJob},
     reuse::DecideReuse,
@@ -30,7 +31,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 111"
+                31, 32, 33, 40, 41, 61, 101, 102, 103, 104, 105, 111"
     )]
     pub command: Option<Command>,
 }
@@ -97,6 +98,16 @@ pub enum Command {
     DropSource(DropSource),
     #[prost(message, tag = "61")]
     DecideReuse(DecideReuse),
+    #[prost(message, tag = "101")]
+    CreateToken(CreateToken),
+    #[prost(message, tag = "102")]
+    AdmitNode(AdmitNode),
+    #[prost(message, tag = "103")]
+    SetVoters(SetVoters),
+    #[prost(message, tag = "104")]
+    DrainNode(DrainNode),
+    #[prost(message, tag = "105")]
+    RemoveNode(RemoveNode),
     #[prost(message, tag = "111")]
     SetAuthorities(SetAuthorities),
 }

@@ -54,9 +54,7 @@ pub async fn run(
         }
         CertCommand::Rotate => rotate(client, What::Certificates).await?,
         CertCommand::RotateCa { finish: false } => rotate(client, What::Authority).await?,
-        CertCommand::RotateCa { finish: true } => {
-            rotate(client, What::FormerAuthorityEnds).await?
-        }
+        CertCommand::RotateCa { finish: true } => rotate(client, What::FormerAuthorityEnds).await?,
     };
     print(&match (command, output) {
         (CertCommand::Ca, _) => pem(&answer)?,

@@ -13,7 +13,7 @@ mod tests;
 
 pub use access::{keys, tenant};
 pub use certificates::certificates;
-pub use cluster::{nodes, status};
+pub use cluster::{nodes, status, upgrade};
 pub use document::document;
 pub use job::{job, jobs};
 pub use task::tasks;
