@@ -186,7 +186,7 @@ impl Tapped {
             let good = |node: &serde_json::Value| {
                 node["renewed"] == true && node["authority_sha256"] == found["authority_sha256"]
             };
-            nodes.len() == usize::from(NODES) && nodes.iter().all(good) && more(found)
+            nodes.len() >= usize::from(NODES) && nodes.iter().all(good) && more(found)
         })
     }
 
@@ -316,6 +316,7 @@ fn a_film_crosses_tapped_wires_and_nobody_can_read_it() {
     cluster.nodes[leader as usize - 1] = Some(cluster.node(leader as u16));
 
     strangers_are_refused(&cluster);
+    a_newcomer_comes_and_goes(&cluster);
     keys_and_authority_change(&cluster, founded["authority_sha256"].as_str().unwrap());
 
     let film = std::fs::read(clip()).unwrap();
@@ -361,6 +362,72 @@ fn strangers_are_refused(cluster: &Tapped) {
         refused.starts_with("error: wrong-certificate: "),
         "{refused}"
     );
+}
+
+fn a_newcomer_comes_and_goes(cluster: &Tapped) {
+    let made = cluster.until(&["cluster", "token", "create"], |made| {
+        made["token"].is_string()
+    });
+    let token = made["token"].as_str().unwrap();
+    let (rest, authority) = token.rsplit_once('.').unwrap();
+    assert_eq!(authority.len(), 64, "a token names the authority");
+    let listen = format!("127.0.0.1:{}", free_ports(1));
+    let log = cluster.folder.join("newcomer.log");
+    let start = |token: &str| {
+        let to = File::options()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .unwrap();
+        Command::new(reelraft_harness::binary())
+            .args([
+                "node",
+                "--listen",
+                &listen,
+                "--join",
+                &cluster.taps[1].address,
+            ])
+            .args(["--token", token, "--data"])
+            .arg(cluster.folder.join("newcomer"))
+            .stdin(Stdio::null())
+            .stdout(to.try_clone().unwrap())
+            .stderr(to)
+            .spawn()
+            .unwrap()
+    };
+    let logged = |words: &str| {
+        let started = Instant::now();
+        while !std::fs::read_to_string(&log).unwrap().contains(words) {
+            assert!(started.elapsed() < PATIENCE, "it does not log '{words}'");
+            thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let mut fooled = start(&format!("{rest}.{}", "0".repeat(64)));
+    logged("is not what the token names");
+    fooled.kill().unwrap();
+    fooled.wait().unwrap();
+
+    let mut newcomer = start(token);
+    let known = cluster.until_certified(|found| {
+        found["certificates"]
+            .as_array()
+            .is_some_and(|nodes| nodes.len() > usize::from(NODES))
+    });
+    let id = known["certificates"][usize::from(NODES)]["node"].to_string();
+    newcomer.kill().unwrap();
+    newcomer.wait().unwrap();
+    let started = Instant::now();
+    while !cluster
+        .ask(&["cluster", "remove", &id, "--dead"])
+        .status
+        .success()
+    {
+        assert!(started.elapsed() < PATIENCE, "it can't be removed");
+        thread::sleep(Duration::from_millis(200));
+    }
+    let mut newcomer = start(token);
+    cluster.until_logged("is that of a node that was removed");
+    assert!(!newcomer.wait().unwrap().success(), "it is told, and ends");
 }
 
 fn keys_and_authority_change(cluster: &Tapped, first: &str) {

@@ -41,4 +41,4 @@ pub use own::{Own, new_key, public_key};
 pub use pem::{certificates as certificates_in, encode as pem};
 pub use public::PublicFiles;
 pub use trust::{Caller, Note, Trust, View};
-pub use verify::certificate_trouble;
+pub use verify::{certificate_trouble, was_revoked};

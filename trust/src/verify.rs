@@ -3,7 +3,8 @@
 //! that this node was not removed. On both sides of a connection.
 
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, SignatureScheme,
+    AlertDescription, CertificateError, DigitallySignedStruct, DistinguishedName, Error,
+    SignatureScheme,
     client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     client::verify_server_cert_signed_by_trust_anchor,
     crypto::{verify_tls12_signature, verify_tls13_signature},
@@ -54,25 +55,31 @@ pub fn in_words(error: &Error) -> String {
 /// What was wrong with a certificate, or that there was none, where that is why a
 /// connection could not be made.
 pub fn certificate_trouble(error: &(dyn std::error::Error + 'static)) -> Option<String> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error
-            .downcast_ref::<std::io::Error>()
-            .and_then(|io| io.get_ref());
-        let inner = inner.map(|inner| inner as &(dyn std::error::Error + 'static));
-        let of = |error: &(dyn std::error::Error + 'static)| match error.downcast_ref()? {
-            found @ Error::InvalidCertificate(_) => {
-                Some(format!("its certificate {}", in_words(found)))
-            }
-            Error::InvalidMessage(_) => Some("it speaks no TLS".to_string()),
-            _ => None,
-        };
-        if let Some(trouble) = of(error).or_else(|| inner.and_then(of)) {
-            return Some(trouble);
+    causes(error).find_map(|cause| match cause.downcast_ref()? {
+        found @ Error::InvalidCertificate(_) => {
+            Some(format!("its certificate {}", in_words(found)))
         }
-        next = error.source().or(inner);
-    }
-    None
+        Error::InvalidMessage(_) => Some("it speaks no TLS".to_string()),
+        _ => None,
+    })
+}
+
+/// Whether a connection ended because the other side says that this node was removed.
+pub fn was_revoked(error: &(dyn std::error::Error + 'static)) -> bool {
+    let revoked = Error::AlertReceived(AlertDescription::CertificateRevoked);
+    causes(error).any(|cause| cause.downcast_ref() == Some(&revoked))
+}
+
+/// An error and those behind it, with what is inside those of the system.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |error| {
+        let system = error.downcast_ref::<std::io::Error>();
+        let inside = system.and_then(std::io::Error::get_ref);
+        let inside = inside.map(|inside| inside as &(dyn std::error::Error + 'static));
+        inside.or_else(|| error.source())
+    })
 }
 
 fn unknown_holder() -> Error {

@@ -9,7 +9,8 @@ use std::{
 
 use reelraft_trust::{
     Acceptor, Anchor, Authority, Caller, Holder, Own, Port, PublicFiles, Role, Trust,
-    certificate_trouble, certificates_in, new_key, pem, public_key, sha256_hex, write_file,
+    certificate_trouble, certificates_in, new_key, pem, public_key, sha256_hex, was_revoked,
+    write_file,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -206,7 +207,11 @@ async fn a_node_that_is_removed_loses_its_connections() {
     removed.unwrap();
     let closed = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut greeting)).await;
     assert!(!matches!(closed.expect("it is closed"), Ok(read) if read > 0));
-    greeted(&one, &door, Some(2)).await.unwrap_err();
+    let uri: Uri = format!("http://{}", door.address).parse().unwrap();
+    let connected = one.connector(Some(2)).unwrap().call(uri).await;
+    let mut stream = connected.unwrap().into_inner();
+    let told = stream.read(&mut greeting).await.unwrap_err();
+    assert!(was_revoked(&told), "{told:?}");
 }
 
 #[tokio::test]

@@ -169,7 +169,9 @@ impl Peers {
     /// ends it.
     pub fn note_refusal(&self, status: &Status) {
         let refused = problem::of_status(status);
-        if refused.is_some_and(|problem| problem.kind == Problem::NODE_REMOVED) {
+        let told = refused.is_some_and(|problem| problem.kind == Problem::NODE_REMOVED);
+        // By TLS nobody gets as far as being told in words.
+        if told || reelraft_trust::was_revoked(status) {
             self.removed.send_replace(true);
         }
     }
