@@ -207,6 +207,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         answered_by,
         applied_index,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
         nodes,
     } = status;
     v1::StatusResponse {
@@ -217,6 +219,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         nodes: nodes.into_iter().map(wire_node).collect(),
         cluster_id,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
     }
 }
 
@@ -244,6 +248,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     } = node;
     v1::NodeStatus {
         id,
@@ -267,6 +273,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     }
 }
 
@@ -294,6 +302,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     } = node;
     NodeStatus {
         id,
@@ -317,6 +327,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     }
 }
 

@@ -20,6 +20,7 @@ mod keys;
 pub mod limits;
 mod line;
 mod made_before;
+mod members;
 mod node_rows;
 mod open_index;
 mod output_index;
@@ -36,6 +37,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod token;
 mod tombstones;
 mod turned;
 
@@ -48,6 +50,9 @@ pub use job_entry::JobEntry;
 pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use keys::*;
+pub use members::{
+    AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters, SomeJobs, check_address,
+};
 pub use outside::*;
 pub use retry::*;
 pub use reuse::*;
@@ -55,4 +60,5 @@ pub use rows::*;
 pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
+pub use token::{TOKEN_PREFIX, TokenText, token_digest};
 pub use turned::{Mark, Turned};
