@@ -102,6 +102,21 @@ fn without_restart_a_dead_node_stays_dead() {
 }
 
 #[test]
+fn a_node_that_was_removed_is_not_restarted() {
+    let folder = tempfile::tempdir().unwrap();
+    let starts = folder.path().join("starts");
+    let plan = plan(
+        folder.path(),
+        &format!("echo >> {}; exit 7", starts.display()),
+    );
+    in_local_set(async {
+        let (_stage, seen) = watch::channel(Stage::Running);
+        keep_alive(plan, 1, Log::start(), seen).await.unwrap();
+        assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 1);
+    });
+}
+
+#[test]
 fn a_node_that_refuses_its_settings_ends_them_all() {
     let folder = tempfile::tempdir().unwrap();
     let plan = plan(folder.path(), "echo 'error: bad-config' >&2; exit 2");
