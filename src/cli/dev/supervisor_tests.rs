@@ -47,7 +47,7 @@ fn a_dead_node_is_restarted_and_stopped_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let starts = folder.path().join("starts");
     let script = format!(
-        "echo $$ >> {0}; if [ $(wc -l < {0}) -gt 1 ]; then exec sleep 1000; fi; exit 7",
+        "echo $$ >> {0}; if [ $(wc -l < {0}) -gt 1 ]; then exec sleep 1000; fi; exit 1",
         starts.display()
     );
     let plan = plan(folder.path(), &script);
