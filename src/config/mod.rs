@@ -23,7 +23,7 @@ use self::{
     http::{pick_http, pick_public},
     membership::{pick_place, resolve_address},
     origin::{File, Picker, utf8},
-    secrets::{Given, pick_secrets},
+    secrets::pick_secrets,
     tls::pick_tls,
 };
 pub use self::{
@@ -223,21 +223,17 @@ impl NodeConfig {
             (args.voters, file.voters),
         ];
         let place = pick_place(&mut picker, (args.id, file.id), given)?;
-        let listen = "127.0.0.1:7401".to_string();
-        let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
+        let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.to_string())?;
         let listened = listen.clone();
         let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
         let http = pick_http(&mut picker, (args.http, file.http))?;
-        let listens = [Some(resolve_address(&listen)?), http]
-            .into_iter()
-            .flatten();
+        let listens = [Some(resolve_address(&listen)?), http];
         let tls_file = (file.tls, file.tls_cert, file.tls_key);
         let tls = pick_tls(&mut picker, args.tls, tls_file, listens)?;
         let public = (args.http_public, file.http_public);
         let http_public = pick_public(&mut picker, public, http, (&advertise, tls.on))?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let slots = picker.pick_or("slots", args.slots, file.slots, cores)?;
+        let slots = picker.pick_or("slots", args.slots, file.slots, cores())?;
         let times = [
             (args.scrub_every, file.scrub_every),
             (args.rehome_after, file.rehome_after),
@@ -247,22 +243,19 @@ impl NodeConfig {
             (args.keep_sources, file.keep_sources),
             (args.replace_voter_after, file.replace_voter_after),
         ];
-        let [scrub, rehome, replan, expire, keep, sources, replace] =
-            pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep, kept, vote] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
         let reuse = (args.reuse_outputs, file.reuse_outputs);
         let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
-        let given = Given {
-            text: (args.secret, file.secret),
-            path: (args.secret_file, file.secret_file),
-        };
-        let given_peer = Given {
-            text: (args.peer_secret, file.peer_secret),
-            path: (args.peer_secret_file, file.peer_secret_file),
-        };
-        let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
+        let clients = [
+            (args.secret, file.secret),
+            (args.secret_file, file.secret_file),
+        ];
+        let texts = (args.peer_secret, file.peer_secret);
+        let peers = [texts, (args.peer_secret_file, file.peer_secret_file)];
+        let (secret, peer_secret) = pick_secrets(&mut picker, clients, peers)?;
         let config = NodeConfig {
             listen: resolve_address(&listen)?,
             http,
@@ -277,11 +270,11 @@ impl NodeConfig {
             scrub_every_s: scrub,
             rehome_after_s: rehome,
             replan_after_s: replan,
-            replace_voter_after_s: replace,
+            replace_voter_after_s: vote,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
             allow_addresses: allowed,
-            keep_sources_s: sources,
+            keep_sources_s: kept,
             reuse_outputs,
             log_format,
             secret,
@@ -292,6 +285,13 @@ impl NodeConfig {
         config.check()?;
         Ok((config, data))
     }
+}
+
+/// Where a node listens that is told nothing.
+const LISTEN: &str = "127.0.0.1:7401";
+
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
 
 /// The settings in seconds with their defaults, in order.

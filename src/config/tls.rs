@@ -43,11 +43,10 @@ pub fn pick_tls(
     picker: &mut Picker,
     args: TlsArgs,
     file: (Option<bool>, Option<PathBuf>, Option<PathBuf>),
-    listens: impl IntoIterator<Item = SocketAddr>,
+    listens: [Option<SocketAddr>; 2],
 ) -> Result<Tls, Problem> {
-    let open = listens
-        .into_iter()
-        .find(|address| !address.ip().is_loopback());
+    let mut listens = listens.into_iter().flatten();
+    let open = listens.find(|address| !address.ip().is_loopback());
     let said = picker.pick("tls", args.tls, file.0, || open.map(|_| true))?;
     let (on, refused) = (said == Some(true), said == Some(false));
     let certificate = picker.pick("tls_cert", utf8(args.tls_cert)?, utf8(file.1)?, || None)?;

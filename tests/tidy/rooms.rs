@@ -104,6 +104,7 @@ const ROOMS: &[Room] = &[
     ("src/grpc/convert_outside.rs", GRPC_CONVERT),
     ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
+    ("src/grpc/convert_certificates.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/join.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
@@ -148,6 +149,7 @@ const MEDIA_WHOLE: &[&str] = &[
 const MEDIA_STEP: &[&str] = &["src/media/facts", "src/media/ffmpeg", "raft/model"];
 
 const CLI: &[&str] = &[
+    "trust",
     "src/cli/client.rs",
     "src/cli/commands",
     "src/cli/dev",
@@ -193,6 +195,7 @@ const SERVER: &[&str] = &[
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
     "trust",
+    "src/grpc/convert_certificates.rs",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
@@ -205,6 +208,7 @@ const GRPC: &[&str] = &[
     "raft/model",
 ];
 const GRPC_CONVERT: &[&str] = &[
+    "src/grpc/convert_certificates.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
@@ -294,39 +298,6 @@ const COMMON: &[&str] = &[
 /// name those of its own service, and the problem that every refusal carries.
 const WIRE: &[&str] = &["proto", "src/grpc", "src/cli"];
 
-/// A crate that is not ours, and the only rooms that may name it.
-const FOREIGN: &[(&str, &[&str])] = &[
-    ("openraft", &["raft/consensus"]),
-    ("raft_log", &["storage"]),
-    ("sled", &["storage"]),
-    (
-        "tonic",
-        &[
-            "proto",
-            "trust",
-            "raft/consensus",
-            "src/grpc",
-            "src/cli",
-            "src/server",
-        ],
-    ),
-    ("tokio", &["proto", "trust", "raft/consensus", "src"]),
-    (
-        "clap",
-        &[
-            "src/main.rs",
-            "src/config",
-            "src/cli",
-            "src/http/spec.rs",
-            "src/http/spec_schema.rs",
-        ],
-    ),
-    ("axum", &["src/http", "src/grpc/router.rs"]),
-    ("reqwest", &["src/outside", "src/cli"]),
-    ("rustls", &["trust", "src/outside", "src/cli"]),
-    ("rcgen", &["trust"]),
-];
-
 /// The room with the longest prefix of a path.
 fn room_of(path: &str) -> Option<&'static Room> {
     ROOMS
@@ -379,13 +350,13 @@ pub fn forbidden_imports(house: &House) -> Vec<String> {
 
 /// The first line that names something, and all names.
 #[derive(Default)]
-struct Mentions {
+pub struct Mentions {
     line: usize,
     names: BTreeSet<String>,
 }
 
 impl Mentions {
-    fn add(&mut self, line: usize, name: &str) {
+    pub fn add(&mut self, line: usize, name: &str) {
         if self.names.is_empty() {
             self.line = line;
         }
@@ -464,30 +435,8 @@ fn plain(name: &str) -> String {
     ending.unwrap_or(&word).to_string()
 }
 
-/// Names of other people's crates outside the rooms that may know them.
-pub fn foreign_crates(house: &House) -> Vec<String> {
-    let mut files: BTreeMap<(&str, &str), Mentions> = BTreeMap::new();
-    for module in product_modules(house) {
-        if module.test_only || is_test_path(&module.file) {
-            continue;
-        }
-        for reference in &module.references {
-            let named = FOREIGN.iter().find(|(name, _)| *name == reference.path[0]);
-            let Some((name, rooms)) = named else { continue };
-            if !rooms.iter().any(|room| is_below(&module.file, room)) {
-                let mentions = files.entry((&module.file, name)).or_default();
-                mentions.add(reference.line, &reference.path.join("::"));
-            }
-        }
-    }
-    let said = files
-        .into_iter()
-        .map(|((file, _), mentions)| format!("{file}:{mentions}"));
-    said.collect()
-}
-
 /// The modules of the libraries and binaries.
-fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
+pub fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
     let products = house
         .crates
         .iter()

@@ -4,20 +4,9 @@
 //! There are two of them while one takes the other's place. Nothing here reads a
 //! certificate or makes one: what is in it is the node's business.
 
-use std::sync::Arc;
-
-use crate::state::State;
-
 /// The key of the only row.
 pub(crate) fn authorities_key() -> Vec<u8> {
     b"a/".to_vec()
-}
-
-impl State {
-    /// Who vouches for the nodes; the default where nobody does yet.
-    pub fn authorities(&self) -> Arc<Authorities> {
-        self.authorities.clone().unwrap_or_default()
-    }
 }
 
 /// An authority with its key.

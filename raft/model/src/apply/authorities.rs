@@ -6,7 +6,15 @@ use super::writer::Writer;
 use crate::{
     authorities::{Authorities, SetAuthorities, authorities_key},
     command::Reply,
+    state::State,
 };
+
+impl State {
+    /// Who vouches for the nodes; the default where nobody does yet.
+    pub fn authorities(&self) -> Arc<Authorities> {
+        self.authorities.clone().unwrap_or_default()
+    }
+}
 
 impl Writer<'_> {
     pub(super) fn set_authorities(&mut self, c: &SetAuthorities) -> Reply {
