@@ -223,9 +223,9 @@ impl NodeConfig {
             (args.voters, file.voters),
         ];
         let place = pick_place(&mut picker, (args.id, file.id), given)?;
-        let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.to_string())?;
-        let listened = listen.clone();
-        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
+        let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.into())?;
+        let alike = listen.clone();
+        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, alike)?;
         let http = pick_http(&mut picker, (args.http, file.http))?;
         let listens = [Some(resolve_address(&listen)?), http];
         let tls_file = (file.tls, file.tls_cert, file.tls_key);
@@ -245,8 +245,8 @@ impl NodeConfig {
         ];
         let [scrub, rehome, replan, expire, keep, kept, vote] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
-        let reuse = (args.reuse_outputs, file.reuse_outputs);
-        let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
+        let (flag, in_file) = (args.reuse_outputs, file.reuse_outputs);
+        let reuse_outputs = picker.pick_or("reuse_outputs", flag, in_file, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
         let clients = [
@@ -287,12 +287,13 @@ impl NodeConfig {
     }
 }
 
-/// Where a node listens that is told nothing.
-const LISTEN: &str = "127.0.0.1:7401";
-
+/// How many cores this machine has.
 fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
+
+/// Where a node listens that is told nothing else.
+const LISTEN: &str = "127.0.0.1:7401";
 
 /// The settings in seconds with their defaults, in order.
 const SECONDS: [(&str, u64); 7] = [

@@ -345,7 +345,15 @@ fn strangers_are_refused(cluster: &Tapped) {
     let status = cluster.until(&["cluster", "status"], |it| it["cluster_id"].is_string());
     let id = status["cluster_id"].as_str().unwrap();
     runtime.block_on(async {
-        let nobody = ask_as_a_node(address, None, &anchor).await;
+        // The node that was killed may have to come up yet.
+        let started = Instant::now();
+        let nobody = loop {
+            let answer = ask_as_a_node(address, None, &anchor).await;
+            if answer.code() != Code::Unavailable || started.elapsed() > PATIENCE {
+                break answer;
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
         assert_eq!(nobody.code(), Code::Unauthenticated, "{nobody:?}");
         let latecomer = latecomer(&known_by, id);
         ask_as_a_node(address, Some(&latecomer), &anchor).await;
