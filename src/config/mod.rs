@@ -249,10 +249,8 @@ impl NodeConfig {
         let reuse_outputs = picker.pick_or("reuse_outputs", flag, in_file, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
-        let clients = [
-            (args.secret, file.secret),
-            (args.secret_file, file.secret_file),
-        ];
+        let texts = (args.secret, file.secret);
+        let clients = [texts, (args.secret_file, file.secret_file)];
         let texts = (args.peer_secret, file.peer_secret);
         let peers = [texts, (args.peer_secret_file, file.peer_secret_file)];
         let (secret, peer_secret) = pick_secrets(&mut picker, clients, peers)?;
