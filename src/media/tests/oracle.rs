@@ -159,7 +159,7 @@ fn pictures_of_a_lossy_job_equal_the_references() {
         ("h264.mp4", &[("preset", "veryfast"), ("tune", "grain")]),
         (
             "vfr.mkv",
-            &[("preset", "veryfast"), ("keyint", "700"), ("fps", "12")],
+            &[("preset", "veryfast"), ("keyint", "500"), ("fps", "12")],
         ),
         (
             "mpeg2.ts",
