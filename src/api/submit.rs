@@ -3,7 +3,7 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
+        AIM_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
         SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
@@ -122,9 +122,7 @@ impl Api {
     pub fn check_spec(&self, request: &SpecRequest) -> Result<(Spec, usize), Problem> {
         self.takes(Scope::Submit)?;
         let spec = resolved(request)?;
-        if spec.chooses_streams() {
-            all_know(&self.table().local(), STREAM_CHOICE_LEVEL, "choose streams")?;
-        }
+        check_known(&self.table().local(), &spec)?;
         let Some(makers) = self.makers(&spec) else {
             return Ok((spec, self.table().members().len()));
         };
@@ -184,9 +182,7 @@ impl Api {
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         let state = self.table().local();
-        if spec.chooses_streams() {
-            all_know(&state, STREAM_CHOICE_LEVEL, "choose streams")?;
-        }
+        check_known(&state, &spec)?;
         if request.priority != 0 || request.max_retries.is_some() {
             all_know(&state, PRIORITY_LEVEL, "tell jobs' priorities or retries")?;
         }
@@ -220,6 +216,17 @@ impl Api {
 fn resolved(request: &SpecRequest) -> Result<Spec, Problem> {
     let resolved = spec::resolve(request);
     resolved.map_err(|error| Problem::new("bad-spec", error.to_string(), error.hint()))
+}
+
+/// Refuses a spec that some node could not read.
+fn check_known(state: &State, spec: &Spec) -> Result<(), Problem> {
+    if spec.chooses_streams() {
+        all_know(state, STREAM_CHOICE_LEVEL, "choose streams")?;
+    }
+    if spec.aims_or_measures() {
+        all_know(state, AIM_LEVEL, "find a rate factor or measure an output")?;
+    }
+    Ok(())
 }
 
 fn no_maker(what: &str, why: &str) -> Problem {

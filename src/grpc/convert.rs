@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{convert_outside::add_outside, convert_spec::wire_spec};
 use crate::{
-    api::{ClusterStatus, JobView, Reference, TaskView, WatchEvent},
+    api::{ClusterStatus, JobView, RateView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
 };
 
@@ -49,9 +49,11 @@ fn known_job(view: JobView) -> v1::Job {
         frames_done,
         waiting,
         makers,
+        rate,
         ..
     } = view;
     let state = job_state(job.state());
+    let rate = rate.map(|rate| wire_rate(rate, job.duration_us));
     let Job {
         id,
         tenant,
@@ -106,10 +108,30 @@ fn known_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
+        rate,
         ..Default::default()
     };
     add_outside(&mut wire, outside.unwrap_or_default());
     wire
+}
+
+fn wire_rate(view: RateView, duration_us: u64) -> v1::Rate {
+    let RateView {
+        rate,
+        probes,
+        probes_done,
+    } = view;
+    let bits = u128::from(rate.payload) * 8_000_000;
+    let reached_bitrate = bits / u128::from(duration_us.max(1));
+    v1::Rate {
+        film_centi: rate.film_centi,
+        rounds: rate.rounds,
+        probes,
+        probes_done,
+        shards_again: rate.shards_again,
+        reached_bitrate: reached_bitrate.min(u64::MAX.into()) as u64,
+        reached_micro: rate.reached_micro,
+    }
 }
 
 fn wire_home(home: Home) -> v1::Home {
@@ -162,6 +184,8 @@ pub fn wire_task(task: &Task) -> v1::Task {
         started_unix_ms: task.started_unix_ms,
         ended_unix_ms: task.ended_unix_ms,
         failures: failures.collect(),
+        rate_centi: task.rate_centi,
+        probed_shard: task.shard,
     }
 }
 

@@ -1,7 +1,7 @@
 //! The spec on the wire. Both sides are taken apart field by field, so that an
 //! option that is added and forgotten here does not compile.
 
-use reelraft_model::spec::{Crop, Spec, SpecRequest};
+use reelraft_model::spec::{Crop, Spec, SpecRequest, target_words};
 use reelraft_proto::v1;
 
 /// A spec as a client asks for it. Zero and empty mean "not given" on the wire.
@@ -36,6 +36,11 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program,
         video_track,
         ignore_dolby_vision,
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
     } = spec;
     SpecRequest {
         width: above_zero(width),
@@ -65,6 +70,11 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program: above_zero(program),
         video_track: above_zero(video_track),
         ignore_dolby_vision,
+        size_bytes: (size_bytes != 0).then_some(size_bytes),
+        bitrate: above_zero(bitrate),
+        target,
+        max_encoded_percent: above_zero(max_encoded_percent),
+        measure,
     }
 }
 
@@ -141,6 +151,14 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         program,
         video_track,
         ignore_dolby_vision,
+        size_bytes,
+        bitrate,
+        target_metric: _,
+        target_micro,
+        max_encoded_percent,
+        measure,
+        // A job's own spec has none.
+        rate_centi: _,
     } = spec.clone();
     v1::Spec {
         width,
@@ -148,7 +166,7 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         fps_num,
         fps_den,
         codec: codec.name().to_string(),
-        crf: Some(crf),
+        crf: spec.aim().is_none().then_some(crf),
         preset,
         pix_fmt,
         brightness_milli: Some(brightness_milli),
@@ -172,5 +190,13 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         program,
         video_track,
         ignore_dolby_vision,
+        size_bytes,
+        bitrate,
+        target: match target_micro {
+            0 => String::new(),
+            micro => target_words(spec.target_metric(), micro),
+        },
+        max_encoded_percent,
+        measure,
     }
 }

@@ -3,7 +3,7 @@
 //! some step uses the option.
 
 use reelraft_model::spec::{
-    Audio, Codec, Container, Crop, Deinterlace, Denoise, Spec, SpecRequest, Subtitles, resolve,
+    Audio, Codec, Container, Crop, Deinterlace, Denoise, Metric, Spec, SpecRequest, Subtitles, resolve,
 };
 
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
     },
     ffmpeg::{input::Input, log::Diagnostics, showinfo::Frame},
     output::args as output_args,
-    video::{args as video_args, filter_clock::FilterClock},
+    video::{args as video_args, filter_clock::FilterClock, measure},
 };
 
 /// A spec under which each option matters.
@@ -80,6 +80,13 @@ fn every_option_of_a_spec_is_used() {
         program: 2,
         video_track: 2,
         ignore_dolby_vision: true,
+        size_bytes: 700_000_000,
+        bitrate: 2_000_000,
+        target_metric: Metric::Psnr.into(),
+        target_micro: 40_000_000,
+        max_encoded_percent: 80,
+        measure: true,
+        rate_centi: 2_350,
     };
     for (option, spec) in changed {
         assert_ne!(all_steps(&spec), before, "{option} changes nothing");
@@ -114,8 +121,17 @@ fn all_steps(spec: &Spec) -> String {
     let plan = planner::tests::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
     let chosen = select::video(spec, &source.streams, &source.programs, &[]).unwrap();
     let accepted = side_data::check_dolby_vision(spec, chosen).is_ok();
+    // The model finds the rate factor by these.
+    let searched = (
+        spec.aim(),
+        spec.target_metric(),
+        spec.target_micro,
+        spec.bitrate,
+        spec.max_encoded_percent,
+    );
+    let measured = measure::metrics(spec);
     format!(
-        "{} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
+        "{searched:?} {measured:?} {} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
         chosen.index, plan.shards, index.facts
     )
 }

@@ -40,6 +40,13 @@ pub struct Spec<'a> {
     pub program: Option<u32>,
     pub video_track: Option<u32>,
     pub ignore_dolby_vision: bool,
+    /// Bytes that the whole file may have.
+    pub size: Option<u64>,
+    /// Bits a second that the pictures may have.
+    pub bitrate: Option<u32>,
+    pub target: Option<&'a str>,
+    pub max_encoded_percent: Option<u32>,
+    pub measure: bool,
 }
 
 impl<'a> From<&'a v1::Spec> for Spec<'a> {
@@ -74,6 +81,11 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            size_bytes,
+            bitrate,
+            target,
+            max_encoded_percent,
+            measure,
         } = spec;
         Spec {
             width: above_zero(*width),
@@ -103,6 +115,11 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program: above_zero(*program),
             video_track: above_zero(*video_track),
             ignore_dolby_vision: *ignore_dolby_vision,
+            size: above_zero(*size_bytes),
+            bitrate: above_zero(*bitrate),
+            target: text(target),
+            max_encoded_percent: above_zero(*max_encoded_percent),
+            measure: *measure,
         }
     }
 }

@@ -37,11 +37,20 @@ pub fn spec_options(spec: &Spec) -> String {
         program,
         video_track,
         ignore_dolby_vision,
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
     } = spec;
     let values = [
         ("container", container.clone()),
         ("codec", codec.clone()),
         ("crf", crf.map(|crf| crf.to_string()).unwrap_or_default()),
+        ("size", above_zero(*size_bytes)),
+        ("bitrate", above_zero(*bitrate)),
+        ("target", target.clone()),
+        ("max-encoded-percent", above_zero(*max_encoded_percent)),
         ("preset", preset.clone()),
         ("pix-fmt", pix_fmt.clone()),
         ("width", above_zero(*width)),
@@ -71,6 +80,7 @@ pub fn spec_options(spec: &Spec) -> String {
         ("keep-location", *keep_location),
         ("strict", *strict),
         ("ignore-dolby-vision", *ignore_dolby_vision),
+        ("measure", *measure),
     ];
     joined(&values, &switches)
 }
@@ -86,8 +96,8 @@ fn joined(values: &[(&str, String)], switches: &[(&str, bool)]) -> String {
     options.join(" ")
 }
 
-fn above_zero(value: u32) -> String {
-    match value {
+fn above_zero(value: impl Into<u64>) -> String {
+    match value.into() {
         0 => String::new(),
         value => value.to_string(),
     }

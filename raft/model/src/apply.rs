@@ -8,6 +8,7 @@ mod housekeeping;
 mod jobs;
 mod keys;
 mod outside;
+mod rate;
 mod replan;
 mod retry;
 mod reuse;

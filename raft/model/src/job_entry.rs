@@ -99,6 +99,9 @@ impl JobEntry {
         let mut pending = self.pending.iter().filter_map(|key| self.tasks.get(key));
         match self.job.state() {
             JobState::Uploading => pending.any(|task| task.may_begin_early()),
+            JobState::Encoding if self.is_searching() => {
+                pending.any(|task| task.kind() != TaskKind::Shard)
+            }
             _ => !self.pending.is_empty(),
         }
     }
@@ -164,7 +167,9 @@ impl JobEntry {
             .values()
             .filter(|task| task.state() == TaskState::Done)
         {
-            if task.kind().is_part() {
+            // A probe may come to be the shard that it encodes.
+            let probes = task.kind() == TaskKind::Probe && self.is_searching();
+            if task.kind().is_part() || probes {
                 blobs.push(task.hash.clone());
             }
             blobs.push(task.report.clone());

@@ -21,6 +21,7 @@ use crate::{
     early::Early,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
+    rate_row::Rate,
     reuse::Reuse,
     summary::Summary,
 };
@@ -97,13 +98,16 @@ pub enum TaskKind {
     Assemble = 3,
     /// Takes subtitles and attachments out of the source.
     Extras = 4,
+    /// Encodes a sampled shard at some rate factor, to find that of the film.
+    Probe = 25,
 }
 
 impl TaskKind {
     /// All of them, in the order of a job's life.
-    pub const ALL: [TaskKind; 5] = [
+    pub const ALL: [TaskKind; 6] = [
         TaskKind::Analyze,
         TaskKind::Audio,
+        TaskKind::Probe,
         TaskKind::Shard,
         TaskKind::Extras,
         TaskKind::Assemble,
@@ -117,6 +121,7 @@ impl TaskKind {
             TaskKind::Shard => "shard",
             TaskKind::Assemble => "assemble",
             TaskKind::Extras => "extras",
+            TaskKind::Probe => "probe",
         }
     }
 
@@ -313,6 +318,12 @@ pub struct Job {
     /// planned early any more.
     #[prost(bool, tag = "100")]
     pub plan_sealed: bool,
+    /// How long its pictures last, once analysed; 0 where the analysis did not say.
+    #[prost(uint64, tag = "120")]
+    pub duration_us: u64,
+    /// How far the search for its rate factor is, if its spec aims at something.
+    #[prost(message, optional, tag = "121")]
+    pub rate: Option<Rate>,
 }
 
 impl Job {
@@ -437,6 +448,20 @@ pub struct Task {
     /// before the plan was whole.
     #[prost(message, optional, tag = "47")]
     pub early: Option<Early>,
+    /// Of a probe, in hundredths of a rate factor; of a shard, where it is encoded at
+    /// another than its film.
+    #[prost(uint32, tag = "67")]
+    pub rate_centi: u32,
+    /// Bytes of its frames alone, once done.
+    #[prost(uint64, tag = "68")]
+    pub payload: u64,
+    /// Quality of its frames on the scale that its job aims at, in millionths, once
+    /// done.
+    #[prost(uint64, tag = "69")]
+    pub score_micro: u64,
+    /// Of a probe: the shard that it encodes.
+    #[prost(uint32, tag = "70")]
+    pub shard: u32,
 }
 
 impl Task {

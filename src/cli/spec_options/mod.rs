@@ -11,7 +11,7 @@ use std::path::Path;
 use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
-use self::values::{above_zero, bitrate, codec, crop, frame_rate, milli, pad, shard_ms};
+use self::values::{above_zero, bitrate, codec, crop, frame_rate, milli, pad, shard_ms, size};
 use crate::error::CliError;
 
 const CONTAINERS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "m4a", "opus", "flac"];
@@ -36,6 +36,24 @@ pub struct SpecArgs {
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
     #[arg(long, allow_negative_numbers = true)]
     pub crf: Option<u32>,
+    /// The file may have so many bytes, sound and all: 700M, 1.5G (thousands). The
+    /// constant quality is found for it
+    #[arg(long, value_name = "BYTES", value_parser = size)]
+    pub size: Option<u64>,
+    /// The pictures may have so many bits a second, on average over the film: 2M, 800k
+    #[arg(long, value_name = "BITS", value_parser = bitrate, allow_negative_numbers = true)]
+    pub bitrate: Option<u32>,
+    /// The quality to reach, on average over the film, by the smallest file that does:
+    /// ssim=0.985, psnr=42, or vmaf=95 and xpsnr=40 where the nodes' ffmpeg has them
+    #[arg(long, value_name = "METRIC=VALUE")]
+    pub target: Option<String>,
+    /// With --target: fail where the pictures would take more than so many hundredths
+    /// of the source
+    #[arg(long, value_name = "PERCENT", value_parser = above_zero, allow_negative_numbers = true)]
+    pub max_encoded_percent: Option<u32>,
+    /// Compare the output with its source, frame by frame: see `job measure`
+    #[arg(long)]
+    pub measure: bool,
     /// Speed against file size: medium, slow, … for h264 and hevc; 0 to 8 for
     /// vp9, 0 to 13 for av1
     #[arg(long)]
@@ -125,6 +143,11 @@ impl SpecArgs {
             fps,
             codec,
             crf,
+            size,
+            bitrate,
+            target,
+            max_encoded_percent,
+            measure,
             preset,
             pix_fmt,
             brightness,
@@ -185,6 +208,11 @@ impl SpecArgs {
             program: program.unwrap_or_default(),
             video_track: video_track.unwrap_or_default(),
             ignore_dolby_vision,
+            size_bytes: size.unwrap_or_default(),
+            bitrate: bitrate.unwrap_or_default(),
+            target: target.unwrap_or_default(),
+            max_encoded_percent: max_encoded_percent.unwrap_or_default(),
+            measure,
         })
     }
 }

@@ -30,6 +30,8 @@ pub(crate) struct Fragments {
     pub body_offset: u64,
     /// Size of the file, in bytes.
     pub bytes: u64,
+    /// Bytes of the packets alone.
+    pub payload: u64,
     /// Ticks per second.
     pub timescale: u32,
     /// In file order.
@@ -69,6 +71,7 @@ fn read_samples(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
         init: Vec::new(),
         body_offset: 0,
         bytes,
+        payload: 0,
         timescale: 0,
         samples: Vec::new(),
         end: 0,
@@ -109,6 +112,7 @@ fn read_samples(path: &Path, samples: usize) -> Result<Fragments, MediaError> {
             }
         }
         at += size;
+        found.payload += if &kind == b"mdat" { rest } else { 0 };
         if &kind == b"mdat" && found.samples.len() == samples {
             found.bytes = at;
             break;

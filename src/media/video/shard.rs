@@ -8,11 +8,14 @@
 //! same ones. So the work for a damaged film grows with its
 //! length; decoding each shard from the beginning would grow with its square.
 
+use reelraft_model::spec::{Aim, Spec};
+
 use crate::{
     error::MediaError,
     facts::{
         encoded::{Encoded, hash},
         index::Index,
+        measured::Measured,
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
@@ -24,6 +27,7 @@ use crate::{
         filters,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
+        measure,
         seam::Given,
         shard_check::check_times,
         timing::{encoded_base, reordered_frames},
@@ -71,7 +75,7 @@ pub(crate) async fn encode_shard(
                     || (!said.doubtful && is_own_damage(index, *start))
                     || complaining.is_some_and(|before| before.agrees_with(&checker));
                 if settled {
-                    return finish(context, index, range, false, tried, checker).await;
+                    return finish(context, index, range, Some((tried, *start)), checker).await;
                 }
                 tracing::debug!(?start, "the decoder complains");
                 complaining = Some(checker);
@@ -158,7 +162,7 @@ async fn encode_single(
             detail,
         });
     }
-    finish(context, index, range, true, 1, checker).await
+    finish(context, index, range, None, checker).await
 }
 
 async fn execute(
@@ -173,15 +177,16 @@ async fn execute(
     checker.diagnostics.check_exit("ffmpeg", exit)
 }
 
-/// Checks the file and writes the report.
+/// Checks the file and writes the report. `tried` is how many starts were tried of a
+/// shard, and the good one; none of a film in one pass.
 async fn finish(
     context: &Context<'_>,
     index: &Index,
     range: ShardRange,
-    single: bool,
-    tries: u32,
+    tried: Option<(u32, Option<i64>)>,
     checker: FrameChecker<'_>,
 ) -> Result<Encoded, MediaError> {
+    let (single, (tries, start)) = (tried.is_none(), tried.unwrap_or((1, None)));
     let said = checker.complaints.verdict();
     reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
@@ -205,6 +210,8 @@ async fn finish(
     let base = encoded_base(context.spec, index);
     check_times(&fragments, base, &times)?;
     let encoded = fragments.samples.len() as u64;
+    let part = (!single).then_some(range);
+    let measured = measure::measure(context, index, part, start, encoded).await?;
     let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
     let report = ShardReport {
@@ -223,6 +230,7 @@ async fn finish(
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
             clock: checker.clock.digest(),
+            measured,
         },
         times,
     };
@@ -231,6 +239,18 @@ async fn finish(
         report: report.to_bytes(),
         frames: encoded,
         bytes: fragments.bytes,
+        payload: fragments.payload,
+        score_micro: score(context.spec, report.head.measured.as_ref()),
         blake3: report.head.blake3,
     })
+}
+
+/// Where a job aims at a quality: what its frames came to.
+fn score(spec: &Spec, measured: Option<&Measured>) -> u64 {
+    match (spec.aim(), measured) {
+        (Some(Aim::Quality(metric, _)), Some(measured)) => {
+            measured.mean_micro(metric.name()).unwrap_or(0)
+        }
+        _ => 0,
+    }
 }

@@ -2,9 +2,10 @@
 //! every impossible option refused by name.
 
 use super::{
+    aim::{AimOptions, resolve_aim},
     audio::{AudioOptions, resolve_audio},
     bounds::{SHARD_SECONDS, word},
-    choices::{Codec, Subtitles},
+    choices::{Codec, Metric, Subtitles},
     encoder::{Encoder, EncoderOptions, resolve_encoder},
     error::SpecError,
     formats::{FormatOptions, resolve_formats},
@@ -18,6 +19,7 @@ struct Options<'a> {
     formats: FormatOptions<'a>,
     picture: PictureOptions<'a>,
     encoder: EncoderOptions<'a>,
+    aim: AimOptions<'a>,
     audio: AudioOptions<'a>,
     streams: StreamOptions,
     other: OtherOptions<'a>,
@@ -63,6 +65,11 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            size_bytes,
+            bitrate,
+            target,
+            max_encoded_percent,
+            measure,
         } = request;
         Options {
             formats: FormatOptions {
@@ -86,6 +93,14 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 crf: *crf,
                 preset,
                 pix_fmt,
+            },
+            aim: AimOptions {
+                crf: *crf,
+                size_bytes: *size_bytes,
+                bitrate: *bitrate,
+                target,
+                max_encoded_percent: *max_encoded_percent,
+                measure: *measure,
             },
             audio: AudioOptions {
                 bitrate: *audio_bitrate,
@@ -120,6 +135,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
             resolve_encoder(codec, options.encoder)?,
         ),
     };
+    let aim = resolve_aim(formats.codec, options.aim)?;
     let audio = resolve_audio(formats.audio, options.audio)?;
     let streams = resolve_streams(formats.codec, options.streams)?;
     // Without `..` as well: a new field of the spec must be filled in here.
@@ -129,7 +145,8 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         fps_num: picture.fps.0,
         fps_den: picture.fps.1,
         codec: formats.codec.into(),
-        crf: encoder.crf,
+        // What is found by an aim has none beforehand.
+        crf: if aim.is_set() { 0 } else { encoder.crf },
         preset: encoder.preset,
         pix_fmt: encoder.pix_fmt,
         brightness_milli: picture.brightness_milli,
@@ -153,6 +170,13 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         program: streams.program,
         video_track: streams.video_track,
         ignore_dolby_vision: streams.ignore_dolby_vision,
+        size_bytes: aim.size_bytes,
+        bitrate: aim.bitrate,
+        target_metric: aim.metric.unwrap_or(Metric::Ssim).into(),
+        target_micro: aim.target_micro,
+        max_encoded_percent: aim.max_encoded_percent,
+        measure: aim.measure && formats.codec != Codec::None,
+        rate_centi: 0,
     })
 }
 
@@ -262,6 +286,45 @@ mod tests {
     }
 
     #[test]
+    fn one_thing_says_how_much_is_spent() {
+        let each = [
+            SpecRequest { crf: Some(20), ..Default::default() },
+            SpecRequest { size_bytes: Some(700_000_000), ..Default::default() },
+            SpecRequest { bitrate: Some(2_000_000), ..Default::default() },
+            SpecRequest { target: "ssim=0.98".into(), ..Default::default() },
+        ];
+        for (at, one) in each.iter().enumerate() {
+            assert!(resolve(one).is_ok());
+            for other in &each[at + 1..] {
+                let both = SpecRequest {
+                    crf: one.crf.or(other.crf),
+                    size_bytes: one.size_bytes.or(other.size_bytes),
+                    bitrate: one.bitrate.or(other.bitrate),
+                    target: format!("{}{}", one.target, other.target),
+                    ..Default::default()
+                };
+                let refused = resolve(&both).expect_err("refused");
+                assert!(refused.to_string().contains("can't go with --"), "{refused}");
+            }
+        }
+        let lossless = SpecRequest {
+            codec: "ffv1".into(),
+            container: "mkv".into(),
+            size_bytes: Some(700_000_000),
+            ..Default::default()
+        };
+        assert!(resolve(&lossless).is_err());
+        let aimless = SpecRequest { max_encoded_percent: Some(80), ..Default::default() };
+        assert!(resolve(&aimless).is_err());
+        let found = SpecRequest {
+            max_encoded_percent: Some(80),
+            ..each[3].clone()
+        };
+        let found = resolve(&found).expect("valid");
+        assert_eq!((found.crf, found.max_encoded_percent), (0, 80));
+    }
+
+    #[test]
     fn sizes_out_of_range_are_refused() {
         for width in [0, 1, 3, 100_000] {
             let request = SpecRequest {
@@ -277,7 +340,9 @@ mod tests {
     /// does not compile.
     macro_rules! one_option_each {
         ($($option:ident = $value:expr,)+) => {{
-            let _all = SpecRequest { $($option: $value,)+ };
+            // Nothing by itself: it goes with a target.
+            let max_encoded_percent = Some(80);
+            let _all = SpecRequest { $($option: $value,)+ max_encoded_percent };
             [$((
                 stringify!($option),
                 SpecRequest { $option: $value, ..Default::default() },
@@ -321,6 +386,10 @@ mod tests {
             program = Some(2),
             video_track = Some(2),
             ignore_dolby_vision = true,
+            size_bytes = Some(700_000_000),
+            bitrate = Some(2_000_000),
+            target = "ssim=0.985".into(),
+            measure = true,
         ];
         let mut specs = vec![("none", resolve(&SpecRequest::default()).expect("valid"))];
         for (option, request) in requests {

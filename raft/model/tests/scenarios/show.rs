@@ -60,6 +60,10 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
+    if let Some(rate) = &job.rate {
+        let (rounds, again) = (rate.rounds, rate.shards_again);
+        write!(text, " rate={} rounds={rounds} again={again}", rate.film_centi).unwrap();
+    }
     text += &show_fold(job);
     text += &show_outside(job);
     if let Some(waiting) = waiting(entry, health) {
@@ -80,14 +84,18 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
             TaskState::Running => format!("running on {} as attempt {}", task.node, task.attempt),
             TaskState::Done => format!("done: {}", task.hash),
         };
-        let range = if task.kind() == TaskKind::Shard {
-            format!(" [{}, {})", task.from_pts, task.to_pts)
-        } else {
-            String::new()
+        let range = match task.kind() {
+            TaskKind::Shard => format!(" [{}, {})", task.from_pts, task.to_pts),
+            TaskKind::Probe => format!(" of shard {}", task.shard),
+            _ => String::new(),
+        };
+        let rate = match entry.rate_centi(task) {
+            0 => String::new(),
+            centi => format!(" at {centi}"),
         };
         writeln!(
             text,
-            "  {} {}{range} {state}",
+            "  {} {}{range}{rate} {state}",
             task.kind().name(),
             task.number
         )

@@ -8,7 +8,11 @@ use reelraft_model::{
     home_rules::{holders, sources},
 };
 
-use crate::{client::UPLOADING_MAX, node::Node};
+use crate::{
+    aims::{calm_rates, rates_of, shard_of},
+    client::UPLOADING_MAX,
+    node::Node,
+};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -97,11 +101,21 @@ pub fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
     (0..i64::from(count)).map(range).collect()
 }
 
-/// What a task makes under a build, wherever and whenever it is done.
-pub fn part_hash(build: &str, (kind, number): TaskKey, single: bool) -> String {
-    match (kind, single) {
-        (TaskKind::Shard, true) => format!("{build}:whole"),
-        _ => format!("{build}:{}{number}", kind.name()),
+/// What a task makes under a build, wherever and whenever it is done. A probe makes
+/// the shard that it encodes.
+pub fn part_hash(build: &str, entry: &JobEntry, key: TaskKey) -> String {
+    let task = entry.tasks.get(&key);
+    let shard = task.and_then(|task| Some((task, shard_of(task)?)));
+    let Some((task, shard)) = shard else {
+        return format!("{build}:{}{}", key.0.name(), key.1);
+    };
+    let name = match entry.job.single {
+        true => format!("{build}:whole"),
+        false => format!("{build}:shard{shard}"),
+    };
+    match entry.rate_centi(task) {
+        0 => name,
+        centi => format!("{name}@{centi}"),
     }
 }
 
@@ -219,6 +233,9 @@ impl Truth {
         self.failed(before, after, &reply.job);
         let entry = after.job(&reply.job);
         let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
+        if let Some(entry) = &succeeded {
+            self.rates(entry);
+        }
         if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
             let then = job
@@ -229,6 +246,20 @@ impl Truth {
                 let id = &reply.job;
                 self.broken(format!("the history of {id} is not that of its tasks"));
             }
+        }
+    }
+
+    /// Rate factors that were found are those that calm nodes find.
+    fn rates(&mut self, entry: &JobEntry) {
+        let job = &entry.job;
+        let own = job.reuse.is_none() && job.summary.is_none();
+        if !own || job.spec.aim().is_none() {
+            return;
+        }
+        let (found, due) = (rates_of(entry), calm_rates(job));
+        if found != due {
+            let id = &job.id;
+            self.broken(format!("{id} has rate factors {found:?} and not {due:?} (P1)"));
         }
     }
 
@@ -258,7 +289,7 @@ impl Truth {
                 Some(reuse) => reuse.output_hash.clone(),
                 None => output(&entry),
             },
-            _ => part_hash(&entry.job.build, key.task(), entry.job.single),
+            _ => part_hash(&entry.job.build, &entry, key.task()),
         };
         if complete.hash != expected {
             let found = &complete.hash;
@@ -463,7 +494,7 @@ fn output(entry: &JobEntry) -> String {
     let job = &entry.job;
     let parts = entry
         .parts()
-        .map(|task| part_hash(&job.build, task.key(), job.single));
+        .map(|task| part_hash(&job.build, entry, task.key()));
     let parts: Vec<String> = parts.collect();
     format!("{}:out({})", job.build, parts.join(" "))
 }

@@ -4,10 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, Release, Reopen,
-    Reuse, ShardRange, TaskKind, plan::attempt_is_current,
+    Reuse, ShardRange, Task, TaskKind, plan::attempt_is_current,
 };
 
 use crate::{
+    aims::{payload, shard_of},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
@@ -202,7 +203,11 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
-        attempt.made = Some(made(key, &entry, &self.nodes[&node].build));
+        let mut result = made(key, &entry, &self.nodes[&node].build);
+        if self.bugs.has(Bug::SizeByAttempt) {
+            result.payload += 10_000 * u64::from(key.attempt);
+        }
+        attempt.made = Some(result);
         self.give_to_homes(node, key, attempt, &state)
     }
 
@@ -289,9 +294,12 @@ impl World {
             .map_or((false, false), |job| (job.cursed, job.odd));
         let odd = cursed.1
             && !entry.job.single
-            && matches!(key.kind(), TaskKind::Shard | TaskKind::Assemble);
+            && matches!(
+                key.kind(),
+                TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe
+            );
         let class = match (cursed.0, odd) {
-            (true, _) if key.kind() == TaskKind::Shard && key.number == 0 => FailureClass::Work,
+            (true, _) if is_first_shard(key, entry) => FailureClass::Work,
             (_, true) if self.rng.chance(400) => FailureClass::PlanMismatch,
             _ if !self.calm && self.rng.chance(10) => FailureClass::NodeFault,
             _ => return None,
@@ -397,6 +405,11 @@ enum Step {
     Ended(Outcome),
 }
 
+fn is_first_shard(key: &AttemptKey, entry: &JobEntry) -> bool {
+    let task = entry.tasks.get(&key.task());
+    task.is_some_and(|task| shard_of(task) == Some(0))
+}
+
 /// Whether an assembly takes the output of an equal job.
 fn takes_output(attempt: &Attempt) -> bool {
     let entry = attempt.entry.as_ref();
@@ -413,13 +426,13 @@ fn entry_index(attempt: &Attempt) -> String {
 }
 
 /// What an attempt makes: a function of the job, its parts and the build alone.
-fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
+pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
     let hash = match key.kind() {
         TaskKind::Assemble => {
             let parts: Vec<&str> = entry.parts().map(|task| task.hash.as_str()).collect();
             format!("{build}:out({})", parts.join(" "))
         }
-        _ => truth::part_hash(build, key.task(), entry.job.single),
+        _ => truth::part_hash(build, entry, key.task()),
     };
     if let Some(reuse) = &entry.job.reuse {
         return Complete {
@@ -454,8 +467,18 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
         audio_tracks: u32::from(analysis),
         extras: analysis && entry.job.source_bytes.is_multiple_of(2),
         frames: 100,
+        payload: payload_of(entry, task.map(AsRef::as_ref)),
         key: key.clone(),
         ..Default::default()
+    }
+}
+
+/// Bytes of the frames of a shard or probe, where its job aims at a size.
+fn payload_of(entry: &JobEntry, task: Option<&Task>) -> u64 {
+    let encoded = task.and_then(|task| Some((shard_of(task)?, entry.rate_centi(task))));
+    match encoded.filter(|_| entry.job.spec.aim().is_some()) {
+        Some((shard, centi)) => payload(shard, entry.job.single, centi),
+        None => 0,
     }
 }
 

@@ -11,7 +11,7 @@ import { help, isOf, valueIn } from "./schema.js";
  * @type {{ word: string, names: string[] }[]}
  */
 const GROUPS = [
-  { word: "Picture", names: ["codec", "crf", "preset", "width", "height", "fps", "pix_fmt"] },
+  { word: "Picture", names: ["codec", "crf", "size", "bitrate", "target", "max_encoded_percent", "preset", "width", "height", "fps", "pix_fmt"] },
   {
     word: "Corrections",
     names: ["crop", "pad", "deinterlace", "denoise", "brightness", "contrast", "saturation"],
@@ -19,7 +19,7 @@ const GROUPS = [
   { word: "Sound", names: ["audio", "audio_bitrate", "audio_tracks", "loudness"] },
   { word: "File", names: ["container", "subtitles", "strip_metadata", "keep_location"] },
   { word: "Source", names: ["video_track", "program", "strict", "ignore_dolby_vision"] },
-  { word: "Work", names: ["shard_seconds", "priority", "max_retries", "tenant"] },
+  { word: "Work", names: ["shard_seconds", "measure", "priority", "max_retries", "tenant"] },
   { word: "Delivery", names: ["webhook_url", "output_url"] },
 ];
 

@@ -84,6 +84,7 @@ pub fn spec(words: &[(&str, &str)]) -> Spec {
             "ignore_dolby_vision" => request.ignore_dolby_vision = *value == "yes",
             "deinterlace" => request.deinterlace = value.to_string(),
             "denoise" => request.denoise = value.to_string(),
+            "measure" => request.measure = *value == "yes",
             "brightness" => request.brightness_milli = Some(value.parse().unwrap()),
             _ => panic!("{key}"),
         }
