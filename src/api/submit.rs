@@ -3,8 +3,8 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        AIM_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
-        SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        AIM_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX,
+        RETRIES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},

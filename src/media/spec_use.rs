@@ -3,7 +3,8 @@
 //! some step uses the option.
 
 use reelraft_model::spec::{
-    Audio, Codec, Container, Crop, Deinterlace, Denoise, Metric, Spec, SpecRequest, Subtitles, resolve,
+    Audio, Codec, Container, Crop, Deinterlace, Denoise, Metric, Spec, SpecRequest, Subtitles,
+    resolve,
 };
 
 use crate::{

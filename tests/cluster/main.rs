@@ -104,11 +104,7 @@ fn succeed(output: &Output) {
 /// Starts `transcode` to a file; the codec follows from its ending.
 fn transcode(cluster: &LocalCluster, out: &Path) -> Child {
     let ending = out.extension().unwrap().to_str().unwrap();
-    let codec: &[&str] = if ending == "webm" {
-        &VP9
-    } else {
-        &H264
-    };
+    let codec: &[&str] = if ending == "webm" { &VP9 } else { &H264 };
     let args = [
         &["transcode", clip().to_str().unwrap(), out.to_str().unwrap()],
         codec,

@@ -94,7 +94,8 @@ pub fn table(film: &MeasuredFilm) -> String {
         ];
         for metric in &metrics {
             let found = shard.series(metric);
-            let found = found.map(|of| [of.mean_micro, of.least_micro, of.head_micro, of.tail_micro]);
+            let found =
+                found.map(|of| [of.mean_micro, of.least_micro, of.head_micro, of.tail_micro]);
             let found = found.unwrap_or_default();
             row.extend(found.map(|micro| value(metric, micro)));
         }
@@ -164,7 +165,9 @@ fn draw_panel(film: &MeasuredFilm, metric: &str, top: i64) -> String {
     let end = film.shards.iter().map(|shard| shard.to_us).max();
     let end = i128::from(end.unwrap_or(1).max(1));
     let points = film.shards.iter().filter_map(|shard| shard.series(metric));
-    let points: Vec<u64> = points.flat_map(|series| series.points_micro.clone()).collect();
+    let points: Vec<u64> = points
+        .flat_map(|series| series.points_micro.clone())
+        .collect();
     let low = points.iter().copied().min().unwrap_or(0);
     let high = points.iter().copied().max().unwrap_or(1).max(low + 1);
     let x = |us: i128| i128::from(MARGIN) + us * i128::from(WIDTH) / end;
@@ -238,7 +241,9 @@ mod tests {
             .collect();
         assert_eq!(
             lines[1],
-            ["all", "0.0", "3.0", "75", "0.97000", "0.90000", "0.95750", "0.97250"]
+            [
+                "all", "0.0", "3.0", "75", "0.97000", "0.90000", "0.95750", "0.97250"
+            ]
         );
         assert_eq!(lines[3][..5], ["1", "2.0", "3.0", "25", "0.95000"]);
         assert_eq!(value("psnr", 41_256_000), "41.26");
@@ -251,6 +256,11 @@ mod tests {
         assert_eq!(drawn.matches("class=\"joint\"").count(), 2);
         assert_eq!(drawn.matches("<polyline").count(), 2);
         assert!(drawn.contains(">0.98500<") && drawn.contains(">0.95000<"));
-        assert!(MeasuredFilm::of_proof(r#"{"proof_version":2}"#).unwrap().shards.is_empty());
+        assert!(
+            MeasuredFilm::of_proof(r#"{"proof_version":2}"#)
+                .unwrap()
+                .shards
+                .is_empty()
+        );
     }
 }

@@ -189,7 +189,16 @@ mod tests {
         ] {
             assert_eq!(size(text).unwrap(), bytes);
         }
-        for bad in ["", "M", "0", "-1", "1.5", "700MiB", "1.0001k", "9999999999999999G"] {
+        for bad in [
+            "",
+            "M",
+            "0",
+            "-1",
+            "1.5",
+            "700MiB",
+            "1.0001k",
+            "9999999999999999G",
+        ] {
             assert!(size(bad).is_err(), "{bad}");
         }
     }

@@ -154,7 +154,10 @@ impl Index {
             0 => return self.facts.rate.map_or(0, |rate| frame_us(rate)),
             steps => span + span / steps,
         };
-        let (num, den) = (i128::from(video.time_base.num), i128::from(video.time_base.den));
+        let (num, den) = (
+            i128::from(video.time_base.num),
+            i128::from(video.time_base.den),
+        );
         u64::try_from(ticks * num * 1_000_000 / den.max(1)).unwrap_or(0)
     }
 

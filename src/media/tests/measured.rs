@@ -35,12 +35,19 @@ fn what_is_lossless_equals_what_its_encoder_was_given() {
         let job = world.job(&world.made(name), &spec);
         let ssim = worst(&job.proof, "ssim");
         assert_eq!(ssim.len(), job.shards, "{name}");
-        assert!(ssim.iter().all(|micro| *micro == 1_000_000), "{name}: {ssim:?}");
+        assert!(
+            ssim.iter().all(|micro| *micro == 1_000_000),
+            "{name}: {ssim:?}"
+        );
         let psnr = worst(&job.proof, "psnr");
         assert!(psnr.iter().all(|micro| *micro == 100_000_000), "{name}");
         let frames = job.proof["measured"].as_array().unwrap().iter();
         let frames: u64 = frames.map(|shard| shard["frames"].as_u64().unwrap()).sum();
-        assert_eq!(Some(frames), job.proof["frames"]["muxed"].as_u64(), "{name}");
+        assert_eq!(
+            Some(frames),
+            job.proof["frames"]["muxed"].as_u64(),
+            "{name}"
+        );
     }
 }
 

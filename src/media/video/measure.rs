@@ -70,7 +70,13 @@ fn arguments(
 ) -> Vec<String> {
     let (spec, source) = (context.spec, &index.facts.source);
     let mut args = global_options(LOG_ERRORS);
-    args.extend(strings(&["-progress", "pipe:1", "-nostats", "-threads", "1"]));
+    args.extend(strings(&[
+        "-progress",
+        "pipe:1",
+        "-nostats",
+        "-threads",
+        "1",
+    ]));
     match pass {
         Pass::Compared(_) => {
             args.extend(strings(&["-copyts"]));
@@ -113,7 +119,12 @@ fn arguments(
         .map(|(at, metric)| format!("{}[out{at}]", filter(*metric, at)))
         .collect();
     args.extend(strings(&["-filter_threads", "1"]));
-    args.extend(strings(&["-filter_complex_threads", "1", "-sws_flags", SCALER]));
+    args.extend(strings(&[
+        "-filter_complex_threads",
+        "1",
+        "-sws_flags",
+        SCALER,
+    ]));
     args.extend(["-filter_complex".to_string(), sides + &filters.join(";")]);
     for at in 0..metrics.len() {
         let out = format!("[out{at}]");
@@ -167,7 +178,9 @@ pub(crate) async fn measure(
 fn values(metric: Metric, text: &str) -> Vec<u64> {
     let lines = text.lines();
     match metric {
-        Metric::Ssim => lines.filter_map(|line| micro_behind(line, "All:")).collect(),
+        Metric::Ssim => lines
+            .filter_map(|line| micro_behind(line, "All:"))
+            .collect(),
         Metric::Psnr => lines
             .filter_map(|line| micro_behind(line, "psnr_avg:"))
             .collect(),
@@ -215,7 +228,8 @@ mod tests {
 
     #[test]
     fn what_filters_write_is_read() {
-        let ssim = "n:1 Y:0.993 U:0.99 V:0.991 All:0.992123 (21.04)\nn:2 Y:1 U:1 V:1 All:1.000000 (inf)\n";
+        let ssim =
+            "n:1 Y:0.993 U:0.99 V:0.991 All:0.992123 (21.04)\nn:2 Y:1 U:1 V:1 All:1.000000 (inf)\n";
         assert_eq!(values(Metric::Ssim, ssim), [992_123, 1_000_000]);
         let psnr = "n:1 mse_avg:0.55 mse_y:0.6 psnr_avg:50.71 psnr_y:50.3\nn:2 mse_avg:0.00 psnr_avg:inf psnr_y:inf\n";
         assert_eq!(values(Metric::Psnr, psnr), [50_710_000, EQUAL_MICRO]);

@@ -237,7 +237,7 @@ impl Intake {
             plan_note.clear();
         }
         // Only such a job needs it, and all nodes know what it is then.
-        let entry = state.job(&key.job);
+        let entry = self.cluster.local().job(&key.job);
         let aims = entry.is_some_and(|entry| entry.job.spec.aim().is_some());
         let command = Command::Complete(Complete {
             key: key.clone(),

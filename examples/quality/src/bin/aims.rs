@@ -30,7 +30,12 @@ const TARGETS: [&str; 5] = [
     "psnr=40",
 ];
 /// How far off a target may be, in hundredths of its metric's scale.
-const SCALES: [(&str, f64); 4] = [("ssim", 1.0), ("psnr", 60.0), ("vmaf", 100.0), ("xpsnr", 60.0)];
+const SCALES: [(&str, f64); 4] = [
+    ("ssim", 1.0),
+    ("psnr", 60.0),
+    ("vmaf", 100.0),
+    ("xpsnr", 60.0),
+];
 
 struct Arguments {
     sized: bool,
@@ -116,9 +121,22 @@ impl Case<'_> {
             true => bytes.to_string(),
             false => TARGETS[step].to_string(),
         };
-        let option = if self.arguments.sized { "--size" } else { "--target" };
-        let mut submit = self.cluster.cli(&["job", "submit", "--detach", "-o", "json"]);
-        submit.args([option, &asked, "--codec", self.codec, "--preset", self.preset]);
+        let option = if self.arguments.sized {
+            "--size"
+        } else {
+            "--target"
+        };
+        let mut submit = self
+            .cluster
+            .cli(&["job", "submit", "--detach", "-o", "json"]);
+        submit.args([
+            option,
+            &asked,
+            "--codec",
+            self.codec,
+            "--preset",
+            self.preset,
+        ]);
         submit.args(["--width", &self.arguments.width, "--container", "mp4"]);
         if let Some(seconds) = &self.arguments.shard_seconds {
             submit.args(["--shard-seconds", seconds]);
@@ -168,16 +186,38 @@ impl Case<'_> {
         let out = self.folder.join("out.mp4");
         let made = out.to_str().unwrap();
         self.cluster.run(&["job", "fetch", id, made, "--overwrite"]);
-        let (scale, bits) = (format!("scale={}:-2", self.arguments.width), bits.to_string());
+        let (scale, bits) = (
+            format!("scale={}:-2", self.arguments.width),
+            bits.to_string(),
+        );
         let own = self.folder.join("two.mp4");
         for pass in ["1", "2"] {
             let log = self.folder.join("two");
             let (log, source) = (log.to_str().unwrap(), self.file.to_str().unwrap());
             let params = format!("pass={pass}:stats={log}.log");
-            let option = if encoder == "libx264" { "-x264-params" } else { "-x265-params" };
+            let option = if encoder == "libx264" {
+                "-x264-params"
+            } else {
+                "-x265-params"
+            };
             let args = [
-                "-nostdin", "-i", source, "-map", "0:v:0", "-vf", &scale, "-c:v", encoder,
-                "-preset", self.preset, "-b:v", &bits, option, &params, "-pix_fmt", "yuv420p",
+                "-nostdin",
+                "-i",
+                source,
+                "-map",
+                "0:v:0",
+                "-vf",
+                &scale,
+                "-c:v",
+                encoder,
+                "-preset",
+                self.preset,
+                "-b:v",
+                &bits,
+                option,
+                &params,
+                "-pix_fmt",
+                "yuv420p",
                 own.to_str().unwrap(),
             ];
             ffmpeg(self.tools, &args);
@@ -198,8 +238,19 @@ fn reached_quality(job: &Value, asked: &str) -> Option<(String, f64)> {
 }
 
 fn duration(tools: &Tools, file: &Path) -> f64 {
-    let args = ["-v", "error", "-show_entries", "format=duration", "-of", "csv=p=0"];
-    let said = Command::new(&tools.ffprobe).args(args).arg(file).output().unwrap();
+    let args = [
+        "-v",
+        "error",
+        "-show_entries",
+        "format=duration",
+        "-of",
+        "csv=p=0",
+    ];
+    let said = Command::new(&tools.ffprobe)
+        .args(args)
+        .arg(file)
+        .output()
+        .unwrap();
     let text = String::from_utf8_lossy(&said.stdout).trim().to_string();
     text.parse().expect("the source says how long it is")
 }
@@ -231,7 +282,11 @@ fn ffmpeg(tools: &Tools, args: &[&str]) {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&out.stderr);
-    assert!(out.status.success(), "{}", said.lines().last().unwrap_or_default());
+    assert!(
+        out.status.success(),
+        "{}",
+        said.lines().last().unwrap_or_default()
+    );
 }
 
 fn arguments(folder: &Path, tools: &Tools) -> Arguments {
@@ -265,7 +320,9 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
     }
     arguments.steps = arguments.steps.min(KBITS.len());
     if arguments.codecs.is_empty() {
-        arguments.codecs = ["h264", "hevc", "av1"].map(|codec| with_preset(codec, "")).into();
+        arguments.codecs = ["h264", "hevc", "av1"]
+            .map(|codec| with_preset(codec, ""))
+            .into();
     }
     if arguments.files.is_empty() {
         arguments.files = real_or_made(folder, tools);
@@ -293,7 +350,10 @@ fn beginning(file: &Path, seconds: &str, folder: &Path, tools: &Tools) -> PathBu
     let path = folder.join(file.file_name().unwrap()).with_extension("mkv");
     let (source, made) = (file.to_str().unwrap(), path.to_str().unwrap());
     let args = ["-nostdin", "-i", source, "-map", "0:v:0", "-map", "0:a?"];
-    ffmpeg(tools, &[&args[..], &["-t", seconds, "-c", "copy", made]].concat());
+    ffmpeg(
+        tools,
+        &[&args[..], &["-t", seconds, "-c", "copy", made]].concat(),
+    );
     path
 }
 
@@ -307,12 +367,29 @@ fn real_or_made(folder: &Path, tools: &Tools) -> Vec<PathBuf> {
     let made = |(number, picture): (usize, &&str)| {
         let path = folder.join(format!("made-{number}.mp4"));
         let args = [
-            "-nostdin", "-f", "lavfi", "-i", picture, "-t", "16", "-c:v", "libx264", "-crf", "12",
-            "-pix_fmt", "yuv420p", "-g", "48", path.to_str().unwrap(),
+            "-nostdin",
+            "-f",
+            "lavfi",
+            "-i",
+            picture,
+            "-t",
+            "16",
+            "-c:v",
+            "libx264",
+            "-crf",
+            "12",
+            "-pix_fmt",
+            "yuv420p",
+            "-g",
+            "48",
+            path.to_str().unwrap(),
         ];
         ffmpeg(tools, &args);
         path
     };
-    let pictures = ["testsrc2=size=640x360:rate=24", "mandelbrot=size=640x360:rate=24"];
+    let pictures = [
+        "testsrc2=size=640x360:rate=24",
+        "mandelbrot=size=640x360:rate=24",
+    ];
     pictures.iter().enumerate().map(made).collect()
 }

@@ -102,10 +102,7 @@ impl Writer<'_> {
             self.give_up_reuse(id);
             return Reply::done(id);
         }
-        let cut = matches!(
-            kind,
-            TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe
-        );
+        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe);
         let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
         if cut && planned && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);

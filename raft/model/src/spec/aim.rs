@@ -150,7 +150,15 @@ mod tests {
             assert_eq!(found, micro);
             assert_eq!(target_words(metric, micro), text);
         }
-        for bad in ["ssim", "ssim=", "ssim=1", "ssim=-1", "vmaf=100", "x=1", "ssim=0.98500001"] {
+        for bad in [
+            "ssim",
+            "ssim=",
+            "ssim=1",
+            "ssim=-1",
+            "vmaf=100",
+            "x=1",
+            "ssim=0.98500001",
+        ] {
             assert!(parse_target(bad).is_err(), "{bad}");
         }
     }

@@ -67,8 +67,7 @@ pub(super) const BITRATE: Bounds = whole(
     AIM_BITRATE_MAX as i64,
     "10k to 2000M bits a second",
 );
-pub(super) const MAX_ENCODED_PERCENT: Bounds =
-    whole("max-encoded-percent", 1, 1_000, "1 to 1000");
+pub(super) const MAX_ENCODED_PERCENT: Bounds = whole("max-encoded-percent", 1, 1_000, "1 to 1000");
 
 /// The bounds of every option that is one number.
 pub const NUMBERS: [Bounds; 14] = [

@@ -288,10 +288,22 @@ mod tests {
     #[test]
     fn one_thing_says_how_much_is_spent() {
         let each = [
-            SpecRequest { crf: Some(20), ..Default::default() },
-            SpecRequest { size_bytes: Some(700_000_000), ..Default::default() },
-            SpecRequest { bitrate: Some(2_000_000), ..Default::default() },
-            SpecRequest { target: "ssim=0.98".into(), ..Default::default() },
+            SpecRequest {
+                crf: Some(20),
+                ..Default::default()
+            },
+            SpecRequest {
+                size_bytes: Some(700_000_000),
+                ..Default::default()
+            },
+            SpecRequest {
+                bitrate: Some(2_000_000),
+                ..Default::default()
+            },
+            SpecRequest {
+                target: "ssim=0.98".into(),
+                ..Default::default()
+            },
         ];
         for (at, one) in each.iter().enumerate() {
             assert!(resolve(one).is_ok());
@@ -304,7 +316,10 @@ mod tests {
                     ..Default::default()
                 };
                 let refused = resolve(&both).expect_err("refused");
-                assert!(refused.to_string().contains("can't go with --"), "{refused}");
+                assert!(
+                    refused.to_string().contains("can't go with --"),
+                    "{refused}"
+                );
             }
         }
         let lossless = SpecRequest {
@@ -314,7 +329,10 @@ mod tests {
             ..Default::default()
         };
         assert!(resolve(&lossless).is_err());
-        let aimless = SpecRequest { max_encoded_percent: Some(80), ..Default::default() };
+        let aimless = SpecRequest {
+            max_encoded_percent: Some(80),
+            ..Default::default()
+        };
         assert!(resolve(&aimless).is_err());
         let found = SpecRequest {
             max_encoded_percent: Some(80),

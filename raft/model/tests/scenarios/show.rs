@@ -62,7 +62,12 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     }
     if let Some(rate) = &job.rate {
         let (rounds, again) = (rate.rounds, rate.shards_again);
-        write!(text, " rate={} rounds={rounds} again={again}", rate.film_centi).unwrap();
+        write!(
+            text,
+            " rate={} rounds={rounds} again={again}",
+            rate.film_centi
+        )
+        .unwrap();
     }
     text += &show_fold(job);
     text += &show_outside(job);

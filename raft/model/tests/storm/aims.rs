@@ -84,7 +84,13 @@ fn play(job: &Job) -> Vec<u32> {
         ..Default::default()
     };
     apply(&mut state, Command::CreateJob(create));
-    let id = state.all_current().next().expect("it was made").job.id.clone();
+    let id = state
+        .all_current()
+        .next()
+        .expect("it was made")
+        .job
+        .id
+        .clone();
     let homes = SetHomes {
         job: id.clone(),
         homes: vec![1],

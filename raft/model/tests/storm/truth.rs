@@ -259,7 +259,9 @@ impl Truth {
         let (found, due) = (rates_of(entry), calm_rates(job));
         if found != due {
             let id = &job.id;
-            self.broken(format!("{id} has rate factors {found:?} and not {due:?} (P1)"));
+            self.broken(format!(
+                "{id} has rate factors {found:?} and not {due:?} (P1)"
+            ));
         }
     }
 
