@@ -1,7 +1,7 @@
 //! The spec on the wire. Both sides are taken apart field by field, so that an
 //! option that is added and forgotten here does not compile.
 
-use reelraft_model::spec::{Crop, Spec, SpecRequest, target_words};
+use reelraft_model::spec::{Crop, EncoderChoice, Spec, SpecRequest, target_words};
 use reelraft_proto::v1;
 
 /// A spec as a client asks for it. Zero and empty mean "not given" on the wire.
@@ -13,7 +13,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         fps_den,
         codec,
         crf,
-        preset,
+        encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -41,6 +41,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         target,
         max_encoded_percent,
         measure,
+        encoder_choice,
     } = spec;
     SpecRequest {
         width: above_zero(width),
@@ -48,7 +49,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         fps: pair(fps_num, fps_den),
         codec,
         crf,
-        preset,
+        preset: encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -75,6 +76,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         target,
         max_encoded_percent: above_zero(max_encoded_percent),
         measure,
+        encoder_choice: encoder_choice.map(model_choice).unwrap_or_default(),
     }
 }
 
@@ -113,6 +115,36 @@ fn wire_crop(crop: Crop) -> v1::Crop {
         height,
         x,
         y,
+    }
+}
+
+fn model_choice(choice: v1::EncoderChoice) -> EncoderChoice {
+    let v1::EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    }
+}
+
+fn wire_choice(choice: EncoderChoice) -> v1::EncoderChoice {
+    let EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    v1::EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
     }
 }
 
@@ -159,6 +191,7 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         measure,
         // A job's own spec has none.
         rate_centi: _,
+        encoder_choice,
     } = spec.clone();
     v1::Spec {
         width,
@@ -167,7 +200,7 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         fps_den,
         codec: codec.name().to_string(),
         crf: spec.aim().is_none().then_some(crf),
-        preset,
+        encoder_preset: preset,
         pix_fmt,
         brightness_milli: Some(brightness_milli),
         contrast_milli: Some(contrast_milli),
@@ -198,5 +231,6 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         },
         max_encoded_percent,
         measure,
+        encoder_choice: encoder_choice.map(wire_choice),
     }
 }

@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 use reelraft_model::Problem;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
 };
 use tracing::{info, warn};
@@ -36,7 +36,9 @@ use crate::{
     },
 };
 
-/// Runs a node until `stop` is set.
+/// Runs a node until `stop` is set, and says once that it is `ready`: it serves,
+/// votes and stores. Whether there is a leader is another question, which the first
+/// of three nodes can't answer before the second is started.
 ///
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
@@ -46,11 +48,16 @@ use crate::{
 pub fn run(
     config: NodeConfig,
     stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> BoxFuture<'static, Result<(), Problem>> {
-    Box::pin(run_node(config, stop))
+    Box::pin(run_node(config, stop, ready))
 }
 
-async fn run_node(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+async fn run_node(
+    config: NodeConfig,
+    mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
+) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);
@@ -77,6 +84,7 @@ async fn run_node(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result
         listener,
         http,
         stop,
+        ready,
     )
     .await
 }
@@ -86,6 +94,7 @@ async fn serve(
     listener: TcpListener,
     http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
@@ -106,19 +115,12 @@ async fn serve(
     let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
+    let _ = ready.send(());
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
     let working = tokio::spawn(worker.run(stop.clone()));
-    let config = &context.config;
-    let patience = Patience {
-        rehome_after_s: config.rehome_after_s,
-        replan_after_s: config.replan_after_s,
-        uploads_expire_after_s: config.uploads_expire_after_s,
-        keep_finished_s: config.keep_finished_s,
-        keep_sources_s: config.keep_sources_s,
-        reuse_outputs: config.reuse_outputs,
-    };
+    let patience = patience(&context.config);
     let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
     let loops = [
         tokio::spawn(leading),
@@ -150,6 +152,18 @@ async fn serve(
         let _ = ended(task).await;
     }
     Ok(())
+}
+
+/// How long a leader waits for what, by its node's settings.
+fn patience(config: &NodeConfig) -> Patience {
+    Patience {
+        rehome_after_s: config.rehome_after_s,
+        replan_after_s: config.replan_after_s,
+        uploads_expire_after_s: config.uploads_expire_after_s,
+        keep_finished_s: config.keep_finished_s,
+        keep_sources_s: config.keep_sources_s,
+        reuse_outputs: config.reuse_outputs,
+    }
 }
 
 /// The HTTP port, where the node has one.

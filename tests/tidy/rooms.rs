@@ -74,8 +74,15 @@ const ROOMS: &[Room] = &[
     ("src/main.rs", MAIN),
     (
         "src/daemon.rs",
-        &["src/server", "src/config", "src/json_log.rs", "raft/model"],
+        &[
+            "src/server",
+            "src/service.rs",
+            "src/config",
+            "src/json_log.rs",
+            "raft/model",
+        ],
     ),
+    ("src/service.rs", &[]),
     ("src/json_log.rs", &[]),
     ("src/lib.rs", &[]),
     ("src/limits.rs", &["raft/model", "raft/consensus"]),

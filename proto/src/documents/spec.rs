@@ -18,7 +18,7 @@ pub struct Spec<'a> {
     pub fps: Option<String>,
     pub codec: Option<&'a str>,
     pub crf: Option<u32>,
-    pub preset: Option<&'a str>,
+    pub encoder_preset: Option<&'a str>,
     pub pix_fmt: Option<&'a str>,
     pub brightness_milli: Option<i32>,
     pub contrast_milli: Option<i32>,
@@ -47,6 +47,10 @@ pub struct Spec<'a> {
     pub target: Option<&'a str>,
     pub max_encoded_percent: Option<u32>,
     pub measure: bool,
+    pub maxrate: Option<u32>,
+    pub bufsize: Option<u32>,
+    pub tune: Option<&'a str>,
+    pub keyint_milli: Option<u32>,
 }
 
 impl<'a> From<&'a v1::Spec> for Spec<'a> {
@@ -58,7 +62,7 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             fps_den,
             codec,
             crf,
-            preset,
+            encoder_preset,
             pix_fmt,
             brightness_milli,
             contrast_milli,
@@ -86,14 +90,16 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             target,
             max_encoded_percent,
             measure,
+            encoder_choice,
         } = spec;
+        let choice = encoder_choice.as_ref();
         Spec {
             width: above_zero(*width),
             height: above_zero(*height),
             fps: fps_fraction(*fps_num, *fps_den),
             codec: text(codec),
             crf: *crf,
-            preset: text(preset),
+            encoder_preset: text(encoder_preset),
             pix_fmt: text(pix_fmt),
             brightness_milli: *brightness_milli,
             contrast_milli: *contrast_milli,
@@ -120,6 +126,10 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             target: text(target),
             max_encoded_percent: above_zero(*max_encoded_percent),
             measure: *measure,
+            maxrate: choice.and_then(|choice| above_zero(choice.maxrate)),
+            bufsize: choice.and_then(|choice| above_zero(choice.bufsize)),
+            tune: choice.and_then(|choice| text(&choice.tune)),
+            keyint_milli: choice.and_then(|choice| above_zero(choice.keyint_milli)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! field, so that an option which is missing here does not compile.
 
 use super::words::{crop_option, fps_fraction, milli, pad_option};
-use crate::v1::Spec;
+use crate::v1::{EncoderChoice, Spec};
 
 /// The options of a spec as the command line takes them, without those that
 /// change nothing.
@@ -14,7 +14,7 @@ pub fn spec_options(spec: &Spec) -> String {
         fps_den,
         codec,
         crf,
-        preset,
+        encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -42,6 +42,7 @@ pub fn spec_options(spec: &Spec) -> String {
         target,
         max_encoded_percent,
         measure,
+        encoder_choice,
     } = spec;
     let values = [
         ("container", container.clone()),
@@ -51,7 +52,7 @@ pub fn spec_options(spec: &Spec) -> String {
         ("bitrate", above_zero(*bitrate)),
         ("target", target.clone()),
         ("max-encoded-percent", above_zero(*max_encoded_percent)),
-        ("preset", preset.clone()),
+        ("encoder-preset", encoder_preset.clone()),
         ("pix-fmt", pix_fmt.clone()),
         ("width", above_zero(*width)),
         ("height", above_zero(*height)),
@@ -82,7 +83,24 @@ pub fn spec_options(spec: &Spec) -> String {
         ("ignore-dolby-vision", *ignore_dolby_vision),
         ("measure", *measure),
     ];
+    let choice = encoder_choice.iter().flat_map(choice_options);
+    let values: Vec<(&str, String)> = values.into_iter().chain(choice).collect();
     joined(&values, &switches)
+}
+
+fn choice_options(choice: &EncoderChoice) -> [(&'static str, String); 4] {
+    let EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    [
+        ("tune", tune.clone()),
+        ("maxrate", above_zero(*maxrate)),
+        ("bufsize", above_zero(*bufsize)),
+        ("keyint", seconds(*keyint_milli)),
+    ]
 }
 
 /// The options that are given and the switches that are on.

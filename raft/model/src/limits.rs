@@ -108,7 +108,8 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// fairly, a node that is gone does not hold the level of the others down, and an
 /// analysis whose build lacks a decoder unbinds its job too. 5 brought work on a source
 /// that is still being uploaded, and the output of an equal job instead of another
-/// ([`crate::DecideReuse`]). 6 brought aims at a size, a bit rate or a quality.
+/// ([`crate::DecideReuse`]). 6 brought options that direct the encoder: a cap on the
+/// rate, tunes and keyframes; and aims at a size, a bit rate or a quality.
 pub const FEATURE_LEVEL: u32 = 6;
 
 /// The level from which on a rate factor may be found, and outputs are measured.
@@ -176,6 +177,9 @@ pub const LEFT_BEHIND_AFTER_MS: u64 = 3600 * 1000;
 
 /// The level from which on a spec may choose streams.
 pub const STREAM_CHOICE_LEVEL: u32 = 3;
+
+/// The level from which on a spec may cap the rate, name a tune and set keyframes.
+pub const ENCODER_CHOICE_LEVEL: u32 = 6;
 
 /// The level from which on an assembly may note something of its job.
 pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;

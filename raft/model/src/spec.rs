@@ -20,6 +20,6 @@ pub use self::{
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Metric, Subtitles},
     encoder::PIX_FMTS,
     error::SpecError,
-    options::{Aim, Crop, Spec, SpecRequest, centi_words},
+    options::{Aim, Crop, EncoderChoice, Spec, SpecRequest, centi_words},
     resolve::resolve,
 };

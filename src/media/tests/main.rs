@@ -15,6 +15,7 @@ mod headers;
 mod measured;
 mod oracle;
 mod pictures;
+mod rates;
 mod refusals;
 mod selection;
 mod small;

@@ -5,7 +5,7 @@ use reelraft_model::spec::Spec;
 use crate::{
     facts::{index::Index, plan::ShardRange},
     ffmpeg::input::Input,
-    video::{args, filter_clock::FilterClock, filters, grid::Grid, seam::Given},
+    video::{args, filter_clock::FilterClock, filters, grid::Grid, rate::Rate, seam::Given},
 };
 
 impl Index {
@@ -20,9 +20,10 @@ impl Index {
         // Where it is read from and how a build counts times is the same for all.
         let input = Input::File("source".into());
         let clock = FilterClock::Muxer;
+        let rate = Rate::of_shard(spec, self, range);
         let commands = starts
             .iter()
-            .map(|start| args::shard(&input, self, spec, range, *start, clock));
+            .map(|start| args::shard(&input, self, spec, range, *start, clock, &rate));
         let commands: Vec<Vec<String>> = commands.collect();
         let clean = |start: &Option<i64>| start.is_some_and(|start| self.is_clean_key(start));
         let clean: Vec<bool> = starts.iter().map(clean).collect();

@@ -11,7 +11,9 @@ import { help, isOf, valueIn } from "./schema.js";
  * @type {{ word: string, names: string[] }[]}
  */
 const GROUPS = [
-  { word: "Picture", names: ["codec", "crf", "size", "bitrate", "target", "max_encoded_percent", "preset", "width", "height", "fps", "pix_fmt"] },
+  { word: "Picture", names: ["codec", "crf", "encoder_preset", "width", "height", "fps", "pix_fmt"] },
+  { word: "Amount", names: ["size", "bitrate", "target", "max_encoded_percent", "measure"] },
+  { word: "Encoder", names: ["tune", "maxrate", "bufsize", "keyint"] },
   {
     word: "Corrections",
     names: ["crop", "pad", "deinterlace", "denoise", "brightness", "contrast", "saturation"],
@@ -19,7 +21,7 @@ const GROUPS = [
   { word: "Sound", names: ["audio", "audio_bitrate", "audio_tracks", "loudness"] },
   { word: "File", names: ["container", "subtitles", "strip_metadata", "keep_location"] },
   { word: "Source", names: ["video_track", "program", "strict", "ignore_dolby_vision"] },
-  { word: "Work", names: ["shard_seconds", "measure", "priority", "max_retries", "tenant"] },
+  { word: "Work", names: ["shard_seconds", "priority", "max_retries", "tenant"] },
   { word: "Delivery", names: ["webhook_url", "output_url"] },
 ];
 
@@ -162,6 +164,10 @@ function wordOf(name) {
 /** Names that are no words. @type {Record<string, string>} */
 const SHORT = {
   crf: "Quality (crf)",
+  encoder_preset: "Preset",
+  maxrate: "Highest rate (maxrate)",
+  bufsize: "Buffer (bufsize)",
+  keyint: "Keyframe interval",
   fps: "Frame rate (fps)",
   pix_fmt: "Pixel format",
   webhook_url: "Webhook URL",
