@@ -74,7 +74,7 @@ pub(super) const BITRATE: Bounds = whole(
 pub(super) const MAX_ENCODED_PERCENT: Bounds = whole("max-encoded-percent", 1, 1_000, "1 to 1000");
 
 /// The bounds of every option that is one number.
-pub const NUMBERS: [Bounds; 14] = [
+pub const NUMBERS: [Bounds; 17] = [
     WIDTH,
     HEIGHT,
     CRF,
