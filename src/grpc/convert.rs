@@ -231,6 +231,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         answered_by,
         applied_index,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
         nodes,
     } = status;
     v1::StatusResponse {
@@ -241,6 +243,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         nodes: nodes.into_iter().map(wire_node).collect(),
         cluster_id,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
     }
 }
 
@@ -268,6 +272,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     } = node;
     v1::NodeStatus {
         id,
@@ -291,6 +297,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     }
 }
 
@@ -318,6 +326,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     } = node;
     NodeStatus {
         id,
@@ -341,6 +351,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        feature_level,
+        note,
     }
 }
 

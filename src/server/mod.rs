@@ -1,12 +1,14 @@
 //! One running node, put together: opens its disk, joins the others, serves
 //! clients and nodes, and runs the loops until it is told to stop.
 
+mod place;
 pub mod privacy;
 mod start;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use reelraft_consensus::HangAction;
 use reelraft_model::Problem;
 use tokio::{
     net::TcpListener,
@@ -30,7 +32,9 @@ use crate::{
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
-        home, leader,
+        hang, home,
+        joining::Joining,
+        leader,
         leader::{Patience, intake::Intake, sessions::Sessions},
         worker::Worker,
     },
@@ -54,19 +58,23 @@ pub fn run(
 }
 
 async fn run_node(
-    config: NodeConfig,
+    mut config: NodeConfig,
     mut stop: watch::Receiver<bool>,
     ready: oneshot::Sender<()>,
 ) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);
+    let Some(mut settings) = place::find(&mut config, &mut stop).await? else {
+        return Ok(());
+    };
+    settings.on_hang = HangAction::new(hang::end_process);
     if config.clients_know_peer_secret() {
         warn!(
             "clients have the nodes' own secret: give all nodes another one, as REELRAFT_PEER_SECRET"
         );
     }
-    let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
+    let Some(cluster) = start::open_cluster(&config, &settings, &mut stop).await? else {
         return Ok(());
     };
     let _ = std::fs::remove_dir_all(work_root(&config.data));
@@ -107,6 +115,7 @@ async fn serve(
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
+        Joining::new(context.clone()),
         access,
     )
     .await;
@@ -119,28 +128,20 @@ async fn serve(
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
-    let working = tokio::spawn(worker.run(stop.clone()));
+    let (stop_working, work_stops) = watch::channel(false);
+    let working = tokio::spawn(worker.run(work_stops.clone()));
     let patience = patience(&context.config);
-    let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
+    let leading = leader::run(cluster.clone(), sessions, patience, work_stops.clone());
     let loops = [
         tokio::spawn(leading),
-        tokio::spawn(leader::deliveries::run(context.clone(), stop.clone())),
-        tokio::spawn(home::run(context.clone(), stop.clone())),
+        tokio::spawn(leader::deliveries::run(context.clone(), work_stops.clone())),
+        tokio::spawn(home::run(context.clone(), work_stops)),
     ];
-    let mut fatal = cluster.fatal();
-    let mut failure = context.failure.subscribe();
-    let failed = tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => None,
-        broken = fatal.wait_for(Option::is_some) => {
-            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
-        }
-        cause = context.data.failed() => Some(storage_failed(cause)),
-        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
-    };
-    if let Some(problem) = failed {
-        return Err(problem);
-    }
+    until_stopped(&context, &mut stop).await?;
     info!("stopping");
+    // First, so that the next leader gives what is given back to others at once.
+    cluster.hand_over().await;
+    let _ = stop_working.send(true);
     // The worker gives its attempts back while there is a cluster to tell.
     let _ = ended(working).await;
     cluster.shutdown().await;
@@ -159,10 +160,37 @@ fn patience(config: &NodeConfig) -> Patience {
     Patience {
         rehome_after_s: config.rehome_after_s,
         replan_after_s: config.replan_after_s,
+        replace_voter_after_s: config.replace_voter_after_s,
         uploads_expire_after_s: config.uploads_expire_after_s,
         keep_finished_s: config.keep_finished_s,
         keep_sources_s: config.keep_sources_s,
         reuse_outputs: config.reuse_outputs,
+    }
+}
+
+/// Waits until the node is to stop.
+///
+/// # Errors
+/// Why it has to end by itself.
+async fn until_stopped(
+    context: &NodeContext,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), Problem> {
+    let mut fatal = context.cluster.fatal();
+    let mut removed = context.cluster.removed();
+    let mut failure = context.failure.subscribe();
+    let failed = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => None,
+        broken = fatal.wait_for(Option::is_some) => {
+            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
+        }
+        cause = context.data.failed() => Some(storage_failed(cause)),
+        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
+        _ = removed.wait_for(|removed| *removed) => Some(Problem::node_removed(context.node())),
+    };
+    match failed {
+        Some(problem) => Err(problem),
+        None => Ok(()),
     }
 }
 

@@ -101,6 +101,7 @@ const ROOMS: &[Room] = &[
     ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
+    ("src/grpc/join.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/worker_client.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/blobs.rs", GRPC_BETWEEN_NODES),

@@ -7,6 +7,7 @@ mod homes;
 mod housekeeping;
 mod jobs;
 mod keys;
+mod members;
 mod outside;
 mod rate;
 mod replan;
@@ -97,6 +98,11 @@ impl Writer<'_> {
             Command::RetryJob(c) => self.retry_job(c),
             Command::DropSource(c) => self.drop_source(c),
             Command::DecideReuse(c) => self.decide_reuse(c),
+            Command::CreateToken(c) => self.create_token(c),
+            Command::AdmitNode(c) => self.admit_node(c),
+            Command::SetVoters(c) => self.set_voters(c),
+            Command::DrainNode(c) => self.drain_node(c),
+            Command::RemoveNode(c) => self.remove_node(c),
         }
     }
 }
@@ -130,6 +136,8 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
+        Command::CreateToken(_) | Command::AdmitNode(_) | Command::SetVoters(_) => return None,
+        Command::DrainNode(_) | Command::RemoveNode(_) => return None,
     };
     Some(id.into())
 }

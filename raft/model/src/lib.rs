@@ -20,6 +20,7 @@ mod keys;
 pub mod limits;
 mod line;
 mod made_before;
+mod members;
 mod node_rows;
 mod open_index;
 mod output_index;
@@ -38,6 +39,7 @@ pub mod spec;
 mod state;
 mod summary;
 mod task_counts;
+mod token;
 mod tombstones;
 mod turned;
 
@@ -50,6 +52,9 @@ pub use job_entry::JobEntry;
 pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use keys::*;
+pub use members::{
+    AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters, SomeJobs, check_address,
+};
 pub use outside::*;
 pub use rate_row::Rate;
 pub use retry::*;
@@ -58,4 +63,5 @@ pub use rows::*;
 pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
+pub use token::{TOKEN_PREFIX, TokenText, token_digest};
 pub use turned::{Mark, Turned};

@@ -14,6 +14,7 @@ use crate::{
     job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
+    members::Tokens,
     open_index::OpenIndex,
     output_index::OutputIndex,
     outside::Webhooks,
@@ -39,6 +40,7 @@ pub struct State {
     quotas: Map<String, Arc<Quota>>,
     /// Of the tenants that have one.
     pub(crate) webhooks: Webhooks,
+    pub(crate) tokens: Tokens,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -249,16 +251,6 @@ impl State {
         ages.filter_map(|age| self.job_at(age))
     }
 
-    /// The incarnation under which a node is known.
-    pub fn incarnation_of(&self, node: u64) -> Option<String> {
-        self.nodes.get(&node).map(|node| node.incarnation.clone())
-    }
-
-    /// All nodes that have taken part.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
-    }
-
     /// How often keys were revoked and quotas set; see [`ClusterRow`].
     pub fn access_epoch(&self) -> u64 {
         self.cluster.access_epoch
@@ -338,6 +330,7 @@ impl State {
             "k" => self.keys.get(rest).map(|key| key.encode_to_vec()),
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
+            "i" => self.tokens.get(rest).map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -380,6 +373,7 @@ impl State {
             .chain(quotas)
             .chain(tasks)
             .chain(self.webhooks.rows())
+            .chain(self.tokens.rows())
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -408,6 +402,7 @@ impl State {
                 Some(b'k') => state.put_key(row(&value)?),
                 Some(b'q') => state.put_quota(row(&value)?),
                 Some(b'w') => state.webhooks.put(row(&value)?),
+                Some(b'i') => state.tokens.put(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

@@ -122,11 +122,10 @@ pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &
             class: FailureClass::NodeLost.into(),
             problem: Problem::new(
                 "node-lost",
-                format!(
-                    "node {} has been silent for {} ms",
-                    task.node,
-                    silent_ms.min(u64::from(u32::MAX))
-                ),
+                match silent_ms {
+                    u64::MAX => format!("node {} is no member any more", task.node),
+                    silent_ms => format!("node {} has been silent for {silent_ms} ms", task.node),
+                },
                 "the work goes on elsewhere by itself",
             ),
         }));

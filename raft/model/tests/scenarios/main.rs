@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod members;
 mod outside;
 mod show;
 mod words;
@@ -16,9 +17,9 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, ChunksRead, Command, Complete, CreateJob, DeleteJob, EarlyPlan,
-    Entry, FailureClass, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem,
-    RegisterNode, Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State,
-    TaskKind, Tick, TouchUpload,
+    Entry, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
+    TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -29,7 +30,7 @@ use reelraft_model::{
 use keys::change_access;
 use outside::{change_outside, due};
 use show::show;
-use words::{number, option};
+use words::{failure_class, number, option};
 
 struct World {
     state: State,
@@ -142,6 +143,13 @@ impl World {
                 self.one(change_outside(&self.names, &words))
             }
             "due" => self.aliased(&due(&self.state, &words)),
+            "token" | "want" | "drain" | "undrain" | "remove" => self.one(members::command(&words)),
+            "admit" => self.admit(&words),
+            "members" => members::judge(&self.state, &mut self.health),
+            "change" => members::change(&self.state, &mut self.health),
+            "votes" | "leads" | "behind" | "joined" | "joint" => {
+                members::report(&mut self.health, &words)
+            }
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
@@ -192,6 +200,7 @@ impl World {
                 alive: true,
                 slots,
                 build: build.to_string(),
+                behind: Some(0),
                 ..Default::default()
             };
             self.health.nodes.insert(id, node);
@@ -200,6 +209,7 @@ impl World {
 
     /// Plans; `write` applies what was planned, and `plan` does both.
     fn think(&mut self) -> String {
+        self.health.take_standings(&self.state);
         self.thought = plan(&self.state, &self.health);
         if self.thought.is_empty() {
             return "nothing to do\n".into();
@@ -398,6 +408,15 @@ impl World {
         }))
     }
 
+    fn admit(&mut self, words: &[&str]) -> String {
+        let replies = self.apply(vec![members::admit(words)]);
+        let reply = self.reply(&replies);
+        match replies[0].node {
+            0 => reply,
+            node => format!("node {node}: {reply}"),
+        }
+    }
+
     fn command(&self, command: &Command) -> String {
         let text = match command {
             Command::SetHomes(c) => {
@@ -424,21 +443,10 @@ impl World {
             Command::RegisterNode(c) if c.left_behind => {
                 format!("leave node {} behind at level {}", c.node, c.feature_level)
             }
+            Command::RemoveNode(c) => format!("remove node {}", c.node),
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"
-    }
-}
-
-fn failure_class(word: &str) -> FailureClass {
-    match word {
-        "work" => FailureClass::Work,
-        "node" => FailureClass::NodeFault,
-        "final" => FailureClass::Final,
-        "mismatch" => FailureClass::PlanMismatch,
-        "lost" => FailureClass::NodeLost,
-        "reach" => FailureClass::OutOfReach,
-        other => panic!("no class {other}"),
     }
 }
 
