@@ -31,7 +31,10 @@ pub fn model_problem(problem: v1::Problem) -> Problem {
 /// A job on the wire.
 pub fn wire_job(view: JobView) -> v1::Job {
     let (expected, queue_position) = (view.estimate, view.queue_position);
+    let duration_us = view.job.duration_us;
+    let rate = view.rate.map(|rate| wire_rate(rate, duration_us));
     v1::Job {
+        rate,
         speed_milli: expected.speed_milli,
         eta_s: expected.eta_s,
         estimated_output_bytes: expected.output_bytes,
@@ -49,11 +52,9 @@ fn known_job(view: JobView) -> v1::Job {
         frames_done,
         waiting,
         makers,
-        rate,
         ..
     } = view;
     let state = job_state(job.state());
-    let rate = rate.map(|rate| wire_rate(rate, job.duration_us));
     let Job {
         id,
         tenant,
@@ -108,7 +109,6 @@ fn known_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
-        rate,
         ..Default::default()
     };
     add_outside(&mut wire, outside.unwrap_or_default());

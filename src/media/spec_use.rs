@@ -3,7 +3,7 @@
 //! some step uses the option.
 
 use reelraft_model::spec::{
-    Audio, Codec, Container, Crop, Deinterlace, Denoise, EncoderChoice, Metric, Spec, SpecRequest,
+    Amount, Audio, Codec, Container, Crop, Deinterlace, Denoise, EncoderChoice, Spec, SpecRequest,
     Subtitles, resolve,
 };
 
@@ -82,12 +82,7 @@ fn every_option_of_a_spec_is_used() {
         program: 2,
         video_track: 2,
         ignore_dolby_vision: true,
-        size_bytes: 700_000_000,
-        bitrate: 2_000_000,
-        target_metric: Metric::Psnr.into(),
-        target_micro: 40_000_000,
-        max_encoded_percent: 80,
-        measure: true,
+        amount: Some(Amount { measure: true, ..Default::default() }),
         rate_centi: 2_350,
         encoder_choice: None,
     };
@@ -174,17 +169,9 @@ fn all_steps(spec: &Spec) -> String {
     let plan = planner::tests::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
     let chosen = select::video(spec, &source.streams, &source.programs, &[]).unwrap();
     let accepted = side_data::check_dolby_vision(spec, chosen).is_ok();
-    // The model finds the rate factor by these.
-    let searched = (
-        spec.aim(),
-        spec.target_metric(),
-        spec.target_micro,
-        spec.bitrate,
-        spec.max_encoded_percent,
-    );
     let measured = measure::metrics(spec);
     format!(
-        "{searched:?} {measured:?} {} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
+        "{measured:?} {} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
         chosen.index, plan.shards, index.facts
     )
 }

@@ -2,7 +2,7 @@
 //! field, so that an option which is missing here does not compile.
 
 use super::words::{crop_option, fps_fraction, milli, pad_option};
-use crate::v1::{EncoderChoice, Spec};
+use crate::v1::{Amount, EncoderChoice, Spec};
 
 /// The options of a spec as the command line takes them, without those that
 /// change nothing.
@@ -37,21 +37,13 @@ pub fn spec_options(spec: &Spec) -> String {
         program,
         video_track,
         ignore_dolby_vision,
-        size_bytes,
-        bitrate,
-        target,
-        max_encoded_percent,
-        measure,
+        amount,
         encoder_choice,
     } = spec;
     let values = [
         ("container", container.clone()),
         ("codec", codec.clone()),
         ("crf", crf.map(|crf| crf.to_string()).unwrap_or_default()),
-        ("size", above_zero(*size_bytes)),
-        ("bitrate", above_zero(*bitrate)),
-        ("target", target.clone()),
-        ("max-encoded-percent", above_zero(*max_encoded_percent)),
         ("encoder-preset", encoder_preset.clone()),
         ("pix-fmt", pix_fmt.clone()),
         ("width", above_zero(*width)),
@@ -76,16 +68,48 @@ pub fn spec_options(spec: &Spec) -> String {
         ("subtitles", unless_default(subtitles, "keep")),
         ("shard-seconds", seconds(*shard_ms)),
     ];
-    let switches = [
-        ("strip-metadata", *strip_metadata),
-        ("keep-location", *keep_location),
-        ("strict", *strict),
-        ("ignore-dolby-vision", *ignore_dolby_vision),
-        ("measure", *measure),
+    let kept = [
+        *strip_metadata,
+        *keep_location,
+        *strict,
+        *ignore_dolby_vision,
     ];
+    let switches = switches(kept, amount.as_ref());
     let choice = encoder_choice.iter().flat_map(choice_options);
-    let values: Vec<(&str, String)> = values.into_iter().chain(choice).collect();
+    let amount = amount.iter().flat_map(amount_options);
+    let values: Vec<(&str, String)> = values.into_iter().chain(amount).chain(choice).collect();
     joined(&values, &switches)
+}
+
+/// Those that have no value; of the spec itself in the order of its fields.
+fn switches(
+    [strip_metadata, keep_location, strict, ignore_dolby_vision]: [bool; 4],
+    amount: Option<&Amount>,
+) -> [(&'static str, bool); 5] {
+    [
+        ("strip-metadata", strip_metadata),
+        ("keep-location", keep_location),
+        ("strict", strict),
+        ("ignore-dolby-vision", ignore_dolby_vision),
+        ("measure", amount.is_some_and(|amount| amount.measure)),
+    ]
+}
+
+fn amount_options(amount: &Amount) -> [(&'static str, String); 4] {
+    let Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        // A switch.
+        measure: _,
+    } = amount;
+    [
+        ("size", above_zero(*size_bytes)),
+        ("bitrate", above_zero(*bitrate)),
+        ("target", target.clone()),
+        ("max-encoded-percent", above_zero(*max_encoded_percent)),
+    ]
 }
 
 fn choice_options(choice: &EncoderChoice) -> [(&'static str, String); 4] {

@@ -13,6 +13,7 @@ mod rate;
 mod replan;
 mod retry;
 mod reuse;
+mod search;
 mod stages;
 mod tasks;
 mod writer;

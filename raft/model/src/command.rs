@@ -325,11 +325,9 @@ pub struct Complete {
     /// plan, and rest on what was sealed.
     #[prost(uint32, tag = "51")]
     pub audio_kept: u32,
-    /// Of a shard or probe: bytes of its frames alone.
+    /// Of a shard or probe: bytes of its frames, and their quality in millionths.
     #[prost(uint64, tag = "71")]
     pub payload: u64,
-    /// Of a shard or probe of a job that aims at a quality: what it came to, in
-    /// millionths.
     #[prost(uint64, tag = "72")]
     pub score_micro: u64,
     /// Analysis only: how long the pictures last.

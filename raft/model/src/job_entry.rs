@@ -94,6 +94,12 @@ impl JobEntry {
         }
     }
 
+    /// Whether its shards wait for a rate factor that is still searched.
+    pub fn is_searching(&self) -> bool {
+        let searches = self.job.rate.is_some_and(|rate| rate.film_centi == 0);
+        searches && self.job.state() == JobState::Encoding
+    }
+
     /// Whether one of its tasks may be given out once a node is free.
     fn waits(&self) -> bool {
         let mut pending = self.pending.iter().filter_map(|key| self.tasks.get(key));

@@ -35,6 +35,7 @@ mod reply;
 mod retry;
 mod reuse;
 mod rows;
+mod shard_range;
 pub mod spec;
 mod state;
 mod summary;

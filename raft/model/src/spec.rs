@@ -2,7 +2,7 @@
 //! spec with every default filled in. The resolved spec is part of P1: equal
 //! specs over equal sources and builds give equal bytes.
 
-mod aim;
+mod amount;
 mod audio;
 mod bounds;
 mod choices;
@@ -15,11 +15,11 @@ mod resolve;
 mod streams;
 
 pub use self::{
-    aim::target_words,
+    amount::{Aim, Amount, centi_words, target_words},
     bounds::{Bounds, NUMBERS},
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Metric, Subtitles},
     encoder::PIX_FMTS,
     error::SpecError,
-    options::{Aim, Crop, EncoderChoice, Spec, SpecRequest, centi_words},
+    options::{Crop, EncoderChoice, Spec, SpecRequest},
     resolve::resolve,
 };

@@ -4,6 +4,7 @@
 //! "keep the source's"). Ranges and combinations are checked by the cluster, in
 //! one place.
 
+mod amount;
 mod encoder;
 mod values;
 
@@ -13,8 +14,9 @@ use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
 use self::{
+    amount::AmountArgs,
     encoder::EncoderArgs,
-    values::{above_zero, above_zero_ms, bitrate, codec, crop, frame_rate, milli, pad, size},
+    values::{above_zero, above_zero_ms, bitrate, codec, crop, frame_rate, milli, pad},
 };
 use crate::error::CliError;
 
@@ -40,24 +42,8 @@ pub struct SpecArgs {
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
     #[arg(long, allow_negative_numbers = true)]
     pub crf: Option<u32>,
-    /// The file may have so many bytes, sound and all: 700M, 1.5G (thousands). The
-    /// constant quality is found for it
-    #[arg(long, value_name = "BYTES", value_parser = size)]
-    pub size: Option<u64>,
-    /// The pictures may have so many bits a second, on average over the film: 2M, 800k
-    #[arg(long, value_name = "BITS", value_parser = bitrate, allow_negative_numbers = true)]
-    pub bitrate: Option<u32>,
-    /// The quality to reach, on average over the film, by the smallest file that does:
-    /// ssim=0.985, psnr=42, or vmaf=95 and xpsnr=40 where the nodes' ffmpeg has them
-    #[arg(long, value_name = "METRIC=VALUE")]
-    pub target: Option<String>,
-    /// With --target: fail where the pictures would take more than so many hundredths
-    /// of the source
-    #[arg(long, value_name = "PERCENT", value_parser = above_zero, allow_negative_numbers = true)]
-    pub max_encoded_percent: Option<u32>,
-    /// Compare the output with its source, frame by frame: see `job measure`
-    #[arg(long)]
-    pub measure: bool,
+    #[command(flatten)]
+    pub amount: AmountArgs,
     /// Speed against file size: medium, slow, … for h264 and hevc; 0 to 8 for
     /// vp9, 0 to 13 for av1
     #[arg(long, visible_alias = "preset", value_name = "PRESET")]
@@ -137,23 +123,19 @@ pub struct SpecArgs {
 }
 
 impl SpecArgs {
-    /// The spec for the wire. Without --container, `out` determines it.
+    /// The spec for the wire. Without --container, `out` determines it. Taken apart in
+    /// full: an option that is not sent does not compile.
     ///
     /// # Errors
     /// [`CliError::Usage`] if `out`'s extension names no container.
     pub fn to_wire(&self, out: Option<&Path>) -> Result<Spec, CliError> {
-        // Taken apart in full: an option that is not sent does not compile.
         let SpecArgs {
             width,
             height,
             fps,
             codec,
             crf,
-            size,
-            bitrate,
-            target,
-            max_encoded_percent,
-            measure,
+            amount,
             encoder_preset,
             encoder,
             pix_fmt,
@@ -212,11 +194,7 @@ impl SpecArgs {
             program: program.unwrap_or_default(),
             video_track: video_track.unwrap_or_default(),
             ignore_dolby_vision,
-            size_bytes: size.unwrap_or_default(),
-            bitrate: bitrate.unwrap_or_default(),
-            target: target.unwrap_or_default(),
-            max_encoded_percent: max_encoded_percent.unwrap_or_default(),
-            measure,
+            amount: amount.to_wire(),
             encoder_choice: encoder.to_wire(),
         })
     }

@@ -35,7 +35,7 @@ pub(crate) fn metrics(spec: &Spec) -> Vec<Metric> {
         Some(Aim::Quality(metric, _)) => Some(metric),
         _ => None,
     };
-    let usual = match spec.measure {
+    let usual = match spec.amount.as_ref().is_some_and(|amount| amount.measure) {
         true => [Metric::Ssim, Metric::Psnr].as_slice(),
         false => &[],
     };
@@ -60,6 +60,23 @@ fn filter(metric: Metric, at: usize) -> String {
     }
 }
 
+/// Opens the source as the encoder's pass did.
+fn open_given(context: &Context<'_>, index: &Index, pass: Pass, start: Option<i64>) -> Vec<String> {
+    let source = &index.facts.source;
+    let part = matches!(pass, Pass::Compared(_));
+    let mut args = match part {
+        true => strings(&["-copyts"]),
+        false => clock_rule(source),
+    };
+    args.extend(decode_from(index, start));
+    args.extend(source.video().decoder_args());
+    args.extend(match part {
+        true => open_input(context.input, Some(&source.demuxer)),
+        false => open_source(context.input, source),
+    });
+    args
+}
+
 /// ffmpeg: both sides, frame by frame, into the files of the metrics.
 fn arguments(
     context: &Context<'_>,
@@ -77,19 +94,7 @@ fn arguments(
         "-threads",
         "1",
     ]));
-    match pass {
-        Pass::Compared(_) => {
-            args.extend(strings(&["-copyts"]));
-            args.extend(decode_from(index, start));
-            args.extend(source.video().decoder_args());
-            args.extend(open_input(context.input, Some(&source.demuxer)));
-        }
-        _ => {
-            args.extend(clock_rule(source));
-            args.extend(source.video().decoder_args());
-            args.extend(open_source(context.input, source));
-        }
-    }
+    args.extend(open_given(context, index, pass, start));
     args.extend(strings(&["-threads", "1"]));
     let made = Input::File(context.work_dir.join(SHARD_FILE));
     args.extend(open_input(&made, Some(SHARD_DEMUXER)));

@@ -19,7 +19,11 @@ use crate::{
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    ffmpeg::{context::Context, fragmented_mp4, log::reject_if_strict},
+    ffmpeg::{
+        context::Context,
+        fragmented_mp4::{self, Fragments},
+        log::reject_if_strict,
+    },
     limits::BROKEN_LOGS_MAX,
     video::{
         args::{self, SHARD_FILE},
@@ -288,11 +292,7 @@ async fn finish(
         report: report.to_bytes(),
         frames: encoded,
         bytes: fragments.bytes,
-        payload: fragments
-            .samples
-            .iter()
-            .map(|sample| u64::from(sample.bytes))
-            .sum(),
+        payload: payload(&fragments),
         score_micro: score(context.spec, report.head.measured.as_ref()),
         blake3: report.head.blake3,
     };
@@ -307,4 +307,10 @@ fn score(spec: &Spec, measured: Option<&Measured>) -> u64 {
         }
         _ => 0,
     }
+}
+
+/// Bytes of the frames alone.
+fn payload(fragments: &Fragments) -> u64 {
+    let samples = fragments.samples.iter();
+    samples.map(|sample| u64::from(sample.bytes)).sum()
 }

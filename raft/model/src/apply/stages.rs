@@ -170,7 +170,14 @@ impl Writer<'_> {
             .job
             .current_homes()
             .all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
-        if !agreed || self.correct_output(id, first.bytes_out) {
+        if !agreed {
+            return Reply::done(id);
+        }
+        if self.correct_output(id, first.bytes_out) {
+            let assemblies = self.state.jobs.get(id).map(|entry| assemblies_of(entry));
+            for key in assemblies.unwrap_or_default() {
+                self.suspend(id, key);
+            }
             return Reply::done(id);
         }
         if let Some(mut job) = self.job(id).cloned() {

@@ -174,16 +174,8 @@ impl Writer<'_> {
         if kind == TaskKind::Analyze && !(planned && kept) {
             return Reply::stale(id);
         }
-        // A reopened task must give the bytes it gave before (lineage).
-        if !task.hash.is_empty() && task.hash != c.hash && kind != TaskKind::Assemble {
-            let cause = format!(
-                "{} {} gave {} and then {}",
-                kind.name(),
-                task.number,
-                task.hash,
-                c.hash
-            );
-            return self.fail(id, c.unix_ms, not_reproducible(cause));
+        if let Some(problem) = differs(&task, c) {
+            return self.fail(id, c.unix_ms, problem);
         }
         task.state = TaskState::Done.into();
         task.hash = c.hash.clone();
@@ -266,6 +258,15 @@ impl Writer<'_> {
         }
         Reply::done(id)
     }
+}
+
+/// A reopened task must give the bytes it gave before (lineage).
+fn differs(task: &Task, c: &Complete) -> Option<Problem> {
+    let (before, now) = (&task.hash, &c.hash);
+    let same = before.is_empty() || before == now || task.kind() == TaskKind::Assemble;
+    let (kind, number) = (task.kind().name(), task.number);
+    let cause = || format!("{kind} {number} gave {before} and then {now}");
+    (!same).then(|| not_reproducible(cause()))
 }
 
 /// Whether a result counts: before the seal only what can be confirmed by it, and

@@ -3,18 +3,11 @@
 use super::rates::Rates;
 use crate::{
     job_entry::JobEntry,
-    rate_row::Rate,
-    rows::{JobState, Task, TaskKind},
+    rows::{Task, TaskKind},
     spec::{Aim, Spec},
 };
 
 impl JobEntry {
-    /// Whether its shards wait for a rate factor that is still searched.
-    pub fn is_searching(&self) -> bool {
-        let searching = |rate: &Rate| rate.film_centi == 0;
-        self.job.state() == JobState::Encoding && self.job.rate.as_ref().is_some_and(searching)
-    }
-
     /// Whether shards that are done may still be made again, so that nobody is to
     /// be given them before the end.
     pub fn may_change_shards(&self) -> bool {

@@ -182,7 +182,8 @@ impl<'a> Search<'a> {
     fn refusal(&self, found: u32) -> Option<Problem> {
         let (at, of) = self.nearest(found);
         let job = &self.entry.job;
-        let percent = job.spec.max_encoded_percent;
+        let amount = job.spec.amount.as_ref();
+        let percent = amount.map_or(0, |amount| amount.max_encoded_percent);
         let bytes = self.film_bytes(of);
         match self.aim {
             Aim::Quality(metric, micro) if found == self.rates.low => {

@@ -199,17 +199,16 @@ words!(
 );
 
 /// What pictures are compared by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
     /// Structural similarity of all planes, up to 1.
-    Ssim = 0,
+    Ssim,
     /// Peak signal-to-noise ratio of all planes, in dB.
-    Psnr = 1,
+    Psnr,
     /// Netflix' VMAF, up to 100.
-    Vmaf = 2,
+    Vmaf,
     /// PSNR weighted by what is seen, of luma, in dB.
-    Xpsnr = 3,
+    Xpsnr,
 }
 words!(
     Metric,

@@ -1,6 +1,9 @@
 //! The options of a job: as asked for, and resolved.
 
-use super::choices::{Audio, Codec, Container, Deinterlace, Denoise, Metric, Subtitles};
+use super::{
+    amount::{Aim, Amount},
+    choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},
+};
 
 /// The options as a user gives them: `None` or empty means "the default".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,17 +61,8 @@ pub struct SpecRequest {
     /// Whether pictures that only Dolby Vision gives their colors are taken as
     /// they are.
     pub ignore_dolby_vision: bool,
-    /// Bytes that the whole file may have; the rate factor is found by itself.
-    pub size_bytes: Option<u64>,
-    /// Bits a second that the pictures may have; likewise.
-    pub bitrate: Option<u32>,
-    /// The quality to reach, as `ssim=0.985`; likewise.
-    pub target: String,
-    /// With a target: how large the pictures may come out, in hundredths of the
-    /// source.
-    pub max_encoded_percent: Option<u32>,
-    /// Whether the output is compared with its source, frame by frame.
-    pub measure: bool,
+    /// How much is spent, where no rate factor says it.
+    pub amount: Amount,
     /// What the encoder is told beside its quality and preset.
     pub encoder_choice: EncoderChoice,
 }
@@ -199,28 +193,12 @@ pub struct Spec {
     /// they are.
     #[prost(bool, tag = "29")]
     pub ignore_dolby_vision: bool,
-    /// Bytes that the whole file may have; 0 where nothing is said.
-    #[prost(uint64, tag = "49")]
-    pub size_bytes: u64,
-    /// Bits a second that the pictures may have; 0 where nothing is said.
-    #[prost(uint32, tag = "50")]
-    pub bitrate: u32,
-    /// What the quality to reach is measured by.
-    #[prost(enumeration = "Metric", tag = "51")]
-    pub target_metric: i32,
-    /// That quality, in millionths; 0 where nothing is said.
-    #[prost(uint32, tag = "52")]
-    pub target_micro: u32,
-    /// With a target: how large the pictures may come out, in hundredths of the
-    /// source; 0 for as large as they must.
-    #[prost(uint32, tag = "53")]
-    pub max_encoded_percent: u32,
-    /// Whether the output is compared with its source, frame by frame.
-    #[prost(bool, tag = "54")]
-    pub measure: bool,
+    /// How much is spent; none where a rate factor says it, and nothing is measured.
+    #[prost(message, optional, tag = "49")]
+    pub amount: Option<Amount>,
     /// The rate factor of one shard in hundredths, where it is found and not asked
     /// for; 0 in the spec of a job.
-    #[prost(uint32, tag = "55")]
+    #[prost(uint32, tag = "50")]
     pub rate_centi: u32,
     /// What the encoder is told beside; none where that is nothing.
     #[prost(message, optional, tag = "60")]
@@ -263,41 +241,14 @@ impl Spec {
     /// Whether it has an option that nodes below [`crate::limits::AIM_LEVEL`] don't
     /// know.
     pub fn aims_or_measures(&self) -> bool {
-        self.aim().is_some() || self.measure
+        self.amount.is_some()
     }
 
     /// What its rate factor is to be found by, if it is not asked for.
     pub fn aim(&self) -> Option<Aim> {
-        match (self.size_bytes, self.bitrate, self.target_micro) {
-            (0, 0, 0) => None,
-            (0, 0, micro) => Some(Aim::Quality(self.target_metric(), micro)),
-            (0, bitrate, _) => Some(Aim::Bitrate(bitrate)),
-            (bytes, ..) => Some(Aim::Size(bytes)),
-        }
+        self.amount.as_ref()?.aim()
     }
-}
 
-/// Hundredths as a decimal, without needless zeros.
-pub fn centi_words(centi: u32) -> String {
-    match (centi / 100, centi % 100) {
-        (whole, 0) => whole.to_string(),
-        (whole, rest) if rest % 10 == 0 => format!("{whole}.{}", rest / 10),
-        (whole, rest) => format!("{whole}.{rest:02}"),
-    }
-}
-
-/// What a rate factor is found by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aim {
-    /// Bytes of the whole file, at most.
-    Size(u64),
-    /// Bits a second of the pictures, at most.
-    Bitrate(u32),
-    /// Millionths on a metric's scale, at least.
-    Quality(Metric, u32),
-}
-
-impl Spec {
     /// The same for one shard that is encoded at a rate factor of its own.
     pub fn at_rate(&self, rate_centi: u32) -> Spec {
         Spec {

@@ -2,10 +2,10 @@
 //! every impossible option refused by name.
 
 use super::{
-    aim::{AimOptions, resolve_aim},
+    amount::{Amount, resolve_amount},
     audio::{AudioOptions, resolve_audio},
     bounds::{SHARD_SECONDS, word},
-    choices::{Codec, Metric, Subtitles},
+    choices::{Codec, Subtitles},
     encoder::{Encoder, EncoderOptions, resolve_encoder},
     error::SpecError,
     formats::{FormatOptions, resolve_formats},
@@ -19,7 +19,7 @@ struct Options<'a> {
     formats: FormatOptions<'a>,
     picture: PictureOptions<'a>,
     encoder: EncoderOptions<'a>,
-    aim: AimOptions<'a>,
+    amount: (Option<u32>, &'a Amount),
     audio: AudioOptions<'a>,
     streams: StreamOptions,
     other: OtherOptions<'a>,
@@ -65,19 +65,11 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
             program,
             video_track,
             ignore_dolby_vision,
-            size_bytes,
-            bitrate,
-            target,
-            max_encoded_percent,
-            measure,
+            amount,
             encoder_choice,
         } = request;
         Options {
-            formats: FormatOptions {
-                container,
-                codec,
-                audio,
-            },
+            formats: FormatOptions::new(container, codec, audio),
             picture: PictureOptions {
                 width: *width,
                 height: *height,
@@ -96,14 +88,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 pix_fmt,
                 choice: encoder_choice,
             },
-            aim: AimOptions {
-                crf: *crf,
-                size_bytes: *size_bytes,
-                bitrate: *bitrate,
-                target,
-                max_encoded_percent: *max_encoded_percent,
-                measure: *measure,
-            },
+            amount: (*crf, amount),
             audio: AudioOptions {
                 bitrate: *audio_bitrate,
                 loudness_mlufs: *loudness_mlufs,
@@ -137,7 +122,9 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
             resolve_encoder(codec, options.encoder)?,
         ),
     };
-    let aim = resolve_aim(formats.codec, options.aim)?;
+    let (crf, amount) = options.amount;
+    let amount = resolve_amount(formats.codec, crf, amount)?;
+    let aims = amount.as_ref().is_some_and(|amount| amount.aim().is_some());
     let audio = resolve_audio(formats.audio, options.audio)?;
     let streams = resolve_streams(formats.codec, options.streams)?;
     // Without `..` as well: a new field of the spec must be filled in here.
@@ -148,7 +135,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         fps_den: picture.fps.1,
         codec: formats.codec.into(),
         // What is found by an aim has none beforehand.
-        crf: if aim.is_set() { 0 } else { encoder.crf },
+        crf: if aims { 0 } else { encoder.crf },
         preset: encoder.preset,
         pix_fmt: encoder.pix_fmt,
         brightness_milli: picture.brightness_milli,
@@ -172,12 +159,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         program: streams.program,
         video_track: streams.video_track,
         ignore_dolby_vision: streams.ignore_dolby_vision,
-        size_bytes: aim.size_bytes,
-        bitrate: aim.bitrate,
-        target_metric: aim.metric.unwrap_or(Metric::Ssim).into(),
-        target_micro: aim.target_micro,
-        max_encoded_percent: aim.max_encoded_percent,
-        measure: aim.measure && formats.codec != Codec::None,
+        amount,
         rate_centi: 0,
         encoder_choice: encoder.choice,
     })
@@ -290,59 +272,46 @@ mod tests {
 
     #[test]
     fn one_thing_says_how_much_is_spent() {
-        let each = [
-            SpecRequest {
-                crf: Some(20),
+        let amount = |size_bytes, bitrate, target: &str, percent| Amount {
+            size_bytes,
+            bitrate,
+            target: target.into(),
+            max_encoded_percent: percent,
+            measure: false,
+        };
+        let ask = |crf, codec: &str, amount| {
+            let container = if codec == "ffv1" { "mkv" } else { "" };
+            let spec = resolve(&SpecRequest {
+                crf,
+                codec: codec.into(),
+                container: container.into(),
+                amount,
                 ..Default::default()
-            },
-            SpecRequest {
-                size_bytes: Some(700_000_000),
-                ..Default::default()
-            },
-            SpecRequest {
-                bitrate: Some(2_000_000),
-                ..Default::default()
-            },
-            SpecRequest {
-                target: "ssim=0.98".into(),
-                ..Default::default()
-            },
-        ];
-        for (at, one) in each.iter().enumerate() {
-            assert!(resolve(one).is_ok());
-            for other in &each[at + 1..] {
-                let both = SpecRequest {
-                    crf: one.crf.or(other.crf),
-                    size_bytes: one.size_bytes.or(other.size_bytes),
-                    bitrate: one.bitrate.or(other.bitrate),
-                    target: format!("{}{}", one.target, other.target),
-                    ..Default::default()
-                };
-                let refused = resolve(&both).expect_err("refused");
-                assert!(
-                    refused.to_string().contains("can't go with --"),
-                    "{refused}"
-                );
-            }
+            });
+            spec.map_err(|error| error.to_string())
+        };
+        let target = "ssim=0.98";
+        for (crf, two) in [
+            (Some(20), amount(700_000_000, 0, "", 0)),
+            (Some(20), amount(0, 2_000_000, "", 0)),
+            (Some(20), amount(0, 0, target, 0)),
+            (None, amount(700_000_000, 2_000_000, "", 0)),
+            (None, amount(700_000_000, 0, target, 0)),
+            (None, amount(0, 2_000_000, target, 0)),
+        ] {
+            let refused = ask(crf, "", two).expect_err("refused");
+            assert!(refused.contains("can't go with --"), "{refused}");
         }
-        let lossless = SpecRequest {
-            codec: "ffv1".into(),
-            container: "mkv".into(),
-            size_bytes: Some(700_000_000),
-            ..Default::default()
-        };
-        assert!(resolve(&lossless).is_err());
-        let aimless = SpecRequest {
-            max_encoded_percent: Some(80),
-            ..Default::default()
-        };
-        assert!(resolve(&aimless).is_err());
-        let found = SpecRequest {
-            max_encoded_percent: Some(80),
-            ..each[3].clone()
-        };
-        let found = resolve(&found).expect("valid");
-        assert_eq!((found.crf, found.max_encoded_percent), (0, 80));
+        assert!(ask(None, "ffv1", amount(700_000_000, 0, "", 0)).is_err());
+        assert!(ask(None, "", amount(0, 0, "", 80)).is_err());
+        assert!(ask(None, "", amount(0, 0, "ssim=2", 0)).is_err());
+        let found = ask(None, "", amount(0, 0, "ssim=0.980", 80)).expect("valid");
+        let said = found.amount.as_ref().map(|amount| amount.target.as_str());
+        assert_eq!((found.crf, said), (0, Some(target)));
+        assert_eq!(
+            ask(Some(20), "", Amount::default()).expect("valid").amount,
+            None
+        );
     }
 
     #[test]
@@ -401,9 +370,7 @@ mod tests {
     /// does not compile.
     macro_rules! one_option_each {
         ($($option:ident = $value:expr,)+) => {{
-            // Nothing by itself: it goes with a target.
-            let max_encoded_percent = Some(80);
-            let _all = SpecRequest { $($option: $value,)+ max_encoded_percent };
+            let _all = SpecRequest { $($option: $value,)+ };
             [$((
                 stringify!($option),
                 SpecRequest { $option: $value, ..Default::default() },
@@ -447,10 +414,10 @@ mod tests {
             program = Some(2),
             video_track = Some(2),
             ignore_dolby_vision = true,
-            size_bytes = Some(700_000_000),
-            bitrate = Some(2_000_000),
-            target = "ssim=0.985".into(),
-            measure = true,
+            amount = Amount {
+                size_bytes: 700_000_000,
+                ..Default::default()
+            },
             encoder_choice = EncoderChoice {
                 keyint_milli: 2_000,
                 ..Default::default()

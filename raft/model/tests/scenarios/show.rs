@@ -60,15 +60,7 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
-    if let Some(rate) = &job.rate {
-        let (rounds, again) = (rate.rounds, rate.shards_again);
-        write!(
-            text,
-            " rate={} rounds={rounds} again={again}",
-            rate.film_centi
-        )
-        .unwrap();
-    }
+    text += &show_rate(job);
     text += &show_fold(job);
     text += &show_outside(job);
     if let Some(waiting) = waiting(entry, health) {
@@ -83,6 +75,22 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
             writeln!(text, "    attempt {attempt} on {node}: {problem}").unwrap();
         }
     }
+    text + &show_tasks(entry)
+}
+
+/// How far the search for a rate factor is.
+fn show_rate(job: &Job) -> String {
+    match &job.rate {
+        Some(rate) => {
+            let (rounds, again) = (rate.rounds, rate.shards_again);
+            format!(" rate={} rounds={rounds} again={again}", rate.film_centi)
+        }
+        None => String::new(),
+    }
+}
+
+fn show_tasks(entry: &JobEntry) -> String {
+    let mut text = String::new();
     for task in entry.tasks.values() {
         let state = match task.state() {
             TaskState::Pending => "pending".to_string(),

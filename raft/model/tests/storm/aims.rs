@@ -1,31 +1,26 @@
-//! Jobs that aim at a size: what their shards come to, and which rate factors they
-//! must have in the end, whatever happened on the way (P1).
-
-use std::{
-    collections::BTreeMap,
-    sync::{Mutex, OnceLock, PoisonError},
-};
+//! Jobs that aim at a size, and what their shards come to.
 
 use reelraft_model::{
-    Assign, AttemptKey, Command, CreateJob, Entry, FailureClass, Job, JobEntry, PlanAppend,
-    Problem, RegisterNode, Release, SealSource, SetHomes, State, Task, TaskKind,
-    limits::FEATURE_LEVEL,
-    spec::{Spec, SpecRequest, resolve},
+    AttemptKey, Complete, JobEntry, Task, TaskKind,
+    spec::{Amount, Spec, SpecRequest, resolve},
 };
 
-use crate::{truth, worker::made};
+use crate::bugs::{Bug, Bugs};
 
 /// The spec of the jobs with so many chunks: every fourth aims at a size, with an
 /// encoder that takes fractions or one that does not.
 pub fn spec_of(chunks: u64) -> Spec {
     let (codec, size_bytes) = match chunks % 8 {
-        3 => ("h264", Some(400_000)),
-        7 => ("av1", Some(500_000)),
-        _ => ("", None),
+        3 => ("h264", 400_000),
+        7 => ("av1", 500_000),
+        _ => ("", 0),
     };
     let request = SpecRequest {
         codec: codec.into(),
-        size_bytes,
+        amount: Amount {
+            size_bytes,
+            ..Default::default()
+        },
         ..Default::default()
     };
     resolve(&request).expect("valid")
@@ -33,7 +28,7 @@ pub fn spec_of(chunks: u64) -> Spec {
 
 /// Bytes of a shard's frames at a rate factor: about half for each six, and not quite
 /// evenly.
-pub fn payload(shard: u32, single: bool, centi: u32) -> u64 {
+fn payload(shard: u32, single: bool, centi: u32) -> u64 {
     let of_shard = match single {
         true => 1_500_000,
         false => 400_000 + 150_000 * u64::from(shard),
@@ -52,99 +47,28 @@ pub fn shard_of(task: &Task) -> Option<u32> {
     }
 }
 
-/// The rate factors that the shards of a job have in the end.
-pub fn rates_of(entry: &JobEntry) -> Vec<u32> {
-    entry.shards().map(|task| entry.rate_centi(task)).collect()
-}
-
-/// The same of such a job in a cluster of one node where nothing happens.
-pub fn calm_rates(job: &Job) -> Vec<u32> {
-    static KNOWN: OnceLock<Mutex<BTreeMap<(u64, bool), Vec<u32>>>> = OnceLock::new();
-    let known = KNOWN.get_or_init(Mutex::default);
-    let key = (job.source_bytes, job.single);
-    let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-    known.entry(key).or_insert_with(|| play(job)).clone()
-}
-
-fn play(job: &Job) -> Vec<u32> {
-    let (mut state, mut index) = (State::default(), 0);
-    let mut apply = |state: &mut State, command: Command| {
-        index += 1;
-        state.apply(index, &Entry::new(vec![command]));
-    };
-    let level = RegisterNode {
-        node: 1,
-        feature_level: FEATURE_LEVEL,
-        ..Default::default()
-    };
-    apply(&mut state, Command::RegisterNode(level));
-    let create = CreateJob {
-        spec: job.spec.clone(),
-        source_bytes: job.source_bytes,
-        ..Default::default()
-    };
-    apply(&mut state, Command::CreateJob(create));
-    let id = state
-        .all_current()
-        .next()
-        .expect("it was made")
-        .job
-        .id
-        .clone();
-    let homes = SetHomes {
-        job: id.clone(),
-        homes: vec![1],
-        ..Default::default()
-    };
-    apply(&mut state, Command::SetHomes(homes));
-    let seal = SealSource {
-        job: id.clone(),
-        epoch: state.job(&id).expect("it is there").job.epoch,
-        manifest: "m".into(),
-        root: "r".into(),
-        ..Default::default()
-    };
-    apply(&mut state, Command::SealSource(seal));
-    let mut odd = job.single;
-    loop {
-        let entry = state.job(&id).expect("it is there");
-        let mut pending = entry.pending.iter();
-        let waits = |kind: TaskKind| kind == TaskKind::Shard && entry.is_searching();
-        let next = pending.find(|(kind, _)| *kind != TaskKind::Assemble && !waits(*kind));
-        let Some(task) = next.and_then(|key| entry.tasks.get(key)) else {
-            return rates_of(&entry);
-        };
-        let key = AttemptKey {
-            attempt: task.attempt + 1,
-            ..AttemptKey::of(&id, task)
-        };
-        let assign = Assign {
-            key: key.clone(),
-            node: 1,
-            build: "b".into(),
-            ..Default::default()
-        };
-        let kind = task.kind();
-        apply(&mut state, Command::Assign(assign));
-        if odd && kind == TaskKind::Probe {
-            odd = false;
-            let release = Release {
-                key,
-                class: FailureClass::PlanMismatch.into(),
-                problem: Problem::new("test", "other frames", "mend it"),
-            };
-            apply(&mut state, Command::Release(release));
-            continue;
-        }
-        let complete = made(&key, &state.job(&id).expect("it is there"), "b");
-        if kind == TaskKind::Analyze {
-            let append = PlanAppend {
-                key,
-                ranges: truth::ranges_of(&complete.key, complete.shards_total),
-                ..Default::default()
-            };
-            apply(&mut state, Command::PlanAppend(append));
-        }
-        apply(&mut state, Command::Complete(complete));
+/// Bytes of the frames of a shard or probe, where its job aims at a size.
+pub fn payload_of(entry: &JobEntry, task: Option<&Task>) -> u64 {
+    let encoded = task.and_then(|task| Some((shard_of(task)?, entry.rate_centi(task))));
+    match encoded.filter(|_| entry.job.spec.aim().is_some()) {
+        Some((shard, centi)) => payload(shard, entry.job.single, centi),
+        None => 0,
     }
+}
+
+/// Whether a task encodes the first shard of its film.
+pub fn is_first_shard(key: &AttemptKey, entry: &JobEntry) -> bool {
+    let task = entry.tasks.get(&key.task());
+    task.is_some_and(|task| shard_of(task) == Some(0))
+}
+
+/// A result with bytes that depend on how often it was tried, if that is planted.
+pub fn with_bug(bugs: Bugs, mut made: Complete) -> Complete {
+    let too_much = 10_000 * u64::from(made.key.attempt);
+    made.payload += if bugs.has(Bug::SizeByAttempt) {
+        too_much
+    } else {
+        0
+    };
+    made
 }

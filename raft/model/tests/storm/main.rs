@@ -12,6 +12,7 @@
 
 mod aims;
 mod bugs;
+mod calm_rates;
 mod client;
 mod early;
 mod faults;

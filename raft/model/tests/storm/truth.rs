@@ -8,11 +8,7 @@ use reelraft_model::{
     home_rules::{holders, sources},
 };
 
-use crate::{
-    aims::{calm_rates, rates_of, shard_of},
-    client::UPLOADING_MAX,
-    node::Node,
-};
+use crate::{aims::shard_of, client::UPLOADING_MAX, node::Node};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -233,9 +229,6 @@ impl Truth {
         self.failed(before, after, &reply.job);
         let entry = after.job(&reply.job);
         let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
-        if let Some(entry) = &succeeded {
-            self.rates(entry);
-        }
         if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
             let then = job
@@ -246,22 +239,6 @@ impl Truth {
                 let id = &reply.job;
                 self.broken(format!("the history of {id} is not that of its tasks"));
             }
-        }
-    }
-
-    /// Rate factors that were found are those that calm nodes find.
-    fn rates(&mut self, entry: &JobEntry) {
-        let job = &entry.job;
-        let own = job.reuse.is_none() && job.summary.is_none();
-        if !own || job.spec.aim().is_none() {
-            return;
-        }
-        let (found, due) = (rates_of(entry), calm_rates(job));
-        if found != due {
-            let id = &job.id;
-            self.broken(format!(
-                "{id} has rate factors {found:?} and not {due:?} (P1)"
-            ));
         }
     }
 

@@ -4,11 +4,11 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, Release, Reopen,
-    Reuse, ShardRange, Task, TaskKind, plan::attempt_is_current,
+    Reuse, ShardRange, TaskKind, plan::attempt_is_current,
 };
 
 use crate::{
-    aims::{payload, shard_of},
+    aims::{is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
@@ -203,11 +203,8 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
-        let mut result = made(key, &entry, &self.nodes[&node].build);
-        if self.bugs.has(Bug::SizeByAttempt) {
-            result.payload += 10_000 * u64::from(key.attempt);
-        }
-        attempt.made = Some(result);
+        let made = made(key, &entry, &self.nodes[&node].build);
+        attempt.made = Some(with_bug(self.bugs, made));
         self.give_to_homes(node, key, attempt, &state)
     }
 
@@ -405,11 +402,6 @@ enum Step {
     Ended(Outcome),
 }
 
-fn is_first_shard(key: &AttemptKey, entry: &JobEntry) -> bool {
-    let task = entry.tasks.get(&key.task());
-    task.is_some_and(|task| shard_of(task) == Some(0))
-}
-
 /// Whether an assembly takes the output of an equal job.
 fn takes_output(attempt: &Attempt) -> bool {
     let entry = attempt.entry.as_ref();
@@ -470,15 +462,6 @@ pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
         payload: payload_of(entry, task.map(AsRef::as_ref)),
         key: key.clone(),
         ..Default::default()
-    }
-}
-
-/// Bytes of the frames of a shard or probe, where its job aims at a size.
-fn payload_of(entry: &JobEntry, task: Option<&Task>) -> u64 {
-    let encoded = task.and_then(|task| Some((shard_of(task)?, entry.rate_centi(task))));
-    match encoded.filter(|_| entry.job.spec.aim().is_some()) {
-        Some((shard, centi)) => payload(shard, entry.job.single, centi),
-        None => 0,
     }
 }
 

@@ -208,24 +208,25 @@ fn rate_factor(job: &Job) -> String {
 /// What a film has come to that aims at something, beside what was asked; empty while
 /// nothing is known.
 fn reached(job: &Job) -> String {
-    let (Some(rate), Some(spec)) = (&job.rate, &job.spec) else {
+    let amount = job.spec.as_ref().and_then(|spec| spec.amount.as_ref());
+    let (Some(rate), Some(amount)) = (&job.rate, amount) else {
         return String::new();
     };
     let of = |reached: u64, asked: u64| {
         let percent = (u128::from(reached) * 100_000 / u128::from(asked.max(1))) as i64;
         format!("{reached} of {asked} ({} %)", milli(percent))
     };
-    let metric = spec.target.split('=').next().unwrap_or_default();
-    if spec.size_bytes != 0 && job.output_bytes != 0 {
-        format!("{} bytes", of(job.output_bytes, spec.size_bytes))
-    } else if spec.bitrate != 0 && rate.reached_bitrate != 0 {
-        let bits = of(rate.reached_bitrate, u64::from(spec.bitrate));
+    let metric = amount.target.split('=').next().unwrap_or_default();
+    if amount.size_bytes != 0 && job.output_bytes != 0 {
+        format!("{} bytes", of(job.output_bytes, amount.size_bytes))
+    } else if amount.bitrate != 0 && rate.reached_bitrate != 0 {
+        let bits = of(rate.reached_bitrate, u64::from(amount.bitrate));
         format!("{bits} bits a second")
     } else if !metric.is_empty() && rate.reached_micro != 0 {
         let reached = rate.reached_micro;
         let value = format!("{}.{:06}", reached / 1_000_000, reached % 1_000_000);
         let value = value.trim_end_matches('0').trim_end_matches('.');
-        format!("{metric}={value} of {}", spec.target)
+        format!("{metric}={value} of {}", amount.target)
     } else {
         String::new()
     }

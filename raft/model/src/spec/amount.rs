@@ -1,4 +1,5 @@
-//! What a rate factor is to be found by: a size, a bit rate or a quality.
+//! How much is spent on the pictures: what a rate factor is to be found by, a size, a
+//! bit rate or a quality; and whether they are compared with the source.
 
 use super::{
     bounds::{BITRATE, MAX_ENCODED_PERCENT, SIZE, in_range},
@@ -6,39 +7,73 @@ use super::{
     error::SpecError,
 };
 
-pub(super) struct AimOptions<'a> {
-    pub crf: Option<u32>,
-    pub size_bytes: Option<u64>,
-    pub bitrate: Option<u32>,
-    pub target: &'a str,
-    pub max_encoded_percent: Option<u32>,
-    pub measure: bool,
-}
-
-/// What was aimed at; 0 where nothing is said.
-#[derive(Default)]
-pub(super) struct Aimed {
+/// How much is spent, where no rate factor says it. Zero and empty mean that nothing is
+/// said.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct Amount {
+    /// Bytes that the whole file may have.
+    #[prost(uint64, tag = "1")]
     pub size_bytes: u64,
+    /// Bits a second that the pictures may have.
+    #[prost(uint32, tag = "2")]
     pub bitrate: u32,
-    pub metric: Option<Metric>,
-    pub target_micro: u32,
+    /// The quality to reach, as `ssim=0.985`.
+    #[prost(string, tag = "3")]
+    pub target: String,
+    /// With a target: how large the pictures may come out, in hundredths of the source.
+    #[prost(uint32, tag = "4")]
     pub max_encoded_percent: u32,
+    /// Whether the output is compared with its source, frame by frame.
+    #[prost(bool, tag = "5")]
     pub measure: bool,
 }
 
-impl Aimed {
-    /// Whether the rate factor is to be found.
-    pub fn is_set(&self) -> bool {
-        self.size_bytes != 0 || self.bitrate != 0 || self.target_micro != 0
+/// Hundredths as a decimal, without needless zeros.
+pub fn centi_words(centi: u32) -> String {
+    match (centi / 100, centi % 100) {
+        (whole, 0) => whole.to_string(),
+        (whole, rest) if rest % 10 == 0 => format!("{whole}.{}", rest / 10),
+        (whole, rest) => format!("{whole}.{rest:02}"),
     }
 }
 
-pub(super) fn resolve_aim(codec: Codec, options: AimOptions) -> Result<Aimed, SpecError> {
+/// What a rate factor is found by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Aim {
+    /// Bytes of the whole file, at most.
+    Size(u64),
+    /// Bits a second of the pictures, at most.
+    Bitrate(u32),
+    /// Millionths on a metric's scale, at least.
+    Quality(Metric, u32),
+}
+
+impl Amount {
+    /// What a rate factor is to be found by, if anything says it.
+    pub fn aim(&self) -> Option<Aim> {
+        match (self.size_bytes, self.bitrate, self.target.as_str()) {
+            (0, 0, "") => None,
+            (0, 0, target) => {
+                let (metric, micro) = parse_target(target).ok()?;
+                Some(Aim::Quality(metric, micro))
+            }
+            (0, bitrate, _) => Some(Aim::Bitrate(bitrate)),
+            (bytes, ..) => Some(Aim::Size(bytes)),
+        }
+    }
+}
+
+/// Checks what is asked for beside a rate factor; none where that is nothing.
+pub(super) fn resolve_amount(
+    codec: Codec,
+    crf: Option<u32>,
+    asked: &Amount,
+) -> Result<Option<Amount>, SpecError> {
     let given = [
-        ("--crf", options.crf.is_some()),
-        ("--size", options.size_bytes.is_some()),
-        ("--bitrate", options.bitrate.is_some()),
-        ("--target", !options.target.is_empty()),
+        ("--crf", crf.is_some()),
+        ("--size", asked.size_bytes != 0),
+        ("--bitrate", asked.bitrate != 0),
+        ("--target", !asked.target.is_empty()),
     ];
     let mut given = given.iter().filter(|(_, given)| *given);
     let first = given.next().map(|(name, _)| *name);
@@ -49,35 +84,35 @@ pub(super) fn resolve_aim(codec: Codec, options: AimOptions) -> Result<Aimed, Sp
             hint: "give one of --crf, --size, --bitrate and --target: each says how much is spent",
         });
     }
-    if let Some(bytes) = options.size_bytes {
-        SIZE.check(i64::try_from(bytes).unwrap_or(i64::MAX))?;
+    if asked.size_bytes != 0 {
+        SIZE.check(i64::try_from(asked.size_bytes).unwrap_or(i64::MAX))?;
     }
-    if let Some(bitrate) = options.bitrate {
-        BITRATE.check(bitrate)?;
+    if asked.bitrate != 0 {
+        BITRATE.check(asked.bitrate)?;
     }
-    if let Some(percent) = options.max_encoded_percent {
-        MAX_ENCODED_PERCENT.check(percent)?;
-    }
-    let target = match options.target {
-        "" => None,
-        text => Some(parse_target(text)?),
+    let target = match asked.target.as_str() {
+        "" => String::new(),
+        text => {
+            let (metric, micro) = parse_target(text)?;
+            target_words(metric, micro)
+        }
     };
-    if options.max_encoded_percent.is_some() && target.is_none() {
-        return Err(SpecError::Clash {
-            wish: "--max-encoded-percent",
-            other: "no --target".into(),
-            hint: "give a quality to reach, as --target ssim=0.985",
-        });
+    if asked.max_encoded_percent != 0 {
+        MAX_ENCODED_PERCENT.check(asked.max_encoded_percent)?;
+        if target.is_empty() {
+            return Err(SpecError::Clash {
+                wish: "--max-encoded-percent",
+                other: "no --target".into(),
+                hint: "give a quality to reach, as --target ssim=0.985",
+            });
+        }
     }
-    let aimed = Aimed {
-        size_bytes: options.size_bytes.unwrap_or(0),
-        bitrate: options.bitrate.unwrap_or(0),
-        metric: target.map(|(metric, _)| metric),
-        target_micro: target.map_or(0, |(_, micro)| micro),
-        max_encoded_percent: options.max_encoded_percent.unwrap_or(0),
-        measure: options.measure,
+    let amount = Amount {
+        target,
+        measure: asked.measure && codec != Codec::None,
+        ..asked.clone()
     };
-    match (first.filter(|_| aimed.is_set()), codec) {
+    match (first.filter(|_| amount.aim().is_some()), codec) {
         (Some(wish), Codec::Ffv1) => Err(SpecError::Clash {
             wish,
             other: "ffv1".into(),
@@ -88,7 +123,7 @@ pub(super) fn resolve_aim(codec: Codec, options: AimOptions) -> Result<Aimed, Sp
             other: "a container that holds sound alone".into(),
             hint: "give --audio-bitrate instead",
         }),
-        _ => Ok(aimed),
+        _ => Ok(Some(amount).filter(|amount| *amount != Amount::default())),
     }
 }
 
