@@ -68,22 +68,19 @@ pub fn spec_options(spec: &Spec) -> String {
         ("subtitles", unless_default(subtitles, "keep")),
         ("shard-seconds", seconds(*shard_ms)),
     ];
-    let kept = [
-        *strip_metadata,
-        *keep_location,
-        *strict,
-        *ignore_dolby_vision,
-    ];
-    let switches = switches(kept, amount.as_ref());
+    let stripped = (*strip_metadata, *keep_location);
+    let switches = switches(stripped, *strict, *ignore_dolby_vision, amount.as_ref());
     let choice = encoder_choice.iter().flat_map(choice_options);
     let amount = amount.iter().flat_map(amount_options);
     let values: Vec<(&str, String)> = values.into_iter().chain(amount).chain(choice).collect();
     joined(&values, &switches)
 }
 
-/// Those that have no value; of the spec itself in the order of its fields.
+/// Those that have no value.
 fn switches(
-    [strip_metadata, keep_location, strict, ignore_dolby_vision]: [bool; 4],
+    (strip_metadata, keep_location): (bool, bool),
+    strict: bool,
+    ignore_dolby_vision: bool,
     amount: Option<&Amount>,
 ) -> [(&'static str, bool); 5] {
     [

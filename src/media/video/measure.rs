@@ -139,24 +139,23 @@ fn arguments(
     args
 }
 
-/// Compares the shard in the step's folder, which was decoded from `start`. None where
-/// nobody asks, or where the source gives other frames now than it did.
+/// Compares the shard in the step's folder, which was decoded from `start`; a film in one
+/// pass has none. None where nobody asks, or where the source gives other frames now than it did.
 pub(crate) async fn measure(
     context: &Context<'_>,
     index: &Index,
-    range: Option<ShardRange>,
-    start: Option<i64>,
+    (range, start): (ShardRange, Option<Option<i64>>),
     frames: u64,
 ) -> Result<Option<Measured>, MediaError> {
     let metrics = metrics(context.spec);
     if metrics.is_empty() {
         return Ok(None);
     }
-    let pass = match range {
-        Some(range) => Pass::Compared(range),
+    let pass = match start {
+        Some(_) => Pass::Compared(range),
         None => Pass::Reference { whole: true },
     };
-    let arguments = arguments(context, index, pass, start, &metrics);
+    let arguments = arguments(context, index, pass, start.flatten(), &metrics);
     let mut listener = ProgressListener::new(&|_| {});
     // Frames of both sides, and those between the filters.
     let address_bytes = index.facts.picture.address_bytes().saturating_mul(2);

@@ -234,7 +234,7 @@ async fn finish(
     tried: Option<(u32, Option<i64>)>,
     checker: FrameChecker<'_>,
 ) -> Result<Made, MediaError> {
-    let (single, (tries, start)) = (tried.is_none(), tried.unwrap_or((1, None)));
+    let (single, tries) = (tried.is_none(), tried.map_or(1, |(tries, _)| tries));
     let said = checker.complaints.verdict();
     reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
@@ -263,8 +263,8 @@ async fn finish(
     };
     let judged = rate::judge(&asked, context.spec, index, range, &fragments);
     let encoded = fragments.samples.len() as u64;
-    let part = (!single).then_some(range);
-    let measured = measure::measure(context, index, part, start, encoded).await?;
+    let place = (range, tried.map(|(_, start)| start));
+    let measured = measure::measure(context, index, place, encoded).await?;
     let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
     let report = ShardReport {

@@ -289,12 +289,11 @@ impl World {
             .truth
             .job(&key.job)
             .map_or((false, false), |job| (job.cursed, job.odd));
-        let odd = cursed.1
-            && !entry.job.single
-            && matches!(
-                key.kind(),
-                TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe
-            );
+        let whole = matches!(
+            key.kind(),
+            TaskKind::Analyze | TaskKind::Audio | TaskKind::Extras
+        );
+        let odd = cursed.1 && !entry.job.single && !whole;
         let class = match (cursed.0, odd) {
             (true, _) if is_first_shard(key, entry) => FailureClass::Work,
             (_, true) if self.rng.chance(400) => FailureClass::PlanMismatch,
