@@ -263,8 +263,7 @@ async fn finish(
     };
     let judged = rate::judge(&asked, context.spec, index, range, &fragments);
     let encoded = fragments.samples.len() as u64;
-    let place = (range, tried.map(|(_, start)| start));
-    let measured = measure::measure(context, index, place, encoded).await?;
+    let measured = compared(context, index, range, tried, encoded).await?;
     let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
     let report = ShardReport {
@@ -307,6 +306,18 @@ fn score(spec: &Spec, measured: Option<&Measured>) -> u64 {
         }
         _ => 0,
     }
+}
+
+/// How the frames of a file compare with what its encoder was given, if that is asked for.
+async fn compared(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    tried: Option<(u32, Option<i64>)>,
+    frames: u64,
+) -> Result<Option<Measured>, MediaError> {
+    let place = (range, tried.map(|(_, start)| start));
+    measure::measure(context, index, place, frames).await
 }
 
 /// Bytes of the frames alone.

@@ -72,3 +72,9 @@ pub fn with_bug(bugs: Bugs, mut made: Complete) -> Complete {
     };
     made
 }
+
+/// Whether an attempt is at a shard or a probe.
+pub fn encodes(key: &AttemptKey, entry: &JobEntry) -> bool {
+    let task = entry.tasks.get(&key.task());
+    task.is_some_and(|task| shard_of(task).is_some())
+}

@@ -8,7 +8,7 @@ use reelraft_model::{
 };
 
 use crate::{
-    aims::{is_first_shard, payload_of, with_bug},
+    aims::{encodes, is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
@@ -203,8 +203,8 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
-        let made = made(key, &entry, &self.nodes[&node].build);
-        attempt.made = Some(with_bug(self.bugs, made));
+        let build = &self.nodes[&node].build;
+        attempt.made = Some(with_bug(self.bugs, made(key, &entry, build)));
         self.give_to_homes(node, key, attempt, &state)
     }
 
@@ -289,11 +289,8 @@ impl World {
             .truth
             .job(&key.job)
             .map_or((false, false), |job| (job.cursed, job.odd));
-        let whole = matches!(
-            key.kind(),
-            TaskKind::Analyze | TaskKind::Audio | TaskKind::Extras
-        );
-        let odd = cursed.1 && !entry.job.single && !whole;
+        let cut = encodes(key, entry) || key.kind() == TaskKind::Assemble;
+        let odd = cursed.1 && !entry.job.single && cut;
         let class = match (cursed.0, odd) {
             (true, _) if is_first_shard(key, entry) => FailureClass::Work,
             (_, true) if self.rng.chance(400) => FailureClass::PlanMismatch,
