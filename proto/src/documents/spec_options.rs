@@ -40,6 +40,7 @@ pub fn spec_options(spec: &Spec) -> String {
         amount,
         encoder_choice,
     } = spec;
+    let pad = pad_option(*pad_width, *pad_height).unwrap_or_default();
     let values = [
         ("container", container.clone()),
         ("codec", codec.clone()),
@@ -54,10 +55,7 @@ pub fn spec_options(spec: &Spec) -> String {
         ("saturation", unless_neutral(*saturation_milli, 1000)),
         ("deinterlace", unless_default(deinterlace, "off")),
         ("crop", crop.as_ref().map(crop_option).unwrap_or_default()),
-        (
-            "pad",
-            pad_option(*pad_width, *pad_height).unwrap_or_default(),
-        ),
+        ("pad", pad),
         ("denoise", unless_default(denoise, "off")),
         ("audio", audio.clone()),
         ("audio-bitrate", above_zero(*audio_bitrate)),
