@@ -78,3 +78,12 @@ pub fn encodes(key: &AttemptKey, entry: &JobEntry) -> bool {
     let task = entry.tasks.get(&key.task());
     task.is_some_and(|task| shard_of(task).is_some())
 }
+
+/// The size of a result: an output has its frames, and what is beside them.
+pub fn bytes_of(key: &AttemptKey, entry: &JobEntry) -> u64 {
+    let frames: u64 = entry.shards().map(|task| task.payload).sum();
+    match key.kind() {
+        TaskKind::Assemble => frames + 9_000,
+        _ => 10,
+    }
+}

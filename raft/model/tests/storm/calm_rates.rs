@@ -47,8 +47,12 @@ fn play(job: &Job) -> Vec<u32> {
     loop {
         let entry = calm.state.job(&id).expect("it is there");
         let mut pending = entry.pending.iter();
-        let waits = |kind: TaskKind| kind == TaskKind::Shard && entry.is_searching();
-        let next = pending.find(|(kind, _)| *kind != TaskKind::Assemble && !waits(*kind));
+        let assembles = entry.job.state() == JobState::Assembling;
+        let waits = |kind: TaskKind| match kind {
+            TaskKind::Assemble => !assembles,
+            kind => kind == TaskKind::Shard && entry.is_searching(),
+        };
+        let next = pending.find(|(kind, _)| !waits(*kind));
         let Some(task) = next.and_then(|key| entry.tasks.get(key)) else {
             return rates_of(&entry);
         };

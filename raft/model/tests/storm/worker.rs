@@ -8,7 +8,7 @@ use reelraft_model::{
 };
 
 use crate::{
-    aims::{encodes, is_first_shard, payload_of, with_bug},
+    aims::{bytes_of, encodes, is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
@@ -446,7 +446,7 @@ pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             format!("r({hash})")
         },
         hash,
-        bytes_out: 10,
+        bytes_out: bytes_of(key, entry),
         shards_total: if analysis {
             truth::shards(&entry.job)
         } else {
