@@ -61,7 +61,7 @@ pub use self::{
     outputs::Output,
     submit::{SubmitRequest, Submitted},
     tenants::TenantView,
-    views::JobView,
+    views::{JobView, RateView},
     watch::WatchEvent,
     webhooks::WebhookView,
 };

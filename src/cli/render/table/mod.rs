@@ -7,6 +7,7 @@ mod cluster;
 mod document;
 mod job;
 mod layout;
+mod measured;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -16,4 +17,5 @@ pub use certificates::certificates;
 pub use cluster::{nodes, status, upgrade};
 pub use document::document;
 pub use job::{job, jobs};
+pub use measured::measured_rows;
 pub use task::tasks;
