@@ -426,12 +426,9 @@ pub struct Replan {
 
 impl Entry {
     pub fn new(commands: Vec<Command>) -> Self {
-        let commands = commands.into_iter().map(|command| Envelope {
-            command: Some(command),
-        });
-        Entry {
-            commands: commands.collect(),
-        }
+        let commands = commands.into_iter().map(Some);
+        let commands = commands.map(|command| Envelope { command }).collect();
+        Entry { commands }
     }
 
     pub fn encode(&self) -> Vec<u8> {
