@@ -51,7 +51,7 @@ pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use keys::*;
 pub use members::{
-    AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters, SomeJobs, check_address,
+    AdmitNode, CreateToken, DrainNode, Invited, RemoveNode, SetVoters, SomeJobs, check_address,
 };
 pub use outside::*;
 pub use retry::*;

@@ -111,6 +111,15 @@ pub(crate) fn token_key(digest: &str) -> Vec<u8> {
     format!("i/{digest}").into_bytes()
 }
 
+/// What a disk is that shows a token of use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invited {
+    /// It is to be given an id.
+    New,
+    /// It was let in as this node, and has not heard of it.
+    Again(u64),
+}
+
 /// Some jobs, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SomeJobs {
@@ -168,9 +177,31 @@ impl State {
         later.any(|it| it.let_in && !it.is_removed() && it.address == node.address)
     }
 
-    /// A token, by the digest of its secret.
-    pub fn token(&self, digest: &str) -> Option<&Arc<JoinToken>> {
-        self.tokens.get(digest)
+    /// What a token is to the disk that shows it, by a wall clock.
+    ///
+    /// # Errors
+    /// `bad-token`, `token-used`, `token-expired`, and `node-removed`.
+    pub fn invitation(
+        &self,
+        digest: &str,
+        incarnation: &str,
+        unix_ms: u64,
+    ) -> Result<Invited, Problem> {
+        let token = self.tokens.get(digest).ok_or_else(Problem::unknown_token)?;
+        if token.node != 0 {
+            return match self.node(token.node) {
+                Some(node) if node.is_removed() => Err(Problem::node_removed(node.id)),
+                Some(node) if node.incarnation == incarnation => Ok(Invited::Again(node.id)),
+                _ => Err(Problem::used_token(token.node)),
+            };
+        }
+        if token.expires_unix_ms <= unix_ms {
+            return Err(Problem::expired_token());
+        }
+        // Another token may have let it in, and the answer was lost.
+        let mut known = self.nodes().filter(|node| node.let_in);
+        let known = known.find(|node| node.incarnation == incarnation);
+        Ok(known.map_or(Invited::New, |node| Invited::Again(node.id)))
     }
 
     /// How many voters there are to be, where so many vote now: what was asked for,
@@ -187,10 +218,13 @@ impl State {
         self.jobs_at(node, |_| true)
     }
 
-    /// The jobs whose only full copy is on a node.
+    /// The jobs of which a node has the only full copy: what those have that are gone
+    /// for good is none.
     pub fn only_at(&self, node: u64) -> SomeJobs {
+        let gone = |id: u64| self.is_removed(id) || self.is_superseded(id);
         self.jobs_at(node, |homes| {
-            let mut whole = homes.iter().filter(|home| home.filled).peekable();
+            let there = |home: &&Home| home.filled && (home.node == node || !gone(home.node));
+            let mut whole = homes.iter().filter(there).peekable();
             whole.peek().is_some() && whole.all(|home| home.node == node)
         })
     }
