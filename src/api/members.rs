@@ -168,7 +168,8 @@ impl Api {
     fn living(&self) -> Result<BTreeSet<u64>, Problem> {
         let reported = self.context().report.nodes(<[_]>::to_vec);
         let reported = reported.ok_or_else(|| {
-            let cause = "this node has not heard from the leader lately, so it can't tell who lives";
+            let cause =
+                "this node has not heard from the leader lately, so it can't tell who lives";
             Problem::new("no-leader", cause, "try again in a moment")
         })?;
         let nodes = self.status_from(reported).nodes.into_iter();

@@ -99,7 +99,12 @@ impl Joining {
         // It may have been made, or used, a moment ago by another node.
         let state = self.context.cluster.read().await;
         let state = state.map_err(|error| error.problem())?;
-        let invited = state.invitation(&digest, &newcomer.incarnation, unix_ms());
+        let Newcomer {
+            incarnation,
+            address,
+            ..
+        } = newcomer;
+        let invited = state.invitation(&digest, incarnation, address, unix_ms());
         invited.map(drop)
     }
 

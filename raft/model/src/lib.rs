@@ -20,6 +20,7 @@ mod keys;
 pub mod limits;
 mod line;
 mod made_before;
+mod member_commands;
 mod members;
 mod node_rows;
 mod open_index;
@@ -38,6 +39,7 @@ mod state;
 mod summary;
 mod task_counts;
 mod token;
+mod tokens;
 mod tombstones;
 mod turned;
 
@@ -50,9 +52,8 @@ pub use job_entry::JobEntry;
 pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use keys::*;
-pub use members::{
-    AdmitNode, CreateToken, DrainNode, Invited, RemoveNode, SetVoters, SomeJobs, check_address,
-};
+pub use member_commands::*;
+pub use members::{SomeJobs, check_address};
 pub use outside::*;
 pub use retry::*;
 pub use reuse::*;
@@ -61,4 +62,5 @@ pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
 pub use token::{TOKEN_PREFIX, TokenText, token_digest};
+pub use tokens::Invited;
 pub use turned::{Mark, Turned};

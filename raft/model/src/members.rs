@@ -1,124 +1,10 @@
-//! Who belongs to the cluster: the commands that let a node in, and have it go, and
-//! what the table says of its nodes.
-
-use std::sync::Arc;
-
-use prost::Message;
-use rpds::RedBlackTreeMapSync as Map;
+//! Who belongs to the cluster, as the table says.
 
 use crate::{
     limits::VOTERS_DEFAULT,
-    rows::{Home, JoinToken, Node, Problem},
+    rows::{Home, Node, Problem},
     state::State,
 };
-
-/// Makes a token.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct CreateToken {
-    #[prost(message, required, tag = "1")]
-    pub token: JoinToken,
-    /// How many there may be.
-    #[prost(uint64, tag = "2")]
-    pub tokens_max: u64,
-}
-
-/// Lets a node in, by a token, and gives it an id. The same disk is given the same
-/// one again, as its first answer may have been lost.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct AdmitNode {
-    /// That of the token.
-    #[prost(string, tag = "1")]
-    pub digest: String,
-    /// Random, drawn for its disk.
-    #[prost(string, tag = "2")]
-    pub incarnation: String,
-    /// Where it listens.
-    #[prost(string, tag = "3")]
-    pub address: String,
-    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
-    #[prost(uint32, tag = "4")]
-    pub feature_level: u32,
-    /// The proposer's wall clock, by which the token is judged.
-    #[prost(uint64, tag = "5")]
-    pub unix_ms: u64,
-    /// The highest id that the proposer knows of: of a node that is configured and
-    /// has not said anything yet.
-    #[prost(uint64, tag = "6")]
-    pub above: u64,
-    /// How many nodes there may be.
-    #[prost(uint64, tag = "7")]
-    pub nodes_max: u64,
-}
-
-/// Says how many voters there are to be.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct SetVoters {
-    /// 1, 3, 5 or 7.
-    #[prost(uint32, tag = "1")]
-    pub voters: u32,
-}
-
-/// Has a node hand over what it has, or take part again.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct DrainNode {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    /// Whether it drains from here on.
-    #[prost(bool, tag = "2")]
-    pub draining: bool,
-}
-
-/// Removes a node for good.
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct RemoveNode {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    /// Whether it is lost, so that it can't hand anything over.
-    #[prost(bool, tag = "2")]
-    pub dead: bool,
-}
-
-/// Tokens by the digests of their secrets.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Tokens(Map<String, Arc<JoinToken>>);
-
-impl Tokens {
-    pub fn get(&self, digest: &str) -> Option<&Arc<JoinToken>> {
-        self.0.get(digest)
-    }
-
-    pub fn put(&mut self, token: JoinToken) {
-        self.0.insert_mut(token.digest.clone(), Arc::new(token));
-    }
-
-    pub fn remove(&mut self, digest: &str) {
-        self.0.remove_mut(digest);
-    }
-
-    pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<JoinToken>> {
-        self.0.values()
-    }
-
-    /// Their rows, by key.
-    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
-        let tokens = self.0.values();
-        tokens.map(|it| (token_key(&it.digest), it.encode_to_vec()))
-    }
-}
-
-/// The key of its row.
-pub(crate) fn token_key(digest: &str) -> Vec<u8> {
-    format!("i/{digest}").into_bytes()
-}
-
-/// What a disk is that shows a token of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Invited {
-    /// It is to be given an id.
-    New,
-    /// It was let in as this node, and has not heard of it.
-    Again(u64),
-}
 
 /// Some jobs, counted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -175,33 +61,6 @@ impl State {
         };
         let mut later = self.nodes.range(id + 1..).map(|(_, later)| later);
         later.any(|it| it.let_in && !it.is_removed() && it.address == node.address)
-    }
-
-    /// What a token is to the disk that shows it, by a wall clock.
-    ///
-    /// # Errors
-    /// `bad-token`, `token-used`, `token-expired`, and `node-removed`.
-    pub fn invitation(
-        &self,
-        digest: &str,
-        incarnation: &str,
-        unix_ms: u64,
-    ) -> Result<Invited, Problem> {
-        let token = self.tokens.get(digest).ok_or_else(Problem::unknown_token)?;
-        if token.node != 0 {
-            return match self.node(token.node) {
-                Some(node) if node.is_removed() => Err(Problem::node_removed(node.id)),
-                Some(node) if node.incarnation == incarnation => Ok(Invited::Again(node.id)),
-                _ => Err(Problem::used_token(token.node)),
-            };
-        }
-        if token.expires_unix_ms <= unix_ms {
-            return Err(Problem::expired_token());
-        }
-        // Another token may have let it in, and the answer was lost.
-        let mut known = self.nodes().filter(|node| node.let_in);
-        let known = known.find(|node| node.incarnation == incarnation);
-        Ok(known.map_or(Invited::New, |node| Invited::Again(node.id)))
     }
 
     /// How many voters there are to be, where so many vote now: what was asked for,

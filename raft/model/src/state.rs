@@ -14,12 +14,12 @@ use crate::{
     job_index::{JobIndex, TenantCount},
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
-    members::Tokens,
     open_index::OpenIndex,
     output_index::OutputIndex,
     outside::Webhooks,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node, TaskKey, TaskKind},
+    tokens::Tokens,
     tombstones::Tombstones,
     turned::Turned,
 };

@@ -4,11 +4,10 @@ use super::writer::{Writer, clip};
 use crate::{
     command::{RegisterNode, Reply},
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
-    members::{
-        AdmitNode, CreateToken, DrainNode, Invited, RemoveNode, SetVoters, token_key,
-    },
+    member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
     state::{State, cluster_key, node_key},
+    tokens::{Invited, token_key},
 };
 
 impl Writer<'_> {
@@ -117,59 +116,49 @@ impl Writer<'_> {
     }
 
     pub(super) fn admit_node(&mut self, c: &AdmitNode) -> Reply {
-        let invited = self.state.invitation(&c.digest, &c.incarnation, c.unix_ms);
-        let known = match invited {
-            Ok(Invited::New) => None,
-            Ok(Invited::Again(node)) => self.state.node(node).cloned(),
+        let address = clip(&c.address, ADDRESS_BYTES_MAX);
+        let state = &self.state;
+        let invited = state.invitation(&c.digest, &c.incarnation, &address, c.unix_ms);
+        match invited {
+            Ok(Invited::New) => {}
+            Ok(Invited::Again(node)) => {
+                return Reply {
+                    existed: true,
+                    node,
+                    ..Default::default()
+                };
+            }
             Err(problem) => return Reply::refused("", problem),
-        };
-        if let Some(refused) = self.no_place(c, known.is_some()) {
-            return refused;
         }
-        let existed = known.is_some();
-        let node = known.unwrap_or_else(|| Node {
-            id: self.new_id(c.above),
+        let level = self.state.feature_level();
+        if c.feature_level < level {
+            return older_program("the newcomer", (level, c.feature_level), ALL_NEWER);
+        }
+        let count = self.state.nodes().count() as u64;
+        if count >= c.nodes_max {
+            let cause = format!("the cluster has {count} nodes");
+            let hint = "remove those that are gone, see `reelraft cluster nodes`";
+            return Reply::refused("", Problem::new("too-many-nodes", cause, hint));
+        }
+        let known = self.state.nodes.keys().next_back().copied().unwrap_or(0);
+        let id = known.max(self.state.cluster.last_node).max(c.above) + 1;
+        self.state.cluster.last_node = id;
+        let token = self.state.tokens.get(&c.digest);
+        if let Some(token) = token.map(|it| JoinToken::clone(it)) {
+            self.put_token(JoinToken { node: id, ..token });
+        }
+        self.put_node(Node {
+            id,
             incarnation: c.incarnation.clone(),
+            address,
             feature_level: c.feature_level,
             let_in: true,
             ..Default::default()
         });
-        let id = node.id;
-        if let Some(token) = self.state.tokens.get(&c.digest).map(|it| JoinToken::clone(it)) {
-            self.put_token(JoinToken { node: id, ..token });
-        }
-        // Where it is asks again, too: it may have been told to listen elsewhere.
-        self.put_node(Node {
-            address: clip(&c.address, ADDRESS_BYTES_MAX),
-            ..node
-        });
         Reply {
-            existed,
             node: id,
             ..Default::default()
         }
-    }
-
-    /// The refusal of a newcomer that can't read the log, or of one too many.
-    fn no_place(&self, c: &AdmitNode, known: bool) -> Option<Reply> {
-        let level = self.state.feature_level();
-        if c.feature_level < level {
-            return Some(older_program("the newcomer", (level, c.feature_level), ALL_NEWER));
-        }
-        let count = self.state.nodes().count() as u64;
-        (!known && count >= c.nodes_max).then(|| {
-            let cause = format!("the cluster has {count} nodes");
-            let hint = "remove those that are gone, see `reelraft cluster nodes`";
-            Reply::refused("", Problem::new("too-many-nodes", cause, hint))
-        })
-    }
-
-    /// An id that no node has had.
-    fn new_id(&mut self, above: u64) -> u64 {
-        let known = self.state.nodes.keys().next_back().copied().unwrap_or(0);
-        let id = known.max(self.state.cluster.last_node).max(above) + 1;
-        self.state.cluster.last_node = id;
-        id
     }
 
     pub(super) fn set_voters(&mut self, c: &SetVoters) -> Reply {
