@@ -105,8 +105,7 @@ impl Api {
     pub async fn remove_node(&self, node: u64, dead: bool) -> Result<bool, Problem> {
         let state = self.members_state().await?;
         let present = state.node(node).is_some() && !state.is_removed(node);
-        let living = self.living()?;
-        if present && dead && living.contains(&node) {
+        if present && dead && self.living()?.contains(&node) {
             return Err(Problem::new(
                 "node-alive",
                 format!("node {node} lives"),

@@ -226,19 +226,27 @@ impl Core {
         let ours: Vec<_> = ours.collect();
         if ours.iter().any(|(_, answer)| answer.removed) {
             self.peers.removed().send_replace(true);
-        } else if self.has_moved() {
-            let members: Vec<u64> = ours.iter().map(|(peer, _)| peer.node).collect();
-            if let Err(error) = self.register_through(&members).await {
-                tracing::warn!(%error, "the others don't know where this node listens now");
-            }
+            return;
+        }
+        let Some(former) = self.former_address() else {
+            return;
+        };
+        if self.node_at(&former).await == Some(self.node()) {
+            tracing::error!(at = former, "another process runs on a copy of this disk");
+            return;
+        }
+        let members: Vec<u64> = ours.iter().map(|(peer, _)| peer.node).collect();
+        if let Err(error) = self.register_through(&members).await {
+            tracing::warn!(%error, "the others don't know where this node listens now");
         }
     }
 
-    /// Whether the table has another address of this node.
-    fn has_moved(&self) -> bool {
+    /// Where the table has this node listen, if it does not listen there any more.
+    fn former_address(&self) -> Option<String> {
         let state = self.replica.state();
-        let row = state.node(self.node());
-        row.is_some_and(|row| Some(&row.address) != self.peers.address(self.node()).as_ref())
+        let known = &state.node(self.node())?.address;
+        let own = self.peers.address(self.node());
+        (Some(known) != own.as_ref()).then(|| known.clone())
     }
 
     fn furthest_voter(&self) -> Option<u64> {
