@@ -3,11 +3,12 @@
 use super::writer::{Writer, clip};
 use crate::{
     command::{RegisterNode, Reply},
+    invitation::Invited,
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
     state::{State, cluster_key, node_key},
-    tokens::{Invited, token_key},
+    tokens::token_key,
 };
 
 impl Writer<'_> {
