@@ -3,6 +3,7 @@
 use super::writer::{Writer, clip};
 use crate::{
     command::{RegisterNode, Reply},
+    invitation::Invited,
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
@@ -116,9 +117,12 @@ impl Writer<'_> {
     }
 
     pub(super) fn admit_node(&mut self, c: &AdmitNode) -> Reply {
-        let token = match usable_token(self.state, c) {
-            Ok(Token::Fresh(token)) => token,
-            Ok(Token::OfThisDisk(node)) => {
+        let address = clip(&c.address, ADDRESS_BYTES_MAX);
+        let state = &self.state;
+        let invited = state.invitation(&c.digest, &c.incarnation, &address, c.unix_ms);
+        match invited {
+            Ok(Invited::New) => {}
+            Ok(Invited::Again(node)) => {
                 return Reply {
                     existed: true,
                     node,
@@ -126,7 +130,7 @@ impl Writer<'_> {
                 };
             }
             Err(problem) => return Reply::refused("", problem),
-        };
+        }
         let level = self.state.feature_level();
         if c.feature_level < level {
             return older_program("the newcomer", (level, c.feature_level), ALL_NEWER);
@@ -140,11 +144,14 @@ impl Writer<'_> {
         let known = self.state.nodes.keys().next_back().copied().unwrap_or(0);
         let id = known.max(self.state.cluster.last_node).max(c.above) + 1;
         self.state.cluster.last_node = id;
-        self.put_token(JoinToken { node: id, ..token });
+        let token = self.state.tokens.get(&c.digest);
+        if let Some(token) = token.map(|it| JoinToken::clone(it)) {
+            self.put_token(JoinToken { node: id, ..token });
+        }
         self.put_node(Node {
             id,
             incarnation: c.incarnation.clone(),
-            address: clip(&c.address, ADDRESS_BYTES_MAX),
+            address,
             feature_level: c.feature_level,
             let_in: true,
             ..Default::default()
@@ -156,7 +163,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn set_voters(&mut self, c: &SetVoters) -> Reply {
-        if c.voters % 2 == 0 || c.voters > VOTERS_MAX {
+        if c.voters.is_multiple_of(2) || c.voters > VOTERS_MAX {
             let cause = format!("there can't be {} voters", c.voters);
             let hint = "choose 1, 3, 5 or 7: an even number bears no more failures";
             return Reply::refused("", Problem::new("bad-request", cause, hint));
@@ -222,28 +229,6 @@ fn older_program(whose: &str, (level, own): (u32, u32), what: &str) -> Reply {
         format!("{what}, and its log needs a program of feature level {level}; {whose} has {own}");
     let hint = "start the node with the program of the others";
     Reply::refused("", Problem::new(Problem::OLDER_PROGRAM, cause, hint))
-}
-
-/// What a token is to the disk that shows it.
-enum Token {
-    Fresh(JoinToken),
-    /// It has let this very disk in, as this node.
-    OfThisDisk(u64),
-}
-
-fn usable_token(state: &State, c: &AdmitNode) -> Result<Token, Problem> {
-    let token = state.token(&c.digest).ok_or_else(Problem::unknown_token)?;
-    if token.node != 0 {
-        return match state.node(token.node) {
-            Some(node) if node.is_removed() => Err(Problem::node_removed(node.id)),
-            Some(node) if node.incarnation == c.incarnation => Ok(Token::OfThisDisk(node.id)),
-            _ => Err(Problem::used_token(token.node)),
-        };
-    }
-    if token.expires_unix_ms <= c.unix_ms {
-        return Err(Problem::expired_token());
-    }
-    Ok(Token::Fresh(JoinToken::clone(token)))
 }
 
 impl State {
