@@ -10,8 +10,8 @@ use reelraft_trust::{Holder, pem};
 use super::{authorities::opened, context::NodeContext};
 use crate::clock::unix_ms;
 
-/// What a newcomer says of itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a newcomer says of itself. Nothing shows it: its secret lets a machine in.
+#[derive(Clone, Default, PartialEq)]
 pub struct Newcomer {
     /// The secret of its token.
     pub secret: Vec<u8>,
@@ -26,8 +26,8 @@ pub struct Newcomer {
     pub csr: Vec<u8>,
 }
 
-/// What a newcomer is told.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a newcomer is told. Nothing shows it: the cluster's secrets are in it.
+#[derive(Clone, Default, PartialEq)]
 pub struct Admitted {
     pub node: u64,
     pub cluster_id: String,

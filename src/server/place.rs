@@ -59,6 +59,11 @@ pub async fn find(
     // A node that was given a certificate speaks by TLS, unless it is told not to.
     config.tls.on |= !config.tls.refused && config.data.join(OWN_FILE).exists();
     let told = read_told(&config.data).map_err(refused)?;
+    if identity.is_none() && told.is_some() {
+        let cause = "a cluster has let this disk in, and was not heard to the end";
+        let hint = "start the node with --join and --token again, or empty its data folder";
+        return Err(Problem::new("bad-config", cause, hint));
+    }
     if let Some(told) = &told {
         take_secrets(config, told)?;
     }
