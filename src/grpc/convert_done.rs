@@ -56,6 +56,8 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -70,6 +72,8 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
     }
 }
 
@@ -82,6 +86,8 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -96,5 +102,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
     }
 }

@@ -395,6 +395,8 @@ mod tests {
                 epoch: 7,
                 kept: 3,
                 audio_kept: 1,
+                shard_keys: vec!["s".into()],
+                audio_keys: vec!["a".into()],
             }),
             read: Some(ChunksRead {
                 runs: vec![0, 2],

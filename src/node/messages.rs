@@ -139,6 +139,10 @@ pub struct Analysis {
     pub kept: u32,
     /// The same of audio tracks.
     pub audio_kept: u32,
+    /// What determines the bytes of each shard and audio track, beside source and
+    /// build.
+    pub shard_keys: Vec<String>,
+    pub audio_keys: Vec<String>,
 }
 
 /// Why an attempt gave no result.

@@ -8,6 +8,7 @@ mod housekeeping;
 mod jobs;
 mod keys;
 mod outside;
+mod parts;
 mod replan;
 mod retry;
 mod reuse;
@@ -22,7 +23,8 @@ use std::{
 
 use self::writer::Writer;
 use crate::{
-    command::{Command, Entry, Reply},
+    command::{Command, Reply},
+    entry::Entry,
     job_id::job_id,
     limits::COMMANDS_PER_ENTRY_MAX,
     state::{Applied, State},
@@ -96,6 +98,7 @@ impl Writer<'_> {
             Command::RetryJob(c) => self.retry_job(c),
             Command::DropSource(c) => self.drop_source(c),
             Command::DecideReuse(c) => self.decide_reuse(c),
+            Command::DropParts(c) => self.drop_parts(c),
         }
     }
 }
@@ -126,6 +129,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::RetryJob(c) => &c.job,
         Command::DropSource(c) => &c.job,
         Command::DecideReuse(c) => &c.job,
+        Command::DropParts(c) => &c.job,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,

@@ -22,6 +22,12 @@ pub fn check_jobs(state: &State) -> Vec<Violation> {
     for entry in state.jobs() {
         check_job(&entry, &mut found);
     }
+    for row in state.shelf.rows() {
+        let job = state.job(&row.job);
+        if job.is_none_or(|entry| entry.job.state() == JobState::Deleted) {
+            found.push(Violation(format!("parts of job {}, which is gone", row.job)));
+        }
+    }
     found
 }
 

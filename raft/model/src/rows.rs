@@ -17,12 +17,14 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, Node};
 pub use crate::problem::Problem;
+pub use crate::row_parts::{Home, ShardRange};
 use crate::{
     early::Early,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
     reuse::Reuse,
     summary::Summary,
+    twin::Twin,
 };
 
 /// A job's place in its tenant's line: by priority, then by age.
@@ -162,26 +164,6 @@ pub enum FailureClass {
     /// No node that holds the bytes could be reached. They are waited for, so
     /// this is nobody's fault and never ends a job.
     OutOfReach = 6,
-}
-
-/// One node that keeps a job's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
-pub struct Home {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    /// Whether it holds all that was acknowledged before it became a home; of
-    /// a retiring one, before it began to retire.
-    #[prost(bool, tag = "2")]
-    pub filled: bool,
-    /// Whether another node has taken its place and is not filled yet. Until
-    /// then it is read from, takes no new bytes, and may take its place again.
-    #[prost(bool, tag = "3")]
-    pub retiring: bool,
-    /// Whether it took its place again after it had begun to retire, and has
-    /// not said yet that it has what was made meanwhile. Until then those that
-    /// retire are kept.
-    #[prost(bool, tag = "4")]
-    pub returned: bool,
 }
 
 /// A job's own row.
@@ -344,13 +326,6 @@ impl Job {
     }
 }
 
-impl Home {
-    /// Whether it takes new bytes, and may lack some of those before.
-    pub fn is_unsure(&self) -> bool {
-        !self.retiring && (!self.filled || self.returned)
-    }
-}
-
 /// An attempt that gave no result.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Failure {
@@ -364,22 +339,6 @@ pub struct Failure {
     pub problem: Problem,
 }
 
-/// A range of frames, as the analysis planned it: what one shard encodes.
-/// Times are in the source's time base. Analyses keep it with serde, under these
-/// names.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message, serde::Serialize, serde::Deserialize)]
-pub struct ShardRange {
-    /// The first frame's time.
-    #[prost(sint64, tag = "1")]
-    pub from_pts: i64,
-    /// The first time after the range.
-    #[prost(sint64, tag = "2")]
-    pub to_pts: i64,
-    /// How many frames the packets promise.
-    #[prost(uint64, tag = "3")]
-    pub frames: u64,
-}
-
 /// A unit of work of one job.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Task {
@@ -391,7 +350,7 @@ pub struct Task {
     pub number: u32,
     #[prost(enumeration = "TaskState", tag = "3")]
     pub state: i32,
-    /// The latest attempt. A result of any other one is late.
+    /// The latest attempt. A result of any other one is late, but for that of a twin.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
     /// The node of the latest attempt.
@@ -437,6 +396,15 @@ pub struct Task {
     /// before the plan was whole.
     #[prost(message, optional, tag = "47")]
     pub early: Option<Early>,
+    /// See [`Task::made_by`]; of what was begun early that says it.
+    #[prost(string, tag = "57")]
+    pub part_key: String,
+    /// The job that had made this part before; empty where it was made for this one.
+    #[prost(string, tag = "58")]
+    pub taken_from: String,
+    /// The attempt beside `attempt`, if there was one.
+    #[prost(message, optional, tag = "59")]
+    pub twin: Option<Twin>,
 }
 
 impl Task {
@@ -445,6 +413,15 @@ impl Task {
     pub(crate) fn may_begin_early(&self) -> bool {
         let mut failures = self.failures.iter();
         failures.all(|failure| failure.class() == FailureClass::NodeLost)
+    }
+
+    /// Of a shard or audio track: a hash over all that determines its bytes beside
+    /// source and build. Empty where that is not known.
+    pub fn made_by(&self) -> &str {
+        match &self.early {
+            Some(early) => &early.key,
+            None => &self.part_key,
+        }
     }
 
     pub(crate) fn pending(kind: TaskKind, number: u32) -> Self {

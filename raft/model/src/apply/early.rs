@@ -81,7 +81,7 @@ impl Writer<'_> {
     }
 
     /// Makes the audio tracks of a plan, but for so many that were begun early.
-    pub(super) fn settle_audio(&mut self, id: &str, tracks: u32, kept: u32) {
+    pub(super) fn settle_audio(&mut self, id: &str, tracks: u32, kept: u32, keys: &[String]) {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
@@ -94,7 +94,9 @@ impl Writer<'_> {
             let named = (TaskKind::Audio, track);
             let entry = self.state.jobs.get(id);
             if entry.is_some_and(|entry| !entry.tasks.contains_key(&named)) {
-                self.make_task(id, Task::pending(TaskKind::Audio, track));
+                let mut task = Task::pending(TaskKind::Audio, track);
+                task.part_key = keys.get(track as usize).cloned().unwrap_or_default();
+                self.make_task(id, task);
             }
         }
     }
@@ -102,7 +104,7 @@ impl Writer<'_> {
     /// Drops all that was begun early.
     pub(super) fn drop_early(&mut self, id: &str) {
         self.drop_shards_from(id, 0);
-        self.settle_audio(id, 0, 0);
+        self.settle_audio(id, 0, 0, &[]);
     }
 
     /// Removes the shards from a number on; what comes late of them is refused.

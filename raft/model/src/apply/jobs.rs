@@ -15,7 +15,7 @@ use crate::{
     },
     outside::Outside,
     rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
-    state::{cluster_key, node_key},
+    table_rows::{cluster_key, node_key},
     tombstones::Tombstone,
 };
 
@@ -206,6 +206,7 @@ impl Writer<'_> {
         job.failed_tasks.clear();
         job.reuse = None;
         job.outside = None;
+        self.remove_parts(&c.job);
         self.put_job(job);
         for key in tasks {
             self.remove_task(&c.job, key);

@@ -6,6 +6,7 @@ use super::{
     builds::Builds,
     rates::{class_of, rates_of},
     turns::{Turn, Turns},
+    twins::assign_twins,
     usage::{Usage, is_beside},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) fn assign_tasks(
             commands.push(assign(&mut turn, task, node, &mut usage));
         }
     }
+    assign_twins(state, builds, leaving, &mut usage, commands);
 }
 
 /// Gives a task to a node.
@@ -63,12 +65,13 @@ fn assign<'a>(turn: &mut Turn<'a>, task: &Task, node: u64, usage: &mut Usage<'a>
     usage.take(node, task.kind(), &entry.job);
     Command::Assign(Assign {
         key: AttemptKey {
-            attempt: task.attempt + 1,
+            attempt: task.last_attempt() + 1,
             ..AttemptKey::of(&entry.job.id, task)
         },
         node,
         build: turn.build.to_string(),
         unix_ms: health.unix_ms,
+        twin: false,
     })
 }
 

@@ -112,19 +112,18 @@ fn task_failure(task: &Task, capable: usize, max_retries: Option<u32>) -> Option
 
 /// Takes attempts back from nodes that have been silent for a lease.
 pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &mut Vec<Command>) {
-    for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-        let silent_ms = health.silent_ms(task.node);
+    for (key, node) in entry.attempts_running() {
+        let silent_ms = health.silent_ms(node);
         if silent_ms < LEASE_MS {
             continue;
         }
         commands.push(Command::Release(Release {
-            key: AttemptKey::of(&entry.job.id, task),
+            key,
             class: FailureClass::NodeLost.into(),
             problem: Problem::new(
                 "node-lost",
                 format!(
-                    "node {} has been silent for {} ms",
-                    task.node,
+                    "node {node} has been silent for {} ms",
                     silent_ms.min(u64::from(u32::MAX))
                 ),
                 "the work goes on elsewhere by itself",

@@ -102,7 +102,9 @@ impl<'a> Usage<'a> {
         };
         for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.count(task.node, task.kind(), &entry.job);
+                for (_, node) in task.attempts_running() {
+                    usage.count(node, task.kind(), &entry.job);
+                }
             }
         }
         for node in usage.nodes.iter().filter(|node| !node.build.is_empty()) {
@@ -228,13 +230,15 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
         let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
         // What takes no slot keeps none from being free.
         for task in running.filter(|task| !is_beside(&entry.job, task.kind())) {
-            let left_ms = match task.kind() {
-                TaskKind::Shard => rates.left_ms(task.key(), task.attempt, task.node, task.frames),
-                // The sound of a film takes a part of its pictures' time.
-                TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(task.node)),
-                _ => SMALL_TASK_MS,
-            };
-            busy.entry(task.node).or_default().push(left_ms);
+            for (attempt, node) in task.attempts_running() {
+                let left_ms = match task.kind() {
+                    TaskKind::Shard => rates.left_ms(task.key(), attempt, node, task.frames),
+                    // The sound of a film takes a part of its pictures' time.
+                    TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(node)),
+                    _ => SMALL_TASK_MS,
+                };
+                busy.entry(node).or_default().push(left_ms);
+            }
         }
     }
     busy

@@ -143,7 +143,7 @@ impl World {
             }
             "due" => self.aliased(&due(&self.state, &words)),
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
-            "assign" | "fail" | "reopen" => self.change_task(&words),
+            "assign" | "twin" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),
             "tick" => self.one(Command::Tick(Tick {
@@ -217,9 +217,10 @@ impl World {
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
-    /// [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
+    /// [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
+            container: option(words, "container").unwrap_or_default().into(),
             codec: option(words, "codec").unwrap_or_default().into(),
             audio: option(words, "audio").unwrap_or_default().into(),
             ..Default::default()
@@ -313,16 +314,17 @@ impl World {
         })
     }
 
-    /// `assign JOB KIND NUMBER attempt=1 node=1`, `fail ... class=work` and
+    /// `assign JOB KIND NUMBER attempt=1 node=1`, `twin` the same, `fail ... class=work` and
     /// `reopen ...`
     fn change_task(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         self.one(match words[0] {
-            "assign" => Command::Assign(Assign {
+            "assign" | "twin" => Command::Assign(Assign {
                 key,
                 node: number(words, "node"),
                 build: "b".into(),
                 unix_ms: 0,
+                twin: words[0] == "twin",
             }),
             "fail" => Command::Release(Release {
                 key,
@@ -337,8 +339,8 @@ impl World {
         })
     }
 
-    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [replace] 0..10 10..20`;
-    /// each shard that is planned early has the key and its number.
+    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [keys=KEY] [replace] 0..10 10..20`;
+    /// each shard that is planned early, or has a key, has that and its number.
     fn append(&mut self, words: &[&str]) -> String {
         let ranges = words.iter().filter_map(|word| word.split_once(".."));
         let ranges = ranges.map(|(from, to)| {
@@ -352,9 +354,11 @@ impl World {
         let ranges: Vec<ShardRange> = ranges.collect();
         let (key, first): (_, u32) = (self.key(words), number(words, "first"));
         let numbers = first..first + ranges.len() as u32;
+        let keys = |of: &str| numbers.clone().map(|number| format!("{of}{number}"));
+        let shard_keys = option(words, "keys").map(|of| keys(of).collect());
         let early = option(words, "early").map(|of| EarlyPlan {
             index: "x".into(),
-            keys: numbers.map(|number| format!("{of}{number}")).collect(),
+            keys: keys(of).collect(),
             audio_keys: (0..number(words, "audio"))
                 .map(|at| format!("{of}{at}"))
                 .collect(),
@@ -365,12 +369,13 @@ impl World {
             ranges,
             early,
             replace: words.contains(&"replace"),
+            shard_keys: shard_keys.unwrap_or_default(),
         }))
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [kept=0] [note=] [extras] [epoch=]`, of a shard
-    /// `[read]` where its source was not sealed
+    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [note=] [extras] [epoch=]`, of
+    /// a shard `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         let job = &self.state.job(&key.job).unwrap().job;
@@ -388,6 +393,7 @@ impl World {
             epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
             read: words.contains(&"read").then(ChunksRead::default),
             audio_kept: number(words, "kept"),
+            audio_keys: option(words, "keys").map_or_else(Vec::new, |of| vec![format!("{of}0")]),
             key,
             ..Default::default()
         }))
@@ -416,6 +422,7 @@ impl World {
             Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
             Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
             Command::DropSource(c) => format!("drop the source of {}", c.job),
+            Command::DropParts(c) => format!("drop the parts of {}", c.job),
             Command::RegisterNode(c) if c.left_behind => {
                 format!("leave node {} behind at level {}", c.node, c.feature_level)
             }

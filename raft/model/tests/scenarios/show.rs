@@ -77,7 +77,14 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     for task in entry.tasks.values() {
         let state = match task.state() {
             TaskState::Pending => "pending".to_string(),
-            TaskState::Running => format!("running on {} as attempt {}", task.node, task.attempt),
+            TaskState::Running => {
+                let attempts = task.attempts_running();
+                let attempts = attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
+                format!("running on {}", attempts.collect::<Vec<_>>().join(" and "))
+            }
+            TaskState::Done if !task.taken_from.is_empty() => {
+                format!("done: {} (of {})", task.hash, task.taken_from)
+            }
             TaskState::Done => format!("done: {}", task.hash),
         };
         let range = if task.kind() == TaskKind::Shard {

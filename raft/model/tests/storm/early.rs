@@ -148,6 +148,7 @@ impl World {
             ranges,
             early: Some(early),
             replace: false,
+            shard_keys: Vec::new(),
         });
         self.propose(vec![vec![append]], Origin::Home);
         true

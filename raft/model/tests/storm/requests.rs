@@ -73,7 +73,11 @@ impl World {
         let command = Command::CreateJob(CreateJob {
             tenant: "t".into(),
             request_id,
-            spec: spec(),
+            // The same film in other clothes has the same parts.
+            spec: Spec {
+                strip_metadata: client % 2 == 1,
+                ..spec()
+            },
             source_bytes: of.chunks,
             bounds: Some(BOUNDS),
             ..Default::default()

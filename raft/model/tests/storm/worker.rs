@@ -220,6 +220,7 @@ impl World {
             of,
         ) {
             (Ok(()), _) => {}
+            _ if of.is_some_and(|task| world.can_take(task, node, blob)) => {}
             (Err(true), Some(task)) => lost.push(AttemptKey::of(&entry.job.id, task)),
             (Err(_), _) => away = true,
         };
@@ -452,6 +453,7 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             0
         },
         audio_tracks: u32::from(analysis),
+        audio_keys: analysis.then(|| "k0".to_string()).into_iter().collect(),
         extras: analysis && entry.job.source_bytes.is_multiple_of(2),
         frames: 100,
         key: key.clone(),
@@ -465,11 +467,14 @@ fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
         Outcome::Done(complete, ranges) => {
             // Those that the early plan had are taken over.
             let kept = complete.shards_total as usize - ranges.len();
+            let keys = (0..complete.shards_total).map(|number| format!("k{number}"));
+            let keys: Vec<String> = keys.collect();
             let first = |part: usize, ranges: &[ShardRange]| {
                 vec![Command::PlanAppend(PlanAppend {
                     key: key.clone(),
                     first: (kept + 2 * part) as u32,
                     ranges: ranges.to_vec(),
+                    shard_keys: keys.iter().skip(kept + 2 * part).take(2).cloned().collect(),
                     replace: part == 0,
                     ..Default::default()
                 })]
