@@ -259,7 +259,10 @@ fn attempts(task: &Task) -> Vec<Attempt> {
         TaskState::Done if task.node == 0 => None,
         TaskState::Done => Some(latest(DONE)),
     };
-    let twin = task.twin.as_ref().filter(|twin| task.is_running(twin.attempt));
+    let twin = task
+        .twin
+        .as_ref()
+        .filter(|twin| task.is_running(twin.attempt));
     let twin = twin.map(|twin| Attempt {
         attempt: twin.attempt,
         node: twin.node,

@@ -244,6 +244,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        memory_mib,
     } = node;
     v1::NodeStatus {
         id,
@@ -267,6 +268,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         trouble,
         room_bytes,
         starting,
+        memory_mib,
     }
 }
 
@@ -294,6 +296,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        memory_mib,
     } = node;
     NodeStatus {
         id,
@@ -317,6 +320,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         trouble,
         room_bytes,
         starting,
+        memory_mib,
     }
 }
 

@@ -58,6 +58,8 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         audio_kept,
         shard_keys,
         audio_keys,
+        shard_memory_mib,
+        shares_parts,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -74,6 +76,8 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         audio_kept,
         shard_keys,
         audio_keys,
+        shard_memory_mib,
+        shares_parts,
     }
 }
 
@@ -88,6 +92,8 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         audio_kept,
         shard_keys,
         audio_keys,
+        shard_memory_mib,
+        shares_parts,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -104,5 +110,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         audio_kept,
         shard_keys,
         audio_keys,
+        shard_memory_mib,
+        shares_parts,
     }
 }

@@ -134,6 +134,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         room_bytes,
         lacks,
         speeds,
+        memory_mib,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -147,6 +148,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         room_bytes,
         lacks: lacks.into_iter().map(wire_lack).collect(),
         speeds: speeds.into_iter().collect(),
+        memory_mib,
     }
 }
 
@@ -173,6 +175,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         room_bytes,
         lacks,
         speeds,
+        memory_mib,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -186,6 +189,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         room_bytes,
         lacks: lacks.into_iter().map(model_lack).collect(),
         speeds: speeds.into_iter().collect(),
+        memory_mib,
     }
 }
 
@@ -397,6 +401,8 @@ mod tests {
                 audio_kept: 1,
                 shard_keys: vec!["s".into()],
                 audio_keys: vec!["a".into()],
+                shard_memory_mib: 300,
+                shares_parts: true,
             }),
             read: Some(ChunksRead {
                 runs: vec![0, 2],

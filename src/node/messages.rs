@@ -70,6 +70,8 @@ pub struct Beat {
     /// This replica's table where the leader last named an index, if it has
     /// passed it.
     pub table: Option<TablePoint>,
+    /// What its encoders may take together, in MiB; 0 where that is not known.
+    pub memory_mib: u64,
 }
 
 /// Something that a node can't make.
@@ -143,6 +145,10 @@ pub struct Analysis {
     /// build.
     pub shard_keys: Vec<String>,
     pub audio_keys: Vec<String>,
+    /// What the encoding of a shard takes, in MiB.
+    pub shard_memory_mib: u32,
+    /// Whether the job takes single parts that were made before.
+    pub shares_parts: bool,
 }
 
 /// Why an attempt gave no result.
@@ -253,6 +259,8 @@ pub struct NodeStatus {
     /// Whether it still tries its encoders: its build and what that lacks are not
     /// known yet.
     pub starting: bool,
+    /// As in its [`Beat`].
+    pub memory_mib: u64,
 }
 
 /// A member's part in Raft.

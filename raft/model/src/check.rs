@@ -25,7 +25,10 @@ pub fn check_jobs(state: &State) -> Vec<Violation> {
     for row in state.shelf.rows() {
         let job = state.job(&row.job);
         if job.is_none_or(|entry| entry.job.state() == JobState::Deleted) {
-            found.push(Violation(format!("parts of job {}, which is gone", row.job)));
+            found.push(Violation(format!(
+                "parts of job {}, which is gone",
+                row.job
+            )));
         }
     }
     found

@@ -266,6 +266,9 @@ pub struct EarlyPlan {
     /// The key of each audio track of the output: they may be begun too.
     #[prost(string, repeated, tag = "3")]
     pub audio_keys: Vec<String>,
+    /// See [`crate::Job::shard_memory_mib`].
+    #[prost(uint32, tag = "13")]
+    pub shard_memory_mib: u32,
 }
 
 /// Records the result of an attempt.
@@ -318,6 +321,12 @@ pub struct Complete {
     /// Analysis only: what determines the bytes of each audio track.
     #[prost(string, repeated, tag = "61")]
     pub audio_keys: Vec<String>,
+    /// Analysis only: see [`crate::Job::shard_memory_mib`].
+    #[prost(uint32, tag = "62")]
+    pub shard_memory_mib: u32,
+    /// Analysis only: see [`crate::Job::shares_parts`].
+    #[prost(bool, tag = "63")]
+    pub shares_parts: bool,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

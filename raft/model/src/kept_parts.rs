@@ -175,7 +175,7 @@ impl JobEntry {
         let doubtful = problem == Some(Problem::NOT_REPRODUCIBLE)
             || assemblies.any(|(_, task)| task.work_failures > 0);
         let known = [&job.source_root, &job.build, &job.index_hash];
-        let planned = !known.iter().any(|known| known.is_empty());
+        let planned = job.shares_parts && !known.iter().any(|known| known.is_empty());
         let succeeded = job.state() == JobState::Succeeded;
         let held = succeeded || !job.state().ended() || job.keeps_source();
         let parts = self.tasks.values().filter(move |task| {
@@ -278,6 +278,9 @@ impl State {
 
     /// The jobs that may have made parts of a job before, to be asked for each.
     pub(crate) fn made_parts_for(&self, job: &Job) -> MadeParts {
+        if !job.shares_parts {
+            return MadeParts::default();
+        }
         let source = job.source_key();
         let kept = self.shelf.of_source(source);
         let own = (&job.tenant, &job.source_root, &job.build);
@@ -286,7 +289,7 @@ impl State {
             let entry = self.at_age(age)?;
             let other = &entry.job;
             let same = (&other.tenant, &other.source_root, &other.build) == own;
-            (same && other.id != job.id).then(|| entry.clone())
+            (same && other.shares_parts && other.id != job.id).then(|| entry.clone())
         });
         MadeParts {
             kept: kept.take(SAME_SOURCE_JOBS_MAX).cloned().collect(),
@@ -296,6 +299,7 @@ impl State {
 }
 
 /// Where parts of a job may be found.
+#[derive(Default)]
 pub(crate) struct MadeParts {
     kept: Vec<Arc<KeptParts>>,
     current: Vec<Arc<JobEntry>>,

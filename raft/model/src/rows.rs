@@ -295,6 +295,12 @@ pub struct Job {
     /// planned early any more.
     #[prost(bool, tag = "100")]
     pub plan_sealed: bool,
+    /// What the encoding of one of its shards takes, in MiB; 0 where that is not known.
+    #[prost(uint32, tag = "110")]
+    pub shard_memory_mib: u32,
+    /// Whether it takes single parts that were made before, and others may take its.
+    #[prost(bool, tag = "111")]
+    pub shares_parts: bool,
 }
 
 impl Job {

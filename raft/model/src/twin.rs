@@ -54,7 +54,8 @@ impl Task {
 
     /// Whether an attempt runs.
     pub fn is_running(&self, attempt: u32) -> bool {
-        self.attempts_running().any(|(running, _)| running == attempt)
+        self.attempts_running()
+            .any(|(running, _)| running == attempt)
     }
 
     /// Whether an attempt runs beside the one that the row names.

@@ -8,6 +8,7 @@ pub(crate) mod filters;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
 mod key;
+mod memory;
 pub(crate) mod picture;
 pub(crate) mod seam;
 pub(crate) mod shard;

@@ -9,7 +9,7 @@ use std::{
 
 use reelraft_model::{
     JobEntry, State,
-    home_rules::{kept_blobs, keeps_bytes_of, may_let_go, may_prune},
+    home_rules::{keeps_bytes_of, kept_blobs, may_let_go, may_prune},
 };
 use reelraft_storage::blobs::Removal;
 use tokio::{sync::watch, time::Instant};

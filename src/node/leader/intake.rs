@@ -225,10 +225,13 @@ impl Intake {
             audio_kept,
             shard_keys,
             mut audio_keys,
+            mut shard_memory_mib,
+            mut shares_parts,
         } = done.analysis.unwrap_or_default();
         self.record_plan(key, &plan, kept, &shard_keys).await?;
         if self.cluster.local().feature_level() < PARTS_LEVEL {
             audio_keys.clear();
+            (shard_memory_mib, shares_parts) = (0, false);
         }
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
         let said = key.kind() == TaskKind::Analyze && readable;
@@ -252,6 +255,8 @@ impl Intake {
             read: done.read.clone(),
             audio_kept,
             audio_keys,
+            shard_memory_mib,
+            shares_parts,
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

@@ -211,6 +211,7 @@ impl Sessions {
             if let Some(session) = inner.open.get(node) {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
+                health.memory_mib = session.beat.memory_mib;
                 health.build = session.hello.build.clone();
                 health.starting = session.hello.starting;
                 let lacks = session.beat.lacks.iter();
@@ -249,6 +250,7 @@ impl Sessions {
             trouble: session.beat.trouble.clone(),
             room_bytes: session.beat.room_bytes,
             starting: session.hello.starting,
+            memory_mib: session.beat.memory_mib,
             role: None,
         };
         inner.open.values().map(status).collect()

@@ -7,7 +7,7 @@ use reelraft_media::{Cancel, EarlyShards, Index, MediaError};
 use reelraft_model::{
     AttemptKey, ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem, Task,
     TaskKind, TaskState,
-    limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN},
+    limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, PARTS_LEVEL},
     spec::Spec,
 };
 use tokio::sync::mpsc;
@@ -102,7 +102,11 @@ impl EarlyWork<'_> {
             ranges,
             keys,
             audio_keys,
+            mut shard_memory_mib,
         } = shards;
+        if self.context.cluster.local().feature_level() < PARTS_LEVEL {
+            shard_memory_mib = 0;
+        }
         let put = self.context.data.put_bytes(&self.entry.job.id, index).await;
         let index = put.map_err(|error| error.to_string())?;
         let append = Command::PlanAppend(PlanAppend {
@@ -113,6 +117,7 @@ impl EarlyWork<'_> {
                 index,
                 keys,
                 audio_keys,
+                shard_memory_mib,
             }),
             replace: false,
             shard_keys: Vec::new(),
@@ -201,12 +206,7 @@ impl EarlyWork<'_> {
         Ok((shards, tracks))
     }
 
-    async fn is_kept(
-        &self,
-        entry: &JobEntry,
-        task: &Task,
-        key: &str,
-    ) -> Result<bool, DataError> {
+    async fn is_kept(&self, entry: &JobEntry, task: &Task, key: &str) -> Result<bool, DataError> {
         let Some(early) = &task.early else {
             return Ok(false);
         };

@@ -237,6 +237,8 @@ impl Run<'_> {
                 audio_kept,
                 shard_keys: keys.shards,
                 audio_keys: keys.audio,
+                shard_memory_mib: index.shard_memory_mib(self.spec()),
+                shares_parts: self.context.config.reuse_outputs,
             }),
             ..Default::default()
         })

@@ -37,6 +37,11 @@ impl Writer<'_> {
             is_there(entry, *number, (range.from_pts, range.to_pts), key)
         });
         let kept = kept.count();
+        if entry.job.shard_memory_mib != early.shard_memory_mib {
+            let mut job = entry.job.clone();
+            job.shard_memory_mib = early.shard_memory_mib;
+            self.put_job(job);
+        }
         self.begin_audio(id, early);
         if kept == c.ranges.len() {
             return Reply::done(id);

@@ -4,7 +4,7 @@ use super::{stages::joined_notes, writer::Writer};
 use crate::{
     command::Reply,
     kept_parts::{DropParts, KeptPart, KeptParts},
-    limits::{KEPT_PARTS_MAX, PARTS_LEVEL},
+    limits::KEPT_PARTS_MAX,
     rows::{Job, JobState, Task},
     table_rows::parts_key,
 };
@@ -12,9 +12,6 @@ use crate::{
 impl Writer<'_> {
     /// Has a job whose plan is whole take what was made before of it.
     pub(super) fn take_made_parts(&mut self, id: &str) {
-        if self.state.feature_level() < PARTS_LEVEL {
-            return;
-        }
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
@@ -43,9 +40,6 @@ impl Writer<'_> {
 
     /// A pending part that was made meanwhile for another job.
     pub(super) fn made_meanwhile(&self, job: &Job, task: &Task) -> Option<Task> {
-        if self.state.feature_level() < PARTS_LEVEL {
-            return None;
-        }
         let made = self.state.made_parts_for(job);
         let (part, of) = made.find(task)?;
         let mut task = task.clone();
@@ -59,7 +53,7 @@ impl Writer<'_> {
             return;
         };
         let parts: Vec<KeptPart> = entry.parts_to_keep().collect();
-        if parts.is_empty() || self.state.feature_level() < PARTS_LEVEL {
+        if parts.is_empty() {
             return;
         }
         let job = &entry.job;

@@ -91,7 +91,11 @@ impl Writer<'_> {
                 frames: job.frames_total,
             },
         );
-        whole.attempt = entry.shards().map(|task| task.last_attempt()).max().unwrap_or(0);
+        whole.attempt = entry
+            .shards()
+            .map(|task| task.last_attempt())
+            .max()
+            .unwrap_or(0);
         let assemblies = assemblies_of(entry);
         self.drop_shards(id);
         for key in assemblies {

@@ -53,8 +53,9 @@ impl Writer<'_> {
             return Reply::stale(id);
         }
         if entry.job.state() == JobState::Encoding
-            && let Some(made) = self.made_meanwhile(&entry.job, task)
+            && let Some(mut made) = self.made_meanwhile(&entry.job, task)
         {
+            made.attempt = c.key.attempt;
             self.put_task(id, made);
             self.assemble_if_encoded(id);
             return Reply::done(id);
@@ -88,9 +89,9 @@ impl Writer<'_> {
             may_run
                 && task.kind() == TaskKind::Shard
                 && task.state() == TaskState::Running
-                && task.twin.is_none()
+                && !task.has_twin()
                 && task.node != c.node
-                && c.key.attempt == task.attempt + 1
+                && c.key.attempt == task.last_attempt() + 1
         });
         let Some(mut task) = task.map(|task| Task::clone(task)) else {
             return Reply::stale(id);
@@ -255,6 +256,8 @@ impl Writer<'_> {
                 job.frames_total = c.frames;
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
+                job.shard_memory_mib = c.shard_memory_mib;
+                job.shares_parts = c.shares_parts;
                 self.put_job(job);
                 let kept = c.audio_kept.min(c.audio_tracks);
                 self.settle_audio(id, c.audio_tracks, kept, &c.audio_keys);

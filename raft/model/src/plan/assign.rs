@@ -126,6 +126,7 @@ fn pick_node(
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
             && (!beside || usage.has_place_beside(node))
+            && usage.has_memory(node, kind, &entry.job)
     };
     // Nobody has failed at most tasks, and those that are free are few.
     let least = match task.failures.is_empty() {

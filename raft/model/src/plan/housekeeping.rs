@@ -102,7 +102,11 @@ fn parts_let_go<'a>(
     health: &'a ClusterHealth,
 ) -> impl Iterator<Item = Command> + 'a {
     let now_ms = state.cluster_ms();
-    let keep_ms = if health.reuse_outputs { KEEP_PARTS_MS } else { 0 };
+    let keep_ms = if health.reuse_outputs {
+        KEEP_PARTS_MS
+    } else {
+        0
+    };
     let old = move |row: &KeptParts| row.since_cluster_ms.saturating_add(keep_ms) <= now_ms;
     let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
     let crowded = health.nodes.values().any(|node| node.full);

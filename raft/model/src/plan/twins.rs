@@ -4,12 +4,7 @@
 
 use std::{cmp::Reverse, collections::BTreeSet};
 
-use super::{
-    builds::Builds,
-    rates::rates_of,
-    speeds::Rates,
-    usage::Usage,
-};
+use super::{builds::Builds, rates::rates_of, speeds::Rates, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
     job_entry::JobEntry,
@@ -58,15 +53,16 @@ fn twins_of<'a>(
         .map(|node| (Reverse(rates.rate(node)), node))
         .collect();
     nodes.sort_unstable();
-    let running = entry.shards_running().filter(|task| task.twin.is_none());
-    let mut running: Vec<(u64, &Task)> = running
-        .map(|task| (left_ms(&rates, task), task))
-        .collect();
+    let running = entry.shards_running().filter(|task| !task.has_twin());
+    let mut running: Vec<(u64, &Task)> =
+        running.map(|task| (left_ms(&rates, task), task)).collect();
     running.sort_unstable_by_key(|(left_ms, task)| (Reverse(*left_ms), task.number));
     for (left_ms, task) in running {
         let suits = |node: u64| {
             let failed = task.failures.iter().any(|failure| failure.node == node);
-            node != task.node && !failed && usage.free(node, TaskKind::Shard) > 0
+            let kind = TaskKind::Shard;
+            let room = usage.free(node, kind) > 0 && usage.has_memory(node, kind, job);
+            node != task.node && !failed && room
         };
         let fastest = nodes.iter().find(|(_, node)| suits(*node));
         let Some((Reverse(rate), node)) = fastest else {

@@ -157,7 +157,7 @@ impl World {
         }
     }
 
-    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `starting NODE`,
+    /// `nodes 1 2 3 [slots=2] [build=b] [memory=MIB]`, `silent NODE MS`, `starting NODE`,
     /// `build NODE BUILD`, `lacks NODE CODEC…` and `full NODE`: what the nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
@@ -191,6 +191,7 @@ impl World {
             let node = NodeHealth {
                 alive: true,
                 slots,
+                memory_mib: number(words, "memory"),
                 build: build.to_string(),
                 ..Default::default()
             };
@@ -354,14 +355,18 @@ impl World {
         let ranges: Vec<ShardRange> = ranges.collect();
         let (key, first): (_, u32) = (self.key(words), number(words, "first"));
         let numbers = first..first + ranges.len() as u32;
-        let keys = |of: &str| numbers.clone().map(|number| format!("{of}{number}"));
-        let shard_keys = option(words, "keys").map(|of| keys(of).collect());
+        let keys = |of: &str| -> Vec<String> {
+            let keys = numbers.clone().map(|number| format!("{of}{number}"));
+            keys.collect()
+        };
+        let shard_keys = option(words, "keys").map(keys);
         let early = option(words, "early").map(|of| EarlyPlan {
             index: "x".into(),
-            keys: keys(of).collect(),
+            keys: keys(of),
             audio_keys: (0..number(words, "audio"))
                 .map(|at| format!("{of}{at}"))
                 .collect(),
+            shard_memory_mib: 0,
         });
         self.one(Command::PlanAppend(PlanAppend {
             key,
@@ -374,7 +379,7 @@ impl World {
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [note=] [extras] [epoch=]`, of
+    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [memory=0] [note=] [extras] [epoch=]`, of
     /// a shard `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
@@ -393,6 +398,8 @@ impl World {
             epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
             read: words.contains(&"read").then(ChunksRead::default),
             audio_kept: number(words, "kept"),
+            shares_parts: option(words, "keys").is_some(),
+            shard_memory_mib: number(words, "memory"),
             audio_keys: option(words, "keys").map_or_else(Vec::new, |of| vec![format!("{of}0")]),
             key,
             ..Default::default()

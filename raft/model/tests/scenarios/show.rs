@@ -79,7 +79,8 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
             TaskState::Pending => "pending".to_string(),
             TaskState::Running => {
                 let attempts = task.attempts_running();
-                let attempts = attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
+                let attempts =
+                    attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
                 format!("running on {}", attempts.collect::<Vec<_>>().join(" and "))
             }
             TaskState::Done if !task.taken_from.is_empty() => {

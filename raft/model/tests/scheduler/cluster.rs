@@ -171,7 +171,7 @@ impl Cluster {
             job: job.clone(),
             epoch,
             manifest: "m".into(),
-            root: "r".into(),
+            root: number.to_string(),
             ..Default::default()
         }));
         let key = AttemptKey {
@@ -282,7 +282,11 @@ impl Cluster {
             {
                 self.ends.pop();
                 // One that became slower ends later.
-                if self.running.get(&key).is_some_and(|run| run.ends_ms == at_ms) {
+                if self
+                    .running
+                    .get(&key)
+                    .is_some_and(|run| run.ends_ms == at_ms)
+                {
                     self.end(&key);
                 }
             }
@@ -386,7 +390,9 @@ impl Cluster {
         let mut said: BTreeMap<u64, BTreeMap<AttemptKey, u64>> = BTreeMap::new();
         for (key, run) in &self.running {
             let frames = run.frames_at(self.now_ms);
-            said.entry(run.node).or_default().insert(key.clone(), frames);
+            said.entry(run.node)
+                .or_default()
+                .insert(key.clone(), frames);
         }
         for (node, running) in said {
             speeds.runs(node, &running, self.now_ms);

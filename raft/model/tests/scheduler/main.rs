@@ -93,9 +93,14 @@ fn a_node_that_becomes_slow_in_the_middle_of_a_film_does_not_hold_it_up() {
         let (even_ms, _) = run(FEATURE_LEVEL, None);
         let (with_ms, twins) = run(FEATURE_LEVEL, Some((middle_ms, 10)));
         let (without_ms, none) = run(TWINS_LEVEL - 1, Some((middle_ms, 10)));
-        println!("{shards} shards: {even_ms} ms, slowed down {with_ms} with {twins} twins, {without_ms} with {none}");
+        println!(
+            "{shards} shards: {even_ms} ms, slowed down {with_ms} with {twins} twins, {without_ms} with {none}"
+        );
         // A slot in eight is missing from there on, and one shard is made twice.
-        assert!(with_ms <= even_ms * 9 / 8 + 12_000, "{with_ms} of {even_ms}");
+        assert!(
+            with_ms <= even_ms * 9 / 8 + 12_000,
+            "{with_ms} of {even_ms}"
+        );
         assert!(without_ms > with_ms + 12_000, "{without_ms}, {with_ms}");
         assert!((1..=3).contains(&twins) && none == 0, "{twins} and {none}");
     }

@@ -251,7 +251,9 @@ impl Truth {
         let parts = entry.into_iter().flat_map(JobEntry::parts);
         let foreign = parts
             .filter(|task| !task.taken_from.is_empty())
-            .find(|task| entry.map(|entry| chunks(&entry.job.id)) != Some(chunks(&task.taken_from)));
+            .find(|task| {
+                entry.map(|entry| chunks(&entry.job.id)) != Some(chunks(&task.taken_from))
+            });
         if let Some(task) = foreign {
             let of = &task.taken_from;
             self.broken(format!("a part of another film, {of}, is taken (P1)"));

@@ -20,7 +20,7 @@ impl World {
             let running = entry.shards().filter(|task| {
                 job.state() == JobState::Encoding
                     && task.state() == TaskState::Running
-                    && task.twin.is_none()
+                    && task.attempts_running().count() == 1
             });
             for task in running {
                 let able = health.nodes.iter().filter(|(id, node)| {

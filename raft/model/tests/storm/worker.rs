@@ -453,6 +453,7 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             0
         },
         audio_tracks: u32::from(analysis),
+        shares_parts: analysis,
         audio_keys: analysis.then(|| "k0".to_string()).into_iter().collect(),
         extras: analysis && entry.job.source_bytes.is_multiple_of(2),
         frames: 100,
