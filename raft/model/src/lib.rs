@@ -5,6 +5,7 @@
 //! a whole cluster can be replayed.
 
 mod apply;
+mod attempts;
 pub mod check;
 mod command;
 mod deliveries;
@@ -22,6 +23,7 @@ mod keys;
 pub mod limits;
 mod line;
 mod made_before;
+mod made_parts;
 mod node_rows;
 mod open_index;
 mod output_index;

@@ -16,9 +16,9 @@ use std::{collections::BTreeMap, fmt::Write, fs, path::Path};
 
 use reelraft_model::{
     Assign, AttemptKey, CancelJob, ChunksRead, Command, Complete, CreateJob, DeleteJob, EarlyPlan,
-    Entry, FailureClass, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem,
-    RegisterNode, Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State,
-    TaskKind, Tick, TouchUpload,
+    Entry, History, HomeFilled, JobBounds, KeepHistory, Outside, PlanAppend, Problem, RegisterNode,
+    Release, Reopen, Replan, Reply, RetryJob, SealSource, ShardRange, State, TaskKind, Tick,
+    TouchUpload,
     check::check,
     job_id,
     limits::FEATURE_LEVEL,
@@ -29,7 +29,7 @@ use reelraft_model::{
 use keys::change_access;
 use outside::{change_outside, due};
 use show::show;
-use words::{number, option};
+use words::{failure_class, number, option};
 
 struct World {
     state: State,
@@ -436,18 +436,6 @@ impl World {
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"
-    }
-}
-
-fn failure_class(word: &str) -> FailureClass {
-    match word {
-        "work" => FailureClass::Work,
-        "node" => FailureClass::NodeFault,
-        "final" => FailureClass::Final,
-        "mismatch" => FailureClass::PlanMismatch,
-        "lost" => FailureClass::NodeLost,
-        "reach" => FailureClass::OutOfReach,
-        other => panic!("no class {other}"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::outside::show_outside;
 
 use reelraft_model::{
-    Job, JobEntry, TaskKind, TaskState,
+    Job, JobEntry, Task, TaskKind, TaskState,
     plan::{ClusterHealth, waiting},
 };
 
@@ -25,6 +25,22 @@ fn show_fold(job: &Job) -> String {
         write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
     }
     text
+}
+
+/// What a script says of a task's state.
+fn state_of(task: &Task) -> String {
+    match task.state() {
+        TaskState::Pending => "pending".to_string(),
+        TaskState::Running => {
+            let attempts = task.attempts_running();
+            let attempts = attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
+            format!("running on {}", attempts.collect::<Vec<_>>().join(" and "))
+        }
+        TaskState::Done if !task.taken_from.is_empty() => {
+            format!("done: {} (of {})", task.hash, task.taken_from)
+        }
+        TaskState::Done => format!("done: {}", task.hash),
+    }
 }
 
 /// A job with its tasks, as the scripts show it.
@@ -75,19 +91,7 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
         }
     }
     for task in entry.tasks.values() {
-        let state = match task.state() {
-            TaskState::Pending => "pending".to_string(),
-            TaskState::Running => {
-                let attempts = task.attempts_running();
-                let attempts =
-                    attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
-                format!("running on {}", attempts.collect::<Vec<_>>().join(" and "))
-            }
-            TaskState::Done if !task.taken_from.is_empty() => {
-                format!("done: {} (of {})", task.hash, task.taken_from)
-            }
-            TaskState::Done => format!("done: {}", task.hash),
-        };
+        let state = state_of(task);
         let range = if task.kind() == TaskKind::Shard {
             format!(" [{}, {})", task.from_pts, task.to_pts)
         } else {

@@ -1,5 +1,7 @@
 //! The words of a script's commands.
 
+use reelraft_model::FailureClass;
+
 /// `key=value` words of a command line.
 pub fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
     words
@@ -12,4 +14,17 @@ pub fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
     option(words, key)
         .and_then(|text| text.parse().ok())
         .unwrap_or_default()
+}
+
+/// The class of failures that a word names.
+pub fn failure_class(word: &str) -> FailureClass {
+    match word {
+        "work" => FailureClass::Work,
+        "node" => FailureClass::NodeFault,
+        "final" => FailureClass::Final,
+        "mismatch" => FailureClass::PlanMismatch,
+        "lost" => FailureClass::NodeLost,
+        "reach" => FailureClass::OutOfReach,
+        other => panic!("no class {other}"),
+    }
 }

@@ -323,8 +323,8 @@ impl World {
             if self.nodes[&node].full(self.now_ms) {
                 return failed("disk-full");
             }
-            let index = entry_index(attempt);
-            if !(takes_output(attempt) && self.bugs.has(Bug::OutputNotTaken)) {
+            let index = attempt.index();
+            if !(attempt.takes_output() && self.bugs.has(Bug::OutputNotTaken)) {
                 self.write(node, &key.job, &blobs);
                 self.write(node, &key.job, &[index]);
             }
@@ -396,21 +396,6 @@ enum Step {
     Goes,
     Dropped,
     Ended(Outcome),
-}
-
-/// Whether an assembly takes the output of an equal job.
-fn takes_output(attempt: &Attempt) -> bool {
-    let entry = attempt.entry.as_ref();
-    entry.is_some_and(|entry| entry.job.reuse.is_some())
-}
-
-/// The index that an assembly has read, and keeps beside its output.
-fn entry_index(attempt: &Attempt) -> String {
-    let entry = attempt.entry.as_ref();
-    entry.map_or_else(String::new, |entry| match &entry.job.reuse {
-        Some(reuse) => reuse.index_hash.clone(),
-        None => entry.job.index_hash.clone(),
-    })
 }
 
 /// What an attempt makes: a function of the job, its parts and the build alone.
