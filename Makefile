@@ -11,10 +11,11 @@ export REELRAFT_FFPROBE := $(abspath $(FFMPEG))/ffprobe
 endif
 endif
 
-.PHONY: help tools build demo test test-newest test-cluster test-all test-openapi test-web lint oracle storm failover
+.PHONY: help tools build deb test-deb test-packaging demo test test-newest test-cluster test-all test-openapi test-web lint oracle storm failover
 
 help:
 	@echo "make demo    three nodes, one film, the leader killed half-way"
+	@echo "make deb     a Debian package; make test-deb tries it on a bare Debian"
 	@echo "make test    every promise, in minutes"
 	@echo "make test-newest  media tests with the newest ffmpeg that was tried"
 	@echo "make test-all  the long tests that make test leaves out"
@@ -32,6 +33,26 @@ tools:
 
 build: tools
 	$(CARGO) build --release --locked
+
+# Manual pages and completions are the program's own.
+package := target/package
+deb: build
+	@command -v cargo-deb >/dev/null || { \
+		echo "there is no cargo-deb here: cargo install cargo-deb"; exit 1; }
+	rm -rf $(package) && mkdir -p $(package)/man
+	target/release/reelraft man $(package)/man
+	for shell in bash zsh fish; do \
+		target/release/reelraft completions $$shell >$(package)/reelraft.$$shell || exit 1; done
+	cargo-deb --no-build --output $(package)/
+
+# The package on a bare Debian 12, made with debootstrap: as root, some minutes.
+test-deb: deb
+	tests/deb.sh $(package)/*.deb || [ $$? = 77 ]
+
+# What ships beside the program.
+test-packaging: tools
+	$(CARGO) build --locked
+	tests/packaging.sh target/debug/reelraft
 
 demo: build
 	$(CARGO) build --release --locked --example demo

@@ -4,7 +4,7 @@ use std::{env, fs, path::PathBuf};
 
 use prost::Message;
 
-const FILES: [&str; 7] = [
+const FILES: [&str; 8] = [
     "reelraft/v1/types.proto",
     "reelraft/v1/client.proto",
     "reelraft/v1/cluster.proto",
@@ -12,6 +12,7 @@ const FILES: [&str; 7] = [
     "reelraft/v1/worker.proto",
     "reelraft/v1/blob.proto",
     "reelraft/v1/peer.proto",
+    "reelraft/v1/join.proto",
 ];
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -13,8 +13,10 @@ use reelraft::{
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tracing::warn;
+
+use crate::service;
 
 /// Runs a node until a signal ends it.
 ///
@@ -37,9 +39,12 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
         let (stopper, stop) = watch::channel(false);
         tokio::spawn(async move {
             stop_signal().await;
+            service::stopping();
             let _ = stopper.send(true);
         });
-        server::run(config, stop).await
+        let (ready, is_ready) = oneshot::channel();
+        tokio::spawn(service::follow(is_ready));
+        server::run(config, stop, ready).await
     });
     // Tasks still running are ended by their own guards; nothing else may keep
     // the process alive.

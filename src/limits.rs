@@ -164,6 +164,29 @@ pub const REHOME_AFTER_S: u64 = reelraft_model::limits::REHOME_AFTER_MS / 1000;
 /// The least that can be set: what homes of unfinished jobs are given.
 pub const REHOME_AFTER_S_MIN: u64 = reelraft_model::plan::HOME_LOST_MS / 1000;
 
+/// How long a voter may be silent before a learner takes its vote, if nothing else is
+/// set; the table's limits say why.
+pub const REPLACE_VOTER_AFTER_S: u64 = reelraft_model::limits::REPLACE_VOTER_AFTER_MS / 1000;
+/// The least that can be set: what homes of unfinished jobs are given.
+pub const REPLACE_VOTER_AFTER_S_MIN: u64 = REHOME_AFTER_S_MIN;
+
+/// How long a newcomer waits before it asks again to be let in.
+pub const JOIN_RETRY: Duration = Duration::from_millis(500);
+
+/// How often a newcomer says what it waits for.
+pub const JOIN_REPORT_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a token lets somebody in, if nothing else is asked for.
+pub const TOKEN_TTL_S: u64 = 3_600;
+/// The longest that can be asked for: a token is pasted, and what is kept longer leaks.
+pub const TOKEN_TTL_S_MAX: u64 = 7 * 86_400;
+
+/// How often the leader looks at the members without being woken.
+pub const MEMBERS_EVERY: Duration = Duration::from_millis(500);
+
+/// The same where no job is open, and after a change that could not be made.
+pub const MEMBERS_EVERY_IDLE: Duration = Duration::from_secs(1);
+
 /// How long a silent node is counted on to return with the build of a job, if
 /// nothing else is set; the table's limits say why.
 pub const REPLAN_AFTER_S: u64 = reelraft_model::limits::REPLAN_AFTER_MS / 1000;

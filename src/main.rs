@@ -2,8 +2,12 @@
 //! of a local cluster. This file is the clap tree and nothing of weight.
 
 mod daemon;
+mod service;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
@@ -66,6 +70,12 @@ enum Top {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Write the manual pages, one for each command
+    #[command(hide = true)]
+    Man {
+        /// Folder to write them to; it has to exist
+        folder: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -87,6 +97,7 @@ fn command() -> clap::Command {
             "completions",
             &["endpoints", "server", "output", "secret", "key"],
         ),
+        ("man", &["endpoints", "server", "output", "secret", "key"]),
     ];
     let mut shown = whole.clone();
     for (name, options) in unused {
@@ -152,7 +163,19 @@ fn run(program: Program) -> u8 {
             clap_complete::generate(shell, &mut command(), "reelraft", &mut script);
             finish(print(&String::from_utf8_lossy(&script)))
         }
+        Top::Man { folder } => finish(write_manual(&folder)),
     }
+}
+
+fn write_manual(folder: &Path) -> Result<(), CliError> {
+    clap_mangen::generate_to(command(), folder).map_err(|error| {
+        let cause = format!("can't write to {}: {error}", folder.display());
+        CliError::node(
+            "io",
+            cause,
+            "name a folder that exists and may be written to",
+        )
+    })
 }
 
 fn finish(result: Result<(), CliError>) -> u8 {

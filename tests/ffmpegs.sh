@@ -28,6 +28,8 @@ fetch() {
 
 # put VERSION TOOL FILE: links a tool, if the file is there.
 put() {
+    # A pattern.
+    # shellcheck disable=SC2086,SC2116
     file=$(echo "$folder"/packages/$3)
     if [ ! -x "$file" ]; then
         echo "skipped: there is no $2 $1" >&2

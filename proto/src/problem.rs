@@ -16,7 +16,7 @@ pub const PROBLEM_KEY: &str = "reelraft-problem-bin";
 pub fn code_of(kind: &str) -> Code {
     match kind {
         "not-found" | "missing-blob" => Code::NotFound,
-        "request-id-reused" | "key-exists" => Code::AlreadyExists,
+        "request-id-reused" | "key-exists" | "address-taken" => Code::AlreadyExists,
         "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
         | "bad-url" | "refused-address" | "too-many-commands" | "entry-too-long" | "bad-entry" => {
             Code::InvalidArgument
@@ -24,15 +24,17 @@ pub fn code_of(kind: &str) -> Code {
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
         "disk-full" | "too-many-uploads" | "too-many-jobs" | "too-many-bytes" | "too-many-keys"
-        | "too-many-quotas" | "too-many-webhooks" => Code::ResourceExhausted,
+        | "too-many-quotas" | "too-many-webhooks" | "too-many-tokens" | "too-many-nodes" => {
+            Code::ResourceExhausted
+        }
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
         | "unreachable" | "unavailable-bytes" | "too-busy" | "too-many-requests" | "too-early" => {
             Code::Unavailable
         }
-        "unauthenticated" => Code::Unauthenticated,
-        "forbidden" => Code::PermissionDenied,
+        "unauthenticated" | "bad-token" | "token-used" | "token-expired" => Code::Unauthenticated,
+        "forbidden" | "node-removed" => Code::PermissionDenied,
         "client-lost" => Code::Cancelled,
         "timed-out" => Code::DeadlineExceeded,
         "internal" | "sync-failed" | "disk-error" | "damaged-state" => Code::Internal,

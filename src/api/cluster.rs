@@ -153,6 +153,9 @@ impl Api {
         let reported = reported.into_iter().map(|node| (node.id, node));
         let mut reported: BTreeMap<u64, NodeStatus> = reported.collect();
         let mut origins = self.origins();
+        let mut notes = self.context().report.notes();
+        let state = cluster.local();
+        let voters = cluster.membership().voters.len();
         let nodes = cluster.members().into_iter().map(|member| {
             let mut node = reported.remove(&member.id).unwrap_or_default();
             node.id = member.id;
@@ -165,6 +168,9 @@ impl Api {
                 (false, true) => Role::Voter,
                 (false, false) => Role::Learner,
             });
+            node.note = notes.remove(&member.id).unwrap_or_default();
+            let row = state.node(member.id);
+            node.feature_level = row.map_or(0, |row| row.feature_level);
             if member.id == identity.node {
                 node.reachable = true;
                 node.pid = std::process::id();
@@ -189,6 +195,8 @@ impl Api {
             answered_by: identity.node,
             applied_index,
             election_timeout_ms: cluster.election_timeout_ms(),
+            feature_level: state.feature_level(),
+            voters_wanted: state.voters_wanted(voters) as u32,
             nodes: nodes.collect(),
         }
     }

@@ -21,6 +21,7 @@ mod keys;
 pub mod limits;
 mod links;
 mod list;
+mod members;
 mod news;
 mod outgoing;
 mod outputs;
@@ -52,6 +53,7 @@ pub use self::{
     keys::{CreatedKey, KeyRequest, KeysRequest, scope_of},
     links::OutputLink,
     list::ListRequest,
+    members::NewToken,
     news::{ClusterStatus, JobNews},
     outgoing::Outgoing,
     outputs::Output,

@@ -23,6 +23,10 @@ pub struct ClusterStatus {
     pub applied_index: u64,
     /// How long the answering node bears a silent leader.
     pub election_timeout_ms: u64,
+    /// Up to which level the log may be written.
+    pub feature_level: u32,
+    /// How many voters are wanted.
+    pub voters_wanted: u32,
     pub nodes: Vec<NodeStatus>,
 }
 

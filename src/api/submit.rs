@@ -3,8 +3,8 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
-        SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL,
+        PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
@@ -122,9 +122,7 @@ impl Api {
     pub fn check_spec(&self, request: &SpecRequest) -> Result<(Spec, usize), Problem> {
         self.takes(Scope::Submit)?;
         let spec = resolved(request)?;
-        if spec.chooses_streams() {
-            all_know(&self.table().local(), STREAM_CHOICE_LEVEL, "choose streams")?;
-        }
+        all_know_options(&self.table().local(), &spec)?;
         let Some(makers) = self.makers(&spec) else {
             return Ok((spec, self.table().members().len()));
         };
@@ -184,9 +182,7 @@ impl Api {
         self.check_makers(&id, &spec).await?;
         self.check_room(&id, request.source_bytes).await?;
         let state = self.table().local();
-        if spec.chooses_streams() {
-            all_know(&state, STREAM_CHOICE_LEVEL, "choose streams")?;
-        }
+        all_know_options(&state, &spec)?;
         if request.priority != 0 || request.max_retries.is_some() {
             all_know(&state, PRIORITY_LEVEL, "tell jobs' priorities or retries")?;
         }
@@ -215,6 +211,21 @@ impl Api {
             existed: reply.existed,
         })
     }
+}
+
+/// Refuses a spec with options that some node can't read.
+fn all_know_options(state: &State, spec: &Spec) -> Result<(), Problem> {
+    if spec.chooses_streams() {
+        all_know(state, STREAM_CHOICE_LEVEL, "choose streams")?;
+    }
+    if spec.directs_encoder() {
+        all_know(
+            state,
+            ENCODER_CHOICE_LEVEL,
+            "cap the rate, tune an encoder or set keyframes",
+        )?;
+    }
+    Ok(())
 }
 
 fn resolved(request: &SpecRequest) -> Result<Spec, Problem> {

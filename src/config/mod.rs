@@ -2,6 +2,7 @@
 //! file, then defaults.
 
 mod allowed;
+mod check;
 mod folder;
 mod http;
 mod log_format;
@@ -19,20 +20,21 @@ use self::{
     allowed::pick_allowed,
     folder::required_folder,
     http::pick_http,
-    membership::{default_voters, parse_peers, parse_voters, resolve_address},
-    origin::{File, Picker, bad, utf8},
+    membership::{pick_place, resolve_address},
+    origin::{File, Picker, utf8},
     secrets::{Given, pick_secrets},
 };
 pub use self::{
     log_format::LogFormat,
+    membership::{Invitation, JOINED, has_joined},
     origin::{Shown, json, table, variable},
     secrets::client_credential,
     variables::misspelt,
 };
 use crate::{
     limits::{
-        KEEP_SOURCES_S, REHOME_AFTER_S, REHOME_AFTER_S_MIN, REPLAN_AFTER_S, REPLAN_AFTER_S_MIN,
-        SCRUB_EVERY_S, SECRET_CHARACTERS_MIN, UPLOADS_EXPIRE_AFTER_S, UPLOADS_EXPIRE_AFTER_S_MIN,
+        KEEP_SOURCES_S, REHOME_AFTER_S, REPLACE_VOTER_AFTER_S, REPLAN_AFTER_S, SCRUB_EVERY_S,
+        UPLOADS_EXPIRE_AFTER_S,
     },
     outside::addresses::AllowedAddresses,
 };
@@ -40,7 +42,8 @@ use crate::{
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug, Default)]
 pub struct NodeArgs {
-    /// This node's id, from 1 up; fixed for the life of a data folder
+    /// This node's id, from 1 up; fixed for the life of a data folder [default: that of the
+    /// folder, or what the cluster gives it, or 1]
     #[arg(long)]
     pub id: Option<u64>,
     /// Address to listen on, such as 127.0.0.1:7401
@@ -59,10 +62,17 @@ pub struct NodeArgs {
     /// Folder for everything this node keeps
     #[arg(long)]
     pub data: Option<PathBuf>,
-    /// All nodes with their addresses, such as 1=host:7401,2=host:7402 [default: only this one]
+    /// A cluster to join: the address of any of its nodes, such as host:7401. Takes a token; once
+    /// the node has joined, neither is asked for again
+    #[arg(long, value_name = "HOST:PORT", conflicts_with_all = ["peers", "id"])]
+    pub join: Option<String>,
+    /// The token to join with, from `reelraft cluster token create` on any of its nodes
+    #[arg(long, requires = "join")]
+    pub token: Option<String>,
+    /// All nodes with their addresses, such as 1=host:7401,2=host:7402, to found a cluster together [default: this node founds one alone]
     #[arg(long)]
     pub peers: Option<String>,
-    /// Ids of the voters, such as 1,2,3 [default: all nodes, or the largest odd number up to 7]
+    /// Ids of the voters that found a cluster, such as 1,2,3 [default: all of --peers, or the largest odd number up to 7]
     #[arg(long)]
     pub voters: Option<String>,
     /// Tasks to run at once [default: the number of cores]
@@ -77,6 +87,9 @@ pub struct NodeArgs {
     /// Seconds that a silent node is counted on to return with a job's encoder build, before the job is made anew under another, while this node leads [default: 600]
     #[arg(long, value_name = "SECONDS")]
     pub replan_after: Option<u64>,
+    /// Seconds that a voter may be silent before another node takes its vote, while this node leads [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub replace_voter_after: Option<u64>,
     /// Seconds that an upload may make no progress before its job fails, while this node leads [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub uploads_expire_after: Option<u64>,
@@ -117,7 +130,8 @@ pub struct NodeArgs {
 #[allow(missing_docs)] // Most names say it all.
 #[derive(Clone, Debug)]
 pub struct NodeConfig {
-    pub id: u64,
+    /// The id that was given; none: that of the folder, or what the cluster gives, or 1.
+    pub id: Option<u64>,
     pub listen: SocketAddr,
     /// Address of the HTTP port; none: there is none.
     pub http: Option<SocketAddr>,
@@ -126,8 +140,12 @@ pub struct NodeConfig {
     /// Where the others reach this node.
     pub advertise: String,
     pub data: PathBuf,
-    /// All nodes, itself included.
+    /// A node of the cluster to join, and the token for that.
+    pub join: Option<Invitation>,
+    /// The nodes that found a cluster together, itself included; empty where none are
+    /// named.
     pub peers: BTreeMap<u64, String>,
+    /// Those of them that vote.
     pub voters: Vec<u64>,
     /// Tasks to run at once.
     pub slots: u32,
@@ -139,6 +157,9 @@ pub struct NodeConfig {
     /// Seconds that a silent node is counted on to return with a job's encoder
     /// build, before the job is made anew under another, while this node leads.
     pub replan_after_s: u64,
+    /// Seconds that a voter may be silent before another node takes its vote,
+    /// while this node leads.
+    pub replace_voter_after_s: u64,
     /// Seconds that an upload may make no progress before its job fails, while
     /// this node leads.
     pub uploads_expire_after_s: u64,
@@ -170,6 +191,10 @@ impl NodeConfig {
     pub fn resolve(args: NodeArgs) -> Result<Self, Problem> {
         let (mut config, data) = Self::gather(args)?;
         config.data = required_folder(data)?;
+        // What it is to know it is told with its id.
+        if config.join.is_none() && !has_joined(&config.data) {
+            config.check_door()?;
+        }
         Ok(config)
     }
 
@@ -185,7 +210,13 @@ impl NodeConfig {
     fn gather(args: NodeArgs) -> Result<(Self, Option<String>), Problem> {
         let mut picker = Picker::default();
         let file = File::read(args.config)?;
-        let id = picker.pick_or("id", args.id, file.id, 1)?;
+        let given = [
+            (args.join, file.join),
+            (args.token, file.token),
+            (args.peers, file.peers),
+            (args.voters, file.voters),
+        ];
+        let place = pick_place(&mut picker, (args.id, file.id), given)?;
         let listen = "127.0.0.1:7401".to_string();
         let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
         let listened = listen.clone();
@@ -193,14 +224,6 @@ impl NodeConfig {
         let given = [(args.http, file.http), (args.http_public, file.http_public)];
         let (http, http_public) = pick_http(&mut picker, given, &advertise)?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
-        let alone = format!("{id}={advertise}");
-        let peers = picker.pick_or("peers", args.peers, file.peers, alone)?;
-        let peers = parse_peers(&peers)?;
-        let voters = picker
-            .pick("voters", args.voters, file.voters, || {
-                Some(default_voters(&peers))
-            })?
-            .unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
         let slots = picker.pick_or("slots", args.slots, file.slots, cores)?;
         let times = [
@@ -210,8 +233,10 @@ impl NodeConfig {
             (args.uploads_expire_after, file.uploads_expire_after),
             (args.keep_finished, file.keep_finished),
             (args.keep_sources, file.keep_sources),
+            (args.replace_voter_after, file.replace_voter_after),
         ];
-        let [scrub, rehome, replan, expire, keep, sources] = pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep, sources, replace] =
+            pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
         let reuse = (args.reuse_outputs, file.reuse_outputs);
         let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
@@ -227,18 +252,20 @@ impl NodeConfig {
         };
         let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
         let config = NodeConfig {
-            id,
             listen: resolve_address(&listen)?,
             http,
             http_public,
             advertise,
             data: PathBuf::new(),
-            voters: parse_voters(&voters, &peers)?,
-            peers,
+            id: place.id,
+            join: place.join,
+            peers: place.peers,
+            voters: place.voters,
             slots,
             scrub_every_s: scrub,
             rehome_after_s: rehome,
             replan_after_s: replan,
+            replace_voter_after_s: replace,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
             allow_addresses: allowed,
@@ -252,85 +279,17 @@ impl NodeConfig {
         config.check()?;
         Ok((config, data))
     }
-
-    fn check(&self) -> Result<(), Problem> {
-        if self.id == 0 || self.id > u64::from(u32::MAX) {
-            return Err(bad(
-                format!("node id {} is out of range", self.id),
-                "number the nodes from 1 up",
-            ));
-        }
-        match self.peers.get(&self.id) {
-            None => Err(bad(
-                format!("node {} is not among the peers", self.id),
-                "list every node in --peers, this one too",
-            )),
-            Some(_) if self.slots == 0 => Err(bad("0 slots", "give a node at least one slot")),
-            Some(_) if self.scrub_every_s == 0 => Err(bad(
-                "a scrub round of 0 seconds",
-                "give --scrub-every at least 1",
-            )),
-            Some(_) if self.rehome_after_s < REHOME_AFTER_S_MIN => Err(bad(
-                format!("outputs copied after {} s of silence", self.rehome_after_s),
-                "give --rehome-after at least 8: a restart takes some seconds",
-            )),
-            Some(_) if self.replan_after_s < REPLAN_AFTER_S_MIN => Err(bad(
-                format!("jobs made anew after {} s of silence", self.replan_after_s),
-                "give --replan-after at least 8: a restart takes some seconds",
-            )),
-            Some(_) if self.uploads_expire_after_s < UPLOADS_EXPIRE_AFTER_S_MIN => Err(bad(
-                format!(
-                    "uploads that end after {} s without progress",
-                    self.uploads_expire_after_s
-                ),
-                "give --uploads-expire-after at least 900: what it counts is written down every five minutes",
-            )),
-            Some(_) => {
-                let mut addresses = [Some(self.listen), self.http].into_iter().flatten();
-                match addresses.find(|address| !address.ip().is_loopback()) {
-                    Some(open) => self.check_secrets(open),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-
-    /// Beyond loopback, the secrets are all that keeps strangers out.
-    fn check_secrets(&self, open: SocketAddr) -> Result<(), Problem> {
-        if !self.secret.is_set() {
-            return Err(bad(
-                format!("listening on {open} without a secret would let anyone in"),
-                "set --secret (or REELRAFT_SECRET) to the same long random word on all nodes and clients",
-            ));
-        }
-        let secrets = [("secret", &self.secret), ("peer secret", &self.peer_secret)];
-        let short = |(_, secret): &&(&str, &Secret)| secret.characters() < SECRET_CHARACTERS_MIN;
-        match secrets.iter().find(short) {
-            Some((name, secret)) => Err(bad(
-                format!(
-                    "the {name} has {} characters, which can be guessed: listening on {open} takes {SECRET_CHARACTERS_MIN}",
-                    secret.characters()
-                ),
-                "make one with `openssl rand -hex 24`",
-            )),
-            None => Ok(()),
-        }
-    }
-
-    /// Whether every client could speak to the nodes as one of them.
-    pub fn clients_know_peer_secret(&self) -> bool {
-        self.secret.is_set() && self.secret.same_as(&self.peer_secret)
-    }
 }
 
 /// The settings in seconds with their defaults, in order.
-const SECONDS: [(&str, u64); 6] = [
+const SECONDS: [(&str, u64); 7] = [
     ("scrub_every", SCRUB_EVERY_S),
     ("rehome_after", REHOME_AFTER_S),
     ("replan_after", REPLAN_AFTER_S),
     ("uploads_expire_after", UPLOADS_EXPIRE_AFTER_S),
     ("keep_finished", 0),
     ("keep_sources", KEEP_SOURCES_S),
+    ("replace_voter_after", REPLACE_VOTER_AFTER_S),
 ];
 
 /// Takes the settings in seconds, each given as a flag and in the file.
@@ -364,8 +323,8 @@ mod tests {
     #[test]
     fn defaults_make_a_cluster_of_one() {
         let config = NodeConfig::resolve(args()).unwrap();
-        assert_eq!((config.id, config.voters.as_slice()), (1, &[1][..]));
-        assert_eq!(config.peers[&1], "127.0.0.1:7401");
+        assert_eq!((config.id, config.join.is_some()), (None, false));
+        assert!(config.peers.is_empty() && config.voters.is_empty());
         assert!(config.data.is_absolute() && config.data.ends_with("x"));
     }
 
@@ -403,7 +362,10 @@ mod tests {
             ..args()
         })
         .unwrap();
-        assert_eq!((config.id, config.slots, config.voters.len()), (2, 3, 3));
+        assert_eq!(
+            (config.id, config.slots, config.voters.len()),
+            (Some(2), 3, 3)
+        );
         let origin = |key| {
             config
                 .shown

@@ -18,12 +18,15 @@ pub struct File {
     pub http_public: Option<String>,
     pub advertise: Option<String>,
     pub data: Option<PathBuf>,
+    pub join: Option<String>,
+    pub token: Option<String>,
     pub peers: Option<String>,
     pub voters: Option<String>,
     pub slots: Option<u32>,
     pub scrub_every: Option<u64>,
     pub rehome_after: Option<u64>,
     pub replan_after: Option<u64>,
+    pub replace_voter_after: Option<u64>,
     pub uploads_expire_after: Option<u64>,
     pub keep_finished: Option<u64>,
     pub allow_addresses: Option<String>,
@@ -132,6 +135,10 @@ pub fn variable(name: &str) -> Result<Option<String>, Problem> {
     }
 }
 
+fn is_secret(key: &str) -> bool {
+    key.ends_with("secret") || key == "token"
+}
+
 /// Takes each setting from the first place that has it, and notes which.
 #[derive(Default)]
 pub struct Picker {
@@ -184,7 +191,7 @@ impl Picker {
             .or_else(|| file.map(|value| (value, "file")))
             .or_else(|| default().map(|value| (value, "default")));
         let value = match &found {
-            Some((value, _)) if key.ends_with("secret") && !value.to_string().is_empty() => {
+            Some((value, _)) if is_secret(key) && !value.to_string().is_empty() => {
                 "(set)".to_string()
             }
             Some((value, _)) => value.to_string(),

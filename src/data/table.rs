@@ -40,7 +40,7 @@ impl Table for Cluster {
     fn address(&self, node: u64) -> Option<String> {
         let members = self.members().into_iter();
         members
-            .filter(|member| member.id == node)
+            .filter(|member| member.id == node && !member.address.is_empty())
             .map(|member| member.address)
             .next()
     }

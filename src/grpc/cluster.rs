@@ -3,11 +3,22 @@
 use reelraft_proto::v1::{self, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
-use super::{convert::wire_status, jobs::consistency, places::api_of};
+use super::{
+    convert::{status, wire_status},
+    jobs::consistency,
+    places::api_of,
+};
+use crate::api::NewToken;
 
 /// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
 pub struct ClusterService;
+
+type Changed = Result<Response<v1::ClusterChanged>, Status>;
+
+fn changed(existed: bool) -> Changed {
+    Ok(Response::new(v1::ClusterChanged { existed }))
+}
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
@@ -19,5 +30,51 @@ impl Cluster for ClusterService {
         let local = request.into_inner().local;
         let status = api.cluster_status(consistency(local));
         Ok(Response::new(wire_status(status)))
+    }
+
+    async fn create_token(
+        &self,
+        request: Request<v1::CreateTokenRequest>,
+    ) -> Result<Response<v1::CreatedToken>, Status> {
+        let api = api_of(&request)?;
+        let ttl_s = request.into_inner().ttl_s;
+        let NewToken {
+            text,
+            expires_unix_ms,
+            address,
+        } = api.create_token(ttl_s).await.map_err(status)?;
+        Ok(Response::new(v1::CreatedToken {
+            token: text.reveal(),
+            expires_unix_ms,
+            address,
+        }))
+    }
+
+    async fn set_voters(&self, request: Request<v1::SetVotersRequest>) -> Changed {
+        let api = api_of(&request)?;
+        let voters = request.into_inner().voters;
+        changed(api.set_voters(voters).await.map_err(status)?)
+    }
+
+    async fn drain(&self, request: Request<v1::DrainRequest>) -> Changed {
+        let api = api_of(&request)?;
+        let v1::DrainRequest { node, undo } = request.into_inner();
+        changed(api.drain_node(node, undo).await.map_err(status)?)
+    }
+
+    async fn remove(&self, request: Request<v1::RemoveRequest>) -> Changed {
+        let api = api_of(&request)?;
+        let v1::RemoveRequest { node, dead } = request.into_inner();
+        changed(api.remove_node(node, dead).await.map_err(status)?)
+    }
+
+    async fn transfer_leader(
+        &self,
+        request: Request<v1::TransferLeaderRequest>,
+    ) -> Result<Response<v1::LeaderTransferred>, Status> {
+        let api = api_of(&request)?;
+        let node = request.into_inner().node;
+        let leader_id = api.transfer_leader(node).await.map_err(status)?;
+        Ok(Response::new(v1::LeaderTransferred { leader_id }))
     }
 }

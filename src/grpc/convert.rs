@@ -207,6 +207,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         answered_by,
         applied_index,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
         nodes,
     } = status;
     v1::StatusResponse {
@@ -217,6 +219,8 @@ pub fn wire_status(status: ClusterStatus) -> v1::StatusResponse {
         nodes: nodes.into_iter().map(wire_node).collect(),
         cluster_id,
         election_timeout_ms,
+        feature_level,
+        voters_wanted,
     }
 }
 
@@ -245,6 +249,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         room_bytes,
         starting,
         memory_mib,
+        feature_level,
+        note,
     } = node;
     v1::NodeStatus {
         id,
@@ -269,6 +275,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         room_bytes,
         starting,
         memory_mib,
+        feature_level,
+        note,
     }
 }
 
@@ -297,6 +305,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         room_bytes,
         starting,
         memory_mib,
+        feature_level,
+        note,
     } = node;
     NodeStatus {
         id,
@@ -321,6 +331,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         room_bytes,
         starting,
         memory_mib,
+        feature_level,
+        note,
     }
 }
 

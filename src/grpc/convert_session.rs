@@ -312,6 +312,7 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         jobs,
         compared_index,
         majority,
+        notes,
     } = report;
     let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
         job,
@@ -328,6 +329,7 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         jobs_unchanged,
         compared_index,
         majority: majority.map(wire_point),
+        notes: notes.into_iter().collect(),
     }
 }
 
@@ -340,6 +342,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         jobs_unchanged,
         compared_index,
         majority,
+        notes,
     } = report;
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
@@ -355,6 +358,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         jobs: (!jobs_unchanged).then(|| Arc::new(jobs.into_iter().map(job).collect())),
         compared_index,
         majority: majority.map(model_point),
+        notes: notes.into_iter().collect(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The spec on the wire. Both sides are taken apart field by field, so that an
 //! option that is added and forgotten here does not compile.
 
-use reelraft_model::spec::{Crop, Spec, SpecRequest};
+use reelraft_model::spec::{Crop, EncoderChoice, Spec, SpecRequest};
 use reelraft_proto::v1;
 
 /// A spec as a client asks for it. Zero and empty mean "not given" on the wire.
@@ -13,7 +13,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         fps_den,
         codec,
         crf,
-        preset,
+        encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -36,6 +36,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program,
         video_track,
         ignore_dolby_vision,
+        encoder_choice,
     } = spec;
     SpecRequest {
         width: above_zero(width),
@@ -43,7 +44,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         fps: pair(fps_num, fps_den),
         codec,
         crf,
-        preset,
+        preset: encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -65,6 +66,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program: above_zero(program),
         video_track: above_zero(video_track),
         ignore_dolby_vision,
+        encoder_choice: encoder_choice.map(model_choice).unwrap_or_default(),
     }
 }
 
@@ -106,6 +108,36 @@ fn wire_crop(crop: Crop) -> v1::Crop {
     }
 }
 
+fn model_choice(choice: v1::EncoderChoice) -> EncoderChoice {
+    let v1::EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    }
+}
+
+fn wire_choice(choice: EncoderChoice) -> v1::EncoderChoice {
+    let EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    v1::EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    }
+}
+
 /// A resolved spec on the wire.
 pub fn wire_spec(spec: &Spec) -> v1::Spec {
     // Those of a closed choice are numbers in the table, and words here.
@@ -141,6 +173,7 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         program,
         video_track,
         ignore_dolby_vision,
+        encoder_choice,
     } = spec.clone();
     v1::Spec {
         width,
@@ -149,7 +182,7 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         fps_den,
         codec: codec.name().to_string(),
         crf: Some(crf),
-        preset,
+        encoder_preset: preset,
         pix_fmt,
         brightness_milli: Some(brightness_milli),
         contrast_milli: Some(contrast_milli),
@@ -172,5 +205,6 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         program,
         video_track,
         ignore_dolby_vision,
+        encoder_choice: encoder_choice.map(wire_choice),
     }
 }

@@ -26,6 +26,13 @@ pub const REQUEST_PATIENCE: Duration = Duration::from_secs(10);
 /// watches of it. All newcomers together hold 8 MiB of requests by them.
 pub const CALLS_WITHOUT_SECRET_MAX: usize = 8;
 
+/// Newcomers that are let in at once: each waits for an entry of the log.
+pub const JOINS_MAX: usize = 8;
+
+/// How long a newcomer waits for its answer: as long as a proposal may take, and a look
+/// at who listens at its address.
+pub const JOIN_TIME: Duration = Duration::from_secs(15);
+
 /// Looks at the reflection at once. Each is a stream whose caller may leave its
 /// answers unread; what it sends then waits in a window of 4 MiB.
 pub const REFLECTIONS_MAX: usize = 8;

@@ -17,6 +17,7 @@ mod convert_session;
 pub(crate) mod convert_spec;
 mod convert_upload;
 mod jobs;
+pub mod join;
 pub(crate) mod limits;
 pub mod listener;
 pub mod places;

@@ -8,7 +8,8 @@ use reelraft_proto::{
     auth::Gate,
     v1::{
         self, access_server::AccessServer, blobs_server::BlobsServer,
-        cluster_server::ClusterServer, jobs_server::JobsServer, workers_server::WorkersServer,
+        cluster_server::ClusterServer, jobs_server::JobsServer, join_server::JoinServer,
+        workers_server::WorkersServer,
     },
 };
 use tokio::sync::Semaphore;
@@ -23,12 +24,17 @@ use super::{
     blobs::BlobService,
     cluster::ClusterService,
     jobs::JobsService,
-    limits::{MESSAGE_BYTES_MAX, REFLECTIONS_MAX, SMALL_REQUEST_BYTES_MAX},
+    join::JoinService,
+    limits::{JOINS_MAX, MESSAGE_BYTES_MAX, REFLECTIONS_MAX, SMALL_REQUEST_BYTES_MAX},
     places::Admission,
     small_calls::{FewCalls, SmallCalls},
     workers::WorkerService,
 };
-use crate::{api::Access, data::DataPlane, node::leader::intake::Intake};
+use crate::{
+    api::Access,
+    data::DataPlane,
+    node::{joining::Joining, leader::intake::Intake},
+};
 
 /// The services of one node. What nodes ask of each other takes their own
 /// secret; what clients ask is let in by `access`.
@@ -37,6 +43,7 @@ pub async fn services(
     data: &Arc<DataPlane>,
     cluster: &Cluster,
     intake: Intake,
+    joining: Joining,
     access: Access,
 ) -> Routes {
     let for_clients = Admission::Clients(access);
@@ -60,12 +67,14 @@ pub async fn services(
         .build_v1alpha()
         .expect("the descriptors are our own build's")
         .max_decoding_message_size(SMALL_REQUEST_BYTES_MAX);
+    let joins = SmallCalls::new(JoinServer::new(JoinService::new(joining)));
     let blobs = BlobsServer::new(BlobService::new(data.local_store()))
         .max_decoding_message_size(MESSAGE_BYTES_MAX);
     let (jobs, cluster_status, keys) = for_any_client();
     Routes::new(health)
         .add_service(FewCalls::within(newer, room.clone()))
         .add_service(FewCalls::within(older, room))
+        .add_service(FewCalls::within(joins, Arc::new(Semaphore::new(JOINS_MAX))))
         .add_service(cluster.peer_service(for_peers.clone()))
         .add_service(InterceptedService::new(blobs, for_peers.clone()))
         .add_service(WorkersServer::with_interceptor(

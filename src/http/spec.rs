@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use clap::{Command, CommandFactory, FromArgMatches, Parser, error::ContextKind};
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, error::ContextKind};
 use reelraft_cli::spec_options::SpecArgs;
 use reelraft_model::{Problem, spec::SpecRequest};
 use serde_json::Value;
@@ -109,7 +109,11 @@ impl Named {
     fn find(name: String) -> Result<Self, Refusal> {
         let long = name.replace('_', "-");
         let mut options = OPTIONS.get_arguments();
-        let found = options.find(|option| option.get_long() == Some(&long));
+        let named = |option: &&Arg| {
+            let others = option.get_all_aliases().unwrap_or_default();
+            option.get_long() == Some(&long) || others.contains(&long.as_str())
+        };
+        let found = options.find(named);
         match found.map(|option| option.get_action().takes_values()) {
             Some(takes_value) => Ok(Named {
                 name,
@@ -241,7 +245,8 @@ mod tests {
 
     /// A value for each option that there is.
     const EACH: &str = r#"{"width": 640, "height": 360, "fps": "30000/1001", "codec": "hevc",
-        "crf": 0, "preset": "slow", "pix_fmt": "yuv420p10le", "brightness": -0.25,
+        "crf": 0, "maxrate": "4M", "bufsize": 6000000, "encoder_preset": "slow",
+        "tune": "grain", "keyint": 2, "pix_fmt": "yuv420p10le", "brightness": -0.25,
         "contrast": 1.5, "saturation": 0, "deinterlace": "auto", "crop": "64:32:2:4",
         "pad": "320:240", "denoise": "light", "audio": "opus", "audio_bitrate": "96k",
         "loudness": -16, "audio_tracks": [2, 1], "video_track": 2, "program": 7,

@@ -162,6 +162,11 @@ pub enum MediaError {
     /// Decoding gave other frames than the packets promised.
     #[error("decoded frames differ from the plan: {detail}")]
     PlanMismatch { detail: String },
+    /// No quality keeps the pictures to the rate that was asked for.
+    #[error(
+        "the pictures take more than {maxrate} bits a second over a buffer of {bufsize} bits, at any quality"
+    )]
+    RateExceeded { maxrate: u32, bufsize: u32 },
     /// A check of the proof failed (P3).
     #[error("the check '{check}' does not hold: {detail}")]
     Unproven { check: &'static str, detail: String },
@@ -197,6 +202,7 @@ impl MediaError {
             Self::PadMisfit { .. } => "pad-misfit",
             Self::ChangingPicture => "changing-picture",
             Self::ClockRestarts { .. } => "clock-restarts",
+            Self::RateExceeded { .. } => "rate-exceeded",
             Self::DamagedSource { .. } => "damaged-source",
             Self::NoSuchAudioTask => "no-audio",
             Self::NoExtras => "no-extras",
@@ -248,6 +254,7 @@ impl MediaError {
             | Self::PadMisfit { .. }
             | Self::ChangingPicture
             | Self::ClockRestarts { .. }
+            | Self::RateExceeded { .. }
             | Self::DamagedSource { .. }
             | Self::NoSuchAudioTask
             | Self::NoExtras
@@ -316,15 +323,6 @@ impl MediaError {
                 "the file is encrypted, or a header alone, or damaged throughout; submit a whole and clear one"
             }
             Self::OverLimit { .. } => "use a smaller source or a lower frame rate",
-            Self::TooSmall { .. } => {
-                "AV1 needs 64 pixels a side at least; ask for a larger picture or another codec"
-            }
-            Self::CropMisfit { .. } => {
-                "ask for a part that lies within the picture, as it stands after rotation"
-            }
-            Self::PadMisfit { .. } => {
-                "make the canvas larger, or the picture smaller with --width or --height"
-            }
             Self::ChangingPicture => {
                 "leave --deinterlace off; all pictures are scaled to the first one's size"
             }
@@ -348,6 +346,25 @@ impl MediaError {
             }
             Self::BadRecord { .. } => "it was written by another version, or a disk is failing",
             Self::Stopped => "it was cancelled or the node is stopping",
+            other => other.hint_on_wish(),
+        }
+    }
+
+    /// The same where the source can't have what was asked for.
+    fn hint_on_wish(&self) -> &'static str {
+        match self {
+            Self::TooSmall { .. } => {
+                "AV1 needs 64 pixels a side at least; ask for a larger picture or another codec"
+            }
+            Self::CropMisfit { .. } => {
+                "ask for a part that lies within the picture, as it stands after rotation"
+            }
+            Self::PadMisfit { .. } => {
+                "make the canvas larger, or the picture smaller with --width or --height"
+            }
+            Self::RateExceeded { .. } => {
+                "raise --maxrate or --bufsize, or ask for smaller pictures with --width"
+            }
             tool => tool.hint_on_tool(),
         }
     }

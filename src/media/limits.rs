@@ -263,6 +263,16 @@ pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 pub const KEYFRAMES_APART: u64 = 240;
 pub const KEYFRAMES_APART_MAX: u64 = 600;
 
+/// How full a player's buffer is when it begins to play a film, as x264 and x265
+/// take it, and what a shard counts on and leaves behind, in thousandths. x264 tries
+/// to have half of it left beyond what it looks at.
+pub const BUFFER_AT_FILM_MILLI: u32 = 900;
+pub const BUFFER_AT_JOINT_MILLI: u32 = 500;
+/// How often a shard is encoded for its cap, and by how much its quality is lowered
+/// each time where a lower rate is not enough: three steps halve what most films take.
+pub const CAP_TRIES_MAX: u32 = 8;
+pub const CAP_CRF_STEP: u32 = 3;
+
 /// Shards are written this much later, so that decode times before zero stay
 /// positive; the assembly subtracts it again. Whole seconds are exact in any
 /// time base.

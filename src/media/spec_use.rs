@@ -3,7 +3,8 @@
 //! some step uses the option.
 
 use reelraft_model::spec::{
-    Audio, Codec, Container, Crop, Deinterlace, Denoise, Spec, SpecRequest, Subtitles, resolve,
+    Audio, Codec, Container, Crop, Deinterlace, Denoise, EncoderChoice, Spec, SpecRequest,
+    Subtitles, resolve,
 };
 
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     },
     ffmpeg::{input::Input, log::Diagnostics, showinfo::Frame},
     output::args as output_args,
-    video::{args as video_args, filter_clock::FilterClock},
+    video::{args as video_args, filter_clock::FilterClock, rate::Rate},
 };
 
 /// A spec under which each option matters.
@@ -33,6 +34,7 @@ fn base() -> Spec {
         pad: Some((1_920, 1_080)),
         loudness_mlufs: Some(-16_000),
         audio_tracks: vec![1],
+        encoder_choice: choice(),
         ..Default::default()
     };
     resolve(&request).unwrap()
@@ -80,9 +82,59 @@ fn every_option_of_a_spec_is_used() {
         program: 2,
         video_track: 2,
         ignore_dolby_vision: true,
+        encoder_choice: None,
     };
     for (option, spec) in changed {
         assert_ne!(all_steps(&spec), before, "{option} changes nothing");
+    }
+}
+
+/// What an encoder is told in [`base`].
+fn choice() -> EncoderChoice {
+    EncoderChoice {
+        maxrate: 2_000_000,
+        ..Default::default()
+    }
+}
+
+#[test]
+fn every_word_to_the_encoder_is_used() {
+    let before = all_steps(&base());
+    let (maxrate, bufsize) = base().cap().unwrap();
+    let whole = EncoderChoice {
+        bufsize,
+        ..choice()
+    };
+    let EncoderChoice {
+        maxrate: _,
+        bufsize: _,
+        tune: _,
+        keyint_milli: _,
+    } = whole.clone();
+    let changed = [
+        EncoderChoice {
+            maxrate: maxrate + 1_000,
+            ..whole.clone()
+        },
+        EncoderChoice {
+            bufsize: bufsize + 1_000,
+            ..whole.clone()
+        },
+        EncoderChoice {
+            tune: "film".into(),
+            ..whole.clone()
+        },
+        EncoderChoice {
+            keyint_milli: 1_000,
+            ..whole
+        },
+    ];
+    for choice in changed {
+        let spec = Spec {
+            encoder_choice: Some(choice.clone()),
+            ..base()
+        };
+        assert_ne!(all_steps(&spec), before, "{choice:?} changes nothing");
     }
 }
 
@@ -99,6 +151,7 @@ fn all_steps(spec: &Spec) -> String {
         index.shards()[1],
         Some(50),
         FilterClock::Muxer,
+        &Rate::of_shard(spec, &index, index.shards()[1]),
     );
     let audio = audio_args::track(&input, &index, spec, &index.facts.audio_tracks[0]);
     let output = output_args::assemble(&index, spec, &["a".into()], &[], Some("e".as_ref()));

@@ -86,7 +86,7 @@ impl NodeContext {
 
     /// This node's id.
     pub fn node(&self) -> u64 {
-        self.config.id
+        self.cluster.identity().node
     }
 
     /// ffmpeg. The first to ask waits until its encoders have been tried.
@@ -123,7 +123,7 @@ impl NodeContext {
         self.cluster
             .members()
             .into_iter()
-            .find(|member| member.id == node)
+            .find(|member| member.id == node && !member.address.is_empty())
             .map(|member| member.address)
     }
 

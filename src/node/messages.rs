@@ -210,6 +210,8 @@ pub struct LeaderReport {
     pub compared_index: u64,
     /// The table that most voters have, where some replica has another.
     pub majority: Option<TablePoint>,
+    /// By node: what the leader does about its place in the cluster, and why.
+    pub notes: BTreeMap<u64, String>,
 }
 
 /// Jobs by their ids.
@@ -261,6 +263,10 @@ pub struct NodeStatus {
     pub starting: bool,
     /// As in its [`Beat`].
     pub memory_mib: u64,
+    /// Up to which level it can read the log; 0 where it has not said. The table has it.
+    pub feature_level: u32,
+    /// What the leader does about its place in the cluster, and why.
+    pub note: String,
 }
 
 /// A member's part in Raft.

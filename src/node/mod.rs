@@ -5,6 +5,7 @@
 //! leader    plans and proposes; the sessions of the workers
 //! worker    one session with the leader, and the attempts it runs
 //! home      fills, joins, sweeps and scrubs what this disk keeps
+//! joining   letting a new machine in
 //! messages  what worker and leader say to each other
 //! context   what all of them share
 //! ```
@@ -16,6 +17,7 @@ mod encoders;
 pub mod hang;
 pub mod home;
 pub mod joined_ahead;
+pub mod joining;
 pub mod leader;
 pub mod load;
 pub mod messages;

@@ -45,6 +45,11 @@ impl LatestReport {
         origins.expect("no holder of this lock panics").clone()
     }
 
+    /// What the leader does about each node's place in the cluster.
+    pub fn notes(&self) -> BTreeMap<u64, String> {
+        self.with(|report| report.notes.clone()).unwrap_or_default()
+    }
+
     /// The index at which the leader compares all tables.
     pub fn compared_index(&self) -> Option<u64> {
         self.with(|report| report.compared_index)

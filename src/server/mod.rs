@@ -1,16 +1,18 @@
 //! One running node, put together: opens its disk, joins the others, serves
 //! clients and nodes, and runs the loops until it is told to stop.
 
+mod place;
 pub mod privacy;
 mod start;
 
 use std::sync::Arc;
 
 use futures::future::BoxFuture;
+use reelraft_consensus::HangAction;
 use reelraft_model::Problem;
 use tokio::{
     net::TcpListener,
-    sync::watch,
+    sync::{oneshot, watch},
     task::{JoinError, JoinHandle},
 };
 use tracing::{info, warn};
@@ -30,13 +32,17 @@ use crate::{
     limits::STOP_GRACE,
     node::{
         context::{NodeContext, work_root},
-        home, leader,
+        hang, home,
+        joining::Joining,
+        leader,
         leader::{Patience, intake::Intake, sessions::Sessions},
         worker::Worker,
     },
 };
 
-/// Runs a node until `stop` is set.
+/// Runs a node until `stop` is set, and says once that it is `ready`: it serves,
+/// votes and stores. Whether there is a leader is another question, which the first
+/// of three nodes can't answer before the second is started.
 ///
 /// # Errors
 /// A [`Problem`] where it can't start, or had to end itself.
@@ -46,20 +52,29 @@ use crate::{
 pub fn run(
     config: NodeConfig,
     stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> BoxFuture<'static, Result<(), Problem>> {
-    Box::pin(run_node(config, stop))
+    Box::pin(run_node(config, stop, ready))
 }
 
-async fn run_node(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result<(), Problem> {
+async fn run_node(
+    mut config: NodeConfig,
+    mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
+) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
     drop(start::listen(config.listen).await?);
+    let Some(mut settings) = place::find(&mut config, &mut stop).await? else {
+        return Ok(());
+    };
+    settings.on_hang = HangAction::new(hang::end_process);
     if config.clients_know_peer_secret() {
         warn!(
             "clients have the nodes' own secret: give all nodes another one, as REELRAFT_PEER_SECRET"
         );
     }
-    let Some(cluster) = start::open_cluster(&config, &mut stop).await? else {
+    let Some(cluster) = start::open_cluster(&config, &settings, &mut stop).await? else {
         return Ok(());
     };
     let _ = std::fs::remove_dir_all(work_root(&config.data));
@@ -77,6 +92,7 @@ async fn run_node(config: NodeConfig, mut stop: watch::Receiver<bool>) -> Result
         listener,
         http,
         stop,
+        ready,
     )
     .await
 }
@@ -86,6 +102,7 @@ async fn serve(
     listener: TcpListener,
     http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
+    ready: oneshot::Sender<()>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
@@ -98,6 +115,7 @@ async fn serve(
         &context.data,
         &cluster,
         Intake::new(cluster.clone(), sessions.clone()),
+        Joining::new(context.clone()),
         access,
     )
     .await;
@@ -106,39 +124,24 @@ async fn serve(
     let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
+    let _ = ready.send(());
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
     let worker = Worker::new(context.clone(), link);
-    let working = tokio::spawn(worker.run(stop.clone()));
-    let config = &context.config;
-    let patience = Patience {
-        rehome_after_s: config.rehome_after_s,
-        replan_after_s: config.replan_after_s,
-        uploads_expire_after_s: config.uploads_expire_after_s,
-        keep_finished_s: config.keep_finished_s,
-        keep_sources_s: config.keep_sources_s,
-        reuse_outputs: config.reuse_outputs,
-    };
-    let leading = leader::run(cluster.clone(), sessions, patience, stop.clone());
+    let (stop_working, work_stops) = watch::channel(false);
+    let working = tokio::spawn(worker.run(work_stops.clone()));
+    let patience = patience(&context.config);
+    let leading = leader::run(cluster.clone(), sessions, patience, work_stops.clone());
     let loops = [
         tokio::spawn(leading),
-        tokio::spawn(leader::deliveries::run(context.clone(), stop.clone())),
-        tokio::spawn(home::run(context.clone(), stop.clone())),
+        tokio::spawn(leader::deliveries::run(context.clone(), work_stops.clone())),
+        tokio::spawn(home::run(context.clone(), work_stops)),
     ];
-    let mut fatal = cluster.fatal();
-    let mut failure = context.failure.subscribe();
-    let failed = tokio::select! {
-        _ = stop.wait_for(|stop| *stop) => None,
-        broken = fatal.wait_for(Option::is_some) => {
-            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
-        }
-        cause = context.data.failed() => Some(storage_failed(cause)),
-        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
-    };
-    if let Some(problem) = failed {
-        return Err(problem);
-    }
+    until_stopped(&context, &mut stop).await?;
     info!("stopping");
+    // First, so that the next leader gives what is given back to others at once.
+    cluster.hand_over().await;
+    let _ = stop_working.send(true);
     // The worker gives its attempts back while there is a cluster to tell.
     let _ = ended(working).await;
     cluster.shutdown().await;
@@ -150,6 +153,45 @@ async fn serve(
         let _ = ended(task).await;
     }
     Ok(())
+}
+
+/// How long a leader waits for what, by its node's settings.
+fn patience(config: &NodeConfig) -> Patience {
+    Patience {
+        rehome_after_s: config.rehome_after_s,
+        replan_after_s: config.replan_after_s,
+        replace_voter_after_s: config.replace_voter_after_s,
+        uploads_expire_after_s: config.uploads_expire_after_s,
+        keep_finished_s: config.keep_finished_s,
+        keep_sources_s: config.keep_sources_s,
+        reuse_outputs: config.reuse_outputs,
+    }
+}
+
+/// Waits until the node is to stop.
+///
+/// # Errors
+/// Why it has to end by itself.
+async fn until_stopped(
+    context: &NodeContext,
+    stop: &mut watch::Receiver<bool>,
+) -> Result<(), Problem> {
+    let mut fatal = context.cluster.fatal();
+    let mut removed = context.cluster.removed();
+    let mut failure = context.failure.subscribe();
+    let failed = tokio::select! {
+        _ = stop.wait_for(|stop| *stop) => None,
+        broken = fatal.wait_for(Option::is_some) => {
+            broken.ok().and_then(|cause| cause.clone()).map(storage_failed)
+        }
+        cause = context.data.failed() => Some(storage_failed(cause)),
+        problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
+        _ = removed.wait_for(|removed| *removed) => Some(Problem::node_removed(context.node())),
+    };
+    match failed {
+        Some(problem) => Err(problem),
+        None => Ok(()),
+    }
 }
 
 /// The HTTP port, where the node has one.

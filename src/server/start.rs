@@ -6,7 +6,7 @@
 
 use std::{io::ErrorKind, net::SocketAddr, time::Duration};
 
-use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError, HangAction};
+use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError};
 use reelraft_model::Problem;
 use tokio::{net::TcpListener, sync::watch, time::Instant};
 use tracing::{info, warn};
@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use crate::{
     config::NodeConfig,
     limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
-    node::{hang, load::Load},
+    node::load::Load,
 };
 
 /// Listens on the node's address, once a killed predecessor has let go of it.
@@ -46,13 +46,14 @@ pub async fn listen(address: SocketAddr) -> Result<TcpListener, Problem> {
 /// What the disk refuses for good.
 pub async fn open_cluster(
     config: &NodeConfig,
+    settings: &ClusterConfig,
     stop: &mut watch::Receiver<bool>,
 ) -> Result<Option<Cluster>, Problem> {
     let mut reported: Option<Instant> = None;
     loop {
         let problem = match full(config) {
             Some(problem) => problem,
-            None => match Cluster::open(settings(config)).await {
+            None => match Cluster::open(settings.clone()).await {
                 Ok(cluster) => {
                     if reported.is_some() {
                         info!("the disk is well again");
@@ -77,18 +78,6 @@ async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Duration) -> boo
     tokio::time::timeout(time, stop.wait_for(|stop| *stop))
         .await
         .is_ok()
-}
-
-fn settings(config: &NodeConfig) -> ClusterConfig {
-    let mut settings = ClusterConfig::new(
-        config.id,
-        config.peers.clone(),
-        config.voters.iter().copied().collect(),
-        config.data.clone(),
-        config.peer_secret.clone(),
-    );
-    settings.on_hang = HangAction::new(hang::end_process);
-    settings
 }
 
 fn may_pass(error: &ConsensusError) -> bool {

@@ -77,6 +77,29 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
     rename(&temporary, path)
 }
 
+/// The same for what only this user may read.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn write_secret_file(path: &Path, bytes: &[u8]) -> Result<(), StorageError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let temporary = path.with_extension("tmp");
+    // One that is there already may be open to others.
+    let _ = fs::remove_file(&temporary);
+    let mut options = File::options();
+    let written = options
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        });
+    written.map_err(StorageError::io(format!("write {}", temporary.display())))?;
+    rename(&temporary, path)
+}
+
 /// Adds a line with a checksum to lines of text.
 pub fn seal(lines: &str) -> String {
     format!("{lines}crc32={:08x}\n", crc32fast::hash(lines.as_bytes()))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! DATA/LOCK       held (flock) while a node runs on the folder
+//! DATA/NEWCOMER   the incarnation of a disk that is being let in, until it is
 //! DATA/IDENTITY   cluster, node and incarnation, written once
 //! DATA/FORMAT     the format's number, written last: it makes the folder ours
 //! ```
@@ -25,6 +26,7 @@ use crate::{
 const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
+const NEWCOMER: &str = "NEWCOMER";
 /// Parts of a data folder that may be mount points of other disks.
 const PARTS: [&str; 3] = ["log", "table", "snapshots"];
 const FORMAT_WORD: &str = "reelraft-data";
@@ -65,11 +67,10 @@ impl DataFolder {
             refuse_foreign(path)?;
         }
         if !formatted && !path.join(IDENTITY).exists() {
-            let incarnation: [u8; 16] = rand::random();
             let identity = Identity {
                 cluster_id: cluster_id.to_string(),
                 node,
-                incarnation: incarnation.iter().map(|b| format!("{b:02x}")).collect(),
+                incarnation: new_incarnation(),
             };
             write_file(&path.join(IDENTITY), render(&identity).as_bytes())?;
         }
@@ -114,6 +115,55 @@ impl DataFolder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+}
+
+fn new_incarnation() -> String {
+    let random: [u8; 16] = rand::random();
+    random.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Whose disk a folder is; `None` where it is nobody's yet.
+///
+/// # Errors
+/// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
+pub fn known_identity(folder: &Path) -> Result<Option<Identity>, StorageError> {
+    let path = folder.join(IDENTITY);
+    match path.exists() {
+        true => read_identity(&path).map(Some),
+        false => Ok(None),
+    }
+}
+
+/// The incarnation of a disk that asks to be let in. It stays the same until
+/// [`be_let_in`], so that a request that is made again is known for the same.
+///
+/// # Errors
+/// [`StorageError::NotOurs`], [`StorageError::DamagedIdentity`] and
+/// [`StorageError::Io`].
+pub fn newcomer(folder: &Path) -> Result<String, StorageError> {
+    make_folder(folder)?;
+    refuse_foreign(folder)?;
+    let path = folder.join(NEWCOMER);
+    if !path.exists() {
+        write_file(&path, seal(&new_incarnation()).as_bytes())?;
+    }
+    let bytes = fs::read(&path).map_err(StorageError::io(format!("read {}", path.display())))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let known = unseal(&text).ok_or(StorageError::DamagedIdentity {
+        path,
+        cause: "its checksum differs".to_string(),
+    });
+    known.map(str::to_string)
+}
+
+/// Makes a newcomer's folder that of a node.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub fn be_let_in(folder: &Path, identity: &Identity) -> Result<(), StorageError> {
+    write_file(&folder.join(IDENTITY), render(identity).as_bytes())?;
+    let path = folder.join(NEWCOMER);
+    fs::remove_file(&path).map_err(StorageError::io(format!("remove {}", path.display())))
 }
 
 fn lock(folder: &Path) -> Result<File, StorageError> {
@@ -167,7 +217,16 @@ fn read_format(folder: &Path) -> Result<bool, StorageError> {
 /// formatting was cut short. Mount points are folders in it already, and must
 /// be as empty.
 fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
-    let ours = [LOCK, IDENTITY, "IDENTITY.tmp", "FORMAT.tmp"];
+    let ours = [
+        LOCK,
+        IDENTITY,
+        NEWCOMER,
+        "JOINED",
+        "IDENTITY.tmp",
+        "FORMAT.tmp",
+        "NEWCOMER.tmp",
+        "JOINED.tmp",
+    ];
     let started = folder.join(IDENTITY).exists();
     for name in names_in(folder)? {
         let ours = name == MADE_BY_EXT4 || ours.iter().any(|ours| name == *ours);
@@ -304,6 +363,28 @@ mod tests {
         let again = open(dir.path(), 1).unwrap();
         assert_eq!(incarnation, again.identity().incarnation);
         assert!(again.formatted());
+    }
+
+    #[test]
+    fn a_newcomer_is_the_same_until_it_is_let_in() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(known_identity(dir.path()).unwrap(), None);
+        let incarnation = newcomer(dir.path()).unwrap();
+        assert_eq!(newcomer(dir.path()).unwrap(), incarnation);
+        let identity = Identity {
+            cluster_id: "c".into(),
+            node: 4,
+            incarnation,
+        };
+        be_let_in(dir.path(), &identity).unwrap();
+        assert_eq!(
+            known_identity(dir.path()).unwrap().as_ref(),
+            Some(&identity)
+        );
+        assert_eq!(open(dir.path(), 4).unwrap().identity(), &identity);
+        let other = tempfile::tempdir().unwrap();
+        fs::write(other.path().join("holiday.mp4"), "x").unwrap();
+        assert!(newcomer(other.path()).is_err());
     }
 
     #[test]

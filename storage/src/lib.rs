@@ -19,10 +19,10 @@ mod snapshot;
 mod table;
 
 pub use blobs::journal;
-pub use durable::{make_folder, rename, seal, sync_folder, unseal, write_file};
+pub use durable::{make_folder, rename, seal, sync_folder, unseal, write_file, write_secret_file};
 pub use error::StorageError;
 pub use hash::TableHash;
-pub use identity::{DataFolder, Identity};
+pub use identity::{DataFolder, Identity, be_let_in, known_identity, newcomer};
 pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};
 pub use open::Storage;
 pub use progress::{Progress, UNWATCHED};

@@ -10,7 +10,7 @@ use reelraft::{
     },
     data::upload::{Order, UploadRequest},
     grpc::{listener, places::Places, router},
-    node::{context::NodeContext, leader::intake::Intake},
+    node::{context::NodeContext, joining::Joining, leader::intake::Intake},
 };
 use reelraft_proto::{
     auth::Secret,
@@ -49,6 +49,7 @@ async fn serve_in(
         &context.data,
         &context.cluster,
         intake,
+        Joining::new(context.clone()),
         Access::new(context.clone(), secret.gate_or(&peer_secret)),
     )
     .await;

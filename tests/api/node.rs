@@ -123,6 +123,7 @@ pub async fn start(folder: &Path) -> (Access, watch::Sender<bool>) {
 const PATIENCE: Patience = Patience {
     rehome_after_s: 600,
     replan_after_s: 600,
+    replace_voter_after_s: 60,
     uploads_expire_after_s: 86_400,
     keep_finished_s: 0,
     keep_sources_s: 600,
@@ -139,18 +140,20 @@ pub async fn start_without_worker(
     let address = "127.0.0.1:1".to_string();
     let peers = BTreeMap::from([(1, address.clone())]);
     let config = NodeConfig {
-        id: 1,
+        id: Some(1),
         listen: address.parse().unwrap(),
         http: None,
         http_public: Some(ORIGIN.into()),
         advertise: address,
         data: folder.to_path_buf(),
+        join: None,
         peers: peers.clone(),
         voters: vec![1],
         slots: 2,
         scrub_every_s: 3600,
         rehome_after_s: PATIENCE.rehome_after_s,
         replan_after_s: PATIENCE.replan_after_s,
+        replace_voter_after_s: PATIENCE.replace_voter_after_s,
         uploads_expire_after_s: PATIENCE.uploads_expire_after_s,
         keep_finished_s: PATIENCE.keep_finished_s,
         allow_addresses: "127.0.0.0/8".parse().unwrap(),

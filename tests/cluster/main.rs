@@ -15,6 +15,7 @@ mod lost;
 mod outside;
 mod refusals;
 mod same_bytes;
+mod service;
 
 use std::{
     path::{Path, PathBuf},

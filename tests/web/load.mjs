@@ -37,7 +37,7 @@ function makeJob(number) {
     state,
     waiting: null,
     problem: null,
-    spec: { container: "mp4", codec: "h264", width: 1280, height: null, fps: null, crf: 23, preset: "medium", audio: "aac" },
+    spec: { container: "mp4", codec: "h264", width: 1280, height: null, fps: null, crf: 23, encoder_preset: "medium", audio: "aac" },
     source_name: `A film with a name of the usual length, part ${number}.mov`,
     source_bytes: 1_000_000_000 + number,
     shards_total: 40,

@@ -203,7 +203,7 @@ async function looksRight(page, job) {
 
 /** A job that runs while the pictures are made. */
 async function begin(cluster, key, film) {
-  const spec = { preset: "veryslow", height: 1080, shard_seconds: 1 };
+  const spec = { encoder_preset: "veryslow", height: 1080, shard_seconds: 1 };
   const body = { source_name: "Holiday by the sea, reel 2.mov", source_bytes: film.bytes, spec };
   const { job } = await cluster.ask("POST", "/jobs", { key, body });
   const sent = await fetch(`${cluster.origins[0]}/api/v1/jobs/${job.id}/source`, {

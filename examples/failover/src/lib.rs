@@ -22,6 +22,7 @@ pub mod faketime;
 pub mod fetch_probe;
 pub mod figures;
 pub mod filled_table;
+pub mod growing_cluster;
 pub mod grpc;
 pub mod holdings;
 pub mod hostile;

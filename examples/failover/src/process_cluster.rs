@@ -367,7 +367,7 @@ fn prefixed(prefix: &[String]) -> Command {
 /// Has a child killed when the thread that started it ends, so that an
 /// interrupted experiment leaves nothing behind. Children must therefore be
 /// started by the main thread.
-fn end_with_this_process(command: &mut Command) {
+pub(crate) fn end_with_this_process(command: &mut Command) {
     // SAFETY: runs between fork and exec, where prctl with plain numbers is a
     // bare system call: it takes no lock and allocates nothing.
     unsafe {
@@ -381,7 +381,7 @@ fn end_with_this_process(command: &mut Command) {
     }
 }
 
-fn signal(pid: i32, number: libc::c_int) {
+pub(crate) fn signal(pid: i32, number: libc::c_int) {
     // SAFETY: kill takes plain numbers; the process is our own child, not yet
     // waited for, or a child of that one.
     unsafe { libc::kill(pid, number) };

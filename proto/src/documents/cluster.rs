@@ -17,6 +17,8 @@ pub struct Status<'a> {
     pub committed_index: u64,
     pub cluster_id: &'a str,
     pub election_timeout_ms: u64,
+    pub feature_level: u32,
+    pub voters_wanted: u32,
     pub nodes: Vec<Node<'a>>,
 }
 
@@ -43,6 +45,8 @@ pub struct Node<'a> {
     pub incarnation: Option<&'a str>,
     pub version: Option<&'a str>,
     pub trouble: Option<&'a str>,
+    pub feature_level: u32,
+    pub note: Option<&'a str>,
 }
 
 /// Something that a node can't make.
@@ -86,6 +90,8 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             incarnation: text(&node.incarnation),
             version: text(&node.version),
             trouble: text(&node.trouble),
+            feature_level: node.feature_level,
+            note: text(&node.note),
         }
     }
 }
@@ -99,6 +105,8 @@ impl<'a> From<&'a v1::StatusResponse> for Status<'a> {
             committed_index: status.committed_index,
             cluster_id: &status.cluster_id,
             election_timeout_ms: status.election_timeout_ms,
+            feature_level: status.feature_level,
+            voters_wanted: status.voters_wanted,
             nodes: status.nodes.iter().map(Node::from).collect(),
         }
     }
@@ -133,6 +141,66 @@ impl<'a> From<&'a v1::StatusResponse> for Leader<'a> {
             leader_id: status.leader_id,
             term: status.term,
             address: leader.map(|node| node.address.as_str()),
+        }
+    }
+}
+
+/// A token for a newcomer.
+#[derive(Serialize)]
+pub struct Token<'a> {
+    pub token: &'a str,
+    pub address: &'a str,
+    pub expires_unix_ms: u64,
+}
+
+impl<'a> From<&'a v1::CreatedToken> for Token<'a> {
+    fn from(created: &'a v1::CreatedToken) -> Self {
+        Token {
+            token: &created.token,
+            address: &created.address,
+            expires_unix_ms: created.expires_unix_ms,
+        }
+    }
+}
+
+/// How far an upgrade of the nodes is.
+#[derive(Serialize)]
+pub struct Upgrade {
+    /// Up to which level the log may be written.
+    pub feature_level: u32,
+    /// The highest that some node can read.
+    pub newest: u32,
+    /// The nodes that keep the log from being written up to that.
+    pub held_by: Vec<u64>,
+    pub nodes: Vec<NodeLevel>,
+}
+
+/// What one node can read.
+#[derive(Serialize)]
+pub struct NodeLevel {
+    pub id: u64,
+    pub feature_level: u32,
+    pub version: Option<String>,
+    pub reachable: bool,
+}
+
+impl From<&v1::StatusResponse> for Upgrade {
+    fn from(status: &v1::StatusResponse) -> Self {
+        let levels = || status.nodes.iter().map(|node| node.feature_level);
+        let newest = levels().max().unwrap_or(0).max(status.feature_level);
+        let behind = status.nodes.iter();
+        let behind = behind.filter(|node| node.feature_level < newest);
+        let level = |node: &v1::NodeStatus| NodeLevel {
+            id: node.id,
+            feature_level: node.feature_level,
+            version: text(&node.version).map(str::to_string),
+            reachable: node.reachable,
+        };
+        Upgrade {
+            feature_level: status.feature_level,
+            newest,
+            held_by: behind.map(|node| node.id).collect(),
+            nodes: status.nodes.iter().map(level).collect(),
         }
     }
 }

@@ -16,7 +16,7 @@ mod task;
 mod words;
 
 pub use access::{CreatedKey, Key, KeyList, Tenant};
-pub use cluster::{Leader, Node, Nodes, Status};
+pub use cluster::{Leader, Node, NodeLevel, Nodes, Status, Token, Upgrade};
 pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use field::speed;
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};

@@ -18,7 +18,7 @@ pub struct Spec<'a> {
     pub fps: Option<String>,
     pub codec: Option<&'a str>,
     pub crf: Option<u32>,
-    pub preset: Option<&'a str>,
+    pub encoder_preset: Option<&'a str>,
     pub pix_fmt: Option<&'a str>,
     pub brightness_milli: Option<i32>,
     pub contrast_milli: Option<i32>,
@@ -40,6 +40,10 @@ pub struct Spec<'a> {
     pub program: Option<u32>,
     pub video_track: Option<u32>,
     pub ignore_dolby_vision: bool,
+    pub maxrate: Option<u32>,
+    pub bufsize: Option<u32>,
+    pub tune: Option<&'a str>,
+    pub keyint_milli: Option<u32>,
 }
 
 impl<'a> From<&'a v1::Spec> for Spec<'a> {
@@ -51,7 +55,7 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             fps_den,
             codec,
             crf,
-            preset,
+            encoder_preset,
             pix_fmt,
             brightness_milli,
             contrast_milli,
@@ -74,14 +78,16 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            encoder_choice,
         } = spec;
+        let choice = encoder_choice.as_ref();
         Spec {
             width: above_zero(*width),
             height: above_zero(*height),
             fps: fps_fraction(*fps_num, *fps_den),
             codec: text(codec),
             crf: *crf,
-            preset: text(preset),
+            encoder_preset: text(encoder_preset),
             pix_fmt: text(pix_fmt),
             brightness_milli: *brightness_milli,
             contrast_milli: *contrast_milli,
@@ -103,6 +109,10 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program: above_zero(*program),
             video_track: above_zero(*video_track),
             ignore_dolby_vision: *ignore_dolby_vision,
+            maxrate: choice.and_then(|choice| above_zero(choice.maxrate)),
+            bufsize: choice.and_then(|choice| above_zero(choice.bufsize)),
+            tune: choice.and_then(|choice| text(&choice.tune)),
+            keyint_milli: choice.and_then(|choice| above_zero(choice.keyint_milli)),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! field, so that an option which is missing here does not compile.
 
 use super::words::{crop_option, fps_fraction, milli, pad_option};
-use crate::v1::Spec;
+use crate::v1::{EncoderChoice, Spec};
 
 /// The options of a spec as the command line takes them, without those that
 /// change nothing.
@@ -14,7 +14,7 @@ pub fn spec_options(spec: &Spec) -> String {
         fps_den,
         codec,
         crf,
-        preset,
+        encoder_preset,
         pix_fmt,
         brightness_milli,
         contrast_milli,
@@ -37,12 +37,13 @@ pub fn spec_options(spec: &Spec) -> String {
         program,
         video_track,
         ignore_dolby_vision,
+        encoder_choice,
     } = spec;
     let values = [
         ("container", container.clone()),
         ("codec", codec.clone()),
         ("crf", crf.map(|crf| crf.to_string()).unwrap_or_default()),
-        ("preset", preset.clone()),
+        ("encoder-preset", encoder_preset.clone()),
         ("pix-fmt", pix_fmt.clone()),
         ("width", above_zero(*width)),
         ("height", above_zero(*height)),
@@ -72,7 +73,24 @@ pub fn spec_options(spec: &Spec) -> String {
         ("strict", *strict),
         ("ignore-dolby-vision", *ignore_dolby_vision),
     ];
+    let choice = encoder_choice.iter().flat_map(choice_options);
+    let values: Vec<(&str, String)> = values.into_iter().chain(choice).collect();
     joined(&values, &switches)
+}
+
+fn choice_options(choice: &EncoderChoice) -> [(&'static str, String); 4] {
+    let EncoderChoice {
+        maxrate,
+        bufsize,
+        tune,
+        keyint_milli,
+    } = choice;
+    [
+        ("tune", tune.clone()),
+        ("maxrate", above_zero(*maxrate)),
+        ("bufsize", above_zero(*bufsize)),
+        ("keyint", seconds(*keyint_milli)),
+    ]
 }
 
 /// The options that are given and the switches that are on.

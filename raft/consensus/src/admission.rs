@@ -8,9 +8,9 @@
 //! 1. by the founding: the voter with the lowest id has heard from every
 //!    other voter that it is new, has written their incarnations down, and
 //!    tells each that it is known;
-//! 2. or by the cluster: it registers its incarnation through the leader. A
-//!    majority without it commits that before it votes for the first time.
-//!    Another incarnation under its id is refused by name.
+//! 2. or by the cluster: a token has let it in, or it registers its incarnation
+//!    through the leader. A majority without it commits that before it votes for the
+//!    first time. Another incarnation under its id is refused by name.
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
@@ -130,7 +130,7 @@ impl Core {
     /// know.
     async fn admission_status(&self) -> Result<AdmissionStatus, ConsensusError> {
         let own = self.identity();
-        let others: Vec<u64> = self.peers.configured().keys().copied().collect();
+        let others: Vec<u64> = self.peers.first_known().into_keys().collect();
         let others = others.into_iter().filter(|id| *id != own.node);
         let answers = join_all(others.map(|id| async move { (id, self.identify(id).await) })).await;
 
@@ -184,7 +184,7 @@ impl Core {
     }
 
     /// A node's answer, if it really comes from that node.
-    async fn identify(&self, node: u64) -> Option<(v1::Sender, v1::IdentifyResponse)> {
+    pub async fn identify(&self, node: u64) -> Option<(v1::Sender, v1::IdentifyResponse)> {
         let mut client = self.peers.client(node, ChannelKind::Call).ok()?;
         let request = v1::IdentifyRequest {
             sender: Some(self.peers.sender()),
@@ -192,7 +192,10 @@ impl Core {
         };
         let mut answer = within(IDENTIFY_TIME, client.identify(request))
             .await
-            .inspect_err(|status| tracing::debug!(node, %status, "no answer"))
+            .inspect_err(|status| {
+                self.peers.note_refusal(status);
+                tracing::debug!(node, %status, "no answer");
+            })
             .ok()?;
         let peer = answer.own.take()?;
         (peer.node == node).then_some((peer, answer))
@@ -243,6 +246,9 @@ impl Core {
         let own = self.identity();
         match replies.first().and_then(|reply| reply.refused.as_ref()) {
             None => Ok(()),
+            Some(problem) if problem.kind == Problem::NODE_REMOVED => {
+                Err(ConsensusError::Removed { node: own.node })
+            }
             Some(problem) if problem.kind == Problem::OLDER_PROGRAM => {
                 let cause = problem.cause.clone();
                 Err(ConsensusError::OlderProgram { cause })

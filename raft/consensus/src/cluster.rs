@@ -15,7 +15,8 @@ use crate::{
     core::{Core, Leadership},
     error::ConsensusError,
     heartbeats::election_timeout_ms,
-    limits::{HAND_OVER_TIME, MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
+    limits::{MESSAGE_BYTES_MAX, SHUTDOWN_TIME},
+    members::{MemberChange, Members},
     propose::{Committed, encode},
     raft_clock::needed_percent,
     runtime::RaftRuntime,
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub id: u64,
-    /// Where it listens.
+    /// Where it listens; empty where another node does by now.
     pub address: String,
     /// Whether it votes; otherwise it is a learner.
     pub voter: bool,
@@ -206,20 +207,25 @@ impl Cluster {
         let peers = &self.core.peers;
         let voters: Vec<u64> = membership.voter_ids().collect();
         if voters.is_empty() {
-            let configured = peers.configured().iter();
-            return configured
+            let known = peers.first_known().into_iter();
+            return known
                 .map(|(id, address)| Member {
-                    id: *id,
-                    address: address.clone(),
-                    voter: self.core.config.voters.contains(id),
+                    id,
+                    address,
+                    voter: self.core.config.voters.contains(&id),
                 })
                 .collect();
         }
+        let state = self.core.replica.state();
+        let nowhere = |id: u64| state.is_superseded(id);
         membership
             .nodes()
             .map(|(id, node)| Member {
                 id: *id,
-                address: peers.address(*id).unwrap_or_else(|| node.addr.clone()),
+                address: peers.address(*id).unwrap_or_else(|| match nowhere(*id) {
+                    true => String::new(),
+                    false => node.addr.clone(),
+                }),
                 voter: voters.contains(id),
             })
             .collect()
@@ -296,39 +302,53 @@ impl Cluster {
         self.runtime.handle().clone()
     }
 
+    /// Who takes part, and how far each is.
+    pub fn membership(&self) -> Members {
+        self.core.members()
+    }
+
+    /// Changes the members, if this node leads. Changes wait for one another.
+    ///
+    /// # Errors
+    /// [`ConsensusError::MembersUnchanged`] and [`ConsensusError::Stopped`].
+    pub fn change_members<'a>(
+        &'a self,
+        change: &'a MemberChange,
+    ) -> BoxFuture<'a, Result<(), ConsensusError>> {
+        Box::pin(self.core.change_members(change))
+    }
+
+    /// Has another node lead: the one named, or else the voter with the longest log;
+    /// who leads then.
+    ///
+    /// # Errors
+    /// [`ConsensusError::NoLeader`], [`ConsensusError::NotLeader`],
+    /// [`ConsensusError::MembersUnchanged`] and [`ConsensusError::Stopped`].
+    pub fn transfer_leader(&self, to: Option<u64>) -> BoxFuture<'_, Result<u64, ConsensusError>> {
+        Box::pin(self.core.transfer_leader(to))
+    }
+
+    /// Who of this cluster listens at an address, if anybody does.
+    pub fn node_at<'a>(&'a self, address: &'a str) -> BoxFuture<'a, Option<u64>> {
+        Box::pin(self.core.node_at(address))
+    }
+
+    /// The highest id of a node that this one was told of at its start.
+    pub fn highest_configured(&self) -> u64 {
+        let known = self.core.peers.first_known();
+        known.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// Whether this node was removed from the cluster. It must end then.
+    pub fn removed(&self) -> watch::Receiver<bool> {
+        self.core.peers.removed().subscribe()
+    }
+
     /// If this node leads, hands the leadership to the voter with the longest
     /// log, and waits a moment for that to happen.
     pub fn hand_over(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.hand_leadership_over())
-    }
-
-    async fn hand_leadership_over(&self) {
-        let mut leadership = self.leadership();
-        let own = self.core.node();
-        if leadership.borrow().leader != Some(own) {
-            return;
-        }
-        let next = {
-            let metrics = self.core.raft.metrics();
-            let now = metrics.borrow_watched();
-            let voters: Vec<u64> = now.membership_config.voter_ids().collect();
-            now.replication.as_ref().and_then(|replication| {
-                replication
-                    .iter()
-                    .filter(|(id, _)| voters.contains(id) && **id != own)
-                    .max_by_key(|(_, at)| at.as_ref().map(|at| at.index()))
-                    .map(|(id, _)| *id)
-            })
-        };
-        let Some(next) = next else {
-            return;
-        };
-        tracing::info!(to = next, "handing the leadership over");
-        if self.core.raft.trigger().transfer_leader(next).await.is_ok() {
-            let moved = leadership.wait_for(|now| now.leader.is_some_and(|id| id != own));
-            // If not in time, the others elect a leader by themselves.
-            let _ = tokio::time::timeout(HAND_OVER_TIME, moved).await;
-        }
+        // Alone, or late, it goes without.
+        Box::pin(async { drop(self.core.hand_over(None).await) })
     }
 
     /// Hands the leadership over and stops Raft. Afterwards another process may

@@ -19,15 +19,22 @@ use crate::{
     watchdog::HangAction,
 };
 
-/// A node's place in a cluster with static voters. The times default to those
-/// of [`crate::limits`].
+/// A node's place in a cluster. The times default to those of [`crate::limits`].
 #[derive(Clone, Debug)]
 pub struct ClusterConfig {
     pub node: u64,
-    /// The addresses (`host:port`) of all nodes, including this one, by id.
+    /// The addresses (`host:port`) of this node and of others that it is told of, by
+    /// id. They win over what the cluster says.
     pub peers: BTreeMap<u64, String>,
-    /// The voters. All other peers become learners.
+    /// Where other members listened when this node was let in: used for those of
+    /// which the cluster has said nothing yet.
+    pub seeds: BTreeMap<u64, String>,
+    /// Who votes when the cluster is founded; all other peers become learners. None
+    /// where this node was let in.
     pub voters: BTreeSet<u64>,
+    /// The id of the cluster; without one it is made of voters and addresses, as nodes
+    /// that found a cluster together have to agree on it.
+    pub cluster_id: Option<String>,
     pub data: PathBuf,
     /// Goes with every call to another node.
     pub secret: Secret,
@@ -50,7 +57,9 @@ impl ClusterConfig {
         ClusterConfig {
             node,
             peers,
+            seeds: BTreeMap::new(),
             voters,
+            cluster_id: None,
             data,
             secret,
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
@@ -72,7 +81,8 @@ impl ClusterConfig {
         if let Some(voter) = self.voters.iter().find(|id| !self.peers.contains_key(id)) {
             return bad(format!("voter {voter} is not among the peers"));
         }
-        if self.voters.is_empty() || self.voters.len() > VOTERS_MAX {
+        let let_in = self.voters.is_empty() && self.cluster_id.is_some();
+        if !let_in && !(1..=VOTERS_MAX).contains(&self.voters.len()) {
             return bad(format!(
                 "there must be 1 to {VOTERS_MAX} voters, not {}",
                 self.voters.len()
@@ -89,6 +99,9 @@ impl ClusterConfig {
     /// the same addresses form one. The disk keeps it from then on, so that
     /// addresses may change later.
     pub(crate) fn cluster_id(&self) -> String {
+        if let Some(id) = &self.cluster_id {
+            return id.clone();
+        }
         let mut hasher = blake3::Hasher::new();
         for voter in &self.voters {
             let address = self.peers.get(voter).map_or("", String::as_str);
@@ -159,7 +172,10 @@ mod tests {
         assert!(config(4, &[1, 2, 3, 4], &[1, 2, 3]).check().is_ok());
         assert!(config(4, &[1, 2, 3], &[1, 2, 3]).check().is_err());
         assert!(config(1, &[1, 2], &[1, 2, 3]).check().is_err());
-        assert!(config(1, &[1, 2], &[]).check().is_err());
+        let mut none = config(1, &[1, 2], &[]);
+        assert!(none.check().is_err());
+        none.cluster_id = Some("c1".to_string());
+        assert!(none.check().is_ok(), "it was let in");
         let mut twice = config(1, &[1, 2, 3], &[1, 2, 3]);
         twice.peers.insert(2, "h1:1".to_string());
         assert!(twice.check().is_err());

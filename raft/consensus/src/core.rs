@@ -67,6 +67,9 @@ pub struct Core {
     pub heard: Mutex<Heard>,
     /// Marks each disk operation, and fences the node if one hangs.
     pub watchdog: Watchdog,
+    /// Held while the membership is changed: two changes at once could leave the
+    /// cluster between two sets of voters.
+    pub changing: tokio::sync::Mutex<()>,
 }
 
 impl Core {

@@ -65,6 +65,15 @@ pub enum ConsensusError {
         found: String,
         own: String,
     },
+    /// The node was removed, and is refused by all others.
+    #[error("node {node} was removed from the cluster")]
+    Removed { node: u64 },
+    /// The message is for another node, which listened here before.
+    #[error("this is node {own}, and not node {asked}")]
+    OtherNode { asked: u64, own: u64 },
+    /// The members are not what they were to become.
+    #[error("the members were not changed: {cause}")]
+    MembersUnchanged { cause: String },
     /// Raft has stopped; the node must end.
     #[error("raft has stopped: {cause}")]
     Stopped { cause: String },
@@ -87,6 +96,9 @@ impl ConsensusError {
             ConsensusError::OtherIncarnation { .. } => "other-incarnation",
             ConsensusError::OlderProgram { .. } => Problem::OLDER_PROGRAM,
             ConsensusError::OtherCluster { .. } => "other-cluster",
+            ConsensusError::Removed { .. } => Problem::NODE_REMOVED,
+            ConsensusError::OtherNode { .. } => "other-node",
+            ConsensusError::MembersUnchanged { .. } => "members-unchanged",
             ConsensusError::Stopped { .. } => "stopped",
         }
     }
@@ -108,11 +120,16 @@ impl ConsensusError {
             }
             ConsensusError::BadEntry(_) => "run the same version on all nodes",
             ConsensusError::OtherIncarnation { .. } => {
-                "start it with its own data folder, or under a new id"
+                "start it with its own data folder, or let it in anew with --join and --token"
             }
             ConsensusError::OlderProgram { .. } => "start it with the program of the others",
             ConsensusError::OtherCluster { .. } => {
                 "check the addresses in --peers, and that all data folders are of one cluster"
+            }
+            ConsensusError::Removed { .. } => "let it in anew with --join and --token",
+            ConsensusError::OtherNode { .. } => "give each node an address of its own",
+            ConsensusError::MembersUnchanged { .. } => {
+                "the leader tries again; see `reelraft cluster nodes`"
             }
             ConsensusError::Stopped { .. } => {
                 "see the first error of the node's log, then start it again"
@@ -122,6 +139,9 @@ impl ConsensusError {
 
     /// The refusal as users see it.
     pub fn problem(&self) -> Problem {
+        if let ConsensusError::Removed { node } = self {
+            return Problem::node_removed(*node);
+        }
         Problem::new(self.kind(), self.to_string(), self.hint())
     }
 }

@@ -195,6 +195,13 @@ pub const UPKEEP_AT_REST: Duration = Duration::from_secs(5);
 /// How often leadership is checked without an event, in Raft's time.
 pub const LEADERSHIP_EVERY: Duration = Duration::from_millis(100);
 
+/// How long a change of the members may take: two entries, and a quorum of the old and
+/// of the new voters.
+pub const CHANGE_TIME: Duration = Duration::from_secs(10);
+
+/// How often a node that hears of no leader asks whether it was removed.
+pub const REMOVAL_LOOK_EVERY: Duration = Duration::from_secs(3);
+
 /// How long a planned stop waits until another node leads.
 pub const HAND_OVER_TIME: Duration = Duration::from_millis(1_000);
 

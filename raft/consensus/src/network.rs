@@ -93,8 +93,14 @@ impl Connection {
     fn request(&self, body: RequestBody) -> v1::RaftRequest {
         v1::RaftRequest {
             sender: Some(self.peers.sender()),
+            to: self.node,
             body: Some(body),
         }
+    }
+
+    fn refused(&self, status: Status) -> RpcError {
+        self.peers.note_refusal(&status);
+        rpc_error(status)
     }
 
     fn client(&self, kind: ChannelKind) -> Result<crate::peers::Client, RpcError> {
@@ -119,7 +125,7 @@ impl Connection {
             // The runtime is shutting down.
             RPCError::Network(NetworkError::new(&error))
         })?;
-        answer.map_err(rpc_error)
+        answer.map_err(|status| self.refused(status))
     }
 }
 
@@ -164,7 +170,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let mut client = self.client(ChannelKind::Raft)?;
         let answer = within(stretched(VOTE_TIME), client.vote(message))
             .await
-            .map_err(rpc_error)?;
+            .map_err(|status| self.refused(status))?;
         match answer.body {
             Some(ResponseBody::Vote(answer)) => vote_answer_from_wire(answer).map_err(undecodable),
             _ => Err(wrong_answer()),
@@ -180,7 +186,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
         let mut client = self.client(ChannelKind::Raft)?;
         let answer = within(stretched(VOTE_TIME), client.pre_vote(message))
             .await
-            .map_err(rpc_error)?;
+            .map_err(|status| self.refused(status))?;
         match answer.body {
             Some(ResponseBody::Vote(answer)) => vote_answer_from_wire(answer).map_err(undecodable),
             _ => Err(wrong_answer()),
@@ -213,6 +219,7 @@ impl RaftNetworkV2<TypeConfig> for Connection {
             vote: Some(vote_to_wire(&vote)),
             last: snapshot.meta.last_log_id.as_ref().map(log_id_to_wire),
             bytes: snapshot.snapshot.bytes(),
+            to: self.node,
             ..Default::default()
         };
         let reading = send_pieces(head, snapshot.snapshot, sender);

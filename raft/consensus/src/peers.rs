@@ -10,13 +10,15 @@ use std::{
     time::Duration,
 };
 
+use reelraft_model::Problem;
 use reelraft_proto::{
     auth::Secret,
     dial::{self, Timing},
+    problem,
     v1::{self, peer_client::PeerClient},
 };
 use reelraft_storage::Identity;
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::watch};
 use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
 use crate::{
@@ -50,8 +52,13 @@ pub struct Peers {
     secret: Secret,
     /// Configured addresses. They win over those that the log remembers.
     configured: BTreeMap<u64, String>,
-    /// Addresses of members that are not configured here.
-    learned: RwLock<BTreeMap<u64, String>>,
+    /// Where others listened when this node was let in.
+    seeds: BTreeMap<u64, String>,
+    /// Addresses of members that are not configured here; none for one whose place
+    /// another has taken.
+    learned: RwLock<BTreeMap<u64, Option<String>>>,
+    /// Set once another node says that this one was removed.
+    removed: watch::Sender<bool>,
     channels: Mutex<BTreeMap<(u64, ChannelKind), (String, Channel)>>,
     /// How long nodes took to answer the last heartbeat, until it is taken.
     round_trips: Mutex<BTreeMap<u64, Duration>>,
@@ -65,7 +72,7 @@ impl Peers {
     pub fn new(
         identity: Identity,
         secret: Secret,
-        configured: BTreeMap<u64, String>,
+        (configured, seeds): (BTreeMap<u64, String>, BTreeMap<u64, String>),
         runtime: Handle,
         watchdog: Watchdog,
     ) -> Self {
@@ -73,7 +80,9 @@ impl Peers {
             identity,
             secret,
             configured,
+            seeds,
             learned: RwLock::default(),
+            removed: watch::Sender::new(false),
             channels: Mutex::default(),
             round_trips: Mutex::default(),
             runtime,
@@ -94,25 +103,51 @@ impl Peers {
         }
     }
 
-    /// The configured nodes with their addresses.
-    pub fn configured(&self) -> &BTreeMap<u64, String> {
-        &self.configured
+    /// The nodes that this one was told of at its start, with their addresses.
+    pub fn first_known(&self) -> BTreeMap<u64, String> {
+        let mut known = self.seeds.clone();
+        known.extend(self.configured.clone());
+        known
     }
 
     /// Where a node listens, if that is known.
     pub fn address(&self, node: u64) -> Option<String> {
-        let learned = || {
-            let learned = self.learned.read().expect("no holder of this lock panics");
-            learned.get(&node).cloned()
-        };
-        self.configured.get(&node).cloned().or_else(learned)
+        if let Some(configured) = self.configured.get(&node) {
+            return Some(configured.clone());
+        }
+        let learned = self.learned.read().expect("no holder of this lock panics");
+        match learned.get(&node) {
+            Some(known) => known.clone(),
+            None => self.seeds.get(&node).cloned(),
+        }
     }
 
-    /// Remembers an address from the membership.
+    /// Remembers where a new member listens, unless more is known of it.
     pub fn learn(&self, node: u64, address: &str) {
-        if !self.configured.contains_key(&node) {
-            let mut learned = self.learned.write().expect("no holder of this lock panics");
-            learned.insert(node, address.to_string());
+        let mut learned = self.learned.write().expect("no holder of this lock panics");
+        learned
+            .entry(node)
+            .or_insert_with(|| Some(address.to_string()));
+    }
+
+    /// Takes over what the table says of where nodes listen: none for those whose
+    /// place another has taken.
+    pub fn learn_all(&self, known: BTreeMap<u64, Option<String>>) {
+        let mut learned = self.learned.write().expect("no holder of this lock panics");
+        learned.extend(known);
+    }
+
+    /// Whether this node was removed from the cluster.
+    pub fn removed(&self) -> &watch::Sender<bool> {
+        &self.removed
+    }
+
+    /// Looks at why another node refuses: one that says that this one was removed
+    /// ends it.
+    pub fn note_refusal(&self, status: &Status) {
+        let refused = problem::of_status(status);
+        if refused.is_some_and(|problem| problem.kind == Problem::NODE_REMOVED) {
+            self.removed.send_replace(true);
         }
     }
 
@@ -174,17 +209,33 @@ impl Peers {
         let channel = match current {
             Some(channel) => channel,
             None => {
-                let endpoint = dial::endpoint(&address, TIMING)
-                    .map_err(|error| Status::unavailable(format!("node {node}: {error}")))?;
-                let _runtime = self.runtime.enter();
-                let channel = endpoint.connect_lazy();
+                let channel = self.channel(&address)?;
                 channels.insert((node, kind), (address, channel.clone()));
                 channel
             }
         };
-        Ok(PeerClient::with_interceptor(channel, self.secret.clone())
+        Ok(self.client_of(channel))
+    }
+
+    /// A client for whoever listens at an address.
+    ///
+    /// # Errors
+    /// `UNAVAILABLE` for what is no address.
+    pub fn client_at(&self, address: &str) -> Result<Client, Status> {
+        self.channel(address).map(|channel| self.client_of(channel))
+    }
+
+    fn channel(&self, address: &str) -> Result<Channel, Status> {
+        let endpoint = dial::endpoint(address, TIMING)
+            .map_err(|error| Status::unavailable(error.to_string()))?;
+        let _runtime = self.runtime.enter();
+        Ok(endpoint.connect_lazy())
+    }
+
+    fn client_of(&self, channel: Channel) -> Client {
+        PeerClient::with_interceptor(channel, self.secret.clone())
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 }
 

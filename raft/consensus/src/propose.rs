@@ -179,6 +179,7 @@ impl Core {
     async fn forward(&self, leader: u64, entry: Bytes) -> Result<Committed, NotCommitted> {
         let asked = self.ask_to_propose(leader, entry).await;
         asked.map_err(|status| {
+            self.peers.note_refusal(&status);
             tracing::debug!(leader, %status, "not proposed");
             match problem::of_status(&status) {
                 Some(problem) if problem.kind == NOT_LEADER => NotCommitted::NotProposed,

@@ -77,6 +77,9 @@ impl PeerService {
                 own: own.cluster_id.clone(),
             }));
         }
+        if self.core.replica.state().is_removed(sender.node) {
+            return Err(refusal(ConsensusError::Removed { node: sender.node }));
+        }
         match self.core.known_incarnation(sender.node) {
             Some(known) if known != sender.incarnation => {
                 Err(refusal(ConsensusError::OtherIncarnation {
@@ -93,6 +96,7 @@ impl PeerService {
     fn body(&self, request: Request<v1::RaftRequest>) -> Result<RequestBody, Status> {
         let request = request.into_inner();
         self.check(request.sender)?;
+        self.check_meant(request.to)?;
         self.check_admitted()?;
         Ok(request.body.ok_or(DecodeError("an empty request"))?)
     }
@@ -120,6 +124,17 @@ impl PeerService {
             biased;
             given = self.core.raft.append_entries(request) => given,
             Ok(true) = followed => Ok(AppendEntriesResponse::Success),
+        }
+    }
+
+    /// Refuses what is for a node that listened here before: one disk must not answer
+    /// for two.
+    fn check_meant(&self, to: u64) -> Result<(), Status> {
+        let own = self.core.node();
+        match to {
+            0 => Ok(()),
+            asked if asked == own => Ok(()),
+            asked => Err(refusal(ConsensusError::OtherNode { asked, own })),
         }
     }
 
@@ -220,6 +235,7 @@ impl Peer for PeerService {
             .take()
             .ok_or(DecodeError("a snapshot without its head"))?;
         let sender = self.check(head.sender)?;
+        self.check_meant(head.to)?;
         self.check_admitted()?;
         let vote = vote_from_wire(&head.vote.ok_or(DecodeError("a snapshot without a vote"))?);
         let received = self.receive(first, parts).await?;
@@ -283,6 +299,18 @@ impl Peer for PeerService {
             own: Some(self.core.peers.sender()),
             known_incarnation: self.core.known_incarnation(about).unwrap_or_default(),
             initialized,
+            removed: self.core.replica.state().is_removed(about),
         }))
+    }
+
+    async fn hand_over(
+        &self,
+        request: Request<v1::HandOverRequest>,
+    ) -> Result<Response<v1::HandOverResponse>, Status> {
+        let request = request.into_inner();
+        self.check(request.sender)?;
+        let to = Some(request.to).filter(|to| *to != 0);
+        let leader = self.core.hand_over(to).await.map_err(refusal)?;
+        Ok(Response::new(v1::HandOverResponse { leader }))
     }
 }

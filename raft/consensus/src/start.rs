@@ -17,6 +17,7 @@ use crate::{
     error::ConsensusError,
     heartbeats,
     log_store::LogStore,
+    members,
     network::Network,
     peers::Peers,
     reads,
@@ -41,7 +42,7 @@ pub async fn start(
     let peers = Arc::new(Peers::new(
         storage.identity().clone(),
         config.secret.clone(),
-        config.peers.clone(),
+        (config.peers.clone(), config.seeds.clone()),
         runtime.clone(),
         watchdog.clone(),
     ));
@@ -75,13 +76,16 @@ pub async fn start(
         reads,
         heard: Default::default(),
         watchdog,
+        changing: Default::default(),
     });
+    core.learn_addresses();
     start_watchdog(&core)?;
     runtime.spawn(upkeep::flush_table(core.clone(), flusher));
     runtime.spawn(upkeep::watch_raft(core.clone()));
     runtime.spawn(heartbeats::beat(core.clone()));
     runtime.spawn(upkeep::make_snapshots(core.clone()));
     runtime.spawn(upkeep::maintain_members(core.clone()));
+    runtime.spawn(members::watch_removal(core.clone()));
     runtime.spawn(reads::run_read_rounds(core.clone(), waiting));
     Ok((core, storage.folder))
 }

@@ -5,8 +5,7 @@
 use std::sync::Arc;
 
 use openraft::{
-    BasicNode, Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver,
-    errors::Fatal,
+    Instant, RaftMetrics, ServerState, async_runtime::watch::WatchReceiver, errors::Fatal,
 };
 use reelraft_storage::TableFlusher;
 use tokio::task::spawn_blocking;
@@ -119,8 +118,8 @@ pub async fn make_snapshots(core: Arc<Core>) {
     }
 }
 
-/// Registers what the table lacks, and as the leader adds the configured
-/// learners to the membership.
+/// Registers what the table lacks, follows where the others listen, and as the leader
+/// makes members of all that the table has.
 pub async fn maintain_members(core: Arc<Core>) {
     let mut applied = core.replica.applied();
     let mut complete = false;
@@ -131,6 +130,7 @@ pub async fn maintain_members(core: Arc<Core>) {
         tokio::time::sleep(UPKEEP_EVERY).await;
         applied.borrow_and_update();
         complete = false;
+        core.learn_addresses();
         if !*core.admitted.borrow() || core.leader().is_none() {
             continue;
         }
@@ -154,29 +154,17 @@ pub async fn maintain_members(core: Arc<Core>) {
     }
 }
 
-/// A learner becomes a member once it has registered: the leader would try in
-/// vain to reach one that was never started. Whether all that have are members.
+/// A learner becomes a member once the table has it: the leader would try in vain
+/// to reach one that was never started. Whether all that it has are members.
 async fn add_learners(core: &Core) -> bool {
-    let state = core.replica.state();
-    let metrics = core.raft.metrics();
-    let membership = metrics.borrow_watched().membership_config.clone();
-    let missing = core
-        .peers
-        .configured()
-        .iter()
-        .filter(|(id, _)| membership.get_node(id).is_none())
-        .filter(|(id, _)| state.incarnation_of(**id).is_some());
-    let mut complete = true;
-    for (id, address) in missing {
-        complete = false;
-        let added = core
-            .raft
-            .add_learner(*id, BasicNode::new(address), false)
-            .await;
-        match added {
-            Ok(_) => tracing::info!(node = id, "a learner was added"),
-            Err(error) => tracing::debug!(node = id, %error, "a learner was not added yet"),
-        }
+    let missing = core.missing_learners(&core.replica.state());
+    if missing.is_empty() {
+        return true;
     }
-    complete
+    let nodes: Vec<u64> = missing.keys().copied().collect();
+    match core.add_learners(missing).await {
+        Ok(()) => tracing::info!(?nodes, "learners were added"),
+        Err(error) => tracing::debug!(?nodes, %error, "learners were not added yet"),
+    }
+    false
 }

@@ -7,6 +7,7 @@ mod homes;
 mod housekeeping;
 mod jobs;
 mod keys;
+mod members;
 mod outside;
 mod parts;
 mod replan;
@@ -99,6 +100,11 @@ impl Writer<'_> {
             Command::DropSource(c) => self.drop_source(c),
             Command::DecideReuse(c) => self.decide_reuse(c),
             Command::DropParts(c) => self.drop_parts(c),
+            Command::CreateToken(c) => self.create_token(c),
+            Command::AdmitNode(c) => self.admit_node(c),
+            Command::SetVoters(c) => self.set_voters(c),
+            Command::DrainNode(c) => self.drain_node(c),
+            Command::RemoveNode(c) => self.remove_node(c),
         }
     }
 }
@@ -133,6 +139,8 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
+        Command::CreateToken(_) | Command::AdmitNode(_) | Command::SetVoters(_) => return None,
+        Command::DrainNode(_) | Command::RemoveNode(_) => return None,
     };
     Some(id.into())
 }

@@ -9,6 +9,7 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},
+    members::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     retry::{DropSource, RetryJob},
     reuse::DecideReuse,
@@ -22,7 +23,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 71"
+                31, 32, 33, 40, 41, 61, 71, 101, 102, 103, 104, 105"
     )]
     pub command: Option<Command>,
 }
@@ -91,6 +92,16 @@ pub enum Command {
     DecideReuse(DecideReuse),
     #[prost(message, tag = "71")]
     DropParts(DropParts),
+    #[prost(message, tag = "101")]
+    CreateToken(CreateToken),
+    #[prost(message, tag = "102")]
+    AdmitNode(AdmitNode),
+    #[prost(message, tag = "103")]
+    SetVoters(SetVoters),
+    #[prost(message, tag = "104")]
+    DrainNode(DrainNode),
+    #[prost(message, tag = "105")]
+    RemoveNode(RemoveNode),
 }
 
 /// Which task, and which attempt at it.

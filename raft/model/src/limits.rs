@@ -118,9 +118,46 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// fairly, a node that is gone does not hold the level of the others down, and an
 /// analysis whose build lacks a decoder unbinds its job too. 5 brought work on a source
 /// that is still being uploaded, and the output of an equal job instead of another
-/// ([`crate::DecideReuse`]). 6 brought single parts that were made before
+/// ([`crate::DecideReuse`]). 6 brought options that direct the encoder: a cap on the
+/// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
+/// number of voters that is asked for; single parts that were made before
 /// ([`crate::KeptParts`]), and second attempts at shards ([`crate::Twin`]).
 pub const FEATURE_LEVEL: u32 = 6;
+
+/// The level from which on nodes are let in, drained and removed.
+pub const MEMBERS_LEVEL: u32 = 6;
+
+/// Most voters: each write waits for more than half of them.
+pub const VOTERS_MAX: u32 = 7;
+
+/// Voters where nobody has asked for another number: the fewest of which one may
+/// fail.
+pub const VOTERS_DEFAULT: usize = 3;
+
+/// Entries that a learner may lack and still be given a vote: what a leader sends in
+/// a moment.
+pub const CAUGHT_UP_ENTRIES: u64 = 256;
+
+/// How long a voter may be silent before a learner takes its vote. Longer than a
+/// reboot takes, since the vote moves for good; a vote costs no copy of any bytes.
+pub const REPLACE_VOTER_AFTER_MS: u64 = 60_000;
+
+/// Nodes of a cluster: each has some five connections to every other, of which a node
+/// holds 128.
+pub const NODES_MAX: u64 = 25;
+
+/// Bytes of a joining token's secret: nobody guesses 256 bits.
+pub const TOKEN_SECRET_BYTES: usize = 32;
+
+/// Tokens that are remembered: for one day's newcomers.
+pub const TOKENS_MAX: u64 = 256;
+
+/// How long a token is remembered once its time is over, so that a newcomer whose
+/// answer was lost is known again, and a late one told why it is refused.
+pub const TOKEN_MEMORY_MS: u64 = 24 * 3600 * 1000;
+
+/// Bytes of a node's address: a name has at most 253.
+pub const ADDRESS_BYTES_MAX: usize = 300;
 
 /// The level from which on a shard may have a second attempt beside the first.
 pub const TWINS_LEVEL: u32 = 6;
@@ -176,6 +213,9 @@ pub const LEFT_BEHIND_AFTER_MS: u64 = 3600 * 1000;
 
 /// The level from which on a spec may choose streams.
 pub const STREAM_CHOICE_LEVEL: u32 = 3;
+
+/// The level from which on a spec may cap the rate, name a tune and set keyframes.
+pub const ENCODER_CHOICE_LEVEL: u32 = 6;
 
 /// The level from which on an assembly may note something of its job.
 pub const ASSEMBLY_NOTE_LEVEL: u32 = 3;

@@ -1,4 +1,17 @@
-//! Rows that belong to no job: the nodes, and the cluster as a whole.
+//! Rows that belong to no job: the nodes, the tokens that let new ones in, and the
+//! cluster as a whole.
+
+/// Whether a node is one of the cluster's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+#[repr(i32)]
+pub enum NodeStanding {
+    /// It works, keeps bytes, and may vote.
+    Member = 0,
+    /// It gets no new work, hands its bytes over, and then its vote.
+    Draining = 1,
+    /// It is refused everywhere, and its id is never given again.
+    Removed = 2,
+}
 
 /// A node that has taken part, with the disk that it has.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
@@ -18,6 +31,40 @@ pub struct Node {
     /// what it said itself.
     #[prost(bool, tag = "5")]
     pub left_behind: bool,
+    #[prost(enumeration = "NodeStanding", tag = "45")]
+    pub standing: i32,
+    /// Whether a token has let it in, and given it its id.
+    #[prost(bool, tag = "46")]
+    pub let_in: bool,
+}
+
+impl Node {
+    /// Whether it was removed for good.
+    pub fn is_removed(&self) -> bool {
+        self.standing() == NodeStanding::Removed
+    }
+
+    /// Whether it hands over what it has.
+    pub fn is_draining(&self) -> bool {
+        self.standing() == NodeStanding::Draining
+    }
+}
+
+/// What lets one new node in, once.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct JoinToken {
+    /// Of its secret, in hex: see [`crate::TokenText::digest`].
+    #[prost(string, tag = "1")]
+    pub digest: String,
+    /// The wall clock of the node that made it.
+    #[prost(uint64, tag = "2")]
+    pub created_unix_ms: u64,
+    /// From when on it lets nobody in, by the wall clock of the node that is asked.
+    #[prost(uint64, tag = "3")]
+    pub expires_unix_ms: u64,
+    /// The node that it has let in; 0: none yet.
+    #[prost(uint64, tag = "4")]
+    pub node: u64,
 }
 
 /// What belongs to the cluster as a whole.
@@ -33,4 +80,10 @@ pub struct ClusterRow {
     /// what was proposed before comes too late.
     #[prost(uint64, tag = "10")]
     pub access_epoch: u64,
+    /// How many voters are wanted; 0 where nobody has said.
+    #[prost(uint32, tag = "50")]
+    pub voters_wanted: u32,
+    /// The highest id that a token has given.
+    #[prost(uint64, tag = "51")]
+    pub last_node: u64,
 }

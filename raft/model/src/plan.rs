@@ -19,7 +19,7 @@
 //!    attempt at those whose end is far off (`twins`).
 //! 4. Give finished outputs other homes for those that have been silent for
 //!    minutes (`homes`): a few an entry, as each costs a copy.
-//! 5. Keep the table small: end abandoned uploads, fold what has ended, and
+//! 5. Remove nodes that others have replaced, and keep the table small: end abandoned uploads, fold what has ended, and
 //!    delete what is old, where that is asked for (`housekeeping`).
 
 mod assign;
@@ -28,6 +28,7 @@ mod failures;
 mod health;
 mod homes;
 mod housekeeping;
+mod membership;
 mod outlook;
 mod rates;
 mod speeds;
@@ -44,6 +45,7 @@ pub use self::{
         ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count,
         is_files, needs,
     },
+    membership::{Change, Membership, drain_refusal, membership},
     speeds::Speeds,
     waiting::{Waiting, waiting},
 };

@@ -33,6 +33,48 @@ impl Problem {
     /// The kind of the refusal of a node whose program can't read the log.
     pub const OLDER_PROGRAM: &str = "older-program";
 
+    /// The kind of the refusal of a node that was removed.
+    pub const NODE_REMOVED: &str = "node-removed";
+
+    /// The refusal of a node that was removed.
+    pub fn node_removed(node: u64) -> Self {
+        Problem::new(
+            Problem::NODE_REMOVED,
+            format!("node {node} was removed from the cluster"),
+            "to let its machine in again, empty its data folder, and start it with --join and a \
+             new --token",
+        )
+    }
+
+    /// The refusal of what names a node that there is not.
+    pub fn no_node(node: u64) -> Self {
+        let cause = format!("there is no node {node}");
+        Problem::new("not-found", cause, "see `reelraft cluster nodes`")
+    }
+
+    const NEW_TOKEN: &str = "make another with `reelraft cluster token create`";
+
+    /// The refusal of a token that nobody has made.
+    pub fn unknown_token() -> Self {
+        let cause = "this cluster has made no such token";
+        Problem::new("bad-token", cause, Problem::NEW_TOKEN)
+    }
+
+    /// The refusal of a token that has let a node in.
+    pub fn used_token(node: u64) -> Self {
+        let cause = format!("the token has let node {node} in, and lets in nobody else");
+        Problem::new("token-used", cause, Problem::NEW_TOKEN)
+    }
+
+    /// The refusal of a token whose time is over.
+    pub fn expired_token() -> Self {
+        Problem::new(
+            "token-expired",
+            "the token's time is over",
+            Problem::NEW_TOKEN,
+        )
+    }
+
     pub fn new(kind: &str, cause: impl Into<String>, hint: impl Into<String>) -> Self {
         Problem {
             kind: kind.to_string(),

@@ -20,6 +20,9 @@ pub struct Reply {
     /// The refusal, if it is one.
     #[prost(message, optional, tag = "4")]
     pub refused: Option<Problem>,
+    /// The node that was let in, if one was.
+    #[prost(uint64, tag = "44")]
+    pub node: u64,
 }
 
 impl Reply {

@@ -15,7 +15,7 @@
 
 use std::cmp::Reverse;
 
-pub use crate::node_rows::{ClusterRow, Node};
+pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
 pub use crate::row_parts::{Home, ShardRange};
 use crate::{

@@ -18,6 +18,6 @@ pub use self::{
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},
     encoder::PIX_FMTS,
     error::SpecError,
-    options::{Crop, Spec, SpecRequest},
+    options::{Crop, EncoderChoice, Spec, SpecRequest},
     resolve::resolve,
 };

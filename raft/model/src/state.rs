@@ -13,6 +13,7 @@ use crate::{
     kept_parts::Shelf,
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
+    members::Tokens,
     open_index::OpenIndex,
     output_index::OutputIndex,
     outside::Webhooks,
@@ -40,6 +41,7 @@ pub struct State {
     pub(crate) webhooks: Webhooks,
     /// Of jobs whose tasks are no rows any more.
     pub(crate) shelf: Shelf,
+    pub(crate) tokens: Tokens,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -212,16 +214,6 @@ impl State {
     pub fn newest_of(&self, tenant: &str, before: u64) -> impl Iterator<Item = Arc<JobEntry>> {
         let ages = self.index.ages_of(tenant, before);
         ages.filter_map(|age| self.job_at(age))
-    }
-
-    /// The incarnation under which a node is known.
-    pub fn incarnation_of(&self, node: u64) -> Option<String> {
-        self.nodes.get(&node).map(|node| node.incarnation.clone())
-    }
-
-    /// All nodes that have taken part.
-    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
-        self.nodes.values()
     }
 
     /// How often keys were revoked and quotas set; see [`ClusterRow`].

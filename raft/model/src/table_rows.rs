@@ -71,6 +71,7 @@ impl State {
             "p" => self.kept_parts(rest).map(|parts| parts.encode_to_vec()),
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
+            "i" => self.tokens.get(rest).map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -116,6 +117,7 @@ impl State {
             .chain(quotas)
             .chain(tasks)
             .chain(self.webhooks.rows())
+            .chain(self.tokens.rows())
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -145,6 +147,7 @@ impl State {
                 Some(b'p') => state.shelf.put(row(&value)?),
                 Some(b'q') => state.put_quota(row(&value)?),
                 Some(b'w') => state.webhooks.put(row(&value)?),
+                Some(b'i') => state.tokens.put(row(&value)?),
                 Some(b't') => {
                     let job = name()
                         .split('/')

@@ -4,6 +4,7 @@
 //! "keep the source's"). Ranges and combinations are checked by the cluster, in
 //! one place.
 
+mod encoder;
 mod values;
 
 use std::path::Path;
@@ -11,7 +12,10 @@ use std::path::Path;
 use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
-use self::values::{above_zero, bitrate, codec, crop, frame_rate, milli, pad, shard_ms};
+use self::{
+    encoder::EncoderArgs,
+    values::{above_zero, above_zero_ms, bitrate, codec, crop, frame_rate, milli, pad},
+};
 use crate::error::CliError;
 
 const CONTAINERS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "m4a", "opus", "flac"];
@@ -38,8 +42,10 @@ pub struct SpecArgs {
     pub crf: Option<u32>,
     /// Speed against file size: medium, slow, … for h264 and hevc; 0 to 8 for
     /// vp9, 0 to 13 for av1
-    #[arg(long)]
-    pub preset: Option<String>,
+    #[arg(long, visible_alias = "preset", value_name = "PRESET")]
+    pub encoder_preset: Option<String>,
+    #[command(flatten)]
+    pub encoder: EncoderArgs,
     /// Pixel format by ffmpeg's name, such as yuv420p or yuv420p10le
     #[arg(long, value_name = "NAME")]
     pub pix_fmt: Option<String>,
@@ -108,7 +114,7 @@ pub struct SpecArgs {
     pub container: Option<String>,
     /// Target length of a shard; shorter ones spread over more nodes and cost more
     /// [default: 10, less where a film begins, more where it has few frames a second]
-    #[arg(long, value_name = "SECONDS", value_parser = shard_ms, allow_negative_numbers = true)]
+    #[arg(long, value_name = "SECONDS", value_parser = above_zero_ms, allow_negative_numbers = true)]
     pub shard_seconds: Option<u32>,
 }
 
@@ -125,7 +131,8 @@ impl SpecArgs {
             fps,
             codec,
             crf,
-            preset,
+            encoder_preset,
+            encoder,
             pix_fmt,
             brightness,
             contrast,
@@ -148,11 +155,8 @@ impl SpecArgs {
             container,
             shard_seconds,
         } = self.clone();
-        let container = match (container, out) {
-            (Some(name), _) => name,
-            (None, None) => String::new(),
-            (None, Some(out)) => container_of(out)?,
-        };
+        let by_ending = || out.map_or(Ok(String::new()), container_of);
+        let container = container.map_or_else(by_ending, Ok)?;
         let (fps_num, fps_den) = fps.unwrap_or_default();
         let (pad_width, pad_height) = pad.unwrap_or_default();
         Ok(Spec {
@@ -162,7 +166,7 @@ impl SpecArgs {
             fps_den,
             codec: codec.unwrap_or_default(),
             crf,
-            preset: preset.unwrap_or_default(),
+            encoder_preset: encoder_preset.unwrap_or_default(),
             pix_fmt: pix_fmt.unwrap_or_default(),
             brightness_milli: brightness,
             contrast_milli: contrast,
@@ -185,6 +189,7 @@ impl SpecArgs {
             program: program.unwrap_or_default(),
             video_track: video_track.unwrap_or_default(),
             ignore_dolby_vision,
+            encoder_choice: encoder.to_wire(),
         })
     }
 }

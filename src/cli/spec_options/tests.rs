@@ -11,13 +11,17 @@ use super::*;
 use crate::render::{json, table};
 
 /// One value for each option, none of which is a default.
-const SAMPLES: [(&str, Option<&str>); 27] = [
+const SAMPLES: [(&str, Option<&str>); 31] = [
     ("width", Some("640")),
     ("height", Some("360")),
     ("fps", Some("30000/1001")),
     ("codec", Some("hevc")),
     ("crf", Some("0")),
-    ("preset", Some("slow")),
+    ("maxrate", Some("4000000")),
+    ("bufsize", Some("6000000")),
+    ("encoder-preset", Some("slow")),
+    ("tune", Some("film")),
+    ("keyint", Some("2.5")),
     ("pix-fmt", Some("yuv420p10le")),
     ("brightness", Some("-0.25")),
     ("contrast", Some("1.5")),
@@ -96,6 +100,12 @@ fn every_option_is_sent_and_shown() {
     }
     let all: BTreeSet<String> = default_json.as_object().unwrap().keys().cloned().collect();
     assert_eq!(fields, all, "each field of the document has its option");
+}
+
+#[test]
+fn the_encoders_preset_has_a_short_name() {
+    let (long, short) = ("--encoder-preset=slow", "--preset=slow");
+    assert_eq!(parsed(&["test", long]), parsed(&["test", short]));
 }
 
 #[test]

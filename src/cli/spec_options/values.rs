@@ -82,7 +82,8 @@ pub fn pad(text: &str) -> Result<(u32, u32), String> {
     }
 }
 
-pub fn shard_ms(text: &str) -> Result<u32, String> {
+/// Thousandths of a second.
+pub fn above_zero_ms(text: &str) -> Result<u32, String> {
     match u32::try_from(milli(text)?) {
         Ok(0) | Err(_) => Err("it must be above 0".into()),
         Ok(ms) => Ok(ms),
@@ -152,8 +153,8 @@ mod tests {
         assert_eq!(milli("0.001").unwrap(), 1);
         assert!(milli("0.0001").is_err());
         assert!(milli("inf").is_err());
-        assert_eq!(shard_ms("2.5").unwrap(), 2500);
-        assert!(shard_ms("0").is_err() && shard_ms("-1").is_err());
+        assert_eq!(above_zero_ms("2.5").unwrap(), 2500);
+        assert!(above_zero_ms("0").is_err() && above_zero_ms("-1").is_err());
     }
 
     #[test]

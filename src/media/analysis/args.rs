@@ -11,7 +11,7 @@ use crate::{
         log::{LOG, LOG_ERRORS},
     },
     limits::{FIRST_FRAMES, LOOSE_PICTURES_MIN, PROBED_PACKETS, STILL_PACKETS},
-    video::{args::video, filters::Pass},
+    video::{args::video, filters::Pass, rate::Rate},
 };
 
 /// ffprobe: prints all of format, streams, programs and chapters as JSON. `late`
@@ -231,7 +231,7 @@ pub(crate) fn sample(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
-    args.extend(video(spec, index, Pass::Sample));
+    args.extend(video(spec, index, Pass::Sample, &Rate::of(spec)));
     args.extend(strings(&["-frames:v", "1", "-f", "matroska", SAMPLE_FILE]));
     args
 }
@@ -250,7 +250,7 @@ pub(crate) fn shard_sample(input: &Input, index: &Index, spec: &Spec) -> Vec<Str
     args.extend(strings(&["-threads", "1"]));
     args.extend(index.facts.source.video().decoder_args());
     args.extend(open_source(input, &index.facts.source));
-    args.extend(video(spec, index, Pass::Sample));
+    args.extend(video(spec, index, Pass::Sample, &Rate::of(spec)));
     args.extend(strings(&["-frames:v", &FIRST_FRAMES.to_string()]));
     args.push(shard_sample_file(spec).into());
     args

@@ -19,6 +19,8 @@ pub(crate) struct Sample {
     pub dts: i64,
     /// Presentation time in ticks of the track.
     pub pts: i64,
+    /// Its size.
+    pub bytes: u32,
 }
 
 /// A fragmented file with one track.
@@ -139,6 +141,7 @@ fn body(reader: &mut impl Read, size: u64) -> Result<Vec<u8>, MediaError> {
 #[derive(Clone, Copy, Default)]
 struct Defaults {
     duration: u32,
+    bytes: u32,
 }
 
 /// Timescale of the only track, and its defaults.
@@ -149,26 +152,34 @@ fn movie(moov: &[u8]) -> Option<(u32, Defaults)> {
     let timescale = number(header, if *header.first()? == 1 { 20 } else { 12 })?;
     let defaults = child(moov, b"mvex")
         .and_then(|extends| child(extends, b"trex"))
-        .and_then(|extends| number(extends, 12))
-        .map(|duration| Defaults { duration })
+        .and_then(|extends| {
+            Some(Defaults {
+                duration: number(extends, 12)?,
+                bytes: number(extends, 16)?,
+            })
+        })
         .unwrap_or_default();
     Some((timescale, defaults))
 }
 
-fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Option<i64> {
+fn fragment(moof: &[u8], mut defaults: Defaults, samples: &mut Vec<Sample>) -> Option<i64> {
     let track = child(moof, b"traf")?;
-    let mut duration = defaults.duration;
     let mut dts = 0i64;
     for (kind, body) in ChildBoxes(track) {
         match &kind {
             b"tfhd" => {
                 let flags = number(body, 0)? & 0xff_ffff;
-                let before = [(0x1, 8), (0x2, 4)]
-                    .iter()
-                    .map(|(flag, size)| if flags & flag != 0 { *size } else { 0 })
-                    .sum::<usize>();
-                if flags & 0x8 != 0 {
-                    duration = number(body, 8 + before)?;
+                let mut at = 8;
+                for (flag, size) in [(0x1, 8), (0x2, 4), (0x8, 4), (0x10, 4)] {
+                    if flags & flag == 0 {
+                        continue;
+                    }
+                    match flag {
+                        0x8 => defaults.duration = number(body, at)?,
+                        0x10 => defaults.bytes = number(body, at)?,
+                        _ => {}
+                    }
+                    at += size;
                 }
             }
             b"tfdt" => {
@@ -178,14 +189,14 @@ fn fragment(moof: &[u8], defaults: Defaults, samples: &mut Vec<Sample>) -> Optio
                     number(body, 4)?.into()
                 };
             }
-            b"trun" => dts = run(body, duration, dts, samples)?,
+            b"trun" => dts = run(body, defaults, dts, samples)?,
             _ => {}
         }
     }
     Some(dts)
 }
 
-fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> Option<i64> {
+fn run(body: &[u8], defaults: Defaults, mut dts: i64, samples: &mut Vec<Sample>) -> Option<i64> {
     let flags = number(body, 0)? & 0xff_ffff;
     let count = number(body, 4)?;
     // A sample that has nothing of its own takes no byte of the table.
@@ -208,15 +219,16 @@ fn run(body: &[u8], duration: u32, mut dts: i64, samples: &mut Vec<Sample>) -> O
             Some(Some(value))
         };
         let own_duration = field(0x100)?;
-        field(0x200)?;
+        let own_bytes = field(0x200)?;
         field(0x400)?;
         // Signed in version 1, and never beyond 31 bits in version 0.
         let offset = field(0x800)?.unwrap_or(0) as i32;
         samples.push(Sample {
             dts,
             pts: dts.checked_add(offset.into())?,
+            bytes: own_bytes.unwrap_or(defaults.bytes),
         });
-        dts = dts.checked_add(own_duration.unwrap_or(duration).into())?;
+        dts = dts.checked_add(own_duration.unwrap_or(defaults.duration).into())?;
     }
     Some(dts)
 }
@@ -257,7 +269,7 @@ mod tests {
 
     #[test]
     fn times_come_from_defaults_and_from_samples() {
-        let head = boxed(b"tfhd", &numbers(&[0x02_0000, 1]));
+        let head = boxed(b"tfhd", &numbers(&[0x02_0010, 1, 5]));
         let start = boxed(
             b"tfdt",
             &[&[1, 0, 0, 0][..], &1024i64.to_be_bytes()].concat(),
@@ -265,19 +277,24 @@ mod tests {
         let plain = boxed(b"trun", &numbers(&[0x1, 2, 0]));
         let offsets = boxed(
             b"trun",
-            &numbers(&[0x0100_0901, 2, 0, 100, 7, 100, (-7i32) as u32]),
+            &numbers(&[0x0100_0b01, 2, 0, 100, 9, 7, 100, 8, (-7i32) as u32]),
         );
         let track = boxed(b"traf", &[head, start, plain, offsets].concat());
         let found = read(file(&[track]).path()).unwrap();
         assert_eq!((found.timescale, found.end), (12_288, 2248));
-        let times: Vec<_> = found
+        let samples: Vec<_> = found
             .samples
             .iter()
-            .map(|sample| (sample.dts, sample.pts))
+            .map(|sample| (sample.dts, sample.pts, sample.bytes))
             .collect();
         assert_eq!(
-            times,
-            [(1024, 1024), (1536, 1536), (2048, 2055), (2148, 2141)]
+            samples,
+            [
+                (1024, 1024, 5),
+                (1536, 1536, 5),
+                (2048, 2055, 9),
+                (2148, 2141, 8)
+            ]
         );
     }
 

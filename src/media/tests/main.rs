@@ -14,6 +14,7 @@ mod early;
 mod headers;
 mod oracle;
 mod pictures;
+mod rates;
 mod refusals;
 mod selection;
 mod small;

@@ -156,6 +156,11 @@ fn pictures_of_a_lossy_job_equal_the_references() {
         ("vp9.webm", &[("preset", "veryfast"), ("container", "mkv")]),
         ("vfr.mkv", &[("preset", "faster"), ("fps", "12")]),
         ("h264.mp4", &[("preset", "veryfast"), ("deinterlace", "on")]),
+        ("h264.mp4", &[("preset", "veryfast"), ("tune", "grain")]),
+        (
+            "vfr.mkv",
+            &[("preset", "veryfast"), ("keyint", "700"), ("fps", "12")],
+        ),
         (
             "mpeg2.ts",
             &[("preset", "veryfast"), ("pix_fmt", "yuv420p10le")],

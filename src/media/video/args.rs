@@ -8,179 +8,33 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{
-        encoder_names::video_encoder,
         index::Index,
         plan::ShardRange,
-        recipe::{SCALER, X264, X265},
+        recipe::SCALER,
         text::strings,
-        times::{MICROSECONDS, rescale_down, rescale_up, seconds},
+        times::{MICROSECONDS, rescale_up, seconds},
     },
     ffmpeg::{
         args::{clock_rule, global_options, pass_along},
         input::{Input, open_input, open_source},
         log::LOG,
     },
-    limits::{FFV1_SLICED_WIDTH_MIN, SHIFT_SECONDS},
+    limits::SHIFT_SECONDS,
     video::{
+        encoder::encoder,
         filter_clock::FilterClock,
         filters::{self, Pass},
         grid::Grid,
-        seam::{self, Given},
-        timing::{encoded_base, fps, is_evened_out, reordered_frames},
+        rate::Rate,
+        timing::{encoded_base, fps, reordered_frames},
     },
 };
 
 /// Name of a shard in the work folder.
 pub(crate) const SHARD_FILE: &str = "shard.mp4";
 
-fn codec(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
-    let crf = spec.crf.to_string();
-    let preset = spec.preset.as_str();
-    let mut args = Vec::new();
-    if let Some(encoder) = video_encoder(spec.codec()) {
-        args.extend(strings(&["-c:v", encoder]));
-    }
-    args.extend(match spec.codec() {
-        Codec::H264 => {
-            let params = x264_params(spec, index, pass);
-            strings(&["-preset", preset, "-crf", &crf, "-x264-params", &params])
-        }
-        Codec::Hevc => {
-            let params = x265_params(spec, index, pass);
-            strings(&["-preset", preset, "-crf", &crf, "-x265-params", &params])
-        }
-        Codec::Vp9 => strings(&[
-            "-b:v",
-            "0",
-            "-crf",
-            &crf,
-            "-deadline",
-            "good",
-            "-cpu-used",
-            preset,
-            "-row-mt",
-            "0",
-            "-g",
-            "240",
-        ]),
-        Codec::Av1 => strings(&[
-            "-preset",
-            preset,
-            "-crf",
-            &crf,
-            "-svtav1-params",
-            &format!("lp=1{}", index.facts.hdr.for_svt()),
-            "-g",
-            &seam::svt_keyframes_apart(index).to_string(),
-        ]),
-        Codec::Ffv1 => {
-            // Left alone, the encoder takes as many slices as the picture
-            // needs, four at least; a narrow one has no room for those.
-            let mut args = strings(&["-level", "3", "-g", "1"]);
-            if index.facts.picture.output.0 < FFV1_SLICED_WIDTH_MIN {
-                args.extend(strings(&["-slices", "1"]));
-            }
-            args
-        }
-        Codec::None => Vec::new(),
-    });
-    args.extend(strings(&["-threads", "1"]));
-    args.extend(forced_keyframes(spec, index, pass));
-    args
-}
-
-fn x264_params(spec: &Spec, index: &Index, pass: Pass) -> String {
-    let mut params = X264.to_string();
-    // Else it would spend more on a frame that a coarse clock shows for longer, and
-    // make later keyframes by how long those before them were shown.
-    if fps(spec).is_none() && is_evened_out(index) {
-        params.push_str(":force-cfr=1");
-        // Some versions of ffmpeg forget the rate behind `setpts`, and x264 would
-        // take each tick of the clock for a frame.
-        if let Some(rate) = index.facts.rate {
-            params.push_str(&format!(":fps={}/{}", rate.num, rate.den));
-        }
-    }
-    // Else it would prefer one of two ways by how they fared in the film so far.
-    if seam::x264_learns(&spec.preset) {
-        params.push_str(":direct=spatial");
-    }
-    if is_cut(pass) && seam::x264_plans_ahead(&spec.preset) {
-        params.push_str(X264_LATER_KEYFRAME);
-    }
-    params
-}
-
-/// Whether the film is encoded in shards, or is the reference of such a one.
-fn is_cut(pass: Pass) -> bool {
-    matches!(pass, Pass::Shard(_) | Pass::Reference { whole: false })
-}
-
-/// Has the first keyframe be as fine as a later one, by x264's own `ipratio`. That
-/// of the film too: later ones are made by the mean of what came before them.
-const X264_LATER_KEYFRAME: &str = ":zones=0,0,b=1.4";
-
-fn x265_params(spec: &Spec, index: &Index, pass: Pass) -> String {
-    let mut params = format!("{X265}{}", index.facts.hdr.for_x265());
-    if is_cut(pass) {
-        params.push_str(X265_LATER_KEYFRAME);
-        params.push_str(":no-open-gop=1");
-    }
-    if let Pass::Shard(range) = pass
-        && let Some(frames) = Given::of(spec, index, range).chunk(spec)
-    {
-        params.push_str(&format!(":chunk-end={frames}"));
-    }
-    params
-}
-
-/// The same of x265, which makes later keyframes by the mean of all frames, B
-/// frames too: of those with usual numbers of B frames. It knows of no zone of one
-/// frame; the second is a B frame, to which zones don't apply.
-const X265_LATER_KEYFRAME: &str = ":zones=0,1,b=1.16";
-
-/// The reference has keyframes where shards begin, and a shard whose encoder is
-/// given more has one where it ends.
-fn forced_keyframes(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
-    match (spec.codec(), pass) {
-        (_, Pass::Shard(range)) => match Given::of(spec, index, range).ends_after(spec) {
-            // What is complete is on the disk at once, as ffmpeg is ended.
-            Some(own) => strings(&[
-                "-force_key_frames:v",
-                &format!("expr:eq(n,{own})"),
-                "-flush_packets",
-                "1",
-            ]),
-            None => Vec::new(),
-        },
-        (Codec::Ffv1 | Codec::None, _) => Vec::new(),
-        (_, Pass::Reference { whole: false }) => {
-            let times = cut_times(spec, index).join(",");
-            let mut args = strings(&["-force_key_frames:v", &times]);
-            if spec.codec() == Codec::Hevc {
-                args.extend(strings(&["-forced-idr:v", "1"]));
-            }
-            args
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// Times of the frames that shards begin with, but for the first: seconds of the
-/// output, rounded down, as ffmpeg takes the first frame that is not before one.
-fn cut_times(spec: &Spec, index: &Index) -> Vec<String> {
-    let base = encoded_base(spec, index);
-    let cuts = index.shards().iter().skip(1).map(|shard| shard.from_pts);
-    cuts.map(|pts| match Grid::of(spec, index) {
-        Some(grid) => grid.point(pts),
-        None => pts - index.facts.zero,
-    })
-    .map(|time| seconds(rescale_down(time, base, MICROSECONDS)))
-    .collect()
-}
-
 /// Stream, filters, timing and encoder of a pass.
-pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
+pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> Vec<String> {
     let mut args = strings(&[
         "-map",
         &format!("0:{}", index.facts.source.video().stream),
@@ -199,7 +53,7 @@ pub(crate) fn video(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
         let base = format!("{}:{}", base.num, base.den);
         args.extend(strings(&["-enc_time_base:v", &base]));
     }
-    args.extend(codec(spec, index, pass));
+    args.extend(encoder(spec, index, pass, rate));
     args
 }
 
@@ -241,6 +95,7 @@ pub(crate) fn shard(
     range: ShardRange,
     start: Option<i64>,
     clock: FilterClock,
+    rate: &Rate,
 ) -> Vec<String> {
     let source = &index.facts.source;
     let mut args = global_options(LOG);
@@ -265,7 +120,7 @@ pub(crate) fn shard(
     }
     args.extend(source.video().decoder_args());
     args.extend(open_input(input, Some(&source.demuxer)));
-    args.extend(video(spec, index, Pass::Shard(range)));
+    args.extend(video(spec, index, Pass::Shard(range), rate));
     if let Some(expression) = decode_times(index, spec, range, clock) {
         args.extend(["-bsf:v".to_string(), expression]);
     }
@@ -317,7 +172,7 @@ fn decode_times(
 }
 
 /// The whole film in one plain pass, without seeking or trimming.
-pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
+pub(crate) fn single(input: &Input, index: &Index, spec: &Spec, rate: &Rate) -> Vec<String> {
     let source = &index.facts.source;
     let mut args = global_options(LOG);
     args.extend(clock_rule(source));
@@ -331,7 +186,7 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
     ]));
     args.extend(source.video().decoder_args());
     args.extend(open_source(input, source));
-    args.extend(video(spec, index, Pass::Whole));
+    args.extend(video(spec, index, Pass::Whole, rate));
     args.extend(fragmented(spec));
     args.extend(pass_along(index, spec, &[source.video().stream]));
     args
@@ -340,10 +195,7 @@ pub(crate) fn single(input: &Input, index: &Index, spec: &Spec) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::{
-        index::tests::sample,
-        times::{MILLISECONDS, Ratio},
-    };
+    use crate::facts::index::tests::sample;
     use reelraft_model::spec::{SpecRequest, resolve};
 
     fn source() -> Input {
@@ -362,10 +214,11 @@ mod tests {
                 &spec,
                 range,
                 Some(50),
-                FilterClock::Muxer
+                FilterClock::Muxer,
+                &Rate::of(&spec)
             )
             .join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -flags:0 +bitexact -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:zones=0,0,b=1.4 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -copyts -threads 1 -seek_timestamp 1 -noaccurate_seek -ss 2.083334 -flags:0 +bitexact -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf showinfo@decoded=checksum=0,split[joint][own];[joint]trim=start_pts=60:end_pts=61,select=eq(pts\\,60),showinfo@joint,nullsink;[own]null,trim=start_pts=60,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:stitchable=1:zones=0,0,b=1.4 -threads 1 -bsf:v setts=pts=PTS:dts=if(eq(N\\,0)\\,29696\\,if(eq(N\\,1)\\,30208\\,DTS)) -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mp4 shard.mp4"
         );
     }
 
@@ -380,6 +233,7 @@ mod tests {
             index.shards()[0],
             None,
             FilterClock::Muxer,
+            &Rate::of(&spec),
         )
         .join(" ");
         assert!(!args.contains("-ss"), "{args}");
@@ -406,47 +260,8 @@ mod tests {
         };
         let spec = resolve(&request).unwrap();
         assert_eq!(
-            single(&source(), &index, &spec).join(" "),
+            single(&source(), &index, &spec, &Rate::of(&spec)).join(" "),
             "-nostdin -hide_banner -y -v repeat+level+info -max_error_rate 1 -progress pipe:1 -nostats -debug_ts -threads 1 -flags:0 +bitexact -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -vf setpts=if(isnan(PREV_OUTPTS)+isnan(PTS)+gt(PTS\\,PREV_OUTPTS)\\,PTS\\,PREV_OUTPTS+1),showinfo@decoded=checksum=0,scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v ffv1 -level 3 -g 1 -threads 1 -map_metadata -1 -map_chapters -1 -fflags +bitexact -flags:v +bitexact -output_ts_offset 10 -movflags +frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer -use_editlist 0 -avoid_negative_ts disabled -f mov shard.mp4"
         );
-    }
-
-    #[test]
-    fn x264_is_told_the_rate_that_a_coarse_clock_is_evened_out_to() {
-        let mut index = sample();
-        index.facts.rate = Some(Ratio { num: 24, den: 1 });
-        index.facts.source.video.as_mut().unwrap().time_base = MILLISECONDS;
-        index.times = (0..100).map(|frame| (frame * 1000 + 12) / 24).collect();
-        let params = |fps| {
-            let spec = resolve(&SpecRequest {
-                fps,
-                ..Default::default()
-            });
-            x264_params(&spec.unwrap(), &index, Pass::Whole)
-        };
-        assert!(params(None).ends_with(":force-cfr=1:fps=24/1"));
-        assert!(!params(Some((12, 1))).contains("force-cfr"));
-    }
-
-    #[test]
-    fn every_encoder_runs_on_one_thread() {
-        let index = sample();
-        for (codec, container) in [
-            ("h264", "mp4"),
-            ("hevc", "mp4"),
-            ("vp9", "webm"),
-            ("av1", "mp4"),
-            ("ffv1", "mkv"),
-        ] {
-            let request = SpecRequest {
-                codec: codec.into(),
-                container: container.into(),
-                ..Default::default()
-            };
-            let spec = resolve(&request).unwrap();
-            let args = super::video(&spec, &index, Pass::Reference { whole: false });
-            let pair = args.windows(2).find(|pair| pair[0] == "-threads");
-            assert_eq!(pair.map(|pair| pair[1].as_str()), Some("1"), "{codec}");
-        }
     }
 }

@@ -5,7 +5,7 @@ use reelraft_model::spec::Spec;
 use crate::{
     facts::{index::Index, plan::ShardRange},
     ffmpeg::input::Input,
-    video::{args, filter_clock::FilterClock, filters, grid::Grid, seam::Given},
+    video::{args, filter_clock::FilterClock, filters, grid::Grid, rate::Rate, seam::Given},
 };
 
 impl Index {
@@ -21,9 +21,10 @@ impl Index {
         // Where it is read from and how a build counts times is the same for all.
         let input = Input::File("source".into());
         let clock = FilterClock::Muxer;
+        let rate = Rate::of_shard(spec, self, range);
         let commands = starts
             .iter()
-            .map(|start| args::shard(&input, self, spec, range, *start, clock));
+            .map(|start| args::shard(&input, self, spec, range, *start, clock, &rate));
         let commands: Vec<Vec<String>> = commands.collect();
         let clean = |start: &Option<i64>| start.is_some_and(|start| self.is_clean_key(start));
         let clean: Vec<bool> = starts.iter().map(clean).collect();
@@ -42,7 +43,7 @@ impl Index {
         facts.color_tags = Default::default();
         let facts = serde_json::to_string(&facts).expect("facts are plain data");
         let single = self.is_single_pass(false);
-        let single = single.then(|| args::single(&input, self, spec));
+        let single = single.then(|| args::single(&input, self, spec, &Rate::of(spec)));
         let said = format!(
             "{given:?} {starts:?} {clean:?} {commands:?} {:?} {bounds:?} {points:?} {single:?} {} {facts}",
             self.times_in(needed),

@@ -3,13 +3,16 @@
 
 pub(crate) mod args;
 pub(crate) mod complaints;
+pub(crate) mod encoder;
 pub(crate) mod filter_clock;
 pub(crate) mod filters;
 pub(crate) mod frame_checker;
 pub(crate) mod grid;
 mod key;
+pub(crate) mod keyframes;
 mod memory;
 pub(crate) mod picture;
+pub(crate) mod rate;
 pub(crate) mod seam;
 pub(crate) mod shard;
 pub(crate) mod shard_check;

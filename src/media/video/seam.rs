@@ -70,6 +70,9 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
         return "";
     }
     let even = Grid::of(spec, index).is_some() || is_even(index);
+    if spec.cap().is_some() {
+        return "its pictures are near those of the job, which keeps to its highest rate over joints in its own way";
+    }
     match spec.codec() {
         Codec::H264 if x264_plans_ahead(&spec.preset) && even => {
             "its pictures equal those of the job to the bit"
@@ -97,8 +100,8 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
 /// Frames of the output that an encoder is given behind its shard.
 fn tail(spec: &Spec) -> i64 {
     match spec.codec() {
-        Codec::H264 => x264_tail(&spec.preset),
-        Codec::Hevc => x265_tail(&spec.preset),
+        Codec::H264 => x264_tail(spec),
+        Codec::Hevc => x265_tail(spec),
         // The others decide within a group of pictures, or frame by frame.
         Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
     }
@@ -146,10 +149,10 @@ const EMPTY: ShardRange = ShardRange {
 /// The frames that x264 has taken in when it gives the second packet after a
 /// shard: as many as it decides with (`rc-lookahead`, or `bframes` where that is
 /// more or there is none), one as their times may vary, and those two.
-fn x264_tail(preset: &str) -> i64 {
-    let decides_with = match preset {
+fn x264_tail(spec: &Spec) -> i64 {
+    let decides_with = match spec.preset.as_str() {
         "ultrafast" => return 0,
-        "superfast" => 3,
+        "superfast" => 3 + more_bframes(spec),
         "veryfast" => 10,
         "faster" => 20,
         "fast" => 30,
@@ -162,10 +165,18 @@ fn x264_tail(preset: &str) -> i64 {
     decides_with + 3
 }
 
+/// B frames in a row that a tune adds to those of the preset.
+fn more_bframes(spec: &Spec) -> i64 {
+    match spec.tune() {
+        "animation" => 2,
+        _ => 0,
+    }
+}
+
 /// The frames that x265 decides with: its look-ahead, and the B frames that it may
 /// have put off.
-fn x265_tail(preset: &str) -> i64 {
-    let (lookahead, bframes) = match preset {
+fn x265_tail(spec: &Spec) -> i64 {
+    let (lookahead, bframes) = match spec.preset.as_str() {
         "ultrafast" => (5, 3),
         "superfast" => (10, 3),
         "veryfast" | "faster" | "fast" => (15, 4),
@@ -174,14 +185,14 @@ fn x265_tail(preset: &str) -> i64 {
         "slower" | "veryslow" => (40, 8),
         _ => (60, 8),
     };
-    lookahead + bframes + 1
+    lookahead + bframes + more_bframes(spec) + 1
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::facts::{index::tests::sample, plan::Plan};
-    use reelraft_model::spec::{SpecRequest, resolve};
+    use reelraft_model::spec::{EncoderChoice, SpecRequest, resolve};
 
     fn spec(codec: &str, preset: &str, fps: Option<(u32, u32)>) -> Spec {
         let request = SpecRequest {
@@ -246,6 +257,14 @@ mod tests {
         assert!(said(&index, "h264", "ultrafast", None).contains("near"));
         assert!(said(&index, "hevc", "", None).contains("hundred frames"));
         assert_eq!(likeness(&index, &spec("h264", "", None), true), "");
+        let capped = resolve(&SpecRequest {
+            encoder_choice: EncoderChoice {
+                maxrate: 1_000_000,
+                ..Default::default()
+            },
+            ..Default::default()
+        });
+        assert!(likeness(&index, &capped.expect("valid"), false).contains("highest rate"));
         index.times[40] += 3;
         assert!(said(&index, "h264", "medium", None).contains("keyframes"));
         assert!(said(&index, "h264", "medium", Some((24, 1))).contains("to the bit"));

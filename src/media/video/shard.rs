@@ -24,6 +24,7 @@ use crate::{
         filters,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
+        rate::{self, Judged, Rate},
         seam::Given,
         shard_check::check_times,
         timing::{encoded_base, reordered_frames},
@@ -38,9 +39,43 @@ pub(crate) async fn encode_shard(
     single: bool,
     progress: impl Fn(u64) + Send + Sync,
 ) -> Result<Encoded, MediaError> {
-    if index.is_single_pass(single) {
-        return encode_single(context, index, range, &progress).await;
+    let spec = context.spec;
+    let single = index.is_single_pass(single);
+    let asked = match single {
+        true => Rate::of(spec),
+        false => Rate::of_shard(spec, index, range),
+    };
+    let (mut rate, mut tries) = (asked, 0);
+    loop {
+        let (encoded, judged) = match single {
+            true => encode_single(context, index, range, &rate, &progress).await?,
+            false => encode_part(context, index, range, &rate, &progress).await?,
+        };
+        if judged.kept {
+            return Ok(encoded);
+        }
+        tries += 1;
+        tracing::debug!(?rate, "it takes more than its cap");
+        let length_ms = rate::length_ms(index, range);
+        let next = Rate::after(&asked, tries, spec, length_ms, judged);
+        rate = next.ok_or_else(|| {
+            let (maxrate, bufsize) = spec.cap().unwrap_or_default();
+            MediaError::RateExceeded { maxrate, bufsize }
+        })?;
     }
+}
+
+/// What came of a range at some rate, and whether that is what was asked for.
+type Made = (Encoded, Judged);
+
+/// Encodes one shard of several.
+async fn encode_part(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    rate: &Rate,
+    progress: &(dyn Fn(u64) + Send + Sync),
+) -> Result<Made, MediaError> {
     let given = Given::of(context.spec, index, range);
     let needed = filters::decoded_range(context.spec, index, given.range);
     let starts = index.starts(needed);
@@ -54,8 +89,16 @@ pub(crate) async fn encode_shard(
     let mut attempts = (1..).zip(&starts);
     let mut next = attempts.next();
     while let Some((tried, start)) = next {
-        let mut checker = checker(context, index, range, *start, &progress);
-        let arguments = args::shard(context.input, index, context.spec, range, *start, clock);
+        let mut checker = checker(context, index, range, *start, progress);
+        let arguments = args::shard(
+            context.input,
+            index,
+            context.spec,
+            range,
+            *start,
+            clock,
+            rate,
+        );
         let outcome = execute(context, index, &arguments, &mut checker).await;
         let broken = checker.broken && outcome.is_ok();
         if broken && repeats < BROKEN_LOGS_MAX {
@@ -133,9 +176,10 @@ async fn encode_single(
     context: &Context<'_>,
     index: &Index,
     range: ShardRange,
+    rate: &Rate,
     progress: &(dyn Fn(u64) + Send + Sync),
-) -> Result<Encoded, MediaError> {
-    let arguments = args::single(context.input, index, context.spec);
+) -> Result<Made, MediaError> {
+    let arguments = args::single(context.input, index, context.spec, rate);
     // A broken log may cost a complaint, which is not worth the whole film.
     let mut checker = FrameChecker::new(index, context.spec, progress);
     execute(context, index, &arguments, &mut checker).await?;
@@ -181,7 +225,7 @@ async fn finish(
     single: bool,
     tries: u32,
     checker: FrameChecker<'_>,
-) -> Result<Encoded, MediaError> {
+) -> Result<Made, MediaError> {
     let said = checker.complaints.verdict();
     reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
@@ -204,6 +248,11 @@ async fn finish(
     };
     let base = encoded_base(context.spec, index);
     check_times(&fragments, base, &times)?;
+    let asked = match single {
+        true => Rate::of(context.spec),
+        false => Rate::of_shard(context.spec, index, range),
+    };
+    let judged = rate::judge(&asked, context.spec, index, range, &fragments);
     let encoded = fragments.samples.len() as u64;
     let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
@@ -226,11 +275,12 @@ async fn finish(
         },
         times,
     };
-    Ok(Encoded {
+    let encoded = Encoded {
         path,
         report: report.to_bytes(),
         frames: encoded,
         bytes: fragments.bytes,
         blake3: report.head.blake3,
-    })
+    };
+    Ok((encoded, judged))
 }

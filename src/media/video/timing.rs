@@ -11,7 +11,8 @@ use crate::facts::{
 /// and x265 use a B pyramid. The others do not reorder.
 pub(crate) fn reordered_frames(spec: &Spec) -> usize {
     match spec.codec() {
-        Codec::H264 if spec.preset == "ultrafast" => 0,
+        // The tune brings B frames back.
+        Codec::H264 if spec.preset == "ultrafast" && spec.tune() != "animation" => 0,
         Codec::H264 | Codec::Hevc => 2,
         Codec::Vp9 | Codec::Av1 | Codec::Ffv1 | Codec::None => 0,
     }

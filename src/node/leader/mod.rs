@@ -5,8 +5,10 @@
 
 pub mod deliveries;
 pub mod intake;
+mod members;
 mod replicas;
 pub mod sessions;
+mod sight;
 mod webhook_message;
 
 use std::{
@@ -24,14 +26,11 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::{replicas::Comparison, sessions::Sessions};
+use self::{replicas::Comparison, sessions::Sessions, sight::Sight};
 use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
-use crate::{
-    clock::unix_ms,
-    limits::{
-        ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PLAN_TICK_IDLE, PULSE, REPORT_EVERY,
-        REPORT_EVERY_IDLE, REPORT_JOBS_MAX,
-    },
+use crate::limits::{
+    ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PLAN_TICK_IDLE, PULSE, REPORT_EVERY, REPORT_EVERY_IDLE,
+    REPORT_JOBS_MAX,
 };
 
 /// A worker that was not heard for so long has lost its attempts.
@@ -45,6 +44,8 @@ pub struct Patience {
     /// For a silent node's encoder build, before its jobs are made anew under
     /// another.
     pub replan_after_s: u64,
+    /// For a silent voter, before a learner takes its vote.
+    pub replace_voter_after_s: u64,
     /// For an upload without progress.
     pub uploads_expire_after_s: u64,
     /// For whoever may want a job tried again that ended without an output.
@@ -67,9 +68,11 @@ pub async fn run(
         let now = leadership.borrow_and_update().clone();
         if now.leading {
             info!(term = now.term, "this node leads");
-            let mut term = Term::new(&cluster, &sessions, patience, now.term);
+            let sight = Sight::new(&cluster, &sessions, patience);
+            let mut term = Term::new(sight, now.term);
             tokio::select! {
                 () = term.lead() => {}
+                () = members::keep(sight) => {}
                 _ = stop.wait_for(|stop| *stop) => return,
             }
             sessions.close_all();
@@ -86,9 +89,8 @@ pub async fn run(
 struct Term<'a> {
     cluster: &'a Cluster,
     sessions: &'a Sessions,
-    patience: Patience,
+    sight: Sight<'a>,
     term: u64,
-    since: Instant,
     clock: ClusterClock,
 }
 
@@ -110,14 +112,13 @@ impl ClusterClock {
 }
 
 impl<'a> Term<'a> {
-    fn new(cluster: &'a Cluster, sessions: &'a Sessions, patience: Patience, term: u64) -> Self {
+    fn new(sight: Sight<'a>, term: u64) -> Self {
         Term {
-            cluster,
-            sessions,
-            patience,
+            cluster: sight.cluster,
+            sessions: sight.sessions,
+            sight,
             term,
-            since: Instant::now(),
-            clock: ClusterClock::at(cluster.local().cluster_ms()),
+            clock: ClusterClock::at(sight.cluster.local().cluster_ms()),
         }
     }
 
@@ -140,7 +141,7 @@ impl<'a> Term<'a> {
             }
             applied.borrow_and_update();
             let state = self.cluster.local();
-            let health = self.health(&state);
+            let health = self.sight.health(&state);
             let mut commands = plan(&state, &health);
             let room = commands.len() < COMMANDS_PER_ENTRY_MAX;
             let idle = state.jobs_count() == 0;
@@ -180,29 +181,6 @@ impl<'a> Term<'a> {
                 () = self.sessions.changed.notified() => {}
                 () = tokio::time::sleep(pace.plan) => {}
             }
-        }
-    }
-
-    fn health(&self, state: &State) -> ClusterHealth {
-        let members = self.cluster.members();
-        let ids: BTreeSet<u64> = members.iter().map(|member| member.id).collect();
-        ClusterHealth {
-            nodes: self.sessions.health(&ids, self.since, LEASE),
-            voters: members.iter().filter(|member| member.voter).count() as u32,
-            speeds: self.sessions.speeds(|job| {
-                let entry = state.current(job);
-                entry.is_some_and(|entry| !entry.job.state().ended())
-            }),
-            unix_ms: unix_ms(),
-            rehome_after_ms: self.patience.rehome_after_s.saturating_mul(1000),
-            replan_after_ms: self.patience.replan_after_s.saturating_mul(1000),
-            upload_expiry_ms: self.patience.uploads_expire_after_s.saturating_mul(1000),
-            reuse_outputs: self.patience.reuse_outputs,
-            keep_source_ms: self.patience.keep_sources_s.saturating_mul(1000),
-            keep_ended_ms: match self.patience.keep_finished_s {
-                0 => None,
-                keep_s => Some(keep_s.saturating_mul(1000)),
-            },
         }
     }
 
@@ -284,6 +262,7 @@ impl<'a> Term<'a> {
             jobs: None,
             compared_index,
             majority: comparison.majority.clone(),
+            notes: self.sessions.notes(),
         };
         if jobs != **told {
             *told = Arc::new(jobs);

@@ -71,6 +71,8 @@ pub struct Sessions {
     inner: Mutex<Inner>,
     /// Woken whenever a session opened, closed or reported something new.
     pub changed: Notify,
+    /// By node: what is done about its place in the cluster, and why.
+    notes: Mutex<BTreeMap<u64, String>>,
 }
 
 impl Sessions {
@@ -152,8 +154,20 @@ impl Sessions {
         self.changed.notify_one();
     }
 
+    /// Notes what is done about the nodes' places in the cluster.
+    pub fn set_notes(&self, notes: BTreeMap<u64, String>) {
+        *self.notes.lock().expect("no holder of this lock panics") = notes;
+    }
+
+    /// What is done about the nodes' places in the cluster.
+    pub fn notes(&self) -> BTreeMap<u64, String> {
+        let notes = self.notes.lock();
+        notes.expect("no holder of this lock panics").clone()
+    }
+
     /// Ends all sessions: this node no longer leads.
     pub fn close_all(&self) {
+        self.set_notes(BTreeMap::new());
         let mut inner = self.inner();
         inner.open.clear();
         inner.heard.clear();
@@ -251,7 +265,9 @@ impl Sessions {
             room_bytes: session.beat.room_bytes,
             starting: session.hello.starting,
             memory_mib: session.beat.memory_mib,
+            feature_level: session.hello.feature_level,
             role: None,
+            note: String::new(),
         };
         inner.open.values().map(status).collect()
     }

@@ -121,7 +121,7 @@ impl Experiment {
         let cluster = ProcessCluster::on_loopback(&folder.join("cluster"), NODES, SLOTS)?;
         cluster.wait_for_nodes(NODES.into(), OPEN_PATIENCE)?;
         let spec = Spec {
-            preset: "veryfast".into(),
+            encoder_preset: "veryfast".into(),
             container: "mp4".into(),
             shard_ms: 2_000,
             ..Default::default()

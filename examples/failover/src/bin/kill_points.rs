@@ -91,7 +91,7 @@ impl<'a> Experiment<'a> {
         let mut cluster = ProcessCluster::on_loopback(folder, nodes as u16, 2)?;
         cluster.kill(1)?;
         let spec = Spec {
-            preset: "ultrafast".into(),
+            encoder_preset: "ultrafast".into(),
             shard_ms: 500,
             ..Spec::default()
         };

@@ -184,7 +184,7 @@ impl Experiment {
         let cluster = ProcessCluster::on_loopback(&nodes, NODES, SLOTS)?;
         cluster.wait_for_nodes(NODES.into(), OPEN_PATIENCE)?;
         let spec = Spec {
-            preset: "veryfast".into(),
+            encoder_preset: "veryfast".into(),
             container: "mp4".into(),
             shard_ms: 2_000,
             ..Default::default()

@@ -135,7 +135,7 @@ impl Experiment {
         let cluster = ProcessCluster::start(&nodes, specs, spec)?;
         cluster.wait_for_nodes(count.into(), OPEN_PATIENCE)?;
         let spec = Spec {
-            preset: "slow".into(),
+            encoder_preset: "slow".into(),
             container: "mp4".into(),
             shard_ms: 2_000,
             ..Default::default()

@@ -142,7 +142,7 @@ impl<'a> Experiment<'a> {
         let clip = self.folder.join("film.mp4");
         make_clip(&clip, 3, "320x180");
         let spec = Spec {
-            preset: "ultrafast".into(),
+            encoder_preset: "ultrafast".into(),
             shard_ms: 1_000,
             ..Spec::default()
         };

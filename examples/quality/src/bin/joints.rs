@@ -4,9 +4,10 @@
 //! frames around each joint. Quality does not depend on the machine's load.
 //!
 //! Beside it stand the pictures that equal those of the reference to the bit, and
-//! size and CPU time of the shards against its.
+//! size and CPU time of the shards against its; with `--own-keyframes` also the
+//! size against one pass that sets its keyframes itself, at equal SSIM.
 //!
-//! `cargo run --release -p reelraft-quality --bin joints -- [FILE…] [--codec CODEC[:PRESET]]… [--width W] [--shard-seconds S] [--seconds S]`
+//! `cargo run --release -p reelraft-quality --bin joints -- [FILE…] [--codec CODEC[:PRESET[:TUNE]]]… [--width W] [--pix-fmt F] [--shard-seconds S] [--seconds S] [--own-keyframes]`
 //! takes the files of `$REELRAFT_MEDIA/long`, else clips made here, and all
 //! four lossy codecs; `--seconds` takes no more of each film. It fails where a
 //! codec loses more than 0.05 dB or 0.0005 on average, or a film more than 0.15 dB.
@@ -20,7 +21,7 @@ use std::{
 use reelraft_media::{
     Cancel, Context, Index, Input, Parts, Tools, analyze, assemble, encode_shard, reference,
 };
-use reelraft_model::spec::{Spec, SpecRequest, resolve};
+use reelraft_model::spec::{EncoderChoice, Spec, SpecRequest, resolve};
 
 /// Frames on each side of a joint that are looked at.
 const FRAMES_A_SIDE: usize = 6;
@@ -33,11 +34,44 @@ const PSNR_LOSS_OF_A_FILM_MAX_DB: f64 = 0.15;
 
 struct Arguments {
     files: Vec<PathBuf>,
-    /// Codecs, each with a preset.
-    codecs: Vec<(String, String)>,
+    encoders: Vec<Encoder>,
     width: u32,
+    pix_fmt: String,
+    /// Whether it is also compared with a pass that sets its keyframes itself.
+    own_keyframes: bool,
     /// As the source has it where it is not asked for.
     shard_ms: Option<u32>,
+}
+
+struct Encoder {
+    codec: String,
+    preset: String,
+    /// Empty for none.
+    tune: String,
+}
+
+impl Encoder {
+    /// As it is asked for, with a preset at which it still cares for quality.
+    fn parse(asked: &str) -> Encoder {
+        let mut words = asked.split(':').map(str::to_string);
+        let codec = words.next().unwrap_or_default();
+        let usual = match codec.as_str() {
+            "vp9" => "4",
+            "av1" => "8",
+            _ => "medium",
+        };
+        let preset = words.next().filter(|preset| !preset.is_empty());
+        Encoder {
+            codec,
+            preset: preset.unwrap_or_else(|| usual.to_string()),
+            tune: words.next().unwrap_or_default(),
+        }
+    }
+
+    fn name(&self) -> String {
+        let words = [&self.codec, &self.preset, &self.tune].map(String::as_str);
+        words.join(" ").trim_end().to_string()
+    }
 }
 
 /// What a film loses at its joints.
@@ -69,14 +103,14 @@ fn main() {
         "loss dB / SSIM"
     );
     let mut missed = false;
-    for codec in &arguments.codecs {
+    for encoder in &arguments.encoders {
         let losses: Vec<Loss> = arguments
             .files
             .iter()
             .filter_map(|file| {
                 let place = folder.path().join("job");
                 std::fs::create_dir_all(&place).unwrap();
-                let loss = measure(&tools, file, codec, &arguments, &place);
+                let loss = measure(&tools, file, encoder, &arguments, &place);
                 std::fs::remove_dir_all(&place).unwrap();
                 loss
             })
@@ -87,7 +121,7 @@ fn main() {
         println!(
             "{:<24} {:<14} on average {psnr:.3} dB and {ssim:.5}, at worst {worst:.3} dB\n",
             "",
-            codec.0.clone() + " " + &codec.1,
+            encoder.name(),
         );
         missed |= psnr > PSNR_LOSS_MAX_DB || ssim > SSIM_LOSS_MAX;
         missed |= worst > PSNR_LOSS_OF_A_FILM_MAX_DB;
@@ -103,14 +137,14 @@ fn main() {
 fn measure(
     tools: &Tools,
     file: &Path,
-    codec: &(String, String),
+    encoder: &Encoder,
     arguments: &Arguments,
     place: &Path,
 ) -> Option<Loss> {
-    let spec = spec(codec, arguments);
+    let spec = spec(encoder, arguments);
     let (index, sharded, cost) = in_shards(tools, file, &spec, place);
     let before = cpu_seconds();
-    let single = in_one_pass(tools, file, &spec, &index, place);
+    let single = in_one_pass(tools, file, &spec, &index, false, place);
     let single_cost = cpu_seconds() - before;
     let name = file.file_name().unwrap().to_string_lossy();
     let near = near_joints(&index);
@@ -131,7 +165,7 @@ fn measure(
     println!(
         "{:<24} {:<14} {:>6} {equal:>5} of {:<4} {:>6.3} {:>5.2}  {:>7.2} {:>7.4}  {:>7.2} {:>7.4}  {:>7.3} {:>7.5}",
         name.chars().take(24).collect::<String>(),
-        codec.0.clone() + " " + &codec.1,
+        encoder.name(),
         index.shards().len(),
         ours.psnr.len(),
         size(&sharded) / size(&single),
@@ -143,7 +177,32 @@ fn measure(
         loss.psnr,
         loss.ssim,
     );
+    if arguments.own_keyframes {
+        let ssim = mean(ours.ssim.iter().copied());
+        let ratio = size(&sharded) / size_at(tools, file, &spec, &index, place, ssim);
+        println!(
+            "{:<24} {ratio:.4} times the size of a pass with its own keyframes",
+            ""
+        );
+    }
     Some(loss)
+}
+
+/// The size at which one pass that sets its keyframes itself has this SSIM, in bytes.
+fn size_at(tools: &Tools, file: &Path, spec: &Spec, index: &Index, place: &Path, ssim: f64) -> f64 {
+    let at = |crf: u32| {
+        let spec = Spec {
+            crf,
+            ..spec.clone()
+        };
+        let path = in_one_pass(tools, file, &spec, index, true, place);
+        let quality = quality(tools, file, &path, index, place);
+        let bytes = std::fs::metadata(&path).unwrap().len() as f64;
+        (mean(quality.ssim.into_iter()), bytes.ln())
+    };
+    let (same, worse) = (at(spec.crf), at(spec.crf + 2));
+    let slope = (same.1 - worse.1) / (same.0 - worse.0);
+    (same.1 + slope * (ssim - same.0)).exp()
 }
 
 /// Frames of two outputs with the same pictures.
@@ -184,13 +243,17 @@ fn cpu_seconds() -> f64 {
 const TICKS_A_SECOND: f64 = 100.0;
 
 /// Pictures alone, at a speed at which the encoder still cares for quality.
-fn spec((codec, preset): &(String, String), arguments: &Arguments) -> Spec {
+fn spec(encoder: &Encoder, arguments: &Arguments) -> Spec {
     let request = SpecRequest {
-        codec: codec.clone(),
-        preset: preset.clone(),
+        codec: encoder.codec.clone(),
+        preset: encoder.preset.clone(),
+        encoder_choice: EncoderChoice {
+            tune: encoder.tune.clone(),
+            ..Default::default()
+        },
         container: "mp4".into(),
         audio: "none".into(),
-        pix_fmt: "yuv420p".into(),
+        pix_fmt: arguments.pix_fmt.clone(),
         width: Some(arguments.width),
         shard_ms: arguments.shard_ms,
         ..Default::default()
@@ -198,11 +261,19 @@ fn spec((codec, preset): &(String, String), arguments: &Arguments) -> Spec {
     resolve(&request).unwrap()
 }
 
-/// The film as its reference command makes it.
-fn in_one_pass(tools: &Tools, file: &Path, spec: &Spec, index: &Index, place: &Path) -> PathBuf {
-    let single = place.join("reference.mp4");
+/// The film as its reference command makes it, or that of a film in one piece.
+fn in_one_pass(
+    tools: &Tools,
+    file: &Path,
+    spec: &Spec,
+    index: &Index,
+    whole: bool,
+    place: &Path,
+) -> PathBuf {
+    let name = if whole { "whole.mp4" } else { "reference.mp4" };
+    let single = place.join(name);
     let (source, output) = (file.to_str().unwrap(), single.to_str().unwrap());
-    let command = reference(index, spec, false, source, output);
+    let command = reference(index, spec, whole, source, output);
     let args: Vec<&str> = command[1..].iter().map(String::as_str).collect();
     ffmpeg(tools, &args);
     single
@@ -338,8 +409,10 @@ fn ffmpeg(tools: &Tools, args: &[&str]) {
 fn arguments(folder: &Path, tools: &Tools) -> Arguments {
     let mut arguments = Arguments {
         files: Vec::new(),
-        codecs: Vec::new(),
+        encoders: Vec::new(),
         width: 640,
+        pix_fmt: "yuv420p".into(),
+        own_keyframes: false,
         shard_ms: None,
     };
     let mut seconds = None;
@@ -348,10 +421,11 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
         match arg.as_str() {
             "--codec" => {
                 let asked = args.next().unwrap();
-                let (codec, preset) = asked.split_once(':').unwrap_or((&asked, ""));
-                arguments.codecs.push(with_preset(codec, preset));
+                arguments.encoders.push(Encoder::parse(&asked));
             }
             "--seconds" => seconds = args.next(),
+            "--pix-fmt" => arguments.pix_fmt = args.next().unwrap(),
+            "--own-keyframes" => arguments.own_keyframes = true,
             "--width" => arguments.width = args.next().unwrap().parse().unwrap(),
             "--shard-seconds" => {
                 arguments.shard_ms = args.next().map(|text| 1000 * text.parse::<u32>().unwrap());
@@ -359,9 +433,8 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
             _ => arguments.files.push(arg.into()),
         }
     }
-    if arguments.codecs.is_empty() {
-        let all = ["h264", "hevc", "vp9", "av1"];
-        arguments.codecs = all.map(|codec| with_preset(codec, "")).into();
+    if arguments.encoders.is_empty() {
+        arguments.encoders = ["h264", "hevc", "vp9", "av1"].map(Encoder::parse).into();
     }
     if arguments.files.is_empty() {
         arguments.files = real_or_made(folder, tools);
@@ -371,17 +444,6 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
         arguments.files = arguments.files.iter().map(shorten).collect();
     }
     arguments
-}
-
-/// A codec with a preset at which it still cares for quality, if none is asked for.
-fn with_preset(codec: &str, asked: &str) -> (String, String) {
-    let usual = match codec {
-        "vp9" => "4",
-        "av1" => "8",
-        _ => "medium",
-    };
-    let preset = if asked.is_empty() { usual } else { asked };
-    (codec.to_string(), preset.to_string())
 }
 
 /// The first seconds of a film.

@@ -3,4 +3,5 @@
 
 mod agreement;
 mod hang;
+mod members;
 mod nodes;

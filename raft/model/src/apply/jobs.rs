@@ -1,4 +1,4 @@
-//! Commands about jobs as a whole, about nodes and about time.
+//! Commands about jobs as a whole, and about time.
 
 use super::{
     homes::{all_filled, new_homes, release_retired},
@@ -6,16 +6,13 @@ use super::{
 };
 use crate::{
     command::{
-        CancelJob, CreateJob, DeleteJob, FailJob, HomeFilled, RegisterNode, Reply, SealSource,
-        SetHomes, Tick,
+        CancelJob, CreateJob, DeleteJob, FailJob, HomeFilled, Reply, SealSource, SetHomes, Tick,
     },
     job_id::job_id,
-    limits::{
-        LEFT_BEHIND_LEVEL, PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX,
-    },
+    limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
     outside::Outside,
-    rows::{Home, Job, JobState, Node, Problem, Task, TaskKey, TaskKind},
-    table_rows::{cluster_key, node_key},
+    rows::{Home, Job, JobState, Problem, Task, TaskKey, TaskKind},
+    table_rows::cluster_key,
     tombstones::Tombstone,
 };
 
@@ -226,61 +223,6 @@ impl Writer<'_> {
         }
         Reply::default()
     }
-
-    pub(super) fn register_node(&mut self, c: &RegisterNode) -> Reply {
-        let known = self.state.nodes.get(&c.node);
-        if let Some(known) = known
-            && known.incarnation != c.incarnation
-        {
-            return Reply::refused(
-                "",
-                Problem::new(
-                    "other-incarnation",
-                    format!("node {} is known with another disk", c.node),
-                    "start it with its own data folder, or under a new id",
-                ),
-            );
-        }
-        if let Some(refused) = self.too_old(c) {
-            return refused;
-        }
-        // It may have come back meanwhile.
-        if c.left_behind && known.is_none_or(|known| known.feature_level >= c.feature_level) {
-            return Reply::stale("");
-        }
-        let node = Node {
-            id: c.node,
-            incarnation: c.incarnation.clone(),
-            address: c.address.clone(),
-            feature_level: c.feature_level,
-            left_behind: c.left_behind,
-        };
-        self.touched.insert(node_key(c.node));
-        self.state.nodes.insert(c.node, node);
-        let levels = self.state.nodes.values().map(|node| node.feature_level);
-        self.state.cluster.feature_level = levels.min().unwrap_or(0);
-        self.touched.insert(cluster_key());
-        Reply::default()
-    }
-
-    /// The refusal of a program that could not read the log.
-    fn too_old(&self, c: &RegisterNode) -> Option<Reply> {
-        if c.left_behind {
-            return None;
-        }
-        let known = self.state.nodes.get(&c.node);
-        let required = known.filter(|row| row.left_behind && row.feature_level > c.feature_level);
-        if let Some(required) = required {
-            let what = format!("the cluster has gone on without node {}", c.node);
-            return Some(older_program(c, required.feature_level, &what));
-        }
-        let level = self.state.feature_level();
-        // A founder that has not said its version yet, in a cluster that has only
-        // just begun.
-        let mute = known.is_none() && c.feature_level == 0 && !self.state.tells_access();
-        let lowers = level >= LEFT_BEHIND_LEVEL && c.feature_level < level;
-        (lowers && !mute).then(|| older_program(c, level, "all nodes of the cluster are newer"))
-    }
 }
 
 /// Whether a job sends what a request says where it says. A tombstone does not know.
@@ -291,15 +233,6 @@ fn ends_alike(job: &Job, c: &CreateJob) -> bool {
 /// Where something is sent when a job ends: its webhook's URL and its output's.
 fn ends(outside: Option<&Outside>) -> (&str, &str) {
     outside.map_or(("", ""), |it| (&it.webhook_url, &it.output_url))
-}
-
-fn older_program(c: &RegisterNode, level: u32, what: &str) -> Reply {
-    let cause = format!(
-        "{what}, and its log needs a program of feature level {level}; node {} has {}",
-        c.node, c.feature_level
-    );
-    let hint = "start the node with the program of the others";
-    Reply::refused("", Problem::new(Problem::OLDER_PROGRAM, cause, hint))
 }
 
 pub(super) fn already_ended(id: &str, state: JobState) -> Reply {

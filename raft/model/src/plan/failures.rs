@@ -122,10 +122,10 @@ pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &
             class: FailureClass::NodeLost.into(),
             problem: Problem::new(
                 "node-lost",
-                format!(
-                    "node {node} has been silent for {} ms",
-                    silent_ms.min(u64::from(u32::MAX))
-                ),
+                match silent_ms {
+                    u64::MAX => format!("node {node} is no member any more"),
+                    silent_ms => format!("node {node} has been silent for {silent_ms} ms"),
+                },
                 "the work goes on elsewhere by itself",
             ),
         }));

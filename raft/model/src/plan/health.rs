@@ -8,8 +8,11 @@ use std::{
 
 use super::speeds::Speeds;
 use crate::{
-    limits::{KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS},
+    limits::{
+        KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLACE_VOTER_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS,
+    },
     spec::{Audio, Codec, Container, Spec},
+    state::State,
 };
 
 /// How long a node may be silent before its attempts are given to others.
@@ -52,6 +55,15 @@ pub struct NodeHealth {
     pub full: bool,
     /// What its disk can still take beyond the uploads that were begun there.
     pub room_bytes: u64,
+    /// Whether it votes, or is to vote once a change under way is done.
+    pub votes: bool,
+    /// Entries of the log that it lacks; `None` while that is not known.
+    pub behind: Option<u64>,
+    /// Whether it hands over what it has: see [`ClusterHealth::take_standings`].
+    pub draining: bool,
+    /// Whether it was removed, or another disk has taken its place at its address:
+    /// it will not come back.
+    pub gone: bool,
 }
 
 /// What the leader knows of all nodes, and the size of the cluster.
@@ -61,6 +73,12 @@ pub struct ClusterHealth {
     pub nodes: BTreeMap<u64, NodeHealth>,
     /// How many members vote.
     pub voters: u32,
+    /// The member that leads.
+    pub leader: u64,
+    /// Whether a change of voters is under way.
+    pub joint: bool,
+    /// How long a voter may be silent before a learner takes its vote.
+    pub replace_voter_after_ms: u64,
     /// How fast they go, as was seen.
     pub speeds: Arc<Speeds>,
     /// The leader's wall clock, for display only.
@@ -87,6 +105,9 @@ impl Default for ClusterHealth {
         ClusterHealth {
             nodes: BTreeMap::new(),
             voters: 0,
+            leader: 0,
+            joint: false,
+            replace_voter_after_ms: REPLACE_VOTER_AFTER_MS,
             speeds: Arc::default(),
             unix_ms: 0,
             rehome_after_ms: REHOME_AFTER_MS,
@@ -147,6 +168,11 @@ pub fn encoder_of(what: &str) -> String {
 }
 
 impl NodeHealth {
+    /// Whether it may become a home.
+    pub(super) fn takes_bytes(&self) -> bool {
+        self.alive && !self.full && !self.draining && !self.gone
+    }
+
     /// The first thing for a spec that the node can't make.
     pub(super) fn lacking(&self, spec: &Spec) -> Option<&'static str> {
         needs(spec).find(|what| self.lacks.contains(*what))
@@ -154,6 +180,27 @@ impl NodeHealth {
 }
 
 impl ClusterHealth {
+    /// Notes what the table says of the members.
+    pub fn take_standings(&mut self, state: &State) {
+        for (&id, health) in &mut self.nodes {
+            let node = state.node(id);
+            let removed = node.is_some_and(|node| node.is_removed());
+            health.draining = node.is_some_and(|node| node.is_draining());
+            health.gone = removed || (!health.alive && state.is_superseded(id));
+        }
+    }
+
+    /// How many nodes may become homes.
+    pub(super) fn takers(&self) -> usize {
+        let nodes = self.nodes.values();
+        nodes.filter(|node| node.takes_bytes()).count()
+    }
+
+    /// Whether a node hands over what it has.
+    pub(super) fn draining(&self, node: u64) -> bool {
+        self.nodes.get(&node).is_some_and(|health| health.draining)
+    }
+
     /// f: how many nodes may fail.
     pub(super) fn faults(&self) -> usize {
         home_count(self.voters) - 1
@@ -166,9 +213,10 @@ impl ClusterHealth {
     pub(super) fn silent_ms(&self, node: u64) -> u64 {
         self.nodes
             .get(&node)
-            .map_or(u64::MAX, |health| match health.alive {
-                true => 0,
-                false => health.silent_ms,
+            .map_or(u64::MAX, |health| match (health.gone, health.alive) {
+                (true, _) => u64::MAX,
+                (false, true) => 0,
+                (false, false) => health.silent_ms,
             })
     }
 
@@ -200,6 +248,7 @@ impl ClusterHealth {
     pub(super) fn can_run(&self, node: u64, build: &str) -> bool {
         self.nodes.get(&node).is_some_and(|health| {
             health.alive
+                && !health.gone
                 && !health.starting
                 && health.trouble.is_empty()
                 && !health.build.is_empty()

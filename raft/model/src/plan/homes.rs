@@ -57,7 +57,8 @@ fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
         let mut nodes = health.nodes.iter();
         nodes.any(|(other, known)| !known.full && health.can_run(*other, build))
     };
-    health.silent_ms(node) >= patience_ms || full || (unable && able_elsewhere())
+    let leaves = health.draining(node) || health.silent_ms(node) >= patience_ms;
+    leaves || full || (unable && able_elsewhere())
 }
 
 /// Gives finished outputs other homes where theirs are lost, in what room the
@@ -65,8 +66,18 @@ fn needs_care(node: u64, build: &str, health: &ClusterHealth) -> bool {
 pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut Vec<Command>) {
     let health = builds.health;
     let outputs = state.outputs();
-    let lost = |home: &Home| health.silent_ms(home.node) >= health.rehome_after_ms;
-    let settled = |homes: &[Home]| !homes.iter().any(|home| lost(home) || home.is_unsure());
+    let lost = |home: &Home| {
+        let leaves = health.draining(home.node) && !home.retiring;
+        leaves || health.silent_ms(home.node) >= health.rehome_after_ms
+    };
+    let wanted = health.faults() + 1;
+    let more = health.takers() >= wanted;
+    let enough = |homes: &[Home]| {
+        let current = homes.iter().filter(|home| !home.retiring);
+        current.count() >= wanted || !more
+    };
+    let settled =
+        |homes: &[Home]| enough(homes) && !homes.iter().any(|home| lost(home) || home.is_unsure());
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     let room = room.min(REHOMED_PER_ENTRY_MAX);
     let mut jobs: Vec<(usize, u64)> = Vec::new();
@@ -122,7 +133,8 @@ fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Co
     let able_candidate = candidates
         .first()
         .is_some_and(|&node| health.can_run(node, &job.build));
-    let Sorted { keep, mut lost } = sort_homes(job, health, able_candidate, wanted);
+    let (first, able) = (candidates.first(), able_candidate);
+    let Sorted { keep, mut lost } = sort_homes(job, health, first.map(|_| able), wanted);
     let missing = wanted.saturating_sub(keep.len());
     candidates.truncate(missing);
     if job.homes.is_empty() && candidates.len() < wanted {
@@ -163,7 +175,7 @@ fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
     let nodes = &builds.health.nodes;
     let mut candidates: Vec<u64> = nodes
         .iter()
-        .filter(|(node, health)| health.alive && !health.full && !taken(**node))
+        .filter(|(node, health)| health.takes_bytes() && !taken(**node))
         .map(|(node, _)| *node)
         .collect();
     let bytes = match job.state() {
@@ -180,7 +192,8 @@ fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
     candidates
 }
 
-fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: usize) -> Sorted {
+/// `candidate` is whether the best one can run the job's tasks, if there is one.
+fn sort_homes(job: &Job, health: &ClusterHealth, candidate: Option<bool>, wanted: usize) -> Sorted {
     let grows = !job.state().ended();
     // A full disk can take no more of a job that still grows, and a home with
     // another build can't make its output.
@@ -190,7 +203,8 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     let (mut keep, mut lost): (Vec<Home>, Vec<Home>) = job.current_homes().partition(|home| {
         // One that is still to be filled never will be on a full disk.
         let no_room = full(home.node) && (grows || !home.filled);
-        let unfit = no_room || (grows && idle(home.node) && able_candidate);
+        let unable = grows && idle(home.node) && candidate == Some(true);
+        let unfit = no_room || unable || health.draining(home.node);
         health.silent_ms(home.node) < patience_ms && !unfit
     });
     let whole = |home: &Home| home.filled && health.alive(home.node);
@@ -198,7 +212,8 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     // A home that is back before its replacement was filled takes its place
     // again, which spares the rest of the copy.
     let alone = !keep.iter().any(|home| health.alive(home.node));
-    let unfit = |node: u64| grows && (full(node) || (idle(node) && !alone));
+    let unfit =
+        |node: u64| health.draining(node) || (grows && (full(node) || (idle(node) && !alone)));
     let back = job.retiring_homes().filter(|home| whole(home));
     for home in back.filter(|home| !unfit(home.node)) {
         if keep.len() >= wanted {
@@ -221,7 +236,10 @@ fn sort_homes(job: &Job, health: &ClusterHealth, able_candidate: bool, wanted: u
     // What an upload lacks on its new homes is read from those that retire, or
     // asked of the client.
     let safe = |home: &Home| whole(home) || (uploading && health.alive(home.node));
-    if !keep.iter().any(safe) {
+    // One that drains gives its place up, and is read from meanwhile.
+    let hands_over = |home: &Home| health.draining(home.node) && whole(home);
+    let read_from = candidate.is_some() && lost.iter().any(hands_over);
+    if !keep.iter().any(safe) && !read_from {
         match lost.iter().position(safe) {
             Some(at) => keep.push(lost.remove(at)),
             // One that can't take its place again keeps the bytes meanwhile.

@@ -13,8 +13,9 @@ use crate::{
     kept_parts::{DropParts, KeptParts},
     limits::{
         COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS,
-        LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, RETRY_LEVEL,
+        LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
     },
+    members::RemoveNode,
     retry::DropSource,
     rows::{Job, Node},
     state::State,
@@ -24,6 +25,8 @@ use crate::{
 pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<Command>) {
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(left_behind(state, health).into_iter().take(room));
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(replaced(state, health).take(room));
     if state.feature_level() < HOUSEKEEPING_LEVEL {
         return;
     }
@@ -147,6 +150,20 @@ fn left_behind(state: &State, health: &ClusterHealth) -> Vec<Command> {
         })
     });
     registered.collect()
+}
+
+/// Nodes whose places others have taken: another disk was let in at their address,
+/// their votes are gone, and their bytes are elsewhere.
+fn replaced<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<Item = Command> + 'a {
+    let left = |id: u64| {
+        let member = health.nodes.get(&id);
+        member.is_none_or(|node| node.gone && !node.votes)
+    };
+    let written = state.feature_level() >= MEMBERS_LEVEL;
+    let superseded = state.nodes().map(|node| node.id);
+    let superseded = superseded.filter(move |id| written && left(*id) && state.is_superseded(*id));
+    let empty = superseded.filter(|id| state.bytes_at(*id).count == 0);
+    empty.map(|node| Command::RemoveNode(RemoveNode { node, dead: true }))
 }
 
 /// Jobs that ended long ago.

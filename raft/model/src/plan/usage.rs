@@ -38,6 +38,8 @@ pub(super) struct Slots {
 struct NodeUse<'a> {
     id: u64,
     slots: u32,
+    /// Whether it takes nothing but the assemblies of what it is still a home of.
+    draining: bool,
     busy: u32,
     /// Of those that are busy, with assemblies.
     assemblies: u32,
@@ -63,10 +65,15 @@ impl NodeUse<'_> {
         // The place beside the slots is nobody else's.
         let beside = match kind {
             _ if self.slots == 0 => 0,
+            _ if self.draining => return 0,
             TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
             _ => self.assemblies.min(ASSEMBLIES_BESIDE_SLOTS),
         };
         (self.slots + beside).saturating_sub(self.busy)
+    }
+
+    fn has_place_beside(&self) -> bool {
+        !self.draining && self.early < EARLY_BESIDE_SLOTS
     }
 }
 
@@ -96,6 +103,7 @@ impl<'a> Usage<'a> {
         let nodes = health.nodes.iter().map(|(&id, node)| NodeUse {
             id,
             slots: node.slots,
+            draining: node.draining,
             busy: 0,
             assemblies: 0,
             early: 0,
@@ -170,13 +178,13 @@ impl<'a> Usage<'a> {
     /// Whether a node may run one more task that takes no slot of it.
     pub fn has_place_beside(&self, node: u64) -> bool {
         self.at(node)
-            .is_some_and(|at| self.nodes[at].early < EARLY_BESIDE_SLOTS)
+            .is_some_and(|at| self.nodes[at].has_place_beside())
     }
 
     /// Whether some node may.
     pub fn any_place_beside(&self) -> bool {
         let mut nodes = self.nodes.iter();
-        nodes.any(|node| !node.build.is_empty() && node.early < EARLY_BESIDE_SLOTS)
+        nodes.any(|node| !node.build.is_empty() && node.has_place_beside())
     }
 
     /// How many more attempts of a kind the node may run.
@@ -211,7 +219,8 @@ impl<'a> Usage<'a> {
     pub fn slots_of(&self, build: &str, job: &Job) -> impl Iterator<Item = Slots> {
         let each_mib = memory_of(job, TaskKind::Shard);
         let nodes = self.nodes.iter();
-        let nodes = nodes.filter(move |node| node.build == build && node.slots > 0);
+        let works = |node: &NodeUse<'_>| node.slots > 0 && !node.draining;
+        let nodes = nodes.filter(move |node| node.build == build && works(node));
         let slots = nodes.map(move |node| {
             let most = match node.memory_mib {
                 0 => None,

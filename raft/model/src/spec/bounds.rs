@@ -28,6 +28,10 @@ pub(super) const WIDTH: Bounds = side("width");
 pub(super) const HEIGHT: Bounds = side("height");
 /// Of all codecs; some end before.
 pub(super) const CRF: Bounds = whole("crf", 0, 63, "0 to 63");
+/// Below, an encoder of the smallest picture has nothing left to give away.
+pub(super) const MAXRATE: Bounds = whole("maxrate", 10_000, 1_000_000_000, "10k to 1000M");
+pub(super) const BUFSIZE: Bounds = whole("bufsize", 10_000, 2_000_000_000, "10k to 2000M");
+pub(super) const KEYINT: Bounds = milli("keyint", 250, 10_000, "0.25 to 10");
 pub(super) const BRIGHTNESS: Bounds = milli("brightness", -1_000, 1_000, "-1 to 1");
 pub(super) const CONTRAST: Bounds = milli("contrast", 0, 2_000, "0 to 2");
 pub(super) const SATURATION: Bounds = milli("saturation", 0, 3_000, "0 to 3");
@@ -53,10 +57,13 @@ pub(super) const SHARD_SECONDS: Bounds = milli(
 );
 
 /// The bounds of every option that is one number.
-pub const NUMBERS: [Bounds; 11] = [
+pub const NUMBERS: [Bounds; 14] = [
     WIDTH,
     HEIGHT,
     CRF,
+    MAXRATE,
+    BUFSIZE,
+    KEYINT,
     BRIGHTNESS,
     CONTRAST,
     SATURATION,

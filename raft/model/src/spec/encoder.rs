@@ -1,10 +1,11 @@
-//! The encoder's options: quality, preset and pixel format, each in the
-//! codec's own terms.
+//! The encoder's options: quality and its cap, preset, tune, keyframes and pixel
+//! format, each in the codec's own terms.
 
 use super::{
-    bounds::{CRF, in_range},
+    bounds::{BUFSIZE, CRF, KEYINT, MAXRATE, in_range},
     choices::Codec,
     error::SpecError,
+    options::EncoderChoice,
 };
 
 /// Presets of x264 and x265, which share their names.
@@ -36,6 +37,7 @@ pub(super) struct EncoderOptions<'a> {
     pub crf: Option<u32>,
     pub preset: &'a str,
     pub pix_fmt: &'a str,
+    pub choice: &'a EncoderChoice,
 }
 
 /// The default is that of a job without a picture.
@@ -44,6 +46,8 @@ pub(super) struct Encoder {
     pub crf: u32,
     pub preset: String,
     pub pix_fmt: String,
+    /// None where it is nothing.
+    pub choice: Option<EncoderChoice>,
 }
 
 pub(super) fn resolve_encoder(codec: Codec, options: EncoderOptions) -> Result<Encoder, SpecError> {
@@ -60,10 +64,100 @@ pub(super) fn resolve_encoder(codec: Codec, options: EncoderOptions) -> Result<E
         crf: options.crf.unwrap_or(crf_default),
         preset: resolve_preset(codec, options.preset)?,
         pix_fmt: resolve_pix_fmt(codec, options.pix_fmt)?,
+        choice: resolve_choice(codec, options.choice)?,
+    })
+}
+
+fn resolve_choice(codec: Codec, asked: &EncoderChoice) -> Result<Option<EncoderChoice>, SpecError> {
+    let (maxrate, bufsize) = resolve_cap(codec, asked.maxrate, asked.bufsize)?;
+    let choice = EncoderChoice {
+        maxrate,
+        bufsize,
+        tune: resolve_tune(codec, &asked.tune)?,
+        keyint_milli: resolve_keyint(codec, asked.keyint_milli)?,
+    };
+    Ok(Some(choice).filter(|choice| *choice != EncoderChoice::default()))
+}
+
+/// The highest rate and the buffer over which it holds, two seconds of it if none
+/// is asked for; both 0 for a rate that has no cap.
+fn resolve_cap(codec: Codec, maxrate: u32, bufsize: u32) -> Result<(u32, u32), SpecError> {
+    match (maxrate, bufsize) {
+        (0, 0) => return Ok((0, 0)),
+        (0, _) => {
+            return Err(SpecError::Clash {
+                wish: "--bufsize",
+                other: "a rate without a cap".into(),
+                hint: "give --maxrate too",
+            });
+        }
+        (_, _) if codec == Codec::Ffv1 => return Err(lossless("--maxrate")),
+        (_, _) => MAXRATE.check(maxrate)?,
+    }
+    let bufsize = match bufsize {
+        0 => maxrate * CAP_SECONDS,
+        asked => asked,
+    };
+    BUFSIZE.check(bufsize)?;
+    // A keyframe is as large as several frames, and has to fit in.
+    if bufsize < maxrate / 2 {
+        return Err(SpecError::Clash {
+            wish: "--bufsize",
+            other: "a rate that fills it in less than half a second".into(),
+            hint: "make it one or two seconds of --maxrate",
+        });
+    }
+    Ok((maxrate, bufsize))
+}
+
+/// Seconds of the highest rate that a buffer has where none is asked for, as is usual
+/// for films that are streamed.
+const CAP_SECONDS: u32 = 2;
+
+fn lossless(wish: &'static str) -> SpecError {
+    SpecError::Clash {
+        wish,
+        other: "--codec ffv1".into(),
+        hint: "it is lossless, and all its frames are keyframes; leave the option out",
+    }
+}
+
+fn resolve_keyint(codec: Codec, milli: u32) -> Result<u32, SpecError> {
+    match (milli, codec) {
+        (0, _) => return Ok(0),
+        (_, Codec::Ffv1) => return Err(lossless("--keyint")),
+        (_, _) => KEYINT.check(milli)?,
+    }
+    Ok(milli)
+}
+
+/// What an encoder may be tuned for, as itself names it.
+fn resolve_tune(codec: Codec, asked: &str) -> Result<String, SpecError> {
+    let known = match codec {
+        Codec::H264 => "film, animation, grain, stillimage, fastdecode, psnr, ssim",
+        Codec::Hevc => "animation, grain, fastdecode, psnr, ssim",
+        Codec::Vp9 => "film, screen",
+        Codec::Av1 => "vq, psnr",
+        Codec::Ffv1 | Codec::None => "none: ffv1 has no tunes",
+    };
+    if asked.is_empty() || known.split(", ").any(|word| word == asked) {
+        return Ok(asked.to_string());
+    }
+    Err(SpecError::Unknown {
+        what: "tune",
+        found: asked.into(),
+        known,
     })
 }
 
 const CRF_MAX: u32 = CRF.high as u32;
+
+impl Codec {
+    /// The worst quality that its encoder takes, in its own scale.
+    pub fn crf_max(self) -> u32 {
+        crf(self).1
+    }
+}
 
 /// The default quality and its upper bound, in the encoder's own scale.
 fn crf(codec: Codec) -> (u32, u32) {
@@ -82,11 +176,11 @@ fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
             return Ok(default.to_string());
         }
         let value: i64 = asked.parse().map_err(|_| SpecError::Unknown {
-            what: "preset",
+            what: "encoder-preset",
             found: asked.into(),
             known: range,
         })?;
-        in_range("preset", value, 0, high, range)?;
+        in_range("encoder-preset", value, 0, high, range)?;
         Ok(value.to_string())
     };
     match codec {
@@ -96,7 +190,7 @@ fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
                 Ok(preset.to_string())
             } else {
                 Err(SpecError::Unknown {
-                    what: "preset",
+                    what: "encoder-preset",
                     found: asked.into(),
                     known: "ultrafast, superfast, veryfast, faster, fast, medium, slow, slower, veryslow, placebo",
                 })
@@ -107,7 +201,7 @@ fn resolve_preset(codec: Codec, asked: &str) -> Result<String, SpecError> {
         Codec::Av1 => number("8", 13, "a preset from 0 (slow) to 13 (fast)"),
         Codec::Ffv1 | Codec::None if asked.is_empty() => Ok(String::new()),
         Codec::Ffv1 | Codec::None => Err(SpecError::Unknown {
-            what: "preset",
+            what: "encoder-preset",
             found: asked.into(),
             known: "none: ffv1 has no presets",
         }),

@@ -58,6 +58,26 @@ pub struct SpecRequest {
     /// Whether pictures that only Dolby Vision gives their colors are taken as
     /// they are.
     pub ignore_dolby_vision: bool,
+    /// What the encoder is told beside its quality and preset.
+    pub encoder_choice: EncoderChoice,
+}
+
+/// What an encoder is told beside its quality and preset. Zero and empty mean that
+/// it is left to the encoder; in a request, that it is not given.
+#[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
+pub struct EncoderChoice {
+    /// The highest rate of the pictures over a full buffer, in bits a second.
+    #[prost(uint32, tag = "1")]
+    pub maxrate: u32,
+    /// The size of that buffer in bits; 0 without a highest rate.
+    #[prost(uint32, tag = "2")]
+    pub bufsize: u32,
+    /// What the encoder is tuned for, in its own word.
+    #[prost(string, tag = "3")]
+    pub tune: String,
+    /// The time from one keyframe to the next, in thousandths of a second.
+    #[prost(uint32, tag = "4")]
+    pub keyint_milli: u32,
 }
 
 /// A part of a picture.
@@ -168,6 +188,9 @@ pub struct Spec {
     /// they are.
     #[prost(bool, tag = "29")]
     pub ignore_dolby_vision: bool,
+    /// What the encoder is told beside; none where that is nothing.
+    #[prost(message, optional, tag = "60")]
+    pub encoder_choice: Option<EncoderChoice>,
 }
 
 impl Spec {
@@ -175,5 +198,31 @@ impl Spec {
     /// [`crate::limits::STREAM_CHOICE_LEVEL`] don't know.
     pub fn chooses_streams(&self) -> bool {
         self.program != 0 || self.video_track != 0 || self.ignore_dolby_vision
+    }
+
+    /// Whether it has an option that nodes below
+    /// [`crate::limits::ENCODER_CHOICE_LEVEL`] don't know.
+    pub fn directs_encoder(&self) -> bool {
+        self.encoder_choice.is_some()
+    }
+
+    /// The highest rate in bits a second and the size of its buffer in bits, if there
+    /// is one.
+    pub fn cap(&self) -> Option<(u32, u32)> {
+        let choice = self.encoder_choice.as_ref()?;
+        (choice.maxrate > 0).then_some((choice.maxrate, choice.bufsize))
+    }
+
+    /// What the encoder is tuned for; empty for nothing special.
+    pub fn tune(&self) -> &str {
+        let choice = self.encoder_choice.as_ref();
+        choice.map_or("", |choice| choice.tune.as_str())
+    }
+
+    /// The time from one keyframe to the next, in thousandths of a second; 0 leaves
+    /// it to the encoder.
+    pub fn keyint_milli(&self) -> u32 {
+        let choice = self.encoder_choice.as_ref();
+        choice.map_or(0, |choice| choice.keyint_milli)
     }
 }

@@ -63,6 +63,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            encoder_choice,
         } = request;
         Options {
             formats: FormatOptions {
@@ -86,6 +87,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 crf: *crf,
                 preset,
                 pix_fmt,
+                choice: encoder_choice,
             },
             audio: AudioOptions {
                 bitrate: *audio_bitrate,
@@ -153,6 +155,7 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         program: streams.program,
         video_track: streams.video_track,
         ignore_dolby_vision: streams.ignore_dolby_vision,
+        encoder_choice: encoder.choice,
     })
 }
 
@@ -165,7 +168,7 @@ fn resolve_shard_ms(asked: Option<u32>) -> Result<u32, SpecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::{Audio, Container, Crop};
+    use crate::spec::{Audio, Container, Crop, EncoderChoice};
 
     fn ask(codec: &str, container: &str) -> Result<Spec, SpecError> {
         resolve(&SpecRequest {
@@ -262,6 +265,46 @@ mod tests {
     }
 
     #[test]
+    fn what_an_encoder_is_told_is_checked_by_codec() {
+        let ask = |codec: &str, encoder_choice: EncoderChoice| {
+            let container = if codec == "ffv1" { "mkv" } else { "" };
+            let spec = resolve(&SpecRequest {
+                codec: codec.into(),
+                container: container.into(),
+                encoder_choice,
+                ..Default::default()
+            });
+            spec.map_err(|error| error.to_string())
+        };
+        let cap = |maxrate, bufsize| EncoderChoice {
+            maxrate,
+            bufsize,
+            ..Default::default()
+        };
+        let tune = |tune: &str| EncoderChoice {
+            tune: tune.into(),
+            ..Default::default()
+        };
+        let two_seconds = ask("h264", cap(2_000_000, 0)).expect("valid").cap();
+        assert_eq!(two_seconds, Some((2_000_000, 4_000_000)));
+        let asked = ask("av1", cap(2_000_000, 1_000_000)).expect("valid").cap();
+        assert_eq!(asked, Some((2_000_000, 1_000_000)));
+        for (codec, choice, cause) in [
+            ("h264", cap(0, 1_000_000), "--bufsize"),
+            ("h264", cap(2_000_000, 900_000), "--bufsize"),
+            ("h264", cap(5_000, 0), "maxrate 5000"),
+            ("ffv1", cap(2_000_000, 0), "--codec ffv1"),
+            ("hevc", tune("film"), "tune 'film'"),
+            ("vp9", tune("grain"), "tune 'grain'"),
+        ] {
+            let refused = ask(codec, choice).expect_err("refused");
+            assert!(refused.contains(cause), "{refused}");
+        }
+        assert_eq!(ask("hevc", tune("grain")).expect("valid").tune(), "grain");
+        assert_eq!(ask("hevc", tune("")).expect("valid").encoder_choice, None);
+    }
+
+    #[test]
     fn sizes_out_of_range_are_refused() {
         for width in [0, 1, 3, 100_000] {
             let request = SpecRequest {
@@ -321,6 +364,10 @@ mod tests {
             program = Some(2),
             video_track = Some(2),
             ignore_dolby_vision = true,
+            encoder_choice = EncoderChoice {
+                keyint_milli: 2_000,
+                ..Default::default()
+            },
         ];
         let mut specs = vec![("none", resolve(&SpecRequest::default()).expect("valid"))];
         for (option, request) in requests {

@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod keys;
+mod members;
 mod outside;
 mod show;
 mod words;
@@ -142,6 +143,13 @@ impl World {
                 self.one(change_outside(&self.names, &words))
             }
             "due" => self.aliased(&due(&self.state, &words)),
+            "token" | "want" | "drain" | "undrain" | "remove" => self.one(members::command(&words)),
+            "admit" => self.admit(&words),
+            "members" => members::judge(&self.state, &mut self.health),
+            "change" => members::change(&self.state, &mut self.health),
+            "votes" | "leads" | "behind" | "joined" | "joint" => {
+                members::report(&mut self.health, &words)
+            }
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "twin" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
@@ -193,6 +201,7 @@ impl World {
                 slots,
                 memory_mib: number(words, "memory"),
                 build: build.to_string(),
+                behind: Some(0),
                 ..Default::default()
             };
             self.health.nodes.insert(id, node);
@@ -201,6 +210,7 @@ impl World {
 
     /// Plans; `write` applies what was planned, and `plan` does both.
     fn think(&mut self) -> String {
+        self.health.take_standings(&self.state);
         self.thought = plan(&self.state, &self.health);
         if self.thought.is_empty() {
             return "nothing to do\n".into();
@@ -406,6 +416,15 @@ impl World {
         }))
     }
 
+    fn admit(&mut self, words: &[&str]) -> String {
+        let replies = self.apply(vec![members::admit(words)]);
+        let reply = self.reply(&replies);
+        match replies[0].node {
+            0 => reply,
+            node => format!("node {node}: {reply}"),
+        }
+    }
+
     fn command(&self, command: &Command) -> String {
         let text = match command {
             Command::SetHomes(c) => {
@@ -433,6 +452,7 @@ impl World {
             Command::RegisterNode(c) if c.left_behind => {
                 format!("leave node {} behind at level {}", c.node, c.feature_level)
             }
+            Command::RemoveNode(c) => format!("remove node {}", c.node),
             other => format!("{other:?}"),
         };
         self.aliased(&text) + "\n"

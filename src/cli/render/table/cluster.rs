@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use reelraft_proto::{
-    documents::milli,
+    documents::{Upgrade, milli},
     v1::{NodeStatus, StatusResponse},
 };
 
@@ -20,6 +20,7 @@ pub fn status(status: &StatusResponse) -> String {
         ("cluster", status.cluster_id.clone()),
         ("leader", leader),
         ("term", status.term.to_string()),
+        ("voters", format!("{} wanted", status.voters_wanted)),
         ("committed", status.committed_index.to_string()),
         (
             "election",
@@ -44,7 +45,8 @@ pub fn status(status: &StatusResponse) -> String {
         &[">ID", "ROLE", "ADDRESS", "REACHABLE", ">BUSY", "TROUBLE"],
         &rows,
     );
-    format!("{head}\n{table}{}", builds(&status.nodes))
+    let ends = format!("{}{}", notes(&status.nodes), builds(&status.nodes));
+    format!("{head}\n{table}{ends}")
 }
 
 /// The versions behind each build and what it can't make, a line each; empty
@@ -127,7 +129,47 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
         ],
         &rows,
     );
-    format!("{table}{}", builds(nodes))
+    format!("{table}{}{}", notes(nodes), builds(nodes))
+}
+
+/// What the leader does about the nodes, a line each; empty where it does nothing.
+fn notes(nodes: &[NodeStatus]) -> String {
+    let notes = nodes.iter().filter(|node| !node.note.is_empty());
+    let lines = notes.map(|node| format!("node {} {}\n", node.id, printable(&node.note)));
+    let lines: String = lines.collect();
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
+}
+
+/// The answer of `cluster upgrade status`.
+pub fn upgrade(upgrade: &Upgrade) -> String {
+    let rows: Vec<Vec<String>> = upgrade
+        .nodes
+        .iter()
+        .map(|node| {
+            vec![
+                node.id.to_string(),
+                node.feature_level.to_string(),
+                node.version.clone().unwrap_or_else(|| "-".into()),
+                if node.reachable { "yes" } else { "no" }.into(),
+            ]
+        })
+        .collect();
+    let table = grid(&[">NODE", ">LEVEL", "VERSION", "REACHABLE"], &rows);
+    let held: Vec<String> = upgrade.held_by.iter().map(u64::to_string).collect();
+    let level = upgrade.feature_level;
+    let verdict = match held.as_slice() {
+        [] => format!("all nodes use feature level {level}"),
+        nodes => format!(
+            "the cluster uses feature level {level}, and would use {} without nodes with an older \
+             program: {}",
+            upgrade.newest,
+            nodes.join(", ")
+        ),
+    };
+    format!("{table}\n{verdict}\n")
 }
 
 /// Frames of the benchmark's clip that it encodes in a second.

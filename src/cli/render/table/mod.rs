@@ -11,7 +11,7 @@ mod task;
 mod tests;
 
 pub use access::{keys, tenant};
-pub use cluster::{nodes, status};
+pub use cluster::{nodes, status, upgrade};
 pub use document::document;
 pub use job::{job, jobs};
 pub use task::tasks;

@@ -13,7 +13,7 @@ use futures::Stream;
 use reelraft_proto::{
     problem::to_status,
     v1::{
-        cluster_server::{Cluster, ClusterServer},
+        cluster_server::ClusterServer,
         jobs_server::{Jobs, JobsServer},
         upload_client::Message as Up,
         upload_server::Message as Down,
@@ -106,9 +106,9 @@ impl Drop for FakeCluster {
 }
 
 #[derive(Clone)]
-struct Node {
+pub struct Node {
     world: Shared,
-    id: u64,
+    pub id: u64,
 }
 
 fn refusal(kind: &str, cause: &str) -> Status {
@@ -456,15 +456,4 @@ async fn serve_upload(
     }
     let root = seal(world);
     say(Down::Sealed(UploadSealed { root })).await
-}
-
-#[tonic::async_trait]
-impl Cluster for Node {
-    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
-        Ok(Response::new(StatusResponse {
-            leader_id: 0,
-            answered_by: self.id,
-            ..Default::default()
-        }))
-    }
 }

@@ -4,6 +4,7 @@
 
 mod errors;
 mod fake;
+mod fake_cluster;
 mod line;
 mod outputs;
 mod world;

@@ -53,7 +53,9 @@ export function specWords(spec) {
     size,
     spec.fps && `${spec.fps} fps`,
     pictures && spec.crf !== null && spec.codec !== "ffv1" && `crf ${spec.crf}`,
-    pictures && spec.preset && (/^\d/.test(spec.preset) ? `preset ${spec.preset}` : spec.preset),
+    pictures && spec.encoder_preset && (/^\d/.test(spec.encoder_preset) ? `preset ${spec.encoder_preset}` : spec.encoder_preset),
+    pictures && spec.tune && `tuned for ${spec.tune}`,
+    pictures && spec.maxrate && `at most ${spec.maxrate / 1000} kbit/s`,
     sound,
   ];
   return words.filter(Boolean).join(" · ");

@@ -11,7 +11,8 @@ import { help, isOf, valueIn } from "./schema.js";
  * @type {{ word: string, names: string[] }[]}
  */
 const GROUPS = [
-  { word: "Picture", names: ["codec", "crf", "preset", "width", "height", "fps", "pix_fmt"] },
+  { word: "Picture", names: ["codec", "crf", "encoder_preset", "width", "height", "fps", "pix_fmt"] },
+  { word: "Encoder", names: ["tune", "maxrate", "bufsize", "keyint"] },
   {
     word: "Corrections",
     names: ["crop", "pad", "deinterlace", "denoise", "brightness", "contrast", "saturation"],
@@ -162,6 +163,10 @@ function wordOf(name) {
 /** Names that are no words. @type {Record<string, string>} */
 const SHORT = {
   crf: "Quality (crf)",
+  encoder_preset: "Preset",
+  maxrate: "Highest rate (maxrate)",
+  bufsize: "Buffer (bufsize)",
+  keyint: "Keyframe interval",
   fps: "Frame rate (fps)",
   pix_fmt: "Pixel format",
   webhook_url: "Webhook URL",

@@ -1,0 +1,101 @@
+//! Members that come and go: votes that move, the leadership with them, and a node that
+//! was removed.
+
+use std::{collections::BTreeSet, time::Duration};
+
+use reelraft_consensus::{ConsensusError, MemberChange};
+use reelraft_model::{Command, RemoveNode};
+use reelraft_proto::{
+    problem,
+    v1::{RaftRequest, Sender, VoteBody, peer_client::PeerClient, raft_request::Body},
+};
+
+use crate::nodes::{Nodes, tick};
+
+const SOON: Duration = Duration::from_secs(20);
+
+/// One voter and two learners, all of them members.
+async fn one_voter() -> Nodes {
+    let mut nodes = Nodes::new(&[1, 2, 3], &[1]).await;
+    nodes.start_all().await;
+    nodes
+        .until(SOON, "learners", || {
+            nodes.get(1).membership().all.len() == 3
+        })
+        .await;
+    nodes
+}
+
+async fn vote(nodes: &Nodes, leader: u64, voters: &[u64]) -> Result<(), ConsensusError> {
+    let voters: BTreeSet<u64> = voters.iter().copied().collect();
+    let change = MemberChange::Voters(voters);
+    nodes.get(leader).change_members(&change).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn votes_and_leadership_move_and_nothing_is_lost() {
+    let mut nodes = one_voter().await;
+    vote(&nodes, 1, &[1, 2, 3]).await.unwrap();
+    let members = nodes.get(1).membership();
+    assert!(members.voters == BTreeSet::from([1, 2, 3]) && !members.joint);
+    nodes.get(1).propose(vec![tick(5)]).await.unwrap();
+    // From a node that does not lead.
+    assert_eq!(nodes.get(3).transfer_leader(Some(2)).await.unwrap(), 2);
+    nodes
+        .until(SOON, "the second leads", || {
+            nodes.get(2).leadership().borrow().leading
+        })
+        .await;
+    let refused = vote(&nodes, 1, &[1]).await.unwrap_err();
+    assert_eq!(refused.kind(), "members-unchanged");
+    vote(&nodes, 2, &[2, 3, 1]).await.unwrap();
+    vote(&nodes, 2, &[2]).await.unwrap();
+    nodes.kill(1);
+    nodes.kill(3);
+    let state = nodes.get(2).read().await.unwrap();
+    assert_eq!(state.cluster_ms(), 5, "one voter is a quorum again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_node_is_refused_and_learns_of_it() {
+    let mut nodes = one_voter().await;
+    nodes.kill(3);
+    let remove = Command::RemoveNode(RemoveNode {
+        node: 3,
+        dead: true,
+    });
+    let removed = nodes.get(1).propose(vec![remove]).await.unwrap();
+    assert_eq!(removed.replies[0].refused, None);
+    let gone = MemberChange::Drop(3);
+    nodes.get(1).change_members(&gone).await.unwrap();
+    assert_eq!(nodes.get(1).membership().all.len(), 2);
+    // It was down meanwhile, has no vote, and nobody speaks to it.
+    nodes.start(3).await.unwrap();
+    nodes
+        .until(SOON, "it learns of it", || *nodes.get(3).removed().borrow())
+        .await;
+    nodes.get(2).propose(vec![tick(1)]).await.unwrap();
+    assert!(!*nodes.get(2).removed().borrow());
+}
+
+/// Where another disk listens at the address of a lost one, it must not answer for it: a
+/// quorum would be counted that is none (P2).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_answers_for_another_node() {
+    let nodes = one_voter().await;
+    let own = nodes.get(1).identity().clone();
+    let mut peer = PeerClient::connect(nodes.url(2)).await.unwrap();
+    let asked = peer
+        .vote(RaftRequest {
+            sender: Some(Sender {
+                cluster_id: own.cluster_id,
+                node: own.node,
+                incarnation: own.incarnation,
+            }),
+            to: 3,
+            body: Some(Body::Vote(VoteBody::default())),
+        })
+        .await;
+    let refused = problem::of_status(&asked.unwrap_err()).unwrap();
+    assert_eq!(refused.kind, "other-node");
+}

@@ -1,0 +1,242 @@
+//! Who belongs to the cluster: the commands that let a node in, and have it go, and
+//! what the table says of its nodes.
+
+use std::sync::Arc;
+
+use prost::Message;
+use rpds::RedBlackTreeMapSync as Map;
+
+use crate::{
+    limits::VOTERS_DEFAULT,
+    rows::{Home, JoinToken, Node, Problem},
+    state::State,
+};
+
+/// Makes a token.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct CreateToken {
+    #[prost(message, required, tag = "1")]
+    pub token: JoinToken,
+    /// How many there may be.
+    #[prost(uint64, tag = "2")]
+    pub tokens_max: u64,
+}
+
+/// Lets a node in, by a token, and gives it an id. The same disk is given the same
+/// one again, as its first answer may have been lost.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct AdmitNode {
+    /// That of the token.
+    #[prost(string, tag = "1")]
+    pub digest: String,
+    /// Random, drawn for its disk.
+    #[prost(string, tag = "2")]
+    pub incarnation: String,
+    /// Where it listens.
+    #[prost(string, tag = "3")]
+    pub address: String,
+    /// Up to which [`crate::limits::FEATURE_LEVEL`] it can read the log.
+    #[prost(uint32, tag = "4")]
+    pub feature_level: u32,
+    /// The proposer's wall clock, by which the token is judged.
+    #[prost(uint64, tag = "5")]
+    pub unix_ms: u64,
+    /// The highest id that the proposer knows of: of a node that is configured and
+    /// has not said anything yet.
+    #[prost(uint64, tag = "6")]
+    pub above: u64,
+    /// How many nodes there may be.
+    #[prost(uint64, tag = "7")]
+    pub nodes_max: u64,
+}
+
+/// Says how many voters there are to be.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct SetVoters {
+    /// 1, 3, 5 or 7.
+    #[prost(uint32, tag = "1")]
+    pub voters: u32,
+}
+
+/// Has a node hand over what it has, or take part again.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct DrainNode {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Whether it drains from here on.
+    #[prost(bool, tag = "2")]
+    pub draining: bool,
+}
+
+/// Removes a node for good.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct RemoveNode {
+    #[prost(uint64, tag = "1")]
+    pub node: u64,
+    /// Whether it is lost, so that it can't hand anything over.
+    #[prost(bool, tag = "2")]
+    pub dead: bool,
+}
+
+/// Tokens by the digests of their secrets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Tokens(Map<String, Arc<JoinToken>>);
+
+impl Tokens {
+    pub fn get(&self, digest: &str) -> Option<&Arc<JoinToken>> {
+        self.0.get(digest)
+    }
+
+    pub fn put(&mut self, token: JoinToken) {
+        self.0.insert_mut(token.digest.clone(), Arc::new(token));
+    }
+
+    pub fn remove(&mut self, digest: &str) {
+        self.0.remove_mut(digest);
+    }
+
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<JoinToken>> {
+        self.0.values()
+    }
+
+    /// Their rows, by key.
+    pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
+        let tokens = self.0.values();
+        tokens.map(|it| (token_key(&it.digest), it.encode_to_vec()))
+    }
+}
+
+/// The key of its row.
+pub(crate) fn token_key(digest: &str) -> Vec<u8> {
+    format!("i/{digest}").into_bytes()
+}
+
+/// Some jobs, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SomeJobs {
+    pub count: usize,
+    /// One of them.
+    pub first: Option<String>,
+}
+
+/// Refuses an address at which no other machine can reach a node.
+///
+/// # Errors
+/// `bad-request`.
+pub fn check_address(address: &str) -> Result<(), Problem> {
+    let (host, port) = address.rsplit_once(':').unwrap_or_default();
+    let everywhere = ["0.0.0.0", "[::]", ""].contains(&host);
+    match port.parse::<u16>() {
+        Ok(port) if port > 0 && !everywhere => Ok(()),
+        _ => Err(Problem::new(
+            "bad-request",
+            format!("no other machine can reach a node at '{address}'"),
+            "start it with --advertise host:port, as the other nodes reach it",
+        )),
+    }
+}
+
+impl State {
+    /// All nodes of the cluster.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values().filter(|node| !node.is_removed())
+    }
+
+    /// A node, also one that was removed.
+    pub fn node(&self, id: u64) -> Option<&Node> {
+        self.nodes.get(&id)
+    }
+
+    /// The incarnation under which a node is known, or was.
+    pub fn incarnation_of(&self, node: u64) -> Option<String> {
+        self.nodes.get(&node).map(|node| node.incarnation.clone())
+    }
+
+    /// Whether a node was removed for good.
+    pub fn is_removed(&self, node: u64) -> bool {
+        self.nodes.get(&node).is_some_and(Node::is_removed)
+    }
+
+    /// Whether another disk was let in later at a node's address: the node is then
+    /// nowhere, and whoever is reached there is not it.
+    pub fn is_superseded(&self, id: u64) -> bool {
+        let known = |node: &&Node| !node.is_removed() && !node.address.is_empty();
+        let Some(node) = self.nodes.get(&id).filter(known) else {
+            return false;
+        };
+        let mut later = self.nodes.range(id + 1..).map(|(_, later)| later);
+        later.any(|it| it.let_in && !it.is_removed() && it.address == node.address)
+    }
+
+    /// A token, by the digest of its secret.
+    pub fn token(&self, digest: &str) -> Option<&Arc<JoinToken>> {
+        self.tokens.get(digest)
+    }
+
+    /// How many voters there are to be, where so many vote now: what was asked for,
+    /// or else three, or as many as the cluster was founded with.
+    pub fn voters_wanted(&self, voters: usize) -> usize {
+        match self.cluster.voters_wanted {
+            0 => voters.max(VOTERS_DEFAULT),
+            asked => asked as usize,
+        }
+    }
+
+    /// The jobs with bytes on a node that it must keep or hand over.
+    pub fn bytes_at(&self, node: u64) -> SomeJobs {
+        self.jobs_at(node, |_| true)
+    }
+
+    /// The jobs whose only full copy is on a node.
+    pub fn only_at(&self, node: u64) -> SomeJobs {
+        self.jobs_at(node, |homes| {
+            let mut whole = homes.iter().filter(|home| home.filled).peekable();
+            whole.peek().is_some() && whole.all(|home| home.node == node)
+        })
+    }
+
+    fn jobs_at(&self, node: u64, such: impl Fn(&[Home]) -> bool) -> SomeJobs {
+        let open = self.open.places().filter(|(at, _, _)| *at == node);
+        let open = open.flat_map(|(_, _, jobs)| jobs.iter());
+        let open = open.filter_map(|id| self.jobs.get(id));
+        let open: Vec<&str> = open
+            .filter(|entry| such(&entry.job.homes))
+            .map(|entry| entry.job.id.as_str())
+            .collect();
+        let has = |homes: &[Home]| homes.iter().any(|home| home.node == node) && such(homes);
+        let ended = self.outputs.groups().filter(|(homes, _)| has(homes));
+        let mut found = SomeJobs {
+            count: open.len(),
+            first: open.first().map(ToString::to_string),
+        };
+        for (_, jobs) in ended {
+            found.count += jobs.size();
+            let first = || jobs.iter().next().and_then(|(age, _)| self.job_at(age));
+            found.first = found.first.or_else(|| first().map(|it| it.job.id.clone()));
+        }
+        found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_address;
+
+    #[test]
+    fn an_address_names_a_machine_and_a_port() {
+        for good in ["host:7401", "127.0.0.1:7401", "[::1]:7401"] {
+            assert!(check_address(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "host",
+            "host:",
+            "host:x",
+            "0.0.0.0:7401",
+            "[::]:7401",
+            ":7401",
+            "host:0",
+        ] {
+            assert!(check_address(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What a fake node says of its cluster. It has no members to change.
+
+use reelraft_proto::v1::{cluster_server::Cluster, *};
+use tonic::{Request, Response, Status};
+
+use crate::fake::Node;
+
+type Changed = Result<Response<ClusterChanged>, Status>;
+
+fn not_here<T>() -> Result<T, Status> {
+    Err(Status::unimplemented("a fake node has no members"))
+}
+
+#[tonic::async_trait]
+impl Cluster for Node {
+    async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
+        Ok(Response::new(StatusResponse {
+            leader_id: 0,
+            answered_by: self.id,
+            ..Default::default()
+        }))
+    }
+
+    async fn create_token(
+        &self,
+        _: Request<CreateTokenRequest>,
+    ) -> Result<Response<CreatedToken>, Status> {
+        not_here()
+    }
+
+    async fn set_voters(&self, _: Request<SetVotersRequest>) -> Changed {
+        not_here()
+    }
+
+    async fn drain(&self, _: Request<DrainRequest>) -> Changed {
+        not_here()
+    }
+
+    async fn remove(&self, _: Request<RemoveRequest>) -> Changed {
+        not_here()
+    }
+
+    async fn transfer_leader(
+        &self,
+        _: Request<TransferLeaderRequest>,
+    ) -> Result<Response<LeaderTransferred>, Status> {
+        not_here()
+    }
+}
