@@ -17,6 +17,8 @@ pub const NOT_FOUND: u8 = 4;
 pub const JOB_FAILED: u8 = 5;
 /// A time limit passed.
 pub const TIMED_OUT: u8 = 6;
+/// A node that its cluster takes no more, however often it is started.
+pub const NO_MEMBER: u8 = 7;
 /// Stopped by Ctrl-C or SIGTERM.
 pub const INTERRUPTED: u8 = 130;
 
@@ -29,7 +31,7 @@ pub(crate) struct Meaning {
 }
 
 /// Kinds of the client and of the nodes, and names of gRPC codes.
-const MEANINGS: [Meaning; 14] = [
+const MEANINGS: [Meaning; 15] = [
     Meaning {
         kinds: &["usage", "bad-config", "invalid-argument"],
         exit: USAGE,
@@ -71,6 +73,11 @@ const MEANINGS: [Meaning; 14] = [
         kinds: &["timed-out", "deadline-exceeded"],
         exit: TIMED_OUT,
         hint: "try again; see `reelraft cluster status`",
+    },
+    Meaning {
+        kinds: &["node-removed", "other-incarnation"],
+        exit: NO_MEMBER,
+        hint: "let the machine join again, with an empty folder and a new token",
     },
     Meaning {
         kinds: &["interrupted"],
@@ -155,5 +162,6 @@ mod tests {
         assert_eq!(exit("no-leader", Code::Unavailable), UNREACHABLE);
         assert_eq!(exit("from-a-newer-node", Code::DeadlineExceeded), TIMED_OUT);
         assert_eq!(exit("from-a-newer-node", Code::Internal), FAILED);
+        assert_eq!(exit("node-removed", Code::PermissionDenied), NO_MEMBER);
     }
 }

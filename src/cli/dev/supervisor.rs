@@ -125,6 +125,14 @@ async fn keep_alive(
                 "see its last lines above, and correct the options or the environment",
             ));
         }
+        if status
+            .as_ref()
+            .is_ok_and(|status| status.code() == Some(exit::NO_MEMBER.into()))
+        {
+            let of = "the cluster takes it no more";
+            log.write("dev", &format!("node {id} has ended, as {of}"));
+            return Ok(());
+        }
         if !plan.restart {
             log.write(
                 "dev",

@@ -47,7 +47,7 @@ fn a_dead_node_is_restarted_and_stopped_when_asked() {
     let folder = tempfile::tempdir().unwrap();
     let starts = folder.path().join("starts");
     let script = format!(
-        "echo $$ >> {0}; if [ $(wc -l < {0}) -gt 1 ]; then exec sleep 1000; fi; exit 7",
+        "echo $$ >> {0}; if [ $(wc -l < {0}) -gt 1 ]; then exec sleep 1000; fi; exit 1",
         starts.display()
     );
     let plan = plan(folder.path(), &script);
@@ -94,6 +94,21 @@ fn without_restart_a_dead_node_stays_dead() {
     let starts = folder.path().join("starts");
     let mut plan = plan(folder.path(), &format!("echo >> {}", starts.display()));
     plan.restart = false;
+    in_local_set(async {
+        let (_stage, seen) = watch::channel(Stage::Running);
+        keep_alive(plan, 1, Log::start(), seen).await.unwrap();
+        assert_eq!(fs::read_to_string(&starts).unwrap().lines().count(), 1);
+    });
+}
+
+#[test]
+fn a_node_that_was_removed_is_not_restarted() {
+    let folder = tempfile::tempdir().unwrap();
+    let starts = folder.path().join("starts");
+    let plan = plan(
+        folder.path(),
+        &format!("echo >> {}; exit 7", starts.display()),
+    );
     in_local_set(async {
         let (_stage, seen) = watch::channel(Stage::Running);
         keep_alive(plan, 1, Log::start(), seen).await.unwrap();
