@@ -39,6 +39,7 @@ pub fn spec_options(spec: &Spec) -> String {
         ignore_dolby_vision,
         encoder_choice,
     } = spec;
+    let pad = pad_option(*pad_width, *pad_height).unwrap_or_default();
     let values = [
         ("container", container.clone()),
         ("codec", codec.clone()),
@@ -53,10 +54,7 @@ pub fn spec_options(spec: &Spec) -> String {
         ("saturation", unless_neutral(*saturation_milli, 1000)),
         ("deinterlace", unless_default(deinterlace, "off")),
         ("crop", crop.as_ref().map(crop_option).unwrap_or_default()),
-        (
-            "pad",
-            pad_option(*pad_width, *pad_height).unwrap_or_default(),
-        ),
+        ("pad", pad),
         ("denoise", unless_default(denoise, "off")),
         ("audio", audio.clone()),
         ("audio-bitrate", above_zero(*audio_bitrate)),

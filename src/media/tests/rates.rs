@@ -7,7 +7,7 @@ use reelraft_model::spec::{EncoderChoice, Spec};
 use crate::world::{World, spec};
 
 /// Noise, of which no encoder can make little.
-const HARD: &str = "-f lavfi -i testsrc2=size=192x108:rate=24:duration=8 -vf noise=alls=60:allf=t \
+const HARD: &str = "-f lavfi -i testsrc2=size=192x108:rate=24:duration=6 -vf noise=alls=60:allf=t \
                     -c:v libx264 -preset ultrafast -crf 12 -g 24 -pix_fmt yuv420p";
 
 const BITS_A_SECOND: f64 = 200_000.0;
@@ -43,7 +43,6 @@ fn a_cap_holds_over_joints() {
     let clip = world.made_by("hard.mp4", HARD);
     for (codec, preset, container) in [
         ("h264", "veryfast", "mp4"),
-        ("h264", "superfast", "mp4"),
         ("hevc", "ultrafast", "mp4"),
         ("vp9", "8", "webm"),
         ("av1", "12", "mp4"),
@@ -66,7 +65,7 @@ fn a_cap_holds_over_joints() {
         let job = world.job(&clip, &spec);
         assert!(job.shards > 2 && !job.single, "{}", job.note);
         let packets = packets(&world, &job.output);
-        assert_eq!(packets.len(), 192, "{codec}");
+        assert_eq!(packets.len(), 144, "{codec}");
         let excess = excess(&packets, BITS_A_SECOND);
         assert!(excess <= 0.0, "{codec} {preset}: {excess} bits too many");
         let taken: f64 = packets.iter().map(|(_, bits)| bits).sum();

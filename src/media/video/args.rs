@@ -64,7 +64,7 @@ fn fragmented(spec: &Spec) -> Vec<String> {
         Codec::Ffv1 => "mov",
         _ => "mp4",
     };
-    strings(&[
+    let mut args = strings(&[
         "-map_metadata",
         "-1",
         "-map_chapters",
@@ -81,10 +81,13 @@ fn fragmented(spec: &Spec) -> Vec<String> {
         "0",
         "-avoid_negative_ts",
         "disabled",
-        "-f",
-        format,
-        SHARD_FILE,
-    ])
+    ]);
+    // A shard may be made at another rate than the others and has their header.
+    if spec.cap().is_some() {
+        args.extend(strings(&["-write_btrt", "0"]));
+    }
+    args.extend(strings(&["-f", format, SHARD_FILE]));
+    args
 }
 
 /// One shard, decoded from the source time `start`, or from the beginning.

@@ -14,7 +14,7 @@ use crate::{
     video::{
         filters::Pass,
         keyframes,
-        rate::{Cap, Rate},
+        rate::Rate,
         seam::{self, Given},
         timing::{fps, is_evened_out},
     },
@@ -64,14 +64,8 @@ fn x26x(spec: &Spec, rate: &Rate, name: &str, params: &str) -> Vec<String> {
         args.extend(strings(&["-tune", spec.tune()]));
     }
     args.extend(strings(&["-crf", &crf(rate)]));
-    args.extend(rate.cap.iter().flat_map(capped));
     args.extend(strings(&[name, params]));
     args
-}
-
-fn capped(cap: &Cap) -> Vec<String> {
-    let (maxrate, bufsize) = (cap.maxrate.to_string(), cap.bufsize.to_string());
-    strings(&["-maxrate", &maxrate, "-bufsize", &bufsize])
 }
 
 fn x264_params(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> String {
@@ -93,25 +87,26 @@ fn x264_params(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> String {
     if is_cut(pass) && seam::x264_plans_ahead(&spec.preset) {
         params.push_str(x264_later_keyframe(spec));
     }
-    params.push_str(&buffer(rate));
-    if let Some(level) = level(rate) {
-        params.push_str(&format!(":level={level}"));
-    }
+    params.push_str(&capped(rate, "level"));
     params
 }
 
-/// How full the buffer of a cap is at first, where that is not what x264 and x265
-/// take it to be.
-fn buffer(rate: &Rate) -> String {
-    let full = rate.cap.map(|cap| cap.full_milli);
-    match full.filter(|full| *full != BUFFER_AT_FILM_MILLI) {
-        Some(full) => format!(":vbv-init={}", milli(full as i32)),
-        None => String::new(),
+/// The cap in the words of x264 and x265, in thousands; ffmpeg would write it into
+/// the header of the file, which is the same for all shards.
+fn capped(rate: &Rate, level_word: &str) -> String {
+    let Some(cap) = rate.cap else {
+        return String::new();
+    };
+    let (maxrate, bufsize) = (cap.maxrate / 1_000, cap.bufsize / 1_000);
+    let mut words = format!(":vbv-maxrate={maxrate}:vbv-bufsize={bufsize}");
+    // What they take it to be at first.
+    if cap.full_milli != BUFFER_AT_FILM_MILLI {
+        words.push_str(&format!(":vbv-init={}", milli(cap.full_milli as i32)));
     }
-}
-
-fn level(rate: &Rate) -> Option<u32> {
-    rate.cap.and_then(|cap| cap.level)
+    if let Some(level) = cap.level {
+        words.push_str(&format!(":{level_word}={level}"));
+    }
+    words
 }
 
 /// Whether the film is encoded in shards, or is the reference of such a one.
@@ -139,10 +134,7 @@ fn x265_params(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> String {
     {
         params.push_str(&format!(":chunk-end={frames}"));
     }
-    params.push_str(&buffer(rate));
-    if let Some(level) = level(rate) {
-        params.push_str(&format!(":level-idc={level}"));
-    }
+    params.push_str(&capped(rate, "level-idc"));
     params
 }
 
@@ -155,7 +147,10 @@ const X265_LATER_KEYFRAME: &str = ":zones=0,1,b=1.16";
 fn vp9(spec: &Spec, index: &Index, rate: &Rate) -> Vec<String> {
     let mut args = match rate.cap {
         None => strings(&["-b:v", "0"]),
-        Some(cap) => [strings(&["-b:v", &cap.maxrate.to_string()]), capped(&cap)].concat(),
+        Some(cap) => {
+            let (maxrate, bufsize) = (cap.maxrate.to_string(), cap.bufsize.to_string());
+            strings(&["-b:v", &maxrate, "-maxrate", &maxrate, "-bufsize", &bufsize])
+        }
     };
     args.extend(strings(&["-crf", &crf(rate), "-deadline", "good"]));
     args.extend(strings(&["-cpu-used", &spec.preset, "-row-mt", "0"]));
@@ -281,12 +276,12 @@ mod tests {
             (
                 "h264",
                 "mp4",
-                "-crf 23 -maxrate 2000000 -bufsize 4000000 -x264-params",
+                "stitchable=1:zones=0,0,b=1.4:vbv-maxrate=2000:vbv-bufsize=4000 ",
             ),
             (
                 "hevc",
                 "mp4",
-                "-crf 28 -maxrate 2000000 -bufsize 4000000 -x265-params",
+                "no-open-gop=1:vbv-maxrate=2000:vbv-bufsize=4000 ",
             ),
             (
                 "vp9",

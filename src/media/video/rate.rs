@@ -86,24 +86,37 @@ impl Rate {
         let cap = asked.cap.filter(|_| tries < CAP_TRIES_MAX)?;
         // x264 and x265 keep to what they are told.
         let obeys = matches!(spec.codec(), Codec::H264 | Codec::Hevc);
-        let steps = if obeys { tries - 1 } else { tries };
+        let steps = match obeys {
+            true => tries - 1,
+            false => 2 * tries,
+        };
         let crf_max = spec.codec().crf_max().saturating_mul(100);
         let crf_centi = asked.crf_centi.saturating_add(steps * CAP_CRF_STEP * 100);
+        Some(Rate {
+            crf_centi: crf_centi.min(crf_max),
+            cap: Some(match obeys {
+                true => cap.tightened(length_ms, judged.level),
+                false => cap,
+            }),
+        })
+    }
+}
+
+impl Cap {
+    /// A cap that leaves this one's buffer as full as it was in so many milliseconds.
+    fn tightened(&self, length_ms: i64, level: Option<u32>) -> Cap {
         let part = |whole: u32, milli: u32| (u64::from(whole) * u64::from(milli) / 1_000) as u32;
-        let bufsize = part(cap.bufsize, 1_000 - BUFFER_AT_JOINT_MILLI);
+        let bufsize = part(self.bufsize, 1_000 - BUFFER_AT_JOINT_MILLI);
         // What it may take out at first, it has to leave unspent in the end.
         let advance = u64::from(part(bufsize, BUFFER_AT_FILM_MILLI)) * 1_000;
         let less = advance / u64::try_from(length_ms).unwrap_or(0).max(1);
         let less = u32::try_from(less).unwrap_or(u32::MAX);
-        Some(Rate {
-            crf_centi: crf_centi.min(crf_max),
-            cap: Some(Cap {
-                maxrate: cap.maxrate.saturating_sub(less).max(cap.maxrate / 2),
-                bufsize,
-                full_milli: BUFFER_AT_FILM_MILLI,
-                level: judged.level,
-            }),
-        })
+        Cap {
+            maxrate: self.maxrate.saturating_sub(less).max(self.maxrate / 2),
+            bufsize,
+            full_milli: BUFFER_AT_FILM_MILLI,
+            level,
+        }
     }
 }
 
@@ -244,7 +257,7 @@ mod tests {
         assert_eq!((cap.maxrate, cap.full_milli), (95_500, 900));
         assert_eq!(first.crf_centi, 2_300);
         assert_eq!(next(&spec, 2).unwrap().crf_centi, 2_600);
-        assert_eq!(next(&capped("av1"), 1).unwrap().crf_centi, 2_600);
+        assert_eq!(next(&capped("av1"), 1).unwrap().crf_centi, 2_900);
         assert_eq!(next(&spec, CAP_TRIES_MAX), None);
         let hvcc = [&b"hvcC"[..], &[1; 12], &[93]].concat();
         assert_eq!(level(Codec::Hevc, &hvcc), Some(31));
