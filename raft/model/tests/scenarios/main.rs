@@ -29,7 +29,7 @@ use reelraft_model::{
 
 use keys::change_access;
 use outside::{change_outside, due};
-use show::show;
+use show::{command_text, show};
 use words::{failure_class, number, option};
 
 struct World {
@@ -426,36 +426,7 @@ impl World {
     }
 
     fn command(&self, command: &Command) -> String {
-        let text = match command {
-            Command::SetHomes(c) => {
-                let retiring = match c.retiring.is_empty() {
-                    true => String::new(),
-                    false => format!(", retiring {:?}", c.retiring),
-                };
-                format!(
-                    "homes {} {:?}{retiring} (seen epoch {})",
-                    c.job, c.homes, c.epoch
-                )
-            }
-            Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
-            Command::Release(c) => format!("release {}: {}", c.key, c.problem),
-            Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
-            Command::Replan(c) => format!("replan {} (seen build {}): {}", c.job, c.build, c.note),
-            Command::Fold(c) => format!("fold {}", c.job),
-            Command::TouchUpload(c) => format!("touch {}", c.job),
-            Command::ExpireUpload(c) => format!("expire {}", c.job),
-            Command::DeleteJob(c) => format!("delete {}", c.job),
-            Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
-            Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
-            Command::DropSource(c) => format!("drop the source of {}", c.job),
-            Command::DropParts(c) => format!("drop the parts of {}", c.job),
-            Command::RegisterNode(c) if c.left_behind => {
-                format!("leave node {} behind at level {}", c.node, c.feature_level)
-            }
-            Command::RemoveNode(c) => format!("remove node {}", c.node),
-            other => format!("{other:?}"),
-        };
-        self.aliased(&text) + "\n"
+        self.aliased(&command_text(command)) + "\n"
     }
 }
 
