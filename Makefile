@@ -131,5 +131,7 @@ failover: build
 	target/release/rolling_reboot --rounds 20 --lost-disks 1
 	target/release/rolling_reboot --rounds 20 --nodes 5
 	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
+	target/release/grow_and_shrink
+	target/release/membership_storm --sequences 200
 	target/release/hostile_clients
 	target/release/rolling_upgrade --rounds 10

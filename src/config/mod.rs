@@ -217,15 +217,13 @@ impl NodeConfig {
             (args.voters, file.voters),
         ];
         let place = pick_place(&mut picker, (args.id, file.id), given)?;
-        let listen = "127.0.0.1:7401".to_string();
-        let listen = picker.pick_or("listen", args.listen, file.listen, listen)?;
-        let listened = listen.clone();
-        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, listened)?;
-        let given = [(args.http, file.http), (args.http_public, file.http_public)];
-        let (http, http_public) = pick_http(&mut picker, given, &advertise)?;
+        let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.into())?;
+        let alike = listen.clone();
+        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, alike)?;
+        let http = [(args.http, file.http), (args.http_public, file.http_public)];
+        let (http, http_public) = pick_http(&mut picker, http, &advertise)?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
-        let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32);
-        let slots = picker.pick_or("slots", args.slots, file.slots, cores)?;
+        let slots = picker.pick_or("slots", args.slots, file.slots, cores())?;
         let times = [
             (args.scrub_every, file.scrub_every),
             (args.rehome_after, file.rehome_after),
@@ -238,8 +236,8 @@ impl NodeConfig {
         let [scrub, rehome, replan, expire, keep, sources, replace] =
             pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
-        let reuse = (args.reuse_outputs, file.reuse_outputs);
-        let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
+        let (flag, in_file) = (args.reuse_outputs, file.reuse_outputs);
+        let reuse_outputs = picker.pick_or("reuse_outputs", flag, in_file, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
         let given = Given {
@@ -280,6 +278,14 @@ impl NodeConfig {
         Ok((config, data))
     }
 }
+
+/// How many cores this machine has.
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
+}
+
+/// Where a node listens that is told nothing else.
+const LISTEN: &str = "127.0.0.1:7401";
 
 /// The settings in seconds with their defaults, in order.
 const SECONDS: [(&str, u64); 7] = [

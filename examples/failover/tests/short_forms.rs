@@ -125,3 +125,15 @@ fn clients_that_want_to_take_nodes_down_are_refused_with_a_reason() {
 fn http_takes_a_large_file_and_shows_jobs() {
     holds(env!("CARGO_BIN_EXE_http_figures"), &BUSY);
 }
+
+#[test]
+#[ignore = "long: make test-all"]
+fn a_cluster_grows_and_shrinks_and_films_are_made() {
+    holds(env!("CARGO_BIN_EXE_grow_and_shrink"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
+fn members_come_and_go_and_nothing_acknowledged_is_lost() {
+    holds(env!("CARGO_BIN_EXE_membership_storm"), &BUSY);
+}

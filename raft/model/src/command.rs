@@ -9,7 +9,7 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},
-    members::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
+    member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     retry::{DropSource, RetryJob},
     reuse::DecideReuse,

@@ -24,6 +24,7 @@ pub mod limits;
 mod line;
 mod made_before;
 mod made_parts;
+mod member_commands;
 mod members;
 mod node_rows;
 mod open_index;
@@ -44,6 +45,7 @@ mod summary;
 mod table_rows;
 mod task_counts;
 mod token;
+mod tokens;
 mod tombstones;
 mod turned;
 mod twin;
@@ -59,9 +61,8 @@ pub use job_id::job_id;
 pub use job_index::TenantCount;
 pub use kept_parts::{DropParts, KeptPart, KeptParts};
 pub use keys::*;
-pub use members::{
-    AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters, SomeJobs, check_address,
-};
+pub use member_commands::*;
+pub use members::{SomeJobs, check_address};
 pub use outside::*;
 pub use retry::*;
 pub use reuse::*;

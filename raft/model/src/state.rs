@@ -13,12 +13,12 @@ use crate::{
     kept_parts::Shelf,
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
-    members::Tokens,
     open_index::OpenIndex,
     output_index::OutputIndex,
     outside::Webhooks,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node},
+    tokens::Tokens,
     tombstones::Tombstones,
     turned::Turned,
 };

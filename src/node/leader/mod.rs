@@ -21,40 +21,22 @@ use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, State, Tick,
     limits::COMMANDS_PER_ENTRY_MAX,
-    plan::{ClusterHealth, LEASE_MS, plan, waiting},
+    plan::{ClusterHealth, plan, waiting},
 };
 use tokio::time::Instant;
 use tracing::{debug, info, warn};
 
-use self::{replicas::Comparison, sessions::Sessions, sight::Sight};
+pub use self::sight::Patience;
+use self::{
+    replicas::Comparison,
+    sessions::Sessions,
+    sight::{LEASE, Sight},
+};
 use super::messages::{Assignment, JobProgress, JobsProgress, LeaderReport, ToWorker};
 use crate::limits::{
     ASSIGN_RESEND, CLUSTER_TICK, PLAN_TICK, PLAN_TICK_IDLE, PULSE, REPORT_EVERY, REPORT_EVERY_IDLE,
     REPORT_JOBS_MAX,
 };
-
-/// A worker that was not heard for so long has lost its attempts.
-const LEASE: Duration = Duration::from_millis(LEASE_MS);
-
-/// How long a leader waits before it acts, by the settings, in seconds.
-#[derive(Clone, Copy, Debug)]
-pub struct Patience {
-    /// For the silent home of a finished output, before another node copies it.
-    pub rehome_after_s: u64,
-    /// For a silent node's encoder build, before its jobs are made anew under
-    /// another.
-    pub replan_after_s: u64,
-    /// For a silent voter, before a learner takes its vote.
-    pub replace_voter_after_s: u64,
-    /// For an upload without progress.
-    pub uploads_expire_after_s: u64,
-    /// For whoever may want a job tried again that ended without an output.
-    pub keep_sources_s: u64,
-    /// Whether a job takes the output of an equal one that was made before.
-    pub reuse_outputs: bool,
-    /// Before it deletes a job that has ended; 0: for ever.
-    pub keep_finished_s: u64,
-}
 
 /// Leads whenever this node is the leader; returns when `stop` is set.
 pub async fn run(

@@ -1,11 +1,39 @@
 //! What a leader sees: the members, and what their sessions say.
 
+use std::time::Duration;
+
 use reelraft_consensus::Cluster;
-use reelraft_model::{State, plan::ClusterHealth};
+use reelraft_model::{
+    State,
+    plan::{ClusterHealth, LEASE_MS},
+};
 use tokio::time::Instant;
 
-use super::{LEASE, Patience, sessions::Sessions};
+use super::sessions::Sessions;
 use crate::clock::unix_ms;
+
+/// A worker that was not heard for so long has lost its attempts.
+pub const LEASE: Duration = Duration::from_millis(LEASE_MS);
+
+/// How long a leader waits before it acts, by the settings, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// For the silent home of a finished output, before another node copies it.
+    pub rehome_after_s: u64,
+    /// For a silent node's encoder build, before its jobs are made anew under
+    /// another.
+    pub replan_after_s: u64,
+    /// For a silent voter, before a learner takes its vote.
+    pub replace_voter_after_s: u64,
+    /// For an upload without progress.
+    pub uploads_expire_after_s: u64,
+    /// For whoever may want a job tried again that ended without an output.
+    pub keep_sources_s: u64,
+    /// Whether a job takes the output of an equal one that was made before.
+    pub reuse_outputs: bool,
+    /// Before it deletes a job that has ended; 0: for ever.
+    pub keep_finished_s: u64,
+}
 
 /// One term's view of the nodes.
 #[derive(Clone, Copy)]

@@ -4,10 +4,11 @@ use super::writer::{Writer, clip};
 use crate::{
     command::{RegisterNode, Reply},
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
-    members::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters, token_key},
+    member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
     state::State,
     table_rows::{cluster_key, node_key},
+    tokens::token_key,
 };
 
 impl Writer<'_> {

@@ -15,7 +15,7 @@ use crate::{
         COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS,
         LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
     },
-    members::RemoveNode,
+    member_commands::RemoveNode,
     retry::DropSource,
     rows::{Job, Node},
     state::State,
