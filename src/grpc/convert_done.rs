@@ -14,6 +14,8 @@ pub(super) fn wire_done(done: Done) -> v1::Done {
         report,
         analysis,
         read,
+        payload,
+        score_micro,
     } = done;
     v1::Done {
         hash,
@@ -23,6 +25,8 @@ pub(super) fn wire_done(done: Done) -> v1::Done {
         report,
         analysis: analysis.map(wire_analysis),
         read: read.map(|ChunksRead { runs, digest }| v1::ChunksRead { runs, digest }),
+        payload,
+        score_micro,
     }
 }
 
@@ -35,6 +39,8 @@ pub(super) fn model_done(done: v1::Done) -> Done {
         report,
         analysis,
         read,
+        payload,
+        score_micro,
     } = done;
     Done {
         hash,
@@ -44,6 +50,8 @@ pub(super) fn model_done(done: v1::Done) -> Done {
         report,
         analysis: analysis.map(model_analysis),
         read: read.map(|v1::ChunksRead { runs, digest }| ChunksRead { runs, digest }),
+        payload,
+        score_micro,
     }
 }
 
@@ -60,6 +68,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         audio_keys,
         shard_memory_mib,
         shares_parts,
+        duration_us,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -78,6 +87,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         audio_keys,
         shard_memory_mib,
         shares_parts,
+        duration_us,
     }
 }
 
@@ -94,6 +104,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         audio_keys,
         shard_memory_mib,
         shares_parts,
+        duration_us,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -112,5 +123,6 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         audio_keys,
         shard_memory_mib,
         shares_parts,
+        duration_us,
     }
 }

@@ -121,6 +121,10 @@ pub struct Done {
     pub analysis: Option<Analysis>,
     /// Of a shard whose source was not sealed: what it read of it.
     pub read: Option<ChunksRead>,
+    /// Of a shard or probe: bytes of its frames alone, and what quality they have, in
+    /// millionths, where the job aims at one.
+    pub payload: u64,
+    pub score_micro: u64,
 }
 
 /// What an analysis found, beside its index.
@@ -149,6 +153,8 @@ pub struct Analysis {
     pub shard_memory_mib: u32,
     /// Whether the job takes single parts that were made before.
     pub shares_parts: bool,
+    /// How long the pictures last.
+    pub duration_us: u64,
 }
 
 /// Why an attempt gave no result.

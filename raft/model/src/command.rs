@@ -338,6 +338,14 @@ pub struct Complete {
     /// Analysis only: see [`crate::Job::shares_parts`].
     #[prost(bool, tag = "63")]
     pub shares_parts: bool,
+    /// Of a shard or probe: bytes of its frames, and their quality in millionths.
+    #[prost(uint64, tag = "71")]
+    pub payload: u64,
+    #[prost(uint64, tag = "72")]
+    pub score_micro: u64,
+    /// Analysis only: how long the pictures last.
+    #[prost(uint64, tag = "73")]
+    pub duration_us: u64,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

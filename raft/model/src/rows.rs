@@ -17,11 +17,13 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
-pub use crate::row_parts::{Home, ShardRange};
+pub use crate::row_parts::Home;
+pub use crate::shard_range::ShardRange;
 use crate::{
     early::Early,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
+    rate_row::Rate,
     reuse::Reuse,
     summary::Summary,
     twin::Twin,
@@ -99,13 +101,16 @@ pub enum TaskKind {
     Assemble = 3,
     /// Takes subtitles and attachments out of the source.
     Extras = 4,
+    /// Encodes a sampled shard at some rate factor.
+    Probe = 25,
 }
 
 impl TaskKind {
     /// All of them, in the order of a job's life.
-    pub const ALL: [TaskKind; 5] = [
+    pub const ALL: [TaskKind; 6] = [
         TaskKind::Analyze,
         TaskKind::Audio,
+        TaskKind::Probe,
         TaskKind::Shard,
         TaskKind::Extras,
         TaskKind::Assemble,
@@ -119,6 +124,7 @@ impl TaskKind {
             TaskKind::Shard => "shard",
             TaskKind::Assemble => "assemble",
             TaskKind::Extras => "extras",
+            TaskKind::Probe => "probe",
         }
     }
 
@@ -301,6 +307,11 @@ pub struct Job {
     /// Whether it takes single parts that were made before, and others may take its.
     #[prost(bool, tag = "111")]
     pub shares_parts: bool,
+    /// How long its pictures last, and how its rate factor is found, if it aims at something.
+    #[prost(uint64, tag = "120")]
+    pub duration_us: u64,
+    #[prost(message, optional, tag = "121")]
+    pub rate: Option<Rate>,
 }
 
 impl Job {
@@ -411,6 +422,17 @@ pub struct Task {
     /// The attempt beside `attempt`, if there was one.
     #[prost(message, optional, tag = "59")]
     pub twin: Option<Twin>,
+    /// Hundredths of a rate factor, of a probe, and of a shard that has not its film's.
+    #[prost(uint32, tag = "67")]
+    pub rate_centi: u32,
+    /// Bytes of its frames, once done, and their quality on the job's scale in millionths.
+    #[prost(uint64, tag = "68")]
+    pub payload: u64,
+    #[prost(uint64, tag = "69")]
+    pub score_micro: u64,
+    /// Of a probe: the shard that it encodes.
+    #[prost(uint32, tag = "70")]
+    pub shard: u32,
 }
 
 impl Task {

@@ -227,6 +227,7 @@ impl Intake {
             mut audio_keys,
             mut shard_memory_mib,
             mut shares_parts,
+            duration_us,
         } = done.analysis.unwrap_or_default();
         self.record_plan(key, &plan, kept, &shard_keys).await?;
         if self.cluster.local().feature_level() < PARTS_LEVEL {
@@ -239,6 +240,9 @@ impl Intake {
         if key.kind() == TaskKind::Assemble && level < ASSEMBLY_NOTE_LEVEL {
             plan_note.clear();
         }
+        // Only such a job needs it, and all nodes know what it is then.
+        let entry = self.cluster.local().job(&key.job);
+        let aims = entry.is_some_and(|entry| entry.job.spec.aim().is_some());
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,
@@ -257,6 +261,9 @@ impl Intake {
             audio_keys,
             shard_memory_mib,
             shares_parts,
+            payload: if aims { done.payload } else { 0 },
+            score_micro: if aims { done.score_micro } else { 0 },
+            duration_us: if aims { duration_us } else { 0 },
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

@@ -127,6 +127,7 @@ pub async fn run(
         let run = Run {
             context,
             key,
+            spec: entry.spec_of(&task),
             entry,
             task,
             tools,
@@ -138,7 +139,7 @@ pub async fn run(
             TaskKind::Analyze => run.analyze().await,
             TaskKind::Audio => run.audio().await,
             TaskKind::Extras => run.extras().await,
-            TaskKind::Shard => run.shard().await,
+            TaskKind::Shard | TaskKind::Probe => run.shard().await,
             TaskKind::Assemble => match &run.entry.job.reuse {
                 Some(reuse) => run.take_output(reuse).await,
                 None => run.assemble().await,
@@ -155,6 +156,8 @@ pub async fn run(
 struct Run<'a> {
     context: &'a Arc<NodeContext>,
     key: &'a AttemptKey,
+    /// That of the job, with the rate factor of this task.
+    spec: Spec,
     entry: Arc<JobEntry>,
     task: Arc<Task>,
     tools: &'a reelraft_media::Tools,
@@ -164,15 +167,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn spec(&self) -> &Spec {
-        &self.entry.job.spec
-    }
-
     fn media<'c>(&'c self, input: &'c Input) -> reelraft_media::Context<'c> {
         reelraft_media::Context {
             tools: self.tools,
             input,
-            spec: self.spec(),
+            spec: &self.spec,
             work_dir: self.work.path(),
             cancel: self.cancel,
         }
@@ -217,7 +216,7 @@ impl Run<'_> {
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
         // They take a moment for a film of many hours.
-        let (index, spec) = (Arc::new(index), self.spec().clone());
+        let (index, spec) = (Arc::new(index), self.spec.clone());
         let of = index.clone();
         let keys = tokio::task::spawn_blocking(move || PartKeys::of(&of, &spec)).await;
         let keys = keys.map_err(|error| node_fault("internal", error.to_string()))?;
@@ -237,8 +236,9 @@ impl Run<'_> {
                 audio_kept,
                 shard_keys: keys.shards,
                 audio_keys: keys.audio,
-                shard_memory_mib: index.shard_memory_mib(self.spec()),
+                shard_memory_mib: index.shard_memory_mib(&self.spec),
                 shares_parts: self.context.config.reuse_outputs,
+                duration_us: index.duration_us(),
             }),
             ..Default::default()
         })
@@ -325,6 +325,8 @@ impl Run<'_> {
             frames,
             bytes,
             blake3,
+            payload,
+            score_micro,
         } = encoded;
         let (data, job) = (&self.context.data, &self.entry.job.id);
         let report = data.put_bytes(job, report).await?;
@@ -336,6 +338,8 @@ impl Run<'_> {
             frames,
             bytes_in,
             report,
+            payload,
+            score_micro,
             ..Default::default()
         })
     }

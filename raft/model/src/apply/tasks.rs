@@ -157,7 +157,7 @@ impl Writer<'_> {
             self.give_up_reuse(id);
             return Reply::done(id);
         }
-        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
+        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe);
         let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
         if cut && planned && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
@@ -232,9 +232,8 @@ impl Writer<'_> {
         if kind == TaskKind::Analyze && !(planned && kept) {
             return Reply::stale(id);
         }
-        // A reopened task must give the bytes it gave before (lineage).
-        if !task.hash.is_empty() && task.hash != c.hash && kind != TaskKind::Assemble {
-            return self.fail(id, c.unix_ms, differs(&task, &c.hash));
+        if let Some(problem) = differs(&task, c) {
+            return self.fail(id, c.unix_ms, problem);
         }
         task.end_twin();
         task.state = TaskState::Done.into();
@@ -243,6 +242,8 @@ impl Writer<'_> {
         task.bytes_in = c.bytes_in;
         task.frames = c.frames;
         task.report = c.report.clone();
+        task.payload = c.payload;
+        task.score_micro = c.score_micro;
         task.ended_unix_ms = c.unix_ms;
         if let Some(early) = &mut task.early {
             early.read = c.read.clone();
@@ -257,7 +258,9 @@ impl Writer<'_> {
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
                 job.shard_memory_mib = c.shard_memory_mib;
-                job.shares_parts = c.shares_parts;
+                // Of one that aims at something a key does not say how its shards are made.
+                job.shares_parts = c.shares_parts && !job.spec.aims_or_measures();
+                job.duration_us = c.duration_us;
                 self.put_job(job);
                 let kept = c.audio_kept.min(c.audio_tracks);
                 self.settle_audio(id, c.audio_tracks, kept, &c.audio_keys);
@@ -266,9 +269,15 @@ impl Writer<'_> {
                 }
                 self.forgive(id);
                 self.take_made_parts(id);
+                self.begin_search(id);
                 self.assemble_if_encoded(id);
             }
-            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
+            TaskKind::Probe => return self.search_on(id, c.unix_ms),
+            TaskKind::Audio | TaskKind::Extras => {
+                self.assemble_if_encoded(id);
+                return self.search_on(id, c.unix_ms);
+            }
+            TaskKind::Shard => self.assemble_if_encoded(id),
             TaskKind::Assemble => {
                 self.note_of_assembly(job, &c.plan_note);
                 return self.succeed_if_agreed(id, c.unix_ms);
@@ -285,11 +294,9 @@ impl Writer<'_> {
         let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
         let done = task.filter(|task| task.state() == TaskState::Done && task.hash != c.hash);
         let twin = done.and_then(|task| task.twin.as_ref());
-        match done.filter(|_| twin.is_some_and(|twin| twin.attempt == c.key.attempt)) {
-            Some(task) => {
-                let problem = differs(task, &c.hash);
-                self.fail(id, c.unix_ms, problem)
-            }
+        let other = done.filter(|_| twin.is_some_and(|twin| twin.attempt == c.key.attempt));
+        match other.and_then(|task| differs(task, c)) {
+            Some(problem) => self.fail(id, c.unix_ms, problem),
             None => Reply::stale(id),
         }
     }
@@ -333,10 +340,14 @@ impl Writer<'_> {
     }
 }
 
-/// Why a job fails of which a task gave another result than before.
-fn differs(task: &Task, hash: &str) -> Problem {
-    let (kind, number, before) = (task.kind().name(), task.number, &task.hash);
-    not_reproducible(format!("{kind} {number} gave {before} and then {hash}"))
+/// Why a job fails of which a task gave another result than before: a reopened one
+/// must give the same (lineage), and so must both attempts at a shard.
+fn differs(task: &Task, c: &Complete) -> Option<Problem> {
+    let (before, now) = (&task.hash, &c.hash);
+    let same = before.is_empty() || before == now || task.kind() == TaskKind::Assemble;
+    let (kind, number) = (task.kind().name(), task.number);
+    let cause = || format!("{kind} {number} gave {before} and then {now}");
+    (!same).then(|| not_reproducible(cause()))
 }
 
 /// Whether a result counts: before the seal only what can be confirmed by it, and

@@ -81,7 +81,7 @@ impl NodeUse<'_> {
 /// encoding of pictures takes little.
 fn memory_of(job: &Job, kind: TaskKind) -> u64 {
     match kind {
-        TaskKind::Shard => job.shard_memory_mib.into(),
+        TaskKind::Shard | TaskKind::Probe => job.shard_memory_mib.into(),
         _ => 0,
     }
 }
@@ -281,7 +281,9 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
         for task in running.filter(|task| !is_beside(&entry.job, task.kind())) {
             for (attempt, node) in task.attempts_running() {
                 let left_ms = match task.kind() {
-                    TaskKind::Shard => rates.left_ms(task.key(), attempt, node, task.frames),
+                    TaskKind::Shard | TaskKind::Probe => {
+                        rates.left_ms(task.key(), attempt, node, task.frames)
+                    }
                     // The sound of a film takes a part of its pictures' time.
                     TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(node)),
                     _ => SMALL_TASK_MS,

@@ -30,7 +30,7 @@ use reelraft_model::{
 use keys::change_access;
 use outside::{change_outside, due};
 use show::{command_text, show};
-use words::{failure_class, number, option};
+use words::{amount, failure_class, number, option};
 
 struct World {
     state: State,
@@ -227,13 +227,14 @@ impl World {
         String::new()
     }
 
-    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
-    /// [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=] [size=]
+    /// [target=] [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             container: option(words, "container").unwrap_or_default().into(),
             codec: option(words, "codec").unwrap_or_default().into(),
             audio: option(words, "audio").unwrap_or_default().into(),
+            amount: amount(words),
             ..Default::default()
         });
         let tenant = option(words, "tenant").unwrap_or("t");
@@ -388,9 +389,9 @@ impl World {
         }))
     }
 
-    /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
-    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [memory=0] [note=] [extras] [epoch=]`, of
-    /// a shard `[read]` where its source was not sealed
+    /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0] [bytes=10] [payload=0] [score=0]`, and of
+    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [memory=0] [note=] [extras] [epoch=]`, of a shard
+    /// `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         let job = &self.state.job(&key.job).unwrap().job;
@@ -400,7 +401,9 @@ impl World {
             hash: option(words, "hash").unwrap_or("h").into(),
             report: option(words, "report").unwrap_or("p").into(),
             frames: number(words, "frames"),
-            bytes_out: 10,
+            bytes_out: option(words, "bytes").map_or(10, |bytes| bytes.parse().unwrap()),
+            payload: number(words, "payload"),
+            score_micro: number(words, "score"),
             shards_total,
             audio_tracks: option(words, "audio").map_or(0, |tracks| tracks.parse().unwrap()),
             extras: words.contains(&"extras"),
