@@ -75,5 +75,6 @@ pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
 pub use token::{TOKEN_PREFIX, TokenText, token_digest};
+pub use tokens::Invited;
 pub use turned::{Mark, Turned};
 pub use twin::Twin;
