@@ -163,7 +163,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn set_voters(&mut self, c: &SetVoters) -> Reply {
-        if c.voters % 2 == 0 || c.voters > VOTERS_MAX {
+        if c.voters.is_multiple_of(2) || c.voters > VOTERS_MAX {
             let cause = format!("there can't be {} voters", c.voters);
             let hint = "choose 1, 3, 5 or 7: an even number bears no more failures";
             return Reply::refused("", Problem::new("bad-request", cause, hint));
