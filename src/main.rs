@@ -13,6 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
     config::{self, NodeArgs, NodeConfig},
     doctor,
+    server::recovery,
 };
 use reelraft_cli::{
     CliError, ClientCommand, DevArgs, GlobalArgs, Output, Screen, exit, print, report, report_parse,
@@ -62,6 +63,17 @@ enum Top {
         #[arg(long, value_name = "PORT,…", value_delimiter = ',')]
         ports: Vec<u16>,
     },
+    /// Go on with one node where most voters are lost for good
+    ///
+    /// Without --yes it only says what this node's disk has, so that you can choose.
+    Recover {
+        /// The node's data folder; no node may run on it
+        #[arg(long, value_name = "DIR", env = "REELRAFT_DATA")]
+        data: PathBuf,
+        /// Do it: give up what the lost nodes alone had
+        #[arg(long)]
+        yes: bool,
+    },
     /// The same as `--version`
     #[command(hide = true)]
     Version,
@@ -93,6 +105,10 @@ fn command() -> clap::Command {
         ("node", &["endpoints", "server", "output", "key"]),
         ("config", &["endpoints", "server", "key"]),
         ("doctor", &["endpoints", "server", "secret", "key"]),
+        (
+            "recover",
+            &["endpoints", "server", "output", "secret", "key"],
+        ),
         (
             "completions",
             &["endpoints", "server", "output", "secret", "key"],
@@ -156,6 +172,10 @@ fn run(program: Program) -> u8 {
                 exit::OK if checks.iter().any(|check| !check.ok) => exit::FAILED,
                 code => code,
             }
+        }
+        Top::Recover { data, yes } => {
+            let said = recovery::recover(&data, yes).map_err(node_error);
+            finish(said.and_then(|said| print(&said)))
         }
         Top::Version => finish(print(&command().render_version())),
         Top::Completions { shell } => {

@@ -59,7 +59,7 @@ pub use self::{
     outputs::Output,
     submit::{SubmitRequest, Submitted},
     tenants::TenantView,
-    views::JobView,
+    views::{JobView, RateView},
     watch::WatchEvent,
     webhooks::WebhookView,
 };

@@ -3,8 +3,8 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX, PRIORITY_LEVEL,
-        PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        AIM_LEVEL, ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX,
+        PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
@@ -224,6 +224,9 @@ fn all_know_options(state: &State, spec: &Spec) -> Result<(), Problem> {
             ENCODER_CHOICE_LEVEL,
             "cap the rate, tune an encoder or set keyframes",
         )?;
+    }
+    if spec.aims_or_measures() {
+        all_know(state, AIM_LEVEL, "find a rate factor or measure an output")?;
     }
     Ok(())
 }

@@ -4,7 +4,7 @@
 use std::fmt;
 
 use reelraft_model::{
-    AttemptKey, Job, JobEntry, TaskKind, TaskState,
+    AttemptKey, Job, JobEntry, Rate, TaskKind, TaskState,
     plan::{encoder_of, needs},
     shown_url,
     spec::Spec,
@@ -33,6 +33,51 @@ pub struct JobView {
     pub waiting: String,
     /// Which nodes alone can make it, in words; empty if all can.
     pub makers: String,
+    /// How its rate factor was found, if it aims at something.
+    pub rate: Option<RateView>,
+}
+
+/// How the rate factor of a job was found, or how far the search is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateView {
+    pub rate: Rate,
+    /// Encodes of sampled shards, and how many of them are done.
+    pub probes: u32,
+    pub probes_done: u32,
+}
+
+impl RateView {
+    fn of(entry: &JobEntry) -> Option<Self> {
+        let rate = entry.job.rate?;
+        let (probes, probes_done) = match &entry.job.summary {
+            Some(summary) => {
+                let probes = summary.of(TaskKind::Probe);
+                (probes.total, probes.done)
+            }
+            None => {
+                let done = entry.probes();
+                let done = done.filter(|task| task.state() == TaskState::Done);
+                (entry.probes().count() as u32, done.count() as u32)
+            }
+        };
+        Some(RateView {
+            rate,
+            probes,
+            probes_done,
+        })
+    }
+}
+
+/// What is done before the first shard of a job that aims at something; empty where
+/// nothing is.
+fn search_words(entry: &JobEntry, rate: Option<RateView>) -> String {
+    match rate.filter(|_| entry.is_searching()) {
+        Some(view) => format!(
+            "its crf is searched: {} of {} probes are done",
+            view.probes_done, view.probes
+        ),
+        None => String::new(),
+    }
 }
 
 /// Which nodes can make a spec.
@@ -122,6 +167,8 @@ impl JobView {
         } = counted(entry, progress);
         let waiting = progress.map(|progress| progress.waiting.clone());
         let waiting = waiting.filter(|waiting| !waiting.is_empty());
+        let rate = RateView::of(entry);
+        let own = fetch_words(&entry.job) + &search_words(entry, rate);
         JobView {
             job: entry.job.clone(),
             shards_done,
@@ -129,8 +176,9 @@ impl JobView {
             frames_done,
             estimate: estimate(entry, frames_done, progress, unix_ms()),
             queue_position: 0,
-            waiting: waiting.unwrap_or_else(|| fetch_words(&entry.job)),
+            waiting: waiting.unwrap_or(own),
             makers: String::new(),
+            rate,
         }
     }
 }

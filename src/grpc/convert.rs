@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{convert_outside::add_outside, convert_spec::wire_spec};
 use crate::{
-    api::{ClusterStatus, JobView, Reference, TaskView, WatchEvent},
+    api::{ClusterStatus, JobView, RateView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
 };
 
@@ -31,7 +31,10 @@ pub fn model_problem(problem: v1::Problem) -> Problem {
 /// A job on the wire.
 pub fn wire_job(view: JobView) -> v1::Job {
     let (expected, queue_position) = (view.estimate, view.queue_position);
+    let duration_us = view.job.duration_us;
+    let rate = view.rate.map(|rate| wire_rate(rate, duration_us));
     v1::Job {
+        rate,
         speed_milli: expected.speed_milli,
         eta_s: expected.eta_s,
         estimated_output_bytes: expected.output_bytes,
@@ -112,6 +115,25 @@ fn known_job(view: JobView) -> v1::Job {
     wire
 }
 
+fn wire_rate(view: RateView, duration_us: u64) -> v1::Rate {
+    let RateView {
+        rate,
+        probes,
+        probes_done,
+    } = view;
+    let bits = u128::from(rate.payload) * 8_000_000;
+    let reached_bitrate = bits / u128::from(duration_us.max(1));
+    v1::Rate {
+        film_centi: rate.film_centi,
+        rounds: rate.rounds,
+        probes,
+        probes_done,
+        shards_again: rate.shards_again,
+        reached_bitrate: reached_bitrate.min(u64::MAX.into()) as u64,
+        reached_micro: rate.reached_micro,
+    }
+}
+
 fn wire_home(home: Home) -> v1::Home {
     v1::Home {
         node: home.node,
@@ -162,6 +184,8 @@ pub fn wire_task(task: &Task) -> v1::Task {
         started_unix_ms: task.started_unix_ms,
         ended_unix_ms: task.ended_unix_ms,
         failures: failures.collect(),
+        rate_centi: task.rate_centi,
+        probed_shard: task.shard,
     }
 }
 

@@ -14,6 +14,8 @@ pub(super) fn wire_done(done: Done) -> v1::Done {
         report,
         analysis,
         read,
+        payload,
+        score_micro,
     } = done;
     v1::Done {
         hash,
@@ -23,6 +25,8 @@ pub(super) fn wire_done(done: Done) -> v1::Done {
         report,
         analysis: analysis.map(wire_analysis),
         read: read.map(|ChunksRead { runs, digest }| v1::ChunksRead { runs, digest }),
+        payload,
+        score_micro,
     }
 }
 
@@ -35,6 +39,8 @@ pub(super) fn model_done(done: v1::Done) -> Done {
         report,
         analysis,
         read,
+        payload,
+        score_micro,
     } = done;
     Done {
         hash,
@@ -44,6 +50,8 @@ pub(super) fn model_done(done: v1::Done) -> Done {
         report,
         analysis: analysis.map(model_analysis),
         read: read.map(|v1::ChunksRead { runs, digest }| ChunksRead { runs, digest }),
+        payload,
+        score_micro,
     }
 }
 
@@ -56,6 +64,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        duration_us,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
         from_pts: range.from_pts,
@@ -70,6 +79,7 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        duration_us,
     }
 }
 
@@ -82,6 +92,7 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        duration_us,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
         from_pts: range.from_pts,
@@ -96,5 +107,6 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        duration_us,
     }
 }

@@ -387,7 +387,10 @@ mod tests {
             bytes_in: 2,
             frames: 3,
             report: "r".into(),
+            payload: 9,
+            score_micro: 980_000,
             analysis: Some(Analysis {
+                duration_us: 7,
                 plan: vec![ShardRange {
                     from_pts: -1,
                     to_pts: 5,

@@ -1,7 +1,7 @@
 //! The spec on the wire. Both sides are taken apart field by field, so that an
 //! option that is added and forgotten here does not compile.
 
-use reelraft_model::spec::{Crop, EncoderChoice, Spec, SpecRequest};
+use reelraft_model::spec::{Amount, Crop, EncoderChoice, Spec, SpecRequest};
 use reelraft_proto::v1;
 
 /// A spec as a client asks for it. Zero and empty mean "not given" on the wire.
@@ -36,6 +36,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program,
         video_track,
         ignore_dolby_vision,
+        amount,
         encoder_choice,
     } = spec;
     SpecRequest {
@@ -66,6 +67,7 @@ pub fn spec_request(spec: v1::Spec) -> SpecRequest {
         program: above_zero(program),
         video_track: above_zero(video_track),
         ignore_dolby_vision,
+        amount: amount.map(model_amount).unwrap_or_default(),
         encoder_choice: encoder_choice.map(model_choice).unwrap_or_default(),
     }
 }
@@ -108,6 +110,40 @@ fn wire_crop(crop: Crop) -> v1::Crop {
     }
 }
 
+fn model_amount(amount: v1::Amount) -> Amount {
+    let v1::Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
+    } = amount;
+    Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
+    }
+}
+
+fn wire_amount(amount: Amount) -> v1::Amount {
+    let Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
+    } = amount;
+    v1::Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        measure,
+    }
+}
+
 fn model_choice(choice: v1::EncoderChoice) -> EncoderChoice {
     let v1::EncoderChoice {
         maxrate,
@@ -138,11 +174,22 @@ fn wire_choice(choice: EncoderChoice) -> v1::EncoderChoice {
     }
 }
 
-/// A resolved spec on the wire.
+/// Options of a closed choice, which are numbers in the table, as words.
+fn words_of(spec: &Spec) -> [String; 6] {
+    [
+        spec.codec().name(),
+        spec.audio().name(),
+        spec.container().name(),
+        spec.deinterlace().name(),
+        spec.denoise().name(),
+        spec.subtitles().name(),
+    ]
+    .map(str::to_string)
+}
+
+/// A resolved spec on the wire; a job's own has no rate factor of a shard.
 pub fn wire_spec(spec: &Spec) -> v1::Spec {
-    // Those of a closed choice are numbers in the table, and words here.
-    let (codec, audio, container) = (spec.codec(), spec.audio(), spec.container());
-    let (deinterlace, denoise, subtitles) = (spec.deinterlace(), spec.denoise(), spec.subtitles());
+    let [codec, audio, container, deinterlace, denoise, subtitles] = words_of(spec);
     let Spec {
         width,
         height,
@@ -173,6 +220,8 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         program,
         video_track,
         ignore_dolby_vision,
+        amount,
+        rate_centi: _,
         encoder_choice,
     } = spec.clone();
     v1::Spec {
@@ -180,31 +229,32 @@ pub fn wire_spec(spec: &Spec) -> v1::Spec {
         height,
         fps_num,
         fps_den,
-        codec: codec.name().to_string(),
-        crf: Some(crf),
+        codec,
+        crf: spec.aim().is_none().then_some(crf),
         encoder_preset: preset,
         pix_fmt,
         brightness_milli: Some(brightness_milli),
         contrast_milli: Some(contrast_milli),
-        audio: audio.name().to_string(),
+        audio,
         audio_bitrate,
-        container: container.name().to_string(),
+        container,
         shard_ms,
         saturation_milli: Some(saturation_milli),
-        deinterlace: deinterlace.name().to_string(),
+        deinterlace,
         crop: crop.map(wire_crop),
         pad_width,
         pad_height,
-        denoise: denoise.name().to_string(),
+        denoise,
         loudness_mlufs,
         audio_tracks,
-        subtitles: subtitles.name().to_string(),
+        subtitles,
         strip_metadata,
         keep_location,
         strict,
         program,
         video_track,
         ignore_dolby_vision,
+        amount: amount.map(wire_amount),
         encoder_choice: encoder_choice.map(wire_choice),
     }
 }

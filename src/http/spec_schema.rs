@@ -89,8 +89,9 @@ fn kind_of(option: &Arg, long: &str) -> Value {
                 "minimum": decimal(bounds.low), "maximum": decimal(bounds.high),
             }),
             false => json!({
-                "type": "integer", "format": "int32", "minimum": bounds.low,
-                "maximum": bounds.high, "multipleOf": bounds.step,
+                "type": "integer", "minimum": bounds.low, "maximum": bounds.high,
+                "format": if bounds.high > i32::MAX.into() { "int64" } else { "int32" },
+                "multipleOf": bounds.step,
             }),
         };
     }

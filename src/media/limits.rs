@@ -7,6 +7,14 @@ use std::time::Duration;
 /// costs about 10 bytes of memory during analysis, 200 MB in all.
 pub const PACKETS_MAX: usize = 20_000_000;
 
+/// Parts of a shard of which it is kept how they compare with their source: with the
+/// usual length of shards two a second, and of hours less than a megabyte.
+pub const MEASURED_POINTS_MAX: usize = 20;
+
+/// Frames next to a joint that are looked at apart: what an encoder does not know
+/// there shows in the first and last few.
+pub const MEASURED_EDGE_FRAMES: usize = 6;
+
 /// Frames of one output. Gaps in a source's timestamps can make a constant
 /// frame rate repeat frames endlessly, so they are counted.
 pub const FRAMES_MAX: u64 = 20_000_000;

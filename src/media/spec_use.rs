@@ -3,7 +3,7 @@
 //! some step uses the option.
 
 use reelraft_model::spec::{
-    Audio, Codec, Container, Crop, Deinterlace, Denoise, EncoderChoice, Spec, SpecRequest,
+    Amount, Audio, Codec, Container, Crop, Deinterlace, Denoise, EncoderChoice, Spec, SpecRequest,
     Subtitles, resolve,
 };
 
@@ -22,7 +22,7 @@ use crate::{
     },
     ffmpeg::{input::Input, log::Diagnostics, showinfo::Frame},
     output::args as output_args,
-    video::{args as video_args, filter_clock::FilterClock, rate::Rate},
+    video::{args as video_args, filter_clock::FilterClock, measure, rate::Rate},
 };
 
 /// A spec under which each option matters.
@@ -82,6 +82,8 @@ fn every_option_of_a_spec_is_used() {
         program: 2,
         video_track: 2,
         ignore_dolby_vision: true,
+        amount: Some(Amount { measure: true, ..Default::default() }),
+        rate_centi: 2_350,
         encoder_choice: None,
     };
     for (option, spec) in changed {
@@ -167,8 +169,9 @@ fn all_steps(spec: &Spec) -> String {
     let plan = planner::tests::plan(&packets(), Ratio { num: 1, den: 24 }, spec.shard_ms);
     let chosen = select::video(spec, &source.streams, &source.programs, &[]).unwrap();
     let accepted = side_data::check_dolby_vision(spec, chosen).is_ok();
+    let measured = measure::metrics(spec);
     format!(
-        "{} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
+        "{measured:?} {} {accepted} {video:?} {audio:?} {output:?} {reference:?} {verdict:?} {tracks:?} {:?} {:?}",
         chosen.index, plan.shards, index.facts
     )
 }

@@ -218,8 +218,13 @@ impl NodeContext {
         let index = self.index(entry).await?;
         let job = &entry.job;
         let output = format!("reference.{}", job.spec.container().name());
-        let args =
-            reelraft_media::reference(&index, &job.spec, job.single, &job.source_name, &output);
+        let args = reelraft_media::reference(
+            &index,
+            &entry.film_spec(),
+            job.single,
+            &job.source_name,
+            &output,
+        );
         Ok((args, likeness(&index, &job.spec, job.single)))
     }
 }

@@ -119,6 +119,10 @@ pub struct Done {
     pub analysis: Option<Analysis>,
     /// Of a shard whose source was not sealed: what it read of it.
     pub read: Option<ChunksRead>,
+    /// Of a shard or probe: bytes of its frames alone, and what quality they have, in
+    /// millionths, where the job aims at one.
+    pub payload: u64,
+    pub score_micro: u64,
 }
 
 /// What an analysis found, beside its index.
@@ -139,6 +143,8 @@ pub struct Analysis {
     pub kept: u32,
     /// The same of audio tracks.
     pub audio_kept: u32,
+    /// How long the pictures last.
+    pub duration_us: u64,
 }
 
 /// Why an attempt gave no result.

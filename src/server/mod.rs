@@ -3,6 +3,7 @@
 
 mod place;
 pub mod privacy;
+pub mod recovery;
 mod start;
 
 use std::sync::Arc;

@@ -97,10 +97,76 @@ fn all_goes_on_without_one_node_and_after_a_lost_quorum() {
     assert_eq!(blake3_of(&again), mp4);
     succeed(&cluster.run(&["job", "proof", id]));
 
-    let _revived = Revived::start(&words, &cwd);
+    let revived = Revived::start(&words, &cwd);
     succeed(&following.wait_with_output().unwrap());
     assert_eq!(blake3_of(&out), mkv);
     assert_eq!(newest(&cluster).unwrap()["state"], "succeeded");
+
+    let pid = cluster.processes()[&home];
+    let _nodes = goes_on_with_one_node(&cluster, pid, &cwd, revived, &words);
+    std::fs::remove_file(&again).unwrap();
+    succeed(&cluster.run(&fetch));
+    assert_eq!(blake3_of(&again), mp4);
+}
+
+/// Most voters are given up; what one node has is kept, and it works alone. One of
+/// the others comes back in spite of it, and follows.
+fn goes_on_with_one_node(
+    cluster: &LocalCluster,
+    pid: i32,
+    cwd: &Path,
+    other: Revived,
+    others_words: &[String],
+) -> [Revived; 2] {
+    let words = words_of(pid);
+    let data = words.iter().position(|word| word == "--data").unwrap() + 1;
+    let recover = |more: &[&str]| {
+        let mut command = cluster.cli(&["recover", "--data", &words[data]]);
+        command.args(more).current_dir(cwd).output().unwrap()
+    };
+    let refused = recover(&["--yes"]);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("error: data-in-use"), "it runs: {said}");
+    drop(other);
+    cluster.kill_at_once(&[pid]);
+
+    let shown = recover(&[]);
+    succeed(&shown);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("--yes"));
+    succeed(&recover(&["--yes"]));
+    let alone = Revived::start(&words, cwd);
+    until("it leads", || {
+        cluster.run(&["job", "list"]).status.success()
+    });
+    assert_eq!(newest(cluster).unwrap()["state"], "succeeded");
+    succeed(&cluster.run(&["cluster", "set", "voters", "1"]));
+    let out = cwd.join("alone.mp4");
+    succeed(&transcode(cluster, &out).wait_with_output().unwrap());
+
+    let late = Revived::start(others_words, cwd);
+    until("the other follows", || {
+        let status = cluster.status();
+        let nodes = status.and_then(|status| status["nodes"].as_array().cloned());
+        let nodes = nodes.unwrap_or_default();
+        nodes
+            .iter()
+            .filter(|node| node["reachable"] == true)
+            .count()
+            == 2
+    });
+    assert_eq!(newest(cluster).unwrap()["state"], "succeeded");
+    [alone, late]
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(
+            begun.elapsed() < Duration::from_secs(120),
+            "not yet: {what}"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
 }
 
 fn refused_without_a_quorum(cluster: &LocalCluster, id: &str) {

@@ -44,6 +44,18 @@ fn clip() -> &'static Path {
 /// Options that cut the clip into six shards.
 const H264: [&str; 4] = ["--preset", "medium", "--shard-seconds", "1"];
 
+/// The same, whose rate factor is found by probes, and which is then corrected.
+const VP9: [&str; 8] = [
+    "--codec",
+    "vp9",
+    "--preset",
+    "8",
+    "--shard-seconds",
+    "1",
+    "--size",
+    "600k",
+];
+
 /// BLAKE3 of the clip after a calm run on one node, by container ending.
 fn calm(ending: &str) -> String {
     static CALM: OnceLock<std::collections::BTreeMap<&'static str, String>> = OnceLock::new();
@@ -93,11 +105,7 @@ fn succeed(output: &Output) {
 /// Starts `transcode` to a file; the codec follows from its ending.
 fn transcode(cluster: &LocalCluster, out: &Path) -> Child {
     let ending = out.extension().unwrap().to_str().unwrap();
-    let codec: &[&str] = if ending == "webm" {
-        &["--codec", "vp9", "--preset", "8", "--shard-seconds", "1"]
-    } else {
-        &H264
-    };
+    let codec: &[&str] = if ending == "webm" { &VP9 } else { &H264 };
     let args = [
         &["transcode", clip().to_str().unwrap(), out.to_str().unwrap()],
         codec,

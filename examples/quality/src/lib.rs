@@ -1,5 +1,6 @@
 //! What an output is worth. One program each for its bytes over many options
-//! (`output_hashes`), and for its quality where two shards meet (`joints`). What it
+//! (`output_hashes`), for its quality where two shards meet (`joints`), and for how near it comes
+//! to a size or quality that was asked for (`aims`). What it
 //! costs is measured by `examples/speed`.
 //!
 //! Here is what `output_hashes` is made of: small clips that come out the same

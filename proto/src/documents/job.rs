@@ -51,6 +51,38 @@ pub struct Job<'a> {
     pub webhook_url: Option<&'a str>,
     pub output_url: Option<&'a str>,
     pub deliveries: Vec<Delivery<'a>>,
+    pub rate: Option<Rate>,
+}
+
+/// How the rate factor of a job was found that aims at a size, a bit rate or a quality.
+#[derive(Serialize, ToSchema)]
+pub struct Rate {
+    /// Hundredths; `null` while it is searched.
+    pub crf_centi: Option<u32>,
+    /// Rounds of probes, and encodes of sampled shards in them.
+    pub rounds: u32,
+    pub probes: u32,
+    pub probes_done: u32,
+    /// Shards that were encoded again, to come nearer to a size.
+    pub shards_again: u32,
+    /// Bits a second of the pictures, once they are encoded.
+    pub reached_bitrate: Option<u64>,
+    /// In millionths of the scale of the target.
+    pub reached_micro: Option<u64>,
+}
+
+impl From<&v1::Rate> for Rate {
+    fn from(rate: &v1::Rate) -> Self {
+        Rate {
+            crf_centi: above_zero(rate.film_centi),
+            rounds: rate.rounds,
+            probes: rate.probes,
+            probes_done: rate.probes_done,
+            shards_again: rate.shards_again,
+            reached_bitrate: above_zero(rate.reached_bitrate),
+            reached_micro: above_zero(rate.reached_micro),
+        }
+    }
 }
 
 /// Why a job or an attempt failed.
@@ -125,6 +157,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             webhook_url: text(&job.webhook_url),
             output_url: text(&job.output_url),
             deliveries: job.deliveries.iter().map(Delivery::from).collect(),
+            rate: job.rate.as_ref().map(Rate::from),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
 use crate::v1;
 
 /// The spec as stored; `null` keeps the source's.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 pub struct Spec<'a> {
     pub width: Option<u32>,
     pub height: Option<u32>,
@@ -40,6 +40,13 @@ pub struct Spec<'a> {
     pub program: Option<u32>,
     pub video_track: Option<u32>,
     pub ignore_dolby_vision: bool,
+    /// Bytes that the whole file may have.
+    pub size: Option<u64>,
+    /// Bits a second that the pictures may have.
+    pub bitrate: Option<u32>,
+    pub target: Option<&'a str>,
+    pub max_encoded_percent: Option<u32>,
+    pub measure: bool,
     pub maxrate: Option<u32>,
     pub bufsize: Option<u32>,
     pub tune: Option<&'a str>,
@@ -78,9 +85,9 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            amount,
             encoder_choice,
         } = spec;
-        let choice = encoder_choice.as_ref();
         Spec {
             width: above_zero(*width),
             height: above_zero(*height),
@@ -109,10 +116,23 @@ impl<'a> From<&'a v1::Spec> for Spec<'a> {
             program: above_zero(*program),
             video_track: above_zero(*video_track),
             ignore_dolby_vision: *ignore_dolby_vision,
-            maxrate: choice.and_then(|choice| above_zero(choice.maxrate)),
-            bufsize: choice.and_then(|choice| above_zero(choice.bufsize)),
-            tune: choice.and_then(|choice| text(&choice.tune)),
-            keyint_milli: choice.and_then(|choice| above_zero(choice.keyint_milli)),
+            ..directed(encoder_choice.as_ref(), amount.as_ref())
         }
+    }
+}
+
+/// What an encoder is told, and how much it may spend.
+fn directed<'a>(choice: Option<&'a v1::EncoderChoice>, amount: Option<&'a v1::Amount>) -> Spec<'a> {
+    Spec {
+        size: amount.and_then(|amount| above_zero(amount.size_bytes)),
+        bitrate: amount.and_then(|amount| above_zero(amount.bitrate)),
+        target: amount.and_then(|amount| text(&amount.target)),
+        max_encoded_percent: amount.and_then(|amount| above_zero(amount.max_encoded_percent)),
+        measure: amount.is_some_and(|amount| amount.measure),
+        maxrate: choice.and_then(|choice| above_zero(choice.maxrate)),
+        bufsize: choice.and_then(|choice| above_zero(choice.bufsize)),
+        tune: choice.and_then(|choice| text(&choice.tune)),
+        keyint_milli: choice.and_then(|choice| above_zero(choice.keyint_milli)),
+        ..Default::default()
     }
 }

@@ -2,7 +2,7 @@
 //! field, so that an option which is missing here does not compile.
 
 use super::words::{crop_option, fps_fraction, milli, pad_option};
-use crate::v1::{EncoderChoice, Spec};
+use crate::v1::{Amount, EncoderChoice, Spec};
 
 /// The options of a spec as the command line takes them, without those that
 /// change nothing.
@@ -37,6 +37,7 @@ pub fn spec_options(spec: &Spec) -> String {
         program,
         video_track,
         ignore_dolby_vision,
+        amount,
         encoder_choice,
     } = spec;
     let pad = pad_option(*pad_width, *pad_height).unwrap_or_default();
@@ -65,15 +66,45 @@ pub fn spec_options(spec: &Spec) -> String {
         ("subtitles", unless_default(subtitles, "keep")),
         ("shard-seconds", seconds(*shard_ms)),
     ];
-    let switches = [
-        ("strip-metadata", *strip_metadata),
-        ("keep-location", *keep_location),
-        ("strict", *strict),
-        ("ignore-dolby-vision", *ignore_dolby_vision),
-    ];
+    let stripped = (*strip_metadata, *keep_location);
+    let switches = switches(stripped, *strict, *ignore_dolby_vision, amount.as_ref());
     let choice = encoder_choice.iter().flat_map(choice_options);
-    let values: Vec<(&str, String)> = values.into_iter().chain(choice).collect();
+    let amount = amount.iter().flat_map(amount_options);
+    let values: Vec<(&str, String)> = values.into_iter().chain(amount).chain(choice).collect();
     joined(&values, &switches)
+}
+
+/// Those that have no value.
+fn switches(
+    (strip_metadata, keep_location): (bool, bool),
+    strict: bool,
+    ignore_dolby_vision: bool,
+    amount: Option<&Amount>,
+) -> [(&'static str, bool); 5] {
+    [
+        ("strip-metadata", strip_metadata),
+        ("keep-location", keep_location),
+        ("strict", strict),
+        ("ignore-dolby-vision", ignore_dolby_vision),
+        ("measure", amount.is_some_and(|amount| amount.measure)),
+    ]
+}
+
+fn amount_options(amount: &Amount) -> [(&'static str, String); 4] {
+    let Amount {
+        size_bytes,
+        bitrate,
+        target,
+        max_encoded_percent,
+        // A switch.
+        measure: _,
+    } = amount;
+    [
+        ("size", above_zero(*size_bytes)),
+        ("bitrate", above_zero(*bitrate)),
+        ("target", target.clone()),
+        ("max-encoded-percent", above_zero(*max_encoded_percent)),
+    ]
 }
 
 fn choice_options(choice: &EncoderChoice) -> [(&'static str, String); 4] {
@@ -102,8 +133,8 @@ fn joined(values: &[(&str, String)], switches: &[(&str, bool)]) -> String {
     options.join(" ")
 }
 
-fn above_zero(value: u32) -> String {
-    match value {
+fn above_zero(value: impl Into<u64>) -> String {
+    match value.into() {
         0 => String::new(),
         value => value.to_string(),
     }

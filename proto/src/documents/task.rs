@@ -17,7 +17,7 @@ pub struct TaskList<'a> {
     pub next_page_token: Option<&'a str>,
 }
 
-/// One task; `kind` is analyze, audio, shard, extras or assemble.
+/// One task; `kind` is analyze, audio, probe, shard, extras or assemble.
 #[derive(Serialize, ToSchema)]
 pub struct Task<'a> {
     pub number: u32,
@@ -36,6 +36,10 @@ pub struct Task<'a> {
     pub started_unix_ms: Option<u64>,
     pub ended_unix_ms: Option<u64>,
     pub failures: &'a [String],
+    /// Of a shard or probe, in hundredths, where it was found and not asked for.
+    pub crf_centi: Option<u32>,
+    /// Of a probe: the shard that it encodes.
+    pub probed_shard: Option<u32>,
 }
 
 /// One task with its attempts, the latest last.
@@ -91,6 +95,8 @@ impl<'a> From<&'a v1::Task> for Task<'a> {
             started_unix_ms: above_zero(task.started_unix_ms),
             ended_unix_ms: above_zero(task.ended_unix_ms),
             failures: &task.failures,
+            crf_centi: above_zero(task.rate_centi),
+            probed_shard: Some(task.probed_shard).filter(|_| task.kind == "probe"),
         }
     }
 }

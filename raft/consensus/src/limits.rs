@@ -257,6 +257,13 @@ pub const RAFT_THREADS: usize = 2;
 /// Most voters: beyond seven, each adds more cost to every write than safety.
 pub const VOTERS_MAX: usize = 7;
 
+/// By how many terms a recovered node is ahead of those that were given up: more
+/// than their elections can raise in years, and far from the end of the numbers.
+pub const RECOVERY_TERMS: u64 = 1 << 32;
+
+/// How long the disk of a recovered node may take to sync an entry.
+pub const RECOVERY_SYNC_TIME: Duration = Duration::from_secs(60);
+
 const _: () = assert!(HEARTBEAT.as_millis() as u64 * 3 <= ELECTION_MS_MIN);
 const _: () = assert!(HEARTBEAT_ANSWER_MS < ELECTION_MS_MIN);
 const _: () = assert!(HEARTBEAT.as_millis() * 3 < BEAT_GAP_USUAL_MAX.as_millis());

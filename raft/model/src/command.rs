@@ -325,6 +325,14 @@ pub struct Complete {
     /// plan, and rest on what was sealed.
     #[prost(uint32, tag = "51")]
     pub audio_kept: u32,
+    /// Of a shard or probe: bytes of its frames, and their quality in millionths.
+    #[prost(uint64, tag = "71")]
+    pub payload: u64,
+    #[prost(uint64, tag = "72")]
+    pub score_micro: u64,
+    /// Analysis only: how long the pictures last.
+    #[prost(uint64, tag = "73")]
+    pub duration_us: u64,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

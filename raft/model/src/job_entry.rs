@@ -94,11 +94,20 @@ impl JobEntry {
         }
     }
 
+    /// Whether its shards wait for a rate factor that is still searched.
+    pub fn is_searching(&self) -> bool {
+        let searches = self.job.rate.is_some_and(|rate| rate.film_centi == 0);
+        searches && self.job.state() == JobState::Encoding
+    }
+
     /// Whether one of its tasks may be given out once a node is free.
     fn waits(&self) -> bool {
         let mut pending = self.pending.iter().filter_map(|key| self.tasks.get(key));
         match self.job.state() {
             JobState::Uploading => pending.any(|task| task.may_begin_early()),
+            JobState::Encoding if self.is_searching() => {
+                pending.any(|task| task.kind() != TaskKind::Shard)
+            }
             _ => !self.pending.is_empty(),
         }
     }
@@ -164,7 +173,9 @@ impl JobEntry {
             .values()
             .filter(|task| task.state() == TaskState::Done)
         {
-            if task.kind().is_part() {
+            // A probe may come to be the shard that it encodes.
+            let probes = task.kind() == TaskKind::Probe && self.is_searching();
+            if task.kind().is_part() || probes {
                 blobs.push(task.hash.clone());
             }
             blobs.push(task.report.clone());

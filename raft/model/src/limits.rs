@@ -110,7 +110,7 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// that is still being uploaded, and the output of an equal job instead of another
 /// ([`crate::DecideReuse`]). 6 brought options that direct the encoder: a cap on the
 /// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
-/// number of voters that is asked for.
+/// number of voters that is asked for; aims at a size, a bit rate or a quality.
 pub const FEATURE_LEVEL: u32 = 6;
 
 /// The level from which on nodes are let in, drained and removed.
@@ -147,6 +147,38 @@ pub const TOKEN_MEMORY_MS: u64 = 24 * 3600 * 1000;
 
 /// Bytes of a node's address: a name has at most 253.
 pub const ADDRESS_BYTES_MAX: usize = 300;
+
+/// The level from which on a rate factor may be found, and outputs are measured.
+pub const AIM_LEVEL: u32 = 6;
+
+/// Films of so few shards are probed as a whole: each shard counts for much.
+pub const SAMPLES_OF_ALL: u32 = 8;
+
+/// Of what a film has beyond that, one shard in so many is probed, up to a number that
+/// says enough of the longest: a probed shard is encoded three times.
+pub const SAMPLES_ONE_OF: u32 = 6;
+pub const SAMPLES_MAX: u32 = 40;
+
+/// Rounds of probes. The second is mostly near enough; each costs a wait for its
+/// slowest probe.
+pub const PROBE_ROUNDS_MAX: u32 = 4;
+
+/// How near a probe must be to a rate factor that is found, in hundredths: that close
+/// the logarithm of a size is a straight line.
+pub const PROBE_NEAR_CENTI: u32 = 30;
+
+/// Rounds in which shards are encoded again to come nearer to a size.
+pub const CORRECTIONS_MAX: u32 = 3;
+
+/// How far a single shard is moved for that, in hundredths of a rate factor: nobody
+/// sees where it is.
+pub const CORRECTION_STEP_CENTI: u32 = 100;
+
+/// The least size, and bit rates, that can be asked for: what is below holds no film,
+/// and what is above no encoder gives.
+pub const AIM_SIZE_MIN: u64 = 10_000;
+pub const AIM_BITRATE_MIN: u32 = 10_000;
+pub const AIM_BITRATE_MAX: u32 = 2_000_000_000;
 
 /// The level from which on a job takes the output of an equal one.
 pub const REUSE_LEVEL: u32 = 5;

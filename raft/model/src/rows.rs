@@ -17,10 +17,12 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
+pub use crate::shard_range::ShardRange;
 use crate::{
     early::Early,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
+    rate_row::Rate,
     reuse::Reuse,
     summary::Summary,
 };
@@ -97,13 +99,16 @@ pub enum TaskKind {
     Assemble = 3,
     /// Takes subtitles and attachments out of the source.
     Extras = 4,
+    /// Encodes a sampled shard at some rate factor.
+    Probe = 25,
 }
 
 impl TaskKind {
     /// All of them, in the order of a job's life.
-    pub const ALL: [TaskKind; 5] = [
+    pub const ALL: [TaskKind; 6] = [
         TaskKind::Analyze,
         TaskKind::Audio,
+        TaskKind::Probe,
         TaskKind::Shard,
         TaskKind::Extras,
         TaskKind::Assemble,
@@ -117,6 +122,7 @@ impl TaskKind {
             TaskKind::Shard => "shard",
             TaskKind::Assemble => "assemble",
             TaskKind::Extras => "extras",
+            TaskKind::Probe => "probe",
         }
     }
 
@@ -313,6 +319,11 @@ pub struct Job {
     /// planned early any more.
     #[prost(bool, tag = "100")]
     pub plan_sealed: bool,
+    /// How long its pictures last, and how its rate factor is found, if it aims at something.
+    #[prost(uint64, tag = "120")]
+    pub duration_us: u64,
+    #[prost(message, optional, tag = "121")]
+    pub rate: Option<Rate>,
 }
 
 impl Job {
@@ -362,22 +373,6 @@ pub struct Failure {
     pub class: i32,
     #[prost(message, required, tag = "4")]
     pub problem: Problem,
-}
-
-/// A range of frames, as the analysis planned it: what one shard encodes.
-/// Times are in the source's time base. Analyses keep it with serde, under these
-/// names.
-#[derive(Clone, Copy, PartialEq, Eq, prost::Message, serde::Serialize, serde::Deserialize)]
-pub struct ShardRange {
-    /// The first frame's time.
-    #[prost(sint64, tag = "1")]
-    pub from_pts: i64,
-    /// The first time after the range.
-    #[prost(sint64, tag = "2")]
-    pub to_pts: i64,
-    /// How many frames the packets promise.
-    #[prost(uint64, tag = "3")]
-    pub frames: u64,
 }
 
 /// A unit of work of one job.
@@ -437,6 +432,17 @@ pub struct Task {
     /// before the plan was whole.
     #[prost(message, optional, tag = "47")]
     pub early: Option<Early>,
+    /// Hundredths of a rate factor, of a probe, and of a shard that has not its film's.
+    #[prost(uint32, tag = "67")]
+    pub rate_centi: u32,
+    /// Bytes of its frames, once done, and their quality on the job's scale in millionths.
+    #[prost(uint64, tag = "68")]
+    pub payload: u64,
+    #[prost(uint64, tag = "69")]
+    pub score_micro: u64,
+    /// Of a probe: the shard that it encodes.
+    #[prost(uint32, tag = "70")]
+    pub shard: u32,
 }
 
 impl Task {

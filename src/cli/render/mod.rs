@@ -4,6 +4,7 @@
 
 pub mod format;
 pub mod json;
+pub mod measured;
 pub mod progress;
 pub mod report;
 pub mod screen;

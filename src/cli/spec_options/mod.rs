@@ -4,6 +4,7 @@
 //! "keep the source's"). Ranges and combinations are checked by the cluster, in
 //! one place.
 
+mod amount;
 mod encoder;
 mod values;
 
@@ -13,6 +14,7 @@ use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
 use self::{
+    amount::AmountArgs,
     encoder::EncoderArgs,
     values::{above_zero, above_zero_ms, bitrate, codec, crop, frame_rate, milli, pad},
 };
@@ -40,6 +42,8 @@ pub struct SpecArgs {
     /// Constant quality, lower is better [default: h264 23, hevc 28, vp9 31, av1 35]
     #[arg(long, allow_negative_numbers = true)]
     pub crf: Option<u32>,
+    #[command(flatten)]
+    pub amount: AmountArgs,
     /// Speed against file size: medium, slow, … for h264 and hevc; 0 to 8 for
     /// vp9, 0 to 13 for av1
     #[arg(long, visible_alias = "preset", value_name = "PRESET")]
@@ -119,18 +123,19 @@ pub struct SpecArgs {
 }
 
 impl SpecArgs {
-    /// The spec for the wire. Without --container, `out` determines it.
+    /// The spec for the wire. Without --container, `out` determines it. Taken apart in
+    /// full: an option that is not sent does not compile.
     ///
     /// # Errors
     /// [`CliError::Usage`] if `out`'s extension names no container.
     pub fn to_wire(&self, out: Option<&Path>) -> Result<Spec, CliError> {
-        // Taken apart in full: an option that is not sent does not compile.
         let SpecArgs {
             width,
             height,
             fps,
             codec,
             crf,
+            amount,
             encoder_preset,
             encoder,
             pix_fmt,
@@ -189,6 +194,7 @@ impl SpecArgs {
             program: program.unwrap_or_default(),
             video_track: video_track.unwrap_or_default(),
             ignore_dolby_vision,
+            amount: amount.to_wire(),
             encoder_choice: encoder.to_wire(),
         })
     }

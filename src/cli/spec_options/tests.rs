@@ -11,12 +11,17 @@ use super::*;
 use crate::render::{json, table};
 
 /// One value for each option, none of which is a default.
-const SAMPLES: [(&str, Option<&str>); 31] = [
+const SAMPLES: [(&str, Option<&str>); 36] = [
     ("width", Some("640")),
     ("height", Some("360")),
     ("fps", Some("30000/1001")),
     ("codec", Some("hevc")),
     ("crf", Some("0")),
+    ("size", Some("700000000")),
+    ("bitrate", Some("2000000")),
+    ("target", Some("ssim=0.985")),
+    ("max-encoded-percent", Some("80")),
+    ("measure", None),
     ("maxrate", Some("4000000")),
     ("bufsize", Some("6000000")),
     ("encoder-preset", Some("slow")),
@@ -95,7 +100,7 @@ fn every_option_is_sent_and_shown() {
         assert_eq!(changed.len(), 1, "{option} in JSON: {changed:?}");
         fields.extend(changed);
         assert!(!default_table.contains(&format!("--{name}")));
-        let wanted = option.replace('=', " ");
+        let wanted = option.replacen('=', " ", 1);
         assert!(card.contains(&wanted), "{option} in a table: {card}");
     }
     let all: BTreeSet<String> = default_json.as_object().unwrap().keys().cloned().collect();

@@ -130,6 +130,21 @@ pub fn bitrate(text: &str) -> Result<u32, String> {
     }
 }
 
+/// Bytes with a suffix that counts in thousands, as sizes on the web and on media do.
+pub fn size(text: &str) -> Result<u64, String> {
+    let bad = || "use bytes above 0, such as 700M or 1.5G".to_string();
+    let (digits, zeros) = match text.as_bytes().last() {
+        Some(b'k' | b'K') => (&text[..text.len() - 1], 3),
+        Some(b'm' | b'M') => (&text[..text.len() - 1], 6),
+        Some(b'g' | b'G') => (&text[..text.len() - 1], 9),
+        _ => (text, 0),
+    };
+    let (value, places) = decimal(digits, zeros).map_err(|_| bad())?;
+    let factor = 10_i64.pow(zeros as u32 - places);
+    let bytes = value.checked_mul(factor).filter(|bytes| *bytes > 0);
+    bytes.map(|bytes| bytes as u64).ok_or_else(bad)
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -162,6 +177,31 @@ mod tests {
         assert_eq!(bitrate("128k").unwrap(), 128_000);
         assert_eq!(bitrate("96000").unwrap(), 96_000);
         assert!(bitrate("k").is_err() && bitrate("0").is_err() && bitrate("9999M").is_err());
+    }
+
+    #[test]
+    fn sizes_count_in_thousands() {
+        for (text, bytes) in [
+            ("700M", 700_000_000),
+            ("1.5G", 1_500_000_000),
+            ("25k", 25_000),
+            ("123456", 123_456),
+            ("0.001k", 1),
+        ] {
+            assert_eq!(size(text).unwrap(), bytes);
+        }
+        for bad in [
+            "",
+            "M",
+            "0",
+            "-1",
+            "1.5",
+            "700MiB",
+            "1.0001k",
+            "9999999999999999G",
+        ] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

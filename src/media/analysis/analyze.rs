@@ -1,7 +1,7 @@
 //! The analysis of a source: what it is, its packets, its first frame, and the
 //! plan. A pure function of the source's bytes and the spec.
 
-use reelraft_model::spec::Spec;
+use reelraft_model::spec::{Aim, Spec};
 
 use crate::{
     analysis::{
@@ -70,6 +70,10 @@ pub(crate) async fn analyze(
         &encoders,
         encoder_names::of_pictures(context.spec).into_iter(),
     )?;
+    if let Some(Aim::Quality(metric, _)) = context.spec.aim() {
+        let filters = abilities::filters(context).await?;
+        abilities::require(&filters, std::iter::once(metric.filter()))?;
+    }
     let found = probe::probe(context, source_bytes).await?;
     let mut notes = Vec::new();
     let audio_tracks = tracks::choose(context, &found, &mut notes).await?;

@@ -74,5 +74,7 @@ pub(crate) async fn encode_audio(
         report: report.to_bytes(),
         bytes,
         blake3: report.blake3,
+        payload: 0,
+        score_micro: 0,
     })
 }

@@ -143,6 +143,8 @@ pub(crate) async fn take_extras(
         report: report.to_bytes(),
         bytes,
         blake3: report.blake3,
+        payload: 0,
+        score_micro: 0,
     })
 }
 

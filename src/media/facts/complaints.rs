@@ -23,7 +23,7 @@ impl Complaints {
     /// [`MediaError::BadRecord`] for another version or damaged bytes.
     pub fn of_part(kind: TaskKind, report: &[u8]) -> Result<Self, MediaError> {
         let (total, first) = match kind {
-            TaskKind::Shard => {
+            TaskKind::Shard | TaskKind::Probe => {
                 let head = ShardReport::from_bytes(report)?.head;
                 (head.complaints_total, head.complaints)
             }

@@ -17,6 +17,11 @@ pub struct Encoded {
     pub bytes: u64,
     /// BLAKE3 of the file, in hex, as the report has it.
     pub blake3: String,
+    /// Bytes of its frames alone; 0 where they are none.
+    pub payload: u64,
+    /// Quality on the scale that the job aims at, in millionths; 0 where none is
+    /// asked for.
+    pub score_micro: u64,
 }
 
 /// BLAKE3 of a file, in hex.

@@ -139,6 +139,28 @@ impl Index {
         self.shards.iter().map(|shard| shard.frames).sum()
     }
 
+    /// How long the pictures last: from the first to the last, and as long again as one
+    /// of them on average.
+    pub fn duration_us(&self) -> u64 {
+        let (Some(first), Some(last)) = (self.times.first(), self.times.last()) else {
+            return 0;
+        };
+        let Some(video) = &self.facts.source.video else {
+            return 0;
+        };
+        let span = i128::from(*last) - i128::from(*first);
+        let steps = self.times.len() as i128 - 1;
+        let ticks = match steps {
+            0 => return self.facts.rate.map_or(0, |rate| frame_us(rate)),
+            steps => span + span / steps,
+        };
+        let (num, den) = (
+            i128::from(video.time_base.num),
+            i128::from(video.time_base.den),
+        );
+        u64::try_from(ticks * num * 1_000_000 / den.max(1)).unwrap_or(0)
+    }
+
     /// Audio tracks of the output; each is encoded by its own task.
     pub fn audio_tracks(&self) -> u32 {
         self.facts.audio_tracks.len() as u32
@@ -290,6 +312,10 @@ impl Index {
         starts.push(None);
         starts
     }
+}
+
+fn frame_us(rate: Ratio) -> u64 {
+    u64::try_from(rate.den * 1_000_000 / rate.num.max(1)).unwrap_or(0)
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod extra;
 pub(crate) mod file_metadata;
 pub(crate) mod index;
 pub(crate) mod labels;
+pub(crate) mod measured;
 pub(crate) mod picture;
 pub(crate) mod plan;
 pub(crate) mod recipe;

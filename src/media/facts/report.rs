@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::MediaError,
     facts::{
+        measured::Measured,
         plan::ShardRange,
         record::{self, RecordFormat},
         times::Span,
@@ -69,6 +70,10 @@ pub(crate) struct ShardHead {
     /// may leap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
+    /// How its frames compare with what its encoder was given, where that was asked
+    /// for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
 }
 
 impl ShardReport {

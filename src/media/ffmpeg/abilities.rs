@@ -23,6 +23,27 @@ pub(crate) async fn encoders(context: &Context<'_>) -> Result<Arc<BTreeSet<Strin
     Ok(found)
 }
 
+/// The names of the filters that a build has.
+pub(crate) async fn filters(context: &Context<'_>) -> Result<Arc<BTreeSet<String>>, MediaError> {
+    static FILTERS: Memory<Arc<BTreeSet<String>>> = Memory::new();
+    if let Some(known) = FILTERS.recall(&context.tools.ffmpeg) {
+        return Ok(known);
+    }
+    let found = Arc::new(listed_filters(&list(context, "-filters").await?));
+    FILTERS.keep(&context.tools.ffmpeg, found.clone());
+    Ok(found)
+}
+
+/// Parses lines such as ` T.C scale  V->V  Scale the input…`, below a legend.
+fn listed_filters(text: &str) -> BTreeSet<String> {
+    let names = text.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (name, ends) = (words.next()?, words.next()?);
+        ends.contains("->").then(|| name.to_string())
+    });
+    names.collect()
+}
+
 /// One of the lists that ffmpeg gives of what it has.
 async fn list(context: &Context<'_>, which: &str) -> Result<String, MediaError> {
     let mut text = TextListener::default();
@@ -179,6 +200,14 @@ mod tests {
         assert!(unlisted(&list).is_empty(), "{:?}", unlisted(&list));
         let fewer = list.replace(" avi ", " other ").replace("matroska,", "");
         assert_eq!(unlisted(&fewer), ["matroska", "avi"]);
+    }
+
+    #[test]
+    fn the_list_of_filters_is_read() {
+        let list = listed_filters(
+            "Filters:\n  T.. = Timeline support\n  A = Audio input/output\n ... libvmaf           VV->V      Calculate\n TSC scale V->V Scale\n",
+        );
+        assert_eq!(list.iter().collect::<Vec<_>>(), ["libvmaf", "scale"]);
     }
 
     #[test]

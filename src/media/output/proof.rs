@@ -9,8 +9,10 @@ use crate::{
     facts::{
         containers::output_file,
         index::Index,
+        measured::Measured,
         recipe::RECIPE,
         report::{AudioReport, ExtrasReport},
+        times::{MICROSECONDS, rescale},
     },
     output::{
         args::reference,
@@ -57,6 +59,8 @@ struct Proof<'a> {
     extras_complaints: &'a [String],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     left_out: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    measured: Vec<MeasuredShard<'a>>,
     checks: Vec<Check>,
     #[serde(skip_serializing_if = "Option::is_none")]
     description: Option<&'a Value>,
@@ -97,6 +101,16 @@ struct Shard<'a> {
     complaints_total: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     complaints: &'a [String],
+}
+
+/// How a shard compares with its source.
+#[derive(Serialize)]
+struct MeasuredShard<'a> {
+    shard: usize,
+    from_us: i64,
+    to_us: i64,
+    #[serde(flatten)]
+    measured: &'a Measured,
 }
 
 #[derive(Serialize)]
@@ -204,6 +218,7 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
             .chain(input.notes)
             .map(String::as_str)
             .collect(),
+        measured: input.video.map_or_else(Vec::new, measured),
         checks: names
             .into_iter()
             .map(|name| Check { name, holds: true })
@@ -214,6 +229,25 @@ pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
         serde_json::to_vec_pretty(&proof).expect("the proof is plain structs of numbers and text");
     bytes.push(b'\n');
     bytes
+}
+
+/// What was measured, with the shards' places in the output.
+fn measured(video: &JoinedVideo) -> Vec<MeasuredShard<'_>> {
+    let us = |time: Option<&i64>| rescale(time.copied().unwrap_or(0), video.base, MICROSECONDS);
+    let origin = us(video.times.first());
+    let begins = video.reports.iter().map(|report| us(report.times.first()));
+    let begins: Vec<i64> = begins.collect();
+    let end = us(video.times.last());
+    let numbered = video.reports.iter().enumerate();
+    let found = numbered.filter_map(|(shard, report)| {
+        Some(MeasuredShard {
+            shard,
+            from_us: begins[shard] - origin,
+            to_us: begins.get(shard + 1).copied().unwrap_or(end) - origin,
+            measured: report.head.measured.as_ref()?,
+        })
+    });
+    found.collect()
 }
 
 fn extras<'a>(input: &ProofInput<'a>) -> Vec<Taken<'a>> {

@@ -12,6 +12,7 @@ mod cues;
 mod damage;
 mod early;
 mod headers;
+mod measured;
 mod oracle;
 mod pictures;
 mod rates;

@@ -158,10 +158,6 @@ fn pictures_of_a_lossy_job_equal_the_references() {
         ("h264.mp4", &[("preset", "veryfast"), ("deinterlace", "on")]),
         ("h264.mp4", &[("preset", "veryfast"), ("tune", "grain")]),
         (
-            "vfr.mkv",
-            &[("preset", "veryfast"), ("keyint", "700"), ("fps", "12")],
-        ),
-        (
             "mpeg2.ts",
             &[("preset", "veryfast"), ("pix_fmt", "yuv420p10le")],
         ),

@@ -90,6 +90,22 @@ fn fragmented(spec: &Spec) -> Vec<String> {
     args
 }
 
+/// Has the source be decoded from a time of it, or from the beginning.
+pub(crate) fn decode_from(index: &Index, start: Option<i64>) -> Vec<String> {
+    let Some(start) = start else {
+        return Vec::new();
+    };
+    let base = index.facts.source.video().time_base;
+    let start_us = rescale_up(start, base, MICROSECONDS);
+    strings(&[
+        "-seek_timestamp",
+        "1",
+        "-noaccurate_seek",
+        "-ss",
+        &seconds(start_us),
+    ])
+}
+
 /// One shard, decoded from the source time `start`, or from the beginning.
 pub(crate) fn shard(
     input: &Input,
@@ -111,16 +127,7 @@ pub(crate) fn shard(
         "-threads",
         "1",
     ]));
-    if let Some(start) = start {
-        let start_us = rescale_up(start, source.video().time_base, MICROSECONDS);
-        args.extend(strings(&[
-            "-seek_timestamp",
-            "1",
-            "-noaccurate_seek",
-            "-ss",
-            &seconds(start_us),
-        ]));
-    }
+    args.extend(decode_from(index, start));
     args.extend(source.video().decoder_args());
     args.extend(open_input(input, Some(&source.demuxer)));
     args.extend(video(spec, index, Pass::Shard(range), rate));

@@ -34,6 +34,20 @@ pub(crate) enum Pass {
     /// The whole film in one process, each frame observed.
     Whole,
     Shard(ShardRange),
+    /// The frames of a shard as its encoder is given them, to be compared with what
+    /// it made.
+    Compared(ShardRange),
+}
+
+impl Pass {
+    /// The frames that are wanted of a part of the film.
+    fn given(self, spec: &Spec, index: &Index) -> Option<ShardRange> {
+        match self {
+            Pass::Shard(range) => Some(Given::of(spec, index, range).range),
+            Pass::Compared(range) => Some(range),
+            Pass::Reference { .. } | Pass::Sample | Pass::Whole => None,
+        }
+    }
 }
 
 /// Whether the chain changes times or number of frames, so that both its ends
@@ -76,7 +90,8 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     let mut filters = Vec::new();
     // Some versions of ffmpeg forget the frame rate behind this filter.
     let zero = index.facts.zero;
-    if matches!(pass, Pass::Shard(_)) && zero != 0 {
+    let given = pass.given(spec, index);
+    if given.is_some() && zero != 0 {
         filters.push(format!("setpts=PTS-({zero})"));
     }
     if matches!(pass, Pass::Whole | Pass::Reference { whole: true }) {
@@ -88,7 +103,8 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
     }
     if let Pass::Shard(range) = pass {
         filters.extend(joints(index, range));
-        let given = Given::of(spec, index, range).range;
+    }
+    if let Some(given) = given {
         filters.extend(trim(index, decoded_range(spec, index, given)));
     }
     filters.extend(flatten(spec, index));
@@ -100,13 +116,11 @@ pub(crate) fn chain(spec: &Spec, index: &Index, pass: Pass) -> String {
         )
     }));
     filters.extend(denoise(spec, index));
-    match (Grid::of(spec, index), pass) {
-        (Some(grid), Pass::Shard(range)) => {
-            filters.push(grid.shard_filter(index, Given::of(spec, index, range).range));
-        }
-        (Some(grid), _) => filters.push(grid.filter()),
-        (None, Pass::Shard(range)) if memory_frames(spec, index) > 0 => {
-            filters.extend(trim(index, Given::of(spec, index, range).range));
+    match (Grid::of(spec, index), given) {
+        (Some(grid), Some(given)) => filters.push(grid.shard_filter(index, given)),
+        (Some(grid), None) => filters.push(grid.filter()),
+        (None, Some(given)) if memory_frames(spec, index) > 0 => {
+            filters.extend(trim(index, given));
         }
         (None, _) => {}
     }

@@ -23,7 +23,9 @@ use crate::{
 /// The options that force keyframes.
 pub(crate) fn forced(spec: &Spec, index: &Index, pass: Pass) -> Vec<String> {
     let expression = match (spec.codec(), pass) {
-        (Codec::Ffv1 | Codec::None, _) | (_, Pass::Sample) => return Vec::new(),
+        (Codec::Ffv1 | Codec::None, _) | (_, Pass::Sample | Pass::Compared(_)) => {
+            return Vec::new();
+        }
         (_, Pass::Shard(range)) => in_shard(spec, index, range),
         (_, Pass::Reference { whole: false }) => in_reference(spec, index),
         (_, Pass::Whole | Pass::Reference { whole: true }) => even(spec),

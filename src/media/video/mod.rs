@@ -10,6 +10,7 @@ pub(crate) mod frame_checker;
 pub(crate) mod grid;
 mod key;
 pub(crate) mod keyframes;
+pub(crate) mod measure;
 pub(crate) mod picture;
 pub(crate) mod rate;
 pub(crate) mod seam;

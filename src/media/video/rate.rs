@@ -53,7 +53,10 @@ impl Rate {
     /// That of a film from its beginning.
     pub fn of(spec: &Spec) -> Rate {
         Rate {
-            crf_centi: spec.crf.saturating_mul(100),
+            crf_centi: match spec.rate_centi {
+                0 => spec.crf.saturating_mul(100),
+                found => found,
+            },
             cap: spec.cap().map(|(maxrate, bufsize)| Cap {
                 maxrate,
                 bufsize,

@@ -73,6 +73,9 @@ pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
     if spec.cap().is_some() {
         return "its pictures are near those of the job, which keeps to its highest rate over joints in its own way";
     }
+    if spec.keyint_milli() > 0 {
+        return "its pictures are near those of the job: encoders make a keyframe otherwise that follows close upon another";
+    }
     match spec.codec() {
         Codec::H264 if x264_plans_ahead(&spec.preset) && even => {
             "its pictures equal those of the job to the bit"

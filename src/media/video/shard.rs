@@ -8,15 +8,22 @@
 //! same ones. So the work for a damaged film grows with its
 //! length; decoding each shard from the beginning would grow with its square.
 
+use reelraft_model::spec::{Aim, Spec};
+
 use crate::{
     error::MediaError,
     facts::{
         encoded::{Encoded, hash},
         index::Index,
+        measured::Measured,
         plan::ShardRange,
         report::{ShardHead, ShardReport},
     },
-    ffmpeg::{context::Context, fragmented_mp4, log::reject_if_strict},
+    ffmpeg::{
+        context::Context,
+        fragmented_mp4::{self, Fragments},
+        log::reject_if_strict,
+    },
     limits::BROKEN_LOGS_MAX,
     video::{
         args::{self, SHARD_FILE},
@@ -24,6 +31,7 @@ use crate::{
         filters,
         frame_checker::{ExpectedFrames, FrameChecker},
         grid::Grid,
+        measure,
         rate::{self, Judged, Rate},
         seam::Given,
         shard_check::check_times,
@@ -114,7 +122,7 @@ async fn encode_part(
                     || (!said.doubtful && is_own_damage(index, *start))
                     || complaining.is_some_and(|before| before.agrees_with(&checker));
                 if settled {
-                    return finish(context, index, range, false, tried, checker).await;
+                    return finish(context, index, range, Some((tried, *start)), checker).await;
                 }
                 tracing::debug!(?start, "the decoder complains");
                 complaining = Some(checker);
@@ -202,7 +210,7 @@ async fn encode_single(
             detail,
         });
     }
-    finish(context, index, range, true, 1, checker).await
+    finish(context, index, range, None, checker).await
 }
 
 async fn execute(
@@ -217,15 +225,16 @@ async fn execute(
     checker.diagnostics.check_exit("ffmpeg", exit)
 }
 
-/// Checks the file and writes the report.
+/// Checks the file and writes the report. `tried` is how many starts were tried of a
+/// shard, and the good one; none of a film in one pass.
 async fn finish(
     context: &Context<'_>,
     index: &Index,
     range: ShardRange,
-    single: bool,
-    tries: u32,
+    tried: Option<(u32, Option<i64>)>,
     checker: FrameChecker<'_>,
 ) -> Result<Made, MediaError> {
+    let (single, tries) = (tried.is_none(), tried.map_or(1, |(tries, _)| tries));
     let said = checker.complaints.verdict();
     reject_if_strict(&said.kept, context.spec.strict)?;
     let path = context.work_dir.join(SHARD_FILE);
@@ -254,6 +263,7 @@ async fn finish(
     };
     let judged = rate::judge(&asked, context.spec, index, range, &fragments);
     let encoded = fragments.samples.len() as u64;
+    let measured = compared(context, index, range, tried, encoded).await?;
     let aspects = checker.changed_aspects();
     let (opening, following) = checker.joints;
     let report = ShardReport {
@@ -272,6 +282,7 @@ async fn finish(
             blake3,
             init_blake3: blake3::hash(&fragments.init).to_hex().to_string(),
             clock: checker.clock.digest(),
+            measured,
         },
         times,
     };
@@ -280,7 +291,37 @@ async fn finish(
         report: report.to_bytes(),
         frames: encoded,
         bytes: fragments.bytes,
+        payload: payload(&fragments),
+        score_micro: score(context.spec, report.head.measured.as_ref()),
         blake3: report.head.blake3,
     };
     Ok((encoded, judged))
+}
+
+/// Where a job aims at a quality: what its frames came to.
+fn score(spec: &Spec, measured: Option<&Measured>) -> u64 {
+    match (spec.aim(), measured) {
+        (Some(Aim::Quality(metric, _)), Some(measured)) => {
+            measured.mean_micro(metric.name()).unwrap_or(0)
+        }
+        _ => 0,
+    }
+}
+
+/// How the frames of a file compare with what its encoder was given, if that is asked for.
+async fn compared(
+    context: &Context<'_>,
+    index: &Index,
+    range: ShardRange,
+    tried: Option<(u32, Option<i64>)>,
+    frames: u64,
+) -> Result<Option<Measured>, MediaError> {
+    let place = (range, tried.map(|(_, start)| start));
+    measure::measure(context, index, place, frames).await
+}
+
+/// Bytes of the frames alone.
+fn payload(fragments: &Fragments) -> u64 {
+    let samples = fragments.samples.iter();
+    samples.map(|sample| u64::from(sample.bytes)).sum()
 }

@@ -227,6 +227,7 @@ impl Intake {
             epoch,
             kept,
             audio_kept,
+            duration_us,
         } = done.analysis.unwrap_or_default();
         self.record_plan(key, &plan, kept).await?;
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
@@ -235,6 +236,9 @@ impl Intake {
         if key.kind() == TaskKind::Assemble && level < ASSEMBLY_NOTE_LEVEL {
             plan_note.clear();
         }
+        // Only such a job needs it, and all nodes know what it is then.
+        let entry = self.cluster.local().job(&key.job);
+        let aims = entry.is_some_and(|entry| entry.job.spec.aim().is_some());
         let command = Command::Complete(Complete {
             key: key.clone(),
             hash: done.hash,
@@ -250,6 +254,9 @@ impl Intake {
             epoch: said.then_some(epoch),
             read: done.read.clone(),
             audio_kept,
+            payload: if aims { done.payload } else { 0 },
+            score_micro: if aims { done.score_micro } else { 0 },
+            duration_us: if aims { duration_us } else { 0 },
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

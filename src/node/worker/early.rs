@@ -54,7 +54,9 @@ impl EarlyWork<'_> {
     ) -> Result<Index, MediaError> {
         let source_bytes = self.entry.job.source_bytes;
         let level = self.context.cluster.local().feature_level();
-        if level < EARLY_LEVEL || source_bytes < EARLY_SOURCE_BYTES_MIN {
+        // A rate factor that is to be found takes the whole film.
+        let aims = self.entry.job.spec.aim().is_some();
+        if level < EARLY_LEVEL || source_bytes < EARLY_SOURCE_BYTES_MIN || aims {
             return reelraft_media::analyze(context, source_bytes).await;
         }
         let (sink, shards) = mpsc::channel(1);

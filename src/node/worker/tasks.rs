@@ -127,6 +127,7 @@ pub async fn run(
         let run = Run {
             context,
             key,
+            spec: entry.spec_of(&task),
             entry,
             task,
             tools,
@@ -138,7 +139,7 @@ pub async fn run(
             TaskKind::Analyze => run.analyze().await,
             TaskKind::Audio => run.audio().await,
             TaskKind::Extras => run.extras().await,
-            TaskKind::Shard => run.shard().await,
+            TaskKind::Shard | TaskKind::Probe => run.shard().await,
             TaskKind::Assemble => match &run.entry.job.reuse {
                 Some(reuse) => run.take_output(reuse).await,
                 None => run.assemble().await,
@@ -155,6 +156,8 @@ pub async fn run(
 struct Run<'a> {
     context: &'a Arc<NodeContext>,
     key: &'a AttemptKey,
+    /// That of the job, with the rate factor of this task.
+    spec: Spec,
     entry: Arc<JobEntry>,
     task: Arc<Task>,
     tools: &'a reelraft_media::Tools,
@@ -164,15 +167,11 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    fn spec(&self) -> &Spec {
-        &self.entry.job.spec
-    }
-
     fn media<'c>(&'c self, input: &'c Input) -> reelraft_media::Context<'c> {
         reelraft_media::Context {
             tools: self.tools,
             input,
-            spec: self.spec(),
+            spec: &self.spec,
             work_dir: self.work.path(),
             cancel: self.cancel,
         }
@@ -230,6 +229,7 @@ impl Run<'_> {
                 epoch,
                 kept,
                 audio_kept,
+                duration_us: index.duration_us(),
             }),
             ..Default::default()
         })
@@ -316,6 +316,8 @@ impl Run<'_> {
             frames,
             bytes,
             blake3,
+            payload,
+            score_micro,
         } = encoded;
         let (data, job) = (&self.context.data, &self.entry.job.id);
         let report = data.put_bytes(job, report).await?;
@@ -327,6 +329,8 @@ impl Run<'_> {
             frames,
             bytes_in,
             report,
+            payload,
+            score_micro,
             ..Default::default()
         })
     }

@@ -21,6 +21,10 @@ impl Writer<'_> {
         };
         let last = c.first as usize + c.ranges.len();
         let fits = c.ranges.len() <= PLAN_SHARDS_PER_COMMAND_MAX && last <= SHARDS_PER_JOB_MAX;
+        // What is searched for later can't be begun before.
+        if entry.job.spec.aim().is_some() {
+            return Reply::stale(id);
+        }
         let known = c.first <= entry.job.shards_total && c.ranges.len() == early.keys.len();
         if !is_unplanned(&entry.job) || entry.job.plan_sealed || !fits || !known {
             return Reply::stale(id);

@@ -61,6 +61,8 @@ impl Writer<'_> {
         job.audio_tracks = 0;
         job.single = false;
         job.reuse = None;
+        job.rate = None;
+        job.duration_us = 0;
         self.put_job(job);
         for key in former {
             self.remove_task(&id, key);

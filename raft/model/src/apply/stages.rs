@@ -103,6 +103,7 @@ impl Writer<'_> {
         job.plan_note = joined_notes([why, &job.plan_note]);
         self.put_job(job);
         self.put_task(id, whole);
+        self.begin_search(id);
     }
 
     pub(super) fn assemble_if_encoded(&mut self, id: &str) {
@@ -112,6 +113,13 @@ impl Writer<'_> {
         if entry.counts.parts_open > 0 || entry.job.state() != JobState::Encoding {
             return;
         }
+        if self.correct(id) {
+            return;
+        }
+        self.note_reached(id);
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
         let mut job = entry.job.clone();
         job.state = JobState::Assembling.into();
         self.put_job(job);
@@ -139,7 +147,6 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return Reply::stale(id);
         };
-        let mut job = entry.job.clone();
         let done: Vec<Arc<Task>> = entry
             .tasks
             .values()
@@ -159,10 +166,21 @@ impl Writer<'_> {
             );
             return self.fail(id, unix_ms, not_reproducible(cause));
         }
-        let agreed = job
+        let agreed = entry
+            .job
             .current_homes()
             .all(|home| done.iter().any(|task| u64::from(task.number) == home.node));
-        if agreed {
+        if !agreed {
+            return Reply::done(id);
+        }
+        if self.correct_output(id, first.bytes_out) {
+            let assemblies = self.state.jobs.get(id).map(|entry| assemblies_of(entry));
+            for key in assemblies.unwrap_or_default() {
+                self.suspend(id, key);
+            }
+            return Reply::done(id);
+        }
+        if let Some(mut job) = self.job(id).cloned() {
             job.state = JobState::Succeeded.into();
             job.output_hash = first.hash.clone();
             job.output_bytes = first.bytes_out;

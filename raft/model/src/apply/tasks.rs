@@ -102,7 +102,7 @@ impl Writer<'_> {
             self.give_up_reuse(id);
             return Reply::done(id);
         }
-        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble);
+        let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe);
         let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
         if cut && planned && c.class() == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
@@ -174,16 +174,8 @@ impl Writer<'_> {
         if kind == TaskKind::Analyze && !(planned && kept) {
             return Reply::stale(id);
         }
-        // A reopened task must give the bytes it gave before (lineage).
-        if !task.hash.is_empty() && task.hash != c.hash && kind != TaskKind::Assemble {
-            let cause = format!(
-                "{} {} gave {} and then {}",
-                kind.name(),
-                task.number,
-                task.hash,
-                c.hash
-            );
-            return self.fail(id, c.unix_ms, not_reproducible(cause));
+        if let Some(problem) = differs(&task, c) {
+            return self.fail(id, c.unix_ms, problem);
         }
         task.state = TaskState::Done.into();
         task.hash = c.hash.clone();
@@ -191,6 +183,8 @@ impl Writer<'_> {
         task.bytes_in = c.bytes_in;
         task.frames = c.frames;
         task.report = c.report.clone();
+        task.payload = c.payload;
+        task.score_micro = c.score_micro;
         task.ended_unix_ms = c.unix_ms;
         if let Some(early) = &mut task.early {
             early.read = c.read.clone();
@@ -204,15 +198,22 @@ impl Writer<'_> {
                 job.frames_total = c.frames;
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
+                job.duration_us = c.duration_us;
                 self.put_job(job);
                 self.settle_audio(id, c.audio_tracks, c.audio_kept.min(c.audio_tracks));
                 if c.extras {
                     self.make_task(id, Task::pending(TaskKind::Extras, 0));
                 }
                 self.forgive(id);
+                self.begin_search(id);
                 self.assemble_if_encoded(id);
             }
-            TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => self.assemble_if_encoded(id),
+            TaskKind::Probe => return self.search_on(id, c.unix_ms),
+            TaskKind::Audio | TaskKind::Extras => {
+                self.assemble_if_encoded(id);
+                return self.search_on(id, c.unix_ms);
+            }
+            TaskKind::Shard => self.assemble_if_encoded(id),
             TaskKind::Assemble => {
                 self.note_of_assembly(job, &c.plan_note);
                 return self.succeed_if_agreed(id, c.unix_ms);
@@ -257,6 +258,15 @@ impl Writer<'_> {
         }
         Reply::done(id)
     }
+}
+
+/// A reopened task must give the bytes it gave before (lineage).
+fn differs(task: &Task, c: &Complete) -> Option<Problem> {
+    let (before, now) = (&task.hash, &c.hash);
+    let same = before.is_empty() || before == now || task.kind() == TaskKind::Assemble;
+    let (kind, number) = (task.kind().name(), task.number);
+    let cause = || format!("{kind} {number} gave {before} and then {now}");
+    (!same).then(|| not_reproducible(cause()))
 }
 
 /// Whether a result counts: before the seal only what can be confirmed by it, and

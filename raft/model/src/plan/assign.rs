@@ -132,7 +132,7 @@ fn pick_node(
             nodes.filter(|&node| able(node)).map(failed_on).min()?
         }
     };
-    let whole = kind != TaskKind::Shard;
+    let whole = !matches!(kind, TaskKind::Shard | TaskKind::Probe);
     let small = kind == TaskKind::Extras || (whole && entry.job.is_small());
     let rates = rates_of(usage.health, &entry.job);
     let nodes = usage.free_of(build, kind);

@@ -149,7 +149,9 @@ impl<'a> Turn<'a> {
 
     /// Whether fresh shards are left that wait for other nodes than are free.
     pub fn is_held_back(&self) -> bool {
-        self.entry.job.state() == JobState::Encoding && self.given.len() < self.entry.fresh_count()
+        self.entry.job.state() == JobState::Encoding
+            && !self.entry.is_searching()
+            && self.given.len() < self.entry.fresh_count()
     }
 
     /// Lets slower nodes help with its shards, where so many frames of its own and of
@@ -168,7 +170,7 @@ impl<'a> Turn<'a> {
         builds: &Builds<'_>,
     ) -> Option<(&'a Task, u64)> {
         let entry = self.entry;
-        if entry.job.state() != JobState::Encoding {
+        if entry.job.state() != JobState::Encoding || entry.is_searching() {
             return None;
         }
         let given = &self.given;
@@ -340,7 +342,7 @@ impl TaskRank {
         TaskRank {
             not_lost: !task.was_lost(),
             length: Reverse(match task.kind() {
-                TaskKind::Shard => task.frames,
+                TaskKind::Shard | TaskKind::Probe => task.frames,
                 _ => u64::MAX,
             }),
             kind: task.kind(),
@@ -349,9 +351,12 @@ impl TaskRank {
     }
 }
 
-/// Whether a task may start in a state of its job.
-fn may_start(task: &Task, state: JobState) -> bool {
+/// Whether a task may start in the present state of its job.
+fn may_start(task: &Task, entry: &JobEntry) -> bool {
+    let state = entry.job.state();
     match task.kind() {
+        TaskKind::Shard if entry.is_searching() => false,
+        TaskKind::Probe => state == JobState::Encoding,
         TaskKind::Analyze if state == JobState::Uploading => task.may_begin_early(),
         TaskKind::Analyze => state == JobState::Analyzing,
         TaskKind::Shard | TaskKind::Audio
@@ -383,7 +388,7 @@ fn specials<'a>(entry: &'a JobEntry, place: Place<'a>) -> Vec<&'a Task> {
     let tasks = tasks.filter_map(|key| entry.tasks.get(key).map(AsRef::as_ref));
     let held = state == JobState::Uploading && lacks_bytes(entry);
     let tasks = tasks.filter(|task: &&Task| {
-        may_start(task, state)
+        may_start(task, entry)
             && !(held && task.kind() == TaskKind::Shard)
             && !(task.kind() == TaskKind::Assemble && elsewhere(task.number))
     });

@@ -238,7 +238,9 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
         // What takes no slot keeps none from being free.
         for task in running.filter(|task| !is_beside(&entry.job, task.kind())) {
             let left_ms = match task.kind() {
-                TaskKind::Shard => rates.left_ms(task.key(), task.attempt, task.node, task.frames),
+                TaskKind::Shard | TaskKind::Probe => {
+                    rates.left_ms(task.key(), task.attempt, task.node, task.frames)
+                }
                 // The sound of a film takes a part of its pictures' time.
                 TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(task.node)),
                 _ => SMALL_TASK_MS,

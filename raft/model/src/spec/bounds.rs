@@ -1,7 +1,10 @@
 //! Checks that options share: ranges, and words of a closed list.
 
 use super::{choices::Word, error::SpecError};
-use crate::limits::{PICTURE_SIDE_MAX, PROGRAM_MAX, SHARD_MS_MAX, SHARD_MS_MIN, VIDEO_TRACK_MAX};
+use crate::limits::{
+    AIM_BITRATE_MAX, AIM_BITRATE_MIN, AIM_SIZE_MIN, PICTURE_SIDE_MAX, PROGRAM_MAX, SHARD_MS_MAX,
+    SHARD_MS_MIN, SOURCE_BYTES_MAX, VIDEO_TRACK_MAX,
+};
 
 /// Which numbers an option takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,8 +59,22 @@ pub(super) const SHARD_SECONDS: Bounds = milli(
     "0.5 to 600",
 );
 
+pub(super) const SIZE: Bounds = whole(
+    "size",
+    AIM_SIZE_MIN as i64,
+    SOURCE_BYTES_MAX as i64,
+    "bytes from 10k on, such as 700M",
+);
+pub(super) const BITRATE: Bounds = whole(
+    "bitrate",
+    AIM_BITRATE_MIN as i64,
+    AIM_BITRATE_MAX as i64,
+    "10k to 2000M bits a second",
+);
+pub(super) const MAX_ENCODED_PERCENT: Bounds = whole("max-encoded-percent", 1, 1_000, "1 to 1000");
+
 /// The bounds of every option that is one number.
-pub const NUMBERS: [Bounds; 14] = [
+pub const NUMBERS: [Bounds; 17] = [
     WIDTH,
     HEIGHT,
     CRF,
@@ -72,6 +89,9 @@ pub const NUMBERS: [Bounds; 14] = [
     PROGRAM,
     VIDEO_TRACK,
     SHARD_SECONDS,
+    SIZE,
+    BITRATE,
+    MAX_ENCODED_PERCENT,
 ];
 
 const fn whole(option: &'static str, low: i64, high: i64, words: &'static str) -> Bounds {

@@ -197,3 +197,53 @@ words!(
     "keep, none",
     [Keep = "keep", None = "none"]
 );
+
+/// What pictures are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Structural similarity of all planes, up to 1.
+    Ssim,
+    /// Peak signal-to-noise ratio of all planes, in dB.
+    Psnr,
+    /// Netflix' VMAF, up to 100.
+    Vmaf,
+    /// PSNR weighted by what is seen, of luma, in dB.
+    Xpsnr,
+}
+words!(
+    Metric,
+    "target",
+    "ssim, psnr, vmaf, xpsnr",
+    [Ssim = "ssim", Psnr = "psnr", Vmaf = "vmaf", Xpsnr = "xpsnr"]
+);
+
+impl Metric {
+    /// The most that can be asked for, in millionths: what no encoder is sure to
+    /// reach is left out.
+    pub fn highest_micro(self) -> u32 {
+        match self {
+            Metric::Ssim => 999_900,
+            Metric::Psnr | Metric::Xpsnr => 60_000_000,
+            Metric::Vmaf => 99_000_000,
+        }
+    }
+
+    /// The least that can be asked for, in millionths.
+    pub fn lowest_micro(self) -> u32 {
+        match self {
+            Metric::Ssim => 500_000,
+            Metric::Psnr | Metric::Xpsnr => 15_000_000,
+            Metric::Vmaf => 10_000_000,
+        }
+    }
+
+    /// The filter of ffmpeg that compares by it.
+    pub fn filter(self) -> &'static str {
+        match self {
+            Metric::Ssim => "ssim",
+            Metric::Psnr => "psnr",
+            Metric::Vmaf => "libvmaf",
+            Metric::Xpsnr => "xpsnr",
+        }
+    }
+}

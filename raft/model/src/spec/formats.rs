@@ -12,6 +12,16 @@ pub(super) struct FormatOptions<'a> {
     pub audio: &'a str,
 }
 
+impl<'a> FormatOptions<'a> {
+    pub fn new(container: &'a str, codec: &'a str, audio: &'a str) -> Self {
+        FormatOptions {
+            container,
+            codec,
+            audio,
+        }
+    }
+}
+
 pub(super) struct Formats {
     pub container: Container,
     pub codec: Codec,

@@ -1,6 +1,9 @@
 //! The options of a job: as asked for, and resolved.
 
-use super::choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles};
+use super::{
+    amount::{Aim, Amount},
+    choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},
+};
 
 /// The options as a user gives them: `None` or empty means "the default".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,6 +61,8 @@ pub struct SpecRequest {
     /// Whether pictures that only Dolby Vision gives their colors are taken as
     /// they are.
     pub ignore_dolby_vision: bool,
+    /// How much is spent, where no rate factor says it.
+    pub amount: Amount,
     /// What the encoder is told beside its quality and preset.
     pub encoder_choice: EncoderChoice,
 }
@@ -188,6 +193,13 @@ pub struct Spec {
     /// they are.
     #[prost(bool, tag = "29")]
     pub ignore_dolby_vision: bool,
+    /// How much is spent; none where a rate factor says it, and nothing is measured.
+    #[prost(message, optional, tag = "49")]
+    pub amount: Option<Amount>,
+    /// The rate factor of one shard in hundredths, where it is found and not asked
+    /// for; 0 in the spec of a job.
+    #[prost(uint32, tag = "50")]
+    pub rate_centi: u32,
     /// What the encoder is told beside; none where that is nothing.
     #[prost(message, optional, tag = "60")]
     pub encoder_choice: Option<EncoderChoice>,
@@ -224,5 +236,24 @@ impl Spec {
     pub fn keyint_milli(&self) -> u32 {
         let choice = self.encoder_choice.as_ref();
         choice.map_or(0, |choice| choice.keyint_milli)
+    }
+
+    /// Whether it has an option that nodes below [`crate::limits::AIM_LEVEL`] don't
+    /// know.
+    pub fn aims_or_measures(&self) -> bool {
+        self.amount.is_some()
+    }
+
+    /// What its rate factor is to be found by, if it is not asked for.
+    pub fn aim(&self) -> Option<Aim> {
+        self.amount.as_ref()?.aim()
+    }
+
+    /// The same for one shard that is encoded at a rate factor of its own.
+    pub fn at_rate(&self, rate_centi: u32) -> Spec {
+        Spec {
+            rate_centi,
+            ..self.clone()
+        }
     }
 }

@@ -2,6 +2,7 @@
 //! every impossible option refused by name.
 
 use super::{
+    amount::{Amount, resolve_amount},
     audio::{AudioOptions, resolve_audio},
     bounds::{SHARD_SECONDS, word},
     choices::{Codec, Subtitles},
@@ -18,6 +19,7 @@ struct Options<'a> {
     formats: FormatOptions<'a>,
     picture: PictureOptions<'a>,
     encoder: EncoderOptions<'a>,
+    amount: (Option<u32>, &'a Amount),
     audio: AudioOptions<'a>,
     streams: StreamOptions,
     other: OtherOptions<'a>,
@@ -63,14 +65,11 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
             program,
             video_track,
             ignore_dolby_vision,
+            amount,
             encoder_choice,
         } = request;
         Options {
-            formats: FormatOptions {
-                container,
-                codec,
-                audio,
-            },
+            formats: FormatOptions::new(container, codec, audio),
             picture: PictureOptions {
                 width: *width,
                 height: *height,
@@ -89,6 +88,7 @@ impl<'a> From<&'a SpecRequest> for Options<'a> {
                 pix_fmt,
                 choice: encoder_choice,
             },
+            amount: (*crf, amount),
             audio: AudioOptions {
                 bitrate: *audio_bitrate,
                 loudness_mlufs: *loudness_mlufs,
@@ -122,6 +122,9 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
             resolve_encoder(codec, options.encoder)?,
         ),
     };
+    let (crf, amount) = options.amount;
+    let amount = resolve_amount(formats.codec, crf, amount)?;
+    let aims = amount.as_ref().is_some_and(|amount| amount.aim().is_some());
     let audio = resolve_audio(formats.audio, options.audio)?;
     let streams = resolve_streams(formats.codec, options.streams)?;
     // Without `..` as well: a new field of the spec must be filled in here.
@@ -131,7 +134,8 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         fps_num: picture.fps.0,
         fps_den: picture.fps.1,
         codec: formats.codec.into(),
-        crf: encoder.crf,
+        // What is found by an aim has none beforehand.
+        crf: if aims { 0 } else { encoder.crf },
         preset: encoder.preset,
         pix_fmt: encoder.pix_fmt,
         brightness_milli: picture.brightness_milli,
@@ -155,6 +159,8 @@ pub fn resolve(request: &SpecRequest) -> Result<Spec, SpecError> {
         program: streams.program,
         video_track: streams.video_track,
         ignore_dolby_vision: streams.ignore_dolby_vision,
+        amount,
+        rate_centi: 0,
         encoder_choice: encoder.choice,
     })
 }
@@ -265,6 +271,50 @@ mod tests {
     }
 
     #[test]
+    fn one_thing_says_how_much_is_spent() {
+        let amount = |size_bytes, bitrate, target: &str, percent| Amount {
+            size_bytes,
+            bitrate,
+            target: target.into(),
+            max_encoded_percent: percent,
+            measure: false,
+        };
+        let ask = |crf, codec: &str, amount| {
+            let container = if codec == "ffv1" { "mkv" } else { "" };
+            let spec = resolve(&SpecRequest {
+                crf,
+                codec: codec.into(),
+                container: container.into(),
+                amount,
+                ..Default::default()
+            });
+            spec.map_err(|error| error.to_string())
+        };
+        let target = "ssim=0.98";
+        for (crf, two) in [
+            (Some(20), amount(700_000_000, 0, "", 0)),
+            (Some(20), amount(0, 2_000_000, "", 0)),
+            (Some(20), amount(0, 0, target, 0)),
+            (None, amount(700_000_000, 2_000_000, "", 0)),
+            (None, amount(700_000_000, 0, target, 0)),
+            (None, amount(0, 2_000_000, target, 0)),
+        ] {
+            let refused = ask(crf, "", two).expect_err("refused");
+            assert!(refused.contains("can't go with --"), "{refused}");
+        }
+        assert!(ask(None, "ffv1", amount(700_000_000, 0, "", 0)).is_err());
+        assert!(ask(None, "", amount(0, 0, "", 80)).is_err());
+        assert!(ask(None, "", amount(0, 0, "ssim=2", 0)).is_err());
+        let found = ask(None, "", amount(0, 0, "ssim=0.980", 80)).expect("valid");
+        let said = found.amount.as_ref().map(|amount| amount.target.as_str());
+        assert_eq!((found.crf, said), (0, Some(target)));
+        assert_eq!(
+            ask(Some(20), "", Amount::default()).expect("valid").amount,
+            None
+        );
+    }
+
+    #[test]
     fn what_an_encoder_is_told_is_checked_by_codec() {
         let ask = |codec: &str, encoder_choice: EncoderChoice| {
             let container = if codec == "ffv1" { "mkv" } else { "" };
@@ -364,6 +414,10 @@ mod tests {
             program = Some(2),
             video_track = Some(2),
             ignore_dolby_vision = true,
+            amount = Amount {
+                size_bytes: 700_000_000,
+                ..Default::default()
+            },
             encoder_choice = EncoderChoice {
                 keyint_milli: 2_000,
                 ..Default::default()

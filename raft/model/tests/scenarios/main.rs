@@ -30,7 +30,7 @@ use reelraft_model::{
 use keys::change_access;
 use outside::{change_outside, due};
 use show::show;
-use words::{failure_class, number, option};
+use words::{amount, failure_class, number, option};
 
 struct World {
     state: State,
@@ -226,12 +226,13 @@ impl World {
         String::new()
     }
 
-    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=]
-    /// [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
+    /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=] [size=]
+    /// [target=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             codec: option(words, "codec").unwrap_or_default().into(),
             audio: option(words, "audio").unwrap_or_default().into(),
+            amount: amount(words),
             ..Default::default()
         });
         let tenant = option(words, "tenant").unwrap_or("t");
@@ -378,7 +379,7 @@ impl World {
         }))
     }
 
-    /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0]`, and of
+    /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0] [bytes=10] [payload=0] [score=0]`, and of
     /// an analysis `[shards=] [audio=0] [kept=0] [note=] [extras] [epoch=]`, of a shard
     /// `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
@@ -390,7 +391,9 @@ impl World {
             hash: option(words, "hash").unwrap_or("h").into(),
             report: option(words, "report").unwrap_or("p").into(),
             frames: number(words, "frames"),
-            bytes_out: 10,
+            bytes_out: option(words, "bytes").map_or(10, |bytes| bytes.parse().unwrap()),
+            payload: number(words, "payload"),
+            score_micro: number(words, "score"),
             shards_total,
             audio_tracks: option(words, "audio").map_or(0, |tracks| tracks.parse().unwrap()),
             extras: words.contains(&"extras"),

@@ -60,6 +60,7 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     if job.single {
         write!(text, " single").unwrap();
     }
+    text += &show_rate(job);
     text += &show_fold(job);
     text += &show_outside(job);
     if let Some(waiting) = waiting(entry, health) {
@@ -74,20 +75,40 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
             writeln!(text, "    attempt {attempt} on {node}: {problem}").unwrap();
         }
     }
+    text + &show_tasks(entry)
+}
+
+/// How far the search for a rate factor is.
+fn show_rate(job: &Job) -> String {
+    match &job.rate {
+        Some(rate) => {
+            let (rounds, again) = (rate.rounds, rate.shards_again);
+            format!(" rate={} rounds={rounds} again={again}", rate.film_centi)
+        }
+        None => String::new(),
+    }
+}
+
+fn show_tasks(entry: &JobEntry) -> String {
+    let mut text = String::new();
     for task in entry.tasks.values() {
         let state = match task.state() {
             TaskState::Pending => "pending".to_string(),
             TaskState::Running => format!("running on {} as attempt {}", task.node, task.attempt),
             TaskState::Done => format!("done: {}", task.hash),
         };
-        let range = if task.kind() == TaskKind::Shard {
-            format!(" [{}, {})", task.from_pts, task.to_pts)
-        } else {
-            String::new()
+        let range = match task.kind() {
+            TaskKind::Shard => format!(" [{}, {})", task.from_pts, task.to_pts),
+            TaskKind::Probe => format!(" of shard {}", task.shard),
+            _ => String::new(),
+        };
+        let rate = match entry.rate_centi(task) {
+            0 => String::new(),
+            centi => format!(" at {centi}"),
         };
         writeln!(
             text,
-            "  {} {}{range} {state}",
+            "  {} {}{range}{rate} {state}",
             task.kind().name(),
             task.number
         )

@@ -1,6 +1,6 @@
 //! The words of a script's commands.
 
-use reelraft_model::FailureClass;
+use reelraft_model::{FailureClass, spec::Amount};
 
 /// `key=value` words of a command line.
 pub fn option<'a>(words: &[&'a str], key: &str) -> Option<&'a str> {
@@ -26,5 +26,14 @@ pub fn failure_class(word: &str) -> FailureClass {
         "lost" => FailureClass::NodeLost,
         "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
+    }
+}
+
+/// How much a job may spend: `size=BYTES` or `target=METRIC=VALUE`.
+pub fn amount(words: &[&str]) -> Amount {
+    Amount {
+        size_bytes: number(words, "size"),
+        target: option(words, "target").unwrap_or_default().into(),
+        ..Default::default()
     }
 }

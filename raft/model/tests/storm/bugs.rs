@@ -64,10 +64,12 @@ pub enum Bug {
     OutputNotTaken,
     /// What was planned early stays, though the sealed source has another plan.
     EarlyKept,
+    /// What a shard comes to depends on how often it was tried.
+    SizeByAttempt,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -98,6 +100,7 @@ impl Bug {
         Bug::HeldSourceSwept,
         Bug::OutputNotTaken,
         Bug::EarlyKept,
+        Bug::SizeByAttempt,
     ];
 }
 

@@ -4,13 +4,15 @@
 //! must find nothing; in the calm afterwards all must end.
 //!
 //! ```text
-//! run -> faults, leader, worker, home, uploads, requests -> world -> truth, story, log
+//! run -> faults, leader, worker, home, uploads, requests -> world -> truth -> aims, story, log
 //! ```
 //! `STORM_SEED=7 cargo test -p reelraft-model --test storm` tells one seed, and
 //! `make storm` runs 100,000.
 #![allow(clippy::unwrap_used)]
 
+mod aims;
 mod bugs;
+mod calm_rates;
 mod client;
 mod early;
 mod faults;

@@ -1,14 +1,12 @@
 //! What clients ask for beside uploading: to make a job, to end it, and to
 //! fetch what came of it. Each asks again until it is answered.
 
-use std::sync::OnceLock;
-
 use reelraft_model::{
     CancelJob, Command, CreateJob, DeleteJob, JobBounds, JobEntry, JobState, Reply, RetryJob,
-    spec::{Spec, SpecRequest, resolve},
 };
 
 use crate::{
+    aims::spec_of,
     bugs::Bug,
     client::{Phase, UPLOADING_MAX, Wish},
     world::{Origin, World},
@@ -22,12 +20,6 @@ const BOUNDS: JobBounds = JobBounds {
     uploading: UPLOADING_MAX,
     rows: 100,
 };
-
-fn spec() -> Spec {
-    static SPEC: OnceLock<Spec> = OnceLock::new();
-    let spec = SPEC.get_or_init(|| resolve(&SpecRequest::default()).expect("the defaults fit"));
-    spec.clone()
-}
 
 impl World {
     /// One round of a client.
@@ -73,7 +65,7 @@ impl World {
         let command = Command::CreateJob(CreateJob {
             tenant: "t".into(),
             request_id,
-            spec: spec(),
+            spec: spec_of(of.chunks),
             source_bytes: of.chunks,
             bounds: Some(BOUNDS),
             ..Default::default()

@@ -7,6 +7,7 @@ use reelraft_model::{JobEntry, JobState, job_id};
 
 use crate::{
     bugs::{Bug, Bugs},
+    calm_rates::wrong_rates,
     client::{Client, Phase, Wish},
     leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
@@ -145,7 +146,11 @@ impl World {
             self.serve(client);
         }
         if std::mem::take(&mut self.dirty) {
-            self.truth.look(self.log.state(), &self.nodes);
+            let state = self.log.state();
+            self.truth.look(state, &self.nodes);
+            if let Some(wrong) = state.jobs().find_map(|entry| wrong_rates(&entry)) {
+                self.truth.broken(wrong);
+            }
         }
     }
 

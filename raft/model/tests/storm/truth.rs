@@ -8,7 +8,7 @@ use reelraft_model::{
     home_rules::{holders, sources},
 };
 
-use crate::{client::UPLOADING_MAX, node::Node};
+use crate::{aims::shard_of, client::UPLOADING_MAX, node::Node};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;
@@ -97,11 +97,21 @@ pub fn ranges_of(key: &AttemptKey, shards: u32) -> Vec<ShardRange> {
     (0..i64::from(count)).map(range).collect()
 }
 
-/// What a task makes under a build, wherever and whenever it is done.
-pub fn part_hash(build: &str, (kind, number): TaskKey, single: bool) -> String {
-    match (kind, single) {
-        (TaskKind::Shard, true) => format!("{build}:whole"),
-        _ => format!("{build}:{}{number}", kind.name()),
+/// What a task makes under a build, wherever and whenever it is done. A probe makes
+/// the shard that it encodes.
+pub fn part_hash(build: &str, entry: &JobEntry, key: TaskKey) -> String {
+    let task = entry.tasks.get(&key);
+    let shard = task.and_then(|task| Some((task, shard_of(task)?)));
+    let Some((task, shard)) = shard else {
+        return format!("{build}:{}{}", key.0.name(), key.1);
+    };
+    let name = match entry.job.single {
+        true => format!("{build}:whole"),
+        false => format!("{build}:shard{shard}"),
+    };
+    match entry.rate_centi(task) {
+        0 => name,
+        centi => format!("{name}@{centi}"),
     }
 }
 
@@ -258,7 +268,7 @@ impl Truth {
                 Some(reuse) => reuse.output_hash.clone(),
                 None => output(&entry),
             },
-            _ => part_hash(&entry.job.build, key.task(), entry.job.single),
+            _ => part_hash(&entry.job.build, &entry, key.task()),
         };
         if complete.hash != expected {
             let found = &complete.hash;
@@ -463,7 +473,7 @@ fn output(entry: &JobEntry) -> String {
     let job = &entry.job;
     let parts = entry
         .parts()
-        .map(|task| part_hash(&job.build, task.key(), job.single));
+        .map(|task| part_hash(&job.build, entry, task.key()));
     let parts: Vec<String> = parts.collect();
     format!("{}:out({})", job.build, parts.join(" "))
 }

@@ -8,6 +8,7 @@ use reelraft_model::{
 };
 
 use crate::{
+    aims::{bytes_of, encodes, is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
     home::Judged,
@@ -202,7 +203,8 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
-        attempt.made = Some(made(key, &entry, &self.nodes[&node].build));
+        let build = &self.nodes[&node].build;
+        attempt.made = Some(with_bug(self.bugs, made(key, &entry, build)));
         self.give_to_homes(node, key, attempt, &state)
     }
 
@@ -287,11 +289,10 @@ impl World {
             .truth
             .job(&key.job)
             .map_or((false, false), |job| (job.cursed, job.odd));
-        let odd = cursed.1
-            && !entry.job.single
-            && matches!(key.kind(), TaskKind::Shard | TaskKind::Assemble);
+        let cut = encodes(key, entry) || key.kind() == TaskKind::Assemble;
+        let odd = cursed.1 && !entry.job.single && cut;
         let class = match (cursed.0, odd) {
-            (true, _) if key.kind() == TaskKind::Shard && key.number == 0 => FailureClass::Work,
+            (true, _) if is_first_shard(key, entry) => FailureClass::Work,
             (_, true) if self.rng.chance(400) => FailureClass::PlanMismatch,
             _ if !self.calm && self.rng.chance(10) => FailureClass::NodeFault,
             _ => return None,
@@ -413,13 +414,13 @@ fn entry_index(attempt: &Attempt) -> String {
 }
 
 /// What an attempt makes: a function of the job, its parts and the build alone.
-fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
+pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
     let hash = match key.kind() {
         TaskKind::Assemble => {
             let parts: Vec<&str> = entry.parts().map(|task| task.hash.as_str()).collect();
             format!("{build}:out({})", parts.join(" "))
         }
-        _ => truth::part_hash(build, key.task(), entry.job.single),
+        _ => truth::part_hash(build, entry, key.task()),
     };
     if let Some(reuse) = &entry.job.reuse {
         return Complete {
@@ -445,7 +446,7 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             format!("r({hash})")
         },
         hash,
-        bytes_out: 10,
+        bytes_out: bytes_of(key, entry),
         shards_total: if analysis {
             truth::shards(&entry.job)
         } else {
@@ -454,6 +455,7 @@ fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
         audio_tracks: u32::from(analysis),
         extras: analysis && entry.job.source_bytes.is_multiple_of(2),
         frames: 100,
+        payload: payload_of(entry, task.map(AsRef::as_ref)),
         key: key.clone(),
         ..Default::default()
     }

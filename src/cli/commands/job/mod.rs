@@ -6,6 +6,7 @@ mod delete;
 mod deliveries;
 mod fetch;
 mod list;
+mod measure;
 mod metadata;
 pub(super) mod pages;
 mod proof;
@@ -47,6 +48,9 @@ pub enum JobCommand {
     Fetch(fetch::FetchArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
     Proof(by_id::JobIdArgs),
+    /// Show how a finished job's output compares with its source, over time; of one
+    /// that was submitted with --measure or --target
+    Measure(measure::MeasureArgs),
     /// Show what ffprobe says of a job's source and output
     Metadata(by_id::JobIdArgs),
     /// Show what became of each attempt of one task, and what ffmpeg said in it
@@ -90,6 +94,10 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         JobCommand::Proof(args) => {
             let job = full_id(client, args.job).await?;
             proof::run(client, job, output).await
+        }
+        JobCommand::Measure(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            measure::run(client, args, output).await
         }
         JobCommand::Metadata(args) => {
             let job = full_id(client, args.job).await?;

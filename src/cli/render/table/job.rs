@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reelraft_proto::{
-    documents::{job_state, spec_options},
+    documents::{job_state, milli, spec_options},
     v1::{Job, JobState},
 };
 
@@ -172,6 +172,8 @@ pub fn job(job: &Job) -> String {
             "spec",
             job.spec.as_ref().map(spec_options).unwrap_or_default(),
         ),
+        ("crf", rate_factor(job)),
+        ("reached", reached(job)),
         ("note", job.plan_note.clone()),
         ("turn", turn(job)),
         ("frames", frames),
@@ -184,6 +186,50 @@ pub fn job(job: &Job) -> String {
         ("created", format!("{} UTC", utc_time(job.created_unix_ms))),
         ("finished", finished),
     ])
+}
+
+/// The rate factor that was found, and what finding it has cost; empty where it was
+/// asked for.
+fn rate_factor(job: &Job) -> String {
+    let Some(rate) = &job.rate else {
+        return String::new();
+    };
+    let found = match rate.film_centi {
+        0 => "searched".to_string(),
+        centi => milli(i64::from(centi) * 10),
+    };
+    let probes = format!("{} probes in {} rounds", rate.probes, rate.rounds);
+    match rate.shards_again {
+        0 => format!("{found} ({probes})"),
+        again => format!("{found} ({probes}, {again} shards encoded again)"),
+    }
+}
+
+/// What a film has come to that aims at something, beside what was asked; empty while
+/// nothing is known.
+fn reached(job: &Job) -> String {
+    let amount = job.spec.as_ref().and_then(|spec| spec.amount.as_ref());
+    let (Some(rate), Some(amount)) = (&job.rate, amount) else {
+        return String::new();
+    };
+    let of = |reached: u64, asked: u64| {
+        let percent = (u128::from(reached) * 100_000 / u128::from(asked.max(1))) as i64;
+        format!("{reached} of {asked} ({} %)", milli(percent))
+    };
+    let metric = amount.target.split('=').next().unwrap_or_default();
+    if amount.size_bytes != 0 && job.output_bytes != 0 {
+        format!("{} bytes", of(job.output_bytes, amount.size_bytes))
+    } else if amount.bitrate != 0 && rate.reached_bitrate != 0 {
+        let bits = of(rate.reached_bitrate, u64::from(amount.bitrate));
+        format!("{bits} bits a second")
+    } else if !metric.is_empty() && rate.reached_micro != 0 {
+        let reached = rate.reached_micro;
+        let value = format!("{}.{:06}", reached / 1_000_000, reached % 1_000_000);
+        let value = value.trim_end_matches('0').trim_end_matches('.');
+        format!("{metric}={value} of {}", amount.target)
+    } else {
+        String::new()
+    }
 }
 
 /// What its owner says of its place in line and its retries; empty for nothing.

@@ -6,6 +6,7 @@ mod cluster;
 mod document;
 mod job;
 mod layout;
+mod measured;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -14,4 +15,5 @@ pub use access::{keys, tenant};
 pub use cluster::{nodes, status, upgrade};
 pub use document::document;
 pub use job::{job, jobs};
+pub use measured::measured_rows;
 pub use task::tasks;

@@ -84,6 +84,7 @@ pub fn spec(words: &[(&str, &str)]) -> Spec {
             "ignore_dolby_vision" => request.ignore_dolby_vision = *value == "yes",
             "deinterlace" => request.deinterlace = value.to_string(),
             "denoise" => request.denoise = value.to_string(),
+            "measure" => request.amount.measure = *value == "yes",
             "keyint" => request.encoder_choice.keyint_milli = value.parse().unwrap(),
             "tune" => request.encoder_choice.tune = value.to_string(),
             "brightness" => request.brightness_milli = Some(value.parse().unwrap()),

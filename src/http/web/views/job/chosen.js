@@ -145,7 +145,7 @@ export class Chosen {
    */
   drawButtons(task) {
     const over = ended(this.data.job);
-    const part = task.kind !== "analyze" && task.kind !== "assemble";
+    const part = !["analyze", "assemble", "probe"].includes(task.kind);
     const onclick = () => this.showLog(task);
     replace(
       this.buttons,

@@ -7,7 +7,7 @@
 /**
  * @typedef {object} Task
  * @property {number} number
- * @property {"analyze" | "audio" | "shard" | "extras" | "assemble"} kind
+ * @property {"analyze" | "audio" | "probe" | "shard" | "extras" | "assemble"} kind
  * @property {"pending" | "running" | "done"} state
  * @property {number | null} node
  * @property {number} attempt

@@ -131,7 +131,7 @@ export class Strip {
     this.over = over;
     this.layOut(clock);
     for (const task of clock.shards) this.drawShard(task);
-    const others = tasks.filter((task) => task.kind !== "shard");
+    const others = tasks.filter((task) => task.kind !== "shard" && task.kind !== "probe");
     this.drawBeside(others);
     const seconds = secondsAt(clock, clock.first + clock.length);
     const length = seconds === null ? "" : ` over ${filmTime(seconds)}`;

@@ -12,6 +12,8 @@ export function taskName(task) {
       return "Analysis";
     case "audio":
       return `Sound ${task.number}`;
+    case "probe":
+      return `Probe ${task.number}`;
     case "shard":
       return `Shard ${task.number}`;
     case "extras":

@@ -1,0 +1,78 @@
+//! How frames compare with those that their encoder was given.
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits::{MEASURED_EDGE_FRAMES, MEASURED_POINTS_MAX};
+
+/// Of one shard. Field names are part of the stored format.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Measured {
+    pub frames: u64,
+    /// One for each metric, in the order in which they are asked for.
+    pub series: Vec<Series>,
+}
+
+/// What was found by one metric, in millionths of its scale: 0.98 is 980000, and 40 dB
+/// is 40000000.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Series {
+    /// `ssim`, `psnr`, `vmaf` or `xpsnr`.
+    pub metric: String,
+    pub mean_micro: u64,
+    /// Of the worst frame.
+    pub least_micro: u64,
+    /// Of the frames next to the joint before, and next to that behind.
+    pub head_micro: u64,
+    pub tail_micro: u64,
+    /// Means of equally long parts, in order: few enough for a file of hours.
+    pub points_micro: Vec<u64>,
+}
+
+impl Series {
+    /// Sums up what was found of each frame, in order.
+    pub(crate) fn of(metric: &str, frames_micro: &[u64]) -> Self {
+        let edge = MEASURED_EDGE_FRAMES.min(frames_micro.len());
+        let part = frames_micro.len().div_ceil(MEASURED_POINTS_MAX).max(1);
+        Series {
+            metric: metric.to_string(),
+            mean_micro: mean(frames_micro),
+            least_micro: frames_micro.iter().copied().min().unwrap_or(0),
+            head_micro: mean(&frames_micro[..edge]),
+            tail_micro: mean(&frames_micro[frames_micro.len() - edge..]),
+            points_micro: frames_micro.chunks(part).map(mean).collect(),
+        }
+    }
+}
+
+impl Measured {
+    /// The mean by a metric, if it was taken.
+    pub fn mean_micro(&self, metric: &str) -> Option<u64> {
+        let mut series = self.series.iter();
+        let found = series.find(|series| series.metric == metric);
+        found.map(|series| series.mean_micro)
+    }
+}
+
+fn mean(values: &[u64]) -> u64 {
+    let sum: u128 = values.iter().map(|value| u128::from(*value)).sum();
+    (sum / values.len().max(1) as u128) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_series_keeps_what_its_edges_and_its_worst_frame_are() {
+        let mut frames = vec![900_000; 1_000];
+        frames[500] = 100_000;
+        frames[..MEASURED_EDGE_FRAMES].fill(500_000);
+        let series = Series::of("ssim", &frames);
+        assert_eq!((series.head_micro, series.tail_micro), (500_000, 900_000));
+        assert_eq!(series.least_micro, 100_000);
+        assert!(series.points_micro.len() <= MEASURED_POINTS_MAX);
+        let few = Series::of("ssim", &[1, 3]);
+        assert_eq!((few.mean_micro, few.points_micro), (2, vec![1, 3]));
+        assert_eq!(Series::of("ssim", &[]).mean_micro, 0);
+    }
+}
