@@ -1,6 +1,6 @@
 //! Who belongs to the cluster: tokens for newcomers, how many vote, and nodes that go.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use reelraft_model::{
     Command, CreateToken, DrainNode, JoinToken, Problem, RemoveNode, Reply, Scope, SetVoters,
@@ -10,7 +10,7 @@ use reelraft_model::{
     token_digest,
 };
 
-use super::{Api, Consistency, bad_request, caller::problem, jobs::all_know};
+use super::{Api, bad_request, caller::problem, jobs::all_know};
 use crate::{
     clock::unix_ms,
     limits::{TOKEN_TTL_S, TOKEN_TTL_S_MAX},
@@ -105,7 +105,7 @@ impl Api {
     pub async fn remove_node(&self, node: u64, dead: bool) -> Result<bool, Problem> {
         let state = self.members_state().await?;
         let present = state.node(node).is_some() && !state.is_removed(node);
-        if present && dead && self.lives(node) {
+        if present && dead && self.living()?.contains(&node) {
             return Err(Problem::new(
                 "node-alive",
                 format!("node {node} lives"),
@@ -155,15 +155,24 @@ impl Api {
     /// Refuses to lose a node without which too few are there to vote.
     fn check_left(&self, state: &State, node: u64) -> Result<(), Problem> {
         let voters = self.table().membership().voters.len();
-        match drain_refusal(state, node, |id| self.lives(id), voters) {
+        let living = self.living()?;
+        match drain_refusal(state, node, |id| living.contains(&id), voters) {
             Some(problem) => Err(problem),
             None => Ok(()),
         }
     }
 
-    /// Whether the leader has heard of a node lately.
-    fn lives(&self, node: u64) -> bool {
-        let nodes = self.cluster_status(Consistency::Linearizable).nodes;
-        nodes.iter().any(|it| it.id == node && it.reachable)
+    /// The nodes that the leader has heard of lately. Where it has said nothing
+    /// itself, a node that lives must not be taken for one that is lost.
+    fn living(&self) -> Result<BTreeSet<u64>, Problem> {
+        let reported = self.context().report.nodes(<[_]>::to_vec);
+        let reported = reported.ok_or_else(|| {
+            let cause =
+                "this node has not heard from the leader lately, so it can't tell who lives";
+            Problem::new("no-leader", cause, "try again in a moment")
+        })?;
+        let nodes = self.status_from(reported).nodes.into_iter();
+        let living = nodes.filter(|node| node.reachable);
+        Ok(living.map(|node| node.id).collect())
     }
 }

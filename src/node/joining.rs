@@ -59,13 +59,12 @@ impl Joining {
     /// writing.
     pub async fn admit(&self, newcomer: Newcomer) -> Result<Admitted, Problem> {
         let cluster = &self.context.cluster;
-        let digest = token_digest(&newcomer.secret);
         // Whoever has none costs the log nothing.
-        self.know_token(&digest).await?;
+        self.check_token(&newcomer).await?;
         check_address(&newcomer.address)?;
         self.check_nobody_at(&newcomer).await?;
         let command = Command::AdmitNode(AdmitNode {
-            digest,
+            digest: token_digest(&newcomer.secret),
             incarnation: newcomer.incarnation,
             address: newcomer.address,
             feature_level: newcomer.feature_level,
@@ -93,17 +92,20 @@ impl Joining {
         })
     }
 
-    async fn know_token(&self, digest: &str) -> Result<(), Problem> {
-        let cluster = &self.context.cluster;
-        if cluster.local().token(digest).is_some() {
-            return Ok(());
-        }
-        // It may have been made a moment ago, by another node.
-        let state = cluster.read().await.map_err(|error| error.problem())?;
-        match state.token(digest) {
-            Some(_) => Ok(()),
-            None => Err(Problem::unknown_token()),
-        }
+    /// Refuses whoever has no token of use: before this node calls at the address that
+    /// it is given, as it names the nodes' secret there.
+    async fn check_token(&self, newcomer: &Newcomer) -> Result<(), Problem> {
+        let digest = token_digest(&newcomer.secret);
+        // It may have been made, or used, a moment ago by another node.
+        let state = self.context.cluster.read().await;
+        let state = state.map_err(|error| error.problem())?;
+        let Newcomer {
+            incarnation,
+            address,
+            ..
+        } = newcomer;
+        let invited = state.invitation(&digest, incarnation, address, unix_ms());
+        invited.map(drop)
     }
 
     /// Refuses an address at which another node answers: both would be taken for one.

@@ -231,7 +231,10 @@ impl Core {
     }
 
     /// Registers this disk through the member that leads; `false` if none does.
-    async fn register_through(&self, members: &[u64]) -> Result<bool, ConsensusError> {
+    ///
+    /// # Errors
+    /// The table's refusal.
+    pub async fn register_through(&self, members: &[u64]) -> Result<bool, ConsensusError> {
         let entry = encode(vec![self.own_registration()])?;
         for member in members {
             match self.ask_to_propose(*member, entry.clone()).await {

@@ -213,19 +213,40 @@ impl Core {
     }
 
     /// Asks the others whether they have removed this node: nobody tells one that has
-    /// no vote, and was down when it was removed.
-    async fn ask_whether_removed(&self) {
+    /// no vote, and was down when it was removed. Where they have not, and look for it
+    /// where it does not listen any more, it tells them where it does.
+    async fn ask_others(&self) {
         let known = self.peers.first_known().into_keys();
         let all: BTreeSet<u64> = known.chain(self.members().all).collect();
         let others = all.into_iter().filter(|id| *id != self.node());
         let answers = join_all(others.map(|id| self.identify(id))).await;
-        if answers
-            .into_iter()
-            .flatten()
-            .any(|(_, answer)| answer.removed)
-        {
+        // Another cluster may have an address by now, and has removed others.
+        let ours = answers.into_iter().flatten();
+        let ours = ours.filter(|(peer, _)| peer.cluster_id == self.identity().cluster_id);
+        let ours: Vec<_> = ours.collect();
+        if ours.iter().any(|(_, answer)| answer.removed) {
             self.peers.removed().send_replace(true);
+            return;
         }
+        let Some(former) = self.former_address() else {
+            return;
+        };
+        if self.node_at(&former).await == Some(self.node()) {
+            tracing::error!(at = former, "another process runs on a copy of this disk");
+            return;
+        }
+        let members: Vec<u64> = ours.iter().map(|(peer, _)| peer.node).collect();
+        if let Err(error) = self.register_through(&members).await {
+            tracing::warn!(%error, "the others don't know where this node listens now");
+        }
+    }
+
+    /// Where the table has this node listen, if it does not listen there any more.
+    fn former_address(&self) -> Option<String> {
+        let state = self.replica.state();
+        let known = &state.node(self.node())?.address;
+        let own = self.peers.address(self.node());
+        (Some(known) != own.as_ref()).then(|| known.clone())
     }
 
     fn furthest_voter(&self) -> Option<u64> {
@@ -257,7 +278,7 @@ pub async fn watch_removal(core: Arc<Core>) {
         }
         match timeout(REMOVAL_LOOK_EVERY, applied.changed()).await {
             Ok(Err(_)) => return,
-            Err(_) if core.leader().is_none() => core.ask_whether_removed().await,
+            Err(_) if core.leader().is_none() => core.ask_others().await,
             _ => {}
         }
     }

@@ -66,4 +66,5 @@ pub use state::{Applied, State};
 pub use summary::{KindSummary, Summary};
 pub use task_counts::TaskCounts;
 pub use token::{TOKEN_PREFIX, TokenText, token_digest};
+pub use tokens::Invited;
 pub use turned::{Mark, Turned};

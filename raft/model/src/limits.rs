@@ -141,8 +141,8 @@ pub const TOKEN_SECRET_BYTES: usize = 32;
 /// Tokens that are remembered: for one day's newcomers.
 pub const TOKENS_MAX: u64 = 256;
 
-/// How long a token is remembered once its time is over, so that a newcomer whose
-/// answer was lost is known again, and a late one told why it is refused.
+/// How long a token is remembered once its time is over, so that a late newcomer is
+/// told why it is refused.
 pub const TOKEN_MEMORY_MS: u64 = 24 * 3600 * 1000;
 
 /// Bytes of a node's address: a name has at most 253.

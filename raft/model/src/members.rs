@@ -1,10 +1,8 @@
 //! Who belongs to the cluster, as the table says.
 
-use std::sync::Arc;
-
 use crate::{
     limits::VOTERS_DEFAULT,
-    rows::{Home, JoinToken, Node, Problem},
+    rows::{Home, Node, Problem},
     state::State,
 };
 
@@ -65,11 +63,6 @@ impl State {
         later.any(|it| it.let_in && !it.is_removed() && it.address == node.address)
     }
 
-    /// A token, by the digest of its secret.
-    pub fn token(&self, digest: &str) -> Option<&Arc<JoinToken>> {
-        self.tokens.get(digest)
-    }
-
     /// How many voters there are to be, where so many vote now: what was asked for,
     /// or else three, or as many as the cluster was founded with.
     pub fn voters_wanted(&self, voters: usize) -> usize {
@@ -84,10 +77,13 @@ impl State {
         self.jobs_at(node, |_| true)
     }
 
-    /// The jobs whose only full copy is on a node.
+    /// The jobs of which a node has the only full copy: what those have that are gone
+    /// for good is none.
     pub fn only_at(&self, node: u64) -> SomeJobs {
+        let gone = |id: u64| self.is_removed(id) || self.is_superseded(id);
         self.jobs_at(node, |homes| {
-            let mut whole = homes.iter().filter(|home| home.filled).peekable();
+            let there = |home: &&Home| home.filled && (home.node == node || !gone(home.node));
+            let mut whole = homes.iter().filter(there).peekable();
             whole.peek().is_some() && whole.all(|home| home.node == node)
         })
     }

@@ -99,3 +99,26 @@ async fn nobody_answers_for_another_node() {
     let refused = problem::of_status(&asked.unwrap_err()).unwrap();
     assert_eq!(refused.kind, "other-node");
 }
+
+/// Nobody finds a node at another address that no setting names, and it hears of no
+/// leader that it could tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_listens_elsewhere_says_so() {
+    let mut nodes = Nodes::new(&[1, 2], &[1]).await;
+    nodes.be_let_in();
+    nodes.start_all().await;
+    nodes
+        .until(SOON, "a learner", || {
+            nodes.get(1).membership().all.len() == 2
+        })
+        .await;
+    nodes.kill(2);
+    nodes.move_one(2);
+    nodes.start(2).await.unwrap();
+    nodes.get(1).propose(vec![tick(7)]).await.unwrap();
+    nodes
+        .until(SOON, "it is found again", || {
+            nodes.get(2).local().cluster_ms() == 7
+        })
+        .await;
+}

@@ -27,6 +27,7 @@ pub struct Nodes {
     running: BTreeMap<u64, Cluster>,
     snapshots: Option<(u64, u64)>,
     on_hang: BTreeMap<u64, HangAction>,
+    let_in: bool,
 }
 
 impl Nodes {
@@ -45,7 +46,19 @@ impl Nodes {
             running: BTreeMap::new(),
             snapshots: None,
             on_hang: BTreeMap::new(),
+            let_in: false,
         }
+    }
+
+    /// Has nodes know only of themselves, and where the others listened first.
+    pub fn be_let_in(&mut self) {
+        self.let_in = true;
+    }
+
+    /// Gives a node another address; it must be down.
+    pub fn move_one(&mut self, id: u64) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        self.addresses.insert(id, listener.local_addr().unwrap());
     }
 
     /// Gives all nodes new addresses; they must be down.
@@ -83,6 +96,12 @@ impl Nodes {
             self.data(id),
             Secret::default(),
         );
+        if self.let_in {
+            config.seeds = std::mem::take(&mut config.peers);
+            config.peers.extend(config.seeds.remove_entry(&id));
+            config.voters.retain(|voter| *voter == id);
+            config.cluster_id = Some("c1".into());
+        }
         // A busy machine's elections are not what these tests are about.
         config.leader_wait = Duration::from_secs(5);
         config.on_hang = self.on_hang.get(&id).cloned().unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::{
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
     state::{State, cluster_key, node_key},
-    tokens::token_key,
+    tokens::{Invited, token_key},
 };
 
 impl Writer<'_> {
@@ -116,9 +116,12 @@ impl Writer<'_> {
     }
 
     pub(super) fn admit_node(&mut self, c: &AdmitNode) -> Reply {
-        let token = match usable_token(self.state, c) {
-            Ok(Token::Fresh(token)) => token,
-            Ok(Token::OfThisDisk(node)) => {
+        let address = clip(&c.address, ADDRESS_BYTES_MAX);
+        let state = &self.state;
+        let invited = state.invitation(&c.digest, &c.incarnation, &address, c.unix_ms);
+        match invited {
+            Ok(Invited::New) => {}
+            Ok(Invited::Again(node)) => {
                 return Reply {
                     existed: true,
                     node,
@@ -126,7 +129,7 @@ impl Writer<'_> {
                 };
             }
             Err(problem) => return Reply::refused("", problem),
-        };
+        }
         let level = self.state.feature_level();
         if c.feature_level < level {
             return older_program("the newcomer", (level, c.feature_level), ALL_NEWER);
@@ -140,11 +143,14 @@ impl Writer<'_> {
         let known = self.state.nodes.keys().next_back().copied().unwrap_or(0);
         let id = known.max(self.state.cluster.last_node).max(c.above) + 1;
         self.state.cluster.last_node = id;
-        self.put_token(JoinToken { node: id, ..token });
+        let token = self.state.tokens.get(&c.digest);
+        if let Some(token) = token.map(|it| JoinToken::clone(it)) {
+            self.put_token(JoinToken { node: id, ..token });
+        }
         self.put_node(Node {
             id,
             incarnation: c.incarnation.clone(),
-            address: clip(&c.address, ADDRESS_BYTES_MAX),
+            address,
             feature_level: c.feature_level,
             let_in: true,
             ..Default::default()
@@ -222,28 +228,6 @@ fn older_program(whose: &str, (level, own): (u32, u32), what: &str) -> Reply {
         format!("{what}, and its log needs a program of feature level {level}; {whose} has {own}");
     let hint = "start the node with the program of the others";
     Reply::refused("", Problem::new(Problem::OLDER_PROGRAM, cause, hint))
-}
-
-/// What a token is to the disk that shows it.
-enum Token {
-    Fresh(JoinToken),
-    /// It has let this very disk in, as this node.
-    OfThisDisk(u64),
-}
-
-fn usable_token(state: &State, c: &AdmitNode) -> Result<Token, Problem> {
-    let token = state.token(&c.digest).ok_or_else(Problem::unknown_token)?;
-    if token.node != 0 {
-        return match state.node(token.node) {
-            Some(node) if node.is_removed() => Err(Problem::node_removed(node.id)),
-            Some(node) if node.incarnation == c.incarnation => Ok(Token::OfThisDisk(node.id)),
-            _ => Err(Problem::used_token(token.node)),
-        };
-    }
-    if token.expires_unix_ms <= c.unix_ms {
-        return Err(Problem::expired_token());
-    }
-    Ok(Token::Fresh(JoinToken::clone(token)))
 }
 
 impl State {

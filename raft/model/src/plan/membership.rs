@@ -18,7 +18,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::health::{ClusterHealth, NodeHealth};
 use crate::{
-    limits::CAUGHT_UP_ENTRIES,
+    limits::{CAUGHT_UP_ENTRIES, MEMBERS_LEVEL},
     rows::{Node, Problem},
     state::State,
 };
@@ -107,8 +107,17 @@ impl<'a> Judge<'a> {
         node.alive && current && self.stays(id)
     }
 
+    /// Whether all nodes know that votes move: former programs take the voters for
+    /// those that they were founded with.
+    fn may_move(&self) -> bool {
+        self.state.feature_level() >= MEMBERS_LEVEL
+    }
+
     /// Who is to vote.
     fn chosen(&self) -> BTreeSet<u64> {
+        if !self.may_move() {
+            return self.voters.clone();
+        }
         let ids = self.health.nodes.keys().copied();
         let able = ids.filter(|&id| match self.node(id).votes {
             true => self.stays(id),
@@ -117,7 +126,8 @@ impl<'a> Judge<'a> {
         let able: Vec<u64> = able.collect();
         let now = odd(self.voters.len());
         let count = match () {
-            () if self.wanted < now => odd(self.wanted.min(able.len())).max(1),
+            // Those that are not able keep their votes where too few are.
+            () if self.wanted < now => self.wanted,
             () if able.len() >= now => odd(self.wanted.min(able.len())).max(1),
             // Nobody could take the places of those that are missing.
             () => self.voters.len(),
@@ -248,6 +258,9 @@ impl<'a> Judge<'a> {
             None => "is a learner, and has said nothing of its log yet".into(),
             Some(behind) if behind > CAUGHT_UP_ENTRIES => {
                 format!("catches up: {behind} entries of the log are missing")
+            }
+            _ if !self.may_move() => {
+                "is a learner: votes move once all nodes have this version".into()
             }
             _ if voters >= self.wanted => {
                 format!(
