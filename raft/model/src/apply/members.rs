@@ -3,11 +3,12 @@
 use super::writer::{Writer, clip};
 use crate::{
     command::{RegisterNode, Reply},
+    invitation::Invited,
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
     state::{State, cluster_key, node_key},
-    tokens::{Invited, token_key},
+    tokens::token_key,
 };
 
 impl Writer<'_> {
@@ -162,7 +163,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn set_voters(&mut self, c: &SetVoters) -> Reply {
-        if c.voters % 2 == 0 || c.voters > VOTERS_MAX {
+        if c.voters.is_multiple_of(2) || c.voters > VOTERS_MAX {
             let cause = format!("there can't be {} voters", c.voters);
             let hint = "choose 1, 3, 5 or 7: an even number bears no more failures";
             return Reply::refused("", Problem::new("bad-request", cause, hint));
