@@ -320,6 +320,9 @@ for node in "${nodes[@]}"; do
 done
 network=$(docker inspect -f '{{range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end}}' "${container[1]}")
 wait_for_all 1
+# What the clients know the nodes by.
+REELRAFT_CA=sha256:$(ask 1 cluster cert show -o json | field authority_sha256)
+export REELRAFT_CA
 ask 1 cluster status
 
 headline "A calm run"

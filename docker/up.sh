@@ -84,9 +84,19 @@ until [ "$(reachable)" = "$NODES" ]; do
     sleep 1
 done
 $compose exec -T node1 reelraft cluster status
+
+# The nodes' authority, for clients: a new cluster has another one.
+authority=$($compose exec -T node1 reelraft cluster cert show -o json --endpoints 127.0.0.1:7401 |
+    sed -n 's/^{"authority_sha256":"\([0-9a-f]*\)".*/\1/p')
+[ -n "$authority" ] || fail "the nodes have no certificates" "see \`$compose -f docker/compose.yaml logs\`"
+if ! grep -qx "REELRAFT_CA=sha256:$authority" .env; then
+    (umask 077 && { grep -v '^REELRAFT_CA=' .env; printf 'REELRAFT_CA=sha256:%s\n' "$authority"; } >.env.new && mv .env.new .env) ||
+        fail "docker/.env can't be written" "see that there is room and that you may write there"
+fi
+$compose exec -T node1 reelraft cluster cert ca --endpoints 127.0.0.1:7401 >ca.pem
 echo
 echo "Put films into docker/media, then for example:"
 echo "  $compose -f docker/compose.yaml run --rm client transcode film.mov film.mp4 --width 1280"
 echo
-echo "The nodes speak HTTP at ${REELRAFT_PUBLISH:-127.0.0.1}:8401, :8402 and :8403, with the secret in docker/.env:"
-echo "  curl -H \"X-API-Key: \$REELRAFT_SECRET\" -T film.mov 'http://127.0.0.1:8401/api/v1/transcode?width=1280' -o film.mp4"
+echo "The nodes speak HTTPS at ${REELRAFT_PUBLISH:-127.0.0.1}:8401, :8402 and :8403, with the secret in docker/.env and the authority in docker/ca.pem:"
+echo "  curl --cacert docker/ca.pem -H \"X-API-Key: \$REELRAFT_SECRET\" -T film.mov 'https://127.0.0.1:8401/api/v1/transcode?width=1280' -o film.mp4"

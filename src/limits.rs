@@ -292,6 +292,14 @@ pub const PICTURE_TIME_MAX: Duration = Duration::from_secs(8);
 /// one job.
 pub const PICTURES_KEPT: usize = 32;
 
+/// How often a node looks whether its certificate is to be renewed. It has ten days
+/// for that.
+pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
+
+/// How long it waits after a change of the table before it looks whether the
+/// authorities or the members changed: a table in use changes many times a second.
+pub const CERTIFICATES_PAUSE: Duration = Duration::from_millis(250);
+
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
     "a lease outlives six beats"

@@ -101,17 +101,17 @@ enum ConfigCommand {
 fn command() -> clap::Command {
     let whole = Program::command();
     let unused = [
-        ("dev", &["endpoints", "server", "output", "key"][..]),
-        ("node", &["endpoints", "server", "output", "key"]),
-        ("config", &["endpoints", "server", "key"]),
-        ("doctor", &["endpoints", "server", "secret", "key"]),
+        ("dev", &["endpoints", "server", "output", "key", "ca"][..]),
+        ("node", &["endpoints", "server", "output", "key", "ca"]),
+        ("config", &["endpoints", "server", "key", "ca"]),
+        ("doctor", &["endpoints", "server", "secret", "key", "ca"]),
         (
             "recover",
             &["endpoints", "server", "output", "secret", "key"],
         ),
         (
             "completions",
-            &["endpoints", "server", "output", "secret", "key"],
+            &["endpoints", "server", "output", "secret", "key", "ca"],
         ),
         ("man", &["endpoints", "server", "output", "secret", "key"]),
     ];

@@ -9,6 +9,7 @@ use reelraft_model::{
     plan::drain_refusal,
     token_digest,
 };
+use reelraft_trust::sha256_hex;
 
 use super::{Api, bad_request, caller::problem, jobs::all_know};
 use crate::{
@@ -44,7 +45,7 @@ impl Api {
                 return Err(bad_request(cause, "give it a week at most"));
             }
         };
-        let text = TokenText::new(rand::random(), None);
+        let text = TokenText::new(rand::random(), self.authority_hash()?);
         let created_unix_ms = unix_ms();
         let token = JoinToken {
             digest: token_digest(&text.secret()),
@@ -62,6 +63,21 @@ impl Api {
             text,
             expires_unix_ms,
             address,
+        })
+    }
+
+    /// What a newcomer knows the cluster by; none without TLS.
+    fn authority_hash(&self) -> Result<Option<String>, Problem> {
+        if !self.table().trust().is_on() {
+            return Ok(None);
+        }
+        let authorities = self.table().local().authorities();
+        let current = authorities.current.as_ref();
+        let hash = current.map(|authority| sha256_hex(&authority.certificate));
+        hash.map(Some).ok_or_else(|| {
+            let cause = "the cluster has no authority of its own yet";
+            let hint = "wait a moment, until its nodes have certificates";
+            Problem::new("too-early", cause, hint)
         })
     }
 

@@ -12,6 +12,7 @@
 mod access;
 mod attempts;
 mod caller;
+mod certificates;
 mod cluster;
 mod doors;
 mod estimate;
@@ -45,6 +46,7 @@ pub use self::{
     access::Access,
     attempts::{Attempt, TaskRequest, TaskView},
     caller::{Api, Consistency, Welcome},
+    certificates::{AuthorityView, CertificatesView, Rotation},
     cluster::{Census, Check},
     doors::{Door, Pass},
     estimate::Estimate,

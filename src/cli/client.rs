@@ -19,6 +19,7 @@ use reelraft_proto::{
     dial,
     v1::{access_client::AccessClient, cluster_client::ClusterClient, jobs_client::JobsClient},
 };
+use reelraft_trust::Anchor;
 use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use crate::{
@@ -113,7 +114,11 @@ impl Client {
     ///
     /// # Errors
     /// [`CliError::Usage`] if there is no name, or one is not an address.
-    pub fn new(names: &[String], secret: Secret, screen: Arc<Screen>) -> Result<Self, CliError> {
+    pub fn new(
+        names: &[String],
+        (secret, anchor): (Secret, Option<Anchor>),
+        screen: Arc<Screen>,
+    ) -> Result<Self, CliError> {
         let hint = "give host:port, several with commas, such as 127.0.0.1:7401,127.0.0.1:7402";
         let mut kept: Vec<String> = Vec::new();
         let mut doors = Vec::new();
@@ -127,7 +132,7 @@ impl Client {
             if address.is_empty() || kept.iter().any(|known| known == address) {
                 continue;
             }
-            let door = Door::grpc(address)
+            let door = Door::grpc(address, anchor.as_ref())
                 .ok_or_else(|| CliError::usage(format!("'{name}' is not an endpoint"), hint))?;
             doors.push(door);
             kept.push(address.to_string());
@@ -144,11 +149,13 @@ impl Client {
     /// [`CliError::Usage`] for what is no such URL.
     pub fn over_http(
         urls: &[&String],
-        secret: Secret,
+        (secret, anchor): (Secret, Option<Anchor>),
         screen: Arc<Screen>,
     ) -> Result<Self, CliError> {
         let names: Vec<String> = urls.iter().map(|url| url.trim().to_string()).collect();
-        let doors = names.iter().map(|url| HttpDoor::new(url, &secret));
+        let doors = names
+            .iter()
+            .map(|url| HttpDoor::new(url, &secret, anchor.as_ref()));
         let doors: Result<Vec<_>, _> = doors.map(|door| Ok(Door::Http(door?))).collect();
         Ok(Client::of(names, doors?, secret, screen))
     }

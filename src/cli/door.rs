@@ -16,6 +16,7 @@ use reelraft_proto::{
     problem::to_status,
     v1,
 };
+use reelraft_trust::{Anchor, Connector, certificate_trouble};
 use reqwest::{Url, header::CONTENT_TYPE, redirect};
 use serde::Deserialize;
 use tonic::{
@@ -44,7 +45,8 @@ type Sending<T> = Pin<Box<dyn Future<Output = Result<T, StdError>> + Send>>;
 
 /// One node, not connected to yet.
 pub enum Door {
-    Grpc(Box<Endpoint>),
+    /// With what makes its connections, where they are made with TLS.
+    Grpc(Box<Endpoint>, Option<Connector>),
     Http(HttpDoor),
 }
 
@@ -64,10 +66,14 @@ pub enum Wire {
 }
 
 impl Door {
-    /// The gRPC port at `host:port`. `None` if that is no address.
-    pub fn grpc(address: &str) -> Option<Self> {
+    /// The gRPC port at `host:port`, with TLS where there is something to know the
+    /// node by. `None` if that is no address.
+    pub fn grpc(address: &str, anchor: Option<&Anchor>) -> Option<Self> {
         let endpoint = dial::endpoint(address, TIMING).ok()?;
-        Some(Door::Grpc(Box::new(endpoint)))
+        Some(Door::Grpc(
+            Box::new(endpoint),
+            anchor.map(Anchor::connector),
+        ))
     }
 
     /// Connects to it.
@@ -76,11 +82,13 @@ impl Door {
     /// A status with a source: that nothing answers there.
     pub async fn connect(&self) -> Result<Wire, Status> {
         match self {
-            Door::Grpc(endpoint) => endpoint
-                .connect()
-                .await
-                .map(Wire::Grpc)
-                .map_err(|error| Status::from_error(Box::new(error))),
+            Door::Grpc(endpoint, connector) => {
+                let connected = match connector {
+                    Some(connector) => endpoint.connect_with_connector(connector.clone()).await,
+                    None => endpoint.connect().await,
+                };
+                connected.map(Wire::Grpc).map_err(not_connected)
+            }
             Door::Http(door) => {
                 let asked = door.client.get(door.url("/healthz"));
                 asked
@@ -88,11 +96,26 @@ impl Door {
                     .send()
                     .await
                     .and_then(reqwest::Response::error_for_status)
-                    .map_err(|error| Status::from_error(Box::new(error)))?;
+                    .map_err(not_connected)?;
                 let calls = GrpcWebClientService::new(door.clone());
                 Ok(Wire::Http(calls, door.clone()))
             }
         }
+    }
+}
+
+/// Why there is no connection. One to a node whose certificate is wrong is not tried
+/// again: no node has judged anything, but the client has.
+fn not_connected(error: impl std::error::Error + Send + Sync + 'static) -> Status {
+    match certificate_trouble(&error) {
+        Some(trouble) => to_status(&v1::Problem {
+            kind: "wrong-certificate".into(),
+            cause: format!("the node can't be trusted: {trouble}"),
+            hint: "give the cluster's authority with --ca, as a file from \
+                   `reelraft cluster cert ca` or as sha256:HASH"
+                .into(),
+        }),
+        None => Status::from_error(Box::new(error)),
     }
 }
 
@@ -101,7 +124,7 @@ impl HttpDoor {
     ///
     /// # Errors
     /// [`CliError::Usage`] for what is no such URL.
-    pub fn new(text: &str, secret: &Secret) -> Result<Self, CliError> {
+    pub fn new(text: &str, secret: &Secret, anchor: Option<&Anchor>) -> Result<Self, CliError> {
         let hint = "give it as http://HOST:PORT or https://HOST, without a query";
         let usage = |cause: &str| CliError::usage(format!("'{text}' {cause}"), hint);
         let base = Url::parse(text).map_err(|_| usage("is not a URL"))?;
@@ -121,15 +144,20 @@ impl HttpDoor {
             .connect_timeout(TIMING.connect)
             .redirect(redirect::Policy::none());
         // Without TLS a machine may do without root certificates.
-        let client = match base.scheme() {
-            "https" => client,
-            _ => client.tls_certs_only([]),
-        };
-        let client = client.build().map_err(|error| CliError::Local {
+        let unready = |error: &dyn std::fmt::Display| CliError::Local {
             what: "can't prepare requests".into(),
             cause: error.to_string(),
             hint: "see whether this machine has root certificates (ca-certificates)".into(),
-        })?;
+        };
+        let client = match (base.scheme(), anchor) {
+            ("https", Some(anchor)) => {
+                let config = anchor.http_config().map_err(|error| unready(&error))?;
+                client.tls_backend_preconfigured(config)
+            }
+            ("https", None) => client,
+            _ => client.tls_certs_only([]),
+        };
+        let client = client.build().map_err(|error| unready(&error))?;
         Ok(HttpDoor {
             client,
             base: Arc::new(base),

@@ -41,7 +41,7 @@ const MEANINGS: [Meaning; 15] = [
         kinds: &["unreachable"],
         exit: UNREACHABLE,
         hint: "start a local cluster with `reelraft dev`, or name your nodes with --endpoints \
-               or REELRAFT_ENDPOINTS",
+               or REELRAFT_ENDPOINTS; where they speak by TLS, give --ca too",
     },
     Meaning {
         kinds: &["unavailable"],

@@ -38,6 +38,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use reelraft_proto::auth::Secret;
+use reelraft_trust::Anchor;
 
 use crate::client::Client;
 pub use crate::{
@@ -84,6 +85,16 @@ pub struct GlobalArgs {
         value_delimiter = ','
     )]
     pub server: Vec<String>,
+    /// What to know the nodes by, where they speak by TLS: a file with the cluster's
+    /// authority, sha256: with its hash, or system
+    #[arg(
+        long,
+        global = true,
+        env = "REELRAFT_CA",
+        value_name = "FILE",
+        hide_env_values = true
+    )]
+    pub ca: Option<String>,
     /// How answers are printed
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
     pub output: Output,
@@ -144,6 +155,12 @@ pub async fn execute(
             "use printable ASCII letters",
         )
     })?;
+    let named = globals.ca.as_deref().filter(|named| !named.is_empty());
+    let anchor = named.map(Anchor::parse).transpose().map_err(|error| {
+        let hint = "give --ca the file that `reelraft cluster cert ca` writes, or sha256:HASH";
+        CliError::usage(format!("--ca: {error}"), hint)
+    })?;
+    let known_by = (secret, anchor);
     let urls: Vec<&String> = globals
         .server
         .iter()
@@ -152,12 +169,12 @@ pub async fn execute(
     let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
     let given = globals.endpoints.iter().any(|name| !name.is_empty());
     let mut client = if !urls.is_empty() {
-        Client::over_http(&urls, secret, screen.clone())?
+        Client::over_http(&urls, known_by, screen.clone())?
     } else if unset && !given {
         let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
-        Client::new(&names.collect::<Vec<_>>(), secret, screen.clone())?
+        Client::new(&names.collect::<Vec<_>>(), known_by, screen.clone())?
     } else {
-        Client::new(&globals.endpoints, secret, screen.clone())?
+        Client::new(&globals.endpoints, known_by, screen.clone())?
     };
     commands::run(&mut client, command, globals.output).await
 }

@@ -12,35 +12,43 @@ use super::{
 /// A setting as a flag and in the file.
 type Given = (Option<String>, Option<String>);
 
-/// The address to listen on, and the origin that a browser finds it under.
+/// The address to listen on.
 ///
 /// # Errors
 /// `bad-config` for what is none.
-pub fn pick_http(
-    picker: &mut Picker,
-    [http, public]: [Given; 2],
-    advertise: &str,
-) -> Result<(Option<SocketAddr>, Option<String>), Problem> {
+pub fn pick_http(picker: &mut Picker, http: Given) -> Result<Option<SocketAddr>, Problem> {
     let http = picker.pick("http", http.0, http.1, || None)?;
     let http = http.filter(|address| !address.is_empty());
-    let http = http.as_deref().map(resolve_address).transpose()?;
-    let default = || http.map(|address| origin_of(address, advertise));
+    http.as_deref().map(resolve_address).transpose()
+}
+
+/// The origin that a browser finds it under.
+///
+/// # Errors
+/// `bad-config` for what is none.
+pub fn pick_public(
+    picker: &mut Picker,
+    public: Given,
+    http: Option<SocketAddr>,
+    (advertise, tls): (&str, bool),
+) -> Result<Option<String>, Problem> {
+    let default = || http.map(|address| origin_of(address, advertise, tls));
     let public = picker.pick("http_public", public.0, public.1, default)?;
     let public = public.filter(|url| !url.is_empty());
-    let public = public.map(|url| plain_origin(&url)).transpose()?;
-    Ok((http, public))
+    public.map(|url| plain_origin(&url)).transpose()
 }
 
 /// What a browser calls a port where nothing is said of it.
-fn origin_of(http: SocketAddr, advertise: &str) -> String {
+fn origin_of(http: SocketAddr, advertise: &str, tls: bool) -> String {
+    let scheme = if tls { "https" } else { "http" };
     if !http.ip().is_unspecified() {
-        return format!("http://{http}");
+        return format!("{scheme}://{http}");
     }
     // All addresses of the machine, of which the others know one.
     let host = advertise
         .rsplit_once(':')
         .map_or(advertise, |(host, _)| host);
-    format!("http://{host}:{}", http.port())
+    format!("{scheme}://{host}:{}", http.port())
 }
 
 /// A URL that is a scheme, a host and perhaps a port, as a browser names it.
@@ -65,10 +73,12 @@ mod tests {
 
     #[test]
     fn a_port_is_called_by_its_address_or_as_the_others_call_the_node() {
-        let origin = |http: &str| origin_of(http.parse().unwrap(), "node1:7401");
+        let origin = |http: &str| origin_of(http.parse().unwrap(), "node1:7401", false);
         assert_eq!(origin("127.0.0.1:8401"), "http://127.0.0.1:8401");
         assert_eq!(origin("[::1]:8401"), "http://[::1]:8401");
         assert_eq!(origin("0.0.0.0:8401"), "http://node1:8401");
+        let by_tls = origin_of("0.0.0.0:8401".parse().unwrap(), "node1:7401", true);
+        assert_eq!(by_tls, "https://node1:8401");
     }
 
     #[test]

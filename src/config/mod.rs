@@ -9,6 +9,7 @@ mod log_format;
 mod membership;
 mod origin;
 mod secrets;
+mod tls;
 mod variables;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -19,16 +20,18 @@ use reelraft_proto::auth::Secret;
 use self::{
     allowed::pick_allowed,
     folder::required_folder,
-    http::pick_http,
+    http::{pick_http, pick_public},
     membership::{pick_place, resolve_address},
     origin::{File, Picker, utf8},
-    secrets::{Given, pick_secrets},
+    secrets::pick_secrets,
+    tls::pick_tls,
 };
 pub use self::{
     log_format::LogFormat,
     membership::{Invitation, JOINED, has_joined},
     origin::{Shown, json, table, variable},
     secrets::client_credential,
+    tls::{Tls, TlsArgs},
     variables::misspelt,
 };
 use crate::{
@@ -121,6 +124,8 @@ pub struct NodeArgs {
     /// File with the nodes' secret, in place of --peer-secret
     #[arg(long, value_name = "FILE")]
     pub peer_secret_file: Option<String>,
+    #[command(flatten)]
+    pub tls: TlsArgs,
     /// TOML file with any of these settings
     #[arg(long)]
     pub config: Option<PathBuf>,
@@ -179,6 +184,7 @@ pub struct NodeConfig {
     pub secret: Secret,
     /// What the other nodes must know; the clients' where none is given.
     pub peer_secret: Secret,
+    pub tls: Tls,
     /// Each setting with its origin.
     pub shown: Vec<Shown>,
 }
@@ -220,8 +226,12 @@ impl NodeConfig {
         let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.into())?;
         let alike = listen.clone();
         let advertise = picker.pick_or("advertise", args.advertise, file.advertise, alike)?;
-        let http = [(args.http, file.http), (args.http_public, file.http_public)];
-        let (http, http_public) = pick_http(&mut picker, http, &advertise)?;
+        let http = pick_http(&mut picker, (args.http, file.http))?;
+        let listens = [Some(resolve_address(&listen)?), http];
+        let tls_file = (file.tls, file.tls_cert, file.tls_key);
+        let tls = pick_tls(&mut picker, args.tls, tls_file, listens)?;
+        let public = (args.http_public, file.http_public);
+        let http_public = pick_public(&mut picker, public, http, (&advertise, tls.on))?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let slots = picker.pick_or("slots", args.slots, file.slots, cores())?;
         let times = [
@@ -233,22 +243,17 @@ impl NodeConfig {
             (args.keep_sources, file.keep_sources),
             (args.replace_voter_after, file.replace_voter_after),
         ];
-        let [scrub, rehome, replan, expire, keep, sources, replace] =
-            pick_seconds(&mut picker, times)?;
+        let [scrub, rehome, replan, expire, keep, kept, vote] = pick_seconds(&mut picker, times)?;
         let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
         let (flag, in_file) = (args.reuse_outputs, file.reuse_outputs);
         let reuse_outputs = picker.pick_or("reuse_outputs", flag, in_file, true)?;
         let text = LogFormat::Text;
         let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
-        let given = Given {
-            text: (args.secret, file.secret),
-            path: (args.secret_file, file.secret_file),
-        };
-        let given_peer = Given {
-            text: (args.peer_secret, file.peer_secret),
-            path: (args.peer_secret_file, file.peer_secret_file),
-        };
-        let (secret, peer_secret) = pick_secrets(&mut picker, given, given_peer)?;
+        let texts = (args.secret, file.secret);
+        let clients = [texts, (args.secret_file, file.secret_file)];
+        let texts = (args.peer_secret, file.peer_secret);
+        let peers = [texts, (args.peer_secret_file, file.peer_secret_file)];
+        let (secret, peer_secret) = pick_secrets(&mut picker, clients, peers)?;
         let config = NodeConfig {
             listen: resolve_address(&listen)?,
             http,
@@ -263,15 +268,16 @@ impl NodeConfig {
             scrub_every_s: scrub,
             rehome_after_s: rehome,
             replan_after_s: replan,
-            replace_voter_after_s: replace,
+            replace_voter_after_s: vote,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
             allow_addresses: allowed,
-            keep_sources_s: sources,
+            keep_sources_s: kept,
             reuse_outputs,
             log_format,
             secret,
             peer_secret,
+            tls,
             shown: picker.shown,
         };
         config.check()?;

@@ -37,6 +37,9 @@ pub struct File {
     pub secret_file: Option<String>,
     pub peer_secret: Option<String>,
     pub peer_secret_file: Option<String>,
+    pub tls: Option<bool>,
+    pub tls_cert: Option<PathBuf>,
+    pub tls_key: Option<PathBuf>,
 }
 
 impl File {
@@ -105,8 +108,8 @@ pub fn bad(cause: impl Into<String>, hint: &str) -> Problem {
     Problem::new("bad-config", cause, hint)
 }
 
-/// A folder's name as text. Another name that only looks the same would be
-/// another folder.
+/// A file's or folder's name as text. Another name that only looks the same would
+/// be another one.
 ///
 /// # Errors
 /// `bad-config`.
@@ -114,8 +117,8 @@ pub fn utf8(path: Option<PathBuf>) -> Result<Option<String>, Problem> {
     let text = path.map(|path| path.into_os_string().into_string());
     text.transpose().map_err(|name| {
         bad(
-            format!("the data folder's name {name:?} is not UTF-8"),
-            "name another folder with --data",
+            format!("the name {name:?} of a file or folder is not UTF-8"),
+            "give it another name",
         )
     })
 }

@@ -9,11 +9,8 @@ use reelraft_proto::auth::Secret;
 use super::origin::{Picker, bad, variable};
 use crate::limits::SECRET_FILE_BYTES_MAX;
 
-/// A secret as flags and the TOML file give it.
-pub struct Given {
-    pub text: (Option<String>, Option<String>),
-    pub path: (Option<String>, Option<String>),
-}
+/// A secret as flags and the TOML file give it: its text, and the name of its file.
+pub type Given = [(Option<String>, Option<String>); 2];
 
 /// The clients' secret, and the nodes' own, which is the clients' where none
 /// is given.
@@ -42,10 +39,10 @@ pub fn pick_secrets(
 fn pick_secret(
     picker: &mut Picker,
     (key, file_key): (&'static str, &'static str),
-    given: Given,
+    [text, path]: Given,
 ) -> Result<Secret, Problem> {
-    let text = picker.pick(key, given.text.0, given.text.1, || None)?;
-    let path = picker.pick(file_key, given.path.0, given.path.1, || None)?;
+    let text = picker.pick(key, text.0, text.1, || None)?;
+    let path = picker.pick(file_key, path.0, path.1, || None)?;
     let text = match (text, path) {
         (Some(text), _) => text,
         (None, Some(path)) => read_file(&path)?,

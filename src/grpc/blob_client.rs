@@ -14,6 +14,7 @@ use reelraft_proto::{
     v1::{self, blobs_client::BlobsClient},
 };
 use reelraft_storage::journal::Chunk;
+use reelraft_trust::Trust;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
@@ -34,15 +35,17 @@ type Client = BlobsClient<InterceptedService<Channel, Secret>>;
 /// One connection to each node, kept apart from those of Raft.
 pub struct BlobClients {
     secret: Secret,
+    trust: Trust,
     /// By node, with the address that each leads to.
     channels: Mutex<BTreeMap<u64, (String, Channel)>>,
 }
 
 impl BlobClients {
     /// Nothing is connected before it is used.
-    pub fn new(secret: Secret) -> Self {
+    pub fn new(secret: Secret, trust: Trust) -> Self {
         BlobClients {
             secret,
+            trust,
             channels: Mutex::default(),
         }
     }
@@ -57,11 +60,11 @@ impl BlobClients {
                     node: peer.node,
                     cause: error.to_string(),
                 })?;
-                let channel = endpoint
+                let endpoint = endpoint
                     .initial_stream_window_size(STREAM_WINDOW_BYTES)
                     .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-                    .max_frame_size(FRAME_BYTES)
-                    .connect_lazy();
+                    .max_frame_size(FRAME_BYTES);
+                let channel = self.trust.channel_lazy(&endpoint, Some(peer.node));
                 channels.insert(peer.node, (peer.address.clone(), channel.clone()));
                 channel
             }

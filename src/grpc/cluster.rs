@@ -1,10 +1,12 @@
 //! The `Cluster` service.
 
+use reelraft_model::Problem;
 use reelraft_proto::v1::{self, cluster_server::Cluster};
 use tonic::{Request, Response, Status};
 
 use super::{
     convert::{status, wire_status},
+    convert_authorities::{rotation, wire_certificates},
     jobs::consistency,
     places::api_of,
 };
@@ -28,8 +30,33 @@ impl Cluster for ClusterService {
     ) -> Result<Response<v1::StatusResponse>, Status> {
         let api = api_of(&request)?;
         let local = request.into_inner().local;
-        let status = api.cluster_status(consistency(local));
-        Ok(Response::new(wire_status(status)))
+        let found = api.cluster_status(consistency(local));
+        Ok(Response::new(wire_status(found)))
+    }
+
+    async fn certificates(
+        &self,
+        request: Request<v1::CertificatesRequest>,
+    ) -> Result<Response<v1::CertificatesResponse>, Status> {
+        let view = api_of(&request)?.certificates();
+        Ok(Response::new(wire_certificates(view)))
+    }
+
+    async fn rotate_certificates(
+        &self,
+        request: Request<v1::RotateCertificatesRequest>,
+    ) -> Result<Response<v1::CertificatesResponse>, Status> {
+        let api = api_of(&request)?;
+        let what = rotation(&request.into_inner()).ok_or_else(|| {
+            let hint = "ask with a program of this version";
+            status(Problem::new(
+                "bad-request",
+                "nobody knows what to rotate",
+                hint,
+            ))
+        })?;
+        let view = api.rotate_certificates(what).await.map_err(status)?;
+        Ok(Response::new(wire_certificates(view)))
     }
 
     async fn create_token(

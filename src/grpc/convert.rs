@@ -5,7 +5,11 @@ use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
 use reelraft_proto::{problem, v1};
 use tonic::Status;
 
-use super::{convert_outside::add_outside, convert_spec::wire_spec};
+use super::{
+    convert_certificates::{model_certificate, wire_certificate},
+    convert_outside::add_outside,
+    convert_spec::wire_spec,
+};
 use crate::{
     api::{ClusterStatus, JobView, RateView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
@@ -274,6 +278,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         starting,
         feature_level,
         note,
+        certificate,
     } = node;
     v1::NodeStatus {
         id,
@@ -299,6 +304,7 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         starting,
         feature_level,
         note,
+        certificate: certificate.map(wire_certificate),
     }
 }
 
@@ -328,6 +334,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         starting,
         feature_level,
         note,
+        certificate,
     } = node;
     NodeStatus {
         id,
@@ -353,6 +360,7 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         starting,
         feature_level,
         note,
+        certificate: certificate.map(model_certificate),
     }
 }
 

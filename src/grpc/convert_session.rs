@@ -8,6 +8,7 @@ use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
 use super::{
     convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem},
+    convert_certificates::{model_certificate, wire_certificate},
     convert_done::{model_done, wire_done},
 };
 use crate::node::messages::{
@@ -134,6 +135,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         room_bytes,
         lacks,
         speeds,
+        certificate,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -147,6 +149,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         room_bytes,
         lacks: lacks.into_iter().map(wire_lack).collect(),
         speeds: speeds.into_iter().collect(),
+        certificate: certificate.map(wire_certificate),
     }
 }
 
@@ -173,6 +176,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         room_bytes,
         lacks,
         speeds,
+        certificate,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -186,6 +190,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         room_bytes,
         lacks: lacks.into_iter().map(model_lack).collect(),
         speeds: speeds.into_iter().collect(),
+        certificate: certificate.map(model_certificate),
     }
 }
 

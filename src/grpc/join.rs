@@ -5,6 +5,7 @@ use reelraft_proto::{
     dial, problem,
     v1::{self, join_client::JoinClient, join_server::Join},
 };
+use reelraft_trust::{Anchor, certificate_trouble};
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -75,12 +76,26 @@ pub enum NotAdmitted {
 ///
 /// # Errors
 /// [`NotAdmitted`].
-pub async fn ask_to_join(address: &str, newcomer: &Newcomer) -> Result<Admitted, NotAdmitted> {
+pub async fn ask_to_join(
+    address: &str,
+    newcomer: &Newcomer,
+    authority: Option<&str>,
+) -> Result<Admitted, NotAdmitted> {
     let no_answer = |cause: String| NotAdmitted::NoAnswer(cause);
     let endpoint = dial::endpoint(address, SESSION_TIMING);
     let endpoint = endpoint.map_err(|error| no_answer(error.to_string()))?;
-    let channel = endpoint.connect().await;
-    let channel = channel.map_err(|error| no_answer(format!("{address}: {error}")))?;
+    // Whoever can't show the authority that the token names never sees its secret.
+    let channel = match authority {
+        Some(hash) => {
+            let known_by = Anchor::of_hash(hash).map_err(|error| no_answer(error.to_string()))?;
+            endpoint.connect_with_connector(known_by.connector()).await
+        }
+        None => endpoint.connect().await,
+    };
+    let channel = channel.map_err(|error| match certificate_trouble(&error) {
+        Some(trouble) => no_answer(format!("{address} is not what the token names: {trouble}")),
+        None => no_answer(format!("{address}: {error}")),
+    })?;
     let newcomer = newcomer.clone();
     let request = v1::JoinRequest {
         secret: newcomer.secret.into(),

@@ -14,6 +14,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use reelraft_trust::{Acceptor, Caller, Stream, Trust};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
@@ -61,10 +62,21 @@ where
     }
 }
 
+/// How connections are taken in.
+#[derive(Clone)]
+pub struct Entrance {
+    /// The room for them.
+    pub places: Places,
+    /// The handshake, if there is one.
+    pub acceptor: Acceptor,
+    /// Ends those of nodes that were removed.
+    pub trust: Trust,
+}
+
 /// Serves until `stop` is set and the open calls have ended.
 pub async fn serve<S, B>(
     services: S,
-    places: Places,
+    entrance: Entrance,
     listener: TcpListener,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -84,8 +96,8 @@ pub async fn serve<S, B>(
         };
         match accepted {
             Ok((socket, _)) => {
-                let connection = places.enter();
-                connections.spawn(converse(services.clone(), socket, connection, stop.clone()));
+                let taken = take_in(services.clone(), socket, entrance.clone(), stop.clone());
+                connections.spawn(taken);
             }
             Err(error) => {
                 debug!(%error, "a connection could not be accepted");
@@ -98,10 +110,49 @@ pub async fn serve<S, B>(
     while connections.join_next().await.is_some() {}
 }
 
+/// Makes the handshake, and serves the connection.
+async fn take_in<S, B>(
+    services: S,
+    socket: TcpStream,
+    entrance: Entrance,
+    stop: watch::Receiver<bool>,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<StdError>,
+{
+    let connection = entrance.places.enter();
+    // A question of a few bytes must not wait for more of them.
+    let _ = socket.set_nodelay(true);
+    let shaken = tokio::select! {
+        () = connection.cut() => None,
+        shaken = entrance.acceptor.accept(socket) => match shaken {
+            Ok(shaken) => Some(shaken),
+            Err(error) => {
+                debug!(%error, "no handshake");
+                None
+            }
+        },
+    };
+    if let Some((stream, caller)) = shaken {
+        let refused = entrance.trust.until_refused(&caller);
+        let speaking = converse(services, stream, caller.clone(), connection.clone(), stop);
+        tokio::select! {
+            () = speaking => {}
+            () = refused => {}
+        }
+    }
+    connection.leave();
+}
+
 /// Serves one connection until it ends, must give way, or `stop` is set.
 async fn converse<S, B>(
     services: S,
-    socket: TcpStream,
+    stream: Stream,
+    caller: Caller,
     connection: Connection,
     mut stop: watch::Receiver<bool>,
 ) where
@@ -112,12 +163,13 @@ async fn converse<S, B>(
     B::Data: Send,
     B::Error: Into<StdError>,
 {
-    // A question of a few bytes must not wait for more of them.
-    let _ = socket.set_nodelay(true);
-    let caller = connection.clone();
+    let here = connection.clone();
     let service = service_fn(move |mut request: Request<Incoming>| {
-        request.extensions_mut().insert(caller.clone());
-        let call = caller.begin_call();
+        request.extensions_mut().insert(here.clone());
+        if let Some(holder) = &caller.holder {
+            request.extensions_mut().insert(holder.clone());
+        }
+        let call = here.begin_call();
         // One that routes is always ready.
         let answer = services.clone().call(request);
         async move {
@@ -132,7 +184,7 @@ async fn converse<S, B>(
     });
     let mut http = http2::Builder::new(Streams);
     tune(&mut http);
-    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(socket), service));
+    let mut serving = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut stopping = false;
     let newcomer = tokio::time::sleep(NEWCOMER_PATIENCE);
     let mut newcomer = std::pin::pin!(newcomer);
@@ -156,7 +208,6 @@ async fn converse<S, B>(
             }
         }
     }
-    connection.leave();
 }
 
 /// The windows and frames that bytes want, and pings that notice when a reader
@@ -182,6 +233,7 @@ mod tests {
         workers_client::WorkersClient,
         workers_server::{Workers, WorkersServer},
     };
+    use reelraft_trust::Port;
     use tokio::{net::TcpStream, sync::mpsc};
     use tonic::{Code, Status, Streaming, service::Routes, transport::Endpoint};
 
@@ -226,6 +278,15 @@ mod tests {
         }
     }
 
+    fn entrance(places: Places) -> Entrance {
+        let trust = Trust::default();
+        Entrance {
+            places,
+            acceptor: Acceptor::new(&trust, Port::Grpc).unwrap(),
+            trust,
+        }
+    }
+
     /// 64 KiB, so that a window is soon full.
     fn answer() -> ToWorker {
         let job = JobProgress {
@@ -249,8 +310,8 @@ mod tests {
         let (dropped, mut drops) = mpsc::unbounded_channel();
         let service = WorkersServer::new(Endless { end: told, dropped });
         let (_stop, stopped) = watch::channel(false);
-        let places = Places::default();
-        tokio::spawn(serve(Routes::new(service), places, listener, stopped));
+        let entrance = entrance(Places::default());
+        tokio::spawn(serve(Routes::new(service), entrance, listener, stopped));
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         let client = WorkersClient::new(endpoint.connect().await.unwrap());
         let open = async |ends: bool| {
@@ -286,9 +347,9 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (_stop, stopped) = watch::channel(false);
-        let places = Places::new(8, 8, 1);
+        let entrance = entrance(Places::new(8, 8, 1));
         let routes = Routes::default();
-        tokio::spawn(serve(routes, places, listener, stopped));
+        tokio::spawn(serve(routes, entrance, listener, stopped));
         let mut silent = TcpStream::connect(address).await.unwrap();
         let _later = TcpStream::connect(address).await.unwrap();
         let mut said = Vec::new();

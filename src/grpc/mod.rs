@@ -11,6 +11,8 @@ pub(crate) mod blobs;
 mod cluster;
 pub(crate) mod convert;
 pub(crate) mod convert_access;
+mod convert_authorities;
+mod convert_certificates;
 mod convert_done;
 pub(crate) mod convert_outside;
 mod convert_session;

@@ -11,6 +11,7 @@ use std::{
 
 use reelraft_model::Problem;
 use reelraft_proto::auth::{Gate, credential};
+use reelraft_trust::{Holder, Trust};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tonic::{Request, Status, service::Interceptor};
 
@@ -237,8 +238,9 @@ impl Connection {
 /// Checks the secret or key of a call, and gives its connection a place.
 #[derive(Clone)]
 pub enum Admission {
-    /// To what nodes ask of each other.
-    Peers(Gate),
+    /// To what nodes ask of each other: by their secret, and by a node's
+    /// certificate where they speak by TLS.
+    Peers(Gate, Trust),
     /// To what clients ask. The call carries on what this one may ask.
     Clients(Access),
 }
@@ -246,7 +248,10 @@ pub enum Admission {
 impl Interceptor for Admission {
     fn call(&mut self, request: Request<()>) -> Result<Request<()>, Status> {
         let (mut request, api, role) = match self {
-            Admission::Peers(gate) => (gate.call(request)?, None, Role::Peer),
+            Admission::Peers(gate, trust) => {
+                check_node(request.extensions().get::<Holder>(), trust)?;
+                (gate.call(request)?, None, Role::Peer)
+            }
             Admission::Clients(access) => {
                 let api = access.admit(credential(&request)).map_err(status)?;
                 (request, Some(api), Role::Client)
@@ -261,6 +266,19 @@ impl Interceptor for Admission {
         }
         Ok(request)
     }
+}
+
+/// Refuses who asks what nodes ask of each other and has no node's certificate.
+/// Those of nodes that were removed never get this far.
+fn check_node(holder: Option<&Holder>, trust: &Trust) -> Result<(), Status> {
+    let refused = match holder {
+        _ if !trust.is_on() => return Ok(()),
+        Some(holder) if holder.as_node().is_some() => return Ok(()),
+        Some(holder) => format!("{holder} asks what nodes alone may"),
+        None => "somebody without a certificate asks what nodes alone may".to_string(),
+    };
+    trust.refuse(&refused);
+    Err(Status::unauthenticated(refused))
 }
 
 /// What whoever makes a call may ask.
@@ -298,6 +316,21 @@ mod tests {
         assert!(second.is_newcomer() && !first.is_newcomer());
         first.leave();
         second.admit(Role::Client, Instant::now()).unwrap();
+    }
+
+    #[test]
+    fn with_tls_only_nodes_ask_what_nodes_ask() {
+        let trust = Trust::on();
+        let client = Holder {
+            cluster: "c1".into(),
+            role: reelraft_trust::Role::Client { name: "ci".into() },
+        };
+        check_node(Some(&Holder::node("c1", 2, "disk")), &trust).unwrap();
+        check_node(None, &Trust::default()).unwrap();
+        for stranger in [None, Some(&client)] {
+            let refused = check_node(stranger, &trust).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::Unauthenticated);
+        }
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub async fn services(
     access: Access,
 ) -> Routes {
     let for_clients = Admission::Clients(access);
-    let for_peers = Admission::Peers(peers);
+    let for_peers = Admission::Peers(peers, cluster.trust().clone());
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter
         .set_serving::<JobsServer<JobsService>>()

@@ -2,6 +2,7 @@
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream};
 use reelraft_proto::{auth::Secret, dial, v1::workers_client::WorkersClient};
+use reelraft_trust::Trust;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
@@ -21,12 +22,13 @@ use crate::{
 /// Opens sessions with the leader of the moment.
 pub struct WorkerClient {
     secret: Secret,
+    trust: Trust,
 }
 
 impl WorkerClient {
-    /// A client with the nodes' secret.
-    pub fn new(secret: Secret) -> Self {
-        WorkerClient { secret }
+    /// A client with the nodes' secret, and certificates where they have some.
+    pub fn new(secret: Secret, trust: Trust) -> Self {
+        WorkerClient { secret, trust }
     }
 }
 
@@ -37,10 +39,10 @@ impl LeaderLink for WorkerClient {
         hello: Hello,
     ) -> BoxFuture<'static, Result<LeaderSession, LinkError>> {
         let endpoint = dial::endpoint(address, SESSION_TIMING);
-        let secret = self.secret.clone();
+        let (secret, trust) = (self.secret.clone(), self.trust.clone());
         async move {
             let endpoint = endpoint.map_err(|error| error.to_string())?;
-            let channel = endpoint.connect().await;
+            let channel = trust.channel(&endpoint, None).await;
             let channel = channel.map_err(|error| error.to_string())?;
             let (to_leader, outgoing) = mpsc::channel(SESSION_QUEUE);
             let outgoing = ReceiverStream::new(outgoing).map(wire_from_worker);

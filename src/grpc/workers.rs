@@ -4,6 +4,7 @@ use std::pin::Pin;
 
 use futures::StreamExt;
 use reelraft_proto::v1::{self, workers_server::Workers};
+use reelraft_trust::Holder;
 use tokio_stream::{Stream, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -35,11 +36,18 @@ impl Workers for WorkerService {
         request: Request<Streaming<v1::FromWorker>>,
     ) -> Result<Response<Self::SessionStream>, Status> {
         self.intake.check_leading().map_err(status)?;
+        let holder = request.extensions().get::<Holder>().cloned();
         let mut incoming = request.into_inner();
         let first = incoming.message().await?;
         let hello = first
             .and_then(model_hello)
             .ok_or_else(|| Status::invalid_argument("a session begins with a hello"))?;
+        if let Some(holder) = holder
+            && holder.as_node() != Some((hello.node, &hello.incarnation))
+        {
+            let cause = format!("{holder} says that it is node {}", hello.node);
+            return Err(Status::unauthenticated(cause));
+        }
         let (session, out) = self.intake.open(hello).await.map_err(status)?;
         tokio::spawn(async move {
             while let Some(Ok(message)) = incoming.next().await {

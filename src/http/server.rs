@@ -5,6 +5,7 @@ use std::{convert::Infallible, future::poll_fn, os::fd::AsRawFd, pin::Pin, sync:
 use axum::{Router, body::Body, extract::FromRequestParts, http::request::Parts};
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use reelraft_trust::{Acceptor, Stream};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -67,7 +68,12 @@ impl<S: Sync> FromRequestParts<S> for Stopping {
 pub struct Crowded(pub bool);
 
 /// Serves until `stop` is set and the open requests have ended.
-pub async fn serve(router: Router, listener: TcpListener, mut stop: watch::Receiver<bool>) {
+pub async fn serve(
+    router: Router,
+    listener: TcpListener,
+    acceptor: Acceptor,
+    mut stop: watch::Receiver<bool>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let reserved = Arc::new(Semaphore::new(CONNECTIONS_RESERVED));
     let mut connections = JoinSet::new();
@@ -90,7 +96,14 @@ pub async fn serve(router: Router, listener: TcpListener, mut stop: watch::Recei
         };
         match (place, accepted) {
             (Ok(place), Ok((socket, _))) => {
-                connections.spawn(converse(router.clone(), socket, place, stop.clone()));
+                let taken = take_in(
+                    router.clone(),
+                    socket,
+                    acceptor.clone(),
+                    place,
+                    stop.clone(),
+                );
+                connections.spawn(taken);
             }
             (_, Err(error)) => {
                 debug!(%error, "a connection could not be accepted");
@@ -137,7 +150,7 @@ fn limit_silence(socket: &TcpStream) {
 }
 
 /// Closes a connection, and takes in for a while what its client still sends.
-async fn linger(mut socket: TcpStream) {
+async fn linger(mut socket: Stream) {
     let drained = async {
         socket.shutdown().await?;
         let mut rest = socket.take(LINGER_BYTES_MAX);
@@ -147,16 +160,30 @@ async fn linger(mut socket: TcpStream) {
     let _ = tokio::time::timeout(LINGER_TIME_MAX, drained).await;
 }
 
-/// Serves one connection until it ends, is cut, or `stop` is set.
-async fn converse(
+/// Makes the handshake, if there is one, and serves the connection.
+async fn take_in(
     router: Router,
     socket: TcpStream,
-    (_place, crowded): (OwnedSemaphorePermit, Crowded),
-    mut stop: watch::Receiver<bool>,
+    acceptor: Acceptor,
+    place: (OwnedSemaphorePermit, Crowded),
+    stop: watch::Receiver<bool>,
 ) {
     // An answer of a few bytes must not wait for more of them.
     let _ = socket.set_nodelay(true);
     limit_silence(&socket);
+    match acceptor.accept(socket).await {
+        Ok((stream, _)) => converse(router, stream, place, stop).await,
+        Err(error) => debug!(%error, "no handshake"),
+    }
+}
+
+/// Serves one connection until it ends, is cut, or `stop` is set.
+async fn converse(
+    router: Router,
+    stream: Stream,
+    (_place, crowded): (OwnedSemaphorePermit, Crowded),
+    mut stop: watch::Receiver<bool>,
+) {
     let cut = Cut::default();
     let handle = cut.clone();
     let stopping = Stopping(Some(stop.clone()));
@@ -174,7 +201,7 @@ async fn converse(
         .header_read_timeout(HEAD_TIME_MAX)
         .max_buf_size(HEAD_BYTES_MAX)
         .keep_alive(!crowded.0)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut stopping = false;
     loop {
         let told_to_stop = async {
@@ -202,6 +229,7 @@ mod tests {
     use std::time::Duration;
 
     use axum::routing::get;
+    use reelraft_trust::{Port, Trust};
     use tokio::time::timeout;
 
     use super::*;
@@ -212,7 +240,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (stopper, stop) = watch::channel(false);
-        tokio::spawn(serve(router, listener, stop));
+        let acceptor = Acceptor::new(&Trust::default(), Port::Http).unwrap();
+        tokio::spawn(serve(router, listener, acceptor, stop));
         (TcpStream::connect(address).await.unwrap(), stopper)
     }
 

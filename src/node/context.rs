@@ -13,8 +13,13 @@ use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, watch};
 
 use super::{
-    encoders::Encoders, joined_ahead::AllJoined, messages::Lack, picture_cache::Pictures,
-    report::LatestReport, tally::Tally, work_threads::WorkThreads,
+    encoders::Encoders,
+    joined_ahead::AllJoined,
+    messages::{Certificate, Lack},
+    picture_cache::Pictures,
+    report::LatestReport,
+    tally::Tally,
+    work_threads::WorkThreads,
 };
 use crate::{
     config::NodeConfig,
@@ -99,6 +104,16 @@ impl NodeContext {
     pub fn build(&self) -> String {
         let found = self.encoders.get();
         found.map_or_else(String::new, |found| found.build.clone())
+    }
+
+    /// What is told of this node's certificate.
+    pub fn certificate(&self) -> Option<Certificate> {
+        self.cluster.trust().note().map(|note| Certificate {
+            sha256: note.sha256,
+            authority_sha256: note.authority_sha256,
+            until_unix_ms: note.until_unix_ms,
+            renewals: note.renewals,
+        })
     }
 
     /// The versions behind the build, for people.

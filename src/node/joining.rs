@@ -1,15 +1,17 @@
 //! Letting a machine in: what a member does when a newcomer shows it a token.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use reelraft_model::{AdmitNode, Command, Problem, check_address, limits::NODES_MAX, token_digest};
 use reelraft_proto::auth::Secret;
 
-use super::context::NodeContext;
+use reelraft_trust::{Holder, pem};
+
+use super::{authorities::opened, context::NodeContext};
 use crate::clock::unix_ms;
 
-/// What a newcomer says of itself.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a newcomer says of itself. Nothing shows it: its secret lets a machine in.
+#[derive(Clone, Default, PartialEq)]
 pub struct Newcomer {
     /// The secret of its token.
     pub secret: Vec<u8>,
@@ -19,12 +21,13 @@ pub struct Newcomer {
     pub feature_level: u32,
     /// Random, drawn for its disk.
     pub incarnation: String,
-    /// A certificate signing request (DER); empty without TLS.
+    /// The public key that it wants a certificate for: a point of P-256; empty without
+    /// TLS.
     pub csr: Vec<u8>,
 }
 
-/// What a newcomer is told.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// What a newcomer is told. Nothing shows it: the cluster's secrets are in it.
+#[derive(Clone, Default, PartialEq)]
 pub struct Admitted {
     pub node: u64,
     pub cluster_id: String,
@@ -65,8 +68,8 @@ impl Joining {
         self.check_nobody_at(&newcomer).await?;
         let command = Command::AdmitNode(AdmitNode {
             digest: token_digest(&newcomer.secret),
-            incarnation: newcomer.incarnation,
-            address: newcomer.address,
+            incarnation: newcomer.incarnation.clone(),
+            address: newcomer.address.clone(),
             feature_level: newcomer.feature_level,
             unix_ms: unix_ms(),
             above: cluster.highest_configured(),
@@ -80,6 +83,7 @@ impl Joining {
         let members = members.filter(|member| !member.address.is_empty());
         let text = |secret: &Secret| secret.text().unwrap_or_default().to_string();
         let config = &self.context.config;
+        let (ca_certificate, certificate) = self.certify(node, &newcomer)?;
         tracing::info!(node, "a newcomer was let in");
         Ok(Admitted {
             node,
@@ -87,9 +91,40 @@ impl Joining {
             members: members.map(|it| (it.id, it.address)).collect(),
             secret: text(&config.secret),
             peer_secret: text(&config.peer_secret),
-            ca_certificate: String::new(),
-            certificate: String::new(),
+            ca_certificate,
+            certificate,
         })
+    }
+
+    /// The authority's certificate and the newcomer's own, with what leads from one to
+    /// the other; both empty without TLS.
+    fn certify(&self, node: u64, newcomer: &Newcomer) -> Result<(String, String), Problem> {
+        let cluster = &self.context.cluster;
+        if !cluster.trust().is_on() {
+            return Ok(Default::default());
+        }
+        let authorities = cluster.local().authorities();
+        let current = authorities.current.as_ref().ok_or_else(no_authority)?;
+        let holder = Holder::node(&cluster.identity().cluster_id, node, &newcomer.incarnation);
+        let host = newcomer
+            .address
+            .rsplit_once(':')
+            .map_or("", |(host, _)| host);
+        let names = [
+            host.trim_matches(['[', ']']).to_string(),
+            "localhost".into(),
+        ];
+        let signed = opened(current).and_then(|signer| {
+            let own = signer.sign(&holder, &names, &newcomer.csr, SystemTime::now())?;
+            Ok([vec![own], signer.chain(authorities.former())].concat())
+        });
+        let chain = signed.map_err(|error| {
+            let hint = "give the newcomer a token of this cluster, and TLS";
+            Problem::new("bad-request", error.to_string(), hint)
+        })?;
+        let text = |der: &[u8]| pem("CERTIFICATE", der);
+        let chain = chain.iter().map(|der| text(der)).collect();
+        Ok((text(&current.certificate), chain))
     }
 
     /// Refuses whoever has no token of use: before this node calls at the address that
@@ -124,4 +159,10 @@ impl Joining {
             "say with --listen and --advertise where the other nodes reach the newcomer",
         ))
     }
+}
+
+fn no_authority() -> Problem {
+    let cause = "the cluster has no authority of its own yet";
+    let hint = "wait a moment, until its nodes have certificates";
+    Problem::new("too-early", cause, hint)
 }

@@ -70,6 +70,21 @@ pub struct Beat {
     /// This replica's table where the leader last named an index, if it has
     /// passed it.
     pub table: Option<TablePoint>,
+    /// Of this node, where nodes speak by TLS.
+    pub certificate: Option<Certificate>,
+}
+
+/// What is told of a node's certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Certificate {
+    /// SHA-256 of it, in hex.
+    pub sha256: String,
+    /// The same of the authority that signed it.
+    pub authority_sha256: String,
+    /// When it ends.
+    pub until_unix_ms: u64,
+    /// How often all nodes had been told to renew when it was made.
+    pub renewals: u64,
 }
 
 /// Something that a node can't make.
@@ -261,6 +276,8 @@ pub struct NodeStatus {
     pub feature_level: u32,
     /// What the leader does about its place in the cluster, and why.
     pub note: String,
+    /// As in its [`Beat`].
+    pub certificate: Option<Certificate>,
 }
 
 /// A member's part in Raft.

@@ -12,6 +12,8 @@
 //! What clients may ask is the business of `api`, and how any of it crosses
 //! the wire that of `grpc`.
 
+pub mod authorities;
+pub mod certificates;
 pub mod context;
 mod encoders;
 pub mod hang;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use reelraft_consensus::HangAction;
 use reelraft_model::Problem;
+use reelraft_trust as tls;
 use tokio::{
     net::TcpListener,
     sync::{oneshot, watch},
@@ -24,7 +25,7 @@ use crate::{
     data::DataPlane,
     grpc::{
         blob_client::BlobClients,
-        listener::serve as serve_calls,
+        listener::{Entrance, serve as serve_calls},
         places::Places,
         router::{self, web_services},
         worker_client::WorkerClient,
@@ -32,6 +33,7 @@ use crate::{
     http::{self, Port},
     limits::STOP_GRACE,
     node::{
+        certificates::Keeper,
         context::{NodeContext, work_root},
         hang, home,
         joining::Joining,
@@ -70,6 +72,9 @@ async fn run_node(
         return Ok(());
     };
     settings.on_hang = HangAction::new(hang::end_process);
+    if config.tls.on {
+        settings.trust = tls::Trust::on();
+    }
     if config.clients_know_peer_secret() {
         warn!(
             "clients have the nodes' own secret: give all nodes another one, as REELRAFT_PEER_SECRET"
@@ -79,7 +84,12 @@ async fn run_node(
         return Ok(());
     };
     let _ = std::fs::remove_dir_all(work_root(&config.data));
-    let transport = Arc::new(BlobClients::new(config.peer_secret.clone()));
+    let trust = cluster.trust().clone();
+    let keeper = match trust.is_on() {
+        true => Some(Keeper::begin(&config, &cluster).await?),
+        false => None,
+    };
+    let transport = Arc::new(BlobClients::new(config.peer_secret.clone(), trust));
     let data = DataPlane::open(Arc::new(cluster.clone()), &config.data, transport)
         .await
         .map_err(|error| error.problem())?;
@@ -88,14 +98,11 @@ async fn run_node(
         Some(address) => Some(start::listen(address).await?),
         None => None,
     };
-    serve(
-        NodeContext::new(config, cluster, data)?,
-        listener,
-        http,
-        stop,
-        ready,
-    )
-    .await
+    let context = NodeContext::new(config, cluster, data)?;
+    let followed = start::follow_certificates(&context, keeper, &stop)?;
+    let ended = serve(context, listener, http, stop, ready).await;
+    followed.iter().for_each(JoinHandle::abort);
+    ended
 }
 
 async fn serve(
@@ -110,6 +117,10 @@ async fn serve(
     let (stop_serving, serving_stopped) = watch::channel(false);
     let (secret, peer_secret) = (&context.config.secret, &context.config.peer_secret);
     let access = Access::new(context.clone(), secret.gate_or(peer_secret));
+    let trust = cluster.trust().clone();
+    let acceptor = |port| start::acceptor(&trust, port);
+    let (acceptor, http_acceptor) = (acceptor(tls::Port::Grpc)?, acceptor(tls::Port::Http)?);
+    let http = http.map(|listener| (listener, http_acceptor));
     let serving_http = serve_http(access.clone(), http, serving_stopped.clone());
     let services = router::services(
         peer_secret.gate(),
@@ -120,14 +131,18 @@ async fn serve(
         access,
     )
     .await;
-    let places = Places::default();
+    let entrance = Entrance {
+        places: Places::default(),
+        acceptor,
+        trust: trust.clone(),
+    };
     tokio::spawn(context.tally.clone().follow(cluster.leadership()));
-    let serving = tokio::spawn(serve_calls(services, places, listener, serving_stopped));
+    let serving = tokio::spawn(serve_calls(services, entrance, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
     let _ = ready.send(());
 
-    let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone()));
+    let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone(), trust));
     let worker = Worker::new(context.clone(), link);
     let (stop_working, work_stops) = watch::channel(false);
     let working = tokio::spawn(worker.run(work_stops.clone()));
@@ -198,13 +213,14 @@ async fn until_stopped(
 /// The HTTP port, where the node has one.
 fn serve_http(
     access: Access,
-    listener: Option<TcpListener>,
+    listener: Option<(TcpListener, tls::Acceptor)>,
     stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     let port = Port::new(access);
     tokio::spawn(async move {
-        if let Some(listener) = listener {
-            http::server::serve(http::router(port, web_services()), listener, stop).await;
+        if let Some((listener, acceptor)) = listener {
+            let router = http::router(port, web_services());
+            http::server::serve(router, listener, acceptor, stop).await;
         }
     })
 }

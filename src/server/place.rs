@@ -13,6 +13,7 @@ use reelraft_proto::auth::Secret;
 use reelraft_storage::{
     Identity, StorageError, be_let_in, known_identity, newcomer, seal, unseal, write_secret_file,
 };
+use reelraft_trust::{Own, TrustError, certificates_in, new_key, public_key};
 use tokio::{sync::watch, time::Instant};
 use tracing::{info, warn};
 
@@ -20,7 +21,10 @@ use crate::{
     config::{Invitation, JOINED, NodeConfig},
     grpc::join::{NotAdmitted, ask_to_join},
     limits::{JOIN_REPORT_EVERY, JOIN_RETRY},
-    node::joining::{Admitted, Newcomer},
+    node::{
+        certificates::OWN_FILE,
+        joining::{Admitted, Newcomer},
+    },
 };
 
 /// What a node was told when it was let in.
@@ -52,7 +56,14 @@ pub async fn find(
         }
         identity = known_identity(&config.data).map_err(refused)?;
     }
+    // A node that was given a certificate speaks by TLS, unless it is told not to.
+    config.tls.on |= !config.tls.refused && config.data.join(OWN_FILE).exists();
     let told = read_told(&config.data).map_err(refused)?;
+    if identity.is_none() && told.is_some() {
+        let cause = "a cluster has let this disk in, and was not heard to the end";
+        let hint = "start the node with --join and --token again, or empty its data folder";
+        return Err(Problem::new("bad-config", cause, hint));
+    }
     if let Some(told) = &told {
         take_secrets(config, told)?;
     }
@@ -100,22 +111,30 @@ async fn join(
         Problem::new("bad-config", cause, hint)
     })?;
     let broken = |error: StorageError| Problem::new(error.kind(), error.to_string(), error.hint());
+    let key = match token.authority() {
+        Some(_) => Some(new_key().map_err(no_key)?),
+        None => None,
+    };
+    let csr = key.as_deref().map(public_key).transpose().map_err(no_key)?;
     let asks = Newcomer {
         secret: token.secret().to_vec(),
         address: config.advertise.clone(),
         feature_level: FEATURE_LEVEL,
         incarnation: newcomer(&config.data).map_err(broken)?,
-        csr: Vec::new(),
+        csr: csr.unwrap_or_default(),
     };
     let mut reported: Option<Instant> = None;
     loop {
-        let cause = match ask_to_join(&invitation.address, &asks).await {
+        let cause = match ask_to_join(&invitation.address, &asks, token.authority()).await {
             Ok(admitted) => {
                 info!(
                     node = admitted.node,
                     cluster = admitted.cluster_id,
                     "let in"
                 );
+                if let Some(key) = key {
+                    keep_certificate(&config.data, key, &admitted).map_err(no_key)?;
+                }
                 write_told(config, asks.incarnation, admitted).map_err(broken)?;
                 return Ok(true);
             }
@@ -134,6 +153,17 @@ async fn join(
     }
 }
 
+fn no_key(error: TrustError) -> Problem {
+    let hint = "look at the folder `tls` in the data folder";
+    Problem::new("no-certificate", error.to_string(), hint)
+}
+
+/// Keeps what the node is known by from its first word on.
+fn keep_certificate(data: &Path, key: Vec<u8>, admitted: &Admitted) -> Result<(), TrustError> {
+    let chain = certificates_in("the answer", admitted.certificate.as_bytes())?;
+    Own::new(key, chain, 0)?.store(&data.join(OWN_FILE))
+}
+
 /// Whether a refusal is of the moment.
 fn may_pass(problem: &Problem) -> bool {
     let passing = [
@@ -143,6 +173,7 @@ fn may_pass(problem: &Problem) -> bool {
         "behind",
         "too-busy",
         "timed-out",
+        "too-early",
         "stopped",
     ];
     passing.contains(&problem.kind.as_str())

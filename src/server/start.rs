@@ -4,17 +4,18 @@
 //! ended instead would be started again after ever longer pauses, and would
 //! come back long after its disk did. Every other refusal ends the node.
 
-use std::{io::ErrorKind, net::SocketAddr, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
 
 use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError};
 use reelraft_model::Problem;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
+use reelraft_trust::{Acceptor, Port, Trust, TrustError};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tracing::{info, warn};
 
 use crate::{
     config::NodeConfig,
     limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
-    node::load::Load,
+    node::{certificates::Keeper, context::NodeContext, load::Load},
 };
 
 /// Listens on the node's address, once a killed predecessor has let go of it.
@@ -78,6 +79,40 @@ async fn stopped_within(stop: &mut watch::Receiver<bool>, time: Duration) -> boo
     tokio::time::timeout(time, stop.wait_for(|stop| *stop))
         .await
         .is_ok()
+}
+
+/// What takes connections in at a port.
+///
+/// # Errors
+/// `no-certificate`, never in practice.
+pub fn acceptor(trust: &Trust, port: Port) -> Result<Acceptor, Problem> {
+    Acceptor::new(trust, port).map_err(|error| bad_tls(&error))
+}
+
+fn bad_tls(error: &TrustError) -> Problem {
+    let hint = "see the files of --tls-cert and --tls-key";
+    Problem::new("bad-config", error.to_string(), hint)
+}
+
+/// Keeps up this node's certificate, and shows clients the public one, if there is
+/// one.
+///
+/// # Errors
+/// `bad-config` for public files that can't be used.
+pub fn follow_certificates(
+    context: &Arc<NodeContext>,
+    keeper: Option<Keeper>,
+    stop: &watch::Receiver<bool>,
+) -> Result<Vec<JoinHandle<()>>, Problem> {
+    let mut following = Vec::new();
+    if let Some(keeper) = keeper {
+        following.push(tokio::spawn(keeper.keep(context.clone(), stop.clone())));
+    }
+    if let Some(files) = context.config.tls.public.clone() {
+        let shown = files.show(context.cluster.trust());
+        following.push(tokio::spawn(shown.map_err(|error| bad_tls(&error))?));
+    }
+    Ok(following)
 }
 
 fn may_pass(error: &ConsensusError) -> bool {

@@ -12,8 +12,8 @@
 
 use std::{
     ffi::OsString,
-    fs::{self, File, OpenOptions},
-    os::fd::AsRawFd,
+    fs::{self, File, OpenOptions, Permissions},
+    os::{fd::AsRawFd, unix::fs::PermissionsExt},
     path::{Path, PathBuf},
 };
 
@@ -61,6 +61,7 @@ impl DataFolder {
     /// [`StorageError::DamagedIdentity`] and [`StorageError::Io`].
     pub fn open(path: &Path, cluster_id: &str, node: u64) -> Result<Self, StorageError> {
         make_folder(path)?;
+        close_to_others(path);
         let lock = lock(path)?;
         let formatted = read_format(path)?;
         if !formatted {
@@ -114,6 +115,15 @@ impl DataFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The folder holds the key of the cluster's authority, and everybody's films.
+fn close_to_others(path: &Path) {
+    let closed = fs::set_permissions(path, Permissions::from_mode(0o700));
+    if let Err(error) = closed {
+        // Another user's, as a mount point may be.
+        tracing::warn!(folder = %path.display(), %error, "others may read the data folder");
     }
 }
 
@@ -222,6 +232,8 @@ fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
         IDENTITY,
         NEWCOMER,
         "JOINED",
+        // The certificate that it was given, which comes before its identity.
+        "tls",
         "IDENTITY.tmp",
         "FORMAT.tmp",
         "NEWCOMER.tmp",

@@ -9,7 +9,11 @@ use reelraft::{
         limits::{UPLOAD_CHUNKS_MAX, WATCHES_MAX},
     },
     data::upload::{Order, UploadRequest},
-    grpc::{listener, places::Places, router},
+    grpc::{
+        listener::{self, Entrance},
+        places::Places,
+        router,
+    },
     node::{context::NodeContext, joining::Joining, leader::intake::Intake},
 };
 use reelraft_proto::{
@@ -20,6 +24,7 @@ use reelraft_proto::{
         jobs_client::JobsClient, peer_client::PeerClient, workers_client::WorkersClient,
     },
 };
+use reelraft_trust::{Acceptor, Port, Trust};
 use tokio::{net::TcpListener, sync::watch};
 use tonic::{
     Code, Status,
@@ -56,9 +61,16 @@ async fn serve_in(
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     let (stopper, stop) = watch::channel(false);
+    let trust = Trust::default();
+    let acceptor = Acceptor::new(&trust, Port::Grpc).unwrap();
+    let entrance = Entrance {
+        places,
+        acceptor,
+        trust,
+    };
     tokio::spawn(async move {
         let _stopper = stopper;
-        listener::serve(services, places, socket, stop).await;
+        listener::serve(services, entrance, socket, stop).await;
     });
     Endpoint::from_shared(format!("http://{address}")).unwrap()
 }

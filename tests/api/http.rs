@@ -15,7 +15,7 @@ use reelraft_harness::{HttpAnswer, http_ask, http_exchange};
 use serde_json::{Value, json};
 use tokio::{net::TcpListener, process::Command, sync::watch, task::block_in_place};
 
-use crate::node::{SECRET, film, start};
+use crate::node::{SECRET, film, start, without_tls};
 
 /// A port and who asks it.
 pub struct Client {
@@ -30,7 +30,7 @@ impl Client {
         let (stopper, stop) = watch::channel(false);
         let port = Port::new(access);
         let router = http::router(port, web_services());
-        tokio::spawn(http::server::serve(router, listener, stop));
+        tokio::spawn(http::server::serve(router, listener, without_tls(), stop));
         let secret = SECRET;
         (Client { address, secret }, stopper)
     }

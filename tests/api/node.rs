@@ -32,6 +32,7 @@ use reelraft_consensus::{Cluster, ClusterConfig};
 use reelraft_model::{Scope, spec::SpecRequest};
 use reelraft_proto::auth::Secret;
 use reelraft_storage::journal::Chunk;
+use reelraft_trust::{Acceptor, Port, Trust};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -162,6 +163,7 @@ pub async fn start_without_worker(
         log_format: LogFormat::Text,
         secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),
+        tls: Default::default(),
         shown: Vec::new(),
     };
     let settings = ClusterConfig::new(
@@ -184,6 +186,11 @@ pub async fn start_without_worker(
     tokio::spawn(leader::deliveries::run(context.clone(), stop.clone()));
     tokio::spawn(leader::run(cluster, sessions, PATIENCE, stop));
     (context, intake, stopper)
+}
+
+/// Takes connections in as they come.
+pub fn without_tls() -> Acceptor {
+    Acceptor::new(&Trust::default(), Port::Http).unwrap()
 }
 
 /// Three seconds of a test picture with a tone.

@@ -11,7 +11,7 @@ use reelraft_harness::{HttpAnswer, http_ask};
 use reelraft_model::{JobState, Quota, Scope};
 use tokio::{net::TcpListener, sync::watch, task::block_in_place};
 
-use crate::node::{made_key, request, start};
+use crate::node::{made_key, request, start, without_tls};
 
 const METHODS: [&str; 7] = ["GET", "HEAD", "OPTIONS", "PUT", "POST", "PATCH", "DELETE"];
 
@@ -98,7 +98,12 @@ async fn no_route_shows_or_changes_what_is_anothers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(http::server::serve(router, listener, stopped));
+    tokio::spawn(http::server::serve(
+        router,
+        listener,
+        without_tls(),
+        stopped,
+    ));
     let ask = |method: &str, path: &str, key: &str| {
         let headers = format!("X-API-Key: {key}\r\n{HEADERS}");
         block_in_place(|| http_ask(&address, method, path, &headers, b"{}")).unwrap()

@@ -7,6 +7,7 @@ mod bad_tools;
 mod busy;
 mod calm;
 mod differs;
+mod encrypted;
 mod events;
 mod http;
 mod http_films;

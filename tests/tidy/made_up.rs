@@ -1,8 +1,8 @@
 //! Small houses with one fault each: a check that can't see it is blind.
 
 use crate::{
-    circles, house::House, impurities, lints_switched_off, long_functions, modules::TargetKind,
-    resolve::Resolver, rooms,
+    circles, foreign, house::House, impurities, lints_switched_off, long_functions,
+    modules::TargetKind, resolve::Resolver, rooms,
 };
 
 /// The circles of a library that is made of these files.
@@ -216,7 +216,7 @@ fn wire_types_and_foreign_crates_are_seen_in_types_and_bodies() {
         ["src/data/mod.rs:1 names v1::Job"]
     );
     assert_eq!(
-        rooms::foreign_crates(&house),
+        foreign::foreign_crates(&house),
         [
             "src/data/mod.rs:1 names sled::open",
             "src/data/mod.rs:1 names tonic::Status"

@@ -28,9 +28,13 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("proto", &[]),
     ("proto/src/auth.rs", &[]),
+    ("trust", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
-    ("raft/consensus", &["proto", "storage", "raft/model"]),
+    (
+        "raft/consensus",
+        &["proto", "trust", "storage", "raft/model"],
+    ),
     // The media crate.
     ("src/media/lib.rs", MEDIA),
     ("src/media/trial.rs", MEDIA),
@@ -55,10 +59,10 @@ const ROOMS: &[Room] = &[
     ("src/cli/signals.rs", &[]),
     ("src/cli/spec_options", &["proto"]),
     ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
-    ("src/cli/door.rs", &["proto"]),
+    ("src/cli/door.rs", &["proto", "trust"]),
     (
         "src/cli/client.rs",
-        &["src/cli/door.rs", "src/cli/render", "proto"],
+        &["src/cli/door.rs", "src/cli/render", "proto", "trust"],
     ),
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/commands", CLI),
@@ -89,7 +93,7 @@ const ROOMS: &[Room] = &[
     ("src/clock.rs", &[]),
     (
         "src/config",
-        &["src/outside/addresses.rs", "proto", "raft/model"],
+        &["src/outside/addresses.rs", "proto", "trust", "raft/model"],
     ),
     ("src/outside", &["raft/model"]),
     ("src/outside/addresses.rs", &[]),
@@ -100,6 +104,7 @@ const ROOMS: &[Room] = &[
     ("src/grpc/convert_outside.rs", GRPC_CONVERT),
     ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
+    ("src/grpc/convert_certificates.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/join.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
@@ -110,6 +115,7 @@ const ROOMS: &[Room] = &[
     ("src/api", API),
     ("src/node", NODE),
     ("src/node/context.rs", NODE),
+    ("src/node/authorities.rs", NODE),
     ("src/node/messages.rs", &["raft/model"]),
     (
         "src/node/tally.rs",
@@ -143,6 +149,7 @@ const MEDIA_WHOLE: &[&str] = &[
 const MEDIA_STEP: &[&str] = &["src/media/facts", "src/media/ffmpeg", "raft/model"];
 
 const CLI: &[&str] = &[
+    "trust",
     "src/cli/client.rs",
     "src/cli/commands",
     "src/cli/dev",
@@ -172,6 +179,7 @@ const MAIN: &[&str] = &[
     "raft/model",
 ];
 const SERVER: &[&str] = &[
+    "trust",
     "src/config",
     "src/grpc",
     "src/http",
@@ -186,6 +194,8 @@ const SERVER: &[&str] = &[
 ];
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
+    "trust",
+    "src/grpc/convert_certificates.rs",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
@@ -198,6 +208,7 @@ const GRPC: &[&str] = &[
     "raft/model",
 ];
 const GRPC_CONVERT: &[&str] = &[
+    "src/grpc/convert_certificates.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_spec.rs",
     "src/api",
@@ -208,6 +219,7 @@ const GRPC_CONVERT: &[&str] = &[
 /// Its documents are made of the wire's types by one conversion, and its options
 /// are read as those of the command line are.
 const HTTP: &[&str] = &[
+    "trust",
     "src/api",
     "src/node/messages.rs",
     "src/node/tally.rs",
@@ -223,6 +235,7 @@ const HTTP: &[&str] = &[
 ];
 /// What nodes ask of each other is answered by the node and the data plane.
 const GRPC_BETWEEN_NODES: &[&str] = &[
+    "trust",
     "src/grpc",
     "src/api",
     "src/node",
@@ -233,7 +246,9 @@ const GRPC_BETWEEN_NODES: &[&str] = &[
     "raft/consensus",
 ];
 const API: &[&str] = &[
+    "trust",
     "src/config",
+    "src/node/authorities.rs",
     "src/node/context.rs",
     "src/node/messages.rs",
     "src/node/tally.rs",
@@ -244,6 +259,7 @@ const API: &[&str] = &[
     "raft/consensus",
 ];
 const NODE: &[&str] = &[
+    "trust",
     "src/config",
     "src/node",
     "src/data",
@@ -259,6 +275,7 @@ const DATA: &[&str] = &["proto", "storage", "raft/model", "raft/consensus"];
 /// The folders of our crates, less the root crate's.
 const CRATES: &[&str] = &[
     "proto",
+    "trust",
     "storage",
     "raft/model",
     "raft/consensus",
@@ -280,37 +297,6 @@ const COMMON: &[&str] = &[
 /// Where the generated types of the wire may be named. `raft/consensus` may
 /// name those of its own service, and the problem that every refusal carries.
 const WIRE: &[&str] = &["proto", "src/grpc", "src/cli"];
-
-/// A crate that is not ours, and the only rooms that may name it.
-const FOREIGN: &[(&str, &[&str])] = &[
-    ("openraft", &["raft/consensus"]),
-    ("raft_log", &["storage"]),
-    ("sled", &["storage"]),
-    (
-        "tonic",
-        &[
-            "proto",
-            "raft/consensus",
-            "src/grpc",
-            "src/cli",
-            "src/server",
-        ],
-    ),
-    ("tokio", &["proto", "raft/consensus", "src"]),
-    (
-        "clap",
-        &[
-            "src/main.rs",
-            "src/config",
-            "src/cli",
-            "src/http/spec.rs",
-            "src/http/spec_schema.rs",
-        ],
-    ),
-    ("axum", &["src/http", "src/grpc/router.rs"]),
-    ("reqwest", &["src/outside", "src/cli"]),
-    ("rustls", &["src/outside", "src/cli"]),
-];
 
 /// The room with the longest prefix of a path.
 fn room_of(path: &str) -> Option<&'static Room> {
@@ -364,13 +350,13 @@ pub fn forbidden_imports(house: &House) -> Vec<String> {
 
 /// The first line that names something, and all names.
 #[derive(Default)]
-struct Mentions {
+pub struct Mentions {
     line: usize,
     names: BTreeSet<String>,
 }
 
 impl Mentions {
-    fn add(&mut self, line: usize, name: &str) {
+    pub fn add(&mut self, line: usize, name: &str) {
         if self.names.is_empty() {
             self.line = line;
         }
@@ -449,30 +435,8 @@ fn plain(name: &str) -> String {
     ending.unwrap_or(&word).to_string()
 }
 
-/// Names of other people's crates outside the rooms that may know them.
-pub fn foreign_crates(house: &House) -> Vec<String> {
-    let mut files: BTreeMap<(&str, &str), Mentions> = BTreeMap::new();
-    for module in product_modules(house) {
-        if module.test_only || is_test_path(&module.file) {
-            continue;
-        }
-        for reference in &module.references {
-            let named = FOREIGN.iter().find(|(name, _)| *name == reference.path[0]);
-            let Some((name, rooms)) = named else { continue };
-            if !rooms.iter().any(|room| is_below(&module.file, room)) {
-                let mentions = files.entry((&module.file, name)).or_default();
-                mentions.add(reference.line, &reference.path.join("::"));
-            }
-        }
-    }
-    let said = files
-        .into_iter()
-        .map(|((file, _), mentions)| format!("{file}:{mentions}"));
-    said.collect()
-}
-
 /// The modules of the libraries and binaries.
-fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
+pub fn product_modules(house: &House) -> impl Iterator<Item = &Module> {
     let products = house
         .crates
         .iter()

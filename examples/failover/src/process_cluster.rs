@@ -314,6 +314,15 @@ impl ProcessCluster {
             .env("REELRAFT_ENDPOINTS", endpoints)
             .env("REELRAFT_SECRET", &self.spec.secret)
             .stdin(Stdio::null());
+        // Beyond loopback nodes speak by TLS.
+        let authority = self
+            .nodes
+            .values()
+            .next()
+            .map(|node| node.spec.data.join("tls/ca.pem"));
+        if let Some(authority) = authority.filter(|file| file.exists()) {
+            command.env("REELRAFT_CA", authority);
+        }
         end_with_this_process(&mut command);
         command
     }

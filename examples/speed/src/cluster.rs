@@ -57,24 +57,28 @@ impl Cluster {
     /// # Errors
     /// If they don't come up.
     pub fn start(folder: &Path, slots: u32, prefixes: &[Vec<String>]) -> Result<Self, String> {
-        Self::start_with(folder, slots, prefixes, false)
+        Self::start_with(
+            folder,
+            slots,
+            prefixes,
+            &[("REELRAFT_REUSE_OUTPUTS", "false")],
+        )
     }
 
-    /// The same; `reuses` says whether equal jobs share their output.
+    /// The same, with these settings.
     fn start_with(
         folder: &Path,
         slots: u32,
         prefixes: &[Vec<String>],
-        reuses: bool,
+        settings: &[(&str, &str)],
     ) -> Result<Self, String> {
         let count = prefixes.len() as u16;
         let mut specs = NodeSpec::on_loopback(folder, count);
         for (spec, prefix) in specs.iter_mut().zip(prefixes) {
             spec.command_prefix = prefix.clone();
             spec.environment.push(("RUST_LOG".into(), LOG.into()));
-            let reuses = reuses.to_string();
-            let setting = "REELRAFT_REUSE_OUTPUTS".to_string();
-            spec.environment.push((setting, reuses));
+            let owned = |(name, value): &(&str, &str)| (name.to_string(), value.to_string());
+            spec.environment.extend(settings.iter().map(owned));
         }
         let shared = ClusterSpec {
             slots,
@@ -103,7 +107,21 @@ impl Cluster {
     /// # Errors
     /// As [`Cluster::start`].
     pub fn that_remembers(folder: &Path) -> Result<Self, String> {
-        Self::start_with(folder, 1, &vec![Vec::new(); 3], true)
+        let reuses = [("REELRAFT_REUSE_OUTPUTS", "true")];
+        Self::start_with(folder, 1, &vec![Vec::new(); 3], &reuses)
+    }
+
+    /// Three nodes with a slot each, that speak by TLS or without.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn with_tls(folder: &Path, tls: bool) -> Result<Self, String> {
+        let settings = [
+            ("REELRAFT_REUSE_OUTPUTS", "false"),
+            ("REELRAFT_PEER_SECRET", "of-nodes-that-are-measured"),
+            ("REELRAFT_TLS", if tls { "true" } else { "false" }),
+        ];
+        Self::start_with(folder, 1, &vec![Vec::new(); 3], &settings)
     }
 
     /// Runs `reelraft transcode`; what it took.
@@ -143,6 +161,23 @@ impl Cluster {
                 wall_ms: client.wall_ms,
             },
             client_ms: client.cpu_ms,
+        })
+    }
+
+    /// Uploads a source; what that took, the client included.
+    ///
+    /// # Errors
+    /// If it fails.
+    pub fn upload(&self, source: &Path) -> Result<Cost, String> {
+        let cpu_ms = || self.pids.iter().map(|&pid| cpu_ms_of(pid)).sum::<f64>();
+        let before_ms = cpu_ms();
+        let mut client = self.nodes.cli(&["job", "submit", "--detach"]);
+        client.arg(source);
+        client.stdout(Stdio::null()).stderr(Stdio::null());
+        let client = timed(&mut client)?;
+        Ok(Cost {
+            cpu_ms: client.cpu_ms + cpu_ms() - before_ms,
+            ..client
         })
     }
 

@@ -11,6 +11,7 @@
 //! | `scaling` | nodes held to a share of a core each, and one that is slower than the rest |
 //! | `clips` | one small clip alone, and hundreds at once, against an ffmpeg a clip |
 //! | `again` | the same job a second time |
+//! | `tls` | CPU of a job and speed of an upload with TLS and without |
 //! | `upload` | what is left to do after the last byte of a source that comes as fast as it is encoded |
 //!
 //! Options are described where each command reads them.
@@ -25,6 +26,7 @@ mod held;
 mod options;
 mod passes;
 mod scaling;
+mod tls;
 mod upload;
 
 use std::{path::Path, process::ExitCode};
@@ -40,9 +42,10 @@ fn main() -> ExitCode {
         "scaling" => scaling::run,
         "clips" => clips::run,
         "again" => again::run,
+        "tls" => tls::run,
         "upload" => upload::run,
         _ => {
-            eprintln!("one of: film, long, scaling, clips, again, upload");
+            eprintln!("one of: film, long, scaling, clips, again, tls, upload");
             return ExitCode::from(2);
         }
     };

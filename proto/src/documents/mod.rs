@@ -5,6 +5,7 @@
 //! client holds it to the types here.
 
 mod access;
+mod certificates;
 mod cluster;
 mod events;
 mod field;
@@ -16,6 +17,7 @@ mod task;
 mod words;
 
 pub use access::{CreatedKey, Key, KeyList, Tenant};
+pub use certificates::{Certificates, NodeCertificate};
 pub use cluster::{Leader, Node, NodeLevel, Nodes, Status, Token, Upgrade};
 pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use field::speed;

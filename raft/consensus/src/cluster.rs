@@ -7,6 +7,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use reelraft_model::{Command, State};
 use reelraft_proto::v1::peer_server::PeerServer;
 use reelraft_storage::{Identity, TableHash};
+use reelraft_trust::Trust;
 use tokio::{runtime::Handle, sync::watch, task::spawn_blocking};
 use tonic::service::{Interceptor, interceptor::InterceptedService};
 
@@ -239,6 +240,11 @@ impl Cluster {
 
     pub fn identity(&self) -> &Identity {
         self.core.identity()
+    }
+
+    /// Certificates, where nodes speak by TLS.
+    pub fn trust(&self) -> &Trust {
+        self.core.peers.trust()
     }
 
     pub fn progress(&self) -> Progress {

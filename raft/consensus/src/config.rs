@@ -8,6 +8,7 @@ use std::{
 };
 
 use reelraft_proto::auth::Secret;
+use reelraft_trust::Trust;
 
 use crate::{
     error::ConsensusError,
@@ -38,6 +39,8 @@ pub struct ClusterConfig {
     pub data: PathBuf,
     /// Goes with every call to another node.
     pub secret: Secret,
+    /// Certificates, where nodes speak by TLS.
+    pub trust: Trust,
     pub snapshot_every_entries: u64,
     pub log_keep_entries: u64,
     pub leader_wait: Duration,
@@ -62,6 +65,7 @@ impl ClusterConfig {
             cluster_id: None,
             data,
             secret,
+            trust: Trust::default(),
             snapshot_every_entries: SNAPSHOT_EVERY_ENTRIES,
             log_keep_entries: LOG_KEEP_ENTRIES,
             leader_wait: LEADER_WAIT,

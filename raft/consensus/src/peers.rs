@@ -18,6 +18,7 @@ use reelraft_proto::{
     v1::{self, peer_client::PeerClient},
 };
 use reelraft_storage::Identity;
+use reelraft_trust::{Holder, Trust};
 use tokio::{runtime::Handle, sync::watch};
 use tonic::{Status, service::interceptor::InterceptedService, transport::Channel};
 
@@ -50,6 +51,7 @@ pub enum ChannelKind {
 pub struct Peers {
     identity: Identity,
     secret: Secret,
+    trust: Trust,
     /// Configured addresses. They win over those that the log remembers.
     configured: BTreeMap<u64, String>,
     /// Where others listened when this node was let in.
@@ -71,7 +73,7 @@ pub struct Peers {
 impl Peers {
     pub fn new(
         identity: Identity,
-        secret: Secret,
+        (secret, trust): (Secret, Trust),
         (configured, seeds): (BTreeMap<u64, String>, BTreeMap<u64, String>),
         runtime: Handle,
         watchdog: Watchdog,
@@ -79,6 +81,7 @@ impl Peers {
         Peers {
             identity,
             secret,
+            trust,
             configured,
             seeds,
             learned: RwLock::default(),
@@ -92,6 +95,26 @@ impl Peers {
 
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    pub fn trust(&self) -> &Trust {
+        &self.trust
+    }
+
+    /// Refuses a sender who says that it is another than its certificate does.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED`.
+    pub fn check_sender(&self, holder: Option<&Holder>, sender: &v1::Sender) -> Result<(), Status> {
+        let named = Holder::node(&sender.cluster_id, sender.node, &sender.incarnation);
+        match holder {
+            Some(holder) if *holder != named => {
+                let cause = format!("{holder} says that it is {named}");
+                self.trust.refuse(&cause);
+                Err(Status::unauthenticated(cause))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// This node, as each request names it.
@@ -146,7 +169,9 @@ impl Peers {
     /// ends it.
     pub fn note_refusal(&self, status: &Status) {
         let refused = problem::of_status(status);
-        if refused.is_some_and(|problem| problem.kind == Problem::NODE_REMOVED) {
+        let told = refused.is_some_and(|problem| problem.kind == Problem::NODE_REMOVED);
+        // By TLS nobody gets as far as being told in words.
+        if told || reelraft_trust::was_revoked(status) {
             self.removed.send_replace(true);
         }
     }
@@ -209,7 +234,7 @@ impl Peers {
         let channel = match current {
             Some(channel) => channel,
             None => {
-                let channel = self.channel(&address)?;
+                let channel = self.channel(&address, Some(node))?;
                 channels.insert((node, kind), (address, channel.clone()));
                 channel
             }
@@ -222,14 +247,15 @@ impl Peers {
     /// # Errors
     /// `UNAVAILABLE` for what is no address.
     pub fn client_at(&self, address: &str) -> Result<Client, Status> {
-        self.channel(address).map(|channel| self.client_of(channel))
+        self.channel(address, None)
+            .map(|channel| self.client_of(channel))
     }
 
-    fn channel(&self, address: &str) -> Result<Channel, Status> {
+    fn channel(&self, address: &str, node: Option<u64>) -> Result<Channel, Status> {
         let endpoint = dial::endpoint(address, TIMING)
             .map_err(|error| Status::unavailable(error.to_string()))?;
         let _runtime = self.runtime.enter();
-        Ok(endpoint.connect_lazy())
+        Ok(self.trust.channel_lazy(&endpoint, node))
     }
 
     fn client_of(&self, channel: Channel) -> Client {

@@ -20,6 +20,7 @@ use reelraft_proto::{
     },
 };
 use reelraft_storage::UNWATCHED;
+use reelraft_trust::Holder;
 use tokio::{task::spawn_blocking, time::sleep};
 use tonic::{Request, Response, Status, Streaming};
 
@@ -39,6 +40,11 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct PeerService {
     core: Arc<Core>,
+}
+
+/// Whose certificate the request came with.
+fn holder<T>(request: &Request<T>) -> Option<Holder> {
+    request.extensions().get::<Holder>().cloned()
 }
 
 type Answer = Result<Response<v1::RaftResponse>, Status>;
@@ -66,9 +72,14 @@ impl PeerService {
 
     /// Refuses strangers and disks that are not the known one of their node,
     /// and everybody behind the fence.
-    fn check(&self, sender: Option<v1::Sender>) -> Result<v1::Sender, Status> {
+    fn check(
+        &self,
+        holder: Option<Holder>,
+        sender: Option<v1::Sender>,
+    ) -> Result<v1::Sender, Status> {
         self.core.peers.check_fence()?;
         let sender = sender.ok_or(DecodeError("a request without its sender"))?;
+        self.core.peers.check_sender(holder.as_ref(), &sender)?;
         let own = self.core.identity();
         if sender.cluster_id != own.cluster_id {
             return Err(refusal(ConsensusError::OtherCluster {
@@ -94,8 +105,9 @@ impl PeerService {
 
     /// Checks the sender of a Raft message, and that this disk may answer.
     fn body(&self, request: Request<v1::RaftRequest>) -> Result<RequestBody, Status> {
+        let holder = holder(&request);
         let request = request.into_inner();
-        self.check(request.sender)?;
+        self.check(holder, request.sender)?;
         self.check_meant(request.to)?;
         self.check_admitted()?;
         Ok(request.body.ok_or(DecodeError("an empty request"))?)
@@ -225,6 +237,7 @@ impl Peer for PeerService {
     }
 
     async fn snapshot(&self, request: Request<Streaming<v1::SnapshotPart>>) -> Answer {
+        let holder = holder(&request);
         let mut parts = request.into_inner();
         let mut first = parts
             .message()
@@ -234,7 +247,7 @@ impl Peer for PeerService {
             .head
             .take()
             .ok_or(DecodeError("a snapshot without its head"))?;
-        let sender = self.check(head.sender)?;
+        let sender = self.check(holder, head.sender)?;
         self.check_meant(head.to)?;
         self.check_admitted()?;
         let vote = vote_from_wire(&head.vote.ok_or(DecodeError("a snapshot without a vote"))?);
@@ -257,8 +270,9 @@ impl Peer for PeerService {
         &self,
         request: Request<v1::ProposeRequest>,
     ) -> Result<Response<v1::ProposeResponse>, Status> {
+        let holder = holder(&request);
         let request = request.into_inner();
-        self.check(request.sender)?;
+        self.check(holder, request.sender)?;
         check_foreign(&request.command).map_err(refusal)?;
         let committed = self
             .core
@@ -278,7 +292,7 @@ impl Peer for PeerService {
         &self,
         request: Request<v1::ReadIndexRequest>,
     ) -> Result<Response<v1::ReadIndexResponse>, Status> {
-        self.check(request.into_inner().sender)?;
+        self.check(holder(&request), request.into_inner().sender)?;
         let index = self.core.lead_read_index().await;
         let index = index.ok_or_else(|| {
             refusal(ConsensusError::NotLeader {
@@ -307,8 +321,9 @@ impl Peer for PeerService {
         &self,
         request: Request<v1::HandOverRequest>,
     ) -> Result<Response<v1::HandOverResponse>, Status> {
+        let holder = holder(&request);
         let request = request.into_inner();
-        self.check(request.sender)?;
+        self.check(holder, request.sender)?;
         let to = Some(request.to).filter(|to| *to != 0);
         let leader = self.core.hand_over(to).await.map_err(refusal)?;
         Ok(Response::new(v1::HandOverResponse { leader }))

@@ -41,7 +41,7 @@ pub async fn start(
     let flusher = storage.table.flusher();
     let peers = Arc::new(Peers::new(
         storage.identity().clone(),
-        config.secret.clone(),
+        (config.secret.clone(), config.trust.clone()),
         (config.peers.clone(), config.seeds.clone()),
         runtime.clone(),
         watchdog.clone(),

@@ -2,6 +2,7 @@
 //! any state gives a reply. A command whose premise no longer holds changes
 //! nothing, so a retried or late proposal is harmless.
 
+mod authorities;
 mod early;
 mod homes;
 mod housekeeping;
@@ -104,6 +105,7 @@ impl Writer<'_> {
             Command::SetVoters(c) => self.set_voters(c),
             Command::DrainNode(c) => self.drain_node(c),
             Command::RemoveNode(c) => self.remove_node(c),
+            Command::SetAuthorities(c) => self.set_authorities(c),
         }
     }
 }
@@ -134,6 +136,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::RetryJob(c) => &c.job,
         Command::DropSource(c) => &c.job,
         Command::DecideReuse(c) => &c.job,
+        Command::SetAuthorities(_) => return None,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,

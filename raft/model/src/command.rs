@@ -5,6 +5,7 @@ use prost::Message;
 
 pub use crate::reply::Reply;
 use crate::{
+    authorities::SetAuthorities,
     early::ChunksRead,
     error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
@@ -30,7 +31,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 101, 102, 103, 104, 105"
+                31, 32, 33, 40, 41, 61, 101, 102, 103, 104, 105, 111"
     )]
     pub command: Option<Command>,
 }
@@ -107,6 +108,8 @@ pub enum Command {
     DrainNode(DrainNode),
     #[prost(message, tag = "105")]
     RemoveNode(RemoveNode),
+    #[prost(message, tag = "111")]
+    SetAuthorities(SetAuthorities),
 }
 
 /// Which task, and which attempt at it.
@@ -423,12 +426,9 @@ pub struct Replan {
 
 impl Entry {
     pub fn new(commands: Vec<Command>) -> Self {
-        let commands = commands.into_iter().map(|command| Envelope {
-            command: Some(command),
-        });
-        Entry {
-            commands: commands.collect(),
-        }
+        let commands = commands.into_iter().map(Some);
+        let commands = commands.map(|command| Envelope { command }).collect();
+        Entry { commands }
     }
 
     pub fn encode(&self) -> Vec<u8> {

@@ -5,6 +5,7 @@
 //! a whole cluster can be replayed.
 
 mod apply;
+mod authorities;
 pub mod check;
 mod command;
 mod deliveries;
@@ -47,6 +48,7 @@ mod tokens;
 mod tombstones;
 mod turned;
 
+pub use authorities::{Authorities, Authority, SetAuthorities};
 pub use command::*;
 pub use early::*;
 pub use error::ModelError;

@@ -148,6 +148,9 @@ pub const TOKEN_MEMORY_MS: u64 = 24 * 3600 * 1000;
 /// Bytes of a node's address: a name has at most 253.
 pub const ADDRESS_BYTES_MAX: usize = 300;
 
+/// The level from which on the nodes' authorities are in the table.
+pub const AUTHORITIES_LEVEL: u32 = 6;
+
 /// The level from which on a rate factor may be found, and outputs are measured.
 pub const AIM_LEVEL: u32 = 6;
 

@@ -47,6 +47,12 @@ impl State {
         self.nodes.get(&node).map(|node| node.incarnation.clone())
     }
 
+    /// The nodes that were removed.
+    pub fn removed_nodes(&self) -> impl Iterator<Item = u64> {
+        let removed = self.nodes.values().filter(|node| node.is_removed());
+        removed.map(|node| node.id)
+    }
+
     /// Whether a node was removed for good.
     pub fn is_removed(&self, node: u64) -> bool {
         self.nodes.get(&node).is_some_and(Node::is_removed)

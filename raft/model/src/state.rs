@@ -8,6 +8,7 @@ use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
+    authorities::{Authorities, authorities_key},
     command::{Reply, exact},
     error::ModelError,
     job_entry::JobEntry,
@@ -41,6 +42,7 @@ pub struct State {
     /// Of the tenants that have one.
     pub(crate) webhooks: Webhooks,
     pub(crate) tokens: Tokens,
+    pub(crate) authorities: Option<Arc<Authorities>>,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,
     /// Index: the same jobs, by what the plan looks for.
@@ -331,6 +333,7 @@ impl State {
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
             "i" => self.tokens.get(rest).map(|it| it.encode_to_vec()),
+            "a" => self.authorities.as_ref().map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
                 let entry = self.jobs.get(parts.next()?)?;
@@ -360,6 +363,7 @@ impl State {
             .map(|node| (node_key(node.id), node.encode_to_vec()));
         let quotas = self.quotas.values();
         let quotas = quotas.map(|quota| (quota_key(&quota.tenant), quota.encode_to_vec()));
+        let authorities = self.authorities.iter();
         let tasks = self.jobs.values().flat_map(|entry| {
             entry
                 .tasks
@@ -374,6 +378,7 @@ impl State {
             .chain(tasks)
             .chain(self.webhooks.rows())
             .chain(self.tokens.rows())
+            .chain(authorities.map(|it| (authorities_key(), it.encode_to_vec())))
     }
 
     /// Rebuilds the table and its indexes from rows in the order of
@@ -403,6 +408,7 @@ impl State {
                 Some(b'q') => state.put_quota(row(&value)?),
                 Some(b'w') => state.webhooks.put(row(&value)?),
                 Some(b'i') => state.tokens.put(row(&value)?),
+                Some(b'a') => state.authorities = Some(Arc::new(row(&value)?)),
                 Some(b't') => {
                     let job = name()
                         .split('/')

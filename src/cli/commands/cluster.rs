@@ -12,7 +12,10 @@ use reelraft_proto::{
 };
 use serde_json::json;
 
-use super::duration::duration;
+use super::{
+    cert::{self, CertCommand},
+    duration::duration,
+};
 use crate::{
     client::Client,
     error::CliError,
@@ -29,6 +32,9 @@ pub enum ClusterCommand {
     Nodes,
     /// The leader's id and address; exit code 3 if there is none
     Leader,
+    /// The certificates of the nodes, and who signs them
+    #[command(subcommand)]
+    Cert(CertCommand),
     /// Let another machine in
     #[command(subcommand)]
     Token(TokenCommand),
@@ -112,6 +118,7 @@ pub async fn run(
     output: Output,
 ) -> Result<(), CliError> {
     let text = match command {
+        ClusterCommand::Cert(command) => return cert::run(client, command, output).await,
         ClusterCommand::Token(TokenCommand::Create { ttl }) => {
             token_text(&create_token(client, ttl).await?, output)
         }

@@ -45,6 +45,9 @@ pub struct DevArgs {
     /// Serve no HTTP; otherwise it has the ports 1000 above
     #[arg(long)]
     pub no_http: bool,
+    /// Speak by TLS, with certificates that the cluster makes itself
+    #[arg(long)]
+    pub tls: bool,
     /// Do not restart a node that dies
     #[arg(long)]
     pub no_restart: bool,
@@ -73,12 +76,12 @@ fn own_share(nodes: u32) -> Option<u32> {
     (!is_set("REELRAFT_SLOTS")).then(|| cores.div_ceil(nodes))
 }
 
-/// A secret of the nodes' own, where clients have one and the environment names
-/// none. All nodes start with `dev`, so each start may have another.
-fn peer_secret(secret_given: bool) -> Option<String> {
+/// A secret of the nodes' own, where clients have one, or certificates are to be
+/// made, and the environment names none. All nodes start with `dev`, so each start may have another.
+fn peer_secret(secret_given: bool, tls: bool) -> Option<String> {
     let any = |names: [&str; 2]| names.into_iter().any(is_set);
     let open = !secret_given && !any(["REELRAFT_SECRET", "REELRAFT_SECRET_FILE"]);
-    if open || any(["REELRAFT_PEER_SECRET", "REELRAFT_PEER_SECRET_FILE"]) {
+    if open && !tls || any(["REELRAFT_PEER_SECRET", "REELRAFT_PEER_SECRET_FILE"]) {
         return None;
     }
     let random: [u8; 24] = rand::random();
@@ -104,7 +107,8 @@ fn start(args: &DevArgs) -> Result<(), CliError> {
         data: args.data.clone(),
         slots: args.slots.or_else(|| own_share(folder.nodes)),
         secret: args.secret.clone(),
-        peer_secret: peer_secret(args.secret.is_some()),
+        peer_secret: peer_secret(args.secret.is_some(), args.tls),
+        tls: args.tls,
         restart: !args.no_restart,
     };
     plan.await_ports()?;
@@ -130,8 +134,9 @@ mod tests {
         let cores = std::thread::available_parallelism().unwrap().get() as u32;
         assert_eq!(own_share(1), Some(cores));
         assert_eq!(own_share(DEV_NODES_MAX * cores), Some(1));
-        assert_eq!(peer_secret(false), None);
-        let (one, other) = (peer_secret(true).unwrap(), peer_secret(true).unwrap());
+        assert_eq!(peer_secret(false, false), None);
+        assert!(peer_secret(false, true).is_some());
+        let [one, other] = [(); 2].map(|()| peer_secret(true, false).unwrap());
         assert!(one.len() == 48 && one != other);
     }
 }

@@ -27,6 +27,8 @@ pub struct Plan {
     pub secret: Option<String>,
     /// A secret of the nodes' own.
     pub peer_secret: Option<String>,
+    /// Whether nodes and clients speak by TLS.
+    pub tls: bool,
     pub restart: bool,
 }
 
@@ -49,12 +51,20 @@ impl Plan {
     /// What to type next, in another terminal.
     pub fn welcome(&self) -> String {
         let clients = format!("REELRAFT_ENDPOINTS={} ", self.endpoints().join(","));
+        let authority = self.data.join("n1/tls/ca.pem");
+        let known_by = match self.tls {
+            true => format!("REELRAFT_CA={} ", authority.display()),
+            false => String::new(),
+        };
         format!(
-            "starting {} nodes in {}{}; in another terminal: {}reelraft transcode IN OUT",
+            "starting {} nodes in {}{}; in another terminal: {known_by}{}reelraft transcode IN OUT",
             self.nodes,
             self.data.display(),
             self.http_port(1)
-                .map(|port| format!(", HTTP at 127.0.0.1:{port}"))
+                .map(|port| match self.tls {
+                    true => format!(", HTTPS at 127.0.0.1:{port}"),
+                    false => format!(", HTTP at 127.0.0.1:{port}"),
+                })
                 .unwrap_or_default(),
             // Clients ask these by default.
             if self.base_port == BASE_PORT_DEFAULT {
@@ -88,6 +98,9 @@ impl Plan {
         ];
         if let Some(port) = self.http_port(id) {
             arguments.extend(["--http".into(), format!("127.0.0.1:{port}").into()]);
+        }
+        if self.tls {
+            arguments.extend(["--tls".into(), "true".into()]);
         }
         if let Some(slots) = self.slots {
             arguments.extend(["--slots".into(), slots.to_string().into()]);
@@ -147,6 +160,7 @@ mod tests {
             slots: Some(2),
             secret: None,
             peer_secret: None,
+            tls: false,
             restart: true,
         }
     }

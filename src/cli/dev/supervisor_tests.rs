@@ -20,6 +20,7 @@ fn plan(folder: &std::path::Path, script: &str) -> Plan {
         slots: Some(2),
         secret: None,
         peer_secret: Some("nodes".into()),
+        tls: false,
         restart: true,
     }
 }

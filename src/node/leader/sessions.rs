@@ -264,6 +264,7 @@ impl Sessions {
             room_bytes: session.beat.room_bytes,
             starting: session.hello.starting,
             feature_level: session.hello.feature_level,
+            certificate: session.beat.certificate.clone(),
             role: None,
             note: String::new(),
         };

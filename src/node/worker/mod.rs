@@ -353,6 +353,7 @@ impl Worker {
             room_bytes: self.context.data.room_bytes(),
             lacks: self.context.lacks(),
             speeds: self.context.speeds(),
+            certificate: self.context.certificate(),
         }
     }
 

@@ -35,6 +35,10 @@ fn every_field_is_documented() {
     let tasks = [v1::Task::default()];
     let reference = v1::ReferenceResponse::default();
     let event = v1::WatchEvent::default();
+    let certificates = v1::CertificatesResponse {
+        nodes: status.nodes.clone(),
+        ..Default::default()
+    };
     let (keys, tenant) = ([v1::Key::default()], v1::Tenant::default());
     let lines = [
         line(&JobList::new(&jobs, "")),
@@ -44,6 +48,7 @@ fn every_field_is_documented() {
         line(&Event::from(&event)),
         line(&Status::from(&status)),
         line(&Leader::from(&status)),
+        line(&Certificates::from(&certificates)),
         line(&CreatedKey::new(&keys[0], "")),
         line(&KeyList::new(&keys, "")),
         line(&Tenant::from(&tenant)),

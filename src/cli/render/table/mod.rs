@@ -2,6 +2,7 @@
 //! cell; numbers align right. The wording may change from version to version.
 
 mod access;
+mod certificates;
 mod cluster;
 mod document;
 mod job;
@@ -12,6 +13,7 @@ mod task;
 mod tests;
 
 pub use access::{keys, tenant};
+pub use certificates::certificates;
 pub use cluster::{nodes, status, upgrade};
 pub use document::document;
 pub use job::{job, jobs};

@@ -13,6 +13,20 @@ fn not_here<T>() -> Result<T, Status> {
 
 #[tonic::async_trait]
 impl Cluster for Node {
+    async fn certificates(
+        &self,
+        _: tonic::Request<reelraft_proto::v1::CertificatesRequest>,
+    ) -> Result<tonic::Response<reelraft_proto::v1::CertificatesResponse>, tonic::Status> {
+        Ok(tonic::Response::new(Default::default()))
+    }
+
+    async fn rotate_certificates(
+        &self,
+        _: tonic::Request<reelraft_proto::v1::RotateCertificatesRequest>,
+    ) -> Result<tonic::Response<reelraft_proto::v1::CertificatesResponse>, tonic::Status> {
+        Ok(tonic::Response::new(Default::default()))
+    }
+
     async fn status(&self, _: Request<StatusRequest>) -> Result<Response<StatusResponse>, Status> {
         Ok(Response::new(StatusResponse {
             leader_id: 0,
