@@ -19,7 +19,7 @@ use crate::node::{access, kind, request, start_without_worker};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A node of one, which has said its version.
-async fn node(folder: &Path) -> (Arc<NodeContext>, watch::Sender<bool>) {
+pub async fn node(folder: &Path) -> (Arc<NodeContext>, watch::Sender<bool>) {
     let (context, _, stopper) = start_without_worker(folder).await;
     let registered = Command::RegisterNode(RegisterNode {
         node: 1,

@@ -9,6 +9,7 @@ mod doors;
 mod events;
 mod http;
 mod keys;
+mod members;
 mod node;
 mod openapi;
 mod outside;

@@ -16,14 +16,14 @@ const FOREIGN: &[(&str, &[&str])] = &[
         "tonic",
         &[
             "proto",
-            "trust",
+            "src/trust",
             "raft/consensus",
             "src/grpc",
             "src/cli",
             "src/server",
         ],
     ),
-    ("tokio", &["proto", "trust", "raft/consensus", "src"]),
+    ("tokio", &["proto", "src/trust", "raft/consensus", "src"]),
     (
         "clap",
         &[
@@ -36,8 +36,8 @@ const FOREIGN: &[(&str, &[&str])] = &[
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
     ("reqwest", &["src/outside", "src/cli"]),
-    ("rustls", &["trust", "src/outside", "src/cli"]),
-    ("rcgen", &["trust"]),
+    ("rustls", &["src/trust", "src/outside", "src/cli"]),
+    ("rcgen", &["src/trust"]),
 ];
 
 /// Names of other people's crates outside the rooms that may know them.

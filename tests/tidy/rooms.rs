@@ -28,12 +28,12 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("proto", &[]),
     ("proto/src/auth.rs", &[]),
-    ("trust", &[]),
+    ("src/trust", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
     (
         "raft/consensus",
-        &["proto", "trust", "storage", "raft/model"],
+        &["proto", "src/trust", "storage", "raft/model"],
     ),
     // The media crate.
     ("src/media/lib.rs", MEDIA),
@@ -59,10 +59,10 @@ const ROOMS: &[Room] = &[
     ("src/cli/signals.rs", &[]),
     ("src/cli/spec_options", &["proto"]),
     ("src/cli/render", &["src/cli/job_end.rs", "proto"]),
-    ("src/cli/door.rs", &["proto", "trust"]),
+    ("src/cli/door.rs", &["proto", "src/trust"]),
     (
         "src/cli/client.rs",
-        &["src/cli/door.rs", "src/cli/render", "proto", "trust"],
+        &["src/cli/door.rs", "src/cli/render", "proto", "src/trust"],
     ),
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/commands", CLI),
@@ -93,7 +93,12 @@ const ROOMS: &[Room] = &[
     ("src/clock.rs", &[]),
     (
         "src/config",
-        &["src/outside/addresses.rs", "proto", "trust", "raft/model"],
+        &[
+            "src/outside/addresses.rs",
+            "proto",
+            "src/trust",
+            "raft/model",
+        ],
     ),
     ("src/outside", &["raft/model"]),
     ("src/outside/addresses.rs", &[]),
@@ -149,7 +154,7 @@ const MEDIA_WHOLE: &[&str] = &[
 const MEDIA_STEP: &[&str] = &["src/media/facts", "src/media/ffmpeg", "raft/model"];
 
 const CLI: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/cli/client.rs",
     "src/cli/commands",
     "src/cli/dev",
@@ -179,7 +184,7 @@ const MAIN: &[&str] = &[
     "raft/model",
 ];
 const SERVER: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/config",
     "src/grpc",
     "src/http",
@@ -194,7 +199,7 @@ const SERVER: &[&str] = &[
 ];
 /// What clients ask goes through the api; its plain types come from below it.
 const GRPC: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/grpc/convert_certificates.rs",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
@@ -219,7 +224,7 @@ const GRPC_CONVERT: &[&str] = &[
 /// Its documents are made of the wire's types by one conversion, and its options
 /// are read as those of the command line are.
 const HTTP: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/api",
     "src/node/messages.rs",
     "src/node/tally.rs",
@@ -235,7 +240,7 @@ const HTTP: &[&str] = &[
 ];
 /// What nodes ask of each other is answered by the node and the data plane.
 const GRPC_BETWEEN_NODES: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/grpc",
     "src/api",
     "src/node",
@@ -246,7 +251,7 @@ const GRPC_BETWEEN_NODES: &[&str] = &[
     "raft/consensus",
 ];
 const API: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/config",
     "src/node/authorities.rs",
     "src/node/context.rs",
@@ -259,7 +264,7 @@ const API: &[&str] = &[
     "raft/consensus",
 ];
 const NODE: &[&str] = &[
-    "trust",
+    "src/trust",
     "src/config",
     "src/node",
     "src/data",
@@ -275,7 +280,7 @@ const DATA: &[&str] = &["proto", "storage", "raft/model", "raft/consensus"];
 /// The folders of our crates, less the root crate's.
 const CRATES: &[&str] = &[
     "proto",
-    "trust",
+    "src/trust",
     "storage",
     "raft/model",
     "raft/consensus",
