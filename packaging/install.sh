@@ -40,6 +40,7 @@ fi
 if [ -z "$root" ]; then
     chown root:reelraft /etc/reelraft /etc/reelraft/node.toml
     chmod 0750 /etc/reelraft
+    install -d -o reelraft -g reelraft -m 0700 /var/lib/reelraft
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
         systemctl enable reelraft

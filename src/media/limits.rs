@@ -270,6 +270,8 @@ pub const MOOF_BYTES_MAX: u64 = 64 << 20;
 /// waits for the pictures from one to where he wants to be.
 pub const KEYFRAMES_APART: u64 = 240;
 pub const KEYFRAMES_APART_MAX: u64 = 600;
+/// Frames after which x264 and x265 set a keyframe unless told otherwise.
+pub const X26X_KEYFRAMES_APART: u64 = 250;
 
 /// How full a player's buffer is when it begins to play a film, as x264 and x265
 /// take it, and what a shard counts on and leaves behind, in thousandths. x264 tries
@@ -277,7 +279,7 @@ pub const KEYFRAMES_APART_MAX: u64 = 600;
 pub const BUFFER_AT_FILM_MILLI: u32 = 900;
 pub const BUFFER_AT_JOINT_MILLI: u32 = 500;
 /// How often a shard is encoded for its cap, and by how much its quality is lowered
-/// each time where a lower rate is not enough: three steps halve what most films take.
+/// each time at least where a lower rate is not enough: three steps halve what most films take.
 pub const CAP_TRIES_MAX: u32 = 8;
 pub const CAP_CRF_STEP: u32 = 3;
 

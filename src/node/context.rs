@@ -240,7 +240,14 @@ impl NodeContext {
             &job.source_name,
             &output,
         );
-        Ok((args, likeness(&index, &job.spec, job.single)))
+        let like = if entry.is_searching() {
+            "its -crf is still searched for"
+        } else if entry.mixes_rates() {
+            "its pictures are near those of the job, some of whose shards have another crf"
+        } else {
+            likeness(&index, &job.spec, job.single)
+        };
+        Ok((args, like))
     }
 }
 

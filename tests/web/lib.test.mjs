@@ -63,6 +63,8 @@ test("a job that waits and has nothing to show is queued", () => {
 test("a spec is told by what tells jobs apart", () => {
   const spec = { container: "mp4", codec: "av1", width: null, height: 720, fps: null, crf: 35, encoder_preset: "8", audio: "opus" };
   assert.equal(specWords(spec), "mp4 · AV1 · 720p · crf 35 · preset 8 · opus");
+  const sized = { ...spec, crf: null, size: 700_000_000 };
+  assert.equal(specWords(sized), "mp4 · AV1 · 720p · 700000000 bytes · preset 8 · opus");
   assert.equal(specWords({ ...spec, container: "m4a", codec: "none", height: null, audio: "aac" }), "m4a · aac");
 });
 

@@ -10,8 +10,8 @@ use super::values::{above_zero_ms, bitrate};
 #[derive(Args, Clone, Debug, Default)]
 pub struct EncoderArgs {
     /// What the encoder is tuned for: film, animation, grain, stillimage, fastdecode,
-    /// psnr or ssim for h264, five of them for hevc; film or screen for vp9; vq or
-    /// psnr for av1
+    /// psnr or ssim for h264; all of these but film and stillimage for hevc; film or
+    /// screen for vp9; vq or psnr for av1 [default: nothing special]
     #[arg(long)]
     pub tune: Option<String>,
     /// A keyframe every so many seconds, for players that jump and streams that are

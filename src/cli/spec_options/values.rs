@@ -119,30 +119,26 @@ fn reduce(num: u32, den: u32) -> (u32, u32) {
 }
 
 pub fn bitrate(text: &str) -> Result<u32, String> {
-    let (digits, factor) = match text.as_bytes().last() {
-        Some(b'k' | b'K') => (&text[..text.len() - 1], 1_000),
-        Some(b'm' | b'M') => (&text[..text.len() - 1], 1_000_000),
-        _ => (text, 1),
-    };
-    match digits.parse::<u32>().map(|value| value.checked_mul(factor)) {
-        Ok(Some(bits)) if bits > 0 => Ok(bits),
-        _ => Err("use bits per second above 0, such as 128k".into()),
-    }
+    let bits = in_thousands(text).and_then(|bits| u32::try_from(bits).ok());
+    bits.ok_or_else(|| "use bits per second above 0, such as 128k or 1.5M".into())
 }
 
 /// Bytes with a suffix that counts in thousands, as sizes on the web and on media do.
 pub fn size(text: &str) -> Result<u64, String> {
-    let bad = || "use bytes above 0, such as 700M or 1.5G".to_string();
+    in_thousands(text).ok_or_else(|| "use bytes above 0, such as 700M or 1.5G".into())
+}
+
+/// A number above 0, perhaps a decimal of a suffix.
+fn in_thousands(text: &str) -> Option<u64> {
     let (digits, zeros) = match text.as_bytes().last() {
         Some(b'k' | b'K') => (&text[..text.len() - 1], 3),
         Some(b'm' | b'M') => (&text[..text.len() - 1], 6),
         Some(b'g' | b'G') => (&text[..text.len() - 1], 9),
         _ => (text, 0),
     };
-    let (value, places) = decimal(digits, zeros).map_err(|_| bad())?;
-    let factor = 10_i64.pow(zeros as u32 - places);
-    let bytes = value.checked_mul(factor).filter(|bytes| *bytes > 0);
-    bytes.map(|bytes| bytes as u64).ok_or_else(bad)
+    let (value, places) = decimal(digits, zeros).ok()?;
+    let found = value.checked_mul(10_i64.pow(zeros as u32 - places))?;
+    u64::try_from(found).ok().filter(|found| *found > 0)
 }
 
 #[cfg(test)]
@@ -176,6 +172,7 @@ mod tests {
     fn bitrates_take_a_suffix() {
         assert_eq!(bitrate("128k").unwrap(), 128_000);
         assert_eq!(bitrate("96000").unwrap(), 96_000);
+        assert_eq!(bitrate("1.5M").unwrap(), 1_500_000);
         assert!(bitrate("k").is_err() && bitrate("0").is_err() && bitrate("9999M").is_err());
     }
 

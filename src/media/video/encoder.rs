@@ -10,7 +10,7 @@ use crate::{
         recipe::{X264, X265},
         text::{milli, strings},
     },
-    limits::{BUFFER_AT_FILM_MILLI, FFV1_SLICED_WIDTH_MIN, KEYFRAMES_APART},
+    limits::{BUFFER_AT_FILM_MILLI, FFV1_SLICED_WIDTH_MIN, KEYFRAMES_APART, X26X_KEYFRAMES_APART},
     video::{
         filters::Pass,
         keyframes,
@@ -29,12 +29,14 @@ pub(crate) fn encoder(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> Ve
     args.extend(match spec.codec() {
         Codec::H264 => x26x(
             spec,
+            index,
             rate,
             "-x264-params",
             &x264_params(spec, index, pass, rate),
         ),
         Codec::Hevc => x26x(
             spec,
+            index,
             rate,
             "-x265-params",
             &x265_params(spec, index, pass, rate),
@@ -58,13 +60,18 @@ fn crf(rate: &Rate) -> String {
 }
 
 /// x264 and x265, which are told much in the same words.
-fn x26x(spec: &Spec, rate: &Rate, name: &str, params: &str) -> Vec<String> {
+fn x26x(spec: &Spec, index: &Index, rate: &Rate, name: &str, params: &str) -> Vec<String> {
     let mut args = strings(&["-preset", &spec.preset]);
     if !spec.tune().is_empty() {
         args.extend(strings(&["-tune", spec.tune()]));
     }
     args.extend(strings(&["-crf", &crf(rate)]));
     args.extend(strings(&[name, params]));
+    // Else they would set their own between those that are wanted far apart.
+    let apart = keyframes::frames_apart(spec, index);
+    if let Some(apart) = apart.filter(|apart| *apart > X26X_KEYFRAMES_APART) {
+        args.extend(strings(&["-g", &apart.to_string()]));
+    }
     args
 }
 
@@ -135,6 +142,10 @@ fn x265_params(spec: &Spec, index: &Index, pass: Pass, rate: &Rate) -> String {
         params.push_str(&format!(":chunk-end={frames}"));
     }
     params.push_str(&capped(rate, "level-idc"));
+    // Which tier its header names would go by the rate, as the level does.
+    if rate.cap.is_some() {
+        params.push_str(":high-tier=0");
+    }
     params
 }
 
@@ -158,7 +169,7 @@ fn vp9(spec: &Spec, index: &Index, rate: &Rate) -> Vec<String> {
         args.extend(strings(&["-tune-content", spec.tune()]));
     }
     let apart = keyframes::frames_apart(spec, index).unwrap_or(KEYFRAMES_APART);
-    args.extend(strings(&["-g", &apart.min(KEYFRAMES_APART).to_string()]));
+    args.extend(strings(&["-g", &apart.to_string()]));
     args
 }
 
@@ -281,7 +292,7 @@ mod tests {
             (
                 "hevc",
                 "mp4",
-                "no-open-gop=1:vbv-maxrate=2000:vbv-bufsize=4000 ",
+                "no-open-gop=1:vbv-maxrate=2000:vbv-bufsize=4000:high-tier=0 ",
             ),
             (
                 "vp9",
@@ -297,6 +308,24 @@ mod tests {
         let shards = sample().shards().to_vec();
         let of = |shard: usize| of("h264", "mp4", Pass::Shard(shards[shard]));
         assert!(!of(0).contains("vbv-init") && of(1).contains(":vbv-init=0.500"));
+    }
+
+    #[test]
+    fn no_encoder_sets_keyframes_between_those_that_are_far_apart() {
+        for (codec, container) in &CODECS[..4] {
+            let request = SpecRequest {
+                codec: codec.to_string(),
+                container: container.to_string(),
+                fps: Some((60, 1)),
+                encoder_choice: EncoderChoice {
+                    keyint_milli: 10_000,
+                    ..Default::default()
+                },
+                ..Default::default()
+            };
+            let args = args(request, Pass::Reference { whole: false });
+            assert!(args.contains("-g 600 "), "{codec}: {args}");
+        }
     }
 
     #[test]

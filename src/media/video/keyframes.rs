@@ -133,11 +133,13 @@ fn even_frames(spec: &Spec, index: &Index, range: ShardRange) -> Vec<i64> {
         .collect()
 }
 
-/// Frames from one keyframe to the next, where the rate is known.
+/// The most frames from one keyframe to the next, where the rate is known: a part
+/// of a frame counts as one, or an encoder would set its own just before each that is
+/// forced.
 pub(crate) fn frames_apart(spec: &Spec, index: &Index) -> Option<u64> {
     let rate = fps(spec).or(index.facts.rate)?;
-    let frames = i128::from(spec.keyint_milli()) * i128::from(rate.num);
-    let frames = frames / (1_000 * i128::from(rate.den));
+    let frames = u128::from(spec.keyint_milli()) * u128::try_from(rate.num).ok()?;
+    let frames = frames.div_ceil(1_000 * u128::try_from(rate.den).ok()?.max(1));
     u64::try_from(frames).ok().filter(|frames| *frames > 0)
 }
 
@@ -189,6 +191,28 @@ mod tests {
         assert_eq!(of(1, 0), "");
         let half = args("vp9", 1_000, Some((12, 1)), Pass::Shard(shards[1]));
         assert_eq!(half, "-force_key_frames:v expr:eq(n,6)+eq(n,18)");
+    }
+
+    #[test]
+    fn an_encoder_sets_none_just_before_one_that_is_forced() {
+        let apart = |keyint_milli, num, den| {
+            let mut index = sample();
+            index.facts.rate = Some(Ratio { num, den });
+            let spec = resolve(&SpecRequest {
+                encoder_choice: EncoderChoice {
+                    keyint_milli,
+                    ..Default::default()
+                },
+                ..Default::default()
+            });
+            frames_apart(&spec.unwrap(), &index)
+        };
+        assert_eq!(apart(1_000, 24, 1), Some(24));
+        // The first frame from each second on is the 24th, sometimes the 23rd.
+        assert_eq!(apart(1_000, 24_000, 1_001), Some(24));
+        assert_eq!(apart(250, 30_000, 1_001), Some(8));
+        assert_eq!(apart(250, 1, 1), Some(1));
+        assert_eq!(apart(0, 24, 1), None);
     }
 
     #[test]

@@ -89,14 +89,18 @@ impl Rate {
         let cap = asked.cap.filter(|_| tries < CAP_TRIES_MAX)?;
         // x264 and x265 keep to what they are told.
         let obeys = matches!(spec.codec(), Codec::H264 | Codec::Hevc);
-        let steps = match obeys {
-            true => tries - 1,
-            false => 2 * tries,
+        let (step, last, least) = match obeys {
+            true => (tries - 1, CAP_TRIES_MAX - 2, CAP_CRF_STEP),
+            false => (tries, CAP_TRIES_MAX - 1, 2 * CAP_CRF_STEP),
         };
-        let crf_max = spec.codec().crf_max().saturating_mul(100);
-        let crf_centi = asked.crf_centi.saturating_add(steps * CAP_CRF_STEP * 100);
+        // Steps grow, and the last one comes to the worst quality, or nobody could say
+        // that none does.
+        let worst = spec.codec().crf_max().saturating_mul(100);
+        let part = worst.saturating_sub(asked.crf_centi) * step * step / (last * last);
+        let lowered = part.next_multiple_of(100).max(step * least * 100);
+        let crf_centi = asked.crf_centi.saturating_add(lowered).min(worst);
         Some(Rate {
-            crf_centi: crf_centi.min(crf_max),
+            crf_centi,
             cap: Some(match obeys {
                 true => cap.tightened(length_ms, judged.level),
                 false => cap,
@@ -262,6 +266,13 @@ mod tests {
         assert_eq!(next(&spec, 2).unwrap().crf_centi, 2_600);
         assert_eq!(next(&capped("av1"), 1).unwrap().crf_centi, 2_900);
         assert_eq!(next(&spec, CAP_TRIES_MAX), None);
+        // The last try is at the worst quality.
+        let last = |crf_centi: u32, codec: &str| {
+            let asked = Rate { crf_centi, ..asked };
+            Rate::after(&asked, CAP_TRIES_MAX - 1, &capped(codec), 10_000, judged)
+        };
+        let last = |centi, codec| last(centi, codec).unwrap().crf_centi;
+        assert_eq!((last(400, "vp9"), last(100, "h264")), (6_300, 5_100));
         let hvcc = [&b"hvcC"[..], &[1; 12], &[93]].concat();
         assert_eq!(level(Codec::Hevc, &hvcc), Some(31));
     }

@@ -66,6 +66,9 @@ impl Given {
 /// How like those of the reference the pictures of a job are known to be, in words.
 pub fn likeness(index: &Index, spec: &Spec, single: bool) -> &'static str {
     let shards = index.shards().len();
+    if index.is_single_pass(single) && spec.cap().is_some() {
+        return "its pictures are those of the job where they keep to the highest rate; where not, the job has made its own smaller";
+    }
     if index.is_single_pass(single) || shards == 0 {
         return "";
     }
@@ -267,7 +270,9 @@ mod tests {
             },
             ..Default::default()
         });
-        assert!(likeness(&index, &capped.expect("valid"), false).contains("highest rate"));
+        let capped = capped.expect("valid");
+        assert!(likeness(&index, &capped, false).contains("over joints"));
+        assert!(likeness(&index, &capped, true).contains("where they keep"));
         index.times[40] += 3;
         assert!(said(&index, "h264", "medium", None).contains("keyframes"));
         assert!(said(&index, "h264", "medium", Some((24, 1))).contains("to the bit"));

@@ -94,6 +94,10 @@ impl Writer<'_> {
         let again: Vec<Task> = changed.iter().filter_map(anew).collect();
         rate.corrections += 1;
         rate.shards_again += again.len() as u32;
+        // A film of one shard has no other rate than that one's.
+        if let ([(_, centi)], 1) = (changed.as_slice(), entry.job.shards_total) {
+            rate.film_centi = *centi;
+        }
         let mut job = entry.job.clone();
         job.rate = Some(rate);
         job.state = JobState::Encoding.into();

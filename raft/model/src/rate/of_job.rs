@@ -3,6 +3,7 @@
 use super::rates::Rates;
 use crate::{
     job_entry::JobEntry,
+    rate_row::Rate,
     rows::{Task, TaskKind},
     spec::{Aim, Spec},
 };
@@ -44,6 +45,14 @@ impl JobEntry {
             TaskKind::Shard | TaskKind::Probe => self.job.spec.at_rate(self.rate_centi(task)),
             _ => self.film_spec(),
         }
+    }
+
+    /// Whether shards may have another rate factor than the film's: encoded again for a
+    /// size, or one of the two next to it.
+    pub fn mixes_rates(&self) -> bool {
+        let step = Rates::of(self.job.spec.codec()).step;
+        let mixed = |rate: &Rate| rate.shards_again > 0 || rate.film_centi % step != 0;
+        self.job.shards_total > 1 && self.job.rate.as_ref().is_some_and(mixed)
     }
 
     /// The spec with the rate factor of the film, as near as encoders take it.
