@@ -236,18 +236,7 @@ impl Writer<'_> {
             return self.fail(id, c.unix_ms, problem);
         }
         task.end_twin();
-        task.state = TaskState::Done.into();
-        task.hash = c.hash.clone();
-        task.bytes_out = c.bytes_out;
-        task.bytes_in = c.bytes_in;
-        task.frames = c.frames;
-        task.report = c.report.clone();
-        task.payload = c.payload;
-        task.score_micro = c.score_micro;
-        task.ended_unix_ms = c.unix_ms;
-        if let Some(early) = &mut task.early {
-            early.read = c.read.clone();
-        }
+        take_result(&mut task, c);
         self.put_task(id, task);
         match kind {
             TaskKind::Analyze => {
@@ -349,6 +338,22 @@ fn differs(task: &Task, c: &Complete) -> Option<Problem> {
     let (kind, number) = (task.kind().name(), task.number);
     let cause = || format!("{kind} {number} gave {before} and then {now}");
     (!same).then(|| not_reproducible(cause()))
+}
+
+/// Has a task be done as a result says.
+fn take_result(task: &mut Task, c: &Complete) {
+    task.state = TaskState::Done.into();
+    task.hash = c.hash.clone();
+    task.bytes_out = c.bytes_out;
+    task.bytes_in = c.bytes_in;
+    task.frames = c.frames;
+    task.report = c.report.clone();
+    task.payload = c.payload;
+    task.score_micro = c.score_micro;
+    task.ended_unix_ms = c.unix_ms;
+    if let Some(early) = &mut task.early {
+        early.read = c.read.clone();
+    }
 }
 
 /// Whether a result counts: before the seal only what can be confirmed by it, and
