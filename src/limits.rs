@@ -276,6 +276,10 @@ pub const DISK_RETRY: Duration = Duration::from_secs(1);
 /// How often it is said what is waited for.
 pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
 
+/// How much of a machine's memory, or of what its control group may take, encoders
+/// get: the rest is for the node, the disk's cache, and what was expected too low.
+pub const ENCODERS_MEMORY_PERCENT: u64 = 80;
+
 /// Bytes of analyses kept in memory by a worker, each some MB for a long film,
 /// in which it takes a few times as much.
 pub const INDEX_CACHE_BYTES: usize = 16 << 20;

@@ -255,9 +255,21 @@ fn attempts(task: &Task) -> Vec<Attempt> {
     let last = match task.state() {
         TaskState::Pending => None,
         TaskState::Running => Some(latest("running")),
+        // It was made before, for another job or a former plan.
+        TaskState::Done if task.node == 0 => None,
         TaskState::Done => Some(latest(DONE)),
     };
-    failed.chain(last).collect()
+    let twin = task
+        .twin
+        .as_ref()
+        .filter(|twin| task.is_running(twin.attempt));
+    let twin = twin.map(|twin| Attempt {
+        attempt: twin.attempt,
+        node: twin.node,
+        started_unix_ms: twin.started_unix_ms,
+        ..latest("running")
+    });
+    failed.chain(last).chain(twin).collect()
 }
 
 fn describe(attempt: &Attempt, log: &mut String) {

@@ -32,8 +32,11 @@ pub fn estimate(
     let (mut frames_out, mut bytes_out) = (0, 0);
     for task in latest_shards(entry) {
         if task.state() == TaskState::Done {
-            frames += task.frames;
-            took_ms += task.ended_unix_ms.saturating_sub(task.started_unix_ms);
+            // What was made before took no time.
+            if task.node != 0 {
+                frames += task.frames;
+                took_ms += task.ended_unix_ms.saturating_sub(task.started_unix_ms);
+            }
             frames_out += task.frames;
             bytes_out += task.bytes_out;
         } else if let Some(so_far) = frames_of(task, progress).filter(|frames| *frames > 0) {
@@ -97,6 +100,7 @@ mod tests {
             number,
             state: state.into(),
             attempt: 1,
+            node: 1,
             frames,
             bytes_out: frames * 100,
             started_unix_ms: 10_000,

@@ -10,7 +10,7 @@ use std::{
 use futures::{StreamExt, TryStreamExt, stream};
 use reelraft_model::{
     JobEntry, JobState, State,
-    home_rules::{holders, kept_blobs, sources},
+    home_rules::{holders, sources},
 };
 use reelraft_storage::{blobs::Removal, journal::Chunk};
 
@@ -195,13 +195,13 @@ impl DataPlane {
         blocking(move || Ok(store.jobs()?)).await
     }
 
-    /// Removes what a job's owner can't ask for any more: of a finished job,
-    /// its source and its parts. Returns how many blobs went.
+    /// Removes all blobs of a finished job but those that are kept. Returns how many
+    /// went.
     ///
     /// # Errors
     /// What the disk refuses.
-    pub async fn prune(&self, entry: &JobEntry) -> Result<usize, DataError> {
-        let (store, job, kept) = (self.store.clone(), entry.job.id.clone(), kept_blobs(entry));
+    pub async fn prune(&self, job: &str, kept: Vec<String>) -> Result<usize, DataError> {
+        let (store, job) = (self.store.clone(), job.to_string());
         blocking(move || {
             let mut removed = 0;
             for stored in store.list(&job)? {

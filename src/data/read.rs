@@ -4,7 +4,7 @@
 use std::{path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
-use reelraft_model::{Job, JobEntry, home_rules::sources};
+use reelraft_model::{Job, JobEntry, Task, home_rules::sources};
 use tokio::sync::mpsc;
 
 use super::{
@@ -185,12 +185,51 @@ impl DataPlane {
         }
     }
 
-    /// Copies a blob from another home to this disk.
+    /// A finished part as a file on this disk, and its report.
     ///
     /// # Errors
-    /// [`DataError::Lost`] and [`DataError::Unavailable`].
+    /// As [`DataPlane::local_path`].
+    pub async fn part(
+        &self,
+        entry: &JobEntry,
+        task: &Task,
+    ) -> Result<(PathBuf, Vec<u8>), DataError> {
+        let path = self.local_path(entry, &task.hash).await?;
+        if !task.taken_from.is_empty() {
+            self.local_path(entry, &task.report).await?;
+        }
+        let report = self.read_whole(entry, &task.report).await?;
+        Ok((path, report))
+    }
+
+    /// Copies a blob from another home to this disk; where it is that of a part which
+    /// another job had made before, from that.
+    ///
+    /// # Errors
+    /// [`DataError::Lost`], [`DataError::Retired`] and [`DataError::Unavailable`].
     pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
-        self.copy_into(entry, hash, &entry.job.id).await
+        let job = &entry.job.id;
+        let Some(of) = taken_from(entry, hash) else {
+            return self.copy_into(entry, hash, job).await;
+        };
+        let other = self.table.local().job(of);
+        let cause = match other {
+            Some(other) => match self.take_over(&other, hash, job).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error.to_string(),
+            },
+            None => format!("job {of} is gone"),
+        };
+        // Some home of its own may have taken it by then. Else it is made again,
+        // and nobody waits for another job's homes.
+        match self.copy_into(entry, hash, job).await {
+            Err(error) if error.is_lost() => Err(DataError::Retired {
+                job: job.clone(),
+                hash: hash.to_string(),
+                cause,
+            }),
+            copied => copied,
+        }
     }
 
     /// The same, as a blob of the job `into`.
@@ -258,6 +297,14 @@ impl DataPlane {
 /// The homes of a job's epoch, to which its new bytes go.
 pub(super) fn home_ids(job: &Job) -> Vec<u64> {
     job.current_homes().map(|home| home.node).collect()
+}
+
+/// The job that made a part of this one before, to which a blob belongs.
+fn taken_from<'a>(entry: &'a JobEntry, hash: &str) -> Option<&'a str> {
+    let of = |task: &&Arc<Task>| !task.taken_from.is_empty();
+    let mut taken = entry.parts().filter(of);
+    let task = taken.find(|task| task.hash == hash || task.report == hash)?;
+    Some(&task.taken_from)
 }
 
 /// What kept the asked homes from giving a blob.

@@ -64,6 +64,10 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
+        shard_memory_mib,
+        shares_parts,
         duration_us,
     } = analysis;
     let range = |range: ShardRange| v1::ShardRange {
@@ -79,6 +83,10 @@ fn wire_analysis(analysis: Analysis) -> v1::Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
+        shard_memory_mib,
+        shares_parts,
         duration_us,
     }
 }
@@ -92,6 +100,10 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
+        shard_memory_mib,
+        shares_parts,
         duration_us,
     } = analysis;
     let range = |range: v1::ShardRange| ShardRange {
@@ -107,6 +119,10 @@ fn model_analysis(analysis: v1::Analysis) -> Analysis {
         epoch,
         kept,
         audio_kept,
+        shard_keys,
+        audio_keys,
+        shard_memory_mib,
+        shares_parts,
         duration_us,
     }
 }

@@ -136,6 +136,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         lacks,
         speeds,
         certificate,
+        memory_mib,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -150,6 +151,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         lacks: lacks.into_iter().map(wire_lack).collect(),
         speeds: speeds.into_iter().collect(),
         certificate: certificate.map(wire_certificate),
+        memory_mib,
     }
 }
 
@@ -177,6 +179,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         lacks,
         speeds,
         certificate,
+        memory_mib,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -191,6 +194,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         lacks: lacks.into_iter().map(model_lack).collect(),
         speeds: speeds.into_iter().collect(),
         certificate: certificate.map(model_certificate),
+        memory_mib,
     }
 }
 
@@ -407,6 +411,10 @@ mod tests {
                 epoch: 7,
                 kept: 3,
                 audio_kept: 1,
+                shard_keys: vec!["s".into()],
+                audio_keys: vec!["a".into()],
+                shard_memory_mib: 300,
+                shares_parts: true,
             }),
             read: Some(ChunksRead {
                 runs: vec![0, 2],

@@ -72,6 +72,8 @@ pub struct Beat {
     pub table: Option<TablePoint>,
     /// Of this node, where nodes speak by TLS.
     pub certificate: Option<Certificate>,
+    /// What its encoders may take together, in MiB; 0 where that is not known.
+    pub memory_mib: u64,
 }
 
 /// What is told of a node's certificate.
@@ -158,6 +160,14 @@ pub struct Analysis {
     pub kept: u32,
     /// The same of audio tracks.
     pub audio_kept: u32,
+    /// What determines the bytes of each shard and audio track, beside source and
+    /// build.
+    pub shard_keys: Vec<String>,
+    pub audio_keys: Vec<String>,
+    /// What the encoding of a shard takes, in MiB.
+    pub shard_memory_mib: u32,
+    /// Whether the job takes single parts that were made before.
+    pub shares_parts: bool,
     /// How long the pictures last.
     pub duration_us: u64,
 }
@@ -272,6 +282,8 @@ pub struct NodeStatus {
     /// Whether it still tries its encoders: its build and what that lacks are not
     /// known yet.
     pub starting: bool,
+    /// As in its [`Beat`].
+    pub memory_mib: u64,
     /// Up to which level it can read the log; 0 where it has not said. The table has it.
     pub feature_level: u32,
     /// What the leader does about its place in the cluster, and why.

@@ -283,5 +283,6 @@ fn assign(key: &AttemptKey) -> Command {
         node: 1,
         build: "0".repeat(64),
         unix_ms: 1,
+        twin: false,
     })
 }

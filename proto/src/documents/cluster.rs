@@ -40,6 +40,7 @@ pub struct Node<'a> {
     pub build_words: Option<&'a str>,
     pub lacks: Vec<Lack<'a>>,
     pub speeds: BTreeMap<&'a str, u64>,
+    pub memory_mib: Option<u64>,
     pub applied_index: u64,
     pub incarnation: Option<&'a str>,
     pub version: Option<&'a str>,
@@ -84,6 +85,7 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             speeds: (node.speeds.iter())
                 .map(|(codec, speed)| (codec.as_str(), *speed))
                 .collect(),
+            memory_mib: above_zero(node.memory_mib),
             applied_index: node.applied_index,
             incarnation: text(&node.incarnation),
             version: text(&node.version),

@@ -10,6 +10,7 @@ mod jobs;
 mod keys;
 mod members;
 mod outside;
+mod parts;
 mod rate;
 mod replan;
 mod retry;
@@ -26,7 +27,8 @@ use std::{
 
 use self::writer::Writer;
 use crate::{
-    command::{Command, Entry, Reply},
+    command::{Command, Reply},
+    entry::Entry,
     job_id::job_id,
     limits::COMMANDS_PER_ENTRY_MAX,
     state::{Applied, State},
@@ -100,6 +102,7 @@ impl Writer<'_> {
             Command::RetryJob(c) => self.retry_job(c),
             Command::DropSource(c) => self.drop_source(c),
             Command::DecideReuse(c) => self.decide_reuse(c),
+            Command::DropParts(c) => self.drop_parts(c),
             Command::CreateToken(c) => self.create_token(c),
             Command::AdmitNode(c) => self.admit_node(c),
             Command::SetVoters(c) => self.set_voters(c),
@@ -137,6 +140,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::DropSource(c) => &c.job,
         Command::DecideReuse(c) => &c.job,
         Command::SetAuthorities(_) => return None,
+        Command::DropParts(c) => &c.job,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,
         Command::Tick(_) | Command::RegisterNode(_) => return None,
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,

@@ -22,6 +22,19 @@ pub fn check_jobs(state: &State) -> Vec<Violation> {
     for entry in state.jobs() {
         check_job(&entry, &mut found);
     }
+    for row in state.shelf.rows() {
+        let entry = state.job(&row.job);
+        let job = entry.as_ref().map(|entry| &entry.job);
+        if job.is_none_or(|job| job.state() == JobState::Deleted) {
+            found.push(Violation(format!(
+                "parts of job {}, which is gone",
+                row.job
+            )));
+        }
+        if job.is_some_and(|job| job.summary.is_some() && !job.holds_parts()) {
+            found.push(Violation(format!("parts of job {} are no more", row.job)));
+        }
+    }
     found
 }
 

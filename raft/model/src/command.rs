@@ -7,8 +7,8 @@ pub use crate::reply::Reply;
 use crate::{
     authorities::SetAuthorities,
     early::ChunksRead,
-    error::ModelError,
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
+    kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     outside::{FailFetch, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
@@ -18,20 +18,13 @@ use crate::{
     spec::Spec,
 };
 
-/// One log entry: commands applied together, in order.
-#[derive(Clone, PartialEq, Message)]
-pub struct Entry {
-    #[prost(message, repeated, tag = "1")]
-    pub commands: Vec<Envelope>,
-}
-
 /// A command in the log. At an unknown one (`None`) the node stops, lest replicas differ.
 #[derive(Clone, PartialEq, Message)]
 pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 101, 102, 103, 104, 105, 111"
+                31, 32, 33, 40, 41, 61, 71, 101, 102, 103, 104, 105, 111"
     )]
     pub command: Option<Command>,
 }
@@ -98,6 +91,8 @@ pub enum Command {
     DropSource(DropSource),
     #[prost(message, tag = "61")]
     DecideReuse(DecideReuse),
+    #[prost(message, tag = "71")]
+    DropParts(DropParts),
     #[prost(message, tag = "101")]
     CreateToken(CreateToken),
     #[prost(message, tag = "102")]
@@ -218,7 +213,7 @@ pub struct SealSource {
     pub keep_source: bool,
 }
 
-/// Gives a pending task to a node.
+/// Gives a pending task to a node, or a running shard to a second one.
 #[derive(Clone, PartialEq, Message)]
 pub struct Assign {
     /// The task and its new attempt (one above the last).
@@ -232,6 +227,9 @@ pub struct Assign {
     /// The proposer's wall clock, for display only.
     #[prost(uint64, tag = "4")]
     pub unix_ms: u64,
+    /// Whether it is a second attempt at a shard that runs.
+    #[prost(bool, tag = "14")]
+    pub twin: bool,
 }
 
 /// Takes a running attempt back, so that its task waits for a node again.
@@ -265,6 +263,9 @@ pub struct PlanAppend {
     /// planned early: these go.
     #[prost(bool, tag = "34")]
     pub replace: bool,
+    /// Of a whole plan: what determines the bytes of each shard, see [`Task::made_by`].
+    #[prost(string, repeated, tag = "44")]
+    pub shard_keys: Vec<String>,
 }
 
 /// What shards rest on that are planned early. See [`crate::Early`].
@@ -279,6 +280,9 @@ pub struct EarlyPlan {
     /// The key of each audio track of the output: they may be begun too.
     #[prost(string, repeated, tag = "3")]
     pub audio_keys: Vec<String>,
+    /// See [`crate::Job::shard_memory_mib`].
+    #[prost(uint32, tag = "13")]
+    pub shard_memory_mib: u32,
 }
 
 /// Records the result of an attempt.
@@ -328,6 +332,15 @@ pub struct Complete {
     /// plan, and rest on what was sealed.
     #[prost(uint32, tag = "51")]
     pub audio_kept: u32,
+    /// Analysis only: what determines the bytes of each audio track.
+    #[prost(string, repeated, tag = "61")]
+    pub audio_keys: Vec<String>,
+    /// Analysis only: see [`crate::Job::shard_memory_mib`].
+    #[prost(uint32, tag = "62")]
+    pub shard_memory_mib: u32,
+    /// Analysis only: see [`crate::Job::shares_parts`].
+    #[prost(bool, tag = "63")]
+    pub shares_parts: bool,
     /// Of a shard or probe: bytes of its frames, and their quality in millionths.
     #[prost(uint64, tag = "71")]
     pub payload: u64,
@@ -422,51 +435,6 @@ pub struct Replan {
     /// Why, for the job's owner.
     #[prost(string, tag = "4")]
     pub note: String,
-}
-
-impl Entry {
-    pub fn new(commands: Vec<Command>) -> Self {
-        let commands = commands.into_iter().map(Some);
-        let commands = commands.map(|command| Envelope { command }).collect();
-        Entry { commands }
-    }
-
-    pub fn encode(&self) -> Vec<u8> {
-        self.encode_to_vec()
-    }
-
-    /// # Errors
-    /// [`ModelError::Undecodable`] for foreign bytes, [`ModelError::UnknownCommand`]
-    /// for a later version's command and [`ModelError::UnknownField`] for a later
-    /// version's field.
-    pub fn decode(bytes: &[u8]) -> Result<Self, ModelError> {
-        let entry = <Entry as Message>::decode(bytes).map_err(|error| ModelError::Undecodable {
-            what: "log entry",
-            cause: error.to_string(),
-        })?;
-        if entry
-            .commands
-            .iter()
-            .any(|envelope| envelope.command.is_none())
-        {
-            return Err(ModelError::UnknownCommand);
-        }
-        exact("log entry", &entry, bytes)?;
-        Ok(entry)
-    }
-}
-
-/// Refuses bytes of which the decoded message holds only a part. What this
-/// program writes has one form, so a length says it.
-pub(crate) fn exact(
-    what: &'static str,
-    message: &impl Message,
-    bytes: &[u8],
-) -> Result<(), ModelError> {
-    match message.encoded_len() == bytes.len() {
-        true => Ok(()),
-        false => Err(ModelError::UnknownField { what }),
-    }
 }
 
 impl AttemptKey {

@@ -82,7 +82,7 @@ pub(crate) fn summary_of(entry: &JobEntry) -> Summary {
         let kind = kinds.entry(task.kind()).or_default();
         kind.kind = task.kind;
         kind.total += 1;
-        kind.attempts += u64::from(task.attempt);
+        kind.attempts += u64::from(task.last_attempt());
         if task.state() == TaskState::Done {
             kind.done += 1;
             kind.frames += task.frames;

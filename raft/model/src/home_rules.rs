@@ -6,6 +6,7 @@ use crate::{
     fold::History,
     housekeeping::TouchUpload,
     job_entry::JobEntry,
+    kept_parts::KeptPart,
     limits::{HOUSEKEEPING_LEVEL, UPLOAD_TOUCH_MS},
     rows::{Job, JobState, TaskKey},
     state::State,
@@ -27,7 +28,10 @@ pub enum FillDuty {
 /// keeps here is swept.
 pub fn keeps_bytes_of(state: &State, job: &str, node: u64) -> bool {
     state.job(job).is_some_and(|entry| {
-        let here = |key: &TaskKey| entry.tasks.get(key).is_some_and(|task| task.node == node);
+        let here = |key: &TaskKey| {
+            let task = entry.tasks.get(key);
+            task.is_some_and(|task| task.attempts_running().any(|(_, at)| at == node))
+        };
         let home = entry.is_read_from(node) || entry.job.is_filling();
         let live = entry.job.state().keeps_bytes();
         let held = entry.job.keeps_source() && entry.is_read_from(node);
@@ -81,9 +85,15 @@ pub fn owes_history(entry: &JobEntry, node: u64) -> bool {
 }
 
 /// The blobs of a finished job that a home does not remove: those that it must
-/// have, and the history that it may have written down already.
-pub fn kept_blobs(entry: &JobEntry) -> Vec<String> {
+/// have, the history that it may have written down already, and parts that others
+/// may take.
+pub fn kept_blobs(state: &State, entry: &JobEntry) -> Vec<String> {
     let mut kept = entry.blobs();
+    let mut keep = |part: &KeptPart| kept.extend([part.hash.clone(), part.report.clone()]);
+    match state.kept_parts(&entry.job.id) {
+        Some(row) => row.parts.iter().for_each(keep),
+        None => entry.parts_to_keep().for_each(|part| keep(&part)),
+    }
     if entry.job.summary.is_none() {
         kept.push(History::blob(entry).hash);
     }

@@ -134,6 +134,13 @@ impl JobEntry {
         self.fresh.last().map(|(frames, _)| frames.0)
     }
 
+    /// The shards that run, in order.
+    pub(crate) fn shards_running(&self) -> impl Iterator<Item = &Task> {
+        let shards = (TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX);
+        let running = self.running.range(shards);
+        running.filter_map(|key| self.tasks.get(key).map(AsRef::as_ref))
+    }
+
     /// The shards in order.
     pub fn shards(&self) -> impl Iterator<Item = &Arc<Task>> {
         self.tasks

@@ -32,6 +32,8 @@ pub(crate) struct JobIndex {
     deliveries: Set<(u64, u64)>,
     /// Finished jobs by what they were made of.
     results: Pages<(ResultKey, u64), ()>,
+    /// Jobs with a whole plan whose tasks are rows, by source.
+    planned: Set<(u64, u64)>,
 }
 
 /// Short for tenant, source and spec: jobs with different ones may have the same.
@@ -78,6 +80,16 @@ fn bytes_of(job: &Job) -> u64 {
     }
 }
 
+/// The source of a job that has a whole plan, and whose tasks are rows.
+fn planned_source(job: &Job) -> Option<u64> {
+    let planned = match job.state() {
+        JobState::Encoding | JobState::Assembling => true,
+        JobState::Succeeded => job.summary.is_none(),
+        _ => false,
+    };
+    planned.then(|| job.source_key())
+}
+
 impl JobIndex {
     /// Keeps the index when a job's row changes.
     pub fn update(&mut self, before: Option<&Job>, after: &Job) {
@@ -103,6 +115,9 @@ impl JobIndex {
         *self.states.entry(state).or_default() += 1;
         if state == JobState::Succeeded {
             self.results.insert_mut((ResultKey::of(after), age), ());
+        }
+        if let Some(source) = planned_source(after) {
+            self.planned.insert_mut((source, age));
         }
         if uploads {
             self.uploading.insert_mut((after.touched_cluster_ms, age));
@@ -142,6 +157,9 @@ impl JobIndex {
         if let Some(due_ms) = job.delivery_due_ms() {
             self.deliveries.remove_mut(&(due_ms, age));
         }
+        if let Some(source) = planned_source(job) {
+            self.planned.remove_mut(&(source, age));
+        }
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.held.remove_mut(&(job.folded_cluster_ms, age));
@@ -152,6 +170,13 @@ impl JobIndex {
     pub fn latest_result(&self, key: ResultKey) -> Option<u64> {
         let ((found, age), ()) = self.results.down_from((key, u64::MAX)).next()?;
         (found == key).then_some(age)
+    }
+
+    /// Ages of jobs with a whole plan of a source, whose tasks are rows, the latest
+    /// first.
+    pub fn planned_of(&self, source: u64) -> impl Iterator<Item = u64> + '_ {
+        let range = (source, 0)..=(source, u64::MAX);
+        self.planned.range(range).rev().map(|(_, age)| *age)
     }
 
     /// How many jobs a tenant has.

@@ -32,6 +32,16 @@ pub const SPEED_MFPS_MAX: u64 = 1_000_000_000;
 /// attempt's first second shows how long its encoder takes to start, and no more.
 pub const SPEED_PRIOR_MS: u64 = 2_000;
 
+/// How long an attempt is watched to say how fast it goes now: several heartbeats, as
+/// encoders give frames by the dozen.
+pub const SPEED_RECENT_MS: u64 = 5_000;
+
+/// A shard has a twin begun where that would end in a part of so many of the time
+/// which the shard itself still takes, and so much earlier: what is expected is never
+/// quite so, and a twin is work done twice.
+pub const TWIN_TIMES_FASTER: u64 = 2;
+pub const TWIN_GAIN_MS: u64 = 3_000;
+
 /// What was seen of a speed longer ago counts half: machines get other work, too.
 pub const SPEED_MEMORY_MS: u64 = 120_000;
 
@@ -110,7 +120,9 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// that is still being uploaded, and the output of an equal job instead of another
 /// ([`crate::DecideReuse`]). 6 brought options that direct the encoder: a cap on the
 /// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
-/// number of voters that is asked for; aims at a size, a bit rate or a quality.
+/// number of voters that is asked for; aims at a size, a bit rate or a quality; single
+/// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
+/// ([`crate::Twin`]).
 pub const FEATURE_LEVEL: u32 = 6;
 
 /// The level from which on nodes are let in, drained and removed.
@@ -151,6 +163,26 @@ pub const ADDRESS_BYTES_MAX: usize = 300;
 /// The level from which on the nodes' authorities are in the table.
 pub const AUTHORITIES_LEVEL: u32 = 6;
 
+/// The level from which on a shard may have a second attempt beside the first.
+pub const TWINS_LEVEL: u32 = 6;
+
+/// The level from which on a job takes single parts that were made before.
+pub const PARTS_LEVEL: u32 = 6;
+
+/// Parts that are kept of one job: a film of eleven hours at the usual shard length.
+/// Its row has about a megabyte then.
+pub const KEPT_PARTS_PER_JOB_MAX: usize = 4_096;
+
+/// Parts that are kept of all jobs, some twenty megabytes in the memory of every
+/// node. Beyond them the jobs that have been kept longest lose theirs.
+pub const KEPT_PARTS_MAX: usize = 8 * KEPT_PARTS_PER_JOB_MAX;
+
+/// How long the parts of a finished job are kept for others: they take as much of the
+/// disks as its output. Whoever wants another sound or container asks for it soon.
+pub const KEEP_PARTS_MS: u64 = 3600 * 1000;
+
+/// Jobs of the same source that are asked for parts, the latest first.
+pub const SAME_SOURCE_JOBS_MAX: usize = 8;
 /// The level from which on a rate factor may be found, and outputs are measured.
 pub const AIM_LEVEL: u32 = 6;
 

@@ -15,6 +15,8 @@
 //!    homes first for tasks that read or make whole files, then the least busy.
 //!    A node that lacks an encoder, where others of its build do not, gets none.
 //!    An assembly has a place beside the slots, and waits for nobody's shards.
+//!    What is left of the nodes when a job waits for its last shards takes a second
+//!    attempt at those whose end is far off (`twins`).
 //! 4. Give finished outputs other homes for those that have been silent for
 //!    minutes (`homes`): a few an entry, as each costs a copy.
 //! 5. Remove nodes that others have replaced, and keep the table small: end abandoned uploads, fold what has ended, and
@@ -31,6 +33,7 @@ mod outlook;
 mod rates;
 mod speeds;
 mod turns;
+mod twins;
 mod usage;
 mod waiting;
 
@@ -50,7 +53,6 @@ use crate::{
     command::{AttemptKey, Command, FailJob},
     limits::COMMANDS_PER_ENTRY_MAX,
     reuse::DecideReuse,
-    rows::TaskState,
     state::State,
 };
 
@@ -109,9 +111,8 @@ pub fn attempt_is_current(state: &State, key: &AttemptKey, node: u64) -> bool {
     state.job(&key.job).is_some_and(|entry| {
         !entry.job.state().ended()
             && entry.tasks.get(&key.task()).is_some_and(|task| {
-                task.state() == TaskState::Running
-                    && task.attempt == key.attempt
-                    && task.node == node
+                task.attempts_running()
+                    .any(|running| running == (key.attempt, node))
             })
     })
 }

@@ -27,6 +27,9 @@ impl Problem {
         [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
     }
 
+    /// The kind of a failure where two machines gave different bytes for the same work.
+    pub const NOT_REPRODUCIBLE: &str = "not-reproducible";
+
     /// The kind of the refusal of a node whose program can't read the log.
     pub const OLDER_PROGRAM: &str = "older-program";
 

@@ -36,7 +36,7 @@ impl Job {
 impl JobEntry {
     /// The highest number that an attempt of the job has had.
     pub(crate) fn last_attempt(&self) -> u32 {
-        let attempts = self.tasks.values().map(|task| task.attempt);
+        let attempts = self.tasks.values().map(|task| task.last_attempt());
         attempts.fold(self.job.attempts_before, u32::max)
     }
 }

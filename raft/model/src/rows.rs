@@ -17,6 +17,7 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
+pub use crate::row_parts::Home;
 pub use crate::shard_range::ShardRange;
 use crate::{
     early::Early,
@@ -25,6 +26,7 @@ use crate::{
     rate_row::Rate,
     reuse::Reuse,
     summary::Summary,
+    twin::Twin,
 };
 
 /// A job's place in its tenant's line: by priority, then by age.
@@ -170,26 +172,6 @@ pub enum FailureClass {
     OutOfReach = 6,
 }
 
-/// One node that keeps a job's bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
-pub struct Home {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    /// Whether it holds all that was acknowledged before it became a home; of
-    /// a retiring one, before it began to retire.
-    #[prost(bool, tag = "2")]
-    pub filled: bool,
-    /// Whether another node has taken its place and is not filled yet. Until
-    /// then it is read from, takes no new bytes, and may take its place again.
-    #[prost(bool, tag = "3")]
-    pub retiring: bool,
-    /// Whether it took its place again after it had begun to retire, and has
-    /// not said yet that it has what was made meanwhile. Until then those that
-    /// retire are kept.
-    #[prost(bool, tag = "4")]
-    pub returned: bool,
-}
-
 /// A job's own row.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Job {
@@ -319,6 +301,12 @@ pub struct Job {
     /// planned early any more.
     #[prost(bool, tag = "100")]
     pub plan_sealed: bool,
+    /// What the encoding of one of its shards takes, in MiB; 0 where that is not known.
+    #[prost(uint32, tag = "110")]
+    pub shard_memory_mib: u32,
+    /// Whether it takes single parts that were made before, and others may take its.
+    #[prost(bool, tag = "111")]
+    pub shares_parts: bool,
     /// How long its pictures last, and how its rate factor is found, if it aims at something.
     #[prost(uint64, tag = "120")]
     pub duration_us: u64,
@@ -355,13 +343,6 @@ impl Job {
     }
 }
 
-impl Home {
-    /// Whether it takes new bytes, and may lack some of those before.
-    pub fn is_unsure(&self) -> bool {
-        !self.retiring && (!self.filled || self.returned)
-    }
-}
-
 /// An attempt that gave no result.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Failure {
@@ -386,7 +367,7 @@ pub struct Task {
     pub number: u32,
     #[prost(enumeration = "TaskState", tag = "3")]
     pub state: i32,
-    /// The latest attempt. A result of any other one is late.
+    /// The latest attempt. A result of any other one is late, but for that of a twin.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
     /// The node of the latest attempt.
@@ -432,6 +413,15 @@ pub struct Task {
     /// before the plan was whole.
     #[prost(message, optional, tag = "47")]
     pub early: Option<Early>,
+    /// See [`Task::made_by`]; of what was begun early that says it.
+    #[prost(string, tag = "57")]
+    pub part_key: String,
+    /// The job that had made this part before; empty where it was made for this one.
+    #[prost(string, tag = "58")]
+    pub taken_from: String,
+    /// The attempt beside `attempt`, if there was one.
+    #[prost(message, optional, tag = "59")]
+    pub twin: Option<Twin>,
     /// Hundredths of a rate factor, of a probe, and of a shard that has not its film's.
     #[prost(uint32, tag = "67")]
     pub rate_centi: u32,
@@ -451,6 +441,15 @@ impl Task {
     pub(crate) fn may_begin_early(&self) -> bool {
         let mut failures = self.failures.iter();
         failures.all(|failure| failure.class() == FailureClass::NodeLost)
+    }
+
+    /// Of a shard or audio track: a hash over all that determines its bytes beside
+    /// source and build. Empty where that is not known.
+    pub fn made_by(&self) -> &str {
+        match &self.early {
+            Some(early) => &early.key,
+            None => &self.part_key,
+        }
     }
 
     pub(crate) fn pending(kind: TaskKind, number: u32) -> Self {

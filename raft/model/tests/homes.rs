@@ -66,6 +66,7 @@ impl World {
             node: 1,
             build: "b".into(),
             unix_ms: 0,
+            twin: false,
         }));
         key
     }

@@ -137,6 +137,7 @@ impl World {
             node: 1,
             build: "b".repeat(64),
             unix_ms: 1_700_000_000_000,
+            twin: false,
         }));
         key
     }

@@ -63,6 +63,7 @@ fn table(jobs: u64, shards: u32, homes: impl Fn(u64) -> [u64; 2]) -> State {
             node: 1,
             build: COMMON.into(),
             unix_ms: 1,
+            twin: false,
         }));
         let range = |shard: u32| ShardRange {
             from_pts: shard.into(),
@@ -164,6 +165,7 @@ fn assembling(jobs: u64) -> State {
                     node,
                     build: COMMON.into(),
                     unix_ms: 1,
+                    twin: false,
                 }),
                 Command::Complete(Complete {
                     key,

@@ -21,6 +21,7 @@ use reelraft_model::{
     Command, CreateJob, Entry, JobEntry, Problem, SetHomes, State, job_id, spec::Spec,
 };
 use reelraft_proto::{auth::Secret, v1::blobs_server::BlobsServer};
+use reelraft_trust::{Acceptor, Port, Trust};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::service::Routes;
@@ -30,7 +31,12 @@ use super::{
     limits::CHUNK_BYTES,
     upload::{BrokenOff, Order, SafeChunk, Turn, UploadReply, UploadRequest},
 };
-use crate::grpc::{blob_client::BlobClients, blobs::BlobService, listener::serve, places::Places};
+use crate::grpc::{
+    blob_client::BlobClients,
+    blobs::BlobService,
+    listener::{Entrance, serve},
+    places::Places,
+};
 
 /// The table that all nodes of a test share.
 struct Shared {
@@ -140,8 +146,13 @@ impl ThreeNodes {
         let service = BlobsServer::new(BlobService::new(data.local_store()))
             .max_decoding_message_size(crate::grpc::limits::MESSAGE_BYTES_MAX);
         let (stop, stopped) = watch::channel(false);
-        let places = Places::default();
-        tokio::spawn(serve(Routes::new(service), places, listener, stopped));
+        let trust = Trust::default();
+        let entrance = Entrance {
+            places: Places::default(),
+            acceptor: Acceptor::new(&trust, Port::Grpc).unwrap(),
+            trust,
+        };
+        tokio::spawn(serve(Routes::new(service), entrance, listener, stopped));
         self.shared.addresses.lock().unwrap().insert(node, address);
         self.nodes.insert(
             node,
@@ -335,5 +346,5 @@ fn hex(bytes: &[u8]) -> String {
 
 /// How a node reaches the others.
 fn transport() -> Arc<BlobClients> {
-    Arc::new(BlobClients::new(Secret::default()))
+    Arc::new(BlobClients::new(Secret::default(), Trust::default()))
 }

@@ -33,6 +33,8 @@ pub struct EarlyShards {
     pub keys: Vec<String>,
     /// The same of each audio track, which may be encoded too.
     pub audio_keys: Vec<String>,
+    /// What the encoding of one of them takes, in MiB.
+    pub shard_memory_mib: u32,
 }
 
 /// Takes early shards. It is given more once it has taken the last.
@@ -128,6 +130,7 @@ impl<'a> EarlyPlan<'a> {
             audio_keys: (0..index.audio_tracks())
                 .map(|track| index.audio_key(self.spec, track))
                 .collect(),
+            shard_memory_mib: index.shard_memory_mib(self.spec),
             index: index.to_bytes(),
             ranges: ranges.clone(),
         });

@@ -16,7 +16,8 @@ impl Index {
         let input = Input::File("source".into());
         let command = own.map(|own| args::track(&input, self, spec, own));
         let source = serde_json::to_string(&(&facts.source, own)).expect("facts are plain data");
-        let said = format!("{command:?} {} {source}", facts.picture.address_bytes());
+        let (address, strict) = (facts.picture.address_bytes(), spec.strict);
+        let said = format!("{command:?} {address} {strict} {source}");
         blake3::hash(said.as_bytes()).to_hex().to_string()
     }
 }

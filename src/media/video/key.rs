@@ -11,7 +11,8 @@ use crate::{
 impl Index {
     /// A hash over all that the index says to an encoding of a range: its command
     /// from each start, the frames that it must find, and the facts that these are
-    /// judged by. Two indexes with the same key give the same shard.
+    /// judged by. Two indexes with the same key give the same shard, also those of jobs
+    /// with other options of sound, container or tags.
     pub fn shard_key(&self, spec: &Spec, range: ShardRange) -> String {
         let given = Given::of(spec, self, range);
         let filtered = filters::decoded_range(spec, self, range);
@@ -41,10 +42,12 @@ impl Index {
         facts.label = Default::default();
         facts.color_tags = Default::default();
         let facts = serde_json::to_string(&facts).expect("facts are plain data");
+        let single = self.is_single_pass(false);
+        let single = single.then(|| args::single(&input, self, spec, &Rate::of(spec)));
         let said = format!(
-            "{given:?} {starts:?} {clean:?} {commands:?} {:?} {bounds:?} {points:?} {} {facts}",
+            "{given:?} {starts:?} {clean:?} {commands:?} {:?} {bounds:?} {points:?} {single:?} {} {facts}",
             self.times_in(needed),
-            self.is_single_pass(false),
+            spec.strict,
         );
         blake3::hash(said.as_bytes()).to_hex().to_string()
     }

@@ -11,6 +11,7 @@ pub(crate) mod grid;
 mod key;
 pub(crate) mod keyframes;
 pub(crate) mod measure;
+mod memory;
 pub(crate) mod picture;
 pub(crate) mod rate;
 pub(crate) mod seam;

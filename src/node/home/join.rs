@@ -69,13 +69,8 @@ async fn join(context: &NodeContext, entry: &JobEntry) -> Result<(), String> {
     let (root, job) = (context.work_root(), &entry.job);
     let index = context.index(entry).await.map_err(|error| error.cause)?;
     for task in lacking {
-        let part = async {
-            let path = context.data.local_path(entry, &task.hash).await?;
-            let report = context.data.read_whole(entry, &task.report).await?;
-            Ok((path, report))
-        };
-        let part = part.await;
-        let part = part.map_err(|error: crate::data::DataError| error.to_string())?;
+        let part = context.data.part(entry, task).await;
+        let part = part.map_err(|error| error.to_string())?;
         let is_current = || {
             let state = context.cluster.local();
             let now = state.current(&job.id);

@@ -9,7 +9,7 @@ use std::{
 
 use reelraft_model::{
     JobEntry, State,
-    home_rules::{keeps_bytes_of, may_let_go, may_prune},
+    home_rules::{keeps_bytes_of, kept_blobs, may_let_go, may_prune},
 };
 use reelraft_storage::blobs::Removal;
 use tokio::{sync::watch, time::Instant};
@@ -42,9 +42,10 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
 struct Sweep {
     /// Folders of jobs that have no claim here, and since when.
     unwanted: BTreeMap<String, Instant>,
-    /// Finished jobs whose parts are gone, and since when. A late part may come
-    /// for a moment after a job has succeeded.
-    pruned: BTreeMap<String, Instant>,
+    /// Finished jobs that have nothing more than they keep, since when, and whether
+    /// they kept parts for others then. A late part may come for a moment after a job
+    /// has succeeded.
+    pruned: BTreeMap<String, (Instant, bool)>,
     /// Unfinished jobs that have had another plan before.
     given_up: BTreeMap<String, GivenUp>,
 }
@@ -113,15 +114,24 @@ impl Sweep {
         let node = context.node();
         self.pruned.retain(|id, _| state.has_job(id));
         for id in held {
+            let keeps_parts = state.kept_parts(id).is_some();
             let clean = self.pruned.get(id);
-            if clean.is_some_and(|since| since.elapsed() >= 2 * SWEEP_GRACE) {
+            if clean.is_some_and(|(since, kept)| {
+                since.elapsed() >= 2 * SWEEP_GRACE && *kept == keeps_parts
+            }) {
                 continue;
             }
             let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
                 continue;
             };
-            match context.data.prune(&entry).await {
-                Ok(0) => drop(self.pruned.entry(id.clone()).or_insert_with(Instant::now)),
+            match context.data.prune(id, kept_blobs(state, &entry)).await {
+                Ok(0) => {
+                    let clean = (Instant::now(), keeps_parts);
+                    let known = self.pruned.entry(id.clone()).or_insert(clean);
+                    if known.1 != keeps_parts {
+                        *known = clean;
+                    }
+                }
                 Ok(removed) => {
                     self.pruned.remove(id);
                     debug!(job = id, removed, "its parts are removed");

@@ -10,10 +10,10 @@ use std::{
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, ShardRange, State, TaskKind, TaskState,
+    Release, Reopen, ShardRange, State, TaskKind,
     limits::{
-        ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, PLAN_SHARDS_PER_COMMAND_MAX,
-        REPLAN_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, PARTS_LEVEL,
+        PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL,
     },
 };
 use tokio::sync::mpsc;
@@ -155,12 +155,8 @@ impl Intake {
     /// node, so that work which kills its node is not given out for ever.
     async fn take_back(&self, node: u64, named: &Progress) {
         let state = self.cluster.local();
-        let died = state.eventful().flat_map(|entry| {
-            let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
-            running
-                .filter(|task| task.node == node)
-                .map(|task| AttemptKey::of(&entry.job.id, task))
-        });
+        let running = state.eventful().flat_map(|entry| entry.attempts_running());
+        let died = running.filter(|(_, at)| *at == node).map(|(key, _)| key);
         let commands: Vec<Command> = died
             .filter(|key| !named.contains_key(key))
             .map(|key| {
@@ -227,9 +223,17 @@ impl Intake {
             epoch,
             kept,
             audio_kept,
+            shard_keys,
+            mut audio_keys,
+            mut shard_memory_mib,
+            mut shares_parts,
             duration_us,
         } = done.analysis.unwrap_or_default();
-        self.record_plan(key, &plan, kept).await?;
+        self.record_plan(key, &plan, kept, &shard_keys).await?;
+        if self.cluster.local().feature_level() < PARTS_LEVEL {
+            audio_keys.clear();
+            (shard_memory_mib, shares_parts) = (0, false);
+        }
         let readable = self.cluster.local().feature_level() >= REPLAN_LEVEL;
         let said = key.kind() == TaskKind::Analyze && readable;
         let level = self.cluster.local().feature_level();
@@ -254,6 +258,9 @@ impl Intake {
             epoch: said.then_some(epoch),
             read: done.read.clone(),
             audio_kept,
+            audio_keys,
+            shard_memory_mib,
+            shares_parts,
             payload: if aims { done.payload } else { 0 },
             score_micro: if aims { done.score_micro } else { 0 },
             duration_us: if aims { duration_us } else { 0 },
@@ -274,8 +281,10 @@ impl Intake {
         key: &AttemptKey,
         plan: &[ShardRange],
         kept: u32,
+        keys: &[String],
     ) -> Result<(), ConsensusError> {
         let state = self.cluster.local();
+        let with_keys = state.feature_level() >= PARTS_LEVEL;
         let replaces = state.feature_level() >= EARLY_LEVEL;
         let analysis = key.kind() == TaskKind::Analyze;
         let entry = state.job(&key.job).filter(|_| analysis);
@@ -288,6 +297,13 @@ impl Intake {
                 ranges: ranges.to_vec(),
                 replace: replaces && first == kept,
                 early: None,
+                shard_keys: match with_keys {
+                    true => {
+                        let own = keys.iter().skip(first as usize).take(ranges.len());
+                        own.cloned().collect()
+                    }
+                    false => Vec::new(),
+                },
             });
             self.cluster.propose_local(vec![command]).await?;
         }
@@ -363,7 +379,7 @@ fn awaits(state: &State, key: &AttemptKey) -> bool {
     let entry = state.current(&key.job);
     let entry = entry.filter(|entry| !entry.job.state().ended());
     let task = entry.and_then(|entry| entry.tasks.get(&key.task()));
-    task.is_some_and(|task| task.attempt == key.attempt && task.state() == TaskState::Running)
+    task.is_some_and(|task| task.is_running(key.attempt))
 }
 
 /// What is to be written down of a plan, by the number of the first shard: those behind

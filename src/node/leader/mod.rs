@@ -188,21 +188,20 @@ impl<'a> Term<'a> {
         let log_index = *self.cluster.applied().borrow();
         let mut current = BTreeSet::new();
         for entry in state.eventful() {
-            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                let key = AttemptKey::of(&entry.job.id, task);
+            for (key, node) in entry.attempts_running() {
                 current.insert(key.clone());
                 let recently = sent
                     .get(&key)
                     .is_some_and(|at| at.elapsed() < ASSIGN_RESEND);
-                if recently || self.sessions.runs(task.node, &key) {
+                if recently || self.sessions.runs(node, &key) {
                     continue;
                 }
                 let assignment = Assignment {
                     key: key.clone(),
                     log_index,
                 };
-                if self.sessions.send(task.node, ToWorker::Assign(assignment)) {
-                    info!(%key, node = task.node, "assigned");
+                if self.sessions.send(node, ToWorker::Assign(assignment)) {
+                    info!(%key, node, "assigned");
                     sent.insert(key, Instant::now());
                 }
             }

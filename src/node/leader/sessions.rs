@@ -225,6 +225,7 @@ impl Sessions {
             if let Some(session) = inner.open.get(node) {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
+                health.memory_mib = session.beat.memory_mib;
                 health.build = session.hello.build.clone();
                 health.starting = session.hello.starting;
                 let lacks = session.beat.lacks.iter();
@@ -263,6 +264,7 @@ impl Sessions {
             trouble: session.beat.trouble.clone(),
             room_bytes: session.beat.room_bytes,
             starting: session.hello.starting,
+            memory_mib: session.beat.memory_mib,
             feature_level: session.hello.feature_level,
             certificate: session.beat.certificate.clone(),
             role: None,

@@ -7,7 +7,8 @@ use reelraft_media::{Cancel, EarlyShards, Index, MediaError};
 use reelraft_model::{
     AttemptKey, ChunksRead, Command, EarlyPlan, FailureClass, JobEntry, PlanAppend, Problem, Task,
     TaskKind, TaskState,
-    limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN},
+    limits::{EARLY_LEVEL, EARLY_SOURCE_BYTES_MIN, PARTS_LEVEL},
+    spec::Spec,
 };
 use tokio::sync::mpsc;
 use tracing::debug;
@@ -27,6 +28,24 @@ pub(super) struct EarlyWork<'a> {
     /// The job as it was when the attempt began.
     pub entry: &'a Arc<JobEntry>,
     pub cancel: &'a Cancel,
+}
+
+/// What determines the bytes of each part of a plan, beside source and build.
+pub(super) struct PartKeys {
+    pub shards: Vec<String>,
+    pub audio: Vec<String>,
+}
+
+impl PartKeys {
+    pub fn of(index: &Index, spec: &Spec) -> Self {
+        let shards = index.shards().iter();
+        PartKeys {
+            shards: shards.map(|range| index.shard_key(spec, *range)).collect(),
+            audio: (0..index.audio_tracks())
+                .map(|track| index.audio_key(spec, track))
+                .collect(),
+        }
+    }
 }
 
 impl EarlyWork<'_> {
@@ -85,7 +104,11 @@ impl EarlyWork<'_> {
             ranges,
             keys,
             audio_keys,
+            mut shard_memory_mib,
         } = shards;
+        if self.context.cluster.local().feature_level() < PARTS_LEVEL {
+            shard_memory_mib = 0;
+        }
         let put = self.context.data.put_bytes(&self.entry.job.id, index).await;
         let index = put.map_err(|error| error.to_string())?;
         let append = Command::PlanAppend(PlanAppend {
@@ -96,8 +119,10 @@ impl EarlyWork<'_> {
                 index,
                 keys,
                 audio_keys,
+                shard_memory_mib,
             }),
             replace: false,
+            shard_keys: Vec::new(),
         });
         let committed = self.context.cluster.propose(vec![append]).await;
         let committed = committed.map_err(|error| error.to_string())?;
@@ -161,40 +186,33 @@ impl EarlyWork<'_> {
 
     /// How many shards and audio tracks that were begun early are those of the plan,
     /// and rest on what was sealed. What runs still confirms that by itself.
-    pub async fn kept_of(&self, index: &Index) -> Result<(u32, u32), Failed> {
+    pub async fn kept_of(&self, index: &Index, keys: &PartKeys) -> Result<(u32, u32), Failed> {
         let entry = self.now()?;
-        let spec = &entry.job.spec;
         let mut shards = 0;
-        for (task, range) in entry.shards().zip(index.shards()) {
+        let planned = index.shards().iter().zip(&keys.shards);
+        for (task, (range, key)) in entry.shards().zip(planned) {
             let same = (task.from_pts, task.to_pts) == (range.from_pts, range.to_pts);
-            let key = || index.shard_key(spec, *range);
             if !same || !self.is_kept(&entry, task, key).await? {
                 break;
             }
             shards += 1;
         }
         let mut tracks = 0;
-        while let Some(task) = entry.tasks.get(&(TaskKind::Audio, tracks))
-            && tracks < index.audio_tracks()
-            && self
-                .is_kept(&entry, task, || index.audio_key(spec, tracks))
-                .await?
-        {
-            tracks += 1;
+        for key in &keys.audio {
+            let task = entry.tasks.get(&(TaskKind::Audio, tracks));
+            match task {
+                Some(task) if self.is_kept(&entry, task, key).await? => tracks += 1,
+                _ => break,
+            }
         }
         Ok((shards, tracks))
     }
 
-    async fn is_kept(
-        &self,
-        entry: &JobEntry,
-        task: &Task,
-        key: impl FnOnce() -> String,
-    ) -> Result<bool, DataError> {
+    async fn is_kept(&self, entry: &JobEntry, task: &Task, key: &str) -> Result<bool, DataError> {
         let Some(early) = &task.early else {
             return Ok(false);
         };
-        if early.key != key() {
+        if early.key != key {
             return Ok(false);
         }
         match &early.read {

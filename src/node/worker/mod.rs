@@ -354,6 +354,7 @@ impl Worker {
             lacks: self.context.lacks(),
             speeds: self.context.speeds(),
             certificate: self.context.certificate(),
+            memory_mib: self.load.memory_mib(),
         }
     }
 

@@ -20,7 +20,7 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::early::EarlyWork;
+use super::early::{EarlyWork, PartKeys};
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
@@ -215,7 +215,12 @@ impl Run<'_> {
         let bytes = index.to_bytes();
         let size = bytes.len() as u64;
         let (hash, epoch) = self.put_everywhere(bytes).await?;
-        let (kept, audio_kept) = self.early().kept_of(&index).await?;
+        // They take a moment for a film of many hours.
+        let (index, spec) = (Arc::new(index), self.spec.clone());
+        let of = index.clone();
+        let keys = tokio::task::spawn_blocking(move || PartKeys::of(&of, &spec)).await;
+        let keys = keys.map_err(|error| node_fault("internal", error.to_string()))?;
+        let (kept, audio_kept) = self.early().kept_of(&index, &keys).await?;
         Ok(Done {
             hash,
             bytes_out: size,
@@ -229,6 +234,10 @@ impl Run<'_> {
                 epoch,
                 kept,
                 audio_kept,
+                shard_keys: keys.shards,
+                audio_keys: keys.audio,
+                shard_memory_mib: index.shard_memory_mib(&self.spec),
+                shares_parts: self.context.config.reuse_outputs,
                 duration_us: index.duration_us(),
             }),
             ..Default::default()
@@ -432,12 +441,7 @@ impl Run<'_> {
             task.kind() == TaskKind::Shard && joined.is_some_and(|joined| joined.has(task.number))
         };
         for task in self.entry.parts().filter(|task| !is_joined(task)) {
-            let part = async {
-                let path = data.local_path(&self.entry, &task.hash).await?;
-                let report = data.read_whole(&self.entry, &task.report).await?;
-                Ok::<_, DataError>((path, report))
-            };
-            match part.await {
+            match data.part(&self.entry, task).await {
                 Ok(part) => match task.kind() {
                     TaskKind::Audio => parts.audio.push(part),
                     TaskKind::Extras => parts.extras = Some(part),

@@ -41,6 +41,11 @@ impl Writer<'_> {
             is_there(entry, *number, (range.from_pts, range.to_pts), key)
         });
         let kept = kept.count();
+        if entry.job.shard_memory_mib != early.shard_memory_mib {
+            let mut job = entry.job.clone();
+            job.shard_memory_mib = early.shard_memory_mib;
+            self.put_job(job);
+        }
         self.begin_audio(id, early);
         if kept == c.ranges.len() {
             return Reply::done(id);
@@ -85,7 +90,7 @@ impl Writer<'_> {
     }
 
     /// Makes the audio tracks of a plan, but for so many that were begun early.
-    pub(super) fn settle_audio(&mut self, id: &str, tracks: u32, kept: u32) {
+    pub(super) fn settle_audio(&mut self, id: &str, tracks: u32, kept: u32, keys: &[String]) {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
@@ -98,7 +103,9 @@ impl Writer<'_> {
             let named = (TaskKind::Audio, track);
             let entry = self.state.jobs.get(id);
             if entry.is_some_and(|entry| !entry.tasks.contains_key(&named)) {
-                self.make_task(id, Task::pending(TaskKind::Audio, track));
+                let mut task = Task::pending(TaskKind::Audio, track);
+                task.part_key = keys.get(track as usize).cloned().unwrap_or_default();
+                self.make_task(id, task);
             }
         }
     }
@@ -106,7 +113,7 @@ impl Writer<'_> {
     /// Drops all that was begun early.
     pub(super) fn drop_early(&mut self, id: &str) {
         self.drop_shards_from(id, 0);
-        self.settle_audio(id, 0, 0);
+        self.settle_audio(id, 0, 0, &[]);
     }
 
     /// Removes the shards from a number on; what comes late of them is refused.

@@ -9,7 +9,7 @@ use crate::{
     limits::FAIR_TOMBSTONES_LEVEL,
     rows::{Job, JobState, Problem, TaskKey},
     state::State,
-    state::job_key,
+    table_rows::job_key,
     tombstones::{Tombstone, Tombstones},
 };
 
@@ -53,6 +53,7 @@ impl Writer<'_> {
     }
 
     fn drop_tasks(&mut self, id: &str, history_hash: &str) {
+        self.keep_parts(id);
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };

@@ -12,7 +12,7 @@ use crate::{
     limits::{PURGE_ROWS_PER_COMMAND_MAX, REQUEST_MEMORY_MS, RETIRING_HOMES_MAX},
     outside::Outside,
     rows::{Home, Job, JobState, Problem, Task, TaskKey, TaskKind},
-    state::cluster_key,
+    table_rows::cluster_key,
     tombstones::Tombstone,
 };
 
@@ -203,6 +203,7 @@ impl Writer<'_> {
         job.failed_tasks.clear();
         job.reuse = None;
         job.outside = None;
+        self.remove_parts(&c.job);
         self.put_job(job);
         for key in tasks {
             self.remove_task(&c.job, key);

@@ -7,7 +7,7 @@ use crate::{
     command::Reply,
     keys::{CreateKey, Key, RevokeKey, SetQuota},
     rows::Problem,
-    state::{cluster_key, key_key, quota_key},
+    table_rows::{cluster_key, key_key, quota_key},
 };
 
 impl Writer<'_> {

@@ -7,7 +7,8 @@ use crate::{
     limits::{ADDRESS_BYTES_MAX, LEFT_BEHIND_LEVEL, TOKEN_MEMORY_MS, VOTERS_MAX},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     rows::{JoinToken, Node, NodeStanding, Problem},
-    state::{State, cluster_key, node_key},
+    state::State,
+    table_rows::{cluster_key, node_key},
     tokens::token_key,
 };
 

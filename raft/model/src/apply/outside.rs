@@ -12,7 +12,8 @@ use crate::{
         SetWebhook, Webhook, WebhookSecret, no_webhook, webhook_key,
     },
     rows::Problem,
-    state::{State, cluster_key},
+    state::State,
+    table_rows::cluster_key,
 };
 
 impl Writer<'_> {

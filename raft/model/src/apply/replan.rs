@@ -43,6 +43,7 @@ impl Writer<'_> {
     /// from before is refused.
     pub(super) fn analyze_anew(&mut self, mut job: Job) -> Reply {
         let id = job.id.clone();
+        self.keep_parts(&id);
         let Some(entry) = self.state.jobs.get(&id) else {
             return not_found(&id);
         };

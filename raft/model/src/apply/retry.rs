@@ -50,6 +50,7 @@ impl Writer<'_> {
             return Reply::stale(&c.job);
         };
         job.source_kept = false;
+        self.remove_parts(&c.job);
         self.put_job(job);
         Reply::done(&c.job)
     }

@@ -26,6 +26,7 @@ impl Writer<'_> {
             .map(|task| Task::clone(task));
         if let Some(mut task) = task {
             task.state = TaskState::Pending.into();
+            task.end_twin();
             self.put_task(id, task);
         }
     }
@@ -90,7 +91,11 @@ impl Writer<'_> {
                 frames: job.frames_total,
             },
         );
-        whole.attempt = entry.shards().map(|task| task.attempt).max().unwrap_or(0);
+        whole.attempt = entry
+            .shards()
+            .map(|task| task.last_attempt())
+            .max()
+            .unwrap_or(0);
         let assemblies = assemblies_of(entry);
         self.drop_shards(id);
         for key in assemblies {
@@ -218,7 +223,7 @@ pub(super) fn joined_notes(notes: [&str; 2]) -> String {
 
 pub(super) fn not_reproducible(cause: String) -> Problem {
     Problem::new(
-        "not-reproducible",
+        Problem::NOT_REPRODUCIBLE,
         cause,
         "two machines gave different bytes for the same work: check their memory and ffmpeg, then submit again",
     )

@@ -10,19 +10,25 @@ use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     early::ChunksRead,
     limits::{
-        ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PLAN_SHARDS_PER_COMMAND_MAX,
-        SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
+        ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PARTS_LEVEL,
+        PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
     },
     rows::{Failure, FailureClass, Job, JobState, Problem, Task, TaskKind, TaskState},
+    twin::Twin,
 };
 
 impl Writer<'_> {
-    /// The task of a key, if the key names its latest attempt and that runs.
+    /// The task of a key, if the key names an attempt that runs. The row that is given
+    /// names that attempt.
     pub(super) fn running(&self, key: &AttemptKey) -> Option<Task> {
         let entry = self.state.jobs.get(&key.job)?;
         let task = entry.tasks.get(&key.task())?;
-        let current = task.attempt == key.attempt && task.state() == TaskState::Running;
-        (current && !entry.job.state().ended()).then(|| Task::clone(task))
+        let current = task.is_running(key.attempt) && !entry.job.state().ended();
+        let mut task = current.then(|| Task::clone(task))?;
+        if task.attempt != key.attempt {
+            task.swap_with_twin();
+        }
+        Some(task)
     }
 
     pub(super) fn assign(&mut self, c: &Assign) -> Reply {
@@ -33,13 +39,28 @@ impl Writer<'_> {
         let Some(task) = entry.tasks.get(&c.key.task()) else {
             return Reply::stale(id);
         };
-        let ready = task.state() == TaskState::Pending && c.key.attempt == task.attempt + 1;
+        if c.twin {
+            return self.assign_twin(c);
+        }
+        let ready = task.state() == TaskState::Pending && c.key.attempt == task.last_attempt() + 1;
         let same_build = entry.job.build.is_empty() || entry.job.build == c.build;
         if !ready || !same_build || entry.job.state().ended() {
             return Reply::stale(id);
         }
-        let mut task = Task::clone(task);
         let offered = entry.job.offer().is_some();
+        // It was planned before the seal that brought the offer, which goes first.
+        if offered && self.state.feature_level() >= PARTS_LEVEL {
+            return Reply::stale(id);
+        }
+        if entry.job.state() == JobState::Encoding
+            && let Some(mut made) = self.made_meanwhile(&entry.job, task)
+        {
+            made.attempt = c.key.attempt;
+            self.put_task(id, made);
+            self.assemble_if_encoded(id);
+            return Reply::done(id);
+        }
+        let mut task = Task::clone(task);
         if entry.job.build.is_empty() || offered {
             let mut job = entry.job.clone();
             job.build = c.build.clone();
@@ -52,6 +73,35 @@ impl Writer<'_> {
         task.attempt = c.key.attempt;
         task.node = c.node;
         task.started_unix_ms = c.unix_ms;
+        task.twin = None;
+        self.put_task(id, task);
+        Reply::done(id)
+    }
+
+    /// Gives a shard that runs to a second node.
+    fn assign_twin(&mut self, c: &Assign) -> Reply {
+        let id = &c.key.job;
+        let Some(entry) = self.state.jobs.get(id) else {
+            return Reply::stale(id);
+        };
+        let may_run = entry.job.state() == JobState::Encoding && entry.job.build == c.build;
+        let task = entry.tasks.get(&c.key.task()).filter(|task| {
+            may_run
+                && task.kind() == TaskKind::Shard
+                && task.state() == TaskState::Running
+                && !task.has_twin()
+                && task.node != c.node
+                && c.key.attempt == task.last_attempt() + 1
+        });
+        let Some(mut task) = task.map(|task| Task::clone(task)) else {
+            return Reply::stale(id);
+        };
+        task.twin = Some(Twin {
+            attempt: c.key.attempt,
+            node: c.node,
+            started_unix_ms: c.unix_ms,
+            over: false,
+        });
         self.put_task(id, task);
         Reply::done(id)
     }
@@ -61,7 +111,6 @@ impl Writer<'_> {
         let Some(mut task) = self.running(&c.key) else {
             return Reply::stale(id);
         };
-        task.state = TaskState::Pending.into();
         match c.class() {
             FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => {
                 task.work_failures += 1
@@ -84,6 +133,12 @@ impl Writer<'_> {
             problem: clipped(&c.problem),
         });
         let kind = task.kind();
+        if task.has_twin() {
+            task.swap_with_twin();
+            task.end_twin();
+        } else {
+            task.state = TaskState::Pending.into();
+        }
         self.put_task(id, task);
         if kind == TaskKind::Analyze {
             self.drop_plan(id);
@@ -143,8 +198,11 @@ impl Writer<'_> {
         let Some(mut job) = self.job(id).cloned() else {
             return Reply::stale(id);
         };
+        let mut keys = c.shard_keys.iter();
         for (number, range) in (c.first..).zip(&c.ranges) {
-            self.make_task(id, Task::shard(number, range));
+            let mut task = Task::shard(number, range);
+            task.part_key = keys.next().cloned().unwrap_or_default();
+            self.make_task(id, task);
         }
         job.shards_total = total as u32;
         job.plan_sealed |= c.replace;
@@ -155,7 +213,7 @@ impl Writer<'_> {
     pub(super) fn complete(&mut self, c: &Complete) -> Reply {
         let id = &c.key.job;
         let Some(mut task) = self.running(&c.key) else {
-            return Reply::stale(id);
+            return self.compare_with_twin(c);
         };
         let Some(mut job) = self.job(id).cloned() else {
             return Reply::stale(id);
@@ -177,6 +235,7 @@ impl Writer<'_> {
         if let Some(problem) = differs(&task, c) {
             return self.fail(id, c.unix_ms, problem);
         }
+        task.end_twin();
         task.state = TaskState::Done.into();
         task.hash = c.hash.clone();
         task.bytes_out = c.bytes_out;
@@ -198,13 +257,18 @@ impl Writer<'_> {
                 job.frames_total = c.frames;
                 job.plan_note = joined_notes([&job.replan_note, &c.plan_note]);
                 job.audio_tracks = c.audio_tracks;
+                job.shard_memory_mib = c.shard_memory_mib;
+                // Of one that aims at something a key does not say how its shards are made.
+                job.shares_parts = c.shares_parts && !job.spec.aims_or_measures();
                 job.duration_us = c.duration_us;
                 self.put_job(job);
-                self.settle_audio(id, c.audio_tracks, c.audio_kept.min(c.audio_tracks));
+                let kept = c.audio_kept.min(c.audio_tracks);
+                self.settle_audio(id, c.audio_tracks, kept, &c.audio_keys);
                 if c.extras {
                     self.make_task(id, Task::pending(TaskKind::Extras, 0));
                 }
                 self.forgive(id);
+                self.take_made_parts(id);
                 self.begin_search(id);
                 self.assemble_if_encoded(id);
             }
@@ -220,6 +284,22 @@ impl Writer<'_> {
             }
         }
         Reply::done(id)
+    }
+
+    /// A result that comes after the other one at the same shard must be the same,
+    /// unless it may rest on other bytes than were sealed.
+    fn compare_with_twin(&mut self, c: &Complete) -> Reply {
+        let id = &c.key.job;
+        let entry = self.state.jobs.get(id).filter(|_| c.read.is_none());
+        let entry = entry.filter(|entry| entry.job.state() == JobState::Encoding);
+        let task = entry.and_then(|entry| entry.tasks.get(&c.key.task()));
+        let done = task.filter(|task| task.state() == TaskState::Done && task.hash != c.hash);
+        let twin = done.and_then(|task| task.twin.as_ref());
+        let other = done.filter(|_| twin.is_some_and(|twin| twin.attempt == c.key.attempt));
+        match other.and_then(|task| differs(task, c)) {
+            Some(problem) => self.fail(id, c.unix_ms, problem),
+            None => Reply::stale(id),
+        }
     }
 
     /// Adds what an assembly has to say. An entry of a former level does what it
@@ -250,6 +330,7 @@ impl Writer<'_> {
         let mut task = Task::clone(task);
         let assemblies = assemblies_of(entry);
         task.state = TaskState::Pending.into();
+        task.taken_from.clear();
         job.state = JobState::Encoding.into();
         self.put_job(job);
         self.put_task(id, task);
@@ -260,7 +341,8 @@ impl Writer<'_> {
     }
 }
 
-/// A reopened task must give the bytes it gave before (lineage).
+/// Why a job fails of which a task gave another result than before: a reopened one
+/// must give the same (lineage), and so must both attempts at a shard.
 fn differs(task: &Task, c: &Complete) -> Option<Problem> {
     let (before, now) = (&task.hash, &c.hash);
     let same = before.is_empty() || before == now || task.kind() == TaskKind::Assemble;

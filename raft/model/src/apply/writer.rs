@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::{
     limits::{PROBLEM_BYTES_MAX, REPLAN_LEVEL},
     rows::{Job, Problem, Task, TaskKey},
-    state::{State, job_key, task_key},
+    state::State,
+    table_rows::{job_key, task_key},
     turned::Turned,
 };
 
@@ -61,7 +62,7 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let attempts = entry.tasks.get(&key).map_or(0, |task| task.attempt);
+        let attempts = entry.tasks.get(&key).map_or(0, |task| task.last_attempt());
         let readable = self.state.feature_level() >= REPLAN_LEVEL;
         if readable && attempts > entry.job.attempts_before {
             let mut job = entry.job.clone();

@@ -6,6 +6,7 @@ use super::{
     builds::Builds,
     rates::{class_of, rates_of},
     turns::{Turn, Turns},
+    twins::assign_twins,
     usage::{Usage, is_beside},
 };
 use crate::{
@@ -52,6 +53,7 @@ pub(super) fn assign_tasks(
             commands.push(assign(&mut turn, task, node, &mut usage));
         }
     }
+    assign_twins(state, builds, leaving, &mut usage, commands);
 }
 
 /// Gives a task to a node.
@@ -63,12 +65,13 @@ fn assign<'a>(turn: &mut Turn<'a>, task: &Task, node: u64, usage: &mut Usage<'a>
     usage.take(node, task.kind(), &entry.job);
     Command::Assign(Assign {
         key: AttemptKey {
-            attempt: task.attempt + 1,
+            attempt: task.last_attempt() + 1,
             ..AttemptKey::of(&entry.job.id, task)
         },
         node,
         build: turn.build.to_string(),
         unix_ms: health.unix_ms,
+        twin: false,
     })
 }
 
@@ -123,6 +126,7 @@ fn pick_node(
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
             && (!beside || usage.has_place_beside(node))
+            && usage.has_memory(node, kind, &entry.job)
     };
     // Nobody has failed at most tasks, and those that are free are few.
     let least = match task.failures.is_empty() {

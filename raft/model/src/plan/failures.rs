@@ -112,19 +112,19 @@ fn task_failure(task: &Task, capable: usize, max_retries: Option<u32>) -> Option
 
 /// Takes attempts back from nodes that have been silent for a lease.
 pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &mut Vec<Command>) {
-    for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-        let silent_ms = health.silent_ms(task.node);
+    for (key, node) in entry.attempts_running() {
+        let silent_ms = health.silent_ms(node);
         if silent_ms < LEASE_MS {
             continue;
         }
         commands.push(Command::Release(Release {
-            key: AttemptKey::of(&entry.job.id, task),
+            key,
             class: FailureClass::NodeLost.into(),
             problem: Problem::new(
                 "node-lost",
                 match silent_ms {
-                    u64::MAX => format!("node {} is no member any more", task.node),
-                    silent_ms => format!("node {} has been silent for {silent_ms} ms", task.node),
+                    u64::MAX => format!("node {node} is no member any more"),
+                    silent_ms => format!("node {node} has been silent for {silent_ms} ms"),
                 },
                 "the work goes on elsewhere by itself",
             ),

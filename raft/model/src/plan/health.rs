@@ -35,6 +35,8 @@ pub struct NodeHealth {
     pub silent_ms: u64,
     /// How many tasks it may run at once.
     pub slots: u32,
+    /// What its encoders may take together, in MiB; 0 where that is not known.
+    pub memory_mib: u64,
     /// By codec: frames of its benchmark's clip that one slot encodes in a thousand
     /// seconds. Nothing is known of those that are not named.
     pub speeds: BTreeMap<String, u64>,

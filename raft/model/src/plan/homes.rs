@@ -33,7 +33,8 @@ pub(super) fn place_active(state: &State, builds: &Builds<'_>, commands: &mut Ve
         let entry = state.current(id)?;
         let mut command = place_homes(&entry.job, builds, &mut load)?;
         if let Command::SetHomes(set) = &mut command {
-            set.early = early && is_worked_on_early(&entry.job);
+            let made = || state.may_be_made(&entry.job);
+            set.early = early && is_worked_on_early(&entry.job) && !made();
         }
         Some(command)
     });

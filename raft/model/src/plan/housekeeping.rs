@@ -2,14 +2,18 @@
 //! folded, and what is old is deleted where that is asked for. A few an entry,
 //! and each found by an index.
 
+use std::sync::Arc;
+
 use super::health::ClusterHealth;
 use crate::{
     command::{Command, DeleteJob, RegisterNode},
     fold::foldable_at_once,
     housekeeping::{ExpireUpload, Fold, TouchUpload},
+    job_entry::JobEntry,
+    kept_parts::{DropParts, KeptParts},
     limits::{
-        COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, LEFT_BEHIND_AFTER_MS,
-        LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
+        COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS,
+        LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
     },
     member_commands::RemoveNode,
     retry::DropSource,
@@ -34,6 +38,8 @@ pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<
         let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
         commands.extend(given_up(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     }
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(parts_let_go(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(outdated(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
 }
@@ -88,6 +94,35 @@ fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
         Command::DropSource(DropSource {
             job: entry.job.id.clone(),
             folded_cluster_ms: entry.job.folded_cluster_ms,
+        })
+    })
+}
+
+/// Parts of finished jobs that nobody took in time, those on a disk that is full, and
+/// all where nothing is reused. Those of others go with their sources.
+fn parts_let_go<'a>(
+    state: &'a State,
+    health: &'a ClusterHealth,
+) -> impl Iterator<Item = Command> + 'a {
+    let now_ms = state.cluster_ms();
+    let keep_ms = if health.reuse_outputs {
+        KEEP_PARTS_MS
+    } else {
+        0
+    };
+    let old = move |row: &KeptParts| row.since_cluster_ms.saturating_add(keep_ms) <= now_ms;
+    let full = |node: u64| health.nodes.get(&node).is_some_and(|node| node.full);
+    let crowded = health.nodes.values().any(|node| node.full);
+    let looked_at = state.shelf.finished().map(AsRef::as_ref);
+    let looked_at = looked_at.take_while(move |row| crowded || old(row));
+    let gone = looked_at.filter(move |row| {
+        let on_full = |entry: Arc<JobEntry>| entry.job.homes.iter().any(|home| full(home.node));
+        old(row) || state.job(&row.job).is_some_and(on_full)
+    });
+    gone.map(|row| {
+        Command::DropParts(DropParts {
+            job: row.job.clone(),
+            since_cluster_ms: row.since_cluster_ms,
         })
     })
 }

@@ -10,7 +10,11 @@ use super::{
     speeds::Rates,
     usage::{Slots, Usage},
 };
-use crate::{job_entry::JobEntry, limits::SMALL_TASK_MS, rows::TaskKind};
+use crate::{
+    job_entry::JobEntry,
+    limits::SMALL_TASK_MS,
+    rows::{Job, TaskKind},
+};
 
 /// A job's free nodes, and how long it may take them.
 pub(super) struct Outlook {
@@ -40,7 +44,7 @@ impl Outlook {
     pub fn of(entry: &JobEntry, build: &str, usage: &Usage<'_>, builds: &Builds<'_>) -> Self {
         let rates = rates_of(usage.health, &entry.job);
         let all = usage
-            .slots_of(build)
+            .slots_of(build, &entry.job)
             .filter(|slots| !builds.shuns(slots.node, &entry.job));
         let all: Vec<(Slots, u64)> = all.map(|slots| (slots, rates.rate(slots.node))).collect();
         let most = all.iter().map(|(_, rate)| *rate).max().unwrap_or(1);
@@ -70,8 +74,16 @@ impl Outlook {
 
     /// The node that takes a shard next, and how many frames that may have at most.
     /// `longest` and `shortest` are those of the shards that wait.
-    pub fn pick(&self, longest: u64, shortest: u64, usage: &Usage<'_>) -> Option<(u64, u64)> {
-        let free = |node: &&Candidate| usage.free(node.node, TaskKind::Shard) > 0;
+    pub fn pick(
+        &self,
+        job: &Job,
+        (longest, shortest): (u64, u64),
+        usage: &Usage<'_>,
+    ) -> Option<(u64, u64)> {
+        let kind = TaskKind::Shard;
+        let free = |node: &&Candidate| {
+            usage.free(node.node, kind) > 0 && usage.has_memory(node.node, kind, job)
+        };
         let useful = self.nodes.iter().filter(free);
         let useful = useful.filter(|node| Rates::ms(shortest, node.rate) <= self.end_ms);
         let small = useful.clone();

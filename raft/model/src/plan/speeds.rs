@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use crate::{
     command::AttemptKey,
     limits::{
-        SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_MFPS_MAX, SPEED_PRIOR_MS, SPEED_SAMPLE_NODES,
+        SPEED_DEFAULT_MFPS, SPEED_MEMORY_MS, SPEED_MFPS_MAX, SPEED_PRIOR_MS, SPEED_RECENT_MS,
+        SPEED_SAMPLE_NODES,
     },
     rows::TaskKey,
 };
@@ -40,6 +41,8 @@ struct Going {
     /// Encoded when it was first seen: a new leader finds it underway.
     frames_before: u64,
     frames: u64,
+    /// Two looks at it, the later first, some seconds apart: when, and its frames.
+    looks: [(u64, u64); 2],
 }
 
 impl Seen {
@@ -66,6 +69,7 @@ impl Speeds {
                 seen_ms: now_ms,
                 frames_before: frames,
                 frames,
+                looks: [(now_ms, frames); 2],
             });
             return;
         };
@@ -73,6 +77,9 @@ impl Speeds {
         let ms = now_ms.saturating_sub(going.seen_ms);
         going.seen_ms = now_ms;
         going.frames = going.frames.max(frames);
+        if now_ms.saturating_sub(going.looks[0].0) >= SPEED_RECENT_MS {
+            going.looks = [(now_ms, going.frames), going.looks[0]];
+        }
         self.seen(&key.job, node, added, ms);
     }
 
@@ -211,6 +218,28 @@ impl Rates<'_> {
             true => expected(left),
             false => expected(left).max(observed),
         }
+    }
+
+    /// The same, as its last seconds alone would have it: a machine may have slowed
+    /// down. None where too little was seen.
+    pub fn left_lately_ms(
+        &self,
+        task: TaskKey,
+        attempt: u32,
+        node: u64,
+        frames: u64,
+    ) -> Option<u64> {
+        let mut going = self.going.get(&node).into_iter().flatten();
+        let going = going.find(|going| {
+            let key = &going.key;
+            key.attempt == attempt && key.task() == task && key.job == self.job
+        })?;
+        let (at_ms, before) = going.looks[1];
+        let ms = going.seen_ms.saturating_sub(at_ms);
+        let begun = going.frames > going.frames_before;
+        let left = frames.saturating_sub(going.frames).max(1);
+        let made = (going.frames - before).max(1);
+        (begun && ms >= SPEED_RECENT_MS).then(|| Self::ms(left, Self::rate_of(made, ms)))
     }
 
     fn rate_of(frames: u64, ms: u64) -> u64 {

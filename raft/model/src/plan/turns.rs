@@ -133,8 +133,20 @@ impl<'a> Turn<'a> {
         }
         match kind_of(self.entry) {
             TaskKind::Assemble => usage.any_free(self.build, TaskKind::Assemble),
-            kind => usage.any_free_but(self.build, kind, |node| builds.shuns(node, job)),
+            kind => usage.any_free_but(self.build, kind, |node| {
+                builds.shuns(node, job) || !self.fits(node, usage)
+            }),
         }
+    }
+
+    /// Whether a node has memory for the least that it may be given.
+    fn fits(&self, node: u64, usage: &Usage<'_>) -> bool {
+        let entry = self.entry;
+        let other = entry
+            .pending
+            .iter()
+            .any(|(kind, _)| *kind != TaskKind::Shard);
+        other || usage.has_memory(node, TaskKind::Shard, &entry.job)
     }
 
     /// The next of its tasks that are no fresh shards: those that were lost, that read
@@ -181,7 +193,7 @@ impl<'a> Turn<'a> {
         let outlook = self
             .outlook
             .get_or_insert_with(|| Outlook::of(entry, build, usage, builds));
-        let (node, frames_max) = outlook.pick(longest, shortest, usage)?;
+        let (node, frames_max) = outlook.pick(&entry.job, (longest, shortest), usage)?;
         let task = entry.fresh_shards(frames_max).find(waits)?;
         self.given.insert(task.number);
         Some((task, node))

@@ -45,6 +45,9 @@ struct NodeUse<'a> {
     assemblies: u32,
     /// What reads along with an upload, and takes no slot.
     early: u32,
+    /// What its shards may take, and what those that run do.
+    memory_mib: u64,
+    taken_mib: u64,
     /// Empty where it may be given nothing.
     build: &'a str,
 }
@@ -74,6 +77,15 @@ impl NodeUse<'_> {
     }
 }
 
+/// What an attempt of a kind at a job takes of a node's memory, in MiB. All but the
+/// encoding of pictures takes little.
+fn memory_of(job: &Job, kind: TaskKind) -> u64 {
+    match kind {
+        TaskKind::Shard | TaskKind::Probe => job.shard_memory_mib.into(),
+        _ => 0,
+    }
+}
+
 /// Which of the two sets of free nodes counts for a kind.
 fn set_of(kind: TaskKind) -> usize {
     usize::from(kind == TaskKind::Assemble)
@@ -95,6 +107,8 @@ impl<'a> Usage<'a> {
             busy: 0,
             assemblies: 0,
             early: 0,
+            memory_mib: node.memory_mib,
+            taken_mib: 0,
             build: match health.can_run(id, &node.build) {
                 true => &node.build,
                 false => "",
@@ -110,7 +124,9 @@ impl<'a> Usage<'a> {
         };
         for entry in state.eventful() {
             for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                usage.count(task.node, task.kind(), &entry.job);
+                for (_, node) in task.attempts_running() {
+                    usage.count(node, task.kind(), &entry.job);
+                }
             }
         }
         for node in usage.nodes.iter().filter(|node| !node.build.is_empty()) {
@@ -136,6 +152,7 @@ impl<'a> Usage<'a> {
                 return;
             }
             self.nodes[at].busy += 1;
+            self.nodes[at].taken_mib += memory_of(job, kind);
             self.nodes[at].assemblies += u32::from(kind == TaskKind::Assemble);
         }
         let running = self.by_tenant.entry(&job.tenant).or_default();
@@ -175,6 +192,20 @@ impl<'a> Usage<'a> {
         self.at(node).map_or(0, |at| self.nodes[at].free(kind))
     }
 
+    /// Whether a node has memory for one more attempt of a kind at a job.
+    pub fn has_memory(&self, node: u64, kind: TaskKind, job: &Job) -> bool {
+        self.shards_by_memory(node, memory_of(job, kind)) > 0
+    }
+
+    /// For how many more that take so much a node has memory.
+    fn shards_by_memory(&self, node: u64, each_mib: u64) -> u64 {
+        let at = self.at(node).map(|at| &self.nodes[at]);
+        let known = at.filter(|of| of.memory_mib > 0);
+        let left = known.map(|of| of.memory_mib.saturating_sub(of.taken_mib));
+        left.and_then(|left| left.checked_div(each_mib))
+            .unwrap_or(u64::MAX)
+    }
+
     /// The nodes of a build that may run one more attempt of a kind; of any build
     /// where none is named.
     pub fn free_of(&self, build: &str, kind: TaskKind) -> impl Iterator<Item = u64> {
@@ -184,16 +215,27 @@ impl<'a> Usage<'a> {
         sets.flat_map(move |sets| sets[set_of(kind)].iter().copied())
     }
 
-    /// The slots of all nodes of a build that may be given work.
-    pub fn slots_of(&self, build: &str) -> impl Iterator<Item = Slots> {
+    /// The slots of all nodes of a build that may be given shards of a job.
+    pub fn slots_of(&self, build: &str, job: &Job) -> impl Iterator<Item = Slots> {
+        let each_mib = memory_of(job, TaskKind::Shard);
         let nodes = self.nodes.iter();
         let works = |node: &NodeUse<'_>| node.slots > 0 && !node.draining;
         let nodes = nodes.filter(move |node| node.build == build && works(node));
-        nodes.map(|node| Slots {
-            node: node.id,
-            all: node.slots,
-            free: node.free(TaskKind::Shard),
-        })
+        let slots = nodes.map(move |node| {
+            let most = match node.memory_mib {
+                0 => None,
+                memory_mib => memory_mib.checked_div(each_mib),
+            };
+            let most = most.unwrap_or(u64::MAX).min(node.slots.into()) as u32;
+            let left = self.shards_by_memory(node.id, each_mib);
+            let free = u64::from(node.free(TaskKind::Shard)).min(left) as u32;
+            Slots {
+                node: node.id,
+                all: most,
+                free,
+            }
+        });
+        slots.filter(|slots| slots.all > 0)
     }
 
     /// How long each thing that runs on a node will run on.
@@ -237,15 +279,17 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
         let running = entry.running.iter().filter_map(|key| entry.tasks.get(key));
         // What takes no slot keeps none from being free.
         for task in running.filter(|task| !is_beside(&entry.job, task.kind())) {
-            let left_ms = match task.kind() {
-                TaskKind::Shard | TaskKind::Probe => {
-                    rates.left_ms(task.key(), task.attempt, task.node, task.frames)
-                }
-                // The sound of a film takes a part of its pictures' time.
-                TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(task.node)),
-                _ => SMALL_TASK_MS,
-            };
-            busy.entry(task.node).or_default().push(left_ms);
+            for (attempt, node) in task.attempts_running() {
+                let left_ms = match task.kind() {
+                    TaskKind::Shard | TaskKind::Probe => {
+                        rates.left_ms(task.key(), attempt, node, task.frames)
+                    }
+                    // The sound of a film takes a part of its pictures' time.
+                    TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(node)),
+                    _ => SMALL_TASK_MS,
+                };
+                busy.entry(node).or_default().push(left_ms);
+            }
         }
     }
     busy

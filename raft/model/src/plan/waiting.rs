@@ -41,6 +41,9 @@ pub enum Waiting {
     HomesToReturn { homes: Vec<u64> },
     /// These nodes live and still try their encoders, and no other can do it.
     NodesToStart { nodes: Vec<u64> },
+    /// No living node of its build has memory for a shard, which takes so many MiB; the
+    /// largest may give that many.
+    NodeWithMemory { wanted_mib: u64, most_mib: u64 },
     /// Tasks are ready, and all slots are taken of the nodes that are there: these
     /// are silent or starting.
     FreeSlot { absent: Vec<u64> },
@@ -95,10 +98,33 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
             return Some(Waiting::NodesOfOneBuild { wanted });
         }
     }
+    if let Some(waiting) = memory_waiting(entry, health) {
+        return Some(waiting);
+    }
     let idle = entry.running.is_empty() && !entry.pending.is_empty();
     let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
     let absent = absent.map(|(id, _)| *id).chain(starting).collect();
     (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot { absent })
+}
+
+/// The memory that the shards of a job wait for, if no node has it.
+fn memory_waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
+    let wanted_mib = u64::from(entry.job.shard_memory_mib);
+    let shards = (TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX);
+    entry.pending.range(shards).next()?;
+    let able = health
+        .nodes
+        .iter()
+        .filter(|(id, _)| health.can_run(**id, &entry.job.build));
+    let given = able.map(|(_, node)| match node.memory_mib {
+        0 => u64::MAX,
+        memory_mib => memory_mib,
+    });
+    let most_mib = given.max()?;
+    (most_mib < wanted_mib).then_some(Waiting::NodeWithMemory {
+        wanted_mib,
+        most_mib,
+    })
 }
 
 /// What the assembly of a job waits for, besides a slot; `lost` are the homes that
@@ -170,6 +196,13 @@ impl fmt::Display for Waiting {
             Waiting::NodesToStart { nodes } => {
                 write!(f, "for node {} to have tried its encoders", list(nodes))
             }
+            Waiting::NodeWithMemory {
+                wanted_mib,
+                most_mib,
+            } => write!(
+                f,
+                "for a node that can give a shard {wanted_mib} MiB of memory; the largest has {most_mib}"
+            ),
             Waiting::FreeSlot { absent } if absent.is_empty() => f.write_str("for a free slot"),
             Waiting::FreeSlot { absent } => {
                 write!(

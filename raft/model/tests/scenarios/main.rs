@@ -29,7 +29,7 @@ use reelraft_model::{
 
 use keys::change_access;
 use outside::{change_outside, due};
-use show::show;
+use show::{command_text, show};
 use words::{amount, failure_class, number, option};
 
 struct World {
@@ -151,7 +151,7 @@ impl World {
                 members::report(&mut self.health, &words)
             }
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
-            "assign" | "fail" | "reopen" => self.change_task(&words),
+            "assign" | "twin" | "fail" | "reopen" => self.change_task(&words),
             "append" => self.append(&words),
             "done" => self.complete(&words),
             "tick" => self.one(Command::Tick(Tick {
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// `nodes 1 2 3 [slots=2] [build=b]`, `silent NODE MS`, `starting NODE`,
+    /// `nodes 1 2 3 [slots=2] [build=b] [memory=MIB]`, `silent NODE MS`, `starting NODE`,
     /// `build NODE BUILD`, `lacks NODE CODEC…` and `full NODE`: what the nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
@@ -199,6 +199,7 @@ impl World {
             let node = NodeHealth {
                 alive: true,
                 slots,
+                memory_mib: number(words, "memory"),
                 build: build.to_string(),
                 behind: Some(0),
                 ..Default::default()
@@ -227,9 +228,10 @@ impl World {
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=] [size=]
-    /// [target=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
+    /// [target=] [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
+            container: option(words, "container").unwrap_or_default().into(),
             codec: option(words, "codec").unwrap_or_default().into(),
             audio: option(words, "audio").unwrap_or_default().into(),
             amount: amount(words),
@@ -324,16 +326,17 @@ impl World {
         })
     }
 
-    /// `assign JOB KIND NUMBER attempt=1 node=1`, `fail ... class=work` and
+    /// `assign JOB KIND NUMBER attempt=1 node=1`, `twin` the same, `fail ... class=work` and
     /// `reopen ...`
     fn change_task(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         self.one(match words[0] {
-            "assign" => Command::Assign(Assign {
+            "assign" | "twin" => Command::Assign(Assign {
                 key,
                 node: number(words, "node"),
                 build: "b".into(),
                 unix_ms: 0,
+                twin: words[0] == "twin",
             }),
             "fail" => Command::Release(Release {
                 key,
@@ -348,8 +351,8 @@ impl World {
         })
     }
 
-    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [replace] 0..10 10..20`;
-    /// each shard that is planned early has the key and its number.
+    /// `append JOB analyze 0 attempt=1 first=0 [early=KEY [audio=0]] [keys=KEY] [replace] 0..10 10..20`;
+    /// each shard that is planned early, or has a key, has that and its number.
     fn append(&mut self, words: &[&str]) -> String {
         let ranges = words.iter().filter_map(|word| word.split_once(".."));
         let ranges = ranges.map(|(from, to)| {
@@ -363,12 +366,18 @@ impl World {
         let ranges: Vec<ShardRange> = ranges.collect();
         let (key, first): (_, u32) = (self.key(words), number(words, "first"));
         let numbers = first..first + ranges.len() as u32;
+        let keys = |of: &str| -> Vec<String> {
+            let keys = numbers.clone().map(|number| format!("{of}{number}"));
+            keys.collect()
+        };
+        let shard_keys = option(words, "keys").map(keys);
         let early = option(words, "early").map(|of| EarlyPlan {
             index: "x".into(),
-            keys: numbers.map(|number| format!("{of}{number}")).collect(),
+            keys: keys(of),
             audio_keys: (0..number(words, "audio"))
                 .map(|at| format!("{of}{at}"))
                 .collect(),
+            shard_memory_mib: 0,
         });
         self.one(Command::PlanAppend(PlanAppend {
             key,
@@ -376,11 +385,12 @@ impl World {
             ranges,
             early,
             replace: words.contains(&"replace"),
+            shard_keys: shard_keys.unwrap_or_default(),
         }))
     }
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0] [bytes=10] [payload=0] [score=0]`, and of
-    /// an analysis `[shards=] [audio=0] [kept=0] [note=] [extras] [epoch=]`, of a shard
+    /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [memory=0] [note=] [extras] [epoch=]`, of a shard
     /// `[read]` where its source was not sealed
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
@@ -401,6 +411,9 @@ impl World {
             epoch: option(words, "epoch").map(|epoch| epoch.parse().unwrap()),
             read: words.contains(&"read").then(ChunksRead::default),
             audio_kept: number(words, "kept"),
+            shares_parts: option(words, "keys").is_some(),
+            shard_memory_mib: number(words, "memory"),
+            audio_keys: option(words, "keys").map_or_else(Vec::new, |of| vec![format!("{of}0")]),
             key,
             ..Default::default()
         }))
@@ -416,35 +429,7 @@ impl World {
     }
 
     fn command(&self, command: &Command) -> String {
-        let text = match command {
-            Command::SetHomes(c) => {
-                let retiring = match c.retiring.is_empty() {
-                    true => String::new(),
-                    false => format!(", retiring {:?}", c.retiring),
-                };
-                format!(
-                    "homes {} {:?}{retiring} (seen epoch {})",
-                    c.job, c.homes, c.epoch
-                )
-            }
-            Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
-            Command::Release(c) => format!("release {}: {}", c.key, c.problem),
-            Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
-            Command::Replan(c) => format!("replan {} (seen build {}): {}", c.job, c.build, c.note),
-            Command::Fold(c) => format!("fold {}", c.job),
-            Command::TouchUpload(c) => format!("touch {}", c.job),
-            Command::ExpireUpload(c) => format!("expire {}", c.job),
-            Command::DeleteJob(c) => format!("delete {}", c.job),
-            Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
-            Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
-            Command::DropSource(c) => format!("drop the source of {}", c.job),
-            Command::RegisterNode(c) if c.left_behind => {
-                format!("leave node {} behind at level {}", c.node, c.feature_level)
-            }
-            Command::RemoveNode(c) => format!("remove node {}", c.node),
-            other => format!("{other:?}"),
-        };
-        self.aliased(&text) + "\n"
+        self.aliased(&command_text(command)) + "\n"
     }
 }
 

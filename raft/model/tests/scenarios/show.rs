@@ -5,7 +5,7 @@ use std::fmt::Write;
 use crate::outside::show_outside;
 
 use reelraft_model::{
-    Job, JobEntry, TaskKind, TaskState,
+    Command, Job, JobEntry, Task, TaskKind, TaskState,
     plan::{ClusterHealth, waiting},
 };
 
@@ -25,6 +25,22 @@ fn show_fold(job: &Job) -> String {
         write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
     }
     text
+}
+
+/// What a script says of a task's state.
+fn state_of(task: &Task) -> String {
+    match task.state() {
+        TaskState::Pending => "pending".to_string(),
+        TaskState::Running => {
+            let attempts = task.attempts_running();
+            let attempts = attempts.map(|(attempt, node)| format!("{node} as attempt {attempt}"));
+            format!("running on {}", attempts.collect::<Vec<_>>().join(" and "))
+        }
+        TaskState::Done if !task.taken_from.is_empty() => {
+            format!("done: {} (of {})", task.hash, task.taken_from)
+        }
+        TaskState::Done => format!("done: {}", task.hash),
+    }
 }
 
 /// A job with its tasks, as the scripts show it.
@@ -92,11 +108,7 @@ fn show_rate(job: &Job) -> String {
 fn show_tasks(entry: &JobEntry) -> String {
     let mut text = String::new();
     for task in entry.tasks.values() {
-        let state = match task.state() {
-            TaskState::Pending => "pending".to_string(),
-            TaskState::Running => format!("running on {} as attempt {}", task.node, task.attempt),
-            TaskState::Done => format!("done: {}", task.hash),
-        };
+        let state = state_of(task);
         let range = match task.kind() {
             TaskKind::Shard => format!(" [{}, {})", task.from_pts, task.to_pts),
             TaskKind::Probe => format!(" of shard {}", task.shard),
@@ -115,4 +127,37 @@ fn show_tasks(entry: &JobEntry) -> String {
         .unwrap();
     }
     text
+}
+
+/// How a script shows a command of the plan.
+pub fn command_text(command: &Command) -> String {
+    match command {
+        Command::SetHomes(c) => {
+            let retiring = match c.retiring.is_empty() {
+                true => String::new(),
+                false => format!(", retiring {:?}", c.retiring),
+            };
+            format!(
+                "homes {} {:?}{retiring} (seen epoch {})",
+                c.job, c.homes, c.epoch
+            )
+        }
+        Command::Assign(c) => format!("assign {} to {}", c.key, c.node),
+        Command::Release(c) => format!("release {}: {}", c.key, c.problem),
+        Command::FailJob(c) => format!("fail {}: {}", c.job, c.problem),
+        Command::Replan(c) => format!("replan {} (seen build {}): {}", c.job, c.build, c.note),
+        Command::Fold(c) => format!("fold {}", c.job),
+        Command::TouchUpload(c) => format!("touch {}", c.job),
+        Command::ExpireUpload(c) => format!("expire {}", c.job),
+        Command::DeleteJob(c) => format!("delete {}", c.job),
+        Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
+        Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
+        Command::DropSource(c) => format!("drop the source of {}", c.job),
+        Command::DropParts(c) => format!("drop the parts of {}", c.job),
+        Command::RegisterNode(c) if c.left_behind => {
+            format!("leave node {} behind at level {}", c.node, c.feature_level)
+        }
+        Command::RemoveNode(c) => format!("remove node {}", c.node),
+        other => format!("{other:?}"),
+    }
 }

@@ -16,7 +16,7 @@ pub fn number<T: std::str::FromStr + Default>(words: &[&str], key: &str) -> T {
         .unwrap_or_default()
 }
 
-/// Why an attempt gave no result.
+/// The class of failures that a word names.
 pub fn failure_class(word: &str) -> FailureClass {
     match word {
         "work" => FailureClass::Work,

@@ -31,6 +31,8 @@ pub struct Machine {
     pub mfps: u64,
     /// Whether its benchmark tells that, but for a tenth.
     pub known: bool,
+    /// When it becomes slower, and how many times.
+    pub slows: Option<(u64, u64)>,
 }
 
 #[derive(Clone, Copy)]
@@ -47,9 +49,18 @@ pub struct Film {
 /// An attempt that runs.
 struct Run {
     node: u64,
+    /// Its frames up to a time, from which on it goes evenly.
     since_ms: u64,
+    before: u64,
     ends_ms: u64,
     frames: u64,
+}
+
+impl Run {
+    fn frames_at(&self, now_ms: u64) -> u64 {
+        let (done_ms, all_ms) = (now_ms - self.since_ms, self.ends_ms - self.since_ms);
+        self.before + (self.frames - self.before) * done_ms / all_ms.max(1)
+    }
 }
 
 pub struct Cluster {
@@ -58,6 +69,8 @@ pub struct Cluster {
     pub plans: u32,
     pub planned: Duration,
     pub longest_plan: Duration,
+    /// How many shards were given to a second node.
+    pub twins: u32,
     films: Vec<Film>,
     ended_ms: Vec<u64>,
     given: BTreeMap<u64, u64>,
@@ -72,6 +85,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(seed: u64, machines: Vec<Machine>, films: Vec<Film>) -> Self {
+        Cluster::of_level(FEATURE_LEVEL, seed, machines, films)
+    }
+
+    /// A cluster whose nodes can read the log up to a level.
+    pub fn of_level(level: u32, seed: u64, machines: Vec<Machine>, films: Vec<Film>) -> Self {
         let mut cluster = Cluster {
             shards: films.iter().map(|film| u64::from(film.shards)).sum(),
             ended_ms: vec![0; films.len()],
@@ -81,6 +99,7 @@ impl Cluster {
             plans: 0,
             planned: Duration::ZERO,
             longest_plan: Duration::ZERO,
+            twins: 0,
             given: BTreeMap::new(),
             state: State::default(),
             health: ClusterHealth::default(),
@@ -106,7 +125,7 @@ impl Cluster {
             cluster.health.nodes.insert(number as u64 + 1, node);
             cluster.apply(Command::RegisterNode(RegisterNode {
                 node: number as u64 + 1,
-                feature_level: FEATURE_LEVEL,
+                feature_level: level,
                 ..Default::default()
             }));
         }
@@ -152,7 +171,7 @@ impl Cluster {
             job: job.clone(),
             epoch,
             manifest: "m".into(),
-            root: "r".into(),
+            root: number.to_string(),
             ..Default::default()
         }));
         let key = AttemptKey {
@@ -182,6 +201,7 @@ impl Cluster {
                 ranges: ranges.to_vec(),
                 early: None,
                 replace: false,
+                shard_keys: Vec::new(),
             }));
         }
         self.apply(Command::Complete(Complete {
@@ -261,8 +281,16 @@ impl Cluster {
                 && at_ms <= self.now_ms
             {
                 self.ends.pop();
-                self.end(&key);
+                // One that became slower ends later.
+                if self
+                    .running
+                    .get(&key)
+                    .is_some_and(|run| run.ends_ms == at_ms)
+                {
+                    self.end(&key);
+                }
             }
+            self.slow_down();
             if beat_ms <= self.now_ms {
                 beat_ms = self.now_ms + BEAT_MS;
                 self.beat();
@@ -279,7 +307,9 @@ impl Cluster {
                 .films
                 .get(next_film)
                 .map_or(u64::MAX, |film| film.at_ms);
-            self.now_ms = next.min(film).min(beat_ms);
+            let slows = self.machines.iter().filter_map(|of| of.slows);
+            let slows = slows.map(|(at_ms, _)| at_ms).min().unwrap_or(u64::MAX);
+            self.now_ms = next.min(film).min(beat_ms).min(slows);
             assert!(self.now_ms < 1 << 32, "it never ends");
         }
     }
@@ -295,7 +325,10 @@ impl Cluster {
         let full = commands.len() >= COMMANDS_PER_ENTRY_MAX;
         for command in commands {
             let given = match &command {
-                Command::Assign(c) => Some((c.key.clone(), c.node)),
+                Command::Assign(c) => {
+                    self.twins += u32::from(c.twin);
+                    Some((c.key.clone(), c.node))
+                }
                 _ => None,
             };
             self.apply(command);
@@ -304,6 +337,24 @@ impl Cluster {
             }
         }
         full
+    }
+
+    /// Has machines become slower whose time has come, with what runs on them.
+    fn slow_down(&mut self) {
+        let now_ms = self.now_ms;
+        for (node, machine) in (1..).zip(&mut self.machines) {
+            let Some((_, times)) = machine.slows.take_if(|(at_ms, _)| *at_ms <= now_ms) else {
+                continue;
+            };
+            machine.mfps /= times;
+            let here = self.running.iter_mut().filter(|(_, run)| run.node == node);
+            for (key, run) in here {
+                run.before = run.frames_at(now_ms);
+                run.ends_ms = now_ms + (run.ends_ms - now_ms) * times;
+                run.since_ms = now_ms;
+                self.ends.push(Reverse((run.ends_ms, key.clone())));
+            }
+        }
     }
 
     fn start(&mut self, key: AttemptKey, node: u64) {
@@ -323,6 +374,7 @@ impl Cluster {
         let run = Run {
             node,
             since_ms: self.now_ms,
+            before: 0,
             ends_ms,
             frames,
         };
@@ -332,10 +384,18 @@ impl Cluster {
 
     fn beat(&mut self) {
         let speeds = Arc::make_mut(&mut self.health.speeds);
+        let state = &self.state;
+        self.running
+            .retain(|key, run| attempt_is_current(state, key, run.node));
+        let mut said: BTreeMap<u64, BTreeMap<AttemptKey, u64>> = BTreeMap::new();
         for (key, run) in &self.running {
-            let (done_ms, all_ms) = (self.now_ms - run.since_ms, run.ends_ms - run.since_ms);
-            let frames = run.frames * done_ms / all_ms;
-            speeds.goes(key, run.node, frames, self.now_ms);
+            let frames = run.frames_at(self.now_ms);
+            said.entry(run.node)
+                .or_default()
+                .insert(key.clone(), frames);
+        }
+        for (node, running) in said {
+            speeds.runs(node, &running, self.now_ms);
         }
     }
 

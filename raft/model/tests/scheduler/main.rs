@@ -9,6 +9,7 @@
 mod cluster;
 
 use cluster::{Cluster, Film, Machine};
+use reelraft_model::limits::{FEATURE_LEVEL, TWINS_LEVEL};
 
 /// Machines of one slot with these speeds, in frames a second.
 fn machines(speeds: &[u64]) -> Vec<Machine> {
@@ -16,6 +17,7 @@ fn machines(speeds: &[u64]) -> Vec<Machine> {
         slots: 1,
         mfps: fps * 1000,
         known: true,
+        slows: None,
     };
     speeds.iter().map(machine).collect()
 }
@@ -69,6 +71,39 @@ fn nodes_of_all_speeds_end_together() {
     let films = vec![film("a", 1500, 40), film("b", 700, 40), film("a", 800, 40)];
     let (ratio, _) = ratios_milli(Cluster::new(3, machines(&speeds), films));
     assert!(ratio <= 1050, "{ratio}");
+}
+
+/// A machine that becomes ten times slower in the middle of a film holds it up no
+/// longer than its last shard takes on another. Without twins all wait for it.
+#[test]
+fn a_node_that_becomes_slow_in_the_middle_of_a_film_does_not_hold_it_up() {
+    for (seed, shards) in [(1, 24), (2, 40), (3, 100)] {
+        let run = |level: u32, slows: Option<(u64, u64)>| {
+            let mut machines = machines(&[100; 8]);
+            machines[3].slows = slows;
+            let film = Film {
+                frames: 1_000,
+                ..film("t", shards, 20)
+            };
+            let mut cluster = Cluster::of_level(level, seed, machines, vec![film]);
+            (cluster.run(), cluster.twins)
+        };
+        // A shard takes nine seconds or so.
+        let middle_ms = u64::from(shards) * 9_000 / 8 / 2;
+        let (even_ms, _) = run(FEATURE_LEVEL, None);
+        let (with_ms, twins) = run(FEATURE_LEVEL, Some((middle_ms, 10)));
+        let (without_ms, none) = run(TWINS_LEVEL - 1, Some((middle_ms, 10)));
+        println!(
+            "{shards} shards: {even_ms} ms, slowed down {with_ms} with {twins} twins, {without_ms} with {none}"
+        );
+        // A slot in eight is missing from there on, and one shard is made twice.
+        assert!(
+            with_ms <= even_ms * 9 / 8 + 12_000,
+            "{with_ms} of {even_ms}"
+        );
+        assert!(without_ms > with_ms + 12_000, "{without_ms}, {with_ms}");
+        assert!((1..=3).contains(&twins) && none == 0, "{twins} and {none}");
+    }
 }
 
 /// Without a benchmark the first shards show it.
@@ -125,6 +160,7 @@ fn a_thousand_nodes_with_a_hundred_thousand_shards() {
         slots: 1 + (number % 3) as u32,
         mfps: (20 + number * 7919 % 180) * 1000,
         known: !number.is_multiple_of(10),
+        slows: None,
     };
     let tenants = ["a", "b", "c", "d", "e"];
     let films = (0..20).map(|number| film(tenants[number % 5], 5_000, 40));

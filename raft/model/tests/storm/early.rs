@@ -141,6 +141,7 @@ impl World {
             index: INDEX.into(),
             keys: keys.collect(),
             audio_keys: vec![format!("{of}0")],
+            shard_memory_mib: 0,
         };
         let append = Command::PlanAppend(PlanAppend {
             key: key.clone(),
@@ -148,6 +149,7 @@ impl World {
             ranges,
             early: Some(early),
             replace: false,
+            shard_keys: Vec::new(),
         });
         self.propose(vec![vec![append]], Origin::Home);
         true

@@ -278,7 +278,11 @@ impl World {
             if self.nodes[&node].has_blob(job, &blob) {
                 continue;
             }
-            let can = *left > 0 && !full && self.can_read(entry, node, &blob).is_ok();
+            let mut parts = entry.parts();
+            let part = parts.find(|task| task.hash == blob || task.report == blob);
+            let taken = || part.is_some_and(|task| self.can_take(task, node, &blob));
+            let can = self.can_read(entry, node, &blob).is_ok() || taken();
+            let can = *left > 0 && !full && can;
             if can {
                 *left -= 1;
                 if blob == entry.job.output_hash {
@@ -333,7 +337,7 @@ impl World {
         let Some(state) = self.read(node) else { return };
         for entry in held.iter().filter_map(|id| state.job(id)) {
             if may_prune(&entry, node) {
-                self.prune(node, &entry);
+                self.prune(node, &state, &entry);
             }
             self.let_go(node, &entry);
         }
@@ -391,10 +395,10 @@ impl World {
         self.dirty = true;
     }
 
-    fn prune(&mut self, node: u64, entry: &JobEntry) {
+    fn prune(&mut self, node: u64, state: &State, entry: &JobEntry) {
         let kept = match self.bugs.has(Bug::HistoryPruned) {
             true => entry.blobs(),
-            false => kept_blobs(entry),
+            false => kept_blobs(state, entry),
         };
         let folder = self.node(node).folder(&entry.job.id);
         folder.blobs.retain(|blob| kept.contains(blob));

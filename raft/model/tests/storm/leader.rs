@@ -123,9 +123,8 @@ impl World {
         let state = self.local(leader.node);
         let mut commands = Vec::new();
         for entry in state.active() {
-            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                let key = AttemptKey::of(&entry.job.id, task);
-                if task.node == node && !named.contains(&key) {
+            for (key, at) in entry.attempts_running() {
+                if at == node && !named.contains(&key) {
                     commands.push(Command::Release(Release {
                         key,
                         class: FailureClass::NodeLost.into(),
@@ -194,6 +193,7 @@ impl World {
             let mut commands = plan(&state, &health);
             self.story.planned(self.now_ms, &health, &commands);
             self.begin_early(&mut commands);
+            self.throw_twins(&state, &health, &mut commands);
             self.twist_plan(&state, &health, &mut commands);
             if self.now_ms - leader.ticked_ms >= CLUSTER_TICK_MS {
                 leader.ticked_ms = self.now_ms;
@@ -275,19 +275,18 @@ impl World {
         let state = self.log.state_at(index).clone();
         let mut current = BTreeSet::new();
         for entry in state.active() {
-            for task in entry.running.iter().filter_map(|key| entry.tasks.get(key)) {
-                let key = AttemptKey::of(&entry.job.id, task);
+            for (key, node) in entry.attempts_running() {
                 current.insert(key.clone());
                 let sent = leader.sent.get(&key);
                 let recently = sent.is_some_and(|at| self.now_ms - at < ASSIGN_RESEND_MS);
-                let session = leader.open.get(&task.node);
+                let session = leader.open.get(&node);
                 let runs = session.is_some_and(|session| session.running.contains(&key));
                 if recently || runs || session.is_none() {
                     continue;
                 }
                 leader.sent.insert(key.clone(), self.now_ms);
                 if self.calm || !self.rng.chance(50) {
-                    self.assignments.push((task.node, key, index));
+                    self.assignments.push((node, key, index));
                 }
             }
         }

@@ -25,6 +25,7 @@ mod rng;
 mod run;
 mod story;
 mod truth;
+mod twins;
 mod uploads;
 mod worker;
 mod world;

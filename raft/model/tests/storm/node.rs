@@ -160,3 +160,20 @@ impl Node {
         self.disk.get(job).map_or(0, |folder| folder.chunks)
     }
 }
+
+impl Attempt {
+    /// Whether an assembly takes the output of an equal job.
+    pub fn takes_output(&self) -> bool {
+        let entry = self.entry.as_ref();
+        entry.is_some_and(|entry| entry.job.reuse.is_some())
+    }
+
+    /// The index that an assembly has read, and keeps beside its output.
+    pub fn index(&self) -> String {
+        let entry = self.entry.as_ref();
+        entry.map_or_else(String::new, |entry| match &entry.job.reuse {
+            Some(reuse) => reuse.index_hash.clone(),
+            None => entry.job.index_hash.clone(),
+        })
+    }
+}

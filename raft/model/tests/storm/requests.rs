@@ -65,7 +65,11 @@ impl World {
         let command = Command::CreateJob(CreateJob {
             tenant: "t".into(),
             request_id,
-            spec: spec_of(of.chunks),
+            // The same film in other clothes has the same parts.
+            spec: reelraft_model::spec::Spec {
+                strip_metadata: client % 2 == 1,
+                ..spec_of(of.chunks)
+            },
             source_bytes: of.chunks,
             bounds: Some(BOUNDS),
             ..Default::default()

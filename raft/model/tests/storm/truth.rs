@@ -228,6 +228,7 @@ impl Truth {
         }
         self.failed(before, after, &reply.job);
         let entry = after.job(&reply.job);
+        self.parts_taken(entry.as_deref());
         let succeeded = entry.filter(|entry| entry.job.state() == JobState::Succeeded);
         if let Some((entry, job)) = succeeded.zip(self.jobs.get_mut(&reply.job)) {
             job.ended_ms.get_or_insert(self.now_ms);
@@ -254,6 +255,21 @@ impl Truth {
         }
     }
 
+    /// A part may be taken only of a job of the same source.
+    fn parts_taken(&mut self, entry: Option<&JobEntry>) {
+        let chunks = |id: &str| self.jobs.get(id).map(|job| job.chunks);
+        let parts = entry.into_iter().flat_map(JobEntry::parts);
+        let foreign = parts
+            .filter(|task| !task.taken_from.is_empty())
+            .find(|task| {
+                entry.map(|entry| chunks(&entry.job.id)) != Some(chunks(&task.taken_from))
+            });
+        if let Some(task) = foreign {
+            let of = &task.taken_from;
+            self.broken(format!("a part of another film, {of}, is taken (P1)"));
+        }
+    }
+
     fn completed(&mut self, complete: &Complete, before: &State) {
         let key = &complete.key;
         let Some(entry) = before.job(&key.job) else {
@@ -274,10 +290,11 @@ impl Truth {
             let found = &complete.hash;
             self.broken(format!("{key} gave {found} where {expected} was due (P1)"));
         }
-        let Some(task) = entry.tasks.get(&key.task()) else {
+        let mut running = entry.attempts_running();
+        let Some((_, node)) = running.find(|(running, _)| running == key) else {
             return;
         };
-        let begun = self.begun.get(&(key.clone(), task.node));
+        let begun = self.begun.get(&(key.clone(), node));
         // What was to be taken back may be lost with the leader.
         let term = self.term;
         let again = begun.filter(|begun| begun.again && begun.term == term);

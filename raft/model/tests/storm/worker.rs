@@ -222,6 +222,7 @@ impl World {
             of,
         ) {
             (Ok(()), _) => {}
+            _ if of.is_some_and(|task| world.can_take(task, node, blob)) => {}
             (Err(true), Some(task)) => lost.push(AttemptKey::of(&entry.job.id, task)),
             (Err(_), _) => away = true,
         };
@@ -323,8 +324,8 @@ impl World {
             if self.nodes[&node].full(self.now_ms) {
                 return failed("disk-full");
             }
-            let index = entry_index(attempt);
-            if !(takes_output(attempt) && self.bugs.has(Bug::OutputNotTaken)) {
+            let index = attempt.index();
+            if !(attempt.takes_output() && self.bugs.has(Bug::OutputNotTaken)) {
                 self.write(node, &key.job, &blobs);
                 self.write(node, &key.job, &[index]);
             }
@@ -398,21 +399,6 @@ enum Step {
     Ended(Outcome),
 }
 
-/// Whether an assembly takes the output of an equal job.
-fn takes_output(attempt: &Attempt) -> bool {
-    let entry = attempt.entry.as_ref();
-    entry.is_some_and(|entry| entry.job.reuse.is_some())
-}
-
-/// The index that an assembly has read, and keeps beside its output.
-fn entry_index(attempt: &Attempt) -> String {
-    let entry = attempt.entry.as_ref();
-    entry.map_or_else(String::new, |entry| match &entry.job.reuse {
-        Some(reuse) => reuse.index_hash.clone(),
-        None => entry.job.index_hash.clone(),
-    })
-}
-
 /// What an attempt makes: a function of the job, its parts and the build alone.
 pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
     let hash = match key.kind() {
@@ -453,6 +439,8 @@ pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
             0
         },
         audio_tracks: u32::from(analysis),
+        shares_parts: analysis,
+        audio_keys: analysis.then(|| "k0".to_string()).into_iter().collect(),
         extras: analysis && entry.job.source_bytes.is_multiple_of(2),
         frames: 100,
         payload: payload_of(entry, task.map(AsRef::as_ref)),
@@ -467,11 +455,14 @@ fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
         Outcome::Done(complete, ranges) => {
             // Those that the early plan had are taken over.
             let kept = complete.shards_total as usize - ranges.len();
+            let keys = (0..complete.shards_total).map(|number| format!("k{number}"));
+            let keys: Vec<String> = keys.collect();
             let first = |part: usize, ranges: &[ShardRange]| {
                 vec![Command::PlanAppend(PlanAppend {
                     key: key.clone(),
                     first: (kept + 2 * part) as u32,
                     ranges: ranges.to_vec(),
+                    shard_keys: keys.iter().skip(kept + 2 * part).take(2).cloned().collect(),
                     replace: part == 0,
                     ..Default::default()
                 })]

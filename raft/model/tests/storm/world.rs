@@ -7,7 +7,7 @@ use std::{
 };
 
 use reelraft_model::{
-    AttemptKey, Command, JobEntry, Reply, State, check::check, home_rules::sources,
+    AttemptKey, Command, JobEntry, Reply, State, Task, check::check, home_rules::sources,
 };
 
 use crate::{
@@ -202,6 +202,13 @@ impl World {
         let job = &entry.job.id;
         let found = asked.iter().any(|id| self.nodes[id].has_blob(job, blob));
         found.then_some(()).ok_or(everyone)
+    }
+
+    /// Whether a node can take a blob of a part from the job that had made it before.
+    pub fn can_take(&self, task: &Task, node: u64, blob: &str) -> bool {
+        let state = self.log.state_at(self.nodes[&node].applied);
+        let other = state.job(&task.taken_from);
+        other.is_some_and(|other| self.can_read(&other, node, blob).is_ok())
     }
 
     /// The chunks that a node can read.
