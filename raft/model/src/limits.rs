@@ -202,8 +202,10 @@ pub const PROBE_ROUNDS_MAX: u32 = 4;
 /// the logarithm of a size is a straight line.
 pub const PROBE_NEAR_CENTI: u32 = 30;
 
-/// Rounds in which shards are encoded again to come nearer to a size.
-pub const CORRECTIONS_MAX: u32 = 3;
+/// Rounds in which shards are encoded again to come nearer to a size, and the first of
+/// them in which a film is made larger too: that it has no byte too much counts more.
+pub const CORRECTIONS_MAX: u32 = 6;
+pub const ENLARGEMENTS_MAX: u32 = 2;
 
 /// How far a single shard is moved for that, in hundredths of a rate factor: nobody
 /// sees where it is.

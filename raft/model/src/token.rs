@@ -105,7 +105,8 @@ mod tests {
 
     #[test]
     fn a_token_has_one_text_and_keeps_its_secret() {
-        let secret: [u8; TOKEN_SECRET_BYTES] = std::array::from_fn(|at| at as u8 * 37);
+        let secret: [u8; TOKEN_SECRET_BYTES] =
+            std::array::from_fn(|at| (at as u8).wrapping_mul(37));
         for authority in [None, Some("0a".repeat(32))] {
             let token = TokenText::new(secret, authority);
             let shown = token.reveal();

@@ -20,9 +20,10 @@ pub(crate) fn budget(entry: &JobEntry, aim: Aim) -> Option<u64> {
 }
 
 /// What is aimed at of a budget: a quarter of a percent less, so that what comes out
-/// a little larger than expected is within it.
-pub(crate) fn aimed_at(budget: u64) -> u64 {
-    budget - budget / 400
+/// a little larger than expected is within it, and as much again for each time that it
+/// was missed.
+pub(crate) fn aimed_at(budget: u64, misses: u32) -> u64 {
+    budget.saturating_sub(budget / 400 * (1 + u64::from(misses)))
 }
 
 /// Whether a film needs no correction: it has no byte too much, and less than a

@@ -8,7 +8,11 @@ use super::{
     curve::shift,
     rates::Rates,
 };
-use crate::{job_entry::JobEntry, limits::CORRECTION_STEP_CENTI, spec::Aim};
+use crate::{
+    job_entry::JobEntry,
+    limits::{CORRECTION_STEP_CENTI, ENLARGEMENTS_MAX},
+    spec::Aim,
+};
 
 /// A shard that is done.
 #[derive(Clone, Copy)]
@@ -34,11 +38,15 @@ pub(crate) fn corrections(entry: &JobEntry) -> Vec<(u32, u32)> {
     });
     let mut made: Vec<Made> = made.collect();
     let total: u64 = made.iter().map(|shard| shard.payload).sum();
-    if is_within(total, budget) || total == 0 {
+    let enough = total <= budget && rate.corrections >= ENLARGEMENTS_MAX;
+    if is_within(total, budget) || total == 0 || enough {
         return Vec::new();
     }
     let rates = Rates::of(entry.job.spec.codec());
-    let (goal, halving) = (aimed_at(budget).max(1), rate.halving_centi.max(1));
+    let (goal, halving) = (
+        aimed_at(budget, rate.corrections).max(1),
+        rate.halving_centi.max(1),
+    );
     // Those that were not changed yet, and the largest of these.
     made.sort_by_key(|shard| {
         let film = rates.of_shard(rate.film_centi, shard.number);

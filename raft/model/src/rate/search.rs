@@ -111,7 +111,7 @@ impl<'a> Search<'a> {
             (Aim::Quality(metric, micro), _) => {
                 quality(metric, u64::from(micro) + tolerance_micro(metric) / 2)
             }
-            (_, budget) => log2(aimed_at(budget.unwrap_or(1))),
+            (_, budget) => log2(aimed_at(budget.unwrap_or(1), 0)),
         }
     }
 
