@@ -5,8 +5,8 @@
 //! a whole cluster can be replayed.
 
 mod apply;
-mod authorities;
 mod attempts;
+mod authorities;
 pub mod check;
 mod command;
 mod deliveries;

@@ -151,7 +151,7 @@ impl Index {
         let span = i128::from(*last) - i128::from(*first);
         let steps = self.times.len() as i128 - 1;
         let ticks = match steps {
-            0 => return self.facts.rate.map_or(0, |rate| frame_us(rate)),
+            0 => return self.facts.rate.map_or(0, frame_us),
             steps => span + span / steps,
         };
         let (num, den) = (

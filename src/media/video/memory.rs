@@ -71,7 +71,6 @@ fn samples(pix_fmt: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::*;
     use crate::facts::index::tests::sample;
     use reelraft_model::spec::{SpecRequest, resolve};
 

@@ -79,7 +79,7 @@ pub(super) fn halving(points: &[Point], goal: i64) -> Option<u32> {
 
 /// How far a rate factor is to be moved, in hundredths, for a size to become another.
 pub(super) fn shift(from: u64, to: u64, halving_centi: u32) -> i64 {
-    (log2(from) - log2(to)) * i64::from(halving_centi) >> POINT
+    ((log2(from) - log2(to)) * i64::from(halving_centi)) >> POINT
 }
 
 #[cfg(test)]

@@ -51,7 +51,7 @@ impl JobEntry {
     /// size, or one of the two next to it.
     pub fn mixes_rates(&self) -> bool {
         let step = Rates::of(self.job.spec.codec()).step;
-        let mixed = |rate: &Rate| rate.shards_again > 0 || rate.film_centi % step != 0;
+        let mixed = |rate: &Rate| rate.shards_again > 0 || !rate.film_centi.is_multiple_of(step);
         self.job.shards_total > 1 && self.job.rate.as_ref().is_some_and(mixed)
     }
 

@@ -33,7 +33,7 @@ fn payload(shard: u32, single: bool, centi: u32) -> u64 {
         true => 1_500_000,
         false => 400_000 + 150_000 * u64::from(shard),
     };
-    let halved = of_shard * 16 >> (centi / 600);
+    let halved = (of_shard * 16) >> (centi / 600);
     let even = halved - halved * u64::from(centi % 600) / 1_200;
     even + even * u64::from((centi * 7 + shard * 13) % 29) / 1_000
 }

@@ -32,9 +32,12 @@ pub fn wrong_rates(entry: &JobEntry) -> Option<String> {
     (found != due).then(wrong)
 }
 
+/// Rate factors of the shards, by the bytes of the source and whether it is one shard.
+type KnownRates = BTreeMap<(u64, bool), Vec<u32>>;
+
 /// The same of such a job in a cluster of one node where nothing happens.
 fn calm_rates(job: &Job) -> Vec<u32> {
-    static KNOWN: OnceLock<Mutex<BTreeMap<(u64, bool), Vec<u32>>>> = OnceLock::new();
+    static KNOWN: OnceLock<Mutex<KnownRates>> = OnceLock::new();
     let known = KNOWN.get_or_init(Mutex::default);
     let key = (job.source_bytes, job.single);
     let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);

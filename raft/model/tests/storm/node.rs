@@ -22,7 +22,7 @@ pub struct Folder {
 /// What an attempt came to.
 #[derive(Clone)]
 pub enum Outcome {
-    Done(Complete, Vec<ShardRange>),
+    Done(Box<Complete>, Vec<ShardRange>),
     Failed(FailureClass, String, Vec<AttemptKey>),
 }
 

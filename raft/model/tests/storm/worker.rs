@@ -329,7 +329,7 @@ impl World {
                 self.write(node, &key.job, &blobs);
                 self.write(node, &key.job, &[index]);
             }
-            return Step::Ended(Outcome::Done(made, vec![]));
+            return Step::Ended(Outcome::Done(Box::new(made), vec![]));
         }
         let index = self.nodes[&node].applied;
         let Some(entry) = state.job(&key.job) else {
@@ -388,7 +388,7 @@ impl World {
             let kept = taken_over(entry, self.bugs.has(Bug::EarlyKept));
             ranges.drain(..kept.min(ranges.len()));
         }
-        Outcome::Done(made, ranges)
+        Outcome::Done(Box::new(made), ranges)
     }
 }
 
@@ -472,7 +472,7 @@ fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
             let parts = ranges.chunks(2).enumerate();
             let parts = parts.map(|(part, ranges)| first(part, ranges));
             let parts = nothing_new.into_iter().chain(parts);
-            let end = vec![Command::Complete(complete)];
+            let end = vec![Command::Complete(*complete)];
             parts.chain(std::iter::once(end)).collect()
         }
         Outcome::Failed(class, cause, lost) => {
