@@ -67,7 +67,17 @@ pub fn certificate_trouble(error: &(dyn std::error::Error + 'static)) -> Option<
 /// Whether a connection ended because the other side says that this node was removed.
 pub fn was_revoked(error: &(dyn std::error::Error + 'static)) -> bool {
     let revoked = Error::AlertReceived(AlertDescription::CertificateRevoked);
-    causes(error).any(|cause| cause.downcast_ref() == Some(&revoked))
+    // HTTP/2 keeps of what ended a connection the words alone. Those of an answer
+    // count for nothing: they are the other side's to choose.
+    let words = revoked.to_string();
+    let ended = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref() == Some(&revoked) || cause.to_string().contains(&words)
+    };
+    let mut causes = causes(error);
+    causes
+        .next()
+        .is_some_and(|first| first.downcast_ref() == Some(&revoked))
+        || causes.any(ended)
 }
 
 /// An error and those behind it, with what is inside those of the system.

@@ -212,6 +212,10 @@ async fn a_node_that_is_removed_loses_its_connections() {
     let mut stream = connected.unwrap().into_inner();
     let told = stream.read(&mut greeting).await.unwrap_err();
     assert!(was_revoked(&told), "{told:?}");
+    // HTTP/2 keeps the words alone, as the cause of its own error.
+    let words = || std::io::Error::other(told.to_string());
+    assert!(was_revoked(&std::io::Error::other(words())));
+    assert!(!was_revoked(&tonic::Status::unknown(told.to_string())));
 }
 
 #[tokio::test]

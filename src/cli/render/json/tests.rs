@@ -85,9 +85,9 @@ fn a_status_has_the_documented_form() {
     assert_eq!(
         line(&Status::from(&status)),
         "{\"leader_id\":null,\"term\":3,\"answered_by\":0,\"committed_index\":0,\
-         \"cluster_id\":\"\",\"election_timeout_ms\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\"http\":null,\
+         \"cluster_id\":\"\",\"election_timeout_ms\":0,\"feature_level\":0,\"voters_wanted\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\"http\":null,\
          \"role\":\"voter\",\"reachable\":true,\"pid\":77,\"load_milli\":0,\"slots\":0,\
          \"slots_busy\":0,\"disk_free_bytes\":0,\"disk_total_bytes\":0,\"build\":null,\
-         \"build_words\":null,\"lacks\":[],\"speeds\":{},\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null}]}\n"
+         \"build_words\":null,\"lacks\":[],\"speeds\":{},\"memory_mib\":null,\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null,\"feature_level\":0,\"note\":null}]}\n"
     );
 }

@@ -190,6 +190,7 @@ fn cluster() -> StatusResponse {
         committed_index: 120,
         cluster_id: "c0ffee".into(),
         election_timeout_ms: 600,
+        voters_wanted: 3,
         nodes: vec![
             NodeStatus {
                 id: 1,
@@ -229,6 +230,7 @@ fn the_cluster_at_a_glance() {
 cluster    c0ffee
 leader     node 1
 term       3
+voters     3 wanted
 committed  120
 election   after 600 ms of silence
 
