@@ -436,17 +436,21 @@ fn a_newcomer_comes_and_goes(cluster: &Tapped) {
     }
     let mut newcomer = start(token);
     cluster.until_logged("is that of a node that was removed");
+    assert_eq!(end_of(&mut newcomer).code(), Some(7), "it ends by itself");
+}
+
+/// How a node ends that is to end by itself; one that does not is killed.
+fn end_of(node: &mut std::process::Child) -> std::process::ExitStatus {
     let started = Instant::now();
-    let ended = loop {
-        if let Some(status) = newcomer.try_wait().unwrap() {
-            break status;
+    loop {
+        if let Some(status) = node.try_wait().unwrap() {
+            return status;
         }
         if started.elapsed() > PATIENCE {
-            newcomer.kill().unwrap();
+            node.kill().unwrap();
         }
         thread::sleep(Duration::from_millis(100));
-    };
-    assert_eq!(ended.code(), Some(7), "it ends by itself");
+    }
 }
 
 fn keys_and_authority_change(cluster: &Tapped, first: &str) {

@@ -14,6 +14,10 @@ use crate::{
 /// time between a commit and its line, on a machine whose cores are busy.
 const LATE_LINE_US: u64 = 500_000;
 
+/// How soon an attempt ends after the one beside it is done: the time between a
+/// commit and the line of the node that hears of it.
+const TOLD_WITHIN_US: u64 = 1_000_000;
+
 /// Tasks that were begun again.
 #[derive(Default)]
 pub(crate) struct RestartedTasks {
@@ -25,7 +29,7 @@ pub(crate) struct RestartedTasks {
 
 /// Work that was begun again. A second attempt is explained if the node of the
 /// one before it was absent between the two (P4): whatever a reachable node
-/// had begun must end there.
+/// had begun must end there. The twin of a last shard is none of it.
 pub(crate) fn find_restarted_tasks(attempts: &[Attempt], absences: &[Absence]) -> RestartedTasks {
     let mut last: BTreeMap<(&str, &str, u32), &Attempt> = BTreeMap::new();
     let mut restarted = RestartedTasks::default();
@@ -37,6 +41,9 @@ pub(crate) fn find_restarted_tasks(attempts: &[Attempt], absences: &[Absence]) -
             continue;
         }
         if let Some(before) = last.insert(attempt.key.task(), attempt) {
+            if is_twin(before, attempt) {
+                continue;
+            }
             restarted.count += 1;
             let explained = absences.iter().any(|absence| {
                 absence.node == before.node
@@ -49,6 +56,15 @@ pub(crate) fn find_restarted_tasks(attempts: &[Attempt], absences: &[Absence]) -
         }
     }
     restarted
+}
+
+/// Whether an attempt was given out beside the one before it, which ran on until one
+/// of them was done: the last shards of a film may have a second attempt.
+fn is_twin(before: &Attempt, attempt: &Attempt) -> bool {
+    let beside = attempt.from_us < before.to_us;
+    let first_won = before.end == AttemptEnd::Finished;
+    let lost = before.end == AttemptEnd::Stopped && attempt.end == AttemptEnd::Finished;
+    beside && (first_won || (lost && before.to_us + TOLD_WITHIN_US >= attempt.to_us))
 }
 
 fn unexplained(before: &Attempt, attempt: &Attempt) -> String {
