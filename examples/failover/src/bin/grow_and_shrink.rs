@@ -130,8 +130,11 @@ impl Experiment {
         self.cluster.await_voters(count, PATIENCE)?;
         while self.cluster.running().len() > count {
             let nodes = self.cluster.nodes();
-            // Voters and learners alike, the oldest first.
-            let next = nodes.iter().filter_map(|node| node["id"].as_u64()).min();
+            // Voters and learners alike, the oldest first. One that was removed is
+            // listed until all have heard of it.
+            let ids = nodes.iter().filter_map(|node| node["id"].as_u64());
+            let here = ids.filter(|id| self.cluster.machine_of(*id).is_some());
+            let next = here.min();
             self.cluster.shrink(next.ok_or("no nodes")?, PATIENCE)?;
         }
         self.cluster.await_voters(count, PATIENCE)
