@@ -4,8 +4,10 @@
 //! costs is measured by `examples/speed`.
 //!
 //! Here is what `output_hashes` is made of: small clips that come out the same
-//! on every run, the jobs to do with them, and the row that one job gives.
+//! on every run, the jobs to do with them, and the row that one job gives; and the
+//! films of the other two.
 
 pub mod cases;
 pub mod clips;
+pub mod films;
 pub mod row;

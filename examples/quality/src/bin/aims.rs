@@ -17,6 +17,7 @@ use std::{
 
 use reelraft_harness::{LocalCluster, Options};
 use reelraft_media::Tools;
+use reelraft_quality::films::{ffmpeg, real_or_made};
 use serde_json::Value;
 
 /// Thousand bits a second of the pictures that sizes are made of, for 640x360.
@@ -275,20 +276,6 @@ fn ssim(tools: &Tools, source: &Path, made: &Path, scale: &str) -> f64 {
     value.expect("ffmpeg says what it found")
 }
 
-fn ffmpeg(tools: &Tools, args: &[&str]) {
-    let out = Command::new(&tools.ffmpeg)
-        .args(["-v", "error", "-y"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    assert!(
-        out.status.success(),
-        "{}",
-        said.lines().last().unwrap_or_default()
-    );
-}
-
 fn arguments(folder: &Path, tools: &Tools) -> Arguments {
     let mut arguments = Arguments {
         sized: true,
@@ -355,41 +342,4 @@ fn beginning(file: &Path, seconds: &str, folder: &Path, tools: &Tools) -> PathBu
         &[&args[..], &["-t", seconds, "-c", "copy", made]].concat(),
     );
     path
-}
-
-fn real_or_made(folder: &Path, tools: &Tools) -> Vec<PathBuf> {
-    let real = std::env::var_os("REELRAFT_MEDIA").map(|media| PathBuf::from(media).join("long"));
-    if let Some(entries) = real.and_then(|long| std::fs::read_dir(long).ok()) {
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        return files;
-    }
-    let made = |(number, picture): (usize, &&str)| {
-        let path = folder.join(format!("made-{number}.mp4"));
-        let args = [
-            "-nostdin",
-            "-f",
-            "lavfi",
-            "-i",
-            picture,
-            "-t",
-            "16",
-            "-c:v",
-            "libx264",
-            "-crf",
-            "12",
-            "-pix_fmt",
-            "yuv420p",
-            "-g",
-            "48",
-            path.to_str().unwrap(),
-        ];
-        ffmpeg(tools, &args);
-        path
-    };
-    let pictures = [
-        "testsrc2=size=640x360:rate=24",
-        "mandelbrot=size=640x360:rate=24",
-    ];
-    pictures.iter().enumerate().map(made).collect()
 }

@@ -22,6 +22,7 @@ use reelraft_media::{
     Cancel, Context, Index, Input, Parts, Tools, analyze, assemble, encode_shard, reference,
 };
 use reelraft_model::spec::{EncoderChoice, Spec, SpecRequest, resolve};
+use reelraft_quality::films::{ffmpeg, real_or_made};
 
 /// Frames on each side of a joint that are looked at.
 const FRAMES_A_SIDE: usize = 6;
@@ -395,17 +396,6 @@ fn mean(values: impl Iterator<Item = f64>) -> f64 {
     sum / f64::from(count.max(1))
 }
 
-fn ffmpeg(tools: &Tools, args: &[&str]) {
-    let out = Command::new(&tools.ffmpeg)
-        .args(["-v", "error", "-y"])
-        .args(args)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&out.stderr);
-    let last = said.lines().last().unwrap_or_default();
-    assert!(out.status.success(), "{last}");
-}
-
 fn arguments(folder: &Path, tools: &Tools) -> Arguments {
     let mut arguments = Arguments {
         files: Vec::new(),
@@ -456,30 +446,4 @@ fn beginning(file: &Path, seconds: &str, folder: &Path, tools: &Tools) -> PathBu
         &[&args[..], &["-t", seconds, "-c", "copy", made]].concat(),
     );
     path
-}
-
-fn real_or_made(folder: &Path, tools: &Tools) -> Vec<PathBuf> {
-    let real = std::env::var_os("REELRAFT_MEDIA").map(|media| PathBuf::from(media).join("long"));
-    if let Some(entries) = real.and_then(|long| std::fs::read_dir(long).ok()) {
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.sort();
-        return files;
-    }
-    [
-        "testsrc2=size=640x360:rate=24",
-        "mandelbrot=size=640x360:rate=24",
-    ]
-    .iter()
-    .enumerate()
-    .map(|(number, picture)| {
-        let path = folder.join(format!("made-{number}.mp4"));
-        let made = path.to_str().unwrap();
-        let args = [
-            "-nostdin", "-f", "lavfi", "-i", picture, "-t", "16", "-c:v", "libx264", "-crf", "12",
-            "-pix_fmt", "yuv420p", "-g", "48", made,
-        ];
-        ffmpeg(tools, &args);
-        path
-    })
-    .collect()
 }
