@@ -114,10 +114,11 @@ async fn keep_alive(
             Ok(status) => exit_reason(*status),
             Err(error) => os_reason(error),
         };
-        if status
-            .as_ref()
-            .is_ok_and(|status| status.code() == Some(exit::USAGE.into()))
-        {
+        let ended_with = |code: u8| {
+            let status = status.as_ref();
+            status.is_ok_and(|status| status.code() == Some(code.into()))
+        };
+        if ended_with(exit::USAGE) {
             // It would say the same for ever.
             return Err(CliError::node(
                 "bad-config",
@@ -125,12 +126,11 @@ async fn keep_alive(
                 "see its last lines above, and correct the options or the environment",
             ));
         }
-        if status
-            .as_ref()
-            .is_ok_and(|status| status.code() == Some(exit::NO_MEMBER.into()))
-        {
-            let of = "the cluster takes it no more";
-            log.write("dev", &format!("node {id} has ended, as {of}"));
+        if ended_with(exit::NO_MEMBER) {
+            log.write(
+                "dev",
+                &format!("node {id} has ended, as the cluster takes it no more"),
+            );
             return Ok(());
         }
         if !plan.restart {
