@@ -434,6 +434,8 @@ fn a_newcomer_comes_and_goes(cluster: &Tapped) {
         assert!(started.elapsed() < PATIENCE, "it can't be removed");
         thread::sleep(Duration::from_millis(200));
     }
+    // Until then it may come to know by the log that it was removed.
+    cluster.until_logged(&format!("the members were changed change=Drop({id})"));
     let mut newcomer = start(token);
     cluster.until_logged("is that of a node that was removed");
     assert_eq!(end_of(&mut newcomer).code(), Some(7), "it ends by itself");
