@@ -75,11 +75,9 @@ test-cluster: tools
 
 # More combinations, larger clusters, the short form of every experiment. What
 # tries every real file, or waits for minutes, is left to `make oracle`, and most
-# storms and the thousand nodes of the scheduler to `make storm`. The table of many
-# jobs is left out because it does not hold: with finished ones nodes take up to
-# half a core where they should rest, and a job shows no shards.
+# storms and the thousand nodes of the scheduler to `make storm`.
 test-all: tools
-	$(CARGO) test --locked --workspace -- --ignored --skip table:: --skip every_file_is_cut --skip every_storm_of_many --skip a_thousand_nodes --skip that_hangs --skip a_table_of_many_jobs
+	$(CARGO) test --locked --workspace -- --ignored --skip table:: --skip every_file_is_cut --skip every_storm_of_many --skip a_thousand_nodes --skip that_hangs
 
 # Ten minutes of requests made from the OpenAPI document; skipped where
 # schemathesis can't be had.
