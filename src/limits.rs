@@ -292,6 +292,12 @@ pub const HISTORY_CACHE_BYTES: usize = 8 << 20;
 /// waits. A long way from the keyframe before it takes seconds.
 pub const PICTURE_TIME_MAX: Duration = Duration::from_secs(8);
 
+/// How long a preview may take: its parts are copied, and packets are muxed.
+pub const PREVIEW_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Parts of one preview in bytes: what a node's work folder holds twice for it.
+pub const PREVIEW_BYTES_MAX: u64 = 2 << 30;
+
 /// Pictures that a node keeps, of some tens of KB each: those of all who look at
 /// one job.
 pub const PICTURES_KEPT: usize = 32;

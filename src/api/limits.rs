@@ -13,6 +13,10 @@ use crate::{
 /// for all of them.
 pub const FETCHES_MAX: usize = 40;
 
+/// How much of a film a preview has at most, in milliseconds: it is to be looked at,
+/// not to be kept.
+pub const PREVIEW_MS_MAX: u64 = 600_000;
+
 /// Chunks of 1 MiB that all uploads to a node may hold at once: 256 MiB. A film
 /// takes a whole [`UPLOAD_WINDOW`] of them, so that sixteen are taken at once;
 /// a source of one chunk takes one.

@@ -27,6 +27,7 @@ mod news;
 mod outgoing;
 mod outputs;
 mod outside;
+mod previews;
 mod rates;
 mod submit;
 mod tenants;

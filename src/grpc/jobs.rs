@@ -241,10 +241,12 @@ impl Jobs for JobsService {
             offset,
             kind,
             number,
+            preview_ms,
         } = request.into_inner();
-        let output = match kind.is_empty() {
-            true => api.fetch(&job, offset).await,
-            false => {
+        let output = match (preview_ms, kind.is_empty()) {
+            (1.., _) => api.preview(&job, preview_ms).await,
+            (0, true) => api.fetch(&job, offset).await,
+            (0, false) => {
                 let part = TaskRequest { job, kind, number };
                 api.part(&part, offset).await
             }

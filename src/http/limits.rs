@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::{
-    api::limits::EVENTS_MAX,
+    api::limits::{EVENTS_MAX, PREVIEW_MS_MAX},
     data::limits::{CHUNK_BYTES, UPLOAD_WINDOW},
 };
 
@@ -69,6 +69,10 @@ pub const LINGER_BYTES_MAX: u64 = 16 << 20;
 /// Pause after a connection could not be accepted, as when no file descriptor
 /// is left.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Seconds of a preview: where none are asked for, and at most.
+pub const PREVIEW_SECONDS: u64 = 60;
+pub const PREVIEW_SECONDS_MAX: u64 = PREVIEW_MS_MAX / 1000;
 
 /// Widths of pictures of a source in pixels, and what is made where none is asked
 /// for: what fits beside others on a page, and at most a screen's.

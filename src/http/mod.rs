@@ -27,6 +27,7 @@ mod openapi;
 mod outputs;
 mod page;
 mod pictures;
+mod previews;
 mod ranges;
 mod refusal;
 mod request;

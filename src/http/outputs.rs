@@ -209,19 +209,23 @@ fn names(list: &str, tag: &str) -> bool {
     tags.any(|given| given == "*" || given.trim_start_matches("W/") == tag)
 }
 
+/// The media type of a container, by its name.
+pub fn media_type(container: &str) -> &'static str {
+    match container {
+        "mp4" => "video/mp4",
+        "mkv" => "video/matroska",
+        "webm" => "video/webm",
+        "mov" => "video/quicktime",
+        "m4a" => "audio/mp4",
+        "opus" => "audio/ogg",
+        "flac" => "audio/flac",
+        _ => "application/octet-stream",
+    }
+}
+
 impl Stored {
     fn output(job: &Job) -> Self {
         let container = job.spec.container().name();
-        let kind = match container {
-            "mp4" => "video/mp4",
-            "mkv" => "video/matroska",
-            "webm" => "video/webm",
-            "mov" => "video/quicktime",
-            "m4a" => "audio/mp4",
-            "opus" => "audio/ogg",
-            "flac" => "audio/flac",
-            _ => "application/octet-stream",
-        };
         let stem = job.source_name.rsplit_once('.');
         let stem = stem.map_or(job.source_name.as_str(), |(stem, _)| stem);
         let stem = match stem {
@@ -236,7 +240,7 @@ impl Stored {
         Stored {
             total: job.output_bytes,
             tag: format!("\"{}\"", job.output_hash),
-            kind,
+            kind: media_type(container),
             disposition,
         }
     }

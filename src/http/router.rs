@@ -23,7 +23,7 @@ use super::{
     documents::json_text,
     events,
     faces::Port,
-    fellows, health, jobs, keys, metrics, openapi, outputs, page, pictures,
+    fellows, health, jobs, keys, metrics, openapi, outputs, page, pictures, previews,
     refusal::{Answer, Refusal},
     request::known,
     server::{Crowded, Stopping},
@@ -57,6 +57,7 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(outputs::get)))
         .routes(on(routes!(outputs::link)))
         .routes(on(routes!(pictures::picture)))
+        .routes(on(routes!(previews::preview)))
         .routes(on(routes!(webhooks::deliveries)))
         .routes(on(routes!(webhooks::show, webhooks::set, webhooks::remove)))
         .routes(on(routes!(webhooks::rotate)))

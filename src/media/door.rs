@@ -30,6 +30,7 @@ use crate::{
     output::{
         assemble::{self, Assembled},
         join::Joining,
+        preview::{self, PreviewParts},
     },
     trial::{self, Lacks, Trial},
     video::{picture, shard},
@@ -132,6 +133,20 @@ pub fn assemble_rest<'a>(
 ) -> Step<'a, Assembled> {
     let rest = assemble::assemble_rest(context, index, single, parts, joining);
     Box::pin(rest)
+}
+
+/// Makes a film of its first shards, and of those audio tracks that are there, in the
+/// output's container; its file. Subtitles, tags and chapters are left out.
+///
+/// # Errors
+/// What the disk refuses, what keeps ffmpeg from running, and shards that do not
+/// follow one another.
+pub fn preview<'a>(
+    context: &'a Context<'a>,
+    index: &'a Index,
+    parts: &'a PreviewParts,
+) -> Step<'a, PathBuf> {
+    Box::pin(preview::preview(context, index, parts))
 }
 
 /// Makes a JPEG of the picture that is seen at a time of the source, counted from

@@ -72,5 +72,6 @@ pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::Assembled;
 pub use output::join::Joining;
+pub use output::preview::PreviewParts;
 pub use trial::{Lacks, TRIAL, Trial};
 pub use video::seam::likeness;

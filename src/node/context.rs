@@ -10,7 +10,7 @@ use std::{
 use reelraft_consensus::Cluster;
 use reelraft_media::{Complaints, Index, likeness};
 use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
-use tokio::sync::{OnceCell, watch};
+use tokio::sync::{OnceCell, Semaphore, watch};
 
 use super::{
     encoders::Encoders,
@@ -56,6 +56,8 @@ pub struct NodeContext {
     histories: ByteCache<History>,
     /// Pictures of sources that were made lately.
     pub pictures: Pictures,
+    /// Leave to make a preview: one at a time.
+    pub previews: Semaphore,
     /// Films that are joined while others of their shards are encoded.
     pub joined: AllJoined,
 }
@@ -85,6 +87,7 @@ impl NodeContext {
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
             histories: ByteCache::new(HISTORY_CACHE_BYTES),
             pictures: Pictures::default(),
+            previews: Semaphore::new(1),
             joined: AllJoined::default(),
         }))
     }

@@ -25,6 +25,7 @@ pub mod load;
 pub mod messages;
 pub mod picture_cache;
 pub mod pictures;
+pub mod previews;
 pub mod report;
 pub mod tally;
 mod work_dir;

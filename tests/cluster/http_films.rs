@@ -3,11 +3,15 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
+    time::{Duration, Instant},
 };
 
-use reelraft_harness::{LocalCluster, Options};
+use reelraft_harness::{LocalCluster, Options, frames_of};
 
 use crate::{calm, clip, http::ask, wait_until_midway};
+
+/// How long the first shard may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first bytes of a download that its node does not live to finish, and the
 /// file's tag.
@@ -33,6 +37,32 @@ fn first_bytes(address: &str, path: &str, bytes: usize) -> (Vec<u8>, String) {
     (found, tag)
 }
 
+/// What is encoded by now can be looked at, whichever node is asked.
+fn look_at_its_beginning(cluster: &LocalCluster, node: u64) {
+    let address = cluster.http(node);
+    let listed = ask(&address, "GET", "/api/v1/jobs", "", b"");
+    let listed: serde_json::Value = serde_json::from_slice(&listed.body).unwrap();
+    let job = listed["jobs"][0]["id"].as_str().unwrap();
+    let path = format!("/api/v1/jobs/{job}/preview");
+    let started = Instant::now();
+    let preview = loop {
+        let preview = ask(&address, "GET", &path, "", b"");
+        let too_early = preview.status == 409 && started.elapsed() < PATIENCE;
+        if !too_early {
+            break preview;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    assert_eq!(preview.status, 200, "{preview:?}");
+    assert_eq!(preview.header("content-type"), Some("video/mp4"));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("preview.mp4");
+    std::fs::write(&file, &preview.body).unwrap();
+    // Shards are a second long.
+    let frames = frames_of(&file);
+    assert!(frames >= 24, "{frames} frames");
+}
+
 /// The leader is killed while a film is made for a `curl -T` to another node, and
 /// the next one while it gives a download: the film is the same as always, and the
 /// download goes on at another node.
@@ -54,6 +84,7 @@ fn a_film_in_one_request_and_its_download_survive_the_leader() {
         ask(&asked, "PUT", path, "Idempotency-Key: one\r\n", &source)
     });
     wait_until_midway(&cluster, 1);
+    look_at_its_beginning(&cluster, leader % 3 + 1);
     cluster.kill(leader);
     let film = running.join().unwrap();
     assert_eq!(film.status, 200, "{film:?}");

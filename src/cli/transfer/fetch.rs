@@ -66,9 +66,9 @@ pub async fn fetch_part(
     let stored = Stored {
         request: FetchRequest {
             job: job.to_string(),
-            offset: 0,
             kind: task.kind.clone(),
             number: task.number,
+            ..Default::default()
         },
         name: format!("{job}.{}-{}", task.kind, task.number),
         bytes: task.bytes_out,
@@ -77,6 +77,78 @@ pub async fn fetch_part(
     let result = into(client, &stored, output).await;
     client.screen().clear();
     result
+}
+
+/// Fetches a film of what is encoded of a job's beginning; its size and its BLAKE3.
+///
+/// # Errors
+/// Those of [`fetch`].
+pub async fn fetch_preview(
+    client: &mut Client,
+    job: &str,
+    seconds: u32,
+    output: OutputFile,
+) -> Result<(u64, String), CliError> {
+    output.refuse_existing()?;
+    let request = FetchRequest {
+        job: job.to_string(),
+        preview_ms: u64::from(seconds) * 1000,
+        ..Default::default()
+    };
+    let part = PartFile::open(output, &format!("{job}.preview"))?;
+    let mut retries = RetryBudget::default();
+    let whole = loop {
+        // Another node makes it anew, perhaps of more of the film.
+        match receive(client, &request, &part).await? {
+            Ok(whole) => break whole,
+            Err(status) => client.retry_or_fail(&mut retries, &status).await?,
+        }
+    };
+    client.screen().clear();
+    on_thread("writing the preview", move || part.finish()).await??;
+    Ok(whole)
+}
+
+/// Receives a preview from its beginning; its size and its hash, which were checked.
+async fn receive(
+    client: &mut Client,
+    request: &FetchRequest,
+    part: &PartFile,
+) -> Result<Result<(u64, String), Status>, CliError> {
+    let mut parts = match open(client, request, 0).await {
+        Ok(parts) => parts,
+        Err(status) => return Ok(Err(status)),
+    };
+    let mut file = &*part.file;
+    file.set_len(0).map_err(|error| part.failed(&error))?;
+    file.rewind().map_err(|error| part.failed(&error))?;
+    let (mut total, mut promised, mut at) = (0, String::new(), 0);
+    let mut hasher = blake3::Hasher::new();
+    loop {
+        let piece = match next_message(&mut parts, STREAM_SILENCE_MS).await {
+            Ok(Some(piece)) => piece,
+            Ok(None) if at == total && !promised.is_empty() => break,
+            Ok(None) => return Ok(Err(Status::unavailable("the node broke the fetch off"))),
+            Err(status) => return Ok(Err(status)),
+        };
+        if promised.is_empty() {
+            (total, promised) = (piece.total_bytes, piece.hash.clone());
+        }
+        check(&piece, at, total)?;
+        file.write_all(&piece.data)
+            .map_err(|error| part.failed(&error))?;
+        hasher.update(&piece.data);
+        at += piece.data.len() as u64;
+    }
+    let found = hasher.finalize().to_hex().to_string();
+    if found != promised {
+        return Err(CliError::OutputDiffers {
+            job: request.job.clone(),
+            found,
+            promised,
+        });
+    }
+    Ok(Ok((total, promised)))
 }
 
 /// What is fetched: its size and hash were told before.

@@ -18,7 +18,7 @@ use crate::{
         record::{self, RecordFormat},
         source::Source,
         text::clip,
-        times::Ratio,
+        times::{MILLISECONDS, Ratio, rescale},
     },
     limits::NOTE_BYTES_MAX,
 };
@@ -159,6 +159,16 @@ impl Index {
             i128::from(video.time_base.den),
         );
         u64::try_from(ticks * num * 1_000_000 / den.max(1)).unwrap_or(0)
+    }
+
+    /// Whether what begins at this time of the source does so within so many
+    /// milliseconds of the first frame.
+    pub fn is_within(&self, pts: i64, ms: u64) -> bool {
+        let (Some(first), Some(video)) = (self.times.first(), &self.facts.source.video) else {
+            return false;
+        };
+        let behind = rescale(pts.saturating_sub(*first), video.time_base, MILLISECONDS);
+        behind < i64::try_from(ms).unwrap_or(i64::MAX)
     }
 
     /// Audio tracks of the output; each is encoded by its own task.

@@ -7,5 +7,6 @@ pub(crate) mod covers;
 pub(crate) mod join;
 pub(crate) mod last_packets;
 pub(crate) mod notes;
+pub(crate) mod preview;
 pub(crate) mod proof;
 pub(crate) mod rate_header;

@@ -15,6 +15,7 @@ mod headers;
 mod measured;
 mod oracle;
 mod pictures;
+mod previews;
 mod rates;
 mod refusals;
 mod selection;

@@ -9,6 +9,7 @@ mod list;
 mod measure;
 mod metadata;
 pub(super) mod pages;
+mod preview;
 mod proof;
 mod replan;
 mod retry;
@@ -46,6 +47,8 @@ pub enum JobCommand {
     Retry(by_id::JobIdArgs),
     /// Fetch a finished job's output; resumes a partial file
     Fetch(fetch::FetchArgs),
+    /// Write what is encoded of a running job's beginning to a file, to look at it
+    Preview(preview::PreviewArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
     Proof(by_id::JobIdArgs),
     /// Show how a finished job's output compares with its source, over time; of one
@@ -90,6 +93,10 @@ pub async fn run(client: &mut Client, command: JobCommand, output: Output) -> Re
         JobCommand::Fetch(mut args) => {
             args.job = full_id(client, args.job).await?;
             fetch::run(client, args, output).await
+        }
+        JobCommand::Preview(mut args) => {
+            args.job = full_id(client, args.job).await?;
+            preview::run(client, args, output).await
         }
         JobCommand::Proof(args) => {
             let job = full_id(client, args.job).await?;

@@ -49,6 +49,7 @@ pub struct Job<'w> {
     pub spec: Spec,
     pub index: Index,
     pub shards: usize,
+    pub parts: Parts,
     pub note: String,
     pub single: bool,
     pub output: PathBuf,
@@ -184,7 +185,7 @@ impl Steps<'_> {
         };
         Ok(Made {
             index,
-            shards: parts.shards.len(),
+            parts,
             note,
             single,
             output,
@@ -195,7 +196,7 @@ impl Steps<'_> {
 /// What the steps gave.
 struct Made {
     index: Index,
-    shards: usize,
+    parts: Parts,
     note: String,
     single: bool,
     output: Assembled,
@@ -284,7 +285,8 @@ impl World {
             clip: clip.clone(),
             spec: spec.clone(),
             index: made.index,
-            shards: made.shards,
+            shards: made.parts.shards.len(),
+            parts: made.parts,
             note: made.note,
             single: made.single,
             output: made.output.path,
