@@ -4,6 +4,7 @@
 
 mod authorities;
 mod early;
+mod engines;
 mod homes;
 mod housekeeping;
 mod jobs;
@@ -103,6 +104,8 @@ impl Writer<'_> {
             Command::DropSource(c) => self.drop_source(c),
             Command::DecideReuse(c) => self.decide_reuse(c),
             Command::DropParts(c) => self.drop_parts(c),
+            Command::CreateEngine(c) => self.create_engine(c),
+            Command::RevokeEngine(c) => self.revoke_engine(c),
             Command::CreateToken(c) => self.create_token(c),
             Command::AdmitNode(c) => self.admit_node(c),
             Command::SetVoters(c) => self.set_voters(c),
@@ -146,6 +149,7 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::CreateKey(_) | Command::RevokeKey(_) | Command::SetQuota(_) => return None,
         Command::CreateToken(_) | Command::AdmitNode(_) | Command::SetVoters(_) => return None,
         Command::DrainNode(_) | Command::RemoveNode(_) => return None,
+        Command::CreateEngine(_) | Command::RevokeEngine(_) => return None,
     };
     Some(id.into())
 }

@@ -7,6 +7,7 @@ pub use crate::reply::Reply;
 use crate::{
     authorities::SetAuthorities,
     early::ChunksRead,
+    engines::{CreateEngine, RevokeEngine},
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},
@@ -24,7 +25,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 71, 101, 102, 103, 104, 105, 111"
+                31, 32, 33, 40, 41, 61, 71, 95, 96, 101, 102, 103, 104, 105, 111"
     )]
     pub command: Option<Command>,
 }
@@ -93,6 +94,10 @@ pub enum Command {
     DecideReuse(DecideReuse),
     #[prost(message, tag = "71")]
     DropParts(DropParts),
+    #[prost(message, tag = "95")]
+    CreateEngine(CreateEngine),
+    #[prost(message, tag = "96")]
+    RevokeEngine(RevokeEngine),
     #[prost(message, tag = "101")]
     CreateToken(CreateToken),
     #[prost(message, tag = "102")]
@@ -349,6 +354,9 @@ pub struct Complete {
     /// Analysis only: how long the pictures last.
     #[prost(uint64, tag = "73")]
     pub duration_us: u64,
+    /// Of an engine's shard: whether a member makes it again before it counts.
+    #[prost(bool, tag = "95")]
+    pub check: bool,
 }
 
 /// Opens a finished task again because its bytes are gone on all homes. It

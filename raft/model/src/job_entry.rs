@@ -20,9 +20,10 @@ pub struct JobEntry {
     /// Index: tasks that wait for a node.
     pub pending: BTreeSet<TaskKey>,
     pub running: BTreeSet<TaskKey>,
-    /// Index: pending tasks that have failed or been lost before.
+    /// Index: pending tasks that have failed or been lost before, or are to be made
+    /// again by a member.
     pub failed: BTreeSet<TaskKey>,
-    /// Index: pending shards that have not, by their frames, the longest first.
+    /// Index: pending shards that have and are not, by their frames, the longest first.
     pub fresh: BTreeSet<(Reverse<u64>, u32)>,
     /// Counts of the tasks, so that nobody has to walk them.
     pub counts: TaskCounts,
@@ -54,7 +55,7 @@ impl JobEntry {
         match task.state() {
             TaskState::Pending => {
                 self.pending.insert(key);
-                if !task.failures.is_empty() {
+                if !task.failures.is_empty() || task.claim.is_some() {
                     self.failed.insert(key);
                 } else if task.kind() == TaskKind::Shard {
                     self.fresh.insert((Reverse(task.frames), task.number));

@@ -185,7 +185,7 @@ impl JobEntry {
         let parts = self.tasks.values().filter(move |task| {
             let own = succeeded || task.taken_from.is_empty();
             let done = task.state() == TaskState::Done && !task.made_by().is_empty();
-            planned && held && !doubtful && done && own
+            planned && held && !doubtful && done && own && !task.is_by_engine()
         });
         let parts = parts.map(|task| KeptPart::of(task));
         parts.take(KEPT_PARTS_PER_JOB_MAX)

@@ -11,6 +11,7 @@ pub mod check;
 mod command;
 mod deliveries;
 mod early;
+mod engines;
 mod entry;
 mod error;
 mod fold;
@@ -58,6 +59,10 @@ mod twin;
 pub use authorities::{Authorities, Authority, SetAuthorities};
 pub use command::*;
 pub use early::*;
+pub use engines::{
+    Claim, CreateEngine, ENGINE_ID_MIN, ENGINE_TOKEN_PREFIX, Engine, EngineText, Quarantine,
+    RevokeEngine, engine_digest, engine_number, is_engine,
+};
 pub use entry::Entry;
 pub use error::ModelError;
 pub use fold::{History, HistoryBlob, foldable_at_once};

@@ -122,8 +122,18 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
 /// number of voters that is asked for; aims at a size, a bit rate or a quality; single
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
-/// ([`crate::Twin`]).
-pub const FEATURE_LEVEL: u32 = 6;
+/// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]).
+pub const FEATURE_LEVEL: u32 = 7;
+
+/// The level from which on there are engines.
+pub const ENGINES_LEVEL: u32 = 7;
+
+/// Engines that the table knows: a row has some hundred bytes, and the leader looks at
+/// each when it plans.
+pub const ENGINES_MAX: u64 = 4_096;
+
+/// Bytes of an engine token's secret: nobody guesses 256 bits.
+pub const ENGINE_SECRET_BYTES: usize = 32;
 
 /// The level from which on nodes are let in, drained and removed.
 pub const MEMBERS_LEVEL: u32 = 6;

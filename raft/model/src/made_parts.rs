@@ -57,6 +57,7 @@ impl MadeParts {
         let (key, made_by) = (task.key(), task.made_by());
         // A shard that is reopened must give what it gave before.
         let fresh = task.state() == TaskState::Pending && task.hash.is_empty();
+        let fresh = fresh && task.claim.is_none();
         if !fresh || made_by.is_empty() {
             return None;
         }
@@ -69,6 +70,7 @@ impl MadeParts {
             self.current.iter().find_map(|entry| {
                 let other = entry.tasks.get(&key)?;
                 let done = other.state() == TaskState::Done && other.taken_from.is_empty();
+                let done = done && !other.is_by_engine();
                 (done && other.made_by() == made_by)
                     .then(|| (KeptPart::of(other), entry.job.id.as_str()))
             })

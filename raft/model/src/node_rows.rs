@@ -86,4 +86,7 @@ pub struct ClusterRow {
     /// The highest id that a token has given.
     #[prost(uint64, tag = "51")]
     pub last_node: u64,
+    /// How many engines were ever given an id.
+    #[prost(uint64, tag = "65")]
+    pub engines_made: u64,
 }

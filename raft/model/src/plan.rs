@@ -14,6 +14,7 @@
 //!    shard first. Only nodes of the job's build with a free slot take part:
 //!    homes first for tasks that read or make whole files, then the least busy.
 //!    A node that lacks an encoder, where others of its build do not, gets none.
+//!    Engines take part as nodes do, and get shards alone.
 //!    An assembly has a place beside the slots, and waits for nobody's shards.
 //!    What is left of the nodes when a job waits for its last shards takes a second
 //!    attempt at those whose end is far off (`twins`).
@@ -42,8 +43,8 @@ use std::collections::BTreeSet;
 use self::builds::Builds;
 pub use self::{
     health::{
-        ClusterHealth, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of, home_count,
-        is_files, needs,
+        ClusterHealth, ENGINE_LEASE_MS, HOME_LOST_MS, LEASE_MS, NodeHealth, encoder_of, files_of,
+        home_count, is_files, needs,
     },
     membership::{Change, Membership, drain_refusal, membership},
     speeds::Speeds,

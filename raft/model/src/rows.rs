@@ -17,10 +17,11 @@ use std::cmp::Reverse;
 
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
-pub use crate::row_parts::Home;
+pub use crate::row_parts::{Failure, Home};
 pub use crate::shard_range::ShardRange;
 use crate::{
     early::Early,
+    engines::Claim,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
     rate_row::Rate,
@@ -170,6 +171,17 @@ pub enum FailureClass {
     /// No node that holds the bytes could be reached. They are waited for, so
     /// this is nobody's fault and never ends a job.
     OutOfReach = 6,
+}
+
+impl FailureClass {
+    /// Whether something went wrong where the attempt ran, and it was not only lost,
+    /// stopped, or cut off from the bytes.
+    pub(crate) fn is_blamed(self) -> bool {
+        !matches!(
+            self,
+            FailureClass::Stopped | FailureClass::NodeLost | FailureClass::OutOfReach
+        )
+    }
 }
 
 /// A job's own row.
@@ -343,19 +355,6 @@ impl Job {
     }
 }
 
-/// An attempt that gave no result.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Failure {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    #[prost(uint32, tag = "2")]
-    pub attempt: u32,
-    #[prost(enumeration = "FailureClass", tag = "3")]
-    pub class: i32,
-    #[prost(message, required, tag = "4")]
-    pub problem: Problem,
-}
-
 /// A unit of work of one job.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Task {
@@ -422,6 +421,9 @@ pub struct Task {
     /// The attempt beside `attempt`, if there was one.
     #[prost(message, optional, tag = "59")]
     pub twin: Option<Twin>,
+    /// What an engine gave, where a member makes it as well.
+    #[prost(message, optional, tag = "65")]
+    pub claim: Option<Claim>,
     /// Hundredths of a rate factor, of a probe, and of a shard that has not its film's.
     #[prost(uint32, tag = "67")]
     pub rate_centi: u32,

@@ -9,6 +9,7 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     authorities::Authorities,
     command::Reply,
+    engines::Engines,
     job_entry::JobEntry,
     job_index::{JobIndex, TenantCount},
     kept_parts::Shelf,
@@ -43,6 +44,7 @@ pub struct State {
     /// Of jobs whose tasks are no rows any more.
     pub(crate) shelf: Shelf,
     pub(crate) tokens: Tokens,
+    pub(crate) engines: Engines,
     pub(crate) authorities: Option<Arc<Authorities>>,
     /// Index: jobs that have not ended.
     pub(crate) active: Set<String>,

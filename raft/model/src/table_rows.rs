@@ -75,6 +75,10 @@ impl State {
             "q" => self.quotas.get(rest).map(|quota| quota.encode_to_vec()),
             "w" => self.webhooks.get(rest).map(|it| it.encode_to_vec()),
             "i" => self.tokens.get(rest).map(|it| it.encode_to_vec()),
+            "e" => {
+                let engine = self.engines.get(rest.parse().ok()?);
+                engine.map(|it| it.encode_to_vec())
+            }
             "a" => self.authorities.as_ref().map(|it| it.encode_to_vec()),
             "t" => {
                 let mut parts = rest.split('/');
@@ -123,6 +127,7 @@ impl State {
             .chain(tasks)
             .chain(self.webhooks.rows())
             .chain(self.tokens.rows())
+            .chain(self.engines.rows())
             .chain(authorities.map(|it| (authorities_key(), it.encode_to_vec())))
     }
 
@@ -154,6 +159,7 @@ impl State {
                 Some(b'q') => state.put_quota(row(&value)?),
                 Some(b'w') => state.webhooks.put(row(&value)?),
                 Some(b'i') => state.tokens.put(row(&value)?),
+                Some(b'e') => state.engines.put(row(&value)?),
                 Some(b'a') => state.authorities = Some(Arc::new(row(&value)?)),
                 Some(b't') => {
                     let job = name()

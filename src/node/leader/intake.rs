@@ -264,6 +264,7 @@ impl Intake {
             payload: if aims { done.payload } else { 0 },
             score_micro: if aims { done.score_micro } else { 0 },
             duration_us: if aims { duration_us } else { 0 },
+            check: false,
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

@@ -9,6 +9,7 @@ use super::{
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     early::ChunksRead,
+    engines::{Claim, is_engine},
     limits::{
         ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PARTS_LEVEL,
         PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,
@@ -111,7 +112,14 @@ impl Writer<'_> {
         let Some(mut task) = self.running(&c.key) else {
             return Reply::stale(id);
         };
-        match c.class() {
+        // What an engine says of the work is worth nothing: a member finds out.
+        let engine = is_engine(task.node);
+        let class = match c.class() {
+            class if engine && class.is_blamed() => FailureClass::NodeFault,
+            class => class,
+        };
+        match class {
+            _ if engine => {}
             FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => {
                 task.work_failures += 1
             }
@@ -120,7 +128,7 @@ impl Writer<'_> {
         }
         // A long wait for bytes must not push out the failures that count.
         let last = task.failures.last().map(Failure::class);
-        if c.class() == FailureClass::OutOfReach && last == Some(FailureClass::OutOfReach) {
+        if class == FailureClass::OutOfReach && last == Some(FailureClass::OutOfReach) {
             task.failures.pop();
         }
         if task.failures.len() == FAILURES_KEPT_MAX {
@@ -129,7 +137,7 @@ impl Writer<'_> {
         task.failures.push(Failure {
             node: task.node,
             attempt: c.key.attempt,
-            class: c.class,
+            class: class.into(),
             problem: clipped(&c.problem),
         });
         let kind = task.kind();
@@ -151,7 +159,7 @@ impl Writer<'_> {
                 self.unbind(id);
             }
         }
-        let away = matches!(c.class(), FailureClass::NodeLost | FailureClass::Stopped);
+        let away = matches!(class, FailureClass::NodeLost | FailureClass::Stopped);
         let reuses = self.job(id).is_some_and(|job| job.reuse.is_some());
         if kind == TaskKind::Assemble && reuses && !away {
             self.give_up_reuse(id);
@@ -159,7 +167,7 @@ impl Writer<'_> {
         }
         let cut = matches!(kind, TaskKind::Shard | TaskKind::Assemble | TaskKind::Probe);
         let planned = self.job(id).is_some_and(|job| !is_unplanned(job));
-        if cut && planned && c.class() == FailureClass::PlanMismatch {
+        if cut && planned && class == FailureClass::PlanMismatch {
             self.collapse(id, &c.problem.cause);
         }
         Reply::done(id)
@@ -232,6 +240,9 @@ impl Writer<'_> {
         if kind == TaskKind::Analyze && !(planned && kept) {
             return Reply::stale(id);
         }
+        if let Some(reply) = self.judge_engine(&mut task, c) {
+            return reply;
+        }
         if let Some(problem) = differs(&task, c) {
             return self.fail(id, c.unix_ms, problem);
         }
@@ -285,6 +296,24 @@ impl Writer<'_> {
         let done = task.filter(|task| task.state() == TaskState::Done && task.hash != c.hash);
         let twin = done.and_then(|task| task.twin.as_ref());
         let other = done.filter(|_| twin.is_some_and(|twin| twin.attempt == c.key.attempt));
+        if let (Some(task), Some(twin)) = (other, twin) {
+            // An engine's word is worth nothing against a member's.
+            let (task, late) = (
+                Task::clone(task),
+                Task {
+                    node: twin.node,
+                    ..Task::default()
+                },
+            );
+            match (task.is_by_engine(), is_engine(late.node)) {
+                (false, false) => {}
+                (true, false) if task.claim.is_none() => {
+                    self.found_lying(&Claim::unconfirmed(&task), &late, c);
+                    return Reply::done(id);
+                }
+                _ => return Reply::stale(id),
+            }
+        }
         match other.and_then(|task| differs(task, c)) {
             Some(problem) => self.fail(id, c.unix_ms, problem),
             None => Reply::stale(id),
@@ -320,6 +349,10 @@ impl Writer<'_> {
         let assemblies = assemblies_of(entry);
         task.state = TaskState::Pending.into();
         task.taken_from.clear();
+        if task.is_by_engine() && task.claim.is_none() {
+            task.claim = Some(Claim::unconfirmed(&task));
+            task.hash.clear();
+        }
         job.state = JobState::Encoding.into();
         self.put_job(job);
         self.put_task(id, task);

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     command::{Assign, AttemptKey, Command},
+    engines::is_engine,
     job_entry::JobEntry,
     limits::{COMMANDS_PER_ENTRY_MAX, JOBS_HELD_BACK_MAX},
     rows::{Task, TaskKind},
@@ -60,7 +61,7 @@ pub(super) fn assign_tasks(
 fn assign<'a>(turn: &mut Turn<'a>, task: &Task, node: u64, usage: &mut Usage<'a>) -> Command {
     let (entry, health) = (turn.entry, usage.health);
     if turn.build.is_empty() {
-        turn.build = &health.nodes[&node].build;
+        turn.build = health.worker(node).map_or("", |worker| &worker.build);
     }
     usage.take(node, task.kind(), &entry.job);
     Command::Assign(Assign {
@@ -125,6 +126,7 @@ fn pick_node(
             && !builds.lacks_encoder(node, task, spec)
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
+            && (!is_engine(node) || task.takes_engines())
             && (!beside || usage.has_place_beside(node))
             && usage.has_memory(node, kind, &entry.job)
     };

@@ -6,6 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::health::ClusterHealth;
 use crate::{
     command::Replan,
+    engines::is_engine,
     job_entry::JobEntry,
     limits::REPLAN_LEVEL,
     rows::{Job, JobState, Task, TaskKind, TaskState},
@@ -156,8 +157,14 @@ impl<'a> Builds<'a> {
     }
 
     /// Whether a node lacks what a job needs, where others of its build do not:
-    /// it gets none of its work but assemblies.
+    /// it gets none of its work but assemblies. An engine that lacks it, or may not
+    /// work on the job, gets none.
     pub(super) fn shuns(&self, node: u64, job: &Job) -> bool {
+        if is_engine(node) {
+            let engine = self.health.engines.get(&node);
+            let able = engine.is_some_and(|engine| engine.lacking(&job.spec).is_none());
+            return !able || !job.takes_engines();
+        }
         let lacking = || {
             let known = self.health.nodes.get(&node);
             known.is_some_and(|known| known.lacking(&job.spec).is_some())

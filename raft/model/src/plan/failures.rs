@@ -2,12 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::{
-    builds::Builds,
-    health::{ClusterHealth, LEASE_MS},
-};
+use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{AttemptKey, Command, Release},
+    engines::{engine_number, is_engine},
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},
@@ -114,7 +112,7 @@ fn task_failure(task: &Task, capable: usize, max_retries: Option<u32>) -> Option
 pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &mut Vec<Command>) {
     for (key, node) in entry.attempts_running() {
         let silent_ms = health.silent_ms(node);
-        if silent_ms < LEASE_MS {
+        if silent_ms < ClusterHealth::lease_ms(node) {
             continue;
         }
         commands.push(Command::Release(Release {
@@ -122,9 +120,17 @@ pub(super) fn release_lost(entry: &JobEntry, health: &ClusterHealth, commands: &
             class: FailureClass::NodeLost.into(),
             problem: Problem::new(
                 "node-lost",
-                match silent_ms {
-                    u64::MAX => format!("node {node} is no member any more"),
-                    silent_ms => format!("node {node} has been silent for {silent_ms} ms"),
+                match (silent_ms, is_engine(node)) {
+                    (u64::MAX, true) => {
+                        let number = engine_number(node);
+                        format!("engine {number} is gone, or gets no work any more")
+                    }
+                    (u64::MAX, false) => format!("node {node} is no member any more"),
+                    (_, true) => {
+                        let number = engine_number(node);
+                        format!("engine {number} has been silent for {silent_ms} ms")
+                    }
+                    (_, false) => format!("node {node} has been silent for {silent_ms} ms"),
                 },
                 "the work goes on elsewhere by itself",
             ),

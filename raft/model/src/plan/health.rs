@@ -8,6 +8,7 @@ use std::{
 
 use super::speeds::Speeds;
 use crate::{
+    engines::is_engine,
     limits::{
         KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLACE_VOTER_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS,
     },
@@ -18,6 +19,10 @@ use crate::{
 /// How long a node may be silent before its attempts are given to others.
 /// Beats come every 0.5 s; losing six in a row is no hiccup.
 pub const LEASE_MS: u64 = 3_000;
+
+/// The same of an engine, after no member hears it any more: it may be on its way to
+/// another one, over a network that is nobody's own.
+pub const ENGINE_LEASE_MS: u64 = 10_000;
 
 /// How long a home of an unfinished job may be silent before another node takes
 /// its place. Longer than a restart takes, because a replacement costs a copy of
@@ -71,6 +76,9 @@ pub struct NodeHealth {
 pub struct ClusterHealth {
     /// Every member, whether heard from or not.
     pub nodes: BTreeMap<u64, NodeHealth>,
+    /// Engines that were heard of lately. They are given shards, and count for nothing
+    /// else.
+    pub engines: BTreeMap<u64, NodeHealth>,
     /// How many members vote.
     pub voters: u32,
     /// The member that leads.
@@ -104,6 +112,7 @@ impl Default for ClusterHealth {
     fn default() -> Self {
         ClusterHealth {
             nodes: BTreeMap::new(),
+            engines: BTreeMap::new(),
             voters: 0,
             leader: 0,
             joint: false,
@@ -188,12 +197,35 @@ impl ClusterHealth {
             health.draining = node.is_some_and(|node| node.is_draining());
             health.gone = removed || (!health.alive && state.is_superseded(id));
         }
+        self.engines.retain(|&id, _| state.takes_engine(id));
     }
 
     /// How many nodes may become homes.
     pub(super) fn takers(&self) -> usize {
         let nodes = self.nodes.values();
         nodes.filter(|node| node.takes_bytes()).count()
+    }
+
+    /// A node, or an engine.
+    pub(super) fn worker(&self, id: u64) -> Option<&NodeHealth> {
+        match is_engine(id) {
+            true => self.engines.get(&id),
+            false => self.nodes.get(&id),
+        }
+    }
+
+    /// Nodes and engines, in the order of their ids.
+    pub(super) fn workers(&self) -> impl Iterator<Item = (u64, &NodeHealth)> {
+        let all = self.nodes.iter().chain(&self.engines);
+        all.map(|(id, health)| (*id, health))
+    }
+
+    /// After how long a silence what a node or an engine runs is lost.
+    pub(super) fn lease_ms(id: u64) -> u64 {
+        match is_engine(id) {
+            true => ENGINE_LEASE_MS,
+            false => LEASE_MS,
+        }
     }
 
     /// Whether a node hands over what it has.
@@ -211,8 +243,7 @@ impl ClusterHealth {
     }
 
     pub(super) fn silent_ms(&self, node: u64) -> u64 {
-        self.nodes
-            .get(&node)
+        self.worker(node)
             .map_or(u64::MAX, |health| match (health.gone, health.alive) {
                 (true, _) => u64::MAX,
                 (false, true) => 0,
@@ -246,7 +277,7 @@ impl ClusterHealth {
     /// Whether a node may run a job's tasks. An empty `build` is that of a job
     /// whose first task has not been assigned yet: any build will do.
     pub(super) fn can_run(&self, node: u64, build: &str) -> bool {
-        self.nodes.get(&node).is_some_and(|health| {
+        self.worker(node).is_some_and(|health| {
             health.alive
                 && !health.gone
                 && !health.starting

@@ -20,7 +20,7 @@ pub(super) fn rates_of<'a>(health: &'a ClusterHealth, job: &'a Job) -> Rates<'a>
         count => (sum / count).max(1),
     };
     let own = move |id: u64| {
-        let node = health.nodes.get(&id);
+        let node = health.worker(id);
         let own = node.and_then(|node| node.speeds.get(codec)).copied();
         own.unwrap_or_else(|| health.speeds.unmeasured(id, usual))
             .clamp(1, SPEED_MFPS_MAX)

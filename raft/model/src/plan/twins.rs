@@ -7,6 +7,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use super::{builds::Builds, rates::rates_of, speeds::Rates, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
+    engines::is_engine,
     job_entry::JobEntry,
     limits::{COMMANDS_PER_ENTRY_MAX, TWIN_GAIN_MS, TWIN_TIMES_FASTER, TWINS_LEVEL},
     rows::{JobState, Task, TaskKind},
@@ -48,7 +49,8 @@ fn twins_of<'a>(
     let (job, health) = (&entry.job, usage.health);
     let rates = rates_of(health, job);
     let nodes = usage.free_of(&job.build, TaskKind::Shard);
-    let nodes = nodes.filter(|&node| !builds.shuns(node, job));
+    // Of two attempts one is a member's, whose result is believed.
+    let nodes = nodes.filter(|&node| !is_engine(node) && !builds.shuns(node, job));
     let mut nodes: Vec<(Reverse<u64>, u64)> = nodes
         .map(|node| (Reverse(rates.rate(node)), node))
         .collect();

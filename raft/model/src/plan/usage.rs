@@ -7,6 +7,7 @@ use std::{
 
 use super::{health::ClusterHealth, rates::rates_of, speeds::Rates};
 use crate::{
+    engines::is_engine,
     limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
     rows::{Job, JobState, TaskKind},
     state::State,
@@ -63,8 +64,10 @@ struct Running {
 impl NodeUse<'_> {
     fn free(&self, kind: TaskKind) -> u32 {
         // The place beside the slots is nobody else's.
+        let engine = is_engine(self.id);
         let beside = match kind {
-            _ if self.slots == 0 => 0,
+            TaskKind::Assemble if engine => return 0,
+            _ if self.slots == 0 || engine => 0,
             _ if self.draining => return 0,
             TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
             _ => self.assemblies.min(ASSEMBLIES_BESIDE_SLOTS),
@@ -73,7 +76,7 @@ impl NodeUse<'_> {
     }
 
     fn has_place_beside(&self) -> bool {
-        !self.draining && self.early < EARLY_BESIDE_SLOTS
+        !self.draining && !is_engine(self.id) && self.early < EARLY_BESIDE_SLOTS
     }
 }
 
@@ -100,7 +103,7 @@ pub(super) fn is_beside(job: &Job, kind: TaskKind) -> bool {
 
 impl<'a> Usage<'a> {
     pub fn of(state: &'a State, health: &'a ClusterHealth) -> Self {
-        let nodes = health.nodes.iter().map(|(&id, node)| NodeUse {
+        let nodes = health.workers().map(|(id, node)| NodeUse {
             id,
             slots: node.slots,
             draining: node.draining,

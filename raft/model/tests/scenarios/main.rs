@@ -7,6 +7,7 @@
 //! difference before you commit it.
 #![allow(clippy::unwrap_used)]
 
+mod engines;
 mod keys;
 mod members;
 mod outside;
@@ -82,9 +83,9 @@ impl World {
 
     /// Job ids as the names that the script gave them.
     fn aliased(&self, text: &str) -> String {
-        self.names
-            .iter()
-            .fold(text.to_string(), |text, (name, id)| text.replace(id, name))
+        let names = self.names.iter();
+        let text = names.fold(text.to_string(), |text, (name, id)| text.replace(id, name));
+        engines::aliased(&self.state, text)
     }
 
     fn key(&self, words: &[&str]) -> AttemptKey {
@@ -145,6 +146,9 @@ impl World {
             "due" => self.aliased(&due(&self.state, &words)),
             "token" | "want" | "drain" | "undrain" | "remove" => self.one(members::command(&words)),
             "admit" => self.admit(&words),
+            "engine" | "revoke-engine" => self.one(engines::command(&words)),
+            "engines" | "unheard" => engines::report(&mut self.health, &words),
+            "permits" => self.aliased(&engines::list(&self.state)),
             "members" => members::judge(&self.state, &mut self.health),
             "change" => members::change(&self.state, &mut self.health),
             "votes" | "leads" | "behind" | "joined" | "joint" => {
@@ -333,7 +337,7 @@ impl World {
         self.one(match words[0] {
             "assign" | "twin" => Command::Assign(Assign {
                 key,
-                node: number(words, "node"),
+                node: option(words, "node").map_or(0, engines::id_of),
                 build: "b".into(),
                 unix_ms: 0,
                 twin: words[0] == "twin",
@@ -391,7 +395,7 @@ impl World {
 
     /// `done JOB KIND NUMBER attempt=1 [hash=h] [report=p] [frames=0] [bytes=10] [payload=0] [score=0]`, and of
     /// an analysis `[shards=] [audio=0] [kept=0] [keys=KEY] [memory=0] [note=] [extras] [epoch=]`, of a shard
-    /// `[read]` where its source was not sealed
+    /// `[read]` where its source was not sealed, of an engine's `[check]`
     fn complete(&mut self, words: &[&str]) -> String {
         let key = self.key(words);
         let job = &self.state.job(&key.job).unwrap().job;
@@ -413,6 +417,7 @@ impl World {
             audio_kept: number(words, "kept"),
             shares_parts: option(words, "keys").is_some(),
             shard_memory_mib: number(words, "memory"),
+            check: words.contains(&"check"),
             audio_keys: option(words, "keys").map_or_else(Vec::new, |of| vec![format!("{of}0")]),
             key,
             ..Default::default()

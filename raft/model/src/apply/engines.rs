@@ -1,0 +1,142 @@
+//! Engines: who may be one, and what becomes of what they give.
+
+use std::sync::Arc;
+
+use super::writer::Writer;
+use crate::{
+    command::{Complete, Reply},
+    engines::{
+        Claim, CreateEngine, ENGINE_ID_MIN, Engine, Quarantine, RevokeEngine, engine_key, is_engine,
+    },
+    limits::NAME_BYTES_MAX,
+    rows::{Problem, Task, TaskState},
+    table_rows::cluster_key,
+};
+
+impl Writer<'_> {
+    pub(super) fn create_engine(&mut self, c: &CreateEngine) -> Reply {
+        let asked = &c.engine;
+        let alike = |it: &&Arc<Engine>| it.digest == asked.digest || it.name == asked.name;
+        let known = self.state.engines.all().find(alike).cloned();
+        if let Some(known) = known {
+            if known.digest == asked.digest && known.name == asked.name {
+                return Reply {
+                    existed: true,
+                    node: known.id,
+                    ..Default::default()
+                };
+            }
+            let cause = format!("there is an engine '{}' already", asked.name);
+            let hint = "choose another name; if its token is lost, revoke it first";
+            return Reply::refused("", Problem::new("engine-exists", cause, hint));
+        }
+        let count = self.state.engines.all().len() as u64;
+        if count >= c.engines_max {
+            let cause = format!("the cluster knows {count} engines");
+            let hint = "revoke those that are gone, see `reelraft cluster engines`";
+            return Reply::refused("", Problem::new("too-many-engines", cause, hint));
+        }
+        if asked.name.is_empty() || asked.name.len() > NAME_BYTES_MAX {
+            let problem = Problem::new("bad-request", "an engine has no name", "give it one");
+            return Reply::refused("", problem);
+        }
+        self.state.cluster.engines_made += 1;
+        self.touched.insert(cluster_key());
+        let id = ENGINE_ID_MIN + self.state.cluster.engines_made;
+        self.put_engine(Engine {
+            id,
+            quarantine: None,
+            ..asked.clone()
+        });
+        Reply {
+            node: id,
+            ..Default::default()
+        }
+    }
+
+    pub(super) fn revoke_engine(&mut self, c: &RevokeEngine) -> Reply {
+        if self.state.engines.get(c.id).is_none() {
+            return Reply::stale("");
+        }
+        self.touched.insert(engine_key(c.id));
+        self.state.engines.remove(c.id);
+        Reply::default()
+    }
+
+    fn put_engine(&mut self, engine: Engine) {
+        self.touched.insert(engine_key(engine.id));
+        self.state.engines.put(engine);
+    }
+
+    /// What becomes of a result by or after an engine; `None` where it counts. `task`
+    /// names the attempt that gave it.
+    pub(super) fn judge_engine(&mut self, task: &mut Task, c: &Complete) -> Option<Reply> {
+        let id = &c.key.job;
+        if !is_engine(task.node) {
+            let claim = task.open_claim()?.clone();
+            if claim.hash == c.hash {
+                task.claim.as_mut()?.confirmed = true;
+                return None;
+            }
+            task.claim = None;
+            self.found_lying(&claim, task, c);
+            return None;
+        }
+        let engine = task.node;
+        // A shard that is made again must give what it gave before.
+        let doubtful = c.check || (!task.hash.is_empty() && task.hash != c.hash);
+        if self.state.takes_engine(engine) && !doubtful {
+            return None;
+        }
+        if self.state.takes_engine(engine) {
+            task.claim = Some(Claim {
+                engine,
+                hash: c.hash.clone(),
+                confirmed: false,
+            });
+        }
+        let mut task = task.clone();
+        match task.has_twin() {
+            true => {
+                task.swap_with_twin();
+                task.end_twin();
+            }
+            false => task.state = TaskState::Pending.into(),
+        }
+        self.put_task(id, task);
+        Some(Reply::done(id))
+    }
+
+    /// Notes what an engine gave in the place of what a member made, `c`, and has its
+    /// other results of the job made again.
+    pub(super) fn found_lying(&mut self, claim: &Claim, by: &Task, c: &Complete) {
+        if let Some(engine) = self.state.engines.get(claim.engine).cloned()
+            && engine.quarantine.is_none()
+        {
+            self.put_engine(Engine {
+                quarantine: Some(Quarantine {
+                    job: c.key.job.clone(),
+                    shard: c.key.number,
+                    gave: claim.hash.clone(),
+                    right: c.hash.clone(),
+                    node: by.node,
+                    unix_ms: c.unix_ms,
+                }),
+                ..Engine::clone(&engine)
+            });
+        }
+        let id = &c.key.job;
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
+        };
+        let unconfirmed = |task: &Task| task.node == claim.engine && task.claim.is_none();
+        let done = entry.tasks.values();
+        let done = done.filter(|task| task.state() == TaskState::Done && unconfirmed(task));
+        let again: Vec<Task> = done.map(|task| Task::clone(task)).collect();
+        for mut task in again {
+            task.state = TaskState::Pending.into();
+            task.hash.clear();
+            self.put_task(id, task);
+        }
+    }
+}
