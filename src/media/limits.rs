@@ -186,6 +186,11 @@ pub const SHARD_GROWTH: i64 = 4;
 /// costs no more at a low rate; and by how much it is stretched for them at most.
 pub const SHARD_FRAMES_A_SECOND: i64 = 20;
 pub const SHARD_STRETCH_MAX: i64 = 6;
+/// Pixels of a picture below which shards are longer, as much as pictures are
+/// smaller: to start the programs of a shard takes as long as to encode some seconds
+/// of such a film. 320x180; and by how much at most.
+pub const SHARD_PIXELS_FULL: u64 = 57_600;
+pub const SHARD_STRETCH_SMALL_MAX: u64 = 4;
 
 /// Shards of a film in AV1 that are known before the first one is certain: it has
 /// other keyframes where all are equally long, and they hardly are by chance.

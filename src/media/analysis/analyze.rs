@@ -132,7 +132,7 @@ async fn analyze_video(
     let early = head.as_ref().zip(sink);
     let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
     let source = &facts.source;
-    let length = ShardLength::of(context.spec, source.video().time_base);
+    let length = ShardLength::of(context.spec, source.video());
     let scan = packets::scan(context, found, source, length, early).await?;
     let Head {
         first,

@@ -49,10 +49,9 @@ pub(crate) async fn compare(
         .map(|track| track.stream)
         .collect();
     let spec = context.spec;
-    let base = facts.source.video().time_base;
     let mut listener = OnePass {
         packets: packets.iter(),
-        planner: Planner::new(ShardLength::of(spec, base)),
+        planner: Planner::new(ShardLength::of(spec, facts.source.video())),
         zero,
         seen: 0,
         leaps: false,

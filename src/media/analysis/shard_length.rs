@@ -4,9 +4,13 @@
 use reelraft_model::spec::Spec;
 
 use crate::{
-    facts::times::{MILLISECONDS, Ratio, rescale},
+    facts::{
+        source::Video,
+        times::{MILLISECONDS, Ratio, rescale},
+    },
     limits::{
-        SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_MS_FIRST, SHARD_MS_USUAL, SHARD_STRETCH_MAX,
+        SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_MS_FIRST, SHARD_MS_USUAL, SHARD_PIXELS_FULL,
+        SHARD_STRETCH_MAX, SHARD_STRETCH_SMALL_MAX,
     },
     video::timing::fps,
 };
@@ -18,17 +22,21 @@ pub(crate) enum ShardLength {
     Asked(i64),
     Chosen {
         base: Ratio,
+        /// How many times as long as for larger pictures.
+        stretch: u32,
         /// Frames a second of the output, if it has a constant rate.
         rate: Option<Ratio>,
     },
 }
 
 impl ShardLength {
-    /// The length for a source with this time base.
-    pub fn of(spec: &Spec, base: Ratio) -> Self {
+    /// The length for the pictures of a source.
+    pub fn of(spec: &Spec, video: &Video) -> Self {
+        let base = video.time_base;
         match spec.shard_ms {
             0 => ShardLength::Chosen {
                 base,
+                stretch: stretch(spec, video.pixels),
                 rate: fps(spec),
             },
             asked => ShardLength::Asked(rescale(asked.into(), MILLISECONDS, base).max(1)),
@@ -41,8 +49,11 @@ impl ShardLength {
     pub fn target(&self, behind: i64) -> i64 {
         match self {
             ShardLength::Asked(ticks) => *ticks,
-            ShardLength::Chosen { base, .. } => {
-                let ticks = |ms: u32| rescale(ms.into(), MILLISECONDS, *base).max(1);
+            ShardLength::Chosen { base, stretch, .. } => {
+                let ticks = |ms: u32| {
+                    let ms = i64::from(ms) * i64::from(*stretch);
+                    rescale(ms, MILLISECONDS, *base).max(1)
+                };
                 let grown = ticks(SHARD_MS_FIRST).saturating_add(behind / SHARD_GROWTH);
                 grown.min(ticks(SHARD_MS_USUAL))
             }
@@ -64,7 +75,7 @@ impl ShardLength {
     /// Whether it has frames enough, where that is for us to choose: what is read
     /// beyond a shard for its encoder is counted in frames.
     fn has_frames(&self, target: i64, length: i64, frames: usize) -> bool {
-        let ShardLength::Chosen { base, rate } = *self else {
+        let ShardLength::Chosen { base, rate, .. } = *self else {
             return true;
         };
         let given = rate.map_or(frames as i64, |rate| {
@@ -82,15 +93,35 @@ impl ShardLength {
     }
 }
 
+/// By the larger of what is decoded and what is encoded; 1 where that is not known.
+fn stretch(spec: &Spec, source_pixels: u64) -> u32 {
+    let (width, height) = (u64::from(spec.width), u64::from(spec.height));
+    // Where one side is given, the other may be as in most films.
+    let output = (width * height).max(width * width * 9 / 16);
+    let pixels = source_pixels.max(output.max(height * height * 16 / 9));
+    let times = SHARD_PIXELS_FULL.checked_div(pixels).unwrap_or(1);
+    times.clamp(1, SHARD_STRETCH_SMALL_MAX) as u32
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::index::tests::sample;
     use reelraft_model::spec::{SpecRequest, resolve};
 
     const MS: Ratio = MILLISECONDS;
 
     fn length(request: SpecRequest) -> ShardLength {
-        ShardLength::of(&resolve(&request).expect("valid"), MS)
+        of_pixels(request, 640 * 360)
+    }
+
+    fn of_pixels(request: SpecRequest, pixels: u64) -> ShardLength {
+        let video = Video {
+            pixels,
+            time_base: MS,
+            ..sample().facts.source.video().clone()
+        };
+        ShardLength::of(&resolve(&request).expect("valid"), &video)
     }
 
     /// Where a film with a clean keyframe every half second is cut, in ms.
@@ -115,6 +146,35 @@ mod tests {
         assert!(long[4..].windows(2).all(|pair| pair[1] - pair[0] == 10_000));
         assert!(!chosen.is_reached(60_000, 10_000, 240, true));
         assert!(chosen.is_reached(60_000, 15_000, 360, true));
+    }
+
+    #[test]
+    fn small_pictures_have_longer_shards() {
+        let last = |request: SpecRequest, pixels| {
+            let cuts = cuts(of_pixels(request, pixels), 24, 600_000);
+            cuts[cuts.len() - 1] - cuts[cuts.len() - 2]
+        };
+        let of = |pixels| last(SpecRequest::default(), pixels);
+        assert_eq!(
+            (
+                of(160 * 90),
+                of(320 * 90),
+                of(320 * 180),
+                of(64 * 36),
+                of(0)
+            ),
+            (40_000, 20_000, 10_000, 40_000, 10_000)
+        );
+        let request = SpecRequest {
+            width: Some(640),
+            ..Default::default()
+        };
+        assert_eq!(last(request, 160 * 90), 10_000);
+        let request = SpecRequest {
+            height: Some(90),
+            ..Default::default()
+        };
+        assert_eq!(last(request, 640 * 360), 10_000);
     }
 
     #[test]

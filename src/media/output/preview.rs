@@ -88,7 +88,7 @@ mod tests {
         let base = Ratio { num: 1, den: 24 };
         assert_eq!(end_us(&[0, 1, 2, 23], base), 44 * 1_000_000 / 24);
         assert_eq!(end_us(&[0, 1, 2], base), 125_000);
-        assert_eq!(end_us(&[24], base), 25 * 1_000_000 / 24);
+        assert_eq!(end_us(&[24], base), 1_041_667);
         assert_eq!(end_us(&[], base), 0);
     }
 }
