@@ -3,8 +3,9 @@
 use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
-        AIM_LEVEL, ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS, NAME_BYTES_MAX,
-        PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
+        AIM_LEVEL, DEADLINE_LEVEL, ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS,
+        NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX,
+        STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
@@ -46,6 +47,8 @@ pub struct SubmitRequest {
     pub priority: i32,
     /// From 0 to 10: how often a task's own failures are tried again.
     pub max_retries: Option<u32>,
+    /// When it should be done, by the wall clock; 0: at no such time.
+    pub deadline_unix_ms: u64,
 }
 
 /// The job of a request.
@@ -186,6 +189,9 @@ impl Api {
         if request.priority != 0 || request.max_retries.is_some() {
             all_know(&state, PRIORITY_LEVEL, "tell jobs' priorities or retries")?;
         }
+        if request.deadline_unix_ms != 0 {
+            all_know(&state, DEADLINE_LEVEL, "tell jobs' deadlines")?;
+        }
         let bounded = state.feature_level() >= HOUSEKEEPING_LEVEL;
         drop(state);
         let bounds = bounded.then_some(JOB_BOUNDS);
@@ -203,6 +209,7 @@ impl Api {
             outside,
             priority: request.priority,
             max_retries: request.max_retries,
+            deadline_unix_ms: request.deadline_unix_ms,
         });
         let (reply, state) = self.apply(Scope::Submit, &tenant, command).await?;
         let entry = state.job(&reply.job).ok_or_else(|| not_found(&reply.job))?;

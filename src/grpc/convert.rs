@@ -82,6 +82,7 @@ fn known_job(view: JobView) -> v1::Job {
         outside,
         priority,
         max_retries,
+        deadline_unix_ms,
         // The rest is for nodes alone.
         ..
     } = job;
@@ -113,6 +114,7 @@ fn known_job(view: JobView) -> v1::Job {
         proof_hash,
         priority,
         max_retries,
+        deadline_unix_ms,
         ..Default::default()
     };
     add_outside(&mut wire, outside.unwrap_or_default());

@@ -59,6 +59,7 @@ impl Jobs for JobsService {
             output_url,
             priority,
             max_retries,
+            deadline_unix_ms,
         } = request.into_inner();
         let request = SubmitRequest {
             tenant,
@@ -72,6 +73,7 @@ impl Jobs for JobsService {
             output_url,
             priority,
             max_retries,
+            deadline_unix_ms,
         };
         let Submitted { job, existed } = api.submit(request).await.map_err(status)?;
         Ok(Response::new(v1::SubmitResponse {

@@ -71,6 +71,10 @@ struct Create {
     /// How often a task may fail; the cluster's own rules where it is left out.
     #[schema(maximum = 10)]
     max_retries: Option<u32>,
+    /// When it should be done: among jobs of one priority the earliest goes first.
+    /// 0: at no such time.
+    #[serde(default)]
+    deadline_unix_ms: u64,
 }
 
 fn fingerprint() -> Object {
@@ -103,6 +107,7 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
         spec,
         priority,
         max_retries,
+        deadline_unix_ms,
     } = json_body(body).await?;
     if source_bytes.is_none() && source_url.is_empty() {
         let hint = "say how long the file is that follows, or where it is fetched from";
@@ -124,6 +129,7 @@ pub async fn create(faces: Faces, headers: HeaderMap, body: Body) -> Answer {
         output_url,
         priority,
         max_retries,
+        deadline_unix_ms,
     };
     let submitted = faces.api.submit(request).await?;
     let status = match submitted.existed {

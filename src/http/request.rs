@@ -78,6 +78,7 @@ pub fn turn(uri: &Uri) -> Result<(Turn, Vec<(String, String)>), Refusal> {
         let known = match name.replace('-', "_").as_str() {
             "priority" => value.parse().map(|priority| turn.priority = priority),
             "max_retries" => value.parse().map(|max| turn.max_retries = Some(max)),
+            "deadline_unix_ms" => value.parse().map(|at| turn.deadline_unix_ms = at),
             _ => {
                 others.push((name, value));
                 continue;
@@ -101,6 +102,10 @@ pub struct Turn {
     /// How often a task may fail; the cluster's own rules where it is left out.
     #[param(maximum = 10)]
     pub max_retries: Option<u32>,
+    /// When it should be done: among jobs of one priority the earliest goes first.
+    /// 0: at no such time.
+    #[param(required = false, default = 0)]
+    pub deadline_unix_ms: u64,
 }
 
 /// How many items a page is to have; 0 where nothing is said.

@@ -68,6 +68,7 @@ pub async fn run(faces: Faces, cut: Cut, headers: HeaderMap, uri: Uri, body: Bod
         source_fingerprint: spec::fingerprint(source_bytes, UNNAMED),
         priority: turn.priority,
         max_retries: turn.max_retries,
+        deadline_unix_ms: turn.deadline_unix_ms,
         ..Default::default()
     };
     let job = faces.api.submit(request).await?.job.job;

@@ -108,6 +108,7 @@ pub async fn create(faces: Faces, headers: HeaderMap, uri: Uri) -> Answer {
         source_bytes: total,
         priority: turn.priority,
         max_retries: turn.max_retries,
+        deadline_unix_ms: turn.deadline_unix_ms,
         ..Default::default()
     };
     let id = faces.api.submit(request).await?.job.job.id;

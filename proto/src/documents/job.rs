@@ -45,6 +45,8 @@ pub struct Job<'a> {
     pub plan_note: Option<&'a str>,
     pub priority: i32,
     pub max_retries: Option<u32>,
+    /// When it should be done.
+    pub deadline_unix_ms: Option<u64>,
     pub created_unix_ms: u64,
     pub ended_unix_ms: Option<u64>,
     pub source_url: Option<&'a str>,
@@ -151,6 +153,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             plan_note: text(&job.plan_note),
             priority: job.priority,
             max_retries: job.max_retries,
+            deadline_unix_ms: above_zero(job.deadline_unix_ms),
             created_unix_ms: job.created_unix_ms,
             ended_unix_ms: above_zero(job.ended_unix_ms),
             source_url: text(&job.source_url),

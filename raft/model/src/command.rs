@@ -159,6 +159,9 @@ pub struct CreateJob {
     /// See [`crate::Job::max_retries`].
     #[prost(uint32, optional, tag = "31")]
     pub max_retries: Option<u32>,
+    /// See [`crate::Job::deadline_unix_ms`].
+    #[prost(uint64, tag = "32")]
+    pub deadline_unix_ms: u64,
 }
 
 /// Gives a job its first homes or new ones, and raises its epoch.

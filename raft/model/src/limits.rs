@@ -122,7 +122,7 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
 /// number of voters that is asked for; aims at a size, a bit rate or a quality; single
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
-/// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]).
+/// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]) and deadlines.
 pub const FEATURE_LEVEL: u32 = 7;
 
 /// The level from which on there are engines.
@@ -275,6 +275,9 @@ pub const RETRY_LEVEL: u32 = 4;
 
 /// The level from which on a job may have a priority, and its own bound of retries.
 pub const PRIORITY_LEVEL: u32 = 4;
+
+/// The level from which on a job may have a deadline.
+pub const DEADLINE_LEVEL: u32 = 7;
 
 /// The level from which on jobs fetch from the outside and send there.
 pub const OUTSIDE_LEVEL: u32 = 4;

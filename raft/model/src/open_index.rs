@@ -7,12 +7,15 @@ use std::collections::BTreeMap;
 
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
-use crate::rows::{Job, JobState, Place};
+use crate::{
+    line::Place,
+    rows::{Job, JobState},
+};
 
 /// Jobs with the same encoder build, empty before their first assignment.
 pub(crate) type Build = String;
 
-/// Jobs in the order in which they are next, by priority and then by age.
+/// Jobs in the order in which they are next, by priority, deadline and age.
 pub(crate) type Line = Map<Place, String>;
 
 /// The index.

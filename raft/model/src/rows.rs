@@ -13,8 +13,6 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
-use std::cmp::Reverse;
-
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
 pub use crate::row_parts::{Failure, Home};
@@ -29,9 +27,6 @@ use crate::{
     summary::Summary,
     twin::Twin,
 };
-
-/// A job's place in its tenant's line: by priority, then by age.
-pub(crate) type Place = (Reverse<i32>, u64);
 
 /// A task's name within its job.
 pub type TaskKey = (TaskKind, u32);
@@ -324,6 +319,11 @@ pub struct Job {
     pub duration_us: u64,
     #[prost(message, optional, tag = "121")]
     pub rate: Option<Rate>,
+    /// When it should be done, by the wall clock of whoever asked for it; 0 for no
+    /// such time. Earlier ones go first among jobs of one priority. Nothing else
+    /// follows from it.
+    #[prost(uint64, tag = "130")]
+    pub deadline_unix_ms: u64,
 }
 
 impl Job {
@@ -331,11 +331,6 @@ impl Job {
     /// its bytes alone are.
     pub(crate) fn is_small(&self) -> bool {
         self.source_bytes <= SMALL_SOURCE_BYTES && self.frames_total <= SMALL_JOB_FRAMES
-    }
-
-    /// Its place in its tenant's line: the least is next.
-    pub(crate) fn place(&self) -> Place {
-        (Reverse(self.priority), self.created_index)
     }
 
     /// The homes of its epoch: new bytes go to all of these, and to no other.

@@ -2,12 +2,15 @@
 //! repeated command finds the same job again (P5), and whether `OUT` may be
 //! replaced.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    time::{Duration, SystemTime},
+};
 
 use clap::Args;
 use reelraft_proto::v1::Spec;
 
-use crate::transfer::submit::Submission;
+use crate::{commands::duration::duration, transfer::submit::Submission};
 
 /// Whose job it is, and how a retry differs from a new job.
 #[derive(Args, Clone, Debug)]
@@ -36,6 +39,17 @@ pub struct RequestArgs {
     /// from 0 to 10 [default: as the cluster judges]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=10))]
     pub max_retries: Option<u32>,
+    /// In which time it should be done, such as 90m or 12h: among jobs of one priority
+    /// within a tenant the one that is due first goes first
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub deadline: Option<Duration>,
+}
+
+/// The wall clock's time when that has passed.
+fn from_now(time: Duration) -> u64 {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let at = now.unwrap_or_default().saturating_add(time).as_millis();
+    u64::try_from(at).unwrap_or(u64::MAX)
 }
 
 /// What may be done to a file that is there.
@@ -58,6 +72,7 @@ impl RequestArgs {
             output_url: self.output_url.clone().unwrap_or_default(),
             priority: self.priority,
             max_retries: self.max_retries,
+            deadline_unix_ms: self.deadline.map_or(0, from_now),
         }
     }
 

@@ -31,6 +31,8 @@ pub struct Submission {
     pub output_url: String,
     pub priority: i32,
     pub max_retries: Option<u32>,
+    /// By the wall clock; 0 for none.
+    pub deadline_unix_ms: u64,
 }
 
 /// A job, new or found, once the cluster has its whole source.
@@ -67,6 +69,7 @@ pub async fn submit(
         spec: Some(submission.spec),
         priority: submission.priority,
         max_retries: submission.max_retries,
+        deadline_unix_ms: submission.deadline_unix_ms,
         webhook_url: submission.webhook_url,
         output_url: submission.output_url,
         source_url: url.unwrap_or_default().to_string(),

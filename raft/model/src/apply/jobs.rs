@@ -63,6 +63,7 @@ impl Writer<'_> {
             outside: c.outside.clone(),
             priority: c.priority,
             max_retries: c.max_retries,
+            deadline_unix_ms: c.deadline_unix_ms,
             ..Default::default()
         });
         Reply::done(&id)

@@ -12,7 +12,8 @@ use super::{builds::Builds, outlook::Outlook, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
-    rows::{self, FailureClass, JobState, Task, TaskKind},
+    line,
+    rows::{FailureClass, JobState, Task, TaskKind},
     state::State,
 };
 
@@ -94,7 +95,7 @@ struct TurnRank {
     /// It is not small, or enough small ones have overtaken it.
     in_line: bool,
     /// Its place among its tenant's.
-    place: rows::Place,
+    place: line::Place,
 }
 
 impl<'a> Turn<'a> {

@@ -259,6 +259,7 @@ impl World {
             bounds: Some(self.bounds),
             outside: (outside != Outside::default()).then_some(outside),
             priority: number(words, "priority"),
+            deadline_unix_ms: option(words, "due").map_or(0, |due| due.parse().unwrap()),
             max_retries: option(words, "retries").map(|retries| retries.parse().unwrap()),
             ..Default::default()
         }))

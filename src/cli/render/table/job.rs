@@ -237,6 +237,9 @@ fn turn(job: &Job) -> String {
     let priority = Some(job.priority).filter(|priority| *priority != 0);
     let priority = priority.map(|priority| format!("priority {priority}"));
     let retries = job.max_retries.map(|max| format!("at most {max} retries"));
-    let said: Vec<String> = priority.into_iter().chain(retries).collect();
+    let deadline = Some(job.deadline_unix_ms).filter(|at| *at != 0);
+    let deadline = deadline.map(|at| format!("due {} UTC", utc_time(at)));
+    let said = priority.into_iter().chain(deadline).chain(retries);
+    let said: Vec<String> = said.collect();
     said.join(", ")
 }

@@ -90,12 +90,13 @@ export class Head {
    * @param {Job} job
    */
   drawLine(job) {
-    const drawn = `${job.tenant} ${job.created_unix_ms} ${job.priority} ${JSON.stringify(job.homes)}`;
+    const drawn = `${job.tenant} ${job.created_unix_ms} ${job.priority} ${job.deadline_unix_ms} ${JSON.stringify(job.homes)}`;
     if (this.line.dataset.drawn === drawn) return;
     this.line.dataset.drawn = drawn;
     const parts = [h("code", null, job.id), h("span", null, "tenant ", name(job.tenant))];
     parts.push(h("span", { title: "When it was made" }, time(job.created_unix_ms)));
     if (job.priority) parts.push(h("span", null, `priority ${job.priority}`));
+    if (job.deadline_unix_ms) parts.push(h("span", null, "due ", time(job.deadline_unix_ms)));
     const homes = (job.homes ?? []).map((/** @type {any} */ home) => {
       const how = home.retiring ? " (retiring)" : home.filled ? "" : " (being filled)";
       return `n${home.node}${how}`;
