@@ -230,6 +230,19 @@ impl Cluster {
         Ok(job.clone())
     }
 
+    /// Writes what is encoded of the latest job's beginning to a file; whether there
+    /// was anything.
+    pub fn preview(&self, seconds: u32, out: &Path) -> bool {
+        let job = self.job().unwrap_or_default();
+        let Some(id) = job["id"].as_str() else {
+            return false;
+        };
+        let mut client = self.nodes.cli(&["job", "preview", id, "--overwrite"]);
+        client.arg(out).args(["--seconds", &seconds.to_string()]);
+        client.stdout(Stdio::null()).stderr(Stdio::null());
+        client.status().is_ok_and(|status| status.success())
+    }
+
     /// The reference command of the latest job.
     ///
     /// # Errors

@@ -112,6 +112,22 @@ pub fn tagged(film: &Path, tag: &str, path: &Path) -> Result<(), String> {
     succeed(&mut command)
 }
 
+/// How long a film's pictures last, in seconds.
+///
+/// # Errors
+/// If ffprobe can't tell.
+pub fn length_of(film: &Path) -> Result<f64, String> {
+    let mut command = Command::new("ffprobe");
+    command.args(["-v", "error", "-select_streams", "v:0"]);
+    command.args(["-show_entries", "stream=duration", "-of", "csv=p=0"]);
+    let output = command.arg(film).output();
+    let output = output.map_err(|error| format!("ffprobe does not start: {error}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.trim()
+        .parse()
+        .map_err(|_| format!("{} has no length", film.display()))
+}
+
 /// An ffmpeg that says nothing and asks nothing.
 pub fn ffmpeg() -> Command {
     let mut command = Command::new("ffmpeg");

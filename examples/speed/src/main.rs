@@ -13,6 +13,7 @@
 //! | `again` | the same job a second time |
 //! | `tls` | CPU of a job and speed of an upload with TLS and without |
 //! | `upload` | what is left to do after the last byte of a source that comes as fast as it is encoded |
+//! | `first-minute` | when the beginning of a film can be looked at |
 //!
 //! Options are described where each command reads them.
 
@@ -22,6 +23,7 @@ mod cluster;
 mod cost;
 mod film;
 mod films;
+mod first_minute;
 mod held;
 mod options;
 mod passes;
@@ -44,8 +46,9 @@ fn main() -> ExitCode {
         "again" => again::run,
         "tls" => tls::run,
         "upload" => upload::run,
+        "first-minute" => first_minute::run,
         _ => {
-            eprintln!("one of: film, long, scaling, clips, again, tls, upload");
+            eprintln!("one of: film, long, scaling, clips, again, tls, upload, first-minute");
             return ExitCode::from(2);
         }
     };
