@@ -173,6 +173,20 @@ impl Client {
         }
     }
 
+    /// Another client of the same endpoints, with a connection of its own, whose
+    /// words go to another screen.
+    pub fn beside(&self, screen: Arc<Screen>) -> Self {
+        let mut beside = Client::of(
+            self.names.clone(),
+            self.doors.clone(),
+            self.secret.clone(),
+            screen,
+        );
+        beside.current = self.current;
+        beside.follows_job = self.follows_job;
+        beside
+    }
+
     /// From here on the command follows a job: it retries for minutes rather than seconds.
     pub fn follow_job(&mut self) {
         self.follows_job = true;

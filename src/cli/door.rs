@@ -44,6 +44,7 @@ const PROBLEM_TYPE: &str = "application/problem+json";
 type Sending<T> = Pin<Box<dyn Future<Output = Result<T, StdError>> + Send>>;
 
 /// One node, not connected to yet.
+#[derive(Clone)]
 pub enum Door {
     /// With what makes its connections, where they are made with TLS.
     Grpc(Box<Endpoint>, Option<Connector>),

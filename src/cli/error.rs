@@ -79,6 +79,12 @@ pub enum CliError {
         found: String,
         promised: String,
     },
+    /// Of many files some failed; each was named.
+    #[error("{failed} of {all} files failed")]
+    FilesFailed { failed: u64, all: u64 },
+    /// A file that failed in an earlier run and has not changed since.
+    #[error("{} failed: {why}", path.display())]
+    FileFailedBefore { path: PathBuf, why: String },
     /// A node broke the protocol.
     #[error("the node's answer makes no sense: {what}")]
     Nonsense { what: String },
@@ -161,6 +167,8 @@ impl CliError {
             CliError::SourceChanged { .. } | CliError::SourceDiffers { .. } => "source-changed",
             CliError::OutputUnwritable { .. } => "output-unwritable",
             CliError::OutputDiffers { .. } => "hash-mismatch",
+            CliError::FilesFailed { .. } => "files-failed",
+            CliError::FileFailedBefore { .. } => "failed-before",
             CliError::Nonsense { .. } => "nonsense",
             CliError::Local { .. } => "local",
             CliError::Interrupted { .. } => "interrupted",
@@ -202,6 +210,8 @@ impl CliError {
             | CliError::SourceUnfit { .. }
             | CliError::SourceChanged { .. }
             | CliError::SourceDiffers { .. }
+            | CliError::FilesFailed { .. }
+            | CliError::FileFailedBefore { .. }
             | CliError::Interrupted { .. }
             | CliError::OutputClosed => false,
         }
@@ -240,6 +250,8 @@ impl CliError {
             | CliError::JobCancelled { .. }
             | CliError::JobDeleted { .. }
             | CliError::SourceDiffers { .. }
+            | CliError::FilesFailed { .. }
+            | CliError::FileFailedBefore { .. }
             | CliError::Nonsense { .. }
             | CliError::OutputClosed => self.meaning().hint.to_string(),
         }

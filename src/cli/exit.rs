@@ -31,7 +31,7 @@ pub(crate) struct Meaning {
 }
 
 /// Kinds of the client and of the nodes, and names of gRPC codes.
-const MEANINGS: [Meaning; 15] = [
+const MEANINGS: [Meaning; 17] = [
     Meaning {
         kinds: &["usage", "bad-config", "invalid-argument"],
         exit: USAGE,
@@ -93,6 +93,17 @@ const MEANINGS: [Meaning; 15] = [
         kinds: &["source-changed"],
         exit: FAILED,
         hint: "give the file the job was made with, or submit under another --request-id",
+    },
+    Meaning {
+        kinds: &["files-failed"],
+        exit: FAILED,
+        hint: "each is named above; the same command tries those again that can be read by then, \
+               and with --retry-failed those whose job failed",
+    },
+    Meaning {
+        kinds: &["failed-before"],
+        exit: FAILED,
+        hint: "--retry-failed tries it again",
     },
     Meaning {
         kinds: &["already-exists"],

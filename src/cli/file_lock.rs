@@ -20,3 +20,9 @@ pub fn try_lock(file: &File) -> io::Result<bool> {
         _ => Err(error),
     }
 }
+
+/// Gives the lock back before the file is closed.
+pub fn unlock(file: &File) {
+    // SAFETY: the descriptor belongs to `file`, which outlives the call.
+    unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_UN) };
+}

@@ -8,6 +8,7 @@
 //! ```text
 //! lib
 //! commands        dev            one file for each command; a local cluster
+//! library                        many files: found, judged, done once each
 //! transfer        spec_options   upload, follow, fetch; options ──▶ v1::Spec
 //! client                         several endpoints, one in use, with retries
 //! door                           the ways to a node: its gRPC or its HTTP port
@@ -28,6 +29,7 @@ mod error;
 pub mod exit;
 mod file_lock;
 mod job_end;
+mod library;
 pub mod limits;
 mod render;
 mod signals;

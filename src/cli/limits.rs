@@ -115,6 +115,60 @@ pub const RATE_WINDOW_MS: u64 = 5_000;
 /// Jobs or tasks requested at a time: a page stays far below the message limit.
 pub const PAGE_ROWS: u32 = 200;
 
+/// Films of one folder that are looked at: what they need of memory stays at some
+/// hundred MiB.
+pub const FOLDER_FILES_MAX: usize = 1_000_000;
+
+/// How many folders deep films are looked for: deeper than any library is.
+pub const FOLDER_DEPTH_MAX: usize = 64;
+
+/// Most of a film's header that is read to judge it by: the table of a film of ten
+/// hours is smaller.
+pub const HEADER_BYTES_MAX: u64 = 64 << 20;
+
+/// Boxes or elements passed on the way to a header: a fragmented film of a day
+/// has its header before them.
+pub const BOXES_MAX: usize = 10_000;
+
+/// Most of a ledger: lines of two million films.
+pub const LEDGER_BYTES_MAX: u64 = 1 << 30;
+
+/// How long to wait for another program that adds a line to the ledger.
+pub const LEDGER_LOCK_MS: u64 = 5_000;
+
+/// Pause between looks at that.
+pub const LEDGER_LOCK_PAUSE_MS: u64 = 5;
+
+/// Numbers tried for an output or a moved source whose name is taken.
+pub const FILE_NUMBERS_MAX: u32 = 1_000;
+
+/// Jobs of one file that were deleted, or failed and were tried again.
+pub const FILE_TURNS_MAX: u32 = 100;
+
+/// Files done at a time, unless told otherwise: while one is encoded the next is
+/// uploaded, and a cluster of a few machines has enough to do.
+pub const FILES_AT_ONCE: u16 = 4;
+
+/// Most files done at a time: each has a connection and a few MiB of chunks.
+pub const FILES_AT_ONCE_MAX: u16 = 64;
+
+/// Pause before a file is tried again for which the cluster had no room.
+pub const ROOM_PAUSE_MS: u64 = 5_000;
+
+/// Shortest pause between looks at a watched folder: each reads all of its names.
+pub const SCAN_MS_MIN: u64 = 100;
+
+/// First pause before a file of a watched folder is tried again that could not be
+/// read, written or sent.
+pub const FILE_PAUSE_MS_MIN: u64 = 5_000;
+
+/// Longest such pause: whoever has made room sees it go on soon.
+pub const FILE_PAUSE_MS_MAX: u64 = 300_000;
+
+/// Extended attributes of a replaced film that go with it, and most of one: what
+/// common file systems hold of them.
+pub const ATTRIBUTE_BYTES_MAX: usize = 64 << 10;
+
 /// Nodes that `dev` may start; more on one machine only slow each other down.
 pub const DEV_NODES_MAX: u32 = 9;
 
@@ -153,6 +207,8 @@ pub const LOG_LINES_QUEUED_MAX: usize = 4_096;
 
 const _: () =
     assert!(JOB_ID_BYTES < JOB_ID_BYTES_KEPT && 2 * JOB_ID_BYTES_KEPT < FILE_NAME_BYTES_MAX);
+const _: () = assert!(FILES_AT_ONCE <= FILES_AT_ONCE_MAX);
+const _: () = assert!(LEDGER_LOCK_PAUSE_MS < LEDGER_LOCK_MS);
 const _: () = assert!(CHUNK_BYTES <= CHUNK_BYTES_MAX);
 const _: () = assert!(3 * CALL_MS < FOLLOW_MS && CALL_MS < STREAM_SILENCE_MS);
 const _: () = assert!(WATCH_SILENCE_MS <= STREAM_SILENCE_MS && STREAM_SILENCE_MS < FOLLOW_MS);

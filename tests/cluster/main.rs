@@ -17,6 +17,7 @@ mod outside;
 mod refusals;
 mod same_bytes;
 mod service;
+mod watch_folder;
 
 use std::{
     path::{Path, PathBuf},

@@ -8,10 +8,12 @@ mod document;
 mod duration;
 mod job;
 mod key;
-mod out_folder;
+mod library_options;
+mod many;
 mod request_options;
 mod tenant;
 mod transcode;
+mod watch_folder;
 mod webhook;
 
 use clap::Subcommand;
@@ -23,6 +25,8 @@ use crate::{client::Client, error::CliError, render::Output};
 pub enum ClientCommand {
     /// Transcode a video: upload it, follow the job, fetch the result
     Transcode(Box<transcode::TranscodeArgs>),
+    /// Transcode what is put into a folder, each file once
+    WatchFolder(Box<watch_folder::WatchFolderArgs>),
     /// Submit, follow, fetch and delete jobs
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -54,6 +58,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     match command {
         ClientCommand::Transcode(args) => transcode::run(client, *args, output).await,
+        ClientCommand::WatchFolder(args) => watch_folder::run(client, *args, output).await,
         ClientCommand::Job(command) => job::run(client, command, output).await,
         ClientCommand::Cluster(command) => cluster::run(client, command, output).await,
         ClientCommand::Status => {

@@ -1,6 +1,5 @@
 //! `reelraft transcode IN OUT`: submits, uploads, follows and fetches in one
-//! command. Of several sources one is done after the other: each has the whole
-//! cluster.
+//! command. Several sources, or a folder of them, are done by [`super::many`].
 
 use std::path::{Path, PathBuf};
 
@@ -13,40 +12,64 @@ use reelraft_proto::{
 use crate::{
     client::Client,
     commands::{
-        out_folder::{Outputs, outputs},
+        library_options::{InPlaceArgs, LibraryArgs, existing, folder},
+        many,
         request_options::{ReplaceArgs, RequestArgs},
     },
     error::CliError,
-    exit,
     job_end::outcome,
-    render::{Output, format::counted, json, progress::summary, screen::print},
+    library::{
+        ends::{Redo, Target},
+        one_file::Plan,
+    },
+    render::{Output, json, progress::summary, screen::print},
     spec_options::SpecArgs,
     transfer::{fetch::fetch, follow::follow_with_bar, output_file::OutputFile, submit::submit},
 };
 
 /// Arguments of `transcode`.
 #[derive(Args, Clone, Debug)]
-#[command(after_help = "\
+#[command(
+    override_usage = "reelraft transcode [OPTIONS] IN OUT\n       \
+                      reelraft transcode [OPTIONS] IN… --to DIR\n       \
+                      reelraft transcode [OPTIONS] IN… --replace",
+    after_help = "\
 Examples:
   reelraft transcode film.mov film.mp4
   reelraft transcode film.mov small.mp4 --width 640 --crf 28
   reelraft transcode film.mov film.webm --codec vp9 --audio opus --audio-bitrate 96k
   reelraft transcode film.mov archive.mkv --codec ffv1 --audio copy
-  reelraft transcode films/*.mov small --width 640   # small is a folder
+  reelraft transcode films/*.mov --to small --width 640
+  reelraft transcode films --recursive --to small
+  reelraft transcode /media --recursive --replace --codec hevc --skip-codec hevc,av1 \\
+      --only-if-smaller=10 --keep-original 7d
 
 Once the upload is complete, Ctrl-C leaves the job running; `reelraft job watch`
-and `reelraft job fetch` return to it.")]
+and `reelraft job fetch` return to it. Of many files, the same command goes on
+where it stopped."
+)]
 pub struct TranscodeArgs {
-    /// The video to read, or a URL from which the cluster fetches it; several,
-    /// or a folder of them, if OUT is a folder. Of a folder those are taken whose
-    /// names end as films and sounds do
-    #[arg(value_name = "IN", required = true, num_args = 1..)]
-    pub sources: Vec<PathBuf>,
-    /// The file to write; its extension selects the container. Or a folder
-    #[arg(value_name = "OUT", required = true)]
-    pub out: PathBuf,
+    /// The video to read, or a URL from which the cluster fetches it; then the file
+    /// to write, whose extension selects the container, or a folder. With --to or
+    /// --replace: videos and folders of them, of which those are taken whose names
+    /// end as films and sounds do
+    #[arg(value_name = "IN|OUT", required = true, num_args = 1..)]
+    pub paths: Vec<PathBuf>,
+    /// The folder for the outputs, which keep their sources' names
+    #[arg(long, value_name = "DIR")]
+    pub to: Option<PathBuf>,
+    /// Take films in the folders of folders, too; outputs keep the structure
+    #[arg(short = 'r', long)]
+    pub recursive: bool,
+    /// Leave sources whose output is there
+    #[arg(long, conflicts_with = "overwrite")]
+    pub skip_existing: bool,
     #[command(flatten)]
-    pub replace: ReplaceArgs,
+    pub overwrite: ReplaceArgs,
+    #[command(flatten)]
+    pub library: LibraryArgs,
+    #[command(flatten)]
+    pub in_place: InPlaceArgs,
     #[command(flatten)]
     pub spec: SpecArgs,
     #[command(flatten)]
@@ -56,51 +79,43 @@ pub struct TranscodeArgs {
 /// Runs `transcode`.
 ///
 /// # Errors
-/// Any error of its four steps; of several sources, the first one's.
+/// Any error of its four steps; of several sources, that some failed.
 pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Result<(), CliError> {
-    if let ([source], false) = (args.sources.as_slice(), args.out.is_dir()) {
-        return one(client, &args, source, &args.out, output).await;
-    }
-    if args.request.request_id.is_some() {
+    let (sources, target) = match (&args.to, args.in_place.replace, args.paths.as_slice()) {
+        (Some(to), ..) => (args.paths.clone(), Target::Folder(folder(to)?)),
+        (None, true, _) => (args.paths.clone(), Target::Source(args.in_place.keep())),
+        (None, false, [source, out]) if !out.is_dir() && !source.is_dir() => {
+            args.library.refuse_rules()?;
+            return one(client, &args, source, out, output).await;
+        }
+        (None, false, [sources @ .., out]) if !sources.is_empty() => {
+            (sources.to_vec(), Target::Folder(folder(out)?))
+        }
+        _ => {
+            let hint = "give the file to write, as in `reelraft transcode IN OUT`, or a folder \
+                        with --to";
+            return Err(CliError::usage("there is no OUT", hint));
+        }
+    };
+    if args.request.request_id.is_some() || args.request.output_url.is_some() {
         return Err(CliError::usage(
-            "one --request-id for several outputs",
+            "one --request-id or --output-url for several outputs",
             "a request is one job: give it with one IN, and OUT as a file",
         ));
     }
-    let container = args.spec.container.as_deref();
-    let Outputs { pairs, passed_over } = outputs(&args.sources, &args.out, container)?;
-    let screen = client.screen().clone();
-    if passed_over > 0 {
-        let files = counted(passed_over, "file");
-        screen.notice(&format!("passed over {files} without a film's ending"));
-    }
-    let total = pairs.len();
-    let (mut failed, mut first) = (0, None);
-    for (number, (source, out)) in (1..).zip(pairs) {
-        screen.notice(&format!("{number}/{total}: {}", source.display()));
-        let end = match out {
-            Ok(out) => one(client, &args, &source, &out, output).await,
-            Err(clash) => Err(clash),
-        };
-        match end {
-            Ok(()) => {}
-            Err(error) if error.exit_code() == exit::UNREACHABLE => return Err(error),
-            Err(error) => {
-                screen.clear();
-                failed += 1;
-                screen.notice(&format!("{} failed: {error}", source.display()));
-                first.get_or_insert(error);
-            }
-        }
-    }
-    match first {
-        None => Ok(()),
-        Some(error) => {
-            let all = counted(total as u64, "source");
-            screen.notice(&format!("{failed} of {all} failed; the first one:"));
-            Err(error)
-        }
-    }
+    let plan = Plan {
+        request: args.request.submission(PathBuf::new(), Spec::default()),
+        due_in: None,
+        rules: args.library.rules(),
+        walk: args.library.walk(args.recursive),
+        existing: existing(args.overwrite.overwrite, args.skip_existing),
+        retry_failed: args.library.retry_failed,
+        redo: Redo::OutputGone,
+        delete_jobs: args.library.delete_jobs,
+        spec: args.spec,
+        target,
+    };
+    many::run(client, plan, &sources, args.library.at_once, output).await
 }
 
 async fn one(
@@ -111,7 +126,7 @@ async fn one(
     output: Output,
 ) -> Result<(), CliError> {
     let spec = args.spec.to_wire(Some(out))?;
-    let overwrite = args.replace.overwrite;
+    let overwrite = args.overwrite.overwrite;
     let file = OutputFile::check(out, overwrite, Some(source), client.screen())?;
     if args.request.request_id.is_none() {
         // A new job: what is there can't be its output.

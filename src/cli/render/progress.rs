@@ -144,9 +144,10 @@ pub fn bytes_line(what: &str, done: u64, total: u64, bytes_milli_per_second: u64
 }
 
 /// Cells of the bar, one for each five percent.
-const BAR_CELLS: usize = 20;
+pub const BAR_CELLS: usize = 20;
 
-fn bar(percent: u64, cells: usize) -> String {
+/// A bar of so many cells, and the number.
+pub fn bar(percent: u64, cells: usize) -> String {
     let full = (percent as usize * cells / 100).min(cells);
     format!(
         "[{}{}] {percent:>3}%",

@@ -8,7 +8,10 @@
 
 use std::{
     io::{self, IsTerminal, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -24,6 +27,10 @@ use crate::{
 pub struct Screen {
     terminal: bool,
     state: Mutex<State>,
+    /// The screen that this one is a part of: it shows no progress itself.
+    whole: Option<Arc<Screen>>,
+    /// Of the source that is being uploaded: bytes that are safe.
+    uploaded_bytes: AtomicU64,
 }
 
 #[derive(Default)]
@@ -33,6 +40,8 @@ struct State {
     drawn: Option<Instant>,
     /// The hint for an interrupted user.
     on_interrupt: String,
+    /// The last notice of a part.
+    last_of_parts: String,
 }
 
 impl Screen {
@@ -42,7 +51,30 @@ impl Screen {
         Screen {
             terminal: io::stderr().is_terminal() && !dumb,
             state: Mutex::default(),
+            whole: None,
+            uploaded_bytes: AtomicU64::new(0),
         }
+    }
+
+    /// A screen for one of several things done at once. Its notices go to the
+    /// whole, one that several say but once; its progress is only counted.
+    pub fn part(whole: &Arc<Screen>) -> Self {
+        Screen {
+            terminal: false,
+            state: Mutex::default(),
+            whole: Some(whole.clone()),
+            uploaded_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// So many bytes of the source are safe.
+    pub fn uploaded(&self, bytes: u64) {
+        self.uploaded_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// The bytes last told to [`Screen::uploaded`].
+    pub fn uploaded_bytes(&self) -> u64 {
+        self.uploaded_bytes.load(Ordering::Relaxed)
     }
 
     // A panic while the lock was held can only have left a half-drawn bar.
@@ -52,6 +84,16 @@ impl Screen {
 
     /// Prints a line that stays.
     pub fn notice(&self, text: &str) {
+        if let Some(whole) = &self.whole {
+            let known = {
+                let mut state = whole.state();
+                std::mem::replace(&mut state.last_of_parts, text.to_string()) == text
+            };
+            if !known {
+                whole.notice(text);
+            }
+            return;
+        }
         let state = self.state();
         let text = printable(text);
         if state.bar.is_empty() {
@@ -65,6 +107,9 @@ impl Screen {
     /// Whether it is time to draw again. Asked first, so that nothing is rendered
     /// in vain.
     pub fn due(&self) -> bool {
+        if self.whole.is_some() {
+            return false;
+        }
         let every_ms = if self.terminal { BAR_MS } else { LINE_MS };
         self.state()
             .drawn
@@ -73,6 +118,9 @@ impl Screen {
 
     /// Shows how far things are, in place of what was shown before.
     pub fn progress(&self, text: &str) {
+        if self.whole.is_some() {
+            return;
+        }
         let mut state = self.state();
         state.drawn = Some(Instant::now());
         if self.terminal {
@@ -82,6 +130,11 @@ impl Screen {
         } else {
             eprint(&format!("{}\n", printable(text)));
         }
+    }
+
+    /// Whether progress is redrawn in place.
+    pub fn redraws(&self) -> bool {
+        self.terminal
     }
 
     /// How wide a line of progress may be: the terminal's width, or unlimited.

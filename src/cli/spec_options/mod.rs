@@ -13,10 +13,11 @@ use std::path::Path;
 use clap::Args;
 use reelraft_proto::v1::{Crop, Spec};
 
+pub use self::values::{bitrate, codec, size};
 use self::{
     amount::AmountArgs,
     encoder::EncoderArgs,
-    values::{above_zero, above_zero_ms, bitrate, codec, crop, frame_rate, milli, pad},
+    values::{above_zero, above_zero_ms, crop, frame_rate, milli, pad},
 };
 use crate::error::CliError;
 

@@ -15,7 +15,7 @@ use std::{
 use crate::limits::{FILE_NAME_BYTES_MAX, JOB_ID_BYTES_KEPT};
 
 /// Which file it is, whatever its name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct FileId {
     device: u64,
     inode: u64,
@@ -28,6 +28,19 @@ impl FileId {
     /// The system's own.
     pub fn at(path: &Path) -> io::Result<Self> {
         std::fs::metadata(path).map(|found| FileId::of(&found))
+    }
+
+    /// Of no file.
+    pub fn of_nothing() -> Self {
+        FileId {
+            device: 0,
+            inode: 0,
+        }
+    }
+
+    /// As text: of the device and of the inode.
+    pub fn text(&self) -> String {
+        format!("{}:{}", self.device, self.inode)
     }
 
     pub fn of(found: &std::fs::Metadata) -> Self {

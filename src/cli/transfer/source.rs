@@ -74,17 +74,28 @@ impl Source {
             ));
         }
         let file = File::open(path).map_err(|error| unfit(os_reason(&error), hint_for(&error)))?;
-        let stamp = Stamp::of(&file)
-            .map_err(|error| unfit(os_reason(&error), hint_for(&error)))?
-            .0;
+        Self::of(path, file)
+    }
+
+    /// Takes a file that is open already: a regular one.
+    ///
+    /// # Errors
+    /// [`CliError::SourceUnfit`]: unreadable, empty.
+    pub fn of(path: &Path, file: File) -> Result<Self, CliError> {
+        let unfit = |cause: String, hint: &str| CliError::SourceUnfit {
+            path: path.to_path_buf(),
+            cause,
+            hint: hint.to_string(),
+        };
+        let unreadable = |error: io::Error| unfit(os_reason(&error), "check the file and its disk");
+        let stamp = Stamp::of(&file).map_err(unreadable)?.0;
         if stamp.bytes == 0 {
             return Err(unfit(
                 "it is empty".into(),
                 "give a file with a video in it",
             ));
         }
-        let fingerprint = fingerprint(&file, stamp.bytes)
-            .map_err(|error| unfit(os_reason(&error), hint_for(&error)))?;
+        let fingerprint = fingerprint(&file, stamp.bytes).map_err(unreadable)?;
         let name = path
             .file_name()
             .map(|name| name.to_string_lossy().into_owned())
@@ -136,7 +147,16 @@ impl Source {
         Ok(root.finalize().to_hex().to_string())
     }
 
-    fn unchanged(&self) -> Result<(), Change> {
+    /// The open file.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether it is still as it was when opened, whatever its name is now.
+    ///
+    /// # Errors
+    /// How it changed.
+    pub fn unchanged(&self) -> Result<(), Change> {
         let (now, links) = Stamp::of(&self.file)
             .map_err(|error| Change(format!("could not be read ({})", os_reason(&error))))?;
         if links == 0 {

@@ -18,6 +18,7 @@ use crate::{
 };
 
 /// A job to be made.
+#[derive(Clone)]
 pub struct Submission {
     /// The local file, or a URL.
     pub source: PathBuf,
@@ -52,11 +53,24 @@ pub async fn submit(
     submission: Submission,
     on_job: impl FnOnce(&Job) -> Result<(), CliError>,
 ) -> Result<Submitted, CliError> {
-    let url = as_url(&submission.source);
-    let source = match url {
+    let source = match as_url(&submission.source) {
         Some(_) => None,
         None => Some(Arc::new(Source::open(&submission.source)?)),
     };
+    submit_opened(client, submission, source, on_job).await
+}
+
+/// As [`submit`], of a file that is open already; none for a URL.
+///
+/// # Errors
+/// As [`submit`].
+pub async fn submit_opened(
+    client: &mut Client,
+    submission: Submission,
+    source: Option<Arc<Source>>,
+    on_job: impl FnOnce(&Job) -> Result<(), CliError>,
+) -> Result<Submitted, CliError> {
+    let url = as_url(&submission.source).filter(|_| source.is_none());
     // Set before the first byte leaves: there may be a job even if its answer
     // never arrives.
     client.screen().on_interrupt(format!(
@@ -110,7 +124,7 @@ pub async fn submit(
 }
 
 /// A source that is no local file.
-fn as_url(source: &Path) -> Option<&str> {
+pub fn as_url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
     let is_url = ["http://", "https://"]
         .iter()

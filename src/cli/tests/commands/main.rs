@@ -6,6 +6,7 @@ mod errors;
 mod fake;
 mod fake_cluster;
 mod line;
+mod many;
 mod outputs;
 mod world;
 
@@ -64,8 +65,9 @@ async fn a_folder_takes_the_output_under_the_name_of_its_source() {
         .join(source.file_stem().unwrap())
         .with_extension("mkv");
     assert_eq!(fs::read(&out).unwrap(), film(7));
-    // Again: it is there, which is said, and the rest goes on.
-    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    // Again: it is done, and nothing is asked for.
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(fake.with(|world| world.submits), 1);
     let named = [&words[..], &["--request-id", "r"]].concat();
     assert_eq!(code(&fake, &named).await, exit::USAGE);
 }

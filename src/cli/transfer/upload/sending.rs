@@ -82,6 +82,7 @@ impl Upload {
     /// Shows how many bytes are there.
     pub(super) fn show(&mut self, client: &Client, safe: u64) {
         let total = self.source.bytes;
+        client.screen().uploaded(safe);
         self.meter.record(Instant::now(), safe);
         if client.screen().due() {
             let speed = self.meter.milli_per_second();

@@ -1,0 +1,200 @@
+//! Many files: a folder of them, a watched folder, and a library in place. The
+//! fake cluster has one job for all, so that all films hold the same bytes.
+
+use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::PathBuf};
+
+use reelraft_cli::exit;
+use reelraft_proto::v1::JobState;
+
+use crate::{
+    fake::FakeCluster,
+    line::{Folder, code, film, process, word},
+};
+
+/// An output of 61 % of its source. Sources are of one chunk: a larger one's root
+/// depends on the chunks' size, which the fake has smaller.
+fn small() -> Vec<u8> {
+    film(1)[..40_000].to_vec()
+}
+
+/// A cluster whose job succeeds.
+fn cluster(output: Vec<u8>) -> FakeCluster {
+    let fake = FakeCluster::start(1);
+    fake.with(|world| {
+        world.end = Some(JobState::Succeeded);
+        world.output = output.into();
+    });
+    fake
+}
+
+/// A folder with films in it and in a folder of it.
+fn films(folder: &Folder, name: &str) -> PathBuf {
+    let films = folder.path(name);
+    fs::create_dir_all(films.join("b")).unwrap();
+    for name in ["a.mov", "b/c.mkv"] {
+        fs::write(films.join(name), film(1)).unwrap();
+    }
+    films
+}
+
+fn submits(fake: &FakeCluster) -> usize {
+    fake.with(|world| world.submits)
+}
+
+#[tokio::test]
+async fn many_files_keep_their_folders_and_are_done_once() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "films"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    let fake = cluster(film(7));
+    let words = ["transcode", word(&films), "-r", "--to", word(&out)];
+    let words = [&words[..], &["--at-once", "1"]].concat();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    for name in ["a.mp4", "b/c.mp4"] {
+        assert_eq!(fs::read(out.join(name)).unwrap(), film(7), "{name}");
+    }
+    assert_eq!(submits(&fake), 2);
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!(submits(&fake), 2, "nothing is asked for again");
+    fs::remove_file(out.join("a.mp4")).unwrap();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert_eq!((submits(&fake), out.join("a.mp4").exists()), (3, true));
+
+    // Another's file has the name of an output.
+    fs::write(films.join("d.mov"), film(1)).unwrap();
+    fs::write(out.join("d.mp4"), "another's").unwrap();
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    let skipping = [&words[..], &["--skip-existing"]].concat();
+    assert_eq!(code(&fake, &skipping).await, exit::OK);
+    assert_eq!(fs::read(out.join("d.mp4")).unwrap(), b"another's");
+    let over = [&words[..], &["--overwrite"]].concat();
+    assert_eq!(code(&fake, &over).await, exit::OK);
+    assert_eq!(fs::read(out.join("d.mp4")).unwrap(), film(7));
+}
+
+#[test]
+fn failures_are_named_at_the_end_and_hold_up_no_other() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "films"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    let fake = cluster(small());
+    let missing = folder.path("missing.mov");
+    let words = [
+        "transcode",
+        word(&missing),
+        word(&films),
+        "--to",
+        word(&out),
+    ];
+    let output = process(&fake, &words).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(exit::FAILED.into()), "{said}");
+    assert!(out.join("a.mp4").exists());
+    let end: Vec<&str> = said.lines().rev().take(4).collect();
+    assert!(end[0].starts_with("hint: each is named above"), "{said}");
+    assert_eq!(end[1], "error: files-failed: 1 of 2 files failed");
+    assert!(end[2].starts_with("2 files: 1 done, 1 failed; "), "{said}");
+    assert!(end[2].ends_with(" saved"), "{said}");
+    assert!(end[3].contains("missing.mov: can't read"), "{said}");
+}
+
+#[tokio::test]
+async fn a_watched_folder_is_emptied_and_nothing_in_it_is_trusted() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "in"), folder.path("in/out"));
+    fs::create_dir(&out).unwrap();
+    let secret = folder.path("secret.mov");
+    fs::write(&secret, film(1)).unwrap();
+    std::os::unix::fs::symlink(&secret, films.join("link.mov")).unwrap();
+    let pipe = CString::new(films.join("pipe.mov").as_os_str().as_bytes()).unwrap();
+    // SAFETY: the path outlives the call.
+    assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
+    fs::write(films.join("e.mov.part"), "not yet").unwrap();
+    fs::write(films.join("new\nline.mov"), film(1)).unwrap();
+    let fake = cluster(small());
+    let done = format!("move={}", word(&films.join("done")));
+    let words = ["watch-folder", word(&films), "--to", word(&out), "--once"];
+    let pace = [
+        "--settle",
+        "200ms",
+        "--scan-every",
+        "100ms",
+        "--at-once",
+        "1",
+    ];
+    let words = [&words[..], &pace, &["--done", &done]].concat();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    for (name, output) in [
+        ("a.mov", "a.mp4"),
+        ("b/c.mkv", "b/c.mp4"),
+        ("new\nline.mov", "new\nline.mp4"),
+    ] {
+        assert!(films.join("done").join(name).exists(), "{name}");
+        assert!(!films.join(name).exists(), "{name}");
+        assert_eq!(fs::read(out.join(output)).unwrap(), small());
+    }
+    assert_eq!(submits(&fake), 3);
+    assert!(films.join("link.mov").exists() && films.join("e.mov.part").exists());
+
+    // Another film of the same name: neither output nor source is replaced.
+    fs::write(films.join("a.mov"), film(1)).unwrap();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    assert!(out.join("a.mp4").exists() && out.join("a-2.mp4").exists());
+    assert!(films.join("done/a-2.mov").exists());
+}
+
+#[tokio::test]
+async fn a_failed_film_is_moved_away_or_left_until_it_changes() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "in"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    fs::remove_dir_all(films.join("b")).unwrap();
+    let fake = cluster(small());
+    fake.with(|world| world.end = Some(JobState::Failed));
+    let words = ["watch-folder", word(&films), "--to", word(&out), "--once"];
+    let words = [&words[..], &["--settle", "100ms", "--scan-every", "100ms"]].concat();
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    assert_eq!(submits(&fake), 1, "it is not tried again");
+    assert!(films.join("a.mov").exists());
+    let failed = format!("move={}", word(&folder.path("failed")));
+    let moving = [&words[..], &["--failed", &failed]].concat();
+    assert_eq!(code(&fake, &moving).await, exit::FAILED);
+    assert!(folder.path("failed/a.mov").exists() && !films.join("a.mov").exists());
+}
+
+#[tokio::test]
+async fn a_library_is_replaced_in_place_only_where_that_helps() {
+    let folder = Folder::new();
+    let films = films(&folder, "films");
+    let fake = cluster(small());
+    let words = [
+        "transcode",
+        word(&films),
+        "-r",
+        "--replace",
+        "--at-once",
+        "1",
+    ];
+    let rule = [&words[..], &["--only-if-smaller=50"]].concat();
+    assert_eq!(code(&fake, &rule).await, exit::OK);
+    assert_eq!(
+        fs::read(films.join("a.mov")).unwrap(),
+        film(1),
+        "39 % are not enough"
+    );
+    let asked = submits(&fake);
+    assert_eq!(code(&fake, &rule).await, exit::OK);
+    assert_eq!(submits(&fake), asked, "that is remembered");
+    let rule = [&words[..], &["--only-if-smaller=30"]].concat();
+    assert_eq!(code(&fake, &rule).await, exit::OK);
+    for name in ["a.mov", "b/c.mkv"] {
+        assert_eq!(fs::read(films.join(name)).unwrap(), small(), "{name}");
+    }
+    let asked = submits(&fake);
+    assert_eq!(code(&fake, &rule).await, exit::OK);
+    assert_eq!(submits(&fake), asked, "an output is no source");
+    let days = fs::read_dir(films.join(".reelraft/originals")).unwrap();
+    let kept = days.map(|day| fs::read(day.unwrap().path().join("b/c.mkv")).unwrap());
+    assert_eq!(kept.collect::<Vec<_>>(), [film(1)]);
+}
