@@ -55,12 +55,12 @@ impl Api {
             ..Default::default()
         };
         self.check_outside_level()?;
-        self.check_url("output_url", output_url)?;
-        self.check_url("webhook_url", webhook_url)?;
+        self.check_url("output_url", output_url, Some(asked.tenant))?;
+        self.check_url("webhook_url", webhook_url, None)?;
         if !webhook_url.is_empty() {
             self.check_secret(asked.tenant).await?;
         }
-        let Some(url) = self.check_url("source_url", source_url)? else {
+        let Some(url) = self.check_url("source_url", source_url, Some(asked.tenant))? else {
             return Ok((Some(outside), None));
         };
         let source = self.find_source(asked.job, source_url, &url).await?;
@@ -68,12 +68,34 @@ impl Api {
         Ok((Some(outside), Some(source)))
     }
 
-    /// Refuses what no node could ever ask for; none is no URL to refuse.
-    pub(super) fn check_url(&self, what: &str, url: &str) -> Result<Option<Url>, Problem> {
+    /// Refuses what no node could ever ask for, and a bucket that is not this
+    /// `tenant`'s to name, or that nobody may name here; no text is no URL to refuse.
+    pub(super) fn check_url(
+        &self,
+        what: &str,
+        url: &str,
+        tenant: Option<&str>,
+    ) -> Result<Option<Url>, Problem> {
         if url.is_empty() {
             return Ok(None);
         }
-        let url = check(what, url)?;
+        let url = check(what, url, tenant.is_some())?;
+        if url.scheme() == "s3" {
+            let name = url.host_str().unwrap_or_default();
+            let may = self
+                .context()
+                .outside
+                .buckets()
+                .may(name, tenant.unwrap_or_default());
+            if may != Some(true) {
+                // A tenant is not told of others' buckets.
+                return Err(Problem::new(
+                    "unknown-bucket",
+                    format!("the {what} names a bucket '{name}' that this node does not know"),
+                    "ask the operator for its name in the file of --s3-buckets",
+                ));
+            }
+        }
         self.context().outside.check(&url).map_err(|error| {
             let cause = format!("the {what}: {error}");
             Problem::new("refused-address", cause, REFUSED_HINT)

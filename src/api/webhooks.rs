@@ -48,7 +48,7 @@ impl Api {
     /// `bad-url`, `refused-address`, `bad-request`, `too-many-webhooks`,
     /// `mixed-versions`, and what keeps the cluster from writing.
     pub async fn set_webhook(&self, tenant: &str, url: &str) -> Result<WebhookView, Problem> {
-        self.check_url("url", url)?;
+        self.check_url("url", url, None)?;
         self.change_webhook(tenant, url, false).await
     }
 

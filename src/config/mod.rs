@@ -17,16 +17,8 @@ use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 
-use self::{
-    allowed::pick_allowed,
-    folder::required_folder,
-    http::{pick_http, pick_public},
-    membership::{pick_place, resolve_address},
-    origin::{File, Picker, utf8},
-    secrets::pick_secrets,
-    tls::pick_tls,
-};
 pub use self::{
+    allowed::Reach,
     log_format::LogFormat,
     membership::{Invitation, JOINED, has_joined},
     origin::{Shown, json, table, variable},
@@ -34,12 +26,18 @@ pub use self::{
     tls::{Tls, TlsArgs},
     variables::misspelt,
 };
-use crate::{
-    limits::{
-        KEEP_SOURCES_S, REHOME_AFTER_S, REPLACE_VOTER_AFTER_S, REPLAN_AFTER_S, SCRUB_EVERY_S,
-        UPLOADS_EXPIRE_AFTER_S,
-    },
-    outside::addresses::AllowedAddresses,
+use self::{
+    allowed::pick_reach,
+    folder::required_folder,
+    http::{pick_http, pick_public},
+    membership::{pick_place, resolve_address},
+    origin::{File, Picker, utf8},
+    secrets::pick_secrets,
+    tls::pick_tls,
+};
+use crate::limits::{
+    KEEP_SOURCES_S, REHOME_AFTER_S, REPLACE_VOTER_AFTER_S, REPLAN_AFTER_S, SCRUB_EVERY_S,
+    UPLOADS_EXPIRE_AFTER_S,
 };
 
 /// Settings as flags.
@@ -102,6 +100,9 @@ pub struct NodeArgs {
     /// Ranges of addresses that URLs in requests may lead to although they are not global, such as 10.0.0.0/8,::1 [default: none]
     #[arg(long, value_name = "RANGE,…")]
     pub allow_addresses: Option<String>,
+    /// TOML file with the buckets that s3://NAME/KEY names in requests, and their keys [default: none]
+    #[arg(long, value_name = "FILE")]
+    pub s3_buckets: Option<String>,
     /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub keep_sources: Option<u64>,
@@ -171,8 +172,8 @@ pub struct NodeConfig {
     /// Seconds after which a job that has ended is deleted, while this node
     /// leads; 0: never.
     pub keep_finished_s: u64,
-    /// Where URLs in requests may lead to besides global addresses.
-    pub allow_addresses: AllowedAddresses,
+    /// Where URLs in requests may lead to.
+    pub reach: Reach,
     /// Seconds that the source of a job that ended without an output is kept,
     /// while this node leads.
     pub keep_sources_s: u64,
@@ -224,8 +225,7 @@ impl NodeConfig {
         ];
         let place = pick_place(&mut picker, (args.id, file.id), given)?;
         let listen = picker.pick_or("listen", args.listen, file.listen, LISTEN.into())?;
-        let alike = listen.clone();
-        let advertise = picker.pick_or("advertise", args.advertise, file.advertise, alike)?;
+        let advertise = pick_advertise(&mut picker, (args.advertise, file.advertise), &listen)?;
         let http = pick_http(&mut picker, (args.http, file.http))?;
         let listens = [Some(resolve_address(&listen)?), http];
         let tls_file = (file.tls, file.tls_cert, file.tls_key);
@@ -244,11 +244,12 @@ impl NodeConfig {
             (args.replace_voter_after, file.replace_voter_after),
         ];
         let [scrub, rehome, replan, expire, keep, kept, vote] = pick_seconds(&mut picker, times)?;
-        let allowed = pick_allowed(&mut picker, args.allow_addresses, file.allow_addresses)?;
-        let (flag, in_file) = (args.reuse_outputs, file.reuse_outputs);
-        let reuse_outputs = picker.pick_or("reuse_outputs", flag, in_file, true)?;
-        let text = LogFormat::Text;
-        let log_format = picker.pick_or("log_format", args.log_format, file.log_format, text)?;
+        let ranges = (args.allow_addresses, file.allow_addresses);
+        let reach = pick_reach(&mut picker, ranges, (args.s3_buckets, file.s3_buckets))?;
+        let reuse = (args.reuse_outputs, file.reuse_outputs);
+        let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
+        let form = (args.log_format, file.log_format);
+        let log_format = picker.pick_or("log_format", form.0, form.1, LogFormat::Text)?;
         let texts = (args.secret, file.secret);
         let clients = [texts, (args.secret_file, file.secret_file)];
         let texts = (args.peer_secret, file.peer_secret);
@@ -271,7 +272,7 @@ impl NodeConfig {
             replace_voter_after_s: vote,
             uploads_expire_after_s: expire,
             keep_finished_s: keep,
-            allow_addresses: allowed,
+            reach,
             keep_sources_s: kept,
             reuse_outputs,
             log_format,
@@ -283,6 +284,15 @@ impl NodeConfig {
         config.check()?;
         Ok((config, data))
     }
+}
+
+/// Where the others reach this node: where it listens, if nothing else is said.
+fn pick_advertise(
+    picker: &mut Picker,
+    given: (Option<String>, Option<String>),
+    listen: &str,
+) -> Result<String, Problem> {
+    picker.pick_or("advertise", given.0, given.1, listen.to_string())
 }
 
 /// How many cores this machine has.

@@ -30,6 +30,7 @@ pub struct File {
     pub uploads_expire_after: Option<u64>,
     pub keep_finished: Option<u64>,
     pub allow_addresses: Option<String>,
+    pub s3_buckets: Option<String>,
     pub keep_sources: Option<u64>,
     pub reuse_outputs: Option<bool>,
     pub log_format: Option<LogFormat>,

@@ -72,9 +72,9 @@ impl NodeContext {
         cluster: Cluster,
         data: Arc<DataPlane>,
     ) -> Result<Arc<Self>, Problem> {
-        let allowed = config.allow_addresses.clone();
+        let reach = config.reach.clone();
         Ok(Arc::new(NodeContext {
-            outside: Outside::new(allowed, Arc::new(SystemLookup)),
+            outside: Outside::new(reach.allowed, reach.buckets, Arc::new(SystemLookup)),
             config,
             cluster,
             data,

@@ -13,8 +13,10 @@ use super::{
     addresses::AllowedAddresses,
     guard::{Guard, Lookup, RefusedHost},
     limits::{CONNECT_MAX, REDIRECTS_MAX, SILENCE_MAX},
+    s3::{Buckets, SCHEME},
     url,
 };
+use crate::clock::unix_ms;
 
 /// An answer, of which only the head was read.
 pub type Answer = Response;
@@ -28,6 +30,9 @@ pub enum OutsideError {
     /// The guard does not let this node connect there.
     #[error("{0} has an address that this node may not connect to")]
     Refused(String),
+    /// There is no bucket of that name.
+    #[error("no bucket '{0}' is known to this node")]
+    NoBucket(String),
     /// A redirect that leads nowhere, in a circle, or to no web address.
     #[error("it redirects {0}")]
     BadRedirect(String),
@@ -39,7 +44,10 @@ pub enum OutsideError {
 impl OutsideError {
     /// Whether the same request may succeed later.
     pub fn is_passing(&self) -> bool {
-        matches!(self, OutsideError::Unreachable(_))
+        matches!(
+            self,
+            OutsideError::Unreachable(_) | OutsideError::NoBucket(_)
+        )
     }
 }
 
@@ -48,15 +56,18 @@ impl OutsideError {
 pub struct Outside {
     client: Client,
     guard: Guard,
+    buckets: Buckets,
+    /// For those: the operator has named where it connects to.
+    unguarded: Client,
 }
 
 impl Outside {
-    /// Requests to global addresses and to those allowed. A system without root
+    /// Requests to global addresses and to those allowed, and to buckets. A system without root
     /// certificates reaches nothing by https.
     ///
     /// # Panics
     /// Never: what it is built of does not fail.
-    pub fn new(allowed: AllowedAddresses, lookup: Arc<dyn Lookup>) -> Self {
+    pub fn new(allowed: AllowedAddresses, buckets: Buckets, lookup: Arc<dyn Lookup>) -> Self {
         // Another part of the program may have done so, with the same one.
         let _ = ring::default_provider().install_default();
         let guard = Guard::new(allowed, lookup);
@@ -66,25 +77,23 @@ impl Outside {
                 .retry(reqwest::retry::never())
                 .no_proxy()
                 .referer(false)
-                .dns_resolver(guard.clone())
                 .connect_timeout(CONNECT_MAX)
                 .read_timeout(SILENCE_MAX)
                 // Each request makes its own connection, and is judged anew.
                 .pool_max_idle_per_host(0)
         };
-        let client = builder().build().unwrap_or_else(|error| {
-            let cause = cause_of(&error);
-            warn!(
-                cause,
-                "https reaches nothing: are ca-certificates installed?"
-            );
-            let none = rustls::ClientConfig::builder()
-                .with_root_certificates(rustls::RootCertStore::empty())
-                .with_no_client_auth();
-            let client = builder().tls_backend_preconfigured(none).build();
-            client.expect("a client with its TLS given has nothing left to fail at")
-        });
-        Outside { client, guard }
+        let guarded = || builder().dns_resolver(guard.clone());
+        Outside {
+            client: built(&guarded),
+            unguarded: built(&builder),
+            guard,
+            buckets,
+        }
+    }
+
+    /// The buckets that requests may name.
+    pub fn buckets(&self) -> &Buckets {
+        &self.buckets
     }
 
     /// Judges the host of a URL, where it is written as an address: a name may
@@ -94,6 +103,10 @@ impl Outside {
     /// [`OutsideError::Refused`].
     pub fn check(&self, url: &Url) -> Result<(), OutsideError> {
         let host = url.host_str().unwrap_or_default();
+        if url.scheme() == SCHEME {
+            // Whose it is was judged when it was named.
+            return Ok(());
+        }
         let refused = |refused: RefusedHost| OutsideError::Refused(refused.host);
         self.guard.check_literal(host).map_err(refused)
     }
@@ -110,7 +123,16 @@ impl Outside {
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
         self.check(url)?;
-        let mut request = self.client.request(method, url.clone()).headers(headers);
+        let request = match url.scheme() {
+            SCHEME => {
+                let signed = self.buckets.signed(&method, url, unix_ms() / 1000);
+                let name = url.host_str().unwrap_or_default().to_string();
+                let signed = signed.ok_or(OutsideError::NoBucket(name))?;
+                self.unguarded.request(method, signed)
+            }
+            _ => self.client.request(method, url.clone()),
+        };
+        let mut request = request.headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -137,6 +159,22 @@ impl Outside {
     }
 }
 
+/// A client; one that trusts nobody by https where this system has no roots.
+fn built(builder: &dyn Fn() -> reqwest::ClientBuilder) -> Client {
+    builder().build().unwrap_or_else(|error| {
+        let cause = cause_of(&error);
+        warn!(
+            cause,
+            "https reaches nothing: are ca-certificates installed?"
+        );
+        let none = rustls::ClientConfig::builder()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth();
+        let client = builder().tls_backend_preconfigured(none).build();
+        client.expect("a client with its TLS given has nothing left to fail at")
+    })
+}
+
 /// Where an answer leads to, if it is a redirect.
 fn redirect(answer: &Answer, from: &Url) -> Result<Option<Url>, OutsideError> {
     let redirects = matches!(
@@ -150,6 +188,10 @@ fn redirect(answer: &Answer, from: &Url) -> Result<Option<Url>, OutsideError> {
     if !redirects {
         return Ok(None);
     }
+    if from.scheme() == SCHEME {
+        let cause = "elsewhere: is the bucket's region or endpoint another?".to_string();
+        return Err(OutsideError::BadRedirect(cause));
+    }
     let nowhere = || OutsideError::BadRedirect("to nowhere".to_string());
     let to = answer.headers().get(LOCATION).ok_or_else(nowhere)?;
     let to = to.to_str().map_err(|_| nowhere())?;
@@ -158,7 +200,7 @@ fn redirect(answer: &Answer, from: &Url) -> Result<Option<Url>, OutsideError> {
         let cause = "from https to another protocol".to_string();
         return Err(OutsideError::BadRedirect(cause));
     }
-    let checked = url::check("redirect", to.as_str());
+    let checked = url::check("redirect", to.as_str(), false);
     let bad = |_| OutsideError::BadRedirect("to what is no plain web address".to_string());
     checked.map(Some).map_err(bad)
 }

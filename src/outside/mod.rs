@@ -4,6 +4,7 @@
 //! ```text
 //! source (a file behind a URL) -> client (one request, redirects by hand)
 //!   '-> url (what may be named)     '-> guard (who may be connected to) -> addresses
+//!                                   '-> s3 (buckets that the operator named) -> s3_sign
 //! ```
 //! A URL is hostile: it may name this node, its neighbours, or the machine that
 //! hands out a cloud's keys. Only global addresses are connected to, and those
@@ -14,6 +15,8 @@ pub mod addresses;
 mod client;
 mod guard;
 pub mod limits;
+mod s3;
+mod s3_sign;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ pub use reqwest::{Body, Method, Url, header};
 pub use self::{
     client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
+    s3::Buckets,
     source::{Found, Remote, SourceError, look},
     url::{check, host_of},
 };

@@ -47,6 +47,8 @@ impl From<OutsideError> for SourceError {
                 error.to_string(),
                 REFUSED_HINT,
             )),
+            // Another node knew it: somebody may still tell this one.
+            OutsideError::NoBucket(_) => SourceError::Later(error.to_string()),
             OutsideError::BadRedirect(_) => SourceError::Never(Problem::new(
                 "source-refused",
                 error.to_string(),

@@ -64,7 +64,11 @@ impl Lookup for Local {
 }
 
 fn outside(allowed: &str, lookup: impl Lookup) -> Outside {
-    Outside::new(allowed.parse().unwrap(), Arc::new(lookup))
+    Outside::new(
+        allowed.parse().unwrap(),
+        Buckets::default(),
+        Arc::new(lookup),
+    )
 }
 
 async fn get(outside: &Outside, url: &str) -> Result<u16, OutsideError> {

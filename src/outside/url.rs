@@ -3,13 +3,14 @@
 use reelraft_model::{Problem, limits::URL_BYTES_MAX};
 use reqwest::Url;
 
-use super::limits::NAME_BYTES_MAX;
+use super::{limits::NAME_BYTES_MAX, s3::SCHEME};
 
-/// Reads a URL that a client named; `what` says what it is for.
+/// Reads a URL that a client named; `what` says what it is for, and whether a bucket
+/// will do.
 ///
 /// # Errors
 /// `bad-url`.
-pub fn check(what: &str, text: &str) -> Result<Url, Problem> {
+pub fn check(what: &str, text: &str, may_be_bucket: bool) -> Result<Url, Problem> {
     let bad = |cause: String| {
         let hint = "give one such as https://host/path, without a name or password in it";
         Err(Problem::new("bad-url", format!("the {what} {cause}"), hint))
@@ -21,8 +22,13 @@ pub fn check(what: &str, text: &str) -> Result<Url, Problem> {
         Ok(url) => url,
         Err(error) => return bad(format!("can't be read: {error}")),
     };
-    if !matches!(url.scheme(), "http" | "https") {
+    let bucket = may_be_bucket && url.scheme() == SCHEME;
+    if !bucket && !matches!(url.scheme(), "http" | "https") {
         return bad("is neither http nor https".to_string());
+    }
+    let key = url.path().trim_start_matches('/');
+    if bucket && (key.is_empty() || url.query().is_some() || url.port().is_some()) {
+        return bad("is not of the form s3://NAME/KEY; write ? as %3F".to_string());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return bad("has a name or password in it".to_string());
@@ -75,13 +81,17 @@ mod tests {
             ("http://:word@host/film", "name or password"),
             ("http://", "can't be read"),
             ("http://ho st/", "can't be read"),
+            ("s3://media/", "s3://NAME/KEY"),
+            ("s3://media/a?versionId=1", "s3://NAME/KEY"),
         ] {
-            let problem = check("source_url", text).unwrap_err();
+            let problem = check("source_url", text, true).unwrap_err();
             assert_eq!(problem.kind, "bad-url");
             assert!(problem.cause.contains(cause), "{text}: {problem}");
         }
         let long = format!("http://host/{}", "a".repeat(URL_BYTES_MAX));
-        assert!(check("source_url", &long).is_err());
+        assert!(check("source_url", &long, false).is_err());
+        assert!(check("url", "s3://media/a", false).is_err());
+        assert!(check("source_url", "s3://media/a%3Fb", true).is_ok());
     }
 
     #[test]

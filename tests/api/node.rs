@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::{FutureExt, StreamExt, future::BoxFuture};
 use reelraft::{
     api::{Access, Api, CreatedKey, KeyRequest, SubmitRequest},
-    config::{LogFormat, NodeConfig},
+    config::{LogFormat, NodeConfig, Reach},
     data::{
         Answer, DataError, DataPlane, HomeTransport, Parts, Peer, PutTicket,
         upload::{Order, UploadReply, UploadRequest},
@@ -157,7 +157,10 @@ pub async fn start_without_worker(
         replace_voter_after_s: PATIENCE.replace_voter_after_s,
         uploads_expire_after_s: PATIENCE.uploads_expire_after_s,
         keep_finished_s: PATIENCE.keep_finished_s,
-        allow_addresses: "127.0.0.0/8".parse().unwrap(),
+        reach: Reach {
+            allowed: "127.0.0.0/8".parse().unwrap(),
+            ..Default::default()
+        },
         keep_sources_s: PATIENCE.keep_sources_s,
         reuse_outputs: PATIENCE.reuse_outputs,
         log_format: LogFormat::Text,

@@ -15,6 +15,7 @@ mod keys;
 mod lost;
 mod outside;
 mod refusals;
+mod s3;
 mod same_bytes;
 mod service;
 mod watch_folder;

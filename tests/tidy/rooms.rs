@@ -28,6 +28,7 @@ type Room = (&'static str, &'static [&'static str]);
 const ROOMS: &[Room] = &[
     ("proto", &[]),
     ("proto/src/auth.rs", &[]),
+    ("proto/src/utc.rs", &[]),
     ("src/trust", &[]),
     ("storage", &[]),
     ("raft/model", &[]),
@@ -96,7 +97,7 @@ const ROOMS: &[Room] = &[
         "src/config",
         &["src/outside", "proto", "src/trust", "raft/model"],
     ),
-    ("src/outside", &["raft/model"]),
+    ("src/outside", &["raft/model", "proto/src/utc.rs"]),
     ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/server", SERVER),

@@ -126,7 +126,7 @@ pub async fn submit_opened(
 /// A source that is no local file.
 pub fn as_url(source: &Path) -> Option<&str> {
     let text = source.to_str()?;
-    let is_url = ["http://", "https://"]
+    let is_url = ["http://", "https://", "s3://"]
         .iter()
         .any(|it| text.starts_with(it));
     is_url.then_some(text)

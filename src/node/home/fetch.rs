@@ -191,7 +191,7 @@ async fn try_fetch(
     let Some(url) = job.fetches_from() else {
         return Ok(());
     };
-    let url = check("source_url", url).map_err(SourceError::Never)?;
+    let url = check("source_url", url, true).map_err(SourceError::Never)?;
     let validator = job.outside.as_ref().map(|it| it.source_validator.as_str());
     let validator = validator.unwrap_or_default();
     let mut remote = Remote::new(&context.outside, url, job.source_bytes, validator);

@@ -264,7 +264,7 @@ async fn deliver(
 
 /// What came of it, the status of HTTP, and why it did not succeed.
 async fn send(context: &NodeContext, parcel: Parcel) -> (DeliveryOutcome, u16, String) {
-    let url = match check("url", &parcel.url) {
+    let url = match check("url", &parcel.url, true) {
         Ok(url) => url,
         Err(problem) => return (DeliveryOutcome::Never, 0, problem.cause),
     };

@@ -1,0 +1,208 @@
+//! Buckets by name: `s3://NAME/KEY` is looked up among those that this node was
+//! configured with, and becomes a signed URL of its endpoint. Clients know names
+//! alone; where a name leads and who signs is the operator's word, so the guard of
+//! addresses is not asked.
+
+use std::{collections::BTreeMap, path::Path, str::FromStr};
+
+use reqwest::{Method, Url};
+use serde::Deserialize;
+
+use super::s3_sign::{Credentials, encoded, signed};
+
+/// How such URLs begin.
+pub const SCHEME: &str = "s3";
+
+/// The buckets of a node.
+#[derive(Clone, Default)]
+pub struct Buckets {
+    named: BTreeMap<String, Bucket>,
+}
+
+#[derive(Clone)]
+struct Bucket {
+    endpoint: Url,
+    bucket: String,
+    credentials: Credentials,
+    virtual_host: bool,
+    tenants: Option<Vec<String>>,
+}
+
+/// One bucket in the file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    endpoint: String,
+    /// Its name there; else the one by which it is known here.
+    bucket: Option<String>,
+    region: Option<String>,
+    access_key: String,
+    secret_key: String,
+    session_token: Option<String>,
+    /// Whether the bucket stands before the host, as newer regions of AWS want it.
+    #[serde(default)]
+    virtual_host: bool,
+    /// Who may name it; without it everybody.
+    tenants: Option<Vec<String>>,
+}
+
+/// The region where a bucket names none: that of most servers but AWS.
+const REGION_DEFAULT: &str = "us-east-1";
+
+impl Buckets {
+    /// Reads the file with a node's buckets.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
+        text.parse()
+    }
+
+    /// Whether a tenant may name this bucket: none if there is no such one.
+    pub fn may(&self, name: &str, tenant: &str) -> Option<bool> {
+        let bucket = self.named.get(name)?;
+        let tenants = bucket.tenants.as_ref();
+        Some(tenants.is_none_or(|tenants| tenants.iter().any(|may| may == tenant)))
+    }
+
+    /// The signed URL for one request; none where there is no such bucket. `unix_s` is
+    /// the time.
+    pub fn signed(&self, method: &Method, url: &Url, unix_s: u64) -> Option<Url> {
+        let bucket = self.named.get(url.host_str()?)?;
+        let key = percent_encoding::percent_decode_str(url.path().trim_start_matches('/'));
+        let key = encoded(&key.collect::<Vec<u8>>(), true);
+        let mut target = bucket.endpoint.clone();
+        let path = match bucket.virtual_host {
+            true => {
+                let host = format!("{}.{}", bucket.bucket, target.host_str()?);
+                target.set_host(Some(&host)).ok()?;
+                format!("/{key}")
+            }
+            false => format!("/{}/{key}", bucket.bucket),
+        };
+        target.set_path(&path);
+        let stamp = stamp(unix_s);
+        Some(signed(&bucket.credentials, method, &target, &stamp))
+    }
+}
+
+impl FromStr for Buckets {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let entries: BTreeMap<String, Entry> =
+            toml::from_str(text).map_err(|error| error.to_string())?;
+        let mut named = BTreeMap::new();
+        for (name, entry) in entries {
+            let plain = |byte: u8| {
+                byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-.".contains(&byte)
+            };
+            if name.is_empty() || !name.bytes().all(plain) {
+                return Err(format!(
+                    "the name '{name}' is not of small letters, digits, '-' and '.'"
+                ));
+            }
+            let endpoint = Url::parse(&entry.endpoint)
+                .ok()
+                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+                .ok_or_else(|| format!("the endpoint of '{name}' is no http or https URL"))?;
+            let bucket = Bucket {
+                endpoint,
+                bucket: entry.bucket.unwrap_or_else(|| name.clone()),
+                credentials: Credentials {
+                    access_key: entry.access_key,
+                    secret_key: entry.secret_key,
+                    session_token: entry.session_token,
+                    region: entry.region.unwrap_or_else(|| REGION_DEFAULT.to_string()),
+                },
+                virtual_host: entry.virtual_host,
+                tenants: entry.tenants,
+            };
+            named.insert(name, bucket);
+        }
+        Ok(Buckets { named })
+    }
+}
+
+/// Secrets never get into a log.
+impl std::fmt::Debug for Buckets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_set().entries(self.named.keys()).finish()
+    }
+}
+
+/// A time as S3 writes it.
+fn stamp(unix_s: u64) -> String {
+    let [year, month, day, hour, minute, second] =
+        reelraft_proto::utc::fields(unix_s.saturating_mul(1000));
+    format!("{year:04}{month:02}{day:02}T{hour:02}{minute:02}{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    const FILE: &str = r#"
+        [media]
+        endpoint = "http://127.0.0.1:9000"
+        bucket = "films-2026"
+        access_key = "me"
+        secret_key = "secret"
+        tenants = ["anna"]
+
+        [far]
+        endpoint = "https://s3.eu-west-1.amazonaws.com"
+        region = "eu-west-1"
+        access_key = "me"
+        secret_key = "secret"
+        virtual_host = true
+    "#;
+
+    #[test]
+    fn a_name_becomes_a_signed_url() {
+        let buckets: Buckets = FILE.parse().unwrap();
+        let signed = |url: &str| {
+            let url = Url::parse(url).unwrap();
+            let signed = buckets.signed(&Method::GET, &url, 1_369_353_600)?;
+            Some(signed.as_str().split("&X-Amz-Expires").next()?.to_string())
+        };
+        assert_eq!(
+            signed("s3://media/a b/%25+ü.mkv").unwrap(),
+            "http://127.0.0.1:9000/films-2026/a%20b/%25%2B%C3%BC.mkv?X-Amz-Algorithm=AWS4-HMAC-SHA256\
+             &X-Amz-Credential=me%2F20130524%2Fus-east-1%2Fs3%2Faws4_request\
+             &X-Amz-Date=20130524T000000Z"
+        );
+        let far = signed("s3://far/a.mkv").unwrap();
+        assert!(
+            far.starts_with("https://far.s3.eu-west-1.amazonaws.com/a.mkv?"),
+            "{far}"
+        );
+        assert_eq!(signed("s3://other/a.mkv"), None);
+        assert_eq!(buckets.may("media", "anna"), Some(true));
+        assert_eq!(buckets.may("media", "bob"), Some(false));
+        assert_eq!(
+            (buckets.may("far", "bob"), buckets.may("x", "bob")),
+            (Some(true), None)
+        );
+        assert_eq!(format!("{buckets:?}"), r#"{"far", "media"}"#);
+    }
+
+    #[test]
+    fn a_bad_file_is_refused_by_name() {
+        let entry = |text: &str| format!("[media]\naccess_key = 'a'\nsecret_key = 'b'\n{text}");
+        for (text, cause) in [
+            (entry("endpoint = 'ftp://x'"), "no http or https URL"),
+            (entry("endpoint = 'http://x'\nkey = 1"), "unknown field"),
+            (entry(""), "missing field"),
+            (
+                entry("endpoint = 'http://x'").replace("media", "Media"),
+                "small letters",
+            ),
+        ] {
+            let error = text.parse::<Buckets>().unwrap_err();
+            assert!(error.contains(cause), "{error}");
+        }
+    }
+}

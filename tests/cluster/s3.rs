@@ -1,0 +1,123 @@
+//! A source and an output in a bucket, at a server of S3.
+
+use std::{
+    process::{Child, Command, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use reelraft_harness::{LocalCluster, Options, http_ask};
+
+use crate::{calm, clip};
+
+/// How long the server may take to start, and a job to be delivered.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Ended with the test, however that ends.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// A free port, where nothing listened a moment ago.
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+/// moto's server, listening, if this machine has it.
+fn server(port: u16) -> Option<Server> {
+    let known = Command::new("python3")
+        .args(["-c", "import moto.server"])
+        .output();
+    if !known.is_ok_and(|output| output.status.success()) {
+        return None;
+    }
+    let child = Command::new("python3")
+        .args(["-c", "from moto.server import main; main()"])
+        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn();
+    let server = Server(child.unwrap());
+    let started = Instant::now();
+    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(started.elapsed() < PATIENCE, "the server is there in time");
+        sleep(Duration::from_millis(100));
+    }
+    Some(server)
+}
+
+#[test]
+fn a_film_goes_from_a_bucket_into_a_bucket() {
+    let calm = calm("mp4");
+    let port = free_port();
+    let address = format!("127.0.0.1:{port}");
+    let Some(_server) = server(port) else {
+        eprintln!("skipped: there is no server of S3 (pip install 'moto[server]')");
+        return;
+    };
+    // The server asks for a name and not for its signature, which is tested apart.
+    let whose = "Authorization: AWS4-HMAC-SHA256 Credential=key/20260101/us-east-1/s3/aws4_request, \
+                 SignedHeaders=host, Signature=0\r\n";
+    let request = |method: &str, path: &str, body: &[u8]| {
+        http_ask(&address, method, path, whose, body).unwrap()
+    };
+    assert_eq!(request("PUT", "/films", b"").status, 200);
+    let film = std::fs::read(clip()).unwrap();
+    assert_eq!(request("PUT", "/films/in/a%20film.mov", &film).status, 200);
+
+    let folder = tempfile::tempdir().unwrap();
+    let buckets = folder.path().join("buckets.toml");
+    let table = |name: &str, more: &str| {
+        format!(
+            "[{name}]\nendpoint = 'http://{address}'\nbucket = 'films'\naccess_key = 'key'\n\
+             secret_key = 'secret'\n{more}\n"
+        )
+    };
+    let text = table("media", "") + &table("closed", "tenants = ['anna']");
+    std::fs::write(&buckets, text).unwrap();
+    let cluster = LocalCluster::start(
+        folder.path(),
+        Options {
+            environment: vec![(
+                "REELRAFT_S3_BUCKETS".into(),
+                buckets.to_str().unwrap().into(),
+            )],
+            ..Default::default()
+        },
+    );
+    let spec = [
+        "--preset",
+        "medium",
+        "--shard-seconds",
+        "1",
+        "--container",
+        "mp4",
+    ];
+    let submit = ["job", "submit", "s3://media/in/a film.mov"];
+    let out = ["--output-url", "s3://media/out/film.mp4"];
+    let made = cluster.json(&[&submit[..], &out, &spec].concat());
+    assert_eq!(made["job"]["output_hash"], calm.as_str(), "{made}");
+
+    let started = Instant::now();
+    loop {
+        let answer = request("GET", "/films/out/film.mp4", b"");
+        if answer.status == 200 {
+            assert_eq!(blake3::hash(&answer.body).to_hex().as_str(), calm);
+            break;
+        }
+        assert!(started.elapsed() < PATIENCE, "it is put in time");
+        sleep(Duration::from_millis(200));
+    }
+    for name in ["s3://films/in/a film.mov", "s3://closed/in/a film.mov"] {
+        let refused = cluster.run(&["job", "submit", name]);
+        let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert!(said.contains("error: unknown-bucket: "), "{said}");
+    }
+}
