@@ -310,6 +310,9 @@ pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// authorities or the members changed: a table in use changes many times a second.
 pub const CERTIFICATES_PAUSE: Duration = Duration::from_millis(250);
 
+/// Jobs that a restore names one by one, of each kind.
+pub const RESTORE_NAMES_SHOWN: usize = 50;
+
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,
     "a lease outlives six beats"

@@ -13,7 +13,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
     config::{self, NodeArgs, NodeConfig},
     doctor,
-    server::recovery,
+    server::{recovery, restore},
 };
 use reelraft_cli::{
     CliError, ClientCommand, DevArgs, GlobalArgs, Output, Screen, exit, print, report, report_parse,
@@ -74,6 +74,21 @@ enum Top {
         #[arg(long)]
         yes: bool,
     },
+    /// Make a cluster anew from a backup
+    ///
+    /// Without --data it only checks the file, and says what would come back.
+    Restore {
+        /// The file of `reelraft cluster backup`
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+        /// An empty folder: it becomes that of the only node of a new cluster, which others can join
+        #[arg(long, value_name = "DIR")]
+        data: Option<PathBuf>,
+        /// That node's id
+        #[arg(long, value_name = "NODE", default_value_t = 1, requires = "data",
+              value_parser = clap::value_parser!(u64).range(1..))]
+        id: u64,
+    },
     /// The same as `--version`
     #[command(hide = true)]
     Version,
@@ -108,6 +123,10 @@ fn command() -> clap::Command {
         (
             "recover",
             &["endpoints", "server", "output", "secret", "key"],
+        ),
+        (
+            "restore",
+            &["endpoints", "server", "output", "secret", "key", "ca"],
         ),
         (
             "completions",
@@ -176,6 +195,13 @@ fn run(program: Program) -> u8 {
         Top::Recover { data, yes } => {
             let said = recovery::recover(&data, yes).map_err(node_error);
             finish(said.and_then(|said| print(&said)))
+        }
+        Top::Restore { file, data, id } => {
+            let said = match data {
+                Some(data) => restore::restore(&file, &data, id),
+                None => restore::look(&file),
+            };
+            finish(said.map_err(node_error).and_then(|said| print(&said)))
         }
         Top::Version => finish(print(&command().render_version())),
         Top::Completions { shell } => {

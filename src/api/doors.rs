@@ -11,8 +11,8 @@ use reelraft_model::Problem;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::limits::{
-    EVENTS_MAX, FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX, UPLOAD_GIVES_WAY_AFTER,
-    WATCHES_MAX,
+    BACKUPS_MAX, EVENTS_MAX, FETCHES_MAX, GIVES_WAY_AFTER, UPLOAD_CHUNKS_MAX,
+    UPLOAD_GIVES_WAY_AFTER, WATCHES_MAX,
 };
 
 /// A stream's leave to be served. It ends when this is dropped.
@@ -132,6 +132,7 @@ pub struct Doors {
     /// In chunks that an upload may hold.
     pub uploads: Door,
     pub fetches: Door,
+    pub backups: Door,
     pub watches: Door,
     pub events: Door,
 }
@@ -141,6 +142,7 @@ impl Default for Doors {
         Doors {
             uploads: Door::new("uploads", UPLOAD_CHUNKS_MAX).with_patience(UPLOAD_GIVES_WAY_AFTER),
             fetches: Door::new("downloads", FETCHES_MAX),
+            backups: Door::new("backups", BACKUPS_MAX),
             watches: Door::new("watches", WATCHES_MAX),
             events: Door::new("event streams", EVENTS_MAX),
         }

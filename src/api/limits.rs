@@ -17,6 +17,11 @@ pub const FETCHES_MAX: usize = 40;
 /// not to be kept.
 pub const PREVIEW_MS_MAX: u64 = 600_000;
 
+/// Backups that a node makes at once. Each holds the records of
+/// [`crate::data::limits::BACKUP_AHEAD`], a list of a job of half a gigabyte at most,
+/// and sixteen bytes for each blob; and it reads as fast as its client takes it.
+pub const BACKUPS_MAX: usize = 1;
+
 /// Chunks of 1 MiB that all uploads to a node may hold at once: 256 MiB. A film
 /// takes a whole [`UPLOAD_WINDOW`] of them, so that sixteen are taken at once;
 /// a source of one chunk takes one.

@@ -11,6 +11,7 @@
 
 mod access;
 mod attempts;
+mod backup;
 mod caller;
 mod certificates;
 mod cluster;

@@ -266,6 +266,14 @@ impl Client {
         Ok(JobsClient::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX))
     }
 
+    /// The cluster service of the endpoint in use.
+    ///
+    /// # Errors
+    /// A status to hand to [`Client::retry_or_fail`].
+    pub async fn cluster(&mut self) -> Result<ClusterClient<Link>, Status> {
+        Ok(ClusterClient::new(self.link().await?))
+    }
+
     /// One unary call to the jobs service, retried until it is answered.
     ///
     /// # Errors

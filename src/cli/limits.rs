@@ -56,6 +56,13 @@ pub const CHUNK_BYTES: u32 = 1 << 20;
 /// must stay below the servers' receive limit of 4 MiB.
 pub const CHUNK_BYTES_MAX: u32 = 3 << 20;
 
+/// How long a node may say nothing of a backup: it may wait for homes that are away,
+/// one blob after the other.
+pub const BACKUP_SILENCE_MS: u64 = 120_000;
+
+/// How often a backup is begun: each time all of it is read.
+pub const BACKUP_TRIES_MAX: u32 = 3;
+
 /// Chunks read ahead of the connection: enough to keep it busy during a disk
 /// read, few enough that memory stays at a few MiB.
 pub const CHUNKS_IN_FLIGHT: usize = 4;

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use reelraft_storage::blobs::limits::BLOCK_BYTES;
+use reelraft_storage::{
+    blobs::limits::BLOCK_BYTES,
+    limits::{ARCHIVE_RECORD_BYTES_MAX, TABLE_KEY_BYTES_MAX, TABLE_ROW_BYTES_MAX},
+};
 
 /// Bytes of a source chunk: every one but the last has them. One block of the
 /// blob store, so that a chunk is checked by its name alone.
@@ -113,6 +116,19 @@ pub const SOURCE_CACHE_CHUNKS: usize = 32;
 /// fits in; see `manifest.rs`.
 pub const WHOLE_BYTES_MAX: u64 = 513 << 20;
 
+/// Looks at the jobs of a backup until it is found whole. What a busy cluster does
+/// between two of them is little beside the first.
+pub const BACKUP_ROUNDS_MAX: u32 = 5;
+
+/// Records of a backup that wait for its reader, of a little more than 1 MiB each.
+pub const BACKUP_AHEAD: usize = 4;
+
+/// Bytes of rows in one record of a backup, and one row more at most.
+pub const BACKUP_ROWS_BYTES: usize = 16 << 10;
+
+/// Bytes of a backup that are read at once.
+pub const RESTORE_READ_BYTES: usize = 1 << 20;
+
 /// Pieces of an output read ahead of a client.
 pub const FETCH_AHEAD: usize = 4;
 
@@ -148,6 +164,11 @@ const _: () = assert!(
     CHUNK_BYTES <= BLOCK_BYTES,
     "a chunk is checked by its name alone"
 );
+// Each row of a batch has a few bytes of its own.
+const _: () = assert!(
+    2 * BACKUP_ROWS_BYTES + TABLE_ROW_BYTES_MAX + TABLE_KEY_BYTES_MAX < ARCHIVE_RECORD_BYTES_MAX
+);
+const _: () = assert!(PART_BYTES <= ARCHIVE_RECORD_BYTES_MAX);
 const _: () = assert!(UPLOAD_AHEAD_MIN <= UPLOAD_AHEAD_FIRST);
 const _: () = assert!(UPLOAD_AHEAD_FIRST <= UPLOAD_WINDOW);
 const _: () = assert!(AWAIT_CHUNK.as_secs() < CALL_TIMEOUT.as_secs());

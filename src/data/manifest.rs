@@ -86,6 +86,16 @@ impl Manifest {
             .ok_or_else(|| bad("it has not as many chunks as its source"))
     }
 
+    /// Whether bytes begin as a manifest does.
+    pub fn begins(bytes: &[u8]) -> bool {
+        bytes.starts_with(MAGIC)
+    }
+
+    /// The chunks' hashes in order.
+    pub fn into_chunks(self) -> Vec<Hash> {
+        self.chunks
+    }
+
     /// The blob's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(HEAD_BYTES + HASH_BYTES * self.chunks.len());

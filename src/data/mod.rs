@@ -4,6 +4,7 @@
 //! upload       the client's source, chunk by chunk, to all homes; then the seal
 //! put, read    results to every reachable home; reads from the nearest one
 //! fill         what a home lacks, copied from the others
+//! backup       a cluster's table and bytes as one file, and back
 //! scrub        looks for rot in what nobody reads
 //! room         what this disk can still take
 //! source       a sealed source as one file, and the range server for ffmpeg
@@ -15,6 +16,7 @@
 //! and how a call crosses the wire that of the [`HomeTransport`].
 
 mod awaited;
+pub mod backup;
 pub mod byte_cache;
 mod error;
 mod fill;

@@ -19,6 +19,9 @@ pub trait Table: Send + Sync + 'static {
     /// This node's own replica, however old.
     fn local(&self) -> Arc<State>;
 
+    /// The same, and the last index that is in it.
+    fn local_at(&self) -> (Arc<State>, u64);
+
     /// The index up to which this node has applied the log.
     fn applied(&self) -> watch::Receiver<u64>;
 
@@ -47,6 +50,10 @@ impl Table for Cluster {
 
     fn local(&self) -> Arc<State> {
         Cluster::local(self)
+    }
+
+    fn local_at(&self) -> (Arc<State>, u64) {
+        Cluster::local_at(self)
     }
 
     fn applied(&self) -> watch::Receiver<u64> {

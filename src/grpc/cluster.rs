@@ -7,7 +7,9 @@ use tonic::{Request, Response, Status};
 use super::{
     convert::{status, wire_status},
     convert_authorities::{rotation, wire_certificates},
+    convert_backup::{BackupParts, wire_backup},
     jobs::consistency,
+    listener::stream_end,
     places::api_of,
 };
 use crate::api::NewToken;
@@ -24,6 +26,8 @@ fn changed(existed: bool) -> Changed {
 
 #[tonic::async_trait]
 impl Cluster for ClusterService {
+    type BackupStream = BackupParts;
+
     async fn status(
         &self,
         request: Request<v1::StatusRequest>,
@@ -103,5 +107,16 @@ impl Cluster for ClusterService {
         let node = request.into_inner().node;
         let leader_id = api.transfer_leader(node).await.map_err(status)?;
         Ok(Response::new(v1::LeaderTransferred { leader_id }))
+    }
+
+    async fn backup(
+        &self,
+        request: Request<v1::BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        let api = api_of(&request)?;
+        let media = request.into_inner().media;
+        let parts = api.backup(&media).map_err(status)?;
+        parts.on_stall(stream_end());
+        Ok(Response::new(wire_backup(parts)))
     }
 }

@@ -12,6 +12,7 @@ mod cluster;
 pub(crate) mod convert;
 pub(crate) mod convert_access;
 mod convert_authorities;
+mod convert_backup;
 mod convert_certificates;
 mod convert_done;
 pub(crate) mod convert_outside;

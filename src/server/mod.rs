@@ -4,6 +4,7 @@
 mod place;
 pub mod privacy;
 pub mod recovery;
+pub mod restore;
 mod start;
 
 use std::sync::Arc;

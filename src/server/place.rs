@@ -93,7 +93,8 @@ fn settings(config: &NodeConfig, identity: Option<Identity>, told: Option<Told>)
     settings
 }
 
-fn new_cluster_id() -> String {
+/// The id of a cluster that is founded now.
+pub fn new_cluster_id() -> String {
     let random: [u8; 12] = rand::random();
     let digits: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     format!("c{digits}")

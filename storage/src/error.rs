@@ -23,6 +23,9 @@ pub enum StorageError {
     /// The folder has files in it, but is no data folder.
     #[error("{} holds other files and is no reelraft data folder", path.display())]
     NotOurs { path: PathBuf },
+    /// A restore began to fill it, and did not end.
+    #[error("{} was not restored to the end", path.display())]
+    HalfRestored { path: PathBuf },
     /// A later version wrote this folder.
     #[error("data format {found} is newer than {newest}, the newest this version reads")]
     NewerFormat { found: u32, newest: u32 },
@@ -93,6 +96,7 @@ impl StorageError {
             StorageError::Io { .. } => "disk-failed",
             StorageError::Locked { .. } => "data-in-use",
             StorageError::NotOurs { .. } => "not-a-data-folder",
+            StorageError::HalfRestored { .. } => "half-restored",
             StorageError::NewerFormat { .. } => "newer-format",
             StorageError::OtherNode { .. } => "other-node",
             StorageError::DamagedIdentity { .. } => "damaged-identity",
@@ -119,6 +123,9 @@ impl StorageError {
                 "end the other node, or give this one its own --data folder"
             }
             StorageError::NotOurs { .. } => "give an empty folder as --data",
+            StorageError::HalfRestored { .. } => {
+                "run `reelraft restore` with this folder again: it begins anew"
+            }
             StorageError::NewerFormat { .. } => "start the newer version that wrote this folder",
             StorageError::OtherNode { .. } => {
                 "give the node its own --data folder, or its own --id"

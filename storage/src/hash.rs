@@ -37,6 +37,11 @@ impl TableHash {
         }
     }
 
+    /// Adds a row by its key and bytes.
+    pub fn add_row(&mut self, key: &[u8], bytes: &[u8]) {
+        self.add(&row_hash(key, bytes));
+    }
+
     pub(crate) fn lanes(self) -> [u64; 4] {
         self.0
     }

@@ -27,6 +27,7 @@ const LOCK: &str = "LOCK";
 const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
 const NEWCOMER: &str = "NEWCOMER";
+pub(crate) const RESTORING: &str = "RESTORING";
 /// Parts of a data folder that may be mount points of other disks.
 const PARTS: [&str; 3] = ["log", "table", "snapshots"];
 const FORMAT_WORD: &str = "reelraft-data";
@@ -63,6 +64,7 @@ impl DataFolder {
         make_folder(path)?;
         close_to_others(path);
         let lock = lock(path)?;
+        refuse_part(path)?;
         let formatted = read_format(path)?;
         if !formatted {
             refuse_foreign(path)?;
@@ -119,7 +121,7 @@ impl DataFolder {
 }
 
 /// The folder holds the key of the cluster's authority, and everybody's films.
-fn close_to_others(path: &Path) {
+pub(crate) fn close_to_others(path: &Path) {
     let closed = fs::set_permissions(path, Permissions::from_mode(0o700));
     if let Err(error) = closed {
         // Another user's, as a mount point may be.
@@ -152,6 +154,7 @@ pub fn known_identity(folder: &Path) -> Result<Option<Identity>, StorageError> {
 /// [`StorageError::Io`].
 pub fn newcomer(folder: &Path) -> Result<String, StorageError> {
     make_folder(folder)?;
+    refuse_part(folder)?;
     refuse_foreign(folder)?;
     let path = folder.join(NEWCOMER);
     if !path.exists() {
@@ -176,7 +179,35 @@ pub fn be_let_in(folder: &Path, identity: &Identity) -> Result<(), StorageError>
     fs::remove_file(&path).map_err(StorageError::io(format!("remove {}", path.display())))
 }
 
-fn lock(folder: &Path) -> Result<File, StorageError> {
+/// Makes a whole folder that of a node of another cluster. Its identity comes last: what
+/// has none is opened by nobody.
+///
+/// # Errors
+/// [`StorageError::Io`].
+pub(crate) fn found(folder: &Path, cluster_id: &str, node: u64) -> Result<Identity, StorageError> {
+    let identity = Identity {
+        cluster_id: cluster_id.to_string(),
+        node,
+        incarnation: new_incarnation(),
+    };
+    let marker = format!("{FORMAT_WORD} {FORMAT_NEWEST}\n");
+    write_file(&folder.join(FORMAT), marker.as_bytes())?;
+    write_file(&folder.join(IDENTITY), render(&identity).as_bytes())?;
+    Ok(identity)
+}
+
+/// Refuses a folder that a restore has filled in part.
+fn refuse_part(folder: &Path) -> Result<(), StorageError> {
+    let part = folder.join(RESTORING).exists() && !folder.join(IDENTITY).exists();
+    match part {
+        true => Err(StorageError::HalfRestored {
+            path: folder.to_path_buf(),
+        }),
+        false => Ok(()),
+    }
+}
+
+pub(crate) fn lock(folder: &Path) -> Result<File, StorageError> {
     let path = folder.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
@@ -226,7 +257,7 @@ fn read_format(folder: &Path) -> Result<bool, StorageError> {
 /// Without a marker, a folder may be formatted only if it is empty or its
 /// formatting was cut short. Mount points are folders in it already, and must
 /// be as empty.
-fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
+pub(crate) fn refuse_foreign(folder: &Path) -> Result<(), StorageError> {
     let ours = [
         LOCK,
         IDENTITY,

@@ -5,6 +5,7 @@
 //! What is acknowledged is in the log, and really synced. The table is a view
 //! that can be rebuilt, never the only copy.
 
+mod archive;
 pub mod blobs;
 mod durable;
 mod error;
@@ -15,9 +16,11 @@ mod log;
 mod log_end;
 mod open;
 mod progress;
+mod restoring;
 mod snapshot;
 mod table;
 
+pub use archive::{ArchiveError, ArchiveReader, ArchiveWriter};
 pub use blobs::journal;
 pub use durable::{make_folder, rename, seal, sync_folder, unseal, write_file, write_secret_file};
 pub use error::StorageError;
@@ -26,5 +29,6 @@ pub use identity::{DataFolder, Identity, be_let_in, known_identity, newcomer};
 pub use log::{Log, LogBounds, LogPosition, LogRecord, Vote};
 pub use open::Storage;
 pub use progress::{Progress, UNWATCHED};
+pub use restoring::Restoring;
 pub use snapshot::{IncomingSnapshot, SnapshotFile, SnapshotHead, Snapshots};
 pub use table::{Changes, OpenedTable, Row, Table, TableFlusher, TableHead};

@@ -86,6 +86,14 @@ pub const COPY_PIECE_BYTES: usize = 256 << 10;
 /// Longest membership record.
 pub const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 
+/// Longest record of a backup: a row of the table with its key, or a piece of a blob.
+pub const ARCHIVE_RECORD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
+
+/// How long a disk may take to sync the log of a folder that was filled. Nobody waits
+/// for it but a person.
+pub const RESTORE_SYNC_TIME: Duration = Duration::from_secs(60);
+
+const _: () = assert!(TABLE_ROW_BYTES_MAX + TABLE_KEY_BYTES_MAX < ARCHIVE_RECORD_BYTES_MAX);
 const _: () = assert!(TABLE_PART_BYTES_MAX < TABLE_VALUE_BYTES_MAX);
 const _: () = assert!(TABLE_ROW_BYTES_MAX / TABLE_PART_BYTES_MAX < u16::MAX as usize);
 const _: () = assert!(TABLE_REFILL_ROWS <= STEP_ROWS && COPY_PIECE_BYTES < STEP_BYTES);

@@ -3,6 +3,7 @@
 //! to P5); and what is refused, as a user meets it (P10).
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod backup;
 mod bad_tools;
 mod busy;
 mod calm;

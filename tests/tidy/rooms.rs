@@ -126,6 +126,7 @@ const ROOMS: &[Room] = &[
     ("src/data", DATA),
     ("src/data/limits.rs", &["storage"]),
     ("src/data/upload/messages.rs", &["src/data", "raft/model"]),
+    ("src/data/backup/messages.rs", &[]),
 ];
 
 const MEDIA: &[&str] = &[
@@ -216,6 +217,7 @@ const GRPC: &[&str] = &[
     "src/node/messages.rs",
     "src/data/limits.rs",
     "src/data/upload/messages.rs",
+    "src/data/backup/messages.rs",
     "proto",
     "raft/model",
 ];

@@ -13,6 +13,7 @@ use reelraft_proto::{
 use serde_json::json;
 
 use super::{
+    backup::{self, BackupArgs},
     cert::{self, CertCommand},
     duration::duration,
 };
@@ -54,6 +55,8 @@ pub enum ClusterCommand {
         #[arg(value_name = "NODE")]
         node: Option<u64>,
     },
+    /// Write all that the cluster knows, and its films, to one file
+    Backup(BackupArgs),
     /// New programs on the nodes
     #[command(subcommand)]
     Upgrade(UpgradeCommand),
@@ -119,6 +122,7 @@ pub async fn run(
 ) -> Result<(), CliError> {
     let text = match command {
         ClusterCommand::Cert(command) => return cert::run(client, command, output).await,
+        ClusterCommand::Backup(args) => return backup::run(client, args, output).await,
         ClusterCommand::Token(TokenCommand::Create { ttl }) => {
             token_text(&create_token(client, ttl).await?, output)
         }

@@ -2,6 +2,7 @@
 //! command's arguments, the requests it makes, and what it prints. How bytes
 //! move is in [`crate::transfer`], how answers look in [`crate::render`].
 
+mod backup;
 mod cert;
 mod cluster;
 mod document;

@@ -5,6 +5,7 @@
 //! submit ──▶ upload ──▶ compare ──▶ source      follow      fetch ──▶ output_file ──▶ part_file
 //! ```
 
+pub mod backup;
 pub mod compare;
 pub mod fetch;
 pub mod follow;
@@ -12,6 +13,7 @@ pub mod local_files;
 pub mod on_thread;
 pub mod output_file;
 pub mod part_file;
+pub mod private_file;
 pub mod source;
 pub mod submit;
 pub mod upload;

@@ -184,7 +184,7 @@ fn open_or_make(path: &Path) -> io::Result<Option<(File, bool)>> {
 
 /// Syncs the new name. The file is whole by now, so a folder that can't be
 /// synced at all is worth a word and no failure.
-fn sync_folder(target: &OutputFile) -> Result<(), CliError> {
+pub fn sync_folder(target: &OutputFile) -> Result<(), CliError> {
     let Err(error) = File::open(&target.folder).and_then(|folder| folder.sync_all()) else {
         return Ok(());
     };

@@ -78,6 +78,11 @@ impl Table for OneTable {
         self.shared.state.lock().unwrap().1.clone()
     }
 
+    fn local_at(&self) -> (Arc<State>, u64) {
+        let now = self.shared.state.lock().unwrap();
+        (now.1.clone(), now.0)
+    }
+
     fn applied(&self) -> watch::Receiver<u64> {
         self.shared.applied.subscribe()
     }

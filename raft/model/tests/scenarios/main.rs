@@ -11,6 +11,7 @@ mod engines;
 mod keys;
 mod members;
 mod outside;
+mod restored;
 mod show;
 mod words;
 
@@ -153,6 +154,12 @@ impl World {
             "change" => members::change(&self.state, &mut self.health),
             "votes" | "leads" | "behind" | "joined" | "joint" => {
                 members::report(&mut self.health, &words)
+            }
+            "restore" => {
+                let (state, said) = restored::restore(&self.state, self.index, &words, &self.names);
+                assert_eq!(check(&state), []);
+                self.state = state;
+                self.aliased(&said)
             }
             "key" | "revoke" | "quota" => self.one(change_access(&self.state, &words)),
             "assign" | "twin" | "fail" | "reopen" => self.change_task(&words),

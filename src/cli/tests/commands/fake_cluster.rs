@@ -13,6 +13,15 @@ fn not_here<T>() -> Result<T, Status> {
 
 #[tonic::async_trait]
 impl Cluster for Node {
+    type BackupStream = tokio_stream::Empty<Result<BackupPart, Status>>;
+
+    async fn backup(
+        &self,
+        _: Request<BackupRequest>,
+    ) -> Result<Response<Self::BackupStream>, Status> {
+        not_here()
+    }
+
     async fn certificates(
         &self,
         _: tonic::Request<reelraft_proto::v1::CertificatesRequest>,

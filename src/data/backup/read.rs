@@ -1,0 +1,353 @@
+//! Reads a backup: all of it is checked before anything is made of it.
+
+use std::{
+    collections::HashMap,
+    fs::File,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use prost::Message;
+use reelraft_model::{JobEntry, Problem, State, limits::FEATURE_LEVEL};
+use reelraft_storage::{
+    ArchiveError, ArchiveReader, StorageError, TableHash,
+    blobs::{BlobError, BlobStore, check_hash, check_job},
+};
+
+use super::{
+    format::{
+        BLOB, BLOB_END, Blob, BlobEnd, FORMAT_NEWEST, HEAD, Head, PIECE, ROWS, Rows, TABLE, Table,
+    },
+    held::Held,
+};
+use crate::data::{limits::RESTORE_READ_BYTES, manifest::Manifest};
+
+/// Why a backup is refused.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    #[error("{} {error}", path.display())]
+    File { path: PathBuf, error: ArchiveError },
+    /// Its records are whole, and make no sense.
+    #[error("{} is no whole backup: {cause}", path.display())]
+    Bad { path: PathBuf, cause: String },
+    #[error("{} was made by a later version: {cause}", path.display())]
+    Newer { path: PathBuf, cause: String },
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+impl BackupError {
+    /// The refusal as users see it.
+    pub fn problem(&self) -> Problem {
+        let (kind, hint) = match self {
+            BackupError::File {
+                error: ArchiveError::Io(_),
+                ..
+            } => (
+                "source-unfit",
+                "check the file's name, its permissions and its disk",
+            ),
+            BackupError::File {
+                error: ArchiveError::Truncated { .. },
+                ..
+            } => (
+                "backup-truncated",
+                "copy the file again, or take another backup; nothing was restored",
+            ),
+            BackupError::File { .. } | BackupError::Bad { .. } => (
+                "backup-damaged",
+                "copy the file again, or take another backup; nothing was restored",
+            ),
+            BackupError::Newer { .. } => {
+                ("newer-format", "restore it with the program that made it")
+            }
+            BackupError::Blobs(error) => (error.kind(), error.hint()),
+            BackupError::Storage(error) => (error.kind(), error.hint()),
+        };
+        Problem::new(kind, self.to_string(), hint)
+    }
+}
+
+/// A whole and checked backup.
+#[derive(Debug)]
+pub struct Backup {
+    path: PathBuf,
+    pub cluster_id: String,
+    /// When it was begun.
+    pub unix_ms: u64,
+    /// The program that made it.
+    pub version: String,
+    /// Which bytes were asked for.
+    pub media: String,
+    /// The last log index that is in its table.
+    pub index: u64,
+    pub table_hash: String,
+    pub state: State,
+    /// Bytes of whole blobs.
+    pub blob_bytes: u64,
+    held: Held,
+    /// The chunks that manifests name, by the manifest.
+    chunks: HashMap<String, Vec<blake3::Hash>>,
+}
+
+/// The blob that is being read.
+struct Current {
+    blob: Blob,
+    hasher: blake3::Hasher,
+    /// Its bytes, as long as it may be a manifest.
+    bytes: Option<Vec<u8>>,
+}
+
+/// What is gathered on the way.
+struct Reading {
+    path: PathBuf,
+    head: Option<Head>,
+    table: Option<Table>,
+    rows: Vec<(Vec<u8>, Vec<u8>)>,
+    current: Option<Current>,
+    held: Held,
+    chunks: HashMap<String, Vec<blake3::Hash>>,
+    blob_bytes: u64,
+}
+
+fn records(path: &Path) -> Result<ArchiveReader<BufReader<File>>, BackupError> {
+    let refused = |error: ArchiveError| BackupError::File {
+        path: path.to_path_buf(),
+        error,
+    };
+    let file = File::open(path).map_err(|error| refused(error.into()))?;
+    let reader = BufReader::with_capacity(RESTORE_READ_BYTES, file);
+    ArchiveReader::begin(reader).map_err(refused)
+}
+
+impl Backup {
+    /// Reads and checks a whole file.
+    ///
+    /// # Errors
+    /// [`BackupError`]: of what is cut, damaged or of a later version nothing is taken.
+    pub fn read(path: &Path) -> Result<Self, BackupError> {
+        let mut reading = Reading {
+            path: path.to_path_buf(),
+            head: None,
+            table: None,
+            rows: Vec::new(),
+            current: None,
+            held: Held::default(),
+            chunks: HashMap::new(),
+            blob_bytes: 0,
+        };
+        let mut records = records(path)?;
+        let failed = |error| BackupError::File {
+            path: path.to_path_buf(),
+            error,
+        };
+        while let Some((kind, payload)) = records.next_record().map_err(failed)? {
+            reading.take(kind, &payload)?;
+        }
+        reading.finish()
+    }
+
+    /// Whether a job's bytes are all in it, as far as it needs them.
+    pub fn has_bytes_of(&self, entry: &JobEntry) -> bool {
+        let (needs, job) = (entry.backup_blobs(), &entry.job.id);
+        let chunks = || {
+            let manifest = needs.blobs.first().filter(|_| needs.source);
+            let chunks = manifest.map(|manifest| self.chunks.get(manifest));
+            chunks.is_none_or(|known| {
+                known.is_some_and(|chunks| {
+                    let mut chunks = chunks.iter().map(blake3::Hash::to_hex);
+                    chunks.all(|chunk| self.held.has(job, &chunk))
+                })
+            })
+        };
+        needs.blobs.iter().all(|hash| self.held.has(job, hash)) && chunks()
+    }
+
+    /// Puts the blobs of those jobs into a store of which `wanted` says so.
+    ///
+    /// # Errors
+    /// What the disk refuses, and [`BackupError::File`] where the file has changed.
+    pub fn put_blobs(
+        &self,
+        store: &BlobStore,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(), BackupError> {
+        store.check_room(self.blob_bytes)?;
+        let mut writing = None;
+        let mut records = records(&self.path)?;
+        let failed = |error| BackupError::File {
+            path: self.path.clone(),
+            error,
+        };
+        while let Some((kind, payload)) = records.next_record().map_err(failed)? {
+            match kind {
+                BLOB => {
+                    let blob: Blob = decoded(&self.path, &payload)?;
+                    writing = match wanted(&blob.job) && self.held.has(&blob.job, &blob.hash) {
+                        true => Some((store.writer(&blob.job, 0)?, blob.hash)),
+                        false => None,
+                    };
+                }
+                PIECE => {
+                    if let Some((writer, _)) = &mut writing {
+                        writer.write(&payload)?;
+                    }
+                }
+                BLOB_END => {
+                    let end: BlobEnd = decoded(&self.path, &payload)?;
+                    // What was broken off came again later.
+                    if let Some((writer, hash)) = writing.take().filter(|_| end.whole) {
+                        writer.finish(Some(&hash))?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+fn decoded<M: Message + Default>(path: &Path, payload: &[u8]) -> Result<M, BackupError> {
+    M::decode(payload).map_err(|error| BackupError::Bad {
+        path: path.to_path_buf(),
+        cause: format!("a record can't be read: {error}"),
+    })
+}
+
+impl Reading {
+    fn bad<T>(&self, cause: &str) -> Result<T, BackupError> {
+        Err(BackupError::Bad {
+            path: self.path.clone(),
+            cause: cause.to_string(),
+        })
+    }
+
+    fn newer<T>(&self, cause: String) -> Result<T, BackupError> {
+        Err(BackupError::Newer {
+            path: self.path.clone(),
+            cause,
+        })
+    }
+
+    fn take(&mut self, kind: u8, payload: &[u8]) -> Result<(), BackupError> {
+        if self.head.is_none() != (kind == HEAD) {
+            return self.bad("it has not one head");
+        }
+        match kind {
+            HEAD => {
+                let head: Head = decoded(&self.path, payload)?;
+                if head.format > FORMAT_NEWEST {
+                    let found = head.format;
+                    return self.newer(format!(
+                        "format {found}, and this one reads {FORMAT_NEWEST}"
+                    ));
+                }
+                self.head = Some(head);
+            }
+            BLOB => {
+                let blob: Blob = decoded(&self.path, payload)?;
+                if check_job(&blob.job).is_err() || check_hash(&blob.hash).is_err() {
+                    return self.bad("a blob has no name");
+                }
+                self.current = Some(Current {
+                    blob,
+                    hasher: blake3::Hasher::new(),
+                    bytes: Some(Vec::new()),
+                });
+            }
+            PIECE => return self.take_piece(payload),
+            BLOB_END => {
+                let end: BlobEnd = decoded(&self.path, payload)?;
+                return self.end_blob(end.whole);
+            }
+            ROWS => {
+                let rows: Rows = decoded(&self.path, payload)?;
+                let rows = rows.rows.into_iter();
+                self.rows.extend(rows.map(|row| (row.key, row.value)));
+            }
+            TABLE if self.table.is_none() => self.table = Some(decoded(&self.path, payload)?),
+            _ => return self.newer(format!("it has a record of kind {kind}")),
+        }
+        Ok(())
+    }
+
+    fn take_piece(&mut self, payload: &[u8]) -> Result<(), BackupError> {
+        let Some(current) = &mut self.current else {
+            return self.bad("bytes of no blob");
+        };
+        current.hasher.update(payload);
+        let first = current.hasher.count() == payload.len() as u64;
+        if first && !Manifest::begins(payload) {
+            current.bytes = None;
+        }
+        if let Some(bytes) = &mut current.bytes {
+            bytes.extend_from_slice(payload);
+        }
+        Ok(())
+    }
+
+    fn end_blob(&mut self, whole: bool) -> Result<(), BackupError> {
+        let Some(current) = self.current.take() else {
+            return self.bad("the end of no blob");
+        };
+        if !whole {
+            return Ok(());
+        }
+        let Blob { job, hash } = current.blob;
+        if current.hasher.finalize().to_hex().as_str() != hash {
+            return self.bad("the bytes of a blob are not those of its name");
+        }
+        if let Some(bytes) = current.bytes
+            && let Ok(manifest) = Manifest::decode(&hash, &bytes)
+        {
+            self.chunks.insert(hash.clone(), manifest.into_chunks());
+        }
+        if self.held.insert(&job, &hash) {
+            self.blob_bytes += current.hasher.count();
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Backup, BackupError> {
+        let (Some(head), Some(table)) = (&self.head, &self.table) else {
+            return self.bad("it has no table");
+        };
+        let mut hash = TableHash::default();
+        for (key, value) in &self.rows {
+            hash.add_row(key, value);
+        }
+        if self.rows.len() as u64 != table.rows || hash.to_string() != table.hash {
+            return self.bad("its rows are not those of the table that was backed up");
+        }
+        let (head, table) = (head.clone(), table.clone());
+        let path = self.path.clone();
+        let state = match State::from_rows(self.rows) {
+            Ok(state) => state,
+            Err(error) => {
+                let cause = format!("its table can't be read: {error}");
+                return Err(BackupError::Newer { path, cause });
+            }
+        };
+        let level = state.feature_level();
+        if level > FEATURE_LEVEL {
+            let cause =
+                format!("its table is of level {level}, and this one reads {FEATURE_LEVEL}");
+            return Err(BackupError::Newer { path, cause });
+        }
+        Ok(Backup {
+            path,
+            cluster_id: head.cluster_id,
+            unix_ms: head.unix_ms,
+            version: head.version,
+            media: head.media,
+            index: table.index,
+            table_hash: table.hash,
+            state,
+            blob_bytes: self.blob_bytes,
+            held: self.held,
+            chunks: self.chunks,
+        })
+    }
+}
