@@ -10,6 +10,7 @@ use reelraft::{
         MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE,
         OPEN_FILES_WANTED,
     },
+    recent_log::KeepingStderr,
     server::{self, privacy::close_to_others},
 };
 use reelraft_model::Problem;
@@ -73,7 +74,7 @@ fn log_to_stderr(format: LogFormat) {
     let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
     let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+        .with_writer(KeepingStderr);
     match format {
         LogFormat::Text => log.with_target(false).with_ansi(colour).init(),
         LogFormat::Json => log.with_ansi(false).event_format(JsonLines).init(),

@@ -9,7 +9,7 @@
 //! workers' sessions and the bytes between nodes on the wire.
 
 pub mod api;
-mod clock;
+pub mod clock;
 pub mod config;
 pub mod data;
 pub mod doctor;
@@ -19,4 +19,5 @@ pub mod json_log;
 pub mod limits;
 pub mod node;
 pub mod outside;
+pub mod recent_log;
 pub mod server;

@@ -310,6 +310,11 @@ pub const CERTIFICATES_EVERY: Duration = Duration::from_secs(60);
 /// authorities or the members changed: a table in use changes many times a second.
 pub const CERTIFICATES_PAUSE: Duration = Duration::from_millis(250);
 
+/// Lines of its log that a node keeps in memory, and bytes of one: 2 MiB at most.
+pub const RECENT_LINES_MAX: usize = 2_000;
+/// See [`RECENT_LINES_MAX`].
+pub const RECENT_LINE_BYTES_MAX: usize = 1 << 10;
+
 /// Jobs that a restore names one by one, of each kind.
 pub const RESTORE_NAMES_SHOWN: usize = 50;
 

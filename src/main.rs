@@ -16,7 +16,8 @@ use reelraft::{
     server::{recovery, restore},
 };
 use reelraft_cli::{
-    CliError, ClientCommand, DevArgs, GlobalArgs, Output, Screen, exit, print, report, report_parse,
+    BundleArgs, CliError, ClientCommand, DebugCommand, DevArgs, GlobalArgs, Output, Screen, exit,
+    print, report, report_parse,
 };
 use reelraft_model::Problem;
 
@@ -63,6 +64,9 @@ enum Top {
         #[arg(long, value_name = "PORT,…", value_delimiter = ',')]
         ports: Vec<u16>,
     },
+    /// Gather what helps whoever is asked for help
+    #[command(subcommand)]
+    Debug(DebugCommand),
     /// Go on with one node where most voters are lost for good
     ///
     /// Without --yes it only says what this node's disk has, so that you can choose.
@@ -192,6 +196,9 @@ fn run(program: Program) -> u8 {
                 code => code,
             }
         }
+        Top::Debug(DebugCommand::Bundle(args)) => {
+            bundle(&program.globals, program.key, secret, &args)
+        }
         Top::Recover { data, yes } => {
             let said = recovery::recover(&data, yes).map_err(node_error);
             finish(said.and_then(|said| print(&said)))
@@ -211,6 +218,41 @@ fn run(program: Program) -> u8 {
         }
         Top::Man { folder } => finish(write_manual(&folder)),
     }
+}
+
+/// A bundle, with what this machine knows without a node.
+fn bundle(
+    globals: &GlobalArgs,
+    key: Option<String>,
+    secret: Option<String>,
+    args: &BundleArgs,
+) -> u8 {
+    let credential = match config::client_credential(key, secret) {
+        Ok(credential) => credential,
+        Err(problem) => return report(&node_error(problem)),
+    };
+    let checks = doctor::Place::of(None, Vec::new()).map(|place| {
+        let checks = daemon::runtime().block_on(doctor::examine(&place));
+        doctor::table(&checks)
+    });
+    let settings = NodeConfig::show(NodeArgs::default());
+    let said =
+        |text: Result<String, Problem>| text.unwrap_or_else(|problem| format!("{problem}\n"));
+    let own = [
+        ("client/version.txt", command().render_version()),
+        ("client/doctor.txt", said(checks)),
+        (
+            "client/config.txt",
+            said(settings.map(|it| config::table(&it))),
+        ),
+    ];
+    let own = own.map(|(name, text)| (name.to_string(), text)).into();
+    reelraft_cli::run_bundle(
+        globals,
+        &credential,
+        args,
+        (own, reelraft::clock::unix_ms()),
+    )
 }
 
 fn write_manual(folder: &Path) -> Result<(), CliError> {

@@ -17,6 +17,12 @@ pub const FETCHES_MAX: usize = 40;
 /// not to be kept.
 pub const PREVIEW_MS_MAX: u64 = 600_000;
 
+/// Jobs of each kind, open and ended, that a bundle for help tells of.
+pub const DIAGNOSED_JOBS_MAX: usize = 500;
+
+/// Violations that it names.
+pub const DIAGNOSED_VIOLATIONS_MAX: usize = 50;
+
 /// Backups that a node makes at once. Each holds the records of
 /// [`crate::data::limits::BACKUP_AHEAD`], a list of a job of half a gigabyte at most,
 /// and sixteen bytes for each blob; and it reads as fast as its client takes it.

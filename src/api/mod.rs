@@ -15,6 +15,7 @@ mod backup;
 mod caller;
 mod certificates;
 mod cluster;
+mod diagnose;
 mod doors;
 mod estimate;
 mod events;
@@ -24,12 +25,14 @@ pub mod limits;
 mod links;
 mod list;
 mod members;
+pub mod metrics;
 mod news;
 mod outgoing;
 mod outputs;
 mod outside;
 mod previews;
 mod rates;
+mod redact;
 mod submit;
 mod tenants;
 mod uploads;
@@ -50,6 +53,7 @@ pub use self::{
     caller::{Api, Consistency, Welcome},
     certificates::{AuthorityView, CertificatesView, Rotation},
     cluster::{Census, Check},
+    diagnose::Section,
     doors::{Door, Pass},
     estimate::Estimate,
     events::{Begun, Event, EventsRequest},

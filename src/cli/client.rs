@@ -306,7 +306,8 @@ impl Client {
         M: Clone,
     {
         self.call_any(message, async |link, request| {
-            method(ClusterClient::new(link), request).await
+            let cluster = ClusterClient::new(link).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            method(cluster, request).await
         })
         .await
     }

@@ -44,7 +44,10 @@ use reelraft_trust::Anchor;
 
 use crate::client::Client;
 pub use crate::{
-    commands::ClientCommand,
+    commands::{
+        ClientCommand,
+        bundle::{BundleArgs, DebugCommand},
+    },
     dev::{DevArgs, run as run_dev},
     error::CliError,
     render::{
@@ -115,16 +118,20 @@ pub fn run(globals: &GlobalArgs, secret: &str, command: ClientCommand) -> u8 {
     }
 }
 
+fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::no_resources("can't start", &error))
+}
+
 fn in_runtime(
     globals: &GlobalArgs,
     secret: &str,
     command: ClientCommand,
     screen: &Arc<Screen>,
 ) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| CliError::no_resources("can't start", &error))?;
+    let runtime = runtime()?;
     let interrupted = |screen: &Screen| CliError::Interrupted {
         hint: screen.interrupt_hint(),
     };
@@ -141,6 +148,52 @@ fn in_runtime(
     result
 }
 
+/// Gathers a bundle for help beside what this machine knows itself, prints what went
+/// wrong, and returns the exit code.
+pub fn run_bundle(
+    globals: &GlobalArgs,
+    secret: &str,
+    args: &BundleArgs,
+    own: (Vec<(String, String)>, u64),
+) -> u8 {
+    let screen = Arc::new(Screen::new());
+    let gathered = async |globals: &GlobalArgs| {
+        let one_each = each_node(globals, secret, &screen)?;
+        commands::bundle::run(one_each, args, own, globals.output).await
+    };
+    let result = runtime().and_then(|runtime| runtime.block_on(gathered(globals)));
+    screen.clear();
+    match result {
+        Ok(()) => exit::OK,
+        Err(error) => report_in(&error, "", globals.output),
+    }
+}
+
+/// A client for each node alone.
+fn each_node(
+    globals: &GlobalArgs,
+    secret: &str,
+    screen: &Arc<Screen>,
+) -> Result<Vec<(String, Client)>, CliError> {
+    let (urls, named) = (&globals.server, &globals.endpoints);
+    let over_http = urls.iter().any(|url| !url.is_empty());
+    let names = if over_http { urls } else { named };
+    let names = names.iter().filter(|name| !name.is_empty());
+    let one = |name: &String| {
+        let (server, endpoints) = match over_http {
+            true => (vec![name.clone()], Vec::new()),
+            false => (Vec::new(), vec![name.clone()]),
+        };
+        let alone = GlobalArgs {
+            server,
+            endpoints,
+            ..globals.clone()
+        };
+        Ok((name.clone(), client_of(&alone, secret, screen)?))
+    };
+    names.map(one).collect()
+}
+
 /// As [`run`], in the caller's runtime, with the error for the caller.
 ///
 /// # Errors
@@ -151,6 +204,11 @@ pub async fn execute(
     command: ClientCommand,
     screen: &Arc<Screen>,
 ) -> Result<(), CliError> {
+    let mut client = client_of(globals, secret, screen)?;
+    commands::run(&mut client, command, globals.output).await
+}
+
+fn client_of(globals: &GlobalArgs, secret: &str, screen: &Arc<Screen>) -> Result<Client, CliError> {
     let secret = Secret::new(secret).ok_or_else(|| {
         CliError::usage(
             "the secret has characters that can't be sent",
@@ -170,13 +228,12 @@ pub async fn execute(
         .collect();
     let unset = std::env::var_os(ENDPOINTS_VARIABLE).is_some_and(|names| names.is_empty());
     let given = globals.endpoints.iter().any(|name| !name.is_empty());
-    let mut client = if !urls.is_empty() {
-        Client::over_http(&urls, known_by, screen.clone())?
+    if !urls.is_empty() {
+        Client::over_http(&urls, known_by, screen.clone())
     } else if unset && !given {
         let names = ENDPOINTS_DEFAULT.split(',').map(String::from);
-        Client::new(&names.collect::<Vec<_>>(), known_by, screen.clone())?
+        Client::new(&names.collect::<Vec<_>>(), known_by, screen.clone())
     } else {
-        Client::new(&globals.endpoints, known_by, screen.clone())?
-    };
-    commands::run(&mut client, command, globals.output).await
+        Client::new(&globals.endpoints, known_by, screen.clone())
+    }
 }

@@ -12,7 +12,7 @@ use super::{
     listener::stream_end,
     places::api_of,
 };
-use crate::api::NewToken;
+use crate::api::{NewToken, Section};
 
 /// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -107,6 +107,22 @@ impl Cluster for ClusterService {
         let node = request.into_inner().node;
         let leader_id = api.transfer_leader(node).await.map_err(status)?;
         Ok(Response::new(v1::LeaderTransferred { leader_id }))
+    }
+
+    async fn diagnose(
+        &self,
+        request: Request<v1::DiagnoseRequest>,
+    ) -> Result<Response<v1::DiagnoseResponse>, Status> {
+        let api = api_of(&request)?;
+        let names = request.into_inner().names;
+        let sections = api.diagnose(names).await.map_err(status)?.into_iter();
+        let wire = |Section { name, text }| v1::DiagnoseSection {
+            name: name.to_string(),
+            text,
+        };
+        Ok(Response::new(v1::DiagnoseResponse {
+            sections: sections.map(wire).collect(),
+        }))
     }
 
     async fn backup(

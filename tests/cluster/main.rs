@@ -5,6 +5,7 @@
 
 mod backup;
 mod bad_tools;
+mod bundle;
 mod busy;
 mod calm;
 mod differs;

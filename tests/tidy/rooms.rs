@@ -85,11 +85,13 @@ const ROOMS: &[Room] = &[
             "src/service.rs",
             "src/config",
             "src/json_log.rs",
+            "src/recent_log.rs",
             "raft/model",
         ],
     ),
     ("src/service.rs", &[]),
     ("src/json_log.rs", &[]),
+    ("src/recent_log.rs", &[]),
     ("src/lib.rs", &[]),
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
@@ -260,6 +262,7 @@ const GRPC_BETWEEN_NODES: &[&str] = &[
     "raft/consensus",
 ];
 const API: &[&str] = &[
+    "src/recent_log.rs",
     "src/trust",
     "src/config",
     "src/node/authorities.rs",

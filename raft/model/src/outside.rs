@@ -321,6 +321,11 @@ impl Webhooks {
         self.0.remove_mut(tenant);
     }
 
+    /// All of them, by tenant.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Arc<Webhook>> {
+        self.0.values()
+    }
+
     /// Their rows, by key.
     pub fn rows(&self) -> impl Iterator<Item = (Vec<u8>, Vec<u8>)> + '_ {
         let webhooks = self.0.values();

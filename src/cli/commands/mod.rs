@@ -3,6 +3,7 @@
 //! move is in [`crate::transfer`], how answers look in [`crate::render`].
 
 mod backup;
+pub mod bundle;
 mod cert;
 mod cluster;
 mod document;

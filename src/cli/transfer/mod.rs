@@ -16,4 +16,5 @@ pub mod part_file;
 pub mod private_file;
 pub mod source;
 pub mod submit;
+pub mod tar;
 pub mod upload;

@@ -148,6 +148,11 @@ impl State {
         self.webhooks.get(tenant)
     }
 
+    /// All webhooks, by tenant.
+    pub fn webhooks(&self) -> impl ExactSizeIterator<Item = &Arc<Webhook>> {
+        self.webhooks.all()
+    }
+
     /// Jobs with something to be sent, those that have waited longest first, with
     /// the cluster time from which on it is due.
     pub fn deliveries_due(&self) -> impl Iterator<Item = (u64, Arc<JobEntry>)> {

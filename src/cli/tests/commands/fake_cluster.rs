@@ -15,6 +15,13 @@ fn not_here<T>() -> Result<T, Status> {
 impl Cluster for Node {
     type BackupStream = tokio_stream::Empty<Result<BackupPart, Status>>;
 
+    async fn diagnose(
+        &self,
+        _: Request<DiagnoseRequest>,
+    ) -> Result<Response<DiagnoseResponse>, Status> {
+        not_here()
+    }
+
     async fn backup(
         &self,
         _: Request<BackupRequest>,
