@@ -315,6 +315,17 @@ pub const RECENT_LINES_MAX: usize = 2_000;
 /// See [`RECENT_LINES_MAX`].
 pub const RECENT_LINE_BYTES_MAX: usize = 1 << 10;
 
+/// The least that a node may be told to keep: its share that stays free has room for
+/// a film in parts.
+pub const DISK_LIMIT_MIN: u64 = 1 << 30;
+
+/// The least that it may be told to copy a second: with less, streams of several blobs
+/// would stand still for longer than their senders bear.
+pub const COPY_RATE_MIN: u64 = 4 << 20;
+
+/// Longest name of a zone.
+pub const ZONE_BYTES_MAX: usize = 64;
+
 /// Jobs that a restore names one by one, of each kind.
 pub const RESTORE_NAMES_SHOWN: usize = 50;
 

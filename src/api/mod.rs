@@ -35,6 +35,7 @@ mod rates;
 mod redact;
 mod submit;
 mod tenants;
+mod upkeep;
 mod uploads;
 mod views;
 mod watch;
@@ -67,6 +68,7 @@ pub use self::{
     outputs::Output,
     submit::{SubmitRequest, Submitted},
     tenants::TenantView,
+    upkeep::ScrubBegun,
     views::{JobView, RateView},
     watch::WatchEvent,
     webhooks::WebhookView,

@@ -5,10 +5,12 @@ mod allowed;
 mod check;
 mod folder;
 mod http;
+mod keeping;
 mod log_format;
 mod membership;
 mod origin;
 mod secrets;
+mod size;
 mod tls;
 mod variables;
 
@@ -19,6 +21,7 @@ use reelraft_proto::auth::Secret;
 
 pub use self::{
     allowed::Reach,
+    keeping::{Keeping, KeepingArgs},
     log_format::LogFormat,
     membership::{Invitation, JOINED, has_joined},
     origin::{Shown, json, table, variable},
@@ -30,6 +33,7 @@ use self::{
     allowed::pick_reach,
     folder::required_folder,
     http::{pick_http, pick_public},
+    keeping::pick_keeping,
     membership::{pick_place, resolve_address},
     origin::{File, Picker, utf8},
     secrets::pick_secrets,
@@ -109,6 +113,8 @@ pub struct NodeArgs {
     /// Whether a job takes the output of an equal one of its tenant, while this node leads; if not, each is encoded [default: true]
     #[arg(long, value_name = "BOOL")]
     pub reuse_outputs: Option<bool>,
+    #[command(flatten)]
+    pub keeping: KeepingArgs,
     /// The log's lines: text, or json for an object a line [default: text]
     #[arg(long, value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -179,6 +185,8 @@ pub struct NodeConfig {
     pub keep_sources_s: u64,
     /// Whether a job takes the output of an equal one, while this node leads.
     pub reuse_outputs: bool,
+    /// What it keeps, and how it copies.
+    pub keeping: Keeping,
     /// What the log's lines look like.
     pub log_format: LogFormat,
     /// What clients must know.
@@ -216,7 +224,8 @@ impl NodeConfig {
     /// The settings without the folder, and what was said of the folder.
     fn gather(args: NodeArgs) -> Result<(Self, Option<String>), Problem> {
         let mut picker = Picker::default();
-        let file = File::read(args.config)?;
+        let file = File::read(args.config.clone())?;
+        let times = times_given(&args, &file);
         let given = [
             (args.join, file.join),
             (args.token, file.token),
@@ -234,18 +243,11 @@ impl NodeConfig {
         let http_public = pick_public(&mut picker, public, http, (&advertise, tls.on))?;
         let data = picker.pick("data", utf8(args.data)?, utf8(file.data)?, || None)?;
         let slots = picker.pick_or("slots", args.slots, file.slots, cores())?;
-        let times = [
-            (args.scrub_every, file.scrub_every),
-            (args.rehome_after, file.rehome_after),
-            (args.replan_after, file.replan_after),
-            (args.uploads_expire_after, file.uploads_expire_after),
-            (args.keep_finished, file.keep_finished),
-            (args.keep_sources, file.keep_sources),
-            (args.replace_voter_after, file.replace_voter_after),
-        ];
         let [scrub, rehome, replan, expire, keep, kept, vote] = pick_seconds(&mut picker, times)?;
         let ranges = (args.allow_addresses, file.allow_addresses);
         let reach = pick_reach(&mut picker, ranges, (args.s3_buckets, file.s3_buckets))?;
+        let in_file = [file.disk_limit, file.copy_rate, file.zone];
+        let keeping = pick_keeping(&mut picker, args.keeping, in_file)?;
         let reuse = (args.reuse_outputs, file.reuse_outputs);
         let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
         let form = (args.log_format, file.log_format);
@@ -275,6 +277,7 @@ impl NodeConfig {
             reach,
             keep_sources_s: kept,
             reuse_outputs,
+            keeping,
             log_format,
             secret,
             peer_secret,
@@ -313,6 +316,19 @@ const SECONDS: [(&str, u64); 7] = [
     ("keep_sources", KEEP_SOURCES_S),
     ("replace_voter_after", REPLACE_VOTER_AFTER_S),
 ];
+
+/// They as flags and in the file.
+fn times_given(args: &NodeArgs, file: &File) -> [(Option<u64>, Option<u64>); SECONDS.len()] {
+    [
+        (args.scrub_every, file.scrub_every),
+        (args.rehome_after, file.rehome_after),
+        (args.replan_after, file.replan_after),
+        (args.uploads_expire_after, file.uploads_expire_after),
+        (args.keep_finished, file.keep_finished),
+        (args.keep_sources, file.keep_sources),
+        (args.replace_voter_after, file.replace_voter_after),
+    ]
+}
 
 /// Takes the settings in seconds, each given as a flag and in the file.
 fn pick_seconds(

@@ -9,7 +9,9 @@ pub const KNOWN: &[&str] = &[
     "REELRAFT_BINARY",
     "REELRAFT_CA",
     "REELRAFT_CONFIG",
+    "REELRAFT_COPY_RATE",
     "REELRAFT_DATA",
+    "REELRAFT_DISK_LIMIT",
     "REELRAFT_ENDPOINTS",
     "REELRAFT_FFMPEG",
     "REELRAFT_FFPROBE",
@@ -49,6 +51,7 @@ pub const KNOWN: &[&str] = &[
     "REELRAFT_UID",
     "REELRAFT_UPLOADS_EXPIRE_AFTER",
     "REELRAFT_VOTERS",
+    "REELRAFT_ZONE",
 ];
 
 /// Letters by which a slip may differ from what was meant.

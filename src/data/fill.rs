@@ -85,7 +85,7 @@ impl DataPlane {
             // not keep the others on a single home.
             let copies = lacking
                 .into_iter()
-                .map(|hash| async move { self.copy_here(entry, &hash).await });
+                .map(|hash| async move { self.copy_here(entry, &hash, true).await });
             let copied: Vec<_> = stream::iter(copies)
                 .buffer_unordered(COPY_WINDOW)
                 .collect()
@@ -181,7 +181,7 @@ impl DataPlane {
         number: u64,
         chunk: Chunk,
     ) -> Result<(), DataError> {
-        self.copy_here(entry, &chunk.hash).await?;
+        self.copy_here(entry, &chunk.hash, true).await?;
         let (store, job) = (self.store.clone(), entry.job.id.clone());
         blocking(move || Ok(store.record_chunk(&job, number, &chunk)?)).await
     }

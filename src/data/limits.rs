@@ -104,6 +104,9 @@ pub const COPY_WINDOW: usize = 4;
 /// core.
 pub const SCRUB_BYTES_PER_S: u64 = 16 << 20;
 
+/// The same of a scrub that somebody asked for: what a hard disk gives beside its work.
+pub const SCRUB_ASKED_BYTES_PER_S: u64 = 100 << 20;
+
 /// Bytes of manifests kept in memory: that of a source of 100 GB has 3 MB, and
 /// each of its shards asks for it.
 pub const MANIFEST_CACHE_BYTES: usize = 32 << 20;

@@ -17,6 +17,7 @@ use super::{
     limits::{APPLY_WAIT, AWAIT_CHUNK, PART_BYTES, PARTS_AHEAD, STALL_TIMEOUT},
     manifest::chunk_bytes,
     table::Table,
+    upkeep::Upkeep,
 };
 
 /// What a put relies on.
@@ -39,6 +40,7 @@ pub struct LocalStore {
     pub(super) table: Arc<dyn Table>,
     pub(super) store: BlobStore,
     awaited: Arc<Awaited>,
+    upkeep: Arc<Upkeep>,
 }
 
 /// Runs disk work on a thread where it may block.
@@ -55,12 +57,18 @@ pub(super) async fn blocking<T: Send + 'static>(
 
 impl LocalStore {
     /// A store judged by a table.
-    pub fn new(table: Arc<dyn Table>, store: BlobStore) -> Self {
+    pub fn new(table: Arc<dyn Table>, store: BlobStore, upkeep: Arc<Upkeep>) -> Self {
         LocalStore {
             table,
             store,
             awaited: Arc::default(),
+            upkeep,
         }
+    }
+
+    /// Has this node check all that it keeps, soon.
+    pub fn begin_scrub(&self) {
+        self.upkeep.ask_scrub();
     }
 
     /// Refuses a put that this node must not take; gives the source's size.

@@ -25,6 +25,7 @@ mod local_store;
 pub mod manifest;
 mod merge;
 pub mod output;
+mod pace;
 mod peers;
 mod plane;
 mod put;
@@ -34,6 +35,7 @@ mod room;
 mod scrub;
 mod source;
 mod table;
+pub mod upkeep;
 pub mod upload;
 
 #[cfg(test)]
@@ -44,6 +46,5 @@ pub use local_store::{LocalStore, Parts, PutTicket};
 pub use peers::{Answer, HomePeers, HomeTransport, Payload, Peer};
 pub use plane::DataPlane;
 pub use put::PutOutcome;
-pub use scrub::Scrubbed;
 pub use source::{Source, range_server::ServedSource};
 pub use table::Table;

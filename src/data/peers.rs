@@ -85,6 +85,9 @@ pub trait HomeTransport: Send + Sync + 'static {
 
     /// Which of these blobs the node has.
     fn stat(&self, of: &Peer, job: &str, hashes: Vec<String>) -> Answer<Vec<bool>>;
+
+    /// Has the node check all that it keeps, soon.
+    fn begin_scrub(&self, of: &Peer) -> Answer<()>;
 }
 
 /// The disks of all nodes.
@@ -260,6 +263,20 @@ impl HomePeers {
         let answer = self.transport.journal(&peer, job, log_index).await;
         self.note_silence(peer, &answer, asked_at);
         answer
+    }
+
+    /// Has a node check all that it keeps, soon.
+    ///
+    /// # Errors
+    /// [`DataError::Unreachable`].
+    pub async fn begin_scrub(&self, node: u64) -> Result<(), DataError> {
+        if node == self.node() {
+            self.local.begin_scrub();
+            return Ok(());
+        }
+        let peer = self.peer(node)?;
+        let answer = self.transport.begin_scrub(&peer);
+        self.answered(peer, CALL_TIMEOUT, answer).await
     }
 
     /// Which of these blobs a node has.

@@ -11,9 +11,11 @@ use super::{
     limits::{FAILURE_TICK, MANIFEST_CACHE_BYTES},
     local_store::{LocalStore, blocking},
     manifest::Manifest,
+    pace::Pace,
     peers::{HomePeers, HomeTransport},
     source::range_server::RangeServer,
     table::Table,
+    upkeep::{Upkeep, UpkeepNow},
 };
 
 /// The bytes of jobs, as one node sees them.
@@ -23,6 +25,9 @@ pub struct DataPlane {
     pub(super) local: LocalStore,
     pub(super) homes: HomePeers,
     pub(super) range_server: RangeServer,
+    pub(super) upkeep: Arc<Upkeep>,
+    /// How fast it copies what it lacks.
+    pub(super) pace: Pace,
     /// Manifests that were read lately.
     pub(super) manifests: ByteCache<Manifest>,
 }
@@ -57,8 +62,11 @@ impl DataPlane {
         store: BlobStore,
         transport: Arc<dyn HomeTransport>,
     ) -> Result<Arc<Self>, DataError> {
-        let local = LocalStore::new(table.clone(), store.clone());
+        let upkeep: Arc<Upkeep> = Arc::default();
+        let local = LocalStore::new(table.clone(), store.clone(), upkeep.clone());
         Ok(Arc::new(DataPlane {
+            upkeep,
+            pace: Pace::default(),
             homes: HomePeers::new(local.clone(), transport),
             range_server: RangeServer::start().await?,
             manifests: ByteCache::new(MANIFEST_CACHE_BYTES),
@@ -71,6 +79,29 @@ impl DataPlane {
     /// This node's id.
     pub fn node(&self) -> u64 {
         self.table.node()
+    }
+
+    /// What this home does for what it keeps.
+    pub fn upkeep(&self) -> &Upkeep {
+        &self.upkeep
+    }
+
+    /// The same, to be told.
+    pub fn upkeep_now(&self) -> UpkeepNow {
+        self.upkeep.now(self.pace.rate())
+    }
+
+    /// Has this node copy so many bytes a second at most; 0: as many as come.
+    pub fn set_copy_rate(&self, bytes_per_s: u64) {
+        self.pace.set(bytes_per_s);
+    }
+
+    /// Has a node check all that it keeps, soon.
+    ///
+    /// # Errors
+    /// [`DataError::Unreachable`].
+    pub async fn begin_scrub(&self, node: u64) -> Result<(), DataError> {
+        self.homes.begin_scrub(node).await
     }
 
     /// This node's disk as the other nodes reach it.

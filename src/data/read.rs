@@ -155,7 +155,7 @@ impl DataPlane {
                 Err(error) if error.is_missing() => {}
                 path => return path,
             }
-            match self.copy_here(entry, hash).await {
+            match self.copy_here(entry, hash, false).await {
                 // Thousands of parts that are to be made again are not waited
                 // for one after the other.
                 Err(error) if error.is_worth_remaking() => return Err(error),
@@ -180,7 +180,7 @@ impl DataPlane {
             Ok(())
         });
         match here.await {
-            Err(error) if error.is_missing() => self.copy_into(of, hash, job).await,
+            Err(error) if error.is_missing() => self.copy_into(of, hash, job, false).await,
             linked => linked,
         }
     }
@@ -203,14 +203,20 @@ impl DataPlane {
     }
 
     /// Copies a blob from another home to this disk; where it is that of a part which
-    /// another job had made before, from that.
+    /// another job had made before, from that. A `paced` copy is made as fast as this
+    /// node may copy: nobody waits for it.
     ///
     /// # Errors
     /// [`DataError::Lost`], [`DataError::Retired`] and [`DataError::Unavailable`].
-    pub(super) async fn copy_here(&self, entry: &JobEntry, hash: &str) -> Result<(), DataError> {
+    pub(super) async fn copy_here(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        paced: bool,
+    ) -> Result<(), DataError> {
         let job = &entry.job.id;
         let Some(of) = taken_from(entry, hash) else {
-            return self.copy_into(entry, hash, job).await;
+            return self.copy_into(entry, hash, job, paced).await;
         };
         let other = self.table.local().job(of);
         let cause = match other {
@@ -222,7 +228,7 @@ impl DataPlane {
         };
         // Some home of its own may have taken it by then. Else it is made again,
         // and nobody waits for another job's homes.
-        match self.copy_into(entry, hash, job).await {
+        match self.copy_into(entry, hash, job, paced).await {
             Err(error) if error.is_lost() => Err(DataError::Retired {
                 job: job.clone(),
                 hash: hash.to_string(),
@@ -233,7 +239,13 @@ impl DataPlane {
     }
 
     /// The same, as a blob of the job `into`.
-    async fn copy_into(&self, entry: &JobEntry, hash: &str, into: &str) -> Result<(), DataError> {
+    async fn copy_into(
+        &self,
+        entry: &JobEntry,
+        hash: &str,
+        into: &str,
+        paced: bool,
+    ) -> Result<(), DataError> {
         let job = &entry.job.id;
         let entry = self.latest(entry);
         let mut others = self.nearest(&entry.job, hash);
@@ -250,7 +262,7 @@ impl DataPlane {
             };
             let total = first.0;
             let (sender, parts) = mpsc::channel(PARTS_AHEAD);
-            let feed = feed(first, rest, sender);
+            let feed = feed(first, rest, sender, paced.then_some(self));
             let write = self.local.write_parts(into, hash, total, parts);
             match futures::join!(feed, write) {
                 (Ok(()), Ok(_)) => return Ok(()),
@@ -351,11 +363,17 @@ async fn feed(
     first: (u64, Bytes),
     mut rest: Parts,
     sender: mpsc::Sender<Bytes>,
+    paced: Option<&DataPlane>,
 ) -> Result<(), DataError> {
     let mut next = Some(Ok(first));
     while let Some(part) = next {
+        let part = part?.1;
+        if let Some(data) = paced {
+            data.pace.take(part.len() as u64).await;
+            data.upkeep.copied(part.len() as u64);
+        }
         // The writer may end first, with an error that says more.
-        if sender.send(part?.1).await.is_err() {
+        if sender.send(part).await.is_err() {
             return Ok(());
         }
         next = rest.recv().await;

@@ -11,42 +11,48 @@ use std::{
 use reelraft_storage::blobs::{BlobError, BlobStore};
 use tokio::sync::watch;
 
-use super::{error::DataError, limits::SCRUB_BYTES_PER_S, local_store::blocking, plane::DataPlane};
-
-/// What one round over a disk's blobs came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scrubbed {
-    /// Blobs that were read.
-    pub blobs: u64,
-    /// Their bytes.
-    pub bytes: u64,
-    /// Of those, how many were damaged and moved aside.
-    pub damaged: u64,
-    /// Blobs that the disk could not give; nothing is known of them.
-    pub unread: u64,
-}
+use super::{
+    error::DataError,
+    limits::{SCRUB_ASKED_BYTES_PER_S, SCRUB_BYTES_PER_S},
+    local_store::blocking,
+    plane::DataPlane,
+    upkeep::{Scrubbed, Upkeep},
+};
+use crate::clock::unix_ms;
 
 impl DataPlane {
     /// Checks every blob on this disk once, within `round` where the disk can
-    /// do that, and ends early once `stop` is set. It sleeps on a thread where
-    /// that is allowed.
+    /// do that, or soon where somebody `asked` for it, and ends early once `stop` is
+    /// set. It sleeps on a thread where that is allowed.
     ///
     /// # Errors
     /// What the disk refuses when it is asked for its blobs.
     pub async fn scrub(
         &self,
         round: Duration,
+        asked: bool,
         stop: watch::Receiver<bool>,
     ) -> Result<Scrubbed, DataError> {
-        let store = self.store.clone();
-        blocking(move || scrub(&store, round, &stop)).await
+        let (store, upkeep) = (self.store.clone(), self.upkeep.clone());
+        let least = match asked {
+            true => SCRUB_ASKED_BYTES_PER_S,
+            false => SCRUB_BYTES_PER_S,
+        };
+        blocking(move || {
+            let found = scrub(&store, (round, least), &stop, &upkeep);
+            let whole = found.as_ref().ok().filter(|_| !*stop.borrow());
+            upkeep.scrub_ends(whole.copied(), unix_ms());
+            found
+        })
+        .await
     }
 }
 
 fn scrub(
     store: &BlobStore,
-    round: Duration,
+    (round, least_bytes_per_s): (Duration, u64),
     stop: &watch::Receiver<bool>,
+    upkeep: &Upkeep,
 ) -> Result<Scrubbed, DataError> {
     let stopped = || *stop.borrow();
     let jobs = store.jobs()?;
@@ -54,7 +60,8 @@ fn scrub(
     for job in &jobs {
         held_bytes += store.list(job)?.iter().map(|blob| blob.bytes).sum::<u64>();
     }
-    let bytes_per_s = rate(held_bytes, round);
+    let bytes_per_s = rate(held_bytes, round).max(least_bytes_per_s);
+    upkeep.scrub_begins(held_bytes);
     let mut scrubbed = Scrubbed::default();
     for job in &jobs {
         // Asked anew: a round takes hours, in which blobs come and go.
@@ -64,6 +71,7 @@ fn scrub(
                 let due = Duration::from_secs_f64(bytes as f64 / bytes_per_s as f64);
                 thread::sleep(due.saturating_sub(last.elapsed()));
                 last = Instant::now();
+                upkeep.scrub_goes_on(bytes as u64);
                 !stopped()
             });
             if stopped() {

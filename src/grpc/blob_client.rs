@@ -188,6 +188,15 @@ impl HomeTransport for BlobClients {
         .boxed()
     }
 
+    fn begin_scrub(&self, of: &Peer) -> Answer<()> {
+        let (client, node) = (self.client(of), of.node);
+        async move {
+            let answer = client?.begin_scrub(v1::BeginScrubRequest {}).await;
+            answer.map(drop).map_err(|status| refusal(node, &status))
+        }
+        .boxed()
+    }
+
     fn stat(&self, of: &Peer, job: &str, hashes: Vec<String>) -> Answer<Vec<bool>> {
         let (client, node) = (self.client(of), of.node);
         let request = v1::StatRequest {

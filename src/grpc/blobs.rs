@@ -172,6 +172,14 @@ impl Blobs for BlobService {
         Ok(Response::new(Box::pin(pages)))
     }
 
+    async fn begin_scrub(
+        &self,
+        _: Request<v1::BeginScrubRequest>,
+    ) -> Result<Response<v1::BeginScrubResponse>, Status> {
+        self.store.begin_scrub();
+        Ok(Response::new(v1::BeginScrubResponse {}))
+    }
+
     async fn stat(
         &self,
         request: Request<v1::StatRequest>,

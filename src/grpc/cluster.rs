@@ -12,7 +12,7 @@ use super::{
     listener::stream_end,
     places::api_of,
 };
-use crate::api::{NewToken, Section};
+use crate::api::{NewToken, ScrubBegun, Section};
 
 /// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -107,6 +107,16 @@ impl Cluster for ClusterService {
         let node = request.into_inner().node;
         let leader_id = api.transfer_leader(node).await.map_err(status)?;
         Ok(Response::new(v1::LeaderTransferred { leader_id }))
+    }
+
+    async fn scrub(
+        &self,
+        request: Request<v1::ScrubRequest>,
+    ) -> Result<Response<v1::ScrubResponse>, Status> {
+        let api = api_of(&request)?;
+        let node = request.into_inner().node;
+        let ScrubBegun { nodes, silent } = api.begin_scrub(node).await.map_err(status)?;
+        Ok(Response::new(v1::ScrubResponse { nodes, silent }))
     }
 
     async fn diagnose(

@@ -9,6 +9,7 @@ use super::{
     convert_certificates::{model_certificate, wire_certificate},
     convert_outside::add_outside,
     convert_spec::wire_spec,
+    convert_upkeep::{model_upkeep, wire_upkeep},
 };
 use crate::{
     api::{ClusterStatus, JobView, RateView, Reference, TaskView, WatchEvent},
@@ -282,6 +283,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         feature_level,
         note,
         certificate,
+        upkeep,
+        zone,
     } = node;
     v1::NodeStatus {
         id,
@@ -309,6 +312,8 @@ pub fn wire_node(node: NodeStatus) -> v1::NodeStatus {
         feature_level,
         note,
         certificate: certificate.map(wire_certificate),
+        upkeep: Some(wire_upkeep(upkeep)),
+        zone,
     }
 }
 
@@ -340,6 +345,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         feature_level,
         note,
         certificate,
+        upkeep,
+        zone,
     } = node;
     NodeStatus {
         id,
@@ -367,6 +374,8 @@ pub fn model_node(node: v1::NodeStatus) -> NodeStatus {
         feature_level,
         note,
         certificate: certificate.map(model_certificate),
+        upkeep: model_upkeep(upkeep.unwrap_or_default()),
+        zone,
     }
 }
 

@@ -10,6 +10,7 @@ use super::{
     convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem},
     convert_certificates::{model_certificate, wire_certificate},
     convert_done::{model_done, wire_done},
+    convert_upkeep::{model_upkeep, wire_upkeep},
 };
 use crate::node::messages::{
     Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, JobProgress, LeaderReport, Outcome,
@@ -55,6 +56,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         incarnation,
         address,
         http,
+        zone,
         pid,
         process,
         slots,
@@ -70,6 +72,7 @@ pub fn wire_hello(hello: Hello) -> v1::FromWorker {
         incarnation,
         address,
         http,
+        zone,
         pid,
         process,
         slots,
@@ -95,6 +98,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         incarnation,
         address,
         http,
+        zone,
         pid,
         process,
         slots,
@@ -110,6 +114,7 @@ pub fn model_hello(first: v1::FromWorker) -> Option<Hello> {
         incarnation,
         address,
         http,
+        zone,
         pid,
         process,
         slots,
@@ -137,6 +142,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         speeds,
         certificate,
         memory_mib,
+        upkeep,
     } = beat;
     v1::Beat {
         running: wire_progress(running),
@@ -152,6 +158,7 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         speeds: speeds.into_iter().collect(),
         certificate: certificate.map(wire_certificate),
         memory_mib,
+        upkeep: Some(wire_upkeep(upkeep)),
     }
 }
 
@@ -180,6 +187,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         speeds,
         certificate,
         memory_mib,
+        upkeep,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -195,6 +203,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         speeds: speeds.into_iter().collect(),
         certificate: certificate.map(model_certificate),
         memory_mib,
+        upkeep: model_upkeep(upkeep.unwrap_or_default()),
     }
 }
 

@@ -18,6 +18,7 @@ mod convert_done;
 pub(crate) mod convert_outside;
 mod convert_session;
 pub(crate) mod convert_spec;
+mod convert_upkeep;
 mod convert_upload;
 mod jobs;
 pub mod join;

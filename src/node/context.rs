@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 use super::{
     encoders::Encoders,
     joined_ahead::AllJoined,
-    messages::{Certificate, Lack},
+    messages::{Certificate, Lack, ScrubTold, UpkeepTold},
     picture_cache::Pictures,
     report::LatestReport,
     tally::Tally,
@@ -117,6 +117,27 @@ impl NodeContext {
             until_unix_ms: note.until_unix_ms,
             renewals: note.renewals,
         })
+    }
+
+    /// What is told of copies and scrubs.
+    pub fn upkeep(&self) -> UpkeepTold {
+        let now = self.data.upkeep_now();
+        UpkeepTold {
+            copy_jobs: now.copy_jobs,
+            copy_bytes: now.copy_bytes,
+            copied_bytes: now.copied_bytes,
+            copy_rate: now.copy_rate,
+            scrub: ScrubTold {
+                running: now.scrub.running,
+                done_bytes: now.scrub.done_bytes,
+                total_bytes: now.scrub.total_bytes,
+                ended_unix_ms: now.scrub.ended_unix_ms,
+                blobs: now.scrub.last.blobs,
+                bytes: now.scrub.last.bytes,
+                damaged: now.scrub.last.damaged,
+                unread: now.scrub.last.unread,
+            },
+        }
     }
 
     /// The versions behind the build, for people.

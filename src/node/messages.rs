@@ -26,6 +26,8 @@ pub struct Hello {
     pub address: String,
     /// What browsers call its HTTP port; empty where it has none.
     pub http: String,
+    /// What fails together with it; empty where that is not said.
+    pub zone: String,
     pub pid: u32,
     /// Random, drawn when its process started: in a container each has the
     /// same pid.
@@ -74,6 +76,34 @@ pub struct Beat {
     pub certificate: Option<Certificate>,
     /// What its encoders may take together, in MiB; 0 where that is not known.
     pub memory_mib: u64,
+    pub upkeep: UpkeepTold,
+}
+
+/// What a home does for what it keeps.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UpkeepTold {
+    /// Jobs of which it is to have all and has not, and about how many bytes that are.
+    pub copy_jobs: u64,
+    pub copy_bytes: u64,
+    /// Bytes copied since its process began.
+    pub copied_bytes: u64,
+    /// What it may copy a second; 0: as much as comes.
+    pub copy_rate: u64,
+    pub scrub: ScrubTold,
+}
+
+/// How far a scrub is, and what the last one found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScrubTold {
+    pub running: bool,
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    /// When the last one ended; 0: none has since the process began.
+    pub ended_unix_ms: u64,
+    pub blobs: u64,
+    pub bytes: u64,
+    pub damaged: u64,
+    pub unread: u64,
 }
 
 /// What is told of a node's certificate.
@@ -290,6 +320,8 @@ pub struct NodeStatus {
     pub note: String,
     /// As in its [`Beat`].
     pub certificate: Option<Certificate>,
+    pub upkeep: UpkeepTold,
+    pub zone: String,
 }
 
 /// A member's part in Raft.

@@ -94,6 +94,7 @@ async fn run_node(
     let data = DataPlane::open(Arc::new(cluster.clone()), &config.data, transport)
         .await
         .map_err(|error| error.problem())?;
+    start::take_keeping(&config, &data).await;
     let listener = start::listen(config.listen).await?;
     let http = match config.http {
         Some(address) => Some(start::listen(address).await?),

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::NodeConfig,
+    data::DataPlane,
     limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
     node::{certificates::Keeper, context::NodeContext, load::Load},
 };
@@ -113,6 +114,17 @@ pub fn follow_certificates(
         following.push(tokio::spawn(shown.map_err(|error| bad_tls(&error))?));
     }
     Ok(following)
+}
+
+/// Has the data plane keep and copy as much as the settings allow.
+pub async fn take_keeping(config: &NodeConfig, data: &Arc<DataPlane>) {
+    data.set_copy_rate(config.keeping.copy_bytes_per_s);
+    let (store, limit) = (data.store().clone(), config.keeping.disk_limit_bytes);
+    // It looks through all that is kept.
+    let set = tokio::task::spawn_blocking(move || store.limit_to(limit));
+    if let Err(error) = set.await {
+        warn!(%error, "what is kept could not be counted");
+    }
 }
 
 fn may_pass(error: &ConsensusError) -> bool {

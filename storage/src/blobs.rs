@@ -24,6 +24,7 @@ pub mod limits;
 mod names;
 mod publish;
 mod quarantine;
+mod quota;
 mod reader;
 mod removal;
 #[cfg(test)]

@@ -75,6 +75,10 @@ impl HomeTransport for NoPeers {
         self.nobody(of)
     }
 
+    fn begin_scrub(&self, of: &Peer) -> Answer<()> {
+        self.nobody(of)
+    }
+
     fn stat(&self, of: &Peer, _: &str, _: Vec<String>) -> Answer<Vec<bool>> {
         self.nobody(of)
     }
@@ -163,6 +167,7 @@ pub async fn start_without_worker(
         },
         keep_sources_s: PATIENCE.keep_sources_s,
         reuse_outputs: PATIENCE.reuse_outputs,
+        keeping: Default::default(),
         log_format: LogFormat::Text,
         secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),

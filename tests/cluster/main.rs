@@ -13,6 +13,7 @@ mod encrypted;
 mod events;
 mod http;
 mod http_films;
+mod keeping;
 mod keys;
 mod lost;
 mod outside;

@@ -109,6 +109,7 @@ const ROOMS: &[Room] = &[
     ("src/grpc/convert_access.rs", GRPC_CONVERT),
     ("src/grpc/convert_spec.rs", GRPC_CONVERT),
     ("src/grpc/convert_certificates.rs", GRPC_CONVERT),
+    ("src/grpc/convert_upkeep.rs", GRPC_CONVERT),
     ("src/grpc/router.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/join.rs", GRPC_BETWEEN_NODES),
     ("src/grpc/workers.rs", GRPC_BETWEEN_NODES),
@@ -211,6 +212,7 @@ const SERVER: &[&str] = &[
 const GRPC: &[&str] = &[
     "src/trust",
     "src/grpc/convert_certificates.rs",
+    "src/grpc/convert_upkeep.rs",
     "src/grpc/convert.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_access.rs",
@@ -224,6 +226,7 @@ const GRPC: &[&str] = &[
     "raft/model",
 ];
 const GRPC_CONVERT: &[&str] = &[
+    "src/grpc/convert_upkeep.rs",
     "src/grpc/convert_certificates.rs",
     "src/grpc/convert_outside.rs",
     "src/grpc/convert_spec.rs",

@@ -47,6 +47,30 @@ pub struct Node<'a> {
     pub trouble: Option<&'a str>,
     pub feature_level: u32,
     pub note: Option<&'a str>,
+    pub zone: Option<&'a str>,
+    pub copies: Copies,
+    pub scrub: Scrub,
+}
+
+/// What a node copies, as it is to have it and has not.
+#[derive(Serialize, ToSchema)]
+pub struct Copies {
+    pub jobs: u64,
+    pub bytes_left: u64,
+    pub copied_bytes: u64,
+    pub bytes_per_second_max: Option<u64>,
+}
+
+/// How far a node's scrub is, and what the last one found.
+#[derive(Serialize, ToSchema)]
+pub struct Scrub {
+    pub running: bool,
+    pub done_bytes: u64,
+    pub total_bytes: u64,
+    pub ended_unix_ms: Option<u64>,
+    pub blobs: u64,
+    pub damaged: u64,
+    pub unread: u64,
 }
 
 /// Something that a node can't make.
@@ -92,6 +116,34 @@ impl<'a> From<&'a v1::NodeStatus> for Node<'a> {
             trouble: text(&node.trouble),
             feature_level: node.feature_level,
             note: text(&node.note),
+            zone: text(&node.zone),
+            copies: Copies::of(node.upkeep.unwrap_or_default()),
+            scrub: Scrub::of(node.upkeep.and_then(|it| it.scrub).unwrap_or_default()),
+        }
+    }
+}
+
+impl Copies {
+    fn of(upkeep: v1::Upkeep) -> Self {
+        Copies {
+            jobs: upkeep.copy_jobs,
+            bytes_left: upkeep.copy_bytes,
+            copied_bytes: upkeep.copied_bytes,
+            bytes_per_second_max: above_zero(upkeep.copy_rate),
+        }
+    }
+}
+
+impl Scrub {
+    fn of(scrub: v1::Scrub) -> Self {
+        Scrub {
+            running: scrub.running,
+            done_bytes: scrub.done_bytes,
+            total_bytes: scrub.total_bytes,
+            ended_unix_ms: above_zero(scrub.ended_unix_ms),
+            blobs: scrub.blobs,
+            damaged: scrub.damaged,
+            unread: scrub.unread,
         }
     }
 }

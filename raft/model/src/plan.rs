@@ -37,6 +37,7 @@ mod turns;
 mod twins;
 mod usage;
 mod waiting;
+mod zones;
 
 use std::collections::BTreeSet;
 
@@ -49,6 +50,7 @@ pub use self::{
     membership::{Change, Membership, drain_refusal, membership},
     speeds::Speeds,
     waiting::{Waiting, waiting},
+    zones::zone_notes,
 };
 use crate::{
     command::{AttemptKey, Command, FailJob},

@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use reelraft_proto::{
     documents,
     v1::{
-        CreateTokenRequest, CreatedToken, DrainRequest, RemoveRequest, SetVotersRequest,
-        StatusRequest, StatusResponse, TransferLeaderRequest,
+        CreateTokenRequest, CreatedToken, DrainRequest, RemoveRequest, ScrubRequest, ScrubResponse,
+        SetVotersRequest, StatusRequest, StatusResponse, TransferLeaderRequest,
     },
 };
 use serde_json::json;
@@ -52,6 +52,12 @@ pub enum ClusterCommand {
     /// Have another node lead
     TransferLeader {
         /// The voter that is to lead [default: the one that is furthest]
+        #[arg(value_name = "NODE")]
+        node: Option<u64>,
+    },
+    /// Have a node check all that it keeps, or all nodes; `cluster nodes` says how far they are
+    Scrub {
+        /// The node [default: all of them]
         #[arg(value_name = "NODE")]
         node: Option<u64>,
     },
@@ -157,9 +163,40 @@ pub async fn run(
                 Output::Table => format!("node {leader_id} leads\n"),
             }
         }
+        ClusterCommand::Scrub { node } => scrub(client, node, output).await?,
         shows => show(shows, &status(client).await?, output)?,
     };
     print(&text)
+}
+
+async fn scrub(client: &mut Client, node: Option<u64>, output: Output) -> Result<String, CliError> {
+    let request = ScrubRequest {
+        node: node.unwrap_or(0),
+    };
+    let begun = client.call_cluster(request, async |mut cluster, request| {
+        cluster.scrub(request).await
+    });
+    let ScrubResponse { nodes, silent } = begun.await?;
+    let named = |ids: &[u64]| {
+        let ids: Vec<String> = ids.iter().map(u64::to_string).collect();
+        ids.join(", ")
+    };
+    Ok(match output {
+        Output::Json => json::line(&json!({ "nodes": nodes, "silent": silent })),
+        Output::Table => {
+            let mut text = String::new();
+            if !nodes.is_empty() {
+                text += &format!(
+                    "{} checks what it keeps; see `reelraft cluster nodes`\n",
+                    named(&nodes)
+                );
+            }
+            if !silent.is_empty() {
+                text += &format!("{} could not be reached\n", named(&silent));
+            }
+            text
+        }
+    })
 }
 
 async fn status(client: &mut Client) -> Result<StatusResponse, CliError> {

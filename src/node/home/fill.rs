@@ -123,6 +123,7 @@ impl Filler {
             fill.abort();
         }
         let due: Vec<Due> = self.due(&state, node, damaged);
+        tell_copies(context, &state, &due);
         if current && self.owed.is_none() {
             self.owed = Some(Owed {
                 jobs: due.iter().map(|due| due.job.clone()).collect(),
@@ -243,6 +244,20 @@ impl Filler {
             }
         }
     }
+}
+
+/// Says what this home copies to become whole. What is finished of running jobs
+/// meanwhile comes and goes, and is not told.
+fn tell_copies(context: &NodeContext, state: &State, due: &[Due]) {
+    let node = context.node();
+    let becomes = |due: &&Due| {
+        let entry = state.job(&due.job);
+        let duty = entry.and_then(|entry| must_fill(&entry, node));
+        duty == Some(FillDuty::BecomeWhole)
+    };
+    let becomes = due.iter().filter(becomes);
+    let (jobs, bytes) = becomes.fold((0, 0), |(jobs, bytes), due| (jobs + 1, bytes + due.bytes));
+    context.data.upkeep().to_copy(jobs, bytes);
 }
 
 fn due(job: &Job) -> Due {

@@ -2,7 +2,7 @@
 //! one change after the other, and holds no decision of its own.
 
 use reelraft_consensus::{ConsensusError, MemberChange};
-use reelraft_model::plan::{Change, membership};
+use reelraft_model::plan::{Change, membership, zone_notes};
 use tracing::{info, warn};
 
 use super::sight::Sight;
@@ -12,7 +12,12 @@ use crate::limits::{MEMBERS_EVERY, MEMBERS_EVERY_IDLE};
 pub async fn keep(sight: Sight<'_>) {
     loop {
         let state = sight.cluster.local();
-        let judged = membership(&state, &sight.health(&state));
+        let health = sight.health(&state);
+        let mut judged = membership(&state, &health);
+        // What is done about a node says more than where its copies are.
+        for (node, note) in zone_notes(&state, &health) {
+            judged.notes.entry(node).or_insert(note);
+        }
         let busy = state.active().next().is_some();
         drop(state);
         sight.sessions.set_notes(judged.notes);

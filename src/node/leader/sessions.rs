@@ -226,6 +226,7 @@ impl Sessions {
                 health.alive = session.heard.elapsed() < lease;
                 health.slots = session.hello.slots;
                 health.memory_mib = session.beat.memory_mib;
+                health.zone = session.hello.zone.clone();
                 health.build = session.hello.build.clone();
                 health.starting = session.hello.starting;
                 let lacks = session.beat.lacks.iter();
@@ -267,6 +268,8 @@ impl Sessions {
             memory_mib: session.beat.memory_mib,
             feature_level: session.hello.feature_level,
             certificate: session.beat.certificate.clone(),
+            upkeep: session.beat.upkeep,
+            zone: session.hello.zone.clone(),
             role: None,
             note: String::new(),
         };

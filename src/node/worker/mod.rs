@@ -315,6 +315,7 @@ impl Worker {
             pid: std::process::id(),
             process: self.context.process,
             slots: self.context.config.slots,
+            zone: self.context.config.keeping.zone.clone(),
             build: self.context.build(),
             starting: !*self.ready.borrow(),
             build_words: self.context.build_words(),
@@ -326,7 +327,9 @@ impl Worker {
 
     /// `trouble` is why this node takes no work, if it does not.
     fn beat(&self, trouble: &Option<String>) -> Beat {
-        let (free, total) = self.load.disk();
+        let room = self.context.data.store().space();
+        let (free, total) =
+            room.map_or_else(|_| self.load.disk(), |it| (it.free_bytes, it.total_bytes));
         let full = self
             .context
             .data
@@ -355,6 +358,7 @@ impl Worker {
             speeds: self.context.speeds(),
             certificate: self.context.certificate(),
             memory_mib: self.load.memory_mib(),
+            upkeep: self.context.upkeep(),
         }
     }
 

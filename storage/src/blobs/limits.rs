@@ -1,5 +1,7 @@
 //! Every limit of the blob store and the chunk journal, with its reason.
 
+use std::time::Duration;
+
 /// Bytes of a block, the unit in which reads are checked. A source chunk has the
 /// same size, so it needs no hash but its name.
 pub const BLOCK_BYTES: usize = 1 << 20;
@@ -34,6 +36,10 @@ pub const BLOB_BYTES_MAX: u64 = 16 << 40;
 /// A blob is handed to the disk whenever this much more of it is written: a
 /// fraction of a second's work for it.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+
+/// How often a store that has a limit counts what it keeps: what was removed leaves no
+/// room before. A million chunks are counted in a few seconds.
+pub const QUOTA_LOOK_EVERY: Duration = Duration::from_secs(60);
 
 const _: () = assert!(BLOCK_BYTES.is_power_of_two());
 const _: () = assert!(FREE_PERCENT_MIN < 100);

@@ -43,6 +43,7 @@ impl BlobStore {
                 self.write_blocks(job, hash, blocks)?;
             }
             fs::rename(path, &target).map_err(BlobError::io("name", &target))?;
+            self.inner.quota.put(blocks.total_bytes);
         }
         // So that a removal that has seen it before finds that it was put again.
         touch(&target)?;

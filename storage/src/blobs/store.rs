@@ -16,6 +16,7 @@ use super::{
     journal::{self, Journal},
     journals::Journals,
     names::{check_hash, check_job, names_in, remove_if_there},
+    quota::Quota,
     space::{Space, SpaceProbe, statvfs},
     sync::{Failure, GroupSync, sync_folder},
     usage::Usage,
@@ -44,6 +45,7 @@ pub struct BlobStore {
 pub(super) struct Inner {
     pub(super) root: PathBuf,
     probe: SpaceProbe,
+    pub(super) quota: Arc<Quota>,
     pub(super) failure: Arc<Failure>,
     temps: AtomicU64,
     pub(super) damaged: AtomicU64,
@@ -97,6 +99,7 @@ impl BlobStore {
             inner: Arc::new(Inner {
                 root: root.to_path_buf(),
                 probe,
+                quota: Arc::default(),
                 failure,
                 temps: AtomicU64::new(0),
                 damaged: AtomicU64::new(0),
@@ -119,13 +122,20 @@ impl BlobStore {
         self.inner.damaged.load(Ordering::Relaxed)
     }
 
-    /// The room on this disk.
+    /// Has the store keep so many bytes at most; 0: what the disk has. It counts what
+    /// there is, which may take a while.
+    pub fn limit_to(&self, bytes: u64) {
+        self.inner.quota.set(&self.inner.root, bytes);
+    }
+
+    /// The room on this disk, as far as the store may use it.
     ///
     /// # Errors
     /// [`BlobError::Io`].
     pub fn space(&self) -> Result<Space, BlobError> {
-        (self.inner.probe)(&self.inner.root)
-            .map_err(BlobError::io("ask for the room of", &self.inner.root))
+        let root = &self.inner.root;
+        let disk = (self.inner.probe)(root).map_err(BlobError::io("ask for the room of", root))?;
+        Ok(self.inner.quota.within(root, disk))
     }
 
     /// Refuses a put that would not leave the reserved share free.

@@ -62,6 +62,8 @@ pub struct NodeHealth {
     pub room_bytes: u64,
     /// Whether it votes, or is to vote once a change under way is done.
     pub votes: bool,
+    /// What fails together with it; empty where that is not said.
+    pub zone: String,
     /// Entries of the log that it lacks; `None` while that is not known.
     pub behind: Option<u64>,
     /// Whether it hands over what it has: see [`ClusterHealth::take_standings`].

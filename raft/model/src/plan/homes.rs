@@ -98,12 +98,14 @@ pub(super) fn place_outputs(state: &State, builds: &Builds<'_>, commands: &mut V
 }
 
 /// How well a node suits as a new home; the least comes first.
-#[derive(PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct HomeRank {
     /// It cannot run the job's tasks, so it could not assemble the output.
     unable: bool,
     /// It has no room for all of the job's bytes.
     cramped: bool,
+    /// Another home would be lost with it.
+    shares_zone: bool,
     /// It has none of the job's bytes yet.
     empty: bool,
     /// Jobs that it is a home of already.
@@ -129,14 +131,15 @@ fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Co
         return None;
     }
     let wanted = health.faults() + 1;
-    let mut candidates = candidates(job, builds, load);
+    let candidates = candidates(job, builds, load);
     let able_candidate = candidates
         .first()
-        .is_some_and(|&node| health.can_run(node, &job.build));
+        .is_some_and(|rank| health.can_run(rank.node, &job.build));
     let (first, able) = (candidates.first(), able_candidate);
     let Sorted { keep, mut lost } = sort_homes(job, health, first.map(|_| able), wanted);
     let missing = wanted.saturating_sub(keep.len());
-    candidates.truncate(missing);
+    let kept = keep.iter().map(|home| home.node).collect();
+    let candidates = spread(candidates, kept, missing, health);
     if job.homes.is_empty() && candidates.len() < wanted {
         return None;
     }
@@ -166,30 +169,55 @@ fn place_homes(job: &Job, builds: &Builds<'_>, load: &mut HomeLoad) -> Option<Co
 
 /// Nodes that could become a home, the best first. One that retires with a
 /// full copy is none: it takes its place again by itself.
-fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<u64> {
+fn candidates(job: &Job, builds: &Builds<'_>, load: &HomeLoad) -> Vec<HomeRank> {
     let taken = |node: u64| {
         let mut homes = job.homes.iter();
         homes.any(|home| home.node == node && (home.filled || !home.retiring))
     };
     let retires = |node: u64| job.retiring_homes().any(|home| home.node == node);
     let nodes = &builds.health.nodes;
-    let mut candidates: Vec<u64> = nodes
+    let fit = nodes
         .iter()
         .filter(|(node, health)| health.takes_bytes() && !taken(**node))
-        .map(|(node, _)| *node)
-        .collect();
+        .map(|(node, _)| *node);
     let bytes = match job.state() {
         JobState::Succeeded => job.output_bytes,
         _ => job.source_bytes,
     };
-    candidates.sort_by_key(|&node| HomeRank {
+    let rank = |node: u64| HomeRank {
         unable: !builds.suits(node, &job.build, &job.spec),
         cramped: nodes[&node].room_bytes < bytes,
+        shares_zone: false,
         empty: !retires(node),
         jobs: load.get(&node).copied().unwrap_or(0),
         node,
-    });
+    };
+    let mut candidates: Vec<HomeRank> = fit.map(rank).collect();
+    candidates.sort_unstable();
     candidates
+}
+
+/// The best of these, so that they and the homes that stay are in different zones as
+/// far as there are any.
+fn spread(
+    mut candidates: Vec<HomeRank>,
+    mut homes: Vec<u64>,
+    missing: usize,
+    health: &ClusterHealth,
+) -> Vec<u64> {
+    let mut chosen = Vec::new();
+    while chosen.len() < missing {
+        for rank in &mut candidates {
+            rank.shares_zone = health.shares_zone(rank.node, &homes);
+        }
+        let Some(best) = candidates.iter().min().copied() else {
+            break;
+        };
+        candidates.retain(|rank| rank.node != best.node);
+        homes.push(best.node);
+        chosen.push(best.node);
+    }
+    chosen
 }
 
 /// `candidate` is whether the best one can run the job's tasks, if there is one.

@@ -116,7 +116,7 @@ impl World {
     fn run(&mut self, line: &str) -> String {
         let words: Vec<&str> = line.split_whitespace().collect();
         match words[0] {
-            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" => {
+            "nodes" | "silent" | "starting" | "build" | "full" | "lacks" | "zone" => {
                 self.report_health(&words)
             }
             "plan" => self.think() + &self.write(),
@@ -144,6 +144,7 @@ impl World {
             "webhook" | "unhook" | "sent" | "unfetchable" => {
                 self.one(change_outside(&self.names, &words))
             }
+            "zones" => members::zones(&self.state, &self.health),
             "due" => self.aliased(&due(&self.state, &words)),
             "token" | "want" | "drain" | "undrain" | "remove" => self.one(members::command(&words)),
             "admit" => self.admit(&words),
@@ -177,7 +178,8 @@ impl World {
     }
 
     /// `nodes 1 2 3 [slots=2] [build=b] [memory=MIB]`, `silent NODE MS`, `starting NODE`,
-    /// `build NODE BUILD`, `lacks NODE CODEC…` and `full NODE`: what the nodes report.
+    /// `build NODE BUILD`, `lacks NODE CODEC…`, `zone NODE ZONE` and `full NODE`: what the
+    /// nodes report.
     fn report_health(&mut self, words: &[&str]) -> String {
         if words[0] == "nodes" {
             self.add_nodes(words);
@@ -194,6 +196,7 @@ impl World {
                 (node.alive, node.silent_ms, node.starting) = (true, 0, true);
                 node.build.clear();
             }
+            "zone" => node.zone = words[2].to_string(),
             "build" => (node.build, node.starting) = (words[2].to_string(), false),
             "lacks" => node.lacks = words[2..].iter().map(ToString::to_string).collect(),
             _ => node.full = true,

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use reelraft_model::{
     AdmitNode, Command, CreateToken, DrainNode, JoinToken, RemoveNode, SetVoters, State,
     limits::{FEATURE_LEVEL, NODES_MAX},
-    plan::{Change, ClusterHealth, NodeHealth, membership},
+    plan::{Change, ClusterHealth, NodeHealth, membership, zone_notes},
     token_digest,
 };
 
@@ -96,6 +96,16 @@ pub fn judge(state: &State, health: &mut ClusterHealth) -> String {
         writeln!(text, "{node}: {note}").unwrap();
     }
     text
+}
+
+/// `zones`: what is said of copies that may be lost together.
+pub fn zones(state: &State, health: &ClusterHealth) -> String {
+    let notes = zone_notes(state, health);
+    let lines = notes.iter().map(|(node, note)| format!("{node}: {note}\n"));
+    match notes.is_empty() {
+        true => "nothing is kept within one zone\n".into(),
+        false => lines.collect(),
+    }
 }
 
 /// The same, and carries it out.

@@ -88,6 +88,9 @@ fn a_status_has_the_documented_form() {
          \"cluster_id\":\"\",\"election_timeout_ms\":0,\"feature_level\":0,\"voters_wanted\":0,\"nodes\":[{\"id\":2,\"address\":\"127.0.0.1:7402\",\"http\":null,\
          \"role\":\"voter\",\"reachable\":true,\"pid\":77,\"load_milli\":0,\"slots\":0,\
          \"slots_busy\":0,\"disk_free_bytes\":0,\"disk_total_bytes\":0,\"build\":null,\
-         \"build_words\":null,\"lacks\":[],\"speeds\":{},\"memory_mib\":null,\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null,\"feature_level\":0,\"note\":null}]}\n"
+         \"build_words\":null,\"lacks\":[],\"speeds\":{},\"memory_mib\":null,\"applied_index\":0,\"incarnation\":null,\"version\":null,\"trouble\":null,\"feature_level\":0,\"note\":null,\"zone\":null,\
+         \"copies\":{\"jobs\":0,\"bytes_left\":0,\"copied_bytes\":0,\"bytes_per_second_max\":null},\
+         \"scrub\":{\"running\":false,\"done_bytes\":0,\"total_bytes\":0,\"ended_unix_ms\":null,\
+         \"blobs\":0,\"damaged\":0,\"unread\":0}}]}\n"
     );
 }

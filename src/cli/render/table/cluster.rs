@@ -8,7 +8,10 @@ use reelraft_proto::{
 };
 
 use super::layout::{card, grid, or_dash, short_hash};
-use crate::render::{format::size, screen::printable};
+use crate::render::{
+    format::{counted, percent, size, utc_time},
+    screen::printable,
+};
 
 /// The answer of `cluster status`.
 pub fn status(status: &StatusResponse) -> String {
@@ -45,7 +48,12 @@ pub fn status(status: &StatusResponse) -> String {
         &[">ID", "ROLE", "ADDRESS", "REACHABLE", ">BUSY", "TROUBLE"],
         &rows,
     );
-    let ends = format!("{}{}", notes(&status.nodes), builds(&status.nodes));
+    let ends = format!(
+        "{}{}{}",
+        notes(&status.nodes),
+        upkeep(&status.nodes),
+        builds(&status.nodes)
+    );
     format!("{head}\n{table}{ends}")
 }
 
@@ -129,7 +137,50 @@ pub fn nodes(nodes: &[NodeStatus]) -> String {
         ],
         &rows,
     );
-    format!("{table}{}{}", notes(nodes), builds(nodes))
+    format!("{table}{}{}{}", notes(nodes), upkeep(nodes), builds(nodes))
+}
+
+/// What the nodes copy and check, a line each; empty where they do neither.
+fn upkeep(nodes: &[NodeStatus]) -> String {
+    let mut lines = String::new();
+    for node in nodes {
+        let Some(now) = node.upkeep else { continue };
+        if now.copy_jobs > 0 {
+            let rate = match now.copy_rate {
+                0 => String::new(),
+                rate => format!(", {}/s at most", size(rate)),
+            };
+            lines += &format!(
+                "node {} copies {}, about {} to go{rate}\n",
+                node.id,
+                counted(now.copy_jobs, "job"),
+                size(now.copy_bytes)
+            );
+        }
+        let scrub = now.scrub.unwrap_or_default();
+        if scrub.running {
+            let done = percent(scrub.done_bytes, scrub.total_bytes);
+            let total = size(scrub.total_bytes);
+            lines += &format!(
+                "node {} checks what it keeps: {done} % of {total}\n",
+                node.id
+            );
+        }
+        if scrub.damaged + scrub.unread > 0 {
+            lines += &format!(
+                "node {} found {} damaged and {} unreadable blobs of {} at {}\n",
+                node.id,
+                scrub.damaged,
+                scrub.unread,
+                scrub.blobs,
+                utc_time(scrub.ended_unix_ms)
+            );
+        }
+    }
+    match lines.is_empty() {
+        true => lines,
+        false => format!("\n{lines}"),
+    }
 }
 
 /// What the leader does about the nodes, a line each; empty where it does nothing.

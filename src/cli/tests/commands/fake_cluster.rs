@@ -15,6 +15,10 @@ fn not_here<T>() -> Result<T, Status> {
 impl Cluster for Node {
     type BackupStream = tokio_stream::Empty<Result<BackupPart, Status>>;
 
+    async fn scrub(&self, _: Request<ScrubRequest>) -> Result<Response<ScrubResponse>, Status> {
+        not_here()
+    }
+
     async fn diagnose(
         &self,
         _: Request<DiagnoseRequest>,
