@@ -18,7 +18,7 @@ use tokio::{
     net::TcpListener,
 };
 
-use super::{Lookup, Outside, OutsideError, check};
+use super::{Buckets, Lookup, Outside, OutsideError, check};
 
 /// Where connections came in, by the address that was connected to.
 type Met = Arc<Mutex<Vec<IpAddr>>>;
@@ -72,7 +72,7 @@ fn outside(allowed: &str, lookup: impl Lookup) -> Outside {
 }
 
 async fn get(outside: &Outside, url: &str) -> Result<u16, OutsideError> {
-    let url = check("url", url).map_err(|problem| OutsideError::Refused(problem.cause))?;
+    let url = check("url", url, false).map_err(|problem| OutsideError::Refused(problem.cause))?;
     let answer = outside.get(&url, &HeaderMap::new()).await?;
     Ok(answer.status().as_u16())
 }

@@ -258,10 +258,16 @@ async fn what_only_lost_homes_have_is_told_from_what_is_out_of_reach() {
     let (job, _) = sealed(&nodes, b"source").await;
     nodes.stop_node(2).await;
     let asked = hex(b"on node 2 at most");
-    let silent = nodes.data(1).copy_here(&nodes.entry(&job), &asked).await;
+    let silent = nodes
+        .data(1)
+        .copy_here(&nodes.entry(&job), &asked, false)
+        .await;
     assert!(!silent.unwrap_err().is_worth_remaking());
     nodes.set_homes(&job, &[1, 3]);
-    let retired = nodes.data(1).copy_here(&nodes.entry(&job), &asked).await;
+    let retired = nodes
+        .data(1)
+        .copy_here(&nodes.entry(&job), &asked, false)
+        .await;
     let retired = retired.unwrap_err();
     assert!(
         retired.is_worth_remaking() && !retired.is_lost(),
@@ -330,23 +336,35 @@ async fn a_scrub_finds_rot_and_only_that() {
     let chunk = hex(&source[CHUNK_BYTES..2 * CHUNK_BYTES]);
     let round = Duration::from_secs(1);
     let (stopper, stop) = watch::channel(false);
-    let calm = nodes.data(1).scrub(round, stop.clone()).await.unwrap();
+    let calm = nodes
+        .data(1)
+        .scrub(round, false, stop.clone())
+        .await
+        .unwrap();
     // Three chunks and the manifest.
     assert_eq!((calm.blobs, calm.damaged, calm.unread), (4, 0, 0));
 
     damage(&nodes, 1, &job, &chunk);
-    let found = nodes.data(1).scrub(round, stop.clone()).await.unwrap();
+    let found = nodes
+        .data(1)
+        .scrub(round, false, stop.clone())
+        .await
+        .unwrap();
     assert_eq!((found.blobs, found.damaged), (4, 1));
     assert!(!nodes.data(1).store().has(&job, &chunk).unwrap());
     nodes.data(1).fill(&entry, false).await.unwrap();
     nodes.data(1).store().verify(&job, &chunk).unwrap();
     assert_eq!(
-        nodes.data(1).scrub(round, stop.clone()).await.unwrap(),
+        nodes
+            .data(1)
+            .scrub(round, false, stop.clone())
+            .await
+            .unwrap(),
         calm
     );
 
     stopper.send_replace(true);
-    let stopped = nodes.data(1).scrub(round, stop).await.unwrap();
+    let stopped = nodes.data(1).scrub(round, false, stop).await.unwrap();
     assert_eq!(stopped.blobs, 0);
 }
 
