@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 
 use reelraft::{
     config::{LogFormat, NodeArgs, NodeConfig},
+    engine::{self, EngineArgs},
     json_log::JsonLines,
     limits::{
         MALLOC_ARENAS, MALLOC_KEPT_BYTES, MALLOC_LARGE_BYTES, MALLOC_TRIM_EVERY, NODE_NICE,
@@ -49,6 +50,30 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
     });
     // Tasks still running are ended by their own guards; nothing else may keep
     // the process alive.
+    runtime.shutdown_background();
+    result
+}
+
+/// Runs an engine until a signal ends it.
+///
+/// # Errors
+/// Why it can't work, or was refused.
+pub fn run_engine(
+    args: EngineArgs,
+    servers: Vec<String>,
+    anchor: Option<String>,
+) -> Result<(), Problem> {
+    keep_memory_together();
+    log_to_stderr(LogFormat::Text);
+    let runtime = runtime();
+    let result = runtime.block_on(async {
+        let (stopper, stop) = watch::channel(false);
+        tokio::spawn(async move {
+            stop_signal().await;
+            let _ = stopper.send(true);
+        });
+        engine::run(args, servers, anchor, stop).await
+    });
     runtime.shutdown_background();
     result
 }

@@ -328,6 +328,64 @@ pub const ZONE_BYTES_MAX: usize = 64;
 
 /// Jobs that a restore names one by one, of each kind.
 pub const RESTORE_NAMES_SHOWN: usize = 50;
+/// Engines that one member holds: each has a connection most of the time.
+pub const ENGINES_HERE_MAX: usize = 1_024;
+
+/// How long an engine may be silent before its member lets it go. It asks every few
+/// seconds, over networks that lose a connection now and then.
+pub const ENGINE_SILENT_MAX: Duration = Duration::from_secs(10);
+
+/// How long an engine's question for work is held open while there is none. Half of
+/// what it may be silent, so that a lost answer costs it nothing.
+pub const ENGINE_POLL_MAX: Duration = Duration::from_secs(5);
+
+/// Such questions that are held open at once; others are answered at once, and come
+/// back later.
+pub const ENGINE_POLLS_MAX: usize = 256;
+
+/// How long an engine whose question is not held open waits before the next one.
+pub const ENGINE_ASKS_EVERY: Duration = Duration::from_secs(4);
+
+/// How often a member names all of its engines to the leader, and not those alone that
+/// changed: an engine that was named by two members is then where it is.
+pub const ENGINE_RETOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How long an engine may take to begin what it was given.
+pub const ENGINE_TAKES_WITHIN: Duration = Duration::from_secs(20);
+
+/// How long what an engine has begun for another member waits for this one to ask for
+/// the same.
+pub const ENGINE_RESUMES_WITHIN: Duration = Duration::from_secs(60);
+
+/// Failures one after the other before an engine gets no work for a while, and for how
+/// long: one that fails at all is not to take every shard there is.
+pub const ENGINE_FAILURES_MAX: u32 = 3;
+pub const ENGINE_REST: Duration = Duration::from_secs(120);
+
+/// Lines of an engine's ffmpeg that wait to be read. A frame has some ten.
+pub const ENGINE_LINES: usize = 4_096;
+
+/// Longest line that is read of it, as of an ffmpeg on this machine.
+pub const ENGINE_LINE_BYTES_MAX: usize = 4_096;
+
+/// Bytes of one run's log: two thousand for each of a million frames.
+pub const ENGINE_LOG_BYTES_MAX: u64 = 2 << 30;
+
+/// How long an engine tries to connect to a member, and how long that may say nothing
+/// before it goes to another: longer than its questions are held open.
+pub const ENGINE_CONNECT_MAX: Duration = Duration::from_secs(5);
+pub const ENGINE_ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// How often an engine sends what is new of a task's log, and how much at once.
+pub const ENGINE_LOG_EVERY: Duration = Duration::from_millis(400);
+pub const ENGINE_LOG_PART: usize = 1 << 20;
+
+/// Bytes of a file that an engine sends at once: what is lost with a connection.
+pub const ENGINE_PUT_PART: u64 = 8 << 20;
+
+const _: () = assert!(ENGINE_POLL_MAX.as_secs() < ENGINE_ANSWER_MAX.as_secs());
+const _: () = assert!(ENGINE_POLL_MAX.as_millis() * 2 <= ENGINE_SILENT_MAX.as_millis());
+const _: () = assert!(ENGINE_ASKS_EVERY.as_millis() * 2 < ENGINE_SILENT_MAX.as_millis());
 
 const _: () = assert!(
     BEAT.as_millis() as u64 * 6 <= reelraft_model::plan::LEASE_MS,

@@ -13,11 +13,12 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
     config::{self, NodeArgs, NodeConfig},
     doctor,
+    engine::EngineArgs,
     server::{recovery, restore},
 };
 use reelraft_cli::{
-    BundleArgs, CliError, ClientCommand, DebugCommand, DevArgs, GlobalArgs, Output, Screen, exit,
-    print, report, report_parse,
+    BundleArgs, CliError, ClientCommand, DebugCommand, DevArgs, EngineTokenCommand, GlobalArgs,
+    Output, Screen, exit, print, report, report_parse,
 };
 use reelraft_model::Problem;
 
@@ -50,6 +51,13 @@ enum Top {
     Dev(DevArgs),
     /// Run one node
     Node(NodeArgs),
+    /// Encode for a cluster without being one of its nodes
+    Engine {
+        #[command(flatten)]
+        args: EngineArgs,
+        #[command(subcommand)]
+        command: Option<EngineCommand>,
+    },
     /// Show a node's settings
     Config {
         #[command(subcommand)]
@@ -107,6 +115,13 @@ enum Top {
         /// Folder to write them to; it has to exist
         folder: PathBuf,
     },
+}
+
+#[derive(Subcommand)]
+enum EngineCommand {
+    /// Make and revoke the tokens of engines
+    #[command(subcommand)]
+    Token(EngineTokenCommand),
 }
 
 #[derive(Subcommand)]
@@ -178,6 +193,20 @@ fn run(program: Program) -> u8 {
         },
         Top::Dev(args) => reelraft_cli::run_dev(&DevArgs { secret, ..args }),
         Top::Node(args) => finish(daemon::run(with_secret(args)).map_err(node_error)),
+        Top::Engine {
+            command: Some(EngineCommand::Token(command)),
+            ..
+        } => match config::client_credential(program.key, secret) {
+            Ok(credential) => {
+                let command = ClientCommand::EngineToken(command);
+                reelraft_cli::run(&program.globals, &credential, command)
+            }
+            Err(problem) => report(&node_error(problem)),
+        },
+        Top::Engine { args, .. } => {
+            let GlobalArgs { server, ca, .. } = program.globals;
+            finish(daemon::run_engine(args, server, ca).map_err(node_error))
+        }
         Top::Config {
             command: ConfigCommand::Show(args),
         } => finish(show_config(with_secret(args), output)),

@@ -16,16 +16,17 @@ pub const PROBLEM_KEY: &str = "reelraft-problem-bin";
 pub fn code_of(kind: &str) -> Code {
     match kind {
         "not-found" | "missing-blob" => Code::NotFound,
-        "request-id-reused" | "key-exists" | "address-taken" => Code::AlreadyExists,
+        "request-id-reused" | "key-exists" | "engine-exists" | "address-taken" => {
+            Code::AlreadyExists
+        }
         "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
         | "bad-url" | "refused-address" | "unknown-bucket" | "too-many-commands"
         | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
         "disk-full" | "too-many-uploads" | "too-many-jobs" | "too-many-bytes" | "too-many-keys"
-        | "too-many-quotas" | "too-many-webhooks" | "too-many-tokens" | "too-many-nodes" => {
-            Code::ResourceExhausted
-        }
+        | "too-many-quotas" | "too-many-webhooks" | "too-many-tokens" | "too-many-nodes"
+        | "too-many-engines" => Code::ResourceExhausted,
         "old-epoch" => Code::Aborted,
         // A node that is too busy is no reason to give up: another may not be.
         "no-leader" | "not-leader" | "unconfirmed" | "behind" | "stopped" | "no-homes"
@@ -47,7 +48,7 @@ pub fn http_status_of(kind: &str) -> u16 {
     match kind {
         "method-not-allowed" => 405,
         "client-lost" => 408,
-        "not-kept" => 410,
+        "not-kept" | "task-over" => 410,
         "length-required" => 411,
         "unknown-version" => 412,
         "too-large" => 413,

@@ -11,9 +11,13 @@ use reelraft_proto::auth::Gate;
 use super::{
     Api,
     caller::{Caller, Node, expired, unauthenticated},
+    engines::{EngineApi, run_of},
     rates::Rates,
 };
-use crate::{clock::unix_ms, node::context::NodeContext};
+use crate::{
+    clock::unix_ms,
+    node::{context::NodeContext, engines::Run},
+};
 
 /// The way in to one node.
 #[derive(Clone)]
@@ -54,6 +58,22 @@ impl Access {
                 "the cluster's secret, or a key, is missing or wrong",
             )),
         }
+    }
+
+    /// What whoever shows an engine's token may ask.
+    ///
+    /// # Errors
+    /// `unauthenticated`, and `quarantined`.
+    pub fn admit_engine(&self, token: &[u8]) -> Result<EngineApi, Problem> {
+        EngineApi::admit(self.node.clone(), token)
+    }
+
+    /// A run of an engine, by its token, which is all that it takes.
+    ///
+    /// # Errors
+    /// `task-over`.
+    pub fn engine_run(&self, token: &str) -> Result<Arc<Run>, Problem> {
+        run_of(&self.node, token)
     }
 
     /// What the operator may ask, which is all. For this program itself, and

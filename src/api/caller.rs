@@ -136,6 +136,10 @@ impl Node {
     pub fn table(&self) -> &Cluster {
         &self.context.cluster
     }
+
+    pub fn context(&self) -> &Arc<NodeContext> {
+        &self.context
+    }
 }
 
 impl Api {

@@ -17,6 +17,7 @@ mod certificates;
 mod cluster;
 mod diagnose;
 mod doors;
+mod engines;
 mod estimate;
 mod events;
 mod jobs;
@@ -56,6 +57,7 @@ pub use self::{
     cluster::{Census, Check},
     diagnose::Section,
     doors::{Door, Pass},
+    engines::{Answered, EngineApi, EngineView, NewEngine, Registered},
     estimate::Estimate,
     events::{Begun, Event, EventsRequest},
     jobs::{Page, Reference, TasksRequest},

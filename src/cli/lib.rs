@@ -45,7 +45,7 @@ use reelraft_trust::Anchor;
 use crate::client::Client;
 pub use crate::{
     commands::{
-        ClientCommand,
+        ClientCommand, EngineTokenCommand,
         bundle::{BundleArgs, DebugCommand},
     },
     dev::{DevArgs, run as run_dev},

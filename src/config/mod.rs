@@ -115,6 +115,9 @@ pub struct NodeArgs {
     pub reuse_outputs: Option<bool>,
     #[command(flatten)]
     pub keeping: KeepingArgs,
+    /// Of how many in a hundred results of an engine a member makes the same again, to compare, while this node leads; 0: of none [default: 5]
+    #[arg(long, value_name = "PERCENT")]
+    pub verify_engines: Option<u32>,
     /// The log's lines: text, or json for an object a line [default: text]
     #[arg(long, value_name = "FORM")]
     pub log_format: Option<LogFormat>,
@@ -187,6 +190,8 @@ pub struct NodeConfig {
     pub reuse_outputs: bool,
     /// What it keeps, and how it copies.
     pub keeping: Keeping,
+    /// Of how many in a hundred results of engines a member makes the same again.
+    pub verify_engines: u32,
     /// What the log's lines look like.
     pub log_format: LogFormat,
     /// What clients must know.
@@ -249,9 +254,9 @@ impl NodeConfig {
         let in_file = [file.disk_limit, file.copy_rate, file.zone];
         let keeping = pick_keeping(&mut picker, args.keeping, in_file)?;
         let reuse = (args.reuse_outputs, file.reuse_outputs);
-        let reuse_outputs = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
+        let verify = (args.verify_engines, file.verify_engines);
         let form = (args.log_format, file.log_format);
-        let log_format = picker.pick_or("log_format", form.0, form.1, LogFormat::Text)?;
+        let ways = pick_ways(&mut picker, reuse, verify, form)?;
         let texts = (args.secret, file.secret);
         let clients = [texts, (args.secret_file, file.secret_file)];
         let texts = (args.peer_secret, file.peer_secret);
@@ -276,9 +281,10 @@ impl NodeConfig {
             keep_finished_s: keep,
             reach,
             keep_sources_s: kept,
-            reuse_outputs,
+            reuse_outputs: ways.0,
+            verify_engines: ways.1,
             keeping,
-            log_format,
+            log_format: ways.2,
             secret,
             peer_secret,
             tls,
@@ -298,10 +304,28 @@ fn pick_advertise(
     picker.pick_or("advertise", given.0, given.1, listen.to_string())
 }
 
+/// Whether results are taken from others, how many of engines are made again, and how
+/// the log is written.
+fn pick_ways(
+    picker: &mut Picker,
+    reuse: (Option<bool>, Option<bool>),
+    verify: (Option<u32>, Option<u32>),
+    log: (Option<LogFormat>, Option<LogFormat>),
+) -> Result<(bool, u32, LogFormat), Problem> {
+    let reuse = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
+    let verify = picker.pick_or("verify_engines", verify.0, verify.1, VERIFY_ENGINES)?;
+    let log = picker.pick_or("log_format", log.0, log.1, LogFormat::Text)?;
+    Ok((reuse, verify, log))
+}
+
 /// How many cores this machine has.
 fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
+
+/// Of so many in a hundred results of engines a member makes the same again: beside the
+/// first one of each, enough to find out who lies now and then, and little work.
+const VERIFY_ENGINES: u32 = 5;
 
 /// Where a node listens that is told nothing else.
 const LISTEN: &str = "127.0.0.1:7401";

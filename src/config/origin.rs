@@ -36,6 +36,7 @@ pub struct File {
     pub disk_limit: Option<String>,
     pub copy_rate: Option<String>,
     pub zone: Option<String>,
+    pub verify_engines: Option<u32>,
     pub log_format: Option<LogFormat>,
     pub secret: Option<String>,
     pub secret_file: Option<String>,

@@ -46,5 +46,8 @@ pub use local_store::{LocalStore, Parts, PutTicket};
 pub use peers::{Answer, HomePeers, HomeTransport, Payload, Peer};
 pub use plane::DataPlane;
 pub use put::PutOutcome;
-pub use source::{Source, range_server::ServedSource};
+pub use source::{
+    Source,
+    range_server::{RangeServer, Ranged, ServedSource},
+};
 pub use table::Table;

@@ -8,11 +8,12 @@ use super::{
     convert::{status, wire_status},
     convert_authorities::{rotation, wire_certificates},
     convert_backup::{BackupParts, wire_backup},
+    convert_engines::wire_engine,
     jobs::consistency,
     listener::stream_end,
     places::api_of,
 };
-use crate::api::{NewToken, ScrubBegun, Section};
+use crate::api::{EngineView, NewEngine, NewToken, ScrubBegun, Section};
 
 /// The `Cluster` service of one node, over what each caller may ask.
 #[derive(Clone)]
@@ -144,5 +145,46 @@ impl Cluster for ClusterService {
         let parts = api.backup(&media).map_err(status)?;
         parts.on_stall(stream_end());
         Ok(Response::new(wire_backup(parts)))
+    }
+
+    async fn create_engine(
+        &self,
+        request: Request<v1::CreateEngineRequest>,
+    ) -> Result<Response<v1::CreatedEngine>, Status> {
+        let api = api_of(&request)?;
+        let name = request.into_inner().name;
+        let NewEngine {
+            engine,
+            text,
+            server,
+        } = api.create_engine(&name).await.map_err(status)?;
+        Ok(Response::new(v1::CreatedEngine {
+            engine: Some(wire_engine(EngineView {
+                engine,
+                status: None,
+            })),
+            token: text.reveal(),
+            server,
+        }))
+    }
+
+    async fn revoke_engine(
+        &self,
+        request: Request<v1::RevokeEngineRequest>,
+    ) -> Result<Response<v1::Engine>, Status> {
+        let api = api_of(&request)?;
+        let name = request.into_inner().name;
+        let revoked = api.revoke_engine(&name).await.map_err(status)?;
+        Ok(Response::new(wire_engine(revoked)))
+    }
+
+    async fn list_engines(
+        &self,
+        request: Request<v1::ListEnginesRequest>,
+    ) -> Result<Response<v1::ListEnginesResponse>, Status> {
+        let engines = api_of(&request)?.engines().await.map_err(status)?;
+        Ok(Response::new(v1::ListEnginesResponse {
+            engines: engines.into_iter().map(wire_engine).collect(),
+        }))
     }
 }

@@ -3,51 +3,21 @@
 
 use std::sync::Arc;
 
-use reelraft_model::{AttemptKey, FailureClass, TaskKind};
+use reelraft_model::FailureClass;
 use reelraft_proto::v1::{self, attempt_result, from_worker, to_worker};
 
 use super::{
     convert::{model_lack, model_node, model_problem, wire_lack, wire_node, wire_problem},
     convert_certificates::{model_certificate, wire_certificate},
     convert_done::{model_done, wire_done},
+    convert_engines::{model_engine_status, model_news, wire_engine_status, wire_news},
+    convert_progress::{model_attempt, model_progress, wire_attempt, wire_progress},
     convert_upkeep::{model_upkeep, wire_upkeep},
 };
 use crate::node::messages::{
     Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, JobProgress, LeaderReport, Outcome,
-    Progress, TablePoint, ToWorker,
+    TablePoint, ToWorker,
 };
-
-fn wire_attempt(key: &AttemptKey) -> v1::AttemptRef {
-    v1::AttemptRef {
-        job: key.job.clone(),
-        kind: key.kind().name().to_string(),
-        number: key.number,
-        attempt: key.attempt,
-    }
-}
-
-fn model_attempt(attempt: v1::AttemptRef) -> Option<AttemptKey> {
-    Some(AttemptKey {
-        kind: TaskKind::parse(&attempt.kind)?.into(),
-        job: attempt.job,
-        number: attempt.number,
-        attempt: attempt.attempt,
-    })
-}
-
-fn wire_progress(progress: Progress) -> Vec<v1::AttemptProgress> {
-    let wire = |(key, frames)| v1::AttemptProgress {
-        attempt: Some(wire_attempt(&key)),
-        frames,
-    };
-    progress.into_iter().map(wire).collect()
-}
-
-fn model_progress(progress: Vec<v1::AttemptProgress>) -> Progress {
-    let model =
-        |running: v1::AttemptProgress| Some((model_attempt(running.attempt?)?, running.frames));
-    progress.into_iter().filter_map(model).collect()
-}
 
 /// A hello as the first message of a session.
 pub fn wire_hello(hello: Hello) -> v1::FromWorker {
@@ -143,7 +113,9 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         certificate,
         memory_mib,
         upkeep,
+        engines,
     } = beat;
+    let (engines, engines_gone) = wire_news(engines);
     v1::Beat {
         running: wire_progress(running),
         load_milli,
@@ -159,6 +131,8 @@ fn wire_beat(beat: Beat) -> v1::Beat {
         certificate: certificate.map(wire_certificate),
         memory_mib,
         upkeep: Some(wire_upkeep(upkeep)),
+        engines,
+        engines_gone,
     }
 }
 
@@ -188,6 +162,8 @@ fn model_beat(beat: v1::Beat) -> Beat {
         certificate,
         memory_mib,
         upkeep,
+        engines,
+        engines_gone,
     } = beat;
     Beat {
         running: model_progress(running),
@@ -204,6 +180,7 @@ fn model_beat(beat: v1::Beat) -> Beat {
         certificate: certificate.map(model_certificate),
         memory_mib,
         upkeep: model_upkeep(upkeep.unwrap_or_default()),
+        engines: model_news(engines, engines_gone),
     }
 }
 
@@ -211,7 +188,11 @@ fn model_beat(beat: v1::Beat) -> Beat {
 pub fn wire_from_worker(message: FromWorker) -> v1::FromWorker {
     let message = match message {
         FromWorker::Beat(beat) => from_worker::Message::Beat(wire_beat(beat)),
-        FromWorker::Result(AttemptResult { key, outcome }) => {
+        FromWorker::Result(AttemptResult {
+            key,
+            engine,
+            outcome,
+        }) => {
             let outcome = match outcome {
                 Outcome::Done(done) => attempt_result::Outcome::Done(wire_done(done)),
                 Outcome::Failed(failed) => attempt_result::Outcome::Failed(wire_failed(failed)),
@@ -219,6 +200,7 @@ pub fn wire_from_worker(message: FromWorker) -> v1::FromWorker {
             from_worker::Message::Result(v1::AttemptResult {
                 attempt: Some(wire_attempt(&key)),
                 outcome: Some(outcome),
+                engine,
             })
         }
     };
@@ -239,6 +221,7 @@ pub fn model_from_worker(message: v1::FromWorker) -> Option<FromWorker> {
             };
             Some(FromWorker::Result(AttemptResult {
                 key: model_attempt(result.attempt?)?,
+                engine: result.engine,
                 outcome,
             }))
         }
@@ -289,12 +272,15 @@ pub fn wire_to_worker(message: ToWorker) -> v1::ToWorker {
         ToWorker::Welcome { leader, term } => {
             to_worker::Message::Welcome(v1::Welcome { leader, term })
         }
-        ToWorker::Assign(Assignment { key, log_index }) => {
-            to_worker::Message::Assign(v1::Assignment {
-                attempt: Some(wire_attempt(&key)),
-                log_index,
-            })
-        }
+        ToWorker::Assign(Assignment {
+            key,
+            log_index,
+            engine,
+        }) => to_worker::Message::Assign(v1::Assignment {
+            attempt: Some(wire_attempt(&key)),
+            log_index,
+            engine,
+        }),
         ToWorker::Settled(key) => to_worker::Message::Settled(wire_attempt(&key)),
         ToWorker::Report(report) => to_worker::Message::Report(wire_report(report)),
     };
@@ -312,6 +298,7 @@ pub fn model_to_worker(message: v1::ToWorker) -> Option<ToWorker> {
         to_worker::Message::Assign(assignment) => ToWorker::Assign(Assignment {
             key: model_attempt(assignment.attempt?)?,
             log_index: assignment.log_index,
+            engine: assignment.engine,
         }),
         to_worker::Message::Settled(attempt) => ToWorker::Settled(model_attempt(attempt)?),
         to_worker::Message::Report(report) => ToWorker::Report(model_report(report)),
@@ -327,7 +314,10 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         compared_index,
         majority,
         notes,
+        engines,
     } = report;
+    let engines_unchanged = engines.is_none();
+    let engines = engines.map(Arc::unwrap_or_clone).unwrap_or_default();
     let job = |(job, progress): (String, JobProgress)| v1::JobProgress {
         job,
         running: wire_progress(progress.running),
@@ -344,6 +334,8 @@ fn wire_report(report: LeaderReport) -> v1::LeaderReport {
         compared_index,
         majority: majority.map(wire_point),
         notes: notes.into_iter().collect(),
+        engines: engines.into_iter().map(wire_engine_status).collect(),
+        engines_unchanged,
     }
 }
 
@@ -357,7 +349,10 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         compared_index,
         majority,
         notes,
+        engines,
+        engines_unchanged,
     } = report;
+    let engines = || engines.into_iter().map(model_engine_status).collect();
     let job = |job: v1::JobProgress| {
         let progress = JobProgress {
             running: model_progress(job.running),
@@ -373,6 +368,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
         compared_index,
         majority: majority.map(model_point),
         notes: notes.into_iter().collect(),
+        engines: (!engines_unchanged).then(|| Arc::new(engines())),
     }
 }
 
@@ -380,7 +376,7 @@ fn model_report(report: v1::LeaderReport) -> LeaderReport {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use reelraft_model::{ChunksRead, ShardRange};
+    use reelraft_model::{AttemptKey, ChunksRead, ShardRange, TaskKind};
 
     use super::*;
     use crate::node::messages::{Analysis, Done};
@@ -449,6 +445,7 @@ mod tests {
         for outcome in outcomes {
             let said = FromWorker::Result(AttemptResult {
                 key: key.clone(),
+                engine: 5,
                 outcome,
             });
             let heard = model_from_worker(wire_from_worker(said.clone()));

@@ -59,7 +59,8 @@ pub fn allow(request: &Request) -> Result<(), Problem> {
     api.map_or(Ok(()), |api| api.takes(scope))
 }
 
-fn credential(headers: &HeaderMap) -> &[u8] {
+/// What a request shows: a key, a secret or a token.
+pub fn credential(headers: &HeaderMap) -> &[u8] {
     let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.as_bytes().split_at_checked("Bearer ".len())?;
         scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)

@@ -15,6 +15,8 @@ mod access;
 mod checksum;
 mod counts;
 mod documents;
+mod engine_tasks;
+mod engines;
 mod events;
 mod faces;
 mod fellows;

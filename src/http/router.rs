@@ -21,7 +21,7 @@ use utoipa_axum::{
 use super::{
     access, counts,
     documents::json_text,
-    events,
+    engine_tasks, engines, events,
     faces::Port,
     fellows, health, jobs, keys, metrics, openapi, outputs, page, pictures, previews,
     refusal::{Answer, Refusal},
@@ -69,8 +69,25 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(health::cluster)))
         .routes(on(routes!(health::nodes)))
         .routes(on(routes!(health::node)))
+        .routes(on(routes!(engines::list, engines::create)))
+        .routes(on(routes!(engines::revoke)))
         .routes(on(routes!(events::follow)))
         .routes(on(routes!(described)))
+}
+
+/// What engines ask, by tokens of their own.
+fn engine_routes() -> OpenApiRouter<Port> {
+    OpenApiRouter::new()
+        .routes(on(routes!(engines::register)))
+        .routes(on(routes!(engines::beat)))
+        .routes(on(routes!(engines::leave)))
+        .routes(on(routes!(engine_tasks::show)))
+        .routes(on(routes!(engine_tasks::input)))
+        .routes(on(routes!(engine_tasks::output)))
+        .routes(on(routes!(engine_tasks::log)))
+        .routes(on(routes!(engine_tasks::complete)))
+        .routes(on(routes!(engine_tasks::fail)))
+        .routes(on(routes!(engine_tasks::abort)))
 }
 
 /// Routes of the port itself, for those who watch over it.
@@ -99,6 +116,7 @@ pub fn router(port: Port, calls: Router) -> Router {
     let calls = calls.layer(admitted.clone());
     Router::new()
         .nest(PREFIX, api.layer(admitted.clone()).layer(fellows.clone()))
+        .merge(Router::new().nest(PREFIX, Router::from(engine_routes())))
         .merge(
             Router::from(metrics())
                 .route_layer(admitted)
@@ -117,7 +135,7 @@ pub fn router(port: Port, calls: Router) -> Router {
 /// The OpenAPI document of the routes.
 pub fn document() -> Value {
     let routes = OpenApiRouter::with_openapi(openapi::begin())
-        .nest(PREFIX, api())
+        .nest(PREFIX, api().merge(engine_routes()))
         .merge(metrics())
         .merge(health());
     openapi::complete(routes.into_openapi())

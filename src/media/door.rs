@@ -22,8 +22,10 @@ use crate::{
         plan::ShardRange,
     },
     ffmpeg::{
+        cancel::Cancel,
         context::Context,
         encoders::{self, Build, Lack},
+        given::{self, Given},
         sandbox_check::{self, SandboxCheck},
         tools::Tools,
     },
@@ -220,6 +222,21 @@ pub fn check_ffmpeg(tools: &Tools) -> Step<'_, ()> {
 /// of [`check_ffmpeg`].
 pub fn check_ffprobe(tools: &Tools) -> Step<'_, ()> {
     Box::pin(encoders::check_ffprobe(tools))
+}
+
+/// Runs an ffmpeg whose arguments another machine has made; gives its exit code.
+/// `lines` receives what it writes to its error output.
+///
+/// # Errors
+/// [`MediaError::Elsewhere`] for arguments that open anything but their input, and what
+/// keeps ffmpeg from running.
+pub fn run_given<'a>(
+    tools: &'a Tools,
+    given: Given<'a>,
+    cancel: &'a Cancel,
+    lines: &'a mut (dyn FnMut(&str) + Send),
+) -> Step<'a, i32> {
+    Box::pin(given::run_given(tools, given, cancel, lines))
 }
 
 /// Has ffmpeg read a file and reach a port that are none of its inputs.

@@ -173,6 +173,9 @@ pub enum MediaError {
     /// A stored index or report is damaged or of another version.
     #[error("the {what} can't be read: {detail}")]
     BadRecord { what: &'static str, detail: String },
+    /// Another machine that was asked for a run gave none.
+    #[error("the engine gave nothing: {detail}")]
+    Elsewhere { detail: String },
     /// The step was cancelled.
     #[error("stopped")]
     Stopped,
@@ -220,6 +223,7 @@ impl MediaError {
             Self::PlanMismatch { .. } => "plan-mismatch",
             Self::Unproven { .. } => "unproven",
             Self::BadRecord { .. } => "bad-record",
+            Self::Elsewhere { .. } => "engine-failed",
             Self::Stopped => "stopped",
         }
     }
@@ -236,6 +240,7 @@ impl MediaError {
             | Self::SourceLost { .. }
             | Self::ToolKilled { .. }
             | Self::BadRecord { .. }
+            | Self::Elsewhere { .. }
             // Nodes of another build may have it.
             | Self::EncoderMissing { .. }
             | Self::DemuxerMissing { .. }
@@ -345,6 +350,7 @@ impl MediaError {
                 "nothing unproven is handed out; report it together with the source"
             }
             Self::BadRecord { .. } => "it was written by another version, or a disk is failing",
+            Self::Elsewhere { .. } => "a member makes it in the engine's place",
             Self::Stopped => "it was cancelled or the node is stopping",
             other => other.hint_on_wish(),
         }

@@ -14,6 +14,7 @@ use tokio::sync::{OnceCell, Semaphore, watch};
 
 use super::{
     encoders::Encoders,
+    engines::EnginesHere,
     joined_ahead::AllJoined,
     messages::{Certificate, Lack, ScrubTold, UpkeepTold},
     picture_cache::Pictures,
@@ -60,6 +61,8 @@ pub struct NodeContext {
     pub previews: Semaphore,
     /// Films that are joined while others of their shards are encoded.
     pub joined: AllJoined,
+    /// The engines that are connected to it.
+    pub engines: Arc<EnginesHere>,
 }
 
 impl NodeContext {
@@ -89,6 +92,7 @@ impl NodeContext {
             pictures: Pictures::default(),
             previews: Semaphore::new(1),
             joined: AllJoined::default(),
+            engines: Arc::default(),
         }))
     }
 

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use reelraft_model::{AttemptKey, ChunksRead, FailureClass, Problem, ShardRange};
 
+use super::engine_messages::{EngineNews, EngineStatus};
+
 /// Attempts that a worker runs or holds finished, with the frames encoded so
 /// far.
 pub type Progress = BTreeMap<AttemptKey, u64>;
@@ -77,6 +79,8 @@ pub struct Beat {
     /// What its encoders may take together, in MiB; 0 where that is not known.
     pub memory_mib: u64,
     pub upkeep: UpkeepTold,
+    /// What is new of the engines that are connected to it.
+    pub engines: EngineNews,
 }
 
 /// What a home does for what it keeps.
@@ -139,6 +143,8 @@ pub struct TablePoint {
 #[derive(Clone, Debug, PartialEq)]
 pub struct AttemptResult {
     pub key: AttemptKey,
+    /// The engine whose attempt it is; 0 for the node itself.
+    pub engine: u64,
     pub outcome: Outcome,
 }
 
@@ -244,6 +250,8 @@ pub struct Assignment {
     pub key: AttemptKey,
     /// The worker applies at least this far before it starts.
     pub log_index: u64,
+    /// The engine that it is for; 0 for the node itself.
+    pub engine: u64,
 }
 
 /// What only the leader knows, told to all nodes now and then, so that any of
@@ -263,6 +271,9 @@ pub struct LeaderReport {
     pub majority: Option<TablePoint>,
     /// By node: what the leader does about its place in the cluster, and why.
     pub notes: BTreeMap<u64, String>,
+    /// The engines that are there; `None` if they are as in the report before it on the
+    /// same session.
+    pub engines: Option<Arc<Vec<EngineStatus>>>,
 }
 
 /// Jobs by their ids.

@@ -4,6 +4,7 @@
 //! ```text
 //! leader    plans and proposes; the sessions of the workers
 //! worker    one session with the leader, and the attempts it runs
+//! engines   those that are connected here: what they run, and what comes of it
 //! home      fills, joins, sweeps and scrubs what this disk keeps
 //! joining   letting a new machine in
 //! messages  what worker and leader say to each other
@@ -16,6 +17,8 @@ pub mod authorities;
 pub mod certificates;
 pub mod context;
 mod encoders;
+pub mod engine_messages;
+pub mod engines;
 pub mod hang;
 pub mod home;
 pub mod joined_ahead;

@@ -1,10 +1,16 @@
 //! The leader's last report, as this node heard it.
 
-use std::{collections::BTreeMap, sync::Mutex};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+};
 
 use tokio::time::Instant;
 
-use super::messages::{JobProgress, LeaderReport, NodeStatus};
+use super::{
+    engine_messages::EngineStatus,
+    messages::{JobProgress, LeaderReport, NodeStatus},
+};
 use crate::limits::REPORT_FRESH;
 
 /// The last report and when it came.
@@ -28,9 +34,9 @@ impl LatestReport {
             }
         }
         let mut last = self.lock();
-        if report.jobs.is_none() {
-            report.jobs = last.take().and_then(|(_, former)| former.jobs);
-        }
+        let former = last.take().map(|(_, former)| former).unwrap_or_default();
+        report.jobs = report.jobs.or(former.jobs);
+        report.engines = report.engines.or(former.engines);
         *last = Some((Instant::now(), report));
     }
 
@@ -55,6 +61,11 @@ impl LatestReport {
         self.with(|report| report.compared_index)
     }
 
+    /// The engines that are there; `None` while no leader says so.
+    pub fn engines(&self) -> Option<Arc<Vec<EngineStatus>>> {
+        self.with(|report| report.engines.clone()).flatten()
+    }
+
     /// What the leader said of one job.
     pub fn job(&self, id: &str) -> Option<JobProgress> {
         let of = |report: &LeaderReport| report.jobs.as_ref()?.get(id).cloned();
@@ -75,8 +86,6 @@ impl LatestReport {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

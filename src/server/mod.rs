@@ -128,7 +128,7 @@ async fn serve(
         peer_secret.gate(),
         &context.data,
         &cluster,
-        Intake::new(cluster.clone(), sessions.clone()),
+        Intake::new(cluster.clone(), sessions.clone()).checking(context.config.verify_engines),
         Joining::new(context.clone()),
         access,
     )

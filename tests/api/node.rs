@@ -168,6 +168,7 @@ pub async fn start_without_worker(
         keep_sources_s: PATIENCE.keep_sources_s,
         reuse_outputs: PATIENCE.reuse_outputs,
         keeping: Default::default(),
+        verify_engines: 0,
         log_format: LogFormat::Text,
         secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),

@@ -10,6 +10,7 @@ mod busy;
 mod calm;
 mod differs;
 mod encrypted;
+mod engines;
 mod events;
 mod http;
 mod http_films;

@@ -30,13 +30,17 @@ const FOREIGN: &[(&str, &[&str])] = &[
             "src/main.rs",
             "src/config",
             "src/cli",
+            "src/engine/mod.rs",
             "src/http/spec.rs",
             "src/http/spec_schema.rs",
         ],
     ),
     ("axum", &["src/http", "src/grpc/router.rs"]),
-    ("reqwest", &["src/outside", "src/cli"]),
-    ("rustls", &["src/trust", "src/outside", "src/cli"]),
+    ("reqwest", &["src/outside", "src/cli", "src/engine"]),
+    (
+        "rustls",
+        &["src/trust", "src/outside", "src/cli", "src/engine"],
+    ),
     ("rcgen", &["src/trust"]),
 ];
 

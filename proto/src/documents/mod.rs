@@ -7,6 +7,7 @@
 mod access;
 mod certificates;
 mod cluster;
+mod engines;
 mod events;
 mod field;
 mod job;
@@ -19,6 +20,7 @@ mod words;
 pub use access::{CreatedKey, Key, KeyList, Tenant};
 pub use certificates::{Certificates, NodeCertificate};
 pub use cluster::{Leader, Node, NodeLevel, Nodes, Status, Token, Upgrade};
+pub use engines::{CreatedEngine, Engine, EngineList};
 pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use field::speed;
 pub use job::{Event, Home, Job, JobList, Problem, Reference, Submitted};

@@ -7,7 +7,7 @@ pub use crate::reply::Reply;
 use crate::{
     authorities::SetAuthorities,
     early::ChunksRead,
-    engines::{CreateEngine, RevokeEngine},
+    engine_rows::{CreateEngine, RevokeEngine},
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},

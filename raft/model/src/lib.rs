@@ -11,9 +11,11 @@ pub mod check;
 mod command;
 mod deliveries;
 mod early;
+mod engine_rows;
 mod engines;
 mod entry;
 mod error;
+mod failure;
 mod fold;
 pub mod home_rules;
 mod housekeeping;
@@ -60,10 +62,10 @@ mod twin;
 pub use authorities::{Authorities, Authority, SetAuthorities};
 pub use command::*;
 pub use early::*;
-pub use engines::{
-    Claim, CreateEngine, ENGINE_ID_MIN, ENGINE_TOKEN_PREFIX, Engine, EngineText, Quarantine,
-    RevokeEngine, engine_digest, engine_number, is_engine,
+pub use engine_rows::{
+    Claim, CreateEngine, ENGINE_ID_MIN, Engine, Quarantine, RevokeEngine, engine_number, is_engine,
 };
+pub use engines::{ENGINE_TOKEN_PREFIX, EngineText, engine_digest};
 pub use entry::Entry;
 pub use error::ModelError;
 pub use fold::{History, HistoryBlob, foldable_at_once};

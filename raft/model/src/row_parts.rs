@@ -1,7 +1,5 @@
 //! What rows of jobs and tasks are made of.
 
-use crate::{problem::Problem, rows::FailureClass};
-
 /// One node that keeps a job's bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, prost::Message)]
 pub struct Home {
@@ -27,17 +25,4 @@ impl Home {
     pub fn is_unsure(&self) -> bool {
         !self.retiring && (!self.filled || self.returned)
     }
-}
-
-/// An attempt that gave no result.
-#[derive(Clone, PartialEq, Eq, prost::Message)]
-pub struct Failure {
-    #[prost(uint64, tag = "1")]
-    pub node: u64,
-    #[prost(uint32, tag = "2")]
-    pub attempt: u32,
-    #[prost(enumeration = "FailureClass", tag = "3")]
-    pub class: i32,
-    #[prost(message, required, tag = "4")]
-    pub problem: Problem,
 }

@@ -13,13 +13,14 @@
 //!           ^---------------------'  (reopened: its bytes are gone everywhere)
 //! ```
 
+pub use crate::failure::{Failure, FailureClass};
 pub use crate::node_rows::{ClusterRow, JoinToken, Node, NodeStanding};
 pub use crate::problem::Problem;
-pub use crate::row_parts::{Failure, Home};
+pub use crate::row_parts::Home;
 pub use crate::shard_range::ShardRange;
 use crate::{
     early::Early,
-    engines::Claim,
+    engine_rows::Claim,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
     outside::Outside,
     rate_row::Rate,
@@ -145,38 +146,6 @@ pub enum TaskState {
     Running = 1,
     /// Its result is recorded.
     Done = 2,
-}
-
-/// Why an attempt ended without a result.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, prost::Enumeration)]
-#[repr(i32)]
-pub enum FailureClass {
-    /// The work failed on this node. Enough of these make it poison.
-    Work = 0,
-    /// The node could not do its part: spawn, disk, peers.
-    NodeFault = 1,
-    /// Another attempt would be pointless anywhere.
-    Final = 2,
-    /// The decoder gave other frames than the packets promised.
-    PlanMismatch = 3,
-    /// The worker was told to stop, or is shutting down.
-    Stopped = 4,
-    /// The node went silent while it ran the attempt.
-    NodeLost = 5,
-    /// No node that holds the bytes could be reached. They are waited for, so
-    /// this is nobody's fault and never ends a job.
-    OutOfReach = 6,
-}
-
-impl FailureClass {
-    /// Whether something went wrong where the attempt ran, and it was not only lost,
-    /// stopped, or cut off from the bytes.
-    pub(crate) fn is_blamed(self) -> bool {
-        !matches!(
-            self,
-            FailureClass::Stopped | FailureClass::NodeLost | FailureClass::OutOfReach
-        )
-    }
 }
 
 /// A job's own row.

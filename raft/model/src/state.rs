@@ -9,7 +9,7 @@ use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 use crate::{
     authorities::Authorities,
     command::Reply,
-    engines::Engines,
+    engine_rows::Engines,
     job_entry::JobEntry,
     job_index::{JobIndex, TenantCount},
     kept_parts::Shelf,

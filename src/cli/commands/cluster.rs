@@ -16,6 +16,7 @@ use super::{
     backup::{self, BackupArgs},
     cert::{self, CertCommand},
     duration::duration,
+    engine,
 };
 use crate::{
     client::Client,
@@ -31,6 +32,8 @@ pub enum ClusterCommand {
     /// Every node in full: role, address, pid, load, slots, disk, encoder build, and what
     /// the leader does about it
     Nodes,
+    /// Every engine: whether it is connected, where, with which build, and what it does
+    Engines,
     /// The leader's id and address; exit code 3 if there is none
     Leader,
     /// The certificates of the nodes, and who signs them
@@ -129,6 +132,7 @@ pub async fn run(
     let text = match command {
         ClusterCommand::Cert(command) => return cert::run(client, command, output).await,
         ClusterCommand::Backup(args) => return backup::run(client, args, output).await,
+        ClusterCommand::Engines => return engine::list(client, output).await,
         ClusterCommand::Token(TokenCommand::Create { ttl }) => {
             token_text(&create_token(client, ttl).await?, output)
         }

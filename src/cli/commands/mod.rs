@@ -8,6 +8,7 @@ mod cert;
 mod cluster;
 mod document;
 mod duration;
+mod engine;
 mod job;
 mod key;
 mod library_options;
@@ -17,6 +18,8 @@ mod tenant;
 mod transcode;
 mod watch_folder;
 mod webhook;
+
+pub use engine::EngineTokenCommand;
 
 use clap::Subcommand;
 
@@ -47,6 +50,9 @@ pub enum ClientCommand {
     /// Show and set how much a tenant may have
     #[command(subcommand)]
     Tenant(tenant::TenantCommand),
+    /// The same as `engine token`
+    #[command(subcommand, hide = true)]
+    EngineToken(EngineTokenCommand),
 }
 
 /// Runs one command.
@@ -69,5 +75,6 @@ pub async fn run(
         ClientCommand::Webhook(command) => webhook::run(client, command, output).await,
         ClientCommand::Key(command) => key::run(client, command, output).await,
         ClientCommand::Tenant(command) => tenant::run(client, command, output).await,
+        ClientCommand::EngineToken(command) => engine::run(client, command, output).await,
     }
 }

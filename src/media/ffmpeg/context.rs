@@ -10,6 +10,7 @@ use crate::{
         cancel::Cancel,
         input::Input,
         process::{Exit, Invocation, Listener, run},
+        run_elsewhere::run_elsewhere,
         tools::Tools,
     },
     limits::{NICE, NICE_AWAITED, STALL_MAX},
@@ -63,6 +64,24 @@ impl Context<'_> {
         let mut child = self.invocation(&self.tools.ffmpeg, args, address_bytes_extra);
         child.nice = NICE;
         run(child, self.cancel, listener).await
+    }
+
+    /// The same for one that writes a file of its folder, `output`, and that another
+    /// machine may be asked for.
+    pub(crate) async fn ffmpeg_anywhere(
+        &self,
+        args: &[String],
+        address_bytes_extra: u64,
+        output: &str,
+        listener: &mut (dyn Listener + Send),
+    ) -> Result<Exit, MediaError> {
+        let Input::Elsewhere { machine, .. } = self.input else {
+            let here = self.ffmpeg_for_shard(args, address_bytes_extra, listener);
+            return here.await;
+        };
+        let output = self.work_dir.join(output);
+        let machine = machine.as_ref();
+        run_elsewhere(machine, args, &output, STALL_MAX, self.cancel, listener).await
     }
 
     /// Runs ffprobe in the step's folder.

@@ -6,6 +6,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use crate::{
     facts::{source::Source, text::strings},
+    ffmpeg::elsewhere::{Elsewhere, INPUT_PLACE},
     limits::{LATE_STREAM_BYTES_MAX, LATE_STREAM_US_MAX, READ_WAIT},
 };
 
@@ -19,6 +20,13 @@ pub enum Input {
         /// `http://127.0.0.1:PORT/…`
         url: String,
         /// The bytes that it has served.
+        served: BytesServed,
+    },
+    /// What shards are encoded of by another machine, which reads it by itself.
+    Elsewhere {
+        /// That machine.
+        machine: Arc<dyn Elsewhere>,
+        /// The bytes that it has read.
         served: BytesServed,
     },
 }
@@ -51,6 +59,7 @@ impl Input {
         match self {
             Input::File(path) => format!("file:{}", path.display()),
             Input::Http { url, .. } => url.clone(),
+            Input::Elsewhere { .. } => INPUT_PLACE.to_string(),
         }
     }
 
@@ -58,7 +67,7 @@ impl Input {
     pub(crate) fn served(&self) -> Option<&BytesServed> {
         match self {
             Input::File(_) => None,
-            Input::Http { served, .. } => Some(served),
+            Input::Http { served, .. } | Input::Elsewhere { served, .. } => Some(served),
         }
     }
 }
@@ -70,6 +79,8 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
     let protocols = match input {
         Input::File(_) => "file",
         Input::Http { .. } => "http,tcp",
+        // It may have no server of its own between ffmpeg and ours.
+        Input::Elsewhere { .. } => "http,https,tls,tcp",
     };
     args.extend(strings(&["-protocol_whitelist", protocols]));
     match demuxer {
@@ -78,7 +89,7 @@ pub(crate) fn open_input(input: &Input, demuxer: Option<&str>) -> Vec<String> {
         }
         None => args.extend(strings(&["-format_whitelist", &DEMUXERS.join(",")])),
     }
-    if let Input::Http { .. } = input {
+    if let Input::Http { .. } | Input::Elsewhere { .. } = input {
         let wait_us = READ_WAIT.as_micros().to_string();
         // A kept connection would save little, and since ffmpeg 9 a seek may
         // leave bytes of the film in it, which then pass for the next answer's

@@ -25,7 +25,16 @@
 
 use reelraft_model::spec::{Codec, Spec};
 
-use crate::facts::index::Index;
+use crate::{facts::index::Index, limits::FILE_BYTES_MAX};
+
+/// Bytes of a pixel before it is encoded: three samples of 16 bit.
+const PIXEL_BYTES_MAX: u64 = 6;
+
+/// Frames behind a shard that an encoder may have written as well.
+const LOOK_AHEAD_FRAMES: u64 = 600;
+
+/// What a file has besides its pictures.
+const HEADERS_BYTES_MAX: u64 = 16 << 20;
 
 /// What an encoding takes that is independent of its pictures, in MiB.
 const BASE_MIB: u64 = 130;
@@ -43,6 +52,18 @@ impl Index {
         let output = pixels(picture.output) * encoder_mib(spec) * samples(&picture.output_pix_fmt);
         let both = (source + output) / 1_000_000;
         u32::try_from(BASE_MIB + both).unwrap_or(u32::MAX)
+    }
+
+    /// More bytes than an encoding of so many frames ever has: what they take before
+    /// they are encoded, those that are looked ahead at included.
+    pub fn encoded_bytes_max(&self, frames: u64) -> u64 {
+        let (width, height) = self.facts.picture.output;
+        let picture = u64::from(width) * u64::from(height) * PIXEL_BYTES_MAX;
+        let frames = frames.saturating_mul(2).saturating_add(LOOK_AHEAD_FRAMES);
+        let pictures = picture.saturating_mul(frames);
+        pictures
+            .saturating_add(HEADERS_BYTES_MAX)
+            .min(FILE_BYTES_MAX)
     }
 }
 

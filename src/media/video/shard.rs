@@ -219,8 +219,9 @@ async fn execute(
     arguments: &[String],
     checker: &mut FrameChecker<'_>,
 ) -> Result<(), MediaError> {
+    let address_bytes = index.facts.picture.address_bytes();
     let exit = context
-        .ffmpeg_for_shard(arguments, index.facts.picture.address_bytes(), checker)
+        .ffmpeg_anywhere(arguments, address_bytes, SHARD_FILE, checker)
         .await?;
     checker.diagnostics.check_exit("ffmpeg", exit)
 }

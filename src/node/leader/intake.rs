@@ -10,7 +10,7 @@ use std::{
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, RegisterNode,
-    Release, Reopen, ShardRange, State, TaskKind,
+    Release, Reopen, ShardRange, State, TaskKind, is_engine,
     limits::{
         ASSEMBLY_NOTE_LEVEL, COMMANDS_PER_ENTRY_MAX, EARLY_LEVEL, PARTS_LEVEL,
         PLAN_SHARDS_PER_COMMAND_MAX, REPLAN_LEVEL,
@@ -33,6 +33,8 @@ use crate::{
 pub struct Intake {
     cluster: Cluster,
     sessions: Arc<Sessions>,
+    /// Of so many in a hundred results of engines a member makes the same again.
+    checks_percent: u32,
     /// Results that are being written down.
     recording: Arc<Mutex<BTreeSet<AttemptKey>>>,
 }
@@ -71,7 +73,16 @@ impl Intake {
         Intake {
             cluster,
             sessions,
+            checks_percent: 0,
             recording: Arc::default(),
+        }
+    }
+
+    /// The same that has so many in a hundred results of engines made again.
+    pub fn checking(self, checks_percent: u32) -> Self {
+        Intake {
+            checks_percent,
+            ..self
         }
     }
 
@@ -195,26 +206,33 @@ impl Intake {
         if !self.recording().insert(key.clone()) {
             return;
         }
+        let engine = Some(result.engine).filter(|engine| is_engine(*engine));
+        let (member, node) = (node, engine.unwrap_or(node));
         let frames = match &result.outcome {
             Outcome::Done(done) => Some(done.frames),
             Outcome::Failed(_) => None,
         };
         self.sessions.ended(&key, node, frames);
         let recorded = match result.outcome {
-            Outcome::Done(done) => self.record_done(&key, done).await,
+            Outcome::Done(done) => self.record_done(&key, engine, done).await,
             Outcome::Failed(failed) => self.record_failed(&key, failed).await,
         };
         self.recording().remove(&key);
         match recorded {
             Ok(()) => {
                 debug!(%key, node, "settled");
-                self.sessions.send(node, ToWorker::Settled(key));
+                self.sessions.send(member, ToWorker::Settled(key));
             }
             Err(error) => warn!(%key, node, %error, "a result could not be written down"),
         }
     }
 
-    async fn record_done(&self, key: &AttemptKey, done: Done) -> Result<(), ConsensusError> {
+    async fn record_done(
+        &self,
+        key: &AttemptKey,
+        engine: Option<u64>,
+        done: Done,
+    ) -> Result<(), ConsensusError> {
         let Analysis {
             plan,
             mut plan_note,
@@ -264,7 +282,7 @@ impl Intake {
             payload: if aims { done.payload } else { 0 },
             score_micro: if aims { done.score_micro } else { 0 },
             duration_us: if aims { duration_us } else { 0 },
-            check: false,
+            check: engine.is_some_and(|id| self.sessions.checks(id, self.checks_percent)),
         });
         let committed = self.cluster.propose_local(vec![command]).await?;
         match committed.replies.first() {

@@ -4,6 +4,7 @@
 //! lost at any time for the price of a repeated message.
 
 pub mod deliveries;
+mod engines;
 pub mod intake;
 mod members;
 mod replicas;
@@ -19,7 +20,7 @@ use std::{
 
 use reelraft_consensus::{Cluster, ConsensusError};
 use reelraft_model::{
-    AttemptKey, Command, State, Tick,
+    AttemptKey, Command, State, Tick, is_engine,
     limits::COMMANDS_PER_ENTRY_MAX,
     plan::{ClusterHealth, plan, waiting},
 };
@@ -199,6 +200,7 @@ impl<'a> Term<'a> {
                 let assignment = Assignment {
                     key: key.clone(),
                     log_index,
+                    engine: if is_engine(node) { node } else { 0 },
                 };
                 if self.sessions.send(node, ToWorker::Assign(assignment)) {
                     info!(%key, node, "assigned");
@@ -245,6 +247,7 @@ impl<'a> Term<'a> {
             compared_index,
             majority: comparison.majority.clone(),
             notes: self.sessions.notes(),
+            engines: None,
         };
         if jobs != **told {
             *told = Arc::new(jobs);

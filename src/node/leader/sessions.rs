@@ -9,7 +9,7 @@ use std::{
 };
 
 use reelraft_model::{
-    AttemptKey, TaskKind,
+    AttemptKey, State, TaskKind, is_engine,
     plan::{NodeHealth, Speeds},
 };
 use tokio::{
@@ -17,8 +17,10 @@ use tokio::{
     time::Instant,
 };
 
-use crate::node::messages::{
-    Beat, Hello, JobsProgress, LeaderReport, NodeStatus, Progress, ToWorker,
+use super::engines::Engines;
+use crate::node::{
+    engine_messages::{EngineNews, EngineStatus},
+    messages::{Beat, Hello, JobsProgress, LeaderReport, NodeStatus, Progress, ToWorker},
 };
 
 /// What the leader knows of one node.
@@ -31,14 +33,16 @@ struct Session {
     /// The last one; its first came with the hello.
     beat: Beat,
     heard: Instant,
-    /// The jobs that it was told of last.
+    /// The jobs and the engines that it was told of last.
     told: Option<Arc<JobsProgress>>,
+    told_engines: Option<Arc<Vec<EngineStatus>>>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     next_number: u64,
     open: BTreeMap<u64, Session>,
+    engines: Engines,
     /// When each node was last heard, also after its session closed.
     heard: BTreeMap<u64, Instant>,
     /// The process that each node last was, by its random name.
@@ -53,6 +57,21 @@ impl Inner {
     fn now_ms(&mut self) -> u64 {
         let began = self.began.get_or_insert_with(Instant::now);
         began.elapsed().as_millis() as u64
+    }
+
+    /// Notes what a node says of its engines.
+    fn hear_engines(&mut self, node: u64, news: EngineNews) {
+        for (engine, running) in self.engines.hear(node, news) {
+            self.note_progress(engine, &running);
+        }
+    }
+
+    /// The session by which a node or an engine is reached.
+    fn session_of(&self, worker: u64) -> Option<&Session> {
+        match is_engine(worker) {
+            true => self.open.get(&self.engines.member_of(worker)?),
+            false => self.open.get(&worker),
+        }
     }
 
     /// Notes how far a node's shards are. Sound and all else have no frames to go by.
@@ -90,6 +109,10 @@ impl Sessions {
         let restarted = before.is_some_and(|process| process != hello.process);
         let number = inner.next_number;
         inner.note_progress(hello.node, &hello.beat.running);
+        // Its first beat names all that it has.
+        inner.engines.lose(hello.node);
+        let engines = std::mem::take(&mut hello.beat.engines);
+        inner.hear_engines(hello.node, engines);
         inner.heard.insert(hello.node, Instant::now());
         inner.open.insert(
             hello.node,
@@ -99,6 +122,7 @@ impl Sessions {
                 beat: std::mem::take(&mut hello.beat),
                 heard: Instant::now(),
                 told: None,
+                told_engines: None,
                 hello,
             },
         );
@@ -108,9 +132,10 @@ impl Sessions {
     }
 
     /// Notes a heartbeat of a session.
-    pub fn beat(&self, node: u64, number: u64, beat: Beat) {
+    pub fn beat(&self, node: u64, number: u64, mut beat: Beat) {
         let mut inner = self.inner();
         let now = Instant::now();
+        let news = !beat.engines.is_empty();
         if let Some(session) = inner
             .open
             .get_mut(&node)
@@ -118,9 +143,15 @@ impl Sessions {
         {
             session.heard = now;
             let running = beat.running.clone();
+            let engines = std::mem::take(&mut beat.engines);
             session.beat = beat;
             inner.heard.insert(node, now);
             inner.note_progress(node, &running);
+            inner.hear_engines(node, engines);
+        }
+        drop(inner);
+        if news {
+            self.changed.notify_one();
         }
     }
 
@@ -149,6 +180,7 @@ impl Sessions {
             .is_some_and(|session| session.number == number)
         {
             inner.open.remove(&node);
+            inner.engines.lose(node);
         }
         drop(inner);
         self.changed.notify_one();
@@ -173,6 +205,13 @@ impl Sessions {
         inner.heard.clear();
         inner.processes.clear();
         inner.speeds = Arc::default();
+        inner.engines = Engines::default();
+    }
+
+    /// Whether a result of an engine is to be made again by a member, of so many in a
+    /// hundred.
+    pub fn checks(&self, engine: u64, percent: u32) -> bool {
+        self.inner().engines.checks(engine, percent)
     }
 
     /// Sends a message to a node; `false` where there is no session, or one
@@ -180,9 +219,10 @@ impl Sessions {
     /// and says anew what it runs).
     pub fn send(&self, node: u64, message: ToWorker) -> bool {
         let mut inner = self.inner();
-        let Some(session) = inner.open.get(&node) else {
+        let Some(session) = inner.session_of(node) else {
             return false;
         };
+        let reached = session.hello.node;
         let begun = match &message {
             ToWorker::Assign(assignment) => Some(assignment.key.clone()),
             _ => None,
@@ -193,17 +233,39 @@ impl Sessions {
             Arc::make_mut(&mut inner.speeds).goes(&key, node, 0, now_ms);
         }
         if !sent {
-            inner.open.remove(&node);
+            inner.open.remove(&reached);
+            inner.engines.lose(reached);
         }
         sent
     }
 
     /// Whether a node has said that it runs (or holds finished) an attempt.
     pub fn runs(&self, node: u64, key: &AttemptKey) -> bool {
-        self.inner()
-            .open
-            .get(&node)
-            .is_some_and(|session| session.beat.running.contains_key(key))
+        let inner = self.inner();
+        let session = inner.open.get(&node);
+        inner.engines.runs(node, key)
+            || session.is_some_and(|session| session.beat.running.contains_key(key))
+    }
+
+    /// The engines as the plan sees them: those that are there, and those that may
+    /// come back.
+    pub fn engines_health(
+        &self,
+        state: &State,
+        since: Instant,
+        lease: Duration,
+    ) -> BTreeMap<u64, NodeHealth> {
+        let inner = self.inner();
+        let silence = |member: u64| {
+            let session = inner.open.get(&member);
+            let silent = session.map_or(Duration::MAX, |session| session.heard.elapsed());
+            if silent < lease {
+                Duration::ZERO
+            } else {
+                silent
+            }
+        };
+        inner.engines.health(state, since, silence)
     }
 
     /// The nodes as the plan sees them. `since` is when this node began to
@@ -293,7 +355,8 @@ impl Sessions {
         let all = inner
             .open
             .values()
-            .flat_map(|session| &session.beat.running);
+            .flat_map(|session| &session.beat.running)
+            .chain(inner.engines.running());
         for (key, frames) in all.filter(|(key, _)| key.kind() == TaskKind::Shard) {
             let attempts = running.entry(key.job.clone()).or_default();
             attempts.insert(key.clone(), *frames);
@@ -305,12 +368,16 @@ impl Sessions {
     /// was told of the very same is spared them: there may be thousands.
     pub fn report(&self, report: &LeaderReport, jobs: &Arc<JobsProgress>) {
         let mut inner = self.inner();
+        let engines = inner.engines.status();
         inner.open.retain(|_, session| {
             let known = session.told.as_ref();
             let known = known.is_some_and(|told| Arc::ptr_eq(told, jobs));
             session.told = Some(jobs.clone());
+            let told = session.told_engines.replace(engines.clone());
+            let same = told.is_some_and(|told| Arc::ptr_eq(&told, &engines));
             let report = LeaderReport {
                 jobs: (!known).then(|| jobs.clone()),
+                engines: (!same).then(|| engines.clone()),
                 ..report.clone()
             };
             session.to_worker.try_send(ToWorker::Report(report)).is_ok()

@@ -66,7 +66,7 @@ impl<'a> Sight<'a> {
         }
         let mut health = ClusterHealth {
             nodes,
-            engines: Default::default(),
+            engines: self.sessions.engines_health(state, self.since, LEASE),
             voters: members.voters.len() as u32,
             leader: self.cluster.identity().node,
             joint: members.joint,

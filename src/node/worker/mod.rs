@@ -6,6 +6,7 @@
 //! the table alone: an attempt that the node's own replica no longer holds
 //! for it is stopped at once, which is also how a cancel works.
 
+mod beats;
 mod early;
 pub mod link;
 mod tasks;
@@ -22,7 +23,7 @@ use std::{
 
 use reelraft_media::Cancel;
 use reelraft_model::{
-    AttemptKey, FailureClass, JobEntry, Problem, limits::FEATURE_LEVEL, plan::attempt_is_current,
+    AttemptKey, FailureClass, JobEntry, Problem, is_engine, plan::attempt_is_current,
 };
 use tokio::{
     sync::{Notify, watch},
@@ -31,18 +32,19 @@ use tokio::{
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use self::link::{LeaderLink, LinkError};
+use self::{
+    beats::{Speaker, table_at},
+    link::{LeaderLink, LinkError},
+};
 use super::{
     context::NodeContext,
+    engines::EnginesTold,
     load::Load,
     messages::{
-        Assignment, AttemptResult, Beat, Failed, FromWorker, Hello, Outcome, Progress, TablePoint,
-        ToWorker,
+        Assignment, AttemptResult, Failed, FromWorker, Outcome, Progress, TablePoint, ToWorker,
     },
 };
-use crate::limits::{
-    ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, ROOM_BYTES_MIN, SESSION_RETRY, TRIAL_REST,
-};
+use crate::limits::{ASSIGN_APPLY, BEAT, BEAT_AT_REST, GIVE_BACK, SESSION_RETRY, TRIAL_REST};
 
 /// Waits until the encoders have been tried.
 async fn tried(ready: &mut watch::Receiver<bool>) {
@@ -52,8 +54,16 @@ async fn tried(ready: &mut watch::Receiver<bool>) {
 /// Why a node takes no work yet.
 const STARTING: &str = "its encoders are still being tried";
 
+/// Whether something went wrong with an attempt where it ran.
+fn is_blamed(outcome: &Outcome) -> bool {
+    let passing = [FailureClass::Stopped, FailureClass::OutOfReach];
+    matches!(outcome, Outcome::Failed(failed) if !passing.contains(&failed.class))
+}
+
 /// An attempt that this node works on.
 struct Running {
+    /// This node, or an engine that is connected to it.
+    runner: u64,
     /// The table says nothing of the attempt before it is applied this far.
     log_index: u64,
     cancel: Cancel,
@@ -63,8 +73,8 @@ struct Running {
 #[derive(Default)]
 struct Attempts {
     running: BTreeMap<AttemptKey, Running>,
-    /// Results that no leader has written down yet.
-    finished: BTreeMap<AttemptKey, Outcome>,
+    /// Results that no leader has written down yet, with who gave them.
+    finished: BTreeMap<AttemptKey, (u64, Outcome)>,
 }
 
 /// The worker of this node.
@@ -170,47 +180,62 @@ impl Worker {
 
     /// Stops what the table no longer gives this node.
     async fn follow_table(self: Arc<Self>) {
-        let node = self.context.node();
         let mut applied = self.context.cluster.applied();
         while applied.changed().await.is_ok() {
             let index = *applied.borrow_and_update();
             let state = self.context.cluster.local();
             let mut attempts = self.attempts();
             for (key, running) in &attempts.running {
-                if running.log_index <= index && !attempt_is_current(&state, key, node) {
+                if running.log_index <= index && !attempt_is_current(&state, key, running.runner) {
                     info!(%key, "no longer ours, stopping");
                     running.cancel.cancel();
                 }
             }
             attempts
                 .finished
-                .retain(|key, _| attempt_is_current(&state, key, node));
+                .retain(|key, (runner, _)| attempt_is_current(&state, key, *runner));
         }
     }
 
-    /// What runs, and what has finished and is not written down yet: a finished
-    /// shard counts as encoded until it is.
-    fn progress(&self) -> Progress {
+    /// What runs, and what has finished and is not written down yet, by who runs it: a
+    /// finished shard counts as encoded until it is.
+    fn progress(&self) -> BTreeMap<u64, Progress> {
         let attempts = self.attempts();
         let running = attempts.running.iter().map(|(key, running)| {
             let frames = running.frames.load(Ordering::Relaxed);
-            (key.clone(), frames)
+            (running.runner, key, frames)
         });
-        let finished = attempts.finished.iter().map(|(key, outcome)| {
+        let finished = attempts.finished.iter().map(|(key, (runner, outcome))| {
             let frames = match outcome {
                 Outcome::Done(done) => done.frames,
                 Outcome::Failed(_) => 0,
             };
-            (key.clone(), frames)
+            (*runner, key, frames)
         });
-        running.chain(finished).collect()
+        let mut progress: BTreeMap<u64, Progress> = BTreeMap::new();
+        for (runner, key, frames) in running.chain(finished) {
+            let of_runner = progress.entry(runner).or_default();
+            of_runner.insert(key.clone(), frames);
+        }
+        progress
+    }
+
+    /// What it speaks of now.
+    fn speaker(&self) -> Speaker<'_> {
+        Speaker {
+            context: &self.context,
+            load: &self.load,
+            ready: *self.ready.borrow(),
+            running: self.progress(),
+        }
     }
 
     fn unsent_results(&self) -> Vec<AttemptResult> {
         let attempts = self.attempts();
         let finished = attempts.finished.iter();
-        let results = finished.map(|(key, outcome)| AttemptResult {
+        let results = finished.map(|(key, (runner, outcome))| AttemptResult {
             key: key.clone(),
+            engine: if is_engine(*runner) { *runner } else { 0 },
             outcome: outcome.clone(),
         });
         results.collect()
@@ -226,7 +251,9 @@ impl Worker {
                 tools.as_ref().err().map(|problem| problem.cause.clone())
             }
         };
-        let mut session = self.link.open(address, self.hello(&trouble)).await?;
+        let mut told = EnginesTold::default();
+        let hello = self.speaker().hello(&trouble, &mut told);
+        let mut session = self.link.open(address, hello).await?;
         debug!(address, "session with the leader");
         let send = async |message| {
             let sent = session.to_leader.send(message).await;
@@ -250,8 +277,13 @@ impl Worker {
                 },
                 () = tokio::time::sleep_until(beat + self.beat_pause()) => {
                     beat = Instant::now();
-                    send(FromWorker::Beat(self.beat(&trouble))).await?;
+                    send(FromWorker::Beat(self.speaker().beat(&trouble, &mut told))).await?;
                     unsent = true;
+                }
+                // An engine that came is not to wait for a beat.
+                () = self.context.engines.news.notified() => {
+                    self.take_over();
+                    send(FromWorker::Beat(self.speaker().beat(&trouble, &mut told))).await?;
                 }
                 () = self.finished.notified() => unsent = true,
                 // The next session says what this node can do.
@@ -281,16 +313,10 @@ impl Worker {
         }
     }
 
-    /// This replica's table at an index.
-    fn table_at(&self, index: u64) -> Option<TablePoint> {
-        let hash = self.context.cluster.table_hash_at(index)?.to_string();
-        Some(TablePoint { index, hash })
-    }
-
     /// Ends the node if most voters have another table than it has: whatever it
     /// would say or do from here on would be wrong.
     fn compare(&self, majority: &TablePoint) {
-        let own = self.table_at(majority.index);
+        let own = table_at(&self.context, majority.index);
         if let Some(own) = own.filter(|own| own != majority) {
             let (node, index) = (self.context.node(), own.index);
             let cause = format!(
@@ -302,63 +328,6 @@ impl Worker {
                         node with an empty folder under a new id";
             let problem = Problem::new("replica-differs", cause, hint);
             self.context.failure.send_replace(Some(problem));
-        }
-    }
-
-    fn hello(&self, trouble: &Option<String>) -> Hello {
-        let identity = self.context.cluster.identity();
-        Hello {
-            node: identity.node,
-            incarnation: identity.incarnation.clone(),
-            address: self.context.config.advertise.clone(),
-            http: self.context.config.http_public.clone().unwrap_or_default(),
-            pid: std::process::id(),
-            process: self.context.process,
-            slots: self.context.config.slots,
-            zone: self.context.config.keeping.zone.clone(),
-            build: self.context.build(),
-            starting: !*self.ready.borrow(),
-            build_words: self.context.build_words(),
-            version: env!("CARGO_PKG_VERSION").to_string(),
-            feature_level: FEATURE_LEVEL,
-            beat: self.beat(trouble),
-        }
-    }
-
-    /// `trouble` is why this node takes no work, if it does not.
-    fn beat(&self, trouble: &Option<String>) -> Beat {
-        let room = self.context.data.store().space();
-        let (free, total) =
-            room.map_or_else(|_| self.load.disk(), |it| (it.free_bytes, it.total_bytes));
-        let full = self
-            .context
-            .data
-            .store()
-            .check_room(ROOM_BYTES_MIN)
-            .is_err();
-        Beat {
-            running: self.progress(),
-            load_milli: self.load.load_milli(),
-            disk_free_bytes: free,
-            disk_total_bytes: total,
-            applied_index: *self.context.cluster.applied().borrow(),
-            trouble: match trouble {
-                Some(trouble) => trouble.clone(),
-                None if full => "its disk is full".to_string(),
-                None => String::new(),
-            },
-            full,
-            table: self
-                .context
-                .report
-                .compared_index()
-                .and_then(|index| self.table_at(index)),
-            room_bytes: self.context.data.room_bytes(),
-            lacks: self.context.lacks(),
-            speeds: self.context.speeds(),
-            certificate: self.context.certificate(),
-            memory_mib: self.load.memory_mib(),
-            upkeep: self.context.upkeep(),
         }
     }
 
@@ -409,8 +378,30 @@ impl Worker {
         }
     }
 
+    /// Takes up what engines have begun for another member.
+    fn take_over(self: &Arc<Self>) {
+        let state = self.context.cluster.local();
+        let taken = self.context.engines.taken_over().into_iter();
+        for (engine, key) in taken.filter(|(id, key)| attempt_is_current(&state, key, *id)) {
+            info!(%key, engine, "an engine goes on here");
+            self.start(Assignment {
+                key,
+                log_index: 0,
+                engine,
+            });
+        }
+    }
+
     fn start(self: &Arc<Self>, assignment: Assignment) {
-        let Assignment { key, log_index } = assignment;
+        let Assignment {
+            key,
+            log_index,
+            engine,
+        } = assignment;
+        let runner = match engine {
+            0 => self.context.node(),
+            engine => engine,
+        };
         let frames = Arc::new(AtomicU64::new(0));
         let cancel = Cancel::new();
         {
@@ -424,6 +415,7 @@ impl Worker {
             attempts.running.insert(
                 key.clone(),
                 Running {
+                    runner,
                     log_index,
                     cancel: cancel.clone(),
                     frames: frames.clone(),
@@ -433,7 +425,10 @@ impl Worker {
         let worker = self.clone();
         tokio::spawn(async move {
             let (inner, inner_key) = (worker.clone(), key.clone());
-            let attempt = async move { inner.attempt(&inner_key, log_index, cancel, frames).await };
+            let attempt = async move {
+                let attempt = inner.attempt(&inner_key, runner, log_index, cancel, frames);
+                attempt.await
+            };
             // A task of its own, so that a panic in it is one failed attempt
             // and not one that is held for ever.
             let attempt = worker.context.work_threads.spawn(attempt);
@@ -444,8 +439,10 @@ impl Worker {
             });
             let mut attempts = worker.attempts();
             attempts.running.remove(&key);
-            if let Some(outcome) = outcome {
-                attempts.finished.insert(key, outcome);
+            // An engine outlives this node, and goes on at another one.
+            let goes_on = is_engine(runner) && worker.stopping.load(Ordering::Relaxed);
+            if let Some(outcome) = outcome.filter(|_| !goes_on) {
+                attempts.finished.insert(key, (runner, outcome));
             }
             drop(attempts);
             worker.finished.notify_one();
@@ -456,6 +453,7 @@ impl Worker {
     async fn attempt(
         &self,
         key: &AttemptKey,
+        runner: u64,
         log_index: u64,
         cancel: Cancel,
         frames: Arc<AtomicU64>,
@@ -470,17 +468,19 @@ impl Worker {
             // The leader sends it again if it is still wanted.
             return None;
         }
-        let node = self.context.node();
-        if !attempt_is_current(&self.context.cluster.local(), key, node) {
+        if !attempt_is_current(&self.context.cluster.local(), key, runner) {
             return None;
         }
-        info!(%key, "started");
+        info!(%key, runner, "started");
         let begun = Instant::now();
-        let outcome = tasks::run(&self.context, key, &cancel, &frames).await;
+        let outcome = tasks::run(&self.context, key, runner, &cancel, &frames).await;
         let tally = &self.context.tally;
         tally.count(key.kind(), &outcome, begun.elapsed());
-        if !attempt_is_current(&self.context.cluster.local(), key, node) {
+        if !attempt_is_current(&self.context.cluster.local(), key, runner) {
             return None;
+        }
+        if is_engine(runner) {
+            self.context.engines.note_end(runner, is_blamed(&outcome));
         }
         match &outcome {
             Outcome::Done(done) => info!(%key, frames = done.frames, hash = done.hash, "finished"),

@@ -15,17 +15,18 @@ use reelraft_media::{
     Assembled, BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts,
 };
 use reelraft_model::{
-    AttemptKey, FailureClass, JobEntry, Problem, Reuse, Task, TaskKind, spec::Spec,
+    AttemptKey, FailureClass, JobEntry, Problem, Reuse, Task, TaskKind, is_engine, spec::Spec,
 };
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::early::{EarlyWork, PartKeys};
 use crate::{
-    data::{DataError, Payload, ServedSource, is_out_of_reach},
+    data::{DataError, Payload, ServedSource, Source, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
+        engines::EngineMachine,
         joined_ahead::JoinedAhead,
         messages::{Analysis, Done, Failed, Outcome},
         work_dir::WorkDir,
@@ -104,6 +105,7 @@ fn folder_of(key: &AttemptKey) -> String {
 pub async fn run(
     context: &Arc<NodeContext>,
     key: &AttemptKey,
+    runner: u64,
     cancel: &Cancel,
     frames: &Arc<AtomicU64>,
 ) -> Outcome {
@@ -127,6 +129,7 @@ pub async fn run(
         let run = Run {
             context,
             key,
+            engine: Some(runner).filter(|id| is_engine(*id)),
             spec: entry.spec_of(&task),
             entry,
             task,
@@ -156,6 +159,8 @@ pub async fn run(
 struct Run<'a> {
     context: &'a Arc<NodeContext>,
     key: &'a AttemptKey,
+    /// The engine whose attempt it is.
+    engine: Option<u64>,
     /// That of the job, with the rate factor of this task.
     spec: Spec,
     entry: Arc<JobEntry>,
@@ -278,7 +283,11 @@ impl Run<'_> {
         let index = self.index().await?;
         let source = self.early().source().await?;
         let served = self.context.data.serve(&source);
-        let input = input_of(&served);
+        let read = Arc::new(AtomicU64::new(0));
+        let input = match self.engine {
+            Some(engine) => self.input_elsewhere(engine, &index, &source, &read),
+            None => input_of(&served),
+        };
         let context = self.media(&input);
         let range = self.task.range();
         let single = self.entry.job.single;
@@ -286,9 +295,33 @@ impl Run<'_> {
             reelraft_media::encode_shard(&context, &index, range, single, &self.progress())
                 .await
                 .map_err(|error| blame(error, &served))?;
-        let done = self.keep(encoded, served.bytes_served()).await?;
+        let bytes_in = served.bytes_served() + read.load(Ordering::Relaxed);
+        let done = self.keep(encoded, bytes_in).await?;
         let read = self.early().unsealed_chunks(&source).await?;
         Ok(Done { read, ..done })
+    }
+
+    /// The source as an engine reads it, which runs ffmpeg in this node's place.
+    fn input_elsewhere(
+        &self,
+        engine: u64,
+        index: &Index,
+        source: &Source,
+        read: &Arc<AtomicU64>,
+    ) -> Input {
+        let counter = read.clone();
+        Input::Elsewhere {
+            machine: Arc::new(EngineMachine {
+                here: self.context.engines.clone(),
+                engine,
+                key: self.key.clone(),
+                source: source.clone(),
+                source_bytes: self.entry.job.source_bytes,
+                output_bytes_max: index.encoded_bytes_max(self.task.frames),
+                served: read.clone(),
+            }),
+            served: BytesServed::new(move || counter.load(Ordering::Relaxed)),
+        }
     }
 
     async fn audio(&self) -> Result<Done, Failed> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::writer::Writer;
 use crate::{
     command::{Complete, Reply},
-    engines::{
+    engine_rows::{
         Claim, CreateEngine, ENGINE_ID_MIN, Engine, Quarantine, RevokeEngine, engine_key, is_engine,
     },
     limits::NAME_BYTES_MAX,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     command::{Assign, AttemptKey, Complete, PlanAppend, Release, Reopen, Reply},
     early::ChunksRead,
-    engines::{Claim, is_engine},
+    engine_rows::{Claim, is_engine},
     limits::{
         ASSEMBLY_NOTE_LEVEL, DECODER_LEVEL, FAILURES_KEPT_MAX, PARTS_LEVEL,
         PLAN_SHARDS_PER_COMMAND_MAX, SHARDS_PER_JOB_MAX, TRACKS_MAX, UNBIND_LEVEL,

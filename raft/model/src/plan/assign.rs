@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     command::{Assign, AttemptKey, Command},
-    engines::is_engine,
+    engine_rows::is_engine,
     job_entry::JobEntry,
     limits::{COMMANDS_PER_ENTRY_MAX, JOBS_HELD_BACK_MAX},
     rows::{Task, TaskKind},

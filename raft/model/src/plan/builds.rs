@@ -6,7 +6,7 @@ use std::{borrow::Cow, collections::BTreeMap};
 use super::health::ClusterHealth;
 use crate::{
     command::Replan,
-    engines::is_engine,
+    engine_rows::is_engine,
     job_entry::JobEntry,
     limits::REPLAN_LEVEL,
     rows::{Job, JobState, Task, TaskKind, TaskState},

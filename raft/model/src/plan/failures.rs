@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{builds::Builds, health::ClusterHealth};
 use crate::{
     command::{AttemptKey, Command, Release},
-    engines::{engine_number, is_engine},
+    engine_rows::{engine_number, is_engine},
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
     rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},

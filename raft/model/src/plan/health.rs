@@ -8,7 +8,7 @@ use std::{
 
 use super::speeds::Speeds;
 use crate::{
-    engines::is_engine,
+    engine_rows::is_engine,
     limits::{
         KEEP_SOURCE_MS, REHOME_AFTER_MS, REPLACE_VOTER_AFTER_MS, REPLAN_AFTER_MS, UPLOAD_EXPIRY_MS,
     },

@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BTreeSet};
 use super::{builds::Builds, rates::rates_of, speeds::Rates, usage::Usage};
 use crate::{
     command::{Assign, AttemptKey, Command},
-    engines::is_engine,
+    engine_rows::is_engine,
     job_entry::JobEntry,
     limits::{COMMANDS_PER_ENTRY_MAX, TWIN_GAIN_MS, TWIN_TIMES_FASTER, TWINS_LEVEL},
     rows::{JobState, Task, TaskKind},

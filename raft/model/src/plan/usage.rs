@@ -7,7 +7,7 @@ use std::{
 
 use super::{health::ClusterHealth, rates::rates_of, speeds::Rates};
 use crate::{
-    engines::is_engine,
+    engine_rows::is_engine,
     limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
     rows::{Job, JobState, TaskKind},
     state::State,

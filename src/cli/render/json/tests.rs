@@ -50,6 +50,8 @@ fn every_field_is_documented() {
         line(&Leader::from(&status)),
         line(&Certificates::from(&certificates)),
         line(&CreatedKey::new(&keys[0], "")),
+        line(&CreatedEngine::new(&v1::Engine::default(), "", "")),
+        line(&EngineList::from(&[v1::Engine::default()][..])),
         line(&KeyList::new(&keys, "")),
         line(&Tenant::from(&tenant)),
     ];

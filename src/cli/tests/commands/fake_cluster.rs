@@ -74,6 +74,27 @@ impl Cluster for Node {
         not_here()
     }
 
+    async fn create_engine(
+        &self,
+        _: Request<CreateEngineRequest>,
+    ) -> Result<Response<CreatedEngine>, Status> {
+        not_here()
+    }
+
+    async fn revoke_engine(
+        &self,
+        _: Request<RevokeEngineRequest>,
+    ) -> Result<Response<Engine>, Status> {
+        not_here()
+    }
+
+    async fn list_engines(
+        &self,
+        _: Request<ListEnginesRequest>,
+    ) -> Result<Response<ListEnginesResponse>, Status> {
+        not_here()
+    }
+
     async fn transfer_leader(
         &self,
         _: Request<TransferLeaderRequest>,

@@ -1,0 +1,122 @@
+//! `reelraft engine`: encodes for a cluster that it is no member of. It makes outgoing
+//! connections alone, keeps nothing but what it works on, and may come and go: what it
+//! runs goes on when its member is lost, and it names it to the next one.
+//!
+//! It speaks what docs/engines.md says to everybody.
+
+mod link;
+mod machine;
+mod session;
+mod source;
+mod work;
+
+use std::{path::PathBuf, sync::Arc};
+
+use reelraft_media::Tools;
+use reelraft_model::Problem;
+use tokio::sync::watch;
+use tracing::info;
+
+use self::{link::Members, machine::Machine, session::Session, work::Works};
+
+/// Settings as flags.
+#[derive(clap::Args, Clone, Debug)]
+pub struct EngineArgs {
+    /// The engine's token, from `reelraft engine-token create`. Prefer the variable, which
+    /// other users can't read
+    #[arg(long, env = "REELRAFT_ENGINE_TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Shards to encode at once [default: the number of cores]
+    #[arg(long)]
+    pub slots: Option<u32>,
+    /// Folder for what is worked on; emptied at the start [default: one of its own, below that for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub work: Option<PathBuf>,
+    /// What to tell people of this machine, such as place=attic; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
+    pub label: Vec<(String, String)>,
+    /// Print the encoder build of this machine, and end
+    #[arg(long)]
+    pub show_build: bool,
+}
+
+fn label(text: &str) -> Result<(String, String), String> {
+    let pair = text.split_once('=');
+    let pair = pair.map(|(name, value)| (name.to_string(), value.to_string()));
+    pair.ok_or_else(|| "give it as NAME=VALUE".to_string())
+}
+
+fn failed(error: &reelraft_media::MediaError) -> Problem {
+    Problem::new(error.kind(), error.to_string(), error.hint())
+}
+
+/// Runs an engine until `stop` is set; `servers` are HTTP ports of members, and `anchor`
+/// what they are known by.
+///
+/// # Errors
+/// Why it can't work: no ffmpeg, no token, or one that is refused.
+pub async fn run(
+    args: EngineArgs,
+    servers: Vec<String>,
+    anchor: Option<String>,
+    stop: watch::Receiver<bool>,
+) -> Result<(), Problem> {
+    let tools = Tools::find().map_err(|error| failed(&error))?;
+    let build = reelraft_media::probe_build(&tools).await;
+    let build = build.map_err(|error| failed(&error))?;
+    if args.show_build {
+        println!("{}", build.hash);
+        return Ok(());
+    }
+    let missing = |cause: &str, hint: &str| Problem::new("bad-config", cause, hint);
+    let token = args
+        .token
+        .filter(|token| !token.is_empty())
+        .ok_or_else(|| {
+            missing(
+                "the engine has no token",
+                "set REELRAFT_ENGINE_TOKEN to what `reelraft engine-token create NAME` printed",
+            )
+        })?;
+    if servers.is_empty() {
+        let hint = "give --server with the HTTP port of a node, such as http://node1:8401";
+        return Err(missing("the engine knows no node", hint));
+    }
+    let root = args.work.unwrap_or_else(|| {
+        let own = format!("reelraft-engine-{}", std::process::id());
+        std::env::temp_dir().join(own)
+    });
+    let root = std::path::absolute(&root).map_err(|error| {
+        let cause = format!("{}: {error}", root.display());
+        missing(&cause, "name another folder with --work")
+    })?;
+    let benchmark = root.join("benchmark");
+    let _ = std::fs::remove_dir_all(&root);
+    std::fs::create_dir_all(&benchmark).map_err(|error| {
+        let cause = format!("{}: {error}", benchmark.display());
+        missing(&cause, "name another folder with --work")
+    })?;
+    let speeds = reelraft_media::measure_speeds(&tools, &benchmark, &build.lacks).await;
+    let _ = std::fs::remove_dir_all(&benchmark);
+    info!(build = build.hash, words = build.words, "ready");
+    let machine = Machine {
+        build: build.hash,
+        build_words: build.words,
+        lacks: build.lacks.into_iter().map(|lack| lack.what).collect(),
+        speeds,
+        slots: args.slots.unwrap_or_else(cores).max(1),
+        labels: args.label.into_iter().collect(),
+        tools,
+    };
+    let members = Members::new(servers, token, anchor)?;
+    let works = Works::new(machine.tools.clone(), root.clone()).await?;
+    let session = Session::new(members, Arc::new(works), machine);
+    let ended = session.run(stop).await;
+    let _ = std::fs::remove_dir_all(&root);
+    ended
+}
+
+/// How many cores this machine has.
+fn cores() -> u32 {
+    std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
+}

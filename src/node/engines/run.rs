@@ -1,0 +1,428 @@
+//! One run of ffmpeg on an engine: what it is to do, and what has come of it. Its
+//! lines are read as they come, its file is taken in by and by, and it counts as
+//! ended once the file is whole.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use reelraft_media::Said;
+use reelraft_model::{AttemptKey, Problem};
+use tokio::{
+    fs::{File, OpenOptions},
+    io::{AsyncSeekExt, AsyncWriteExt},
+    sync::{Mutex as AsyncMutex, mpsc},
+};
+
+use crate::{
+    data::{DataError, Source},
+    limits::{ENGINE_LINE_BYTES_MAX, ENGINE_LINES, ENGINE_LOG_BYTES_MAX},
+    sha256::sha256_of,
+};
+
+/// A run that an engine is asked for.
+#[derive(Debug)]
+pub struct Run {
+    /// Names it, and opens its input and its output. It dies with the run.
+    pub token: String,
+    pub engine: u64,
+    pub key: AttemptKey,
+    /// Of its arguments: another member asks for the same run by the same one.
+    pub digest: String,
+    pub args: Vec<String>,
+    /// The file that it is to write, as the arguments name it.
+    pub output: String,
+    pub output_bytes_max: u64,
+    pub input_bytes: u64,
+    path: PathBuf,
+    source: SourceOf,
+    state: Mutex<RunState>,
+    file: AsyncMutex<Taken>,
+    said: mpsc::Sender<Said>,
+}
+
+/// A source, which says nothing of itself in a log.
+struct SourceOf {
+    source: Source,
+    served: Arc<AtomicU64>,
+}
+
+impl std::fmt::Debug for SourceOf {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SourceOf")
+    }
+}
+
+#[derive(Debug, Default)]
+struct RunState {
+    /// When the engine is to have named it.
+    named: bool,
+    /// The engine is to end ffmpeg: all that is wanted of it is there.
+    stop: bool,
+    /// Bytes of its log that were read.
+    log_at: u64,
+    /// A line that has not ended.
+    line: Vec<u8>,
+    /// It ended with this file.
+    ended: Option<String>,
+    /// Why it ended without.
+    failed: Option<String>,
+    given_back: bool,
+    /// Nobody waits for it any more.
+    over: bool,
+}
+
+/// What was taken in of a run's file.
+#[derive(Debug, Default)]
+struct Taken {
+    file: Option<File>,
+    at: u64,
+}
+
+/// How a run ended, as its engine says.
+#[derive(Clone, Debug, Default)]
+pub struct Ending {
+    /// The exit code of ffmpeg; of one that was told to stop, 0.
+    pub exit: i32,
+    /// Of its file.
+    pub bytes: u64,
+    pub sha256: String,
+    /// Of its log.
+    pub log_bytes: u64,
+}
+
+fn gone() -> Problem {
+    let cause = "this task is over: it was taken back, or given up";
+    Problem::new("task-over", cause, "end its ffmpeg, and forget it")
+}
+
+fn wrong_offset(have: u64, what: &str) -> Problem {
+    let cause = format!("{have} bytes of the {what} are here");
+    let hint = "go on from there; ask with GET where that is";
+    Problem::new("wrong-offset", cause, hint)
+}
+
+/// What a run is asked for with.
+pub(super) struct Wanted<'a> {
+    pub engine: u64,
+    pub key: &'a AttemptKey,
+    pub args: &'a [String],
+    pub output: PathBuf,
+    pub output_bytes_max: u64,
+    pub input_bytes: u64,
+    pub source: Source,
+    pub served: Arc<AtomicU64>,
+}
+
+impl Run {
+    /// A run, and what will be said of it.
+    pub(super) fn new(wanted: Wanted<'_>) -> (Arc<Self>, mpsc::Receiver<Said>) {
+        let (said, lines) = mpsc::channel(ENGINE_LINES);
+        let name = wanted.output.file_name().unwrap_or_default();
+        let run = Run {
+            token: format!("{:032x}", rand::random::<u128>()),
+            engine: wanted.engine,
+            key: wanted.key.clone(),
+            digest: digest_of(wanted.key, wanted.args),
+            args: wanted.args.to_vec(),
+            output: name.to_string_lossy().into_owned(),
+            output_bytes_max: wanted.output_bytes_max,
+            input_bytes: wanted.input_bytes,
+            path: wanted.output,
+            source: SourceOf {
+                source: wanted.source,
+                served: wanted.served,
+            },
+            state: Mutex::default(),
+            file: AsyncMutex::default(),
+            said,
+        };
+        (Arc::new(run), lines)
+    }
+
+    /// Whether it has not ended in any way.
+    pub(super) fn is_open(&self) -> bool {
+        let state = self.state();
+        state.ended.is_none() && state.failed.is_none() && !state.over
+    }
+
+    /// Why it ended without a result, and whether it was given back.
+    pub(super) fn failure(&self) -> Option<(String, bool)> {
+        let state = self.state();
+        let cause = state.failed.clone()?;
+        Some((cause, state.given_back))
+    }
+
+    /// Has the engine end ffmpeg and give what it has.
+    pub(super) fn stop(&self) {
+        self.state().stop = true;
+    }
+
+    /// Nobody waits for it any more.
+    pub(super) fn end(&self) {
+        self.state().over = true;
+    }
+
+    fn state(&self) -> MutexGuard<'_, RunState> {
+        self.state.lock().expect("no holder of this lock panics")
+    }
+
+    /// Whether the engine has named it.
+    pub fn is_named(&self) -> bool {
+        self.state().named
+    }
+
+    /// Notes that the engine has named it.
+    pub fn name(&self) {
+        self.state().named = true;
+    }
+
+    /// Whether the engine is to end ffmpeg and give what it has.
+    pub fn is_to_stop(&self) -> bool {
+        let state = self.state();
+        state.stop && state.ended.is_none()
+    }
+
+    /// Refuses one that is over.
+    fn check_open(&self) -> Result<(), Problem> {
+        match self.state().over {
+            true => Err(gone()),
+            false => Ok(()),
+        }
+    }
+
+    /// Some bytes of the source from an offset on; none at its end.
+    ///
+    /// # Errors
+    /// `task-over`, and what keeps the homes from giving them.
+    pub async fn read(&self, offset: u64) -> Result<Bytes, Problem> {
+        self.check_open()?;
+        let read = self.source.source.read(offset).await;
+        let bytes = read.map_err(|error: DataError| error.problem())?;
+        let served = &self.source.served;
+        served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Takes more of the log in; gives how much of it is here.
+    ///
+    /// # Errors
+    /// `wrong-offset`, `too-large` and `task-over`.
+    pub async fn take_log(&self, offset: u64, bytes: &[u8]) -> Result<u64, Problem> {
+        self.check_open()?;
+        let (lines, at) = {
+            let mut state = self.state();
+            let behind = state.log_at.checked_sub(offset);
+            // What was sent twice is read once.
+            let fresh = behind.and_then(|behind| bytes.get(usize::try_from(behind).ok()?..));
+            let Some(fresh) = fresh else {
+                // A part that is here already as a whole.
+                return match behind {
+                    Some(_) => Ok(state.log_at),
+                    None => Err(wrong_offset(state.log_at, "log")),
+                };
+            };
+            state.log_at += fresh.len() as u64;
+            if state.log_at > ENGINE_LOG_BYTES_MAX {
+                let cause = format!("the log is larger than {ENGINE_LOG_BYTES_MAX} bytes");
+                return Err(Problem::new(
+                    "too-large",
+                    cause,
+                    "run the task as it is given",
+                ));
+            }
+            (lines_of(&mut state.line, fresh), state.log_at)
+        };
+        for line in lines {
+            // Whoever waited for it has gone.
+            self.said.send(Said::Line(line)).await.map_err(|_| gone())?;
+        }
+        Ok(at)
+    }
+
+    /// How much of the log is here.
+    pub fn log_at(&self) -> u64 {
+        self.state().log_at
+    }
+
+    /// How much of the file is here.
+    pub async fn output_at(&self) -> u64 {
+        self.file.lock().await.at
+    }
+
+    /// Writes more of the file; gives how much of it is here.
+    ///
+    /// # Errors
+    /// `wrong-offset`, `too-large`, `task-over`, and what the disk refuses.
+    pub async fn take_output(&self, offset: u64, bytes: &[u8]) -> Result<u64, Problem> {
+        self.check_open()?;
+        let mut taken = self.file.lock().await;
+        if offset != taken.at {
+            return Err(wrong_offset(taken.at, "file"));
+        }
+        if taken.at + bytes.len() as u64 > self.output_bytes_max {
+            let cause = format!("the file is larger than {} bytes", self.output_bytes_max);
+            return Err(Problem::new(
+                "too-large",
+                cause,
+                "run the task as it is given",
+            ));
+        }
+        let written = async {
+            if taken.file.is_none() {
+                let mut options = OpenOptions::new();
+                let file = options.create(true).truncate(true).write(true);
+                taken.file = Some(file.open(&self.path).await?);
+            }
+            let Taken {
+                file: Some(file),
+                at,
+            } = &mut *taken
+            else {
+                return Ok(0);
+            };
+            // What a request that broke off had begun is written again.
+            file.seek(std::io::SeekFrom::Start(*at)).await?;
+            file.write_all(bytes).await?;
+            file.flush().await?;
+            *at += bytes.len() as u64;
+            Ok::<u64, std::io::Error>(*at)
+        };
+        written.await.map_err(|error| {
+            let cause = format!("the file could not be written: {error}");
+            Problem::new("disk", cause, "try again; the node's disk may be full")
+        })
+    }
+
+    /// Ends the run, if all of it is here. The same end may be said twice.
+    ///
+    /// # Errors
+    /// `wrong-offset` where something is missing, `other-bytes` where the file is
+    /// another than is said, and `task-over`.
+    pub async fn complete(&self, ending: Ending) -> Result<(), Problem> {
+        if self.state().ended.as_ref() == Some(&ending.sha256) {
+            return Ok(());
+        }
+        self.check_open()?;
+        let log_at = self.log_at();
+        if log_at != ending.log_bytes {
+            return Err(wrong_offset(log_at, "log"));
+        }
+        if ending.exit == 0 {
+            self.check_file(&ending).await?;
+        }
+        let last = {
+            let mut state = self.state();
+            state.ended = Some(ending.sha256);
+            std::mem::take(&mut state.line)
+        };
+        if !last.is_empty() {
+            let line = String::from_utf8_lossy(&last).into_owned();
+            self.said.send(Said::Line(line)).await.map_err(|_| gone())?;
+        }
+        let end = Said::Ended(ending.exit);
+        self.said.send(end).await.map_err(|_| gone())
+    }
+
+    async fn check_file(&self, ending: &Ending) -> Result<(), Problem> {
+        let mut taken = self.file.lock().await;
+        if taken.at != ending.bytes || taken.file.is_none() {
+            return Err(wrong_offset(taken.at, "file"));
+        }
+        let path = self.path.clone();
+        let hashed = tokio::task::spawn_blocking(move || sha256_of(&path)).await;
+        let hashed = hashed.ok().and_then(Result::ok).unwrap_or_default();
+        if hashed == ending.sha256 {
+            return Ok(());
+        }
+        *taken = Taken::default();
+        let cause = format!("the file that came has the hash {hashed}");
+        let hint = "it is thrown away: send it again, from its beginning on";
+        Err(Problem::new("other-bytes", cause, hint))
+    }
+
+    /// Ends the run without a result: by a failure, or given back.
+    pub async fn give_up(&self, cause: String, given_back: bool) {
+        {
+            let mut state = self.state();
+            state.failed.get_or_insert(cause);
+            state.given_back = given_back;
+        }
+        let _ = self.said.send(Said::Ended(1)).await;
+    }
+
+    /// The same of one that nobody has begun.
+    pub(super) fn refuse(&self, cause: &str) {
+        let mut state = self.state();
+        state.failed = Some(cause.to_string());
+        state.given_back = true;
+        drop(state);
+        // Its queue is empty.
+        let _ = self.said.try_send(Said::Ended(1));
+    }
+}
+
+/// The lines that end in some bytes; what follows them stays in `line`.
+fn lines_of(line: &mut Vec<u8>, bytes: &[u8]) -> Vec<String> {
+    let mut lines = Vec::new();
+    for byte in bytes {
+        match byte {
+            b'\n' | b'\r' => {
+                lines.push(String::from_utf8_lossy(line).into_owned());
+                line.clear();
+            }
+            byte if line.len() < ENGINE_LINE_BYTES_MAX => line.push(*byte),
+            _ => {}
+        }
+    }
+    lines
+}
+
+/// Names a run by what it is to do.
+pub(super) fn digest_of(key: &AttemptKey, args: &[String]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(key.to_string().as_bytes());
+    for arg in args {
+        hasher.update(&(arg.len() as u64).to_le_bytes());
+        hasher.update(arg.as_bytes());
+    }
+    hasher.finalize().to_hex()[..32].to_string()
+}
+
+/// Runs by their tokens.
+pub type Runs = BTreeMap<String, Arc<Run>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_cut_as_they_come_and_have_a_length() {
+        let mut line = Vec::new();
+        assert!(lines_of(&mut line, b"frame").is_empty());
+        assert_eq!(lines_of(&mut line, b"=1\r\nend"), ["frame=1", ""]);
+        let long = vec![b'x'; 2 * ENGINE_LINE_BYTES_MAX];
+        assert!(lines_of(&mut line, &long).is_empty());
+        assert_eq!(lines_of(&mut line, b"\n")[0].len(), ENGINE_LINE_BYTES_MAX);
+        assert!(line.is_empty());
+    }
+
+    #[test]
+    fn a_run_is_named_by_all_that_it_is_to_do() {
+        let key = |attempt| AttemptKey {
+            attempt,
+            ..Default::default()
+        };
+        let args = |all: &[&str]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
+        let one = digest_of(&key(1), &args(&["a", "b"]));
+        assert_eq!(one, digest_of(&key(1), &args(&["a", "b"])));
+        assert_ne!(one, digest_of(&key(1), &args(&["ab"])));
+        assert_ne!(one, digest_of(&key(2), &args(&["a", "b"])));
+    }
+}
