@@ -193,19 +193,9 @@ fn run(program: Program) -> u8 {
         },
         Top::Dev(args) => reelraft_cli::run_dev(&DevArgs { secret, ..args }),
         Top::Node(args) => finish(daemon::run(with_secret(args)).map_err(node_error)),
-        Top::Engine {
-            command: Some(EngineCommand::Token(command)),
-            ..
-        } => match config::client_credential(program.key, secret) {
-            Ok(credential) => {
-                let command = ClientCommand::EngineToken(command);
-                reelraft_cli::run(&program.globals, &credential, command)
-            }
-            Err(problem) => report(&node_error(problem)),
-        },
-        Top::Engine { args, .. } => {
-            let GlobalArgs { server, ca, .. } = program.globals;
-            finish(daemon::run_engine(args, server, ca).map_err(node_error))
+        Top::Engine { args, command } => {
+            let credential = || config::client_credential(program.key, secret);
+            run_engine(program.globals, args, command, credential)
         }
         Top::Config {
             command: ConfigCommand::Show(args),
@@ -282,6 +272,26 @@ fn bundle(
         args,
         (own, reelraft::clock::unix_ms()),
     )
+}
+
+/// Runs an engine, or makes tokens for one.
+fn run_engine(
+    globals: GlobalArgs,
+    args: EngineArgs,
+    command: Option<EngineCommand>,
+    credential: impl FnOnce() -> Result<String, Problem>,
+) -> u8 {
+    let Some(EngineCommand::Token(command)) = command else {
+        let GlobalArgs { server, ca, .. } = globals;
+        return finish(daemon::run_engine(args, server, ca).map_err(node_error));
+    };
+    match credential() {
+        Ok(credential) => {
+            let command = ClientCommand::EngineToken(command);
+            reelraft_cli::run(&globals, &credential, command)
+        }
+        Err(problem) => report(&node_error(problem)),
+    }
 }
 
 fn write_manual(folder: &Path) -> Result<(), CliError> {

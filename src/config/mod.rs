@@ -13,6 +13,7 @@ mod secrets;
 mod size;
 mod tls;
 mod variables;
+mod ways;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 
@@ -38,6 +39,7 @@ use self::{
     origin::{File, Picker, utf8},
     secrets::pick_secrets,
     tls::pick_tls,
+    ways::{pick_advertise, pick_ways},
 };
 use crate::limits::{
     KEEP_SOURCES_S, REHOME_AFTER_S, REPLACE_VOTER_AFTER_S, REPLAN_AFTER_S, SCRUB_EVERY_S,
@@ -295,37 +297,10 @@ impl NodeConfig {
     }
 }
 
-/// Where the others reach this node: where it listens, if nothing else is said.
-fn pick_advertise(
-    picker: &mut Picker,
-    given: (Option<String>, Option<String>),
-    listen: &str,
-) -> Result<String, Problem> {
-    picker.pick_or("advertise", given.0, given.1, listen.to_string())
-}
-
-/// Whether results are taken from others, how many of engines are made again, and how
-/// the log is written.
-fn pick_ways(
-    picker: &mut Picker,
-    reuse: (Option<bool>, Option<bool>),
-    verify: (Option<u32>, Option<u32>),
-    log: (Option<LogFormat>, Option<LogFormat>),
-) -> Result<(bool, u32, LogFormat), Problem> {
-    let reuse = picker.pick_or("reuse_outputs", reuse.0, reuse.1, true)?;
-    let verify = picker.pick_or("verify_engines", verify.0, verify.1, VERIFY_ENGINES)?;
-    let log = picker.pick_or("log_format", log.0, log.1, LogFormat::Text)?;
-    Ok((reuse, verify, log))
-}
-
 /// How many cores this machine has.
 fn cores() -> u32 {
     std::thread::available_parallelism().map_or(1, |cores| cores.get() as u32)
 }
-
-/// Of so many in a hundred results of engines a member makes the same again: beside the
-/// first one of each, enough to find out who lies now and then, and little work.
-const VERIFY_ENGINES: u32 = 5;
 
 /// Where a node listens that is told nothing else.
 const LISTEN: &str = "127.0.0.1:7401";

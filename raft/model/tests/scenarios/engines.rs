@@ -1,8 +1,10 @@
 //! Script commands about engines. `e1` is the first that was made.
 
+use std::collections::BTreeMap;
+
 use reelraft_model::{
     Command, CreateEngine, ENGINE_ID_MIN, Engine, RevokeEngine, State, engine_digest,
-    engine_number, is_engine,
+    engine_number,
     plan::{ClusterHealth, NodeHealth},
 };
 
@@ -72,12 +74,13 @@ pub fn list(state: &State) -> String {
     state.engines().map(|engine| line(engine)).collect()
 }
 
-/// Ids of engines as the scripts name them.
-pub fn aliased(state: &State, text: String) -> String {
+/// Ids of jobs and engines as the scripts name them.
+pub fn aliased(state: &State, names: &BTreeMap<String, String>, text: &str) -> String {
+    let named = |text: String, (name, id): (&String, &String)| text.replace(id, name);
+    let text = names.iter().fold(text.to_string(), named);
     let ids = state.engines().map(|engine| engine.id);
     let ids = ids.chain((1..9).map(|number| ENGINE_ID_MIN + number));
     ids.fold(text, |text, id| {
-        debug_assert!(is_engine(id));
         text.replace(&id.to_string(), &format!("e{}", engine_number(id)))
     })
 }

@@ -84,9 +84,7 @@ impl World {
 
     /// Job ids as the names that the script gave them.
     fn aliased(&self, text: &str) -> String {
-        let names = self.names.iter();
-        let text = names.fold(text.to_string(), |text, (name, id)| text.replace(id, name));
-        engines::aliased(&self.state, text)
+        engines::aliased(&self.state, &self.names, text)
     }
 
     fn key(&self, words: &[&str]) -> AttemptKey {
