@@ -9,7 +9,7 @@ pub struct Redactor {
 }
 
 /// What the texts of keys, tokens and webhooks' secrets begin with.
-const PREFIXES: [&str; 3] = ["rrk_", "rrj1.", "whsec_"];
+const PREFIXES: [&str; 4] = ["rrk_", "rre_", "rrj1.", "whsec_"];
 
 /// Names that are shorter stand in too many other words.
 const NAME_BYTES_MIN: usize = 4;

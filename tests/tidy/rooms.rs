@@ -132,6 +132,7 @@ const ROOMS: &[Room] = &[
     ),
     ("src/node/engine_messages.rs", &["raft/model"]),
     ("src/node/engines", NODE),
+    ("src/node/previews.rs", NODE),
     (
         "src/node/tally.rs",
         &["src/node/messages.rs", "raft/model", "raft/consensus"],
@@ -291,6 +292,7 @@ const API: &[&str] = &[
     "src/node/messages.rs",
     "src/node/engine_messages.rs",
     "src/node/engines",
+    "src/node/previews.rs",
     "src/node/tally.rs",
     "src/data",
     "src/outside",

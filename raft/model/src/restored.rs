@@ -148,7 +148,7 @@ impl State {
         // a backup.
         let others = self.rows();
         rows.extend(
-            others.filter(|(key, _)| matches!(key.first(), Some(b'k' | b'q' | b'w' | b'a'))),
+            others.filter(|(key, _)| matches!(key.first(), Some(b'k' | b'q' | b'w' | b'a' | b'e'))),
         );
         Ok((State::from_rows(rows)?, said))
     }

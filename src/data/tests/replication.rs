@@ -351,6 +351,8 @@ async fn a_scrub_finds_rot_and_only_that() {
         .await
         .unwrap();
     assert_eq!((found.blobs, found.damaged), (4, 1));
+    let told = nodes.data(1).upkeep_now().scrub;
+    assert_eq!((told.running, told.last), (false, found));
     assert!(!nodes.data(1).store().has(&job, &chunk).unwrap());
     nodes.data(1).fill(&entry, false).await.unwrap();
     nodes.data(1).store().verify(&job, &chunk).unwrap();
@@ -364,7 +366,7 @@ async fn a_scrub_finds_rot_and_only_that() {
     );
 
     stopper.send_replace(true);
-    let stopped = nodes.data(1).scrub(round, false, stop).await.unwrap();
+    let stopped = nodes.data(1).scrub(round, true, stop).await.unwrap();
     assert_eq!(stopped.blobs, 0);
 }
 

@@ -2,17 +2,17 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use reelraft_model::{NamedJob, RestoredOn, State};
+use reelraft_model::{NamedJob, RestoredOn, State, check::check};
 
 use crate::words::option;
 
 /// `restore [whole=JOB,JOB]`: on node 1, with the bytes of these jobs.
 pub fn restore(
-    state: &State,
+    state: &mut State,
     index: u64,
     words: &[&str],
     names: &BTreeMap<String, String>,
-) -> (State, String) {
+) -> String {
     let whole: Vec<&String> = option(words, "whole")
         .into_iter()
         .flat_map(|whole| whole.split(','))
@@ -24,7 +24,9 @@ pub fn restore(
         unix_ms: 0,
     };
     let made = state.restored(on, |entry| whole.contains(&&entry.job.id));
-    let (state, restored) = made.unwrap();
+    let (made, restored) = made.unwrap();
+    assert_eq!(check(&made), []);
+    *state = made;
     let mut said = format!(
         "{} finished, {} ended, {} keys\n",
         restored.finished, restored.ended, restored.keys
@@ -42,5 +44,5 @@ pub fn restore(
     if restored.sources_gone > 0 {
         writeln!(said, "sources gone: {}", restored.sources_gone).unwrap();
     }
-    (state, said)
+    said
 }
