@@ -94,8 +94,8 @@ fn shown_jobs(state: &State) -> impl Iterator<Item = Arc<JobEntry>> {
     let newest = newest.filter(|entry| entry.job.state().ended());
     state
         .active()
-        .cloned()
         .take(DIAGNOSED_JOBS_MAX)
+        .cloned()
         .chain(newest)
 }
 
