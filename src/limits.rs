@@ -295,8 +295,15 @@ pub const PICTURE_TIME_MAX: Duration = Duration::from_secs(8);
 /// How long a preview may take: its parts are copied, and packets are muxed.
 pub const PREVIEW_TIME_MAX: Duration = Duration::from_secs(60);
 
-/// Parts of one preview in bytes: what a node's work folder holds twice for it.
-pub const PREVIEW_BYTES_MAX: u64 = 2 << 30;
+/// Parts of one preview in bytes: ten minutes at seven megabits a second.
+pub const PREVIEW_BYTES_MAX: u64 = 512 << 20;
+
+/// What a preview takes on the disk while it is made, in the bytes of its parts:
+/// these, the joined pictures, and the film.
+pub const PREVIEW_COPIES: u64 = 3;
+
+/// Previews that a node makes or gives away at once. Whoever reads slowly keeps one.
+pub const PREVIEWS_MAX: usize = 4;
 
 /// Pictures that a node keeps, of some tens of KB each: those of all who look at
 /// one job.

@@ -1,9 +1,10 @@
 //! Looking at the beginning of a film while the rest of it is encoded.
 
+use std::io::{self, Read};
+
 use bytes::Bytes;
-use futures::{StreamExt, stream};
+use futures::stream;
 use reelraft_model::{Problem, Scope};
-use tokio::{fs::File, io::AsyncReadExt};
 
 use super::{
     Api, Outgoing, Output, bad_request,
@@ -47,19 +48,19 @@ impl Api {
 
 /// A preview's bytes in order. It goes when all are read, or the reader does.
 fn pieces(preview: Preview) -> impl futures::Stream<Item = Result<Bytes, Problem>> + Send {
-    let opened = async move { (File::open(&preview.path).await, preview) };
-    stream::once(opened).flat_map(|(file, preview)| {
-        stream::try_unfold((file, preview), |(file, preview)| async move {
-            let gone = |error: std::io::Error| {
-                let cause = format!("the preview can't be read: {error}");
-                Problem::new("disk-error", cause, "ask for it again")
-            };
-            let mut file = file.map_err(gone)?;
+    stream::try_unfold(preview, |preview| async move {
+        let read = tokio::task::spawn_blocking(move || {
             let mut piece = vec![0; PART_BYTES];
-            let read = file.read(&mut piece).await.map_err(gone)?;
+            let read = (&preview.file).read(&mut piece)?;
             piece.truncate(read);
-            let next = (Bytes::from(piece), (Ok(file), preview));
-            Ok((read > 0).then_some(next))
-        })
+            io::Result::Ok((Bytes::from(piece), preview))
+        });
+        let gone = |error: io::Error| {
+            let cause = format!("the preview can't be read: {error}");
+            Problem::new("disk-error", cause, "ask for it again")
+        };
+        let read = read.await.map_err(|error| gone(io::Error::other(error)))?;
+        let (piece, preview) = read.map_err(gone)?;
+        Ok((!piece.is_empty()).then_some((piece, preview)))
     })
 }

@@ -7,7 +7,7 @@ use tonic::Status;
 
 use super::{
     convert_certificates::{model_certificate, wire_certificate},
-    convert_outside::add_outside,
+    convert_outside::with_outside,
     convert_spec::wire_spec,
     convert_upkeep::{model_upkeep, wire_upkeep},
 };
@@ -59,7 +59,7 @@ fn known_job(view: JobView) -> v1::Job {
         makers,
         ..
     } = view;
-    let state = job_state(job.state());
+    let state = job_state(job.state()).into();
     let Job {
         id,
         tenant,
@@ -87,11 +87,11 @@ fn known_job(view: JobView) -> v1::Job {
         // The rest is for nodes alone.
         ..
     } = job;
-    let mut wire = v1::Job {
+    let known = v1::Job {
         id,
         tenant,
         request_id,
-        state: state.into(),
+        state,
         spec: Some(wire_spec(&spec)),
         source_name,
         source_bytes,
@@ -118,8 +118,7 @@ fn known_job(view: JobView) -> v1::Job {
         deadline_unix_ms,
         ..Default::default()
     };
-    add_outside(&mut wire, outside.unwrap_or_default());
-    wire
+    with_outside(known, outside.unwrap_or_default())
 }
 
 fn wire_rate(view: RateView, duration_us: u64) -> v1::Rate {

@@ -53,12 +53,15 @@ pub fn wire_webhook(view: WebhookView) -> v1::Webhook {
     }
 }
 
-/// Adds what a job has to do with the outside: of each delivery the last attempt.
-pub fn add_outside(job: &mut v1::Job, outside: Outside) {
+/// A job with what it has to do with the outside: of each delivery the last attempt.
+pub fn with_outside(job: v1::Job, outside: Outside) -> v1::Job {
     let shown = |url: &str| shown_url(url).to_string();
-    job.source_url = shown(&outside.source_url);
-    job.webhook_url = shown(&outside.webhook_url);
-    job.output_url = shown(&outside.output_url);
     let deliveries = outside.deliveries.iter();
-    job.deliveries = deliveries.map(|it| wire_delivery(it, 1)).collect();
+    v1::Job {
+        source_url: shown(&outside.source_url),
+        webhook_url: shown(&outside.webhook_url),
+        output_url: shown(&outside.output_url),
+        deliveries: deliveries.map(|it| wire_delivery(it, 1)).collect(),
+        ..job
+    }
 }

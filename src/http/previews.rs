@@ -21,7 +21,7 @@ use crate::api::Consistency;
 /// Gives what is encoded of a running job's beginning, as a film of its own.
 ///
 /// It has the sound as far as that is done, and neither subtitles nor chapters. A
-/// node makes one at a time; another is refused, and other nodes may be asked.
+/// node makes four at once; another is refused, and other nodes may be asked.
 #[utoipa::path(
     get, path = "/jobs/{id}/preview", operation_id = "job_preview", tag = "jobs",
     params(

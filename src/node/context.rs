@@ -25,7 +25,7 @@ use super::{
 use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
-    limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES},
+    limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES, PREVIEWS_MAX},
     outside::{Outside, SystemLookup},
 };
 
@@ -57,8 +57,8 @@ pub struct NodeContext {
     histories: ByteCache<History>,
     /// Pictures of sources that were made lately.
     pub pictures: Pictures,
-    /// Leave to make a preview: one at a time.
-    pub previews: Semaphore,
+    /// Leave to make a preview, and to keep it while it is read.
+    pub previews: Arc<Semaphore>,
     /// Films that are joined while others of their shards are encoded.
     pub joined: AllJoined,
     /// The engines that are connected to it.
@@ -90,7 +90,7 @@ impl NodeContext {
             indexes: ByteCache::new(INDEX_CACHE_BYTES),
             histories: ByteCache::new(HISTORY_CACHE_BYTES),
             pictures: Pictures::default(),
-            previews: Semaphore::new(1),
+            previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             joined: AllJoined::default(),
             engines: Arc::default(),
         }))

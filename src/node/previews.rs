@@ -1,26 +1,32 @@
-//! The beginning of a film that is still encoded, for people who look at it: one at a
-//! time a node, from the parts that the homes have, by ffmpeg in its box.
+//! The beginning of a film that is still encoded, for people who look at it: a few at
+//! a time a node, from the parts that the homes have, by ffmpeg in its box.
 
-use std::{io, path::PathBuf, sync::Arc};
+use std::{
+    io::{self, Seek},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use futures::TryStreamExt;
 use reelraft_media::{Cancel, Context, Index, Input, MediaError, PreviewParts};
 use reelraft_model::{JobEntry, Problem, Task, TaskKind, TaskState};
-use tokio::{fs::File, io::AsyncWriteExt};
+use tokio::{fs::File, io::AsyncWriteExt, sync::OwnedSemaphorePermit};
 
 use super::{context::NodeContext, work_dir::WorkDir};
 use crate::{
     data::output::read_blob,
-    limits::{PREVIEW_BYTES_MAX, PREVIEW_TIME_MAX, ROOM_BYTES_MIN},
+    limits::{PREVIEW_BYTES_MAX, PREVIEW_COPIES, PREVIEW_TIME_MAX, ROOM_BYTES_MIN},
 };
 
-/// A film of what is encoded. Its file goes with it.
+/// A film of what is encoded. Its file goes with it, and its place among those that
+/// a node may have.
 pub struct Preview {
-    pub path: PathBuf,
+    pub file: std::fs::File,
     pub bytes: u64,
     /// BLAKE3, hex.
     pub hash: String,
     _folder: WorkDir,
+    _place: OwnedSemaphorePermit,
 }
 
 /// What is known of a film, and which parts its preview is made of.
@@ -28,6 +34,8 @@ struct Chosen {
     index: Arc<Index>,
     shards: Vec<Arc<Task>>,
     audio: Vec<Arc<Task>>,
+    /// Of all of them.
+    bytes: u64,
 }
 
 impl NodeContext {
@@ -36,22 +44,23 @@ impl NodeContext {
     ///
     /// # Errors
     /// `not-finished` before the first one is, `too-busy` while another is made,
-    /// `timed-out`, `no-room`, and what keeps the homes from giving the parts or
+    /// `timed-out`, `disk-full`, and what keeps the homes from giving the parts or
     /// ffmpeg from running.
     pub async fn preview(&self, entry: &Arc<JobEntry>, ms: u64) -> Result<Preview, Problem> {
         let chosen = self.chosen(entry, ms).await?;
         let busy = |_| {
-            let cause = "this node makes another preview just now";
+            let cause = "this node makes or gives as many previews as it may";
             let hint = "ask again in a moment, or ask another node";
             Problem::new("too-busy", cause, hint)
         };
-        let _room = self.previews.try_acquire().map_err(busy)?;
+        let place = self.previews.clone().try_acquire_owned().map_err(busy)?;
         let store = self.data.store();
-        store.check_room(ROOM_BYTES_MIN).map_err(|error| {
+        let needed = ROOM_BYTES_MIN.saturating_add(PREVIEW_COPIES * chosen.bytes);
+        store.check_room(needed).map_err(|error| {
             let hint = "ask another node, or free some space here";
             Problem::new("disk-full", error.to_string(), hint)
         })?;
-        let made = self.make_preview(entry, &chosen);
+        let made = self.make_preview(entry, &chosen, place);
         let made = tokio::time::timeout(PREVIEW_TIME_MAX, made).await;
         made.map_err(|_| {
             let seconds = PREVIEW_TIME_MAX.as_secs();
@@ -98,6 +107,7 @@ impl NodeContext {
             index,
             shards,
             audio,
+            bytes: PREVIEW_BYTES_MAX - left,
         })
     }
 
@@ -105,9 +115,12 @@ impl NodeContext {
         &self,
         entry: &Arc<JobEntry>,
         chosen: &Chosen,
+        place: OwnedSemaphorePermit,
     ) -> Result<Preview, Problem> {
         let tools = self.encoders().await.tools.as_ref().map_err(Clone::clone)?;
-        let folder = WorkDir::new(&self.work_root(), "preview").map_err(|e| on_disk(&e))?;
+        // Several may be made at once, and read while others are made.
+        let name = format!("preview-{:016x}", rand::random::<u64>());
+        let folder = WorkDir::new(&self.work_root(), &name).map_err(|e| on_disk(&e))?;
         let mut parts = PreviewParts::default();
         for shard in &chosen.shards {
             let file = self.copied(entry, shard, &folder).await?;
@@ -127,21 +140,24 @@ impl NodeContext {
         };
         let made = reelraft_media::preview(&context, &chosen.index, &parts).await;
         let path = made.map_err(|error| of_media(&error))?;
-        let hashed = path.clone();
-        let hashed = tokio::task::spawn_blocking(move || {
+        let used = parts.shards.into_iter().map(|(file, _)| file);
+        let used: Vec<PathBuf> = used.chain(parts.audio.into_iter().map(|it| it.1)).collect();
+        let opened = tokio::task::spawn_blocking(move || {
+            used.iter().try_for_each(std::fs::remove_file)?;
+            let file = std::fs::File::open(path)?;
             let mut hasher = blake3::Hasher::new();
-            hasher.update_reader(std::fs::File::open(hashed)?)?;
-            io::Result::Ok((hasher.count(), hasher.finalize().to_hex().to_string()))
+            hasher.update_reader(&file)?;
+            (&file).rewind()?;
+            io::Result::Ok((file, hasher.count(), hasher.finalize().to_hex().to_string()))
         });
-        let hashed = hashed
-            .await
-            .map_err(|error| on_disk(&io::Error::other(error)))?;
-        let (bytes, hash) = hashed.map_err(|error| on_disk(&error))?;
+        let opened = opened.await.map_err(|e| on_disk(&io::Error::other(e)))?;
+        let (file, bytes, hash) = opened.map_err(|error| on_disk(&error))?;
         Ok(Preview {
-            path,
+            file,
             bytes,
             hash,
             _folder: folder,
+            _place: place,
         })
     }
 

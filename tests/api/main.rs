@@ -377,7 +377,7 @@ async fn a_result_that_the_table_refuses_fails_its_job() {
         while let Some(order) = orders.recv().await {
             if let ToWorker::Assign(assignment) = order {
                 session.receive(FromWorker::Result(AttemptResult {
-                    engine: None,
+                    engine: 0,
                     key: assignment.key,
                     outcome: Outcome::Done(Done::default()),
                 }));
@@ -440,7 +440,7 @@ async fn a_result_that_is_being_written_down_is_not_proposed_again() {
     const REPEATS: u64 = 20;
     for _ in 0..REPEATS {
         session.receive(FromWorker::Result(AttemptResult {
-            engine: None,
+            engine: 0,
             key: key.clone(),
             outcome: Outcome::Done(Done::default()),
         }));

@@ -37,6 +37,7 @@ mod output_index;
 mod outside;
 mod pages;
 mod past;
+mod place;
 pub mod plan;
 mod problem;
 mod rate;

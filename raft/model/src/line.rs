@@ -1,22 +1,6 @@
-//! The line in which a tenant's jobs wait.
+//! The line in which a tenant's jobs wait, for those who ask.
 
-use std::cmp::Reverse;
-
-use crate::{rows::Job, state::State};
-
-/// A job's place in its tenant's line: by priority, then by deadline, then by age.
-pub(crate) type Place = (Reverse<i32>, u64, u64);
-
-impl Job {
-    /// Its place in its tenant's line: the least is next.
-    pub(crate) fn place(&self) -> Place {
-        let deadline = match self.deadline_unix_ms {
-            0 => u64::MAX,
-            deadline => deadline,
-        };
-        (Reverse(self.priority), deadline, self.created_index)
-    }
-}
+use crate::state::State;
 
 impl State {
     /// The jobs of a tenant with a task that waits for a slot, next first.

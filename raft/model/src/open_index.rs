@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
-    line::Place,
+    place::Place,
     rows::{Job, JobState},
 };
 

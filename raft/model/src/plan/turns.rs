@@ -12,7 +12,7 @@ use super::{builds::Builds, outlook::Outlook, usage::Usage};
 use crate::{
     home_rules::holders,
     job_entry::JobEntry,
-    line,
+    place::Place as LinePlace,
     rows::{FailureClass, JobState, Task, TaskKind},
     state::State,
 };
@@ -95,7 +95,7 @@ struct TurnRank {
     /// It is not small, or enough small ones have overtaken it.
     in_line: bool,
     /// Its place among its tenant's.
-    place: line::Place,
+    place: LinePlace,
 }
 
 impl<'a> Turn<'a> {
