@@ -84,8 +84,7 @@ fn known_job(view: JobView) -> v1::Job {
         priority,
         max_retries,
         deadline_unix_ms,
-        // The rest is for nodes alone.
-        ..
+        .. // The rest is for nodes alone.
     } = job;
     let known = v1::Job {
         id,
