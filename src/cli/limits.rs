@@ -165,6 +165,10 @@ pub const ROOM_PAUSE_MS: u64 = 5_000;
 /// Shortest pause between looks at a watched folder: each reads all of its names.
 pub const SCAN_MS_MIN: u64 = 100;
 
+/// How long a film must not have been written that is replaced: a copy that pauses
+/// does so for less.
+pub const REPLACE_SETTLE_MS: u64 = 10_000;
+
 /// First pause before a file of a watched folder is tried again that could not be
 /// read, written or sent.
 pub const FILE_PAUSE_MS_MIN: u64 = 5_000;

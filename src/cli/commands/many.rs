@@ -3,7 +3,7 @@
 
 use std::{
     cell::RefCell,
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
     rc::Rc,
     time::{Duration, SystemTime},
@@ -17,7 +17,7 @@ use crate::{
     error::{CliError, os_reason},
     library::{
         board::Board,
-        ends::{Ended, Existing, Item, Scope, Target, scope_of},
+        ends::{Ended, Existing, Item, Scope, Target, scope_for, scope_of},
         ledger::{Ledger, escaped},
         names::output_below,
         one_file::Plan,
@@ -43,6 +43,8 @@ pub struct Gathered {
     pub items: Vec<Item>,
     /// Files of folders whose names are no film's or sound's.
     pub passed_over: u64,
+    /// Folders in folders that can't be read.
+    unread: Vec<(Item, CliError)>,
 }
 
 /// Does all files that `sources` stand for.
@@ -62,12 +64,16 @@ pub async fn run(
     }
     let screen = client.screen().clone();
     screen.on_interrupt("the jobs continue; the same command goes on where this stopped");
-    let Gathered { items, passed_over } = gather(&plan, sources)?;
+    let Gathered {
+        items,
+        passed_over,
+        unread,
+    } = gather(&plan, sources)?;
     if passed_over > 0 {
         let files = counted(passed_over, "file");
         screen.notice(&format!("passed over {files} without a film's ending"));
     }
-    let ledgers = ledgers(&plan, &items)?;
+    let ledgers = ledgers(&plan, &items, &|text| screen.notice(text))?;
     let board = Board::new(screen.clone(), true);
     let bytes = items.iter().map(|item| item.film.stamp.bytes).sum();
     board.expect(items.len() as u64, bytes);
@@ -90,6 +96,11 @@ pub async fn run(
         })
         .buffer_unordered(at_once.into());
     let mut first = None;
+    for (folder, error) in unread {
+        if let Some(error) = many.tell(&folder, Err(error), tally)? {
+            first.get_or_insert(error);
+        }
+    }
     while let Some(end) = running.next().await {
         if let Some(error) = end? {
             first.get_or_insert(error);
@@ -139,10 +150,12 @@ impl Many<'_> {
         end: Result<Ended, CliError>,
         tally: &RefCell<Tally>,
     ) -> Result<Option<CliError>, CliError> {
-        let name = item.film.path();
+        let name = item.name();
         let (ended, failure) = match end {
             Ok(ended) => (ended, None),
-            Err(error) if scope_of(&error) == Scope::All => return Err(error),
+            Err(error) if scope_for(&error, &self.plan.target) == Scope::All => {
+                return Err(error);
+            }
             Err(error) => {
                 let why = error.to_string();
                 let ended = Ended {
@@ -224,9 +237,16 @@ fn gather(plan: &Plan, sources: &[PathBuf]) -> Result<Gathered, CliError> {
             let films = of_folder(source, plan)?;
             gathered.items.extend(films.items);
             gathered.passed_over += films.passed_over;
+            gathered.unread.extend(films.unread);
         } else {
             gathered.items.push(of_file(source)?);
         }
+    }
+    if matches!(plan.target, Target::Source(_)) {
+        // One that was named twice has one place.
+        let mut places = BTreeSet::new();
+        let items = &mut gathered.items;
+        items.retain(|item| places.insert(item.film.path()));
     }
     Ok(gathered)
 }
@@ -259,15 +279,22 @@ fn of_folder(folder: &Path, plan: &Plan) -> Result<Gathered, CliError> {
     };
     let root = folder.canonicalize().map_err(|e| unfit(os_reason(&e)))?;
     let seen = plan.walk.films(&root).map_err(|e| unfit(os_reason(&e)))?;
-    if let Some((path, cause)) = seen.unread.into_iter().next() {
-        let hint = "give yourself permission to read it, or move it away".into();
-        return Err(CliError::SourceUnfit { path, cause, hint });
-    }
-    if seen.films.is_empty() {
+    if seen.films.is_empty() && seen.unread.is_empty() {
         return Err(unfit("no file in it has a film's or a sound's name".into()));
     }
     let films = seen.films.into_iter();
+    let unread = seen.unread.into_iter();
+    let unread = unread.map(|(path, cause)| {
+        let hint = "give yourself permission to read it, or move it away".into();
+        let item = Item::found(Found {
+            root: root.clone(),
+            below: path.strip_prefix(&root).unwrap_or(&path).to_path_buf(),
+            stamp: Stamp::of_nothing(),
+        });
+        (item, CliError::SourceUnfit { path, cause, hint })
+    });
     Ok(Gathered {
+        unread: unread.collect(),
         items: films.map(Item::found).collect(),
         passed_over: seen.passed_over,
     })
@@ -306,7 +333,11 @@ fn home<'a>(plan: &'a Plan, item: &'a Item) -> &'a Path {
 }
 
 /// The ledgers of all files. Old originals beside them go now.
-fn ledgers(plan: &Plan, items: &[Item]) -> Result<BTreeMap<PathBuf, RefCell<Ledger>>, CliError> {
+fn ledgers(
+    plan: &Plan,
+    items: &[Item],
+    notice: &dyn Fn(&str),
+) -> Result<BTreeMap<PathBuf, RefCell<Ledger>>, CliError> {
     let mut ledgers = BTreeMap::new();
     for folder in items.iter().map(|item| home(plan, item)) {
         if ledgers.contains_key(folder) {
@@ -314,8 +345,10 @@ fn ledgers(plan: &Plan, items: &[Item]) -> Result<BTreeMap<PathBuf, RefCell<Ledg
         }
         let ledger = RefCell::new(Ledger::open(folder)?);
         ledgers.insert(folder.to_path_buf(), ledger);
-        if matches!(plan.target, Target::Source(_)) {
-            replace::remove_old(folder, SystemTime::now())?;
+        if matches!(plan.target, Target::Source(_))
+            && let Err(error) = replace::remove_old(folder, SystemTime::now())
+        {
+            notice(&format!("old originals stay: {error}"));
         }
     }
     Ok(ledgers)
@@ -323,7 +356,10 @@ fn ledgers(plan: &Plan, items: &[Item]) -> Result<BTreeMap<PathBuf, RefCell<Ledg
 
 /// Sources that would have the same output, by their paths, with its name.
 fn clashes(plan: &Plan, items: &[Item]) -> BTreeMap<PathBuf, PathBuf> {
-    if matches!(plan.target, Target::Source(_)) || plan.existing == Existing::Number {
+    if matches!(plan.target, Target::Source(_)) {
+        return clashes_in_place(plan, items);
+    }
+    if plan.existing == Existing::Number {
         return BTreeMap::new();
     }
     let container = plan.spec.container.as_deref();
@@ -334,6 +370,26 @@ fn clashes(plan: &Plan, items: &[Item]) -> BTreeMap<PathBuf, PathBuf> {
     }
     let clashing = items.iter().filter(|item| wanted[&out(item)] > 1);
     clashing.map(|item| (item.film.path(), out(item))).collect()
+}
+
+/// The same where outputs take their sources' places: of other endings, two films
+/// may get one name, or one the name of another.
+fn clashes_in_place(plan: &Plan, items: &[Item]) -> BTreeMap<PathBuf, PathBuf> {
+    let out = |item: &Item| {
+        let below = replace::target_below(&item.film.below, &plan.container(item));
+        item.film.root.join(below)
+    };
+    let mut taken: BTreeMap<PathBuf, u32> = BTreeMap::new();
+    for item in items {
+        let (own, out) = (item.film.path(), out(item));
+        if out != own {
+            *taken.entry(out).or_default() += 1;
+        }
+        *taken.entry(own).or_default() += 1;
+    }
+    let outs = items.iter().map(|item| (item.film.path(), out(item)));
+    let moved = outs.filter(|(own, out)| own != out);
+    moved.filter(|(_, out)| taken[out] > 1).collect()
 }
 
 fn clash(out: &Path) -> CliError {

@@ -163,7 +163,8 @@ impl<'a> Watch<'a> {
         }
         let redo = match done {
             After::Leave => Redo::Never,
-            After::Delete | After::MoveTo(_) => Redo::BackAndOutputGone,
+            After::Delete => Redo::BackAndOutputGone { deleted: true },
+            After::MoveTo(_) => Redo::BackAndOutputGone { deleted: false },
         };
         Ok(Watch {
             client,

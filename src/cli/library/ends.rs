@@ -34,8 +34,11 @@ pub enum Redo {
     Never,
     /// When its output is gone.
     OutputGone,
-    /// When its output is gone, and the source was removed and has come back.
-    BackAndOutputGone,
+    /// When its output is gone, and the source was removed and has come back. One
+    /// that is to be `deleted` is left where only its output is gone.
+    BackAndOutputGone {
+        deleted: bool,
+    },
 }
 
 /// A file to be done: a film in a folder, or what a URL names.
@@ -48,6 +51,15 @@ pub struct Item {
 }
 
 impl Item {
+    /// What it is called for people: of a URL's query, which may be a signature,
+    /// nothing is shown.
+    pub fn name(&self) -> PathBuf {
+        match &self.url {
+            Some(url) => url.split(['?', '#']).next().unwrap_or(url).into(),
+            None => self.film.path(),
+        }
+    }
+
     /// A film of a folder.
     pub fn found(film: Found) -> Self {
         Item {
@@ -108,6 +120,15 @@ pub fn scope_of(error: &CliError) -> Scope {
     }
 }
 
+/// The same for files that go to `target`. In place each film has a spec of its
+/// own, by its container, and what one can't have another may.
+pub fn scope_for(error: &CliError, target: &Target) -> Scope {
+    match (target, error.kind()) {
+        (Target::Source(_), "bad-spec" | "encoder-missing") => Scope::File,
+        _ => scope_of(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -126,6 +147,18 @@ mod tests {
             (CliError::JobCancelled { job: "j".into() }, Scope::File),
         ] {
             assert_eq!(scope_of(&error), scope, "{error}");
+        }
+        let in_place = Target::Source(Keep {
+            time: std::time::Duration::ZERO,
+            hard_links: false,
+        });
+        for (kind, scope) in [
+            ("bad-spec", Scope::File),
+            ("encoder-missing", Scope::File),
+            ("forbidden", Scope::All),
+            ("disk-full", Scope::Room),
+        ] {
+            assert_eq!(scope_for(&refused(kind), &in_place), scope, "{kind}");
         }
     }
 }

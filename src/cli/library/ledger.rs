@@ -62,7 +62,10 @@ pub struct Record {
     /// Why it failed.
     pub why: String,
     /// Which file it was when it was done, its inode's last change included.
+    /// Of an output in a film's place: the key of that film.
     pub source: String,
+    /// The source's, by which one that comes back is told from another film.
+    pub fingerprint: String,
     pub request: String,
     pub job: String,
     pub bytes_in: u64,

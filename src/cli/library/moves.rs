@@ -14,7 +14,7 @@ use crate::{
     library::{names::numbered, stamp::Stamp, walk::Found},
     limits::FILE_NUMBERS_MAX,
     transfer::{
-        local_files::{new_file, rename},
+        local_files::{new_file, rename, sync_folders},
         output_file::{hint_for, unwritable},
     },
 };
@@ -47,15 +47,13 @@ impl After {
     /// [`CliError::OutputUnwritable`].
     pub fn apply(&self, film: &Found) -> Result<(), CliError> {
         let path = film.path();
-        let same = std::fs::symlink_metadata(&path)
-            .is_ok_and(|found| Stamp::of(&found).same_content(&film.stamp));
-        if !same {
+        if !is_same(film) {
             return Ok(());
         }
         let (done, place) = match self {
             After::Leave => return Ok(()),
             After::Delete => (std::fs::remove_file(&path), &path),
-            After::MoveTo(folder) => (move_below(&path, folder, &film.below), folder),
+            After::MoveTo(folder) => (move_below(film, folder), folder),
         };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -66,31 +64,36 @@ impl After {
     }
 }
 
-fn move_below(path: &Path, folder: &Path, below: &Path) -> io::Result<()> {
+/// Whether what has a film's name is that film, as it was found.
+fn is_same(film: &Found) -> bool {
+    std::fs::symlink_metadata(film.path())
+        .is_ok_and(|found| Stamp::of(&found).same_content(&film.stamp))
+}
+
+fn move_below(film: &Found, folder: &Path) -> io::Result<()> {
+    let path = &film.path();
     for turn in 0..FILE_NUMBERS_MAX {
-        let to = folder.join(numbered(below, turn));
+        let to = folder.join(numbered(&film.below, turn));
         let parent = to.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent)?;
         let moved = match rename(path, &to, false) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(path, &to),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(film, &to, folder),
             moved => moved,
         };
         match moved {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),
-            Ok(()) => {
-                // On some file systems a folder can't be synced.
-                let _ = File::open(parent).and_then(|folder| folder.sync_all());
-                return Ok(());
-            }
+            Ok(()) => return sync_folders(&to, folder),
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
 /// To another disk: whole and synced under a hidden name, then under its own, and
-/// only then is the source removed.
-fn copy(path: &Path, to: &Path) -> io::Result<()> {
+/// with its folders up to `folder` synced, and only then is the source removed, if
+/// it is still what was copied.
+fn copy(film: &Found, to: &Path, folder: &Path) -> io::Result<()> {
+    let path = &film.path();
     if std::fs::symlink_metadata(to).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -103,6 +106,11 @@ fn copy(path: &Path, to: &Path) -> io::Result<()> {
         let _ = std::fs::remove_file(&hidden);
     }
     copied?;
+    sync_folders(to, folder)?;
+    if !is_same(film) {
+        std::fs::remove_file(to)?;
+        return Err(io::Error::other("it changed while it was copied"));
+    }
     std::fs::remove_file(path)
 }
 
@@ -151,12 +159,15 @@ mod tests {
 
         // As to another disk.
         let film = write("four");
-        copy(&film.path(), &done.join("c.mov")).unwrap();
+        copy(&film, &done.join("c.mov"), &done).unwrap();
         assert!(!film.path().exists());
         assert_eq!(std::fs::read(done.join("c.mov")).unwrap(), b"four");
         let film = write("five");
-        assert!(copy(&film.path(), &done.join("c.mov")).is_err());
+        assert!(copy(&film, &done.join("c.mov"), &done).is_err());
         assert!(film.path().exists());
+        let newer = write("six, a longer one");
+        assert!(copy(&film, &done.join("d.mov"), &done).is_err());
+        assert!(newer.path().exists() && !done.join("d.mov").exists());
     }
 
     #[test]

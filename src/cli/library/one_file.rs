@@ -20,17 +20,18 @@ use crate::{
     job_end::outcome,
     library::{
         board::Seat,
-        ends::{Ended, Existing, Item, Redo, Scope, Target, scope_of},
+        ends::{Ended, Existing, Item, Redo, Scope, Target, scope_for},
         facts::Facts,
         ledger::{End, Ledger, Record, escaped},
         names::output_below,
         replace,
         rules::Rules,
+        settle::is_written,
         stamp::{ledger_key, request_id},
         tally::FileEnd,
         walk::Walk,
     },
-    limits::{FILE_NUMBERS_MAX, FILE_TURNS_MAX},
+    limits::{FILE_NUMBERS_MAX, FILE_TURNS_MAX, REPLACE_SETTLE_MS},
     spec_options::SpecArgs,
     transfer::{
         fetch::fetch,
@@ -74,12 +75,17 @@ struct Names {
 }
 
 impl Plan {
-    fn names(&self, item: &Item) -> Result<Names, CliError> {
-        let container = match (&self.spec.container, &self.target) {
+    /// The container of a file's output.
+    pub fn container(&self, item: &Item) -> String {
+        match (&self.spec.container, &self.target) {
             (Some(container), _) => container.clone(),
             (None, Target::Folder(_)) => "mp4".to_string(),
             (None, Target::Source(_)) => replace::container_for(&item.film.below),
-        };
+        }
+    }
+
+    fn names(&self, item: &Item) -> Result<Names, CliError> {
+        let container = self.container(item);
         let spec = self
             .spec
             .to_wire(Some(Path::new(&format!("o.{container}"))))?;
@@ -129,7 +135,7 @@ impl Plan {
             .make(client, ledger, item, (&names, &record, out), source, seat)
             .await;
         if let Err(error) = &ended
-            && scope_of(error) == Scope::File
+            && scope_for(error, &self.target) == Scope::File
             && matches!(error.exit_code(), exit::JOB_FAILED)
         {
             let why = error.to_string();
@@ -154,15 +160,17 @@ impl Plan {
                     let out = folder.join(record.out_path());
                     let gone = std::fs::symlink_metadata(out).is_err();
                     let back = record.source != item.film.stamp.text();
-                    let again = match self.redo {
-                        Redo::Never => false,
-                        Redo::OutputGone => gone,
-                        Redo::BackAndOutputGone => gone && back,
-                    };
-                    if again {
-                        return Ok(None);
+                    match self.redo {
+                        Redo::OutputGone if gone => return Ok(None),
+                        Redo::BackAndOutputGone { .. } if gone && back => return Ok(None),
+                        Redo::BackAndOutputGone { deleted: true } if gone => {
+                            Ended::skipped("its output is gone, and the source is not deleted")
+                        }
+                        Redo::BackAndOutputGone { .. } if back && !self.is_done(item, record) => {
+                            Ended::skipped("another film came back under its name")
+                        }
+                        _ => Ended::before(),
                     }
-                    Ended::before()
                 }
             },
             End::Larger if self.rules.keeps(record.bytes_in, record.bytes_out) => return Ok(None),
@@ -178,6 +186,13 @@ impl Plan {
             }
         };
         Ok(Some(ended))
+    }
+
+    /// Whether a film that came back begins and ends as the one that was done.
+    fn is_done(&self, item: &Item, record: &Record) -> bool {
+        let file = self.walk.open(&item.film).ok();
+        let source = file.and_then(|file| Source::of(&item.film.path(), file).ok());
+        source.is_some_and(|source| source.fingerprint == record.fingerprint)
     }
 
     /// Opens a film and judges it by the rules; how it ended, if it is not to be
@@ -217,6 +232,11 @@ impl Plan {
             }
             opened => opened.map_err(unfit)?,
         };
+        if matches!(self.target, Target::Source(_))
+            && let Some(why) = unsettled(&file)
+        {
+            return Ok(Opened::Ended(Ended::skipped(why)));
+        }
         let facts = judge(&file)?;
         if let Some(why) = self.rules.skip(film.stamp.bytes, &facts) {
             return Ok(Opened::Ended(Ended::skipped(why)));
@@ -313,6 +333,9 @@ impl Plan {
                 ledger.borrow_mut().write(Record {
                     end: End::Done,
                     out: escaped(below),
+                    fingerprint: source
+                        .as_ref()
+                        .map_or(String::new(), |source| source.fingerprint.clone()),
                     source: source.map_or(String::new(), |_| item.film.stamp.text()),
                     ..record
                 })?;
@@ -400,6 +423,20 @@ impl Plan {
             client.screen().notice(&notice);
         }
     }
+}
+
+/// Why a film is left that may still be written; none if nobody seems to.
+fn unsettled(file: &File) -> Option<&'static str> {
+    if is_written(file) == Some(true) {
+        return Some("somebody has it open to write it");
+    }
+    let modified = file.metadata().and_then(|found| found.modified()).ok()?;
+    // A clock of another machine may be a little ahead.
+    let age = match SystemTime::now().duration_since(modified) {
+        Ok(age) => age,
+        Err(ahead) => ahead.duration(),
+    };
+    (age < Duration::from_millis(REPLACE_SETTLE_MS)).then_some("it was written just now")
 }
 
 fn from_now(time: Duration) -> u64 {

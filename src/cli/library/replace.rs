@@ -30,12 +30,13 @@ use crate::{
     library::{
         ledger::{End, HIDDEN_FOLDER, Ledger, Record, escaped},
         names::numbered,
+        settle::is_written,
         stamp::{Stamp, ledger_key},
         walk::Found,
     },
     limits::{ATTRIBUTE_BYTES_MAX, FILE_NUMBERS_MAX},
     transfer::{
-        local_files::{FileId, rename},
+        local_files::{FileId, rename, sync_folder, sync_folders},
         output_file::{hint_for, unwritable},
         source::Source,
     },
@@ -75,7 +76,7 @@ pub fn beside(film: &Found, container: &str) -> PathBuf {
 }
 
 /// Where the output of a film will be, below its folder.
-fn target_below(below: &Path, container: &str) -> PathBuf {
+pub fn target_below(below: &Path, container: &str) -> PathBuf {
     let ending = below.extension().unwrap_or_default();
     match ending.eq_ignore_ascii_case(container) {
         true => below.to_path_buf(),
@@ -131,40 +132,44 @@ impl Made<'_> {
         let new = std::fs::symlink_metadata(self.new).map_err(failed)?;
         let key =
             |found: &std::fs::Metadata| ledger_key(root, &out_below, &Stamp::of(found), self.spec);
-        let ours = self.is_ours(&out, key, ledger)?;
+        let there = std::fs::symlink_metadata(&out).ok();
+        let ours = match &there {
+            Some(found) => is_ours(&record, &key(found), ledger)?,
+            None => false,
+        };
+        // Before the line, which might be that of another film's output.
+        if out != path && there.is_some() && !ours {
+            return Err(taken(&out));
+        }
         ledger.borrow_mut().write(Record {
             key: key(&new),
             end: End::Made,
             file: escaped(&out_below),
+            source: record.key.clone(),
             job: record.job.clone(),
             ..Record::default()
         })?;
         if !keep.time.is_zero() {
             keep_original(self.film, &path, keep.time)?;
         }
+        self.refuse_changed(&path)?;
         rename(self.new, &out, out == path || ours).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => unwritable(
-                &out,
-                "another file has the name that the output would get",
-                "move it away, or give --container so that the name stays",
-            ),
+            io::ErrorKind::AlreadyExists => taken(&out),
             _ => failed(error),
         })?;
         sync_folder_of(&out).map_err(failed)?;
         let left = match out == path {
-            true => String::new(),
-            false => {
-                let found = std::fs::symlink_metadata(&path).map_err(failed)?;
-                Stamp::of(&found).text()
-            }
+            true => None,
+            false => self.own_stamp(&path),
         };
         ledger.borrow_mut().write(Record {
             end: End::Done,
             out: escaped(&out_below),
-            source: left,
+            source: left.map_or(String::new(), |stamp| stamp.text()),
             ..record
         })?;
-        if out != path {
+        // Another film that has come there meanwhile is not ours to remove.
+        if left.is_some() && self.own_stamp(&path) == left {
             std::fs::remove_file(&path).map_err(failed)?;
             sync_folder_of(&path).map_err(failed)?;
         }
@@ -194,35 +199,55 @@ impl Made<'_> {
     fn refuse_changed(&self, path: &Path) -> Result<(), CliError> {
         let how = match self.source.unchanged() {
             Err(change) => Some(change.0),
-            Ok(()) => {
-                let named = std::fs::symlink_metadata(path);
-                let same = named.is_ok_and(|found| FileId::of(&found) == self.film.stamp.id);
-                (!same).then(|| "became another file".to_string())
+            Ok(()) if !is_film(path, self.film) => Some("became another file".to_string()),
+            Ok(()) if is_written(self.source.file()) == Some(true) => {
+                Some("was opened to be written".to_string())
             }
+            Ok(()) => None,
         };
         let Some(how) = how else { return Ok(()) };
         let _ = std::fs::remove_file(self.new);
-        Err(CliError::SourceUnfit {
-            path: path.to_path_buf(),
-            cause: format!("it {how} while it was transcoded, and is left as it is"),
-            hint: "run the command again once nothing writes to it".into(),
-        })
+        Err(changed(path, &how))
     }
 
-    /// Whether what has the new name is an output of this film: a run was killed
-    /// after its rename.
-    fn is_ours(
-        &self,
-        out: &Path,
-        key: impl Fn(&std::fs::Metadata) -> String,
-        ledger: &std::cell::RefCell<Ledger>,
-    ) -> Result<bool, CliError> {
-        let Ok(found) = std::fs::symlink_metadata(out) else {
-            return Ok(false);
-        };
-        let mut ledger = ledger.borrow_mut();
-        let known = ledger.find(&key(&found))?;
-        Ok(known.is_some_and(|known| known.end == End::Made))
+    /// What lies at the film's name, if it is the film, as it was when it was taken.
+    fn own_stamp(&self, path: &Path) -> Option<Stamp> {
+        let found = std::fs::symlink_metadata(path).ok()?;
+        let stamp = Stamp::of(&found);
+        (stamp.id == self.film.stamp.id && self.source.unchanged().is_ok()).then_some(stamp)
+    }
+}
+
+/// Whether an output with this key is one of the film of `record`: a run was killed
+/// after its rename.
+fn is_ours(
+    record: &Record,
+    key: &str,
+    ledger: &std::cell::RefCell<Ledger>,
+) -> Result<bool, CliError> {
+    let mut ledger = ledger.borrow_mut();
+    let known = ledger.find(key)?;
+    Ok(known.is_some_and(|known| known.end == End::Made && known.source == record.key))
+}
+
+/// Whether the film itself lies at a path.
+fn is_film(path: &Path, film: &Found) -> bool {
+    std::fs::symlink_metadata(path).is_ok_and(|found| FileId::of(&found) == film.stamp.id)
+}
+
+fn taken(out: &Path) -> CliError {
+    unwritable(
+        out,
+        "another file has the name that the output would get",
+        "move it away, or give --container so that the name stays",
+    )
+}
+
+fn changed(path: &Path, how: &str) -> CliError {
+    CliError::SourceUnfit {
+        path: path.to_path_buf(),
+        cause: format!("it {how} while it was transcoded, and is left as it is"),
+        hint: "run the command again once nothing writes to it".into(),
     }
 }
 
@@ -234,7 +259,8 @@ impl Made<'_> {
 pub fn finish(film: &Found, record: &Record, keep: Keep) -> Result<(), CliError> {
     let out = film.root.join(record.out_path());
     let path = film.path();
-    let left = !record.source.is_empty() && record.source == film.stamp.text();
+    let now = || std::fs::symlink_metadata(&path).map(|found| Stamp::of(&found));
+    let left = now().is_ok_and(|now| record.source == now.text());
     let made = std::fs::symlink_metadata(&out);
     if out == path || !left || !made.is_ok_and(|found| found.len() == record.bytes_out) {
         return Ok(());
@@ -242,6 +268,9 @@ pub fn finish(film: &Found, record: &Record, keep: Keep) -> Result<(), CliError>
     let kept = kept_names(&film.root, &film.below, film.stamp.id);
     if !keep.time.is_zero() && kept == 0 {
         keep_original(film, &path, keep.time)?;
+    }
+    if !now().is_ok_and(|now| now.same_content(&film.stamp)) {
+        return Ok(());
     }
     let removed = std::fs::remove_file(&path).and_then(|()| sync_folder_of(&path));
     removed.map_err(|error| unwritable(&path, &os_reason(&error), hint_for(&error)))
@@ -255,17 +284,20 @@ fn keep_original(film: &Found, path: &Path, time: Duration) -> Result<(), CliErr
         let linked = std::fs::create_dir_all(name.parent().unwrap_or(&folder))
             .and_then(|()| std::fs::hard_link(path, &name));
         match linked {
-            Ok(()) => {
-                let synced = sync_folder_of(&name);
-                return synced.map_err(|error| unkept(&name, &error));
+            Ok(()) if !is_film(&name, film) => {
+                let _ = std::fs::remove_file(&name);
+                return Err(changed(path, "became another file"));
             }
+            Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                if FileId::at(&name).is_ok_and(|id| id == film.stamp.id) {
-                    return Ok(());
+                if !is_film(&name, film) {
+                    continue;
                 }
             }
             Err(error) => return Err(unkept(&name, &error)),
         }
+        let synced = sync_folders(&name, &film.root);
+        return synced.map_err(|error| unkept(&name, &error));
     }
     let error = io::Error::from(io::ErrorKind::AlreadyExists);
     Err(unkept(&folder, &error))
@@ -309,17 +341,15 @@ fn last_day(now: SystemTime, time: Duration) -> String {
 pub fn remove_old(root: &Path, now: SystemTime) -> Result<u64, CliError> {
     let today = last_day(now, Duration::ZERO);
     let mut removed = 0;
-    for day in std::fs::read_dir(originals(root))
-        .into_iter()
-        .flatten()
-        .flatten()
-    {
+    let folder = originals(root);
+    // A link would lead to days that are not ours.
+    if !std::fs::symlink_metadata(&folder).is_ok_and(|found| found.is_dir()) {
+        return Ok(0);
+    }
+    for day in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = day.file_name().to_string_lossy().into_owned();
-        let shape = name.len() == today.len()
-            && name
-                .bytes()
-                .all(|byte| byte.is_ascii_digit() || byte == b'-');
-        if !shape || name >= today {
+        let is_folder = day.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_folder || !is_day(&name) || name >= today {
             continue;
         }
         std::fs::remove_dir_all(day.path())
@@ -329,14 +359,24 @@ pub fn remove_old(root: &Path, now: SystemTime) -> Result<u64, CliError> {
     Ok(removed)
 }
 
+/// Whether a name is a day, as [`last_day`] writes it.
+fn is_day(name: &str) -> bool {
+    let parts: Vec<&str> = name.split('-').collect();
+    let [year, month, day] = parts[..] else {
+        return false;
+    };
+    let number = |text: &str, digits: usize| {
+        let plain = text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|_| plain)
+    };
+    number(year, 4).is_some()
+        && number(month, 2).is_some_and(|month| (1..=12).contains(&month))
+        && number(day, 2).is_some_and(|day| (1..=31).contains(&day))
+}
+
 fn sync_folder_of(path: &Path) -> io::Result<()> {
     let folder = path.parent().filter(|it| !it.as_os_str().is_empty());
-    let synced = File::open(folder.unwrap_or(Path::new("."))).and_then(|it| it.sync_all());
-    match synced {
-        // Some file systems have folders that can't be synced.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        synced => synced,
-    }
+    sync_folder(folder.unwrap_or(Path::new(".")))
 }
 
 /// Copies extended attributes, access lists among them, as far as this user may.

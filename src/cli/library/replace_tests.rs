@@ -52,12 +52,22 @@ impl Library {
     /// What one run does, from the fetch on.
     fn run(&self, keep: Keep) -> Result<PathBuf, CliError> {
         let film = self.film();
+        self.run_with(&film, keep)
+    }
+
+    fn run_of(&self, name: &str, keep: Keep) -> Result<PathBuf, CliError> {
+        let films = Walk::default().films(self.folder.path()).unwrap().films;
+        let film = films.iter().find(|film| film.below == Path::new(name));
+        self.run_with(film.unwrap(), keep)
+    }
+
+    fn run_with(&self, film: &Found, keep: Keep) -> Result<PathBuf, CliError> {
         let container = container_for(&film.below);
-        let new = beside(&film, &container);
+        let new = beside(film, &container);
         std::fs::write(&new, "the output").unwrap();
         let source = Source::open(&film.path()).unwrap();
         let made = Made {
-            film: &film,
+            film,
             source: &source,
             new: &new,
             container: &container,
@@ -149,8 +159,68 @@ fn a_run_that_was_killed_between_two_steps_is_gone_on_with() {
     let file = File::options().write(true).open(film.path()).unwrap();
     let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
     file.set_times(FileTimes::new().set_modified(old)).unwrap();
+    drop(file);
     library.run(WEEK).unwrap();
     assert!(!film.path().exists() && library.path("film.mkv").exists());
+}
+
+#[test]
+fn two_films_of_one_new_name_never_replace_each_other() {
+    let library = Library::new("film.avi");
+    library.run(WEEK).unwrap();
+    // Of the same time and, as its output has, the same size.
+    let (out, other) = (library.path("film.mkv"), library.path("film.ts"));
+    std::fs::write(&other, "the other one").unwrap();
+    let old = UNIX_EPOCH + Duration::from_secs(1_000_000_000);
+    let file = File::options().write(true).open(&other).unwrap();
+    file.set_times(FileTimes::new().set_modified(old).set_accessed(old))
+        .unwrap();
+    drop(file);
+    let before = FileId::at(&out).unwrap();
+    for _ in 0..2 {
+        let error = library.run_of("film.ts", WEEK).unwrap_err();
+        assert!(error.to_string().contains("another file has"), "{error}");
+        assert_eq!(FileId::at(&out).unwrap(), before);
+        assert_eq!(std::fs::read(&other).unwrap(), b"the other one");
+    }
+}
+
+#[test]
+fn a_film_that_somebody_writes_stays() {
+    let library = Library::new("film.mkv");
+    let writer = File::options().write(true).open(library.path("film.mkv"));
+    let writer = writer.unwrap();
+    if is_written(&File::open(library.path("film.mkv")).unwrap()) != Some(true) {
+        // A file system without leases.
+        return;
+    }
+    let error = library.run(WEEK).unwrap_err();
+    assert!(error.to_string().contains("opened to be"), "{error}");
+    drop(writer);
+    library.run(WEEK).unwrap();
+}
+
+#[test]
+fn another_film_under_the_old_name_is_not_removed() {
+    let library = Library::new("film.avi");
+    let film = library.film();
+    let source = Source::open(&film.path()).unwrap();
+    let made = Made {
+        film: &film,
+        source: &source,
+        new: &beside(&film, "mkv"),
+        container: "mkv",
+        spec: b"spec",
+    };
+    assert_eq!(made.own_stamp(&film.path()), Some(film.stamp));
+    std::fs::rename(film.path(), library.path("moved")).unwrap();
+    std::fs::write(film.path(), "a newer film").unwrap();
+    assert_eq!(made.own_stamp(&film.path()), None);
+    let error = keep_original(&film, &film.path(), WEEK.time).unwrap_err();
+    assert!(error.to_string().contains("became another"), "{error}");
+    let days = std::fs::read_dir(originals(&film.root)).unwrap();
+    let kept = days.map(|day| std::fs::read_dir(day.unwrap().path()).unwrap().count());
+    assert_eq!(kept.sum::<usize>(), 0);
 }
 
 #[test]
@@ -226,5 +296,16 @@ fn originals_go_after_their_last_day() {
     std::fs::create_dir(originals(root).join("mine")).unwrap();
     assert_eq!(remove_old(root, now + 8 * DAY + DAY).unwrap(), 1);
     assert!(originals(root).join("mine").exists());
+    for name in ["1999-13-01", "1999-00-10", "19990-1-10", "1999-1--10"] {
+        assert!(!is_day(name), "{name}");
+    }
+    assert!(is_day("1999-12-31"));
+    // Of a link's folder nothing is removed.
+    let elsewhere = library.path("elsewhere");
+    std::fs::remove_dir_all(originals(root)).unwrap();
+    std::fs::create_dir_all(elsewhere.join("1999-12-31")).unwrap();
+    symlink(&elsewhere, originals(root)).unwrap();
+    assert_eq!(remove_old(root, now).unwrap(), 0);
+    assert!(elsewhere.join("1999-12-31").exists());
     assert_eq!(last_day(UNIX_EPOCH, DAY), "1970-01-02");
 }

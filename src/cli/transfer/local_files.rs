@@ -51,6 +51,29 @@ impl FileId {
     }
 }
 
+/// Syncs a folder, where its file system can do that.
+///
+/// # Errors
+/// The system's own.
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
+    match File::open(folder).and_then(|folder| folder.sync_all()) {
+        // Some file systems have folders that can't be synced.
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
+        synced => synced,
+    }
+}
+
+/// Syncs the folders of a path from its own up to `root`: any may have been made
+/// just now.
+///
+/// # Errors
+/// As [`sync_folder`].
+pub fn sync_folders(path: &Path, root: &Path) -> io::Result<()> {
+    let folders = path.ancestors().skip(1);
+    let mut folders = folders.take_while(|folder| folder.starts_with(root));
+    folders.try_for_each(sync_folder)
+}
+
 /// Makes a file that was not there before.
 ///
 /// # Errors

@@ -1,7 +1,13 @@
 //! Many files: a folder of them, a watched folder, and a library in place. The
 //! fake cluster has one job for all, so that all films hold the same bytes.
 
-use std::{ffi::CString, fs, os::unix::ffi::OsStrExt, path::PathBuf};
+use std::{
+    ffi::CString,
+    fs,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 use reelraft_cli::exit;
 use reelraft_proto::v1::JobState;
@@ -25,6 +31,13 @@ fn cluster(output: Vec<u8>) -> FakeCluster {
         world.output = output.into();
     });
     fake
+}
+
+/// As nobody writes to it any more.
+fn settle(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    let before = SystemTime::now() - Duration::from_secs(3600);
+    file.set_modified(before).unwrap();
 }
 
 /// A folder with films in it and in a folder of it.
@@ -168,6 +181,12 @@ async fn a_library_is_replaced_in_place_only_where_that_helps() {
     let folder = Folder::new();
     let films = films(&folder, "films");
     let fake = cluster(small());
+    let early = ["transcode", word(&films), "-r", "--replace"];
+    assert_eq!(code(&fake, &early).await, exit::OK);
+    assert_eq!(submits(&fake), 0, "they were written just now");
+    for name in ["a.mov", "b/c.mkv"] {
+        settle(&films.join(name));
+    }
     let words = [
         "transcode",
         word(&films),
@@ -197,4 +216,62 @@ async fn a_library_is_replaced_in_place_only_where_that_helps() {
     let days = fs::read_dir(films.join(".reelraft/originals")).unwrap();
     let kept = days.map(|day| fs::read(day.unwrap().path().join("b/c.mkv")).unwrap());
     assert_eq!(kept.collect::<Vec<_>>(), [film(1)]);
+}
+
+#[tokio::test]
+async fn two_films_that_would_get_one_name_stay_as_they_are() {
+    let folder = Folder::new();
+    let films = folder.path("films");
+    fs::create_dir(&films).unwrap();
+    for name in ["a.avi", "a.ts", "b.avi", "b.mkv"] {
+        fs::write(films.join(name), film(1)).unwrap();
+        settle(&films.join(name));
+    }
+    let fake = cluster(small());
+    let words = ["transcode", word(&films), "--replace", "--at-once", "1"];
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    for name in ["a.avi", "a.ts", "b.avi"] {
+        assert_eq!(fs::read(films.join(name)).unwrap(), film(1), "{name}");
+    }
+    assert_eq!(fs::read(films.join("b.mkv")).unwrap(), small());
+    assert!(!films.join("a.mkv").exists());
+}
+
+#[tokio::test]
+async fn a_source_is_not_deleted_once_its_output_is_gone() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "in"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    fs::remove_dir_all(films.join("b")).unwrap();
+    let fake = cluster(small());
+    let words = ["watch-folder", word(&films), "--to", word(&out), "--once"];
+    let words = [&words[..], &["--settle", "100ms", "--scan-every", "100ms"]].concat();
+    assert_eq!(code(&fake, &words).await, exit::OK);
+    fs::remove_file(out.join("a.mp4")).unwrap();
+    let deleting = [&words[..], &["--done", "delete"]].concat();
+    assert_eq!(code(&fake, &deleting).await, exit::OK);
+    assert!(films.join("a.mov").exists());
+
+    // Another film, of the same size and time.
+    fs::write(out.join("a.mp4"), small()).unwrap();
+    let found = fs::metadata(films.join("a.mov")).unwrap();
+    let newer = films.join("newer");
+    let mut other = film(1);
+    other[0] ^= 1;
+    fs::write(&newer, &other).unwrap();
+    let file = fs::File::options().write(true).open(&newer).unwrap();
+    file.set_modified(found.modified().unwrap()).unwrap();
+    drop(file);
+    fs::rename(&newer, films.join("a.mov")).unwrap();
+    assert_eq!(code(&fake, &deleting).await, exit::OK);
+    assert_eq!(fs::read(films.join("a.mov")).unwrap(), other);
+
+    // The same film, put back: its output is there, so that it goes.
+    fs::write(&newer, film(1)).unwrap();
+    let file = fs::File::options().write(true).open(&newer).unwrap();
+    file.set_modified(found.modified().unwrap()).unwrap();
+    drop(file);
+    fs::rename(&newer, films.join("a.mov")).unwrap();
+    assert_eq!(code(&fake, &deleting).await, exit::OK);
+    assert!(!films.join("a.mov").exists());
 }
