@@ -23,3 +23,4 @@ pub mod outside;
 pub mod recent_log;
 pub mod server;
 mod sha256;
+pub mod toml_cause;

@@ -20,8 +20,8 @@ pub fn code_of(kind: &str) -> Code {
             Code::AlreadyExists
         }
         "bad-spec" | "bad-request" | "empty-source" | "bad-name" | "bad-chunk" | "too-large"
-        | "bad-url" | "refused-address" | "unknown-bucket" | "too-many-commands"
-        | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
+        | "bad-url" | "refused-address" | "unknown-bucket" | "read-only-bucket"
+        | "too-many-commands" | "entry-too-long" | "bad-entry" => Code::InvalidArgument,
         "past-the-end" => Code::OutOfRange,
         "hash-mismatch" | "corrupt-blob" | "lost-bytes" | "bad-manifest" => Code::DataLoss,
         "disk-full" | "too-many-uploads" | "too-many-jobs" | "too-many-bytes" | "too-many-keys"

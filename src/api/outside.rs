@@ -55,7 +55,10 @@ impl Api {
             ..Default::default()
         };
         self.check_outside_level()?;
-        self.check_url("output_url", output_url, Some(asked.tenant))?;
+        let output = self.check_url("output_url", output_url, Some(asked.tenant))?;
+        if let Some(output) = &output {
+            self.check_output(output, source_url)?;
+        }
         self.check_url("webhook_url", webhook_url, None)?;
         if !webhook_url.is_empty() {
             self.check_secret(asked.tenant).await?;
@@ -101,6 +104,26 @@ impl Api {
             Problem::new("refused-address", cause, REFUSED_HINT)
         })?;
         Ok(Some(url))
+    }
+
+    /// Refuses an output over its own source, and one into a bucket that is only read.
+    fn check_output(&self, output: &Url, source_url: &str) -> Result<(), Problem> {
+        if Url::parse(source_url).is_ok_and(|source| source == *output) {
+            return Err(Problem::new(
+                "bad-url",
+                "the output_url is the source_url, and the source would be lost",
+                "give the output another name",
+            ));
+        }
+        let name = output.host_str().unwrap_or_default();
+        match output.scheme() == "s3" && !self.context().outside.buckets().may_write(name) {
+            true => Err(Problem::new(
+                "read-only-bucket",
+                format!("the output_url names the bucket '{name}', which this node only reads"),
+                "name another, or have the operator give it write = true",
+            )),
+            false => Ok(()),
+        }
     }
 
     pub(super) fn check_outside_level(&self) -> Result<(), Problem> {

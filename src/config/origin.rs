@@ -7,6 +7,7 @@ use reelraft_model::Problem;
 use serde::Deserialize;
 
 use super::log_format::LogFormat;
+use crate::toml_cause::toml_cause;
 
 /// The TOML file.
 #[derive(Deserialize, Default)]
@@ -65,8 +66,9 @@ impl File {
             )
         })?;
         toml::from_str(&text).map_err(|error| {
+            let cause = toml_cause(&text, &error);
             bad(
-                format!("{}: {error}", path.display()),
+                format!("{}: {cause}", path.display()),
                 "see `reelraft node --help` for the settings",
             )
         })

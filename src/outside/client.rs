@@ -33,6 +33,9 @@ pub enum OutsideError {
     /// There is no bucket of that name.
     #[error("no bucket '{0}' is known to this node")]
     NoBucket(String),
+    /// Outputs may not be put there.
+    #[error("this node may only read the bucket '{0}'")]
+    ReadOnlyBucket(String),
     /// A redirect that leads nowhere, in a circle, or to no web address.
     #[error("it redirects {0}")]
     BadRedirect(String),
@@ -46,7 +49,9 @@ impl OutsideError {
     pub fn is_passing(&self) -> bool {
         matches!(
             self,
-            OutsideError::Unreachable(_) | OutsideError::NoBucket(_)
+            OutsideError::Unreachable(_)
+                | OutsideError::NoBucket(_)
+                | OutsideError::ReadOnlyBucket(_)
         )
     }
 }
@@ -127,6 +132,9 @@ impl Outside {
             SCHEME => {
                 let signed = self.buckets.signed(&method, url, unix_ms() / 1000);
                 let name = url.host_str().unwrap_or_default().to_string();
+                if method == Method::PUT && signed.is_some() && !self.buckets.may_write(&name) {
+                    return Err(OutsideError::ReadOnlyBucket(name));
+                }
                 let signed = signed.ok_or(OutsideError::NoBucket(name))?;
                 self.unguarded.request(method, signed)
             }

@@ -16,3 +16,6 @@ pub const NAME_BYTES_MAX: usize = 255;
 
 /// Longest entity tag that is kept with a job; those of stores have 40 bytes.
 pub const VALIDATOR_BYTES_MAX: usize = 256;
+
+/// Most bytes that one request puts into a bucket: AWS takes no more.
+pub const BUCKET_PUT_BYTES_MAX: u64 = 5 << 30;

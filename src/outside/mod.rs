@@ -27,7 +27,7 @@ pub use reqwest::{Body, Method, Url, header};
 pub use self::{
     client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
-    s3::Buckets,
+    s3::{Buckets, too_large_for},
     source::{Found, Remote, SourceError, look},
     url::{check, host_of},
 };

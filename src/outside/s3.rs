@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, path::Path, str::FromStr};
 use reqwest::{Method, Url};
 use serde::Deserialize;
 
-use super::s3_sign::{Credentials, encoded, signed};
+use super::{
+    limits::BUCKET_PUT_BYTES_MAX,
+    s3_sign::{Credentials, encoded, signed},
+};
+use crate::toml_cause::toml_cause;
 
 /// How such URLs begin.
 pub const SCHEME: &str = "s3";
@@ -25,6 +29,7 @@ struct Bucket {
     bucket: String,
     credentials: Credentials,
     virtual_host: bool,
+    write: bool,
     tenants: Option<Vec<String>>,
 }
 
@@ -42,6 +47,9 @@ struct Entry {
     /// Whether the bucket stands before the host, as newer regions of AWS want it.
     #[serde(default)]
     virtual_host: bool,
+    /// Whether outputs may be put there, over whatever has their name.
+    #[serde(default)]
+    write: bool,
     /// Who may name it; without it everybody.
     tenants: Option<Vec<String>>,
 }
@@ -66,12 +74,16 @@ impl Buckets {
         Some(tenants.is_none_or(|tenants| tenants.iter().any(|may| may == tenant)))
     }
 
-    /// The signed URL for one request; none where there is no such bucket. `unix_s` is
-    /// the time.
+    /// Whether outputs may be put into it.
+    pub fn may_write(&self, name: &str) -> bool {
+        self.named.get(name).is_some_and(|bucket| bucket.write)
+    }
+
+    /// The signed URL for one request; none where there is no such bucket, or the key
+    /// would lead out of it. `unix_s` is the time.
     pub fn signed(&self, method: &Method, url: &Url, unix_s: u64) -> Option<Url> {
         let bucket = self.named.get(url.host_str()?)?;
-        let key = percent_encoding::percent_decode_str(url.path().trim_start_matches('/'));
-        let key = encoded(&key.collect::<Vec<u8>>(), true);
+        let key = encoded(&key_of(url), true);
         let mut target = bucket.endpoint.clone();
         let path = match bucket.virtual_host {
             true => {
@@ -82,9 +94,29 @@ impl Buckets {
             false => format!("/{}/{key}", bucket.bucket),
         };
         target.set_path(&path);
+        // A part of it was resolved.
+        if target.path() != path {
+            return None;
+        }
         let stamp = stamp(unix_s);
         Some(signed(&bucket.credentials, method, &target, &stamp))
     }
+}
+
+/// The key that an `s3` URL names: all after the one slash.
+pub fn key_of(url: &Url) -> Vec<u8> {
+    let path = url.path();
+    let key = path.strip_prefix('/').unwrap_or(path);
+    percent_encoding::percent_decode_str(key).collect()
+}
+
+/// Why so many bytes can't be put there; none if they can.
+pub fn too_large_for(url: &Url, bytes: u64) -> Option<String> {
+    let too_large = url.scheme() == SCHEME && bytes > BUCKET_PUT_BYTES_MAX;
+    too_large.then(|| {
+        let most = BUCKET_PUT_BYTES_MAX >> 30;
+        format!("the output has {bytes} bytes, and a bucket takes {most} GiB at once: fetch it")
+    })
 }
 
 impl FromStr for Buckets {
@@ -92,7 +124,7 @@ impl FromStr for Buckets {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let entries: BTreeMap<String, Entry> =
-            toml::from_str(text).map_err(|error| error.to_string())?;
+            toml::from_str(text).map_err(|error| toml_cause(text, &error))?;
         let mut named = BTreeMap::new();
         for (name, entry) in entries {
             let plain = |byte: u8| {
@@ -103,13 +135,17 @@ impl FromStr for Buckets {
                     "the name '{name}' is not of small letters, digits, '-' and '.'"
                 ));
             }
-            let endpoint = Url::parse(&entry.endpoint)
-                .ok()
-                .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
-                .ok_or_else(|| format!("the endpoint of '{name}' is no http or https URL"))?;
+            let endpoint = endpoint_of(&name, &entry.endpoint)?;
+            let own = entry.bucket.unwrap_or_else(|| name.clone());
+            let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+            if !own.bytes().all(plain) || own.bytes().all(|byte| byte == b'.') {
+                return Err(format!(
+                    "the bucket of '{name}' has a name that none may have"
+                ));
+            }
             let bucket = Bucket {
                 endpoint,
-                bucket: entry.bucket.unwrap_or_else(|| name.clone()),
+                bucket: own,
                 credentials: Credentials {
                     access_key: entry.access_key,
                     secret_key: entry.secret_key,
@@ -117,11 +153,26 @@ impl FromStr for Buckets {
                     region: entry.region.unwrap_or_else(|| REGION_DEFAULT.to_string()),
                 },
                 virtual_host: entry.virtual_host,
+                write: entry.write,
                 tenants: entry.tenants,
             };
             named.insert(name, bucket);
         }
         Ok(Buckets { named })
+    }
+}
+
+/// The server of a bucket: a scheme and a host, to which paths are added.
+fn endpoint_of(name: &str, text: &str) -> Result<Url, String> {
+    let url = Url::parse(text).ok();
+    let url = url.filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    let url = url.ok_or_else(|| format!("the endpoint of '{name}' is no http or https URL"))?;
+    let more = url.path() != "/" || url.query().is_some() || url.fragment().is_some();
+    match more || !url.username().is_empty() || url.password().is_some() {
+        true => Err(format!(
+            "the endpoint of '{name}' has more than a host and a port"
+        )),
+        false => Ok(url),
     }
 }
 
@@ -151,6 +202,7 @@ mod tests {
         access_key = "me"
         secret_key = "secret"
         tenants = ["anna"]
+        write = true
 
         [far]
         endpoint = "https://s3.eu-west-1.amazonaws.com"
@@ -180,6 +232,19 @@ mod tests {
             "{far}"
         );
         assert_eq!(signed("s3://other/a.mkv"), None);
+        let kept = signed("s3://media//a//b").unwrap();
+        assert!(kept.contains("/films-2026//a//b?"), "{kept}");
+        // None leads out of its bucket.
+        for key in [
+            "..%2Fother%2Fkey",
+            "a%2F..%2F..%2Fother",
+            "a/..%2f..%2fb",
+            "%2E%2E%2Fb",
+        ] {
+            assert_eq!(signed(&format!("s3://media/{key}")), None, "{key}");
+        }
+        assert!(buckets.may_write("media"));
+        assert!(!buckets.may_write("far") && !buckets.may_write("x"));
         assert_eq!(buckets.may("media", "anna"), Some(true));
         assert_eq!(buckets.may("media", "bob"), Some(false));
         assert_eq!(
@@ -190,12 +255,37 @@ mod tests {
     }
 
     #[test]
+    fn a_bucket_takes_so_many_bytes_at_once() {
+        let url = |text: &str| Url::parse(text).unwrap();
+        let bucket = url("s3://media/a");
+        assert_eq!(too_large_for(&bucket, BUCKET_PUT_BYTES_MAX), None);
+        let cause = too_large_for(&bucket, BUCKET_PUT_BYTES_MAX + 1).unwrap();
+        assert!(cause.contains("5 GiB"), "{cause}");
+        assert_eq!(too_large_for(&url("https://host/a"), u64::MAX), None);
+    }
+
+    #[test]
     fn a_bad_file_is_refused_by_name() {
         let entry = |text: &str| format!("[media]\naccess_key = 'a'\nsecret_key = 'b'\n{text}");
         for (text, cause) in [
             (entry("endpoint = 'ftp://x'"), "no http or https URL"),
             (entry("endpoint = 'http://x'\nkey = 1"), "unknown field"),
             (entry(""), "missing field"),
+            (entry("endpoint = 'http://x/deep'"), "more than a host"),
+            (entry("endpoint = 'http://me:pw@x'"), "more than a host"),
+            (
+                entry("endpoint = 'http://x'\nbucket = 'a/b'"),
+                "none may have",
+            ),
+            (
+                entry("endpoint = 'http://x'\nbucket = '..'"),
+                "none may have",
+            ),
+            (entry("endpoint = 'http://x'\nbucket = ''"), "none may have"),
+            (
+                entry("endpoint = 'http://x'\nsecret_key = 'hush"),
+                "line 5: ",
+            ),
             (
                 entry("endpoint = 'http://x'").replace("media", "Media"),
                 "small letters",
@@ -203,6 +293,7 @@ mod tests {
         ] {
             let error = text.parse::<Buckets>().unwrap_err();
             assert!(error.contains(cause), "{error}");
+            assert!(!error.contains("hush"), "{error}");
         }
     }
 }

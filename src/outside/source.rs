@@ -48,7 +48,9 @@ impl From<OutsideError> for SourceError {
                 REFUSED_HINT,
             )),
             // Another node knew it: somebody may still tell this one.
-            OutsideError::NoBucket(_) => SourceError::Later(error.to_string()),
+            OutsideError::NoBucket(_) | OutsideError::ReadOnlyBucket(_) => {
+                SourceError::Later(error.to_string())
+            }
             OutsideError::BadRedirect(_) => SourceError::Never(Problem::new(
                 "source-refused",
                 error.to_string(),

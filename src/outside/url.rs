@@ -3,7 +3,10 @@
 use reelraft_model::{Problem, limits::URL_BYTES_MAX};
 use reqwest::Url;
 
-use super::{limits::NAME_BYTES_MAX, s3::SCHEME};
+use super::{
+    limits::NAME_BYTES_MAX,
+    s3::{SCHEME, key_of},
+};
 
 /// Reads a URL that a client named; `what` says what it is for, and whether a bucket
 /// will do.
@@ -26,9 +29,8 @@ pub fn check(what: &str, text: &str, may_be_bucket: bool) -> Result<Url, Problem
     if !bucket && !matches!(url.scheme(), "http" | "https") {
         return bad("is neither http nor https".to_string());
     }
-    let key = url.path().trim_start_matches('/');
-    if bucket && (key.is_empty() || url.query().is_some() || url.port().is_some()) {
-        return bad("is not of the form s3://NAME/KEY; write ? as %3F".to_string());
+    if bucket && let Some(cause) = bad_key(&url) {
+        return bad(cause.to_string());
     }
     if !url.username().is_empty() || url.password().is_some() {
         return bad("has a name or password in it".to_string());
@@ -36,6 +38,21 @@ pub fn check(what: &str, text: &str, may_be_bucket: bool) -> Result<Url, Problem
     match url.host_str() {
         None | Some("") => bad("names no host".to_string()),
         Some(_) => Ok(url),
+    }
+}
+
+/// What is wrong with the key of a bucket's URL.
+fn bad_key(url: &Url) -> Option<&'static str> {
+    let key = key_of(url);
+    let mut parts = key.split(|byte| *byte == b'/');
+    if key.is_empty() || url.query().is_some() || url.port().is_some() {
+        Some("is not of the form s3://NAME/KEY; write ? as %3F")
+    } else if url.fragment().is_some() {
+        Some("is cut off at a #; write # as %23")
+    } else if parts.any(|part| part == b"." || part == b"..") {
+        Some("has a key with a part . or .., which servers may resolve")
+    } else {
+        None
     }
 }
 
@@ -83,6 +100,10 @@ mod tests {
             ("http://ho st/", "can't be read"),
             ("s3://media/", "s3://NAME/KEY"),
             ("s3://media/a?versionId=1", "s3://NAME/KEY"),
+            ("s3://media/a#1.mov", "write # as %23"),
+            ("s3://media/..%2Fother%2Fkey", "a part . or .."),
+            ("s3://media/a/b%2F..%2f..%2fkey", "a part . or .."),
+            ("s3://media/a%2F.", "a part . or .."),
         ] {
             let problem = check("source_url", text, true).unwrap_err();
             assert_eq!(problem.kind, "bad-url");
@@ -91,7 +112,13 @@ mod tests {
         let long = format!("http://host/{}", "a".repeat(URL_BYTES_MAX));
         assert!(check("source_url", &long, false).is_err());
         assert!(check("url", "s3://media/a", false).is_err());
-        assert!(check("source_url", "s3://media/a%3Fb", true).is_ok());
+        for fine in [
+            "s3://media/a%3Fb%23",
+            "s3://media/..a/b..mov",
+            "s3://media//a",
+        ] {
+            assert!(check("source_url", fine, true).is_ok(), "{fine}");
+        }
     }
 
     #[test]

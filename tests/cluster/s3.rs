@@ -80,7 +80,9 @@ fn a_film_goes_from_a_bucket_into_a_bucket() {
              secret_key = 'secret'\n{more}\n"
         )
     };
-    let text = table("media", "") + &table("closed", "tenants = ['anna']");
+    let text = table("media", "write = true")
+        + &table("read", "")
+        + &table("closed", "tenants = ['anna']");
     std::fs::write(&buckets, text).unwrap();
     let cluster = LocalCluster::start(
         folder.path(),
@@ -115,6 +117,13 @@ fn a_film_goes_from_a_bucket_into_a_bucket() {
         assert!(started.elapsed() < PATIENCE, "it is put in time");
         sleep(Duration::from_millis(200));
     }
+    let over = cluster.run(&[&submit[..], &["--output-url", submit[2]]].concat());
+    let said = String::from_utf8_lossy(&over.stderr).into_owned();
+    assert!(said.contains("error: bad-url: "), "{said}");
+    let into = ["--output-url", "s3://read/out/film.mp4"];
+    let refused = cluster.run(&[&submit[..], &into].concat());
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(said.contains("error: read-only-bucket: "), "{said}");
     for name in ["s3://films/in/a film.mov", "s3://closed/in/a film.mov"] {
         let refused = cluster.run(&["job", "submit", name]);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();

@@ -97,6 +97,7 @@ const ROOMS: &[Room] = &[
     ("src/limits.rs", &["raft/model", "raft/consensus"]),
     ("src/clock.rs", &[]),
     ("src/sha256.rs", &[]),
+    ("src/toml_cause.rs", &[]),
     (
         "src/config",
         &["src/outside", "proto", "src/trust", "raft/model"],

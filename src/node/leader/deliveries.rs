@@ -26,7 +26,7 @@ use crate::{
     outside::{
         Body, Method, OutsideError, check,
         header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
-        host_of,
+        host_of, too_large_for,
     },
 };
 
@@ -275,6 +275,9 @@ async fn send(context: &NodeContext, parcel: Parcel) -> (DeliveryOutcome, u16, S
         }
         Content::Output(entry) => {
             let bytes = entry.job.output_bytes;
+            if let Some(cause) = too_large_for(&url, bytes) {
+                return (DeliveryOutcome::Never, 0, cause);
+            }
             let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes))]);
             let parts = read_output(context.data.clone(), entry, 0);
             let parts = parts.map_err(|error| error.to_string());
