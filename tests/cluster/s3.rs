@@ -117,16 +117,24 @@ fn a_film_goes_from_a_bucket_into_a_bucket() {
         assert!(started.elapsed() < PATIENCE, "it is put in time");
         sleep(Duration::from_millis(200));
     }
-    let over = cluster.run(&[&submit[..], &["--output-url", submit[2]]].concat());
-    let said = String::from_utf8_lossy(&over.stderr).into_owned();
-    assert!(said.contains("error: bad-url: "), "{said}");
-    let into = ["--output-url", "s3://read/out/film.mp4"];
-    let refused = cluster.run(&[&submit[..], &into].concat());
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(said.contains("error: read-only-bucket: "), "{said}");
-    for name in ["s3://films/in/a film.mov", "s3://closed/in/a film.mov"] {
-        let refused = cluster.run(&["job", "submit", name]);
+    refusals(&cluster, &submit);
+}
+
+/// What `submit` can't be given, and buckets that are others' or nobody's.
+fn refusals(cluster: &LocalCluster, submit: &[&str]) {
+    let refused = |words: &[&str], kind: &str| {
+        let refused = cluster.run(words);
         let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-        assert!(said.contains("error: unknown-bucket: "), "{said}");
+        assert!(said.contains(&format!("error: {kind}: ")), "{said}");
+    };
+    for (output, kind) in [
+        (submit[2], "bad-url"),
+        ("s3://read/out/film.mp4", "read-only-bucket"),
+        ("s3://media/..%2Fother%2Ffilm.mp4", "bad-url"),
+    ] {
+        refused(&[submit, &["--output-url", output]].concat(), kind);
+    }
+    for name in ["s3://films/in/a film.mov", "s3://closed/in/a film.mov"] {
+        refused(&["job", "submit", name], "unknown-bucket");
     }
 }

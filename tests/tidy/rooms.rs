@@ -100,9 +100,18 @@ const ROOMS: &[Room] = &[
     ("src/toml_cause.rs", &[]),
     (
         "src/config",
-        &["src/outside", "proto", "src/trust", "raft/model"],
+        &[
+            "src/outside",
+            "src/toml_cause.rs",
+            "proto",
+            "src/trust",
+            "raft/model",
+        ],
     ),
-    ("src/outside", &["raft/model", "proto/src/utc.rs"]),
+    (
+        "src/outside",
+        &["raft/model", "proto/src/utc.rs", "src/toml_cause.rs"],
+    ),
     ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/engine", ENGINE),

@@ -333,11 +333,7 @@ impl Plan {
                 ledger.borrow_mut().write(Record {
                     end: End::Done,
                     out: escaped(below),
-                    fingerprint: source
-                        .as_ref()
-                        .map_or(String::new(), |source| source.fingerprint.clone()),
-                    source: source.map_or(String::new(), |_| item.film.stamp.text()),
-                    ..record
+                    ..of_source(record, item, source.as_deref())
                 })?;
                 out
             }
@@ -422,6 +418,18 @@ impl Plan {
             let notice = format!("job {} could not be deleted: {error}", job.id);
             client.screen().notice(&notice);
         }
+    }
+}
+
+/// A record that knows its film again, should one come back under its name.
+fn of_source(record: Record, item: &Item, source: Option<&Source>) -> Record {
+    match source {
+        Some(source) => Record {
+            source: item.film.stamp.text(),
+            fingerprint: source.fingerprint.clone(),
+            ..record
+        },
+        None => record,
     }
 }
 

@@ -17,11 +17,15 @@ use tonic::Status;
 
 use crate::{
     client::{Client, RetryBudget, next_message, open_stream},
-    error::CliError,
+    error::{CliError, os_reason},
     job_end::outcome,
     limits::{HASH_BLOCK_BYTES, STREAM_SILENCE_MS},
     render::progress::{Meter, bytes_line},
-    transfer::{on_thread::on_thread, output_file::OutputFile, part_file::PartFile},
+    transfer::{
+        on_thread::on_thread,
+        output_file::{OutputFile, hint_for, unwritable},
+        part_file::{PartFile, sync_folder},
+    },
 };
 
 /// Fetches a finished job's output. An `OUT` that is that very output already
@@ -226,8 +230,16 @@ async fn is_there(
         return Ok(false);
     };
     // A file that can't be read is not known to be the output.
-    let hashed = hash_start(client, Arc::new(file), stored.bytes).await?;
-    Ok(hashed.is_ok_and(|hasher| hasher.finalize().to_hex().as_str() == stored.hash))
+    let file = Arc::new(file);
+    let hashed = hash_start(client, file.clone(), stored.bytes).await?;
+    if !hashed.is_ok_and(|hasher| hasher.finalize().to_hex().as_str() == stored.hash) {
+        return Ok(false);
+    }
+    // Who wrote it may have been killed before that was on the disk.
+    let synced = on_thread("syncing the output", move || file.sync_all()).await?;
+    synced.map_err(|error| unwritable(&output.out, &os_reason(&error), hint_for(&error)))?;
+    sync_folder(output)?;
+    Ok(true)
 }
 
 /// Fills the partial file from `start` to its full length; returns the hash of

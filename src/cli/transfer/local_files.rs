@@ -57,9 +57,15 @@ impl FileId {
 /// The system's own.
 pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder).and_then(|folder| folder.sync_all()) {
-        // Some file systems have folders that can't be synced.
-        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
-        synced => synced,
+        // Some file systems have folders that can't be synced, and of some folders
+        // this user may not read the names.
+        Err(error) => match error.raw_os_error() {
+            Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS | libc::EACCES | libc::EPERM) => {
+                Ok(())
+            }
+            _ => Err(error),
+        },
+        Ok(()) => Ok(()),
     }
 }
 

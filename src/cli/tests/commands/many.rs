@@ -4,7 +4,7 @@
 use std::{
     ffi::CString,
     fs,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -274,4 +274,23 @@ async fn a_source_is_not_deleted_once_its_output_is_gone() {
     fs::rename(&newer, films.join("a.mov")).unwrap();
     assert_eq!(code(&fake, &deleting).await, exit::OK);
     assert!(!films.join("a.mov").exists());
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_read_holds_up_no_other() {
+    let folder = Folder::new();
+    let films = films(&folder, "films");
+    let (closed, out) = (films.join("lost+found"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
+    if fs::read_dir(&closed).is_ok() {
+        // The superuser reads everything.
+        return;
+    }
+    let fake = cluster(small());
+    let words = ["transcode", word(&films), "-r", "--to", word(&out)];
+    assert_eq!(code(&fake, &words).await, exit::FAILED);
+    assert!(out.join("a.mp4").exists() && out.join("b/c.mp4").exists());
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o700)).unwrap();
 }
