@@ -100,18 +100,9 @@ const ROOMS: &[Room] = &[
     ("src/toml_cause.rs", &[]),
     (
         "src/config",
-        &[
-            "src/outside",
-            "src/toml_cause.rs",
-            "proto",
-            "src/trust",
-            "raft/model",
-        ],
+        &["src/outside", "proto", "src/trust", "raft/model"],
     ),
-    (
-        "src/outside",
-        &["raft/model", "proto/src/utc.rs", "src/toml_cause.rs"],
-    ),
+    ("src/outside", &["raft/model", "proto/src/utc.rs"]),
     ("src/outside/addresses.rs", &[]),
     ("src/doctor.rs", &["src/config", "src/media", "raft/model"]),
     ("src/engine", ENGINE),
@@ -339,6 +330,7 @@ const CRATES: &[&str] = &[
 const COMMON: &[&str] = &[
     "src/limits.rs",
     "src/clock.rs",
+    "src/toml_cause.rs",
     "src/sha256.rs",
     "src/media/limits.rs",
     "src/media/error.rs",
