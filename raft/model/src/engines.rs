@@ -106,7 +106,8 @@ impl Job {
     /// compared with the source, is made by members: a wrong number would change what
     /// is made of the others. So is a film of one shard: there is nothing to compare.
     pub(crate) fn takes_engines(&self) -> bool {
-        self.state() == JobState::Encoding && !self.single && !self.spec.aims_or_measures()
+        let several = !self.single && self.shards_total > 1;
+        self.state() == JobState::Encoding && several && !self.spec.aims_or_measures()
     }
 }
 

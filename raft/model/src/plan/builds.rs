@@ -156,6 +156,12 @@ impl<'a> Builds<'a> {
             && nodes.any(|node| !self.lacks_encoder(node, task, &job.spec))
     }
 
+    /// Whether a member of a build lives.
+    pub(super) fn has_living(&self, build: &str) -> bool {
+        let mut nodes = self.health.nodes.values();
+        nodes.any(|node| node.alive && node.build == build)
+    }
+
     /// Whether a node lacks what a job needs, where others of its build do not:
     /// it gets none of its work but assemblies. An engine that lacks it, or may not
     /// work on the job, gets none.

@@ -8,7 +8,7 @@ use crate::{
     engine_rows::{engine_number, is_engine},
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},
+    rows::{Failure, FailureClass, JobState, Problem, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -45,10 +45,14 @@ fn is_final(state: JobState, task: &Task) -> bool {
 /// The want of an encoder, or of a decoder of the source, where neither another
 /// node of the build nor another build may have it. A plan that was made is bound to its build.
 fn encoder_missing(entry: &JobEntry, task: &Task, builds: &Builds<'_>) -> Option<Problem> {
-    let last = task.failures.last()?;
+    // What an engine says that it lacks, a member may well have.
+    let by_members = |failure: &&Failure| !is_engine(failure.node);
+    let last = task.failures.iter().rfind(by_members)?;
     // An analysis that is made again may have failed in a build that was left.
     let build = builds.health.nodes.get(&last.node).map(|node| &node.build);
     let bound = task.kind() != TaskKind::Analyze || build == Some(&entry.job.build);
+    // Where none of the build lives, it is waited for, and not given up.
+    let bound = bound && builds.has_living(&entry.job.build);
     let ends = last.problem.is_of_build()
         && task.state() == TaskState::Pending
         && !builds.can_go_elsewhere(&entry.job)
@@ -161,7 +165,6 @@ pub(super) fn release_abandoned(state: &State, entry: &JobEntry, commands: &mut 
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::rows::Failure;
 
     #[test]
     fn the_hint_is_that_of_the_failure() {
