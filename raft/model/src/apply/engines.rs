@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use super::writer::Writer;
+use super::{stages::assemblies_of, writer::Writer};
 use crate::{
-    command::{Complete, Reply},
+    command::{Complete, Release, Reply},
     engine_rows::{
         Claim, CreateEngine, ENGINE_ID_MIN, Engine, Quarantine, RevokeEngine, engine_key, is_engine,
     },
     limits::NAME_BYTES_MAX,
-    rows::{Problem, Task, TaskState},
+    rows::{FailureClass, JobState, Problem, Task, TaskKind, TaskState},
     table_rows::cluster_key,
 };
 
@@ -105,6 +105,56 @@ impl Writer<'_> {
         }
         self.put_task(id, task);
         Some(Reply::done(id))
+    }
+
+    /// What the failure of an attempt counts as.
+    pub(super) fn class_of(&mut self, task: &Task, c: &Release) -> FailureClass {
+        use FailureClass::{Final, PlanMismatch, Work};
+        match c.class() {
+            // What an engine says of the work is worth nothing: a member finds out.
+            class if is_engine(task.node) && class.is_blamed() => FailureClass::NodeFault,
+            // It may have failed by what an engine gave: members make that first.
+            Work | Final | PlanMismatch
+                if task.kind() == TaskKind::Assemble && self.doubt_engines(&c.key.job) =>
+            {
+                FailureClass::Stopped
+            }
+            class => class,
+        }
+    }
+
+    /// Has members make the shards of a job that rest on the word of engines alone, to be
+    /// compared; whether there was any.
+    fn doubt_engines(&mut self, id: &str) -> bool {
+        let Some(entry) = self.state.jobs.get(id) else {
+            return false;
+        };
+        let alone = |task: &&Arc<Task>| {
+            task.state() == TaskState::Done && task.is_by_engine() && task.claim.is_none()
+        };
+        let again: Vec<Task> = entry
+            .shards()
+            .filter(alone)
+            .map(|task| Task::clone(task))
+            .collect();
+        if again.is_empty() {
+            return false;
+        }
+        let mut job = entry.job.clone();
+        let assemblies = assemblies_of(entry);
+        job.state = JobState::Encoding.into();
+        self.put_job(job);
+        for mut task in again {
+            task.state = TaskState::Pending.into();
+            task.taken_from.clear();
+            task.claim = Some(Claim::unconfirmed(&task));
+            task.hash.clear();
+            self.put_task(id, task);
+        }
+        for key in assemblies {
+            self.suspend(id, key);
+        }
+        true
     }
 
     /// Notes what an engine gave in the place of what a member made, `c`, and has its

@@ -112,12 +112,8 @@ impl Writer<'_> {
         let Some(mut task) = self.running(&c.key) else {
             return Reply::stale(id);
         };
-        // What an engine says of the work is worth nothing: a member finds out.
         let engine = is_engine(task.node);
-        let class = match c.class() {
-            class if engine && class.is_blamed() => FailureClass::NodeFault,
-            class => class,
-        };
+        let class = self.class_of(&task, c);
         match class {
             _ if engine => {}
             FailureClass::Work | FailureClass::Final | FailureClass::PlanMismatch => {
