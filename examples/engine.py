@@ -30,7 +30,7 @@ def run(task, told):
                                   stderr=subprocess.PIPE, env={**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"})
         stopped = False
         try:
-            while part := ffmpeg.stderr.read1(1 << 20):
+            while part := ffmpeg.stderr.read1(256 << 10):
                 state = ask(f"{base}/log?offset={sent}", part)
                 sent = state["log_bytes"]
                 if (state["stop"] or told["stop"]) and not stopped:

@@ -338,6 +338,10 @@ pub const RESTORE_NAMES_SHOWN: usize = 50;
 /// Engines that one member holds: each has a connection most of the time.
 pub const ENGINES_HERE_MAX: usize = 1_024;
 
+/// Tasks that an engine may name as running, and that are kept for it as begun for
+/// another member: one for each core of a large machine.
+pub const ENGINE_RUNS_MAX: usize = 256;
+
 /// How long an engine may be silent before its member lets it go. It asks every few
 /// seconds, over networks that lose a connection now and then.
 pub const ENGINE_SILENT_MAX: Duration = Duration::from_secs(10);
@@ -385,7 +389,10 @@ pub const ENGINE_ANSWER_MAX: Duration = Duration::from_secs(15);
 
 /// How often an engine sends what is new of a task's log, and how much at once.
 pub const ENGINE_LOG_EVERY: Duration = Duration::from_millis(400);
-pub const ENGINE_LOG_PART: usize = 1 << 20;
+pub const ENGINE_LOG_PART: usize = 256 << 10;
+
+/// Bytes of its input that an engine reads anew to count as one that makes progress.
+pub const ENGINE_INPUT_BLOCK: u64 = 1 << 20;
 
 /// Bytes of a file that an engine sends at once: what is lost with a connection.
 pub const ENGINE_PUT_PART: u64 = 8 << 20;

@@ -15,9 +15,10 @@ use std::{path::PathBuf, sync::Arc};
 use reelraft_media::Tools;
 use reelraft_model::Problem;
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
 use self::{link::Members, machine::Machine, session::Session, work::Works};
+use crate::limits::ENGINE_RUNS_MAX;
 
 /// Settings as flags.
 #[derive(clap::Args, Clone, Debug)]
@@ -35,6 +36,9 @@ pub struct EngineArgs {
     /// What to tell people of this machine, such as place=attic; may be given several times
     #[arg(long, value_name = "NAME=VALUE", value_parser = label)]
     pub label: Vec<(String, String)>,
+    /// Start even where ffmpeg is not closed in, so that a hole in it reaches all that this user can
+    #[arg(long)]
+    pub unconfined: bool,
     /// Print the encoder build of this machine, and end
     #[arg(long)]
     pub show_build: bool,
@@ -82,6 +86,7 @@ pub async fn run(
         let hint = "give --server with the HTTP port of a node, such as http://node1:8401";
         return Err(missing("the engine knows no node", hint));
     }
+    check_confined(&tools, args.unconfined).await?;
     let root = args.work.unwrap_or_else(|| {
         let own = format!("reelraft-engine-{}", std::process::id());
         std::env::temp_dir().join(own)
@@ -104,7 +109,10 @@ pub async fn run(
         build_words: build.words,
         lacks: build.lacks.into_iter().map(|lack| lack.what).collect(),
         speeds,
-        slots: args.slots.unwrap_or_else(cores).max(1),
+        slots: args
+            .slots
+            .unwrap_or_else(cores)
+            .clamp(1, ENGINE_RUNS_MAX as u32),
         labels: args.label.into_iter().collect(),
         tools,
     };
@@ -114,6 +122,22 @@ pub async fn run(
     let ended = session.run(stop).await;
     let _ = std::fs::remove_dir_all(&root);
     ended
+}
+
+/// Refuses a machine where ffmpeg could get out of its sandbox, unless it is wanted so:
+/// it reads films of others, and its arguments come over the network.
+async fn check_confined(tools: &Tools, unconfined: bool) -> Result<(), Problem> {
+    let check = reelraft_media::check_sandbox(tools).await;
+    match (check.ok, unconfined) {
+        (true, _) => info!("encoder sandbox: {}", check.found),
+        (false, true) => warn!(hint = check.hint, "encoder sandbox: {}", check.found),
+        (false, false) => {
+            let cause = format!("ffmpeg is not closed in here: {}", check.found);
+            let hint = format!("{}; or give --unconfined", check.hint);
+            return Err(Problem::new("bad-config", cause, hint));
+        }
+    }
+    Ok(())
 }
 
 /// How many cores this machine has.

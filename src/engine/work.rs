@@ -342,6 +342,7 @@ impl Works {
         let served = BytesServed::new(source.counter());
         let given = Given {
             args: &work.args,
+            output: &work.output,
             input: source.url(),
             served: &served,
             work_dir: folder,

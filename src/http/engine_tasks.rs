@@ -190,13 +190,15 @@ pub async fn output(task: OpenTask, uri: Uri, body: Body) -> Answer {
 )]
 pub async fn log(task: OpenTask, uri: Uri, body: Body) -> Answer {
     let at = offset(&uri)?;
+    // Before the body is read: else many could be held at once.
+    let turn = task.run.log_turn()?;
     let taken = Limited::new(body, ENGINE_LOG_PART_MAX).collect();
     let taken = tokio::time::timeout(SOURCE_IDLE_MAX, taken).await;
     let taken = taken.ok().and_then(Result::ok).ok_or_else(|| {
         let cause = format!("the body broke off, or has more than {ENGINE_LOG_PART_MAX} bytes");
         Problem::new("client-lost", cause, "send it in smaller parts")
     })?;
-    task.run.take_log(at, &taken.to_bytes()).await?;
+    task.run.take_log(&turn, at, &taken.to_bytes()).await?;
     state(&task.run).await
 }
 

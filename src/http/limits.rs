@@ -37,7 +37,7 @@ pub const JSON_TIME_MAX: Duration = Duration::from_secs(10);
 pub const SOURCE_IDLE_MAX: Duration = Duration::from_secs(60);
 
 /// What an engine may send of its log at once: many seconds of it.
-pub const ENGINE_LOG_PART_MAX: usize = 4 << 20;
+pub const ENGINE_LOG_PART_MAX: usize = 256 << 10;
 
 /// What is sent with a checksum is held until all of it has come: as much as an
 /// upload may hold.

@@ -1,7 +1,13 @@
 //! ffmpeg on another machine: a step that runs one there gets its lines and its file
 //! as if it ran here. What they say is checked in the same way.
 
-use std::{fmt::Debug, future::Future, path::PathBuf, pin::Pin};
+use std::{
+    fmt::Debug,
+    future::Future,
+    path::PathBuf,
+    pin::Pin,
+    sync::{Arc, atomic::AtomicU64},
+};
 
 use crate::error::MediaError;
 
@@ -31,6 +37,10 @@ pub trait Elsewhere: Debug + Send + Sync {
 pub trait RunElsewhere: Send {
     /// The next thing that it says. Safe to drop before it completes.
     fn next(&mut self) -> FromElsewhere<'_, Said>;
+
+    /// Grows with what it reads of its input for the first time, and with what comes of
+    /// its file.
+    fn moved(&self) -> Arc<AtomicU64>;
 
     /// Has it stop ffmpeg, and waits until its file is here.
     fn stop(&mut self) -> FromElsewhere<'_, ()>;

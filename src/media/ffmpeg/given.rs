@@ -23,6 +23,8 @@ use crate::{
 pub struct Given<'a> {
     /// [`INPUT_PLACE`] stands in them for the input's address.
     pub args: &'a [String],
+    /// The file of its folder that it is to write: the last of the arguments.
+    pub output: &'a str,
     /// A loopback server's.
     pub input: &'a str,
     pub served: &'a BytesServed,
@@ -66,7 +68,7 @@ pub(crate) async fn run_given(
     cancel: &Cancel,
     lines: &mut (dyn FnMut(&str) + Send),
 ) -> Result<i32, MediaError> {
-    let args = filled_in(given.args, given.input)?;
+    let args = filled_in(given.args, given.output, given.input)?;
     let invocation = Invocation {
         program: &tools.ffmpeg,
         args: &args,
@@ -86,12 +88,20 @@ pub(crate) async fn run_given(
 
 /// The arguments with their input, which is the only one: whoever made them must not
 /// have another file or address opened.
-fn filled_in(args: &[String], input: &str) -> Result<Vec<String>, MediaError> {
+fn filled_in(args: &[String], output: &str, input: &str) -> Result<Vec<String>, MediaError> {
     let bad = |detail: &str| {
         Err(MediaError::Elsewhere {
             detail: detail.to_string(),
         })
     };
+    let plain = !output.is_empty() && !output.starts_with(['-', '.']);
+    let plain = plain && !output.contains(['/', ':', '%', '|']);
+    if !plain || args.last().map(String::as_str) != Some(output) {
+        return bad("the task does not end with the plain name of its file");
+    }
+    if args.iter().any(|arg| opens_more(arg)) {
+        return bad("the task opens more than its input and its file");
+    }
     let mut inputs = 0;
     for pair in args.windows(2).filter(|pair| pair[0] == "-i") {
         if pair[1] != INPUT_PLACE {
@@ -109,6 +119,13 @@ fn filled_in(args: &[String], input: &str) -> Result<Vec<String>, MediaError> {
     Ok(filled.collect())
 }
 
+/// Whether an argument has ffmpeg open a file by another way than as its input or its
+/// output. None of ours does.
+fn opens_more(arg: &str) -> bool {
+    let options = ["-/", "-attach", "-dump_attachment", "-report"];
+    options.iter().any(|option| arg.starts_with(option)) || arg.contains("movie=")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,6 +135,7 @@ mod tests {
         let args = |all: &[&str]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
         let filled = filled_in(
             &args(&["-y", "-i", "{input}", "o.mp4"]),
+            "o.mp4",
             "http://127.0.0.1:1/t",
         );
         let filled = filled.unwrap_or_default();
@@ -127,8 +145,20 @@ mod tests {
             &["-i", "{input}", "-i", "file:/etc/passwd", "o.mp4"],
             &["-i", "{input}", "-i", "{input}"],
             &["-y", "o.mp4"],
+            &["-i", "{input}", "other.mp4"],
+            &["-i", "{input}", "o.mp4", "other.mp4"],
+            &["-i", "{input}", "-/filter:v", "/etc/passwd", "o.mp4"],
+            &["-i", "{input}", "-vf", "movie=/etc/passwd", "o.mp4"],
+            &["-i", "{input}", "-af", "amovie=/etc/passwd", "o.mp4"],
+            &["-i", "{input}", "-attach", "/etc/passwd", "o.mp4"],
+            &["-dump_attachment:t", "x", "-i", "{input}", "o.mp4"],
+            &["-report", "-i", "{input}", "o.mp4"],
         ] {
-            assert!(filled_in(&args(bad), "x").is_err(), "{bad:?}");
+            assert!(filled_in(&args(bad), "o.mp4", "x").is_err(), "{bad:?}");
+        }
+        for output in ["", "-", "/o.mp4", "../o.mp4", "tcp:o", "-y"] {
+            let given = args(&["-i", "{input}", output]);
+            assert!(filled_in(&given, output, "x").is_err(), "{output}");
         }
     }
 }

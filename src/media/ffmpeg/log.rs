@@ -18,6 +18,16 @@ pub(crate) const LOG: &str = "repeat+level+info";
 /// As [`LOG`], errors only.
 pub(crate) const LOG_ERRORS: &str = "repeat+level+error";
 
+/// What the address of a source, or its host, begins with in ffmpeg's words.
+const ADDRESS_MARKS: [&str; 6] = [
+    "file:",
+    "http://",
+    "https://",
+    "tcp://",
+    "tls://",
+    "hostname ",
+];
+
 pub(crate) struct LogLine<'a> {
     /// Filter, codec or format, without its memory address; empty for ffmpeg
     /// itself.
@@ -59,11 +69,11 @@ impl<'a> LogLine<'a> {
     }
 
     /// The line as `component: text`, clipped, and without the source's
-    /// address: that differs on each node, and its token is secret.
+    /// address or host: that differs on each node, and its token is secret.
     pub fn message(&self) -> String {
         let mut text = self.text.trim().to_string();
-        for scheme in ["file:", "http://"] {
-            if let Some(at) = text.find(scheme) {
+        for mark in ADDRESS_MARKS {
+            while let Some(at) = text.find(mark) {
                 let end = text[at..].rfind(": ").map_or(text.len(), |end| at + end);
                 text.replace_range(at..end, "source");
             }
@@ -118,7 +128,7 @@ impl Diagnostics {
         if !entry.is_error() {
             return Ok(false);
         }
-        if matches!(entry.component, "http" | "tcp" | "file") {
+        if matches!(entry.component, "http" | "https" | "tcp" | "tls" | "file") {
             self.lost.get_or_insert_with(|| entry.message());
             self.remember(&entry);
             return Ok(false);
@@ -278,6 +288,30 @@ mod tests {
             complaints.observe(line).unwrap();
         }
         assert_eq!(complaints.complaints(), ["source: Invalid data found"; 2]);
+        for (line, said) in [
+            (
+                "[https @ 0x1] [error] https://h.example/token: 404: https://h.example/token",
+                "https: source: source",
+            ),
+            (
+                "[tcp @ 0x1] [error] Connection to tcp://h.example:443 failed: refused",
+                "tcp: Connection to source: refused",
+            ),
+            (
+                "[tcp @ 0x1] [error] Failed to resolve hostname h.example: not known",
+                "tcp: Failed to resolve source: not known",
+            ),
+            (
+                "[tls @ 0x1] [error] tls://h.example:443 is not trusted",
+                "tls: source",
+            ),
+        ] {
+            assert_eq!(LogLine::parse(line).unwrap().message(), said);
+            let mut lost = Diagnostics::default();
+            assert!(!lost.observe(line).unwrap());
+            let error = lost.check_exit("ffmpeg", Exit::Success).unwrap_err();
+            assert_eq!(error.kind(), "source-lost");
+        }
     }
 
     /// Lines of one thread keep their order, and the threads mix anyhow.

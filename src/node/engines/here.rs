@@ -12,7 +12,7 @@ use super::run::{Run, Runs};
 use crate::{
     limits::{
         ENGINE_FAILURES_MAX, ENGINE_REST, ENGINE_RESUMES_WITHIN, ENGINE_RETOLD_EVERY,
-        ENGINE_SILENT_MAX, ENGINES_HERE_MAX,
+        ENGINE_RUNS_MAX, ENGINE_SILENT_MAX, ENGINES_HERE_MAX,
     },
     node::{
         engine_messages::{EngineBeat, EngineNews},
@@ -176,8 +176,12 @@ impl EnginesHere {
     /// Takes a heartbeat; gives what the engine is to be told now.
     ///
     /// # Errors
-    /// `not-registered`.
+    /// `not-registered`, and `bad-request` where it names too many runs.
     pub fn beat(&self, id: u64, session: &str, said: &Said) -> Result<Told, Problem> {
+        if said.running.len().max(said.underway.len()) > ENGINE_RUNS_MAX {
+            let cause = format!("an engine names more than {ENGINE_RUNS_MAX} tasks");
+            return Err(Problem::new("bad-request", cause, "give it fewer slots"));
+        }
         let now = Instant::now();
         let mut inner = self.inner();
         let Inner {
@@ -192,10 +196,11 @@ impl EnginesHere {
         let news = here.draining != said.draining;
         here.draining = said.draining;
         for run in &said.underway {
-            let until = now + ENGINE_RESUMES_WITHIN;
-            let kept = (run.token.clone(), until);
-            here.underway.entry(run.digest.clone()).or_insert(kept);
-            taken_over.insert((id, run.key.clone()));
+            here.keep_underway(run, now);
+            let own = taken_over.range((id, AttemptKey::default())..);
+            if own.take_while(|(engine, _)| *engine == id).count() < ENGINE_RUNS_MAX {
+                taken_over.insert((id, run.key.clone()));
+            }
         }
         let named: BTreeSet<&str> = said.running.iter().map(String::as_str).collect();
         for run in here.runs.values() {
@@ -363,6 +368,15 @@ fn give_back(run: Arc<Run>, cause: &'static str) {
 }
 
 impl Here {
+    /// Keeps what it has begun for another member, but not more than it could run.
+    fn keep_underway(&mut self, run: &Underway, now: Instant) {
+        let known = self.underway.contains_key(&run.digest);
+        if !known && self.underway.len() < ENGINE_RUNS_MAX {
+            let kept = (run.token.clone(), now + ENGINE_RESUMES_WITHIN);
+            self.underway.insert(run.digest.clone(), kept);
+        }
+    }
+
     fn trouble(&self, build: &str) -> String {
         let rests = self.rests_until.is_some_and(|until| until > Instant::now());
         let short = |build: &str| build.get(..12).unwrap_or(build).to_string();

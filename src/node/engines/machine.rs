@@ -95,6 +95,10 @@ impl RunElsewhere for Waited {
         Box::pin(self.said())
     }
 
+    fn moved(&self) -> Arc<AtomicU64> {
+        self.run.moved.clone()
+    }
+
     fn stop(&mut self) -> FromElsewhere<'_, ()> {
         self.run.stop();
         self.here.wake(self.run.engine);

@@ -3,7 +3,7 @@
 //! ended once the file is whole.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -17,12 +17,12 @@ use reelraft_model::{AttemptKey, Problem};
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncSeekExt, AsyncWriteExt},
-    sync::{Mutex as AsyncMutex, mpsc},
+    sync::{Mutex as AsyncMutex, MutexGuard as Turn, mpsc},
 };
 
 use crate::{
     data::{DataError, Source},
-    limits::{ENGINE_LINE_BYTES_MAX, ENGINE_LINES, ENGINE_LOG_BYTES_MAX},
+    limits::{ENGINE_INPUT_BLOCK, ENGINE_LINE_BYTES_MAX, ENGINE_LINES, ENGINE_LOG_BYTES_MAX},
     sha256::sha256_of,
 };
 
@@ -44,6 +44,10 @@ pub struct Run {
     source: SourceOf,
     state: Mutex<RunState>,
     file: AsyncMutex<Taken>,
+    /// Held by the one request that brings a part of the log.
+    log: AsyncMutex<()>,
+    /// Grows with new bytes of its input and of its file.
+    pub(super) moved: Arc<AtomicU64>,
     said: mpsc::Sender<Said>,
 }
 
@@ -65,6 +69,8 @@ struct RunState {
     named: bool,
     /// The engine is to end ffmpeg: all that is wanted of it is there.
     stop: bool,
+    /// Blocks of its input that it has read.
+    read: BTreeSet<u64>,
     /// Bytes of its log that were read.
     log_at: u64,
     /// A line that has not ended.
@@ -83,6 +89,8 @@ struct RunState {
 struct Taken {
     file: Option<File>,
     at: u64,
+    /// Where it ended at most: what was thrown away is nothing new.
+    most: u64,
 }
 
 /// How a run ended, as its engine says.
@@ -141,6 +149,8 @@ impl Run {
             },
             state: Mutex::default(),
             file: AsyncMutex::default(),
+            log: AsyncMutex::default(),
+            moved: Arc::default(),
             said,
         };
         (Arc::new(run), lines)
@@ -197,6 +207,15 @@ impl Run {
         }
     }
 
+    /// Refuses what comes after its end.
+    fn check_unended(&self) -> Result<(), Problem> {
+        let state = self.state();
+        match state.over || state.ended.is_some() {
+            true => Err(gone()),
+            false => Ok(()),
+        }
+    }
+
     /// Some bytes of the source from an offset on; none at its end.
     ///
     /// # Errors
@@ -207,43 +226,66 @@ impl Run {
         let bytes = read.map_err(|error: DataError| error.problem())?;
         let served = &self.source.served;
         served.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        if !bytes.is_empty() && self.state().read.insert(offset / ENGINE_INPUT_BLOCK) {
+            self.moved.fetch_add(1, Ordering::Relaxed);
+        }
         Ok(bytes)
     }
 
-    /// Takes more of the log in; gives how much of it is here.
+    /// The turn to bring a part of the log, which nobody else has meanwhile.
+    ///
+    /// # Errors
+    /// `too-busy`.
+    pub fn log_turn(&self) -> Result<Turn<'_, ()>, Problem> {
+        self.log.try_lock().map_err(|_| {
+            let cause = "another part of this log is being read";
+            Problem::new("too-busy", cause, "send one part after the other")
+        })
+    }
+
+    /// Takes more of the log in; gives how much of it is here. Whoever is dropped
+    /// meanwhile has brought what was counted, and the rest may be sent again.
     ///
     /// # Errors
     /// `wrong-offset`, `too-large` and `task-over`.
-    pub async fn take_log(&self, offset: u64, bytes: &[u8]) -> Result<u64, Problem> {
+    pub async fn take_log(
+        &self,
+        _turn: &Turn<'_, ()>,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<u64, Problem> {
         self.check_open()?;
-        let (lines, at) = {
-            let mut state = self.state();
-            let behind = state.log_at.checked_sub(offset);
-            // What was sent twice is read once.
-            let fresh = behind.and_then(|behind| bytes.get(usize::try_from(behind).ok()?..));
-            let Some(fresh) = fresh else {
-                // A part that is here already as a whole.
-                return match behind {
-                    Some(_) => Ok(state.log_at),
-                    None => Err(wrong_offset(state.log_at, "log")),
-                };
-            };
-            state.log_at += fresh.len() as u64;
-            if state.log_at > ENGINE_LOG_BYTES_MAX {
-                let cause = format!("the log is larger than {ENGINE_LOG_BYTES_MAX} bytes");
-                return Err(Problem::new(
-                    "too-large",
-                    cause,
-                    "run the task as it is given",
-                ));
-            }
-            (lines_of(&mut state.line, fresh), state.log_at)
+        let at = self.log_at();
+        let Some(behind) = at.checked_sub(offset) else {
+            return Err(wrong_offset(at, "log"));
         };
-        for line in lines {
-            // Whoever waited for it has gone.
-            self.said.send(Said::Line(line)).await.map_err(|_| gone())?;
+        // What was sent twice is read once.
+        let fresh = usize::try_from(behind).ok().and_then(|at| bytes.get(at..));
+        let fresh = fresh.unwrap_or_default();
+        if at + fresh.len() as u64 > ENGINE_LOG_BYTES_MAX {
+            let cause = format!("the log is larger than {ENGINE_LOG_BYTES_MAX} bytes");
+            let hint = "run the task as it is given";
+            return Err(Problem::new("too-large", cause, hint));
         }
-        Ok(at)
+        for part in fresh.split_inclusive(|byte| is_end(*byte)) {
+            let permit = match part.last() {
+                Some(last) if is_end(*last) => {
+                    // Whoever waited for it has gone.
+                    Some(self.said.reserve().await.map_err(|_| gone())?)
+                }
+                _ => None,
+            };
+            let mut state = self.state();
+            if state.ended.is_some() {
+                return Err(gone());
+            }
+            state.log_at += part.len() as u64;
+            let lines = lines_of(&mut state.line, part);
+            if let (Some(permit), Some(line)) = (permit, lines.into_iter().next()) {
+                permit.send(Said::Line(line));
+            }
+        }
+        Ok(self.log_at())
     }
 
     /// How much of the log is here.
@@ -261,8 +303,8 @@ impl Run {
     /// # Errors
     /// `wrong-offset`, `too-large`, `task-over`, and what the disk refuses.
     pub async fn take_output(&self, offset: u64, bytes: &[u8]) -> Result<u64, Problem> {
-        self.check_open()?;
         let mut taken = self.file.lock().await;
+        self.check_unended()?;
         if offset != taken.at {
             return Err(wrong_offset(taken.at, "file"));
         }
@@ -283,6 +325,7 @@ impl Run {
             let Taken {
                 file: Some(file),
                 at,
+                most,
             } = &mut *taken
             else {
                 return Ok(0);
@@ -292,6 +335,9 @@ impl Run {
             file.write_all(bytes).await?;
             file.flush().await?;
             *at += bytes.len() as u64;
+            self.moved
+                .fetch_add(at.saturating_sub(*most), Ordering::Relaxed);
+            *most = (*most).max(*at);
             Ok::<u64, std::io::Error>(*at)
         };
         written.await.map_err(|error| {
@@ -306,8 +352,13 @@ impl Run {
     /// `wrong-offset` where something is missing, `other-bytes` where the file is
     /// another than is said, and `task-over`.
     pub async fn complete(&self, ending: Ending) -> Result<(), Problem> {
-        if self.state().ended.as_ref() == Some(&ending.sha256) {
-            return Ok(());
+        // Held until the end is noted: nothing is written after it was looked at.
+        let mut taken = self.file.lock().await;
+        if let Some(ended) = &self.state().ended {
+            return match *ended == ending.sha256 {
+                true => Ok(()),
+                false => Err(gone()),
+            };
         }
         self.check_open()?;
         let log_at = self.log_at();
@@ -315,23 +366,28 @@ impl Run {
             return Err(wrong_offset(log_at, "log"));
         }
         if ending.exit == 0 {
-            self.check_file(&ending).await?;
+            self.check_file(&mut taken, &ending).await?;
         }
+        // From here on nothing waits, so that no end is noted and not told.
+        let permits = self.said.reserve_many(2).await.map_err(|_| gone())?;
         let last = {
             let mut state = self.state();
+            if state.log_at != ending.log_bytes {
+                return Err(wrong_offset(state.log_at, "log"));
+            }
             state.ended = Some(ending.sha256);
             std::mem::take(&mut state.line)
         };
-        if !last.is_empty() {
-            let line = String::from_utf8_lossy(&last).into_owned();
-            self.said.send(Said::Line(line)).await.map_err(|_| gone())?;
-        }
-        let end = Said::Ended(ending.exit);
-        self.said.send(end).await.map_err(|_| gone())
+        let last = (!last.is_empty()).then(|| String::from_utf8_lossy(&last).into_owned());
+        let said = last.map(Said::Line).into_iter();
+        let said = said.chain([Said::Ended(ending.exit)]);
+        permits
+            .zip(said)
+            .for_each(|(permit, said)| permit.send(said));
+        Ok(())
     }
 
-    async fn check_file(&self, ending: &Ending) -> Result<(), Problem> {
-        let mut taken = self.file.lock().await;
+    async fn check_file(&self, taken: &mut Taken, ending: &Ending) -> Result<(), Problem> {
         if taken.at != ending.bytes || taken.file.is_none() {
             return Err(wrong_offset(taken.at, "file"));
         }
@@ -341,7 +397,10 @@ impl Run {
         if hashed == ending.sha256 {
             return Ok(());
         }
-        *taken = Taken::default();
+        *taken = Taken {
+            most: taken.most,
+            ..Taken::default()
+        };
         let cause = format!("the file that came has the hash {hashed}");
         let hint = "it is thrown away: send it again, from its beginning on";
         Err(Problem::new("other-bytes", cause, hint))
@@ -366,6 +425,10 @@ impl Run {
         // Its queue is empty.
         let _ = self.said.try_send(Said::Ended(1));
     }
+}
+
+fn is_end(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r')
 }
 
 /// The lines that end in some bytes; what follows them stays in `line`.

@@ -3,7 +3,11 @@
 
 use super::{health::ClusterHealth, speeds::Rates};
 use crate::{
-    limits::{SPEED_CLASSES, SPEED_DEFAULT_MFPS, SPEED_MFPS_MAX, SPEED_SAMPLE_NODES},
+    engine_rows::is_engine,
+    limits::{
+        ENGINE_SPEED_TIMES_MAX, SPEED_CLASSES, SPEED_DEFAULT_MFPS, SPEED_MFPS_MAX,
+        SPEED_SAMPLE_NODES,
+    },
     rows::Job,
 };
 
@@ -22,6 +26,11 @@ pub(super) fn rates_of<'a>(health: &'a ClusterHealth, job: &'a Job) -> Rates<'a>
     let own = move |id: u64| {
         let node = health.worker(id);
         let own = node.and_then(|node| node.speeds.get(codec)).copied();
+        let own = match (own, is_engine(id)) {
+            // Nobody has checked what it says of itself.
+            (Some(own), true) => Some(own.min(usual.saturating_mul(ENGINE_SPEED_TIMES_MAX))),
+            (own, _) => own,
+        };
         own.unwrap_or_else(|| health.speeds.unmeasured(id, usual))
             .clamp(1, SPEED_MFPS_MAX)
     };
@@ -55,5 +64,23 @@ mod tests {
         let found = [1, 2, 3, 4, 5].map(|node| rates.rate(node));
         assert_eq!(found[..4], [SPEED_MFPS_MAX, SPEED_MFPS_MAX, 1, 25_000]);
         assert!((1..=SPEED_MFPS_MAX).contains(&found[4]), "{found:?}");
+    }
+
+    #[test]
+    fn an_engine_is_not_much_faster_than_nodes_for_saying_so() {
+        let job = Job::default();
+        let codec = job.spec.codec().name().to_string();
+        let node = |speed: u64| NodeHealth {
+            speeds: [(codec.clone(), speed)].into(),
+            ..Default::default()
+        };
+        let engine = crate::engine_rows::ENGINE_ID_MIN + 1;
+        let health = ClusterHealth {
+            nodes: [(1, node(1_000))].into(),
+            engines: [(engine, node(u64::MAX)), (engine + 1, node(500))].into(),
+            ..Default::default()
+        };
+        let rates = rates_of(&health, &job);
+        assert_eq!([engine, engine + 1].map(|id| rates.rate(id)), [4_000, 500]);
     }
 }
