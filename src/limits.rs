@@ -85,6 +85,13 @@ pub const LISTEN_PATIENCE: Duration = Duration::from_secs(2);
 /// Pause between two tries to take it.
 pub const LISTEN_RETRY: Duration = Duration::from_millis(50);
 
+/// How long a node waits before it serves until it is counted what it keeps: a small
+/// store is counted by then, and a large one takes no more for a while.
+pub const COUNT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Pause between two looks at whether it is.
+pub const COUNT_RETRY: Duration = Duration::from_millis(10);
+
 /// How long a stopping worker waits until a leader has taken its attempts
 /// back: a commit takes milliseconds, an election about a second.
 pub const GIVE_BACK: Duration = Duration::from_millis(1_500);

@@ -106,6 +106,10 @@ pub const RATES_KEPT_MAX: usize = 10_000;
 /// Tries to change keys or quotas that others change at the same time.
 pub const ACCESS_TRIES: usize = 8;
 
+/// How long a node may take to say that it begins a scrub: all are asked at once, and
+/// one that is gone holds nobody up.
+pub const SCRUB_ASK_PATIENCE: Duration = Duration::from_secs(2);
+
 /// How long a link to an output holds: as long as someone looks at a film, with
 /// pauses.
 pub const LINK_MS: u64 = 6 * 3600 * 1000;

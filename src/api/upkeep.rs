@@ -1,8 +1,9 @@
 //! Checks of all that the nodes keep, on demand.
 
+use futures::future::join_all;
 use reelraft_model::Problem;
 
-use super::Api;
+use super::{Api, limits::SCRUB_ASK_PATIENCE};
 
 /// Who was asked to check.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,11 +31,16 @@ impl Api {
                 "see `reelraft cluster nodes`",
             ));
         }
+        let data = &self.context().data;
+        let asking = asked.into_iter().map(async |id| {
+            let answer = tokio::time::timeout(SCRUB_ASK_PATIENCE, data.begin_scrub(id)).await;
+            (id, matches!(answer, Ok(Ok(()))))
+        });
         let mut begun = ScrubBegun::default();
-        for id in asked {
-            match self.context().data.begin_scrub(id).await {
-                Ok(()) => begun.nodes.push(id),
-                Err(_) => begun.silent.push(id),
+        for (id, begins) in join_all(asking).await {
+            match begins {
+                true => begun.nodes.push(id),
+                false => begun.silent.push(id),
             }
         }
         Ok(begun)

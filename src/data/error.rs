@@ -216,6 +216,14 @@ impl DataError {
         matches!(self, DataError::Lost { .. })
     }
 
+    /// Whether homes that could not be asked may have the bytes.
+    pub fn is_out_of_reach(&self) -> bool {
+        matches!(
+            self,
+            DataError::Unavailable { .. } | DataError::Retired { .. }
+        )
+    }
+
     /// Whether what can be made again should be, rather than be waited for.
     pub fn is_worth_remaking(&self) -> bool {
         matches!(self, DataError::Lost { .. } | DataError::Retired { .. })

@@ -119,6 +119,10 @@ pub const SOURCE_CACHE_CHUNKS: usize = 32;
 /// fits in; see `manifest.rs`.
 pub const WHOLE_BYTES_MAX: u64 = 513 << 20;
 
+/// Copies that go on at once where an operator has set a rate: enough for one to be
+/// begun while another ends.
+pub const PACED_COPIES_MAX: usize = 2;
+
 /// Looks at the jobs of a backup until it is found whole. What a busy cluster does
 /// between two of them is little beside the first.
 pub const BACKUP_ROUNDS_MAX: u32 = 5;

@@ -9,15 +9,32 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
+
+use super::limits::PACED_COPIES_MAX;
 
 /// A bucket of what may be copied: it fills at the rate, and holds what a second gives.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Pace {
     /// Bytes a second; 0: as fast as they come.
     rate: AtomicU64,
     /// When all that was taken so far is paid for.
     paid_at: Mutex<Option<Instant>>,
+    /// Copies that go on at once while there is a rate.
+    places: Semaphore,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Pace {
+            rate: AtomicU64::new(0),
+            paid_at: Mutex::default(),
+            places: Semaphore::new(PACED_COPIES_MAX),
+        }
+    }
 }
 
 impl Pace {
@@ -28,6 +45,15 @@ impl Pace {
 
     pub fn rate(&self) -> u64 {
         self.rate.load(Ordering::Relaxed)
+    }
+
+    /// Waits for a place to copy in, where there is a rate. A copy holds a place at its
+    /// source as long as it lasts, and a slow one would hold it for hours.
+    pub async fn place(&self) -> Option<SemaphorePermit<'_>> {
+        match self.rate() {
+            0 => None,
+            _ => self.places.acquire().await.ok(),
+        }
     }
 
     /// Waits until so many bytes may be copied. Whoever takes at the same time shares
@@ -76,6 +102,25 @@ mod tests {
         let later = begun + Duration::from_secs(60);
         let paid_at = paid_after(paid_at, later, mib / 2, mib);
         assert_eq!(paid_at, Some(later + Duration::from_millis(500)));
+    }
+
+    #[tokio::test]
+    async fn few_copies_go_on_at_once_where_there_is_a_rate() {
+        let pace = Pace::default();
+        let mut free = Vec::new();
+        for _ in 0..2 * PACED_COPIES_MAX {
+            free.push(pace.place().await);
+        }
+        pace.set(1);
+        let mut places = Vec::new();
+        for _ in 0..PACED_COPIES_MAX {
+            places.push(pace.place().await);
+        }
+        let short = Duration::from_millis(20);
+        let full = tokio::time::timeout(short, pace.place()).await.is_err();
+        assert!(full, "all places are taken");
+        drop(places);
+        assert!(pace.place().await.is_some());
     }
 
     #[tokio::test]

@@ -33,6 +33,16 @@ impl DataPlane {
         Ok((first, parts))
     }
 
+    /// The homes of a job that don't answer now.
+    pub async fn silent_homes(&self, entry: &JobEntry, hash: &str) -> Vec<u64> {
+        let asked = sources(&entry.job).map(async |node| {
+            let read = self.begin_read(node, &entry.job.id, hash, (0, 1)).await;
+            matches!(read, Err(DataError::Unreachable { .. })).then_some(node)
+        });
+        let asked = futures::future::join_all(asked).await;
+        asked.into_iter().flatten().collect()
+    }
+
     /// The job as this node knows it now, where its homes changed after the
     /// given row was read.
     fn latest(&self, entry: &JobEntry) -> Arc<JobEntry> {
@@ -251,6 +261,10 @@ impl DataPlane {
         let mut others = self.nearest(&entry.job, hash);
         others.retain(|&node| node != self.node());
         let mut trouble = Trouble::new(&entry.job);
+        let _place = match paced {
+            true => self.pace.place().await,
+            false => None,
+        };
         for node in others {
             let (first, rest) = match self.begin_read(node, job, hash, (0, 0)).await {
                 Ok(begun) => begun,

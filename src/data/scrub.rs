@@ -61,6 +61,12 @@ fn scrub(
         held_bytes += store.list(job)?.iter().map(|blob| blob.bytes).sum::<u64>();
     }
     let bytes_per_s = rate(held_bytes, round).max(least_bytes_per_s);
+    // Somebody may ask for a scrub while this one runs, and waits for it then.
+    let asked = upkeep.scrubs_asked();
+    let bytes_per_s = || match asked.has_changed() {
+        Ok(true) => bytes_per_s.max(SCRUB_ASKED_BYTES_PER_S),
+        _ => bytes_per_s,
+    };
     upkeep.scrub_begins(held_bytes);
     let mut scrubbed = Scrubbed::default();
     for job in &jobs {
@@ -68,7 +74,7 @@ fn scrub(
         for blob in store.list(job)? {
             let mut last = Instant::now();
             let checked = store.verify_slowly(job, &blob.hash, |bytes| {
-                let due = Duration::from_secs_f64(bytes as f64 / bytes_per_s as f64);
+                let due = Duration::from_secs_f64(bytes as f64 / bytes_per_s() as f64);
                 thread::sleep(due.saturating_sub(last.elapsed()));
                 last = Instant::now();
                 upkeep.scrub_goes_on(bytes as u64);

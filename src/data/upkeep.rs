@@ -96,7 +96,8 @@ impl Upkeep {
         self.copied_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// Asks for a scrub now. One that runs goes on, and another follows it.
+    /// Asks for a scrub now. One that runs goes on as fast as that, and another
+    /// follows it.
     pub fn ask_scrub(&self) {
         self.asked.send_modify(|asked| *asked += 1);
     }

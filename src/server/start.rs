@@ -15,7 +15,10 @@ use tracing::{info, warn};
 use crate::{
     config::NodeConfig,
     data::DataPlane,
-    limits::{DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY, START_ROOM_BYTES},
+    limits::{
+        COUNT_PATIENCE, COUNT_RETRY, DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY,
+        START_ROOM_BYTES,
+    },
     node::{certificates::Keeper, context::NodeContext, load::Load},
 };
 
@@ -119,11 +122,12 @@ pub fn follow_certificates(
 /// Has the data plane keep and copy as much as the settings allow.
 pub async fn take_keeping(config: &NodeConfig, data: &Arc<DataPlane>) {
     data.set_copy_rate(config.keeping.copy_bytes_per_s);
-    let (store, limit) = (data.store().clone(), config.keeping.disk_limit_bytes);
-    // It looks through all that is kept.
-    let set = tokio::task::spawn_blocking(move || store.limit_to(limit));
-    if let Err(error) = set.await {
-        warn!(%error, "what is kept could not be counted");
+    let store = data.store();
+    store.limit_to(config.keeping.disk_limit_bytes);
+    // A large disk is counted while the node serves; it takes no more until then.
+    let begun = Instant::now();
+    while !store.is_counted() && begun.elapsed() < COUNT_PATIENCE {
+        tokio::time::sleep(COUNT_RETRY).await;
     }
 }
 

@@ -119,6 +119,18 @@ impl<R: Read> ArchiveReader<R> {
         }
     }
 
+    /// Goes on at a record of a file that was read to its end before: each record is
+    /// checked by itself, and not the whole.
+    pub fn at_record(from: R, at: u64) -> Self {
+        ArchiveReader {
+            from,
+            hasher: blake3::Hasher::new(),
+            at,
+            records: 0,
+            ended: false,
+        }
+    }
+
     /// The next record; none after the last one of a whole file.
     ///
     /// # Errors

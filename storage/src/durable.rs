@@ -47,10 +47,19 @@ pub fn make_folder(folder: &Path) -> Result<(), StorageError> {
 /// # Errors
 /// [`StorageError::Io`].
 pub fn empty_folder(folder: &Path) -> Result<(), StorageError> {
+    empty_folder_but(folder, &[])
+}
+
+/// The same, but leaves these files in it.
+///
+/// # Errors
+/// As [`empty_folder`].
+pub fn empty_folder_but(folder: &Path, kept: &[&str]) -> Result<(), StorageError> {
     let emptied = fs::read_dir(folder).and_then(|mut entries| {
         entries.try_for_each(|entry| {
             let entry = entry?;
-            if entry.file_name() == MADE_BY_EXT4 {
+            let name = entry.file_name();
+            if name == MADE_BY_EXT4 || kept.iter().any(|kept| name == **kept) {
                 return Ok(());
             }
             if entry.file_type()?.is_dir() {

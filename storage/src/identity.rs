@@ -23,8 +23,8 @@ use crate::{
     limits::FORMAT_NEWEST,
 };
 
-const LOCK: &str = "LOCK";
-const IDENTITY: &str = "IDENTITY";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const IDENTITY: &str = "IDENTITY";
 const FORMAT: &str = "FORMAT";
 const NEWCOMER: &str = "NEWCOMER";
 pub(crate) const RESTORING: &str = "RESTORING";
@@ -84,6 +84,8 @@ impl DataFolder {
                 asked: node,
             });
         }
+        // That of a restore which was cut off between its last two steps.
+        remove_if_there(&path.join(RESTORING))?;
         Ok(DataFolder {
             path: path.to_path_buf(),
             identity,
@@ -117,6 +119,15 @@ impl DataFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+fn remove_if_there(path: &Path) -> Result<(), StorageError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StorageError::io(
+            format!("remove {}", path.display()),
+        )(error)),
+        _ => Ok(()),
     }
 }
 
@@ -342,6 +353,15 @@ mod tests {
         let again = open(dir.path(), 1).unwrap();
         assert_eq!(&first, again.identity());
         assert_eq!(first.incarnation.len(), 32);
+    }
+
+    #[test]
+    fn the_mark_of_a_restore_that_is_done_goes() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path(), 1).unwrap());
+        fs::write(dir.path().join(RESTORING), "x").unwrap();
+        drop(open(dir.path(), 1).unwrap());
+        assert!(!dir.path().join(RESTORING).exists());
     }
 
     #[test]

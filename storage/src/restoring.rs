@@ -15,9 +15,9 @@ use std::{
 
 use crate::{
     blobs::{BlobError, BlobStore},
-    durable::{empty_folder, make_folder, sync_folder, write_file},
+    durable::{empty_folder_but, make_folder, sync_folder, write_file},
     error::StorageError,
-    identity::{Identity, RESTORING, close_to_others, found, lock, refuse_foreign},
+    identity::{IDENTITY, Identity, LOCK, RESTORING, close_to_others, found, lock, refuse_foreign},
     limits::RESTORE_SYNC_TIME,
     log::{Log, Vote},
     progress::UNWATCHED,
@@ -40,7 +40,8 @@ impl Restoring {
     /// it, and [`StorageError::Io`].
     pub fn begin(folder: &Path) -> Result<Self, StorageError> {
         make_folder(folder)?;
-        let unfinished = folder.join(RESTORING).exists();
+        // With an identity it is whole, and a node may have run on it since.
+        let unfinished = folder.join(RESTORING).exists() && !folder.join(IDENTITY).exists();
         if !unfinished {
             // A node's own is as foreign here.
             if crate::known_identity(folder)?.is_some() {
@@ -51,11 +52,10 @@ impl Restoring {
             refuse_foreign(folder)?;
         }
         close_to_others(folder);
-        if unfinished {
-            drop(lock(folder)?);
-            empty_folder(folder)?;
-        }
         let lock = lock(folder)?;
+        if unfinished {
+            empty_folder_but(folder, &[LOCK, RESTORING])?;
+        }
         write_file(&folder.join(RESTORING), b"by reelraft restore\n")?;
         Ok(Restoring {
             folder: folder.to_path_buf(),
@@ -168,6 +168,18 @@ mod tests {
         assert!(again.blobs().unwrap().jobs().unwrap().is_empty());
         again.finish(("new", 1), &head(), []).unwrap();
         Storage::open(dir.path(), "c", 1).unwrap();
+    }
+
+    #[test]
+    fn a_mark_that_was_left_in_a_whole_folder_opens_it_to_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let restoring = Restoring::begin(dir.path()).unwrap();
+        restoring.finish(("new", 1), &head(), []).unwrap();
+        fs::write(dir.path().join(RESTORING), "x").unwrap();
+        let error = Restoring::begin(dir.path()).unwrap_err();
+        assert!(matches!(error, StorageError::NotOurs { .. }), "{error}");
+        let storage = Storage::open(dir.path(), "c", 1).unwrap();
+        assert_eq!(storage.log.bounds().last.unwrap().index, 40);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::{
     error::ModelError,
     job_entry::JobEntry,
     limits::FEATURE_LEVEL,
+    outside::Webhook,
     problem::Problem,
     row_parts::Home,
     rows::{ClusterRow, Job, JobState, Task, TaskKind},
@@ -133,12 +134,21 @@ impl State {
         };
         let cluster = ClusterRow {
             voters_wanted: 0,
-            last_node: 0,
+            // An id is given once: nodes of before may still run somewhere.
+            last_node: self
+                .nodes
+                .keys()
+                .copied()
+                .fold(self.cluster.last_node, u64::max),
             ..self.cluster.clone()
         };
         let mut rows = vec![(cluster_key(), cluster.encode_to_vec())];
         for entry in self.jobs() {
-            let (job, tasks) = restored_job(&entry, on, whole(&entry), &mut said);
+            let webhook = self
+                .webhooks
+                .get(&entry.job.tenant)
+                .map(|webhook| &**webhook);
+            let (job, tasks) = restored_job(&entry, (on, webhook), whole(&entry), &mut said);
             let id = job.id.clone();
             rows.push((job_key(&id), job.encode_to_vec()));
             let of_tasks = tasks.iter();
@@ -156,7 +166,7 @@ impl State {
 
 fn restored_job(
     entry: &Arc<JobEntry>,
-    on: RestoredOn,
+    (on, webhook): (RestoredOn, Option<&Webhook>),
     whole: bool,
     said: &mut Restored,
 ) -> (Job, Vec<Task>) {
@@ -198,14 +208,14 @@ fn restored_job(
                 "its film ({}, {} bytes) is not in the backup that this cluster was made from",
                 job.output_hash, job.output_bytes
             );
-            fail(&mut job, on, "output-not-in-backup", &cause);
+            fail(&mut job, (on, webhook), "output-not-in-backup", &cause);
         }
         _ if whole => said.again.push(named),
         _ => {
             said.without_source.push(named);
             let cause = "it was not finished, and its source is not in the backup that this \
                 cluster was made from";
-            fail(&mut job, on, "source-not-in-backup", cause);
+            fail(&mut job, (on, webhook), "source-not-in-backup", cause);
         }
     }
     begin_anew(&mut job, entry.last_attempt());
@@ -215,7 +225,7 @@ fn restored_job(
     (job, analysis.into_iter().collect())
 }
 
-fn fail(job: &mut Job, on: RestoredOn, kind: &str, cause: &str) {
+fn fail(job: &mut Job, (on, webhook): (RestoredOn, Option<&Webhook>), kind: &str, cause: &str) {
     let hint = "submit the file again, under another request id";
     job.problem = Some(Problem::new(kind, cause, hint));
     job.state = JobState::Failed.into();
@@ -223,6 +233,10 @@ fn fail(job: &mut Job, on: RestoredOn, kind: &str, cause: &str) {
     job.plan_note.clear();
     job.replan_note.clear();
     job.source_kept = false;
+    // What was to be sent of before is not true any more, or not there.
+    job.close_source_url();
+    job.give_up_deliveries();
+    job.add_deliveries(webhook);
 }
 
 /// Drops all that was made of a job's source. Attempts are counted on, as results of

@@ -75,8 +75,7 @@ pub async fn run(
         let folder = endpoint.replace(['/', ':'], "_");
         match of_node(&mut client, args.names).await {
             Ok(found) => {
-                let within = |(name, text)| (format!("{folder}/{name}"), text);
-                texts.extend(found.into_iter().map(within));
+                texts.extend(found.into_iter().filter_map(|text| within(&folder, text)));
             }
             Err(error) => {
                 let said = format!("{}: {error}\n", error.kind());
@@ -112,6 +111,13 @@ pub async fn run(
     })
 }
 
+/// A node's text in its folder. What a node says is no name of a file outside of it.
+fn within(folder: &str, (name, text): Text) -> Option<Text> {
+    let plain = |letter: char| letter.is_ascii_lowercase() || letter == '.';
+    let fit = name.chars().all(plain) && name.starts_with(|first: char| first != '.');
+    fit.then(|| (format!("{folder}/{name}"), text))
+}
+
 /// What a node says of the cluster, and of itself.
 async fn of_node(client: &mut Client, names: bool) -> Result<Vec<Text>, CliError> {
     let request = StatusRequest { local: false };
@@ -130,4 +136,19 @@ async fn of_node(client: &mut Client, names: bool) -> Result<Vec<Text>, CliError
     )];
     texts.extend(sections.map(|section| (section.name, section.text)));
     Ok(texts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_names_files_of_its_own_folder_alone() {
+        let of = |name: &str| within("n1", (name.to_string(), String::new()));
+        let named = of("log.txt").map(|text| text.0);
+        assert_eq!(named.as_deref(), Some("n1/log.txt"));
+        for name in ["../x", "..", ".", "", "/etc/x", "a/b", "x y", "A"] {
+            assert_eq!(of(name), None, "{name}");
+        }
+    }
 }

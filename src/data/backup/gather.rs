@@ -3,10 +3,13 @@
 //! Bytes may go while they are copied, as when a job ends whose source is read. So
 //! the jobs are looked at again after each round, until one was found whole.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use prost::Message;
-use reelraft_model::{BackupMedia, JobEntry, JobState, State};
+use reelraft_model::{BackupMedia, JobEntry, JobState, State, home_rules::sources};
 use reelraft_storage::{ArchiveWriter, TableHash};
 use tokio::sync::mpsc;
 
@@ -137,6 +140,8 @@ impl Gathering {
     /// are whole now.
     async fn copy_jobs(&mut self, state: &State) -> Result<(u64, u64), Stopped> {
         self.gaps.clear();
+        // Each look at what they keep costs the patience of a read.
+        let mut silent = BTreeSet::new();
         let (mut copied, mut whole) = (0, 0);
         for entry in state.jobs() {
             let wanted = match self.media {
@@ -148,6 +153,12 @@ impl Gathering {
             if !wanted || needs.blobs.is_empty() {
                 continue;
             }
+            let mut homes = sources(&entry.job).peekable();
+            if homes.peek().is_some() && homes.all(|home| silent.contains(&home)) {
+                let cause = "its homes can't be reached".to_string();
+                self.gaps.insert(entry.job.id.clone(), cause);
+                continue;
+            }
             match self.copy_job(&entry, needs.source, &needs.blobs).await {
                 Ok(blobs) => {
                     copied += blobs;
@@ -155,6 +166,12 @@ impl Gathering {
                 }
                 Err(Stopped::Refused(error)) => {
                     self.gaps.insert(entry.job.id.clone(), error.to_string());
+                    // A sign of life: whoever reads takes long silence for the end.
+                    self.put(ROWS, &[]).await?;
+                    if error.is_out_of_reach() {
+                        let found = self.data.silent_homes(&entry, &needs.blobs[0]).await;
+                        silent.extend(found);
+                    }
                 }
                 Err(unread) => return Err(unread),
             }
@@ -235,6 +252,11 @@ impl Gathering {
             }
             let bytes = (total - at).min(PART_BYTES as u64);
             next = self.data.read_range(entry, hash, at, bytes).await?;
+            if next.is_empty() {
+                return Err(Stopped::Refused(DataError::Internal {
+                    cause: format!("blob {hash} ends at {at} of {total} bytes"),
+                }));
+            }
         }
         match found.finalize().to_hex().as_str() == hash {
             true => Ok(()),

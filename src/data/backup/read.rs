@@ -1,9 +1,9 @@
 //! Reads a backup: all of it is checked before anything is made of it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::File,
-    io::BufReader,
+    io::{BufReader, Seek, SeekFrom},
     path::{Path, PathBuf},
 };
 
@@ -20,7 +20,10 @@ use super::{
     },
     held::Held,
 };
-use crate::data::{limits::RESTORE_READ_BYTES, manifest::Manifest};
+use crate::data::{
+    limits::{RESTORE_READ_BYTES, WHOLE_BYTES_MAX},
+    manifest::Manifest,
+};
 
 /// Why a backup is refused.
 #[derive(Debug, thiserror::Error)]
@@ -88,16 +91,18 @@ pub struct Backup {
     /// Bytes of whole blobs.
     pub blob_bytes: u64,
     held: Held,
-    /// The chunks that manifests name, by the manifest.
-    chunks: HashMap<String, Vec<blake3::Hash>>,
+    /// Jobs whose sources are in it, with all their chunks.
+    sources: HashSet<String>,
 }
 
 /// The blob that is being read.
 struct Current {
     blob: Blob,
     hasher: blake3::Hasher,
-    /// Its bytes, as long as it may be a manifest.
-    bytes: Option<Vec<u8>>,
+    /// Where its record begins.
+    at: u64,
+    /// Whether it begins as a manifest does.
+    manifest: bool,
 }
 
 /// What is gathered on the way.
@@ -108,7 +113,9 @@ struct Reading {
     rows: Vec<(Vec<u8>, Vec<u8>)>,
     current: Option<Current>,
     held: Held,
-    chunks: HashMap<String, Vec<blake3::Hash>>,
+    /// Where blobs begin that may be manifests. They are read once the table says which
+    /// of them are: what a client sent may look like one, a gigabyte of it too.
+    manifests: HashMap<String, u64>,
     blob_bytes: u64,
 }
 
@@ -120,6 +127,30 @@ fn records(path: &Path) -> Result<ArchiveReader<BufReader<File>>, BackupError> {
     let file = File::open(path).map_err(|error| refused(error.into()))?;
     let reader = BufReader::with_capacity(RESTORE_READ_BYTES, file);
     ArchiveReader::begin(reader).map_err(refused)
+}
+
+/// The bytes of the blob whose record begins there, of a file that was checked before.
+fn blob_at(path: &Path, at: u64) -> Result<Vec<u8>, BackupError> {
+    let refused = |error: ArchiveError| BackupError::File {
+        path: path.to_path_buf(),
+        error,
+    };
+    let mut file = File::open(path).map_err(|error| refused(error.into()))?;
+    let sought = file.seek(SeekFrom::Start(at));
+    sought.map_err(|error| refused(error.into()))?;
+    let reader = BufReader::with_capacity(RESTORE_READ_BYTES, file);
+    let mut records = ArchiveReader::at_record(reader, at);
+    let mut bytes = Vec::new();
+    while let Some((kind, payload)) = records.next_record().map_err(refused)? {
+        match kind {
+            BLOB if bytes.is_empty() => {}
+            PIECE if ((bytes.len() + payload.len()) as u64) < WHOLE_BYTES_MAX => {
+                bytes.extend_from_slice(&payload);
+            }
+            _ => break,
+        }
+    }
+    Ok(bytes)
 }
 
 impl Backup {
@@ -135,7 +166,7 @@ impl Backup {
             rows: Vec::new(),
             current: None,
             held: Held::default(),
-            chunks: HashMap::new(),
+            manifests: HashMap::new(),
             blob_bytes: 0,
         };
         let mut records = records(path)?;
@@ -143,8 +174,12 @@ impl Backup {
             path: path.to_path_buf(),
             error,
         };
-        while let Some((kind, payload)) = records.next_record().map_err(failed)? {
-            reading.take(kind, &payload)?;
+        loop {
+            let at = records.at();
+            let Some((kind, payload)) = records.next_record().map_err(failed)? else {
+                break;
+            };
+            reading.take(at, kind, &payload)?;
         }
         reading.finish()
     }
@@ -152,17 +187,8 @@ impl Backup {
     /// Whether a job's bytes are all in it, as far as it needs them.
     pub fn has_bytes_of(&self, entry: &JobEntry) -> bool {
         let (needs, job) = (entry.backup_blobs(), &entry.job.id);
-        let chunks = || {
-            let manifest = needs.blobs.first().filter(|_| needs.source);
-            let chunks = manifest.map(|manifest| self.chunks.get(manifest));
-            chunks.is_none_or(|known| {
-                known.is_some_and(|chunks| {
-                    let mut chunks = chunks.iter().map(blake3::Hash::to_hex);
-                    chunks.all(|chunk| self.held.has(job, &chunk))
-                })
-            })
-        };
-        needs.blobs.iter().all(|hash| self.held.has(job, hash)) && chunks()
+        let source = !needs.source || self.sources.contains(job);
+        source && needs.blobs.iter().all(|hash| self.held.has(job, hash))
     }
 
     /// Puts the blobs of those jobs into a store of which `wanted` says so.
@@ -231,7 +257,7 @@ impl Reading {
         })
     }
 
-    fn take(&mut self, kind: u8, payload: &[u8]) -> Result<(), BackupError> {
+    fn take(&mut self, at: u64, kind: u8, payload: &[u8]) -> Result<(), BackupError> {
         if self.head.is_none() != (kind == HEAD) {
             return self.bad("it has not one head");
         }
@@ -254,7 +280,8 @@ impl Reading {
                 self.current = Some(Current {
                     blob,
                     hasher: blake3::Hasher::new(),
-                    bytes: Some(Vec::new()),
+                    at,
+                    manifest: false,
                 });
             }
             PIECE => return self.take_piece(payload),
@@ -279,12 +306,7 @@ impl Reading {
         };
         current.hasher.update(payload);
         let first = current.hasher.count() == payload.len() as u64;
-        if first && !Manifest::begins(payload) {
-            current.bytes = None;
-        }
-        if let Some(bytes) = &mut current.bytes {
-            bytes.extend_from_slice(payload);
-        }
+        current.manifest |= first && Manifest::begins(payload);
         Ok(())
     }
 
@@ -299,10 +321,8 @@ impl Reading {
         if current.hasher.finalize().to_hex().as_str() != hash {
             return self.bad("the bytes of a blob are not those of its name");
         }
-        if let Some(bytes) = current.bytes
-            && let Ok(manifest) = Manifest::decode(&hash, &bytes)
-        {
-            self.chunks.insert(hash.clone(), manifest.into_chunks());
+        if current.manifest && current.hasher.count() < WHOLE_BYTES_MAX {
+            self.manifests.insert(hash.clone(), current.at);
         }
         if self.held.insert(&job, &hash) {
             self.blob_bytes += current.hasher.count();
@@ -310,7 +330,34 @@ impl Reading {
         Ok(())
     }
 
-    fn finish(self) -> Result<Backup, BackupError> {
+    /// The jobs of a table whose sources are here whole.
+    fn sources(&self, state: &State) -> Result<HashSet<String>, BackupError> {
+        let mut whole = HashSet::new();
+        for entry in state.jobs() {
+            let (needs, job) = (entry.backup_blobs(), &entry.job.id);
+            let Some(hash) = needs.blobs.first().filter(|_| needs.source) else {
+                continue;
+            };
+            let Some(&at) = self.manifests.get(hash) else {
+                continue;
+            };
+            let bytes = blob_at(&self.path, at)?;
+            // A file that was changed since it was checked is found by this, too.
+            if blake3::hash(&bytes).to_hex().as_str() != hash {
+                return self.bad("the bytes of a blob are not those of its name");
+            }
+            if let Ok(manifest) = Manifest::decode(hash, &bytes) {
+                let chunks = manifest.into_chunks();
+                let mut chunks = chunks.iter().map(blake3::Hash::to_hex);
+                if chunks.all(|chunk| self.held.has(job, &chunk)) {
+                    whole.insert(job.clone());
+                }
+            }
+        }
+        Ok(whole)
+    }
+
+    fn finish(mut self) -> Result<Backup, BackupError> {
         let (Some(head), Some(table)) = (&self.head, &self.table) else {
             return self.bad("it has no table");
         };
@@ -323,7 +370,7 @@ impl Reading {
         }
         let (head, table) = (head.clone(), table.clone());
         let path = self.path.clone();
-        let state = match State::from_rows(self.rows) {
+        let state = match State::from_rows(std::mem::take(&mut self.rows)) {
             Ok(state) => state,
             Err(error) => {
                 let cause = format!("its table can't be read: {error}");
@@ -336,6 +383,7 @@ impl Reading {
                 format!("its table is of level {level}, and this one reads {FEATURE_LEVEL}");
             return Err(BackupError::Newer { path, cause });
         }
+        let sources = self.sources(&state)?;
         Ok(Backup {
             path,
             cluster_id: head.cluster_id,
@@ -347,7 +395,7 @@ impl Reading {
             state,
             blob_bytes: self.blob_bytes,
             held: self.held,
-            chunks: self.chunks,
+            sources,
         })
     }
 }

@@ -7,8 +7,8 @@ use tracing::{debug, warn};
 
 use crate::{limits::SCRUB_FIRST, node::context::NodeContext};
 
-/// Reads all that this node keeps once in every round, and whenever somebody asks for it, on the threads that may
-/// wait for a disk. The filler sees the count of damaged blobs grow, and copies
+/// Reads all that this node keeps once in every round, and whenever somebody asks for
+/// it, on the threads that may wait for a disk. The filler sees the count of damaged blobs grow, and copies
 /// them from another home.
 pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
     let round = Duration::from_secs(context.config.scrub_every_s);

@@ -122,10 +122,15 @@ impl BlobStore {
         self.inner.damaged.load(Ordering::Relaxed)
     }
 
-    /// Has the store keep so many bytes at most; 0: what the disk has. It counts what
-    /// there is, which may take a while.
+    /// Has the store keep so many bytes at most; 0: what the disk has. What there is is
+    /// counted on a thread, and until it is, nothing more is taken.
     pub fn limit_to(&self, bytes: u64) {
         self.inner.quota.set(&self.inner.root, bytes);
+    }
+
+    /// Whether what is kept was counted, where that is limited.
+    pub fn is_counted(&self) -> bool {
+        self.inner.quota.is_counted()
     }
 
     /// The room on this disk, as far as the store may use it.
