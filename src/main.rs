@@ -11,6 +11,7 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
+    api::redact::Redactor,
     config::{self, NodeArgs, NodeConfig},
     doctor,
     engine::EngineArgs,
@@ -255,8 +256,11 @@ fn bundle(
         doctor::table(&checks)
     });
     let settings = NodeConfig::show(NodeArgs::default());
-    let said =
-        |text: Result<String, Problem>| text.unwrap_or_else(|problem| format!("{problem}\n"));
+    // What follows the first line of a cause may quote a file.
+    let first = |problem: &Problem| problem.to_string().lines().next().map(str::to_string);
+    let said = |text: Result<String, Problem>| {
+        text.unwrap_or_else(|problem| first(&problem).unwrap_or_default() + "\n")
+    };
     let own = [
         ("client/version.txt", command().render_version()),
         ("client/doctor.txt", said(checks)),
@@ -265,7 +269,10 @@ fn bundle(
             said(settings.map(|it| config::table(&it))),
         ),
     ];
-    let own = own.map(|(name, text)| (name.to_string(), text)).into();
+    let peers = std::env::var("REELRAFT_PEER_SECRET").ok();
+    let redactor = Redactor::new([Some(credential.clone()), peers].into_iter().flatten());
+    let own = own.map(|(name, text)| (name.to_string(), redactor.redact(&text)));
+    let own = own.into();
     reelraft_cli::run_bundle(
         globals,
         &credential,
