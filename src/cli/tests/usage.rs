@@ -47,7 +47,6 @@ fn what_no_option_takes_is_refused_by_name() {
         ("transcode a b.mp4 --codec h266", &["h266", "hevc"][..]),
         ("transcode a b.mp4 --width 0", &["--width", "above 0"]),
         ("transcode a b.mp4 --widht 640", &["--widht", "--width"]),
-        ("transcode a", &["<OUT>"]),
         ("transcode a -o out.mp4", &["out.mp4", "argument OUT"]),
         ("job frobnicate", &["frobnicate"]),
     ] {
