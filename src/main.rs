@@ -11,7 +11,6 @@ use std::{
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use reelraft::{
-    api::redact::Redactor,
     config::{self, NodeArgs, NodeConfig},
     doctor,
     engine::EngineArgs,
@@ -270,8 +269,13 @@ fn bundle(
         ),
     ];
     let peers = std::env::var("REELRAFT_PEER_SECRET").ok();
-    let redactor = Redactor::new([Some(credential.clone()), peers].into_iter().flatten());
-    let own = own.map(|(name, text)| (name.to_string(), redactor.redact(&text)));
+    let secrets = [Some(credential.clone()), peers].into_iter().flatten();
+    let secrets: Vec<String> = secrets.filter(|secret| !secret.is_empty()).collect();
+    let redacted = |text: String| {
+        let hide = |text: String, secret: &String| text.replace(secret.as_str(), "(secret)");
+        secrets.iter().fold(text, hide)
+    };
+    let own = own.map(|(name, text)| (name.to_string(), redacted(text)));
     let own = own.into();
     reelraft_cli::run_bundle(
         globals,

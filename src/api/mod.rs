@@ -33,7 +33,7 @@ mod outputs;
 mod outside;
 mod previews;
 mod rates;
-pub mod redact;
+mod redact;
 mod submit;
 mod tenants;
 mod upkeep;

@@ -4,6 +4,11 @@ use std::{fs, io, path::Path};
 
 use super::{error::BlobError, limits::JOB_ID_BYTES_MAX};
 
+/// Removed jobs, while their files are being deleted.
+pub(super) const TRASH_FOLDER: &str = "_trash";
+/// Blobs that were found damaged.
+pub(super) const QUARANTINE_FOLDER: &str = "_quarantine";
+
 /// Refuses a name that is not a job id (`[a-z0-9-]`, 1 to 64 bytes).
 ///
 /// # Errors

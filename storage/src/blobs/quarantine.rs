@@ -5,8 +5,8 @@ use std::{fs, path::Path, sync::atomic::Ordering};
 use super::{
     error::BlobError,
     limits::{QUARANTINE_BYTES_MAX, QUARANTINE_FILES_MAX},
-    names::{names_in, remove_if_there},
-    store::{BlobStore, QUARANTINE_FOLDER, blocks_path},
+    names::{QUARANTINE_FOLDER, names_in, remove_if_there},
+    store::{BlobStore, blocks_path},
 };
 
 impl BlobStore {

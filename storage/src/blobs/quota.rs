@@ -17,8 +17,8 @@ use std::{
 
 use super::{
     limits::QUOTA_LOOK_EVERY,
+    names::{QUARANTINE_FOLDER, TRASH_FOLDER},
     space::Space,
-    store::{QUARANTINE_FOLDER, TRASH_FOLDER},
 };
 
 /// The limit, and what is kept.

@@ -13,8 +13,8 @@ use std::{
 use super::{
     error::BlobError,
     limits::REMOVED_AT_ONCE,
-    names::{check_hash, check_job, names_in},
-    store::{BlobStore, QUARANTINE_FOLDER, TRASH_FOLDER, lock},
+    names::{QUARANTINE_FOLDER, TRASH_FOLDER, check_hash, check_job, names_in},
+    store::{BlobStore, lock},
     sync::sync_folder,
 };
 

@@ -15,7 +15,7 @@ use super::{
     error::BlobError,
     journal::{self, Journal},
     journals::Journals,
-    names::{check_hash, check_job, names_in, remove_if_there},
+    names::{QUARANTINE_FOLDER, TRASH_FOLDER, check_hash, check_job, names_in, remove_if_there},
     quota::Quota,
     space::{Space, SpaceProbe, statvfs},
     sync::{Failure, GroupSync, sync_folder},
@@ -23,8 +23,6 @@ use super::{
 };
 
 const TEMP_FOLDER: &str = "_tmp";
-pub(super) const TRASH_FOLDER: &str = "_trash";
-pub(super) const QUARANTINE_FOLDER: &str = "_quarantine";
 const JOURNAL_FILE: &str = "journal";
 const BLOCKS_ENDING: &str = "blocks";
 
