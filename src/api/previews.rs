@@ -4,7 +4,7 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use futures::stream;
-use reelraft_model::{Problem, Scope};
+use reelraft_model::{Problem, Scope, spec::Container};
 
 use super::{
     Api, Outgoing, Output, bad_request,
@@ -15,13 +15,13 @@ use crate::{data::limits::PART_BYTES, node::previews::Preview};
 
 impl Api {
     /// What is encoded of a film's beginning, at most so many milliseconds and the
-    /// rest of a shard, as a film of its own.
+    /// rest of a shard, as a film of its own; and in which container it is.
     ///
     /// # Errors
     /// `not-found`, `not-finished` while nothing of it is encoded, `not-kept` once the
     /// job has ended, `bad-request` for more than there may be, `too-busy` while the
     /// node makes another, and what keeps it from making this one.
-    pub async fn preview(&self, id: &str, ms: u64) -> Result<Output, Problem> {
+    pub async fn preview(&self, id: &str, ms: u64) -> Result<(Output, Container), Problem> {
         if !(1..=PREVIEW_MS_MAX).contains(&ms) {
             let cause = format!("a preview of {ms} ms");
             let most = PREVIEW_MS_MAX / 1000;
@@ -37,12 +37,13 @@ impl Api {
         let preview = self.context().preview(&entry, ms).await?;
         let (total_bytes, hash) = (preview.bytes, preview.hash.clone());
         let parts = Outgoing::new(pieces(preview), pass, self.welcome(), CLIENT_STALL);
-        Ok(Output {
+        let output = Output {
             offset: 0,
             total_bytes,
             hash,
             parts,
-        })
+        };
+        Ok((output, entry.job.spec.container()))
     }
 }
 

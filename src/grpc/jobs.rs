@@ -246,7 +246,10 @@ impl Jobs for JobsService {
             preview_ms,
         } = request.into_inner();
         let output = match (preview_ms, kind.is_empty()) {
-            (1.., _) => api.preview(&job, preview_ms).await,
+            (1.., _) => {
+                let made = api.preview(&job, preview_ms).await;
+                made.map(|(output, _)| output)
+            }
             (0, true) => api.fetch(&job, offset).await,
             (0, false) => {
                 let part = TaskRequest { job, kind, number };

@@ -16,7 +16,6 @@ use super::{
     request::known,
     server::Cut,
 };
-use crate::api::Consistency;
 
 /// Gives what is encoded of a running job's beginning, as a film of its own.
 ///
@@ -46,14 +45,7 @@ pub async fn preview(faces: Faces, JobId(id): JobId, cut: Cut, uri: Uri) -> Answ
                 Refusal::bad_request(cause, &format!("give 1 to {PREVIEW_SECONDS_MAX}"))
             })?,
     };
-    let container = faces
-        .api
-        .job(&id, Consistency::Linearizable)
-        .await?
-        .job
-        .spec
-        .container();
-    let made = faces.api.preview(&id, seconds * 1000).await?;
+    let (made, container) = faces.api.preview(&id, seconds * 1000).await?;
     made.parts.on_stall(move || cut.cut());
     let ended = |problem: reelraft_model::Problem| problem.to_string();
     let mut response = Response::new(Body::from_stream(made.parts.map_err(ended)));

@@ -5,6 +5,7 @@
 //! on is in the model, and the layout on the disk is in storage.
 
 mod admission;
+mod alone;
 mod cluster;
 mod config;
 #[cfg(test)]

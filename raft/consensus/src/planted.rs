@@ -1,14 +1,12 @@
 //! A cluster of one node that begins with a table which is there already: its log
 //! counts as applied and purged up to an index, as after a snapshot that it was sent.
 
-use std::collections::{BTreeMap, BTreeSet};
-
-use openraft::BasicNode;
 use reelraft_storage::{Identity, LogPosition, Restoring, Row, SnapshotHead};
 
 use crate::{
+    alone::alone,
     error::ConsensusError,
-    types::{Membership, StoredMembership},
+    types::StoredMembership,
     wire::{log_id, membership_to_disk},
 };
 
@@ -27,14 +25,7 @@ pub fn plant(
         node,
         index,
     };
-    let alone = Membership::new(
-        vec![BTreeSet::from([node])],
-        // Its address is in no table before its first start.
-        BTreeMap::from([(node, BasicNode::default())]),
-    );
-    let alone = alone.map_err(|error| ConsensusError::BadConfig {
-        cause: error.to_string(),
-    })?;
+    let alone = alone(node)?;
     let head = SnapshotHead {
         last: Some(last),
         membership: membership_to_disk(&StoredMembership::new(Some(log_id(last)), alone)),

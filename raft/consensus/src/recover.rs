@@ -7,20 +7,16 @@
 //! they can't reach by elections, so that they follow this node as soon as they hear
 //! it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
-    path::Path,
-    sync::mpsc,
-};
+use std::{io, path::Path, sync::mpsc};
 
-use openraft::{BasicNode, EntryPayload, entry::RaftEntry};
+use openraft::{EntryPayload, entry::RaftEntry};
 use reelraft_storage::{LogPosition, Storage, StorageError, Vote, known_identity};
 
 use crate::{
+    alone::alone,
     error::ConsensusError,
     limits::{RECOVERY_SYNC_TIME, RECOVERY_TERMS},
-    types::{Entry, Membership},
+    types::Entry,
     wire::{entry_to_disk, log_id},
 };
 
@@ -59,14 +55,7 @@ pub fn recover(data: &Path) -> Result<Survivor, ConsensusError> {
         committed: false,
     };
     synced(|done| storage.log.save_vote(vote, done))?;
-    let alone = Membership::new(
-        vec![BTreeSet::from([node])],
-        // Its address is in the table.
-        BTreeMap::from([(node, BasicNode::default())]),
-    );
-    let alone = alone.map_err(|error| ConsensusError::BadConfig {
-        cause: error.to_string(),
-    })?;
+    let alone = alone(node)?;
     let at = LogPosition {
         term,
         node,

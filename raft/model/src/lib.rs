@@ -4,6 +4,7 @@
 //! maps. Everything is a function of its arguments, so that replicas agree and
 //! a whole cluster can be replayed.
 
+mod anew;
 mod apply;
 mod attempts;
 mod authorities;

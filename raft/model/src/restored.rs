@@ -242,26 +242,15 @@ fn fail(job: &mut Job, (on, webhook): (RestoredOn, Option<&Webhook>), kind: &str
 /// Drops all that was made of a job's source. Attempts are counted on, as results of
 /// before may still be on their way to whoever follows the job.
 fn begin_anew(job: &mut Job, last_attempt: u32) {
-    job.attempts_before = last_attempt;
-    job.replans += 1;
+    job.forget_analysis(last_attempt);
     if !job.state().ended() && job.state() != JobState::Uploading {
         job.state = JobState::Analyzing.into();
         job.replan_note = "it was restored from a backup".into();
         job.plan_note = job.replan_note.clone();
     }
-    job.build.clear();
-    job.index_hash.clear();
     job.output_hash.clear();
     job.proof_hash.clear();
     job.history_hash.clear();
     job.output_bytes = 0;
     job.summary = None;
-    job.plan_sealed = false;
-    job.shards_total = 0;
-    job.frames_total = 0;
-    job.audio_tracks = 0;
-    job.single = false;
-    job.reuse = None;
-    job.rate = None;
-    job.duration_us = 0;
 }

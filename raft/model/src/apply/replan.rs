@@ -48,22 +48,11 @@ impl Writer<'_> {
             return not_found(&id);
         };
         let former: Vec<TaskKey> = entry.tasks.keys().copied().collect();
-        job.attempts_before = entry.last_attempt();
-        job.replans += 1;
+        job.forget_analysis(entry.last_attempt());
         // A source that is not sealed yet is analysed as it comes.
         if job.state() != JobState::Uploading {
             job.state = JobState::Analyzing.into();
         }
-        job.build.clear();
-        job.index_hash.clear();
-        job.plan_sealed = false;
-        job.shards_total = 0;
-        job.frames_total = 0;
-        job.audio_tracks = 0;
-        job.single = false;
-        job.reuse = None;
-        job.rate = None;
-        job.duration_us = 0;
         self.put_job(job);
         for key in former {
             self.remove_task(&id, key);
