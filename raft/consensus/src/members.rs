@@ -228,10 +228,13 @@ impl Core {
             self.peers.removed().send_replace(true);
             return;
         }
-        let Some(former) = self.former_address() else {
+        // Its own table may be older than its registration.
+        let own = self.peers.address(self.node()).unwrap_or_default();
+        let mut known = ours.iter().map(|(_, answer)| &answer.known_address);
+        let Some(former) = known.find(|known| !known.is_empty() && **known != own) else {
             return;
         };
-        if self.node_at(&former).await == Some(self.node()) {
+        if self.node_at(former).await == Some(self.node()) {
             tracing::error!(at = former, "another process runs on a copy of this disk");
             return;
         }
@@ -239,14 +242,6 @@ impl Core {
         if let Err(error) = self.register_through(&members).await {
             tracing::warn!(%error, "the others don't know where this node listens now");
         }
-    }
-
-    /// Where the table has this node listen, if it does not listen there any more.
-    fn former_address(&self) -> Option<String> {
-        let state = self.replica.state();
-        let known = &state.node(self.node())?.address;
-        let own = self.peers.address(self.node());
-        (Some(known) != own.as_ref()).then(|| known.clone())
     }
 
     fn furthest_voter(&self) -> Option<u64> {

@@ -309,11 +309,14 @@ impl Peer for PeerService {
         self.core.peers.check_fence()?;
         let about = request.into_inner().about;
         let initialized = self.core.raft.is_initialized().await.map_err(failed)?;
+        let state = self.core.replica.state();
+        let known = state.node(about).map(|node| node.address.clone());
         Ok(Response::new(v1::IdentifyResponse {
             own: Some(self.core.peers.sender()),
             known_incarnation: self.core.known_incarnation(about).unwrap_or_default(),
             initialized,
-            removed: self.core.replica.state().is_removed(about),
+            removed: state.is_removed(about),
+            known_address: known.unwrap_or_default(),
         }))
     }
 
