@@ -182,6 +182,16 @@ pub const SHARD_MS_USUAL: u32 = 10_000;
 pub const SHARD_MS_FIRST: u32 = 5_000;
 /// Shards grow by one part in so many of what lies before them.
 pub const SHARD_GROWTH: i64 = 4;
+/// The length of shards far into a long film, which has enough of them for many nodes:
+/// half the look-aheads are left, 2 to 3 percent of its CPU time.
+pub const SHARD_MS_LONG: u32 = 20_000;
+/// Where they begin to grow to that, and by one part in how many of what follows.
+pub const SHARD_LONG_FROM_MS: u32 = 600_000;
+pub const SHARD_LONG_GROWTH: i64 = 120;
+/// The end of a film, in shards as short as the first one, so that nodes end nearly at
+/// the same time; where the film is so long that this costs little.
+pub const SHARD_TAIL_MS: u32 = 20_000;
+pub const SHARD_TAIL_FILM_MS: u32 = 180_000;
 /// Frames that a shard shall have for each second of that, so that the look-ahead
 /// costs no more at a low rate; and by how much it is stretched for them at most.
 pub const SHARD_FRAMES_A_SECOND: i64 = 20;

@@ -1,7 +1,7 @@
 //! The analysis of a source: what it is, its packets, its first frame, and the
 //! plan. A pure function of the source's bytes and the spec.
 
-use reelraft_model::spec::{Aim, Spec};
+use reelraft_model::spec::{Aim, Audio, Spec};
 
 use crate::{
     analysis::{
@@ -24,6 +24,7 @@ use crate::{
         color::{Hdr, HeaderColorTags},
         declared::{cut_off, shown_us},
         encoder_names,
+        extra::Extra,
         file_metadata::FileMetadata,
         index::{Index, SourceFacts},
         labels::Label,
@@ -75,13 +76,20 @@ pub(crate) async fn analyze(
         abilities::require(&filters, std::iter::once(metric.filter()))?;
     }
     let found = probe::probe(context, source_bytes).await?;
-    let mut notes = Vec::new();
-    let audio_tracks = tracks::choose(context, &found, &mut notes).await?;
+    let (mut source, mut notes) = (found.source.clone(), Vec::new());
+    let (mut decoder_notes, mut extra_notes) = (Vec::new(), Vec::new());
+    settle_decoder(context, &mut source, &mut decoder_notes).await?;
+    let extras = choose::choose(context.spec, &found.streams, &mut extra_notes);
+    let (audio_tracks, head) = tokio::join!(
+        tracks::choose(context, &found, &mut notes),
+        GuessedHead::read(context, &found, &source, &extras),
+    );
+    let audio_tracks = audio_tracks?;
     // A film without sound needs none.
     let sound = encoder_names::audio_encoder(context.spec.audio());
     let needed = sound.filter(|_| !audio_tracks.is_empty());
     abilities::require(&encoders, needed.into_iter())?;
-    let extras = choose::choose(context.spec, &found.streams, &mut notes);
+    notes.append(&mut extra_notes);
     let converted = extras.iter().map(|extra| extra.encoder.as_str());
     abilities::require(&encoders, converted.filter(|name| *name != "copy"))?;
     let metadata = (!context.spec.strip_metadata).then(|| {
@@ -89,10 +97,11 @@ pub(crate) async fn analyze(
         FileMetadata::of(&found, audio, context.spec.keep_location, &mut notes)
     });
     notes.extend(left_out::streams(context.spec, &found));
+    notes.append(&mut decoder_notes);
     let label = video_label(context.spec, &found)?;
     let facts = SourceFacts {
         source_bytes,
-        source: found.source.clone(),
+        source,
         label,
         audio_tracks,
         extras,
@@ -108,7 +117,7 @@ pub(crate) async fn analyze(
         description: found.description.clone(),
     };
     match facts.source.video {
-        Some(_) => analyze_video(context, &found, facts, sink).await,
+        Some(_) => analyze_video(context, &found, facts, head, sink).await,
         None => Ok(Index::new(facts, Plan::empty())),
     }
 }
@@ -118,13 +127,17 @@ async fn analyze_video(
     context: &Context<'_>,
     found: &ProbedSource,
     mut facts: SourceFacts,
+    guessed: Option<GuessedHead>,
     sink: Option<&EarlySink>,
 ) -> Result<Index, MediaError> {
-    settle_decoder(context, &mut facts).await?;
-    let other_streams = other_streams(&facts);
-    let head = match sink.filter(|_| may_be_cut_early(context.spec, &facts.source)) {
+    let audio = facts.audio_tracks.iter().map(|track| track.stream);
+    let other_streams = other_streams(audio, &facts.extras);
+    let sink = sink.filter(|_| may_be_cut_early(context.spec, &facts.source));
+    let guessed = guessed.filter(|guess| guess.other_streams == other_streams);
+    let head = match guessed {
+        Some(guess) => Some(guess.head),
         // What fails here fails again where it counts.
-        Some(_) => Head::read(context, found, &facts.source, &other_streams)
+        None if sink.is_some() => Head::read(context, found, &facts.source, &other_streams)
             .await
             .ok(),
         None => None,
@@ -132,7 +145,7 @@ async fn analyze_video(
     let early = head.as_ref().zip(sink);
     let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
     let source = &facts.source;
-    let length = ShardLength::of(context.spec, source.video());
+    let length = ShardLength::of(context.spec, source.video(), declared_us(found));
     let scan = packets::scan(context, found, source, length, early).await?;
     let Head {
         first,
@@ -156,7 +169,7 @@ async fn analyze_video(
         }
         Folded::Packets(packets) => {
             let compared =
-                one_pass::compare(context, &facts, &other_streams, &packets, zero).await?;
+                one_pass::compare(context, &facts, &other_streams, &packets, zero, length).await?;
             facts.source.leaps = compared.clock.is_none();
             facts.clock = compared.clock;
             compared.planner
@@ -188,6 +201,44 @@ struct Head {
     /// What one pass takes off the times of the video.
     zero: i64,
     side_data: SideData,
+}
+
+/// The same, read before it was known which tracks of sound can be decoded.
+struct GuessedHead {
+    /// What it takes for granted.
+    other_streams: Vec<u32>,
+    head: Head,
+}
+
+impl GuessedHead {
+    /// Reads it as if all sound that is asked for were good. What fails here fails
+    /// again where it counts.
+    async fn read(
+        context: &Context<'_>,
+        found: &ProbedSource,
+        source: &Source,
+        extras: &[Extra],
+    ) -> Option<Self> {
+        source.video.as_ref()?;
+        let audio = match context.spec.audio() {
+            Audio::None => Vec::new(),
+            _ => tracks::requested_tracks(context.spec, &found.streams).ok()?,
+        };
+        let audio = audio.iter().map(|(_, stream)| stream.index);
+        let other_streams = other_streams(audio, extras);
+        let head = Head::read(context, found, source, &other_streams).await;
+        Some(GuessedHead {
+            head: head.ok()?,
+            other_streams,
+        })
+    }
+}
+
+/// The streams that a job uses beside the video.
+fn other_streams(audio: impl Iterator<Item = u32>, extras: &[Extra]) -> Vec<u32> {
+    audio
+        .chain(extras.iter().map(|extra| extra.stream))
+        .collect()
 }
 
 impl Head {
@@ -228,13 +279,6 @@ impl Head {
     }
 }
 
-/// The streams that a job uses beside the video.
-fn other_streams(facts: &SourceFacts) -> Vec<u32> {
-    let audio = facts.audio_tracks.iter().map(|track| track.stream);
-    let extras = facts.extras.iter().map(|extra| extra.stream);
-    audio.chain(extras).collect()
-}
-
 /// Formats of which one pass takes off the start that ffprobe tells, and does
 /// nothing else to the times.
 const STEADY: [&str; 2] = ["mov", "matroska"];
@@ -267,20 +311,23 @@ fn video_stream(found: &ProbedSource) -> Option<&Stream> {
 
 /// A note of a video that lasts less than the file declares.
 fn ends_early(found: &ProbedSource, plan: &Plan) -> Option<String> {
-    let video = found.source.video();
-    let stream = video_stream(found)?;
-    let lasts = shown_us(&plan.times, video.time_base)?;
-    cut_off(
-        "the video",
-        lasts,
-        stream.declared_us(&found.source.demuxer),
-    )
+    let lasts = shown_us(&plan.times, found.source.video().time_base)?;
+    cut_off("the video", lasts, declared_us(found))
+}
+
+/// How long the container says that the video lasts.
+fn declared_us(found: &ProbedSource) -> Option<i64> {
+    video_stream(found)?.declared_us(&found.source.demuxer)
 }
 
 /// Finds out what this build knows of the video's codec, and the decoder that
 /// all steps and the reference ask for.
-async fn settle_decoder(context: &Context<'_>, facts: &mut SourceFacts) -> Result<(), MediaError> {
-    let Some(video) = &mut facts.source.video else {
+async fn settle_decoder(
+    context: &Context<'_>,
+    source: &mut Source,
+    notes: &mut Vec<String>,
+) -> Result<(), MediaError> {
+    let Some(video) = &mut source.video else {
         return Ok(());
     };
     let known = abilities::codec(context, &video.codec).await?;
@@ -297,7 +344,7 @@ async fn settle_decoder(context: &Context<'_>, facts: &mut SourceFacts) -> Resul
     if known.decoders.iter().any(|decoder| decoder == with_alpha) {
         video.decoder = with_alpha.into();
     } else {
-        facts.notes.push(format!(
+        notes.push(format!(
             "the alpha of the video is left out: this build of ffmpeg has no decoder {with_alpha}"
         ));
     }

@@ -42,6 +42,7 @@ pub(crate) async fn compare(
     other_streams: &[u32],
     packets: &PacketLog,
     zero: i64,
+    length: ShardLength,
 ) -> Result<Compared, MediaError> {
     let audio: Vec<u32> = facts
         .audio_tracks
@@ -51,7 +52,7 @@ pub(crate) async fn compare(
     let spec = context.spec;
     let mut listener = OnePass {
         packets: packets.iter(),
-        planner: Planner::new(ShardLength::of(spec, facts.source.video())),
+        planner: Planner::new(length),
         zero,
         seen: 0,
         leaps: false,

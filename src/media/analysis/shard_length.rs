@@ -6,11 +6,12 @@ use reelraft_model::spec::Spec;
 use crate::{
     facts::{
         source::Video,
-        times::{MILLISECONDS, Ratio, rescale},
+        times::{MICROSECONDS, MILLISECONDS, Ratio, rescale},
     },
     limits::{
-        SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_MS_FIRST, SHARD_MS_USUAL, SHARD_PIXELS_FULL,
-        SHARD_STRETCH_MAX, SHARD_STRETCH_SMALL_MAX,
+        SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_LONG_FROM_MS, SHARD_LONG_GROWTH, SHARD_MS_FIRST,
+        SHARD_MS_LONG, SHARD_MS_USUAL, SHARD_PIXELS_FULL, SHARD_STRETCH_MAX,
+        SHARD_STRETCH_SMALL_MAX, SHARD_TAIL_FILM_MS, SHARD_TAIL_MS,
     },
     video::timing::fps,
 };
@@ -26,18 +27,22 @@ pub(crate) enum ShardLength {
         stretch: u32,
         /// Frames a second of the output, if it has a constant rate.
         rate: Option<Ratio>,
+        /// How long the file says that the film is, in ticks.
+        declared: Option<i64>,
     },
 }
 
 impl ShardLength {
-    /// The length for the pictures of a source.
-    pub fn of(spec: &Spec, video: &Video) -> Self {
+    /// The length for the pictures of a source, whose container may say how long they
+    /// last, in microseconds.
+    pub fn of(spec: &Spec, video: &Video, declared_us: Option<i64>) -> Self {
         let base = video.time_base;
         match spec.shard_ms {
             0 => ShardLength::Chosen {
                 base,
                 stretch: stretch(spec, video.pixels),
                 rate: fps(spec),
+                declared: declared_us.map(|us| rescale(us, MICROSECONDS, base)),
             },
             asked => ShardLength::Asked(rescale(asked.into(), MILLISECONDS, base).max(1)),
         }
@@ -49,13 +54,26 @@ impl ShardLength {
     pub fn target(&self, behind: i64) -> i64 {
         match self {
             ShardLength::Asked(ticks) => *ticks,
-            ShardLength::Chosen { base, stretch, .. } => {
+            ShardLength::Chosen {
+                base,
+                stretch,
+                declared,
+                ..
+            } => {
                 let ticks = |ms: u32| {
                     let ms = i64::from(ms) * i64::from(*stretch);
                     rescale(ms, MILLISECONDS, *base).max(1)
                 };
                 let grown = ticks(SHARD_MS_FIRST).saturating_add(behind / SHARD_GROWTH);
-                grown.min(ticks(SHARD_MS_USUAL))
+                let far = behind.saturating_sub(ticks(SHARD_LONG_FROM_MS)).max(0);
+                let usual = ticks(SHARD_MS_USUAL).saturating_add(far / SHARD_LONG_GROWTH);
+                let target = grown.min(usual).min(ticks(SHARD_MS_LONG));
+                let long = declared.filter(|all| *all >= ticks(SHARD_TAIL_FILM_MS));
+                let is_tail = |all| (all - ticks(SHARD_TAIL_MS)..all).contains(&behind);
+                match long.is_some_and(is_tail) {
+                    true => target.min(ticks(SHARD_MS_FIRST)),
+                    false => target,
+                }
             }
         }
     }
@@ -121,7 +139,7 @@ mod tests {
             time_base: MS,
             ..sample().facts.source.video().clone()
         };
-        ShardLength::of(&resolve(&request).expect("valid"), &video)
+        ShardLength::of(&resolve(&request).expect("valid"), &video, None)
     }
 
     /// Where a film with a clean keyframe every half second is cut, in ms.
@@ -144,8 +162,43 @@ mod tests {
         assert_eq!(cuts(chosen, 24, 20_000), [0, 5_000, 11_500, 19_500]);
         let long = cuts(chosen, 24, 600_000);
         assert!(long[4..].windows(2).all(|pair| pair[1] - pair[0] == 10_000));
+        let longer = cuts(chosen, 24, 7_200_000);
+        assert_eq!(longer.len(), 414);
+        let last = &longer[longer.len() - 2..];
+        assert_eq!(last[1] - last[0], 20_000);
         assert!(!chosen.is_reached(60_000, 10_000, 240, true));
         assert!(chosen.is_reached(60_000, 15_000, 360, true));
+    }
+
+    #[test]
+    fn a_film_that_says_how_long_it_is_ends_in_short_shards() {
+        let video = sample().facts.source.video().clone();
+        let video = Video {
+            pixels: 640 * 360,
+            time_base: MS,
+            ..video
+        };
+        let spec = resolve(&SpecRequest::default()).expect("valid");
+        let lengths = |declared_us, film_ms| {
+            let cuts = cuts(ShardLength::of(&spec, &video, declared_us), 24, film_ms);
+            let lengths = cuts.windows(2).map(|pair| pair[1] - pair[0]);
+            lengths.skip(4).collect::<Vec<_>>()
+        };
+        let told = lengths(Some(300_000_000), 300_000);
+        assert!(told.ends_with(&[10_000, 10_000, 5_000, 5_000]));
+        assert!(lengths(None, 300_000).iter().all(|ms| *ms == 10_000));
+        assert!(
+            lengths(Some(100_000_000), 100_000)
+                .iter()
+                .all(|ms| *ms == 10_000)
+        );
+        // What it says is no promise.
+        assert!(lengths(Some(200_000_000), 300_000).ends_with(&[10_000, 10_000]));
+        assert!(
+            lengths(Some(i64::MAX), 300_000)
+                .iter()
+                .all(|ms| *ms == 10_000)
+        );
     }
 
     #[test]

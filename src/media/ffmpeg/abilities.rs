@@ -2,7 +2,7 @@
 //!
 //! Not here: whether what it has also works; see `encoders.rs`.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, path::Path, sync::Arc};
 
 use reelraft_model::spec::Container;
 
@@ -12,9 +12,18 @@ use crate::{
     ffmpeg::{context::Context, input::DEMUXERS, listeners::TextListener, memory::Memory},
 };
 
+static ENCODERS: Memory<Arc<BTreeSet<String>>> = Memory::new();
+static CODECS: Memory<Arc<str>> = Memory::new();
+
+/// Keeps what a program has said of itself before anything is analyzed: the first
+/// analysis need not ask.
+pub(crate) fn keep(ffmpeg: &Path, encoders: &str, codecs: String) {
+    ENCODERS.keep(ffmpeg, Arc::new(listed(encoders)));
+    CODECS.keep(ffmpeg, codecs.into());
+}
+
 /// The names of the encoders that a build has.
 pub(crate) async fn encoders(context: &Context<'_>) -> Result<Arc<BTreeSet<String>>, MediaError> {
-    static ENCODERS: Memory<Arc<BTreeSet<String>>> = Memory::new();
     if let Some(known) = ENCODERS.recall(&context.tools.ffmpeg) {
         return Ok(known);
     }
@@ -64,7 +73,6 @@ pub(crate) struct KnownCodec {
 
 /// What a build knows of a codec; nothing, if it does not have it.
 pub(crate) async fn codec(context: &Context<'_>, name: &str) -> Result<KnownCodec, MediaError> {
-    static CODECS: Memory<Arc<str>> = Memory::new();
     if let Some(known) = CODECS.recall(&context.tools.ffmpeg) {
         return Ok(described(&known, name));
     }

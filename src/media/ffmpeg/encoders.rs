@@ -234,7 +234,12 @@ pub(crate) async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
             Err(error) => return Err(error),
         }
     }
-    let muxers = output_of(&tools.ffmpeg, &strings(&["-hide_banner", "-muxers"])).await?;
+    let list = async |which| output_of(&tools.ffmpeg, &strings(&["-hide_banner", which])).await;
+    let muxers = list("-muxers").await?;
+    // What can't be had is asked for again where it is needed.
+    if let (Ok(names), Ok(codecs)) = (list("-encoders").await, list("-codecs").await) {
+        abilities::keep(&tools.ffmpeg, &names, codecs);
+    }
     for lack in abilities::missing_muxers(&muxers).map(Lack::of_files) {
         add(&lack.what);
         lacks.push(lack);
