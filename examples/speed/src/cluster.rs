@@ -12,6 +12,7 @@ use reelraft_failover::{
     cli_client::CliClient,
     clock::now_us,
     events::{Attempt, AttemptEnd},
+    network::Network,
     process_cluster::{ClusterSpec, NodeSpec, ProcessCluster},
     report::write_timeline,
     timeline_svg::Timeline,
@@ -124,6 +125,36 @@ impl Cluster {
         Self::start_with(folder, 1, &vec![Vec::new(); 3], &settings)
     }
 
+    /// Nodes with a slot each, each on a machine of its own in a network of namespaces
+    /// that exists.
+    ///
+    /// # Errors
+    /// As [`Cluster::start`].
+    pub fn in_network(folder: &Path, nodes: u16) -> Result<Self, String> {
+        let node = |id: u64| NodeSpec {
+            listen: Network::address(id),
+            data: folder.join(format!("node-{id}")),
+            command_prefix: Network::host_prefix(id),
+            environment: vec![("REELRAFT_REUSE_OUTPUTS".into(), "false".into())],
+        };
+        let shared = ClusterSpec {
+            slots: 1,
+            // Beyond loopback nodes need one.
+            secret: "of-nodes-that-are-measured".into(),
+            client_prefix: Network::clients_prefix(),
+            node_args: Vec::new(),
+        };
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let cluster =
+            ProcessCluster::start(folder, (1..=nodes.into()).map(node).collect(), shared)?;
+        cluster.wait_for_nodes(nodes.into(), START_PATIENCE)?;
+        Ok(Cluster {
+            nodes: cluster,
+            pids: Vec::new(),
+            begun_us: now_us(),
+        })
+    }
+
     /// Runs `reelraft transcode`; what it took.
     ///
     /// # Errors
@@ -228,6 +259,16 @@ impl Cluster {
         let latest = |job: &&Value| job["created_unix_ms"].as_u64();
         let job = jobs.iter().max_by_key(latest).ok_or("there is no job")?;
         Ok(job.clone())
+    }
+
+    /// Tasks of a job.
+    ///
+    /// # Errors
+    /// If they can't be had.
+    pub fn tasks(&self, job: &Value) -> Result<Vec<Value>, String> {
+        let id = job["id"].as_str().unwrap_or_default();
+        let shown = self.nodes.try_json(&["job", "tasks", id])?;
+        Ok(shown["tasks"].as_array().cloned().unwrap_or_default())
     }
 
     /// Writes what is encoded of the latest job's beginning to a file; whether there

@@ -30,6 +30,7 @@ mod passes;
 mod scaling;
 mod tls;
 mod upload;
+mod wire;
 
 use std::{path::Path, process::ExitCode};
 
@@ -47,8 +48,9 @@ fn main() -> ExitCode {
         "tls" => tls::run,
         "upload" => upload::run,
         "first-minute" => first_minute::run,
+        "wire" => wire::run,
         _ => {
-            eprintln!("one of: film, long, scaling, clips, again, tls, upload, first-minute");
+            eprintln!("one of: film, long, scaling, clips, again, tls, upload, first-minute, wire");
             return ExitCode::from(2);
         }
     };
