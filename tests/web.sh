@@ -2,23 +2,32 @@
 # The page in a real browser, over a real cluster of three.
 #
 #   tests/web.sh BINARY [--screenshots FOLDER]
+#   tests/web.sh --prepare
+#
+# The second form fetches what the first one needs, and ends.
 #
 # First its types are checked, by what its comments say of them, and its rules,
-# without a browser. Chromium and
-# Node.js come from Debian by their package names, and what the tests use from
-# npm by its lock. Where no browser can be had this is skipped. Needs ffmpeg.
+# without a browser. Chromium and Node.js come from Debian by their package names,
+# and what the tests use from npm by its lock. Where no browser can be had this is
+# skipped. Needs ffmpeg.
 #
 # Exit codes: 0 all is well, 1 something is not, 2 wrong usage, 77 skipped.
 set -euo pipefail
 
 skip() { echo "SKIPPED: $*" >&2; exit 77; }
 
-if [ $# -lt 1 ] || [ ! -x "$1" ]; then
+prepare=""
+if [ "$*" = --prepare ]; then
+    prepare=1
+    set --
+elif [ $# -lt 1 ] || [ ! -x "$1" ]; then
     sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "$0" >&2
     exit 2
 fi
-binary=$(realpath "$1")
-shift
+if [ -z "$prepare" ]; then
+    binary=$(realpath "$1")
+    shift
+fi
 arguments=()
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -48,6 +57,7 @@ if ! cmp -s package-lock.json node_modules/.of-lock; then
     npm ci --no-audit --no-fund || skip "the packages of package-lock.json can't be had from npm"
     cp package-lock.json node_modules/.of-lock
 fi
+[ -z "$prepare" ] || exit 0
 node_modules/.bin/tsc -p .
 # Older ones take no file for a module that no package calls one; Debian 12 has 18.
 if node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)'; then
