@@ -386,8 +386,32 @@ pub const ENGINE_LINES: usize = 4_096;
 /// Longest line that is read of it, as of an ffmpeg on this machine.
 pub const ENGINE_LINE_BYTES_MAX: usize = 4_096;
 
-/// Bytes of one run's log: two thousand for each of a million frames.
-pub const ENGINE_LOG_BYTES_MAX: u64 = 2 << 30;
+/// Bytes of one run's log: of each frame of its shard some two thousand are usual, and of
+/// those that it decodes before it and behind it as many.
+pub const ENGINE_FRAME_LOG_BYTES: u64 = 8 << 10;
+pub const ENGINE_LOG_BYTES_MIN: u64 = 32 << 20;
+
+/// How long a run may take in all, at least and for each frame of its shard: a liar may
+/// say for ever that it makes progress. No encoder of ours is as slow.
+pub const ENGINE_TIME_MIN: Duration = Duration::from_secs(600);
+pub const ENGINE_FRAME_TIME: Duration = Duration::from_secs(10);
+
+/// Bytes of an engine's files on its member's disk that are not complete.
+pub const ENGINE_FILES_BYTES_MAX: u64 = 8 << 30;
+
+/// How often it is asked whether the disk has room for more of a file.
+pub const ENGINE_ROOM_CHECKED_EVERY: u64 = 8 << 20;
+
+/// Requests of one task that are answered at once: ffmpeg opens its input anew when it
+/// seeks, before the former connection has ended.
+pub const ENGINE_REQUESTS_MAX: usize = 8;
+
+/// Questions of one engine that are held open at once.
+pub const ENGINE_OWN_POLLS_MAX: usize = 2;
+
+/// Tasks that the engines of one member run at once, each with a file, some memory and
+/// a connection.
+pub const ENGINE_RUNS_HERE_MAX: u32 = 512;
 
 /// How long an engine tries to connect to a member, and how long that may say nothing
 /// before it goes to another: longer than its questions are held open.

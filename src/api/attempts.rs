@@ -4,7 +4,7 @@
 use std::{fmt::Write, sync::Arc};
 
 use bytes::Bytes;
-use reelraft_model::{JobEntry, JobState, Problem, Scope, Task, TaskKind, TaskState};
+use reelraft_model::{JobEntry, JobState, Problem, Scope, Task, TaskKind, TaskState, worker_words};
 use serde_json::Value;
 
 use super::{Api, Consistency, Output, bad_request, not_yet};
@@ -280,14 +280,12 @@ fn describe(attempt: &Attempt, log: &mut String) {
         problem,
         ..
     } = attempt;
+    let node = worker_words(*node);
     match problem {
-        None => line(
-            log,
-            format_args!("attempt {attempt} on node {node}: {outcome}"),
-        ),
+        None => line(log, format_args!("attempt {attempt} on {node}: {outcome}")),
         Some(problem) => line(
             log,
-            format_args!("attempt {attempt} on node {node}: {outcome}: {problem}"),
+            format_args!("attempt {attempt} on {node}: {outcome}: {problem}"),
         ),
     }
 }

@@ -225,7 +225,8 @@ impl EngineApi {
         wait: Duration,
     ) -> Result<Answered, Problem> {
         let (context, id) = (self.node.context(), self.engine.id);
-        let poll = Poll::begin();
+        let own = context.engines.poll(id);
+        let poll = own.and_then(|own| Some((own, Poll::begin()?)));
         let wait = match poll {
             Some(_) => wait.min(ENGINE_POLL_MAX),
             None => Duration::ZERO,

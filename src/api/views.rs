@@ -4,7 +4,7 @@
 use std::fmt;
 
 use reelraft_model::{
-    AttemptKey, Job, JobEntry, Rate, TaskKind, TaskState,
+    AttemptKey, EngineShare, Job, JobEntry, Rate, TaskKind, TaskState,
     plan::{encoder_of, needs},
     shown_url,
     spec::Spec,
@@ -35,6 +35,8 @@ pub struct JobView {
     pub makers: String,
     /// How its rate factor was found, if it aims at something.
     pub rate: Option<RateView>,
+    /// What engines made of it.
+    pub engines: Vec<EngineShare>,
 }
 
 /// How the rate factor of a job was found, or how far the search is.
@@ -179,6 +181,10 @@ impl JobView {
             waiting: waiting.unwrap_or(own),
             makers: String::new(),
             rate,
+            engines: match &entry.job.summary {
+                Some(summary) => summary.engines.clone(),
+                None => entry.made_by_engines(),
+            },
         }
     }
 }

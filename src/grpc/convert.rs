@@ -1,7 +1,7 @@
 //! Jobs, tasks and refusals on the wire. What workers and the leader say to
 //! each other has a file of its own.
 
-use reelraft_model::{Home, Job, JobState, Problem, Task, TaskState};
+use reelraft_model::{EngineShare, Home, Job, JobState, Problem, Task, TaskState, worker_words};
 use reelraft_proto::{problem, v1};
 use tonic::Status;
 
@@ -34,7 +34,8 @@ pub fn model_problem(problem: v1::Problem) -> Problem {
 }
 
 /// A job on the wire.
-pub fn wire_job(view: JobView) -> v1::Job {
+pub fn wire_job(mut view: JobView) -> v1::Job {
+    let engines = std::mem::take(&mut view.engines);
     let (expected, queue_position) = (view.estimate, view.queue_position);
     let duration_us = view.job.duration_us;
     let rate = view.rate.map(|rate| wire_rate(rate, duration_us));
@@ -44,6 +45,7 @@ pub fn wire_job(view: JobView) -> v1::Job {
         eta_s: expected.eta_s,
         estimated_output_bytes: expected.output_bytes,
         queue_position,
+        engines: engines.into_iter().map(wire_share).collect(),
         ..known_job(view)
     }
 }
@@ -120,6 +122,22 @@ fn known_job(view: JobView) -> v1::Job {
     with_outside(known, outside.unwrap_or_default())
 }
 
+/// What an engine made.
+fn wire_share(share: EngineShare) -> v1::EngineShare {
+    let EngineShare {
+        number,
+        name,
+        shards,
+        checked,
+    } = share;
+    v1::EngineShare {
+        number,
+        name,
+        shards,
+        checked,
+    }
+}
+
 fn wire_rate(view: RateView, duration_us: u64) -> v1::Rate {
     let RateView {
         rate,
@@ -168,8 +186,8 @@ pub fn wire_task(task: &Task) -> v1::Task {
         TaskState::Done => v1::TaskState::Done,
     };
     let failures = task.failures.iter().map(|failure| {
-        let (attempt, node) = (failure.attempt, failure.node);
-        format!("attempt {attempt} on node {node}: {}", failure.problem)
+        let (attempt, worker) = (failure.attempt, worker_words(failure.node));
+        format!("attempt {attempt} on {worker}: {}", failure.problem)
     });
     v1::Task {
         number: task.number,
@@ -191,6 +209,7 @@ pub fn wire_task(task: &Task) -> v1::Task {
         failures: failures.collect(),
         rate_centi: task.rate_centi,
         probed_shard: task.shard,
+        engine: task.made_by_engine().map(wire_share),
     }
 }
 

@@ -14,6 +14,7 @@ use futures::{Stream, StreamExt};
 use http_body_util::{BodyExt, Limited};
 use reelraft_model::Problem;
 use serde::{Deserialize, Serialize};
+use tokio::sync::OwnedSemaphorePermit;
 use utoipa::ToSchema;
 
 use super::{
@@ -31,6 +32,8 @@ use crate::node::engines::{Ending, Run};
 /// The task that a path names, and what else it names.
 pub struct OpenTask {
     run: Arc<Run>,
+    /// Held until the request is answered.
+    place: OwnedSemaphorePermit,
     names: BTreeMap<String, String>,
 }
 
@@ -42,7 +45,8 @@ impl FromRequestParts<Port> for OpenTask {
         let names = names.map(|Path(names)| names).unwrap_or_default();
         let token = names.get("task").map_or("", String::as_str);
         let run = port.access.engine_run(token)?;
-        Ok(OpenTask { run, names })
+        let place = run.place()?;
+        Ok(OpenTask { run, place, names })
     }
 }
 
@@ -108,7 +112,7 @@ pub async fn input(task: OpenTask, method: Method, headers: HeaderMap, uri: Uri)
     };
     let body = match method {
         Method::HEAD => Body::empty(),
-        _ => Body::from_stream(bytes_of(run, from, to)),
+        _ => Body::from_stream(bytes_of(run, task.place, from, to)),
     };
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
@@ -127,10 +131,11 @@ pub async fn input(task: OpenTask, method: Method, headers: HeaderMap, uri: Uri)
 
 fn bytes_of(
     run: Arc<Run>,
+    place: OwnedSemaphorePermit,
     from: u64,
     to: u64,
 ) -> impl Stream<Item = Result<Bytes, std::io::Error>> {
-    futures::stream::try_unfold((run, from), move |(run, at)| async move {
+    futures::stream::try_unfold((run, place, from), move |(run, place, at)| async move {
         if at >= to {
             return Ok(None);
         }
@@ -142,7 +147,7 @@ fn bytes_of(
             return Err(std::io::Error::other("the source ended early"));
         }
         let next = at + bytes.len() as u64;
-        Ok(Some((bytes, (run, next))))
+        Ok(Some((bytes, (run, place, next))))
     })
 }
 

@@ -59,7 +59,7 @@ pub use analysis::early::{EarlyShards, EarlySink};
 pub use door::*;
 pub use error::{Class, MediaError};
 pub use facts::complaints::Complaints;
-pub use facts::encoded::{Encoded, Part, Parts};
+pub use facts::encoded::{Encoded, MadeByEngine, Part, Parts};
 pub use facts::index::Index;
 pub use facts::plan::ShardRange;
 pub use facts::recipe::RECIPE;

@@ -212,6 +212,14 @@ pub const AV1_SHARDS_KNOWN: usize = 4;
 pub const KEYS_BEFORE_CUT: usize = 8;
 const _: () = assert!(KEYS_BEFORE_CUT >= DEINTERLACE_FRAMES + 3);
 
+/// How many times as large as the film's average the frames of a shard may be that
+/// another machine encodes: scenes differ, and sound lies between the pictures.
+pub const SOURCE_SHARE_TIMES: u64 = 3;
+
+/// What it may read beside them: the container's own tables, which are tens of MiB of a
+/// film of many hours, and what is on its way when ffmpeg seeks.
+pub const SOURCE_SHARE_BYTES_MIN: u64 = 32 << 20;
+
 /// A child without progress for this long is killed, not counting the time that
 /// it waits for a processor. Slow encoders take seconds per frame.
 pub const STALL_MAX: Duration = Duration::from_secs(180);

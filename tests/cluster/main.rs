@@ -16,6 +16,7 @@ mod http;
 mod http_films;
 mod keeping;
 mod keys;
+mod lies;
 mod lost;
 mod outside;
 mod refusals;

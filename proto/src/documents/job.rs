@@ -54,6 +54,30 @@ pub struct Job<'a> {
     pub output_url: Option<&'a str>,
     pub deliveries: Vec<Delivery<'a>>,
     pub rate: Option<Rate>,
+    /// What engines made of it, those with most shards first; the first sixteen.
+    pub engines: Vec<EngineShare<'a>>,
+}
+
+/// Shards of a job that an engine made.
+#[derive(Serialize, ToSchema)]
+pub struct EngineShare<'a> {
+    pub number: u64,
+    /// As it was called then.
+    pub name: &'a str,
+    pub shards: u32,
+    /// Those that a node has made as well, with the same hash.
+    pub checked: u32,
+}
+
+impl<'a> From<&'a v1::EngineShare> for EngineShare<'a> {
+    fn from(share: &'a v1::EngineShare) -> Self {
+        EngineShare {
+            number: share.number,
+            name: &share.name,
+            shards: share.shards,
+            checked: share.checked,
+        }
+    }
 }
 
 /// How the rate factor of a job was found that aims at a size, a bit rate or a quality.
@@ -161,6 +185,7 @@ impl<'a> From<&'a v1::Job> for Job<'a> {
             output_url: text(&job.output_url),
             deliveries: job.deliveries.iter().map(Delivery::from).collect(),
             rate: job.rate.as_ref().map(Rate::from),
+            engines: job.engines.iter().map(EngineShare::from).collect(),
         }
     }
 }

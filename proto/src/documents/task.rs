@@ -5,7 +5,7 @@ use utoipa::ToSchema;
 
 use super::{
     field::{above_zero, text},
-    job::Problem,
+    job::{EngineShare, Problem},
     words::{task_state, task_states},
 };
 use crate::v1;
@@ -40,6 +40,8 @@ pub struct Task<'a> {
     pub crf_centi: Option<u32>,
     /// Of a probe: the shard that it encodes.
     pub probed_shard: Option<u32>,
+    /// The engine that made it, if one did.
+    pub engine: Option<EngineShare<'a>>,
 }
 
 /// One task with its attempts, the latest last.
@@ -97,6 +99,7 @@ impl<'a> From<&'a v1::Task> for Task<'a> {
             failures: &task.failures,
             crf_centi: above_zero(task.rate_centi),
             probed_shard: Some(task.probed_shard).filter(|_| task.kind == "probe"),
+            engine: task.engine.as_ref().map(EngineShare::from),
         }
     }
 }

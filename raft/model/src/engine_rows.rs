@@ -19,6 +19,14 @@ pub fn engine_number(id: u64) -> u64 {
     id.saturating_sub(ENGINE_ID_MIN)
 }
 
+/// Who runs or ran something, in words: `node 2` or `engine 1`.
+pub fn worker_words(id: u64) -> String {
+    match is_engine(id) {
+        true => format!("engine {}", engine_number(id)),
+        false => format!("node {id}"),
+    }
+}
+
 /// An engine's row.
 #[derive(Clone, PartialEq, Eq, Message)]
 pub struct Engine {
@@ -70,6 +78,22 @@ pub struct Claim {
     /// Whether a member has made the same.
     #[prost(bool, tag = "3")]
     pub confirmed: bool,
+}
+
+/// What an engine made of a job, or of one shard of it.
+#[derive(Clone, PartialEq, Eq, Message)]
+pub struct EngineShare {
+    /// As people see it.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    /// As it was called then.
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(uint32, tag = "3")]
+    pub shards: u32,
+    /// Shards of these that a member has made as well, with the same hash.
+    #[prost(uint32, tag = "4")]
+    pub checked: u32,
 }
 
 /// Makes an engine's row. The id is given by `apply`.

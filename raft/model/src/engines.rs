@@ -5,12 +5,13 @@
 //! A row is a permit: a name, and what is kept of a token. That an engine lives,
 //! what it can do and what it runs stays out of the log.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
-    engine_rows::{Claim, ENGINE_ID_MIN, Engine, engine_number, is_engine},
-    limits::ENGINE_SECRET_BYTES,
-    rows::{Job, JobState, Task, TaskKind},
+    engine_rows::{Claim, ENGINE_ID_MIN, Engine, EngineShare, engine_number, is_engine},
+    job_entry::JobEntry,
+    limits::{ENGINE_SECRET_BYTES, ENGINE_SHARES_MAX},
+    rows::{Job, JobState, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -124,12 +125,51 @@ impl Task {
 
     /// Whether it rests on the word of an engine alone.
     pub fn is_by_engine(&self) -> bool {
-        is_engine(self.node)
+        is_engine(self.node) && self.taken_from.is_empty()
+    }
+
+    /// Which engine made it, once it is done; one shard, which a member may have made as
+    /// well. It is the same whoever asks, as long as the job's parts stay.
+    pub fn made_by_engine(&self) -> Option<EngineShare> {
+        if self.state() != TaskState::Done {
+            return None;
+        }
+        let confirmed = self.claim.as_ref().filter(|claim| claim.confirmed);
+        let engine = match confirmed {
+            Some(claim) => claim.engine,
+            None => Some(self.node).filter(|_| self.is_by_engine())?,
+        };
+        Some(EngineShare {
+            number: engine_number(engine),
+            name: self.engine_name.clone(),
+            shards: 1,
+            checked: confirmed.is_some().into(),
+        })
     }
 
     /// What an engine gave that no member has made yet.
     pub fn open_claim(&self) -> Option<&Claim> {
         self.claim.as_ref().filter(|claim| !claim.confirmed)
+    }
+}
+
+impl JobEntry {
+    /// What engines made of it so far, those with most shards first.
+    pub fn made_by_engines(&self) -> Vec<EngineShare> {
+        let mut shares: BTreeMap<u64, EngineShare> = BTreeMap::new();
+        for made in self.shards().filter_map(|task| task.made_by_engine()) {
+            let share = shares.entry(made.number).or_insert_with(|| EngineShare {
+                shards: 0,
+                checked: 0,
+                ..made.clone()
+            });
+            share.shards += made.shards;
+            share.checked += made.checked;
+        }
+        let mut shares: Vec<EngineShare> = shares.into_values().collect();
+        shares.sort_by_key(|share| std::cmp::Reverse(share.shards));
+        shares.truncate(ENGINE_SHARES_MAX);
+        shares
     }
 }
 

@@ -94,6 +94,7 @@ pub(crate) fn summary_of(entry: &JobEntry) -> Summary {
     Summary {
         kinds: kinds.into_values().collect(),
         nodes: nodes.len() as u32,
+        engines: entry.made_by_engines(),
     }
 }
 

@@ -65,7 +65,8 @@ pub use authorities::{Authorities, Authority, SetAuthorities};
 pub use command::*;
 pub use early::*;
 pub use engine_rows::{
-    Claim, CreateEngine, ENGINE_ID_MIN, Engine, Quarantine, RevokeEngine, engine_number, is_engine,
+    Claim, CreateEngine, ENGINE_ID_MIN, Engine, EngineShare, Quarantine, RevokeEngine,
+    engine_number, is_engine, worker_words,
 };
 pub use engines::{ENGINE_TOKEN_PREFIX, EngineText, engine_digest};
 pub use entry::Entry;

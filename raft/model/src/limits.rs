@@ -135,6 +135,9 @@ pub const ENGINES_MAX: u64 = 4_096;
 /// How many times as fast as a usual member an engine may say that it is.
 pub const ENGINE_SPEED_TIMES_MAX: u64 = 4;
 
+/// Engines of which a job says what they made: its row is to stay small.
+pub const ENGINE_SHARES_MAX: usize = 16;
+
 /// Bytes of an engine token's secret: nobody guesses 256 bits.
 pub const ENGINE_SECRET_BYTES: usize = 32;
 

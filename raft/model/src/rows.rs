@@ -399,6 +399,9 @@ pub struct Task {
     /// Of a probe: the shard that it encodes.
     #[prost(uint32, tag = "70")]
     pub shard: u32,
+    /// The name of the engine that made it, as it was called then.
+    #[prost(string, tag = "85")]
+    pub engine_name: String,
 }
 
 impl Task {

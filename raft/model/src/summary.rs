@@ -1,5 +1,7 @@
 //! What the row of a folded job still says of its tasks.
 
+use crate::engine_rows::EngineShare;
+
 /// The tasks of a folded job, counted.
 #[derive(Clone, PartialEq, Eq, prost::Message)]
 pub struct Summary {
@@ -9,6 +11,9 @@ pub struct Summary {
     /// How many nodes had a latest attempt.
     #[prost(uint32, tag = "2")]
     pub nodes: u32,
+    /// What engines made of it, as far as there is room.
+    #[prost(message, repeated, tag = "85")]
+    pub engines: Vec<EngineShare>,
 }
 
 /// The tasks of one kind, counted.

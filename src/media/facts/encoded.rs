@@ -1,6 +1,11 @@
 //! Finished files: the result of an encoding, and the parts of an output.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use serde::Serialize;
 
 use crate::error::MediaError;
 
@@ -45,4 +50,16 @@ pub struct Parts {
     pub audio: Vec<Part>,
     /// Subtitles, attachments and covers, if there are any.
     pub extras: Option<Part>,
+    /// By shard, those that were made by engines. Of the proof alone: no byte of the
+    /// output depends on it.
+    pub engines: BTreeMap<u32, MadeByEngine>,
+}
+
+/// Which engine made a shard.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MadeByEngine {
+    pub number: u64,
+    pub name: String,
+    /// Whether a node has made the same.
+    pub checked: bool,
 }

@@ -128,6 +128,11 @@ impl Index {
         &self.shards
     }
 
+    /// The size of the source.
+    pub fn source_bytes(&self) -> u64 {
+        self.facts.source_bytes
+    }
+
     /// Whether the film is encoded in one plain pass: it was collapsed
     /// (`single`), or is one shard anyway.
     pub(crate) fn is_single_pass(&self, single: bool) -> bool {
@@ -279,6 +284,11 @@ impl Index {
         let from = self.times.partition_point(|&time| time < range.from_pts);
         let to = self.times.partition_point(|&time| time < range.to_pts);
         &self.times[from..to]
+    }
+
+    /// How many frames come before a time.
+    pub(crate) fn place_of(&self, pts: i64) -> usize {
+        self.times.partition_point(|&time| time < pts)
     }
 
     /// Whether a clean keyframe has this time.

@@ -7,6 +7,7 @@ use std::{
     path::PathBuf,
     pin::Pin,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use crate::error::MediaError;
@@ -31,6 +32,9 @@ pub trait Elsewhere: Debug + Send + Sync {
     /// Asks it for a run, which is to write the file at `output`, of at most so many
     /// bytes. The arguments name that file as in its own folder.
     fn begin(&self, args: &[String], output: PathBuf) -> Box<dyn RunElsewhere>;
+
+    /// How long a run may take, whatever is said of its progress.
+    fn time_max(&self) -> Duration;
 }
 
 /// A run on another machine. It is given up when this is dropped.

@@ -31,6 +31,13 @@ pub enum Input {
     },
 }
 
+impl Input {
+    /// Whether another machine reads it.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        matches!(self, Input::Elsewhere { .. })
+    }
+}
+
 /// Tells how many bytes of a source have been served so far.
 #[derive(Clone)]
 pub struct BytesServed(Arc<dyn Fn() -> u64 + Send + Sync>);

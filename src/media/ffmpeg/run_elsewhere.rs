@@ -23,13 +23,15 @@ use crate::{
     },
 };
 
-/// Tells a run that stands still from one that works. Lines alone don't restart it:
-/// another machine may say anything for ever.
+/// Tells a run that stands still from one that works, and ends one that only seems to
+/// work: another machine may say anything for ever.
 struct Clock {
     moved: Arc<AtomicU64>,
     seen: u64,
     since: Instant,
     stall_max: Duration,
+    begun: Instant,
+    time_max: Duration,
 }
 
 impl Clock {
@@ -37,7 +39,18 @@ impl Clock {
         self.since = Instant::now();
     }
 
+    fn check_time(&self) -> Result<(), MediaError> {
+        if self.begun.elapsed() < self.time_max {
+            return Ok(());
+        }
+        let seconds = self.time_max.as_secs();
+        Err(MediaError::Elsewhere {
+            detail: format!("it was not done within {seconds} s"),
+        })
+    }
+
     fn check(&mut self) -> Result<(), MediaError> {
+        self.check_time()?;
         if self.since.elapsed() < self.stall_max {
             return Ok(());
         }
@@ -60,7 +73,7 @@ impl Clock {
     ) -> Result<T, MediaError> {
         tokio::pin!(work);
         loop {
-            let until = self.since + self.stall_max;
+            let until = (self.since + self.stall_max).min(self.begun + self.time_max);
             tokio::select! {
                 biased;
                 done = &mut work => return done,
@@ -81,11 +94,14 @@ pub(crate) async fn run_elsewhere(
     listener: &mut (dyn Listener + Send),
 ) -> Result<Exit, MediaError> {
     let mut run = machine.begin(args, output.to_path_buf());
+    let now = Instant::now();
     let mut clock = Clock {
         moved: run.moved(),
         seen: 0,
-        since: Instant::now(),
+        since: now,
         stall_max,
+        begun: now,
+        time_max: machine.time_max(),
     };
     loop {
         let said = tokio::select! {
@@ -101,6 +117,7 @@ pub(crate) async fn run_elsewhere(
                 return Ok(Exit::Failure(ExitStatus::from_raw((code & 0xff) << 8)));
             }
         };
+        clock.check_time()?;
         match effect {
             LineEffect::Progress => clock.progress(),
             LineEffect::Neutral => clock.check()?,
@@ -126,7 +143,29 @@ mod tests {
             seen: 0,
             since: Instant::now(),
             stall_max: Duration::from_millis(20),
+            begun: Instant::now(),
+            time_max: Duration::from_secs(3600),
         }
+    }
+
+    #[tokio::test]
+    async fn a_run_that_always_makes_progress_ends_all_the_same() {
+        let moved = Arc::new(AtomicU64::new(0));
+        let mut of_one = clock(&moved);
+        of_one.stall_max = Duration::from_secs(3600);
+        of_one.time_max = Duration::from_millis(100);
+        let ended = loop {
+            let line = async {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+                moved.fetch_add(1, Ordering::Relaxed);
+                Ok(())
+            };
+            if let Err(error) = of_one.wait(line).await.and_then(|()| of_one.check_time()) {
+                break error;
+            }
+            of_one.progress();
+        };
+        assert!(matches!(ended, MediaError::Elsewhere { .. }), "{ended}");
     }
 
     #[tokio::test]

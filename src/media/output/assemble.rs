@@ -120,6 +120,7 @@ async fn assemble_from(
         spec: context.spec,
         single,
         video: video.as_ref(),
+        engines: &parts.engines,
         muxed_frames,
         audio: &audio,
         extras: &extras,

@@ -1,5 +1,7 @@
 //! The proof of an output (P3): JSON without clocks or node names, so that all
-//! homes write the same bytes.
+//! homes write the same bytes. Engines are named: they are not trusted as nodes are.
+
+use std::collections::BTreeMap;
 
 use reelraft_model::spec::Spec;
 use serde::Serialize;
@@ -8,6 +10,7 @@ use serde_json::Value;
 use crate::{
     facts::{
         containers::output_file,
+        encoded::MadeByEngine,
         index::Index,
         measured::Measured,
         recipe::RECIPE,
@@ -30,6 +33,8 @@ pub(crate) struct ProofInput<'a> {
     pub single: bool,
     /// `None` in an audio-only job.
     pub video: Option<&'a JoinedVideo>,
+    /// By shard.
+    pub engines: &'a BTreeMap<u32, MadeByEngine>,
     /// Frames found in the output.
     pub muxed_frames: u64,
     pub audio: &'a [AudioReport],
@@ -98,6 +103,9 @@ struct Shard<'a> {
     lead_in: u64,
     tries: u32,
     blake3: &'a str,
+    /// Whoever is not named here is a node.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    engine: Option<&'a MadeByEngine>,
     complaints_total: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     complaints: &'a [String],
@@ -283,14 +291,16 @@ fn pictures<'a>(input: &ProofInput<'a>, video: &'a JoinedVideo) -> Pictures<'a> 
         first_pts: video.times.first().copied().unwrap_or(0),
         last_pts: video.times.last().copied().unwrap_or(0),
         complaints_total: heads().map(|head| head.complaints_total).sum(),
-        shards: heads()
-            .map(|head| Shard {
+        shards: (0..)
+            .zip(heads())
+            .map(|(number, head)| Shard {
                 from_pts: head.range.from_pts,
                 to_pts: head.range.to_pts,
                 frames: head.encoded,
                 lead_in: head.lead_in,
                 tries: head.tries,
                 blake3: &head.blake3,
+                engine: input.engines.get(&number),
                 complaints_total: head.complaints_total,
                 complaints: &head.complaints,
             })

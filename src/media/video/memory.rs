@@ -1,5 +1,5 @@
-//! What the encoding of a shard takes of a machine's memory: a formula over what was
-//! measured.
+//! What the encoding of a shard takes: of a machine's memory, by a formula over what was
+//! measured, and of its source and its disk at most.
 //!
 //! Resident memory of one ffmpeg that decodes H.264 and encodes it again with the
 //! arguments of a shard, in MiB, at its highest; 8 bit, ffmpeg 5.1 with x264 164,
@@ -25,7 +25,11 @@
 
 use reelraft_model::spec::{Codec, Spec};
 
-use crate::{facts::index::Index, limits::FILE_BYTES_MAX};
+use crate::{
+    facts::{index::Index, plan::ShardRange},
+    limits::{FILE_BYTES_MAX, SOURCE_SHARE_BYTES_MIN, SOURCE_SHARE_TIMES},
+    video::{filters::decoded_range, seam::Given},
+};
 
 /// Bytes of a pixel before it is encoded: three samples of 16 bit.
 const PIXEL_BYTES_MAX: u64 = 6;
@@ -52,6 +56,24 @@ impl Index {
         let output = pixels(picture.output) * encoder_mib(spec) * samples(&picture.output_pix_fmt);
         let both = (source + output) / 1_000_000;
         u32::try_from(BASE_MIB + both).unwrap_or(u32::MAX)
+    }
+
+    /// Bytes of the source that another machine may read for a shard: those of the frames
+    /// that it decodes from its first two starts, if all frames of the film were as large,
+    /// several times, and what every reader takes. Where in a file the packets of a shard
+    /// lie only its container says.
+    pub fn source_bytes_max(&self, spec: &Spec, range: ShardRange) -> u64 {
+        let given = Given::of(spec, self, range);
+        let needed = decoded_range(spec, self, given.range);
+        let starts = self.starts(needed).into_iter().take(2).flatten();
+        let from = starts.min().map_or(0, |start| self.place_of(start));
+        let frames = self.place_of(needed.to_pts).saturating_sub(from);
+        let total = self.times.len().max(1);
+        let bytes = u128::from(self.facts.source_bytes) * frames as u128 / total as u128;
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        bytes
+            .saturating_mul(SOURCE_SHARE_TIMES)
+            .saturating_add(SOURCE_SHARE_BYTES_MIN)
     }
 
     /// More bytes than an encoding of so many frames ever has: what they take before
@@ -94,6 +116,20 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use crate::facts::index::tests::sample;
     use reelraft_model::spec::{SpecRequest, resolve};
+
+    #[test]
+    fn an_engine_reads_what_its_shard_takes_and_not_the_film() {
+        let spec = resolve(&SpecRequest::default()).unwrap();
+        let mut index = sample();
+        index.facts.source_bytes = 1 << 30;
+        // Fifty of the hundred frames, from the keyframe before the first one on.
+        let last = index.shards()[1];
+        let bytes = index.source_bytes_max(&spec, last);
+        assert_eq!(bytes, (3 << 29) + (32 << 20));
+        // Of a long film that is a small part.
+        index.times = (0..100_000).collect();
+        assert!(index.source_bytes_max(&spec, last) < 64 << 20);
+    }
 
     #[test]
     fn large_deep_pictures_take_much_and_small_ones_little() {

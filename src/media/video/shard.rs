@@ -97,6 +97,11 @@ async fn encode_part(
     let mut attempts = (1..).zip(&starts);
     let mut next = attempts.next();
     while let Some((tried, start)) = next {
+        if tried > 1 && start.is_none() && context.input.is_elsewhere() {
+            // Whoever says that nothing fits would see the whole film.
+            let detail = "its decoding is not as promised".to_string();
+            return Err(MediaError::Elsewhere { detail });
+        }
         let mut checker = checker(context, index, range, *start, progress);
         let arguments = args::shard(
             context.input,

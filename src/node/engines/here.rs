@@ -2,17 +2,21 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, atomic::AtomicU64},
 };
 
 use reelraft_model::{AttemptKey, Problem, is_engine};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
 
 use super::run::{Run, Runs};
 use crate::{
     limits::{
-        ENGINE_FAILURES_MAX, ENGINE_REST, ENGINE_RESUMES_WITHIN, ENGINE_RETOLD_EVERY,
-        ENGINE_RUNS_MAX, ENGINE_SILENT_MAX, ENGINES_HERE_MAX,
+        ENGINE_FAILURES_MAX, ENGINE_OWN_POLLS_MAX, ENGINE_REST, ENGINE_RESUMES_WITHIN,
+        ENGINE_RETOLD_EVERY, ENGINE_RUNS_HERE_MAX, ENGINE_RUNS_MAX, ENGINE_SILENT_MAX,
+        ENGINES_HERE_MAX,
     },
     node::{
         engine_messages::{EngineBeat, EngineNews},
@@ -90,6 +94,10 @@ struct Here {
     /// Failures one after the other, and until when it rests after too many.
     failures: u32,
     rests_until: Option<Instant>,
+    /// Bytes of its files that are not complete.
+    files: Arc<AtomicU64>,
+    /// Its questions that are held open.
+    polls: Arc<Semaphore>,
 }
 
 #[derive(Default)]
@@ -150,6 +158,8 @@ impl EnginesHere {
             underway: BTreeMap::new(),
             failures: 0,
             rests_until: None,
+            files: Arc::default(),
+            polls: Arc::new(Semaphore::new(ENGINE_OWN_POLLS_MAX)),
         };
         let former = inner.engines.insert(id, here);
         drop(inner);
@@ -282,6 +292,19 @@ impl EnginesHere {
         here.runs.get(token).cloned()
     }
 
+    /// The place of a question that is held open; none where it has enough of them.
+    pub fn poll(&self, id: u64) -> Option<OwnedSemaphorePermit> {
+        let polls = self.inner().engines.get(&id).map(|here| here.polls.clone());
+        polls.and_then(|polls| polls.try_acquire_owned().ok())
+    }
+
+    /// What counts the bytes of an engine's files that are not complete.
+    pub(crate) fn files_of(&self, id: u64) -> Arc<AtomicU64> {
+        let inner = self.inner();
+        let here = inner.engines.get(&id);
+        here.map_or_else(Arc::default, |here| here.files.clone())
+    }
+
     /// Whether an engine is connected here.
     pub fn has(&self, id: u64) -> bool {
         self.inner().engines.contains_key(&id)
@@ -329,9 +352,13 @@ impl EnginesHere {
             .iter()
             .filter_map(|id| inner.engines.remove(id))
             .collect();
+        let mut slots_left = ENGINE_RUNS_HERE_MAX;
         let beats = inner.engines.iter().map(|(id, here)| {
             let running = running.get(id).cloned().unwrap_or_default();
-            (*id, here.beat(*id, running, build))
+            let mut beat = here.beat(*id, running, build);
+            beat.slots = beat.slots.min(slots_left);
+            slots_left -= beat.slots;
+            (*id, beat)
         });
         let beats: BTreeMap<u64, EngineBeat> = beats.collect();
         drop(inner);

@@ -3,6 +3,7 @@
 use std::{
     path::PathBuf,
     sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
 
 use reelraft_media::{Elsewhere, FromElsewhere, MediaError, RunElsewhere, Said};
@@ -10,6 +11,7 @@ use reelraft_model::AttemptKey;
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{
+    budget::Budget,
     here::EnginesHere,
     run::{Run, Wanted},
 };
@@ -22,7 +24,7 @@ pub struct EngineMachine {
     pub key: AttemptKey,
     pub source: Source,
     pub source_bytes: u64,
-    pub output_bytes_max: u64,
+    pub budget: Arc<Budget>,
     /// Bytes of the source that it has read.
     pub served: Arc<AtomicU64>,
 }
@@ -40,8 +42,8 @@ impl Elsewhere for EngineMachine {
             key: &self.key,
             args,
             output,
-            output_bytes_max: self.output_bytes_max,
             input_bytes: self.source_bytes,
+            budget: self.budget.clone(),
             source: self.source.clone(),
             served: self.served.clone(),
         });
@@ -54,6 +56,10 @@ impl Elsewhere for EngineMachine {
             lines,
             named_by: Instant::now() + ENGINE_TAKES_WITHIN,
         })
+    }
+
+    fn time_max(&self) -> Duration {
+        self.budget.time_max()
     }
 }
 

@@ -6,11 +6,14 @@
 //! All of it is memory. An engine that has lost its member goes to another one, and
 //! says there what it runs.
 
+mod budget;
 mod here;
+mod lines;
 mod machine;
 mod run;
 
 pub use self::{
+    budget::Budget,
     here::{EngineHello, EnginesHere, EnginesTold, Said, Told, Underway},
     machine::EngineMachine,
     run::{Ending, Run},

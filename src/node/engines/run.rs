@@ -17,12 +17,16 @@ use reelraft_model::{AttemptKey, Problem};
 use tokio::{
     fs::{File, OpenOptions},
     io::{AsyncSeekExt, AsyncWriteExt},
-    sync::{Mutex as AsyncMutex, MutexGuard as Turn, mpsc},
+    sync::{Mutex as AsyncMutex, MutexGuard as Turn, OwnedSemaphorePermit, Semaphore, mpsc},
 };
 
+use super::{
+    budget::{Budget, NoRoom},
+    lines::{digest_of, is_end, lines_of},
+};
 use crate::{
     data::{DataError, Source},
-    limits::{ENGINE_INPUT_BLOCK, ENGINE_LINE_BYTES_MAX, ENGINE_LINES, ENGINE_LOG_BYTES_MAX},
+    limits::{ENGINE_INPUT_BLOCK, ENGINE_LINES, ENGINE_REQUESTS_MAX},
     sha256::sha256_of,
 };
 
@@ -40,6 +44,9 @@ pub struct Run {
     pub output: String,
     pub output_bytes_max: u64,
     pub input_bytes: u64,
+    budget: Arc<Budget>,
+    /// Requests of its engine that are answered at once.
+    requests: Arc<Semaphore>,
     path: PathBuf,
     source: SourceOf,
     state: Mutex<RunState>,
@@ -91,6 +98,8 @@ struct Taken {
     at: u64,
     /// Where it ended at most: what was thrown away is nothing new.
     most: u64,
+    /// Bytes of it that count as the engine's.
+    held: u64,
 }
 
 /// How a run ended, as its engine says.
@@ -122,8 +131,8 @@ pub(super) struct Wanted<'a> {
     pub key: &'a AttemptKey,
     pub args: &'a [String],
     pub output: PathBuf,
-    pub output_bytes_max: u64,
     pub input_bytes: u64,
+    pub budget: Arc<Budget>,
     pub source: Source,
     pub served: Arc<AtomicU64>,
 }
@@ -140,8 +149,10 @@ impl Run {
             digest: digest_of(wanted.key, wanted.args),
             args: wanted.args.to_vec(),
             output: name.to_string_lossy().into_owned(),
-            output_bytes_max: wanted.output_bytes_max,
+            output_bytes_max: wanted.budget.output_bytes_max,
             input_bytes: wanted.input_bytes,
+            budget: wanted.budget,
+            requests: Arc::new(Semaphore::new(ENGINE_REQUESTS_MAX)),
             path: wanted.output,
             source: SourceOf {
                 source: wanted.source,
@@ -199,9 +210,27 @@ impl Run {
         state.stop && state.ended.is_none()
     }
 
+    /// The place of a request of its engine, held until it is answered.
+    ///
+    /// # Errors
+    /// `too-busy`.
+    pub fn place(&self) -> Result<OwnedSemaphorePermit, Problem> {
+        self.requests.clone().try_acquire_owned().map_err(|_| {
+            let cause = format!("{ENGINE_REQUESTS_MAX} requests of this task are being answered");
+            Problem::new("too-busy", cause, "end some of them, or wait")
+        })
+    }
+
+    /// Ends it as one that takes more than it may.
+    async fn overdraw(&self, cause: &str) -> Problem {
+        self.give_up(cause.to_string(), false).await;
+        Problem::new("too-large", cause, "run the task as it is given")
+    }
+
     /// Refuses one that is over.
     fn check_open(&self) -> Result<(), Problem> {
-        match self.state().over {
+        let state = self.state();
+        match state.over || state.failed.is_some() {
             true => Err(gone()),
             false => Ok(()),
         }
@@ -210,7 +239,7 @@ impl Run {
     /// Refuses what comes after its end.
     fn check_unended(&self) -> Result<(), Problem> {
         let state = self.state();
-        match state.over || state.ended.is_some() {
+        match state.over || state.ended.is_some() || state.failed.is_some() {
             true => Err(gone()),
             false => Ok(()),
         }
@@ -219,9 +248,15 @@ impl Run {
     /// Some bytes of the source from an offset on; none at its end.
     ///
     /// # Errors
-    /// `task-over`, and what keeps the homes from giving them.
+    /// `task-over`, `too-large` where it has read more than its shard takes, and what
+    /// keeps the homes from giving them.
     pub async fn read(&self, offset: u64) -> Result<Bytes, Problem> {
         self.check_open()?;
+        if !self.budget.may_read(offset) {
+            return Err(self
+                .overdraw("it reads more of the source than its shard takes")
+                .await);
+        }
         let read = self.source.source.read(offset).await;
         let bytes = read.map_err(|error: DataError| error.problem())?;
         let served = &self.source.served;
@@ -262,10 +297,10 @@ impl Run {
         // What was sent twice is read once.
         let fresh = usize::try_from(behind).ok().and_then(|at| bytes.get(at..));
         let fresh = fresh.unwrap_or_default();
-        if at + fresh.len() as u64 > ENGINE_LOG_BYTES_MAX {
-            let cause = format!("the log is larger than {ENGINE_LOG_BYTES_MAX} bytes");
-            let hint = "run the task as it is given";
-            return Err(Problem::new("too-large", cause, hint));
+        if at + fresh.len() as u64 > self.budget.log_bytes_max() {
+            return Err(self
+                .overdraw("its log is longer than that of its frames")
+                .await);
         }
         for part in fresh.split_inclusive(|byte| is_end(*byte)) {
             let permit = match part.last() {
@@ -301,21 +336,19 @@ impl Run {
     /// Writes more of the file; gives how much of it is here.
     ///
     /// # Errors
-    /// `wrong-offset`, `too-large`, `task-over`, and what the disk refuses.
+    /// `wrong-offset`, `too-large`, `too-busy`, `task-over`, and what the disk refuses.
     pub async fn take_output(&self, offset: u64, bytes: &[u8]) -> Result<u64, Problem> {
         let mut taken = self.file.lock().await;
         self.check_unended()?;
         if offset != taken.at {
             return Err(wrong_offset(taken.at, "file"));
         }
-        if taken.at + bytes.len() as u64 > self.output_bytes_max {
-            let cause = format!("the file is larger than {} bytes", self.output_bytes_max);
-            return Err(Problem::new(
-                "too-large",
-                cause,
-                "run the task as it is given",
-            ));
+        let by = bytes.len() as u64;
+        if let Err(no_room) = self.budget.grow(taken.at.saturating_add(by), by) {
+            drop(taken);
+            return Err(self.refuse_bytes(no_room).await);
         }
+        taken.held += by;
         let written = async {
             if taken.file.is_none() {
                 let mut options = OpenOptions::new();
@@ -326,6 +359,7 @@ impl Run {
                 file: Some(file),
                 at,
                 most,
+                ..
             } = &mut *taken
             else {
                 return Ok(0);
@@ -344,6 +378,24 @@ impl Run {
             let cause = format!("the file could not be written: {error}");
             Problem::new("disk", cause, "try again; the node's disk may be full")
         })
+    }
+
+    async fn refuse_bytes(&self, no_room: NoRoom) -> Problem {
+        match no_room {
+            NoRoom::TooLarge => {
+                self.overdraw("its file is larger than its frames are")
+                    .await
+            }
+            NoRoom::TooMuch => {
+                let cause = "this engine has too many bytes here that are not complete";
+                Problem::new("too-busy", cause, "complete other tasks first")
+            }
+            NoRoom::DiskFull => {
+                let cause = "the node's disk is nearly full";
+                self.give_up(cause.to_string(), true).await;
+                Problem::new("disk", cause, "the task is given to others")
+            }
+        }
     }
 
     /// Ends the run, if all of it is here. The same end may be said twice.
@@ -397,6 +449,7 @@ impl Run {
         if hashed == ending.sha256 {
             return Ok(());
         }
+        self.budget.give_back(taken.held);
         *taken = Taken {
             most: taken.most,
             ..Taken::default()
@@ -427,65 +480,12 @@ impl Run {
     }
 }
 
-fn is_end(byte: u8) -> bool {
-    matches!(byte, b'\n' | b'\r')
-}
-
-/// The lines that end in some bytes; what follows them stays in `line`.
-fn lines_of(line: &mut Vec<u8>, bytes: &[u8]) -> Vec<String> {
-    let mut lines = Vec::new();
-    for byte in bytes {
-        match byte {
-            b'\n' | b'\r' => {
-                lines.push(String::from_utf8_lossy(line).into_owned());
-                line.clear();
-            }
-            byte if line.len() < ENGINE_LINE_BYTES_MAX => line.push(*byte),
-            _ => {}
-        }
-    }
-    lines
-}
-
-/// Names a run by what it is to do.
-pub(super) fn digest_of(key: &AttemptKey, args: &[String]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(key.to_string().as_bytes());
-    for arg in args {
-        hasher.update(&(arg.len() as u64).to_le_bytes());
-        hasher.update(arg.as_bytes());
-    }
-    hasher.finalize().to_hex()[..32].to_string()
-}
-
 /// Runs by their tokens.
 pub type Runs = BTreeMap<String, Arc<Run>>;
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_are_cut_as_they_come_and_have_a_length() {
-        let mut line = Vec::new();
-        assert!(lines_of(&mut line, b"frame").is_empty());
-        assert_eq!(lines_of(&mut line, b"=1\r\nend"), ["frame=1", ""]);
-        let long = vec![b'x'; 2 * ENGINE_LINE_BYTES_MAX];
-        assert!(lines_of(&mut line, &long).is_empty());
-        assert_eq!(lines_of(&mut line, b"\n")[0].len(), ENGINE_LINE_BYTES_MAX);
-        assert!(line.is_empty());
-    }
-
-    #[test]
-    fn a_run_is_named_by_all_that_it_is_to_do() {
-        let key = |attempt| AttemptKey {
-            attempt,
-            ..Default::default()
-        };
-        let args = |all: &[&str]| -> Vec<String> { all.iter().map(ToString::to_string).collect() };
-        let one = digest_of(&key(1), &args(&["a", "b"]));
-        assert_eq!(one, digest_of(&key(1), &args(&["a", "b"])));
-        assert_ne!(one, digest_of(&key(1), &args(&["ab"])));
-        assert_ne!(one, digest_of(&key(2), &args(&["a", "b"])));
+impl Drop for Run {
+    fn drop(&mut self) {
+        let held = self.file.get_mut().held;
+        self.budget.give_back(held);
     }
 }

@@ -8,6 +8,7 @@
 
 mod beats;
 mod early;
+mod engine_shard;
 pub mod link;
 mod tasks;
 mod trial_rest;

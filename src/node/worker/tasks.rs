@@ -20,13 +20,15 @@ use reelraft_model::{
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::early::{EarlyWork, PartKeys};
+use super::{
+    early::{EarlyWork, PartKeys},
+    engine_shard::{EngineShard, made_by_engines},
+};
 use crate::{
-    data::{DataError, Payload, ServedSource, Source, is_out_of_reach},
+    data::{DataError, Payload, ServedSource, is_out_of_reach},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
-        engines::EngineMachine,
         joined_ahead::JoinedAhead,
         messages::{Analysis, Done, Failed, Outcome},
         work_dir::WorkDir,
@@ -285,7 +287,17 @@ impl Run<'_> {
         let served = self.context.data.serve(&source);
         let read = Arc::new(AtomicU64::new(0));
         let input = match self.engine {
-            Some(engine) => self.input_elsewhere(engine, &index, &source, &read),
+            Some(engine) => {
+                let shard = EngineShard {
+                    context: self.context,
+                    engine,
+                    key: self.key,
+                    index: &index,
+                    spec: &self.spec,
+                    range: self.task.range(),
+                };
+                shard.input(&source, &read)
+            }
             None => input_of(&served),
         };
         let context = self.media(&input);
@@ -299,29 +311,6 @@ impl Run<'_> {
         let done = self.keep(encoded, bytes_in).await?;
         let read = self.early().unsealed_chunks(&source).await?;
         Ok(Done { read, ..done })
-    }
-
-    /// The source as an engine reads it, which runs ffmpeg in this node's place.
-    fn input_elsewhere(
-        &self,
-        engine: u64,
-        index: &Index,
-        source: &Source,
-        read: &Arc<AtomicU64>,
-    ) -> Input {
-        let counter = read.clone();
-        Input::Elsewhere {
-            machine: Arc::new(EngineMachine {
-                here: self.context.engines.clone(),
-                engine,
-                key: self.key.clone(),
-                source: source.clone(),
-                source_bytes: self.entry.job.source_bytes,
-                output_bytes_max: index.encoded_bytes_max(self.task.frames),
-                served: read.clone(),
-            }),
-            served: BytesServed::new(move || counter.load(Ordering::Relaxed)),
-        }
     }
 
     async fn audio(&self) -> Result<Done, Failed> {
@@ -469,7 +458,10 @@ impl Run<'_> {
     async fn parts(&self, joined: Option<&JoinedAhead>) -> Result<Parts, Failed> {
         let data = &self.context.data;
         let mut lost = Vec::new();
-        let mut parts = Parts::default();
+        let mut parts = Parts {
+            engines: made_by_engines(&self.entry),
+            ..Default::default()
+        };
         let is_joined = |task: &Task| {
             task.kind() == TaskKind::Shard && joined.is_some_and(|joined| joined.has(task.number))
         };

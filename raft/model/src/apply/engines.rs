@@ -73,16 +73,12 @@ impl Writer<'_> {
     pub(super) fn judge_engine(&mut self, task: &mut Task, c: &Complete) -> Option<Reply> {
         let id = &c.key.job;
         if !is_engine(task.node) {
-            let claim = task.open_claim()?.clone();
-            if claim.hash == c.hash {
-                task.claim.as_mut()?.confirmed = true;
-                return None;
-            }
-            task.claim = None;
-            self.found_lying(&claim, task, c);
+            self.compare_with_claim(task, c);
             return None;
         }
         let engine = task.node;
+        let row = self.state.engines.get(engine);
+        task.engine_name = row.map(|row| row.name.clone()).unwrap_or_default();
         // A shard that is made again must give what it gave before.
         let doubtful = c.check || (!task.hash.is_empty() && task.hash != c.hash);
         if self.state.takes_engine(engine) && !doubtful {
@@ -105,6 +101,21 @@ impl Writer<'_> {
         }
         self.put_task(id, task);
         Some(Reply::done(id))
+    }
+
+    /// Compares what a member made with what an engine gave for the same, if one did.
+    fn compare_with_claim(&mut self, task: &mut Task, c: &Complete) {
+        match &mut task.claim {
+            Some(claim) if claim.confirmed => {}
+            Some(claim) if claim.hash == c.hash => claim.confirmed = true,
+            claim => {
+                let lied = claim.take();
+                task.engine_name.clear();
+                if let Some(claim) = lied {
+                    self.found_lying(&claim, task, c);
+                }
+            }
+        }
     }
 
     /// What the failure of an attempt counts as.
@@ -179,7 +190,8 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return;
         };
-        let unconfirmed = |task: &Task| task.node == claim.engine && task.claim.is_none();
+        let unconfirmed =
+            |task: &Task| task.node == claim.engine && task.is_by_engine() && task.claim.is_none();
         let done = entry.tasks.values();
         let done = done.filter(|task| task.state() == TaskState::Done && unconfirmed(task));
         let again: Vec<Task> = done.map(|task| Task::clone(task)).collect();

@@ -344,11 +344,11 @@ impl Writer<'_> {
         let mut task = Task::clone(task);
         let assemblies = assemblies_of(entry);
         task.state = TaskState::Pending.into();
-        task.taken_from.clear();
         if task.is_by_engine() && task.claim.is_none() {
             task.claim = Some(Claim::unconfirmed(&task));
             task.hash.clear();
         }
+        task.taken_from.clear();
         job.state = JobState::Encoding.into();
         self.put_job(job);
         self.put_task(id, task);

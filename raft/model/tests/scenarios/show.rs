@@ -24,6 +24,10 @@ fn show_fold(job: &Job) -> String {
         let (done, total, attempts) = (kind.done, kind.total, kind.attempts);
         write!(text, ", {name} {done}/{total} in {attempts} attempts").unwrap();
     }
+    for share in &summary.engines {
+        let (name, shards, checked) = (&share.name, share.shards, share.checked);
+        write!(text, ", {name} {shards} shards ({checked} checked)").unwrap();
+    }
     text
 }
 
@@ -39,7 +43,16 @@ fn state_of(task: &Task) -> String {
         TaskState::Done if !task.taken_from.is_empty() => {
             format!("done: {} (of {})", task.hash, task.taken_from)
         }
-        TaskState::Done => format!("done: {}", task.hash),
+        TaskState::Done => format!("done: {}{}", task.hash, by_engine(task)),
+    }
+}
+
+/// Which engine made a task, if one did.
+fn by_engine(task: &Task) -> String {
+    match task.made_by_engine() {
+        Some(made) if made.checked > 0 => format!(" by {}, checked", made.name),
+        Some(made) => format!(" by {}", made.name),
+        None => String::new(),
     }
 }
 

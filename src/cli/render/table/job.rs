@@ -119,18 +119,6 @@ pub fn jobs(jobs: &[Job]) -> String {
 /// The card of `job show`.
 pub fn job(job: &Job) -> String {
     let problem = job.problem.clone().unwrap_or_default();
-    let homes: Vec<String> = job
-        .homes
-        .iter()
-        .map(|home| {
-            let note = match (home.retiring, home.filled) {
-                (true, _) => " (retiring)",
-                (false, false) => " (filling)",
-                (false, true) => "",
-            };
-            format!("{}{note}", home.node)
-        })
-        .collect();
     let output = match job.output_hash.as_str() {
         "" => String::new(),
         hash => format!("{}, BLAKE3 {hash}", size(job.output_bytes)),
@@ -178,8 +166,9 @@ pub fn job(job: &Job) -> String {
         ("turn", turn(job)),
         ("frames", frames),
         ("shards", shards),
+        ("engines", engines(job)),
         ("expected", expected(job)),
-        ("homes", homes.join(", ")),
+        ("homes", homes(job)),
         ("output", output),
         ("proof", job.proof_hash.clone()),
         ("build", job.build.clone()),
@@ -230,6 +219,37 @@ fn reached(job: &Job) -> String {
     } else {
         String::new()
     }
+}
+
+/// The nodes that keep its bytes.
+fn homes(job: &Job) -> String {
+    let homes = job.homes.iter().map(|home| {
+        let note = match (home.retiring, home.filled) {
+            (true, _) => " (retiring)",
+            (false, false) => " (filling)",
+            (false, true) => "",
+        };
+        format!("{}{note}", home.node)
+    });
+    let homes: Vec<String> = homes.collect();
+    homes.join(", ")
+}
+
+/// What engines made of it.
+fn engines(job: &Job) -> String {
+    let shares = job.engines.iter().map(|share| {
+        let name = match share.name.as_str() {
+            "" => format!("engine {}", share.number),
+            name => name.to_string(),
+        };
+        let checked = match share.checked {
+            0 => String::new(),
+            checked => format!(" ({checked} made by a node too)"),
+        };
+        format!("{name} made {}{checked}", share.shards)
+    });
+    let shares: Vec<String> = shares.collect();
+    shares.join(", ")
 }
 
 /// What its owner says of its place in line and its retries; empty for nothing.

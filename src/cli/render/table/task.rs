@@ -8,6 +8,19 @@ use reelraft_proto::{
 use super::layout::{grid, short_hash};
 use crate::render::format::{size, utc_time};
 
+/// Where the ids of engines begin; nodes count from 1.
+const ENGINE_ID_MIN: u64 = 1 << 52;
+
+/// The node or engine of the latest attempt.
+fn worker(task: &Task) -> String {
+    match (&task.engine, task.node) {
+        (_, 0) => "-".into(),
+        (Some(engine), ENGINE_ID_MIN..) if !engine.name.is_empty() => engine.name.clone(),
+        (_, ENGINE_ID_MIN..) => format!("engine {}", task.node - ENGINE_ID_MIN),
+        (_, node) => node.to_string(),
+    }
+}
+
 /// The rows of `job tasks`.
 pub fn tasks(tasks: &[Task]) -> String {
     let rows: Vec<Vec<String>> = tasks
@@ -22,11 +35,7 @@ pub fn tasks(tasks: &[Task]) -> String {
                 task.number.to_string(),
                 task.kind.clone(),
                 task_state(task.state).into(),
-                if task.node == 0 {
-                    "-".into()
-                } else {
-                    task.node.to_string()
-                },
+                worker(task),
                 task.attempt.to_string(),
                 task.frames.to_string(),
                 utc_time(task.started_unix_ms),
