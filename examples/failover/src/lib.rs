@@ -29,6 +29,7 @@ pub mod hostile;
 pub mod invariants;
 pub mod ledger;
 mod log_line;
+pub mod nat_site;
 pub mod network;
 pub mod node_cost;
 pub mod other_ffmpeg;

@@ -18,6 +18,7 @@ const CLIENTS: u64 = 254;
 
 /// Where every node listens: each has an address of its own.
 const PORT: u16 = 7401;
+const HTTP_PORT: u16 = 8401;
 
 /// The namespaces that this process has created and not yet removed.
 static CREATED: Mutex<Vec<String>> = Mutex::new(Vec::new());
@@ -78,26 +79,37 @@ impl Network {
         let clients = format!("{SUBNET}.{CLIENTS}/24");
         run(&["ip", "-n", &switch, "addr", "add", &clients, "dev", "br0"])?;
         for &node in &network.nodes {
-            let (host, port) = (namespace(node), format!("port{node}"));
-            let address = format!("{SUBNET}.{node}/24");
+            let host = namespace(node);
             add(&host)?;
-            run(&[
-                "ip", "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
-                "netns", &host,
-            ])?;
-            run(&[
-                "ip", "-n", &switch, "link", "set", &port, "master", "br0", "up",
-            ])?;
-            run(&["ip", "-n", &host, "addr", "add", &address, "dev", "eth0"])?;
-            run(&["ip", "-n", &host, "link", "set", "eth0", "up"])?;
-            run(&["ip", "-n", &host, "link", "set", "lo", "up"])?;
+            network.join(&host, node)?;
         }
         Ok(network)
+    }
+
+    /// Joins a host to the bridge, with an address of its own there.
+    pub(crate) fn join(&self, host: &str, number: u64) -> Result<(), String> {
+        let (switch, port) = (clients_namespace(), format!("port{number}"));
+        let address = format!("{SUBNET}.{number}/24");
+        run(&[
+            "ip", "-n", &switch, "link", "add", &port, "type", "veth", "peer", "name", "eth0",
+            "netns", host,
+        ])?;
+        run(&[
+            "ip", "-n", &switch, "link", "set", &port, "master", "br0", "up",
+        ])?;
+        run(&["ip", "-n", host, "addr", "add", &address, "dev", "eth0"])?;
+        run(&["ip", "-n", host, "link", "set", "eth0", "up"])?;
+        run(&["ip", "-n", host, "link", "set", "lo", "up"])
     }
 
     /// Where a node listens.
     pub fn address(node: u64) -> String {
         format!("{SUBNET}.{node}:{PORT}")
+    }
+
+    /// Where a node serves HTTP, if it is told to.
+    pub fn http(node: u64) -> String {
+        format!("{SUBNET}.{node}:{HTTP_PORT}")
     }
 
     /// Words that run a program on a node's host.
@@ -177,7 +189,7 @@ fn exec_in(namespace: &str) -> Vec<String> {
         .to_vec()
 }
 
-fn add(namespace: &str) -> Result<(), String> {
+pub(crate) fn add(namespace: &str) -> Result<(), String> {
     run(&["ip", "netns", "add", namespace])?;
     created().push(namespace.to_string());
     Ok(())
@@ -204,7 +216,7 @@ fn rule(node: u64, words: &[&str]) -> Result<(), String> {
     run(&[&iptables[..], words].concat())
 }
 
-fn run(words: &[&str]) -> Result<(), String> {
+pub(crate) fn run(words: &[&str]) -> Result<(), String> {
     let output = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())

@@ -134,6 +134,12 @@ fn a_cluster_grows_and_shrinks_and_films_are_made() {
 
 #[test]
 #[ignore = "long: make test-all"]
+fn engines_behind_a_router_are_killed_and_films_are_made() {
+    holds(env!("CARGO_BIN_EXE_engines"), &BUSY);
+}
+
+#[test]
+#[ignore = "long: make test-all"]
 fn members_come_and_go_and_nothing_acknowledged_is_lost() {
     holds(env!("CARGO_BIN_EXE_membership_storm"), &BUSY);
 }

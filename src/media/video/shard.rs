@@ -99,7 +99,7 @@ async fn encode_part(
     while let Some((tried, start)) = next {
         if tried > 1 && start.is_none() && context.input.is_elsewhere() {
             // Whoever says that nothing fits would see the whole film.
-            let detail = "its decoding is not as promised".to_string();
+            let detail = "the decoder complains from every start".to_string();
             return Err(MediaError::Elsewhere { detail });
         }
         let mut checker = checker(context, index, range, *start, progress);
@@ -136,6 +136,10 @@ async fn encode_part(
             // better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
                 tracing::debug!(%found, ?start, "decoding is not as promised");
+                if context.input.is_elsewhere() {
+                    // A node finds out who is right.
+                    return Err(MediaError::Elsewhere { detail: found });
+                }
                 mismatch = found;
             }
             (_, Err(error)) => return Err(error),

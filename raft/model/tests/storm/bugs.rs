@@ -66,10 +66,14 @@ pub enum Bug {
     EarlyKept,
     /// What a shard comes to depends on how often it was tried.
     SizeByAttempt,
+    /// What an engine gave is never made again.
+    CheckForgotten,
+    /// Parts that do not fit together are held against their nodes, not their engines.
+    DoubtForgotten,
 }
 
 impl Bug {
-    pub const ALL: [Bug; 31] = [
+    pub const ALL: [Bug; 33] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -101,6 +105,8 @@ impl Bug {
         Bug::OutputNotTaken,
         Bug::EarlyKept,
         Bug::SizeByAttempt,
+        Bug::CheckForgotten,
+        Bug::DoubtForgotten,
     ];
 }
 

@@ -162,7 +162,7 @@ impl World {
             }
             (node, health)
         };
-        ClusterHealth {
+        let mut health = ClusterHealth {
             nodes: self.nodes.keys().map(health_of).collect(),
             voters: self.voters,
             rehome_after_ms: REHOME_AFTER_MS,
@@ -173,7 +173,9 @@ impl World {
                 false => UPLOAD_EXPIRY_MS,
             },
             ..Default::default()
-        }
+        };
+        self.add_engines(&mut health);
+        health
     }
 
     /// One round of the leader: plan, propose, send assignments.
@@ -279,7 +281,8 @@ impl World {
                 current.insert(key.clone());
                 let sent = leader.sent.get(&key);
                 let recently = sent.is_some_and(|at| self.now_ms - at < ASSIGN_RESEND_MS);
-                let session = leader.open.get(&node);
+                let at = self.member_of(node);
+                let session = at.and_then(|at| leader.open.get(&at));
                 let runs = session.is_some_and(|session| session.running.contains(&key));
                 if recently || runs || session.is_none() {
                     continue;

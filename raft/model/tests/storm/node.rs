@@ -44,6 +44,8 @@ pub struct Attempt {
     /// the sealed source will have others.
     pub planned: u32,
     pub wrong: bool,
+    /// How long its engine has not been heard, if it is one's.
+    pub silent_ms: u64,
 }
 
 /// A copying of an unsealed source to this home.
@@ -57,6 +59,8 @@ pub struct FillRun {
 pub struct Memory {
     pub running: BTreeMap<AttemptKey, Attempt>,
     pub finished: BTreeMap<AttemptKey, Outcome>,
+    /// Of attempts that are engines': whose.
+    pub runners: BTreeMap<AttemptKey, u64>,
     /// When each result was last sent, and first found late.
     pub sent_ms: BTreeMap<AttemptKey, u64>,
     /// Whose session this process has opened: the leader's term.
@@ -162,6 +166,22 @@ impl Node {
 }
 
 impl Attempt {
+    /// One that is to begin.
+    pub fn new(log_index: u64, work_left_ms: u64) -> Self {
+        Attempt {
+            log_index,
+            age_ms: 0,
+            entry: None,
+            work_left_ms,
+            outage_ms: 0,
+            stored: BTreeSet::new(),
+            made: None,
+            planned: 0,
+            wrong: false,
+            silent_ms: 0,
+        }
+    }
+
     /// Whether an assembly takes the output of an equal job.
     pub fn takes_output(&self) -> bool {
         let entry = self.entry.as_ref();

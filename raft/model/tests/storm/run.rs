@@ -9,6 +9,7 @@ use crate::{
     bugs::{Bug, Bugs},
     calm_rates::wrong_rates,
     client::{Client, Phase, Wish},
+    engines::Engines,
     leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
     node::Node,
@@ -98,12 +99,18 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         .iter()
         .map(|client| client.request.clone())
         .collect();
+    let engines = Engines::of(seed);
+    let mut log = Log::founded_by(nodes.keys().copied());
+    if !engines.permits().is_empty() {
+        log.append(engines.permits());
+    }
     World {
         rng,
         bugs,
         now_ms: 0,
         step_ms: STEP_MS,
-        log: Log::founded_by(nodes.keys().copied()),
+        log,
+        engines,
         nodes,
         voters: voters as u32,
         term: 0,
@@ -129,6 +136,7 @@ impl World {
         self.truth.now_ms = self.now_ms;
         self.break_something();
         self.pass_time();
+        self.move_engines();
         self.elect();
         self.deliver();
         self.hand_out_replies();

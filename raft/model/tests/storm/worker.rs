@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use reelraft_model::{
     AttemptKey, Command, Complete, FailureClass, JobEntry, PlanAppend, Problem, Release, Reopen,
-    Reuse, ShardRange, TaskKind, plan::attempt_is_current,
+    Reuse, ShardRange, TaskKind, is_engine, plan::attempt_is_current,
 };
 
 use crate::{
     aims::{bytes_of, encodes, is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
+    engines::{is_unfit, unfit_class},
     home::Judged,
     node::{Attempt, Outcome},
     truth,
@@ -30,29 +31,21 @@ const RESULT_RESEND_MS: u64 = 1_000;
 
 impl World {
     pub fn take_assignments(&mut self) {
-        for (node, key, log_index) in std::mem::take(&mut self.assignments) {
-            if !self.in_reach(node) {
-                continue;
-            }
+        for (worker, key, log_index) in std::mem::take(&mut self.assignments) {
+            let node = self.member_of(worker).filter(|node| self.in_reach(*node));
+            let Some(node) = node else { continue };
             let work_left_ms = 500 * self.rng.between(0, 12);
             let process = self.nodes[&node].process;
             let memory = &mut self.node(node).memory;
             if memory.running.contains_key(&key) || memory.finished.contains_key(&key) {
                 continue;
             }
-            let attempt = Attempt {
-                log_index,
-                age_ms: 0,
-                entry: None,
-                work_left_ms,
-                outage_ms: 0,
-                stored: BTreeSet::new(),
-                made: None,
-                planned: 0,
-                wrong: false,
-            };
+            let attempt = Attempt::new(log_index, work_left_ms);
             memory.running.insert(key.clone(), attempt);
-            self.truth.begun(&key, node, process, self.term);
+            match is_engine(worker) {
+                true => drop(memory.runners.insert(key, worker)),
+                false => self.truth.begun(&key, node, process, self.term),
+            }
         }
     }
 
@@ -78,11 +71,16 @@ impl World {
         let applied = self.nodes[&node].applied;
         let kept = self.bugs.has(Bug::LateResultKept);
         let memory = &mut self.node(node).memory;
-        let current = |key: &AttemptKey| attempt_is_current(&state, key, node);
+        let runners = &memory.runners;
+        let runner = |key: &AttemptKey| runners.get(key).copied().unwrap_or(node);
+        let current = |key: &AttemptKey| attempt_is_current(&state, key, runner(key));
         memory
             .running
             .retain(|key, attempt| attempt.log_index > applied || current(key));
         memory.finished.retain(|key, _| kept || current(key));
+        let (running, finished) = (&memory.running, &memory.finished);
+        let known = |key: &AttemptKey| running.contains_key(key) || finished.contains_key(key);
+        memory.runners.retain(|key, _| known(key));
         let finished = &memory.finished;
         memory.sent_ms.retain(|key, _| finished.contains_key(key));
     }
@@ -134,8 +132,8 @@ impl World {
         }
         for (key, outcome) in due {
             self.node(node).memory.sent_ms.insert(key.clone(), now_ms);
-            let state = self.log.state();
-            let current = attempt_is_current(state, &key, node);
+            let runner = self.runner(node, &key);
+            let current = attempt_is_current(self.log.state(), &key, runner);
             self.truth.sent(&key, node, current, now_ms);
             self.propose(entries_of(&key, outcome), Origin::Result(node, key));
         }
@@ -144,7 +142,8 @@ impl World {
     /// A result was written down, or came too late: both settle it.
     pub fn settled(&mut self, node: u64, key: &AttemptKey, stale: bool) {
         // An analysis of other homes than the job has now is made again.
-        if stale && attempt_is_current(self.log.state(), key, node) {
+        let runner = self.runner(node, key);
+        if stale && attempt_is_current(self.log.state(), key, runner) {
             let failed = Outcome::Failed(FailureClass::OutOfReach, "moved".into(), vec![]);
             self.propose(entries_of(key, failed), Origin::Home);
         }
@@ -156,6 +155,10 @@ impl World {
     fn attempt(&mut self, node: u64, key: &AttemptKey, attempt: &mut Attempt) -> Step {
         attempt.age_ms += self.step_ms;
         let state = self.local(node);
+        if let Some(failed) = self.engine_fails(node, key, attempt) {
+            return Step::Ended(failed);
+        }
+        let runner = self.runner(node, key);
         let entry = match &attempt.entry {
             Some(entry) => entry.clone(),
             None => {
@@ -165,7 +168,7 @@ impl World {
                         false => Step::Goes,
                     };
                 }
-                if !attempt_is_current(&state, key, node) {
+                if !attempt_is_current(&state, key, runner) {
                     return Step::Dropped;
                 }
                 let of = state.job(&key.job).expect("it is current");
@@ -203,8 +206,13 @@ impl World {
             return Step::Ended(failed);
         }
         attempt.outage_ms = 0;
+        if is_unfit(key, &entry) {
+            let cause = "the parts do not fit".to_string();
+            return Step::Ended(Outcome::Failed(unfit_class(self.bugs), cause, vec![]));
+        }
         let build = &self.nodes[&node].build;
-        attempt.made = Some(with_bug(self.bugs, made(key, &entry, build)));
+        let made = with_bug(self.bugs, made(key, &entry, build));
+        attempt.made = Some(self.made_by(runner, made));
         self.give_to_homes(node, key, attempt, &state)
     }
 

@@ -13,6 +13,7 @@ use reelraft_model::{
 use crate::{
     bugs::{Bug, Bugs},
     client::Client,
+    engines::Engines,
     log::Log,
     node::Node,
     rng::Rng,
@@ -109,6 +110,7 @@ pub struct World {
     pub replies: Vec<(Origin, Vec<Reply>)>,
     pub assignments: Vec<(u64, AttemptKey, u64)>,
     pub puts: Vec<Put>,
+    pub engines: Engines,
     pub clients: Vec<Client>,
     /// The build that a node has after a restart.
     pub upgraded_to: &'static str,

@@ -1,0 +1,319 @@
+//! Three nodes, and engines behind a router that masquerades, each in a network namespace
+//! of its own. While jobs come, engines are killed and added at random, and the leader is
+//! killed. Every output is the same to the byte as one that the nodes made alone (P1), no
+//! job fails (P2), and no node is overloaded: leaders change when they are killed alone.
+//!
+//! `cargo run --release -p reelraft-failover --bin engines -- [--jobs N] [--seed N] [--short]`
+//!
+//! Needs root and Debian's packages iproute2 and iptables; what is missing is named.
+
+use std::{
+    collections::BTreeSet,
+    fs::File,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitCode, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use reelraft_failover::{
+    cli_client::CliClient,
+    clock::now_us,
+    events::EventKind,
+    experiment::{Settings, Verdict, run_experiment},
+    nat_site::NatSite,
+    network::Network,
+    node_cost::{cpu_seconds, resident_mib},
+    process_cluster::{ClusterSpec, NodeSpec, ProcessCluster},
+    random::Random,
+};
+use reelraft_harness::{binary, make_clip};
+use serde_json::Value;
+
+const NODES: u64 = 3;
+const ENGINES: (u64, u64) = (3, 8);
+const JOBS: (u64, u64) = (8, 50);
+
+/// Jobs that are unfinished at any time.
+const AT_ONCE: usize = 4;
+
+/// Between two events, and how many of them are kills of the leader, in a hundred.
+const PAUSE_MS: (u64, u64) = (500, 2_500);
+const LEADER_KILLS_PERCENT: u64 = 8;
+
+/// How long a killed node is away.
+const AWAY: Duration = Duration::from_secs(3);
+
+/// How long all may take.
+const PATIENCE: Duration = Duration::from_secs(3_000);
+
+/// What a node may hold, in MiB.
+const RESIDENT_MIB_MAX: u64 = 1_024;
+
+const SPEC: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];
+
+fn main() -> ExitCode {
+    run_experiment("engines", &[], |settings, folder| {
+        if let Some(reason) = Network::missing_prerequisite() {
+            return Ok(Verdict::Skipped(reason));
+        }
+        let experiment = Experiment::new(settings, folder)?;
+        Ok(Verdict::Broken(experiment.run()?))
+    })
+}
+
+/// An engine's place, and its process while it runs.
+struct Engine {
+    machine: u64,
+    token: String,
+    process: Option<Child>,
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        if let Some(process) = &mut self.process {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
+
+struct Experiment {
+    folder: PathBuf,
+    film: String,
+    jobs: u64,
+    // Before the network, so that all processes end before their hosts do.
+    engines: Vec<Engine>,
+    cluster: ProcessCluster,
+    random: Random,
+    site: NatSite,
+    _network: Network,
+    leader_kills: u64,
+    engine_kills: u64,
+}
+
+impl Experiment {
+    fn new(settings: &Settings, folder: &Path) -> Result<Self, String> {
+        let (engines, jobs) = match settings.short {
+            true => (ENGINES.0, settings.rounds_or(JOBS.0, JOBS.1)),
+            false => (ENGINES.1, settings.rounds_or(JOBS.0, JOBS.1)),
+        };
+        let network = Network::create(NODES)?;
+        let site = NatSite::create(&network, engines)?;
+        let node = |id: u64| NodeSpec {
+            listen: Network::address(id),
+            data: folder.join(format!("node-{id}")),
+            command_prefix: Network::host_prefix(id),
+            environment: vec![
+                ("REELRAFT_HTTP".into(), Network::http(id)),
+                ("REELRAFT_VERIFY_ENGINES".into(), "20".into()),
+            ],
+        };
+        let spec = ClusterSpec {
+            slots: 1,
+            secret: format!("secret-of-the-cluster-{}", settings.seed),
+            client_prefix: Network::clients_prefix(),
+            node_args: Vec::new(),
+        };
+        let cluster = ProcessCluster::start(folder, (1..=NODES).map(node).collect(), spec)?;
+        cluster.wait_for_nodes(NODES as usize, Duration::from_secs(120))?;
+        let film = folder.join("film.mp4");
+        make_clip(&film, if settings.short { 12 } else { 24 }, "640x360");
+        let mut experiment = Experiment {
+            folder: folder.to_path_buf(),
+            film: film.display().to_string(),
+            jobs,
+            engines: Vec::new(),
+            cluster,
+            random: Random::new(settings.seed),
+            site,
+            _network: network,
+            leader_kills: 0,
+            engine_kills: 0,
+        };
+        for machine in 1..=engines {
+            let name = format!("engine{machine}");
+            let made = &["engine", "token", "create", &name];
+            let made = experiment.cluster.try_json(made)?;
+            experiment.engines.push(Engine {
+                machine,
+                token: made["token"].as_str().unwrap_or_default().to_string(),
+                process: None,
+            });
+        }
+        Ok(experiment)
+    }
+
+    fn run(mut self) -> Result<Vec<String>, String> {
+        let calm = self.cluster.submit(&self.film, &SPEC)?;
+        self.cluster
+            .try_run(&["job", "wait", &calm, "--timeout", "15m"])?;
+        let calm = self.cluster.try_json(&["job", "show", &calm])?["output_hash"].clone();
+        println!("calm run of the nodes alone: blake3 {calm}");
+        for at in 0..self.engines.len() {
+            self.start(at)?;
+        }
+        let (from_us, begun) = (now_us(), Instant::now());
+        let before = self.cpu();
+        let mut submitted = Vec::new();
+        let (mut open, mut peak) = (Vec::new(), 0);
+        while begun.elapsed() < PATIENCE {
+            let jobs = self.cluster.jobs()?;
+            open.retain(|id: &String| !has_ended(&jobs, id));
+            if open.is_empty() && submitted.len() as u64 == self.jobs {
+                break;
+            }
+            while open.len() < AT_ONCE && (submitted.len() as u64) < self.jobs {
+                let id = self.cluster.submit(&self.film, &SPEC)?;
+                open.push(id.clone());
+                submitted.push(id);
+            }
+            sleep(self.random.duration(PAUSE_MS));
+            self.something()?;
+            peak = peak.max(self.resident());
+        }
+        println!(
+            "{} jobs in {} s, {} engines and {} leaders killed",
+            submitted.len(),
+            begun.elapsed().as_secs(),
+            self.engine_kills,
+            self.leader_kills,
+        );
+        let seconds = begun.elapsed().as_secs_f64();
+        let used = (self.cpu() - before) / seconds / NODES as f64;
+        println!("a node takes {used:.2} cores beside its encoders, and at most {peak} MiB");
+        let mut broken = self.judge(&submitted, &calm)?;
+        if peak > RESIDENT_MIB_MAX {
+            broken.push(format!("a node held {peak} MiB"));
+        }
+        broken.extend(self.judge_leaders(from_us));
+        Ok(broken)
+    }
+
+    /// Kills an engine or starts one, or kills the leader and starts it again.
+    fn something(&mut self) -> Result<(), String> {
+        if self.random.within(0, 100) < LEADER_KILLS_PERCENT {
+            let leader = self.cluster.wait_for_nodes(2, Duration::from_secs(60))?;
+            self.cluster.kill(leader)?;
+            self.leader_kills += 1;
+            sleep(AWAY);
+            self.cluster.start_node(leader)?;
+            self.cluster
+                .wait_for_nodes(NODES as usize, Duration::from_secs(120))?;
+            return Ok(());
+        }
+        let at = self.random.within(0, self.engines.len() as u64) as usize;
+        match self.engines[at].process.take() {
+            Some(mut process) => {
+                process.kill().map_err(|error| error.to_string())?;
+                process.wait().map_err(|error| error.to_string())?;
+                self.engine_kills += 1;
+                Ok(())
+            }
+            None => self.start(at),
+        }
+    }
+
+    fn start(&mut self, at: usize) -> Result<(), String> {
+        let engine = &self.engines[at];
+        let name = format!("engine{}", engine.machine);
+        let servers: Vec<String> = (1..=NODES)
+            .map(|node| format!("https://{}", Network::http(node)))
+            .collect();
+        let log = File::options()
+            .create(true)
+            .append(true)
+            .open(self.folder.join(format!("{name}.log")))
+            .map_err(|error| error.to_string())?;
+        let prefix = self.site.host_prefix(engine.machine);
+        let process = Command::new(&prefix[0])
+            .args(&prefix[1..])
+            .arg(binary())
+            .args(["engine", "--slots", "1", "--server", &servers.join(",")])
+            .arg("--ca")
+            .arg(self.cluster.data(1).join("tls/ca.pem"))
+            .arg("--work")
+            .arg(self.folder.join(&name))
+            .env("REELRAFT_ENGINE_TOKEN", &engine.token)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .map_err(|error| format!("{name}: {error}"))?;
+        self.engines[at].process = Some(process);
+        Ok(())
+    }
+
+    fn pids(&mut self) -> Vec<i32> {
+        let ids = self.cluster.ids();
+        ids.into_iter()
+            .filter_map(|id| self.cluster.pid(id).ok())
+            .collect()
+    }
+
+    fn cpu(&mut self) -> f64 {
+        self.pids().into_iter().map(cpu_seconds).sum()
+    }
+
+    fn resident(&mut self) -> u64 {
+        let all = self.pids().into_iter().map(|pid| resident_mib(pid).1);
+        all.max().unwrap_or(0)
+    }
+
+    fn judge(&self, submitted: &[String], calm: &Value) -> Result<Vec<String>, String> {
+        let mut broken = Vec::new();
+        let (mut by_engines, mut checked, mut total) = (0, 0, 0);
+        for id in submitted {
+            let job = self.cluster.try_json(&["job", "show", id])?;
+            if job["output_hash"] != *calm {
+                let state = &job["state"];
+                broken.push(format!("job {id} is {state}, and its output is another"));
+            }
+            total += job["shards_total"].as_u64().unwrap_or(0);
+            for share in job["engines"].as_array().into_iter().flatten() {
+                by_engines += share["shards"].as_u64().unwrap_or(0);
+                checked += share["checked"].as_u64().unwrap_or(0);
+            }
+        }
+        println!("{by_engines} of {total} shards by engines, {checked} of them made again");
+        if by_engines == 0 {
+            broken.push("engines made nothing".to_string());
+        }
+        let engines = self.cluster.try_json(&["cluster", "engines"])?;
+        for engine in engines["engines"].as_array().into_iter().flatten() {
+            if let Some(why) = engine["quarantine"].as_str() {
+                broken.push(format!("{} is quarantined: {why}", engine["name"]));
+            }
+        }
+        Ok(broken)
+    }
+
+    /// A node that has too much to do for its engines would lose its leadership.
+    fn judge_leaders(&self, from_us: u64) -> Vec<String> {
+        let mut log = self.cluster.event_log();
+        log.update();
+        let terms = log
+            .after(from_us)
+            .iter()
+            .filter_map(|event| match event.kind {
+                EventKind::BecameLeader { term, .. } => Some(term),
+                _ => None,
+            });
+        let elections = terms.collect::<BTreeSet<u64>>().len() as u64;
+        println!("{elections} elections");
+        let most = 2 * self.leader_kills;
+        match elections > most {
+            true => vec![format!(
+                "{elections} elections after {} kills",
+                self.leader_kills
+            )],
+            false => Vec::new(),
+        }
+    }
+}
+
+fn has_ended(jobs: &[Value], id: &str) -> bool {
+    let job = jobs.iter().find(|job| job["id"] == id);
+    let state = job.and_then(|job| job["state"].as_str());
+    matches!(state, Some("succeeded" | "failed" | "cancelled"))
+}
