@@ -312,10 +312,10 @@ fn no_lie_of_an_engine_reaches_the_output() {
         },
     );
     let film = folder.path().join("film.mp4");
-    make_clip(&film, 32, "320x180");
+    make_clip(&film, 24, "320x180");
     let transcode = |out: &Path| {
         let args = ["transcode", film.to_str().unwrap(), out.to_str().unwrap()];
-        let how = ["--preset", "slower", "--shard-seconds", "1"];
+        let how = ["--preset", "medium", "--shard-seconds", "1"];
         piped(&cluster, &[&args[..], &how].concat())
     };
     let calm = folder.path().join("calm.mp4");

@@ -26,6 +26,7 @@ pub mod growing_cluster;
 pub mod grpc;
 pub mod holdings;
 pub mod hostile;
+pub mod idle_engines;
 pub mod invariants;
 pub mod ledger;
 mod log_line;

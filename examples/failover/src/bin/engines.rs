@@ -5,6 +5,8 @@
 //!
 //! `cargo run --release -p reelraft-failover --bin engines -- [--jobs N] [--seed N] [--short]`
 //!
+//! With `--idle N` it is measured instead what so many engines without work cost the nodes.
+//!
 //! Needs root and Debian's packages iproute2 and iptables; what is missing is named.
 
 use std::{
@@ -21,13 +23,14 @@ use reelraft_failover::{
     clock::now_us,
     events::EventKind,
     experiment::{Settings, Verdict, run_experiment},
+    idle_engines::IdleEngines,
     nat_site::NatSite,
     network::Network,
-    node_cost::{cpu_seconds, resident_mib},
+    node_cost::{cpu_percent, cpu_seconds, resident_mib},
     process_cluster::{ClusterSpec, NodeSpec, ProcessCluster},
     random::Random,
 };
-use reelraft_harness::{binary, make_clip};
+use reelraft_harness::{binary, free_ports, make_clip};
 use serde_json::Value;
 
 const NODES: u64 = 3;
@@ -50,16 +53,70 @@ const PATIENCE: Duration = Duration::from_secs(3_000);
 /// What a node may hold, in MiB.
 const RESIDENT_MIB_MAX: u64 = 1_024;
 
+/// How long nodes are watched, and what idle engines may cost one of them: percent of a
+/// core, and MiB.
+const WATCHED: Duration = Duration::from_secs(30);
+const IDLE_PERCENT_MAX: f64 = 10.0;
+const IDLE_MIB_MAX: u64 = 128;
+
 const SPEC: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];
 
 fn main() -> ExitCode {
-    run_experiment("engines", &[], |settings, folder| {
+    run_experiment("engines", &["--idle"], |settings, folder| {
+        if let Some(count) = settings.extra_number("--idle")? {
+            return Ok(Verdict::Broken(cost_of_idle(folder, count)?));
+        }
         if let Some(reason) = Network::missing_prerequisite() {
             return Ok(Verdict::Skipped(reason));
         }
         let experiment = Experiment::new(settings, folder)?;
         Ok(Verdict::Broken(experiment.run()?))
     })
+}
+
+/// What so many engines that have nothing to do cost each of three nodes.
+fn cost_of_idle(folder: &Path, count: u64) -> Result<Vec<String>, String> {
+    let ports = free_ports(NODES as u16);
+    let addresses: Vec<String> = (0..NODES as u16)
+        .map(|node| format!("127.0.0.1:{}", ports + node))
+        .collect();
+    let environments = addresses.iter();
+    let environments = environments.map(|http| vec![("REELRAFT_HTTP".into(), http.clone())]);
+    let mut cluster = ProcessCluster::with_environments(folder, environments.collect(), 1)?;
+    cluster.wait_for_nodes(NODES as usize, Duration::from_secs(120))?;
+    let ids = cluster.ids();
+    let pids: Result<Vec<i32>, String> = ids.iter().map(|&id| cluster.pid(id)).collect();
+    let pids = pids?;
+    // Encoders are measured, and small jobs tried, when a cluster comes to rest.
+    sleep(Duration::from_secs(60));
+    let before = cpu_percent(&pids, WATCHED);
+    let held: Vec<u64> = pids.iter().map(|&pid| resident_mib(pid).0).collect();
+    let engines = IdleEngines::start(&addresses, count as usize)?;
+    sleep(Duration::from_secs(30));
+    let listed = cluster.try_json(&["cluster", "engines"])?;
+    let listed = listed["engines"].as_array().cloned().unwrap_or_default();
+    let connected = listed.iter().filter(|engine| engine["connected"] == true);
+    println!("{} of {count} engines are connected", connected.count());
+    let with = cpu_percent(&pids, WATCHED);
+    drop(engines);
+    let mut broken = Vec::new();
+    for (at, pid) in pids.iter().enumerate() {
+        let (cpu, mib) = (
+            with[at] - before[at],
+            resident_mib(*pid).0.saturating_sub(held[at]),
+        );
+        println!(
+            "node {}: {:.1} % of a core without them, {:.1} % with them; {} MiB, and {mib} MiB more",
+            ids[at], before[at], with[at], held[at]
+        );
+        if cpu > IDLE_PERCENT_MAX || mib > IDLE_MIB_MAX {
+            broken.push(format!(
+                "they cost node {} {cpu:.1} % and {mib} MiB",
+                ids[at]
+            ));
+        }
+    }
+    Ok(broken)
 }
 
 /// An engine's place, and its process while it runs.
