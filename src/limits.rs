@@ -280,6 +280,10 @@ pub const START_ROOM_BYTES: u64 = 16 << 20;
 /// back within seconds of its disk.
 pub const DISK_RETRY: Duration = Duration::from_secs(1);
 
+/// How often a node looks whether its disk is full to the last, and gives up some of what
+/// it keeps free for its log.
+pub const RESERVE_EVERY: Duration = Duration::from_millis(500);
+
 /// How often it is said what is waited for.
 pub const DISK_REPORT_EVERY: Duration = Duration::from_secs(10);
 
@@ -339,6 +343,11 @@ pub const COPY_RATE_MIN: u64 = 4 << 20;
 
 /// Longest name of a zone.
 pub const ZONE_BYTES_MAX: usize = 64;
+
+/// How often bytes of a backup in a bucket are asked for where its server fails, and the
+/// pause between.
+pub const BUCKET_READ_TRIES_MAX: u32 = 6;
+pub const BUCKET_READ_PAUSE: Duration = Duration::from_secs(2);
 
 /// Jobs that a restore names one by one, of each kind.
 pub const RESTORE_NAMES_SHOWN: usize = 50;

@@ -90,9 +90,12 @@ enum Top {
     ///
     /// Without --data it only checks the file, and says what would come back.
     Restore {
-        /// The file of `reelraft cluster backup`
-        #[arg(value_name = "FILE")]
+        /// The file of `reelraft cluster backup`, or s3://NAME/KEY
+        #[arg(value_name = "FILE|s3://NAME/KEY")]
         file: PathBuf,
+        /// TOML file with the bucket that s3://NAME/KEY names, as the nodes have it
+        #[arg(long, value_name = "FILE", env = "REELRAFT_S3_BUCKETS")]
+        s3_buckets: Option<PathBuf>,
         /// An empty folder: it becomes that of the only node of a new cluster, which others can join
         #[arg(long, value_name = "DIR")]
         data: Option<PathBuf>,
@@ -222,11 +225,17 @@ fn run(program: Program) -> u8 {
             let said = recovery::recover(&data, yes).map_err(node_error);
             finish(said.and_then(|said| print(&said)))
         }
-        Top::Restore { file, data, id } => {
-            let said = match data {
-                Some(data) => restore::restore(&file, &data, id),
-                None => restore::look(&file),
-            };
+        Top::Restore {
+            file,
+            s3_buckets,
+            data,
+            id,
+        } => {
+            let found = restore::find(&file, s3_buckets.as_deref());
+            let said = found.and_then(|file| match data {
+                Some(data) => restore::restore(file, &data, id),
+                None => restore::look(file),
+            });
             finish(said.map_err(node_error).and_then(|said| print(&said)))
         }
         Top::Version => finish(print(&command().render_version())),

@@ -54,6 +54,16 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// the slots of some hundred nodes say in a few seconds, in 300 bytes each.
 pub const PROGRESS_KEPT: usize = 1_024;
 
+/// The least size of a backup's parts in a bucket. One is held in memory, and sent within
+/// a minute from 300 KB a second on.
+pub const BACKUP_PART_BYTES_MIN: u64 = 16 << 20;
+
+/// How often whoever waits for a backup in a bucket hears of it.
+pub const BACKUP_SIGN_EVERY: Duration = Duration::from_secs(1);
+
+/// What it may be late in hearing.
+pub const BACKUP_PUT_AHEAD: usize = 4;
+
 /// How long a client may take nothing of a stream. What it has not taken waits
 /// in this node's memory. A client on a slow line takes the largest message,
 /// 1 MiB, within it from 17 KiB a second on.
@@ -121,6 +131,7 @@ pub const ESTIMATED_FROM: usize = 64;
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 
+const _: () = assert!(BACKUP_PART_BYTES_MIN >= crate::outside::limits::BUCKET_PART_BYTES_MIN);
 const _: () = assert!(GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < UPLOAD_IDLE.as_millis());

@@ -106,6 +106,19 @@ impl Api {
         Ok(Some(url))
     }
 
+    /// The place in a bucket that an operator names, whoever else may name it.
+    pub(super) fn check_bucket(&self, url: &str) -> Result<Url, Problem> {
+        let url = check("backup's place", url, true)?;
+        match url.scheme() == "s3" {
+            true => Ok(url),
+            false => Err(Problem::new(
+                "bad-url",
+                "a node puts backups into buckets alone",
+                "give s3://NAME/KEY, or the name of a file here",
+            )),
+        }
+    }
+
     /// Refuses an output over its own source, and one into a bucket that is only read.
     fn check_output(&self, output: &Url, source_url: &str) -> Result<(), Problem> {
         if Url::parse(source_url).is_ok_and(|source| source == *output) {

@@ -141,8 +141,16 @@ impl Cluster for ClusterService {
         request: Request<v1::BackupRequest>,
     ) -> Result<Response<Self::BackupStream>, Status> {
         let api = api_of(&request)?;
-        let media = request.into_inner().media;
-        let parts = api.backup(&media).map_err(status)?;
+        let v1::BackupRequest {
+            media,
+            to,
+            overwrite,
+        } = request.into_inner();
+        let parts = match to.is_empty() {
+            true => api.backup(&media),
+            false => api.backup_to(&media, &to, overwrite).await,
+        };
+        let parts = parts.map_err(status)?;
         parts.on_stall(stream_end());
         Ok(Response::new(wire_backup(parts)))
     }

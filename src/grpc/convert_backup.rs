@@ -21,6 +21,7 @@ pub fn wire_backup(
     let parts = parts.map_err(status).map_ok(|part| {
         let parts = match part {
             BackupPart::Bytes(bytes) => small(bytes).map(Part::Data).collect(),
+            BackupPart::Put(bytes) => vec![Part::PutBytes(bytes)],
             BackupPart::Done(done) => vec![Part::Done(wire_done(*done))],
         };
         stream::iter(parts).map(|part| Ok(v1::BackupPart { part: Some(part) }))

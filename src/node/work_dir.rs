@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use reelraft_model::AttemptKey;
+
 /// A folder for one work, removed with all in it when that ends.
 pub struct WorkDir(PathBuf);
 
@@ -23,6 +25,16 @@ impl WorkDir {
         }
         std::fs::create_dir_all(&path).map_err(named)?;
         Ok(WorkDir(path))
+    }
+
+    /// That of an attempt.
+    ///
+    /// # Errors
+    /// As [`WorkDir::new`].
+    pub fn of_attempt(root: &Path, key: &AttemptKey) -> io::Result<Self> {
+        let kind = key.kind().name();
+        let name = format!("{}-{kind}-{}-{}", key.job, key.number, key.attempt);
+        WorkDir::new(root, &name)
     }
 
     /// Where it is.

@@ -14,6 +14,7 @@ use super::{
     guard::{Guard, Lookup, RefusedHost},
     limits::{CONNECT_MAX, REDIRECTS_MAX, SILENCE_MAX},
     s3::{Buckets, SCHEME},
+    s3_sign::Subject,
     url,
 };
 use crate::clock::unix_ms;
@@ -127,20 +128,37 @@ impl Outside {
         headers: HeaderMap,
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
+        if url.scheme() == SCHEME {
+            return self.send_to_bucket(method, (url, &[]), headers, body).await;
+        }
         self.check(url)?;
-        let request = match url.scheme() {
-            SCHEME => {
-                let signed = self.buckets.signed(&method, url, unix_ms() / 1000);
-                let name = url.host_str().unwrap_or_default().to_string();
-                if method == Method::PUT && signed.is_some() && !self.buckets.may_write(&name) {
-                    return Err(OutsideError::ReadOnlyBucket(name));
-                }
-                let signed = signed.ok_or(OutsideError::NoBucket(name))?;
-                self.unguarded.request(method, signed)
-            }
-            _ => self.client.request(method, url.clone()),
-        };
-        let mut request = request.headers(headers);
+        let mut request = self.client.request(method, url.clone()).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(judged)
+    }
+
+    /// Asks a bucket once, of an object or of what `subject` says of it.
+    ///
+    /// # Errors
+    /// As [`Outside::send`].
+    pub(super) async fn send_to_bucket(
+        &self,
+        method: Method,
+        (url, subject): (&Url, &Subject<'_>),
+        headers: HeaderMap,
+        body: Option<Body>,
+    ) -> Result<Answer, OutsideError> {
+        let signed = self
+            .buckets
+            .signed(&method, (url, subject), unix_ms() / 1000);
+        let name = url.host_str().unwrap_or_default().to_string();
+        if method != Method::GET && signed.is_some() && !self.buckets.may_write(&name) {
+            return Err(OutsideError::ReadOnlyBucket(name));
+        }
+        let signed = signed.ok_or(OutsideError::NoBucket(name))?;
+        let mut request = self.unguarded.request(method, signed).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }

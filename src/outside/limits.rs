@@ -19,3 +19,14 @@ pub const VALIDATOR_BYTES_MAX: usize = 256;
 
 /// Most bytes that one request puts into a bucket: AWS takes no more.
 pub const BUCKET_PUT_BYTES_MAX: u64 = 5 << 30;
+
+/// Parts of one file that a bucket takes, and the least size of each but the last: those
+/// of S3.
+pub const BUCKET_PARTS_MAX: u64 = 10_000;
+pub const BUCKET_PART_BYTES_MIN: u64 = 5 << 20;
+
+/// How often a part is sent where its server fails.
+pub const BUCKET_PART_TRIES_MAX: u32 = 5;
+
+/// Longest answer of a bucket's server that is read: a few names.
+pub const BUCKET_ANSWER_BYTES_MAX: usize = 64 << 10;

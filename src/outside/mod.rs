@@ -4,7 +4,7 @@
 //! ```text
 //! source (a file behind a URL) -> client (one request, redirects by hand)
 //!   '-> url (what may be named)     '-> guard (who may be connected to) -> addresses
-//!                                   '-> s3 (buckets that the operator named) -> s3_sign
+//! s3_parts (a large file, put)  ->  '-> s3 (buckets that the operator named) -> s3_sign
 //! ```
 //! A URL is hostile: it may name this node, its neighbours, or the machine that
 //! hands out a cloud's keys. Only global addresses are connected to, and those
@@ -15,7 +15,10 @@ pub mod addresses;
 mod client;
 mod guard;
 pub mod limits;
+#[cfg(test)]
+mod parts_tests;
 mod s3;
+mod s3_parts;
 mod s3_sign;
 mod source;
 #[cfg(test)]
@@ -28,6 +31,7 @@ pub use self::{
     client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
     s3::{Buckets, too_large_for},
+    s3_parts::{BucketError, PartedUpload},
     source::{Found, Remote, SourceError, look},
     url::{check, host_of},
 };

@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     limits::BUCKET_PUT_BYTES_MAX,
-    s3_sign::{Credentials, encoded, signed},
+    s3_sign::{Credentials, Subject, encoded, signed},
 };
 use crate::toml_cause::toml_cause;
 
@@ -81,7 +81,12 @@ impl Buckets {
 
     /// The signed URL for one request; none where there is no such bucket, or the key
     /// would lead out of it. `unix_s` is the time.
-    pub fn signed(&self, method: &Method, url: &Url, unix_s: u64) -> Option<Url> {
+    pub fn signed(
+        &self,
+        method: &Method,
+        (url, subject): (&Url, &Subject<'_>),
+        unix_s: u64,
+    ) -> Option<Url> {
         let bucket = self.named.get(url.host_str()?)?;
         let key = encoded(&key_of(url), true);
         let mut target = bucket.endpoint.clone();
@@ -99,7 +104,8 @@ impl Buckets {
             return None;
         }
         let stamp = stamp(unix_s);
-        Some(signed(&bucket.credentials, method, &target, &stamp))
+        let target = (&target, subject);
+        Some(signed(&bucket.credentials, method, target, &stamp))
     }
 }
 
@@ -217,7 +223,7 @@ mod tests {
         let buckets: Buckets = FILE.parse().unwrap();
         let signed = |url: &str| {
             let url = Url::parse(url).unwrap();
-            let signed = buckets.signed(&Method::GET, &url, 1_369_353_600)?;
+            let signed = buckets.signed(&Method::GET, (&url, &[]), 1_369_353_600)?;
             Some(signed.as_str().split("&X-Amz-Expires").next()?.to_string())
         };
         assert_eq!(

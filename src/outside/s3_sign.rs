@@ -18,16 +18,24 @@ pub struct Credentials {
     pub region: String,
 }
 
+/// What is asked of an object beside its bytes, as pairs of a query, sorted by name.
+pub type Subject<'a> = [(&'a str, &'a str)];
+
 /// A URL with its signature; `url` has no query. `stamp` is the time as S3 writes
 /// it: 20130524T000000Z.
-pub fn signed(credentials: &Credentials, method: &Method, url: &Url, stamp: &str) -> Url {
-    signed_for(credentials, method, url, stamp, EXPIRES_S)
+pub fn signed(
+    credentials: &Credentials,
+    method: &Method,
+    (url, subject): (&Url, &Subject<'_>),
+    stamp: &str,
+) -> Url {
+    signed_for(credentials, method, (url, subject), stamp, EXPIRES_S)
 }
 
 fn signed_for(
     credentials: &Credentials,
     method: &Method,
-    url: &Url,
+    (url, subject): (&Url, &Subject<'_>),
     stamp: &str,
     expires_s: u32,
 ) -> Url {
@@ -49,6 +57,12 @@ fn signed_for(
         query.push(("X-Amz-Security-Token", token.clone()));
     }
     query.push(("X-Amz-SignedHeaders", "host".to_string()));
+    // Sorted by bytes, so that small letters come after these.
+    query.extend(
+        subject
+            .iter()
+            .map(|(name, value)| (*name, value.to_string())),
+    );
     let pairs = query.iter();
     let pairs: Vec<String> = pairs
         .map(|(name, value)| format!("{name}={}", encoded(value.as_bytes(), false)))
@@ -112,7 +126,7 @@ mod tests {
         };
         let url = Url::parse("https://examplebucket.s3.amazonaws.com/test.txt").unwrap();
         let stamp = "20130524T000000Z";
-        let signed = signed_for(&credentials, &Method::GET, &url, stamp, 86_400);
+        let signed = signed_for(&credentials, &Method::GET, (&url, &[]), stamp, 86_400);
         let wanted = "aeeed9bbccd4d02ee5c0109b86d86835f995330da4c265957d157751f604d404";
         assert!(signed.as_str().ends_with(wanted), "{signed}");
     }

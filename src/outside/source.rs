@@ -162,8 +162,8 @@ fn content_range(answer: &Answer) -> Option<ContentRange> {
 }
 
 /// The bytes of a file that was looked at.
-pub struct Remote<'a> {
-    outside: &'a Outside,
+pub struct Remote {
+    outside: Outside,
     url: Url,
     total: u64,
     validator: String,
@@ -173,11 +173,11 @@ pub struct Remote<'a> {
     rest: Bytes,
 }
 
-impl<'a> Remote<'a> {
+impl Remote {
     /// A file as it was found.
-    pub fn new(outside: &'a Outside, url: Url, total: u64, validator: &str) -> Self {
+    pub fn new(outside: &Outside, url: Url, total: u64, validator: &str) -> Self {
         Remote {
-            outside,
+            outside: outside.clone(),
             url,
             total,
             validator: validator.to_string(),

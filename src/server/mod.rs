@@ -5,6 +5,7 @@ mod place;
 pub mod privacy;
 pub mod recovery;
 pub mod restore;
+mod restore_bucket;
 mod start;
 
 use std::sync::Arc;
@@ -153,7 +154,8 @@ async fn serve(
     let loops = [
         tokio::spawn(leading),
         tokio::spawn(leader::deliveries::run(context.clone(), work_stops.clone())),
-        tokio::spawn(home::run(context.clone(), work_stops)),
+        tokio::spawn(home::run(context.clone(), work_stops.clone())),
+        tokio::spawn(start::keep_reserve(context.config.data.clone(), work_stops)),
     ];
     until_stopped(&context, &mut stop).await?;
     info!("stopping");

@@ -1,6 +1,6 @@
 //! `reelraft restore`: a cluster made anew from a backup, and what a person sees of it.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use reelraft_consensus::plant;
 use reelraft_model::{
@@ -10,19 +10,35 @@ use reelraft_model::{
 use reelraft_proto::utc;
 use reelraft_storage::{Restoring, StorageError};
 
-use super::place::new_cluster_id;
-use crate::{clock::unix_ms, data::backup::Backup, limits::RESTORE_NAMES_SHOWN};
+use super::{place::new_cluster_id, restore_bucket::BucketFile};
+use crate::{
+    clock::unix_ms,
+    data::backup::{Backup, BackupFile},
+    limits::RESTORE_NAMES_SHOWN,
+};
+
+/// The backup that a name is of: a file, or one in a bucket of those that `buckets` names.
+///
+/// # Errors
+/// Where nothing can be asked for in a bucket. A file is opened when it is read.
+pub fn find(file: &Path, buckets: Option<&Path>) -> Result<Arc<dyn BackupFile>, Problem> {
+    match file.to_str().filter(|name| name.starts_with("s3://")) {
+        Some(url) => Ok(Arc::new(BucketFile::find(url, buckets)?)),
+        None => Ok(Arc::new(file.to_path_buf())),
+    }
+}
 
 /// Says what a backup has, after all of it was checked.
 ///
 /// # Errors
 /// `backup-damaged`, `backup-truncated`, `newer-format`, and what the disk refuses.
-pub fn look(file: &Path) -> Result<String, Problem> {
+pub fn look(file: Arc<dyn BackupFile>) -> Result<String, Problem> {
+    let name = file.name();
     let backup = Backup::read(file).map_err(|error| error.problem())?;
     let (_, restored) = made_of(&backup, 1)?;
-    let mut said = description(&backup, file);
+    let mut said = description(&backup, &name);
     said += &report(&restored);
-    said += &format!("to do it: reelraft restore {} --data DIR\n", file.display());
+    said += &format!("to do it: reelraft restore {name} --data DIR\n");
     Ok(said)
 }
 
@@ -30,7 +46,7 @@ pub fn look(file: &Path) -> Result<String, Problem> {
 ///
 /// # Errors
 /// As [`look`]; `not-a-data-folder` for a folder with anything in it, and `disk-full`.
-pub fn restore(file: &Path, data: &Path, node: u64) -> Result<String, Problem> {
+pub fn restore(file: Arc<dyn BackupFile>, data: &Path, node: u64) -> Result<String, Problem> {
     let begun = Instant::now();
     let storage = |error: StorageError| Problem::new(error.kind(), error.to_string(), error.hint());
     let backup = Backup::read(file).map_err(|error| error.problem())?;
@@ -81,12 +97,11 @@ fn made_of(backup: &Backup, node: u64) -> Result<(State, Restored), Problem> {
     }
 }
 
-fn description(backup: &Backup, file: &Path) -> String {
+fn description(backup: &Backup, name: &str) -> String {
     format!(
-        "{} is whole: cluster {}, backed up {} by reelraft {} with media {}\n\
+        "{name} is whole: cluster {}, backed up {} by reelraft {} with media {}\n\
          table: index {}, hash {}\n\
          films and sources: {} bytes\n",
-        file.display(),
         backup.cluster_id,
         utc::rfc3339(backup.unix_ms),
         backup.version,

@@ -4,10 +4,11 @@
 //! ended instead would be started again after ever longer pauses, and would
 //! come back long after its disk did. Every other refusal ends the node.
 
-use std::{io::ErrorKind, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use reelraft_consensus::{Cluster, ClusterConfig, ConsensusError};
 use reelraft_model::Problem;
+use reelraft_storage::{Reserve, ReserveTurn};
 use reelraft_trust::{Acceptor, Port, Trust, TrustError};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::Instant};
 use tracing::{info, warn};
@@ -17,7 +18,7 @@ use crate::{
     data::DataPlane,
     limits::{
         COUNT_PATIENCE, COUNT_RETRY, DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY,
-        START_ROOM_BYTES,
+        RESERVE_EVERY, START_ROOM_BYTES,
     },
     node::{certificates::Keeper, context::NodeContext, load::Load},
 };
@@ -56,6 +57,8 @@ pub async fn open_cluster(
 ) -> Result<Option<Cluster>, Problem> {
     let mut reported: Option<Instant> = None;
     loop {
+        // That of a node which ended as its disk was full.
+        say(Reserve::of(&config.data).give_way());
         let problem = match full(config) {
             Some(problem) => problem,
             None => match Cluster::open(settings.clone()).await {
@@ -75,6 +78,40 @@ pub async fn open_cluster(
         }
         if stopped_within(stop, DISK_RETRY).await {
             return Ok(None);
+        }
+    }
+}
+
+/// Says what became of the reserve, where anything did.
+fn say(turn: std::io::Result<ReserveTurn>) {
+    match turn {
+        Ok(ReserveTurn::Same) => {}
+        Ok(ReserveTurn::GivenUp { left_bytes }) => warn!(
+            left_bytes,
+            "the disk is full: some of the reserve is given up, so that the log goes on; make room"
+        ),
+        Ok(ReserveTurn::Whole { bytes }) => info!(bytes, "room is reserved for the log"),
+        Err(error) => info!(%error, "no room can be reserved for the log"),
+    }
+}
+
+/// Keeps some room for the log until `stop` is set, and gives it up where the disk is
+/// full.
+pub async fn keep_reserve(data: PathBuf, mut stop: watch::Receiver<bool>) {
+    let reserve = Reserve::of(&data);
+    let mut failed = false;
+    loop {
+        let looking = reserve.clone();
+        let looked = tokio::task::spawn_blocking(move || looking.keep()).await;
+        let looked = looked.unwrap_or(Ok(ReserveTurn::Same));
+        // Where it can't be had it is said once.
+        let again = failed && looked.is_err();
+        failed = looked.is_err();
+        if !again {
+            say(looked);
+        }
+        if stopped_within(&mut stop, RESERVE_EVERY).await {
+            return;
         }
     }
 }

@@ -48,3 +48,4 @@ pub use self::{
     store::{BlobStore, Stored},
     writer::Writer,
 };
+pub(crate) use space::statvfs;

@@ -89,10 +89,33 @@ pub const MEMBERSHIP_BYTES_MAX: usize = 64 << 10;
 /// Longest record of a backup: a row of the table with its key, or a piece of a blob.
 pub const ARCHIVE_RECORD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 
+/// Bytes that a node keeps free for itself at most: some chunks of the log and the
+/// table's own growth, while somebody makes room.
+pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
+
+/// The part of a smaller disk that it keeps: less than puts leave free anyway, so that
+/// it takes no room from films.
+pub const RESERVE_DISK_PART: u64 = 32;
+
+/// Pieces in which it is given up.
+pub const RESERVE_PIECES: u64 = 4;
+
+/// With less than this free a piece is given up: some chunks of the log fit in, and so
+/// does what a node wants to have free before it starts.
+pub const RESERVE_LOW_BYTES: u64 = 32 << 20;
+
+/// The part of a disk that must be free beside it for it to be taken back. Less than
+/// what puts leave free, or it would never be.
+pub const RESERVE_SPARE_PART: u64 = 64;
+
 /// How long a disk may take to sync the log of a folder that was filled. Nobody waits
 /// for it but a person.
 pub const RESTORE_SYNC_TIME: Duration = Duration::from_secs(60);
 
+const _: () = assert!(
+    100 / RESERVE_DISK_PART + 100 / RESERVE_SPARE_PART < crate::blobs::limits::FREE_PERCENT_MIN,
+    "what puts leave free has room for it"
+);
 const _: () = assert!(TABLE_ROW_BYTES_MAX + TABLE_KEY_BYTES_MAX < ARCHIVE_RECORD_BYTES_MAX);
 const _: () = assert!(TABLE_PART_BYTES_MAX < TABLE_VALUE_BYTES_MAX);
 const _: () = assert!(TABLE_ROW_BYTES_MAX / TABLE_PART_BYTES_MAX < u16::MAX as usize);

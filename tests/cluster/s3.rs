@@ -1,14 +1,15 @@
 //! A source and an output in a bucket, at a server of S3.
 
 use std::{
+    path::Path,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
 };
 
-use reelraft_harness::{LocalCluster, Options, http_ask};
+use reelraft_harness::{LocalCluster, Options, binary, http_ask};
 
-use crate::{calm, clip};
+use crate::{backup::Alone, calm, clip, succeed};
 
 /// How long the server may take to start, and a job to be delivered.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -118,6 +119,31 @@ fn a_film_goes_from_a_bucket_into_a_bucket() {
         sleep(Duration::from_millis(200));
     }
     refusals(&cluster, &submit);
+    let job = made["job"]["id"].as_str().unwrap();
+    a_backup_comes_back(&cluster, &buckets, (job, &calm));
+}
+
+/// A backup is put into the bucket by a node, and read from it where no node runs.
+fn a_backup_comes_back(cluster: &LocalCluster, buckets: &Path, (job, calm): (&str, &str)) {
+    let place = "s3://media/backups/a day.backup";
+    let backup = ["cluster", "backup", place];
+    let made = cluster.json(&backup);
+    assert_eq!(
+        (&made["jobs_whole"], &made["file"]),
+        (&1.into(), &place.into())
+    );
+    let again = cluster.run(&backup);
+    let said = String::from_utf8_lossy(&again.stderr).into_owned();
+    assert!(said.contains("error: already-there: "), "{said}");
+    succeed(&cluster.run(&[&backup[..], &["--overwrite"]].concat()));
+
+    let data = buckets.with_file_name("restored");
+    let mut restore = Command::new(binary());
+    restore.args(["restore", place, "--data"]).arg(&data);
+    restore.arg("--s3-buckets").arg(buckets);
+    succeed(&restore.output().unwrap());
+    let node = Alone::start(&data, &[]);
+    assert_eq!(node.job_in(job, "succeeded")["output_hash"], calm);
 }
 
 /// What `submit` can't be given, and buckets that are others' or nobody's.

@@ -218,6 +218,7 @@ const SERVER: &[&str] = &[
     "src/node",
     "src/data",
     "src/media",
+    "src/outside",
     "proto",
     "storage",
     "raft/model",

@@ -1,4 +1,5 @@
-//! `reelraft cluster backup`: all that the cluster knows, and its films, as one file.
+//! `reelraft cluster backup`: all that the cluster knows, and its films, as one file, here
+//! or in a bucket.
 
 use std::path::PathBuf;
 
@@ -16,7 +17,10 @@ use crate::{
         json,
         screen::print,
     },
-    transfer::{backup::backup, output_file::OutputFile},
+    transfer::{
+        backup::{backup, backup_to},
+        output_file::OutputFile,
+    },
 };
 
 /// Arguments of `cluster backup`.
@@ -25,11 +29,12 @@ use crate::{
 The cluster goes on meanwhile. The file gets its name once it is whole, and can be
 checked at any time: `reelraft restore FILE` says what would come back. It holds
 secrets (the key of the cluster's authority, those that sign webhooks): keep it as
-you keep them. Uploads that are not sealed are not in it, nor the parts of jobs
+you keep them. Into a bucket the node puts it that answers, one of those which its
+--s3-buckets name with write = true. Uploads that are not sealed are not in it, nor the parts of jobs
 that are being made.")]
 pub struct BackupArgs {
-    /// The file to write; only you may read it
-    #[arg(value_name = "FILE")]
+    /// The file to write, which only you may read; or s3://NAME/KEY, of a bucket of the nodes
+    #[arg(value_name = "FILE|s3://NAME/KEY")]
     pub file: PathBuf,
     /// Which bytes go with the table
     #[arg(long, value_enum, default_value_t = Media::Outputs)]
@@ -66,8 +71,14 @@ impl Media {
 /// `backup-incomplete` where bytes could not be had; the file is there then.
 pub async fn run(client: &mut Client, args: BackupArgs, output: Output) -> Result<(), CliError> {
     let screen = client.screen().clone();
-    let file = OutputFile::check(&args.file, args.replace.overwrite, None, &screen)?;
-    let done = backup(client, args.media.word(), file).await?;
+    let (media, overwrite) = (args.media.word(), args.replace.overwrite);
+    let done = match args.file.to_str().filter(|name| name.starts_with("s3://")) {
+        Some(bucket) => backup_to(client, media, bucket, overwrite).await?,
+        None => {
+            let file = OutputFile::check(&args.file, overwrite, None, &screen)?;
+            backup(client, media, file).await?
+        }
+    };
     print(&text(&args, &done, output))?;
     for gap in &done.gaps {
         screen.notice(&format!(

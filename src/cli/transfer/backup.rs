@@ -1,5 +1,5 @@
 //! Takes a backup into a file: it gets its name once it is whole, and only its owner
-//! may read it.
+//! may read it. Or has a node put it into a bucket.
 
 use reelraft_proto::v1::{BackupDone, BackupPart, BackupRequest, backup_part::Part};
 use tonic::Status;
@@ -32,6 +32,55 @@ pub async fn backup(
     Ok(done)
 }
 
+/// Has a node put a backup into a bucket that it knows. One that broke off is not begun
+/// again: it may be there.
+///
+/// # Errors
+/// The node's refusal, that no node serves, or a node that knows no buckets.
+pub async fn backup_to(
+    client: &mut Client,
+    media: &str,
+    to: &str,
+    overwrite: bool,
+) -> Result<BackupDone, CliError> {
+    let request = BackupRequest {
+        media: media.to_string(),
+        to: to.to_string(),
+        overwrite,
+    };
+    let mut retries = RetryBudget::default();
+    let mut parts = loop {
+        match open(client, request.clone()).await {
+            Ok(parts) => break parts,
+            Err(status) => client.retry_or_fail(&mut retries, &status).await?,
+        }
+    };
+    loop {
+        let part = next_message(&mut parts, BACKUP_SILENCE_MS).await;
+        let part = part.map_err(|status| CliError::from_status(&status))?;
+        let broken =
+            || CliError::from_status(&Status::unavailable("the node broke the backup off"));
+        match part.ok_or_else(broken)?.part {
+            Some(Part::PutBytes(bytes)) => {
+                let bytes = size(bytes);
+                client.screen().progress(&format!("backing up  {bytes}"));
+            }
+            Some(Part::Done(done)) => {
+                client.screen().clear();
+                return Ok(done);
+            }
+            // What it sends is the file: it has not read where to put it.
+            Some(Part::Data(_)) | None => {
+                return Err(CliError::node(
+                    "older-program",
+                    "this node puts no backups into buckets",
+                    "ask one with the program of this version, or give the name of a file here",
+                ));
+            }
+        }
+    }
+}
+
 /// Fills the file. Where a node is lost another one makes it, from the beginning.
 async fn take(
     client: &mut Client,
@@ -42,7 +91,11 @@ async fn take(
     let mut begun = 0;
     loop {
         into.empty()?;
-        let status = match open(client, media).await {
+        let request = BackupRequest {
+            media: media.to_string(),
+            ..Default::default()
+        };
+        let status = match open(client, request).await {
             Err(status) => status,
             Ok(mut parts) => {
                 begun += 1;
@@ -65,10 +118,10 @@ async fn take(
     }
 }
 
-async fn open(client: &mut Client, media: &str) -> Result<tonic::Streaming<BackupPart>, Status> {
-    let request = BackupRequest {
-        media: media.to_string(),
-    };
+async fn open(
+    client: &mut Client,
+    request: BackupRequest,
+) -> Result<tonic::Streaming<BackupPart>, Status> {
     let mut cluster = client.cluster().await?;
     open_stream(cluster.backup(request)).await
 }
@@ -104,7 +157,7 @@ async fn fill(
                     }),
                 };
             }
-            None => {
+            Some(Part::PutBytes(_)) | None => {
                 let what = "a part of a backup that this version does not know".to_string();
                 return Err(CliError::Nonsense { what });
             }

@@ -28,6 +28,26 @@ use crate::data::{
     plane::DataPlane,
 };
 
+/// About how large a backup is: the bytes of the films and sources that go into it.
+pub fn backup_bytes(state: &State, media: BackupMedia) -> u64 {
+    let wanted = state.jobs().filter(|entry| belongs(entry, media));
+    let bytes = wanted.map(|entry| match entry.backup_blobs().source {
+        true => entry.job.source_bytes,
+        false => entry.job.output_bytes,
+    });
+    bytes.sum()
+}
+
+/// Whether a job's bytes go into a backup.
+fn belongs(entry: &JobEntry, media: BackupMedia) -> bool {
+    let wanted = match media {
+        BackupMedia::None => false,
+        BackupMedia::Outputs => entry.job.state() == JobState::Succeeded,
+        BackupMedia::All => true,
+    };
+    wanted && !entry.backup_blobs().blobs.is_empty()
+}
+
 /// Sends a backup in pieces, until it is done or nobody takes it any more.
 pub fn gather(
     data: Arc<DataPlane>,
@@ -144,15 +164,10 @@ impl Gathering {
         let mut silent = BTreeSet::new();
         let (mut copied, mut whole) = (0, 0);
         for entry in state.jobs() {
-            let wanted = match self.media {
-                BackupMedia::None => false,
-                BackupMedia::Outputs => entry.job.state() == JobState::Succeeded,
-                BackupMedia::All => true,
-            };
-            let needs = entry.backup_blobs();
-            if !wanted || needs.blobs.is_empty() {
+            if !belongs(&entry, self.media) {
                 continue;
             }
+            let needs = entry.backup_blobs();
             let mut homes = sources(&entry.job).peekable();
             if homes.peek().is_some() && homes.all(|home| silent.contains(&home)) {
                 let cause = "its homes can't be reached".to_string();

@@ -6,6 +6,8 @@ use bytes::Bytes;
 #[derive(Debug)]
 pub enum BackupPart {
     Bytes(Bytes),
+    /// So many bytes are where they were asked to be put.
+    Put(u64),
     Done(Box<BackupDone>),
 }
 

@@ -11,14 +11,16 @@
 //! The file holds secrets: the key of the cluster's authority, those that sign
 //! webhooks, and whatever the films show.
 
-mod format;
+mod file;
+pub(super) mod format;
 mod gather;
 mod held;
 mod messages;
 mod read;
 
 pub use self::{
-    gather::gather,
+    file::BackupFile,
+    gather::{backup_bytes, gather},
     messages::{BackupDone, BackupGap, BackupPart},
     read::{Backup, BackupError},
 };

@@ -2,9 +2,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    fs::File,
-    io::{BufReader, Seek, SeekFrom},
-    path::{Path, PathBuf},
+    io::{BufReader, Read},
+    sync::Arc,
 };
 
 use prost::Message;
@@ -15,6 +14,7 @@ use reelraft_storage::{
 };
 
 use super::{
+    file::BackupFile,
     format::{
         BLOB, BLOB_END, Blob, BlobEnd, FORMAT_NEWEST, HEAD, Head, PIECE, ROWS, Rows, TABLE, Table,
     },
@@ -28,13 +28,13 @@ use crate::data::{
 /// Why a backup is refused.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
-    #[error("{} {error}", path.display())]
-    File { path: PathBuf, error: ArchiveError },
+    #[error("{name} {error}")]
+    File { name: String, error: ArchiveError },
     /// Its records are whole, and make no sense.
-    #[error("{} is no whole backup: {cause}", path.display())]
-    Bad { path: PathBuf, cause: String },
-    #[error("{} was made by a later version: {cause}", path.display())]
-    Newer { path: PathBuf, cause: String },
+    #[error("{name} is no whole backup: {cause}")]
+    Bad { name: String, cause: String },
+    #[error("{name} was made by a later version: {cause}")]
+    Newer { name: String, cause: String },
     #[error(transparent)]
     Blobs(#[from] BlobError),
     #[error(transparent)]
@@ -76,7 +76,7 @@ impl BackupError {
 /// A whole and checked backup.
 #[derive(Debug)]
 pub struct Backup {
-    path: PathBuf,
+    file: Arc<dyn BackupFile>,
     pub cluster_id: String,
     /// When it was begun.
     pub unix_ms: u64,
@@ -107,7 +107,7 @@ struct Current {
 
 /// What is gathered on the way.
 struct Reading {
-    path: PathBuf,
+    file: Arc<dyn BackupFile>,
     head: Option<Head>,
     table: Option<Table>,
     rows: Vec<(Vec<u8>, Vec<u8>)>,
@@ -119,29 +119,31 @@ struct Reading {
     blob_bytes: u64,
 }
 
-fn records(path: &Path) -> Result<ArchiveReader<BufReader<File>>, BackupError> {
-    let refused = |error: ArchiveError| BackupError::File {
-        path: path.to_path_buf(),
+type Records = ArchiveReader<BufReader<Box<dyn Read>>>;
+
+fn unreadable(file: &dyn BackupFile) -> impl Fn(ArchiveError) -> BackupError {
+    move |error| BackupError::File {
+        name: file.name(),
         error,
-    };
-    let file = File::open(path).map_err(|error| refused(error.into()))?;
-    let reader = BufReader::with_capacity(RESTORE_READ_BYTES, file);
-    ArchiveReader::begin(reader).map_err(refused)
+    }
+}
+
+fn opened_at(file: &dyn BackupFile, at: u64) -> Result<BufReader<Box<dyn Read>>, BackupError> {
+    let opened = file.open_at(at);
+    let opened = opened.map_err(|error| unreadable(file)(error.into()))?;
+    Ok(BufReader::with_capacity(RESTORE_READ_BYTES, opened))
+}
+
+fn records(file: &dyn BackupFile) -> Result<Records, BackupError> {
+    ArchiveReader::begin(opened_at(file, 0)?).map_err(unreadable(file))
 }
 
 /// The bytes of the blob whose record begins there, of a file that was checked before.
-fn blob_at(path: &Path, at: u64) -> Result<Vec<u8>, BackupError> {
-    let refused = |error: ArchiveError| BackupError::File {
-        path: path.to_path_buf(),
-        error,
-    };
-    let mut file = File::open(path).map_err(|error| refused(error.into()))?;
-    let sought = file.seek(SeekFrom::Start(at));
-    sought.map_err(|error| refused(error.into()))?;
-    let reader = BufReader::with_capacity(RESTORE_READ_BYTES, file);
-    let mut records = ArchiveReader::at_record(reader, at);
+fn blob_at(file: &dyn BackupFile, at: u64) -> Result<Vec<u8>, BackupError> {
+    let refused = unreadable(file);
+    let mut records = ArchiveReader::at_record(opened_at(file, at)?, at);
     let mut bytes = Vec::new();
-    while let Some((kind, payload)) = records.next_record().map_err(refused)? {
+    while let Some((kind, payload)) = records.next_record().map_err(&refused)? {
         match kind {
             BLOB if bytes.is_empty() => {}
             PIECE if ((bytes.len() + payload.len()) as u64) < WHOLE_BYTES_MAX => {
@@ -158,9 +160,9 @@ impl Backup {
     ///
     /// # Errors
     /// [`BackupError`]: of what is cut, damaged or of a later version nothing is taken.
-    pub fn read(path: &Path) -> Result<Self, BackupError> {
+    pub fn read(file: Arc<dyn BackupFile>) -> Result<Self, BackupError> {
         let mut reading = Reading {
-            path: path.to_path_buf(),
+            file: file.clone(),
             head: None,
             table: None,
             rows: Vec::new(),
@@ -169,14 +171,11 @@ impl Backup {
             manifests: HashMap::new(),
             blob_bytes: 0,
         };
-        let mut records = records(path)?;
-        let failed = |error| BackupError::File {
-            path: path.to_path_buf(),
-            error,
-        };
+        let mut records = records(&*file)?;
+        let failed = unreadable(&*file);
         loop {
             let at = records.at();
-            let Some((kind, payload)) = records.next_record().map_err(failed)? else {
+            let Some((kind, payload)) = records.next_record().map_err(&failed)? else {
                 break;
             };
             reading.take(at, kind, &payload)?;
@@ -202,15 +201,12 @@ impl Backup {
     ) -> Result<(), BackupError> {
         store.check_room(self.blob_bytes)?;
         let mut writing = None;
-        let mut records = records(&self.path)?;
-        let failed = |error| BackupError::File {
-            path: self.path.clone(),
-            error,
-        };
-        while let Some((kind, payload)) = records.next_record().map_err(failed)? {
+        let mut records = records(&*self.file)?;
+        let failed = unreadable(&*self.file);
+        while let Some((kind, payload)) = records.next_record().map_err(&failed)? {
             match kind {
                 BLOB => {
-                    let blob: Blob = decoded(&self.path, &payload)?;
+                    let blob: Blob = decoded(&*self.file, &payload)?;
                     writing = match wanted(&blob.job) && self.held.has(&blob.job, &blob.hash) {
                         true => Some((store.writer(&blob.job, 0)?, blob.hash)),
                         false => None,
@@ -222,7 +218,7 @@ impl Backup {
                     }
                 }
                 BLOB_END => {
-                    let end: BlobEnd = decoded(&self.path, &payload)?;
+                    let end: BlobEnd = decoded(&*self.file, &payload)?;
                     // What was broken off came again later.
                     if let Some((writer, hash)) = writing.take().filter(|_| end.whole) {
                         writer.finish(Some(&hash))?;
@@ -235,9 +231,9 @@ impl Backup {
     }
 }
 
-fn decoded<M: Message + Default>(path: &Path, payload: &[u8]) -> Result<M, BackupError> {
+fn decoded<M: Message + Default>(file: &dyn BackupFile, payload: &[u8]) -> Result<M, BackupError> {
     M::decode(payload).map_err(|error| BackupError::Bad {
-        path: path.to_path_buf(),
+        name: file.name(),
         cause: format!("a record can't be read: {error}"),
     })
 }
@@ -245,14 +241,14 @@ fn decoded<M: Message + Default>(path: &Path, payload: &[u8]) -> Result<M, Backu
 impl Reading {
     fn bad<T>(&self, cause: &str) -> Result<T, BackupError> {
         Err(BackupError::Bad {
-            path: self.path.clone(),
+            name: self.file.name(),
             cause: cause.to_string(),
         })
     }
 
     fn newer<T>(&self, cause: String) -> Result<T, BackupError> {
         Err(BackupError::Newer {
-            path: self.path.clone(),
+            name: self.file.name(),
             cause,
         })
     }
@@ -263,7 +259,7 @@ impl Reading {
         }
         match kind {
             HEAD => {
-                let head: Head = decoded(&self.path, payload)?;
+                let head: Head = decoded(&*self.file, payload)?;
                 if head.format > FORMAT_NEWEST {
                     let found = head.format;
                     return self.newer(format!(
@@ -273,7 +269,7 @@ impl Reading {
                 self.head = Some(head);
             }
             BLOB => {
-                let blob: Blob = decoded(&self.path, payload)?;
+                let blob: Blob = decoded(&*self.file, payload)?;
                 if check_job(&blob.job).is_err() || check_hash(&blob.hash).is_err() {
                     return self.bad("a blob has no name");
                 }
@@ -286,15 +282,15 @@ impl Reading {
             }
             PIECE => return self.take_piece(payload),
             BLOB_END => {
-                let end: BlobEnd = decoded(&self.path, payload)?;
+                let end: BlobEnd = decoded(&*self.file, payload)?;
                 return self.end_blob(end.whole);
             }
             ROWS => {
-                let rows: Rows = decoded(&self.path, payload)?;
+                let rows: Rows = decoded(&*self.file, payload)?;
                 let rows = rows.rows.into_iter();
                 self.rows.extend(rows.map(|row| (row.key, row.value)));
             }
-            TABLE if self.table.is_none() => self.table = Some(decoded(&self.path, payload)?),
+            TABLE if self.table.is_none() => self.table = Some(decoded(&*self.file, payload)?),
             _ => return self.newer(format!("it has a record of kind {kind}")),
         }
         Ok(())
@@ -341,7 +337,7 @@ impl Reading {
             let Some(&at) = self.manifests.get(hash) else {
                 continue;
             };
-            let bytes = blob_at(&self.path, at)?;
+            let bytes = blob_at(&*self.file, at)?;
             // A file that was changed since it was checked is found by this, too.
             if blake3::hash(&bytes).to_hex().as_str() != hash {
                 return self.bad("the bytes of a blob are not those of its name");
@@ -369,23 +365,23 @@ impl Reading {
             return self.bad("its rows are not those of the table that was backed up");
         }
         let (head, table) = (head.clone(), table.clone());
-        let path = self.path.clone();
+        let (file, name) = (self.file.clone(), self.file.name());
         let state = match State::from_rows(std::mem::take(&mut self.rows)) {
             Ok(state) => state,
             Err(error) => {
                 let cause = format!("its table can't be read: {error}");
-                return Err(BackupError::Newer { path, cause });
+                return Err(BackupError::Newer { name, cause });
             }
         };
         let level = state.feature_level();
         if level > FEATURE_LEVEL {
             let cause =
                 format!("its table is of level {level}, and this one reads {FEATURE_LEVEL}");
-            return Err(BackupError::Newer { path, cause });
+            return Err(BackupError::Newer { name, cause });
         }
         let sources = self.sources(&state)?;
         Ok(Backup {
-            path,
+            file,
             cluster_id: head.cluster_id,
             unix_ms: head.unix_ms,
             version: head.version,

@@ -2,6 +2,7 @@
 //! loopback, above one table in memory that applies what is proposed at once.
 #![allow(clippy::unwrap_used)]
 
+mod backup;
 mod growing;
 mod range_server;
 mod refusals;

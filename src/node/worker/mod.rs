@@ -10,6 +10,7 @@ mod beats;
 mod early;
 mod engine_shard;
 pub mod link;
+mod room;
 mod tasks;
 mod trial_rest;
 
@@ -278,6 +279,7 @@ impl Worker {
                 },
                 () = tokio::time::sleep_until(beat + self.beat_pause()) => {
                     beat = Instant::now();
+                    self.spare_disk();
                     send(FromWorker::Beat(self.speaker().beat(&trouble, &mut told))).await?;
                     unsent = true;
                 }
@@ -291,6 +293,12 @@ impl Worker {
                 () = tried(&mut ready), if starting => return Ok(()),
             }
         }
+    }
+
+    fn spare_disk(&self) {
+        let attempts = self.attempts();
+        let running = attempts.running.iter().map(|(key, it)| (key, &it.cancel));
+        room::spare_disk(self.context.data.store(), running);
     }
 
     fn beat_pause(&self) -> Duration {

@@ -22,7 +22,9 @@ use tracing::{debug, info};
 
 use super::{
     early::{EarlyWork, PartKeys},
+    early::{EarlyWork, PartKeys},
     engine_shard::{EngineShard, made_by_engines},
+    room::check_assembly,
 };
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
@@ -97,12 +99,6 @@ fn input_of(source: &ServedSource) -> Input {
     }
 }
 
-/// The name of an attempt's folder.
-fn folder_of(key: &AttemptKey) -> String {
-    let kind = key.kind().name();
-    format!("{}-{kind}-{}-{}", key.job, key.number, key.attempt)
-}
-
 /// Runs one attempt to its end.
 pub async fn run(
     context: &Arc<NodeContext>,
@@ -126,7 +122,7 @@ pub async fn run(
         if entry.job.build != encoders.build {
             return Err(other_build(&encoders.build, &entry.job.build));
         }
-        let work = WorkDir::new(&context.work_root(), &folder_of(key))
+        let work = WorkDir::of_attempt(&context.work_root(), key)
             .map_err(|error| node_fault("work-folder", error.to_string()))?;
         let run = Run {
             context,
@@ -392,7 +388,9 @@ impl Run<'_> {
         // Once all homes have assembled, each counts as a full copy.
         data.local_path(&self.entry, &self.entry.job.index_hash)
             .await?;
-        let ahead = match self.context.joined.take(&self.entry).await {
+        let joined = self.context.joined.take(&self.entry).await;
+        check_assembly(data.store(), &self.entry, joined.as_deref())?;
+        let ahead = match joined {
             Some(joined) => match self.output(&index, Some(joined)).await {
                 // Whatever it was, it is no reason to fail before all was tried.
                 Err(failed) if failed.class == FailureClass::Work => {

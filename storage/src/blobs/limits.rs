@@ -10,6 +10,10 @@ pub const BLOCK_BYTES: usize = 1 << 20;
 /// without it nothing could be deleted.
 pub const FREE_PERCENT_MIN: u64 = 5;
 
+/// With less than this of that share free, what else writes to the disk is to end: a
+/// second of its writing would take the rest.
+pub const NEARLY_FULL_PERCENT: u64 = 25;
+
 /// Longest job id: it is the name of a folder.
 pub const JOB_ID_BYTES_MAX: usize = 64;
 

@@ -23,7 +23,7 @@ impl Space {
 pub type SpaceProbe = Arc<dyn Fn(&Path) -> io::Result<Space> + Send + Sync>;
 
 /// Asks the file system itself.
-pub(super) fn statvfs(path: &Path) -> io::Result<Space> {
+pub(crate) fn statvfs(path: &Path) -> io::Result<Space> {
     use std::os::unix::ffi::OsStrExt;
     let path = std::ffi::CString::new(path.as_os_str().as_bytes())?;
     let mut found = std::mem::MaybeUninit::<libc::statvfs>::uninit();

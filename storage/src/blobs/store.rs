@@ -15,6 +15,7 @@ use super::{
     error::BlobError,
     journal::{self, Journal},
     journals::Journals,
+    limits::NEARLY_FULL_PERCENT,
     names::{QUARANTINE_FOLDER, TRASH_FOLDER, check_hash, check_job, names_in, remove_if_there},
     quota::Quota,
     space::{Space, SpaceProbe, statvfs},
@@ -159,6 +160,13 @@ impl BlobStore {
             });
         }
         Ok(())
+    }
+
+    /// Whether what is to stay free on the disk itself is nearly used up: puts take none
+    /// of it, so that encoders or other programs do.
+    pub fn is_disk_nearly_full(&self) -> bool {
+        (self.inner.probe)(&self.inner.root)
+            .is_ok_and(|disk| disk.free_bytes < disk.reserved_bytes() / 100 * NEARLY_FULL_PERCENT)
     }
 
     /// The size of a blob, if it is here. The bytes are not checked.

@@ -276,6 +276,11 @@ fn a_put_below_the_reserve_is_refused_as_disk_full() {
         1,
         "what is there can still be read"
     );
+    // A quarter of the 500 bytes that are to stay free.
+    free.store(125, Ordering::SeqCst);
+    assert!(!store.is_disk_nearly_full());
+    free.store(124, Ordering::SeqCst);
+    assert!(store.is_disk_nearly_full());
 }
 
 #[test]
