@@ -74,8 +74,12 @@ impl Reserve {
     /// What the disk refuses.
     pub fn give_way(&self) -> io::Result<ReserveTurn> {
         let held = self.held_bytes()?;
+        // The folder itself may not be there yet.
+        if held == 0 {
+            return Ok(ReserveTurn::Same);
+        }
         let space = (self.probe)(&self.folder)?;
-        if held == 0 || space.free_bytes >= RESERVE_LOW_BYTES {
+        if space.free_bytes >= RESERVE_LOW_BYTES {
             return Ok(ReserveTurn::Same);
         }
         let piece = (wanted_bytes(space.total_bytes) / RESERVE_PIECES).max(1);
@@ -224,5 +228,7 @@ mod tests {
         free.store(0, Ordering::Relaxed);
         assert_eq!(reserve.give_way().unwrap(), ReserveTurn::Same);
         assert!(!dir.path().join(RESERVE).exists(), "the folder stays empty");
+        let nowhere = Reserve::of(&dir.path().join("nowhere"));
+        assert_eq!(nowhere.give_way().unwrap(), ReserveTurn::Same);
     }
 }

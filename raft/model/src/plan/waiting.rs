@@ -35,6 +35,8 @@ pub enum Waiting {
         build: String,
         homes: Vec<u64>,
     },
+    /// The disks of these nodes are full, and no other has its build.
+    Room { nodes: Vec<u64> },
     /// These homes live and have the build, but take no work.
     HomesToAssemble { homes: Vec<u64> },
     /// These homes are silent while the job is assembled.
@@ -80,6 +82,10 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
     if !capable && state != JobState::Uploading && !starting.is_empty() {
         return Some(Waiting::NodesToStart { nodes: starting });
     }
+    let full = full_nodes(health, &job.build);
+    if !capable && state != JobState::Uploading && !full.is_empty() {
+        return Some(Waiting::Room { nodes: full });
+    }
     if !capable && state != JobState::Uploading {
         let (job, build) = (job.id.clone(), job.build.clone());
         return Some(Waiting::NodeOfBuild { job, build });
@@ -105,6 +111,16 @@ pub fn waiting(entry: &JobEntry, health: &ClusterHealth) -> Option<Waiting> {
     let absent = health.nodes.iter().filter(|(_, node)| !node.alive);
     let absent = absent.map(|(id, _)| *id).chain(starting).collect();
     (idle && state != JobState::Uploading).then_some(Waiting::FreeSlot { absent })
+}
+
+/// Nodes that would work for a build, had their disks room.
+fn full_nodes(health: &ClusterHealth, build: &str) -> Vec<u64> {
+    let of_build = |known: &str| build.is_empty() || known == build;
+    let full = health
+        .nodes
+        .iter()
+        .filter(|(_, node)| node.alive && node.full && !node.draining && of_build(&node.build));
+    full.map(|(id, _)| *id).collect()
 }
 
 /// The memory that the shards of a job wait for, if no node has it.
@@ -153,6 +169,10 @@ fn assembly_waiting(entry: &JobEntry, health: &ClusterHealth, lost: Vec<u64>) ->
     } else if !homes.is_empty() {
         let (job, build) = (job.id.clone(), job.build.clone());
         Some(Waiting::HomesOfBuild { job, build, homes })
+    } else if let full = full_nodes(health, &job.build)
+        && unable.iter().any(|node| full.contains(node))
+    {
+        Some(Waiting::Room { nodes: full })
     } else {
         (!unable.is_empty()).then_some(Waiting::HomesToAssemble { homes: unable })
     }
@@ -186,6 +206,11 @@ impl fmt::Display for Waiting {
                 list(homes),
                 short(build),
                 Anew(job)
+            ),
+            Waiting::Room { nodes } => write!(
+                f,
+                "for room on the disk of node {}: delete finished jobs, or make room there",
+                list(nodes)
             ),
             Waiting::HomesToAssemble { homes } => {
                 write!(f, "for home {} to be able to assemble", list(homes))

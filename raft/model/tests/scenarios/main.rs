@@ -195,7 +195,10 @@ impl World {
             "zone" => node.zone = words[2].to_string(),
             "build" => (node.build, node.starting) = (words[2].to_string(), false),
             "lacks" => node.lacks = words[2..].iter().map(ToString::to_string).collect(),
-            _ => node.full = true,
+            _ => {
+                node.full = true;
+                node.trouble = "its disk is full".into();
+            }
         }
         String::new()
     }
