@@ -99,6 +99,11 @@ pub const GIVE_BACK: Duration = Duration::from_millis(1_500);
 /// How long a worker waits to apply the log as far as its assignment.
 pub const ASSIGN_APPLY: Duration = Duration::from_secs(10);
 
+/// How long an assembly waits for room on its disk before it says that it does, and how
+/// often it looks.
+pub const ROOM_PATIENCE: Duration = Duration::from_secs(60);
+pub const ROOM_LOOK_EVERY: Duration = Duration::from_secs(5);
+
 /// Films that a home joins at once while their last shards are encoded: each
 /// takes as much disk as its shards, and only the next to be done gain by it.
 pub const JOINED_AHEAD_MAX: usize = 2;

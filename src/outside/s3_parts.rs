@@ -150,7 +150,7 @@ impl PartedUpload {
                 status: StatusCode::OK.as_u16(),
                 code: unescaped(code),
             }),
-            None if text.contains("CompleteMultipartUploadResult") => Ok(()),
+            None if element(&text, "ETag").is_some() => Ok(()),
             None => Err(BucketError::Nonsense("that it has the file")),
         });
         if done.is_err() {

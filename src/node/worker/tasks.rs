@@ -22,9 +22,8 @@ use tracing::{debug, info};
 
 use super::{
     early::{EarlyWork, PartKeys},
-    early::{EarlyWork, PartKeys},
     engine_shard::{EngineShard, made_by_engines},
-    room::check_assembly,
+    room::await_room,
 };
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
@@ -389,7 +388,7 @@ impl Run<'_> {
         data.local_path(&self.entry, &self.entry.job.index_hash)
             .await?;
         let joined = self.context.joined.take(&self.entry).await;
-        check_assembly(data.store(), &self.entry, joined.as_deref())?;
+        await_room(data.store(), &self.entry, joined.as_deref(), self.cancel).await?;
         let ahead = match joined {
             Some(joined) => match self.output(&index, Some(joined)).await {
                 // Whatever it was, it is no reason to fail before all was tried.

@@ -2,7 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
-use super::limits::FREE_PERCENT_MIN;
+use super::limits::{FREE_PERCENT_MIN, NEARLY_FULL_PERCENT};
 
 /// The room on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +16,11 @@ impl Space {
     /// What is left free for the log and for deleting.
     pub(super) fn reserved_bytes(self) -> u64 {
         self.total_bytes / 100 * FREE_PERCENT_MIN
+    }
+
+    /// With less than this free, hardly any of that is left.
+    pub(super) fn nearly_full_bytes(self) -> u64 {
+        self.reserved_bytes() / 100 * NEARLY_FULL_PERCENT
     }
 }
 

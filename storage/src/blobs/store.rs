@@ -15,7 +15,6 @@ use super::{
     error::BlobError,
     journal::{self, Journal},
     journals::Journals,
-    limits::NEARLY_FULL_PERCENT,
     names::{QUARANTINE_FOLDER, TRASH_FOLDER, check_hash, check_job, names_in, remove_if_there},
     quota::Quota,
     space::{Space, SpaceProbe, statvfs},
@@ -165,8 +164,27 @@ impl BlobStore {
     /// Whether what is to stay free on the disk itself is nearly used up: puts take none
     /// of it, so that encoders or other programs do.
     pub fn is_disk_nearly_full(&self) -> bool {
-        (self.inner.probe)(&self.inner.root)
-            .is_ok_and(|disk| disk.free_bytes < disk.reserved_bytes() / 100 * NEARLY_FULL_PERCENT)
+        let disk = (self.inner.probe)(&self.inner.root);
+        disk.is_ok_and(|disk| disk.free_bytes < disk.nearly_full_bytes())
+    }
+
+    /// Refuses work that writes so much to the disk before any of it is put: that may
+    /// use up what puts leave free, but for the last of it.
+    ///
+    /// # Errors
+    /// [`BlobError::DiskFull`].
+    pub fn check_work_room(&self, wanted_bytes: u64) -> Result<(), BlobError> {
+        self.check_room(0)?;
+        let root = &self.inner.root;
+        let disk = (self.inner.probe)(root).map_err(BlobError::io("ask for the room of", root))?;
+        if disk.free_bytes < disk.nearly_full_bytes().saturating_add(wanted_bytes) {
+            return Err(BlobError::DiskFull {
+                free_bytes: disk.free_bytes,
+                total_bytes: disk.total_bytes,
+                wanted_bytes,
+            });
+        }
+        Ok(())
     }
 
     /// The size of a blob, if it is here. The bytes are not checked.

@@ -276,6 +276,13 @@ fn a_put_below_the_reserve_is_refused_as_disk_full() {
         1,
         "what is there can still be read"
     );
+    // What is made here may use up some of what puts leave free.
+    free.store(1_000, Ordering::SeqCst);
+    store.check_work_room(875).unwrap();
+    let refused = store.check_work_room(876).unwrap_err();
+    assert_eq!(refused.kind(), "disk-full");
+    free.store(499, Ordering::SeqCst);
+    assert!(store.check_work_room(0).is_err(), "it could not be put");
     // A quarter of the 500 bytes that are to stay free.
     free.store(125, Ordering::SeqCst);
     assert!(!store.is_disk_nearly_full());
