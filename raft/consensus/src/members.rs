@@ -228,13 +228,17 @@ impl Core {
             self.peers.removed().send_replace(true);
             return;
         }
-        // Its own table may be older than its registration.
+        // Its own table may be older than its registration; nodes of older programs don't
+        // say what theirs has.
         let own = self.peers.address(self.node()).unwrap_or_default();
-        let mut known = ours.iter().map(|(_, answer)| &answer.known_address);
-        let Some(former) = known.find(|known| !known.is_empty() && **known != own) else {
+        let told = ours.iter().map(|(_, answer)| answer.known_address.clone());
+        let state = self.replica.state();
+        let listed = state.node(self.node()).map(|node| node.address.clone());
+        let mut known = told.chain(listed);
+        let Some(former) = known.find(|known| !known.is_empty() && *known != own) else {
             return;
         };
-        if self.node_at(former).await == Some(self.node()) {
+        if self.node_at(&former).await == Some(self.node()) {
             tracing::error!(at = former, "another process runs on a copy of this disk");
             return;
         }

@@ -68,11 +68,11 @@ impl ShardLength {
                 let far = behind.saturating_sub(ticks(SHARD_LONG_FROM_MS)).max(0);
                 let usual = ticks(SHARD_MS_USUAL).saturating_add(far / SHARD_LONG_GROWTH);
                 let target = grown.min(usual).min(ticks(SHARD_MS_LONG));
-                let long = declared.filter(|all| *all >= ticks(SHARD_TAIL_FILM_MS));
-                let is_tail = |all| (all - ticks(SHARD_TAIL_MS)..all).contains(&behind);
-                match long.is_some_and(is_tail) {
-                    true => target.min(ticks(SHARD_MS_FIRST)),
-                    false => target,
+                let (first, film) = (ticks(SHARD_MS_FIRST), ticks(SHARD_TAIL_FILM_MS));
+                match declared.filter(|all| (film.max(behind + 1)..).contains(all)) {
+                    // The one before the tail ends where that begins.
+                    Some(all) => target.min((all - ticks(SHARD_TAIL_MS) - behind).max(first)),
+                    None => target,
                 }
             }
         }
@@ -124,7 +124,7 @@ fn stretch(spec: &Spec, source_pixels: u64) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::facts::index::tests::sample;
+    use crate::facts::{index::tests::sample, recipe::RECIPE};
     use reelraft_model::spec::{SpecRequest, resolve};
 
     const MS: Ratio = MILLISECONDS;
@@ -185,7 +185,7 @@ mod tests {
             lengths.skip(4).collect::<Vec<_>>()
         };
         let told = lengths(Some(300_000_000), 300_000);
-        assert!(told.ends_with(&[10_000, 10_000, 5_000, 5_000]));
+        assert!(told.ends_with(&[10_000, 10_000, 5_000, 5_000, 5_000, 5_000]));
         assert!(lengths(None, 300_000).iter().all(|ms| *ms == 10_000));
         assert!(
             lengths(Some(100_000_000), 100_000)
@@ -199,6 +199,14 @@ mod tests {
                 .iter()
                 .all(|ms| *ms == 10_000)
         );
+    }
+
+    /// Cuts are part of what the recipe stands for: a change here raises it.
+    #[test]
+    fn the_recipe_stands_for_these_cuts() {
+        let cuts = cuts(length(SpecRequest::default()), 24, 1_800_000);
+        let sum: i64 = cuts.iter().sum();
+        assert_eq!((RECIPE, cuts.len(), sum), (10, 144, 111_650_000));
     }
 
     #[test]
