@@ -406,7 +406,7 @@ pub const ENGINE_FRAME_LOG_BYTES: u64 = 8 << 10;
 pub const ENGINE_LOG_BYTES_MIN: u64 = 32 << 20;
 
 /// How long a run may take in all, at least and for each frame of its shard: a liar may
-/// say for ever that it makes progress. No encoder of ours is as slow.
+/// say for ever that it makes progress, and a machine that is as slow is no help.
 pub const ENGINE_TIME_MIN: Duration = Duration::from_secs(600);
 pub const ENGINE_FRAME_TIME: Duration = Duration::from_secs(10);
 

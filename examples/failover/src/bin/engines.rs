@@ -42,13 +42,23 @@ const AT_ONCE: usize = 4;
 
 /// Between two events, and how many of them are kills of the leader, in a hundred.
 const PAUSE_MS: (u64, u64) = (500, 2_500);
-const LEADER_KILLS_PERCENT: u64 = 8;
+const LEADER_KILLS_PERCENT: u64 = 4;
+const ENGINE_KILLS_PERCENT: u64 = 30;
+
+/// How long the engines may take to come.
+const ENGINES_PATIENCE: Duration = Duration::from_secs(300);
 
 /// How long a killed node is away.
 const AWAY: Duration = Duration::from_secs(3);
 
 /// How long all may take.
 const PATIENCE: Duration = Duration::from_secs(3_000);
+
+/// Elections that a busy machine may cause by itself.
+const ELECTIONS_BESIDES: u64 = 5;
+
+/// What a node may take in cores beside its encoders.
+const CORES_MAX: f64 = 0.5;
 
 /// What a node may hold, in MiB.
 const RESIDENT_MIB_MAX: u64 = 1_024;
@@ -59,7 +69,11 @@ const WATCHED: Duration = Duration::from_secs(30);
 const IDLE_PERCENT_MAX: f64 = 10.0;
 const IDLE_MIB_MAX: u64 = 128;
 
-const SPEC: [&str; 4] = ["--preset", "slow", "--shard-seconds", "2"];
+const FILM_SECONDS: u32 = 16;
+const SPEC: [&str; 4] = ["--preset", "medium", "--shard-seconds", "1"];
+
+/// Where the ids of engines begin; those of nodes are below.
+const ENGINE_ID_MIN: u64 = 1 << 52;
 
 fn main() -> ExitCode {
     run_experiment("engines", &["--idle"], |settings, folder| {
@@ -126,6 +140,12 @@ struct Engine {
     process: Option<Child>,
 }
 
+impl Engine {
+    fn name(&self) -> String {
+        format!("engine{}", self.machine)
+    }
+}
+
 impl Drop for Engine {
     fn drop(&mut self) {
         if let Some(process) = &mut self.process {
@@ -175,7 +195,7 @@ impl Experiment {
         let cluster = ProcessCluster::start(folder, (1..=NODES).map(node).collect(), spec)?;
         cluster.wait_for_nodes(NODES as usize, Duration::from_secs(120))?;
         let film = folder.join("film.mp4");
-        make_clip(&film, if settings.short { 12 } else { 24 }, "640x360");
+        make_clip(&film, FILM_SECONDS, "640x360");
         let mut experiment = Experiment {
             folder: folder.to_path_buf(),
             film: film.display().to_string(),
@@ -210,10 +230,11 @@ impl Experiment {
         for at in 0..self.engines.len() {
             self.start(at)?;
         }
+        self.wait_for_engines()?;
         let (from_us, begun) = (now_us(), Instant::now());
         let before = self.cpu();
         let mut submitted = Vec::new();
-        let (mut open, mut peak) = (Vec::new(), 0);
+        let (mut open, mut peak, mut harmed) = (Vec::new(), 0, false);
         while begun.elapsed() < PATIENCE {
             let jobs = self.cluster.jobs()?;
             open.retain(|id: &String| !has_ended(&jobs, id));
@@ -226,7 +247,11 @@ impl Experiment {
                 submitted.push(id);
             }
             sleep(self.random.duration(PAUSE_MS));
-            self.something()?;
+            // No harm is done before engines have shown what they do.
+            harmed = harmed || self.by_engines(&submitted)? > 0;
+            if harmed {
+                self.something()?;
+            }
             peak = peak.max(self.resident());
         }
         println!(
@@ -242,6 +267,9 @@ impl Experiment {
         let mut broken = self.judge(&submitted, &calm)?;
         if peak > RESIDENT_MIB_MAX {
             broken.push(format!("a node held {peak} MiB"));
+        }
+        if used > CORES_MAX {
+            broken.push(format!("a node took {used:.2} cores beside its encoders"));
         }
         broken.extend(self.judge_leaders(from_us));
         Ok(broken)
@@ -259,21 +287,50 @@ impl Experiment {
                 .wait_for_nodes(NODES as usize, Duration::from_secs(120))?;
             return Ok(());
         }
-        let at = self.random.within(0, self.engines.len() as u64) as usize;
-        match self.engines[at].process.take() {
-            Some(mut process) => {
+        let (dead, living): (Vec<usize>, Vec<usize>) =
+            (0..self.engines.len()).partition(|&at| self.engines[at].process.is_none());
+        // One that is not there yet has nothing to lose.
+        let connected = self.connected()?;
+        let is_there = |at: &usize| connected.contains(&self.engines[*at].name());
+        let there: Vec<usize> = living.into_iter().filter(is_there).collect();
+        if !there.is_empty() && self.random.within(0, 100) < ENGINE_KILLS_PERCENT {
+            let at = self.random.choose(&there);
+            if let Some(mut process) = self.engines[at].process.take() {
                 process.kill().map_err(|error| error.to_string())?;
                 process.wait().map_err(|error| error.to_string())?;
                 self.engine_kills += 1;
-                Ok(())
             }
-            None => self.start(at),
+        } else if !dead.is_empty() {
+            let at = self.random.choose(&dead);
+            self.start(at)?;
         }
+        Ok(())
+    }
+
+    /// The names of the engines that are connected.
+    fn connected(&self) -> Result<BTreeSet<String>, String> {
+        let listed = self.cluster.try_json(&["cluster", "engines"])?;
+        let listed = listed["engines"].as_array().into_iter().flatten();
+        let connected = listed.filter(|engine| engine["connected"] == true);
+        let names = connected.filter_map(|engine| engine["name"].as_str());
+        Ok(names.map(str::to_string).collect())
+    }
+
+    /// Each finds out its encoder build first, which takes long on a busy machine.
+    fn wait_for_engines(&self) -> Result<(), String> {
+        let begun = Instant::now();
+        while self.connected()?.len() < self.engines.len() {
+            if begun.elapsed() > ENGINES_PATIENCE {
+                return Err("not all engines came".to_string());
+            }
+            sleep(AWAY);
+        }
+        Ok(())
     }
 
     fn start(&mut self, at: usize) -> Result<(), String> {
         let engine = &self.engines[at];
-        let name = format!("engine{}", engine.machine);
+        let name = engine.name();
         let servers: Vec<String> = (1..=NODES)
             .map(|node| format!("https://{}", Network::http(node)))
             .collect();
@@ -301,6 +358,19 @@ impl Experiment {
         Ok(())
     }
 
+    /// Shards that are done by engines alone.
+    fn by_engines(&self, jobs: &[String]) -> Result<usize, String> {
+        let mut count = 0;
+        for id in jobs {
+            let listed = self.cluster.try_json(&["job", "tasks", id])?;
+            let tasks = listed["tasks"].as_array().into_iter().flatten();
+            let own = |task: &&Value| task["node"].as_u64() >= Some(ENGINE_ID_MIN);
+            let done = tasks.filter(own).filter(|task| task["state"] == "done");
+            count += done.count();
+        }
+        Ok(count)
+    }
+
     fn pids(&mut self) -> Vec<i32> {
         let ids = self.cluster.ids();
         ids.into_iter()
@@ -319,7 +389,7 @@ impl Experiment {
 
     fn judge(&self, submitted: &[String], calm: &Value) -> Result<Vec<String>, String> {
         let mut broken = Vec::new();
-        let (mut by_engines, mut checked, mut total) = (0, 0, 0);
+        let (mut checked, mut total) = (0, 0);
         for id in submitted {
             let job = self.cluster.try_json(&["job", "show", id])?;
             if job["output_hash"] != *calm {
@@ -328,11 +398,11 @@ impl Experiment {
             }
             total += job["shards_total"].as_u64().unwrap_or(0);
             for share in job["engines"].as_array().into_iter().flatten() {
-                by_engines += share["shards"].as_u64().unwrap_or(0);
                 checked += share["checked"].as_u64().unwrap_or(0);
             }
         }
-        println!("{by_engines} of {total} shards by engines, {checked} of them made again");
+        let by_engines = self.by_engines(submitted)?;
+        println!("{by_engines} of {total} shards by engines alone, and {checked} by a node too");
         if by_engines == 0 {
             broken.push("engines made nothing".to_string());
         }
@@ -358,7 +428,7 @@ impl Experiment {
             });
         let elections = terms.collect::<BTreeSet<u64>>().len() as u64;
         println!("{elections} elections");
-        let most = 2 * self.leader_kills;
+        let most = 2 * self.leader_kills + ELECTIONS_BESIDES;
         match elections > most {
             true => vec![format!(
                 "{elections} elections after {} kills",
