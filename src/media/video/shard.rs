@@ -97,11 +97,7 @@ async fn encode_part(
     let mut attempts = (1..).zip(&starts);
     let mut next = attempts.next();
     while let Some((tried, start)) = next {
-        if tried > 1 && start.is_none() && context.input.is_elsewhere() {
-            // Whoever says that nothing fits would see the whole film.
-            let detail = "the decoder complains from every start".to_string();
-            return Err(MediaError::Elsewhere { detail });
-        }
+        may_begin(context, tried, *start)?;
         let mut checker = checker(context, index, range, *start, progress);
         let arguments = args::shard(
             context.input,
@@ -148,6 +144,16 @@ async fn encode_part(
     Err(MediaError::PlanMismatch {
         detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
     })
+}
+
+/// Refuses another machine the beginning of a film, where other starts came before it:
+/// whoever says that nothing fits would see all of it.
+fn may_begin(context: &Context<'_>, tried: u32, start: Option<i64>) -> Result<(), MediaError> {
+    if tried > 1 && start.is_none() && context.input.is_elsewhere() {
+        let detail = "the decoder complains from every start".to_string();
+        return Err(MediaError::Elsewhere { detail });
+    }
+    Ok(())
 }
 
 /// The checks of a shard that is decoded from `start`.

@@ -1,113 +1,19 @@
-//! Engines: they come and go, move from one member to another with what they run, and
-//! some of them lie. Chance is their own, so that storms without any stay as they were.
+//! What engines do: they come and go, move from one member to another with what they run,
+//! and some of them lie.
 
 use reelraft_model::{
-    AttemptKey, Command, Complete, CreateEngine, ENGINE_ID_MIN, Engine as Row, FailureClass,
-    JobEntry, TaskKind, engine_digest, is_engine,
+    AttemptKey, Complete, FailureClass, is_engine,
     plan::{ClusterHealth, NodeHealth, attempt_is_current},
 };
 
 use crate::{
-    bugs::{Bug, Bugs},
+    engine::{Engine, FALSE, UNFIT, forget_check},
     node::{Attempt, Outcome},
-    rng::Rng,
     world::World,
 };
 
 /// After so long its member lets a silent engine go.
 const SILENT_MS: u64 = 10_000;
-
-/// A wrong result that only another attempt shows to be wrong.
-const FALSE: &str = "false";
-/// One that does not fit to the other parts.
-const UNFIT: &str = "unfit";
-
-/// An engine.
-#[derive(Clone)]
-pub struct Engine {
-    id: u64,
-    /// The member that it is connected to.
-    member: u64,
-    /// It is away until then.
-    down_until_ms: u64,
-    seen_ms: u64,
-    /// Whether it gives wrong results.
-    lies: bool,
-}
-
-/// All of them, by their order.
-pub struct Engines {
-    rng: Rng,
-    all: Vec<Engine>,
-}
-
-impl Engines {
-    /// Those of a seed: most have none.
-    pub fn of(seed: u64) -> Self {
-        let mut rng = Rng::new(seed ^ 0x00e6_91e5);
-        let count = if rng.chance(400) {
-            rng.between(1, 3)
-        } else {
-            0
-        };
-        let all = (1..=count).map(|number| Engine {
-            id: ENGINE_ID_MIN + number,
-            member: 1,
-            down_until_ms: 0,
-            seen_ms: 0,
-            lies: rng.chance(400),
-        });
-        let all = all.collect();
-        Engines { rng, all }
-    }
-
-    /// The commands that make their rows.
-    pub fn permits(&self) -> Vec<Command> {
-        let permit = |engine: &Engine| {
-            let name = format!("engine{}", engine.id - ENGINE_ID_MIN);
-            let digest = engine_digest(&[(engine.id - ENGINE_ID_MIN) as u8; 32]);
-            Command::CreateEngine(CreateEngine {
-                engine: Row {
-                    name,
-                    digest,
-                    ..Default::default()
-                },
-                engines_max: 9,
-            })
-        };
-        self.all.iter().map(permit).collect()
-    }
-
-    fn get(&self, id: u64) -> Option<&Engine> {
-        self.all.iter().find(|engine| engine.id == id)
-    }
-}
-
-/// Whether a result is a lie that was told here.
-pub fn is_lie(hash: &str) -> bool {
-    hash.starts_with(FALSE) || hash.starts_with(UNFIT)
-}
-
-/// Whether parts do not fit together, which an assembly finds out.
-pub fn is_unfit(key: &AttemptKey, entry: &JobEntry) -> bool {
-    let unfit = entry.parts().any(|task| task.hash.starts_with(UNFIT));
-    key.kind() == TaskKind::Assemble && entry.job.reuse.is_none() && unfit
-}
-
-/// Plants the bug of results that are never made again.
-pub fn forget_check(bugs: Bugs, complete: &mut Complete) {
-    if bugs.has(Bug::CheckForgotten) {
-        complete.check = false;
-    }
-}
-
-/// What an assembly fails by of parts that do not fit together.
-pub fn unfit_class(bugs: Bugs) -> FailureClass {
-    match bugs.has(Bug::DoubtForgotten) {
-        true => FailureClass::NodeFault,
-        false => FailureClass::PlanMismatch,
-    }
-}
 
 impl World {
     /// Where a worker's attempts are run: of an engine at its member.

@@ -4,7 +4,7 @@
 //! must find nothing; in the calm afterwards all must end.
 //!
 //! ```text
-//! run -> faults, engines, leader, worker, home, uploads, requests -> world -> truth -> aims, story, log
+//! run -> faults, engines, leader, worker, home, uploads, requests -> world -> truth -> aims, engine, story, log
 //! ```
 //! `STORM_SEED=7 cargo test -p reelraft-model --test storm` tells one seed, and
 //! `make storm` runs 100,000.
@@ -15,6 +15,7 @@ mod bugs;
 mod calm_rates;
 mod client;
 mod early;
+mod engine;
 mod engines;
 mod faults;
 mod home;

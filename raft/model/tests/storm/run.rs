@@ -9,7 +9,7 @@ use crate::{
     bugs::{Bug, Bugs},
     calm_rates::wrong_rates,
     client::{Client, Phase, Wish},
-    engines::Engines,
+    engine::Engines,
     leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
     node::Node,

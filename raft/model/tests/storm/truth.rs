@@ -8,7 +8,7 @@ use reelraft_model::{
     home_rules::{holders, sources},
 };
 
-use crate::{aims::shard_of, client::UPLOADING_MAX, engines::is_lie, node::Node};
+use crate::{aims::shard_of, client::UPLOADING_MAX, engine::is_lie, node::Node};
 
 /// How long a process may go on with what was to be taken back from it.
 const TAKEN_BACK_MS: u64 = 6_000;

@@ -11,7 +11,7 @@ use crate::{
     aims::{bytes_of, encodes, is_first_shard, payload_of, with_bug},
     bugs::Bug,
     early::{EarlyStep, audio_taken_over, is_right, taken_over},
-    engines::{is_unfit, unfit_class},
+    engine::{is_unfit, unfit_class},
     home::Judged,
     node::{Attempt, Outcome},
     truth,

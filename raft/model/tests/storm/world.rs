@@ -13,7 +13,7 @@ use reelraft_model::{
 use crate::{
     bugs::{Bug, Bugs},
     client::Client,
-    engines::Engines,
+    engine::Engines,
     log::Log,
     node::Node,
     rng::Rng,
