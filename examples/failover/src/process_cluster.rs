@@ -376,7 +376,7 @@ fn prefixed(prefix: &[String]) -> Command {
 /// Has a child killed when the thread that started it ends, so that an
 /// interrupted experiment leaves nothing behind. Children must therefore be
 /// started by the main thread.
-pub(crate) fn end_with_this_process(command: &mut Command) {
+pub fn end_with_this_process(command: &mut Command) {
     // SAFETY: runs between fork and exec, where prctl with plain numbers is a
     // bare system call: it takes no lock and allocates nothing.
     unsafe {

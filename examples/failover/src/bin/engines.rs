@@ -27,7 +27,7 @@ use reelraft_failover::{
     nat_site::NatSite,
     network::Network,
     node_cost::{cpu_percent, cpu_seconds, resident_mib},
-    process_cluster::{ClusterSpec, NodeSpec, ProcessCluster},
+    process_cluster::{ClusterSpec, NodeSpec, ProcessCluster, end_with_this_process},
     random::Random,
 };
 use reelraft_harness::{binary, free_ports, make_clip};
@@ -340,7 +340,8 @@ impl Experiment {
             .open(self.folder.join(format!("{name}.log")))
             .map_err(|error| error.to_string())?;
         let prefix = self.site.host_prefix(engine.machine);
-        let process = Command::new(&prefix[0])
+        let mut command = Command::new(&prefix[0]);
+        command
             .args(&prefix[1..])
             .arg(binary())
             .args(["engine", "--slots", "1", "--server", &servers.join(",")])
@@ -351,7 +352,9 @@ impl Experiment {
             .env("REELRAFT_ENGINE_TOKEN", &engine.token)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(log)
+            .stderr(log);
+        end_with_this_process(&mut command);
+        let process = command
             .spawn()
             .map_err(|error| format!("{name}: {error}"))?;
         self.engines[at].process = Some(process);
