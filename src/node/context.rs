@@ -13,6 +13,7 @@ use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, Semaphore, watch};
 
 use super::{
+    cramped::Cramped,
     encoders::Encoders,
     engines::EnginesHere,
     joined_ahead::AllJoined,
@@ -63,6 +64,10 @@ pub struct NodeContext {
     pub joined: AllJoined,
     /// The engines that are connected to it.
     pub engines: Arc<EnginesHere>,
+    /// Set when the node is to stop. It waits a moment for those that hold a receiver.
+    pub stopping: watch::Sender<bool>,
+    /// Work that waits for room on the disk.
+    pub cramped: Cramped,
 }
 
 impl NodeContext {
@@ -93,6 +98,8 @@ impl NodeContext {
             previews: Arc::new(Semaphore::new(PREVIEWS_MAX)),
             joined: AllJoined::default(),
             engines: Arc::default(),
+            stopping: watch::Sender::new(false),
+            cramped: Cramped::default(),
         }))
     }
 

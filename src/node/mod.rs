@@ -16,6 +16,7 @@
 pub mod authorities;
 pub mod certificates;
 pub mod context;
+pub mod cramped;
 mod encoders;
 pub mod engine_messages;
 pub mod engines;

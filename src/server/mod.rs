@@ -148,17 +148,22 @@ async fn serve(
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone(), trust));
     let worker = Worker::new(context.clone(), link);
     let (stop_working, work_stops) = watch::channel(false);
-    let working = tokio::spawn(worker.run(work_stops.clone()));
+    let working = tokio::spawn(worker.clone().run(work_stops.clone()));
     let patience = patience(&context.config);
     let leading = leader::run(cluster.clone(), sessions, patience, work_stops.clone());
     let loops = [
         tokio::spawn(leading),
         tokio::spawn(leader::deliveries::run(context.clone(), work_stops.clone())),
         tokio::spawn(home::run(context.clone(), work_stops.clone())),
-        tokio::spawn(start::keep_reserve(context.config.data.clone(), work_stops)),
+        tokio::spawn(start::keep_reserve(
+            context.config.data.clone(),
+            worker,
+            work_stops,
+        )),
     ];
     until_stopped(&context, &mut stop).await?;
     info!("stopping");
+    context.stopping.send_replace(true);
     // First, so that the next leader gives what is given back to others at once.
     cluster.hand_over().await;
     let _ = stop_working.send(true);
@@ -166,12 +171,11 @@ async fn serve(
     let _ = ended(working).await;
     cluster.shutdown().await;
     let _ = stop_serving.send(true);
-    for task in loops {
+    for task in loops.into_iter().chain([serving, serving_http]) {
         let _ = ended(task).await;
     }
-    for task in [serving, serving_http] {
-        let _ = ended(task).await;
-    }
+    // What others keep for it is tidied up.
+    let _ = tokio::time::timeout(STOP_GRACE, context.stopping.closed()).await;
     Ok(())
 }
 

@@ -20,7 +20,7 @@ use crate::{
         COUNT_PATIENCE, COUNT_RETRY, DISK_REPORT_EVERY, DISK_RETRY, LISTEN_PATIENCE, LISTEN_RETRY,
         RESERVE_EVERY, START_ROOM_BYTES,
     },
-    node::{certificates::Keeper, context::NodeContext, load::Load},
+    node::{certificates::Keeper, context::NodeContext, load::Load, worker::Worker},
 };
 
 /// Listens on the node's address, once a killed predecessor has let go of it.
@@ -91,18 +91,22 @@ fn say(turn: std::io::Result<ReserveTurn>) {
             "the disk is full: some of the reserve is given up, so that the log goes on; make room"
         ),
         Ok(ReserveTurn::Whole { bytes }) => info!(bytes, "room is reserved for the log"),
-        Err(error) => info!(%error, "no room can be reserved for the log"),
+        Err(error) => warn!(%error, "no room can be reserved for the log"),
     }
 }
 
 /// Keeps some room for the log until `stop` is set, and gives it up where the disk is
-/// full.
-pub async fn keep_reserve(data: PathBuf, mut stop: watch::Receiver<bool>) {
+/// full. What else writes to the disk is ended before that.
+pub async fn keep_reserve(data: PathBuf, worker: Arc<Worker>, mut stop: watch::Receiver<bool>) {
     let reserve = Reserve::of(&data);
     let mut failed = false;
     loop {
-        let looking = reserve.clone();
-        let looked = tokio::task::spawn_blocking(move || looking.keep()).await;
+        let (looking, working) = (reserve.clone(), worker.clone());
+        let look = move || {
+            working.spare_disk();
+            looking.keep()
+        };
+        let looked = tokio::task::spawn_blocking(look).await;
         let looked = looked.unwrap_or(Ok(ReserveTurn::Same));
         // Where it can't be had it is said once.
         let again = failed && looked.is_err();

@@ -93,8 +93,9 @@ pub const ARCHIVE_RECORD_BYTES_MAX: usize = (1 << 20) + (64 << 10);
 /// table's own growth, while somebody makes room.
 pub const RESERVE_BYTES_MAX: u64 = 64 << 20;
 
-/// The part of a smaller disk that it keeps: less than puts leave free anyway, so that
-/// it takes no room from films.
+/// The part of a smaller disk that it keeps: less than puts leave free. It counts as
+/// taken, so films have so much less: a thousandth of a disk of 64 GiB, and this part of
+/// a small one.
 pub const RESERVE_DISK_PART: u64 = 32;
 
 /// Pieces in which it is given up.

@@ -161,6 +161,21 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
+    /// Whether the file system of temporary files allocates without writing.
+    fn allocates() -> bool {
+        let dir = tempfile::tempdir().unwrap();
+        let allocates = allocate(&dir.path().join(RESERVE), MIB).is_ok();
+        if !allocates {
+            eprintln!("skipped: this file system allocates nothing");
+        }
+        allocates
+    }
+
+    /// The room that a reserve takes.
+    fn taken_bytes(dir: &tempfile::TempDir) -> u64 {
+        fs::metadata(dir.path().join(RESERVE)).unwrap().blocks() * 512
+    }
+
     /// A reserve on a disk of which the test says how much is free.
     fn on_disk(total_bytes: u64) -> (tempfile::TempDir, Arc<AtomicU64>, Reserve) {
         let dir = tempfile::tempdir().unwrap();
@@ -178,20 +193,22 @@ mod tests {
 
     #[test]
     fn it_is_given_up_in_pieces_and_taken_back_when_there_is_room() {
+        if !allocates() {
+            return;
+        }
         // Of 1 GiB it keeps 32 MiB.
         let (dir, free, reserve) = on_disk(1024 * MIB);
         let taken = reserve.keep().unwrap();
         assert_eq!(taken, ReserveTurn::Whole { bytes: 32 * MIB });
-        let file = fs::metadata(dir.path().join(RESERVE)).unwrap();
-        assert!(file.blocks() * 512 >= 32 * MIB, "it takes room");
+        assert!(taken_bytes(&dir) >= 32 * MIB, "it takes room");
         assert_eq!(reserve.keep().unwrap(), ReserveTurn::Same);
         free.store(RESERVE_LOW_BYTES - 1, Ordering::Relaxed);
         for left in [24, 16, 8, 0] {
             let turn = reserve.keep().unwrap();
             let left_bytes = left * MIB;
             assert_eq!(turn, ReserveTurn::GivenUp { left_bytes });
-            let file = fs::metadata(dir.path().join(RESERVE)).unwrap();
-            assert!(file.blocks() * 512 <= left_bytes, "the room is free");
+            // Some file systems have blocks of their own there.
+            assert!(taken_bytes(&dir) <= left_bytes + 64 * 1024, "it is free");
         }
         assert_eq!(reserve.keep().unwrap(), ReserveTurn::Same, "all is given");
         free.store((32 + 64) * MIB - 1, Ordering::Relaxed);
@@ -203,6 +220,9 @@ mod tests {
 
     #[test]
     fn one_that_was_given_up_in_part_is_filled_up() {
+        if !allocates() {
+            return;
+        }
         let (_dir, free, reserve) = on_disk(1024 * MIB);
         reserve.keep().unwrap();
         free.store(0, Ordering::Relaxed);
@@ -214,6 +234,9 @@ mod tests {
 
     #[test]
     fn a_large_disk_gives_no_more_than_is_of_use() {
+        if !allocates() {
+            return;
+        }
         let (dir, _, reserve) = on_disk(100 << 40);
         let taken = reserve.keep().unwrap();
         let bytes = RESERVE_BYTES_MAX;

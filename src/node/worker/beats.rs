@@ -78,7 +78,8 @@ impl Speaker<'_> {
                 None if full => "its disk is full".to_string(),
                 None => String::new(),
             },
-            full,
+            // What it runs goes on: it may make the room.
+            full: full || self.context.cramped.any(),
             table: self
                 .context
                 .report

@@ -279,7 +279,6 @@ impl Worker {
                 },
                 () = tokio::time::sleep_until(beat + self.beat_pause()) => {
                     beat = Instant::now();
-                    self.spare_disk();
                     send(FromWorker::Beat(self.speaker().beat(&trouble, &mut told))).await?;
                     unsent = true;
                 }
@@ -295,7 +294,8 @@ impl Worker {
         }
     }
 
-    fn spare_disk(&self) {
+    /// Ends what runs here where the disk is nearly full, with a leader or without.
+    pub fn spare_disk(&self) {
         let attempts = self.attempts();
         let running = attempts.running.iter().map(|(key, it)| (key, &it.cancel));
         room::spare_disk(self.context.data.store(), running);
@@ -467,13 +467,8 @@ impl Worker {
         cancel: Cancel,
         frames: Arc<AtomicU64>,
     ) -> Option<Outcome> {
-        if self
-            .context
-            .cluster
-            .wait_applied(log_index, ASSIGN_APPLY)
-            .await
-            .is_err()
-        {
+        let applied = self.context.cluster.wait_applied(log_index, ASSIGN_APPLY);
+        if applied.await.is_err() {
             // The leader sends it again if it is still wanted.
             return None;
         }

@@ -23,7 +23,7 @@ use tracing::{debug, info};
 use super::{
     early::{EarlyWork, PartKeys},
     engine_shard::{EngineShard, made_by_engines},
-    room::await_room,
+    room::{Room, after_full},
 };
 use crate::{
     data::{DataError, Payload, ServedSource, is_out_of_reach},
@@ -142,7 +142,10 @@ pub async fn run(
             TaskKind::Shard | TaskKind::Probe => run.shard().await,
             TaskKind::Assemble => match &run.entry.job.reuse {
                 Some(reuse) => run.take_output(reuse).await,
-                None => run.assemble().await,
+                None => match run.assemble().await {
+                    Err(failed) => Err(after_full(failed, &context.cramped, cancel).await),
+                    done => done,
+                },
             },
         }
     };
@@ -388,7 +391,12 @@ impl Run<'_> {
         data.local_path(&self.entry, &self.entry.job.index_hash)
             .await?;
         let joined = self.context.joined.take(&self.entry).await;
-        await_room(data.store(), &self.entry, joined.as_deref(), self.cancel).await?;
+        let room = Room {
+            store: data.store(),
+            cramped: &self.context.cramped,
+            cancel: self.cancel,
+        };
+        room.await_for(&self.entry, joined.as_deref()).await?;
         let ahead = match joined {
             Some(joined) => match self.output(&index, Some(joined)).await {
                 // Whatever it was, it is no reason to fail before all was tried.

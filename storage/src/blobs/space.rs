@@ -3,6 +3,7 @@
 use std::{io, path::Path, sync::Arc};
 
 use super::limits::{FREE_PERCENT_MIN, NEARLY_FULL_PERCENT};
+use crate::limits::RESERVE_LOW_BYTES;
 
 /// The room on a file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,9 +19,11 @@ impl Space {
         self.total_bytes / 100 * FREE_PERCENT_MIN
     }
 
-    /// With less than this free, hardly any of that is left.
+    /// With less than this free, hardly any of that is left. More than what the reserve
+    /// of the log is given up at, on a small disk, too: encoders end before.
     pub(super) fn nearly_full_bytes(self) -> u64 {
-        self.reserved_bytes() / 100 * NEARLY_FULL_PERCENT
+        let share = self.reserved_bytes() / 100 * NEARLY_FULL_PERCENT;
+        share.max(2 * RESERVE_LOW_BYTES)
     }
 }
 

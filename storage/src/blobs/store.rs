@@ -168,20 +168,20 @@ impl BlobStore {
         disk.is_ok_and(|disk| disk.free_bytes < disk.nearly_full_bytes())
     }
 
-    /// Refuses work that writes so much to the disk before any of it is put: that may
-    /// use up what puts leave free, but for the last of it.
+    /// Refuses work that writes so much to the disk before so much of it is kept: it may
+    /// use up what puts leave free, but for the last of it. A limit counts what is kept.
     ///
     /// # Errors
     /// [`BlobError::DiskFull`].
-    pub fn check_work_room(&self, wanted_bytes: u64) -> Result<(), BlobError> {
-        self.check_room(0)?;
+    pub fn check_work_room(&self, work_bytes: u64, kept_bytes: u64) -> Result<(), BlobError> {
+        self.check_room(kept_bytes)?;
         let root = &self.inner.root;
         let disk = (self.inner.probe)(root).map_err(BlobError::io("ask for the room of", root))?;
-        if disk.free_bytes < disk.nearly_full_bytes().saturating_add(wanted_bytes) {
+        if disk.free_bytes < disk.nearly_full_bytes().saturating_add(work_bytes) {
             return Err(BlobError::DiskFull {
                 free_bytes: disk.free_bytes,
                 total_bytes: disk.total_bytes,
-                wanted_bytes,
+                wanted_bytes: work_bytes,
             });
         }
         Ok(())

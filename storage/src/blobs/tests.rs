@@ -276,18 +276,56 @@ fn a_put_below_the_reserve_is_refused_as_disk_full() {
         1,
         "what is there can still be read"
     );
-    // What is made here may use up some of what puts leave free.
-    free.store(1_000, Ordering::SeqCst);
-    store.check_work_room(875).unwrap();
-    let refused = store.check_work_room(876).unwrap_err();
-    assert_eq!(refused.kind(), "disk-full");
-    free.store(499, Ordering::SeqCst);
-    assert!(store.check_work_room(0).is_err(), "it could not be put");
-    // A quarter of the 500 bytes that are to stay free.
-    free.store(125, Ordering::SeqCst);
+}
+
+#[test]
+fn work_leaves_the_last_of_a_disk_free_and_counts_once_against_a_limit() {
+    const GIB: u64 = 1 << 30;
+    let folder = tempfile::tempdir().unwrap();
+    let free = Arc::new(AtomicU64::new(0));
+    let seen = free.clone();
+    let probe: SpaceProbe = Arc::new(move |_| {
+        Ok(Space {
+            free_bytes: seen.load(Ordering::SeqCst),
+            total_bytes: 10_000 * GIB,
+        })
+    });
+    let store = BlobStore::open_with(&folder.path().join("blobs"), probe).unwrap();
+    let fits = |work: u64, kept: u64| match store.check_work_room(work * GIB, kept * GIB) {
+        Ok(()) => true,
+        Err(refused) => {
+            assert_eq!(refused.kind(), "disk-full");
+            false
+        }
+    };
+    // It may use up some of the 500 that puts leave free while it goes on.
+    free.store(1_000 * GIB, Ordering::SeqCst);
+    assert!(fits(875, 500) && !fits(876, 500));
+    assert!(!fits(875, 501), "it could not be kept");
+    // A limit has no word in what is not kept: 95 of 100 may be.
+    store.limit_to(100 * GIB);
+    let begun = std::time::Instant::now();
+    while !store.is_counted() && begun.elapsed().as_secs() < 60 {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    assert!(fits(875, 95) && !fits(0, 96));
+    // A quarter of the 500, or twice what the log's reserve is given up at.
+    free.store(125 * GIB, Ordering::SeqCst);
     assert!(!store.is_disk_nearly_full());
-    free.store(124, Ordering::SeqCst);
+    free.store(125 * GIB - 1, Ordering::SeqCst);
     assert!(store.is_disk_nearly_full());
+}
+
+#[test]
+fn encoders_end_before_the_reserve_of_the_log_is_given_up() {
+    for total_bytes in [1 << 20, 600 << 20, 2 << 30, 100 << 30] {
+        let space = Space {
+            free_bytes: 0,
+            total_bytes,
+        };
+        let least = 2 * crate::limits::RESERVE_LOW_BYTES;
+        assert!(space.nearly_full_bytes() >= least, "{total_bytes}");
+    }
 }
 
 #[test]
