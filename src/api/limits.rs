@@ -54,9 +54,14 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// the slots of some hundred nodes say in a few seconds, in 300 bytes each.
 pub const PROGRESS_KEPT: usize = 1_024;
 
-/// The least size of a backup's parts in a bucket. One is held in memory, and sent within
-/// a minute from 300 KB a second on.
+/// The least size of a backup's parts in a bucket, and the most: one is held in memory.
 pub const BACKUP_PART_BYTES_MIN: u64 = 16 << 20;
+pub const BACKUP_PART_BYTES_MAX: u64 = 256 << 20;
+
+/// The largest backup that is put into a bucket: as many of the largest parts as one
+/// takes, but for a tenth that may come while it is made.
+pub const BACKUP_IN_BUCKET_BYTES_MAX: u64 =
+    BACKUP_PART_BYTES_MAX / 10 * 9 * crate::outside::limits::BUCKET_PARTS_MAX;
 
 /// How often whoever waits for a backup in a bucket hears of it.
 pub const BACKUP_SIGN_EVERY: Duration = Duration::from_secs(1);

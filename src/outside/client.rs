@@ -1,10 +1,18 @@
 //! The client: one request at a time, no proxies, redirects by hand.
 
-use std::{error::Error, sync::Arc};
+use std::{
+    convert::Infallible,
+    error::Error,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
+use bytes::Bytes;
 use reqwest::{
     Body, Client, Method, Response, StatusCode, Url,
-    header::{HeaderMap, LOCATION},
+    header::{CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION},
 };
 use rustls::crypto::ring;
 use tracing::warn;
@@ -12,7 +20,7 @@ use tracing::warn;
 use super::{
     addresses::AllowedAddresses,
     guard::{Guard, Lookup, RefusedHost},
-    limits::{CONNECT_MAX, REDIRECTS_MAX, SILENCE_MAX},
+    limits::{CONNECT_MAX, PUT_PIECE_BYTES, REDIRECTS_MAX, SILENCE_MAX},
     s3::{Buckets, SCHEME},
     s3_sign::Subject,
     url,
@@ -65,6 +73,8 @@ pub struct Outside {
     buckets: Buckets,
     /// For those: the operator has named where it connects to.
     unguarded: Client,
+    /// For what is put there, however long that takes.
+    putting: Client,
 }
 
 impl Outside {
@@ -84,14 +94,15 @@ impl Outside {
                 .no_proxy()
                 .referer(false)
                 .connect_timeout(CONNECT_MAX)
-                .read_timeout(SILENCE_MAX)
                 // Each request makes its own connection, and is judged anew.
                 .pool_max_idle_per_host(0)
         };
-        let guarded = || builder().dns_resolver(guard.clone());
+        let answered = || builder().read_timeout(SILENCE_MAX);
+        let guarded = || answered().dns_resolver(guard.clone());
         Outside {
             client: built(&guarded),
-            unguarded: built(&builder),
+            unguarded: built(&answered),
+            putting: built(&builder),
             guard,
             buckets,
         }
@@ -146,23 +157,62 @@ impl Outside {
     pub(super) async fn send_to_bucket(
         &self,
         method: Method,
-        (url, subject): (&Url, &Subject<'_>),
+        subject: (&Url, &Subject<'_>),
         headers: HeaderMap,
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
-        let signed = self
-            .buckets
-            .signed(&method, (url, subject), unix_ms() / 1000);
-        let name = url.host_str().unwrap_or_default().to_string();
-        if method != Method::GET && signed.is_some() && !self.buckets.may_write(&name) {
-            return Err(OutsideError::ReadOnlyBucket(name));
-        }
-        let signed = signed.ok_or(OutsideError::NoBucket(name))?;
+        let signed = self.signed(&method, subject)?;
         let mut request = self.unguarded.request(method, signed).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
         request.send().await.map_err(judged)
+    }
+
+    /// Puts bytes into a bucket, once. It may take any time, as long as they move.
+    ///
+    /// # Errors
+    /// As [`Outside::send`].
+    pub(super) async fn put_to_bucket(
+        &self,
+        subject: (&Url, &Subject<'_>),
+        bytes: Bytes,
+    ) -> Result<Answer, OutsideError> {
+        let signed = self.signed(&Method::PUT, subject)?;
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        let (body, taken) = watched(bytes);
+        let request = self.putting.put(signed).headers(headers).body(body);
+        let mut sending = Box::pin(request.send());
+        let mut seen = 0;
+        loop {
+            tokio::select! {
+                answer = &mut sending => return answer.map_err(judged),
+                () = tokio::time::sleep(SILENCE_MAX) => {}
+            }
+            let now = taken.load(Ordering::Relaxed);
+            if now == seen {
+                let silent = SILENCE_MAX.as_secs();
+                let cause = format!("it took no bytes and gave no answer for {silent} s");
+                return Err(OutsideError::Unreachable(cause));
+            }
+            seen = now;
+        }
+    }
+
+    fn signed(
+        &self,
+        method: &Method,
+        (url, subject): (&Url, &Subject<'_>),
+    ) -> Result<Url, OutsideError> {
+        let signed = self
+            .buckets
+            .signed(method, (url, subject), unix_ms() / 1000);
+        let name = url.host_str().unwrap_or_default().to_string();
+        if method != Method::GET && signed.is_some() && !self.buckets.may_write(&name) {
+            return Err(OutsideError::ReadOnlyBucket(name));
+        }
+        signed.ok_or(OutsideError::NoBucket(name))
     }
 
     /// Asks with GET, and follows a few redirects. What `headers` say goes to
@@ -183,6 +233,18 @@ impl Outside {
             "more than {REDIRECTS_MAX} times"
         )))
     }
+}
+
+/// Bytes as a body, and how many of them were taken.
+fn watched(mut bytes: Bytes) -> (Body, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counted = taken.clone();
+    let pieces = std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(PUT_PIECE_BYTES));
+        counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        (!piece.is_empty()).then_some(Ok::<_, Infallible>(piece))
+    });
+    (Body::wrap_stream(futures::stream::iter(pieces)), taken)
 }
 
 /// A client; one that trusts nobody by https where this system has no roots.

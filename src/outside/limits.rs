@@ -25,8 +25,12 @@ pub const BUCKET_PUT_BYTES_MAX: u64 = 5 << 30;
 pub const BUCKET_PARTS_MAX: u64 = 10_000;
 pub const BUCKET_PART_BYTES_MIN: u64 = 5 << 20;
 
-/// How often a part is sent where its server fails.
-pub const BUCKET_PART_TRIES_MAX: u32 = 5;
+/// Bytes of a put that are handed over at once: a slow line takes them within
+/// [`SILENCE_MAX`] from 4 KiB a second on.
+pub const PUT_PIECE_BYTES: usize = 256 << 10;
+
+/// How often a bucket's server is asked the same where it fails.
+pub const BUCKET_TRIES_MAX: u32 = 5;
 
 /// Longest answer of a bucket's server that is read: a few names.
 pub const BUCKET_ANSWER_BYTES_MAX: usize = 64 << 10;

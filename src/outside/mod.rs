@@ -16,7 +16,7 @@ mod client;
 mod guard;
 pub mod limits;
 #[cfg(test)]
-mod parts_tests;
+pub(crate) mod parts_tests;
 mod s3;
 mod s3_parts;
 mod s3_sign;
@@ -31,7 +31,7 @@ pub use self::{
     client::{Answer, Outside, OutsideError, REFUSED_HINT},
     guard::{Lookup, SystemLookup},
     s3::{Buckets, too_large_for},
-    s3_parts::{BucketError, PartedUpload},
+    s3_parts::{BucketError, Left, PartedUpload},
     source::{Found, Remote, SourceError, look},
     url::{check, host_of},
 };

@@ -11,25 +11,75 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{BucketError, Buckets, Outside, PartedUpload, SystemLookup};
+use super::{BucketError, Buckets, Left, Outside, PartedUpload, SystemLookup};
+
+/// How a server answers where the parts are to get their name.
+#[derive(Clone, Copy)]
+enum End {
+    /// Not at all: it takes the file, and says that it failed.
+    Silent,
+    /// By a failure, after it has said that all is well.
+    Late,
+    Busy,
+    /// Another has the name by now.
+    Taken,
+    /// It knows no conditions.
+    Unconditional,
+}
 
 /// What a server has been asked, and how it is to answer.
 #[derive(Default)]
-struct Store {
+pub(crate) struct Store {
     /// Whether a file of the name is there.
     taken: bool,
-    /// Whether it says at the end that it failed after all.
-    fails_at_the_end: bool,
+    /// Its first answers at the end; it does as asked after them.
+    ends: Vec<End>,
     /// How often it fails before it takes a part.
     failures: u32,
-    parts: Vec<Vec<u8>>,
+    /// Whether parts may be given up.
+    keeps_parts: bool,
+    pub(crate) parts: Vec<Vec<u8>>,
     list: String,
-    given_up: bool,
+    /// Of each time that it was asked to give the name, whether only if nobody has it.
+    asked_alone: Vec<bool>,
+    /// Whether the file has its name.
+    pub(crate) named: bool,
+    pub(crate) given_up: bool,
 }
 
-type Shared = Arc<Mutex<Store>>;
+impl Store {
+    fn bytes(&self) -> usize {
+        self.parts.iter().map(Vec::len).sum()
+    }
 
-async fn serve(store: Shared) -> Outside {
+    fn end(&mut self, body: Vec<u8>, alone: bool) -> (u16, String) {
+        let error = |code| format!("<Error><Code>{code}</Code></Error>");
+        self.asked_alone.push(alone);
+        if self.named || self.given_up {
+            return (404, error("NoSuchUpload"));
+        }
+        if self.ends.is_empty() {
+            self.list = String::from_utf8(body).unwrap();
+            self.named = true;
+            return (200, "<R><ETag>whole</ETag></R>".into());
+        }
+        match self.ends.remove(0) {
+            End::Silent => {
+                self.named = true;
+                (500, error("InternalError"))
+            }
+            End::Late => (200, error("InternalError")),
+            End::Busy => (503, error("SlowDown")),
+            End::Taken => (412, error("PreconditionFailed")),
+            End::Unconditional => (501, error("NotImplemented")),
+        }
+    }
+}
+
+pub(crate) type Shared = Arc<Mutex<Store>>;
+
+/// A server with buckets `own` and `read`; the one object is `a/b`.
+pub(crate) async fn serve(store: Shared) -> Outside {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -61,17 +111,18 @@ async fn answer(socket: TcpStream, store: Shared) {
         .find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
     socket.read_exact(&mut body).await.unwrap();
-    let reply = reply(&head[0], body, &mut store.lock().unwrap());
+    let reply = reply(&head, body, &mut store.lock().unwrap());
     socket.write_all(reply.as_bytes()).await.unwrap();
 }
 
-fn reply(asked: &str, body: Vec<u8>, store: &mut Store) -> String {
+fn reply(head: &[String], body: Vec<u8>, store: &mut Store) -> String {
+    let asked = &head[0];
     let (method, rest) = asked.split_once(' ').unwrap();
     assert!(rest.starts_with("/own/a/b?x-amz-algorithm="), "{asked}");
     assert!(rest.contains("&x-amz-signature="), "{asked}");
     let of_upload = rest.contains("&uploadid=an%26id&");
     let (status, text) = match method {
-        "head" if store.taken => (200, String::new()),
+        "head" if store.taken || store.named => (200, String::new()),
         "head" => (404, String::new()),
         "post" if rest.contains("&uploads=&") => (
             200,
@@ -87,20 +138,22 @@ fn reply(asked: &str, body: Vec<u8>, store: &mut Store) -> String {
             assert!(rest.contains(&format!("&partnumber={number}&uploadid=an%26id&")));
             (200, String::new())
         }
-        "post" if of_upload && store.fails_at_the_end => {
-            (200, "<Error><Code>InternalError</Code></Error>".into())
-        }
         "post" if of_upload => {
-            store.list = String::from_utf8(body).unwrap();
-            (200, "<R><ETag>whole</ETag></R>".into())
+            let alone = head.iter().any(|line| line == "if-none-match: *");
+            store.end(body, alone)
         }
+        "delete" if of_upload && store.keeps_parts => (403, String::new()),
         "delete" if of_upload => {
             store.given_up = true;
             (204, String::new())
         }
         _ => panic!("{asked}"),
     };
-    let (number, length) = (store.parts.len(), text.len());
+    let number = store.parts.len();
+    let length = match method {
+        "head" => store.bytes(),
+        _ => text.len(),
+    };
     format!(
         "HTTP/1.1 {status} X\r\nETag: \"{number}\"\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{text}"
@@ -140,24 +193,87 @@ async fn a_file_has_its_name_once_all_parts_are_there() {
     );
 }
 
+/// What becomes of one part where the end goes so, and what the server was asked.
+async fn ended(over: bool, store: Store) -> (Result<(), (BucketError, Left)>, Shared) {
+    let store = Arc::new(Mutex::new(store));
+    let outside = serve(store.clone()).await;
+    let upload = PartedUpload::begin(&outside, name("own"), over).await;
+    let mut upload = upload.unwrap();
+    upload.put(Bytes::from_static(b"part")).await.unwrap();
+    (upload.finish().await, store)
+}
+
+fn ends(ends: &[End]) -> Store {
+    Store {
+        ends: ends.to_vec(),
+        ..Default::default()
+    }
+}
+
 #[tokio::test]
-async fn what_fails_at_its_end_or_is_given_up_leaves_nothing() {
-    for fails in [true, false] {
+async fn an_end_that_fails_is_tried_again() {
+    let (done, store) = ended(false, ends(&[End::Busy, End::Late])).await;
+    done.unwrap();
+    let store = store.lock().unwrap();
+    assert!(store.named && !store.given_up);
+    assert_eq!(store.asked_alone, [true; 3]);
+}
+
+#[tokio::test]
+async fn a_file_whose_end_was_not_answered_is_looked_for() {
+    for over in [false, true] {
+        let (done, store) = ended(over, ends(&[End::Silent])).await;
+        done.unwrap();
+        assert!(store.lock().unwrap().named);
+    }
+}
+
+#[tokio::test]
+async fn what_fails_at_its_end_says_what_it_leaves() {
+    let (failed, store) = ended(false, ends(&[End::Late; 9])).await;
+    let (error, left) = failed.unwrap_err();
+    assert!(error.to_string().contains("(InternalError)"), "{error}");
+    assert_eq!(left, Left::Nothing);
+    assert!(store.lock().unwrap().given_up);
+    let stuck = Store {
+        keeps_parts: true,
+        ..ends(&[End::Late; 9])
+    };
+    let (failed, _) = ended(false, stuck).await;
+    assert_eq!(failed.unwrap_err().1, Left::File, "its end may still come");
+}
+
+#[tokio::test]
+async fn a_name_is_given_only_if_it_is_free_where_the_server_can_tell() {
+    let (failed, store) = ended(false, ends(&[End::Taken])).await;
+    let (error, left) = failed.unwrap_err();
+    assert!(matches!(error, BucketError::Exists), "{error}");
+    assert_eq!(left, Left::Nothing);
+    assert!(store.lock().unwrap().given_up);
+    let (done, store) = ended(false, ends(&[End::Unconditional])).await;
+    done.unwrap();
+    assert_eq!(store.lock().unwrap().asked_alone, [true, false]);
+    let (done, store) = ended(true, Store::default()).await;
+    done.unwrap();
+    assert_eq!(store.lock().unwrap().asked_alone, [false]);
+}
+
+#[tokio::test]
+async fn what_is_given_up_leaves_nothing_or_says_so() {
+    for keeps_parts in [false, true] {
         let store = Shared::default();
-        store.lock().unwrap().fails_at_the_end = fails;
+        store.lock().unwrap().keeps_parts = keeps_parts;
         let outside = serve(store.clone()).await;
         let mut upload = PartedUpload::begin(&outside, name("own"), true)
             .await
             .unwrap();
         upload.put(Bytes::from_static(b"part")).await.unwrap();
-        match fails {
-            true => {
-                let error = upload.finish().await.unwrap_err();
-                assert!(error.to_string().contains("(InternalError)"), "{error}");
-            }
-            false => upload.give_up().await,
-        }
-        assert!(store.lock().unwrap().given_up);
+        let left = match keeps_parts {
+            true => Left::Parts,
+            false => Left::Nothing,
+        };
+        assert_eq!(upload.give_up().await, left);
+        assert_eq!(store.lock().unwrap().given_up, !keeps_parts);
     }
 }
 

@@ -1,23 +1,24 @@
 //! A large file into a bucket, in parts whose number and size need not be known
-//! before. It gets its name once it is whole; what is given up leaves nothing behind.
+//! before. It gets its name once it is whole; what is given up leaves nothing behind, or
+//! says what it may have left.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{
     Body, Method, StatusCode, Url,
-    header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue},
+    header::{CONTENT_LENGTH, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH},
 };
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::{
     client::{Answer, Outside, OutsideError},
-    limits::{BUCKET_ANSWER_BYTES_MAX, BUCKET_PART_TRIES_MAX, BUCKET_PARTS_MAX},
+    limits::{BUCKET_ANSWER_BYTES_MAX, BUCKET_PARTS_MAX, BUCKET_TRIES_MAX, SILENCE_MAX},
     s3_sign::Subject,
 };
 
-/// The pause before a part is sent again; each further one is twice as long.
-const PART_AGAIN: Duration = Duration::from_secs(1);
+/// The pause before the same is asked again; each further one is twice as long.
+const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
 /// Why a bucket did not take a file.
 #[derive(Debug, thiserror::Error)]
@@ -48,10 +49,27 @@ impl BucketError {
     fn is_passing(&self) -> bool {
         match self {
             BucketError::Outside(error) => matches!(error, OutsideError::Unreachable(_)),
-            BucketError::Refused { status, .. } => *status >= 500 || *status == 429,
+            // 200 before it failed after all, which it says in words.
+            BucketError::Refused { status, .. } => {
+                *status >= 500 || *status == 429 || *status == 200
+            }
             _ => false,
         }
     }
+
+    fn is(&self, word: u16, name: &str) -> bool {
+        matches!(self, BucketError::Refused { status, code } if *status == word || code == name)
+    }
+}
+
+/// What is known of a file that was not put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    Nothing,
+    /// Parts of it may have stayed, under no name.
+    Parts,
+    /// It may be there after all.
+    File,
 }
 
 /// A file that is being put.
@@ -61,24 +79,41 @@ pub struct PartedUpload {
     id: String,
     /// What the server calls the parts, in order.
     tags: Vec<String>,
+    bytes: u64,
+    /// Whether a file that has the name gives way.
+    over: bool,
+    /// What the server called the file that had the name before.
+    before: Option<String>,
+}
+
+impl Left {
+    /// That of one that was not begun.
+    pub fn of_begin(error: &BucketError) -> Self {
+        match error {
+            // It may have been, and the answer was lost.
+            BucketError::Outside(OutsideError::Unreachable(_)) => Left::Parts,
+            _ => Left::Nothing,
+        }
+    }
 }
 
 impl PartedUpload {
-    /// Begins one under a name that no file has, or `over` the one that has it.
+    /// Begins one under a name that no file has, or `over` the one that has it. Let it
+    /// come to its end: what is begun must be given up.
     ///
     /// # Errors
     /// [`BucketError`].
     pub async fn begin(outside: &Outside, url: Url, over: bool) -> Result<Self, BucketError> {
-        let ask = |method| ask(outside, method, (&url, &[]), None);
-        if !over {
-            match ask(Method::HEAD).await {
-                Ok(_) => return Err(BucketError::Exists),
-                Err(BucketError::Refused { status: 404, .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        let begin = asked(outside, Method::POST, (&url, &[("uploads", "")]), None);
-        let text = begin.await?;
+        let before = match look(outside, &url).await {
+            Ok(_) if !over => return Err(BucketError::Exists),
+            Ok(found) => Some(found.tag),
+            Err(BucketError::Refused { status: 404, .. }) => None,
+            // Who puts over it may have no leave to look at it.
+            Err(BucketError::Refused { .. }) if over => None,
+            Err(error) => return Err(error),
+        };
+        let subject = (&url, &[("uploads", "")][..]);
+        let text = posted(outside, subject, HeaderMap::new(), Bytes::new()).await?;
         let id = element(&text, "UploadId").filter(|id| !id.is_empty());
         let id = id.ok_or(BucketError::Nonsense("how the upload is called"))?;
         Ok(PartedUpload {
@@ -86,6 +121,9 @@ impl PartedUpload {
             id: unescaped(id),
             url,
             tags: Vec::new(),
+            bytes: 0,
+            over,
+            before,
         })
     }
 
@@ -97,44 +135,70 @@ impl PartedUpload {
         if self.tags.len() as u64 >= BUCKET_PARTS_MAX {
             return Err(BucketError::TooManyParts);
         }
-        let mut pause = PART_AGAIN;
-        let mut tries = 1;
-        loop {
-            match self.try_put(part.clone()).await {
-                Ok(tag) => {
-                    self.tags.push(tag);
-                    return Ok(());
-                }
-                Err(error) if tries < BUCKET_PART_TRIES_MAX && error.is_passing() => {
-                    sleep(pause).await;
-                    (tries, pause) = (tries + 1, pause * 2);
-                }
-                Err(error) => return Err(error),
-            }
-        }
+        let upload = &*self;
+        let tag = again(|| upload.try_put(part.clone())).await?;
+        self.tags.push(tag);
+        self.bytes += part.len() as u64;
+        Ok(())
     }
 
     async fn try_put(&self, part: Bytes) -> Result<String, BucketError> {
         let number = (self.tags.len() + 1).to_string();
         let subject = [("partNumber", number.as_str()), ("uploadId", &self.id)];
-        let answer = ask(
-            &self.outside,
-            Method::PUT,
-            (&self.url, &subject),
-            Some(part),
-        );
-        let answer = answer.await?;
-        let tag = answer.headers().get(ETAG);
-        let tag = tag.and_then(|tag| tag.to_str().ok());
-        tag.map(str::to_string)
-            .ok_or(BucketError::Nonsense("which part it has"))
+        let answer = self.outside.put_to_bucket((&self.url, &subject), part);
+        // Of a client that waits for as long as bytes move.
+        let judging = timeout(SILENCE_MAX, judged(answer.await?));
+        let broken = |_| OutsideError::Unreachable("its answer broke off".to_string());
+        let answer = judging.await.map_err(broken)??;
+        tag_of(&answer).ok_or(BucketError::Nonsense("which part it has"))
     }
 
     /// Gives the parts their name.
     ///
     /// # Errors
-    /// [`BucketError`]; the parts are given up then.
-    pub async fn finish(self) -> Result<(), BucketError> {
+    /// [`BucketError`], and what is left; the parts are given up then.
+    pub async fn finish(self) -> Result<(), (BucketError, Left)> {
+        let mut alone = !self.over;
+        let mut pause = AGAIN;
+        let mut tries = 1;
+        // Whether it may have the file though it has not said so.
+        let mut unsure = false;
+        let error = loop {
+            let error = match self.try_finish(alone).await {
+                Ok(()) => return Ok(()),
+                Err(error) => error,
+            };
+            if alone && error.is(501, "NotImplemented") {
+                // It can't look whether the name is taken: that was done at the beginning.
+                alone = false;
+                continue;
+            }
+            if error.is(412, "PreconditionFailed") {
+                // By this file, perhaps.
+                break BucketError::Exists;
+            }
+            let silent = error.is_passing() || matches!(error, BucketError::Nonsense(_));
+            unsure |= silent || error.is(404, "NoSuchUpload");
+            if !error.is_passing() || tries == BUCKET_TRIES_MAX {
+                break error;
+            }
+            sleep(pause).await;
+            (tries, pause) = (tries + 1, pause * 2);
+        };
+        // What goes on meanwhile at its server is ended, too, before one looks.
+        let gone = self.abort().await;
+        match (unsure, gone) {
+            (false, true) => Err((error, Left::Nothing)),
+            (false, false) => Err((error, Left::Parts)),
+            (true, gone) => match self.is_there().await {
+                Ok(true) => Ok(()),
+                Ok(false) if gone => Err((error, Left::Nothing)),
+                _ => Err((error, Left::File)),
+            },
+        }
+    }
+
+    async fn try_finish(&self, alone: bool) -> Result<(), BucketError> {
         let parts = self.tags.iter().enumerate().map(|(at, tag)| {
             let (number, tag) = (at + 1, escaped(tag));
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
@@ -142,49 +206,116 @@ impl PartedUpload {
         let parts: String = parts.collect();
         let list = format!("<CompleteMultipartUpload>{parts}</CompleteMultipartUpload>");
         let subject = [("uploadId", self.id.as_str())];
+        let mut headers = HeaderMap::new();
+        if alone {
+            headers.insert(IF_NONE_MATCH, HeaderValue::from_static("*"));
+        }
         let subject = (&self.url, &subject[..]);
-        let text = asked(&self.outside, Method::POST, subject, Some(list.into())).await;
+        let text = posted(&self.outside, subject, headers, list.into()).await?;
         // It begins to answer before it knows how it ends.
-        let done = text.and_then(|text| match element(&text, "Code") {
+        match element(&text, "Code") {
             Some(code) => Err(BucketError::Refused {
                 status: StatusCode::OK.as_u16(),
                 code: unescaped(code),
             }),
             None if element(&text, "ETag").is_some() => Ok(()),
             None => Err(BucketError::Nonsense("that it has the file")),
-        });
-        if done.is_err() {
-            self.give_up().await;
         }
-        done
+    }
+
+    /// Whether the name leads to this file by now.
+    async fn is_there(&self) -> Result<bool, BucketError> {
+        match again(|| look(&self.outside, &self.url)).await {
+            Ok(found) => Ok(found.bytes == self.bytes && self.before.as_ref() != Some(&found.tag)),
+            Err(BucketError::Refused { status: 404, .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Leaves nothing of it in the bucket, as far as its server answers.
-    pub async fn give_up(self) {
-        let subject = [("uploadId", self.id.as_str())];
-        let gone = ask(&self.outside, Method::DELETE, (&self.url, &subject), None);
-        if let Err(error) = gone.await {
-            tracing::warn!(%error, "parts of an upload that was given up may stay in its bucket");
+    pub async fn give_up(self) -> Left {
+        match self.abort().await {
+            true => Left::Nothing,
+            false => Left::Parts,
         }
     }
+
+    /// Whether no parts are left.
+    async fn abort(&self) -> bool {
+        let subject = [("uploadId", self.id.as_str())];
+        let drop = || ask(&self.outside, Method::DELETE, (&self.url, &subject));
+        match again(drop).await {
+            Ok(_) | Err(BucketError::Refused { status: 404, .. }) => true,
+            Err(error) => {
+                tracing::warn!(%error, "parts of an upload that was given up may stay in its bucket");
+                false
+            }
+        }
+    }
+}
+
+/// Asks a few times where the server fails.
+async fn again<T, F>(mut asking: impl FnMut() -> F) -> Result<T, BucketError>
+where
+    F: Future<Output = Result<T, BucketError>>,
+{
+    let mut pause = AGAIN;
+    for _ in 1..BUCKET_TRIES_MAX {
+        match asking().await {
+            Err(error) if error.is_passing() => sleep(pause).await,
+            ended => return ended,
+        }
+        pause *= 2;
+    }
+    asking().await
+}
+
+/// A file as its server knows it.
+struct Seen {
+    bytes: u64,
+    tag: String,
+}
+
+async fn look(outside: &Outside, url: &Url) -> Result<Seen, BucketError> {
+    let answer = ask(outside, Method::HEAD, (url, &[])).await?;
+    let bytes = answer.headers().get(CONTENT_LENGTH);
+    let bytes = bytes.and_then(|bytes| bytes.to_str().ok()?.parse().ok());
+    Ok(Seen {
+        bytes: bytes.ok_or(BucketError::Nonsense("how long the file is"))?,
+        tag: tag_of(&answer).unwrap_or_default(),
+    })
+}
+
+fn tag_of(answer: &Answer) -> Option<String> {
+    let tag = answer.headers().get(ETAG)?;
+    tag.to_str().ok().map(str::to_string)
 }
 
 /// Asks, and takes no refusal for an answer.
 async fn ask(
     outside: &Outside,
     method: Method,
-    (url, subject): (&Url, &Subject<'_>),
-    body: Option<Bytes>,
+    subject: (&Url, &Subject<'_>),
 ) -> Result<Answer, BucketError> {
-    let mut headers = HeaderMap::new();
+    ask_with(outside, method, subject, (HeaderMap::new(), None)).await
+}
+
+async fn ask_with(
+    outside: &Outside,
+    method: Method,
+    subject: (&Url, &Subject<'_>),
+    (mut headers, body): (HeaderMap, Option<Bytes>),
+) -> Result<Answer, BucketError> {
     if method != Method::GET && method != Method::HEAD {
         let bytes = body.as_ref().map_or(0, Bytes::len);
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes));
     }
     let body = body.map(Body::from);
-    let mut answer = outside
-        .send_to_bucket(method, (url, subject), headers, body)
-        .await?;
+    let answer = outside.send_to_bucket(method, subject, headers, body);
+    judged(answer.await?).await
+}
+
+async fn judged(mut answer: Answer) -> Result<Answer, BucketError> {
     let status = answer.status();
     if status.is_success() {
         return Ok(answer);
@@ -196,14 +327,15 @@ async fn ask(
     })
 }
 
-/// Asks for what is said in words.
-async fn asked(
+/// Posts, and asks for what is said in words.
+async fn posted(
     outside: &Outside,
-    method: Method,
     subject: (&Url, &Subject<'_>),
-    body: Option<Bytes>,
+    headers: HeaderMap,
+    body: Bytes,
 ) -> Result<String, BucketError> {
-    text_of(&mut ask(outside, method, subject, body).await?).await
+    let answer = ask_with(outside, Method::POST, subject, (headers, Some(body)));
+    text_of(&mut answer.await?).await
 }
 
 /// The text of an answer, as much as one may have.

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use reelraft_harness::{LocalCluster, Options, binary, http_ask};
+use reelraft_harness::{LocalCluster, Options, binary, free_ports, http_ask};
 
 use crate::{backup::Alone, calm, clip, succeed};
 
@@ -24,42 +24,43 @@ impl Drop for Server {
     }
 }
 
-/// A free port, where nothing listened a moment ago.
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port()
-}
-
-/// moto's server, listening, if this machine has it.
-fn server(port: u16) -> Option<Server> {
+/// moto's server and its address, if this machine has it.
+fn server() -> Option<(Server, String)> {
     let known = Command::new("python3")
         .args(["-c", "import moto.server"])
         .output();
     if !known.is_ok_and(|output| output.status.success()) {
         return None;
     }
-    let child = Command::new("python3")
-        .args(["-c", "from moto.server import main; main()"])
-        .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn();
-    let server = Server(child.unwrap());
     let started = Instant::now();
-    while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-        assert!(started.elapsed() < PATIENCE, "the server is there in time");
-        sleep(Duration::from_millis(100));
+    loop {
+        // It ends by itself where somebody else has taken the port meanwhile.
+        let port = free_ports(1);
+        let child = Command::new("python3")
+            .args(["-c", "from moto.server import main; main()"])
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn();
+        let mut server = Server(child.unwrap());
+        let address = format!("127.0.0.1:{port}");
+        while server.0.try_wait().unwrap().is_none() {
+            let own = http_ask(&address, "GET", "/moto-api/data.json", "", b"");
+            if own.is_ok_and(|answer| answer.status == 200) {
+                return Some((server, address));
+            }
+            assert!(started.elapsed() < PATIENCE, "the server is there in time");
+            sleep(Duration::from_millis(100));
+        }
+        assert!(started.elapsed() < PATIENCE, "the server starts");
     }
-    Some(server)
 }
 
 #[test]
 fn a_film_goes_from_a_bucket_into_a_bucket() {
     let calm = calm("mp4");
-    let port = free_port();
-    let address = format!("127.0.0.1:{port}");
-    let Some(_server) = server(port) else {
+    let Some((_server, address)) = server() else {
         eprintln!("skipped: there is no server of S3 (pip install 'moto[server]')");
         return;
     };
