@@ -10,7 +10,7 @@
 //! Needs root and Debian's packages iproute2 and iptables; what is missing is named.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs::File,
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
@@ -167,6 +167,8 @@ struct Experiment {
     _network: Network,
     leader_kills: u64,
     engine_kills: u64,
+    /// By process, what it had used when it was last looked at.
+    seconds: BTreeMap<i32, f64>,
 }
 
 impl Experiment {
@@ -207,6 +209,7 @@ impl Experiment {
             _network: network,
             leader_kills: 0,
             engine_kills: 0,
+            seconds: BTreeMap::new(),
         };
         for machine in 1..=engines {
             let name = format!("engine{machine}");
@@ -253,6 +256,7 @@ impl Experiment {
                 self.something()?;
             }
             peak = peak.max(self.resident());
+            self.cpu();
         }
         println!(
             "{} jobs in {} s, {} engines and {} leaders killed",
@@ -381,8 +385,12 @@ impl Experiment {
             .collect()
     }
 
+    /// CPU seconds of all nodes, those that were killed included as far as it was looked.
     fn cpu(&mut self) -> f64 {
-        self.pids().into_iter().map(cpu_seconds).sum()
+        for pid in self.pids() {
+            self.seconds.insert(pid, cpu_seconds(pid));
+        }
+        self.seconds.values().sum()
     }
 
     fn resident(&mut self) -> u64 {
