@@ -300,7 +300,7 @@ mod tests {
     fn parts_are_few_enough_and_of_a_size_that_memory_has() {
         let part = |bytes| part_bytes("s3://a/b", bytes).map(|bytes| bytes as u64);
         assert_eq!(part(0).unwrap(), BACKUP_PART_BYTES_MIN);
-        let terabyte = 1 << 40;
+        let terabyte = 1_u64 << 40;
         let parts = (2 * terabyte).div_ceil(part(terabyte).unwrap());
         assert!(parts <= BUCKET_PARTS_MAX, "{parts}");
         let most = BACKUP_IN_BUCKET_BYTES_MAX;
