@@ -106,13 +106,20 @@ async fn answer(socket: TcpStream, store: Shared) {
             line => head.push(line.to_ascii_lowercase()),
         }
     }
+    // A request that was given up before it was sent.
+    if head.is_empty() {
+        return;
+    }
     let length = head
         .iter()
         .find_map(|line| line.strip_prefix("content-length: "));
     let mut body = vec![0; length.map_or(0, |length| length.parse().unwrap())];
-    socket.read_exact(&mut body).await.unwrap();
+    if socket.read_exact(&mut body).await.is_err() {
+        return;
+    }
     let reply = reply(&head, body, &mut store.lock().unwrap());
-    socket.write_all(reply.as_bytes()).await.unwrap();
+    // Whoever asked may be gone.
+    let _ = socket.write_all(reply.as_bytes()).await;
 }
 
 fn reply(head: &[String], body: Vec<u8>, store: &mut Store) -> String {
