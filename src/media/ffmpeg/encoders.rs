@@ -234,12 +234,8 @@ pub(crate) async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
             Err(error) => return Err(error),
         }
     }
-    let list = async |which| output_of(&tools.ffmpeg, &strings(&["-hide_banner", which])).await;
-    let muxers = list("-muxers").await?;
-    // What can't be had is asked for again where it is needed.
-    if let (Ok(names), Ok(codecs)) = (list("-encoders").await, list("-codecs").await) {
-        abilities::keep(&tools.ffmpeg, &names, codecs);
-    }
+    let muxers = list(tools, "-muxers").await?;
+    ask_ahead(tools).await;
     for lack in abilities::missing_muxers(&muxers).map(Lack::of_files) {
         add(&lack.what);
         lacks.push(lack);
@@ -254,6 +250,19 @@ pub(crate) async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
         encoders,
         lacks,
     })
+}
+
+/// Keeps what every analysis asks for. What can't be had is asked for again there.
+async fn ask_ahead(tools: &Tools) {
+    if let (Ok(names), Ok(codecs)) = (list(tools, "-encoders").await, list(tools, "-codecs").await)
+    {
+        abilities::keep(&tools.ffmpeg, &names, codecs);
+    }
+}
+
+/// One of the lists that ffmpeg gives of what it has.
+async fn list(tools: &Tools, which: &str) -> Result<String, MediaError> {
+    output_of(&tools.ffmpeg, &strings(&["-hide_banner", which])).await
 }
 
 /// See [`crate::check_ffmpeg`].
