@@ -4,8 +4,8 @@ use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
         AIM_LEVEL, DEADLINE_LEVEL, ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS,
-        NAME_BYTES_MAX, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX, SOURCE_BYTES_MAX,
-        STREAM_CHOICE_LEVEL,
+        NAME_BYTES_MAX, PERCENTILE_LEVEL, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
+        SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
     spec::{self, Spec, SpecRequest},
@@ -234,6 +234,9 @@ fn all_know_options(state: &State, spec: &Spec) -> Result<(), Problem> {
     }
     if spec.aims_or_measures() {
         all_know(state, AIM_LEVEL, "find a rate factor or measure an output")?;
+    }
+    if spec.target_percentile() != 0 {
+        all_know(state, PERCENTILE_LEVEL, "aim at a percentile")?;
     }
     Ok(())
 }

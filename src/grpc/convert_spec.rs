@@ -117,6 +117,7 @@ fn model_amount(amount: v1::Amount) -> Amount {
         target,
         max_encoded_percent,
         measure,
+        target_percentile,
     } = amount;
     Amount {
         size_bytes,
@@ -124,6 +125,7 @@ fn model_amount(amount: v1::Amount) -> Amount {
         target,
         max_encoded_percent,
         measure,
+        target_percentile,
     }
 }
 
@@ -134,6 +136,7 @@ fn wire_amount(amount: Amount) -> v1::Amount {
         target,
         max_encoded_percent,
         measure,
+        target_percentile,
     } = amount;
     v1::Amount {
         size_bytes,
@@ -141,6 +144,7 @@ fn wire_amount(amount: Amount) -> v1::Amount {
         target,
         max_encoded_percent,
         measure,
+        target_percentile,
     }
 }
 

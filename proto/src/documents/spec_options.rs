@@ -90,12 +90,13 @@ fn switches(
     ]
 }
 
-fn amount_options(amount: &Amount) -> [(&'static str, String); 4] {
+fn amount_options(amount: &Amount) -> [(&'static str, String); 5] {
     let Amount {
         size_bytes,
         bitrate,
         target,
         max_encoded_percent,
+        target_percentile,
         // A switch.
         measure: _,
     } = amount;
@@ -104,6 +105,7 @@ fn amount_options(amount: &Amount) -> [(&'static str, String); 4] {
         ("bitrate", above_zero(*bitrate)),
         ("target", target.clone()),
         ("max-encoded-percent", above_zero(*max_encoded_percent)),
+        ("target-percentile", above_zero(*target_percentile)),
     ]
 }
 

@@ -122,8 +122,11 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// rate, tunes and keyframes; tokens, nodes that are let in, drained and removed, and a
 /// number of voters that is asked for; aims at a size, a bit rate or a quality; single
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
-/// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]) and deadlines.
+/// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]), deadlines, and aims at a percentile.
 pub const FEATURE_LEVEL: u32 = 7;
+
+/// The level from which on a quality may be one that a percentile of the frames reaches.
+pub const PERCENTILE_LEVEL: u32 = 7;
 
 /// The level from which on there are engines.
 pub const ENGINES_LEVEL: u32 = 7;

@@ -23,6 +23,10 @@ pub struct AmountArgs {
     /// of the source
     #[arg(long, value_name = "PERCENT", value_parser = above_zero, allow_negative_numbers = true)]
     pub max_encoded_percent: Option<u32>,
+    /// With --target: a low percentile of the frames is to reach it, and not their mean:
+    /// with 5 one frame in twenty may be worse
+    #[arg(long, value_name = "PERCENT", value_parser = above_zero, allow_negative_numbers = true)]
+    pub target_percentile: Option<u32>,
     /// Compare the output with its source, frame by frame: see `job measure`
     #[arg(long)]
     pub measure: bool,
@@ -37,6 +41,7 @@ impl AmountArgs {
             bitrate,
             target,
             max_encoded_percent,
+            target_percentile,
             measure,
         } = self.clone();
         let amount = Amount {
@@ -44,6 +49,7 @@ impl AmountArgs {
             bitrate: bitrate.unwrap_or_default(),
             target: target.unwrap_or_default(),
             max_encoded_percent: max_encoded_percent.unwrap_or_default(),
+            target_percentile: target_percentile.unwrap_or_default(),
             measure,
         };
         Some(amount).filter(|amount| *amount != Amount::default())

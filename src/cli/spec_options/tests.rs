@@ -11,7 +11,7 @@ use super::*;
 use crate::render::{json, table};
 
 /// One value for each option, none of which is a default.
-const SAMPLES: [(&str, Option<&str>); 36] = [
+const SAMPLES: [(&str, Option<&str>); 37] = [
     ("width", Some("640")),
     ("height", Some("360")),
     ("fps", Some("30000/1001")),
@@ -21,6 +21,7 @@ const SAMPLES: [(&str, Option<&str>); 36] = [
     ("bitrate", Some("2000000")),
     ("target", Some("ssim=0.985")),
     ("max-encoded-percent", Some("80")),
+    ("target-percentile", Some("5")),
     ("measure", None),
     ("maxrate", Some("4000000")),
     ("bufsize", Some("6000000")),

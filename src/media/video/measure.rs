@@ -173,7 +173,8 @@ pub(crate) async fn measure(
             tracing::warn!(found = found.len(), frames, "measured other frames");
             return Ok(None);
         }
-        series.push(Series::of(metric.name(), &found));
+        let percentile = context.spec.target_percentile();
+        series.push(Series::of(metric.name(), &found, percentile));
     }
     Ok(Some(Measured { frames, series }))
 }

@@ -318,7 +318,7 @@ async fn finish(
 fn score(spec: &Spec, measured: Option<&Measured>) -> u64 {
     match (spec.aim(), measured) {
         (Some(Aim::Quality(metric, _)), Some(measured)) => {
-            measured.mean_micro(metric.name()).unwrap_or(0)
+            measured.score_micro(metric.name()).unwrap_or(0)
         }
         _ => 0,
     }

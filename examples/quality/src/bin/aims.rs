@@ -4,10 +4,11 @@
 //! many encodes of shards it took for each shard of the film. Sizes and qualities do
 //! not depend on the machine's load.
 //!
-//! `cargo run --release -p reelraft-quality --bin aims -- size|target [FILE…] [--codec CODEC[:PRESET]]… [--width W] [--seconds S] [--shard-seconds S] [--steps N] [--two-pass]`
+//! `cargo run --release -p reelraft-quality --bin aims -- size|target [FILE…] [--codec CODEC[:PRESET]]… [--width W] [--seconds S] [--shard-seconds S] [--steps N] [--percentile P] [--two-pass]`
 //! takes the files of `$REELRAFT_MEDIA/long`, else clips made here; `--seconds` takes no
-//! more of each film. With `--two-pass` the encoder's own two passes at the bit rate
-//! that was reached stand beside it, as SSIM (h264 and hevc).
+//! more of each film. With `--percentile` that of the frames is to reach a target. With
+//! `--two-pass` the encoder's own two passes at the bit rate that was reached stand beside
+//! it, as SSIM, with how far their pictures' bytes are off that rate (h264 and hevc).
 #![allow(clippy::unwrap_used)]
 
 use std::{
@@ -45,7 +46,16 @@ struct Arguments {
     width: String,
     shard_seconds: Option<String>,
     steps: usize,
+    percentile: Option<String>,
     two_pass: bool,
+}
+
+/// How far a job is off.
+struct Off {
+    /// What it aimed at, in hundredths.
+    percent: f64,
+    /// How much more SSIM it has than the encoder's own two passes, if those were made.
+    ssim: Option<f64>,
 }
 
 fn main() {
@@ -84,8 +94,8 @@ fn main() {
     summary("all", &all);
 }
 
-fn summary(what: &str, off: &[f64]) {
-    let mut sorted: Vec<f64> = off.iter().map(|off| off.abs()).collect();
+fn summary(what: &str, off: &[Off]) {
+    let mut sorted: Vec<f64> = off.iter().map(|off| off.percent.abs()).collect();
     sorted.sort_by(f64::total_cmp);
     let at = |part: f64| {
         let last = sorted.len().saturating_sub(1) as f64;
@@ -98,6 +108,15 @@ fn summary(what: &str, off: &[f64]) {
         at(0.95),
         at(1.0)
     );
+    let mut more: Vec<f64> = off.iter().filter_map(|off| off.ssim).collect();
+    more.sort_by(f64::total_cmp);
+    if let (Some(least), Some(most)) = (more.first(), more.last()) {
+        let (median, jobs) = (more[more.len() / 2], more.len());
+        println!(
+            "{what}: {jobs} jobs beside two passes, SSIM {least:+.5} at least, {median:+.5} in the \
+             median, {most:+.5} at most\n"
+        );
+    }
 }
 
 /// One film with one codec.
@@ -112,9 +131,8 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
-    /// Runs a job and prints its row; how far off it is in hundredths, if it has an
-    /// output.
-    fn run(&self, step: usize) -> Option<f64> {
+    /// Runs a job and prints its row; how far off it is, if it has an output.
+    fn run(&self, step: usize) -> Option<Off> {
         let name = self.file.file_name()?.to_string_lossy().into_owned();
         let seconds = duration(self.tools, self.file);
         let bytes = (KBITS[step] as f64 * 125.0 * seconds) as u64 + (seconds * 16_000.0) as u64;
@@ -122,31 +140,8 @@ impl Case<'_> {
             true => bytes.to_string(),
             false => TARGETS[step].to_string(),
         };
-        let option = if self.arguments.sized {
-            "--size"
-        } else {
-            "--target"
-        };
-        let mut submit = self
-            .cluster
-            .cli(&["job", "submit", "--detach", "-o", "json"]);
-        submit.args([
-            option,
-            &asked,
-            "--codec",
-            self.codec,
-            "--preset",
-            self.preset,
-        ]);
-        submit.args(["--width", &self.arguments.width, "--container", "mp4"]);
-        if let Some(seconds) = &self.arguments.shard_seconds {
-            submit.args(["--shard-seconds", seconds]);
-        }
-        let answer = submit.arg(self.file).output().unwrap();
-        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
-        let id = answer["job"]["id"].as_str().expect("the job is taken");
-        self.cluster.run(&["job", "wait", id]);
-        let job = self.cluster.json(&["job", "show", id]);
+        let job = self.made(&asked);
+        let id = job["id"].as_str()?;
         let codec = format!("{} {}", self.codec, self.preset);
         if job["state"] != "succeeded" {
             let kind = job["problem"]["kind"].as_str().unwrap_or("-");
@@ -167,29 +162,59 @@ impl Case<'_> {
         let encodes = (shards + again) as f64 / shards.max(1) as f64;
         let crf = rate["crf_centi"].as_u64().unwrap_or(0) as f64 / 100.0;
         let beside = match self.arguments.two_pass {
-            true => self.two_passes(id, rate["reached_bitrate"].as_u64()?),
-            false => String::new(),
+            true => self.two_passes(id, rate["reached_bitrate"].as_u64()?, seconds),
+            false => (String::new(), None),
         };
+        let (beside, ssim) = beside;
         println!(
             "{name:<24.24} {codec:<14} {asked:>14} {reached:>14} {off:>8.2} {crf:>7.2} {shards:>7} \
              {encodes:>9.2}  {beside}"
         );
-        Some(off)
+        Some(Off { percent: off, ssim })
     }
 
-    /// SSIM of the output, and of the encoder's own two passes at its bit rate.
-    fn two_passes(&self, id: &str, bits: u64) -> String {
+    /// A job that has ended, with what it aimed at.
+    fn made(&self, asked: &str) -> Value {
+        let Arguments {
+            sized,
+            width,
+            shard_seconds,
+            percentile,
+            ..
+        } = self.arguments;
+        let mut submit = self
+            .cluster
+            .cli(&["job", "submit", "--detach", "-o", "json"]);
+        submit.args([if *sized { "--size" } else { "--target" }, asked]);
+        submit.args(["--codec", self.codec, "--preset", self.preset]);
+        submit.args(["--width", width, "--container", "mp4"]);
+        if let Some(seconds) = shard_seconds {
+            submit.args(["--shard-seconds", seconds]);
+        }
+        if let Some(percentile) = percentile {
+            submit.args(["--target-percentile", percentile]);
+        }
+        let answer = submit.arg(self.file).output().unwrap();
+        let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+        let id = answer["job"]["id"].as_str().expect("the job is taken");
+        self.cluster.run(&["job", "wait", id]);
+        self.cluster.json(&["job", "show", id])
+    }
+
+    /// SSIM of the output, and of the encoder's own two passes at its bit rate; how much
+    /// more the first is.
+    fn two_passes(&self, id: &str, wanted: u64, seconds: f64) -> (String, Option<f64>) {
         let encoder = match self.codec {
             "h264" => "libx264",
             "hevc" => "libx265",
-            _ => return String::new(),
+            _ => return (String::new(), None),
         };
         let out = self.folder.join("out.mp4");
         let made = out.to_str().unwrap();
         self.cluster.run(&["job", "fetch", id, made, "--overwrite"]);
         let (scale, bits) = (
             format!("scale={}:-2", self.arguments.width),
-            bits.to_string(),
+            wanted.to_string(),
         );
         let own = self.folder.join("two.mp4");
         for pass in ["1", "2"] {
@@ -213,6 +238,9 @@ impl Case<'_> {
                 encoder,
                 "-preset",
                 self.preset,
+                // Each frame once, as the job has it: they are paired by number.
+                "-fps_mode:v",
+                "passthrough",
                 "-b:v",
                 &bits,
                 option,
@@ -225,7 +253,10 @@ impl Case<'_> {
         }
         let here = ssim(self.tools, self.file, &out, &scale);
         let there = ssim(self.tools, self.file, &own, &scale);
-        format!("ssim {here:.5}, {there:.5} by two passes")
+        let bits = std::fs::metadata(&own).unwrap().len() as f64 * 8.0 / seconds;
+        let off = (bits / wanted as f64 - 1.0) * 100.0;
+        let words = format!("ssim {here:.5}, {there:.5} by two passes ({off:+.1} % of bytes)");
+        (words, Some(here - there))
     }
 }
 
@@ -284,6 +315,7 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
         width: "640".into(),
         shard_seconds: None,
         steps: KBITS.len(),
+        percentile: None,
         two_pass: false,
     };
     let mut seconds = None;
@@ -301,6 +333,7 @@ fn arguments(folder: &Path, tools: &Tools) -> Arguments {
             "--seconds" => seconds = args.next(),
             "--shard-seconds" => arguments.shard_seconds = args.next(),
             "--steps" => arguments.steps = args.next().unwrap().parse().unwrap(),
+            "--percentile" => arguments.percentile = args.next(),
             "--two-pass" => arguments.two_pass = true,
             _ => arguments.files.push(arg.into()),
         }

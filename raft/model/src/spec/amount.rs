@@ -2,7 +2,7 @@
 //! bit rate or a quality; and whether they are compared with the source.
 
 use super::{
-    bounds::{BITRATE, MAX_ENCODED_PERCENT, SIZE, in_range},
+    bounds::{BITRATE, MAX_ENCODED_PERCENT, SIZE, TARGET_PERCENTILE, in_range},
     choices::{Codec, Metric, Word},
     error::SpecError,
 };
@@ -26,6 +26,10 @@ pub struct Amount {
     /// Whether the output is compared with its source, frame by frame.
     #[prost(bool, tag = "5")]
     pub measure: bool,
+    /// With a target: so many hundredths of the frames of a shard may be worse; 0 where
+    /// the mean counts.
+    #[prost(uint32, tag = "80")]
+    pub target_percentile: u32,
 }
 
 /// Hundredths as a decimal, without needless zeros.
@@ -97,16 +101,7 @@ pub(super) fn resolve_amount(
             target_words(metric, micro)
         }
     };
-    if asked.max_encoded_percent != 0 {
-        MAX_ENCODED_PERCENT.check(asked.max_encoded_percent)?;
-        if target.is_empty() {
-            return Err(SpecError::Clash {
-                wish: "--max-encoded-percent",
-                other: "no --target".into(),
-                hint: "give a quality to reach, as --target ssim=0.985",
-            });
-        }
-    }
+    check_beside_target(asked)?;
     let amount = Amount {
         target,
         measure: asked.measure && codec != Codec::None,
@@ -125,6 +120,28 @@ pub(super) fn resolve_amount(
         }),
         _ => Ok(Some(amount).filter(|amount| *amount != Amount::default())),
     }
+}
+
+/// Checks what says more of a quality that is to be reached.
+fn check_beside_target(asked: &Amount) -> Result<(), SpecError> {
+    let (percent, percentile) = (asked.max_encoded_percent, asked.target_percentile);
+    for (wish, bounds, number) in [
+        ("--max-encoded-percent", MAX_ENCODED_PERCENT, percent),
+        ("--target-percentile", TARGET_PERCENTILE, percentile),
+    ] {
+        if number == 0 {
+            continue;
+        }
+        bounds.check(number)?;
+        if asked.target.is_empty() {
+            return Err(SpecError::Clash {
+                wish,
+                other: "no --target".into(),
+                hint: "give a quality to reach, as --target ssim=0.985",
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A metric and a decimal: `ssim=0.985`.

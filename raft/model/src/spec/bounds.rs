@@ -73,8 +73,10 @@ pub(super) const BITRATE: Bounds = whole(
 );
 pub(super) const MAX_ENCODED_PERCENT: Bounds = whole("max-encoded-percent", 1, 1_000, "1 to 1000");
 
+pub(super) const TARGET_PERCENTILE: Bounds = whole("target-percentile", 1, 50, "1 to 50");
+
 /// The bounds of every option that is one number.
-pub const NUMBERS: [Bounds; 17] = [
+pub const NUMBERS: [Bounds; 18] = [
     WIDTH,
     HEIGHT,
     CRF,
@@ -92,6 +94,7 @@ pub const NUMBERS: [Bounds; 17] = [
     SIZE,
     BITRATE,
     MAX_ENCODED_PERCENT,
+    TARGET_PERCENTILE,
 ];
 
 const fn whole(option: &'static str, low: i64, high: i64, words: &'static str) -> Bounds {

@@ -244,6 +244,13 @@ impl Spec {
         self.amount.is_some()
     }
 
+    /// So many hundredths of the frames may be worse than the quality that it aims at;
+    /// 0 where their mean counts. Nodes below [`crate::limits::PERCENTILE_LEVEL`] don't know it.
+    pub fn target_percentile(&self) -> u32 {
+        let amount = self.amount.as_ref();
+        amount.map_or(0, |amount| amount.target_percentile)
+    }
+
     /// What its rate factor is to be found by, if it is not asked for.
     pub fn aim(&self) -> Option<Aim> {
         self.amount.as_ref()?.aim()

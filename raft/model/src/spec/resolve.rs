@@ -277,7 +277,7 @@ mod tests {
             bitrate,
             target: target.into(),
             max_encoded_percent: percent,
-            measure: false,
+            ..Amount::default()
         };
         let ask = |crf, codec: &str, amount| {
             let container = if codec == "ffv1" { "mkv" } else { "" };

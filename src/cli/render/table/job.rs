@@ -215,7 +215,11 @@ fn reached(job: &Job) -> String {
         let reached = rate.reached_micro;
         let value = format!("{}.{:06}", reached / 1_000_000, reached % 1_000_000);
         let value = value.trim_end_matches('0').trim_end_matches('.');
-        format!("{metric}={value} of {}", amount.target)
+        let percentile = match amount.target_percentile {
+            0 => String::new(),
+            percent => format!(" (percentile {percent})"),
+        };
+        format!("{metric}={value} of {}{percentile}", amount.target)
     } else {
         String::new()
     }
