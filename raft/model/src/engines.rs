@@ -11,7 +11,7 @@ use crate::{
     engine_rows::{Claim, ENGINE_ID_MIN, Engine, EngineShare, engine_number, is_engine},
     job_entry::JobEntry,
     limits::{ENGINE_SECRET_BYTES, ENGINE_SHARES_MAX},
-    rows::{Job, JobState, Task, TaskKind, TaskState},
+    rows::{Job, JobState, Problem, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -118,7 +118,8 @@ impl Task {
     pub(crate) fn takes_engines(&self) -> bool {
         let failed = self.failures.iter().any(|failure| {
             let class = failure.class();
-            is_engine(failure.node) && class.is_blamed()
+            let unfit = failure.problem.kind == Problem::NOT_FOR_ENGINES;
+            is_engine(failure.node) && (class.is_blamed() || unfit)
         });
         self.kind() == TaskKind::Shard && self.claim.is_none() && self.hash.is_empty() && !failed
     }

@@ -27,6 +27,9 @@ impl Problem {
         [Problem::ENCODER_MISSING, Problem::DECODER_MISSING].contains(&self.kind.as_str())
     }
 
+    /// The kind of a failure of an engine at a shard that members alone may manage.
+    pub const NOT_FOR_ENGINES: &str = "not-for-engines";
+
     /// The kind of a failure where two machines gave different bytes for the same work.
     pub const NOT_REPRODUCIBLE: &str = "not-reproducible";
 

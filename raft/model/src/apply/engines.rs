@@ -140,40 +140,45 @@ impl Writer<'_> {
         let Some(entry) = self.state.jobs.get(id) else {
             return false;
         };
-        let alone = |task: &&Arc<Task>| {
-            task.state() == TaskState::Done && task.is_by_engine() && task.claim.is_none()
-        };
-        let again: Vec<Task> = entry
-            .shards()
-            .filter(alone)
-            .map(|task| Task::clone(task))
-            .collect();
-        if again.is_empty() {
-            return false;
+        let alone = entry.shards().filter(|task| rests_on_engine(task));
+        let mut again: Vec<Task> = alone.map(|task| Task::clone(task)).collect();
+        for task in &mut again {
+            task.claim = Some(Claim::unconfirmed(task));
         }
+        let any = !again.is_empty();
+        self.make_again(id, again);
+        any
+    }
+
+    /// Has shards of a job be made again. What was assembled of them counts no more.
+    fn make_again(&mut self, id: &str, shards: Vec<Task>) {
+        let Some(entry) = self.state.jobs.get(id).filter(|_| !shards.is_empty()) else {
+            return;
+        };
         let mut job = entry.job.clone();
         let assemblies = assemblies_of(entry);
-        job.state = JobState::Encoding.into();
-        self.put_job(job);
-        for mut task in again {
+        if job.state() == JobState::Assembling {
+            job.state = JobState::Encoding.into();
+            self.put_job(job);
+        }
+        for mut task in shards {
             task.state = TaskState::Pending.into();
-            task.taken_from.clear();
-            task.claim = Some(Claim::unconfirmed(&task));
             task.hash.clear();
             self.put_task(id, task);
         }
         for key in assemblies {
             self.suspend(id, key);
         }
-        true
     }
 
-    /// Notes what an engine gave in the place of what a member made, `c`, and has its
-    /// other results of the job made again.
+    /// Notes what an engine gave in the place of what a member made, `c`, and has all else
+    /// that rests on its word made again, in every job that has not ended. What it gives
+    /// from then on does not count, so this is done once an engine.
     pub(super) fn found_lying(&mut self, claim: &Claim, by: &Task, c: &Complete) {
-        if let Some(engine) = self.state.engines.get(claim.engine).cloned()
-            && engine.quarantine.is_none()
-        {
+        if let Some(engine) = self.state.engines.get(claim.engine).cloned() {
+            if engine.quarantine.is_some() {
+                return;
+            }
             self.put_engine(Engine {
                 quarantine: Some(Quarantine {
                     job: c.key.job.clone(),
@@ -186,19 +191,22 @@ impl Writer<'_> {
                 ..Engine::clone(&engine)
             });
         }
-        let id = &c.key.job;
-        let Some(entry) = self.state.jobs.get(id) else {
-            return;
-        };
-        let unconfirmed =
-            |task: &Task| task.node == claim.engine && task.is_by_engine() && task.claim.is_none();
-        let done = entry.tasks.values();
-        let done = done.filter(|task| task.state() == TaskState::Done && unconfirmed(task));
-        let again: Vec<Task> = done.map(|task| Task::clone(task)).collect();
-        for mut task in again {
-            task.state = TaskState::Pending.into();
-            task.hash.clear();
-            self.put_task(id, task);
+        let its = |task: &&Arc<Task>| task.node == claim.engine && rests_on_engine(task);
+        let active = self.state.active();
+        let active = active.filter(|entry| entry.counts.shards_done > 0);
+        let again = active.map(|entry| {
+            let shards = entry.shards().filter(its);
+            let shards: Vec<Task> = shards.map(|task| Task::clone(task)).collect();
+            (entry.job.id.clone(), shards)
+        });
+        let again: Vec<(String, Vec<Task>)> = again.collect();
+        for (id, shards) in again {
+            self.make_again(&id, shards);
         }
     }
+}
+
+/// Whether a shard is done, and no member has made the same.
+fn rests_on_engine(task: &Task) -> bool {
+    task.state() == TaskState::Done && task.is_by_engine() && task.claim.is_none()
 }

@@ -23,6 +23,7 @@ pub fn failure_class(word: &str) -> FailureClass {
         "node" => FailureClass::NodeFault,
         "final" => FailureClass::Final,
         "mismatch" => FailureClass::PlanMismatch,
+        "stopped" => FailureClass::Stopped,
         "lost" => FailureClass::NodeLost,
         "reach" => FailureClass::OutOfReach,
         other => panic!("no class {other}"),
