@@ -11,12 +11,9 @@ use super::{
     limits::READY_LAG_MAX,
     news::{ClusterStatus, in_short},
 };
-use crate::{
-    limits::ROOM_BYTES_MIN,
-    node::{
-        messages::{NodeStatus, Role},
-        tally::Counts,
-    },
+use crate::node::{
+    messages::{NodeStatus, Role},
+    tally::Counts,
 };
 
 /// The states that a job may be seen in.
@@ -87,12 +84,7 @@ impl Api {
             trouble: (!good).then_some(trouble),
         };
         let lag = self.table().progress().lag();
-        let room = self
-            .context()
-            .data
-            .store()
-            .check_room(ROOM_BYTES_MIN)
-            .is_ok();
+        let room = self.context().has_room();
         [
             check(
                 "leader",

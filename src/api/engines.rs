@@ -27,7 +27,7 @@ use crate::{
     limits::{ENGINE_ASKS_EVERY, ENGINE_POLL_MAX, ENGINE_POLLS_MAX},
     node::{
         engine_messages::EngineStatus,
-        engines::{EngineHello, Run, Said, Told},
+        engines::{EngineHello, Member, Run, Said, Told},
     },
 };
 
@@ -193,6 +193,14 @@ impl EngineApi {
         Ok(EngineApi { node, engine })
     }
 
+    /// Why it gets no work here, if it does not; `build` is this node's.
+    fn trouble(&self, build: &str) -> String {
+        let context = self.node.context();
+        let full = !context.has_room();
+        let member = Member { build, full };
+        context.engines.trouble(self.engine.id, &member)
+    }
+
     /// Takes an engine in.
     ///
     /// # Errors
@@ -206,7 +214,7 @@ impl EngineApi {
             number: engine_number(self.engine.id),
             name: self.engine.name.clone(),
             session,
-            note: context.engines.trouble(self.engine.id, &build),
+            note: self.trouble(&build),
             build,
             build_words: context.build_words(),
             servers: report.into_values().collect(),
@@ -239,7 +247,7 @@ impl EngineApi {
             }
             let mut told = context.engines.beat(id, session, said)?;
             if !told.is_empty() || Instant::now() >= until {
-                told.note = context.engines.trouble(id, &context.build());
+                told.note = self.trouble(&context.build());
                 return Ok(Answered {
                     told,
                     again_in: match poll {

@@ -27,7 +27,7 @@ use super::{
     refusal::{Answer, Refusal},
     request::{header_text, json_body, known},
 };
-use crate::node::engines::{Ending, Run};
+use crate::node::engines::{Ending, Loss, Run};
 
 /// The task that a path names, and what else it names.
 pub struct OpenTask {
@@ -255,7 +255,7 @@ struct End {
     responses((status = 204, description = "It is noted"), (status = 410)),
 )]
 pub async fn fail(task: OpenTask, body: Body) -> Answer {
-    end(task, body, false).await
+    end(task, body, Loss::Failed).await
 }
 
 /// Gives a task back that may well be done, by this engine or another.
@@ -265,13 +265,13 @@ pub async fn fail(task: OpenTask, body: Body) -> Answer {
     responses((status = 204, description = "It is given to others"), (status = 410)),
 )]
 pub async fn abort(task: OpenTask, body: Body) -> Answer {
-    end(task, body, true).await
+    end(task, body, Loss::Back).await
 }
 
-async fn end(task: OpenTask, body: Body, given_back: bool) -> Answer {
+async fn end(task: OpenTask, body: Body, loss: Loss) -> Answer {
     let End { cause } = json_body(body).await?;
     let cause: String = cause.chars().take(CAUSE_LETTERS_MAX).collect();
-    task.run.give_up(cause, given_back).await;
+    task.run.give_up(cause, loss).await;
     Ok(nothing())
 }
 

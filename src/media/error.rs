@@ -176,6 +176,10 @@ pub enum MediaError {
     /// Another machine that was asked for a run gave none.
     #[error("the engine gave nothing: {detail}")]
     Elsewhere { detail: String },
+    /// What came of another machine does not suit the film, which may be odd: whose
+    /// fault that is only a member finds out.
+    #[error("no engine makes this shard: {detail}")]
+    NotElsewhere { detail: String },
     /// The step was cancelled.
     #[error("stopped")]
     Stopped,
@@ -224,6 +228,7 @@ impl MediaError {
             Self::Unproven { .. } => "unproven",
             Self::BadRecord { .. } => "bad-record",
             Self::Elsewhere { .. } => "engine-failed",
+            Self::NotElsewhere { .. } => Problem::NOT_FOR_ENGINES,
             Self::Stopped => "stopped",
         }
     }
@@ -276,7 +281,7 @@ impl MediaError {
             | Self::BadOutput { .. }
             | Self::Unproven { .. } => Class::Work,
             Self::PlanMismatch { .. } => Class::PlanMismatch,
-            Self::Stopped => Class::Stopped,
+            Self::NotElsewhere { .. } | Self::Stopped => Class::Stopped,
         }
     }
 
@@ -350,7 +355,9 @@ impl MediaError {
                 "nothing unproven is handed out; report it together with the source"
             }
             Self::BadRecord { .. } => "it was written by another version, or a disk is failing",
-            Self::Elsewhere { .. } => "a member makes it in the engine's place",
+            Self::Elsewhere { .. } | Self::NotElsewhere { .. } => {
+                "a member makes it in the engine's place"
+            }
             Self::Stopped => "it was cancelled or the node is stopping",
             other => other.hint_on_wish(),
         }

@@ -216,8 +216,11 @@ const _: () = assert!(KEYS_BEFORE_CUT >= DEINTERLACE_FRAMES + 3);
 /// another machine encodes: scenes differ, and sound lies between the pictures.
 pub const SOURCE_SHARE_TIMES: u64 = 3;
 
-/// What it may read beside them: the container's own tables, which are tens of MiB of a
-/// film of many hours, and what is on its way when ffmpeg seeks.
+/// What it may read of the container's tables for each frame of the film, with those of
+/// the sound beside it: they are 100 MiB of a film of a day.
+pub const SOURCE_TABLE_BYTES_A_FRAME: u64 = 64;
+
+/// What it may read beside all that, such as what is on its way when ffmpeg seeks.
 pub const SOURCE_SHARE_BYTES_MIN: u64 = 32 << 20;
 
 /// A child without progress for this long is killed, not counting the time that

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     config::NodeConfig,
     data::{DataPlane, byte_cache::ByteCache},
-    limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES, PREVIEWS_MAX},
+    limits::{HISTORY_CACHE_BYTES, INDEX_CACHE_BYTES, PREVIEWS_MAX, ROOM_BYTES_MIN},
     outside::{Outside, SystemLookup},
 };
 
@@ -118,6 +118,11 @@ impl NodeContext {
     pub fn build(&self) -> String {
         let found = self.encoders.get();
         found.map_or_else(String::new, |found| found.build.clone())
+    }
+
+    /// Whether its disk takes more files.
+    pub fn has_room(&self) -> bool {
+        self.data.store().check_room(ROOM_BYTES_MIN).is_ok()
     }
 
     /// What is told of this node's certificate.

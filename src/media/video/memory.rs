@@ -27,7 +27,9 @@ use reelraft_model::spec::{Codec, Spec};
 
 use crate::{
     facts::{index::Index, plan::ShardRange},
-    limits::{FILE_BYTES_MAX, SOURCE_SHARE_BYTES_MIN, SOURCE_SHARE_TIMES},
+    limits::{
+        FILE_BYTES_MAX, SOURCE_SHARE_BYTES_MIN, SOURCE_SHARE_TIMES, SOURCE_TABLE_BYTES_A_FRAME,
+    },
     video::{filters::decoded_range, seam::Given},
 };
 
@@ -60,8 +62,8 @@ impl Index {
 
     /// Bytes of the source that another machine may read for a shard: those of the frames
     /// that it decodes from its first two starts, if all frames of the film were as large,
-    /// several times, and what every reader takes. Where in a file the packets of a shard
-    /// lie only its container says.
+    /// several times, its tables, and what every reader takes. Where in a file the packets
+    /// of a shard lie only its container says, so that a few need more: members make those.
     pub fn source_bytes_max(&self, spec: &Spec, range: ShardRange) -> u64 {
         let given = Given::of(spec, self, range);
         let needed = decoded_range(spec, self, given.range);
@@ -73,6 +75,7 @@ impl Index {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         bytes
             .saturating_mul(SOURCE_SHARE_TIMES)
+            .saturating_add(SOURCE_TABLE_BYTES_A_FRAME.saturating_mul(total as u64))
             .saturating_add(SOURCE_SHARE_BYTES_MIN)
     }
 
@@ -125,7 +128,7 @@ mod tests {
         // Fifty of the hundred frames, from the keyframe before the first one on.
         let last = index.shards()[1];
         let bytes = index.source_bytes_max(&spec, last);
-        assert_eq!(bytes, (3 << 29) + (32 << 20));
+        assert_eq!(bytes, (3 << 29) + 100 * 64 + (32 << 20));
         // Of a long film that is a small part.
         index.times = (0..100_000).collect();
         assert!(index.source_bytes_max(&spec, last) < 64 << 20);

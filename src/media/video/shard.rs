@@ -84,30 +84,26 @@ async fn encode_part(
     rate: &Rate,
     progress: &(dyn Fn(u64) + Send + Sync),
 ) -> Result<Made, MediaError> {
-    let given = Given::of(context.spec, index, range);
-    let needed = filters::decoded_range(context.spec, index, given.range);
+    let (input, spec) = (context.input, context.spec);
+    let given = Given::of(spec, index, range);
+    let needed = filters::decoded_range(spec, index, given.range);
     let starts = index.starts(needed);
-    let clock = match reordered_frames(context.spec) {
+    let clock = match reordered_frames(spec) {
         0 => FilterClock::Muxer,
         _ => filter_clock(context).await?,
     };
-    let mut mismatch = String::new();
+    let (mut mismatch, mut ended) = (String::new(), false);
     let mut complaining: Option<FrameChecker<'_>> = None;
     let mut repeats = 0;
     let mut attempts = (1..).zip(&starts);
     let mut next = attempts.next();
     while let Some((tried, start)) = next {
-        may_begin(context, tried, *start)?;
+        if tried > 1 && start.is_none() && input.is_elsewhere() {
+            // Whoever says that nothing fits would see the whole film.
+            break;
+        }
         let mut checker = checker(context, index, range, *start, progress);
-        let arguments = args::shard(
-            context.input,
-            index,
-            context.spec,
-            range,
-            *start,
-            clock,
-            rate,
-        );
+        let arguments = args::shard(input, index, spec, range, *start, clock, rate);
         let outcome = execute(context, index, &arguments, &mut checker).await;
         let broken = checker.broken && outcome.is_ok();
         if broken && repeats < BROKEN_LOGS_MAX {
@@ -115,6 +111,7 @@ async fn encode_part(
             continue;
         }
         next = attempts.next();
+        ended |= outcome.is_ok();
         match (checker.find_mismatch(), outcome) {
             (None, Ok(())) => {
                 let said = checker.complaints.verdict();
@@ -126,34 +123,25 @@ async fn encode_part(
                     return finish(context, index, range, Some((tried, *start)), checker).await;
                 }
                 tracing::debug!(?start, "the decoder complains");
+                mismatch = "the decoder complains".to_string();
                 complaining = Some(checker);
             }
             // A failure may be due to a bad start; the next start may do
             // better.
             (Some(found), Ok(()) | Err(MediaError::ToolFailed { .. })) => {
                 tracing::debug!(%found, ?start, "decoding is not as promised");
-                if context.input.is_elsewhere() {
-                    // A node finds out who is right.
-                    return Err(MediaError::Elsewhere { detail: found });
-                }
                 mismatch = found;
             }
             (_, Err(error)) => return Err(error),
         }
     }
-    Err(MediaError::PlanMismatch {
-        detail: format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts),
+    let detail = format!("{mismatch} in [{}, {})", range.from_pts, range.to_pts);
+    Err(match (input.is_elsewhere(), ended) {
+        // A node finds out whether the film is odd or its engine.
+        (true, true) => MediaError::NotElsewhere { detail },
+        (true, false) => MediaError::Elsewhere { detail },
+        (false, _) => MediaError::PlanMismatch { detail },
     })
-}
-
-/// Refuses another machine the beginning of a film, where other starts came before it:
-/// whoever says that nothing fits would see all of it.
-fn may_begin(context: &Context<'_>, tried: u32, start: Option<i64>) -> Result<(), MediaError> {
-    if tried > 1 && start.is_none() && context.input.is_elsewhere() {
-        let detail = "the decoder complains from every start".to_string();
-        return Err(MediaError::Elsewhere { detail });
-    }
-    Ok(())
 }
 
 /// The checks of a shard that is decoded from `start`.
@@ -341,3 +329,7 @@ fn payload(fragments: &Fragments) -> u64 {
     let samples = fragments.samples.iter();
     samples.map(|sample| u64::from(sample.bytes)).sum()
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

@@ -74,14 +74,19 @@ impl Budget {
         }
     }
 
-    /// Whether a file may grow to a size by so many bytes. What it grew to is given
-    /// back with [`Budget::give_back`].
-    pub fn grow(&self, to: u64, by: u64) -> Result<(), NoRoom> {
+    /// Whether a file may grow to a size, of which so many bytes are counted already;
+    /// gives how many are from then on. They are given back with [`Budget::give_back`].
+    pub fn grow(&self, to: u64, held: u64) -> Result<u64, NoRoom> {
         if to > self.output_bytes_max {
             return Err(NoRoom::TooLarge);
         }
+        // What could not be written is counted, and comes again.
+        let by = to.saturating_sub(held);
+        if by == 0 {
+            return Ok(held);
+        }
         let step = |bytes: u64| bytes / ENGINE_ROOM_CHECKED_EVERY;
-        let looks = to == by || step(to) != step(to.saturating_sub(by));
+        let looks = held == 0 || step(to) != step(held);
         if looks && !(self.has_room)() {
             return Err(NoRoom::DiskFull);
         }
@@ -91,7 +96,7 @@ impl Budget {
             self.give_back(by);
             return Err(NoRoom::TooMuch);
         }
-        Ok(())
+        Ok(to)
     }
 
     /// Notes that bytes of a file are gone, or are the member's own.
@@ -132,13 +137,17 @@ mod tests {
         let files = Arc::default();
         let (one, other) = (budget(&files, true), budget(&files, true));
         let most = ENGINE_FILES_BYTES_MAX;
-        assert_eq!(one.grow(2 * most + 1, 1), Err(NoRoom::TooLarge));
+        assert_eq!(one.grow(2 * most + 1, 2 * most), Err(NoRoom::TooLarge));
         // A single one may have its size.
-        assert_eq!(one.grow(most, most), Ok(()));
-        assert_eq!(one.grow(most + 1, 1), Ok(()));
-        assert_eq!(other.grow(1, 1), Err(NoRoom::TooMuch));
+        assert_eq!(one.grow(most, 0), Ok(most));
+        assert_eq!(one.grow(most + 1, most), Ok(most + 1));
+        assert_eq!(other.grow(1, 0), Err(NoRoom::TooMuch));
+        // What is written again counts once.
+        assert_eq!(one.grow(most + 1, most + 1), Ok(most + 1));
+        assert_eq!(one.grow(most, most + 1), Ok(most + 1));
         one.give_back(most + 1);
-        assert_eq!(other.grow(1, 1), Ok(()));
-        assert_eq!(budget(&files, false).grow(1, 1), Err(NoRoom::DiskFull));
+        assert_eq!(files.load(Ordering::Relaxed), 0);
+        assert_eq!(other.grow(1, 0), Ok(1));
+        assert_eq!(budget(&files, false).grow(2, 0), Err(NoRoom::DiskFull));
     }
 }

@@ -11,7 +11,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::run::{Run, Runs};
+use super::run::{Loss, Run, Runs};
 use crate::{
     limits::{
         ENGINE_FAILURES_MAX, ENGINE_OWN_POLLS_MAX, ENGINE_REST, ENGINE_RESUMES_WITHIN,
@@ -113,6 +113,14 @@ pub struct EnginesHere {
     inner: Mutex<Inner>,
     /// Woken when the leader is to hear of something.
     pub news: Notify,
+}
+
+/// The member that engines are connected to.
+pub struct Member<'a> {
+    /// Its encoder build; empty before that is known.
+    pub build: &'a str,
+    /// Its disk takes no files.
+    pub full: bool,
 }
 
 /// What the leader was told of them in one session.
@@ -317,9 +325,11 @@ impl EnginesHere {
             .collect()
     }
 
-    /// Notes how an attempt of an engine ended: one that fails at all has a rest.
-    pub fn note_end(&self, id: u64, failed: bool) {
-        if let Some(here) = self.inner().engines.get_mut(&id) {
+    /// Notes how an attempt of an engine ended: one that fails again and again has a
+    /// rest, whatever it gave back meanwhile.
+    pub fn note_end(&self, id: u64, failed: Option<bool>) {
+        let mut inner = self.inner();
+        if let Some((here, failed)) = inner.engines.get_mut(&id).zip(failed) {
             here.failures = if failed { here.failures + 1 } else { 0 };
             if here.failures >= ENGINE_FAILURES_MAX {
                 here.failures = 0;
@@ -328,11 +338,11 @@ impl EnginesHere {
         }
     }
 
-    /// Why an engine gets no work, if it does not; `build` is this member's.
-    pub fn trouble(&self, id: u64, build: &str) -> String {
+    /// Why an engine gets no work, if it does not, at such a member.
+    pub fn trouble(&self, id: u64, member: &Member<'_>) -> String {
         let inner = self.inner();
         let here = inner.engines.get(&id);
-        here.map_or_else(String::new, |here| here.trouble(build))
+        here.map_or_else(String::new, |here| here.trouble(member))
     }
 
     /// What is new of the engines since `told`, where each runs what `running` says.
@@ -341,7 +351,7 @@ impl EnginesHere {
         &self,
         told: &mut EnginesTold,
         running: &BTreeMap<u64, Progress>,
-        build: &str,
+        member: &Member<'_>,
     ) -> EngineNews {
         let now = Instant::now();
         let mut inner = self.inner();
@@ -355,7 +365,7 @@ impl EnginesHere {
         let mut slots_left = ENGINE_RUNS_HERE_MAX;
         let beats = inner.engines.iter().map(|(id, here)| {
             let running = running.get(id).cloned().unwrap_or_default();
-            let mut beat = here.beat(*id, running, build);
+            let mut beat = here.beat(*id, running, member);
             beat.slots = beat.slots.min(slots_left);
             slots_left -= beat.slots;
             (*id, beat)
@@ -391,7 +401,7 @@ fn leave(here: Here) {
 }
 
 fn give_back(run: Arc<Run>, cause: &'static str) {
-    tokio::spawn(async move { run.give_up(cause.to_string(), true).await });
+    tokio::spawn(async move { run.give_up(cause.to_string(), Loss::Back).await });
 }
 
 impl Here {
@@ -404,7 +414,8 @@ impl Here {
         }
     }
 
-    fn trouble(&self, build: &str) -> String {
+    fn trouble(&self, member: &Member<'_>) -> String {
+        let build = member.build;
         let rests = self.rests_until.is_some_and(|until| until > Instant::now());
         let short = |build: &str| build.get(..12).unwrap_or(build).to_string();
         if self.draining {
@@ -416,12 +427,14 @@ impl Here {
         } else if self.hello.build != build {
             let (own, wanted) = (short(&self.hello.build), short(build));
             format!("it has encoder build {own}, and its member {wanted}")
+        } else if member.full {
+            "its member's disk is full".into()
         } else {
             String::new()
         }
     }
 
-    fn beat(&self, id: u64, running: Progress, build: &str) -> EngineBeat {
+    fn beat(&self, id: u64, running: Progress, member: &Member<'_>) -> EngineBeat {
         debug_assert!(is_engine(id));
         EngineBeat {
             id,
@@ -430,7 +443,7 @@ impl Here {
             version: self.hello.version.clone(),
             slots: self.hello.slots,
             memory_mib: self.hello.memory_mib,
-            trouble: self.trouble(build),
+            trouble: self.trouble(member),
             lacks: self.hello.lacks.clone(),
             speeds: self.hello.speeds.clone(),
             labels: self.hello.labels.clone(),

@@ -13,7 +13,7 @@ use tokio::{sync::mpsc, time::Instant};
 use super::{
     budget::Budget,
     here::EnginesHere,
-    run::{Run, Wanted},
+    run::{Loss, Run, Wanted},
 };
 use crate::{data::Source, limits::ENGINE_TAKES_WITHIN};
 
@@ -89,8 +89,11 @@ impl Waited {
         };
         let said = said.ok_or(MediaError::Stopped)?;
         match (self.run.failure(), said) {
-            (Some((_, true)), Said::Ended(_)) => Err(MediaError::Stopped),
-            (Some((detail, false)), Said::Ended(_)) => Err(MediaError::Elsewhere { detail }),
+            (Some((detail, loss)), Said::Ended(_)) => Err(match loss {
+                Loss::Failed => MediaError::Elsewhere { detail },
+                Loss::Back => MediaError::Stopped,
+                Loss::Unfit => MediaError::NotElsewhere { detail },
+            }),
             (_, said) => Ok(said),
         }
     }

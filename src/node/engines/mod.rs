@@ -14,7 +14,7 @@ mod run;
 
 pub use self::{
     budget::Budget,
-    here::{EngineHello, EnginesHere, EnginesTold, Said, Told, Underway},
+    here::{EngineHello, EnginesHere, EnginesTold, Member, Said, Told, Underway},
     machine::EngineMachine,
-    run::{Ending, Run},
+    run::{Ending, Loss, Run},
 };

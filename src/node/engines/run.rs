@@ -84,11 +84,21 @@ struct RunState {
     line: Vec<u8>,
     /// It ended with this file.
     ended: Option<String>,
-    /// Why it ended without.
-    failed: Option<String>,
-    given_back: bool,
+    /// Why it ended without, as was said first.
+    failed: Option<(String, Loss)>,
     /// Nobody waits for it any more.
     over: bool,
+}
+
+/// What a run without a result counts as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// A failure of its engine.
+    Failed,
+    /// A task that was given back: the next engine may do it.
+    Back,
+    /// A task that no engine does in its bounds, though none need be at fault.
+    Unfit,
 }
 
 /// What was taken in of a run's file.
@@ -173,11 +183,9 @@ impl Run {
         state.ended.is_none() && state.failed.is_none() && !state.over
     }
 
-    /// Why it ended without a result, and whether it was given back.
-    pub(super) fn failure(&self) -> Option<(String, bool)> {
-        let state = self.state();
-        let cause = state.failed.clone()?;
-        Some((cause, state.given_back))
+    /// Why it ended without a result, and what that counts as.
+    pub(super) fn failure(&self) -> Option<(String, Loss)> {
+        self.state().failed.clone()
     }
 
     /// Has the engine end ffmpeg and give what it has.
@@ -222,8 +230,8 @@ impl Run {
     }
 
     /// Ends it as one that takes more than it may.
-    async fn overdraw(&self, cause: &str) -> Problem {
-        self.give_up(cause.to_string(), false).await;
+    async fn overdraw(&self, cause: &str, loss: Loss) -> Problem {
+        self.give_up(cause.to_string(), loss).await;
         Problem::new("too-large", cause, "run the task as it is given")
     }
 
@@ -253,9 +261,9 @@ impl Run {
     pub async fn read(&self, offset: u64) -> Result<Bytes, Problem> {
         self.check_open()?;
         if !self.budget.may_read(offset) {
-            return Err(self
-                .overdraw("it reads more of the source than its shard takes")
-                .await);
+            // Scenes and containers differ: an honest one may need as much.
+            let cause = "it reads more of the source than most shards take";
+            return Err(self.overdraw(cause, Loss::Unfit).await);
         }
         let read = self.source.source.read(offset).await;
         let bytes = read.map_err(|error: DataError| error.problem())?;
@@ -298,9 +306,8 @@ impl Run {
         let fresh = usize::try_from(behind).ok().and_then(|at| bytes.get(at..));
         let fresh = fresh.unwrap_or_default();
         if at + fresh.len() as u64 > self.budget.log_bytes_max() {
-            return Err(self
-                .overdraw("its log is longer than that of its frames")
-                .await);
+            let cause = "its log is longer than that of its frames";
+            return Err(self.overdraw(cause, Loss::Failed).await);
         }
         for part in fresh.split_inclusive(|byte| is_end(*byte)) {
             let permit = match part.last() {
@@ -343,12 +350,14 @@ impl Run {
         if offset != taken.at {
             return Err(wrong_offset(taken.at, "file"));
         }
-        let by = bytes.len() as u64;
-        if let Err(no_room) = self.budget.grow(taken.at.saturating_add(by), by) {
-            drop(taken);
-            return Err(self.refuse_bytes(no_room).await);
+        let to = taken.at.saturating_add(bytes.len() as u64);
+        match self.budget.grow(to, taken.held) {
+            Ok(held) => taken.held = held,
+            Err(no_room) => {
+                drop(taken);
+                return Err(self.refuse_bytes(no_room).await);
+            }
         }
-        taken.held += by;
         let written = async {
             if taken.file.is_none() {
                 let mut options = OpenOptions::new();
@@ -383,8 +392,8 @@ impl Run {
     async fn refuse_bytes(&self, no_room: NoRoom) -> Problem {
         match no_room {
             NoRoom::TooLarge => {
-                self.overdraw("its file is larger than its frames are")
-                    .await
+                let cause = "its file is larger than its frames are";
+                self.overdraw(cause, Loss::Failed).await
             }
             NoRoom::TooMuch => {
                 let cause = "this engine has too many bytes here that are not complete";
@@ -392,7 +401,7 @@ impl Run {
             }
             NoRoom::DiskFull => {
                 let cause = "the node's disk is nearly full";
-                self.give_up(cause.to_string(), true).await;
+                self.give_up(cause.to_string(), Loss::Back).await;
                 Problem::new("disk", cause, "the task is given to others")
             }
         }
@@ -459,22 +468,16 @@ impl Run {
         Err(Problem::new("other-bytes", cause, hint))
     }
 
-    /// Ends the run without a result: by a failure, or given back.
-    pub async fn give_up(&self, cause: String, given_back: bool) {
-        {
-            let mut state = self.state();
-            state.failed.get_or_insert(cause);
-            state.given_back = given_back;
-        }
+    /// Ends the run without a result. What was said first counts: nobody takes a
+    /// failure back by giving up as well.
+    pub async fn give_up(&self, cause: String, loss: Loss) {
+        self.state().failed.get_or_insert((cause, loss));
         let _ = self.said.send(Said::Ended(1)).await;
     }
 
     /// The same of one that nobody has begun.
     pub(super) fn refuse(&self, cause: &str) {
-        let mut state = self.state();
-        state.failed = Some(cause.to_string());
-        state.given_back = true;
-        drop(state);
+        self.state().failed = Some((cause.to_string(), Loss::Back));
         // Its queue is empty.
         let _ = self.said.try_send(Said::Ended(1));
     }

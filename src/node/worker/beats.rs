@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 
 use reelraft_model::limits::FEATURE_LEVEL;
 
-use crate::{
-    limits::ROOM_BYTES_MIN,
-    node::{
-        context::NodeContext,
-        engine_messages::EngineNews,
-        engines::EnginesTold,
-        load::Load,
-        messages::{Beat, Hello, Progress, TablePoint},
-    },
+use crate::node::{
+    context::NodeContext,
+    engine_messages::EngineNews,
+    engines::{EnginesTold, Member},
+    load::Load,
+    messages::{Beat, Hello, Progress, TablePoint},
 };
 
 /// A worker as it is when it speaks.
@@ -28,9 +25,10 @@ pub struct Speaker<'a> {
 
 impl Speaker<'_> {
     /// What is new of the engines that are connected here.
-    fn engines_news(&self, told: &mut EnginesTold) -> EngineNews {
-        let build = self.context.build();
-        self.context.engines.news(told, &self.running, &build)
+    fn engines_news(&self, told: &mut EnginesTold, full: bool) -> EngineNews {
+        let build = &self.context.build();
+        let member = Member { build, full };
+        self.context.engines.news(told, &self.running, &member)
     }
 
     /// How a session is opened. `told` is what the leader knows of the engines from then on.
@@ -61,12 +59,7 @@ impl Speaker<'_> {
         let room = self.context.data.store().space();
         let (free, total) =
             room.map_or_else(|_| self.load.disk(), |it| (it.free_bytes, it.total_bytes));
-        let full = self
-            .context
-            .data
-            .store()
-            .check_room(ROOM_BYTES_MIN)
-            .is_err();
+        let full = !self.context.has_room();
         Beat {
             running: own,
             load_milli: self.load.load_milli(),
@@ -90,7 +83,7 @@ impl Speaker<'_> {
             speeds: self.context.speeds(),
             certificate: self.context.certificate(),
             memory_mib: self.load.memory_mib(),
-            engines: self.engines_news(told),
+            engines: self.engines_news(told, full),
             upkeep: self.context.upkeep(),
         }
     }

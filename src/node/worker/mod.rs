@@ -7,6 +7,7 @@
 //! for it is stopped at once, which is also how a cancel works.
 
 mod beats;
+mod blame;
 mod early;
 mod engine_shard;
 pub mod link;
@@ -36,6 +37,7 @@ use tracing::{debug, info, warn};
 
 use self::{
     beats::{Speaker, table_at},
+    blame::is_blamed,
     link::{LeaderLink, LinkError},
 };
 use super::{
@@ -55,12 +57,6 @@ async fn tried(ready: &mut watch::Receiver<bool>) {
 
 /// Why a node takes no work yet.
 const STARTING: &str = "its encoders are still being tried";
-
-/// Whether something went wrong with an attempt where it ran.
-fn is_blamed(outcome: &Outcome) -> bool {
-    let passing = [FailureClass::Stopped, FailureClass::OutOfReach];
-    matches!(outcome, Outcome::Failed(failed) if !passing.contains(&failed.class))
-}
 
 /// An attempt that this node works on.
 struct Running {

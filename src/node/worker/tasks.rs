@@ -11,22 +11,21 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{
-    Assembled, BytesServed, Cancel, Class, Encoded, Index, Input, MediaError, Parts,
-};
+use reelraft_media::{Assembled, BytesServed, Cancel, Encoded, Index, Input, Parts};
 use reelraft_model::{
-    AttemptKey, FailureClass, JobEntry, Problem, Reuse, Task, TaskKind, is_engine, spec::Spec,
+    AttemptKey, FailureClass, JobEntry, Reuse, Task, TaskKind, is_engine, spec::Spec,
 };
 use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
+    blame::{blame, bytes_missing, node_fault, other_build},
     early::{EarlyWork, PartKeys},
     engine_shard::{EngineShard, made_by_engines},
     room::{Room, after_full},
 };
 use crate::{
-    data::{DataError, Payload, ServedSource, is_out_of_reach},
+    data::{Payload, ServedSource},
     limits::{PUT_AGAIN, PUT_PATIENCE},
     node::{
         context::NodeContext,
@@ -35,61 +34,6 @@ use crate::{
         work_dir::WorkDir,
     },
 };
-
-/// A failure of this node, not of the work.
-fn node_fault(kind: &str, cause: String) -> Failed {
-    let problem = Problem::new(kind, cause, "the cluster tries again by itself");
-    Failed::new(FailureClass::NodeFault, problem)
-}
-
-/// Nothing was tried, so nobody is to blame.
-fn other_build(own: &str, wanted: &str) -> Failed {
-    let cause = format!("this node has encoder build {own} by now, and the job's is {wanted}");
-    let hint = "the cluster gives it to another node by itself";
-    Failed::new(
-        FailureClass::Stopped,
-        Problem::new("other-build", cause, hint),
-    )
-}
-
-/// What the homes could not give or take. Bytes that are out of reach are
-/// waited for, and nobody is to blame.
-fn bytes_missing(problem: Problem) -> Failed {
-    let class = match is_out_of_reach(&problem.kind) {
-        true => FailureClass::OutOfReach,
-        false => FailureClass::NodeFault,
-    };
-    Failed::new(class, problem)
-}
-
-impl From<DataError> for Failed {
-    fn from(error: DataError) -> Self {
-        bytes_missing(error.problem())
-    }
-}
-
-impl From<MediaError> for Failed {
-    fn from(error: MediaError) -> Self {
-        let class = match error.class() {
-            Class::Work => FailureClass::Work,
-            Class::NodeFault => FailureClass::NodeFault,
-            Class::Final => FailureClass::Final,
-            Class::PlanMismatch => FailureClass::PlanMismatch,
-            Class::Stopped => FailureClass::Stopped,
-        };
-        let problem = Problem::new(error.kind(), error.to_string(), error.hint());
-        Failed::new(class, problem)
-    }
-}
-
-/// Where the source could not be served, the bytes are to blame and not the
-/// work, whatever ffmpeg made of the end of its input.
-fn blame(error: MediaError, source: &ServedSource) -> Failed {
-    match source.trouble() {
-        Some(problem) => bytes_missing(problem),
-        None => error.into(),
-    }
-}
 
 fn input_of(source: &ServedSource) -> Input {
     Input::Http {
