@@ -73,8 +73,10 @@ pub struct Outside {
     buckets: Buckets,
     /// For those: the operator has named where it connects to.
     unguarded: Client,
-    /// For what is put there, however long that takes.
+    /// Both for what is put, which has no answer before all of it was sent, however long
+    /// that takes.
     putting: Client,
+    putting_unguarded: Client,
 }
 
 impl Outside {
@@ -99,10 +101,12 @@ impl Outside {
         };
         let answered = || builder().read_timeout(SILENCE_MAX);
         let guarded = || answered().dns_resolver(guard.clone());
+        let putting = || builder().dns_resolver(guard.clone());
         Outside {
             client: built(&guarded),
             unguarded: built(&answered),
-            putting: built(&builder),
+            putting: built(&putting),
+            putting_unguarded: built(&builder),
             guard,
             buckets,
         }
@@ -128,7 +132,7 @@ impl Outside {
         self.guard.check_literal(host).map_err(refused)
     }
 
-    /// Asks once, and follows no redirect.
+    /// Asks once, and follows no redirect. Whoever puts says how long that may take.
     ///
     /// # Errors
     /// Where nothing answers, or must not be asked.
@@ -143,7 +147,11 @@ impl Outside {
             return self.send_to_bucket(method, (url, &[]), headers, body).await;
         }
         self.check(url)?;
-        let mut request = self.client.request(method, url.clone()).headers(headers);
+        let client = match method {
+            Method::PUT => &self.putting,
+            _ => &self.client,
+        };
+        let mut request = client.request(method, url.clone()).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -162,7 +170,11 @@ impl Outside {
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
         let signed = self.signed(&method, subject)?;
-        let mut request = self.unguarded.request(method, signed).headers(headers);
+        let client = match method {
+            Method::PUT => &self.putting_unguarded,
+            _ => &self.unguarded,
+        };
+        let mut request = client.request(method, signed).headers(headers);
         if let Some(body) = body {
             request = request.body(body);
         }
@@ -182,7 +194,11 @@ impl Outside {
         let mut headers = HeaderMap::new();
         headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
         let (body, taken) = watched(bytes);
-        let request = self.putting.put(signed).headers(headers).body(body);
+        let request = self
+            .putting_unguarded
+            .put(signed)
+            .headers(headers)
+            .body(body);
         let mut sending = Box::pin(request.send());
         let mut seen = 0;
         loop {

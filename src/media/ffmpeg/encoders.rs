@@ -181,9 +181,7 @@ pub struct Build {
 
 /// See [`crate::probe_build`].
 pub(crate) async fn probe_build(tools: &Tools) -> Result<Build, MediaError> {
-    let mut words = Vec::new();
-    let mut encoders = Vec::new();
-    let mut lacks = Vec::new();
+    let (mut words, mut encoders, mut lacks) = (Vec::new(), Vec::new(), Vec::new());
     let mut first_error = None;
     let mut hasher = blake3::Hasher::new();
     let mut add = |part: &str| {
