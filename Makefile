@@ -85,9 +85,10 @@ test-openapi: build
 	tests/openapi.sh target/release/reelraft || [ $$? = 77 ]
 
 # The page in Debian's Chromium; skipped where no browser can be had. With
-# SCREENSHOTS=DIR it also makes a picture of each view.
+# SCREENSHOTS=DIR it also makes a picture of each view. The program is that of
+# `make test`: another build would have other features.
 test-web: tools
-	$(CARGO) build --locked
+	$(CARGO) test --locked --workspace --no-run
 	tests/web.sh target/debug/reelraft $(if $(SCREENSHOTS),--screenshots $(SCREENSHOTS)) || [ $$? = 77 ]
 
 # With FFMPEG=DIR (/usr/bin for the system's), the table alone: what becomes of

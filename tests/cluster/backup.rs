@@ -161,6 +161,7 @@ fn backed_up(folder: &Path) -> (String, String, String, [PathBuf; 2]) {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn a_backup_under_load_comes_back_when_all_nodes_are_gone() {
     let (mp4, mkv) = (calm("mp4"), calm("mkv"));
     let dir = tempfile::tempdir().unwrap();

@@ -107,6 +107,7 @@ fn confide(node: &Node, folder: &Path) -> Vec<String> {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn a_bundle_has_what_helps_and_no_secrets() {
     let dir = tempfile::tempdir().unwrap();
     let folder = dir.path();

@@ -299,6 +299,7 @@ fn made_by(shards: &Value, job: &Value) -> BTreeSet<String> {
 }
 
 #[test]
+#[ignore = "long: make test-all"]
 fn no_lie_of_an_engine_reaches_the_output() {
     let folder = tempfile::tempdir().unwrap();
     let cluster = LocalCluster::start(
