@@ -88,10 +88,11 @@ async function upload(page, films) {
   await until("the upload is there again", async () => (await bar.count()) > 0);
   if (await asleep.isVisible()) await drop(page, paths);
   await until("the upload goes on where it was", async () => (await share()) > before);
+  // A page goes on without its node once it has all of its own code. The film is still on
+  // its way meanwhile: its job is to be in the midst when the leader is killed.
+  await page.waitForTimeout(VIEWS_MS);
   await session.send("Network.emulateNetworkConditions", { ...speed, uploadThroughput: -1 });
   await session.detach();
-  // A page goes on without its node once it has all of its own code.
-  await page.waitForTimeout(VIEWS_MS);
 }
 
 async function killTheLeader(page, cluster, key) {
