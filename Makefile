@@ -73,11 +73,13 @@ test-newest: tools
 test-cluster: tools
 	$(CARGO) test --locked -p reelraft --test cluster the_same_bytes_with_the_leader
 
-# More combinations, larger clusters, the short form of every experiment. What
+# More combinations, larger clusters, the short form of most experiments. What
 # tries every real file, or waits for minutes, is left to `make oracle`, and most
-# storms and the thousand nodes of the scheduler to `make storm`.
+# storms and the thousand nodes of the scheduler to `make storm`; the short forms of
+# `big_table`, `engines` and `grow_and_shrink` take two minutes each; the long ones are in `make failover`.
 test-all: tools
-	$(CARGO) test --locked --workspace -- --ignored --skip table:: --skip every_file_is_cut --skip every_storm_of_many --skip a_thousand_nodes --skip that_hangs
+	$(CARGO) test --locked --workspace -- --ignored --skip table:: --skip every_file_is_cut --skip every_storm_of_many --skip a_thousand_nodes --skip that_hangs \
+		--skip a_table_of_many --skip engines_behind --skip a_cluster_grows
 
 # Ten minutes of requests made from the OpenAPI document; skipped where
 # schemathesis can't be had.
@@ -134,5 +136,6 @@ failover: build
 	target/release/rolling_reboot --rounds 20 --nodes 5 --lost-disks 1
 	target/release/grow_and_shrink
 	target/release/membership_storm --sequences 200
+	target/release/engines
 	target/release/hostile_clients
 	target/release/rolling_upgrade --rounds 10

@@ -103,7 +103,7 @@ fn the_network_is_cut_and_one_side_alone_goes_on() {
 }
 
 #[test]
-#[ignore = "long: make test-all"]
+#[ignore = "long: by hand, see make failover"]
 fn a_table_of_many_jobs_is_served_and_costs_what_it_may() {
     holds(env!("CARGO_BIN_EXE_big_table"), &BUSY);
 }
@@ -127,13 +127,13 @@ fn http_takes_a_large_file_and_shows_jobs() {
 }
 
 #[test]
-#[ignore = "long: make test-all"]
+#[ignore = "long: by hand, see make failover"]
 fn a_cluster_grows_and_shrinks_and_films_are_made() {
     holds(env!("CARGO_BIN_EXE_grow_and_shrink"), &BUSY);
 }
 
 #[test]
-#[ignore = "long: make test-all"]
+#[ignore = "long: by hand, see make failover"]
 fn engines_behind_a_router_are_killed_and_films_are_made() {
     holds(env!("CARGO_BIN_EXE_engines"), &BUSY);
 }
