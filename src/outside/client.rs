@@ -3,6 +3,7 @@
 use std::{
     convert::Infallible,
     error::Error,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -65,18 +66,43 @@ impl OutsideError {
     }
 }
 
+/// The clients of one way to find hosts.
+#[derive(Clone)]
+struct Clients {
+    answered: Client,
+    /// For what is put, which has no answer before all of it was sent, however long that
+    /// takes.
+    putting: Client,
+}
+
+impl Clients {
+    async fn send(
+        &self,
+        method: Method,
+        url: Url,
+        headers: HeaderMap,
+        body: Option<Body>,
+    ) -> Result<Answer, OutsideError> {
+        let client = match method {
+            Method::PUT => &self.putting,
+            _ => &self.answered,
+        };
+        let mut request = client.request(method, url).headers(headers);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        request.send().await.map_err(judged)
+    }
+}
+
 /// Requests to the outside. Clones share one client.
 #[derive(Clone)]
 pub struct Outside {
-    client: Client,
+    guarded: Clients,
     guard: Guard,
     buckets: Buckets,
     /// For those: the operator has named where it connects to.
-    unguarded: Client,
-    /// Both for what is put, which has no answer before all of it was sent, however long
-    /// that takes.
-    putting: Client,
-    putting_unguarded: Client,
+    unguarded: Clients,
 }
 
 impl Outside {
@@ -103,10 +129,14 @@ impl Outside {
         let guarded = || answered().dns_resolver(guard.clone());
         let putting = || builder().dns_resolver(guard.clone());
         Outside {
-            client: built(&guarded),
-            unguarded: built(&answered),
-            putting: built(&putting),
-            putting_unguarded: built(&builder),
+            guarded: Clients {
+                answered: built(&guarded),
+                putting: built(&putting),
+            },
+            unguarded: Clients {
+                answered: built(&answered),
+                putting: built(&builder),
+            },
             guard,
             buckets,
         }
@@ -147,15 +177,8 @@ impl Outside {
             return self.send_to_bucket(method, (url, &[]), headers, body).await;
         }
         self.check(url)?;
-        let client = match method {
-            Method::PUT => &self.putting,
-            _ => &self.client,
-        };
-        let mut request = client.request(method, url.clone()).headers(headers);
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        request.send().await.map_err(judged)
+        let url = url.clone();
+        self.guarded.send(method, url, headers, body).await
     }
 
     /// Asks a bucket once, of an object or of what `subject` says of it.
@@ -170,15 +193,7 @@ impl Outside {
         body: Option<Body>,
     ) -> Result<Answer, OutsideError> {
         let signed = self.signed(&method, subject)?;
-        let client = match method {
-            Method::PUT => &self.putting_unguarded,
-            _ => &self.unguarded,
-        };
-        let mut request = client.request(method, signed).headers(headers);
-        if let Some(body) = body {
-            request = request.body(body);
-        }
-        request.send().await.map_err(judged)
+        self.unguarded.send(method, signed, headers, body).await
     }
 
     /// Puts bytes into a bucket, once. It may take any time, as long as they move.
@@ -190,20 +205,13 @@ impl Outside {
         subject: (&Url, &Subject<'_>),
         bytes: Bytes,
     ) -> Result<Answer, OutsideError> {
-        let signed = self.signed(&Method::PUT, subject)?;
-        let mut headers = HeaderMap::new();
-        headers.insert(CONTENT_LENGTH, HeaderValue::from(bytes.len()));
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes.len()))]);
         let (body, taken) = watched(bytes);
-        let request = self
-            .putting_unguarded
-            .put(signed)
-            .headers(headers)
-            .body(body);
-        let mut sending = Box::pin(request.send());
+        let mut sending = pin!(self.send_to_bucket(Method::PUT, subject, headers, Some(body)));
         let mut seen = 0;
         loop {
             tokio::select! {
-                answer = &mut sending => return answer.map_err(judged),
+                answer = &mut sending => return answer,
                 () = tokio::time::sleep(SILENCE_MAX) => {}
             }
             let now = taken.load(Ordering::Relaxed);

@@ -135,7 +135,7 @@ async fn analyze_video(
     let sink = sink.filter(|_| may_be_cut_early(context.spec, &facts.source));
     let guessed = guessed.filter(|guess| guess.other_streams == other_streams);
     let head = match guessed {
-        Some(guess) => Some(guess.head),
+        Some(guess) => guess.head,
         // What fails here fails again where it counts.
         None if sink.is_some() => Head::read(context, found, &facts.source, &other_streams)
             .await
@@ -207,12 +207,12 @@ struct Head {
 struct GuessedHead {
     /// What it takes for granted.
     other_streams: Vec<u32>,
-    head: Head,
+    /// None where it can't be read: that fails again where it counts.
+    head: Option<Head>,
 }
 
 impl GuessedHead {
-    /// Reads it as if all sound that is asked for were good. What fails here fails
-    /// again where it counts.
+    /// Reads it as if all sound that is asked for were good.
     async fn read(
         context: &Context<'_>,
         found: &ProbedSource,
@@ -228,7 +228,7 @@ impl GuessedHead {
         let other_streams = other_streams(audio, extras);
         let head = Head::read(context, found, source, &other_streams).await;
         Some(GuessedHead {
-            head: head.ok()?,
+            head: head.ok(),
             other_streams,
         })
     }

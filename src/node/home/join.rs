@@ -7,10 +7,7 @@ use reelraft_model::{JobEntry, JobState};
 use tokio::{sync::watch, time::sleep};
 use tracing::debug;
 
-use crate::{
-    limits::{JOIN_TICK, ROOM_BYTES_MIN},
-    node::context::NodeContext,
-};
+use crate::{limits::JOIN_TICK, node::context::NodeContext};
 
 /// Joins until `stop` is set.
 pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
@@ -38,8 +35,7 @@ fn is_joined_here(entry: &JobEntry, node: u64) -> bool {
 
 async fn look(context: &NodeContext) {
     let (node, state) = (context.node(), context.cluster.local());
-    let store = context.data.store();
-    let has_room = store.check_room(ROOM_BYTES_MIN).is_ok();
+    let has_room = context.has_room();
     // What waits to be assembled is kept.
     let is_wanted = |job: &str| {
         let entry = state.current(job);
