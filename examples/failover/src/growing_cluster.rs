@@ -1,6 +1,7 @@
 //! A cluster that is founded by one node and grows by tokens, as a user's does. Each
 //! machine is a process of its own with a data folder that can be lost; which node it
-//! is, the cluster says. All of them end with the experiment, however it ends.
+//! is, the cluster says. Where its founder was told to speak by TLS, the newcomers'
+//! tokens say so to them. All of them end with the experiment, however it ends.
 
 use std::{
     collections::BTreeMap,
@@ -34,6 +35,9 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// shortest that a node takes.
 const SHORT_PATIENCE_S: &str = "8";
 
+/// What the founder logs when its cluster has an authority of its own.
+const FOUNDED: &str = "all nodes have certificates of the cluster's own authority";
+
 struct Machine {
     listen: String,
     data: PathBuf,
@@ -47,25 +51,91 @@ pub struct GrowingCluster {
     folder: PathBuf,
     slots: u32,
     base_port: u16,
+    tls: bool,
     machines: BTreeMap<u16, Machine>,
 }
 
 impl GrowingCluster {
-    /// Founds a cluster of one.
+    /// Founds a cluster of one, without TLS.
     ///
     /// # Errors
     /// If the process can't be started, or does not serve in time.
     pub fn found(folder: &Path, slots: u32, patience: Duration) -> Result<Self, String> {
+        Self::found_with(folder, slots, false, patience)
+    }
+
+    /// Founds a cluster of one that makes its own certificates.
+    ///
+    /// # Errors
+    /// As [`GrowingCluster::found`], or if it has no authority of its own in time.
+    pub fn found_with_tls(folder: &Path, slots: u32, patience: Duration) -> Result<Self, String> {
+        let cluster = Self::found_with(folder, slots, true, patience)?;
+        let begun = Instant::now();
+        loop {
+            // Until then it is known by one that goes again.
+            let founded = cluster.log_text(1).contains(FOUNDED);
+            let known = cluster
+                .try_json(&["cluster", "cert", "show"])
+                .unwrap_or_default();
+            let alone = known["former_authority_sha256"].is_null();
+            if founded && alone && known["authority_sha256"].is_string() {
+                cluster.keep_authority()?;
+                return Ok(cluster);
+            }
+            if begun.elapsed() > patience {
+                return Err(format!("the cluster has no authority of its own: {known}"));
+            }
+            sleep(LOOK_EVERY);
+        }
+    }
+
+    fn found_with(
+        folder: &Path,
+        slots: u32,
+        tls: bool,
+        patience: Duration,
+    ) -> Result<Self, String> {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let mut cluster = GrowingCluster {
             folder: folder.to_path_buf(),
             slots,
             base_port: free_ports(MACHINES_MAX),
+            tls,
             machines: BTreeMap::new(),
         };
         cluster.add_machine(None)?;
         cluster.wait_for_nodes(1, patience)?;
         Ok(cluster)
+    }
+
+    /// Whether its nodes and clients speak by TLS.
+    pub fn has_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// What the clients know the nodes by, as they were given it last.
+    fn authority_file(&self) -> PathBuf {
+        self.folder.join("ca.pem")
+    }
+
+    /// Gives the clients the authorities that are trusted now, as an operator does.
+    ///
+    /// # Errors
+    /// As [`CliClient::try_run`], or if the file can't be written.
+    pub fn keep_authority(&self) -> Result<(), String> {
+        let authorities = self.try_run(&["cluster", "cert", "ca"])?;
+        let file = self.authority_file();
+        std::fs::write(file, authorities).map_err(|error| error.to_string())
+    }
+
+    /// What a client knows the nodes by: before it was given anything, the founder's
+    /// own file.
+    fn known_by(&self) -> PathBuf {
+        let given = self.authority_file();
+        match (given.exists(), self.machines.values().next()) {
+            (false, Some(founder)) => founder.data.join("tls/ca.pem"),
+            _ => given,
+        }
     }
 
     fn add_machine(&mut self, joins: Option<(String, String)>) -> Result<u16, String> {
@@ -131,7 +201,7 @@ impl GrowingCluster {
             .append(true)
             .open(self.log_file(number))
             .map_err(|error| error.to_string())?;
-        let slots = self.slots.to_string();
+        let (slots, tls) = (self.slots.to_string(), self.tls);
         let machine = self.machine(number)?;
         let mut command = Command::new(binary());
         command
@@ -144,9 +214,10 @@ impl GrowingCluster {
             .stdin(Stdio::null())
             .stdout(log.try_clone().map_err(|error| error.to_string())?)
             .stderr(log);
-        if let Some((address, token)) = &machine.joins {
-            command.args(["--join", address, "--token", token]);
-        }
+        match &machine.joins {
+            Some((address, token)) => command.args(["--join", address, "--token", token]),
+            None => command.args(["--tls", if tls { "true" } else { "false" }]),
+        };
         end_with_this_process(&mut command);
         machine.child = Some(command.spawn().map_err(|error| error.to_string())?);
         Ok(())
@@ -326,6 +397,9 @@ impl CliClient for GrowingCluster {
             .args(args)
             .env("REELRAFT_ENDPOINTS", endpoints.join(","))
             .stdin(Stdio::null());
+        if self.tls {
+            command.env("REELRAFT_CA", self.known_by());
+        }
         end_with_this_process(&mut command);
         command
     }

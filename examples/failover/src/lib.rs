@@ -38,6 +38,7 @@ pub mod process_cluster;
 pub mod random;
 pub mod report;
 pub mod requests;
+pub mod rotation;
 pub mod scratch_disk;
 mod seccomp;
 mod source_file;

@@ -1,11 +1,16 @@
 //! Random sequences of what happens to a cluster's members: machines join, are killed,
 //! rebooted, drained, removed, wiped and let in again, and the leadership moves, while
-//! films are made. At most f machines are gone at once. Nothing acknowledged may be lost:
+//! films are made. In every second cluster all speak by TLS, and keys and authority are
+//! changed as well. At most f machines are gone at once. Nothing acknowledged may be lost:
 //! every film succeeds with the bytes of a calm run (P1, P2), and the table is sound.
 //!
 //! `cargo run --release -p reelraft-failover --bin membership_storm -- [--sequences N] [--seed N] [--short]`
+//!
+//! The sequences have the seeds from `--seed` on; the odd ones have TLS. So
+//! `--seed N --sequences 1` plays the one of seed N again.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     process::ExitCode,
     time::{Duration, Instant},
@@ -14,8 +19,10 @@ use std::{
 use reelraft_failover::{
     cli_client::CliClient,
     experiment::{Settings, Verdict, run_experiment},
+    figures::figures,
     growing_cluster::GrowingCluster,
     random::Random,
+    rotation::{Rotated, Rotation},
 };
 use reelraft_harness::{blake3_of, make_clip};
 
@@ -32,6 +39,9 @@ const MACHINES_MAX: usize = 5;
 /// Voters, of which one may be gone.
 const VOTERS: usize = 3;
 
+/// How long a machine is away that comes back with its disk.
+const AWAY_MS: (u64, u64) = (0, 3_000);
+
 /// Events in one sequence.
 const EVENTS: u64 = 5;
 const EVENTS_SHORT: u64 = 6;
@@ -41,33 +51,87 @@ const FILM_SPEC: [&str; 4] = ["--preset", "fast", "--shard-seconds", "1"];
 const FILM_SECONDS: u32 = 3;
 const FILM_PATIENCE: &str = "10m";
 
+/// So many broken sequences end the experiment: one may be a fault of the moment, and
+/// the others are wanted.
+const BROKEN_MAX: u64 = 3;
+
 fn main() -> ExitCode {
     run_experiment("membership_storm", &["--sequences"], |settings, folder| {
         let sequences = settings.extra_number("--sequences")?;
         let sequences = sequences.unwrap_or(if settings.short { 1 } else { 20 });
-        let mut broken = Vec::new();
-        let mut random = Random::new(settings.seed);
-        for sequence in 1..=sequences {
-            let folder = folder.join(format!("sequence-{sequence}"));
-            let begun = Instant::now();
-            let mut storm = Storm::new(settings, &folder, random.within(0, u64::MAX))?;
-            let found = storm.run(settings);
-            let found = found.map_err(|error| format!("sequence {sequence}: {error}"))?;
-            let seconds = begun.elapsed().as_secs_f64();
-            println!(
-                "sequence {sequence}: {} ({seconds:.0} s)",
-                storm.events.join(", ")
-            );
-            let found = found.into_iter();
-            broken.extend(found.map(|text| format!("sequence {sequence}: {text}")));
-            if !broken.is_empty() {
+        let mut tally = Tally::default();
+        for seed in settings.seed..settings.seed.saturating_add(sequences) {
+            tally.play(settings, &folder.join(format!("sequence-{seed}")), seed);
+            if tally.broken_sequences >= BROKEN_MAX {
                 break;
             }
-            drop(storm);
-            let _ = std::fs::remove_dir_all(folder);
         }
-        Ok(Verdict::Broken(broken))
+        tally.report();
+        Ok(Verdict::Broken(tally.broken))
     })
+}
+
+/// What came of all sequences.
+#[derive(Default)]
+struct Tally {
+    sequences: u64,
+    with_tls: u64,
+    films: usize,
+    events: BTreeMap<&'static str, u64>,
+    took_ms: Vec<u64>,
+    broken_sequences: u64,
+    broken: Vec<String>,
+}
+
+impl Tally {
+    /// Plays one sequence, and keeps the nodes' logs where it broke a promise.
+    fn play(&mut self, settings: &Settings, folder: &Path, seed: u64) {
+        let begun = Instant::now();
+        let played = Storm::new(settings, folder, seed).and_then(|mut storm| {
+            let found = storm.run(settings)?;
+            Ok((storm, found))
+        });
+        let took = begun.elapsed().as_secs_f64();
+        let found = match played {
+            Ok((storm, found)) => {
+                let tls = if storm.cluster.has_tls() { ", TLS" } else { "" };
+                let events = storm.events.join(", ");
+                println!(
+                    "sequence {}, seed {seed}{tls}: {events} ({took:.0} s)",
+                    self.sequences + 1
+                );
+                self.with_tls += u64::from(storm.cluster.has_tls());
+                self.films += storm.films.len();
+                for event in storm.played {
+                    *self.events.entry(event).or_default() += 1;
+                }
+                found
+            }
+            Err(error) => vec![error],
+        };
+        self.sequences += 1;
+        self.took_ms.push(begun.elapsed().as_millis() as u64);
+        match found.is_empty() {
+            true => drop(std::fs::remove_dir_all(folder)),
+            false => self.broken_sequences += 1,
+        }
+        let found = found.into_iter();
+        let found = found.map(|text| format!("the sequence of seed {seed}: {text}"));
+        self.broken.extend(found.inspect(|text| println!("{text}")));
+    }
+
+    fn report(&mut self) {
+        println!("| | |\n|---|---|");
+        println!(
+            "| sequences | {}, {} of them with TLS, {} broken |",
+            self.sequences, self.with_tls, self.broken_sequences
+        );
+        let events = self.events.iter();
+        let events = events.map(|(event, count)| format!("{event} {count}"));
+        println!("| events | {} |", events.collect::<Vec<_>>().join(", "));
+        println!("| films | {} |", self.films);
+        println!("| a sequence | {} |", figures(&mut self.took_ms));
+    }
 }
 
 struct Storm {
@@ -77,7 +141,9 @@ struct Storm {
     clip: String,
     calm_hash: String,
     films: Vec<String>,
+    /// The events so far, in words and by name.
     events: Vec<String>,
+    played: Vec<&'static str>,
 }
 
 /// What happens to the members.
@@ -91,6 +157,24 @@ enum Event {
     Remove,
     DrainAndUndrain,
     MoveLeader,
+    Rotate(Rotated),
+}
+
+impl Event {
+    fn name(self) -> &'static str {
+        match self {
+            Event::Join => "join",
+            Event::Kill => "kill",
+            Event::Reboot => "reboot",
+            Event::Wipe => "wipe",
+            Event::LoseForGood => "lose",
+            Event::Remove => "remove",
+            Event::DrainAndUndrain => "undrain",
+            Event::MoveLeader => "move the leader",
+            Event::Rotate(Rotated::Keys) => "rotate keys",
+            Event::Rotate(Rotated::Authority) => "rotate the authority",
+        }
+    }
 }
 
 impl Storm {
@@ -98,7 +182,11 @@ impl Storm {
         std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
         let clip = folder.join("film.mp4");
         make_clip(&clip, FILM_SECONDS, "320x180");
-        let cluster = GrowingCluster::found(&folder.join("cluster"), SLOTS, PATIENCE)?;
+        let (tls, place) = (!seed.is_multiple_of(2), folder.join("cluster"));
+        let cluster = match tls {
+            true => GrowingCluster::found_with_tls(&place, SLOTS, PATIENCE)?,
+            false => GrowingCluster::found(&place, SLOTS, PATIENCE)?,
+        };
         let mut storm = Storm {
             cluster,
             random: Random::new(seed),
@@ -107,6 +195,7 @@ impl Storm {
             calm_hash: String::new(),
             films: Vec::new(),
             events: Vec::new(),
+            played: Vec::new(),
         };
         for _ in 0..VOTERS {
             storm.cluster.join()?;
@@ -130,6 +219,7 @@ impl Storm {
             let told = self.play(event);
             let told = told.map_err(|error| format!("after {:?}: {error}", self.events))?;
             self.events.push(told);
+            self.played.push(event.name());
             let well = self.be_well();
             well.map_err(|error| format!("after {:?}: {error}", self.events))?;
         }
@@ -196,6 +286,10 @@ impl Storm {
         if self.cluster.running().len() <= VOTERS {
             events = vec![Event::Join, Event::Kill, Event::Reboot, Event::MoveLeader];
         }
+        if self.cluster.has_tls() {
+            let rotations = [Rotated::Keys, Rotated::Authority];
+            events.extend(rotations.map(Event::Rotate));
+        }
         self.random.choose(&events)
     }
 
@@ -204,7 +298,7 @@ impl Storm {
         let machine = self.random.choose(&machines);
         let node = self.cluster.node_of(machine).ok_or("no node")?;
         let id = node.to_string();
-        let pause = self.random.duration((0, 3_000));
+        let pause = self.random.duration(AWAY_MS);
         match event {
             Event::Join => {
                 self.cluster.join()?;
@@ -247,7 +341,27 @@ impl Storm {
                 self.cluster.try_run(&["cluster", "transfer-leader"])?;
                 Ok("move the leader".into())
             }
+            Event::Rotate(what) => self.rotate(what, machine, event.name()),
         }
+    }
+
+    /// Keys or the authority are changed; every second time a machine misses how it
+    /// begins.
+    fn rotate(&mut self, what: Rotated, machine: u16, name: &str) -> Result<String, String> {
+        let node = self.cluster.node_of(machine).ok_or("no node")?;
+        let rotation = Rotation::begin(&self.cluster, what)?;
+        let misses = self.random.within(0, 2) == 0;
+        if misses {
+            self.cluster.kill(machine)?;
+            std::thread::sleep(self.random.duration(AWAY_MS));
+            self.cluster.start(machine)?;
+        }
+        let nodes = self.cluster.running().len();
+        rotation.end(&self.cluster, nodes, PATIENCE)?;
+        Ok(match misses {
+            true => format!("{name} while {node} is killed"),
+            false => name.to_string(),
+        })
     }
 
     /// Removes a lost node, as soon as it is no last copy and known to be gone.
