@@ -64,7 +64,19 @@ impl NodeSpec {
 
 struct Node {
     spec: NodeSpec,
+    /// What it runs: the program under test, unless an experiment says otherwise.
+    program: PathBuf,
     child: Option<Child>,
+}
+
+impl Node {
+    fn new(spec: NodeSpec) -> Self {
+        Node {
+            spec,
+            program: binary(),
+            child: None,
+        }
+    }
 }
 
 /// Several nodes, each a child of this process.
@@ -81,19 +93,25 @@ impl ProcessCluster {
     /// # Errors
     /// If a process can't be started.
     pub fn start(folder: &Path, nodes: Vec<NodeSpec>, spec: ClusterSpec) -> Result<Self, String> {
-        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
-        let numbered = (1..).zip(nodes);
-        let mut cluster = ProcessCluster {
-            folder: folder.to_path_buf(),
-            spec,
-            nodes: numbered
-                .map(|(id, spec)| (id, Node { spec, child: None }))
-                .collect(),
-        };
+        let mut cluster = Self::prepare(folder, nodes, spec)?;
         for id in cluster.ids() {
             cluster.start_node(id)?;
         }
         Ok(cluster)
+    }
+
+    /// A cluster of which no node runs yet.
+    ///
+    /// # Errors
+    /// If there is no folder for the logs.
+    pub fn prepare(folder: &Path, nodes: Vec<NodeSpec>, spec: ClusterSpec) -> Result<Self, String> {
+        std::fs::create_dir_all(folder).map_err(|error| error.to_string())?;
+        let numbered = (1..).zip(nodes);
+        Ok(ProcessCluster {
+            folder: folder.to_path_buf(),
+            spec,
+            nodes: numbered.map(|(id, spec)| (id, Node::new(spec))).collect(),
+        })
     }
 
     /// Starts `count` nodes on loopback.
@@ -131,13 +149,20 @@ impl ProcessCluster {
         }
     }
 
+    /// Has a node run another program, from its next start on.
+    pub fn set_program(&mut self, id: u64, program: &Path) {
+        if let Some(node) = self.nodes.get_mut(&id) {
+            node.program = program.to_path_buf();
+        }
+    }
+
     /// Adds a node and starts it. The others know it from their next start on.
     ///
     /// # Errors
     /// If the process can't be started.
     pub fn add_node(&mut self, spec: NodeSpec) -> Result<u64, String> {
         let id = self.nodes.keys().max().map_or(1, |last| last + 1);
-        self.nodes.insert(id, Node { spec, child: None });
+        self.nodes.insert(id, Node::new(spec));
         self.start_node(id).map(|()| id)
     }
 
@@ -191,8 +216,8 @@ impl ProcessCluster {
             .iter()
             .map(|(id, node)| format!("{id}={}", node.spec.listen))
             .collect();
-        let spec = &self.nodes[&id].spec;
-        let mut command = prefixed(&spec.command_prefix);
+        let Node { spec, program, .. } = &self.nodes[&id];
+        let mut command = prefixed(&spec.command_prefix, program);
         command
             .args(["node", "--id", &id.to_string(), "--listen", &spec.listen])
             .args(["--peers", &peers.join(",")])
@@ -308,7 +333,7 @@ impl ProcessCluster {
     }
 
     fn client(&self, prefix: &[String], endpoints: &str, args: &[&str]) -> Command {
-        let mut command = prefixed(prefix);
+        let mut command = prefixed(prefix, &binary());
         command
             .args(args)
             .env("REELRAFT_ENDPOINTS", endpoints)
@@ -361,13 +386,13 @@ impl Drop for ProcessCluster {
     }
 }
 
-/// The program under test, behind the words that put it in its place.
-fn prefixed(prefix: &[String]) -> Command {
+/// A program behind the words that put it in its place.
+fn prefixed(prefix: &[String], program: &Path) -> Command {
     match prefix.split_first() {
-        None => Command::new(binary()),
+        None => Command::new(program),
         Some((first, rest)) => {
             let mut command = Command::new(first);
-            command.args(rest).arg(binary());
+            command.args(rest).arg(program);
             command
         }
     }

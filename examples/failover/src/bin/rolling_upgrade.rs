@@ -3,10 +3,13 @@
 //! for a build that is gone, each output must be of one build, and have the bytes
 //! that a cluster of that build alone gives (P1).
 //!
-//! `cargo run --release -p reelraft-failover --bin rolling_upgrade -- [--rounds N] [--seed N] [--short]`
+//! `cargo run --release -p reelraft-failover --bin rolling_upgrade -- [--former BINARY] [--rounds N] [--seed N] [--short]`
 //!
 //! A round upgrades all three nodes or takes them back. The second ffmpeg is
 //! installed with pip where it is not there yet.
+//!
+//! With `--former BINARY` it is reelraft itself that is changed: all nodes start with
+//! that program, which reads a lower feature level.
 
 use std::{
     collections::BTreeMap,
@@ -21,6 +24,7 @@ use reelraft_failover::{
     experiment::{Settings, Verdict, run_experiment},
     other_ffmpeg::other_ffmpeg,
     process_cluster::ProcessCluster,
+    program_upgrade,
     random::Random,
 };
 use reelraft_harness::make_clip;
@@ -52,14 +56,15 @@ const SPECS: [&[&str]; 3] = [
 ];
 
 fn main() -> ExitCode {
-    run_experiment(
-        "rolling_upgrade",
-        &[],
-        |settings, folder| match other_ffmpeg() {
+    run_experiment("rolling_upgrade", &["--former"], |settings, folder| {
+        if let Some(former) = settings.extra.get("--former") {
+            return program_upgrade::run(settings, folder, Path::new(former));
+        }
+        match other_ffmpeg() {
             Ok(other) => Experiment::new(settings, folder, other)?.run(),
             Err(lacks) => Ok(Verdict::Skipped(lacks)),
-        },
-    )
+        }
+    })
 }
 
 /// Which ffmpeg a node runs.
