@@ -124,6 +124,15 @@ impl Api {
         self.status_from(reported.unwrap_or_default())
     }
 
+    /// The cluster for who sees what each of its nodes can read.
+    ///
+    /// # Errors
+    /// `forbidden` to all but the operator.
+    pub fn upgrade_status(&self) -> Result<ClusterStatus, Problem> {
+        self.operator_only()?;
+        Ok(self.cluster_status(Consistency::Linearizable))
+    }
+
     /// What browsers call the HTTP port of each node, as far as this one has
     /// heard: also of a node that is silent, whose page goes on here.
     pub fn origins(&self) -> BTreeMap<u64, String> {

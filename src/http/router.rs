@@ -23,7 +23,7 @@ use super::{
     documents::json_text,
     engine_tasks, engines, events,
     faces::Port,
-    fellows, health, jobs, keys, metrics, openapi, outputs, page, pictures, previews,
+    fellows, health, jobs, keys, members, metrics, openapi, outputs, page, pictures, previews,
     refusal::{Answer, Refusal},
     request::known,
     server::{Crowded, Stopping},
@@ -68,7 +68,14 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(keys::show_tenant, keys::set_quota)))
         .routes(on(routes!(health::cluster)))
         .routes(on(routes!(health::nodes)))
-        .routes(on(routes!(health::node)))
+        .routes(on(routes!(health::node, members::remove)))
+        .routes(on(routes!(members::drain)))
+        .routes(on(routes!(members::undrain)))
+        .routes(on(routes!(members::upgrade)))
+        .routes(on(routes!(members::transfer_leader)))
+        .routes(on(routes!(members::set_voters)))
+        .routes(on(routes!(members::scrub)))
+        .routes(on(routes!(members::backup)))
         .routes(on(routes!(engines::list, engines::create)))
         .routes(on(routes!(engines::revoke)))
         .routes(on(routes!(events::follow)))

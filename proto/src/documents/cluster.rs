@@ -178,6 +178,28 @@ impl<'a> From<&'a v1::StatusResponse> for Nodes<'a> {
     }
 }
 
+/// That the members were changed.
+#[derive(Serialize, ToSchema)]
+pub struct Changed {
+    /// Whether it was so already.
+    pub existed: bool,
+}
+
+/// Who leads from now on.
+#[derive(Serialize, ToSchema)]
+pub struct LeaderTransferred {
+    pub leader_id: u64,
+}
+
+/// Who was asked to check all that it keeps.
+#[derive(Serialize, ToSchema)]
+pub struct ScrubBegun {
+    /// Those that begin.
+    pub nodes: Vec<u64>,
+    /// Those that could not be reached.
+    pub silent: Vec<u64>,
+}
+
 /// The leader.
 #[derive(Serialize, ToSchema)]
 pub struct Leader<'a> {
@@ -216,7 +238,7 @@ impl<'a> From<&'a v1::CreatedToken> for Token<'a> {
 }
 
 /// How far an upgrade of the nodes is.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct Upgrade {
     /// Up to which level the log may be written.
     pub feature_level: u32,
@@ -228,7 +250,7 @@ pub struct Upgrade {
 }
 
 /// What one node can read.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub struct NodeLevel {
     pub id: u64,
     pub feature_level: u32,

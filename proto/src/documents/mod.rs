@@ -19,7 +19,9 @@ mod words;
 
 pub use access::{CreatedKey, Key, KeyList, Tenant};
 pub use certificates::{Certificates, NodeCertificate};
-pub use cluster::{Leader, Node, NodeLevel, Nodes, Status, Token, Upgrade};
+pub use cluster::{
+    Changed, Leader, LeaderTransferred, Node, NodeLevel, Nodes, ScrubBegun, Status, Token, Upgrade,
+};
 pub use engines::{CreatedEngine, Engine, EngineList};
 pub use events::{ClusterNews, JobProgress, JobTurn, NodeNews};
 pub use field::speed;

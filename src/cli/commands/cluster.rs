@@ -10,7 +10,6 @@ use reelraft_proto::{
         SetVotersRequest, StatusRequest, StatusResponse, TransferLeaderRequest,
     },
 };
-use serde_json::json;
 
 use super::{
     backup::{self, BackupArgs},
@@ -163,7 +162,7 @@ pub async fn run(
             });
             let leader_id = moved.await?.leader_id;
             match output {
-                Output::Json => json::line(&json!({ "leader_id": leader_id })),
+                Output::Json => json::line(&documents::LeaderTransferred { leader_id }),
                 Output::Table => format!("node {leader_id} leads\n"),
             }
         }
@@ -186,7 +185,7 @@ async fn scrub(client: &mut Client, node: Option<u64>, output: Output) -> Result
         ids.join(", ")
     };
     Ok(match output {
-        Output::Json => json::line(&json!({ "nodes": nodes, "silent": silent })),
+        Output::Json => json::line(&documents::ScrubBegun { nodes, silent }),
         Output::Table => {
             let mut text = String::new();
             if !nodes.is_empty() {
@@ -280,7 +279,7 @@ async fn drain(
 
 fn changed_text(existed: bool, done: &str, output: Output) -> String {
     match (output, existed) {
-        (Output::Json, existed) => json::line(&json!({ "existed": existed })),
+        (Output::Json, existed) => json::line(&documents::Changed { existed }),
         (Output::Table, false) => format!("{done}\n"),
         (Output::Table, true) => format!("{done}, as before\n"),
     }

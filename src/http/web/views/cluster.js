@@ -136,7 +136,7 @@ class ClusterView {
     const bears = gone === 0 ? `It bears the loss of ${plural(spare, "node")}.` : spare > gone ? `It bears the loss of ${plural(spare - gone, "more node", "more nodes")}.` : "It bears no further loss.";
     const id = cluster.cluster_id ? ` Cluster ${cluster.cluster_id}, ` : "";
     const patience = cluster.election_timeout_ms ? `a silent leader is borne for ${cluster.election_timeout_ms} ms.` : "";
-    setText(this.words, `${bears}${id}${patience}`);
+    setText(this.words, [`${bears}${id}${patience}`, ...underWay(cluster)].join(" "));
   }
 
   /** @private */
@@ -176,6 +176,21 @@ class ClusterView {
     const none = h("tr", null, h("td", { colspan: "4", class: "soft" }, "There are no jobs."));
     replace(this.copies, jobs.length > 0 ? jobs.map(copy) : none);
   }
+}
+
+/**
+ * What is under way with the members: votes that are wanted, and an upgrade.
+ * @param {any} cluster
+ */
+function underWay(cluster) {
+  const nodes = /** @type {any[]} */ (cluster.nodes);
+  const voters = nodes.filter((node) => node.role !== "learner").length;
+  const wanted = cluster.voters_wanted ?? 0;
+  const words = wanted > 0 && wanted !== voters ? [`${plural(wanted, "voter")} are wanted, and ${count(voters)} vote.`] : [];
+  const level = Math.max(...nodes.map((node) => node.feature_level ?? 0));
+  const older = nodes.filter((node) => (node.feature_level ?? 0) < level).map((node) => `node ${node.id}`);
+  if (older.length > 0) words.push(`An upgrade waits for ${older.join(", ")}.`);
+  return words;
 }
 
 /** @param {any} job */

@@ -1,7 +1,7 @@
 /** Nodes as cards: idle, busy, in trouble, unreachable and stale each look their own way. */
 
 import { h, icon, replace, setAttribute, setText, visible } from "../../lib/dom.js";
-import { ago, bytes, count, percent, rate } from "../../lib/format.js";
+import { ago, bytes, count, percent, plural, rate } from "../../lib/format.js";
 import { nodeTag } from "../nodes.js";
 
 /** @typedef {Record<string, any>} Node as docs/json.md has it */
@@ -24,6 +24,18 @@ export function atWork(node) {
 
 /** @type {Record<string, "cross" | "alert" | "bolt" | "pause" | "clock">} */
 const ICONS = { unreachable: "cross", trouble: "alert", busy: "bolt", idle: "pause", stale: "clock" };
+
+/**
+ * How far a check is, and what the last one found.
+ * @param {any} scrub
+ */
+function checked(scrub) {
+  if (!scrub) return "";
+  const found = scrub.damaged > 0 ? `${plural(scrub.damaged, "damaged blob")}` : "nothing damaged";
+  const unread = scrub.unread > 0 ? `, ${count(scrub.unread)} not read` : "";
+  if (scrub.running) return `${percent(scrub.done_bytes / Math.max(1, scrub.total_bytes))} of ${bytes(scrub.total_bytes)}, ${found} so far`;
+  return `${ago(scrub.ended_unix_ms)} ago: ${found}${unread}`;
+}
 
 /** The cards. */
 export class NodeCards {
@@ -61,7 +73,7 @@ class NodeCard {
     this.heardMs = 0;
     /** @type {Map<string, HTMLElement>} */
     this.facts = new Map();
-    const rows = ["Silent", "Slots", "Load", "Speed", "Disk", "Build", "Version", "Log", "Address", "Can't make"].map((title) => this.row(title));
+    const rows = ["Silent", "Membership", "Slots", "Load", "Speed", "Disk", "Copies", "Check", "Zone", "Build", "Version", "Log", "Address", "Can't make"].map((title) => this.row(title));
     const title = h("h2", null, nodeTag(id));
     this.node = h(
       "section",
@@ -128,7 +140,21 @@ class NodeCard {
     this.fact("Log", behind === 0 ? `entry ${count(node.applied_index)}` : `entry ${count(node.applied_index)}, ${count(behind)} behind`, !node.applied_index);
     this.fact("Address", [node.address, node.http].filter(Boolean).join(", "), !node.address);
     const lacks = (node.lacks ?? []).map((/** @type {any} */ lack) => `${lack.what} (${lack.why})`);
+    this.fact("Membership", visible(node.note ?? ""), !node.note);
+    this.fact("Zone", visible(node.zone ?? ""), !node.zone);
+    this.drawUpkeep(node);
     this.fact("Can't make", visible(lacks.join("; ")), lacks.length === 0);
+  }
+
+  /**
+   * What it copies, and how its check of all that it keeps goes.
+   * @private
+   * @param {Node} node
+   */
+  drawUpkeep({ copies, scrub }) {
+    const left = copies?.jobs ?? 0;
+    this.fact("Copies", `${plural(left, "job")}, about ${bytes(copies?.bytes_left ?? 0)} to go`, left === 0);
+    this.fact("Check", checked(scrub), !scrub?.running && !scrub?.ended_unix_ms);
   }
 
   /**
