@@ -231,6 +231,20 @@ pub const STALL_MAX: Duration = Duration::from_secs(180);
 /// as one look.
 pub const STALL_TICK: Duration = Duration::from_secs(1);
 
+/// How long a child's log is left to gather before it is read on: long beside the
+/// time of a frame, and short beside that of anything that waits for its end.
+pub const LOG_PACE: Duration = Duration::from_millis(20);
+
+/// From when on: a short run is awaited, and says little.
+pub const LOG_PACED_AFTER: Duration = Duration::from_millis(300);
+
+/// Bytes of a child's log that are read at once, and that its pipe is to hold: what the
+/// fastest encoder of small pictures says meanwhile.
+pub const LOG_CHUNK_BYTES: usize = 256 << 10;
+
+/// Chunks of it that are read before they are listened to.
+pub const LOG_CHUNKS_AHEAD: usize = 4;
+
 /// A child that reads and says nothing for this long is killed: it reads the
 /// same over and over. In this time it could read 4 TB at 200 MB/s.
 pub const READING_MAX: Duration = Duration::from_secs(6 * 3600);

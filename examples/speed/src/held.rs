@@ -9,7 +9,10 @@ use std::{
 const ROOT: &str = "/sys/fs/cgroup/cpu";
 
 /// Time over which a share is reckoned: short, so that none waits for long.
-const PERIOD_US: u64 = 10_000;
+const PERIOD_US: f64 = 10_000.0;
+
+/// The least time in a period that the kernel takes: a small share needs a longer one.
+const QUOTA_MIN_US: f64 = 1_000.0;
 
 /// Groups that hold what is put into them to a share; removed when dropped.
 #[derive(Default)]
@@ -26,11 +29,12 @@ impl Groups {
         let refused = |error| format!("{}: {error}", group.display());
         fs::create_dir(&group).map_err(refused)?;
         self.0.push(group.clone());
-        let quota_us = (share * PERIOD_US as f64).round();
-        for (file, value) in [
-            ("cpu.cfs_period_us", PERIOD_US.to_string()),
-            ("cpu.cfs_quota_us", quota_us.to_string()),
+        let period_us = (QUOTA_MIN_US / share).max(PERIOD_US);
+        for (file, us) in [
+            ("cpu.cfs_period_us", period_us),
+            ("cpu.cfs_quota_us", share * period_us),
         ] {
+            let value = format!("{us:.0}");
             fs::write(group.join(file), value).map_err(refused)?;
         }
         let enter = format!("echo $$ >{}/cgroup.procs && exec \"$@\"", group.display());

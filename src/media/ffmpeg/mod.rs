@@ -17,6 +17,7 @@ pub(crate) mod listeners;
 pub(crate) mod log;
 pub(crate) mod memory;
 pub(crate) mod mp4_boxes;
+pub(crate) mod paced_pipe;
 pub(crate) mod packet_scan;
 pub(crate) mod picture_clock;
 pub(crate) mod process;

@@ -27,6 +27,7 @@ use crate::{
         cpu_wait::Moment,
         input::BytesServed,
         lines::Lines,
+        paced_pipe::PacedPipe,
         sandbox::{Need, Sandbox},
         tools::is_static,
     },
@@ -96,8 +97,8 @@ pub(crate) async fn run(
     }
     let tool = tool_name(invocation.program);
     tracing::debug!(target: "reelraft_media::process", tool, "a child starts");
-    let mut child = spawn(&invocation).await?;
-    let result = read_pipes(&mut child, &invocation, &tool, cancel, listener).await;
+    let (mut child, log) = spawn(&invocation).await?;
+    let result = read_pipes((&mut child, log), &invocation, &tool, cancel, listener).await;
     if !matches!(result, Ok(None)) {
         kill(&child);
     }
@@ -136,7 +137,7 @@ pub(crate) async fn runs_unconfined(program: &Path) -> bool {
 /// Reads both pipes until they are closed and the child has exited. `None`: it
 /// ended by itself.
 async fn read_pipes(
-    child: &mut Child,
+    (child, log): (&mut Child, PacedPipe),
     invocation: &Invocation<'_>,
     tool: &str,
     cancel: &Cancel,
@@ -146,10 +147,7 @@ async fn read_pipes(
         child.stdout.take().expect("stdout is piped"),
         listener.line_bytes_max(),
     );
-    let mut err = Lines::new(
-        child.stderr.take().expect("stderr is piped"),
-        LINE_BYTES_MAX,
-    );
+    let mut err = Lines::new(log, LINE_BYTES_MAX);
     let (mut out_open, mut err_open) = (true, true);
     let mut clock = StallClock::new(invocation);
     let mut tick = tokio::time::interval_at(Instant::now() + STALL_TICK, STALL_TICK);
@@ -270,7 +268,7 @@ fn tool_name(program: &Path) -> String {
 /// Spawns the child from a thread that lives as long as this process: the
 /// kernel sends the parent-death signal when the *thread* that forked ends, and
 /// threads of an async runtime come and go.
-async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
+async fn spawn(invocation: &Invocation<'_>) -> Result<(Child, PacedPipe), MediaError> {
     let tool = tool_name(invocation.program);
     let not_started = |error| MediaError::Spawn {
         tool: tool_name(invocation.program),
@@ -282,6 +280,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
         work_dir: invocation.work_dir,
     })
     .map_err(not_started)?;
+    let (log, written) = PacedPipe::open().map_err(not_started)?;
     let mut command = std::process::Command::new(invocation.program);
     command
         .args(invocation.args)
@@ -291,7 +290,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
         .env("AV_LOG_FORCE_NOCOLOR", "1")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
+        .stderr(written)
         .process_group(0);
     if is_static(invocation.program) {
         // To read the names of a broadcast's services it would load conversions
@@ -323,7 +322,7 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
         Ok(()) => child.await.unwrap_or_else(|_| Err(gone())),
         Err(_) => Err(gone()),
     };
-    result.map_err(|error| match error.kind() {
+    let child = result.map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => MediaError::ToolMissing {
             tool: if tool.contains("probe") {
                 "ffprobe"
@@ -332,7 +331,8 @@ async fn spawn(invocation: &Invocation<'_>) -> Result<Child, MediaError> {
             },
         },
         _ => not_started(error),
-    })
+    })?;
+    Ok((child, log))
 }
 
 type Request = Box<dyn FnOnce() + Send>;

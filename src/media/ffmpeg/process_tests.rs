@@ -55,6 +55,17 @@ async fn lines_and_exits_are_distinguished() {
     ));
 }
 
+/// Its log is read in turns once it has run for a moment, and is whole all the same.
+#[tokio::test]
+async fn a_long_log_comes_whole_and_in_order() {
+    let script = "i=0; while [ $i -lt 3000 ]; do \
+        printf 'line ' >&2; echo $i >&2; [ $((i % 1000)) = 0 ] && sleep 0.2; i=$((i+1)); done";
+    let (exit, seen) = shell(script, &Cancel::new()).await;
+    assert!(matches!(exit.unwrap(), Exit::Success));
+    let expected: Vec<_> = (0..3000).map(|line| format!("! line {line}")).collect();
+    assert_eq!(seen, expected);
+}
+
 /// Sends a signal to the child that prints its number.
 struct Kill(libc::c_int);
 impl Listener for Kill {
