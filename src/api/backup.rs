@@ -4,6 +4,7 @@
 use std::pin::pin;
 
 use bytes::{Bytes, BytesMut};
+use futures::{Stream, TryStreamExt, stream};
 use reelraft_model::{BackupMedia, Problem};
 use tokio::{
     sync::{mpsc, watch},
@@ -22,7 +23,7 @@ use crate::{
     clock::unix_ms,
     data::{
         DataError,
-        backup::{BackupPart, backup_bytes, gather},
+        backup::{BackupGap, BackupPart, backup_bytes, gather},
     },
     outside::{BucketError, Left, OutsideError, PartedUpload, limits::BUCKET_PARTS_MAX},
 };
@@ -42,6 +43,19 @@ impl Api {
         let parts = ReceiverStream::new(self.gather(media));
         let parts = parts.map(|part| part.map_err(|error| error.problem()));
         Ok(Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL))
+    }
+
+    /// The bytes of it alone, for whoever hears nothing else: what ends without its last
+    /// word, or has gaps, ends with an error.
+    ///
+    /// # Errors
+    /// As [`Api::backup`]; and the stream's, `backup-incomplete`.
+    pub fn backup_file(&self, media: &str) -> Result<Outgoing<Bytes>, Problem> {
+        self.operator_only()?;
+        let media = media_of(media)?;
+        let pass = self.doors().backups.enter(1)?;
+        let bytes = whole(ReceiverStream::new(self.gather(media)));
+        Ok(Outgoing::new(bytes, pass, self.welcome(), CLIENT_STALL))
     }
 
     /// The same into a bucket of this node, which says how far it is. It is given up
@@ -86,6 +100,42 @@ impl Api {
         let cluster_id = self.table().identity().cluster_id.clone();
         let data = self.context().data.clone();
         gather(data, media, (cluster_id, unix_ms()))
+    }
+}
+
+/// The bytes of a backup, up to its last word.
+fn whole(
+    parts: ReceiverStream<Result<BackupPart, DataError>>,
+) -> impl Stream<Item = Result<Bytes, Problem>> {
+    stream::try_unfold(parts, async |mut parts| {
+        while let Some(part) = parts.next().await {
+            match part.map_err(|error| error.problem())? {
+                BackupPart::Bytes(bytes) => return Ok(Some((bytes, parts))),
+                BackupPart::Put(_) => {}
+                BackupPart::Done(done) => {
+                    return match done.gaps.first() {
+                        None => Ok(None),
+                        Some(gap) => Err(incomplete(gap)),
+                    };
+                }
+            }
+        }
+        Err(cut_short().problem())
+    })
+    .inspect_err(|problem| tracing::warn!(%problem, "a backup is not whole"))
+}
+
+fn incomplete(gap: &BackupGap) -> Problem {
+    Problem::new(
+        "backup-incomplete",
+        format!("job {} is not whole in it: {}", gap.job, gap.cause),
+        "start the nodes that have its bytes, and take another backup",
+    )
+}
+
+fn cut_short() -> DataError {
+    DataError::Internal {
+        cause: "the backup ended before its end".to_string(),
     }
 }
 
@@ -247,12 +297,7 @@ impl Putting {
                     return Ok(done);
                 }
                 Some(Err(error)) => return Err(Stopped::Refused(error.problem())),
-                None => {
-                    let error = DataError::Internal {
-                        cause: "the backup ended before its end".to_string(),
-                    };
-                    return Err(Stopped::Refused(error.problem()));
-                }
+                None => return Err(Stopped::Refused(cut_short().problem())),
             }
         }
     }
@@ -291,6 +336,7 @@ mod tests {
     use tokio::task::JoinHandle;
 
     use super::*;
+    use crate::data::backup::BackupDone;
     use crate::outside::{
         Url,
         parts_tests::{Shared, serve},
@@ -307,6 +353,35 @@ mod tests {
         assert_eq!(part(most).unwrap(), BACKUP_PART_BYTES_MAX);
         assert!(most.div_ceil(BACKUP_PART_BYTES_MAX) < BUCKET_PARTS_MAX);
         assert_eq!(part(most + 1).unwrap_err().kind, "backup-too-large");
+    }
+
+    #[tokio::test]
+    async fn a_file_without_its_end_or_with_gaps_ends_with_an_error() {
+        let gap = BackupGap {
+            job: "j1".into(),
+            cause: "lost".into(),
+        };
+        let gaps = Box::new(BackupDone {
+            gaps: vec![gap],
+            ..Default::default()
+        });
+        let last_words = [
+            (Some(BackupPart::Done(Box::default())), None),
+            (Some(BackupPart::Done(gaps)), Some("backup-incomplete")),
+            (None, Some("internal")),
+        ];
+        for (last, refused) in last_words {
+            let (sender, parts) = mpsc::channel(2);
+            let bytes = BackupPart::Bytes(Bytes::from_static(b"0123"));
+            for part in [Some(bytes), last].into_iter().flatten() {
+                sender.send(Ok(part)).await.unwrap();
+            }
+            drop(sender);
+            let said: Vec<_> = whole(ReceiverStream::new(parts)).collect().await;
+            assert_eq!(said[0].as_ref().unwrap(), "0123");
+            let ended = said.get(1).map(|end| end.as_ref().unwrap_err().kind);
+            assert_eq!(ended, refused);
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use axum::{
     http::{HeaderValue, StatusCode, Uri, header},
     response::Response,
 };
-use futures::{Stream, TryStreamExt};
+use futures::TryStreamExt;
 use reelraft_model::{
     Problem,
     limits::{VOTERS_DEFAULT, VOTERS_MAX},
@@ -27,11 +27,7 @@ use super::{
     request::{json_body, known},
     server::Cut,
 };
-use crate::{
-    api,
-    data::backup::BackupPart,
-    grpc::convert::wire_status,
-};
+use crate::{api, grpc::convert::wire_status};
 
 fn changed(existed: bool) -> Answer {
     Ok(json(StatusCode::OK, &Changed { existed }))
@@ -48,16 +44,14 @@ fn named(NamedInPath(id): &NamedInPath) -> Result<u64, Refusal> {
 
 /// The node of a parameter; 0 where it is left out.
 fn chosen(text: &str) -> Result<u64, Refusal> {
-    let number = Some(text).filter(|text| !text.is_empty()).map(str::parse);
-    number
-        .transpose()
-        .map(Option::unwrap_or_default)
-        .map_err(|_| {
-            Refusal::bad_request(
-                format!("'{text}' is no node's id"),
-                "give one of those that /api/v1/nodes lists",
-            )
-        })
+    match text.parse() {
+        _ if text.is_empty() => Ok(0),
+        Ok(id) if id > 0 => Ok(id),
+        _ => Err(Refusal::bad_request(
+            format!("'{text}' is no node's id"),
+            "give one of those that /api/v1/nodes lists",
+        )),
+    }
 }
 
 /// Says how far an upgrade of the nodes is, and who holds it.
@@ -172,10 +166,11 @@ pub async fn scrub(faces: Faces, uri: Uri) -> Answer {
 /// Gives a backup of the cluster, as it is made.
 ///
 /// It has no length, as nobody knows it before. One that ends without the end of a
-/// chunked answer is not whole; `reelraft restore` looks at all of a file before it
-/// takes any of it.
+/// chunked answer is not whole, or lacks the bytes of some jobs; `reelraft restore`
+/// looks at all of a file before it takes any of it. It is asked for by POST: of an
+/// open port a foreign page may have anything read that a GET gives.
 #[utoipa::path(
-    get, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
+    post, path = "/cluster/backup", operation_id = "backup", tag = "cluster",
     security(("secret" = []), ()),
     params(("media" = Option<String>, Query, description = "How much of the jobs' bytes: `none`, `outputs`, which is the default, or `all`")),
     responses((status = 200, description = "The file", body = Binary, content_type = "application/octet-stream",
@@ -187,9 +182,11 @@ pub async fn backup(faces: Faces, cut: Cut, uri: Uri) -> Answer {
         "" => "outputs",
         named => named,
     };
-    let parts = faces.api.backup(media)?;
-    parts.on_stall(move || cut.cut());
-    let mut response = Response::new(Body::from_stream(bytes_of(parts)));
+    let bytes = faces.api.backup_file(media)?;
+    bytes.on_stall(move || cut.cut());
+    // An error ends the answer short of its end.
+    let bytes = bytes.map_err(|problem| problem.to_string());
+    let mut response = Response::new(Body::from_stream(bytes));
     for (name, value) in [
         (header::CONTENT_TYPE, "application/octet-stream"),
         (
@@ -202,15 +199,4 @@ pub async fn backup(faces: Faces, cut: Cut, uri: Uri) -> Answer {
         response.headers_mut().insert(name, value);
     }
     Ok(response)
-}
-
-/// The bytes alone. An error ends the answer short of its end.
-fn bytes_of(
-    parts: impl Stream<Item = Result<BackupPart, Problem>> + Send + 'static,
-) -> impl Stream<Item = Result<bytes::Bytes, String>> + Send + 'static {
-    let parts = parts.map_err(|problem| problem.to_string());
-    parts.try_filter_map(async |part| match part {
-        BackupPart::Bytes(bytes) => Ok(Some(bytes)),
-        BackupPart::Put(_) | BackupPart::Done(_) => Ok(None),
-    })
 }

@@ -186,7 +186,9 @@ function underWay(cluster) {
   const nodes = /** @type {any[]} */ (cluster.nodes);
   const voters = nodes.filter((node) => node.role !== "learner").length;
   const wanted = cluster.voters_wanted ?? 0;
-  const words = wanted > 0 && wanted !== voters ? [`${plural(wanted, "voter")} are wanted, and ${count(voters)} vote.`] : [];
+  // With fewer nodes than that nothing is under way.
+  const awaited = wanted > 0 && wanted !== voters && nodes.length >= wanted;
+  const words = awaited ? [`Votes that are wanted: ${count(wanted)}. Nodes that vote: ${count(voters)}.`] : [];
   const level = Math.max(...nodes.map((node) => node.feature_level ?? 0));
   const older = nodes.filter((node) => (node.feature_level ?? 0) < level).map((node) => `node ${node.id}`);
   if (older.length > 0) words.push(`An upgrade waits for ${older.join(", ")}.`);
