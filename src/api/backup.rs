@@ -15,8 +15,8 @@ use tokio_stream::{StreamExt, wrappers::ReceiverStream};
 use super::{
     Api, Outgoing, bad_request,
     limits::{
-        BACKUP_IN_BUCKET_BYTES_MAX, BACKUP_PART_BYTES_MAX, BACKUP_PART_BYTES_MIN, BACKUP_PUT_AHEAD,
-        BACKUP_SIGN_EVERY, CLIENT_STALL,
+        BACKUP_IN_BUCKET_BYTES_MAX, BACKUP_PART_BYTES_MAX, BACKUP_PUT_AHEAD, BACKUP_SIGN_EVERY,
+        CLIENT_STALL,
     },
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         DataError,
         backup::{BackupGap, BackupPart, backup_bytes, gather},
     },
-    outside::{BucketError, Left, OutsideError, PartedUpload, limits::BUCKET_PARTS_MAX},
+    outside::{self, BucketError, Left, OutsideError, PartedUpload},
 };
 
 type Parts = mpsc::Receiver<Result<BackupPart, DataError>>;
@@ -146,8 +146,7 @@ fn media_of(word: &str) -> Result<BackupMedia, Problem> {
     })
 }
 
-/// How large the parts of a backup of about so many bytes are: all alike, as some
-/// servers want them, and few enough.
+/// How large the parts of a backup of about so many bytes are.
 ///
 /// # Errors
 /// `backup-too-large` for one that no bucket takes in such parts.
@@ -162,8 +161,8 @@ fn part_bytes(to: &str, bytes: u64) -> Result<usize, Problem> {
         return Err(Problem::new("backup-too-large", cause, hint));
     }
     // Twice as many bytes may come while it is made.
-    let least = bytes.saturating_mul(2).div_ceil(BUCKET_PARTS_MAX);
-    Ok(least.clamp(BACKUP_PART_BYTES_MIN, BACKUP_PART_BYTES_MAX) as usize)
+    let part = outside::part_bytes(bytes.saturating_mul(2));
+    Ok(part.min(BACKUP_PART_BYTES_MAX) as usize)
 }
 
 fn refusal(to: &str, error: &BucketError, left: Left) -> Problem {
@@ -339,13 +338,14 @@ mod tests {
     use crate::data::backup::BackupDone;
     use crate::outside::{
         Url,
+        limits::{BUCKET_PART_BYTES, BUCKET_PARTS_MAX},
         parts_tests::{Shared, serve},
     };
 
     #[test]
     fn parts_are_few_enough_and_of_a_size_that_memory_has() {
         let part = |bytes| part_bytes("s3://a/b", bytes).map(|bytes| bytes as u64);
-        assert_eq!(part(0).unwrap(), BACKUP_PART_BYTES_MIN);
+        assert_eq!(part(0).unwrap(), BUCKET_PART_BYTES);
         let terabyte = 1_u64 << 40;
         let parts = (2 * terabyte).div_ceil(part(terabyte).unwrap());
         assert!(parts <= BUCKET_PARTS_MAX, "{parts}");

@@ -54,8 +54,7 @@ pub const PROGRESS_EVERY: Duration = Duration::from_secs(1);
 /// the slots of some hundred nodes say in a few seconds, in 300 bytes each.
 pub const PROGRESS_KEPT: usize = 1_024;
 
-/// The least size of a backup's parts in a bucket, and the most: one is held in memory.
-pub const BACKUP_PART_BYTES_MIN: u64 = 16 << 20;
+/// The largest parts of a backup in a bucket: one is held in memory.
 pub const BACKUP_PART_BYTES_MAX: u64 = 256 << 20;
 
 /// The largest backup that is put into a bucket: as many of the largest parts as one
@@ -136,7 +135,7 @@ pub const ESTIMATED_FROM: usize = 64;
 /// What each kind of stream may hold for all its clients together.
 const CLIENT_BYTES_MAX: usize = 256 << 20;
 
-const _: () = assert!(BACKUP_PART_BYTES_MIN >= crate::outside::limits::BUCKET_PART_BYTES_MIN);
+const _: () = assert!(BACKUP_PART_BYTES_MAX >= crate::outside::limits::BUCKET_PART_BYTES);
 const _: () = assert!(GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < CLIENT_STALL.as_millis());
 const _: () = assert!(UPLOAD_GIVES_WAY_AFTER.as_millis() < UPLOAD_IDLE.as_millis());

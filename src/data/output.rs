@@ -1,7 +1,7 @@
 //! A finished output from an offset on, read from this disk or from any living
 //! home, a few pieces ahead of the reader.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt, stream};
@@ -21,6 +21,16 @@ pub fn read_output(
 ) -> impl Stream<Item = Result<Bytes, DataError>> + Send + 'static {
     let (hash, total_bytes) = (entry.job.output_hash.clone(), entry.job.output_bytes);
     read_blob(data, entry, (hash, total_bytes), offset)
+}
+
+/// The bytes of a finished job's output in a range, in order.
+pub fn read_output_range(
+    data: Arc<DataPlane>,
+    entry: Arc<JobEntry>,
+    range: Range<u64>,
+) -> impl Stream<Item = Result<Bytes, DataError>> + Send + 'static {
+    let hash = entry.job.output_hash.clone();
+    read_blob(data, entry, (hash, range.end), range.start)
 }
 
 /// The bytes of a job's blob, which has so many, from `offset` to its end.

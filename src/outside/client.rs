@@ -1,7 +1,6 @@
 //! The client: one request at a time, no proxies, redirects by hand.
 
 use std::{
-    convert::Infallible,
     error::Error,
     pin::pin,
     sync::{
@@ -11,6 +10,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures::{Stream, TryStreamExt, stream};
 use reqwest::{
     Body, Client, Method, Response, StatusCode, Url,
     header::{CONTENT_LENGTH, HeaderMap, HeaderValue, LOCATION},
@@ -196,17 +196,17 @@ impl Outside {
         self.unguarded.send(method, signed, headers, body).await
     }
 
-    /// Puts bytes into a bucket, once. It may take any time, as long as they move.
+    /// Puts so many bytes into a bucket, once. It may take any time, as long as they move.
     ///
     /// # Errors
     /// As [`Outside::send`].
     pub(super) async fn put_to_bucket(
         &self,
         subject: (&Url, &Subject<'_>),
-        bytes: Bytes,
+        (bytes, content): (u64, impl Content),
     ) -> Result<Answer, OutsideError> {
-        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes.len()))]);
-        let (body, taken) = watched(bytes);
+        let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes))]);
+        let (body, taken) = watched(content);
         let mut sending = pin!(self.send_to_bucket(Method::PUT, subject, headers, Some(body)));
         let mut seen = 0;
         loop {
@@ -259,16 +259,28 @@ impl Outside {
     }
 }
 
-/// Bytes as a body, and how many of them were taken.
-fn watched(mut bytes: Bytes) -> (Body, Arc<AtomicU64>) {
+/// Bytes as they are read; or why they can't be.
+pub trait Content: Stream<Item = Result<Bytes, String>> + Send + 'static {}
+
+impl<T: Stream<Item = Result<Bytes, String>> + Send + 'static> Content for T {}
+
+/// What is read as a body, and how many bytes of it were taken.
+fn watched(content: impl Content) -> (Body, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counted = taken.clone();
-    let pieces = std::iter::from_fn(move || {
-        let piece = bytes.split_to(bytes.len().min(PUT_PIECE_BYTES));
+    let pieces = content.map_ok(|bytes| stream::iter(pieces(bytes).map(Ok::<_, String>)));
+    let pieces = pieces.try_flatten().inspect_ok(move |piece: &Bytes| {
         counted.fetch_add(piece.len() as u64, Ordering::Relaxed);
-        (!piece.is_empty()).then_some(Ok::<_, Infallible>(piece))
     });
-    (Body::wrap_stream(futures::stream::iter(pieces)), taken)
+    (Body::wrap_stream(pieces), taken)
+}
+
+/// Bytes in pieces that are small enough to be counted as they go.
+fn pieces(mut bytes: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let piece = bytes.split_to(bytes.len().min(PUT_PIECE_BYTES));
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// A client; one that trusts nobody by https where this system has no roots.

@@ -11,7 +11,13 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use super::{BucketError, Buckets, Left, Outside, PartedUpload, SystemLookup};
+use reelraft_model::BucketUpload;
+
+use super::{
+    BucketError, Buckets, Left, Outside, PartedUpload, Resumed, SystemLookup,
+    limits::{BUCKET_PART_BYTES, BUCKET_PARTS_MAX},
+    part_bytes,
+};
 
 /// How a server answers where the parts are to get their name.
 #[derive(Clone, Copy)]
@@ -38,6 +44,8 @@ pub(crate) struct Store {
     failures: u32,
     /// Whether parts may be given up.
     keeps_parts: bool,
+    /// Whether it does not say which parts it has.
+    tells_no_parts: bool,
     pub(crate) parts: Vec<Vec<u8>>,
     list: String,
     /// Of each time that it was asked to give the name, whether only if nobody has it.
@@ -50,6 +58,29 @@ pub(crate) struct Store {
 impl Store {
     fn bytes(&self) -> usize {
         self.parts.iter().map(Vec::len).sum()
+    }
+
+    /// Which parts it has behind the first `from`, two at once.
+    fn list(&self, from: usize) -> (u16, String) {
+        if self.tells_no_parts {
+            return (403, "<Error><Code>AccessDenied</Code></Error>".into());
+        }
+        if self.named || self.given_up {
+            return (404, "<Error><Code>NoSuchUpload</Code></Error>".into());
+        }
+        let parts = self.parts.iter().enumerate().skip(from).take(2);
+        let parts: String = parts
+            .map(|(at, part)| {
+                let (number, size) = (at + 1, part.len());
+                format!(
+                    "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{number}&quot;</ETag>\
+                     <Size>{size}</Size></Part>"
+                )
+            })
+            .collect();
+        let more = from + 2 < self.parts.len();
+        let text = format!("<R>{parts}<IsTruncated>{more}</IsTruncated></R>");
+        (200, text)
     }
 
     fn end(&mut self, body: Vec<u8>, alone: bool) -> (u16, String) {
@@ -144,6 +175,11 @@ fn reply(head: &[String], body: Vec<u8>, store: &mut Store) -> String {
             let number = store.parts.len();
             assert!(rest.contains(&format!("&partnumber={number}&uploadid=an%26id&")));
             (200, String::new())
+        }
+        "get" if of_upload => {
+            let marker = rest.split("&part-number-marker=").nth(1).unwrap();
+            let from = marker.split('&').next().unwrap();
+            store.list(from.parse().unwrap())
         }
         "post" if of_upload => {
             let alone = head.iter().any(|line| line == "if-none-match: *");
@@ -297,4 +333,99 @@ async fn a_name_that_is_taken_and_a_bucket_that_is_read_are_refused() {
         let error = begin(bucket, true).await.err().unwrap();
         assert!(error.to_string().contains(bucket), "{error}");
     }
+}
+
+#[test]
+fn parts_have_one_size_that_follows_from_the_file() {
+    assert_eq!(part_bytes(1), BUCKET_PART_BYTES);
+    for bytes in [100 << 30, 5 << 40, 50 << 40] {
+        let part = part_bytes(bytes);
+        assert!(bytes.div_ceil(part) <= BUCKET_PARTS_MAX, "{bytes}");
+        assert_eq!(part % (1 << 20), 0);
+    }
+}
+
+/// A bucket with an upload that was begun and left, as another finds it.
+async fn left(parts: &[&'static [u8]], store: Store) -> (Outside, Shared, BucketUpload) {
+    let store = Arc::new(Mutex::new(store));
+    let outside = serve(store.clone()).await;
+    let upload = PartedUpload::begin(&outside, name("own"), true).await;
+    let mut upload = upload.unwrap();
+    for part in parts {
+        upload.put(Bytes::from_static(part)).await.unwrap();
+    }
+    let known = upload.known(5);
+    (outside, store, known)
+}
+
+/// The same gone on with, for a file of so many bytes.
+async fn resumed(outside: &Outside, known: &BucketUpload, bytes: u64) -> Resumed {
+    let resumed = PartedUpload::resume(outside, &name("own"), known, bytes).await;
+    resumed.unwrap()
+}
+
+#[tokio::test]
+async fn another_goes_on_behind_the_parts_that_are_there() {
+    let parts = [&b"first"[..], b"secon", b"third"];
+    let (outside, store, known) = left(&parts, Store::default()).await;
+    let Resumed::Open(mut upload) = resumed(&outside, &known, 17).await else {
+        panic!("it is there");
+    };
+    assert_eq!(upload.parts(), 3, "over two answers");
+    upload.put(Bytes::from_static(b"xy")).await.unwrap();
+    upload.complete().await.unwrap();
+    let store = store.lock().unwrap();
+    assert_eq!(store.parts.concat(), b"firstseconthirdxy");
+    assert_eq!(store.list.matches("<Part>").count(), 4);
+    assert!(store.named && !store.given_up);
+}
+
+#[tokio::test]
+async fn a_part_of_another_length_is_put_again() {
+    let (outside, _, known) = left(&[b"first", b"sec"], Store::default()).await;
+    for (bytes, parts) in [(17, 1), (8, 2), (4, 0)] {
+        let Resumed::Open(upload) = resumed(&outside, &known, bytes).await else {
+            panic!("it is there");
+        };
+        assert_eq!(upload.parts(), parts, "{bytes}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_may_not_look_puts_all_parts_again() {
+    let store = Store {
+        tells_no_parts: true,
+        ..Default::default()
+    };
+    let (outside, _, known) = left(&[b"first"], store).await;
+    let Resumed::Open(upload) = resumed(&outside, &known, 5).await else {
+        panic!("it goes on");
+    };
+    assert_eq!(upload.parts(), 0);
+}
+
+#[tokio::test]
+async fn an_upload_that_is_gone_has_become_its_file_or_is_begun_anew() {
+    let (outside, store, known) = left(&[b"first"], Store::default()).await;
+    store.lock().unwrap().named = true;
+    assert!(matches!(resumed(&outside, &known, 5).await, Resumed::Done));
+    // Another file has the name.
+    assert!(matches!(resumed(&outside, &known, 4).await, Resumed::Gone));
+    store.lock().unwrap().named = false;
+    PartedUpload::abandon(&outside, &name("own"), &known).await;
+    assert!(store.lock().unwrap().given_up);
+    assert!(matches!(resumed(&outside, &known, 5).await, Resumed::Gone));
+}
+
+#[tokio::test]
+async fn an_end_that_fails_leaves_what_can_be_gone_on_with() {
+    let (outside, store, known) = left(&[b"first"], ends(&[End::Busy; 5])).await;
+    for done in [false, true] {
+        let Resumed::Open(upload) = resumed(&outside, &known, 5).await else {
+            panic!("it is there");
+        };
+        assert_eq!(upload.complete().await.is_ok(), done);
+    }
+    let store = store.lock().unwrap();
+    assert!(store.named && !store.given_up);
 }

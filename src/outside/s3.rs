@@ -9,7 +9,7 @@ use reqwest::{Method, Url};
 use serde::Deserialize;
 
 use super::{
-    limits::BUCKET_PUT_BYTES_MAX,
+    limits::{BUCKET_PUT_BYTES_MAX, BUCKET_WHOLE_BYTES_MAX},
     s3_sign::{Credentials, Subject, encoded, signed},
 };
 use crate::toml_cause::toml_cause;
@@ -116,12 +116,20 @@ pub fn key_of(url: &Url) -> Vec<u8> {
     percent_encoding::percent_decode_str(key).collect()
 }
 
-/// Why so many bytes can't be put there; none if they can.
+/// Whether so many bytes go there in parts.
+pub fn goes_in_parts(url: &Url, bytes: u64) -> bool {
+    url.scheme() == SCHEME && bytes > BUCKET_WHOLE_BYTES_MAX
+}
+
+/// Why so many bytes can't be put there in one request; none if they can.
 pub fn too_large_for(url: &Url, bytes: u64) -> Option<String> {
     let too_large = url.scheme() == SCHEME && bytes > BUCKET_PUT_BYTES_MAX;
     too_large.then(|| {
         let most = BUCKET_PUT_BYTES_MAX >> 30;
-        format!("the output has {bytes} bytes, and a bucket takes {most} GiB at once: fetch it")
+        format!(
+            "the output has {bytes} bytes, a bucket takes {most} GiB at once, and some node's \
+             program knows no parts"
+        )
     })
 }
 
@@ -267,7 +275,11 @@ mod tests {
         assert_eq!(too_large_for(&bucket, BUCKET_PUT_BYTES_MAX), None);
         let cause = too_large_for(&bucket, BUCKET_PUT_BYTES_MAX + 1).unwrap();
         assert!(cause.contains("5 GiB"), "{cause}");
-        assert_eq!(too_large_for(&url("https://host/a"), u64::MAX), None);
+        assert!(goes_in_parts(&bucket, BUCKET_WHOLE_BYTES_MAX + 1));
+        assert!(!goes_in_parts(&bucket, BUCKET_WHOLE_BYTES_MAX));
+        let other = url("https://host/a");
+        assert_eq!(too_large_for(&other, u64::MAX), None);
+        assert!(!goes_in_parts(&other, u64::MAX));
     }
 
     #[test]

@@ -12,13 +12,25 @@ use reqwest::{
 use tokio::time::{sleep, timeout};
 
 use super::{
-    client::{Answer, Outside, OutsideError},
-    limits::{BUCKET_ANSWER_BYTES_MAX, BUCKET_PARTS_MAX, BUCKET_TRIES_MAX, SILENCE_MAX},
+    client::{Answer, Content, Outside, OutsideError},
+    limits::{
+        BUCKET_ANSWER_BYTES_MAX, BUCKET_PART_BYTES, BUCKET_PART_UNIT, BUCKET_PARTS_MAX,
+        BUCKET_TRIES_MAX, SILENCE_MAX, UPLOAD_ID_BYTES_MAX, VALIDATOR_BYTES_MAX,
+    },
     s3_sign::Subject,
 };
 
 /// The pause before the same is asked again; each further one is twice as long.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
+
+/// How large the parts of a file of at most so many bytes are: all alike, as some servers
+/// want them, and few enough.
+pub fn part_bytes(bytes_max: u64) -> u64 {
+    let least = bytes_max.div_ceil(BUCKET_PARTS_MAX);
+    least
+        .max(BUCKET_PART_BYTES)
+        .next_multiple_of(BUCKET_PART_UNIT)
+}
 
 /// Why a bucket did not take a file.
 #[derive(Debug, thiserror::Error)]
@@ -74,16 +86,16 @@ pub enum Left {
 
 /// A file that is being put.
 pub struct PartedUpload {
-    outside: Outside,
-    url: Url,
-    id: String,
+    pub(super) outside: Outside,
+    pub(super) url: Url,
+    pub(super) id: String,
     /// What the server calls the parts, in order.
-    tags: Vec<String>,
-    bytes: u64,
+    pub(super) tags: Vec<String>,
+    pub(super) bytes: u64,
     /// Whether a file that has the name gives way.
-    over: bool,
+    pub(super) over: bool,
     /// What the server called the file that had the name before.
-    before: Option<String>,
+    pub(super) before: Option<String>,
 }
 
 impl Left {
@@ -114,7 +126,8 @@ impl PartedUpload {
         };
         let subject = (&url, &[("uploads", "")][..]);
         let text = posted(outside, subject, HeaderMap::new(), Bytes::new()).await?;
-        let id = element(&text, "UploadId").filter(|id| !id.is_empty());
+        let id = element(&text, "UploadId");
+        let id = id.filter(|id| (1..=UPLOAD_ID_BYTES_MAX).contains(&id.len()));
         let id = id.ok_or(BucketError::Nonsense("how the upload is called"))?;
         Ok(PartedUpload {
             outside: outside.clone(),
@@ -127,25 +140,41 @@ impl PartedUpload {
         })
     }
 
-    /// Puts the next part. All but the last must have the same size, of 5 MiB at least.
+    /// Puts the next part. All but the last must have the same size; see [`part_bytes`].
     ///
     /// # Errors
     /// [`BucketError`], once it was tried a few times.
     pub async fn put(&mut self, part: Bytes) -> Result<(), BucketError> {
+        let bytes = part.len() as u64;
+        let read = || futures::stream::iter([Ok(part.clone())]);
+        self.put_read(bytes, read).await
+    }
+
+    /// Puts the next part, of so many bytes, which are read anew each time that they are
+    /// sent.
+    ///
+    /// # Errors
+    /// As [`PartedUpload::put`].
+    pub async fn put_read<T: Content>(
+        &mut self,
+        bytes: u64,
+        read: impl Fn() -> T,
+    ) -> Result<(), BucketError> {
         if self.tags.len() as u64 >= BUCKET_PARTS_MAX {
             return Err(BucketError::TooManyParts);
         }
         let upload = &*self;
-        let tag = again(|| upload.try_put(part.clone())).await?;
+        let tag = again(|| upload.try_put(bytes, read())).await?;
         self.tags.push(tag);
-        self.bytes += part.len() as u64;
+        self.bytes += bytes;
         Ok(())
     }
 
-    async fn try_put(&self, part: Bytes) -> Result<String, BucketError> {
+    async fn try_put(&self, bytes: u64, content: impl Content) -> Result<String, BucketError> {
         let number = (self.tags.len() + 1).to_string();
         let subject = [("partNumber", number.as_str()), ("uploadId", &self.id)];
-        let answer = self.outside.put_to_bucket((&self.url, &subject), part);
+        let put = (bytes, content);
+        let answer = self.outside.put_to_bucket((&self.url, &subject), put);
         // Of a client that waits for as long as bytes move.
         let judging = timeout(SILENCE_MAX, judged(answer.await?));
         let broken = |_| OutsideError::Unreachable("its answer broke off".to_string());
@@ -198,7 +227,7 @@ impl PartedUpload {
         }
     }
 
-    async fn try_finish(&self, alone: bool) -> Result<(), BucketError> {
+    pub(super) async fn try_finish(&self, alone: bool) -> Result<(), BucketError> {
         let parts = self.tags.iter().enumerate().map(|(at, tag)| {
             let (number, tag) = (at + 1, escaped(tag));
             format!("<Part><PartNumber>{number}</PartNumber><ETag>{tag}</ETag></Part>")
@@ -224,7 +253,7 @@ impl PartedUpload {
     }
 
     /// Whether the name leads to this file by now.
-    async fn is_there(&self) -> Result<bool, BucketError> {
+    pub(super) async fn is_there(&self) -> Result<bool, BucketError> {
         match again(|| look(&self.outside, &self.url)).await {
             Ok(found) => Ok(found.bytes == self.bytes && self.before.as_ref() != Some(&found.tag)),
             Err(BucketError::Refused { status: 404, .. }) => Ok(false),
@@ -255,7 +284,7 @@ impl PartedUpload {
 }
 
 /// Asks a few times where the server fails.
-async fn again<T, F>(mut asking: impl FnMut() -> F) -> Result<T, BucketError>
+pub(super) async fn again<T, F>(mut asking: impl FnMut() -> F) -> Result<T, BucketError>
 where
     F: Future<Output = Result<T, BucketError>>,
 {
@@ -288,11 +317,13 @@ async fn look(outside: &Outside, url: &Url) -> Result<Seen, BucketError> {
 
 fn tag_of(answer: &Answer) -> Option<String> {
     let tag = answer.headers().get(ETAG)?;
-    tag.to_str().ok().map(str::to_string)
+    let tag = tag.to_str().ok()?;
+    // It is kept with a job.
+    Some(tag.chars().take(VALIDATOR_BYTES_MAX).collect())
 }
 
 /// Asks, and takes no refusal for an answer.
-async fn ask(
+pub(super) async fn ask(
     outside: &Outside,
     method: Method,
     subject: (&Url, &Subject<'_>),
@@ -339,7 +370,7 @@ async fn posted(
 }
 
 /// The text of an answer, as much as one may have.
-async fn text_of(answer: &mut Answer) -> Result<String, BucketError> {
+pub(super) async fn text_of(answer: &mut Answer) -> Result<String, BucketError> {
     let mut text = Vec::new();
     loop {
         let part = answer.chunk().await;
@@ -355,7 +386,7 @@ async fn text_of(answer: &mut Answer) -> Result<String, BucketError> {
 }
 
 /// The text of the first element of a name, which has no attributes.
-fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
+pub(super) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     let begin = format!("<{name}>");
     let from = text.find(&begin)? + begin.len();
     let rest = &text[from..];
@@ -377,7 +408,7 @@ fn escaped(text: &str) -> String {
     })
 }
 
-fn unescaped(text: &str) -> String {
+pub(super) fn unescaped(text: &str) -> String {
     SIGNS
         .iter()
         .rev()

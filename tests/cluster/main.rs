@@ -19,6 +19,7 @@ mod keys;
 mod lies;
 mod lost;
 mod outside;
+mod parted;
 mod refusals;
 mod s3;
 mod same_bytes;

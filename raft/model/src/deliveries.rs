@@ -67,7 +67,7 @@ impl Job {
     pub(crate) fn give_up_deliveries(&mut self) {
         let deliveries = self.outside.iter_mut().flat_map(|it| &mut it.deliveries);
         for delivery in deliveries.filter(|it| it.state() == DeliveryState::Pending) {
-            delivery.state = DeliveryState::Failed.into();
+            delivery.end(DeliveryState::Failed);
         }
     }
 

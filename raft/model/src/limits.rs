@@ -123,7 +123,11 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// number of voters that is asked for; aims at a size, a bit rate or a quality; single
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
 /// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]), deadlines, and aims at a percentile.
-pub const FEATURE_LEVEL: u32 = 7;
+/// 8 brought outputs that go into a bucket in parts ([`crate::NoteUpload`]).
+pub const FEATURE_LEVEL: u32 = 8;
+
+/// The level from which on outputs go into buckets in parts.
+pub const PARTED_OUTPUTS_LEVEL: u32 = 8;
 
 /// The level from which on a quality may be one that a percentile of the frames reaches.
 pub const PERCENTILE_LEVEL: u32 = 7;

@@ -110,6 +110,24 @@ pub struct Delivery {
     /// The latest attempts.
     #[prost(message, repeated, tag = "8")]
     pub log: Vec<DeliveryAttempt>,
+    /// Of an output that is being put into a bucket in parts: what was begun.
+    #[prost(message, optional, tag = "85")]
+    pub upload: Option<BucketUpload>,
+}
+
+/// A file that goes into a bucket in parts, as its server knows it: all that another
+/// leader needs to go on with it.
+#[derive(Clone, PartialEq, Eq, prost::Message)]
+pub struct BucketUpload {
+    /// What the server calls it.
+    #[prost(string, tag = "1")]
+    pub id: String,
+    /// What each part has but the last.
+    #[prost(uint64, tag = "2")]
+    pub part_bytes: u64,
+    /// What the server called the file that had the name before; empty if none was seen.
+    #[prost(string, tag = "3")]
+    pub replaces: String,
 }
 
 /// One try at a delivery.
@@ -267,6 +285,24 @@ pub struct RecordDelivery {
     pub cluster_ms: u64,
 }
 
+/// Notes that an output is put in parts, before the first of them is: so that no bytes
+/// lie in a bucket of which no leader knows.
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct NoteUpload {
+    #[prost(string, tag = "1")]
+    pub job: String,
+    #[prost(uint32, tag = "2")]
+    pub number: u32,
+    /// How often it had been sent before, as the proposer saw it.
+    #[prost(uint32, tag = "3")]
+    pub attempts: u32,
+    /// The upload that the proposer saw noted, and found gone; empty if none was.
+    #[prost(string, tag = "4")]
+    pub former: String,
+    #[prost(message, required, tag = "5")]
+    pub upload: BucketUpload,
+}
+
 /// Ends a job whose source can't be fetched.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct FailFetch {
@@ -295,7 +331,15 @@ impl Delivery {
             }
             _ => DeliveryState::Failed,
         };
+        self.end(state);
+    }
+
+    /// Leaves it in a state; what goes on no longer is not gone on with.
+    pub(crate) fn end(&mut self, state: DeliveryState) {
         self.state = state.into();
+        if state != DeliveryState::Pending {
+            self.upload = None;
+        }
     }
 }
 

@@ -8,12 +8,15 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use futures::TryStreamExt;
 use reelraft_model::{
     Command, Delivery, DeliveryAttempt, DeliveryKind, DeliveryOutcome, Job, JobEntry, JobState,
-    RecordDelivery, State,
+    RecordDelivery, State, limits::PARTED_OUTPUTS_LEVEL,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
-use super::webhook_message;
+use super::{
+    parted_output::{self, Key, Sent, Uploads},
+    webhook_message,
+};
 use crate::{
     clock::unix_ms,
     data::output::read_output,
@@ -24,14 +27,11 @@ use crate::{
     },
     node::context::NodeContext,
     outside::{
-        Body, Method, OutsideError, check,
+        Answer, Body, Method, OutsideError, check, goes_in_parts,
         header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT},
         host_of, too_large_for,
     },
 };
-
-/// A job's delivery.
-type Key = (String, u32);
 
 /// Sends while this node leads; returns when `stop` is set.
 pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
@@ -46,6 +46,7 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
         // What the former leader sent and wrote down is not sent again.
         if now.leading && current != Some(now.term) && context.cluster.read().await.is_ok() {
             current = Some(now.term);
+            sender.uploads.take_over(&context.cluster.local());
         }
         let leads = now.leading && current == Some(now.term);
         if leads {
@@ -73,6 +74,8 @@ struct Sender {
     tasks: JoinSet<Key>,
     /// What is being sent, and to which host.
     in_flight: BTreeMap<Key, (DeliveryKind, String)>,
+    /// What of them is put in parts.
+    uploads: Uploads,
     clock: Clock,
 }
 
@@ -100,6 +103,7 @@ impl Sender {
             context,
             tasks: JoinSet::new(),
             in_flight: BTreeMap::new(),
+            uploads: Uploads::default(),
             clock: Clock {
                 seen_ms,
                 since: Instant::now(),
@@ -111,6 +115,7 @@ impl Sender {
     fn send_due(&mut self) {
         let state = self.context.cluster.local();
         let now_ms = self.clock.now_ms(&state);
+        self.give_up_ended(&state);
         let due = state.deliveries_due();
         for (_, entry) in due.take_while(|(due_ms, _)| *due_ms <= now_ms) {
             if self.in_flight.len() >= DELIVERIES_AT_ONCE {
@@ -120,6 +125,18 @@ impl Sender {
             for delivery in due.filter(|delivery| delivery.due_cluster_ms <= now_ms) {
                 self.begin(&state, &entry, delivery, now_ms);
             }
+        }
+    }
+
+    /// Gives up what was put in parts, and is not to be sent any more.
+    fn give_up_ended(&mut self, state: &State) {
+        let in_flight = |key: &Key| self.in_flight.contains_key(key);
+        for (key, (url, upload)) in self.uploads.ended(state, in_flight) {
+            let outside = self.context.outside.clone();
+            self.tasks.spawn(async move {
+                parted_output::abandon(&outside, &url, &upload).await;
+                key
+            });
         }
     }
 
@@ -141,6 +158,9 @@ impl Sender {
             return;
         }
         self.in_flight.insert(key.clone(), (kind, host));
+        if is_output(kind) {
+            self.uploads.watch(&key);
+        }
         let parcel = destination.map(|url| Parcel::of(url, state, entry, delivery, now_ms));
         let context = self.context.clone();
         let record = RecordDelivery {
@@ -194,7 +214,7 @@ enum Content {
         body: String,
         secrets: Vec<String>,
     },
-    Output(Arc<JobEntry>),
+    Output(Arc<JobEntry>, Box<Delivery>),
 }
 
 impl Parcel {
@@ -208,7 +228,7 @@ impl Parcel {
     ) -> Self {
         let job = &entry.job;
         let content = match delivery.kind() {
-            DeliveryKind::Output => Content::Output(entry.clone()),
+            DeliveryKind::Output => Content::Output(entry.clone(), Box::new(delivery.clone())),
             DeliveryKind::JobWebhook | DeliveryKind::TenantWebhook => {
                 let webhook = state.webhook(&job.tenant).into_iter();
                 let secrets = webhook.flat_map(|webhook| webhook.secrets_at(now_ms));
@@ -233,9 +253,13 @@ async fn deliver(
     mut record: RecordDelivery,
 ) {
     let begun = Instant::now();
-    let (outcome, status, cause) = match parcel {
+    let sent = match parcel {
         Ok(parcel) => send(context, parcel).await,
-        Err(cause) => (DeliveryOutcome::Never, 0, cause.to_string()),
+        Err(cause) => Some((DeliveryOutcome::Never, 0, cause.to_string())),
+    };
+    // Another goes on with it.
+    let Some((outcome, status, cause)) = sent else {
+        return;
     };
     let took_ms = begun.elapsed().as_millis() as u64;
     let (job, number) = (record.job.clone(), record.number);
@@ -262,51 +286,63 @@ async fn deliver(
     }
 }
 
-/// What came of it, the status of HTTP, and why it did not succeed.
-async fn send(context: &NodeContext, parcel: Parcel) -> (DeliveryOutcome, u16, String) {
+/// Sends it once; none where another leader does.
+async fn send(context: &NodeContext, parcel: Parcel) -> Option<Sent> {
     let url = match check("url", &parcel.url, true) {
         Ok(url) => url,
-        Err(problem) => return (DeliveryOutcome::Never, 0, problem.cause),
+        Err(problem) => return Some((DeliveryOutcome::Never, 0, problem.cause)),
     };
     let (method, headers, body, time) = match parcel.content {
         Content::Message { id, body, secrets } => {
             let headers = message_headers(&id, &body, &secrets);
             (Method::POST, headers, Body::from(body), WEBHOOK_MAX)
         }
-        Content::Output(entry) => {
+        Content::Output(entry, delivery) => {
             let bytes = entry.job.output_bytes;
+            let time = Duration::from_secs(bytes / OUTPUT_BYTES_PER_S_MIN).max(OUTPUT_TIME_MIN);
+            let level = context.cluster.local().feature_level();
+            if goes_in_parts(&url, bytes) && level >= PARTED_OUTPUTS_LEVEL {
+                let put = parted_output::put(context, &url, &entry, &delivery);
+                let put = tokio::time::timeout(time, put).await;
+                return put.unwrap_or_else(|_| Some(too_late(time)));
+            }
             if let Some(cause) = too_large_for(&url, bytes) {
-                return (DeliveryOutcome::Never, 0, cause);
+                return Some((DeliveryOutcome::Again, 0, cause));
             }
             let headers = HeaderMap::from_iter([(CONTENT_LENGTH, HeaderValue::from(bytes))]);
             let parts = read_output(context.data.clone(), entry, 0);
             let parts = parts.map_err(|error| error.to_string());
-            let time = Duration::from_secs(bytes / OUTPUT_BYTES_PER_S_MIN).max(OUTPUT_TIME_MIN);
             (Method::PUT, headers, Body::wrap_stream(parts), time)
         }
     };
     let sent = context.outside.send(method, &url, headers, Some(body));
-    match tokio::time::timeout(time, sent).await {
-        Err(_) => {
-            let cause = format!("no answer within {} s", time.as_secs());
-            (DeliveryOutcome::Again, 0, cause)
-        }
+    Some(match tokio::time::timeout(time, sent).await {
+        Err(_) => too_late(time),
         Ok(Err(error @ OutsideError::Refused(_))) => (DeliveryOutcome::Never, 0, error.to_string()),
         Ok(Err(error)) => (DeliveryOutcome::Again, 0, error.to_string()),
-        Ok(Ok(answer)) => {
-            let status = answer.status();
-            let (outcome, cause) = match status.as_u16() {
-                200..=299 => (DeliveryOutcome::Delivered, String::new()),
-                300..=399 => (
-                    DeliveryOutcome::Again,
-                    format!("it answered {status}, and redirects are not followed"),
-                ),
-                410 => (DeliveryOutcome::Gone, format!("it answered {status}")),
-                _ => (DeliveryOutcome::Again, format!("it answered {status}")),
-            };
-            (outcome, status.as_u16(), cause)
-        }
-    }
+        Ok(Ok(answer)) => judged(&answer),
+    })
+}
+
+/// It took longer than it may.
+fn too_late(time: Duration) -> Sent {
+    let cause = format!("no answer within {} s", time.as_secs());
+    (DeliveryOutcome::Again, 0, cause)
+}
+
+/// What an answer's status says.
+fn judged(answer: &Answer) -> Sent {
+    let status = answer.status();
+    let (outcome, cause) = match status.as_u16() {
+        200..=299 => (DeliveryOutcome::Delivered, String::new()),
+        300..=399 => (
+            DeliveryOutcome::Again,
+            format!("it answered {status}, and redirects are not followed"),
+        ),
+        410 => (DeliveryOutcome::Gone, format!("it answered {status}")),
+        _ => (DeliveryOutcome::Again, format!("it answered {status}")),
+    };
+    (outcome, status.as_u16(), cause)
 }
 
 fn message_headers(id: &str, body: &str, secrets: &[String]) -> HeaderMap {

@@ -7,6 +7,7 @@ pub mod deliveries;
 mod engines;
 pub mod intake;
 mod members;
+mod parted_output;
 mod replicas;
 pub mod sessions;
 mod sight;

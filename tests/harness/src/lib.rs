@@ -6,6 +6,7 @@
 //! that end at the first surprise. It does not depend on the `reelraft` crate,
 //! so that it can only see what a user sees.
 
+mod bucket;
 mod clips;
 mod cluster;
 mod http;
@@ -13,6 +14,7 @@ mod ports;
 mod processes;
 mod web;
 
+pub use bucket::BucketServer;
 pub use clips::{blake3_of, frames_of, make_clip};
 pub use cluster::{LocalCluster, Options};
 pub use http::{HttpAnswer, HttpEvent, HttpEvents, http_ask, http_exchange};

@@ -8,10 +8,10 @@ use crate::{
     job_entry::JobEntry,
     limits::{PROBLEM_BYTES_MAX, WEBHOOK_SECRET_OVERLAP_MS, WEBHOOK_SECRETS_MAX},
     outside::{
-        DeliveryKind, DeliveryOutcome, DeliveryState, FailFetch, RecordDelivery, RemoveWebhook,
-        SetWebhook, Webhook, WebhookSecret, no_webhook, webhook_key,
+        Delivery, DeliveryKind, DeliveryOutcome, DeliveryState, FailFetch, NoteUpload,
+        RecordDelivery, RemoveWebhook, SetWebhook, Webhook, WebhookSecret, no_webhook, webhook_key,
     },
-    rows::Problem,
+    rows::{Job, Problem},
     state::State,
     table_rows::cluster_key,
 };
@@ -31,12 +31,7 @@ impl Writer<'_> {
         let Some(mut job) = self.job(&c.job).cloned() else {
             return Reply::stale(&c.job);
         };
-        let deliveries = job.outside.as_mut().map(|outside| &mut outside.deliveries);
-        let mut deliveries = deliveries.into_iter().flatten();
-        let Some(delivery) = deliveries.find(|delivery| {
-            let pending = delivery.state() == DeliveryState::Pending;
-            pending && delivery.number == c.number && delivery.attempts == c.attempts
-        }) else {
+        let Some(delivery) = pending(&mut job, c.number, c.attempts) else {
             return Reply::stale(&c.job);
         };
         // What waits must not be due by a clock that stood still.
@@ -52,6 +47,24 @@ impl Writer<'_> {
         if of_tenant && c.outcome() == DeliveryOutcome::Gone {
             self.turn_off(&tenant);
         }
+        Reply::done(&c.job)
+    }
+
+    pub(super) fn note_upload(&mut self, c: &NoteUpload) -> Reply {
+        let Some(mut job) = self.job(&c.job).cloned() else {
+            return Reply::stale(&c.job);
+        };
+        let delivery = pending(&mut job, c.number, c.attempts);
+        // Another leader may have begun one meanwhile.
+        let seen = |delivery: &&mut Delivery| {
+            let noted = delivery.upload.as_ref().map_or("", |upload| &upload.id);
+            delivery.kind() == DeliveryKind::Output && noted == c.former
+        };
+        let Some(delivery) = delivery.filter(seen) else {
+            return Reply::stale(&c.job);
+        };
+        delivery.upload = Some(c.upload.clone());
+        self.put_job(job);
         Reply::done(&c.job)
     }
 
@@ -140,6 +153,15 @@ impl Writer<'_> {
         self.state.webhooks.remove(&c.tenant);
         Reply::default()
     }
+}
+
+/// What is still to be sent, if it was sent so often.
+fn pending(job: &mut Job, number: u32, attempts: u32) -> Option<&mut Delivery> {
+    let mut deliveries = job.outside.as_mut()?.deliveries.iter_mut();
+    deliveries.find(|delivery| {
+        let pending = delivery.state() == DeliveryState::Pending;
+        pending && delivery.number == number && delivery.attempts == attempts
+    })
 }
 
 impl State {

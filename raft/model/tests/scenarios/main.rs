@@ -139,7 +139,7 @@ impl World {
                 self.change_job(&words)
             }
             "register" => self.register(&words),
-            "webhook" | "unhook" | "sent" | "unfetchable" => {
+            "webhook" | "unhook" | "sent" | "parts" | "unfetchable" => {
                 self.one(change_outside(&self.names, &words))
             }
             "zones" => members::zones(&self.state, &self.health),

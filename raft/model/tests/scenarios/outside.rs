@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, fmt::Write};
 
 use reelraft_model::{
-    Command, DeliveryAttempt, DeliveryOutcome, FailFetch, Job, Problem, RecordDelivery,
-    RemoveWebhook, SetWebhook, State,
+    BucketUpload, Command, DeliveryAttempt, DeliveryOutcome, FailFetch, Job, NoteUpload, Problem,
+    RecordDelivery, RemoveWebhook, SetWebhook, State,
 };
 
 use crate::words::{number, option};
@@ -13,7 +13,8 @@ use crate::words::{number, option};
 type Names = BTreeMap<String, String>;
 
 /// `webhook TENANT [url=] [secret=] [rotate] [max=9]`, `unhook TENANT`,
-/// `sent JOB NUMBER OUTCOME attempts=0 [ms=0]` and `unfetchable JOB`
+/// `sent JOB NUMBER OUTCOME attempts=0 [ms=0]`, `parts JOB NUMBER id=ID attempts=0 [former=ID]`
+/// and `unfetchable JOB`
 pub fn change_outside(names: &Names, words: &[&str]) -> Command {
     match words[0] {
         "webhook" => Command::SetWebhook(SetWebhook {
@@ -28,6 +29,17 @@ pub fn change_outside(names: &Names, words: &[&str]) -> Command {
             tenant: words[1].into(),
         }),
         "sent" => Command::RecordDelivery(attempt(names, words)),
+        "parts" => Command::NoteUpload(NoteUpload {
+            job: names[words[1]].clone(),
+            number: words[2].parse().unwrap(),
+            attempts: number(words, "attempts"),
+            former: option(words, "former").unwrap_or_default().into(),
+            upload: BucketUpload {
+                id: option(words, "id").unwrap().into(),
+                part_bytes: 16,
+                ..Default::default()
+            },
+        }),
         _ => Command::FailFetch(FailFetch {
             job: names[words[1]].clone(),
             problem: Problem::new("source-refused", "it answers 404", "look"),
@@ -84,6 +96,9 @@ pub fn show_outside(job: &Job) -> String {
             " {number}:{kind} of {event} {state} after {tries}, due {due}"
         )
         .unwrap();
+        if let Some(upload) = &delivery.upload {
+            write!(text, ", in parts as {}", upload.id).unwrap();
+        }
     }
     text
 }

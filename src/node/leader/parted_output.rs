@@ -1,0 +1,234 @@
+//! An output into a bucket in parts. What its server calls the upload stands in the
+//! table before the first part is put, so that whoever goes on with the delivery, the
+//! next leader or the next attempt, puts only what is missing. What nobody goes on with
+//! is given up.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use futures::TryStreamExt;
+use reelraft_model::{
+    BucketUpload, Command, Delivery, DeliveryOutcome, DeliveryState, Job, JobEntry, NoteUpload,
+    State,
+};
+use tracing::{debug, info};
+
+use crate::{
+    data::output::read_output_range,
+    node::context::NodeContext,
+    outside::{BucketError, Outside, OutsideError, PartedUpload, Resumed, Url, check, part_bytes},
+};
+
+/// A job's delivery.
+pub type Key = (String, u32);
+
+/// What came of an attempt, the status of HTTP, and why it did not succeed.
+pub type Sent = (DeliveryOutcome, u16, String);
+
+/// How an output is put.
+enum Open {
+    /// Behind the parts that are there.
+    Going(Box<PartedUpload>, BucketUpload),
+    /// It has its name already.
+    Done,
+    /// By another leader.
+    Elsewhere,
+}
+
+struct Putting<'a> {
+    context: &'a NodeContext,
+    url: &'a Url,
+    entry: &'a Arc<JobEntry>,
+    delivery: &'a Delivery,
+}
+
+/// Puts an output, or what is missing of it; none where another leader does.
+pub async fn put(
+    context: &NodeContext,
+    url: &Url,
+    entry: &Arc<JobEntry>,
+    delivery: &Delivery,
+) -> Option<Sent> {
+    let putting = Putting {
+        context,
+        url,
+        entry,
+        delivery,
+    };
+    match putting.all().await {
+        Ok(true) => Some((DeliveryOutcome::Delivered, 200, String::new())),
+        Ok(false) => None,
+        Err(error) => Some(failed(&error)),
+    }
+}
+
+/// Leaves nothing in a bucket of what nobody goes on with, as far as its server answers.
+pub async fn abandon(outside: &Outside, url: &str, upload: &BucketUpload) {
+    if let Ok(url) = check("url", url, true) {
+        PartedUpload::abandon(outside, &url, upload).await;
+    }
+}
+
+fn failed(error: &BucketError) -> Sent {
+    let outcome = match error {
+        BucketError::TooManyParts | BucketError::Outside(OutsideError::Refused(_)) => {
+            DeliveryOutcome::Never
+        }
+        _ => DeliveryOutcome::Again,
+    };
+    let status = match error {
+        BucketError::Refused { status, .. } => *status,
+        _ => 0,
+    };
+    (outcome, status, error.to_string())
+}
+
+impl Putting<'_> {
+    /// Whether the output has its name; else another leader puts it.
+    async fn all(&self) -> Result<bool, BucketError> {
+        let (mut upload, known) = match self.open().await? {
+            Open::Going(upload, known) => (upload, known),
+            Open::Done => return Ok(true),
+            Open::Elsewhere => return Ok(false),
+        };
+        let bytes = self.entry.job.output_bytes;
+        let part_bytes = known.part_bytes.max(1);
+        while upload.parts() < bytes.div_ceil(part_bytes) {
+            if !self.is_wanted(&known) {
+                return Ok(false);
+            }
+            let from = upload.parts() * part_bytes;
+            let to = bytes.min(from + part_bytes);
+            let read = || {
+                let (data, entry) = (self.context.data.clone(), self.entry.clone());
+                let read = read_output_range(data, entry, from..to);
+                read.map_err(|error| error.to_string())
+            };
+            upload.put_read(to - from, read).await?;
+        }
+        if !self.is_wanted(&known) {
+            return Ok(false);
+        }
+        upload.complete().await?;
+        Ok(true)
+    }
+
+    /// Goes on with what was begun, or begins.
+    async fn open(&self) -> Result<Open, BucketError> {
+        let (outside, bytes) = (&self.context.outside, self.entry.job.output_bytes);
+        let job = &self.entry.job.id;
+        if let Some(known) = &self.delivery.upload {
+            match PartedUpload::resume(outside, self.url, known, bytes).await? {
+                Resumed::Open(upload) => {
+                    info!(job, parts = upload.parts(), "an output goes on in parts");
+                    return Ok(Open::Going(upload, known.clone()));
+                }
+                Resumed::Done => return Ok(Open::Done),
+                Resumed::Gone => {}
+            }
+        }
+        let upload = PartedUpload::begin(outside, self.url.clone(), true).await?;
+        let known = upload.known(part_bytes(bytes));
+        match self.note(known.clone()).await {
+            true => Ok(Open::Going(Box::new(upload), known)),
+            false => {
+                upload.give_up().await;
+                Ok(Open::Elsewhere)
+            }
+        }
+    }
+
+    /// Has the table know of it; false where it has another by now.
+    async fn note(&self, upload: BucketUpload) -> bool {
+        let former = self.delivery.upload.as_ref();
+        let command = Command::NoteUpload(NoteUpload {
+            job: self.entry.job.id.clone(),
+            number: self.delivery.number,
+            attempts: self.delivery.attempts,
+            former: former.map_or_else(String::new, |former| former.id.clone()),
+            upload,
+        });
+        match self.context.cluster.propose(vec![command]).await {
+            Ok(committed) => committed.replies.first().is_some_and(|reply| !reply.stale),
+            Err(error) => {
+                debug!(job = self.entry.job.id, %error, "an upload could not be noted");
+                false
+            }
+        }
+    }
+
+    /// Whether this node is still the one that puts it.
+    fn is_wanted(&self, upload: &BucketUpload) -> bool {
+        let cluster = &self.context.cluster;
+        let key = (self.entry.job.id.clone(), self.delivery.number);
+        let noted = noted(&cluster.local(), &key);
+        let leads = cluster.leadership().borrow().leading;
+        leads && noted.is_some_and(|(_, noted)| noted.id == upload.id)
+    }
+}
+
+/// The uploads of which a leader knows, with where they go: what is to be given up where
+/// their deliveries end otherwise.
+#[derive(Default)]
+pub struct Uploads(BTreeMap<Key, Option<(String, BucketUpload)>>);
+
+impl Uploads {
+    /// Takes those over that the table knows.
+    pub fn take_over(&mut self, state: &State) {
+        self.0.clear();
+        for (_, entry) in state.deliveries_due() {
+            let pending = entry.job.pending_deliveries();
+            for delivery in pending.filter(|delivery| delivery.upload.is_some()) {
+                self.watch(&(entry.job.id.clone(), delivery.number));
+            }
+        }
+        self.ended(state, |_| true);
+    }
+
+    /// An output is put: an upload of it may be noted.
+    pub fn watch(&mut self, key: &Key) {
+        self.0.entry(key.clone()).or_default();
+    }
+
+    /// Those that were noted once, and that nobody goes on with.
+    pub fn ended(
+        &mut self,
+        state: &State,
+        in_flight: impl Fn(&Key) -> bool,
+    ) -> Vec<(Key, (String, BucketUpload))> {
+        let mut ended = Vec::new();
+        self.0.retain(|key, known| {
+            if let Some(now) = noted(state, key) {
+                *known = Some(now);
+                return true;
+            }
+            if in_flight(key) {
+                return true;
+            }
+            if let Some(upload) = known.take()
+                && !was_delivered(state, key)
+            {
+                ended.push((key.clone(), upload));
+            }
+            false
+        });
+        ended
+    }
+}
+
+/// The upload that a delivery has, and where it goes.
+fn noted(state: &State, (job, number): &Key) -> Option<(String, BucketUpload)> {
+    let entry = state.job(job)?;
+    let mut pending = entry.job.pending_deliveries();
+    let delivery = pending.find(|delivery| delivery.number == *number)?;
+    let url = &entry.job.outside.as_ref()?.output_url;
+    Some((url.clone(), delivery.upload.clone()?))
+}
+
+fn was_delivered(state: &State, (job, number): &Key) -> bool {
+    let delivered = |job: &Job| {
+        let mut all = job.deliveries().iter();
+        let one = all.find(|delivery| delivery.number == *number);
+        one.is_some_and(|delivery| delivery.state() == DeliveryState::Delivered)
+    };
+    state.job(job).is_some_and(|entry| delivered(&entry.job))
+}
