@@ -11,6 +11,7 @@ import { shareDone, shownState, specWords } from "../../src/http/web/lib/jobs.js
 import { Parser } from "../../src/http/web/lib/live.js";
 import { Pace } from "../../src/http/web/lib/pace.js";
 import { help, valueIn } from "../../src/http/web/lib/schema.js";
+import { isNameless, knowEngine, nodeName, shortName } from "../../src/http/web/views/nodes.js";
 
 test("events are read however they are cut up", () => {
   const text = 'event: start\nid: 7\ndata: {"index":7}\n\n: a remark\nevent: job\ndata: a\r\ndata: b\nid: 8.0\n\nevent: ping\n\n';
@@ -79,4 +80,12 @@ test("options are found in a spec that has some in thousandths", () => {
 test("addresses are taken from a text, and nothing else", () => {
   const text = "https://example.org/a.mov\njavascript:alert(1) file:///etc/passwd http://10.0.0.1/b.mkv words";
   assert.deepEqual(urlsIn(text), ["https://example.org/a.mov", "http://10.0.0.1/b.mkv"]);
+});
+
+test("an engine is called by its name, and by its number until that is known", () => {
+  const id = 2 ** 52 + 3;
+  assert.deepEqual([nodeName(2), shortName(2), isNameless(2)], ["n2", "n2", false]);
+  assert.deepEqual([nodeName(id), shortName(id), isNameless(id)], ["engine 3", "e3", true]);
+  knowEngine({ number: 3, name: "attic\u202e" });
+  assert.deepEqual([nodeName(id), shortName(id), isNameless(id)], ["attic\\u202e", "e3", false]);
 });

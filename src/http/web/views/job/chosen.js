@@ -4,7 +4,7 @@ import { TEXT_CHARS_MAX, h, icon, replace, setText, visible } from "../../lib/do
 import { bytes, count, time } from "../../lib/format.js";
 import { problemBox } from "../../lib/shell.js";
 import { copyButton } from "../ask.js";
-import { nodeTag, setNodeTag } from "../nodes.js";
+import { nodeName, nodeTag, setNodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
 import { filmTime, outcomeLook, sizes, stateWords, taskName, took, tookMs } from "./words.js";
@@ -76,7 +76,8 @@ export class Chosen {
     setText(this.state, stateWords(task, ended(this.data.job)));
     this.drawFacts(task, clock);
     const attempts = this.data.attempts(task);
-    const drawn = JSON.stringify([key, attempts, task.state, fixed, task.failures, this.data.job?.state]);
+    const names = attempts.map((attempt) => nodeName(attempt.node));
+    const drawn = JSON.stringify([key, attempts, names, task.state, fixed, task.failures, this.data.job?.state]);
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     this.drawAttempts(task, attempts);

@@ -4,6 +4,8 @@
  * 900 shards costs a request or two and no more than a small share of the time.
  */
 
+import { isNameless, knowEngine } from "../nodes.js";
+
 /**
  * @typedef {object} Task
  * @property {number} number
@@ -21,6 +23,7 @@
  * @property {number | null} started_unix_ms
  * @property {number | null} ended_unix_ms
  * @property {string[]} failures
+ * @property {{ number: number, name: string } | null} [engine] that made it, if one did
  */
 
 /**
@@ -89,6 +92,8 @@ export class JobData {
     this.details = new Map();
     /** @private @type {Map<string, Map<number, Attempt>>} */
     this.seen = new Map();
+    /** Engines whose names were asked for. @private @type {Set<number>} */
+    this.asked = new Set();
     /** @private @type {Record<string, { timer: any, running: boolean, again: boolean, lastMs: number, tookMs: number }>} */
     this.loops = {};
     const offs = [
@@ -238,7 +243,29 @@ export class JobData {
     this.tasks = pages.flatMap((page) => page.tasks);
     this.tasksKnown = true;
     for (const task of this.tasks) this.remember(task);
+    await this.nameEngines();
     this.soon("details", TASKS_EVERY_MS, () => this.loadDetails());
+  }
+
+  /**
+   * Finds out what engines are called. Tasks say it of those that made them; of those that
+   * work on one the cluster is asked, once each.
+   * @private
+   */
+  async nameEngines() {
+    for (const { engine } of this.tasks) if (engine) knowEngine(engine);
+    for (const engine of this.job?.engines ?? []) knowEngine(engine);
+    const nameless = this.tasks.map((task) => task.node ?? 0).filter((id) => isNameless(id) && !this.asked.has(id));
+    if (nameless.length === 0) return;
+    for (const id of nameless) this.asked.add(id);
+    try {
+      const found = await this.api.get("/engines", this.options);
+      for (const engine of found.engines) knowEngine(engine);
+    } catch (error) {
+      // A key may have no leave to see them: they are shown by their numbers.
+      if (/** @type {any} */ (error)?.status < 500) return;
+      throw error;
+    }
   }
 
   /**

@@ -90,7 +90,7 @@ export class Head {
    * @param {Job} job
    */
   drawLine(job) {
-    const drawn = `${job.tenant} ${job.created_unix_ms} ${job.priority} ${job.deadline_unix_ms} ${JSON.stringify(job.homes)}`;
+    const drawn = `${job.tenant} ${job.created_unix_ms} ${job.priority} ${job.deadline_unix_ms} ${JSON.stringify([job.homes, job.engines])}`;
     if (this.line.dataset.drawn === drawn) return;
     this.line.dataset.drawn = drawn;
     const parts = [h("code", null, job.id), h("span", null, "tenant ", name(job.tenant))];
@@ -102,6 +102,8 @@ export class Head {
       return `n${home.node}${how}`;
     });
     if (homes.length > 0) parts.push(h("span", { title: "The nodes that keep its bytes" }, `kept on ${homes.join(", ")}`));
+    const made = (job.engines ?? []).map((/** @type {any} */ it) => `${visible(it.name)} made ${it.shards}`);
+    if (made.length > 0) parts.push(h("span", { title: "Shards that engines made; all others are nodes'" }, made.join(", ")));
     if (job.source_url) parts.push(h("span", null, "from ", name(job.source_url)));
     replace(this.line, parts);
   }

@@ -6,7 +6,7 @@
 
 import { h, replace, setAttribute, setText } from "../../lib/dom.js";
 import { plural } from "../../lib/format.js";
-import { hue, nodeTag } from "../nodes.js";
+import { hue, nodeName, nodeTag, shortName } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended } from "./data.js";
 import { filmTime, stateWords, taskName } from "./words.js";
@@ -200,17 +200,18 @@ export class Strip {
     if (!cell) return;
     const state = task.state === "running" && this.over ? "stopped" : task.state;
     const node = task.state === "pending" ? null : task.node;
-    const drawn = `${state} ${node} ${task.attempt} ${task.failures.length} ${this.over}`;
+    const name = node ? nodeName(node) : "";
+    const drawn = `${state} ${name} ${task.attempt} ${task.failures.length} ${this.over}`;
     if (cell.dataset.drawn === drawn) return;
     cell.dataset.drawn = drawn;
     setAttribute(cell, "data-state", state);
     setAttribute(cell, "data-hue", node ? hue(node) : null);
     const tried = task.failures.length > 0 || task.attempt > 1;
     setAttribute(cell, "data-tried", tried);
-    const where = node ? ` on n${node}` : "";
+    const where = node ? ` on ${name}` : "";
     const again = tried ? ", tried more than once" : "";
     cell.setAttribute("aria-label", `${taskName(task)}: ${stateWords(task, this.over)}${where}${again}`);
-    if (cell.firstChild) setText(cell.firstChild, node ? `n${node}` : "");
+    if (cell.firstChild) setText(cell.firstChild, node ? shortName(node) : "");
   }
 
   /**
@@ -238,7 +239,7 @@ export class Strip {
     const key = `${task.kind}/${task.number}`;
     const known = this.others.get(key);
     const state = task.state === "running" && this.over ? "stopped" : task.state;
-    const drawn = `${state} ${task.node} ${task.attempt} ${task.failures.length}`;
+    const drawn = `${state} ${task.node && nodeName(task.node)} ${task.attempt} ${task.failures.length}`;
     if (known?.dataset.drawn === drawn) return;
     const tag = task.node && task.state !== "pending" ? nodeTag(task.node) : null;
     const words = h("span", { class: "chip-state" }, stateWords(task, this.over));

@@ -2,7 +2,7 @@
 
 import { h, replace, setText } from "../../lib/dom.js";
 import { time } from "../../lib/format.js";
-import { nodeTag } from "../nodes.js";
+import { nodeName, nodeTag } from "../nodes.js";
 import { secondsAt } from "./clock.js";
 import { ended, keyOf } from "./data.js";
 import { filmTime, sizes, stateWords, taskName, took, tookMs } from "./words.js";
@@ -60,7 +60,7 @@ export class TaskTable {
     if (this.from >= tasks.length) this.from = Math.max(0, Math.floor((tasks.length - 1) / ROWS_MAX) * ROWS_MAX);
     const page = tasks.slice(this.from, this.from + ROWS_MAX);
     const second = page.some((task) => task.state === "running") ? Math.floor(Date.now() / 1000) : 0;
-    const drawn = `${second} ${clock.unit} ${this.data.job?.state} ${page.map((it) => `${keyOf(it)}${it.state}${it.attempt}${it.node}`)}`;
+    const drawn = `${second} ${clock.unit} ${this.data.job?.state} ${page.map((it) => `${keyOf(it)}${it.state}${it.attempt}${it.node && nodeName(it.node)}`)}`;
     if (drawn === this.drawn) return;
     this.drawn = drawn;
     const held = document.activeElement instanceof HTMLElement && this.body.contains(document.activeElement) ? document.activeElement.dataset.key : null;

@@ -1,5 +1,5 @@
 /**
- * Attempts over time: a lane a node, a bar an attempt, as long as it ran, coloured
+ * Attempts over time: a lane a node or engine, a bar an attempt, as long as it ran, coloured
  * by how it came out. Elections and lost nodes that this page saw stand as marks.
  *
  * Bars are drawn in milliseconds since the beginning, in an SVG that is stretched
@@ -8,7 +8,7 @@
 
 import { h, icon, replace, setAttribute, setText, svg } from "../../lib/dom.js";
 import { duration, plural, time } from "../../lib/format.js";
-import { nodeTag } from "../nodes.js";
+import { nodeName, nodeTag } from "../nodes.js";
 import { keyOf } from "./data.js";
 import { outcomeLook, taskName, took } from "./words.js";
 
@@ -213,13 +213,13 @@ export class Timeline {
       top += height + LANE_GAP;
     }
     for (const gone of known.values()) gone.remove();
-    const shape = lanes.map((lane) => `${lane.node}:${lane.levels}`).join();
+    const shape = lanes.map((lane) => `${nodeName(lane.node)}:${lane.levels}`).join();
     if (this.labels.dataset.shape !== shape) replace(this.labels, labels);
     this.labels.dataset.shape = shape;
     setAttribute(this.bars, "viewBox", `0 0 ${Math.round(this.edge)} ${Math.max(1, top)}`);
     this.bars.style.height = `${Math.max(1, top)}px`;
     const long = duration((end - this.begin) / 1000);
-    const words = `${drawn} attempts on ${lanes.length} nodes in ${long}; the table of tasks has each of them`;
+    const words = `${drawn} attempts on ${lanes.length} nodes and engines in ${long}; the table of tasks has each of them`;
     setAttribute(this.bars, "aria-label", words);
     this.drawNumbers(numbered.slice(0, LABELS_MAX));
   }
@@ -253,7 +253,7 @@ export class Timeline {
     setAttribute(element, "data-kind", task.kind);
     const ran = look === "running" || bar.to === bar.from ? "" : `, ${took(bar.to - bar.from)}`;
     const number = attempt.attempt > 1 ? `, attempt ${attempt.attempt}` : "";
-    const text = `${taskName(task)} on n${attempt.node}${number}: ${words}${ran}`;
+    const text = `${taskName(task)} on ${nodeName(attempt.node)}${number}: ${words}${ran}`;
     if (element.firstChild) setText(element.firstChild, text);
   }
 
