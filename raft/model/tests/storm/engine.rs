@@ -3,7 +3,7 @@
 
 use reelraft_model::{
     AttemptKey, Command, Complete, CreateEngine, ENGINE_ID_MIN, Engine as Row, FailureClass,
-    JobEntry, TaskKind, engine_digest,
+    JobEntry, State, TaskKind, TaskState, engine_digest,
 };
 
 use crate::{
@@ -87,6 +87,26 @@ pub fn is_lie(hash: &str) -> bool {
 pub fn is_unfit(key: &AttemptKey, entry: &JobEntry) -> bool {
     let unfit = entry.parts().any(|task| task.hash.starts_with(UNFIT));
     key.kind() == TaskKind::Assemble && entry.job.reuse.is_none() && unfit
+}
+
+/// A shard of any open job that counts, though an engine that was found lying alone made it.
+pub fn rests_on_liar(state: &State) -> Option<String> {
+    let liars = state.engines().filter(|engine| engine.quarantine.is_some());
+    let liars: Vec<u64> = liars.map(|engine| engine.id).collect();
+    if liars.is_empty() {
+        return None;
+    }
+    state.active().find_map(|entry| {
+        let mut shards = entry.shards();
+        let task = shards.find(|task| {
+            let counts = task.state() == TaskState::Done && task.claim.is_none();
+            counts && task.is_by_engine() && liars.contains(&task.node)
+        })?;
+        let (job, number, by) = (&entry.job.id, task.number, task.node - ENGINE_ID_MIN);
+        Some(format!(
+            "shard {number} of {job} rests on engine {by}, which has lied"
+        ))
+    })
 }
 
 /// Plants the bug of results that are never made again.

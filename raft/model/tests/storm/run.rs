@@ -9,7 +9,7 @@ use crate::{
     bugs::{Bug, Bugs},
     calm_rates::wrong_rates,
     client::{Client, Phase, Wish},
-    engine::Engines,
+    engine::{Engines, rests_on_liar},
     leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
     node::Node,
@@ -156,7 +156,8 @@ impl World {
         if std::mem::take(&mut self.dirty) {
             let state = self.log.state();
             self.truth.look(state, &self.nodes);
-            if let Some(wrong) = state.jobs().find_map(|entry| wrong_rates(&entry)) {
+            let wrong = state.jobs().find_map(|entry| wrong_rates(&entry));
+            if let Some(wrong) = wrong.or_else(|| rests_on_liar(state)) {
                 self.truth.broken(wrong);
             }
         }
