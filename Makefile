@@ -137,5 +137,6 @@ failover: build
 	target/release/grow_and_shrink
 	target/release/membership_storm --sequences 200
 	target/release/engines
+	target/release/bucket
 	target/release/hostile_clients
 	target/release/rolling_upgrade --rounds 10

@@ -11,6 +11,7 @@
 // Most fields and variants say with their name all there is to say.
 #![allow(missing_docs)]
 
+pub mod busy_engines;
 pub mod checking_client;
 pub mod cli_client;
 pub mod clips;

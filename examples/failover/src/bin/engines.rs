@@ -5,7 +5,8 @@
 //!
 //! `cargo run --release -p reelraft-failover --bin engines -- [--jobs N] [--seed N] [--short]`
 //!
-//! With `--idle N` it is measured instead what so many engines without work cost the nodes.
+//! With `--idle N` it is measured instead what so many engines without work cost the nodes,
+//! with `--busy N` what so many at work do (which takes python3).
 //!
 //! Needs root and Debian's packages iproute2 and iptables; what is missing is named.
 
@@ -19,6 +20,7 @@ use std::{
 };
 
 use reelraft_failover::{
+    busy_engines::cost_of_busy,
     cli_client::CliClient,
     clock::now_us,
     events::EventKind,
@@ -76,7 +78,10 @@ const SPEC: [&str; 4] = ["--preset", "medium", "--shard-seconds", "1"];
 const ENGINE_ID_MIN: u64 = 1 << 52;
 
 fn main() -> ExitCode {
-    run_experiment("engines", &["--idle"], |settings, folder| {
+    run_experiment("engines", &["--idle", "--busy"], |settings, folder| {
+        if let Some(count) = settings.extra_number("--busy")? {
+            return Ok(Verdict::Broken(cost_of_busy(folder, count)?));
+        }
         if let Some(count) = settings.extra_number("--idle")? {
             return Ok(Verdict::Broken(cost_of_idle(folder, count)?));
         }
