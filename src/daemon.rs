@@ -18,7 +18,7 @@ use reelraft_model::Problem;
 use tokio::sync::{oneshot, watch};
 use tracing::warn;
 
-use crate::service;
+use crate::{service, watches};
 
 /// Runs a node until a signal ends it.
 ///
@@ -29,6 +29,7 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
     // Before the secrets are read from where they are.
     let closed = close_to_others();
     let config = NodeConfig::resolve(args)?;
+    let watched = watches::read(&config.watch)?;
     log_to_stderr(config.log_format);
     if let Err(error) = closed {
         warn!(%error, "other processes of this user can read this node's secrets");
@@ -45,7 +46,14 @@ pub fn run(args: NodeArgs) -> Result<(), Problem> {
             let _ = stopper.send(true);
         });
         let (ready, is_ready) = oneshot::channel();
-        tokio::spawn(service::follow(is_ready));
+        let watch_stops = stop.clone();
+        tokio::spawn(async move {
+            // A node that never serves has said why.
+            if let Ok(door) = is_ready.await {
+                watches::begin(watched, door, &watch_stops);
+                service::serves().await;
+            }
+        });
         server::run(config, stop, ready).await
     });
     // Tasks still running are ended by their own guards; nothing else may keep

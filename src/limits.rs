@@ -7,6 +7,18 @@ use std::time::Duration;
 /// behind a compiler looks like a dead leader.
 pub const NODE_NICE: libc::c_int = -5;
 
+/// The niceness of what watches folders: it waits for Raft, and encoders for it.
+pub const WATCH_NICE: libc::c_int = 5;
+
+/// Folders that a node watches: each takes a thread and what its films under way take.
+pub const WATCHES_MAX: usize = 16;
+
+/// When a folder is looked at again that could not be watched: a mount that is late.
+pub const WATCH_AGAIN: Duration = Duration::from_secs(30);
+
+/// How often it is looked meanwhile whether the node stops.
+pub const WATCH_STOP_LOOK: Duration = Duration::from_millis(250);
+
 /// Arenas of the allocator: threads that allocate at once wait for each other
 /// a little, and a node spends its time in disks, networks and encoders.
 pub const MALLOC_ARENAS: libc::c_int = 2;

@@ -3,6 +3,7 @@
 
 mod daemon;
 mod service;
+mod watches;
 
 use std::{
     path::{Path, PathBuf},
@@ -274,7 +275,7 @@ fn bundle(
         ("client/doctor.txt", said(checks)),
         (
             "client/config.txt",
-            said(settings.map(|it| config::table(&it))),
+            said(settings.map(|(it, _)| config::table(&it))),
         ),
     ];
     let peers = std::env::var("REELRAFT_PEER_SECRET").ok();
@@ -337,7 +338,8 @@ fn node_error(Problem { kind, cause, hint }: Problem) -> CliError {
 }
 
 fn show_config(args: NodeArgs, output: Output) -> Result<(), CliError> {
-    let settings = NodeConfig::show(args).map_err(node_error)?;
+    let (settings, watched) = NodeConfig::show(args).map_err(node_error)?;
+    watches::read(&watched).map_err(node_error)?;
     print(&match output {
         Output::Json => config::json(&settings),
         Output::Table => config::table(&settings),

@@ -4,19 +4,15 @@
 use std::time::Duration;
 
 use sd_notify::NotifyState;
-use tokio::sync::oneshot;
 
 /// Signs of life in the time that systemd gives a node for one, as its manual
 /// advises.
 const SIGNS_IN_TIME: u32 = 2;
 
-/// Says that the node is ready, once it is, and from then on that it lives, if
-/// that is asked for (`WatchdogSec=`). A runtime whose threads all hang says
-/// nothing more, and the node is started again.
-pub async fn follow(ready: oneshot::Receiver<()>) {
-    if ready.await.is_err() {
-        return;
-    }
+/// Says that the node is ready, and from then on that it lives, if that is asked for
+/// (`WatchdogSec=`). A runtime whose threads all hang says nothing more, and the node is
+/// started again.
+pub async fn serves() {
     tell(NotifyState::Ready);
     let Some(time) = sd_notify::watchdog_enabled() else {
         return;

@@ -19,7 +19,7 @@ use reelraft_proto::{
     dial,
     v1::{access_client::AccessClient, cluster_client::ClusterClient, jobs_client::JobsClient},
 };
-use reelraft_trust::Anchor;
+use reelraft_trust::{Anchor, Connector};
 use tonic::{Code, Request, Response, Status, Streaming, service::interceptor::InterceptedService};
 
 use crate::{
@@ -158,6 +158,24 @@ impl Client {
             .map(|url| HttpDoor::new(url, &secret, anchor.as_ref()));
         let doors: Result<Vec<_>, _> = doors.map(|door| Ok(Door::Http(door?))).collect();
         Ok(Client::of(names, doors?, secret, screen))
+    }
+
+    /// Takes the one node whose process this is.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`], never in practice.
+    pub fn of_node(
+        address: &str,
+        secret: Secret,
+        connector: Option<Connector>,
+        screen: Arc<Screen>,
+    ) -> Result<Self, CliError> {
+        let door = Door::to_node(address, connector).ok_or_else(|| {
+            let cause = format!("'{address}' is not an endpoint");
+            CliError::usage(cause, "give the node another --listen")
+        })?;
+        let names = vec![address.to_string()];
+        Ok(Client::of(names, vec![door], secret, screen))
     }
 
     fn of(names: Vec<String>, doors: Vec<Door>, secret: Secret, screen: Arc<Screen>) -> Self {

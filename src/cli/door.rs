@@ -70,11 +70,13 @@ impl Door {
     /// The gRPC port at `host:port`, with TLS where there is something to know the
     /// node by. `None` if that is no address.
     pub fn grpc(address: &str, anchor: Option<&Anchor>) -> Option<Self> {
+        Door::to_node(address, anchor.map(Anchor::connector))
+    }
+
+    /// The same with what makes its connections.
+    pub fn to_node(address: &str, connector: Option<Connector>) -> Option<Self> {
         let endpoint = dial::endpoint(address, TIMING).ok()?;
-        Some(Door::Grpc(
-            Box::new(endpoint),
-            anchor.map(Anchor::connector),
-        ))
+        Some(Door::Grpc(Box::new(endpoint), connector))
     }
 
     /// Connects to it.

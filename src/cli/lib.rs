@@ -47,6 +47,7 @@ pub use crate::{
     commands::{
         ClientCommand, EngineTokenCommand,
         bundle::{BundleArgs, DebugCommand},
+        watched::{OwnNode, WatchedFolder},
     },
     dev::{DevArgs, run as run_dev},
     error::CliError,

@@ -13,6 +13,7 @@ mod secrets;
 mod size;
 mod tls;
 mod variables;
+mod watch;
 mod ways;
 
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
@@ -29,6 +30,7 @@ pub use self::{
     secrets::client_credential,
     tls::{Tls, TlsArgs},
     variables::misspelt,
+    watch::WatchWords,
 };
 use self::{
     allowed::pick_reach,
@@ -39,6 +41,7 @@ use self::{
     origin::{File, Picker, utf8},
     secrets::pick_secrets,
     tls::pick_tls,
+    watch::watch_words,
     ways::{pick_advertise, pick_ways},
 };
 use crate::limits::{
@@ -138,7 +141,7 @@ pub struct NodeArgs {
     pub peer_secret_file: Option<String>,
     #[command(flatten)]
     pub tls: TlsArgs,
-    /// TOML file with any of these settings
+    /// TOML file with any of these settings, and folders to watch
     #[arg(long)]
     pub config: Option<PathBuf>,
 }
@@ -201,6 +204,8 @@ pub struct NodeConfig {
     /// What the other nodes must know; the clients' where none is given.
     pub peer_secret: Secret,
     pub tls: Tls,
+    /// The folders that it watches.
+    pub watch: Vec<WatchWords>,
     /// Each setting with its origin.
     pub shown: Vec<Shown>,
 }
@@ -220,12 +225,13 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// The settings as a node would have them, also where no folder is given yet.
+    /// The settings as a node would have them, also where no folder is given yet, and the
+    /// folders that it would watch.
     ///
     /// # Errors
     /// As [`NodeConfig::resolve`], but for the folder.
-    pub fn show(args: NodeArgs) -> Result<Vec<Shown>, Problem> {
-        Self::gather(args).map(|(config, _)| config.shown)
+    pub fn show(args: NodeArgs) -> Result<(Vec<Shown>, Vec<WatchWords>), Problem> {
+        Self::gather(args).map(|(config, _)| (config.shown, config.watch))
     }
 
     /// The settings without the folder, and what was said of the folder.
@@ -264,6 +270,8 @@ impl NodeConfig {
         let texts = (args.peer_secret, file.peer_secret);
         let peers = [texts, (args.peer_secret_file, file.peer_secret_file)];
         let (secret, peer_secret) = pick_secrets(&mut picker, clients, peers)?;
+        let watch = watch_words(file.watch)?;
+        picker.shown.extend(watch::shown(&watch));
         let config = NodeConfig {
             listen: resolve_address(&listen)?,
             http,
@@ -290,6 +298,7 @@ impl NodeConfig {
             secret,
             peer_secret,
             tls,
+            watch,
             shown: picker.shown,
         };
         config.check()?;
@@ -367,7 +376,7 @@ mod tests {
 
     #[test]
     fn settings_are_shown_without_a_folder() {
-        let shown = NodeConfig::show(NodeArgs::default()).unwrap();
+        let (shown, _) = NodeConfig::show(NodeArgs::default()).unwrap();
         let data = shown.iter().find(|shown| shown.key == "data").unwrap();
         assert_eq!((data.value.as_str(), data.origin), ("", "unset"));
         assert!(NodeConfig::resolve(NodeArgs::default()).is_err());

@@ -46,6 +46,8 @@ pub struct File {
     pub tls: Option<bool>,
     pub tls_cert: Option<PathBuf>,
     pub tls_key: Option<PathBuf>,
+    #[serde(default)]
+    pub watch: Vec<toml::Table>,
 }
 
 impl File {

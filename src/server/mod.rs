@@ -8,11 +8,15 @@ pub mod restore;
 mod restore_bucket;
 mod start;
 
-use std::sync::Arc;
+use std::{
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+};
 
 use futures::future::BoxFuture;
 use reelraft_consensus::HangAction;
 use reelraft_model::Problem;
+use reelraft_proto::auth::Secret;
 use reelraft_trust as tls;
 use tokio::{
     net::TcpListener,
@@ -45,6 +49,33 @@ use crate::{
     },
 };
 
+/// The way to a node that serves, for whoever asks it from within its process.
+pub struct OwnDoor {
+    /// Where it listens, as this machine reaches it.
+    pub address: SocketAddr,
+    /// What its clients must know.
+    pub secret: Secret,
+    /// How it speaks.
+    pub trust: tls::Trust,
+}
+
+impl OwnDoor {
+    fn of(context: &NodeContext) -> Self {
+        let mut address = context.config.listen;
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        OwnDoor {
+            address,
+            secret: context.config.secret.clone(),
+            trust: context.cluster.trust().clone(),
+        }
+    }
+}
+
 /// Runs a node until `stop` is set, and says once that it is `ready`: it serves,
 /// votes and stores. Whether there is a leader is another question, which the first
 /// of three nodes can't answer before the second is started.
@@ -57,7 +88,7 @@ use crate::{
 pub fn run(
     config: NodeConfig,
     stop: watch::Receiver<bool>,
-    ready: oneshot::Sender<()>,
+    ready: oneshot::Sender<OwnDoor>,
 ) -> BoxFuture<'static, Result<(), Problem>> {
     Box::pin(run_node(config, stop, ready))
 }
@@ -65,7 +96,7 @@ pub fn run(
 async fn run_node(
     mut config: NodeConfig,
     mut stop: watch::Receiver<bool>,
-    ready: oneshot::Sender<()>,
+    ready: oneshot::Sender<OwnDoor>,
 ) -> Result<(), Problem> {
     // Only to be told soon if the address is taken: a port that is open and
     // not served, for as long as a disk takes, would hold clients up.
@@ -113,7 +144,7 @@ async fn serve(
     listener: TcpListener,
     http: Option<TcpListener>,
     mut stop: watch::Receiver<bool>,
-    ready: oneshot::Sender<()>,
+    ready: oneshot::Sender<OwnDoor>,
 ) -> Result<(), Problem> {
     let cluster = context.cluster.clone();
     let sessions = Arc::new(Sessions::default());
@@ -143,7 +174,7 @@ async fn serve(
     let serving = tokio::spawn(serve_calls(services, entrance, listener, serving_stopped));
     cluster.bootstrap().await.map_err(|error| error.problem())?;
     info!(node = context.node(), listen = %context.config.listen, "this node votes and stores");
-    let _ = ready.send(());
+    let _ = ready.send(OwnDoor::of(&context));
 
     let link = Arc::new(WorkerClient::new(context.config.peer_secret.clone(), trust));
     let worker = Worker::new(context.clone(), link);

@@ -172,6 +172,7 @@ pub async fn start_without_worker(
         log_format: LogFormat::Text,
         secret: Secret::new(SECRET).unwrap(),
         peer_secret: Secret::default(),
+        watch: Vec::new(),
         tls: Default::default(),
         shown: Vec::new(),
     };

@@ -25,6 +25,7 @@ mod s3;
 mod same_bytes;
 mod service;
 mod watch_folder;
+mod watched;
 
 use std::{
     path::{Path, PathBuf},

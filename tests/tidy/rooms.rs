@@ -6,8 +6,7 @@
 //! media:  facts <- ffmpeg <- video, audio, extras <- analysis, output
 //! cli:    commands -> library -> transfer -> client -> render;  dev -> render
 //! ```
-//! What is reached through a re-export counts where it is defined. Tests,
-//! examples and build scripts may import more.
+//! A re-export counts where it is defined. Tests, examples and builds may import more.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -20,9 +19,8 @@ use crate::{
     resolve::{Arrow, Resolver},
 };
 
-/// A room: the files below a prefix, less those below the prefix of another
-/// row. The prefix is a folder or a file; after it come those that it may
-/// import besides itself, with all that lies below them.
+/// A room: the files below a prefix (a folder or a file), less those below another row's.
+/// After it come those that it may import besides itself, with all that lies below them.
 type Room = (&'static str, &'static [&'static str]);
 
 const ROOMS: &[Room] = &[
@@ -84,6 +82,7 @@ const ROOMS: &[Room] = &[
             "src/server",
             "src/engine",
             "src/service.rs",
+            "src/watches.rs",
             "src/config",
             "src/json_log.rs",
             "src/recent_log.rs",
@@ -91,6 +90,10 @@ const ROOMS: &[Room] = &[
         ],
     ),
     ("src/service.rs", &[]),
+    (
+        "src/watches.rs",
+        &["src/config", "src/cli", "src/server", "raft/model"],
+    ),
     ("src/json_log.rs", &[]),
     ("src/recent_log.rs", &[]),
     ("src/lib.rs", &[]),
@@ -200,6 +203,7 @@ const CLI_TRANSFER: &[&str] = &[
 
 const MAIN: &[&str] = &[
     "src/daemon.rs",
+    "src/watches.rs",
     "src/config",
     "src/doctor.rs",
     "src/engine",
@@ -253,8 +257,7 @@ const GRPC_CONVERT: &[&str] = &[
     "proto",
     "raft/model",
 ];
-/// Its documents are made of the wire's types by one conversion, and its options
-/// are read as those of the command line are.
+/// Its documents are made of the wire's types, and its options read as the CLI's.
 const HTTP: &[&str] = &[
     "src/trust",
     "src/api",

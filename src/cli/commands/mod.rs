@@ -17,6 +17,7 @@ mod request_options;
 mod tenant;
 mod transcode;
 mod watch_folder;
+pub mod watched;
 mod webhook;
 
 pub use engine::EngineTokenCommand;

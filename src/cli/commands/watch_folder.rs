@@ -84,6 +84,26 @@ pub struct WatchFolderArgs {
     pub request: RequestArgs,
 }
 
+impl WatchFolderArgs {
+    /// Refuses what can't be done, whatever is on the disk.
+    ///
+    /// # Errors
+    /// [`CliError::Usage`].
+    pub fn check(&self) -> Result<(), CliError> {
+        if self.request.request_id.is_some() || self.request.output_url.is_some() {
+            return Err(CliError::usage(
+                "one --request-id or --output-url for many outputs",
+                "leave it out: each file has a request of its own",
+            ));
+        }
+        if self.failed == After::Delete {
+            let hint = "use leave or move=DIR";
+            return Err(CliError::usage("a source that failed is not deleted", hint));
+        }
+        self.spec.to_wire(None).map(drop)
+    }
+}
+
 /// Runs `watch-folder`.
 ///
 /// # Errors
@@ -136,17 +156,8 @@ type End = (Found, Result<Ended, CliError>);
 
 impl<'a> Watch<'a> {
     fn new(client: &'a Client, args: WatchFolderArgs, output: Output) -> Result<Self, CliError> {
+        args.check()?;
         let (root, to) = (folder(&args.folder)?, folder(&args.to)?);
-        if args.request.request_id.is_some() || args.request.output_url.is_some() {
-            return Err(CliError::usage(
-                "one --request-id or --output-url for many outputs",
-                "leave it out: each file has a request of its own",
-            ));
-        }
-        if args.failed == After::Delete {
-            let hint = "use leave or move=DIR";
-            return Err(CliError::usage("a source that failed is not deleted", hint));
-        }
         let (done, failed) = (made(args.done)?, made(args.failed)?);
         let mut walk = args.library.walk(true);
         for place in [Some(&to), moved_to(&done), moved_to(&failed)]

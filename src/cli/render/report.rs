@@ -60,30 +60,33 @@ pub fn report_parse(error: &clap::Error) -> u8 {
             }
         }
         _ => {
-            let text = error.to_string();
-            // Its first paragraph starts with "error: "; the last points to --help.
-            let kept: Vec<&str> = text
-                .lines()
-                .filter(|line| !line.starts_with("For more information"))
-                .collect();
-            // clap's usage names options that came from the environment as
-            // if they were missing.
-            let body = kept
-                .join("\n")
-                .replace(" --endpoints <HOST:PORT,…>", " [OPTIONS]");
+            let body = said_by_clap(error);
             let hint = if names_a_file_as_output(error) {
                 "the file to write is the argument OUT, as in `reelraft transcode IN OUT`; \
                  -o says how answers are printed"
             } else {
                 "see the options with --help"
             };
-            eprint(&format!(
-                "error: usage: {}\nhint: {hint}\n",
-                body.trim_start_matches("error: ").trim_end()
-            ));
+            eprint(&format!("error: usage: {body}\nhint: {hint}\n"));
             exit::USAGE
         }
     }
+}
+
+/// What clap says of a wrong command line, without its own head and end.
+pub fn said_by_clap(error: &clap::Error) -> String {
+    let text = error.to_string();
+    // Its first paragraph starts with "error: "; the last points to --help.
+    let kept: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with("For more information"))
+        .collect();
+    // clap's usage names options that came from the environment as if they were
+    // missing.
+    let body = kept
+        .join("\n")
+        .replace(" --endpoints <HOST:PORT,…>", " [OPTIONS]");
+    body.trim_start_matches("error: ").trim_end().to_string()
 }
 
 /// Whether `-o` was given a file, as other programs take it.

@@ -23,9 +23,13 @@ use crate::{
     render::format::is_unprintable,
 };
 
+/// What takes notices in place of standard error.
+type Told = Box<dyn Fn(&str) + Send + Sync>;
+
 /// Standard error, shared by everything that reports on it.
 pub struct Screen {
     terminal: bool,
+    told: Option<Told>,
     state: Mutex<State>,
     /// The screen that this one is a part of: it shows no progress itself.
     whole: Option<Arc<Screen>>,
@@ -50,6 +54,18 @@ impl Screen {
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
         Screen {
             terminal: io::stderr().is_terminal() && !dumb,
+            told: None,
+            state: Mutex::default(),
+            whole: None,
+            uploaded_bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// A screen that tells its notices to somebody else, and no progress to anybody.
+    pub fn told(tell: impl Fn(&str) + Send + Sync + 'static) -> Self {
+        Screen {
+            terminal: false,
+            told: Some(Box::new(tell)),
             state: Mutex::default(),
             whole: None,
             uploaded_bytes: AtomicU64::new(0),
@@ -61,6 +77,7 @@ impl Screen {
     pub fn part(whole: &Arc<Screen>) -> Self {
         Screen {
             terminal: false,
+            told: None,
             state: Mutex::default(),
             whole: Some(whole.clone()),
             uploaded_bytes: AtomicU64::new(0),
@@ -94,6 +111,10 @@ impl Screen {
             }
             return;
         }
+        if let Some(tell) = &self.told {
+            tell(&printable(text));
+            return;
+        }
         let state = self.state();
         let text = printable(text);
         if state.bar.is_empty() {
@@ -107,7 +128,7 @@ impl Screen {
     /// Whether it is time to draw again. Asked first, so that nothing is rendered
     /// in vain.
     pub fn due(&self) -> bool {
-        if self.whole.is_some() {
+        if self.whole.is_some() || self.told.is_some() {
             return false;
         }
         let every_ms = if self.terminal { BAR_MS } else { LINE_MS };
@@ -118,7 +139,7 @@ impl Screen {
 
     /// Shows how far things are, in place of what was shown before.
     pub fn progress(&self, text: &str) {
-        if self.whole.is_some() {
+        if self.whole.is_some() || self.told.is_some() {
             return;
         }
         let mut state = self.state();
