@@ -32,6 +32,7 @@ use crate::{
     output::{
         assemble::{self, Assembled},
         join::Joining,
+        measure::{self, FilmPart, PartMeasured},
         preview::{self, PreviewParts},
     },
     trial::{self, Lacks, Trial},
@@ -135,6 +136,21 @@ pub fn assemble_rest<'a>(
 ) -> Step<'a, Assembled> {
     let rest = assemble::assemble_rest(context, index, single, parts, joining);
     Box::pin(rest)
+}
+
+/// Compares shards of an output with its source, frame by frame. `progress` receives the
+/// frames compared so far.
+///
+/// # Errors
+/// [`MediaError::BadRecord`] for another output's proof, [`MediaError::Unproven`] where
+/// the source does not give the output's frames, and what keeps ffmpeg from running.
+pub fn measure_output<'a>(
+    context: &'a Context<'a>,
+    index: &'a Index,
+    part: &'a FilmPart,
+    progress: Progress<'a>,
+) -> Step<'a, PartMeasured> {
+    Box::pin(measure::measure_output(context, index, part, progress))
 }
 
 /// Makes a film of its first shards, and of those audio tracks that are there, in the

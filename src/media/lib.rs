@@ -74,6 +74,7 @@ pub use ffmpeg::tools::Tools;
 pub use output::args::reference;
 pub use output::assemble::Assembled;
 pub use output::join::Joining;
+pub use output::measure::{FilmPart, PartMeasured, shards_of_proof};
 pub use output::preview::PreviewParts;
 pub use trial::{Lacks, TRIAL, Trial};
 pub use video::seam::likeness;

@@ -12,6 +12,16 @@ pub struct Measured {
     pub series: Vec<Series>,
 }
 
+/// A shard with its place in the output, as it is told.
+#[derive(Serialize)]
+pub(crate) struct MeasuredShard<'a> {
+    pub shard: usize,
+    pub from_us: i64,
+    pub to_us: i64,
+    #[serde(flatten)]
+    pub measured: &'a Measured,
+}
+
 /// What was found by one metric, in millionths of its scale: 0.98 is 980000, and 40 dB
 /// is 40000000.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -137,13 +137,13 @@ async fn assemble_from(
 }
 
 /// The output, of which packets are to be found.
-struct Muxed<'a> {
+pub(super) struct Muxed<'a> {
     path: &'a Path,
     tables: SampleTables,
 }
 
 impl<'a> Muxed<'a> {
-    fn of(context: &Context<'_>, path: &'a Path) -> Result<Self, MediaError> {
+    pub fn of(context: &Context<'_>, path: &'a Path) -> Result<Self, MediaError> {
         let tables = match demuxer(context.spec) {
             "mov" => sample_tables::read(path)?,
             _ => SampleTables::default(),
@@ -153,7 +153,7 @@ impl<'a> Muxed<'a> {
 
     /// The packets of the `number`th track of a kind. From the file's own tables if
     /// they say it: for ffprobe a long film is as much work as its muxing.
-    async fn packets(
+    pub async fn packets(
         &mut self,
         context: &Context<'_>,
         kind: char,

@@ -6,6 +6,7 @@ pub(crate) mod checks;
 pub(crate) mod covers;
 pub(crate) mod join;
 pub(crate) mod last_packets;
+pub(crate) mod measure;
 pub(crate) mod notes;
 pub(crate) mod preview;
 pub(crate) mod proof;

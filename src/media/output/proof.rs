@@ -12,7 +12,7 @@ use crate::{
         containers::output_file,
         encoded::MadeByEngine,
         index::Index,
-        measured::Measured,
+        measured::MeasuredShard,
         recipe::RECIPE,
         report::{AudioReport, ExtrasReport},
         times::{MICROSECONDS, rescale},
@@ -109,16 +109,6 @@ struct Shard<'a> {
     complaints_total: u64,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     complaints: &'a [String],
-}
-
-/// How a shard compares with its source.
-#[derive(Serialize)]
-struct MeasuredShard<'a> {
-    shard: usize,
-    from_us: i64,
-    to_us: i64,
-    #[serde(flatten)]
-    measured: &'a Measured,
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,7 @@ use crate::{
         plan::ShardRange,
         recipe::SCALER,
         text::strings,
-        times::{MICROSECONDS, rescale_up, seconds},
+        times::{MICROSECONDS, Ratio, rescale_up, seconds},
     },
     ffmpeg::{
         args::{clock_rule, global_options, pass_along},
@@ -95,7 +95,11 @@ pub(crate) fn decode_from(index: &Index, start: Option<i64>) -> Vec<String> {
     let Some(start) = start else {
         return Vec::new();
     };
-    let base = index.facts.source.video().time_base;
+    seek_to(start, index.facts.source.video().time_base)
+}
+
+/// Has a file be read from its keyframe at or before a time on.
+pub(crate) fn seek_to(start: i64, base: Ratio) -> Vec<String> {
     let start_us = rescale_up(start, base, MICROSECONDS);
     strings(&[
         "-seek_timestamp",

@@ -2,6 +2,8 @@
 //! decoding and filters, and the frames paired one by one, which is by time, as both
 //! have been proven to have the same times.
 
+use std::path::PathBuf;
+
 use reelraft_model::spec::{Aim, Metric, Spec};
 
 use crate::{
@@ -12,6 +14,7 @@ use crate::{
         plan::ShardRange,
         recipe::SCALER,
         text::strings,
+        times::Ratio,
     },
     ffmpeg::{
         args::{clock_rule, global_options},
@@ -21,7 +24,7 @@ use crate::{
         log::LOG_ERRORS,
     },
     video::{
-        args::{SHARD_FILE, decode_from},
+        args::{SHARD_FILE, decode_from, seek_to},
         filters::{self, Pass},
     },
 };
@@ -31,11 +34,17 @@ const SHARD_DEMUXER: &str = "mov";
 
 /// What a job's shards are compared by; nothing where nobody asks.
 pub(crate) fn metrics(spec: &Spec) -> Vec<Metric> {
+    let asked = spec.amount.as_ref().is_some_and(|amount| amount.measure);
+    metrics_if(asked, spec)
+}
+
+/// The usual metrics where they are asked for, and that of the quality that a job aims at.
+pub(crate) fn metrics_if(asked: bool, spec: &Spec) -> Vec<Metric> {
     let target = match spec.aim() {
         Some(Aim::Quality(metric, _)) => Some(metric),
         _ => None,
     };
-    let usual = match spec.amount.as_ref().is_some_and(|amount| amount.measure) {
+    let usual = match asked {
         true => [Metric::Ssim, Metric::Psnr].as_slice(),
         false => &[],
     };
@@ -60,8 +69,60 @@ fn filter(metric: Metric, at: usize) -> String {
     }
 }
 
+/// The frames that an encoder was given.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct GivenFrames {
+    pub pass: Pass,
+    /// From where on the source is decoded: none is its beginning.
+    pub start: Option<i64>,
+}
+
+impl GivenFrames {
+    /// Those of a shard that was decoded from `start`; a film in one pass has none.
+    pub fn of(range: ShardRange, start: Option<Option<i64>>) -> Self {
+        GivenFrames {
+            pass: match start {
+                Some(_) => Pass::Compared(range),
+                None => Pass::Reference { whole: true },
+            },
+            start: start.flatten(),
+        }
+    }
+}
+
+/// The frames that it made of them.
+#[derive(Clone, Debug)]
+pub(crate) struct MadeFrames {
+    pub file: PathBuf,
+    pub demuxer: &'static str,
+    /// First and last of them, where the file has others too, and their clock.
+    pub span: Option<(i64, i64, Ratio)>,
+}
+
+impl MadeFrames {
+    /// Options that open the file, at a keyframe before the frames.
+    fn open(&self) -> Vec<String> {
+        let mut args = strings(&["-threads", "1"]);
+        if let Some((first, _, base)) = self.span {
+            args.extend(seek_to(first, base));
+        }
+        let file = Input::File(self.file.clone());
+        args.extend(open_input(&file, Some(self.demuxer)));
+        args
+    }
+
+    /// A filter that lets these frames through, and no others.
+    fn own(&self) -> String {
+        self.span.map_or_else(String::new, |(first, last, _)| {
+            let end = last.saturating_add(1);
+            format!("trim=start_pts={first}:end_pts={end},")
+        })
+    }
+}
+
 /// Opens the source as the encoder's pass did.
-fn open_given(context: &Context<'_>, index: &Index, pass: Pass, start: Option<i64>) -> Vec<String> {
+fn open_given(context: &Context<'_>, index: &Index, given: GivenFrames) -> Vec<String> {
+    let GivenFrames { pass, start } = given;
     let source = &index.facts.source;
     let part = matches!(pass, Pass::Compared(_));
     let mut args = match part {
@@ -81,8 +142,7 @@ fn open_given(context: &Context<'_>, index: &Index, pass: Pass, start: Option<i6
 fn arguments(
     context: &Context<'_>,
     index: &Index,
-    pass: Pass,
-    start: Option<i64>,
+    (given, made): (GivenFrames, &MadeFrames),
     metrics: &[Metric],
 ) -> Vec<String> {
     let (spec, source) = (context.spec, &index.facts.source);
@@ -94,10 +154,8 @@ fn arguments(
         "-threads",
         "1",
     ]));
-    args.extend(open_given(context, index, pass, start));
-    args.extend(strings(&["-threads", "1"]));
-    let made = Input::File(context.work_dir.join(SHARD_FILE));
-    args.extend(open_input(&made, Some(SHARD_DEMUXER)));
+    args.extend(open_given(context, index, given));
+    args.extend(made.open());
     // Frames are paired by their number.
     let count = "settb=expr=1/25,setpts=N";
     let format = &index.facts.picture.output_pix_fmt;
@@ -107,10 +165,13 @@ fn arguments(
             format!(
                 "[0:{}]{}",
                 source.video().stream,
-                filters::chain(spec, index, pass)
+                filters::chain(spec, index, given.pass)
             ),
             // Decoders name full range by another format, which changes no sample.
-            format!("[1:v]scale=flags={SCALER}:in_range=full:out_range=full,format={format}"),
+            format!(
+                "[1:v:0]{}scale=flags={SCALER}:in_range=full:out_range=full,format={format}",
+                made.own()
+            ),
         ])
         .map(|(side, chain)| {
             let outs = (0..metrics.len()).map(|at| format!("[{side}{at}]"));
@@ -151,11 +212,25 @@ pub(crate) async fn measure(
     if metrics.is_empty() {
         return Ok(None);
     }
-    let pass = match start {
-        Some(_) => Pass::Compared(range),
-        None => Pass::Reference { whole: true },
+    let made = MadeFrames {
+        file: context.work_dir.join(SHARD_FILE),
+        demuxer: SHARD_DEMUXER,
+        span: None,
     };
-    let arguments = arguments(context, index, pass, start.flatten(), &metrics);
+    let sides = (GivenFrames::of(range, start), &made);
+    compare(context, index, sides, &metrics, frames).await
+}
+
+/// Compares frames one by one. None where there are not as many on both sides as there
+/// should be.
+pub(crate) async fn compare(
+    context: &Context<'_>,
+    index: &Index,
+    sides: (GivenFrames, &MadeFrames),
+    metrics: &[Metric],
+    frames: u64,
+) -> Result<Option<Measured>, MediaError> {
+    let arguments = arguments(context, index, sides, metrics);
     let mut listener = ProgressListener::new(&|_| {});
     // Frames of both sides, and those between the filters.
     let address_bytes = index.facts.picture.address_bytes().saturating_mul(2);
@@ -164,7 +239,7 @@ pub(crate) async fn measure(
         .await?;
     listener.diagnostics.check_exit("ffmpeg", exit)?;
     let mut series = Vec::new();
-    for metric in metrics {
+    for &metric in metrics {
         let path = context.work_dir.join(log_file(metric));
         let text = std::fs::read_to_string(&path)
             .map_err(MediaError::disk("reading what was measured"))?;
