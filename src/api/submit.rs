@@ -4,7 +4,7 @@ use reelraft_model::{
     Command, CreateJob, JobBounds, Problem, Scope, State, job_id,
     limits::{
         AIM_LEVEL, DEADLINE_LEVEL, ENCODER_CHOICE_LEVEL, HOUSEKEEPING_LEVEL, JOB_BOUNDS,
-        NAME_BYTES_MAX, PERCENTILE_LEVEL, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
+        MEASURE_LEVEL, NAME_BYTES_MAX, PERCENTILE_LEVEL, PRIORITY_LEVEL, PRIORITY_MAX, RETRIES_MAX,
         SOURCE_BYTES_MAX, STREAM_CHOICE_LEVEL,
     },
     plan::{encoder_of, home_count},
@@ -237,6 +237,9 @@ fn all_know_options(state: &State, spec: &Spec) -> Result<(), Problem> {
     }
     if spec.target_percentile() != 0 {
         all_know(state, PERCENTILE_LEVEL, "aim at a percentile")?;
+    }
+    if spec.holds_source() {
+        all_know(state, MEASURE_LEVEL, "hold the sources of finished jobs")?;
     }
     Ok(())
 }

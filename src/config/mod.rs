@@ -112,7 +112,7 @@ pub struct NodeArgs {
     /// TOML file with the buckets that s3://NAME/KEY names in requests, and their keys [default: none]
     #[arg(long, value_name = "FILE")]
     pub s3_buckets: Option<String>,
-    /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads [default: one day]
+    /// Seconds that the source of a job that failed or was cancelled is kept, so that it can be tried again, while this node leads; that of a finished one with --hold-source is kept no longer either [default: one day]
     #[arg(long, value_name = "SECONDS")]
     pub keep_sources: Option<u64>,
     /// Whether a job takes the output of an equal one of its tenant, while this node leads; if not, each is encoded [default: true]

@@ -4,6 +4,9 @@
 use reelraft_model::Problem;
 use reelraft_storage::blobs::BlobError;
 
+/// The kind of what is on no home any more.
+pub const LOST_BYTES: &str = "lost-bytes";
+
 /// A refusal of the data plane.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -162,7 +165,7 @@ impl DataError {
             DataError::BadChunk { .. } => "bad-chunk",
             DataError::Unreachable { .. } => "unreachable",
             DataError::Refused { problem, .. } => &problem.kind,
-            DataError::Lost { .. } => "lost-bytes",
+            DataError::Lost { .. } => LOST_BYTES,
             DataError::Unavailable { .. } | DataError::Retired { .. } => "unavailable-bytes",
             DataError::BadManifest { .. } => "bad-manifest",
             DataError::SourceChanged { .. } => "source-changed",

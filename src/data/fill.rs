@@ -63,14 +63,20 @@ impl DataPlane {
 
     /// Copies to this home all that the job has: when it returns, this home
     /// has everything that was acknowledged under the entry's epoch.
-    /// `source_known` says that it was found to have the source's chunks.
+    /// `source_known` says that it was found to have the source's chunks. What keeps
+    /// this home from having how an output compares with its source is given back: the
+    /// film does not wait for it.
     ///
     /// # Errors
     /// [`DataError::Unavailable`] if no filled home can be asked now, and
     /// [`DataError::Lost`] if something is on no home any more.
-    pub async fn fill(&self, entry: &JobEntry, source_known: bool) -> Result<(), DataError> {
+    pub async fn fill(
+        &self,
+        entry: &JobEntry,
+        source_known: bool,
+    ) -> Result<Option<DataError>, DataError> {
         if entry.job.state() == JobState::Uploading {
-            return self.fill_journal(entry).await;
+            return self.fill_journal(entry).await.map(|()| None);
         }
         // Twice at most: the manifest first, then the chunks that it names.
         for _ in 0..2 {
@@ -79,25 +85,28 @@ impl DataPlane {
                 lacking => lacking?,
             };
             if lacking.is_empty() {
-                return Ok(());
+                return Ok(None);
             }
             // All are tried before the first failure counts: one lost blob must
             // not keep the others on a single home.
-            let copies = lacking
-                .into_iter()
-                .map(|hash| async move { self.copy_here(entry, &hash, true).await });
+            let copies = lacking.into_iter().map(|hash| async move {
+                let copied = self.copy_here(entry, &hash, true).await;
+                copied.map_err(|error| (entry.is_measured_blob(&hash), error))
+            });
             let copied: Vec<_> = stream::iter(copies)
                 .buffer_unordered(COPY_WINDOW)
                 .collect()
                 .await;
             let failed = copied.into_iter().filter_map(Result::err);
             // A loss is what must be known, whatever else went wrong.
-            if let Some(error) = failed.min_by_key(|error| !error.is_lost()) {
-                return Err(self.confirm_lost(entry, error).await);
+            let failed = failed.min_by_key(|(beside, error)| (*beside, !error.is_lost()));
+            if let Some((beside, error)) = failed {
+                let error = self.confirm_lost(entry, error).await;
+                return if beside { Ok(Some(error)) } else { Err(error) };
             }
         }
         match self.lacking(entry, source_known).await?.into_iter().next() {
-            None => Ok(()),
+            None => Ok(None),
             Some(hash) => Err(DataError::Unavailable {
                 job: entry.job.id.clone(),
                 hash,
@@ -195,22 +204,40 @@ impl DataPlane {
         blocking(move || Ok(store.jobs()?)).await
     }
 
-    /// Removes all blobs of a finished job but those that are kept. Returns how many
-    /// went.
+    /// Removes all blobs of a finished job but those that are `kept`, and the chunks of
+    /// its source where that is held here. What is kept is asked of this node's table,
+    /// when nobody can put; where it gives nothing, all stays. Returns how many went;
+    /// none where somebody uses the job.
     ///
     /// # Errors
-    /// What the disk refuses.
-    pub async fn prune(&self, job: &str, kept: Vec<String>) -> Result<usize, DataError> {
-        let (store, job) = (self.store.clone(), job.to_string());
-        blocking(move || {
-            let mut removed = 0;
-            for stored in store.list(&job)? {
-                if !kept.contains(&stored.hash) {
-                    store.remove(&job, &stored.hash)?;
-                    removed += 1;
-                }
+    /// What the disk refuses, and what keeps the manifest of a source that is held from
+    /// being read.
+    pub async fn prune(
+        &self,
+        entry: &JobEntry,
+        kept: impl Fn(&State) -> Option<BTreeSet<String>> + Send + 'static,
+    ) -> Result<Option<usize>, DataError> {
+        let (job, mut held) = (&entry.job, BTreeSet::new());
+        if job.holds_source() && job.source_at.contains(&self.node()) {
+            match self.read_whole(entry, &job.manifest).await {
+                Ok(bytes) => held.extend(Manifest::decode(&job.manifest, &bytes)?.chunks()),
+                // Nobody can read the source any more.
+                Err(error) if error.is_lost() => {}
+                Err(error) => return Err(error),
             }
-            Ok(removed)
+        }
+        let (store, table, job) = (self.store.clone(), self.table.clone(), job.id.clone());
+        blocking(move || {
+            let kept = || kept(&table.local());
+            let Some(now) = kept() else {
+                return Ok(None);
+            };
+            let mut going = store.last_puts(&job)?;
+            going.retain(|hash, _| !now.contains(hash) && !held.contains(hash));
+            Ok(match store.remove_blobs_if(&job, &going, kept)? {
+                Removal::Removed => Some(going.len()),
+                Removal::Wanted | Removal::InUse => None,
+            })
         })
         .await
     }

@@ -41,7 +41,7 @@ pub mod upload;
 #[cfg(test)]
 mod tests;
 
-pub use error::{DataError, is_out_of_reach};
+pub use error::{DataError, LOST_BYTES, is_out_of_reach};
 pub use local_store::{LocalStore, Parts, PutTicket};
 pub use peers::{Answer, HomePeers, HomeTransport, Payload, Peer};
 pub use plane::DataPlane;

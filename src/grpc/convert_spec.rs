@@ -118,6 +118,7 @@ fn model_amount(amount: v1::Amount) -> Amount {
         max_encoded_percent,
         measure,
         target_percentile,
+        hold_source,
     } = amount;
     Amount {
         size_bytes,
@@ -126,6 +127,7 @@ fn model_amount(amount: v1::Amount) -> Amount {
         max_encoded_percent,
         measure,
         target_percentile,
+        hold_source,
     }
 }
 
@@ -137,6 +139,7 @@ fn wire_amount(amount: Amount) -> v1::Amount {
         max_encoded_percent,
         measure,
         target_percentile,
+        hold_source,
     } = amount;
     v1::Amount {
         size_bytes,
@@ -145,6 +148,7 @@ fn wire_amount(amount: Amount) -> v1::Amount {
         max_encoded_percent,
         measure,
         target_percentile,
+        hold_source,
     }
 }
 

@@ -246,7 +246,8 @@ mod tests {
     /// A value for each option that there is.
     const EACH: &str = r#"{"width": 640, "height": 360, "fps": "30000/1001", "codec": "hevc",
         "crf": 0, "size": "700M", "bitrate": "2M", "target": "ssim=0.985",
-        "max_encoded_percent": 80, "target_percentile": 5, "measure": true, "maxrate": "4M", "bufsize": 6000000,
+        "max_encoded_percent": 80, "target_percentile": 5, "measure": true,
+        "hold_source": true, "maxrate": "4M", "bufsize": 6000000,
         "encoder_preset": "slow", "tune": "grain", "keyint": 2, "pix_fmt": "yuv420p10le",
         "brightness": -0.25,
         "contrast": 1.5, "saturation": 0, "deinterlace": "auto", "crop": "64:32:2:4",

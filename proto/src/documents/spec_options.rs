@@ -80,13 +80,17 @@ fn switches(
     strict: bool,
     ignore_dolby_vision: bool,
     amount: Option<&Amount>,
-) -> [(&'static str, bool); 5] {
+) -> [(&'static str, bool); 6] {
     [
         ("strip-metadata", strip_metadata),
         ("keep-location", keep_location),
         ("strict", strict),
         ("ignore-dolby-vision", ignore_dolby_vision),
         ("measure", amount.is_some_and(|amount| amount.measure)),
+        (
+            "hold-source",
+            amount.is_some_and(|amount| amount.hold_source),
+        ),
     ]
 }
 
@@ -97,8 +101,9 @@ fn amount_options(amount: &Amount) -> [(&'static str, String); 5] {
         target,
         max_encoded_percent,
         target_percentile,
-        // A switch.
+        // Switches.
         measure: _,
+        hold_source: _,
     } = amount;
     [
         ("size", above_zero(*size_bytes)),

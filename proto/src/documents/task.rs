@@ -17,7 +17,7 @@ pub struct TaskList<'a> {
     pub next_page_token: Option<&'a str>,
 }
 
-/// One task; `kind` is analyze, audio, probe, shard, extras or assemble.
+/// One task; `kind` is analyze, audio, probe, shard, extras, assemble or measure.
 #[derive(Serialize, ToSchema)]
 pub struct Task<'a> {
     pub number: u32,

@@ -9,10 +9,12 @@ mod homes;
 mod housekeeping;
 mod jobs;
 mod keys;
+mod measuring;
 mod members;
 mod outside;
 mod parts;
 mod rate;
+mod refusals;
 mod replan;
 mod retry;
 mod reuse;
@@ -113,6 +115,8 @@ impl Writer<'_> {
             Command::DrainNode(c) => self.drain_node(c),
             Command::RemoveNode(c) => self.remove_node(c),
             Command::SetAuthorities(c) => self.set_authorities(c),
+            Command::MeasureJob(c) => self.measure_job(age, c),
+            Command::EndMeasure(c) => self.end_measure(c),
         }
     }
 }
@@ -144,6 +148,8 @@ fn job_of(command: &Command) -> Option<Cow<'_, str>> {
         Command::RetryJob(c) => &c.job,
         Command::DropSource(c) => &c.job,
         Command::DecideReuse(c) => &c.job,
+        Command::MeasureJob(c) => &c.job,
+        Command::EndMeasure(c) => &c.job,
         Command::SetAuthorities(_) => return None,
         Command::DropParts(c) => &c.job,
         Command::SetWebhook(_) | Command::RemoveWebhook(_) => return None,

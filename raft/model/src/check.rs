@@ -99,6 +99,7 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     if job.keeps_source() && job.manifest.is_empty() {
         say("a source is kept that was never sealed".into());
     }
+    check_measuring(entry, &mut say);
     let counted = job.state().keeps_bytes() || job.keeps_source();
     if past_upload && counted && !held {
         say("no home is known to hold what was acknowledged (P2)".into());
@@ -108,7 +109,7 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
         if task.state() == TaskState::Running && (task.node == 0 || task.attempt == 0) {
             say(format!("{kind} {number} runs without a node or an attempt"));
         }
-        if task.state() == TaskState::Running && job.state().ended() {
+        if task.state() == TaskState::Running && !job.runs(task.kind()) {
             say(format!("{kind} {number} runs though the job has ended"));
         }
         if task.state() == TaskState::Done && task.hash.is_empty() {
@@ -131,6 +132,22 @@ fn check_job(entry: &Arc<JobEntry>, found: &mut Vec<Violation>) {
     }
 }
 
+/// What is compared, and the source that this takes.
+fn check_measuring(entry: &JobEntry, say: &mut impl FnMut(String)) {
+    let job = &entry.job;
+    if job.holds_source() && job.manifest.is_empty() {
+        say("a source is held that was never sealed".into());
+    }
+    let is_home = |node: &u64| job.homes.iter().any(|home| home.node == *node);
+    if job.holds_source() && !job.source_at.iter().all(is_home) {
+        say("a source is held by a node that is no home".into());
+    }
+    let measures = entry.tasks.contains_key(&(TaskKind::Measure, 0));
+    if measures != job.is_measuring() {
+        say("it is compared without tasks, or the other way round".into());
+    }
+}
+
 /// What has left the table is known by its summary, and of a finished job by
 /// its history.
 fn check_fold(entry: &JobEntry, say: &mut impl FnMut(String)) {
@@ -149,7 +166,9 @@ fn check_fold(entry: &JobEntry, say: &mut impl FnMut(String)) {
     if !job.state().ended() || job.state() == JobState::Deleted {
         say("folded in the midst of its life, or after it".into());
     }
-    if !entry.tasks.is_empty() || !job.history_at.is_empty() {
+    let left = entry.tasks.keys();
+    let left = left.filter(|(kind, _)| *kind != TaskKind::Measure).count();
+    if left > 0 || !job.history_at.is_empty() {
         say("folded, and not all of it".into());
     }
     if succeeded == job.history_hash.is_empty() {

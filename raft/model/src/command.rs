@@ -11,6 +11,7 @@ use crate::{
     housekeeping::{ExpireUpload, Fold, JobBounds, KeepHistory, TouchUpload},
     kept_parts::DropParts,
     keys::{CreateKey, RevokeKey, SetQuota},
+    measuring::{EndMeasure, MeasureJob},
     member_commands::{AdmitNode, CreateToken, DrainNode, RemoveNode, SetVoters},
     outside::{FailFetch, NoteUpload, Outside, RecordDelivery, RemoveWebhook, SetWebhook},
     retry::{DropSource, RetryJob},
@@ -25,7 +26,7 @@ pub struct Envelope {
     #[prost(
         oneof = "Command",
         tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 21, 22, 23, 30, \
-                31, 32, 33, 40, 41, 61, 71, 95, 96, 101, 102, 103, 104, 105, 111, 125"
+                31, 32, 33, 40, 41, 61, 71, 95, 96, 101, 102, 103, 104, 105, 111, 120, 121, 125"
     )]
     pub command: Option<Command>,
 }
@@ -110,6 +111,10 @@ pub enum Command {
     RemoveNode(RemoveNode),
     #[prost(message, tag = "111")]
     SetAuthorities(SetAuthorities),
+    #[prost(message, tag = "120")]
+    MeasureJob(MeasureJob),
+    #[prost(message, tag = "121")]
+    EndMeasure(EndMeasure),
     #[prost(message, tag = "125")]
     NoteUpload(NoteUpload),
 }

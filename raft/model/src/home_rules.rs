@@ -85,8 +85,8 @@ pub fn owes_history(entry: &JobEntry, node: u64) -> bool {
 }
 
 /// The blobs of a finished job that a home does not remove: those that it must
-/// have, the history that it may have written down already, and parts that others
-/// may take.
+/// have, the history that it may have written down already, parts that others
+/// may take, and the manifest of a source that is held, with its chunks.
 pub fn kept_blobs(state: &State, entry: &JobEntry) -> Vec<String> {
     let mut kept = entry.blobs();
     let mut keep = |part: &KeptPart| kept.extend([part.hash.clone(), part.report.clone()]);
@@ -97,13 +97,18 @@ pub fn kept_blobs(state: &State, entry: &JobEntry) -> Vec<String> {
     if entry.job.summary.is_none() {
         kept.push(History::blob(entry).hash);
     }
+    if entry.job.holds_source() {
+        kept.push(entry.job.manifest.clone());
+    }
     kept
 }
 
 /// Whether this home removes all but [`kept_blobs`]: of a finished job
-/// it keeps what its owner can still ask for.
+/// it keeps what its owner can still ask for. What is found while it is compared with
+/// its source comes before the table names it.
 pub fn may_prune(entry: &JobEntry, node: u64) -> bool {
-    entry.job.state() == JobState::Succeeded && entry.is_read_from(node)
+    let succeeded = entry.job.state() == JobState::Succeeded;
+    succeeded && entry.is_read_from(node) && !entry.job.is_measuring()
 }
 
 /// Whether this home lets go of what a former plan of an unfinished job has left

@@ -155,6 +155,18 @@ impl JobEntry {
         self.tasks.values().filter(|task| task.kind().is_part())
     }
 
+    /// What tasks have found that measure, as far as they are done.
+    pub(crate) fn measured_so_far(&self) -> impl Iterator<Item = &String> {
+        let tasks = self.tasks.range((TaskKind::Measure, 0)..);
+        let done = tasks.filter(|(_, task)| task.state() == TaskState::Done);
+        done.map(|(_, task)| &task.report)
+    }
+
+    /// How many tasks of a comparison are done.
+    pub fn measured_count(&self) -> u32 {
+        self.measured_so_far().count() as u32
+    }
+
     /// Whether a node is a home of the job's epoch, and so takes its new bytes.
     pub fn is_home(&self, node: u64) -> bool {
         self.job.current_homes().any(|home| home.node == node)
@@ -165,15 +177,30 @@ impl JobEntry {
         self.job.homes.iter().any(|home| home.node == node)
     }
 
+    /// The blobs without which a finished job does not have its film.
+    pub fn film_blobs(&self) -> Vec<String> {
+        let job = &self.job;
+        let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
+        let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
+        kept.into_iter().chain(history).cloned().collect()
+    }
+
+    /// Whether a blob is what was found of its output, compared with its source.
+    pub fn is_measured_blob(&self, hash: &str) -> bool {
+        let mut found = self.job.measured_blobs().chain(self.measured_so_far());
+        found.any(|blob| blob == hash)
+    }
+
     /// Every blob that a home must have, in the order of their creation. The
     /// manifest comes first and names the source chunks. A finished job keeps
     /// only what its owner can still ask for.
     pub fn blobs(&self) -> Vec<String> {
         let job = &self.job;
         if job.state() == JobState::Succeeded {
-            let kept = [&job.index_hash, &job.output_hash, &job.proof_hash];
-            let history = Some(&job.history_hash).filter(|hash| !hash.is_empty());
-            return kept.into_iter().chain(history).cloned().collect();
+            let measured = job.measured_blobs().chain(self.measured_so_far());
+            let mut kept = self.film_blobs();
+            kept.extend(measured.cloned());
+            return kept;
         }
         let mut blobs = vec![job.manifest.clone(), job.index_hash.clone()];
         for task in self

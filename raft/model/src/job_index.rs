@@ -28,6 +28,8 @@ pub(crate) struct JobIndex {
     folded: Pages<(u64, u64), ()>,
     /// Those among them whose source is kept.
     held: Set<(u64, u64)>,
+    /// Those that have an output, and whose source is held all the same.
+    measurable: Set<(u64, u64)>,
     /// Jobs with something to be sent, by the time from which on.
     deliveries: Set<(u64, u64)>,
     /// Finished jobs by what they were made of.
@@ -45,7 +47,7 @@ impl ResultKey {
         let mut hasher = blake3::Hasher::new();
         hasher.update(job.tenant.as_bytes());
         hasher.update(job.source_root.as_bytes());
-        hasher.update(&job.spec.encode_to_vec());
+        hasher.update(&job.spec.as_made().encode_to_vec());
         let mut first = [0; 8];
         hasher.finalize_xof().fill(&mut first);
         ResultKey(u64::from_be_bytes(first))
@@ -126,6 +128,9 @@ impl JobIndex {
             if after.keeps_source() {
                 self.held.insert_mut((after.folded_cluster_ms, age));
             }
+            if after.holds_source() {
+                self.measurable.insert_mut((after.folded_cluster_ms, age));
+            }
         } else if state.ended() {
             self.unfolded.insert_mut((state.keeps_bytes(), age));
         }
@@ -163,6 +168,7 @@ impl JobIndex {
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.held.remove_mut(&(job.folded_cluster_ms, age));
+        self.measurable.remove_mut(&(job.folded_cluster_ms, age));
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
     }
 
@@ -212,6 +218,11 @@ impl JobIndex {
     /// Folded jobs whose source is kept, as [`JobIndex::folded`].
     pub fn held(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.held.iter().copied()
+    }
+
+    /// Folded jobs with an output whose source is held, as [`JobIndex::folded`].
+    pub fn measurable(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.measurable.iter().copied()
     }
 
     /// Folded jobs with their stamps, the first to be folded first.

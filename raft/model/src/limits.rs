@@ -123,7 +123,8 @@ pub const REPLAN_AFTER_MS: u64 = REHOME_AFTER_MS;
 /// number of voters that is asked for; aims at a size, a bit rate or a quality; single
 /// parts that were made before ([`crate::KeptParts`]), and second attempts at shards
 /// ([`crate::Twin`]). 7 brought engines ([`crate::Engine`]), deadlines, and aims at a percentile.
-/// 8 brought outputs that go into a bucket in parts ([`crate::NoteUpload`]).
+/// 8 brought outputs that go into a bucket in parts ([`crate::NoteUpload`]), and those that are
+/// compared with their sources after the end ([`crate::MeasureJob`]).
 pub const FEATURE_LEVEL: u32 = 8;
 
 /// The level from which on outputs go into buckets in parts.
@@ -131,6 +132,28 @@ pub const PARTED_OUTPUTS_LEVEL: u32 = 8;
 
 /// The level from which on a quality may be one that a percentile of the frames reaches.
 pub const PERCENTILE_LEVEL: u32 = 7;
+
+/// The level from which on the homes of a finished job hold its source for a while where
+/// its owner asks for that, and its output is compared with it.
+pub const MEASURE_LEVEL: u32 = 8;
+
+/// Tasks of such a comparison: enough for all slots of a job's homes, and few enough
+/// for the row to name what each has found.
+pub const MEASURE_TASKS_MAX: u32 = 32;
+
+/// How long the source of a finished job is held where its owner asked for that, at
+/// most: as long as its parts, for the same reason.
+pub const HOLD_SOURCE_MS: u64 = KEEP_PARTS_MS;
+
+/// How long a comparison may wait in line before the source goes that is held for it.
+pub const COMPARE_WAITS_MS: u64 = 6 * 3600 * 1000;
+
+/// A source is held while the disks of its homes could take so many more like it:
+/// nobody is to be refused for what somebody may ask for.
+pub const HELD_SOURCE_ROOM: u64 = 4;
+
+/// A disk with more room than this needs no such look.
+pub const HELD_AMPLE_ROOM_BYTES: u64 = 256 << 30;
 
 /// The level from which on there are engines.
 pub const ENGINES_LEVEL: u32 = 7;

@@ -21,7 +21,7 @@ impl Job {
         other.state() == JobState::Succeeded
             && (&self.tenant, &self.source_root, self.source_bytes)
                 == (&other.tenant, &other.source_root, other.source_bytes)
-            && self.spec == other.spec
+            && self.spec.as_made() == other.spec.as_made()
             && ![&other.index_hash, &other.output_hash, &other.proof_hash]
                 .iter()
                 .any(|hash| hash.is_empty())

@@ -28,6 +28,9 @@ pub(crate) struct OpenIndex {
     unsettled: Set<String>,
     /// Jobs with an offer that is not decided.
     offered: Set<String>,
+    /// Finished jobs whose output is compared with their source. Of all else here they
+    /// stand in line alone, and among those that run something.
+    measuring: Set<String>,
     /// By home, also one that retires, and build: its jobs.
     at: Map<(u64, Build), Set<String>>,
     /// How many jobs each node is a home of, those that retire not counted.
@@ -62,6 +65,7 @@ impl OpenIndex {
     /// Takes a job out, as it was entered.
     pub fn remove(&mut self, job: &Job, standing: &Standing) {
         if job.state().ended() {
+            self.measure(job, standing, false);
             return;
         }
         self.eventful.remove_mut(&job.id);
@@ -97,6 +101,7 @@ impl OpenIndex {
     /// Enters a job, unless it has ended.
     pub fn insert(&mut self, job: &Job, standing: &Standing) {
         if job.state().ended() {
+            self.measure(job, standing, true);
             return;
         }
         if standing.eventful {
@@ -124,6 +129,23 @@ impl OpenIndex {
         self.count_frames(job, 0, standing.frames_waiting);
     }
 
+    /// Enters a job that has ended, or takes it out, if its output is compared.
+    fn measure(&mut self, job: &Job, standing: &Standing, enter: bool) {
+        if !job.is_measuring() {
+            return;
+        }
+        let id = job.id.clone();
+        match enter && standing.eventful {
+            true => self.eventful.insert_mut(id.clone()),
+            false => drop(self.eventful.remove_mut(&id)),
+        }
+        match enter {
+            true => self.measuring.insert_mut(id),
+            false => drop(self.measuring.remove_mut(&id)),
+        }
+        self.wait(job, standing, enter);
+    }
+
     fn count_frames(&mut self, job: &Job, before: u64, now: u64) {
         let all = self.frames_waiting(&job.build) + now - before;
         match all {
@@ -139,7 +161,7 @@ impl OpenIndex {
 
     /// Keeps the index when a job's tasks have changed.
     pub fn update(&mut self, job: &Job, before: &Standing, now: &Standing) {
-        if now == before || job.state().ended() {
+        if now == before || (job.state().ended() && !job.is_measuring()) {
             return;
         }
         match now.eventful {
@@ -180,6 +202,16 @@ impl OpenIndex {
     /// Jobs that lack homes, or are changing them.
     pub fn unsettled(&self) -> impl Iterator<Item = &String> {
         self.unsettled.iter()
+    }
+
+    /// Whether the output of some job is compared with its source.
+    pub fn is_measuring(&self) -> bool {
+        !self.measuring.is_empty()
+    }
+
+    /// Finished jobs whose output is compared with their source.
+    pub fn measuring(&self) -> impl Iterator<Item = &String> {
+        self.measuring.iter()
     }
 
     /// Jobs with an offer that is not decided.

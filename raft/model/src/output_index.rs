@@ -11,11 +11,34 @@ use crate::{
     rows::{Home, Job},
 };
 
+/// What a home is to have of a job changes only with this.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// The epoch of its homes.
+    pub epoch: u64,
+    /// The comparison with its source whose findings it has, by
+    /// [`crate::Measurement::begun_index`]; 0 for none.
+    pub measured: u64,
+}
+
+impl Kept {
+    /// What of it follows from a job's row.
+    pub fn of(job: &Job) -> Self {
+        Kept {
+            epoch: job.epoch,
+            measured: match &job.measurement {
+                Some(measurement) if !measurement.parts.is_empty() => measurement.begun_index,
+                _ => 0,
+            },
+        }
+    }
+}
+
 /// Finished jobs by where their outputs are.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct OutputIndex {
-    /// By homes, of which there are few sets: the jobs by age, with their epochs.
-    at: Map<Vec<Home>, Pages<u64, u64>>,
+    /// By homes, of which there are few sets: the jobs by age.
+    at: Map<Vec<Home>, Pages<u64, Kept>>,
 }
 
 impl OutputIndex {
@@ -31,13 +54,13 @@ impl OutputIndex {
         }
         if is_kept(after) {
             with(&mut self.at, after.homes.clone(), |jobs| {
-                jobs.insert_mut(after.created_index, after.epoch);
+                jobs.insert_mut(after.created_index, Kept::of(after));
             });
         }
     }
 
-    /// The jobs with the same homes, by age, with their epochs.
-    pub fn groups(&self) -> impl Iterator<Item = (&Vec<Home>, &Pages<u64, u64>)> {
+    /// The jobs with the same homes, by age.
+    pub fn groups(&self) -> impl Iterator<Item = (&Vec<Home>, &Pages<u64, Kept>)> {
         self.at.iter()
     }
 

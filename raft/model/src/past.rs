@@ -29,7 +29,7 @@ impl Past {
     pub fn takes(job: &Job) -> bool {
         let over = job.summary.is_some() || job.state() == JobState::Deleted;
         let sent = job.pending_deliveries().next().is_none();
-        over && sent && job.state().ended() && short_id(&job.id).is_some()
+        over && sent && job.state().ended() && !job.is_measuring() && short_id(&job.id).is_some()
     }
 
     /// Adds a job that it takes.

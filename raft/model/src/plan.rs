@@ -29,6 +29,7 @@ mod failures;
 mod health;
 mod homes;
 mod housekeeping;
+mod measuring;
 mod membership;
 mod outlook;
 mod rates;
@@ -53,7 +54,7 @@ pub use self::{
     zones::zone_notes,
 };
 use crate::{
-    command::{AttemptKey, Command, FailJob},
+    command::{AttemptKey, Command},
     limits::COMMANDS_PER_ENTRY_MAX,
     reuse::DecideReuse,
     state::State,
@@ -71,11 +72,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
     for entry in state.eventful() {
         let id = &entry.job.id;
         if let Some(problem) = failures::terminal_failure(entry, &builds) {
-            commands.push(Command::FailJob(FailJob {
-                job: id.clone(),
-                problem,
-                unix_ms: health.unix_ms,
-            }));
+            commands.push(failures::end(&entry.job, problem, health.unix_ms));
             leaving.insert(id);
             replans.remove(id);
         } else if !replans.contains_key(id) {
@@ -112,7 +109,7 @@ pub fn plan(state: &State, health: &ClusterHealth) -> Vec<Command> {
 /// an attempt that is not current any more.
 pub fn attempt_is_current(state: &State, key: &AttemptKey, node: u64) -> bool {
     state.job(&key.job).is_some_and(|entry| {
-        !entry.job.state().ended()
+        entry.job.runs(key.kind())
             && entry.tasks.get(&key.task()).is_some_and(|task| {
                 task.attempts_running()
                     .any(|running| running == (key.attempt, node))

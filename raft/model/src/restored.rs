@@ -55,6 +55,17 @@ pub struct BackupBlobs {
     /// Whether the first of them is a manifest, whose chunks belong to it too.
     pub source: bool,
     pub blobs: Vec<String>,
+    /// What comes along where it is there: how the output compares with its source.
+    pub beside: Vec<String>,
+}
+
+/// What of a job is in a backup.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InBackup {
+    /// All without which the backup does not have it.
+    pub whole: bool,
+    /// And all that comes along.
+    pub beside: bool,
 }
 
 impl JobEntry {
@@ -66,11 +77,13 @@ impl JobEntry {
         match job.state() {
             JobState::Succeeded => BackupBlobs {
                 source: false,
-                blobs: self.blobs(),
+                blobs: self.film_blobs(),
+                beside: job.measured_blobs().cloned().collect(),
             },
             _ if unfinished || job.keeps_source() => BackupBlobs {
                 source: true,
                 blobs: vec![job.manifest.clone()],
+                beside: Vec::new(),
             },
             _ => BackupBlobs::default(),
         }
@@ -115,15 +128,15 @@ pub struct RestoredOn {
 }
 
 impl State {
-    /// The table of a cluster of one node that has the bytes of those jobs of which
-    /// `whole` says so.
+    /// The table of a cluster of one node that has those bytes of each job that `has`
+    /// says.
     ///
     /// # Errors
     /// [`ModelError::UnknownField`] for the table of a later version.
     pub fn restored(
         &self,
         on: RestoredOn,
-        whole: impl Fn(&JobEntry) -> bool,
+        has: impl Fn(&JobEntry) -> InBackup,
     ) -> Result<(State, Restored), ModelError> {
         if self.cluster.feature_level > FEATURE_LEVEL {
             return Err(ModelError::UnknownField { what: "table" });
@@ -148,7 +161,7 @@ impl State {
                 .webhooks
                 .get(&entry.job.tenant)
                 .map(|webhook| &**webhook);
-            let (job, tasks) = restored_job(&entry, (on, webhook), whole(&entry), &mut said);
+            let (job, tasks) = restored_job(&entry, (on, webhook), has(&entry), &mut said);
             let id = job.id.clone();
             rows.push((job_key(&id), job.encode_to_vec()));
             let of_tasks = tasks.iter();
@@ -167,7 +180,7 @@ impl State {
 fn restored_job(
     entry: &Arc<JobEntry>,
     (on, webhook): (RestoredOn, Option<&Webhook>),
-    whole: bool,
+    InBackup { whole, beside }: InBackup,
     said: &mut Restored,
 ) -> (Job, Vec<Task>) {
     let mut job = entry.job.clone();
@@ -180,13 +193,22 @@ fn restored_job(
         }];
     }
     job.history_at.clear();
+    // Sources of finished films are in none either.
+    job.source_at.clear();
+    if job.is_measuring() || !whole || !beside {
+        job.measurement = None;
+    }
     // Parts are in no backup, so that nobody is to be promised any.
     job.shares_parts = false;
     let named = NamedJob {
         id: job.id.clone(),
         name: job.source_name.clone(),
     };
-    let tasks = || entry.tasks.values().map(|task| Task::clone(task)).collect();
+    let tasks = || {
+        let tasks = entry.tasks.values();
+        let tasks = tasks.filter(|task| task.kind() != TaskKind::Measure);
+        tasks.map(|task| Task::clone(task)).collect()
+    };
     match job.state() {
         JobState::Succeeded if whole => {
             said.finished += 1;

@@ -22,6 +22,7 @@ use crate::{
     early::Early,
     engine_rows::Claim,
     limits::{SMALL_JOB_FRAMES, SMALL_SOURCE_BYTES},
+    measurement::Measurement,
     outside::Outside,
     rate_row::Rate,
     reuse::Reuse,
@@ -100,17 +101,20 @@ pub enum TaskKind {
     Extras = 4,
     /// Encodes a sampled shard at some rate factor.
     Probe = 25,
+    /// Compares a part of a finished job's output with its source.
+    Measure = 80,
 }
 
 impl TaskKind {
     /// All of them, in the order of a job's life.
-    pub const ALL: [TaskKind; 6] = [
+    pub const ALL: [TaskKind; 7] = [
         TaskKind::Analyze,
         TaskKind::Audio,
         TaskKind::Probe,
         TaskKind::Shard,
         TaskKind::Extras,
         TaskKind::Assemble,
+        TaskKind::Measure,
     ];
 
     /// The word shown to users.
@@ -122,6 +126,7 @@ impl TaskKind {
             TaskKind::Assemble => "assemble",
             TaskKind::Extras => "extras",
             TaskKind::Probe => "probe",
+            TaskKind::Measure => "measure",
         }
     }
 
@@ -263,6 +268,13 @@ pub struct Job {
     /// What it has to do with the outside, if anything.
     #[prost(message, optional, tag = "70")]
     pub outside: Option<Outside>,
+    /// How its output was compared with its source after it had succeeded, if that was
+    /// asked for.
+    #[prost(message, optional, tag = "80")]
+    pub measurement: Option<Measurement>,
+    /// Homes that hold its source, see [`Job::holds_source`].
+    #[prost(uint64, repeated, tag = "81")]
+    pub source_at: Vec<u64>,
     /// Jobs of a higher one go first within their tenant's.
     #[prost(sint32, tag = "60")]
     pub priority: i32,

@@ -16,7 +16,7 @@ use crate::{
     keys::{Key, Quota},
     limits::UPLOAD_LIVE_MS,
     open_index::OpenIndex,
-    output_index::OutputIndex,
+    output_index::{Kept, OutputIndex},
     outside::Webhooks,
     past::Past,
     rows::{ClusterRow, Job, JobState, Node},
@@ -155,7 +155,8 @@ impl State {
     pub fn is_busy(&self) -> bool {
         let newest = self.uploading().next_back();
         let live = newest.is_some_and(|entry| !self.stands_still(&entry.job));
-        live || self.active.size() > self.index.uploading_count()
+        let compares = self.open.is_measuring();
+        live || compares || self.active.size() > self.index.uploading_count()
     }
 
     /// Finished jobs whose tasks are rows still, by age.
@@ -178,11 +179,11 @@ impl State {
     }
 
     /// The finished jobs of which a node is a home, also one that retires, by
-    /// age, with their epochs.
-    pub fn outputs_at(&self, node: u64) -> impl Iterator<Item = (u64, u64)> {
+    /// age.
+    pub fn outputs_at(&self, node: u64) -> impl Iterator<Item = (u64, Kept)> {
         let groups = self.outputs.groups();
         let here = groups.filter(move |(homes, _)| homes.iter().any(|home| home.node == node));
-        here.flat_map(|(_, jobs)| jobs.iter().map(|(age, epoch)| (age, *epoch)))
+        here.flat_map(|(_, jobs)| jobs.iter().map(|(age, kept)| (age, *kept)))
     }
 
     pub(crate) fn at_age(&self, age: u64) -> Option<&Arc<JobEntry>> {

@@ -30,6 +30,10 @@ pub struct AmountArgs {
     /// Compare the output with its source, frame by frame: see `job measure`
     #[arg(long)]
     pub measure: bool,
+    /// Keep the source for an hour after the end, so that `job measure` can compare the
+    /// output with it
+    #[arg(long)]
+    pub hold_source: bool,
 }
 
 impl AmountArgs {
@@ -43,6 +47,7 @@ impl AmountArgs {
             max_encoded_percent,
             target_percentile,
             measure,
+            hold_source,
         } = self.clone();
         let amount = Amount {
             size_bytes: size.unwrap_or_default(),
@@ -51,6 +56,7 @@ impl AmountArgs {
             max_encoded_percent: max_encoded_percent.unwrap_or_default(),
             target_percentile: target_percentile.unwrap_or_default(),
             measure,
+            hold_source,
         };
         Some(amount).filter(|amount| *amount != Amount::default())
     }

@@ -11,7 +11,7 @@ use super::*;
 use crate::render::{json, table};
 
 /// One value for each option, none of which is a default.
-const SAMPLES: [(&str, Option<&str>); 37] = [
+const SAMPLES: [(&str, Option<&str>); 38] = [
     ("width", Some("640")),
     ("height", Some("360")),
     ("fps", Some("30000/1001")),
@@ -23,6 +23,7 @@ const SAMPLES: [(&str, Option<&str>); 37] = [
     ("max-encoded-percent", Some("80")),
     ("target-percentile", Some("5")),
     ("measure", None),
+    ("hold-source", None),
     ("maxrate", Some("4000000")),
     ("bufsize", Some("6000000")),
     ("encoder-preset", Some("slow")),

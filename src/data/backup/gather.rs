@@ -9,7 +9,7 @@ use std::{
 };
 
 use prost::Message;
-use reelraft_model::{BackupMedia, JobEntry, JobState, State, home_rules::sources};
+use reelraft_model::{BackupBlobs, BackupMedia, JobEntry, JobState, State, home_rules::sources};
 use reelraft_storage::{ArchiveWriter, TableHash};
 use tokio::sync::mpsc;
 
@@ -174,7 +174,7 @@ impl Gathering {
                 self.gaps.insert(entry.job.id.clone(), cause);
                 continue;
             }
-            match self.copy_job(&entry, needs.source, &needs.blobs).await {
+            match self.copy_job(&entry, &needs).await {
                 Ok(blobs) => {
                     copied += blobs;
                     whole += 1;
@@ -194,17 +194,23 @@ impl Gathering {
         Ok((copied, whole))
     }
 
-    async fn copy_job(
-        &mut self,
-        entry: &JobEntry,
-        source: bool,
-        blobs: &[String],
-    ) -> Result<u64, Stopped> {
+    async fn copy_job(&mut self, entry: &JobEntry, needs: &BackupBlobs) -> Result<u64, Stopped> {
         let mut copied = 0;
-        for hash in blobs {
+        for hash in &needs.blobs {
             copied += u64::from(self.copy_blob(entry, hash).await?);
         }
-        if let Some(manifest) = blobs.first().filter(|_| source) {
+        for hash in &needs.beside {
+            match self.copy_blob(entry, hash).await {
+                Ok(new) => copied += u64::from(new),
+                // The film is whole without it, and the rest of it is of no use.
+                Err(Stopped::Refused(_)) => {
+                    self.put(ROWS, &[]).await?;
+                    break;
+                }
+                Err(unread) => return Err(unread),
+            }
+        }
+        if let Some(manifest) = needs.blobs.first().filter(|_| needs.source) {
             let bytes = self.data.read_whole(entry, manifest).await?;
             for chunk in Manifest::decode(manifest, &bytes)?.chunks() {
                 copied += u64::from(self.copy_blob(entry, &chunk).await?);

@@ -7,7 +7,7 @@ use std::{
 };
 
 use prost::Message;
-use reelraft_model::{JobEntry, Problem, State, limits::FEATURE_LEVEL};
+use reelraft_model::{InBackup, JobEntry, Problem, State, limits::FEATURE_LEVEL};
 use reelraft_storage::{
     ArchiveError, ArchiveReader, StorageError, TableHash,
     blobs::{BlobError, BlobStore, check_hash, check_job},
@@ -183,11 +183,15 @@ impl Backup {
         reading.finish()
     }
 
-    /// Whether a job's bytes are all in it, as far as it needs them.
-    pub fn has_bytes_of(&self, entry: &JobEntry) -> bool {
+    /// Whether a job's bytes are in it: all that it needs, and what comes along.
+    pub fn has_bytes_of(&self, entry: &JobEntry) -> InBackup {
         let (needs, job) = (entry.backup_blobs(), &entry.job.id);
         let source = !needs.source || self.sources.contains(job);
-        source && needs.blobs.iter().all(|hash| self.held.has(job, hash))
+        let has = |blobs: &[String]| blobs.iter().all(|hash| self.held.has(job, hash));
+        InBackup {
+            whole: source && has(&needs.blobs),
+            beside: has(&needs.beside),
+        }
     }
 
     /// Puts the blobs of those jobs into a store of which `wanted` says so.

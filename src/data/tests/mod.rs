@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod backup;
+mod findings;
 mod growing;
 mod range_server;
 mod refusals;

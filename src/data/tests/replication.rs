@@ -1,9 +1,13 @@
 //! Results on the homes: where they go, where they are read, how they mend.
 
-use std::time::Instant;
+use std::{
+    collections::BTreeSet,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Instant,
+};
 
 use futures::TryStreamExt;
-use reelraft_model::home_rules::keeps_bytes_of;
+use reelraft_model::{State, home_rules::keeps_bytes_of};
 use reelraft_storage::blobs::Removal;
 
 use super::*;
@@ -446,4 +450,32 @@ async fn of_a_former_plan_only_the_source_and_what_is_named_is_needed() {
     // The source is whole, with its manifest.
     let lacking = data.lacking(&entry, false).await.unwrap();
     assert_eq!(lacking, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_finished_job_is_pruned_by_the_table_of_the_moment() {
+    let nodes = ThreeNodes::start().await;
+    let (job, entry) = sealed(&nodes, b"source").await;
+    let data = nodes.data(1);
+    let before = data.store().last_puts(&job).unwrap();
+    let before: BTreeSet<String> = before.into_keys().collect();
+    let part = data.put_bytes(&job, b"what was found".to_vec()).await;
+    let part = part.unwrap();
+    // When the sweep has looked, the table names it.
+    let (looks, kept, named) = (AtomicU32::new(0), before.clone(), part.clone());
+    let named_since = move |_: &State| {
+        let seen = looks.fetch_add(1, Ordering::Relaxed) > 0;
+        let named = seen.then(|| named.clone());
+        Some(kept.iter().cloned().chain(named).collect())
+    };
+    data.prune(&entry, named_since).await.unwrap();
+    assert!(data.store().has(&job, &part).unwrap());
+    // It is compared by then, so that more may come.
+    assert_eq!(data.prune(&entry, |_| None).await.unwrap(), None);
+    assert!(data.store().has(&job, &part).unwrap());
+    let kept = before.clone();
+    let pruned = data.prune(&entry, move |_| Some(kept.clone())).await;
+    assert_eq!(pruned.unwrap(), Some(1));
+    let left = data.store().last_puts(&job).unwrap();
+    assert_eq!(left.into_keys().collect::<BTreeSet<_>>(), before);
 }

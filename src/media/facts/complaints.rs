@@ -36,7 +36,7 @@ impl Complaints {
                 (report.complaints_total, report.complaints)
             }
             // These have no report of that kind.
-            TaskKind::Analyze | TaskKind::Assemble => (0, Vec::new()),
+            TaskKind::Analyze | TaskKind::Assemble | TaskKind::Measure => (0, Vec::new()),
         };
         Ok(Complaints { total, first })
     }

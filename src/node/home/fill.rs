@@ -6,14 +6,17 @@ use std::{
 };
 
 use reelraft_model::{
-    Command, HomeFilled, Job, JobEntry, JobState, State,
+    Command, EndMeasure, HomeFilled, Job, JobEntry, JobState, Kept, Problem, State,
     home_rules::{FillDuty, holders, must_fill},
 };
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 use tracing::{debug, error, info, warn};
 
 use super::fill_queue::{Due, FillQueue};
-use crate::{data::DataError, node::context::NodeContext};
+use crate::{
+    data::{DataError, LOST_BYTES},
+    node::context::NodeContext,
+};
 
 /// Fills this node for every job that counts on it: as a new home, and after
 /// an absence in which parts were finished that only the other homes hold.
@@ -60,6 +63,8 @@ struct FillMark {
     results: u32,
     /// Blobs found damaged on this disk up to then, of whatever job.
     damaged: u64,
+    /// Which comparison of its output with its source it has the findings of.
+    measured: u64,
 }
 
 /// A fill that has ended.
@@ -69,7 +74,15 @@ struct Filled {
     mark: FillMark,
     /// How far the log was applied when it was begun.
     log_index: u64,
-    result: Result<(), DataError>,
+    result: Result<Extent, DataError>,
+}
+
+/// How much of a job a home has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    All,
+    /// All but a part of what was found when its output was compared with its source.
+    Film,
 }
 
 impl FillMark {
@@ -79,16 +92,18 @@ impl FillMark {
             state: entry.job.state(),
             results: entry.counts.done,
             damaged,
+            measured: Kept::of(&entry.job).measured,
         }
     }
 
     /// Of a finished job whose tasks are no rows any more.
-    fn of_output(epoch: u64, damaged: u64) -> Self {
+    fn of_output(kept: Kept, damaged: u64) -> Self {
         FillMark {
-            epoch,
+            epoch: kept.epoch,
             state: JobState::Succeeded,
             results: 0,
             damaged,
+            measured: kept.measured,
         }
     }
 
@@ -149,8 +164,8 @@ impl Filler {
                 self.whole.get(&entry.job.created_index) != Some(&FillMark::of(entry, damaged))
             }
         };
-        let kept = state.outputs_at(node).filter(|(age, epoch)| {
-            let mark = FillMark::of_output(*epoch, damaged);
+        let kept = state.outputs_at(node).filter(|(age, kept)| {
+            let mark = FillMark::of_output(*kept, damaged);
             !state.is_current(*age) && self.whole.get(age) != Some(&mark)
         });
         let kept = kept.filter_map(|(age, _)| state.job_at(age));
@@ -215,16 +230,18 @@ impl Filler {
             result,
         } = filled;
         self.running.remove(&job);
-        self.queue.end(&job, result.is_ok());
+        self.queue.end(&job, matches!(result, Ok(Extent::All)));
         match result {
-            Ok(()) => {
+            Ok(extent) => {
                 self.lost.remove(&job);
                 if let Some(owed) = &mut self.owed
                     && log_index >= owed.since_index
                 {
                     owed.jobs.remove(&job);
                 }
-                self.whole.insert(age, mark);
+                if extent == Extent::All {
+                    self.whole.insert(age, mark);
+                }
             }
             Err(error) if error.is_lost() && self.lost.insert(job.clone()) => {
                 error!(job, %error, "bytes that were stored are lost");
@@ -277,13 +294,48 @@ async fn fill(
     entry: Arc<JobEntry>,
     duty: FillDuty,
     source_known: bool,
-) -> (String, Result<(), DataError>) {
+) -> (String, Result<Extent, DataError>) {
     let job = entry.job.id.clone();
-    let result = context.data.fill(&entry, source_known).await;
-    if result.is_ok() && duty == FillDuty::BecomeWhole {
+    let beside = match context.data.fill(&entry, source_known).await {
+        Ok(beside) => beside,
+        Err(error) => return (job, Err(error)),
+    };
+    if duty == FillDuty::BecomeWhole {
         propose_filled(&context, &entry.job).await;
     }
-    (job, result)
+    let extent = match beside {
+        None => Extent::All,
+        Some(error) => {
+            debug!(job, %error, "filled, but for how it compares with its source");
+            if let DataError::Lost { hash, .. } = &error {
+                end_lost_measure(&context, &entry, hash).await;
+            }
+            Extent::Film
+        }
+    };
+    (job, Ok(extent))
+}
+
+/// What was found of an output, compared with its source, can be found again, and is
+/// not to keep the film from having its homes.
+async fn end_lost_measure(context: &NodeContext, entry: &JobEntry, hash: &str) {
+    let Some(measurement) = entry.job.measurement.as_ref() else {
+        return;
+    };
+    if !entry.is_measured_blob(hash) {
+        return;
+    }
+    let cause = "a part of what was found is on no home any more";
+    let hint = "ask for it again, while its source is held";
+    let command = Command::EndMeasure(EndMeasure {
+        job: entry.job.id.clone(),
+        begun_index: measurement.begun_index,
+        problem: Problem::new(LOST_BYTES, cause, hint),
+        lost: hash.to_string(),
+    });
+    if let Err(error) = context.cluster.propose(vec![command]).await {
+        debug!(job = entry.job.id, %error, "the loss could not be proposed");
+    }
 }
 
 async fn propose_filled(context: &Arc<NodeContext>, job: &Job) {

@@ -42,12 +42,32 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
 struct Sweep {
     /// Folders of jobs that have no claim here, and since when.
     unwanted: BTreeMap<String, Instant>,
-    /// Finished jobs that have nothing more than they keep, since when, and whether
-    /// they kept parts for others then. A late part may come for a moment after a job
-    /// has succeeded.
-    pruned: BTreeMap<String, (Instant, bool)>,
+    /// Finished jobs that have nothing more than they keep, since when, and what that
+    /// was. A late part may come for a moment after a job has succeeded.
+    pruned: BTreeMap<String, (Instant, Keeps)>,
     /// Unfinished jobs that have had another plan before.
     given_up: BTreeMap<String, GivenUp>,
+}
+
+/// What a finished job keeps beside its output.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Keeps {
+    /// Parts, for others.
+    parts: bool,
+    source: bool,
+    /// The last comparison with its source that it is known of.
+    measured_index: u64,
+}
+
+impl Keeps {
+    fn of(state: &State, entry: &JobEntry) -> Self {
+        let measurement = entry.job.measurement.as_ref();
+        Keeps {
+            parts: state.kept_parts(&entry.job.id).is_some(),
+            source: entry.job.holds_source(),
+            measured_index: measurement.map_or(0, |it| it.begun_index),
+        }
+    }
 }
 
 /// What a plan that was given up has left here.
@@ -114,25 +134,36 @@ impl Sweep {
         let node = context.node();
         self.pruned.retain(|id, _| state.has_job(id));
         for id in held {
-            let keeps_parts = state.kept_parts(id).is_some();
-            let clean = self.pruned.get(id);
-            if clean.is_some_and(|(since, kept)| {
-                since.elapsed() >= 2 * SWEEP_GRACE && *kept == keeps_parts
-            }) {
-                continue;
-            }
             let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
                 continue;
             };
-            match context.data.prune(id, kept_blobs(state, &entry)).await {
-                Ok(0) => {
-                    let clean = (Instant::now(), keeps_parts);
+            let keeps = Keeps::of(state, &entry);
+            let clean = self.pruned.get(id);
+            if clean
+                .is_some_and(|(since, kept)| since.elapsed() >= 2 * SWEEP_GRACE && *kept == keeps)
+            {
+                continue;
+            }
+            let job = id.clone();
+            let kept = move |state: &State| {
+                let entry = state.job(&job).filter(|entry| may_prune(entry, node))?;
+                Some(
+                    kept_blobs(state, &entry)
+                        .into_iter()
+                        .collect::<BTreeSet<_>>(),
+                )
+            };
+            match context.data.prune(&entry, kept).await {
+                // Gone on with by the next sweep.
+                Ok(None) => {}
+                Ok(Some(0)) => {
+                    let clean = (Instant::now(), keeps);
                     let known = self.pruned.entry(id.clone()).or_insert(clean);
-                    if known.1 != keeps_parts {
+                    if known.1 != keeps {
                         *known = clean;
                     }
                 }
-                Ok(removed) => {
+                Ok(Some(removed)) => {
                     self.pruned.remove(id);
                     debug!(job = id, removed, "its parts are removed");
                 }

@@ -396,7 +396,7 @@ impl Intake {
 /// Whether the table has an attempt as running.
 fn awaits(state: &State, key: &AttemptKey) -> bool {
     let entry = state.current(&key.job);
-    let entry = entry.filter(|entry| !entry.job.state().ended());
+    let entry = entry.filter(|entry| entry.job.runs(key.kind()));
     let task = entry.and_then(|entry| entry.tasks.get(&key.task()));
     task.is_some_and(|task| task.is_running(key.attempt))
 }

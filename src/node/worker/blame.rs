@@ -2,10 +2,10 @@
 //! bytes that it could not have.
 
 use reelraft_media::{Class, MediaError};
-use reelraft_model::{FailureClass, Problem};
+use reelraft_model::{FailureClass, Problem, source_gone};
 
 use crate::{
-    data::{DataError, ServedSource, is_out_of_reach},
+    data::{DataError, LOST_BYTES, ServedSource, is_out_of_reach},
     node::messages::{Failed, Outcome},
 };
 
@@ -43,6 +43,15 @@ pub(super) fn bytes_missing(problem: Problem) -> Failed {
         false => FailureClass::NodeFault,
     };
     Failed::new(class, problem)
+}
+
+/// The same of a finished job's source: no home owes it to anyone, so that its loss
+/// ends what needs it.
+pub(super) fn without_source(problem: Problem) -> Failed {
+    match problem.kind == LOST_BYTES {
+        true => Failed::new(FailureClass::Final, source_gone(&problem.cause)),
+        false => bytes_missing(problem),
+    }
 }
 
 impl From<DataError> for Failed {

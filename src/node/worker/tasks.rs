@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use reelraft_media::{Assembled, BytesServed, Cancel, Encoded, Index, Input, Parts};
+use reelraft_media::{Assembled, BytesServed, Cancel, Encoded, FilmPart, Index, Input, Parts};
 use reelraft_model::{
     AttemptKey, FailureClass, JobEntry, Reuse, Task, TaskKind, is_engine, spec::Spec,
 };
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::{
-    blame::{blame, bytes_missing, node_fault, other_build},
+    blame::{blame, bytes_missing, node_fault, other_build, without_source},
     early::{EarlyWork, PartKeys},
     engine_shard::{EngineShard, made_by_engines},
     room::{Room, after_full},
@@ -84,6 +84,7 @@ pub async fn run(
             TaskKind::Audio => run.audio().await,
             TaskKind::Extras => run.extras().await,
             TaskKind::Shard | TaskKind::Probe => run.shard().await,
+            TaskKind::Measure => run.measure().await,
             TaskKind::Assemble => match &run.entry.job.reuse {
                 Some(reuse) => run.take_output(reuse).await,
                 None => match run.assemble().await {
@@ -279,6 +280,39 @@ impl Run<'_> {
             .await
             .map_err(|error| blame(error, &source))?;
         self.keep(taken, source.bytes_served()).await
+    }
+
+    /// Compares a part of a finished job's output, which is on this disk, with its source.
+    async fn measure(&self) -> Result<Done, Failed> {
+        let (data, job) = (&self.context.data, &self.entry.job);
+        let index = self.index().await?;
+        let proof = data.read_whole(&self.entry, &job.proof_hash).await?;
+        let output = data.local_path(&self.entry, &job.output_hash).await?;
+        let source = data.serve_source(&self.entry).await;
+        let source = source.map_err(|error| without_source(error.problem()))?;
+        let input = input_of(&source);
+        let context = self.media(&input);
+        let gone = || node_fault("gone", format!("nobody measures job {} any more", job.id));
+        let measurement = job.measurement.as_ref().ok_or_else(gone)?;
+        let part = FilmPart {
+            output,
+            proof,
+            shards: measurement.shards_of(self.task.number),
+        };
+        let measured = reelraft_media::measure_output(&context, &index, &part, &self.progress())
+            .await
+            .map_err(|error| match source.trouble() {
+                Some(problem) => without_source(problem),
+                None => error.into(),
+            })?;
+        let report = data.put_bytes(&job.id, measured.json).await?;
+        Ok(Done {
+            hash: report.clone(),
+            report,
+            frames: measured.frames,
+            bytes_in: source.bytes_served(),
+            ..Default::default()
+        })
     }
 
     /// Gives a result to the homes.

@@ -2,6 +2,7 @@
 
 use super::{
     homes::{all_filled, new_homes, release_retired},
+    refusals::{already_ended, not_found},
     writer::{Writer, clipped},
 };
 use crate::{
@@ -91,6 +92,7 @@ impl Writer<'_> {
         let (assembling, ended) = (job.state() == JobState::Assembling, job.state().ended());
         let uploading = job.state() == JobState::Uploading;
         self.put_job(job);
+        self.forget_former_sources(&c.job);
         if c.early && c.epoch == 0 && uploading {
             self.make_task(&c.job, Task::pending(TaskKind::Analyze, 0));
         }
@@ -129,6 +131,7 @@ impl Writer<'_> {
         }
         release_retired(&mut job);
         self.put_job(job);
+        self.forget_former_sources(&c.job);
         Reply::done(&c.job)
     }
 
@@ -174,6 +177,12 @@ impl Writer<'_> {
         match job.state() {
             JobState::Cancelled => return Reply::stale(&c.job),
             JobState::Deleted => return not_found(&c.job),
+            // Its output stays; what compares it ends.
+            JobState::Succeeded if job.is_measuring() => {
+                let problem = Problem::new("cancelled", "it was cancelled", "ask for it again");
+                self.give_up_measuring(&c.job, problem);
+                return Reply::done(&c.job);
+            }
             state if state.ended() => return already_ended(&c.job, state),
             _ => {}
         }
@@ -204,6 +213,8 @@ impl Writer<'_> {
         job.failed_tasks.clear();
         job.reuse = None;
         job.outside = None;
+        job.measurement = None;
+        job.source_at.clear();
         self.remove_parts(&c.job);
         self.put_job(job);
         for key in tasks {
@@ -234,24 +245,4 @@ fn ends_alike(job: &Job, c: &CreateJob) -> bool {
 /// Where something is sent when a job ends: its webhook's URL and its output's.
 fn ends(outside: Option<&Outside>) -> (&str, &str) {
     outside.map_or(("", ""), |it| (&it.webhook_url, &it.output_url))
-}
-
-pub(super) fn already_ended(id: &str, state: JobState) -> Reply {
-    let cause = match state {
-        JobState::Cancelled => format!("job {id} was cancelled"),
-        state => format!("job {id} has already {}", state.name()),
-    };
-    let hint = "delete it if it is no longer needed";
-    Reply::refused(id, Problem::new("already-ended", cause, hint))
-}
-
-pub(super) fn not_found(id: &str) -> Reply {
-    Reply::refused(
-        id,
-        Problem::new(
-            "not-found",
-            format!("there is no job {id}"),
-            "see `reelraft job list`",
-        ),
-    )
 }

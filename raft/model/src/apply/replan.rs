@@ -1,7 +1,7 @@
 //! Planning a job anew, under another encoder build.
 
 use super::{
-    jobs::{already_ended, not_found},
+    refusals::{already_ended, not_found},
     writer::{Writer, clip},
 };
 use crate::{

@@ -1,13 +1,14 @@
 //! Trying a job again, and giving up what that would take.
 
 use super::{
-    jobs::{already_ended, not_found},
+    refusals::{already_ended, not_found},
     writer::Writer,
 };
 use crate::{
     command::Reply,
+    measuring::source_gone,
     retry::{DropSource, RetryJob},
-    rows::{JobState, Problem},
+    rows::{Job, JobState, Problem},
 };
 
 impl Writer<'_> {
@@ -44,6 +45,9 @@ impl Writer<'_> {
     }
 
     pub(super) fn drop_source(&mut self, c: &DropSource) -> Reply {
+        if self.job(&c.job).is_some_and(Job::holds_source) {
+            return self.drop_held_source(c);
+        }
         let job = self.job(&c.job).filter(|job| job.keeps_source());
         let seen = job.filter(|job| job.folded_cluster_ms == c.folded_cluster_ms);
         let Some(mut job) = seen.cloned() else {
@@ -52,6 +56,21 @@ impl Writer<'_> {
         job.source_kept = false;
         self.remove_parts(&c.job);
         self.put_job(job);
+        Reply::done(&c.job)
+    }
+
+    /// Gives up the source of a finished job, and what needs it.
+    fn drop_held_source(&mut self, c: &DropSource) -> Reply {
+        let seen = self.job(&c.job).map(|job| job.folded_cluster_ms);
+        if seen != Some(c.folded_cluster_ms) {
+            return Reply::stale(&c.job);
+        }
+        let cause = "its homes have given the source up: it made no progress, or a disk is full";
+        self.give_up_measuring(&c.job, source_gone(cause));
+        if let Some(mut job) = self.job(&c.job).cloned() {
+            job.source_at.clear();
+            self.put_job(job);
+        }
         Reply::done(&c.job)
     }
 }

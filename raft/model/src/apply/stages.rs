@@ -10,7 +10,7 @@ use super::{
 use crate::{
     command::Reply,
     job_entry::JobEntry,
-    limits::PROBLEM_BYTES_MAX,
+    limits::{MEASURE_LEVEL, PROBLEM_BYTES_MAX},
     rows::{JobState, Problem, ShardRange, Task, TaskKey, TaskKind, TaskState},
 };
 
@@ -201,6 +201,9 @@ impl Writer<'_> {
                 .max()
                 .unwrap_or(unix_ms);
             all_filled(&mut job);
+            if job.spec.holds_source() && self.state.feature_level() >= MEASURE_LEVEL {
+                job.source_at = job.current_homes().map(|home| home.node).collect();
+            }
             self.put_ended_job(job);
             self.stop_tasks(id);
         }

@@ -24,7 +24,7 @@ impl Writer<'_> {
     pub(super) fn running(&self, key: &AttemptKey) -> Option<Task> {
         let entry = self.state.jobs.get(&key.job)?;
         let task = entry.tasks.get(&key.task())?;
-        let current = task.is_running(key.attempt) && !entry.job.state().ended();
+        let current = task.is_running(key.attempt) && entry.job.runs(key.kind());
         let mut task = current.then(|| Task::clone(task))?;
         if task.attempt != key.attempt {
             task.swap_with_twin();
@@ -45,7 +45,7 @@ impl Writer<'_> {
         }
         let ready = task.state() == TaskState::Pending && c.key.attempt == task.last_attempt() + 1;
         let same_build = entry.job.build.is_empty() || entry.job.build == c.build;
-        if !ready || !same_build || entry.job.state().ended() {
+        if !ready || !same_build || !entry.job.runs(c.key.kind()) {
             return Reply::stale(id);
         }
         let offered = entry.job.offer().is_some();
@@ -274,6 +274,7 @@ impl Writer<'_> {
                 return self.search_on(id, c.unix_ms);
             }
             TaskKind::Shard => self.assemble_if_encoded(id),
+            TaskKind::Measure => return self.measured(id),
             TaskKind::Assemble => {
                 self.note_of_assembly(job, &c.plan_note);
                 return self.succeed_if_agreed(id, c.unix_ms);
@@ -363,7 +364,8 @@ impl Writer<'_> {
 /// must give the same (lineage), and so must both attempts at a shard.
 fn differs(task: &Task, c: &Complete) -> Option<Problem> {
     let (before, now) = (&task.hash, &c.hash);
-    let same = before.is_empty() || before == now || task.kind() == TaskKind::Assemble;
+    let judged = !matches!(task.kind(), TaskKind::Assemble | TaskKind::Measure);
+    let same = before.is_empty() || before == now || !judged;
     let (kind, number) = (task.kind().name(), task.number);
     let cause = || format!("{kind} {number} gave {before} and then {now}");
     (!same).then(|| not_reproducible(cause()))

@@ -126,6 +126,8 @@ fn pick_node(
             && !builds.lacks_encoder(node, task, spec)
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
+            // Both films are on its disk.
+            && (kind != TaskKind::Measure || entry.job.compares_at(node))
             && (!is_engine(node) || task.takes_engines())
             && (!beside || usage.has_place_beside(node))
             && usage.has_memory(node, kind, &entry.job)
@@ -138,7 +140,8 @@ fn pick_node(
             nodes.filter(|&node| able(node)).map(failed_on).min()?
         }
     };
-    let whole = !matches!(kind, TaskKind::Shard | TaskKind::Probe);
+    let piece = matches!(kind, TaskKind::Shard | TaskKind::Probe | TaskKind::Measure);
+    let whole = !piece;
     let small = kind == TaskKind::Extras || (whole && entry.job.is_small());
     let rates = rates_of(usage.health, &entry.job);
     let nodes = usage.free_of(build, kind);

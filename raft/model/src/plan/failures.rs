@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 
 use super::{builds::Builds, health::ClusterHealth};
 use crate::{
-    command::{AttemptKey, Command, Release},
+    command::{AttemptKey, Command, FailJob, Release},
     engine_rows::{engine_number, is_engine},
     job_entry::JobEntry,
     limits::{ATTEMPTS_MAX, NODE_FAULTS_MAX, POISON_NODES},
-    rows::{Failure, FailureClass, JobState, Problem, Task, TaskKind, TaskState},
+    measuring::EndMeasure,
+    rows::{Failure, FailureClass, Job, JobState, Problem, Task, TaskKind, TaskState},
     state::State,
 };
 
@@ -22,6 +23,7 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
         .nodes
         .keys()
         .filter(|&&node| health.can_run(node, &entry.job.build))
+        .filter(|&&node| !entry.job.is_measuring() || entry.job.compares_at(node))
         .count();
     entry
         .failed
@@ -33,6 +35,23 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
             encoder_missing(entry, task, builds)
                 .or_else(|| task_failure(task, capable, max_retries))
         })
+}
+
+/// Ends a job by what is wrong; one that has its output goes without a comparison.
+pub(super) fn end(job: &Job, problem: Problem, unix_ms: u64) -> Command {
+    match &job.measurement {
+        Some(measurement) if job.is_measuring() => Command::EndMeasure(EndMeasure {
+            job: job.id.clone(),
+            begun_index: measurement.begun_index,
+            problem,
+            lost: String::new(),
+        }),
+        _ => Command::FailJob(FailJob {
+            job: job.id.clone(),
+            problem,
+            unix_ms,
+        }),
+    }
 }
 
 /// Whether a failure of a task counts: what was tried before the source was sealed,

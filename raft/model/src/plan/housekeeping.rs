@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use super::health::ClusterHealth;
+use super::{health::ClusterHealth, measuring::hopeless};
 use crate::{
     command::{Command, DeleteJob, RegisterNode},
     fold::foldable_at_once,
@@ -12,8 +12,9 @@ use crate::{
     job_entry::JobEntry,
     kept_parts::{DropParts, KeptParts},
     limits::{
-        COMMANDS_PER_ENTRY_MAX, FOLDS_PER_ENTRY_MAX, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS,
-        LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
+        COMMANDS_PER_ENTRY_MAX, COMPARE_WAITS_MS, FOLDS_PER_ENTRY_MAX, HELD_AMPLE_ROOM_BYTES,
+        HELD_SOURCE_ROOM, HOLD_SOURCE_MS, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS, LEFT_BEHIND_AFTER_MS,
+        LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
     },
     member_commands::RemoveNode,
     retry::DropSource,
@@ -38,6 +39,10 @@ pub(super) fn tidy_up(state: &State, health: &ClusterHealth, commands: &mut Vec<
         let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
         commands.extend(given_up(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     }
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(hopeless(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
+    let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
+    commands.extend(held_let_go(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
     commands.extend(parts_let_go(state, health).take(room.min(FOLDS_PER_ENTRY_MAX)));
     let room = COMMANDS_PER_ENTRY_MAX.saturating_sub(commands.len());
@@ -91,6 +96,48 @@ fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
     let gone =
         looked_at.filter(move |entry| old(entry.job.folded_cluster_ms) || on_full(&entry.job));
     gone.map(|entry| {
+        Command::DropSource(DropSource {
+            job: entry.job.id.clone(),
+            folded_cluster_ms: entry.job.folded_cluster_ms,
+        })
+    })
+}
+
+/// Sources of finished jobs that were held long enough, and those for which there is
+/// too little room: these also where a full disk keeps the tasks from being put by.
+fn held_let_go<'a>(
+    state: &'a State,
+    health: &'a ClusterHealth,
+) -> impl Iterator<Item = Command> + 'a {
+    let now_ms = state.cluster_ms();
+    let hold_ms = health.keep_source_ms.min(HOLD_SOURCE_MS);
+    let alive = health.nodes.values().filter(|node| node.alive);
+    let room_bytes = alive.map(|node| node.room_bytes).min();
+    let short = room_bytes.is_some_and(|bytes| bytes < HELD_AMPLE_ROOM_BYTES);
+    let crowded = short || health.nodes.values().any(|node| node.full);
+    let due = move |since_ms: u64, for_ms: u64| since_ms.saturating_add(for_ms) <= now_ms;
+    let no_room = move |job: &Job| {
+        let homes = job.homes.iter();
+        let mut homes = homes.filter_map(|home| health.nodes.get(&home.node));
+        let wanted = job.source_bytes.saturating_mul(HELD_SOURCE_ROOM);
+        crowded && homes.any(|node| node.full || (node.alive && node.room_bytes < wanted))
+    };
+    let old = move |entry: &JobEntry| match &entry.job.measurement {
+        // A long part takes as long as it does, as a shard may.
+        Some(_) if entry.job.is_measuring() && !entry.running.is_empty() => false,
+        Some(measurement) if entry.job.is_measuring() => {
+            due(measurement.touched_cluster_ms, COMPARE_WAITS_MS)
+        }
+        _ => due(entry.job.folded_cluster_ms, hold_ms),
+    };
+    let held = state.index.measurable();
+    let held = held.take_while(move |(folded_ms, _)| crowded || due(*folded_ms, hold_ms));
+    let held = held.filter_map(|(_, age)| state.job_at(age));
+    let gone = held.filter(move |entry| no_room(&entry.job) || old(entry));
+    let unfolded = crowded.then(|| state.without_history());
+    let unfolded = unfolded.into_iter().flatten();
+    let unfolded = unfolded.filter(move |entry| entry.job.holds_source() && no_room(&entry.job));
+    gone.chain(unfolded.cloned()).map(|entry| {
         Command::DropSource(DropSource {
             job: entry.job.id.clone(),
             folded_cluster_ms: entry.job.folded_cluster_ms,

@@ -117,7 +117,7 @@ impl<'a> Turn<'a> {
         TurnRank {
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
-            tenant_since: tenant_since.unwrap_or(job.created_index),
+            tenant_since: tenant_since.unwrap_or(job.in_line_since()),
             priority: Reverse(job.priority),
             in_line: !(small && usage.may_overtake(&job.tenant)),
             place: job.place(),
@@ -267,7 +267,7 @@ impl<'a> Turns<'a> {
             let job = &first.job;
             let since = self.since.entry(job.tenant.as_str());
             let since = since.or_insert(u64::MAX);
-            *since = job.created_index.min(*since);
+            *since = job.in_line_since().min(*since);
             let first = Turn::new(first, place);
             self.lanes.push(Lane {
                 first,
@@ -379,6 +379,7 @@ fn may_start(task: &Task, entry: &JobEntry) -> bool {
         }
         TaskKind::Audio | TaskKind::Shard | TaskKind::Extras => state == JobState::Encoding,
         TaskKind::Assemble => state == JobState::Assembling,
+        TaskKind::Measure => entry.job.is_measuring(),
     }
 }
 

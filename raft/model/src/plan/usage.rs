@@ -84,7 +84,7 @@ impl NodeUse<'_> {
 /// encoding of pictures takes little.
 fn memory_of(job: &Job, kind: TaskKind) -> u64 {
     match kind {
-        TaskKind::Shard | TaskKind::Probe => job.shard_memory_mib.into(),
+        TaskKind::Shard | TaskKind::Probe | TaskKind::Measure => job.shard_memory_mib.into(),
         _ => 0,
     }
 }

@@ -30,6 +30,10 @@ pub struct Amount {
     /// the mean counts.
     #[prost(uint32, tag = "80")]
     pub target_percentile: u32,
+    /// Whether the source is held for a while after the end, so that the output can be
+    /// compared with it then.
+    #[prost(bool, tag = "81")]
+    pub hold_source: bool,
 }
 
 /// Hundredths as a decimal, without needless zeros.
@@ -105,6 +109,7 @@ pub(super) fn resolve_amount(
     let amount = Amount {
         target,
         measure: asked.measure && codec != Codec::None,
+        hold_source: asked.hold_source && codec != Codec::None,
         ..asked.clone()
     };
     match (first.filter(|_| amount.aim().is_some()), codec) {

@@ -1,5 +1,7 @@
 //! The options of a job: as asked for, and resolved.
 
+use std::borrow::Cow;
+
 use super::{
     amount::{Aim, Amount},
     choices::{Audio, Codec, Container, Deinterlace, Denoise, Subtitles},
@@ -239,9 +241,33 @@ impl Spec {
     }
 
     /// Whether it has an option that nodes below [`crate::limits::AIM_LEVEL`] don't
-    /// know.
+    /// know, and that changes how it is encoded.
     pub fn aims_or_measures(&self) -> bool {
-        self.amount.is_some()
+        self.as_made().amount.is_some()
+    }
+
+    /// Whether its source is held for a while after its end. Nodes below
+    /// [`crate::limits::MEASURE_LEVEL`] don't know it.
+    pub fn holds_source(&self) -> bool {
+        self.amount
+            .as_ref()
+            .is_some_and(|amount| amount.hold_source)
+    }
+
+    /// The same without what changes nothing in the output: jobs of which this is the
+    /// same make the same.
+    pub fn as_made(&self) -> Cow<'_, Spec> {
+        let Some(amount) = self.amount.as_ref().filter(|_| self.holds_source()) else {
+            return Cow::Borrowed(self);
+        };
+        let amount = Amount {
+            hold_source: false,
+            ..amount.clone()
+        };
+        Cow::Owned(Spec {
+            amount: Some(amount).filter(|amount| *amount != Amount::default()),
+            ..self.clone()
+        })
     }
 
     /// So many hundredths of the frames may be worse than the quality that it aims at;

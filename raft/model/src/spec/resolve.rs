@@ -432,4 +432,26 @@ mod tests {
             specs.push((option, spec));
         }
     }
+
+    #[test]
+    fn to_hold_a_source_changes_nothing_in_the_output() {
+        let ask = |measure, hold_source| {
+            let amount = Amount {
+                measure,
+                hold_source,
+                ..Default::default()
+            };
+            let request = SpecRequest {
+                amount,
+                ..Default::default()
+            };
+            resolve(&request).expect("valid")
+        };
+        let held = ask(false, true);
+        assert!(held.holds_source() && !held.aims_or_measures());
+        assert_ne!(ask(false, false), held);
+        assert_eq!(ask(false, false), *held.as_made());
+        assert_eq!(ask(true, false), *ask(true, true).as_made());
+        assert!(ask(true, true).aims_or_measures());
+    }
 }

@@ -9,6 +9,7 @@
 
 mod engines;
 mod keys;
+mod measuring;
 mod members;
 mod outside;
 mod restored;
@@ -135,9 +136,8 @@ impl World {
                 self.health.keep_ended_ms = Some(words[1].parse().unwrap());
                 String::new()
             }
-            "seal" | "filled" | "history" | "touch" | "cancel" | "delete" | "replan" | "retry" => {
-                self.change_job(&words)
-            }
+            "seal" | "filled" | "history" | "touch" | "cancel" | "delete" | "replan" | "retry"
+            | "measure" => self.change_job(&words),
             "register" => self.register(&words),
             "webhook" | "unhook" | "sent" | "parts" | "unfetchable" => {
                 self.one(change_outside(&self.names, &words))
@@ -204,16 +204,15 @@ impl World {
     }
 
     fn add_nodes(&mut self, words: &[&str]) {
-        let slots = option(words, "slots").map_or(1, |slots| slots.parse().unwrap());
-        let build = option(words, "build").unwrap_or("b");
         let ids: Vec<u64> = words.iter().filter_map(|word| word.parse().ok()).collect();
         self.health.voters = ids.len() as u32;
         for id in ids {
             let node = NodeHealth {
                 alive: true,
-                slots,
+                slots: option(words, "slots").map_or(1, |slots| slots.parse().unwrap()),
                 memory_mib: number(words, "memory"),
-                build: build.to_string(),
+                build: option(words, "build").unwrap_or("b").into(),
+                room_bytes: 1 << 40,
                 behind: Some(0),
                 ..Default::default()
             };
@@ -241,7 +240,7 @@ impl World {
     }
 
     /// `create JOB [tenant=t] [request=NAME] [bytes=1000] [codec=] [audio=] [size=]
-    /// [target=] [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
+    /// [target=] [hold] [container=] [priority=0] [retries=] [from=URL] [told=URL] [put=URL]`
     fn create(&mut self, words: &[&str]) -> String {
         let spec = resolve(&SpecRequest {
             container: option(words, "container").unwrap_or_default().into(),
@@ -291,7 +290,7 @@ impl World {
 
     /// `seal JOB [epoch=] [kept]`, `filled JOB NODE`, `history JOB NODE [epoch=]
     /// [hash=]`, `touch JOB seen=MS`, `cancel JOB`, `delete JOB`,
-    /// `retry JOB` and `replan JOB [replans=]`
+    /// `retry JOB`, `measure JOB shards=3` and `replan JOB [replans=]`
     fn change_job(&mut self, words: &[&str]) -> String {
         let job = self.job(words[1]);
         let epoch = option(words, "epoch");
@@ -325,6 +324,7 @@ impl World {
             }),
             "cancel" => Command::CancelJob(CancelJob { job, unix_ms: 0 }),
             "retry" => Command::RetryJob(RetryJob { job }),
+            "measure" => measuring::command(&self.state, job, words),
             "replan" => {
                 let now = self.state.job(&job).map(|entry| entry.job.clone());
                 let now = now.unwrap_or_default();

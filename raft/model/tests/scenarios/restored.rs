@@ -2,11 +2,12 @@
 
 use std::{collections::BTreeMap, fmt::Write};
 
-use reelraft_model::{NamedJob, RestoredOn, State, check::check};
+use reelraft_model::{InBackup, NamedJob, RestoredOn, State, check::check};
 
 use crate::words::option;
 
-/// `restore [whole=JOB,JOB]`: on node 1, with the bytes of these jobs.
+/// `restore [whole=JOB,JOB] [unmeasured]`: on node 1, with the bytes of these jobs; but
+/// for what was found of them, compared with their sources.
 pub fn restore(
     state: &mut State,
     index: u64,
@@ -23,7 +24,10 @@ pub fn restore(
         index,
         unix_ms: 0,
     };
-    let made = state.restored(on, |entry| whole.contains(&&entry.job.id));
+    let made = state.restored(on, |entry| InBackup {
+        whole: whole.contains(&&entry.job.id),
+        beside: !words.contains(&"unmeasured"),
+    });
     let (made, restored) = made.unwrap();
     assert_eq!(check(&made), []);
     *state = made;

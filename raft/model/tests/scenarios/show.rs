@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::outside::show_outside;
+use crate::{measuring, outside::show_outside};
 
 use reelraft_model::{
     Command, Job, JobEntry, Task, TaskKind, TaskState,
@@ -91,6 +91,7 @@ pub fn show(entry: &JobEntry, health: &ClusterHealth) -> String {
     }
     text += &show_rate(job);
     text += &show_fold(job);
+    text += &measuring::show(job);
     text += &show_outside(job);
     if let Some(waiting) = waiting(entry, health) {
         write!(text, " waits {waiting}").unwrap();
@@ -166,6 +167,7 @@ pub fn command_text(command: &Command) -> String {
         Command::DecideReuse(c) if c.taken => format!("{} takes the output of {}", c.job, c.of),
         Command::DecideReuse(c) => format!("{} takes no output of {}", c.job, c.of),
         Command::DropSource(c) => format!("drop the source of {}", c.job),
+        Command::EndMeasure(c) => format!("end the measuring of {}: {}", c.job, c.problem),
         Command::DropParts(c) => format!("drop the parts of {}", c.job),
         Command::RegisterNode(c) if c.left_behind => {
             format!("leave node {} behind at level {}", c.node, c.feature_level)

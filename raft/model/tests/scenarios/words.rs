@@ -30,11 +30,12 @@ pub fn failure_class(word: &str) -> FailureClass {
     }
 }
 
-/// How much a job may spend: `size=BYTES` or `target=METRIC=VALUE`.
+/// How much a job may spend: `size=BYTES` or `target=METRIC=VALUE`; and `hold`.
 pub fn amount(words: &[&str]) -> Amount {
     Amount {
         size_bytes: number(words, "size"),
         target: option(words, "target").unwrap_or_default().into(),
+        hold_source: words.contains(&"hold"),
         ..Default::default()
     }
 }

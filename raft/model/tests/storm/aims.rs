@@ -8,7 +8,7 @@ use reelraft_model::{
 use crate::bugs::{Bug, Bugs};
 
 /// The spec of the jobs with so many chunks: every fourth aims at a size, with an
-/// encoder that takes fractions or one that does not.
+/// encoder that takes fractions or one that does not. Every third has its source held.
 pub fn spec_of(chunks: u64) -> Spec {
     let (codec, size_bytes) = match chunks % 8 {
         3 => ("h264", 400_000),
@@ -19,11 +19,17 @@ pub fn spec_of(chunks: u64) -> Spec {
         codec: codec.into(),
         amount: Amount {
             size_bytes,
+            hold_source: is_held(chunks),
             ..Default::default()
         },
         ..Default::default()
     };
     resolve(&request).expect("valid")
+}
+
+/// Whether a client with a source of so many chunks wants its output compared.
+pub fn is_held(chunks: u64) -> bool {
+    chunks.is_multiple_of(3)
 }
 
 /// Bytes of a shard's frames at a rate factor: about half for each six, and not quite

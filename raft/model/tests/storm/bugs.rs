@@ -50,6 +50,8 @@ pub enum Bug {
     HistoryOnOneHome,
     /// What a finished job's row does not name yet is removed.
     HistoryPruned,
+    /// What was found of an output, compared with its source, is removed.
+    MeasuredPruned,
     /// Jobs that failed are not folded.
     FailedUnfolded,
     /// A tenant may have any number of uploads.
@@ -73,7 +75,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 33] = [
+    pub const ALL: [Bug; 34] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -97,6 +99,7 @@ impl Bug {
         Bug::HistoryUnwritten,
         Bug::HistoryOnOneHome,
         Bug::HistoryPruned,
+        Bug::MeasuredPruned,
         Bug::FailedUnfolded,
         Bug::BoundsForgotten,
         Bug::AbandonedKept,

@@ -72,6 +72,8 @@ pub struct Client {
     pub ended: bool,
     /// Whether it has had a job that failed or was cancelled tried again.
     pub retried: bool,
+    /// How often it has asked for its output to be compared.
+    pub measured: u8,
 }
 
 impl Client {
@@ -100,6 +102,7 @@ impl Client {
             sent: 0,
             ended: false,
             retried: false,
+            measured: 0,
         }
     }
 }

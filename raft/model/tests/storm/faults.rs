@@ -4,7 +4,7 @@
 use reelraft_model::{Command, Job, Replan, plan::HOME_LOST_MS};
 
 use crate::{
-    node::Node,
+    node::{AMPLE_ROOM_BYTES, Node},
     world::{Origin, World},
 };
 
@@ -40,6 +40,8 @@ impl World {
             20..=22 if !self.nodes[&node].full(now_ms) => {
                 let ms = self.rng.between(5, 60) * 1_000;
                 self.node(node).full_until_ms = now_ms + ms;
+                // It has little room afterwards, for some sources enough.
+                self.node(node).room_bytes = ms / 1_000;
                 self.truth.losses += 1;
                 self.story
                     .say(now_ms, format!("node {node} is full for {ms} ms"));
@@ -162,6 +164,7 @@ impl World {
             node.cut_until_ms = 0;
             node.lag_until_ms = 0;
             node.full_until_ms = 0;
+            node.room_bytes = AMPLE_ROOM_BYTES;
         }
         // Enough nodes for all homes, though some disks are gone.
         while (self.nodes_in_reach().len() as u64) < self.faults() + 1 {

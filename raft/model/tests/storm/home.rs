@@ -1,7 +1,10 @@
 //! The homes: they take puts by epoch, fill what they lack, and sweep what has
 //! no claim. What they owe is asked of the model's own rules.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use reelraft_model::{
     Command, History, HomeFilled, JobEntry, JobState, KeepHistory, State,
@@ -150,6 +153,7 @@ impl World {
         }
         self.fill(node);
         self.keep_histories(node);
+        self.remove_what_goes(node);
         // Nodes are not started together: their sweeps are spread.
         let at = self.now_ms + node * 6_000;
         if at / SWEEP_EVERY_MS != (at - self.step_ms.max(DUTY_TICK_MS)) / SWEEP_EVERY_MS {
@@ -273,7 +277,7 @@ impl World {
     fn fill_blobs(&mut self, node: u64, entry: &JobEntry, left: &mut u64) -> bool {
         let job = &entry.job.id;
         let full = self.nodes[&node].full(self.now_ms);
-        let mut whole = true;
+        let (mut whole, mut lost) = (true, None);
         for blob in entry.blobs() {
             if self.nodes[&node].has_blob(job, &blob) {
                 continue;
@@ -281,7 +285,15 @@ impl World {
             let mut parts = entry.parts();
             let part = parts.find(|task| task.hash == blob || task.report == blob);
             let taken = || part.is_some_and(|task| self.can_take(task, node, &blob));
-            let can = self.can_read(entry, node, &blob).is_ok() || taken();
+            let read = self.can_read(entry, node, &blob);
+            let can = read.is_ok() || taken();
+            // The film does not wait for what was found of it.
+            if !can && entry.is_measured_blob(&blob) {
+                lost = Some(blob)
+                    .filter(|_| read == Err(true) && !entry.job.is_filling())
+                    .or(lost);
+                continue;
+            }
             let can = *left > 0 && !full && can;
             if can {
                 *left -= 1;
@@ -291,6 +303,9 @@ impl World {
                 self.write(node, job, &[blob]);
             }
             whole &= can;
+        }
+        if let Some(lost) = lost {
+            self.end_lost(entry, lost);
         }
         let needs_source = entry.job.state() != JobState::Succeeded;
         if needs_source && self.nodes[&node].has_blob(job, &entry.job.manifest) {
@@ -395,15 +410,51 @@ impl World {
         self.dirty = true;
     }
 
+    /// Notes what of a finished job is of no use; it goes a while later.
     fn prune(&mut self, node: u64, state: &State, entry: &JobEntry) {
-        let kept = match self.bugs.has(Bug::HistoryPruned) {
+        let kept = self.kept(state, entry);
+        let due_ms = self.now_ms + (self.now_ms / 1_000 + 7 * node) % 20 * 1_000;
+        let folder = self.node(node).folder(&entry.job.id);
+        let mut going = folder.blobs.clone();
+        going.retain(|blob| !kept.contains(blob));
+        let memory = &mut self.node(node).memory;
+        memory.going.insert(entry.job.id.clone(), (due_ms, going));
+    }
+
+    /// Removes what is due of that, as far as this node's table has no use for it now.
+    fn remove_what_goes(&mut self, node: u64) {
+        let now_ms = self.now_ms;
+        let all = std::mem::take(&mut self.node(node).memory.going).into_iter();
+        let (due, left) = all.partition(|(_, (due_ms, _))| *due_ms <= now_ms);
+        let due: BTreeMap<String, (u64, BTreeSet<String>)> = due;
+        self.node(node).memory.going = left;
+        for (id, (_, going)) in due {
+            let state = self.local(node);
+            let Some(entry) = state.job(&id).filter(|entry| may_prune(entry, node)) else {
+                continue;
+            };
+            let kept = self.kept(&state, &entry);
+            let folder = self.node(node).folder(&id);
+            let goes = |blob: &String| going.contains(blob) && !kept.contains(blob);
+            folder.blobs.retain(|blob| !goes(blob));
+            if !entry.job.holds_source() {
+                folder.chunks = 0;
+            }
+            self.dirty = true;
+        }
+    }
+
+    fn kept(&self, state: &State, entry: &JobEntry) -> Vec<String> {
+        let mut kept = match self.bugs.has(Bug::HistoryPruned) {
             true => entry.blobs(),
             false => kept_blobs(state, entry),
         };
-        let folder = self.node(node).folder(&entry.job.id);
-        folder.blobs.retain(|blob| kept.contains(blob));
-        folder.chunks = 0;
-        self.dirty = true;
+        if let Some(found) = &entry.job.measurement
+            && self.bugs.has(Bug::MeasuredPruned)
+        {
+            kept.retain(|blob| !found.parts.contains(blob));
+        }
+        kept
     }
 }
 

@@ -122,7 +122,7 @@ impl World {
         let Some(leader) = &self.leader else { return };
         let state = self.local(leader.node);
         let mut commands = Vec::new();
-        for entry in state.active() {
+        for entry in state.eventful() {
             for (key, at) in entry.attempts_running() {
                 if at == node && !named.contains(&key) {
                     commands.push(Command::Release(Release {
@@ -144,6 +144,7 @@ impl World {
             let heard = heard.unwrap_or(leader.since_ms).max(leader.since_ms);
             let mut health = NodeHealth {
                 silent_ms: self.now_ms - heard,
+                room_bytes: self.nodes[&node].room_bytes,
                 ..Default::default()
             };
             if let Some(session) = leader.open.get(&node) {
@@ -276,7 +277,7 @@ impl World {
         let index = self.nodes[&leader.node].applied;
         let state = self.log.state_at(index).clone();
         let mut current = BTreeSet::new();
-        for entry in state.active() {
+        for entry in state.eventful() {
             for (key, node) in entry.attempts_running() {
                 current.insert(key.clone());
                 let sent = leader.sent.get(&key);

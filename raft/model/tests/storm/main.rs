@@ -21,6 +21,7 @@ mod faults;
 mod home;
 mod leader;
 mod log;
+mod measuring;
 mod node;
 mod requests;
 mod rng;

@@ -10,6 +10,9 @@ use reelraft_model::{AttemptKey, Complete, FailureClass, JobEntry, ShardRange};
 /// A proposal may be written so long after it was made.
 const JUST_NOW_MS: u64 = 10_000;
 
+/// More than any job asks for.
+pub const AMPLE_ROOM_BYTES: u64 = 1 << 40;
+
 /// A job's folder. Chunks are bits, as there are many of them.
 #[derive(Clone, Default)]
 pub struct Folder {
@@ -70,6 +73,8 @@ pub struct Memory {
     pub unwanted: BTreeMap<String, u64>,
     /// Of unfinished jobs: blobs of a former plan, and since when.
     pub given_up: BTreeMap<String, BTreeMap<String, u64>>,
+    /// Of finished jobs: blobs that were of no use when a sweep looked, and when they go.
+    pub going: BTreeMap<String, (u64, BTreeSet<String>)>,
 }
 
 pub struct Node {
@@ -85,6 +90,8 @@ pub struct Node {
     /// Its replica stands still until then.
     pub lag_until_ms: u64,
     pub full_until_ms: u64,
+    /// What it says to have room for.
+    pub room_bytes: u64,
     /// When it was last in reach.
     pub seen_ms: u64,
     /// When it last came back, and how long it had been away.
@@ -115,6 +122,7 @@ impl Node {
             cut_until_ms: 0,
             lag_until_ms: 0,
             full_until_ms: 0,
+            room_bytes: AMPLE_ROOM_BYTES,
             seen_ms: 0,
             returned_ms: 0,
             absence_ms: 0,

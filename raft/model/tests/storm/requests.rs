@@ -92,6 +92,9 @@ impl World {
         };
         match state {
             JobState::Succeeded if self.fetched(client) => {
+                if self.measures(client) {
+                    return;
+                }
                 let deletes = self.clients[client].wish == Wish::FetchAndDelete;
                 self.clients[client].phase = if deletes { Phase::End } else { Phase::Rest };
             }

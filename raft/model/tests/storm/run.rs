@@ -12,6 +12,7 @@ use crate::{
     engine::{Engines, rests_on_liar},
     leader::{REHOME_AFTER_MS, UPLOAD_EXPIRY_MS},
     log::Log,
+    measuring::is_measured,
     node::Node,
     rng::Rng,
     story::Story,
@@ -95,10 +96,8 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         truth.jobs.insert(job_id("t", &client.request), of);
         clients.push(client);
     }
-    let requests: Vec<String> = clients
-        .iter()
-        .map(|client| client.request.clone())
-        .collect();
+    let requests = clients.iter().map(|client| client.request.clone());
+    let requests: Vec<String> = requests.collect();
     let engines = Engines::of(seed);
     let mut log = Log::founded_by(nodes.keys().copied());
     if !engines.permits().is_empty() {
@@ -124,6 +123,7 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         upgraded_to: "b",
         calm: false,
         dirty: false,
+        findings: Default::default(),
         truth,
         story: Story::new(told, &requests),
     }
@@ -160,6 +160,7 @@ impl World {
             if let Some(wrong) = wrong.or_else(|| rests_on_liar(state)) {
                 self.truth.broken(wrong);
             }
+            self.look_at_findings();
         }
     }
 
@@ -209,6 +210,11 @@ impl World {
                 .filter(|home| home.filled && !self.nodes[&home.node].lost);
             if (filled.count() as u64) < living.min(self.faults() + 1) {
                 return Some(format!("{} lacks filled homes: {homes:?}", entry.job.id));
+            }
+            let mut current = entry.job.current_homes().map(|home| home.node);
+            let lacks = |home| !self.nodes[&home].lost && !self.has_findings(&entry, home);
+            if is_measured(&entry) && current.any(lacks) {
+                return Some(format!("a home of {} lacks what was found", entry.job.id));
             }
         }
         let rows = |entry: &Arc<JobEntry>| !entry.tasks.is_empty();

@@ -436,7 +436,7 @@ impl Truth {
         let acked = self.jobs.get(&job.id)?.acked;
         match job.state() {
             JobState::Uploading => Some((acked, Vec::new())),
-            JobState::Succeeded => Some((0, entry.blobs())),
+            JobState::Succeeded => Some((0, entry.film_blobs())),
             state if state.keeps_bytes() => {
                 let mut blobs = vec![job.manifest.clone()];
                 blobs.extend((!job.index_hash.is_empty()).then(|| job.index_hash.clone()));

@@ -234,6 +234,9 @@ impl World {
             (Err(true), Some(task)) => lost.push(AttemptKey::of(&entry.job.id, task)),
             (Err(_), _) => away = true,
         };
+        if key.kind() == TaskKind::Measure {
+            return self.read_both(node, entry).err().map(Step::Ended);
+        }
         if let Some(reuse) = &entry.job.reuse {
             return self.read_other(node, reuse);
         }
@@ -271,11 +274,8 @@ impl World {
             true => FailureClass::Final,
             false => FailureClass::OutOfReach,
         };
-        Some(Step::Ended(Outcome::Failed(
-            class,
-            "unavailable".into(),
-            vec![],
-        )))
+        let failed = Outcome::Failed(class, "unavailable".into(), vec![]);
+        Some(Step::Ended(failed))
     }
 
     /// Whether a node can't take the output of an equal job.
@@ -416,7 +416,8 @@ pub fn made(key: &AttemptKey, entry: &JobEntry, build: &str) -> Complete {
         }
         _ => truth::part_hash(build, entry, key.task()),
     };
-    if let Some(reuse) = &entry.job.reuse {
+    let reuse = entry.job.reuse.as_ref();
+    if let Some(reuse) = reuse.filter(|_| key.kind() != TaskKind::Measure) {
         return Complete {
             hash: reuse.output_hash.clone(),
             report: reuse.proof_hash.clone(),
@@ -489,7 +490,7 @@ fn entries_of(key: &AttemptKey, outcome: Outcome) -> Vec<Vec<Command>> {
             commands.push(Command::Release(Release {
                 key: key.clone(),
                 class: class.into(),
-                problem: Problem::new("test", cause, "mend it"),
+                problem: Problem::new(&cause, &cause, "mend it"),
             }));
             vec![commands]
         }

@@ -118,6 +118,8 @@ pub struct World {
     pub calm: bool,
     /// Bytes or the table have changed since the oracles looked.
     pub dirty: bool,
+    /// Homes that have what was found of a job's output: with the comparison it is of.
+    pub findings: BTreeSet<(String, u64, u64)>,
     pub truth: Truth,
     pub story: Story,
 }

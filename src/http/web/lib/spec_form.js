@@ -13,7 +13,7 @@ import { help, isOf, valueIn } from "./schema.js";
 const GROUPS = [
   { word: "Picture", names: ["codec", "crf", "encoder_preset", "width", "height", "fps", "pix_fmt"] },
   { word: "Amount", names: ["size", "bitrate", "target", "target_percentile",
-      "max_encoded_percent", "measure"] },
+      "max_encoded_percent", "measure", "hold_source"] },
   { word: "Encoder", names: ["tune", "maxrate", "bufsize", "keyint"] },
   {
     word: "Corrections",
