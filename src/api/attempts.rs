@@ -14,7 +14,7 @@ use crate::node::tally::{DONE, failed_by};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TaskRequest {
     pub job: String,
-    /// analyze, audio, shard, extras or assemble.
+    /// analyze, audio, probe, shard, extras, assemble or measure.
     pub kind: String,
     /// Audio is numbered by track, assemble by node.
     pub number: u32,
@@ -113,6 +113,9 @@ impl Api {
         let wanted = |task: &&Task| task.key() == key;
         let found = match &entry.job.summary {
             None => entry.tasks.get(&key).map(|task| Task::clone(task)),
+            Some(_) if entry.tasks.contains_key(&key) => {
+                entry.tasks.get(&key).map(|task| Task::clone(task))
+            }
             Some(_) if entry.job.history_hash.is_empty() => {
                 entry.job.failed_tasks.iter().find(wanted).cloned()
             }

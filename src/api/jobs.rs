@@ -92,7 +92,10 @@ impl Api {
             }
             Some(_) => {
                 let history = self.context().history(&entry).await?;
-                page(history.tasks.iter(), skip, size)
+                // Those that compare its output are rows.
+                let rows: Vec<Task> = entry.tasks.values().map(|it| Task::clone(it)).collect();
+                let tasks: Vec<&Task> = history.tasks.iter().chain(&rows).collect();
+                page(tasks.into_iter(), skip, size)
             }
         })
     }

@@ -128,6 +128,11 @@ pub const SCRUB_ASK_PATIENCE: Duration = Duration::from_secs(2);
 /// pauses.
 pub const LINK_MS: u64 = 6 * 3600 * 1000;
 
+/// How long a job that has just succeeded may take until its tasks are put by, and how
+/// often one looks: its homes write them down within moments.
+pub const SETTLE_PATIENCE: Duration = Duration::from_secs(3);
+pub const SETTLE_LOOK: Duration = Duration::from_millis(200);
+
 /// Shards that an estimate is made from, the latest: what has changed since is
 /// seen soon, and it costs little.
 pub const ESTIMATED_FROM: usize = 64;

@@ -25,6 +25,7 @@ mod keys;
 pub mod limits;
 mod links;
 mod list;
+mod measuring;
 mod members;
 pub mod metrics;
 mod news;
@@ -64,6 +65,7 @@ pub use self::{
     keys::{CreatedKey, KeyRequest, KeysRequest, scope_of},
     links::OutputLink,
     list::ListRequest,
+    measuring::MeasureView,
     members::NewToken,
     news::{ClusterStatus, JobNews},
     outgoing::Outgoing,

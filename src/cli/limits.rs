@@ -227,3 +227,9 @@ const _: () = assert!(CONNECT_STAGGER_MS < CONNECT_MS && CONNECT_MS < ANSWER_MS)
 const _: () = assert!(ANSWER_MS < UNREACHABLE_MS && UNREACHABLE_MS < FOLLOW_MS);
 const _: () = assert!(BACKOFF_MS_MIN <= BACKOFF_MS_MAX && RESTART_MS_MIN <= RESTART_MS_MAX);
 const _: () = assert!(DEV_VOTERS_MAX % 2 == 1 && DEV_VOTERS_MAX <= DEV_NODES_MAX);
+
+/// How often one looks how far the comparison of an output with its source is.
+pub const MEASURE_LOOK: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// How often it is asked for of a job whose homes are still putting its tasks by.
+pub const MEASURE_TRIES: u32 = 30;

@@ -12,7 +12,7 @@ use super::{
     convert_upkeep::{model_upkeep, wire_upkeep},
 };
 use crate::{
-    api::{ClusterStatus, JobView, RateView, Reference, TaskView, WatchEvent},
+    api::{ClusterStatus, JobView, MeasureView, RateView, Reference, TaskView, WatchEvent},
     node::messages::{Lack, NodeStatus},
 };
 
@@ -244,6 +244,24 @@ pub fn wire_event(event: WatchEvent) -> v1::WatchEvent {
 pub fn wire_reference(reference: Reference) -> v1::ReferenceResponse {
     let Reference { args, note } = reference;
     v1::ReferenceResponse { args, note }
+}
+
+/// How an output compares with its source, on the wire.
+pub fn wire_measure(view: MeasureView) -> v1::MeasureResponse {
+    let MeasureView {
+        state,
+        done,
+        total,
+        problem,
+        shards,
+    } = view;
+    v1::MeasureResponse {
+        state: state.to_string(),
+        done,
+        total,
+        problem: problem.map(wire_problem),
+        shards,
+    }
 }
 
 /// The cluster on the wire.

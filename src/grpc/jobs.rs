@@ -9,7 +9,9 @@ use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    convert::{status, wire_event, wire_job, wire_reference, wire_task, wire_task_details},
+    convert::{
+        status, wire_event, wire_job, wire_measure, wire_reference, wire_task, wire_task_details,
+    },
     convert_outside::{wire_delivery, wire_webhook},
     convert_spec::spec_request,
     convert_upload::{upload_request, wire_reply},
@@ -201,6 +203,24 @@ impl Jobs for JobsService {
         let proof = api.proof(&request.into_inner().job).await;
         let json = proof.map_err(status)?;
         Ok(Response::new(v1::ProofResponse { json }))
+    }
+
+    async fn measure(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::MeasureResponse>, Status> {
+        let api = api_of(&request)?;
+        let measured = api.measure(&request.into_inner().job).await;
+        Ok(Response::new(wire_measure(measured.map_err(status)?)))
+    }
+
+    async fn measured(
+        &self,
+        request: Request<v1::JobRef>,
+    ) -> Result<Response<v1::MeasureResponse>, Status> {
+        let api = api_of(&request)?;
+        let measured = api.measured(&request.into_inner().job).await;
+        Ok(Response::new(wire_measure(measured.map_err(status)?)))
     }
 
     async fn reference(

@@ -24,6 +24,7 @@ mod health;
 mod jobs;
 mod keys;
 pub mod limits;
+mod measures;
 mod members;
 mod metrics;
 mod openapi;

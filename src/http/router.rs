@@ -23,7 +23,8 @@ use super::{
     documents::json_text,
     engine_tasks, engines, events,
     faces::Port,
-    fellows, health, jobs, keys, members, metrics, openapi, outputs, page, pictures, previews,
+    fellows, health, jobs, keys, measures, members, metrics, openapi, outputs, page, pictures,
+    previews,
     refusal::{Answer, Refusal},
     request::known,
     server::{Crowded, Stopping},
@@ -50,6 +51,7 @@ fn api() -> OpenApiRouter<Port> {
         .routes(on(routes!(outputs::part)))
         .routes(on(routes!(jobs::metadata)))
         .routes(on(routes!(jobs::proof)))
+        .routes(on(routes!(measures::show, measures::begin)))
         .routes(on(routes!(jobs::reference)))
         .routes(on(routes!(jobs::command)))
         .routes(on(routes!(jobs::follow)))

@@ -8,7 +8,7 @@ use std::{
 };
 
 use reelraft_consensus::Cluster;
-use reelraft_media::{Complaints, Index, likeness};
+use reelraft_media::{Complaints, Index, likeness, shards_of_proof};
 use reelraft_model::{History, JobEntry, ModelError, Problem, Task};
 use tokio::sync::{OnceCell, Semaphore, watch};
 
@@ -259,6 +259,16 @@ impl NodeContext {
         let history = Arc::new(history);
         self.histories.put(hash, bytes.len(), history.clone());
         Ok(history)
+    }
+
+    /// How many shards a finished job's output has, by its proof.
+    ///
+    /// # Errors
+    /// A [`Problem`] where no home can give it, or it can't be read.
+    pub async fn shards_of_proof(&self, entry: &JobEntry) -> Result<u32, Problem> {
+        let proof = self.blob(entry, &entry.job.proof_hash).await?;
+        shards_of_proof(&proof)
+            .map_err(|error| Problem::new("internal", error.to_string(), "submit the job again"))
     }
 
     /// A job's reference command (P3), and how like its pictures are to the job's, if

@@ -213,6 +213,7 @@ async fn parts_are_given(client: &Client, path: &str) {
         ("", "id"),
         ("/tasks", "tasks"),
         ("/proof", "shards"),
+        ("/measure", "measured"),
         ("/reference", "args"),
         ("/command", "command"),
         ("/metadata", "source"),

@@ -18,6 +18,7 @@ mod keeping;
 mod keys;
 mod lies;
 mod lost;
+mod measured;
 mod outside;
 mod parted;
 mod refusals;

@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::table::measured_rows;
 
-/// A film as its proof has it.
+/// A film, shard by shard.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct MeasuredFilm {
-    /// Empty where nobody asked for it.
+    /// In their order.
     #[serde(default, rename = "measured")]
     pub shards: Vec<MeasuredShard>,
 }
@@ -40,9 +40,10 @@ pub struct Series {
 
 impl MeasuredFilm {
     /// # Errors
-    /// What is no proof.
-    pub fn of_proof(json: &str) -> Result<Self, serde_json::Error> {
-        serde_json::from_str(json)
+    /// What is no list of shards.
+    pub fn of_shards(json: &str) -> Result<Self, serde_json::Error> {
+        let shards = serde_json::from_str(json)?;
+        Ok(MeasuredFilm { shards })
     }
 
     /// The metrics, in order.
@@ -223,17 +224,17 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    const PROOF: &str = r#"{"proof_version":2,"measured":[
+    const SHARDS: &str = r#"[
         {"shard":0,"from_us":0,"to_us":2000000,"frames":50,"series":[
             {"metric":"ssim","mean_micro":980000,"least_micro":970000,"head_micro":975000,
              "tail_micro":985000,"points_micro":[975000,985000]}]},
         {"shard":1,"from_us":2000000,"to_us":3000000,"frames":25,"series":[
             {"metric":"ssim","mean_micro":950000,"least_micro":900000,"head_micro":940000,
-             "tail_micro":960000,"points_micro":[950000]}]}]}"#;
+             "tail_micro":960000,"points_micro":[950000]}]}]"#;
 
     #[test]
     fn a_film_is_told_as_a_whole_and_by_shards() {
-        let film = MeasuredFilm::of_proof(PROOF).unwrap();
+        let film = MeasuredFilm::of_shards(SHARDS).unwrap();
         let table = table(&film);
         let lines: Vec<Vec<&str>> = table
             .lines()
@@ -251,16 +252,11 @@ mod tests {
 
     #[test]
     fn a_drawing_has_a_line_for_each_shard_and_a_mark_for_each_joint() {
-        let film = MeasuredFilm::of_proof(PROOF).unwrap();
+        let film = MeasuredFilm::of_shards(SHARDS).unwrap();
         let drawn = svg(&film);
         assert_eq!(drawn.matches("class=\"joint\"").count(), 2);
         assert_eq!(drawn.matches("<polyline").count(), 2);
         assert!(drawn.contains(">0.98500<") && drawn.contains(">0.95000<"));
-        assert!(
-            MeasuredFilm::of_proof(r#"{"proof_version":2}"#)
-                .unwrap()
-                .shards
-                .is_empty()
-        );
+        assert!(MeasuredFilm::of_shards("[]").unwrap().shards.is_empty());
     }
 }

@@ -51,8 +51,8 @@ pub enum JobCommand {
     Preview(preview::PreviewArgs),
     /// Show the proof of a finished job: every frame exactly once, by count and hash
     Proof(by_id::JobIdArgs),
-    /// Show how a finished job's output compares with its source, over time; of one
-    /// that was submitted with --measure or --target
+    /// Show how a finished job's output compares with its source, over time; of one that
+    /// was submitted with --measure or --target, or with --hold-source within the hour
     Measure(measure::MeasureArgs),
     /// Show what ffprobe says of a job's source and output
     Metadata(by_id::JobIdArgs),

@@ -307,6 +307,14 @@ impl Jobs for Node {
         }))
     }
 
+    async fn measure(&self, _: Request<JobRef>) -> Answer<MeasureResponse> {
+        Ok(Response::new(Default::default()))
+    }
+
+    async fn measured(&self, _: Request<JobRef>) -> Answer<MeasureResponse> {
+        Ok(Response::new(Default::default()))
+    }
+
     async fn deliveries(&self, _: Request<JobRef>) -> Answer<DeliveriesResponse> {
         Ok(Response::new(Default::default()))
     }
