@@ -379,7 +379,9 @@ mod tests {
             drop(sender);
             let said: Vec<_> = whole(ReceiverStream::new(parts)).collect().await;
             assert_eq!(said[0].as_ref().unwrap(), "0123");
-            let ended = said.get(1).map(|end| end.as_ref().unwrap_err().kind.as_str());
+            let ended = said
+                .get(1)
+                .map(|end| end.as_ref().unwrap_err().kind.as_str());
             assert_eq!(ended, refused);
         }
     }

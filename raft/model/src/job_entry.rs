@@ -126,6 +126,14 @@ impl JobEntry {
         fresh.filter_map(|(_, number)| self.tasks.get(&(TaskKind::Shard, *number)))
     }
 
+    /// The same, whatever their length, in the film's order.
+    pub(crate) fn fresh_in_order(&self) -> impl Iterator<Item = &Arc<Task>> {
+        let shards = (TaskKind::Shard, 0)..=(TaskKind::Shard, u32::MAX);
+        let fresh = self.pending.range(shards);
+        let fresh = fresh.filter(|key| !self.failed.contains(key));
+        fresh.filter_map(|key| self.tasks.get(key))
+    }
+
     /// How many of them there are, and the frames of the shortest.
     pub(crate) fn fresh_count(&self) -> usize {
         self.fresh.len()

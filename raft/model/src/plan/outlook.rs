@@ -1,6 +1,7 @@
 //! When a job's shards may be over, and which node is to take which of them until
-//! then: the longest first, the fastest node first, and a slow one none that would
-//! end after everybody else is done.
+//! then: in the film's order while much is left, so that its beginning can be looked at
+//! early, and then the longest first; the fastest node first, and a slow one none that
+//! would end after everybody else is done.
 
 use std::cmp::Reverse;
 
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::{
     job_entry::JobEntry,
-    limits::SMALL_TASK_MS,
+    limits::{IN_ORDER_TIMES, SMALL_TASK_MS},
     rows::{Job, TaskKind},
 };
 
@@ -26,6 +27,8 @@ pub(super) struct Outlook {
     /// thousand seconds.
     waiting: u64,
     together: u64,
+    /// Whether its order matters more than how long its shards are.
+    in_order: bool,
 }
 
 /// A node that may take a shard.
@@ -58,11 +61,13 @@ impl Outlook {
         let together = all.iter().map(|(slots, rate)| u64::from(slots.all) * rate);
         let (together, waiting) = (together.sum(), entry.counts.frames_waiting);
         let fluid_ms = Rates::ms(waiting, together);
+        let slowest_ms = slowest_ms(entry, &all);
         Outlook {
             nodes: nodes.collect(),
-            end_ms: end_ms(entry, &all, usage, fluid_ms),
+            end_ms: end_ms(entry, &all, usage, (fluid_ms, slowest_ms)),
             waiting,
             together,
+            in_order: fluid_ms >= slowest_ms.saturating_mul(IN_ORDER_TIMES),
         }
     }
 
@@ -70,6 +75,11 @@ impl Outlook {
     pub fn give_way(&mut self, backlog: u64) {
         let all = self.waiting.saturating_add(backlog);
         self.end_ms = self.end_ms.max(Rates::ms(all, self.together));
+    }
+
+    /// Whether the first shard of those that wait is next, and not the longest.
+    pub fn in_order(&self) -> bool {
+        self.in_order
     }
 
     /// The node that takes a shard next, and how many frames that may have at most.
@@ -103,18 +113,30 @@ fn suits(of: &Candidate, usage: &Usage<'_>) -> (Reverse<u32>, bool, u64) {
     (Reverse(free), of.away, of.node)
 }
 
+/// How long the slowest node takes for the longest shard that waits.
+fn slowest_ms(entry: &JobEntry, all: &[(Slots, u64)]) -> u64 {
+    let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
+    Rates::ms(longest_of(entry), slowest)
+}
+
+fn longest_of(entry: &JobEntry) -> u64 {
+    let longest = entry.fresh_shards(u64::MAX).next();
+    longest.map_or(0, |task| task.frames)
+}
+
 /// When all shards that wait may have ended, on these nodes alone, which would take
-/// `fluid_ms` if they could be cut at will.
-fn end_ms(entry: &JobEntry, all: &[(Slots, u64)], usage: &Usage<'_>, fluid_ms: u64) -> u64 {
+/// `fluid_ms` if they could be cut at will, and the slowest so long for the longest.
+fn end_ms(
+    entry: &JobEntry,
+    all: &[(Slots, u64)],
+    usage: &Usage<'_>,
+    (fluid_ms, slowest_ms): (u64, u64),
+) -> u64 {
     let count = entry.fresh_count() as u64;
     let waiting = entry.counts.frames_waiting;
-    let longest = entry
-        .fresh_shards(u64::MAX)
-        .next()
-        .map_or(0, |task| task.frames);
-    let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
+    let longest = longest_of(entry);
     // Where there is so much to do, nobody waits.
-    if count == 0 || fluid_ms >= Rates::ms(longest, slowest) {
+    if count == 0 || fluid_ms >= slowest_ms {
         return u64::MAX;
     }
     let mean = waiting / count;

@@ -195,7 +195,12 @@ impl<'a> Turn<'a> {
             .outlook
             .get_or_insert_with(|| Outlook::of(entry, build, usage, builds));
         let (node, frames_max) = outlook.pick(&entry.job, (longest, shortest), usage)?;
-        let task = entry.fresh_shards(frames_max).find(waits)?;
+        let first = || entry.fresh_in_order().find(waits);
+        let first = outlook.in_order().then(first).flatten();
+        let task = match first.filter(|task| task.frames <= frames_max) {
+            Some(first) => first,
+            None => entry.fresh_shards(frames_max).find(waits)?,
+        };
         self.given.insert(task.number);
         Some((task, node))
     }

@@ -71,6 +71,8 @@ pub struct Cluster {
     pub longest_plan: Duration,
     /// How many shards were given to a second node.
     pub twins: u32,
+    /// The shards in the order in which they were given out.
+    pub order: Vec<u32>,
     films: Vec<Film>,
     ended_ms: Vec<u64>,
     given: BTreeMap<u64, u64>,
@@ -100,6 +102,7 @@ impl Cluster {
             planned: Duration::ZERO,
             longest_plan: Duration::ZERO,
             twins: 0,
+            order: Vec::new(),
             given: BTreeMap::new(),
             state: State::default(),
             health: ClusterHealth::default(),
@@ -326,6 +329,9 @@ impl Cluster {
         for command in commands {
             let given = match &command {
                 Command::Assign(c) => {
+                    if c.key.kind() == TaskKind::Shard {
+                        self.order.push(c.key.number);
+                    }
                     self.twins += u32::from(c.twin);
                     Some((c.key.clone(), c.node))
                 }
