@@ -105,14 +105,23 @@ fn a_large_output_is_put_in_parts_whatever_leads() {
         .filter(|part| **part == 1)
         .count();
     assert_eq!(firsts, 1, "what was there is not put again");
+    deleted_midway(&cluster, &submit, &bucket, (&released, &parts));
+}
 
-    // One that is deleted while it is put leaves nothing.
+/// One that is deleted while it is put leaves nothing.
+fn deleted_midway(
+    cluster: &LocalCluster,
+    submit: &[&str],
+    bucket: &BucketServer,
+    (released, parts): (&AtomicBool, &Mutex<Vec<u32>>),
+) {
     released.store(false, Ordering::SeqCst);
     parts.lock().unwrap().clear();
     let to = ["--container", "mkv", "--output-url", "s3://media/gone.mkv"];
-    let made = cluster.json(&[&submit[..], &to].concat());
+    let made = cluster.json(&[submit, &to].concat());
     until("a part comes", || parts.lock().unwrap().contains(&HELD));
-    succeed(&cluster.run(&["job", "delete", made["job"]["id"].as_str().unwrap()]));
+    let id = made["job"]["id"].as_str().unwrap();
+    succeed(&cluster.run(&["job", "delete", id]));
     released.store(true, Ordering::SeqCst);
     until("it is given up", || bucket.uploads() == 0);
     assert!(!bucket.file("media", "gone.mkv").exists());

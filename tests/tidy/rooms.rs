@@ -90,10 +90,7 @@ const ROOMS: &[Room] = &[
         ],
     ),
     ("src/service.rs", &[]),
-    (
-        "src/watches.rs",
-        &["src/config", "src/cli", "src/server", "raft/model"],
-    ),
+    ("src/watches.rs", WATCHES),
     ("src/json_log.rs", &[]),
     ("src/recent_log.rs", &[]),
     ("src/lib.rs", &[]),
@@ -201,6 +198,7 @@ const CLI_TRANSFER: &[&str] = &[
     "proto",
 ];
 
+const WATCHES: &[&str] = &["src/config", "src/cli", "src/server", "raft/model"];
 const MAIN: &[&str] = &[
     "src/daemon.rs",
     "src/watches.rs",
@@ -343,8 +341,7 @@ const COMMON: &[&str] = &[
     "src/cli/exit.rs",
 ];
 
-/// Where the generated types of the wire may be named. `raft/consensus` may
-/// name those of its own service, and the problem that every refusal carries.
+/// Where the wire's types may be named; `raft/consensus` may name its own, and problems.
 const WIRE: &[&str] = &["proto", "src/grpc", "src/cli"];
 
 /// The room with the longest prefix of a path.
