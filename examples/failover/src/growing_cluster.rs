@@ -35,7 +35,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(20);
 /// shortest that a node takes.
 const SHORT_PATIENCE_S: &str = "8";
 
-/// What the founder logs when its cluster has an authority of its own.
+/// What the founder logs when its cluster has an authority of its own alone.
 const FOUNDED: &str = "all nodes have certificates of the cluster's own authority";
 
 struct Machine {
@@ -72,13 +72,13 @@ impl GrowingCluster {
         let cluster = Self::found_with(folder, slots, true, patience)?;
         let begun = Instant::now();
         loop {
-            // Until then it is known by one that goes again.
+            // Before there are two the only one is that of the founding, which goes again.
             let founded = cluster.log_text(1).contains(FOUNDED);
             let known = cluster
                 .try_json(&["cluster", "cert", "show"])
                 .unwrap_or_default();
-            let alone = known["former_authority_sha256"].is_null();
-            if founded && alone && known["authority_sha256"].is_string() {
+            let two = known["former_authority_sha256"].is_string();
+            if two || (founded && known["authority_sha256"].is_string()) {
                 cluster.keep_authority()?;
                 return Ok(cluster);
             }

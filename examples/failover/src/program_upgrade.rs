@@ -23,7 +23,7 @@ use crate::{
     process_cluster::{ClusterSpec, NodeSpec, ProcessCluster, end_with_this_process},
     random::Random,
     users::{make_grainy_clip, start_user},
-    web_users::WebUsers,
+    web_users::{Seen, WebUsers},
 };
 
 const NODES: u16 = 3;
@@ -51,8 +51,15 @@ const PAUSE_SHORT_MS_MAX: u64 = 30_000;
 /// its job, so that it waits while one of them starts; that is told and not judged.
 const JUDGED: [&str; 5] = ["show", "make", "delete", "tus offset", "events"];
 
+/// From this feature level on a program looks at its table, when it starts, whether the
+/// cluster has gone on without it. One before ends at the first entry that it can't read.
+const LOOKS_FROM_LEVEL: u64 = 8;
+
 const FILM_SECONDS: u32 = 12;
 const FILM_SECONDS_SHORT: u32 = 4;
+
+/// How long the events may take to tell of a job that has ended.
+const TOLD_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Pause between two commands.
 const COMMAND_PAUSE: Duration = Duration::from_millis(200);
@@ -139,6 +146,7 @@ impl<'a> Experiment<'a> {
             return Err(format!("no film: {:?}", self.client.ledger().broken));
         }
         let shown = self.client.ledger().of("first").id;
+        let following = self.web.start_following();
         let mut users = self.web.start(&shown, &self.film);
         users.extend(self.film_users()?);
         users.push(self.commands());
@@ -146,7 +154,10 @@ impl<'a> Experiment<'a> {
         self.change_nodes(&level)?;
         self.pause();
         self.wind_down(users)?;
-        self.former_is_refused()?;
+        self.await_told()?;
+        self.web.stop_following();
+        following.join().map_err(|_| "the follower panicked")?;
+        self.former_comes_back(&level)?;
         self.judge_jobs()?;
         self.report();
         self.broken.append(&mut self.client.ledger().broken);
@@ -272,9 +283,28 @@ impl<'a> Experiment<'a> {
         Ok(())
     }
 
+    /// Waits until all films that came by tus are made, and the events have told of all.
+    fn await_told(&self) -> Result<(), String> {
+        let uploaded = self.web.seen().uploaded.clone();
+        for id in &uploaded {
+            let wait = ["job", "wait", id, "--timeout", "10m"];
+            self.cluster.try_run(&wait)?;
+        }
+        let jobs = self.cluster.jobs()?;
+        let begun = Instant::now();
+        while begun.elapsed() < TOLD_PATIENCE && !untold(&jobs, &self.web.seen()).is_empty() {
+            sleep(LOOK_EVERY);
+        }
+        Ok(())
+    }
+
     /// A node that comes back with the former program ends by itself, by name, and is
     /// welcome again with the new one.
-    fn former_is_refused(&mut self) -> Result<(), String> {
+    fn former_comes_back(&mut self, level: &Value) -> Result<(), String> {
+        if level.as_u64().is_some_and(|level| level < LOOKS_FROM_LEVEL) {
+            println!("the former program does not look whether it is too old, and was not tried");
+            return Ok(());
+        }
         let ids = self.cluster.ids();
         let node = self.random.choose(&ids);
         self.cluster.stop(node, STOP_PATIENCE)?;
@@ -309,10 +339,6 @@ impl<'a> Experiment<'a> {
     /// Each job that was not deleted has succeeded, with one output a build and spec,
     /// and the events have named it.
     fn judge_jobs(&mut self) -> Result<(), String> {
-        for id in self.web.seen().uploaded.clone() {
-            self.cluster
-                .try_run(&["job", "wait", &id, "--timeout", "10m"])?;
-        }
         let mut outputs: BTreeMap<(String, String), String> = BTreeMap::new();
         let jobs = self.cluster.jobs()?;
         let seen = self.web.seen();
@@ -335,12 +361,10 @@ impl<'a> Experiment<'a> {
                 self.broken
                     .push(format!("job {} has other bytes", text("id")));
             }
-            let ended_before = text("request_id") == "first";
-            if seen.resets == 0 && !ended_before && !seen.succeeded.contains(&text("id")) {
-                let what = format!("no event told that job {} succeeded", text("id"));
-                self.broken.push(what);
-            }
         }
+        let untold = untold(&jobs, &seen).into_iter();
+        let untold = untold.map(|id| format!("no event told that job {id} succeeded"));
+        self.broken.extend(untold);
         println!(
             "{} jobs, {} outputs by build and spec",
             jobs.len(),
@@ -365,4 +389,14 @@ impl<'a> Experiment<'a> {
         println!("{} films by tus", seen.uploaded.len());
         self.broken.append(&mut seen.broken);
     }
+}
+
+/// Jobs that have succeeded and of which no event told, if the events went on without a
+/// gap; the first ended before they were followed.
+fn untold(jobs: &[Value], seen: &Seen) -> Vec<String> {
+    let succeeded = jobs.iter().filter(|job| job["state"] == "succeeded");
+    let followed = succeeded.filter(|job| job["request_id"] != "first");
+    let ids = followed.filter_map(|job| job["id"].as_str());
+    let untold = ids.filter(|id| seen.resets == 0 && !seen.succeeded.contains(*id));
+    untold.map(str::to_string).collect()
 }

@@ -34,11 +34,19 @@ pub struct Rotation {
 }
 
 impl Rotation {
-    /// Begins one.
+    /// Begins one, once there is one authority alone.
     ///
     /// # Errors
-    /// As [`CliClient::try_run`].
-    pub fn begin(cluster: &GrowingCluster, what: Rotated) -> Result<Self, String> {
+    /// As [`CliClient::try_run`], or if there are two for long.
+    pub fn begin(
+        cluster: &GrowingCluster,
+        what: Rotated,
+        patience: Duration,
+    ) -> Result<Self, String> {
+        // That of the founding goes by itself.
+        until(cluster, patience, "single authority", |now| {
+            now["former_authority_sha256"].is_null()
+        })?;
         let before = cluster.try_json(&SHOW)?;
         let command = match what {
             Rotated::Keys => "rotate",

@@ -51,6 +51,7 @@ pub struct WebUsers {
     nodes: Vec<String>,
     seen: Arc<Mutex<Seen>>,
     enough: Arc<AtomicBool>,
+    all_ended: Arc<AtomicBool>,
 }
 
 impl WebUsers {
@@ -60,6 +61,7 @@ impl WebUsers {
             nodes,
             seen: Arc::default(),
             enough: Arc::default(),
+            all_ended: Arc::default(),
         }
     }
 
@@ -67,26 +69,39 @@ impl WebUsers {
         self.seen.lock().expect("no holder of this lock panics")
     }
 
-    /// Has all end after what they are doing.
+    /// Has all but the one that follows end after what they are doing.
     pub fn stop(&self) {
         self.enough.store(true, Ordering::Relaxed);
+    }
+
+    /// Has the one that follows end with the next event, as all jobs have ended.
+    pub fn stop_following(&self) {
+        self.all_ended.store(true, Ordering::Relaxed);
+    }
+
+    fn follows(&self) -> bool {
+        !self.all_ended.load(Ordering::Relaxed)
     }
 
     pub fn stopped(&self) -> bool {
         self.enough.load(Ordering::Relaxed)
     }
 
-    /// Starts them: `job` is shown, `film` is uploaded.
+    /// Starts the one that follows the events.
+    pub fn start_following(&self) -> JoinHandle<()> {
+        let follows = self.clone();
+        spawn(move || follows.follow())
+    }
+
+    /// Starts the others: `job` is shown, `film` is uploaded.
     pub fn start(&self, job: &str, film: &[u8]) -> Vec<JoinHandle<()>> {
         let path = format!("/api/v1/jobs/{job}");
-        let (shows, makes, uploads, follows) =
-            (self.clone(), self.clone(), self.clone(), self.clone());
+        let (shows, makes, uploads) = (self.clone(), self.clone(), self.clone());
         let film = film.to_vec();
         vec![
             spawn(move || shows.repeat(|_| shows.call("GET", "show", &path, "", b"").map(drop))),
             spawn(move || makes.repeat(|number| makes.make_and_delete(number))),
             spawn(move || uploads.repeat(|number| uploads.upload(number, &film))),
-            spawn(move || follows.follow()),
         ]
     }
 
@@ -217,7 +232,7 @@ impl WebUsers {
         let mut last = None;
         let mut broken_at = None;
         for node in self.nodes.iter().cycle() {
-            if self.stopped() {
+            if !self.follows() {
                 return;
             }
             if let Ok(events) = self.events(node, last.as_deref()) {
@@ -250,7 +265,7 @@ impl WebUsers {
             }
             drop(seen);
             last = event.id.or(last);
-            if self.stopped() {
+            if !self.follows() {
                 break;
             }
         }

@@ -349,7 +349,7 @@ impl Storm {
     /// begins.
     fn rotate(&mut self, what: Rotated, machine: u16, name: &str) -> Result<String, String> {
         let node = self.cluster.node_of(machine).ok_or("no node")?;
-        let rotation = Rotation::begin(&self.cluster, what)?;
+        let rotation = Rotation::begin(&self.cluster, what, PATIENCE)?;
         let misses = self.random.within(0, 2) == 0;
         if misses {
             self.cluster.kill(machine)?;
