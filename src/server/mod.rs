@@ -14,7 +14,7 @@ use std::{
 };
 
 use futures::future::BoxFuture;
-use reelraft_consensus::HangAction;
+use reelraft_consensus::{ConsensusError, HangAction};
 use reelraft_model::Problem;
 use reelraft_proto::auth::Secret;
 use reelraft_trust as tls;
@@ -233,6 +233,7 @@ async fn until_stopped(
 ) -> Result<(), Problem> {
     let mut fatal = context.cluster.fatal();
     let mut removed = context.cluster.removed();
+    let mut outdated = context.cluster.outdated();
     let mut failure = context.failure.subscribe();
     let failed = tokio::select! {
         _ = stop.wait_for(|stop| *stop) => None,
@@ -242,6 +243,10 @@ async fn until_stopped(
         cause = context.data.failed() => Some(storage_failed(cause)),
         problem = failure.wait_for(Option::is_some) => problem.ok().and_then(|it| it.clone()),
         _ = removed.wait_for(|removed| *removed) => Some(Problem::node_removed(context.node())),
+        cause = outdated.wait_for(Option::is_some) => {
+            let refused = |cause| ConsensusError::OlderProgram { cause }.problem();
+            cause.ok().and_then(|cause| cause.clone()).map(refused)
+        }
     };
     match failed {
         Some(problem) => Err(problem),

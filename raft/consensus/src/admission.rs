@@ -245,7 +245,8 @@ impl Core {
         Ok(false)
     }
 
-    fn registered(&self, replies: &[Reply]) -> Result<(), ConsensusError> {
+    /// Whether the table took this node's registration.
+    pub(crate) fn registered(&self, replies: &[Reply]) -> Result<(), ConsensusError> {
         let own = self.identity();
         match replies.first().and_then(|reply| reply.refused.as_ref()) {
             None => Ok(()),

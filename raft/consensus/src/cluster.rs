@@ -303,6 +303,11 @@ impl Cluster {
         self.core.fatal.subscribe()
     }
 
+    /// Why the others refuse this node's program, once they do. The node must end then.
+    pub fn outdated(&self) -> watch::Receiver<Option<String>> {
+        self.core.outdated.subscribe()
+    }
+
     /// Raft's runtime. What its peers wait for may run there too.
     pub fn runtime(&self) -> Handle {
         self.runtime.handle().clone()

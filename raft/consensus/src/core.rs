@@ -57,6 +57,8 @@ pub struct Core {
     pub leadership: watch::Sender<Leadership>,
     /// Why Raft has stopped, once it has.
     pub fatal: watch::Sender<Option<String>>,
+    /// Why the others refuse this node's program, once they do.
+    pub outdated: watch::Sender<Option<String>>,
     /// Whether this disk may take part in Raft.
     pub admitted: watch::Sender<bool>,
     /// The disks that founded the cluster, by node, as far as this node knows.

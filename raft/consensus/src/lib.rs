@@ -19,6 +19,7 @@ pub mod limits;
 mod log_store;
 mod members;
 mod network;
+mod outdated;
 mod pace;
 mod peers;
 mod planted;

@@ -19,6 +19,7 @@ use crate::{
     log_store::LogStore,
     members,
     network::Network,
+    outdated,
     peers::Peers,
     reads,
     state_machine::StateMachine,
@@ -29,8 +30,8 @@ use crate::{
 /// Opens the disk and starts all tasks, on Raft's runtime.
 ///
 /// # Errors
-/// [`ConsensusError::Storage`], [`ConsensusError::Model`] and
-/// [`ConsensusError::Stopped`].
+/// [`ConsensusError::Storage`], [`ConsensusError::Model`],
+/// [`ConsensusError::OlderProgram`] and [`ConsensusError::Stopped`].
 pub async fn start(
     config: ClusterConfig,
     runtime: Handle,
@@ -54,6 +55,7 @@ pub async fn start(
         watchdog.clone(),
     )?;
     let replica = machine.replica();
+    outdated::check_table(&replica.state(), config.node)?;
     let raft = Raft::new(
         config.node,
         config.raft()?,
@@ -71,6 +73,7 @@ pub async fn start(
         snapshots: storage.snapshots,
         leadership: watch::Sender::new(Leadership::default()),
         fatal: watch::Sender::new(None),
+        outdated: watch::Sender::new(None),
         admitted: watch::Sender::new(used),
         founders: founders.into(),
         reads,

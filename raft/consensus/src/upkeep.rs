@@ -137,15 +137,17 @@ pub async fn maintain_members(core: Arc<Core>) {
         let missing = core.missing_registrations();
         complete = missing.is_empty();
         if !complete {
-            let entry = match encode(missing) {
+            let entry = match encode(missing.clone()) {
                 Ok(entry) => entry,
                 Err(error) => {
                     tracing::error!(%error, "this node can't be registered");
                     return;
                 }
             };
-            if let Err(error) = core.propose(entry).await {
-                tracing::debug!(%error, "not registered yet");
+            match core.propose(entry).await {
+                Ok(committed) if core.is_refused(&missing, &committed.replies) => return,
+                Ok(_) => {}
+                Err(error) => tracing::debug!(%error, "not registered yet"),
             }
         }
         if core.leadership.borrow().leading {

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use reelraft_consensus::{ConsensusError, MemberChange};
-use reelraft_model::{Command, RemoveNode};
+use reelraft_model::{Command, RegisterNode, RemoveNode, limits::FEATURE_LEVEL};
 use reelraft_proto::{
     problem,
     v1::{RaftRequest, Sender, VoteBody, peer_client::PeerClient, raft_request::Body},
@@ -121,4 +121,39 @@ async fn a_node_that_listens_elsewhere_says_so() {
             nodes.get(2).local().cluster_ms() == 7
         })
         .await;
+}
+
+/// From the moment on that all nodes can read more, a node with an older program is
+/// refused by name: by its own table when it starts, and by the others' where its own
+/// is behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_older_program_is_refused_by_name() {
+    let mut nodes = one_voter().await;
+    nodes.kill(3);
+    let incarnation = |nodes: &Nodes, node: u64| nodes.get(1).local().incarnation_of(node);
+    let newer = [1, 2, 3].map(|node| {
+        Command::RegisterNode(RegisterNode {
+            node,
+            incarnation: incarnation(&nodes, node).unwrap(),
+            address: nodes.url(node).replace("http://", ""),
+            feature_level: FEATURE_LEVEL + 1,
+            left_behind: false,
+        })
+    });
+    nodes.get(1).propose(newer.to_vec()).await.unwrap();
+    let known = nodes.get(1).local().feature_level();
+    assert_eq!(known, FEATURE_LEVEL + 1);
+    // This one was down meanwhile, and its table knows nothing of it.
+    nodes.start(3).await.unwrap();
+    for node in [1, 2, 3] {
+        nodes
+            .until(SOON, "it is refused", || {
+                nodes.get(node).outdated().borrow().is_some()
+            })
+            .await;
+    }
+    nodes.kill(2);
+    let refused = nodes.start(2).await.unwrap_err();
+    assert_eq!(refused.kind(), "older-program");
+    assert!(refused.to_string().contains("node 2"), "{refused}");
 }
