@@ -31,6 +31,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How long a machine that was told to stop may take.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
 
+/// How long a node may take until it has heard of all others, on a busy machine.
+const HEARD_WITHIN: Duration = Duration::from_secs(15);
+
 /// Seconds after which a silent voter is replaced, and the copies of a silent home: the
 /// shortest that a node takes.
 const SHORT_PATIENCE_S: &str = "8";
@@ -346,13 +349,29 @@ impl GrowingCluster {
         }
     }
 
+    /// Runs a command that the node which is asked refuses as long as it has not heard of
+    /// all others: each hears of them from the leader, one a little later than another.
+    ///
+    /// # Errors
+    /// Its refusal, if that stays.
+    pub fn ask_until_heard(&self, args: &[&str]) -> Result<(), String> {
+        let begun = Instant::now();
+        loop {
+            match self.try_run(args) {
+                Ok(_) => return Ok(()),
+                Err(error) if begun.elapsed() > HEARD_WITHIN => return Err(error),
+                Err(_) => sleep(LOOK_EVERY),
+            }
+        }
+    }
+
     /// Drains a node, removes it, and waits until its process has ended by itself.
     ///
     /// # Errors
     /// If one of that does not happen in time.
     pub fn shrink(&mut self, node: u64, patience: Duration) -> Result<(), String> {
         let id = node.to_string();
-        self.try_run(&["cluster", "drain", &id])?;
+        self.ask_until_heard(&["cluster", "drain", &id])?;
         self.await_nodes(patience, &format!("drained node {node}"), |nodes| {
             let drained = |it: &Value| {
                 let note = it["note"].as_str().unwrap_or_default();
@@ -360,7 +379,7 @@ impl GrowingCluster {
             };
             nodes.iter().any(drained)
         })?;
-        self.try_run(&["cluster", "remove", &id])?;
+        self.ask_until_heard(&["cluster", "remove", &id])?;
         let number = self.machine_of(node).ok_or("no machine is this node")?;
         self.await_end(number)?;
         let log = self.log_text(number);

@@ -332,7 +332,7 @@ impl Storm {
                 Ok(format!("drain and remove {node}"))
             }
             Event::DrainAndUndrain => {
-                self.cluster.try_run(&["cluster", "drain", &id])?;
+                self.cluster.ask_until_heard(&["cluster", "drain", &id])?;
                 std::thread::sleep(pause);
                 self.cluster.try_run(&["cluster", "undrain", &id])?;
                 Ok(format!("drain and undrain {node}"))
