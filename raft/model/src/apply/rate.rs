@@ -1,9 +1,11 @@
 //! What the search for a job's rate factor makes: probes, and shards that are encoded
 //! again where the film is off.
 
+use std::collections::BTreeMap;
+
 use super::writer::Writer;
 use crate::{
-    limits::CORRECTIONS_MAX,
+    limits::{CORRECTIONS_MAX, PROBED_SHARDS_LEVEL},
     rate,
     rate_row::Rate,
     rows::{JobState, Task, TaskKey, TaskKind, TaskState},
@@ -64,7 +66,8 @@ impl Writer<'_> {
     }
 
     /// Has shards encoded again where the frames have not the bytes that they may
-    /// have, all of them together; whether there are any.
+    /// have, all of them together; whether there are any. What a probe encoded at the
+    /// new rate factor is done at once.
     pub(super) fn correct(&mut self, id: &str) -> bool {
         let Some(entry) = self.state.jobs.get(id) else {
             return false;
@@ -75,20 +78,30 @@ impl Writer<'_> {
         if rate.corrections >= CORRECTIONS_MAX {
             return false;
         }
-        let changed = rate::corrections(entry);
+        let probed = match self.state.feature_level() >= PROBED_SHARDS_LEVEL {
+            true => entry.probed(),
+            false => BTreeMap::new(),
+        };
+        let changed = rate::corrections(entry, &probed);
         if changed.is_empty() {
             return false;
         }
         let anew = |(number, centi): &(u32, u32)| {
             let task = entry.tasks.get(&(TaskKind::Shard, *number))?;
-            Some(Task {
-                state: TaskState::Pending.into(),
+            let again = Task {
                 rate_centi: *centi,
-                // It is to give other bytes.
-                hash: String::new(),
-                report: String::new(),
-                payload: 0,
                 ..Task::clone(task)
+            };
+            Some(match probed.get(&(*number, *centi)) {
+                Some(probe) => again.as_probed(probe),
+                None => Task {
+                    state: TaskState::Pending.into(),
+                    // It is to give other bytes.
+                    hash: String::new(),
+                    report: String::new(),
+                    payload: 0,
+                    ..again
+                },
             })
         };
         let again: Vec<Task> = changed.iter().filter_map(anew).collect();

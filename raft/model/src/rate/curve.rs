@@ -4,12 +4,13 @@
 use crate::spec::Metric;
 
 /// Bits behind the point of a logarithm.
-const POINT: u32 = 20;
+pub(super) const POINT: u32 = 20;
 
-/// What a film comes to at a rate factor, in hundredths. It falls with that.
+/// What a film comes to at a rate factor: in hundredths, or where it lies on another
+/// scale. It falls with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Point {
-    pub centi: u32,
+    pub at: i64,
     pub value: i64,
 }
 
@@ -48,29 +49,28 @@ fn around(points: &[Point], goal: i64) -> Option<(Point, Point)> {
     Some((*points.get(second - 1)?, *points.get(second)?))
 }
 
-/// The rate factor in hundredths whose value is a goal, by points with rising rate
-/// factors. It may lie far outside of them.
+/// Where the value is a goal, by points that rise. It may lie far outside of them.
 pub(super) fn solve(points: &[Point], goal: i64) -> i64 {
     let Some((before, after)) = around(points, goal) else {
-        return points.first().map_or(0, |point| point.centi.into());
+        return points.first().map_or(0, |point| point.at);
     };
-    let steps = i128::from(after.centi) - i128::from(before.centi);
+    let steps = i128::from(after.at) - i128::from(before.at);
     let fall = i128::from(before.value) - i128::from(after.value);
     if fall <= 0 {
         // What does not fall says nothing: in the direction of the goal.
         let step = if before.value > goal { 1_000 } else { -1_000 };
-        return i64::from(before.centi) + step;
+        return before.at + step;
     }
     let ahead = i128::from(before.value) - i128::from(goal);
     let moved = (2 * ahead * steps + fall).div_euclid(2 * fall);
-    let found = i128::from(before.centi) + moved;
+    let found = i128::from(before.at) + moved;
     found.clamp(-1_000_000, 1_000_000) as i64
 }
 
 /// Hundredths of a rate factor that halve a size around a goal.
 pub(super) fn halving(points: &[Point], goal: i64) -> Option<u32> {
     let (before, after) = around(points, goal)?;
-    let steps = i64::from(after.centi) - i64::from(before.centi);
+    let steps = after.at - before.at;
     let fall = before.value - after.value;
     let halving = (fall > 0).then(|| (steps << POINT) / fall)?;
     // What is beyond any encoder is an accident of a few frames.
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn a_rate_factor_is_found_between_points_and_beyond() {
-        let point = |centi: u32, size: u64| Point {
-            centi,
+        let point = |at: i64, size: u64| Point {
+            at,
             value: log2(size),
         };
         let points = [point(2_000, 4_000_000), point(3_200, 1_000_000)];
