@@ -93,7 +93,7 @@ impl Writer<'_> {
                 ..Task::clone(task)
             };
             Some(match probed.get(&(*number, *centi)) {
-                Some(probe) => again.as_probed(probe),
+                Some(probe) => again.like_probed(probe),
                 None => Task {
                     state: TaskState::Pending.into(),
                     // It is to give other bytes.

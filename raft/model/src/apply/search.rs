@@ -58,5 +58,5 @@ fn made_shard(entry: &JobEntry, probe: &Task) -> Option<Task> {
     let same = entry.rate_centi(shard) == probe.rate_centi;
     let pending = shard.state() == TaskState::Pending;
     let made = same && pending && probe.state() == TaskState::Done;
-    made.then(|| Task::clone(shard).as_probed(probe))
+    made.then(|| Task::clone(shard).like_probed(probe))
 }

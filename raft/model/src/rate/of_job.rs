@@ -77,7 +77,7 @@ impl JobEntry {
 
 impl Task {
     /// A shard as its probe made it.
-    pub(crate) fn as_probed(self, probe: &Task) -> Task {
+    pub(crate) fn like_probed(self, probe: &Task) -> Task {
         Task {
             state: TaskState::Done.into(),
             node: probe.node,
