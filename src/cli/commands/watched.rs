@@ -35,6 +35,15 @@ fn command() -> Command {
     WatchFolderArgs::augment_args(command).disable_help_flag(true)
 }
 
+/// What clap says, without the command line that nobody has typed.
+fn in_a_line(error: &clap::Error) -> String {
+    let said = said_by_clap(error);
+    let lines = said.lines().map(str::trim);
+    let lines = lines.take_while(|line| !line.starts_with("Usage: "));
+    let lines: Vec<&str> = lines.filter(|line| !line.is_empty()).collect();
+    lines.join("; ")
+}
+
 impl WatchedFolder {
     /// Reads the words that a command line would have; `off` are options of which it is
     /// only said that they are not given.
@@ -57,7 +66,7 @@ impl WatchedFolder {
         }
         let matches = command.try_get_matches_from(words);
         let args = matches.and_then(|matches| WatchFolderArgs::from_arg_matches(&matches));
-        let args = args.map_err(|error| CliError::usage(said_by_clap(&error), hint))?;
+        let args = args.map_err(|error| CliError::usage(in_a_line(&error), hint))?;
         if args.once {
             let hint = "leave it out; `reelraft watch-folder --once` does so once";
             return Err(CliError::usage(
