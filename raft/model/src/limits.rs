@@ -160,14 +160,6 @@ pub const HELD_SOURCE_ROOM: u64 = 4;
 /// A disk with more room than this needs no such look.
 pub const HELD_AMPLE_ROOM_BYTES: u64 = 256 << 30;
 
-/// The level from which on a shard that is to have another rate factor, at which it was
-/// probed, is what its probe made.
-pub const PROBED_SHARDS_LEVEL: u32 = 8;
-
-/// The level from which on the search for a rate factor goes by the steps of quantizers,
-/// where an encoder's rate factors are no even scale.
-pub const QUANTIZERS_LEVEL: u32 = 8;
-
 /// The level from which on there are engines.
 pub const ENGINES_LEVEL: u32 = 7;
 

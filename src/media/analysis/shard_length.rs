@@ -206,7 +206,7 @@ mod tests {
     fn the_recipe_stands_for_these_cuts() {
         let cuts = cuts(length(SpecRequest::default()), 24, 1_800_000);
         let sum: i64 = cuts.iter().sum();
-        assert_eq!((RECIPE, cuts.len(), sum), (11, 144, 111_650_000));
+        assert_eq!((RECIPE, cuts.len(), sum), (10, 144, 111_650_000));
     }
 
     #[test]

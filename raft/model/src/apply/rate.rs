@@ -1,11 +1,9 @@
 //! What the search for a job's rate factor makes: probes, and shards that are encoded
 //! again where the film is off.
 
-use std::collections::BTreeMap;
-
 use super::writer::Writer;
 use crate::{
-    limits::{CORRECTIONS_MAX, PROBED_SHARDS_LEVEL},
+    limits::CORRECTIONS_MAX,
     rate,
     rate_row::Rate,
     rows::{JobState, Task, TaskKey, TaskKind, TaskState},
@@ -66,8 +64,7 @@ impl Writer<'_> {
     }
 
     /// Has shards encoded again where the frames have not the bytes that they may
-    /// have, all of them together; whether there are any. What a probe encoded at the
-    /// new rate factor is done at once.
+    /// have, all of them together; whether there are any.
     pub(super) fn correct(&mut self, id: &str) -> bool {
         let Some(entry) = self.state.jobs.get(id) else {
             return false;
@@ -78,30 +75,20 @@ impl Writer<'_> {
         if rate.corrections >= CORRECTIONS_MAX {
             return false;
         }
-        let probed = match self.state.feature_level() >= PROBED_SHARDS_LEVEL {
-            true => entry.probed(),
-            false => BTreeMap::new(),
-        };
-        let changed = rate::corrections(entry, &probed);
+        let changed = rate::corrections(entry);
         if changed.is_empty() {
             return false;
         }
         let anew = |(number, centi): &(u32, u32)| {
             let task = entry.tasks.get(&(TaskKind::Shard, *number))?;
-            let again = Task {
+            Some(Task {
+                state: TaskState::Pending.into(),
                 rate_centi: *centi,
+                // It is to give other bytes.
+                hash: String::new(),
+                report: String::new(),
+                payload: 0,
                 ..Task::clone(task)
-            };
-            Some(match probed.get(&(*number, *centi)) {
-                Some(probe) => again.like_probed(probe),
-                None => Task {
-                    state: TaskState::Pending.into(),
-                    // It is to give other bytes.
-                    hash: String::new(),
-                    report: String::new(),
-                    payload: 0,
-                    ..again
-                },
             })
         };
         let again: Vec<Task> = changed.iter().filter_map(anew).collect();

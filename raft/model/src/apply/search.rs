@@ -5,7 +5,6 @@ use super::writer::Writer;
 use crate::{
     command::Reply,
     job_entry::JobEntry,
-    limits::QUANTIZERS_LEVEL,
     rate::{self, Next},
     rate_row::Rate,
     rows::{Task, TaskKind, TaskState},
@@ -20,8 +19,7 @@ impl Writer<'_> {
         if !entry.is_searching() || rate::waits_for_more(entry) {
             return Reply::done(id);
         }
-        let by_quantizers = self.state.feature_level() >= QUANTIZERS_LEVEL;
-        match rate::next(entry, by_quantizers) {
+        match rate::next(entry) {
             None => {}
             Some(Next::Probe(rates)) => self.probe_at(id, &rates),
             Some(Next::Settle(rate)) => self.settle_rate(id, rate),
@@ -57,6 +55,18 @@ fn made_shard(entry: &JobEntry, probe: &Task) -> Option<Task> {
     let shard = entry.tasks.get(&(TaskKind::Shard, probe.shard))?;
     let same = entry.rate_centi(shard) == probe.rate_centi;
     let pending = shard.state() == TaskState::Pending;
-    let made = same && pending && probe.state() == TaskState::Done;
-    made.then(|| Task::clone(shard).like_probed(probe))
+    (same && pending && probe.state() == TaskState::Done).then(|| Task {
+        state: TaskState::Done.into(),
+        node: probe.node,
+        frames: probe.frames,
+        hash: probe.hash.clone(),
+        bytes_out: probe.bytes_out,
+        bytes_in: probe.bytes_in,
+        report: probe.report.clone(),
+        started_unix_ms: probe.started_unix_ms,
+        ended_unix_ms: probe.ended_unix_ms,
+        payload: probe.payload,
+        score_micro: probe.score_micro,
+        ..Task::clone(shard)
+    })
 }

@@ -112,20 +112,14 @@ impl Writer<'_> {
     }
 
     pub(super) fn assemble_if_encoded(&mut self, id: &str) {
-        let is_encoded = |writer: &Self| {
-            let entry = writer.state.jobs.get(id);
-            entry.is_some_and(|entry| {
-                entry.counts.parts_open == 0 && entry.job.state() == JobState::Encoding
-            })
+        let Some(entry) = self.state.jobs.get(id) else {
+            return;
         };
-        // What is corrected by what was probed is encoded already.
-        loop {
-            if !is_encoded(self) {
-                return;
-            }
-            if !self.correct(id) {
-                break;
-            }
+        if entry.counts.parts_open > 0 || entry.job.state() != JobState::Encoding {
+            return;
+        }
+        if self.correct(id) {
+            return;
         }
         self.note_reached(id);
         let Some(entry) = self.state.jobs.get(id) else {
@@ -189,7 +183,6 @@ impl Writer<'_> {
             for key in assemblies.unwrap_or_default() {
                 self.suspend(id, key);
             }
-            self.assemble_if_encoded(id);
             return Reply::done(id);
         }
         if let Some(mut job) = self.job(id).cloned() {

@@ -1,7 +1,7 @@
 //! Which shards are encoded again, and how, so that a film has the bytes that it may
 //! have: as few as a small step does, or all where it is far off.
 
-use std::{cmp::Reverse, collections::BTreeMap};
+use std::cmp::Reverse;
 
 use super::{
     budget::{aimed_at, budget, is_within},
@@ -11,7 +11,6 @@ use super::{
 use crate::{
     job_entry::JobEntry,
     limits::{CORRECTION_STEP_CENTI, ENLARGEMENTS_MAX},
-    rows::Task,
     spec::Aim,
 };
 
@@ -23,20 +22,9 @@ struct Made {
     centi: u32,
 }
 
-/// How much a shard changes by a step. What is known comes first: it need not be encoded.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Change {
-    guessed: bool,
-    bytes: u64,
-}
-
 /// The shards to be encoded again, by number, with their new rate factors in
-/// hundredths; none where the film is as it should be, or can't be nearer. What `probed`
-/// has of them is known, and need not be guessed.
-pub(crate) fn corrections(
-    entry: &JobEntry,
-    probed: &BTreeMap<(u32, u32), &Task>,
-) -> Vec<(u32, u32)> {
+/// hundredths; none where the film is as it should be, or can't be nearer.
+pub(crate) fn corrections(entry: &JobEntry) -> Vec<(u32, u32)> {
     let (Some(rate), Some(aim)) = (entry.job.rate, entry.job.spec.aim()) else {
         return Vec::new();
     };
@@ -66,23 +54,10 @@ pub(crate) fn corrections(
         (changed, Reverse(shard.payload), shard.number)
     });
     let far = total.abs_diff(goal) > total / 16;
-    let change = |shard: &Made, centi: i64| {
-        let at = u32::try_from(centi).unwrap_or(0);
-        let (before, known) = (shard.payload, probed.get(&(shard.number, at)));
-        let bytes = match known.map(|probe| probe.payload) {
-            Some(after) if at > shard.centi => before.saturating_sub(after),
-            Some(after) => after.saturating_sub(before),
-            None => change_of(before, rates.step, halving),
-        };
-        Change {
-            guessed: known.is_none(),
-            bytes,
-        }
-    };
     let changed = match (far, rates.step) {
         (true, _) => all(&made, total, goal, halving, rates),
         (false, 1) => few(&made, total, goal, halving),
-        (false, _) => whole_steps(&made, total, goal, rates, change),
+        (false, step) => whole_steps(&made, total, goal, halving, step, rates),
     };
     let new = changed.into_iter().map(|(shard, centi)| {
         let centi = centi.clamp(rates.low.into(), rates.high.into()) as u32;
@@ -143,16 +118,17 @@ fn whole_steps(
     made: &[Made],
     total: u64,
     goal: u64,
+    halving: u32,
+    step: u32,
     rates: Rates,
-    change: impl Fn(&Made, i64) -> Change,
 ) -> Vec<(Made, i64)> {
-    let (smaller, step) = (total > goal, rates.step);
+    let smaller = total > goal;
     let direction = if smaller { 1 } else { -1 };
     let mut left = total.abs_diff(goal);
     let mut chosen = Vec::new();
     for shard in made {
         let centi = i64::from(shard.centi) + direction * i64::from(step);
-        let change = change(shard, centi).bytes;
+        let change = change_of(shard.payload, step, halving);
         let may = (i64::from(rates.low)..=i64::from(rates.high)).contains(&centi);
         if may && change > 0 && change <= left {
             left -= change;
@@ -164,13 +140,9 @@ fn whole_steps(
     if smaller && left > goal / 400 {
         let others = made.iter().filter(|shard| !is_chosen(shard));
         let others = others.filter(|shard| shard.centi + step <= rates.high);
-        let raised = others.map(|shard| {
-            let centi = i64::from(shard.centi + step);
-            (change(shard, centi), shard.payload, *shard, centi)
-        });
-        let raised = raised.filter(|(change, ..)| change.guessed || change.bytes > 0);
-        let least = raised.min_by_key(|(change, payload, ..)| (*change, *payload));
-        chosen.extend(least.map(|(.., shard, centi)| (shard, centi)));
+        if let Some(least) = others.min_by_key(|shard| shard.payload) {
+            chosen.push((*least, i64::from(least.centi + step)));
+        }
     }
     chosen
 }

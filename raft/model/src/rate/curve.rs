@@ -4,13 +4,12 @@
 use crate::spec::Metric;
 
 /// Bits behind the point of a logarithm.
-pub(super) const POINT: u32 = 20;
+const POINT: u32 = 20;
 
-/// What a film comes to at a rate factor: in hundredths, or where it lies on another
-/// scale. It falls with that.
+/// What a film comes to at a rate factor, in hundredths. It falls with that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Point {
-    pub at: i64,
+    pub centi: u32,
     pub value: i64,
 }
 
@@ -49,28 +48,29 @@ fn around(points: &[Point], goal: i64) -> Option<(Point, Point)> {
     Some((*points.get(second - 1)?, *points.get(second)?))
 }
 
-/// Where the value is a goal, by points that rise. It may lie far outside of them.
+/// The rate factor in hundredths whose value is a goal, by points with rising rate
+/// factors. It may lie far outside of them.
 pub(super) fn solve(points: &[Point], goal: i64) -> i64 {
     let Some((before, after)) = around(points, goal) else {
-        return points.first().map_or(0, |point| point.at);
+        return points.first().map_or(0, |point| point.centi.into());
     };
-    let steps = i128::from(after.at) - i128::from(before.at);
+    let steps = i128::from(after.centi) - i128::from(before.centi);
     let fall = i128::from(before.value) - i128::from(after.value);
     if fall <= 0 {
         // What does not fall says nothing: in the direction of the goal.
         let step = if before.value > goal { 1_000 } else { -1_000 };
-        return before.at + step;
+        return i64::from(before.centi) + step;
     }
     let ahead = i128::from(before.value) - i128::from(goal);
     let moved = (2 * ahead * steps + fall).div_euclid(2 * fall);
-    let found = i128::from(before.at) + moved;
+    let found = i128::from(before.centi) + moved;
     found.clamp(-1_000_000, 1_000_000) as i64
 }
 
 /// Hundredths of a rate factor that halve a size around a goal.
 pub(super) fn halving(points: &[Point], goal: i64) -> Option<u32> {
     let (before, after) = around(points, goal)?;
-    let steps = after.at - before.at;
+    let steps = i64::from(after.centi) - i64::from(before.centi);
     let fall = before.value - after.value;
     let halving = (fall > 0).then(|| (steps << POINT) / fall)?;
     // What is beyond any encoder is an accident of a few frames.
@@ -100,8 +100,8 @@ mod tests {
 
     #[test]
     fn a_rate_factor_is_found_between_points_and_beyond() {
-        let point = |at: i64, size: u64| Point {
-            at,
+        let point = |centi: u32, size: u64| Point {
+            centi,
             value: log2(size),
         };
         let points = [point(2_000, 4_000_000), point(3_200, 1_000_000)];

@@ -1,12 +1,10 @@
 //! What a job and its tasks say of its rate factor.
 
-use std::collections::BTreeMap;
-
 use super::rates::Rates;
 use crate::{
     job_entry::JobEntry,
     rate_row::Rate,
-    rows::{Task, TaskKind, TaskState},
+    rows::{Task, TaskKind},
     spec::{Aim, Spec},
 };
 
@@ -33,16 +31,6 @@ impl JobEntry {
     pub fn probes(&self) -> impl Iterator<Item = &Task> {
         let probes = (TaskKind::Probe, 0)..=(TaskKind::Probe, u32::MAX);
         self.tasks.range(probes).map(|(_, task)| task.as_ref())
-    }
-
-    /// Probes that are done, by the shard that they encode and its rate factor in
-    /// hundredths.
-    pub(crate) fn probed(&self) -> BTreeMap<(u32, u32), &Task> {
-        let done = self
-            .probes()
-            .filter(|probe| probe.state() == TaskState::Done);
-        done.map(|probe| ((probe.shard, probe.rate_centi), probe))
-            .collect()
     }
 
     /// Bytes of all frames of shards that are done.
@@ -72,27 +60,5 @@ impl JobEntry {
         let step = Rates::of(self.job.spec.codec()).step;
         let film_centi = self.job.rate.map_or(0, |rate| rate.film_centi);
         self.job.spec.at_rate((film_centi + step / 2) / step * step)
-    }
-}
-
-impl Task {
-    /// A shard as its probe made it.
-    pub(crate) fn like_probed(self, probe: &Task) -> Task {
-        Task {
-            state: TaskState::Done.into(),
-            node: probe.node,
-            frames: probe.frames,
-            hash: probe.hash.clone(),
-            bytes_out: probe.bytes_out,
-            bytes_in: probe.bytes_in,
-            report: probe.report.clone(),
-            started_unix_ms: probe.started_unix_ms,
-            ended_unix_ms: probe.ended_unix_ms,
-            payload: probe.payload,
-            score_micro: probe.score_micro,
-            // What it was before is not compared with it.
-            twin: None,
-            ..self
-        }
     }
 }

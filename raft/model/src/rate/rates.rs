@@ -1,27 +1,9 @@
 //! The rate factors of encoders, and which shards of a film are probed.
 
-use super::curve::{POINT, log2};
 use crate::{
     limits::{SAMPLES_MAX, SAMPLES_OF_ALL, SAMPLES_ONE_OF},
     spec::Codec,
 };
-
-/// What libvpx and SVT-AV1 divide by at some rate factors, in hundredths: the steps of
-/// their quantizers for 8 bits, between which they grow nearly evenly.
-const QUANTIZERS: [(u32, u64); 12] = [
-    (0, 4),
-    (100, 11),
-    (2_400, 104),
-    (3_200, 176),
-    (3_600, 227),
-    (4_000, 300),
-    (4_400, 401),
-    (4_800, 520),
-    (5_200, 702),
-    (5_600, 933),
-    (6_000, 1_343),
-    (6_300, 1_828),
-];
 
 /// Which rate factors an encoder takes, in hundredths.
 #[derive(Clone, Copy)]
@@ -65,45 +47,7 @@ impl Rates {
         (whole + u32::from(raised)) * self.step
     }
 
-    /// Where a rate factor lies on the scale by which the logarithm of a size falls evenly:
-    /// by that of the quantizer's step, of which there are a thousand places to an octave.
-    /// The factors of x264 and x265 are such a scale themselves.
-    pub fn place(self, centi: u32) -> i64 {
-        if self.step == 1 {
-            return centi.into();
-        }
-        let above = QUANTIZERS.partition_point(|(at, _)| *at <= centi);
-        let above = above.clamp(1, QUANTIZERS.len() - 1);
-        let ((from, low), (to, high)) = (QUANTIZERS[above - 1], QUANTIZERS[above]);
-        // In thousandths.
-        let part = u64::from(centi.clamp(from, to) - from) * 1_000 * (high - low);
-        let quantizer = low * 1_000 + part / u64::from(to - from);
-        (log2(quantizer) * 1_000) >> POINT
-    }
-
-    /// The rate factor whose place is the nearest one to this.
-    pub fn at(self, place: i64) -> u32 {
-        if self.step == 1 {
-            return place.clamp(self.low.into(), self.high.into()) as u32;
-        }
-        let (mut low, mut high) = (self.low, self.high);
-        while low < high {
-            let middle = low.midpoint(high);
-            match self.place(middle) < place {
-                true => low = middle + 1,
-                false => high = middle,
-            }
-        }
-        low
-    }
-
-    /// The one nearest to one that the encoder may not take.
-    pub fn nearest(self, centi: u32) -> [u32; 1] {
-        let whole = (centi + self.step / 2) / self.step * self.step;
-        [whole.clamp(self.low, self.high)]
-    }
-
-    /// The same on both sides.
+    /// Those next to one that the encoder may not take.
     pub fn around(self, centi: u32) -> [u32; 2] {
         let below = centi / self.step * self.step;
         let above = centi.div_ceil(self.step) * self.step;
@@ -134,20 +78,6 @@ mod tests {
         assert_eq!(film.len(), SAMPLES_MAX as usize);
         assert_eq!((film[0], film[1], film[39]), (9, 27, 711));
         assert!(of(20_000).iter().all(|&shard| shard < 20_000));
-    }
-
-    #[test]
-    fn places_rise_with_rate_factors_and_lead_back_to_them() {
-        for codec in [Codec::Vp9, Codec::Av1, Codec::H264] {
-            let rates = Rates::of(codec);
-            for centi in (rates.low..rates.high).step_by(37) {
-                assert!(rates.place(centi) <= rates.place(centi + 37), "{centi}");
-                let back = rates.at(rates.place(centi));
-                assert!(back.abs_diff(centi) < 10, "{centi} and {back}");
-            }
-            assert_eq!(rates.at(-1_000_000), rates.low);
-            assert_eq!(rates.at(1_000_000), rates.high);
-        }
     }
 
     #[test]

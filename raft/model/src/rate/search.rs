@@ -49,15 +49,12 @@ struct Search<'a> {
     frames_total: u64,
     /// By rate factor.
     probed: BTreeMap<u32, Probed>,
-    /// Whether sizes are taken to fall by the steps of quantizers, where an encoder's rate
-    /// factors are not such a scale.
-    by_quantizers: bool,
 }
 
 /// What follows from the probes of a job, all of which are done, as is whatever else
 /// is in a file of a given size.
-pub(crate) fn next(entry: &JobEntry, by_quantizers: bool) -> Option<Next> {
-    let search = Search::of(entry, by_quantizers)?;
+pub(crate) fn next(entry: &JobEntry) -> Option<Next> {
+    let search = Search::of(entry)?;
     if search.budget() == Some(0) {
         return Some(Next::Fail(search.too_small()));
     }
@@ -65,7 +62,7 @@ pub(crate) fn next(entry: &JobEntry, by_quantizers: bool) -> Option<Next> {
 }
 
 impl<'a> Search<'a> {
-    fn of(entry: &'a JobEntry, by_quantizers: bool) -> Option<Self> {
+    fn of(entry: &'a JobEntry) -> Option<Self> {
         let promised = |shard: u32| {
             let task = entry.tasks.get(&(TaskKind::Shard, shard));
             task.map_or(0, |task| task.frames)
@@ -85,7 +82,6 @@ impl<'a> Search<'a> {
             rates: Rates::of(entry.job.spec.codec()),
             frames_total: entry.shards().map(|task| task.frames.max(1)).sum(),
             probed: (!probed.is_empty()).then_some(probed)?,
-            by_quantizers,
         })
     }
 
@@ -132,14 +128,14 @@ impl<'a> Search<'a> {
     }
 
     fn next(&self) -> Next {
-        let points = self.points(i64::from);
+        let point = |(centi, of): (&u32, &Probed)| Point {
+            centi: *centi,
+            value: self.value(of),
+        };
+        let points: Vec<Point> = self.probed.iter().map(point).collect();
         let fitting = self.probed.iter().find(|(_, of)| self.fits(of));
         let found = match fitting {
             Some((centi, _)) => *centi,
-            None if self.by_quantizers => {
-                let places = self.points(|centi| self.rates.place(centi));
-                self.rates.at(solve(&places, self.goal()))
-            }
             None => {
                 let found = solve(&points, self.goal());
                 found.clamp(self.rates.low.into(), self.rates.high.into()) as u32
@@ -147,7 +143,6 @@ impl<'a> Search<'a> {
         };
         let mut wanted: Vec<u32> = match self.rates.step {
             1 if self.nearest(found).0.abs_diff(found) <= PROBE_NEAR_CENTI => Vec::new(),
-            _ if self.by_quantizers && self.is_beyond(found) => self.rates.nearest(found).to_vec(),
             _ => self.rates.around(found).to_vec(),
         };
         wanted.dedup();
@@ -159,24 +154,6 @@ impl<'a> Search<'a> {
             Some(problem) => Next::Fail(problem),
             None => Next::Settle(self.settled(found, &points)),
         }
-    }
-
-    /// What was probed, by where a scale has its rate factors.
-    fn points(&self, place: impl Fn(u32) -> i64) -> Vec<Point> {
-        let point = |(centi, of): (&u32, &Probed)| Point {
-            at: place(*centi),
-            value: self.value(of),
-        };
-        self.probed.iter().map(point).collect()
-    }
-
-    /// Whether a rate factor lies beyond all that were probed, so that it is but guessed:
-    /// one probe there says as much as two.
-    fn is_beyond(&self, found: u32) -> bool {
-        let step = self.rates.step;
-        let lowest = self.probed.keys().next().copied().unwrap_or(0);
-        let highest = self.probed.keys().next_back().copied().unwrap_or(0);
-        found + step < lowest || found > highest + step
     }
 
     /// What was probed nearest to a rate factor.
