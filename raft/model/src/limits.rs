@@ -57,8 +57,8 @@ pub const SPEED_CLASSES: u64 = 8;
 pub const SMALL_TASK_MS: u64 = 1_000;
 
 /// A film's shards are given out in its order while all nodes have this many times as
-/// long to do as the slowest takes for the longest of them: enough is left then to end
-/// together by the longest first.
+/// long to do as one of them takes for the longest: enough is left then to end together
+/// by the longest first.
 pub const IN_ORDER_TIMES: u64 = 2;
 
 /// A job is small up to so large a source, and so many frames: two minutes.

@@ -21,9 +21,6 @@ use tokio::{
 
 use crate::limits::{LOG_CHUNK_BYTES, LOG_CHUNKS_AHEAD, LOG_PACE, LOG_PACED_AFTER};
 
-/// What may be all that a pipe holds, if it is no larger than usual.
-const FULL_BYTES: usize = 60 << 10;
-
 /// The reading end.
 pub(crate) struct PacedPipe {
     chunks: mpsc::Receiver<std::io::Result<Vec<u8>>>,
@@ -36,19 +33,18 @@ impl PacedPipe {
     /// every copy of that is closed.
     pub fn open() -> std::io::Result<(PacedPipe, Stdio)> {
         let (reader, writer) = std::io::pipe()?;
-        // A wish: with less it is read as often as it is full.
-        // SAFETY: a plain system call on a descriptor of our own.
-        unsafe {
-            libc::fcntl(
-                writer.as_raw_fd(),
-                libc::F_SETPIPE_SZ,
-                LOG_CHUNK_BYTES as libc::c_int,
-            );
-        }
+        // A wish. A smaller one would fill up meanwhile, so it is read at once.
+        // SAFETY: plain system calls on a descriptor of our own.
+        let held = unsafe {
+            let pipe = writer.as_raw_fd();
+            libc::fcntl(pipe, libc::F_SETPIPE_SZ, LOG_CHUNK_BYTES as libc::c_int);
+            libc::fcntl(pipe, libc::F_GETPIPE_SZ)
+        };
+        let paced = held >= LOG_CHUNK_BYTES as libc::c_int;
         let (sender, chunks) = mpsc::channel(LOG_CHUNKS_AHEAD);
         std::thread::Builder::new()
             .name("media-log".into())
-            .spawn(move || forward(reader, &sender))?;
+            .spawn(move || forward(reader, &sender, paced))?;
         let pipe = PacedPipe {
             chunks,
             chunk: Vec::new(),
@@ -79,7 +75,7 @@ impl AsyncRead for PacedPipe {
 }
 
 /// Reads until the pipe's end, or until nobody listens.
-fn forward(mut reader: PipeReader, sender: &mpsc::Sender<std::io::Result<Vec<u8>>>) {
+fn forward(mut reader: PipeReader, sender: &mpsc::Sender<std::io::Result<Vec<u8>>>, paced: bool) {
     let begun = Instant::now();
     let mut chunk = vec![0; LOG_CHUNK_BYTES];
     loop {
@@ -89,11 +85,12 @@ fn forward(mut reader: PipeReader, sender: &mpsc::Sender<std::io::Result<Vec<u8>
             Ok(bytes) => Ok(chunk[..bytes].to_vec()),
             Err(error) => Err(error),
         };
-        let more = matches!(&read, Ok(bytes) if bytes.len() >= FULL_BYTES);
+        // A child that says so much would soon wait for us.
+        let more = matches!(&read, Ok(bytes) if bytes.len() >= LOG_CHUNK_BYTES / 2);
         if sender.blocking_send(read).is_err() {
             return;
         }
-        if !more && begun.elapsed() >= LOG_PACED_AFTER {
+        if paced && !more && begun.elapsed() >= LOG_PACED_AFTER {
             std::thread::sleep(LOG_PACE);
         }
     }

@@ -67,7 +67,7 @@ impl Outlook {
             end_ms: end_ms(entry, &all, usage, (fluid_ms, slowest_ms)),
             waiting,
             together,
-            in_order: fluid_ms >= slowest_ms.saturating_mul(IN_ORDER_TIMES),
+            in_order: fluid_ms >= mean_ms(entry, &all).saturating_mul(IN_ORDER_TIMES),
         }
     }
 
@@ -117,6 +117,17 @@ fn suits(of: &Candidate, usage: &Usage<'_>) -> (Reverse<u32>, bool, u64) {
 fn slowest_ms(entry: &JobEntry, all: &[(Slots, u64)]) -> u64 {
     let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
     Rates::ms(longest_of(entry), slowest)
+}
+
+/// The same for a slot as fast as all are on average.
+fn mean_ms(entry: &JobEntry, all: &[(Slots, u64)]) -> u64 {
+    let slots = all
+        .iter()
+        .map(|(slots, _)| u64::from(slots.all))
+        .sum::<u64>();
+    let together = all.iter().map(|(slots, rate)| u64::from(slots.all) * rate);
+    let mean = together.sum::<u64>().checked_div(slots).unwrap_or(1);
+    Rates::ms(longest_of(entry), mean)
 }
 
 fn longest_of(entry: &JobEntry) -> u64 {

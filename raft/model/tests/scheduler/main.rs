@@ -77,11 +77,15 @@ fn nodes_of_all_speeds_end_together() {
 /// shards go by their length.
 #[test]
 fn a_film_is_encoded_from_its_beginning_on() {
-    let mut cluster = Cluster::new(1, machines(&[100; 4]), vec![film("t", 40, 40)]);
-    cluster.run();
-    let in_order: Vec<u32> = (0..25).collect();
-    assert_eq!(cluster.order[..25], in_order);
-    assert!(cluster.order[25..].windows(2).any(|two| two[0] > two[1]));
+    for speeds in [&[100; 4][..], &[100, 100, 100, 100, 10]] {
+        let mut cluster = Cluster::new(1, machines(speeds), vec![film("t", 40, 40)]);
+        cluster.run();
+        // A slow node may take a short one from a little further on.
+        let first = &mut cluster.order[..25].to_vec();
+        first.sort_unstable();
+        assert!(first.iter().copied().eq(0..25), "{speeds:?}: {first:?}");
+        assert!(cluster.order[25..].windows(2).any(|two| two[0] > two[1]));
+    }
 }
 
 /// A machine that becomes ten times slower in the middle of a film holds it up no
