@@ -55,14 +55,19 @@ impl Writer<'_> {
             return Reply::stale(&c.job);
         };
         let delivery = pending(&mut job, c.number, c.attempts);
-        // Another leader may have begun one meanwhile.
-        let seen = |delivery: &&mut Delivery| {
-            let noted = delivery.upload.as_ref().map_or("", |upload| &upload.id);
-            delivery.kind() == DeliveryKind::Output && noted == c.former
-        };
-        let Some(delivery) = delivery.filter(seen) else {
+        let is_output = |delivery: &&mut Delivery| delivery.kind() == DeliveryKind::Output;
+        let Some(delivery) = delivery.filter(is_output) else {
             return Reply::stale(&c.job);
         };
+        // It was noted, and the answer was lost.
+        if delivery.upload.as_ref() == Some(&c.upload) {
+            return Reply::done(&c.job);
+        }
+        let noted = delivery.upload.as_ref().map_or("", |upload| &upload.id);
+        // Another leader may have begun one meanwhile.
+        if noted != c.former {
+            return Reply::stale(&c.job);
+        }
         delivery.upload = Some(c.upload.clone());
         self.put_job(job);
         Reply::done(&c.job)
