@@ -22,6 +22,7 @@ mod s3;
 mod s3_known;
 mod s3_parts;
 mod s3_sign;
+mod s3_text;
 mod source;
 #[cfg(test)]
 mod tests;

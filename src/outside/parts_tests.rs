@@ -73,7 +73,7 @@ impl Store {
             .map(|(at, part)| {
                 let (number, size) = (at + 1, part.len());
                 format!(
-                    "<Part><PartNumber>{number}</PartNumber><ETag>&quot;{number}&quot;</ETag>\
+                    "<Part><PartNumber>{number}</PartNumber><ETag>&#34;{number}&#34;</ETag>\
                      <Size>{size}</Size></Part>"
                 )
             })
@@ -91,6 +91,14 @@ impl Store {
         }
         if self.ends.is_empty() {
             self.list = String::from_utf8(body).unwrap();
+            let parts = self.list.split("<PartNumber>").skip(1);
+            let mut numbers = parts.map(|part| part.split_once("</PartNumber>").unwrap());
+            // By the tags that it gave.
+            if !numbers.all(|(number, rest)| {
+                rest.starts_with(&format!("<ETag>&quot;{number}&quot;</ETag>"))
+            }) {
+                return (400, error("InvalidPart"));
+            }
             self.named = true;
             return (200, "<R><ETag>whole</ETag></R>".into());
         }

@@ -7,8 +7,9 @@ use reqwest::{Method, Url};
 use super::{
     client::Outside,
     limits::BUCKET_PARTS_LISTED,
-    s3_parts::{BucketError, Left, PartedUpload, again, ask, element, text_of, unescaped},
+    s3_parts::{BucketError, Left, PartedUpload, again, ask, text_of},
     s3_sign::Subject,
+    s3_text::{element, unescaped},
 };
 
 /// What became of an upload.

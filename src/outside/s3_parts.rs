@@ -18,6 +18,7 @@ use super::{
         BUCKET_TRIES_MAX, SILENCE_MAX, UPLOAD_ID_BYTES_MAX, VALIDATOR_BYTES_MAX,
     },
     s3_sign::Subject,
+    s3_text::{element, escaped, unescaped},
 };
 
 /// The pause before the same is asked again; each further one is twice as long.
@@ -385,59 +386,9 @@ pub(super) async fn text_of(answer: &mut Answer) -> Result<String, BucketError> 
     }
 }
 
-/// The text of the first element of a name, which has no attributes.
-pub(super) fn element<'a>(text: &'a str, name: &str) -> Option<&'a str> {
-    let begin = format!("<{name}>");
-    let from = text.find(&begin)? + begin.len();
-    let rest = &text[from..];
-    Some(&rest[..rest.find(&format!("</{name}>"))?])
-}
-
-/// The signs that stand for others in a text.
-const SIGNS: [(&str, &str); 5] = [
-    ("&", "&amp;"),
-    ("<", "&lt;"),
-    (">", "&gt;"),
-    ("\"", "&quot;"),
-    ("'", "&apos;"),
-];
-
-fn escaped(text: &str) -> String {
-    SIGNS.iter().fold(text.to_string(), |text, (plain, sign)| {
-        text.replace(plain, sign)
-    })
-}
-
-pub(super) fn unescaped(text: &str) -> String {
-    SIGNS
-        .iter()
-        .rev()
-        .fold(text.to_string(), |text, (plain, sign)| {
-            text.replace(sign, plain)
-        })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_stands_in_an_answer_is_found() {
-        let text = "<?xml version=\"1.0\"?><R xmlns=\"x\"><Bucket>b</Bucket>\
-                    <UploadId>a&amp;b&quot;</UploadId></R>";
-        let id = element(text, "UploadId").map(unescaped);
-        assert_eq!(id.as_deref(), Some("a&b\""));
-        assert_eq!(element(text, "Code"), None);
-        assert_eq!(element("<Code>cut", "Code"), None);
-    }
-
-    #[test]
-    fn signs_are_written_and_read_back() {
-        for text in ["\"d41d8\"", "a<b>&amp;'"] {
-            assert_eq!(unescaped(&escaped(text)), text);
-        }
-        assert_eq!(escaped("<&"), "&lt;&amp;");
-    }
 
     #[test]
     fn what_may_pass_is_tried_again_and_what_is_forbidden_is_not() {

@@ -158,7 +158,7 @@ impl BucketServer {
                 Reply::tag(tag)
             }
             "GET" => Reply::text(list(upload, asked)?),
-            "POST" => Reply::text(self.end(upload, &asked.file, body)?),
+            "POST" => self.end(upload, &asked.file, body)?,
             _ => {
                 fs::remove_dir_all(upload)?;
                 Reply::status(204)
@@ -221,8 +221,8 @@ impl BucketServer {
         Ok(format!("<R><UploadId>u{number}</UploadId></R>"))
     }
 
-    /// Puts the parts that are named together.
-    fn end(&self, upload: &Path, file: &Path, body: &mut impl Read) -> io::Result<String> {
+    /// Puts the parts that are named together, by the tags that it gave.
+    fn end(&self, upload: &Path, file: &Path, body: &mut impl Read) -> io::Result<Reply> {
         let mut named = String::new();
         body.read_to_string(&mut named)?;
         let number = self.made.fetch_add(1, Ordering::Relaxed);
@@ -230,11 +230,20 @@ impl BucketServer {
         let mut whole = File::create(&partial)?;
         for part in named.split("<PartNumber>").skip(1) {
             let number = part.split('<').next().unwrap_or_default();
-            io::copy(&mut File::open(upload.join(number))?, &mut whole)?;
+            let part_file = upload.join(number);
+            let tag = format!("<ETag>&quot;{}&quot;</ETag>", tag_of(&part_file)?);
+            if !part.contains(&tag) {
+                fs::remove_file(&partial)?;
+                return Ok(Reply {
+                    text: "<Error><Code>InvalidPart</Code></Error>".into(),
+                    ..Reply::status(400)
+                });
+            }
+            io::copy(&mut File::open(part_file)?, &mut whole)?;
         }
         fs::rename(&partial, file)?;
         fs::remove_dir_all(upload)?;
-        Ok("<R><ETag>whole</ETag></R>".to_string())
+        Ok(Reply::text("<R><ETag>whole</ETag></R>".to_string()))
     }
 }
 
@@ -245,7 +254,7 @@ fn range(value: &str) -> Option<(u64, Option<u64>)> {
 
 fn tag_of(file: &Path) -> io::Result<String> {
     let found = fs::metadata(file)?;
-    Ok(format!("{}-{}", found.len(), found.ino()))
+    Ok(format!("{}x{}", found.len(), found.ino()))
 }
 
 /// The parts of an upload behind one.
@@ -262,7 +271,7 @@ fn list(upload: &Path, asked: &Asked) -> io::Result<String> {
         }
         let (tag, size) = (tag_of(&upload.join(number.to_string()))?, found.len());
         text += &format!(
-            "<Part><PartNumber>{number}</PartNumber><ETag>\"{tag}\"</ETag><Size>{size}</Size></Part>"
+            "<Part><PartNumber>{number}</PartNumber><ETag>&#34;{tag}&#34;</ETag><Size>{size}</Size></Part>"
         );
         number += 1;
     }
