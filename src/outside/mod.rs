@@ -15,6 +15,8 @@
 pub mod addresses;
 mod client;
 mod guard;
+#[cfg(test)]
+mod known_tests;
 pub mod limits;
 #[cfg(test)]
 pub(crate) mod parts_tests;

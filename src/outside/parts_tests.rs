@@ -11,17 +11,15 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use reelraft_model::BucketUpload;
-
 use super::{
-    BucketError, Buckets, Left, Outside, PartedUpload, Resumed, SystemLookup,
-    limits::{BUCKET_PART_BYTES, BUCKET_PARTS_MAX},
+    BucketError, Buckets, Left, Outside, PartedUpload, SystemLookup,
+    limits::{BUCKET_ANSWER_BYTES_MAX, BUCKET_PART_BYTES, BUCKET_PARTS_MAX},
     part_bytes,
 };
 
 /// How a server answers where the parts are to get their name.
 #[derive(Clone, Copy)]
-enum End {
+pub(super) enum End {
     /// Not at all: it takes the file, and says that it failed.
     Silent,
     /// By a failure, after it has said that all is well.
@@ -44,10 +42,16 @@ pub(crate) struct Store {
     failures: u32,
     /// Whether parts may be given up.
     keeps_parts: bool,
-    /// Whether it does not say which parts it has.
-    tells_no_parts: bool,
+    /// How it answers who asks which parts it has; 0: it says so.
+    pub(super) listing: u16,
+    /// How it answers who looks whether the file is there; 0: it says so.
+    pub(super) looking: u16,
+    /// How it answers who begins; 0: it does.
+    beginning: u16,
+    /// Of the file that has the name; else it is the number of parts.
+    pub(super) tag: Option<&'static str>,
     pub(crate) parts: Vec<Vec<u8>>,
-    list: String,
+    pub(super) list: String,
     /// Of each time that it was asked to give the name, whether only if nobody has it.
     asked_alone: Vec<bool>,
     /// Whether the file has its name.
@@ -62,8 +66,11 @@ impl Store {
 
     /// Which parts it has behind the first `from`, two at once.
     fn list(&self, from: usize) -> (u16, String) {
-        if self.tells_no_parts {
-            return (403, "<Error><Code>AccessDenied</Code></Error>".into());
+        match self.listing {
+            0 => {}
+            // It asks for no more than it can name, and yet.
+            200 => return (200, "<R></R>".repeat(BUCKET_ANSWER_BYTES_MAX / 7 + 1)),
+            status => return (status, "<Error><Code>Some</Code></Error>".into()),
         }
         if self.named || self.given_up {
             return (404, "<Error><Code>NoSuchUpload</Code></Error>".into());
@@ -168,8 +175,12 @@ fn reply(head: &[String], body: Vec<u8>, store: &mut Store) -> String {
     assert!(rest.contains("&x-amz-signature="), "{asked}");
     let of_upload = rest.contains("&uploadid=an%26id&");
     let (status, text) = match method {
+        "head" if store.looking > 0 => (store.looking, String::new()),
         "head" if store.taken || store.named => (200, String::new()),
         "head" => (404, String::new()),
+        "post" if rest.contains("&uploads=&") && store.beginning > 0 => {
+            (store.beginning, String::new())
+        }
         "post" if rest.contains("&uploads=&") => (
             200,
             "<R xmlns=\"x\"><UploadId>an&amp;id</UploadId></R>".into(),
@@ -200,18 +211,19 @@ fn reply(head: &[String], body: Vec<u8>, store: &mut Store) -> String {
         }
         _ => panic!("{asked}"),
     };
-    let number = store.parts.len();
+    let number = store.parts.len().to_string();
+    let tag = store.tag.filter(|_| method == "head").unwrap_or(&number);
     let length = match method {
         "head" => store.bytes(),
         _ => text.len(),
     };
     format!(
-        "HTTP/1.1 {status} X\r\nETag: \"{number}\"\r\nContent-Length: {length}\r\n\
+        "HTTP/1.1 {status} X\r\nETag: \"{tag}\"\r\nContent-Length: {length}\r\n\
          Connection: close\r\n\r\n{text}"
     )
 }
 
-fn name(bucket: &str) -> Url {
+pub(super) fn name(bucket: &str) -> Url {
     Url::parse(&format!("s3://{bucket}/a/b")).unwrap()
 }
 
@@ -254,7 +266,7 @@ async fn ended(over: bool, store: Store) -> (Result<(), (BucketError, Left)>, Sh
     (upload.finish().await, store)
 }
 
-fn ends(ends: &[End]) -> Store {
+pub(super) fn ends(ends: &[End]) -> Store {
     Store {
         ends: ends.to_vec(),
         ..Default::default()
@@ -353,87 +365,16 @@ fn parts_have_one_size_that_follows_from_the_file() {
     }
 }
 
-/// A bucket with an upload that was begun and left, as another finds it.
-async fn left(parts: &[&'static [u8]], store: Store) -> (Outside, Shared, BucketUpload) {
-    let store = Arc::new(Mutex::new(store));
-    let outside = serve(store.clone()).await;
-    let upload = PartedUpload::begin(&outside, name("own"), true).await;
-    let mut upload = upload.unwrap();
-    for part in parts {
-        upload.put(Bytes::from_static(part)).await.unwrap();
-    }
-    let known = upload.known(5);
-    (outside, store, known)
-}
-
-/// The same gone on with, for a file of so many bytes.
-async fn resumed(outside: &Outside, known: &BucketUpload, bytes: u64) -> Resumed {
-    let resumed = PartedUpload::resume(outside, &name("own"), known, bytes).await;
-    resumed.unwrap()
-}
-
 #[tokio::test]
-async fn another_goes_on_behind_the_parts_that_are_there() {
-    let parts = [&b"first"[..], b"secon", b"third"];
-    let (outside, store, known) = left(&parts, Store::default()).await;
-    let Resumed::Open(mut upload) = resumed(&outside, &known, 17).await else {
-        panic!("it is there");
-    };
-    assert_eq!(upload.parts(), 3, "over two answers");
-    upload.put(Bytes::from_static(b"xy")).await.unwrap();
-    upload.complete().await.unwrap();
-    let store = store.lock().unwrap();
-    assert_eq!(store.parts.concat(), b"firstseconthirdxy");
-    assert_eq!(store.list.matches("<Part>").count(), 4);
-    assert!(store.named && !store.given_up);
-}
-
-#[tokio::test]
-async fn a_part_of_another_length_is_put_again() {
-    let (outside, _, known) = left(&[b"first", b"sec"], Store::default()).await;
-    for (bytes, parts) in [(17, 1), (8, 2), (4, 0)] {
-        let Resumed::Open(upload) = resumed(&outside, &known, bytes).await else {
-            panic!("it is there");
+async fn a_server_that_knows_no_parts_says_so() {
+    for (beginning, is_so) in [(405, true), (501, true), (403, false)] {
+        let store = Store {
+            beginning,
+            ..Default::default()
         };
-        assert_eq!(upload.parts(), parts, "{bytes}");
+        let outside = serve(Arc::new(Mutex::new(store))).await;
+        let begun = PartedUpload::begin(&outside, name("own"), true).await;
+        let error = begun.err().unwrap();
+        assert_eq!(matches!(error, BucketError::NoParts), is_so, "{error}");
     }
-}
-
-#[tokio::test]
-async fn whoever_may_not_look_puts_all_parts_again() {
-    let store = Store {
-        tells_no_parts: true,
-        ..Default::default()
-    };
-    let (outside, _, known) = left(&[b"first"], store).await;
-    let Resumed::Open(upload) = resumed(&outside, &known, 5).await else {
-        panic!("it goes on");
-    };
-    assert_eq!(upload.parts(), 0);
-}
-
-#[tokio::test]
-async fn an_upload_that_is_gone_has_become_its_file_or_is_begun_anew() {
-    let (outside, store, known) = left(&[b"first"], Store::default()).await;
-    store.lock().unwrap().named = true;
-    assert!(matches!(resumed(&outside, &known, 5).await, Resumed::Done));
-    // Another file has the name.
-    assert!(matches!(resumed(&outside, &known, 4).await, Resumed::Gone));
-    store.lock().unwrap().named = false;
-    PartedUpload::abandon(&outside, &name("own"), &known).await;
-    assert!(store.lock().unwrap().given_up);
-    assert!(matches!(resumed(&outside, &known, 5).await, Resumed::Gone));
-}
-
-#[tokio::test]
-async fn an_end_that_fails_leaves_what_can_be_gone_on_with() {
-    let (outside, store, known) = left(&[b"first"], ends(&[End::Busy; 5])).await;
-    for done in [false, true] {
-        let Resumed::Open(upload) = resumed(&outside, &known, 5).await else {
-            panic!("it is there");
-        };
-        assert_eq!(upload.complete().await.is_ok(), done);
-    }
-    let store = store.lock().unwrap();
-    assert!(store.named && !store.given_up);
 }

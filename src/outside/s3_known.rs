@@ -18,7 +18,7 @@ pub enum Resumed {
     Open(Box<PartedUpload>),
     /// The file has its name.
     Done,
-    /// Its server does not know it any more.
+    /// Its server does not know it any more, or makes no sense of it.
     Gone,
 }
 
@@ -47,15 +47,23 @@ impl PartedUpload {
             Ok(()) => Ok(Resumed::Open(Box::new(upload))),
             Err(error) if error.is_no_upload() => {
                 upload.bytes = bytes;
-                match upload.has_name().await? {
+                match upload
+                    .has_name(bytes.div_ceil(known.part_bytes.max(1)))
+                    .await?
+                {
                     true => Ok(Resumed::Done),
                     false => Ok(Resumed::Gone),
                 }
             }
             // Who may put may have no leave to look, and puts all of it again then.
-            Err(BucketError::Refused { .. }) => {
+            Err(error) if error.may_not_look() => {
                 let upload = PartedUpload::of(outside, url, known);
                 Ok(Resumed::Open(Box::new(upload)))
+            }
+            // It would be so each time.
+            Err(error) if error.lasts() => {
+                tracing::warn!(%error, "an upload can't be gone on with, and is begun anew");
+                Ok(Resumed::Gone)
             }
             Err(error) => Err(error),
         }
@@ -72,11 +80,6 @@ impl PartedUpload {
             over: true,
             before: (!replaces.is_empty()).then_some(replaces),
         }
-    }
-
-    /// How many parts are there.
-    pub fn parts(&self) -> u64 {
-        self.tags.len() as u64
     }
 
     /// Takes the parts that are there from the first one on, as far as each is as long as
@@ -118,7 +121,7 @@ impl PartedUpload {
     pub async fn complete(&self) -> Result<(), BucketError> {
         match again(|| self.try_finish(false)).await {
             // It may have done so, and its answer was lost.
-            Err(error) if error.is_no_upload() => match self.has_name().await? {
+            Err(error) if error.is_no_upload() => match self.has_name(self.parts()).await? {
                 true => Ok(()),
                 false => Err(error),
             },
@@ -126,9 +129,9 @@ impl PartedUpload {
         }
     }
 
-    async fn has_name(&self) -> Result<bool, BucketError> {
-        match self.is_there().await {
-            Err(BucketError::Refused { .. }) => Ok(false),
+    async fn has_name(&self, parts: u64) -> Result<bool, BucketError> {
+        match self.is_there(parts).await {
+            Err(error) if error.may_not_look() => Ok(false),
             found => found,
         }
     }
@@ -140,8 +143,12 @@ impl PartedUpload {
 }
 
 impl BucketError {
+    /// Not where the bucket is gone, or a wrong server answers, which may pass.
     fn is_no_upload(&self) -> bool {
-        matches!(self, BucketError::Refused { status: 404, .. })
+        let BucketError::Refused { status, code } = self else {
+            return false;
+        };
+        *status == 404 && (code.is_empty() || code == "NoSuchUpload")
     }
 }
 

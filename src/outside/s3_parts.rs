@@ -24,6 +24,9 @@ use super::{
 /// The pause before the same is asked again; each further one is twice as long.
 const AGAIN: Duration = Duration::from_millis(if cfg!(test) { 5 } else { 1_000 });
 
+/// Of an MD5, as it stands in tags.
+const DIGEST_DIGITS: usize = 32;
+
 /// How large the parts of a file of at most so many bytes are: all alike, as some servers
 /// want them, and few enough.
 pub fn part_bytes(bytes_max: u64) -> u64 {
@@ -49,6 +52,9 @@ pub enum BucketError {
     Exists,
     #[error("it takes no more than {BUCKET_PARTS_MAX} parts")]
     TooManyParts,
+    /// Its server knows no uploads in parts.
+    #[error("its server takes no file in parts")]
+    NoParts,
 }
 
 fn word_of(code: &str) -> String {
@@ -63,11 +69,36 @@ impl BucketError {
         match self {
             BucketError::Outside(error) => matches!(error, OutsideError::Unreachable(_)),
             // 200 before it failed after all, which it says in words.
-            BucketError::Refused { status, .. } => {
-                *status >= 500 || *status == 429 || *status == 200
-            }
+            BucketError::Refused { status, .. } => match *status {
+                200 | 408 | 429 => true,
+                status => status >= 500 && status != 501,
+            },
             _ => false,
         }
+    }
+
+    /// Whether it is the same each time that it is asked, and for no reason that an
+    /// operator may mend.
+    pub fn lasts(&self) -> bool {
+        match self {
+            BucketError::Refused { status, .. } => match *status {
+                401 | 403 | 404 | 408 | 429 => false,
+                status => (400..500).contains(&status),
+            },
+            BucketError::Nonsense(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Whether one may put there, and not look: not allowed to, or the server can't tell.
+    pub(super) fn may_not_look(&self) -> bool {
+        matches!(
+            self,
+            BucketError::Refused {
+                status: 401 | 403 | 405 | 501,
+                ..
+            }
+        )
     }
 
     fn is(&self, word: u16, name: &str) -> bool {
@@ -117,16 +148,22 @@ impl PartedUpload {
     /// # Errors
     /// [`BucketError`].
     pub async fn begin(outside: &Outside, url: Url, over: bool) -> Result<Self, BucketError> {
-        let before = match look(outside, &url).await {
+        let before = match again(|| look(outside, &url)).await {
             Ok(_) if !over => return Err(BucketError::Exists),
             Ok(found) => Some(found.tag),
             Err(BucketError::Refused { status: 404, .. }) => None,
             // Who puts over it may have no leave to look at it.
-            Err(BucketError::Refused { .. }) if over => None,
+            Err(error) if over && error.may_not_look() => None,
             Err(error) => return Err(error),
         };
         let subject = (&url, &[("uploads", "")][..]);
-        let text = posted(outside, subject, HeaderMap::new(), Bytes::new()).await?;
+        let begun = posted(outside, subject, HeaderMap::new(), Bytes::new()).await;
+        let text = begun.map_err(|error| match error {
+            BucketError::Refused {
+                status: 405 | 501, ..
+            } => BucketError::NoParts,
+            error => error,
+        })?;
         let id = element(&text, "UploadId");
         let id = id.filter(|id| (1..=UPLOAD_ID_BYTES_MAX).contains(&id.len()));
         let id = id.ok_or(BucketError::Nonsense("how the upload is called"))?;
@@ -139,6 +176,11 @@ impl PartedUpload {
             over,
             before,
         })
+    }
+
+    /// How many parts are there.
+    pub fn parts(&self) -> u64 {
+        self.tags.len() as u64
     }
 
     /// Puts the next part. All but the last must have the same size; see [`part_bytes`].
@@ -161,7 +203,7 @@ impl PartedUpload {
         bytes: u64,
         read: impl Fn() -> T,
     ) -> Result<(), BucketError> {
-        if self.tags.len() as u64 >= BUCKET_PARTS_MAX {
+        if self.parts() >= BUCKET_PARTS_MAX {
             return Err(BucketError::TooManyParts);
         }
         let upload = &*self;
@@ -220,7 +262,7 @@ impl PartedUpload {
         match (unsure, gone) {
             (false, true) => Err((error, Left::Nothing)),
             (false, false) => Err((error, Left::Parts)),
-            (true, gone) => match self.is_there().await {
+            (true, gone) => match self.is_there(self.parts()).await {
                 Ok(true) => Ok(()),
                 Ok(false) if gone => Err((error, Left::Nothing)),
                 _ => Err((error, Left::File)),
@@ -253,10 +295,13 @@ impl PartedUpload {
         }
     }
 
-    /// Whether the name leads to this file by now.
-    pub(super) async fn is_there(&self) -> Result<bool, BucketError> {
+    /// Whether the name leads to this file by now, which was put in so many parts.
+    pub(super) async fn is_there(&self, parts: u64) -> Result<bool, BucketError> {
         match again(|| look(&self.outside, &self.url)).await {
-            Ok(found) => Ok(found.bytes == self.bytes && self.before.as_ref() != Some(&found.tag)),
+            Ok(found) => {
+                let new = self.before.as_ref() != Some(&found.tag);
+                Ok(new && found.bytes == self.bytes && fits(&found.tag, parts))
+            }
             Err(BucketError::Refused { status: 404, .. }) => Ok(false),
             Err(error) => Err(error),
         }
@@ -314,6 +359,19 @@ async fn look(outside: &Outside, url: &Url) -> Result<Seen, BucketError> {
         bytes: bytes.ok_or(BucketError::Nonsense("how long the file is"))?,
         tag: tag_of(&answer).unwrap_or_default(),
     })
+}
+
+/// Whether a file with this tag may be one of so many parts: most servers name the digest
+/// of a file that was put whole, and behind it their number for one that was put in parts.
+fn fits(tag: &str, parts: u64) -> bool {
+    let tag = tag.trim_start_matches("W/").trim_matches('"');
+    let is_digest = |text: &str| {
+        text.len() == DIGEST_DIGITS && text.bytes().all(|digit| digit.is_ascii_hexdigit())
+    };
+    match tag.rsplit_once('-') {
+        Some((digest, number)) if is_digest(digest) => number.parse() == Ok(parts),
+        _ => !is_digest(tag),
+    }
 }
 
 fn tag_of(answer: &Answer) -> Option<String> {
@@ -391,6 +449,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_tag_says_whether_a_file_was_put_in_so_many_parts() {
+        let digest = "0123456789abcdef0123456789ABCDEF";
+        assert!(fits(&format!("\"{digest}-3\""), 3));
+        assert!(!fits(&format!("\"{digest}-4\""), 3));
+        assert!(!fits(&format!("\"{digest}\""), 3), "it was put whole");
+        // Of a server with tags of its own.
+        for own in ["", "\"abc\"", "W/\"abc-7\"", "a-b"] {
+            assert!(fits(own, 3), "{own}");
+        }
+    }
+
+    #[test]
     fn what_may_pass_is_tried_again_and_what_is_forbidden_is_not() {
         let refused = |status| BucketError::Refused {
             status,
@@ -398,6 +468,11 @@ mod tests {
         };
         assert!(refused(503).is_passing() && refused(429).is_passing());
         assert!(!refused(403).is_passing() && !BucketError::Exists.is_passing());
+        assert!(!refused(501).is_passing() && refused(501).may_not_look());
+        assert!(refused(400).lasts() && BucketError::Nonsense("x").lasts());
+        for passing in [401, 403, 404, 408, 429, 500, 503] {
+            assert!(!refused(passing).lasts(), "{passing}");
+        }
         assert_eq!(refused(403).to_string(), "its server answers 403 (X)");
     }
 }
