@@ -14,7 +14,7 @@ use tokio::{sync::watch, task::JoinSet, time::Instant};
 use tracing::{debug, info};
 
 use super::{
-    parted_output::{self, Key, Sent, Uploads},
+    parted_output::{self, Key, Put, Sent, Uploads},
     webhook_message,
 };
 use crate::{
@@ -69,11 +69,14 @@ pub async fn run(context: Arc<NodeContext>, mut stop: watch::Receiver<bool>) {
     }
 }
 
+/// What is sent, and to which host; none: what is given up there.
+type Place = (Option<DeliveryKind>, String);
+
 struct Sender {
     context: Arc<NodeContext>,
     tasks: JoinSet<Key>,
-    /// What is being sent, and to which host.
-    in_flight: BTreeMap<Key, (DeliveryKind, String)>,
+    /// What is being sent, and what is given up.
+    in_flight: BTreeMap<Key, Place>,
     /// What of them is put in parts.
     uploads: Uploads,
     clock: Clock,
@@ -128,10 +131,16 @@ impl Sender {
         }
     }
 
-    /// Gives up what was put in parts, and is not to be sent any more.
+    /// Gives up what was put in parts, and is not to be sent any more, as far as there are
+    /// places. A bucket that does not answer keeps few of them.
     fn give_up_ended(&mut self, state: &State) {
+        let kinds = self.in_flight.values().map(|(kind, _)| kind);
+        let ending = kinds.filter(|kind| kind.is_none()).count();
+        let free = DELIVERIES_AT_ONCE.saturating_sub(self.in_flight.len());
+        let most = OUTPUTS_AT_ONCE.saturating_sub(ending).min(free);
         let in_flight = |key: &Key| self.in_flight.contains_key(key);
-        for (key, (url, upload)) in self.uploads.ended(state, in_flight) {
+        for (key, (url, upload)) in self.uploads.ended(state, in_flight, most) {
+            self.in_flight.insert(key.clone(), (None, host_of(&url)));
             let outside = self.context.outside.clone();
             self.tasks.spawn(async move {
                 parted_output::abandon(&outside, &url, &upload).await;
@@ -148,16 +157,15 @@ impl Sender {
         let destination = destination(state, &entry.job, delivery);
         let host = destination.map_or_else(|_| String::new(), host_of);
         let kind = delivery.kind();
-        let count = |like: &dyn Fn(&(DeliveryKind, String)) -> bool| {
-            self.in_flight.values().filter(|it| like(it)).count()
-        };
+        let count =
+            |like: &dyn Fn(&Place) -> bool| self.in_flight.values().filter(|it| like(it)).count();
         let full_host = count(&|(_, other)| *other == host) >= DELIVERIES_TO_HOST;
         let is_output = |kind: DeliveryKind| kind == DeliveryKind::Output;
-        let outputs = count(&|(kind, _)| is_output(*kind));
+        let outputs = count(&|(kind, _)| kind.is_some_and(is_output));
         if full_host || (is_output(kind) && outputs >= OUTPUTS_AT_ONCE) {
             return;
         }
-        self.in_flight.insert(key.clone(), (kind, host));
+        self.in_flight.insert(key.clone(), (Some(kind), host));
         if is_output(kind) {
             self.uploads.watch(&key);
         }
@@ -303,8 +311,12 @@ async fn send(context: &NodeContext, parcel: Parcel) -> Option<Sent> {
             let level = context.cluster.local().feature_level();
             if goes_in_parts(&url, bytes) && level >= PARTED_OUTPUTS_LEVEL {
                 let put = parted_output::put(context, &url, &entry, &delivery);
-                let put = tokio::time::timeout(time, put).await;
-                return put.unwrap_or_else(|_| Some(too_late(time)));
+                match tokio::time::timeout(time, put).await {
+                    Ok(Put::Ended(sent)) => return Some(sent),
+                    Ok(Put::Elsewhere) => return None,
+                    Ok(Put::NoParts) => {}
+                    Err(_) => return Some(too_late(time)),
+                }
             }
             if let Some(cause) = too_large_for(&url, bytes) {
                 return Some((DeliveryOutcome::Again, 0, cause));

@@ -15,7 +15,10 @@ use tracing::{debug, info};
 use crate::{
     data::output::read_output_range,
     node::context::NodeContext,
-    outside::{BucketError, Outside, OutsideError, PartedUpload, Resumed, Url, check, part_bytes},
+    outside::{
+        BucketError, Outside, OutsideError, PartedUpload, Resumed, Url, check, part_bytes,
+        too_large_for,
+    },
 };
 
 /// A job's delivery.
@@ -23,6 +26,15 @@ pub type Key = (String, u32);
 
 /// What came of an attempt, the status of HTTP, and why it did not succeed.
 pub type Sent = (DeliveryOutcome, u16, String);
+
+/// What came of putting it.
+pub enum Put {
+    Ended(Sent),
+    /// By another leader.
+    Elsewhere,
+    /// Its server takes no parts; it may take the whole.
+    NoParts,
+}
 
 /// How an output is put.
 enum Open {
@@ -41,13 +53,13 @@ struct Putting<'a> {
     delivery: &'a Delivery,
 }
 
-/// Puts an output, or what is missing of it; none where another leader does.
+/// Puts an output, or what is missing of it.
 pub async fn put(
     context: &NodeContext,
     url: &Url,
     entry: &Arc<JobEntry>,
     delivery: &Delivery,
-) -> Option<Sent> {
+) -> Put {
     let putting = Putting {
         context,
         url,
@@ -55,9 +67,12 @@ pub async fn put(
         delivery,
     };
     match putting.all().await {
-        Ok(true) => Some((DeliveryOutcome::Delivered, 200, String::new())),
-        Ok(false) => None,
-        Err(error) => Some(failed(&error)),
+        Ok(true) => Put::Ended((DeliveryOutcome::Delivered, 200, String::new())),
+        Ok(false) => Put::Elsewhere,
+        Err(BucketError::NoParts) if too_large_for(url, entry.job.output_bytes).is_none() => {
+            Put::NoParts
+        }
+        Err(error) => Put::Ended(failed(&error)),
     }
 }
 
@@ -108,8 +123,15 @@ impl Putting<'_> {
         if !self.is_wanted(&known) {
             return Ok(false);
         }
-        upload.complete().await?;
-        Ok(true)
+        match upload.complete().await {
+            Ok(()) => Ok(true),
+            Err(error) if error.lasts() => {
+                // Of these parts no file becomes; the next attempt finds them gone.
+                upload.give_up().await;
+                Err(error)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Goes on with what was begun, or begins.
@@ -129,7 +151,12 @@ impl Putting<'_> {
         let upload = PartedUpload::begin(outside, self.url.clone(), true).await?;
         let known = upload.known(part_bytes(bytes));
         match self.note(known.clone()).await {
-            true => Ok(Open::Going(Box::new(upload), known)),
+            true => {
+                if let Some(former) = &self.delivery.upload {
+                    PartedUpload::abandon(outside, self.url, former).await;
+                }
+                Ok(Open::Going(Box::new(upload), known))
+            }
             false => {
                 upload.give_up().await;
                 Ok(Open::Elsewhere)
@@ -181,7 +208,7 @@ impl Uploads {
                 self.watch(&(entry.job.id.clone(), delivery.number));
             }
         }
-        self.ended(state, |_| true);
+        self.ended(state, |_| false, 0);
     }
 
     /// An output is put: an upload of it may be noted.
@@ -189,11 +216,12 @@ impl Uploads {
         self.0.entry(key.clone()).or_default();
     }
 
-    /// Those that were noted once, and that nobody goes on with.
+    /// Those that were noted once, and that nobody goes on with; `most` of them now.
     pub fn ended(
         &mut self,
         state: &State,
         in_flight: impl Fn(&Key) -> bool,
+        most: usize,
     ) -> Vec<(Key, (String, BucketUpload))> {
         let mut ended = Vec::new();
         self.0.retain(|key, known| {
@@ -204,12 +232,15 @@ impl Uploads {
             if in_flight(key) {
                 return true;
             }
-            if let Some(upload) = known.take()
-                && !was_delivered(state, key)
-            {
-                ended.push((key.clone(), upload));
+            let left = known.as_ref().filter(|_| !was_delivered(state, key));
+            let Some(upload) = left else {
+                return false;
+            };
+            let takes = ended.len() < most;
+            if takes {
+                ended.push((key.clone(), upload.clone()));
             }
-            false
+            !takes
         });
         ended
     }
@@ -231,4 +262,28 @@ fn was_delivered(state: &State, (job, number): &Key) -> bool {
         one.is_some_and(|delivery| delivery.state() == DeliveryState::Delivered)
     };
     state.job(job).is_some_and(|entry| delivered(&entry.job))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_goes_on_with_is_given_up_a_few_at_a_time() {
+        let key = |number| ("job".to_string(), number);
+        let left = ("s3://b/k".to_string(), BucketUpload::default());
+        let all = [0, 1, 2, 3].map(|number| (key(number), Some(left.clone())));
+        let mut uploads = Uploads(BTreeMap::from(all));
+        uploads.watch(&key(4));
+        let state = State::default();
+        let mut given_up = |most| {
+            let ended = uploads.ended(&state, |key| key.1 == 0, most);
+            let numbers = ended.iter().map(|((_, number), _)| *number);
+            numbers.collect::<Vec<u32>>()
+        };
+        assert!(given_up(0).is_empty());
+        assert_eq!(given_up(2), [1, 2]);
+        assert_eq!(given_up(2), [3], "what is sent just now is kept");
+        assert!(given_up(2).is_empty());
+    }
 }
