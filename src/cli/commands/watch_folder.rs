@@ -297,8 +297,9 @@ impl<'a> Watch<'a> {
             Err(error) => return self.try_again(film, error),
         };
         if let Some(after) = after.filter(|after| **after != After::Leave).cloned() {
-            let source = film.clone();
-            let moved = on_thread("moving the source", move || after.apply(&source)).await?;
+            let (walk, source) = (self.plan.walk.clone(), film.clone());
+            let moving = move || after.apply(&walk, &source);
+            let moved = on_thread("moving the source", moving).await?;
             if let Err(error) = moved {
                 self.tell(film, &ended)?;
                 return self.try_again(film, error);
@@ -361,7 +362,8 @@ fn made(after: After) -> Result<After, CliError> {
     Ok(After::MoveTo(folder(&place)?))
 }
 
-fn moved_to(after: &After) -> Option<&PathBuf> {
+/// The folder that sources are moved to.
+pub fn moved_to(after: &After) -> Option<&PathBuf> {
     match after {
         After::MoveTo(place) => Some(place),
         After::Leave | After::Delete => None,

@@ -4,20 +4,28 @@
 
 use std::{
     ffi::OsString,
-    fs::File,
+    fs::{File, Permissions},
     io,
+    os::unix::fs::{MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
 use crate::{
     error::{CliError, os_reason},
-    library::{names::numbered, stamp::Stamp, walk::Found},
+    library::{
+        names::numbered,
+        stamp::Stamp,
+        walk::{Found, Walk},
+    },
     limits::FILE_NUMBERS_MAX,
     transfer::{
-        local_files::{new_file, rename, sync_folders},
+        local_files::{new_file_as, rename, sync_folders},
         output_file::{hint_for, unwritable},
     },
 };
+
+/// Of files that nobody else may read.
+const OWN_MODE: u32 = 0o600;
 
 /// What becomes of a source.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -45,7 +53,7 @@ impl After {
     ///
     /// # Errors
     /// [`CliError::OutputUnwritable`].
-    pub fn apply(&self, film: &Found) -> Result<(), CliError> {
+    pub fn apply(&self, walk: &Walk, film: &Found) -> Result<(), CliError> {
         let path = film.path();
         if !is_same(film) {
             return Ok(());
@@ -53,7 +61,7 @@ impl After {
         let (done, place) = match self {
             After::Leave => return Ok(()),
             After::Delete => (std::fs::remove_file(&path), &path),
-            After::MoveTo(folder) => (move_below(film, folder), folder),
+            After::MoveTo(folder) => (move_below(walk, film, folder), folder),
         };
         match done {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -70,14 +78,16 @@ fn is_same(film: &Found) -> bool {
         .is_ok_and(|found| Stamp::of(&found).same_content(&film.stamp))
 }
 
-fn move_below(film: &Found, folder: &Path) -> io::Result<()> {
+fn move_below(walk: &Walk, film: &Found, folder: &Path) -> io::Result<()> {
     let path = &film.path();
     for turn in 0..FILE_NUMBERS_MAX {
         let to = folder.join(numbered(&film.below, turn));
         let parent = to.parent().unwrap_or(folder);
         std::fs::create_dir_all(parent)?;
         let moved = match rename(path, &to, false) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => copy(film, &to, folder),
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                copy(walk, film, (&to, folder))
+            }
             moved => moved,
         };
         match moved {
@@ -92,8 +102,8 @@ fn move_below(film: &Found, folder: &Path) -> io::Result<()> {
 /// To another disk: whole and synced under a hidden name, then under its own, and
 /// with its folders up to `folder` synced, and only then is the source removed, if
 /// it is still what was copied.
-fn copy(film: &Found, to: &Path, folder: &Path) -> io::Result<()> {
-    let path = &film.path();
+fn copy(walk: &Walk, film: &Found, (to, folder): (&Path, &Path)) -> io::Result<()> {
+    let from = walk.open(film)?;
     if std::fs::symlink_metadata(to).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
@@ -101,7 +111,7 @@ fn copy(film: &Found, to: &Path, folder: &Path) -> io::Result<()> {
     hidden.push(to.file_name().unwrap_or_default());
     hidden.push(format!(".{:08x}.part", rand::random::<u32>()));
     let hidden = to.with_file_name(hidden);
-    let copied = copy_to(path, &hidden).and_then(|()| rename(&hidden, to, false));
+    let copied = copy_to(from, &hidden).and_then(|()| rename(&hidden, to, false));
     if copied.is_err() {
         let _ = std::fs::remove_file(&hidden);
     }
@@ -111,15 +121,16 @@ fn copy(film: &Found, to: &Path, folder: &Path) -> io::Result<()> {
         std::fs::remove_file(to)?;
         return Err(io::Error::other("it changed while it was copied"));
     }
-    std::fs::remove_file(path)
+    std::fs::remove_file(film.path())
 }
 
-fn copy_to(path: &Path, hidden: &Path) -> io::Result<()> {
-    let mut from = File::open(path)?;
-    let mut file = new_file(hidden)?;
+/// Nobody else may read it before it is as its source.
+fn copy_to(mut from: File, hidden: &Path) -> io::Result<()> {
+    let mut file = new_file_as(hidden, OWN_MODE)?;
     io::copy(&mut from, &mut file)?;
     let found = from.metadata()?;
-    file.set_permissions(found.permissions())?;
+    // It is ours by now: it must not be run as ours.
+    file.set_permissions(Permissions::from_mode(found.mode() & 0o777))?;
     file.set_modified(found.modified()?)?;
     file.sync_all()
 }
@@ -128,46 +139,77 @@ fn copy_to(path: &Path, hidden: &Path) -> io::Result<()> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::library::walk::Walk;
 
     #[test]
     fn a_source_goes_where_it_was_told_and_never_onto_another() {
         let folder = tempfile::tempdir().unwrap();
         let (root, done) = (folder.path().join("in"), folder.path().join("done"));
         std::fs::create_dir_all(root.join("a")).unwrap();
+        let walk = &Walk {
+            recursive: true,
+            ..Walk::default()
+        };
         let write = |text: &str| {
             std::fs::write(root.join("a/b.mov"), text).unwrap();
-            let walk = Walk {
-                recursive: true,
-                ..Walk::default()
-            };
             walk.films(&root).unwrap().films.remove(0)
         };
         let moving = After::MoveTo(done.clone());
-        moving.apply(&write("one")).unwrap();
-        moving.apply(&write("two")).unwrap();
+        moving.apply(walk, &write("one")).unwrap();
+        moving.apply(walk, &write("two")).unwrap();
         assert_eq!(std::fs::read(done.join("a/b.mov")).unwrap(), b"one");
         assert_eq!(std::fs::read(done.join("a/b-2.mov")).unwrap(), b"two");
         let old = write("three");
         let newer = write("a newer one");
-        After::Delete.apply(&old).unwrap();
+        After::Delete.apply(walk, &old).unwrap();
         assert!(newer.path().exists(), "it is another film by now");
-        After::Leave.apply(&newer).unwrap();
-        After::Delete.apply(&newer).unwrap();
+        After::Leave.apply(walk, &newer).unwrap();
+        After::Delete.apply(walk, &newer).unwrap();
         assert!(!newer.path().exists());
-        moving.apply(&newer).unwrap();
+        moving.apply(walk, &newer).unwrap();
 
         // As to another disk.
+        let copy = |film: &Found, name: &str| copy(walk, film, (&done.join(name), &done));
         let film = write("four");
-        copy(&film, &done.join("c.mov"), &done).unwrap();
+        let mode = |mode| Permissions::from_mode(mode);
+        std::fs::set_permissions(film.path(), mode(0o4640)).unwrap();
+        copy(&film, "c.mov").unwrap();
         assert!(!film.path().exists());
         assert_eq!(std::fs::read(done.join("c.mov")).unwrap(), b"four");
+        let moved = std::fs::metadata(done.join("c.mov")).unwrap();
+        assert_eq!(moved.mode() & 0o7777, 0o640);
         let film = write("five");
-        assert!(copy(&film, &done.join("c.mov"), &done).is_err());
+        assert!(copy(&film, "c.mov").is_err());
         assert!(film.path().exists());
         let newer = write("six, a longer one");
-        assert!(copy(&film, &done.join("d.mov"), &done).is_err());
+        assert!(copy(&film, "d.mov").is_err());
         assert!(newer.path().exists() && !done.join("d.mov").exists());
+    }
+
+    #[test]
+    fn a_source_that_became_a_link_is_not_copied() {
+        let folder = tempfile::tempdir().unwrap();
+        let (root, done) = (folder.path().join("in"), folder.path().join("done"));
+        let elsewhere = folder.path().join("elsewhere");
+        for made in [&root.join("a"), &done, &elsewhere] {
+            std::fs::create_dir_all(made).unwrap();
+        }
+        std::fs::write(root.join("a/b.mov"), "mine").unwrap();
+        let walk = Walk {
+            recursive: true,
+            ..Walk::default()
+        };
+        let film = walk.films(&root).unwrap().films.remove(0);
+        // The very same file, behind a link that another put there.
+        std::fs::rename(root.join("a/b.mov"), elsewhere.join("b.mov")).unwrap();
+        std::fs::remove_dir(root.join("a")).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, root.join("a")).unwrap();
+        assert!(copy(&walk, &film, (&done.join("b.mov"), &done)).is_err());
+        assert_eq!(std::fs::read_dir(&done).unwrap().count(), 0);
+        assert!(elsewhere.join("b.mov").exists());
+
+        let hidden = done.join(".hidden");
+        let file = new_file_as(&hidden, OWN_MODE).unwrap();
+        assert_eq!(file.metadata().unwrap().mode() & 0o077, 0);
     }
 
     #[test]

@@ -85,10 +85,19 @@ pub fn sync_folders(path: &Path, root: &Path) -> io::Result<()> {
 /// # Errors
 /// The system's own.
 pub fn new_file(path: &Path) -> io::Result<File> {
+    new_file_as(path, 0o666)
+}
+
+/// Makes it with these permissions, as far as the user's mask leaves them.
+///
+/// # Errors
+/// As [`new_file`].
+pub fn new_file_as(path: &Path, mode: u32) -> io::Result<File> {
     OpenOptions::new()
         .read(true)
         .write(true)
         .create_new(true)
+        .mode(mode)
         .custom_flags(libc::O_NOFOLLOW)
         .open(path)
 }
