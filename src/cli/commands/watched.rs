@@ -1,17 +1,21 @@
 //! Folders that a node watches: the command `watch-folder`, by words of the node's
 //! settings in place of a command line, and with the node itself to ask.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::{Args, Command, FromArgMatches};
 use reelraft_proto::auth::Secret;
 use reelraft_trust::Connector;
 use tokio::sync::watch;
 
-use super::watch_folder::{self, WatchFolderArgs};
+use super::watch_folder::{self, WatchFolderArgs, moved_to};
 use crate::{
     client::Client,
     error::CliError,
+    library::moves::After,
     render::{Output, report::said_by_clap, screen::Screen},
 };
 
@@ -88,6 +92,17 @@ impl WatchedFolder {
         &self.0.to
     }
 
+    /// Where its sources are moved to.
+    pub fn moved_to(&self) -> impl Iterator<Item = &Path> {
+        let ends = [&self.0.done, &self.0.failed];
+        ends.into_iter().filter_map(moved_to).map(PathBuf::as_path)
+    }
+
+    /// Whether each of its sources stays where it is.
+    pub fn leaves_sources(&self) -> bool {
+        self.0.done == After::Leave && self.0.failed == After::Leave
+    }
+
     /// Watches until `stop` is set, and tells what happens.
     ///
     /// # Errors
@@ -138,6 +153,7 @@ mod tests {
         let watched = parse(&words, &["--once", "--strict"]).unwrap();
         assert_eq!(watched.folder(), Path::new("in"));
         assert_eq!(watched.outputs(), Path::new("out"));
+        assert!(watched.moved_to().eq([Path::new("done")]) && !watched.leaves_sources());
         assert_eq!(watched.0.spec.codec.as_deref(), Some("hevc"));
     }
 
