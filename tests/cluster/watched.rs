@@ -52,8 +52,17 @@ fn a_node_watches_a_folder_of_its_settings() {
     drop_film(folder, "first.mp4");
     wait_for(&done.join("first.mp4"));
     drop_film(folder, "second.mp4");
-    // It may have begun with it or not.
-    std::thread::sleep(Duration::from_millis(1_500));
+    // Its job is made, and may have ended or not.
+    let authority = data.join("tls/ca.pem");
+    let jobs = |node: &Alone| {
+        let jobs = node.json(&["job", "list", "--ca", authority.to_str().unwrap()]);
+        jobs.map_or(0, |jobs| jobs["jobs"].as_array().unwrap().len())
+    };
+    let begun = Instant::now();
+    while jobs(&node) < 2 {
+        assert!(begun.elapsed() < PATIENCE, "the second job is made");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     drop(node);
     let node = Alone::start(&data, &settings);
     wait_for(&done.join("second.mp4"));
@@ -64,9 +73,7 @@ fn a_node_watches_a_folder_of_its_settings() {
     for name in ["first.mp4", "second.mp4"] {
         assert_eq!(frames_of(&out.join(name)), 24, "{name}");
     }
-    let authority = data.join("tls/ca.pem");
-    let jobs = node.json(&["job", "list", "--ca", authority.to_str().unwrap()]);
-    assert_eq!(jobs.unwrap()["jobs"].as_array().unwrap().len(), 2);
+    assert_eq!(jobs(&node), 2);
 }
 
 /// What `watch-folder` does not know is refused before the node begins, by name.
