@@ -124,7 +124,7 @@ impl Api {
         if measurement.is_open() {
             return Ok(MeasureView {
                 done: entry.measured_count(),
-                total: measurement.tasks(),
+                total: measurement.tasks,
                 ..MeasureView::of("measuring")
             });
         }

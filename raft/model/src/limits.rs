@@ -146,6 +146,15 @@ pub const MEASURE_LEVEL: u32 = 8;
 /// for the row to name what each has found.
 pub const MEASURE_TASKS_MAX: u32 = 32;
 
+/// Bytes that all tasks of such a comparison may read of the output together: each reads
+/// and hashes all of it, to know that it is what was made.
+pub const MEASURE_READ_BYTES_MAX: u64 = 128 << 30;
+
+/// Comparisons of one tenant that may be open at once, and of all tenants: the leader
+/// looks at each whenever it plans.
+pub const MEASURING_OF_TENANT_MAX: usize = 64;
+pub const MEASURING_MAX: usize = 256;
+
 /// How long the source of a finished job is held where its owner asked for that, at
 /// most: as long as its parts, for the same reason.
 pub const HOLD_SOURCE_MS: u64 = KEEP_PARTS_MS;
@@ -475,6 +484,7 @@ const _: () = assert!(PLAN_SHARDS_PER_COMMAND_MAX <= SHARDS_PER_JOB_MAX);
 const _: () = assert!(REHOMED_PER_ENTRY_MAX < COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(FOLDS_PER_ENTRY_MAX <= COMMANDS_PER_ENTRY_MAX);
 const _: () = assert!(UPLOAD_LIVE_MS < UPLOAD_EXPIRY_MS);
+const _: () = assert!(MEASURING_OF_TENANT_MAX <= MEASURING_MAX);
 const _: () = assert!(JOBS_MAX <= JOB_ROWS_MAX && UPLOADING_MAX <= JOBS_MAX);
 const _: () = assert!(KEYS_OF_TENANT_MAX <= KEYS_MAX && KEY_SECRET_BYTES == blake3::KEY_LEN);
 const _: () = assert!(FAILURES_KEPT_MAX >= ATTEMPTS_MAX as usize);

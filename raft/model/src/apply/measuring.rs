@@ -6,11 +6,12 @@ use super::{
 };
 use crate::{
     command::Reply,
-    limits::SHARDS_PER_JOB_MAX,
+    limits::{MEASURING_MAX, MEASURING_OF_TENANT_MAX, SHARDS_PER_JOB_MAX},
     measurement::Measurement,
     measuring::{EndMeasure, MeasureJob, SOURCE_GONE, source_gone},
     rows::{Job, JobState, Problem, Task, TaskKey, TaskKind, TaskState},
     spec::Codec,
+    state::State,
 };
 
 impl Writer<'_> {
@@ -39,16 +40,20 @@ impl Writer<'_> {
             };
             return Reply::refused(&c.job, source_gone(&cause));
         }
+        if let Some(problem) = too_many(self.state, &job.tenant) {
+            return Reply::refused(&c.job, problem);
+        }
         if c.shards == 0 || c.shards as usize > SHARDS_PER_JOB_MAX {
             return Reply::stale(&c.job);
         }
+        let tasks = Measurement::tasks_for(c.shards, job.output_bytes);
         let measurement = Measurement {
             begun_index: age,
             shards: c.shards,
+            tasks,
             touched_cluster_ms: self.state.cluster_ms(),
             ..Default::default()
         };
-        let tasks = measurement.tasks();
         job.measurement = Some(measurement);
         self.put_job(job);
         for number in 0..tasks {
@@ -164,4 +169,85 @@ fn unmeasurable(job: &Job) -> Option<Problem> {
         return refused("not-settled", cause, "ask again in a moment");
     }
     None
+}
+
+/// Why one more comparison of a tenant's would be too many.
+fn too_many(state: &State, tenant: &str) -> Option<Problem> {
+    let open = state.open().measuring();
+    let tenants = open.filter_map(|id| Some(&state.current(id)?.job.tenant));
+    let tenants: Vec<&String> = tenants.collect();
+    let own = tenants.iter().filter(|of| **of == tenant).count();
+    let refused = |cause| {
+        let hint = "ask again when others are done, or cancel some with `reelraft job cancel`";
+        Some(Problem::new("too-many-comparisons", cause, hint))
+    };
+    if own >= MEASURING_OF_TENANT_MAX {
+        return refused(format!(
+            "{own} outputs of tenant '{tenant}' are being compared"
+        ));
+    }
+    match tenants.len() {
+        all if all >= MEASURING_MAX => {
+            refused(format!("{all} outputs of all tenants are being compared"))
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{command::Command, entry::Entry, job_id::job_id, rows::Home, summary::Summary};
+
+    /// Has one more finished job of a tenant compared; what is refused of it.
+    fn measure(state: &mut State, index: u64, tenant: &str) -> Option<String> {
+        let id = job_id(tenant, &index.to_string());
+        let home = Home {
+            node: 1,
+            filled: true,
+            ..Default::default()
+        };
+        state.put_job(Job {
+            id: id.clone(),
+            tenant: tenant.into(),
+            created_index: index,
+            state: JobState::Succeeded.into(),
+            summary: Some(Summary::default()),
+            homes: vec![home],
+            source_at: vec![1],
+            ..Default::default()
+        });
+        let (job, shards, seen_index) = (id, 1, 0);
+        let command = Command::MeasureJob(MeasureJob {
+            job,
+            shards,
+            seen_index,
+        });
+        let applied = state.apply(index, &Entry::new(vec![command]));
+        applied.replies[0]
+            .refused
+            .as_ref()
+            .map(|it| it.kind.clone())
+    }
+
+    #[test]
+    fn so_many_comparisons_are_open_at_once() {
+        let mut state = State::default();
+        let (own, all) = (MEASURING_OF_TENANT_MAX as u64, MEASURING_MAX as u64);
+        for index in 1..=own {
+            assert_eq!(measure(&mut state, index, "t"), None);
+        }
+        let refused = Some("too-many-comparisons".to_string());
+        assert_eq!(measure(&mut state, own + 1, "t"), refused);
+        for index in own + 2..=all + 1 {
+            let tenant = format!("t{}", index % 16);
+            assert_eq!(measure(&mut state, index, &tenant), None);
+        }
+        assert_eq!(measure(&mut state, all + 2, "u"), refused);
+        // One that is cancelled makes room.
+        let job = job_id("t", "1");
+        let cancel = Command::CancelJob(crate::command::CancelJob { job, unix_ms: 0 });
+        state.apply(all + 3, &Entry::new(vec![cancel]));
+        assert_eq!(measure(&mut state, all + 4, "u"), None);
+    }
 }
