@@ -155,6 +155,9 @@ pub const MEASURE_READ_BYTES_MAX: u64 = 128 << 30;
 pub const MEASURING_OF_TENANT_MAX: usize = 64;
 pub const MEASURING_MAX: usize = 256;
 
+/// The least memory that a comparison counts for, in MiB: it decodes two films.
+pub const MEASURE_MEMORY_MIB_MIN: u64 = 256;
+
 /// How long the source of a finished job is held where its owner asked for that, at
 /// most: as long as its parts, for the same reason.
 pub const HOLD_SOURCE_MS: u64 = KEEP_PARTS_MS;

@@ -127,7 +127,8 @@ fn pick_node(
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
             // Both films are on its disk.
-            && (kind != TaskKind::Measure || entry.job.compares_at(node))
+            && (kind != TaskKind::Measure
+                || (entry.job.compares_at(node) && usage.free(node, kind) > 0))
             && (!is_engine(node) || task.takes_engines())
             && (!beside || usage.has_place_beside(node))
             && usage.has_memory(node, kind, &entry.job)

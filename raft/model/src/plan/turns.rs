@@ -83,6 +83,8 @@ pub(super) struct Turn<'a> {
 /// Which job is next; the least comes first.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct TurnRank {
+    /// It is a film that is compared. All that are made come first, whoever's.
+    compared: bool,
     /// It has no lost task: those had their turn already and go first.
     nothing_lost: bool,
     /// Running tasks of its tenant: fair share.
@@ -107,20 +109,22 @@ impl<'a> Turn<'a> {
             first: None,
             given: BTreeSet::new(),
             outlook: None,
-            lost: entry.lost().count(),
+            lost: lost_of(entry),
         }
     }
 
     fn rank(&self, small: bool, usage: &Usage<'_>, since: &BTreeMap<&str, u64>) -> TurnRank {
         let job = &self.entry.job;
         let tenant_since = since.get(job.tenant.as_str()).copied();
+        let place = job.place();
         TurnRank {
+            compared: job.is_measuring(),
             nothing_lost: self.lost == 0,
             tenant_running: usage.running_of(&job.tenant),
             tenant_since: tenant_since.unwrap_or(job.in_line_since()),
-            priority: Reverse(job.priority),
+            priority: place.1,
             in_line: !(small && usage.may_overtake(&job.tenant)),
-            place: job.place(),
+            place,
         }
     }
 
@@ -135,19 +139,19 @@ impl<'a> Turn<'a> {
         match kind_of(self.entry) {
             TaskKind::Assemble => usage.any_free(self.build, TaskKind::Assemble),
             kind => usage.any_free_but(self.build, kind, |node| {
-                builds.shuns(node, job) || !self.fits(node, usage)
+                // Where its films are not it can't be compared.
+                let elsewhere = job.is_measuring() && !job.compares_at(node);
+                let elsewhere = elsewhere || usage.free(node, kind) == 0;
+                elsewhere || builds.shuns(node, job) || !self.fits(node, usage)
             }),
         }
     }
 
     /// Whether a node has memory for the least that it may be given.
     fn fits(&self, node: u64, usage: &Usage<'_>) -> bool {
-        let entry = self.entry;
-        let other = entry
-            .pending
-            .iter()
-            .any(|(kind, _)| *kind != TaskKind::Shard);
-        other || usage.has_memory(node, TaskKind::Shard, &entry.job)
+        let (entry, large) = (self.entry, kind_of(self.entry));
+        let mut pending = entry.pending.iter();
+        pending.any(|(kind, _)| *kind != large) || usage.has_memory(node, large, &entry.job)
     }
 
     /// The next of its tasks that are no fresh shards: those that were lost, that read
@@ -223,7 +227,7 @@ impl<'a> Turns<'a> {
                 && holders(job).any(|node| health.alive(node))
                 && job.current_homes().any(|home| health.alive(home.node))
         };
-        let has_lost = |entry: &&JobEntry| entry.lost().next().is_some();
+        let has_lost = |entry: &&JobEntry| lost_of(entry) > 0;
         let entry_of = |id: &String| state.current(id).map(AsRef::as_ref);
         let mut turns = Turns {
             builds,
@@ -270,9 +274,12 @@ impl<'a> Turns<'a> {
             && let Some(first) = jobs.next()
         {
             let job = &first.job;
-            let since = self.since.entry(job.tenant.as_str());
-            let since = since.or_insert(u64::MAX);
-            *since = job.in_line_since().min(*since);
+            // A comparison helps no film of its tenant.
+            if !job.is_measuring() {
+                let since = self.since.entry(job.tenant.as_str());
+                let since = since.or_insert(u64::MAX);
+                *since = job.created_index.min(*since);
+            }
             let first = Turn::new(first, place);
             self.lanes.push(Lane {
                 first,
@@ -334,10 +341,20 @@ impl Lane<'_> {
     }
 }
 
+/// How many of a job's tasks come before all others as they were lost with a node. Of a
+/// comparison none does.
+fn lost_of(entry: &JobEntry) -> usize {
+    match entry.job.is_measuring() {
+        true => 0,
+        false => entry.lost().count(),
+    }
+}
+
 /// The kind of a job's next tasks, as far as it matters for slots.
 fn kind_of(entry: &JobEntry) -> TaskKind {
     match entry.job.state() {
         JobState::Assembling => TaskKind::Assemble,
+        JobState::Succeeded => TaskKind::Measure,
         _ => TaskKind::Shard,
     }
 }

@@ -8,7 +8,10 @@ use std::{
 use super::{health::ClusterHealth, rates::rates_of, speeds::Rates};
 use crate::{
     engine_rows::is_engine,
-    limits::{ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, SMALL_JOBS_SHARE, SMALL_TASK_MS},
+    limits::{
+        ASSEMBLIES_BESIDE_SLOTS, EARLY_BESIDE_SLOTS, MEASURE_MEMORY_MIB_MIN, SMALL_JOBS_SHARE,
+        SMALL_TASK_MS,
+    },
     rows::{Job, JobState, TaskKind},
     state::State,
 };
@@ -44,6 +47,8 @@ struct NodeUse<'a> {
     busy: u32,
     /// Of those that are busy, with assemblies.
     assemblies: u32,
+    /// With comparisons.
+    comparisons: u32,
     /// What reads along with an upload, and takes no slot.
     early: u32,
     /// What its shards may take, and what those that run do.
@@ -72,7 +77,15 @@ impl NodeUse<'_> {
             TaskKind::Assemble => ASSEMBLIES_BESIDE_SLOTS,
             _ => self.assemblies.min(ASSEMBLIES_BESIDE_SLOTS),
         };
-        (self.slots + beside).saturating_sub(self.busy)
+        let free = (self.slots + beside).saturating_sub(self.busy);
+        match kind {
+            // Where a node has several slots, one is none that a film waits for.
+            TaskKind::Measure => {
+                let most = self.slots.saturating_sub(1).max(1);
+                free.min(most.saturating_sub(self.comparisons))
+            }
+            _ => free,
+        }
     }
 
     fn has_place_beside(&self) -> bool {
@@ -84,7 +97,8 @@ impl NodeUse<'_> {
 /// encoding of pictures takes little.
 fn memory_of(job: &Job, kind: TaskKind) -> u64 {
     match kind {
-        TaskKind::Shard | TaskKind::Probe | TaskKind::Measure => job.shard_memory_mib.into(),
+        TaskKind::Shard | TaskKind::Probe => job.shard_memory_mib.into(),
+        TaskKind::Measure => u64::from(job.shard_memory_mib).max(MEASURE_MEMORY_MIB_MIN),
         _ => 0,
     }
 }
@@ -109,6 +123,7 @@ impl<'a> Usage<'a> {
             draining: node.draining,
             busy: 0,
             assemblies: 0,
+            comparisons: 0,
             early: 0,
             memory_mib: node.memory_mib,
             taken_mib: 0,
@@ -157,6 +172,7 @@ impl<'a> Usage<'a> {
             self.nodes[at].busy += 1;
             self.nodes[at].taken_mib += memory_of(job, kind);
             self.nodes[at].assemblies += u32::from(kind == TaskKind::Assemble);
+            self.nodes[at].comparisons += u32::from(kind == TaskKind::Measure);
         }
         let running = self.by_tenant.entry(&job.tenant).or_default();
         running.all += 1;
@@ -289,6 +305,11 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
                     }
                     // The sound of a film takes a part of its pictures' time.
                     TaskKind::Audio => Rates::ms(entry.job.frames_total / 10, rates.rate(node)),
+                    // All the tasks that are left of such a job are these.
+                    TaskKind::Measure => {
+                        let frames = entry.job.frames_total / entry.tasks.len().max(1) as u64;
+                        Rates::ms(frames, rates.rate(node))
+                    }
                     _ => SMALL_TASK_MS,
                 };
                 busy.entry(node).or_default().push(left_ms);
@@ -296,4 +317,18 @@ fn busy_ms(state: &State, health: &ClusterHealth) -> BTreeMap<u64, Vec<u64>> {
         }
     }
     busy
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_takes_memory_whatever_its_film_says() {
+        let mut job = Job::default();
+        assert_eq!(memory_of(&job, TaskKind::Shard), 0);
+        assert_eq!(memory_of(&job, TaskKind::Measure), MEASURE_MEMORY_MIB_MIN);
+        job.shard_memory_mib = 2_000;
+        assert_eq!(memory_of(&job, TaskKind::Measure), 2_000);
+    }
 }
