@@ -8,7 +8,8 @@ use super::{
 impl DataPlane {
     /// Bytes that this disk has room for beyond the rest of the uploads that it
     /// is a home of. An upload that only says that it is large takes no room from
-    /// others: it has some by what it has sent.
+    /// others: it has some by what it has sent. None where the disk does not say, or is
+    /// full; one at least where it does.
     pub fn room_bytes(&self) -> u64 {
         let state = self.table.local();
         let node = self.node();
@@ -19,6 +20,10 @@ impl DataPlane {
             let rest = entry.job.source_bytes.saturating_sub(here);
             rest.min(here.saturating_mul(ROOM_PER_SENT_MAX))
         });
-        self.store.room_bytes().saturating_sub(to_come.sum())
+        match self.store.room_bytes() {
+            0 => 0,
+            // What does not say so is taken for a disk that does not answer.
+            room => room.saturating_sub(to_come.sum()).max(1),
+        }
     }
 }

@@ -8,6 +8,7 @@ use prost::Message;
 use rpds::{RedBlackTreeMapSync as Map, RedBlackTreeSetSync as Set};
 
 use crate::{
+    held_index::HeldIndex,
     open_index::with,
     pages::Pages,
     rows::{Job, JobState},
@@ -28,8 +29,8 @@ pub(crate) struct JobIndex {
     folded: Pages<(u64, u64), ()>,
     /// Those among them whose source is kept.
     held: Set<(u64, u64)>,
-    /// Those that have an output, and whose source is held all the same.
-    measurable: Set<(u64, u64)>,
+    /// Jobs with an output whose source is held all the same.
+    sources: HeldIndex,
     /// Jobs with something to be sent, by the time from which on.
     deliveries: Set<(u64, u64)>,
     /// Finished jobs by what they were made of.
@@ -118,6 +119,7 @@ impl JobIndex {
         if state == JobState::Succeeded {
             self.results.insert_mut((ResultKey::of(after), age), ());
         }
+        self.sources.insert(after);
         if let Some(source) = planned_source(after) {
             self.planned.insert_mut((source, age));
         }
@@ -127,9 +129,6 @@ impl JobIndex {
             self.folded.insert_mut((after.folded_cluster_ms, age), ());
             if after.keeps_source() {
                 self.held.insert_mut((after.folded_cluster_ms, age));
-            }
-            if after.holds_source() {
-                self.measurable.insert_mut((after.folded_cluster_ms, age));
             }
         } else if state.ended() {
             self.unfolded.insert_mut((state.keeps_bytes(), age));
@@ -168,7 +167,7 @@ impl JobIndex {
         self.uploading.remove_mut(&(job.touched_cluster_ms, age));
         self.folded.remove_mut(&(job.folded_cluster_ms, age));
         self.held.remove_mut(&(job.folded_cluster_ms, age));
-        self.measurable.remove_mut(&(job.folded_cluster_ms, age));
+        self.sources.remove(job);
         self.unfolded.remove_mut(&(job.state().keeps_bytes(), age));
     }
 
@@ -220,9 +219,9 @@ impl JobIndex {
         self.held.iter().copied()
     }
 
-    /// Folded jobs with an output whose source is held, as [`JobIndex::folded`].
-    pub fn measurable(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.measurable.iter().copied()
+    /// Jobs with an output whose source is held.
+    pub fn sources(&self) -> &HeldIndex {
+        &self.sources
     }
 
     /// Folded jobs with their stamps, the first to be folded first.

@@ -18,6 +18,7 @@ mod entry;
 mod error;
 mod failure;
 mod fold;
+mod held_index;
 pub mod home_rules;
 mod housekeeping;
 mod invitation;

@@ -165,12 +165,9 @@ pub const HOLD_SOURCE_MS: u64 = KEEP_PARTS_MS;
 /// How long a comparison may wait in line before the source goes that is held for it.
 pub const COMPARE_WAITS_MS: u64 = 6 * 3600 * 1000;
 
-/// A source is held while the disks of its homes could take so many more like it:
-/// nobody is to be refused for what somebody may ask for.
+/// Sources are held while the disks of their homes could take so many times as much as
+/// all of these there: nobody is to be refused for what somebody may ask for.
 pub const HELD_SOURCE_ROOM: u64 = 4;
-
-/// A disk with more room than this needs no such look.
-pub const HELD_AMPLE_ROOM_BYTES: u64 = 256 << 30;
 
 /// The level from which on there are engines.
 pub const ENGINES_LEVEL: u32 = 7;

@@ -69,6 +69,15 @@ impl Job {
         !self.source_at.is_empty() && self.state() == JobState::Succeeded
     }
 
+    /// Cluster time since which its source is held: since its tasks are put by, and
+    /// before that since it has succeeded.
+    pub(crate) fn held_since_ms(&self) -> u64 {
+        match self.summary {
+            Some(_) => self.folded_cluster_ms,
+            None => self.touched_cluster_ms,
+        }
+    }
+
     /// Whether it is compared, and this home has both films.
     pub(crate) fn compares_at(&self, node: u64) -> bool {
         let home = self.current_homes().any(|home| home.node == node);

@@ -35,6 +35,9 @@ impl Writer<'_> {
     /// Writes a job that has just ended, with what is to be sent for it.
     pub(super) fn put_ended_job(&mut self, mut job: Job) {
         job.close_source_url();
+        if job.holds_source() {
+            job.touched_cluster_ms = self.state.cluster_ms();
+        }
         let webhook = self.state.webhooks.get(&job.tenant).cloned();
         job.add_deliveries(webhook.as_deref());
         self.put_job(job);

@@ -58,7 +58,8 @@ pub struct NodeHealth {
     /// Whether its disk has no room. Such a node becomes nobody's home and
     /// gives up its place in jobs that still grow.
     pub full: bool,
-    /// What its disk can still take beyond the uploads that were begun there.
+    /// What its disk can still take beyond the uploads that were begun there; 0 where
+    /// it does not say.
     pub room_bytes: u64,
     /// Whether it votes, or is to vote once a change under way is done.
     pub votes: bool,

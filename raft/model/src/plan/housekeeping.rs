@@ -2,7 +2,7 @@
 //! folded, and what is old is deleted where that is asked for. A few an entry,
 //! and each found by an index.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use super::{health::ClusterHealth, measuring::hopeless};
 use crate::{
@@ -12,9 +12,9 @@ use crate::{
     job_entry::JobEntry,
     kept_parts::{DropParts, KeptParts},
     limits::{
-        COMMANDS_PER_ENTRY_MAX, COMPARE_WAITS_MS, FOLDS_PER_ENTRY_MAX, HELD_AMPLE_ROOM_BYTES,
-        HELD_SOURCE_ROOM, HOLD_SOURCE_MS, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS, LEFT_BEHIND_AFTER_MS,
-        LEFT_BEHIND_LEVEL, MEMBERS_LEVEL, RETRY_LEVEL,
+        COMMANDS_PER_ENTRY_MAX, COMPARE_WAITS_MS, FOLDS_PER_ENTRY_MAX, HELD_SOURCE_ROOM,
+        HOLD_SOURCE_MS, HOUSEKEEPING_LEVEL, KEEP_PARTS_MS, LEFT_BEHIND_AFTER_MS, LEFT_BEHIND_LEVEL,
+        MEMBERS_LEVEL, RETRY_LEVEL,
     },
     member_commands::RemoveNode,
     retry::DropSource,
@@ -105,44 +105,54 @@ fn given_up<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
 
 /// Sources of finished jobs that were held long enough, and those for which there is
 /// too little room: these also where a full disk keeps the tasks from being put by.
+/// Rows are read of what goes, and of what is compared.
 fn held_let_go<'a>(
     state: &'a State,
     health: &'a ClusterHealth,
 ) -> impl Iterator<Item = Command> + 'a {
     let now_ms = state.cluster_ms();
     let hold_ms = health.keep_source_ms.min(HOLD_SOURCE_MS);
-    let alive = health.nodes.values().filter(|node| node.alive);
-    let room_bytes = alive.map(|node| node.room_bytes).min();
-    let short = room_bytes.is_some_and(|bytes| bytes < HELD_AMPLE_ROOM_BYTES);
-    let crowded = short || health.nodes.values().any(|node| node.full);
     let due = move |since_ms: u64, for_ms: u64| since_ms.saturating_add(for_ms) <= now_ms;
-    let no_room = move |job: &Job| {
-        let homes = job.homes.iter();
-        let mut homes = homes.filter_map(|home| health.nodes.get(&home.node));
-        let wanted = job.source_bytes.saturating_mul(HELD_SOURCE_ROOM);
-        crowded && homes.any(|node| node.full || (node.alive && node.room_bytes < wanted))
-    };
     let old = move |entry: &JobEntry| match &entry.job.measurement {
         // A long part takes as long as it does, as a shard may.
         Some(_) if entry.job.is_measuring() && !entry.running.is_empty() => false,
         Some(measurement) if entry.job.is_measuring() => {
             due(measurement.touched_cluster_ms, COMPARE_WAITS_MS)
         }
-        _ => due(entry.job.folded_cluster_ms, hold_ms),
+        _ => due(entry.job.held_since_ms(), hold_ms),
     };
-    let held = state.index.measurable();
-    let held = held.take_while(move |(folded_ms, _)| crowded || due(*folded_ms, hold_ms));
+    let crowded = crowded_out(state, health);
+    let first = crowded.clone().into_iter();
+    let first = first.filter_map(|age| state.job_at(age));
+    let held = state.index.sources().since();
+    let held = held.take_while(move |(since_ms, _)| due(*since_ms, hold_ms));
+    let held = held.filter(move |(_, age)| !crowded.contains(age));
     let held = held.filter_map(|(_, age)| state.job_at(age));
-    let gone = held.filter(move |entry| no_room(&entry.job) || old(entry));
-    let unfolded = crowded.then(|| state.without_history());
-    let unfolded = unfolded.into_iter().flatten();
-    let unfolded = unfolded.filter(move |entry| entry.job.holds_source() && no_room(&entry.job));
-    gone.chain(unfolded.cloned()).map(|entry| {
+    let gone = held.filter(move |entry| old(entry));
+    first.chain(gone).map(|entry| {
         Command::DropSource(DropSource {
             job: entry.job.id.clone(),
             folded_cluster_ms: entry.job.folded_cluster_ms,
         })
     })
+}
+
+/// The ages of jobs whose sources a home can't hold: its disk is full, or all that it
+/// holds takes more than a part of the room that is left. A few of each home.
+fn crowded_out(state: &State, health: &ClusterHealth) -> BTreeSet<u64> {
+    let nodes = health.nodes.iter();
+    let sources = nodes.filter_map(|(id, node)| {
+        // A disk that does not say what it has may have much.
+        let known = node.alive && node.room_bytes > 0;
+        let bytes_max = match (node.full, known) {
+            (true, _) => 0,
+            (false, true) => node.room_bytes / HELD_SOURCE_ROOM,
+            (false, false) => return None,
+        };
+        let sources = state.index.sources().beyond(*id, bytes_max);
+        Some(sources.take(FOLDS_PER_ENTRY_MAX))
+    });
+    sources.flatten().collect()
 }
 
 /// Parts of finished jobs that nobody took in time, those on a disk that is full, and
@@ -230,4 +240,98 @@ fn outdated<'a>(state: &'a State, health: &'a ClusterHealth) -> impl Iterator<It
             unix_ms: health.unix_ms,
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        command::Tick,
+        entry::Entry,
+        job_id::job_id,
+        plan::health::NodeHealth,
+        rows::{Home, JobState},
+        summary::Summary,
+    };
+
+    /// A finished job on nodes 1 to 3, whose source the first two hold.
+    fn held(age: u64, folded: bool) -> Job {
+        let home = |node| Home {
+            node,
+            filled: true,
+            ..Default::default()
+        };
+        Job {
+            id: job_id("t", &age.to_string()),
+            created_index: age,
+            folded_cluster_ms: age,
+            source_bytes: 1_000,
+            state: JobState::Succeeded.into(),
+            summary: folded.then(Summary::default),
+            homes: [1, 2, 3].map(home).to_vec(),
+            source_at: vec![1, 2],
+            ..Default::default()
+        }
+    }
+
+    fn health(rooms: [u64; 3]) -> ClusterHealth {
+        let node = |room_bytes| NodeHealth {
+            alive: true,
+            room_bytes,
+            ..Default::default()
+        };
+        ClusterHealth {
+            nodes: (1..).zip(rooms.map(node)).collect(),
+            ..Default::default()
+        }
+    }
+
+    /// What goes in one entry.
+    fn gone(state: &State, health: &ClusterHealth) -> Vec<Command> {
+        let gone = held_let_go(state, health);
+        gone.take(FOLDS_PER_ENTRY_MAX).collect()
+    }
+
+    fn apply(state: &mut State, commands: Vec<Command>) {
+        state.apply(1_000, &Entry::new(commands));
+    }
+
+    #[test]
+    fn many_held_sources_are_judged_together() {
+        let mut state = State::default();
+        (1..=20).for_each(|age| state.put_job(held(age, true)));
+        let ample = 1 << 40;
+        assert_eq!(gone(&state, &health([80_000, ample, ample])), []);
+        // A disk that does not answer, and one that holds none of them.
+        assert_eq!(gone(&state, &health([0, ample, 1])), []);
+        let cramped = health([8_000, ample, ample]);
+        let first = gone(&state, &cramped);
+        let named = |age: u64| {
+            Command::DropSource(DropSource {
+                job: job_id("t", &age.to_string()),
+                folded_cluster_ms: age,
+            })
+        };
+        assert_eq!(first, (1..=16).map(named).collect::<Vec<_>>());
+        apply(&mut state, first);
+        assert_eq!(gone(&state, &cramped), [17, 18].map(named));
+        apply(&mut state, [17, 18].map(named).to_vec());
+        assert_eq!(gone(&state, &cramped), []);
+        let mut full = health([ample; 3]);
+        full.nodes.entry(2).and_modify(|node| node.full = true);
+        assert_eq!(gone(&state, &full), [19, 20].map(named));
+    }
+
+    #[test]
+    fn a_source_is_not_held_for_ever_where_its_job_is_never_put_by() {
+        let mut state = State::default();
+        let mut job = held(1, false);
+        (job.folded_cluster_ms, job.touched_cluster_ms) = (0, 5_000);
+        state.put_job(job);
+        let ample = health([1 << 40; 3]);
+        for (cluster_ms, goes) in [(HOLD_SOURCE_MS, 0), (HOLD_SOURCE_MS + 5_000, 1)] {
+            apply(&mut state, vec![Command::Tick(Tick { cluster_ms })]);
+            assert_eq!(gone(&state, &ample).len(), goes);
+        }
+    }
 }
