@@ -62,6 +62,8 @@ pub enum Bug {
     LiveUploadExpired,
     /// The source of a job that may be tried again is removed.
     HeldSourceSwept,
+    /// The source that is held for a comparison is removed with the parts.
+    HeldSourcePruned,
     /// A home says that it has the output of an equal job, and has not copied it.
     OutputNotTaken,
     /// What was planned early stays, though the sealed source has another plan.
@@ -75,7 +77,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    pub const ALL: [Bug; 34] = [
+    pub const ALL: [Bug; 35] = [
         Bug::FilledFromUnfilled,
         Bug::FilledTooEarly,
         Bug::SweptWhileFilling,
@@ -105,6 +107,7 @@ impl Bug {
         Bug::AbandonedKept,
         Bug::LiveUploadExpired,
         Bug::HeldSourceSwept,
+        Bug::HeldSourcePruned,
         Bug::OutputNotTaken,
         Bug::EarlyKept,
         Bug::SizeByAttempt,

@@ -434,10 +434,11 @@ impl World {
                 continue;
             };
             let kept = self.kept(&state, &entry);
+            let pruned = self.bugs.has(Bug::HeldSourcePruned);
             let folder = self.node(node).folder(&id);
             let goes = |blob: &String| going.contains(blob) && !kept.contains(blob);
             folder.blobs.retain(|blob| !goes(blob));
-            if !entry.job.holds_source() {
+            if !entry.job.holds_source() || pruned {
                 folder.chunks = 0;
             }
             self.dirty = true;

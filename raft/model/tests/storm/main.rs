@@ -46,25 +46,38 @@ const SEEDS_LONG: u64 = 100_000;
 const SEEDS_A_BUG: u64 = 3_000;
 const THREADS: u64 = 2;
 
-/// The first of these seeds that breaks a promise.
-fn first_broken(first: u64, seeds: u64, bug: Option<Bug>) -> Option<u64> {
-    let found = AtomicU64::new(u64::MAX);
+/// What came of some seeds.
+struct Weathered {
+    /// The first that breaks a promise.
+    broken: Option<u64>,
+    /// In how many an output was compared with its source.
+    measured: u64,
+}
+
+/// Runs seeds, until one breaks a promise.
+fn weather(first: u64, seeds: u64, bug: Option<Bug>) -> Weathered {
+    let (found, measured) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
-            let found = &found;
+            let (found, measured) = (&found, &measured);
             scope.spawn(move || {
                 let mut seed = first + thread;
                 while seed < (first + seeds).min(found.load(Ordering::Relaxed)) {
-                    if run(seed, bug, false).broken.is_some() {
+                    let outcome = run(seed, bug, false);
+                    if outcome.broken.is_some() {
                         found.fetch_min(seed, Ordering::Relaxed);
                     }
+                    measured.fetch_add(outcome.measured.into(), Ordering::Relaxed);
                     seed += THREADS;
                 }
             });
         }
     });
     let found = found.into_inner();
-    (found != u64::MAX).then_some(found)
+    Weathered {
+        broken: (found != u64::MAX).then_some(found),
+        measured: measured.into_inner(),
+    }
 }
 
 /// Plays a seed again and tells its story.
@@ -80,9 +93,12 @@ fn tell(seed: u64) -> Option<String> {
 
 #[track_caller]
 fn storms_are_weathered(first: u64, seeds: u64) {
-    if let Some(text) = first_broken(first, seeds, None).and_then(tell) {
+    let weathered = weather(first, seeds, None);
+    if let Some(text) = weathered.broken.and_then(tell) {
         panic!("{text}");
     }
+    let few = seeds < SEEDS;
+    assert!(few || weathered.measured > 0, "nothing is ever compared");
 }
 
 #[test]
@@ -104,7 +120,7 @@ fn every_planted_bug_is_seen() {
     let mut table = String::new();
     let mut unseen = Vec::new();
     for bug in Bug::ALL {
-        let found = first_broken(0, SEEDS_A_BUG, Some(bug));
+        let found = weather(0, SEEDS_A_BUG, Some(bug)).broken;
         let how = found.and_then(|seed| run(seed, Some(bug), false).broken);
         let (found, how) = (found.map(|seed| seed + 1), how.unwrap_or_default());
         table += &format!("{:24} {found:?} {how}\n", format!("{bug:?}"));

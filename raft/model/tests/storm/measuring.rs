@@ -94,14 +94,38 @@ impl World {
                 let at = (id.clone(), begun, home);
                 if self.has_findings(&entry, home) {
                     held.insert(at);
-                } else if !self.nodes[&home].lost && self.findings.contains(&at) {
+                } else if !self.nodes[&home].lost && self.seen.findings.contains(&at) {
                     let name = self.story.name(id);
                     let gone = format!("node {home} let go of what was found of {name}");
                     self.truth.broken(gone);
                 }
             }
         }
-        self.findings = held;
+        self.seen.measured |= !held.is_empty();
+        self.seen.findings = held;
+    }
+
+    /// Notes which homes have a source that is held there, and whether one let go of it
+    /// that had it.
+    pub fn look_at_sources(&mut self) {
+        let state = self.log.state().clone();
+        let mut held = BTreeSet::new();
+        for entry in state.jobs().filter(|entry| entry.job.holds_source()) {
+            let job = &entry.job;
+            let all = truth::all_chunks(job.source_bytes);
+            for home in &job.source_at {
+                let (node, at) = (&self.nodes[home], (job.id.clone(), *home));
+                let here = node.chunks(&job.id) & all == all;
+                if here && node.has_blob(&job.id, &job.manifest) {
+                    held.insert(at);
+                } else if !node.lost && self.seen.sources.contains(&at) {
+                    let name = self.story.name(&job.id);
+                    let gone = format!("node {home} let go of the source of {name}, which is held");
+                    self.truth.broken(gone);
+                }
+            }
+        }
+        self.seen.sources = held;
     }
 
     /// Whether a node has all that was found of an output.

@@ -31,6 +31,8 @@ const CALM_MS_MAX: u64 = 2 * UPLOAD_EXPIRY_MS + 400_000;
 /// What came of a storm.
 pub struct Outcome {
     pub broken: Option<String>,
+    /// Whether some output was compared with its source.
+    pub measured: bool,
     pub story: Vec<String>,
 }
 
@@ -55,6 +57,7 @@ pub fn run(seed: u64, bug: Option<Bug>, told: bool) -> Outcome {
     let broken = world.truth.first_broken.take();
     Outcome {
         broken: broken.map(|broken| world.story.named(&broken)),
+        measured: world.seen.measured,
         story: world.story.lines,
     }
 }
@@ -123,7 +126,7 @@ fn make(seed: u64, bugs: Bugs, told: bool) -> World {
         upgraded_to: "b",
         calm: false,
         dirty: false,
-        findings: Default::default(),
+        seen: Default::default(),
         truth,
         story: Story::new(told, &requests),
     }
@@ -161,6 +164,7 @@ impl World {
                 self.truth.broken(wrong);
             }
             self.look_at_findings();
+            self.look_at_sources();
         }
     }
 

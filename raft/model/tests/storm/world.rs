@@ -65,6 +65,18 @@ pub struct Leader {
     pub ticked_ms: u64,
 }
 
+/// What homes had of films that are compared with their sources, when that was looked
+/// for last.
+#[derive(Default)]
+pub struct Seen {
+    /// Homes that have what was found of a job's output: with the comparison it is of.
+    pub findings: BTreeSet<(String, u64, u64)>,
+    /// Homes that have a source that is held there.
+    pub sources: BTreeSet<(String, u64)>,
+    /// Whether some film was compared so far.
+    pub measured: bool,
+}
+
 /// What is put on a home.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Load {
@@ -118,8 +130,8 @@ pub struct World {
     pub calm: bool,
     /// Bytes or the table have changed since the oracles looked.
     pub dirty: bool,
-    /// Homes that have what was found of a job's output: with the comparison it is of.
-    pub findings: BTreeSet<(String, u64, u64)>,
+    /// What the homes had when they were looked at last.
+    pub seen: Seen,
     pub truth: Truth,
     pub story: Story,
 }
