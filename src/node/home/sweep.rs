@@ -8,7 +8,7 @@ use std::{
 };
 
 use reelraft_model::{
-    JobEntry, State,
+    Job, JobEntry, State,
     home_rules::{keeps_bytes_of, kept_blobs, may_let_go, may_prune},
 };
 use reelraft_storage::blobs::Removal;
@@ -55,17 +55,18 @@ struct Keeps {
     /// Parts, for others.
     parts: bool,
     source: bool,
-    /// The last comparison with its source that it is known of.
-    measured_index: u64,
+    /// The last comparison with its source that it is known of, and whether it came to
+    /// nothing: also one that had its findings may.
+    measured: (u64, bool),
 }
 
 impl Keeps {
-    fn of(state: &State, entry: &JobEntry) -> Self {
-        let measurement = entry.job.measurement.as_ref();
+    fn of(state: &State, job: &Job) -> Self {
+        let measurement = job.measurement.as_ref();
         Keeps {
-            parts: state.kept_parts(&entry.job.id).is_some(),
-            source: entry.job.holds_source(),
-            measured_index: measurement.map_or(0, |it| it.begun_index),
+            parts: state.kept_parts(&job.id).is_some(),
+            source: job.holds_source(),
+            measured: measurement.map_or((0, false), |it| (it.begun_index, it.problem.is_some())),
         }
     }
 }
@@ -137,7 +138,7 @@ impl Sweep {
             let Some(entry) = state.job(id).filter(|entry| may_prune(entry, node)) else {
                 continue;
             };
-            let keeps = Keeps::of(state, &entry);
+            let keeps = Keeps::of(state, &entry.job);
             let clean = self.pruned.get(id);
             if clean
                 .is_some_and(|(since, kept)| since.elapsed() >= 2 * SWEEP_GRACE && *kept == keeps)
@@ -231,7 +232,27 @@ async fn look(
 
 #[cfg(test)]
 mod tests {
+    use reelraft_model::{Measurement, Problem};
+
     use super::*;
+
+    #[test]
+    fn what_was_found_is_looked_at_again_once_it_is_lost() {
+        let keeps = |problem: Option<Problem>| {
+            let measurement = Some(Measurement {
+                begun_index: 7,
+                problem,
+                ..Default::default()
+            });
+            let job = Job {
+                measurement,
+                ..Default::default()
+            };
+            Keeps::of(&State::default(), &job)
+        };
+        let lost = Problem::new("lost-bytes", "it is lost", "");
+        assert!(keeps(None) == keeps(None) && keeps(None) != keeps(Some(lost)));
+    }
 
     #[test]
     fn a_look_that_finds_nothing_is_not_the_last() {
