@@ -91,7 +91,7 @@ fn disks_stall_fail_and_fill_up_and_films_are_made() {
 }
 
 #[test]
-#[ignore = "long: make test-all"]
+#[ignore = "long: by hand, see make failover"]
 fn the_machine_is_busy_and_leaders_stay() {
     holds(env!("CARGO_BIN_EXE_busy_machine"), &BUSY);
 }
@@ -121,7 +121,7 @@ fn clients_that_want_to_take_nodes_down_are_refused_with_a_reason() {
 }
 
 #[test]
-#[ignore = "long: make test-all"]
+#[ignore = "long: by hand, see make failover"]
 fn http_takes_a_large_file_and_shows_jobs() {
     holds(env!("CARGO_BIN_EXE_http_figures"), &BUSY);
 }

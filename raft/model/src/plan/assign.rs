@@ -127,8 +127,7 @@ fn pick_node(
             && (kind == TaskKind::Assemble || !builds.shuns(node, &entry.job))
             && (kind != TaskKind::Assemble || node == u64::from(task.number))
             // Both films are on its disk.
-            && (kind != TaskKind::Measure
-                || (entry.job.compares_at(node) && usage.free(node, kind) > 0))
+            && (kind != TaskKind::Measure || entry.job.compares_at(node))
             && (!is_engine(node) || task.takes_engines())
             && (!beside || usage.has_place_beside(node))
             && usage.has_memory(node, kind, &entry.job)
@@ -147,6 +146,7 @@ fn pick_node(
     let rates = rates_of(usage.health, &entry.job);
     let nodes = usage.free_of(build, kind);
     let free: Vec<(u64, u64)> = nodes
+        .filter(|&node| usage.free(node, kind) > 0)
         .filter(|&node| failed_on(node) == least && able(node))
         .map(|node| (node, rates.rate(node)))
         .collect();
