@@ -21,7 +21,8 @@ use reelraft_media::Tools;
 use reelraft_quality::films::{ffmpeg, real_or_made};
 use serde_json::Value;
 
-/// Thousand bits a second of the pictures that sizes are made of, for 640x360.
+/// Thousand bits a second of the pictures that sizes are made of, for 640x360; others
+/// by their number of pixels.
 const KBITS: [u64; 5] = [250, 450, 800, 1_400, 2_400];
 /// Qualities that are asked for.
 const TARGETS: [&str; 5] = [
@@ -135,7 +136,9 @@ impl Case<'_> {
     fn run(&self, step: usize) -> Option<Off> {
         let name = self.file.file_name()?.to_string_lossy().into_owned();
         let seconds = duration(self.tools, self.file);
-        let bytes = (KBITS[step] as f64 * 125.0 * seconds) as u64 + (seconds * 16_000.0) as u64;
+        let width: f64 = self.arguments.width.parse().unwrap();
+        let kbits = KBITS[step] as f64 * (width / 640.0).powi(2);
+        let bytes = (kbits * 125.0 * seconds) as u64 + (seconds * 16_000.0) as u64;
         let asked = match self.arguments.sized {
             true => bytes.to_string(),
             false => TARGETS[step].to_string(),
