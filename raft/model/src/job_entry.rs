@@ -216,9 +216,13 @@ impl JobEntry {
             .values()
             .filter(|task| task.state() == TaskState::Done)
         {
-            // A probe may come to be the shard that it encodes.
-            let probes = task.kind() == TaskKind::Probe && self.is_searching();
-            if task.kind().is_part() || probes {
+            // A probe may come to be the shard that it encodes. Afterwards nobody reads
+            // it, so no home may wait for what a lost one alone had of it.
+            let probe = task.kind() == TaskKind::Probe;
+            if probe && !self.is_searching() {
+                continue;
+            }
+            if task.kind().is_part() || probe {
                 blobs.push(task.hash.clone());
             }
             blobs.push(task.report.clone());
@@ -232,7 +236,31 @@ impl JobEntry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rows::{Failure, FailureClass};
+    use crate::{
+        rate_row::Rate,
+        rows::{Failure, FailureClass},
+    };
+
+    #[test]
+    fn homes_keep_probes_until_the_rate_factor_is_found() {
+        let mut entry = JobEntry::new(Job {
+            state: JobState::Encoding.into(),
+            rate: Some(Rate::default()),
+            ..Default::default()
+        });
+        entry.put_task(Task {
+            state: TaskState::Done.into(),
+            hash: "pictures".into(),
+            report: "report".into(),
+            ..Task::pending(TaskKind::Probe, 0)
+        });
+        assert_eq!(entry.blobs(), ["pictures", "report"]);
+        entry.job.rate = Some(Rate {
+            film_centi: 2_300,
+            ..Default::default()
+        });
+        assert!(entry.blobs().is_empty());
+    }
 
     #[test]
     fn an_upload_whose_early_work_has_failed_stands_in_no_line() {
