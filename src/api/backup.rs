@@ -45,19 +45,6 @@ impl Api {
         Ok(Outgoing::new(parts, pass, self.welcome(), CLIENT_STALL))
     }
 
-    /// The bytes of it alone, for whoever hears nothing else: what ends without its last
-    /// word, or has gaps, ends with an error.
-    ///
-    /// # Errors
-    /// As [`Api::backup`]; and the stream's, `backup-incomplete`.
-    pub fn backup_file(&self, media: &str) -> Result<Outgoing<Bytes>, Problem> {
-        self.operator_only()?;
-        let media = media_of(media)?;
-        let pass = self.doors().backups.enter(1)?;
-        let bytes = whole(ReceiverStream::new(self.gather(media)));
-        Ok(Outgoing::new(bytes, pass, self.welcome(), CLIENT_STALL))
-    }
-
     /// The same into a bucket of this node, which says how far it is. It is given up
     /// when nobody listens any more.
     ///
@@ -103,13 +90,14 @@ impl Api {
     }
 }
 
-/// The bytes of a backup, up to its last word.
-fn whole(
-    parts: ReceiverStream<Result<BackupPart, DataError>>,
+/// The bytes of a backup alone, for whoever hears nothing else: what ends without its
+/// last word, or has gaps (`backup-incomplete`), ends with an error.
+pub fn whole_backup(
+    parts: impl Stream<Item = Result<BackupPart, Problem>> + Unpin,
 ) -> impl Stream<Item = Result<Bytes, Problem>> {
     stream::try_unfold(parts, async |mut parts| {
         while let Some(part) = parts.next().await {
-            match part.map_err(|error| error.problem())? {
+            match part? {
                 BackupPart::Bytes(bytes) => return Ok(Some((bytes, parts))),
                 BackupPart::Put(_) => {}
                 BackupPart::Done(done) => {
@@ -377,7 +365,7 @@ mod tests {
                 sender.send(Ok(part)).await.unwrap();
             }
             drop(sender);
-            let said: Vec<_> = whole(ReceiverStream::new(parts)).collect().await;
+            let said: Vec<_> = whole_backup(ReceiverStream::new(parts)).collect().await;
             assert_eq!(said[0].as_ref().unwrap(), "0123");
             let ended = said
                 .get(1)

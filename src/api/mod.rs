@@ -53,6 +53,7 @@ use reelraft_model::{JobEntry, Problem, spec::Spec};
 pub use self::{
     access::Access,
     attempts::{Attempt, TaskRequest, TaskView},
+    backup::whole_backup,
     caller::{Api, Consistency, Welcome},
     certificates::{AuthorityView, CertificatesView, Rotation},
     cluster::{Census, Check},

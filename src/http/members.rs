@@ -182,10 +182,10 @@ pub async fn backup(faces: Faces, cut: Cut, uri: Uri) -> Answer {
         "" => "outputs",
         named => named,
     };
-    let bytes = faces.api.backup_file(media)?;
-    bytes.on_stall(move || cut.cut());
+    let parts = faces.api.backup(media)?;
+    parts.on_stall(move || cut.cut());
     // An error ends the answer short of its end.
-    let bytes = bytes.map_err(|problem| problem.to_string());
+    let bytes = api::whole_backup(parts).map_err(|problem| problem.to_string());
     let mut response = Response::new(Body::from_stream(bytes));
     for (name, value) in [
         (header::CONTENT_TYPE, "application/octet-stream"),

@@ -42,6 +42,18 @@ pub struct EndMeasure {
     pub lost: String,
 }
 
+impl EndMeasure {
+    /// Ends a job's comparison by what is wrong with it.
+    pub(crate) fn of(job: &Job, measurement: &Measurement, problem: Problem) -> Self {
+        EndMeasure {
+            job: job.id.clone(),
+            begun_index: measurement.begun_index,
+            problem,
+            lost: String::new(),
+        }
+    }
+}
+
 /// What is said where the source of a finished job is needed, and is gone.
 pub fn source_gone(cause: &str) -> Problem {
     let hint = "submit with --measure, or with --hold-source to decide later";

@@ -40,12 +40,9 @@ pub(super) fn terminal_failure(entry: &JobEntry, builds: &Builds<'_>) -> Option<
 /// Ends a job by what is wrong; one that has its output goes without a comparison.
 pub(super) fn end(job: &Job, problem: Problem, unix_ms: u64) -> Command {
     match &job.measurement {
-        Some(measurement) if job.is_measuring() => Command::EndMeasure(EndMeasure {
-            job: job.id.clone(),
-            begun_index: measurement.begun_index,
-            problem,
-            lost: String::new(),
-        }),
+        Some(measurement) if job.is_measuring() => {
+            Command::EndMeasure(EndMeasure::of(job, measurement, problem))
+        }
         _ => Command::FailJob(FailJob {
             job: job.id.clone(),
             problem,

@@ -18,14 +18,9 @@ pub(super) fn hopeless<'a>(
         let measurement = entry.job.measurement.as_ref()?;
         let cause = "no home with its source has the encoder build any more that it was made under";
         let hint = "submit the file again with --measure: it is compared as it is encoded";
-        all_foreign(entry, health).then(|| {
-            Command::EndMeasure(EndMeasure {
-                job: entry.job.id.clone(),
-                begun_index: measurement.begun_index,
-                problem: Problem::new("build-gone", cause, hint),
-                lost: String::new(),
-            })
-        })
+        let problem = || Problem::new("build-gone", cause, hint);
+        all_foreign(entry, health)
+            .then(|| Command::EndMeasure(EndMeasure::of(&entry.job, measurement, problem())))
     })
 }
 

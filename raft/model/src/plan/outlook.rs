@@ -59,15 +59,19 @@ impl Outlook {
             away: !entry.is_home(slots.node),
         });
         let together = all.iter().map(|(slots, rate)| u64::from(slots.all) * rate);
-        let (together, waiting) = (together.sum(), entry.counts.frames_waiting);
+        let (together, waiting): (u64, u64) = (together.sum(), entry.counts.frames_waiting);
         let fluid_ms = Rates::ms(waiting, together);
-        let slowest_ms = slowest_ms(entry, &all);
+        let longest = entry.fresh_shards(u64::MAX).next();
+        let longest = longest.map_or(0, |task| task.frames);
+        let slots = all.iter().map(|(slots, _)| u64::from(slots.all));
+        // What a slot does that is as fast as all are on average.
+        let mean = together.checked_div(slots.sum()).unwrap_or(1);
         Outlook {
             nodes: nodes.collect(),
-            end_ms: end_ms(entry, &all, usage, (fluid_ms, slowest_ms)),
+            end_ms: end_ms(entry, &all, usage, (fluid_ms, longest)),
             waiting,
             together,
-            in_order: fluid_ms >= mean_ms(entry, &all).saturating_mul(IN_ORDER_TIMES),
+            in_order: fluid_ms >= Rates::ms(longest, mean).saturating_mul(IN_ORDER_TIMES),
         }
     }
 
@@ -113,41 +117,19 @@ fn suits(of: &Candidate, usage: &Usage<'_>) -> (Reverse<u32>, bool, u64) {
     (Reverse(free), of.away, of.node)
 }
 
-/// How long the slowest node takes for the longest shard that waits.
-fn slowest_ms(entry: &JobEntry, all: &[(Slots, u64)]) -> u64 {
-    let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
-    Rates::ms(longest_of(entry), slowest)
-}
-
-/// The same for a slot as fast as all are on average.
-fn mean_ms(entry: &JobEntry, all: &[(Slots, u64)]) -> u64 {
-    let slots = all
-        .iter()
-        .map(|(slots, _)| u64::from(slots.all))
-        .sum::<u64>();
-    let together = all.iter().map(|(slots, rate)| u64::from(slots.all) * rate);
-    let mean = together.sum::<u64>().checked_div(slots).unwrap_or(1);
-    Rates::ms(longest_of(entry), mean)
-}
-
-fn longest_of(entry: &JobEntry) -> u64 {
-    let longest = entry.fresh_shards(u64::MAX).next();
-    longest.map_or(0, |task| task.frames)
-}
-
 /// When all shards that wait may have ended, on these nodes alone, which would take
-/// `fluid_ms` if they could be cut at will, and the slowest so long for the longest.
+/// `fluid_ms` if they could be cut at will; `longest` are the frames of the longest.
 fn end_ms(
     entry: &JobEntry,
     all: &[(Slots, u64)],
     usage: &Usage<'_>,
-    (fluid_ms, slowest_ms): (u64, u64),
+    (fluid_ms, longest): (u64, u64),
 ) -> u64 {
     let count = entry.fresh_count() as u64;
     let waiting = entry.counts.frames_waiting;
-    let longest = longest_of(entry);
+    let slowest = all.iter().map(|(_, rate)| *rate).min().unwrap_or(1);
     // Where there is so much to do, nobody waits.
-    if count == 0 || fluid_ms >= slowest_ms {
+    if count == 0 || fluid_ms >= Rates::ms(longest, slowest) {
         return u64::MAX;
     }
     let mean = waiting / count;
