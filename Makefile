@@ -66,12 +66,12 @@ newest := target/ffmpegs/9.0
 test-newest: tools
 	@if [ -x $(newest)/ffmpeg ] && [ -x $(newest)/ffprobe ]; then \
 		REELRAFT_FFMPEG=$(abspath $(newest)/ffmpeg) REELRAFT_FFPROBE=$(abspath $(newest)/ffprobe) \
-		$(CARGO) test --locked -p reelraft-media --test media -- oracle:: headers::; \
+		$(CARGO) test --locked --workspace --test media -- oracle:: headers::; \
 	else echo "skipped: no $(newest); tests/ffmpegs.sh fetches it"; fi
 
 # A cluster whose leader is killed gives the same bytes, with FFMPEG=DIR.
 test-cluster: tools
-	$(CARGO) test --locked -p reelraft --test cluster the_same_bytes_with_the_leader
+	$(CARGO) test --locked --workspace --test cluster the_same_bytes_with_the_leader
 
 # More combinations, larger clusters, the short form of most experiments. What
 # tries every real file, or waits for minutes, is left to `make oracle`, and most

@@ -233,7 +233,7 @@ pub const STALL_TICK: Duration = Duration::from_secs(1);
 
 /// How long a child's log is left to gather before it is read on: long beside the
 /// time of a frame, and short beside that of anything that waits for its end.
-pub const LOG_PACE: Duration = Duration::from_millis(20);
+pub const LOG_PACE: Duration = Duration::from_millis(50);
 
 /// From when on: a short run is awaited, and says little.
 pub const LOG_PACED_AFTER: Duration = Duration::from_millis(300);
