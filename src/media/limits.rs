@@ -188,6 +188,9 @@ pub const SHARD_MS_LONG: u32 = 20_000;
 /// Where they begin to grow to that, and by one part in how many of what follows.
 pub const SHARD_LONG_FROM_MS: u32 = 600_000;
 pub const SHARD_LONG_GROWTH: i64 = 120;
+/// Where a source has no index, a shard reads all that lies before it, and is at least
+/// one part in so many of that: all together read it some nine times.
+pub const SHARD_UNINDEXED_GROWTH: i64 = 8;
 /// The end of a film, in shards as short as the first one, so that nodes end nearly at
 /// the same time; where the film is so long that this costs little.
 pub const SHARD_TAIL_MS: u32 = 20_000;

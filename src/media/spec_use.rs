@@ -214,6 +214,7 @@ fn source() -> ProbedSource {
     )
     .unwrap();
     ProbedSource {
+        indexed: true,
         description: None,
         packets: None,
         source: sample().facts.source,

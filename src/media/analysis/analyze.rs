@@ -145,7 +145,12 @@ async fn analyze_video(
     let early = head.as_ref().zip(sink);
     let early = early.and_then(|(head, sink)| head.early_plan(context.spec, &facts, sink));
     let source = &facts.source;
-    let length = ShardLength::of(context.spec, source.video(), declared_us(found));
+    let length = ShardLength::of(
+        context.spec,
+        source.video(),
+        declared_us(found),
+        found.indexed,
+    );
     let scan = packets::scan(context, found, source, length, early).await?;
     let Head {
         first,

@@ -106,6 +106,7 @@ mod tests {
 
     fn found(streams: &str) -> ProbedSource {
         ProbedSource {
+            indexed: true,
             description: None,
             packets: None,
             source: sample().facts.source,

@@ -136,7 +136,10 @@ impl Scan {
         self.count += 1;
         match &mut self.folded {
             Folded::Plan(planner, restarts) => {
-                restarts.observe(&packet);
+                // What an edit list hides may lie far back, and nobody sees it.
+                if !packet.hidden {
+                    restarts.observe(&packet);
+                }
                 planner.push(packet);
             }
             Folded::Packets(packets) => packets.push(packet),
@@ -349,6 +352,32 @@ mod tests {
         assert!(error.to_string().contains("after 5.960000 s"), "{error}");
         let stumbling = of((0..150).chain(148..300).collect());
         assert!(stumbling.reject(film).is_ok());
+    }
+
+    /// The second part of an edit list begins with a long group of pictures of which only
+    /// the last are shown.
+    #[test]
+    fn what_an_edit_list_hides_means_no_other_clock() {
+        let take = |flags: &str| {
+            let mut scan = Scan::new(&sample().facts.source, ShardLength::Asked(900_000));
+            for pts in (0..300).chain(100..600) {
+                let shown = if (300..600).contains(&pts) {
+                    "__"
+                } else {
+                    flags
+                };
+                let again = scan.count >= 300;
+                let flags = if again { shown } else { "__" };
+                scan.take(Packet::shown(Some(pts), Some(pts), flags))
+                    .unwrap();
+            }
+            let Folded::Plan(_, restarts) = scan.folded else {
+                panic!("a clock that leaps")
+            };
+            restarts.reject(Ratio { num: 1, den: 25 })
+        };
+        assert!(take("_D").is_ok());
+        assert!(take("__").is_err());
     }
 
     #[test]

@@ -28,8 +28,10 @@ use crate::{
 };
 
 /// Formats whose timestamps may jump. ffmpeg evens out the jumps as it reads,
-/// and starts the film where the streams in use start, not where all do.
-const JUMPING: [&str; 3] = ["mpegts", "mpeg", "ogg"];
+/// and starts the film where the streams in use start, not where all do: demuxers with
+/// `AVFMT_TS_DISCONT`. `live_flv` are recordings of a live server. Raw MPEG-4 has the
+/// mark too, but a picture alone has nothing to lie beside.
+const JUMPING: [&str; 4] = ["mpegts", "mpeg", "ogg", "live_flv"];
 
 #[derive(Deserialize)]
 struct Shown {
@@ -66,6 +68,7 @@ struct PacketOf {
 struct Format {
     format_name: String,
     start_time: Option<String>,
+    duration: Option<String>,
     #[serde(default)]
     tags: Tags,
 }
@@ -74,6 +77,20 @@ impl Shown {
     fn demuxer(&self) -> &str {
         let names = &self.format.format_name;
         names.split(',').next().unwrap_or_default()
+    }
+
+    /// Whether the file was ended as one: Matroska says only then how long it is, and
+    /// FLV where its keyframes are. What was streamed to a file (a browser's recorder, a
+    /// live server, a pipe) has no index, and is read from its beginning to any time.
+    fn indexed(&self) -> bool {
+        match self.demuxer() {
+            "matroska" => self.format.duration.is_some(),
+            "flv" => {
+                let mut tags = self.format.tags.iter();
+                tags.any(|(name, value)| name == "hasKeyframes" && value == "true")
+            }
+            _ => true,
+        }
     }
 
     fn discontinuous(&self) -> bool {
@@ -294,6 +311,7 @@ fn assemble(
             Some(described(chosen)?)
         }
     };
+    let indexed = shown.indexed();
     let stream = video.as_ref().map(|video| video.stream);
     select::mark_other_programs(spec, &mut shown.streams, &shown.programs, stream)?;
     let source = Source {
@@ -310,6 +328,7 @@ fn assemble(
     };
     Ok(ProbedSource {
         source,
+        indexed,
         description: shown.description,
         packets: shown.complete.then_some(shown.packets),
         streams: shown.streams,

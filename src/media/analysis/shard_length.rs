@@ -11,7 +11,7 @@ use crate::{
     limits::{
         SHARD_FRAMES_A_SECOND, SHARD_GROWTH, SHARD_LONG_FROM_MS, SHARD_LONG_GROWTH, SHARD_MS_FIRST,
         SHARD_MS_LONG, SHARD_MS_USUAL, SHARD_PIXELS_FULL, SHARD_STRETCH_MAX,
-        SHARD_STRETCH_SMALL_MAX, SHARD_TAIL_FILM_MS, SHARD_TAIL_MS,
+        SHARD_STRETCH_SMALL_MAX, SHARD_TAIL_FILM_MS, SHARD_TAIL_MS, SHARD_UNINDEXED_GROWTH,
     },
     video::timing::fps,
 };
@@ -29,13 +29,15 @@ pub(crate) enum ShardLength {
         rate: Option<Ratio>,
         /// How long the file says that the film is, in ticks.
         declared: Option<i64>,
+        /// Whether a shard reads only what is its own.
+        indexed: bool,
     },
 }
 
 impl ShardLength {
     /// The length for the pictures of a source, whose container may say how long they
-    /// last, in microseconds.
-    pub fn of(spec: &Spec, video: &Video, declared_us: Option<i64>) -> Self {
+    /// last, in microseconds, and may be indexed.
+    pub fn of(spec: &Spec, video: &Video, declared_us: Option<i64>, indexed: bool) -> Self {
         let base = video.time_base;
         match spec.shard_ms {
             0 => ShardLength::Chosen {
@@ -43,6 +45,7 @@ impl ShardLength {
                 stretch: stretch(spec, video.pixels),
                 rate: fps(spec),
                 declared: declared_us.map(|us| rescale(us, MICROSECONDS, base)),
+                indexed,
             },
             asked => ShardLength::Asked(rescale(asked.into(), MILLISECONDS, base).max(1)),
         }
@@ -58,6 +61,7 @@ impl ShardLength {
                 base,
                 stretch,
                 declared,
+                indexed,
                 ..
             } => {
                 let ticks = |ms: u32| {
@@ -68,6 +72,9 @@ impl ShardLength {
                 let far = behind.saturating_sub(ticks(SHARD_LONG_FROM_MS)).max(0);
                 let usual = ticks(SHARD_MS_USUAL).saturating_add(far / SHARD_LONG_GROWTH);
                 let target = grown.min(usual).min(ticks(SHARD_MS_LONG));
+                if !indexed {
+                    return target.max(behind / SHARD_UNINDEXED_GROWTH);
+                }
                 let (first, film) = (ticks(SHARD_MS_FIRST), ticks(SHARD_TAIL_FILM_MS));
                 match declared.filter(|all| (film.max(behind + 1)..).contains(all)) {
                     // The one before the tail ends where that begins.
@@ -139,7 +146,7 @@ mod tests {
             time_base: MS,
             ..sample().facts.source.video().clone()
         };
-        ShardLength::of(&resolve(&request).expect("valid"), &video, None)
+        ShardLength::of(&resolve(&request).expect("valid"), &video, None, true)
     }
 
     /// Where a film with a clean keyframe every half second is cut, in ms.
@@ -180,7 +187,11 @@ mod tests {
         };
         let spec = resolve(&SpecRequest::default()).expect("valid");
         let lengths = |declared_us, film_ms| {
-            let cuts = cuts(ShardLength::of(&spec, &video, declared_us), 24, film_ms);
+            let cuts = cuts(
+                ShardLength::of(&spec, &video, declared_us, true),
+                24,
+                film_ms,
+            );
             let lengths = cuts.windows(2).map(|pair| pair[1] - pair[0]);
             lengths.skip(4).collect::<Vec<_>>()
         };
@@ -201,12 +212,29 @@ mod tests {
         );
     }
 
+    /// Each of its shards reads all that lies before it: nine times the film in all, and
+    /// not hundreds of times.
+    #[test]
+    fn a_film_without_an_index_has_few_shards() {
+        let spec = resolve(&SpecRequest::default()).expect("valid");
+        let video = Video {
+            pixels: 640 * 360,
+            time_base: MS,
+            ..sample().facts.source.video().clone()
+        };
+        let film_ms = 7_200_000;
+        let cuts = cuts(ShardLength::of(&spec, &video, None, false), 24, film_ms);
+        let read: i64 = cuts.iter().sum();
+        assert!((8..10).contains(&(read / film_ms)), "{}", read / film_ms);
+        assert!((40..80).contains(&cuts.len()), "{}", cuts.len());
+    }
+
     /// Cuts are part of what the recipe stands for: a change here raises it.
     #[test]
     fn the_recipe_stands_for_these_cuts() {
         let cuts = cuts(length(SpecRequest::default()), 24, 1_800_000);
         let sum: i64 = cuts.iter().sum();
-        assert_eq!((RECIPE, cuts.len(), sum), (10, 144, 111_650_000));
+        assert_eq!((RECIPE, cuts.len(), sum), (11, 144, 111_650_000));
     }
 
     #[test]

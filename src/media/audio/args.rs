@@ -126,14 +126,20 @@ pub(crate) fn packet_start_times(form: AudioIntermediate, number: usize) -> Vec<
     }
 }
 
-/// MP4's header describes these codecs by their first packets, so in fragments
-/// it must wait for them.
+/// The header of MP4 and QuickTime describes these codecs by their first packets, so
+/// in fragments it must wait for them. AAC with frame headers is described by those
+/// alone, which `unframed` takes off.
 fn delay_header(spec: &Spec, track: &AudioTrack) -> Vec<String> {
-    match muxed_codec(spec, track) {
-        "ac3" | "eac3" if AudioIntermediate::of(spec, track) == AudioIntermediate::Mp4 => {
-            strings(&["-movflags", "+delay_moov"])
-        }
-        _ => Vec::new(),
+    let form = AudioIntermediate::of(spec, track);
+    let copied = spec.audio() == Audio::Copy;
+    let waits = match (muxed_codec(spec, track), form) {
+        ("aac", AudioIntermediate::Mp4 | AudioIntermediate::Mov) => copied,
+        ("ac3" | "eac3" | "truehd", AudioIntermediate::Mp4) => true,
+        _ => false,
+    };
+    match waits {
+        true => strings(&["-movflags", "+delay_moov"]),
+        false => Vec::new(),
     }
 }
 
@@ -152,7 +158,7 @@ pub(crate) fn codec(spec: &Spec) -> Vec<String> {
 }
 
 /// The codec of a track in the output.
-fn muxed_codec<'s>(spec: &Spec, track: &'s AudioTrack) -> &'s str {
+pub(crate) fn muxed_codec<'s>(spec: &Spec, track: &'s AudioTrack) -> &'s str {
     match spec.audio() {
         Audio::Copy => &track.codec,
         encoded => encoded.name(),
@@ -179,10 +185,11 @@ fn unframed(track: &AudioTrack) -> Vec<String> {
 
 /// Keeps the processor out of decoded, resampled and encoded audio (P1):
 /// floats are summed up in another order for each set of instructions. Any
-/// processor of this kind has these.
+/// processor of this kind has these. All of them are named: a reference scales its
+/// pictures in the same process, and without MMXEXT it would round them otherwise.
 pub(crate) fn same_on_every_processor(spec: &Spec) -> Vec<String> {
     match audio_encoder(spec.audio()) {
-        Some(_) if cfg!(target_arch = "x86_64") => strings(&["-cpuflags", "sse2"]),
+        Some(_) if cfg!(target_arch = "x86_64") => strings(&["-cpuflags", "mmx+mmxext+sse+sse2"]),
         _ => Vec::new(),
     }
 }
@@ -229,7 +236,8 @@ pub(crate) fn track(input: &Input, index: &Index, spec: &Spec, track: &AudioTrac
 }
 
 /// The first packet of a track, which shows whether it can be encoded at all: a
-/// line on stdout, and for a copy also a file in the output's format.
+/// line on stdout, and for a copy also a file in the form that carries it and one in
+/// the output's format.
 pub(crate) fn first(
     input: &Input,
     source: &Source,
@@ -250,10 +258,15 @@ pub(crate) fn first(
     first(&mut args);
     args.extend(strings(&["-f", "framecrc", "-"]));
     if spec.audio() == Audio::Copy {
-        first(&mut args);
-        args.extend(allow_experimental(spec, track));
-        args.extend(unframed(track));
-        args.extend(strings(&["-f", muxer(spec), "first"]));
+        let carried = AudioIntermediate::of(spec, track).args();
+        let carried = [carried, delay_header(spec, track)].concat();
+        for format in [carried, strings(&["-f", muxer(spec)])] {
+            first(&mut args);
+            args.extend(allow_experimental(spec, track));
+            args.extend(unframed(track));
+            args.extend(format);
+            args.push("first".to_string());
+        }
     }
     args
 }
@@ -304,7 +317,7 @@ mod tests {
         let input = Input::File("s".into());
         assert_eq!(
             track(&input, &index, &spec("", ""), &index.facts.audio_tracks[0]).join(" "),
-            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -cpuflags sse2 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
+            "-nostdin -hide_banner -y -v repeat+level+error -max_error_rate 1 -cpuflags mmx+mmxext+sse+sse2 -progress pipe:1 -nostats -threads 1 -protocol_whitelist file -format_whitelist mov -f mov -i file:s -map 0:1 -map_metadata -1 -map_chapters -1 -c:a aac -b:a 128000 -flags:a +bitexact -fflags +bitexact -output_ts_offset 10 -movflags +empty_moov+default_base_moof+frag_discont+skip_trailer -frag_duration 6000000 -use_editlist 0 -avoid_negative_ts disabled -f mp4 audio.mp4"
         );
     }
 

@@ -207,6 +207,7 @@ mod tests {
 
     fn found(tags: &[(&str, &str)], chapters: &str) -> ProbedSource {
         ProbedSource {
+            indexed: true,
             description: None,
             packets: None,
             source: Source {

@@ -5,7 +5,7 @@
 /// The version of our own planner, argument and mux rules. It is part of the
 /// encoder build, so nodes with different rules never share a job. Whatever
 /// changes an output's bytes raises it.
-pub const RECIPE: u32 = 10;
+pub const RECIPE: u32 = 11;
 
 /// x264 chooses some of its float arithmetic by processor unless told not to, and
 /// writes its header by the quality: shards of several would not be one film.

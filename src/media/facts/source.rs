@@ -99,6 +99,8 @@ pub(crate) struct ProbedSource {
     pub description: Option<serde_json::Value>,
     /// All packets, if the source has so few that they were read with the rest.
     pub packets: Option<Vec<ShownPacket>>,
+    /// Whether ffmpeg finds a time in it without reading all that lies before.
+    pub indexed: bool,
     pub streams: Vec<Stream>,
     pub programs: Vec<Program>,
     pub tags: Tags,

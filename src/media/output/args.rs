@@ -324,7 +324,7 @@ mod tests {
         let spec = resolve(&SpecRequest::default()).unwrap();
         assert_eq!(
             reference(&index, &spec, false, "in.mp4", "out.mp4").join(" "),
-            "ffmpeg -nostdin -max_error_rate 1 -cpuflags sse2 -threads 1 -flags:0 +bitexact -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:stitchable=1:zones=0,0,b=1.4 -threads 1 -force_key_frames:v 2.500000 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -movie_timescale 1000 -f mp4 out.mp4"
+            "ffmpeg -nostdin -max_error_rate 1 -cpuflags mmx+mmxext+sse+sse2 -threads 1 -flags:0 +bitexact -i in.mp4 -map 0:0 -filter_threads 1 -sws_flags bicubic+accurate_rnd+bitexact -filter:v:0 scale=w=640:h=360:flags=bicubic+accurate_rnd+bitexact,format=yuv420p -fps_mode:v passthrough -enc_time_base:v 1:24 -c:v libx264 -preset medium -crf 23 -x264-params cpu-independent=1:stitchable=1:zones=0,0,b=1.4 -threads 1 -force_key_frames:v 2.500000 -map 0:1 -c:a aac -b:a 128000 -flags:a +bitexact -map_metadata -1 -map_chapters -1 -map_metadata:s -1 -disposition:v:0 0 -disposition:a:0 0 -fflags +bitexact -flags:v +bitexact -flags:a +bitexact -flags:s +bitexact -movflags +faststart -movie_timescale 1000 -f mp4 out.mp4"
         );
     }
 }

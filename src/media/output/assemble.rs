@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use reelraft_model::spec::Audio;
 
 use crate::{
-    audio::args::AudioIntermediate,
+    audio::args::{AudioIntermediate, muxed_codec},
     error::MediaError,
     facts::{
         containers::{attaches_covers, demuxer, muxer, output_file},
@@ -29,7 +29,8 @@ use crate::{
     output::{
         args::{self, JOINED_FILE, METADATA_FILE},
         checks::{
-            check_audio, check_clock, check_extras, check_muxed, check_plan, check_sync, unproven,
+            check_audio, check_clock, check_extras, check_muxed, check_plan, check_sound_headers,
+            check_sync, unproven,
         },
         covers,
         join::{JoinedVideo, Joining},
@@ -114,6 +115,7 @@ async fn assemble_from(
     check_cues(context, &path, &extras.cues).await?;
     let opened = open_input(&Input::File(path.clone()), Some(demuxer(context.spec)));
     let description = describe(context, opened).await?;
+    check_sound_headers(description.as_ref())?;
     let blake3 = hash(&path)?;
     let proof = proof::write(&ProofInput {
         index,
@@ -236,9 +238,21 @@ async fn last_packets(
 ) -> Result<Vec<Option<LastPacket>>, MediaError> {
     let tracks = audio.iter().zip(&index.facts.audio_tracks);
     let parts: Vec<_> = tracks
-        .map(|(path, track)| (path.clone(), AudioIntermediate::of(context.spec, track)))
+        .map(|(path, track)| {
+            let form = AudioIntermediate::of(context.spec, track);
+            (
+                path.clone(),
+                form,
+                muxed_codec(context.spec, track) == "aac",
+            )
+        })
         .collect();
-    let read = move || parts.iter().map(last_packets::of).collect();
+    let read = move || {
+        let parts = parts.iter();
+        parts
+            .map(|(path, form, aac)| last_packets::of(path, *form, *aac))
+            .collect()
+    };
     tokio::task::spawn_blocking(read)
         .await
         .map_err(|error| MediaError::Disk {

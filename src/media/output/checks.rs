@@ -1,6 +1,8 @@
 //! The checks of an assembly (P3) that need no tool: the parts are those of the
 //! plan, and the output has the frames that were encoded.
 
+use serde_json::Value;
+
 use crate::{
     error::MediaError,
     facts::{
@@ -117,6 +119,31 @@ pub(crate) fn check_clock(
         "pictures and what lies beside them were read by clocks that differ",
     )
 }
+
+/// A copy of AAC that lost its decoder's configuration has all its packets, but players
+/// stay silent.
+///
+/// # Errors
+/// [`MediaError::Unproven`] by the name [`HAS_HEADER`].
+pub(crate) fn check_sound_headers(description: Option<&Value>) -> Result<(), MediaError> {
+    let streams = description.and_then(|shown| shown["streams"].as_array());
+    let lost = streams.into_iter().flatten().find(|stream| {
+        stream["codec_name"] == "aac" && stream["extradata_size"].as_u64().unwrap_or(0) == 0
+    });
+    match lost {
+        Some(stream) => unproven(
+            HAS_HEADER,
+            &format!(
+                "stream {} is AAC without its decoder's configuration",
+                stream["index"]
+            ),
+        ),
+        None => Ok(()),
+    }
+}
+
+/// Name of [`check_sound_headers`] in the proof.
+pub(crate) const HAS_HEADER: &str = "audio-has-its-header";
 
 /// Name of [`check_clock`] in the proof.
 pub(crate) const ONE_CLOCK: &str = "sound-and-pictures-by-one-clock";

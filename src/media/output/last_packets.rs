@@ -2,7 +2,7 @@
 //! says by its duration where the sound ends. The fragments of our intermediates
 //! have that duration, but ffmpeg's demuxer does not tell it.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use crate::{audio::args::AudioIntermediate, error::MediaError, ffmpeg::fragmented_mp4};
 
@@ -15,21 +15,28 @@ pub(crate) struct LastPacket {
     pub samples: i64,
 }
 
-/// The last packet of an encoded track, where its file is of fragments.
+/// The last packet of a track, where its file is of fragments. Packets of AAC are of one
+/// length; of other codecs (ALAC, WMA) the first shows it.
 pub(crate) fn of(
-    (path, form): &(PathBuf, AudioIntermediate),
+    path: &Path,
+    form: AudioIntermediate,
+    aac: bool,
 ) -> Result<Option<LastPacket>, MediaError> {
     if !matches!(form, AudioIntermediate::Mp4 | AudioIntermediate::Mov) {
         return Ok(None);
     }
     let found = fragmented_mp4::read(path)?;
-    let [.., before, last] = found.samples.as_slice() else {
+    let ([first, second, ..], [.., before, last]) = (&*found.samples, &*found.samples) else {
         return Ok(None);
     };
     let samples = found.end - last.dts;
-    let even = is_even(last.dts - before.dts, found.timescale);
+    let usual = match aac {
+        true => AAC_SAMPLES,
+        false => second.dts - first.dts,
+    };
+    let even = is_even(last.dts - before.dts, usual, found.timescale);
     Ok(
-        (even && (1..=AAC_SAMPLES).contains(&samples)).then(|| LastPacket {
+        (even && (1..=usual).contains(&samples)).then(|| LastPacket {
             number: found.samples.len() - 1,
             samples,
         }),
@@ -39,8 +46,8 @@ pub(crate) fn of(
 /// Whether a packet follows another so many samples later as it should: where they
 /// do not come evenly, their durations mean little. A clock of milliseconds, as
 /// Matroska's, rounds off less than one, and the conversion another sample.
-fn is_even(step: i64, sample_rate: u32) -> bool {
-    step.abs_diff(AAC_SAMPLES) <= u64::from(sample_rate / 1_000) + 1
+fn is_even(step: i64, usual: i64, sample_rate: u32) -> bool {
+    step.abs_diff(usual) <= u64::from(sample_rate / 1_000) + 1
 }
 
 /// Samples of a packet of AAC.
@@ -68,9 +75,10 @@ mod tests {
             };
             for packet in 0..200 {
                 let step = time(packet + 1) - time(packet);
-                assert!(is_even(step, rate as u32), "{rate}: {step}");
+                assert!(is_even(step, AAC_SAMPLES, rate as u32), "{rate}: {step}");
             }
         }
-        assert!(!is_even(2 * AAC_SAMPLES, 96_000) && !is_even(960, 48_000));
+        let even = |step, rate| is_even(step, AAC_SAMPLES, rate);
+        assert!(!even(2 * AAC_SAMPLES, 96_000) && !even(960, 48_000));
     }
 }

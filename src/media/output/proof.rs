@@ -19,7 +19,7 @@ use crate::{
     },
     output::{
         args::reference,
-        checks::{IN_SYNC, ONE_CLOCK},
+        checks::{HAS_HEADER, IN_SYNC, ONE_CLOCK},
         covers,
         join::JoinedVideo,
     },
@@ -159,7 +159,7 @@ const EXTRAS_CHECKS: [&str; 3] = [
     covers::KEPT_CHECK,
 ];
 
-const AUDIO_CHECKS: [&str; 2] = ["audio-hash", "audio-muxed-equals-encoded"];
+const AUDIO_CHECKS: [&str; 3] = ["audio-hash", "audio-muxed-equals-encoded", HAS_HEADER];
 
 pub(crate) fn write(input: &ProofInput<'_>) -> Vec<u8> {
     let facts = &input.index.facts;

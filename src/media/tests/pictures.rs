@@ -36,6 +36,20 @@ pub fn exact(world: &World, clip: &Clip, spec: &Spec, at_least: usize) {
     assert!(!ours.is_empty());
 }
 
+/// The reference scales its pictures where its sound is encoded, by the same instructions.
+#[test]
+fn packed_pictures_with_sound_are_the_reference() {
+    let world = World::new();
+    let made = "-f lavfi -i testsrc2=size=160x90:rate=25:duration=2 -f lavfi -i sine=d=2 \
+                -vf format=uyvy422 -c:v rawvideo -c:a pcm_s16le";
+    let clip = world.made_by("packed.mov", made);
+    let spec = lossless(|request| {
+        request.audio = "aac".into();
+        request.pix_fmt = "yuv420p".into();
+    });
+    exact(&world, &clip, &spec, 1);
+}
+
 /// A film of fields, this long.
 pub fn fields(world: &World, seconds: u32) -> Clip {
     let options = format!(

@@ -66,6 +66,33 @@ fn a_small_source_is_planned_as_a_large_one() {
     }
 }
 
+/// What a pipe or a live server has written is read from its beginning for each shard.
+#[test]
+fn a_film_without_an_index_has_fewer_shards() {
+    let world = World::new();
+    let picture = "-f lavfi -i color=c=black:size=640x360:rate=24:duration=400 -g 12";
+    let spec = world::spec(&[("preset", "ultrafast")]);
+    let shards = |name: &str, options: &str| {
+        let clip = world.made_by(name, &format!("{picture} {options}"));
+        let (index, folder) = analyzed(&world, &world.tools, &clip, &spec, bytes(&clip));
+        std::fs::remove_dir_all(folder).unwrap();
+        index.shards().len()
+    };
+    for (whole, streamed) in [
+        (
+            ("whole.mkv", "-c:v mpeg4"),
+            ("live.mkv", "-c:v mpeg4 -live 1"),
+        ),
+        (
+            ("keys.flv", "-flvflags add_keyframe_index"),
+            ("plain.flv", ""),
+        ),
+    ] {
+        let (whole, streamed) = (shards(whole.0, whole.1), shards(streamed.0, streamed.1));
+        assert!(streamed * 3 < whole * 2, "{whole}, {streamed}");
+    }
+}
+
 /// Into how many shards each file is cut, finely, or why it is not.
 #[test]
 #[ignore = "many minutes: make oracle"]

@@ -13,23 +13,23 @@ use reelraft_media::Class;
 use reelraft_model::spec::Spec;
 
 /// A film of some seconds: the left half is white for 80 ms from each second on.
-fn picture(seconds: u32) -> String {
+pub(crate) fn picture(seconds: u32) -> String {
     format!(
         "-f lavfi -i testsrc2=size=160x90:rate=25:duration={seconds},drawbox=x=0:y=0:w=80:h=90:color=white:t=fill:enable=lt(mod(t\\,1)\\,0.08)"
     )
 }
 
 /// Its beeps.
-fn beeps(seconds: u32) -> String {
+pub(crate) fn beeps(seconds: u32) -> String {
     format!(
         "-f lavfi -i aevalsrc=if(lt(mod(t\\,1)\\,0.08)\\,0.7*sin(2*PI*1000*t)):s=48000:d={seconds}"
     )
 }
 
-const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -pix_fmt yuv420p -g 25";
+pub(crate) const H264: &str = "-c:v libx264 -preset ultrafast -bf 2 -pix_fmt yuv420p -g 25";
 
 /// Where an output flashes and beeps, in its seconds.
-fn flashes_and_beeps(world: &World, path: &Path) -> (Vec<f64>, Vec<f64>) {
+pub(crate) fn flashes_and_beeps(world: &World, path: &Path) -> (Vec<f64>, Vec<f64>) {
     let out = Command::new(&world.tools.ffmpeg)
         .args(["-nostdin", "-hide_banner", "-v", "info", "-i"])
         .arg(format!("file:{}", path.display()))
