@@ -448,6 +448,10 @@ pub const ENGINE_ANSWER_MAX: Duration = Duration::from_secs(15);
 pub const ENGINE_LOG_EVERY: Duration = Duration::from_millis(400);
 pub const ENGINE_LOG_PART: usize = 256 << 10;
 
+/// Longest name of a task for an engine, whose folder is called so; a member's has 32
+/// letters.
+pub const ENGINE_DIGEST_MAX: usize = 64;
+
 /// Bytes of its input that an engine reads anew to count as one that makes progress.
 pub const ENGINE_INPUT_BLOCK: u64 = 1 << 20;
 

@@ -4,6 +4,7 @@
 //!
 //! It speaks what docs/engines.md says to everybody.
 
+mod folder;
 mod link;
 mod machine;
 mod session;
@@ -17,7 +18,7 @@ use reelraft_model::Problem;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use self::{link::Members, machine::Machine, session::Session, work::Works};
+use self::{folder::WorkFolder, link::Members, machine::Machine, session::Session, work::Works};
 use crate::limits::ENGINE_RUNS_MAX;
 
 /// Settings as flags.
@@ -30,7 +31,7 @@ pub struct EngineArgs {
     /// Shards to encode at once [default: the number of cores]
     #[arg(long)]
     pub slots: Option<u32>,
-    /// Folder for what is worked on; emptied at the start [default: one of its own, below that for temporary files]
+    /// Folder in which it makes one of its own for what is worked on; nothing else in it is touched [default: that for temporary files]
     #[arg(long, value_name = "DIR")]
     pub work: Option<PathBuf>,
     /// What to tell people of this machine, such as place=attic; may be given several times
@@ -87,20 +88,16 @@ pub async fn run(
         return Err(missing("the engine knows no node", hint));
     }
     check_confined(&tools, args.unconfined).await?;
-    let root = args.work.unwrap_or_else(|| {
-        let own = format!("reelraft-engine-{}", std::process::id());
-        std::env::temp_dir().join(own)
-    });
-    let root = std::path::absolute(&root).map_err(|error| {
-        let cause = format!("{}: {error}", root.display());
+    let place = args.work.unwrap_or_else(std::env::temp_dir);
+    let unfit = |error: std::io::Error| {
+        let cause = format!("can't work in {}: {error}", place.display());
         missing(&cause, "name another folder with --work")
-    })?;
+    };
+    let whole = std::path::absolute(&place).map_err(unfit)?;
+    let folder = WorkFolder::make(&whole).map_err(unfit)?;
+    let root = folder.path();
     let benchmark = root.join("benchmark");
-    let _ = std::fs::remove_dir_all(&root);
-    std::fs::create_dir_all(&benchmark).map_err(|error| {
-        let cause = format!("{}: {error}", benchmark.display());
-        missing(&cause, "name another folder with --work")
-    })?;
+    std::fs::create_dir(&benchmark).map_err(unfit)?;
     let speeds = reelraft_media::measure_speeds(&tools, &benchmark, &build.lacks).await;
     let _ = std::fs::remove_dir_all(&benchmark);
     info!(build = build.hash, words = build.words, "ready");
@@ -117,11 +114,9 @@ pub async fn run(
         tools,
     };
     let members = Members::new(servers, token, anchor)?;
-    let works = Works::new(machine.tools.clone(), root.clone()).await?;
+    let works = Works::new(machine.tools.clone(), root.to_path_buf()).await?;
     let session = Session::new(members, Arc::new(works), machine);
-    let ended = session.run(stop).await;
-    let _ = std::fs::remove_dir_all(&root);
-    ended
+    session.run(stop).await
 }
 
 /// Refuses a machine where ffmpeg could get out of its sandbox, unless it is wanted so:

@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     data::{RangeServer, ServedSource},
-    limits::{ENGINE_LOG_EVERY, ENGINE_LOG_PART, ENGINE_PUT_PART},
+    limits::{ENGINE_DIGEST_MAX, ENGINE_LOG_EVERY, ENGINE_LOG_PART, ENGINE_PUT_PART},
     sha256::sha256_of,
 };
 
@@ -64,13 +64,18 @@ impl Asked {
         let output = text("output")?;
         let plain = Path::new(&output).file_name()?.to_str() == Some(output.as_str());
         (task["program"] == "ffmpeg" && plain).then_some(())?;
+        // It is the name of a folder here, which is emptied.
+        let digest = text("digest")?;
+        let is_name = |name: &str| name.bytes().all(|letter| letter.is_ascii_alphanumeric());
+        (!digest.is_empty() && digest.len() <= ENGINE_DIGEST_MAX && is_name(&digest))
+            .then_some(())?;
         Some(Asked {
             place: Place {
                 member: member.to_string(),
                 task: text("task")?,
             },
             attempt: task["attempt"].clone(),
-            digest: text("digest")?,
+            digest,
             args: args?,
             input_bytes: task["input_bytes"].as_u64()?,
             output,
@@ -366,3 +371,30 @@ impl Works {
 
 /// Address space for pictures of any size that a job may have.
 const ADDRESS_BYTES: u64 = 32 << 30;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_names_nothing_outside_its_folder() {
+        let task = |digest: &str, output: &str| {
+            let task = json!({
+                "program": "ffmpeg", "args": [], "output": output, "task": "t",
+                "digest": digest, "input_bytes": 1, "attempt": {},
+            });
+            Asked::read("http://a", &task).is_some()
+        };
+        assert!(task("0a1b", "shard.mp4"));
+        for (digest, output) in [
+            ("../../home", "shard.mp4"),
+            ("/home", "shard.mp4"),
+            ("..", "shard.mp4"),
+            ("", "shard.mp4"),
+            ("0a1b", "../shard.mp4"),
+            ("0a1b", ".."),
+        ] {
+            assert!(!task(digest, output), "{digest} {output}");
+        }
+    }
+}
