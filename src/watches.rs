@@ -12,6 +12,7 @@ use std::{
 use reelraft::{
     config::WatchWords,
     limits::{WATCH_AGAIN, WATCH_NICE, WATCH_STOP_LOOK},
+    recent_log::naming_films,
     server::OwnDoor,
 };
 use reelraft_cli::{OwnNode, WatchedFolder};
@@ -169,7 +170,7 @@ fn keep(
     while !*stop.borrow() {
         let tell = {
             let name = name.clone();
-            move |text: &str| info!(folder = name, "{text}")
+            move |text: &str| naming_films(|| info!(folder = name, "{text}"))
         };
         let watching = AssertUnwindSafe(|| {
             stands(folder).map_err(|(cause, hint)| format!("{cause} ({hint})"))?;
@@ -184,10 +185,12 @@ fn keep(
         // Said once, however long it lasts.
         if cause != told {
             let again_s = WATCH_AGAIN.as_secs();
-            warn!(
-                folder = name,
-                cause, again_s, "a folder can't be watched now"
-            );
+            naming_films(|| {
+                warn!(
+                    folder = name,
+                    cause, again_s, "a folder can't be watched now"
+                );
+            });
             told = cause;
         }
         rest(WATCH_AGAIN, stop);

@@ -45,7 +45,7 @@ impl Api {
             ("metrics.txt", metrics::of_census(&census)),
             ("table.txt", table),
             ("jobs.txt", jobs(&state, names)),
-            ("log.txt", recent_log::recent().join("\n") + "\n"),
+            ("log.txt", recent_log::recent(names).join("\n") + "\n"),
         ];
         let redacted = sections.into_iter().map(|(name, text)| Section {
             name,

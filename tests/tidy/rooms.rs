@@ -66,14 +66,7 @@ const ROOMS: &[Room] = &[
     ("src/cli/transfer", CLI_TRANSFER),
     ("src/cli/library", CLI_LIBRARY),
     ("src/cli/commands", CLI),
-    (
-        "src/cli/dev",
-        &[
-            "src/cli/file_lock.rs",
-            "src/cli/signals.rs",
-            "src/cli/render",
-        ],
-    ),
+    ("src/cli/dev", CLI_DEV),
     // The node.
     ("src/main.rs", MAIN),
     (
@@ -198,7 +191,18 @@ const CLI_TRANSFER: &[&str] = &[
     "proto",
 ];
 
-const WATCHES: &[&str] = &["src/config", "src/cli", "src/server", "raft/model"];
+const CLI_DEV: &[&str] = &[
+    "src/cli/file_lock.rs",
+    "src/cli/signals.rs",
+    "src/cli/render",
+];
+const WATCHES: &[&str] = &[
+    "src/config",
+    "src/cli",
+    "src/server",
+    "src/recent_log.rs",
+    "raft/model",
+];
 const MAIN: &[&str] = &[
     "src/daemon.rs",
     "src/watches.rs",
