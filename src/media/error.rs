@@ -340,7 +340,7 @@ impl MediaError {
                 "cut the file there and submit its parts, or convert it with a tool that gives it one clock"
             }
             Self::DamagedSource { .. } => {
-                "without --strict it is made as far as it can be decoded, and the proof lists where"
+                "without --strict (--allow-damaged where sources are replaced, moved or deleted) it is made as far as it can be decoded, and the proof lists where"
             }
             Self::NoSuchAudioTask | Self::NoExtras => "the index says which parts there are",
             Self::SourceHasNoAudio { .. } => "submit a file with sound, or write an .mp4 or .mkv",

@@ -33,7 +33,7 @@ use crate::{
         source::{ProbedSource, Source, Stream},
         times::{MICROSECONDS, rescale},
     },
-    ffmpeg::{abilities, context::Context, showinfo::Frame},
+    ffmpeg::{abilities, context::Context, log::reject_if_strict, showinfo::Frame},
     video::{grid::Grid, timing::fps},
 };
 
@@ -186,7 +186,9 @@ async fn analyze_video(
     facts.picture = picture(context.spec, first)?;
     settle_timecode(context.spec, found, &mut facts);
     facts.hdr = color::read_hdr(context.spec.codec(), &side_data);
-    facts.notes.extend(ends_early(found, &plan));
+    let early = Vec::from_iter(ends_early(found, &plan));
+    reject_if_strict(&early, context.spec.strict)?;
+    facts.notes.extend(early);
     let mut index = Index::new(facts, plan);
     let lost = side_data::lost(context, &index, &side_data).await?;
     index.facts.notes.extend(lost);

@@ -22,6 +22,7 @@ use crate::{
         describe::describe,
         input::{Input, open_input},
         listeners::ProgressListener,
+        log::reject_if_strict,
         packet_scan::{PacketScan, scan_intermediate},
         sample_tables::{self, SampleTables},
     },
@@ -92,6 +93,8 @@ async fn assemble_from(
     };
     check_plan(index, single, &reports)?;
     let audio = check_audio(index, &parts.audio)?;
+    let early = notes::ends_early(index, context.spec, &reports, &audio);
+    reject_if_strict(&early, context.spec.strict)?;
     let notes = notes::of_encoding(index, context.spec, &reports, &audio);
     let extras = check_extras(index, parts.extras.as_ref())?;
     check_clock(index, &reports, &audio, &extras)?;

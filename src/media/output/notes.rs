@@ -8,6 +8,7 @@ use crate::{
         declared::cut_off,
         index::Index,
         report::{AudioReport, ShardReport},
+        times::{MICROSECONDS, rescale},
     },
     video::timing::fps,
 };
@@ -36,14 +37,48 @@ pub(crate) fn of_encoding(
             "the shape of the pixels changes within the film ({shapes}): that of the first picture is kept"
         ));
     }
-    for (track, report) in index.facts.audio_tracks.iter().zip(audio) {
-        let Some(span) = report.span else { continue };
-        let what = format!("audio track {}", track.number);
-        notes.extend(cut_off(
-            &what,
-            span.last_us - span.first_us,
-            track.declared_us,
-        ));
-    }
+    notes.extend(sound_ends_early(index, audio));
     notes
+}
+
+/// Notes of tracks of sound that last less than the file declares.
+fn sound_ends_early(index: &Index, audio: &[AudioReport]) -> impl Iterator<Item = String> {
+    let tracks = index.facts.audio_tracks.iter().zip(audio);
+    tracks.filter_map(|(track, report)| {
+        let span = report.span?;
+        let what = format!("audio track {}", track.number);
+        cut_off(&what, span.last_us - span.first_us, track.declared_us)
+    })
+}
+
+/// Tracks of which an end is missing, for a job that takes no damaged source. What the
+/// analysis saw was refused there: here are sound, and packets at the end that gave no
+/// picture, of which a decoder may say nothing.
+pub(crate) fn ends_early(
+    index: &Index,
+    spec: &Spec,
+    reports: &[ShardReport],
+    audio: &[AudioReport],
+) -> Vec<String> {
+    let mut early: Vec<String> = sound_ends_early(index, audio).collect();
+    let source = &index.facts.source;
+    // At a constant rate, and where the clock leaps, other times are given.
+    if let Some(video) = &source.video
+        && fps(spec).is_none()
+        && !source.leaps
+    {
+        let shown = reports.iter().flat_map(|report| report.times.iter());
+        let (shown, promised) = (span_of(shown), span_of(&index.times));
+        let us = |ticks| rescale(ticks, video.time_base, MICROSECONDS);
+        early.extend(cut_off("the video", us(shown), Some(us(promised))));
+    }
+    early
+}
+
+/// From the first time to the last.
+fn span_of<'a>(times: impl IntoIterator<Item = &'a i64>) -> i64 {
+    let mut times = times.into_iter();
+    let first = times.next();
+    let last = times.last().or(first);
+    first.zip(last).map_or(0, |(first, last)| last - first)
 }

@@ -241,6 +241,47 @@ fn tracks_that_end_early_are_named() {
         assert_eq!(job.frames()[..reference.len()], reference, "{}", clip.name);
         assert!(early.len() == 2 || job.frames().len() == 144);
     }
+    refused_where_damage_is(&world, &bytes, &[&cut, &astray], &spec);
+}
+
+/// A job that takes no damaged source takes none whose end is missing: cut off, of which a
+/// table points astray, or of which zeros came in place of what was to come.
+fn refused_where_damage_is(world: &World, whole: &[u8], cut: &[&Clip], spec: &Spec) {
+    let zeros = |name: &str, bytes: &[u8]| {
+        let mut bytes = bytes.to_vec();
+        let third = bytes.len() / 3;
+        bytes[third..].fill(0);
+        world.written(name, &bytes)
+    };
+    let part = |name: &str, clip: &Clip, hundredths: usize| {
+        let bytes = std::fs::read(&clip.path).unwrap();
+        world.written(name, &bytes[..bytes.len() * hundredths / 100])
+    };
+    let sounding = "-f lavfi -i testsrc2=size=160x90:rate=24:duration=6 -f lavfi -i sine=duration=6 -pix_fmt yuv420p -g 24";
+    let mkv = world.made_by("sounding.mkv", &format!("{sounding} -c:v libx264 -c:a aac"));
+    let old = world.made_by(
+        "old.mp4",
+        &format!("{sounding} -c:v mpeg4 -c:a aac -movflags +faststart"),
+    );
+    let old = std::fs::read(old.path).unwrap();
+    let mut damaged = vec![zeros("zeros.mp4", whole), zeros("zeros-old.mp4", &old)];
+    for hundredths in [34, 60, 75] {
+        damaged.push(part(&format!("cut-{hundredths}.mkv"), &mkv, hundredths));
+    }
+    let strict = Spec {
+        strict: true,
+        ..spec.clone()
+    };
+    for clip in damaged.iter().chain(cut.iter().copied()) {
+        let said = match world.try_job(clip, &strict) {
+            Ok(job) => panic!("{} was made of {} frames", clip.name, job.frames().len()),
+            Err(error) => error,
+        };
+        println!("{}: {said}", clip.name);
+        assert_eq!(said.kind(), "damaged-source", "{}: {said}", clip.name);
+    }
+    let sound = world.job(&mkv, &strict);
+    assert_eq!(sound.frames().len(), 144);
 }
 
 /// Units of an H.264 stream as a raw file has them, each with its start code.
