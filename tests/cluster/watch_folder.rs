@@ -2,13 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
-    process::Child,
-    time::{Duration, Instant},
+    process::{Child, Command},
+    time::{Duration, Instant, SystemTime},
 };
 
 use reelraft_harness::{LocalCluster, Options, frames_of, make_clip};
 
-use crate::piped;
+use crate::{piped, succeed};
 
 /// Films dropped.
 const FILMS: usize = 6;
@@ -99,4 +99,95 @@ fn each_film_of_a_watched_folder_is_done_once() {
     let jobs = jobs["jobs"].as_array().unwrap();
     let good = jobs.iter().filter(|job| job["state"] == "succeeded");
     assert_eq!(good.count(), FILMS, "{jobs:?}");
+}
+
+/// A sound film, and three that are not to be replaced.
+const ODD: [&str; 4] = ["cut.mkv", "two.mkv", "whole.mkv", "zeros.mkv"];
+
+/// Makes them, as nobody has touched them for an hour: one that has come half, one with
+/// two videos, a sound one, and one with zeros in place of its end.
+fn make_odd(films: &Path) {
+    let whole = films.join("whole.mkv");
+    make_clip(&whole, 4, "160x90");
+    let bytes = std::fs::read(&whole).unwrap();
+    let (head, tail) = bytes.split_at(bytes.len() / 3);
+    std::fs::write(films.join("cut.mkv"), head).unwrap();
+    let zeros = [head, &vec![0; tail.len()]].concat();
+    std::fs::write(films.join("zeros.mkv"), zeros).unwrap();
+    let two = Command::new("ffmpeg")
+        .args(["-nostdin", "-v", "error", "-i"])
+        .arg(&whole)
+        .args(["-map", "0:v", "-map", "0:v", "-map", "0:a", "-c", "copy"])
+        .arg(films.join("two.mkv"))
+        .status();
+    assert!(two.unwrap().success());
+    for name in ODD {
+        let file = std::fs::File::options().write(true).open(films.join(name));
+        let hour_ago = SystemTime::now() - Duration::from_secs(3600);
+        file.unwrap().set_modified(hour_ago).unwrap();
+    }
+}
+
+#[test]
+fn no_source_goes_for_a_damaged_film_or_for_less_than_all_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (films, out) = (folder.path().join("films"), folder.path().join("out"));
+    std::fs::create_dir_all(&films).unwrap();
+    std::fs::create_dir_all(&out).unwrap();
+    make_odd(&films);
+    let content = |name: &str| std::fs::read(films.join(name)).ok();
+    let before = ODD.map(content);
+    let options = Options {
+        nodes: 1,
+        ..Options::default()
+    };
+    let cluster = LocalCluster::start(folder.path(), options);
+    let (films_word, out_word) = (films.to_str().unwrap(), out.to_str().unwrap());
+    let fast = ["--preset", "ultrafast"];
+
+    let replace = ["transcode", films_word, "--replace", "--crf", "40"];
+    let ended = cluster.run(&[&replace[..], &fast, &["-o", "json"]].concat());
+    assert_eq!(ended.status.code(), Some(1), "two are damaged");
+    let said = String::from_utf8_lossy(&ended.stdout).into_owned();
+    let after = ODD.map(content);
+    let stayed: Vec<bool> = (0..4).map(|at| before[at] == after[at]).collect();
+    assert_eq!(stayed, [true, true, false, true], "{said}");
+    for (name, end, why) in [
+        ("cut.mkv", "failed", "the source is damaged"),
+        ("zeros.mkv", "failed", "the source is damaged"),
+        (
+            "two.mkv",
+            "skipped",
+            "video track 2 (h264, 160x90) is left out",
+        ),
+        ("whole.mkv", "done", ""),
+    ] {
+        let line = said.lines().find(|line| line.contains(name)).unwrap();
+        let told: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(told["end"], end, "{line}");
+        assert!(
+            told["why"].as_str().unwrap_or_default().contains(why),
+            "{line}"
+        );
+    }
+
+    let watch = ["watch-folder", films_word, "--to", out_word, "--once"];
+    let pace = [
+        "--done",
+        "delete",
+        "--settle",
+        "1s",
+        "--scan-every",
+        "300ms",
+    ];
+    let watch = [&watch[..], &pace, &fast].concat();
+    assert_eq!(cluster.run(&watch).status.code(), Some(1));
+    // Of the two that are left the videos beside are no damage.
+    assert_eq!(
+        ODD.map(|name| content(name).is_some()),
+        [true, false, false, true]
+    );
+    succeed(&cluster.run(&[&watch[..], &["--allow-damaged"]].concat()));
+    assert_eq!(ODD.map(|name| content(name).is_some()), [false; 4]);
+    assert_eq!(outputs(&out).len(), 4);
 }

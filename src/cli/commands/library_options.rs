@@ -9,6 +9,7 @@ use crate::{
     commands::duration::duration,
     error::CliError,
     library::{
+        care::Care,
         ends::Existing,
         replace::Keep,
         rules::{Below, Rules, below},
@@ -35,6 +36,10 @@ pub struct LibraryArgs {
     /// Delete each job once its output is written; the nodes keep outputs otherwise
     #[arg(long)]
     pub delete_jobs: bool,
+    /// Where sources are replaced, moved or deleted, damaged and cut off films fail
+    /// (--strict); with this they are made as far as they can be decoded
+    #[arg(long)]
+    pub allow_damaged: bool,
     /// Leave films whose pictures have this codec already (mp4, mov, mkv, webm);
     /// several with commas
     #[arg(long, value_name = "CODEC,…", value_delimiter = ',', value_parser = any_codec())]
@@ -65,6 +70,10 @@ pub struct InPlaceArgs {
     /// original
     #[arg(long, requires = "replace")]
     pub replace_hard_links: bool,
+    /// Replace films of which something is left out, such as subtitles that the
+    /// container can't hold; they stay otherwise
+    #[arg(long, requires = "replace")]
+    pub allow_loss: bool,
 }
 
 /// A codec of ours by any of its names, or any other's name.
@@ -99,6 +108,14 @@ impl LibraryArgs {
         ))
     }
 
+    /// What is asked of outputs, where sources go for them or stay.
+    pub fn care(&self, sources_go: bool) -> Care {
+        Care {
+            undamaged: sources_go && !self.allow_damaged,
+            whole: false,
+        }
+    }
+
     pub fn walk(&self, recursive: bool) -> Walk {
         Walk {
             recursive,
@@ -109,6 +126,13 @@ impl LibraryArgs {
 }
 
 impl InPlaceArgs {
+    pub fn care(&self, library: &LibraryArgs) -> Care {
+        Care {
+            whole: self.replace && !self.allow_loss,
+            ..library.care(self.replace)
+        }
+    }
+
     pub fn keep(&self) -> Keep {
         Keep {
             time: self.keep_original,

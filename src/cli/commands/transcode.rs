@@ -107,6 +107,7 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
         request: args.request.submission(PathBuf::new(), Spec::default()),
         due_in: None,
         rules: args.library.rules(),
+        care: args.in_place.care(&args.library),
         walk: args.library.walk(args.recursive),
         existing: existing(args.overwrite.overwrite, args.skip_existing),
         retry_failed: args.library.retry_failed,

@@ -183,6 +183,7 @@ impl<'a> Watch<'a> {
                 request: args.request.submission(PathBuf::new(), Spec::default()),
                 due_in: args.request.deadline,
                 rules: args.library.rules(),
+                care: args.library.care(done != After::Leave),
                 walk,
                 existing: Existing::Number,
                 retry_failed: args.library.retry_failed,

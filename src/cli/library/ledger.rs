@@ -5,6 +5,7 @@
 //! ```text
 //! began ──▶ done      its output is written and synced
 //!       ├─▶ larger    the output was not small enough and is not kept
+//!       ├─▶ leftout   the output lacks something of its film and is not kept
 //!       └─▶ failed    not tried again until the file changes
 //! made                this file is itself an output: it replaced its source
 //! ```
@@ -45,6 +46,7 @@ pub enum End {
     Began,
     Done,
     Larger,
+    LeftOut,
     Failed,
     Made,
 }
@@ -59,8 +61,10 @@ pub struct Record {
     pub file: String,
     /// Its output below the ledger's folder; see [`escaped`].
     pub out: String,
-    /// Why it failed.
+    /// Why it failed, or is not kept.
     pub why: String,
+    /// Its job was to fail for damage.
+    pub strict: bool,
     /// Which file it was when it was done, its inode's last change included.
     /// Of an output in a film's place: the key of that film.
     pub source: String,
@@ -137,6 +141,32 @@ impl Ledger {
     pub fn find(&mut self, key: &str) -> Result<Option<&Record>, CliError> {
         self.refresh()?;
         Ok(self.records.get(key))
+    }
+
+    /// The same of a file whose line may still have the key that a former version gave
+    /// it: it is written again under its own.
+    ///
+    /// # Errors
+    /// [`CliError::OutputUnwritable`] if the ledger can't be read or written.
+    pub fn find_or_adopt(
+        &mut self,
+        key: &str,
+        former: Option<&str>,
+    ) -> Result<Option<Record>, CliError> {
+        self.refresh()?;
+        let own = self.records.get(key).cloned();
+        let former = former.and_then(|former| self.records.get(former));
+        match (own, former.cloned()) {
+            (None, Some(former)) => {
+                let adopted = Record {
+                    key: key.to_string(),
+                    ..former
+                };
+                self.write(adopted.clone())?;
+                Ok(Some(adopted))
+            }
+            (own, _) => Ok(own),
+        }
     }
 
     /// Adds a line, and syncs it.
@@ -382,6 +412,32 @@ mod tests {
         std::fs::write(&path, &bytes).unwrap();
         let mut rotten = Ledger::open(folder.path()).unwrap();
         assert_eq!(rotten.find("a").unwrap().unwrap().end, End::Began);
+    }
+
+    #[test]
+    fn a_line_of_a_former_version_is_taken_over_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut ledger = Ledger::open(folder.path()).unwrap();
+        assert_eq!(ledger.find_or_adopt("a", Some("/x a")).unwrap(), None);
+        ledger.write(record("/x a", End::Made)).unwrap();
+        assert_eq!(ledger.find_or_adopt("a", None).unwrap(), None);
+        let adopted = ledger.find_or_adopt("a", Some("/x a")).unwrap().unwrap();
+        assert_eq!(adopted, record_at("a", End::Made, adopted.unix_ms));
+        // Its folder has moved, so that nobody knows the former key any more.
+        let mut later = Ledger::open(folder.path()).unwrap();
+        let found = later.find_or_adopt("a", Some("/y a")).unwrap().unwrap();
+        assert_eq!(found.end, End::Made);
+        let text = std::fs::read_to_string(folder.path().join(".reelraft/ledger")).unwrap();
+        later.find_or_adopt("a", Some("/x a")).unwrap();
+        let path = folder.path().join(".reelraft/ledger");
+        assert_eq!(std::fs::read_to_string(path).unwrap(), text);
+    }
+
+    fn record_at(key: &str, end: End, unix_ms: u64) -> Record {
+        Record {
+            unix_ms,
+            ..record(key, end)
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Many files: found in folders, told apart, done once each, and written down.
 //!
 //! ```text
-//! one_file ──▶ ends, ledger, rules, names, replace ──▶ walk ──▶ stamp
+//! one_file ──▶ ends, care, ledger, rules, names, replace ──▶ walk ──▶ stamp
 //! board, tally                  rules ──▶ facts
 //! settle, moves                 of watched folders
 //! ```
@@ -10,6 +10,7 @@
 //! the ledger, which outlives the cluster's memory of a deleted job.
 
 pub mod board;
+pub mod care;
 pub mod ends;
 pub mod facts;
 pub mod ledger;

@@ -20,6 +20,7 @@ use crate::{
     job_end::outcome,
     library::{
         board::Seat,
+        care::Care,
         ends::{Ended, Existing, Item, Redo, Scope, Target, scope_for},
         facts::Facts,
         ledger::{End, Ledger, Record, escaped},
@@ -50,6 +51,7 @@ pub struct Plan {
     /// When each job is due, from its own beginning on.
     pub due_in: Option<Duration>,
     pub rules: Rules,
+    pub care: Care,
     pub target: Target,
     pub walk: Walk,
     pub existing: Existing,
@@ -69,6 +71,10 @@ enum Opened {
 /// One file's names, all of which follow from it and the plan.
 struct Names {
     key: String,
+    /// The key that former versions gave its line.
+    former_key: Option<String>,
+    /// The spec, as it is part of the key.
+    key_spec: Vec<u8>,
     spec: Spec,
     spec_bytes: Vec<u8>,
     container: String,
@@ -86,15 +92,26 @@ impl Plan {
 
     fn names(&self, item: &Item) -> Result<Names, CliError> {
         let container = self.container(item);
-        let spec = self
+        let mut spec = self
             .spec
             .to_wire(Some(Path::new(&format!("o.{container}"))))?;
-        let spec_bytes = spec.encode_to_vec();
+        // That damage is refused changes no output: what is done stays done.
+        let key_spec = spec.encode_to_vec();
+        spec.strict |= self.care.undamaged;
         let film = &item.film;
+        let key = |root| ledger_key(root, &film.below, &film.stamp, &key_spec);
+        let with_root = key(Some(&film.root));
+        // In place the ledger lies in the root, and moves with it.
+        let (key, former_key) = match &self.target {
+            Target::Folder(_) => (with_root, None),
+            Target::Source(_) => (key(None), Some(with_root)),
+        };
         Ok(Names {
-            key: ledger_key(&film.root, &film.below, &film.stamp, &spec_bytes),
+            key,
+            former_key,
+            spec_bytes: spec.encode_to_vec(),
+            key_spec,
             spec,
-            spec_bytes,
             container,
         })
     }
@@ -111,7 +128,8 @@ impl Plan {
         seat: &Seat,
     ) -> Result<Ended, CliError> {
         let names = self.names(item)?;
-        let known = ledger.borrow_mut().find(&names.key)?.cloned();
+        let former = names.former_key.as_deref();
+        let known = ledger.borrow_mut().find_or_adopt(&names.key, former)?;
         if let Some(ended) = self.known_end(known.as_ref(), item)? {
             return Ok(ended);
         }
@@ -125,6 +143,7 @@ impl Plan {
         let record = Record {
             key: names.key.clone(),
             file: escaped(&item.film.below),
+            strict: names.spec.strict,
             ..Record::default()
         };
         let out = match self.output(ledger, &record, item, &names)? {
@@ -169,13 +188,23 @@ impl Plan {
                         Redo::BackAndOutputGone { .. } if back && !self.is_done(item, record) => {
                             Ended::skipped("another film came back under its name")
                         }
+                        _ if self.care.undamaged && !self.spec.strict && !record.strict => {
+                            Ended::skipped(
+                                "it was done when nobody asked whether it is damaged, so that it \
+                                 stays (--allow-damaged takes it as done)",
+                            )
+                        }
                         _ => Ended::before(),
                     }
                 }
             },
             End::Larger if self.rules.keeps(record.bytes_in, record.bytes_out) => return Ok(None),
             End::Larger => Ended::skipped("its output is not small enough"),
+            End::LeftOut if !self.care.whole => return Ok(None),
+            End::LeftOut => Ended::skipped(record.why.clone()),
             End::Failed if self.retry_failed => return Ok(None),
+            // Damage may have been why, and is no reason any more.
+            End::Failed if record.strict && !self.is_strict() => return Ok(None),
             End::Failed => {
                 let why = format!("{} (before; --retry-failed tries again)", record.why);
                 Ended {
@@ -186,6 +215,11 @@ impl Plan {
             }
         };
         Ok(Some(ended))
+    }
+
+    /// Whether jobs are to fail for damage.
+    fn is_strict(&self) -> bool {
+        self.spec.strict || self.care.undamaged
     }
 
     /// Whether a film that came back begins and ends as the one that was done.
@@ -310,11 +344,11 @@ impl Plan {
             bytes_out: job.output_bytes,
             ..record.clone()
         };
-        if !self.rules.keeps(bytes_in, job.output_bytes) {
-            let end = End::Larger;
-            ledger.borrow_mut().write(Record { end, ..record })?;
+        if let Some((end, why)) = self.not_kept(bytes_in, &job) {
+            let left = Ended::skipped(why.clone());
+            ledger.borrow_mut().write(Record { end, why, ..record })?;
             self.forget(client, &job).await;
-            return Ok(Ended::skipped("its output is not small enough"));
+            return Ok(left);
         }
         fetch(client, &job, file).await?;
         let out = match (&self.target, source) {
@@ -324,7 +358,7 @@ impl Plan {
                     source: &source,
                     new: &out,
                     container: &names.container,
-                    spec: &names.spec_bytes,
+                    spec: &names.key_spec,
                 };
                 made.replace(*keep, record, ledger)?
             }
@@ -351,6 +385,15 @@ impl Plan {
             out: Some(out),
             job: Some(Box::new(job)),
         })
+    }
+
+    /// Why an output is not kept, if so.
+    fn not_kept(&self, bytes_in: u64, job: &Job) -> Option<(End, String)> {
+        if !self.rules.keeps(bytes_in, job.output_bytes) {
+            return Some((End::Larger, "its output is not small enough".into()));
+        }
+        let why = self.care.lacks(job)?;
+        Some((End::LeftOut, why))
     }
 
     /// Submits the file under its request id and follows its job to the end.

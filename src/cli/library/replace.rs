@@ -131,7 +131,7 @@ impl Made<'_> {
 
         let new = std::fs::symlink_metadata(self.new).map_err(failed)?;
         let key =
-            |found: &std::fs::Metadata| ledger_key(root, &out_below, &Stamp::of(found), self.spec);
+            |found: &std::fs::Metadata| ledger_key(None, &out_below, &Stamp::of(found), self.spec);
         let there = std::fs::symlink_metadata(&out).ok();
         let ours = match &there {
             Some(found) => is_ours(&record, &key(found), ledger)?,

@@ -74,7 +74,7 @@ impl Library {
             spec: b"spec",
         };
         let record = Record {
-            key: ledger_key(&film.root, &film.below, &film.stamp, b"spec"),
+            key: ledger_key(None, &film.below, &film.stamp, b"spec"),
             bytes_out: "the output".len() as u64,
             ..Record::default()
         };
@@ -83,7 +83,7 @@ impl Library {
 
     fn end(&self) -> Option<End> {
         let film = self.film();
-        let key = ledger_key(&film.root, &film.below, &film.stamp, b"spec");
+        let key = ledger_key(None, &film.below, &film.stamp, b"spec");
         let ledger = self.ledger();
         let mut ledger = ledger.borrow_mut();
         ledger.find(&key).unwrap().map(|record| record.end)

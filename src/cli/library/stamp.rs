@@ -58,11 +58,12 @@ impl Stamp {
 }
 
 /// Which line of a ledger a file has: by its place, size and time, and by what is
-/// to be made of it. Nothing of the file is read for it.
-pub fn ledger_key(root: &Path, below: &Path, stamp: &Stamp, spec: &[u8]) -> String {
+/// to be made of it. Nothing of the file is read for it. `root` is none where the
+/// ledger lies in it: then both may move.
+pub fn ledger_key(root: Option<&Path>, below: &Path, stamp: &Stamp, spec: &[u8]) -> String {
     let parts = [
         b"reelraft ledger 1".as_slice(),
-        root.as_os_str().as_bytes(),
+        root.map_or(b"".as_slice(), |root| root.as_os_str().as_bytes()),
         below.as_os_str().as_bytes(),
         &stamp.bytes.to_le_bytes(),
         &stamp.modified_ns.to_le_bytes(),
@@ -136,8 +137,9 @@ mod tests {
             assert!(other.starts_with('f') && other != first);
         }
         assert_eq!(id("a", &stamp, b"s", 2), format!("{first}-2"));
-        let key =
-            |root: &str, below: &str| ledger_key(Path::new(root), Path::new(below), &stamp, b"s");
+        let key = |root: &'static str, below: &str| {
+            ledger_key(Some(Path::new(root)), Path::new(below), &stamp, b"s")
+        };
         assert_ne!(key("/a", "b"), key("/ab", ""), "parts are told apart");
     }
 }

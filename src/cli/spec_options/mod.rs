@@ -107,7 +107,8 @@ pub struct SpecArgs {
     /// Keep tags that say where it was filmed; they are left out otherwise
     #[arg(long)]
     pub keep_location: bool,
-    /// Refuse a source with decode errors instead of continuing past them
+    /// Refuse a source that has decode errors, or a track that ends before its time,
+    /// instead of continuing past them
     #[arg(long)]
     pub strict: bool,
     /// Take pictures as they are that only Dolby Vision gives their colors

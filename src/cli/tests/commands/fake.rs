@@ -248,9 +248,10 @@ impl Jobs for Node {
             return Ok(Response::new(Box::pin(tokio_stream::iter(events))));
         }
         if let (false, Some(end)) = (ended, world.end) {
-            let output = world.output.clone();
+            let (output, note) = (world.output.clone(), world.note.clone());
             let job = world.job.as_mut().unwrap();
             job.set_state(end);
+            job.plan_note = note;
             job.output_hash = blake3::hash(&output).to_hex().to_string();
             job.output_bytes = output.len() as u64;
             if end == JobState::Failed {

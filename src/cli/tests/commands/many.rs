@@ -218,6 +218,92 @@ async fn a_library_is_replaced_in_place_only_where_that_helps() {
     assert_eq!(kept.collect::<Vec<_>>(), [film(1)]);
 }
 
+/// What jobs were asked for: whether damage is refused.
+fn strict(fake: &FakeCluster) -> Option<bool> {
+    let spec = fake.with(|world| world.job.take())?.spec;
+    Some(spec.unwrap().strict)
+}
+
+#[tokio::test]
+async fn damage_is_refused_where_the_source_goes() {
+    let folder = Folder::new();
+    let (films, out) = (films(&folder, "in"), folder.path("out"));
+    fs::create_dir(&out).unwrap();
+    fs::remove_dir_all(films.join("b")).unwrap();
+    settle(&films.join("a.mov"));
+    let fake = cluster(small());
+    fake.with(|world| world.end = Some(JobState::Failed));
+    let watch = ["watch-folder", word(&films), "--to", word(&out), "--once"];
+    let watch = [&watch[..], &["--settle", "100ms", "--scan-every", "100ms"]].concat();
+    let to = folder.path("to");
+    fs::create_dir(&to).unwrap();
+    let many = ["transcode", word(&films), "--to", word(&to)];
+    let replace = ["transcode", word(&films), "--replace"];
+    let moved = format!("move={}", word(&folder.path("done")));
+    for (words, with, asked) in [
+        (&many[..], &[][..], Some(false)),
+        (&watch, &["--done", "delete"], Some(true)),
+        // It failed before, and is not tried again for nothing.
+        (&watch, &["--done", &moved], None),
+        (
+            &watch,
+            &["--done", "delete", "--allow-damaged"],
+            Some(false),
+        ),
+        (&watch, &["--done", &moved], None),
+        (&replace, &[], Some(true)),
+        (&replace, &["--allow-damaged"], Some(false)),
+    ] {
+        let code = code(&fake, &[words, with].concat()).await;
+        // Of one file alone its own failure is told.
+        let ended = [exit::JOB_FAILED, exit::FAILED].contains(&code);
+        assert!(ended, "{words:?} {with:?}");
+        assert_eq!(strict(&fake), asked, "{words:?} {with:?}");
+        assert_eq!(fs::read(films.join("a.mov")).unwrap(), film(1));
+    }
+}
+
+#[tokio::test]
+async fn a_film_of_which_something_would_be_lost_stays() {
+    let folder = Folder::new();
+    let films = films(&folder, "films");
+    fs::remove_dir_all(films.join("b")).unwrap();
+    settle(&films.join("a.mov"));
+    let fake = cluster(small());
+    let lost = "subtitle track 1 (dvd_subtitle) can't be kept in mov and is left out";
+    fake.with(|world| world.note = format!("it is odd; {lost}"));
+    let words = ["transcode", word(&films), "--replace"];
+    for _ in 0..2 {
+        assert_eq!(code(&fake, &words).await, exit::OK);
+        assert_eq!(fs::read(films.join("a.mov")).unwrap(), film(1));
+        assert_eq!(submits(&fake), 1, "that is remembered");
+    }
+    let ledger = fs::read_to_string(films.join(".reelraft/ledger")).unwrap();
+    assert!(ledger.contains(lost), "{ledger}");
+    let all_the_same = [&words[..], &["--allow-loss"]].concat();
+    assert_eq!(code(&fake, &all_the_same).await, exit::OK);
+    assert_eq!(fs::read(films.join("a.mov")).unwrap(), small());
+}
+
+#[tokio::test]
+async fn a_library_that_moves_is_not_done_again() {
+    let folder = Folder::new();
+    let films = films(&folder, "films");
+    for name in ["a.mov", "b/c.mkv"] {
+        settle(&films.join(name));
+    }
+    let fake = cluster(small());
+    let run =
+        async |films: &Path| code(&fake, &["transcode", word(films), "-r", "--replace"]).await;
+    assert_eq!(run(&films).await, exit::OK);
+    assert_eq!(submits(&fake), 2);
+    let moved = folder.path("elsewhere");
+    fs::rename(&films, &moved).unwrap();
+    assert_eq!(run(&moved).await, exit::OK);
+    assert_eq!(submits(&fake), 2);
+    assert_eq!(fs::read(moved.join("b/c.mkv")).unwrap(), small());
+}
+
 #[tokio::test]
 async fn two_films_that_would_get_one_name_stay_as_they_are() {
     let folder = Folder::new();
@@ -248,7 +334,8 @@ async fn a_source_is_not_deleted_once_its_output_is_gone() {
     let words = [&words[..], &["--settle", "100ms", "--scan-every", "100ms"]].concat();
     assert_eq!(code(&fake, &words).await, exit::OK);
     fs::remove_file(out.join("a.mp4")).unwrap();
-    let deleting = [&words[..], &["--done", "delete"]].concat();
+    let careful = [&words[..], &["--done", "delete"]].concat();
+    let deleting = [&careful[..], &["--allow-damaged"]].concat();
     assert_eq!(code(&fake, &deleting).await, exit::OK);
     assert!(films.join("a.mov").exists());
 
@@ -272,6 +359,8 @@ async fn a_source_is_not_deleted_once_its_output_is_gone() {
     file.set_modified(found.modified().unwrap()).unwrap();
     drop(file);
     fs::rename(&newer, films.join("a.mov")).unwrap();
+    assert_eq!(code(&fake, &careful).await, exit::OK);
+    assert!(films.join("a.mov").exists(), "nobody asked for damage then");
     assert_eq!(code(&fake, &deleting).await, exit::OK);
     assert!(!films.join("a.mov").exists());
 }

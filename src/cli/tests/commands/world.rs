@@ -41,6 +41,8 @@ pub struct World {
     pub sealed_with: Option<(u64, Bytes)>,
     /// How the job ends once it is sealed; unset leaves it encoding.
     pub end: Option<JobState>,
+    /// What a job that ends is noted to lack.
+    pub note: String,
     /// The watch says so and breaks, once.
     pub watch_breaks: bool,
     pub refuse_submit: Option<Problem>,
