@@ -13,10 +13,10 @@ use crate::{
         ends::Existing,
         replace::Keep,
         rules::{Below, Rules, below},
-        walk::Walk,
+        walk::{Takes, Walk},
     },
     limits::{FILES_AT_ONCE, FILES_AT_ONCE_MAX},
-    spec_options::codec,
+    spec_options::{SpecArgs, codec},
 };
 
 /// How many files are done, and which.
@@ -120,6 +120,7 @@ impl LibraryArgs {
         Walk {
             recursive,
             follow_links: self.follow_links,
+            takes: Takes::All,
             left_out: Vec::new(),
         }
     }
@@ -130,6 +131,16 @@ impl InPlaceArgs {
         Care {
             whole: self.replace && !self.allow_loss,
             ..library.care(self.replace)
+        }
+    }
+
+    /// Which files of folders are taken: in place a sound becomes no film, and a film no
+    /// sound.
+    pub fn takes(&self, spec: &SpecArgs) -> Takes {
+        match (self.replace, spec.is_of_sound()) {
+            (false, _) => Takes::All,
+            (true, false) => Takes::Films,
+            (true, true) => Takes::Sounds,
         }
     }
 

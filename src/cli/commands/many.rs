@@ -71,7 +71,8 @@ pub async fn run(
     } = gather(&plan, sources)?;
     if passed_over > 0 {
         let files = counted(passed_over, "file");
-        screen.notice(&format!("passed over {files} without a film's ending"));
+        let whose = plan.walk.takes.whose();
+        screen.notice(&format!("passed over {files} without {whose} ending"));
     }
     let ledgers = ledgers(&plan, &items, &|text| screen.notice(text))?;
     let board = Board::new(screen.clone(), true);
@@ -280,7 +281,8 @@ fn of_folder(folder: &Path, plan: &Plan) -> Result<Gathered, CliError> {
     let root = folder.canonicalize().map_err(|e| unfit(os_reason(&e)))?;
     let seen = plan.walk.films(&root).map_err(|e| unfit(os_reason(&e)))?;
     if seen.films.is_empty() && seen.unread.is_empty() {
-        return Err(unfit("no file in it has a film's or a sound's name".into()));
+        let whose = plan.walk.takes.whose();
+        return Err(unfit(format!("no file in it has {whose} name")));
     }
     let films = seen.films.into_iter();
     let unread = seen.unread.into_iter();

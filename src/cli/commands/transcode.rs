@@ -21,6 +21,7 @@ use crate::{
     library::{
         ends::{Redo, Target},
         one_file::Plan,
+        walk::Walk,
     },
     render::{Output, json, progress::summary, screen::print},
     spec_options::SpecArgs,
@@ -108,7 +109,10 @@ pub async fn run(client: &mut Client, args: TranscodeArgs, output: Output) -> Re
         due_in: None,
         rules: args.library.rules(),
         care: args.in_place.care(&args.library),
-        walk: args.library.walk(args.recursive),
+        walk: Walk {
+            takes: args.in_place.takes(&args.spec),
+            ..args.library.walk(args.recursive)
+        },
         existing: existing(args.overwrite.overwrite, args.skip_existing),
         retry_failed: args.library.retry_failed,
         redo: Redo::OutputGone,

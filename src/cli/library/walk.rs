@@ -22,14 +22,57 @@ use crate::{
     transfer::local_files::FileId,
 };
 
-/// The endings of films and sounds, by which a folder's files are taken. Beside
-/// a film often lie its subtitles, its picture and notes about it.
-const ENDINGS: [&str; 48] = [
-    "3g2", "3gp", "aac", "ac3", "aif", "aiff", "alac", "amr", "ape", "asf", "avi", "caf", "divx",
-    "dts", "dv", "eac3", "f4v", "flac", "flv", "gif", "ivf", "m2t", "m2ts", "m2v", "m4a", "m4b",
-    "m4v", "mka", "mkv", "mov", "mp3", "mp4", "mpeg", "mpg", "mts", "mxf", "nut", "oga", "ogg",
-    "ogv", "opus", "qt", "ts", "vob", "wav", "webm", "wma", "wmv",
+/// The endings of films, by which a folder's files are taken. Beside a film often
+/// lie its subtitles, its picture and notes about it.
+const FILMS: [&str; 27] = [
+    "3g2", "3gp", "asf", "avi", "divx", "dv", "f4v", "flv", "ivf", "m2t", "m2ts", "m2v", "m4v",
+    "mkv", "mov", "mp4", "mpeg", "mpg", "mts", "mxf", "nut", "ogv", "qt", "ts", "vob", "webm",
+    "wmv",
 ];
+
+/// Those of sounds.
+const SOUNDS: [&str; 20] = [
+    "aac", "ac3", "aif", "aiff", "alac", "amr", "ape", "caf", "dts", "eac3", "flac", "m4a", "m4b",
+    "mka", "mp3", "oga", "ogg", "opus", "wav", "wma",
+];
+
+/// Pictures that may move: those of a page far more often than a film.
+const PICTURES: [&str; 1] = ["gif"];
+
+/// Which files of a folder are taken, by the endings of their names.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Takes {
+    #[default]
+    All,
+    Films,
+    Sounds,
+}
+
+impl Takes {
+    /// Whose names they have.
+    pub fn whose(self) -> &'static str {
+        match self {
+            Takes::All => "a film's or a sound's",
+            Takes::Films => "a film's",
+            Takes::Sounds => "a sound's",
+        }
+    }
+
+    /// Whether a file of this name is taken.
+    pub fn takes(self, name: &OsStr) -> bool {
+        let ending = Path::new(name).extension().unwrap_or_default();
+        let one_of = |endings: &[&str]| {
+            endings
+                .iter()
+                .any(|known| ending.eq_ignore_ascii_case(known))
+        };
+        match self {
+            Takes::All => one_of(&FILMS) || one_of(&SOUNDS) || one_of(&PICTURES),
+            Takes::Films => one_of(&FILMS),
+            Takes::Sounds => one_of(&SOUNDS),
+        }
+    }
+}
 
 /// A film in a folder.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +97,7 @@ pub struct Walk {
     pub recursive: bool,
     /// Links to files and folders, too, wherever they lead.
     pub follow_links: bool,
+    pub takes: Takes,
     /// Folders to leave out: those that outputs go to.
     pub left_out: Vec<FileId>,
 }
@@ -113,7 +157,7 @@ impl Walk {
                 if let Err(error) = self.folder(root, &below, depth + 1, seen, visited) {
                     seen.unread.push((path, os_reason(&error)));
                 }
-            } else if found.is_file() && is_film(&name) {
+            } else if found.is_file() && self.takes.takes(&name) {
                 seen.films.push(Found {
                     root: root.to_path_buf(),
                     below,
@@ -204,14 +248,6 @@ pub fn is_unfinished(name: &OsStr) -> bool {
         || PARTIAL.iter().any(|it| ending.eq_ignore_ascii_case(it))
 }
 
-/// Whether a name ends as films and sounds do.
-pub fn is_film(name: &OsStr) -> bool {
-    let ending = Path::new(name).extension().unwrap_or_default();
-    ENDINGS
-        .iter()
-        .any(|known| ending.eq_ignore_ascii_case(known))
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -266,6 +302,20 @@ mod tests {
         walk.follow_links = true;
         // The loop leads back to where it began.
         assert_eq!(walk.films(&root).unwrap().films.len(), 4);
+    }
+
+    #[test]
+    fn of_a_folder_in_place_films_are_taken_or_sounds() {
+        let taken = |takes: Takes| {
+            let names = ["a.MKV", "b.ts", "logo.gif", "theme.mp3", "c.m4a", "d.jpg"];
+            let names = names
+                .into_iter()
+                .filter(|name| takes.takes(OsStr::new(name)));
+            names.collect::<Vec<_>>()
+        };
+        assert_eq!(taken(Takes::Films), ["a.MKV", "b.ts"]);
+        assert_eq!(taken(Takes::Sounds), ["theme.mp3", "c.m4a"]);
+        assert_eq!(taken(Takes::All).len(), 5);
     }
 
     #[test]

@@ -21,6 +21,9 @@ use self::{
 };
 use crate::error::CliError;
 
+/// Those for sound alone.
+const SOUND_CONTAINERS: [&str; 3] = ["m4a", "opus", "flac"];
+
 const CONTAINERS: [&str; 7] = ["mp4", "mkv", "webm", "mov", "m4a", "opus", "flac"];
 
 /// What the output is to be; an unset option takes the cluster's default.
@@ -125,6 +128,12 @@ pub struct SpecArgs {
 }
 
 impl SpecArgs {
+    /// Whether an output is asked for that holds sound alone.
+    pub fn is_of_sound(&self) -> bool {
+        let container = self.container.as_deref();
+        container.is_some_and(|name| SOUND_CONTAINERS.contains(&name))
+    }
+
     /// The spec for the wire. Without --container, `out` determines it. Taken apart in
     /// full: an option that is not sent does not compile.
     ///

@@ -289,6 +289,10 @@ async fn a_film_of_which_something_would_be_lost_stays() {
 async fn a_library_that_moves_is_not_done_again() {
     let folder = Folder::new();
     let films = films(&folder, "films");
+    for name in ["logo.gif", "theme.mp3"] {
+        fs::write(films.join(name), film(1)).unwrap();
+        settle(&films.join(name));
+    }
     for name in ["a.mov", "b/c.mkv"] {
         settle(&films.join(name));
     }
@@ -296,7 +300,8 @@ async fn a_library_that_moves_is_not_done_again() {
     let run =
         async |films: &Path| code(&fake, &["transcode", word(films), "-r", "--replace"]).await;
     assert_eq!(run(&films).await, exit::OK);
-    assert_eq!(submits(&fake), 2);
+    assert_eq!(submits(&fake), 2, "pictures and sounds are no films");
+    assert!(films.join("logo.gif").exists() && films.join("theme.mp3").exists());
     let moved = folder.path("elsewhere");
     fs::rename(&films, &moved).unwrap();
     assert_eq!(run(&moved).await, exit::OK);
